@@ -1,0 +1,6 @@
+"""`python -m kwire` is the same as `kwire`."""
+
+from kwire.cli.main import main
+
+if __name__ == "__main__":
+    main()

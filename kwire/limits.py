@@ -1,0 +1,25 @@
+"""Every bound in one place, with asserts on how the bounds relate.
+
+Owns: the numbers that keep a hostile or mistaken peer from growing kwire without end. Settings that a user may change
+(Kafka's own, such as ``socket.request.max.bytes``) are not here but in ``kwire.metadata.configs``.
+"""
+
+from __future__ import annotations
+
+# A frame buffer grows with the bytes that came, by at most this much at once, never with the bytes claimed.
+READ_CHUNK_BYTES = 64 * 1024
+READ_CHUNK_BYTES_MAX = 1024 * 1024
+
+# Requests or bytes that one connection may handle before others get a turn.
+TURN_REQUESTS_MAX = 64
+TURN_BYTES_MAX = 4 * 1024 * 1024
+
+# One sendfile call moves at most this much, so that one reader of a large slice does not hold the loop.
+SENDFILE_BYTES_MAX = 1024 * 1024
+
+# Kafka's own: NetworkClient and Selector allow a string, an array or a group's metadata up to these.
+TOPIC_NAME_LENGTH_MAX = 249
+FETCH_SESSIONS_MAX = 1000
+PARTITIONS_PER_REQUEST_MAX = 10_000
+
+assert READ_CHUNK_BYTES <= READ_CHUNK_BYTES_MAX <= TURN_BYTES_MAX

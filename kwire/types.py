@@ -1,0 +1,48 @@
+"""Small values that every room shares.
+
+Owns: the types below and nothing else. May not know: any room.
+
+A topic id is 16 bytes, as on the wire. Text form is Kafka's: base64url without padding.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import NamedTuple, TypeAlias
+
+Uuid: TypeAlias = bytes
+ZERO_UUID: Uuid = bytes(16)
+METADATA_TOPIC_ID: Uuid = bytes(15) + b"\x01"
+
+METADATA_TOPIC = "__cluster_metadata"
+OFFSETS_TOPIC = "__consumer_offsets"
+TRANSACTION_TOPIC = "__transaction_state"
+SHARE_STATE_TOPIC = "__share_group_state"
+INTERNAL_TOPICS = frozenset({OFFSETS_TOPIC, TRANSACTION_TOPIC, SHARE_STATE_TOPIC})
+
+
+class TopicPartition(NamedTuple):
+    """One partition by its topic's name."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.partition}"
+
+
+def uuid_text(uuid: Uuid) -> str:
+    """The 22 characters that Kafka's tools print for a uuid (Uuid.toString)."""
+    return base64.urlsafe_b64encode(uuid).decode("ascii").rstrip("=")
+
+
+def uuid_from_text(text: str) -> Uuid:
+    """The inverse of ``uuid_text``. Raises ValueError unless ``text`` is 16 bytes in base64url."""
+    try:
+        uuid = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except binascii.Error as error:
+        raise ValueError(f"not a Kafka uuid: {text!r}") from error
+    if len(uuid) != 16:
+        raise ValueError(f"not a Kafka uuid: {text!r} has {len(uuid)} bytes, not 16")
+    return uuid
