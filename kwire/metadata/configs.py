@@ -1,0 +1,255 @@
+"""Every topic, broker and group config of Kafka: type, default, check, synonyms, and who may change it when.
+
+Owns: the table ``configs.tsv`` (facts read from the official jars: scope, name, type, default, importance, check, synonyms,
+dynamic mode, internal) and reading values by it. What kwire does with a key stands in ``standing.py``; where an
+effective value comes from in ``effective.py``. May not know: files of the user, images, the running broker.
+
+kwire's own defaults differ from Kafka's only where Kafka's hurt on one machine (``OWN_DEFAULTS``).
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, TypeAlias
+
+from kwire.metadata.config_values import (
+    Check,
+    ConfigProblem,
+    ConfigType,
+    Value,
+    check_named,
+    double_text,
+    parse_value,
+    value_text,
+)
+
+__all__ = [
+    "OWN_DEFAULTS",
+    "RETIRED",
+    "ConfigKey",
+    "ConfigProblem",
+    "ConfigType",
+    "Value",
+    "broker_keys",
+    "broker_synonyms",
+    "double_text",
+    "dynamic_broker_names",
+    "group_keys",
+    "nearest",
+    "parse_broker_config",
+    "split_listener_prefix",
+    "topic_keys",
+    "value_text",
+]
+
+Keys: TypeAlias = "MappingProxyType[str, ConfigKey]"
+Dynamic: TypeAlias = Literal["read-only", "cluster-wide", "per-broker", "-"]
+
+
+@dataclass(frozen=True, slots=True)
+class Synonym:
+    """A broker key that gives a topic or group key its default, in another unit where ``factor`` is not 1."""
+
+    name: str
+    factor: int
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigKey:
+    """One config: how its text is read and checked. ``default_text`` is None for null."""
+
+    name: str
+    type: ConfigType
+    default_text: str | None
+    required: bool
+    importance: str
+    check: Check
+    synonyms: tuple[Synonym, ...]
+    dynamic: Dynamic
+    internal: bool
+
+    @property
+    def sensitive(self) -> bool:
+        """Whether its value is never shown."""
+        return self.type is ConfigType.PASSWORD
+
+    @property
+    def default(self) -> Value:
+        return parse_value(self.name, self.type, self.default_text)
+
+    def parse(self, text: str | None) -> Value:
+        """The typed value of ``text``. Raises ConfigProblem in Kafka's words."""
+        value = parse_value(self.name, self.type, text)
+        if text is not None:
+            self.check(self.name, value)
+        return value
+
+
+# Kafka's defaults need three brokers, or wait for members that a test on one machine starts at once.
+OWN_DEFAULTS = MappingProxyType(
+    {
+        "controller.listener.names": "CONTROLLER",
+        "group.initial.rebalance.delay.ms": "0",
+        "node.id": "1",
+        "offsets.topic.replication.factor": "1",
+        "process.roles": "broker,controller",
+        "share.coordinator.state.topic.min.isr": "1",
+        "share.coordinator.state.topic.replication.factor": "1",
+        "transaction.state.log.min.isr": "1",
+        "transaction.state.log.replication.factor": "1",
+    }
+)
+
+# Keys of older releases that people still paste: what to write instead ("" where nothing is needed any more).
+RETIRED = MappingProxyType(
+    {
+        "advertised.host.name": "advertised.listeners",
+        "advertised.port": "advertised.listeners",
+        "broker.id.generation.enable": "node.id",
+        "control.plane.listener.name": "controller.listener.names",
+        "group.consumer.max.assignment.interval": "group.consumer.max.assignment.interval.ms",
+        "group.coordinator.new.enable": "group.coordinator.rebalance.protocols",
+        "host.name": "listeners",
+        "inter.broker.protocol.version": "metadata.version (kafka-features.sh upgrade)",
+        "log.message.format.version": "",
+        "log.message.timestamp.difference.max.ms": (
+            "log.message.timestamp.before.max.ms and log.message.timestamp.after.max.ms"
+        ),
+        "message.format.version": "",
+        "message.timestamp.difference.max.ms": "message.timestamp.before.max.ms and message.timestamp.after.max.ms",
+        "metrics.jmx.enable": "",
+        "offsets.commit.required.acks": "",
+        "password.encoder.cipher.algorithm": "",
+        "password.encoder.iterations": "",
+        "password.encoder.key.length": "",
+        "password.encoder.keyfactory.algorithm": "",
+        "password.encoder.old.secret": "",
+        "password.encoder.secret": "",
+        "port": "listeners",
+        "quota.consumer.default": "kafka-configs.sh --entity-type clients --entity-default",
+        "quota.producer.default": "kafka-configs.sh --entity-type clients --entity-default",
+        "max.broker.id": "node.id",
+        "reserved.broker.max.id": "node.id",
+        "security.protocol": "security.inter.broker.protocol",
+        "zookeeper.clientCnxnSocket": "controller.quorum.bootstrap.servers",
+        "zookeeper.connect": "controller.quorum.bootstrap.servers",
+        "zookeeper.connection.timeout.ms": "controller.quorum.request.timeout.ms",
+        "zookeeper.max.in.flight.requests": "",
+        "zookeeper.metadata.migration.enable": "",
+        "zookeeper.session.timeout.ms": "broker.session.timeout.ms",
+        "zookeeper.set.acl": "",
+        "zookeeper.sync.time.ms": "",
+    }
+)
+
+
+def broker_keys() -> Keys:
+    """The keys of server.properties, those that only exist dynamically included."""
+    return _tables()["broker"]
+
+
+def topic_keys() -> Keys:
+    return _tables()["topic"]
+
+
+def group_keys() -> Keys:
+    return _tables()["group"]
+
+
+def parse_broker_config(key: str, text: str) -> Value:
+    """The typed value of a broker setting. Raises ConfigProblem: name, value, Kafka's message, and what would be right.
+
+    A listener's own key (``listener.name.external.ssl.keystore.location``) is read as its base key. A key that Kafka does not
+    know raises KeyError: the caller knows whether that is an error (a flag) or passed on (a file, for a plugin).
+    """
+    base = split_listener_prefix(key)[1]
+    return broker_keys()[base].parse(text)
+
+
+def nearest(key: str, scope: Literal["broker", "topic", "group"] = "broker") -> str | None:
+    """The known key that looks most like ``key``, for a person who mistyped it."""
+    names = [name for name, known in _tables()[scope].items() if not known.internal]
+    found = difflib.get_close_matches(key.lower().replace("_", "."), names, n=1, cutoff=0.75)
+    return found[0] if found else None
+
+
+def split_listener_prefix(key: str) -> tuple[str, str]:
+    """``listener.name.external.ssl.key.password`` -> (``listener.name.external.``, ``ssl.key.password``); else ("", key)."""
+    if not key.startswith("listener.name."):
+        return "", key
+    parts = key.split(".", 3)
+    return (key[: -len(parts[3])], parts[3]) if len(parts) == 4 else ("", key)
+
+
+def dynamic_broker_names() -> frozenset[str]:
+    """The broker keys that may be altered while the broker runs."""
+    return _dynamic_broker_names()
+
+
+def broker_synonyms(name: str) -> tuple[str, ...]:
+    """The names under which a broker setting is looked up, most precise first (log.retention.ms, .minutes, .hours)."""
+    prefix, base = split_listener_prefix(name)
+    if prefix:
+        return (name, *broker_synonyms(base))
+    for family in _FAMILIES:
+        if name in family:
+            return family
+    return (name,)
+
+
+# Units of one setting, and settings that stand in for another: the first that is set counts.
+_FAMILIES = (
+    ("log.retention.ms", "log.retention.minutes", "log.retention.hours"),
+    ("log.roll.ms", "log.roll.hours"),
+    ("log.roll.jitter.ms", "log.roll.jitter.hours"),
+    ("log.flush.interval.ms", "log.flush.scheduler.interval.ms"),
+)
+
+
+@cache
+def _dynamic_broker_names() -> frozenset[str]:
+    return frozenset(name for name, key in broker_keys().items() if key.dynamic in {"cluster-wide", "per-broker"})
+
+
+@cache
+def _tables() -> dict[str, Keys]:
+    tables: dict[str, dict[str, ConfigKey]] = {"broker": {}, "topic": {}, "group": {}}
+    lines = Path(__file__).with_name("configs.tsv").read_text("utf-8").splitlines()
+    checks: dict[str, Check] = {}
+    for line in lines[1:]:
+        scope, name, type_name, default, importance, check_spec, synonyms, dynamic, internal = line.split("\t")
+        if check_spec not in checks:
+            checks[check_spec] = check_named(check_spec)
+        own_default = OWN_DEFAULTS.get(name) if scope == "broker" else None
+        tables[scope.split("-")[0]][name] = ConfigKey(
+            name=name,
+            type=ConfigType[type_name],
+            default_text=own_default or _default_text(default),
+            required=default == "(required)" and own_default is None,
+            importance=importance,
+            check=checks[check_spec],
+            synonyms=tuple(_synonym(text) for text in synonyms.split(",") if text != "-"),
+            dynamic=_dynamic(dynamic),
+            internal=internal == "internal",
+        )
+    return {scope: MappingProxyType(table) for scope, table in tables.items()}
+
+
+def _default_text(cell: str) -> str | None:
+    if cell in {"(null)", "(required)"}:
+        return None
+    return "" if cell == "(empty)" else cell
+
+
+def _synonym(text: str) -> Synonym:
+    name, _, factor = text.removesuffix(")").partition("(x")
+    return Synonym(name, int(factor or 1))
+
+
+def _dynamic(cell: str) -> Dynamic:
+    assert cell in {"read-only", "cluster-wide", "per-broker", "-"}, cell
+    return cell  # type: ignore[return-value]  # the assertion above says so

@@ -1,0 +1,133 @@
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from kwire.metadata.config_values import ConfigProblem, ConfigType, double_text, value_text
+from kwire.metadata.configs import (
+    OWN_DEFAULTS,
+    RETIRED,
+    broker_keys,
+    broker_synonyms,
+    group_keys,
+    nearest,
+    parse_broker_config,
+    split_listener_prefix,
+    topic_keys,
+)
+
+TABLES = {"broker": broker_keys, "topic": topic_keys, "group": group_keys}
+VECTORS = Path(__file__).with_name("config_vectors.json.gz")
+
+
+def official_answers():
+    with gzip.open(VECTORS, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            scope, name, answers = json.loads(line)
+            yield scope, name, answers
+
+
+def test_every_value_is_read_and_refused_as_the_official_classes_do():
+    wrong = []
+    checked = 0
+    for scope, name, answers in official_answers():
+        key = TABLES[scope]()[name]
+        if key.type in {ConfigType.CLASS, ConfigType.PASSWORD}:
+            continue
+        for text, normal, message in answers:
+            checked += 1
+            try:
+                ours = (value_text(key.parse(text)), None)
+            except ConfigProblem as problem:
+                ours = (None, str(problem))
+            if ours != (normal, message):
+                wrong.append((name, text, ours, (normal, message)))
+    assert checked > 25_000
+    assert wrong == []
+
+
+def test_the_table_holds_every_key_of_the_official_release():
+    assert [len(TABLES[scope]()) for scope in ("broker", "topic", "group")] == [363, 34, 17]
+    for scope, name, _ in official_answers():
+        assert name in TABLES[scope]()
+
+
+def test_every_default_passes_its_own_check():
+    for table in TABLES.values():
+        for key in table().values():
+            if key.default_text is not None:
+                assert value_text(key.parse(key.default_text)) == key.default_text
+
+
+def test_a_refused_value_names_key_value_and_what_would_be_right():
+    with pytest.raises(ConfigProblem) as refused:
+        parse_broker_config("compression.lz4.level", "18")
+    assert (refused.value.name, refused.value.value) == ("compression.lz4.level", "18")
+    assert refused.value.expected == "from 1 to 17"
+
+
+def test_a_listeners_own_key_is_read_as_its_base_key():
+    assert split_listener_prefix("listener.name.external.ssl.client.auth") == (
+        "listener.name.external.",
+        "ssl.client.auth",
+    )
+    assert parse_broker_config("listener.name.external.ssl.client.auth", "required") == "required"
+
+
+def test_an_unknown_key_is_a_key_error():
+    with pytest.raises(KeyError):
+        parse_broker_config("num.partition", "3")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("num.partition", "num.partitions"),
+        ("log_retention_hours", "log.retention.hours"),
+        ("log.retention.hour", "log.retention.hours"),
+        ("advertised.listner", "advertised.listeners"),
+    ],
+)
+def test_a_mistyped_key_is_answered_with_the_nearest_name(typed, meant):
+    assert nearest(typed) == meant
+
+
+def test_a_word_that_resembles_nothing_has_no_nearest_name():
+    assert nearest("zzz") is None
+
+
+def test_own_defaults_differ_from_kafkas_and_exist():
+    for name, text in OWN_DEFAULTS.items():
+        assert broker_keys()[name].default_text == text
+
+
+def test_retired_keys_are_not_keys_of_this_release():
+    assert {name for name in RETIRED if name in broker_keys()} == set()
+
+
+def test_units_of_one_setting_are_looked_up_most_precise_first():
+    assert broker_synonyms("log.retention.hours") == (
+        "log.retention.ms",
+        "log.retention.minutes",
+        "log.retention.hours",
+    )
+    assert broker_synonyms("num.partitions") == ("num.partitions",)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.0, "0.0"),
+        (0.5, "0.5"),
+        (1e7, "1.0E7"),
+        (9999999.5, "9999999.5"),
+        (0.0001, "1.0E-4"),
+        (1.7976931348623157e308, "1.7976931348623157E308"),
+        (-2.5, "-2.5"),
+        (float("inf"), "Infinity"),
+        (float("nan"), "NaN"),
+    ],
+)
+def test_doubles_are_written_as_java_writes_them(value, text):
+    assert double_text(value) == text
