@@ -34,7 +34,7 @@ class ConfigType(Enum):
 
 
 class ConfigProblem(ValueError):
-    """A value that does not parse or is out of range. ``str()`` is Kafka's message; ``expected`` says what would be right."""
+    """A value that does not parse or is out of range. ``str()`` is Kafka's message, ``expected`` what would be right."""
 
     def __init__(self, name: str, value: str | None, message: str, expected: str) -> None:
         super().__init__(message)
@@ -44,27 +44,29 @@ class ConfigProblem(ValueError):
 
 
 def parse_value(name: str, config_type: ConfigType, text: str | None) -> Value:
-    """The typed value of ``text``; None stays None. Raises ConfigProblem in Kafka's words."""
+    """Read the typed value of ``text``; None stays None. Raises ConfigProblem in Kafka's words."""
     if text is None:
         return None
     trimmed = text.strip(_JAVA_BLANKS)
+    value: Value = trimmed
     match config_type:
         case ConfigType.BOOLEAN:
-            return _boolean(name, text, trimmed)
+            value = _boolean(name, text, trimmed)
         case ConfigType.INT | ConfigType.SHORT | ConfigType.LONG:
-            return _whole_number(name, config_type, text, trimmed)
+            value = _whole_number(name, config_type, text, trimmed)
         case ConfigType.DOUBLE:
-            return _double(name, text, trimmed)
+            value = _double(name, text, trimmed)
         case ConfigType.LIST:
-            return tuple(_LIST_SEPARATOR.split(trimmed)) if trimmed else ()
+            value = tuple(_LIST_SEPARATOR.split(trimmed)) if trimmed else ()
         case ConfigType.CLASS:
-            return text  # Java looks the class up untrimmed; whether we serve it is for the table to say
+            value = text  # Java looks the class up untrimmed; whether we serve it is for the table to say
         case ConfigType.STRING | ConfigType.PASSWORD:
-            return trimmed
+            pass
+    return value
 
 
 def value_text(value: Value) -> str | None:
-    """The text of a typed value, as Kafka's convertToString writes it."""
+    """Write a typed value as Kafka's convertToString does."""
     match value:
         case None:
             return None
@@ -100,7 +102,7 @@ def invalid(name: str, value: Value, reason: str, expected: str) -> ConfigProble
 
 
 def check_named(spec: str) -> Check:
-    """The check that a cell of the table names, such as ``range 1 17`` or ``list empty of compact,delete``."""
+    """Give the check that a cell of the table names, such as ``range 1 17`` or ``list empty of compact,delete``."""
     kind, _, rest = spec.partition(" ")
     match kind:
         case "-":
@@ -118,7 +120,7 @@ def check_named(spec: str) -> Check:
             return _NAMED_CHECKS[kind]
 
 
-# --- reading text ------------------------------------------------------------------------------------------------------
+# --- reading text ---
 
 _JAVA_BLANKS = "".join(map(chr, range(33)))  # String.trim() removes every character up to the space
 _LIST_SEPARATOR = re.compile(r"\s*,\s*", re.ASCII)
@@ -149,7 +151,7 @@ def _double(name: str, text: str, trimmed: str) -> float:
     return float(trimmed.rstrip("fFdD") if trimmed[-1] in "fFdD" else trimmed)
 
 
-# --- checks ------------------------------------------------------------------------------------------------------------
+# --- checks ---
 
 
 def _anything(name: str, value: Value) -> None:

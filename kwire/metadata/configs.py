@@ -1,7 +1,7 @@
 """Every topic, broker and group config of Kafka: type, default, check, synonyms, and who may change it when.
 
-Owns: the table ``configs.tsv`` (facts read from the official jars: scope, name, type, default, importance, check, synonyms,
-dynamic mode, internal) and reading values by it. What kwire does with a key stands in ``standing.py``; where an
+Owns: the table ``configs.tsv`` (facts read from the official jars: scope, name, type, default, importance, check,
+synonyms, dynamic mode, internal) and reading values by it. What kwire does with a key stands in ``standing.py``; where an
 effective value comes from in ``effective.py``. May not know: files of the user, images, the running broker.
 
 kwire's own defaults differ from Kafka's only where Kafka's hurt on one machine (``OWN_DEFAULTS``).
@@ -82,7 +82,7 @@ class ConfigKey:
         return parse_value(self.name, self.type, self.default_text)
 
     def parse(self, text: str | None) -> Value:
-        """The typed value of ``text``. Raises ConfigProblem in Kafka's words."""
+        """Read and check the typed value of ``text``. Raises ConfigProblem in Kafka's words."""
         value = parse_value(self.name, self.type, text)
         if text is not None:
             self.check(self.name, value)
@@ -148,7 +148,7 @@ RETIRED = MappingProxyType(
 
 
 def broker_keys() -> Keys:
-    """The keys of server.properties, those that only exist dynamically included."""
+    """Give the keys of server.properties, those that only exist dynamically included."""
     return _tables()["broker"]
 
 
@@ -161,24 +161,24 @@ def group_keys() -> Keys:
 
 
 def parse_broker_config(key: str, text: str) -> Value:
-    """The typed value of a broker setting. Raises ConfigProblem: name, value, Kafka's message, and what would be right.
+    """Read a broker setting. Raises ConfigProblem: name, value, Kafka's message, and what would be right.
 
-    A listener's own key (``listener.name.external.ssl.keystore.location``) is read as its base key. A key that Kafka does not
-    know raises KeyError: the caller knows whether that is an error (a flag) or passed on (a file, for a plugin).
+    A listener's own key (``listener.name.external.ssl.keystore.location``) is read as its base key. A key that Kafka
+    does not know raises KeyError: the caller knows whether that is an error (a flag) or a warning (a file).
     """
     base = split_listener_prefix(key)[1]
     return broker_keys()[base].parse(text)
 
 
 def nearest(key: str, scope: Literal["broker", "topic", "group"] = "broker") -> str | None:
-    """The known key that looks most like ``key``, for a person who mistyped it."""
+    """Find the known key that looks most like ``key``, for a person who mistyped it."""
     names = [name for name, known in _tables()[scope].items() if not known.internal]
     found = difflib.get_close_matches(key.lower().replace("_", "."), names, n=1, cutoff=0.75)
     return found[0] if found else None
 
 
 def split_listener_prefix(key: str) -> tuple[str, str]:
-    """``listener.name.external.ssl.key.password`` -> (``listener.name.external.``, ``ssl.key.password``); else ("", key)."""
+    """Split ``listener.name.external.ssl.protocol`` after the listener's name; a key without one gives ("", key)."""
     if not key.startswith("listener.name."):
         return "", key
     parts = key.split(".", 3)
@@ -186,12 +186,12 @@ def split_listener_prefix(key: str) -> tuple[str, str]:
 
 
 def dynamic_broker_names() -> frozenset[str]:
-    """The broker keys that may be altered while the broker runs."""
+    """List the broker keys that may be altered while the broker runs."""
     return _dynamic_broker_names()
 
 
 def broker_synonyms(name: str) -> tuple[str, ...]:
-    """The names under which a broker setting is looked up, most precise first (log.retention.ms, .minutes, .hours)."""
+    """List the names under which a broker setting is looked up, most precise first (log.retention.ms, .minutes, .hours)."""
     prefix, base = split_listener_prefix(name)
     if prefix:
         return (name, *broker_synonyms(base))
