@@ -1,0 +1,80 @@
+# Nothing needs to be installed but Python 3.11 or newer and make: each target fetches what it needs into .venv.
+#
+#   make run            serve on localhost:9092, data in ./kwire-data
+#   make test           the tests
+#   make check          ruff, mypy --strict, import contracts
+#   make interop        real clients, the official tools and the official broker (needs Java 17+, Maven; Node, Go, Rust if there)
+#   make interop-smoke  one case of each kind of it
+#   make bench          the numbers, beside Apache Kafka
+#   make clean          removes everything that the targets above made, except ./kwire-data
+
+SHELL := /bin/bash
+VENV := .venv
+BIN := $(VENV)/bin
+TEST_JOBS ?= 2
+ARGS ?=
+INTEROP_TARGET ?= kwire
+
+# The first of these that is new enough; PYTHON=... overrides the search.
+PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 python3.14 python; do \
+	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check format interop interop-smoke bench compatibility clean
+
+help:
+	@sed -n 's/^#   //p' Makefile
+
+$(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "kwire needs Python 3.11 or newer; none was found (say PYTHON=/path/to/python)."; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "Python cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+
+# One stamp per set of packages; each is renewed when pyproject.toml changes.
+define install
+	@echo "installing $(1) ..."
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '$(1)'
+	@touch $@
+endef
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(call install,.)
+$(VENV)/.installed-test: pyproject.toml | $(BIN)/python
+	$(call install,.[test])
+$(VENV)/.installed-check: pyproject.toml | $(BIN)/python
+	$(call install,.[test$(comma)check])
+$(VENV)/.installed-interop: pyproject.toml | $(BIN)/python
+	$(call install,.[interop])
+comma := ,
+
+run: $(VENV)/.installed
+	@exec $(BIN)/python -m kwire serve --listen PLAINTEXT://localhost:9092 --data kwire-data $(ARGS)
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest -n $(TEST_JOBS) $(ARGS)
+
+check: $(VENV)/.installed-check
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.installed-check
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+interop: $(VENV)/.installed-interop
+	$(BIN)/python -m interop --target $(INTEROP_TARGET) $(ARGS)
+
+interop-smoke: $(VENV)/.installed-interop
+	$(BIN)/python -m interop --smoke --target $(INTEROP_TARGET) $(ARGS)
+
+# docs/compatibility.md from a full run: about 40 minutes.
+compatibility: $(VENV)/.installed-interop
+	$(BIN)/python -m interop --target kwire --json .tools/interop.json; $(BIN)/python -m interop.compatibility .tools/interop.json docs/compatibility.md
+
+bench: $(VENV)/.installed-interop
+	$(BIN)/python -m bench $(ARGS)
+
+clean:
+	rm -rf $(VENV) .tools build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	find . -name __pycache__ -type d -not -path './kwire-data/*' -prune -exec rm -rf {} +

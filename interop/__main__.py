@@ -1,0 +1,171 @@
+"""python -m interop [--target kwire|apache] [--smoke] [--json FILE] [--jobs N] [--list] [NAME ...]
+
+Runs the cases whose names contain one of the NAMEs (all without any), prints progress and a table, and ends with 0 only
+when no case failed. A missing tool (Java, Maven, Node, Go, Rust, kcat) skips its cases aloud; KWIRE_INTEROP=require makes
+that a failure.
+"""
+
+import argparse
+import importlib
+import json
+import os
+import pkgutil
+import platform
+import shutil
+import sys
+import tempfile
+import threading
+import time
+import traceback
+from collections import defaultdict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import interop.cases
+from interop.case import CASES, Case, Run, Skip, World
+from interop.jars import Missing
+
+
+@dataclass
+class Outcome:
+    name: str
+    part: str
+    row: str
+    status: str  # passed, failed, skipped
+    seconds: float
+    message: str = ""
+
+
+def main() -> int:
+    options = parse()
+    for module in pkgutil.walk_packages(interop.cases.__path__, "interop.cases."):
+        importlib.import_module(module.name)
+    cases = [case for case in CASES if wanted(case, options)]
+    if options.list:
+        print("\n".join(case.name for case in cases))
+        return 0
+    if not cases:
+        print(f"no case is named like {options.names}")
+        return 2
+    folder = Path(options.folder or tempfile.mkdtemp(prefix="kwire-interop-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    world = World(options.target, folder)
+    started = time.monotonic()
+    try:
+        outcomes = run_all(world, cases, options.jobs)
+    finally:
+        world.close()
+    seconds = time.monotonic() - started
+    print_table(outcomes, options.target, seconds)
+    if options.json:
+        write_json(Path(options.json), outcomes, options, seconds)
+    failed = any(outcome.status == "failed" for outcome in outcomes)
+    if options.folder or (failed and not os.environ.get("CI")):
+        print(f"logs and data are in {folder}")
+    else:
+        shutil.rmtree(folder, ignore_errors=True)
+    return 1 if failed else 0
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="interop", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="only cases whose name contains it")
+    parser.add_argument("--target", choices=["kwire", "apache"], default="kwire")
+    parser.add_argument("--smoke", action="store_true", help="one case of each kind")
+    parser.add_argument("--json", metavar="FILE", help="write the outcomes there")
+    parser.add_argument("--jobs", type=int, default=2, help="cases at a time")
+    parser.add_argument("--list", action="store_true", help="only print the names")
+    parser.add_argument("--folder", help="keep logs and data there")
+    return parser.parse_args()
+
+
+def wanted(case: Case, options: argparse.Namespace) -> bool:
+    if options.smoke and not case.smoke:
+        return False
+    return not options.names or any(name in case.name for name in options.names)
+
+
+def run_all(world: World, cases: list[Case], jobs: int) -> list[Outcome]:
+    outcomes: list[Outcome] = []
+    printing = threading.Lock()
+
+    def one(case: Case) -> None:
+        outcome = run_one(world, case)
+        with printing:
+            outcomes.append(outcome)
+            mark = {"passed": "ok", "failed": "FAILED", "skipped": "SKIPPED"}[outcome.status]
+            print(f"[{len(outcomes):3}/{len(cases)}] {mark:7} {case.name}  {outcome.seconds:.1f} s", flush=True)
+            if outcome.message:
+                print("          " + outcome.message.strip()[:1500].replace("\n", "\n          "), flush=True)
+
+    with ThreadPoolExecutor(jobs) as pool:
+        for future in [pool.submit(one, case) for case in cases]:
+            future.result()
+    return outcomes
+
+
+def run_one(world: World, case: Case) -> Outcome:
+    run = Run(world, case.name)
+    started = time.monotonic()
+    status, message = "passed", ""
+    try:
+        if case.needs_both and world.target == "apache":
+            raise Skip("compares kwire with Apache Kafka")
+        case.body(run)
+    except Skip as skip:
+        status, message = "skipped", str(skip)
+    except Missing as missing:
+        status = "failed" if os.environ.get("KWIRE_INTEROP") == "require" else "skipped"
+        message = str(missing)
+    except AssertionError as failure:
+        status, message = "failed", str(failure) or where(failure)
+    except Exception as failure:  # noqa: BLE001: a case that breaks is a failure, and the others go on
+        status, message = "failed", "".join(traceback.format_exception(failure)[-6:])
+    finally:
+        run.close()
+    return Outcome(case.name, case.part, case.row, status, time.monotonic() - started, message)
+
+
+def where(failure: BaseException) -> str:
+    return "".join(traceback.format_tb(failure.__traceback__)[-3:])
+
+
+def print_table(outcomes: list[Outcome], target: str, seconds: float) -> None:
+    rows: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
+    for outcome in outcomes:
+        rows[outcome.part, outcome.row].append(outcome)
+    print(f"\n{'':34} passed  failed  skipped  seconds")
+    for (part, row), members in rows.items():
+        print(f"{part + ' ' + row:34} {counts(members)} {sum(member.seconds for member in members):8.0f}")
+    for outcome in outcomes:
+        if outcome.status != "passed":
+            reason = outcome.message.strip().splitlines() or [""]
+            print(f"  {outcome.status} {outcome.name}: {reason[0][:150]}")
+    total = {status: sum(o.status == status for o in outcomes) for status in ("passed", "failed", "skipped")}
+    print(f"\ninterop against {target} in {seconds:.0f} s:")
+    print(f"{total['passed']} passed, {total['failed']} failed, {total['skipped']} skipped", flush=True)
+
+
+def counts(members: list[Outcome]) -> str:
+    return "".join(f"{sum(m.status == status for m in members):{width}}" for status, width in STATUSES)
+
+
+STATUSES = (("passed", 6), ("failed", 8), ("skipped", 9))
+
+
+def write_json(path: Path, outcomes: list[Outcome], options: argparse.Namespace, seconds: float) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "target": options.target,
+        "smoke": options.smoke,
+        "kafka": "4.3.1",
+        "python": platform.python_version(),
+        "seconds": round(seconds),
+        "cases": [asdict(outcome) for outcome in sorted(outcomes, key=lambda outcome: outcome.name)],
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

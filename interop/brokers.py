@@ -1,0 +1,196 @@
+"""Broker processes: kwire and Apache Kafka, started the same way on free ports, each with its own data directory."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+
+from interop.jars import ROOT, classpath, need
+
+# Where kwire's defaults differ from Kafka's because one machine is all there is; Apache is set to the same.
+ONE_MACHINE = {
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "group.initial.rebalance.delay.ms": "0",
+}
+
+
+class Broker(Protocol):
+    name: str
+    data: Path
+    port: int
+
+    @property
+    def bootstrap(self) -> str: ...
+    @property
+    def pid(self) -> int: ...
+    def start(self) -> None: ...
+    def stop(self) -> None: ...
+    def kill(self) -> None: ...
+
+
+class _Process:
+    """What both brokers share: one process, its log file, the ways to end it."""
+
+    name = ""
+
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None, *, data: Path | None = None) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        self.data = data or folder / "data"
+        self.settings = dict(settings or {})
+        self.port = 0
+        self.log = folder / f"{self.name}.log"
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def bootstrap(self) -> str:
+        return f"localhost:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def stop(self) -> None:
+        """SIGTERM; a clean stop is part of what is tested."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.send_signal(signal.SIGTERM)
+        try:
+            code = process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise AssertionError(
+                f"{self.name} did not stop in 60 s after SIGTERM; its log ends:\n{self.tail()}"
+            ) from None
+        assert code in self.clean_codes, f"{self.name} ended with {code} after SIGTERM; its log ends:\n{self.tail()}"
+
+    clean_codes: tuple[int, ...] = (0,)
+
+    def kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def tail(self, lines: int = 40) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+class Kwire(_Process):
+    name = "kwire"
+
+    def start(self) -> None:
+        command = [os.environ.get("KWIRE_PYTHON", sys.executable), "-m", "kwire", "serve"]
+        command += ["--listen", f"PLAINTEXT://localhost:{self.port}", "--data", str(self.data)]
+        for key, value in self.settings.items():
+            command += ["--set", f"{key}={value}"]
+        self._process = subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self.log.open("ab"), text=True
+        )
+        self.port = _ready_port(self._process, self)
+
+
+def _ready_port(process: subprocess.Popen[str], broker: Kwire) -> int:
+    assert process.stdout is not None
+    watchdog = threading.Timer(60, process.kill)
+    watchdog.start()
+    try:
+        line = process.stdout.readline()
+    finally:
+        watchdog.cancel()
+    assert line.startswith("ready PLAINTEXT://"), f"kwire did not get ready: {line!r}; its log ends:\n{broker.tail()}"
+    return int(line.rsplit(":", 1)[1])
+
+
+class Apache(_Process):
+    name = "apache"
+    clean_codes = (0, 143)
+    heap = "-Xmx1g"
+
+    def start(self) -> None:
+        # The port is kept across restarts, as clients remember it.
+        self.port = self.port or free_port()
+        controller = free_port()
+        properties = {
+            "process.roles": "broker,controller",
+            "node.id": "1",
+            "controller.quorum.voters": f"1@localhost:{controller}",
+            "listeners": f"PLAINTEXT://localhost:{self.port},CONTROLLER://localhost:{controller}",
+            "advertised.listeners": f"PLAINTEXT://localhost:{self.port}",
+            "controller.listener.names": "CONTROLLER",
+            "log.dirs": str(self.data),
+            **ONE_MACHINE,
+            **self.settings,
+        }
+        config = self.folder / "server.properties"
+        config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
+        self._format(config)
+
+        command = [
+            need("java"), self.heap, "-XX:+UseSerialGC", "-Xshare:auto",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-cp", classpath(), "kafka.Kafka", str(config),
+        ]  # fmt: skip
+        self._process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=self.log.open("ab"),
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+        )
+        wait_until_serving(self.port, self._process, self)
+
+    def _format(self, config: Path) -> None:
+        if (self.data / "meta.properties").exists():
+            return
+        command = [need("java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classpath()]
+        command += ["kafka.tools.StorageTool", "format", "-t", "kwireInteropClusterIdA", "-c", str(config)]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+def wait_until_serving(port: int, process: subprocess.Popen[str], broker: _Process, timeout_s: float = 90) -> None:
+    """Until an ApiVersions request is answered: a port that accepts is not yet a broker that serves."""
+    deadline = time.monotonic() + timeout_s
+    while time.monotonic() < deadline:
+        assert process.poll() is None, f"{broker.name} ended with {process.returncode}; its log ends:\n{broker.tail()}"
+        with contextlib.suppress(OSError), socket.create_connection(("localhost", port), 2) as connection:
+            connection.settimeout(5)
+            connection.sendall(bytes.fromhex("0000000a 0012 0000 00000001 ffff"))
+            if len(connection.recv(4096)) > 8:
+                return
+        time.sleep(0.1)
+    process.kill()
+    raise AssertionError(f"{broker.name} did not serve in {timeout_s} s; its log ends:\n{broker.tail()}")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+KINDS: dict[str, type[Kwire] | type[Apache]] = {"kwire": Kwire, "apache": Apache}
+
+
+def copy_data(data: Path, into: Path) -> Path:
+    """A copy of a data directory that another broker may open."""
+    shutil.rmtree(into, ignore_errors=True)
+    shutil.copytree(data, into, ignore=shutil.ignore_patterns(".lock"))
+    return into

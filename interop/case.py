@@ -1,0 +1,217 @@
+"""What a case is, and what it is given to work with.
+
+A case is a function that asserts. It belongs to a part (tools, clients, oracle, datadirs, crash) and to a row of the table;
+its name is `part/row/title`. It gets a `Run`: the broker under test, the resident JVM, names that no other case uses.
+"""
+
+import itertools
+import re
+import subprocess
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from interop.brokers import KINDS, Apache, Kwire
+from interop.jars import CURRENT, Missing
+from interop.java import Finished, Job, Jvm
+from interop.tools import main_class
+
+Function = TypeVar("Function", bound=Callable[["Run"], None])
+
+
+@dataclass(frozen=True)
+class Case:
+    part: str
+    row: str
+    title: str
+    smoke: bool
+    needs_both: bool  # compares kwire with Apache: means nothing when Apache is the target
+    body: Callable[["Run"], None]
+
+    @property
+    def name(self) -> str:
+        return f"{self.part}/{self.row}/{self.title}"
+
+
+CASES: list[Case] = []
+
+
+def case(
+    part: str, row: str, title: str = "", *, smoke: bool = False, needs_both: bool = False
+) -> Callable[[Function], Function]:
+    def register(body: Function) -> Function:
+        name = title or body.__name__.replace("_", "-")
+        CASES.append(Case(part, row, name, smoke, needs_both, body))
+        return body
+
+    return register
+
+
+class Skip(Exception):
+    """The case does not apply here, for a reason that is no fault of the machine."""
+
+
+class World:
+    """What all cases of one run share: brokers that are started when first asked for, and the JVM."""
+
+    def __init__(self, target: str, folder: Path) -> None:
+        self.target = target
+        self.folder = folder
+        self._lock = threading.RLock()
+        self._jvm: Jvm | None = None
+        self._brokers: dict[str, Kwire | Apache] = {}
+        self._numbers = itertools.count(1)
+        self._own: list[Kwire | Apache] = []
+
+    @property
+    def jvm(self) -> Jvm:
+        with self._lock:
+            if self._jvm is None:
+                self._jvm = Jvm(self.folder / "jvm.log")
+            return self._jvm
+
+    def shared(self, kind: str) -> Kwire | Apache:
+        """The broker that cases share; started again when a case has killed it."""
+        with self._lock:
+            broker = self._brokers.get(kind)
+            if broker is None:
+                broker = self._brokers[kind] = KINDS[kind](self.folder / f"shared-{kind}")
+                broker.start()
+            elif broker._process is None or broker._process.poll() is not None:
+                broker.start()
+            return broker
+
+    def own(self, kind: str, name: str, settings: Mapping[str, str], data: Path | None) -> Kwire | Apache:
+        number = next(self._numbers)
+        broker = KINDS[kind](self.folder / f"{number}-{name}-{kind}", settings, data=data)
+        with self._lock:
+            self._own.append(broker)
+        return broker
+
+    def number(self) -> int:
+        return next(self._numbers)
+
+    def close(self) -> None:
+        for broker in [*self._own, *self._brokers.values()]:
+            broker.kill()
+        if self._jvm is not None:
+            self._jvm.close()
+
+
+class Run:
+    """One case's view of the world."""
+
+    def __init__(self, world: World, name: str) -> None:
+        self.world = world
+        self.name = name
+        self.target = world.target
+        self._stem = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[-60:]
+        self._brokers: list[Kwire | Apache] = []
+
+    @property
+    def folder(self) -> Path:
+        folder = self.world.folder / f"case-{self._stem}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    @property
+    def broker(self) -> Kwire | Apache:
+        return self.world.shared(self.target)
+
+    @property
+    def bootstrap(self) -> str:
+        return self.broker.bootstrap
+
+    @property
+    def jvm(self) -> Jvm:
+        return self.world.jvm
+
+    def unique(self, stem: str = "t") -> str:
+        return f"{stem}-{self._stem[-40:]}-{self.world.number()}"
+
+    def own_broker(
+        self, settings: Mapping[str, str] | None = None, *, kind: str = "", data: Path | None = None
+    ) -> Kwire | Apache:
+        """A broker of the case's own, not started yet; killed when the case ends."""
+        broker = self.world.own(kind or self.target, self._stem[-30:], settings or {}, data)
+        self._brokers.append(broker)
+        return broker
+
+    def tool(
+        self, name: str, *args: str, stdin: str | bytes = "", release: str = CURRENT, timeout_s: float = 60
+    ) -> Finished:
+        """An official tool by its script's name, against the broker under test unless the arguments name one."""
+        return self.jvm.run(
+            release,
+            main_class(name, release),
+            *self._with_server(name, args, release),
+            stdin=stdin,
+            timeout_s=timeout_s,
+        )
+
+    def start_tool(self, name: str, *args: str, release: str = CURRENT) -> Job:
+        return self.jvm.start(release, main_class(name, release), *self._with_server(name, args, release))
+
+    def _with_server(self, name: str, args: tuple[str, ...], release: str) -> tuple[str, ...]:
+        if any(arg in ("--bootstrap-server", "--broker-list", "--bootstrap-servers") for arg in args):
+            return args
+        if name in ("dump-log", "storage") or "--version" in args:
+            return args
+        return ("--bootstrap-server", self.bootstrap, *args)
+
+    def topic(self, stem: str = "t", *, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
+        """A fresh topic, made with the official tool."""
+        name = self.unique(stem)
+        args = ["--create", "--topic", name, "--partitions", str(partitions)]
+        for key, value in (configs or {}).items():
+            args += ["--config", f"{key}={value}"]
+        self.tool("topics", *args).ok()
+        return name
+
+    def produce(self, topic: str, *lines: str, args: tuple[str, ...] = (), server: str = "") -> None:
+        where = ("--bootstrap-server", server) if server else ()
+        text = "".join(f"{line}\n" for line in lines)
+        self.tool("console-producer", *where, "--topic", topic, *args, stdin=text).ok()
+
+    def consume(self, topic: str, count: int, *args: str, server: str = "") -> list[str]:
+        where = ("--bootstrap-server", server) if server else ()
+        finished = self.tool(
+            "console-consumer", *where, "--topic", topic, "--from-beginning", "--max-messages", str(count),
+            "--timeout-ms", "20000", *args,
+        )  # fmt: skip
+        return finished.ok().out.splitlines()
+
+    def program(
+        self,
+        command: list[str],
+        *,
+        timeout_s: float = 120,
+        stdin: str = "",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+    ) -> Finished:
+        """A program of this machine, as its own process."""
+        try:
+            finished = subprocess.run(
+                command,
+                input=stdin,
+                capture_output=True,
+                text=True,
+                timeout=timeout_s,
+                check=False,
+                env=env,
+                cwd=cwd,
+                errors="replace",
+            )
+        except subprocess.TimeoutExpired as late:
+            said = (late.stdout or b"")[-2000:], (late.stderr or b"")[-2000:]
+            raise AssertionError(f"{' '.join(command)} did not end in {timeout_s} s: {said}") from None
+        except FileNotFoundError:
+            raise Missing(f"{command[0]} is not installed") from None
+        return Finished(" ".join(command), finished.returncode, finished.stdout, finished.stderr)
+
+    def close(self) -> None:
+        for broker in self._brokers:
+            broker.kill()

@@ -1,0 +1,108 @@
+"""The official jars, resolved from Maven by name and version into `.tools/`; nothing of them is vendored."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+TOOLS = ROOT / ".tools"
+
+# What each release needs beside its transitive dependencies. slf4j-simple sends the tools' warnings to stderr.
+ARTEFACTS: dict[str, tuple[str, ...]] = {
+    "4.3.1": (
+        "org.apache.kafka:kafka_2.13:4.3.1",
+        "org.apache.kafka:kafka-tools:4.3.1",
+        "org.slf4j:slf4j-simple:1.7.36",
+    ),
+    "3.9.1": (
+        "org.apache.kafka:kafka_2.13:3.9.1",
+        "org.apache.kafka:kafka-tools:3.9.1",
+        "org.slf4j:slf4j-simple:1.7.36",
+    ),
+    "2.8.2": (
+        "org.apache.kafka:kafka_2.13:2.8.2",
+        "org.apache.kafka:kafka-tools:2.8.2",
+        "org.slf4j:slf4j-simple:1.7.30",
+    ),
+    "streams-4.3.1": (
+        "org.apache.kafka:kafka-streams:4.3.1",
+        "org.slf4j:slf4j-simple:1.7.36",
+    ),
+    "connect-4.3.1": (
+        "org.apache.kafka:connect-runtime:4.3.1",
+        "org.apache.kafka:connect-file:4.3.1",
+        "org.slf4j:slf4j-simple:1.7.36",
+    ),
+}
+CURRENT = "4.3.1"
+
+
+class Missing(Exception):
+    """A tool that a case needs is not on this machine; the case is skipped aloud, or fails where skips are forbidden."""
+
+
+def need(program: str) -> str:
+    found = shutil.which(program)
+    if found is None:
+        raise Missing(f"{program} is not installed")
+    return found
+
+
+def libs(release: str = CURRENT) -> Path:
+    """The folder that holds the jars of a release; resolved with Maven the first time."""
+    given = os.environ.get("KWIRE_KAFKA_LIBS")
+    if given and release == CURRENT:
+        return Path(given)
+    folder = TOOLS / f"kafka-{release}"
+    done = folder / ".resolved"
+    wanted = "\n".join(ARTEFACTS[release])
+    if done.exists() and done.read_text() == wanted:
+        return folder / "libs"
+    _resolve(folder, ARTEFACTS[release])
+    done.write_text(wanted)
+    return folder / "libs"
+
+
+def classpath(release: str = CURRENT) -> str:
+    return f"{libs(release)}/*"
+
+
+def _resolve(folder: Path, artefacts: Iterable[str]) -> None:
+    maven = need("mvn")
+    need("java")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "pom.xml").write_text(_pom(artefacts))
+    command = [maven, "-q", "-B", "-f", "pom.xml", "dependency:copy-dependencies", "-DoutputDirectory=libs"]
+    command.append("-DincludeScope=runtime")
+    finished = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False, timeout=600
+    )
+    if finished.returncode != 0:
+        raise Missing(
+            f"Maven could not resolve {', '.join(artefacts)}: {finished.stdout[-2000:]}{finished.stderr[-500:]}"
+        )
+
+
+def _pom(artefacts: Iterable[str]) -> str:
+    dependencies = "".join(_dependency(*artefact.split(":")) for artefact in artefacts)
+    return f"""<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>interop</groupId><artifactId>jars</artifactId><version>1</version>
+  <dependencies>{dependencies}
+  </dependencies>
+</project>
+"""
+
+
+def _dependency(group: str, artefact: str, version: str) -> str:
+    # Two bindings for one logger make noise on stderr: the releases' own log4j bindings stay out.
+    excluded = "".join(
+        f"<exclusion><groupId>{name.split(':')[0]}</groupId><artifactId>{name.split(':')[1]}</artifactId></exclusion>"
+        for name in ("org.slf4j:slf4j-log4j12", "org.slf4j:slf4j-reload4j", "org.apache.logging.log4j:log4j-slf4j-impl")
+    )
+    return f"""
+    <dependency><groupId>{group}</groupId><artifactId>{artefact}</artifactId><version>{version}</version>
+      <exclusions>{excluded}</exclusions></dependency>"""

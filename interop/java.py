@@ -1,0 +1,208 @@
+"""One resident JVM for all Java programs: the official tools of three releases and our own small client programs.
+
+A JVM start costs a second of CPU; here a tool is a job inside one JVM (`java/ToolServer.java`), each with its own standard
+streams, exit status and, when it latches in static fields, freshly loaded classes.
+"""
+
+import base64
+import itertools
+import os
+import shutil
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interop.jars import ROOT, TOOLS, Missing, classpath, need
+
+SOURCES = ROOT / "interop" / "java"
+CLASSES = TOOLS / "classes"
+
+
+@dataclass
+class Finished:
+    """What a program left behind."""
+
+    command: str
+    code: int
+    out: str
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        return [line for line in self.out.splitlines() if line.strip()]
+
+    def ok(self) -> "Finished":
+        assert self.code == 0, f"{self.command}\nexit status {self.code}\n{self.out}\n{self.err}"
+        return self
+
+    def failed(self, *words: str) -> "Finished":
+        """It ended with an error and says each of the words somewhere."""
+        said = self.out + self.err
+        assert self.code != 0, f"{self.command}\nexit status 0, expected a failure\n{said}"
+        return self.says(*words)
+
+    def says(self, *words: str) -> "Finished":
+        said = self.out + self.err
+        for word in words:
+            assert word in said, f"{self.command}\ndoes not say {word!r}:\n{said}"
+        return self
+
+
+@dataclass
+class Job:
+    command: str
+    _jvm: "Jvm"
+    _id: str
+    _out: list[bytes] = field(default_factory=list)
+    _err: list[bytes] = field(default_factory=list)
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+    _code: int | None = None
+
+    def write(self, text: str | bytes) -> None:
+        raw = text.encode() if isinstance(text, str) else text
+        if raw:
+            self._jvm.tell("in", self._id, _b64(raw))
+
+    def end_input(self) -> None:
+        self._jvm.tell("eof", self._id)
+
+    def stop(self) -> None:
+        """Ctrl-C: the shutdown hooks run."""
+        self._jvm.tell("stop", self._id)
+
+    @property
+    def out(self) -> str:
+        return b"".join(self._out).decode(errors="replace")
+
+    @property
+    def err(self) -> str:
+        return b"".join(self._err).decode(errors="replace")
+
+    def wait_for(self, word: str, timeout_s: float = 30) -> None:
+        """Until standard output holds the word."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while word not in self.out:
+                assert self._code is None, (
+                    f"{self.command} ended ({self._code}) before {word!r}:\n{self.out}\n{self.err}"
+                )
+                left = deadline - time.monotonic()
+                assert left > 0, f"{self.command} did not print {word!r} in {timeout_s} s:\n{self.out}\n{self.err}"
+                self._changed.wait(left)
+
+    def wait(self, timeout_s: float = 60) -> Finished:
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while self._code is None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    self.stop()
+                    raise AssertionError(f"{self.command} did not end in {timeout_s} s:\n{self.out}\n{self.err}")
+                self._changed.wait(left)
+        return Finished(self.command, self._code, self.out, self.err)
+
+    def _hear(self, stream: str, payload: str) -> None:
+        with self._changed:
+            if stream == "exit":
+                self._code = int(payload)
+            else:
+                (self._out if stream == "out" else self._err).append(base64.b64decode(payload))
+            self._changed.notify_all()
+
+
+class Jvm:
+    def __init__(self, log: Path) -> None:
+        compile_sources()
+        # Warnings of the tools go to stderr; of what is noise when many clients live in one JVM, only errors do.
+        quiet = ("org.apache.kafka.common.utils.AppInfoParser", "org.apache.kafka.clients.admin.AdminClientConfig")
+        command = [
+            need("java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx768m",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            *(f"-Dorg.slf4j.simpleLogger.log.{name}=error" for name in quiet),
+            "-cp", str(CLASSES), "ToolServer",
+        ]  # fmt: skip
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("ab"), text=True, bufsize=1
+        )
+        assert self._process.stdout is not None
+        assert self._process.stdout.readline() == "ready\n"
+        self._jobs: dict[str, Job] = {}
+        self._ids = itertools.count(1)
+        self._loaders: set[str] = set()
+        self._writing = threading.Lock()
+        threading.Thread(target=self._listen, daemon=True).start()
+
+    def start(self, release: str, main_class: str, *args: str) -> Job:
+        self._load(release)
+        job_id = str(next(self._ids))
+        job = Job(" ".join([main_class.rsplit(".", 1)[-1], *args]), self, job_id)
+        self._jobs[job_id] = job
+        self.tell("run", job_id, release, main_class, *(_b64(arg.encode()) for arg in args))
+        return job
+
+    def run(
+        self, release: str, main_class: str, *args: str, stdin: str | bytes = "", timeout_s: float = 60
+    ) -> Finished:
+        job = self.start(release, main_class, *args)
+        job.write(stdin)
+        job.end_input()
+        return job.wait(timeout_s)
+
+    def tell(self, *words: str) -> None:
+        assert self._process.stdin is not None
+        with self._writing:
+            self._process.stdin.write(" ".join(words) + "\n")
+            self._process.stdin.flush()
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(20)
+
+    def _load(self, release: str) -> None:
+        if release in self._loaders:
+            return
+        path = os.pathsep.join([classpath(release), str(CLASSES / f"for-{release}")])
+        self.tell("loader", release, _b64(path.encode()))
+        self._loaders.add(release)
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            stream, job_id, *payload = line.split()
+            if payload:
+                self._jobs[job_id]._hear(stream, payload[0])
+        for job in self._jobs.values():
+            if job._code is None:
+                job._hear("exit", "255")
+
+
+def compile_sources() -> None:
+    """The tool server, and our client programs against the current release's jars; again only when a source changed."""
+    newest = max(source.stat().st_mtime for source in SOURCES.rglob("*.java"))
+    stamp = CLASSES / ".compiled"
+    if stamp.exists() and stamp.stat().st_mtime >= newest:
+        return
+    if shutil.which("javac") is None:
+        raise Missing("javac is not installed")
+    _javac([SOURCES / "ToolServer.java"], CLASSES, "")
+    clients = sorted((SOURCES / "clients").glob("*.java"))
+    if clients:
+        _javac(clients, CLASSES / "for-4.3.1", classpath("4.3.1"))
+    stamp.touch()
+
+
+def _javac(sources: list[Path], into: Path, class_path: str) -> None:
+    into.mkdir(parents=True, exist_ok=True)
+    command = ["javac", "-nowarn", "-proc:none", "-d", str(into), "-cp", class_path, *map(str, sources)]
+    finished = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+
+
+def _b64(raw: bytes) -> str:
+    return base64.b64encode(raw).decode() or "="
+
+
+__all__ = ["Finished", "Job", "Jvm"]
