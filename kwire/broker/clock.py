@@ -116,6 +116,11 @@ class Clock:
             with trio.move_on_after(max(0.0, wait_s)):
                 await self._changed.wait()
 
+    @property
+    def pending_count(self) -> int:
+        """How many entries the queue holds, cancelled ones that were not swept yet included."""
+        return len(self._heap)
+
     def note_cancelled(self) -> None:
         """Sweep the heap once the cancelled timers outnumber the live ones."""
         self._dead += 1

@@ -1,0 +1,127 @@
+"""Produce (key 0).
+
+Versions: 3-13 served. ApiVersions says 0-13 as Apache Kafka does, because librdkafka looks for 0; versions 0-2 close the
+connection.
+
+Behaviour: each partition is answered by itself. The usual path reads only batch headers; see ``Partition.append``.
+
+Version notes: 7 zstd may be sent (KIP-110); 8 record errors and message (KIP-467); 10 current leader on errors
+(KIP-951); 12 transactional produces add their partition to the transaction (KIP-890); 13 topic ids (KIP-516).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.broker.partition import Partition
+from kwire.broker.validate import InvalidRecords
+from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
+from kwire.types import INTERNAL_TOPICS
+from kwire.wire.batch import HEADER_BYTES, MAGIC, read_batch_header
+from kwire.wire.messages import ProduceRequest, ProduceResponse
+
+ADMIN_CLIENT_ID: Final = "__admin_client"
+_ZSTD: Final = 4
+_ZSTD_SINCE: Final = 7  # KIP-110
+_TOPIC_IDS_SINCE: Final = 13  # KIP-516
+_MAGIC_POSITION: Final = 16
+
+PartitionResponse = ProduceResponse.PartitionProduceResponse
+
+
+async def handle(context: Context, request: ProduceRequest) -> ProduceResponse | None:
+    """Append each partition's records; None when acks=0 asks for no reply."""
+    to_flush: list[Partition] = []
+    answers = []
+    for topic in request.topic_data:
+        name = topic.name
+        if context.api_version >= _TOPIC_IDS_SINCE:
+            name = context.broker.image.topic_name(topic.topic_id)
+        answers.append(
+            ProduceResponse.TopicProduceResponse(
+                name=topic.name,
+                topic_id=topic.topic_id,
+                partition_responses=[
+                    answer(context, request, name, wanted, to_flush) for wanted in topic.partition_data
+                ],
+            )
+        )
+    if to_flush:
+        await context.broker.flusher.flush(context, to_flush)
+    if request.acks == 0:
+        _close_on_refusal(context, answers)
+        return None
+    return ProduceResponse(responses=answers, throttle_time_ms=context.throttle_ms)
+
+
+def answer(
+    context: Context,
+    request: ProduceRequest,
+    topic: str | None,
+    wanted: ProduceRequest.PartitionProduceData,
+    to_flush: list[Partition],
+) -> PartitionResponse:
+    """One partition's answer; ``to_flush`` collects those whose batch must reach the disk first."""
+    try:
+        if request.acks not in (-1, 0, 1):
+            raise KafkaError(Code.INVALID_REQUIRED_ACKS)
+        if topic is None:
+            raise KafkaError(Code.UNKNOWN_TOPIC_ID)
+        partition = context.broker.partitions.get(topic, wanted.index)
+        records = _one_batch(wanted.records, context.api_version)
+        if topic in INTERNAL_TOPICS and context.client_id != ADMIN_CLIENT_ID:
+            raise KafkaError(Code.INVALID_TOPIC_EXCEPTION, f"Cannot append to internal topic {topic}")
+        appended = partition.append(records, acks=request.acks)
+        if partition.flushes_before_answer and partition.must_flush:
+            to_flush.append(partition)
+    except InvalidRecords as refusal:
+        return PartitionResponse(
+            index=wanted.index,
+            error_code=refusal.code,
+            base_offset=-1,
+            record_errors=[
+                PartitionResponse.BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=message)
+                for index, message in refusal.record_errors
+            ],
+            error_message=refusal.message,
+        )
+    except KafkaError as refusal:
+        return PartitionResponse(
+            index=wanted.index, error_code=refusal.code, base_offset=-1, error_message=refusal.message
+        )
+    except StorageFailure as failure:
+        context.broker.storage_failed(failure)
+        return PartitionResponse(index=wanted.index, error_code=Code.KAFKA_STORAGE_ERROR, base_offset=-1)
+    return PartitionResponse(
+        index=wanted.index,
+        base_offset=appended.base_offset,
+        log_append_time_ms=appended.log_append_time_ms,
+        log_start_offset=appended.log_start_offset,
+    )
+
+
+def _one_batch(records: memoryview | None, version: int) -> memoryview:
+    """Produce 3 and later carry exactly one batch of magic 2 a partition (ProduceRequest's own checks)."""
+    if records is None or len(records) < HEADER_BYTES:
+        raise KafkaError(Code.INVALID_RECORD)
+    if records[_MAGIC_POSITION] != MAGIC:
+        raise KafkaError(Code.INVALID_RECORD)
+    header = read_batch_header(records)
+    if header.codec == _ZSTD and version < _ZSTD_SINCE:
+        raise KafkaError(Code.UNSUPPORTED_COMPRESSION_TYPE)
+    if header.size_bytes != len(records):
+        raise KafkaError(Code.INVALID_RECORD)
+    return records
+
+
+def _close_on_refusal(context: Context, answers: list[ProduceResponse.TopicProduceResponse]) -> None:
+    """With acks=0 the only way to tell a producer of a refusal is to close, so that it looks at its metadata again."""
+    refused = [
+        f"{answer.name or answer.topic_id.hex()}-{partition.index}: {Code(partition.error_code).name}"
+        for answer in answers
+        for partition in answer.partition_responses
+        if partition.error_code
+    ]
+    if refused:
+        raise ProtocolViolation(f"produce with acks=0 was refused ({', '.join(refused)})")

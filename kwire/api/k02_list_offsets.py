@@ -1,0 +1,118 @@
+"""ListOffsets (key 2).
+
+Versions: 1-11.
+
+Behaviour: an offset for a timestamp, or for one of the special timestamps. A consumer sees offsets below the high watermark
+(read_committed: below the last stable offset), the debugging consumer (-2) the whole log.
+
+Version notes: 4 leader epochs (KIP-320); 7 max timestamp (KIP-734); 8 earliest local (KIP-405); 9 latest tiered (KIP-1005); 10
+timeout (KIP-1075); 11 earliest pending upload (KIP-1023). A special timestamp below its version is UNSUPPORTED_VERSION.
+
+Left out: tiered storage, so the local log is the whole log, and the tiered offsets are unknown (-1), as on a broker of Apache
+Kafka without remote storage.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.broker.partition import READ_COMMITTED, Partition
+from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.types import TopicPartition
+from kwire.wire.messages import ListOffsetsRequest, ListOffsetsResponse
+
+LATEST: Final = -1
+EARLIEST: Final = -2
+MAX_TIMESTAMP: Final = -3
+EARLIEST_LOCAL: Final = -4
+LATEST_TIERED: Final = -5
+EARLIEST_PENDING_UPLOAD: Final = -6
+
+# The first version that knows a special timestamp (KIP-734, 405, 1005, 1023).
+_KNOWN_SINCE: Final = {
+    LATEST: 1,
+    EARLIEST: 1,
+    MAX_TIMESTAMP: 7,
+    EARLIEST_LOCAL: 8,
+    LATEST_TIERED: 9,
+    EARLIEST_PENDING_UPLOAD: 11,
+}
+_CONSUMER: Final = -1
+_DEBUGGING_CONSUMER: Final = -2
+
+PartitionResponse = ListOffsetsResponse.ListOffsetsTopicResponse.ListOffsetsPartitionResponse
+
+
+def handle(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse:
+    """Each partition by itself; a partition named twice is INVALID_REQUEST."""
+    named: set[TopicPartition] = set()
+    twice: set[TopicPartition] = set()
+    for topic in request.topics:
+        for wanted in topic.partitions:
+            key = TopicPartition(topic.name, wanted.partition_index)
+            (twice if key in named else named).add(key)
+    return ListOffsetsResponse(
+        throttle_time_ms=context.throttle_ms,
+        topics=[
+            ListOffsetsResponse.ListOffsetsTopicResponse(
+                name=topic.name,
+                partitions=[
+                    _answer(
+                        context, request, topic.name, wanted, asked_twice=(topic.name, wanted.partition_index) in twice
+                    )
+                    for wanted in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ],
+    )
+
+
+def _answer(
+    context: Context,
+    request: ListOffsetsRequest,
+    topic: str,
+    wanted: ListOffsetsRequest.ListOffsetsTopic.ListOffsetsPartition,
+    *,
+    asked_twice: bool,
+) -> PartitionResponse:
+    try:
+        if asked_twice:
+            raise KafkaError(Code.INVALID_REQUEST)
+        if wanted.timestamp < 0 and context.api_version < _KNOWN_SINCE.get(wanted.timestamp, 2**15):
+            raise KafkaError(Code.UNSUPPORTED_VERSION)
+        partition = context.broker.partitions.get(topic, wanted.partition_index)
+        if request.replica_id >= 0:
+            raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+        partition.check_leader_epoch(wanted.current_leader_epoch)
+        timestamp_ms, offset, leader_epoch = _look_up(request, partition, wanted.timestamp)
+    except KafkaError as refusal:
+        return PartitionResponse(partition_index=wanted.partition_index, error_code=refusal.code)
+    except StorageFailure as failure:
+        context.broker.storage_failed(failure)
+        return PartitionResponse(partition_index=wanted.partition_index, error_code=Code.KAFKA_STORAGE_ERROR)
+    return PartitionResponse(
+        partition_index=wanted.partition_index, timestamp=timestamp_ms, offset=offset, leader_epoch=leader_epoch
+    )
+
+
+_UNKNOWN: Final = (-1, -1, -1)
+
+
+def _look_up(request: ListOffsetsRequest, partition: Partition, timestamp: int) -> tuple[int, int, int]:
+    """Timestamp, offset and leader epoch; the timestamp is -1 where an offset was asked for by its role."""
+    log = partition.log
+    end = log.last_stable_offset if request.isolation_level == READ_COMMITTED else log.high_watermark
+    if request.replica_id == _DEBUGGING_CONSUMER:
+        end = log.end_offset
+    if timestamp == LATEST:
+        return -1, end, partition.leader_epoch
+    if timestamp in (EARLIEST, EARLIEST_LOCAL):
+        return -1, log.log_start_offset, log.epoch_of(log.log_start_offset)
+    if timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):
+        return _UNKNOWN
+    found = log.max_timestamp() if timestamp == MAX_TIMESTAMP else log.offset_for_timestamp(timestamp)
+    if found is None or found.offset >= end:
+        return _UNKNOWN
+    return found.timestamp_ms, found.offset, found.leader_epoch

@@ -1,0 +1,122 @@
+"""Metadata (key 3).
+
+Versions: 0-13.
+
+Behaviour: the broker as the listener of this connection advertises it, and the topics asked for, by name or id. A topic that is
+missing is created where the request and ``auto.create.topics.enable`` allow it, and answered in the same breath: there is no
+LEADER_NOT_AVAILABLE on one node.
+
+Version notes: 0 an empty list means all topics, from 1 on null does; 4 the client says whether it wants creation; 8-10 cluster
+authorized operations (KIP-430); 10-11 carry topic ids that may not be asked by; 12 asking by id (KIP-516); 13 a top-level
+error for rebootstrapping (KIP-1102), which this broker never needs.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.metadata.controller import check_topic_name
+from kwire.metadata.image import Topic
+from kwire.security.operations import ALL_CLUSTER_OPERATIONS, ALL_TOPIC_OPERATIONS, NOT_ASKED
+from kwire.types import INTERNAL_TOPICS, ZERO_UUID, Uuid
+from kwire.wire.messages import MetadataRequest, MetadataResponse
+
+_NULL_IS_ALL_SINCE: Final = 1
+_BY_ID_SINCE: Final = 12  # KIP-516
+_CLUSTER_OPERATIONS: Final = range(8, 11)  # KIP-430, moved to DescribeCluster by KIP-700
+
+TopicAnswer = MetadataResponse.MetadataResponseTopic
+PartitionAnswer = MetadataResponse.MetadataResponseTopic.MetadataResponsePartition
+
+
+def handle(context: Context, request: MetadataRequest) -> MetadataResponse:
+    broker = context.broker
+    endpoint = context.endpoint
+    operations = NOT_ASKED
+    if context.api_version in _CLUSTER_OPERATIONS and request.include_cluster_authorized_operations:
+        operations = ALL_CLUSTER_OPERATIONS
+    return MetadataResponse(
+        throttle_time_ms=context.throttle_ms,
+        brokers=[
+            MetadataResponse.MetadataResponseBroker(
+                node_id=broker.node_id, host=endpoint.host, port=endpoint.port, rack=broker.rack
+            )
+        ],
+        cluster_id=broker.cluster_id,
+        controller_id=broker.node_id,
+        topics=_topics(context, request),
+        cluster_authorized_operations=operations,
+    )
+
+
+def _topics(context: Context, request: MetadataRequest) -> list[TopicAnswer]:
+    operations = ALL_TOPIC_OPERATIONS if request.include_topic_authorized_operations else NOT_ASKED
+    image = context.broker.image
+    asks_all = request.topics is None or (not request.topics and context.api_version < _NULL_IS_ALL_SINCE)
+    if asks_all:
+        return [_known(topic, operations) for topic in image.topics.values()]
+    assert request.topics is not None
+    if context.api_version < _BY_ID_SINCE and any(
+        wanted.name is None or wanted.topic_id != ZERO_UUID for wanted in request.topics
+    ):
+        return [
+            TopicAnswer(
+                error_code=Code.INVALID_REQUEST,
+                name=wanted.name or "",
+                topic_id=wanted.topic_id,
+                topic_authorized_operations=NOT_ASKED,
+            )
+            for wanted in request.topics
+        ]
+    by_id = list(dict.fromkeys(wanted.topic_id for wanted in request.topics if wanted.topic_id != ZERO_UUID))
+    if by_id:
+        return [_by_id(context, topic_id, operations) for topic_id in by_id]
+    names = dict.fromkeys(wanted.name for wanted in request.topics if wanted.name is not None)
+    return [_by_name(context, request, name, operations) for name in names]
+
+
+def _by_id(context: Context, topic_id: Uuid, operations: int) -> TopicAnswer:
+    topic = context.broker.image.topics_by_id.get(topic_id)
+    if topic is None:
+        return TopicAnswer(error_code=Code.UNKNOWN_TOPIC_ID, name=None, topic_id=topic_id)
+    return _known(topic, operations)
+
+
+def _by_name(context: Context, request: MetadataRequest, name: str, operations: int) -> TopicAnswer:
+    broker = context.broker
+    topic = broker.image.topics.get(name)
+    if topic is not None:
+        return _known(topic, operations)
+    try:
+        check_topic_name(name)
+        if not (request.allow_auto_topic_creation and broker.settings["auto.create.topics.enable"]):
+            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
+        return _known(broker.create_topic_automatically(name), operations)
+    except KafkaError as refusal:
+        return TopicAnswer(
+            error_code=refusal.code,
+            name=name,
+            is_internal=name in INTERNAL_TOPICS,
+            topic_authorized_operations=operations,
+        )
+
+
+def _known(topic: Topic, operations: int) -> TopicAnswer:
+    return TopicAnswer(
+        name=topic.name,
+        topic_id=topic.id,
+        is_internal=topic.name in INTERNAL_TOPICS,
+        partitions=[
+            PartitionAnswer(
+                partition_index=index,
+                leader_id=partition.leader,
+                leader_epoch=partition.leader_epoch,
+                replica_nodes=list(partition.replicas),
+                isr_nodes=list(partition.isr),
+            )
+            for index, partition in topic.partitions.items()
+        ],
+        topic_authorized_operations=operations,
+    )

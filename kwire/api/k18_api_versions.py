@@ -1,0 +1,53 @@
+"""ApiVersions (key 18).
+
+Versions: 0-4.
+
+Behaviour: what this broker serves, and its features: supported ranges and finalized levels. A version that is not served is
+answered at version 0 with UNSUPPORTED_VERSION by the connection, which alone sees it.
+
+Version notes: 3 client software name and version, checked (KIP-511), features (KIP-584); 4 a feature's lowest supported level
+may be 0, which earlier versions could not parse, so such features are told from 4 on (KAFKA-17011).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.errors import Code
+from kwire.wire.messages import ApiVersionsRequest, ApiVersionsResponse
+
+_SOFTWARE_SINCE: Final = 3  # KIP-511
+_ZERO_FEATURES_SINCE: Final = 4  # KAFKA-17011
+_SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
+
+
+def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse:
+    if context.api_version >= _SOFTWARE_SINCE and not (
+        _SOFTWARE.fullmatch(request.client_software_name) and _SOFTWARE.fullmatch(request.client_software_version)
+    ):
+        return ApiVersionsResponse(error_code=Code.INVALID_REQUEST)
+    broker = context.broker
+    return ApiVersionsResponse(
+        api_keys=advertised(context),
+        throttle_time_ms=context.throttle_ms,
+        supported_features=[
+            ApiVersionsResponse.SupportedFeatureKey(name=name, min_version=lowest, max_version=highest)
+            for name, (lowest, highest) in sorted(broker.supported_features.items())
+            if lowest > 0 or context.api_version >= _ZERO_FEATURES_SINCE
+        ],
+        finalized_features_epoch=broker.image.offset,
+        finalized_features=[
+            ApiVersionsResponse.FinalizedFeatureKey(name=name, max_version_level=level, min_version_level=level)
+            for name, level in sorted(broker.image.features.items())
+            if level > 0
+        ],
+    )
+
+
+def advertised(context: Context) -> list[ApiVersionsResponse.ApiVersion]:
+    return [
+        ApiVersionsResponse.ApiVersion(api_key=api.key, min_version=api.advertised[0], max_version=api.advertised[1])
+        for api in context.broker.apis.values()
+    ]

@@ -1,0 +1,44 @@
+"""OffsetForLeaderEpoch (key 23).
+
+Versions: 2-4.
+
+Behaviour: where an epoch ended in this log (KIP-101, KIP-279), so that a consumer can tell that its position was truncated
+(KIP-320).
+
+Version notes: 3 replica id (-2: the debugging consumer); 4 flexible.
+"""
+
+from __future__ import annotations
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.wire.messages import OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse
+
+EpochEndOffset = OffsetForLeaderEpochResponse.OffsetForLeaderTopicResult.EpochEndOffset
+
+
+def handle(context: Context, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse:
+    return OffsetForLeaderEpochResponse(
+        throttle_time_ms=context.throttle_ms,
+        topics=[
+            OffsetForLeaderEpochResponse.OffsetForLeaderTopicResult(
+                topic=topic.topic, partitions=[_answer(context, topic.topic, wanted) for wanted in topic.partitions]
+            )
+            for topic in request.topics
+        ],
+    )
+
+
+def _answer(
+    context: Context, topic: str, wanted: OffsetForLeaderEpochRequest.OffsetForLeaderTopic.OffsetForLeaderPartition
+) -> EpochEndOffset:
+    try:
+        partition = context.broker.partitions.get(topic, wanted.partition)
+        partition.check_leader_epoch(wanted.current_leader_epoch)
+        leader_epoch, end_offset = partition.log.offset_for_epoch(wanted.leader_epoch)
+    except KafkaError as refusal:
+        return EpochEndOffset(partition=wanted.partition, error_code=refusal.code)
+    except StorageFailure as failure:
+        context.broker.storage_failed(failure)
+        return EpochEndOffset(partition=wanted.partition, error_code=Code.KAFKA_STORAGE_ERROR)
+    return EpochEndOffset(partition=wanted.partition, leader_epoch=leader_epoch, end_offset=end_offset)

@@ -1,0 +1,57 @@
+"""Group commit: many producers that wait for the disk share one fsync.
+
+Owns: which log is being flushed and who waits for it. May not know: requests, what was appended.
+
+An fsync runs in a thread on descriptors of its own, so the loop goes on and more appends gather behind it; the next fsync then
+covers all of them. A fsync that fails takes the log offline (the page cache may have dropped what it could not write).
+"""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import trio
+
+from kwire.broker.partition import Partition
+from kwire.errors import StorageFailure
+
+
+class Waits(Protocol):
+    """The face of a request's context that a flush needs: it sends pending replies before it waits."""
+
+    async def wait(self, event: trio.Event, timeout_ms: float) -> bool: ...
+
+
+class Flusher:
+    """At most one fsync a log at a time; whoever comes meanwhile shares the next."""
+
+    def __init__(self) -> None:
+        self._running: dict[Partition, trio.Event] = {}
+
+    async def flush(self, partition: Partition) -> None:
+        """Return once all that is in the log now is on the disk, and visible. Raises StorageFailure."""
+        target = partition.log.end_offset
+        while partition.log.recovery_point < target:
+            running = self._running.get(partition)
+            if running is not None:
+                await running.wait()
+                continue
+            done = self._running[partition] = trio.Event()
+            try:
+                await self._sync(partition)
+            finally:
+                del self._running[partition]
+                done.set()
+        if partition.log.high_watermark < target:
+            partition.advance()
+
+    async def _sync(self, partition: Partition) -> None:
+        pending = partition.log.begin_flush()
+        try:
+            await trio.to_thread.run_sync(pending.sync)
+        except OSError as error:
+            raise StorageFailure(str(partition), f"fsync failed: {error}") from error
+        finally:
+            pending.close()
+        partition.log.finish_flush(pending)
+        partition.advance()

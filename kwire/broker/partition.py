@@ -1,0 +1,242 @@
+"""One partition that this broker leads.
+
+Owns: the partition's place in the cluster (leader epoch, replicas, in-sync replicas), its log (opened at first use), its
+high watermark and who watches it. May not know: requests, connections, how long anybody waits.
+
+The high watermark is kept apart from the end of the log. Alone, a leader moves it as soon as a batch is written, or, when the
+topic's flush settings ask for it, once the batch is on the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kwire.broker.clock import Clock
+from kwire.broker.gates import Watch
+from kwire.broker.validate import ValidationSettings, validate
+from kwire.errors import Code, KafkaError
+from kwire.storage.files import FileSlice
+from kwire.storage.log import Appended, Log, LogConfig
+from kwire.types import TopicPartition, Uuid
+from kwire.wire.batch import BatchHeader, check_batches, read_batch_header
+
+ACKS_ALL: Final = -1
+READ_UNCOMMITTED: Final = 0
+READ_COMMITTED: Final = 1
+_NEVER: Final = 2**63 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """What a topic's configs mean to its partitions; replaced as a whole when a config changes."""
+
+    log: LogConfig
+    validation: ValidationSettings
+    min_insync_replicas: int
+
+
+class Partition:
+    """A leader's view of one partition. Every method is atomic: none of them waits."""
+
+    __slots__ = (
+        "_clock",
+        "_log",
+        "_open_log",
+        "_watches",
+        "deleted",
+        "index",
+        "isr",
+        "leader_epoch",
+        "leader_id",
+        "log_dir",
+        "replicas",
+        "settings",
+        "topic",
+        "topic_id",
+    )
+
+    def __init__(
+        self,
+        topic: str,
+        index: int,
+        topic_id: Uuid,
+        *,
+        leader_id: int,
+        leader_epoch: int,
+        replicas: Sequence[int],
+        isr: Sequence[int],
+        log_dir: str,
+        settings: TopicSettings,
+        open_log: Callable[[Partition], Log],
+        clock: Clock,
+    ) -> None:
+        self.topic = topic
+        self.index = index
+        self.topic_id = topic_id
+        self.leader_id = leader_id
+        self.leader_epoch = leader_epoch
+        self.replicas = replicas
+        self.isr = isr
+        self.log_dir = log_dir
+        self.settings = settings
+        self.deleted = False
+        self._open_log = open_log
+        self._clock = clock
+        self._log: Log | None = None
+        self._watches: dict[Watch, Hashable] = {}
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.index}"
+
+    @property
+    def topic_partition(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.index)
+
+    # --- the log -----------------------------------------------------------------------------------------------------
+
+    @property
+    def log(self) -> Log:
+        """The log, opened (and recovered, after an unclean stop) at first use. Raises StorageFailure."""
+        log = self._log
+        if log is None:
+            log = self._log = self._open_log(self)
+            if log.high_watermark < log.end_offset and not self.flushes_before_answer:
+                log.advance_high_watermark(log.end_offset)
+        return log
+
+    @property
+    def opened(self) -> Log | None:
+        """The log if anybody has used it; None tells a housekeeper that there is nothing to do."""
+        return self._log
+
+    @property
+    def high_watermark(self) -> int:
+        return self.log.high_watermark
+
+    def readable_end(self, isolation_level: int) -> int:
+        """Where a consumer's reading ends: the high watermark, or the last stable offset for READ_COMMITTED."""
+        log = self.log
+        return log.last_stable_offset if isolation_level == READ_COMMITTED else log.high_watermark
+
+    @property
+    def flushes_before_answer(self) -> bool:
+        """Whether some batches must be on the disk before they are acknowledged (``flush.messages``)."""
+        return self.settings.log.flush_messages != _NEVER
+
+    @property
+    def must_flush(self) -> bool:
+        """Whether what was appended since the last flush is as much as ``flush.messages`` allows."""
+        log = self.log
+        return log.end_offset - log.recovery_point >= self.settings.log.flush_messages
+
+    def configure(self, settings: TopicSettings) -> None:
+        """Take over changed topic configs; they hold from the next append on."""
+        self.settings = settings
+        if self._log is not None:
+            self._log.config = settings.log
+
+    # --- writing -----------------------------------------------------------------------------------------------------
+
+    def append(self, records: memoryview, *, acks: int) -> Appended:
+        """Check and append what a producer sent.
+
+        Raises KafkaError (NOT_ENOUGH_REPLICAS, CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, sequence and timestamp refusals, ...)
+        with nothing written, or StorageFailure.
+        """
+        settings = self.settings
+        if acks == ACKS_ALL and len(self.isr) < settings.min_insync_replicas:
+            raise KafkaError(
+                Code.NOT_ENOUGH_REPLICAS,
+                f"The size of the current ISR {len(self.isr)} is insufficient to satisfy the min.isr requirement of "
+                f"{settings.min_insync_replicas} for partition {self}",
+            )
+        now_ms = self._clock.now_ms()
+        checked = validate(records, check_batches(records), settings.validation, now_ms)
+        return self._write(checked.batches, checked.headers, now_ms, check_sequence=True)
+
+    def append_own(self, batch: bytes | memoryview) -> Appended:
+        """Append a batch that the broker itself made: coordinator records and transaction markers."""
+        view = memoryview(batch)
+        return self._write(view, [read_batch_header(view)], self._clock.now_ms(), check_sequence=False)
+
+    def _write(
+        self, batches: memoryview, headers: Sequence[BatchHeader], now_ms: int, *, check_sequence: bool
+    ) -> Appended:
+        log = self.log
+        appended = log.append(
+            batches, headers, leader_epoch=self.leader_epoch, now_ms=now_ms, check_sequence=check_sequence
+        )
+        if not appended.duplicate and not self.flushes_before_answer:
+            self.advance(len(batches))
+        return appended
+
+    def advance(self, byte_count: int = 1) -> None:
+        """All that was written is now safe to show: move the high watermark and tell who watches."""
+        log = self.log
+        stable_before, watermark_before = log.last_stable_offset, log.high_watermark
+        log.advance_high_watermark(log.end_offset)
+        if not self._watches:
+            return
+        stable = log.last_stable_offset
+        all_stable = stable_before == watermark_before and stable == log.high_watermark
+        for watch, key in list(self._watches.items()):
+            if all_stable or not watch.committed_only:
+                watch.note(key, byte_count)
+            elif stable != stable_before:
+                watch.wake(key)
+
+    # --- reading -----------------------------------------------------------------------------------------------------
+
+    def check_leader_epoch(self, current_leader_epoch: int) -> None:
+        """Refuse a client whose metadata is older or newer than ours (KIP-320); -1 is a client that does not know."""
+        if current_leader_epoch in (-1, self.leader_epoch):
+            return
+        if current_leader_epoch < self.leader_epoch:
+            raise KafkaError(Code.FENCED_LEADER_EPOCH)
+        raise KafkaError(Code.UNKNOWN_LEADER_EPOCH)
+
+    def read(self, offset: int, *, max_bytes: int, end_offset: int, at_least_one: bool) -> FileSlice | None:
+        """Whole batches from ``offset`` on (the last may be cut), below ``end_offset``; None when there is nothing.
+
+        Raises KafkaError(OFFSET_OUT_OF_RANGE) or StorageFailure.
+        """
+        return self.log.read(offset, max_bytes=max_bytes, end_offset=end_offset, at_least_one=at_least_one)
+
+    def delete_records_before(self, offset: int) -> int:
+        """Move the log start offset (DeleteRecords); -1 means the high watermark. Returns the new low watermark."""
+        log = self.log
+        wanted = log.high_watermark if offset == -1 else offset
+        if not 0 <= wanted <= log.high_watermark:
+            raise KafkaError(Code.OFFSET_OUT_OF_RANGE)
+        log.delete_records_before(wanted)
+        self.note_change()
+        return log.log_start_offset
+
+    # --- who watches -------------------------------------------------------------------------------------------------
+
+    def watch(self, watch: Watch, key: Hashable) -> None:
+        self._watches[watch] = key
+
+    def unwatch(self, watch: Watch) -> None:
+        self._watches.pop(watch, None)
+
+    def note_change(self) -> None:
+        """The log's start, the leader or the partition itself changed: whoever watches must look again."""
+        for watch, key in list(self._watches.items()):
+            watch.wake(key)
+
+    # --- the end -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the log; a later use would open it again."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def mark_deleted(self) -> None:
+        """The topic is gone: wake everybody; nothing may use this partition any more."""
+        self.deleted = True
+        self.note_change()
+        self._watches.clear()
