@@ -17,9 +17,16 @@ TURN_BYTES_MAX = 4 * 1024 * 1024
 # One sendfile call moves at most this much, so that one reader of a large slice does not hold the loop.
 SENDFILE_BYTES_MAX = 1024 * 1024
 
+# A slice of a file below this is read and sent together with what surrounds it: one call instead of three.
+SENDFILE_BYTES_MIN = 32 * 1024
+
+# Parts in one sendmsg: IOV_MAX of Linux and macOS.
+SENDMSG_PARTS_MAX = 1024
+
 # Kafka's own: NetworkClient and Selector allow a string, an array or a group's metadata up to these.
 TOPIC_NAME_LENGTH_MAX = 249
 FETCH_SESSIONS_MAX = 1000
 PARTITIONS_PER_REQUEST_MAX = 10_000
 
+assert SENDFILE_BYTES_MIN <= SENDFILE_BYTES_MAX <= TURN_BYTES_MAX
 assert READ_CHUNK_BYTES <= READ_CHUNK_BYTES_MAX <= TURN_BYTES_MAX

@@ -1,0 +1,1 @@
+"""The edge: listeners, connections, start and stop. Knows sockets and trio, and nothing of topics."""

@@ -1,0 +1,139 @@
+"""A connection without a socket: the server's end is a ``Transport``, the test's end feeds bytes and takes frames.
+
+Owns: two buffers in memory. May not know: what the bytes mean.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+
+import trio
+
+from kwire.server.transport import Part
+
+
+class MemoryTransport:
+    """One connection in memory.
+
+    The server calls the methods of ``Transport``; the test calls ``feed``, ``finish``, ``reset`` and ``next_frame``.
+    ``window_bytes`` is how much the server may send that the test has not taken, as a socket's send buffer is bounded.
+    """
+
+    def __init__(self, *, peer: str = "127.0.0.1:50000", window_bytes: float = float("inf")) -> None:
+        self.peer = peer
+        self.host = peer.rpartition(":")[0]
+        self.closed = False
+        self.sends = 0  # how often ``send`` was called: replies that went together count once
+        self._window_bytes = window_bytes
+        self._inbox = bytearray()
+        self._outbox = bytearray()
+        self._finished = False
+        self._broken = False
+        self._peer_closed: Callable[[], None] | None = None
+        self._changed = trio.Event()
+
+    # The server's end.
+
+    async def recv(self, max_bytes: int) -> bytes:
+        await self._readable()
+        chunk = bytes(self._inbox[:max_bytes])
+        del self._inbox[:max_bytes]
+        return chunk
+
+    async def recv_into(self, space: memoryview) -> int:
+        chunk = await self.recv(len(space))
+        space[: len(chunk)] = chunk
+        return len(chunk)
+
+    async def send(self, parts: Sequence[Part]) -> None:
+        self.sends += 1
+        try:
+            for part in parts:
+                await self._send_one(part if isinstance(part, bytes | memoryview) else part.pread())
+        finally:
+            for part in parts:
+                if not isinstance(part, bytes | memoryview):
+                    part.close()
+
+    def on_peer_closed(self, callback: Callable[[], None]) -> None:
+        self._peer_closed = callback
+        if self._finished or self._broken:
+            callback()
+
+    def close(self) -> None:
+        self.closed = True
+        self._wake()
+
+    # The test's end.
+
+    def feed(self, content: bytes) -> None:
+        """Send ``content`` to the server, as it is."""
+        self._inbox += content
+        self._wake()
+
+    def feed_frame(self, body: bytes) -> None:
+        self.feed(struct.pack(">i", len(body)) + body)
+
+    def finish(self) -> None:
+        """Close the test's end after what was fed."""
+        self._finished = True
+        self._tell_closed()
+
+    def reset(self) -> None:
+        """Lose the connection: what was not read is gone, and sending fails."""
+        self._broken = True
+        self._inbox.clear()
+        self._tell_closed()
+
+    async def next_frame(self) -> bytes | None:
+        """Take the next frame that the server sent, without its length; None when the server has closed."""
+        while True:
+            size = struct.unpack_from(">i", self._outbox)[0] if len(self._outbox) >= 4 else None
+            if size is not None and len(self._outbox) >= 4 + size:
+                frame = bytes(self._outbox[4 : 4 + size])
+                self.take(4 + size)
+                return frame
+            if self.closed:
+                return None
+            await self._changed.wait()
+
+    def take(self, max_bytes: int) -> bytes:
+        """Take up to ``max_bytes`` of what the server has sent so far."""
+        taken = bytes(self._outbox[:max_bytes])
+        del self._outbox[:max_bytes]
+        self._wake()
+        return taken
+
+    async def wait_closed(self) -> None:
+        """Wait until the server has closed its end."""
+        while not self.closed:
+            await self._changed.wait()
+
+    async def _readable(self) -> None:
+        while not (self._inbox or self._finished):
+            if self._broken:
+                raise ConnectionResetError("reset by the test")
+            await self._changed.wait()
+
+    async def _send_one(self, content: bytes | memoryview) -> None:
+        rest = memoryview(content)
+        while rest:
+            if self._broken:
+                raise BrokenPipeError("reset by the test")
+            room = int(min(len(rest), self._window_bytes - len(self._outbox)))
+            if room <= 0:
+                await self._changed.wait()
+                continue
+            self._outbox += rest[:room]
+            rest = rest[room:]
+            self._wake()
+
+    def _tell_closed(self) -> None:
+        self._wake()
+        if self._peer_closed is not None:
+            self._peer_closed()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = trio.Event()

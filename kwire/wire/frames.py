@@ -1,0 +1,140 @@
+"""A byte stream cut into frames: an int32 length, then that many bytes.
+
+Owns: the buffers of what was read and is not yet a whole frame, and the check of every claimed length. May not know:
+who reads, what a frame means.
+
+Frames that lie whole inside one chunk are views of that chunk. A frame that began and did not end gets a buffer of its
+own, which the reader fills in place (``space``), so a large request is copied once, by the kernel. That buffer grows
+with the bytes that came, never with the bytes claimed: a peer that claims 100 MB and sends ten bytes costs one chunk.
+"""
+
+from __future__ import annotations
+
+from kwire.errors import ProtocolViolation
+from kwire.limits import READ_CHUNK_BYTES, READ_CHUNK_BYTES_MAX
+
+_LENGTH_BYTES = 4
+_HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC", b"PRI ")
+
+
+class FrameSplitter:
+    """Bytes in, whole frames out, in order. ``limit_bytes`` bounds one frame (``socket.request.max.bytes``).
+
+    The reader asks ``space()``: None means "read a chunk and ``feed`` it", a writable view means "read into this and
+    tell ``filled`` how much came". ``feed`` is always allowed. A length that no frame can have is a ProtocolViolation,
+    from ``feed`` or, when whole frames came before it, from the next ``space``, so that what was in order is answered.
+    """
+
+    __slots__ = ("_buffer", "_filled", "_limit_bytes", "_size", "_start", "_violation")
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit_bytes = limit_bytes
+        self._start = b""  # of a frame whose length is not complete: at most three bytes
+        self._buffer: bytearray | None = None  # of a frame that began
+        self._filled = 0
+        self._size = 0
+        self._violation: ProtocolViolation | None = None
+
+    @property
+    def claimed_bytes(self) -> int:
+        """The length of the frame that began and did not end, else 0."""
+        return self._size
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory held for what is not a whole frame yet."""
+        return len(self._start) if self._buffer is None else len(self._buffer)
+
+    @property
+    def between_frames(self) -> bool:
+        """Whether the stream may end here without cutting a frame short."""
+        return self._buffer is None and not self._start
+
+    def feed(self, chunk: bytes | memoryview) -> list[memoryview]:
+        """Cut off the frames that end within ``chunk``: views of it, so the caller does not touch it again."""
+        frames: list[memoryview] = []
+        if self._start:
+            chunk, self._start = self._start + bytes(chunk), b""
+        view = memoryview(chunk)
+        position = 0
+        if self._buffer is not None:
+            position = self._fill_from(view, frames)
+        end = len(view)
+        while end - position >= _LENGTH_BYTES:
+            size = int.from_bytes(view[position : position + _LENGTH_BYTES], "big", signed=True)
+            if not 0 < size <= self._limit_bytes:
+                return self._refuse(bytes(view[position : position + _LENGTH_BYTES]), size, frames)
+            position += _LENGTH_BYTES
+            if size > end - position:
+                self._begin(size, view[position:])
+                return frames
+            frames.append(view[position : position + size])
+            position += size
+        self._start = bytes(view[position:])
+        return frames
+
+    def space(self) -> memoryview | None:
+        """Where the next bytes of the frame that began belong, or None between frames. Ends where the frame ends."""
+        if self._violation is not None:
+            raise self._violation
+        if self._buffer is None:
+            return None
+        if self._filled == len(self._buffer):
+            self._grow()
+        return memoryview(self._buffer)[self._filled :]
+
+    def filled(self, count: int) -> memoryview | None:
+        """``count`` bytes were read into ``space``. Returns the frame if it is whole now."""
+        self._filled += count
+        if self._filled < self._size:
+            return None
+        assert self._buffer is not None
+        frame = memoryview(self._buffer)
+        self._buffer, self._filled, self._size = None, 0, 0
+        return frame
+
+    def _refuse(self, four: bytes, size: int, frames: list[memoryview]) -> list[memoryview]:
+        self._violation = ProtocolViolation(_why_refused(four, size, self._limit_bytes))
+        if not frames:
+            raise self._violation
+        return frames
+
+    def _begin(self, size: int, part: memoryview) -> None:
+        # After a first part has come, up to one large chunk is given at once: most large requests then need one buffer.
+        came = len(part)
+        capacity = min(size, READ_CHUNK_BYTES_MAX) if came >= READ_CHUNK_BYTES // 2 else min(size, READ_CHUNK_BYTES)
+        self._buffer = bytearray(max(capacity, came))
+        self._buffer[:came] = part
+        self._filled, self._size = came, size
+
+    def _grow(self) -> None:
+        # A new buffer instead of a resize: a view of the old one may be alive, and then a resize is an error.
+        assert self._buffer is not None
+        old = self._buffer
+        self._buffer = bytearray(min(self._size, max(2 * len(old), READ_CHUNK_BYTES_MAX)))
+        self._buffer[: len(old)] = old
+
+    def _fill_from(self, view: memoryview, frames: list[memoryview]) -> int:
+        # The slow door for a transport that cannot read into a buffer; returns how much of ``view`` the frame took.
+        position = 0
+        while position < len(view):
+            space = self.space()
+            if space is None:
+                break
+            count = min(len(space), len(view) - position)
+            space[:count] = view[position : position + count]
+            position += count
+            frame = self.filled(count)
+            if frame is not None:
+                frames.append(frame)
+        return position
+
+
+def _why_refused(four: bytes, size: int, limit_bytes: int) -> str:
+    if four in _HTTP_METHODS:
+        return "this looks like an HTTP request; this port speaks the Kafka protocol"
+    if four[:2] == b"\x16\x03":
+        return "this looks like a TLS hello; this listener is plaintext (the client wants security.protocol=PLAINTEXT)"
+    if size > limit_bytes:
+        return f"a request of {size} bytes is larger than socket.request.max.bytes={limit_bytes}"
+    return f"a request cannot be {size} bytes long"

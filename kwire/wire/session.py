@@ -1,0 +1,54 @@
+"""Which requests a connection may send.
+
+Owns: the gate that every request passes before it is decoded: is this API served here, at this version? May not know:
+what a request does, how an answer is sent.
+
+ApiVersions is the usual first request and not a required one: old clients begin with Metadata. It is also the one
+request whose unknown versions are answered instead of refused (KIP-35, KIP-511): a newer client asks with its own
+newest version, is told UNSUPPORTED_VERSION in the form of version 0 together with the range that is served, and asks
+again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from kwire.errors import UnsupportedVersion
+
+API_VERSIONS_KEY = 18
+
+
+class Served(NamedTuple):
+    """The inclusive range of versions at which an API is answered. What ApiVersions says may be wider."""
+
+    name: str
+    lowest: int
+    highest: int
+
+
+class Session:
+    """The gate of one connection, over the table of what its listener serves."""
+
+    __slots__ = ("_served",)
+
+    def __init__(self, served: Mapping[int, Served]) -> None:
+        self._served = served
+
+    def admit(self, api_key: int, api_version: int) -> bool:
+        """Say whether to decode and handle the request. False: it is ApiVersions at a version that we do not know.
+
+        Raises UnsupportedVersion for everything else that is not served; Kafka closes the connection then.
+        """
+        served = self._served.get(api_key)
+        if served is None:
+            raise UnsupportedVersion(api_key, api_version, f"no API has the key {api_key} here")
+        if served.lowest <= api_version <= served.highest:
+            return True
+        if api_key == API_VERSIONS_KEY:
+            return False
+        raise UnsupportedVersion(
+            api_key,
+            api_version,
+            f"{served.name} is served at versions {served.lowest} to {served.highest}, not at {api_version}",
+        )
