@@ -1,7 +1,7 @@
 """Produce (key 0).
 
-Versions: 3-13 served. ApiVersions says 0-13 as Apache Kafka does, because librdkafka looks for 0; versions 0-2 close the
-connection.
+Versions: 3-13 served. ApiVersions says 0-13 as Apache Kafka does, because librdkafka looks for 0; versions 0-2 close
+the connection.
 
 Behaviour: each partition is answered by itself. The usual path reads only batch headers; see ``Partition.append``.
 
@@ -37,7 +37,8 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
     for topic in request.topic_data:
         name = topic.name
         if context.api_version >= _TOPIC_IDS_SINCE:
-            name = context.broker.image.topic_name(topic.topic_id)
+            known = context.broker.image.topics_by_id.get(topic.topic_id)
+            name = None if known is None else known.name
         answers.append(
             ProduceResponse.TopicProduceResponse(
                 name=topic.name,
@@ -50,7 +51,7 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
     if to_flush:
         await context.broker.flusher.flush(context, to_flush)
     if request.acks == 0:
-        _close_on_refusal(context, answers)
+        _close_on_refusal(answers)
         return None
     return ProduceResponse(responses=answers, throttle_time_ms=context.throttle_ms)
 
@@ -115,8 +116,8 @@ def _one_batch(records: memoryview | None, version: int) -> memoryview:
     return records
 
 
-def _close_on_refusal(context: Context, answers: list[ProduceResponse.TopicProduceResponse]) -> None:
-    """With acks=0 the only way to tell a producer of a refusal is to close, so that it looks at its metadata again."""
+def _close_on_refusal(answers: list[ProduceResponse.TopicProduceResponse]) -> None:
+    """With acks=0 a producer learns of a refusal only by a closed connection; it then asks for metadata again."""
     refused = [
         f"{answer.name or answer.topic_id.hex()}-{partition.index}: {Code(partition.error_code).name}"
         for answer in answers

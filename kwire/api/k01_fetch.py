@@ -2,16 +2,17 @@
 
 Versions: 4-18.
 
-Behaviour: the session (or the request) says which partitions; each is read up to the high watermark, or to the last stable
-offset for read_committed; the records of an answer are slices of files that the transport sends without reading them. Too
-little and time left: the request waits at the gate until ``min_bytes`` have come. An error in any partition answers at once.
+Behaviour: the session (or the request) says which partitions; each is read up to the high watermark, or to the last
+stable offset for read_committed; the records of an answer are slices of files that the transport sends without
+reading them. Too little and time left: the request waits at the gate until ``min_bytes`` have come. An error in any
+partition answers at once.
 
-Version notes: 7 sessions (KIP-227); 9 leader epochs (KIP-320); 10 zstd (KIP-110); 12 diverging epochs (KIP-595); 13 topic
-ids (KIP-516); 15 replica state (KIP-903); 16 node endpoints (KIP-951); 17 directory ids (KIP-858); 18 high watermark
-(KIP-1166).
+Version notes: 7 sessions (KIP-227); 9 leader epochs (KIP-320); 10 zstd (KIP-110); 12 diverging epochs (KIP-595); 13
+topic ids (KIP-516); 15 replica state (KIP-903); 16 node endpoints (KIP-951); 17 directory ids (KIP-858); 18 high
+watermark (KIP-1166).
 
-Left out: followers. A replica id names no replica of ours, so such a fetch is NOT_LEADER_OR_FOLLOWER; -2, the debugging
-consumer, reads to the end of the log.
+Left out: followers. A replica id names no replica of ours, so such a fetch is NOT_LEADER_OR_FOLLOWER; -2, the
+debugging consumer, reads to the end of the log.
 """
 
 from __future__ import annotations
@@ -191,11 +192,12 @@ class _Fetch:
             return partition
         item.unwatch(self._session.watch)
         broker = self._context.broker
-        topic: str | None = item.topic
+        topic = item.topic
         if self._session.uses_topic_ids:
-            topic = broker.image.topic_name(item.topic_id)
-        if topic is None:
-            raise KafkaError(Code.UNKNOWN_TOPIC_ID)
+            known = broker.image.topics_by_id.get(item.topic_id)
+            if known is None:
+                raise KafkaError(Code.UNKNOWN_TOPIC_ID)
+            topic = known.name
         partition = broker.partitions.get(topic, item.index)
         partition.watch(self._session.watch, item.key)
         item.partition = partition

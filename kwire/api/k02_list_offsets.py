@@ -2,14 +2,15 @@
 
 Versions: 1-11.
 
-Behaviour: an offset for a timestamp, or for one of the special timestamps. A consumer sees offsets below the high watermark
-(read_committed: below the last stable offset), the debugging consumer (-2) the whole log.
+Behaviour: an offset for a timestamp, or for one of the special timestamps. A consumer sees offsets below the high
+watermark (read_committed: below the last stable offset), the debugging consumer (-2) the whole log.
 
-Version notes: 4 leader epochs (KIP-320); 7 max timestamp (KIP-734); 8 earliest local (KIP-405); 9 latest tiered (KIP-1005); 10
-timeout (KIP-1075); 11 earliest pending upload (KIP-1023). A special timestamp below its version is UNSUPPORTED_VERSION.
+Version notes: 4 leader epochs (KIP-320); 7 max timestamp (KIP-734); 8 earliest local (KIP-405); 9 latest tiered
+(KIP-1005); 10 timeout (KIP-1075); 11 earliest pending upload (KIP-1023). A special timestamp below its version is
+UNSUPPORTED_VERSION.
 
-Left out: tiered storage, so the local log is the whole log, and the tiered offsets are unknown (-1), as on a broker of Apache
-Kafka without remote storage.
+Left out: tiered storage, so the local log is the whole log, and the tiered offsets are unknown (-1), as on a broker
+of Apache Kafka without remote storage.
 """
 
 from __future__ import annotations

@@ -2,13 +2,13 @@
 
 Versions: 0-13.
 
-Behaviour: the broker as the listener of this connection advertises it, and the topics asked for, by name or id. A topic that is
-missing is created where the request and ``auto.create.topics.enable`` allow it, and answered in the same breath: there is no
-LEADER_NOT_AVAILABLE on one node.
+Behaviour: the broker as the listener of this connection advertises it, and the topics asked for, by name or id. A
+topic that is missing is created where the request and ``auto.create.topics.enable`` allow it, and answered in the
+same breath: there is no LEADER_NOT_AVAILABLE on one node.
 
-Version notes: 0 an empty list means all topics, from 1 on null does; 4 the client says whether it wants creation; 8-10 cluster
-authorized operations (KIP-430); 10-11 carry topic ids that may not be asked by; 12 asking by id (KIP-516); 13 a top-level
-error for rebootstrapping (KIP-1102), which this broker never needs.
+Version notes: 0 an empty list means all topics, from 1 on null does; 4 the client says whether it wants creation;
+8-10 cluster authorized operations (KIP-430); 10-11 carry topic ids that may not be asked by; 12 asking by id
+(KIP-516); 13 a top-level error for rebootstrapping (KIP-1102), which this broker never needs.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Final
 from kwire.broker.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.controller import check_topic_name
-from kwire.metadata.image import Topic
+from kwire.metadata.entities import Topic
 from kwire.security.operations import ALL_CLUSTER_OPERATIONS, ALL_TOPIC_OPERATIONS, NOT_ASKED
 from kwire.types import INTERNAL_TOPICS, ZERO_UUID, Uuid
 from kwire.wire.messages import MetadataRequest, MetadataResponse
@@ -110,13 +110,13 @@ def _known(topic: Topic, operations: int) -> TopicAnswer:
         is_internal=topic.name in INTERNAL_TOPICS,
         partitions=[
             PartitionAnswer(
-                partition_index=index,
+                partition_index=partition.index,
                 leader_id=partition.leader,
                 leader_epoch=partition.leader_epoch,
                 replica_nodes=list(partition.replicas),
                 isr_nodes=list(partition.isr),
             )
-            for index, partition in topic.partitions.items()
+            for partition in topic.partitions
         ],
         topic_authorized_operations=operations,
     )

@@ -2,11 +2,11 @@
 
 Versions: 0-4.
 
-Behaviour: what this broker serves, and its features: supported ranges and finalized levels. A version that is not served is
-answered at version 0 with UNSUPPORTED_VERSION by the connection, which alone sees it.
+Behaviour: what this broker serves, and its features: supported ranges and finalized levels. A version that is not
+served is answered at version 0 with UNSUPPORTED_VERSION by the connection, which alone sees it.
 
-Version notes: 3 client software name and version, checked (KIP-511), features (KIP-584); 4 a feature's lowest supported level
-may be 0, which earlier versions could not parse, so such features are told from 4 on (KAFKA-17011).
+Version notes: 3 client software name and version, checked (KIP-511), features (KIP-584); 4 a feature's lowest
+supported level may be 0, which earlier versions could not parse, so such features are told from 4 on (KAFKA-17011).
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ Versions: 0-5. Version 6 is unstable in Kafka 4.3 and not advertised.
 
 Behaviour: without a transactional id, a fresh producer id with epoch 0 for an idempotent producer (KIP-98).
 
-Version notes: 3 a producer may name its id and epoch to go on with (KIP-360); 4 the PRODUCER_FENCED error; 5 TRANSACTION_ABORTABLE
-(KIP-890).
+Version notes: 3 a producer may name its id and epoch to go on with (KIP-360); 4 the PRODUCER_FENCED error; 5
+TRANSACTION_ABORTABLE (KIP-890).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Versions: 2-4.
 
-Behaviour: where an epoch ended in this log (KIP-101, KIP-279), so that a consumer can tell that its position was truncated
-(KIP-320).
+Behaviour: where an epoch ended in this log (KIP-101, KIP-279), so that a consumer can tell that its position was
+truncated (KIP-320).
 
 Version notes: 3 replica id (-2: the debugging consumer); 4 flexible.
 """

@@ -1,10 +1,10 @@
 """Time, dice and timers: the one place where they enter kwire.
 
-Owns: the clock of one broker, its random source, and one queue of timers driven by one task. May not know: what anybody
-waits for.
+Owns: the clock of one broker, its random source, and one queue of timers driven by one task. May not know: what
+anybody waits for.
 
-Every deadline of the broker (long polls, sessions, retention, transactions) is asked of this clock, so a test that moves
-the clock moves all of them, and a thousand idle connections cost no timer of their own.
+Every deadline of the broker (long polls, sessions, retention, transactions) is asked of this clock, so a test that
+moves the clock moves all of them, and a thousand idle connections cost no timer of their own.
 """
 
 from __future__ import annotations
@@ -51,8 +51,8 @@ _Entry: TypeAlias = tuple[float, int, Timer]
 class Clock:
     """The time of one broker in milliseconds, its dice and its timers.
 
-    ``now_ms`` is wall time (since the epoch) and goes into records; timers run on monotonic time, so that a step of the
-    wall clock neither fires nor delays them. Both follow ``advance``, by which tests move a live broker.
+    ``now_ms`` is wall time (since the epoch) and goes into records; timers run on monotonic time, so that a step of
+    the wall clock neither fires nor delays them. Both follow ``advance``, by which tests move a live broker.
     """
 
     def __init__(self) -> None:
@@ -74,7 +74,7 @@ class Clock:
         return os.urandom(count)
 
     def uuid(self) -> Uuid:
-        """A random (version 4) uuid as 16 bytes that Kafka's tools accept: the text form does not begin with a dash."""
+        """A random (version 4) uuid whose text form does not begin with a dash, as Kafka's own (Uuid.randomUuid)."""
         while True:
             value = uuid.UUID(bytes=self.random_bytes(16), version=4).bytes
             if value[0] >> 2 != 62:  # 62 is "-" in base64url, which command lines take for a flag

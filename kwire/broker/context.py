@@ -36,7 +36,8 @@ class Connection(Protocol):
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
         """Send the replies that are pending, then wait on the broker's clock. True when the event was set in time.
 
-        Ends early, by cancellation or an exception that the connection handles, when the peer closes or the broker stops.
+        Ends early, by cancellation or an exception that the connection handles, when the peer closes or the broker
+        stops.
         """
         ...
 

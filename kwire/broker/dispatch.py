@@ -20,8 +20,8 @@ class Api:
     """One row of the table of what is served.
 
     ``served`` is the inclusive range of versions that ApiVersions advertises and the version gate admits. ``load``
-    imports the handler: its body holds the import, so that start-up does not pay for seventy modules and yet mypy and the
-    import contracts see every edge.
+    imports the handler: its body holds the import, so that start-up does not pay for seventy modules and yet mypy and
+    the import contracts see every edge.
     """
 
     __slots__ = ("_handler", "_load", "advertised", "key", "name", "served", "waits")
@@ -62,7 +62,8 @@ ApiTable: TypeAlias = Mapping[int, Api]
 async def dispatch(api: Api, context: Context, request: Any) -> Any:
     """The response message, or None where the protocol sends no reply (Produce with acks=0).
 
-    Raises what the handler raises: per-item refusals are caught inside handlers, the rest is the connection's business.
+    Raises what the handler raises: per-item refusals are caught inside handlers, the rest is the connection's
+    business.
     """
     handler = api.handler
     response = handler(context, request)

@@ -1,10 +1,10 @@
 """Incremental fetch sessions (KIP-227).
 
-Owns: what each session's client has asked for and was told, session ids and epochs, which session goes when the cache is
-full. May not know: how a partition is read, sockets, time (it is given ``now_ms``).
+Owns: what each session's client has asked for and was told, session ids and epochs, which session goes when the cache
+is full. May not know: how a partition is read, sockets, time (it is given ``now_ms``).
 
-A session remembers its partitions, so that a request names only what changed and a response holds only what is new. It
-also owns the ``Watch`` that its partitions mark as dirty: a request reads those and no others.
+A session remembers its partitions, so that a request names only what changed and a response holds only what is new.
+It also owns the ``Watch`` that its partitions mark as dirty: a request reads those and no others.
 """
 
 from __future__ import annotations
@@ -152,7 +152,7 @@ class FetchSessions:
         return session
 
     def keep(self, session: FetchSession, now_ms: int) -> bool:
-        """Give a new session its id, if there is room or an old enough session makes some. False: it stays sessionless."""
+        """Give a new session its id if there is room, or an old enough one makes some; else it stays sessionless."""
         if not self._make_room(len(session.items), now_ms):
             return False
         session.session_id = self._free_id()

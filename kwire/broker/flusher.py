@@ -2,8 +2,9 @@
 
 Owns: which log is being flushed and who waits for it. May not know: requests, what was appended.
 
-An fsync runs in a thread on descriptors of its own, so the loop goes on and more appends gather behind it; the next fsync then
-covers all of them. A fsync that fails takes the log offline (the page cache may have dropped what it could not write).
+An fsync runs in a thread on descriptors of its own, so the loop goes on and more appends gather behind it; the next
+fsync then covers all of them. A fsync that fails takes the log offline (the page cache may have dropped what it could
+not write).
 """
 
 from __future__ import annotations

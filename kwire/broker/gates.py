@@ -1,7 +1,7 @@
 """Who waits for which partition.
 
-Owns: ``Watch``, the registration by which a fetch learns that partitions changed. May not know: sockets, requests, what
-is read.
+Owns: ``Watch``, the registration by which a fetch learns that partitions changed. May not know: sockets, requests,
+what is read.
 
 A fetch session registers its watch once with each of its partitions. An append tells the partition's watches how many
 bytes came; a watch notes the partition as dirty and, when somebody waits on it, wakes him only once the bytes that he

@@ -1,10 +1,10 @@
 """One partition that this broker leads.
 
-Owns: the partition's place in the cluster (leader epoch, replicas, in-sync replicas), its log (opened at first use), its
-high watermark and who watches it. May not know: requests, connections, how long anybody waits.
+Owns: the partition's place in the cluster (leader epoch, replicas, in-sync replicas), its log (opened at first use),
+its high watermark and who watches it. May not know: requests, connections, how long anybody waits.
 
-The high watermark is kept apart from the end of the log. Alone, a leader moves it as soon as a batch is written, or, when the
-topic's flush settings ask for it, once the batch is on the disk.
+The high watermark is kept apart from the end of the log. Alone, a leader moves it as soon as a batch is written, or,
+when the topic's flush settings ask for it, once the batch is on the disk.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ class Partition:
     def topic_partition(self) -> TopicPartition:
         return TopicPartition(self.topic, self.index)
 
-    # --- the log -----------------------------------------------------------------------------------------------------
+    # --- the log
+    # -----------------------------------------------------------------------------------------------------
 
     @property
     def log(self) -> Log:
@@ -137,13 +138,14 @@ class Partition:
         if self._log is not None:
             self._log.config = settings.log
 
-    # --- writing -----------------------------------------------------------------------------------------------------
+    # --- writing
+    # -----------------------------------------------------------------------------------------------------
 
     def append(self, records: memoryview, *, acks: int) -> Appended:
         """Check and append what a producer sent.
 
-        Raises KafkaError (NOT_ENOUGH_REPLICAS, CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, sequence and timestamp refusals, ...)
-        with nothing written, or StorageFailure.
+        Raises KafkaError (NOT_ENOUGH_REPLICAS, CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, sequence and timestamp refusals,
+        ...) with nothing written, or StorageFailure.
         """
         settings = self.settings
         if acks == ACKS_ALL and len(self.isr) < settings.min_insync_replicas:
@@ -187,7 +189,8 @@ class Partition:
             elif stable != stable_before:
                 watch.wake(key)
 
-    # --- reading -----------------------------------------------------------------------------------------------------
+    # --- reading
+    # -----------------------------------------------------------------------------------------------------
 
     def check_leader_epoch(self, current_leader_epoch: int) -> None:
         """Refuse a client whose metadata is older or newer than ours (KIP-320); -1 is a client that does not know."""
@@ -214,7 +217,8 @@ class Partition:
         self.note_change()
         return log.log_start_offset
 
-    # --- who watches -------------------------------------------------------------------------------------------------
+    # --- who watches
+    # -------------------------------------------------------------------------------------------------
 
     def watch(self, watch: Watch, key: Hashable) -> None:
         self._watches[watch] = key
@@ -227,7 +231,8 @@ class Partition:
         for watch, key in list(self._watches.items()):
             watch.wake(key)
 
-    # --- the end -----------------------------------------------------------------------------------------------------
+    # --- the end
+    # -----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Close the log; a later use would open it again."""

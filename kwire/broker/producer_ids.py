@@ -2,8 +2,8 @@
 
 Owns: the block in use. May not know: who asks for an id.
 
-As in Kafka (KIP-730) a block of 1,000 ids is reserved by one metadata record before the first of it is given, so that no id is
-ever given twice, not even across a crash; the rest of a block is lost at a restart.
+As in Kafka (KIP-730) a block of 1,000 ids is reserved by one metadata record before the first of it is given, so that
+no id is ever given twice, not even across a crash; the rest of a block is lost at a restart.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class ProducerIds:
         self._end = 0
 
     def next(self) -> int:
-        """A producer id that was never given before. Raises StorageFailure when the metadata log cannot be written."""
+        """A producer id that was never given before. Raises StorageFailure when no block can be reserved."""
         if self._next == self._end:
             self._next = self._reserve(BLOCK_SIZE)
             self._end = self._next + BLOCK_SIZE

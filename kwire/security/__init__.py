@@ -1,0 +1,1 @@
+"""Security: pure values of authorization, authentication and quotas."""
