@@ -1,0 +1,342 @@
+"""Single records inside a batch: the slow path.
+
+Owns: the record format of magic 2, opening a batch and building one. May not know: which batch is good for which topic
+(``kwire.broker.validate``), files, settings.
+
+A batch's payload, behind its header and decompressed, is record after record; every number is a varint (zig-zag):
+
+```
+length            of all that follows
+attributes        int8, none in use
+timestamp delta   to the batch's base timestamp
+offset delta      to the batch's base offset
+key length, key   -1 is null
+value length, value
+header count, and for each: name length, name (UTF-8), value length, value
+```
+
+Bytes may be hostile: no count and no length is believed before the bytes are there, and a decompressed payload is
+bounded by the caller's ``limit_bytes``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from struct import Struct
+from typing import Final, NamedTuple, TypeAlias
+
+from kwire.errors import Code, KafkaError
+from kwire.wire.batch import (
+    CONTROL,
+    CRC_POSITION,
+    CRC_START,
+    DELETE_HORIZON,
+    HEADER_BYTES,
+    LOG_APPEND_TIME,
+    MAGIC,
+    NO_PRODUCER_EPOCH,
+    NO_PRODUCER_ID,
+    NO_SEQUENCE,
+    NO_TIMESTAMP,
+    OVERHEAD_BYTES,
+    TRANSACTIONAL,
+    BatchHeader,
+    Buffer,
+    read_batch_header,
+)
+from kwire.wire.compression import Codec, compress, decompress
+from kwire.wire.crc import crc32c
+from kwire.wire.varint import encode_varint, read_varint, read_varlong
+
+Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
+
+# What a batch of a client may hold when opened. Kafka has no such bound (it streams); 256 times its largest batch by
+# default is far from what real records compress to.
+OPENED_BYTES_MAX: Final = 256 * 1024 * 1024
+
+_HEADER: Final = Struct(">qiibIhiqqqhii")
+
+
+class Record(NamedTuple):
+    """One record as a reader sees it: offset and timestamp are absolute."""
+
+    offset: int
+    timestamp_ms: int
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+class Span(NamedTuple):
+    """Where a record lies in its payload. Of a null key or value the end is less than the start."""
+
+    offset_delta: int
+    timestamp_delta: int
+    start: int
+    key_start: int
+    key_end: int
+    value_start: int
+    value_end: int
+    header_count: int
+    headers_start: int
+    end: int
+
+
+def read_records(batch: Buffer, *, limit_bytes: int = OPENED_BYTES_MAX) -> Iterator[Record]:
+    """Yield the records of one batch; one that is empty (compacted away) yields none.
+
+    KafkaError as ``open_batch`` and ``scan_records`` raise it; a caller that must not act on half a batch takes a list.
+    """
+    header = read_batch_header(batch)
+    return make_records(header, open_batch(batch, header, limit_bytes=limit_bytes))
+
+
+def open_batch(batch: Buffer, header: BatchHeader, *, limit_bytes: int = OPENED_BYTES_MAX) -> bytes:
+    """Return the plain payload of the batch. KafkaError as ``decompress`` raises it."""
+    if header.record_count == 0:
+        return b""
+    return decompress(header.codec, memoryview(batch)[HEADER_BYTES : header.size_bytes], limit_bytes=limit_bytes)
+
+
+def make_records(header: BatchHeader, payload: bytes) -> Iterator[Record]:
+    """Yield the records that lie in an opened payload."""
+    for span in scan_records(header.record_count, payload):
+        yield make_record(header, payload, span)
+
+
+def make_record(header: BatchHeader, payload: bytes, span: Span) -> Record:
+    """Make the record at ``span``."""
+    return Record(
+        header.base_offset + span.offset_delta,
+        # With log append time the broker's time stands for every record.
+        header.max_timestamp if header.attributes & LOG_APPEND_TIME else header.base_timestamp + span.timestamp_delta,
+        payload[span.key_start : span.key_end] if span.key_end >= span.key_start else None,
+        payload[span.value_start : span.value_end] if span.value_end >= span.value_start else None,
+        _read_headers(payload, span) if span.header_count else (),
+    )
+
+
+def scan_records(record_count: int, payload: bytes) -> Iterator[Span]:
+    """Yield where each record lies, without making it. KafkaError(INVALID_RECORD) at the first that is not well formed.
+
+    Also when fewer or more than ``record_count`` records are there.
+    """
+    if record_count < 0:
+        raise KafkaError(Code.INVALID_RECORD, f"found invalid record count {record_count}")
+    position = 0
+    try:
+        for _ in range(record_count):
+            span = _scan_record(payload, position)
+            yield span
+            position = span.end
+    except IndexError as error:
+        raise KafkaError(Code.INVALID_RECORD, "a record batch ends within a record") from error
+    except ValueError as error:
+        raise KafkaError(Code.INVALID_RECORD, f"found invalid record structure: {error}") from error
+    if position != len(payload):
+        raise KafkaError(Code.INVALID_RECORD, "a record batch holds more records than it counts")
+
+
+def build_batch(
+    records: Iterable[Record],
+    *,
+    base_offset: int = 0,
+    leader_epoch: int = -1,
+    codec: Codec = Codec.NONE,
+    level: int | None = None,
+    log_append_time_ms: int | None = None,
+    producer_id: int = NO_PRODUCER_ID,
+    producer_epoch: int = NO_PRODUCER_EPOCH,
+    base_sequence: int = NO_SEQUENCE,
+    transactional: bool = False,
+    control: bool = False,
+    last_offset: int | None = None,
+    delete_horizon_ms: int | None = None,
+) -> bytes:
+    """Build one batch. Timestamps are create times unless ``log_append_time_ms`` is given.
+
+    ``last_offset`` and ``delete_horizon_ms`` are a cleaner's: the first keeps the last offset, hence the last sequence,
+    of a batch whose last records are gone; the second takes the place of the base timestamp (KIP-534).
+    """
+    base_timestamp = delete_horizon_ms
+    max_timestamp = NO_TIMESTAMP
+    offset = base_offset - 1
+    parts = []
+    for record in records:
+        offset, timestamp_ms, key, value, headers = record
+        if base_timestamp is None:
+            base_timestamp = timestamp_ms
+        max_timestamp = max(max_timestamp, timestamp_ms)
+        parts.append(_encode_record(offset - base_offset, timestamp_ms - base_timestamp, key, value, headers))
+    attributes = (
+        codec
+        | (LOG_APPEND_TIME if log_append_time_ms is not None else 0)
+        | (TRANSACTIONAL if transactional else 0)
+        | (CONTROL if control else 0)
+        | (DELETE_HORIZON if delete_horizon_ms is not None else 0)
+    )
+    return assemble_batch(
+        BatchHeader(
+            base_offset=base_offset,
+            length=0,
+            leader_epoch=leader_epoch,
+            magic=MAGIC,
+            crc=0,
+            attributes=attributes,
+            last_offset_delta=(offset if last_offset is None else last_offset) - base_offset,
+            base_timestamp=NO_TIMESTAMP if base_timestamp is None else base_timestamp,
+            max_timestamp=max_timestamp if log_append_time_ms is None else log_append_time_ms,
+            producer_id=producer_id,
+            producer_epoch=producer_epoch,
+            base_sequence=base_sequence,
+            record_count=len(parts),
+        ),
+        compress(codec, b"".join(parts), level) if parts else b"",
+    )
+
+
+def assemble_batch(header: BatchHeader, payload: bytes | memoryview) -> bytes:
+    """Put a header before a payload that is compressed as the header says; length and CRC are computed."""
+    length = HEADER_BYTES + len(payload) - OVERHEAD_BYTES
+    batch = bytearray(HEADER_BYTES + len(payload))
+    _HEADER.pack_into(batch, 0, *header._replace(length=length, crc=0))
+    batch[HEADER_BYTES:] = payload
+    crc = crc32c(memoryview(batch)[CRC_START:])
+    batch[CRC_POSITION : CRC_POSITION + 4] = crc.to_bytes(4, "big")
+    return bytes(batch)
+
+
+# ---- one record
+
+
+def _scan_record(payload: bytes, position: int) -> Span:  # noqa: PLR0912, PLR0915 - field after field, inlined for speed
+    # Nearly every number here has one byte, so that case is written out and the call kept for the others.
+    length = payload[position]
+    if length < 0x80:
+        position += 1
+        length = (length >> 1) ^ -(length & 1)
+    else:
+        length, position = read_varint(payload, position)
+    start = position
+    end = position + length
+    if length < 0 or end > len(payload):
+        raise ValueError(f"a record of {length} bytes where {len(payload) - position} are left")
+    position += 1
+
+    timestamp_delta = payload[position]
+    if timestamp_delta < 0x80:
+        position += 1
+        timestamp_delta = (timestamp_delta >> 1) ^ -(timestamp_delta & 1)
+    else:
+        timestamp_delta, position = read_varlong(payload, position)
+
+    offset_delta = payload[position]
+    if offset_delta < 0x80:
+        position += 1
+        offset_delta = (offset_delta >> 1) ^ -(offset_delta & 1)
+    else:
+        offset_delta, position = read_varint(payload, position)
+
+    key_bytes = payload[position]
+    if key_bytes < 0x80:
+        position += 1
+        key_bytes = (key_bytes >> 1) ^ -(key_bytes & 1)
+    else:
+        key_bytes, position = read_varint(payload, position)
+    key_start = position
+    if key_bytes > 0:
+        position += key_bytes
+
+    value_bytes = payload[position]
+    if value_bytes < 0x80:
+        position += 1
+        value_bytes = (value_bytes >> 1) ^ -(value_bytes & 1)
+    else:
+        value_bytes, position = read_varint(payload, position)
+    value_start = position
+    if value_bytes > 0:
+        position += value_bytes
+
+    header_count = payload[position]
+    if header_count < 0x80:
+        position += 1
+        header_count = (header_count >> 1) ^ -(header_count & 1)
+    else:
+        header_count, position = read_varint(payload, position)
+    headers_start = position
+    if header_count:
+        position = _skip_headers(payload, position, header_count, end)
+    if position != end:
+        raise ValueError(f"a record of {length} bytes holds {position - start}")
+    return Span(
+        offset_delta,
+        timestamp_delta,
+        start,
+        key_start,
+        key_start + key_bytes if key_bytes >= 0 else -1,
+        value_start,
+        value_start + value_bytes if value_bytes >= 0 else -1,
+        header_count,
+        headers_start,
+        end,
+    )
+
+
+def _skip_headers(payload: bytes, position: int, header_count: int, end: int) -> int:
+    if not 0 < header_count <= end - position:
+        raise ValueError(f"{header_count} record headers in {end - position} bytes")
+    for _ in range(header_count):
+        name_bytes, position = read_varint(payload, position)
+        if name_bytes < 0:
+            raise ValueError(f"a record header's name of {name_bytes} bytes")
+        value_bytes, position = read_varint(payload, position + name_bytes)
+        position += max(value_bytes, 0)
+        if position > end:
+            raise ValueError("record headers beyond their record")
+    return position
+
+
+def _read_headers(payload: bytes, span: Span) -> Headers:
+    headers = []
+    position = span.headers_start
+    for _ in range(span.header_count):
+        name_bytes, position = read_varint(payload, position)
+        # Names are not checked when they are produced; Java reads what is no UTF-8 with replacement characters.
+        name = payload[position : position + name_bytes].decode("utf-8", "replace")
+        value_bytes, position = read_varint(payload, position + name_bytes)
+        value = None
+        if value_bytes >= 0:
+            value = payload[position : position + value_bytes]
+            position += value_bytes
+        headers.append((name, value))
+    return tuple(headers)
+
+
+_NULL: Final = encode_varint(-1)
+_NO_HEADERS: Final = encode_varint(0)
+_NO_ATTRIBUTES: Final = b"\x00"
+
+
+def _encode_record(
+    offset_delta: int, timestamp_delta: int, key: bytes | None, value: bytes | None, headers: Headers
+) -> bytes:
+    body = b"".join(
+        (
+            _NO_ATTRIBUTES,
+            encode_varint(timestamp_delta),
+            encode_varint(offset_delta),
+            _NULL if key is None else encode_varint(len(key)) + key,
+            _NULL if value is None else encode_varint(len(value)) + value,
+            _encode_headers(headers) if headers else _NO_HEADERS,
+        )
+    )
+    return encode_varint(len(body)) + body
+
+
+def _encode_headers(headers: Headers) -> bytes:
+    parts = [encode_varint(len(headers))]
+    for name, value in headers:
+        name_bytes = name.encode()
+        parts += (encode_varint(len(name_bytes)), name_bytes)
+        parts.append(_NULL if value is None else encode_varint(len(value)) + value)
+    return b"".join(parts)
