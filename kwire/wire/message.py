@@ -16,11 +16,14 @@ from kwire.types import ZERO_UUID
 from kwire.wire.spec import Field, MessageSpec, Struct, Versions, walk
 
 
-class Message:
+class EncodingError(ValueError):
+    """A message cannot be put into bytes: a value out of range, or one that the version has no place for."""
+
+
+class Message:  # noqa: PLW1641 - mutable, hence without a hash
     """Base of all messages and of the structs inside them. Fields are keyword arguments and plain attributes."""
 
     __slots__: tuple[str, ...] = ()
-    __hash__ = None  # type: ignore[assignment]
 
     NAME: ClassVar[str]
     FIELDS: ClassVar[tuple[Field, ...]]
@@ -29,6 +32,11 @@ class Message:
     KEY: ClassVar[int]  # API key, or record type; -1 for what has neither
     VERSIONS: ClassVar[Versions]
     FLEXIBLE_FROM: ClassVar[int | None]
+
+    @classmethod
+    def default(cls, field: Field) -> Any:
+        """Make the value that ``field`` has when nobody gives one."""
+        return getattr(cls(), field.name)
 
     def __eq__(self, other: object) -> bool:
         if type(other) is not type(self):
@@ -110,7 +118,7 @@ def _init_source(fields: tuple[Field, ...]) -> str:
 
 
 def default_source(field: Field) -> str:
-    """The default of a field as Python source; NEW for an empty list or a struct, which each message gets anew."""
+    """Write the default of a field as Python source; NEW for lists and structs, which each message gets anew."""
     if field.has_default or field.type == "records":
         return repr(field.default)
     if field.type in ("array", "struct"):

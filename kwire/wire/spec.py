@@ -93,13 +93,13 @@ class SpecError(Exception):
 
 @cache
 def load(name: str) -> MessageSpec:
-    """The spec of the message called ``name``, such as "FetchRequest". Raises KeyError for a name that has none."""
+    """Find the spec of the message called ``name``, such as "FetchRequest". Raises KeyError for an unknown name."""
     block = _block(name)
     return _parse_message(block)
 
 
 def load_api(key: int, kind: str) -> MessageSpec:
-    """The spec of the request or response with this API key. Raises KeyError for a key that has none."""
+    """Find the spec of the request or response with this API key. Raises KeyError for a key that has none."""
     return load(_api_names()[key] + kind.capitalize())
 
 
@@ -114,7 +114,7 @@ def names() -> tuple[str, ...]:
 
 
 def record_names(family: str) -> tuple[str, ...]:
-    """The messages of ``records/<family>.spec``."""
+    """List the messages of ``records/<family>.spec``."""
     return tuple(_blocks(_directory() / "records" / f"{family}.spec"))
 
 
@@ -146,7 +146,7 @@ def _api_paths() -> dict[str, Path]:
 
 @cache
 def _api_names() -> dict[int, str]:
-    """API names by key, out of file names alone. A test asserts that heading and file name agree."""
+    """Map keys to API names, out of file names alone. A test asserts that heading and file name agree."""
     return {int(path.name[:2]): _camel(stem) for stem, path in _api_paths().items()}
 
 
@@ -273,7 +273,7 @@ class _Lines:
         self.structs: dict[str, Struct] = {}
 
     def fields(self, versions: Versions) -> tuple[Field, ...]:
-        """The message's own fields; whatever they do not say of versions is ``versions``."""
+        """Read the message's own fields; whatever they do not say of versions is ``versions``."""
         # "0+" and "0-12" of a message with versions 0-12 mean the same; keep fields open-ended.
         fields = self._level(0, Versions(versions.lowest, OPEN))
         if self.next < len(self.lines):
@@ -365,7 +365,7 @@ class _Lines:
 
 
 def _read_type(text: str) -> tuple[str, str, str]:
-    """What a type's word says: type, item, name of the struct."""
+    """Read a type's word: type, item, name of the struct."""
     element = text.removeprefix("[]")
     struct = "" if element in PRIMITIVES else element
     if struct and not struct[0].isupper():

@@ -1,0 +1,286 @@
+"""The one door between bytes and messages for the rest of kwire.
+
+Owns: headers and their versions, frames as seen from both sides, and the choice of the function that does the work. May
+not know: sockets, which APIs are served.
+
+A frame here is what follows the int32 size. Whatever peers send wrong raises ProtocolViolation; an API key or version
+that has no schema raises UnsupportedVersion, which is one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sized
+from functools import cache
+from struct import Struct
+from typing import Any, NamedTuple, TypeAlias, TypeVar
+
+from kwire.errors import ProtocolViolation, UnsupportedVersion
+from kwire.wire import messages, spec
+from kwire.wire.json_form import from_json, to_json
+from kwire.wire.message import EncodingError, Message
+
+__all__ = [
+    "EncodingError",
+    "Message",
+    "Part",
+    "RequestHeader",
+    "api_keys",
+    "coordinator_classes",
+    "decode",
+    "decode_request",
+    "decode_response",
+    "encode",
+    "encode_request",
+    "encode_response",
+    "from_json",
+    "metadata_class",
+    "read_header",
+    "request_class",
+    "response_class",
+    "to_json",
+]
+
+# bytes, memoryview, or whatever has len() and the transport knows how to send (storage.FileSlice).
+Part: TypeAlias = Sized
+M = TypeVar("M", bound=Message)
+
+API_VERSIONS = 18
+_REQUEST_HEADER = Struct(">hhih")
+_RESPONSE_HEADER = Struct(">ii")
+_RESPONSE_HEADER_FLEXIBLE = Struct(">iix")
+
+
+class RequestHeader(NamedTuple):
+    """What stands before a request's body, and where the body begins in its frame."""
+
+    api_key: int
+    api_version: int
+    correlation_id: int
+    client_id: str | None
+    body_position: int
+
+
+def read_header(frame: memoryview) -> RequestHeader:
+    """Read a request's header. Raises UnsupportedVersion for an API key without a schema.
+
+    A version that has no schema passes here, so that the caller can answer an ApiVersions request of the future as
+    Kafka does; ``decode_request`` refuses it.
+    """
+    if len(frame) < _REQUEST_HEADER.size:
+        raise ProtocolViolation(f"request of {len(frame)} bytes has no header")
+    api_key, api_version, correlation_id, length = _REQUEST_HEADER.unpack_from(frame)
+    position = _REQUEST_HEADER.size
+    client_id = None
+    if length != -1:
+        end = position + length
+        if length < 0 or end > len(frame):
+            raise ProtocolViolation(f"request header: client id of {length} bytes")
+        try:
+            client_id = str(frame[position:end], "utf-8")
+        except UnicodeDecodeError as error:
+            raise ProtocolViolation(f"request header: {error}") from error
+        position = end
+    # Header version 2 keeps the client id as it was and adds tagged fields, of which none is defined.
+    if api_version >= _flexible_from(api_key):
+        position = _pass_tags(frame, position)
+    return RequestHeader(api_key, api_version, correlation_id, client_id, position)
+
+
+def decode_request(header: RequestHeader, frame: memoryview) -> Message:
+    """Decode the body behind ``header``. Raises ProtocolViolation."""
+    message: Message = _request_decoder(header.api_key, header.api_version)(frame, header.body_position)
+    return message
+
+
+def encode_response(header: RequestHeader, body: Message) -> list[Part]:
+    """Encode the frame that answers the request of ``header``, size first.
+
+    What is in a ``records`` field comes back as a part of its own, the very object.
+    """
+    encode_body, flexible = _response_encoder(header.api_key, header.api_version)
+    parts: list[Any] = []
+    first = bytearray(9 if flexible else 8)
+    last = encode_body(body, first, parts)
+    if not parts:
+        _RESPONSE_HEADER.pack_into(first, 0, len(first) - 4, header.correlation_id)
+        return [bytes(first)]
+    if last:
+        parts.append(last)
+    _RESPONSE_HEADER.pack_into(first, 0, sum(map(len, parts)) - 4, header.correlation_id)
+    return [bytes(part) if type(part) is bytearray else part for part in parts]
+
+
+def encode_request(api_key: int, version: int, correlation_id: int, client_id: str | None, body: Message) -> bytes:
+    """Encode a request's frame, size first: the client's side, for tools and tests."""
+    flexible = version >= _flexible_from(api_key)
+    header = messages.RequestHeader(
+        request_api_key=api_key, request_api_version=version, correlation_id=correlation_id, client_id=client_id
+    )
+    frame = encode(header, 2 if flexible else 1) + encode(_versioned(body, api_key, version), version)
+    return len(frame).to_bytes(4, "big") + frame
+
+
+def decode_response(api_key: int, version: int, frame: memoryview) -> tuple[int, Message]:
+    """Decode a response's frame into correlation id and body. Raises ProtocolViolation."""
+    cls = response_class(api_key)
+    _check_version(cls, api_key, version)
+    if len(frame) < 4:
+        raise ProtocolViolation(f"response of {len(frame)} bytes has no header")
+    position = 4
+    if _response_header_is_flexible(api_key, version):
+        position = _pass_tags(frame, position)
+    return int.from_bytes(frame[:4], "big", signed=True), _decoder(cls, version)(frame, position)
+
+
+def encode(message: Message, version: int) -> bytes:
+    """Encode a message alone: records in logs, embedded protocols. Raises EncodingError."""
+    if version not in message.VERSIONS:
+        raise EncodingError(f"{message.NAME} has no version {version}")
+    parts: list[Any] = []
+    last = _encoder(type(message), version)(message, bytearray(), parts)
+    return b"".join((*parts, last)) if parts else bytes(last)
+
+
+def decode(cls: type[M], version: int, buffer: bytes | memoryview) -> M:
+    """Decode a message that fills ``buffer``. Raises ProtocolViolation, also for a version that it does not have."""
+    if version not in cls.VERSIONS:
+        raise ProtocolViolation(f"{cls.NAME} has no version {version}")
+    message: M = _decoder(cls, version)(buffer, 0)
+    return message
+
+
+# Which class
+
+
+def api_keys() -> tuple[int, ...]:
+    """Every API key that has a schema."""
+    return spec.api_keys()
+
+
+@cache
+def request_class(api_key: int) -> type[Message]:
+    """Find the request of an API key. Raises UnsupportedVersion for a key without a schema."""
+    return _api_class(api_key, "request")
+
+
+@cache
+def response_class(api_key: int) -> type[Message]:
+    """Find the response of an API key. Raises UnsupportedVersion for a key without a schema."""
+    return _api_class(api_key, "response")
+
+
+@cache
+def metadata_class(record_type: int) -> type[Message] | None:
+    """Find the record of the metadata log with this type, or None if no record has it."""
+    return next((cls for cls in _records("metadata") if record_type == cls.KEY), None)
+
+
+@cache
+def coordinator_classes(family: str, record_type: int) -> tuple[type[Message], type[Message]] | None:
+    """Find key and value of a record type in an internal topic, or None if no record has it.
+
+    ``family`` is "group", "transaction" or "share".
+    """
+    found = [cls for cls in _records(family) if record_type == cls.KEY]
+    keys = [cls for cls in found if cls.NAME.endswith("Key")]
+    values = [cls for cls in found if cls.NAME.endswith("Value")]
+    return (keys[0], values[0]) if keys and values else None
+
+
+@cache
+def _records(family: str) -> tuple[type[Message], ...]:
+    return tuple(_message(name) for name in spec.record_names(family))
+
+
+def _message(name: str) -> type[Message]:
+    cls: type[Message] = getattr(messages, name)
+    return cls
+
+
+def _api_class(api_key: int, kind: str) -> type[Message]:
+    try:
+        return _message(spec.load_api(api_key, kind).name)
+    except KeyError:
+        raise UnsupportedVersion(api_key, 0, f"no API has key {api_key}") from None
+
+
+# Which function. The compiler, and construct with it, is imported when the first message is coded.
+
+
+_decoders: dict[tuple[type[Message], int], Any] = {}
+_encoders: dict[tuple[type[Message], int], Any] = {}
+
+
+def _decoder(cls: type[Message], version: int) -> Any:
+    function = _decoders.get((cls, version))
+    if function is None:
+        from kwire.wire.compiler import decoder  # noqa: PLC0415
+
+        function = _decoders[cls, version] = decoder(cls, version)
+    return function
+
+
+def _encoder(cls: type[Message], version: int) -> Any:
+    function = _encoders.get((cls, version))
+    if function is None:
+        from kwire.wire.compiler import encoder  # noqa: PLC0415
+
+        function = _encoders[cls, version] = encoder(cls, version)
+    return function
+
+
+@cache
+def _request_decoder(api_key: int, version: int) -> Any:
+    cls = request_class(api_key)
+    _check_version(cls, api_key, version)
+    return _decoder(cls, version)
+
+
+@cache
+def _response_encoder(api_key: int, version: int) -> tuple[Any, bool]:
+    cls = response_class(api_key)
+    _check_version(cls, api_key, version)
+    return _encoder(cls, version), _response_header_is_flexible(api_key, version)
+
+
+def _check_version(cls: type[Message], api_key: int, version: int) -> None:
+    if version not in cls.VERSIONS:
+        raise UnsupportedVersion(api_key, version, f"{cls.NAME} has no version {version}, only {cls.VERSIONS}")
+
+
+def _versioned(body: Message, api_key: int, version: int) -> Message:
+    _check_version(request_class(api_key), api_key, version)
+    return body
+
+
+# Headers
+
+
+_NEVER = 1 << 16
+
+
+@cache
+def _flexible_from(api_key: int) -> int:
+    flexible_from = request_class(api_key).FLEXIBLE_FROM
+    return _NEVER if flexible_from is None else flexible_from
+
+
+def _response_header_is_flexible(api_key: int, version: int) -> bool:
+    # A client that asks for a version we lack must be able to read the answer, so ApiVersions stays at header 0
+    # (KIP-511).
+    return api_key != API_VERSIONS and version >= _flexible_from(api_key)
+
+
+def _pass_tags(frame: memoryview, position: int) -> int:
+    if position >= len(frame):
+        raise ProtocolViolation("header ends before its tagged fields")
+    count = frame[position]
+    position += 1
+    if count:
+        from kwire.wire.compiler import skip_tags  # noqa: PLC0415
+
+        try:
+            return skip_tags(frame, position, count)
+        except IndexError as error:
+            raise ProtocolViolation("header ends inside its tagged fields") from error
+    return position
