@@ -1,0 +1,1 @@
+"""Pure state machines over the internal topics: groups and transactions."""

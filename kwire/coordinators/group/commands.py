@@ -1,0 +1,179 @@
+"""What the group coordinator is asked, and what it answers.
+
+Owns: the values that cross between the API handlers and the machine. May not know: request versions (where a KIP gives
+a version its own meaning, the handler says so by a field) and how a group works.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple, TypeAlias
+
+from kwire.errors import Code
+from kwire.types import ZERO_UUID, Uuid
+
+Protocols: TypeAlias = tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupConfig:
+    """The broker's settings that groups obey, under the names of the settings."""
+
+    initial_rebalance_delay_ms: int = 3000
+    max_size: int = 2**31 - 1
+    min_session_timeout_ms: int = 6000
+    max_session_timeout_ms: int = 1_800_000
+    offset_metadata_max_bytes: int = 4096
+    offsets_retention_ms: int = 7 * 24 * 3600 * 1000
+    offsets_retention_check_interval_ms: int = 600_000
+
+
+@dataclass(frozen=True, slots=True)
+class JoinGroup:
+    """``member_id`` is empty for a newcomer, who is then called by his instance or client id and ``random_suffix``.
+
+    ``member_id_required``: a newcomer without an instance id must come a second time with his id (KIP-394).
+    ``may_skip_assignment``: a returning static leader can be told not to assign (KIP-814).
+    """
+
+    group_id: str
+    member_id: str
+    group_instance_id: str | None
+    client_id: str
+    client_host: str
+    session_timeout_ms: int
+    rebalance_timeout_ms: int
+    protocol_type: str
+    protocols: Protocols
+    random_suffix: str
+    member_id_required: bool = True
+    may_skip_assignment: bool = True
+
+
+class JoinedMember(NamedTuple):
+    member_id: str
+    group_instance_id: str | None
+    metadata: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The answer to JoinGroup, refusals included: they carry the member id too. ``members`` is the leader's alone."""
+
+    member_id: str
+    error: Code = Code.NONE
+    generation_id: int = -1
+    protocol_type: str | None = None
+    protocol_name: str | None = None
+    leader: str = ""
+    skip_assignment: bool = False
+    members: tuple[JoinedMember, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class SyncGroup:
+    group_id: str
+    generation_id: int
+    member_id: str
+    group_instance_id: str | None
+    protocol_type: str | None
+    protocol_name: str | None
+    assignments: tuple[tuple[str, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Synced:
+    error: Code = Code.NONE
+    protocol_type: str | None = None
+    protocol_name: str | None = None
+    assignment: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class LeavingMember:
+    """An empty ``member_id`` with an instance id is an administrator's removal of a static member."""
+
+    member_id: str
+    group_instance_id: str | None = None
+
+
+class LeftMember(NamedTuple):
+    member_id: str
+    group_instance_id: str | None
+    error: Code
+
+
+class OffsetToCommit(NamedTuple):
+    """``topic_id`` is zero where the broker does not know it."""
+
+    topic: str
+    topic_id: Uuid
+    partition: int
+    offset: int
+    leader_epoch: int
+    metadata: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class CommitOffsets:
+    """``generation_id`` is -1, with no member id, from a client that is not a member.
+
+    ``retention_ms`` is -1 for the broker's own retention. ``unknown_group`` is the error for a member of a group that
+    does not exist: it changed with version 9.
+    """
+
+    group_id: str
+    generation_id: int
+    member_id: str
+    group_instance_id: str | None
+    offsets: tuple[OffsetToCommit, ...]
+    retention_ms: int = -1
+    unknown_group: Code = Code.GROUP_ID_NOT_FOUND
+
+
+@dataclass(frozen=True, slots=True)
+class CommittedOffset:
+    """``record_offset`` is where in the log of the group's partition it stands; -1 for ``expire_ms``: no own expiry."""
+
+    offset: int
+    leader_epoch: int
+    metadata: str
+    commit_ms: int
+    expire_ms: int
+    topic_id: Uuid = ZERO_UUID
+    record_offset: int = -1
+
+
+class FetchedOffset(NamedTuple):
+    """``offset`` -1: nothing is committed."""
+
+    partition: int
+    offset: int = -1
+    leader_epoch: int = -1
+    metadata: str = ""
+    error: Code = Code.NONE
+
+
+class ListedGroup(NamedTuple):
+    group_id: str
+    protocol_type: str
+    state: str
+    group_type: str
+
+
+class DescribedMember(NamedTuple):
+    member_id: str
+    group_instance_id: str | None
+    client_id: str
+    client_host: str
+    metadata: bytes
+    assignment: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class DescribedGroup:
+    group_id: str
+    state: str
+    protocol_type: str
+    protocol_name: str
+    members: tuple[DescribedMember, ...]

@@ -1,0 +1,104 @@
+"""The records of ``__consumer_offsets``.
+
+Owns: which versions we write, and telling the kinds apart. May not know: groups, offsets as state, the log.
+
+    key    int16 record type, then the key's fields        always at version 0
+    value  int16 value version, then the value's fields    none at all: a tombstone
+
+Types 0 and 1 are offsets (0 as brokers of long ago wrote them), 2 is a classic group; the rest belongs to the newer
+kinds of groups (KIP-848, KIP-932, KIP-1071). What Kafka 4.3 writes: offsets at version 4 with the topic's id, or at 1
+where the client asked for a retention of its own (versions 2-4 of OffsetCommit); classic groups at version 3.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import NamedTuple, TypeAlias
+
+from kwire.coordinators.group.commands import CommittedOffset
+from kwire.coordinators.machine import Record
+from kwire.wire.codec import decode, encode
+from kwire.wire.messages import GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue
+
+OFFSET_VERSION = 4
+OFFSET_VERSION_WITH_EXPIRY = 1
+GROUP_VERSION = 3
+
+_INT16 = struct.Struct(">h")
+_TYPE_AND_LENGTH = struct.Struct(">hh")
+
+_OFFSET_TYPES = frozenset({0, 1})
+_GROUP_TYPE = 2
+_KINDS = {
+    **dict.fromkeys((3, 4, 5, 6, 7, 8, 16), "consumer"),
+    **dict.fromkeys((10, 11, 12, 13, 14, 15), "share"),
+    **dict.fromkeys((17, 18, 19, 20, 21, 22, 23), "streams"),
+}
+_MEMBER_TYPES = frozenset({5, 10, 19})
+
+
+class OffsetEntry(NamedTuple):
+    group_id: str
+    topic: str
+    partition: int
+    value: OffsetCommitValue | None
+
+
+class GroupEntry(NamedTuple):
+    group_id: str
+    value: GroupMetadataValue | None
+
+
+class OtherEntry(NamedTuple):
+    """A record of a kind of group that is not served; ``is_member``: it says that somebody is a member."""
+
+    group_id: str
+    kind: str
+    is_member: bool
+
+
+Entry: TypeAlias = OffsetEntry | GroupEntry | OtherEntry
+
+
+def offset_record(group_id: str, topic: str, partition: int, offset: CommittedOffset | None) -> Record:
+    """The record that commits ``offset``, or forgets what was committed."""
+    key = _INT16.pack(1) + encode(OffsetCommitKey(group=group_id, topic=topic, partition=partition), 0)
+    if offset is None:
+        return Record(key, None)
+    version = OFFSET_VERSION if offset.expire_ms == -1 else OFFSET_VERSION_WITH_EXPIRY
+    value = OffsetCommitValue(
+        offset=offset.offset,
+        leader_epoch=offset.leader_epoch,
+        metadata=offset.metadata,
+        commit_timestamp=offset.commit_ms,
+        expire_timestamp=offset.expire_ms,
+        topic_id=offset.topic_id,
+    )
+    return Record(key, _INT16.pack(version) + encode(value, version))
+
+
+def group_record(group_id: str, value: GroupMetadataValue | None) -> Record:
+    """The record that keeps a classic group as ``value`` says, or deletes it."""
+    key = _INT16.pack(_GROUP_TYPE) + encode(GroupMetadataKey(group=group_id), 0)
+    return Record(key, None if value is None else _INT16.pack(GROUP_VERSION) + encode(value, GROUP_VERSION))
+
+
+def read_record(key: bytes, value: bytes | None) -> Entry | None:
+    """What a record says; None for a type that Kafka 4.3 does not know. ProtocolViolation when it cannot be read."""
+    record_type, id_length = _TYPE_AND_LENGTH.unpack_from(key)
+    if record_type in _OFFSET_TYPES:
+        offset_key = decode(OffsetCommitKey, 0, memoryview(key)[2:])
+        read = None if value is None else decode(OffsetCommitValue, *_versioned(value))
+        return OffsetEntry(offset_key.group, offset_key.topic, offset_key.partition, read)
+    if record_type == _GROUP_TYPE:
+        group_key = decode(GroupMetadataKey, 0, memoryview(key)[2:])
+        return GroupEntry(group_key.group, None if value is None else decode(GroupMetadataValue, *_versioned(value)))
+    kind = _KINDS.get(record_type)
+    if kind is None:
+        return None
+    # All their keys begin with the group id.
+    return OtherEntry(key[4 : 4 + id_length].decode("utf-8"), kind, record_type in _MEMBER_TYPES)
+
+
+def _versioned(value: bytes) -> tuple[int, memoryview]:
+    return _INT16.unpack_from(value)[0], memoryview(value)[2:]

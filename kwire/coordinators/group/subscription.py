@@ -1,0 +1,40 @@
+"""The topics in a consumer's subscription, the one thing that a coordinator reads in what members tell each other.
+
+Owns: reading the embedded consumer protocol as far as the topic names. May not know: groups.
+
+A subscription is an int16 version and a ConsumerProtocolSubscription. Every version begins like version 0, so that is
+what we read, and newer ones need no change here. The rest of the bytes is the business of the members alone.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+
+def subscribed_topics(subscriptions: Iterable[bytes]) -> frozenset[str] | None:
+    """All topics of all subscriptions; None when one of them is something else."""
+    topics: set[str] = set()
+    try:
+        for subscription in subscriptions:
+            topics.update(_topics(subscription))
+    except (struct.error, UnicodeDecodeError, ValueError):
+        return None
+    return frozenset(topics)
+
+
+def _topics(subscription: bytes) -> list[str]:
+    _version, count = struct.unpack_from(">hi", subscription)
+    # A name takes two bytes at least, so a count beyond that is no count.
+    if not 0 <= count <= len(subscription) // 2:
+        raise ValueError(f"a subscription of {len(subscription)} bytes does not hold {count} topics")
+    position = 6
+    names = []
+    for _ in range(count):
+        (length,) = struct.unpack_from(">h", subscription, position)
+        name = subscription[position + 2 : position + 2 + length]
+        if length < 0 or len(name) != length:
+            raise ValueError("a topic name ends beyond the subscription")
+        names.append(name.decode("utf-8"))
+        position += 2 + length
+    return names

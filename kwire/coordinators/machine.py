@@ -1,0 +1,123 @@
+"""What every coordinator has in common: a pure state machine over one partition of an internal topic.
+
+Owns: the values that go in and out of a machine, and which partition of its topic a key belongs to. May not know: any
+particular coordinator, logs, clocks, dice, trio.
+
+A machine is given a command and answers with ``Effects``: records to append, replies to deliver, timers to set. It
+never waits and never writes. The runtime appends the records, hands each to ``replay``, and delivers the replies once
+the records are committed:
+
+    command ──► machine ──► Effects ──► append ──► replay each record ──► (committed) ──► settle, replies, timers
+
+``replay`` alone changes durable state, at run time and at start-up alike, so the log is the state. Soft state (members
+waiting to join, sessions, parked replies) is changed by the commands themselves and is lost at a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from kwire.errors import Code
+
+
+class Timer(NamedTuple):
+    """Call ``on_timer(key)`` at ``deadline_ms``; a second timer of the same key replaces the first, None cancels it."""
+
+    key: Hashable
+    deadline_ms: int | None
+
+
+class Reply(NamedTuple):
+    """The answer to the request that holds ``ticket``; ``result`` may be a KafkaError, which its waiter raises."""
+
+    ticket: int
+    result: object
+
+
+class Record(NamedTuple):
+    """One record for the machine's partition; ``value`` None is a tombstone."""
+
+    key: bytes
+    value: bytes | None
+
+
+class ProducerStamp(NamedTuple):
+    """The records belong to the open transaction of this producer."""
+
+    producer_id: int
+    producer_epoch: int
+
+
+@dataclass(slots=True)
+class Effects:
+    """What a command asks for.
+
+    ``records`` are appended as one batch, all or nothing, unless ``atomic`` is False (clean-ups of any length). When
+    that fails, nothing durable has changed, the command's own reply is the error, and replies to others stand.
+    ``follow_up`` is handed back through ``settle`` once it is known how the append went, for what must wait until then.
+    ``orders`` are for the broker to carry out after the records are committed; what comes of them returns as further
+    commands.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    replies: list[Reply] = field(default_factory=list)
+    timers: list[Timer] = field(default_factory=list)
+    follow_up: object | None = None
+    orders: list[object] = field(default_factory=list)
+    producer: ProducerStamp | None = None
+    atomic: bool = True
+
+    def reply(self, ticket: int, result: object) -> None:
+        self.replies.append(Reply(ticket, result))
+
+    def set_timer(self, key: Hashable, deadline_ms: int | None) -> None:
+        self.timers.append(Timer(key, deadline_ms))
+
+
+class Machine(Protocol):
+    """What the runtime asks of every coordinator. Commands are further methods of each machine."""
+
+    def replay(
+        self,
+        key: bytes,
+        value: bytes | None,
+        *,
+        offset: int,
+        timestamp_ms: int,
+        producer_id: int,
+        producer_epoch: int,
+    ) -> None:
+        """Apply one record of the log. Nothing else changes durable state, but ``replay_marker``."""
+        ...
+
+    def replay_marker(self, producer_id: int, producer_epoch: int, *, committed: bool) -> None:
+        """A transaction of ``producer_id`` ended in this partition."""
+        ...
+
+    def loaded(self, now_ms: int) -> Effects:
+        """The log was replayed to its end: sessions begin anew."""
+        ...
+
+    def on_timer(self, key: Hashable, now_ms: int) -> Effects: ...
+
+    def settle(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
+        """The records of the effects that carried ``follow_up`` are committed (None), or were not appended."""
+        ...
+
+
+def partition_for(key: str, partition_count: int) -> int:
+    """The partition of an internal topic that holds ``key`` (a group or transactional id), as Kafka reckons it."""
+    code = java_string_hash(key)
+    # Java's abs leaves the smallest int negative; Kafka takes it for 0.
+    return 0 if code == -(2**31) else abs(code) % partition_count
+
+
+def java_string_hash(text: str) -> int:
+    """Java's ``String.hashCode``, a signed 32-bit number: it runs over UTF-16 code units."""
+    units = text.encode("utf-16-be", "surrogatepass")
+    result = 0
+    for position in range(0, len(units), 2):
+        result = (result * 31 + (units[position] << 8) + units[position + 1]) & 0xFFFFFFFF
+    return result - 2**32 if result >= 2**31 else result
