@@ -34,7 +34,7 @@ class ConfigType(Enum):
 
 
 class ConfigProblem(ValueError):
-    """A value that does not parse or is out of range. ``str()`` is Kafka's message, ``expected`` what would be right."""
+    """A value that does not parse or is out of range. ``str()`` is Kafka's message; ``expected`` says what is right."""
 
     def __init__(self, name: str, value: str | None, message: str, expected: str) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
 """Every topic, broker and group config of Kafka: type, default, check, synonyms, and who may change it when.
 
 Owns: the table ``configs.tsv`` (facts read from the official jars: scope, name, type, default, importance, check,
-synonyms, dynamic mode, internal) and reading values by it. What kwire does with a key stands in ``standing.py``; where an
+synonyms, dynamic mode, internal) and reading values by it. What kwire does with a key is in ``standing.py``; where an
 effective value comes from in ``effective.py``. May not know: files of the user, images, the running broker.
 
 kwire's own defaults differ from Kafka's only where Kafka's hurt on one machine (``OWN_DEFAULTS``).
@@ -191,7 +191,7 @@ def dynamic_broker_names() -> frozenset[str]:
 
 
 def broker_synonyms(name: str) -> tuple[str, ...]:
-    """List the names under which a broker setting is looked up, most precise first (log.retention.ms, .minutes, .hours)."""
+    """List the names of a broker setting in order of lookup (log.retention.ms, .minutes, .hours)."""
     prefix, base = split_listener_prefix(name)
     if prefix:
         return (name, *broker_synonyms(base))

@@ -1,0 +1,270 @@
+"""Effective values: what a topic, broker or group runs with, and every place that had a say, in Kafka's order.
+
+Owns: the order of precedence. A topic's own config, then the broker's configs (this broker's, those of all brokers, the
+static settings, the defaults) under the broker key that stands behind the topic key. May not know: who asks, files,
+how a value came into the settings.
+
+    topic retention.ms       <- log.retention.ms, log.retention.minutes x 60000, log.retention.hours x 3600000
+                                each looked for in: dynamic of this broker, dynamic of all brokers, static, default
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from enum import IntEnum
+from types import MappingProxyType
+from typing import NamedTuple
+
+from kwire.metadata.config_values import ConfigType, Value, value_text
+from kwire.metadata.configs import (
+    ConfigKey,
+    broker_keys,
+    broker_synonyms,
+    dynamic_broker_names,
+    group_keys,
+    split_listener_prefix,
+    topic_keys,
+)
+from kwire.metadata.entities import Resource, ResourceType
+from kwire.metadata.image import MetadataImage
+
+
+class Source(IntEnum):
+    """Where a value comes from, as DescribeConfigs numbers it."""
+
+    TOPIC = 1
+    DYNAMIC_BROKER = 2
+    DYNAMIC_DEFAULT_BROKER = 3
+    STATIC_BROKER = 4
+    DEFAULT = 5
+    BROKER_LOGGER = 6
+    CLIENT_METRICS = 7
+    GROUP = 8
+
+
+class Said(NamedTuple):
+    """One place that had a say: the key there, its value, and which place it is."""
+
+    name: str
+    value: str | None
+    source: Source
+
+
+class Described(NamedTuple):
+    """One config as DescribeConfigs tells it. ``value`` is None when it is null or secret."""
+
+    name: str
+    value: str | None
+    read_only: bool
+    source: Source
+    sensitive: bool
+    synonyms: tuple[Said, ...]
+    type: ConfigType | None  # None for a key that Kafka does not know
+
+
+class BrokerSettings:
+    """The static settings of one broker, as its file, flags and environment gave them, already checked."""
+
+    def __init__(self, texts: Mapping[str, str] | None = None) -> None:
+        self.texts: Mapping[str, str] = MappingProxyType(dict(texts or {}))
+
+
+class EffectiveConfigs:
+    """The values in force, given an image and static settings. Follows the image: ask again after a change."""
+
+    def __init__(self, image: MetadataImage, settings: BrokerSettings, node_id: int) -> None:
+        self._image = image
+        self._settings = settings
+        self._node_id = node_id
+        self._merged: tuple[Mapping[str, str], Mapping[str, str], dict[str, str]] | None = None
+        self._broker_values: dict[str, Value] = {}
+
+    @property
+    def node_id(self) -> int:
+        return self._node_id
+
+    def broker(self, name: str) -> Value:
+        """Give the value of one broker key; of a family (log.retention.*) the one that counts, in its own unit."""
+        texts = self._broker_texts()
+        if name not in self._broker_values:
+            self._broker_values[name] = self._broker_value(name, texts)
+        return self._broker_values[name]
+
+    def topic(self, name: str | None, *, own: Mapping[str, str] | None = None) -> dict[str, Value]:
+        """Give every topic key's value. ``own`` stands in for the topic's configs (to try a change); None for none."""
+        if own is None:
+            own = self._image.config(ResourceType.TOPIC, name) if name is not None else {}
+        texts = self._broker_texts()
+        return {
+            key.name: key.parse(own[key.name]) if key.name in own else _inherited(key, texts)
+            for key in topic_keys().values()
+        }
+
+    def group(self, name: str) -> dict[str, Value]:
+        """Give every group key's value (KIP-848 and later)."""
+        own = self._image.config(ResourceType.GROUP, name)
+        texts = self._broker_texts()
+        return {
+            key.name: key.parse(own[key.name]) if key.name in own else _inherited(key, texts)
+            for key in group_keys().values()
+        }
+
+    # --- DescribeConfigs ---
+
+    def describe_topic(self, name: str, keys: Iterable[str] | None = None) -> list[Described]:
+        return self._describe_owned(Resource(ResourceType.TOPIC, name), topic_keys(), self.topic(name), keys)
+
+    def describe_new_topic(self, own: Mapping[str, str]) -> list[Described]:
+        """Describe a topic that is not in the image yet, an internal key only when it was given."""
+        names = [name for name, key in topic_keys().items() if not key.internal or name in own]
+        return self._describe_keys(names, topic_keys(), self.topic(None, own=own), own, Source.TOPIC)
+
+    def describe_group(self, name: str, keys: Iterable[str] | None = None) -> list[Described]:
+        return self._describe_owned(Resource(ResourceType.GROUP, name), group_keys(), self.group(name), keys)
+
+    def describe_broker(self, keys: Iterable[str] | None = None) -> list[Described]:
+        """Describe this broker: every key that is known, and those in its settings that Kafka does not know."""
+        texts = self._broker_texts()
+        names = [name for name, key in broker_keys().items() if not key.internal or name in texts]
+        names += [name for name in texts if name not in broker_keys()]
+        wanted = _chosen(names, keys)
+        return [self._describe_broker_key(name, _ALL_SOURCES) for name in wanted]
+
+    def describe_broker_default(self, keys: Iterable[str] | None = None) -> list[Described]:
+        """Describe what was set for all brokers at once."""
+        names = _chosen(self._image.config(ResourceType.BROKER, ""), keys)
+        return [self._describe_broker_key(name, {Source.DYNAMIC_DEFAULT_BROKER}) for name in names]
+
+    # --- the broker's own values ---
+
+    def _broker_texts(self) -> dict[str, str]:
+        """Static settings with the dynamic ones laid over, remade only when those changed."""
+        for_all = self._image.config(ResourceType.BROKER, "")
+        for_this = self._image.config(ResourceType.BROKER, str(self._node_id))
+        if self._merged is None or self._merged[0] is not for_all or self._merged[1] is not for_this:
+            merged = dict(self._settings.texts)
+            for layer in (for_all, for_this):
+                for name, text in layer.items():
+                    for synonym in broker_synonyms(name):
+                        merged.pop(synonym, None)
+                    merged[name] = text
+            self._merged = (for_all, for_this, merged)
+            self._broker_values = {}
+        return self._merged[2]
+
+    def _broker_value(self, name: str, texts: Mapping[str, str]) -> Value:
+        key = broker_keys()[split_listener_prefix(name)[1]]
+        if name in texts:
+            return key.parse(texts[name])
+        return key.default
+
+    def _describe_broker_key(self, name: str, sources: set[Source]) -> Described:
+        texts = self._broker_texts()
+        key = broker_keys().get(split_listener_prefix(name)[1])
+        sensitive = key is None or key.sensitive
+        said = tuple(one for one in self._said(name, sensitive) if one.source in sources)
+        value = None if sensitive else value_text(self.broker(name))
+        if Source.STATIC_BROKER not in sources:
+            value = None if sensitive else self._image.config(ResourceType.BROKER, "").get(name)
+        elif name in texts and not sensitive and key is not None:
+            value = value_text(key.parse(texts[name]))
+        return Described(
+            name=name,
+            value=value,
+            read_only=name not in dynamic_broker_names(),
+            source=said[0].source if said else Source.DEFAULT,
+            sensitive=sensitive,
+            synonyms=said,
+            type=key.type if key else None,
+        )
+
+    def _said(self, name: str, sensitive: bool) -> list[Said]:
+        """Every broker-level place that has a value for ``name`` or a synonym of it, most weighty first."""
+        names = broker_synonyms(name)
+        places = (
+            (self._image.config(ResourceType.BROKER, str(self._node_id)), Source.DYNAMIC_BROKER),
+            (self._image.config(ResourceType.BROKER, ""), Source.DYNAMIC_DEFAULT_BROKER),
+            (self._settings.texts, Source.STATIC_BROKER),
+        )
+        said = [
+            Said(synonym, None if sensitive else texts[synonym], source)
+            for texts, source in places
+            for synonym in names
+            if synonym in texts
+        ]
+        defaults = ((synonym, broker_keys()[split_listener_prefix(synonym)[1]].default_text) for synonym in names)
+        if split_listener_prefix(name)[1] in broker_keys():
+            said += [
+                Said(synonym, None if sensitive else text, Source.DEFAULT)
+                for synonym, text in defaults
+                if text is not None
+            ]
+        return said
+
+    # --- topics and groups ---
+
+    def _describe_owned(
+        self,
+        resource: Resource,
+        table: Mapping[str, ConfigKey],
+        values: Mapping[str, Value],
+        keys: Iterable[str] | None,
+    ) -> list[Described]:
+        own = self._image.config(resource.type, resource.name)
+        own_source = Source.TOPIC if resource.type is ResourceType.TOPIC else Source.GROUP
+        names = _chosen([name for name, key in table.items() if not key.internal], keys)
+        return self._describe_keys(names, table, values, own, own_source)
+
+    def _describe_keys(
+        self,
+        names: Iterable[str],
+        table: Mapping[str, ConfigKey],
+        values: Mapping[str, Value],
+        own: Mapping[str, str],
+        own_source: Source,
+    ) -> list[Described]:
+        described = []
+        for name in names:
+            key = table[name]
+            said = self._said(key.synonyms[0].name, key.sensitive) if key.synonyms else []
+            if name in own:
+                said.insert(0, Said(name, value_text(values[name]), own_source))
+            described.append(
+                Described(
+                    name=name,
+                    value=value_text(values[name]),
+                    read_only=False,
+                    source=said[0].source if said else Source.DEFAULT,
+                    sensitive=key.sensitive,
+                    synonyms=tuple(said),
+                    type=key.type,
+                )
+            )
+        return described
+
+
+_ALL_SOURCES = set(Source)
+
+
+def _chosen(names: Iterable[str], keys: Iterable[str] | None) -> list[str]:
+    wanted = set(keys or ())
+    return [name for name in names if not wanted or name in wanted]
+
+
+def _inherited(key: ConfigKey, broker_texts: Mapping[str, str]) -> Value:
+    """Read what the broker's settings say for a topic or group that has no config of its own."""
+    if not key.synonyms:
+        return key.default
+    for synonym in key.synonyms:
+        if synonym.name in broker_texts:
+            return _scaled(key, broker_keys()[synonym.name].parse(broker_texts[synonym.name]), synonym.factor)
+    last = next(one for one in reversed(key.synonyms) if broker_keys()[one.name].default_text is not None)
+    return _scaled(key, broker_keys()[last.name].default, last.factor)
+
+
+def _scaled(key: ConfigKey, value: Value, factor: int) -> Value:
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    if key.name == "retention.ms" and value < 0:
+        return -1  # any negative number of hours or minutes means for ever
+    return value * factor

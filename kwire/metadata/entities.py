@@ -1,0 +1,157 @@
+"""What metadata is about: topics, partitions, brokers, credentials, quotas, as values that never change.
+
+Owns: the shapes. A change makes a new value (``dataclasses.replace``), so that whoever holds one holds one moment.
+May not know: records, and who changes what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import NamedTuple, TypeAlias
+
+from kwire.types import ZERO_UUID, Uuid
+
+NO_LEADER = -1
+
+# DirectoryId: which log directory holds a replica, beside real ids (KIP-858).
+DIRECTORY_UNASSIGNED: Uuid = ZERO_UUID
+DIRECTORY_LOST: Uuid = bytes(15) + b"\x01"
+DIRECTORY_MIGRATING: Uuid = bytes(15) + b"\x02"
+
+
+class ResourceType(IntEnum):
+    """What a config belongs to, as numbered on the wire and in config records."""
+
+    UNKNOWN = 0
+    TOPIC = 2
+    BROKER = 4
+    BROKER_LOGGER = 8
+    CLIENT_METRICS = 16
+    GROUP = 32
+
+
+class Resource(NamedTuple):
+    """One thing that has configs. A broker's name is its id, or "" for what all brokers share."""
+
+    type: ResourceType
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """One partition as the controller sees it."""
+
+    topic_id: Uuid
+    index: int
+    replicas: tuple[int, ...]
+    isr: tuple[int, ...]
+    leader: int
+    leader_epoch: int
+    partition_epoch: int
+    directories: tuple[Uuid, ...] = ()
+    removing_replicas: tuple[int, ...] = ()
+    adding_replicas: tuple[int, ...] = ()
+    eligible_leader_replicas: tuple[int, ...] = ()
+    last_known_elr: tuple[int, ...] = ()
+    leader_recovery_state: int = 0
+
+    @property
+    def is_reassigning(self) -> bool:
+        return bool(self.adding_replicas or self.removing_replicas)
+
+    @property
+    def preferred_leader(self) -> int:
+        return self.replicas[0] if self.replicas else NO_LEADER
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic; ``partitions`` in order of their index."""
+
+    name: str
+    id: Uuid
+    partitions: tuple[Partition, ...] = ()
+
+
+class Endpoint(NamedTuple):
+    """Where a listener can be reached. ``security_protocol`` is Kafka's number (0 PLAINTEXT, 1 SSL, 2, 3 SASL_*)."""
+
+    listener: str
+    host: str
+    port: int
+    security_protocol: int
+
+
+class VersionRange(NamedTuple):
+    """The levels of a feature that a node supports."""
+
+    lowest: int
+    highest: int
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerNode:
+    """One registered broker."""
+
+    id: int
+    epoch: int
+    incarnation_id: Uuid
+    endpoints: tuple[Endpoint, ...]
+    features: Mapping[str, VersionRange]
+    rack: str | None = None
+    fenced: bool = True
+    in_controlled_shutdown: bool = False
+    log_dirs: tuple[Uuid, ...] = ()
+    cordoned_log_dirs: tuple[Uuid, ...] | None = None
+    is_migrating_zk_broker: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ControllerNode:
+    """One registered controller."""
+
+    id: int
+    incarnation_id: Uuid
+    endpoints: tuple[Endpoint, ...]
+    features: Mapping[str, VersionRange]
+    zk_migration_ready: bool = False
+
+
+class ScramMechanism(IntEnum):
+    """SCRAM mechanisms as numbered on the wire and in credential records."""
+
+    UNKNOWN = 0
+    SCRAM_SHA_256 = 1
+    SCRAM_SHA_512 = 2
+
+
+@dataclass(frozen=True, slots=True)
+class ScramCredential:
+    """What the server keeps of a password."""
+
+    salt: bytes
+    stored_key: bytes
+    server_key: bytes
+    iterations: int
+
+
+# Whom a quota binds: (("user", "alice"), ("client-id", None)), sorted by type; None is the default entity.
+QuotaEntity: TypeAlias = tuple[tuple[str, str | None], ...]
+
+
+class ProducerIdBlock(NamedTuple):
+    """The ids that were handed out last; the next free one follows."""
+
+    broker_id: int
+    broker_epoch: int
+    next_producer_id: int
+
+
+class PreservedRecord(NamedTuple):
+    """A record of a kind or version that is not read here, kept as its bytes so that nothing is lost."""
+
+    record_type: int
+    version: int
+    body: bytes
