@@ -1,0 +1,308 @@
+"""Consumer groups: list, describe, committed offsets, delete.
+
+Owns: the requests about groups of both protocols (classic, and the one of KIP-848), each sent to the group's
+coordinator. May not know: share and streams groups beyond their names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
+
+from kwire.cli.client import Cluster, Node, NotServed, check
+from kwire.errors import Code, KafkaError, ProtocolViolation
+from kwire.wire.codec import decode
+from kwire.wire.messages import (
+    ConsumerGroupDescribeRequest,
+    ConsumerGroupDescribeResponse,
+    ConsumerProtocolAssignment,
+    DeleteGroupsRequest,
+    DeleteGroupsResponse,
+    DescribeGroupsRequest,
+    DescribeGroupsResponse,
+    ListGroupsRequest,
+    ListGroupsResponse,
+    OffsetCommitRequest,
+    OffsetCommitResponse,
+    OffsetDeleteRequest,
+    OffsetDeleteResponse,
+    OffsetFetchRequest,
+    OffsetFetchResponse,
+)
+
+CONSUMER_PROTOCOL: Final = "consumer"
+
+# Names stay in requests up to these versions; from the next on they are topic ids (KIP-848), which a tool need not
+# know.
+_OFFSET_FETCH_BY_NAME: Final = 9
+_OFFSET_COMMIT_BY_NAME: Final = 9
+
+
+class ListedGroup(NamedTuple):
+    """A group as its coordinator lists it; ``type`` is Classic, Consumer, Share, Streams or, of an old broker, empty."""
+
+    id: str
+    protocol_type: str
+    state: str
+    type: str
+
+
+class Member(NamedTuple):
+    """A member; epochs and ``target`` are those of KIP-848 and None for a classic group."""
+
+    id: str
+    instance_id: str | None
+    client_id: str
+    host: str
+    assignment: dict[str, list[int]]
+    epoch: int | None = None
+    target: dict[str, list[int]] | None = None
+
+
+class GroupDescription(NamedTuple):
+    id: str
+    type: str
+    state: str
+    protocol_type: str
+    assignor: str
+    members: list[Member]
+    coordinator: Node
+    epoch: int | None = None
+    assignment_epoch: int | None = None
+
+
+class Committed(NamedTuple):
+    offset: int
+    leader_epoch: int
+    metadata: str
+
+
+def list_groups(cluster: Cluster, *, states: Sequence[str] = (), types: Sequence[str] = ()) -> list[ListedGroup]:
+    """Every group of every broker."""
+    groups: dict[str, ListedGroup] = {}
+
+    def attempt() -> None:
+        for node in cluster.nodes():
+            connection = cluster.node(node.id)
+            version = connection.version_of(ListGroupsRequest)
+            # Filters came with versions 4 (KIP-518) and 5 (KIP-848); an older broker lists all.
+            request = ListGroupsRequest(
+                states_filter=list(states) if version >= 4 else [], types_filter=list(types) if version >= 5 else []
+            )
+            answer = cluster.ask(connection, request, ListGroupsResponse, version=version)
+            check(answer.error_code)
+            for group in answer.groups:
+                groups[group.group_id] = ListedGroup(
+                    group.group_id, group.protocol_type, group.group_state, group.group_type.capitalize()
+                )
+
+    cluster.retried(attempt)
+    return list(groups.values())
+
+
+def describe_group(cluster: Cluster, group_id: str) -> GroupDescription:
+    """Describe a group of either protocol. KafkaError(GROUP_ID_NOT_FOUND) when there is none."""
+    return cluster.retried(lambda: _described(cluster, group_id))
+
+
+def committed_offsets(cluster: Cluster, group_id: str) -> dict[tuple[str, int], Committed]:
+    """Everything that a group has committed."""
+    return cluster.retried(lambda: _committed(cluster, group_id))
+
+
+def commit_offsets(
+    cluster: Cluster, group_id: str, offsets: Mapping[tuple[str, int], int]
+) -> dict[tuple[str, int], KafkaError | None]:
+    """Commit offsets for a group without members; the refusal for each partition, or None. KafkaError for all."""
+    topics = _by_topic(offsets)
+    request = OffsetCommitRequest(
+        group_id=group_id,
+        topics=[
+            OffsetCommitRequest.OffsetCommitRequestTopic(
+                name=name,
+                partitions=[
+                    OffsetCommitRequest.OffsetCommitRequestPartition(
+                        partition_index=index, committed_offset=offsets[name, index], committed_metadata=""
+                    )
+                    for index in indexes
+                ],
+            )
+            for name, indexes in topics.items()
+        ],
+    )
+
+    def attempt() -> dict[tuple[str, int], KafkaError | None]:
+        connection = cluster.coordinator(group_id)
+        version = connection.version_of(OffsetCommitRequest, _OFFSET_COMMIT_BY_NAME)
+        answer = cluster.ask(connection, request, OffsetCommitResponse, version=version)
+        return {
+            (topic.name, item.partition_index): KafkaError(Code(item.error_code)) if item.error_code else None
+            for topic in answer.topics
+            for item in topic.partitions
+        }
+
+    return cluster.retried(attempt)
+
+
+def delete_group(cluster: Cluster, group_id: str) -> None:
+    """Delete a group and its offsets. Raises KafkaError."""
+
+    def attempt() -> None:
+        answer = cluster.ask(
+            cluster.coordinator(group_id), DeleteGroupsRequest(groups_names=[group_id]), DeleteGroupsResponse
+        )
+        for result in answer.results:
+            check(result.error_code)
+
+    cluster.retried(attempt)
+
+
+def delete_offsets(
+    cluster: Cluster, group_id: str, partitions: Iterable[tuple[str, int]]
+) -> dict[tuple[str, int], KafkaError | None]:
+    """Forget committed offsets; the refusal for each partition, or None. KafkaError when the whole is refused."""
+    topics = _by_topic(partitions)
+    request = OffsetDeleteRequest(
+        group_id=group_id,
+        topics=[
+            OffsetDeleteRequest.OffsetDeleteRequestTopic(
+                name=name,
+                partitions=[
+                    OffsetDeleteRequest.OffsetDeleteRequestPartition(partition_index=index) for index in indexes
+                ],
+            )
+            for name, indexes in topics.items()
+        ],
+    )
+
+    def attempt() -> dict[tuple[str, int], KafkaError | None]:
+        answer = cluster.ask(cluster.coordinator(group_id), request, OffsetDeleteResponse)
+        check(answer.error_code)
+        return {
+            (topic.name, item.partition_index): KafkaError(Code(item.error_code)) if item.error_code else None
+            for topic in answer.topics
+            for item in topic.partitions
+        }
+
+    return cluster.retried(attempt)
+
+
+def _described(cluster: Cluster, group_id: str) -> GroupDescription:
+    coordinator = cluster.find_coordinator(group_id)
+    try:
+        return _consumer_group(cluster, group_id, coordinator)
+    except NotServed:
+        pass
+    except KafkaError as error:
+        # KIP-848: a coordinator says this of a classic group, too.
+        if error.code not in (Code.GROUP_ID_NOT_FOUND, Code.UNSUPPORTED_VERSION):
+            raise
+    return _classic_group(cluster, group_id, coordinator)
+
+
+def _consumer_group(cluster: Cluster, group_id: str, coordinator: Node) -> GroupDescription:
+    answer = cluster.ask(
+        cluster.node(coordinator.id),
+        ConsumerGroupDescribeRequest(group_ids=[group_id]),
+        ConsumerGroupDescribeResponse,
+    )
+    group = answer.groups[0]
+    check(group.error_code, group.error_message)
+    members = [
+        Member(
+            member.member_id,
+            member.instance_id,
+            member.client_id,
+            member.client_host,
+            {item.topic_name: sorted(item.partitions) for item in member.assignment.topic_partitions},
+            member.member_epoch,
+            {item.topic_name: sorted(item.partitions) for item in member.target_assignment.topic_partitions},
+        )
+        for member in group.members
+    ]
+    return GroupDescription(
+        group_id,
+        "Consumer",
+        group.group_state,
+        CONSUMER_PROTOCOL,
+        group.assignor_name,
+        members,
+        coordinator,
+        group.group_epoch,
+        group.assignment_epoch,
+    )
+
+
+def _classic_group(cluster: Cluster, group_id: str, coordinator: Node) -> GroupDescription:
+    answer = cluster.ask(cluster.node(coordinator.id), DescribeGroupsRequest(groups=[group_id]), DescribeGroupsResponse)
+    group = answer.groups[0]
+    check(group.error_code, group.error_message)
+    if group.group_state == "Dead" and not group.protocol_type:
+        # Before KIP-1043 (version 6) a group that is not there was said to be dead.
+        raise KafkaError(Code.GROUP_ID_NOT_FOUND, f"Group {group_id} not found.")
+    members = [
+        Member(
+            member.member_id,
+            member.group_instance_id,
+            member.client_id,
+            member.client_host,
+            _assignment(member.member_assignment) if group.protocol_type == CONSUMER_PROTOCOL else {},
+        )
+        for member in group.members
+    ]
+    return GroupDescription(
+        group_id, "Classic", group.group_state, group.protocol_type, group.protocol_data, members, coordinator
+    )
+
+
+def _assignment(encoded: bytes) -> dict[str, list[int]]:
+    """Decode what the leader gave to a member: int16 version, then ConsumerProtocolAssignment."""
+    if len(encoded) < 2:
+        return {}
+    version = min(int.from_bytes(encoded[:2], "big"), ConsumerProtocolAssignment.VERSIONS.highest)
+    try:
+        assignment = decode(ConsumerProtocolAssignment, version, memoryview(encoded)[2:])
+    except ProtocolViolation:
+        return {}  # another client's own format
+    assert isinstance(assignment, ConsumerProtocolAssignment)
+    found: dict[str, list[int]] = {}
+    for topic in assignment.assigned_partitions:
+        found.setdefault(topic.topic, []).extend(topic.partitions)
+    return {name: sorted(indexes) for name, indexes in found.items()}
+
+
+def _committed(cluster: Cluster, group_id: str) -> dict[tuple[str, int], Committed]:
+    connection = cluster.coordinator(group_id)
+    version = connection.version_of(OffsetFetchRequest, _OFFSET_FETCH_BY_NAME)
+    found: dict[tuple[str, int], Committed] = {}
+    if version >= 8:  # KIP-709: several groups in one request
+        request = OffsetFetchRequest(
+            groups=[OffsetFetchRequest.OffsetFetchRequestGroup(group_id=group_id, topics=None)], require_stable=False
+        )
+        group = cluster.ask(connection, request, OffsetFetchResponse, version=version).groups[0]
+        check(group.error_code)
+        for named in group.topics:
+            for item in named.partitions:
+                check(item.error_code)
+                found[named.name, item.partition_index] = Committed(
+                    item.committed_offset, item.committed_leader_epoch, item.metadata or ""
+                )
+        return found
+    answer = cluster.ask(
+        connection, OffsetFetchRequest(group_id=group_id, topics=None), OffsetFetchResponse, version=version
+    )
+    check(answer.error_code)
+    for topic in answer.topics:
+        for place in topic.partitions:
+            check(place.error_code)
+            found[topic.name, place.partition_index] = Committed(
+                place.committed_offset, place.committed_leader_epoch, place.metadata or ""
+            )
+    return found
+
+
+def _by_topic(partitions: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    topics: dict[str, list[int]] = {}
+    for name, index in partitions:
+        topics.setdefault(name, []).append(index)
+    return topics

@@ -1,0 +1,552 @@
+"""A small blocking Kafka client: what the commands, selfcheck and doctor talk with.
+
+Owns: one connection (TCP, TLS, ApiVersions, SASL, request and answer), and the handful of connections that make a
+cluster: who is there, who leads, who coordinates. Says in one sentence why a broker could not be reached or
+understood. May not know: what the requests are for.
+
+One request at a time, in order. The version of a request is the highest that both sides know, unless the caller asks
+for a lower one.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Final, NamedTuple, Protocol, Self, TypeVar, cast
+
+from kwire.errors import Code, KafkaError, ProtocolViolation
+from kwire.wire.codec import decode_response, encode_request
+from kwire.wire.message import Message
+from kwire.wire.messages import (
+    ApiVersionsRequest,
+    ApiVersionsResponse,
+    FindCoordinatorRequest,
+    FindCoordinatorResponse,
+    MetadataRequest,
+    MetadataResponse,
+    SaslAuthenticateRequest,
+    SaslAuthenticateResponse,
+    SaslHandshakeRequest,
+    SaslHandshakeResponse,
+)
+
+DEFAULT_PORT: Final = 9092
+FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
+GROUP, TRANSACTION = 0, 1
+
+# Refusals that pass by themselves. Retriable by Kafka's table and yet not here: an unknown topic stays unknown.
+PASSING: Final = frozenset(
+    {
+        Code.LEADER_NOT_AVAILABLE,
+        Code.NOT_LEADER_OR_FOLLOWER,
+        Code.NOT_CONTROLLER,
+        Code.NOT_COORDINATOR,
+        Code.COORDINATOR_NOT_AVAILABLE,
+        Code.COORDINATOR_LOAD_IN_PROGRESS,
+        Code.OFFSET_NOT_AVAILABLE,
+        Code.UNSTABLE_OFFSET_COMMIT,
+        Code.THROTTLING_QUOTA_EXCEEDED,
+    }
+)
+
+AnswerT = TypeVar("AnswerT", bound=Message)
+ValueT = TypeVar("ValueT")
+
+
+class ClientError(Exception):
+    """A broker could not be reached or understood; the message says why, for a person."""
+
+
+class NoSuchHost(ClientError):
+    """The name does not resolve."""
+
+
+class CannotConnect(ClientError):
+    """Nobody listens there, or nothing comes back."""
+
+
+class NotKafka(ClientError):
+    """Somebody answered, but not a Kafka broker without TLS. ``speaks`` is "HTTP", "TLS", "nothing" or "something"."""
+
+    def __init__(self, message: str, speaks: str) -> None:
+        super().__init__(message)
+        self.speaks = speaks
+
+
+class TlsFailed(ClientError):
+    """The TLS handshake failed."""
+
+
+class AuthenticationFailed(ClientError):
+    """The broker does not take these credentials, or not this mechanism."""
+
+
+class ConnectionLost(ClientError):
+    """The broker closed the connection, as it does on a request that it does not serve."""
+
+
+class TimedOut(ClientError):
+    """No answer within the time allowed."""
+
+
+class NotServed(ClientError):
+    """The broker does not serve this API, or at no version that we know."""
+
+
+class Mechanism(Protocol):
+    """The client's side of one SASL mechanism."""
+
+    name: str
+
+    def first(self) -> bytes: ...
+    def next(self, challenge: bytes) -> bytes | None: ...
+
+
+class Security(NamedTuple):
+    """How to enter. ``mechanism`` makes a fresh SASL exchange for each connection."""
+
+    tls: ssl.SSLContext | None = None
+    mechanism: Callable[[], Mechanism] | None = None
+
+
+PLAINTEXT: Final = Security()
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+class Node(NamedTuple):
+    """A broker as Metadata names it."""
+
+    id: int
+    host: str
+    port: int
+    rack: str | None = None
+
+    @property
+    def address(self) -> Address:
+        return Address(self.host, self.port)
+
+
+def parse_address(text: str, default_port: int | None = DEFAULT_PORT) -> Address:
+    """Read HOST:PORT, [V6]:PORT or, with a default port, HOST. Raises ValueError."""
+    host, _, port = text.strip().rpartition(":")
+    if not host or (port.endswith("]") and host.startswith("[")):  # no port; the colons are those of an IPv6 address
+        host, port = text.strip(), ""
+    if not port and default_port is not None:
+        port = str(default_port)
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+
+
+def parse_addresses(text: str, default_port: int | None = DEFAULT_PORT) -> list[Address]:
+    """Read HOST:PORT[,HOST:PORT ...]. Raises ValueError."""
+    return [parse_address(one, default_port) for one in text.split(",") if one.strip()]
+
+
+class Connection:
+    """One connection, ready to ask: ApiVersions is done, and SASL where it is needed."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        security: Security = PLAINTEXT,
+        client_id: str = "kwire",
+        timeout_s: float = 10.0,
+        negotiate: bool = True,
+    ) -> None:
+        self.address = address
+        self.client_id = client_id
+        self.timeout_s = timeout_s
+        self.api_versions: dict[int, tuple[int, int]] = {}
+        self.features: ApiVersionsResponse = ApiVersionsResponse()
+        self._correlation_id = 0
+        self._socket = _connect(address, security, timeout_s)
+        try:
+            if negotiate:
+                self._negotiate()
+                if security.mechanism is not None:
+                    self._authenticate(security.mechanism())
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def version_of(self, request: type[Message], highest: int | None = None) -> int:
+        """Return the highest version that both sides know. Raises NotServed."""
+        ours = request.VERSIONS
+        theirs = self.api_versions.get(request.KEY)
+        if theirs is None:
+            raise NotServed(f"{self.address} does not serve {request.NAME.removesuffix('Request')}")
+        version = min(ours.highest, theirs[1], ours.highest if highest is None else highest)
+        if version < max(ours.lowest, theirs[0]):
+            raise NotServed(
+                f"{self.address} serves {request.NAME.removesuffix('Request')} at versions {theirs[0]} to {theirs[1]};"
+                f" known here: {ours.lowest} to {ours.highest}"
+            )
+        return version
+
+    def serves(self, request: type[Message], version: int | None = None) -> bool:
+        """Say whether the broker serves an API, or one version of it."""
+        low, high = self.api_versions.get(request.KEY, (0, -1))
+        return low <= high if version is None else low <= version <= high
+
+    def call(
+        self, request: Message, answer: type[AnswerT], *, version: int | None = None, timeout_s: float | None = None
+    ) -> AnswerT:
+        """Send a request and return its answer. Raises ClientError."""
+        if version is None:
+            version = self.version_of(type(request))
+        frame = self._round_trip(request, version, timeout_s)
+        try:
+            _, message = decode_response(request.KEY, version, memoryview(frame))
+        except ProtocolViolation as error:
+            raise NotKafka(
+                f"{self.address} answered {answer.NAME} version {version} with bytes that do not fit: {error}",
+                "something",
+            ) from error
+        return cast("AnswerT", message)
+
+    def send_only(self, request: Message, version: int) -> None:
+        """Send a request that has no answer (acks=0)."""
+        self._send(request, version)
+
+    def _round_trip(self, request: Message, version: int, timeout_s: float | None) -> bytes:
+        self._socket.settimeout(self.timeout_s if timeout_s is None else timeout_s)
+        try:
+            self._send(request, version)
+            return self._receive()
+        except TimeoutError as error:
+            raise TimedOut(
+                f"{self.address} did not answer {request.NAME.removesuffix('Request')} within "
+                f"{self._socket.gettimeout():g} s"
+            ) from error
+        except OSError as error:
+            raise ConnectionLost(
+                f"{self.address} closed the connection on {request.NAME.removesuffix('Request')} version {version}"
+            ) from error
+
+    def _send(self, request: Message, version: int) -> None:
+        self._correlation_id += 1
+        self._socket.sendall(encode_request(request.KEY, version, self._correlation_id, self.client_id, request))
+
+    def _receive(self) -> bytes:
+        """Read one frame, with its correlation id checked, without its size. OSError when the broker closes."""
+        start = self._read(4)
+        size = int.from_bytes(start, "big")
+        if not 4 <= size <= FRAME_BYTES_MAX:
+            raise _foreign(self.address, start + self._read_some())
+        frame = self._read(size)
+        correlation_id = int.from_bytes(frame[:4], "big")
+        if correlation_id != self._correlation_id:
+            raise NotKafka(
+                f"{self.address} answered with correlation id {correlation_id} where {self._correlation_id} was asked",
+                "something",
+            )
+        return frame
+
+    def _read(self, count: int) -> bytes:
+        chunks = bytearray()
+        while len(chunks) < count:
+            chunk = self._socket.recv(min(count - len(chunks), 1 << 20))
+            if not chunk:
+                raise ConnectionResetError("closed by the broker")
+            chunks += chunk
+        return bytes(chunks)
+
+    def _read_some(self) -> bytes:
+        try:
+            return self._socket.recv(512)
+        except OSError:
+            return b""
+
+    def _negotiate(self) -> None:
+        request = ApiVersionsRequest(client_software_name="kwire", client_software_version=_version())
+        try:
+            answer = self.call(request, ApiVersionsResponse, version=ApiVersionsRequest.VERSIONS.highest)
+        except NotKafka as error:
+            # KIP-511: an older broker answers in the form of version 0, with the range that it serves.
+            if error.speaks != "something":
+                raise
+            answer = self.call(request, ApiVersionsResponse, version=0)
+        except ConnectionLost as error:
+            raise NotKafka(
+                f"{self.address} takes connections and closes them at the first Kafka request: perhaps its listener wants"
+                " TLS, or it is no Kafka broker",
+                "nothing",
+            ) from error
+        self.features = answer
+        self.api_versions = {api.api_key: (api.min_version, api.max_version) for api in answer.api_keys}
+
+    def _authenticate(self, mechanism: Mechanism) -> None:
+        handshake = self.call(SaslHandshakeRequest(mechanism=mechanism.name), SaslHandshakeResponse)
+        if handshake.error_code:
+            raise AuthenticationFailed(
+                f"{self.address} does not take SASL {mechanism.name}; it offers "
+                + (", ".join(handshake.mechanisms) or "none")
+            )
+        token: bytes | None = mechanism.first()
+        while token is not None:
+            answer = self.call(SaslAuthenticateRequest(auth_bytes=token), SaslAuthenticateResponse)
+            if answer.error_code:
+                raise AuthenticationFailed(answer.error_message or f"{self.address} refused the credentials")
+            token = mechanism.next(answer.auth_bytes)
+
+
+class Cluster:
+    """The brokers behind some addresses; connections are made when first needed and kept."""
+
+    def __init__(
+        self,
+        bootstrap: Sequence[Address],
+        *,
+        security: Security = PLAINTEXT,
+        client_id: str = "kwire",
+        timeout_s: float = 10.0,
+        on_failure: Callable[[Address, ClientError], None] = lambda _address, _error: None,
+    ) -> None:
+        """``timeout_s`` bounds each connect, each request, and each retried operation as a whole.
+
+        ``on_failure`` hears of each attempt to connect that failed, as an operation that is retried would be silent.
+        """
+        self.bootstrap = tuple(bootstrap)
+        self.timeout_s = timeout_s
+        self._security = security
+        self._client_id = client_id
+        self._on_failure = on_failure
+        self._connections: dict[Address, Connection] = {}
+        self._nodes: dict[int, Node] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        for connection in self._connections.values():
+            connection.close()
+        self._connections.clear()
+
+    def any(self) -> Connection:
+        """Return a connection to one of the bootstrap addresses. Raises the last ClientError when none answers."""
+        for address in self.bootstrap:
+            if address in self._connections:
+                return self._connections[address]
+        failure: ClientError = CannotConnect("no address to connect to")
+        for address in self.bootstrap:
+            try:
+                return self._connect(address)
+            except ClientError as error:
+                failure = error
+        raise failure
+
+    def node(self, node_id: int) -> Connection:
+        """Return a connection to a broker by its id. KafkaError(BROKER_NOT_AVAILABLE) when there is none."""
+        if node_id not in self._nodes:
+            self.nodes()
+        if node_id not in self._nodes:
+            raise KafkaError(Code.BROKER_NOT_AVAILABLE, f"no broker {node_id} in the cluster")
+        address = self._nodes[node_id].address
+        return self._connections.get(address) or self._connect(address)
+
+    def nodes(self) -> list[Node]:
+        """Ask who is there, by id."""
+        self.metadata([])
+        return [self._nodes[node_id] for node_id in sorted(self._nodes)]
+
+    def metadata(self, topics: Iterable[str] | None, *, auto_create: bool = False) -> MetadataResponse:
+        """Metadata of some topics, or of all with None."""
+        connection = self.any()
+        version = connection.version_of(MetadataRequest)
+        wanted = None if topics is None else [MetadataRequest.MetadataRequestTopic(name=name) for name in topics]
+        if version == 0 and wanted is None:
+            wanted = []  # version 0 has no null; its empty list means all topics
+        request = MetadataRequest(
+            topics=wanted, allow_auto_topic_creation=auto_create if version >= 4 else True
+        )  # KIP-204
+        answer = connection.call(request, MetadataResponse, version=version)
+        self._nodes = {
+            broker.node_id: Node(broker.node_id, broker.host, broker.port, broker.rack) for broker in answer.brokers
+        }
+        return answer
+
+    def call(self, request: Message, answer: type[AnswerT], *, version: int | None = None) -> AnswerT:
+        """Ask any broker."""
+        return self.ask(self.any(), request, answer, version=version)
+
+    def call_node(
+        self, node_id: int, request: Message, answer: type[AnswerT], *, version: int | None = None
+    ) -> AnswerT:
+        """Ask one broker."""
+        return self.ask(self.node(node_id), request, answer, version=version)
+
+    def controller(self) -> Connection:
+        """Return a connection to what Metadata calls the controller (KRaft names any broker, which forwards)."""
+        controller_id = self.metadata([]).controller_id
+        return self.node(controller_id) if controller_id in self._nodes else self.any()
+
+    def call_controller(self, request: Message, answer: type[AnswerT], *, version: int | None = None) -> AnswerT:
+        """Ask the controller."""
+        return self.ask(self.controller(), request, answer, version=version)
+
+    def coordinator(self, key: str, key_type: int = GROUP) -> Connection:
+        """Return a connection to the coordinator of a group or transactional id. KafkaError as it answers."""
+        return self.node(self.find_coordinator(key, key_type).id)
+
+    def find_coordinator(self, key: str, key_type: int = GROUP) -> Node:
+        """Ask which broker coordinates. KafkaError as it answers."""
+        connection = self.any()
+        version = connection.version_of(FindCoordinatorRequest)
+        if version >= 4:  # KIP-699: many keys in one request
+            answer = connection.call(
+                FindCoordinatorRequest(key_type=key_type, coordinator_keys=[key]),
+                FindCoordinatorResponse,
+                version=version,
+            )
+            found = answer.coordinators[0]
+            code, message, node = found.error_code, found.error_message, Node(found.node_id, found.host, found.port)
+        else:
+            answer = connection.call(
+                FindCoordinatorRequest(key=key, key_type=key_type), FindCoordinatorResponse, version=version
+            )
+            code, message, node = (
+                answer.error_code,
+                answer.error_message,
+                Node(answer.node_id, answer.host, answer.port),
+            )
+        if code:
+            raise KafkaError(Code(code), message)
+        self._nodes[node.id] = node
+        return node
+
+    def retried(self, attempt: Callable[[], ValueT]) -> ValueT:
+        """Repeat ``attempt`` while it fails for reasons that pass: an election, a connection lost.
+
+        Raises TimedOut, with the last reason as its cause, when ``timeout_s`` is over.
+        """
+        deadline_s = time.monotonic() + self.timeout_s
+        while True:
+            try:
+                return attempt()
+            except (KafkaError, CannotConnect, ConnectionLost) as error:
+                if isinstance(error, KafkaError) and error.code not in PASSING:
+                    raise
+                if time.monotonic() >= deadline_s:
+                    raise TimedOut(f"gave up after {self.timeout_s:g} s: {error}") from error
+            time.sleep(0.1)
+
+    def _connect(self, address: Address) -> Connection:
+        try:
+            connection = Connection(
+                address, security=self._security, client_id=self._client_id, timeout_s=self.timeout_s
+            )
+        except ClientError as error:
+            self._on_failure(address, error)
+            raise
+        self._connections[address] = connection
+        return connection
+
+    def ask(
+        self, connection: Connection, request: Message, answer: type[AnswerT], *, version: int | None = None
+    ) -> AnswerT:
+        """Ask over a connection of this cluster; one that is lost is made anew the next time."""
+        try:
+            return connection.call(request, answer, version=version)
+        except (ConnectionLost, TimedOut):
+            # An answer that comes late would be taken for that of the next request.
+            self._connections.pop(connection.address, None)
+            connection.close()
+            raise
+
+
+def check(code: int, message: str | None = None) -> None:
+    """Raise KafkaError unless ``code`` is 0."""
+    if code:
+        raise KafkaError(_code(code), message)
+
+
+def _code(code: int) -> Code:
+    try:
+        return Code(code)
+    except ValueError:
+        return Code.UNKNOWN_SERVER_ERROR
+
+
+def resolve(address: Address) -> list[tuple[int, tuple[str | int, ...]]]:
+    """Return (family, socket address) of every address behind a name. Raises NoSuchHost."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise NoSuchHost(f"the name {address.host} does not resolve ({error.strerror or error})") from error
+    return [(family, cast("tuple[str | int, ...]", where)) for family, _, _, _, where in found]
+
+
+def _connect(address: Address, security: Security, timeout_s: float) -> socket.socket:
+    failure: OSError | None = None
+    for family, where in resolve(address):
+        stream = socket.socket(family, socket.SOCK_STREAM)
+        stream.settimeout(timeout_s)
+        try:
+            stream.connect(where)
+        except OSError as error:
+            stream.close()
+            failure = error
+            continue
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return _wrap_tls(stream, address, security)
+    if isinstance(failure, ConnectionRefusedError):
+        raise CannotConnect(f"nothing listens on {address} (connection refused)") from failure
+    if isinstance(failure, TimeoutError):
+        raise CannotConnect(
+            f"{address} does not answer within {timeout_s:g} s (firewall, or a wrong address?)"
+        ) from failure
+    raise CannotConnect(f"cannot connect to {address}: {failure}") from failure
+
+
+def _wrap_tls(stream: socket.socket, address: Address, security: Security) -> socket.socket:
+    if security.tls is None:
+        return stream
+    try:
+        return security.tls.wrap_socket(stream, server_hostname=address.host)
+    except (ssl.SSLError, OSError) as error:
+        stream.close()
+        raise TlsFailed(f"TLS with {address} failed: {error}") from error
+
+
+def _foreign(address: Address, start: bytes) -> NotKafka:
+    """Name what answered in place of a Kafka broker."""
+    if start.startswith((b"HTTP/", b"HTTP")):
+        return NotKafka(f"{address} answers in HTTP: a web server, not a Kafka broker", "HTTP")
+    # A TLS record: alert (21) or handshake (22), version 3.x.
+    if start[:1] in (b"\x15", b"\x16") and start[1:2] == b"\x03":
+        return NotKafka(f"{address} wants TLS: set security.protocol=SSL or SASL_SSL, or use its PLAINTEXT port", "TLS")
+    return NotKafka(f"{address} does not speak Kafka: it answered {start[:16]!r}", "something")
+
+
+def _version() -> str:
+    from kwire import __version__
+
+    return __version__

@@ -1,0 +1,1 @@
+"""JVM-free twins of the official scripts, by their official names."""

@@ -1,0 +1,18 @@
+"""How a script ends when something is wrong.
+
+Owns: the exception that carries what to print, where and the exit code. May not know: who raises it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+
+class Failure(Exception):
+    """End the script: print ``message`` and exit with ``code``. Official scripts print some failures on stdout."""
+
+    def __init__(self, message: str, *, code: int = 1, stream: Literal["out", "err"] = "err") -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code
+        self.stream = stream
