@@ -155,7 +155,7 @@ class Partition:
                 f"{settings.min_insync_replicas} for partition {self}",
             )
         now_ms = self._clock.now_ms()
-        checked = validate(records, check_batches(records), settings.validation, now_ms)
+        checked = validate(records, check_batches(records), settings.validation, now_ms, partition=self)
         return self._write(checked.batches, checked.headers, now_ms, check_sequence=True)
 
     def append_own(self, batch: bytes | memoryview) -> Appended:

@@ -55,6 +55,7 @@ Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
 OPENED_BYTES_MAX: Final = 256 * 1024 * 1024
 
 _HEADER: Final = Struct(">qiibIhiqqqhii")
+_TOO_LARGE: Final = 2**63
 
 
 class Record(NamedTuple):
@@ -108,11 +109,21 @@ def make_record(header: BatchHeader, payload: bytes, span: Span) -> Record:
     """Make the record at ``span``."""
     return Record(
         header.base_offset + span.offset_delta,
-        # With log append time the broker's time stands for every record.
-        header.max_timestamp if header.attributes & LOG_APPEND_TIME else header.base_timestamp + span.timestamp_delta,
+        timestamp_of(header, span),
         payload[span.key_start : span.key_end] if span.key_end >= span.key_start else None,
         payload[span.value_start : span.value_end] if span.value_end >= span.value_start else None,
         _read_headers(payload, span) if span.header_count else (),
+    )
+
+
+def timestamp_of(header: BatchHeader, span: Span) -> int:
+    """Return the time of the record at ``span``; with log append time the broker's time stands for every record."""
+    if header.attributes & LOG_APPEND_TIME:
+        return header.max_timestamp
+    timestamp_ms = header.base_timestamp + span.timestamp_delta
+    # The sum of two 64-bit numbers wraps in Java; out of a hostile batch only.
+    return (
+        timestamp_ms if -_TOO_LARGE <= timestamp_ms < _TOO_LARGE else (timestamp_ms + _TOO_LARGE) % 2**64 - _TOO_LARGE
     )
 
 

@@ -1,0 +1,295 @@
+"""What a producer sent, judged by the topic's settings: the gate between a request and the log.
+
+Owns: when a batch must be opened, what its records must look like then, and when it is compressed anew. May not know:
+requests, the log, sequences (the log's producer state judges those), who leads.
+
+The usual path reads the header alone. A batch is opened when the topic's settings speak of single records: compacted
+(every record needs a key), a limit on old timestamps, another compression than the producer's; and when its header
+shows a time too far in the future or claims the broker's own time. ``strict`` opens every batch, as Apache Kafka does.
+What the usual path trusts is the producer's word on its own records: their count, largest timestamp and form.
+
+Codes and sentences are those that Apache Kafka 4.3.1 gave to the same bytes. Some look odd and are kept: a batch that
+does not decompress, and compressed records whose offsets have a gap, are UNKNOWN_SERVER_ERROR, while a gap in plain
+records passes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
+
+from kwire.errors import Code, KafkaError
+from kwire.wire.batch import (
+    HEADER_BYTES,
+    LOG_APPEND_TIME,
+    NO_TIMESTAMP,
+    TRANSACTIONAL,
+    BatchHeader,
+    read_batch_header,
+)
+from kwire.wire.compression import Codec, compress
+from kwire.wire.records import (
+    OPENED_BYTES_MAX,
+    Span,
+    assemble_batch,
+    build_batch,
+    make_record,
+    open_batch,
+    scan_records,
+    timestamp_of,
+)
+
+NO_LIMIT_MS: Final = 2**63 - 1
+_CODECS: Final = frozenset(Codec)
+
+
+@dataclass(frozen=True, slots=True)
+class ValidationSettings:
+    """What a topic's configs ask of a batch. The defaults are Kafka's."""
+
+    codec: Codec | None = None
+    """``compression.type``; None is "producer": keep what was sent."""
+    compression_level: int | None = None
+    compacted: bool = False
+    log_append_time: bool = False
+    timestamp_before_max_ms: int = NO_LIMIT_MS
+    timestamp_after_max_ms: int = 3_600_000
+    max_message_bytes: int = 1_048_588
+    opened_bytes_max: int = OPENED_BYTES_MAX
+    """How much one batch may hold when it is opened; Kafka has no such bound."""
+    strict: bool = False
+
+
+class Validated(NamedTuple):
+    """What shall be appended: the producer's own bytes, or new ones."""
+
+    batches: memoryview
+    headers: Sequence[BatchHeader]
+
+
+class RecordError(NamedTuple):
+    """One record that is refused; ``batch_index`` is its place in the batch (KIP-467)."""
+
+    batch_index: int
+    message: str
+
+    def __str__(self) -> str:
+        return f"RecordError(batchIndex={self.batch_index}, message='{self.message}')"
+
+
+class InvalidRecords(KafkaError):
+    """The batch is refused because of some of its records."""
+
+    def __init__(self, code: Code, record_errors: Sequence[RecordError], message: str) -> None:
+        super().__init__(code, message)
+        self.record_errors = record_errors
+
+
+def validate(
+    batches: memoryview, headers: Sequence[BatchHeader], settings: ValidationSettings, now_ms: int, *, partition: object
+) -> Validated:
+    """Judge what a producer sent to ``partition`` (which is only named in messages).
+
+    ``headers`` are what ``check_batches`` made of ``batches``: sizes, CRC and counts are in order. Raises
+    InvalidRecords, or KafkaError: INVALID_RECORD, MESSAGE_TOO_LARGE, UNKNOWN_SERVER_ERROR.
+    """
+    if len(headers) != 1:
+        raise KafkaError(Code.INVALID_RECORD, "a produce request holds exactly one record batch for a partition")
+    header = headers[0]
+    if header.size_bytes > settings.max_message_bytes:
+        raise KafkaError(
+            Code.MESSAGE_TOO_LARGE,
+            f"The record batch size in the append to {partition} is {header.size_bytes} bytes which exceeds the "
+            f"maximum configured value of {settings.max_message_bytes}.",
+        )
+    if header.producer_id >= 0 and header.base_sequence < 0:
+        raise KafkaError(
+            Code.INVALID_RECORD,
+            f"Invalid sequence number {header.base_sequence} in record batch with producerId {header.producer_id} in "
+            f"topic partition {partition}",
+        )
+    if header.codec not in _CODECS:
+        raise KafkaError(Code.UNKNOWN_SERVER_ERROR, f"Unknown compression type id: {header.codec}")
+    # A partial batch behind the first is not appended.
+    batch = batches[: header.size_bytes]
+    if not _must_open(header, settings, now_ms):
+        return Validated(batch, headers)
+    return _Opened(batch, header, settings, now_ms, partition).judge()
+
+
+def _must_open(header: BatchHeader, settings: ValidationSettings, now_ms: int) -> bool:
+    return (
+        settings.strict
+        or settings.compacted
+        or settings.codec not in (None, header.codec)
+        or header.is_log_append_time
+        or (
+            not settings.log_append_time
+            and (
+                settings.timestamp_before_max_ms != NO_LIMIT_MS
+                or header.max_timestamp - now_ms > settings.timestamp_after_max_ms
+            )
+        )
+    )
+
+
+class _Opened:
+    """One batch whose records are looked at."""
+
+    def __init__(
+        self, batch: memoryview, header: BatchHeader, settings: ValidationSettings, now_ms: int, partition: object
+    ) -> None:
+        self.batch = batch
+        self.header = header
+        self.settings = settings
+        self.now_ms = now_ms
+        self.partition = partition
+        self.codec = Codec(header.codec) if settings.codec is None else settings.codec
+        self.payload = self._open()
+
+    def _open(self) -> bytes:
+        try:
+            return open_batch(self.batch, self.header, limit_bytes=self.settings.opened_bytes_max)
+        except KafkaError as error:
+            code = Code.UNKNOWN_SERVER_ERROR
+            if error.code is Code.RECORD_LIST_TOO_LARGE:
+                # Ours alone, so the code is chosen for its effect: producers split the batch and try again.
+                code = Code.MESSAGE_TOO_LARGE
+            raise KafkaError(code, error.message) from error
+
+    def judge(self) -> Validated:
+        max_timestamp = NO_TIMESTAMP
+        in_order = True
+        errors: list[tuple[Code, RecordError]] = []
+        for index, span in enumerate(scan_records(self.header.record_count, self.payload)):
+            error = self._record_error(index, span)
+            if error is not None:
+                errors.append(error)
+            max_timestamp = max(max_timestamp, timestamp_of(self.header, span))
+            in_order = in_order and span.offset_delta == index
+        if errors:
+            raise _refusal(errors)
+        if self.codec != self.header.codec:
+            return self._recompressed(max_timestamp, in_order=in_order)
+        if not in_order and self.codec is not Codec.NONE:
+            raise KafkaError(Code.UNKNOWN_SERVER_ERROR, "the offsets of compressed records have gaps")
+        return self._kept(max_timestamp)
+
+    def _record_error(self, index: int, span: Span) -> tuple[Code, RecordError] | None:
+        settings = self.settings
+        if settings.compacted and span.key_end < span.key_start:
+            message = f"Compacted topic cannot accept message without key in topic partition {self.partition}"
+            return Code.INVALID_RECORD, RecordError(index, message)
+        timestamp = timestamp_of(self.header, span)
+        offset = self.header.base_offset + span.offset_delta
+        if not settings.log_append_time and timestamp != NO_TIMESTAMP:
+            if self._is_in_time(self.now_ms - timestamp):
+                return None
+            earliest = _as_java_long(self.now_ms - settings.timestamp_before_max_ms)
+            latest = _as_java_long(self.now_ms + settings.timestamp_after_max_ms)
+            message = (
+                f"Timestamp {timestamp} of message with offset {offset} is out of range. "
+                f"The timestamp should be within [{earliest}, {latest}]"
+            )
+            return Code.INVALID_TIMESTAMP, RecordError(index, message)
+        if self.header.is_log_append_time:
+            sizes = (span.key_end - span.key_start, span.value_end - span.value_start)
+            key_bytes, value_bytes = (max(size, 0) for size in sizes)
+            message = (
+                f"Invalid timestamp type in message DefaultRecord(offset={offset}, timestamp={timestamp}, "
+                f"key={key_bytes} bytes, value={value_bytes} bytes). Producer should not set timestamp type to "
+                "LogAppendTime."
+            )
+            return Code.INVALID_TIMESTAMP, RecordError(index, message)
+        return None
+
+    def _is_in_time(self, age_ms: int) -> bool:
+        before_max_ms, after_max_ms = self.settings.timestamp_before_max_ms, self.settings.timestamp_after_max_ms
+        if -after_max_ms <= age_ms <= before_max_ms:
+            return True
+        # Kafka subtracts in 64 bits: of the far ends of time, only this tells which are refused.
+        return -after_max_ms <= _as_java_long(age_ms) <= before_max_ms
+
+    def _kept(self, max_timestamp: int) -> Validated:
+        """Keep the producer's bytes; only the header is put right where it says something else than the records."""
+        header = self.header
+        attributes = header.attributes & ~LOG_APPEND_TIME
+        # With log append time the log itself writes attributes and max timestamp.
+        if self.settings.log_append_time or (attributes, max_timestamp) == (header.attributes, header.max_timestamp):
+            return Validated(self.batch, [header])
+        return _as_validated(
+            assemble_batch(
+                header._replace(attributes=attributes, max_timestamp=max_timestamp), self.batch[HEADER_BYTES:]
+            )
+        )
+
+    def _recompressed(self, max_timestamp: int, *, in_order: bool) -> Validated:
+        header = self.header
+        starts_at_base = header.base_timestamp == timestamp_of(header, next(self._spans()))
+        if in_order and starts_at_base and not header.is_log_append_time:
+            # The records' bytes stay what they are: only their wrapping changes.
+            attributes = self.codec | header.attributes & TRANSACTIONAL
+            batch = assemble_batch(
+                header._replace(attributes=attributes, max_timestamp=max_timestamp),
+                compress(self.codec, self.payload, self.settings.compression_level),
+            )
+        else:
+            batch = self._rebuilt()
+        if len(batch) > self.settings.max_message_bytes:
+            raise KafkaError(
+                Code.MESSAGE_TOO_LARGE,
+                f"Message batch size is {len(batch)} bytes in append to partition {self.partition} which exceeds the "
+                f"maximum configured size of {self.settings.max_message_bytes}.",
+            )
+        return _as_validated(batch)
+
+    def _rebuilt(self) -> bytes:
+        """Write record after record anew, with consecutive offsets and times relative to the first record's."""
+        header = self.header
+        return build_batch(
+            (
+                make_record(header, self.payload, span)._replace(offset=header.base_offset + index)
+                for index, span in enumerate(self._spans())
+            ),
+            base_offset=header.base_offset,
+            leader_epoch=header.leader_epoch,
+            codec=self.codec,
+            level=self.settings.compression_level,
+            producer_id=header.producer_id,
+            producer_epoch=header.producer_epoch,
+            base_sequence=header.base_sequence,
+            transactional=header.is_transactional,
+        )
+
+    def _spans(self) -> Iterator[Span]:
+        return scan_records(self.header.record_count, self.payload)
+
+
+def _as_validated(batch: bytes) -> Validated:
+    return Validated(memoryview(batch), [read_batch_header(batch)])
+
+
+_SHOWN_ERRORS_MAX: Final = 3
+
+
+def _refusal(errors: Sequence[tuple[Code, RecordError]]) -> InvalidRecords:
+    record_errors = [error for _, error in errors]
+    if any(code is Code.INVALID_TIMESTAMP for code, _ in errors):
+        return InvalidRecords(
+            Code.INVALID_TIMESTAMP,
+            record_errors,
+            "One or more records have been rejected due to invalid timestamp",
+        )
+    shown = ", ".join(str(error) for error in record_errors[:_SHOWN_ERRORS_MAX])
+    return InvalidRecords(
+        Code.INVALID_RECORD,
+        record_errors,
+        f"One or more records have been rejected due to {len(record_errors)} record errors in total, and only showing "
+        f"the first three errors at most: [{shown}]",
+    )
+
+
+def _as_java_long(number: int) -> int:
+    """Wrap to 64 bits: the bounds in Kafka's message overflow where there is no limit."""
+    return (number + 2**63) % 2**64 - 2**63
