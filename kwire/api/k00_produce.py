@@ -82,7 +82,7 @@ def answer(
             error_code=refusal.code,
             base_offset=-1,
             record_errors=[
-                PartitionResponse.BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=message)
+                ProduceResponse.BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=message)
                 for index, message in refusal.record_errors
             ],
             error_message=refusal.message,

@@ -221,7 +221,7 @@ class _Fetch:
             if epoch < 0 or end_offset < 0:
                 raise KafkaError(Code.OFFSET_OUT_OF_RANGE)
             if epoch < item.last_fetched_epoch or end_offset < item.fetch_offset:
-                answer.diverging_epoch = PartitionData.EpochEndOffset(epoch=epoch, end_offset=end_offset)
+                answer.diverging_epoch = FetchResponse.EpochEndOffset(epoch=epoch, end_offset=end_offset)
                 return answer
         committed_only = self._request.isolation_level == READ_COMMITTED
         end = log.last_stable_offset if committed_only else log.high_watermark
@@ -237,7 +237,7 @@ class _Fetch:
             answer.records = records
         if committed_only:
             answer.aborted_transactions = [
-                PartitionData.AbortedTransaction(producer_id=aborted.producer_id, first_offset=aborted.first_offset)
+                FetchResponse.AbortedTransaction(producer_id=aborted.producer_id, first_offset=aborted.first_offset)
                 for aborted in (
                     log.aborted_transactions(item.fetch_offset, records.end_offset) if records is not None else ()
                 )

@@ -42,7 +42,7 @@ _KNOWN_SINCE: Final = {
 _CONSUMER: Final = -1
 _DEBUGGING_CONSUMER: Final = -2
 
-PartitionResponse = ListOffsetsResponse.ListOffsetsTopicResponse.ListOffsetsPartitionResponse
+PartitionResponse = ListOffsetsResponse.ListOffsetsPartitionResponse
 
 
 def handle(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse:
@@ -74,7 +74,7 @@ def _answer(
     context: Context,
     request: ListOffsetsRequest,
     topic: str,
-    wanted: ListOffsetsRequest.ListOffsetsTopic.ListOffsetsPartition,
+    wanted: ListOffsetsRequest.ListOffsetsPartition,
     *,
     asked_twice: bool,
 ) -> PartitionResponse:

@@ -28,7 +28,7 @@ _BY_ID_SINCE: Final = 12  # KIP-516
 _CLUSTER_OPERATIONS: Final = range(8, 11)  # KIP-430, moved to DescribeCluster by KIP-700
 
 TopicAnswer = MetadataResponse.MetadataResponseTopic
-PartitionAnswer = MetadataResponse.MetadataResponseTopic.MetadataResponsePartition
+PartitionAnswer = MetadataResponse.MetadataResponsePartition
 
 
 def handle(context: Context, request: MetadataRequest) -> MetadataResponse:
@@ -91,7 +91,7 @@ def _by_name(context: Context, request: MetadataRequest, name: str, operations: 
         return _known(topic, operations)
     try:
         check_topic_name(name)
-        if not (request.allow_auto_topic_creation and broker.settings["auto.create.topics.enable"]):
+        if not (request.allow_auto_topic_creation and broker.configs.broker("auto.create.topics.enable")):
             raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
         return _known(broker.create_topic_automatically(name), operations)
     except KafkaError as refusal:

@@ -14,7 +14,7 @@ from kwire.broker.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.wire.messages import OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse
 
-EpochEndOffset = OffsetForLeaderEpochResponse.OffsetForLeaderTopicResult.EpochEndOffset
+EpochEndOffset = OffsetForLeaderEpochResponse.EpochEndOffset
 
 
 def handle(context: Context, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse:
@@ -30,7 +30,7 @@ def handle(context: Context, request: OffsetForLeaderEpochRequest) -> OffsetForL
 
 
 def _answer(
-    context: Context, topic: str, wanted: OffsetForLeaderEpochRequest.OffsetForLeaderTopic.OffsetForLeaderPartition
+    context: Context, topic: str, wanted: OffsetForLeaderEpochRequest.OffsetForLeaderPartition
 ) -> EpochEndOffset:
     try:
         partition = context.broker.partitions.get(topic, wanted.partition)

@@ -1,0 +1,162 @@
+"""The composition root: one broker, and everything that hangs off it.
+
+Owns: what is made in which order at the start, and how it is left. May not know: sockets, what a single API does.
+
+There are no globals: ten brokers in one process are ten values of ``Broker``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from typing import cast
+
+import trio
+
+from kwire.broker import housekeeping
+from kwire.broker.clock import Clock
+from kwire.broker.context import Endpoint
+from kwire.broker.dispatch import ApiTable
+from kwire.broker.fetch_sessions import FetchSessions
+from kwire.broker.flusher import Flusher
+from kwire.broker.log_dirs import LogDirs
+from kwire.broker.logs import Logger
+from kwire.broker.metadata_log import MetadataLog
+from kwire.broker.partitions import Partitions
+from kwire.broker.producer_ids import ProducerIds
+from kwire.errors import KafkaError, StorageFailure
+from kwire.metadata.controller import NewTopic, create_topics
+from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.entities import Topic
+from kwire.metadata.image import Delta, MetadataImage, Record
+from kwire.storage.files import Files
+
+log = Logger("kwire.broker")
+
+
+class Broker:
+    """One running broker. Made by ``open_broker``.
+
+    ``endpoints`` are the listeners as clients see them; ``apis`` is what is served; ``configs`` gives every effective
+    setting. Handlers reach everything they need from here.
+    """
+
+    def __init__(
+        self,
+        *,
+        apis: ApiTable,
+        clock: Clock,
+        configs: EffectiveConfigs,
+        dirs: LogDirs,
+        metadata_log: MetadataLog,
+        endpoints: Sequence[Endpoint],
+    ) -> None:
+        self.apis = apis
+        self.clock = clock
+        self.configs = configs
+        self.dirs = dirs
+        self.metadata_log = metadata_log
+        self.image: MetadataImage = metadata_log.image
+        self.endpoints = tuple(endpoints)
+        self.partitions = Partitions(node_id=configs.node_id, image=self.image, configs=configs, dirs=dirs, clock=clock)
+        self.fetch_sessions = FetchSessions(
+            cast("int", configs.broker("max.incremental.fetch.session.cache.slots")), clock.random_bytes
+        )
+        self.flusher = Flusher()
+        self.producer_ids = ProducerIds(metadata_log.reserve_producer_ids)
+        self._failing: set[str] = set()
+
+    @property
+    def node_id(self) -> int:
+        return self.configs.node_id
+
+    @property
+    def cluster_id(self) -> str:
+        return self.dirs.cluster_id
+
+    @property
+    def rack(self) -> str | None:
+        return cast("str | None", self.configs.broker("broker.rack"))
+
+    @property
+    def fetch_max_bytes(self) -> int:
+        return cast("int", self.configs.broker("fetch.max.bytes"))
+
+    def change_metadata(self, records: Sequence[Record]) -> Delta:
+        """Append to the metadata log, apply to the image, and carry out what changed; atomic, none of it waits.
+
+        Raises StorageFailure, with nothing changed.
+        """
+        delta = self.metadata_log.apply(records)
+        self.partitions.follow(delta)
+        return delta
+
+    def create_topic_automatically(self, name: str) -> Topic:
+        """Create a topic that somebody asked for, with the broker's defaults. Raises KafkaError, StorageFailure."""
+        decision = create_topics(self.image, self.configs, [NewTopic(name)], uuid=self.clock.uuid)
+        result = decision.results[0]
+        if isinstance(result, KafkaError):
+            raise result
+        self.change_metadata(decision.records)
+        log.info("created a topic that a client asked for", topic=name)
+        return self.image.topics[name]
+
+    def storage_failed(self, failure: StorageFailure) -> None:
+        """Say once in the log that a disk refuses; the log itself tries again at the next append."""
+        if failure.path not in self._failing:
+            self._failing.add(failure.path)
+            log.error("a file cannot be used; others go on", path=failure.path, why=str(failure))
+
+
+@asynccontextmanager
+async def open_broker(
+    settings: BrokerSettings,
+    apis: ApiTable,
+    files: Files,
+    *,
+    endpoints: Sequence[Endpoint],
+    clock: Clock | None = None,
+    cluster_id: str | None = None,
+) -> AsyncIterator[Broker]:
+    """Open the data directories, recover, run the broker's own tasks, and leave everything in order at the end.
+
+    Raises storage.files.DirectoryInUse, log_dirs.ForeignDirectory, StorageFailure, before anything is served.
+    """
+    clock = Clock() if clock is None else clock
+    # The dynamic settings lie in the metadata log, so where that log lies is asked of the static ones.
+    static = EffectiveConfigs(MetadataImage(), settings, node_id=-1)
+    node_id = cast("int", static.broker("node.id"))
+    paths = _log_dir_paths(static)
+    dirs = LogDirs.open(files, paths, node_id=node_id, cluster_id=cluster_id, clock=clock)
+    try:
+        metadata_log = MetadataLog.open(files, dirs, node_id=node_id, settings=settings, clock=clock)
+        configs = EffectiveConfigs(metadata_log.image, settings, node_id=node_id)
+        broker = Broker(
+            apis=apis, clock=clock, configs=configs, dirs=dirs, metadata_log=metadata_log, endpoints=endpoints
+        )
+        broker.partitions.load()
+        metadata_log.register(broker.endpoints)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(clock.run)
+            await housekeeping.recover(broker)
+            nursery.start_soon(housekeeping.run, broker)
+            yield broker
+            nursery.cancel_scope.cancel()
+        await _leave_in_order(broker)
+    finally:
+        dirs.release()
+
+
+async def _leave_in_order(broker: Broker) -> None:
+    """Flush and close every log, write the checkpoints, and mark the directories as left cleanly."""
+    await housekeeping.flush_and_checkpoint(broker)
+    for partition in broker.partitions:
+        partition.close()
+    broker.metadata_log.close()
+    broker.dirs.mark_clean(broker.metadata_log.broker_epoch)
+
+
+def _log_dir_paths(static: EffectiveConfigs) -> list[str]:
+    several = cast("list[str] | None", static.broker("log.dirs"))
+    paths = several or [cast("str", static.broker("log.dir"))]
+    return [path.rstrip("/") or path for path in paths]

@@ -1,0 +1,147 @@
+"""What a broker does by itself: recovery at the start, retention, flushing and checkpoints in the background.
+
+Owns: when each partition is looked after, in slices short enough that nobody waits for them. May not know: how a log
+recovers or which segments it gives up.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
+
+import trio
+
+from kwire.broker.logs import Logger
+from kwire.broker.partition import Partition
+from kwire.errors import StorageFailure
+from kwire.types import TopicPartition
+
+if TYPE_CHECKING:
+    from kwire.broker.broker import Broker
+
+log = Logger("kwire.broker")
+
+# Between two checkpoints of the event loop, housekeeping looks after so many partitions.
+_SLICE: Final = 20
+_PROGRESS_MS: Final = 1000
+# Kafka flushes by its own schedule only when asked to; the recovery point of an idle log would then never move.
+_BACKGROUND_FLUSH_MS: Final = 60_000
+
+
+async def recover(broker: Broker) -> None:
+    """After an unclean stop, open every log that has a directory, in threads, before anything is served."""
+    unclean = [one for one in broker.partitions.found_on_disk() if not _left_cleanly(broker, one)]
+    if not unclean:
+        return
+    log.warning("the last stop was not a clean one: checking logs", partitions=len(unclean))
+    limiter = trio.CapacityLimiter(max(2, os.cpu_count() or 1))
+    done = 0
+    next_word = broker.clock.monotonic_ms() + _PROGRESS_MS
+
+    async def check(partition: Partition) -> None:
+        nonlocal done, next_word
+        async with limiter:
+            try:
+                await trio.to_thread.run_sync(partial(getattr, partition, "log"))
+            except StorageFailure as failure:
+                broker.storage_failed(failure)
+        done += 1
+        if broker.clock.monotonic_ms() >= next_word:
+            next_word += _PROGRESS_MS
+            log.info("checking logs", done=done, of=len(unclean))
+
+    async with trio.open_nursery() as nursery:
+        for partition in unclean:
+            nursery.start_soon(check, partition)
+    log.info("all logs are checked", partitions=len(unclean))
+
+
+async def run(broker: Broker) -> None:
+    """Keep house until cancelled."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_retain, broker)
+        nursery.start_soon(_flush_and_checkpoint, broker)
+
+
+async def _retain(broker: Broker) -> None:
+    while True:
+        await broker.clock.sleep(cast("int", broker.configs.broker("log.retention.check.interval.ms")))
+        async for partition in _in_slices(broker.partitions):
+            apply_retention(broker, partition)
+
+
+def apply_retention(broker: Broker, partition: Partition) -> None:
+    """Give up what the partition's settings no longer keep; the files go after ``file.delete.delay.ms``."""
+    if partition.deleted or not broker.partitions.has_directory(partition):
+        return
+    try:
+        before = partition.log.log_start_offset
+        doomed = partition.log.apply_retention(broker.clock.now_ms())
+    except StorageFailure as failure:
+        broker.storage_failed(failure)
+        return
+    for one in doomed:
+        broker.clock.call_at(one.deadline_ms, partial(partition.log.files.remove, one.path))
+    if partition.log.log_start_offset != before:
+        log.info("old segments given up", partition=str(partition), log_start_offset=partition.log.log_start_offset)
+        partition.note_change()
+
+
+async def _flush_and_checkpoint(broker: Broker) -> None:
+    while True:
+        configured = cast("int", broker.configs.broker("log.flush.offset.checkpoint.interval.ms"))
+        await broker.clock.sleep(min(configured, _BACKGROUND_FLUSH_MS))
+        await flush_and_checkpoint(broker)
+
+
+async def flush_and_checkpoint(broker: Broker) -> None:
+    """Bring what was written to the disk, and write down how far each log is known to be sound."""
+    async for partition in _in_slices(broker.partitions):
+        opened = partition.opened
+        if opened is None or opened.recovery_point >= opened.end_offset:
+            continue
+        try:
+            await broker.flusher.flush(partition)
+        except StorageFailure as failure:
+            broker.storage_failed(failure)
+    write_checkpoints(broker)
+
+
+def write_checkpoints(broker: Broker) -> None:
+    """Recovery points, log start offsets and high watermarks of every directory, those of unopened logs as found."""
+    by_dir: dict[str, list[Partition]] = defaultdict(list)
+    for partition in broker.partitions:
+        by_dir[partition.log_dir].append(partition)
+    for one in broker.dirs.dirs:
+        recovery_points: dict[TopicPartition, int] = {}
+        log_starts: dict[TopicPartition, int] = {}
+        watermarks: dict[TopicPartition, int] = {}
+        for partition in by_dir[one.path]:
+            key, opened = partition.topic_partition, partition.opened
+            if opened is not None:
+                recovery_points[key] = opened.recovery_point
+                log_starts[key] = opened.log_start_offset
+                watermarks[key] = opened.high_watermark
+            elif key in one.recovery_points:
+                recovery_points[key] = watermarks[key] = one.recovery_points[key]
+                log_starts[key] = one.log_start_offsets.get(key, 0)
+        try:
+            one.write_checkpoints(recovery_points, log_starts, watermarks)
+        except StorageFailure as failure:
+            broker.storage_failed(failure)
+
+
+async def _in_slices(partitions: Iterable[Partition]) -> AsyncIterator[Partition]:
+    """Each partition, with the loop given back to others every few of them."""
+    for count, partition in enumerate(list(partitions)):
+        if count % _SLICE == 0:
+            await trio.lowlevel.checkpoint()
+        yield partition
+
+
+def _left_cleanly(broker: Broker, partition: Partition) -> bool:
+    one = broker.dirs.by_path(partition.log_dir)
+    return one is not None and one.clean
