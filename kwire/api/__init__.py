@@ -1,7 +1,7 @@
 """The table of what is served: key, name, versions and where the handler is.
 
-Owns: which API is served at which versions. What is not here is not advertised and closes the connection. May not know: what
-a handler does.
+Owns: which API is served at which versions. What is not here is not advertised and closes the connection. May not
+know: what a handler does.
 
 Each thunk holds the import of its handler, so that start-up pays only for what is used, while mypy and the import
 contracts see every edge.

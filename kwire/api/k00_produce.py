@@ -32,10 +32,10 @@ PartitionResponse = ProduceResponse.PartitionProduceResponse
 
 async def handle(context: Context, request: ProduceRequest) -> ProduceResponse | None:
     """Append each partition's records; None when acks=0 asks for no reply."""
-    to_flush: list[Partition] = []
+    to_flush: list[tuple[Partition, PartitionResponse]] = []
     answers = []
     for topic in request.topic_data:
-        name = topic.name
+        name: str | None = topic.name
         if context.api_version >= _TOPIC_IDS_SINCE:
             known = context.broker.image.topics_by_id.get(topic.topic_id)
             name = None if known is None else known.name
@@ -49,7 +49,7 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
             )
         )
     if to_flush:
-        await context.broker.flusher.flush(context, to_flush)
+        await _flush(context, to_flush)
     if request.acks == 0:
         _close_on_refusal(answers)
         return None
@@ -61,7 +61,7 @@ def answer(
     request: ProduceRequest,
     topic: str | None,
     wanted: ProduceRequest.PartitionProduceData,
-    to_flush: list[Partition],
+    to_flush: list[tuple[Partition, PartitionResponse]],
 ) -> PartitionResponse:
     """One partition's answer; ``to_flush`` collects those whose batch must reach the disk first."""
     try:
@@ -74,8 +74,6 @@ def answer(
         if topic in INTERNAL_TOPICS and context.client_id != ADMIN_CLIENT_ID:
             raise KafkaError(Code.INVALID_TOPIC_EXCEPTION, f"Cannot append to internal topic {topic}")
         appended = partition.append(records, acks=request.acks)
-        if partition.flushes_before_answer and partition.must_flush:
-            to_flush.append(partition)
     except InvalidRecords as refusal:
         return PartitionResponse(
             index=wanted.index,
@@ -94,12 +92,27 @@ def answer(
     except StorageFailure as failure:
         context.broker.storage_failed(failure)
         return PartitionResponse(index=wanted.index, error_code=Code.KAFKA_STORAGE_ERROR, base_offset=-1)
-    return PartitionResponse(
+    response = PartitionResponse(
         index=wanted.index,
         base_offset=appended.base_offset,
         log_append_time_ms=appended.log_append_time_ms,
         log_start_offset=appended.log_start_offset,
     )
+    if partition.must_flush:
+        to_flush.append((partition, response))
+    return response
+
+
+async def _flush(context: Context, to_flush: list[tuple[Partition, PartitionResponse]]) -> None:
+    """Bring to the disk what ``flush.messages`` wants there before the answer; a disk that fails is the answer."""
+    await context.connection.send_pending()
+    for partition, response in to_flush:
+        try:
+            await context.broker.flusher.flush(partition)
+        except StorageFailure as failure:
+            context.broker.storage_failed(failure)
+            response.error_code = Code.KAFKA_STORAGE_ERROR
+            response.base_offset = -1
 
 
 def _one_batch(records: memoryview | None, version: int) -> memoryview:

@@ -24,6 +24,7 @@ from kwire.broker.context import Context
 from kwire.broker.fetch_sessions import FINAL_EPOCH, INITIAL_EPOCH, NO_SESSION, FetchItem, FetchSession
 from kwire.broker.partition import READ_COMMITTED, Partition
 from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.storage.files import FileSlice
 from kwire.wire.messages import FetchRequest, FetchResponse
 
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
@@ -134,8 +135,7 @@ class _Fetch:
     def release(self) -> None:
         """Unpin the slices of answers that will not be sent."""
         for answer in self._answers.values():
-            if answer.records:
-                answer.records.close()
+            _release(answer.records)
         self._answers.clear()
 
     def respond(self) -> FetchResponse:
@@ -243,6 +243,11 @@ class _Fetch:
                 )
             ]
         return answer
+
+
+def _release(records: object) -> None:
+    if isinstance(records, FileSlice):
+        records.close()
 
 
 def _refused(item: FetchItem, code: Code) -> PartitionData:

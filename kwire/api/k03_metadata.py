@@ -17,7 +17,7 @@ from typing import Final
 
 from kwire.broker.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.controller import check_topic_name
+from kwire.metadata.config_rules import check_topic_name
 from kwire.metadata.entities import Topic
 from kwire.security.operations import ALL_CLUSTER_OPERATIONS, ALL_TOPIC_OPERATIONS, NOT_ASKED
 from kwire.types import INTERNAL_TOPICS, ZERO_UUID, Uuid

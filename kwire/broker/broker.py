@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import cast
 
 import trio
@@ -62,7 +63,7 @@ class Broker:
         self.fetch_sessions = FetchSessions(
             cast("int", configs.broker("max.incremental.fetch.session.cache.slots")), clock.random_bytes
         )
-        self.flusher = Flusher()
+        self.flusher = Flusher(clock)
         self.producer_ids = ProducerIds(metadata_log.reserve_producer_ids)
         self._failing: set[str] = set()
 

@@ -33,6 +33,10 @@ class Connection(Protocol):
     @property
     def endpoint(self) -> Endpoint: ...
 
+    async def send_pending(self) -> None:
+        """Send the replies that are pending, as must be done before anything that takes its time."""
+        ...
+
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
         """Send the replies that are pending, then wait on the broker's clock. True when the event was set in time.
 

@@ -9,24 +9,17 @@ not write).
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import trio
 
+from kwire.broker.clock import Clock
 from kwire.broker.partition import Partition
-from kwire.errors import StorageFailure
-
-
-class Waits(Protocol):
-    """The face of a request's context that a flush needs: it sends pending replies before it waits."""
-
-    async def wait(self, event: trio.Event, timeout_ms: float) -> bool: ...
 
 
 class Flusher:
     """At most one fsync a log at a time; whoever comes meanwhile shares the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._running: dict[Partition, trio.Event] = {}
 
     async def flush(self, partition: Partition) -> None:
@@ -50,9 +43,8 @@ class Flusher:
         pending = partition.log.begin_flush()
         try:
             await trio.to_thread.run_sync(pending.sync)
-        except OSError as error:
-            raise StorageFailure(str(partition), f"fsync failed: {error}") from error
         finally:
             pending.close()
         partition.log.finish_flush(pending)
+        partition.flushed_ms = self._clock.monotonic_ms()
         partition.advance()

@@ -17,6 +17,7 @@ import trio
 from kwire.broker.logs import Logger
 from kwire.broker.partition import Partition
 from kwire.errors import StorageFailure
+from kwire.storage.segment import Doomed
 from kwire.types import TopicPartition
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ async def run(broker: Broker) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_retain, broker)
         nursery.start_soon(_flush_and_checkpoint, broker)
+        nursery.start_soon(_flush_when_old, broker)
 
 
 async def _retain(broker: Broker) -> None:
@@ -84,10 +86,34 @@ def apply_retention(broker: Broker, partition: Partition) -> None:
         broker.storage_failed(failure)
         return
     for one in doomed:
-        broker.clock.call_at(one.deadline_ms, partial(partition.log.files.remove, one.path))
+        remove_when_due(broker, one)
     if partition.log.log_start_offset != before:
         log.info("old segments given up", partition=str(partition), log_start_offset=partition.log.log_start_offset)
         partition.note_change()
+
+
+def remove_when_due(broker: Broker, doomed: Doomed) -> None:
+    """Remove a renamed file or directory once ``file.delete.delay.ms`` has passed."""
+    files = broker.dirs.files
+    remove = files.remove_directory if doomed.is_directory else files.remove
+
+    def carry_out() -> None:
+        try:
+            remove(doomed.path)
+        except StorageFailure as failure:
+            broker.storage_failed(failure)
+
+    broker.clock.call_at(doomed.due_ms, carry_out)
+
+
+async def _flush_when_old(broker: Broker) -> None:
+    """``flush.ms``, looked at every ``log.flush.scheduler.interval.ms`` as in Kafka, which by default is never."""
+    while True:
+        await broker.clock.sleep(cast("int", broker.configs.broker("log.flush.scheduler.interval.ms")))
+        now = broker.clock.monotonic_ms()
+        async for partition in _in_slices(broker.partitions):
+            if now - partition.flushed_ms >= partition.settings.log.flush_ms:
+                await _flush(broker, partition)
 
 
 async def _flush_and_checkpoint(broker: Broker) -> None:
@@ -100,14 +126,18 @@ async def _flush_and_checkpoint(broker: Broker) -> None:
 async def flush_and_checkpoint(broker: Broker) -> None:
     """Bring what was written to the disk, and write down how far each log is known to be sound."""
     async for partition in _in_slices(broker.partitions):
-        opened = partition.opened
-        if opened is None or opened.recovery_point >= opened.end_offset:
-            continue
-        try:
-            await broker.flusher.flush(partition)
-        except StorageFailure as failure:
-            broker.storage_failed(failure)
+        await _flush(broker, partition)
     write_checkpoints(broker)
+
+
+async def _flush(broker: Broker, partition: Partition) -> None:
+    opened = partition.opened
+    if opened is None or opened.recovery_point >= opened.end_offset:
+        return
+    try:
+        await broker.flusher.flush(partition)
+    except StorageFailure as failure:
+        broker.storage_failed(failure)
 
 
 def write_checkpoints(broker: Broker) -> None:

@@ -1,11 +1,11 @@
 """The data directories (``log.dirs``): whose they are, what lies in them, how they are left.
 
-Owns: the lock, ``meta.properties``, the offset checkpoints and the mark of a clean stop of each directory; which directory
-holds which partition. May not know: partitions at run time, topics, the metadata log's inside.
+Owns: the lock, ``meta.properties``, the offset checkpoints and the mark of a clean stop of each directory; which
+directory holds which partition. May not know: partitions at run time, topics, the metadata log's inside.
 
-A directory that was stopped cleanly needs no recovery. After a kill, the boot id says whether the page cache survived: on the
-same boot nothing that was written is lost, so only the ends of the logs are looked at; after a crash of the machine
-everything since the recovery point is read again.
+A directory that was stopped cleanly needs no recovery. After a kill, the boot id says whether the page cache
+survived: on the same boot nothing that was written is lost, so only the ends of the logs are looked at; after a crash
+of the machine everything since the recovery point is read again.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class LogDir:
         return f"{self.path}/{partition.topic}-{partition.partition}"
 
     def partitions(self) -> list[tuple[TopicPartition, str]]:
-        """The partition directories in here, with their paths; what is half deleted, stray or not ours is passed over."""
+        """The partition directories in here and their paths; half deleted and stray ones are passed over."""
         found = []
         for name in self.files.directories(self.path):
             topic, dash, index = name.rpartition("-")
@@ -120,7 +120,7 @@ class LogDir:
         self._lock.release()
 
     def _own(self, node_id: int, cluster_id: str | None, clock: Clock) -> str:
-        """Read whose directory this is, or make it ours. A new one gets the cluster id that was asked for, or a fresh."""
+        """Read whose directory this is, or make it ours: a new one gets the cluster id asked for, or a fresh one."""
         path = self.file(checkpoints.META_PROPERTIES)
         found = checkpoints.read_properties(self.files.read_bytes(path))
         if found is None:

@@ -17,6 +17,7 @@ from kwire.broker.clock import Clock
 from kwire.broker.gates import Watch
 from kwire.broker.validate import ValidationSettings, validate
 from kwire.errors import Code, KafkaError
+from kwire.storage.config import FOREVER
 from kwire.storage.files import FileSlice
 from kwire.storage.log import Appended, Log, LogConfig
 from kwire.types import TopicPartition, Uuid
@@ -25,7 +26,6 @@ from kwire.wire.batch import BatchHeader, check_batches, read_batch_header
 ACKS_ALL: Final = -1
 READ_UNCOMMITTED: Final = 0
 READ_COMMITTED: Final = 1
-_NEVER: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Partition:
         "_open_log",
         "_watches",
         "deleted",
+        "flushed_ms",
         "index",
         "isr",
         "leader_epoch",
@@ -82,6 +83,7 @@ class Partition:
         self.log_dir = log_dir
         self.settings = settings
         self.deleted = False
+        self.flushed_ms = clock.monotonic_ms()
         self._open_log = open_log
         self._clock = clock
         self._log: Log | None = None
@@ -103,8 +105,6 @@ class Partition:
         log = self._log
         if log is None:
             log = self._log = self._open_log(self)
-            if log.high_watermark < log.end_offset and not self.flushes_before_answer:
-                log.advance_high_watermark(log.end_offset)
         return log
 
     @property
@@ -122,15 +122,10 @@ class Partition:
         return log.last_stable_offset if isolation_level == READ_COMMITTED else log.high_watermark
 
     @property
-    def flushes_before_answer(self) -> bool:
-        """Whether some batches must be on the disk before they are acknowledged (``flush.messages``)."""
-        return self.settings.log.flush_messages != _NEVER
-
-    @property
     def must_flush(self) -> bool:
-        """Whether what was appended since the last flush is as much as ``flush.messages`` allows."""
-        log = self.log
-        return log.end_offset - log.recovery_point >= self.settings.log.flush_messages
+        """Whether as much was appended since the last flush as ``flush.messages`` allows: answers wait for the disk."""
+        flush_messages = self.settings.log.flush_messages
+        return flush_messages != FOREVER and self.log.end_offset - self.log.recovery_point >= flush_messages
 
     def configure(self, settings: TopicSettings) -> None:
         """Take over changed topic configs; they hold from the next append on."""
@@ -170,7 +165,7 @@ class Partition:
         appended = log.append(
             batches, headers, leader_epoch=self.leader_epoch, now_ms=now_ms, check_sequence=check_sequence
         )
-        if not appended.duplicate and not self.flushes_before_answer:
+        if not appended.duplicate and not self.must_flush:
             self.advance(len(batches))
         return appended
 

@@ -1,12 +1,12 @@
 """Topic-partition to ``Partition``: the partitions that this broker leads, and their logs on disk.
 
-Owns: the map, the settings of each topic as its partitions need them, opening logs with what the checkpoints know, and
-following the image (created, deleted, changed). May not know: requests, why the image changed.
+Owns: the map, the settings of each topic as its partitions need them, opening logs with what the checkpoints know,
+and following the image (created, deleted, changed). May not know: requests, why the image changed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from kwire.broker.clock import Clock
 from kwire.broker.log_dirs import LogDir, LogDirs
@@ -20,6 +20,7 @@ from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.storage import checkpoints
 from kwire.storage.log import Log
+from kwire.storage.segment import Doomed
 from kwire.types import TopicPartition, uuid_text
 
 log = Logger("kwire.broker")
@@ -28,12 +29,22 @@ log = Logger("kwire.broker")
 class Partitions:
     """All partitions of this broker, by topic and index."""
 
-    def __init__(self, *, node_id: int, image: MetadataImage, configs: EffectiveConfigs, dirs: LogDirs, clock: Clock):
+    def __init__(
+        self,
+        *,
+        node_id: int,
+        image: MetadataImage,
+        configs: EffectiveConfigs,
+        dirs: LogDirs,
+        clock: Clock,
+        remove_later: Callable[[Doomed], None],
+    ) -> None:
         self._node_id = node_id
         self._image = image
         self._configs = configs
         self._dirs = dirs
         self._clock = clock
+        self._remove_later = remove_later
         self._by_topic: dict[str, dict[int, Partition]] = {}
         self._settings: dict[str, TopicSettings] = {}
         # Partitions that had a directory when we started: path and where it lies.
@@ -62,7 +73,8 @@ class Partitions:
     def __len__(self) -> int:
         return sum(len(topic) for topic in self._by_topic.values())
 
-    # --- start -------------------------------------------------------------------------------------------------------
+    # --- start
+    # -------------------------------------------------------------------------------------------------------
 
     def load(self) -> None:
         """Match the directories with the image: each partition of ours gets its log, strangers are set aside."""
@@ -86,7 +98,8 @@ class Partitions:
         """Whether there is anything on disk to keep house for."""
         return partition.opened is not None or partition.topic_partition in self._found
 
-    # --- following the image -----------------------------------------------------------------------------------------
+    # --- following the image
+    # -----------------------------------------------------------------------------------------
 
     def follow(self, delta: Delta) -> None:
         """Do to partitions and logs what was done to the image."""
@@ -155,9 +168,10 @@ class Partitions:
             return
         doomed = one.doomed_name(partition.topic_partition, self._unique())
         one.files.rename(path, doomed)
-        self._clock.call_later(delay_ms, lambda: one.files.remove_directory(doomed))
+        self._remove_later(Doomed(doomed, self._clock.now_ms() + delay_ms, is_directory=True))
 
-    # --- logs --------------------------------------------------------------------------------------------------------
+    # --- logs
+    # --------------------------------------------------------------------------------------------------------
 
     def _open_log(self, partition: Partition) -> Log:
         """Open one log with what its directory's checkpoints know of it, recovering it after an unclean stop."""
