@@ -1,0 +1,1 @@
+"""Synchronous files: logs of record batches, their indexes, checkpoints and recovery."""

@@ -61,6 +61,11 @@ _TIMES: Final = Struct(">Ihiqq")
 _LEGACY_LENGTH_MIN: Final = 14
 _MAGIC_POSITION: Final = 16
 
+_MARKER_KEY: Final = Struct(">hh")
+_MARKER_VALUE: Final = Struct(">hi")
+_ABORT: Final = 0
+_COMMIT: Final = 1
+
 assert _HEADER.size == HEADER_BYTES
 assert _STAMP.size == STAMP_BYTES
 
@@ -158,6 +163,37 @@ def is_valid_batch(view: Buffer, position: int, header: BatchHeader) -> bool:
     return crc32c(memoryview(view)[position + CRC_START : position + header.size_bytes]) == header.crc
 
 
+class EndMarker(NamedTuple):
+    """The record of a control batch that ends a transaction."""
+
+    committed: bool
+    coordinator_epoch: int
+
+
+def read_end_marker(view: Buffer, position: int = 0) -> EndMarker | None:
+    """Read the end-transaction marker of a control batch; None if the batch is empty or of another kind.
+
+    The one record that is read here, because a log must know which transactions are open. Key: int16 version, int16
+    type (0 abort, 1 commit); value: int16 version, int32 coordinator epoch.
+    """
+    header = read_batch_header(view, position)
+    if header.record_count <= 0:
+        return None
+    at = position + HEADER_BYTES
+    _, at = _read_varint(view, at)
+    # Attributes are one byte; the deltas of time and offset are of no use here.
+    _, at = _read_varint(view, at + 1)
+    _, at = _read_varint(view, at)
+    key_bytes, at = _read_varint(view, at)
+    if key_bytes < _MARKER_KEY.size:
+        return None
+    _, kind = _MARKER_KEY.unpack_from(view, at)
+    value_bytes, at = _read_varint(view, at + key_bytes)
+    if kind not in (_ABORT, _COMMIT) or value_bytes < _MARKER_VALUE.size:
+        return None
+    return EndMarker(kind == _COMMIT, _MARKER_VALUE.unpack_from(view, at)[1])
+
+
 def stamp(base_offset: int, length: int, leader_epoch: int) -> bytes:
     """Make the first 16 bytes of a batch. The CRC starts at byte 21, so a new stamp leaves it valid."""
     return _STAMP.pack(base_offset, length, leader_epoch)
@@ -218,3 +254,15 @@ def _check_batch(view: Buffer, position: int, size_bytes: int) -> BatchHeader:
     if header.attributes & CONTROL:
         raise KafkaError(Code.INVALID_RECORD, "clients may not write control batches")
     return header
+
+
+def _read_varint(view: Buffer, at: int) -> tuple[int, int]:
+    value = shift = 0
+    while shift < 64:
+        byte = view[at]
+        at += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return (value >> 1) ^ -(value & 1), at
+        shift += 7
+    raise KafkaError(Code.CORRUPT_MESSAGE, "a varint in a control record is too long")

@@ -1,0 +1,86 @@
+"""Which leader epoch began at which offset (KIP-101), kept in the leader-epoch-checkpoint beside the log.
+
+Owns: the list of epochs and its answers. May not know: files, who the leaders were.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from typing import NamedTuple
+
+UNDEFINED_EPOCH = -1
+UNDEFINED_OFFSET = -1
+
+
+class EpochStart(NamedTuple):
+    epoch: int
+    start_offset: int
+
+
+class EpochEnd(NamedTuple):
+    """The largest epoch that is not above the one asked for, and the offset behind its last record."""
+
+    epoch: int
+    end_offset: int
+
+
+class LeaderEpochs:
+    """Epochs in ascending order, each with the offset of its first batch."""
+
+    __slots__ = ("changed", "entries")
+
+    def __init__(self, entries: Iterable[EpochStart] = ()) -> None:
+        self.entries = list(entries)
+        # Whether the checkpoint file is behind.
+        self.changed = False
+
+    @property
+    def latest(self) -> int:
+        """The latest epoch, or -1."""
+        return self.entries[-1].epoch if self.entries else UNDEFINED_EPOCH
+
+    def assign(self, epoch: int, start_offset: int) -> None:
+        """Note that ``epoch`` begins at ``start_offset``, if it is a new one."""
+        if epoch <= self.latest:
+            return
+        # An epoch that wrote nothing has no end: the new one begins where it began.
+        while self.entries and self.entries[-1].start_offset >= start_offset:
+            self.entries.pop()
+        self.entries.append(EpochStart(epoch, start_offset))
+        self.changed = True
+
+    def end_of(self, epoch: int, end_offset: int) -> EpochEnd:
+        """Answer OffsetForLeaderEpoch; ``end_offset`` is the log's."""
+        if epoch == UNDEFINED_EPOCH or not self.entries or epoch > self.latest:
+            return EpochEnd(UNDEFINED_EPOCH, UNDEFINED_OFFSET)
+        if epoch == self.latest:
+            return EpochEnd(epoch, end_offset)
+        higher = bisect_right(self.entries, epoch, key=lambda entry: entry.epoch)
+        if higher == 0:
+            # All known epochs are higher: whatever the asker has of this one is below the first of them.
+            return EpochEnd(epoch, self.entries[0].start_offset)
+        return EpochEnd(self.entries[higher - 1].epoch, self.entries[higher].start_offset)
+
+    def epoch_of(self, offset: int) -> int:
+        """Return the epoch in which ``offset`` was written, -1 if it lies before all that is known."""
+        index = bisect_right(self.entries, offset, key=lambda entry: entry.start_offset)
+        return self.entries[index - 1].epoch if index else UNDEFINED_EPOCH
+
+    def truncate_to(self, end_offset: int) -> None:
+        """Forget epochs that begin at or behind the new end of the log."""
+        while self.entries and self.entries[-1].start_offset >= end_offset:
+            self.entries.pop()
+            self.changed = True
+
+    def truncate_before(self, start_offset: int) -> None:
+        """Forget epochs that end before the new start of the log; the one it lies in begins there."""
+        index = bisect_right(self.entries, start_offset, key=lambda entry: entry.start_offset)
+        if index == 0 or (index == 1 and self.entries[0].start_offset == start_offset):
+            return
+        self.entries[:index] = [EpochStart(self.entries[index - 1].epoch, start_offset)]
+        self.changed = True
+
+    def clear(self) -> None:
+        self.changed = self.changed or bool(self.entries)
+        self.entries.clear()

@@ -1,0 +1,449 @@
+"""The only user of the operating system's files.
+
+Owns: descriptors (how many are open, who still needs one), whole writes or none, durable renames, the directory lock.
+May not know: segments, batches, topics, time.
+
+A ``File`` opens at its first use and may be closed behind its back when too many are open; a ``FileSlice`` pins the
+descriptor it reads from, so neither that nor deleting the file takes the bytes from under a reply in flight. Every
+failure of the disk is a StorageFailure. Files and slices belong to one thread; only ``FileSlice.pread`` and
+``Syncer.run`` may be called from another. Opening is the exception: logs may be recovered in several threads.
+"""
+
+# Paths are plain strings: a pathlib.Path for each file would cost start-up more than the files themselves.
+# ruff: noqa: PTH103, PTH104, PTH105, PTH108, PTH116, PTH120, PTH123
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from typing import Final, Protocol, TypeAlias
+
+from kwire.errors import StorageFailure
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+Writev: TypeAlias = Callable[[int, Sequence[Buffer]], int]
+
+_IOV_MAX: Final = 1024
+_sync: Final[Callable[[int], None]] = getattr(os, "fdatasync", os.fsync)
+
+# Locks of fcntl belong to the process: a second broker in the same process would get the lock it must not have.
+_locked_in_this_process: Final[set[str]] = set()
+
+
+class Files(Protocol):
+    """Named files and directories; paths are plain strings."""
+
+    def open(self, path: str, *, size: int | None = None, writable: bool = True) -> File:
+        """Give a handle, without touching the disk if ``size`` is known. The file appears at its first append."""
+        ...
+
+    def sizes(self, directory: str) -> dict[str, int]:
+        """Names and sizes of the regular files in there; empty if there is no such directory."""
+        ...
+
+    def directories(self, directory: str) -> list[str]: ...
+    def read_bytes(self, path: str) -> bytes | None: ...
+    def write_bytes(self, path: str, content: bytes, *, durable: bool) -> None:
+        """Replace the whole file at once: after a crash it holds the old or the new content."""
+        ...
+
+    def make_directory(self, path: str) -> None: ...
+    def rename(self, path: str, new_path: str) -> None: ...
+    def remove(self, path: str) -> None:
+        """Remove a file; one that is not there is no error."""
+        ...
+
+    def remove_directory(self, path: str) -> None:
+        """Remove a directory and all in it; one that is not there is no error."""
+        ...
+
+    def sync_directory(self, path: str) -> None: ...
+    def modified_ms(self, path: str) -> int:
+        """When the file was last written, in ms since the epoch; 0 if it is not there."""
+        ...
+
+    def lock(self, path: str) -> Lock: ...
+    def boot_id(self) -> str | None:
+        """Name this run of the machine; None if unknown. While it stays the same the page cache has lost nothing."""
+        ...
+
+
+class File(Protocol):
+    """One file that grows at its end. ``size`` is what was written, whatever was preallocated."""
+
+    path: str
+    size: int
+
+    def append(self, parts: Sequence[Buffer], size_bytes: int) -> int:
+        """Write all ``parts`` (``size_bytes`` in total) at the end, or nothing; return the position."""
+        ...
+
+    def read(self, position: int, count: int) -> bytes:
+        """Read up to ``count`` bytes; fewer at the end of the file."""
+        ...
+
+    def slice(self, position: int, count: int) -> FileSlice: ...
+    def truncate(self, size: int) -> None: ...
+    def preallocate(self, size: int) -> None: ...
+    def syncer(self) -> Syncer: ...
+    def close(self) -> None:
+        """Give the descriptor back; the next use opens the file again."""
+        ...
+
+
+class Lock(Protocol):
+    def release(self) -> None: ...
+
+
+class Syncer(Protocol):
+    """A handle of its own on one file, so that it can be synced in a thread whatever happens to the file."""
+
+    def run(self) -> None:
+        """Sync and close. Raises StorageFailure."""
+        ...
+
+    def close(self) -> None:
+        """Close without a sync."""
+        ...
+
+
+class Pinned(Protocol):
+    """What a FileSlice holds on to."""
+
+    def pread(self, position: int, count: int) -> bytes: ...
+    def sendfile(self, socket_fd: int, position: int, count: int) -> int: ...
+    def unpin(self) -> None: ...
+
+
+class DirectoryInUse(StorageFailure):
+    """Another process, or another broker in this one, holds the lock of a data directory."""
+
+
+class FileSlice:
+    """A stretch of a file, readable until it is closed, even if the file is deleted meanwhile.
+
+    ``end_offset`` is set by a log: no record in the slice has this offset or a later one.
+    """
+
+    __slots__ = ("_count", "_pinned", "_position", "end_offset")
+
+    def __init__(self, pinned: Pinned, position: int, count: int) -> None:
+        self._pinned: Pinned | None = pinned
+        self._position = position
+        self._count = count
+        self.end_offset = -1
+
+    def __len__(self) -> int:
+        return self._count
+
+    def pread(self, offset: int = 0, count: int | None = None) -> bytes:
+        """Read ``count`` bytes from ``offset`` in this slice, by default all. Fewer only if the file was truncated."""
+        assert self._pinned is not None, "the slice is closed"
+        left = self._count - offset
+        return self._pinned.pread(self._position + offset, left if count is None else min(count, left))
+
+    def sendfile_to(self, socket_fd: int, offset: int, count: int) -> int:
+        """Hand up to ``count`` bytes from ``offset`` in this slice to a socket; return how many it took.
+
+        0 means that the file was truncated: the connection cannot go on. OSError as ``os.sendfile`` raises it, so
+        BlockingIOError when the socket is full.
+        """
+        assert self._pinned is not None, "the slice is closed"
+        return self._pinned.sendfile(socket_fd, self._position + offset, min(count, self._count - offset))
+
+    def close(self) -> None:
+        pinned, self._pinned = self._pinned, None
+        if pinned is not None:
+            pinned.unpin()
+
+    def __del__(self) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"FileSlice({self._count} bytes at {self._position})"
+
+
+class OsFiles:
+    """The real thing. ``open_files_max`` bounds the descriptors that are kept open without a slice in flight."""
+
+    def __init__(
+        self, *, open_files_max: int = 512, writev: Callable[[int, Sequence[Buffer]], int] = os.writev
+    ) -> None:
+        self.open_files_max = open_files_max
+        self.writev = writev
+        self._recent: OrderedDict[OsFile, None] = OrderedDict()
+        self._recent_lock = threading.Lock()
+
+    def open(self, path: str, *, size: int | None = None, writable: bool = True) -> OsFile:
+        if size is None:
+            size = 0
+            with _Disk(path), contextlib.suppress(FileNotFoundError):
+                size = os.stat(path).st_size
+        return OsFile(self, path, size, writable=writable)
+
+    def sizes(self, directory: str) -> dict[str, int]:
+        with _Disk(directory), contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+            return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
+        return {}
+
+    def directories(self, directory: str) -> list[str]:
+        with _Disk(directory), contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir())
+        return []
+
+    def read_bytes(self, path: str) -> bytes | None:
+        with _Disk(path):
+            try:
+                fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            except FileNotFoundError:
+                return None
+            with open(fd, "rb", buffering=0) as file:
+                return file.read()
+
+    def write_bytes(self, path: str, content: bytes, *, durable: bool) -> None:
+        new_path = path + ".tmp"
+        try:
+            with _Disk(path):
+                with open(new_path, "wb", buffering=0) as file:
+                    rest = memoryview(content)
+                    while rest:
+                        rest = rest[file.write(rest) :]
+                    if durable:
+                        os.fsync(file.fileno())
+                os.replace(new_path, path)
+        except StorageFailure:
+            with contextlib.suppress(OSError):
+                os.unlink(new_path)
+            raise
+        if durable:
+            self.sync_directory(os.path.dirname(path) or ".")
+
+    def make_directory(self, path: str) -> None:
+        with _Disk(path):
+            os.makedirs(path, exist_ok=True)
+
+    def rename(self, path: str, new_path: str) -> None:
+        with _Disk(path):
+            os.rename(path, new_path)
+
+    def remove(self, path: str) -> None:
+        with _Disk(path), contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+
+    def remove_directory(self, path: str) -> None:
+        with _Disk(path), contextlib.suppress(FileNotFoundError):
+            shutil.rmtree(path)
+
+    def sync_directory(self, path: str) -> None:
+        with _Disk(path):
+            fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(fd)
+            finally:
+                os.close(fd)
+
+    def modified_ms(self, path: str) -> int:
+        with _Disk(path), contextlib.suppress(FileNotFoundError):
+            return os.stat(path).st_mtime_ns // 1_000_000
+        return 0
+
+    def lock(self, path: str) -> OsLock:
+        return OsLock(path)
+
+    def boot_id(self) -> str | None:
+        content = self.read_bytes("/proc/sys/kernel/random/boot_id")
+        return content.decode("ascii").strip() if content else None
+
+    def used(self, file: OsFile) -> None:
+        """Note that ``file`` has an open descriptor, and close the one that was idle the longest if they are many."""
+        with self._recent_lock:
+            self._recent[file] = None
+            self._recent.move_to_end(file)
+            idle = self._recent.popitem(last=False)[0] if len(self._recent) > self.open_files_max else None
+        if idle is not None:
+            idle.drop_descriptor()
+
+    def forget(self, file: OsFile) -> None:
+        with self._recent_lock:
+            self._recent.pop(file, None)
+
+
+class OsFile:
+    """See ``File``. The descriptor's own position is always the end, for writev."""
+
+    __slots__ = ("_descriptor", "_files", "_torn", "_writable", "path", "size")
+
+    def __init__(self, files: OsFiles, path: str, size: int, *, writable: bool) -> None:
+        self.path = path
+        self.size = size
+        self._files = files
+        self._writable = writable
+        self._descriptor: _Descriptor | None = None
+        # A write failed and what it left behind could not be cut off yet.
+        self._torn = False
+
+    def append(self, parts: Sequence[Buffer], size_bytes: int) -> int:
+        fd = self._open().fd
+        if self._torn:
+            self._cut_back(fd)
+        try:
+            written = self._files.writev(fd, parts) if len(parts) <= _IOV_MAX else 0
+            if written != size_bytes:
+                rest = memoryview(b"".join(parts))[written:]
+                while rest:
+                    rest = rest[self._files.writev(fd, [rest]) :]
+        except OSError as error:
+            # Whatever was written goes before anyone hears of the failure: a torn batch must not stand in the log.
+            self._torn = True
+            with contextlib.suppress(StorageFailure):
+                self._cut_back(fd)
+            raise _failure(self.path, error) from error
+        position = self.size
+        self.size = position + size_bytes
+        return position
+
+    def read(self, position: int, count: int) -> bytes:
+        return self._open().pread(position, count)
+
+    def slice(self, position: int, count: int) -> FileSlice:
+        descriptor = self._open()
+        descriptor.pins += 1
+        return FileSlice(descriptor, position, count)
+
+    def truncate(self, size: int) -> None:
+        with _Disk(self.path):
+            fd = self._open().fd
+            os.ftruncate(fd, size)
+            os.lseek(fd, size, os.SEEK_SET)
+        self.size = size
+        self._torn = False
+
+    def preallocate(self, size: int) -> None:
+        allocate = getattr(os, "posix_fallocate", None)
+        with _Disk(self.path):
+            if allocate is not None:
+                allocate(self._open().fd, 0, size)
+            else:  # macOS
+                os.ftruncate(self._open().fd, size)
+
+    def syncer(self) -> OsSyncer:
+        with _Disk(self.path):
+            return OsSyncer(self.path, os.dup(self._open().fd))
+
+    def close(self) -> None:
+        self._files.forget(self)
+        self.drop_descriptor()
+
+    def drop_descriptor(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            descriptor.unpin()
+
+    def _open(self) -> _Descriptor:
+        descriptor = self._descriptor
+        if descriptor is None:
+            flags = os.O_RDWR | os.O_CREAT if self._writable else os.O_RDONLY
+            with _Disk(self.path):
+                fd = os.open(self.path, flags | os.O_CLOEXEC, 0o644)
+                os.lseek(fd, self.size, os.SEEK_SET)
+            descriptor = self._descriptor = _Descriptor(self.path, fd)
+        self._files.used(self)
+        return descriptor
+
+    def _cut_back(self, fd: int) -> None:
+        with _Disk(self.path):
+            os.ftruncate(fd, self.size)
+            os.lseek(fd, self.size, os.SEEK_SET)
+        self._torn = False
+
+
+class OsSyncer:
+    __slots__ = ("_fd", "_path")
+
+    def __init__(self, path: str, fd: int) -> None:
+        self._path = path
+        self._fd = fd
+
+    def run(self) -> None:
+        try:
+            with _Disk(self._path):
+                _sync(self._fd)
+        finally:
+            os.close(self._fd)
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class OsLock:
+    """The lock that Java's FileChannel takes, so that Apache Kafka and kwire keep each other out."""
+
+    __slots__ = ("_fd", "_name")
+
+    def __init__(self, path: str) -> None:
+        self._name = os.path.realpath(path)
+        if self._name in _locked_in_this_process:
+            raise DirectoryInUse(path, "in use by another broker in this process")
+        with _Disk(path):
+            self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            os.close(self._fd)
+            raise DirectoryInUse(path, "in use by another process (kwire or Apache Kafka)") from error
+        _locked_in_this_process.add(self._name)
+
+    def release(self) -> None:
+        if self._name in _locked_in_this_process:
+            _locked_in_this_process.discard(self._name)
+            os.close(self._fd)
+
+
+class _Descriptor:
+    """An open descriptor that lives until nobody needs it: its file counts as one pin, each slice as another."""
+
+    __slots__ = ("fd", "path", "pins")
+
+    def __init__(self, path: str, fd: int) -> None:
+        self.path = path
+        self.fd = fd
+        self.pins = 1
+
+    def pread(self, position: int, count: int) -> bytes:
+        try:
+            return os.pread(self.fd, count, position)
+        except OSError as error:
+            raise _failure(self.path, error) from error
+
+    def sendfile(self, socket_fd: int, position: int, count: int) -> int:
+        return os.sendfile(socket_fd, self.fd, position, count)
+
+    def unpin(self) -> None:
+        self.pins -= 1
+        if self.pins == 0:
+            os.close(self.fd)
+
+
+class _Disk:
+    """Turns an OSError of its block into a StorageFailure that names the path."""
+
+    __slots__ = ("_path",)
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, OSError):
+            raise _failure(self._path, error) from error
+
+
+def _failure(path: str, error: OSError) -> StorageFailure:
+    return StorageFailure(path, error.strerror or str(error))

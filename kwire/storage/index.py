@@ -1,0 +1,275 @@
+"""The three index files beside a segment.
+
+Owns: their formats, finding an entry, keeping them as long as the log they describe. May not know: batches, segments.
+
+```
+.index      8 bytes an entry:  int32 last offset of a batch (relative to the segment's base), int32 its position
+.timeindex 12 bytes an entry:  int64 largest timestamp up to here, int32 relative offset of the batch that has it
+.txnindex  34 bytes an entry:  int16 version 0, int64 producer id, int64 first offset, int64 last offset (the marker's),
+                               int64 last stable offset once this transaction is done; aborted transactions only
+```
+The first two are sparse: an entry for each ``index.interval.bytes`` of log. They are hints that the log can always
+replace, so new entries wait in memory until there are some dozens (a crash costs a short walk at the next start), and
+the part that is on disk stays there: a lookup is a handful of small reads, and an idle index costs no memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final, NamedTuple
+
+from kwire.errors import StorageFailure
+from kwire.storage.files import File, Files
+
+# Entries that may wait in memory, and entries read at once when a search is nearly done.
+UNWRITTEN_MAX: Final = 64
+_SEARCH_BLOCK: Final = 512
+
+
+class IndexDamaged(StorageFailure):
+    """An index does not hold what was written to it; the log can make it anew."""
+
+
+class SparseIndex:
+    """Entries of two ascending numbers each. Base of the offset index and the time index."""
+
+    __slots__ = ("_entry", "_unwritten", "_written", "base_offset", "file", "last")
+
+    _entry: Struct
+
+    def __init__(self, file: File, entry: Struct, base_offset: int) -> None:
+        self.base_offset = base_offset
+        self.file = file
+        self._entry = entry
+        self._unwritten: list[tuple[int, int]] = []
+        self._written = self._count_written()
+        self.last = self._read(self._written - 1) if self._written else None
+
+    def __len__(self) -> int:
+        return self._written + len(self._unwritten)
+
+    def entry(self, index: int) -> tuple[int, int]:
+        """Return the entry at ``index`` as it is stored, offsets relative."""
+        if index >= self._written:
+            return self._unwritten[index - self._written]
+        return self._read(index)
+
+    def entries(self) -> Iterator[tuple[int, int]]:
+        return (self.entry(index) for index in range(len(self)))
+
+    @property
+    def waiting(self) -> int:
+        """How many entries are not in the file yet."""
+        return len(self._unwritten)
+
+    def ascends(self) -> bool:
+        """Tell whether the entries in the file rise, as they must; unsynced pages may have been lost anywhere."""
+        content = self.file.read(0, self._written * self._entry.size)
+        entries = list(self._entry.iter_unpack(content))
+        return all(one[0] < two[0] and one[1] < two[1] for one, two in itertools.pairwise(entries))
+
+    def write_out(self) -> None:
+        """Bring waiting entries to the file; the file is there afterwards even if it is empty."""
+        self.file.append([b"".join([self._entry.pack(*entry) for entry in self._unwritten])], self._unwritten_bytes())
+        self._written += len(self._unwritten)
+        self._unwritten.clear()
+
+    def truncate_entries(self, count: int) -> None:
+        """Keep the first ``count`` entries."""
+        del self._unwritten[max(0, count - self._written) :]
+        if count < self._written:
+            self.file.truncate(count * self._entry.size)
+            self._written = count
+        self.last = self.entry(count - 1) if count else None
+
+    def close(self) -> None:
+        self.file.close()
+
+    def _append(self, first: int, second: int) -> None:
+        self.last = (first, second)
+        self._unwritten.append(self.last)
+
+    def _unwritten_bytes(self) -> int:
+        return len(self._unwritten) * self._entry.size
+
+    def _floor(self, target: int, field: int = 0) -> int:
+        """Return the index of the last entry whose ``field`` is at most ``target``, -1 if there is none."""
+        if self._unwritten and self._unwritten[0][field] <= target:
+            return self._written + _floor(self._unwritten, target, field)
+        low, high = 0, self._written
+        while high - low > _SEARCH_BLOCK:
+            middle = (low + high) // 2
+            if self._read(middle)[field] <= target:
+                low = middle
+            else:
+                high = middle
+        if high == low:
+            return -1
+        block = self.file.read(low * self._entry.size, (high - low) * self._entry.size)
+        if len(block) % self._entry.size:
+            raise IndexDamaged(self.file.path, "shorter than expected")
+        return low + _floor(list(self._entry.iter_unpack(block)), target, field)
+
+    def _read(self, index: int) -> tuple[int, int]:
+        content = self.file.read(index * self._entry.size, self._entry.size)
+        if len(content) != self._entry.size:
+            raise IndexDamaged(self.file.path, "shorter than expected")
+        first, second = self._entry.unpack(content)
+        return first, second
+
+    def _count_written(self) -> int:
+        """Count the entries on disk. A killed Apache Kafka leaves its preallocated index with zeros at the end."""
+        count = self.file.size // self._entry.size
+        if count and self._read(count - 1) == (0, 0):
+            low, high = 0, count - 1
+            while low < high:
+                middle = (low + high) // 2
+                if self._read(middle) == (0, 0):
+                    high = middle
+                else:
+                    low = middle + 1
+            count = low
+        if self.file.size != count * self._entry.size:
+            self.file.truncate(count * self._entry.size)
+        return count
+
+
+class OffsetIndex(SparseIndex):
+    """Where to start walking for an offset."""
+
+    __slots__ = ()
+
+    ENTRY: Final = Struct(">ii")
+
+    def __init__(self, file: File, base_offset: int) -> None:
+        super().__init__(file, self.ENTRY, base_offset)
+
+    def append(self, last_offset: int, position: int) -> None:
+        self._append(last_offset - self.base_offset, position)
+
+    def before(self, offset: int) -> tuple[int, int] | None:
+        """Return last offset and position of the last indexed batch that ends at or before ``offset``."""
+        index = self._floor(offset - self.base_offset)
+        if index < 0:
+            return None
+        relative_offset, position = self.entry(index)
+        return relative_offset + self.base_offset, position
+
+    def offset_behind(self, position: int) -> int | None:
+        """Return the last offset of the first indexed batch at or behind ``position``, None if there is none."""
+        index = self._floor(position - 1, field=1) + 1
+        return self.entry(index)[0] + self.base_offset if index < len(self) else None
+
+    def truncate_to_position(self, position: int) -> None:
+        self.truncate_entries(self._floor(position - 1, field=1) + 1)
+
+
+class TimeIndex(SparseIndex):
+    """Where to start looking for a timestamp. Both numbers of an entry rise from entry to entry."""
+
+    __slots__ = ()
+
+    ENTRY: Final = Struct(">qi")
+
+    def __init__(self, file: File, base_offset: int) -> None:
+        super().__init__(file, self.ENTRY, base_offset)
+
+    def append_if_later(self, timestamp_ms: int, offset: int) -> None:
+        if self.last is None or timestamp_ms > self.last[0]:
+            self._append(timestamp_ms, offset - self.base_offset)
+
+    def offset_before(self, timestamp_ms: int) -> int:
+        """Return an offset before which no record is as late as ``timestamp_ms``."""
+        index = self._floor(timestamp_ms)
+        # An entry of exactly this time names the first batch that has it.
+        return self.entry(index)[1] + self.base_offset if index >= 0 else self.base_offset
+
+    def truncate_to_offset(self, offset: int) -> None:
+        """Keep the entries below ``offset``."""
+        self.truncate_entries(self._floor(offset - self.base_offset - 1, field=1) + 1)
+
+
+class AbortedTransaction(NamedTuple):
+    """One entry of the transaction index: the marker at ``last_offset`` aborted what began at ``first_offset``."""
+
+    producer_id: int
+    first_offset: int
+    last_offset: int
+    last_stable_offset: int
+
+
+class TransactionIndex:
+    """Aborted transactions whose marker lies in this segment, in order of their markers. Few segments have any."""
+
+    __slots__ = ("_files", "_loaded", "_path", "_written")
+
+    ENTRY: Final = Struct(">hqqqq")
+    VERSION: Final = 0
+
+    def __init__(self, files: Files, path: str, *, exists: bool) -> None:
+        self._files = files
+        self._path = path
+        self._loaded: list[AbortedTransaction] | None = None if exists else []
+        self._written = 0
+
+    def entries(self) -> list[AbortedTransaction]:
+        if self._loaded is None:
+            content = self._files.read_bytes(self._path) or b""
+            whole = len(content) // self.ENTRY.size * self.ENTRY.size
+            self._loaded = [AbortedTransaction._make(entry[1:]) for entry in self.ENTRY.iter_unpack(content[:whole])]
+            self._written = len(self._loaded)
+        return self._loaded
+
+    def append(self, aborted: AbortedTransaction) -> None:
+        """Note an abort; one that is known already is passed over, so that replaying the log's tail is harmless."""
+        entries = self.entries()
+        if entries and entries[-1].last_offset >= aborted.last_offset:
+            return
+        entries.append(aborted)
+        # The marker is in the log already, so this must not fail: on a full disk the entry waits on.
+        with contextlib.suppress(StorageFailure):
+            self.write_out()
+
+    def write_out(self) -> None:
+        """Bring entries that a full disk held up to the file."""
+        if self._loaded is None or self._written == len(self._loaded):
+            return
+        waiting = self._loaded[self._written :]
+        file = self._files.open(self._path, size=self._written * self.ENTRY.size)
+        try:
+            content = b"".join([self.ENTRY.pack(self.VERSION, *aborted) for aborted in waiting])
+            file.append([content], len(content))
+        finally:
+            file.close()
+        self._written = len(self._loaded)
+
+    def truncate_to(self, offset: int) -> None:
+        """Keep the transactions whose marker lies below ``offset``."""
+        kept = [aborted for aborted in self.entries() if aborted.last_offset < offset]
+        if len(kept) == len(self.entries()):
+            return
+        file = self._files.open(self._path, size=self._written * self.ENTRY.size)
+        try:
+            self._written = min(self._written, len(kept))
+            file.truncate(self._written * self.ENTRY.size)
+        finally:
+            file.close()
+        self._loaded = kept
+
+    def moved(self, path: str) -> None:
+        self._path = path
+
+
+def _floor(entries: list[tuple[int, int]], target: int, field: int) -> int:
+    """Return the index of the last entry whose ``field`` is at most ``target``, -1 if there is none."""
+    low, high = 0, len(entries)
+    while low < high:
+        middle = (low + high) // 2
+        if entries[middle][field] <= target:
+            low = middle + 1
+        else:
+            high = middle
+    return low - 1

@@ -1,0 +1,568 @@
+"""The log of one partition: ordered segments, and what must be known to append to and read from them.
+
+Owns: offsets (log start, end, high watermark, recovery point), appending in the order check, write, remember, reading
+by offset, rolling, truncation. May not know: topics' metadata, requests, clocks (``now_ms`` is given), who waits.
+
+How a log is opened after a stop of any kind is in ``recovery``, what is deleted when in ``retention``, finding by time
+in ``lookup``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.storage import lookup, recovery, retention
+from kwire.storage.checkpoints import (
+    LEADER_EPOCH_CHECKPOINT,
+    PARTITION_METADATA,
+    write_epochs,
+    write_partition_metadata,
+)
+from kwire.storage.config import FOREVER, LogConfig
+from kwire.storage.epochs import EpochEnd
+from kwire.storage.files import Buffer, Files, FileSlice, Syncer
+from kwire.storage.flush import PendingFlush
+from kwire.storage.index import AbortedTransaction
+from kwire.storage.lookup import TimestampOffset
+from kwire.storage.producer_state import Change, ProducerStates
+from kwire.storage.segment import AppendedBatch, Doomed, Segment
+from kwire.types import Uuid
+from kwire.wire.batch import (
+    HEADER_BYTES,
+    OVERHEAD_BYTES,
+    STAMP_BYTES,
+    BatchHeader,
+    read_batch_header,
+    stamp,
+    with_log_append_time,
+)
+
+__all__ = ["Appended", "Doomed", "Log", "LogConfig", "PendingFlush", "TimestampOffset"]
+
+# A snapshot of the producers is taken after so much log, so that a start after a kill has little to walk.
+SNAPSHOT_INTERVAL_BYTES: Final = 16 * 1024 * 1024
+_READ_BYTES: Final = 1024 * 1024
+
+
+class Appended(NamedTuple):
+    """Where an append went, as the produce response tells it."""
+
+    base_offset: int
+    last_offset: int
+    # -1 if records keep their own time.
+    log_append_time_ms: int
+    log_start_offset: int
+    # These batches are in the log since an earlier try; nothing was written.
+    duplicate: bool
+
+
+class Log:
+    """See the module. There is always an active segment, the last one, though it may have no file yet."""
+
+    def __init__(
+        self, files: Files, path: str, config: LogConfig, recovered: recovery.Recovered, *, topic_id: Uuid | None
+    ) -> None:
+        self.files = files
+        self.path = path
+        self.config = config
+        self.segments = recovered.segments
+        self.log_start_offset = recovered.log_start_offset
+        self.end_offset = recovered.end_offset
+        self.recovery_point = recovered.recovery_point
+        self.high_watermark = recovered.end_offset
+        self.size_bytes = sum(segment.size_bytes for segment in self.segments)
+        self.producers: ProducerStates = recovered.producers
+        self.epochs = recovered.epochs
+        self.snapshots = recovered.snapshots
+        # Why the last append failed, None if it did not: the disk is full or broken, and every append tries again.
+        self.failure: StorageFailure | None = None
+        self._topic_id = topic_id
+        self._exists = recovered.exists
+        # Names came or went since the directory was last synced.
+        self._names_changed = False
+        self._flush: PendingFlush | None = None
+        self._any_aborted = recovered.any_aborted
+        self._bytes_since_snapshot = 0
+        # Where an end offset inside a segment lies: the last stable offset is asked for again and again.
+        self._known_end = (-1, -1)
+
+    @classmethod
+    def open(
+        cls,
+        files: Files,
+        path: str,
+        config: LogConfig,
+        *,
+        now_ms: int,
+        recovery_point: int = 0,
+        log_start_offset: int = 0,
+        clean: bool = False,
+        same_boot: bool = False,
+        topic_id: Uuid | None = None,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Log:
+        """Open the log in directory ``path``, which need not exist, and repair what a stop left behind.
+
+        ``clean``: the last user closed it in order. ``same_boot``: the machine has run without a break since, so the
+        page cache has lost nothing. ``on_progress`` hears bytes checked and bytes to check. Raises StorageFailure.
+        """
+        recovered = recovery.recover(
+            files,
+            path,
+            config,
+            now_ms=now_ms,
+            recovery_point=recovery_point,
+            log_start_offset=log_start_offset,
+            stop=recovery.Stop.of(clean=clean, same_boot=same_boot),
+            on_progress=on_progress,
+        )
+        return cls(files, path, config, recovered, topic_id=topic_id)
+
+    @property
+    def active(self) -> Segment:
+        return self.segments[-1]
+
+    @property
+    def last_stable_offset(self) -> int:
+        """All transactions that begin below are decided, and the decision is below the high watermark."""
+        unstable = self.producers.first_unstable_offset
+        if unstable is None:
+            return self.high_watermark
+        return min(self.high_watermark, max(unstable, self.log_start_offset))
+
+    @property
+    def latest_epoch(self) -> int:
+        """The epoch of the last batch, -1 if no batch has one."""
+        return self.epochs.latest
+
+    # --- appending
+
+    def append(
+        self,
+        batches: memoryview,
+        headers: Sequence[BatchHeader],
+        *,
+        leader_epoch: int,
+        now_ms: int,
+        assign_offsets: bool = True,
+        check_sequence: bool = True,
+        transaction_version: int = 0,
+    ) -> Appended:
+        """Append the batches that ``headers`` describe; all of them, or none and an error.
+
+        ``assign_offsets=False`` takes batches as a leader stamped them. ``check_sequence=False`` is for coordinators,
+        whose batches carry no sequences. ``transaction_version`` is that of a transaction marker.
+
+        Raises KafkaError: RECORD_LIST_TOO_LARGE, OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH,
+        INVALID_TXN_STATE, TRANSACTION_COORDINATOR_FENCED; or StorageFailure.
+        """
+        size_bytes = sum([header.length for header in headers]) + OVERHEAD_BYTES * len(headers)
+        self._check_size(size_bytes)
+        has_producers = headers[0].producer_id >= 0 or len(headers) > 1
+        if has_producers and check_sequence:
+            duplicate = self.producers.find_duplicate(headers)
+            if duplicate is not None:
+                return Appended(
+                    duplicate.base_offset,
+                    duplicate.last_offset,
+                    duplicate.timestamp_ms,
+                    self.log_start_offset,
+                    duplicate=True,
+                )
+        append_time_ms = now_ms if self.config.log_append_time and assign_offsets else -1
+        if assign_offsets:
+            parts, rows = self._stamped(batches, headers, leader_epoch, append_time_ms)
+        else:
+            parts, rows = self._as_stamped(batches[:size_bytes], headers)
+        changes = (
+            self.producers.check_all(
+                batches,
+                headers,
+                rows,
+                now_ms=now_ms,
+                check_sequence=check_sequence,
+                fenced=assign_offsets,
+                transaction_version=transaction_version,
+            )
+            if has_producers
+            else ()
+        )
+        try:
+            segment = self._segment_for(size_bytes, rows, now_ms)
+            self._note_epochs(headers, rows, leader_epoch if assign_offsets else None)
+            segment.append(parts, size_bytes, rows, self.config.index_interval_bytes)
+        except StorageFailure as failure:
+            self.failure = failure
+            raise
+        self.failure = None
+        self.end_offset = rows[-1].last_offset + 1
+        self.size_bytes += size_bytes
+        for change in changes:
+            self._apply(change, segment)
+        self._bytes_since_snapshot += size_bytes
+        if self._bytes_since_snapshot >= SNAPSHOT_INTERVAL_BYTES:
+            with contextlib.suppress(StorageFailure):
+                self.checkpoint()
+        return Appended(
+            rows[0].base_offset, rows[-1].last_offset, append_time_ms, self.log_start_offset, duplicate=False
+        )
+
+    def advance_high_watermark(self, offset: int) -> None:
+        """Move the high watermark up to ``offset``, never down and never beyond the end."""
+        if offset > self.high_watermark:
+            self.high_watermark = min(offset, self.end_offset)
+            self.producers.high_watermark_moved(self.high_watermark)
+
+    def roll(self, now_ms: int) -> None:
+        """Seal the active segment and begin another; an empty one goes on. Raises StorageFailure, nothing changed."""
+        self._roll(self.end_offset, now_ms)
+
+    # --- reading
+
+    def read(self, offset: int, *, max_bytes: int, end_offset: int, at_least_one: bool = False) -> FileSlice | None:
+        """Give the batches from the one that holds ``offset`` on, below ``end_offset``, up to ``max_bytes``.
+
+        The last batch may be cut off. A first batch that does not fit is given whole if ``at_least_one``, else not at
+        all. None: nothing to read. ``FileSlice.end_offset`` is a bound for the offsets in the slice. Raises KafkaError
+        (OFFSET_OUT_OF_RANGE) or StorageFailure.
+        """
+        if not self.log_start_offset <= offset <= self.end_offset:
+            raise KafkaError(
+                Code.OFFSET_OUT_OF_RANGE,
+                f"offset {offset} is outside of {self.log_start_offset} to {self.end_offset}",
+            )
+        if offset >= end_offset:
+            return None
+        segments = self.segments
+        index = self._segment_index(offset)
+        found = segments[index].find(offset)
+        while found is None:
+            # Compaction may have left nothing at the end of a segment.
+            index += 1
+            if index == len(segments):
+                return None
+            found = segments[index].find(offset)
+        segment = segments[index]
+        next_base = segments[index + 1].base_offset if index + 1 < len(segments) else self.end_offset
+        end = segment.size_bytes if end_offset >= next_base else self._position_of(segment, end_offset)
+        available = end - found.position
+        if available <= 0 or (max_bytes < found.size_bytes and not at_least_one):
+            return None
+        count = min(available, max(max_bytes, found.size_bytes))
+        piece = segment.file.slice(found.position, count)
+        piece.end_offset = min(end_offset, next_base)
+        if self._any_aborted and count < available:
+            behind = segment.offsets.offset_behind(found.position + count)
+            piece.end_offset = piece.end_offset if behind is None else min(piece.end_offset, behind + 1)
+        return piece
+
+    def read_batches(
+        self, offset: int, *, end_offset: int | None = None, read_bytes: int = _READ_BYTES
+    ) -> Iterator[memoryview]:
+        """Give each whole batch from the one that holds ``offset`` on, below ``end_offset``: replay, compaction."""
+        end_offset = self.end_offset if end_offset is None else end_offset
+        offset = max(offset, self.log_start_offset)
+        while (piece := self.read(offset, max_bytes=read_bytes, end_offset=end_offset, at_least_one=True)) is not None:
+            try:
+                chunk = memoryview(piece.pread())
+            finally:
+                piece.close()
+            at = 0
+            while at + HEADER_BYTES <= len(chunk):
+                header = read_batch_header(chunk, at)
+                if header.base_offset >= end_offset or at + header.size_bytes > len(chunk):
+                    break
+                yield chunk[at : at + header.size_bytes]
+                at += header.size_bytes
+                offset = header.next_offset
+            if at == 0:
+                return
+
+    def aborted_transactions(self, first_offset: int, end_offset: int) -> list[AbortedTransaction]:
+        """Aborted transactions with records from ``first_offset`` to below ``end_offset``."""
+        aborted: list[AbortedTransaction] = []
+        if not self._any_aborted:
+            return aborted
+        for segment in self.segments[self._segment_index(first_offset) :]:
+            overlapping, complete = segment.aborted_between(first_offset, end_offset)
+            aborted += overlapping
+            if complete:
+                break
+        return aborted
+
+    def offset_for_timestamp(self, timestamp_ms: int) -> TimestampOffset | None:
+        """Find the first record that is not earlier than ``timestamp_ms``."""
+        return lookup.offset_for_timestamp(self.segments, timestamp_ms, self.log_start_offset)
+
+    def max_timestamp(self) -> TimestampOffset | None:
+        """Find the record with the largest timestamp."""
+        return lookup.max_timestamp(self.segments, self.log_start_offset)
+
+    def offset_for_epoch(self, epoch: int) -> EpochEnd:
+        """Answer OffsetForLeaderEpoch (KIP-101)."""
+        return self.epochs.end_of(epoch, self.end_offset)
+
+    def epoch_of(self, offset: int) -> int:
+        """Return the leader epoch in which the record at ``offset`` was written, -1 if unknown."""
+        return self.epochs.epoch_of(offset)
+
+    # --- cutting
+
+    def truncate_to(self, offset: int, *, now_ms: int) -> None:
+        """Remove the batches that hold ``offset`` or anything behind it (a follower that disagrees with its leader)."""
+        if offset >= self.end_offset:
+            return
+        if offset < self.segments[0].base_offset:
+            self.truncate_fully_and_start_at(offset)
+            return
+        while self.active.base_offset > offset:
+            self.segments.pop().remove()
+        found = self.active.find(offset)
+        if found is not None:
+            self.active.truncate_to_position(found.position, offset)
+        self._cut(offset)
+        recovery.replay(
+            self.segments,
+            self.producers,
+            self.epochs,
+            self.snapshots,
+            log_start_offset=self.log_start_offset,
+            end_offset=offset,
+            now_ms=now_ms,
+        )
+
+    def truncate_fully_and_start_at(self, offset: int) -> None:
+        """Remove everything; the next append gets ``offset``."""
+        while self.segments:
+            self.segments.pop().remove()
+        self.segments.append(self._new_segment(offset, 0))
+        self.log_start_offset = offset
+        self._cut(offset)
+        self.snapshots.remove_before(FOREVER)
+        self.producers.clear()
+
+    def delete_records_before(self, offset: int) -> None:
+        """Move the log start offset up; files go at the next retention. Raises KafkaError(OFFSET_OUT_OF_RANGE)."""
+        if offset > self.high_watermark:
+            raise KafkaError(Code.OFFSET_OUT_OF_RANGE, f"{offset} is above the high watermark {self.high_watermark}")
+        if offset > self.log_start_offset:
+            self.log_start_offset = offset
+            self.epochs.truncate_before(offset)
+            self._write_epochs()
+
+    def apply_retention(self, now_ms: int) -> list[Doomed]:
+        """Take away segments that the retention settings or the log start offset give up.
+
+        Their files are renamed at once; the caller removes each path when its time has come. Raises StorageFailure.
+        """
+        count = retention.segments_to_delete(self, now_ms)
+        if count == len(self.segments):
+            self.roll(now_ms)
+        doomed: list[Doomed] = []
+        for _ in range(count):
+            # Renamed before it leaves the list: if the disk refuses, the segment is still there.
+            doomed += self.segments[0].rename_to_deleted(now_ms + self.config.file_delete_delay_ms)
+            self.size_bytes -= self.segments.pop(0).size_bytes
+            self._names_changed = True
+        first_offset = self.segments[0].base_offset
+        if first_offset > self.log_start_offset:
+            self.log_start_offset = first_offset
+            self.epochs.truncate_before(first_offset)
+            self._write_epochs()
+        if count:
+            self.snapshots.remove_before(first_offset)
+        return doomed
+
+    def delete(self, unique: str, now_ms: int) -> list[Doomed]:
+        """Give up the whole log: its directory is renamed at once, and the caller removes it later.
+
+        ``unique`` is some text that no earlier deletion of the same partition had.
+        """
+        self._close_files()
+        if not self._exists:
+            return []
+        new_path = f"{self.path}.{unique}-delete"
+        self.files.rename(self.path, new_path)
+        self._exists = False
+        return [Doomed(new_path, now_ms + self.config.file_delete_delay_ms, is_directory=True)]
+
+    # --- durability
+
+    def begin_flush(self) -> PendingFlush:
+        """Take hold of all that is not on the disk yet. ``PendingFlush.sync`` may run in a thread."""
+        syncers: list[Syncer] = []
+        for segment in self.segments:
+            if segment.unsynced:
+                syncers += segment.syncers(sealed=segment is not self.active)
+        directories = [self.path, self.path.rpartition("/")[0]] if self._names_changed and self._exists else []
+        self._names_changed = False
+        if self._flush is None or self._flush.failure is None:
+            self._flush = PendingFlush(self.files, self.end_offset, syncers, directories)
+            return self._flush
+        return PendingFlush(self.files, self.end_offset, syncers, directories)
+
+    def finish_flush(self, pending: PendingFlush) -> None:
+        """Move the recovery point: what ``pending`` synced need not be checked at the next start."""
+        self.recovery_point = max(self.recovery_point, min(pending.end_offset, self.end_offset))
+
+    def flush(self) -> None:
+        """Bring everything to the disk, in this thread. Raises StorageFailure."""
+        pending = self.begin_flush()
+        pending.sync()
+        self.finish_flush(pending)
+
+    def checkpoint(self) -> None:
+        """Write down what spares the next start from walking the log: index entries and the producers."""
+        self._bytes_since_snapshot = 0
+        if self._exists and self.active.size_bytes:
+            self.active.write_out()
+            self._take_snapshot()
+
+    def close(self) -> None:
+        """Complete all files and give descriptors back. A flush first makes it durable too. Raises StorageFailure."""
+        if self._exists and self.active.size_bytes:
+            self.active.seal()
+            self._take_snapshot()
+        self._close_files()
+
+    # --- helpers of append
+
+    def _check_size(self, size_bytes: int) -> None:
+        if self._flush is not None and self._flush.failure is not None:
+            # Nobody knows what the disk holds now; the log must be opened anew, and checked.
+            raise self._flush.failure
+        if size_bytes > self.config.segment_bytes:
+            raise KafkaError(
+                Code.RECORD_LIST_TOO_LARGE,
+                f"Message batch size is {size_bytes} bytes in append to {self.path}, which exceeds the maximum "
+                f"configured segment size of {self.config.segment_bytes}.",
+            )
+
+    def _stamped(
+        self, batches: memoryview, headers: Sequence[BatchHeader], leader_epoch: int, append_time_ms: int
+    ) -> tuple[list[Buffer], list[AppendedBatch]]:
+        """Give each batch its offset and epoch: parts to write, and what they hold."""
+        parts: list[Buffer] = []
+        rows: list[AppendedBatch] = []
+        offset = self.end_offset
+        at = 0
+        for header in headers:
+            end = at + header.length + OVERHEAD_BYTES
+            timestamp_ms = header.max_timestamp
+            if append_time_ms < 0:
+                parts += (stamp(offset, header.length, leader_epoch), batches[at + STAMP_BYTES : end])
+            else:
+                timestamp_ms = append_time_ms
+                head = with_log_append_time(batches, at, header, append_time_ms)
+                parts += (stamp(offset, header.length, leader_epoch), head, batches[at + HEADER_BYTES : end])
+            last_offset = offset + header.last_offset_delta
+            rows.append(AppendedBatch(offset, last_offset, timestamp_ms, end - at))
+            offset = last_offset + 1
+            at = end
+        return parts, rows
+
+    def _as_stamped(
+        self, batches: memoryview, headers: Sequence[BatchHeader]
+    ) -> tuple[list[Buffer], list[AppendedBatch]]:
+        rows = []
+        offset = self.end_offset
+        for header in headers:
+            if header.base_offset < offset:
+                raise KafkaError(
+                    Code.OFFSET_OUT_OF_RANGE, f"a batch with offset {header.base_offset} cannot follow {offset - 1}"
+                )
+            offset = header.next_offset
+            rows.append(AppendedBatch(header.base_offset, offset - 1, header.max_timestamp, header.size_bytes))
+        return [batches], rows
+
+    def _segment_for(self, size_bytes: int, rows: Sequence[AppendedBatch], now_ms: int) -> Segment:
+        if not self._exists:
+            self._make_directory()
+        first = rows[0]
+        if self.active.is_full(self.config, size_bytes, rows[-1].last_offset, now_ms, first.max_timestamp):
+            self._roll(max(self.end_offset, first.base_offset), now_ms)
+        active = self.active
+        if active.size_bytes == 0:
+            self._names_changed = True
+            if self.config.preallocate:
+                active.file.preallocate(self.config.segment_bytes)
+        return active
+
+    def _roll(self, base_offset: int, now_ms: int) -> None:
+        if self.active.size_bytes == 0 and self.active.base_offset == base_offset:
+            return
+        if self.active.size_bytes:
+            self.active.seal()
+            self._take_snapshot()
+        self.active.close()
+        self.segments.append(self._new_segment(base_offset, now_ms))
+
+    def _note_epochs(
+        self, headers: Sequence[BatchHeader], rows: Sequence[AppendedBatch], leader_epoch: int | None
+    ) -> None:
+        # Before the write, as Apache does: an epoch without a batch harms nobody, a batch without its epoch does.
+        for header, row in zip(headers, rows, strict=True):
+            self.epochs.assign(header.leader_epoch if leader_epoch is None else leader_epoch, row.base_offset)
+        self._write_epochs()
+
+    def _apply(self, change: Change, segment: Segment) -> None:
+        self.producers.apply(change)
+        completed = change.completed
+        if completed is not None and completed.aborted:
+            self._any_aborted = True
+            segment.aborted.append(self.producers.aborted(completed))
+
+    # --- helpers of the rest
+
+    def _segment_index(self, offset: int) -> int:
+        segments = self.segments
+        if offset >= segments[-1].base_offset:
+            return len(segments) - 1
+        return max(0, bisect_right(segments, offset, key=lambda segment: segment.base_offset) - 1)
+
+    def _position_of(self, segment: Segment, end_offset: int) -> int:
+        """Return where reading below ``end_offset``, which lies in ``segment``, ends."""
+        known_offset, position = self._known_end
+        if known_offset != end_offset:
+            found = segment.find(end_offset)
+            position = segment.size_bytes if found is None else found.position
+            self._known_end = (end_offset, position)
+        return position
+
+    def _cut(self, end_offset: int) -> None:
+        self.end_offset = end_offset
+        self.high_watermark = min(self.high_watermark, end_offset)
+        self.recovery_point = min(self.recovery_point, end_offset)
+        self.size_bytes = sum(segment.size_bytes for segment in self.segments)
+        self._known_end = (-1, -1)
+        self.epochs.truncate_to(end_offset)
+        self._write_epochs()
+
+    def _new_segment(self, base_offset: int, now_ms: int) -> Segment:
+        return Segment(self.files, self.path, base_offset, names={}, created_ms=now_ms)
+
+    def _make_directory(self) -> None:
+        self.files.make_directory(self.path)
+        if self._topic_id is not None:
+            content = write_partition_metadata(self._topic_id)
+            self.files.write_bytes(f"{self.path}/{PARTITION_METADATA}", content, durable=False)
+        self._exists = True
+
+    def _write_epochs(self) -> None:
+        if self.epochs.changed and self._exists:
+            content = write_epochs(self.epochs.entries)
+            self.files.write_bytes(f"{self.path}/{LEADER_EPOCH_CHECKPOINT}", content, durable=False)
+            self.epochs.changed = False
+            self._names_changed = True
+
+    def _take_snapshot(self) -> None:
+        self.snapshots.take(self.producers, self.end_offset, [segment.base_offset for segment in self.segments])
+        self._names_changed = True
+
+    def _close_files(self) -> None:
+        for segment in self.segments:
+            segment.close()

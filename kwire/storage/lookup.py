@@ -1,0 +1,72 @@
+"""Finding records by their time.
+
+Owns: which segment, which batch and, inside it, which record. The one place of reading where batches are opened. May
+not know: what is visible to whom.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kwire.storage.segment import Segment
+from kwire.wire.batch import NO_TIMESTAMP, BatchHeader
+
+
+class TimestampOffset(NamedTuple):
+    """A record's time and place, with the leader epoch of its batch (-1 if it has none)."""
+
+    timestamp_ms: int
+    offset: int
+    leader_epoch: int
+
+
+def offset_for_timestamp(
+    segments: Sequence[Segment], timestamp_ms: int, log_start_offset: int
+) -> TimestampOffset | None:
+    """Find the first record at or after ``log_start_offset`` that is not earlier than ``timestamp_ms``."""
+    for segment in segments:
+        if segment.largest_timestamp() >= timestamp_ms:
+            found = _search(segment, timestamp_ms, log_start_offset)
+            if found is not None:
+                return found
+    return None
+
+
+def max_timestamp(segments: Sequence[Segment], log_start_offset: int) -> TimestampOffset | None:
+    """Find the first record that has the largest timestamp of all."""
+    timestamp_ms = max((segment.max_timestamp[0] for segment in segments), default=NO_TIMESTAMP)
+    if timestamp_ms == NO_TIMESTAMP:
+        return None
+    for segment in segments:
+        if segment.max_timestamp[0] == timestamp_ms:
+            return _search(segment, timestamp_ms, log_start_offset)
+    return None
+
+
+def _search(segment: Segment, timestamp_ms: int, log_start_offset: int) -> TimestampOffset | None:
+    found = segment.find(max(segment.times.offset_before(timestamp_ms), log_start_offset))
+    if found is None:
+        return None
+    for position, header in segment.walk(found.position):
+        if header.max_timestamp >= timestamp_ms:
+            hit = _search_batch(segment, position, header, timestamp_ms, log_start_offset)
+            if hit is not None:
+                return hit
+    return None
+
+
+def _search_batch(
+    segment: Segment, position: int, header: BatchHeader, timestamp_ms: int, log_start_offset: int
+) -> TimestampOffset | None:
+    if header.is_log_append_time and header.base_offset >= log_start_offset:
+        # All records of the batch have its time.
+        return TimestampOffset(header.max_timestamp, header.base_offset, header.leader_epoch)
+    # Opening batches pulls in the codecs, which a broker that is never asked for times does not need.
+    from kwire.wire.records import OPENED_BYTES_MAX, read_records  # noqa: PLC0415
+
+    batch = memoryview(segment.file.read(position, header.size_bytes))
+    for record in read_records(batch, limit_bytes=OPENED_BYTES_MAX):
+        if record.timestamp_ms >= timestamp_ms and record.offset >= log_start_offset:
+            return TimestampOffset(record.timestamp_ms, record.offset, header.leader_epoch)
+    return None

@@ -1,0 +1,354 @@
+"""Opening a log after a stop of any kind: clean, killed, or with the whole machine.
+
+Owns: which files belong to the log, what must be checked, where a torn end is cut off, and bringing indexes, epochs and
+producer state up to the end of the log. May not know: other logs, clocks, threads.
+
+What a stop can leave behind decides what is looked at:
+
+* clean: everything is as it was closed. Only the end of the last segment is read, from its last index entry on.
+* killed, same boot: the page cache lost nothing, so only the last write can be torn. The batches behind the last index
+  entry of the last segment are checked with their CRC.
+* anything else: what was not synced may be missing anywhere, so every batch from the recovery point on is checked.
+
+The log ends at the first batch that is not whole and sound; what lies behind is cut off, later segments included. An
+index that is missing, or disagrees with its log, is made anew.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, TypeAlias
+
+from kwire.errors import StorageFailure
+from kwire.storage.checkpoints import LEADER_EPOCH_CHECKPOINT, read_epochs
+from kwire.storage.config import LogConfig
+from kwire.storage.epochs import LeaderEpochs
+from kwire.storage.files import File, Files
+from kwire.storage.producer_state import Producer, ProducerStates, check_batch, check_marker
+from kwire.storage.segment import (
+    DELETED_SUFFIX,
+    INDEX_SUFFIX,
+    LOG_SUFFIX,
+    SUFFIXES,
+    TIME_INDEX_SUFFIX,
+    TRANSACTION_INDEX_SUFFIX,
+    AppendedBatch,
+    Segment,
+    file_name,
+    walk_headers,
+)
+from kwire.storage.snapshots import SNAPSHOT_SUFFIX, Snapshots
+from kwire.wire.batch import HEADER_BYTES, MAGIC, BatchHeader, is_valid_batch, read_batch_header, read_end_marker
+
+Progress: TypeAlias = Callable[[int, int], None]
+
+CLEANED_SUFFIX: Final = ".cleaned"
+SWAP_SUFFIX: Final = ".swap"
+_OFFSET_DIGITS: Final = 20
+_CHECK_BYTES: Final = 1024 * 1024
+
+
+class Stop(Enum):
+    """How the last user of the log ended."""
+
+    CLEAN = "clean"
+    KILLED = "killed"
+    CRASHED = "crashed"
+
+    @classmethod
+    def of(cls, *, clean: bool, same_boot: bool) -> Stop:
+        if clean:
+            return cls.CLEAN
+        return cls.KILLED if same_boot else cls.CRASHED
+
+
+@dataclass(slots=True)
+class Recovered:
+    """All that a log needs to go on."""
+
+    segments: list[Segment]
+    log_start_offset: int
+    end_offset: int
+    recovery_point: int
+    producers: ProducerStates
+    snapshots: Snapshots
+    epochs: LeaderEpochs
+    exists: bool
+    any_aborted: bool
+
+
+def recover(
+    files: Files,
+    path: str,
+    config: LogConfig,
+    *,
+    now_ms: int,
+    recovery_point: int,
+    log_start_offset: int,
+    stop: Stop,
+    on_progress: Progress | None = None,
+) -> Recovered:
+    """Open what is in directory ``path``. Raises StorageFailure."""
+    names = files.sizes(path)
+    if not names:
+        return _empty(files, path, log_start_offset, now_ms)
+    if stop is not Stop.CLEAN or any(name.endswith((DELETED_SUFFIX, CLEANED_SUFFIX, SWAP_SUFFIX)) for name in names):
+        names = _finish_replacements(files, path, names)
+    segments = [
+        Segment(files, path, offset, names=names, created_ms=now_ms) for offset in _offsets(names, LOG_SUFFIX)
+    ] or [Segment(files, path, log_start_offset, names=names, created_ms=now_ms)]
+    _repair_indexes(segments[:-1] if stop is Stop.KILLED else segments, names, config)
+    if stop is Stop.KILLED:
+        _check(segments[-1], _indexed_end(segments[-1]), config)
+    elif stop is Stop.CRASHED:
+        _check_unsynced(segments, recovery_point, config, on_progress)
+    end_offset = max(segments[-1].next_offset(), segments[-1].base_offset)
+    snapshots = Snapshots(files, path, _offsets(names, SNAPSHOT_SUFFIX))
+    if end_offset < log_start_offset:
+        # The log ends before the offset that it was told to start at: nothing of it counts.
+        for segment in segments:
+            segment.remove()
+        snapshots.remove_before(log_start_offset)
+        segments = [Segment(files, path, log_start_offset, names={}, created_ms=now_ms)]
+        end_offset = log_start_offset
+    log_start_offset = max(log_start_offset, segments[0].base_offset)
+    recovered = Recovered(
+        segments=segments,
+        log_start_offset=log_start_offset,
+        end_offset=end_offset,
+        recovery_point=min(recovery_point, end_offset),
+        producers=ProducerStates(),
+        snapshots=snapshots,
+        epochs=LeaderEpochs(read_epochs(files.read_bytes(f"{path}/{LEADER_EPOCH_CHECKPOINT}")) or ()),
+        exists=True,
+        any_aborted=any(name.endswith(TRANSACTION_INDEX_SUFFIX) for name in names),
+    )
+    recovered.epochs.truncate_to(end_offset)
+    recovered.epochs.truncate_before(log_start_offset)
+    recovered.any_aborted |= replay(
+        segments,
+        recovered.producers,
+        recovered.epochs,
+        snapshots,
+        log_start_offset=log_start_offset,
+        end_offset=end_offset,
+        now_ms=now_ms,
+    )
+    return recovered
+
+
+def replay(
+    segments: Sequence[Segment],
+    producers: ProducerStates,
+    epochs: LeaderEpochs,
+    snapshots: Snapshots,
+    *,
+    log_start_offset: int,
+    end_offset: int,
+    now_ms: int,
+) -> bool:
+    """Bring producers and epochs up to the end of the log, from the latest snapshot on; tell if any abort was found."""
+    start = snapshots.load_latest(producers, log_start_offset, end_offset)
+    found_abort = False
+    if start < end_offset:
+        for segment, position, header in _walk_from(segments, start):
+            if header.leader_epoch > epochs.latest:
+                epochs.assign(header.leader_epoch, header.base_offset)
+            if header.producer_id >= 0:
+                found_abort |= _replay_batch(producers, segment, position, header, now_ms)
+    # What is in the log at a start is decided: there is no high watermark below it.
+    producers.high_watermark_moved(end_offset)
+    return found_abort
+
+
+def _replay_batch(producers: ProducerStates, segment: Segment, position: int, header: BatchHeader, now_ms: int) -> bool:
+    before = producers.producers.get(header.producer_id) or Producer(header.producer_id)
+    if not header.is_control:
+        row = AppendedBatch(header.base_offset, header.last_offset, header.max_timestamp, header.size_bytes)
+        producers.apply(check_batch(before, header, row, now_ms=now_ms, check_sequence=False, fenced=False))
+        return False
+    marker = read_end_marker(segment.file.read(position, header.size_bytes))
+    if marker is None:
+        return False
+    change = check_marker(before, header, marker, header.base_offset, now_ms=now_ms, fenced=False)
+    producers.apply(change)
+    if change.completed is None or not change.completed.aborted:
+        return False
+    segment.aborted.append(producers.aborted(change.completed))
+    return True
+
+
+def _walk_from(segments: Sequence[Segment], offset: int) -> Iterator[tuple[Segment, int, BatchHeader]]:
+    for index, segment in enumerate(segments):
+        if index + 1 < len(segments) and segments[index + 1].base_offset <= offset:
+            continue
+        found = segment.find(offset) if offset > segment.base_offset else None
+        if found is None and offset > segment.base_offset:
+            continue
+        for position, header in segment.walk(found.position if found else 0):
+            yield segment, position, header
+
+
+def _empty(files: Files, path: str, log_start_offset: int, now_ms: int) -> Recovered:
+    return Recovered(
+        segments=[Segment(files, path, log_start_offset, names={}, created_ms=now_ms)],
+        log_start_offset=log_start_offset,
+        end_offset=log_start_offset,
+        recovery_point=log_start_offset,
+        producers=ProducerStates(),
+        snapshots=Snapshots(files, path, ()),
+        epochs=LeaderEpochs(),
+        exists=False,
+        any_aborted=False,
+    )
+
+
+def _offsets(names: dict[str, int], suffix: str) -> list[int]:
+    """Offsets of the files that are named by one and end so, ascending."""
+    length = _OFFSET_DIGITS + len(suffix)
+    return sorted(int(name[:_OFFSET_DIGITS]) for name in names if len(name) == length and name.endswith(suffix))
+
+
+# --- what a stop can leave behind
+
+
+def _finish_replacements(files: Files, path: str, names: dict[str, int]) -> dict[str, int]:
+    """Remove what was being deleted or written when the stop came, and finish replacing segments (compaction).
+
+    Cleaned segments are first named .cleaned, then, all of them being complete, .swap, then take their places. A
+    .cleaned file means that the renaming to .swap was not done, so the old segments stand.
+    """
+    unfinished = [name for name in names if CLEANED_SUFFIX in name]
+    first_unfinished = min((_offset_of(name) for name in unfinished), default=None)
+    for name in list(names):
+        swap_is_incomplete = (
+            name.endswith(SWAP_SUFFIX) and first_unfinished is not None and _offset_of(name) >= first_unfinished
+        )
+        if name.endswith((DELETED_SUFFIX, ".tmp")) or CLEANED_SUFFIX in name or swap_is_incomplete:
+            files.remove(f"{path}/{name}")
+            del names[name]
+    swapped = {name.removesuffix(SWAP_SUFFIX): size for name, size in names.items() if name.endswith(SWAP_SUFFIX)}
+    _remove_replaced(files, path, names, swapped)
+    for name, size in swapped.items():
+        files.rename(f"{path}/{name}{SWAP_SUFFIX}", f"{path}/{name}")
+        del names[name + SWAP_SUFFIX]
+        names[name] = size
+    return names
+
+
+def _remove_replaced(files: Files, path: str, names: dict[str, int], swapped: dict[str, int]) -> None:
+    """Remove the segments for which there are ``swapped`` ones."""
+    offsets = _offsets(swapped, LOG_SUFFIX)
+    if not offsets:
+        return
+    last = file_name(offsets[-1]) + LOG_SUFFIX
+    file = files.open(f"{path}/{last}{SWAP_SUFFIX}", size=swapped[last])
+    end_offset = offsets[-1] + 1
+    for _, header in walk_headers(file, 0, file.size):
+        end_offset = header.next_offset
+    file.close()
+    for offset in _offsets(names, LOG_SUFFIX):
+        if offsets[0] <= offset < end_offset:
+            for name in [file_name(offset) + suffix for suffix in SUFFIXES if file_name(offset) + suffix in names]:
+                files.remove(f"{path}/{name}")
+                del names[name]
+
+
+def _offset_of(name: str) -> int:
+    digits = name[:_OFFSET_DIGITS]
+    return int(digits) if digits.isdigit() else -1
+
+
+# --- checking
+
+
+def _repair_indexes(segments: Sequence[Segment], names: dict[str, int], config: LogConfig) -> None:
+    """Make indexes anew that are missing, or cannot be what was written."""
+    for segment in segments:
+        index_bytes = names.get(file_name(segment.base_offset) + INDEX_SUFFIX)
+        times_bytes = names.get(file_name(segment.base_offset) + TIME_INDEX_SUFFIX)
+        if segment.size_bytes and (index_bytes is None or times_bytes is None):
+            segment.rebuild_indexes(config.index_interval_bytes)
+
+
+def _indexed_end(segment: Segment) -> int:
+    """Return the position of the last batch that the index knows; an index of another log loses its entries."""
+    last = segment.offsets.last
+    if last is None:
+        return 0
+    position = last[1]
+    if position + HEADER_BYTES <= segment.size_bytes:
+        header = read_batch_header(segment.file.read(position, HEADER_BYTES))
+        if header.last_offset == last[0] + segment.base_offset:
+            return position
+    segment.offsets.truncate_entries(0)
+    return 0
+
+
+def _check_unsynced(
+    segments: list[Segment], recovery_point: int, config: LogConfig, on_progress: Progress | None
+) -> None:
+    """Check all batches from the recovery point on; segments behind a bad one are removed."""
+    bases = [segment.base_offset for segment in segments[1:]]
+    first = bisect_right(bases, recovery_point)
+    total = sum(segment.size_bytes for segment in segments[first:])
+    done = 0
+    for index in range(first, len(segments)):
+        segment = segments[index]
+        position = 0
+        if not segment.indexes_ascend():
+            segment.rebuild_indexes(config.index_interval_bytes)
+        if recovery_point > segment.base_offset:
+            found = segment.find(recovery_point)
+            position = segment.size_bytes if found is None else found.position
+        size_bytes = segment.size_bytes
+        is_whole = _check(segment, position, config)
+        done += size_bytes
+        if on_progress is not None:
+            on_progress(done, total)
+        if not is_whole:
+            for later in segments[index + 1 :]:
+                later.remove()
+            del segments[index + 1 :]
+            return
+
+
+def _check(segment: Segment, position: int, config: LogConfig) -> bool:
+    """Check the batches from ``position`` on and index them; cut off what is not sound and tell if nothing was."""
+    segment.forget_index_from(position)
+    end = segment.index_batches(_sound_batches(segment.file, position), position, config.index_interval_bytes)
+    if end == segment.size_bytes:
+        return True
+    segment.cut_file(end)
+    return False
+
+
+def _sound_batches(file: File, position: int) -> Iterator[tuple[int, BatchHeader]]:
+    """Give position and header of each batch from ``position`` on, up to the first that is not whole and sound."""
+    end = file.size
+    next_offset = 0
+    while position + HEADER_BYTES <= end:
+        chunk = memoryview(file.read(position, min(_CHECK_BYTES, end - position)))
+        at = 0
+        while at + HEADER_BYTES <= len(chunk):
+            header = read_batch_header(chunk, at)
+            size_bytes = header.size_bytes
+            if position == at == 0 and header.magic < MAGIC and header.length > 0:
+                raise StorageFailure(file.path, "written by a Kafka before 0.11, in a format that is not read here")
+            if size_bytes < HEADER_BYTES or position + at + size_bytes > end or header.base_offset < next_offset:
+                return
+            if at + size_bytes > len(chunk):
+                if at:
+                    break
+                chunk = memoryview(file.read(position, size_bytes))
+            if not is_valid_batch(chunk, at, header):
+                return
+            yield position + at, header
+            next_offset = header.next_offset
+            at += size_bytes
+        if at == 0:
+            return
+        position += at

@@ -1,0 +1,69 @@
+"""How many segments a log may give up: by time, by size, by its start offset.
+
+Owns: the decision. May not know: clocks, files, what removing a segment means.
+
+Segments go from the oldest on and only as long as each of them may go. Nothing above the high watermark goes, and the
+last segment only if it holds something.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from kwire.storage.config import LogConfig
+from kwire.storage.segment import Segment
+
+
+class RetainedLog(Protocol):
+    """What of a log matters here."""
+
+    @property
+    def segments(self) -> Sequence[Segment]: ...
+    @property
+    def config(self) -> LogConfig: ...
+    @property
+    def log_start_offset(self) -> int: ...
+    @property
+    def end_offset(self) -> int: ...
+    @property
+    def high_watermark(self) -> int: ...
+
+
+def segments_to_delete(log: RetainedLog, now_ms: int) -> int:
+    """Count the segments at the beginning that the settings or the log start offset give up.
+
+    A log that is only compacted keeps what time and size would take.
+    """
+    count = _count(log, 0, lambda _, next_base: next_base is not None and next_base <= log.log_start_offset)
+    if not log.config.delete:
+        return count
+    count = _count(log, count, lambda segment, _: _is_too_old(segment, log.config.retention_ms, now_ms))
+    if log.config.retention_bytes < 0:
+        return count
+    surplus = sum(segment.size_bytes for segment in log.segments[count:]) - log.config.retention_bytes
+
+    def is_surplus(segment: Segment, _next_base: int | None) -> bool:
+        nonlocal surplus
+        surplus -= segment.size_bytes
+        return surplus >= 0
+
+    return _count(log, count, is_surplus)
+
+
+def _count(log: RetainedLog, count: int, may_go: Callable[[Segment, int | None], bool]) -> int:
+    """Count on from ``count`` while the next segment may go."""
+    segments = log.segments
+    while count < len(segments):
+        segment = segments[count]
+        next_base = segments[count + 1].base_offset if count + 1 < len(segments) else None
+        behind = log.end_offset if next_base is None else next_base
+        is_last_and_empty = next_base is None and segment.size_bytes == 0
+        if is_last_and_empty or behind > log.high_watermark or not may_go(segment, next_base):
+            return count
+        count += 1
+    return count
+
+
+def _is_too_old(segment: Segment, retention_ms: int, now_ms: int) -> bool:
+    return retention_ms >= 0 and now_ms - segment.largest_timestamp() > retention_ms
