@@ -3,10 +3,10 @@
 Owns: code generation, and the few helpers that generated code calls. May not know: what a message means, headers,
 frames, who keeps the functions (``codec`` does).
 
-What makes generated code fast: no calls per field, one ``struct`` call for a run of adjacent numbers (lengths and counts
-ride along), objects made without their constructor. What makes it safe: a count is compared with the bytes left before
-anything is made of it, a slice with the end of the buffer before it is taken, and numbers go through ``struct``, which
-checks by itself.
+What makes generated code fast: no calls per field, one ``struct`` call for a run of adjacent numbers (lengths and
+counts ride along), objects made without their constructor. What makes it safe: a count is compared with the bytes left
+before anything is made of it, a slice with the end of the buffer before it is taken, and numbers go through
+``struct``, which checks by itself.
 
 Generated source is registered with ``linecache``, so a traceback shows its lines; ``source`` returns it.
 """
@@ -223,16 +223,18 @@ class _DecoderWriter(_Writer):
 
     def write(self) -> None:
         with self.block(f"def {self.function}(b, p):"):
-            if not _holds_records(self.schema):
-                # Nothing will be borrowed, and slices of bytes cost half of what slices of a view cost.
-                self.line("b = bytes(b)")
+            # Where nothing will be borrowed: slices of bytes cost half of what slices of a view cost.
+            self.line("b = memoryview(b)" if _holds_records(self.schema) else "b = bytes(b)")
             self.line("end = len(b)")
             with self.block("try:"):
                 result = self.structure(self.schema)
             with self.block("except ProtocolViolation as error:"):
                 self.line(f'raise ProtocolViolation(f"{self.message.NAME} v{self.version}: {{error}}") from None')
-            with self.block("except (StructError, IndexError, UnicodeDecodeError) as error:"):
+            with self.block("except UnicodeDecodeError as error:"):
                 self.line(f'raise ProtocolViolation(f"{self.message.NAME} v{self.version}: {{error}}") from error')
+            with self.block("except (StructError, IndexError) as error:"):
+                text = f"{self.message.NAME} v{self.version}: a field at {{p}} goes beyond the end at {{end}}"
+                self.line(f'raise ProtocolViolation(f"{text}") from error')
             with self.block("if p != end:"):
                 self.line(
                     f'raise ProtocolViolation(f"{self.message.NAME} v{self.version}: {{end - p}} bytes too many")'
@@ -414,6 +416,9 @@ class _EncoderWriter(_Writer):
     Numbers wait in ``run`` until something of unknown size comes, and are then packed together.
     """
 
+    # What Python raises where a field holds something that is no value of its type.
+    NOT_A_VALUE = ("StructError", "AttributeError", "TypeError", "OverflowError", "UnicodeEncodeError")
+
     def __init__(self, message: type[Message], version: int) -> None:
         super().__init__(message, version, "encode")
         self.run: list[tuple[str, str]] = []  # struct format, expression; "x" packs a zero byte and takes no value
@@ -427,7 +432,7 @@ class _EncoderWriter(_Writer):
                 self.line("return o")
             with self.block("except EncodingError as error:"):
                 self.line(f'raise EncodingError(f"{self.message.NAME} v{self.version}: {{error}}") from None')
-            with self.block("except (StructError, AttributeError, TypeError) as error:"):
+            with self.block(f"except ({', '.join(self.NOT_A_VALUE)}) as error:"):
                 self.line(f'raise EncodingError(f"{self.message.NAME} v{self.version}: {{error}}") from error')
 
     def packed(self) -> str:

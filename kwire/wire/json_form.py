@@ -2,8 +2,8 @@
 
 Owns: that form. May not know: bytes on the wire. Used by tools and tests, so it walks the fields and is in no hurry.
 
-Names are camelCase; bytes and records are base64; a uuid is Kafka's 22 characters. A tagged field at its default is left out,
-and so is every field that the version lacks.
+Names are camelCase; bytes and records are base64; a uuid is Kafka's 22 characters. A tagged field at its default is
+left out, and so is every field that the version lacks.
 """
 
 from __future__ import annotations

@@ -14,7 +14,9 @@ allowed.
 from __future__ import annotations
 
 import io
+import json
 import struct
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 from construct import Construct, ConstructError, SizeofError, stream_read, stream_write
@@ -33,7 +35,7 @@ def parse(message: type[Message], version: int, buffer: bytes) -> Message:
     try:
         value: Message = schema(message, version).parse_stream(stream)
     except ConstructError as error:
-        raise ProtocolViolation(f"{message.NAME} v{version}: {error}") from error
+        raise ProtocolViolation(f"{message.NAME} v{version}: {_one_line(error)}") from error
     if stream.tell() != len(buffer):
         raise ProtocolViolation(f"{message.NAME} v{version}: {len(buffer) - stream.tell()} bytes too many")
     return value
@@ -44,8 +46,12 @@ def build(value: Message, version: int) -> bytes:
     try:
         built: bytes = schema(type(value), version).build(value)
     except ConstructError as error:
-        raise EncodingError(f"{value.NAME} v{version}: {error}") from error
+        raise EncodingError(f"{value.NAME} v{version}: {_one_line(error)}") from error
     return built
+
+
+def _one_line(error: ConstructError) -> str:
+    return " ".join(str(error).split())
 
 
 def schema(message: type[Message], version: int) -> Structure:
@@ -56,6 +62,28 @@ def schema(message: type[Message], version: int) -> Structure:
         field.struct.name: getattr(message, field.struct.name) for _, field in walk(message.FIELDS) if field.struct
     }
     return _Version(version, flexible, classes).structure(message, message.FIELDS)
+
+
+def show(structure: Structure) -> str:
+    """Write a schema to be read: a line for each field, in the order of the bytes, tagged ones last."""
+    rows = list(_rows(structure, ""))
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(2)]
+    return "".join(f"{name:{widths[0]}}  {type_:{widths[1]}}  {note}".rstrip() + "\n" for name, type_, note in rows)
+
+
+def _rows(structure: Structure, indent: str) -> Iterator[tuple[str, str, str]]:
+    members = [("", member) for member in structure.members]
+    if structure.tagged is not None:
+        members += [(f"tag {tag}", member) for tag, member in sorted(structure.tagged.members.items())]
+    for tag, (field, node) in members:
+        default = f"default {json.dumps(field.default)}" if field.has_default else ""
+        yield indent + field.name, str(node), ", ".join(filter(None, (tag, default)))
+        inner = node.item if isinstance(node, Array) else node
+        inner = inner.structure if isinstance(inner, NullableStructure) else inner
+        if isinstance(inner, Structure):
+            yield from _rows(inner, indent + "  ")
+    if structure.tagged is not None:
+        yield indent + "(tagged fields)", str(structure.tagged), ""
 
 
 # The nodes. Each has ``size_min``: no value takes fewer bytes.
@@ -70,6 +98,10 @@ class Node(Construct):  # type: ignore[misc]
 
     size_min: int
 
+    def __str__(self) -> str:
+        """Name the type as ``show`` prints it."""
+        raise NotImplementedError
+
     def _sizeof(self, _context: Any, path: str) -> int:
         raise SizeofError("depends on the value", path=path)
 
@@ -83,6 +115,9 @@ class Fixed(Node):
         self.format = format_
         self.packer = struct.Struct(">" + format_)
         self.size_min = self.packer.size
+
+    def __str__(self) -> str:
+        return self.type_name
 
     def _parse(self, stream: Any, _context: Any, path: str) -> Any:
         return self.packer.unpack(stream_read(stream, self.size_min, path))[0]
@@ -105,6 +140,9 @@ class UnsignedVarint(Node):
     """Seven bits a byte, the lowest first; at most 31 bits."""
 
     size_min = 1
+
+    def __str__(self) -> str:
+        return "unsigned varint"
 
     def _parse(self, stream: Any, _context: Any, path: str) -> int:
         value = 0
@@ -161,11 +199,17 @@ FIXED = {
 class Prefixed(Node):
     """Base of what begins with its length or count."""
 
+    content: str
+
     def __init__(self, prefix: Fixed | CompactLength, *, nullable: bool) -> None:
         super().__init__()
         self.prefix = prefix
         self.nullable = nullable
         self.size_min = prefix.size_min
+
+    def __str__(self) -> str:
+        compact = "compact " if isinstance(self.prefix, CompactLength) else ""
+        return f"{compact}{self.content}{' or null' if self.nullable else ''}"
 
     def _parse(self, stream: Any, context: Any, path: str) -> Any:
         count = self.prefix._parse(stream, context, path)
@@ -194,6 +238,8 @@ class Prefixed(Node):
 class Bytes(Prefixed):
     """Bytes that are copied out of the buffer."""
 
+    content = "bytes"
+
     def _parse_content(self, count: int, stream: Any, _context: Any, path: str) -> Any:
         return stream_read(stream, count, path)
 
@@ -205,6 +251,8 @@ class Bytes(Prefixed):
 class Records(Bytes):
     """Record batches: borrowed, never looked into, and possibly in several parts."""
 
+    content = "records"
+
     def _build_content(self, value: Any, stream: Any, context: Any, path: str) -> None:
         parts = value if isinstance(value, (list, tuple)) else [value]
         super()._build_content(b"".join(parts), stream, context, path)
@@ -212,6 +260,8 @@ class Records(Bytes):
 
 class String(Bytes):
     """UTF-8 text."""
+
+    content = "string"
 
     def _parse_content(self, count: int, stream: Any, context: Any, path: str) -> str:
         if count > STRING_BYTES_MAX:
@@ -234,6 +284,7 @@ class Array(Prefixed):
     def __init__(self, item: Node, prefix: Fixed | CompactLength, *, nullable: bool) -> None:
         super().__init__(prefix, nullable=nullable)
         self.item = item
+        self.content = f"array of {item}"
         assert item.size_min > 0, "items of no bytes would let a count be anything"
 
     def _parse_content(self, count: int, stream: Any, context: Any, path: str) -> list[Any]:
@@ -267,6 +318,9 @@ class Structure(Node):
         self.absent = absent  # fields that this version lacks
         self.size_min = sum(member.node.size_min for member in members) + (tagged is not None)
 
+    def __str__(self) -> str:
+        return self.message.NAME
+
     def _parse(self, stream: Any, context: Any, path: str) -> Message:
         values = {field.name: node._parse(stream, context, f"{path}.{field.name}") for field, node in self.members}
         if self.tagged is not None:
@@ -296,6 +350,9 @@ class NullableStructure(Node):
         self.marker = marker
         self.size_min = 1
 
+    def __str__(self) -> str:
+        return f"{self.structure} or null"
+
     def _parse(self, stream: Any, context: Any, path: str) -> Message | None:
         marker = self.marker._parse(stream, context, path)
         return self.structure._parse(stream, context, path) if self._is_present(marker) else None
@@ -321,6 +378,9 @@ class TaggedFields(Node):
         super().__init__()
         self.message = message
         self.members = members
+
+    def __str__(self) -> str:
+        return f"{len(self.members)} known" if self.members else "none known"
 
     def _parse(self, stream: Any, context: Any, path: str) -> dict[str, Any]:
         values = {}

@@ -193,7 +193,7 @@ def _split(text: str, where: str) -> dict[str, _Block]:
     blocks: dict[str, _Block] = {}
     block: _Block | None = None
     for number, line in enumerate(text.splitlines(), 1):
-        if not line or line[0] == "#":
+        if not line or line.isspace() or line.lstrip()[0] == "#":
             continue
         if line[0] != " ":
             block = _Block(where, number, line, [])
