@@ -16,6 +16,7 @@ from typing import Final
 
 from kwire.broker.context import Context
 from kwire.errors import Code
+from kwire.metadata.features import SERVED
 from kwire.wire.messages import ApiVersionsRequest, ApiVersionsResponse
 
 _SOFTWARE_SINCE: Final = 3  # KIP-511
@@ -34,13 +35,13 @@ def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse
         throttle_time_ms=context.throttle_ms,
         supported_features=[
             ApiVersionsResponse.SupportedFeatureKey(name=name, min_version=lowest, max_version=highest)
-            for name, (lowest, highest) in sorted(broker.supported_features.items())
+            for name, (lowest, highest) in sorted(SERVED.items())
             if lowest > 0 or context.api_version >= _ZERO_FEATURES_SINCE
         ],
-        finalized_features_epoch=broker.image.offset,
+        finalized_features_epoch=broker.metadata_log.end_offset - 1,
         finalized_features=[
             ApiVersionsResponse.FinalizedFeatureKey(name=name, max_version_level=level, min_version_level=level)
-            for name, level in sorted(broker.image.features.items())
+            for name, level in sorted(broker.metadata_log.finalized_features.items())
             if level > 0
         ],
     )

@@ -59,10 +59,16 @@ class Broker:
         self.metadata_log = metadata_log
         self.image: MetadataImage = metadata_log.image
         self.endpoints = tuple(endpoints)
-        self.partitions = Partitions(node_id=configs.node_id, image=self.image, configs=configs, dirs=dirs, clock=clock)
-        self.fetch_sessions = FetchSessions(
-            cast("int", configs.broker("max.incremental.fetch.session.cache.slots")), clock.random_bytes
+        self.partitions = Partitions(
+            node_id=configs.node_id,
+            image=self.image,
+            configs=configs,
+            dirs=dirs,
+            clock=clock,
+            remove_later=partial(housekeeping.remove_when_due, self),
         )
+        slots_max = cast("int", configs.broker("max.incremental.fetch.session.cache.slots"))
+        self.fetch_sessions = FetchSessions(slots_max, clock.random_bytes)
         self.flusher = Flusher(clock)
         self.producer_ids = ProducerIds(metadata_log.reserve_producer_ids)
         self._failing: set[str] = set()
@@ -153,8 +159,9 @@ async def _leave_in_order(broker: Broker) -> None:
     await housekeeping.flush_and_checkpoint(broker)
     for partition in broker.partitions:
         partition.close()
+    epoch = broker.metadata_log.broker_epoch
     broker.metadata_log.close()
-    broker.dirs.mark_clean(broker.metadata_log.broker_epoch)
+    broker.dirs.mark_clean(epoch)
 
 
 def _log_dir_paths(static: EffectiveConfigs) -> list[str]:
