@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import IntEnum
+from types import MappingProxyType
 from typing import NamedTuple, TypeAlias
 
 from kwire.types import ZERO_UUID, Uuid
@@ -73,6 +74,9 @@ class Topic:
     name: str
     id: Uuid
     partitions: tuple[Partition, ...] = ()
+
+
+SECURITY_PROTOCOLS: Mapping[str, int] = MappingProxyType({"PLAINTEXT": 0, "SSL": 1, "SASL_PLAINTEXT": 2, "SASL_SSL": 3})
 
 
 class Endpoint(NamedTuple):

@@ -4,8 +4,8 @@ Owns: the durable state that metadata records describe, and the only way to chan
 Replaying the log gives the same image as applying its records did. May not know: where records come from, what a
 command checks before it makes them, files, sockets, time.
 
-Maps are handed out read-only; values are frozen (``entities.py``). A record that names something unknown means a damaged
-log: KeyError, which stops whoever replays it.
+Maps are handed out read-only; values are frozen (``entities.py``). A record that names something unknown means a
+damaged log: KeyError, which stops whoever replays it.
 """
 
 from __future__ import annotations

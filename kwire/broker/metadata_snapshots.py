@@ -1,0 +1,185 @@
+"""Snapshots of the metadata log: what the image was at an offset, so that nobody replays from the beginning.
+
+Owns: the form and the names of ``OFFSET-EPOCH.checkpoint`` and ``bootstrap.checkpoint``. May not know: the log, when a
+snapshot is due.
+
+    control batch   SnapshotHeader, then KRaftVersion and KRaftVoters if the quorum is a dynamic one
+    batches         records, at most 1024 each
+    control batch   SnapshotFooter: a file without it is not whole
+
+The name says which offset comes next (exclusive end) and the raft epoch of the last record. Offsets inside count from
+0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Final, NamedTuple
+
+from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.metadata.frames import decode_record, encode_record
+from kwire.metadata.image import Record as MetadataRecord
+from kwire.storage.files import Files
+from kwire.wire import codec
+from kwire.wire.batch import is_valid_batch, read_batch_header
+from kwire.wire.message import Message
+from kwire.wire.messages import KRaftVersionRecord, SnapshotFooterRecord, SnapshotHeaderRecord, VotersRecord
+from kwire.wire.records import Record, build_batch, read_records
+
+BOOTSTRAP: Final = "bootstrap.checkpoint"
+
+LEADER_CHANGE: Final = 2
+SNAPSHOT_HEADER: Final = 3
+SNAPSHOT_FOOTER: Final = 4
+KRAFT_VERSION: Final = 5
+KRAFT_VOTERS: Final = 6
+
+_NAME: Final = re.compile(r"(\d{20})-(\d{10})\.checkpoint")
+_RECORDS_PER_BATCH: Final = 1024
+
+
+class SnapshotId(NamedTuple):
+    """Where a snapshot ends: the offset of the next record, and the epoch of the last."""
+
+    offset: int
+    epoch: int
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.offset:020d}-{self.epoch:010d}.checkpoint"
+
+
+class Quorum(NamedTuple):
+    """Who votes. ``voters`` is None where the voters stand in the settings (kraft.version 0)."""
+
+    kraft_version: int
+    voters: VotersRecord | None
+
+
+class Snapshot(NamedTuple):
+    """A snapshot as read."""
+
+    records: list[MetadataRecord]
+    quorum: Quorum
+    last_timestamp_ms: int
+
+
+def list_snapshots(files: Files, directory: str) -> list[SnapshotId]:
+    """List the snapshots in a directory, oldest first."""
+    names = (_NAME.fullmatch(name) for name in files.sizes(directory))
+    return sorted(SnapshotId(int(name[1]), int(name[2])) for name in names if name)
+
+
+def read_snapshot(path: str, content: bytes) -> Snapshot:
+    """Read a snapshot. Raises StorageFailure when it is not whole, or not one."""
+    records: list[MetadataRecord] = []
+    quorum = Quorum(0, None)
+    last_timestamp_ms = -1
+    whole = False
+    try:
+        for batch, is_control in _batches(content):
+            for record in read_records(batch):
+                if not is_control:
+                    records.append(decode_record(record.value or b""))
+                    continue
+                kind, message = decode_control(record)
+                whole = kind == SNAPSHOT_FOOTER
+                if isinstance(message, SnapshotHeaderRecord):
+                    last_timestamp_ms = message.last_contained_log_timestamp
+                quorum = follow_quorum(quorum, message)
+    except KafkaError as error:
+        raise StorageFailure(path, f"the snapshot is damaged: {error}") from error
+    if not whole:
+        raise StorageFailure(path, "the snapshot has no end")
+    return Snapshot(records, quorum, last_timestamp_ms)
+
+
+def write_snapshot(
+    records: Iterable[MetadataRecord],
+    quorum: Quorum,
+    *,
+    metadata_version: int,
+    epoch: int,
+    now_ms: int,
+    last_timestamp_ms: int,
+) -> bytes:
+    """Write a snapshot's content."""
+    header: list[tuple[int, Message]] = [
+        (SNAPSHOT_HEADER, SnapshotHeaderRecord(last_contained_log_timestamp=last_timestamp_ms))
+    ]
+    if quorum.kraft_version > 0:
+        header.append((KRAFT_VERSION, KRaftVersionRecord(kraft_version=quorum.kraft_version)))
+        if quorum.voters is not None:
+            header.append((KRAFT_VOTERS, quorum.voters))
+    parts = [control_batch(header, offset=0, epoch=epoch, now_ms=now_ms)]
+    offset = len(header)
+    rest = iter(records)
+    while chunk := list(islice(rest, _RECORDS_PER_BATCH)):
+        parts.append(data_batch(chunk, metadata_version, offset=offset, epoch=epoch, now_ms=now_ms))
+        offset += len(chunk)
+    footer: list[tuple[int, Message]] = [(SNAPSHOT_FOOTER, SnapshotFooterRecord())]
+    parts.append(control_batch(footer, offset=offset, epoch=epoch, now_ms=now_ms))
+    return b"".join(parts)
+
+
+def data_batch(
+    records: Iterable[MetadataRecord], metadata_version: int, *, offset: int, epoch: int, now_ms: int
+) -> bytes:
+    """Put metadata records into one batch."""
+    return build_batch(
+        [
+            Record(offset + index, now_ms, None, encode_record(record, metadata_version), ())
+            for index, record in enumerate(records)
+        ],
+        base_offset=offset,
+        leader_epoch=epoch,
+    )
+
+
+def control_batch(messages: Iterable[tuple[int, Message]], *, offset: int, epoch: int, now_ms: int) -> bytes:
+    """Put control records, each with its type, into one batch."""
+    return build_batch(
+        [
+            Record(offset + index, now_ms, bytes(2) + kind.to_bytes(2, "big"), codec.encode(message, 0), ())
+            for index, (kind, message) in enumerate(messages)
+        ],
+        base_offset=offset,
+        leader_epoch=epoch,
+        control=True,
+    )
+
+
+def decode_control(record: Record) -> tuple[int, Message | None]:
+    """Read a control record: its type, and its message where it matters here."""
+    kind = int.from_bytes((record.key or bytes(4))[2:4], "big")
+    cls = _CONTROL_CLASSES.get(kind)
+    return kind, codec.decode(cls, 0, record.value or b"") if cls else None
+
+
+def follow_quorum(quorum: Quorum, message: Message | None) -> Quorum:
+    """Apply a control record to what is known of the quorum."""
+    if isinstance(message, KRaftVersionRecord):
+        return quorum._replace(kraft_version=message.kraft_version)
+    if isinstance(message, VotersRecord):
+        return quorum._replace(voters=message)
+    return quorum
+
+
+_CONTROL_CLASSES: Final[dict[int, type[Message]]] = {
+    SNAPSHOT_HEADER: SnapshotHeaderRecord,
+    KRAFT_VERSION: KRaftVersionRecord,
+    KRAFT_VOTERS: VotersRecord,
+}
+
+
+def _batches(content: bytes) -> Iterator[tuple[memoryview, bool]]:
+    view = memoryview(content)
+    position = 0
+    while position < len(view):
+        header = read_batch_header(view, position)
+        if not is_valid_batch(view, position, header):
+            raise KafkaError(Code.CORRUPT_MESSAGE, f"the batch at position {position} is damaged")
+        yield view[position : position + header.size_bytes], header.is_control
+        position += header.size_bytes

@@ -1,0 +1,139 @@
+"""Feature levels: what Kafka 4.3.1 knows, what kwire serves, and what a level means for the records we write.
+
+Owns: the table. A feature is finalized at the level that is served and never above; one that is not served is absent.
+A data directory that Apache Kafka wrote may hold higher levels: its records are kept, and what is told to clients is
+capped. May not know: who asks, which APIs a level switches on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from kwire.metadata.entities import VersionRange
+from kwire.metadata.image import ELR_VERSION, KRAFT_VERSION, METADATA_VERSION
+
+if TYPE_CHECKING:
+    from kwire.metadata.image import MetadataImage
+    from kwire.wire.message import Message
+
+__all__ = [
+    "ELR_VERSION",
+    "GROUP_VERSION",
+    "KNOWN",
+    "KRAFT_VERSION",
+    "METADATA_VERSION",
+    "METADATA_VERSIONS",
+    "METADATA_VERSION_LOWEST",
+    "METADATA_VERSION_SERVED",
+    "SERVED",
+    "SHARE_VERSION",
+    "STREAMS_VERSION",
+    "TRANSACTION_VERSION",
+    "bootstrap_levels",
+    "finalized",
+    "record_version",
+]
+
+GROUP_VERSION = "group.version"
+SHARE_VERSION = "share.version"
+STREAMS_VERSION = "streams.version"
+TRANSACTION_VERSION = "transaction.version"
+
+METADATA_VERSION_LOWEST = 7
+METADATA_VERSION_SERVED = 30
+
+# What this broker can do. Raise a level here when the feature is served; formatting and ApiVersions follow.
+SERVED: Mapping[str, VersionRange] = MappingProxyType(
+    {
+        METADATA_VERSION: VersionRange(METADATA_VERSION_LOWEST, METADATA_VERSION_SERVED),
+        KRAFT_VERSION: VersionRange(0, 1),
+        ELR_VERSION: VersionRange(0, 1),
+    }
+)
+
+# What Apache Kafka 4.3.1 can do, to tell a feature that is unknown from one that is not served here.
+KNOWN: Mapping[str, VersionRange] = MappingProxyType(
+    {
+        METADATA_VERSION: VersionRange(METADATA_VERSION_LOWEST, METADATA_VERSION_SERVED),
+        KRAFT_VERSION: VersionRange(0, 1),
+        ELR_VERSION: VersionRange(0, 1),
+        GROUP_VERSION: VersionRange(0, 1),
+        SHARE_VERSION: VersionRange(0, 1),
+        STREAMS_VERSION: VersionRange(0, 1),
+        TRANSACTION_VERSION: VersionRange(0, 2),
+    }
+)
+
+# Level of metadata.version -> its name, and whether going from the one before to it changed the metadata's form.
+METADATA_VERSIONS: Mapping[int, tuple[str, bool]] = MappingProxyType(
+    {
+        7: ("3.3-IV3", True),
+        8: ("3.4-IV0", True),
+        9: ("3.5-IV0", False),
+        10: ("3.5-IV1", False),
+        11: ("3.5-IV2", True),
+        12: ("3.6-IV0", False),
+        13: ("3.6-IV1", True),
+        14: ("3.6-IV2", True),
+        15: ("3.7-IV0", True),
+        16: ("3.7-IV1", False),
+        17: ("3.7-IV2", True),
+        18: ("3.7-IV3", False),
+        19: ("3.7-IV4", False),
+        20: ("3.8-IV0", False),
+        21: ("3.9-IV0", False),
+        22: ("4.0-IV0", False),
+        23: ("4.0-IV1", True),
+        24: ("4.0-IV2", False),
+        25: ("4.0-IV3", False),
+        26: ("4.1-IV0", False),
+        27: ("4.1-IV1", False),
+        28: ("4.2-IV0", False),
+        29: ("4.2-IV1", False),
+        30: ("4.3-IV0", True),
+    }
+)
+
+_DIRECTORIES = 17  # 3.7-IV2: replicas have directories (KIP-858)
+_ELR = 23  # 4.0-IV1: eligible leader replicas (KIP-966)
+_CORDONED = 30  # 4.3-IV0: log directories may be cordoned (KIP-1066)
+
+
+def finalized(image: MetadataImage, kraft_version: int) -> dict[str, int]:
+    """Give the levels that clients are told: what the metadata says, capped by what is served.
+
+    kraft.version is not in the image: it lives in the control records of the metadata log.
+    """
+    levels = {**image.features, KRAFT_VERSION: kraft_version}
+    capped = {name: min(level, SERVED[name].highest) for name, level in levels.items() if name in SERVED}
+    return {name: level for name, level in capped.items() if level > 0}
+
+
+def bootstrap_levels() -> dict[str, int]:
+    """Give the levels of a new cluster, in the order in which Kafka writes them; kraft.version stands elsewhere."""
+    others = sorted(name for name in SERVED if name not in {METADATA_VERSION, KRAFT_VERSION})
+    return {name: SERVED[name].highest for name in (METADATA_VERSION, *others)}
+
+
+def record_version(record: Message, metadata_version: int) -> int:
+    """Give the version at which a record is written under a level of metadata.version, as Kafka 4.3.1 chooses it."""
+    name = record.NAME
+    if name in {"PartitionRecord", "PartitionChangeRecord"}:
+        return 2 if metadata_version >= _ELR else 1 if metadata_version >= _DIRECTORIES else 0
+    if name == "RegisterBrokerRecord":
+        newest = ((_CORDONED, 4), (_DIRECTORIES, 3), (8, 2))
+        return next((version for level, version in newest if metadata_version >= level), 1)
+    if name == "BrokerRegistrationChangeRecord":
+        return _lowest_that_holds(record)
+    return 0
+
+
+def _lowest_that_holds(record: Message) -> int:
+    """Kafka writes a registration change at the version of its newest field."""
+    if getattr(record, "cordoned_log_dirs") is not None:  # noqa: B009 - the table above says which class this is
+        return 3
+    if getattr(record, "log_dirs"):  # noqa: B009
+        return 2
+    return 1 if getattr(record, "in_controlled_shutdown") else 0  # noqa: B009

@@ -1,0 +1,136 @@
+"""The image written out as records: applying them to an empty image gives the same image.
+
+Owns: which record says what, and their order, which is Kafka's: features, nodes, topics, configs, quotas, producer ids,
+ACLs, credentials, tokens; what is not understood here comes last. May not know: files, batches.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from kwire.metadata.entities import BrokerNode, ControllerNode, Partition
+from kwire.metadata.image import METADATA_VERSION, MetadataImage
+from kwire.wire.messages import (
+    ClientQuotaRecord,
+    ConfigRecord,
+    FeatureLevelRecord,
+    PartitionRecord,
+    ProducerIdsRecord,
+    RegisterBrokerRecord,
+    RegisterControllerRecord,
+    TopicRecord,
+    UserScramCredentialRecord,
+)
+
+if TYPE_CHECKING:
+    from kwire.metadata.image import Record
+
+
+def snapshot_records(image: MetadataImage) -> Iterator[Record]:
+    """Give the records of a snapshot of ``image``."""
+    yield from _features(image)
+    for broker in image.brokers.values():
+        yield _broker(broker)
+    for controller in image.controllers.values():
+        yield _controller(controller)
+    for topic in image.topics.values():
+        yield TopicRecord(name=topic.name, topic_id=topic.id)
+        for partition in topic.partitions:
+            yield partition_record(partition)
+    for resource, configs in image.configs.items():
+        for name, value in configs.items():
+            yield ConfigRecord(resource_type=resource.type, resource_name=resource.name, name=name, value=value)
+    for entity, quotas in image.quotas.items():
+        parts = [ClientQuotaRecord.EntityData(entity_type=kind, entity_name=name) for kind, name in entity]
+        for key, limit in quotas.items():
+            yield ClientQuotaRecord(entity=parts, key=key, value=limit)
+    if image.producer_ids is not None:
+        yield ProducerIdsRecord(**image.producer_ids._asdict())
+    yield from image.acls.values()
+    for (user, mechanism), credential in image.scram.items():
+        yield UserScramCredentialRecord(
+            name=user,
+            mechanism=mechanism,
+            salt=credential.salt,
+            stored_key=credential.stored_key,
+            server_key=credential.server_key,
+            iterations=credential.iterations,
+        )
+    yield from image.tokens.values()
+    yield from image.preserved
+
+
+def partition_record(partition: Partition) -> PartitionRecord:
+    """Say everything about one partition."""
+    return PartitionRecord(
+        partition_id=partition.index,
+        topic_id=partition.topic_id,
+        replicas=list(partition.replicas),
+        isr=list(partition.isr),
+        removing_replicas=list(partition.removing_replicas),
+        adding_replicas=list(partition.adding_replicas),
+        leader=partition.leader,
+        leader_recovery_state=partition.leader_recovery_state,
+        leader_epoch=partition.leader_epoch,
+        partition_epoch=partition.partition_epoch,
+        directories=list(partition.directories),
+        # A tagged field that holds nothing is left out, which is what null means here.
+        eligible_leader_replicas=list(partition.eligible_leader_replicas) or None,
+        last_known_elr=list(partition.last_known_elr) or None,
+    )
+
+
+def _features(image: MetadataImage) -> Iterator[FeatureLevelRecord]:
+    # metadata.version comes first: it says how to read the rest.
+    if METADATA_VERSION in image.features:
+        yield FeatureLevelRecord(name=METADATA_VERSION, feature_level=image.features[METADATA_VERSION])
+    for name, level in image.features.items():
+        if name != METADATA_VERSION:
+            yield FeatureLevelRecord(name=name, feature_level=level)
+
+
+def _broker(broker: BrokerNode) -> RegisterBrokerRecord:
+    return RegisterBrokerRecord(
+        broker_id=broker.id,
+        is_migrating_zk_broker=broker.is_migrating_zk_broker,
+        incarnation_id=broker.incarnation_id,
+        broker_epoch=broker.epoch,
+        end_points=[
+            RegisterBrokerRecord.BrokerEndpoint(
+                name=point.listener, host=point.host, port=point.port, security_protocol=point.security_protocol
+            )
+            for point in broker.endpoints
+        ],
+        features=[
+            RegisterBrokerRecord.BrokerFeature(
+                name=name, min_supported_version=levels.lowest, max_supported_version=levels.highest
+            )
+            for name, levels in broker.features.items()
+        ],
+        rack=broker.rack,
+        fenced=broker.fenced,
+        in_controlled_shutdown=broker.in_controlled_shutdown,
+        log_dirs=list(broker.log_dirs),
+        cordoned_log_dirs=None if broker.cordoned_log_dirs is None else list(broker.cordoned_log_dirs),
+    )
+
+
+def _controller(controller: ControllerNode) -> RegisterControllerRecord:
+    return RegisterControllerRecord(
+        controller_id=controller.id,
+        incarnation_id=controller.incarnation_id,
+        zk_migration_ready=controller.zk_migration_ready,
+        end_points=[
+            RegisterControllerRecord.ControllerEndpoint(
+                name=point.listener, host=point.host, port=point.port, security_protocol=point.security_protocol
+            )
+            for point in controller.endpoints
+        ],
+        features=[
+            RegisterControllerRecord.ControllerFeature(
+                name=name, min_supported_version=levels.lowest, max_supported_version=levels.highest
+            )
+            for name, levels in controller.features.items()
+        ],
+    )
