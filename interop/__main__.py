@@ -48,8 +48,9 @@ def main() -> int:
     if not cases:
         print(f"no case is named like {options.names}")
         return 2
-    folder = Path(options.folder or tempfile.mkdtemp(prefix="kwire-interop-"))
-    folder.mkdir(parents=True, exist_ok=True)
+    if options.folder:
+        Path(options.folder).mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="kwire-interop-", dir=options.folder))
     world = World(options.target, folder)
     started = time.monotonic()
     try:
@@ -97,12 +98,18 @@ def run_all(world: World, cases: list[Case], jobs: int) -> list[Outcome]:
             mark = {"passed": "ok", "failed": "FAILED", "skipped": "SKIPPED"}[outcome.status]
             print(f"[{len(outcomes):3}/{len(cases)}] {mark:7} {case.name}  {outcome.seconds:.1f} s", flush=True)
             if outcome.message:
-                print("          " + outcome.message.strip()[:1500].replace("\n", "\n          "), flush=True)
+                print("          " + shortened(outcome.message).replace("\n", "\n          "), flush=True)
 
     with ThreadPoolExecutor(jobs) as pool:
         for future in [pool.submit(one, case) for case in cases]:
             future.result()
     return outcomes
+
+
+def shortened(message: str) -> str:
+    """A program's last words say most."""
+    text = message.strip()
+    return text if len(text) < 1800 else text[:400] + "\n[...]\n" + text[-1300:]
 
 
 def run_one(world: World, case: Case) -> Outcome:
@@ -121,7 +128,7 @@ def run_one(world: World, case: Case) -> Outcome:
     except AssertionError as failure:
         status, message = "failed", str(failure) or where(failure)
     except Exception as failure:  # noqa: BLE001: a case that breaks is a failure, and the others go on
-        status, message = "failed", "".join(traceback.format_exception(failure)[-6:])
+        status, message = "failed", "".join(traceback.format_exception(failure)[-3:])
     finally:
         run.close()
     return Outcome(case.name, case.part, case.row, status, time.monotonic() - started, message)

@@ -68,7 +68,7 @@ class World:
     @property
     def jvm(self) -> Jvm:
         with self._lock:
-            if self._jvm is None:
+            if self._jvm is None or not self._jvm.alive:
                 self._jvm = Jvm(self.folder / "jvm.log")
             return self._jvm
 
@@ -157,8 +157,10 @@ class Run:
     def _with_server(self, name: str, args: tuple[str, ...], release: str) -> tuple[str, ...]:
         if any(arg in ("--bootstrap-server", "--broker-list", "--bootstrap-servers") for arg in args):
             return args
-        if name in ("dump-log", "storage") or "--version" in args:
+        if name in ("dump-log", "storage") or "--producer-props" in args or "--version" in args:
             return args
+        if name == "cluster":  # takes it behind its subcommand
+            return (*args, "--bootstrap-server", self.bootstrap)
         return ("--bootstrap-server", self.bootstrap, *args)
 
     def topic(self, stem: str = "t", *, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:

@@ -40,7 +40,7 @@ CURRENT = "4.3.1"
 
 
 class Missing(Exception):
-    """A tool that a case needs is not on this machine; the case is skipped aloud, or fails where skips are forbidden."""
+    """A tool that a case needs is not on this machine: skipped aloud, or a failure where skips are forbidden."""
 
 
 def need(program: str) -> str:

@@ -1,12 +1,13 @@
 """One resident JVM for all Java programs: the official tools of three releases and our own small client programs.
 
-A JVM start costs a second of CPU; here a tool is a job inside one JVM (`java/ToolServer.java`), each with its own standard
-streams, exit status and, when it latches in static fields, freshly loaded classes.
+A JVM start costs a second of CPU; here a tool is a job inside one JVM (`java/ToolServer.java`), each with its own
+standard streams, exit status and, when it latches in static fields, freshly loaded classes.
 """
 
 import base64
 import itertools
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -58,7 +59,7 @@ class Job:
     _out: list[bytes] = field(default_factory=list)
     _err: list[bytes] = field(default_factory=list)
     _changed: threading.Condition = field(default_factory=threading.Condition)
-    _code: int | None = None
+    code: int | None = None
 
     def write(self, text: str | bytes) -> None:
         raw = text.encode() if isinstance(text, str) else text
@@ -85,9 +86,7 @@ class Job:
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while word not in self.out:
-                assert self._code is None, (
-                    f"{self.command} ended ({self._code}) before {word!r}:\n{self.out}\n{self.err}"
-                )
+                assert self.code is None, f"{self.command} ended ({self.code}) before {word!r}:\n{self.out}\n{self.err}"
                 left = deadline - time.monotonic()
                 assert left > 0, f"{self.command} did not print {word!r} in {timeout_s} s:\n{self.out}\n{self.err}"
                 self._changed.wait(left)
@@ -95,18 +94,18 @@ class Job:
     def wait(self, timeout_s: float = 60) -> Finished:
         deadline = time.monotonic() + timeout_s
         with self._changed:
-            while self._code is None:
+            while self.code is None:
                 left = deadline - time.monotonic()
                 if left <= 0:
                     self.stop()
                     raise AssertionError(f"{self.command} did not end in {timeout_s} s:\n{self.out}\n{self.err}")
                 self._changed.wait(left)
-        return Finished(self.command, self._code, self.out, self.err)
+        return Finished(self.command, self.code, self.out, self.err)
 
-    def _hear(self, stream: str, payload: str) -> None:
+    def hear(self, stream: str, payload: str) -> None:
         with self._changed:
             if stream == "exit":
-                self._code = int(payload)
+                self.code = int(payload)
             else:
                 (self._out if stream == "out" else self._err).append(base64.b64decode(payload))
             self._changed.notify_all()
@@ -121,6 +120,8 @@ class Jvm:
             need("java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx768m",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             *(f"-Dorg.slf4j.simpleLogger.log.{name}=error" for name in quiet),
+            *(["-Djava.security.manager=allow"] if java_release() < 24 else []),
+            "--add-opens", "java.base/java.lang=ALL-UNNAMED",
             "-cp", str(CLASSES), "ToolServer",
         ]  # fmt: skip
         self._process = subprocess.Popen(
@@ -156,10 +157,13 @@ class Jvm:
             self._process.stdin.write(" ".join(words) + "\n")
             self._process.stdin.flush()
 
+    @property
+    def alive(self) -> bool:
+        return self._process.poll() is None
+
     def close(self) -> None:
-        assert self._process.stdin is not None
-        self._process.stdin.close()
-        self._process.wait(20)
+        self._process.kill()
+        self._process.wait()
 
     def _load(self, release: str) -> None:
         if release in self._loaders:
@@ -173,10 +177,16 @@ class Jvm:
         for line in self._process.stdout:
             stream, job_id, *payload = line.split()
             if payload:
-                self._jobs[job_id]._hear(stream, payload[0])
+                self._jobs[job_id].hear(stream, payload[0])
         for job in self._jobs.values():
-            if job._code is None:
-                job._hear("exit", "255")
+            if job.code is None:
+                job.hear("exit", "255")
+
+
+def java_release() -> int:
+    said = subprocess.run([need("java"), "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', said)
+    return int(found[1]) if found else 0
 
 
 def compile_sources() -> None:

@@ -67,6 +67,10 @@ public final class ToolServer {
                 pending = new ArrayList<>(hooks);
                 hooks.clear();
             }
+            for (Thread hook : runtimeHooks(group)) {
+                Runtime.getRuntime().removeShutdownHook(hook);
+                pending.add(hook);
+            }
             for (Runnable hook : pending) {
                 Thread thread = new Thread(group, () -> {
                     try {
@@ -83,6 +87,34 @@ public final class ToolServer {
                     return;
                 }
             }
+        }
+    }
+
+    /** The hooks that a job gave to the runtime itself: threads not started yet, made in the job's group. */
+    static List<Thread> runtimeHooks(ThreadGroup group) {
+        List<Thread> found = new ArrayList<>();
+        try {
+            Class<?> holder = Class.forName("java.lang.ApplicationShutdownHooks");
+            synchronized (holder) {
+                java.lang.reflect.Field hooks = holder.getDeclaredField("hooks");
+                hooks.setAccessible(true);
+                for (Object hook : ((Map<?, ?>) hooks.get(null)).keySet()) {
+                    if (((Thread) hook).getThreadGroup() == group) found.add((Thread) hook);
+                }
+            }
+        } catch (ReflectiveOperationException e) {
+            throw new IllegalStateException(e);
+        }
+        return found;
+    }
+
+    /** A JVM lives as long as a thread that is no daemon does. */
+    static void awaitThreads(Job job) throws InterruptedException {
+        Thread[] threads = new Thread[64];
+        int count = job.group.enumerate(threads);
+        for (int i = 0; i < count; i++) {
+            Thread thread = threads[i];
+            if (thread != job.main && !thread.isDaemon() && !job.exited) thread.join();
         }
     }
 
@@ -230,6 +262,39 @@ public final class ToolServer {
         }
     }
 
+    /** Argument parsers call System.exit directly; where this Java still has security managers, that ends only the job. */
+    @SuppressWarnings({"removal", "deprecation"})
+    static void forbidExit() {
+        if (!"allow".equals(System.getProperty("java.security.manager"))) return;
+        System.setSecurityManager(new SecurityManager() {
+            @Override
+            public void checkExit(int status) {
+                Job job = currentJob();
+                if (job == null) return;
+                System.out.flush();
+                System.err.flush();
+                job.exit(status);
+                job.exited = true;
+                throw new ExitError(status);
+            }
+
+            @Override
+            public void checkPermission(java.security.Permission permission) {
+                // everything else is allowed
+            }
+
+            @Override
+            public void checkPermission(java.security.Permission permission, Object context) {
+                // everything else is allowed
+            }
+
+            @Override
+            public ThreadGroup getThreadGroup() {
+                return Thread.currentThread().getThreadGroup();
+            }
+        });
+    }
+
     static void start(String id, String loaderName, String mainClass, String[] args) {
         Job job = new Job(id);
         JOBS.put(id, job);
@@ -241,6 +306,7 @@ public final class ToolServer {
                 Method main = Class.forName(mainClass, true, fresh).getMethod("main", String[].class);
                 main.setAccessible(true);
                 main.invoke(null, (Object) args);
+                awaitThreads(job);
                 job.exit(0);
             } catch (InvocationTargetException e) {
                 failed(job, e.getCause());
@@ -297,6 +363,7 @@ public final class ToolServer {
         System.setOut(new PrintStream(new Buffered(new Routed("out")), true, StandardCharsets.UTF_8));
         System.setErr(new PrintStream(new Buffered(new Routed("err")), true, StandardCharsets.UTF_8));
         System.setIn(new RoutedInput());
+        forbidExit();
         tell("ready");
         for (String line = commands.readLine(); line != null; line = commands.readLine()) {
             String[] words = line.split(" ");

@@ -1,0 +1,37 @@
+"""The Python clients, each scenario in a process of its own: a crash of a C library is one failed case."""
+
+import os
+import sys
+
+from interop.case import Run, case
+from interop.jars import ROOT
+
+PROGRAMS = {
+    "kafka-python": (
+        "kafka_python.py",
+        "round-trip codecs acks shapes megabyte idempotent group cooperative static commit-and-seek seek-by-time pause admin"
+        " transactions",
+    ),
+    "confluent-kafka": (
+        "confluent.py",
+        "round-trip auto-create codecs acks shapes megabyte idempotent group roundrobin cooperative new-group-protocol static"
+        " commit-and-seek seek-by-time pause admin transactions",
+    ),
+    "aiokafka": (
+        "aiokafka_client.py",
+        "round-trip codecs acks shapes megabyte idempotent group static seek-by-time pause admin transactions",
+    ),
+}
+SMOKE = ("round-trip", "group", "admin")
+
+
+def register(client: str, program: str, scenario: str) -> None:
+    @case("clients", client, scenario, smoke=scenario in SMOKE)
+    def body(run: Run) -> None:
+        command = [sys.executable, "-W", "ignore", str(ROOT / "interop" / "clients" / program)]
+        run.program([*command, run.bootstrap, scenario, run.unique(scenario)], env=dict(os.environ)).ok().says("ok")
+
+
+for _client, (_program, _scenarios) in PROGRAMS.items():
+    for _scenario in _scenarios.split():
+        register(_client, _program, _scenario)

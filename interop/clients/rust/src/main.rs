@@ -1,0 +1,124 @@
+//! rskafka: PROGRAM BOOTSTRAP SCENARIO PREFIX.
+
+use chrono::{DateTime, Utc};
+use rskafka::client::partition::{Compression, OffsetAt, PartitionClient, UnknownTopicHandling};
+use rskafka::client::{Client, ClientBuilder};
+use rskafka::record::Record;
+use std::collections::BTreeMap;
+
+type Outcome = Result<(), Box<dyn std::error::Error>>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Outcome {
+    let args: Vec<String> = std::env::args().collect();
+    let [_, bootstrap, scenario, prefix] = args.as_slice() else {
+        panic!("usage: PROGRAM BOOTSTRAP SCENARIO PREFIX")
+    };
+    let client = ClientBuilder::new(vec![bootstrap.clone()]).build().await?;
+    match scenario.as_str() {
+        "round-trip" => round_trip(&client, prefix).await?,
+        "codecs" => codecs(&client, prefix).await?,
+        "shapes" => shapes(&client, prefix).await?,
+        "seek-by-time" => seek_by_time(&client, prefix).await?,
+        "admin" => admin(&client, prefix).await?,
+        other => panic!("no scenario {other}"),
+    }
+    println!("ok");
+    Ok(())
+}
+
+async fn fresh(client: &Client, topic: &str) -> Result<PartitionClient, Box<dyn std::error::Error>> {
+    client.controller_client()?.create_topic(topic, 1, 1, 10_000).await?;
+    Ok(client.partition_client(topic, 0, UnknownTopicHandling::Retry).await?)
+}
+
+fn at(timestamp_ms: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(timestamp_ms).unwrap()
+}
+
+fn numbered(count: i64) -> Vec<Record> {
+    (0..count)
+        .map(|n| Record {
+            key: Some(format!("k{n}").into_bytes()),
+            value: Some(format!("v{n}").into_bytes()),
+            headers: BTreeMap::new(),
+            timestamp: at(1_700_000_000_000 + n * 1000),
+        })
+        .collect()
+}
+
+async fn read(partition: &PartitionClient, count: usize) -> Result<Vec<Record>, Box<dyn std::error::Error>> {
+    let mut records = Vec::new();
+    let mut offset = 0;
+    while records.len() < count {
+        let (batch, _) = partition.fetch_records(offset, 1..1_000_000, 5_000).await?;
+        assert!(!batch.is_empty(), "nothing more after {} of {count} records", records.len());
+        for entry in batch {
+            assert_eq!(entry.offset, offset);
+            offset += 1;
+            records.push(entry.record);
+        }
+    }
+    Ok(records)
+}
+
+async fn round_trip(client: &Client, topic: &str) -> Outcome {
+    let partition = fresh(client, topic).await?;
+    let offsets = partition.produce(numbered(1000), Compression::NoCompression).await?;
+    assert_eq!(offsets, (0..1000).collect::<Vec<i64>>());
+    assert_eq!(read(&partition, 1000).await?, numbered(1000));
+    Ok(())
+}
+
+async fn codecs(client: &Client, topic: &str) -> Outcome {
+    let partition = fresh(client, topic).await?;
+    for codec in [Compression::Gzip, Compression::Lz4, Compression::Snappy, Compression::Zstd] {
+        partition.produce(numbered(100), codec).await?;
+    }
+    let expected: Vec<Record> = (0..4).flat_map(|_| numbered(100)).collect();
+    assert_eq!(read(&partition, 400).await?, expected);
+    Ok(())
+}
+
+async fn shapes(client: &Client, topic: &str) -> Outcome {
+    let partition = fresh(client, topic).await?;
+    let headers = BTreeMap::from([("a".to_owned(), b"1".to_vec()), ("empty".to_owned(), vec![])]);
+    let sent: Vec<Record> = [
+        (None, Some(b"no key".to_vec())),
+        (Some(b"no value".to_vec()), None),
+        (Some(vec![]), Some(vec![])),
+        (None, None),
+        (None, Some(vec![b'm'; 900_000])),
+    ]
+    .into_iter()
+    .map(|(key, value)| Record { key, value, headers: headers.clone(), timestamp: at(42) })
+    .collect();
+    for record in &sent {
+        partition.produce(vec![record.clone()], Compression::NoCompression).await?;
+    }
+    assert_eq!(read(&partition, sent.len()).await?, sent);
+    Ok(())
+}
+
+async fn seek_by_time(client: &Client, topic: &str) -> Outcome {
+    let partition = fresh(client, topic).await?;
+    partition.produce(numbered(100), Compression::Gzip).await?;
+    assert_eq!(partition.get_offset(OffsetAt::Earliest).await?, 0);
+    assert_eq!(partition.get_offset(OffsetAt::Latest).await?, 100);
+    assert_eq!(partition.get_offset(OffsetAt::Timestamp(at(1_700_000_041_500))).await?, 42);
+    partition.delete_records(10, 10_000).await?;
+    assert_eq!(partition.get_offset(OffsetAt::Earliest).await?, 10);
+    Ok(())
+}
+
+async fn admin(client: &Client, topic: &str) -> Outcome {
+    let controller = client.controller_client()?;
+    controller.create_topic(topic, 3, 1, 10_000).await?;
+    let topics = client.list_topics().await?;
+    let found = topics.iter().find(|listed| listed.name == *topic).expect("the topic is listed");
+    assert_eq!(found.partitions.len(), 3);
+    assert!(controller.create_topic(topic, 3, 1, 10_000).await.is_err());
+    controller.delete_topic(topic, 10_000).await?;
+    assert!(client.list_topics().await?.iter().all(|listed| listed.name != *topic));
+    Ok(())
+}
