@@ -141,8 +141,9 @@ async def open_broker(
         broker = Broker(
             apis=apis, clock=clock, configs=configs, dirs=dirs, metadata_log=metadata_log, endpoints=endpoints
         )
-        broker.partitions.load()
+        # First, because partitions that Apache Kafka left without a leader at a clean stop get it back here.
         metadata_log.register(broker.endpoints)
+        broker.partitions.load()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(clock.run)
             await housekeeping.recover(broker)
