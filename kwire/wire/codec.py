@@ -87,8 +87,12 @@ def read_header(frame: memoryview) -> RequestHeader:
 
 
 def decode_request(header: RequestHeader, frame: memoryview) -> Message:
-    """Decode the body behind ``header``. Raises ProtocolViolation."""
-    message: Message = _request_decoder(header.api_key, header.api_version)(frame, header.body_position)
+    """Decode the body behind ``header``. Raises ProtocolViolation.
+
+    Bytes behind the body are passed over, as in Kafka: librdkafka 2.x sends three of them in every Metadata request for
+    all topics.
+    """
+    message: Message = _request_decoder(header.api_key, header.api_version)(frame, header.body_position, False)
     return message
 
 
@@ -129,7 +133,7 @@ def decode_response(api_key: int, version: int, frame: memoryview) -> tuple[int,
     position = 4
     if _response_header_is_flexible(api_key, version):
         position = _pass_tags(frame, position)
-    return int.from_bytes(frame[:4], "big", signed=True), _decoder(cls, version)(frame, position)
+    return int.from_bytes(frame[:4], "big", signed=True), _decoder(cls, version)(frame, position, True)
 
 
 def encode(message: Message, version: int) -> bytes:
@@ -141,11 +145,14 @@ def encode(message: Message, version: int) -> bytes:
     return b"".join((*parts, last)) if parts else bytes(last)
 
 
-def decode(cls: type[M], version: int, buffer: bytes | memoryview) -> M:
-    """Decode a message that fills ``buffer``. Raises ProtocolViolation, also for a version that it does not have."""
+def decode(cls: type[M], version: int, buffer: bytes | memoryview, *, exact: bool = True) -> M:
+    """Decode a message from ``buffer``. Raises ProtocolViolation, also for a version that it does not have.
+
+    Unless ``exact``, bytes behind the message are passed over: what embedded protocols of the future may have there.
+    """
     if version not in cls.VERSIONS:
         raise ProtocolViolation(f"{cls.NAME} has no version {version}")
-    message: M = _decoder(cls, version)(buffer, 0)
+    message: M = _decoder(cls, version)(buffer, 0, exact)
     return message
 
 

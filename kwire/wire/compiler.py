@@ -43,8 +43,8 @@ from kwire.wire.schema import (
 )
 from kwire.wire.spec import Field
 
-# (buffer, position) -> message; the message ends where the buffer ends.
-Decoder: TypeAlias = Callable[[bytes | memoryview, int], Message]
+# (buffer, position, exact) -> message. If exact, bytes behind the message are a violation.
+Decoder: TypeAlias = Callable[[bytes | memoryview, int, bool], Message]
 # (message, out, parts) -> the bytearray that was written last. What went before it, when records stand in between, is
 # in ``parts``.
 Encoder: TypeAlias = Callable[[Any, bytearray, list[Any]], bytearray]
@@ -212,7 +212,7 @@ class _Writer:
 
 
 class _DecoderWriter(_Writer):
-    """Writes ``decode(b, p)``: b is the buffer, p the position, end its end.
+    """Writes ``decode(b, p, exact)``: b is the buffer, p the position, end its end.
 
     Numbers wait in ``run`` until something of unknown size comes, and are then read together.
     """
@@ -222,7 +222,7 @@ class _DecoderWriter(_Writer):
         self.run: list[tuple[str, str]] = []  # struct format, where the value goes
 
     def write(self) -> None:
-        with self.block(f"def {self.function}(b, p):"):
+        with self.block(f"def {self.function}(b, p, exact):"):
             # Where nothing will be borrowed: slices of bytes cost half of what slices of a view cost.
             self.line("b = memoryview(b)" if _holds_records(self.schema) else "b = bytes(b)")
             self.line("end = len(b)")
@@ -235,7 +235,7 @@ class _DecoderWriter(_Writer):
             with self.block("except (StructError, IndexError) as error:"):
                 text = f"{self.message.NAME} v{self.version}: a field at {{p}} goes beyond the end at {{end}}"
                 self.line(f'raise ProtocolViolation(f"{text}") from error')
-            with self.block("if p != end:"):
+            with self.block("if exact and p != end:"):
                 self.line(
                     f'raise ProtocolViolation(f"{self.message.NAME} v{self.version}: {{end - p}} bytes too many")'
                 )

@@ -33,7 +33,7 @@ def test_show_takes_the_highest_version_if_none_is_given():
 
 
 def test_show_source_prints_generated_code():
-    assert "def decode_TopicRecord_v0(b, p):" in run("show", "TopicRecord", "--source").output
+    assert "def decode_TopicRecord_v0(b, p, exact):" in run("show", "TopicRecord", "--source").output
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,17 @@ def test_a_version_without_schema_passes_the_header_and_stops_at_the_body(cls, v
     assert (refusal.value.api_key, refusal.value.api_version) == (cls.KEY, version)
 
 
+def test_bytes_behind_a_request_are_passed_over_as_kafka_does():
+    # Sent by librdkafka 2 for the metadata of all topics: three bytes that belong to no field.
+    frame = memoryview(bytes.fromhex("0003000d00000003000772646b61666b610000000000010000"))
+    head = codec.read_header(frame)
+    expected = MetadataRequest(topics=None, allow_auto_topic_creation=False)
+    assert codec.decode_request(head, frame) == expected
+    assert codec.decode(MetadataRequest, 13, frame[head.body_position :], exact=False) == expected
+    with pytest.raises(ProtocolViolation, match="3 bytes too many"):
+        codec.decode(MetadataRequest, 13, frame[head.body_position :])
+
+
 # Response headers
 
 

@@ -67,7 +67,7 @@ def test_interpreted_refusals_are_the_same_kinds_of_error():
 
 def test_compiled_source_can_be_read_and_shows_in_tracebacks():
     text = compiler.source(FetchRequest, 12)
-    assert text.startswith("def decode_FetchRequest_v12(b, p):\n")
+    assert text.startswith("def decode_FetchRequest_v12(b, p, exact):\n")
     assert "def encode_FetchRequest_v12(m, o, parts):\n" in text
     encode = compiler.encoder(TopicRecord, 0)
     with pytest.raises(EncodingError) as refusal:
