@@ -1,0 +1,115 @@
+"""Log lines: an event and its values, to stderr.
+
+Owns: where lines go and how they look, for the process (stderr is the process's, so this is not a broker's). May not
+know: who logs what.
+
+``log = Logger("kwire.server")`` at the top of a module costs nothing. structlog is loaded when the first line is
+written. Until ``configure`` is called, by ``kwire serve``, only warnings and worse are written: a broker inside
+somebody's test run says nothing while all is well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any, Final, Literal, TypeAlias
+
+Format: TypeAlias = Literal["text", "json"]
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+
+class Logger:
+    """Writes the lines of one room. Values are shown as they are given: no secrets."""
+
+    __slots__ = ("_room",)
+
+    def __init__(self, room: str) -> None:
+        self._room = room
+
+    def debug(self, event: str, **values: object) -> None:
+        self._write("debug", event, values)
+
+    def info(self, event: str, **values: object) -> None:
+        self._write("info", event, values)
+
+    def warning(self, event: str, **values: object) -> None:
+        self._write("warning", event, values)
+
+    def error(self, event: str, **values: object) -> None:
+        self._write("error", event, values)
+
+    def failure(self, event: str, error: BaseException, **values: object) -> None:
+        """An error with its traceback."""
+        self._write("error", event, {**values, "exc_info": error})
+
+    def _write(self, level: str, event: str, values: dict[str, object]) -> None:
+        if LEVELS[level] >= _process.threshold:
+            getattr(_process.writer(), level)(event, room=self._room, **values)
+
+
+def configure(*, level: str = "info", form: Format = "text") -> None:
+    """Say which lines are written and how: ``text`` is for people (key=value, coloured on a terminal)."""
+    _process.threshold = LEVELS[level]
+    _process.form = form
+    _process.made = None
+
+
+class _Process:
+    """What all loggers of this process share."""
+
+    def __init__(self) -> None:
+        self.threshold = LEVELS["warning"]
+        self.form: Format = "text"
+        self.made: Any = None
+
+    def writer(self) -> Any:
+        if self.made is None:
+            self.made = _make_writer(self.form)
+        return self.made
+
+
+_process = _Process()
+
+
+class _Stderr:
+    """Whatever stderr is at the moment, so that a test may capture it."""
+
+    def write_line(self, text: str) -> None:
+        # Logging must not take a broker down because whoever read its stderr has left.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+
+    debug = info = warning = error = write_line
+
+
+def _make_writer(form: Format) -> Any:
+    structlog = _import_structlog()
+    renderer = (
+        structlog.processors.JSONRenderer(default=str)
+        if form == "json"
+        else structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+        )
+    )
+    processors = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        *([structlog.processors.format_exc_info] if form == "json" else []),
+        renderer,
+    ]
+    return structlog.wrap_logger(_Stderr(), processors=processors, wrapper_class=structlog.BoundLogger)
+
+
+def _import_structlog() -> Any:
+    # structlog imports rich where it is installed, for coloured tracebacks that we do not use: a third of the broker's
+    # start-up. A None in sys.modules makes that import fail, as if it were not installed.
+    hide_rich = "rich" not in sys.modules
+    if hide_rich:
+        sys.modules["rich"] = None  # type: ignore[assignment]
+    try:
+        import structlog  # noqa: PLC0415 (start-up does not pay for it)
+    finally:
+        if hide_rich:
+            del sys.modules["rich"]
+    return structlog

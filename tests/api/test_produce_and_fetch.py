@@ -1,0 +1,264 @@
+import pytest
+import trio
+from conftest import Peer
+
+from kwire.errors import Code, ProtocolViolation
+from kwire.wire import messages as m
+from kwire.wire.records import Record, build_batch, read_records
+
+
+def records_of(*values, **batch):
+    now = 1_700_000_000_000
+    return build_batch([Record(i, now + i, None, value, ()) for i, value in enumerate(values)], **batch)
+
+
+def produce_request(topic_id, *batches, acks=-1, index=0):
+    request = m.ProduceRequest
+    return request(
+        acks=acks,
+        timeout_ms=1000,
+        topic_data=[
+            request.TopicProduceData(
+                topic_id=topic_id, partition_data=[request.PartitionProduceData(index=index, records=batches[0])]
+            )
+        ],
+    )
+
+
+def fetch_request(topic_id, *partitions, **more):
+    request = m.FetchRequest
+    return request(
+        **{"max_wait_ms": 0, "min_bytes": 1, "session_epoch": -1, **more},
+        topics=[
+            request.FetchTopic(
+                topic_id=topic_id,
+                partitions=[
+                    request.FetchPartition(partition=index, fetch_offset=offset, partition_max_bytes=1_000_000)
+                    for index, offset in partitions
+                ],
+            )
+        ],
+    )
+
+
+async def produce(client, topic_id, *values, **more):
+    response = await client.call(13, produce_request(topic_id, records_of(*values), **more))
+    return response.responses[0].partition_responses[0]
+
+
+async def fetch(client, topic_id, *partitions, **more):
+    return await client.call(18, fetch_request(topic_id, *partitions, **more))
+
+
+def values_in(answer):
+    found, view = [], memoryview(answer.records)
+    while view:
+        size = 12 + int.from_bytes(view[8:12], "big")
+        found += [record.value for record in read_records(view[:size])]
+        view = view[size:]
+    return found
+
+
+async def test_what_was_produced_is_fetched_in_order(client):
+    topic_id = await client.create_topic("a")
+    assert (await produce(client, topic_id, b"1", b"2")).base_offset == 0
+    assert (await produce(client, topic_id, b"3")).base_offset == 2
+    response = await fetch(client, topic_id, (0, 0))
+    answer = response.responses[0].partitions[0]
+    assert values_in(answer) == [b"1", b"2", b"3"]
+    assert (answer.high_watermark, answer.last_stable_offset, answer.log_start_offset) == (3, 3, 0)
+
+
+async def test_a_fetch_waits_until_enough_bytes_have_come(client, nursery):
+    topic_id = await client.create_topic("a")
+    seen = []
+
+    async def consume():
+        response = await fetch(Peer(client.broker), topic_id, (0, 0), max_wait_ms=60_000, min_bytes=150)
+        seen.append(values_in(response.responses[0].partitions[0]))
+
+    nursery.start_soon(consume)
+    await trio.testing.wait_all_tasks_blocked()
+    await produce(client, topic_id, b"1")
+    await trio.testing.wait_all_tasks_blocked()
+    assert seen == []
+    await produce(client, topic_id, b"2" * 100)
+    await trio.testing.wait_all_tasks_blocked()
+    assert seen == [[b"1", b"2" * 100]]
+
+
+async def test_a_fetch_without_news_ends_at_its_time(client, broker, nursery):
+    topic_id = await client.create_topic("a")
+    ended = trio.Event()
+
+    async def consume():
+        response = await fetch(client, topic_id, (0, 0), max_wait_ms=60_000)
+        assert values_in(response.responses[0].partitions[0]) == []
+        ended.set()
+
+    nursery.start_soon(consume)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not ended.is_set()
+    broker.clock.advance(60_001)
+    with trio.fail_after(5):
+        await ended.wait()
+
+
+async def test_an_error_in_one_partition_answers_at_once(client):
+    topic_id = await client.create_topic("a")
+    response = await fetch(client, topic_id, (0, 0), (7, 0), max_wait_ms=60_000)
+    codes = [answer.error_code for answer in response.responses[0].partitions]
+    assert codes == [0, Code.UNKNOWN_TOPIC_OR_PARTITION]
+    assert client.waits == 0
+
+
+async def test_deleting_a_topic_ends_the_wait_for_it(client, nursery):
+    topic_id = await client.create_topic("a")
+    codes = []
+
+    async def consume():
+        response = await fetch(Peer(client.broker), topic_id, (0, 0), max_wait_ms=60_000)
+        codes.append(response.responses[0].partitions[0].error_code)
+
+    nursery.start_soon(consume)
+    await trio.testing.wait_all_tasks_blocked()
+    request = m.DeleteTopicsRequest
+    await client.call(6, request(topics=[request.DeleteTopicState(name="a")], timeout_ms=1000))
+    with trio.fail_after(5):
+        while not codes:
+            await trio.lowlevel.checkpoint()
+    assert codes == [Code.UNKNOWN_TOPIC_ID]
+
+
+@pytest.mark.parametrize("offset", [-1, 5, 2**62])
+async def test_an_offset_outside_of_the_log_is_out_of_range(client, offset):
+    topic_id = await client.create_topic("a")
+    await produce(client, topic_id, b"1")
+    response = await fetch(client, topic_id, (0, offset))
+    answer = response.responses[0].partitions[0]
+    assert answer.error_code == Code.OFFSET_OUT_OF_RANGE
+    assert (answer.high_watermark, answer.log_start_offset) == (-1, -1)
+
+
+async def test_an_incremental_session_tells_only_what_is_new(client):
+    topic_id = await client.create_topic("a", partitions=3)
+    for index in range(3):
+        await produce(client, topic_id, b"old", index=index)
+    first = await fetch(client, topic_id, (0, 1), (1, 1), (2, 1), session_epoch=0)
+    assert first.session_id > 0
+    assert len(first.responses[0].partitions) == 3
+    await produce(client, topic_id, b"new", index=1)
+    second = await client.call(
+        18, m.FetchRequest(max_wait_ms=0, min_bytes=1, session_id=first.session_id, session_epoch=1)
+    )
+    assert [(one.partition_index, values_in(one)) for one in second.responses[0].partitions] == [(1, [b"new"])]
+
+
+async def test_a_session_repeats_what_the_client_has_not_taken(client):
+    topic_id = await client.create_topic("a")
+    await produce(client, topic_id, b"1")
+    first = await fetch(client, topic_id, (0, 0), session_epoch=0)
+    again = await client.call(
+        18, m.FetchRequest(max_wait_ms=0, min_bytes=1, session_id=first.session_id, session_epoch=1)
+    )
+    assert values_in(again.responses[0].partitions[0]) == [b"1"]
+
+
+async def test_a_session_learns_that_records_were_deleted(client, broker):
+    topic_id = await client.create_topic("a")
+    await produce(client, topic_id, b"1", b"2")
+    first = await fetch(client, topic_id, (0, 2), session_epoch=0)
+    broker.partitions.get("a", 0).delete_records_before(1)
+    second = await client.call(
+        18, m.FetchRequest(max_wait_ms=0, min_bytes=1, session_id=first.session_id, session_epoch=1)
+    )
+    assert second.responses[0].partitions[0].log_start_offset == 1
+
+
+async def test_a_wrong_session_is_refused_as_a_whole(client):
+    response = await client.call(18, m.FetchRequest(session_id=12345, session_epoch=1))
+    assert response.error_code == Code.FETCH_SESSION_ID_NOT_FOUND
+    assert response.responses == []
+
+
+async def test_at_least_one_batch_comes_whatever_the_limits(client):
+    topic_id = await client.create_topic("a")
+    await produce(client, topic_id, b"x" * 5000)
+    response = await fetch(client, topic_id, (0, 0), max_bytes=1)
+    assert values_in(response.responses[0].partitions[0]) == [b"x" * 5000]
+
+
+@pytest.mark.parametrize(
+    ("records", "code"),
+    [
+        (None, Code.INVALID_RECORD),
+        (b"", Code.INVALID_RECORD),
+        (b"\0" * 61, Code.INVALID_RECORD),
+        (records_of(b"1") + records_of(b"2"), Code.INVALID_RECORD),
+        (records_of(b"1")[:-1] + b"?", Code.CORRUPT_MESSAGE),
+        (records_of(b"x" * 2_000_000), Code.MESSAGE_TOO_LARGE),
+    ],
+)
+async def test_bad_records_are_refused_and_nothing_is_written(client, broker, records, code):
+    topic_id = await client.create_topic("a")
+    response = await client.call(13, produce_request(topic_id, records))
+    answer = response.responses[0].partition_responses[0]
+    assert (answer.error_code, answer.base_offset) == (code, -1)
+    assert broker.partitions.get("a", 0).log.end_offset == 0
+
+
+async def test_unknown_acks_are_refused(client):
+    topic_id = await client.create_topic("a")
+    assert (await produce(client, topic_id, b"1", acks=2)).error_code == Code.INVALID_REQUIRED_ACKS
+
+
+async def test_an_unknown_topic_id_is_told_as_such(client):
+    assert (await produce(client, b"?" * 16, b"1")).error_code == Code.UNKNOWN_TOPIC_ID
+
+
+async def test_acks_zero_is_not_answered_and_closes_on_a_refusal(client, broker):
+    topic_id = await client.create_topic("a")
+    assert await client.call(13, produce_request(topic_id, records_of(b"1"), acks=0)) is None
+    assert broker.partitions.get("a", 0).log.end_offset == 1
+    with pytest.raises(ProtocolViolation, match="UNKNOWN_TOPIC_OR_PARTITION"):
+        await client.call(13, produce_request(topic_id, records_of(b"1"), acks=0, index=9))
+
+
+async def test_too_few_replicas_for_acks_all(client):
+    topic_id = await client.create_topic("a", min_insync_replicas=2)
+    assert (await produce(client, topic_id, b"1")).error_code == Code.NOT_ENOUGH_REPLICAS
+    assert (await produce(client, topic_id, b"1", acks=1)).error_code == 0
+
+
+async def test_with_flush_messages_one_the_answer_comes_from_the_disk(client, broker):
+    topic_id = await client.create_topic("a", flush_messages=1)
+    await produce(client, topic_id, b"1")
+    log = broker.partitions.get("a", 0).log
+    assert (log.recovery_point, log.high_watermark) == (1, 1)
+
+
+async def test_log_append_time_is_stamped_and_told(client, broker):
+    topic_id = await client.create_topic("a", message_timestamp_type="LogAppendTime")
+    answer = await produce(client, topic_id, b"1")
+    assert abs(answer.log_append_time_ms - broker.clock.now_ms()) < 60_000
+
+
+async def test_a_duplicate_of_an_idempotent_producer_gets_its_old_offset(client):
+    topic_id = await client.create_topic("a")
+    batch = records_of(b"1", producer_id=5, producer_epoch=0, base_sequence=0)
+    for _ in range(2):
+        response = await client.call(13, produce_request(topic_id, batch))
+        assert response.responses[0].partition_responses[0].base_offset == 0
+    gap = records_of(b"1", producer_id=5, producer_epoch=0, base_sequence=7)
+    response = await client.call(13, produce_request(topic_id, gap))
+    assert response.responses[0].partition_responses[0].error_code == Code.OUT_OF_ORDER_SEQUENCE_NUMBER
+
+
+async def test_everything_is_there_after_a_restart(start_broker):
+    async with start_broker() as broker:
+        topic_id = await Peer(broker).create_topic("a", partitions=2)
+        await produce(Peer(broker), topic_id, b"1", index=1)
+    async with start_broker() as broker:
+        response = await fetch(Peer(broker), topic_id, (0, 0), (1, 0))
+        assert [values_in(one) for one in response.responses[0].partitions] == [[], [b"1"]]
+        assert (await produce(Peer(broker), topic_id, b"2", index=1)).base_offset == 1
