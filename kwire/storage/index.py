@@ -17,6 +17,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import operator
+from bisect import bisect_right
 from collections.abc import Iterator
 from struct import Struct
 from typing import Final, NamedTuple
@@ -106,12 +108,11 @@ class SparseIndex:
                 low = middle
             else:
                 high = middle
-        if high == low:
-            return -1
-        block = self.file.read(low * self._entry.size, (high - low) * self._entry.size)
-        if len(block) % self._entry.size:
+        size, count = self._entry.size, high - low
+        block = self.file.read(low * size, count * size)
+        if len(block) != count * size:
             raise IndexDamaged(self.file.path, "shorter than expected")
-        return low + _floor(list(self._entry.iter_unpack(block)), target, field)
+        return low + _floor(_Block(self._entry, block), target, field)
 
     def _read(self, index: int) -> tuple[int, int]:
         content = self.file.read(index * self._entry.size, self._entry.size)
@@ -263,13 +264,23 @@ class TransactionIndex:
         self._path = path
 
 
-def _floor(entries: list[tuple[int, int]], target: int, field: int) -> int:
+class _Block:
+    """Entries that were read, unpacked one by one."""
+
+    __slots__ = ("_content", "_entry")
+
+    def __init__(self, entry: Struct, content: bytes) -> None:
+        self._entry = entry
+        self._content = content
+
+    def __len__(self) -> int:
+        return len(self._content) // self._entry.size
+
+    def __getitem__(self, index: int) -> tuple[int, int]:
+        first, second = self._entry.unpack_from(self._content, index * self._entry.size)
+        return first, second
+
+
+def _floor(entries: list[tuple[int, int]] | _Block, target: int, field: int) -> int:
     """Return the index of the last entry whose ``field`` is at most ``target``, -1 if there is none."""
-    low, high = 0, len(entries)
-    while low < high:
-        middle = (low + high) // 2
-        if entries[middle][field] <= target:
-            low = middle + 1
-        else:
-            high = middle
-    return low - 1
+    return bisect_right(entries, target, key=operator.itemgetter(field)) - 1

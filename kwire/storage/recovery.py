@@ -320,10 +320,11 @@ def _check(segment: Segment, position: int, config: LogConfig) -> bool:
     """Check the batches from ``position`` on and index them; cut off what is not sound and tell if nothing was."""
     segment.forget_index_from(position)
     end = segment.index_batches(_sound_batches(segment.file, position), position, config.index_interval_bytes)
-    if end == segment.size_bytes:
-        return True
-    segment.cut_file(end)
-    return False
+    is_whole = end == segment.size_bytes
+    if not is_whole:
+        segment.cut_file(end)
+    segment.write_out()
+    return is_whole
 
 
 def _sound_batches(file: File, position: int) -> Iterator[tuple[int, BatchHeader]]:
