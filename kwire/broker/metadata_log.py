@@ -260,6 +260,9 @@ class MetadataLog:
             raise StorageFailure(
                 self._path, f"the log begins at {opened.log_start_offset}, but no snapshot reaches so far"
             )
+        if not opened.end_offset and not self.image.version and not self.quorum.kraft_version and self._led_before():
+            # Beginning anew here would turn all partitions into strangers.
+            raise StorageFailure(self._path, "there was a metadata log here, but the records are gone")
         if opened.end_offset < self._snapshot.offset:
             opened.truncate_fully_and_start_at(self._snapshot.offset)
         opened.advance_high_watermark(opened.end_offset)
@@ -294,10 +297,14 @@ class MetadataLog:
                 self._in_transaction.append(record)
         self.image.apply(ready)
 
+    def _led_before(self) -> int:
+        """Read the epoch of the last election; 0 when there was none."""
+        content = self._files.read_bytes(f"{self._path}/{QUORUM_STATE}")
+        return 0 if content is None else int(json.loads(content)["leaderEpoch"])
+
     def _lead(self) -> None:
         """Begin a new epoch. There is nobody to ask for a vote."""
-        state = _read_quorum_state(self._files.read_bytes(f"{self._path}/{QUORUM_STATE}"))
-        self.epoch = max(state, self.log.latest_epoch, 0) + 1
+        self.epoch = max(self._led_before(), self.log.latest_epoch, 0) + 1
         content = _write_quorum_state(self.node_id, self.epoch, self.quorum.kraft_version)
         self._files.write_bytes(f"{self._path}/{QUORUM_STATE}", content, durable=True)
         voter = LeaderChangeMessage.Voter(voter_id=self.node_id)
@@ -370,14 +377,6 @@ def _home(dirs: LogDirs, configs: EffectiveConfigs) -> LogDir:
         expected = "one of log.dirs"
         raise ConfigProblem("metadata.log.dir", chosen, f"metadata.log.dir is {chosen}, not {expected}", expected)
     return home
-
-
-def _read_quorum_state(content: bytes | None) -> int:
-    """Read the epoch of the last election; 0 when there was none."""
-    if content is None:
-        return 0
-    state = json.loads(content)
-    return int(state["leaderEpoch"])
 
 
 def _write_quorum_state(node_id: int, epoch: int, kraft_version: int) -> bytes:
