@@ -7,10 +7,10 @@ from kwire.api import api_table
 from kwire.broker.broker import open_broker
 from kwire.broker.context import Context, Endpoint
 from kwire.broker.dispatch import dispatch
+from kwire.metadata.controller import Created, NewTopic, create_topics
 from kwire.metadata.effective import BrokerSettings
 from kwire.storage.files import OsFiles
 from kwire.wire import codec
-from kwire.wire import messages as m
 
 
 class Peer:
@@ -54,26 +54,13 @@ class Peer:
 
     async def create_topic(self, name, partitions=1, **configs):
         """Create a topic (config names with underscores for dots) and give its id."""
-        request = m.CreateTopicsRequest
-        response = await self.call(
-            7,
-            request(
-                topics=[
-                    request.CreatableTopic(
-                        name=name,
-                        num_partitions=partitions,
-                        replication_factor=1,
-                        configs=[
-                            request.CreatableTopicConfig(name=key.replace("_", "."), value=str(value))
-                            for key, value in configs.items()
-                        ],
-                    )
-                ],
-                timeout_ms=1000,
-            ),
-        )
-        assert response.topics[0].error_code == 0, response
-        return response.topics[0].topic_id
+        await trio.lowlevel.checkpoint()
+        broker = self.broker
+        topic = NewTopic(name, partitions, configs={key.replace("_", "."): str(value) for key, value in configs.items()})
+        decision = create_topics(broker.image, broker.configs, [topic], uuid=broker.clock.uuid)
+        assert isinstance(decision.results[0], Created), decision
+        broker.change_metadata(decision.records)
+        return decision.results[0].topic_id
 
 
 def _taken(piece):

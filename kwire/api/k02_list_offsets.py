@@ -39,7 +39,7 @@ _KNOWN_SINCE: Final = {
     LATEST_TIERED: 9,
     EARLIEST_PENDING_UPLOAD: 11,
 }
-_CONSUMER: Final = -1
+_EPOCHS_SINCE: Final = 4  # KIP-320
 _DEBUGGING_CONSUMER: Final = -2
 
 PartitionResponse = ListOffsetsResponse.ListOffsetsPartitionResponse
@@ -88,6 +88,8 @@ def _answer(
             raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
         partition.check_leader_epoch(wanted.current_leader_epoch)
         timestamp_ms, offset, leader_epoch = _look_up(request, partition, wanted.timestamp)
+        if context.api_version < _EPOCHS_SINCE:
+            leader_epoch = -1
     except KafkaError as refusal:
         return PartitionResponse(partition_index=wanted.partition_index, error_code=refusal.code)
     except StorageFailure as failure:

@@ -26,7 +26,7 @@ def offset_for_timestamp(
 ) -> TimestampOffset | None:
     """Find the first record at or after ``log_start_offset`` that is not earlier than ``timestamp_ms``."""
     for segment in segments:
-        if segment.largest_timestamp() >= timestamp_ms:
+        if segment.size_bytes and segment.largest_timestamp() >= timestamp_ms:
             found = _search(segment, timestamp_ms, log_start_offset)
             if found is not None:
                 return found
