@@ -61,7 +61,8 @@ def write_specs(reflected: Json, directory: Path) -> None:
     (directory / "records").mkdir(parents=True, exist_ok=True)
     for name, messages in files.items():
         title = TITLES.get(Path(name).stem) or f"{api_name(messages[0])}, API key {messages[0]['apiKey']}"
-        text = f"# {title}. Apache Kafka {reflected['kafka']}.\n"
+        # The release is named in one file only, so that a diff between releases shows what changed.
+        text = f"# {title}{', Apache Kafka ' + reflected['kafka'] if name == 'headers.spec' else ''}.\n"
         text += "".join("\n" + message_text(message) for message in messages)
         (directory / name).write_text(text, "utf-8")
 
@@ -114,29 +115,8 @@ def field_rows(
 ) -> None:
     for field in fields:
         body = field.get("items", field)
-        type_ = body["struct"] if body["type"] == "struct" else body["type"]
-        if "items" in field:
-            type_ = "[]" + type_
-        options = []
-        nullable = field.get("nullable")
-        if nullable == field["versions"]:
-            type_ += "?"
-        elif nullable:
-            options.append(f"nullable={nullable}")
-        if "tag" in field:
-            options.append(f"tag={field['tag']}")
-            if field["taggedVersions"] != field["versions"]:
-                options.append(f"tagged={field['taggedVersions']}")
-        if "flexibleVersions" in field:
-            options.append(f"flexible={field['flexibleVersions']}")
-        if "default" in field:
-            options.append(f"default={json.dumps(field['default'])}")
-        if field.get("ignorable"):
-            options.append("ignorable")
-        if "json" in field:
-            options.append(f"json={field['json']}")
         versions = "" if field["versions"] == outer else field["versions"]
-        rows.append(("  " * depth + field["name"], type_, versions, " ".join(options)))
+        rows.append(("  " * depth + field["name"], type_text(field), versions, " ".join(options(field))))
         if body["type"] != "struct":
             continue
         # A struct that was written out before, with the same versions all through, is not written out again.
@@ -144,6 +124,32 @@ def field_rows(
         if structs.get(body["struct"]) != written:
             structs.setdefault(body["struct"], written)
             field_rows(body["fields"], field["versions"], depth + 1, structs, rows)
+
+
+def type_text(field: Json) -> str:
+    body = field.get("items", field)
+    element = body["struct"] if body["type"] == "struct" else body["type"]
+    array = "[]" if "items" in field else ""
+    return f"{array}{element}{'?' if field.get('nullable') == field['versions'] else ''}"
+
+
+def options(field: Json) -> list[str]:
+    found = []
+    if field.get("nullable", field["versions"]) != field["versions"]:
+        found.append(f"nullable={field['nullable']}")
+    if "tag" in field:
+        found.append(f"tag={field['tag']}")
+        if field["taggedVersions"] != field["versions"]:
+            found.append(f"tagged={field['taggedVersions']}")
+    if "flexibleVersions" in field:
+        found.append(f"flexible={field['flexibleVersions']}")
+    if "default" in field:
+        found.append(f"default={json.dumps(field['default'])}")
+    if field.get("ignorable"):
+        found.append("ignorable")
+    if "json" in field:
+        found.append(f"json={field['json']}")
+    return found
 
 
 if __name__ == "__main__":
