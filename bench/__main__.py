@@ -31,10 +31,8 @@ def main() -> int:
             _round(number, kind, chosen, seen, options)
     table = _table(seen, kinds)
     print(table)
-    floors = {
-        **floor.receive_and_write(int(512 * options.scale)),
-        "sendfile": floor.send_file(int(512 * options.scale)),
-    }
+    floor_mb = int(512 * options.scale)
+    floors = {**floor.receive_and_write(floor_mb), "sendfile": floor.send_file(floor_mb)}
     print("floor, CPU s per GB: " + ", ".join(f"{name} {value:.2f}" for name, value in floors.items()))
     if options.json:
         document = {"machine": _machine(options), "rounds": options.rounds, "rows": seen, "floor": floors}
@@ -48,10 +46,9 @@ def _round(number: int, kind: str, chosen: list[str], seen: dict, options: argpa
     warm = False
     try:
         for row in chosen:
-            if row == "produce 100 B" or (
-                row.startswith(("produce", "consume", "pipelined", "one", "end")) and not run.topics
-            ):
+            if row.startswith(_UNDER_LOAD) and not warm:
                 produced(run, 1000, 300)  # warm up: a JVM compiles what runs often
+                warm = True
             started = time.monotonic()
             numbers = ROWS[row](run)
             seen[row][kind].append(numbers)
@@ -62,10 +59,8 @@ def _round(number: int, kind: str, chosen: list[str], seen: dict, options: argpa
 
 
 def _table(seen: dict, kinds: list[str]) -> str:
-    lines = [
-        "",
-        f"{'row':30} {'number':20} " + "".join(f"{kind + ' median (min-max)':>34}" for kind in kinds) + "   ratio",
-    ]
+    heads = "".join(f"{kind + ' median (min-max)':>34}" for kind in kinds)
+    lines = ["", f"{'row':30} {'number':20} {heads}   ratio"]
     for row, by_kind in seen.items():
         for number in by_kind[kinds[0]][0] if by_kind[kinds[0]] else ():
             cells, medians = [], []
