@@ -89,7 +89,7 @@ def read_header(frame: memoryview) -> RequestHeader:
 def decode_request(header: RequestHeader, frame: memoryview) -> Message:
     """Decode the body behind ``header``. Raises ProtocolViolation.
 
-    Bytes behind the body are passed over, as in Kafka: librdkafka 2.x sends three of them in every Metadata request for
+    Bytes behind the body are passed over, as in Kafka: librdkafka 2.16 sends three of them in a Metadata request for
     all topics.
     """
     message: Message = _request_decoder(header.api_key, header.api_version)(frame, header.body_position, False)
@@ -116,11 +116,12 @@ def encode_response(header: RequestHeader, body: Message) -> list[Part]:
 
 def encode_request(api_key: int, version: int, correlation_id: int, client_id: str | None, body: Message) -> bytes:
     """Encode a request's frame, size first: the client's side, for tools and tests."""
-    flexible = version >= _flexible_from(api_key)
+    _check_version(request_class(api_key), api_key, version)
     header = messages.RequestHeader(
         request_api_key=api_key, request_api_version=version, correlation_id=correlation_id, client_id=client_id
     )
-    frame = encode(header, 2 if flexible else 1) + encode(_versioned(body, api_key, version), version)
+    header_version = 2 if version >= _flexible_from(api_key) else 1
+    frame = encode(header, header_version) + encode(body, version)
     return len(frame).to_bytes(4, "big") + frame
 
 
@@ -133,15 +134,16 @@ def decode_response(api_key: int, version: int, frame: memoryview) -> tuple[int,
     position = 4
     if _response_header_is_flexible(api_key, version):
         position = _pass_tags(frame, position)
-    return int.from_bytes(frame[:4], "big", signed=True), _decoder(cls, version)(frame, position, True)
+    function = _decoders.get((cls, version)) or _new_decoder(cls, version)
+    return int.from_bytes(frame[:4], "big", signed=True), function(frame, position, True)
 
 
 def encode(message: Message, version: int) -> bytes:
     """Encode a message alone: records in logs, embedded protocols. Raises EncodingError."""
-    if version not in message.VERSIONS:
-        raise EncodingError(f"{message.NAME} has no version {version}")
+    cls = type(message)
+    function = _encoders.get((cls, version)) or _new_encoder(cls, version)
     parts: list[Any] = []
-    last = _encoder(type(message), version)(message, bytearray(), parts)
+    last = function(message, bytearray(), parts)
     return b"".join((*parts, last)) if parts else bytes(last)
 
 
@@ -150,9 +152,8 @@ def decode(cls: type[M], version: int, buffer: bytes | memoryview, *, exact: boo
 
     Unless ``exact``, bytes behind the message are passed over: what embedded protocols of the future may have there.
     """
-    if version not in cls.VERSIONS:
-        raise ProtocolViolation(f"{cls.NAME} has no version {version}")
-    message: M = _decoder(cls, version)(buffer, 0, exact)
+    function = _decoders.get((cls, version)) or _new_decoder(cls, version)
+    message: M = function(buffer, 0, exact)
     return message
 
 
@@ -218,21 +219,21 @@ _decoders: dict[tuple[type[Message], int], Any] = {}
 _encoders: dict[tuple[type[Message], int], Any] = {}
 
 
-def _decoder(cls: type[Message], version: int) -> Any:
-    function = _decoders.get((cls, version))
-    if function is None:
-        from kwire.wire.compiler import decoder  # noqa: PLC0415
+def _new_decoder(cls: type[Message], version: int) -> Any:
+    from kwire.wire.compiler import decoder  # noqa: PLC0415
 
-        function = _decoders[cls, version] = decoder(cls, version)
+    if version not in cls.VERSIONS:
+        raise ProtocolViolation(f"{cls.NAME} has no version {version}")
+    function = _decoders[cls, version] = decoder(cls, version)
     return function
 
 
-def _encoder(cls: type[Message], version: int) -> Any:
-    function = _encoders.get((cls, version))
-    if function is None:
-        from kwire.wire.compiler import encoder  # noqa: PLC0415
+def _new_encoder(cls: type[Message], version: int) -> Any:
+    from kwire.wire.compiler import encoder  # noqa: PLC0415
 
-        function = _encoders[cls, version] = encoder(cls, version)
+    if version not in cls.VERSIONS:
+        raise EncodingError(f"{cls.NAME} has no version {version}")
+    function = _encoders[cls, version] = encoder(cls, version)
     return function
 
 
@@ -240,24 +241,20 @@ def _encoder(cls: type[Message], version: int) -> Any:
 def _request_decoder(api_key: int, version: int) -> Any:
     cls = request_class(api_key)
     _check_version(cls, api_key, version)
-    return _decoder(cls, version)
+    return _decoders.get((cls, version)) or _new_decoder(cls, version)
 
 
 @cache
 def _response_encoder(api_key: int, version: int) -> tuple[Any, bool]:
     cls = response_class(api_key)
     _check_version(cls, api_key, version)
-    return _encoder(cls, version), _response_header_is_flexible(api_key, version)
+    function = _encoders.get((cls, version)) or _new_encoder(cls, version)
+    return function, _response_header_is_flexible(api_key, version)
 
 
 def _check_version(cls: type[Message], api_key: int, version: int) -> None:
     if version not in cls.VERSIONS:
         raise UnsupportedVersion(api_key, version, f"{cls.NAME} has no version {version}, only {cls.VERSIONS}")
-
-
-def _versioned(body: Message, api_key: int, version: int) -> Message:
-    _check_version(request_class(api_key), api_key, version)
-    return body
 
 
 # Headers
@@ -284,7 +281,7 @@ def _pass_tags(frame: memoryview, position: int) -> int:
     count = frame[position]
     position += 1
     if count:
-        from kwire.wire.compiler import skip_tags  # noqa: PLC0415
+        from kwire.wire.decoding import skip_tags  # noqa: PLC0415
 
         try:
             return skip_tags(frame, position, count)
