@@ -23,6 +23,10 @@ SENDFILE_BYTES_MIN = 32 * 1024
 # Parts in one sendmsg: IOV_MAX of Linux and macOS.
 SENDMSG_PARTS_MAX = 1024
 
+# Connections accepted before others get a turn; and how long accepting rests when descriptors or memory run out.
+ACCEPTS_PER_TURN = 64
+ACCEPT_PAUSE_MS = 1000
+
 # Kafka's own: NetworkClient and Selector allow a string, an array or a group's metadata up to these.
 TOPIC_NAME_LENGTH_MAX = 249
 FETCH_SESSIONS_MAX = 1000

@@ -114,6 +114,8 @@ class MemoryTransport:
         while not (self._inbox or self._finished):
             if self._broken:
                 raise ConnectionResetError("reset by the test")
+            if self.closed:
+                raise trio.ClosedResourceError
             await self._changed.wait()
 
     async def _send_one(self, content: bytes | memoryview) -> None:
@@ -121,6 +123,8 @@ class MemoryTransport:
         while rest:
             if self._broken:
                 raise BrokenPipeError("reset by the test")
+            if self.closed:
+                raise trio.ClosedResourceError
             room = int(min(len(rest), self._window_bytes - len(self._outbox)))
             if room <= 0:
                 await self._changed.wait()

@@ -1,0 +1,177 @@
+"""Who is connected, who may come in, and what all connections of one broker share.
+
+Owns: the set of connections, the limits on them (``max.connections*``, ``connections.max.idle.ms``,
+``queued.max.request.bytes``, ``max.connection.creation.rate``), the sweep that ends idle ones. May not know:
+sockets, what a connection does.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Final, Protocol
+
+import trio
+
+from kwire.broker.clock import Clock
+from kwire.broker.dispatch import ApiTable
+from kwire.errors import Code
+from kwire.server.bindings import UNLIMITED, Limits
+from kwire.wire.messages import ApiVersionsResponse
+from kwire.wire.session import API_VERSIONS_KEY, Served
+
+# An idle connection is ended at most a tenth of connections.max.idle.ms late.
+_SWEEPS_PER_IDLE_TIME: Final = 10
+_LIMITS_REREAD_S: Final = 1.0
+
+
+class Guest(Protocol):
+    """What the reception sees of a connection."""
+
+    idle_turns: int
+
+    @property
+    def host(self) -> str: ...
+
+    @property
+    def waiting(self) -> bool: ...
+
+    def end(self, why: str) -> None: ...
+
+    def drop(self, why: str) -> None: ...
+
+
+class Reception:
+    """One per broker. ``read_limits`` gives the limits in force, which may change while it runs.
+
+    Those on the size of requests are read once; Kafka does not let anyone alter them either.
+    """
+
+    def __init__(self, apis: ApiTable, clock: Clock, read_limits: Callable[[], Limits]) -> None:
+        self.read_limits = read_limits
+        self.served = {api.key: Served(api.name, *api.served) for api in apis.values()}
+        self.unsupported_version = _unsupported_version(self.served)
+        limits = read_limits()
+        self.request_bytes_max = limits.request_bytes_max
+        self.memory = RequestMemory(limits.queued_bytes_max) if limits.queued_bytes_max > 0 else None
+        self._clock = clock
+        self._guests: dict[Guest, None] = {}
+        self._per_host: Counter[str] = Counter()
+        self._admissible = 0.0  # connections that may come now, by the creation rate
+        self._paced_ms = float("-inf")
+        self._left = trio.Event()
+
+    def __len__(self) -> int:
+        return len(self._guests)
+
+    def enter(self, guest: Guest) -> None:
+        self._guests[guest] = None
+        self._per_host[guest.host] += 1
+
+    def leave(self, guest: Guest) -> None:
+        del self._guests[guest]
+        self._per_host[guest.host] -= 1
+        if self._per_host[guest.host] == 0:
+            del self._per_host[guest.host]
+        left, self._left = self._left, trio.Event()
+        left.set()
+
+    def refusal(self, host: str) -> str | None:
+        """Why a connection from this address is closed at once, or None."""
+        limits = self.read_limits()
+        most = limits.connections_per_ip_overrides.get(host, limits.connections_per_ip_max)
+        if self._per_host[host] >= most:
+            return f"{host} already has {most} connections (max.connections.per.ip)"
+        return None
+
+    @property
+    def full(self) -> bool:
+        """Whether new connections must wait (``max.connections``): as in Kafka they are accepted once one ends."""
+        return len(self._guests) >= self.read_limits().connections_max
+
+    async def room(self) -> None:
+        """Wait until it is not full."""
+        while self.full:
+            # Somebody may raise the limit meanwhile, of which nobody tells us.
+            with trio.move_on_after(_LIMITS_REREAD_S):
+                await self._left.wait()
+
+    async def pace(self) -> None:
+        """Wait until one more is within ``max.connection.creation.rate``. A second's worth may come at once."""
+        rate = self.read_limits().creation_rate_max
+        if rate >= UNLIMITED:
+            return
+        now_ms = self._clock.monotonic_ms()
+        passed_ms = min(1000.0, now_ms - self._paced_ms)
+        self._paced_ms = now_ms
+        self._admissible = min(rate, self._admissible + passed_ms * rate / 1000) - 1
+        while self._admissible < 0:
+            wait_ms = min(1000.0, -self._admissible * 1000 / rate) if rate else 1000.0
+            await self._clock.sleep(wait_ms)
+            rate = self.read_limits().creation_rate_max
+            self._admissible += wait_ms * rate / 1000
+            self._paced_ms = self._clock.monotonic_ms()
+
+    async def run(self) -> None:
+        """End connections from which nothing came for too long, until cancelled. None has a timer of its own."""
+        while True:
+            idle_ms = self.read_limits().idle_ms_max
+            await self._clock.sleep(max(1.0, idle_ms / _SWEEPS_PER_IDLE_TIME) if idle_ms >= 0 else 60_000)
+            if idle_ms >= 0:
+                self._sweep(idle_ms)
+
+    def end_all(self, why: str) -> None:
+        """Every connection ends: at once if it only waits, else after the reply in hand."""
+        for guest in list(self._guests):
+            guest.end(why)
+
+    async def empty(self) -> None:
+        """Wait until the last connection has ended."""
+        while self._guests:
+            await self._left.wait()
+
+    def _sweep(self, idle_ms: int) -> None:
+        for guest in list(self._guests):
+            guest.idle_turns += 1
+            # A request that waits is not idleness of the peer: a join may take longer than any idle time.
+            if guest.idle_turns > _SWEEPS_PER_IDLE_TIME and not guest.waiting:
+                guest.drop(f"nothing came for {idle_ms} ms (connections.max.idle.ms)")
+
+
+class RequestMemory:
+    """``queued.max.request.bytes``: what all requests in hand may take.
+
+    As in Kafka a request is let in while there is any room, and then in full, so that it can always be completed.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._bytes = 0
+        self._freed = trio.Event()
+
+    @property
+    def full(self) -> bool:
+        return self._bytes >= self._bytes_max
+
+    def count(self, difference: int) -> None:
+        was_full = self.full
+        self._bytes += difference
+        if was_full and not self.full:
+            freed, self._freed = self._freed, trio.Event()
+            freed.set()
+
+    async def room(self) -> None:
+        """Wait until it is not full."""
+        while self.full:
+            await self._freed.wait()
+
+
+def _unsupported_version(served: Mapping[int, Served]) -> ApiVersionsResponse:
+    """What an ApiVersions request of the future is told, in version 0: the range of ApiVersions itself (KIP-511)."""
+    own = served.get(API_VERSIONS_KEY)
+    api_keys = (
+        []
+        if own is None
+        else [ApiVersionsResponse.ApiVersion(api_key=API_VERSIONS_KEY, min_version=own.lowest, max_version=own.highest)]
+    )
+    return ApiVersionsResponse(error_code=Code.UNSUPPORTED_VERSION, api_keys=api_keys)
