@@ -20,13 +20,15 @@ from kwire.broker.context import Endpoint
 from kwire.broker.dispatch import ApiTable
 from kwire.broker.fetch_sessions import FetchSessions
 from kwire.broker.flusher import Flusher
+from kwire.broker.groups import Groups
+from kwire.broker.internal_topics import new_topic
 from kwire.broker.log_dirs import LogDirs
 from kwire.broker.logs import Logger
 from kwire.broker.metadata_log import MetadataLog
 from kwire.broker.partitions import Partitions
 from kwire.broker.producer_ids import ProducerIds
 from kwire.errors import KafkaError, StorageFailure
-from kwire.metadata.controller import NewTopic, create_topics
+from kwire.metadata.controller import create_topics
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import Topic
 from kwire.metadata.image import Delta, MetadataImage, Record
@@ -71,6 +73,7 @@ class Broker:
         self.fetch_sessions = FetchSessions(slots_max, clock.random_bytes)
         self.flusher = Flusher(clock)
         self.producer_ids = ProducerIds(metadata_log.reserve_producer_ids)
+        self.groups = Groups(self)
         self._failing: set[str] = set()
 
     @property
@@ -96,11 +99,12 @@ class Broker:
         """
         delta = self.metadata_log.apply(records)
         self.partitions.follow(delta)
+        self.groups.follow(delta)
         return delta
 
     def create_topic_automatically(self, name: str) -> Topic:
         """Create a topic that somebody asked for, with the broker's defaults. Raises KafkaError, StorageFailure."""
-        decision = create_topics(self.image, self.configs, [NewTopic(name)], uuid=self.clock.uuid)
+        decision = create_topics(self.image, self.configs, [new_topic(name, self.configs)], uuid=self.clock.uuid)
         result = decision.results[0]
         if isinstance(result, KafkaError):
             raise result
@@ -148,6 +152,7 @@ async def open_broker(
             nursery.start_soon(clock.run)
             await housekeeping.recover(broker)
             nursery.start_soon(housekeeping.run, broker)
+            await nursery.start(broker.groups.run)
             yield broker
             nursery.cancel_scope.cancel()
         await _leave_in_order(broker)

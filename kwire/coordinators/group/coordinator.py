@@ -109,9 +109,19 @@ class GroupCoordinator:
         return effects
 
     def fetch_offsets(
-        self, group_id: str, topics: Iterable[TopicToFetch] | None, *, require_stable: bool
+        self,
+        group_id: str,
+        topics: Iterable[TopicToFetch] | None,
+        member_id: str | None = None,
+        member_epoch: int = -1,
+        *,
+        require_stable: bool,
     ) -> list[tuple[str, list[FetchedOffset]]]:
-        """By topic; for ``topics`` None all that the group has. A group that does not exist has none."""
+        """By topic; for ``topics`` None all that the group has. A group that does not exist has none.
+
+        A member of a classic group needs not say who he is; what he says is not looked at.
+        """
+        del member_id, member_epoch
         return self.offsets.fetch(group_id, topics, require_stable=require_stable)
 
     def delete_offsets(

@@ -1,0 +1,91 @@
+"""OffsetCommit (key 8).
+
+Versions: 2-10.
+
+Behaviour: a topic or partition that does not exist is answered by itself; the others are committed together, one batch
+in the group's partition of ``__consumer_offsets``. A refusal of the group is the answer to each of them.
+
+Version notes: 2-4 a retention of the client's own, later only the broker's (KIP-211); 6 leader epochs (KIP-320);
+7 static members (KIP-345); 9 a consumer's member epoch, and GROUP_ID_NOT_FOUND for a group that is not there (KIP-848);
+10 topic ids (KIP-848).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
+from kwire.errors import Code, KafkaError
+from kwire.metadata.entities import Topic
+from kwire.wire.messages import OffsetCommitRequest, OffsetCommitResponse
+
+_GROUP_ID_NOT_FOUND_SINCE: Final = 9  # KIP-848
+_TOPIC_IDS_SINCE: Final = 10  # KIP-848
+
+TopicResponse = OffsetCommitResponse.OffsetCommitResponseTopic
+PartitionResponse = OffsetCommitResponse.OffsetCommitResponsePartition
+
+
+async def handle(context: Context, request: OffsetCommitRequest) -> OffsetCommitResponse:
+    """One answer for each partition, in the order of the request."""
+    topics = []
+    offsets: list[OffsetToCommit] = []
+    committing: list[PartitionResponse] = []
+    for wanted in request.topics:
+        topic = _find(context, wanted)
+        answers = []
+        for partition in wanted.partitions:
+            answer = PartitionResponse(partition_index=partition.partition_index)
+            answers.append(answer)
+            if topic is None:
+                by_id = context.api_version >= _TOPIC_IDS_SINCE
+                answer.error_code = Code.UNKNOWN_TOPIC_ID if by_id else Code.UNKNOWN_TOPIC_OR_PARTITION
+            elif not 0 <= partition.partition_index < len(topic.partitions):
+                answer.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION
+            else:
+                committing.append(answer)
+                offsets.append(
+                    OffsetToCommit(
+                        topic.name,
+                        topic.id,
+                        partition.partition_index,
+                        partition.committed_offset,
+                        partition.committed_leader_epoch,
+                        partition.committed_metadata,
+                    )
+                )
+        topics.append(TopicResponse(name=wanted.name, topic_id=wanted.topic_id, partitions=answers))
+    if offsets:
+        for answer, code in zip(committing, await _commit(context, request, offsets), strict=True):
+            answer.error_code = code
+    return OffsetCommitResponse(throttle_time_ms=context.throttle_ms, topics=topics)
+
+
+def _find(context: Context, wanted: OffsetCommitRequest.OffsetCommitRequestTopic) -> Topic | None:
+    image = context.broker.image
+    if context.api_version >= _TOPIC_IDS_SINCE:
+        return image.topics_by_id.get(wanted.topic_id)
+    return image.topics.get(wanted.name)
+
+
+async def _commit(context: Context, request: OffsetCommitRequest, offsets: list[OffsetToCommit]) -> list[Code]:
+    by_epoch = context.api_version >= _GROUP_ID_NOT_FOUND_SINCE
+    command = CommitOffsets(
+        request.group_id,
+        request.generation_id_or_member_epoch,
+        request.member_id,
+        request.group_instance_id,
+        tuple(offsets),
+        retention_ms=request.retention_time_ms,
+        unknown_group=Code.GROUP_ID_NOT_FOUND if by_epoch else Code.ILLEGAL_GENERATION,
+    )
+    try:
+        codes: list[Code] = await context.broker.groups.perform(
+            context,
+            request.group_id,
+            lambda machine, ticket, now_ms: machine.commit_offsets(command, ticket=ticket, now_ms=now_ms),
+        )
+    except KafkaError as refusal:
+        return [refusal.code] * len(offsets)
+    return codes

@@ -1,0 +1,147 @@
+"""OffsetFetch (key 9).
+
+Versions: 1-10.
+
+Behaviour: what a group has committed, for the partitions that are named, or for all. A partition without an offset, a
+topic that does not exist and a group that does not exist are no errors: the offset is -1.
+
+Version notes: 1 null is not allowed for the topics; 7 ``require_stable``: an offset of an open transaction makes its
+partition UNSTABLE_OFFSET_COMMIT (KIP-447); 8 several groups (KIP-709); 9 a consumer's member id and epoch (KIP-848);
+10 topic ids (KIP-848).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.coordinators.group.commands import FetchedOffset
+from kwire.coordinators.group.offsets import TopicToFetch
+from kwire.errors import Code, KafkaError
+from kwire.types import ZERO_UUID
+from kwire.wire.messages import OffsetFetchRequest, OffsetFetchResponse
+
+_SEVERAL_GROUPS_SINCE: Final = 8  # KIP-709
+_TOPIC_IDS_SINCE: Final = 10  # KIP-848
+_GROUP_ERRORS_SINCE: Final = 2  # before, a group's error is that of each partition
+
+GroupResponse = OffsetFetchResponse.OffsetFetchResponseGroup
+TopicResponse = OffsetFetchResponse.OffsetFetchResponseTopics
+PartitionResponse = OffsetFetchResponse.OffsetFetchResponsePartitions
+
+
+async def handle(context: Context, request: OffsetFetchRequest) -> OffsetFetchResponse:
+    """Each group by itself."""
+    if context.api_version >= _SEVERAL_GROUPS_SINCE:
+        groups = [await _fetch(context, wanted, require_stable=request.require_stable) for wanted in request.groups]
+        return OffsetFetchResponse(throttle_time_ms=context.throttle_ms, groups=groups)
+    return _as_one_group(
+        context, request, await _fetch(context, _only_group(request), require_stable=request.require_stable)
+    )
+
+
+async def _fetch(
+    context: Context, wanted: OffsetFetchRequest.OffsetFetchRequestGroup, *, require_stable: bool
+) -> GroupResponse:
+    known: list[TopicToFetch] | None = None
+    unknown: list[TopicResponse] = []
+    if wanted.topics is not None:
+        known = []
+        for topic in wanted.topics:
+            name = topic.name
+            if context.api_version >= _TOPIC_IDS_SINCE:
+                found = context.broker.image.topics_by_id.get(topic.topic_id)
+                if found is None:
+                    unknown.append(_unknown_id(topic))
+                    continue
+                name = found.name
+            known.append((name, topic.topic_id, topic.partition_indexes))
+    try:
+        machine = await context.broker.groups.machine(context, wanted.group_id)
+        fetched = machine.fetch_offsets(
+            wanted.group_id, known, wanted.member_id, wanted.member_epoch, require_stable=require_stable
+        )
+    except KafkaError as refusal:
+        return GroupResponse(group_id=wanted.group_id, error_code=refusal.code)
+    answers = [_topic(context, name, partitions) for name, partitions in fetched]
+    return GroupResponse(group_id=wanted.group_id, topics=[answer for answer in answers if answer] + unknown)
+
+
+def _topic(context: Context, name: str, partitions: list[FetchedOffset]) -> TopicResponse | None:
+    """None for a topic that is gone, when topics go by their ids."""
+    topic_id = ZERO_UUID
+    if context.api_version >= _TOPIC_IDS_SINCE:
+        topic = context.broker.image.topics.get(name)
+        if topic is None:
+            return None
+        topic_id = topic.id
+    return TopicResponse(
+        name=name,
+        topic_id=topic_id,
+        partitions=[
+            PartitionResponse(
+                partition_index=each.partition,
+                committed_offset=each.offset,
+                committed_leader_epoch=each.leader_epoch,
+                metadata=each.metadata,
+                error_code=each.error,
+            )
+            for each in partitions
+        ],
+    )
+
+
+def _unknown_id(topic: OffsetFetchRequest.OffsetFetchRequestTopics) -> TopicResponse:
+    return TopicResponse(
+        topic_id=topic.topic_id,
+        partitions=[
+            PartitionResponse(partition_index=index, committed_offset=-1, metadata="", error_code=Code.UNKNOWN_TOPIC_ID)
+            for index in topic.partition_indexes
+        ],
+    )
+
+
+def _only_group(request: OffsetFetchRequest) -> OffsetFetchRequest.OffsetFetchRequestGroup:
+    topics = None
+    if request.topics is not None:
+        topics = [
+            OffsetFetchRequest.OffsetFetchRequestTopics(name=each.name, partition_indexes=each.partition_indexes)
+            for each in request.topics
+        ]
+    return OffsetFetchRequest.OffsetFetchRequestGroup(group_id=request.group_id, topics=topics)
+
+
+def _as_one_group(context: Context, request: OffsetFetchRequest, group: GroupResponse) -> OffsetFetchResponse:
+    if group.error_code and context.api_version < _GROUP_ERRORS_SINCE:
+        group.topics = [
+            TopicResponse(
+                name=topic.name,
+                partitions=[
+                    PartitionResponse(
+                        partition_index=index, committed_offset=-1, metadata="", error_code=group.error_code
+                    )
+                    for index in topic.partition_indexes
+                ],
+            )
+            for topic in request.topics or ()
+        ]
+    return OffsetFetchResponse(
+        throttle_time_ms=context.throttle_ms,
+        error_code=group.error_code,
+        topics=[
+            OffsetFetchResponse.OffsetFetchResponseTopic(
+                name=topic.name,
+                partitions=[
+                    OffsetFetchResponse.OffsetFetchResponsePartition(
+                        partition_index=each.partition_index,
+                        committed_offset=each.committed_offset,
+                        committed_leader_epoch=each.committed_leader_epoch,
+                        metadata=each.metadata,
+                        error_code=each.error_code,
+                    )
+                    for each in topic.partitions
+                ],
+            )
+            for topic in group.topics
+        ],
+    )

@@ -1,0 +1,56 @@
+"""FindCoordinator (key 10).
+
+Versions: 0-6.
+
+Behaviour: this broker, as the listener of the connection advertises it, coordinates all groups. The topic in which a
+coordinator keeps its state is created at the first question, and the answer is there in the same breath.
+
+Version notes: 0 groups only; 4 several keys at once (KIP-699); 5 transactional ids of a newer protocol (KIP-890);
+6 share groups' keys (KIP-932), which are not served and so INVALID_REQUEST.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.wire.messages import FindCoordinatorRequest, FindCoordinatorResponse
+
+GROUP: Final = 0
+
+_SEVERAL_KEYS_SINCE: Final = 4  # KIP-699
+
+Coordinator = FindCoordinatorResponse.Coordinator
+
+
+async def handle(context: Context, request: FindCoordinatorRequest) -> FindCoordinatorResponse:
+    """Each key by itself."""
+    if context.api_version >= _SEVERAL_KEYS_SINCE:
+        return FindCoordinatorResponse(
+            throttle_time_ms=context.throttle_ms,
+            coordinators=[_find(context, request.key_type, key) for key in request.coordinator_keys],
+        )
+    found = _find(context, request.key_type, request.key)
+    return FindCoordinatorResponse(
+        throttle_time_ms=context.throttle_ms,
+        error_code=found.error_code,
+        error_message=found.error_message,
+        node_id=found.node_id,
+        host=found.host,
+        port=found.port,
+    )
+
+
+def _find(context: Context, key_type: int, key: str) -> Coordinator:
+    broker = context.broker
+    try:
+        if key_type != GROUP:
+            raise KafkaError(Code.INVALID_REQUEST)
+        broker.groups.partition_count()
+    except KafkaError as refusal:
+        return Coordinator(
+            key=key, node_id=-1, host="", port=-1, error_code=refusal.code, error_message=refusal.message
+        )
+    endpoint = context.endpoint
+    return Coordinator(key=key, node_id=broker.node_id, host=endpoint.host, port=endpoint.port, error_message="NONE")

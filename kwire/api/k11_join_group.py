@@ -1,0 +1,82 @@
+"""JoinGroup (key 11).
+
+Versions: 0-9.
+
+Behaviour: the answer comes when the group has gathered: its members have all joined again, or the time of the slowest
+is up. The leader is told of all members.
+
+Version notes: 0 no rebalance timeout, the session timeout counts; 4 a new member must come a second time with the id
+that he is given (KIP-394); 5 static members (KIP-345); 7 the protocol may be null in the answer (KIP-559); 8 a reason,
+for the log (KIP-800); 9 a returning static leader may be told not to assign (KIP-814).
+"""
+
+from __future__ import annotations
+
+from ipaddress import AddressValueError, IPv6Address
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.coordinators.group.commands import Joined, JoinGroup
+from kwire.errors import KafkaError
+from kwire.wire.messages import JoinGroupRequest, JoinGroupResponse
+
+_REBALANCE_TIMEOUT_SINCE: Final = 1
+_MEMBER_ID_REQUIRED_SINCE: Final = 4  # KIP-394
+_NULL_PROTOCOL_SINCE: Final = 7  # KIP-559
+_SKIP_ASSIGNMENT_SINCE: Final = 9  # KIP-814
+
+
+async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupResponse:
+    """The generation that the member is in, or why he is in none."""
+    version = context.api_version
+    own_rebalance_timeout = version >= _REBALANCE_TIMEOUT_SINCE and request.rebalance_timeout_ms != -1
+    groups = context.broker.groups
+    command = JoinGroup(
+        group_id=request.group_id,
+        member_id=request.member_id,
+        group_instance_id=request.group_instance_id,
+        client_id=context.client_id or "",
+        client_host=client_host(context.peer),
+        session_timeout_ms=request.session_timeout_ms,
+        rebalance_timeout_ms=request.rebalance_timeout_ms if own_rebalance_timeout else request.session_timeout_ms,
+        protocol_type=request.protocol_type,
+        protocols=tuple((each.name, bytes(each.metadata)) for each in request.protocols),
+        random_suffix=groups.new_member_suffix(),
+        member_id_required=version >= _MEMBER_ID_REQUIRED_SINCE,
+        may_skip_assignment=version >= _SKIP_ASSIGNMENT_SINCE,
+    )
+    joined: Joined
+    try:
+        joined = await groups.perform(
+            context,
+            request.group_id,
+            lambda machine, ticket, now_ms: machine.join(command, ticket=ticket, now_ms=now_ms),
+        )
+    except KafkaError as refusal:
+        joined = Joined("", refusal.code)
+    return JoinGroupResponse(
+        throttle_time_ms=context.throttle_ms,
+        error_code=joined.error,
+        generation_id=joined.generation_id,
+        protocol_type=joined.protocol_type,
+        protocol_name=(joined.protocol_name or "") if version < _NULL_PROTOCOL_SINCE else joined.protocol_name,
+        leader=joined.leader,
+        skip_assignment=joined.skip_assignment,
+        member_id=joined.member_id,
+        members=[
+            JoinGroupResponse.JoinGroupResponseMember(
+                member_id=each.member_id, group_instance_id=each.group_instance_id, metadata=each.metadata
+            )
+            for each in joined.members
+        ],
+    )
+
+
+def client_host(peer: str) -> str:
+    """The host of "host:port" as Java prints an address: after a slash, an IPv6 one without its short cuts."""
+    host = peer.rpartition(":")[0].strip("[]")
+    try:
+        groups = IPv6Address(host.partition("%")[0]).exploded.split(":")
+    except AddressValueError:
+        return f"/{host}"
+    return "/" + ":".join(f"{int(group, 16):x}" for group in groups)

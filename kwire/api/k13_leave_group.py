@@ -1,0 +1,48 @@
+"""LeaveGroup (key 13).
+
+Versions: 0-5.
+
+Behaviour: members leave, or an administrator removes them, static ones by their instance ids.
+
+Version notes: 0-2 one member, whose error is the answer's; 3 several (KIP-345); 5 a reason, for the log (KIP-800).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.coordinators.group.commands import LeavingMember, LeftMember
+from kwire.errors import Code, KafkaError
+from kwire.wire.messages import LeaveGroupRequest, LeaveGroupResponse
+
+_SEVERAL_MEMBERS_SINCE: Final = 3  # KIP-345
+
+
+async def handle(context: Context, request: LeaveGroupRequest) -> LeaveGroupResponse:
+    """Each member by itself."""
+    is_one = context.api_version < _SEVERAL_MEMBERS_SINCE
+    if is_one:
+        leaving = [LeavingMember(request.member_id)]
+    else:
+        leaving = [LeavingMember(each.member_id, each.group_instance_id) for each in request.members]
+    try:
+        left: list[LeftMember] = await context.broker.groups.perform(
+            context,
+            request.group_id,
+            lambda machine, ticket, now_ms: machine.leave(request.group_id, leaving, ticket=ticket, now_ms=now_ms),
+        )
+    except KafkaError as refusal:
+        return LeaveGroupResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)
+    if is_one:
+        return LeaveGroupResponse(throttle_time_ms=context.throttle_ms, error_code=left[0].error)
+    return LeaveGroupResponse(
+        throttle_time_ms=context.throttle_ms,
+        error_code=Code.NONE,
+        members=[
+            LeaveGroupResponse.MemberResponse(
+                member_id=each.member_id, group_instance_id=each.group_instance_id, error_code=each.error
+            )
+            for each in left
+        ],
+    )

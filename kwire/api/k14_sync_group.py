@@ -1,0 +1,51 @@
+"""SyncGroup (key 14).
+
+Versions: 0-5.
+
+Behaviour: the leader sends an assignment for each member, the others ask for theirs; all answers come once the leader's
+are in ``__consumer_offsets``.
+
+Version notes: 3 static members (KIP-345); 5 the member says by which protocol he goes, and must (KIP-559).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.coordinators.group.commands import Synced, SyncGroup
+from kwire.errors import Code, KafkaError
+from kwire.wire.messages import SyncGroupRequest, SyncGroupResponse
+
+_PROTOCOL_SINCE: Final = 5  # KIP-559
+
+
+async def handle(context: Context, request: SyncGroupRequest) -> SyncGroupResponse:
+    """The member's assignment, or why he has none."""
+    command = SyncGroup(
+        request.group_id,
+        request.generation_id,
+        request.member_id,
+        request.group_instance_id,
+        request.protocol_type,
+        request.protocol_name,
+        tuple((each.member_id, bytes(each.assignment)) for each in request.assignments),
+    )
+    synced: Synced
+    try:
+        if context.api_version >= _PROTOCOL_SINCE and None in (request.protocol_type, request.protocol_name):
+            raise KafkaError(Code.INCONSISTENT_GROUP_PROTOCOL)
+        synced = await context.broker.groups.perform(
+            context,
+            request.group_id,
+            lambda machine, ticket, now_ms: machine.sync(command, ticket=ticket, now_ms=now_ms),
+        )
+    except KafkaError as refusal:
+        synced = Synced(refusal.code)
+    return SyncGroupResponse(
+        throttle_time_ms=context.throttle_ms,
+        error_code=synced.error,
+        protocol_type=synced.protocol_type,
+        protocol_name=synced.protocol_name,
+        assignment=synced.assignment,
+    )

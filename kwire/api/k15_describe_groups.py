@@ -1,0 +1,71 @@
+"""DescribeGroups (key 15).
+
+Versions: 0-6.
+
+Behaviour: classic groups with their members; what a member sent and was assigned is told of a stable group only. A
+group that does not exist, or is of another kind, is Dead.
+
+Version notes: 3 authorized operations (KIP-430); 4 static members (KIP-345); 6 GROUP_ID_NOT_FOUND with a message for a
+group that does not exist, before that no error (KIP-1043).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.coordinators.group.classic_group import State
+from kwire.errors import Code, KafkaError
+from kwire.security.operations import ALL_GROUP_OPERATIONS
+from kwire.wire.messages import DescribeGroupsRequest, DescribeGroupsResponse
+
+_NOT_FOUND_SINCE: Final = 6  # KIP-1043
+
+DescribedGroup = DescribeGroupsResponse.DescribedGroup
+
+
+async def handle(context: Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse:
+    """Each group by itself."""
+    groups = []
+    for group_id in request.groups:
+        described = await _describe(context, group_id)
+        if request.include_authorized_operations and not described.error_code:
+            described.authorized_operations = ALL_GROUP_OPERATIONS
+        groups.append(described)
+    return DescribeGroupsResponse(throttle_time_ms=context.throttle_ms, groups=groups)
+
+
+async def _describe(context: Context, group_id: str) -> DescribedGroup:
+    try:
+        if not group_id:
+            raise KafkaError(Code.INVALID_GROUP_ID)
+        machine = await context.broker.groups.machine(context, group_id)
+        group = machine.describe(group_id)
+    except KafkaError as refusal:
+        if refusal.code is not Code.GROUP_ID_NOT_FOUND:
+            return DescribedGroup(group_id=group_id, error_code=refusal.code)
+        if context.api_version < _NOT_FOUND_SINCE:
+            return DescribedGroup(group_id=group_id, group_state=State.DEAD.value)
+        return DescribedGroup(
+            group_id=group_id,
+            group_state=State.DEAD.value,
+            error_code=refusal.code,
+            error_message=refusal.message,
+        )
+    return DescribedGroup(
+        group_id=group_id,
+        group_state=group.state,
+        protocol_type=group.protocol_type,
+        protocol_data=group.protocol_name,
+        members=[
+            DescribeGroupsResponse.DescribedGroupMember(
+                member_id=each.member_id,
+                group_instance_id=each.group_instance_id,
+                client_id=each.client_id,
+                client_host=each.client_host,
+                member_metadata=each.metadata,
+                member_assignment=each.assignment,
+            )
+            for each in group.members
+        ],
+    )

@@ -1,0 +1,35 @@
+"""ListGroups (key 16).
+
+Versions: 0-5.
+
+Behaviour: all groups of this broker, of every kind.
+
+Version notes: 4 a filter by state (KIP-518); 5 the kind of group and a filter by it (KIP-848).
+"""
+
+from __future__ import annotations
+
+from kwire.broker.context import Context
+from kwire.errors import KafkaError
+from kwire.wire.messages import ListGroupsRequest, ListGroupsResponse
+
+
+async def handle(context: Context, request: ListGroupsRequest) -> ListGroupsResponse:
+    """The groups that pass both filters."""
+    try:
+        machines = await context.broker.groups.machines(context)
+    except KafkaError as refusal:
+        return ListGroupsResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)
+    return ListGroupsResponse(
+        throttle_time_ms=context.throttle_ms,
+        groups=[
+            ListGroupsResponse.ListedGroup(
+                group_id=each.group_id,
+                protocol_type=each.protocol_type,
+                group_state=each.state,
+                group_type=each.group_type,
+            )
+            for machine in machines
+            for each in machine.list_groups(request.states_filter, request.types_filter)
+        ],
+    )

@@ -1,0 +1,37 @@
+"""DeleteGroups (key 42).
+
+Versions: 0-2.
+
+Behaviour: a group without members is deleted with all its offsets.
+"""
+
+from __future__ import annotations
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.wire.messages import DeleteGroupsRequest, DeleteGroupsResponse
+
+
+async def handle(context: Context, request: DeleteGroupsRequest) -> DeleteGroupsResponse:
+    """Each group by itself; one named twice is deleted once."""
+    return DeleteGroupsResponse(
+        throttle_time_ms=context.throttle_ms,
+        results=[
+            DeleteGroupsResponse.DeletableGroupResult(group_id=group_id, error_code=await _delete(context, group_id))
+            for group_id in dict.fromkeys(request.groups_names)
+        ],
+    )
+
+
+async def _delete(context: Context, group_id: str) -> Code:
+    try:
+        if not group_id:
+            raise KafkaError(Code.INVALID_GROUP_ID)
+        await context.broker.groups.perform(
+            context,
+            group_id,
+            lambda machine, ticket, now_ms: machine.delete_group(group_id, ticket=ticket, now_ms=now_ms),
+        )
+    except KafkaError as refusal:
+        return refusal.code
+    return Code.NONE

@@ -1,0 +1,47 @@
+"""OffsetDelete (key 47).
+
+Versions: 0.
+
+Behaviour: forgets offsets of topics that no member of the group reads (KIP-496); others are GROUP_SUBSCRIBED_TO_TOPIC.
+"""
+
+from __future__ import annotations
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.wire.messages import OffsetDeleteRequest, OffsetDeleteResponse
+
+TopicResponse = OffsetDeleteResponse.OffsetDeleteResponseTopic
+PartitionResponse = OffsetDeleteResponse.OffsetDeleteResponsePartition
+
+
+async def handle(context: Context, request: OffsetDeleteRequest) -> OffsetDeleteResponse:
+    """Each partition by itself; a refusal of the group is that of the whole request."""
+    image = context.broker.image
+    deleting: list[PartitionResponse] = []
+    partitions: list[tuple[str, int]] = []
+    topics = []
+    for wanted in request.topics:
+        answers = []
+        for partition in wanted.partitions:
+            answer = PartitionResponse(partition_index=partition.partition_index)
+            answers.append(answer)
+            if image.partition(wanted.name, partition.partition_index) is None:
+                answer.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION
+            else:
+                deleting.append(answer)
+                partitions.append((wanted.name, partition.partition_index))
+        topics.append(TopicResponse(name=wanted.name, partitions=answers))
+    try:
+        codes: list[Code] = await context.broker.groups.perform(
+            context,
+            request.group_id,
+            lambda machine, ticket, now_ms: machine.delete_offsets(
+                request.group_id, partitions, ticket=ticket, now_ms=now_ms
+            ),
+        )
+    except KafkaError as refusal:
+        return OffsetDeleteResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)
+    for answer, code in zip(deleting, codes, strict=True):
+        answer.error_code = code
+    return OffsetDeleteResponse(throttle_time_ms=context.throttle_ms, topics=topics)
