@@ -7,13 +7,22 @@ request came from.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Mapping
+from typing import Final
 
 from kwire.errors import Code, KafkaError
 from kwire.limits import TOPIC_NAME_LENGTH_MAX
 from kwire.metadata.config_values import ConfigProblem, Value
-from kwire.metadata.configs import topic_keys
+from kwire.metadata.configs import (
+    broker_keys,
+    client_metrics_keys,
+    dynamic_broker_names,
+    group_keys,
+    split_listener_prefix,
+    topic_keys,
+)
 from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.standing import Kind, standing
 
 _TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
@@ -63,6 +72,198 @@ def _check_topic_together(values: Mapping[str, Value]) -> None:
             "Tiered Storage functionality is disabled in the broker. "
             "Topic cannot be configured with remote log storage."
         )
+
+
+def check_broker_configs(
+    effective: EffectiveConfigs, configs: Mapping[str, str], *, changed: Container[str], for_all: bool
+) -> None:
+    """Refuse what brokers may not be given while they run: INVALID_REQUEST.
+
+    ``configs`` is everything that there would be, ``changed`` what is new, ``for_all`` says that it is for every
+    broker. Kafka takes keys that it does not know, for plugins to read, and so do we. What Kafka knows and kwire does
+    not serve is refused: nothing would come of it.
+    """
+    known = {name: base for name in configs if (base := split_listener_prefix(name)[1]) in broker_keys()}
+    _refuse_names(
+        (name for name, base in known.items() if base not in dynamic_broker_names()),
+        "Cannot update these configs dynamically",
+    )
+    _refuse_names(
+        (name for name in known if name in _LISTENER_SECRETS),
+        "These security configs can be dynamically updated only per-listener using the listener prefix",
+    )
+    _refuse_names(
+        (name for name, base in known.items() if name in changed and standing(base).kind is Kind.NOT_SERVED),
+        "kwire does not serve these configs",
+    )
+    try:
+        values = {name: broker_keys()[base].parse(configs[name]) for name, base in known.items()}
+    except ConfigProblem as problem:
+        raise KafkaError(Code.INVALID_REQUEST, str(problem)) from problem
+    if for_all:
+        _refuse_names(
+            (name for name, base in known.items() if broker_keys()[base].dynamic == "per-broker"),
+            "Cannot update these configs at default cluster level, broker id must be specified",
+        )
+    for name, value in values.items():
+        if name in changed:
+            _check_broker_value(effective, name, value)
+
+
+def check_group_configs(effective: EffectiveConfigs, own: Mapping[str, str]) -> None:
+    """Refuse what a group may not be given, by the broker's own limits too: INVALID_CONFIG."""
+    for name in own:
+        if name not in group_keys():
+            raise _bad_config(f"Unknown group config name: {name}")
+    try:
+        values = {
+            name: group_keys()[name].parse(own[name]) if name in own else value
+            for name, value in effective.group("").items()
+        }
+    except ConfigProblem as problem:
+        raise _bad_config(str(problem)) from problem
+    for name, lowest, highest in _GROUP_LIMITS:
+        value = values[name]
+        assert isinstance(value, int)
+        if lowest is not None and value < _number(effective, lowest):
+            raise _bad_config(f"{name} must be greater than or equal to {lowest}")
+        if value > _number(effective, highest):
+            raise _bad_config(f"{name} must be less than or equal to {highest}")
+    for protocol in ("consumer", "share", "streams"):
+        session, heartbeat = values[f"{protocol}.session.timeout.ms"], values[f"{protocol}.heartbeat.interval.ms"]
+        assert isinstance(session, int)
+        assert isinstance(heartbeat, int)
+        if session <= heartbeat:
+            raise _bad_config(f"{protocol}.session.timeout.ms must be greater than {protocol}.heartbeat.interval.ms")
+
+
+def check_client_metrics_configs(own: Mapping[str, str]) -> None:
+    """Refuse what a subscription to client metrics may not say (KIP-714)."""
+    for name in own:
+        if name not in client_metrics_keys():
+            raise KafkaError(Code.INVALID_REQUEST, f"Unknown client metrics configuration: {name}")
+    try:
+        values = {name: client_metrics_keys()[name].parse(text) for name, text in own.items()}
+    except ConfigProblem as problem:
+        raise _bad_config(str(problem)) from problem
+    interval = values.get("interval.ms")
+    if isinstance(interval, int) and not _INTERVAL_MIN_MS <= interval <= _INTERVAL_MAX_MS:
+        raise KafkaError(
+            Code.INVALID_REQUEST,
+            f"Invalid value {interval} for interval.ms, interval must be between {_INTERVAL_MIN_MS} and "
+            f"{_INTERVAL_MAX_MS} (1 hour)",
+        )
+    patterns = values.get("match")
+    for pattern in patterns if isinstance(patterns, tuple) else ():
+        if not _is_client_pattern(pattern):
+            raise _bad_config(f"Illegal client matching pattern: {pattern}")
+
+
+# --- brokers ---
+
+# Kafka loads these anew while it runs, for one listener at a time.
+_LISTENER_SECRETS: Final = frozenset(
+    {
+        "ssl.key.password",
+        "ssl.keystore.certificate.chain",
+        "ssl.keystore.key",
+        "ssl.keystore.location",
+        "ssl.keystore.password",
+        "ssl.keystore.type",
+        "ssl.truststore.certificates",
+        "ssl.truststore.location",
+        "ssl.truststore.password",
+        "ssl.truststore.type",
+    }
+)
+
+_THREADS: Final = frozenset(
+    {
+        "background.threads",
+        "num.io.threads",
+        "num.network.threads",
+        "num.recovery.threads.per.data.dir",
+        "num.replica.fetchers",
+    }
+)
+
+
+def _check_broker_value(effective: EffectiveConfigs, name: str, value: Value) -> None:
+    """Check what Kafka checks beyond the range of one value."""
+    if name in _THREADS:
+        assert isinstance(value, int)
+        current = _number(effective, name)
+        rule = "should not be greater than double the" if value > current * 2 else "should be at least half the"
+        if value > current * 2 or value < current // 2:
+            message = (
+                "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation "
+                f"failed for {name}={value}, value {rule} current value {current} for configuration Invalid dynamic "
+                "configuration"
+            )
+            raise KafkaError(Code.INVALID_REQUEST, message)
+    if name == "log.roll.ms" and isinstance(value, int) and value < 1:
+        raise KafkaError(Code.INVALID_REQUEST, "requirement failed: log.roll.ms must be greater than or equal to 1")
+    if name == "max.connections.per.ip.overrides":
+        for part in str(value).split(","):
+            address, colon, limit = part.strip().rpartition(":")
+            if part.strip() and not (colon and address and limit.isdecimal()):
+                message = f"Error parsing configuration property '{name}': {part.strip()} is not HOST:NUMBER"
+                raise KafkaError(Code.INVALID_REQUEST, message)
+
+
+def _refuse_names(names: Iterable[str], why: str) -> None:
+    refused = sorted(names)
+    if refused:
+        raise KafkaError(Code.INVALID_REQUEST, f"{why}: [{', '.join(refused)}]")
+
+
+def _number(effective: EffectiveConfigs, name: str) -> int:
+    value = effective.broker(name)
+    assert isinstance(value, int)
+    return value
+
+
+# --- groups: key, and the broker keys that hold its lowest and highest value ---
+
+_GROUP_LIMITS: Final[tuple[tuple[str, str | None, str], ...]] = (
+    *(
+        (f"{protocol}.{what}", f"group.{protocol}.min.{what}", f"group.{protocol}.max.{what}")
+        for protocol in ("consumer", "share", "streams")
+        for what in ("heartbeat.interval.ms", "session.timeout.ms", "assignment.interval.ms")
+    ),
+    *(
+        (f"share.{what}", f"group.share.min.{what}", f"group.share.max.{what}")
+        for what in ("record.lock.duration.ms", "delivery.count.limit", "partition.max.record.locks")
+    ),
+    ("streams.num.standby.replicas", None, "group.streams.max.standby.replicas"),
+)
+
+
+# --- client metrics ---
+
+_INTERVAL_MIN_MS: Final = 100
+_INTERVAL_MAX_MS: Final = 3_600_000
+_CLIENT_LABELS: Final = frozenset(
+    {
+        "client_id",
+        "client_instance_id",
+        "client_software_name",
+        "client_software_version",
+        "client_source_address",
+        "client_source_port",
+    }
+)
+
+
+def _is_client_pattern(pattern: str) -> bool:
+    parts = pattern.split("=")
+    if len(parts) != 2 or parts[0].strip() not in _CLIENT_LABELS:
+        return False
+    try:
+        re.compile(parts[1].strip())
+    except re.error:
+        return False
+    return True
 
 
 def _bad_config(message: str) -> KafkaError:

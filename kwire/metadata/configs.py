@@ -36,6 +36,7 @@ __all__ = [
     "Value",
     "broker_keys",
     "broker_synonyms",
+    "client_metrics_keys",
     "double_text",
     "dynamic_broker_names",
     "group_keys",
@@ -160,6 +161,11 @@ def group_keys() -> Keys:
     return _tables()["group"]
 
 
+def client_metrics_keys() -> Keys:
+    """Give the keys of a subscription to client metrics (KIP-714), which the official tables leave to the code."""
+    return _client_metrics_keys()
+
+
 def parse_broker_config(key: str, text: str) -> Value:
     """Read a broker setting. Raises ConfigProblem: name, value, Kafka's message, and what would be right.
 
@@ -213,6 +219,31 @@ _FAMILIES = (
 @cache
 def _dynamic_broker_names() -> frozenset[str]:
     return frozenset(name for name, key in broker_keys().items() if key.dynamic in {"cluster-wide", "per-broker"})
+
+
+@cache
+def _client_metrics_keys() -> Keys:
+    rows = (
+        ("interval.ms", ConfigType.INT, "300000"),
+        ("match", ConfigType.LIST, ""),
+        ("metrics", ConfigType.LIST, ""),
+    )
+    return MappingProxyType(
+        {
+            name: ConfigKey(
+                name=name,
+                type=config_type,
+                default_text=default,
+                required=False,
+                importance="MEDIUM",
+                check=check_named("-"),
+                synonyms=(),
+                dynamic="-",
+                internal=False,
+            )
+            for name, config_type, default in rows
+        }
+    )
 
 
 @cache

@@ -20,6 +20,7 @@ from kwire.metadata.configs import (
     ConfigKey,
     broker_keys,
     broker_synonyms,
+    client_metrics_keys,
     dynamic_broker_names,
     group_keys,
     split_listener_prefix,
@@ -122,10 +123,31 @@ class EffectiveConfigs:
     def describe_group(self, name: str, keys: Iterable[str] | None = None) -> list[Described]:
         return self._describe_owned(Resource(ResourceType.GROUP, name), group_keys(), self.group(name), keys)
 
+    def describe_client_metrics(self, name: str, keys: Iterable[str] | None = None) -> list[Described]:
+        """Describe a subscription to client metrics; one that nobody made shows the defaults."""
+        own = self._image.config(ResourceType.CLIENT_METRICS, name)
+        table = client_metrics_keys()
+        values = {key.name: key.parse(own.get(key.name, key.default_text)) for key in table.values()}
+        return [
+            Described(
+                name=key,
+                value=value_text(values[key]),
+                read_only=False,
+                source=Source.CLIENT_METRICS if key in own else Source.DEFAULT,
+                sensitive=False,
+                synonyms=(Said(key, value_text(values[key]), Source.CLIENT_METRICS),) if key in own else (),
+                type=table[key].type,
+            )
+            for key in _chosen(table, keys)
+        ]
+
     def describe_broker(self, keys: Iterable[str] | None = None) -> list[Described]:
         """Describe this broker: every key that is known, and those in its settings that Kafka does not know."""
         texts = self._broker_texts()
-        names = [name for name, key in broker_keys().items() if not key.internal or name in texts]
+        # What only exists dynamically (replication throttles) is no setting until somebody sets it.
+        names = [
+            name for name, key in broker_keys().items() if name in texts or not (key.internal or name in _DYNAMIC_ONLY)
+        ]
         names += [name for name in texts if name not in broker_keys()]
         wanted = _chosen(names, keys)
         return [self._describe_broker_key(name, _ALL_SOURCES) for name in wanted]
@@ -159,15 +181,14 @@ class EffectiveConfigs:
         return key.default
 
     def _describe_broker_key(self, name: str, sources: set[Source]) -> Described:
-        texts = self._broker_texts()
         key = broker_keys().get(split_listener_prefix(name)[1])
         sensitive = key is None or key.sensitive
         said = tuple(one for one in self._said(name, sensitive) if one.source in sources)
-        value = None if sensitive else value_text(self.broker(name))
+        value = None if sensitive else value_text(self.broker(name))  # an unknown key counts as sensitive
         if Source.STATIC_BROKER not in sources:
             value = None if sensitive else self._image.config(ResourceType.BROKER, "").get(name)
-        elif name in texts and not sensitive and key is not None:
-            value = value_text(key.parse(texts[name]))
+        elif name == "broker.id":
+            value = str(self._node_id)
         return Described(
             name=name,
             value=value,
@@ -192,6 +213,8 @@ class EffectiveConfigs:
             for synonym in names
             if synonym in texts
         ]
+        if name == "broker.id" and name not in self._settings.texts:
+            said.append(Said(name, str(self._node_id), Source.STATIC_BROKER))  # Kafka sets it from node.id
         defaults = ((synonym, broker_keys()[split_listener_prefix(synonym)[1]].default_text) for synonym in names)
         if split_listener_prefix(name)[1] in broker_keys():
             said += [
@@ -199,7 +222,9 @@ class EffectiveConfigs:
                 for synonym, text in defaults
                 if text is not None
             ]
-        return said
+        # What comes before the key's own name belongs to something more special: Kafka leaves it out.
+        own = (position for position, one in enumerate(said) if one.name == name)
+        return said[next(own, len(said)) :]
 
     # --- topics and groups ---
 
@@ -244,6 +269,13 @@ class EffectiveConfigs:
 
 
 _ALL_SOURCES = set(Source)
+_DYNAMIC_ONLY = frozenset(
+    {
+        "follower.replication.throttled.rate",
+        "leader.replication.throttled.rate",
+        "replica.alter.log.dirs.io.max.bytes.per.second",
+    }
+)
 
 
 def _chosen(names: Iterable[str], keys: Iterable[str] | None) -> list[str]:

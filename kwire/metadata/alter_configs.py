@@ -1,0 +1,195 @@
+"""Commands on configs: set everything that a resource has (AlterConfigs), or change single entries.
+
+Owns: what each operation makes of the configs that are there, which checks come first, and the records. May not know:
+requests of the wire, log levels (BROKER_LOGGER is no metadata).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from typing import NamedTuple
+
+from kwire.errors import Code, KafkaError
+from kwire.metadata.config_rules import (
+    check_broker_configs,
+    check_client_metrics_configs,
+    check_group_configs,
+    check_topic_configs,
+    check_topic_name,
+)
+from kwire.metadata.config_values import ConfigType
+from kwire.metadata.configs import Keys, broker_keys, client_metrics_keys, group_keys, topic_keys
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.entities import Resource, ResourceType
+from kwire.metadata.image import MetadataImage
+from kwire.wire.message import Message
+from kwire.wire.messages import ConfigRecord
+
+_MIN_ISR = "min.insync.replicas"
+
+
+class Operation(IntEnum):
+    """What to do with one entry, as IncrementalAlterConfigs numbers it (KIP-339)."""
+
+    SET = 0
+    DELETE = 1
+    APPEND = 2
+    SUBTRACT = 3
+
+
+class ConfigChange(NamedTuple):
+    """One entry to change; ``operation`` as the request numbers it."""
+
+    name: str
+    operation: int
+    value: str | None
+
+
+def alter_configs(
+    image: MetadataImage, effective: EffectiveConfigs, resource: Resource, configs: Sequence[tuple[str, str | None]]
+) -> list[Message]:
+    """Make ``configs`` all that a resource has. Raises KafkaError."""
+    changes = [ConfigChange(name, Operation.SET, value) for name, value in configs]
+    _check_entries(changes)
+    wanted = {change.name: change.value or "" for change in changes}
+    return _change(image, effective, resource, wanted)
+
+
+def alter_configs_incrementally(
+    image: MetadataImage, effective: EffectiveConfigs, resource: Resource, changes: Sequence[ConfigChange]
+) -> list[Message]:
+    """Change single entries of a resource's configs. Raises KafkaError."""
+    _check_entries(changes)
+    wanted = dict(image.config(resource.type, resource.name))
+    for change in changes:
+        _change_entry(resource, wanted, change)
+    return _change(image, effective, resource, wanted, touched={change.name for change in changes})
+
+
+def _check_entries(changes: Sequence[ConfigChange]) -> None:
+    missing = [change.name for change in changes if change.value is None and change.operation != Operation.DELETE]
+    if missing:
+        raise KafkaError(Code.INVALID_REQUEST, f"Null value not supported for : {','.join(missing)}")
+    if len({change.name for change in changes}) != len(changes):
+        raise KafkaError(Code.INVALID_REQUEST, "Error due to duplicate config keys")
+    for change in changes:
+        if change.operation not in Operation.__members__.values():
+            raise KafkaError(Code.INVALID_REQUEST, f"Unknown operation {change.operation} for {change.name}")
+
+
+def _change_entry(resource: Resource, wanted: dict[str, str], change: ConfigChange) -> None:
+    if change.operation == Operation.DELETE:
+        wanted.pop(change.name, None)
+        return
+    assert change.value is not None
+    if change.operation == Operation.SET:
+        wanted[change.name] = change.value
+        return
+    key = _keys_of(resource.type).get(change.name)
+    if key is None or key.type is not ConfigType.LIST:
+        operation = Operation(change.operation).name
+        raise KafkaError(Code.INVALID_CONFIG, f"Can't {operation} to key {change.name} because its type is not LIST.")
+    # What is not set yet counts as Kafka's default, whatever this broker's own default is.
+    present = _items(wanted.get(change.name, key.default_text or ""))
+    given = _items(change.value)
+    if change.operation == Operation.APPEND:
+        present += [item for item in given if item not in present]
+    else:
+        present = [item for item in present if item not in given]
+    wanted[change.name] = ",".join(present)
+
+
+def _change(
+    image: MetadataImage,
+    effective: EffectiveConfigs,
+    resource: Resource,
+    wanted: Mapping[str, str],
+    touched: set[str] | None = None,
+) -> list[Message]:
+    present = image.config(resource.type, resource.name)
+    _check(image, effective, resource, wanted, changed=_changed(present, wanted, touched))
+    names = [*wanted, *(name for name in present if name not in wanted)]
+    return [
+        ConfigRecord(resource_type=resource.type, resource_name=resource.name, name=name, value=wanted.get(name))
+        for name in names
+        if wanted.get(name) != present.get(name)
+    ]
+
+
+def _changed(present: Mapping[str, str], wanted: Mapping[str, str], touched: set[str] | None) -> set[str]:
+    if touched is not None:
+        return touched
+    return set(wanted) | set(present)
+
+
+def _check(
+    image: MetadataImage,
+    effective: EffectiveConfigs,
+    resource: Resource,
+    wanted: Mapping[str, str],
+    *,
+    changed: set[str],
+) -> None:
+    match resource.type:
+        case ResourceType.TOPIC:
+            if not resource.name:
+                raise KafkaError(Code.INVALID_REQUEST, "Default topic resources are not allowed.")
+            check_topic_name(resource.name)
+            check_topic_configs(effective, wanted)
+            if resource.name not in image.topics:
+                message = f"The topic '{resource.name}' does not exist."
+                raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION, message)
+        case ResourceType.BROKER:
+            _check_broker(image, effective, resource.name, wanted, changed=changed)
+        case ResourceType.CLIENT_METRICS:
+            if not resource.name:
+                raise KafkaError(Code.INVALID_REQUEST, "Subscription name can't be empty")
+            check_client_metrics_configs(wanted)
+        case ResourceType.GROUP:
+            if not resource.name:
+                raise KafkaError(Code.INVALID_REQUEST, "Default group resources are not allowed.")
+            check_group_configs(effective, wanted)
+        case _:
+            raise KafkaError(Code.INVALID_REQUEST, f"Unknown resource type {int(resource.type)}")
+
+
+def _check_broker(
+    image: MetadataImage, effective: EffectiveConfigs, name: str, wanted: Mapping[str, str], *, changed: set[str]
+) -> None:
+    if name:
+        _check_own_id(name, effective.node_id)
+    check_broker_configs(effective, wanted, changed=changed, for_all=not name)
+    if image.elr_enabled and _MIN_ISR in changed:
+        # Who may lead depends on it (KIP-966), so it is one number for the cluster, and always there.
+        if name:
+            message = f"Broker-level {_MIN_ISR} cannot be altered while ELR is enabled."
+            raise KafkaError(Code.INVALID_CONFIG, message)
+        if _MIN_ISR not in wanted:
+            message = f"Cluster-level {_MIN_ISR} cannot be removed while ELR is enabled."
+            raise KafkaError(Code.INVALID_CONFIG, message)
+
+
+def _check_own_id(name: str, node_id: int) -> None:
+    try:
+        asked = int(name)
+    except ValueError:
+        raise KafkaError(Code.INVALID_REQUEST, f"Node id must be an integer, but it is: {name}") from None
+    if asked != node_id:
+        raise KafkaError(Code.INVALID_REQUEST, f"Unexpected broker id, expected {node_id}, but received {name}")
+
+
+def _keys_of(resource_type: ResourceType) -> Keys:
+    match resource_type:
+        case ResourceType.TOPIC:
+            return topic_keys()
+        case ResourceType.BROKER:
+            return broker_keys()
+        case ResourceType.GROUP:
+            return group_keys()
+        case _:
+            return client_metrics_keys()
+
+
+def _items(text: str) -> list[str]:
+    return [item.strip() for item in text.split(",") if item.strip()]

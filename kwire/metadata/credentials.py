@@ -1,0 +1,167 @@
+"""Commands on SCRAM credentials and client quotas.
+
+Owns: which of them are accepted, and their records. May not know: passwords (``security.scram`` makes keys of them),
+how quotas are enforced.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import NamedTuple
+
+from kwire.errors import Code, KafkaError
+from kwire.metadata.decision import DONE, Decision, Outcome
+from kwire.metadata.entities import QuotaEntity, ScramCredential, ScramMechanism
+from kwire.metadata.image import MetadataImage
+from kwire.wire.message import Message
+from kwire.wire.messages import ClientQuotaRecord, RemoveUserScramCredentialRecord, UserScramCredentialRecord
+
+SCRAM_ITERATIONS_MIN = 4096
+SCRAM_ITERATIONS_MAX = 16384
+
+USER = "user"
+CLIENT_ID = "client-id"
+IP = "ip"
+
+# Quota key -> whether it may have a fraction.
+USER_QUOTAS: Mapping[str, bool] = MappingProxyType(
+    {
+        "producer_byte_rate": False,
+        "consumer_byte_rate": False,
+        "request_percentage": True,
+        "controller_mutation_rate": True,
+    }
+)
+IP_QUOTAS: Mapping[str, bool] = MappingProxyType({"connection_creation_rate": False})
+
+_LONG_MAX = 2**63 - 1
+_INT_MAX = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True)
+class ScramUpsertion:
+    """Keys to store for a user. ``mechanism`` is the request's number."""
+
+    user: str
+    mechanism: int
+    credential: ScramCredential
+
+
+class ScramDeletion(NamedTuple):
+    """Keys to forget."""
+
+    user: str
+    mechanism: int
+
+
+class QuotaChange(NamedTuple):
+    """One quota of an entity to set, or to remove when ``value`` is None."""
+
+    key: str
+    value: float | None
+
+
+def alter_scram_credentials(
+    image: MetadataImage, deletions: Sequence[ScramDeletion], upsertions: Sequence[ScramUpsertion]
+) -> Decision[Outcome]:
+    """Change credentials; one result for each deletion, then for each upsertion (KIP-554)."""
+    users = [deletion.user for deletion in deletions] + [upsertion.user for upsertion in upsertions]
+    twice = {user for user in users if users.count(user) > 1}
+    records: list[Message] = []
+    results: list[Outcome | KafkaError] = []
+    items: list[ScramDeletion | ScramUpsertion] = [*deletions, *upsertions]
+    for item in items:
+        try:
+            if item.user in twice:
+                message = "A user credential cannot be altered twice in the same request"
+                raise KafkaError(Code.DUPLICATE_RESOURCE, message)
+            records.append(_scram_record(image, item))
+            results.append(DONE)
+        except KafkaError as refusal:
+            results.append(refusal)
+    return Decision(records, results)
+
+
+def alter_client_quotas(
+    image: MetadataImage, entity: Sequence[tuple[str, str | None]], changes: Sequence[QuotaChange]
+) -> list[Message]:
+    """Change the quotas of one entity (KIP-546). Raises KafkaError(INVALID_REQUEST)."""
+    normal = quota_entity(entity)
+    allowed = IP_QUOTAS if normal[0][0] == IP else USER_QUOTAS
+    if len({change.key for change in changes}) != len(changes):
+        inside = ", ".join(f"{kind}={name}" for kind, name in normal)
+        raise _bad_request(f"Ignoring duplicate entity ClientQuotaEntity(entries={{{inside}}})")
+    present = image.quotas.get(normal, {})
+    records: list[Message] = []
+    parts = [ClientQuotaRecord.EntityData(entity_type=kind, entity_name=name) for kind, name in normal]
+    for key, value in changes:
+        if value is None:
+            if key in present:
+                records.append(ClientQuotaRecord(entity=parts, key=key, remove=True))
+            continue
+        _check_quota(allowed, key, value)
+        if present.get(key) != value:
+            records.append(ClientQuotaRecord(entity=parts, key=key, value=value))
+    return records
+
+
+def quota_entity(parts: Sequence[tuple[str, str | None]]) -> QuotaEntity:
+    """Check whom a quota is for. Raises KafkaError(INVALID_REQUEST)."""
+    if not parts:
+        raise _bad_request("Invalid empty client quota entity")
+    entity = dict(parts)
+    for kind, name in entity.items():
+        if kind not in {USER, CLIENT_ID, IP}:
+            raise _bad_request(f"Unhandled client quota entity type: {kind}")
+        if name == "":
+            raise _bad_request(f"Empty {kind} not supported")
+    if IP in entity and len(entity) > 1:
+        raise _bad_request("Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId")
+    return tuple(sorted(entity.items()))
+
+
+def _scram_record(image: MetadataImage, item: ScramUpsertion | ScramDeletion) -> Message:
+    if not item.user:
+        raise KafkaError(Code.UNACCEPTABLE_CREDENTIAL, "Username must not be empty")
+    if item.mechanism not in {ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512}:
+        raise KafkaError(Code.UNSUPPORTED_SASL_MECHANISM, "Unknown SCRAM mechanism")
+    if isinstance(item, ScramDeletion):
+        if (item.user, ScramMechanism(item.mechanism)) not in image.scram:
+            raise KafkaError(Code.RESOURCE_NOT_FOUND, "Attempt to delete a user credential that does not exist")
+        return RemoveUserScramCredentialRecord(name=item.user, mechanism=item.mechanism)
+    if item.credential.iterations < SCRAM_ITERATIONS_MIN:
+        raise KafkaError(Code.UNACCEPTABLE_CREDENTIAL, "Too few iterations")
+    if item.credential.iterations > SCRAM_ITERATIONS_MAX:
+        raise KafkaError(Code.UNACCEPTABLE_CREDENTIAL, "Too many iterations")
+    return UserScramCredentialRecord(
+        name=item.user,
+        mechanism=item.mechanism,
+        salt=item.credential.salt,
+        stored_key=item.credential.stored_key,
+        server_key=item.credential.server_key,
+        iterations=item.credential.iterations,
+    )
+
+
+def _check_quota(allowed: Mapping[str, bool], key: str, value: float) -> None:
+    if key not in allowed:
+        raise _bad_request(f"Invalid configuration key {key}")
+    if math.isnan(value):
+        raise _bad_request(f"Quota {key} must be greater than 0")  # Kafka takes it, and then no comparison holds
+    if value <= 0:
+        raise _bad_request(f"Quota {key} must be greater than 0")
+    if allowed[key]:
+        return
+    # An address's rate is an int, the others are longs.
+    kind, highest = ("INT", _INT_MAX) if key in IP_QUOTAS else ("LONG", _LONG_MAX)
+    if value > highest:
+        raise _bad_request(f"Proposed value for {key} is too large for a {kind}.")
+    if value != int(value):
+        raise _bad_request(f"{key} cannot be a fractional value.")
+
+
+def _bad_request(message: str) -> KafkaError:
+    return KafkaError(Code.INVALID_REQUEST, message)
