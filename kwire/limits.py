@@ -27,6 +27,12 @@ SENDMSG_PARTS_MAX = 1024
 ACCEPTS_PER_TURN = 64
 ACCEPT_PAUSE_MS = 1000
 
+# At the stop, replies in hand may take this long to be sent.
+SHUTDOWN_GRACE_S = 5.0
+
+# Of all descriptors, what the files of logs may keep open; the rest is for connections.
+FILES_SHARE_OF_DESCRIPTORS = 0.5
+
 # Kafka's own: NetworkClient and Selector allow a string, an array or a group's metadata up to these.
 TOPIC_NAME_LENGTH_MAX = 249
 FETCH_SESSIONS_MAX = 1000

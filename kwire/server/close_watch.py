@@ -37,18 +37,18 @@ class CloseWatch:
             self._queue.discard(fd)
 
     async def run(self) -> None:
-        """Report until cancelled, then close the queue."""
-        try:
-            while True:
-                await trio.lowlevel.wait_readable(self._queue.fileno())
-                for fd in self._queue.closed_now():
-                    callback = self._callbacks.pop(fd, None)
-                    if callback is not None:
-                        self._queue.discard(fd)
-                        callback()
-        finally:
-            trio.lowlevel.notify_closing(self._queue.fileno())
-            self._queue.close()
+        """Report until cancelled."""
+        while True:
+            await trio.lowlevel.wait_readable(self._queue.fileno())
+            for fd in self._queue.closed_now():
+                callback = self._callbacks.pop(fd, None)
+                if callback is not None:
+                    self._queue.discard(fd)
+                    callback()
+
+    def close(self) -> None:
+        """Give the queue back, once nobody runs or adds any more."""
+        self._queue.close()
 
 
 if sys.platform == "linux":

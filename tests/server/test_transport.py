@@ -18,7 +18,9 @@ from kwire.testing.transport import MemoryTransport
 async def close_watch(nursery):
     watch = CloseWatch()
     nursery.start_soon(watch.run)
-    return watch
+    yield watch
+    nursery.cancel_scope.cancel()
+    watch.close()
 
 
 @pytest.fixture

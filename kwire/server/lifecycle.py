@@ -1,0 +1,169 @@
+"""Start and stop: a broker behind its listeners.
+
+Owns: the order. Addresses are taken first, so that a busy port is told before any data is touched; peers are let in
+last, when everything is recovered. At the end nobody is let in any more, replies in hand are sent, and the broker
+leaves its directories in order. May not know: command lines, where settings came from.
+
+``open_server`` is for whoever has an event loop (tests, programs); ``run`` is a process of its own, with its signals.
+"""
+
+from __future__ import annotations
+
+import gc
+import resource
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from types import FrameType
+
+import trio
+
+from kwire.api import EAGER, api_table
+from kwire.broker.broker import Broker, open_broker
+from kwire.broker.clock import Clock
+from kwire.broker.logs import Logger
+from kwire.limits import FILES_SHARE_OF_DESCRIPTORS, SHUTDOWN_GRACE_S
+from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.image import MetadataImage
+from kwire.server.bindings import Binding, read_bindings, read_limits, read_socket_options
+from kwire.server.close_watch import CloseWatch
+from kwire.server.listener import Acceptor, Bound, Listener, bind
+from kwire.server.reception import Reception
+from kwire.storage.files import Files, OsFiles
+
+log = Logger("kwire.server")
+
+
+class Server:
+    """A broker that serves. ``bindings`` have the ports that were got."""
+
+    def __init__(self, broker: Broker, bindings: Sequence[Binding], reception: Reception) -> None:
+        self.broker = broker
+        self.bindings = tuple(bindings)
+        self.reception = reception
+
+
+@asynccontextmanager
+async def open_server(
+    settings: BrokerSettings, files: Files, *, clock: Clock | None = None, cluster_id: str | None = None
+) -> AsyncIterator[Server]:
+    """Serve within the block, and stop in order at its end.
+
+    Raises CannotBind, ConfigProblem, storage.files.DirectoryInUse, broker.log_dirs.ForeignDirectory, StorageFailure.
+    """
+    value = EffectiveConfigs(MetadataImage(), settings, node_id=-1).broker
+    bindings = read_bindings(value)
+    read_limits(value)  # so that what cannot be read stops the start, and not the first connection
+    options = read_socket_options(value)
+    apis = api_table()
+    bounds: list[Bound] = []
+    try:
+        # One by one, so that those that were taken are given back when the next cannot be had.
+        bounds.extend(bind(binding, options) for binding in bindings)
+        endpoints = [bound.binding.endpoint for bound in bounds]
+        async with open_broker(
+            settings, apis, files, endpoints=endpoints, clock=clock, cluster_id=cluster_id
+        ) as broker:
+            for key in EAGER:
+                assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
+            reception = Reception(apis, broker.clock, lambda: read_limits(broker.configs.broker))
+            for bound in bounds:
+                bound.listen(options.backlog)
+            async with _accepting(broker, reception, bounds):
+                yield Server(broker, [bound.binding for bound in bounds], reception)
+    finally:
+        for bound in bounds:
+            bound.close()
+
+
+def run(settings: BrokerSettings, *, cluster_id: str | None = None) -> None:
+    """Be a broker until SIGTERM or SIGINT; say ``ready`` on stdout, a line for each listener. Raises as open_server."""
+    open_files_max = _raise_descriptor_limit()
+    # Three generations of half a million objects cost 0.4 s a round. Requests leave no cycles behind, so rounds are
+    # rare.
+    gc.set_threshold(50_000, 20, 50)
+    trio.run(_serve_until_signalled, settings, OsFiles(open_files_max=open_files_max), cluster_id)
+
+
+async def _serve_until_signalled(settings: BrokerSettings, files: Files, cluster_id: str | None) -> None:
+    ready = False
+    stop = trio.Event()
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async with trio.open_nursery() as nursery:
+
+            async def stop_when_signalled() -> None:
+                async for number in signals:
+                    log.info("stopping", signal=signal.Signals(number).name)
+                    break
+                for number in (signal.SIGTERM, signal.SIGINT):
+                    signal.signal(number, _stop_at_once)
+                stop.set()
+                if not ready:
+                    nursery.cancel_scope.cancel()
+
+            nursery.start_soon(stop_when_signalled)
+            async with open_server(settings, files, cluster_id=cluster_id) as server:
+                _say_ready(server)
+                ready = True
+                gc.collect()
+                gc.freeze()
+                await stop.wait()
+            log.info("stopped")
+
+
+@asynccontextmanager
+async def _accepting(broker: Broker, reception: Reception, bounds: Sequence[Bound]) -> AsyncIterator[None]:
+    close_watch = CloseWatch()
+    try:
+        async with trio.open_nursery() as connections:
+            connections.start_soon(close_watch.run)
+            async with trio.open_nursery() as acceptors:
+                acceptors.start_soon(reception.run)
+                for bound in bounds:
+                    acceptor = Acceptor(broker, Listener(bound.binding.endpoint, reception), close_watch, connections)
+                    for listening in bound.sockets:
+                        acceptors.start_soon(acceptor.run, listening)
+                yield
+                acceptors.cancel_scope.cancel()
+            reception.end_all("the broker stops")
+            with trio.move_on_after(SHUTDOWN_GRACE_S):
+                await reception.empty()
+            connections.cancel_scope.cancel()
+    finally:
+        close_watch.close()
+
+
+def _say_ready(server: Server) -> None:
+    for binding in server.bindings:
+        endpoint = binding.endpoint
+        log.info("listening", on=binding.url, advertised=f"{endpoint.host}:{endpoint.port}")
+        if binding.advertises_stand_in:
+            log.warning(
+                "clients are told localhost, which only works on this machine: set advertised.listeners for others",
+                listener=binding.name,
+            )
+    sys.stdout.write("".join(f"ready {binding.url}\n" for binding in server.bindings))
+    sys.stdout.flush()
+
+
+def _stop_at_once(number: int, _frame: FrameType | None) -> None:
+    # The second signal: whoever sends it does not want to wait for anything.
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+
+
+def _raise_descriptor_limit() -> int:
+    """Raise the soft limit to the hard one; return how many descriptors log files may keep: the rest is for peers."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # macOS says "unlimited" and refuses it; its own limit for one process is at least this.
+    for wanted in (hard, 10240):
+        if wanted not in {resource.RLIM_INFINITY, soft} and wanted > soft:
+            try:
+                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            except (ValueError, OSError):
+                continue
+            soft = wanted
+            break
+    log.debug("file descriptors", limit=soft)
+    return max(64, int(soft * FILES_SHARE_OF_DESCRIPTORS))
