@@ -83,7 +83,7 @@ class Log:
         self._topic_id = topic_id
         self._exists = recovered.exists
         # Names came or went since the directory was last synced.
-        self._names_changed = False
+        self._names_changed = recovered.recovery_point < recovered.end_offset
         self._flush: PendingFlush | None = None
         self._any_aborted = recovered.any_aborted
         self._bytes_since_snapshot = 0
@@ -376,6 +376,24 @@ class Log:
         if count:
             self.snapshots.remove_before(first_offset)
         return doomed
+
+    def holds(self, segments: Sequence[Segment]) -> bool:
+        """Tell whether ``segments`` still stand one after the other, none of them the active one (compaction)."""
+        own = self.segments
+        if segments[0] not in own:
+            return False
+        index = own.index(segments[0])
+        return index + len(segments) < len(own) and own[index : index + len(segments)] == list(segments)
+
+    def replace_segments(self, replaced: Sequence[Segment], segment: Segment) -> None:
+        """Let ``segment`` stand where ``replaced`` stood; all files are renamed already (compaction)."""
+        index = self.segments.index(replaced[0])
+        self.segments[index : index + len(replaced)] = [segment]
+        self.size_bytes += segment.size_bytes - sum(one.size_bytes for one in replaced)
+        self._known_end = (-1, -1)
+        self._names_changed = True
+        for one in replaced[1:]:
+            self.snapshots.remove(one.base_offset)
 
     def delete(self, unique: str, now_ms: int) -> list[Doomed]:
         """Give up the whole log: its directory is renamed at once, and the caller removes it later.

@@ -73,6 +73,11 @@ class Snapshots:
         for each in [each for each in self.offsets if each < offset]:
             self._remove(each)
 
+    def remove(self, offset: int) -> None:
+        """Remove the snapshot at ``offset`` if there is one."""
+        if offset in self.offsets:
+            self._remove(offset)
+
     def _remove(self, offset: int) -> None:
         self._files.remove(self._path(offset))
         self.offsets.remove(offset)

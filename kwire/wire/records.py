@@ -148,6 +148,16 @@ def scan_records(record_count: int, payload: bytes) -> Iterator[Span]:
         raise KafkaError(Code.INVALID_RECORD, "a record batch holds more records than it counts")
 
 
+def with_timestamp_delta(payload: bytes, span: Span, timestamp_delta: int) -> bytes:
+    """Return the record at ``span`` with another timestamp delta and all else as it is."""
+    # Behind the length stands one byte of attributes, then the delta that goes.
+    position = span.start + 1
+    while payload[position] >= 0x80:
+        position += 1
+    body = _NO_ATTRIBUTES + encode_varint(timestamp_delta) + payload[position + 1 : span.end]
+    return encode_varint(len(body)) + body
+
+
 def build_batch(
     records: Iterable[Record],
     *,

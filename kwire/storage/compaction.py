@@ -1,0 +1,410 @@
+"""Compaction: of each key only the latest record stays.
+
+Owns: what of a log can be cleaned and how badly it needs it, which records and batches stay, writing the cleaned
+segments and putting them in the place of the old ones. May not know: what keys and values mean, other logs, clocks,
+threads, who waits. Follows Apache Kafka's cleaner batch for batch: its cleaned segments and ours are the same bytes.
+
+A round has two passes. The first reads the dirty part and notes for each key the offset of its latest record. The
+second reads the log from its beginning, drops what is superseded, and writes the rest into new segments. Offsets stay
+what they were, so there are gaps; a batch keeps its first and last offset, and is compressed with the same codec.
+
+What stays though it is superseded or says nothing:
+
+* a record without a value (a tombstone), until ``delete.retention.ms`` after the round that first met it. That time is
+  written into the batch in place of its base timestamp (KIP-534), so that no clock but the broker's decides;
+* the marker of a transaction as long as a record of it is there, and then as long as a tombstone;
+* the last batch of each producer that may still write, for its sequence, even without its records; and the last batch
+  of the round, for its offset.
+
+Segments are replaced in a way that a crash at any step leaves either the old or the new ones: the new one is written
+under names that end in ``.cleaned``, synced, and renamed to ``.swap``; the old ones are renamed to ``.deleted``; then
+``.swap`` is dropped. What a crash leaves half done, ``recovery`` finishes or undoes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Generator, Iterator, Sequence
+from typing import Final, NamedTuple
+
+from kwire.storage.compaction_files import CleanedSegment
+from kwire.storage.compaction_keys import OffsetMap
+from kwire.storage.compaction_transactions import CleanedTransactions
+from kwire.storage.files import Buffer
+from kwire.storage.flush import PendingFlush
+from kwire.storage.index import OffsetIndex, TimeIndex
+from kwire.storage.log import Log
+from kwire.storage.recovery import SWAP_SUFFIX
+from kwire.storage.segment import (
+    RELATIVE_OFFSET_MAX,
+    AppendedBatch,
+    Doomed,
+    Segment,
+)
+from kwire.wire.batch import (
+    CODEC_MASK,
+    DELETE_HORIZON,
+    HEADER_BYTES,
+    NO_TIMESTAMP,
+    BatchHeader,
+    read_batch_header,
+)
+from kwire.wire.compression import Codec, compress
+from kwire.wire.records import Span, assemble_batch, open_batch, scan_records, timestamp_of, with_timestamp_delta
+
+# So much may be done between two slices: a few milliseconds.
+SLICE_BYTES: Final = 256 * 1024
+SLICE_RECORDS: Final = 500
+_READ_BYTES: Final = 128 * 1024
+
+
+class Cleanable(NamedTuple):
+    """What of a log can be cleaned."""
+
+    first_dirty_offset: int
+    # Where the first segment begins that may not be cleaned yet.
+    end_offset: int
+    clean_bytes: int
+    cleanable_bytes: int
+    # Some record waits longer than max.compaction.lag.ms allows.
+    is_overdue: bool
+
+    @property
+    def ratio(self) -> float:
+        """How much of what could be cleaned is dirty."""
+        total_bytes = self.clean_bytes + self.cleanable_bytes
+        return self.cleanable_bytes / total_bytes if total_bytes else 0.0
+
+    def is_due(self, min_ratio: float) -> bool:
+        return self.cleanable_bytes > 0 and (self.is_overdue or self.ratio > min_ratio)
+
+
+class Slice(NamedTuple):
+    """A short piece of work that was just done, and what its driver has to do before it asks for the next."""
+
+    moved_bytes: int
+    # To be synced, best in a thread.
+    flush: PendingFlush | None = None
+    # To be removed when due.
+    doomed: Sequence[Doomed] = ()
+
+
+def look_at(log: Log, cleaned_offset: int | None, now_ms: int) -> Cleanable:
+    """Tell what of ``log`` can be cleaned; below ``cleaned_offset`` it was cleaned already, None if it never was.
+
+    The active segment stays as it is, and so do those from the first on that reaches beyond the last stable offset or
+    holds a record younger than ``min.compaction.lag.ms``.
+    """
+    segments, config = log.segments, log.config
+    first_dirty = log.log_start_offset if cleaned_offset is None else cleaned_offset
+    if not log.log_start_offset <= first_dirty <= log.end_offset:
+        # Records were deleted, or the log was cut off: what was known of it is void.
+        first_dirty = log.log_start_offset
+    dirty = segments[_floor(segments, first_dirty) : -1]
+    uncleanable = min(log.last_stable_offset, log.active.base_offset)
+    if config.min_compaction_lag_ms > 0:
+        youngest_ms = now_ms - config.min_compaction_lag_ms
+        young = (segment.base_offset for segment in dirty if segment.largest_timestamp() > youngest_ms)
+        uncleanable = min(uncleanable, next(young, uncleanable))
+    end_offset = segments[_floor(segments, max(uncleanable, first_dirty))].base_offset
+    first_times = (segment.first_timestamp for segment in dirty)
+    oldest_ms = min((time for time in first_times if time > 0), default=None)
+    return Cleanable(
+        first_dirty_offset=first_dirty,
+        end_offset=end_offset,
+        clean_bytes=sum(segment.size_bytes for segment in segments if segment.base_offset < first_dirty),
+        cleanable_bytes=sum(segment.size_bytes for segment in dirty if segment.base_offset < end_offset),
+        is_overdue=oldest_ms is not None and oldest_ms < now_ms - max(config.max_compaction_lag_ms, 0),
+    )
+
+
+class Compaction:
+    """One round over one log. Its numbers can be read at any time."""
+
+    def __init__(self, log: Log, cleanable: Cleanable, *, now_ms: int, map_bytes_max: int) -> None:
+        self.log = log
+        self.cleanable = cleanable
+        self.bytes_to_read = cleanable.clean_bytes + 2 * cleanable.cleanable_bytes
+        self.bytes_read = 0
+        self.bytes_written = 0
+        self.records_read = 0
+        self.records_kept = 0
+        self.keyless_records = 0
+        # Up to here the log is clean, once the round is done; None if it was not finished.
+        self.cleaned_offset: int | None = None
+        self._now_ms = now_ms
+        self._latest = OffsetMap(map_bytes_max)
+        self._transactions = CleanedTransactions()
+        self._last_batches: dict[int, tuple[int, int]] = {}
+        self._moved_bytes = 0
+        self._records = 0
+
+    def slices(self) -> Generator[Slice]:
+        """Do the round, a slice at a time; ``close`` the generator to give it up.
+
+        The log may be appended to, read, and lose segments meanwhile; if it lost one that was being cleaned, the round
+        ends unfinished. Raises StorageFailure, or KafkaError for a batch that cannot be read.
+        """
+        yield from self._note_latest_offsets()
+        end_offset = self._latest.end_offset
+        self._transactions = CleanedTransactions()
+        sources = [segment for segment in self.log.segments[:-1] if segment.base_offset < end_offset]
+        for group in self._grouped(sources):
+            replaced = yield from self._clean(group)
+            if not replaced:
+                return
+        self.cleaned_offset = end_offset
+
+    # --- the first pass
+
+    def _note_latest_offsets(self) -> Generator[Slice]:
+        log, (start, end) = self.log, self.cleanable[:2]
+        self._transactions.expect(log.aborted_transactions(start, end))
+        dirty = [segment for segment in log.segments[_floor(log.segments, start) :] if segment.base_offset < end]
+        for index, segment in enumerate(dirty):
+            for header, batch in self._batches(segment, start):
+                yield from self._note_batch(header, batch, start)
+                if header.last_offset >= start:
+                    self._latest.end_offset = header.next_offset
+                if self._latest.is_full:
+                    # What follows is left for the next round.
+                    return
+            self._latest.end_offset = dirty[index + 1].base_offset if index + 1 < len(dirty) else end
+
+    def _note_batch(self, header: BatchHeader, batch: memoryview, start: int) -> Generator[Slice]:
+        is_aborted = self._transactions.see(header, batch)
+        if not header.is_control and not is_aborted:
+            payload = open_batch(batch, header)
+            note, base_offset = self._latest.note, header.base_offset
+            for span in scan_records(header.record_count, payload):
+                offset = base_offset + span.offset_delta
+                if span.key_end >= span.key_start and offset >= start:
+                    note(payload[span.key_start : span.key_end], offset)
+                self._records += 1
+                if self._records >= SLICE_RECORDS:
+                    yield self._slice()
+        if self._moved_bytes >= SLICE_BYTES:
+            yield self._slice()
+
+    # --- the second pass
+
+    def _grouped(self, sources: Sequence[Segment]) -> list[list[Segment]]:
+        """Put neighbours together that fit into one segment, so that cleaned segments do not get ever smaller."""
+        config = self.log.config
+        groups: list[list[Segment]] = []
+        sizes = (0, 0, 0)
+        for index, segment in enumerate(sources):
+            more = (
+                segment.size_bytes,
+                len(segment.offsets) * OffsetIndex.ENTRY.size,
+                len(segment.times) * TimeIndex.ENTRY.size,
+            )
+            behind = sources[index + 1].base_offset if index + 1 < len(sources) else self.cleanable.end_offset
+            fits = groups and (
+                sizes[0] + more[0] <= config.segment_bytes
+                and max(sizes[1] + more[1], sizes[2] + more[2]) <= config.segment_index_bytes
+                and (segment.size_bytes == 0 or behind - 1 - groups[-1][0].base_offset <= RELATIVE_OFFSET_MAX)
+            )
+            if fits:
+                groups[-1].append(segment)
+                sizes = (sizes[0] + more[0], sizes[1] + more[1], sizes[2] + more[2])
+            else:
+                groups.append([segment])
+                sizes = more
+        return groups
+
+    def _clean(self, group: Sequence[Segment]) -> Generator[Slice, None, bool]:
+        """Write what stays of ``group`` into one new segment and put it there. False if the group is gone meanwhile."""
+        log = self.log
+        self._last_batches = {
+            producer.producer_id: (producer.last_offset, producer.epoch)
+            for producer in log.producers.producers.values()
+        }
+        sizes = [segment.size_bytes for segment in group]
+        cleaned = CleanedSegment(log.files, log.path, group[0].base_offset)
+        try:
+            cleaned.create()
+            for segment, behind in zip(group, [*(one.base_offset for one in group[1:]), None], strict=True):
+                upper = segment.next_offset() if behind is None else behind
+                self._transactions.expect(log.aborted_transactions(segment.base_offset, upper))
+                yield from self._clean_into(cleaned, segment)
+            cleaned.seal()
+            yield self._slice(PendingFlush(log.files, 0, cleaned.syncers(sealed=True), [log.path]))
+            if not log.holds(group) or [segment.size_bytes for segment in group] != sizes:
+                return False
+            cleaned.rename(SWAP_SUFFIX)
+        finally:
+            # Given up, or failed. A rename that failed may have left files of both names.
+            if not cleaned.is_complete:
+                cleaned.remove()
+        yield self._slice(None, self._put_in_place(cleaned, group))
+        return True
+
+    def _clean_into(self, cleaned: CleanedSegment, segment: Segment) -> Generator[Slice]:
+        interval_bytes = self.log.config.index_interval_bytes
+        parts: list[Buffer] = []
+        rows: list[AppendedBatch] = []
+        for header, batch in self._batches(segment):
+            kept = yield from self._filter(header, batch, cleaned)
+            if kept is not None:
+                parts.append(kept)
+                after = read_batch_header(kept)
+                rows.append(AppendedBatch(after.base_offset, after.last_offset, after.max_timestamp, len(kept)))
+            if self._moved_bytes >= SLICE_BYTES or self._records >= SLICE_RECORDS:
+                self._write(cleaned, parts, rows, interval_bytes)
+                parts, rows = [], []
+                yield self._slice()
+        self._write(cleaned, parts, rows, interval_bytes)
+
+    def _write(
+        self, cleaned: CleanedSegment, parts: list[Buffer], rows: list[AppendedBatch], interval_bytes: int
+    ) -> None:
+        if parts:
+            size_bytes = sum(map(len, parts))
+            cleaned.append(parts, size_bytes, rows, interval_bytes)
+            self.bytes_written += size_bytes
+            self._moved_bytes += size_bytes
+
+    def _filter(
+        self, header: BatchHeader, batch: memoryview, cleaned: CleanedSegment
+    ) -> Generator[Slice, None, Buffer | None]:
+        """Make of a batch what stays of it, None if nothing does."""
+        is_over = self._transactions.see(header, batch, cleaned.aborted)
+        horizon_ms = header.delete_horizon_ms
+        drops_records = is_over
+        if header.is_control:
+            drops_records = is_over and horizon_ms is not None and horizon_ms <= self._now_ms
+        self.records_read += header.record_count
+        kept = _Kept()
+        if not drops_records:
+            kept = yield from self._kept(header, batch)
+        if kept.spans:
+            self.records_kept += len(kept.spans)
+            needs_horizon = horizon_ms is None and (kept.any_tombstone or (header.is_control and is_over))
+            if needs_horizon:
+                horizon_ms = self._now_ms + self.log.config.delete_retention_ms
+            elif len(kept.spans) == header.record_count:
+                return batch
+            return _rebuilt(header, kept, horizon_ms)
+        if (header.producer_id >= 0 and self._is_last_of_producer(header)) or (
+            header.next_offset == self.cleanable.end_offset
+        ):
+            return _emptied(header)
+        return None
+
+    def _kept(self, header: BatchHeader, batch: memoryview) -> Generator[Slice, None, _Kept]:
+        kept = _Kept(open_batch(batch, header))
+        payload, latest, base_offset = kept.payload, self._latest, header.base_offset
+        horizon_ms = header.delete_horizon_ms
+        keeps_tombstones = horizon_ms is None or self._now_ms < horizon_ms
+        for span in scan_records(header.record_count, payload):
+            offset = base_offset + span.offset_delta
+            is_tombstone = span.value_end < span.value_start
+            if header.is_control or offset >= latest.end_offset:
+                stays = True
+            elif span.key_end < span.key_start:
+                self.keyless_records += 1
+                stays = False
+            else:
+                stays = (not is_tombstone or keeps_tombstones) and latest.is_latest(
+                    payload[span.key_start : span.key_end], offset
+                )
+            if stays:
+                kept.spans.append(span)
+                kept.any_tombstone |= is_tombstone
+            self._records += 1
+            if self._records >= 2 * SLICE_RECORDS:
+                # Within a batch, so what was filtered before it is not written yet.
+                yield self._slice()
+        return kept
+
+    def _is_last_of_producer(self, header: BatchHeader) -> bool:
+        last_offset, epoch = self._last_batches.get(header.producer_id, (None, None))
+        if last_offset is None:
+            return False
+        if last_offset >= 0:
+            return header.last_offset == last_offset
+        # Nothing but a marker is known of the producer: it tells the epoch that fences older ones.
+        return header.is_control and header.producer_epoch == epoch
+
+    def _put_in_place(self, cleaned: CleanedSegment, group: Sequence[Segment]) -> list[Doomed]:
+        log = self.log
+        doomed = []
+        for segment in group:
+            doomed += segment.rename_to_deleted(self._now_ms + log.config.file_delete_delay_ms)
+        cleaned.rename("")
+        log.replace_segments(group, Segment(log.files, log.path, cleaned.base_offset, names=cleaned.names()))
+        return doomed
+
+    # --- both
+
+    def _batches(self, segment: Segment, from_offset: int = 0) -> Iterator[tuple[BatchHeader, memoryview]]:
+        """Give the batches of a segment, from the one on that holds ``from_offset``."""
+        found = segment.find(from_offset) if from_offset > segment.base_offset else None
+        position = found.position if found else 0
+        end = segment.size_bytes
+        while position + HEADER_BYTES <= end:
+            chunk = memoryview(segment.file.read(position, min(_READ_BYTES, end - position)))
+            at = 0
+            while at + HEADER_BYTES <= len(chunk):
+                header = read_batch_header(chunk, at)
+                if at + header.size_bytes > len(chunk):
+                    if at:
+                        break
+                    chunk = memoryview(segment.file.read(position, header.size_bytes))
+                self.bytes_read += header.size_bytes
+                self._moved_bytes += header.size_bytes
+                yield header, chunk[at : at + header.size_bytes]
+                at += header.size_bytes
+            if at == 0:
+                return
+            position += at
+
+    def _slice(self, flush: PendingFlush | None = None, doomed: Sequence[Doomed] = ()) -> Slice:
+        moved_bytes, self._moved_bytes, self._records = self._moved_bytes, 0, 0
+        return Slice(moved_bytes, flush, doomed)
+
+
+class _Kept:
+    """The records of a batch that stay, and the payload they lie in."""
+
+    __slots__ = ("any_tombstone", "payload", "spans")
+
+    def __init__(self, payload: bytes = b"") -> None:
+        self.payload = payload
+        self.spans: list[Span] = []
+        self.any_tombstone = False
+
+
+def _rebuilt(header: BatchHeader, kept: _Kept, horizon_ms: int | None) -> bytes:
+    """Make the batch anew with the records that stay; only their timestamp deltas may change."""
+    times = [timestamp_of(header, span) for span in kept.spans]
+    base_timestamp = times[0] if horizon_ms is None else horizon_ms
+    parts = [
+        with_timestamp_delta(kept.payload, span, time - base_timestamp)
+        for span, time in zip(kept.spans, times, strict=True)
+    ]
+    return assemble_batch(
+        header._replace(
+            attributes=header.attributes | (DELETE_HORIZON if horizon_ms is not None else 0),
+            base_timestamp=base_timestamp,
+            max_timestamp=header.max_timestamp if header.is_log_append_time else max(NO_TIMESTAMP, *times),
+            record_count=len(parts),
+        ),
+        compress(Codec(header.codec), b"".join(parts)),
+    )
+
+
+def _emptied(header: BatchHeader) -> bytes:
+    """Make a batch without records that still tells offsets, sequence and epoch."""
+    return assemble_batch(
+        header._replace(
+            attributes=header.attributes & ~(CODEC_MASK | DELETE_HORIZON), base_timestamp=NO_TIMESTAMP, record_count=0
+        ),
+        b"",
+    )
+
+
+def _floor(segments: Sequence[Segment], offset: int) -> int:
+    """Return the index of the segment that ``offset`` belongs to."""
+    return max(0, bisect_right(segments, offset, key=lambda segment: segment.base_offset) - 1)

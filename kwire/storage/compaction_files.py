@@ -1,0 +1,76 @@
+"""The files of a segment that compaction writes, until they take their place.
+
+Owns: their names on the way (``.cleaned`` while they are written, ``.swap`` once they are complete), syncing and
+renaming them. May not know: what is written, which segments they replace.
+"""
+
+from __future__ import annotations
+
+from kwire.storage.files import Files, Syncer
+from kwire.storage.index import TransactionIndex
+from kwire.storage.recovery import CLEANED_SUFFIX, SWAP_SUFFIX
+from kwire.storage.segment import (
+    INDEX_SUFFIX,
+    LOG_SUFFIX,
+    SUFFIXES,
+    TIME_INDEX_SUFFIX,
+    TRANSACTION_INDEX_SUFFIX,
+    Segment,
+    file_name,
+)
+
+
+class CleanedSegment(Segment):
+    """A segment whose files have other names until it takes its place."""
+
+    __slots__ = ("_mark",)
+
+    def __init__(self, files: Files, directory: str, base_offset: int) -> None:
+        self._mark = CLEANED_SUFFIX
+        super().__init__(files, directory, base_offset)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the files are no longer marked as being written: from then on a crash does not undo them."""
+        return self._mark != CLEANED_SUFFIX
+
+    def path(self, suffix: str) -> str:
+        return super().path(suffix) + self._mark
+
+    def remove(self) -> None:
+        """Remove what an unfinished round left, under both names that it may have."""
+        super().remove()
+        for suffix in SUFFIXES:
+            self._files.remove(super().path(suffix) + SWAP_SUFFIX)
+
+    def create(self) -> None:
+        """Make the .log file, which is there even if nothing stays."""
+        self.remove()
+        self.file.append([b""], 0)
+
+    def syncers(self, *, sealed: bool) -> list[Syncer]:
+        syncers = super().syncers(sealed=sealed)
+        if self.aborted.entries():
+            file = self._files.open(self.path(TRANSACTION_INDEX_SUFFIX))
+            syncers.append(file.syncer())
+            file.close()
+        return syncers
+
+    def names(self) -> dict[str, int]:
+        """Return the names and sizes that the files have in their place."""
+        sizes = {
+            LOG_SUFFIX: self.size_bytes,
+            INDEX_SUFFIX: self.offsets.file.size,
+            TIME_INDEX_SUFFIX: self.times.file.size,
+        }
+        if self.aborted.entries():
+            sizes[TRANSACTION_INDEX_SUFFIX] = len(self.aborted.entries()) * TransactionIndex.ENTRY.size
+        return {file_name(self.base_offset) + suffix: size for suffix, size in sizes.items()}
+
+    def rename(self, mark: str) -> None:
+        """Give all files another mark, or none."""
+        self.close()
+        for name in self.names():
+            path = f"{self._directory}/{name}"
+            self._files.rename(path + self._mark, path + mark)
+        self._mark = mark
