@@ -75,10 +75,8 @@ def read_header(frame: memoryview) -> RequestHeader:
         end = position + length
         if length < 0 or end > len(frame):
             raise ProtocolViolation(f"request header: client id of {length} bytes")
-        try:
-            client_id = str(frame[position:end], "utf-8")
-        except UnicodeDecodeError as error:
-            raise ProtocolViolation(f"request header: {error}") from error
+        # Kafka takes a client id in any encoding; it is only ever shown.
+        client_id = str(frame[position:end], "utf-8", "replace")
         position = end
     # Header version 2 keeps the client id as it was and adds tagged fields, of which none is defined.
     if api_version >= _flexible_from(api_key):

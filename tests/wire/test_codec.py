@@ -84,7 +84,6 @@ def test_unknown_tags_in_a_header_are_passed_over():
         b"\0\x12\0\0\0\0\0\1\0",
         b"\0\x12\0\0\0\0\0\1\0\5kcat",
         b"\0\x12\0\0\0\0\0\1\xff\xfe",
-        b"\0\x12\0\0\0\0\0\1\0\1\xff",
         b"\0\x12\0\3\0\0\0\1\xff\xff",
         b"\0\x12\0\3\0\0\0\1\xff\xff\1",
         b"\0\x12\0\3\0\0\0\1\xff\xff\1\0\5abc",
@@ -385,3 +384,8 @@ def test_json_form_refuses_what_the_version_does_not_have():
             ),
             4,
         )
+
+
+def test_a_client_id_may_be_in_any_encoding():
+    header = codec.read_header(memoryview(b"\0\x12\0\0\0\0\0\1\0\4caf\xe9"))
+    assert header.client_id == "caf\ufffd"
