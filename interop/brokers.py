@@ -63,6 +63,10 @@ class _Process:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def alive(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def stop(self) -> None:
         """SIGTERM; a clean stop is part of what is tested."""
         process, self._process = self._process, None

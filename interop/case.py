@@ -72,14 +72,14 @@ class World:
                 self._jvm = Jvm(self.folder / "jvm.log")
             return self._jvm
 
-    def shared(self, kind: str) -> Kwire | Apache:
-        """The broker that cases share; started again when a case has killed it."""
+    def shared(self, kind: str, which: str = "shared") -> Kwire | Apache:
+        """A broker that cases share; started again when a case has ended it."""
         with self._lock:
-            broker = self._brokers.get(kind)
+            name = f"{which}-{kind}"
+            broker = self._brokers.get(name)
             if broker is None:
-                broker = self._brokers[kind] = KINDS[kind](self.folder / f"shared-{kind}")
-                broker.start()
-            elif broker._process is None or broker._process.poll() is not None:
+                broker = self._brokers[name] = KINDS[kind](self.folder / name)
+            if not broker.alive:
                 broker.start()
             return broker
 

@@ -1,6 +1,7 @@
 """aiokafka: every scenario with default settings unless the scenario is about a setting."""
 
 import asyncio
+import time
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
@@ -138,7 +139,7 @@ async def seek_by_time(bootstrap: str, prefix: str) -> None:
     topic = await make_topic(bootstrap, prefix)
     producer = AIOKafkaProducer(bootstrap_servers=bootstrap, compression_type="gzip")
     await producer.start()
-    base = 1_700_000_000_000
+    base = int(time.time()) * 1000 - 100_000_000  # yesterday: the default retention keeps it
     await asyncio.gather(*[await producer.send(topic, b"%d" % n, timestamp_ms=base + n * 1000) for n in range(100)])
     await producer.stop()
     tp = TopicPartition(topic, 0)

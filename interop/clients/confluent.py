@@ -194,7 +194,7 @@ def commit_and_seek(bootstrap: str, prefix: str) -> None:
 def seek_by_time(bootstrap: str, prefix: str) -> None:
     topic = make_topic(bootstrap, prefix)
     producer = Producer({"bootstrap.servers": bootstrap, "compression.type": "lz4"})
-    base = 1_700_000_000_000
+    base = int(time.time()) * 1000 - 100_000_000  # yesterday: the default retention keeps it
     for n in range(100):
         producer.produce(topic, b"%d" % n, timestamp=base + n * 1000)
     producer.flush()

@@ -253,7 +253,7 @@ public final class JavaClient {
 
     void seekByTime() throws Exception {
         String topic = makeTopic(prefix, 1);
-        long base = 1_700_000_000_000L;
+        long base = System.currentTimeMillis() - 100_000_000L; // yesterday: the default retention keeps it
         try (KafkaProducer<byte[], byte[]> producer = producer(Map.of("compression.type", "zstd", "linger.ms", "50"))) {
             for (int n = 0; n < 100; n++) producer.send(new ProducerRecord<>(topic, 0, base + n * 1000L, null, bytes("v" + n)));
         }

@@ -1,0 +1,17 @@
+"""The differences that are meant: each with the reason a user would nod at. They go into docs/compatibility.md."""
+
+import re
+from typing import NamedTuple
+
+
+class Known(NamedTuple):
+    story: str  # a pattern for the story's title
+    line: str  # a pattern for the difference's line
+    reason: str
+
+
+KNOWN: tuple[Known, ...] = ()
+
+
+def known(title: str, line: str) -> bool:
+    return any(re.fullmatch(item.story, title) and re.search(item.line, line) for item in KNOWN)

@@ -1,0 +1,109 @@
+"""Runs a story against two brokers and compares the transcripts."""
+
+import threading
+from collections.abc import Callable
+
+from interop.brokers import Apache, Kwire
+from interop.case import Run, Skip, World, case
+from interop.oracle.asker import KEYS, Asker
+from interop.oracle.known import known
+from interop.oracle.normal import differences
+
+Story = Callable[[Asker], None]
+CLIENT = {"clientSoftwareName": "oracle", "clientSoftwareVersion": "1"}
+
+
+def story(row: str, *apis: str, smoke: bool = False) -> Callable[[Story], Story]:
+    """Registers a story as a case. A broker that does not advertise one of the APIs is not asked: it promised nothing."""
+
+    def register(body: Story) -> Story:
+        title = body.__name__.replace("_", "-")
+
+        @case("oracle", row, title, smoke=smoke)
+        def compare(run: Run) -> None:
+            apache, other = pair(run.world)
+            missing = [api for api in (apis or (row,)) if api in KEYS and KEYS[api] not in _advertised(other)]
+            if missing:
+                raise Skip(f"{run.target} does not serve {', '.join(missing)}")
+            transcripts = []
+            for broker in (apache, other):
+                asker = Asker(broker.port, f"o-{title}-x", broker.name == "kwire")
+                try:
+                    body(asker)
+                except Exception as failure:
+                    last = asker.transcript[-3:]
+                    raise AssertionError(
+                        f"the story broke off at {broker.name}: {failure!r}; last: {last}"
+                    ) from failure
+                finally:
+                    asker.close()
+                transcripts.append(asker.transcript)
+            report(title, *transcripts)
+
+        return body
+
+    return register
+
+
+def report(title: str, apache: list, other: list) -> None:
+    lines: list[str] = []
+    labels = [step.label for step in apache], [step.label for step in other]
+    if labels[0] != labels[1]:
+        lines.append(f"steps differ: only Apache {_only(*labels)}; only the other {_only(*reversed(labels))}")
+    for expected, seen in zip(apache, other, strict=False):
+        if expected.label != seen.label:
+            break
+        lines += [f"{expected.label}{line}" for line in differences(expected.answer, seen.answer)]
+    lines = [line for line in lines if not known(title, line)]
+    if lines:
+        shown = "\n".join(lines[:60]) + (f"\n... and {len(lines) - 60} more" if len(lines) > 60 else "")
+        raise AssertionError(f"{len(lines)} differences (Apache Kafka / the broker under test)\n{shown}")
+
+
+def _only(these: list[str], those: list[str]) -> list[str]:
+    return [label for label in these if label not in those][:5]
+
+
+_lock = threading.Lock()
+_warm: set[int] = set()  # by process id
+_tables: dict[int, set[int]] = {}
+
+
+def pair(world: World) -> tuple[Apache | Kwire, Apache | Kwire]:
+    """Apache Kafka and the broker under test, both past their first-use pauses; two of Apache when that is the target."""
+    with _lock:
+        other = world.shared("apache", "second") if world.target == "apache" else world.shared(world.target)
+        both = world.shared("apache", "oracle"), other
+        for broker in both:
+            if broker.pid not in _warm:
+                warm(broker)
+                _warm.add(broker.pid)
+        return both
+
+
+def warm(broker: Apache | Kwire) -> None:
+    asker = Asker(broker.port, "warm", eager=False)
+    advertised = {api["apiKey"] for api in asker.ask("ApiVersions", 3, CLIENT, note=False)["apiKeys"]}
+    for kind, key in ((0, "o-warm"), (1, "o-warm")):
+        if kind == 1 and KEYS["EndTxn"] not in advertised:
+            continue
+        asker.until(
+            "FindCoordinator", 4, {"keyType": kind, "coordinatorKeys": [key]},
+            lambda got: got["coordinators"][0]["errorCode"] == 0, timeout_s=40,
+        )  # fmt: skip
+    asker.until(
+        "OffsetFetch", 7, {"groupId": "o-warm", "topics": None}, lambda got: got["errorCode"] == 0, timeout_s=40
+    )
+    asker.until(
+        "InitProducerId", 4, {"transactionalId": None, "transactionTimeoutMs": 60000, "producerId": -1, "producerEpoch": -1},
+        lambda got: got["errorCode"] == 0, timeout_s=40,
+    )  # fmt: skip
+    asker.close()
+
+
+def _advertised(broker: Apache | Kwire) -> set[int]:
+    if broker.pid not in _tables:
+        asker = Asker(broker.port, "versions", eager=False)
+        _tables[broker.pid] = {api["apiKey"] for api in asker.ask("ApiVersions", 3, CLIENT, note=False)["apiKeys"]}
+        asker.close()
+    return _tables[broker.pid]
