@@ -35,7 +35,7 @@ async def handle(context: Context, request: FindCoordinatorRequest) -> FindCoord
     return FindCoordinatorResponse(
         throttle_time_ms=context.throttle_ms,
         error_code=found.error_code,
-        error_message=found.error_message,
+        error_message=found.error_message if found.error_code else "NONE",
         node_id=found.node_id,
         host=found.host,
         port=found.port,
@@ -46,11 +46,11 @@ def _find(context: Context, key_type: int, key: str) -> Coordinator:
     broker = context.broker
     try:
         if key_type != GROUP:
-            raise KafkaError(Code.INVALID_REQUEST)
+            raise KafkaError(Code.INVALID_REQUEST, f"No coordinator of this broker has keys of type {key_type}.")
         broker.groups.partition_count()
     except KafkaError as refusal:
         return Coordinator(
             key=key, node_id=-1, host="", port=-1, error_code=refusal.code, error_message=refusal.message
         )
     endpoint = context.endpoint
-    return Coordinator(key=key, node_id=broker.node_id, host=endpoint.host, port=endpoint.port, error_message="NONE")
+    return Coordinator(key=key, node_id=broker.node_id, host=endpoint.host, port=endpoint.port, error_message="")

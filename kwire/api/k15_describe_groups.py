@@ -37,8 +37,6 @@ async def handle(context: Context, request: DescribeGroupsRequest) -> DescribeGr
 
 async def _describe(context: Context, group_id: str) -> DescribedGroup:
     try:
-        if not group_id:
-            raise KafkaError(Code.INVALID_GROUP_ID)
         machine = await context.broker.groups.machine(context, group_id)
         group = machine.describe(group_id)
     except KafkaError as refusal:

@@ -25,8 +25,6 @@ async def handle(context: Context, request: DeleteGroupsRequest) -> DeleteGroups
 
 async def _delete(context: Context, group_id: str) -> Code:
     try:
-        if not group_id:
-            raise KafkaError(Code.INVALID_GROUP_ID)
         await context.broker.groups.perform(
             context,
             group_id,

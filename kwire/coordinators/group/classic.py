@@ -107,7 +107,9 @@ class ClassicGroups:
             member_id = "" if error.code is Code.GROUP_MAX_SIZE_REACHED else command.member_id
             step.effects.reply(ticket, Joined(member_id, error.code))
         if group is not None and is_created and not step.effects.records:
-            step.effects.records.append(group_record(group.group_id, group.to_record({})))
+            # Whoever joins is soft state until there is a generation.
+            created = ClassicGroup(group.group_id, state_since_ms=group.state_since_ms).to_record({})
+            step.effects.records.append(group_record(group.group_id, created))
             step.effects.follow_up = GroupCreated(group.group_id)
         return step.effects
 

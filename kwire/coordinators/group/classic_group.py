@@ -125,8 +125,8 @@ class ClassicGroup:
             state_since_ms=value.current_state_timestamp,
             generation_id=value.generation,
             protocol_type=value.protocol_type or None,
-            protocol_name=value.protocol,
-            leader_id=value.leader,
+            protocol_name=value.protocol if value.members else value.protocol or None,
+            leader_id=value.leader or None,
         )
         for stored in value.members:
             rebalance_timeout_ms = stored.rebalance_timeout

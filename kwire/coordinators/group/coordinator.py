@@ -39,7 +39,6 @@ from kwire.types import Uuid
 from kwire.wire.messages import GroupMetadataValue
 
 CLASSIC: Final = "classic"
-_TYPE_NAMES = {CLASSIC: "Classic", "consumer": "Consumer", "share": "Share", "streams": "Streams"}
 _RETENTION_TIMER = ("retention",)
 
 
@@ -129,6 +128,8 @@ class GroupCoordinator:
     ) -> Effects:
         """A list of codes, one for each partition, follows. KafkaError(GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP)."""
         del now_ms
+        if not group_id:
+            raise KafkaError(Code.INVALID_GROUP_ID)
         group = self._find(group_id)
         if group is None and group_id not in self.others:
             raise _not_found(group_id)
@@ -156,7 +157,7 @@ class GroupCoordinator:
             listed = [self._listed(group_id, value) for group_id, value in self.groups.items()]
         listed += [
             # Nobody can be in a group whose heartbeats are not served, whatever the log says of the time before.
-            ListedGroup(group_id, other.kind, "Empty", _TYPE_NAMES[other.kind])
+            ListedGroup(group_id, other.kind, "Empty", other.kind)
             for group_id, other in self.others.items()
             if not wanted_types or other.kind in wanted_types
         ]
@@ -218,7 +219,7 @@ class GroupCoordinator:
         match read_record(key, value):
             case OffsetEntry() as entry:
                 if entry.value is not None and entry.group_id not in self.groups and entry.group_id not in self.others:
-                    self.groups[entry.group_id] = GroupMetadataValue()
+                    self.groups[entry.group_id] = GroupMetadataValue(protocol=None, leader=None)
                 self.offsets.replay(entry, offset=offset, producer_id=producer_id)
             case GroupEntry(group_id, None):
                 self.groups.pop(group_id, None)
@@ -279,8 +280,8 @@ class GroupCoordinator:
         group = self.classic.live.get(group_id)
         if group is None:
             assert not stored.members
-            return ListedGroup(group_id, stored.protocol_type, State.EMPTY.value, _TYPE_NAMES[CLASSIC])
-        return ListedGroup(group_id, group.protocol_type or "", group.state.value, _TYPE_NAMES[CLASSIC])
+            return ListedGroup(group_id, stored.protocol_type, State.EMPTY.value, CLASSIC)
+        return ListedGroup(group_id, group.protocol_type or "", group.state.value, CLASSIC)
 
     def _commit(self, command: CommitOffsets, ticket: int, now_ms: int) -> Effects:
         effects = Effects()
