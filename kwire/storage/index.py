@@ -16,7 +16,6 @@ the part that is on disk stays there: a lookup is a handful of small reads, and 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import operator
 from bisect import bisect_right
 from collections.abc import Iterator
@@ -66,12 +65,6 @@ class SparseIndex:
     def waiting(self) -> int:
         """How many entries are not in the file yet."""
         return len(self._unwritten)
-
-    def ascends(self) -> bool:
-        """Tell whether the entries in the file rise, as they must; unsynced pages may have been lost anywhere."""
-        content = self.file.read(0, self._written * self._entry.size)
-        entries = list(self._entry.iter_unpack(content))
-        return all(one[0] < two[0] and one[1] < two[1] for one, two in itertools.pairwise(entries))
 
     def write_out(self) -> None:
         """Bring waiting entries to the file; the file is there afterwards even if it is empty."""

@@ -442,7 +442,8 @@ class Log:
 
     def close(self) -> None:
         """Complete all files and give descriptors back. A flush first makes it durable too. Raises StorageFailure."""
-        if self._exists and self.active.size_bytes:
+        if self._exists:
+            # An empty one too: it may have been preallocated.
             self.active.seal()
             self._take_snapshot()
         self._close_files()

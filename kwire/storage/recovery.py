@@ -16,6 +16,7 @@ index that is missing, or disagrees with its log, is made anew.
 
 from __future__ import annotations
 
+import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -41,7 +42,15 @@ from kwire.storage.segment import (
     walk_headers,
 )
 from kwire.storage.snapshots import SNAPSHOT_SUFFIX, Snapshots
-from kwire.wire.batch import HEADER_BYTES, MAGIC, BatchHeader, is_valid_batch, read_batch_header, read_end_marker
+from kwire.wire.batch import (
+    HEADER_BYTES,
+    MAGIC,
+    STAMP_BYTES,
+    BatchHeader,
+    is_valid_batch,
+    read_batch_header,
+    read_end_marker,
+)
 
 Progress: TypeAlias = Callable[[int, int], None]
 
@@ -97,15 +106,21 @@ def recover(
         return _empty(files, path, log_start_offset, now_ms)
     if stop is not Stop.CLEAN or any(name.endswith((DELETED_SUFFIX, CLEANED_SUFFIX, SWAP_SUFFIX)) for name in names):
         names = _finish_replacements(files, path, names)
+    if stop is not Stop.CLEAN:
+        _remove_orphans(files, path, names)
     segments = [
         Segment(files, path, offset, names=names, created_ms=now_ms) for offset in _offsets(names, LOG_SUFFIX)
     ] or [Segment(files, path, log_start_offset, names=names, created_ms=now_ms)]
     _repair_indexes(segments[:-1] if stop is Stop.KILLED else segments, names, config)
-    if stop is Stop.KILLED:
-        _check(segments[-1], _indexed_end(segments[-1]), config)
-    elif stop is Stop.CRASHED:
+    if stop is Stop.CRASHED:
         _check_unsynced(segments, recovery_point, config, on_progress)
-    end_offset = max(segments[-1].next_offset(), segments[-1].base_offset)
+    elif stop is Stop.KILLED:
+        _check_tail(segments[-1], config)
+    end_offset, end_position = segments[-1].read_end()
+    if end_position != segments[-1].size_bytes:
+        # It was not as clean as it was said to be.
+        _check_tail(segments[-1], config)
+        end_offset, _ = segments[-1].read_end()
     snapshots = Snapshots(files, path, _offsets(names, SNAPSHOT_SUFFIX))
     if end_offset < log_start_offset:
         # The log ends before the offset that it was told to start at: nothing of it counts.
@@ -115,11 +130,14 @@ def recover(
         segments = [Segment(files, path, log_start_offset, names={}, created_ms=now_ms)]
         end_offset = log_start_offset
     log_start_offset = max(log_start_offset, segments[0].base_offset)
+    recovery_point = min(recovery_point, end_offset)
+    for segment in segments[_segment_of(segments, recovery_point) :]:
+        segment.unsynced = recovery_point < end_offset
     recovered = Recovered(
         segments=segments,
         log_start_offset=log_start_offset,
         end_offset=end_offset,
-        recovery_point=min(recovery_point, end_offset),
+        recovery_point=recovery_point,
         producers=ProducerStates(),
         snapshots=snapshots,
         epochs=LeaderEpochs(read_epochs(files.read_bytes(f"{path}/{LEADER_EPOCH_CHECKPOINT}")) or ()),
@@ -257,6 +275,21 @@ def _remove_replaced(files: Files, path: str, names: dict[str, int], swapped: di
                 del names[name]
 
 
+def _remove_orphans(files: Files, path: str, names: dict[str, int]) -> None:
+    """Remove indexes whose log is gone: a later segment of the same name must not find their entries."""
+    logs = {file_name(offset) for offset in _offsets(names, LOG_SUFFIX)}
+    for suffix in SUFFIXES[1:]:
+        for offset in _offsets(names, suffix):
+            if file_name(offset) not in logs:
+                files.remove(f"{path}/{file_name(offset)}{suffix}")
+                del names[file_name(offset) + suffix]
+
+
+def _segment_of(segments: Sequence[Segment], offset: int) -> int:
+    """Return the index of the segment in which ``offset`` lies."""
+    return bisect_right([segment.base_offset for segment in segments[1:]], offset)
+
+
 def _offset_of(name: str) -> int:
     digits = name[:_OFFSET_DIGITS]
     return int(digits) if digits.isdigit() else -1
@@ -274,38 +307,32 @@ def _repair_indexes(segments: Sequence[Segment], names: dict[str, int], config: 
             segment.rebuild_indexes(config.index_interval_bytes)
 
 
-def _indexed_end(segment: Segment) -> int:
-    """Return the position of the last batch that the index knows; an index of another log loses its entries."""
+def _check_tail(segment: Segment, config: LogConfig) -> None:
+    """Check the batches from the last indexed one on; an index that does not fit loses all its entries."""
     last = segment.offsets.last
-    if last is None:
-        return 0
-    position = last[1]
-    if position + HEADER_BYTES <= segment.size_bytes:
-        header = read_batch_header(segment.file.read(position, HEADER_BYTES))
+    position = 0
+    if last is not None and last[1] + HEADER_BYTES <= segment.size_bytes:
+        header = read_batch_header(segment.file.read(last[1], HEADER_BYTES))
         if header.last_offset == last[0] + segment.base_offset:
-            return position
-    segment.offsets.truncate_entries(0)
-    return 0
+            position = last[1]
+    _index(segment, position, _sound_batches(segment.file, position), config)
 
 
 def _check_unsynced(
     segments: list[Segment], recovery_point: int, config: LogConfig, on_progress: Progress | None
 ) -> None:
-    """Check all batches from the recovery point on; segments behind a bad one are removed."""
-    bases = [segment.base_offset for segment in segments[1:]]
-    first = bisect_right(bases, recovery_point)
+    """Check all batches from the recovery point on; segments behind a bad one are removed.
+
+    The pages of an index may have been lost anywhere, so these segments get new ones; also the one that ends at the
+    recovery point, which may have been sealed after the last sync.
+    """
+    first = _segment_of(segments, max(0, recovery_point - 1))
     total = sum(segment.size_bytes for segment in segments[first:])
     done = 0
     for index in range(first, len(segments)):
         segment = segments[index]
-        position = 0
-        if not segment.indexes_ascend():
-            segment.rebuild_indexes(config.index_interval_bytes)
-        if recovery_point > segment.base_offset:
-            found = segment.find(recovery_point)
-            position = segment.size_bytes if found is None else found.position
         size_bytes = segment.size_bytes
-        is_whole = _check(segment, position, config)
+        is_whole = _index(segment, 0, _sound_batches(segment.file, 0, synced_below=recovery_point), config)
         done += size_bytes
         if on_progress is not None:
             on_progress(done, total)
@@ -316,10 +343,10 @@ def _check_unsynced(
             return
 
 
-def _check(segment: Segment, position: int, config: LogConfig) -> bool:
-    """Check the batches from ``position`` on and index them; cut off what is not sound and tell if nothing was."""
+def _index(segment: Segment, position: int, batches: Iterator[tuple[int, BatchHeader]], config: LogConfig) -> bool:
+    """Index ``batches``, which begin at ``position``, cut off what is behind them, and tell if nothing was."""
     segment.forget_index_from(position)
-    end = segment.index_batches(_sound_batches(segment.file, position), position, config.index_interval_bytes)
+    end = segment.index_batches(batches, position, config.index_interval_bytes)
     is_whole = end == segment.size_bytes
     if not is_whole:
         segment.cut_file(end)
@@ -327,8 +354,17 @@ def _check(segment: Segment, position: int, config: LogConfig) -> bool:
     return is_whole
 
 
-def _sound_batches(file: File, position: int) -> Iterator[tuple[int, BatchHeader]]:
-    """Give position and header of each batch from ``position`` on, up to the first that is not whole and sound."""
+def _sound_batches(file: File, position: int, synced_below: int = -1) -> Iterator[tuple[int, BatchHeader]]:
+    """Give position and header of each batch from ``position`` on, up to the first that is not whole and sound.
+
+    Batches that end below offset ``synced_below`` are on the disk: their bytes are not read.
+    """
+    if synced_below >= 0:
+        for at, header in walk_headers(file, position, file.size):
+            if header.next_offset > synced_below:
+                break
+            yield at, header
+            position = at + header.size_bytes
     end = file.size
     next_offset = 0
     while position + HEADER_BYTES <= end:
@@ -337,7 +373,7 @@ def _sound_batches(file: File, position: int) -> Iterator[tuple[int, BatchHeader
         while at + HEADER_BYTES <= len(chunk):
             header = read_batch_header(chunk, at)
             size_bytes = header.size_bytes
-            if position == at == 0 and header.magic < MAGIC and header.length > 0:
+            if position == at == 0 and _is_legacy(chunk, header):
                 raise StorageFailure(file.path, "written by a Kafka before 0.11, in a format that is not read here")
             if size_bytes < HEADER_BYTES or position + at + size_bytes > end or header.base_offset < next_offset:
                 return
@@ -353,3 +389,11 @@ def _sound_batches(file: File, position: int) -> Iterator[tuple[int, BatchHeader
         if at == 0:
             return
         position += at
+
+
+def _is_legacy(chunk: memoryview, header: BatchHeader) -> bool:
+    """Tell whether ``chunk`` begins with a message of magic 0 or 1: data to be left alone, not a torn batch."""
+    if header.magic >= MAGIC or not STAMP_BYTES < header.size_bytes <= len(chunk):
+        return False
+    # Its CRC-32 lies where a batch has the leader epoch, and begins at the magic.
+    return zlib.crc32(chunk[STAMP_BYTES : header.size_bytes]) == header.leader_epoch & 0xFFFFFFFF

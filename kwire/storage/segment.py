@@ -198,6 +198,7 @@ class Segment:
         max_timestamp, offset = self.max_timestamp
         if max_timestamp != NO_TIMESTAMP:
             self.times.append_if_later(max_timestamp, offset)
+        self.unsynced = True
         self.write_out()
         self.file.truncate(self.file.size)
 
@@ -228,7 +229,8 @@ class Segment:
 
     def forget_index_from(self, position: int) -> None:
         """Drop index entries for the batches behind ``position``."""
-        self.offsets.truncate_to_position(position + 1)
+        # The first batch never has an entry: one that leads there is rubbish.
+        self.offsets.truncate_to_position(position + 1 if position else 0)
         last = self.offsets.last
         self.times.truncate_to_offset(last[0] + self.base_offset + 1 if last else self.base_offset)
 
@@ -363,16 +365,14 @@ class Segment:
         timestamp_ms = self.max_timestamp[0]
         return timestamp_ms if timestamp_ms >= 0 else self._files.modified_ms(self.file.path)
 
-    def indexes_ascend(self) -> bool:
-        return self.offsets.ascends() and self.times.ascends()
-
-    def next_offset(self) -> int:
-        """Read from the file where the segment ends: the offset behind its last whole batch."""
-        last = self.offsets.last
+    def read_end(self) -> tuple[int, int]:
+        """Read from the file where its last whole batch ends: the offset and the position behind it."""
+        position = self.offsets.last[1] if self.offsets.last else 0
         next_offset = self.base_offset
-        for _, header in self.walk(last[1] if last else 0):
+        for at, header in self.walk(position):
             next_offset = header.next_offset
-        return next_offset
+            position = at + header.size_bytes
+        return next_offset, position
 
     def aborted_between(self, first_offset: int, end_offset: int) -> tuple[list[AbortedTransaction], bool]:
         """Aborted transactions that overlap the offsets, and whether no later segment can hold another."""

@@ -148,8 +148,10 @@ class MemoryFiles:
         self._locked.clear()
         if torn_bytes and self._last_write is not None:
             node, size = self._last_write
-            if len(node.content) == size:
-                del node.content[max(0, size - torn_bytes) :]
+            preallocated = len(node.content) - size
+            del node.content[max(0, size - torn_bytes) :]
+            if preallocated > 0:
+                node.content += bytes(preallocated + torn_bytes)
         self._last_write = None
 
     def cut_power(self, kept: Callable[[int], int]) -> None:
@@ -192,8 +194,8 @@ class MemoryFiles:
             node = self._nodes[path] = _Node(self.clock_ms)
         return node
 
-    def wrote(self, node: _Node) -> None:
-        self._last_write = (node, len(node.content))
+    def wrote(self, node: _Node, size: int) -> None:
+        self._last_write = (node, size)
         node.modified_ms = self.clock_ms
 
 
@@ -214,14 +216,12 @@ class MemoryFile:
         self._files.check("append", self.path)
         self._files.take_space(self.path, size_bytes)
         node = self._open()
-        del node.content[self.size :]
-        for part in parts:
-            node.content += part
-        if len(node.content) != self.size + size_bytes:
-            raise AssertionError("size_bytes is not the size of the parts")
         position = self.size
-        self.size += size_bytes
-        self._files.wrote(node)
+        joined = b"".join(parts)
+        assert len(joined) == size_bytes, "size_bytes is not the size of the parts"
+        node.content[position : position + size_bytes] = joined
+        self.size = position + size_bytes
+        self._files.wrote(node, self.size)
         return position
 
     def read(self, position: int, count: int) -> bytes:
