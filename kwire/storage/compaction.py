@@ -216,6 +216,9 @@ class Compaction:
     def _clean(self, group: Sequence[Segment]) -> Generator[Slice, None, bool]:
         """Write what stays of ``group`` into one new segment and put it there. False if the group is gone meanwhile."""
         log = self.log
+        if not log.holds(group):
+            return False
+        behind = log.segments[log.segments.index(group[-1]) + 1]
         self._last_batches = {
             producer.producer_id: (producer.last_offset, producer.epoch)
             for producer in log.producers.producers.values()
@@ -224,9 +227,8 @@ class Compaction:
         cleaned = CleanedSegment(log.files, log.path, group[0].base_offset)
         try:
             cleaned.create()
-            for segment, behind in zip(group, [*(one.base_offset for one in group[1:]), None], strict=True):
-                upper = segment.next_offset() if behind is None else behind
-                self._transactions.expect(log.aborted_transactions(segment.base_offset, upper))
+            for segment, following in zip(group, [*group[1:], behind], strict=True):
+                self._transactions.expect(log.aborted_transactions(segment.base_offset, following.base_offset))
                 yield from self._clean_into(cleaned, segment)
             cleaned.seal()
             yield self._slice(PendingFlush(log.files, 0, cleaned.syncers(sealed=True), [log.path]))
