@@ -96,6 +96,24 @@ def _k18() -> Handler:
     return k18_api_versions.handle
 
 
+def _k19() -> Handler:
+    from kwire.api import k19_create_topics
+
+    return k19_create_topics.handle
+
+
+def _k20() -> Handler:
+    from kwire.api import k20_delete_topics
+
+    return k20_delete_topics.handle
+
+
+def _k21() -> Handler:
+    from kwire.api import k21_delete_records
+
+    return k21_delete_records.handle
+
+
 def _k22() -> Handler:
     from kwire.api import k22_init_producer_id
 
@@ -108,16 +126,172 @@ def _k23() -> Handler:
     return k23_offset_for_leader_epoch.handle
 
 
+def _k29() -> Handler:
+    from kwire.api import k29_describe_acls
+
+    return k29_describe_acls.handle
+
+
+def _k30() -> Handler:
+    from kwire.api import k30_create_acls
+
+    return k30_create_acls.handle
+
+
+def _k31() -> Handler:
+    from kwire.api import k31_delete_acls
+
+    return k31_delete_acls.handle
+
+
+def _k32() -> Handler:
+    from kwire.api import k32_describe_configs
+
+    return k32_describe_configs.handle
+
+
+def _k33() -> Handler:
+    from kwire.api import k33_alter_configs
+
+    return k33_alter_configs.handle
+
+
+def _k35() -> Handler:
+    from kwire.api import k35_describe_log_dirs
+
+    return k35_describe_log_dirs.handle
+
+
+def _k37() -> Handler:
+    from kwire.api import k37_create_partitions
+
+    return k37_create_partitions.handle
+
+
+def _k38() -> Handler:
+    from kwire.api import k38_create_delegation_token
+
+    return k38_create_delegation_token.handle
+
+
+def _k39() -> Handler:
+    from kwire.api import k39_renew_delegation_token
+
+    return k39_renew_delegation_token.handle
+
+
+def _k40() -> Handler:
+    from kwire.api import k40_expire_delegation_token
+
+    return k40_expire_delegation_token.handle
+
+
+def _k41() -> Handler:
+    from kwire.api import k41_describe_delegation_token
+
+    return k41_describe_delegation_token.handle
+
+
 def _k42() -> Handler:
     from kwire.api import k42_delete_groups
 
     return k42_delete_groups.handle
 
 
+def _k43() -> Handler:
+    from kwire.api import k43_elect_leaders
+
+    return k43_elect_leaders.handle
+
+
+def _k44() -> Handler:
+    from kwire.api import k44_incremental_alter_configs
+
+    return k44_incremental_alter_configs.handle
+
+
+def _k45() -> Handler:
+    from kwire.api import k45_alter_partition_reassignments
+
+    return k45_alter_partition_reassignments.handle
+
+
+def _k46() -> Handler:
+    from kwire.api import k46_list_partition_reassignments
+
+    return k46_list_partition_reassignments.handle
+
+
 def _k47() -> Handler:
     from kwire.api import k47_offset_delete
 
     return k47_offset_delete.handle
+
+
+def _k50() -> Handler:
+    from kwire.api import k50_describe_user_scram_credentials
+
+    return k50_describe_user_scram_credentials.handle
+
+
+def _k51() -> Handler:
+    from kwire.api import k51_alter_user_scram_credentials
+
+    return k51_alter_user_scram_credentials.handle
+
+
+def _k55() -> Handler:
+    from kwire.api import k55_describe_quorum
+
+    return k55_describe_quorum.handle
+
+
+def _k57() -> Handler:
+    from kwire.api import k57_update_features
+
+    return k57_update_features.handle
+
+
+def _k60() -> Handler:
+    from kwire.api import k60_describe_cluster
+
+    return k60_describe_cluster.handle
+
+
+def _k61() -> Handler:
+    from kwire.api import k61_describe_producers
+
+    return k61_describe_producers.handle
+
+
+def _k64() -> Handler:
+    from kwire.api import k64_unregister_broker
+
+    return k64_unregister_broker.handle
+
+
+def _k74() -> Handler:
+    from kwire.api import k74_list_config_resources
+
+    return k74_list_config_resources.handle
+
+
+def _k75() -> Handler:
+    from kwire.api import k75_describe_topic_partitions
+
+    return k75_describe_topic_partitions.handle
+
+
+def _k80() -> Handler:
+    from kwire.api import k80_add_raft_voter
+
+    return k80_add_raft_voter.handle
+
+
+def _k81() -> Handler:
+    from kwire.api import k81_remove_raft_voter
+
+    return k81_remove_raft_voter.handle
 
 
 _APIS = (
@@ -135,10 +309,39 @@ _APIS = (
     Api(15, "DescribeGroups", (0, 6), _k15),
     Api(16, "ListGroups", (0, 5), _k16),
     Api(18, "ApiVersions", (0, 4), _k18),
+    Api(19, "CreateTopics", (2, 7), _k19),
+    Api(20, "DeleteTopics", (1, 6), _k20),
+    Api(21, "DeleteRecords", (0, 2), _k21),
     Api(22, "InitProducerId", (0, 5), _k22),
     Api(23, "OffsetForLeaderEpoch", (2, 4), _k23),
+    Api(29, "DescribeAcls", (1, 3), _k29),
+    Api(30, "CreateAcls", (1, 3), _k30),
+    Api(31, "DeleteAcls", (1, 3), _k31),
+    Api(32, "DescribeConfigs", (1, 4), _k32),
+    Api(33, "AlterConfigs", (0, 2), _k33),
+    Api(35, "DescribeLogDirs", (1, 5), _k35),
+    Api(37, "CreatePartitions", (0, 3), _k37),
+    Api(38, "CreateDelegationToken", (1, 3), _k38),
+    Api(39, "RenewDelegationToken", (1, 2), _k39),
+    Api(40, "ExpireDelegationToken", (1, 2), _k40),
+    Api(41, "DescribeDelegationToken", (1, 3), _k41),
     Api(42, "DeleteGroups", (0, 2), _k42),
+    Api(43, "ElectLeaders", (0, 2), _k43),
+    Api(44, "IncrementalAlterConfigs", (0, 1), _k44),
+    Api(45, "AlterPartitionReassignments", (0, 1), _k45),
+    Api(46, "ListPartitionReassignments", (0, 0), _k46),
     Api(47, "OffsetDelete", (0, 0), _k47),
+    Api(50, "DescribeUserScramCredentials", (0, 0), _k50),
+    Api(51, "AlterUserScramCredentials", (0, 0), _k51),
+    Api(55, "DescribeQuorum", (0, 2), _k55),
+    Api(57, "UpdateFeatures", (0, 2), _k57),
+    Api(60, "DescribeCluster", (0, 2), _k60),
+    Api(61, "DescribeProducers", (0, 0), _k61),
+    Api(64, "UnregisterBroker", (0, 0), _k64),
+    Api(74, "ListConfigResources", (0, 1), _k74),
+    Api(75, "DescribeTopicPartitions", (0, 0), _k75),
+    Api(80, "AddRaftVoter", (0, 1), _k80),
+    Api(81, "RemoveRaftVoter", (0, 0), _k81),
 )
 
 # Every client needs these: imported before the broker says that it is ready.

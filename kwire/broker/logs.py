@@ -17,6 +17,10 @@ from typing import Any, Final, Literal, TypeAlias
 Format: TypeAlias = Literal["text", "json"]
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
+# As Kafka's BROKER_LOGGER resources name them (KIP-412).
+ROOT: Final = "root"
+LEVEL_NAMES: Final = {"DEBUG": "debug", "INFO": "info", "WARN": "warning", "ERROR": "error"}
+
 
 class Logger:
     """Writes the lines of one room. Values are shown as they are given: no secrets."""
@@ -52,6 +56,16 @@ def configure(*, level: str = "info", form: Format = "text") -> None:
     _process.threshold = LEVELS[level]
     _process.form = form
     _process.made = None
+
+
+def level() -> str:
+    """Name the level from which on lines are written, as Kafka does."""
+    return next(name for name, ours in LEVEL_NAMES.items() if LEVELS[ours] == _process.threshold)
+
+
+def set_level(name: str) -> None:
+    """Write lines from this level on, by Kafka's name. Raises KeyError for another name."""
+    _process.threshold = LEVELS[LEVEL_NAMES[name]]
 
 
 class _Process:

@@ -67,6 +67,10 @@ class Files(Protocol):
         """When the file was last written, in ms since the epoch; 0 if it is not there."""
         ...
 
+    def space(self, path: str) -> tuple[int, int]:
+        """Bytes in all and bytes left of the volume that holds ``path``; (-1, -1) if that cannot be told."""
+        ...
+
     def lock(self, path: str) -> Lock: ...
     def boot_id(self) -> str | None:
         """Name this run of the machine; None if unknown. While it stays the same the page cache has lost nothing."""
@@ -251,6 +255,11 @@ class OsFiles:
         with _Disk(path), contextlib.suppress(FileNotFoundError):
             return os.stat(path).st_mtime_ns // 1_000_000
         return 0
+
+    def space(self, path: str) -> tuple[int, int]:
+        with _Disk(path):
+            volume = os.statvfs(path)
+        return volume.f_blocks * volume.f_frsize, volume.f_bavail * volume.f_frsize
 
     def lock(self, path: str) -> OsLock:
         return OsLock(path)

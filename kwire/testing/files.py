@@ -115,6 +115,10 @@ class MemoryFiles:
         node = self._nodes.get(path)
         return node.modified_ms if node else 0
 
+    def space(self, path: str) -> tuple[int, int]:
+        del path  # all of memory is one volume, and nobody knows how large
+        return -1, -1
+
     def lock(self, path: str) -> MemoryLock:
         if path in self._locked:
             raise DirectoryInUse(path, "in use by another broker")

@@ -1,0 +1,71 @@
+"""CreateTopics (key 19).
+
+Versions: 2-7.
+
+Behaviour: each topic is judged by itself and created at once; when the answer is sent, the topic can be used. With
+``validate_only`` everything is judged and nothing created. ``timeout_ms`` does not matter: nothing takes time.
+
+Version notes: 4 lets the broker choose partitions and replication factor by -1 (KIP-464, also honoured before); 5
+answers with the numbers and configs of the new topic (KIP-525); 7 with its id (KIP-516).
+
+Left out: topic policies, which are Java classes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.metadata.controller import Created, NewTopic, create_topics
+from kwire.wire.messages import CreateTopicsRequest, CreateTopicsResponse
+
+Result = CreateTopicsResponse.CreatableTopicResult
+
+
+def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse:
+    broker = context.broker
+    counts = Counter(topic.name for topic in request.topics)
+    wanted = [_new_topic(topic) for topic in request.topics if counts[topic.name] == 1]
+    decision = create_topics(broker.image, broker.configs, wanted, uuid=broker.clock.uuid)
+    if decision.records and not request.validate_only:
+        broker.change_metadata(decision.records)
+    results = [_result(topic.name, result) for topic, result in zip(wanted, decision.results, strict=True)]
+    results += [
+        _result(name, KafkaError(Code.INVALID_REQUEST, "Duplicate topic name."))
+        for name, count in counts.items()
+        if count > 1
+    ]
+    return CreateTopicsResponse(throttle_time_ms=context.throttle_ms, topics=results)
+
+
+def _new_topic(topic: CreateTopicsRequest.CreatableTopic) -> NewTopic:
+    return NewTopic(
+        name=topic.name,
+        partitions=topic.num_partitions,
+        replication_factor=topic.replication_factor,
+        assignments=tuple((one.partition_index, tuple(one.broker_ids)) for one in topic.assignments),
+        configs={config.name: config.value for config in topic.configs},
+    )
+
+
+def _result(name: str, result: Created | KafkaError) -> Result:
+    if isinstance(result, KafkaError):
+        return Result(name=name, error_code=result.code, error_message=result.message, configs=[])
+    return Result(
+        name=name,
+        topic_id=result.topic_id,
+        error_message=None,
+        num_partitions=result.partitions,
+        replication_factor=result.replication_factor,
+        configs=[
+            CreateTopicsResponse.CreatableTopicConfigs(
+                name=config.name,
+                value=config.value,
+                read_only=config.read_only,
+                config_source=config.source,
+                is_sensitive=config.sensitive,
+            )
+            for config in result.configs
+        ],
+    )

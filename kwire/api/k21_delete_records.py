@@ -1,0 +1,52 @@
+"""DeleteRecords (key 21).
+
+Versions: 0-2.
+
+Behaviour: moves a partition's log start offset; -1 means up to the high watermark (KIP-107). Segments that hold
+nothing else go at the next retention. Internal topics are refused, and topics that are only compacted.
+"""
+
+from __future__ import annotations
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.types import INTERNAL_TOPICS
+from kwire.wire.messages import DeleteRecordsRequest, DeleteRecordsResponse
+
+TopicResult = DeleteRecordsResponse.DeleteRecordsTopicResult
+PartitionResult = DeleteRecordsResponse.DeleteRecordsPartitionResult
+
+_INVALID = -1
+
+
+def handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
+    return DeleteRecordsResponse(
+        throttle_time_ms=context.throttle_ms,
+        topics=[
+            TopicResult(
+                name=topic.name,
+                partitions=[
+                    _delete(context, topic.name, index, offset)
+                    for index, offset in {one.partition_index: one.offset for one in topic.partitions}.items()
+                ],
+            )
+            for topic in request.topics
+        ],
+    )
+
+
+def _delete(context: Context, topic: str, index: int, offset: int) -> PartitionResult:
+    result = PartitionResult(partition_index=index, low_watermark=_INVALID)
+    try:
+        partition = context.broker.partitions.get(topic, index)
+        if topic in INTERNAL_TOPICS:
+            raise KafkaError(Code.INVALID_TOPIC_EXCEPTION)
+        if not partition.settings.log.delete:
+            raise KafkaError(Code.POLICY_VIOLATION)
+        result.low_watermark = partition.delete_records_before(offset)
+    except KafkaError as refusal:
+        result.error_code = refusal.code
+    except StorageFailure as failure:
+        context.broker.storage_failed(failure)
+        result.error_code = Code.KAFKA_STORAGE_ERROR
+    return result

@@ -1,0 +1,73 @@
+"""DescribeLogDirs (key 35).
+
+Versions: 1-5.
+
+Behaviour: each data directory with the partitions that lie in it and their sizes (KIP-113). Null means all
+partitions; a partition that is not here is left out.
+
+Version notes: 3 adds a top-level error; 4 the size of the volume (KIP-827), -1 when it cannot be told; 5 whether the
+directory is cordoned (KIP-1066), which none ever is.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.broker.log_dirs import LogDir
+from kwire.broker.partition import Partition
+from kwire.wire.messages import DescribeLogDirsRequest, DescribeLogDirsResponse
+
+_VOLUME_SINCE: Final = 4
+_LOG_SUFFIX: Final = ".log"
+_UNKNOWN: Final = -1
+
+PartitionAnswer = DescribeLogDirsResponse.DescribeLogDirsPartition
+
+
+def handle(context: Context, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
+    by_dir: dict[str, dict[str, list[Partition]]] = defaultdict(lambda: defaultdict(list))
+    for partition in _asked_for(context, request):
+        by_dir[partition.log_dir][partition.topic].append(partition)
+    return DescribeLogDirsResponse(
+        throttle_time_ms=context.throttle_ms,
+        results=[_directory(context, one, by_dir[one.path]) for one in context.broker.dirs.dirs],
+    )
+
+
+def _asked_for(context: Context, request: DescribeLogDirsRequest) -> list[Partition]:
+    partitions = context.broker.partitions
+    if request.topics is None:
+        return list(partitions)
+    wanted = {(topic.topic, index) for topic in request.topics for index in topic.partitions}
+    return [found for name, index in sorted(wanted) if (found := partitions.of_topic(name).get(index)) is not None]
+
+
+def _directory(
+    context: Context, one: LogDir, topics: dict[str, list[Partition]]
+) -> DescribeLogDirsResponse.DescribeLogDirsResult:
+    total, usable = one.files.space(one.path) if context.api_version >= _VOLUME_SINCE else (_UNKNOWN, _UNKNOWN)
+    return DescribeLogDirsResponse.DescribeLogDirsResult(
+        log_dir=one.path,
+        topics=[
+            DescribeLogDirsResponse.DescribeLogDirsTopic(
+                name=name, partitions=[_partition(one, partition) for partition in partitions]
+            )
+            for name, partitions in topics.items()
+        ],
+        total_bytes=total,
+        usable_bytes=usable,
+    )
+
+
+def _partition(one: LogDir, partition: Partition) -> PartitionAnswer:
+    return PartitionAnswer(partition_index=partition.index, partition_size=_size(one, partition))
+
+
+def _size(one: LogDir, partition: Partition) -> int:
+    if partition.opened is not None:
+        return partition.opened.size_bytes
+    # A log that nobody has used yet is not opened just to be measured.
+    sizes = one.files.sizes(one.partition_path(partition.topic_partition))
+    return sum(size for name, size in sizes.items() if name.endswith(_LOG_SUFFIX))

@@ -1,0 +1,48 @@
+"""CreatePartitions (key 37).
+
+Versions: 0-3.
+
+Behaviour: topics grow, never shrink; the new partitions can be used when the answer is sent. A topic that stands twice
+in a request is refused. ``timeout_ms`` does not matter: nothing takes time.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.metadata.controller import NewPartitions, create_partitions
+from kwire.wire.messages import CreatePartitionsRequest, CreatePartitionsResponse
+
+Result = CreatePartitionsResponse.CreatePartitionsTopicResult
+
+
+def handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse:
+    broker = context.broker
+    counts = Counter(topic.name for topic in request.topics)
+    grown = [
+        NewPartitions(
+            topic=topic.name,
+            count=topic.count,
+            assignments=(
+                None if topic.assignments is None else tuple(tuple(one.broker_ids) for one in topic.assignments)
+            ),
+        )
+        for topic in request.topics
+        if counts[topic.name] == 1
+    ]
+    decision = create_partitions(broker.image, grown)
+    if decision.records and not request.validate_only:
+        broker.change_metadata(decision.records)
+    results = [
+        Result(name=name, error_code=Code.INVALID_REQUEST, error_message="Duplicate topic name.")
+        for name, count in counts.items()
+        if count > 1
+    ]
+    for item, outcome in zip(grown, decision.results, strict=True):
+        result = Result(name=item.topic, error_message=None)
+        if isinstance(outcome, KafkaError):
+            result.error_code, result.error_message = outcome.code, outcome.message
+        results.append(result)
+    return CreatePartitionsResponse(throttle_time_ms=context.throttle_ms, results=results)

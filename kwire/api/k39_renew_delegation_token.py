@@ -1,0 +1,19 @@
+"""RenewDelegationToken (key 39).
+
+Versions: 1-2.
+
+Behaviour: refused, see ``delegation_tokens``.
+"""
+
+from __future__ import annotations
+
+from kwire.api.delegation_tokens import refusal
+from kwire.broker.context import Context
+from kwire.wire.messages import RenewDelegationTokenRequest, RenewDelegationTokenResponse
+
+
+def handle(context: Context, request: RenewDelegationTokenRequest) -> RenewDelegationTokenResponse:
+    del request  # whichever token it names
+    return RenewDelegationTokenResponse(
+        error_code=refusal(context), expiry_timestamp_ms=-1, throttle_time_ms=context.throttle_ms
+    )

@@ -1,0 +1,60 @@
+"""AlterPartitionReassignments (key 45).
+
+Versions: 0-1.
+
+Behaviour: moves partitions to other brokers (KIP-455). With one broker the only assignment that can be is the one
+that is there; every other names a broker that is not registered. Null replicas stop a reassignment; there is none
+under way.
+
+Version notes: 1 can forbid a change of the replication factor (KIP-860).
+"""
+
+from __future__ import annotations
+
+from kwire.broker.context import Context
+from kwire.errors import KafkaError
+from kwire.metadata.controller import Reassignment, alter_reassignments
+from kwire.types import TopicPartition
+from kwire.wire.messages import AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse
+
+TopicAnswer = AlterPartitionReassignmentsResponse.ReassignableTopicResponse
+PartitionAnswer = AlterPartitionReassignmentsResponse.ReassignablePartitionResponse
+
+
+def handle(context: Context, request: AlterPartitionReassignmentsRequest) -> AlterPartitionReassignmentsResponse:
+    broker = context.broker
+    answers = []
+    for topic in request.topics:
+        wanted = [
+            Reassignment(
+                TopicPartition(topic.name, one.partition_index),
+                None if one.replicas is None else tuple(one.replicas),
+            )
+            for one in topic.partitions
+        ]
+        decision = alter_reassignments(
+            broker.image, wanted, allow_replication_factor_change=request.allow_replication_factor_change
+        )
+        if decision.records:
+            broker.change_metadata(decision.records)
+        answers.append(
+            TopicAnswer(
+                name=topic.name,
+                partitions=[
+                    _answer(item.partition.partition, outcome)
+                    for item, outcome in zip(wanted, decision.results, strict=True)
+                ],
+            )
+        )
+    return AlterPartitionReassignmentsResponse(
+        throttle_time_ms=context.throttle_ms,
+        allow_replication_factor_change=request.allow_replication_factor_change,
+        error_message=None if answers else "",
+        responses=answers,
+    )
+
+
+def _answer(index: int, outcome: object) -> PartitionAnswer:
+    if isinstance(outcome, KafkaError):
+        return PartitionAnswer(partition_index=index, error_code=outcome.code, error_message=outcome.message)
+    return PartitionAnswer(partition_index=index, error_message=None)

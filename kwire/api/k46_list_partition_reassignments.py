@@ -1,0 +1,54 @@
+"""ListPartitionReassignments (key 46).
+
+Versions: 0.
+
+Behaviour: the reassignments that are under way (KIP-455). Only a directory of a larger cluster brings one along.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from kwire.broker.context import Context
+from kwire.metadata.entities import Partition
+from kwire.wire.messages import ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse
+
+
+def handle(context: Context, request: ListPartitionReassignmentsRequest) -> ListPartitionReassignmentsResponse:
+    by_topic: dict[str, list[Partition]] = {}
+    for name, partition in _asked_for(context, request):
+        if partition.is_reassigning:
+            by_topic.setdefault(name, []).append(partition)
+    return ListPartitionReassignmentsResponse(
+        throttle_time_ms=context.throttle_ms,
+        error_message=None,
+        topics=[
+            ListPartitionReassignmentsResponse.OngoingTopicReassignment(
+                name=name, partitions=[_ongoing(partition) for partition in partitions]
+            )
+            for name, partitions in by_topic.items()
+        ],
+    )
+
+
+def _asked_for(context: Context, request: ListPartitionReassignmentsRequest) -> Iterator[tuple[str, Partition]]:
+    image = context.broker.image
+    if request.topics is None:
+        for topic in image.topics.values():
+            for partition in topic.partitions:
+                yield topic.name, partition
+        return
+    for wanted in request.topics:
+        for index in wanted.partition_indexes:
+            found = image.partition(wanted.name, index)
+            if found is not None:
+                yield wanted.name, found
+
+
+def _ongoing(partition: Partition) -> ListPartitionReassignmentsResponse.OngoingPartitionReassignment:
+    return ListPartitionReassignmentsResponse.OngoingPartitionReassignment(
+        partition_index=partition.index,
+        replicas=list(partition.replicas),
+        adding_replicas=list(partition.adding_replicas),
+        removing_replicas=list(partition.removing_replicas),
+    )

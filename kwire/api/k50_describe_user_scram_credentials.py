@@ -1,0 +1,41 @@
+"""DescribeUserScramCredentials (key 50).
+
+Versions: 0.
+
+Behaviour: which mechanisms a user has a credential for, and with how many iterations; never anything secret
+(KIP-554). Null or no users means all of them. A user that stands twice, or has no credential, gets an error of its own.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from kwire.broker.context import Context
+from kwire.errors import Code
+from kwire.wire.messages import DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse
+
+Result = DescribeUserScramCredentialsResponse.DescribeUserScramCredentialsResult
+
+
+def handle(context: Context, request: DescribeUserScramCredentialsRequest) -> DescribeUserScramCredentialsResponse:
+    scram = context.broker.image.scram
+    counts = Counter(user.name for user in request.users or ())
+    names = list(counts) or sorted({user for user, _ in scram})
+    return DescribeUserScramCredentialsResponse(
+        throttle_time_ms=context.throttle_ms, results=[_describe(context, name, counts[name]) for name in names]
+    )
+
+
+def _describe(context: Context, name: str, times_asked: int) -> Result:
+    if times_asked > 1:
+        message = f"Cannot describe SCRAM credentials for the same user twice in a single request: {name}"
+        return Result(user=name, error_code=Code.DUPLICATE_RESOURCE, error_message=message)
+    infos = [
+        DescribeUserScramCredentialsResponse.CredentialInfo(mechanism=mechanism, iterations=credential.iterations)
+        for (user, mechanism), credential in sorted(context.broker.image.scram.items(), key=lambda item: item[0])
+        if user == name
+    ]
+    if not infos:
+        message = f"Attempt to describe a user credential that does not exist: {name}"
+        return Result(user=name, error_code=Code.RESOURCE_NOT_FOUND, error_message=message)
+    return Result(user=name, credential_infos=infos)

@@ -1,0 +1,52 @@
+"""AlterUserScramCredentials (key 51).
+
+Versions: 0.
+
+Behaviour: stores, replaces and deletes SCRAM credentials as metadata records (KIP-554). The client salts the
+password; what is kept are the two keys that come of it. A user may stand once in a request.
+"""
+
+from __future__ import annotations
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.metadata.controller import ScramDeletion, ScramUpsertion, alter_scram_credentials
+from kwire.metadata.entities import ScramCredential
+from kwire.security.scram import ScramKeys, keys_of_salted_password
+from kwire.wire.messages import AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse
+
+Result = AlterUserScramCredentialsResponse.AlterUserScramCredentialsResult
+
+_NO_KEYS = ScramKeys(b"", b"")
+
+
+def handle(context: Context, request: AlterUserScramCredentialsRequest) -> AlterUserScramCredentialsResponse:
+    broker = context.broker
+    deletions = [ScramDeletion(item.name, item.mechanism) for item in request.deletions]
+    upsertions = [_upsertion(item) for item in request.upsertions if item.salted_password]
+    decision = alter_scram_credentials(broker.image, deletions, upsertions)
+    if decision.records:
+        broker.change_metadata(decision.records)
+    results: dict[str, Result] = {}
+    users = [item.user for item in deletions] + [item.user for item in upsertions]
+    for user, outcome in zip(users, decision.results, strict=True):
+        result = results.setdefault(user, Result(user=user, error_message=None))
+        if isinstance(outcome, KafkaError):
+            result.error_code, result.error_message = outcome.code, outcome.message
+    for empty in request.upsertions:
+        if not empty.salted_password:
+            results[empty.name] = Result(
+                user=empty.name,
+                error_code=Code.UNACCEPTABLE_CREDENTIAL,
+                error_message="The salted password must not be empty",
+            )
+    return AlterUserScramCredentialsResponse(throttle_time_ms=context.throttle_ms, results=list(results.values()))
+
+
+def _upsertion(item: AlterUserScramCredentialsRequest.ScramCredentialUpsertion) -> ScramUpsertion:
+    try:
+        keys = keys_of_salted_password(item.mechanism, item.salted_password)
+    except KeyError:
+        keys = _NO_KEYS  # a mechanism that is unknown; the command refuses it in Kafka's order of checks
+    credential = ScramCredential(bytes(item.salt), keys.stored_key, keys.server_key, item.iterations)
+    return ScramUpsertion(item.name, item.mechanism, credential)

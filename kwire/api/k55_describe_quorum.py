@@ -1,0 +1,99 @@
+"""DescribeQuorum (key 55).
+
+Versions: 0-2.
+
+Behaviour: the state of the metadata quorum, which is this node alone: leader of the current epoch, only voter, no
+observers (KIP-595). Any other topic or partition is unknown.
+
+Version notes: 1 adds times (KIP-836); 2 directory ids and the voters' listeners (KIP-853), which nobody listens on
+here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.errors import Code
+from kwire.types import METADATA_TOPIC, ZERO_UUID
+from kwire.wire.messages import DescribeQuorumRequest, DescribeQuorumResponse
+
+_TIMES_SINCE: Final = 1
+_VOTERS_SINCE: Final = 2
+
+TopicAnswer = DescribeQuorumResponse.TopicData
+PartitionAnswer = DescribeQuorumResponse.PartitionData
+
+
+def handle(context: Context, request: DescribeQuorumRequest) -> DescribeQuorumResponse:
+    if not _asks_for_metadata(request):
+        return DescribeQuorumResponse(
+            topics=[
+                TopicAnswer(
+                    topic_name=topic.topic_name,
+                    partitions=[_unknown(partition.partition_index) for partition in topic.partitions],
+                )
+                for topic in request.topics
+            ]
+        )
+    return DescribeQuorumResponse(
+        topics=[TopicAnswer(topic_name=METADATA_TOPIC, partitions=[_quorum(context)])],
+        nodes=_nodes(context) if context.api_version >= _VOTERS_SINCE else [],  # KIP-853
+    )
+
+
+def _asks_for_metadata(request: DescribeQuorumRequest) -> bool:
+    return [(topic.topic_name, [one.partition_index for one in topic.partitions]) for topic in request.topics] == [
+        (METADATA_TOPIC, [0])
+    ]
+
+
+def _unknown(index: int) -> PartitionAnswer:
+    return PartitionAnswer(
+        partition_index=index,
+        error_code=Code.UNKNOWN_TOPIC_OR_PARTITION,
+        error_message="This server does not host this topic-partition.",
+    )
+
+
+def _quorum(context: Context) -> PartitionAnswer:
+    log = context.broker.metadata_log
+    now_ms = context.broker.clock.now_ms() if context.api_version >= _TIMES_SINCE else -1  # KIP-836
+    return PartitionAnswer(
+        partition_index=0,
+        leader_id=log.node_id,
+        leader_epoch=log.epoch,
+        high_watermark=log.end_offset,
+        current_voters=[
+            DescribeQuorumResponse.ReplicaState(
+                replica_id=log.node_id,
+                replica_directory_id=_directory_id(context),
+                log_end_offset=log.end_offset,
+                last_fetch_timestamp=now_ms,
+                last_caught_up_timestamp=now_ms,
+            )
+        ],
+    )
+
+
+def _directory_id(context: Context) -> bytes:
+    voters = context.broker.metadata_log.quorum.voters
+    if voters is None or context.api_version < _VOTERS_SINCE:  # KIP-853
+        return ZERO_UUID
+    return voters.voters[0].voter_directory_id
+
+
+def _nodes(context: Context) -> list[DescribeQuorumResponse.Node]:
+    voters = context.broker.metadata_log.quorum.voters
+    if voters is None:
+        return []
+    return [
+        DescribeQuorumResponse.Node(
+            node_id=voter.voter_id,
+            listeners=[
+                DescribeQuorumResponse.Listener(name=point.name, host=point.host, port=point.port)
+                for point in voter.endpoints
+            ],
+        )
+        for voter in voters.voters
+    ]

@@ -1,0 +1,58 @@
+"""UpdateFeatures (key 57).
+
+Versions: 0-2.
+
+Behaviour: changes finalized feature levels, all of a request or none (KIP-584). Only levels that this broker serves
+can be finalized; metadata.version can go up, and down only where no record would be lost.
+
+Version notes: 0 says "may go down" with a flag, from 1 on it is an upgrade type, and the request can be tried without
+effect (KIP-778); 2 answers without a result per feature (KIP-1022).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.metadata.controller import FeatureUpdate, UpgradeType, update_features
+from kwire.wire.messages import UpdateFeaturesRequest, UpdateFeaturesResponse
+
+_UPGRADE_TYPES_SINCE: Final = 1
+_NO_RESULTS_SINCE: Final = 2
+
+
+def handle(context: Context, request: UpdateFeaturesRequest) -> UpdateFeaturesResponse:
+    broker = context.broker
+    updates = [
+        FeatureUpdate(update.feature, update.max_version_level, _upgrade_type(context, update))
+        for update in request.feature_updates
+    ]
+    try:
+        records = update_features(
+            broker.image,
+            updates,
+            node_id=broker.node_id,
+            kraft_version=broker.metadata_log.quorum.kraft_version,
+        )
+    except KafkaError as refusal:
+        return UpdateFeaturesResponse(
+            throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message
+        )
+    if records and not request.validate_only:
+        broker.change_metadata(records)
+    results = [
+        UpdateFeaturesResponse.UpdatableFeatureResult(feature=update.name, error_message=Code.NONE.name)
+        for update in updates
+    ]
+    return UpdateFeaturesResponse(
+        throttle_time_ms=context.throttle_ms,
+        error_message=None,
+        results=[] if context.api_version >= _NO_RESULTS_SINCE else results,  # KIP-1022
+    )
+
+
+def _upgrade_type(context: Context, update: UpdateFeaturesRequest.FeatureUpdateKey) -> int:
+    if context.api_version >= _UPGRADE_TYPES_SINCE:  # KIP-778
+        return update.upgrade_type
+    return UpgradeType.UNSAFE_DOWNGRADE if update.allow_downgrade else UpgradeType.UPGRADE

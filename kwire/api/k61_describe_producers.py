@@ -1,0 +1,58 @@
+"""DescribeProducers (key 61).
+
+Versions: 0.
+
+Behaviour: the producers that a partition knows: last sequence, last timestamp, and where an open transaction begins
+(KIP-664).
+"""
+
+from __future__ import annotations
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.metadata.config_rules import check_topic_name
+from kwire.storage.producer_state import Producer
+from kwire.wire.messages import DescribeProducersRequest, DescribeProducersResponse
+
+PartitionAnswer = DescribeProducersResponse.PartitionResponse
+
+
+def handle(context: Context, request: DescribeProducersRequest) -> DescribeProducersResponse:
+    return DescribeProducersResponse(
+        throttle_time_ms=context.throttle_ms,
+        topics=[
+            DescribeProducersResponse.TopicResponse(
+                name=topic.name,
+                partitions=[_describe(context, topic.name, index) for index in topic.partition_indexes],
+            )
+            for topic in request.topics
+        ],
+    )
+
+
+def _describe(context: Context, topic: str, index: int) -> PartitionAnswer:
+    answer = PartitionAnswer(partition_index=index, error_message=None)
+    try:
+        check_topic_name(topic)
+        if topic not in context.broker.image.topics:
+            message = "This server does not host this topic-partition."
+            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION, message)
+        producers = context.broker.partitions.get(topic, index).log.producers.producers
+        answer.active_producers = [_producer(producer) for producer in producers.values()]
+    except KafkaError as refusal:
+        answer.error_code, answer.error_message = refusal.code, refusal.message
+    except StorageFailure as failure:
+        context.broker.storage_failed(failure)
+        answer.error_code = Code.KAFKA_STORAGE_ERROR
+    return answer
+
+
+def _producer(producer: Producer) -> DescribeProducersResponse.ProducerState:
+    return DescribeProducersResponse.ProducerState(
+        producer_id=producer.producer_id,
+        producer_epoch=producer.epoch,
+        last_sequence=producer.last_sequence,
+        last_timestamp=producer.last_timestamp_ms,
+        coordinator_epoch=producer.coordinator_epoch,
+        current_txn_start_offset=producer.transaction_first_offset,
+    )

@@ -1,0 +1,28 @@
+"""UnregisterBroker (key 64).
+
+Versions: 0.
+
+Behaviour: forgets a broker that is gone (KIP-919), as a directory of a larger cluster may name some. The broker that
+answers cannot be unregistered: Apache Kafka does it, and from then on the cluster has no broker until a restart.
+"""
+
+from __future__ import annotations
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.metadata.controller import unregister_broker
+from kwire.wire.messages import UnregisterBrokerRequest, UnregisterBrokerResponse
+
+
+def handle(context: Context, request: UnregisterBrokerRequest) -> UnregisterBrokerResponse:
+    broker = context.broker
+    try:
+        if request.broker_id == broker.node_id:
+            message = f"Broker {request.broker_id} is running and cannot be unregistered"
+            raise KafkaError(Code.INVALID_REQUEST, message)
+        broker.change_metadata(unregister_broker(broker.image, request.broker_id))
+    except KafkaError as refusal:
+        return UnregisterBrokerResponse(
+            throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message
+        )
+    return UnregisterBrokerResponse(throttle_time_ms=context.throttle_ms, error_message="")

@@ -1,0 +1,103 @@
+"""DescribeTopicPartitions (key 75).
+
+Versions: 0.
+
+Behaviour: topics in order of their names, partition after partition, at most as many as the request or
+``max.request.partition.size.limit`` allows; a cursor says where to go on (KIP-966). No topics named means all of them.
+A cursor must point at a topic that is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import cast
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.metadata.config_rules import check_topic_name
+from kwire.metadata.entities import NO_LEADER, Partition
+from kwire.security.operations import ALL_TOPIC_OPERATIONS, NOT_ASKED
+from kwire.types import INTERNAL_TOPICS
+from kwire.wire.messages import DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse
+
+TopicAnswer = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponseTopic
+PartitionAnswer = DescribeTopicPartitionsResponse.DescribeTopicPartitionsResponsePartition
+Cursor = DescribeTopicPartitionsResponse.Cursor
+
+
+def handle(context: Context, request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse:
+    names = sorted({topic.name for topic in request.topics} or context.broker.image.topics)
+    cursor = request.cursor
+    if cursor is not None and not _can_go_on(request, cursor):
+        return _refused(context, request)
+    limit = cast("int", context.broker.configs.broker("max.request.partition.size.limit"))
+    left = max(1, min(request.response_partition_limit, limit))
+    answers: list[TopicAnswer] = []
+    for name in names:
+        first = 0
+        if cursor is not None:
+            if name < cursor.topic_name:
+                continue
+            first = cursor.partition_index if name == cursor.topic_name else 0
+        if left == 0:
+            return _answer(context, answers, Cursor(topic_name=name, partition_index=0))
+        answer, after = _describe(context, name, first, left)
+        answers.append(answer)
+        left -= len(answer.partitions)
+        if after is not None:
+            return _answer(context, answers, Cursor(topic_name=name, partition_index=after))
+    return _answer(context, answers, None)
+
+
+def _can_go_on(request: DescribeTopicPartitionsRequest, cursor: DescribeTopicPartitionsRequest.Cursor) -> bool:
+    is_asked_for = not request.topics or any(topic.name == cursor.topic_name for topic in request.topics)
+    return is_asked_for and cursor.partition_index >= 0
+
+
+def _answer(context: Context, topics: list[TopicAnswer], next_cursor: Cursor | None) -> DescribeTopicPartitionsResponse:
+    return DescribeTopicPartitionsResponse(throttle_time_ms=context.throttle_ms, topics=topics, next_cursor=next_cursor)
+
+
+def _refused(context: Context, request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse:
+    topics = [
+        TopicAnswer(name=topic.name, error_code=Code.INVALID_REQUEST, topic_authorized_operations=NOT_ASKED)
+        for topic in request.topics
+    ]
+    return _answer(context, topics, None)
+
+
+def _describe(context: Context, name: str, first: int, limit: int) -> tuple[TopicAnswer, int | None]:
+    """Describe one topic from partition ``first`` on; also give the partition at which to go on, if any is left."""
+    topic = context.broker.image.topics.get(name)
+    if topic is None:
+        try:
+            check_topic_name(name)
+            code = Code.UNKNOWN_TOPIC_OR_PARTITION
+        except KafkaError as refusal:
+            code = refusal.code
+        return TopicAnswer(name=name, error_code=code, topic_authorized_operations=ALL_TOPIC_OPERATIONS), None
+    end = first + limit
+    answer = TopicAnswer(
+        name=name,
+        topic_id=topic.id,
+        is_internal=name in INTERNAL_TOPICS,
+        partitions=[_partition(context, partition) for partition in topic.partitions[first:end]],
+        topic_authorized_operations=ALL_TOPIC_OPERATIONS,
+    )
+    return answer, end if end < len(topic.partitions) else None
+
+
+def _partition(context: Context, partition: Partition) -> PartitionAnswer:
+    brokers = context.broker.image.brokers
+    offline = [one for one in partition.replicas if one not in brokers or brokers[one].fenced]
+    return PartitionAnswer(
+        error_code=Code.LEADER_NOT_AVAILABLE if partition.leader in {NO_LEADER, *offline} else Code.NONE,
+        partition_index=partition.index,
+        leader_id=partition.leader,
+        leader_epoch=partition.leader_epoch,
+        replica_nodes=list(partition.replicas),
+        isr_nodes=list(partition.isr),
+        # Never null: null kills the official kafka-topics --describe.
+        eligible_leader_replicas=list(partition.eligible_leader_replicas),
+        last_known_elr=list(partition.last_known_elr),
+        offline_replicas=offline,
+    )
