@@ -291,8 +291,8 @@ class Connection:
             answer = self.call(request, ApiVersionsResponse, version=0)
         except ConnectionLost as error:
             raise NotKafka(
-                f"{self.address} takes connections and closes them at the first Kafka request: perhaps its listener wants"
-                " TLS, or it is no Kafka broker",
+                f"{self.address} takes connections and closes them at the first Kafka request:"
+                " perhaps its listener wants TLS, or it is no Kafka broker",
                 "nothing",
             ) from error
         self.features = answer
@@ -323,14 +323,16 @@ class Cluster:
         security: Security = PLAINTEXT,
         client_id: str = "kwire",
         timeout_s: float = 10.0,
+        connect_timeout_s: float | None = None,
         on_failure: Callable[[Address, ClientError], None] = lambda _address, _error: None,
     ) -> None:
-        """``timeout_s`` bounds each connect, each request, and each retried operation as a whole.
+        """``timeout_s`` bounds each request, and each retried operation as a whole; connecting too, unless said.
 
         ``on_failure`` hears of each attempt to connect that failed, as an operation that is retried would be silent.
         """
         self.bootstrap = tuple(bootstrap)
         self.timeout_s = timeout_s
+        self._connect_timeout_s = timeout_s if connect_timeout_s is None else connect_timeout_s
         self._security = security
         self._client_id = client_id
         self._on_failure = on_failure
@@ -461,8 +463,9 @@ class Cluster:
     def _connect(self, address: Address) -> Connection:
         try:
             connection = Connection(
-                address, security=self._security, client_id=self._client_id, timeout_s=self.timeout_s
+                address, security=self._security, client_id=self._client_id, timeout_s=self._connect_timeout_s
             )
+            connection.timeout_s = self.timeout_s
         except ClientError as error:
             self._on_failure(address, error)
             raise

@@ -39,7 +39,7 @@ _OFFSET_COMMIT_BY_NAME: Final = 9
 
 
 class ListedGroup(NamedTuple):
-    """A group as its coordinator lists it; ``type`` is Classic, Consumer, Share, Streams or, of an old broker, empty."""
+    """A group as its coordinator lists it; ``type`` is Classic, Consumer, Share, Streams or (old brokers) empty."""
 
     id: str
     protocol_type: str

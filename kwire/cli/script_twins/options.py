@@ -68,6 +68,10 @@ class Parsed:
         self._options = {option.name: option for option in options}
         self._given: dict[str, list[str]] = {}
 
+    def takes(self, name: str) -> bool:
+        """Whether the script has such an option at all."""
+        return name in self._options
+
     def has(self, name: str) -> bool:
         return name in self._given
 

@@ -1,0 +1,297 @@
+"""A small blocking producer: what the commands send records with.
+
+Owns: batches by partition, the choice of a partition, idempotence (KIP-98), retries. May not know: where records come
+from.
+
+One request is in flight at a time, so order holds whatever is retried. A batch keeps its bytes, hence its sequence
+numbers, when it is sent again, so a broker that has it already says so and keeps it once.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from kwire.cli.client import PASSING, ClientError, Cluster, ConnectionLost, TimedOut, check
+from kwire.errors import Code, KafkaError
+from kwire.types import TopicPartition
+from kwire.wire.batch import NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE
+from kwire.wire.compression import Codec
+from kwire.wire.messages import InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse
+from kwire.wire.records import Headers, Record, build_batch
+
+ALL: Final = -1
+
+# Topic ids take the place of names in version 13 (KIP-516); names do as well here.
+_PRODUCE_BY_NAME: Final = 12
+
+# What a batch and a request add to a record's own bytes; generous.
+_RECORD_OVERHEAD_BYTES: Final = 32
+_RETRY_PAUSE_S: Final = 0.1
+_TRY_AGAIN: Final = PASSING | {
+    Code.UNKNOWN_TOPIC_OR_PARTITION,
+    Code.REQUEST_TIMED_OUT,
+    Code.NOT_ENOUGH_REPLICAS,
+    Code.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+    Code.KAFKA_STORAGE_ERROR,
+}
+
+Undelivered = Callable[[str, Record, KafkaError | ClientError], None]
+
+
+class NoSuchTopic(ClientError):
+    """The topic did not appear in the metadata in time."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProducerConfig:
+    """How to send; names are those of the Java producer's settings."""
+
+    acks: int = ALL
+    idempotent: bool = True
+    codec: Codec = Codec.NONE
+    batch_bytes: int = 16_384
+    retries: int = 2_147_483_647
+    request_timeout_ms: int = 30_000
+    max_block_ms: int = 60_000
+    delivery_timeout_ms: int = 120_000
+
+
+@dataclass(slots=True)
+class _Pending:
+    """The records of one partition that are not sent yet."""
+
+    records: list[Record] = field(default_factory=list)
+    size_bytes: int = 0
+
+
+class Producer:
+    """Send records to the leaders of their partitions. ``undelivered`` hears of each record that was given up."""
+
+    def __init__(self, cluster: Cluster, config: ProducerConfig, undelivered: Undelivered) -> None:
+        self._cluster = cluster
+        self._config = config
+        self._undelivered = undelivered
+        self._pending: dict[TopicPartition, _Pending] = {}
+        self._leaders: dict[str, list[int]] = {}
+        self._sticky: dict[str, tuple[int, int]] = {}  # topic -> partition in use for records without key, bytes so far
+        self._producer_id = NO_PRODUCER_ID
+        self._producer_epoch = NO_PRODUCER_EPOCH
+        self._sequences: dict[TopicPartition, int] = {}
+
+    def send(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        headers: Headers = (),
+        *,
+        partition: int | None = None,
+        timestamp_ms: int | None = None,
+    ) -> None:
+        """Take a record; full batches are sent before this returns. What cannot be sent goes to ``undelivered``."""
+        stamp = time.time_ns() // 1_000_000 if timestamp_ms is None else timestamp_ms
+        record = Record(0, stamp, key, value, headers)
+        size_bytes = _size(record)
+        try:
+            count = len(self._partitions(topic))
+            index = self._choose(topic, key, count, size_bytes) if partition is None else partition
+            if not 0 <= index < count:
+                raise KafkaError(
+                    Code.UNKNOWN_TOPIC_OR_PARTITION, f"topic {topic} has partitions 0 to {count - 1}, not {index}"
+                )
+        except (KafkaError, ClientError) as error:
+            self._undelivered(topic, record, error)
+            return
+        place = TopicPartition(topic, index)
+        pending = self._pending.setdefault(place, _Pending())
+        if pending.records and pending.size_bytes + size_bytes > self._config.batch_bytes:
+            self.flush()
+            pending = self._pending.setdefault(place, _Pending())
+        pending.records.append(record._replace(offset=len(pending.records)))
+        pending.size_bytes += size_bytes
+
+    def flush(self) -> None:
+        """Send everything that waits, and wait for the answers."""
+        pending, self._pending = self._pending, {}
+        batches = {place: each.records for place, each in pending.items()}
+        deadline_s = time.monotonic() + self._config.delivery_timeout_ms / 1000
+        attempts = 0
+        while batches:
+            failed = self._send_all(batches)
+            again = {}
+            for place, error in failed.items():
+                if isinstance(error, KafkaError) and error.code is Code.MESSAGE_TOO_LARGE and len(batches[place]) > 1:
+                    self._send_halves(place, batches[place])
+                elif attempts < self._config.retries and _passes(error) and time.monotonic() < deadline_s:
+                    again[place] = batches[place]
+                else:
+                    self._give_up(place, batches[place], error)
+            if again:
+                attempts += 1
+                time.sleep(_RETRY_PAUSE_S)
+                self._leaders.clear()
+            batches = again
+
+    def _send_all(self, batches: dict[TopicPartition, list[Record]]) -> dict[TopicPartition, KafkaError | ClientError]:
+        """Send one batch for each partition, leader by leader; return what failed."""
+        failed: dict[TopicPartition, KafkaError | ClientError] = {}
+        by_leader: dict[int, list[TopicPartition]] = {}
+        for place in batches:
+            try:
+                by_leader.setdefault(self._leader(place), []).append(place)
+            except (KafkaError, ClientError) as error:
+                failed[place] = error
+        for leader, places in by_leader.items():
+            try:
+                failed.update(self._send_to(leader, {place: batches[place] for place in places}))
+            except (KafkaError, ClientError) as error:
+                failed.update(dict.fromkeys(places, error))
+        return failed
+
+    def _send_to(
+        self, leader: int, batches: dict[TopicPartition, list[Record]]
+    ) -> dict[TopicPartition, KafkaError | ClientError]:
+        self._identify()
+        topics: dict[str, list[ProduceRequest.PartitionProduceData]] = {}
+        for place, records in batches.items():
+            topics.setdefault(place.topic, []).append(
+                ProduceRequest.PartitionProduceData(index=place.partition, records=self._encode(place, records))
+            )
+        request = ProduceRequest(
+            acks=self._config.acks,
+            timeout_ms=self._config.request_timeout_ms,
+            topic_data=[
+                ProduceRequest.TopicProduceData(name=name, partition_data=items) for name, items in topics.items()
+            ],
+        )
+        connection = self._cluster.node(leader)
+        version = connection.version_of(ProduceRequest, _PRODUCE_BY_NAME)
+        if self._config.acks == 0:
+            connection.send_only(request, version)
+            return {}
+        answer = self._cluster.ask(connection, request, ProduceResponse, version=version)
+        failed: dict[TopicPartition, KafkaError | ClientError] = {}
+        for topic in answer.responses:
+            for item in topic.partition_responses:
+                place = TopicPartition(topic.name, item.index)
+                # A duplicate is what an earlier attempt has brought there.
+                if item.error_code and item.error_code != Code.DUPLICATE_SEQUENCE_NUMBER:
+                    message = item.error_message or next(
+                        (each.batch_index_error_message for each in item.record_errors), None
+                    )
+                    failed[place] = KafkaError(Code(item.error_code), message)
+                else:
+                    self._sequences[place] = self._sequences.get(place, 0) + len(batches[place])
+        return failed
+
+    def _encode(self, place: TopicPartition, records: list[Record]) -> bytes:
+        idempotent = self._producer_id != NO_PRODUCER_ID
+        return build_batch(
+            records,
+            codec=self._config.codec,
+            producer_id=self._producer_id,
+            producer_epoch=self._producer_epoch,
+            base_sequence=self._sequences.get(place, 0) if idempotent else NO_SEQUENCE,
+        )
+
+    def _send_halves(self, place: TopicPartition, records: list[Record]) -> None:
+        middle = len(records) // 2
+        for half in (records[:middle], records[middle:]):
+            numbered = [record._replace(offset=index) for index, record in enumerate(half)]
+            self._pending[place] = _Pending(numbered)
+            self.flush()
+
+    def _give_up(self, place: TopicPartition, records: list[Record], error: KafkaError | ClientError) -> None:
+        # Perhaps it was written, perhaps not: sequence numbers go on under a new producer id only.
+        self._producer_id = NO_PRODUCER_ID
+        self._sequences.clear()
+        for record in records:
+            self._undelivered(place.topic, record, error)
+
+    def _identify(self) -> None:
+        """Get a producer id, unless we have one or want none."""
+        if not self._config.idempotent or self._config.acks != ALL or self._producer_id != NO_PRODUCER_ID:
+            return
+        answer = self._cluster.call(
+            InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60_000),
+            InitProducerIdResponse,
+            version=self._cluster.any().version_of(InitProducerIdRequest, _STABLE_INIT_PRODUCER_ID),
+        )
+        check(answer.error_code)
+        self._producer_id, self._producer_epoch = answer.producer_id, answer.producer_epoch
+
+    def _choose(self, topic: str, key: bytes | None, count: int, size_bytes: int) -> int:
+        """Choose as the Java producer does: by the key's hash, else one partition until a batch is full (KIP-794)."""
+        if key is not None:
+            return (murmur2(key) & 0x7FFFFFFF) % count
+        index, used_bytes = self._sticky.get(topic, (-1, 0))
+        if not 0 <= index < count or used_bytes >= self._config.batch_bytes:
+            index, used_bytes = random.randrange(count), 0  # noqa: S311 - any partition will do
+        self._sticky[topic] = index, used_bytes + size_bytes
+        return index
+
+    def _leader(self, place: TopicPartition) -> int:
+        leader = self._partitions(place.topic)[place.partition]
+        if leader < 0:
+            self._leaders.pop(place.topic, None)
+            raise KafkaError(Code.LEADER_NOT_AVAILABLE)
+        return leader
+
+    def _partitions(self, topic: str) -> list[int]:
+        """The leader of each partition; a topic that is not there is waited for, as a broker may create it."""
+        known = self._leaders.get(topic)
+        if known is not None:
+            return known
+        deadline_s = time.monotonic() + self._config.max_block_ms / 1000
+        while True:
+            try:
+                found = self._cluster.metadata([topic], auto_create=True).topics[0]
+            except ConnectionLost:
+                found = None
+            if found is not None:
+                if found.error_code == Code.INVALID_TOPIC_EXCEPTION:
+                    raise KafkaError(Code.INVALID_TOPIC_EXCEPTION, f"Invalid topics: [{topic}]")
+                if found.error_code and found.error_code not in _TRY_AGAIN:
+                    check(found.error_code)
+                if not found.error_code and found.partitions:
+                    leaders = {item.partition_index: item.leader_id for item in found.partitions}
+                    self._leaders[topic] = [leaders[index] for index in sorted(leaders)]
+                    return self._leaders[topic]
+            if time.monotonic() >= deadline_s:
+                raise NoSuchTopic(f"Topic {topic} not present in metadata after {self._config.max_block_ms} ms.")
+            time.sleep(_RETRY_PAUSE_S)
+
+
+# Version 6 is for transactions of KIP-939, and unstable.
+_STABLE_INIT_PRODUCER_ID: Final = 5
+
+
+def murmur2(key: bytes) -> int:
+    """Kafka's hash of a key (MurmurHash2, seed 0x9747b28c) as an unsigned number of 32 bits."""
+    mask = 0xFFFFFFFF
+    multiplier = 0x5BD1E995
+    value = 0x9747B28C ^ len(key)
+    whole = len(key) & ~3
+    for position in range(0, whole, 4):
+        word = int.from_bytes(key[position : position + 4], "little") * multiplier & mask
+        word = (word ^ (word >> 24)) * multiplier & mask
+        value = (value * multiplier & mask) ^ word
+    if whole < len(key):
+        value = (value ^ int.from_bytes(key[whole:], "little")) * multiplier & mask
+    value = (value ^ (value >> 13)) * multiplier & mask
+    return value ^ (value >> 15)
+
+
+def _passes(error: KafkaError | ClientError) -> bool:
+    if isinstance(error, KafkaError):
+        return error.code in _TRY_AGAIN
+    return isinstance(error, ConnectionLost | TimedOut)
+
+
+def _size(record: Record) -> int:
+    parts = [record.key, record.value, *(each for header in record.headers for each in (header[0].encode(), header[1]))]
+    return _RECORD_OVERHEAD_BYTES + sum(len(part) for part in parts if part is not None)

@@ -1,0 +1,28 @@
+"""Settings of a console client: from a file, from name=value on the line.
+
+Owns: the order in which they win. May not know: which settings there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from kwire.cli.script_twins.common import read_config
+from kwire.cli.script_twins.options import Parsed
+
+
+def key_values(words: Iterable[str]) -> dict[str, str]:
+    """Read name=value; a name alone has an empty value."""
+    return {name: value for name, _, value in (word.partition("=") for word in words)}
+
+
+def merged(parsed: Parsed, files: Iterable[str], properties: Iterable[str]) -> dict[str, str]:
+    """Put together what files hold and, stronger, what stands on the line."""
+    settings: dict[str, str] = {}
+    for option in files:
+        path = parsed.value(option)
+        if path is not None:
+            settings |= read_config(path)
+    for option in properties:
+        settings |= key_values(parsed.values(option))
+    return settings

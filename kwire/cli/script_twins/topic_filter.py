@@ -1,0 +1,27 @@
+"""Which topics a regular expression of the command line means.
+
+Owns: the list form (`a,b` is `a|b`), the whole-name match, and the refusal of what is no expression. May not know:
+where the topics come from. The expression is read by Python, which reads Java's common forms the same way.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from kwire.cli.script_twins.exits import Failure
+
+
+def compile_filter(expression: str) -> re.Pattern[str]:
+    """Compile what stands after --topic or --include. Raises Failure."""
+    text = expression.strip().replace(",", "|").replace(" ", "").strip("\"'")
+    try:
+        return re.compile(text)
+    except re.error as error:
+        raise Failure(f"{text} is an invalid regex.", stream="out") from error
+
+
+def matches(expression: str, names: Iterable[str]) -> list[str]:
+    """Return the names that match as a whole, in their order. Raises Failure."""
+    pattern = compile_filter(expression)
+    return [name for name in names if pattern.fullmatch(name)]
