@@ -1,3 +1,8 @@
+import itertools
+
+import pytest
+
+from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.wire.messages import FeatureLevelRecord, RegisterBrokerRecord
 
@@ -29,3 +34,19 @@ def image_with(*broker_ids):
     image.apply([FeatureLevelRecord(name="metadata.version", feature_level=30)])
     image.apply([broker_record(broker_id) for broker_id in broker_ids])
     return image
+
+
+@pytest.fixture
+def image():
+    return image_with(1)
+
+
+@pytest.fixture
+def effective(image):
+    return EffectiveConfigs(image, BrokerSettings(), 1)
+
+
+@pytest.fixture
+def uuid():
+    numbers = itertools.count(1)
+    return lambda: next(numbers).to_bytes(16, "big")

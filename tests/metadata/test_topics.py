@@ -6,6 +6,8 @@ from kwire.metadata.controller import NewPartitions, NewTopic, create_partitions
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs, Source
 from kwire.wire.messages import ConfigRecord, FenceBrokerRecord, PartitionRecord, RemoveTopicRecord, TopicRecord
 
+pytest_plugins = ["metadata_cases"]
+
 ODD_CHARACTERS = "contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
 TOO_MANY_REPLICAS = (
     "Unable to replicate the partition 3 time(s): The target replication factor of 3 cannot be reached because "
