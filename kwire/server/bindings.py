@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Final, TypeAlias
@@ -65,6 +65,9 @@ class Limits:
     connections_per_ip_max: int = UNLIMITED
     connections_per_ip_overrides: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
     creation_rate_max: int = UNLIMITED  # new connections a second
+    # By the listener's name: listener.name.external.max.connections and the like.
+    listener_connections_max: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    listener_creation_rate_max: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,8 +107,8 @@ def read_bindings(value: ValueOf) -> list[Binding]:
     ]
 
 
-def read_limits(value: ValueOf) -> Limits:
-    """Raises ConfigProblem for overrides that cannot be read."""
+def read_limits(value: ValueOf, listeners: Sequence[str] = ()) -> Limits:
+    """Limits of the broker, and of those ``listeners`` that have their own. Raises ConfigProblem."""
     limits = Limits(
         request_bytes_max=_int(value, "socket.request.max.bytes"),
         queued_bytes_max=_int(value, "queued.max.request.bytes"),
@@ -114,6 +117,8 @@ def read_limits(value: ValueOf) -> Limits:
         connections_per_ip_max=_int(value, "max.connections.per.ip"),
         connections_per_ip_overrides=_overrides(value),
         creation_rate_max=_int(value, "max.connection.creation.rate"),
+        listener_connections_max=_own_limits(value, "max.connections", listeners),
+        listener_creation_rate_max=_own_limits(value, "max.connection.creation.rate", listeners),
     )
     if 0 < limits.queued_bytes_max < limits.request_bytes_max:
         raise _problem(
@@ -186,6 +191,11 @@ def _overrides(value: ValueOf) -> Mapping[str, int]:
         except ValueError:
             raise _problem(key, value, f"{pair!r} is not an override.", "ADDRESS:COUNT, as 127.0.0.1:200") from None
     return overrides
+
+
+def _own_limits(value: ValueOf, key: str, listeners: Sequence[str]) -> Mapping[str, int]:
+    limits = {name: _int(value, f"listener.name.{name.lower()}.{key}") for name in listeners}
+    return {name: limit for name, limit in limits.items() if limit < UNLIMITED}
 
 
 def _names(value: Value) -> list[str]:

@@ -13,7 +13,7 @@ import gc
 import resource
 import signal
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import FrameType
 
@@ -25,8 +25,9 @@ from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
 from kwire.limits import FILES_SHARE_OF_DESCRIPTORS, SHUTDOWN_GRACE_S
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
-from kwire.server.bindings import Binding, read_bindings, read_limits, read_socket_options
+from kwire.server.bindings import Binding, Limits, read_bindings, read_limits, read_socket_options
 from kwire.server.close_watch import CloseWatch
 from kwire.server.listener import Acceptor, Bound, Listener, bind
 from kwire.server.reception import Reception
@@ -67,7 +68,7 @@ async def open_server(
         ) as broker:
             for key in EAGER:
                 assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
-            reception = Reception(apis, broker.clock, lambda: read_limits(broker.configs.broker))
+            reception = Reception(apis, broker.clock, _limits_in_force(broker))
             for bound in bounds:
                 bound.listen(options.backlog)
             async with _accepting(broker, reception, bounds):
@@ -132,6 +133,24 @@ async def _accepting(broker: Broker, reception: Reception, bounds: Sequence[Boun
             connections.cancel_scope.cancel()
     finally:
         close_watch.close()
+
+
+def _limits_in_force(broker: Broker) -> Callable[[], Limits]:
+    """The limits as they stand, read again only after a dynamic change of the broker's configs."""
+    names = [endpoint.name for endpoint in broker.endpoints]
+    made_of: tuple[object, object] | None = None
+    limits = Limits()
+
+    def read() -> Limits:
+        nonlocal made_of, limits
+        for_all = broker.image.config(ResourceType.BROKER, "")
+        for_this = broker.image.config(ResourceType.BROKER, str(broker.node_id))
+        if made_of is None or made_of[0] is not for_all or made_of[1] is not for_this:
+            limits = read_limits(broker.configs.broker, names)
+            made_of = (for_all, for_this)
+        return limits
+
+    return read
 
 
 def _say_ready(server: Server) -> None:

@@ -118,12 +118,12 @@ class Acceptor:
     async def run(self, bound: socket.socket) -> None:
         """Accept until cancelled, then close ``bound``."""
         bound.setblocking(False)
+        name = self._listener.endpoint.name
         turn = 0
         try:
             while True:
-                if self._reception.full:
-                    log.warning("not accepting until a connection ends (max.connections)", open=len(self._reception))
-                    await self._reception.room()
+                if self._reception.full(name):
+                    await self._reception.room(name)
                 try:
                     accepted, address = bound.accept()
                 except BlockingIOError:
@@ -134,7 +134,7 @@ class Acceptor:
                     await self._overcome(error)
                     continue
                 self._admit(accepted, address)
-                await self._reception.pace()
+                await self._reception.pace(name)
                 turn += 1
                 if turn % ACCEPTS_PER_TURN == 0:
                     await trio.lowlevel.checkpoint()

@@ -14,15 +14,20 @@ from typing import Final, Protocol
 import trio
 
 from kwire.broker.clock import Clock
+from kwire.broker.context import Endpoint
 from kwire.broker.dispatch import ApiTable
+from kwire.broker.logs import Logger
 from kwire.errors import Code
 from kwire.server.bindings import UNLIMITED, Limits
 from kwire.wire.messages import ApiVersionsResponse
 from kwire.wire.session import API_VERSIONS_KEY, Served
 
+log = Logger("kwire.server")
+
 # An idle connection is ended at most a tenth of connections.max.idle.ms late.
 _SWEEPS_PER_IDLE_TIME: Final = 10
 _LIMITS_REREAD_S: Final = 1.0
+_SAY_AGAIN_MS: Final = 60_000
 
 
 class Guest(Protocol):
@@ -32,6 +37,9 @@ class Guest(Protocol):
 
     @property
     def host(self) -> str: ...
+
+    @property
+    def endpoint(self) -> Endpoint: ...
 
     @property
     def waiting(self) -> bool: ...
@@ -57,8 +65,10 @@ class Reception:
         self._clock = clock
         self._guests: dict[Guest, None] = {}
         self._per_host: Counter[str] = Counter()
-        self._admissible = 0.0  # connections that may come now, by the creation rate
-        self._paced_ms = float("-inf")
+        self._per_listener: Counter[str] = Counter()
+        self._said_full_ms = float("-inf")
+        self._pace = Pace(clock)
+        self._listener_paces: dict[str, Pace] = {}
         self._left = trio.Event()
 
     def __len__(self) -> int:
@@ -67,9 +77,11 @@ class Reception:
     def enter(self, guest: Guest) -> None:
         self._guests[guest] = None
         self._per_host[guest.host] += 1
+        self._per_listener[guest.endpoint.name] += 1
 
     def leave(self, guest: Guest) -> None:
         del self._guests[guest]
+        self._per_listener[guest.endpoint.name] -= 1
         self._per_host[guest.host] -= 1
         if self._per_host[guest.host] == 0:
             del self._per_host[guest.host]
@@ -84,33 +96,27 @@ class Reception:
             return f"{host} already has {most} connections (max.connections.per.ip)"
         return None
 
-    @property
-    def full(self) -> bool:
+    def full(self, listener: str) -> bool:
         """Whether new connections must wait (``max.connections``): as in Kafka they are accepted once one ends."""
-        return len(self._guests) >= self.read_limits().connections_max
+        limits = self.read_limits()
+        if len(self._guests) >= limits.connections_max:
+            return True
+        return self._per_listener[listener] >= limits.listener_connections_max.get(listener, UNLIMITED)
 
-    async def room(self) -> None:
+    async def room(self, listener: str) -> None:
         """Wait until it is not full."""
-        while self.full:
+        self._say_full()
+        while self.full(listener):
             # Somebody may raise the limit meanwhile, of which nobody tells us.
             with trio.move_on_after(_LIMITS_REREAD_S):
                 await self._left.wait()
 
-    async def pace(self) -> None:
-        """Wait until one more is within ``max.connection.creation.rate``. A second's worth may come at once."""
-        rate = self.read_limits().creation_rate_max
-        if rate >= UNLIMITED:
-            return
-        now_ms = self._clock.monotonic_ms()
-        passed_ms = min(1000.0, now_ms - self._paced_ms)
-        self._paced_ms = now_ms
-        self._admissible = min(rate, self._admissible + passed_ms * rate / 1000) - 1
-        while self._admissible < 0:
-            wait_ms = min(1000.0, -self._admissible * 1000 / rate) if rate else 1000.0
-            await self._clock.sleep(wait_ms)
-            rate = self.read_limits().creation_rate_max
-            self._admissible += wait_ms * rate / 1000
-            self._paced_ms = self._clock.monotonic_ms()
+    async def pace(self, listener: str) -> None:
+        """Wait until one more is within ``max.connection.creation.rate``, the broker's and the listener's own."""
+        await self._pace.one_more(lambda: self.read_limits().creation_rate_max)
+        if self.read_limits().listener_creation_rate_max:
+            pace = self._listener_paces.setdefault(listener, Pace(self._clock))
+            await pace.one_more(lambda: self.read_limits().listener_creation_rate_max.get(listener, UNLIMITED))
 
     async def run(self) -> None:
         """End connections from which nothing came for too long, until cancelled. None has a timer of its own."""
@@ -130,12 +136,48 @@ class Reception:
         while self._guests:
             await self._left.wait()
 
+    def _say_full(self) -> None:
+        # At the limit it is full again after each one that is let in: that is one event and not many.
+        now_ms = self._clock.monotonic_ms()
+        if now_ms - self._said_full_ms >= _SAY_AGAIN_MS:
+            self._said_full_ms = now_ms
+            log.warning("not accepting until a connection ends (max.connections)", open=len(self._guests))
+
     def _sweep(self, idle_ms: int) -> None:
         for guest in list(self._guests):
             guest.idle_turns += 1
             # A request that waits is not idleness of the peer: a join may take longer than any idle time.
             if guest.idle_turns > _SWEEPS_PER_IDLE_TIME and not guest.waiting:
                 guest.drop(f"nothing came for {idle_ms} ms (connections.max.idle.ms)")
+
+
+class Pace:
+    """So many a second; a second's worth may come at once."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._admissible: float | None = None
+        self._counted_ms = clock.monotonic_ms()
+
+    async def one_more(self, read_rate: Callable[[], int]) -> None:
+        """Wait until the next one is within the rate, which may change meanwhile."""
+        rate = read_rate()
+        if rate >= UNLIMITED:
+            return
+        if self._admissible is None:
+            self._admissible = rate
+        self._refill(rate)
+        self._admissible -= 1
+        while self._admissible < 0:
+            await self._clock.sleep(min(1000.0, -self._admissible * 1000 / rate) if rate else 1000.0)
+            rate = read_rate()
+            self._refill(rate)
+
+    def _refill(self, rate: int) -> None:
+        now_ms = self._clock.monotonic_ms()
+        assert self._admissible is not None
+        self._admissible = min(rate, self._admissible + (now_ms - self._counted_ms) * rate / 1000)
+        self._counted_ms = now_ms
 
 
 class RequestMemory:

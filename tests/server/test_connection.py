@@ -246,7 +246,7 @@ async def test_what_is_not_served_closes_the_connection_with_one_line(edge, caps
         (struct.pack(">i", 3) + b"abc", "no header"),
         (struct.pack(">ihh", 4, 18, 0), "no header"),
         (struct.pack(">ihhih", 10, 18, 0, 1, 500), "client id"),
-        (struct.pack(">ihhih", 12, 18, 0, 1, 2) + b"\xff\xfe", "utf-8"),
+        (struct.pack(">ihhihih", 18, 3, 0, 1, -1, 1, 2) + b"\xff\xfe", "utf-8"),
         (struct.pack(">ihhihi", 14, 3, 0, 1, -1, 2**31 - 1), "Metadata v0"),
         (struct.pack(">ihhihi", 14, 3, 0, 1, -1, -5), "Metadata v0"),
     ],

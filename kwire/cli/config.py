@@ -1,0 +1,43 @@
+"""``kwire config``: every setting, its value, and where that came from.
+
+Owns: the command as click knows it, and the table. May not know: how settings are read.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+from kwire.cli.serve import gathered, settings_options
+from kwire.cli.settings import Shown, show
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kwire config --changed --config server.properties
+  kwire config --env --json | jq '.[] | select(.key == "listeners")'
+"""
+)
+@settings_options
+@click.option("--changed", is_flag=True, help="Leave out what has Kafka's default.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
+def config(changed: bool, as_json: bool, **options: Any) -> None:
+    """Show every setting that `kwire serve` with the same options would run with, and where its value came from."""
+    settings = gathered(options)
+    lines = [line for line in show(settings) if not changed or line.source != "default"]
+    if as_json:
+        click.echo(json.dumps([line._asdict() for line in lines], indent=2))
+        return
+    for note in settings.notes:
+        click.echo(f"{note.level}: {note.text}", err=True)
+    _print_table(lines)
+
+
+def _print_table(lines: list[Shown]) -> None:
+    rows = [("KEY", "VALUE", "FROM", ""), *((line.key, line.value or "", line.source, line.remark) for line in lines)]
+    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    for row in rows:
+        click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip())

@@ -1,0 +1,66 @@
+"""The command ``kwire``: which commands there are.
+
+Owns: the table of commands and their one line of help. May not know: what a command does. Each lives in a module of its
+name, which holds a click command of that name and is imported when it is called: ``kwire serve`` does not pay for the
+others, and ``kwire --help`` pays for none. A command whose module is not there is not listed.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from typing import Final
+
+import click
+
+from kwire import __version__
+
+COMMANDS: Final = {
+    "serve": "Be a broker.",
+    "config": "Show every setting of a broker, and where its value came from.",
+    "topics": "List, create, describe and delete topics.",
+    "produce": "Write records to a topic, from arguments or standard input.",
+    "consume": "Read records of a topic.",
+    "groups": "List and describe consumer groups, and move their offsets.",
+    "log": "Look into the files of a log, without a broker.",
+    "codec": "Show the schema of a message, or decode a captured frame.",
+    "doctor": "Find out why a client cannot connect.",
+    "selfcheck": "Ask a broker for everything that it says it serves.",
+    "scripts": "Run the twin of one of Kafka's own scripts.",
+}
+
+
+class Commands(click.Group):
+    """Commands by name, imported when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 (click's signature)
+        return [name for name in COMMANDS if importlib.util.find_spec(f"kwire.cli.{name}") is not None]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        command: click.Command = getattr(importlib.import_module(f"kwire.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""\b
+Examples:
+  kwire serve                           a broker on localhost:9092, its data in ./kwire-data
+  echo hello | kwire produce messages
+  kwire consume messages --from-beginning
+
+\b
+Completion of commands and options, for this shell (bash; likewise zsh_source, fish_source):
+  eval "$(_KWIRE_COMPLETE=bash_source kwire)"
+""",
+)
+@click.version_option(__version__, prog_name="kwire", message="%(prog)s %(version)s (speaks Apache Kafka 4.3.1)")
+def main() -> None:
+    """Kafka for people who build and test with Kafka: Kafka's bytes on the wire and on disk, in one small process."""

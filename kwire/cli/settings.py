@@ -1,0 +1,260 @@
+"""The settings of a broker, gathered: flags, environment, a server.properties file, and what kwire starts with.
+
+Owns: where settings come from, which source has the last word (flag, environment, file, kwire's own), and what is
+said of a key that is unknown, retired, not served or out of range. May not know: what a setting does.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple, TypeAlias
+
+from kwire.metadata.configs import (
+    OWN_DEFAULTS,
+    RETIRED,
+    ConfigProblem,
+    Value,
+    broker_keys,
+    nearest,
+    parse_broker_config,
+    split_listener_prefix,
+    value_text,
+)
+from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.standing import Kind, standing
+
+Level: TypeAlias = Literal["info", "warning"]
+
+# What kwire starts with where nobody says anything: reachable from this machine only, its data where it was started.
+LISTENERS: Final = "PLAINTEXT://localhost:9092"
+LOG_DIRS: Final = "kwire-data"
+_OWN: Final = "kwire's default"
+_ENVIRONMENT_PREFIX: Final = "KAFKA_"
+_CLUSTER_ID: Final = "CLUSTER_ID"
+# A broker that was told to guard its topics must not start with open doors, whoever told it.
+_GUARDS: Final = frozenset({"authorizer.class.name"})
+
+
+class SettingsError(Exception):
+    """The broker cannot start with these settings; the message is a sentence for the person who gave them."""
+
+
+class Setting(NamedTuple):
+    """A value as text, and where it came from: "--set", "server.properties", "KAFKA_LOG_DIRS"."""
+
+    text: str
+    source: str
+
+
+class Note(NamedTuple):
+    """Something to log once logging is set up."""
+
+    level: Level
+    text: str
+
+
+@dataclass(slots=True)
+class Settings:
+    """What was gathered, by Kafka's names."""
+
+    chosen: dict[str, Setting] = field(default_factory=dict)
+    cluster_id: str | None = None
+    notes: list[Note] = field(default_factory=list)
+
+    @property
+    def broker_settings(self) -> BrokerSettings:
+        return BrokerSettings({key: setting.text for key, setting in self.chosen.items()})
+
+    def explain(self, problem: ConfigProblem) -> str:
+        """One sentence: key, value, where it came from, and what would be right."""
+        setting = self.chosen.get(problem.name)
+        source = "" if setting is None else f" ({setting.source})"
+        return f"{problem.name}={problem.value}{source}: {str(problem).rstrip('.')}; right would be: {problem.expected}"
+
+
+def gather(
+    *,
+    listen: Sequence[str] = (),
+    data: str | None = None,
+    file: str | None = None,
+    sets: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
+    strict: bool = False,
+) -> Settings:
+    """Put the sources together and check each value. Raises SettingsError.
+
+    ``environment`` is read only where it is given. ``strict`` makes errors of what a file may otherwise say in vain.
+    """
+    settings = Settings()
+    if file is not None:
+        _take(settings, {key: Setting(text, file) for key, text in _read_properties(file)}, lenient=not strict)
+    if environment is not None:
+        _take(settings, _from_environment(environment, settings), lenient=not strict)
+        settings.cluster_id = environment.get(_CLUSTER_ID) or None
+    _take(settings, dict(map(_from_flag, sets)), lenient=False)
+    if listen:
+        settings.chosen["listeners"] = Setting(",".join(map(_listener, listen)), "--listen")
+    if data is not None:
+        settings.chosen.pop("log.dir", None)
+        settings.chosen["log.dirs"] = Setting(data, "--data")
+    _fill_in(settings)
+    for key in settings.chosen:
+        _check(settings, key)
+    _check_roles(settings)
+    return settings
+
+
+def _take(settings: Settings, given: Mapping[str, Setting], *, lenient: bool) -> None:
+    """Lay the settings of one source over what is there, and say what is not right with them."""
+    for key, setting in given.items():
+        if key in RETIRED:
+            successor = RETIRED[key]
+            advice = f"; use {successor} instead" if successor else "; it can be left out"
+            settings.notes.append(Note("warning", f"{key} ({setting.source}) is no setting of Kafka any more{advice}"))
+            continue
+        complaint = _complaint(key, setting)
+        if complaint is not None:
+            if not lenient or key in _GUARDS:
+                raise SettingsError(complaint)
+            settings.notes.append(Note("warning", complaint))
+        settings.chosen[key] = setting
+
+
+def _complaint(key: str, setting: Setting) -> str | None:
+    """What is wrong with giving this key at all."""
+    base = split_listener_prefix(key)[1]
+    if base not in broker_keys():
+        likely = nearest(key)
+        hint = f"; did you mean {likely}?" if likely else ""
+        return f"{key} ({setting.source}) is no broker setting of Kafka{hint}"
+    stands = standing(key)
+    if stands.kind is Kind.NOT_SERVED and not _is_default(base, setting.text):
+        return f"{key}={setting.text} ({setting.source}) has no effect: {stands.why}"
+    return None
+
+
+def _is_default(key: str, text: str) -> bool:
+    try:
+        return broker_keys()[key].parse(text) == broker_keys()[key].default
+    except ConfigProblem:
+        return False  # a value that cannot be read is another complaint
+
+
+def _check(settings: Settings, key: str) -> None:
+    if split_listener_prefix(key)[1] not in broker_keys():
+        return
+    try:
+        parse_broker_config(key, settings.chosen[key].text)
+    except ConfigProblem as problem:
+        raise SettingsError(settings.explain(problem)) from problem
+
+
+def _check_roles(settings: Settings) -> None:
+    setting = settings.chosen.get("process.roles")
+    if setting is None or {role.strip() for role in setting.text.split(",")} == {"broker", "controller"}:
+        return
+    problem = ConfigProblem(
+        "process.roles",
+        setting.text,
+        "kwire is a broker with a controller of its own and joins no other",
+        "broker,controller",
+    )
+    raise SettingsError(settings.explain(problem))
+
+
+def _fill_in(settings: Settings) -> None:
+    """Add what follows from what was given, and what kwire starts with."""
+    chosen = settings.chosen
+    for old, new in (("broker.id", "node.id"), ("node.id", "broker.id")):
+        if old in chosen and new not in chosen:
+            chosen[new] = Setting(chosen[old].text, f"{old}, {chosen[old].source}")
+    if "log.dirs" not in chosen and "log.dir" not in chosen:
+        chosen["log.dirs"] = Setting(LOG_DIRS, _OWN)
+    if "listeners" not in chosen:
+        chosen["listeners"] = Setting(LISTENERS, _OWN)
+        if "advertised.listeners" in chosen:
+            # Whoever advertises a name wants to be reached by it.
+            everywhere = re.sub(r"://[^,]*:", "://:", chosen["advertised.listeners"].text)
+            chosen["listeners"] = Setting(everywhere, "advertised.listeners")
+
+
+def _from_flag(text: str) -> tuple[str, Setting]:
+    key, equals, value = text.partition("=")
+    if not equals or not key.strip():
+        raise SettingsError(f"--set {text}: write KEY=VALUE, as --set num.partitions=3")
+    return key.strip(), Setting(value.strip(), "--set")
+
+
+def _listener(text: str) -> str:
+    """Take HOST:PORT for what it must mean."""
+    return text if "://" in text else f"PLAINTEXT://{text}"
+
+
+def _from_environment(environment: Mapping[str, str], settings: Settings) -> dict[str, Setting]:
+    """Kafka's official image: KAFKA_LOG_DIRS is log.dirs; ``__`` stands for ``_`` and ``___`` for ``-``."""
+    found: dict[str, Setting] = {}
+    passed_over = []
+    for variable, text in sorted(environment.items()):
+        if not variable.startswith(_ENVIRONMENT_PREFIX):
+            continue
+        key = _environment_key(variable)
+        if key in RETIRED or split_listener_prefix(key)[1] in broker_keys():
+            found[key] = Setting(text, variable)
+        else:
+            passed_over.append(variable)
+    if passed_over:
+        names = ", ".join(passed_over)
+        settings.notes.append(Note("info", f"environment variables that are no broker settings, passed over: {names}"))
+    return found
+
+
+def _environment_key(variable: str) -> str:
+    key = variable.removeprefix(_ENVIRONMENT_PREFIX).lower()
+    return key.replace("___", "-").replace("__", "\0").replace("_", ".").replace("\0", "_")
+
+
+def _read_properties(path: str) -> Iterable[tuple[str, str]]:
+    import javaproperties
+
+    try:
+        with open(path, "rb") as properties:  # noqa: PTH123
+            return list(javaproperties.load(properties, object_pairs_hook=list))
+    except OSError as error:
+        raise SettingsError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise SettingsError(f"{path} is not a properties file: {error}") from error
+
+
+class Shown(NamedTuple):
+    """One line of ``kwire config``. ``value`` is None for null; ``remark`` says so where kwire does nothing with it."""
+
+    key: str
+    value: str | None
+    source: str
+    remark: str
+
+
+def show(settings: Settings) -> list[Shown]:
+    """Every broker setting with the value that the broker would run with, and where it came from."""
+    keys = [key for key, known in broker_keys().items() if not known.internal or key in settings.chosen]
+    keys += [key for key in settings.chosen if key not in broker_keys()]
+    return [_show_one(settings, key) for key in sorted(keys)]
+
+
+def _show_one(settings: Settings, key: str) -> Shown:
+    setting = settings.chosen.get(key)
+    base = split_listener_prefix(key)[1]
+    if base not in broker_keys():
+        assert setting is not None
+        return Shown(key, setting.text, setting.source, "unknown to Kafka")
+    known, stands = broker_keys()[base], standing(key)
+    value: Value = known.default if setting is None else known.parse(setting.text)
+    text = "[hidden]" if known.sensitive and value is not None else value_text(value)
+    remark = "" if stands.kind is Kind.HONOURED else f"{stands.kind.value}: {stands.why}"
+    return Shown(key, text, _default_source(key) if setting is None else setting.source, remark)
+
+
+def _default_source(key: str) -> str:
+    return _OWN if key in OWN_DEFAULTS else "default"
