@@ -1,11 +1,12 @@
 """A compacted log does what a dict does, whatever is cleaned when, and whatever is interrupted.
 
-The model is the list of all writes ever made. From it follows the table that a read_committed reader of the whole log must
-end with; a second reader, who reads on a little now and then while the log is cleaned under it, must end with the same.
+The model is the list of all writes ever made. From it follows the table that a read_committed reader of the whole log
+must end with; a second reader, who reads on a little now and then while the log is cleaned, must end with the same.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 
@@ -179,10 +180,8 @@ class CompactionMachine(RuleBasedStateMachine):
                 raise Crash
 
         self.files.fault = fault
-        try:
+        with contextlib.suppress(Crash):
             self.drive(self.round())
-        except Crash:
-            pass
         self.files.fault = None
         if power:
             dice = random.Random(seed)
