@@ -11,10 +11,11 @@ Everything is lost when the block ends, unless ``data`` names a folder.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import TypeVar
+from typing import Self, TypeVar
 
 import trio
 
@@ -60,7 +61,7 @@ class KafkaBroker:
         self._stop: trio.Event | None = None
         self._failure: BaseException | None = None
 
-    def __enter__(self) -> KafkaBroker:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
@@ -86,10 +87,11 @@ class KafkaBroker:
         self._thread = threading.Thread(target=self._run, args=(ready,), name="kwire", daemon=True)
         self._thread.start()
         ready.wait()
-        if self._failure is not None:
+        failure = self._take_failure()
+        if failure is not None:
             self._thread.join()
             self._thread = None
-            raise self._failure
+            raise failure
 
     def stop(self) -> None:
         """Stop in order. Harmless when it does not run. Raises what went wrong inside, if anything did."""
@@ -98,14 +100,13 @@ class KafkaBroker:
             return
         assert self._token is not None
         assert self._stop is not None
-        try:
+        with contextlib.suppress(trio.RunFinishedError):  # it ended by itself: the failure is raised below
             self._token.run_sync_soon(self._stop.set)
-        except trio.RunFinishedError:
-            pass  # it ended by itself: the failure is raised below
         thread.join(_STOP_S)
         assert not thread.is_alive(), f"the broker did not stop within {_STOP_S} s"
-        if self._failure is not None:
-            raise self._failure
+        failure = self._take_failure()
+        if failure is not None:
+            raise failure
 
     def restart(self) -> None:
         """Stop and start on the same port with the same data, as clients see it when a broker is updated."""
@@ -135,6 +136,10 @@ class KafkaBroker:
             self._server.broker.clock.advance(milliseconds)
 
         self._call(move)
+
+    def _take_failure(self) -> BaseException | None:
+        failure, self._failure = self._failure, None
+        return failure
 
     def _call(self, function: Callable[[], T]) -> T:
         """Call inside the broker's event loop, between two of its turns."""

@@ -76,7 +76,7 @@ def test_a_setting_that_cannot_be_stops_the_start():
 def test_a_busy_port_stops_the_start_with_one_sentence():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(Exception, match=f"cannot listen on .*{port}"):
+        with pytest.raises(Exception, match=rf"cannot listen on .*{port}"):
             KafkaBroker(port=port).start()
 
 
