@@ -1,7 +1,5 @@
 import itertools
 
-import pytest
-
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.wire.messages import FeatureLevelRecord, RegisterBrokerRecord
@@ -36,17 +34,11 @@ def image_with(*broker_ids):
     return image
 
 
-@pytest.fixture
-def image():
-    return image_with(1)
+def effective_of(image, settings=None):
+    return EffectiveConfigs(image, BrokerSettings(settings or {}), 1)
 
 
-@pytest.fixture
-def effective(image):
-    return EffectiveConfigs(image, BrokerSettings(), 1)
-
-
-@pytest.fixture
-def uuid():
+def uuids():
+    """Ids one after the other."""
     numbers = itertools.count(1)
     return lambda: next(numbers).to_bytes(16, "big")

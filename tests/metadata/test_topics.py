@@ -1,12 +1,10 @@
 import pytest
-from metadata_cases import image_with
+from metadata_cases import effective_of, image_with, uuids
 
 from kwire.errors import Code, KafkaError
 from kwire.metadata.controller import NewPartitions, NewTopic, create_partitions, create_topics, delete_topics
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs, Source
 from kwire.wire.messages import ConfigRecord, FenceBrokerRecord, PartitionRecord, RemoveTopicRecord, TopicRecord
-
-pytest_plugins = ["metadata_cases"]
 
 ODD_CHARACTERS = "contains one or more characters other than ASCII alphanumerics, '.', '_' and '-'"
 TOO_MANY_REPLICAS = (
@@ -16,6 +14,21 @@ TOO_MANY_REPLICAS = (
 NO_TIERED_STORAGE = (
     "Tiered Storage functionality is disabled in the broker. Topic cannot be configured with remote log storage."
 )
+
+
+@pytest.fixture
+def image():
+    return image_with(1)
+
+
+@pytest.fixture
+def effective(image):
+    return effective_of(image)
+
+
+@pytest.fixture
+def uuid():
+    return uuids()
 
 
 def create(image, effective, uuid, *topics):
