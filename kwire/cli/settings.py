@@ -32,6 +32,7 @@ LISTENERS: Final = "PLAINTEXT://localhost:9092"
 LOG_DIRS: Final = "kwire-data"
 _OWN: Final = "kwire's default"
 _ENVIRONMENT_PREFIX: Final = "KAFKA_"
+_HIDDEN: Final = "[hidden]"
 _CLUSTER_ID: Final = "CLUSTER_ID"
 # A broker that was told to guard its topics must not start with open doors, whoever told it.
 _GUARDS: Final = frozenset({"authorizer.class.name"})
@@ -131,7 +132,8 @@ def _complaint(key: str, setting: Setting) -> str | None:
         return f"{key} ({setting.source}) is no broker setting of Kafka{hint}"
     stands = standing(key)
     if stands.kind is Kind.NOT_SERVED and not _is_default(base, setting.text):
-        return f"{key}={setting.text} ({setting.source}) has no effect: {stands.why}"
+        shown = _HIDDEN if broker_keys()[base].sensitive else setting.text
+        return f"{key}={shown} ({setting.source}) has no effect: {stands.why}"
     return None
 
 
@@ -251,7 +253,7 @@ def _show_one(settings: Settings, key: str) -> Shown:
         return Shown(key, setting.text, setting.source, "unknown to Kafka")
     known, stands = broker_keys()[base], standing(key)
     value: Value = known.default if setting is None else known.parse(setting.text)
-    text = "[hidden]" if known.sensitive and value is not None else value_text(value)
+    text = _HIDDEN if known.sensitive and value is not None else value_text(value)
     remark = "" if stands.kind is Kind.HONOURED else f"{stands.kind.value}: {stands.why}"
     return Shown(key, text, _default_source(key) if setting is None else setting.source, remark)
 

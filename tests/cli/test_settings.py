@@ -1,0 +1,264 @@
+from __future__ import annotations
+
+import pytest
+
+from kwire.cli.settings import LISTENERS, LOG_DIRS, Setting, SettingsError, gather, show
+
+
+def notes(settings, level="warning"):
+    return [note.text for note in settings.notes if note.level == level]
+
+
+def texts(settings):
+    return {key: setting.text for key, setting in settings.chosen.items()}
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(content: str) -> str:
+        path = tmp_path / "server.properties"
+        path.write_bytes(content.encode("latin-1"))
+        return str(path)
+
+    return write
+
+
+def test_without_a_word_the_broker_is_on_this_machine_with_its_data_beside():
+    assert texts(gather()) == {"listeners": LISTENERS, "log.dirs": LOG_DIRS}
+
+
+def test_a_flag_beats_the_environment_which_beats_the_file(file):
+    path = file("num.partitions=1\nlog.retention.hours=1\nlog.segment.bytes=2000000")
+
+    settings = gather(
+        file=path,
+        environment={"KAFKA_NUM_PARTITIONS": "2", "KAFKA_LOG_RETENTION_HOURS": "2"},
+        sets=["num.partitions=3"],
+    )
+
+    assert settings.chosen["num.partitions"] == Setting("3", "--set")
+    assert settings.chosen["log.retention.hours"] == Setting("2", "KAFKA_LOG_RETENTION_HOURS")
+    assert settings.chosen["log.segment.bytes"] == Setting("2000000", path)
+
+
+def test_a_file_is_read_as_java_reads_it(file):
+    path = file("# comment\nbroker.rack : caf\\u00e9 \\\n   two\nlog.dirs=/a, /b\n! another\nnum.partitions 4\n")
+
+    assert texts(gather(file=path, listen=["PLAINTEXT://:1"])) == {
+        "listeners": "PLAINTEXT://:1",
+        "broker.rack": "café two",
+        "log.dirs": "/a, /b",
+        "num.partitions": "4",
+    }
+
+
+@pytest.mark.parametrize(
+    ("variable", "key"),
+    [
+        ("KAFKA_LOG_DIRS", "log.dirs"),
+        ("KAFKA_NUM_PARTITIONS", "num.partitions"),
+        ("KAFKA_LISTENER_NAME_OUT_MAX_CONNECTIONS", "listener.name.out.max.connections"),
+    ],
+)
+def test_a_variable_is_a_key_as_the_official_image_maps_it(variable, key):
+    assert gather(environment={variable: "7"}).chosen[key] == Setting("7", variable)
+
+
+def test_two_underscores_stand_for_one_and_three_for_a_dash():
+    settings = gather(environment={"KAFKA_LISTENER_NAME_MY__OWN___ONE_MAX_CONNECTIONS": "7"})
+
+    assert "listener.name.my_own-one.max.connections" in settings.chosen
+
+
+def test_variables_that_are_no_settings_are_passed_over_in_one_line():
+    settings = gather(environment={"KAFKA_OPTS": "-Dx", "KAFKA_VERSION": "9", "KAFKA_HEAP_OPTS": "-Xmx1g", "HOME": "/"})
+
+    assert notes(settings) == []
+    (line,) = notes(settings, "info")
+    assert "KAFKA_HEAP_OPTS, KAFKA_OPTS, KAFKA_VERSION" in line
+
+
+def test_the_environment_is_left_alone_unless_it_is_asked_for(monkeypatch):
+    monkeypatch.setenv("KAFKA_NUM_PARTITIONS", "7")
+
+    assert "num.partitions" not in gather().chosen
+
+
+def test_cluster_id_comes_from_the_environment():
+    assert gather(environment={"CLUSTER_ID": "MkU3OEVBNTcwNTJENDM2Qk"}).cluster_id == "MkU3OEVBNTcwNTJENDM2Qk"
+    assert gather(environment={"CLUSTER_ID": ""}).cluster_id is None
+    assert gather().cluster_id is None
+
+
+@pytest.mark.parametrize(
+    ("flag", "sentence"),
+    [
+        ("num.partitons=3", r"num\.partitons .*did you mean num\.partitions\?"),
+        ("log.retention.hour=3", r"did you mean log\.retention\.hours\?"),
+        ("qqq=3", r"qqq \(--set\) is no broker setting of Kafka$"),
+        ("num.partitions", "write KEY=VALUE"),
+        ("=3", "write KEY=VALUE"),
+        ("num.partitions=many", r"num\.partitions=many \(--set\): .*INT; right would be: a whole number"),
+        ("num.partitions=0", r"num\.partitions=0 \(--set\): .*at least 1; right would be: 1 or more"),
+        ("compression.type=rar", r"compression\.type=rar .*right would be: .*zstd"),
+        ("remote.log.storage.system.enable=true", "tiered storage is not served"),
+        ("process.roles=broker", r"process\.roles=broker .*right would be: broker,controller"),
+    ],
+)
+def test_a_wrong_flag_is_an_error_that_says_what_would_be_right(flag, sentence):
+    with pytest.raises(SettingsError, match=sentence):
+        gather(sets=[flag])
+
+
+def test_an_unknown_key_in_a_file_is_a_warning_with_the_nearest_name_and_strictly_an_error(file):
+    path = file("num.partitons=3\nsome.plugin.key=1")
+
+    unknown, other = notes(gather(file=path))
+
+    assert "num.partitons" in unknown
+    assert "did you mean num.partitions?" in unknown
+    assert "some.plugin.key" in other
+    with pytest.raises(SettingsError, match=r"num\.partitons"):
+        gather(file=path, strict=True)
+
+
+def test_what_is_not_served_is_a_warning_in_a_file_unless_it_has_its_default(file):
+    path = file("remote.log.storage.system.enable=true\ndelegation.token.expiry.time.ms=86400000")
+
+    (warning,) = notes(gather(file=path))
+
+    assert "remote.log.storage.system.enable=true" in warning
+    with pytest.raises(SettingsError):
+        gather(file=path, strict=True)
+
+
+def test_a_wrong_value_in_a_file_stops_the_start(file):
+    path = file("log.segment.bytes=12")
+
+    with pytest.raises(SettingsError, match=rf"log\.segment\.bytes=12 \({path}\).*right would be: 1048576 or more"):
+        gather(file=path)
+
+
+def test_an_authorizer_is_refused_wherever_it_stands(file):
+    path = file("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer")
+
+    with pytest.raises(SettingsError, match=r"authorizer\.class\.name"):
+        gather(file=path)
+    with pytest.raises(SettingsError, match=r"KAFKA_AUTHORIZER_CLASS_NAME"):
+        gather(environment={"KAFKA_AUTHORIZER_CLASS_NAME": "x.Y"})
+
+
+def test_what_kafka_retired_warns_and_names_the_successor(file):
+    path = file("zookeeper.connect=localhost:2181\nlog.message.format.version=2.8\nport=9092")
+
+    settings = gather(file=path, environment={"KAFKA_ZOOKEEPER_CONNECT": "zookeeper:2181"}, strict=True)
+
+    said = "\n".join(notes(settings))
+    assert "zookeeper.connect (KAFKA_ZOOKEEPER_CONNECT) is no setting of Kafka any more; use" in said
+    assert "log.message.format.version" in said
+    assert "it can be left out" in said
+    assert "; use listeners instead" in said
+    assert texts(settings) == texts(gather())
+
+
+# The file that Apache Kafka 4.3 ships as config/server.properties, without its comments.
+KRAFT_FILE = """
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=localhost:9093
+listeners=PLAINTEXT://:9092,CONTROLLER://:9093
+inter.broker.listener.name=PLAINTEXT
+advertised.listeners=PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_PLAINTEXT:SASL_PLAINTEXT,SASL_SSL:SASL_SSL
+num.network.threads=3
+num.io.threads=8
+socket.send.buffer.bytes=102400
+socket.receive.buffer.bytes=102400
+socket.request.max.bytes=104857600
+log.dirs=/tmp/kraft-combined-logs
+num.partitions=1
+num.recovery.threads.per.data.dir=2
+offsets.topic.replication.factor=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+log.retention.hours=168
+log.segment.bytes=1073741824
+log.retention.check.interval.ms=300000
+"""
+
+
+def test_a_pasted_kraft_file_passes_without_a_word_even_strictly(file):
+    settings = gather(file=file(KRAFT_FILE), strict=True)
+
+    assert settings.notes == []
+    assert settings.chosen["log.dirs"].text == "/tmp/kraft-combined-logs"
+
+
+def test_a_broker_id_is_a_node_id():
+    assert texts(gather(sets=["broker.id=5"]))["node.id"] == "5"
+    assert texts(gather(sets=["node.id=6"]))["broker.id"] == "6"
+
+
+def test_listen_may_be_repeated_and_may_leave_out_the_name():
+    settings = gather(listen=["localhost:9092", "OUT://:9093"], sets=["listeners=PLAINTEXT://:1"])
+
+    assert settings.chosen["listeners"] == Setting("PLAINTEXT://localhost:9092,OUT://:9093", "--listen")
+
+
+def test_data_beats_every_directory_of_the_other_sources(file):
+    settings = gather(data="/mine", file=file("log.dir=/a\nlog.dirs=/b,/c"))
+
+    assert texts(settings)["log.dirs"] == "/mine"
+    assert "log.dir" not in settings.chosen
+
+
+def test_a_directory_of_the_file_is_not_hidden_by_the_default(file):
+    assert "log.dirs" not in gather(file=file("log.dir=/a")).chosen
+
+
+def test_whoever_only_advertises_is_reached_at_that_port_on_every_interface():
+    environment = {"KAFKA_ADVERTISED_LISTENERS": "INSIDE://kafka:29092,OUTSIDE://localhost:9092"}
+
+    settings = gather(environment=environment)
+
+    assert settings.chosen["listeners"] == Setting("INSIDE://:29092,OUTSIDE://:9092", "advertised.listeners")
+
+
+def test_a_file_that_is_not_there_is_one_sentence():
+    with pytest.raises(SettingsError, match="cannot read /nowhere/x: No such file"):
+        gather(file="/nowhere/x")
+
+
+def test_a_file_that_is_no_properties_file_is_one_sentence(file):
+    with pytest.raises(SettingsError, match="is not a properties file"):
+        gather(file=file("a=\\uZZZZ"))
+
+
+def test_every_setting_is_shown_with_its_value_and_where_it_came_from():
+    lines = {line.key: line for line in show(gather(sets=["num.partitions=3"]))}
+
+    assert len(lines) > 300
+    assert lines["num.partitions"][1:] == ("3", "--set", "")
+    assert lines["log.segment.bytes"][1:] == ("1073741824", "default", "")
+    assert lines["offsets.topic.replication.factor"][1:3] == ("1", "kwire's default")
+    assert lines["log.dirs"][1:3] == ("kwire-data", "kwire's default")
+    assert "not served" in lines["remote.log.storage.system.enable"].remark
+    assert "means nothing here" in lines["num.io.threads"].remark
+
+
+def test_secrets_are_not_shown(file):
+    path = file("ssl.key.password=swordfish")
+    settings = gather(file=path)
+    lines = {line.key: line for line in show(settings)}
+
+    assert lines["ssl.key.password"].value == "[hidden]"
+    assert "swordfish" not in str(settings.notes)
+
+
+def test_a_key_that_kafka_does_not_know_is_shown_as_such(file):
+    lines = {line.key: line for line in show(gather(file=file("my.key=1")))}
+
+    assert lines["my.key"][1:] == ("1", file("my.key=1"), "unknown to Kafka")
