@@ -183,7 +183,7 @@ class GroupCoordinator:
                     each.client_id,
                     each.client_host,
                     each.metadata(group.protocol_name) if is_stable else b"",
-                    each.assignment if is_stable else b"",
+                    each.assignment,
                 )
                 for each in group.members.values()
             ),
