@@ -38,7 +38,7 @@ class Groups(Runtime[GroupCoordinator]):
         super().follow(delta)
         deleted = {topic.name: topic.id for topic in delta.topics_deleted}
         if deleted:
-            self.every_loaded(lambda machine: machine.forget_topics(deleted))
+            self.tell_loaded(lambda machine: machine.forget_topics(deleted))
 
 
 def group_config(configs: EffectiveConfigs) -> GroupConfig:
