@@ -1,0 +1,184 @@
+"""`kwire serve` as a process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+from contextlib import contextmanager
+
+import pytest
+
+ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")}
+
+
+@contextmanager
+def serving(*arguments: str, environment: dict[str, str] | None = None):
+    """A broker that has said where it is ready: the process, and its ready lines."""
+    command = [sys.executable, "-m", "kwire", "serve", *arguments]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT | (environment or {})
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def first_line(process) -> str:
+    line = process.stdout.readline()
+    if not line:
+        pytest.fail(f"no ready line: {process.stderr.read()}")
+    return line.rstrip("\n")
+
+
+def stop(process, number=signal.SIGTERM) -> tuple[int, str, str]:
+    process.send_signal(number)
+    out, err = process.communicate(timeout=30)
+    return process.returncode, out, err
+
+
+def refused(*arguments: str) -> str:
+    """What is said by a broker that cannot start."""
+    command = [sys.executable, "-m", "kwire", "serve", "--log-level", "error", *arguments]
+    ended = subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=False)
+    assert ended.returncode != 0
+    assert ended.stdout == ""
+    return ended.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_ready_is_all_it_says_on_stdout_and_a_signal_stops_it_cleanly(tmp_path, number):
+    with serving("--listen", "PLAINTEXT://localhost:0", "--data", str(tmp_path / "data")) as process:
+        ready = first_line(process)
+        assert re.fullmatch(r"ready PLAINTEXT://localhost:\d+", ready)
+        with socket.create_connection(("localhost", int(ready.rpartition(":")[2]))) as peer:
+            peer.sendall(struct.pack(">ihhih", 10, 18, 0, 5, -1))
+            assert peer.recv(1000)[4:10] == struct.pack(">ih", 5, 0)
+            code, out, err = stop(process, number)
+
+    assert (code, out) == (0, "")
+    assert "stopped" in err
+    assert (tmp_path / "data" / ".kafka_cleanshutdown").exists()
+
+
+def test_each_listener_has_its_ready_line(tmp_path):
+    arguments = ["--listen", "IN://127.0.0.1:0", "--listen", "OUT://localhost:0", "--data", str(tmp_path)]
+    with serving(*arguments, "--set", "listener.security.protocol.map=IN:PLAINTEXT,OUT:PLAINTEXT") as process:
+        lines = [first_line(process), first_line(process)]
+
+        assert re.fullmatch(r"ready IN://127\.0\.0\.1:\d+", lines[0])
+        assert re.fullmatch(r"ready OUT://localhost:\d+", lines[1])
+        assert stop(process)[:2] == (0, "")
+
+
+def test_a_second_signal_stops_at_once(tmp_path):
+    with serving("--listen", "PLAINTEXT://localhost:0", "--data", str(tmp_path)) as process:
+        port = int(first_line(process).rpartition(":")[2])
+        with socket.socket() as peer:
+            # A peer that asks much and takes nothing keeps the first stop waiting for its grace.
+            peer.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+            peer.connect(("localhost", port))
+            peer.setblocking(False)
+            request = struct.pack(">ihhih", 10, 18, 0, 5, -1) * 5000
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    peer.send(request)
+            process.send_signal(signal.SIGTERM)
+            while "stopping" not in process.stderr.readline():
+                pass
+            code, _, _ = stop(process)
+
+    assert code == -signal.SIGTERM
+
+
+def test_a_busy_port_is_one_sentence(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        said = refused("--listen", f"PLAINTEXT://localhost:{port}", "--data", str(tmp_path))
+
+    assert said == f"kwire: cannot listen on PLAINTEXT://localhost:{port}: another program listens on port {port}\n"
+
+
+def test_a_directory_in_use_is_one_sentence(tmp_path):
+    with serving("--listen", "PLAINTEXT://localhost:0", "--data", str(tmp_path)) as process:
+        first_line(process)
+        said = refused("--listen", "PLAINTEXT://localhost:0", "--data", str(tmp_path))
+        stop(process)
+
+    assert said.startswith("kwire: ")
+    assert said.count("\n") == 1
+    assert "in use by another process" in said
+
+
+def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    said = refused("--listen", "PLAINTEXT://localhost:0", "--data", str(tmp_path / "file" / "data"))
+
+    assert said.startswith("kwire: ")
+    assert said.count("\n") == 1
+
+
+def test_a_wrong_setting_is_one_sentence(tmp_path):
+    assert refused("--set", "num.partitons=1").startswith("kwire: num.partitons (--set) is no broker setting")
+    said = refused("--set", "listeners=SSL://:0", "--data", str(tmp_path))
+    assert said.startswith("kwire: listeners=SSL://:0 (--set): The listener SSL wants SSL, which is not served yet")
+
+
+def test_settings_of_file_and_environment_reach_the_broker(tmp_path):
+    properties = tmp_path / "server.properties"
+    properties.write_text(f"log.dirs={tmp_path / 'data'}\nnode.id=7\nnonsense=1\n")
+    environment = {
+        "KAFKA_LISTENERS": "PLAINTEXT://localhost:0",
+        "KAFKA_OPTS": "-Dx=y",
+        "CLUSTER_ID": "MkU3OEVBNTcwNTJENDM2Qk",
+    }
+    with serving("--config", str(properties), "--env", "--log-format", "json", environment=environment) as process:
+        first_line(process)
+        code, _, err = stop(process)
+
+    assert code == 0
+    lines = [json.loads(line) for line in err.splitlines()]
+    assert any("nonsense" in line["event"] and line["level"] == "warning" for line in lines)
+    assert any("KAFKA_OPTS" in line["event"] and line["level"] == "info" for line in lines)
+    meta = (tmp_path / "data" / "meta.properties").read_text()
+    assert "node.id=7" in meta
+    assert "cluster.id=MkU3OEVBNTcwNTJENDM2Qk" in meta
+
+
+def test_a_wildcard_without_a_name_says_that_it_advertises_localhost(tmp_path):
+    with serving("--listen", "PLAINTEXT://0.0.0.0:0", "--data", str(tmp_path)) as process:
+        assert re.fullmatch(r"ready PLAINTEXT://0\.0\.0\.0:\d+", first_line(process))
+        _, _, err = stop(process)
+
+    assert "clients are told localhost" in err
+
+
+def test_serve_imports_nothing_that_it_does_not_need(tmp_path):
+    program = """
+import sys
+from kwire.cli.main import main
+from kwire.server import lifecycle
+lifecycle.run = lambda *_, **__: print(*sorted(sys.modules))
+main(["serve", "--data", "unused"], standalone_mode=False)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=True
+    )
+    modules = set(ended.stdout.split())
+
+    from kwire.cli.main import COMMANDS
+
+    others = {f"kwire.cli.{name}" for name in COMMANDS} - {"kwire.cli.serve"}
+    heavy = {"kafka", "javaproperties", "rich", "cramjam", "prometheus_client", "starlette", "hypothesis"}
+    assert not modules & (others | heavy)

@@ -1,0 +1,159 @@
+"""A real broker behind real sockets, in this process."""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+import pytest
+import trio
+import trio.testing
+
+from kwire.metadata.configs import ConfigProblem
+from kwire.metadata.effective import BrokerSettings
+from kwire.server import lifecycle
+from kwire.server.lifecycle import open_server
+from kwire.server.listener import CannotBind
+from kwire.storage.files import DirectoryInUse, OsFiles
+from kwire.wire import codec
+from kwire.wire.messages import ApiVersionsRequest, MetadataRequest
+
+
+def settings(path, **texts: str) -> BrokerSettings:
+    named = {key.replace("_", "."): text for key, text in texts.items()}
+    return BrokerSettings({"listeners": "PLAINTEXT://localhost:0", "log.dirs": str(path), **named})
+
+
+async def ask(port: int, key: int, version: int, request) -> object:
+    with trio.socket.socket() as peer:
+        await peer.connect(("127.0.0.1", port))
+        await peer.send(codec.encode_request(key, version, 7, "test", request))
+        size = struct.unpack(">i", await peer.recv(4))[0]
+        frame = b""
+        while len(frame) < size:
+            frame += await peer.recv(size - len(frame))
+    correlation_id, response = codec.decode_response(key, version, memoryview(frame))
+    assert correlation_id == 7
+    return response
+
+
+async def test_a_broker_serves_from_the_block_and_leaves_its_directory_in_order(tmp_path):
+    async with open_server(settings(tmp_path), OsFiles()) as server:
+        (binding,) = server.bindings
+        response = await ask(binding.port, 3, 12, MetadataRequest(topics=None))
+        assert not (tmp_path / ".kafka_cleanshutdown").exists()
+
+    assert [(broker.host, broker.port) for broker in response.brokers] == [("localhost", binding.port)]
+    assert (tmp_path / ".kafka_cleanshutdown").exists()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", binding.port))
+
+
+async def test_each_listener_tells_its_own_address(tmp_path):
+    both = settings(
+        tmp_path,
+        listeners="IN://localhost:0,OUT://localhost:0",
+        advertised_listeners="IN://kafka:0,OUT://localhost:0",
+        listener_security_protocol_map="IN:PLAINTEXT,OUT:PLAINTEXT",
+    )
+    async with open_server(both, OsFiles()) as server:
+        inside, outside = server.bindings
+        told = [await ask(one.port, 3, 12, MetadataRequest(topics=[])) for one in (inside, outside)]
+
+    assert [(one.brokers[0].host, one.brokers[0].port) for one in told] == [
+        ("kafka", inside.port),
+        ("localhost", outside.port),
+    ]
+
+
+async def test_what_is_advertised_is_answered_and_nothing_else(tmp_path):
+    async with open_server(settings(tmp_path), OsFiles()) as server:
+        request = ApiVersionsRequest(client_software_name="t", client_software_version="1")
+        response = await ask(server.bindings[0].port, 18, 3, request)
+
+        told = {api.api_key: (api.min_version, api.max_version) for api in response.api_keys}
+    assert told == {key: api.advertised for key, api in server.broker.apis.items()}
+
+
+async def test_ten_brokers_live_in_one_process(tmp_path):
+    async with trio.open_nursery() as nursery:
+        ports = []
+
+        async def one(number, task_status):
+            async with open_server(settings(tmp_path / str(number), node_id=str(number)), OsFiles()) as server:
+                task_status.started()
+                ports.append((number, server.bindings[0].port))
+                await trio.sleep_forever()
+
+        for number in range(10):
+            await nursery.start(one, number)
+        for number, port in ports:
+            response = await ask(port, 3, 12, MetadataRequest(topics=[]))
+            assert response.controller_id == number
+        nursery.cancel_scope.cancel()
+
+    assert len({port for _, port in ports}) == 10
+
+
+async def test_two_brokers_do_not_share_a_directory_and_the_port_is_given_back(tmp_path):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    async with open_server(settings(tmp_path), OsFiles()):
+        with pytest.raises(DirectoryInUse):
+            async with open_server(settings(tmp_path, listeners=f"PLAINTEXT://localhost:{port}"), OsFiles()):
+                pass
+
+    with socket.socket() as again:
+        again.bind(("127.0.0.1", port))
+
+
+async def test_a_busy_port_is_told_before_any_data_is_touched(tmp_path):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+
+        with pytest.raises(CannotBind, match=f"port {port}"):
+            async with open_server(settings(tmp_path / "data", listeners=f"PLAINTEXT://localhost:{port}"), OsFiles()):
+                pass
+    assert not (tmp_path / "data").exists()
+
+
+async def test_the_first_of_two_ports_is_given_back_when_the_second_is_busy(tmp_path):
+    with socket.socket() as other, socket.socket() as free:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        free.bind(("127.0.0.1", 0))
+        first = free.getsockname()[1]
+        free.close()
+        listeners = f"A://127.0.0.1:{first},B://127.0.0.1:{other.getsockname()[1]}"
+
+        with pytest.raises(CannotBind):
+            async with open_server(
+                settings(tmp_path, listeners=listeners, listener_security_protocol_map="A:PLAINTEXT,B:PLAINTEXT"),
+                OsFiles(),
+            ):
+                pass
+        with socket.socket() as again:
+            again.bind(("127.0.0.1", first))
+
+
+async def test_limits_that_cannot_be_read_stop_the_start(tmp_path):
+    with pytest.raises(ConfigProblem, match="is not an override"):
+        async with open_server(settings(tmp_path, max_connections_per_ip_overrides="x"), OsFiles()):
+            pass
+
+
+async def test_idle_connections_do_not_hold_up_the_stop(tmp_path, monkeypatch):
+    monkeypatch.setattr(lifecycle, "SHUTDOWN_GRACE_S", float("inf"))
+    async with open_server(settings(tmp_path), OsFiles()) as server:
+        peers = [trio.socket.socket() for _ in range(20)]
+        for peer in peers:
+            await peer.connect(("127.0.0.1", server.bindings[0].port))
+        while len(server.reception) < 20:
+            await trio.lowlevel.checkpoint()
+
+    for peer in peers:
+        assert await peer.recv(1) == b""
+        peer.close()
