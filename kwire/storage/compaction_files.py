@@ -6,7 +6,7 @@ renaming them. May not know: what is written, which segments they replace.
 
 from __future__ import annotations
 
-from kwire.storage.files import Files, Syncer
+from kwire.storage.files import Files
 from kwire.storage.index import TransactionIndex
 from kwire.storage.recovery import CLEANED_SUFFIX, SWAP_SUFFIX
 from kwire.storage.segment import (
@@ -47,14 +47,6 @@ class CleanedSegment(Segment):
         """Make the .log file, which is there even if nothing stays."""
         self.remove()
         self.file.append([b""], 0)
-
-    def syncers(self, *, sealed: bool) -> list[Syncer]:
-        syncers = super().syncers(sealed=sealed)
-        if self.aborted.entries():
-            file = self._files.open(self.path(TRANSACTION_INDEX_SUFFIX))
-            syncers.append(file.syncer())
-            file.close()
-        return syncers
 
     def names(self) -> dict[str, int]:
         """Return the names and sizes that the files have in their place."""

@@ -209,6 +209,10 @@ class CompactionMachine(RuleBasedStateMachine):
     def reopen(self, **stop):
         self.log = Log.open(self.files, PATH, self.config, now_ms=self.now_ms, **stop)
         assert not [name for name in self.files.sizes(PATH) if name.endswith((".cleaned", ".swap"))]
+        for producer in self.sequences:
+            # A producer that was forgotten may be known again from an older snapshot.
+            known = self.log.producers.producers.get(producer)
+            self.sequences[producer] = known.last_sequence + 1 if known is not None else 0
 
     # --- reading
 
