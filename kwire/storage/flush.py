@@ -5,27 +5,48 @@ Owns: what one flush syncs, and the memory of a sync that failed. May not know: 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from kwire.errors import StorageFailure
 from kwire.storage.files import Files, Syncer
+from kwire.storage.segment import Segment
 
 
 class PendingFlush:
-    """All that a log had not on the disk when it was made, with descriptors of its own.
+    """All that a log had not on the disk when this was made, with descriptors of its own.
 
     ``sync`` may run in any thread. ``failure`` is what it met: after a sync that failed nobody knows what the disk
     holds, for the page cache may have dropped what it could not write.
     """
 
-    __slots__ = ("_directories", "_files", "_syncers", "end_offset", "failure")
+    __slots__ = ("_directories", "_files", "_segments", "_syncers", "end_offset", "failure", "names_changed")
 
-    def __init__(self, files: Files, end_offset: int, syncers: Sequence[Syncer], directories: Sequence[str]) -> None:
+    def __init__(
+        self, files: Files, end_offset: int, syncers: Iterable[Syncer] = (), directories: Iterable[str] = ()
+    ) -> None:
         self.end_offset = end_offset
+        self.names_changed = 0
         self.failure: StorageFailure | None = None
         self._files = files
+        self._segments: list[tuple[Segment, int]] = []
         self._syncers = list(syncers)
-        self._directories = directories
+        self._directories = tuple(directories)
+
+    def add_segment(self, segment: Segment, *, sealed: bool) -> None:
+        """A segment that gets no more batches is synced with its indexes."""
+        self._segments.append((segment, segment.size_bytes))
+        self._syncers += segment.syncers(sealed=sealed)
+
+    def add_directory(self, path: str, names: Iterable[str], names_changed: int) -> None:
+        """Sync the small files in ``names``, as far as they are there, and the names in and of the directory."""
+        self.names_changed = names_changed
+        self._directories += (path, path.rpartition("/")[0] or ".")
+        sizes = self._files.sizes(path)
+        for name in names:
+            if name in sizes:
+                file = self._files.open(f"{path}/{name}", size=sizes[name])
+                self._syncers.append(file.syncer())
+                file.close()
 
     def sync(self) -> None:
         """Sync everything. Raises StorageFailure."""
@@ -37,6 +58,12 @@ class PendingFlush:
         except StorageFailure as failure:
             self.failure = failure
             raise
+
+    def note_synced(self) -> None:
+        """Back on the log's own thread: segments that did not grow meanwhile are on the disk."""
+        for segment, size_bytes in self._segments:
+            if segment.size_bytes == size_bytes:
+                segment.unsynced = False
 
     def close(self) -> None:
         """Give descriptors back that a failure has left."""

@@ -23,7 +23,7 @@ from struct import Struct
 from typing import Final, NamedTuple
 
 from kwire.errors import StorageFailure
-from kwire.storage.files import File, Files
+from kwire.storage.files import File, Files, Syncer
 
 # Entries that may wait in memory, and entries read at once when a search is nearly done.
 UNWRITTEN_MAX: Final = 64
@@ -252,6 +252,16 @@ class TransactionIndex:
         finally:
             file.close()
         self._loaded = kept
+
+    def syncers(self) -> list[Syncer]:
+        """A handle to sync the file, if there is one."""
+        if not self.entries():
+            return []
+        file = self._files.open(self._path, size=self._written * self.ENTRY.size)
+        try:
+            return [file.syncer()]
+        finally:
+            file.close()
 
     def moved(self, path: str) -> None:
         self._path = path

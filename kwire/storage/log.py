@@ -24,7 +24,7 @@ from kwire.storage.checkpoints import (
 )
 from kwire.storage.config import FOREVER, LogConfig
 from kwire.storage.epochs import EpochEnd
-from kwire.storage.files import Buffer, Files, FileSlice, Syncer
+from kwire.storage.files import Buffer, Files, FileSlice
 from kwire.storage.flush import PendingFlush
 from kwire.storage.index import AbortedTransaction
 from kwire.storage.lookup import TimestampOffset
@@ -45,6 +45,7 @@ __all__ = ["Appended", "Doomed", "Log", "LogConfig", "PendingFlush", "TimestampO
 
 # A snapshot of the producers is taken after so much log, so that a start after a kill has little to walk.
 SNAPSHOT_INTERVAL_BYTES: Final = 16 * 1024 * 1024
+_SNAPSHOT_BYTES_PER_PRODUCER: Final = 2048
 _READ_BYTES: Final = 1024 * 1024
 
 
@@ -82,8 +83,8 @@ class Log:
         self.failure: StorageFailure | None = None
         self._topic_id = topic_id
         self._exists = recovered.exists
-        # Names came or went since the directory was last synced.
-        self._names_changed = recovered.recovery_point < recovered.end_offset
+        # How many names came or went since the directory was last synced.
+        self._names_changed = int(recovered.recovery_point < recovered.end_offset)
         self._flush: PendingFlush | None = None
         self._any_aborted = recovered.any_aborted
         self._bytes_since_snapshot = 0
@@ -161,6 +162,7 @@ class Log:
         INVALID_TXN_STATE, TRANSACTION_COORDINATOR_FENCED; or StorageFailure.
         """
         size_bytes = sum([header.length for header in headers]) + OVERHEAD_BYTES * len(headers)
+        self._check_synced()
         self._check_size(size_bytes)
         has_producers = headers[0].producer_id >= 0 or len(headers) > 1
         if has_producers and check_sequence:
@@ -204,7 +206,7 @@ class Log:
         for change in changes:
             self._apply(change, segment)
         self._bytes_since_snapshot += size_bytes
-        if self._bytes_since_snapshot >= SNAPSHOT_INTERVAL_BYTES:
+        if self._bytes_since_snapshot >= SNAPSHOT_INTERVAL_BYTES + _SNAPSHOT_BYTES_PER_PRODUCER * len(self.producers):
             with contextlib.suppress(StorageFailure):
                 self.checkpoint()
         return Appended(
@@ -330,7 +332,6 @@ class Log:
             self.producers,
             self.epochs,
             self.snapshots,
-            log_start_offset=self.log_start_offset,
             end_offset=offset,
             now_ms=now_ms,
         )
@@ -367,7 +368,7 @@ class Log:
             # Renamed before it leaves the list: if the disk refuses, the segment is still there.
             doomed += self.segments[0].rename_to_deleted(now_ms + self.config.file_delete_delay_ms)
             self.size_bytes -= self.segments.pop(0).size_bytes
-            self._names_changed = True
+            self._names_changed += 1
         first_offset = self.segments[0].base_offset
         if first_offset > self.log_start_offset:
             self.log_start_offset = first_offset
@@ -391,7 +392,7 @@ class Log:
         self.segments[index : index + len(replaced)] = [segment]
         self.size_bytes += segment.size_bytes - sum(one.size_bytes for one in replaced)
         self._known_end = (-1, -1)
-        self._names_changed = True
+        self._names_changed += 1
         for one in replaced[1:]:
             self.snapshots.remove(one.base_offset)
 
@@ -411,20 +412,33 @@ class Log:
     # --- durability
 
     def begin_flush(self) -> PendingFlush:
-        """Take hold of all that is not on the disk yet. ``PendingFlush.sync`` may run in a thread."""
-        syncers: list[Syncer] = []
-        for segment in self.segments:
-            if segment.unsynced:
-                syncers += segment.syncers(sealed=segment is not self.active)
-        directories = [self.path, self.path.rpartition("/")[0]] if self._names_changed and self._exists else []
-        self._names_changed = False
-        if self._flush is None or self._flush.failure is None:
-            self._flush = PendingFlush(self.files, self.end_offset, syncers, directories)
-            return self._flush
-        return PendingFlush(self.files, self.end_offset, syncers, directories)
+        """Take hold of all that is not on the disk yet. ``PendingFlush.sync`` may run in a thread.
+
+        Raises StorageFailure, also once a sync has failed: nobody knows then what the disk holds, and the log must be
+        opened anew and checked.
+        """
+        self._check_synced()
+        pending = PendingFlush(self.files, self.end_offset)
+        try:
+            for segment in self.segments:
+                if segment.unsynced:
+                    pending.add_segment(segment, sealed=segment is not self.active)
+            if self._names_changed and self._exists:
+                names = (LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, *self.snapshots.unsynced)
+                pending.add_directory(self.path, names, self._names_changed)
+        except StorageFailure:
+            pending.close()
+            raise
+        self._flush = pending
+        return pending
 
     def finish_flush(self, pending: PendingFlush) -> None:
         """Move the recovery point: what ``pending`` synced need not be checked at the next start."""
+        self._check_synced()
+        pending.note_synced()
+        if pending.names_changed == self._names_changed:
+            self._names_changed = 0
+            self.snapshots.unsynced.clear()
         self.recovery_point = max(self.recovery_point, min(pending.end_offset, self.end_offset))
 
     def flush(self) -> None:
@@ -442,18 +456,17 @@ class Log:
 
     def close(self) -> None:
         """Complete all files and give descriptors back. A flush first makes it durable too. Raises StorageFailure."""
-        if self._exists:
-            # An empty one too: it may have been preallocated.
-            self.active.seal()
-            self._take_snapshot()
-        self._close_files()
+        try:
+            if self._exists:
+                # An empty one too: it may have been preallocated.
+                self.active.seal()
+                self._take_snapshot()
+        finally:
+            self._close_files()
 
     # --- helpers of append
 
     def _check_size(self, size_bytes: int) -> None:
-        if self._flush is not None and self._flush.failure is not None:
-            # Nobody knows what the disk holds now; the log must be opened anew, and checked.
-            raise self._flush.failure
         if size_bytes > self.config.segment_bytes:
             raise KafkaError(
                 Code.RECORD_LIST_TOO_LARGE,
@@ -506,7 +519,7 @@ class Log:
             self._roll(max(self.end_offset, first.base_offset), now_ms)
         active = self.active
         if active.size_bytes == 0:
-            self._names_changed = True
+            self._names_changed += 1
             if self.config.preallocate:
                 active.file.preallocate(self.config.segment_bytes)
         return active
@@ -517,16 +530,23 @@ class Log:
         if self.active.size_bytes:
             self.active.seal()
             self._take_snapshot()
-        self.active.close()
+            self.active.close()
+        else:
+            # It holds nothing and begins elsewhere.
+            self.segments.pop().remove()
         self.segments.append(self._new_segment(base_offset, now_ms))
 
     def _note_epochs(
         self, headers: Sequence[BatchHeader], rows: Sequence[AppendedBatch], leader_epoch: int | None
     ) -> None:
         # Before the write, as Apache does: an epoch without a batch harms nobody, a batch without its epoch does.
-        for header, row in zip(headers, rows, strict=True):
-            self.epochs.assign(header.leader_epoch if leader_epoch is None else leader_epoch, row.base_offset)
-        self._write_epochs()
+        if leader_epoch is not None:
+            self.epochs.assign(leader_epoch, rows[0].base_offset)
+        else:
+            for header in headers:
+                self.epochs.assign(header.leader_epoch, header.base_offset)
+        if self.epochs.changed:
+            self._write_epochs()
 
     def _apply(self, change: Change, segment: Segment) -> None:
         self.producers.apply(change)
@@ -534,8 +554,13 @@ class Log:
         if completed is not None and completed.aborted:
             self._any_aborted = True
             segment.aborted.append(self.producers.aborted(completed))
+            self._names_changed += 1
 
     # --- helpers of the rest
+
+    def _check_synced(self) -> None:
+        if self._flush is not None and self._flush.failure is not None:
+            raise StorageFailure(self.path, f"closed after a failed sync: {self._flush.failure}")
 
     def _segment_index(self, offset: int) -> int:
         segments = self.segments
@@ -576,11 +601,11 @@ class Log:
             content = write_epochs(self.epochs.entries)
             self.files.write_bytes(f"{self.path}/{LEADER_EPOCH_CHECKPOINT}", content, durable=False)
             self.epochs.changed = False
-            self._names_changed = True
+            self._names_changed += 1
 
     def _take_snapshot(self) -> None:
         self.snapshots.take(self.producers, self.end_offset, [segment.base_offset for segment in self.segments])
-        self._names_changed = True
+        self._names_changed += 1
 
     def _close_files(self) -> None:
         for segment in self.segments:

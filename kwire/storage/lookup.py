@@ -59,8 +59,9 @@ def _search(segment: Segment, timestamp_ms: int, log_start_offset: int) -> Times
 def _search_batch(
     segment: Segment, position: int, header: BatchHeader, timestamp_ms: int, log_start_offset: int
 ) -> TimestampOffset | None:
-    if header.is_log_append_time and header.base_offset >= log_start_offset:
-        # All records of the batch have its time.
+    is_complete = header.record_count == header.last_offset_delta + 1
+    if header.is_log_append_time and is_complete and header.base_offset >= log_start_offset:
+        # All records of the batch have its time, so the first is the one.
         return TimestampOffset(header.max_timestamp, header.base_offset, header.leader_epoch)
     # Opening batches pulls in the codecs, which a broker that is never asked for times does not need.
     from kwire.wire.records import OPENED_BYTES_MAX, read_records  # noqa: PLC0415

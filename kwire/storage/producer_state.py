@@ -92,6 +92,9 @@ class ProducerStates:
         # First offset -> offset of the marker, of transactions whose marker is not below the high watermark yet.
         self.undecided: dict[int, int] = {}
 
+    def __len__(self) -> int:
+        return len(self.producers)
+
     def find_duplicate(self, headers: Sequence[BatchHeader]) -> ProducerBatch | None:
         """Find the earlier copy of a batch among ``headers``, if there is one."""
         for header in headers:

@@ -151,7 +151,6 @@ def recover(
         recovered.producers,
         recovered.epochs,
         snapshots,
-        log_start_offset=log_start_offset,
         end_offset=end_offset,
         now_ms=now_ms,
     )
@@ -164,12 +163,15 @@ def replay(
     epochs: LeaderEpochs,
     snapshots: Snapshots,
     *,
-    log_start_offset: int,
     end_offset: int,
     now_ms: int,
 ) -> bool:
-    """Bring producers and epochs up to the end of the log, from the latest snapshot on; tell if any abort was found."""
-    start = snapshots.load_latest(producers, log_start_offset, end_offset)
+    """Bring producers and epochs up to the end of the log, from the latest snapshot on; tell if any abort was found.
+
+    Batches below the log start offset count as long as they are there (Apache Kafka passes over them, and then may
+    refuse the next sequence of a producer of which it has only seen a marker).
+    """
+    start = snapshots.load_latest(producers, segments[0].base_offset, end_offset)
     found_abort = False
     if start < end_offset:
         for segment, position, header in _walk_from(segments, start):

@@ -263,8 +263,8 @@ class Segment:
 
     def syncers(self, *, sealed: bool) -> list[Syncer]:
         """Handles to sync what was written; with the indexes once the segment is ``sealed``."""
-        self.unsynced = False
-        syncers = [self.file.syncer()]
+        # A snapshot of the producers may know nothing of a transaction any more that only this index tells of.
+        syncers = [self.file.syncer(), *self.aborted.syncers()]
         if sealed:
             syncers += [index.file.syncer() for index in (self.offsets, self.times)]
         return syncers

@@ -36,6 +36,8 @@ class Snapshots:
 
     def __init__(self, files: Files, directory: str, offsets: Iterable[int]) -> None:
         self.offsets = sorted(offsets)
+        # Names of files that the disk may not hold.
+        self.unsynced: set[str] = set()
         self._files = files
         self._directory = directory
 
@@ -44,18 +46,20 @@ class Snapshots:
         if self.offsets and self.offsets[-1] >= offset:
             return
         self._files.write_bytes(self._path(offset), write_snapshot(states.producers.values()), durable=False)
+        self.unsynced.add(f"{file_name(offset)}{SNAPSHOT_SUFFIX}")
         previous = self.offsets[-1] if self.offsets else None
         self.offsets.append(offset)
         if previous is not None and previous not in segment_offsets:
             self._remove(previous)
 
-    def load_latest(self, states: ProducerStates, log_start_offset: int, end_offset: int) -> int:
-        """Fill ``states`` from the latest sound snapshot and return its offset, or the log start offset without one.
+    def load_latest(self, states: ProducerStates, first_offset: int, end_offset: int) -> int:
+        """Fill ``states`` from the latest sound snapshot and return its offset, or ``first_offset`` without one.
 
-        Snapshots that are damaged, or beyond the log, are removed.
+        Snapshots that are damaged, or outside of the log, which begins at ``first_offset``, are removed.
         """
+        self.remove_before(first_offset)
         self.remove_above(end_offset)
-        while self.offsets and self.offsets[-1] > log_start_offset:
+        while self.offsets:
             offset = self.offsets[-1]
             producers = read_snapshot(self._files.read_bytes(self._path(offset)) or b"")
             if producers is not None:
@@ -63,7 +67,7 @@ class Snapshots:
                 return offset
             self._remove(offset)
         states.clear()
-        return log_start_offset
+        return first_offset
 
     def remove_above(self, offset: int) -> None:
         for each in [each for each in self.offsets if each > offset]:
