@@ -10,6 +10,9 @@ from __future__ import annotations
 READ_CHUNK_BYTES = 64 * 1024
 READ_CHUNK_BYTES_MAX = 1024 * 1024
 
+# A reader in the middle of a large request is woken when this much more has come: fewer, larger reads.
+RECV_WAKE_BYTES_MAX = 256 * 1024
+
 # Requests or bytes that one connection may handle before others get a turn.
 TURN_REQUESTS_MAX = 64
 TURN_BYTES_MAX = 4 * 1024 * 1024

@@ -12,12 +12,13 @@ counts what it does in one turn.
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeAlias
 
 import trio
 
-from kwire.limits import SENDFILE_BYTES_MAX, SENDFILE_BYTES_MIN, SENDMSG_PARTS_MAX, TURN_BYTES_MAX
+from kwire.limits import RECV_WAKE_BYTES_MAX, SENDFILE_BYTES_MAX, SENDFILE_BYTES_MIN, SENDMSG_PARTS_MAX, TURN_BYTES_MAX
 from kwire.server.close_watch import CloseWatch
 
 
@@ -69,13 +70,14 @@ class Transport(Protocol):
 class SocketTransport:
     """A plain TCP connection that was accepted."""
 
-    __slots__ = ("_close_watch", "_fd", "_socket", "host", "peer")
+    __slots__ = ("_close_watch", "_fd", "_socket", "_wake_bytes", "host", "peer")
 
     def __init__(self, accepted: socket.socket, address: tuple[str, int], close_watch: CloseWatch) -> None:
         accepted.setblocking(False)
         self._socket = accepted
         self._fd = accepted.fileno()
         self._close_watch = close_watch
+        self._wake_bytes = 1
         self.host = address[0]
         self.peer = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
@@ -84,6 +86,8 @@ class SocketTransport:
             try:
                 return self._socket.recv(max_bytes)
             except BlockingIOError:
+                if self._wake_bytes != 1:
+                    self._wake_at(1)
                 await trio.lowlevel.wait_readable(self._fd)
             except OSError as error:
                 raise _lost(error) from error
@@ -93,9 +97,17 @@ class SocketTransport:
             try:
                 return self._socket.recv_into(space)
             except BlockingIOError:
+                # The rest of a large request comes in many packets: wake for a good part of it, not for each.
+                self._wake_at(min(len(space), RECV_WAKE_BYTES_MAX))
                 await trio.lowlevel.wait_readable(self._fd)
             except OSError as error:
                 raise _lost(error) from error
+
+    def _wake_at(self, byte_count: int) -> None:
+        """Let the kernel say "readable" only once so many bytes are there, or the peer has closed (SO_RCVLOWAT)."""
+        if byte_count != self._wake_bytes and _CAN_WAKE_LATER:
+            self._wake_bytes = byte_count
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, byte_count)
 
     async def send(self, parts: Sequence[Part]) -> None:
         slices = [part for part in parts if not isinstance(part, bytes | memoryview)]
@@ -176,6 +188,9 @@ class SocketTransport:
             position += sent
             turn_bytes += sent
 
+
+# Elsewhere the option exists and means less.
+_CAN_WAKE_LATER = sys.platform == "linux"
 
 # Holds the head of a response back until the slice behind it fills the packet. Linux only.
 _MORE = getattr(socket, "MSG_MORE", 0)
