@@ -51,7 +51,7 @@ class Offsets:
         """One code for each offset. ``retention_ms`` -1: no expiry of their own."""
         records: list[Record] = []
         codes: list[Code] = []
-        expire_ms = -1 if retention_ms == -1 else now_ms + retention_ms
+        expire_ms = -1 if retention_ms == -1 else min(now_ms + retention_ms, 2**63 - 1)
         for each in offsets:
             metadata = each.metadata or ""
             # Kafka counts characters here, though its setting says bytes.
