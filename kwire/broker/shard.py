@@ -158,6 +158,8 @@ class Shard(Generic[M]):
             codec=self._around.codec,
             producer_id=producer_id,
             producer_epoch=producer_epoch,
+            # Always 0, as Kafka writes it: nobody checks the sequence of what a coordinator appends.
+            base_sequence=0,
             transactional=producer is not None,
         )
         if len(batch) > self.partition.settings.validation.max_message_bytes:

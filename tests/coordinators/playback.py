@@ -1,0 +1,245 @@
+"""Plays transcripts: text files of commands to a machine, each followed by what came of it.
+
+    join g client=a
+    ----
+    #1 Joined a-1 MEMBER_ID_REQUIRED
+    wrote group g generation 0 Empty
+
+A blank line ends an answer; ``#`` at the start of a line before a command is a comment. ``KWIRE_REWRITE=1`` in the
+environment writes the answers as they are now, to be reviewed as a diff.
+
+``Playback`` is a runtime in a nutshell: a list for a log, a number for a clock. After every command it replays its log
+into a second machine and compares the durable parts.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shlex
+from collections.abc import Callable, Hashable
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from kwire.coordinators.machine import Effects, Machine, Record
+from kwire.errors import Code, KafkaError
+
+
+class Logged(NamedTuple):
+    key: bytes | None  # None: a marker
+    value: bytes | None
+    producer_id: int
+    producer_epoch: int
+    committed: bool
+
+
+class Playback:
+    """``make`` gives a fresh machine, ``durable`` what of it must come back by replay, ``show`` a record as text."""
+
+    def __init__(
+        self,
+        make: Callable[[], Any],
+        durable: Callable[[Any], object],
+        show: Callable[[bytes, bytes | None], str],
+        *,
+        now_ms: int = 1_000_000,
+    ) -> None:
+        self.make = make
+        self._durable = durable
+        self._show = show
+        self.now_ms = now_ms
+        self.log: list[Logged] = []
+        self.timers: dict[Hashable, int] = {}
+        self.lines: list[str] = []
+        self.fail_appends: Code | None = None
+        self._tickets = 0
+        self.machine: Any = make()
+        self.carry_out: Callable[[object], None] = lambda order: self.lines.append(f"order {show_value(order)}")
+        self._apply(self.machine.loaded(self.now_ms))
+
+    def ticket(self) -> int:
+        self._tickets += 1
+        return self._tickets
+
+    def ticket_ahead(self) -> int:
+        """The ticket that the next command will get; makes fine random parts of member ids."""
+        return self._tickets + 1
+
+    def append_foreign(self, record: Record) -> None:
+        """A record that another broker wrote."""
+        self._append(record.key, record.value, Effects())
+
+    def run(self, command: Callable[..., Effects], *args: Any, **values: Any) -> None:
+        """A command with a ticket."""
+        ticket = self.ticket()
+        try:
+            effects = command(*args, ticket=ticket, now_ms=self.now_ms, **values)
+        except KafkaError as error:
+            self.lines.append(f"#{ticket} refused {error}")
+            return
+        self._apply(effects, ticket)
+
+    def ask(self, question: Callable[..., object], *args: Any, **values: Any) -> None:
+        """A command that answers at once."""
+        try:
+            self.lines.append(show_value(question(*args, **values)))
+        except KafkaError as error:
+            self.lines.append(f"refused {error}")
+
+    def apply(self, effects: Effects) -> None:
+        self._apply(effects)
+
+    def mark(self, producer_id: int, producer_epoch: int, *, committed: bool) -> None:
+        self.log.append(Logged(None, None, producer_id, producer_epoch, committed))
+        self.machine.replay_marker(producer_id, producer_epoch, committed=committed)
+
+    def advance(self, by_ms: int) -> None:
+        """Let time pass; timers fire one by one, each at its time."""
+        end_ms = self.now_ms + by_ms
+        while due := [(deadline, key) for key, deadline in self.timers.items() if deadline <= end_ms]:
+            deadline_ms, key = min(due, key=lambda each: each[0])
+            self.now_ms = max(self.now_ms, deadline_ms)
+            del self.timers[key]
+            self._apply(self.machine.on_timer(key, self.now_ms))
+        self.now_ms = end_ms
+
+    def restart(self) -> None:
+        """kill -9 and a new start: only the log remains."""
+        self.timers = {}
+        self.machine = self._replayed()
+        self._apply(self.machine.loaded(self.now_ms))
+
+    def check(self) -> None:
+        assert self._durable(self._replayed()) == self._durable(self.machine), "the log does not give the durable state"
+
+    def _apply(self, effects: Effects, ticket: int | None = None) -> None:
+        error = self.fail_appends if effects.records else None
+        replies = effects.replies
+        if error is not None:
+            replies = [reply for reply in replies if reply.ticket != ticket]
+        else:
+            for record in effects.records:
+                self.lines.append(f"wrote {self._show(record.key, record.value)}" + _stamp(effects))
+                self._append(record.key, record.value, effects)
+        for reply in replies:
+            self.lines.append(f"#{reply.ticket} {show_value(reply.result)}")
+        for key, deadline_ms in effects.timers:
+            if deadline_ms is None:
+                self.timers.pop(key, None)
+            else:
+                self.timers[key] = deadline_ms
+        answered = {reply.ticket for reply in replies}
+        if effects.follow_up is not None:
+            settled = self.machine.settle(effects.follow_up, error, self.now_ms)
+            answered |= {reply.ticket for reply in settled.replies}
+            self._apply(settled)
+        if error is not None and ticket is not None and ticket not in answered:
+            self.lines.append(f"#{ticket} refused {error.name}")
+        for order in effects.orders:
+            self.carry_out(order)
+
+    def _append(self, key: bytes, value: bytes | None, effects: Effects) -> None:
+        producer_id, epoch = effects.producer or (-1, -1)
+        self.log.append(Logged(key, value, producer_id, epoch, committed=False))
+        _replay(self.machine, self.log[-1], len(self.log) - 1, self.now_ms)
+
+    def _replayed(self) -> Machine:
+        machine = self.make()
+        for offset, logged in enumerate(self.log):
+            _replay(machine, logged, offset, self.now_ms)
+        return machine
+
+
+def _replay(machine: Machine, logged: Logged, offset: int, now_ms: int) -> None:
+    if logged.key is None:
+        machine.replay_marker(logged.producer_id, logged.producer_epoch, committed=logged.committed)
+        return
+    machine.replay(
+        logged.key,
+        logged.value,
+        offset=offset,
+        timestamp_ms=now_ms,
+        producer_id=logged.producer_id,
+        producer_epoch=logged.producer_epoch,
+    )
+
+
+def _stamp(effects: Effects) -> str:
+    return "" if effects.producer is None else f" (producer {effects.producer.producer_id})"
+
+
+def show_value(value: object) -> str:  # noqa: PLR0911
+    """A value as a transcript has it: dataclasses without fields that hold their default, the rest without quotes."""
+    if dataclasses.is_dataclass(value):
+        parts = [type(value).__name__]
+        for field in dataclasses.fields(value):
+            held = getattr(value, field.name)
+            if field.default is dataclasses.MISSING:
+                parts.append(show_value(held))
+            elif held != field.default:
+                parts.append(f"{field.name}={show_value(held)}")
+        return " ".join(parts)
+    match value:
+        case Enum():
+            return value.name
+        case bytes():
+            return (value.decode() if value.isascii() and b"\0" not in value else f"<{len(value)} bytes>") or "-"
+        case "" | None:
+            return "-"
+        case [] | ():
+            return "none"
+        case list() | tuple():
+            return "[" + ", ".join(show_value(each) for each in value) + "]"
+        case frozenset() | set():
+            return "{" + ", ".join(sorted(show_value(each) for each in value)) + "}"
+        case _:
+            return str(value)
+
+
+def play(
+    path: Path, start: Callable[[dict[str, str]], tuple[Playback, Callable[[str, list[str], dict[str, str]], None]]]
+) -> None:
+    """Run one transcript. ``start(settings)`` gives a playback and the function that carries out one command."""
+    text = path.read_text()
+    settings: dict[str, str] = {}
+    playback: Playback | None = None
+    written: list[str] = []
+    blocks = [block for block in text.strip("\n").split("\n\n") if block.strip()]
+    perform: Callable[[str, list[str], dict[str, str]], None] = lambda *_: None  # noqa: E731
+    for block in blocks:
+        lines = block.split("\n")
+        comments = [line for line in lines if line.startswith("# ")]
+        commands = []
+        for line in lines[len(comments) :]:
+            if line == "----":
+                break
+            commands.append(line)
+        if not commands:
+            written.append("\n".join(comments))
+            continue
+        if playback is None:
+            if commands[0].startswith("settings"):
+                _, settings = _parse(commands[0])
+                playback, perform = start(settings)
+                written.append("\n".join([*comments, *commands]))
+                continue
+            playback, perform = start(settings)
+        playback.lines = []
+        for command in commands:
+            words, values = _parse(command)
+            perform(words[0], words[1:], values)
+            playback.check()
+        written.append("\n".join([*comments, *commands, "----", *playback.lines]))
+    played = "\n\n".join(written) + "\n"
+    if os.environ.get("KWIRE_REWRITE"):
+        path.write_text(played)
+    assert played == text
+
+
+def _parse(line: str) -> tuple[list[str], dict[str, str]]:
+    words = shlex.split(line)
+    return (
+        [word for word in words if "=" not in word],
+        dict(word.split("=", 1) for word in words if "=" in word),
+    )
