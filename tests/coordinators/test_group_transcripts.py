@@ -118,7 +118,7 @@ def leave(playback: Playback, words: list[str], values: dict[str, str]) -> None:
 
 
 def commit(playback: Playback, words: list[str], values: dict[str, str]) -> None:
-    """commit GROUP TOPIC-PARTITION=OFFSET ... [member=] [generation=] [instance=] [metadata=] [retention=] [producer=]"""
+    """GROUP TOPIC-PARTITION=OFFSET ... [member=] [generation=] [instance=] [metadata=] [retention=] [producer=]."""
     known = {"member", "generation", "instance", "metadata", "retention", "producer", "id"}
     offsets = []
     for name, offset in values.items():
