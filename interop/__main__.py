@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import interop.cases
+from interop.advertised import missing
 from interop.case import CASES, Case, Run, Skip, World
 from interop.jars import Missing
 
@@ -117,14 +118,15 @@ def run_one(world: World, case: Case) -> Outcome:
     started = time.monotonic()
     status, message = "passed", ""
     try:
-        if case.needs_both and world.target == "apache":
-            raise Skip("compares kwire with Apache Kafka")
+        unserved = missing(run.broker, case.requires) if case.requires else []
+        if unserved:
+            raise Skip(f"{world.target} does not serve {', '.join(unserved)}")
         case.body(run)
     except Skip as skip:
         status, message = "skipped", str(skip)
-    except Missing as missing:
+    except Missing as tool:
         status = "failed" if os.environ.get("KWIRE_INTEROP") == "require" else "skipped"
-        message = str(missing)
+        message = str(tool)
     except AssertionError as failure:
         status, message = "failed", str(failure) or where(failure)
     except Exception as failure:  # noqa: BLE001: a case that breaks is a failure, and the others go on

@@ -27,7 +27,7 @@ class Case:
     row: str
     title: str
     smoke: bool
-    needs_both: bool  # compares kwire with Apache: means nothing when Apache is the target
+    requires: tuple[str, ...]  # APIs; a broker that does not advertise one of them is not asked
     body: Callable[["Run"], None]
 
     @property
@@ -39,11 +39,11 @@ CASES: list[Case] = []
 
 
 def case(
-    part: str, row: str, title: str = "", *, smoke: bool = False, needs_both: bool = False
+    part: str, row: str, title: str = "", *, smoke: bool = False, requires: tuple[str, ...] = ()
 ) -> Callable[[Function], Function]:
     def register(body: Function) -> Function:
         name = title or body.__name__.replace("_", "-")
-        CASES.append(Case(part, row, name, smoke, needs_both, body))
+        CASES.append(Case(part, row, name, smoke, requires, body))
         return body
 
     return register

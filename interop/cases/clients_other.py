@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from interop.case import Run, case
+from interop.cases.clients_python import REQUIRES
 from interop.jars import CURRENT, ROOT, TOOLS, Missing, need
 
 CLIENTS = ROOT / "interop" / "clients"
@@ -15,7 +16,7 @@ building = threading.Lock()
 
 JAVA = (
     "round-trip codecs acks shapes group cooperative new-group-protocol static commit-and-seek seek-by-time pause admin"
-    " transactions exactly-once"
+    " admin-transactions-and-quotas transactions exactly-once"
 )
 KAFKAJS = "round-trip auto-create codecs acks shapes idempotent group commit-and-seek pause admin transactions"
 FRANZ_GO = "round-trip codecs acks shapes megabyte group roundrobin static commit-and-seek pause admin transactions"
@@ -63,7 +64,7 @@ def rskafka() -> list[str]:
 def register(client: str, scenarios: str, command) -> None:
     for scenario in scenarios.split():
 
-        @case("clients", client, scenario, smoke=scenario in SMOKE)
+        @case("clients", client, scenario, smoke=scenario in SMOKE, requires=REQUIRES.get(scenario, ()))
         def body(run: Run, scenario: str = scenario) -> None:
             run.program([*command(), run.bootstrap, scenario, run.unique(scenario)], env=dict(os.environ)).ok().says(
                 "ok"
@@ -76,7 +77,7 @@ register("rskafka", RSKAFKA, rskafka)
 
 
 def register_java(scenario: str) -> None:
-    @case("clients", "java", scenario, smoke=scenario in SMOKE)
+    @case("clients", "java", scenario, smoke=scenario in SMOKE, requires=REQUIRES.get(scenario, ()))
     def body(run: Run) -> None:
         run.jvm.run(CURRENT, "JavaClient", run.bootstrap, scenario, run.unique(scenario), timeout_s=120).ok().says("ok")
 

@@ -22,11 +22,17 @@ PROGRAMS = {
         "round-trip codecs acks shapes megabyte idempotent group static seek-by-time pause admin transactions",
     ),
 }
+REQUIRES = {
+    "transactions": ("EndTxn",),
+    "exactly-once": ("EndTxn",),
+    "admin-transactions-and-quotas": ("ListTransactions", "DescribeClientQuotas"),
+    "new-group-protocol": ("ConsumerGroupHeartbeat",),
+}
 SMOKE = ("round-trip", "group", "admin")
 
 
 def register(client: str, program: str, scenario: str) -> None:
-    @case("clients", client, scenario, smoke=scenario in SMOKE)
+    @case("clients", client, scenario, smoke=scenario in SMOKE, requires=REQUIRES.get(scenario, ()))
     def body(run: Run) -> None:
         command = [sys.executable, "-W", "ignore", str(ROOT / "interop" / "clients" / program)]
         run.program([*command, run.bootstrap, scenario, run.unique(scenario)], env=dict(os.environ)).ok().says("ok")

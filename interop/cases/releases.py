@@ -16,11 +16,13 @@ class Tools(Run):
     release = CURRENT
 
 
-def tools(*, releases: tuple[str, ...] = (CURRENT,), smoke: bool = False) -> Callable[[Body], Body]:
+def tools(
+    *, releases: tuple[str, ...] = (CURRENT,), smoke: bool = False, requires: tuple[str, ...] = ()
+) -> Callable[[Body], Body]:
     def register(body: Body) -> Body:
         stem = body.__name__.replace("_", "-")
         for release in releases:
-            case("tools", release, stem, smoke=smoke)(partial(_with_release, body, release))
+            case("tools", release, stem, smoke=smoke, requires=requires)(partial(_with_release, body, release))
         return body
 
     return register

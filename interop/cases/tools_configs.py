@@ -100,7 +100,7 @@ def configs_short_forms(run: Tools) -> None:
     run.tool("configs", "--broker-defaults", "--describe").ok()
 
 
-@tools(releases=RELEASES)
+@tools(releases=RELEASES, requires=("AlterClientQuotas",))
 def configs_quotas_of_clients_and_users(run: Tools) -> None:
     client, user = run.unique("client"), run.unique("user")
     for entity in (("clients", client), ("users", user)):
@@ -127,7 +127,7 @@ def configs_quotas_of_clients_and_users(run: Tools) -> None:
         )
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(CURRENT, "3.9.1"), requires=("AlterClientQuotas",))
 def configs_quota_of_an_ip(run: Tools) -> None:
     ip = ("--entity-type", "ips", "--entity-name", "127.0.0.9")
     run.tool("configs", "--alter", *ip, "--add-config", "connection_creation_rate=500").ok()
@@ -136,7 +136,7 @@ def configs_quota_of_an_ip(run: Tools) -> None:
     run.tool("configs", "--alter", *ip, "--add-config", "producer_byte_rate=500").failed()
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(CURRENT, "3.9.1"), requires=("DescribeClientQuotas",))
 def configs_scram_users(run: Tools) -> None:
     user = run.unique("scram")
     entity = ("configs", "--entity-type", "users", "--entity-name", user)

@@ -201,7 +201,7 @@ def console_many_lines(run: Tools) -> None:
     assert sorted(run.consume(topic, 5000)) == sorted(lines)
 
 
-@tools()
+@tools(requires=("ConsumerGroupHeartbeat",))
 def console_classic_and_new_group_protocol(run: Tools) -> None:
     topic = run.topic(partitions=2)
     run.produce(topic, "a", "b", "c")

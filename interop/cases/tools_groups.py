@@ -144,7 +144,7 @@ def groups_reset_refused_while_active(run: Tools) -> None:
     consumer.wait()
 
 
-@tools()
+@tools(requires=("ConsumerGroupHeartbeat",))
 def groups_of_the_new_protocol(run: Tools) -> None:
     topic, group = run.topic(partitions=2), run.unique("new")
     run.produce(topic, "x")

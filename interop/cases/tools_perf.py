@@ -25,7 +25,7 @@ def producer_and_consumer_perf(run: Tools) -> None:
     assert re.search(r", 20000, ", read.out), read.out
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(CURRENT, "3.9.1"), requires=("EndTxn",))
 def producer_perf_with_transactions(run: Tools) -> None:
     topic = run.topic()
     server = f"bootstrap.servers={run.bootstrap}"
@@ -75,7 +75,7 @@ def verifiable_producer_with_acks_and_throughput(run: Tools) -> None:
     assert len(run.consume(topic, 150)) == 150
 
 
-@tools()
+@tools(requires=("EndTxn", "ListTransactions"))
 def transactions_tool(run: Tools) -> None:
     topic, transactional_id = run.topic(), run.unique("tx")
     run.tool(

@@ -316,8 +316,6 @@ public final class ToolServer {
                 job.runHooks();
                 System.out.flush();
                 System.err.flush();
-                job.group.interrupt();
-                Thread.interrupted();
                 finish(job);
             }
         }, "main");
@@ -335,6 +333,21 @@ public final class ToolServer {
         if (JOBS.remove(job.id) == null) return;
         tell("exit " + job.id + " " + (job.status == null ? 1 : job.status));
         GROUPS.remove(job.group);
+        endThreads(job);
+    }
+
+    /** What a process's end does to its threads. An interrupt would not do: a client's loop spins on it for ever. */
+    static void endThreads(Job job) {
+        Thread[] threads = new Thread[64];
+        int count = job.group.enumerate(threads);
+        for (int i = 0; i < count; i++) {
+            if (threads[i] == Thread.currentThread()) continue;
+            try {
+                Thread.class.getMethod("stop").invoke(threads[i]);
+            } catch (ReflectiveOperationException e) {
+                return; // this Java cannot; they stay, idle
+            }
+        }
     }
 
     /** As SIGTERM does: the hooks run while the program still does; what then does not end is interrupted. */
@@ -347,7 +360,6 @@ public final class ToolServer {
             } catch (InterruptedException e) {
                 return;
             }
-            job.group.interrupt();
             finish(job);
         });
         stopper.setDaemon(true);

@@ -8,13 +8,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from interop.advertised import KEYS
 from interop.oracle.normal import Normalizer
 from kwire.wire import codec
 from kwire.wire.message import Message
 from kwire.wire.records import Record, build_batch
 
 Json = dict[str, Any]
-KEYS = {codec.request_class(key).NAME.removesuffix("Request"): key for key in codec.api_keys()}
 UNSTABLE = {("InitProducerId", 6)}
 # The same for both brokers, old enough not to be taken for "now", young enough for the default retention.
 FIXED_TIME_MS = (int(time.time()) // 3600 - 5) * 3_600_000
@@ -277,7 +277,7 @@ def _pruned(fields: Any, body: Json, version: int) -> Json:
                 [_pruned(inner, one, version) for one in value]
                 if isinstance(value, list)
                 else _pruned(inner, value, version)
-            )  # noqa: PLW2901
+            )
         kept[key] = value
     return kept
 

@@ -64,7 +64,7 @@ class Normalizer:
         if isinstance(value, list):
             items = [item for item in value if not self._is_foreign(item, own)]
             if api in UNORDERED_APIS and items and isinstance(items[0], dict):
-                items.sort(key=_order)
+                items.sort(key=self._order)
             return [self._field(item, key, api, own, None) for item in items]
         return value
 
@@ -106,6 +106,16 @@ class Normalizer:
 
     def _count(self, kind: str) -> int:
         return sum(known == kind for known, _ in self._names)
+
+    def _order(self, item: Any) -> str:
+        if not isinstance(item, dict):
+            return str(item)
+        keys = [(key, item[key]) for key in SORTED_BY if key in item]
+        return "|".join(f"{value:>12}" if isinstance(value, int) else self._known(str(value)) for _, value in keys)
+
+    def _known(self, text: str) -> str:
+        """A made-up id sorts by when it was first seen."""
+        return UUID.sub(lambda found: self._names.get(("uuid", found[0]), found[0]), text)
 
     def _is_foreign(self, item: Any, own: str | None) -> bool:
         """Of a listing of everything, only what the story made is compared."""
@@ -165,14 +175,6 @@ def _record(record: Any) -> list[Any]:
         value,
         [[name, v.hex() if v is not None else None] for name, v in record.headers],
     ]
-
-
-def _order(item: Any) -> str:
-    if not isinstance(item, dict):
-        return str(item)
-    return "|".join(
-        f"{item[key]:>12}" if isinstance(item[key], int) else str(item[key]) for key in SORTED_BY if key in item
-    )
 
 
 def differences(apache: Any, other: Any, path: str = "") -> list[str]:

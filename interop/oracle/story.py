@@ -3,14 +3,14 @@
 import threading
 from collections.abc import Callable
 
+from interop.advertised import KEYS, advertised, missing
 from interop.brokers import Apache, Kwire
 from interop.case import Run, Skip, World, case
-from interop.oracle.asker import KEYS, Asker
+from interop.oracle.asker import Asker
 from interop.oracle.known import known
 from interop.oracle.normal import differences
 
 Story = Callable[[Asker], None]
-CLIENT = {"clientSoftwareName": "oracle", "clientSoftwareVersion": "1"}
 
 
 def story(row: str, *apis: str, smoke: bool = False) -> Callable[[Story], Story]:
@@ -22,9 +22,9 @@ def story(row: str, *apis: str, smoke: bool = False) -> Callable[[Story], Story]
         @case("oracle", row, title, smoke=smoke)
         def compare(run: Run) -> None:
             apache, other = pair(run.world)
-            missing = [api for api in (apis or (row,)) if api in KEYS and KEYS[api] not in _advertised(other)]
-            if missing:
-                raise Skip(f"{run.target} does not serve {', '.join(missing)}")
+            unserved = missing(other, apis or (row,))
+            if unserved:
+                raise Skip(f"{run.target} does not serve {', '.join(unserved)}")
             transcripts = []
             for broker in (apache, other):
                 asker = Asker(broker.port, f"o-{title}-x", broker.name == "kwire")
@@ -66,7 +66,6 @@ def _only(these: list[str], those: list[str]) -> list[str]:
 
 _lock = threading.Lock()
 _warm: set[int] = set()  # by process id
-_tables: dict[int, set[int]] = {}
 
 
 def pair(world: World) -> tuple[Apache | Kwire, Apache | Kwire]:
@@ -83,9 +82,9 @@ def pair(world: World) -> tuple[Apache | Kwire, Apache | Kwire]:
 
 def warm(broker: Apache | Kwire) -> None:
     asker = Asker(broker.port, "warm", eager=False)
-    advertised = {api["apiKey"] for api in asker.ask("ApiVersions", 3, CLIENT, note=False)["apiKeys"]}
+    served = advertised(broker)
     for kind, key in ((0, "o-warm"), (1, "o-warm")):
-        if kind == 1 and KEYS["EndTxn"] not in advertised:
+        if kind == 1 and KEYS["EndTxn"] not in served:
             continue
         asker.until(
             "FindCoordinator", 4, {"keyType": kind, "coordinatorKeys": [key]},
@@ -99,11 +98,3 @@ def warm(broker: Apache | Kwire) -> None:
         lambda got: got["errorCode"] == 0, timeout_s=40,
     )  # fmt: skip
     asker.close()
-
-
-def _advertised(broker: Apache | Kwire) -> set[int]:
-    if broker.pid not in _tables:
-        asker = Asker(broker.port, "versions", eager=False)
-        _tables[broker.pid] = {api["apiKey"] for api in asker.ask("ApiVersions", 3, CLIENT, note=False)["apiKeys"]}
-        asker.close()
-    return _tables[broker.pid]

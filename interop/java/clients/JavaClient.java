@@ -58,6 +58,7 @@ public final class JavaClient {
             case "seek-by-time" -> client.seekByTime();
             case "pause" -> client.pause();
             case "admin" -> client.admin();
+            case "admin-transactions-and-quotas" -> client.adminOfTransactionsAndQuotas();
             case "transactions" -> client.transactions();
             case "exactly-once" -> client.exactlyOnce();
             default -> throw new IllegalArgumentException(args[1]);
@@ -318,13 +319,18 @@ public final class JavaClient {
             admin.describeMetadataQuorum().quorumInfo().get();
             admin.describeLogDirs(List.of(1)).allDescriptions().get();
             admin.describeProducers(List.of(partition)).all().get();
-            admin.listTransactions().all().get();
-            admin.describeClientQuotas(org.apache.kafka.common.quota.ClientQuotaFilter.all()).entities().get();
             admin.describeUserScramCredentials().all().get();
             admin.listConfigResources().all().get();
             admin.listPartitionReassignments().reassignments().get();
             admin.deleteTopics(List.of(prefix)).all().get();
             if (admin.listTopics().names().get().contains(prefix)) throw new AssertionError("still there");
+        }
+    }
+
+    void adminOfTransactionsAndQuotas() throws Exception {
+        try (Admin admin = Admin.create(with(Map.of()))) {
+            admin.listTransactions().all().get();
+            admin.describeClientQuotas(org.apache.kafka.common.quota.ClientQuotaFilter.all()).entities().get();
         }
     }
 
