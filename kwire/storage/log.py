@@ -43,9 +43,9 @@ from kwire.wire.batch import (
 
 __all__ = ["Appended", "Doomed", "Log", "LogConfig", "PendingFlush", "TimestampOffset"]
 
-# A snapshot of the producers is taken after so much log, so that a start after a kill has little to walk.
-SNAPSHOT_INTERVAL_BYTES: Final = 16 * 1024 * 1024
-_SNAPSHOT_BYTES_PER_PRODUCER: Final = 2048
+# A snapshot of the producers is taken after so many batches, so that a start after a kill has little to walk; with
+# many producers, after as many as there are, so that its size does not show in the cost of an append.
+SNAPSHOT_INTERVAL_BATCHES: Final = 512
 _READ_BYTES: Final = 1024 * 1024
 
 
@@ -87,7 +87,7 @@ class Log:
         self._names_changed = int(recovered.recovery_point < recovered.end_offset)
         self._flush: PendingFlush | None = None
         self._any_aborted = recovered.any_aborted
-        self._bytes_since_snapshot = 0
+        self._batches_since_snapshot = 0
         # Where an end offset inside a segment lies: the last stable offset is asked for again and again.
         self._known_end = (-1, -1)
 
@@ -205,8 +205,8 @@ class Log:
         self.size_bytes += size_bytes
         for change in changes:
             self._apply(change, segment)
-        self._bytes_since_snapshot += size_bytes
-        if self._bytes_since_snapshot >= SNAPSHOT_INTERVAL_BYTES + _SNAPSHOT_BYTES_PER_PRODUCER * len(self.producers):
+        self._batches_since_snapshot += len(rows)
+        if self._batches_since_snapshot >= max(SNAPSHOT_INTERVAL_BATCHES, len(self.producers)):
             with contextlib.suppress(StorageFailure):
                 self.checkpoint()
         return Appended(
@@ -343,6 +343,7 @@ class Log:
         self.segments.append(self._new_segment(offset, 0))
         self.log_start_offset = offset
         self._cut(offset)
+        self.high_watermark = offset
         self.snapshots.remove_before(FOREVER)
         self.producers.clear()
 
@@ -449,7 +450,7 @@ class Log:
 
     def checkpoint(self) -> None:
         """Write down what spares the next start from walking the log: index entries and the producers."""
-        self._bytes_since_snapshot = 0
+        self._batches_since_snapshot = 0
         if self._exists and self.active.size_bytes:
             self.active.write_out()
             self._take_snapshot()

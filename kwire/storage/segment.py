@@ -393,8 +393,9 @@ class Segment:
 
 def walk_headers(file: File, position: int, end: int) -> Iterator[tuple[int, BatchHeader]]:
     """Headers from the batch at ``position`` on, each with its position, up to the first that is not whole."""
+    read_bytes = _WALK_BYTES
     while position + HEADER_BYTES <= end:
-        chunk = file.read(position, min(_SCAN_BYTES, end - position))
+        chunk = file.read(position, min(read_bytes, end - position))
         at = 0
         while at + HEADER_BYTES <= len(chunk):
             header = read_batch_header(chunk, at)
@@ -404,6 +405,8 @@ def walk_headers(file: File, position: int, end: int) -> Iterator[tuple[int, Bat
             at += header.size_bytes
         if at == 0:
             return
+        # Small batches are read many at once; of large ones little more than the header.
+        read_bytes = _SCAN_BYTES if at < 2 * len(chunk) else _WALK_BYTES
         position += at
 
 
