@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import trio
 
@@ -27,12 +27,16 @@ from kwire.broker.logs import Logger
 from kwire.broker.metadata_log import MetadataLog
 from kwire.broker.partitions import Partitions
 from kwire.broker.producer_ids import ProducerIds
+from kwire.broker.transactions import Transactions
 from kwire.errors import KafkaError, StorageFailure
 from kwire.metadata.controller import create_topics
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import Topic
 from kwire.metadata.image import Delta, MetadataImage, Record
 from kwire.storage.files import Files
+
+if TYPE_CHECKING:
+    from kwire.broker.cleaner import Cleaner
 
 log = Logger("kwire.broker")
 
@@ -74,6 +78,9 @@ class Broker:
         self.flusher = Flusher(clock)
         self.producer_ids = ProducerIds(metadata_log.reserve_producer_ids)
         self.groups = Groups(self)
+        self.transactions = Transactions(self)
+        # Compaction and its numbers, once it has begun.
+        self.cleaner: Cleaner | None = None
         self._failing: set[str] = set()
 
     @property
@@ -100,6 +107,7 @@ class Broker:
         delta = self.metadata_log.apply(records)
         self.partitions.follow(delta)
         self.groups.follow(delta)
+        self.transactions.follow(delta)
         return delta
 
     def create_topic_automatically(self, name: str) -> Topic:
@@ -153,6 +161,7 @@ async def open_broker(
             await housekeeping.recover(broker)
             nursery.start_soon(housekeeping.run, broker)
             await nursery.start(broker.groups.run)
+            await nursery.start(broker.transactions.run)
             yield broker
             nursery.cancel_scope.cancel()
         await _leave_in_order(broker)

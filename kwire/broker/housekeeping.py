@@ -66,6 +66,7 @@ async def run(broker: Broker) -> None:
         nursery.start_soon(_retain, broker)
         nursery.start_soon(_flush_and_checkpoint, broker)
         nursery.start_soon(_flush_when_old, broker)
+        nursery.start_soon(_compact, broker)
 
 
 async def _retain(broker: Broker) -> None:
@@ -104,6 +105,17 @@ def remove_when_due(broker: Broker, doomed: Doomed) -> None:
             broker.storage_failed(failure)
 
     broker.clock.call_at(doomed.due_ms, carry_out)
+
+
+async def _compact(broker: Broker) -> None:
+    if not broker.configs.broker("log.cleaner.enable"):
+        return
+    await broker.clock.sleep(cast("int", broker.configs.broker("log.cleaner.backoff.ms")))
+    # Not before it is due for the first time: a start need not pay for it.
+    from kwire.broker.cleaner import Cleaner  # noqa: PLC0415
+
+    broker.cleaner = Cleaner(broker)
+    await broker.cleaner.run()
 
 
 async def _flush_when_old(broker: Broker) -> None:

@@ -121,7 +121,9 @@ def look_at(log: Log, cleaned_offset: int | None, now_ms: int) -> Cleanable:
 class Compaction:
     """One round over one log. Its numbers can be read at any time."""
 
-    def __init__(self, log: Log, cleanable: Cleanable, *, now_ms: int, map_bytes_max: int) -> None:
+    def __init__(
+        self, log: Log, cleanable: Cleanable, *, now_ms: int, map_bytes_max: int, slice_bytes: int = SLICE_BYTES
+    ) -> None:
         self.log = log
         self.cleanable = cleanable
         self.bytes_to_read = cleanable.clean_bytes + 2 * cleanable.cleanable_bytes
@@ -133,6 +135,7 @@ class Compaction:
         # Up to here the log is clean, once the round is done; None if it was not finished.
         self.cleaned_offset: int | None = None
         self._now_ms = now_ms
+        self._slice_bytes = min(slice_bytes, SLICE_BYTES)
         self._latest = OffsetMap(map_bytes_max)
         self._transactions = CleanedTransactions()
         self._last_batches: dict[int, tuple[int, int]] = {}
@@ -183,7 +186,7 @@ class Compaction:
                 self._records += 1
                 if self._records >= SLICE_RECORDS:
                     yield self._slice()
-        if self._moved_bytes >= SLICE_BYTES:
+        if self._moved_bytes >= self._slice_bytes:
             yield self._slice()
 
     # --- the second pass
@@ -252,7 +255,7 @@ class Compaction:
                 parts.append(kept)
                 after = read_batch_header(kept)
                 rows.append(AppendedBatch(after.base_offset, after.last_offset, after.max_timestamp, len(kept)))
-            if self._moved_bytes >= SLICE_BYTES or self._records >= SLICE_RECORDS:
+            if self._moved_bytes >= self._slice_bytes or self._records >= SLICE_RECORDS:
                 self._write(cleaned, parts, rows, interval_bytes)
                 parts, rows = [], []
                 yield self._slice()

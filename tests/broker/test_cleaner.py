@@ -1,0 +1,287 @@
+"""The cleaner of a whole broker: which log is next, how fast, and what is left of a round that was disturbed."""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.lowlevel
+
+from kwire.api import api_table
+from kwire.broker.broker import open_broker
+from kwire.broker.cleaner import Cleaner
+from kwire.broker.context import Endpoint
+from kwire.metadata.controller import Created, NewTopic, create_topics, delete_topics
+from kwire.metadata.effective import BrokerSettings
+from kwire.storage.checkpoints import CLEANER_CHECKPOINT, read_offsets
+from kwire.storage.segment import file_name
+from kwire.testing.files import MemoryFiles
+from kwire.types import TopicPartition
+from kwire.wire.batch import HEADER_BYTES
+from kwire.wire.compression import Codec
+from kwire.wire.records import Record, build_batch, read_records
+
+BACKOFF_MS = 1000
+COMPACT = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.3"}
+
+
+@asynccontextmanager
+async def running(files: MemoryFiles, **settings: str):
+    texts = {"log.dirs": "data", "log.cleaner.backoff.ms": str(BACKOFF_MS), **settings}
+    endpoint = Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092)
+    async with open_broker(BrokerSettings(texts), api_table(), files, endpoints=[endpoint]) as broker:
+        yield broker
+
+
+@pytest.fixture
+def files() -> MemoryFiles:
+    return MemoryFiles()
+
+
+def create(broker, name: str, **configs: str):
+    """Create a topic of one partition; give that partition."""
+    decision = create_topics(
+        broker.image, broker.configs, [NewTopic(name, 1, configs=configs or COMPACT)], uuid=broker.clock.uuid
+    )
+    assert isinstance(decision.results[0], Created), decision
+    broker.change_metadata(decision.records)
+    return broker.partitions.get(name, 0)
+
+
+def put(partition, *pairs: tuple[str, str], codec: Codec = Codec.NONE) -> None:
+    now_ms = partition._clock.now_ms()
+    records = [Record(index, now_ms, key.encode(), value.encode()) for index, (key, value) in enumerate(pairs)]
+    partition.append(memoryview(build_batch(records, codec=codec)), acks=1)
+
+
+def fill(partition, count: int = 20, size: int = 10) -> None:
+    """Write a sealed segment in which each of two keys has ``count`` values, and something behind it."""
+    for number in range(count):
+        put(partition, ("a", f"{number}" + "x" * size), ("b", f"{number}"))
+    partition.log.roll(partition._clock.now_ms())
+    put(partition, ("c", "last"))
+
+
+def keys(partition) -> list[str]:
+    return [record.key.decode() for batch in partition.log.read_batches(0) for record in read_records(batch)]
+
+
+async def until(condition) -> None:
+    with trio.fail_after(600):
+        while not condition():
+            await trio.sleep(0.1)
+
+
+async def test_a_dirty_log_is_cleaned_in_the_background(files, autojump_clock):
+    async with running(files) as broker:
+        partition = create(broker, "kv")
+        fill(partition)
+        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds_done)
+        assert keys(partition) == ["a", "b", "c"]
+        assert broker.cleaner.bytes_written < broker.cleaner.bytes_read
+        checkpoint = read_offsets(files.read_bytes(f"data/{CLEANER_CHECKPOINT}"))
+        assert checkpoint == {TopicPartition("kv", 0): 40}
+
+
+async def test_after_a_restart_cleaning_goes_on_where_it_ended(files, autojump_clock):
+    async with running(files) as broker:
+        partition = create(broker, "kv")
+        fill(partition)
+        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds_done)
+        fill(partition, 1)
+    async with running(files) as broker:
+        partition = broker.partitions.get("kv", 0)
+        cleaner = Cleaner(broker)
+        found = await cleaner.dirtiest()
+        assert found is not None
+        assert (found[0], found[1].first_dirty_offset) == (partition, 40)
+
+
+async def test_logs_that_are_clean_enough_or_not_compacted_are_left_alone(files, autojump_clock):
+    async with running(files) as broker:
+        lazy = create(broker, "lazy", **{**COMPACT, "min.cleanable.dirty.ratio": "1.0"})
+        plain = create(broker, "plain", **{"cleanup.policy": "delete"})
+        for partition in (lazy, plain):
+            fill(partition)
+        await until(lambda: broker.cleaner is not None)
+        await trio.sleep(10 * BACKOFF_MS / 1000)
+        assert broker.cleaner.rounds_done == 0
+        assert broker.cleaner.dirtiest_ratio == 1.0
+        assert len(keys(lazy)) == len(keys(plain)) == 41
+
+
+async def test_an_old_record_is_compacted_however_clean_the_log_is(files, autojump_clock):
+    async with running(files) as broker:
+        configs = {**COMPACT, "min.cleanable.dirty.ratio": "1.0", "max.compaction.lag.ms": "60000"}
+        partition = create(broker, "kv", **configs)
+        fill(partition)
+        await until(lambda: broker.cleaner is not None)
+        assert await broker.cleaner.dirtiest() is None
+        broker.clock.advance(61_000)
+        await until(lambda: broker.cleaner.rounds_done)
+        assert keys(partition) == ["a", "b", "c"]
+
+
+async def test_the_dirtiest_log_is_first(files, autojump_clock):
+    async with running(files) as broker:
+        mild, filthy = create(broker, "mild"), create(broker, "filthy")
+        cleaner = Cleaner(broker)
+        fill(mild)
+        await cleaner.clean(mild)
+        fill(mild, 1)
+        fill(filthy)
+        found = await cleaner.dirtiest()
+        assert found is not None
+        assert found[0] is filthy
+
+
+async def test_the_throttle_spreads_a_round_over_time(files, autojump_clock):
+    async with running(files, **{"log.cleaner.io.max.bytes.per.second": "10000"}) as broker:
+        partition = create(broker, "kv")
+        fill(partition, 100, 1000)
+        cleaner = Cleaner(broker)
+        before = trio.current_time()
+        compaction = await cleaner.clean(partition)
+        seconds = trio.current_time() - before
+        moved_bytes = compaction.bytes_read + compaction.bytes_written
+        assert moved_bytes > 100_000
+        assert seconds >= moved_bytes / 10_000
+
+
+async def test_other_tasks_run_between_slices(files, autojump_clock):
+    async with running(files) as broker:
+        partition = create(broker, "kv")
+        for _ in range(10):
+            put(partition, *((f"k{number}", "v") for number in range(1000)))
+        fill(partition, 1)
+        turns = 0
+
+        async def count_turns():
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count_turns)
+            await Cleaner(broker).clean(partition)
+            nursery.cancel_scope.cancel()
+        assert turns > 20
+
+
+async def test_as_many_rounds_as_there_are_threads(files, autojump_clock):
+    settings = {"log.cleaner.threads": "2", "log.cleaner.io.max.bytes.per.second": "1000"}
+    async with running(files, **settings) as broker:
+        for name in ("one", "two", "three"):
+            fill(create(broker, name), 20, 300)
+        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds)
+        most = 0
+        while broker.cleaner.rounds_done < 3:
+            most = max(most, len(broker.cleaner.rounds))
+            await trio.sleep(0.05)
+        assert most == 2
+
+
+async def test_a_log_that_cannot_be_read_is_left_alone_and_others_are_cleaned(files, autojump_clock):
+    async with running(files) as broker:
+        broken, sound = create(broker, "broken"), create(broker, "sound")
+        put(broken, ("a", "1"), codec=Codec.ZSTD)
+        fill(broken)
+        fill(sound)
+        content = files.content(f"data/broken-0/{file_name(0)}.log")
+        content[HEADER_BYTES : HEADER_BYTES + 4] = b"junk"
+        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds_done and broker.cleaner.uncleanable)
+        assert list(broker.cleaner.uncleanable) == [broken]
+        assert keys(sound) == ["a", "b", "c"]
+        put(broken, ("still", "writable"))
+
+
+async def test_a_disk_that_fails_for_a_while_delays_cleaning(files, autojump_clock):
+    async with running(files) as broker:
+        partition = create(broker, "kv")
+        fill(partition)
+
+        def fault(operation: str, path: str) -> OSError | None:
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if path.endswith(".cleaned") else None
+
+        files.fault = fault
+        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds)
+        await trio.sleep(5 * BACKOFF_MS / 1000)
+        assert broker.cleaner.rounds_done == 0
+        assert not broker.cleaner.uncleanable
+        files.fault = None
+        await until(lambda: broker.cleaner.rounds_done)
+        assert keys(partition) == ["a", "b", "c"]
+
+
+async def test_a_topic_may_be_deleted_while_it_is_cleaned(files, autojump_clock):
+    async with running(files, **{"log.cleaner.io.max.bytes.per.second": "1000"}) as broker:
+        partition = create(broker, "kv")
+        fill(partition, 50, 300)
+        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds)
+        topic_id = broker.image.topics["kv"].id
+        broker.change_metadata(delete_topics(broker.image, [topic_id]).records)
+        await until(lambda: not broker.cleaner.rounds)
+        assert broker.cleaner.rounds_done == 0
+        again = create(broker, "kv")
+        fill(again)
+        await until(lambda: broker.cleaner.rounds_done)
+        assert keys(again) == ["a", "b", "c"]
+
+
+async def test_a_topic_made_anew_does_not_inherit_how_far_the_old_one_was_clean(files, autojump_clock):
+    async with running(files) as broker:
+        partition = create(broker, "kv")
+        fill(partition)
+        cleaner = Cleaner(broker)
+        await cleaner.clean(partition)
+        broker.change_metadata(delete_topics(broker.image, [broker.image.topics["kv"].id]).records)
+        again = create(broker, "kv")
+        fill(again, 50)
+        found = await cleaner.dirtiest()
+        assert found is not None
+        assert found[1].first_dirty_offset == 0
+
+
+async def test_a_stop_in_the_middle_of_a_round_leaves_nothing_behind(files, autojump_clock):
+    async with running(files, **{"log.cleaner.io.max.bytes.per.second": "1000"}) as broker:
+        fill(create(broker, "kv"), 50, 300)
+        await until(lambda: any(path.endswith(".cleaned") for path in files.paths()))
+    assert not any(path.endswith((".cleaned", ".swap")) for path in files.paths())
+    async with running(files) as broker:
+        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds_done)
+        assert keys(broker.partitions.get("kv", 0)) == ["a", "b", "c"]
+
+
+async def test_the_old_files_go_after_the_delay(files, autojump_clock):
+    async with running(files) as broker:
+        partition = create(broker, "kv", **COMPACT, **{"file.delete.delay.ms": "30000"})
+        fill(partition)
+        await Cleaner(broker).clean(partition)
+        assert any(path.endswith(".log.deleted") for path in files.paths())
+        await trio.sleep(31)
+        assert not any(path.endswith(".deleted") for path in files.paths())
+
+
+async def test_a_log_that_nobody_uses_is_cleaned_if_it_has_several_segments_and_else_stays_closed(
+    files, autojump_clock
+):
+    async with running(files) as broker:
+        fill(create(broker, "several"))
+        put(create(broker, "single"), ("a", "1"))
+    async with running(files) as broker:
+        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds_done)
+        assert broker.partitions.get("several", 0).opened is not None
+        assert broker.partitions.get("single", 0).opened is None
+
+
+async def test_without_a_cleaner_nothing_is_cleaned(files, autojump_clock):
+    async with running(files, **{"log.cleaner.enable": "false"}) as broker:
+        partition = create(broker, "kv")
+        fill(partition)
+        await trio.sleep(100)
+        assert broker.cleaner is None
+        assert len(keys(partition)) == 41
