@@ -82,6 +82,18 @@ class Change(NamedTuple):
     completed: CompletedTransaction | None
 
 
+class Unverified(NamedTuple):
+    """A producer who was about to begin a transaction here: his epoch, and the lowest sequence he came with.
+
+    The batch with that sequence may have been refused, and then those behind it must not pass (KIP-890).
+    """
+
+    epoch: int
+    lowest_sequence: int
+    begins_at_zero: bool
+    seen_ms: int
+
+
 class ProducerStates:
     """All producers of one log, and which of their transactions are open."""
 
@@ -91,9 +103,32 @@ class ProducerStates:
         self.open: dict[int, int] = {}
         # First offset -> offset of the marker, of transactions whose marker is not below the high watermark yet.
         self.undecided: dict[int, int] = {}
+        # By producer id: who was told to be verified first. Soft, and gone with the first batch of the transaction.
+        self.unverified: dict[int, Unverified] = {}
 
     def __len__(self) -> int:
         return len(self.producers)
+
+    def must_verify(self, producer_id: int, epoch: int, sequence: int, *, begins_at_zero: bool, now_ms: int) -> bool:
+        """Whether the coordinator must be asked before a transactional batch may be appended (KIP-890).
+
+        Not so once the transaction is open here. ``begins_at_zero``: a producer of transaction version 2, whose first
+        sequence with each epoch is 0. Raises KafkaError(INVALID_PRODUCER_EPOCH).
+        """
+        producer = self.producers.get(producer_id)
+        if producer is not None:
+            if epoch < producer.epoch:
+                raise KafkaError(Code.INVALID_PRODUCER_EPOCH)
+            if epoch == producer.epoch and producer.transaction_first_offset >= 0:
+                return False
+        known = self.unverified.get(producer_id)
+        if known is None:
+            self.unverified[producer_id] = Unverified(epoch, sequence, begins_at_zero, now_ms)
+        elif epoch > known.epoch:
+            self.unverified[producer_id] = known._replace(epoch=epoch, lowest_sequence=sequence)
+        elif epoch == known.epoch and sequence < known.lowest_sequence:
+            self.unverified[producer_id] = known._replace(lowest_sequence=sequence)
+        return True
 
     def find_duplicate(self, headers: Sequence[BatchHeader]) -> ProducerBatch | None:
         """Find the earlier copy of a batch among ``headers``, if there is one."""
@@ -146,7 +181,13 @@ class ProducerStates:
                 )
             else:
                 change = check_batch(
-                    before, header, row, now_ms=now_ms, check_sequence=check_sequence and fenced, fenced=fenced
+                    before,
+                    header,
+                    row,
+                    now_ms=now_ms,
+                    check_sequence=check_sequence and fenced,
+                    fenced=fenced,
+                    unverified=self.unverified.get(producer_id) if self.unverified else None,
                 )
             drafts[producer_id] = change.producer
             changes.append(change)
@@ -156,6 +197,8 @@ class ProducerStates:
         """Do what was checked: the batch is in the log now."""
         producer = change.producer
         self.producers[producer.producer_id] = producer
+        if self.unverified:
+            self.unverified.pop(producer.producer_id, None)
         if change.completed is not None:
             self.open.pop(change.completed.first_offset, None)
             self.undecided[change.completed.first_offset] = change.completed.last_offset
@@ -191,12 +234,15 @@ class ProducerStates:
         ]
         for producer_id in expired:
             del self.producers[producer_id]
+        for producer_id in [each for each, one in self.unverified.items() if now_ms - one.seen_ms >= expiration_ms]:
+            del self.unverified[producer_id]
         return expired
 
     def clear(self) -> None:
         self.producers.clear()
         self.open.clear()
         self.undecided.clear()
+        self.unverified.clear()
 
     def load(self, producers: Iterable[Producer]) -> None:
         """Begin with what a snapshot holds."""
@@ -216,6 +262,7 @@ def check_batch(
     now_ms: int,
     check_sequence: bool,
     fenced: bool = True,
+    unverified: Unverified | None = None,
 ) -> Change:
     """Check a batch of records against what its producer did ``before``.
 
@@ -228,6 +275,8 @@ def check_batch(
             f"epoch {epoch} of producer {header.producer_id} is smaller than the last seen epoch {before.epoch}",
         )
     if check_sequence:
+        if unverified is not None:
+            _check_first_sequence(before, header, unverified)
         _check_sequence(before, header)
     first_offset = before.transaction_first_offset
     if header.is_transactional:
@@ -298,6 +347,20 @@ def _check_sequence(before: Producer, header: BatchHeader) -> None:
         raise KafkaError(
             Code.OUT_OF_ORDER_SEQUENCE_NUMBER,
             f"producer {header.producer_id} sent sequence {sequence} after {last}",
+        )
+
+
+def _check_first_sequence(before: Producer, header: BatchHeader, unverified: Unverified) -> None:
+    sequence = header.base_sequence
+    if unverified.begins_at_zero and sequence != 0 and not before.batches:
+        raise KafkaError(
+            Code.OUT_OF_ORDER_SEQUENCE_NUMBER,
+            f"producer {header.producer_id} begins with sequence {sequence}, not 0 as transaction version 2 asks",
+        )
+    if sequence > unverified.lowest_sequence:
+        raise KafkaError(
+            Code.OUT_OF_ORDER_SEQUENCE_NUMBER,
+            f"producer {header.producer_id} sent sequence {sequence} before {unverified.lowest_sequence} was accepted",
         )
 
 
