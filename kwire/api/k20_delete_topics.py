@@ -41,11 +41,11 @@ def handle(context: Context, request: DeleteTopicsRequest) -> DeleteTopicsRespon
             results.append(result)
             continue
         chosen.append(result)
-    _refuse_same_topic_twice(context, chosen)
-    _delete(context, [result for result in chosen if not result.error_code])
-    for result in chosen:
-        if not by_id or result.error_code:
-            result.topic_id = result.topic_id if by_id else ZERO_UUID
+    chosen = _without_same_topic(chosen, results)
+    _delete(context, chosen)
+    if not by_id:
+        for result in chosen:
+            result.topic_id = ZERO_UUID
     return DeleteTopicsResponse(throttle_time_ms=context.throttle_ms, responses=results + chosen)
 
 
@@ -85,16 +85,15 @@ def _find(context: Context, state: State) -> Uuid:
     return image.topics[state.name].id
 
 
-def _refuse_same_topic_twice(context: Context, chosen: list[Result]) -> None:
-    """Refuse a topic that is asked for by name and by id."""
+def _without_same_topic(chosen: list[Result], results: list[Result]) -> list[Result]:
+    """Give the topics that are asked for once; refuse those asked for by name and by id, in one result each."""
     counts = Counter(result.topic_id for result in chosen)
     for result in chosen:
-        if counts[result.topic_id] == 1:
-            continue
-        if result.name is None:
-            result.name = context.broker.image.topics_by_id[result.topic_id].name
-        message = "The provided topic name maps to an ID that was already supplied."
-        _refuse(result, KafkaError(Code.INVALID_REQUEST, message))
+        if counts[result.topic_id] > 1 and result.name is not None:
+            message = "The provided topic name maps to an ID that was already supplied."
+            _refuse(result, KafkaError(Code.INVALID_REQUEST, message))
+            results.append(result)
+    return [result for result in chosen if counts[result.topic_id] == 1]
 
 
 def _delete(context: Context, chosen: list[Result]) -> None:

@@ -100,5 +100,5 @@ def _config(described: Described, include_synonyms: bool) -> Config:
             for said in (described.synonyms if include_synonyms else ())
         ],
         config_type=described.type.value if described.type else 0,
-        documentation=None,
+        documentation="" if described.source is Source.BROKER_LOGGER else None,
     )

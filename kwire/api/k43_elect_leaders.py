@@ -30,8 +30,9 @@ def handle(context: Context, request: ElectLeadersRequest) -> ElectLeadersRespon
     partitions = _partitions(context, request)
     if request.election_type not in _TYPES:
         message = f"Unknown election type {request.election_type}"
-        outcomes = [KafkaError(Code.INVALID_REQUEST, message)] * len(partitions)
-        return _answer(context, Code.INVALID_REQUEST, list(zip(partitions, outcomes, strict=True)))
+        refusal = KafkaError(Code.INVALID_REQUEST, message)
+        named = [] if asks_all else partitions
+        return _answer(context, Code.INVALID_REQUEST, [], [(partition, refusal) for partition in named])
     decision = elect_leaders(broker.image, request.election_type, partitions)
     if decision.records:
         broker.change_metadata(decision.records)
@@ -39,13 +40,14 @@ def handle(context: Context, request: ElectLeadersRequest) -> ElectLeadersRespon
         (partition, outcome if isinstance(outcome, KafkaError) else None)
         for partition, outcome in zip(partitions, decision.results, strict=True)
     ]
-    if asks_all:
-        answers = [
-            (partition, outcome)
-            for partition, outcome in answers
-            if outcome is None or outcome.code is not Code.ELECTION_NOT_NEEDED
-        ]
-    return _answer(context, Code.NONE, answers)
+    if not asks_all:
+        return _answer(context, Code.NONE, [], answers)
+    needed = [
+        (partition, outcome)
+        for partition, outcome in answers
+        if outcome is None or outcome.code is not Code.ELECTION_NOT_NEEDED
+    ]
+    return _answer(context, Code.NONE, list(broker.image.topics), needed)
 
 
 def _partitions(context: Context, request: ElectLeadersRequest) -> list[TopicPartition]:
@@ -56,9 +58,10 @@ def _partitions(context: Context, request: ElectLeadersRequest) -> list[TopicPar
 
 
 def _answer(
-    context: Context, code: Code, answers: list[tuple[TopicPartition, KafkaError | None]]
+    context: Context, code: Code, topics: list[str], answers: list[tuple[TopicPartition, KafkaError | None]]
 ) -> ElectLeadersResponse:
-    by_topic: dict[str, list[Result]] = {}
+    """Answer for ``topics`` in any case, and for every topic of ``answers``."""
+    by_topic: dict[str, list[Result]] = {topic: [] for topic in topics}
     for (topic, index), refusal in answers:
         result = Result(partition_id=index, error_message=None)
         if refusal is not None:

@@ -66,6 +66,8 @@ async def run(broker: Broker) -> None:
         nursery.start_soon(_retain, broker)
         nursery.start_soon(_flush_and_checkpoint, broker)
         nursery.start_soon(_flush_when_old, broker)
+        nursery.start_soon(_expire_producers, broker)
+        nursery.start_soon(_renew_metadata_snapshot, broker)
         nursery.start_soon(_compact, broker)
 
 
@@ -116,6 +118,24 @@ async def _compact(broker: Broker) -> None:
 
     broker.cleaner = Cleaner(broker)
     await broker.cleaner.run()
+
+
+async def _expire_producers(broker: Broker) -> None:
+    """Forget producers that were not heard of for ``producer.id.expiration.ms``, by this broker's clock."""
+    while True:
+        await broker.clock.sleep(cast("int", broker.configs.broker("producer.id.expiration.check.interval.ms")))
+        expiration_ms = cast("int", broker.configs.broker("producer.id.expiration.ms"))
+        async for partition in _in_slices(broker.partitions):
+            if partition.opened is not None:
+                partition.opened.producers.expire(broker.clock.now_ms(), expiration_ms)
+
+
+async def _renew_metadata_snapshot(broker: Broker) -> None:
+    """Let the metadata log look at the age of its last snapshot, a few times within what its settings allow."""
+    while True:
+        interval_ms = cast("int", broker.configs.broker("metadata.log.max.snapshot.interval.ms"))
+        await broker.clock.sleep(min(interval_ms, _BACKGROUND_FLUSH_MS) or _BACKGROUND_FLUSH_MS)
+        broker.metadata_log.tick()
 
 
 async def _flush_when_old(broker: Broker) -> None:

@@ -161,7 +161,7 @@ class MetadataLog:
         self._append_records(records)
         delta = self.image.apply(records)
         if self._bytes_since_snapshot >= self._bytes_between_snapshots:
-            self.snapshot()
+            self._try_snapshot()
         return delta
 
     def register(self, endpoints: Sequence[Endpoint]) -> Delta:
@@ -190,7 +190,7 @@ class MetadataLog:
         """Write a snapshot when the last one is old and something has happened since. Called now and then."""
         age_ms = self._clock.now_ms() - self._snapshot_ms
         if self._bytes_since_snapshot and 0 < self._snapshot_interval_ms <= age_ms:
-            self.snapshot()
+            self._try_snapshot()
 
     def snapshot(self) -> None:
         """Write the image down and let go of the log before it. Raises StorageFailure."""
@@ -208,6 +208,13 @@ class MetadataLog:
         self._files.write_bytes(f"{self._path}/{made.file_name}", content, durable=True)
         self._snapshot, self._snapshot_ms, self._bytes_since_snapshot = made, now_ms, 0
         self._forget_before(made, now_ms)
+
+    def _try_snapshot(self) -> None:
+        """Write a snapshot; a disk that refuses it costs the next start some time, and nothing else."""
+        try:
+            self.snapshot()
+        except StorageFailure as failure:
+            logger.failure("no metadata snapshot", failure)
 
     def flush(self) -> None:
         """Bring everything to the disk. Raises StorageFailure."""

@@ -216,11 +216,11 @@ class EffectiveConfigs:
         if name == "broker.id" and name not in self._settings.texts:
             said.append(Said(name, str(self._node_id), Source.STATIC_BROKER))  # Kafka sets it from node.id
         defaults = ((synonym, broker_keys()[split_listener_prefix(synonym)[1]].default_text) for synonym in names)
-        if split_listener_prefix(name)[1] in broker_keys():
+        if split_listener_prefix(name)[1] in broker_keys() and name not in _DYNAMIC_ONLY:
             said += [
                 Said(synonym, None if sensitive else text, Source.DEFAULT)
                 for synonym, text in defaults
-                if text is not None
+                if text is not None and not split_listener_prefix(synonym)[0]
             ]
         # What comes before the key's own name belongs to something more special: Kafka leaves it out.
         own = (position for position, one in enumerate(said) if one.name == name)
@@ -237,7 +237,7 @@ class EffectiveConfigs:
     ) -> list[Described]:
         own = self._image.config(resource.type, resource.name)
         own_source = Source.TOPIC if resource.type is ResourceType.TOPIC else Source.GROUP
-        names = _chosen([name for name, key in table.items() if not key.internal], keys)
+        names = _chosen([name for name, key in table.items() if not key.internal or name in own], keys)
         return self._describe_keys(names, table, values, own, own_source)
 
     def _describe_keys(
@@ -252,6 +252,8 @@ class EffectiveConfigs:
         for name in names:
             key = table[name]
             said = self._said(key.synonyms[0].name, key.sensitive) if key.synonyms else []
+            if not key.synonyms and own_source is Source.GROUP:
+                said = [Said(name, key.default_text, Source.DEFAULT)]  # Kafka names it for groups, not for topics
             if name in own:
                 said.insert(0, Said(name, value_text(values[name]), own_source))
             described.append(

@@ -201,6 +201,20 @@ def test_a_snapshot_is_written_when_enough_was_appended(tmp_path):
     assert len(before) > 60
 
 
+def test_a_snapshot_that_cannot_be_written_does_not_undo_the_change(tmp_path, monkeypatch, capsys):
+    home = Home(tmp_path / "data", {"metadata.log.max.record.bytes.between.snapshots": "2000"})
+    home.open()
+
+    def full(*_args, **_keywords):
+        raise StorageFailure("x", "No space left on device")
+
+    monkeypatch.setattr(home.log._files, "write_bytes", full)
+    for number in range(30):
+        home.create(NewTopic(f"t{number}"))
+    assert len(home.log.image.topics) == 30
+    assert "no metadata snapshot" in capsys.readouterr().err
+
+
 def test_an_old_snapshot_is_renewed_by_time(tmp_path):
     home = Home(tmp_path / "data", {"metadata.log.max.snapshot.interval.ms": "60000"})
     home.open()
