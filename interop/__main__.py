@@ -1,8 +1,8 @@
 """python -m interop [--target kwire|apache] [--smoke] [--json FILE] [--jobs N] [--list] [NAME ...]
 
-Runs the cases whose names contain one of the NAMEs (all without any), prints progress and a table, and ends with 0 only
-when no case failed. A missing tool (Java, Maven, Node, Go, Rust, kcat) skips its cases aloud; KWIRE_INTEROP=require makes
-that a failure.
+Runs the cases whose names contain one of the NAMEs (all without any), prints progress and a table, and ends with 0
+only when no case failed. A missing tool (Java, Maven, Node, Go, Rust, kcat) skips its cases aloud;
+KWIRE_INTEROP=require makes that a failure.
 """
 
 import argparse
@@ -129,7 +129,7 @@ def run_one(world: World, case: Case) -> Outcome:
         message = str(tool)
     except AssertionError as failure:
         status, message = "failed", str(failure) or where(failure)
-    except Exception as failure:  # noqa: BLE001: a case that breaks is a failure, and the others go on
+    except Exception as failure:  # noqa: BLE001 - a case that breaks is a failure, and the others go on
         status, message = "failed", "".join(traceback.format_exception(failure)[-3:])
     finally:
         run.close()

@@ -1,7 +1,8 @@
 """What a case is, and what it is given to work with.
 
-A case is a function that asserts. It belongs to a part (tools, clients, oracle, datadirs, crash) and to a row of the table;
-its name is `part/row/title`. It gets a `Run`: the broker under test, the resident JVM, names that no other case uses.
+A case is a function that asserts. It belongs to a part (tools, clients, oracle, datadirs, crash) and to a row of the
+table; its name is `part/row/title`. It gets a `Run`: the broker under test, the resident JVM, names that no other case
+uses.
 """
 
 import itertools
@@ -146,15 +147,15 @@ class Run:
         return self.jvm.run(
             release,
             main_class(name, release),
-            *self._with_server(name, args, release),
+            *self._with_server(name, args),
             stdin=stdin,
             timeout_s=timeout_s,
         )
 
     def start_tool(self, name: str, *args: str, release: str = CURRENT) -> Job:
-        return self.jvm.start(release, main_class(name, release), *self._with_server(name, args, release))
+        return self.jvm.start(release, main_class(name, release), *self._with_server(name, args))
 
-    def _with_server(self, name: str, args: tuple[str, ...], release: str) -> tuple[str, ...]:
+    def _with_server(self, name: str, args: tuple[str, ...]) -> tuple[str, ...]:
         if any(arg in ("--bootstrap-server", "--broker-list", "--bootstrap-servers") for arg in args):
             return args
         if name in ("dump-log", "storage") or "--producer-props" in args or "--version" in args:

@@ -118,7 +118,7 @@ def kcat_codecs(run: Run) -> None:
 @case("clients", "kcat", "headers-nulls-and-offsets")
 def kcat_headers(run: Run) -> None:
     topic = run.topic()
-    kcat(run, "-P", "-t", topic, "-H", "a=1", "-H", "b=2", "-k", "key", "-Z", stdin="\n".join(["x", "y"]))
+    kcat(run, "-P", "-t", topic, "-H", "a=1", "-H", "b=2", "-k", "key", "-Z", stdin="x\ny")
     seen = kcat(run, "-C", "-t", topic, "-o", "1", "-c", "1", "-q", "-f", "%o %k %s %h\n")
     assert seen == "1 key y a=1,b=2\n", seen
 

@@ -9,13 +9,13 @@ from interop.jars import ROOT
 PROGRAMS = {
     "kafka-python": (
         "kafka_python.py",
-        "round-trip codecs acks shapes megabyte idempotent group cooperative static commit-and-seek seek-by-time pause admin"
-        " transactions",
+        """round-trip codecs acks shapes megabyte idempotent group cooperative static commit-and-seek seek-by-time pause
+        admin transactions""",
     ),
     "confluent-kafka": (
         "confluent.py",
-        "round-trip auto-create codecs acks shapes megabyte idempotent group roundrobin cooperative new-group-protocol static"
-        " commit-and-seek seek-by-time pause admin transactions",
+        """round-trip auto-create codecs acks shapes megabyte idempotent group roundrobin cooperative new-group-protocol
+        static commit-and-seek seek-by-time pause admin transactions""",
     ),
     "aiokafka": (
         "aiokafka_client.py",

@@ -31,8 +31,8 @@ def traffic(run: Run, broker: Apache | Kwire, *, delete_records: bool = True) ->
     ).ok()
     for codec in ("none", "zstd"):
         run.tool(
-            "producer-perf-test", *at, "--topic", "rolled", "--num-records", "6000", "--record-size", "600", "--throughput",
-            "-1", "--command-property", f"compression.type={codec}",
+            "producer-perf-test", *at, "--topic", "rolled", "--num-records", "6000", "--record-size", "600",
+            "--throughput", "-1", "--command-property", f"compression.type={codec}",
         ).ok()  # fmt: skip
     configs = ("--config", "cleanup.policy=compact", "--config", "segment.ms=60000")
     run.tool("topics", *at, "--create", "--topic", "compacted", *configs).ok()
@@ -69,17 +69,16 @@ def inventory(run: Run, broker: Apache | Kwire) -> dict:
 
 
 def same_inventory(before: dict, after: dict) -> None:
-    for kind in before:
-        if before[kind] == after.get(kind):
+    for kind, written in before.items():
+        served = after.get(kind)
+        if written == served:
             continue
-        lines = [f"{kind} differ:"]
-        if isinstance(before[kind], dict):
-            for name in sorted({*before[kind], *after[kind]}):
-                if before[kind].get(name) != after[kind].get(name):
-                    lines.append(f"{name}\n  written {before[kind].get(name)}\n  served  {after[kind].get(name)}")
-        else:
-            lines.append(f"written {before[kind]}\nserved  {after[kind]}")
-        raise AssertionError("\n".join(lines)[:6000])
+        if not isinstance(written, dict) or not isinstance(served, dict):
+            message = f"{kind} differ:\nwritten {written}\nserved  {served}"
+            raise AssertionError(message[:6000])  # noqa: TRY004 - the case failed
+        names = [name for name in sorted({*written, *served}) if written.get(name) != served.get(name)]
+        lines = [f"{name}\n  written {written.get(name)}\n  served  {served.get(name)}" for name in names]
+        raise AssertionError("\n".join([f"{kind} differ:", *lines])[:6000])
 
 
 @case("datadirs", "dump-log", "every-file", smoke=True)

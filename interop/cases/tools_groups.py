@@ -1,4 +1,4 @@
-"""kafka-consumer-groups, kafka-groups, kafka-get-offsets, kafka-delete-records and the rest that reads or moves offsets."""
+"""kafka-consumer-groups, kafka-groups, kafka-get-offsets, kafka-delete-records: what reads or moves offsets."""
 
 import json
 import re

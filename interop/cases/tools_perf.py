@@ -57,7 +57,8 @@ def verifiable_producer_and_consumer(run: Tools) -> None:
     events = [json.loads(line) for line in produced.lines]
     assert sum(event["name"] == "producer_send_success" for event in events) == 500
     consumed = run.tool(
-        "verifiable-consumer", "--topic", topic, "--group-id", group, "--max-messages", "500", "--reset-policy", "earliest", timeout_s=60
+        "verifiable-consumer", "--topic", topic, "--group-id", group, "--max-messages", "500", "--reset-policy",
+        "earliest", timeout_s=60,
     ).ok()  # fmt: skip
     events = [json.loads(line) for line in consumed.lines]
     assert sum(event["count"] for event in events if event["name"] == "records_consumed") == 500

@@ -96,7 +96,7 @@ async def idempotent(bootstrap: str, prefix: str) -> None:
 async def until(condition, what: str) -> None:
     try:
         async with asyncio.timeout(40):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 - the library has no event to wait for
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(f"not in 40 s: {what}") from None

@@ -35,7 +35,8 @@ def records_of(bootstrap: str, topic: str, index: int) -> dict:
     for level in ("read_uncommitted", "read_committed"):
         consumer = Consumer(
             {
-                "bootstrap.servers": bootstrap, "group.id": "inventory", "enable.auto.commit": False, "isolation.level": level,
+                "bootstrap.servers": bootstrap, "group.id": "inventory", "isolation.level": level,
+                "enable.auto.commit": False,
                 "enable.partition.eof": True, "check.crcs": True, "auto.offset.reset": "earliest",
             }
         )  # fmt: skip

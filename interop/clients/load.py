@@ -1,7 +1,7 @@
-"""Produces until its standard input is closed, whatever happens to the broker; each acknowledgement is a line in a file.
+"""Produces until its standard input is closed, whatever happens to the broker; notes each acknowledgement in a file.
 
-PROGRAM BOOTSTRAP TOPIC PARTITIONS FILE. A line is `partition offset value`. The producer is idempotent, so that after any
-number of broken connections each acknowledged value stands exactly once at the offset that was given for it.
+PROGRAM BOOTSTRAP TOPIC PARTITIONS FILE. A line is `partition offset value`. The producer is idempotent, so that
+after any number of broken connections each acknowledged value stands exactly once, at the offset it was given.
 """
 
 import sys

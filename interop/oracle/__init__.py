@@ -1,5 +1,6 @@
-"""The official broker as an oracle: the same requests go to Apache Kafka and to the broker under test, answers are compared.
+"""The official broker as an oracle: Apache Kafka and the broker under test are asked the same, answers are compared.
 
-A *story* is a sequence of requests on fresh names. It runs against each broker by itself and leaves a transcript; what may
-differ between two brokers (ids, times, ports) is named in `normal.py`, everything else must be equal, field by field.
+A *story* is a sequence of requests on fresh names. It runs against each broker by itself and leaves a transcript; what
+may differ between two brokers (ids, times, ports) is named in `normal.py`, everything else must be equal, field by
+field.
 """

@@ -58,7 +58,7 @@ class Asker:
     def ask(
         self, api: str, version: int, body: Json | None = None, *, label: str = "", note: bool = True, own: bool = False
     ) -> Json:
-        """The answer as JSON, {} when the connection was closed. Fields that the version lacks are left out of the request."""
+        """The answer as JSON, {} when the connection was closed. Fields that the version lacks are not sent."""
         self.send(api, version, body, label=label)
         return self.receive(note=note, own=own)
 
@@ -89,7 +89,8 @@ class Asker:
         assert heard == correlation, f"{label}: answer to {heard} instead of {correlation}"
         answer = codec.to_json(message, version)
         self._note(note, label, self.normalizer.normal(answer, api, self.prefix if own else None))
-        self._check_canonical(note, label, message, KEYS[api], version, frame)
+        if note:
+            self._check_canonical(label, message, KEYS[api], version, frame)
         return answer
 
     def silent(self, api: str, version: int, body: Json, *, label: str = "") -> None:
@@ -180,7 +181,8 @@ class Asker:
         return found
 
     def produce(
-        self, topic: str, batch: bytes | None, version: int = 11, *, partition: int = 0, acks: int = -1, label: str = "",
+        self, topic: str, batch: bytes | None, version: int = 11, *, partition: int = 0, acks: int = -1,
+        label: str = "",
         transactional_id: str | None = None, topic_id: str = "", note: bool = True,
     ) -> Json:  # fmt: skip
         records = None if batch is None else base64.b64encode(batch).decode()
@@ -197,7 +199,8 @@ class Asker:
         return self.ask("Produce", version, body, label=label, note=note)
 
     def fetch(
-        self, topic: str, offset: int = 0, version: int = 12, *, partition: int = 0, label: str = "", topic_id: str = "",
+        self, topic: str, offset: int = 0, version: int = 12, *, partition: int = 0, label: str = "",
+        topic_id: str = "",
         note: bool = True, **fields: Any,
     ) -> Json:  # fmt: skip
         """One partition, at once; fields of the request or of the partition may be given."""
@@ -239,11 +242,11 @@ class Asker:
         if note:
             self.transcript.append(Step(label, answer))
 
-    def _check_canonical(self, note: bool, label: str, message: Message, key: int, version: int, frame: bytes) -> None:
+    def _check_canonical(self, label: str, message: Message, key: int, version: int, frame: bytes) -> None:
         # A tag that carries its default, or bytes behind the message, are no part of the message: the size tells.
         header = 5 if len(frame) and key != 18 and _flexible(key, version) else 4
         size = header + len(codec.encode(message, version))
-        if note and size != len(frame):
+        if size != len(frame):
             self.transcript.append(Step(label + " (size beyond its fields)", len(frame) - size))
 
 
@@ -273,12 +276,10 @@ def _pruned(fields: Any, body: Json, version: int) -> Json:
             continue
         if item.struct is not None and value is not None:
             inner = item.struct.fields
-            value = (
-                [_pruned(inner, one, version) for one in value]
-                if isinstance(value, list)
-                else _pruned(inner, value, version)
-            )
-        kept[key] = value
+            many = isinstance(value, list)
+            kept[key] = [_pruned(inner, one, version) for one in value] if many else _pruned(inner, value, version)
+        else:
+            kept[key] = value
     return kept
 
 

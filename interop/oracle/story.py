@@ -14,7 +14,7 @@ Story = Callable[[Asker], None]
 
 
 def story(row: str, *apis: str, smoke: bool = False) -> Callable[[Story], Story]:
-    """Registers a story as a case. A broker that does not advertise one of the APIs is not asked: it promised nothing."""
+    """Registers a story as a case. A broker that does not advertise one of the APIs is not asked: no promise."""
 
     def register(body: Story) -> Story:
         title = body.__name__.replace("_", "-")
@@ -69,7 +69,7 @@ _warm: set[int] = set()  # by process id
 
 
 def pair(world: World) -> tuple[Apache | Kwire, Apache | Kwire]:
-    """Apache Kafka and the broker under test, both past their first-use pauses; two of Apache when that is the target."""
+    """Apache Kafka and the broker under test, past their first-use pauses; two of Apache when that is the target."""
     with _lock:
         other = world.shared("apache", "second") if world.target == "apache" else world.shared(world.target)
         both = world.shared("apache", "oracle"), other
@@ -93,8 +93,6 @@ def warm(broker: Apache | Kwire) -> None:
     asker.until(
         "OffsetFetch", 7, {"groupId": "o-warm", "topics": None}, lambda got: got["errorCode"] == 0, timeout_s=40
     )
-    asker.until(
-        "InitProducerId", 4, {"transactionalId": None, "transactionTimeoutMs": 60000, "producerId": -1, "producerEpoch": -1},
-        lambda got: got["errorCode"] == 0, timeout_s=40,
-    )  # fmt: skip
+    nobody = {"transactionalId": None, "transactionTimeoutMs": 60000, "producerId": -1, "producerEpoch": -1}
+    asker.until("InitProducerId", 4, nobody, lambda got: got["errorCode"] == 0, timeout_s=40)
     asker.close()

@@ -247,14 +247,7 @@ def fetch_sessions(ask: Asker) -> None:
                 "partitionMaxBytes": 1 << 20,
             }
 
-        def wish(
-            *parts: dict,
-            session: int,
-            epoch: int,
-            forget: list | None = None,
-            topic_id: str = topic_id,
-            version: int = version,
-        ) -> dict:
+        def wish(*parts: dict, session: int, epoch: int, forget: list | None = None, topic_id: str = topic_id) -> dict:
             topics = [{"topic": topic, "topicId": topic_id, "partitions": list(parts)}] if parts else []
             return {
                 "replicaId": -1, "maxWaitMs": 0, "minBytes": 1, "maxBytes": 1 << 24, "sessionId": session, "sessionEpoch": epoch,

@@ -281,7 +281,7 @@ def two_members_rebalance(ask: Asker) -> None:
 def static_members(ask: Asker) -> None:
     group = f"{ask.prefix}-g"
     wish = (("range", subscription("x")),)
-    first, answer = joined(ask, group, protocols=wish, instance="one")
+    first, _ = joined(ask, group, protocols=wish, instance="one")
     sync = {
         "groupId": group, "generationId": 1, "memberId": first, "groupInstanceId": "one", "protocolType": "consumer",
         "protocolName": "range", "assignments": [{"memberId": first, "assignment": b64("all")}],

@@ -66,14 +66,12 @@ def commits_and_aborts(ask: Asker) -> None:
     for version in range(5):
         name = f"{ask.prefix}-tx{version}"
         producer, epoch = init(ask, name, min(version, 4))
-        sequence = 0
-        for commit in (True, False, True):
+        for sequence, commit in enumerate((True, False, True)):
             add(ask, name, producer, epoch, topic, 0, version=min(version, 3))
             batch = records(
                 f"{commit}", producer_id=producer, producer_epoch=epoch, base_sequence=sequence, transactional=True
             )
             ask.produce(topic, batch, 9, transactional_id=name)
-            sequence += 1
             ask.fetch(topic, 0, 12, isolationLevel=1, label="while open, committed only", maxBytes=1 << 24)
             ask.each_version("DescribeTransactions", {"transactionalIds": [name]}, label="ongoing")
             ask.ask("DescribeProducers", 0, {"topics": [{"name": topic, "partitionIndexes": [0]}]}, label="while open")

@@ -1,0 +1,277 @@
+"""What no reader should have to catch: calls in rooms where they are banned, dead modules, cards that are missing.
+
+Each list of exceptions carries its reasons, and an entry that is no longer needed fails as loudly as a new offence.
+"""
+
+import ast
+import re
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from kwire.api import api_table
+from kwire.wire import codec
+
+ROOT = Path(__file__).resolve().parent.parent
+KWIRE = ROOT / "kwire"
+MODULES = sorted(KWIRE.rglob("*.py"))
+PURE_ROOMS = ("wire", "storage", "coordinators", "metadata", "security", "api")
+
+# Whatever knows the time, throws dice or touches the outside; in the pure rooms such things come in as values.
+IMPURE_MODULES = {"time", "random", "secrets", "uuid", "datetime", "socket", "select", "threading", "asyncio", "trio"}
+ALLOWED_IMPORTS = {
+    "kwire/storage/files.py imports threading",  # fsyncs and cold reads share its table of open files with the loop
+}
+IMPURE_CALLS = {"os.urandom", "input", "breakpoint"}
+
+LONG_FILES: dict[str, str] = {
+    "kwire/storage/log.py": "append, read and truncate keep one state; apart they would pass it to and fro",
+    "kwire/cli/client.py": "one connection and the handful that make a cluster",
+}
+
+# APIs with a spec and no handler, each with the reason.
+_CONTROLLER = "spoken between brokers and controllers, never on a client's listener"
+_LATER = "not served yet, hence not advertised"
+NOT_SERVED: dict[str, str] = {
+    "Vote": _CONTROLLER,
+    "BeginQuorumEpoch": _CONTROLLER,
+    "EndQuorumEpoch": _CONTROLLER,
+    "AlterPartition": _CONTROLLER,
+    "Envelope": _CONTROLLER,
+    "FetchSnapshot": _CONTROLLER,
+    "BrokerRegistration": _CONTROLLER,
+    "BrokerHeartbeat": _CONTROLLER,
+    "AllocateProducerIds": _CONTROLLER,
+    "ControllerRegistration": _CONTROLLER,
+    "AssignReplicasToDirs": _CONTROLLER,
+    "UpdateRaftVoter": _CONTROLLER,
+    "AddPartitionsToTxn": _LATER,
+    "AddOffsetsToTxn": _LATER,
+    "EndTxn": _LATER,
+    "WriteTxnMarkers": _LATER,
+    "TxnOffsetCommit": _LATER,
+    "DescribeTransactions": _LATER,
+    "ListTransactions": _LATER,
+    "ConsumerGroupHeartbeat": _LATER,
+    "ConsumerGroupDescribe": _LATER,
+    "SaslHandshake": _LATER,
+    "SaslAuthenticate": _LATER,
+    "DescribeClientQuotas": _LATER,
+    "AlterClientQuotas": _LATER,
+    "AlterReplicaLogDirs": _LATER,
+    "ShareGroupHeartbeat": _LATER,
+    "ShareGroupDescribe": _LATER,
+    "ShareFetch": _LATER,
+    "ShareAcknowledge": _LATER,
+    "InitializeShareGroupState": _LATER,
+    "ReadShareGroupState": _LATER,
+    "WriteShareGroupState": _LATER,
+    "DeleteShareGroupState": _LATER,
+    "ReadShareGroupStateSummary": _LATER,
+    "DescribeShareGroupOffsets": _LATER,
+    "AlterShareGroupOffsets": _LATER,
+    "DeleteShareGroupOffsets": _LATER,
+    "StreamsGroupHeartbeat": _LATER,
+    "StreamsGroupDescribe": _LATER,
+    "GetTelemetrySubscriptions": "only where a metrics sink is configured, as in Apache Kafka",
+    "PushTelemetry": "only where a metrics sink is configured, as in Apache Kafka",
+}
+
+
+def relative(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
+def room_of(path: Path) -> str:
+    return path.relative_to(KWIRE).parts[0]
+
+
+def in_pure_rooms() -> list[Path]:
+    return [path for path in MODULES if room_of(path) in PURE_ROOMS]
+
+
+def tree_of(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(), str(path))
+
+
+def calls_of(tree: ast.AST) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            yield ast.unparse(node.func), node.lineno
+
+
+def imports_of(tree: ast.AST, package: str = "") -> Iterator[str]:
+    """Every module that is named in an import, wherever it stands, and what is imported from it."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = node.module or ""
+            if node.level:
+                base = ".".join([*package.split(".")[: len(package.split(".")) - node.level + 1], base]).rstrip(".")
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
+
+
+def test_only_commands_print() -> None:
+    offences = [
+        f"{relative(path)}:{line}"
+        for path in MODULES
+        if room_of(path) != "cli"
+        for name, line in calls_of(tree_of(path))
+        if name in ("print", "pprint.pprint", "sys.stdout.write")
+    ]
+    # The ready lines are what `kwire serve` says to whoever started it.
+    assert [offence for offence in offences if not offence.startswith("kwire/server/lifecycle.py")] == []
+
+
+def test_pure_rooms_import_nothing_that_knows_the_time_or_throws_dice() -> None:
+    offences = [
+        f"{relative(path)} imports {name}"
+        for path in in_pure_rooms()
+        for name in imports_of(tree_of(path))
+        if name.split(".")[0] in IMPURE_MODULES and f"{relative(path)} imports {name}" not in ALLOWED_IMPORTS
+    ]
+    assert offences == []
+
+
+def test_pure_rooms_call_nothing_impure() -> None:
+    offences = [
+        f"{relative(path)}:{line} calls {name}"
+        for path in in_pure_rooms()
+        for name, line in calls_of(tree_of(path))
+        if name in IMPURE_CALLS
+    ]
+    assert offences == []
+
+
+def test_nothing_waits_in_the_pure_rooms_below_api() -> None:
+    offences = [
+        f"{relative(path)}:{node.lineno}"
+        for path in in_pure_rooms()
+        if room_of(path) != "api"
+        for node in ast.walk(tree_of(path))
+        if isinstance(node, (ast.Await, ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith))
+    ]
+    assert offences == []
+
+
+def test_only_files_py_touches_the_operating_system_in_storage() -> None:
+    offences = [
+        f"{relative(path)} imports {name}"
+        for path in MODULES
+        if room_of(path) == "storage" and path.name != "files.py"
+        for name in imports_of(tree_of(path))
+        if name.split(".")[0] in {"os", "io", "mmap", "shutil", "fcntl", "pathlib"}
+    ]
+    assert offences == []
+
+
+def test_nothing_sleeps() -> None:
+    offences = [
+        f"{relative(path)}:{line}"
+        for path in MODULES
+        if room_of(path) not in ("cli", "testing")
+        for name, line in calls_of(tree_of(path))
+        if name == "time.sleep"
+    ]
+    assert offences == []
+
+
+def test_every_module_is_used() -> None:
+    names = {module_name(path): path for path in MODULES}
+    used = {"kwire", "kwire.__main__"}
+    for name, path in names.items():
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        used.update(imported for imported in imports_of(tree_of(path), package) if imported != name)
+        # Commands are loaded by their dotted names.
+        used.update(re.findall(r"kwire(?:\.\w+)+", path.read_text()) if room_of(path) == "cli" else ())
+    used.update(re.findall(r"kwire(?:\.\w+)+", (ROOT / "pyproject.toml").read_text()))
+    public = {name for name in names if name.startswith("kwire.testing")}
+    dead = [
+        name
+        for name, path in names.items()
+        if name not in used | public and path.name != "__init__.py" and not is_loaded_by_name(name)
+    ]
+    assert dead == []
+
+
+def is_loaded_by_name(module: str) -> bool:
+    """A command or a script's twin that its group names in a table of strings."""
+    stem = module.rpartition(".")[2]
+    if not module.startswith("kwire.cli."):
+        return False
+    tables = [path.read_text() for path in MODULES if room_of(path) == "cli" and module_name(path) != module]
+    return any(f'"{stem}"' in text or f".{stem}" in text or f'"{stem}:' in text for text in tables)
+
+
+def module_name(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def test_every_api_with_a_spec_is_served_or_has_a_reason() -> None:
+    served = set(api_table())
+    known = {codec.request_class(key).NAME.removesuffix("Request"): key for key in codec.api_keys()}
+    silent = [name for name, key in known.items() if key not in served and name not in NOT_SERVED]
+    assert silent == [], "no handler and no reason"
+    stale = [name for name, reason in NOT_SERVED.items() if known[name] in served and reason is not _LATER]
+    assert stale == [], "served, and yet with a reason why not"
+
+
+@pytest.mark.parametrize("path", sorted((KWIRE / "api").glob("k[0-9][0-9]_*.py")), ids=lambda path: path.stem)
+def test_every_handler_opens_with_its_card(path: Path) -> None:
+    card = ast.get_docstring(tree_of(path)) or ""
+    key = int(path.name[1:3])
+    name = codec.request_class(key).NAME.removesuffix("Request")
+    assert card.startswith(f"{name} (key {key}).")
+    assert "Versions:" in card
+    assert "Behaviour:" in card
+
+
+def test_every_room_and_file_says_what_it_owns() -> None:
+    silent = [relative(path) for path in MODULES if path.read_text().strip() and not ast.get_docstring(tree_of(path))]
+    assert silent == []
+
+
+def test_long_files_are_listed_with_a_reason() -> None:
+    long = {relative(path) for path in MODULES if len(path.read_text().splitlines()) > 500}
+    assert long - LONG_FILES.keys() == set(), "over 500 lines is usually two rooms"
+    assert LONG_FILES.keys() - long == set(), "no longer long"
+
+
+def test_every_silenced_lint_names_its_rule() -> None:
+    offences = []
+    for path in MODULES:
+        with tokenize.open(path) as source:
+            for token in tokenize.generate_tokens(source.readline):
+                if token.type == tokenize.COMMENT and "noqa" in token.string:
+                    if not re.search(r"noqa: [A-Z]+\d+", token.string):
+                        offences.append(f"{relative(path)}:{token.start[0]} {token.string}")
+                elif token.type == tokenize.COMMENT and re.search(r"type: ignore(?!\[)", token.string):
+                    offences.append(f"{relative(path)}:{token.start[0]} {token.string}")
+    assert offences == []
+
+
+def test_no_path_of_one_machine() -> None:
+    # In pieces, so that this file does not find itself.
+    machine = re.compile(r"(?<![\w.])/(" + "|".join(["wo" + "rk/", "ro" + "ot/", "ho" + r"me/\w+/"]) + ")")
+    suffixes = {".py", ".md", ".toml", ".yml", ".spec", ".txt", ".java", ".go", ".rs", ".js", ".sh", ""}
+    offences = []
+    for path in text_files(suffixes):
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), 1):
+            if machine.search(line):
+                offences.append(f"{relative(path)}:{number} {line.strip()[:80]}")
+    assert offences == []
+
+
+def text_files(suffixes: set[str]) -> Iterator[Path]:
+    folders = ["kwire", "tests", "interop", "bench", "docs", "examples", "protocol_specs", "tools", ".ci"]
+    top = [path for path in ROOT.iterdir() if path.is_file() and not path.name.startswith(".")]
+    below = (path for folder in folders for path in (ROOT / folder).rglob("*"))
+    for path in [*top, *below]:
+        skipped = {"__pycache__", "node_modules", "target"} & set(path.parts)
+        if path.is_file() and path.suffix in suffixes and not skipped:
+            yield path
