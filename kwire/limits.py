@@ -21,7 +21,7 @@ TURN_BYTES_MAX = 4 * 1024 * 1024
 SENDFILE_BYTES_MAX = 1024 * 1024
 
 # A slice of a file below this is read and sent together with what surrounds it: one call instead of three.
-SENDFILE_BYTES_MIN = 32 * 1024
+SENDFILE_BYTES_MIN = 64 * 1024
 
 # Parts in one sendmsg: IOV_MAX of Linux and macOS.
 SENDMSG_PARTS_MAX = 1024

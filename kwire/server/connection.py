@@ -22,7 +22,7 @@ from kwire.broker.dispatch import dispatch
 from kwire.broker.logs import Logger
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_REQUESTS_MAX
-from kwire.server.transport import Part, Transport
+from kwire.server.transport import Part, Transport, close_slices
 from kwire.wire.codec import (
     Message,
     RequestHeader,
@@ -116,9 +116,7 @@ class Connection:
             log.debug("connection ended", peer=self.peer, why=self._ended_because or str(end))
         finally:
             self._transport.close()
-            for part in self._pending:
-                if not isinstance(part, bytes | memoryview):
-                    part.close()
+            close_slices(self._pending)
             self._hold(0)
             self._reception.leave(self)
 

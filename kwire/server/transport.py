@@ -67,6 +67,13 @@ class Transport(Protocol):
     def close(self) -> None: ...
 
 
+def close_slices(parts: Sequence[Part]) -> None:
+    """Give back the files of parts that will not be sent."""
+    for part in parts:
+        if not isinstance(part, _BYTES):
+            part.close()
+
+
 class SocketTransport:
     """A plain TCP connection that was accepted."""
 
@@ -110,15 +117,13 @@ class SocketTransport:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, byte_count)
 
     async def send(self, parts: Sequence[Part]) -> None:
-        slices = [part for part in parts if not isinstance(part, bytes | memoryview)]
+        if all(isinstance(part, _BYTES) for part in parts):
+            await self._send_bytes(parts)  # type: ignore[arg-type]  # as just seen
+            return
         try:
-            if slices:
-                await self._send_with_slices(parts)
-            else:
-                await self._send_bytes(parts)  # type: ignore[arg-type]  # no slices, as just seen
+            await self._send_with_slices(parts)
         finally:
-            for piece in slices:
-                piece.close()
+            close_slices(parts)
 
     def on_peer_closed(self, callback: Callable[[], None]) -> None:
         self._close_watch.add(self._fd, callback)
@@ -134,7 +139,7 @@ class SocketTransport:
     async def _send_with_slices(self, parts: Sequence[Part]) -> None:
         run: list[bytes | memoryview] = []
         for part in parts:
-            if isinstance(part, bytes | memoryview):
+            if isinstance(part, _BYTES):
                 run.append(part)
             elif len(part) < SENDFILE_BYTES_MIN:
                 run.append(_read(part))
@@ -191,6 +196,8 @@ class SocketTransport:
 
 # Elsewhere the option exists and means less.
 _CAN_WAKE_LATER = sys.platform == "linux"
+
+_BYTES = (bytes, memoryview)
 
 # Holds the head of a response back until the slice behind it fills the packet. Linux only.
 _MORE = getattr(socket, "MSG_MORE", 0)

@@ -118,12 +118,12 @@ async def test_memoryviews_and_slices_of_files_are_sent_between_bytes(pair, nurs
 
 async def test_a_large_slice_goes_by_sendfile_and_a_small_one_with_its_surroundings(pair):
     transport, peer = pair
-    small, large = Pinned(bytes(1000)), Pinned(bytes(50_000), step=7000)
+    small, large = Pinned(bytes(1000)), Pinned(bytes(100_000), step=14_000)
 
     await transport.send([b"a", FileSlice(small, 0, 1000), b"b"])
-    await transport.send([b"a", FileSlice(large, 0, 50_000), b"b"])
+    await transport.send([b"a", FileSlice(large, 0, 100_000), b"b"])
 
-    assert len(await receive_all(peer, 51_004)) == 51_004
+    assert len(await receive_all(peer, 101_004)) == 101_004
     assert (small.sendfiles, large.sendfiles) == (0, 8)
 
 
@@ -131,7 +131,7 @@ async def test_slices_are_closed_after_sending(pair):
     transport, _ = pair
     pinned = Pinned(bytes(100_000))
 
-    await transport.send([FileSlice(pinned, 0, 10), FileSlice(pinned, 0, 60_000)])
+    await transport.send([FileSlice(pinned, 0, 10), FileSlice(pinned, 0, 90_000)])
 
     assert pinned.unpinned == 2
 
@@ -142,11 +142,11 @@ async def test_slices_are_closed_when_the_peer_is_gone(pair):
     peer.close()
 
     with pytest.raises(ConnectionError):
-        await transport.send([b"x" * 10, FileSlice(pinned, 0, 60_000), FileSlice(pinned, 0, 60_000)])
+        await transport.send([b"x" * 10, FileSlice(pinned, 0, 90_000), FileSlice(pinned, 0, 90_000)])
     assert pinned.unpinned == 2
 
 
-@pytest.mark.parametrize("size", [100, 60_000])
+@pytest.mark.parametrize("size", [100, 90_000])
 async def test_a_file_that_lost_its_tail_ends_the_connection(pair, size):
     transport, _ = pair
     pinned = Pinned(bytes(size), size=size - 1)
