@@ -8,10 +8,12 @@ People grep for these names, and scripts compare whole outputs; both are part of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Final
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
 
 from kwire.errors import Code, KafkaError
+
+KeyT = TypeVar("KeyT")
 
 _PACKAGE: Final = "org.apache.kafka.common.errors."
 
@@ -89,11 +91,25 @@ def hash_order(names: Iterable[str], *, capacity: int = 16) -> list[str]:
     The table has the smallest power of two of buckets that is at least ``capacity`` and doubles when it is more than
     three quarters full; a bucket keeps its entries in the order in which they came.
     """
-    unique = list(dict.fromkeys(names))
+    return _bucket_order(list(dict.fromkeys(names)), _string_hash, capacity)
+
+
+def partition_order(places: Iterable[tuple[str, int]], *, capacity: int = 16) -> list[tuple[str, int]]:
+    """The same for a ``HashMap`` whose keys are topic partitions."""
+    return _bucket_order(list(dict.fromkeys(places)), _partition_hash, capacity)
+
+
+def _bucket_order(keys: list[KeyT], hash_of: Callable[[KeyT], int], capacity: int) -> list[KeyT]:
     buckets = 1
-    while buckets < capacity or len(unique) > buckets * 3 // 4:
+    while buckets < capacity or len(keys) > buckets * 3 // 4:
         buckets *= 2
-    return sorted(unique, key=lambda name: _spread(_string_hash(name)) & (buckets - 1))
+    return sorted(keys, key=lambda key: _spread(hash_of(key)) & (buckets - 1))
+
+
+def _partition_hash(place: tuple[str, int]) -> int:
+    """Java's ``TopicPartition.hashCode``."""
+    topic, partition = place
+    return (31 * (31 + partition) + _string_hash(topic)) & 0xFFFFFFFF
 
 
 def _string_hash(text: str) -> int:

@@ -1,0 +1,120 @@
+"""kafka-python as the consumer behind the commands, with Java's names for its settings and our codecs.
+
+Owns: loading that package, which is late because it costs a fifth of a second; giving it snappy, lz4 and zstd, for
+which it wants packages that nobody has installed, from ``kwire.wire.compression``; and what a Java setting is called
+there. May not know: which command asks.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, Final
+
+from kwire.cli.client_config import SECURITY_KEYS, ConfigError, sasl_of, tls_of
+from kwire.wire.compression import Codec, compress, decompress
+from kwire.wire.records import OPENED_BYTES_MAX
+
+# Java's settings that mean nothing to this consumer but do no harm when left out.
+_NOT_NEEDED: Final = frozenset({"key.deserializer", "value.deserializer", "group.protocol", "bootstrap.servers"})
+
+
+def consumer(settings: Mapping[str, str], *, bootstrap: str, topics: tuple[str, ...] = ()) -> Any:
+    """Make a KafkaConsumer. Raises ConfigError, and kafka.errors.KafkaError when no broker answers."""
+    kafka = _load()
+    if settings.get("group.protocol", "classic").lower() != "classic":
+        raise ConfigError(f"group.protocol={settings['group.protocol']} is not spoken by this consumer; use classic")
+    names = {key: key.replace(".", "_") for key in settings if key not in SECURITY_KEYS | _NOT_NEEDED}
+    defaults = kafka.KafkaConsumer.DEFAULT_CONFIG
+    config = {name: _converted(key, settings[key], defaults[name]) for key, name in names.items() if name in defaults}
+    return kafka.KafkaConsumer(
+        *topics, bootstrap_servers=bootstrap.split(","), metrics_enabled=False, **config, **_security(settings)
+    )
+
+
+def unused(settings: Mapping[str, str]) -> list[str]:
+    """The settings that mean nothing to this consumer."""
+    defaults = _load().KafkaConsumer.DEFAULT_CONFIG
+    known = SECURITY_KEYS | _NOT_NEEDED
+    return sorted(key for key in settings if key not in known and key.replace(".", "_") not in defaults)
+
+
+@contextmanager
+def logged_to_stderr() -> Iterator[None]:
+    """Let the package's warnings about connections, and its errors, appear on stderr in a line each.
+
+    What repeats is said once: a broker that is down would fill the screen.
+    """
+    said: set[str] = set()
+
+    def first_time(record: logging.LogRecord) -> bool:
+        if record.msg in said:
+            return False
+        said.add(record.msg)
+        return True
+
+    handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(first_time)
+    handler.setFormatter(logging.Formatter("[%(asctime)s] %(levelname)s %(message)s (%(name)s)"))
+    logger = logging.getLogger("kafka")
+    propagated = logger.propagate
+    logger.addHandler(handler)
+    logger.setLevel(logging.ERROR)
+    logger.propagate = False
+    logging.getLogger("kafka.net").setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(logging.CRITICAL)
+        logger.propagate = propagated
+
+
+def _load() -> Any:
+    import kafka
+    import kafka.codec
+    import kafka.record.default_records
+
+    batches = kafka.record.default_records
+    for codec in (Codec.SNAPPY, Codec.LZ4, Codec.ZSTD):
+        name = codec.name.lower()
+        setattr(kafka.codec, f"has_{name}", lambda: True)
+        setattr(batches, f"{name}_encode", lambda payload, codec=codec: compress(codec, bytes(payload)))
+        setattr(
+            batches,
+            f"{name}_decode",
+            lambda payload, codec=codec: decompress(codec, payload, limit_bytes=OPENED_BYTES_MAX),
+        )
+    return kafka
+
+
+def _security(settings: Mapping[str, str]) -> dict[str, Any]:
+    protocol = settings.get("security.protocol", "PLAINTEXT").upper()
+    config: dict[str, Any] = {"security_protocol": protocol}
+    if protocol.endswith("SSL"):
+        config["ssl_context"] = tls_of(settings)
+    if protocol.startswith("SASL_"):
+        mechanism, username, password = sasl_of(settings)
+        config |= {
+            "sasl_mechanism": mechanism,
+            "sasl_plain_username": username,
+            "sasl_plain_password": password,
+        }
+    return config
+
+
+def _converted(key: str, text: str, default: object) -> object:
+    """Read a setting's text as what kafka-python takes there. Raises ConfigError."""
+    try:
+        if isinstance(default, bool):
+            return _BOOLEANS[text.strip().lower()]
+        if isinstance(default, int | float):
+            return int(text)
+    except (KeyError, ValueError):
+        raise ConfigError(f"Invalid value {text} for configuration {key}") from None
+    return text or None
+
+
+_BOOLEANS: Final = {"true": True, "false": False}
