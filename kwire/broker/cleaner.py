@@ -4,9 +4,9 @@ Owns: choosing the dirtiest log, driving its round slice by slice, the throttle,
 logs that cannot be cleaned. May not know: which records stay (``kwire.storage.compaction``).
 
 A round runs on the event loop in slices of a few milliseconds. After each the loop is free for at least as long as the
-slice took, so cleaning costs at most half of a processor and nobody waits longer than for one slice; what must reach
-the disk is synced in a thread. A round that is interrupted leaves no trace, and the next one begins where the last
-finished one ended.
+slice took, so cleaning costs at most half of a processor and nobody waits longer than for one slice; syncing, and the
+codecs' work on large batches, goes to a thread. A round that is interrupted leaves no trace, and the next one begins
+where the last finished one ended.
 """
 
 from __future__ import annotations
@@ -204,11 +204,8 @@ class Cleaner:
         """Do what a slice leaves to be done."""
         for doomed in piece.doomed:
             housekeeping.remove_when_due(self._broker, doomed)
-        if piece.flush is not None:
-            try:
-                await trio.to_thread.run_sync(piece.flush.sync)
-            finally:
-                piece.flush.close()
+        if piece.blocking is not None:
+            await trio.to_thread.run_sync(piece.blocking)
 
     def _finish(self, partition: Partition, compaction: Compaction, took_ms: float) -> None:
         assert compaction.cleaned_offset is not None

@@ -24,9 +24,11 @@ under names that end in ``.cleaned``, synced, and renamed to ``.swap``; the old 
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from functools import partial
 from typing import Final, NamedTuple
 
+from kwire.errors import KafkaError
 from kwire.storage.compaction_files import CleanedSegment
 from kwire.storage.compaction_keys import OffsetMap
 from kwire.storage.compaction_transactions import CleanedTransactions
@@ -56,6 +58,8 @@ from kwire.wire.records import Span, assemble_batch, open_batch, scan_records, t
 SLICE_BYTES: Final = 256 * 1024
 SLICE_RECORDS: Final = 500
 _READ_BYTES: Final = 128 * 1024
+# A batch up to this size is opened or compressed at once; a larger one would take longer than a slice may.
+_CODEC_BYTES_MAX: Final = 32 * 1024
 
 
 class Cleanable(NamedTuple):
@@ -83,8 +87,8 @@ class Slice(NamedTuple):
     """A short piece of work that was just done, and what its driver has to do before it asks for the next."""
 
     moved_bytes: int
-    # To be synced, best in a thread.
-    flush: PendingFlush | None = None
+    # To be called, best in a thread: it waits for the disk, or computes for long without Python's lock.
+    blocking: Callable[[], object] | None = None
     # To be removed when due.
     doomed: Sequence[Doomed] = ()
 
@@ -177,7 +181,7 @@ class Compaction:
     def _note_batch(self, header: BatchHeader, batch: memoryview, start: int) -> Generator[Slice]:
         is_aborted = self._transactions.see(header, batch)
         if not header.is_control and not is_aborted:
-            payload = open_batch(batch, header)
+            payload = yield from self._opened(header, batch)
             note, base_offset = self._latest.note, header.base_offset
             for span in scan_records(header.record_count, payload):
                 offset = base_offset + span.offset_delta
@@ -234,7 +238,11 @@ class Compaction:
                 self._transactions.expect(log.aborted_transactions(segment.base_offset, following.base_offset))
                 yield from self._clean_into(cleaned, segment)
             cleaned.seal()
-            yield self._slice(PendingFlush(log.files, 0, cleaned.syncers(sealed=True), [log.path]))
+            flush = PendingFlush(log.files, 0, cleaned.syncers(sealed=True), [log.path])
+            try:
+                yield self._slice(flush.sync)
+            finally:
+                flush.close()
             if not log.holds(group) or [segment.size_bytes for segment in group] != sizes:
                 return False
             cleaned.rename(SWAP_SUFFIX)
@@ -242,7 +250,7 @@ class Compaction:
             # Given up, or failed. A rename that failed may have left files of both names.
             if not cleaned.is_complete:
                 cleaned.remove()
-        yield self._slice(None, self._put_in_place(cleaned, group))
+        yield self._slice(doomed=self._put_in_place(cleaned, group))
         return True
 
     def _clean_into(self, cleaned: CleanedSegment, segment: Segment) -> Generator[Slice]:
@@ -290,7 +298,7 @@ class Compaction:
                 horizon_ms = self._now_ms + self.log.config.delete_retention_ms
             elif len(kept.spans) == header.record_count:
                 return batch
-            return _rebuilt(header, kept, horizon_ms)
+            return (yield from self._rebuilt(header, kept, horizon_ms))
         if (header.producer_id >= 0 and self._is_last_of_producer(header)) or (
             header.next_offset == self.cleanable.end_offset
         ):
@@ -298,7 +306,7 @@ class Compaction:
         return None
 
     def _kept(self, header: BatchHeader, batch: memoryview) -> Generator[Slice, None, _Kept]:
-        kept = _Kept(open_batch(batch, header))
+        kept = _Kept((yield from self._opened(header, batch)))
         payload, latest, base_offset = kept.payload, self._latest, header.base_offset
         horizon_ms = header.delete_horizon_ms
         keeps_tombstones = horizon_ms is None or self._now_ms < horizon_ms
@@ -322,6 +330,33 @@ class Compaction:
                 # Within a batch, so what was filtered before it is not written yet.
                 yield self._slice()
         return kept
+
+    def _rebuilt(self, header: BatchHeader, kept: _Kept, horizon_ms: int | None) -> Generator[Slice, None, bytes]:
+        """Make the batch anew with the records that stay; only their timestamp deltas may change."""
+        base_timestamp = timestamp_of(header, kept.spans[0]) if horizon_ms is None else horizon_ms
+        max_timestamp = NO_TIMESTAMP
+        parts = []
+        for span in kept.spans:
+            timestamp_ms = timestamp_of(header, span)
+            max_timestamp = max(max_timestamp, timestamp_ms)
+            parts.append(with_timestamp_delta(kept.payload, span, timestamp_ms - base_timestamp))
+            self._records += 1
+            if self._records >= 2 * SLICE_RECORDS:
+                yield self._slice()
+        payload = b"".join(parts)
+        codec = Codec(header.codec)
+        if codec is not Codec.NONE:
+            pack = partial(compress, codec, payload)
+            payload = pack() if len(payload) < _CODEC_BYTES_MAX else (yield from self._elsewhere(pack))
+        return assemble_batch(
+            header._replace(
+                attributes=header.attributes | (DELETE_HORIZON if horizon_ms is not None else 0),
+                base_timestamp=base_timestamp,
+                max_timestamp=header.max_timestamp if header.is_log_append_time else max_timestamp,
+                record_count=len(parts),
+            ),
+            payload,
+        )
 
     def _is_last_of_producer(self, header: BatchHeader) -> bool:
         last_offset, epoch = self._last_batches.get(header.producer_id, (None, None))
@@ -365,9 +400,42 @@ class Compaction:
                 return
             position += at
 
-    def _slice(self, flush: PendingFlush | None = None, doomed: Sequence[Doomed] = ()) -> Slice:
+    def _opened(self, header: BatchHeader, batch: memoryview) -> Generator[Slice, None, bytes]:
+        if header.codec == Codec.NONE or header.size_bytes < _CODEC_BYTES_MAX:
+            return open_batch(batch, header)
+        return (yield from self._elsewhere(partial(open_batch, batch, header)))
+
+    def _elsewhere(self, work: Callable[[], bytes]) -> Generator[Slice, None, bytes]:
+        """Have ``work`` done by the driver."""
+        task = _Task(work)
+        yield self._slice(task.run)
+        return task.result()
+
+    def _slice(self, blocking: Callable[[], object] | None = None, doomed: Sequence[Doomed] = ()) -> Slice:
         moved_bytes, self._moved_bytes, self._records = self._moved_bytes, 0, 0
-        return Slice(moved_bytes, flush, doomed)
+        return Slice(moved_bytes, blocking, doomed)
+
+
+class _Task:
+    """A piece of work that is done elsewhere, and what came of it."""
+
+    __slots__ = ("_error", "_result", "_work")
+
+    def __init__(self, work: Callable[[], bytes]) -> None:
+        self._work = work
+        self._result = b""
+        self._error: KafkaError | None = None
+
+    def run(self) -> None:
+        try:
+            self._result = self._work()
+        except KafkaError as error:
+            self._error = error
+
+    def result(self) -> bytes:
+        if self._error is not None:
+            raise self._error
+        return self._result
 
 
 class _Kept:
@@ -379,25 +447,6 @@ class _Kept:
         self.payload = payload
         self.spans: list[Span] = []
         self.any_tombstone = False
-
-
-def _rebuilt(header: BatchHeader, kept: _Kept, horizon_ms: int | None) -> bytes:
-    """Make the batch anew with the records that stay; only their timestamp deltas may change."""
-    times = [timestamp_of(header, span) for span in kept.spans]
-    base_timestamp = times[0] if horizon_ms is None else horizon_ms
-    parts = [
-        with_timestamp_delta(kept.payload, span, time - base_timestamp)
-        for span, time in zip(kept.spans, times, strict=True)
-    ]
-    return assemble_batch(
-        header._replace(
-            attributes=header.attributes | (DELETE_HORIZON if horizon_ms is not None else 0),
-            base_timestamp=base_timestamp,
-            max_timestamp=header.max_timestamp if header.is_log_append_time else max(NO_TIMESTAMP, *times),
-            record_count=len(parts),
-        ),
-        compress(Codec(header.codec), b"".join(parts)),
-    )
 
 
 def _emptied(header: BatchHeader) -> bytes:

@@ -66,8 +66,8 @@ def clean(log: Log, cleaned_offset: int | None = None, *, now_ms: int = NOW, map
     cleanable = look_at(log, cleaned_offset, now_ms)
     compaction = Compaction(log, cleanable, now_ms=now_ms, map_bytes_max=map_bytes_max)
     for piece in compaction.slices():
-        if piece.flush is not None:
-            piece.flush.sync()
+        if piece.blocking is not None:
+            piece.blocking()
         for doomed in piece.doomed:
             log.files.remove(doomed.path)
     return compaction

@@ -154,8 +154,8 @@ class CompactionMachine(RuleBasedStateMachine):
 
     def drive(self, compaction):
         for piece in compaction.slices():
-            if piece.flush is not None:
-                piece.flush.sync()
+            if piece.blocking is not None:
+                piece.blocking()
             for doomed in piece.doomed:
                 self.files.remove(doomed.path)
 
@@ -196,8 +196,8 @@ class CompactionMachine(RuleBasedStateMachine):
     def give_a_round_up(self, slices):
         pieces = self.round().slices()
         for piece in itertools.islice(pieces, slices):
-            if piece.flush is not None:
-                piece.flush.sync()
+            if piece.blocking is not None:
+                piece.blocking()
         pieces.close()
 
     @rule()
