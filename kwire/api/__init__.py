@@ -126,6 +126,36 @@ def _k23() -> Handler:
     return k23_offset_for_leader_epoch.handle
 
 
+def _k24() -> Handler:
+    from kwire.api import k24_add_partitions_to_txn
+
+    return k24_add_partitions_to_txn.handle
+
+
+def _k25() -> Handler:
+    from kwire.api import k25_add_offsets_to_txn
+
+    return k25_add_offsets_to_txn.handle
+
+
+def _k26() -> Handler:
+    from kwire.api import k26_end_txn
+
+    return k26_end_txn.handle
+
+
+def _k27() -> Handler:
+    from kwire.api import k27_write_txn_markers
+
+    return k27_write_txn_markers.handle
+
+
+def _k28() -> Handler:
+    from kwire.api import k28_txn_offset_commit
+
+    return k28_txn_offset_commit.handle
+
+
 def _k29() -> Handler:
     from kwire.api import k29_describe_acls
 
@@ -154,6 +184,12 @@ def _k33() -> Handler:
     from kwire.api import k33_alter_configs
 
     return k33_alter_configs.handle
+
+
+def _k34() -> Handler:
+    from kwire.api import k34_alter_replica_log_dirs
+
+    return k34_alter_replica_log_dirs.handle
 
 
 def _k35() -> Handler:
@@ -270,6 +306,18 @@ def _k64() -> Handler:
     return k64_unregister_broker.handle
 
 
+def _k65() -> Handler:
+    from kwire.api import k65_describe_transactions
+
+    return k65_describe_transactions.handle
+
+
+def _k66() -> Handler:
+    from kwire.api import k66_list_transactions
+
+    return k66_list_transactions.handle
+
+
 def _k74() -> Handler:
     from kwire.api import k74_list_config_resources
 
@@ -314,11 +362,17 @@ _APIS = (
     Api(21, "DeleteRecords", (0, 2), _k21),
     Api(22, "InitProducerId", (0, 5), _k22),
     Api(23, "OffsetForLeaderEpoch", (2, 4), _k23),
+    Api(24, "AddPartitionsToTxn", (0, 5), _k24),
+    Api(25, "AddOffsetsToTxn", (0, 4), _k25),
+    Api(26, "EndTxn", (0, 5), _k26),
+    Api(27, "WriteTxnMarkers", (1, 2), _k27),
+    Api(28, "TxnOffsetCommit", (0, 5), _k28),
     Api(29, "DescribeAcls", (1, 3), _k29),
     Api(30, "CreateAcls", (1, 3), _k30),
     Api(31, "DeleteAcls", (1, 3), _k31),
     Api(32, "DescribeConfigs", (1, 4), _k32),
     Api(33, "AlterConfigs", (0, 2), _k33),
+    Api(34, "AlterReplicaLogDirs", (1, 2), _k34),
     Api(35, "DescribeLogDirs", (1, 5), _k35),
     Api(37, "CreatePartitions", (0, 3), _k37),
     Api(38, "CreateDelegationToken", (1, 3), _k38),
@@ -338,6 +392,8 @@ _APIS = (
     Api(60, "DescribeCluster", (0, 2), _k60),
     Api(61, "DescribeProducers", (0, 0), _k61),
     Api(64, "UnregisterBroker", (0, 0), _k64),
+    Api(65, "DescribeTransactions", (0, 0), _k65),
+    Api(66, "ListTransactions", (0, 2), _k66),
     Api(74, "ListConfigResources", (0, 1), _k74),
     Api(75, "DescribeTopicPartitions", (0, 0), _k75),
     Api(80, "AddRaftVoter", (0, 1), _k80),

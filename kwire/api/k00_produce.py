@@ -3,21 +3,27 @@
 Versions: 3-13 served. ApiVersions says 0-13 as Apache Kafka does, because librdkafka looks for 0; versions 0-2 close
 the connection.
 
-Behaviour: each partition is answered by itself. The usual path reads only batch headers; see ``Partition.append``.
+Behaviour: each partition is answered by itself. The usual path reads only batch headers; see ``Partition.append``. For
+what is written in a transaction the coordinator is asked first, unless the transaction is open in the partition
+already.
 
 Version notes: 7 zstd may be sent (KIP-110); 8 record errors and message (KIP-467); 10 current leader on errors
-(KIP-951); 12 transactional produces add their partition to the transaction (KIP-890); 13 topic ids (KIP-516).
+(KIP-951); 11 TRANSACTION_ABORTABLE, and 12 transactional produces add their partition to the transaction (KIP-890); 13
+topic ids (KIP-516).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
+from kwire.api import transactional_produce as transactional
+from kwire.api.transactional_produce import any_transactional
 from kwire.broker.context import Context
 from kwire.broker.partition import Partition
 from kwire.broker.validate import InvalidRecords
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
-from kwire.types import INTERNAL_TOPICS
+from kwire.types import INTERNAL_TOPICS, TopicPartition
 from kwire.wire.batch import HEADER_BYTES, MAGIC, read_batch_header
 from kwire.wire.messages import ProduceRequest, ProduceResponse
 
@@ -33,18 +39,23 @@ PartitionResponse = ProduceResponse.PartitionProduceResponse
 async def handle(context: Context, request: ProduceRequest) -> ProduceResponse | None:
     """Append each partition's records; None when acks=0 asks for no reply."""
     to_flush: list[tuple[Partition, PartitionResponse]] = []
+    refused: Mapping[TopicPartition, KafkaError] = {}
+    names = [_name(context, topic) for topic in request.topic_data]
+    if request.transactional_id is not None or any_transactional(request):
+        try:
+            # From its answer to the appends nothing waits.
+            refused = await transactional.refused(context, request, names)
+        except KafkaError as refusal:
+            return _refuse_all(context, request, refusal)
     answers = []
-    for topic in request.topic_data:
-        name: str | None = topic.name
-        if context.api_version >= _TOPIC_IDS_SINCE:
-            known = context.broker.image.topics_by_id.get(topic.topic_id)
-            name = None if known is None else known.name
+    for topic, name in zip(request.topic_data, names, strict=True):
         answers.append(
             ProduceResponse.TopicProduceResponse(
                 name=topic.name,
                 topic_id=topic.topic_id,
                 partition_responses=[
-                    answer(context, request, name, wanted, to_flush) for wanted in topic.partition_data
+                    answer(context, request, name, wanted, refused=refused, to_flush=to_flush)
+                    for wanted in topic.partition_data
                 ],
             )
         )
@@ -61,6 +72,8 @@ def answer(
     request: ProduceRequest,
     topic: str | None,
     wanted: ProduceRequest.PartitionProduceData,
+    *,
+    refused: Mapping[TopicPartition, KafkaError],
     to_flush: list[tuple[Partition, PartitionResponse]],
 ) -> PartitionResponse:
     """One partition's answer; ``to_flush`` collects those whose batch must reach the disk first."""
@@ -71,6 +84,8 @@ def answer(
             raise KafkaError(Code.UNKNOWN_TOPIC_ID)
         partition = context.broker.partitions.get(topic, wanted.index)
         records = _one_batch(wanted.records, context.api_version)
+        if refused and partition.topic_partition in refused:
+            raise refused[partition.topic_partition]
         if topic in INTERNAL_TOPICS and context.client_id != ADMIN_CLIENT_ID:
             raise KafkaError(Code.INVALID_TOPIC_EXCEPTION, f"Cannot append to internal topic {topic}")
         appended = partition.append(records, acks=request.acks)
@@ -113,6 +128,32 @@ async def _flush(context: Context, to_flush: list[tuple[Partition, PartitionResp
             context.broker.storage_failed(failure)
             response.error_code = Code.KAFKA_STORAGE_ERROR
             response.base_offset = -1
+
+
+def _name(context: Context, topic: ProduceRequest.TopicProduceData) -> str | None:
+    if context.api_version < _TOPIC_IDS_SINCE:
+        return topic.name
+    known = context.broker.image.topics_by_id.get(topic.topic_id)
+    return None if known is None else known.name
+
+
+def _refuse_all(context: Context, request: ProduceRequest, refusal: KafkaError) -> ProduceResponse | None:
+    answers = [
+        ProduceResponse.TopicProduceResponse(
+            name=topic.name,
+            topic_id=topic.topic_id,
+            partition_responses=[
+                PartitionResponse(
+                    index=wanted.index, error_code=refusal.code, base_offset=-1, error_message=refusal.message
+                )
+                for wanted in topic.partition_data
+            ],
+        )
+        for topic in request.topic_data
+    ]
+    if request.acks == 0:
+        _close_on_refusal(answers)
+    return ProduceResponse(responses=answers, throttle_time_ms=context.throttle_ms)
 
 
 def _one_batch(records: memoryview | None, version: int) -> memoryview:

@@ -2,8 +2,9 @@
 
 Versions: 0-6.
 
-Behaviour: this broker, as the listener of the connection advertises it, coordinates all groups. The topic in which a
-coordinator keeps its state is created at the first question, and the answer is there in the same breath.
+Behaviour: this broker, as the listener of the connection advertises it, coordinates all groups and transactions. The
+topic in which a coordinator keeps its state is created at the first question, and the answer is there in the same
+breath.
 
 Version notes: 0 groups only; 4 several keys at once (KIP-699); 5 transactional ids of a newer protocol (KIP-890);
 6 share groups' keys (KIP-932), which are not served and so INVALID_REQUEST.
@@ -18,6 +19,7 @@ from kwire.errors import Code, KafkaError
 from kwire.wire.messages import FindCoordinatorRequest, FindCoordinatorResponse
 
 GROUP: Final = 0
+TRANSACTION: Final = 1
 
 _SEVERAL_KEYS_SINCE: Final = 4  # KIP-699
 
@@ -45,9 +47,12 @@ async def handle(context: Context, request: FindCoordinatorRequest) -> FindCoord
 def _find(context: Context, key_type: int, key: str) -> Coordinator:
     broker = context.broker
     try:
-        if key_type != GROUP:
+        if key_type == GROUP:
+            broker.groups.partition_count()
+        elif key_type == TRANSACTION:
+            broker.transactions.partition_count()
+        else:
             raise KafkaError(Code.INVALID_REQUEST, f"No coordinator of this broker has keys of type {key_type}.")
-        broker.groups.partition_count()
     except KafkaError as refusal:
         return Coordinator(
             key=key, node_id=-1, host="", port=-1, error_code=refusal.code, error_message=refusal.message

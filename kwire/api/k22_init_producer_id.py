@@ -1,27 +1,52 @@
 """InitProducerId (key 22).
 
-Versions: 0-5. Version 6 is unstable in Kafka 4.3 and not advertised.
+Versions: 0-5. Version 6 (two-phase commit) is unstable in Kafka 4.3 and not advertised.
 
-Behaviour: without a transactional id, a fresh producer id with epoch 0 for an idempotent producer (KIP-98).
+Behaviour: without a transactional id, a fresh producer id with epoch 0 for an idempotent producer. With one, the
+producer id of that transactional id and an epoch that fences every producer before; an open transaction is aborted
+first, and the client told to come again (KIP-98).
 
-Version notes: 3 a producer may name its id and epoch to go on with (KIP-360); 4 the PRODUCER_FENCED error; 5
-TRANSACTION_ABORTABLE (KIP-890).
+Version notes: 3 a producer may name its id and epoch to go on with (KIP-360); 4 the PRODUCER_FENCED error, which was
+INVALID_PRODUCER_EPOCH; 5 TRANSACTION_ABORTABLE (KIP-890).
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from kwire.broker.context import Context
-from kwire.errors import Code
+from kwire.coordinators.machine import ProducerStamp
+from kwire.coordinators.transaction.commands import InitProducerId
+from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.wire.messages import InitProducerIdRequest, InitProducerIdResponse
 
+_PRODUCER_FENCED_SINCE: Final = 4  # KIP-588
 
-def handle(context: Context, request: InitProducerIdRequest) -> InitProducerIdResponse:
-    one_is_missing = (request.producer_id == -1) != (request.producer_epoch == -1)
-    if one_is_missing or request.transactional_id == "":
-        return InitProducerIdResponse(error_code=Code.INVALID_REQUEST, producer_epoch=-1)
-    if request.transactional_id is not None:
-        # Transactions are not served yet: FindCoordinator refuses them first, and so do we.
-        return InitProducerIdResponse(error_code=Code.COORDINATOR_NOT_AVAILABLE, producer_epoch=-1)
+
+async def handle(context: Context, request: InitProducerIdRequest) -> InitProducerIdResponse:
+    try:
+        stamp = await _init(context, request)
+    except KafkaError as refusal:
+        return _refused(context, refusal.code)
+    except StorageFailure as failure:
+        context.broker.storage_failed(failure)
+        return _refused(context, Code.COORDINATOR_NOT_AVAILABLE)
     return InitProducerIdResponse(
-        throttle_time_ms=context.throttle_ms, producer_id=context.broker.producer_ids.next(), producer_epoch=0
+        throttle_time_ms=context.throttle_ms, producer_id=stamp.producer_id, producer_epoch=stamp.producer_epoch
     )
+
+
+async def _init(context: Context, request: InitProducerIdRequest) -> ProducerStamp:
+    if (request.producer_id == -1) != (request.producer_epoch == -1):
+        raise KafkaError(Code.INVALID_REQUEST)
+    if request.transactional_id is None:
+        return ProducerStamp(context.broker.producer_ids.next(), 0)
+    expected = None if request.producer_id == -1 else ProducerStamp(request.producer_id, request.producer_epoch)
+    command = InitProducerId(request.transactional_id, request.transaction_timeout_ms, expected)
+    return await context.broker.transactions.init_producer_id(context, command)
+
+
+def _refused(context: Context, code: Code) -> InitProducerIdResponse:
+    if code is Code.PRODUCER_FENCED and context.api_version < _PRODUCER_FENCED_SINCE:
+        code = Code.INVALID_PRODUCER_EPOCH
+    return InitProducerIdResponse(throttle_time_ms=context.throttle_ms, error_code=code, producer_epoch=-1)

@@ -153,17 +153,37 @@ class Partition:
         checked = validate(records, check_batches(records), settings.validation, now_ms, partition=self)
         return self._write(checked.batches, checked.headers, now_ms, check_sequence=True)
 
-    def append_own(self, batch: bytes | memoryview) -> Appended:
-        """Append a batch that the broker itself made: coordinator records and transaction markers."""
+    def append_own(self, batch: bytes | memoryview, *, transaction_version: int = 0) -> Appended:
+        """Append a batch that the broker itself made: coordinator records and transaction markers.
+
+        ``transaction_version`` is that of a marker's transaction.
+        """
         view = memoryview(batch)
-        return self._write(view, [read_batch_header(view)], self._clock.now_ms(), check_sequence=False)
+        return self._write(
+            view,
+            [read_batch_header(view)],
+            self._clock.now_ms(),
+            check_sequence=False,
+            transaction_version=transaction_version,
+        )
 
     def _write(
-        self, batches: memoryview, headers: Sequence[BatchHeader], now_ms: int, *, check_sequence: bool
+        self,
+        batches: memoryview,
+        headers: Sequence[BatchHeader],
+        now_ms: int,
+        *,
+        check_sequence: bool,
+        transaction_version: int = 0,
     ) -> Appended:
         log = self.log
         appended = log.append(
-            batches, headers, leader_epoch=self.leader_epoch, now_ms=now_ms, check_sequence=check_sequence
+            batches,
+            headers,
+            leader_epoch=self.leader_epoch,
+            now_ms=now_ms,
+            check_sequence=check_sequence,
+            transaction_version=transaction_version,
         )
         if not appended.duplicate and not self.must_flush:
             self.advance(len(batches))

@@ -22,6 +22,7 @@ from kwire.broker.shard import Shard, Surroundings, as_coordinator, replay_log
 from kwire.coordinators.machine import Effects, Machine, ProducerStamp, partition_for
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.metadata.image import Delta
+from kwire.types import TopicPartition
 from kwire.wire.compression import Codec
 
 if TYPE_CHECKING:
@@ -99,6 +100,10 @@ class Runtime(Generic[M]):
         """All machines that hold anything, loaded. Raises as ``machine`` does."""
         found = [one for one in self.broker.partitions.of_topic(self.topic).values() if self._holds_anything(one)]
         return [(await self._loaded(context, one.index)).machine for one in found]
+
+    def partition_of(self, key: str) -> TopicPartition:
+        """Where everything about ``key`` is kept. Raises KafkaError(COORDINATOR_NOT_AVAILABLE)."""
+        return TopicPartition(self.topic, partition_for(key, self.partition_count()))
 
     def partition_count(self) -> int:
         """How many partitions the topic has; it is created if there is none yet.

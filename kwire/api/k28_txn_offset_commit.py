@@ -1,0 +1,98 @@
+"""TxnOffsetCommit (key 28).
+
+Versions: 0-5.
+
+Behaviour: commits offsets of a group in a transaction: they count once it commits and vanish when it aborts. A topic or
+partition that does not exist is answered by itself; a refusal of the transaction or the group is the answer to each of
+the others.
+
+Version notes: 2 leader epochs (KIP-320); 3 the group may fence a member that is no more (KIP-447); 4
+TRANSACTION_ABORTABLE; 5 the group's partition is added to the transaction without AddOffsetsToTxn (KIP-890).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kwire.broker.admission import Dialect, admit
+from kwire.broker.context import Context
+from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
+from kwire.coordinators.machine import ProducerStamp
+from kwire.errors import Code, KafkaError
+from kwire.wire.messages import TxnOffsetCommitRequest, TxnOffsetCommitResponse
+
+_ABORTABLE_SINCE: Final = 4  # KIP-890
+_ADDS_SINCE: Final = 5  # KIP-890
+_NO_SEQUENCE: Final = -1
+
+TopicResponse = TxnOffsetCommitResponse.TxnOffsetCommitResponseTopic
+PartitionResponse = TxnOffsetCommitResponse.TxnOffsetCommitResponsePartition
+
+
+async def handle(context: Context, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse:
+    """One answer for each partition, in the order of the request."""
+    topics = []
+    offsets: list[OffsetToCommit] = []
+    committing: list[PartitionResponse] = []
+    for wanted in request.topics:
+        topic = context.broker.image.topics.get(wanted.name)
+        answers = []
+        for partition in wanted.partitions:
+            index = partition.partition_index
+            answer = PartitionResponse(partition_index=index)
+            answers.append(answer)
+            if topic is None or not 0 <= index < len(topic.partitions):
+                answer.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION
+                continue
+            committing.append(answer)
+            offsets.append(
+                OffsetToCommit(
+                    topic.name,
+                    topic.id,
+                    index,
+                    partition.committed_offset,
+                    partition.committed_leader_epoch,
+                    partition.committed_metadata,
+                )
+            )
+        topics.append(TopicResponse(name=wanted.name, partitions=answers))
+    if offsets:
+        for answer, code in zip(committing, await _commit(context, request, offsets), strict=True):
+            answer.error_code = code
+    return TxnOffsetCommitResponse(throttle_time_ms=context.throttle_ms, topics=topics)
+
+
+async def _commit(context: Context, request: TxnOffsetCommitRequest, offsets: list[OffsetToCommit]) -> list[Code]:
+    producer = ProducerStamp(request.producer_id, request.producer_epoch)
+    command = CommitOffsets(
+        request.group_id, request.generation_id, request.member_id, request.group_instance_id, tuple(offsets)
+    )
+    groups = context.broker.groups
+    try:
+        if not request.group_id:
+            raise KafkaError(Code.INVALID_GROUP_ID)
+        # Loaded first, so that nothing comes between the admission and the append.
+        await groups.machine(context, request.group_id)
+        await _admit(context, request, producer)
+        codes: list[Code] = await groups.perform(
+            context,
+            request.group_id,
+            lambda machine, ticket, now_ms: machine.commit_transactional_offsets(
+                command, producer, ticket=ticket, now_ms=now_ms
+            ),
+        )
+    except KafkaError as refusal:
+        return [refusal.code] * len(offsets)
+    return codes
+
+
+async def _admit(context: Context, request: TxnOffsetCommitRequest, producer: ProducerStamp) -> None:
+    broker = context.broker
+    where = broker.groups.partition_of(request.group_id)
+    partition = broker.partitions.get(*where)
+    dialect = Dialect.OLD
+    if context.api_version >= _ABORTABLE_SINCE:
+        dialect = Dialect.ADDS if context.api_version >= _ADDS_SINCE else Dialect.ABORTABLE
+    refused = await admit(context, request.transactional_id, producer, {partition: _NO_SEQUENCE}, dialect)
+    if where in refused:
+        raise KafkaError(refused[where])

@@ -1,0 +1,50 @@
+"""ListTransactions (key 66).
+
+Versions: 0-2.
+
+Behaviour: all transactional ids that this broker coordinates, or those that pass every filter. A state that does not
+exist is told by name (KIP-664).
+
+Version notes: 1 only transactions that have lasted longer (KIP-994); 2 only ids that match a pattern (KIP-1152). The
+pattern is Python's, which differs from Java's in rare corners.
+"""
+
+from __future__ import annotations
+
+from kwire.broker.context import Context
+from kwire.coordinators.transaction.commands import TransactionFilter
+from kwire.coordinators.transaction.transaction import State
+from kwire.errors import Code, KafkaError
+from kwire.wire.messages import ListTransactionsRequest, ListTransactionsResponse
+
+_STATES = frozenset(state.title for state in State)
+
+
+async def handle(context: Context, request: ListTransactionsRequest) -> ListTransactionsResponse:
+    wanted = TransactionFilter(
+        frozenset(request.state_filters),
+        frozenset(request.producer_id_filters),
+        request.duration_filter,
+        request.transactional_id_pattern,
+    )
+    unknown = [each for each in request.state_filters if each not in _STATES]
+    now_ms = context.broker.clock.now_ms()
+    try:
+        found = [
+            each
+            for machine in await context.broker.transactions.machines(context)
+            for each in machine.list(wanted, now_ms)
+        ]
+    except KafkaError as refusal:
+        return ListTransactionsResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)
+    return ListTransactionsResponse(
+        throttle_time_ms=context.throttle_ms,
+        error_code=Code.NONE,
+        unknown_state_filters=list(dict.fromkeys(unknown)),
+        transaction_states=[
+            ListTransactionsResponse.TransactionState(
+                transactional_id=each.transactional_id, producer_id=each.producer_id, transaction_state=each.state
+            )
+            for each in found
+        ],
+    )

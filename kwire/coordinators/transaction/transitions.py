@@ -1,0 +1,255 @@
+"""How one state of a transaction leads to the next: what is allowed, and what the next record says.
+
+Owns: the rules of KIP-98, KIP-360 (going on after an error) and KIP-890 (a new epoch with each end), as functions from
+a ``Transaction`` to a ``Step``. May not know: records, the log, timers, what a step is good for.
+
+Ending with transaction.version 2 (KIP-890), where "again" is a request whose answer was lost, known by its epoch being
+one behind, and "now" has the current epoch:
+
+                      abort again   abort now   commit again   commit now
+    Empty             fenced        raise       fenced         invalid
+    CompleteAbort     done          raise       invalid        invalid
+    CompleteCommit    invalid       raise       done           invalid
+
+Before that version the epoch must be the current one, and Empty can neither commit nor abort.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from kwire.coordinators.machine import ProducerStamp
+from kwire.coordinators.transaction.transaction import (
+    DECIDED,
+    EPOCH_MAX,
+    NEW_EPOCH_SINCE,
+    NO_EPOCH,
+    NO_PRODUCER_ID,
+    SETTLED,
+    State,
+    Transaction,
+)
+from kwire.errors import Code, KafkaError
+from kwire.types import TopicPartition
+
+
+class Former(NamedTuple):
+    """The id and epoch before the current ones: a producer who did not hear of his new ones still names them.
+
+    Not all of it is in the records, so after a restart such a producer may be fenced, as in Kafka.
+    """
+
+    producer_id: int = NO_PRODUCER_ID
+    epoch: int = NO_EPOCH
+
+
+class Step(NamedTuple):
+    """``after`` is what the record says; ``former`` holds once the record is there."""
+
+    after: Transaction
+    former: Former
+
+
+def initialize(
+    before: Transaction, former: Former, expected: ProducerStamp | None, *, timeout_ms: int, spare_id: int, now_ms: int
+) -> Step:
+    """A producer comes, or goes on after an error: he gets an epoch of his own, and all before him are fenced.
+
+    ``spare_id`` is needed when the epochs of the producer id are exhausted. Raises KafkaError(PRODUCER_FENCED,
+    CONCURRENT_TRANSACTIONS); an open transaction must be aborted first.
+    """
+    check_may_go_on(before, former, expected)
+    if before.state in DECIDED:
+        raise KafkaError(Code.CONCURRENT_TRANSACTIONS)
+    assert before.state in SETTLED, before.state
+    current = before.producer_epoch
+    if before.is_epoch_exhausted and (expected is None or expected.producer_epoch == current):
+        assert spare_id != NO_PRODUCER_ID
+        stamp, former_epoch = ProducerStamp(spare_id, 0), NO_EPOCH if expected is None else current
+    elif expected is None:
+        stamp, former_epoch = ProducerStamp(before.producer_id, current + 1), NO_EPOCH
+    elif current in (NO_EPOCH, expected.producer_epoch):
+        stamp, former_epoch = ProducerStamp(before.producer_id, current + 1), current
+    elif expected.producer_epoch == former.epoch:
+        # He asks again, as the answer was lost. No other can have come between: that would have cleared the former.
+        stamp, former_epoch = ProducerStamp(before.producer_id, current), former.epoch
+    else:
+        raise KafkaError(Code.PRODUCER_FENCED)
+    after = replace(
+        before,
+        producer_id=stamp.producer_id,
+        producer_epoch=stamp.producer_epoch,
+        previous_producer_id=before.producer_id,
+        timeout_ms=timeout_ms,
+        state=State.EMPTY,
+        partitions=frozenset(),
+        start_ms=-1,
+        update_ms=now_ms,
+    )
+    return Step(after, Former(before.producer_id, former_epoch))
+
+
+def check_may_go_on(before: Transaction, former: Former, expected: ProducerStamp | None) -> None:
+    """Whether the id that a producer names is his: the current one, or the one before it, whose epochs ran out.
+
+    Any will do as long as nobody has come. Raises KafkaError(PRODUCER_FENCED).
+    """
+    if expected is None or before.producer_epoch == NO_EPOCH or expected.producer_id == before.producer_id:
+        return
+    if expected.producer_id != former.producer_id or expected.producer_epoch < EPOCH_MAX - 1:
+        raise KafkaError(Code.PRODUCER_FENCED)
+
+
+def add_partitions(
+    before: Transaction,
+    former: Former,
+    producer: ProducerStamp,
+    partitions: frozenset[TopicPartition],
+    *,
+    client_version: int,
+    now_ms: int,
+) -> Step | None:
+    """The transaction will write to ``partitions``, and begins with the first. None: they are in it already.
+
+    Raises KafkaError as ``check_producer`` does.
+    """
+    check_producer(before, producer)
+    is_open = before.state is State.ONGOING
+    if is_open and partitions <= before.partitions:
+        return None
+    after = replace(
+        before,
+        previous_producer_id=before.producer_id,
+        state=State.ONGOING,
+        partitions=before.partitions | partitions,
+        start_ms=before.start_ms if is_open else now_ms,
+        update_ms=now_ms,
+        client_version=client_version,
+    )
+    return Step(after, Former(before.producer_id, former.epoch))
+
+
+def check_producer(transaction: Transaction, producer: ProducerStamp) -> None:
+    """Whether ``producer`` may write in the transaction.
+
+    Raises KafkaError(INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS).
+    """
+    if transaction.producer_id != producer.producer_id:
+        raise KafkaError(Code.INVALID_PRODUCER_ID_MAPPING)
+    if transaction.producer_epoch != producer.producer_epoch:
+        raise KafkaError(Code.PRODUCER_FENCED)
+    if transaction.state in DECIDED:
+        raise KafkaError(Code.CONCURRENT_TRANSACTIONS)
+
+
+def end(before: Transaction, former: Former, producer: ProducerStamp, *, commit: bool, now_ms: int) -> Step | None:
+    """A client without KIP-890 commits or aborts. None: it is done already.
+
+    Raises KafkaError(INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS, INVALID_TXN_STATE).
+    """
+    if before.producer_id != producer.producer_id:
+        raise KafkaError(Code.INVALID_PRODUCER_ID_MAPPING)
+    if before.producer_epoch != producer.producer_epoch:
+        raise KafkaError(Code.PRODUCER_FENCED)
+    if before.state is State.ONGOING:
+        return _decide(before, former, commit=commit, client_version=0, spare_id=NO_PRODUCER_ID, now_ms=now_ms)
+    _check_ends_alike(before.state, commit=commit)
+    return None
+
+
+def end_with_new_epoch(
+    before: Transaction,
+    former: Former,
+    producer: ProducerStamp,
+    *,
+    commit: bool,
+    client_version: int,
+    spare_id: int,
+    now_ms: int,
+) -> Step | None:
+    """A client with KIP-890 commits or aborts; see the table above. None: it is done already.
+
+    Raises as ``end`` does.
+    """
+    current = before.producer_epoch
+    asks_again = current == producer.producer_epoch + 1
+    asks_again_with_old_id = (
+        former.producer_id == producer.producer_id and producer.producer_epoch == EPOCH_MAX - 1 and current == 0
+    )
+    if before.producer_id != producer.producer_id and not asks_again_with_old_id:
+        raise KafkaError(Code.INVALID_PRODUCER_ID_MAPPING)
+    is_current = current == producer.producer_epoch
+    if before.state in DECIDED:
+        is_valid = asks_again
+    elif before.state in (State.COMPLETE_COMMIT, State.COMPLETE_ABORT):
+        is_valid = is_current or asks_again or asks_again_with_old_id
+    else:
+        is_valid = is_current
+    if not is_valid:
+        raise KafkaError(Code.PRODUCER_FENCED)
+    if before.state is State.ONGOING or (is_current and before.state in SETTLED and not commit):
+        return _decide(before, former, commit=commit, client_version=client_version, spare_id=spare_id, now_ms=now_ms)
+    if is_current:
+        raise KafkaError(Code.INVALID_TXN_STATE)
+    _check_ends_alike(before.state, commit=commit)
+    return None
+
+
+def fence(before: Transaction, former: Former, *, transaction_version: int, spare_id: int, now_ms: int) -> Step:
+    """Abort an open transaction against its producer, who is overdue or has a successor: he may write no more."""
+    assert before.state is State.ONGOING, before.state
+    if transaction_version >= NEW_EPOCH_SINCE:
+        return _decide(
+            before, former, commit=False, client_version=transaction_version, spare_id=spare_id, now_ms=now_ms
+        )
+    fenced = replace(before, producer_epoch=min(before.producer_epoch + 1, EPOCH_MAX))
+    step = _decide(fenced, former, commit=False, client_version=0, spare_id=NO_PRODUCER_ID, now_ms=now_ms)
+    return Step(step.after, Former(before.producer_id, NO_EPOCH))
+
+
+def complete(before: Transaction, former: Former, *, now_ms: int) -> Step:
+    """All markers are written."""
+    assert before.state in DECIDED, before.state
+    rotates = before.client_version >= NEW_EPOCH_SINCE and before.next_producer_id != NO_PRODUCER_ID
+    after = replace(
+        before,
+        producer_id=before.next_producer_id if rotates else before.producer_id,
+        producer_epoch=0 if rotates else before.producer_epoch,
+        previous_producer_id=before.producer_id,
+        next_producer_id=NO_PRODUCER_ID,
+        state=State.COMPLETE_COMMIT if before.state is State.PREPARE_COMMIT else State.COMPLETE_ABORT,
+        partitions=frozenset(),
+        update_ms=now_ms,
+    )
+    return Step(after, Former(before.producer_id, former.epoch))
+
+
+def _decide(
+    before: Transaction, former: Former, *, commit: bool, client_version: int, spare_id: int, now_ms: int
+) -> Step:
+    raises_epoch = client_version >= NEW_EPOCH_SINCE
+    rotates = raises_epoch and before.is_epoch_exhausted
+    assert not rotates or spare_id != NO_PRODUCER_ID
+    after = replace(
+        before,
+        producer_epoch=min(before.producer_epoch + 1, EPOCH_MAX) if raises_epoch else before.producer_epoch,
+        previous_producer_id=before.producer_id,
+        next_producer_id=spare_id if rotates else NO_PRODUCER_ID,
+        state=State.PREPARE_COMMIT if commit else State.PREPARE_ABORT,
+        # One that had no partition yet begins and ends in one.
+        start_ms=before.start_ms if before.state is State.ONGOING else now_ms,
+        update_ms=now_ms,
+        client_version=client_version,
+    )
+    return Step(after, Former(before.producer_id, before.producer_epoch if raises_epoch else former.epoch))
+
+
+def _check_ends_alike(state: State, *, commit: bool) -> None:
+    """Asked again for what is decided or done: only the same end will do."""
+    if state not in (
+        (State.PREPARE_COMMIT, State.COMPLETE_COMMIT) if commit else (State.PREPARE_ABORT, State.COMPLETE_ABORT)
+    ):
+        raise KafkaError(Code.INVALID_TXN_STATE)
+    if state in DECIDED:
+        raise KafkaError(Code.CONCURRENT_TRANSACTIONS)
