@@ -30,6 +30,9 @@ def handle(context: Context, request: DescribeLogDirsRequest) -> DescribeLogDirs
     by_dir: dict[str, dict[str, list[Partition]]] = defaultdict(lambda: defaultdict(list))
     for partition in _asked_for(context, request):
         by_dir[partition.log_dir][partition.topic].append(partition)
+        future = context.broker.moves.pending.get(partition.topic_partition)
+        if future is not None:
+            by_dir[future.path][partition.topic].append(partition)
     return DescribeLogDirsResponse(
         throttle_time_ms=context.throttle_ms,
         results=[_directory(context, one, by_dir[one.path]) for one in context.broker.dirs.dirs],
@@ -62,6 +65,9 @@ def _directory(
 
 
 def _partition(one: LogDir, partition: Partition) -> PartitionAnswer:
+    if partition.log_dir != one.path:
+        # On its way here. Nothing of it can be read from here before all of it can.
+        return PartitionAnswer(partition_index=partition.index, offset_lag=partition.log.end_offset, is_future_key=True)
     return PartitionAnswer(partition_index=partition.index, partition_size=_size(one, partition))
 
 

@@ -25,6 +25,7 @@ from kwire.broker.internal_topics import new_topic
 from kwire.broker.log_dirs import LogDirs
 from kwire.broker.logs import Logger
 from kwire.broker.metadata_log import MetadataLog
+from kwire.broker.moves import Moves
 from kwire.broker.partitions import Partitions
 from kwire.broker.producer_ids import ProducerIds
 from kwire.broker.transactions import Transactions
@@ -76,6 +77,7 @@ class Broker:
         slots_max = cast("int", configs.broker("max.incremental.fetch.session.cache.slots"))
         self.fetch_sessions = FetchSessions(slots_max, clock.random_bytes)
         self.flusher = Flusher(clock)
+        self.moves = Moves(self)
         self.producer_ids = ProducerIds(metadata_log.reserve_producer_ids)
         self.groups = Groups(self)
         self.transactions = Transactions(self)
@@ -160,6 +162,7 @@ async def open_broker(
             nursery.start_soon(clock.run)
             await housekeeping.recover(broker)
             nursery.start_soon(housekeeping.run, broker)
+            nursery.start_soon(broker.moves.run)
             await nursery.start(broker.groups.run)
             await nursery.start(broker.transactions.run)
             yield broker

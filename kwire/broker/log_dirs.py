@@ -64,9 +64,9 @@ class LogDir:
         return found
 
     def remove_half_deleted(self) -> None:
-        """Finish what a stop interrupted: directories that were renamed in order to be deleted."""
+        """Finish what a stop interrupted: directories that were to be deleted, and copies that were not complete."""
         for name in self.files.directories(self.path):
-            if name.endswith(_DELETED):
+            if name.endswith((_DELETED, _FUTURE)):
                 self.files.remove_directory(self.file(name))
 
     def set_aside(self, partition: TopicPartition, path: str, unique: str) -> None:
@@ -77,6 +77,10 @@ class LogDir:
     def doomed_name(self, partition: TopicPartition, unique: str) -> str:
         """Where a deleted partition's directory is renamed to before its files go."""
         return _unique_name(self.path, partition, unique, _DELETED)
+
+    def future_name(self, partition: TopicPartition, unique: str) -> str:
+        """Where a partition that moves here is copied to until it is complete."""
+        return _unique_name(self.path, partition, unique, _FUTURE)
 
     def open(self, node_id: int, cluster_id: str | None, clock: Clock) -> str:
         """Check or write ``meta.properties``, read the checkpoints; returns the cluster id.

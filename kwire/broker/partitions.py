@@ -85,7 +85,7 @@ class Partitions:
                     self._found[topic_partition] = (one, path)
                     one.partition_count += 1
                 else:
-                    one.set_aside(topic_partition, path, self._unique())
+                    one.set_aside(topic_partition, path, self.unique_name())
         for topic in self._image.topics.values():
             for partition in topic.partitions:
                 self._add(topic.name, partition)
@@ -166,9 +166,18 @@ class Partitions:
         path = one.partition_path(partition.topic_partition)
         if not one.files.sizes(path):
             return
-        doomed = one.doomed_name(partition.topic_partition, self._unique())
+        doomed = one.doomed_name(partition.topic_partition, self.unique_name())
         one.files.rename(path, doomed)
         self._remove_later(Doomed(doomed, self._clock.now_ms() + delay_ms, is_directory=True))
+
+    def moved(self, partition: Partition, target: LogDir) -> None:
+        """A partition that nobody has open lies in another directory now, complete and on the disk."""
+        before = self._dirs.by_path(partition.log_dir)
+        assert before is not None
+        before.partition_count -= 1
+        target.partition_count += 1
+        partition.log_dir = target.path
+        self._found.pop(partition.topic_partition, None)
 
     # --- logs
     # --------------------------------------------------------------------------------------------------------
@@ -214,5 +223,6 @@ class Partitions:
         topic_id = checkpoints.read_partition_metadata(one.files.read_bytes(f"{path}/{checkpoints.PARTITION_METADATA}"))
         return topic_id in (None, known.topic_id)
 
-    def _unique(self) -> str:
+    def unique_name(self) -> str:
+        """Text that no directory was named by before."""
         return uuid_text(self._clock.uuid()).replace("-", "").replace("_", "")

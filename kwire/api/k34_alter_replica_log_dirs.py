@@ -1,0 +1,43 @@
+"""AlterReplicaLogDirs (key 34).
+
+Versions: 1-2.
+
+Behaviour: moves partitions to another of ``log.dirs`` (KIP-113). The answer says that a move is under way; it goes on
+in the background, and DescribeLogDirs shows both places until it is done.
+"""
+
+from __future__ import annotations
+
+from kwire.broker.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.wire.messages import AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse
+
+TopicResult = AlterReplicaLogDirsResponse.AlterReplicaLogDirTopicResult
+PartitionResult = AlterReplicaLogDirsResponse.AlterReplicaLogDirPartitionResult
+
+
+def handle(context: Context, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse:
+    by_topic: dict[str, list[PartitionResult]] = {}
+    for directory in request.dirs:
+        for topic in directory.topics:
+            results = by_topic.setdefault(topic.name, [])
+            results += [
+                PartitionResult(partition_index=index, error_code=_move(context, directory.path, topic.name, index))
+                for index in topic.partitions
+            ]
+    return AlterReplicaLogDirsResponse(
+        throttle_time_ms=context.throttle_ms,
+        results=[TopicResult(topic_name=name, partitions=results) for name, results in by_topic.items()],
+    )
+
+
+def _move(context: Context, path: str, topic: str, index: int) -> Code:
+    broker = context.broker
+    target = broker.dirs.by_path(path)
+    if target is None:
+        return Code.LOG_DIR_NOT_FOUND
+    try:
+        broker.moves.ask(broker.partitions.get(topic, index), target)
+    except KafkaError as refusal:
+        return refusal.code
+    return Code.NONE
