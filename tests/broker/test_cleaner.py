@@ -22,6 +22,7 @@ from kwire.testing.files import MemoryFiles
 from kwire.types import TopicPartition
 from kwire.wire.batch import HEADER_BYTES
 from kwire.wire.compression import Codec
+from kwire.wire.messages import OffsetCommitRequest, OffsetFetchRequest
 from kwire.wire.records import Record, build_batch, read_records
 
 BACKOFF_MS = 1000
@@ -285,3 +286,34 @@ async def test_without_a_cleaner_nothing_is_cleaned(files, autojump_clock):
         await trio.sleep(100)
         assert broker.cleaner is None
         assert len(keys(partition)) == 41
+
+
+async def test_committed_offsets_survive_compaction_and_unknown_records_pass(start_broker, client):
+    settings = {"offsets.topic.num.partitions": "1", "log.cleaner.backoff.ms": "1"}
+    strange = Record(0, 1_700_000_000_000, b"\x7f\xffof a kind from the future", b"\x00\x00whatever")
+
+    def commit(offset: int) -> OffsetCommitRequest:
+        partition = OffsetCommitRequest.OffsetCommitRequestPartition(partition_index=0, committed_offset=offset)
+        topic = OffsetCommitRequest.OffsetCommitRequestTopic(name="kv", partitions=[partition])
+        return OffsetCommitRequest(group_id="g", generation_id_or_member_epoch=-1, topics=[topic])
+
+    async with start_broker(**{**settings, "log.dirs": client.broker.dirs.dirs[0].path + "-2"}) as broker:
+        peer = type(client)(broker)
+        await peer.create_topic("kv")
+        for offset in range(50):
+            response = await peer.call(8, commit(offset))
+            assert response.topics[0].partitions[0].error_code == 0
+        offsets = broker.partitions.get("__consumer_offsets", 0)
+        offsets.append_own(build_batch([strange]))
+        offsets.log.roll(broker.clock.now_ms())
+        await peer.call(8, commit(50))
+        compaction = await Cleaner(broker).clean(offsets)
+        assert compaction.records_kept == 2
+    async with start_broker(**{**settings, "log.dirs": client.broker.dirs.dirs[0].path + "-2"}) as broker:
+        peer = type(client)(broker)
+        topic = OffsetFetchRequest.OffsetFetchRequestTopic(name="kv", partition_indexes=[0])
+        response = await peer.call(5, OffsetFetchRequest(group_id="g", topics=[topic]))
+        assert response.topics[0].partitions[0].committed_offset == 50
+        log = broker.partitions.get("__consumer_offsets", 0).log
+        kept = [record for batch in log.read_batches(0) for record in read_records(batch)]
+        assert [(record.key, record.value) for record in kept if record.offset == 50] == [(strange.key, strange.value)]
