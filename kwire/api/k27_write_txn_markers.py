@@ -56,6 +56,10 @@ def _append(
 ) -> PartitionResult:
     result = PartitionResult(partition_index=where.partition)
     try:
+        if marker.producer.producer_epoch < 0:
+            context.broker.partitions.get(*where)
+            # As Kafka says it, which cannot build such a marker.
+            raise KafkaError(Code.UNKNOWN_SERVER_ERROR)
         partition = append_marker(context.broker, where, marker)
     except KafkaError as refusal:
         result.error_code = refusal.code

@@ -113,6 +113,7 @@ def test_a_new_directory_is_formatted_and_bootstrapped(home):
         "metadata.version": 30,
         "eligible.leader.replicas.version": 1,
         "kraft.version": 1,
+        "transaction.version": 2,
     }
     assert [voter.voter_id for voter in log.quorum.voters.voters] == [1]
     assert log.quorum.voters.voters[0].voter_directory_id == home.dirs.dirs[0].id
@@ -344,11 +345,12 @@ def test_everything_that_apache_wrote_is_there(apache, how):
 
 def test_levels_that_are_not_served_are_kept_and_not_told(apache):
     log = Home(apache / "killed").open()
-    assert log.image.features["transaction.version"] == 2
+    assert log.image.features["group.version"] == 1
     assert log.finalized_features == {
         "metadata.version": 30,
         "eligible.leader.replicas.version": 1,
         "kraft.version": 1,
+        "transaction.version": 2,
     }
 
 
@@ -360,7 +362,7 @@ def test_a_directory_that_was_formatted_and_never_started(apache):
     log = Home(apache / "killed").open()
     assert log.quorum.kraft_version == 1
     # What was asked for and is not served is not finalized.
-    assert set(log.image.features) == {"metadata.version", "eligible.leader.replicas.version"}
+    assert set(log.image.features) == {"metadata.version", "eligible.leader.replicas.version", "transaction.version"}
 
 
 def test_a_quorum_named_in_the_settings_stays_one(apache):
