@@ -1,0 +1,25 @@
+"""Produce random messages for ever: python producer.py [BOOTSTRAP] [TOPIC]. Ctrl-C ends it."""
+
+import json
+import random
+import sys
+import time
+
+from data_generator import generate_message
+from kafka import KafkaProducer
+
+bootstrap = sys.argv[1] if len(sys.argv) > 1 else "localhost:9092"
+topic = sys.argv[2] if len(sys.argv) > 2 else "messages"
+
+producer = KafkaProducer(
+    bootstrap_servers=[bootstrap], value_serializer=lambda message: json.dumps(message).encode("utf-8")
+)
+
+try:
+    while True:
+        message = generate_message()
+        print(f"producing at {time.strftime('%H:%M:%S')}: {message}", flush=True)
+        producer.send(topic, message)
+        time.sleep(random.uniform(0.05, 0.5))
+except KeyboardInterrupt:
+    producer.close()
