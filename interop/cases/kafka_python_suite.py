@@ -1,0 +1,96 @@
+"""kafka-python's own integration suite, from its source distribution: it must pass what it passes against Apache Kafka."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import threading
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from interop.brokers import Apache, Kwire
+from interop.case import Run, case
+from interop.jars import TOOLS, Missing
+
+RELEASE = "3.0.12"
+SETTINGS = {"num.partitions": "4"}
+# The distribution leaves this module of its tests out; with a broker from outside, only these two names are looked for.
+SERVICE = '''"""Stands in for the module that starts brokers: here the broker comes from outside."""
+
+
+class ExternalService:
+    def __init__(self, host, port):
+        self.host, self.port = host, port
+
+    def open(self):
+        pass
+
+    def close(self):
+        pass
+
+
+class SpawnedService:
+    def __init__(self, *args):
+        raise RuntimeError("this suite runs against a broker from outside")
+'''
+unpacking = threading.Lock()
+
+
+def unpacked() -> Path:
+    folder = TOOLS / "kafka-python-suite" / f"kafka_python-{RELEASE}"
+    with unpacking:
+        if (folder / "test" / "service.py").exists():
+            return folder
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, "-m", "pip", "download", "-q", "--no-deps", "--no-binary", "kafka-python"]
+        command += ["-d", str(folder.parent), f"kafka-python=={RELEASE}"]
+        finished = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, check=False)
+        if finished.returncode != 0:
+            raise Missing(f"kafka-python's source distribution: {finished.stderr[-500:]}")
+        with tarfile.open(next(folder.parent.glob("*.tar.gz"))) as archive:
+            archive.extractall(folder.parent, filter="data")
+        (folder / "test" / "__init__.py").touch()
+        (folder / "test" / "service.py").write_text(SERVICE)
+    return folder
+
+
+def passes(run: Run, broker: Apache | Kwire, version: str) -> dict[str, str]:
+    """What became of each test of the suite, by name."""
+    report = run.folder / f"{broker.name}.xml"
+    command = [sys.executable, "-m", "pytest", "test/integration", "-q", "-p", "no:cacheprovider", "-o", "addopts="]
+    command += ["-p", "no:xdist", "-p", "no:trio", "-W", "ignore", "--junitxml", str(report)]
+    environment = {
+        **os.environ,
+        "KAFKA_URI": f"kafka://localhost:{broker.port}",
+        "KAFKA_VERSION": version,
+        "KAFKA_ROOT": ".",
+    }
+    run.program(command, cwd=unpacked(), env=environment, timeout_s=400)
+    found = {}
+    for test in ET.parse(report).iter("testcase"):  # noqa: S314 - our own pytest wrote it
+        trouble = next((child for child in test if child.tag in ("failure", "error", "skipped")), None)
+        state = "passed" if trouble is None else f"{trouble.tag}: {(trouble.get('message') or '')[:200]}"
+        found[f"{test.get('classname')}.{test.get('name')}"] = state
+    return found
+
+
+def register(version: str) -> None:
+    @case("clients", "kafka-python's own suite", f"as-of-{version}")
+    def body(run: Run) -> None:
+        ours = run.own_broker(SETTINGS)
+        ours.start()
+        seen = passes(run, ours, version)
+        assert sum(state == "passed" for state in seen.values()) > 20, seen
+        if run.target == "apache":
+            failed = {name: state for name, state in seen.items() if not state.startswith(("passed", "skipped"))}
+            assert not failed, failed
+            return
+        apache = run.own_broker(SETTINGS, kind="apache")
+        apache.start()
+        expected = passes(run, apache, version)
+        worse = {name: seen.get(name) for name, state in expected.items() if state == "passed" != seen.get(name)}
+        assert not worse, "\n".join(f"{name}: {state}" for name, state in worse.items())
+
+
+for _version in ("4.1.0", "3.9.0", "2.8.0"):
+    register(_version)
