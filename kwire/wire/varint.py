@@ -39,17 +39,16 @@ def read_varint(buffer: bytes | bytearray | memoryview, position: int) -> tuple[
     return (raw >> 1) ^ -(raw & 1), position
 
 
-def read_varlong(buffer: bytes | bytearray | memoryview, position: int) -> tuple[int, int]:
-    """Read a signed 64-bit number; returns it and the position behind it."""
-    raw, position = _read(buffer, position, _VARLONG_BYTES_MAX)
-    raw &= 0xFFFF_FFFF_FFFF_FFFF
-    return (raw >> 1) ^ -(raw & 1), position
-
-
 def read_unsigned_varint(buffer: bytes | bytearray | memoryview, position: int) -> tuple[int, int]:
     """Read an unsigned 32-bit number; returns it and the position behind it."""
     raw, position = _read(buffer, position, _VARINT_BYTES_MAX)
     return raw & 0xFFFF_FFFF, position
+
+
+def read_unsigned_varlong(buffer: bytes | bytearray | memoryview, position: int) -> tuple[int, int]:
+    """Read an unsigned 64-bit number; returns it and the position behind it."""
+    raw, position = _read(buffer, position, _VARLONG_BYTES_MAX)
+    return raw & 0xFFFF_FFFF_FFFF_FFFF, position
 
 
 def _read(buffer: bytes | bytearray | memoryview, position: int, bytes_max: int) -> tuple[int, int]:
