@@ -33,8 +33,14 @@ ACCEPT_PAUSE_MS = 1000
 # At the stop, replies in hand may take this long to be sent.
 SHUTDOWN_GRACE_S = 5.0
 
-# Of all descriptors, what the files of logs may keep open; the rest is for connections.
-FILES_SHARE_OF_DESCRIPTORS = 0.5
+# Of all descriptors, what the files of logs may keep open, and what connections may take. The rest is for slices in
+# flight, directories, and the process itself.
+FILES_SHARE_OF_DESCRIPTORS = 0.4
+CONNECTIONS_SHARE_OF_DESCRIPTORS = 0.5
+
+# What one record batch may hold when it is opened. Kafka has no such bound (it streams); this is 256 times its largest
+# batch by default, far from what real records compress to.
+OPENED_BYTES_MAX = 256 * 1024 * 1024
 
 # Kafka's own: NetworkClient and Selector allow a string, an array or a group's metadata up to these.
 TOPIC_NAME_LENGTH_MAX = 249
@@ -43,3 +49,4 @@ PARTITIONS_PER_REQUEST_MAX = 10_000
 
 assert SENDFILE_BYTES_MIN <= SENDFILE_BYTES_MAX <= TURN_BYTES_MAX
 assert READ_CHUNK_BYTES <= READ_CHUNK_BYTES_MAX <= TURN_BYTES_MAX
+assert FILES_SHARE_OF_DESCRIPTORS + CONNECTIONS_SHARE_OF_DESCRIPTORS < 1

@@ -26,6 +26,7 @@ from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
 from kwire.errors import Code, KafkaError
+from kwire.limits import OPENED_BYTES_MAX as OPENED_BYTES_MAX
 from kwire.wire.batch import (
     CONTROL,
     CRC_POSITION,
@@ -49,10 +50,6 @@ from kwire.wire.crc import crc32c
 from kwire.wire.varint import encode_varint, read_unsigned_varint, read_unsigned_varlong, read_varint
 
 Headers: TypeAlias = tuple[tuple[str, bytes | None], ...]
-
-# What a batch of a client may hold when opened. Kafka has no such bound (it streams); 256 times its largest batch by
-# default is far from what real records compress to.
-OPENED_BYTES_MAX: Final = 256 * 1024 * 1024
 
 _HEADER: Final = Struct(">qiibIhiqqqhii")
 _TOO_LARGE: Final = 2**63
