@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from kwire.errors import Code, KafkaError
+from kwire.limits import OPENED_BYTES_MAX
 from kwire.wire.batch import (
     HEADER_BYTES,
     LOG_APPEND_TIME,
@@ -30,7 +31,6 @@ from kwire.wire.batch import (
 )
 from kwire.wire.compression import Codec, compress
 from kwire.wire.records import (
-    OPENED_BYTES_MAX,
     Span,
     assemble_batch,
     build_batch,

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from kwire.cli.client_config import SECURITY_KEYS, ConfigError, sasl_of, tls_of
+from kwire.limits import OPENED_BYTES_MAX
 from kwire.wire.compression import Codec, compress, decompress
-from kwire.wire.records import OPENED_BYTES_MAX
 
 # Java's settings that mean nothing to this consumer but do no harm when left out.
 _NOT_NEEDED: Final = frozenset({"key.deserializer", "value.deserializer", "group.protocol", "bootstrap.servers"})

@@ -64,10 +64,10 @@ def _search_batch(
         # All records of the batch have its time, so the first is the one.
         return TimestampOffset(header.max_timestamp, header.base_offset, header.leader_epoch)
     # Opening batches pulls in the codecs, which a broker that is never asked for times does not need.
-    from kwire.wire.records import OPENED_BYTES_MAX, read_records  # noqa: PLC0415
+    from kwire.wire.records import read_records  # noqa: PLC0415
 
     batch = memoryview(segment.file.read(position, header.size_bytes))
-    for record in read_records(batch, limit_bytes=OPENED_BYTES_MAX):
+    for record in read_records(batch):
         if record.timestamp_ms >= timestamp_ms and record.offset >= log_start_offset:
             return TimestampOffset(record.timestamp_ms, record.offset, header.leader_epoch)
     return None

@@ -26,7 +26,7 @@ from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
 from kwire.errors import Code, KafkaError
-from kwire.limits import OPENED_BYTES_MAX as OPENED_BYTES_MAX
+from kwire.limits import OPENED_BYTES_MAX
 from kwire.wire.batch import (
     CONTROL,
     CRC_POSITION,
