@@ -6,6 +6,7 @@ how a broker starts and stops.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -83,6 +84,8 @@ def serve(log_level: str, log_format: str, **options: Any) -> None:
     """
     from kwire.broker import logs
 
+    # Starting makes much that stays and drops little: the broker turns collection on when it serves.
+    gc.disable()
     settings = gathered(options)
     logs.configure(level=log_level, form="json" if log_format == "json" else "text")
     log = logs.Logger("kwire.cli")

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from kwire.metadata.configs import (
@@ -56,13 +55,13 @@ class Note(NamedTuple):
     text: str
 
 
-@dataclass(slots=True)
 class Settings:
     """What was gathered, by Kafka's names."""
 
-    chosen: dict[str, Setting] = field(default_factory=dict)
-    cluster_id: str | None = None
-    notes: list[Note] = field(default_factory=list)
+    def __init__(self) -> None:
+        self.chosen: dict[str, Setting] = {}
+        self.cluster_id: str | None = None
+        self.notes: list[Note] = []
 
     @property
     def broker_settings(self) -> BrokerSettings:

@@ -12,9 +12,8 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from kwire.broker.context import Endpoint
 from kwire.metadata.configs import ConfigProblem, Value
@@ -23,13 +22,13 @@ ValueOf: TypeAlias = Callable[[str], Value]
 
 UNLIMITED: Final = 2**31 - 1
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 (it is the user who asks for it)
+_NONE: Final[Mapping[str, int]] = MappingProxyType({})
 _PLAINTEXT: Final = "PLAINTEXT"
 _PROTOCOLS: Final = (_PLAINTEXT, "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 _LISTENER: Final = re.compile(r"([^:/]+)://(?:\[([0-9a-zA-Z%.:]+)\]|([0-9a-zA-Z\-_.]*)):([0-9]{1,5})")
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(NamedTuple):
     """A listener as the settings give it. Host "" means every interface; port 0 means any free port."""
 
     name: str
@@ -54,8 +53,7 @@ class Binding:
         return Endpoint(self.name, self.security_protocol, host, port or self.port)
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Kafka's settings for connections, under their names with units last. -1 is no limit where Kafka says so."""
 
     request_bytes_max: int = 104857600
@@ -63,15 +61,14 @@ class Limits:
     idle_ms_max: int = 600_000
     connections_max: int = UNLIMITED
     connections_per_ip_max: int = UNLIMITED
-    connections_per_ip_overrides: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    connections_per_ip_overrides: Mapping[str, int] = _NONE
     creation_rate_max: int = UNLIMITED  # new connections a second
     # By the listener's name: listener.name.external.max.connections and the like.
-    listener_connections_max: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
-    listener_creation_rate_max: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    listener_connections_max: Mapping[str, int] = _NONE
+    listener_creation_rate_max: Mapping[str, int] = _NONE
 
 
-@dataclass(frozen=True, slots=True)
-class SocketOptions:
+class SocketOptions(NamedTuple):
     """Buffers of -1 are the system's."""
 
     send_buffer_bytes: int = 102400

@@ -23,11 +23,11 @@ from kwire.api import EAGER, api_table
 from kwire.broker.broker import Broker, open_broker
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
-from kwire.limits import FILES_SHARE_OF_DESCRIPTORS, SHUTDOWN_GRACE_S
+from kwire.limits import CONNECTIONS_SHARE_OF_DESCRIPTORS, FILES_SHARE_OF_DESCRIPTORS, SHUTDOWN_GRACE_S
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
-from kwire.server.bindings import Binding, Limits, read_bindings, read_limits, read_socket_options
+from kwire.server.bindings import UNLIMITED, Binding, Limits, read_bindings, read_limits, read_socket_options
 from kwire.server.close_watch import CloseWatch
 from kwire.server.listener import Acceptor, Bound, Listener, bind
 from kwire.server.reception import Reception
@@ -47,10 +47,16 @@ class Server:
 
 @asynccontextmanager
 async def open_server(
-    settings: BrokerSettings, files: Files, *, clock: Clock | None = None, cluster_id: str | None = None
+    settings: BrokerSettings,
+    files: Files,
+    *,
+    clock: Clock | None = None,
+    cluster_id: str | None = None,
+    connections_max: int = UNLIMITED,
 ) -> AsyncIterator[Server]:
     """Serve within the block, and stop in order at its end.
 
+    ``connections_max`` bounds what ``max.connections`` may allow, for a process that has only so many descriptors.
     Raises CannotBind, ConfigProblem, storage.files.DirectoryInUse, broker.log_dirs.ForeignDirectory, StorageFailure.
     """
     value = EffectiveConfigs(MetadataImage(), settings, node_id=-1).broker
@@ -68,7 +74,7 @@ async def open_server(
         ) as broker:
             for key in EAGER:
                 assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
-            reception = Reception(apis, broker.clock, _limits_in_force(broker))
+            reception = Reception(apis, broker.clock, _limits_in_force(broker, connections_max))
             for bound in bounds:
                 bound.listen(options.backlog)
             async with _accepting(broker, reception, bounds):
@@ -80,14 +86,18 @@ async def open_server(
 
 def run(settings: BrokerSettings, *, cluster_id: str | None = None) -> None:
     """Be a broker until SIGTERM or SIGINT; say ``ready`` on stdout, a line for each listener. Raises as open_server."""
-    open_files_max = _raise_descriptor_limit()
+    descriptors = _raise_descriptor_limit()
+    files = OsFiles(open_files_max=int(descriptors * FILES_SHARE_OF_DESCRIPTORS))
+    connections_max = int(descriptors * CONNECTIONS_SHARE_OF_DESCRIPTORS)
     # Three generations of half a million objects cost 0.4 s a round. Requests leave no cycles behind, so rounds are
     # rare.
     gc.set_threshold(50_000, 20, 50)
-    trio.run(_serve_until_signalled, settings, OsFiles(open_files_max=open_files_max), cluster_id)
+    trio.run(_serve_until_signalled, settings, files, cluster_id, connections_max)
 
 
-async def _serve_until_signalled(settings: BrokerSettings, files: Files, cluster_id: str | None) -> None:
+async def _serve_until_signalled(
+    settings: BrokerSettings, files: Files, cluster_id: str | None, connections_max: int
+) -> None:
     ready = False
     stop = trio.Event()
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
@@ -104,11 +114,12 @@ async def _serve_until_signalled(settings: BrokerSettings, files: Files, cluster
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(stop_when_signalled)
-            async with open_server(settings, files, cluster_id=cluster_id) as server:
+            async with open_server(settings, files, cluster_id=cluster_id, connections_max=connections_max) as server:
                 _say_ready(server)
                 ready = True
-                gc.collect()
+                # What was made so far stays: no collection needs to look at it again.
                 gc.freeze()
+                gc.enable()
                 await stop.wait()
             log.info("stopped")
 
@@ -135,7 +146,7 @@ async def _accepting(broker: Broker, reception: Reception, bounds: Sequence[Boun
         close_watch.close()
 
 
-def _limits_in_force(broker: Broker) -> Callable[[], Limits]:
+def _limits_in_force(broker: Broker, connections_max: int) -> Callable[[], Limits]:
     """The limits as they stand, read again only after a dynamic change of the broker's configs."""
     names = [endpoint.name for endpoint in broker.endpoints]
     made_of: tuple[object, object] | None = None
@@ -147,6 +158,7 @@ def _limits_in_force(broker: Broker) -> Callable[[], Limits]:
         for_this = broker.image.config(ResourceType.BROKER, str(broker.node_id))
         if made_of is None or made_of[0] is not for_all or made_of[1] is not for_this:
             limits = read_limits(broker.configs.broker, names)
+            limits = limits._replace(connections_max=min(limits.connections_max, connections_max))
             made_of = (for_all, for_this)
         return limits
 
@@ -173,7 +185,7 @@ def _stop_at_once(number: int, _frame: FrameType | None) -> None:
 
 
 def _raise_descriptor_limit() -> int:
-    """Raise the soft limit to the hard one; return how many descriptors log files may keep: the rest is for peers."""
+    """Raise the soft limit to the hard one, and return how many descriptors this process may have."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # macOS says "unlimited" and refuses it; its own limit for one process is at least this.
     for wanted in (hard, 10240):
@@ -184,5 +196,4 @@ def _raise_descriptor_limit() -> int:
                 continue
             soft = wanted
             break
-    log.debug("file descriptors", limit=soft)
-    return max(64, int(soft * FILES_SHARE_OF_DESCRIPTORS))
+    return soft if soft != resource.RLIM_INFINITY else 10240

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import trio
 
@@ -53,8 +52,7 @@ class CannotBind(Exception):
     """An address cannot be had. The message is one sentence for the person who started the broker."""
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(NamedTuple):
     """What a connection knows of where it came in."""
 
     endpoint: Endpoint
@@ -101,7 +99,7 @@ def bind(binding: Binding, options: SocketOptions) -> Bound:
             raise _cannot(binding, error) from error
         if not sockets:
             raise CannotBind(f"cannot listen on {binding.url}: this machine has no such address")
-        return Bound(replace(binding, port=sockets[0].getsockname()[1]), sockets)
+        return Bound(binding._replace(port=sockets[0].getsockname()[1]), sockets)
     raise AssertionError("the last attempt returned or raised")
 
 
@@ -145,7 +143,7 @@ class Acceptor:
     def _admit(self, accepted: socket.socket, address: tuple[str, int]) -> None:
         # A socket for both families shows IPv4 peers as ::ffff:192.0.2.1; limits and logs speak of 192.0.2.1.
         host = address[0].removeprefix("::ffff:")
-        why = self._reception.refusal(host)
+        why = self._reception.refusal(host) or self._broker.quotas.refusal(host)
         if why is not None:
             log.warning("refused a connection", peer=host, listener=self._listener.endpoint.name, why=why)
             accepted.close()

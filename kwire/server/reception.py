@@ -141,7 +141,7 @@ class Reception:
         now_ms = self._clock.monotonic_ms()
         if now_ms - self._said_full_ms >= _SAY_AGAIN_MS:
             self._said_full_ms = now_ms
-            log.warning("not accepting until a connection ends (max.connections)", open=len(self._guests))
+            log.warning("not accepting until a connection ends: max.connections, or all descriptors", open=len(self))
 
     def _sweep(self, idle_ms: int) -> None:
         for guest in list(self._guests):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import trio
@@ -61,7 +60,7 @@ class Edge:
     def __init__(self, nursery: trio.Nursery, **limits: Any) -> None:
         self.nursery = nursery
         self.broker = EdgeBroker()
-        self.limits = replace(Limits(), **limits)
+        self.limits = Limits(**limits)
         self.reception = Reception(self.broker.apis, self.broker.clock, lambda: self.limits)
         self.listener = Listener(Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092), self.reception)
         nursery.start_soon(self.broker.clock.run)

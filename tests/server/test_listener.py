@@ -163,9 +163,7 @@ async def test_every_interface_shows_ipv4_peers_by_their_ipv4_address(nursery):
 
 
 async def test_a_peer_over_its_share_is_closed_at_once_and_named(door, capsys):
-    from dataclasses import replace
-
-    door.limits = replace(door.limits, connections_per_ip_max=1)
+    door.limits = door.limits._replace(connections_per_ip_max=1)
     with trio.socket.socket() as first, trio.socket.socket() as second:
         await first.connect(("127.0.0.1", door.port))
         await second.connect(("127.0.0.1", door.port))
@@ -175,9 +173,7 @@ async def test_a_peer_over_its_share_is_closed_at_once_and_named(door, capsys):
 
 
 async def test_beyond_max_connections_peers_wait_until_one_ends(door, capsys):
-    from dataclasses import replace
-
-    door.limits = replace(door.limits, connections_max=1)
+    door.limits = door.limits._replace(connections_max=1)
     with trio.socket.socket() as first, trio.socket.socket() as second:
         await first.connect(("127.0.0.1", door.port))
         while not len(door.reception):
