@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import trio
 
@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 log = Logger("kwire.coordinator")
 
 M = TypeVar("M", bound=Machine)
+
+# The wall clock against the monotonic one: below this it is being adjusted, from this on it was set.
+_CLOCK_STEP_MS: Final = 1000
 
 
 class _Loading(Generic[M]):
@@ -63,11 +66,14 @@ class Runtime(Generic[M]):
         self.broker = broker
         self.topic = topic
         self._make = make
-        self._around = Surroundings(broker.clock, codec, broker.storage_failed, self._flush_soon, order or _no_orders)
+        self._around = Surroundings(
+            broker.clock, self.now_ms, codec, broker.storage_failed, self._flush_soon, order or _no_orders
+        )
         self._shards: dict[int, Shard[M]] = {}
         self._loading: dict[int, _Loading[M]] = {}
         self._partition_count: int | None = None
         self._nursery: trio.Nursery | None = None
+        self._wall_ahead_ms = self._measure_wall_ahead_ms()
 
     # --- asking
     # ------------------------------------------------------------------------------------------------------
@@ -100,6 +106,16 @@ class Runtime(Generic[M]):
         """All machines that hold anything, loaded. Raises as ``machine`` does."""
         found = [one for one in self.broker.partitions.of_topic(self.topic).values() if self._holds_anything(one)]
         return [(await self._loaded(context, one.index)).machine for one in found]
+
+    def now_ms(self) -> int:
+        """The time for machines: that of the wall clock, and when it was set, machines hear of it first."""
+        ahead_ms = self._measure_wall_ahead_ms()
+        step_ms = ahead_ms - self._wall_ahead_ms
+        if abs(step_ms) >= _CLOCK_STEP_MS:
+            self._wall_ahead_ms = ahead_ms
+            for shard in self._shards.values():
+                shard.machine.clock_stepped(step_ms)
+        return self.broker.clock.now_ms()
 
     def partition_of(self, key: str) -> TopicPartition:
         """Where everything about ``key`` is kept. Raises KafkaError(COORDINATOR_NOT_AVAILABLE)."""
@@ -209,7 +225,7 @@ class Runtime(Generic[M]):
         except StopIteration:
             del self._loading[shard.partition.index]
             self._shards[shard.partition.index] = shard
-            shard.carry_out(shard.machine.loaded(self.broker.clock.now_ms()))
+            shard.carry_out(shard.machine.loaded(self.now_ms()))
             loading.done.set()
             return True
         except (StorageFailure, KafkaError, ProtocolViolation) as failure:
@@ -228,6 +244,10 @@ class Runtime(Generic[M]):
         shard.close(Code.NOT_COORDINATOR)
         if loading is not None:
             loading.done.set()
+
+    def _measure_wall_ahead_ms(self) -> int:
+        clock = self.broker.clock
+        return clock.now_ms() - int(clock.monotonic_ms())
 
     # --- committing
     # --------------------------------------------------------------------------------------------------

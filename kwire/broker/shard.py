@@ -62,11 +62,12 @@ class Waiter:
 class Surroundings(Generic[M]):
     """What a shard needs of its broker.
 
-    ``flush`` brings the shard's partition to the disk and then calls ``committed``; ``order`` is what the broker does
-    with a machine's orders; ``codec`` compresses what is appended.
+    ``now_ms`` is the time for machines; ``flush`` brings the partition to the disk and then calls ``committed``;
+    ``order`` is what the broker does with a machine's orders; ``codec`` compresses what is appended.
     """
 
     clock: Clock
+    now_ms: Callable[[], int]
     codec: Codec
     storage_failed: Callable[[StorageFailure], None]
     flush: Callable[[Shard[M]], None]
@@ -81,7 +82,6 @@ class Shard(Generic[M]):
         self.machine = machine
         self.closed_because: Code | None = None
         self._around = around
-        self._clock = around.clock
         self._tickets = itertools.count(1)
         self._waiters: dict[int, Waiter] = {}
         self._timers: dict[Hashable, Timer] = {}
@@ -94,7 +94,7 @@ class Shard(Generic[M]):
         Raises KafkaError when the machine refuses.
         """
         waiter = Waiter(next(self._tickets))
-        effects = command(self.machine, waiter.ticket, self._clock.now_ms())
+        effects = command(self.machine, waiter.ticket, self._around.now_ms())
         self._waiters[waiter.ticket] = waiter
         self.carry_out(effects, waiter.ticket)
         return waiter
@@ -151,7 +151,7 @@ class Shard(Generic[M]):
         return None
 
     def _append_batch(self, records: Sequence[Record], producer: ProducerStamp | None) -> None:
-        now_ms = self._clock.now_ms()
+        now_ms = self._around.now_ms()
         producer_id, producer_epoch = producer or (-1, -1)
         batch = build_batch(
             [BatchRecord(index, now_ms, key, value, ()) for index, (key, value) in enumerate(records)],
@@ -200,7 +200,7 @@ class Shard(Generic[M]):
                 self._deliver(ticket, result)
         if effects.follow_up is not None:
             code = None if error is None else error.code
-            self.carry_out(self.machine.settle(effects.follow_up, code, self._clock.now_ms()))
+            self.carry_out(self.machine.settle(effects.follow_up, code, self._around.now_ms()))
         if error is None:
             for order in effects.orders:
                 self._around.order(self, order)
@@ -221,11 +221,11 @@ class Shard(Generic[M]):
         if timer is not None:
             timer.cancel()
         if deadline_ms is not None:
-            self._timers[key] = self._clock.call_at(deadline_ms, partial(self._fire, key))
+            self._timers[key] = self._around.clock.call_at(deadline_ms, partial(self._fire, key))
 
     def _fire(self, key: Hashable) -> None:
         self._timers.pop(key, None)
-        self.carry_out(self.machine.on_timer(key, self._clock.now_ms()))
+        self.carry_out(self.machine.on_timer(key, self._around.now_ms()))
 
 
 def replay_log(partition: Partition, machine: Machine) -> Iterator[None]:

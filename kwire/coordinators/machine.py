@@ -102,6 +102,13 @@ class Machine(Protocol):
 
     def on_timer(self, key: Hashable, now_ms: int) -> Effects: ...
 
+    def clock_stepped(self, by_ms: int) -> None:
+        """``now_ms`` made a step, as when a wall clock is set or a laptop wakes: move the deadlines of soft state.
+
+        Timers that were asked for are not touched by it.
+        """
+        ...
+
     def settle(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
         """The records of the effects that carried ``follow_up`` are committed (None), or were not appended."""
         ...

@@ -210,6 +210,10 @@ class ClassicGroups:
                 raise AssertionError(f"not a timer of classic groups: {key!r}")
         return step.effects
 
+    def clock_stepped(self, by_ms: int) -> None:
+        for group in self.live.values():
+            group.clock_stepped(by_ms)
+
     # Joining
 
     def _check_join(self, command: JoinGroup) -> None:

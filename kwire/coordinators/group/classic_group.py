@@ -278,6 +278,14 @@ class ClassicGroup:
         self._awaiting_join += (ticket is not None) - (parked is not None)
         return parked
 
+    def clock_stepped(self, by_ms: int) -> None:
+        """The clock was set: sessions last as long as before."""
+        for member in self.members.values():
+            member.session_deadline_ms += by_ms
+            if member.timer_deadline_ms is not None:
+                member.timer_deadline_ms += by_ms
+        self.pending_joins = {member_id: until_ms + by_ms for member_id, until_ms in self.pending_joins.items()}
+
     # State
 
     @property

@@ -251,6 +251,9 @@ class GroupCoordinator:
     def settle(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
         return self.classic.settle(follow_up, error, now_ms)
 
+    def clock_stepped(self, by_ms: int) -> None:
+        self.classic.clock_stepped(by_ms)
+
     def expire_offsets(self, now_ms: int) -> Effects:
         """Forget offsets that nobody needs any more, and empty groups that have none left."""
         effects = Effects(atomic=False)

@@ -17,6 +17,8 @@ from typing import NamedTuple, TypeAlias
 
 from kwire.coordinators.group.commands import CommittedOffset
 from kwire.coordinators.machine import Record
+from kwire.errors import ProtocolViolation
+from kwire.types import OFFSETS_TOPIC
 from kwire.wire.codec import decode, encode
 from kwire.wire.messages import GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue
 
@@ -85,6 +87,13 @@ def group_record(group_id: str, value: GroupMetadataValue | None) -> Record:
 
 def read_record(key: bytes, value: bytes | None) -> Entry | None:
     """What a record says; None for a type that Kafka 4.3 does not know. ProtocolViolation when it cannot be read."""
+    try:
+        return _read(key, value)
+    except (struct.error, UnicodeDecodeError) as error:
+        raise ProtocolViolation(f"not a record of {OFFSETS_TOPIC}: {error}") from error
+
+
+def _read(key: bytes, value: bytes | None) -> Entry | None:
     record_type, id_length = _TYPE_AND_LENGTH.unpack_from(key)
     if record_type in _OFFSET_TYPES:
         offset_key = decode(OffsetCommitKey, 0, memoryview(key)[2:])

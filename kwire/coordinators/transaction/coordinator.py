@@ -259,6 +259,9 @@ class TransactionCoordinator:
     def on_timer(self, key: Hashable, now_ms: int) -> Effects:
         return self._order_aborts(now_ms) if key == _OVERDUE else self._expire(now_ms)
 
+    def clock_stepped(self, by_ms: int) -> None:
+        """Nothing to do: all times here are in the log, and are those of the wall clock."""
+
     def settle(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
         del now_ms
         assert isinstance(follow_up, _Written)
