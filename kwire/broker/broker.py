@@ -173,13 +173,22 @@ async def open_broker(
 
 
 async def _leave_in_order(broker: Broker) -> None:
-    """Flush and close every log, write the checkpoints, and mark the directories as left cleanly."""
+    """Flush and close every log, write the checkpoints, and mark the directories as left cleanly.
+
+    Where a log cannot be closed the rest is, and the next start checks them all.
+    """
     await housekeeping.flush_and_checkpoint(broker)
+    all_closed = True
     for partition in broker.partitions:
-        partition.close()
+        try:
+            partition.close()
+        except StorageFailure as failure:
+            all_closed = False
+            broker.storage_failed(failure)
     epoch = broker.metadata_log.broker_epoch
     broker.metadata_log.close()
-    broker.dirs.mark_clean(epoch)
+    if all_closed:
+        broker.dirs.mark_clean(epoch)
 
 
 def _log_dir_paths(static: EffectiveConfigs) -> list[str]:
