@@ -264,6 +264,18 @@ def _k47() -> Handler:
     return k47_offset_delete.handle
 
 
+def _k48() -> Handler:
+    from kwire.api import k48_describe_client_quotas
+
+    return k48_describe_client_quotas.handle
+
+
+def _k49() -> Handler:
+    from kwire.api import k49_alter_client_quotas
+
+    return k49_alter_client_quotas.handle
+
+
 def _k50() -> Handler:
     from kwire.api import k50_describe_user_scram_credentials
 
@@ -385,6 +397,8 @@ _APIS = (
     Api(45, "AlterPartitionReassignments", (0, 1), _k45),
     Api(46, "ListPartitionReassignments", (0, 0), _k46),
     Api(47, "OffsetDelete", (0, 0), _k47),
+    Api(48, "DescribeClientQuotas", (0, 1), _k48),
+    Api(49, "AlterClientQuotas", (0, 1), _k49),
     Api(50, "DescribeUserScramCredentials", (0, 0), _k50),
     Api(51, "AlterUserScramCredentials", (0, 0), _k51),
     Api(55, "DescribeQuorum", (0, 2), _k55),

@@ -6,7 +6,8 @@ Behaviour: each topic is judged by itself and created at once; when the answer i
 ``validate_only`` everything is judged and nothing created. ``timeout_ms`` does not matter: nothing takes time.
 
 Version notes: 4 lets the broker choose partitions and replication factor by -1 (KIP-464, also honoured before); 5
-answers with the numbers and configs of the new topic (KIP-525); 7 with its id (KIP-516).
+answers with the numbers and configs of the new topic (KIP-525); 6 knows THROTTLING_QUOTA_EXCEEDED (KIP-599); 7 with
+its id (KIP-516).
 
 Left out: topic policies, which are Java classes.
 """
@@ -14,11 +15,14 @@ Left out: topic policies, which are Java classes.
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from kwire.broker.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.controller import Created, NewTopic, create_topics
 from kwire.wire.messages import CreateTopicsRequest, CreateTopicsResponse
+
+_THROTTLING_ERROR_SINCE: Final = 6  # KIP-599
 
 Result = CreateTopicsResponse.CreatableTopicResult
 
@@ -27,16 +31,36 @@ def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsRespon
     broker = context.broker
     counts = Counter(topic.name for topic in request.topics)
     wanted = [_new_topic(topic) for topic in request.topics if counts[topic.name] == 1]
-    decision = create_topics(broker.image, broker.configs, wanted, uuid=broker.clock.uuid)
-    if decision.records and not request.validate_only:
-        broker.change_metadata(decision.records)
-    results = [_result(topic.name, result) for topic, result in zip(wanted, decision.results, strict=True)]
+    if broker.quotas.any and not request.validate_only:
+        outcomes = [_create_within_quota(context, topic) for topic in wanted]
+    else:
+        decision = create_topics(broker.image, broker.configs, wanted, uuid=broker.clock.uuid)
+        if decision.records and not request.validate_only:
+            broker.change_metadata(decision.records)
+        outcomes = decision.results
+    results = [_result(topic.name, outcome) for topic, outcome in zip(wanted, outcomes, strict=True)]
     results += [
         _result(name, KafkaError(Code.INVALID_REQUEST, "Duplicate topic name."))
         for name, count in counts.items()
         if count > 1
     ]
     return CreateTopicsResponse(throttle_time_ms=context.throttle_ms, topics=results)
+
+
+def _create_within_quota(context: Context, topic: NewTopic) -> Created | KafkaError:
+    """Create one topic if its client may still change metadata (KIP-599)."""
+    broker = context.broker
+    decision = create_topics(broker.image, broker.configs, [topic], uuid=broker.clock.uuid)
+    created = decision.results[0]
+    if isinstance(created, KafkaError):
+        return created
+    try:
+        strict = context.api_version >= _THROTTLING_ERROR_SINCE
+        broker.quotas.take_mutations(context, created.partitions, strict=strict)
+    except KafkaError as refusal:
+        return refusal
+    broker.change_metadata(decision.records)
+    return created
 
 
 def _new_topic(topic: CreateTopicsRequest.CreatableTopic) -> NewTopic:

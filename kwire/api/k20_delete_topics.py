@@ -6,7 +6,7 @@ Behaviour: topics go by name or by id. They are unknown from this moment on; the
 ``file.delete.delay.ms``. With ``delete.topic.enable=false`` every topic is refused.
 
 Version notes: before 3 a broker that may not delete answers INVALID_REQUEST, from 3 on TOPIC_DELETION_DISABLED
-(KIP-322); 5 adds messages (KIP-525); 6 adds topic ids (KIP-516).
+(KIP-322); 5 adds messages (KIP-525) and THROTTLING_QUOTA_EXCEEDED (KIP-599); 6 adds topic ids (KIP-516).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from kwire.types import ZERO_UUID, Uuid
 from kwire.wire.messages import DeleteTopicsRequest, DeleteTopicsResponse
 
 _DELETION_DISABLED_SINCE: Final = 3
+_THROTTLING_ERROR_SINCE: Final = 5  # KIP-599
 _BY_ID_SINCE: Final = 6
 
 State = DeleteTopicsRequest.DeleteTopicState
@@ -98,6 +99,14 @@ def _without_same_topic(chosen: list[Result], results: list[Result]) -> list[Res
 
 def _delete(context: Context, chosen: list[Result]) -> None:
     broker = context.broker
+    for result in chosen:
+        try:
+            count = len(broker.image.topics_by_id[result.topic_id].partitions)
+            strict = context.api_version >= _THROTTLING_ERROR_SINCE
+            broker.quotas.take_mutations(context, count, strict=strict)
+        except KafkaError as refusal:
+            _refuse(result, refusal)
+    chosen = [result for result in chosen if not result.error_code]
     decision = delete_topics(broker.image, [result.topic_id for result in chosen])
     if decision.records:
         broker.change_metadata(decision.records)

@@ -4,18 +4,23 @@ Versions: 0-3.
 
 Behaviour: topics grow, never shrink; the new partitions can be used when the answer is sent. A topic that stands twice
 in a request is refused. ``timeout_ms`` does not matter: nothing takes time.
+
+Version notes: 3 knows THROTTLING_QUOTA_EXCEEDED (KIP-599).
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from kwire.broker.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.controller import NewPartitions, create_partitions
+from kwire.metadata.controller import NewPartitions, Outcome, create_partitions
 from kwire.wire.messages import CreatePartitionsRequest, CreatePartitionsResponse
 
 Result = CreatePartitionsResponse.CreatePartitionsTopicResult
+
+_THROTTLING_ERROR_SINCE: Final = 3  # KIP-599
 
 
 def handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse:
@@ -32,17 +37,37 @@ def handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitio
         for topic in request.topics
         if counts[topic.name] == 1
     ]
-    decision = create_partitions(broker.image, grown)
-    if decision.records and not request.validate_only:
-        broker.change_metadata(decision.records)
+    if broker.quotas.any and not request.validate_only:
+        outcomes = [_grow_within_quota(context, item) for item in grown]
+    else:
+        decision = create_partitions(broker.image, grown)
+        if decision.records and not request.validate_only:
+            broker.change_metadata(decision.records)
+        outcomes = decision.results
     results = [
         Result(name=name, error_code=Code.INVALID_REQUEST, error_message="Duplicate topic name.")
         for name, count in counts.items()
         if count > 1
     ]
-    for item, outcome in zip(grown, decision.results, strict=True):
+    for item, outcome in zip(grown, outcomes, strict=True):
         result = Result(name=item.topic, error_message=None)
         if isinstance(outcome, KafkaError):
             result.error_code, result.error_message = outcome.code, outcome.message
         results.append(result)
     return CreatePartitionsResponse(throttle_time_ms=context.throttle_ms, results=results)
+
+
+def _grow_within_quota(context: Context, item: NewPartitions) -> Outcome | KafkaError:
+    """Grow one topic if its client may still change metadata (KIP-599)."""
+    broker = context.broker
+    decision = create_partitions(broker.image, [item])
+    outcome = decision.results[0]
+    if isinstance(outcome, KafkaError):
+        return outcome
+    try:
+        strict = context.api_version >= _THROTTLING_ERROR_SINCE
+        broker.quotas.take_mutations(context, len(decision.records), strict=strict)
+    except KafkaError as refusal:
+        return refusal
+    broker.change_metadata(decision.records)
+    return outcome

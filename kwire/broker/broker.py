@@ -28,6 +28,7 @@ from kwire.broker.metadata_log import MetadataLog
 from kwire.broker.moves import Moves
 from kwire.broker.partitions import Partitions
 from kwire.broker.producer_ids import ProducerIds
+from kwire.broker.quotas import Quotas
 from kwire.broker.transactions import Transactions
 from kwire.errors import KafkaError, StorageFailure
 from kwire.metadata.controller import create_topics
@@ -78,6 +79,7 @@ class Broker:
         self.fetch_sessions = FetchSessions(slots_max, clock.random_bytes)
         self.flusher = Flusher(clock)
         self.moves = Moves(self)
+        self.quotas = Quotas(self.image, configs, clock)
         self.producer_ids = ProducerIds(metadata_log.reserve_producer_ids)
         self.groups = Groups(self)
         self.transactions = Transactions(self)

@@ -66,5 +66,7 @@ async def dispatch(api: Api, context: Context, request: Any) -> Any:
     business.
     """
     handler = api.handler
+    if context.broker.quotas.any:
+        return await context.broker.quotas.metered(context, request, handler)
     response = handler(context, request)
     return await response if api.waits else response

@@ -40,7 +40,8 @@ def standing(name: str) -> Standing:
 _HONOURED = """
 advertised.listeners auto.create.topics.enable broker.id broker.rack compression.gzip.level compression.lz4.level
 compression.type compression.zstd.level connections.max.idle.ms controller.listener.names
-controller.quorum.bootstrap.servers controller.quorum.voters default.replication.factor delete.topic.enable
+controller.quorum.bootstrap.servers controller.quorum.voters controller.quota.window.num
+controller.quota.window.size.seconds default.replication.factor delete.topic.enable
 fetch.max.bytes group.initial.rebalance.delay.ms group.max.session.timeout.ms group.max.size
 group.min.session.timeout.ms listener.security.protocol.map listeners log.cleanup.policy log.dir log.dirs
 log.flush.interval.messages log.flush.interval.ms log.flush.offset.checkpoint.interval.ms
@@ -56,12 +57,13 @@ metadata.log.max.record.bytes.between.snapshots metadata.log.max.snapshot.interv
 metadata.log.segment.ms min.insync.replicas node.id num.partitions offset.metadata.max.bytes
 offsets.retention.check.interval.ms offsets.retention.minutes offsets.topic.compression.codec
 offsets.topic.num.partitions offsets.topic.replication.factor offsets.topic.segment.bytes
-process.roles producer.id.expiration.check.interval.ms producer.id.expiration.ms queued.max.request.bytes
-socket.listen.backlog.size socket.receive.buffer.bytes socket.request.max.bytes socket.send.buffer.bytes
-transaction.abort.timed.out.transaction.cleanup.interval.ms transaction.max.timeout.ms
-transaction.partition.verification.enable transaction.remove.expired.transaction.cleanup.interval.ms
-transaction.state.log.min.isr transaction.state.log.num.partitions transaction.state.log.replication.factor
-transaction.state.log.segment.bytes transactional.id.expiration.ms
+process.roles quota.window.num quota.window.size.seconds producer.id.expiration.check.interval.ms
+producer.id.expiration.ms queued.max.request.bytes socket.listen.backlog.size socket.receive.buffer.bytes
+socket.request.max.bytes socket.send.buffer.bytes transaction.abort.timed.out.transaction.cleanup.interval.ms
+transaction.max.timeout.ms transaction.partition.verification.enable
+transaction.remove.expired.transaction.cleanup.interval.ms transaction.state.log.min.isr
+transaction.state.log.num.partitions transaction.state.log.replication.factor transaction.state.log.segment.bytes
+transactional.id.expiration.ms
 """
 
 _MEANINGLESS = {
@@ -121,9 +123,6 @@ create.topic.policy.class.name group.share.persister.class.name principal.builde
     "delegation tokens are not served": """
 delegation.token.expiry.check.interval.ms delegation.token.expiry.time.ms delegation.token.max.lifetime.ms
 delegation.token.secret.key
-""",
-    "client quotas are not enforced yet": """
-controller.quota.window.num controller.quota.window.size.seconds quota.window.num quota.window.size.seconds
 """,
     "log directories cannot be cordoned": "cordoned.log.dirs",
     "an authorizer is not served, nor listeners that start before it": "early.start.listeners",

@@ -23,6 +23,7 @@ from kwire.broker.metadata_snapshots import (
     read_snapshot,
 )
 from kwire.errors import StorageFailure
+from kwire.metadata import features
 from kwire.metadata.config_values import ConfigProblem
 from kwire.metadata.controller import NewTopic, create_topics, delete_topics
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
@@ -109,12 +110,7 @@ def batches_of(path):
 
 def test_a_new_directory_is_formatted_and_bootstrapped(home):
     log = home.open()
-    assert log.finalized_features == {
-        "metadata.version": 30,
-        "eligible.leader.replicas.version": 1,
-        "kraft.version": 1,
-        "transaction.version": 2,
-    }
+    assert log.finalized_features == {name: levels.highest for name, levels in features.SERVED.items()}
     assert [voter.voter_id for voter in log.quorum.voters.voters] == [1]
     assert log.quorum.voters.voters[0].voter_directory_id == home.dirs.dirs[0].id
     assert log.image.config(ResourceType.BROKER, "") == {"min.insync.replicas": "1"}
@@ -345,13 +341,8 @@ def test_everything_that_apache_wrote_is_there(apache, how):
 
 def test_levels_that_are_not_served_are_kept_and_not_told(apache):
     log = Home(apache / "killed").open()
-    assert log.image.features["group.version"] == 1
-    assert log.finalized_features == {
-        "metadata.version": 30,
-        "eligible.leader.replicas.version": 1,
-        "kraft.version": 1,
-        "transaction.version": 2,
-    }
+    assert set(log.image.features) == set(features.KNOWN) - {"kraft.version"}
+    assert log.finalized_features == {name: levels.highest for name, levels in features.SERVED.items()}
 
 
 def test_a_directory_that_was_formatted_and_never_started(apache):
@@ -362,7 +353,7 @@ def test_a_directory_that_was_formatted_and_never_started(apache):
     log = Home(apache / "killed").open()
     assert log.quorum.kraft_version == 1
     # What was asked for and is not served is not finalized.
-    assert set(log.image.features) == {"metadata.version", "eligible.leader.replicas.version", "transaction.version"}
+    assert set(log.image.features) == set(features.SERVED) - {"kraft.version"}
 
 
 def test_a_quorum_named_in_the_settings_stays_one(apache):

@@ -1,0 +1,153 @@
+"""Client quotas: what they bind, and what the answer says."""
+
+import pytest
+from conftest import Peer
+
+from kwire.wire import messages as m
+from kwire.wire.records import Record, build_batch
+
+
+async def set_quota(client, key, value, **entity):
+    alter = m.AlterClientQuotasRequest
+    response = await client.call(
+        1,
+        alter(
+            entries=[
+                alter.EntryData(
+                    entity=[
+                        alter.EntityData(entity_type=kind.replace("_", "-"), entity_name=name)
+                        for kind, name in entity.items()
+                    ],
+                    ops=[alter.OpData(key=key, value=value or 0, remove=value is None)],
+                )
+            ]
+        ),
+    )
+    assert response.entries[0].error_code == 0, response
+
+
+async def produce(client, size, topic="t"):
+    records = build_batch([Record(0, 1_700_000_000_000, None, b"x" * size)])
+    request = m.ProduceRequest
+    data = request.TopicProduceData(name=topic, partition_data=[request.PartitionProduceData(index=0, records=records)])
+    return await client.call(9, request(acks=-1, timeout_ms=1000, topic_data=[data]))
+
+
+async def fetch(client, max_bytes=50_000_000):
+    request = m.FetchRequest
+    topic = request.FetchTopic(
+        topic="t", partitions=[request.FetchPartition(partition=0, partition_max_bytes=max_bytes)]
+    )
+    return await client.call(12, request(max_bytes=max_bytes, session_epoch=-1, topics=[topic]))
+
+
+@pytest.fixture
+async def topic(client):
+    return await client.create_topic("t")
+
+
+async def test_without_quotas_nobody_pauses(client, topic):
+    assert (await produce(client, 100_000)).throttle_time_ms == 0
+    assert not client.broker.quotas.any
+
+
+async def test_a_producer_above_its_rate_is_told_to_pause(client, topic):
+    await set_quota(client, "producer_byte_rate", 1000, client_id="test")
+    assert (await produce(client, 5_000)).throttle_time_ms == 0
+    response = await produce(client, 10_000)
+    assert response.responses[0].partition_responses[0].error_code == 0
+    assert 4_000 < response.throttle_time_ms < 6_000
+    client.broker.clock.advance(12_000)
+    assert (await produce(client, 5_000)).throttle_time_ms == 0
+
+
+async def test_a_quota_binds_whom_it_names(client, topic):
+    await set_quota(client, "producer_byte_rate", 1, client_id="test")
+    assert (await produce(Peer(client.broker, "another"), 10_000)).throttle_time_ms == 0
+    assert (await produce(client, 10_000)).throttle_time_ms > 0
+
+
+async def test_a_user_without_authentication_is_anonymous(client, topic):
+    await set_quota(client, "producer_byte_rate", 1, user="ANONYMOUS")
+    assert (await produce(client, 10_000)).throttle_time_ms > 0
+
+
+async def test_a_quota_that_is_removed_binds_nobody(client, topic):
+    await set_quota(client, "producer_byte_rate", 1, user=None)
+    assert (await produce(client, 10_000)).throttle_time_ms > 0
+    await set_quota(client, "producer_byte_rate", None, user=None)
+    assert (await produce(client, 10_000)).throttle_time_ms == 0
+
+
+async def test_a_consumer_above_its_rate_is_told_to_pause_and_gets_its_records(client, topic):
+    for _ in range(3):
+        await produce(client, 5_000)
+    await set_quota(client, "consumer_byte_rate", 1000, client_id=None)
+    response = await fetch(client)
+    # Cut to what the quota allows in all its windows, 11,000 bytes: two batches and a part of the third.
+    assert 10_000 < len(response.responses[0].partitions[0].records) <= 11_000
+    assert response.throttle_time_ms == pytest.approx(1_000, abs=600)
+
+
+async def test_time_spent_on_requests_is_counted(client, topic):
+    await set_quota(client, "request_percentage", 0.0001, client_id="test")
+    response = await client.call(12, m.MetadataRequest(topics=None))
+    assert 0 < response.throttle_time_ms <= 1000
+    # A handler that waits is charged for its work alone.
+    waited = await fetch(client)
+    assert 0 < waited.throttle_time_ms <= 1000
+
+
+async def test_changes_of_metadata_are_refused_when_a_client_has_made_too_many(client):
+    await set_quota(client, "controller_mutation_rate", 1, client_id="test")
+    create = m.CreateTopicsRequest
+
+    async def make(name, count, version):
+        topic = create.CreatableTopic(name=name, num_partitions=count, replication_factor=1)
+        return await client.call(version, create(topics=[topic]))
+
+    assert (await make("a", 20, 7)).topics[0].error_code == 0
+    refused = await make("b", 1, 7)
+    assert (refused.topics[0].error_code, refused.throttle_time_ms) == (89, pytest.approx(9_000, abs=500))
+    assert "b" not in client.broker.image.topics
+    # An older client does not know the error: it is let through, and pauses.
+    old = await make("c", 1, 5)
+    assert (old.topics[0].error_code, old.throttle_time_ms) == (0, pytest.approx(10_000, abs=500))
+    grow = m.CreatePartitionsRequest
+    grown = await client.call(3, grow(topics=[grow.CreatePartitionsTopic(name="a", count=21, assignments=None)]))
+    assert grown.results[0].error_code == 89
+    delete = m.DeleteTopicsRequest
+    deleted = await client.call(6, delete(topics=[delete.DeleteTopicState(name="a")]))
+    assert deleted.responses[0].error_code == 89
+    client.broker.clock.advance(11_000)
+    assert (await make("d", 1, 7)).topics[0].error_code == 0
+
+
+async def test_an_address_that_connects_too_often_is_refused(client):
+    quotas = client.broker.quotas
+    assert quotas.refusal("127.0.0.1") is None
+    await set_quota(client, "connection_creation_rate", 1, ip="127.0.0.1")
+    answers = [quotas.refusal("127.0.0.1") for _ in range(13)]
+    assert answers[:11] == [None] * 11
+    assert answers[11:] == ["more than 1 connections a second from there"] * 2
+    assert quotas.refusal("127.0.0.2") is None
+    client.broker.clock.advance(12_000)
+    assert quotas.refusal("127.0.0.1") is None
+
+
+@pytest.mark.parametrize("version", [0, 1])
+async def test_quotas_are_described_by_filter(client, version):
+    await set_quota(client, "producer_byte_rate", 5, user="alice")
+    await set_quota(client, "producer_byte_rate", 6, user="alice", client_id="app")
+    await set_quota(client, "producer_byte_rate", 7, user=None)
+    describe = m.DescribeClientQuotasRequest
+
+    async def found(match_type, match, *, strict=False):
+        component = describe.ComponentData(entity_type="user", match_type=match_type, match=match)
+        response = await client.call(version, describe(components=[component], strict=strict))
+        return sorted(entry.values[0].value for entry in response.entries)
+
+    assert await found(0, "alice") == [5.0, 6.0]
+    assert await found(0, "alice", strict=True) == [5.0]
+    assert await found(1, None) == [7.0]
+    assert await found(2, None) == [5.0, 6.0, 7.0]
