@@ -10,7 +10,13 @@ class Known(NamedTuple):
     reason: str
 
 
-KNOWN: tuple[Known, ...] = ()
+KNOWN: tuple[Known, ...] = (
+    Known(
+        "transactions-refused",
+        r"EndTxn v4 again\.errorCode: 51 / 0",
+        "The markers are written before EndTxn is answered, so who asks again at once finds the transaction ended.",
+    ),
+)
 
 
 def known(title: str, line: str) -> bool:

@@ -11,19 +11,20 @@ transactions at once, either to add or only to verify (KIP-890); 5 TRANSACTION_A
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from kwire.broker.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.transaction import NEW_EPOCH_SINCE
 from kwire.errors import Code, KafkaError
-from kwire.types import TopicPartition
+from kwire.types import INTERNAL_TOPICS, TopicPartition
 from kwire.wire.messages import AddPartitionsToTxnRequest, AddPartitionsToTxnResponse
 
 _PRODUCER_FENCED_SINCE: Final = 2  # KIP-588
 _BY_BROKERS_SINCE: Final = 4  # KIP-890
 
+Topic = AddPartitionsToTxnRequest.AddPartitionsToTxnTopic
 TopicResult = AddPartitionsToTxnResponse.AddPartitionsToTxnTopicResult
 PartitionResult = AddPartitionsToTxnResponse.AddPartitionsToTxnPartitionResult
 TransactionResult = AddPartitionsToTxnResponse.AddPartitionsToTxnResult
@@ -32,49 +33,72 @@ TransactionResult = AddPartitionsToTxnResponse.AddPartitionsToTxnResult
 async def handle(context: Context, request: AddPartitionsToTxnRequest) -> AddPartitionsToTxnResponse:
     if context.api_version < _BY_BROKERS_SINCE:
         producer = ProducerStamp(request.v3_and_below_producer_id, request.v3_and_below_producer_epoch)
-        asked = _partitions(request.v3_and_below_topics)
-        codes = await _add(context, request.v3_and_below_transactional_id, producer, asked, verify_only=False)
-        return AddPartitionsToTxnResponse(
-            throttle_time_ms=context.throttle_ms, results_by_topic_v3_and_below=_results(codes)
-        )
-    results = []
+        topics = request.v3_and_below_topics
+        results = await _add(context, request.v3_and_below_transactional_id, producer, topics)
+        return AddPartitionsToTxnResponse(throttle_time_ms=context.throttle_ms, results_by_topic_v3_and_below=results)
+    by_transaction = []
     for one in request.transactions:
         producer = ProducerStamp(one.producer_id, one.producer_epoch)
-        asked = _partitions(one.topics)
-        codes = await _add(context, one.transactional_id, producer, asked, verify_only=one.verify_only)
-        results.append(TransactionResult(transactional_id=one.transactional_id, topic_results=_results(codes)))
-    return AddPartitionsToTxnResponse(throttle_time_ms=context.throttle_ms, results_by_transaction=results)
+        do = _verify if one.verify_only else _add
+        results = await do(context, one.transactional_id, producer, one.topics)
+        by_transaction.append(TransactionResult(transactional_id=one.transactional_id, topic_results=results))
+    return AddPartitionsToTxnResponse(throttle_time_ms=context.throttle_ms, results_by_transaction=by_transaction)
 
 
 async def _add(
-    context: Context,
-    transactional_id: str,
-    producer: ProducerStamp,
-    asked: list[TopicPartition],
-    *,
-    verify_only: bool,
-) -> dict[TopicPartition, Code]:
-    image, transactions = context.broker.image, context.broker.transactions
-    unknown = {each for each in asked if image.partition(*each) is None}
-    if unknown:
-        return {
-            each: Code.UNKNOWN_TOPIC_OR_PARTITION if each in unknown else Code.OPERATION_NOT_ATTEMPTED for each in asked
-        }
+    context: Context, transactional_id: str, producer: ProducerStamp, topics: Sequence[Topic]
+) -> list[TopicResult]:
+    by_broker = context.api_version >= _BY_BROKERS_SINCE
+    asked = _partitions(topics)
+    impossible = _impossible(context, asked, allow_internal=by_broker)
+    if impossible:
+        return _results({each: impossible.get(each, Code.OPERATION_NOT_ATTEMPTED) for each in asked})
+    code = Code.NONE
     try:
-        if verify_only:
-            machine = await transactions.machine(context, transactional_id)
-            return machine.verify_partitions(transactional_id, producer, asked)
-        client_version = NEW_EPOCH_SINCE if context.api_version >= _BY_BROKERS_SINCE else 0
-        await transactions.add_partitions(context, transactional_id, producer, asked, client_version=client_version)
+        await context.broker.transactions.add_partitions(
+            context, transactional_id, producer, asked, client_version=NEW_EPOCH_SINCE if by_broker else 0
+        )
     except KafkaError as refusal:
         code = refusal.code
         if code is Code.PRODUCER_FENCED and context.api_version < _PRODUCER_FENCED_SINCE:
             code = Code.INVALID_PRODUCER_EPOCH
-        return dict.fromkeys(asked, code)
-    return dict.fromkeys(asked, Code.NONE)
+    return [
+        TopicResult(
+            name=topic.name,
+            results_by_partition=[
+                PartitionResult(partition_index=index, partition_error_code=code) for index in topic.partitions
+            ],
+        )
+        for topic in topics
+    ]
 
 
-def _partitions(topics: Iterable[AddPartitionsToTxnRequest.AddPartitionsToTxnTopic]) -> list[TopicPartition]:
+async def _verify(
+    context: Context, transactional_id: str, producer: ProducerStamp, topics: Sequence[Topic]
+) -> list[TopicResult]:
+    asked = _partitions(topics)
+    impossible = _impossible(context, asked, allow_internal=True)
+    if impossible:
+        return _results({each: impossible.get(each, Code.OPERATION_NOT_ATTEMPTED) for each in asked})
+    try:
+        machine = await context.broker.transactions.machine(context, transactional_id)
+        return _results(machine.verify_partitions(transactional_id, producer, asked))
+    except KafkaError as refusal:
+        return _results(dict.fromkeys(asked, refusal.code))
+
+
+def _impossible(context: Context, asked: list[TopicPartition], *, allow_internal: bool) -> dict[TopicPartition, Code]:
+    """Partitions that nobody can write to; clients may not write to internal topics."""
+    found = {}
+    for each in asked:
+        if each.topic in INTERNAL_TOPICS and not allow_internal:
+            found[each] = Code.TOPIC_AUTHORIZATION_FAILED
+        elif context.broker.image.partition(*each) is None:
+            found[each] = Code.UNKNOWN_TOPIC_OR_PARTITION
+    return found
+
+
+def _partitions(topics: Sequence[Topic]) -> list[TopicPartition]:
     return [TopicPartition(topic.name, index) for topic in topics for index in topic.partitions]
 
 
