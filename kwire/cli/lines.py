@@ -218,12 +218,12 @@ def _number(layout: str, what: str) -> Deserializer:
     def read(value: bytes) -> bytes:
         if len(value) != size:
             raise LineError(f"Size of data received by {what}Deserializer is not {size}")
-        return _java_number(struct.unpack(layout, value)[0], double=layout == ">d").encode()
+        return java_number(struct.unpack(layout, value)[0], double=layout == ">d").encode()
 
     return read
 
 
-def _java_number(number: float, *, double: bool) -> str:
+def java_number(number: float, *, double: bool) -> str:
     """Write a number as Java does: 1.0E10, NaN, Infinity, and the shortest digits that give it back."""
     if isinstance(number, int):
         return str(number)

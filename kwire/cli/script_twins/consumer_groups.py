@@ -234,15 +234,13 @@ def _rows(cluster: Cluster, group: admin.GroupDescription) -> list[tables.Row]:
         if not mine:
             idle.append(tables.Row(None, None, None, member))
         owners |= dict.fromkeys(mine, member)
-        places += partition_order(sorted(mine, key=lambda place: place[1]))
-    places += partition_order([place for place in committed if place not in owners])
+        places += sorted(mine)
+    places += sorted(place for place in committed if place not in owners)
     ends = admin_offsets.list_offsets(cluster, dict.fromkeys(places, admin_offsets.LATEST))
     rows = []
     for place in places:
         end = ends.get(place)
-        rows.append(
-            tables.Row(place, committed.get(place), end if isinstance(end, int) else None, owners.get(place), None)
-        )
+        rows.append(tables.Row(place, committed.get(place), end if isinstance(end, int) else None, owners.get(place)))
     return rows + idle
 
 

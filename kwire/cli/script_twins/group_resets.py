@@ -19,6 +19,7 @@ from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
 from kwire.cli.admin.topics import TopicDescription, describe_topics
 from kwire.cli.client import Cluster
 from kwire.cli.script_twins.common import warn
+from kwire.cli.script_twins.java_names import partition_order
 from kwire.cli.script_twins.options import Parsed, Wrong
 from kwire.errors import Code, KafkaError
 
@@ -146,7 +147,7 @@ def _looked_up(cluster: Cluster, places: Sequence[Place], when: int) -> dict[Pla
 
 def _at_time(cluster: Cluster, places: Sequence[Place], timestamp_ms: int) -> dict[Place, int]:
     offsets = _looked_up(cluster, places, timestamp_ms)
-    late = [place for place, offset in offsets.items() if offset < 0]
+    late = partition_order(place for place, offset in offsets.items() if offset < 0)
     for topic, partition in late:
         print(f"\nWarn: Partition {partition} from topic {topic} is empty. Falling back to latest known offset.")
     return offsets | _looked_up(cluster, late, LATEST)

@@ -67,6 +67,7 @@ class Parsed:
         self._about = about
         self._options = {option.name: option for option in options}
         self._given: dict[str, list[str]] = {}
+        self._order: list[tuple[str, str]] = []
 
     def takes(self, name: str) -> bool:
         """Whether the script has such an option at all."""
@@ -86,6 +87,10 @@ class Parsed:
         if len(values) > 1:
             raise Wrong(f"Found multiple arguments for option {name}, but you asked for only one")
         return values[0] if values else None
+
+    def in_order(self) -> list[tuple[str, str]]:
+        """Every option with its value, as they stand on the line."""
+        return list(self._order)
 
     def text(self, name: str) -> str:
         value = self.value(name)
@@ -124,6 +129,7 @@ class Parsed:
 
     def add(self, name: str, value: str) -> None:
         self._given.setdefault(name, []).append(value)
+        self._order.append((name, value))
 
     def usage(self) -> str:
         """Say what the script does and what it takes."""

@@ -9,19 +9,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from kwire.cli.script_twins.exits import Failure
+from kwire.cli.script_twins.options import Wrong
 
 
 def compile_filter(expression: str) -> re.Pattern[str]:
-    """Compile what stands after --topic or --include. Raises Failure."""
+    """Compile what stands after --topic or --include. Raises Wrong."""
     text = expression.strip().replace(",", "|").replace(" ", "").strip("\"'")
     try:
         return re.compile(text)
     except re.error as error:
-        raise Failure(f"{text} is an invalid regex.", stream="out") from error
+        raise Wrong(f"{text} is an invalid regex.") from error
 
 
 def matches(expression: str, names: Iterable[str]) -> list[str]:
-    """Return the names that match as a whole, in their order. Raises Failure."""
+    """Return the names that match as a whole, in their order. Raises Wrong."""
     pattern = compile_filter(expression)
     return [name for name in names if pattern.fullmatch(name)]
