@@ -6,7 +6,7 @@ May not know: segments, batches, topics, time.
 A ``File`` opens at its first use and may be closed behind its back when too many are open; a ``FileSlice`` pins the
 descriptor it reads from, so neither that nor deleting the file takes the bytes from under a reply in flight. Every
 failure of the disk is a StorageFailure. Files and slices belong to one thread; only ``FileSlice.pread`` and
-``Syncer.run`` may be called from another. Opening is the exception: logs may be recovered in several threads.
+``Syncer.run`` may be called from another. A file may be handed on: logs are recovered in several threads.
 """
 
 # Paths are plain strings: a pathlib.Path for each file would cost start-up more than the files themselves.
@@ -180,7 +180,8 @@ class OsFiles:
     ) -> None:
         self.open_files_max = open_files_max
         self.writev = writev
-        self._recent: OrderedDict[OsFile, None] = OrderedDict()
+        # Files with an open descriptor, the longest idle first, and the thread that used each last.
+        self._recent: OrderedDict[OsFile, int] = OrderedDict()
         self._recent_lock = threading.Lock()
 
     def open(self, path: str, *, size: int | None = None, writable: bool = True) -> OsFile:
@@ -269,12 +270,21 @@ class OsFiles:
         return content.decode("ascii").strip() if content else None
 
     def used(self, file: OsFile) -> None:
-        """Note that ``file`` has an open descriptor, and close the one that was idle the longest if they are many."""
+        """Note that ``file`` has an open descriptor, and close the one that was idle the longest if they are many.
+
+        Only one of this thread's own: another thread may be about to read from what it has just opened.
+        """
+        thread = threading.get_ident()
+        recent = self._recent
+        idle = None
         with self._recent_lock:
-            self._recent[file] = None
-            self._recent.move_to_end(file)
-            idle = self._recent.popitem(last=False)[0] if len(self._recent) > self.open_files_max else None
-        if idle is not None:
+            recent[file] = thread
+            recent.move_to_end(file)
+            if len(recent) > self.open_files_max:
+                idle = next((each for each, user in recent.items() if user == thread), file)
+                if idle is not file:
+                    del recent[idle]
+        if idle is not None and idle is not file:
             idle.drop_descriptor()
 
     def forget(self, file: OsFile) -> None:

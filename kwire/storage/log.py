@@ -84,7 +84,7 @@ class Log:
         self._topic_id = topic_id
         self._exists = recovered.exists
         # How many names came or went since the directory was last synced.
-        self._names_changed = int(recovered.recovery_point < recovered.end_offset)
+        self._names_changed = int(recovered.recovery_point < recovered.end_offset or bool(self.snapshots.unsynced))
         self._flush: PendingFlush | None = None
         self._any_aborted = recovered.any_aborted
         self._batches_since_snapshot = 0
@@ -456,7 +456,10 @@ class Log:
             self._take_snapshot()
 
     def close(self) -> None:
-        """Complete all files and give descriptors back. A flush first makes it durable too. Raises StorageFailure."""
+        """Complete all files and give descriptors back. A flush first makes it durable too.
+
+        Raises StorageFailure, also if a sync has failed before: then the log was not left cleanly.
+        """
         try:
             if self._exists:
                 # An empty one too: it may have been preallocated.
@@ -464,6 +467,7 @@ class Log:
                 self._take_snapshot()
         finally:
             self._close_files()
+        self._check_synced()
 
     # --- helpers of append
 

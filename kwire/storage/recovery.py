@@ -121,7 +121,7 @@ def recover(
         # It was not as clean as it was said to be.
         _check_tail(segments[-1], config)
         end_offset, _ = segments[-1].read_end()
-    snapshots = Snapshots(files, path, _offsets(names, SNAPSHOT_SUFFIX))
+    snapshots = Snapshots(files, path, _offsets(names, SNAPSHOT_SUFFIX), recovery_point=recovery_point)
     if end_offset < log_start_offset:
         # The log ends before the offset that it was told to start at: nothing of it counts.
         for segment in segments:
@@ -154,6 +154,9 @@ def recover(
         end_offset=end_offset,
         now_ms=now_ms,
     )
+    # Thousands of logs may be opened at a start: descriptors are for those that are used.
+    for segment in segments:
+        segment.close()
     return recovered
 
 

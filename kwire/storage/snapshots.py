@@ -34,10 +34,10 @@ _ENTRY: Final = Struct(">qhiqiqiq")
 class Snapshots:
     """The snapshot files of one directory. ``offsets`` are those of the files, ascending."""
 
-    def __init__(self, files: Files, directory: str, offsets: Iterable[int]) -> None:
+    def __init__(self, files: Files, directory: str, offsets: Iterable[int], *, recovery_point: int = 0) -> None:
         self.offsets = sorted(offsets)
         # Names of files that the disk may not hold.
-        self.unsynced: set[str] = set()
+        self.unsynced = {file_name(each) + SNAPSHOT_SUFFIX for each in self.offsets if each >= recovery_point}
         self._files = files
         self._directory = directory
 
@@ -46,7 +46,7 @@ class Snapshots:
         if self.offsets and self.offsets[-1] >= offset:
             return
         self._files.write_bytes(self._path(offset), write_snapshot(states.producers.values()), durable=False)
-        self.unsynced.add(f"{file_name(offset)}{SNAPSHOT_SUFFIX}")
+        self.unsynced.add(file_name(offset) + SNAPSHOT_SUFFIX)
         previous = self.offsets[-1] if self.offsets else None
         self.offsets.append(offset)
         if previous is not None and previous not in segment_offsets:

@@ -198,6 +198,9 @@ class LogMachine(RuleBasedStateMachine):
         doomed = self.log.apply_retention(self.now_ms)
         self.log.config = self.config
         assert self.log.size_bytes <= size_before
+        if doomed:
+            # What was known of producers in these segments is in a snapshot, on the disk before long.
+            self.flush()
         for each in doomed:
             assert each.due_ms == self.now_ms + 10
             self.files.remove(each.path)
@@ -253,12 +256,12 @@ class LogMachine(RuleBasedStateMachine):
         lost = [batch for batch in written if batch.base_offset not in survived]
         assert all(batch.last_offset >= self.durable or batch.last_offset < start for batch in lost)
         assert len(written) - len(lost) == len(survived)
-        if lost and max(survived, default=-1) > lost[0].base_offset:
+        self.batches = [batch for batch in self.batches if batch not in lost]
+        if not survived or (lost and max(survived) > lost[0].base_offset):
             # A hole, as Apache Kafka leaves it too: what is known of transactions and sequences has holes as well.
-            self.log.truncate_fully_and_start_at(self.end)
-            self.start = self.end
-            survived = set()
-        self.batches = [batch for batch in self.batches if survived and batch not in lost]
+            self.log.truncate_fully_and_start_at(self.log.end_offset)
+            self.start = self.log.end_offset
+            self.batches = []
         self.forget_from(self.log.end_offset)
         self.log.flush()
         self.durable = self.end
