@@ -122,7 +122,8 @@ class TransactionCoordinator:
     ) -> Effects:
         """None follows.
 
-        Raises KafkaError(INVALID_REQUEST, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS).
+        Raises KafkaError(INVALID_REQUEST, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS,
+        UNSUPPORTED_VERSION).
         """
         step = transitions.add_partitions(
             self._find(transactional_id),
@@ -134,6 +135,7 @@ class TransactionCoordinator:
         )
         effects = Effects()
         if step is not None:
+            self._check_speakable(step.after)
             effects = self._write(transactional_id, step)
             self._watch_for_overdue(effects, step.after, now_ms)
         effects.reply(ticket, None)
@@ -156,7 +158,7 @@ class TransactionCoordinator:
         """The ``ProducerStamp`` with which a client of KIP-890 goes on follows; (-1, -1) for others.
 
         Raises KafkaError(INVALID_REQUEST, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS,
-        INVALID_TXN_STATE).
+        INVALID_TXN_STATE, UNSUPPORTED_VERSION).
         """
         transactional_id = command.transactional_id
         before, former = self._find(transactional_id), self._former(transactional_id)
@@ -176,6 +178,7 @@ class TransactionCoordinator:
         if step is None:
             effects, goes_on_as = Effects(), before
         else:
+            self._check_speakable(step.after)
             effects = self._decide(transactional_id, step)
             goes_on_as = transitions.complete(step.after, step.former, now_ms=now_ms).after
         stamp = ProducerStamp(goes_on_as.producer_id, goes_on_as.producer_epoch)
@@ -332,6 +335,11 @@ class TransactionCoordinator:
             transaction = self.transactions.get(transactional_id)
             former = Former() if transaction is None else Former(transaction.previous_producer_id)
         return former
+
+    def _check_speakable(self, transaction: Transaction) -> None:
+        """The records of transaction.version 0 cannot hold what a client of version 2 asks for."""
+        if transaction.client_version > 0 and self.transaction_version == 0:
+            raise KafkaError(Code.UNSUPPORTED_VERSION)
 
     def _fence(self, transactional_id: str, transaction: Transaction, spare_id: int, now_ms: int) -> Effects:
         step = transitions.fence(
