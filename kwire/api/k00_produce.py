@@ -31,7 +31,17 @@ ADMIN_CLIENT_ID: Final = "__admin_client"
 _ZSTD: Final = 4
 _ZSTD_SINCE: Final = 7  # KIP-110
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
+_LENGTH_POSITION: Final = 8
+_LENGTH_END: Final = 12
+_LENGTH_MIN: Final = 14  # of a message of magic 0
 _MAGIC_POSITION: Final = 16
+_START_UNKNOWN: Final = (
+    Code.MESSAGE_TOO_LARGE,
+    Code.RECORD_LIST_TOO_LARGE,
+    Code.CORRUPT_MESSAGE,
+    Code.NOT_LEADER_OR_FOLLOWER,
+    Code.KAFKA_STORAGE_ERROR,
+)
 
 PartitionResponse = ProduceResponse.PartitionProduceResponse
 
@@ -77,6 +87,7 @@ def answer(
     to_flush: list[tuple[Partition, PartitionResponse]],
 ) -> PartitionResponse:
     """One partition's answer; ``to_flush`` collects those whose batch must reach the disk first."""
+    asked: Partition | None = None  # the log that refused, if it came that far
     try:
         if request.acks not in (-1, 0, 1):
             raise KafkaError(Code.INVALID_REQUIRED_ACKS)
@@ -88,12 +99,14 @@ def answer(
             raise refused[partition.topic_partition]
         if topic in INTERNAL_TOPICS and context.client_id != ADMIN_CLIENT_ID:
             raise KafkaError(Code.INVALID_TOPIC_EXCEPTION, f"Cannot append to internal topic {topic}")
+        asked = partition
         appended = partition.append(records, acks=request.acks)
     except InvalidRecords as refusal:
         return PartitionResponse(
             index=wanted.index,
             error_code=refusal.code,
             base_offset=-1,
+            log_start_offset=_start_of(asked, refusal.code),
             record_errors=[
                 ProduceResponse.BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=message)
                 for index, message in refusal.record_errors
@@ -102,7 +115,12 @@ def answer(
         )
     except KafkaError as refusal:
         return PartitionResponse(
-            index=wanted.index, error_code=refusal.code, base_offset=-1, error_message=refusal.message
+            index=wanted.index,
+            error_code=refusal.code,
+            base_offset=-1,
+            log_start_offset=_start_of(asked, refusal.code),
+            # Of a log's refusal Kafka gives the code alone, unless single records are to blame.
+            error_message=refusal.message if asked is None else None,
         )
     except StorageFailure as failure:
         context.broker.storage_failed(failure)
@@ -116,6 +134,13 @@ def answer(
     if partition.must_flush:
         to_flush.append((partition, response))
     return response
+
+
+def _start_of(asked: Partition | None, code: Code) -> int:
+    """Kafka names the log's start with a refusal, save with those that come of the batch's size and CRC."""
+    if asked is None or code in _START_UNKNOWN:
+        return -1
+    return asked.log.log_start_offset
 
 
 async def _flush(context: Context, to_flush: list[tuple[Partition, PartitionResponse]]) -> None:
@@ -158,16 +183,36 @@ def _refuse_all(context: Context, request: ProduceRequest, refusal: KafkaError) 
 
 def _one_batch(records: memoryview | None, version: int) -> memoryview:
     """Produce 3 and later carry exactly one batch of magic 2 a partition (ProduceRequest's own checks)."""
-    if records is None or len(records) < HEADER_BYTES:
+    if records is None:
         raise KafkaError(Code.INVALID_RECORD)
-    if records[_MAGIC_POSITION] != MAGIC:
+    size = _complete_batch(records)
+    if size is None or records[_MAGIC_POSITION] != MAGIC or size < HEADER_BYTES:
         raise KafkaError(Code.INVALID_RECORD)
     header = read_batch_header(records)
     if header.codec == _ZSTD and version < _ZSTD_SINCE:
         raise KafkaError(Code.UNSUPPORTED_COMPRESSION_TYPE)
-    if header.size_bytes != len(records):
+    if size == len(records):
+        return records
+    if _complete_batch(records[size:]) is not None:
         raise KafkaError(Code.INVALID_RECORD)
-    return records
+    return records[:size]  # what is no whole batch any more is passed over
+
+
+def _complete_batch(records: memoryview) -> int | None:
+    """The size of the first batch; None where not even its magic, or not all of it, is there.
+
+    Raises KafkaError(CORRUPT_MESSAGE) for a length or a magic that no batch has.
+    """
+    if len(records) <= _MAGIC_POSITION:
+        return None
+    length = int.from_bytes(records[_LENGTH_POSITION:_LENGTH_END], "big", signed=True)
+    if length < _LENGTH_MIN:
+        raise KafkaError(Code.CORRUPT_MESSAGE)
+    magic = int.from_bytes(records[_MAGIC_POSITION : _MAGIC_POSITION + 1], "big", signed=True)
+    if not 0 <= magic <= MAGIC:
+        raise KafkaError(Code.CORRUPT_MESSAGE)
+    size = _LENGTH_END + length
+    return size if size <= len(records) else None
 
 
 def _close_on_refusal(answers: list[ProduceResponse.TopicProduceResponse]) -> None:

@@ -32,6 +32,7 @@ _STORAGE_ERROR_SINCE: Final = 6  # older clients know NOT_LEADER_OR_FOLLOWER onl
 _CONSUMER: Final = -1
 _DEBUGGING_CONSUMER: Final = -2
 
+_NOT_THERE: Final = (Code.UNKNOWN_TOPIC_OR_PARTITION, Code.UNKNOWN_TOPIC_ID)
 PartitionData = FetchResponse.PartitionData
 
 
@@ -257,6 +258,7 @@ def _refused(item: FetchItem, code: Code) -> PartitionData:
         high_watermark=-1,
         last_stable_offset=-1,
         log_start_offset=-1,
-        aborted_transactions=None,
+        # Null where the log was asked; what is not there at all is answered with the message's default.
+        aborted_transactions=[] if code in _NOT_THERE else None,
         records=b"",
     )

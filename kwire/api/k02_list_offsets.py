@@ -62,7 +62,7 @@ def handle(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse
                     _answer(
                         context, request, topic.name, wanted, asked_twice=(topic.name, wanted.partition_index) in twice
                     )
-                    for wanted in topic.partitions
+                    for wanted in {one.partition_index: one for one in topic.partitions}.values()
                 ],
             )
             for topic in request.topics
@@ -112,6 +112,8 @@ def _look_up(request: ListOffsetsRequest, partition: Partition, timestamp: int) 
     if timestamp == LATEST:
         return -1, end, partition.leader_epoch
     if timestamp in (EARLIEST, EARLIEST_LOCAL):
+        if log.log_start_offset == log.end_offset:
+            return -1, log.log_start_offset, partition.leader_epoch  # what is written next will have it
         return -1, log.log_start_offset, log.epoch_of(log.log_start_offset)
     if timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):
         return _UNKNOWN

@@ -35,6 +35,8 @@ def handle(context: Context, request: MetadataRequest) -> MetadataResponse:
     broker = context.broker
     endpoint = context.endpoint
     operations = NOT_ASKED
+    if context.api_version < _BY_ID_SINCE and _asks_by_id(request):
+        return _no_ids_yet(context, request)
     if context.api_version in _CLUSTER_OPERATIONS and request.include_cluster_authorized_operations:
         operations = ALL_CLUSTER_OPERATIONS
     return MetadataResponse(
@@ -58,23 +60,31 @@ def _topics(context: Context, request: MetadataRequest) -> list[TopicAnswer]:
     if asks_all:
         return [_known(topic, operations) for topic in image.topics.values()]
     assert request.topics is not None
-    if context.api_version < _BY_ID_SINCE and any(
-        wanted.name is None or wanted.topic_id != ZERO_UUID for wanted in request.topics
-    ):
-        return [
+    by_id = list(dict.fromkeys(wanted.topic_id for wanted in request.topics if wanted.topic_id != ZERO_UUID))
+    if by_id:
+        return [_by_id(context, topic_id, operations) for topic_id in by_id]
+    names = dict.fromkeys(wanted.name for wanted in request.topics if wanted.name is not None)
+    return [_by_name(context, request, name, operations) for name in names]
+
+
+def _asks_by_id(request: MetadataRequest) -> bool:
+    return any(wanted.name is None or wanted.topic_id != ZERO_UUID for wanted in request.topics or ())
+
+
+def _no_ids_yet(context: Context, request: MetadataRequest) -> MetadataResponse:
+    """Versions 10 and 11 carry ids and may not be asked by them: the whole request is refused, brokers and all."""
+    return MetadataResponse(
+        throttle_time_ms=context.throttle_ms,
+        topics=[
             TopicAnswer(
                 error_code=Code.INVALID_REQUEST,
                 name=wanted.name or "",
                 topic_id=wanted.topic_id,
                 topic_authorized_operations=NOT_ASKED,
             )
-            for wanted in request.topics
-        ]
-    by_id = list(dict.fromkeys(wanted.topic_id for wanted in request.topics if wanted.topic_id != ZERO_UUID))
-    if by_id:
-        return [_by_id(context, topic_id, operations) for topic_id in by_id]
-    names = dict.fromkeys(wanted.name for wanted in request.topics if wanted.name is not None)
-    return [_by_name(context, request, name, operations) for name in names]
+            for wanted in request.topics or ()
+        ],
+    )
 
 
 def _by_id(context: Context, topic_id: Uuid, operations: int) -> TopicAnswer:

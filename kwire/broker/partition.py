@@ -143,11 +143,13 @@ class Partition:
         ...) with nothing written, or StorageFailure.
         """
         settings = self.settings
-        if acks == ACKS_ALL and len(self.isr) < settings.min_insync_replicas:
+        # Nobody can ask for more replicas in sync than there are replicas (KIP-966).
+        needed = min(settings.min_insync_replicas, len(self.replicas))
+        if acks == ACKS_ALL and len(self.isr) < needed:
             raise KafkaError(
                 Code.NOT_ENOUGH_REPLICAS,
                 f"The size of the current ISR {len(self.isr)} is insufficient to satisfy the min.isr requirement of "
-                f"{settings.min_insync_replicas} for partition {self}",
+                f"{needed} for partition {self}",
             )
         now_ms = self._clock.now_ms()
         checked = validate(records, check_batches(records), settings.validation, now_ms, partition=self)

@@ -193,7 +193,10 @@ async def test_at_least_one_batch_comes_whatever_the_limits(client):
     [
         (None, Code.INVALID_RECORD),
         (b"", Code.INVALID_RECORD),
-        (b"\0" * 61, Code.INVALID_RECORD),
+        (b"\0" * 61, Code.CORRUPT_MESSAGE),
+        (records_of(b"1")[:16] + b"\3" + records_of(b"1")[17:], Code.CORRUPT_MESSAGE),
+        (records_of(b"1")[:16] + b"\1" + records_of(b"1")[17:], Code.INVALID_RECORD),
+        (records_of(b"1")[:-1], Code.INVALID_RECORD),
         (records_of(b"1") + records_of(b"2"), Code.INVALID_RECORD),
         (records_of(b"1")[:-1] + b"?", Code.CORRUPT_MESSAGE),
         (records_of(b"x" * 2_000_000), Code.MESSAGE_TOO_LARGE),
@@ -224,10 +227,26 @@ async def test_acks_zero_is_not_answered_and_closes_on_a_refusal(client, broker)
         await client.call(13, produce_request(topic_id, records_of(b"1"), acks=0, index=9))
 
 
-async def test_too_few_replicas_for_acks_all(client):
+async def test_min_insync_replicas_cannot_ask_for_more_than_there_are(client):
     topic_id = await client.create_topic("a", min_insync_replicas=2)
-    assert (await produce(client, topic_id, b"1")).error_code == Code.NOT_ENOUGH_REPLICAS
-    assert (await produce(client, topic_id, b"1", acks=1)).error_code == 0
+    assert (await produce(client, topic_id, b"1")).error_code == 0
+
+
+async def test_what_is_no_whole_batch_behind_the_first_is_passed_over(client, broker):
+    topic_id = await client.create_topic("a")
+    response = await client.call(13, produce_request(topic_id, records_of(b"1") + b"\0"))
+    assert response.responses[0].partition_responses[0].error_code == 0
+    assert broker.partitions.get("a", 0).log.size_bytes == len(records_of(b"1"))
+
+
+async def test_a_log_that_refuses_tells_its_start_and_no_reason(client):
+    topic_id = await client.create_topic("a")
+    gap = build_batch([Record(0, 0, None, b"1", ())], producer_id=7, producer_epoch=0, base_sequence=0)
+    await client.call(13, produce_request(topic_id, gap))
+    gap = build_batch([Record(0, 0, None, b"1", ())], producer_id=7, producer_epoch=0, base_sequence=5)
+    answer = (await client.call(13, produce_request(topic_id, gap))).responses[0].partition_responses[0]
+    assert answer.error_code == Code.OUT_OF_ORDER_SEQUENCE_NUMBER
+    assert (answer.log_start_offset, answer.error_message) == (0, None)
 
 
 async def test_with_flush_messages_one_the_answer_comes_from_the_disk(client, broker):
