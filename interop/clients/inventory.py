@@ -16,9 +16,7 @@ def main() -> None:
     admin = AdminClient({"bootstrap.servers": bootstrap})
     topics = {name: topic for name, topic in admin.list_topics(timeout=30).topics.items() if not name.startswith("__")}
     found = {
-        "topics": {
-            name: partitions_of(bootstrap, name, len(topic.partitions)) for name, topic in sorted(topics.items())
-        },
+        "topics": records_of(bootstrap, {name: len(topic.partitions) for name, topic in sorted(topics.items())}),
         "configs": {name: configs_of(admin, name) for name in sorted(topics)},
         "groups": groups_of(admin),
         "users": users_of(admin),
@@ -26,43 +24,41 @@ def main() -> None:
     print(json.dumps(found, indent=1, sort_keys=True))
 
 
-def partitions_of(bootstrap: str, topic: str, count: int) -> dict:
-    return {str(index): records_of(bootstrap, topic, index) for index in range(count)}
-
-
-def records_of(bootstrap: str, topic: str, index: int) -> dict:
-    answer: dict = {}
+def records_of(bootstrap: str, counts: dict[str, int]) -> dict:
+    """Per topic and partition, at both isolation levels: where it begins and ends, and a digest of its records."""
+    answer: dict = {name: {str(index): {} for index in range(count)} for name, count in counts.items()}
     for level in ("read_uncommitted", "read_committed"):
         consumer = Consumer(
             {
                 "bootstrap.servers": bootstrap, "group.id": "inventory", "isolation.level": level,
-                "enable.auto.commit": False,
-                "enable.partition.eof": True, "check.crcs": True, "auto.offset.reset": "earliest",
+                "enable.auto.commit": False, "enable.partition.eof": True, "check.crcs": True,
+                "auto.offset.reset": "earliest", "fetch.wait.max.ms": 20,
             }
         )  # fmt: skip
-        low, high = consumer.get_watermark_offsets(TopicPartition(topic, index), 30)
-        consumer.assign([TopicPartition(topic, index, low)])
-        digest, count, at_end = hashlib.sha256(), 0, False
-        first = last = None
-        while not at_end:
-            for record in consumer.consume(1000, 1.0):
+        found: dict[tuple[str, int], dict] = {}
+        for name, count in counts.items():
+            for index in range(count):
+                low, high = consumer.get_watermark_offsets(TopicPartition(name, index), 30)
+                found[name, index] = {
+                    "low": low, "high": high, "count": 0, "first": None, "last": None, "sha256": hashlib.sha256(),
+                }  # fmt: skip
+        consumer.assign([TopicPartition(*key, tell["low"]) for key, tell in found.items()])
+        left = set(found)
+        while left:
+            for record in consumer.consume(5000, 0.1):
+                key = record.topic(), record.partition()
                 if record.error():
                     assert record.error().name() == "_PARTITION_EOF", record.error()
-                    at_end = True
+                    left.discard(key)
                     continue
+                tell = found[key]
                 whole = (record.offset(), record.timestamp(), record.key(), record.value(), record.headers())
-                digest.update(repr(whole).encode())
-                first, last = first or whole[:2], whole[:2]
-                count += 1
+                tell["sha256"].update(repr(whole).encode())
+                tell["first"], tell["last"] = tell["first"] or whole[:2], whole[:2]
+                tell["count"] += 1
         consumer.close()
-        answer[level] = {
-            "low": low,
-            "high": high,
-            "count": count,
-            "first": first,
-            "last": last,
-            "sha256": digest.hexdigest()[:16],
-        }
+        for (name, index), tell in found.items():
+            answer[name][str(index)][level] = {**tell, "sha256": tell["sha256"].hexdigest()[:16]}
     return answer
 
 

@@ -103,6 +103,8 @@ class Normalizer:
     def _order(self, item: Any) -> str:
         if not isinstance(item, dict):
             return str(item)
+        if "producerId" in item:
+            return self._names.get(("producerId", item["producerId"]), "")
         keys = [(key, item[key]) for key in SORTED_BY if key in item]
         return "|".join(f"{value:>12}" if isinstance(value, int) else self._known(str(value)) for _, value in keys)
 
