@@ -155,6 +155,8 @@ class Connection:
             self._turn_requests += 1
             if self._turn_requests >= TURN_REQUESTS_MAX or self._turn_bytes >= TURN_BYTES_MAX:
                 await self._give_way()
+        if self._turn_bytes >= TURN_BYTES_MAX:
+            await self._give_way()
         if self._pending:
             await self._flush()
         if self._held_bytes:

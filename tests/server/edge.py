@@ -28,11 +28,19 @@ PRODUCE, FETCH, METADATA, HEARTBEAT, API_VERSIONS = 0, 1, 3, 12, 18
 VERSIONS = {PRODUCE: 9, FETCH: 12, METADATA: 9, HEARTBEAT: 4, API_VERSIONS: 3}
 
 
+class NoQuotas:
+    any = False
+
+    def refusal(self, _address: str) -> None:
+        return None
+
+
 class EdgeBroker:
     """Handlers answer with defaults until a test replaces one: ``broker.handlers[HEARTBEAT] = handler``."""
 
     def __init__(self) -> None:
         self.clock = Clock()
+        self.quotas = NoQuotas()
         self.seen: list[tuple[int, int]] = []  # api key, correlation id
         self.handlers: dict[int, Callable[..., Any]] = {
             PRODUCE: lambda *_: ProduceResponse(),

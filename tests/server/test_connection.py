@@ -421,6 +421,17 @@ async def test_a_pipelining_client_does_not_starve_the_others(edge):
     assert len(edge.broker.seen) <= 2 * TURN_REQUESTS_MAX + 1
 
 
+async def test_a_large_request_that_is_there_already_does_not_starve_the_others(edge):
+    greedy, modest = edge.connect(), edge.connect()
+    greedy.transport.feed(struct.pack(">ihhih", 5 * TURN_BYTES_MAX, API_VERSIONS, 0, 1, -1) + bytes(5 * TURN_BYTES_MAX))
+    modest.send(METADATA)
+    await modest.response()
+    while len(edge.broker.seen) < 2:
+        await trio.lowlevel.checkpoint()
+
+    assert [key for key, _ in edge.broker.seen] == [METADATA, API_VERSIONS]
+
+
 async def test_a_client_that_pipelines_without_reading_holds_a_bounded_heap_of_replies(edge):
     name = "x" * 30_000
     edge.broker.handlers[METADATA] = lambda *_: MetadataResponse(cluster_id=name)
