@@ -6,7 +6,8 @@ Owns: the numbers that keep a hostile or mistaken peer from growing kwire withou
 
 from __future__ import annotations
 
-# A frame buffer grows with the bytes that came, by at most this much at once, never with the bytes claimed.
+# What one read takes between frames; and what a frame that began gets at once when much of it has come. From there on
+# its buffer doubles: it grows with the bytes that came, never with the bytes claimed.
 READ_CHUNK_BYTES = 64 * 1024
 READ_CHUNK_BYTES_MAX = 1024 * 1024
 

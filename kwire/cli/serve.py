@@ -82,6 +82,8 @@ def serve(log_level: str, log_format: str, **options: Any) -> None:
     Says "ready" and the address on standard output, a line for each listener, once clients are served; logs go to
     standard error. A flag has the last word, then the environment, then the file. A second signal stops at once.
     """
+    if sys.platform == "win32":
+        raise fail("there is no broker for Windows; run kwire in WSL or in its container")
     from kwire.broker import logs
 
     # Starting makes much that stays and drops little: the broker turns collection on when it serves.

@@ -9,6 +9,7 @@ leaves its directories in order. May not know: command lines, where settings cam
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import resource
 import signal
@@ -174,8 +175,10 @@ def _say_ready(server: Server) -> None:
                 "clients are told localhost, which only works on this machine: set advertised.listeners for others",
                 listener=binding.name,
             )
-    sys.stdout.write("".join(f"ready {binding.url}\n" for binding in server.bindings))
-    sys.stdout.flush()
+    # Whoever reads stdout may have left; that is no reason to stop.
+    with contextlib.suppress(OSError):
+        sys.stdout.write("".join(f"ready {binding.url}\n" for binding in server.bindings))
+        sys.stdout.flush()
 
 
 def _stop_at_once(number: int, _frame: FrameType | None) -> None:

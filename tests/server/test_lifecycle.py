@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import socket
 import struct
+from contextlib import asynccontextmanager
 
 import pytest
 import trio
@@ -143,6 +146,27 @@ async def test_limits_that_cannot_be_read_stop_the_start(tmp_path):
     with pytest.raises(ConfigProblem, match="is not an override"):
         async with open_server(settings(tmp_path, max_connections_per_ip_overrides="x"), OsFiles()):
             pass
+
+
+def test_a_signal_before_it_serves_ends_the_start(monkeypatch, tmp_path):
+    ended = []
+
+    @asynccontextmanager
+    async def recovering(*_args, **_kwargs):
+        os.kill(os.getpid(), signal.SIGTERM)
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append(True)
+        yield None
+
+    monkeypatch.setattr(lifecycle, "open_server", recovering)
+    before = signal.getsignal(signal.SIGTERM)
+
+    trio.run(lifecycle._serve_until_signalled, settings(tmp_path), OsFiles(), None, 10)
+
+    assert ended == [True]
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 async def test_idle_connections_do_not_hold_up_the_stop(tmp_path, monkeypatch):
