@@ -1,0 +1,155 @@
+"""Where the broker is and how to enter: what every command for people that asks a broker shares.
+
+Owns: the options ``--bootstrap-server`` and ``--config``, the cluster made of them, and the one sentence that is said
+when something is refused or nobody answers. May not know: any one command.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, NoReturn, TypeVar
+
+import click
+
+from kwire.cli.client import (
+    CannotConnect,
+    ClientError,
+    Cluster,
+    ConnectionLost,
+    Security,
+    parse_addresses,
+)
+from kwire.cli.client_config import SECURITY_KEYS, ConfigError, read_properties, security_of
+from kwire.errors import KafkaError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+BOOTSTRAP_VARIABLE: Final = "KWIRE_BOOTSTRAP"
+DEFAULT_BOOTSTRAP: Final = "localhost:9092"
+TIMEOUT_S: Final = 15.0
+
+_BOOTSTRAP_KEY: Final = "bootstrap.servers"
+
+
+def broker_options(command: F) -> F:
+    """Add the options that say where the broker is; a command takes them as ``bootstrap`` and ``config``."""
+    command = config_option(command)
+    return click.option(
+        "-b",
+        "--bootstrap-server",
+        "bootstrap",
+        metavar="HOST:PORT",
+        envvar=BOOTSTRAP_VARIABLE,
+        help=f"The broker to ask; {BOOTSTRAP_VARIABLE} says it for every command. [default: {DEFAULT_BOOTSTRAP}]",
+    )(command)
+
+
+def config_option(command: F) -> F:
+    return click.option(
+        "--config",
+        metavar="FILE",
+        help="Client settings as Java's clients have them: security.protocol, sasl.*, ssl.*.",
+    )(command)
+
+
+def json_option(command: F) -> F:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def client_settings(config: str | None) -> dict[str, str]:
+    """Read a file of client settings, or stop with a sentence."""
+    if config is None:
+        return {}
+    try:
+        return read_properties(config)
+    except OSError as error:
+        fail(f"cannot read {config}: {error.strerror}")
+    except ConfigError as error:
+        fail(str(error))
+
+
+def security_in(settings: dict[str, str]) -> Security:
+    """The way to enter that settings describe, or a sentence."""
+    try:
+        return security_of(settings)
+    except ConfigError as error:
+        fail(str(error))
+
+
+def servers_of(bootstrap: str | None, settings: dict[str, str]) -> str:
+    """The option has the last word, then the file."""
+    return bootstrap or settings.get(_BOOTSTRAP_KEY) or DEFAULT_BOOTSTRAP
+
+
+def say_unused(settings: dict[str, str], config: str | None) -> None:
+    """Name the settings of a file that do nothing here."""
+    unused = sorted(settings.keys() - SECURITY_KEYS - {_BOOTSTRAP_KEY, "client.id"})
+    if unused:
+        note(f"{config}: no effect here: {', '.join(unused)}")
+
+
+@contextmanager
+def asking(bootstrap: str | None, config: str | None) -> Iterator[Cluster]:
+    """Open the cluster for a block; what is refused in it, or not answered, ends the command with a sentence."""
+    settings = client_settings(config)
+    say_unused(settings, config)
+    servers = servers_of(bootstrap, settings)
+    with explained(servers), cluster_at(servers, settings) as cluster:
+        cluster.any()
+        yield cluster
+
+
+def cluster_at(servers: str, settings: dict[str, str]) -> Cluster:
+    try:
+        addresses = parse_addresses(servers)
+    except ValueError as error:
+        fail(str(error))
+    if not addresses:
+        fail(f"{servers!r} names no broker")
+    return Cluster(
+        addresses, security=security_in(settings), client_id=settings.get("client.id", "kwire"), timeout_s=TIMEOUT_S
+    )
+
+
+@contextmanager
+def explained(servers: str) -> Iterator[None]:
+    """End the command with a sentence where a broker refuses or does not answer."""
+    try:
+        yield
+    except KafkaError as error:
+        fail(refusal(error))
+    except (CannotConnect, ConnectionLost) as error:
+        fail(f"{error}.\nNo broker yet? Start one: kwire serve. Else look closer: kwire doctor {_first(servers)}")
+    except ClientError as error:
+        fail(f"{error}.\nLook closer: kwire doctor {_first(servers)}")
+
+
+def _first(servers: str) -> str:
+    return servers.partition(",")[0]
+
+
+def refusal(error: KafkaError) -> str:
+    """Say what a broker refused: its own words where it has any, and the name of the code."""
+    from kwire.cli.script_twins.java_names import error_text
+
+    text = error_text(error).rstrip(".")
+    return text if text.startswith(error.code.name) else f"{text} ({error.code.name})"
+
+
+def note(text: str) -> None:
+    """Say something beside the output."""
+    sys.stdout.flush()
+    sys.stderr.write(f"kwire: {text}\n")
+
+
+def fail(sentence: str) -> NoReturn:
+    """Say why it did not work, and end with exit code 1."""
+    note(sentence)
+    raise SystemExit(1)

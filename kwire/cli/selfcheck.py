@@ -1,0 +1,231 @@
+"""``kwire selfcheck``: ask a broker for everything that it says it serves.
+
+Owns: the walk over ApiVersions, and what counts as an answer. May not know: what is asked (``kwire.cli.harmless``).
+
+A version that is advertised must be answered, with bytes that decode to the last one. What the answer says does not
+matter: a refusal is an answer, unless it is UNSUPPORTED_VERSION to a version that was offered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, NamedTuple
+
+import click
+
+from kwire.cli.broker_option import (
+    client_settings,
+    config_option,
+    explained,
+    json_option,
+    print_json,
+    say_unused,
+    security_in,
+)
+from kwire.cli.client import Address, Connection, ConnectionLost, NotKafka, Security, TimedOut, parse_address
+from kwire.cli.harmless import harmless_request
+from kwire.cli.tables import print_table
+from kwire.errors import Code
+from kwire.wire.codec import api_keys, request_class, response_class
+from kwire.wire.message import Message
+
+ANSWERED: Final = "answered"
+CLOSED: Final = "closed"
+SILENT: Final = "silent"
+GARBLED: Final = "garbled"
+DENIED: Final = "denied"
+UNASKED: Final = "not asked"
+FAILURES: Final = frozenset({CLOSED, SILENT, GARBLED, DENIED})
+
+# librdkafka up to 2.6 looks for these and uses none; Kafka advertises them and closes on them (KIP-896).
+_ADVERTISED_FOR_LIBRDKAFKA: Final = {(0, version) for version in (0, 1, 2)}
+
+
+class Outcome(NamedTuple):
+    """How one version of one API was answered. ``errors`` are the names of the codes in an answer."""
+
+    key: int
+    name: str
+    version: int
+    outcome: str
+    detail: str = ""
+    errors: tuple[str, ...] = ()
+
+    @property
+    def failed(self) -> bool:
+        return self.outcome in FAILURES
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.key}) version {self.version}: {self.detail}"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kwire selfcheck localhost:9092
+  kwire selfcheck broker.example.com:9093 --config client.properties --json
+"""
+)
+@click.argument("broker", metavar="[HOST:PORT]", default="localhost:9092")
+@config_option
+@json_option
+@click.option(
+    "--timeout", "timeout_s", type=float, default=10.0, show_default=True, help="Seconds to wait for each answer."
+)
+def selfcheck(broker: str, config: str | None, as_json: bool, timeout_s: float) -> None:
+    """Ask a broker for every version of every request that it advertises.
+
+    The questions change nothing: they name topics, groups and brokers that do not exist, or only validate. Exit code
+    1 when a version is advertised and not answered, or answered with bytes that do not decode.
+    """
+    settings = client_settings(config)
+    say_unused(settings, config)
+    security = security_in(settings)
+    try:
+        address = parse_address(broker)
+    except ValueError as error:
+        raise click.BadParameter(str(error)) from error
+    with explained(broker):
+        outcomes = list(walk(address, security, timeout_s))
+    failures = [outcome for outcome in outcomes if outcome.failed]
+    if as_json:
+        print_json(_as_json(broker, outcomes))
+    else:
+        _print_report(broker, outcomes, failures)
+    raise SystemExit(1 if failures else 0)
+
+
+def walk(address: Address, security: Security, timeout_s: float) -> Iterator[Outcome]:
+    """Ask for each version that a broker advertises. Raises ClientError when it cannot be asked at all."""
+    with Connection(address, security=security, timeout_s=timeout_s) as first:
+        advertised = first.api_versions
+    asker = _Asker(address, security, timeout_s)
+    try:
+        for key, (lowest, highest) in sorted(advertised.items()):
+            for version in range(lowest, highest + 1):
+                yield asker.ask(key, version)
+            asker.hang_up()  # a request may leave its mark on a connection, such as SaslHandshake
+    finally:
+        asker.hang_up()
+
+
+class _Asker:
+    """Asks over one connection for as long as it is good."""
+
+    def __init__(self, address: Address, security: Security, timeout_s: float) -> None:
+        self._address = address
+        self._security = security
+        self._timeout_s = timeout_s
+        self._connection: Connection | None = None
+
+    def hang_up(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def ask(self, key: int, version: int) -> Outcome:
+        name = request_class(key).NAME.removesuffix("Request") if key in api_keys() else f"API {key}"
+        if (key, version) in _ADVERTISED_FOR_LIBRDKAFKA:
+            return Outcome(key, name, version, UNASKED, "advertised for librdkafka alone, as Apache Kafka does")
+        if key not in api_keys() or version not in request_class(key).VERSIONS:
+            return Outcome(key, name, version, UNASKED, "not known here")
+        request = harmless_request(key, version)
+        if request is None:
+            return Outcome(key, name, version, UNASKED, "between brokers and controllers")
+        outcome, detail, errors = self._exchange(request, version)
+        if outcome in FAILURES - {DENIED}:
+            self.hang_up()
+        return Outcome(key, name, version, outcome, detail, errors)
+
+    def _exchange(self, request: Message, version: int) -> tuple[str, str, tuple[str, ...]]:
+        if self._connection is None:
+            self._connection = Connection(self._address, security=self._security, timeout_s=self._timeout_s)
+        try:
+            answer = self._connection.call(request, response_class(request.KEY), version=version)
+        except ConnectionLost:
+            return CLOSED, "advertised, and the connection is closed on it", ()
+        except TimedOut:
+            return SILENT, f"advertised, and not answered within {self._timeout_s:g} s", ()
+        except NotKafka as error:
+            return GARBLED, str(error), ()
+        errors = tuple(sorted({_code_name(code) for code in _codes(answer)}))
+        if Code.UNSUPPORTED_VERSION.name in errors:
+            return DENIED, "advertised, and answered with UNSUPPORTED_VERSION", errors
+        return ANSWERED, "", errors
+
+
+def _codes(message: Message) -> Iterator[int]:
+    """Every error code in an answer that is not 0, however deep."""
+    for name in message.__slots__:
+        value = getattr(message, name)
+        if name.endswith("error_code") and value:
+            yield value
+        elif isinstance(value, Message):
+            yield from _codes(value)
+        elif isinstance(value, list):
+            for element in value:
+                if isinstance(element, Message):
+                    yield from _codes(element)
+
+
+def _code_name(code: int) -> str:
+    try:
+        return Code(code).name
+    except ValueError:
+        return str(code)
+
+
+def _print_report(broker: str, outcomes: list[Outcome], failures: list[Outcome]) -> None:
+    by_key: dict[int, list[Outcome]] = {}
+    for outcome in outcomes:
+        by_key.setdefault(outcome.key, []).append(outcome)
+    rows = []
+    for key, group in by_key.items():
+        bad = [outcome for outcome in group if outcome.failed]
+        unasked = [outcome for outcome in group if outcome.outcome == UNASKED]
+        result = "ok" if len(unasked) < len(group) else "not asked"
+        if bad:
+            result = "FAILED: " + _versions(bad)
+        elif unasked:
+            result += f" ({_versions(unasked)} {unasked[0].detail})"
+        rows.append((key, group[0].name, _versions(group), result, ", ".join(_errors(group))))
+    print_table(("KEY", "REQUEST", "VERSIONS", "RESULT", "ANSWERED WITH"), rows)
+    click.echo()
+    for failure in failures:
+        click.echo(str(failure))
+    asked = sum(outcome.outcome != UNASKED for outcome in outcomes)
+    verdict = f"{len(failures)} of {asked} versions failed" if failures else f"all {asked} versions are answered"
+    click.echo(f"{broker}: {len(by_key)} requests advertised; {verdict}.")
+
+
+def _versions(outcomes: list[Outcome]) -> str:
+    """Write versions as ranges: 0-2, 5."""
+    ranges: list[list[int]] = []
+    for outcome in outcomes:
+        if ranges and ranges[-1][1] == outcome.version - 1:
+            ranges[-1][1] = outcome.version
+        else:
+            ranges.append([outcome.version, outcome.version])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)
+
+
+def _errors(outcomes: list[Outcome]) -> list[str]:
+    return sorted({error for outcome in outcomes for error in outcome.errors})
+
+
+def _as_json(broker: str, outcomes: list[Outcome]) -> dict[str, Any]:
+    return {
+        "broker": broker,
+        "passed": not any(outcome.failed for outcome in outcomes),
+        "versions": [
+            {
+                "key": outcome.key,
+                "request": outcome.name,
+                "version": outcome.version,
+                "outcome": outcome.outcome,
+                "detail": outcome.detail,
+                "errors": list(outcome.errors),
+            }
+            for outcome in outcomes
+        ],
+    }

@@ -1,0 +1,110 @@
+"""A broker that says what a test tells it to say: for commands that must notice what is wrong."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from contextlib import contextmanager
+
+from kwire.wire import codec
+from kwire.wire.messages import ApiVersionsResponse
+
+CLOSE = object()
+SILENT = object()
+
+
+class FakeBroker:
+    """Advertises ``versions`` (key -> lowest, highest).
+
+    ``answers`` holds, by (key, version) or by key alone, a response, bytes to send behind the size as they are, CLOSE
+    or SILENT; without one a response of defaults is sent.
+    """
+
+    def __init__(self, versions, answers=None, greeting=None):
+        self.versions = versions
+        self.answers = answers or {}
+        self.greeting = greeting
+        self.requests = []
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self._threads = [threading.Thread(target=self._accept, daemon=True)]
+        self._peers = []
+        self._threads[0].start()
+
+    @property
+    def address(self):
+        return f"127.0.0.1:{self.port}"
+
+    def close(self):
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        for peer in self._peers:
+            with peer:
+                peer.close()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _accept(self):
+        while True:
+            try:
+                peer, _ = self._listener.accept()
+            except OSError:
+                return
+            self._peers.append(peer)
+            thread = threading.Thread(target=self._serve, args=(peer,), daemon=True)
+            self._threads.append(thread)
+            thread.start()
+
+    def _serve(self, peer):
+        try:
+            if self.greeting is not None:
+                peer.recv(1000)
+                peer.sendall(self.greeting)
+                peer.close()
+                return
+            stream = peer.makefile("rb")
+            while size := stream.read(4):
+                frame = memoryview(stream.read(int.from_bytes(size, "big")))
+                if not self._answer(peer, frame):
+                    stream.close()
+                    peer.shutdown(socket.SHUT_RDWR)
+                    return
+        except OSError:
+            return
+
+    def _answer(self, peer, frame):
+        header = codec.read_header(frame)
+        request = codec.decode_request(header, frame)
+        self.requests.append((header.api_key, header.api_version, request))
+        answer = self.answers.get((header.api_key, header.api_version), self.answers.get(header.api_key))
+        if answer is CLOSE:
+            return False
+        if answer is SILENT:
+            return True
+        if isinstance(answer, bytes):
+            body = header.correlation_id.to_bytes(4, "big") + answer
+            peer.sendall(len(body).to_bytes(4, "big") + body)
+            return True
+        if answer is None:
+            answer = self._default(header.api_key)
+        peer.sendall(b"".join(codec.encode_response(header, answer)))
+        return True
+
+    def _default(self, key):
+        if key == ApiVersionsResponse.KEY:
+            api = ApiVersionsResponse.ApiVersion
+            return ApiVersionsResponse(
+                api_keys=[
+                    api(api_key=each, min_version=low, max_version=high) for each, (low, high) in self.versions.items()
+                ]
+            )
+        return codec.response_class(key)()
+
+
+@contextmanager
+def fake_broker(versions, answers=None, greeting=None):
+    broker = FakeBroker(versions, answers, greeting)
+    try:
+        yield broker
+    finally:
+        broker.close()

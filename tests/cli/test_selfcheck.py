@@ -1,0 +1,134 @@
+"""`kwire selfcheck`, against kwire and against brokers that lie."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from fake_broker import CLOSE, SILENT, fake_broker
+from kafka import KafkaAdminClient
+
+from kwire.cli.harmless import _BODIES, harmless_request
+from kwire.cli.main import main
+from kwire.wire import codec, spec
+from kwire.wire.messages import DescribeClusterResponse, HeartbeatResponse
+
+OF_BROKERS = [key for key in codec.api_keys() if "broker" in spec.load(codec.request_class(key).NAME).listeners]
+API_VERSIONS, HEARTBEAT, DESCRIBE_CLUSTER = 18, 12, 60
+
+
+def selfcheck(address, *arguments):
+    return CliRunner().invoke(main, ["selfcheck", address, "--timeout", "5", *arguments])
+
+
+@pytest.mark.parametrize("key", OF_BROKERS, ids=lambda key: codec.request_class(key).NAME)
+def test_there_is_a_body_for_each_version_that_a_broker_may_advertise(key):
+    cls = codec.request_class(key)
+    for version in range(cls.VERSIONS.lowest, cls.VERSIONS.highest + 1):
+        request = harmless_request(key, version)
+        frame = memoryview(codec.encode_request(key, version, 1, "test", request))[4:]
+
+        assert codec.decode_request(codec.read_header(frame), frame) is not None
+
+
+def test_a_body_for_an_api_between_controllers_is_not_made():
+    assert harmless_request(52, 0) is None
+
+
+@pytest.mark.parametrize("name", _BODIES)
+def test_bodies_name_fields_that_exist_and_shared_ones_only_where_they_fit(name):
+    fields = {field.name for field in spec.load(f"{name}Request").fields}
+    shared = {"group_id", "member_id", "generation_id", "member_epoch"}
+
+    assert set(_BODIES[name]) - shared <= fields
+
+
+@pytest.mark.kafka(topics={"orders": 2})
+def test_kwire_answers_every_version_that_it_advertises_and_is_as_before(kafka):
+    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
+
+    first = selfcheck(kafka.bootstrap_servers)
+    again = selfcheck(kafka.bootstrap_servers, "--json")
+
+    assert first.exit_code == 0, first.output
+    assert "versions are answered" in first.output
+    outcomes = json.loads(again.output)["versions"]
+    assert {outcome["outcome"] for outcome in outcomes} == {"answered", "not asked"}
+    assert {outcome["request"] for outcome in outcomes if outcome["outcome"] == "not asked"} == {"Produce"}
+    assert "UNKNOWN_SERVER_ERROR" not in again.output
+    assert {topic for topic in admin.list_topics() if not topic.startswith("__")} == {"orders"}
+    assert admin.list_groups() == []
+    admin.close()
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "said"),
+    [
+        (CLOSE, "closed", "the connection is closed on it"),
+        (SILENT, "silent", "not answered within 1 s"),
+        (b"\0", "garbled", "bytes that do not fit"),
+        (HeartbeatResponse(error_code=35), "denied", "UNSUPPORTED_VERSION"),
+    ],
+    ids=["closed", "silent", "garbled", "denied"],
+)
+def test_a_version_that_is_advertised_and_not_answered_is_named(answer, outcome, said):
+    versions = {API_VERSIONS: (0, 4), HEARTBEAT: (0, 3), DESCRIBE_CLUSTER: (0, 0)}
+    with fake_broker(versions, {(HEARTBEAT, 2): answer}) as broker:
+        patience = "1" if answer is SILENT else "30"
+        ended = CliRunner().invoke(main, ["selfcheck", broker.address, "--timeout", patience])
+        as_json = CliRunner().invoke(main, ["selfcheck", broker.address, "--timeout", patience, "--json"])
+
+    assert ended.exit_code == as_json.exit_code == 1
+    (line,) = [line for line in ended.output.splitlines() if line.startswith("Heartbeat (12) version 2: ")]
+    assert said in line
+    assert "1 of 10 versions failed" in ended.output
+    failed = [each for each in json.loads(as_json.output)["versions"] if each["outcome"] != "answered"]
+    assert [(each["request"], each["version"], each["outcome"]) for each in failed] == [("Heartbeat", 2, outcome)]
+
+
+def test_bytes_that_are_left_over_are_bytes_that_do_not_decode():
+    with fake_broker({API_VERSIONS: (0, 0), HEARTBEAT: (0, 0)}, {HEARTBEAT: b"\0\0\0"}) as broker:
+        ended = selfcheck(broker.address)
+
+    assert ended.exit_code == 1
+    assert "Heartbeat (12) version 0: " in ended.output
+
+
+def test_codes_of_every_depth_are_shown():
+    answer = DescribeClusterResponse(error_code=31)
+    with fake_broker({API_VERSIONS: (0, 0), DESCRIBE_CLUSTER: (0, 0)}, {DESCRIBE_CLUSTER: answer}) as broker:
+        ended = selfcheck(broker.address)
+
+    assert ended.exit_code == 0
+    assert "CLUSTER_AUTHORIZATION_FAILED" in ended.output
+
+
+def test_what_is_unknown_here_is_not_asked_and_no_failure():
+    versions = {API_VERSIONS: (0, 9), HEARTBEAT: (0, 0), 0: (0, 2), 52: (0, 2), 999: (0, 1)}
+    with fake_broker(versions) as broker:
+        ended = selfcheck(broker.address)
+
+    assert ended.exit_code == 0, ended.output
+    assert "API 999" in ended.output
+    assert "5-9 not known here" in ended.output
+    assert "advertised for librdkafka alone" in ended.output
+    assert "between brokers and controllers" in ended.output
+    assert {key for key, _, _ in broker.requests} == {API_VERSIONS, HEARTBEAT}
+
+
+def test_no_broker_is_one_sentence_and_where_to_look():
+    with fake_broker({}) as broker:
+        gone = broker.address
+    ended = selfcheck(gone)
+
+    assert ended.exit_code == 1
+    assert ended.output.startswith(f"kwire: nothing listens on {gone}")
+    assert f"kwire doctor {gone}" in ended.output
+
+
+def test_an_address_that_is_none_is_said():
+    ended = selfcheck("localhost:port")
+
+    assert ended.exit_code == 2
+    assert "is not HOST:PORT" in ended.output
