@@ -67,7 +67,7 @@ def create_topics(
 
     The caller has refused names that stand twice in one request.
     """
-    collisions = _collisions(image)
+    collisions = _collisions(image) if any(_may_collide(topic.name) for topic in topics) else defaultdict(list)
     records: list[Message] = []
     results: list[Created | KafkaError] = []
     too_many = _partitions_asked(effective, topics) > PARTITIONS_PER_REQUEST_MAX
@@ -81,7 +81,7 @@ def create_topics(
         except KafkaError as refusal:
             results.append(refusal)
             continue
-        if "." in topic.name or "_" in topic.name:
+        if _may_collide(topic.name):
             collisions[_unified(topic.name)].append(topic.name)
         records += made
         results.append(created)
@@ -132,7 +132,7 @@ def _check_new(image: MetadataImage, name: str, collisions: Mapping[str, list[st
     if name in image.topics:
         raise KafkaError(Code.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
     # Names of metrics turn "." into "_", so two names that differ only there would share their metrics.
-    if ("." in name or "_" in name) and (others := collisions.get(_unified(name))):
+    if _may_collide(name) and (others := collisions.get(_unified(name))):
         message = f"Topic '{name}' collides with existing topic: {others[0]}"
         raise KafkaError(Code.INVALID_TOPIC_EXCEPTION, message)
 
@@ -140,9 +140,13 @@ def _check_new(image: MetadataImage, name: str, collisions: Mapping[str, list[st
 def _collisions(image: MetadataImage) -> defaultdict[str, list[str]]:
     names: defaultdict[str, list[str]] = defaultdict(list)
     for name in image.topics:
-        if "." in name or "_" in name:
+        if _may_collide(name):
             names[_unified(name)].append(name)
     return names
+
+
+def _may_collide(name: str) -> bool:
+    return "." in name or "_" in name
 
 
 def _unified(name: str) -> str:
