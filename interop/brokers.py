@@ -132,9 +132,8 @@ class Apache(_Process):
         properties = {
             "process.roles": "broker,controller",
             "node.id": "1",
-            "controller.quorum.voters": f"1@localhost:{controller}",
+            "controller.quorum.bootstrap.servers": f"localhost:{controller}",
             "listeners": f"PLAINTEXT://localhost:{self.port},CONTROLLER://localhost:{controller}",
-            "advertised.listeners": f"PLAINTEXT://localhost:{self.port}",
             "controller.listener.names": "CONTROLLER",
             "log.dirs": str(self.data),
             **ONE_MACHINE,
@@ -163,7 +162,8 @@ class Apache(_Process):
         if (self.data / "meta.properties").exists():
             return
         command = [need("java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classpath()]
-        command += ["kafka.tools.StorageTool", "format", "-t", "kwireInteropClusterIdA", "-c", str(config)]
+        command += ["kafka.tools.StorageTool", "format", "--standalone", "-t", "kwireInteropClusterIdA"]
+        command += ["-c", str(config)]
         finished = subprocess.run(command, capture_output=True, text=True, check=False)
         assert finished.returncode == 0, finished.stdout + finished.stderr
 

@@ -6,8 +6,9 @@ PROGRAM BOOTSTRAP. Two brokers that serve the same data print the same.
 import hashlib
 import json
 import sys
+import time
 
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, ConfigResource, ConfigSource, ResourceType
 
 
@@ -38,7 +39,7 @@ def records_of(bootstrap: str, counts: dict[str, int]) -> dict:
         found: dict[tuple[str, int], dict] = {}
         for name, count in counts.items():
             for index in range(count):
-                low, high = consumer.get_watermark_offsets(TopicPartition(name, index), 30)
+                low, high = watermarks(consumer, TopicPartition(name, index))
                 found[name, index] = {
                     "low": low, "high": high, "count": 0, "first": None, "last": None, "sha256": hashlib.sha256(),
                 }  # fmt: skip
@@ -60,6 +61,20 @@ def records_of(bootstrap: str, counts: dict[str, int]) -> dict:
         for (name, index), tell in found.items():
             answer[name][str(index)][level] = {**tell, "sha256": tell["sha256"].hexdigest()[:16]}
     return answer
+
+
+def watermarks(consumer: Consumer, partition: TopicPartition) -> tuple[int, int]:
+    """A broker that has just started may not lead yet."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            found: tuple[int, int] = consumer.get_watermark_offsets(partition, 30)
+        except KafkaException:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
+        else:
+            return found
 
 
 def configs_of(admin: AdminClient, topic: str) -> dict:

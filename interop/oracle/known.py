@@ -7,17 +7,61 @@ from typing import NamedTuple
 class Known(NamedTuple):
     story: str  # a pattern for the story's title
     line: str  # a pattern for the difference's line
+    about: str
     reason: str
 
 
+NONSENSE = "Nonsense in a request"
+NONSENSE_REASON = (
+    "Where Apache Kafka trips over its own exception and answers UNKNOWN_SERVER_ERROR (a fetch with isolation level 7 or"
+    " a negative byte limit, a topic with neither name nor id, an unknown config operation), kwire answers"
+    " INVALID_REQUEST or takes the nearest sensible value."
+)
+TEXT = "Texts of errors"
+TEXT_REASON = (
+    "Codes are Kafka's. A message that says nothing but what its code means is left out or put in words of our own."
+)
+
 KNOWN: tuple[Known, ...] = (
+    Known("fetch-at-each-version", r"(isolation level 7|negative bytes a partition)\.", NONSENSE, NONSENSE_REASON),
+    Known("metadata-by-id", r"^Metadata v1[23] null\.", NONSENSE, NONSENSE_REASON),
+    Known("elect-leaders", r"nothing, kind 7\.", NONSENSE, NONSENSE_REASON),
+    Known("incremental-alter-configs", r"unknown operation\.", NONSENSE, NONSENSE_REASON),
+    Known(".*", r"rrorMessage: ['\"]This most likely occurs because of a request", TEXT, TEXT_REASON),
+    Known("find-coordinator", r"FindCoordinator v\d (kind|none|several).*\.errorMessage: ", TEXT, TEXT_REASON),
+    Known("raft-voters", r"^AddRaftVoter v\d .*errorMessage: ", TEXT, TEXT_REASON),
+    Known(".*", r"errorMessage: '(Invalid magic found|Record size -?\d+ is less).* / None$", TEXT, TEXT_REASON),
     Known(
-        "transactions-refused",
-        r"EndTxn v4 again\.errorCode: 51 / 0",
-        "The markers are written before EndTxn is answered, so who asks again at once finds the transaction ended.",
+        "metadata-creates-topics",
+        r"^Metadata v\d+ first\.",
+        "A topic created by a metadata request",
+        "Is there in the same answer; Apache Kafka first answers that it does not exist.",
+    ),
+    Known(
+        "fetch-several-partitions",
+        r"^Fetch v\d+ (several|700 bytes in all)\.responses: ",
+        "Order of a fetch's answer",
+        "Each topic stands once in it; Apache Kafka puts what failed first and so may name a topic twice.",
+    ),
+    Known(
+        "documented-configs",
+        r"^is documented",
+        "Documentation of configs",
+        "DescribeConfigs does not send Apache Kafka's texts about each config.",
+    ),
+    Known(
+        "api-versions",
+        r"^(api \d+|feature \S+): .* / None$",
+        "Not served yet",
+        "An API or feature that is not served is not advertised; clients see a broker without it.",
     ),
 )
 
 
 def known(title: str, line: str) -> bool:
     return any(re.fullmatch(item.story, title) and re.search(item.line, line) for item in KNOWN)
+
+
+def reasons() -> dict[str, str]:
+    """What each kind of difference is about, and why it is meant."""
+    return {item.about: item.reason for item in KNOWN}

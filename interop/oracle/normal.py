@@ -26,7 +26,7 @@ QUORUM = {"highWatermark": "an offset", "logEndOffset": "an offset", "leaderEpoc
 SORTED_BY = (
     "name", "topicName", "topic", "groupId", "configName", "configKey", "partitionIndex", "index", "partition",
     "resourceType", "resourceName", "feature", "apiKey", "transactionalId", "user", "memberId", "logDir", "nodeId",
-    "brokerId", "errorCode",
+    "brokerId", "errorCode", "entityType", "mechanism", "key",
 )  # fmt: skip
 # In these the order is part of the answer; in the others it is a hash table's, or nobody's business.
 ORDERED_APIS = {
@@ -92,6 +92,7 @@ class Normalizer:
         )
         text = re.sub(r"localhost[:/]\S*\d{4,5}", "localhost:<port>", text)
         text = re.sub(r"-?\b\d{13,19}\b", "<time>", text)
+        text = KAFKA_UUID.sub(lambda found: found[0] if found[0] == NO_ID else "<id>", text)
         for (kind, value), name in self._names.items():
             if kind in ("id", "producerId", "memberId") and len(str(value)) > 3:
                 text = text.replace(str(value), f"<{name}>")
@@ -106,6 +107,8 @@ class Normalizer:
         if "producerId" in item:
             return self._names.get(("producerId", item["producerId"]), "")
         keys = [(key, item[key]) for key in SORTED_BY if key in item]
+        if not keys:
+            return _canonical(item)
         return "|".join(f"{value:>12}" if isinstance(value, int) else self._known(str(value)) for _, value in keys)
 
     def _known(self, text: str) -> str:
@@ -170,6 +173,15 @@ def _record(record: Any) -> list[Any]:
         value,
         [[name, v.hex() if v is not None else None] for name, v in record.headers],
     ]
+
+
+def _canonical(value: Any) -> str:
+    """A text of the value in which no order of a list or dict shows."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{key}:{_canonical(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, list):
+        return "[" + ",".join(sorted(map(_canonical, value))) + "]"
+    return repr(value)
 
 
 def differences(apache: Any, other: Any, path: str = "") -> list[str]:

@@ -30,7 +30,7 @@ def describe_configs(ask: Asker) -> None:
 def describe_broker_configs(ask: Asker) -> None:
     keys = [
         "log.retention.hours", "log.retention.ms", "log.segment.bytes", "num.partitions", "offsets.topic.num.partitions", "node.id",
-        "process.roles", "compression.type", "message.max.bytes", "group.coordinator.rebalance.protocols", "auto.create.topics.enable",
+        "compression.type", "message.max.bytes", "group.coordinator.rebalance.protocols", "auto.create.topics.enable",
         "min.insync.replicas", "default.replication.factor", "log.cleaner.threads", "ssl.keystore.password", "no.such.config",
         "group.consumer.session.timeout.ms", "transaction.max.timeout.ms", "unclean.leader.election.enable", "log.message.timestamp.type",
         "offsets.retention.minutes", "background.threads", "queued.max.requests", "log.flush.interval.messages", "connections.max.idle.ms",
@@ -50,6 +50,7 @@ def every_broker_config(ask: Asker) -> None:
     body = {"includeSynonyms": False, "includeDocumentation": False, "resources": [resource(BROKER, "1")]}
     answer = ask.ask("DescribeConfigs", 4, body, note=False)
     here = {
+        "controller.quorum.bootstrap.servers",
         "log.dirs",
         "listeners",
         "advertised.listeners",
@@ -132,7 +133,7 @@ def incremental_alter_configs(ask: Asker) -> None:
     alter("no name", TOPIC, "", ("retention.ms", SET, "1"))
     alter("broker", BROKER, "1", ("log.cleaner.threads", SET, "2"))
     alter("broker back", BROKER, "1", ("log.cleaner.threads", DELETE, None))
-    alter("broker, read only", BROKER, "1", ("node.id", SET, "2"))
+    alter("broker, read only", BROKER, "1", (SET, "2"))
     alter("broker, per cluster only", BROKER, "1", ("log.retention.ms", SET, "2000"))
     alter("broker, back", BROKER, "1", ("log.retention.ms", DELETE, None))
     alter("broker, unknown key", BROKER, "1", ("no.such.config", SET, "1"))
@@ -417,7 +418,7 @@ def describe_quorum(ask: Asker) -> None:
             ask.note(f"v{version} {name} {index}", ask.normalizer.normal(answer, "DescribeQuorum"))
 
 
-@story("UpdateFeatures")
+@story("UpdateFeatures", "UpdateFeatures", "ConsumerGroupHeartbeat", "EndTxn")
 def update_features(ask: Asker) -> None:
     for version in versions("UpdateFeatures"):
         for label, feature, level, kind in (

@@ -1,15 +1,29 @@
 """ApiVersions, Metadata and the topics behind it."""
 
+from interop.advertised import KEYS
 from interop.oracle.asker import Asker, versions
 from interop.oracle.story import story
 
+FEATURES = (
+    "eligible.leader.replicas.version", "group.version", "kraft.version", "metadata.version", "share.version", "streams.version",
+    "transaction.version",
+)  # fmt: skip
 BAD_NAMES = ("", ".", "..", "white space", "x" * 250, "a/b", "ümlaut")
 
 
 @story("ApiVersions", smoke=True)
 def api_versions(ask: Asker) -> None:
     body = {"clientSoftwareName": "oracle", "clientSoftwareVersion": "1.0"}
-    ask.each_version("ApiVersions", body)
+    for version in versions("ApiVersions"):
+        answer = ask.ask("ApiVersions", version, body, note=False)
+        served = {api.pop("apiKey"): api for api in answer["apiKeys"]}
+        for key in range(max(KEYS.values()) + 1):
+            ask.note(f"api {key}", served.get(key))
+        for kind in ("supportedFeatures", "finalizedFeatures"):
+            features = {feature.pop("name"): feature for feature in answer.get(kind, [])}
+            for name in FEATURES:
+                ask.note(f"feature {name}", features.get(name))
+        ask.note("codes", (answer["errorCode"], answer.get("zkMigrationReady")))
     ask.ask("ApiVersions", 3, {"clientSoftwareName": "", "clientSoftwareVersion": ""}, label="empty name")
     ask.ask("ApiVersions", 3, {"clientSoftwareName": "a b", "clientSoftwareVersion": "?"}, label="bad name")
 
@@ -21,7 +35,7 @@ def what_is_no_request(ask: Asker) -> None:
     ask.raw(bytes.fromhex("7fff 0000 00000001 ffff"), "an unknown key")
     ask.raw(bytes.fromhex("0003 0001 00000001 ffff"), "Metadata v1 without a body")
     ask.raw(bytes.fromhex("0003 0001 00000001 ffff 7fffffff"), "Metadata v1 with two billion topics")
-    ask.raw(bytes.fromhex("0003 0001 00000001 ffff ffffffff 00"), "Metadata v1 with a byte too many")
+    ask.raw(bytes.fromhex("0003 0001 00000001 ffff 00000000 00"), "Metadata v1 with a byte too many")
     ask.raw(b"", "an empty frame")
     ask.raw(b"\0", "a frame of one byte")
     ask.raw(bytes.fromhex("0004 0000 00000001 ffff"), "LeaderAndIsr, which is gone")

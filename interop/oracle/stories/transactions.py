@@ -152,8 +152,8 @@ def transactions_refused(ask: Asker) -> None:
     old = records("x", producer_id=producer, producer_epoch=epoch - 1, base_sequence=0, transactional=True)
     ask.produce(topic, old, 9, transactional_id=name, label="old epoch")
     end(ask, name, producer, epoch, True)
-    end(ask, name, producer, epoch, True, label="again")
     settled(ask, name)
+    end(ask, name, producer, epoch, True, label="again")
     end(ask, name, producer, epoch, False, label="abort after commit")
     ask.produce(topic, batch, 9, transactional_id=name, label="after the end")
 

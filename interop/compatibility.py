@@ -1,0 +1,81 @@
+"""Writes docs/compatibility.md: python -m interop.compatibility OUTCOMES.json docs/compatibility.md
+
+The table and the failures come from the outcomes that `python -m interop --json` wrote; the differences from
+`differences.md` beside this file and from what the oracle is told to pass over.
+"""
+
+import json
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+from interop.oracle.known import reasons
+
+PARTS = {
+    "tools": "Official tools",
+    "clients": "Client libraries",
+    "oracle": "Answers compared with Apache Kafka, field by field",
+    "datadirs": "Data directories",
+    "crash": "Killed under load",
+}
+
+
+def main() -> None:
+    outcomes, page = Path(sys.argv[1]), Path(sys.argv[2])
+    page.write_text(render(json.loads(outcomes.read_text())))
+    print(f"wrote {page}")
+
+
+def render(run: dict) -> str:
+    cases = run["cases"]
+    passed = sum(case["status"] == "passed" for case in cases)
+    asked = sum(case["status"] != "skipped" for case in cases)
+    lines = [
+        "# Compatibility",
+        "",
+        f"`make interop` asked {asked} things of kwire, the same that Apache Kafka {run['kafka']} answers; {passed} came out"
+        " as they do there. This page is written by `make compatibility`; nothing in its tables is by hand.",
+        "",
+    ]
+    for part, title in PARTS.items():
+        members = [case for case in cases if case["part"] == part]
+        if members:
+            lines += [f"## {title}", "", *table(members), ""]
+    lines += ["## What fails", "", *failures(cases), "", "## What was not asked", "", *skips(cases), ""]
+    lines += ["## What is different", ""]
+    lines += [line for line in (Path(__file__).parent / "differences.md").read_text().splitlines() if line]
+    lines += [f"- **{about}.** {reason}" for about, reason in reasons().items()]
+    return "\n".join(lines) + "\n"
+
+
+def table(members: list[dict]) -> list[str]:
+    rows: dict[str, list[dict]] = defaultdict(list)
+    for case in members:
+        rows[case["row"]].append(case)
+    lines = ["| | passed | failed | not asked |", "|---|---|---|---|"]
+    for row, cases in sorted(rows.items()):
+        counts = (str(sum(case["status"] == status for case in cases)) for status in ("passed", "failed", "skipped"))
+        lines.append(f"| {row} | {' | '.join(counts)} |")
+    return lines
+
+
+def failures(cases: list[dict]) -> list[str]:
+    failed = [case for case in cases if case["status"] == "failed"]
+    return [f"- `{case['name']}`: {first_line(case['message'])}" for case in failed] or ["Nothing."]
+
+
+def skips(cases: list[dict]) -> list[str]:
+    by_reason: dict[str, list[str]] = defaultdict(list)
+    for case in cases:
+        if case["status"] == "skipped":
+            by_reason[first_line(case["message"])].append(case["name"])
+    return [f"- {reason}: {len(names)} cases" for reason, names in sorted(by_reason.items())] or ["Everything was."]
+
+
+def first_line(message: str) -> str:
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return lines[0][:160].replace("|", "/") if lines else ""
+
+
+if __name__ == "__main__":
+    main()
