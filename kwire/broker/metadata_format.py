@@ -6,6 +6,7 @@ May not know: the log.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, cast
 
 from kwire.broker.metadata_snapshots import BOOTSTRAP, Quorum, SnapshotId, read_snapshot, write_snapshot
@@ -29,12 +30,14 @@ class Identity(NamedTuple):
     controller_port: int
 
 
-def format_if_new(files: Files, directory: str, identity: Identity, now_ms: int) -> bool:
-    """Lay out a directory that nobody has formatted. Tells whether it was one."""
+def format_if_new(
+    files: Files, directory: str, identity: Identity, now_ms: int, levels: Mapping[str, int] | None = None
+) -> bool:
+    """Lay out a directory that nobody has formatted, by default with the levels served. Tells whether it was one."""
     path = f"{directory}/{METADATA_TOPIC}-0"
     if files.sizes(path) or files.read_bytes(f"{directory}/{BOOTSTRAP}") is not None:
         return False
-    levels = features.bootstrap_levels()
+    levels = levels or features.bootstrap_levels()
     bootstrap = write_snapshot(
         [FeatureLevelRecord(name=name, feature_level=level) for name, level in levels.items()],
         Quorum(0, None),

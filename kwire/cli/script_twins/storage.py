@@ -1,0 +1,214 @@
+"""kafka-storage: give data directories an identity before the first start, and say what they hold.
+
+Owns: the sub-commands of the official script and their output. May not know: what a formatted directory looks like
+inside (``kwire.broker.metadata_format`` does).
+
+A broker formats a new directory by itself; this is for quick starts that do it by hand, and for choosing the cluster
+id.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final, cast
+
+from kwire.broker.metadata_format import Identity, controller_endpoint, format_if_new
+from kwire.cli.script_twins.arguments import Arguments
+from kwire.cli.script_twins.exits import Failure
+from kwire.cli.script_twins.features import OFFLINE, add_offline_commands, parse_level, release_level, release_levels
+from kwire.cli.settings import SettingsError, gather
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.features import METADATA_VERSION, METADATA_VERSIONS, SERVED, bootstrap_levels
+from kwire.metadata.image import MetadataImage
+from kwire.storage import checkpoints
+from kwire.storage.files import OsFiles
+from kwire.types import uuid_from_text, uuid_text
+
+NAME: Final = "kafka-storage"
+
+
+def main(argv: Sequence[str]) -> int:
+    given = _parser().read(argv)
+    if given.command == "random-uuid":
+        print(random_uuid())
+        return 0
+    if given.command in OFFLINE:
+        return OFFLINE[given.command](given)
+    configs = _configs(given.config)
+    if given.command == "info":
+        return _info(configs)
+    return _format(given, configs)
+
+
+def random_uuid() -> str:
+    """Make an id that is good for a cluster: like Kafka's, none that begins with a dash, which options do."""
+    import uuid
+
+    while True:
+        text = uuid_text(uuid.uuid4().bytes)
+        if not text.startswith("-"):
+            return text
+
+
+def _parser() -> Arguments:
+    parser = Arguments(prog=NAME, description="Format data directories, or show what they hold.")
+    info = parser.add_command("info", "Show what the log directories of this node hold.")
+    layout = parser.add_command("format", "Give the log directories of this node an identity.")
+    for command in (info, layout):
+        command.add_argument("--config", "-c", required=True, metavar="FILE", help="the server.properties of the node")
+    layout.add_argument("--cluster-id", "-t", required=True, metavar="ID", help="the cluster's id")
+    layout.add_argument("--ignore-formatted", "-g", action="store_true", help="pass over what is formatted already")
+    layout.add_argument("--release-version", "-r", metavar="RELEASE", help="feature levels of a release")
+    layout.add_argument(
+        "--feature", "-f", action="append", default=[], metavar="FEATURE=LEVEL", help="one feature's level"
+    )
+    layout.add_argument("--add-scram", "-S", action="append", default=[], metavar="CREDENTIAL", help="not available")
+    quorum = layout.add_mutually_exclusive_group()
+    quorum.add_argument("--standalone", "-s", action="store_true", help="one node is the whole quorum, as always here")
+    quorum.add_argument("--no-initial-controllers", "-N", action="store_true", help="the same here")
+    quorum.add_argument("--initial-controllers", "-I", metavar="LIST", help="ID@HOST:PORT:DIRECTORY of this node alone")
+    add_offline_commands(parser)
+    parser.add_command("random-uuid", "Print a random id, good for a cluster.")
+    return parser
+
+
+def _configs(path: str) -> EffectiveConfigs:
+    if not Path(path).is_file():
+        raise Failure(f'Exception in thread "main" java.nio.file.NoSuchFileException: {path}')
+    try:
+        settings = gather(file=path)
+    except SettingsError as error:
+        raise Failure(str(error)) from error
+    return EffectiveConfigs(MetadataImage(), settings.broker_settings, int(settings.chosen["node.id"].text))
+
+
+def _directories(configs: EffectiveConfigs) -> list[str]:
+    """The log directories, that of the metadata log first."""
+    dirs = list(cast("tuple[str, ...]", configs.broker("log.dirs")))
+    home = cast("str | None", configs.broker("metadata.log.dir")) or dirs[0]
+    return [home, *(path for path in dirs if path != home)]
+
+
+def _info(configs: EffectiveConfigs) -> int:
+    found = []
+    problems = []
+    metadata: Mapping[str, str] | None = None
+    for path in sorted(_directories(configs)):
+        if not Path(path).is_dir():
+            problems.append(f"{path} does not exist")
+            continue
+        found.append(path)
+        properties = _properties(path)
+        if properties is None:
+            problems.append(f"{path} is not formatted.")
+        elif metadata is None:
+            metadata = properties
+        elif properties.get("cluster.id") != metadata.get("cluster.id"):
+            problems.append(f"{path} belongs to cluster {properties.get('cluster.id')}")
+    for title, lines in (("Found log director", found), ("Found problem", problems)):
+        if lines:
+            one, many = ("y", "ies") if title.endswith("director") else ("", "s")
+            print(f"{title}{one if len(lines) == 1 else many}:")
+            print("".join(f"  {line}\n" for line in lines))
+    if metadata is not None:
+        shown = ", ".join(f"{key}={value}" for key, value in sorted(metadata.items()))
+        print(f"Found metadata: {{{shown}}}\n")
+    return 1 if problems else 0
+
+
+def _format(given: argparse.Namespace, configs: EffectiveConfigs) -> int:
+    if given.add_scram:
+        raise Failure("--add-scram is not available here: start the broker and use kafka-configs")
+    levels = _levels(given)
+    directory_id = _own_directory_id(given.initial_controllers, configs.node_id)
+    dirs = _directories(configs)
+    new = [path for path in dirs if not _is_formatted(path, given.cluster_id, ignore=given.ignore_formatted)]
+    if not new:
+        print("All of the log directories are already formatted.")
+        return 0
+    records = ", ".join(
+        f"ApiMessageAndVersion(FeatureLevelRecord(name='{name}', featureLevel={level}) at version 0)"
+        for name, level in levels.items()
+    )
+    print(
+        f"Bootstrap metadata: BootstrapMetadata(records=[{records}], metadataVersionLevel={levels[METADATA_VERSION]},"
+        " source=format command)"
+    )
+    release = METADATA_VERSIONS[levels[METADATA_VERSION]][0]
+    files = OsFiles()
+    for path in reversed(new):
+        home = path == dirs[0]
+        kind = "data" if not home else "dynamic metadata voter" if given.standalone else "metadata"
+        print(f"Formatting {kind} directory {path} with metadata.version {release}.")
+        identity = Identity(
+            configs.node_id,
+            uuid_from_text(directory_id if home and directory_id else random_uuid()),
+            *controller_endpoint(configs),
+        )
+        files.make_directory(path)
+        if home:
+            format_if_new(files, path, identity, time.time_ns() // 1_000_000, levels)
+        properties = {
+            "version": "1",
+            "cluster.id": given.cluster_id,
+            "node.id": str(configs.node_id),
+            "directory.id": uuid_text(identity.directory_id),
+        }
+        # Last, as this file alone says that a directory is formatted.
+        files.write_bytes(
+            f"{path}/{checkpoints.META_PROPERTIES}", checkpoints.write_properties(properties), durable=True
+        )
+    return 0
+
+
+def _levels(given: argparse.Namespace) -> dict[str, int]:
+    """The feature levels to begin with. Raises Failure for what is not served."""
+    levels = bootstrap_levels()
+    if given.release_version is not None:
+        release = release_levels(release_level(given.release_version))
+        levels = {name: min(level, release[name]) for name, level in levels.items()}
+    for name, level in map(parse_level, given.feature):
+        if name not in SERVED:
+            known = ", ".join(sorted(each for each in SERVED if each != METADATA_VERSION))
+            raise Failure(f"Unsupported feature: {name}. Supported features are: {known}")
+        if not SERVED[name].lowest <= level <= SERVED[name].highest:
+            raise Failure(f"No feature:{name} with feature level {level}")
+        if name in levels:  # kraft.version stands elsewhere
+            levels[name] = level
+    return {name: level for name, level in levels.items() if level > 0}
+
+
+def _own_directory_id(controllers: str | None, node_id: int) -> str | None:
+    """The directory id that --initial-controllers gives this node. Raises Failure for a quorum of several."""
+    if controllers is None:
+        return None
+    found = re.fullmatch(r"(\d+)@[^,]+:\d+:([\w-]{22})", controllers)
+    if found is None or int(found[1]) != node_id:
+        raise Failure("--initial-controllers must name this node alone, as ID@HOST:PORT:DIRECTORY")
+    return found[2]
+
+
+def _is_formatted(path: str, cluster_id: str, *, ignore: bool) -> bool:
+    """Whether a directory has an identity. Raises Failure when it is another cluster's, or must not have one."""
+    properties = _properties(path)
+    if properties is None:
+        return False
+    if properties.get("cluster.id") != cluster_id:
+        raise Failure(
+            f"Invalid cluster.id in: {path}/{checkpoints.META_PROPERTIES}. Expected {cluster_id}, but read"
+            f" {properties.get('cluster.id')}"
+        )
+    if not ignore:
+        raise Failure(
+            f"Log directory {path} is already formatted. Use --ignore-formatted to ignore this directory and format the"
+            " others."
+        )
+    return True
+
+
+def _properties(path: str) -> Mapping[str, str] | None:
+    return checkpoints.read_properties(OsFiles().read_bytes(f"{path}/{checkpoints.META_PROPERTIES}"))

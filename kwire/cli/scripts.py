@@ -1,0 +1,73 @@
+"""``kwire scripts``: run the twin of one of Kafka's own scripts, or install them all under their official names.
+
+Owns: the command as click knows it, and the small files that stand for the scripts. May not know: what a script does.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+
+import click
+
+from kwire.cli.script_twins import TWINS, run
+
+_SHIM: Final = """\
+#!{python}
+import sys
+from kwire.cli.script_twins import run
+sys.exit(run({name!r}, sys.argv[1:]))
+"""
+
+# Every name that the kernel takes in the first line of a script: 127 bytes on Linux, no blanks.
+_SHEBANG_BYTES_MAX: Final = 120
+_LONG_SHIM: Final = """\
+#!/bin/sh
+exec '{python}' -c 'import sys; from kwire.cli.script_twins import run; sys.exit(run("{name}", sys.argv[1:]))' "$@"
+"""
+
+
+@click.command(
+    context_settings={
+        "ignore_unknown_options": True,
+        "allow_interspersed_args": False,
+        "help_option_names": ["-h", "--help"],
+    },
+    epilog="""\b
+Examples:
+  kwire scripts kafka-topics --bootstrap-server localhost:9092 --list
+  kwire scripts kafka-console-consumer.sh --bootstrap-server localhost:9092 --topic messages --from-beginning
+  kwire scripts --install ~/kafka/bin
+""",
+)
+@click.option("--install", "folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
+              help="Put all scripts into a folder, each with and without .sh.")  # fmt: skip
+@click.option("--list", "listed", is_flag=True, help="List the scripts that there are.")
+@click.argument("name", required=False)
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def scripts(folder: Path | None, listed: bool, name: str | None, arguments: tuple[str, ...]) -> None:
+    """Run the twin of one of Kafka's own scripts, which needs no Java: same options, same output, same exit codes."""
+    if folder is not None:
+        install(folder)
+        click.echo(f"{2 * len(TWINS)} scripts in {folder}")
+        return
+    if listed:
+        click.echo("\n".join(TWINS))
+        return
+    if name is None:
+        raise click.UsageError("name a script, or use --list or --install DIR")
+    if name.removesuffix(".sh") not in TWINS:
+        raise click.UsageError(f"there is no script {name} here; --list shows those that there are")
+    sys.exit(run(name, arguments))
+
+
+def install(folder: Path) -> None:
+    """Write a small executable for each script, with and without `.sh`; they run under this Python."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in TWINS:
+        long = len(sys.executable) > _SHEBANG_BYTES_MAX or " " in sys.executable
+        shim = (_LONG_SHIM if long else _SHIM).format(python=sys.executable, name=name)
+        for path in (folder / name, folder / f"{name}.sh"):
+            path.write_text(shim, encoding="utf-8")
+            path.chmod(0o755)
