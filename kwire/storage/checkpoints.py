@@ -15,6 +15,7 @@ A reader gives None for a file that is missing or damaged: all but meta.properti
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -92,7 +93,7 @@ def read_properties(content: bytes | None) -> dict[str, str] | None:
         text = line.strip()
         if text and text[0] not in "#!":
             name, _, value = text.partition("=")
-            properties[name.strip()] = value.strip().replace("\\", "")
+            properties[name.strip()] = re.sub(r"\\(.)", r"\1", value.strip())
     return properties
 
 

@@ -10,36 +10,23 @@ in ``lookup``.
 from __future__ import annotations
 
 import contextlib
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.storage import lookup, recovery, retention
-from kwire.storage.checkpoints import (
-    LEADER_EPOCH_CHECKPOINT,
-    PARTITION_METADATA,
-    write_epochs,
-    write_partition_metadata,
-)
 from kwire.storage.config import FOREVER, LogConfig
+from kwire.storage.directory import SMALL_FILES, LogDirectory
 from kwire.storage.epochs import EpochEnd
-from kwire.storage.files import Buffer, Files, FileSlice
+from kwire.storage.files import Files, FileSlice
 from kwire.storage.flush import PendingFlush
 from kwire.storage.index import AbortedTransaction
 from kwire.storage.lookup import TimestampOffset
 from kwire.storage.producer_state import Change, ProducerStates
 from kwire.storage.segment import AppendedBatch, Doomed, Segment
+from kwire.storage.stamping import Appended, stamp_batches, take_stamped_batches
 from kwire.types import Uuid
-from kwire.wire.batch import (
-    HEADER_BYTES,
-    OVERHEAD_BYTES,
-    STAMP_BYTES,
-    BatchHeader,
-    read_batch_header,
-    stamp,
-    with_log_append_time,
-)
+from kwire.wire.batch import OVERHEAD_BYTES, BatchHeader
 
 __all__ = ["Appended", "Doomed", "Log", "LogConfig", "PendingFlush", "TimestampOffset"]
 
@@ -47,18 +34,6 @@ __all__ = ["Appended", "Doomed", "Log", "LogConfig", "PendingFlush", "TimestampO
 # many producers, after as many as there are, so that its size does not show in the cost of an append.
 SNAPSHOT_INTERVAL_BATCHES: Final = 512
 _READ_BYTES: Final = 1024 * 1024
-
-
-class Appended(NamedTuple):
-    """Where an append went, as the produce response tells it."""
-
-    base_offset: int
-    last_offset: int
-    # -1 if records keep their own time.
-    log_append_time_ms: int
-    log_start_offset: int
-    # These batches are in the log since an earlier try; nothing was written.
-    duplicate: bool
 
 
 class Log:
@@ -81,10 +56,10 @@ class Log:
         self.snapshots = recovered.snapshots
         # Why the last append failed, None if it did not: the disk is full or broken, and every append tries again.
         self.failure: StorageFailure | None = None
-        self._topic_id = topic_id
-        self._exists = recovered.exists
-        # How many names came or went since the directory was last synced.
-        self._names_changed = int(recovered.recovery_point < recovered.end_offset or bool(self.snapshots.unsynced))
+        self._directory = LogDirectory(files, path, exists=recovered.exists, topic_id=topic_id)
+        self._directory.names_changed = int(
+            recovered.recovery_point < recovered.end_offset or bool(self.snapshots.unsynced)
+        )
         self._flush: PendingFlush | None = None
         self._any_aborted = recovered.any_aborted
         self._batches_since_snapshot = 0
@@ -177,9 +152,11 @@ class Log:
                 )
         append_time_ms = now_ms if self.config.log_append_time and assign_offsets else -1
         if assign_offsets:
-            parts, rows = self._stamped(batches, headers, leader_epoch, append_time_ms)
+            parts, rows = stamp_batches(
+                batches, headers, self.end_offset, leader_epoch=leader_epoch, append_time_ms=append_time_ms
+            )
         else:
-            parts, rows = self._as_stamped(batches[:size_bytes], headers)
+            parts, rows = take_stamped_batches(batches[:size_bytes], headers, self.end_offset)
         changes = (
             self.producers.check_all(
                 batches,
@@ -240,7 +217,7 @@ class Log:
         if offset >= end_offset:
             return None
         segments = self.segments
-        index = self._segment_index(offset)
+        index = lookup.segment_index(segments, offset)
         found = segments[index].find(offset)
         while found is None:
             # Compaction may have left nothing at the end of a segment.
@@ -273,28 +250,16 @@ class Log:
                 chunk = memoryview(piece.pread())
             finally:
                 piece.close()
-            at = 0
-            while at + HEADER_BYTES <= len(chunk):
-                header = read_batch_header(chunk, at)
-                if header.base_offset >= end_offset or at + header.size_bytes > len(chunk):
-                    break
-                yield chunk[at : at + header.size_bytes]
-                at += header.size_bytes
-                offset = header.next_offset
-            if at == 0:
-                return
+            behind = offset
+            for batch, behind in lookup.whole_batches(chunk, end_offset):  # noqa: B007 (the last one counts)
+                yield batch
+            if behind == offset:
+                raise StorageFailure(self.path, f"there is no whole batch for offset {offset}")
+            offset = behind
 
     def aborted_transactions(self, first_offset: int, end_offset: int) -> list[AbortedTransaction]:
         """Aborted transactions with records from ``first_offset`` to below ``end_offset``."""
-        aborted: list[AbortedTransaction] = []
-        if not self._any_aborted:
-            return aborted
-        for segment in self.segments[self._segment_index(first_offset) :]:
-            overlapping, complete = segment.aborted_between(first_offset, end_offset)
-            aborted += overlapping
-            if complete:
-                break
-        return aborted
+        return lookup.aborted_transactions(self.segments, first_offset, end_offset) if self._any_aborted else []
 
     def offset_for_timestamp(self, timestamp_ms: int) -> TimestampOffset | None:
         """Find the first record that is not earlier than ``timestamp_ms``."""
@@ -351,10 +316,7 @@ class Log:
         """Move the log start offset up; files go at the next retention. Raises KafkaError(OFFSET_OUT_OF_RANGE)."""
         if offset > self.high_watermark:
             raise KafkaError(Code.OFFSET_OUT_OF_RANGE, f"{offset} is above the high watermark {self.high_watermark}")
-        if offset > self.log_start_offset:
-            self.log_start_offset = offset
-            self.epochs.truncate_before(offset)
-            self._write_epochs()
+        self._move_start(max(self.log_start_offset, offset))
 
     def apply_retention(self, now_ms: int) -> list[Doomed]:
         """Take away segments that the retention settings or the log start offset give up.
@@ -369,14 +331,10 @@ class Log:
             # Renamed before it leaves the list: if the disk refuses, the segment is still there.
             doomed += self.segments[0].rename_to_deleted(now_ms + self.config.file_delete_delay_ms)
             self.size_bytes -= self.segments.pop(0).size_bytes
-            self._names_changed += 1
-        first_offset = self.segments[0].base_offset
-        if first_offset > self.log_start_offset:
-            self.log_start_offset = first_offset
-            self.epochs.truncate_before(first_offset)
-            self._write_epochs()
+            self._directory.names_changed += 1
         if count:
-            self.snapshots.remove_before(first_offset)
+            self._move_start(max(self.log_start_offset, self.segments[0].base_offset))
+            self.snapshots.remove_before(self.segments[0].base_offset)
         return doomed
 
     def holds(self, segments: Sequence[Segment]) -> bool:
@@ -393,7 +351,7 @@ class Log:
         self.segments[index : index + len(replaced)] = [segment]
         self.size_bytes += segment.size_bytes - sum(one.size_bytes for one in replaced)
         self._known_end = (-1, -1)
-        self._names_changed += 1
+        self._directory.names_changed += 1
         for one in replaced[1:]:
             self.snapshots.remove(one.base_offset)
 
@@ -403,11 +361,10 @@ class Log:
         ``unique`` is some text that no earlier deletion of the same partition had.
         """
         self._close_files()
-        if not self._exists:
+        if not self._directory.exists:
             return []
         new_path = f"{self.path}.{unique}-delete"
-        self.files.rename(self.path, new_path)
-        self._exists = False
+        self._directory.rename(new_path)
         return [Doomed(new_path, now_ms + self.config.file_delete_delay_ms, is_directory=True)]
 
     # --- durability
@@ -424,9 +381,9 @@ class Log:
             for segment in self.segments:
                 if segment.unsynced:
                     pending.add_segment(segment, sealed=segment is not self.active)
-            if self._names_changed and self._exists:
-                names = (LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA, *self.snapshots.unsynced)
-                pending.add_directory(self.path, names, self._names_changed)
+            if self._directory.names_changed and self._directory.exists:
+                names = (*SMALL_FILES, *self.snapshots.unsynced)
+                pending.add_directory(self.path, names, self._directory.names_changed)
         except StorageFailure:
             pending.close()
             raise
@@ -437,8 +394,8 @@ class Log:
         """Move the recovery point: what ``pending`` synced need not be checked at the next start."""
         self._check_synced()
         pending.note_synced()
-        if pending.names_changed == self._names_changed:
-            self._names_changed = 0
+        if pending.names_changed == self._directory.names_changed:
+            self._directory.names_changed = 0
             self.snapshots.unsynced.clear()
         self.recovery_point = max(self.recovery_point, min(pending.end_offset, self.end_offset))
 
@@ -451,7 +408,7 @@ class Log:
     def checkpoint(self) -> None:
         """Write down what spares the next start from walking the log: index entries and the producers."""
         self._batches_since_snapshot = 0
-        if self._exists and self.active.size_bytes:
+        if self._directory.exists and self.active.size_bytes:
             self.active.write_out()
             self._take_snapshot()
 
@@ -461,7 +418,7 @@ class Log:
         Raises StorageFailure, also if a sync has failed before: then the log was not left cleanly.
         """
         try:
-            if self._exists:
+            if self._directory.exists:
                 # An empty one too: it may have been preallocated.
                 self.active.seal()
                 self._take_snapshot()
@@ -479,52 +436,15 @@ class Log:
                 f"configured segment size of {self.config.segment_bytes}.",
             )
 
-    def _stamped(
-        self, batches: memoryview, headers: Sequence[BatchHeader], leader_epoch: int, append_time_ms: int
-    ) -> tuple[list[Buffer], list[AppendedBatch]]:
-        """Give each batch its offset and epoch: parts to write, and what they hold."""
-        parts: list[Buffer] = []
-        rows: list[AppendedBatch] = []
-        offset = self.end_offset
-        at = 0
-        for header in headers:
-            end = at + header.length + OVERHEAD_BYTES
-            timestamp_ms = header.max_timestamp
-            if append_time_ms < 0:
-                parts += (stamp(offset, header.length, leader_epoch), batches[at + STAMP_BYTES : end])
-            else:
-                timestamp_ms = append_time_ms
-                head = with_log_append_time(batches, at, header, append_time_ms)
-                parts += (stamp(offset, header.length, leader_epoch), head, batches[at + HEADER_BYTES : end])
-            last_offset = offset + header.last_offset_delta
-            rows.append(AppendedBatch(offset, last_offset, timestamp_ms, end - at))
-            offset = last_offset + 1
-            at = end
-        return parts, rows
-
-    def _as_stamped(
-        self, batches: memoryview, headers: Sequence[BatchHeader]
-    ) -> tuple[list[Buffer], list[AppendedBatch]]:
-        rows = []
-        offset = self.end_offset
-        for header in headers:
-            if header.base_offset < offset:
-                raise KafkaError(
-                    Code.OFFSET_OUT_OF_RANGE, f"a batch with offset {header.base_offset} cannot follow {offset - 1}"
-                )
-            offset = header.next_offset
-            rows.append(AppendedBatch(header.base_offset, offset - 1, header.max_timestamp, header.size_bytes))
-        return [batches], rows
-
     def _segment_for(self, size_bytes: int, rows: Sequence[AppendedBatch], now_ms: int) -> Segment:
-        if not self._exists:
-            self._make_directory()
+        if not self._directory.exists:
+            self._directory.make()
         first = rows[0]
         if self.active.is_full(self.config, size_bytes, rows[-1].last_offset, now_ms, first.max_timestamp):
             self._roll(max(self.end_offset, first.base_offset), now_ms)
         active = self.active
         if active.size_bytes == 0:
-            self._names_changed += 1
+            self._directory.names_changed += 1
             if self.config.preallocate:
                 active.file.preallocate(self.config.segment_bytes)
         return active
@@ -551,7 +471,7 @@ class Log:
             for header in headers:
                 self.epochs.assign(header.leader_epoch, header.base_offset)
         if self.epochs.changed:
-            self._write_epochs()
+            self._directory.write_epochs(self.epochs)
 
     def _apply(self, change: Change, segment: Segment) -> None:
         self.producers.apply(change)
@@ -559,19 +479,13 @@ class Log:
         if completed is not None and completed.aborted:
             self._any_aborted = True
             segment.aborted.append(self.producers.aborted(completed))
-            self._names_changed += 1
+            self._directory.names_changed += 1
 
     # --- helpers of the rest
 
     def _check_synced(self) -> None:
         if self._flush is not None and self._flush.failure is not None:
             raise StorageFailure(self.path, f"closed after a failed sync: {self._flush.failure}")
-
-    def _segment_index(self, offset: int) -> int:
-        segments = self.segments
-        if offset >= segments[-1].base_offset:
-            return len(segments) - 1
-        return max(0, bisect_right(segments, offset, key=lambda segment: segment.base_offset) - 1)
 
     def _position_of(self, segment: Segment, end_offset: int) -> int:
         """Return where reading below ``end_offset``, which lies in ``segment``, ends."""
@@ -582,6 +496,11 @@ class Log:
             self._known_end = (end_offset, position)
         return position
 
+    def _move_start(self, offset: int) -> None:
+        self.log_start_offset = offset
+        self.epochs.truncate_before(offset)
+        self._directory.write_epochs(self.epochs)
+
     def _cut(self, end_offset: int) -> None:
         self.end_offset = end_offset
         self.high_watermark = min(self.high_watermark, end_offset)
@@ -589,28 +508,14 @@ class Log:
         self.size_bytes = sum(segment.size_bytes for segment in self.segments)
         self._known_end = (-1, -1)
         self.epochs.truncate_to(end_offset)
-        self._write_epochs()
+        self._directory.write_epochs(self.epochs)
 
     def _new_segment(self, base_offset: int, now_ms: int) -> Segment:
         return Segment(self.files, self.path, base_offset, names={}, created_ms=now_ms)
 
-    def _make_directory(self) -> None:
-        self.files.make_directory(self.path)
-        if self._topic_id is not None:
-            content = write_partition_metadata(self._topic_id)
-            self.files.write_bytes(f"{self.path}/{PARTITION_METADATA}", content, durable=False)
-        self._exists = True
-
-    def _write_epochs(self) -> None:
-        if self.epochs.changed and self._exists:
-            content = write_epochs(self.epochs.entries)
-            self.files.write_bytes(f"{self.path}/{LEADER_EPOCH_CHECKPOINT}", content, durable=False)
-            self.epochs.changed = False
-            self._names_changed += 1
-
     def _take_snapshot(self) -> None:
         self.snapshots.take(self.producers, self.end_offset, [segment.base_offset for segment in self.segments])
-        self._names_changed += 1
+        self._directory.names_changed += 1
 
     def _close_files(self) -> None:
         for segment in self.segments:

@@ -1,16 +1,18 @@
-"""Finding records by their time.
+"""Finding things in ordered segments: by offset, by time, aborted transactions.
 
-Owns: which segment, which batch and, inside it, which record. The one place of reading where batches are opened. May
-not know: what is visible to whom.
+Owns: which segment, which batch and, where a time is asked for, which record inside it. The one place of reading where
+batches are opened. May not know: what is visible to whom.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from kwire.storage.index import AbortedTransaction
 from kwire.storage.segment import Segment
-from kwire.wire.batch import NO_TIMESTAMP, BatchHeader
+from kwire.wire.batch import HEADER_BYTES, NO_TIMESTAMP, BatchHeader, read_batch_header
 
 
 class TimestampOffset(NamedTuple):
@@ -19,6 +21,36 @@ class TimestampOffset(NamedTuple):
     timestamp_ms: int
     offset: int
     leader_epoch: int
+
+
+def segment_index(segments: Sequence[Segment], offset: int) -> int:
+    """Return the index of the segment in which ``offset`` would lie."""
+    if offset >= segments[-1].base_offset:
+        return len(segments) - 1
+    return max(0, bisect_right(segments, offset, key=lambda segment: segment.base_offset) - 1)
+
+
+def whole_batches(chunk: memoryview, end_offset: int) -> Iterator[tuple[memoryview, int]]:
+    """Give each whole batch of ``chunk`` that begins below ``end_offset``, and the offset behind it."""
+    at = 0
+    while at + HEADER_BYTES <= len(chunk):
+        header = read_batch_header(chunk, at)
+        end = at + header.size_bytes
+        if header.base_offset >= end_offset or end > len(chunk):
+            return
+        yield chunk[at:end], header.next_offset
+        at = end
+
+
+def aborted_transactions(segments: Sequence[Segment], first_offset: int, end_offset: int) -> list[AbortedTransaction]:
+    """Aborted transactions with records from ``first_offset`` to below ``end_offset``."""
+    aborted: list[AbortedTransaction] = []
+    for segment in segments[segment_index(segments, first_offset) :]:
+        overlapping, complete = segment.aborted_between(first_offset, end_offset)
+        aborted += overlapping
+        if complete:
+            break
+    return aborted
 
 
 def offset_for_timestamp(

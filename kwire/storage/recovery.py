@@ -17,7 +17,6 @@ index that is missing, or disagrees with its log, is made anew.
 from __future__ import annotations
 
 import zlib
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -27,12 +26,14 @@ from kwire.errors import StorageFailure
 from kwire.storage.checkpoints import LEADER_EPOCH_CHECKPOINT, read_epochs
 from kwire.storage.config import LogConfig
 from kwire.storage.epochs import LeaderEpochs
-from kwire.storage.files import File, Files
+from kwire.storage.files import Files
+from kwire.storage.lookup import segment_index
 from kwire.storage.producer_state import Producer, ProducerStates, check_batch, check_marker
 from kwire.storage.segment import (
     DELETED_SUFFIX,
     INDEX_SUFFIX,
     LOG_SUFFIX,
+    RELATIVE_OFFSET_MAX,
     SUFFIXES,
     TIME_INDEX_SUFFIX,
     TRANSACTION_INDEX_SUFFIX,
@@ -58,6 +59,8 @@ CLEANED_SUFFIX: Final = ".cleaned"
 SWAP_SUFFIX: Final = ".swap"
 _OFFSET_DIGITS: Final = 20
 _CHECK_BYTES: Final = 1024 * 1024
+# How many index entries from the end may lead nowhere before the whole index is given up.
+_INDEX_TRIES: Final = 3
 
 
 class Stop(Enum):
@@ -111,7 +114,7 @@ def recover(
     segments = [
         Segment(files, path, offset, names=names, created_ms=now_ms) for offset in _offsets(names, LOG_SUFFIX)
     ] or [Segment(files, path, log_start_offset, names=names, created_ms=now_ms)]
-    _repair_indexes(segments[:-1] if stop is Stop.KILLED else segments, names, config)
+    _repair_indexes(segments, names, config, stop)
     if stop is Stop.CRASHED:
         _check_unsynced(segments, recovery_point, config, on_progress)
     elif stop is Stop.KILLED:
@@ -131,7 +134,7 @@ def recover(
         end_offset = log_start_offset
     log_start_offset = max(log_start_offset, segments[0].base_offset)
     recovery_point = min(recovery_point, end_offset)
-    for segment in segments[_segment_of(segments, recovery_point) :]:
+    for segment in segments[segment_index(segments, recovery_point) :]:
         segment.unsynced = recovery_point < end_offset
     recovered = Recovered(
         segments=segments,
@@ -290,11 +293,6 @@ def _remove_orphans(files: Files, path: str, names: dict[str, int]) -> None:
                 del names[file_name(offset) + suffix]
 
 
-def _segment_of(segments: Sequence[Segment], offset: int) -> int:
-    """Return the index of the segment in which ``offset`` lies."""
-    return bisect_right([segment.base_offset for segment in segments[1:]], offset)
-
-
 def _offset_of(name: str) -> int:
     digits = name[:_OFFSET_DIGITS]
     return int(digits) if digits.isdigit() else -1
@@ -303,24 +301,34 @@ def _offset_of(name: str) -> int:
 # --- checking
 
 
-def _repair_indexes(segments: Sequence[Segment], names: dict[str, int], config: LogConfig) -> None:
-    """Make indexes anew that are missing, or cannot be what was written."""
+def _repair_indexes(segments: Sequence[Segment], names: dict[str, int], config: LogConfig, stop: Stop) -> None:
+    """Make indexes anew of which a file is missing; after a kill the last segment may have none yet."""
     for segment in segments:
-        index_bytes = names.get(file_name(segment.base_offset) + INDEX_SUFFIX)
-        times_bytes = names.get(file_name(segment.base_offset) + TIME_INDEX_SUFFIX)
-        if segment.size_bytes and (index_bytes is None or times_bytes is None):
+        missing = [
+            suffix
+            for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX)
+            if file_name(segment.base_offset) + suffix not in names
+        ]
+        none_yet = stop is Stop.KILLED and segment is segments[-1] and len(missing) == 2
+        if missing and segment.size_bytes and not none_yet:
             segment.rebuild_indexes(config.index_interval_bytes)
 
 
 def _check_tail(segment: Segment, config: LogConfig) -> None:
-    """Check the batches from the last indexed one on; an index that does not fit loses all its entries."""
-    last = segment.offsets.last
-    position = 0
-    if last is not None and last[1] + HEADER_BYTES <= segment.size_bytes:
-        header = read_batch_header(segment.file.read(last[1], HEADER_BYTES))
-        if header.last_offset == last[0] + segment.base_offset:
-            position = last[1]
-    _index(segment, position, _sound_batches(segment.file, position), config)
+    """Check the batches from the last one on that is indexed and sound."""
+    offsets = segment.offsets
+    offsets.truncate_to_position(segment.size_bytes)
+    for _ in range(_INDEX_TRIES):
+        if offsets.last is None:
+            break
+        last_offset, position = offsets.last
+        found = next(_sound_batches(segment, position), None)
+        if found is not None and found[1].last_offset == last_offset + segment.base_offset:
+            _index(segment, position, _sound_batches(segment, position), config)
+            return
+        offsets.truncate_entries(len(offsets) - 1)
+    # There is no such batch near the end: the index is of no use.
+    _index(segment, 0, _sound_batches(segment, 0), config)
 
 
 def _check_unsynced(
@@ -331,13 +339,13 @@ def _check_unsynced(
     The pages of an index may have been lost anywhere, so these segments get new ones; also the one that ends at the
     recovery point, which may have been sealed after the last sync.
     """
-    first = _segment_of(segments, max(0, recovery_point - 1))
+    first = segment_index(segments, max(0, recovery_point - 1))
     total = sum(segment.size_bytes for segment in segments[first:])
     done = 0
     for index in range(first, len(segments)):
         segment = segments[index]
         size_bytes = segment.size_bytes
-        is_whole = _index(segment, 0, _sound_batches(segment.file, 0, synced_below=recovery_point), config)
+        is_whole = _index(segment, 0, _sound_batches(segment, 0, synced_below=recovery_point), config)
         done += size_bytes
         if on_progress is not None:
             on_progress(done, total)
@@ -359,19 +367,21 @@ def _index(segment: Segment, position: int, batches: Iterator[tuple[int, BatchHe
     return is_whole
 
 
-def _sound_batches(file: File, position: int, synced_below: int = -1) -> Iterator[tuple[int, BatchHeader]]:
+def _sound_batches(segment: Segment, position: int, synced_below: int = -1) -> Iterator[tuple[int, BatchHeader]]:
     """Give position and header of each batch from ``position`` on, up to the first that is not whole and sound.
 
     Batches that end below offset ``synced_below`` are on the disk: their bytes are not read.
     """
+    file = segment.file
+    next_offset = segment.base_offset
     if synced_below >= 0:
-        for at, header in walk_headers(file, position, file.size):
-            if header.next_offset > synced_below:
+        for at, header in segment.walk(position):
+            if header.next_offset > synced_below or not _is_in_order(header, next_offset, segment):
                 break
             yield at, header
+            next_offset = header.next_offset
             position = at + header.size_bytes
     end = file.size
-    next_offset = 0
     while position + HEADER_BYTES <= end:
         chunk = memoryview(file.read(position, min(_CHECK_BYTES, end - position)))
         at = 0
@@ -380,13 +390,13 @@ def _sound_batches(file: File, position: int, synced_below: int = -1) -> Iterato
             size_bytes = header.size_bytes
             if position == at == 0 and _is_legacy(chunk, header):
                 raise StorageFailure(file.path, "written by a Kafka before 0.11, in a format that is not read here")
-            if size_bytes < HEADER_BYTES or position + at + size_bytes > end or header.base_offset < next_offset:
+            if size_bytes < HEADER_BYTES or position + at + size_bytes > end:
                 return
             if at + size_bytes > len(chunk):
                 if at:
                     break
                 chunk = memoryview(file.read(position, size_bytes))
-            if not is_valid_batch(chunk, at, header):
+            if not is_valid_batch(chunk, at, header) or not _is_in_order(header, next_offset, segment):
                 return
             yield position + at, header
             next_offset = header.next_offset
@@ -394,6 +404,11 @@ def _sound_batches(file: File, position: int, synced_below: int = -1) -> Iterato
         if at == 0:
             return
         position += at
+
+
+def _is_in_order(header: BatchHeader, next_offset: int, segment: Segment) -> bool:
+    """Tell whether the offsets, which no CRC covers, can follow and lie in the segment."""
+    return next_offset <= header.base_offset <= header.last_offset <= segment.base_offset + RELATIVE_OFFSET_MAX
 
 
 def _is_legacy(chunk: memoryview, header: BatchHeader) -> bool:

@@ -229,8 +229,12 @@ class Segment:
 
     def forget_index_from(self, position: int) -> None:
         """Drop index entries for the batches behind ``position``."""
-        # The first batch never has an entry: one that leads there is rubbish.
-        self.offsets.truncate_to_position(position + 1 if position else 0)
+        if position == 0:
+            # The first batch never has an entry. Whatever is there may be rubbish.
+            self.offsets.truncate_entries(0)
+            self.times.truncate_entries(0)
+            return
+        self.offsets.truncate_to_position(position + 1)
         last = self.offsets.last
         self.times.truncate_to_offset(last[0] + self.base_offset + 1 if last else self.base_offset)
 
@@ -303,29 +307,30 @@ class Segment:
         if recent is not None:
             return recent
         try:
-            indexed = self.offsets.before(offset)
-            return self._find_from(offset, *(indexed or (-1, 0)))
+            return self._find_from(offset, self.offsets.before(offset))
         except IndexDamaged:
             # The log knows better.
             self.rebuild_indexes()
-        indexed = self.offsets.before(offset)
-        return self._find_from(offset, *(indexed or (-1, 0)))
+        return self._find_from(offset, self.offsets.before(offset))
 
-    def _find_from(self, offset: int, expected: int, position: int) -> Found | None:
-        """Walk from ``position``, where the index has a batch that ends at ``expected`` (-1: it has none)."""
+    def _find_from(self, offset: int, indexed: tuple[int, int] | None) -> Found | None:
+        """Walk from the batch that the index has: its last offset and position, which must fit."""
         file, end = self.file, self.file.size
+        expected, position = indexed or (None, 0)
+        if indexed is not None and not 0 <= position <= end - HEADER_BYTES:
+            raise IndexDamaged(self.offsets.file.path, f"an entry for {expected} leads out of the log")
         while position + HEADER_BYTES <= end:
             chunk = file.read(position, min(_WALK_BYTES, end - position))
             at = 0
             while at + HEADER_BYTES <= len(chunk):
                 base_offset, length, last_delta = _STEP.unpack_from(chunk, at)
-                if expected >= 0 and base_offset + last_delta != expected:
+                if expected is not None and base_offset + last_delta != expected:
                     raise IndexDamaged(self.offsets.file.path, f"an entry for {expected} leads to another batch")
                 if base_offset + last_delta >= offset:
                     return Found(position + at, length + OVERHEAD_BYTES)
                 if length < HEADER_BYTES - OVERHEAD_BYTES:
                     raise StorageFailure(file.path, f"no batch at position {position + at}")
-                expected = -1
+                expected = None
                 at += length + OVERHEAD_BYTES
             if at == 0:
                 raise StorageFailure(file.path, f"shorter than expected at position {position}")

@@ -1,0 +1,56 @@
+"""The directory of one log and the small files in it.
+
+Owns: that the directory appears when it is needed, ``partition.metadata``, the leader-epoch checkpoint, and whether
+the disk knows all names. May not know: segments, what the epochs mean.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from kwire.storage.checkpoints import (
+    LEADER_EPOCH_CHECKPOINT,
+    PARTITION_METADATA,
+    write_epochs,
+    write_partition_metadata,
+)
+from kwire.storage.epochs import LeaderEpochs
+from kwire.storage.files import Files
+from kwire.types import Uuid
+
+SMALL_FILES: Final = (LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA)
+
+
+class LogDirectory:
+    """``names_changed`` counts the names that came or went since the directory was last synced."""
+
+    __slots__ = ("_files", "_topic_id", "exists", "names_changed", "path")
+
+    def __init__(self, files: Files, path: str, *, exists: bool, topic_id: Uuid | None) -> None:
+        self.path = path
+        self.exists = exists
+        self.names_changed = 0
+        self._files = files
+        self._topic_id = topic_id
+
+    def make(self) -> None:
+        """Make the directory, with the id of its topic in it."""
+        self._files.make_directory(self.path)
+        if self._topic_id is not None:
+            content = write_partition_metadata(self._topic_id)
+            self._files.write_bytes(f"{self.path}/{PARTITION_METADATA}", content, durable=False)
+        self.exists = True
+        self.names_changed += 1
+
+    def write_epochs(self, epochs: LeaderEpochs) -> None:
+        """Write the checkpoint if it is behind."""
+        if epochs.changed and self.exists:
+            content = write_epochs(epochs.entries)
+            self._files.write_bytes(f"{self.path}/{LEADER_EPOCH_CHECKPOINT}", content, durable=False)
+            epochs.changed = False
+            self.names_changed += 1
+
+    def rename(self, path: str) -> None:
+        """Give the directory up under another name."""
+        self._files.rename(self.path, path)
+        self.exists = False

@@ -1,0 +1,75 @@
+"""What an append writes: each batch with its offset, its epoch and, where the broker's time counts, its time.
+
+Owns: the parts that go to the file, the places that the batches get, and what an append answers. May not know: files,
+segments, producers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from kwire.errors import Code, KafkaError
+from kwire.storage.files import Buffer
+from kwire.storage.segment import AppendedBatch
+from kwire.wire.batch import (
+    HEADER_BYTES,
+    OVERHEAD_BYTES,
+    STAMP_BYTES,
+    BatchHeader,
+    stamp,
+    with_log_append_time,
+)
+
+
+class Appended(NamedTuple):
+    """Where an append went, as the produce response tells it."""
+
+    base_offset: int
+    last_offset: int
+    # -1 if records keep their own time.
+    log_append_time_ms: int
+    log_start_offset: int
+    # These batches are in the log since an earlier try; nothing was written.
+    duplicate: bool
+
+
+def stamp_batches(
+    batches: memoryview, headers: Sequence[BatchHeader], offset: int, *, leader_epoch: int, append_time_ms: int
+) -> tuple[list[Buffer], list[AppendedBatch]]:
+    """Give the batches offsets from ``offset`` on; and ``append_time_ms`` for time, unless it is -1.
+
+    The records themselves are not copied.
+    """
+    parts: list[Buffer] = []
+    rows: list[AppendedBatch] = []
+    at = 0
+    for header in headers:
+        end = at + header.length + OVERHEAD_BYTES
+        timestamp_ms = header.max_timestamp
+        if append_time_ms < 0:
+            parts += (stamp(offset, header.length, leader_epoch), batches[at + STAMP_BYTES : end])
+        else:
+            timestamp_ms = append_time_ms
+            head = with_log_append_time(batches, at, header, append_time_ms)
+            parts += (stamp(offset, header.length, leader_epoch), head, batches[at + HEADER_BYTES : end])
+        last_offset = offset + header.last_offset_delta
+        rows.append(AppendedBatch(offset, last_offset, timestamp_ms, end - at))
+        offset = last_offset + 1
+        at = end
+    return parts, rows
+
+
+def take_stamped_batches(
+    batches: memoryview, headers: Sequence[BatchHeader], offset: int
+) -> tuple[list[Buffer], list[AppendedBatch]]:
+    """Take batches with the offsets that a leader gave them; KafkaError (OFFSET_OUT_OF_RANGE) if one is below."""
+    rows = []
+    for header in headers:
+        if header.base_offset < offset:
+            raise KafkaError(
+                Code.OFFSET_OUT_OF_RANGE, f"a batch with offset {header.base_offset} cannot follow {offset - 1}"
+            )
+        offset = header.next_offset
+        rows.append(AppendedBatch(header.base_offset, offset - 1, header.max_timestamp, header.size_bytes))
+    return [batches], rows
