@@ -100,6 +100,8 @@ OWN_DEFAULTS = MappingProxyType(
         "process.roles": "broker,controller",
         "share.coordinator.state.topic.min.isr": "1",
         "share.coordinator.state.topic.replication.factor": "1",
+        # One loop accepts for everybody: with 50 places a burst of clients waits seconds for retries of the kernel.
+        "socket.listen.backlog.size": "1024",
         "transaction.state.log.min.isr": "1",
         "transaction.state.log.replication.factor": "1",
     }

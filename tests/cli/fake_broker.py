@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from contextlib import contextmanager
+from pathlib import Path
 
 from kwire.wire import codec
 from kwire.wire.messages import ApiVersionsResponse
 
 CLOSE = object()
 SILENT = object()
+CERTIFICATE = Path(__file__).parent / "localhost.pem"  # a key and a certificate for tests, signed by itself
 
 
 class FakeBroker:
@@ -24,6 +27,7 @@ class FakeBroker:
         self.versions = versions
         self.answers = answers or {}
         self.greeting = greeting
+        self.tls = tls
         self.requests = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
@@ -57,6 +61,13 @@ class FakeBroker:
 
     def _serve(self, peer):
         try:
+            if self.tls:
+                if peer.recv(1, socket.MSG_PEEK) != b"\x16":
+                    peer.close()
+                    return
+                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+                context.load_cert_chain(CERTIFICATE)
+                peer = context.wrap_socket(peer, server_side=True)
             if self.greeting is not None:
                 peer.recv(1000)
                 peer.sendall(self.greeting)
@@ -102,8 +113,8 @@ class FakeBroker:
 
 
 @contextmanager
-def fake_broker(versions, answers=None, greeting=None):
-    broker = FakeBroker(versions, answers, greeting)
+def fake_broker(versions, answers=None, **how):
+    broker = FakeBroker(versions, answers, **how)
     try:
         yield broker
     finally:
