@@ -56,7 +56,9 @@ class Peer:
         """Create a topic (config names with underscores for dots) and give its id."""
         await trio.lowlevel.checkpoint()
         broker = self.broker
-        topic = NewTopic(name, partitions, configs={key.replace("_", "."): str(value) for key, value in configs.items()})
+        topic = NewTopic(
+            name, partitions, configs={key.replace("_", "."): str(value) for key, value in configs.items()}
+        )
         decision = create_topics(broker.image, broker.configs, [topic], uuid=broker.clock.uuid)
         assert isinstance(decision.results[0], Created), decision
         broker.change_metadata(decision.records)

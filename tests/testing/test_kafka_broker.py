@@ -69,7 +69,7 @@ def test_a_topic_that_cannot_be_is_a_kafka_error(kafka):
 
 
 def test_a_setting_that_cannot_be_stops_the_start():
-    with pytest.raises(ConfigProblem, match="num.partitions"):
+    with pytest.raises(ConfigProblem, match=r"num\.partitions"):
         KafkaBroker(config={"num.partitions": "many"}).start()
 
 
