@@ -81,7 +81,7 @@ class Transactions(Runtime[TransactionCoordinator]):
         """Raises KafkaError as the machine does, or as its log does; StorageFailure without a spare producer id."""
 
         def init(machine: TransactionCoordinator, ticket: int, now_ms: int) -> Effects:
-            spare_id = self._spare_id(machine.lacks_producer_id(command.transactional_id))
+            spare_id = self._spare_id(machine.lacks_producer_id(command))
             return machine.init_producer_id(command, spare_id=spare_id, ticket=ticket, now_ms=now_ms)
 
         return cast("ProducerStamp", await self._perform(context, command.transactional_id, init))

@@ -136,7 +136,7 @@ class Playback:
             self._apply(settled)
         if error is not None and ticket is not None and ticket not in answered:
             self.lines.append(f"#{ticket} refused {error.name}")
-        for order in effects.orders:
+        for order in effects.orders if error is None else ():
             self.carry_out(order)
 
     def _append(self, key: bytes, value: bytes | None, effects: Effects) -> None:

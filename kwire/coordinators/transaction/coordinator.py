@@ -72,8 +72,16 @@ class TransactionCoordinator:
 
     # Commands
 
-    def lacks_producer_id(self, transactional_id: str) -> bool:
-        """Whether a producer who comes may need a producer id that was never given."""
+    def lacks_producer_id(self, command: InitProducerId) -> bool:
+        """Whether a producer who comes may need a producer id that was never given.
+
+        Raises KafkaError(INVALID_REQUEST, INVALID_TRANSACTION_TIMEOUT).
+        """
+        transactional_id = command.transactional_id
+        if not transactional_id:
+            raise KafkaError(Code.INVALID_REQUEST)
+        if not 0 < command.timeout_ms <= self.config.max_timeout_ms:
+            raise KafkaError(Code.INVALID_TRANSACTION_TIMEOUT)
         return transactional_id not in self.transactions or self.is_epoch_exhausted(transactional_id)
 
     def is_epoch_exhausted(self, transactional_id: str) -> bool:
@@ -84,13 +92,9 @@ class TransactionCoordinator:
     def init_producer_id(self, command: InitProducerId, *, spare_id: int, ticket: int, now_ms: int) -> Effects:
         """A ``ProducerStamp`` follows, or CONCURRENT_TRANSACTIONS when an open transaction had to be aborted first.
 
-        Raises KafkaError(INVALID_REQUEST, INVALID_TRANSACTION_TIMEOUT, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS).
+        ``lacks_producer_id`` was asked before. Raises KafkaError(PRODUCER_FENCED, CONCURRENT_TRANSACTIONS).
         """
         transactional_id = command.transactional_id
-        if not transactional_id:
-            raise KafkaError(Code.INVALID_REQUEST)
-        if not 0 < command.timeout_ms <= self.config.max_timeout_ms:
-            raise KafkaError(Code.INVALID_TRANSACTION_TIMEOUT)
         before = self.transactions.get(transactional_id)
         if before is not None and before.state is State.ONGOING:
             transitions.check_may_go_on(before, self._former(transactional_id), command.expected)
