@@ -13,8 +13,8 @@ class Known(NamedTuple):
 
 NONSENSE = "Nonsense in a request"
 NONSENSE_REASON = (
-    "Where Apache Kafka trips over its own exception and answers UNKNOWN_SERVER_ERROR (a fetch with isolation level 7 or"
-    " a negative byte limit, a topic with neither name nor id, an unknown config operation), kwire answers"
+    "Where Apache Kafka trips over its own exception and answers UNKNOWN_SERVER_ERROR (a fetch with isolation level 7"
+    " or a negative byte limit, a topic with neither name nor id, an unknown config operation), kwire answers"
     " INVALID_REQUEST or takes the nearest sensible value."
 )
 TEXT = "Texts of errors"

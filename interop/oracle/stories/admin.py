@@ -29,7 +29,7 @@ def describe_configs(ask: Asker) -> None:
 @story("DescribeConfigs")
 def describe_broker_configs(ask: Asker) -> None:
     keys = [
-        "log.retention.hours", "log.retention.ms", "log.segment.bytes", "num.partitions", "offsets.topic.num.partitions", "node.id",
+        "log.retention.hours", "log.retention.ms", "log.segment.bytes", "num.partitions", "offsets.topic.num.partitions",
         "compression.type", "message.max.bytes", "group.coordinator.rebalance.protocols", "auto.create.topics.enable",
         "min.insync.replicas", "default.replication.factor", "log.cleaner.threads", "ssl.keystore.password", "no.such.config",
         "group.consumer.session.timeout.ms", "transaction.max.timeout.ms", "unclean.leader.election.enable", "log.message.timestamp.type",
@@ -133,7 +133,7 @@ def incremental_alter_configs(ask: Asker) -> None:
     alter("no name", TOPIC, "", ("retention.ms", SET, "1"))
     alter("broker", BROKER, "1", ("log.cleaner.threads", SET, "2"))
     alter("broker back", BROKER, "1", ("log.cleaner.threads", DELETE, None))
-    alter("broker, read only", BROKER, "1", (SET, "2"))
+    alter("broker, read only", BROKER, "1", ("node.id", SET, "2"))
     alter("broker, per cluster only", BROKER, "1", ("log.retention.ms", SET, "2000"))
     alter("broker, back", BROKER, "1", ("log.retention.ms", DELETE, None))
     alter("broker, unknown key", BROKER, "1", ("no.such.config", SET, "1"))
