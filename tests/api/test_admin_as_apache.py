@@ -12,24 +12,12 @@ from admin_cases import SETTINGS, cases
 from apache_answers import comparable, new_ids
 
 from kwire.api import api_table
+from kwire.metadata.configs import OWN_DEFAULTS
 
 ANSWERS = Path(__file__).with_name("apache_answers.json.gz")
 
-# Keys whose default is our own (metadata.configs.OWN_DEFAULTS) or whose value is where a broker listens and writes.
-OWN_KEYS = {
-    "advertised.listeners",
-    "controller.listener.names",
-    "group.initial.rebalance.delay.ms",
-    "listeners",
-    "log.dirs",
-    "node.id",
-    "offsets.topic.replication.factor",
-    "process.roles",
-    "share.coordinator.state.topic.min.isr",
-    "share.coordinator.state.topic.replication.factor",
-    "transaction.state.log.min.isr",
-    "transaction.state.log.replication.factor",
-}
+# Keys whose default is our own, or whose value is where a broker listens and writes.
+OWN_KEYS = {"advertised.listeners", "listeners", "log.dirs", *OWN_DEFAULTS}
 
 DIFFERENCES = {
     # Apache words it by what it saw last when it tried to reach the new voter.
