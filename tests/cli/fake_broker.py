@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import threading
 from contextlib import contextmanager
 from pathlib import Path
 
+from kwire.errors import ProtocolViolation
 from kwire.wire import codec
 from kwire.wire.messages import ApiVersionsResponse
 
@@ -20,19 +22,19 @@ class FakeBroker:
     """Advertises ``versions`` (key -> lowest, highest).
 
     ``answers`` holds, by (key, version) or by key alone, a response, bytes to send behind the size as they are, CLOSE
-    or SILENT; without one a response of defaults is sent.
+    or SILENT; without one a response of defaults is sent. ``greeting`` is sent instead of any answer; with ``tls`` what
+    comes without it is closed on without a word.
     """
 
-    def __init__(self, versions, answers=None, greeting=None):
+    def __init__(self, versions, answers=None, *, greeting=None, tls=False):
         self.versions = versions
-        self.answers = answers or {}
+        self.answers = {} if answers is None else answers
         self.greeting = greeting
         self.tls = tls
         self.requests = []
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self._threads = [threading.Thread(target=self._accept, daemon=True)]
-        self._peers = []
         self._threads[0].start()
 
     @property
@@ -42,9 +44,6 @@ class FakeBroker:
     def close(self):
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        for peer in self._peers:
-            with peer:
-                peer.close()
         for thread in self._threads:
             thread.join(10)
 
@@ -54,38 +53,37 @@ class FakeBroker:
                 peer, _ = self._listener.accept()
             except OSError:
                 return
-            self._peers.append(peer)
             thread = threading.Thread(target=self._serve, args=(peer,), daemon=True)
             self._threads.append(thread)
             thread.start()
 
     def _serve(self, peer):
-        try:
-            if self.tls:
-                if peer.recv(1, socket.MSG_PEEK) != b"\x16":
-                    peer.close()
-                    return
-                context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-                context.load_cert_chain(CERTIFICATE)
-                peer = context.wrap_socket(peer, server_side=True)
+        with contextlib.suppress(OSError), self._secured(peer) as secured:
             if self.greeting is not None:
-                peer.recv(1000)
-                peer.sendall(self.greeting)
-                peer.close()
+                secured.recv(1000)
+                secured.sendall(self.greeting)
                 return
-            stream = peer.makefile("rb")
-            while size := stream.read(4):
-                frame = memoryview(stream.read(int.from_bytes(size, "big")))
-                if not self._answer(peer, frame):
-                    stream.close()
-                    peer.shutdown(socket.SHUT_RDWR)
-                    return
-        except OSError:
-            return
+            with secured.makefile("rb") as stream:
+                while size := stream.read(4):
+                    if not self._answer(secured, memoryview(stream.read(int.from_bytes(size, "big")))):
+                        return
+
+    def _secured(self, peer):
+        if not self.tls:
+            return peer
+        if peer.recv(1, socket.MSG_PEEK) != b"\x16":
+            peer.close()
+            raise ConnectionError("comes without TLS")
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(CERTIFICATE)
+        return context.wrap_socket(peer, server_side=True)
 
     def _answer(self, peer, frame):
-        header = codec.read_header(frame)
-        request = codec.decode_request(header, frame)
+        try:
+            header = codec.read_header(frame)
+            request = codec.decode_request(header, frame)
+        except ProtocolViolation:
+            return False
         self.requests.append((header.api_key, header.api_version, request))
         answer = self.answers.get((header.api_key, header.api_version), self.answers.get(header.api_key))
         if answer is CLOSE:

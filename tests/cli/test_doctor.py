@@ -1,0 +1,317 @@
+"""`kwire doctor`: each thing that can be wrong between a client and a broker."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+from click.testing import CliRunner
+from fake_broker import CERTIFICATE, CLOSE, fake_broker
+
+from kwire.cli.client import PLAINTEXT, Address
+from kwire.cli.examination import Surroundings, examine
+from kwire.cli.main import main
+from kwire.wire.messages import MetadataResponse, SaslHandshakeResponse
+
+MACHINE, CONTAINER = Surroundings(in_container=False), Surroundings(in_container=True)
+METADATA, SASL_HANDSHAKE = 3, 17
+ALL = {
+    0: (3, 12),
+    1: (4, 17),
+    2: (1, 10),
+    METADATA: (0, 12),
+    10: (0, 6),
+    SASL_HANDSHAKE: (0, 1),
+    18: (0, 4),
+    22: (0, 5),
+}
+Broker = MetadataResponse.MetadataResponseBroker
+
+
+def doctor(address, *arguments):
+    return CliRunner().invoke(main, ["doctor", address, *arguments])
+
+
+def findings(broker, surroundings=MACHINE, *, host="127.0.0.1", security=PLAINTEXT):
+    return list(examine(Address(host, broker.port), security, 10.0, surroundings))
+
+
+def troubles(broker, surroundings=MACHINE, **how):
+    return [finding for finding in findings(broker, surroundings, **how) if finding.level != "ok"]
+
+
+def cluster(*brokers, controller_id=1, **fields):
+    return MetadataResponse(
+        brokers=[Broker(node_id=number, host=host, port=port) for number, (host, port) in enumerate(brokers, 1)],
+        controller_id=controller_id,
+        cluster_id="here",
+        **fields,
+    )
+
+
+@pytest.fixture
+def names(monkeypatch):
+    """Names that resolve, beside those that do anyway."""
+    known = {}
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host, port, *args, **kwargs):
+        if host.endswith(".example"):
+            if host not in known:
+                raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+            return [found for number in known[host] for found in real(number, port, *args, **kwargs)]
+        return real(host, port, *args, **kwargs)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    return known
+
+
+def test_a_broker_that_is_well(kafka):
+    kafka.create_topic("orders", 3)
+    ended = doctor(kafka.bootstrap_servers)
+    as_json = json.loads(doctor(kafka.bootstrap_servers, "--json").output)
+
+    assert ended.exit_code == 0
+    assert "localhost resolves to " in ended.output
+    assert "as Kafka 4.3 does" in ended.output
+    assert "which is where we are" in ended.output
+    assert "1 topic with 3 partitions; each has a leader" in ended.output
+    assert ended.output.endswith("A client on this machine can connect.\n")
+    assert as_json["healthy"] is True
+    assert {finding["level"] for finding in as_json["findings"]} == {"ok"}
+
+
+def test_a_name_that_does_not_resolve(names):
+    ended = doctor("kafka.example:9092")
+
+    assert ended.exit_code == 1
+    assert "problem  the name kafka.example does not resolve" in ended.output
+    assert "the containers of its" in ended.output
+    assert ended.output.endswith("1 problem found.\n")
+
+
+def test_nothing_listens():
+    with fake_broker({}) as broker:
+        pass
+    (_, refused) = findings(broker)
+    (_, refused_inside) = findings(broker, CONTAINER)
+
+    assert refused.level == "problem"
+    assert f"nothing listens on port {broker.port}" in refused.what
+    assert f"kwire serve --listen PLAINTEXT://localhost:{broker.port}" in refused.advice
+    assert "is the container itself" in refused_inside.advice
+
+
+def test_nothing_listens_on_a_name_of_the_network(names):
+    names["kafka.example"] = ["127.0.0.1"]
+    with fake_broker({}) as broker:
+        pass
+    (_, refused) = findings(broker, host="kafka.example")
+
+    assert "or on localhost only" in refused.advice
+
+
+def test_one_of_two_addresses_answers(names):
+    names["kafka.example"] = ["127.0.0.2", "127.0.0.1"]
+    with fake_broker(ALL, {METADATA: CLOSE}) as broker:
+        trouble = troubles(broker, host="kafka.example")[0]
+
+    assert trouble.level == "warning"
+    assert "takes connections at 127.0.0.1, and not at 127.0.0.2" in trouble.what
+
+
+def test_a_web_server():
+    with fake_broker({}, greeting=b"HTTP/1.1 400 Bad Request\r\n\r\n") as broker:
+        (trouble,) = troubles(broker)
+
+    assert trouble.level == "problem"
+    assert "HTTP" in trouble.what
+
+
+def test_something_else():
+    with fake_broker({}, greeting=b"\x00\x00\x00\x00whatever") as broker:
+        (trouble,) = troubles(broker)
+
+    assert trouble.level == "problem"
+    assert trouble.advice == "Is this the port of a Kafka broker?"
+
+
+@pytest.mark.parametrize("how", [{"greeting": b"\x15\x03\x01\x00\x02\x02\x46"}, {"tls": True}], ids=["alert", "closes"])
+def test_tls_where_the_client_comes_without(how):
+    with fake_broker({}, **how) as broker:
+        (trouble,) = troubles(broker)
+
+    assert trouble.level == "problem"
+    assert "wants TLS" in trouble.what
+    assert "security.protocol" in trouble.advice
+
+
+def test_a_certificate_that_nobody_trusts_and_one_that_is_given(tmp_path):
+    settings = tmp_path / "client.properties"
+    settings.write_text("security.protocol=SSL\n")
+    trusting = tmp_path / "trusting.properties"
+    trusting.write_text(
+        f"security.protocol=SSL\nssl.truststore.type=PEM\nssl.truststore.location={CERTIFICATE}\nlinger.ms=5\n"
+    )
+    answers = {METADATA: cluster()}
+    with fake_broker(ALL, answers, tls=True) as broker:
+        answers[METADATA] = cluster(("localhost", broker.port))
+        doubtful = doctor(f"localhost:{broker.port}", "--config", str(settings))
+        trusted = doctor(f"localhost:{broker.port}", "--config", str(trusting))
+
+    assert doubtful.exit_code == 1
+    assert "ssl.truststore" in doubtful.output
+    assert trusted.exit_code == 0, trusted.output
+    assert "no effect here: linger.ms" in trusted.output
+
+
+def test_tls_where_there_is_none(tmp_path):
+    settings = tmp_path / "client.properties"
+    settings.write_text("security.protocol=SSL\n")
+    with fake_broker(ALL) as broker:
+        ended = doctor(broker.address, "--config", str(settings))
+
+    assert ended.exit_code == 1
+    assert "set security.protocol to PLAINTEXT" in " ".join(ended.output.split())
+
+
+def test_sasl_where_the_client_comes_without():
+    answers = {METADATA: CLOSE, SASL_HANDSHAKE: SaslHandshakeResponse(error_code=33, mechanisms=["PLAIN"])}
+    with fake_broker(ALL, answers) as broker:
+        (trouble,) = troubles(broker)
+
+    assert trouble.step == "security"
+    assert "wants SASL (PLAIN)" in trouble.what
+    assert "security.protocol=SASL_PLAINTEXT" in trouble.advice
+
+
+def test_sasl_where_there_is_none(tmp_path):
+    settings = tmp_path / "client.properties"
+    settings.write_text(
+        "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n"
+        'sasl.jaas.config=x required username="a" password="b";\n'
+    )
+    with fake_broker(ALL, {SASL_HANDSHAKE: SaslHandshakeResponse(error_code=34)}) as broker:
+        ended = doctor(broker.address, "--config", str(settings))
+
+    assert ended.exit_code == 1
+    assert "does not take SASL PLAIN" in ended.output
+
+
+def test_a_listener_for_controllers():
+    with fake_broker({18: (0, 4), 52: (0, 2)}) as broker:
+        (trouble,) = troubles(broker)
+
+    assert trouble.level == "problem"
+    assert "controllers" in trouble.what
+
+
+def test_a_broker_too_old_for_clients_of_today():
+    answers = {METADATA: cluster(("127.0.0.1", 1))}
+    with fake_broker({**ALL, 0: (0, 2), 22: (0, -1)}, answers) as broker:
+        old, no_ids = [trouble for trouble in troubles(broker) if trouble.step == "versions"]
+
+    assert "Produce at versions 0 to 2" in old.what
+    assert no_ids.level == "warning"
+    assert "enable.idempotence=false" in no_ids.advice
+
+
+def test_a_broker_that_lacks_what_every_client_needs():
+    with fake_broker({METADATA: (0, 12), 18: (0, 4)}, {METADATA: CLOSE}) as broker:
+        missing = [trouble.what for trouble in troubles(broker) if trouble.step == "versions"]
+
+    assert any("does not serve Fetch" in what for what in missing)
+
+
+def test_an_advertised_name_that_does_not_resolve(names):
+    with fake_broker(ALL, {METADATA: cluster(("broker.example", 9092))}) as broker:
+        (trouble,) = troubles(broker)
+
+    assert trouble.level == "problem"
+    assert "broker 1 tells clients to come to broker.example:9092" in trouble.what
+    assert "does not resolve here" in trouble.what
+    assert f"advertised.listeners=PLAINTEXT://127.0.0.1:{broker.port}" in trouble.advice
+    assert "two listeners" in trouble.advice
+
+
+@pytest.mark.parametrize(("surroundings", "itself"), [(MACHINE, "own machine"), (CONTAINER, "own container")])
+def test_localhost_advertised_to_a_client_from_elsewhere(names, surroundings, itself):
+    names["kafka.example"] = ["127.0.0.1"]
+    with fake_broker({}) as gone:
+        pass
+    with fake_broker(ALL, {METADATA: cluster(("localhost", gone.port))}) as broker:
+        (trouble,) = troubles(broker, surroundings, host="kafka.example")
+
+    assert trouble.level == "problem"
+    assert "nothing listens" in trouble.what
+    assert itself in trouble.advice
+    assert f"advertised.listeners=PLAINTEXT://kafka.example:{broker.port}" in trouble.advice
+
+
+def test_localhost_advertised_works_here_and_nowhere_else(names):
+    names["kafka.example"] = ["127.0.0.1"]
+    answers = {}
+    with fake_broker(ALL, answers) as broker:
+        answers[METADATA] = cluster(("localhost", broker.port))
+        (trouble,) = troubles(broker, host="kafka.example")
+
+    assert trouble.level == "warning"
+    assert "only clients on its own machine" in trouble.what
+
+
+def test_another_cluster_at_the_advertised_name():
+    other = cluster()
+    other.cluster_id = "there"
+    with (
+        fake_broker(ALL, {METADATA: other}) as elsewhere,
+        fake_broker(ALL, {METADATA: cluster(("127.0.0.1", elsewhere.port))}) as broker,
+    ):
+        (trouble,) = troubles(broker)
+
+    assert trouble.level == "problem"
+    assert "another cluster (there, not here)" in trouble.what
+
+
+def test_a_wildcard_advertised():
+    with fake_broker(ALL, {METADATA: cluster(("0.0.0.0", 9092))}) as broker:
+        (trouble,) = troubles(broker)
+
+    assert "no address to connect to" in trouble.what
+
+
+def test_no_brokers_no_controller_and_no_leader():
+    answers = {}
+    with fake_broker(ALL, answers) as broker:
+        answers[METADATA] = cluster()
+        (nobody,) = troubles(broker)
+        topic = MetadataResponse.MetadataResponseTopic
+        partition = MetadataResponse.MetadataResponsePartition
+        answers[METADATA] = cluster(
+            ("127.0.0.1", broker.port),
+            controller_id=-1,
+            topics=[topic(name="orders", partitions=[partition(partition_index=2, leader_id=-1)])],
+        )
+        no_controller, no_leader = troubles(broker)
+
+    assert nobody.what == "the cluster has no brokers"
+    assert no_controller.level == "warning"
+    assert "without a leader, hence of no use: orders-2" in no_leader.what
+
+
+def test_zookeepers_port():
+    with fake_broker({}, greeting=b"\x00\x00\x00\x00") as broker:
+        address = Address("127.0.0.1", broker.port)
+        from kwire.cli import examination
+
+        pretended = examination._not_understood(Address("127.0.0.1", 2181), PLAINTEXT, _error_of(address), 1.0)
+
+    assert "usually 9092" in pretended.advice
+
+
+def _error_of(address):
+    from kwire.cli.client import ClientError, Connection
+
+    with pytest.raises(ClientError) as caught:
+        Connection(address)
+    return caught.value
