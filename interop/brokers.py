@@ -23,6 +23,7 @@ ONE_MACHINE = {
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
     "group.initial.rebalance.delay.ms": "0",
+    "socket.listen.backlog.size": "1024",
 }
 
 

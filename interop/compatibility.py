@@ -33,9 +33,8 @@ def render(run: dict) -> str:
     lines = [
         "# Compatibility",
         "",
-        f"`make interop` asked {asked} things of kwire, the same as of Apache Kafka {run['kafka']};",
-        f"{passed} came out as they do there. This page is written by `make compatibility`; nothing in its tables is by",
-        "hand.",
+        f"`make interop` asked {asked} things of kwire that Apache Kafka {run['kafka']} answers; {passed} came out as",
+        "they do there. This page is written by `make compatibility`; nothing in its tables is by hand.",
         "",
     ]
     for part, title in PARTS.items():
