@@ -75,7 +75,8 @@ class Member:
 
     def touch(self, now_ms: int) -> None:
         """He has shown that he lives. His timer, which fires at or before this deadline, will see it."""
-        self.session_deadline_ms = now_ms + self.session_timeout_ms
+        # A newcomer has longer than a session, which he does not lose by a heartbeat.
+        self.session_deadline_ms = max(self.session_deadline_ms, now_ms + self.session_timeout_ms)
 
     def metadata(self, protocol_name: str | None) -> bytes:
         for name, metadata in self.protocols:

@@ -18,6 +18,11 @@ from kwire.coordinators.machine import Effects
 from kwire.errors import Code
 
 
+# How often, at most, it is asked whether anybody of a silent group has joined: a client may say that its rebalances take
+# no time at all.
+SILENT_GROUP_RETRY_MS = 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of a group: when it happens, by which settings, and what it leads to."""
@@ -74,7 +79,8 @@ def complete_join(group: ClassicGroup, step: Step) -> None:
         drop_member(group, member, step)
     if not group.elect_joined_leader() and group.members:
         # Only silent static members are left. Wait on until one of them joins or their sessions expire.
-        step.effects.set_timer(("join", group.group_id), step.now_ms + group.rebalance_timeout_ms)
+        again_ms = max(group.rebalance_timeout_ms, SILENT_GROUP_RETRY_MS)
+        step.effects.set_timer(("join", group.group_id), step.now_ms + again_ms)
         return
     group.next_generation(step.now_ms)
     if group.state is State.EMPTY:
