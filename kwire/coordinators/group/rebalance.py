@@ -17,9 +17,8 @@ from kwire.coordinators.group.records import group_record
 from kwire.coordinators.machine import Effects
 from kwire.errors import Code
 
-
-# How often, at most, it is asked whether anybody of a silent group has joined: a client may say that its rebalances take
-# no time at all.
+# How often, at most, a silent group is asked whether anybody has joined: a client may say that its rebalances take no
+# time at all.
 SILENT_GROUP_RETRY_MS = 1000
 
 
