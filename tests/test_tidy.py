@@ -6,6 +6,7 @@ Each list of exceptions carries its reasons, and an entry that is no longer need
 import ast
 import re
 import tokenize
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -253,6 +254,12 @@ def test_every_silenced_lint_names_its_rule() -> None:
                 elif token.type == tokenize.COMMENT and re.search(r"type: ignore(?!\[)", token.string):
                     offences.append(f"{relative(path)}:{token.start[0]} {token.string}")
     assert offences == []
+
+
+def test_every_test_file_has_a_name_of_its_own() -> None:
+    # pytest imports them by their bare names.
+    counts = Counter(path.name for path in (ROOT / "tests").rglob("test_*.py"))
+    assert [name for name, count in counts.items() if count > 1] == []
 
 
 def test_no_path_of_one_machine() -> None:
