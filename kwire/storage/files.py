@@ -366,7 +366,10 @@ class OsFile:
     def _open(self) -> _Descriptor:
         descriptor = self._descriptor
         if descriptor is None:
-            flags = os.O_RDWR | os.O_CREAT if self._writable else os.O_RDONLY
+            flags = os.O_RDWR if self._writable else os.O_RDONLY
+            if self._writable and self.size == 0:
+                # A file that had bytes and is gone must not come back as a hole.
+                flags |= os.O_CREAT
             with _Disk(self.path):
                 fd = os.open(self.path, flags | os.O_CLOEXEC, 0o644)
                 os.lseek(fd, self.size, os.SEEK_SET)

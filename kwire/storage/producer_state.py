@@ -97,6 +97,8 @@ class Unverified(NamedTuple):
 class ProducerStates:
     """All producers of one log, and which of their transactions are open."""
 
+    __slots__ = ("open", "producers", "undecided", "unverified")
+
     def __init__(self) -> None:
         self.producers: dict[int, Producer] = {}
         # First offset -> producer id of open transactions, in order of first offsets.

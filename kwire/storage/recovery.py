@@ -6,8 +6,8 @@ producer state up to the end of the log. May not know: other logs, clocks, threa
 What a stop can leave behind decides what is looked at:
 
 * clean: everything is as it was closed. Only the end of the last segment is read, from its last index entry on.
-* killed, same boot: the page cache lost nothing, so only the last write can be torn. The batches behind the last index
-  entry of the last segment are checked with their CRC.
+* killed, same boot: the page cache lost nothing, so only the last write can be torn. Behind the last index entry of the
+  last segment headers are read, and the last few batches are checked with their CRC.
 * anything else: what was not synced may be missing anywhere, so every batch from the recovery point on is checked.
 
 The log ends at the first batch that is not whole and sound; what lies behind is cut off, later segments included. An
@@ -59,6 +59,8 @@ CLEANED_SUFFIX: Final = ".cleaned"
 SWAP_SUFFIX: Final = ".swap"
 _OFFSET_DIGITS: Final = 20
 _CHECK_BYTES: Final = 1024 * 1024
+# A kill can tear the write that it met, and no more: appends are one batch, or a few, and this many bytes at most.
+_TORN_BYTES_MAX: Final = 2 * 1024 * 1024
 # How many index entries from the end may lead nowhere before the whole index is given up.
 _INDEX_TRIES: Final = 3
 
@@ -118,7 +120,7 @@ def recover(
     if stop is Stop.CRASHED:
         _check_unsynced(segments, recovery_point, config, on_progress)
     elif stop is Stop.KILLED:
-        _check_tail(segments[-1], config)
+        _check_tail(segments[-1], config, lost_bytes_max=_TORN_BYTES_MAX)
     end_offset, end_position = segments[-1].read_end()
     if end_position != segments[-1].size_bytes:
         # It was not as clean as it was said to be.
@@ -314,8 +316,12 @@ def _repair_indexes(segments: Sequence[Segment], names: dict[str, int], config: 
             segment.rebuild_indexes(config.index_interval_bytes)
 
 
-def _check_tail(segment: Segment, config: LogConfig) -> None:
-    """Check the batches from the last one on that is indexed and sound."""
+def _check_tail(segment: Segment, config: LogConfig, *, lost_bytes_max: int | None = None) -> None:
+    """Check the batches from the last one on that is indexed and sound.
+
+    With ``lost_bytes_max`` only so many bytes at the end can be anything but what was written: of what lies before, the
+    headers are enough to index it.
+    """
     offsets = segment.offsets
     offsets.truncate_to_position(segment.size_bytes)
     for _ in range(_INDEX_TRIES):
@@ -324,11 +330,25 @@ def _check_tail(segment: Segment, config: LogConfig) -> None:
         last_offset, position = offsets.last
         found = next(_sound_batches(segment, position), None)
         if found is not None and found[1].last_offset == last_offset + segment.base_offset:
-            _index(segment, position, _sound_batches(segment, position), config)
+            sure_below = -1 if lost_bytes_max is None else _sure_below(segment, position, lost_bytes_max)
+            _index(segment, position, _sound_batches(segment, position, sure_below), config)
             return
         offsets.truncate_entries(len(offsets) - 1)
     # There is no such batch near the end: the index is of no use.
-    _index(segment, 0, _sound_batches(segment, 0), config)
+    sure_below = -1 if lost_bytes_max is None else _sure_below(segment, 0, lost_bytes_max)
+    _index(segment, 0, _sound_batches(segment, 0, sure_below), config)
+
+
+def _sure_below(segment: Segment, position: int, lost_bytes_max: int) -> int:
+    """Return the offset behind the last batch that lies before the bytes that may be lost; -1 if there is none.
+
+    What was written ends where the headers end: a preallocated file is longer. The last batch is never sure.
+    """
+    ends = [(at + header.size_bytes, header.next_offset) for at, header in segment.walk(position)]
+    for end, next_offset in reversed(ends[:-1]):
+        if end <= ends[-1][0] - lost_bytes_max:
+            return next_offset
+    return -1
 
 
 def _check_unsynced(
@@ -370,7 +390,7 @@ def _index(segment: Segment, position: int, batches: Iterator[tuple[int, BatchHe
 def _sound_batches(segment: Segment, position: int, synced_below: int = -1) -> Iterator[tuple[int, BatchHeader]]:
     """Give position and header of each batch from ``position`` on, up to the first that is not whole and sound.
 
-    Batches that end below offset ``synced_below`` are on the disk: their bytes are not read.
+    Batches that end below offset ``synced_below`` are known to be sound: their bytes are not read.
     """
     file = segment.file
     next_offset = segment.base_offset

@@ -72,15 +72,15 @@ class Doomed(NamedTuple):
 
 
 class Segment:
-    """See the module. ``names`` are the files of its directory, so that nothing need be asked of the disk."""
+    """See the module. ``names`` are the files of its directory with their sizes: nothing need be asked of the disk."""
 
     __slots__ = (
         "_bytes_since_entry",
         "_directory",
         "_files",
         "_first_timestamp",
+        "_index_bytes",
         "_max_timestamp",
-        "_names",
         "_offsets",
         "_recent",
         "_sealed_size",
@@ -104,13 +104,15 @@ class Segment:
         name = file_name(base_offset)
         self._files = files
         self._directory = directory
-        self._names = {} if names is None else names
+        names = names or {}
         self.base_offset = base_offset
         self.created_ms = created_ms
-        self.file: File = files.open(self.path(LOG_SUFFIX), size=self._names.get(name + LOG_SUFFIX, 0))
+        self.file: File = files.open(self.path(LOG_SUFFIX), size=names.get(name + LOG_SUFFIX, 0))
         self.aborted = TransactionIndex(
-            files, self.path(TRANSACTION_INDEX_SUFFIX), exists=name + TRANSACTION_INDEX_SUFFIX in self._names
+            files, self.path(TRANSACTION_INDEX_SUFFIX), exists=name + TRANSACTION_INDEX_SUFFIX in names
         )
+        # Sizes of the two sparse indexes before they are opened.
+        self._index_bytes = (names.get(name + INDEX_SUFFIX, 0), names.get(name + TIME_INDEX_SUFFIX, 0))
         # Whether the .log file may hold bytes that the disk does not.
         self.unsynced = False
         # The indexes and the largest timestamp are looked at when first needed: a thousand logs open at once.
@@ -129,7 +131,7 @@ class Segment:
     def offsets(self) -> OffsetIndex:
         if self._offsets is None:
             path = self.path(INDEX_SUFFIX)
-            size = self._names.get(file_name(self.base_offset) + INDEX_SUFFIX, 0)
+            size, _ = self._index_bytes
             self._offsets = OffsetIndex(self._files.open(path, size=size), self.base_offset)
         return self._offsets
 
@@ -137,7 +139,7 @@ class Segment:
     def times(self) -> TimeIndex:
         if self._times is None:
             path = self.path(TIME_INDEX_SUFFIX)
-            size = self._names.get(file_name(self.base_offset) + TIME_INDEX_SUFFIX, 0)
+            _, size = self._index_bytes
             self._times = TimeIndex(self._files.open(path, size=size), self.base_offset)
         return self._times
 

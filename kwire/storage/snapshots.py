@@ -34,6 +34,8 @@ _ENTRY: Final = Struct(">qhiqiqiq")
 class Snapshots:
     """The snapshot files of one directory. ``offsets`` are those of the files, ascending."""
 
+    __slots__ = ("_directory", "_files", "offsets", "unsynced")
+
     def __init__(self, files: Files, directory: str, offsets: Iterable[int], *, recovery_point: int = 0) -> None:
         self.offsets = sorted(offsets)
         # Names of files that the disk may not hold.

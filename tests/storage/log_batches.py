@@ -10,7 +10,7 @@ NOW = 1_700_000_000_000
 
 
 def batch(count=1, *, size=10, timestamp_ms=NOW, codec=0, producer_id=-1, epoch=0, sequence=0, transactional=False):
-    records = [Record(index, timestamp_ms + index, b"key", bytes(size), ()) for index in range(count)]
+    records = [Record(index, timestamp_ms + index, b"key", b"v" * size, ()) for index in range(count)]
     if producer_id < 0:
         return memoryview(build_batch(records, codec=codec))
     return memoryview(

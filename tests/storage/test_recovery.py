@@ -241,3 +241,18 @@ def test_a_disk_that_cannot_be_read_is_a_storage_failure(files):
     files.fault = lambda name, path: OSError(5, "bad sector") if name == "read" and path.endswith(".log") else None
     with pytest.raises(StorageFailure, match="bad sector"):
         reopen(files)
+
+
+@pytest.mark.parametrize("preallocate", [False, True])
+@pytest.mark.parametrize("size", [10, 1_000_000, 3_000_000])
+def test_a_kill_in_the_middle_of_a_write_costs_that_write_alone(preallocate, size):
+    files = MemoryFiles()
+    files.make_directory("data")
+    config = LogConfig(segment_bytes=20_000_000, preallocate=preallocate)
+    log = Log.open(files, PATH, config, now_ms=NOW, clean=True)
+    for _ in range(4):
+        append(log, batch(size=size))
+    files.kill(torn_bytes=11)
+    reopened = Log.open(files, PATH, config, now_ms=NOW, same_boot=True)
+    assert offsets(reopened) == [(0, 0), (1, 1), (2, 2)]
+    assert reopened.active.size_bytes == 3 * log.active.size_bytes // 4
