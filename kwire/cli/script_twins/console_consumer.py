@@ -190,7 +190,13 @@ def _connect(parsed: Parsed, servers: str, settings: dict[str, str]) -> Any:
                     raise
                 time.sleep(_CONNECT_PAUSE_S)
     consumer = stock.consumer(settings, bootstrap=servers)
-    _subscribe(parsed, consumer)
+    try:
+        _subscribe(parsed, consumer)
+    except ValueError as error:  # how kafka-python refuses a name
+        consumer.close(autocommit=False)
+        raise Failure(
+            f"org.apache.kafka.common.errors.InvalidTopicException: Invalid topics: [{parsed.value('topic')}]"
+        ) from error
     return consumer
 
 

@@ -159,7 +159,7 @@ def _check(parsed: Parsed) -> tuple[LineReader, dict[str, str], str]:
     ):
         if parsed.has(old):
             if parsed.has(new):
-                parsed.refuse(f"Options --{old} and --{new} cannot be specified together.")
+                parsed.refuse(f"Options --{new} and --{old} cannot be specified together.")
             print(f"Warning: --{old} is deprecated and will be removed in a future version. Use --{new} instead.")
     line_reader = parsed.value("line-reader")
     if line_reader is not None and line_reader not in _LINE_READERS:

@@ -70,7 +70,7 @@ def print_offsets(group: GroupDescription, rows: Sequence[Row], *, verbose: bool
 def print_members(group: GroupDescription, *, verbose: bool) -> None:
     if not _remarked(group):
         return
-    members = sorted(group.members, key=lambda member: -sum(map(len, member.assignment.values())))
+    members = group.members
     instances = any(member.instance_id for member in members)
     current = {member.id: _assignment(member.assignment) for member in members}
     target = {member.id: NONE if member.target is None else _assignment(member.target) for member in members}
@@ -158,7 +158,8 @@ def print_plans(plans: Mapping[str, Mapping[tuple[str, int], int]]) -> None:
 def print_deletions(results: Mapping[tuple[str, int], KafkaError | None]) -> None:
     topics = max([15, *(len(topic) for topic, _ in results)])
     print(f"\n{'TOPIC':<{topics}} {'PARTITION':<10} {'STATUS':<15}")
-    for (topic, partition), error in sorted(results.items(), key=lambda item: item[0]):
+    # By the text of topic and partition: the official order, in which 10 comes before 2.
+    for (topic, partition), error in sorted(results.items(), key=lambda item: f"{item[0][0]}{item[0][1]}"):
         status = "Successful" if error is None else f"Error: {error_line(error)}"
         print(f"{topic:<{topics}} {partition if partition >= 0 else NONE:<10} {status:<15}")
 
