@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncGenerator, Iterable
+from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final, cast
 
@@ -143,9 +144,10 @@ async def _flush_when_old(broker: Broker) -> None:
     while True:
         await broker.clock.sleep(cast("int", broker.configs.broker("log.flush.scheduler.interval.ms")))
         now = broker.clock.monotonic_ms()
-        async for partition in _in_slices(broker.partitions):
-            if now - partition.flushed_ms >= partition.settings.log.flush_ms:
-                await _flush(broker, partition)
+        async with aclosing(_in_slices(broker.partitions)) as slices:
+            async for partition in slices:
+                if now - partition.flushed_ms >= partition.settings.log.flush_ms:
+                    await _flush(broker, partition)
 
 
 async def _flush_and_checkpoint(broker: Broker) -> None:
@@ -157,8 +159,9 @@ async def _flush_and_checkpoint(broker: Broker) -> None:
 
 async def flush_and_checkpoint(broker: Broker) -> None:
     """Bring what was written to the disk, and write down how far each log is known to be sound."""
-    async for partition in _in_slices(broker.partitions):
-        await _flush(broker, partition)
+    async with aclosing(_in_slices(broker.partitions)) as slices:
+        async for partition in slices:
+            await _flush(broker, partition)
     write_checkpoints(broker)
 
 
@@ -196,7 +199,7 @@ def write_checkpoints(broker: Broker) -> None:
             broker.storage_failed(failure)
 
 
-async def _in_slices(partitions: Iterable[Partition]) -> AsyncIterator[Partition]:
+async def _in_slices(partitions: Iterable[Partition]) -> AsyncGenerator[Partition, None]:
     """Each partition, with the loop given back to others every few of them."""
     for count, partition in enumerate(list(partitions)):
         if count % _SLICE == 0:
