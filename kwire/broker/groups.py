@@ -9,11 +9,12 @@ import uuid
 from typing import TYPE_CHECKING, cast
 
 from kwire.broker.runtime import Runtime
+from kwire.broker.shard import Shard
 from kwire.coordinators.group.commands import GroupConfig
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import Delta
-from kwire.types import OFFSETS_TOPIC
+from kwire.types import OFFSETS_TOPIC, ZERO_UUID
 from kwire.wire.compression import Codec
 
 if TYPE_CHECKING:
@@ -33,6 +34,13 @@ class Groups(Runtime[GroupCoordinator]):
     def new_member_suffix(self) -> str:
         """What makes the id of a new member his own."""
         return str(uuid.UUID(bytes=self.broker.clock.random_bytes(16), version=4))
+
+    def loaded(self, shard: Shard[GroupCoordinator]) -> None:
+        """Forget offsets in topics that were deleted while nobody could write it down: the broker was being killed."""
+        known = self.broker.image.topics_by_id
+        for name, topic_id in shard.machine.topics_with_offsets():
+            if topic_id != ZERO_UUID and topic_id not in known:
+                shard.carry_out(shard.machine.forget_topics({name: topic_id}, with_unknown_ids=False))
 
     def follow(self, delta: Delta) -> None:
         super().follow(delta)

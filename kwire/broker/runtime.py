@@ -162,6 +162,9 @@ class Runtime(Generic[M]):
                 self._unload(loading.shard)
             self._partition_count = None
 
+    def loaded(self, shard: Shard[M]) -> None:
+        """A machine has just been loaded; what it missed meanwhile can be told to it here."""
+
     def tell_loaded(self, command: Callable[[M], Effects]) -> None:
         """Give each machine that is loaded a command that nobody waits for."""
         for shard in list(self._shards.values()):
@@ -226,6 +229,7 @@ class Runtime(Generic[M]):
             del self._loading[shard.partition.index]
             self._shards[shard.partition.index] = shard
             shard.carry_out(shard.machine.loaded(self.now_ms()))
+            self.loaded(shard)
             loading.done.set()
             return True
         except (StorageFailure, KafkaError, ProtocolViolation) as failure:

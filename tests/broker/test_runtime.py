@@ -197,6 +197,18 @@ async def test_a_step_of_the_wall_clock_neither_ends_nor_prolongs_sessions(start
         assert await state(broker) == "Empty"
 
 
+async def test_offsets_of_topics_that_are_gone_are_forgotten_at_the_start(start):
+    async with start() as broker:
+        here = await Peer(broker).create_topic("t", 2)
+        gone = b"g" * 16
+        await commit(broker, OffsetToCommit("t", here, 0, 5, -1, ""), OffsetToCommit("t", ZERO_UUID, 1, 5, -1, ""))
+        await commit(broker, OffsetToCommit("t", gone, 0, 5, -1, ""), group="other")
+
+    async with start() as broker:
+        assert [await committed(broker, partition=0), await committed(broker, partition=1)] == [5, 5]
+        assert await committed(broker, group="other") == -1
+
+
 async def test_nothing_is_made_on_disk_for_a_question(start, files):
     async with start() as broker:
         assert await committed(broker) == -1

@@ -40,6 +40,8 @@ from kwire.wire.messages import GroupMetadataValue
 
 CLASSIC: Final = "classic"
 _RETENTION_TIMER = ("retention",)
+# Looking at the offsets of all groups would hold up everybody else for too long.
+_EXPIRED_AT_ONCE: Final = 500
 
 
 @dataclass(slots=True)
@@ -60,6 +62,8 @@ class GroupCoordinator:
         self.others: dict[str, OtherGroup] = {}
         self.offsets = Offsets()
         self.classic = ClassicGroups(config, self._find)
+        # What is left of a look for offsets that have expired.
+        self._to_expire: list[str] = []
 
     # Members
 
@@ -142,9 +146,14 @@ class GroupCoordinator:
         effects.reply(ticket, codes)
         return effects
 
-    def forget_topics(self, topics: dict[str, Uuid]) -> Effects:
+    def topics_with_offsets(self) -> set[tuple[str, Uuid]]:
+        """Name and id of each topic in which a group has an offset; the id is zero where none was known."""
+        return self.offsets.topics()
+
+    def forget_topics(self, topics: dict[str, Uuid], *, with_unknown_ids: bool = True) -> Effects:
         """These topics were deleted, and with them the offsets of all groups in them."""
-        return Effects(records=self.offsets.forget_topics(topics), atomic=False)
+        records = self.offsets.forget_topics(topics, with_unknown_ids=with_unknown_ids)
+        return Effects(records=records, atomic=False)
 
     # Whole groups
 
@@ -255,12 +264,19 @@ class GroupCoordinator:
         self.classic.clock_stepped(by_ms)
 
     def expire_offsets(self, now_ms: int) -> Effects:
-        """Forget offsets that nobody needs any more, and empty groups that have none left."""
+        """Forget offsets that nobody needs any more, and empty groups that have none left; some groups at a time."""
         effects = Effects(atomic=False)
-        effects.set_timer(_RETENTION_TIMER, now_ms + self.config.offsets_retention_check_interval_ms)
-        for group_id in self.groups:
-            group = self._find(group_id)
-            assert group is not None
+        if not self._to_expire:
+            self._to_expire = list(self.groups)
+        some, self._to_expire = self._to_expire[-_EXPIRED_AT_ONCE:], self._to_expire[:-_EXPIRED_AT_ONCE]
+        pause_ms = 0 if self._to_expire else self.config.offsets_retention_check_interval_ms
+        effects.set_timer(_RETENTION_TIMER, now_ms + pause_ms)
+        for group_id in some:
+            stored = self.groups.get(group_id)
+            if stored is None:
+                continue
+            # Not kept: most groups are looked at here and nowhere else.
+            group = self.classic.live.get(group_id) or ClassicGroup.from_record(group_id, stored)
             records, nothing_remains = self._expired(group, now_ms)
             effects.records += records
             if nothing_remains and group.state is State.EMPTY and not group.pending_joins:

@@ -126,17 +126,30 @@ class Offsets:
                 nothing_remains = False
         return records, nothing_remains
 
-    def forget_topics(self, topics: dict[str, Uuid]) -> list[Record]:
-        """Tombstones for all offsets of topics that were deleted, by name and id."""
+    def forget_topics(self, topics: dict[str, Uuid], *, with_unknown_ids: bool) -> list[Record]:
+        """Tombstones for all offsets of topics that were deleted, by name and id.
+
+        ``with_unknown_ids``: those too that were committed when the id was not known.
+        """
+        unknown = ZERO_UUID if with_unknown_ids else None
         found: dict[tuple[str, str, int], None] = {}
         for groups in (self.committed, *self.pending.values()):
             for group_id, by_topic in groups.items():
                 for topic in topics.keys() & by_topic.keys():
                     for partition, offset in by_topic[topic].items():
                         # One that names another id belongs to a newer topic of the same name.
-                        if offset.topic_id in (ZERO_UUID, topics[topic]):
+                        if offset.topic_id in (unknown, topics[topic]):
                             found[group_id, topic, partition] = None
         return [offset_record(group_id, topic, partition, None) for group_id, topic, partition in found]
+
+    def topics(self) -> set[tuple[str, Uuid]]:
+        """Name and id of each topic in which anything is committed."""
+        return {
+            (topic, offset.topic_id)
+            for groups in (self.committed, *self.pending.values())
+            for topics in groups.values()
+            for topic, _, offset in _each(topics)
+        }
 
     # Replay
 
