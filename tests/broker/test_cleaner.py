@@ -26,7 +26,7 @@ from kwire.wire.messages import OffsetCommitRequest, OffsetFetchRequest
 from kwire.wire.records import Record, build_batch, read_records
 
 BACKOFF_MS = 1000
-# For tests with a cleaner of their own: while a thread works the clock jumps, and the broker's cleaner would be quicker.
+# For tests with a cleaner of their own: while a thread works the clock jumps, and the broker's would be quicker.
 BY_HAND = {"log.cleaner.enable": "false"}
 COMPACT = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.3"}
 
