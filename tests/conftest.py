@@ -103,3 +103,9 @@ async def broker(start_broker):
 @pytest.fixture
 def client(broker):
     return Peer(broker)
+
+
+@pytest.fixture
+def connect():
+    """Makes a client of a broker, for tests that run several."""
+    return Peer
