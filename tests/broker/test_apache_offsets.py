@@ -1,0 +1,74 @@
+"""A partition of ``__consumer_offsets`` that Apache Kafka 4.3.1 wrote, and what it said of the groups in it.
+
+In it: classic groups with and without members, offsets with a retention of their own, deleted ones, transactions that
+committed, aborted and were open when the broker was killed, and groups of the newer protocol, one with a member.
+"""
+
+import gzip
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+from kwire.broker.shard import replay_log
+from kwire.coordinators.group.commands import GroupConfig
+from kwire.coordinators.group.coordinator import GroupCoordinator
+from kwire.storage.log import Log, LogConfig
+from kwire.testing.files import MemoryFiles
+
+RECORDED = json.loads(gzip.decompress(Path(__file__).with_name("apache_offsets.json.gz").read_bytes()))
+NOW_MS = 1_800_000_000_000
+
+
+@pytest.fixture(scope="module")
+def machine():
+    files = MemoryFiles()
+    files.make_directory("/p")
+    files.write_bytes("/p/00000000000000000000.log", bytes.fromhex(RECORDED["log"]), durable=True)
+    opened = Log.open(files, "/p", LogConfig(), now_ms=NOW_MS)
+    machine = GroupCoordinator(GroupConfig())
+    for _ in replay_log(SimpleNamespace(log=opened), machine):
+        pass
+    machine.loaded(NOW_MS)
+    return machine
+
+
+def test_the_groups_are_there(machine):
+    listed = {
+        each.group_id: {"protocol_type": each.protocol_type, "state": each.state, "type": each.group_type}
+        for each in machine.list_groups()
+    }
+
+    expected = {
+        group_id: {name: group[name] for name in ("protocol_type", "state", "type")}
+        for group_id, group in RECORDED["groups"].items()
+    }
+    # Its member cannot be in a group whose heartbeats are not served.
+    expected["modern-with-member"]["state"] = "Empty"
+    assert listed == expected
+
+
+def test_the_offsets_are_there(machine):
+    for group_id, group in RECORDED["groups"].items():
+        fetched = machine.fetch_offsets(group_id, None, require_stable=False)
+        offsets = [
+            [topic, each.partition, each.offset, each.leader_epoch, each.metadata]
+            for topic, partitions in fetched
+            for each in partitions
+        ]
+        assert sorted(offsets) == group["offsets"]
+
+
+def test_the_open_transaction_is_open(machine):
+    fetched = machine.fetch_offsets("txgroup", None, require_stable=True)
+
+    codes = [[topic, each.partition, each.error] for topic, partitions in fetched for each in partitions]
+    assert sorted(codes) == RECORDED["groups"]["txgroup"]["unstable"]
+
+
+def test_members_have_their_assignments(machine):
+    members = machine.describe("static").members
+
+    found = [[each.member_id, each.group_instance_id, each.assignment.decode()] for each in members]
+    assert found == RECORDED["groups"]["static"]["members"]
