@@ -171,6 +171,7 @@ class Connection:
         self.api_versions: dict[int, tuple[int, int]] = {}
         self.features: ApiVersionsResponse = ApiVersionsResponse()
         self._correlation_id = 0
+        self._trusted = False  # whether the broker has answered more than ApiVersions, or taken our credentials
         self._socket = _connect(address, security, timeout_s)
         try:
             if negotiate:
@@ -218,6 +219,7 @@ class Connection:
         if version is None:
             version = self.version_of(type(request))
         frame = self._round_trip(request, version, timeout_s)
+        self._trusted = self._trusted or request.KEY != ApiVersionsRequest.KEY
         try:
             _, message = decode_response(request.KEY, version, memoryview(frame))
         except ProtocolViolation as error:
@@ -242,9 +244,9 @@ class Connection:
                 f"{self._socket.gettimeout():g} s"
             ) from error
         except OSError as error:
-            raise ConnectionLost(
-                f"{self.address} closed the connection on {request.NAME.removesuffix('Request')} version {version}"
-            ) from error
+            hint = "" if self._trusted else " (perhaps its listener wants SASL)"
+            name = f"{request.NAME.removesuffix('Request')} version {version}"
+            raise ConnectionLost(f"{self.address} closed the connection on {name}{hint}") from error
 
     def _send(self, request: Message, version: int) -> None:
         self._correlation_id += 1
@@ -328,7 +330,7 @@ class Cluster:
     ) -> None:
         """``timeout_s`` bounds each request, and each retried operation as a whole; connecting too, unless said.
 
-        ``on_failure`` hears of each attempt to connect that failed, as an operation that is retried would be silent.
+        ``on_failure`` hears of each connection that failed, as an operation that is retried would be silent.
         """
         self.bootstrap = tuple(bootstrap)
         self.timeout_s = timeout_s
@@ -478,10 +480,11 @@ class Cluster:
         """Ask over a connection of this cluster; one that is lost is made anew the next time."""
         try:
             return connection.call(request, answer, version=version)
-        except (ConnectionLost, TimedOut):
+        except (ConnectionLost, TimedOut) as error:
             # An answer that comes late would be taken for that of the next request.
             self._connections.pop(connection.address, None)
             connection.close()
+            self._on_failure(connection.address, error)
             raise
 
 

@@ -64,6 +64,7 @@ def logged_to_stderr() -> Iterator[None]:
     logger.setLevel(logging.ERROR)
     logger.propagate = False
     logging.getLogger("kafka.net").setLevel(logging.WARNING)
+    logging.getLogger("kafka.net.sasl").setLevel(logging.ERROR)
     try:
         yield
     finally:

@@ -12,7 +12,17 @@ import sys
 from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
-from kwire.cli.client import Address, ClientError, Cluster, NoSuchHost, TimedOut, parse_addresses
+from kwire.cli.client import (
+    Address,
+    CannotConnect,
+    ClientError,
+    Cluster,
+    ConnectionLost,
+    NoSuchHost,
+    TimedOut,
+    parse_addresses,
+    resolve,
+)
 from kwire.cli.client_config import SECURITY_KEYS, ConfigError, read_properties, security_of
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.options import Parsed
@@ -92,7 +102,8 @@ def cluster_at(servers: str, config: dict[str, str], script: str) -> Cluster:
     said: set[Address] = set()
 
     def say_once(address: Address, error: ClientError) -> None:
-        if address not in said:
+        # What is not tried again ends the script, which says it then.
+        if address not in said and isinstance(error, CannotConnect | ConnectionLost):
             said.add(address)
             warn(f"WARN {script}: {error}")
 
@@ -128,8 +139,6 @@ def timed_out(error: TimedOut, call: str) -> str:
 
 
 def _unresolvable(addresses: Sequence[Address]) -> list[str]:
-    from kwire.cli.client import resolve
-
     reasons = []
     for address in addresses:
         try:
