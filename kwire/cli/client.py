@@ -288,7 +288,7 @@ class Connection:
             answer = self.call(request, ApiVersionsResponse, version=ApiVersionsRequest.VERSIONS.highest)
         except NotKafka as error:
             # KIP-511: an older broker answers in the form of version 0, with the range that it serves.
-            if error.speaks != "something":
+            if not isinstance(error.__cause__, ProtocolViolation):
                 raise
             answer = self.call(request, ApiVersionsResponse, version=0)
         except ConnectionLost as error:

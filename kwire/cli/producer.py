@@ -174,18 +174,18 @@ class Producer:
             connection.send_only(request, version)
             return {}
         answer = self._cluster.ask(connection, request, ProduceResponse, version=version)
+        answers = {
+            TopicPartition(topic.name, item.index): item
+            for topic in answer.responses
+            for item in topic.partition_responses
+        }
         failed: dict[TopicPartition, KafkaError | ClientError] = {}
-        for topic in answer.responses:
-            for item in topic.partition_responses:
-                place = TopicPartition(topic.name, item.index)
-                # A duplicate is what an earlier attempt has brought there.
-                if item.error_code and item.error_code != Code.DUPLICATE_SEQUENCE_NUMBER:
-                    message = item.error_message or next(
-                        (each.batch_index_error_message for each in item.record_errors), None
-                    )
-                    failed[place] = KafkaError(Code(item.error_code), message)
-                else:
-                    self._sequences[place] = self._sequences.get(place, 0) + len(batches[place])
+        for place, records in batches.items():
+            refusal = _refusal(answers.get(place))
+            if refusal is not None:
+                failed[place] = refusal
+            else:
+                self._sequences[place] = self._sequences.get(place, 0) + len(records)
         return failed
 
     def _encode(self, place: TopicPartition, records: list[Record]) -> bytes:
@@ -284,6 +284,17 @@ def murmur2(key: bytes) -> int:
         value = (value ^ int.from_bytes(key[whole:], "little")) * multiplier & mask
     value = (value ^ (value >> 13)) * multiplier & mask
     return value ^ (value >> 15)
+
+
+def _refusal(item: ProduceResponse.PartitionProduceResponse | None) -> KafkaError | None:
+    """What an answer says against a batch; None for one that is delivered."""
+    if item is None:
+        return KafkaError(Code.UNKNOWN_SERVER_ERROR, "the broker's answer leaves the partition out")
+    # A duplicate is what an earlier attempt has brought there.
+    if item.error_code in (Code.NONE, Code.DUPLICATE_SEQUENCE_NUMBER):
+        return None
+    message = item.error_message or next((each.batch_index_error_message for each in item.record_errors), None)
+    return KafkaError(Code(item.error_code), message)
 
 
 def _passes(error: KafkaError | ClientError) -> bool:
