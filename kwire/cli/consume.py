@@ -1,0 +1,240 @@
+"""``kwire consume``: read records of topics.
+
+Owns: the command as click knows it, where to begin and when to end, and how a record is shown. May not know: groups
+and fetching (kafka-python does, see ``kwire.cli.stock``).
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from types import FrameType
+from typing import Any, NoReturn
+
+import click
+
+from kwire.cli import stock
+from kwire.cli.admin.offsets import LATEST, list_offsets
+from kwire.cli.admin.topics import list_topics
+from kwire.cli.broker_option import (
+    asking,
+    broker_options,
+    client_settings,
+    explained,
+    fail,
+    note,
+    servers_of,
+)
+from kwire.cli.client import Cluster
+from kwire.cli.json_records import format_record
+from kwire.errors import KafkaError
+
+_POLL_MS = 500
+_WAIT_S = 0.5
+_EARLIEST, _LATEST = "earliest", "latest"
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  kwire consume messages --from-beginning
+  kwire consume messages --group readers --max-messages 10
+  kwire consume messages --from-beginning --until-end --json | jq .value
+"""
+)
+@click.argument("topics", metavar="TOPIC...", nargs=-1, required=True)
+@broker_options
+@click.option("--from-beginning", is_flag=True, help="Begin with the oldest record there is, not with the next.")
+@click.option("-g", "--group", help="Read as a member of this group, which remembers how far it came.")
+@click.option("-n", "--max-messages", type=click.IntRange(min=1), metavar="N", help="End after so many records.")
+@click.option("-e", "--until-end", is_flag=True, help="End when everything is read that is there now.")
+@click.option("-p", "--partition", type=click.IntRange(min=0), help="Read this partition alone.")
+@click.option("-o", "--offset", type=click.IntRange(min=0), help="Begin at this offset of --partition.")
+@click.option("--read-committed", is_flag=True, help="Leave out open and aborted transactions.")
+@click.option(
+    "-v",
+    "--verbose",
+    is_flag=True,
+    help="Show partition, offset, time, key and headers before the value, with tabs between.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print each record as a JSON object on a line of its own.")
+def consume(
+    *,
+    topics: tuple[str, ...],
+    bootstrap: str | None,
+    config: str | None,
+    from_beginning: bool,
+    group: str | None,
+    max_messages: int | None,
+    until_end: bool,
+    partition: int | None,
+    offset: int | None,
+    read_committed: bool,
+    verbose: bool,
+    as_json: bool,
+) -> None:
+    """Print records of TOPICs as they come, one a line, until Ctrl-C.
+
+    Without --group every record is read and nothing is remembered. A topic that does not exist yet is waited for.
+    """
+    if partition is not None and (group is not None or len(topics) > 1):
+        raise click.UsageError("--partition is of one topic, and goes without --group")
+    if offset is not None and partition is None:
+        raise click.UsageError("--offset needs --partition")
+    if offset is not None and from_beginning:
+        raise click.UsageError("--from-beginning and --offset are two places to begin at")
+    settings = {
+        "client.id": "kwire-consume",
+        **client_settings(config),
+        "auto.offset.reset": _EARLIEST if from_beginning else _LATEST,
+        "enable.auto.commit": "false",
+        "isolation.level": "read_committed" if read_committed else "read_uncommitted",
+    }
+    if group is not None:
+        settings |= {"group.id": group, "enable.auto.commit": "true"}
+    servers = servers_of(bootstrap, settings)
+    with _ended_by_signals(), asking(bootstrap, config) as cluster:
+        if _waited_for(cluster, topics):
+            settings["auto.offset.reset"] = _EARLIEST  # everything in it is new
+        if partition is not None:
+            _refuse_missing(cluster, topics[0], partition)
+        ends = _ends(cluster, topics, partition, read_committed=read_committed) if until_end else None
+        if ends is not None and not ends:
+            return
+        with stock.logged_to_stderr(), explained(servers), _opened(settings, servers) as consumer:
+            _begin(consumer, topics, partition, offset)
+            show = _as_json if as_json else _as_columns if verbose else _as_value
+            _print(consumer, show, max_messages, ends)
+
+
+class _Ended(BaseException):
+    """Ctrl-C or SIGTERM came."""
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[None]:
+    """Let a signal end the block quietly, so that the consumer says goodbye to its group."""
+
+    def end(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise _Ended
+
+    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with suppress(_Ended):
+            yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _waited_for(cluster: Cluster, topics: Sequence[str]) -> bool:
+    """Wait until all topics exist; whether that was not at once."""
+    missing = [topic for topic in topics if topic not in list_topics(cluster)]
+    if not missing:
+        return False
+    note(f"there is no topic {' or '.join(missing)} yet: waiting for it")
+    while any(topic not in known for known in [list_topics(cluster)] for topic in topics):
+        time.sleep(_WAIT_S)
+    return True
+
+
+def _refuse_missing(cluster: Cluster, topic: str, partition: int) -> None:
+    count = len(list_topics(cluster)[topic].partitions)
+    if partition >= count:
+        fail(f"topic {topic} has partitions 0 to {count - 1}, not {partition}")
+
+
+def _ends(
+    cluster: Cluster, topics: Sequence[str], partition: int | None, *, read_committed: bool
+) -> dict[tuple[str, int], int]:
+    """Where each partition ends now; partitions that are empty are left out."""
+    known = list_topics(cluster)
+    places = [(topic, item.partition) for topic in topics for item in known[topic].partitions]
+    wanted = {place: LATEST for place in places if partition in (None, place[1])}
+    ends = {}
+    for place, end in list_offsets(cluster, wanted, read_committed=read_committed).items():
+        if isinstance(end, KafkaError):
+            raise end
+        ends[place] = end
+    return {place: end for place, end in ends.items() if end > 0}
+
+
+@contextmanager
+def _opened(settings: Mapping[str, str], servers: str) -> Iterator[Any]:
+    consumer = stock.consumer(settings, bootstrap=servers)
+    try:
+        yield consumer
+    finally:
+        consumer.close(autocommit=settings["enable.auto.commit"] == "true")
+
+
+def _begin(consumer: Any, topics: Sequence[str], partition: int | None, offset: int | None) -> None:
+    if partition is None:
+        consumer.subscribe(topics=list(topics))
+        return
+    from kafka import TopicPartition
+
+    place = TopicPartition(topics[0], partition)
+    consumer.assign([place])
+    if offset is not None:
+        consumer.seek(place, offset)
+
+
+def _print(consumer: Any, show: Any, limit: int | None, ends: Mapping[tuple[str, int], int] | None) -> None:
+    out = sys.stdout.buffer
+    count = 0
+    while limit is None or count < limit:
+        for place, records in consumer.poll(timeout_ms=_POLL_MS).items():
+            for record in records:
+                if limit is not None and count >= limit:
+                    # What was fetched and not printed is not consumed: the group's offset must not pass it.
+                    consumer.seek(place, record.offset)
+                    break
+                out.write(show(record) + b"\n")
+                count += 1
+        out.flush()
+        if ends is not None and _is_read(consumer, ends):
+            return
+
+
+def _is_read(consumer: Any, ends: Mapping[tuple[str, int], int]) -> bool:
+    """Whether this consumer has read its partitions up to where they ended."""
+    mine = consumer.assignment()
+    return bool(mine) and all(consumer.position(place) >= ends.get((place.topic, place.partition), 0) for place in mine)
+
+
+def _as_value(record: Any) -> bytes:
+    return b"" if record.value is None else bytes(record.value)
+
+
+def _as_columns(record: Any) -> bytes:
+    moment = datetime.fromtimestamp(record.timestamp / 1000, UTC) if record.timestamp >= 0 else None
+    headers = ",".join(f"{name}={_shown(value)}" for name, value in record.headers)
+    columns = (
+        f"{record.topic}-{record.partition}",
+        str(record.offset),
+        "-" if moment is None else moment.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        _shown(record.key),
+        headers or "-",
+    )
+    return "\t".join(columns).encode() + b"\t" + (b"null" if record.value is None else bytes(record.value))
+
+
+def _shown(content: bytes | None) -> str:
+    return "-" if content is None else content.decode(errors="replace")
+
+
+def _as_json(record: Any) -> bytes:
+    return format_record(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=tuple(record.headers),
+    ).encode()

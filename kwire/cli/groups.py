@@ -1,0 +1,318 @@
+"""``kwire groups``: list and describe consumer groups, move their offsets, delete them.
+
+Owns: the commands as click knows them, and how groups are shown. May not know: the wire (``kwire.cli.admin`` does).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import click
+
+from kwire.cli.admin import groups as admin
+from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
+from kwire.cli.admin.topics import list_topics
+from kwire.cli.broker_option import asking, broker_options, fail, json_option, print_json
+from kwire.cli.client import Cluster
+from kwire.cli.tables import print_table
+from kwire.cli.topics import missing
+from kwire.errors import Code, KafkaError
+
+Place = tuple[str, int]
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  kwire groups list
+  kwire groups describe readers
+"""
+)
+def groups() -> None:
+    """List and describe consumer groups, move their offsets, delete them."""
+
+
+@groups.command(
+    "list",
+    epilog="""\b
+Example:
+  kwire groups list --json | jq -r '.[].group'
+""",
+)
+@broker_options
+@json_option
+def list_command(bootstrap: str | None, config: str | None, as_json: bool) -> None:
+    """List the groups of every kind."""
+    with asking(bootstrap, config) as cluster:
+        found = sorted(admin.list_groups(cluster))
+    if as_json:
+        print_json(
+            [
+                {"group": each.id, "state": each.state, "type": each.type, "protocol": each.protocol_type}
+                for each in found
+            ]
+        )
+        return
+    if not found:
+        click.echo("No groups yet; a consumer makes one: kwire consume messages --group readers", err=True)
+        return
+    print_table(
+        ("GROUP", "STATE", "TYPE", "PROTOCOL"),
+        [(each.id, each.state or None, each.type or None, each.protocol_type or None) for each in found],
+    )
+
+
+@groups.command(
+    epilog="""\b
+Examples:
+  kwire groups describe readers
+  kwire groups describe readers --json | jq '[.[0].partitions[].lag] | add'
+"""
+)
+@click.argument("names", metavar="GROUP...", nargs=-1, required=True)
+@broker_options
+@json_option
+def describe(names: tuple[str, ...], bootstrap: str | None, config: str | None, as_json: bool) -> None:
+    """Show members, committed offsets and lag of each GROUP."""
+    with asking(bootstrap, config) as cluster:
+        shown = [_described(cluster, name) for name in dict.fromkeys(names)]
+    if as_json:
+        print_json(shown)
+        return
+    for index, group in enumerate(shown):
+        if index:
+            click.echo()
+        _print_group(group)
+
+
+@groups.command(
+    epilog="""\b
+Examples:
+  kwire groups reset readers --to earliest
+  kwire groups reset readers --topic messages --to 2026-01-31T12:00 --dry-run
+  kwire groups reset readers --topic messages:0,2 --by -10
+"""
+)
+@click.argument("name", metavar="GROUP")
+@broker_options
+@json_option
+@click.option(
+    "--to", metavar="WHERE", help="earliest, latest, an offset, or a time such as 2026-01-31T12:00 (of this machine)."
+)
+@click.option("--by", type=int, metavar="N", help="Move by so many records; negative to go back.")
+@click.option(
+    "--topic",
+    "topics",
+    multiple=True,
+    metavar="TOPIC[:0,1]",
+    help="Only this topic, or some of its partitions; may be repeated. [default: all that the group has committed]",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be, and leave it as it is.")
+def reset(
+    *,
+    name: str,
+    bootstrap: str | None,
+    config: str | None,
+    as_json: bool,
+    to: str | None,
+    by: int | None,
+    topics: tuple[str, ...],
+    dry_run: bool,
+) -> None:
+    """Move the committed offsets of a GROUP without members, so that it reads again or leaves out.
+
+    A group that does not exist comes into being, when topics are named.
+    """
+    if (to is None) == (by is None):
+        raise click.UsageError("say where to: --to or --by")
+    with asking(bootstrap, config) as cluster:
+        _refuse_members(cluster, name)
+        committed = admin.committed_offsets(cluster, name)
+        places = _places(cluster, topics) if topics else sorted(committed)
+        if not places:
+            fail(f"group {name} has committed nothing; say which topics: --topic TOPIC")
+        moved = _shifted(cluster, places, committed, by) if to is None else _placed(cluster, places, to)
+        if not dry_run:
+            for place, error in admin.commit_offsets(cluster, name, moved).items():
+                if error is not None:
+                    raise KafkaError(error.code, f"{place[0]}-{place[1]}: {error}")
+    rows = [(*place, committed[place].offset if place in committed else None, moved[place]) for place in places]
+    if as_json:
+        print_json([dict(zip(("topic", "partition", "before", "after"), row, strict=True)) for row in rows])
+        return
+    print_table(("TOPIC", "PARTITION", "BEFORE", "AFTER"), rows)
+    if dry_run:
+        click.echo("Nothing is changed: this was a dry run.", err=True)
+
+
+@groups.command(
+    epilog="""\b
+Example:
+  kwire groups delete readers
+"""
+)
+@click.argument("names", metavar="GROUP...", nargs=-1, required=True)
+@broker_options
+def delete(names: tuple[str, ...], bootstrap: str | None, config: str | None) -> None:
+    """Delete groups without members, and their offsets."""
+    with asking(bootstrap, config) as cluster:
+        for name in names:
+            _refuse_members(cluster, name)
+            try:
+                admin.delete_group(cluster, name)
+            except KafkaError as error:
+                if error.code is Code.GROUP_ID_NOT_FOUND:
+                    fail(f"there is no group {name}")
+                raise
+            click.echo(f"deleted {name}")
+
+
+def _described(cluster: Cluster, name: str) -> dict[str, Any]:
+    try:
+        group = admin.describe_group(cluster, name)
+    except KafkaError as error:
+        if error.code is Code.GROUP_ID_NOT_FOUND:
+            fail(f"there is no group {name}")
+        raise
+    committed = admin.committed_offsets(cluster, name)
+    owners = {
+        (topic, index): member
+        for member in group.members
+        for topic, indexes in member.assignment.items()
+        for index in indexes
+    }
+    places = sorted({*committed, *owners})
+    ends = list_offsets(cluster, dict.fromkeys(places, LATEST))
+    return {
+        "group": group.id,
+        "state": group.state,
+        "type": group.type,
+        "assignor": group.assignor,
+        "coordinator": group.coordinator.id,
+        "members": [
+            {
+                "id": member.id,
+                "instance": member.instance_id,
+                "client": member.client_id,
+                "host": member.host,
+                "partitions": sum(map(len, member.assignment.values())),
+            }
+            for member in group.members
+        ],
+        "partitions": [_partition(place, committed, ends, owners.get(place)) for place in places],
+    }
+
+
+def _partition(
+    place: Place,
+    committed: Mapping[Place, admin.Committed],
+    ends: Mapping[Place, int | KafkaError],
+    owner: admin.Member | None,
+) -> dict[str, Any]:
+    offset = committed[place].offset if place in committed else None
+    end = ends.get(place)
+    known_end = end if isinstance(end, int) else None
+    return {
+        "topic": place[0],
+        "partition": place[1],
+        "committed": offset,
+        "end": known_end,
+        "lag": None if offset is None or known_end is None else known_end - offset,
+        "member": owner.id if owner else None,
+        "client": owner.client_id if owner else None,
+        "host": owner.host if owner else None,
+    }
+
+
+def _print_group(group: Mapping[str, Any]) -> None:
+    count = len(group["members"])
+    members = "no members" if not count else f"{count} member{'s' if count != 1 else ''}"
+    assignor = f", assignor {group['assignor']}" if group["assignor"] else ""
+    click.echo(f"{group['group']}: {group['state']}, {members}{assignor}")
+    if group["partitions"]:
+        columns = ("topic", "partition", "committed", "end", "lag", "client", "host")
+        print_table(
+            [name.upper() for name in columns], [[row[name] for name in columns] for row in group["partitions"]]
+        )
+    else:
+        click.echo("nothing committed, nothing assigned")
+    idle = [member["client"] for member in group["members"] if not member["partitions"]]
+    if idle:
+        click.echo(f"without a partition: {', '.join(idle)}")
+
+
+def _refuse_members(cluster: Cluster, name: str) -> None:
+    """A group with members moves its offsets itself."""
+    try:
+        group = admin.describe_group(cluster, name)
+    except KafkaError as error:
+        if error.code is Code.GROUP_ID_NOT_FOUND:
+            return
+        raise
+    if group.members:
+        clients = ", ".join(sorted({member.client_id for member in group.members}))
+        fail(f"group {name} is in use ({clients}): stop its consumers first")
+
+
+def _places(cluster: Cluster, words: Iterable[str]) -> list[Place]:
+    """Read TOPIC and TOPIC:0,1 as partitions that exist, or say which does not."""
+    known = list_topics(cluster)
+    places: list[Place] = []
+    for word in words:
+        topic, colon, numbers = word.partition(":")
+        if topic not in known:
+            fail(missing(topic, known))
+        count = len(known[topic].partitions)
+        if not colon:
+            places += [(topic, index) for index in range(count)]
+            continue
+        for number in numbers.split(","):
+            if not number.strip().isdecimal() or int(number) >= count:
+                fail(f"topic {topic} has partitions 0 to {count - 1}, not {number.strip() or 'none'}")
+            places.append((topic, int(number)))
+    return sorted(set(places))
+
+
+def _placed(cluster: Cluster, places: Sequence[Place], where: str) -> dict[Place, int]:
+    if where.lower() in ("earliest", "latest"):
+        return _looked_up(cluster, places, EARLIEST if where.lower() == "earliest" else LATEST)
+    if re.fullmatch(r"\d+", where):
+        return _within(cluster, dict.fromkeys(places, int(where)))
+    try:
+        moment = datetime.fromisoformat(where)
+    except ValueError:
+        raise click.BadParameter(
+            f"--to {where}: write earliest, latest, an offset, or a time such as 2026-01-31T12:00"
+        ) from None
+    timestamp_ms = int(moment.timestamp() * 1000)  # without a zone it is the time of this machine
+    found = _looked_up(cluster, places, timestamp_ms)
+    late = [place for place, offset in found.items() if offset < 0]  # nothing is that young: the end
+    return found | _looked_up(cluster, late, LATEST)
+
+
+def _shifted(
+    cluster: Cluster, places: Sequence[Place], committed: Mapping[Place, admin.Committed], by: int | None
+) -> dict[Place, int]:
+    for topic, index in places:
+        if (topic, index) not in committed:
+            fail(f"there is nothing to move {topic}-{index} from: the group has committed no offset for it; use --to")
+    return _within(cluster, {place: committed[place].offset + (by or 0) for place in places})
+
+
+def _within(cluster: Cluster, wanted: Mapping[Place, int]) -> dict[Place, int]:
+    """Offsets that exist: no earlier than the first record, no later than the end."""
+    first = _looked_up(cluster, list(wanted), EARLIEST)
+    end = _looked_up(cluster, list(wanted), LATEST)
+    return {place: min(max(offset, first[place]), end[place]) for place, offset in wanted.items()}
+
+
+def _looked_up(cluster: Cluster, places: Sequence[Place], when: int) -> dict[Place, int]:
+    offsets = {}
+    for place, offset in list_offsets(cluster, dict.fromkeys(places, when)).items():
+        if isinstance(offset, KafkaError):
+            raise KafkaError(offset.code, f"{place[0]}-{place[1]}: {offset}")
+        offsets[place] = offset
+    return offsets

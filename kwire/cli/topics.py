@@ -1,0 +1,297 @@
+"""``kwire topics``: list, describe, create, change and delete topics.
+
+Owns: the commands as click knows them, and how topics are shown. May not know: the wire (``kwire.cli.admin`` does).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from kwire.cli.admin import configs as admin_configs
+from kwire.cli.admin import topics as admin
+from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
+from kwire.cli.broker_option import asking, broker_options, fail, json_option, print_json
+from kwire.cli.client import Cluster
+from kwire.cli.tables import print_table
+from kwire.errors import Code, KafkaError
+from kwire.types import uuid_text
+
+
+@click.group(
+    epilog="""\b
+Examples:
+  kwire topics create messages --partitions 3
+  kwire topics list
+"""
+)
+def topics() -> None:
+    """List, describe, create, change and delete topics."""
+
+
+@topics.command(
+    "list",
+    epilog="""\b
+Example:
+  kwire topics list --json | jq -r '.[].name'
+""",
+)
+@broker_options
+@json_option
+@click.option("--internal", is_flag=True, help="Kafka's own topics too, such as __consumer_offsets.")
+def list_command(bootstrap: str | None, config: str | None, as_json: bool, internal: bool) -> None:
+    """List the topics."""
+    with asking(bootstrap, config) as cluster:
+        found = [topic for _, topic in sorted(admin.list_topics(cluster).items()) if internal or not topic.internal]
+    if as_json:
+        print_json(
+            [
+                {
+                    "name": topic.name,
+                    "id": uuid_text(topic.id),
+                    "partitions": len(topic.partitions),
+                    "replicationFactor": _factor(topic),
+                    "internal": topic.internal,
+                }
+                for topic in found
+            ]
+        )
+        return
+    if not found:
+        click.echo("No topics yet; make one: kwire topics create messages", err=True)
+        return
+    print_table(
+        ("TOPIC", "PARTITIONS", "REPLICAS"), [(topic.name, len(topic.partitions), _factor(topic)) for topic in found]
+    )
+
+
+@topics.command(
+    epilog="""\b
+Examples:
+  kwire topics describe messages
+  kwire topics describe --json
+"""
+)
+@click.argument("names", metavar="[TOPIC]...", nargs=-1)
+@broker_options
+@json_option
+def describe(names: tuple[str, ...], bootstrap: str | None, config: str | None, as_json: bool) -> None:
+    """Show partitions, their leaders and offsets, and the settings of each TOPIC, or of all."""
+    with asking(bootstrap, config) as cluster:
+        described = _described(cluster, names)
+        settings = admin_configs.describe_topic_configs(cluster, [topic.name for topic in described])
+        offsets = _offsets(cluster, described)
+    shown = [_as_json(topic, settings.get(topic.name, []), offsets) for topic in described]
+    if as_json:
+        print_json(shown)
+        return
+    for index, topic in enumerate(shown):
+        if index:
+            click.echo()
+        _print_topic(topic)
+
+
+@topics.command(
+    epilog="""\b
+Examples:
+  kwire topics create messages
+  kwire topics create orders --partitions 12 --set cleanup.policy=compact --set retention.ms=86400000
+"""
+)
+@click.argument("names", metavar="TOPIC...", nargs=-1, required=True)
+@broker_options
+@click.option("-p", "--partitions", type=click.IntRange(min=1), help="How many partitions. [default: the broker's]")
+@click.option(
+    "--replication-factor",
+    type=click.IntRange(1, 32767),
+    help="How many brokers hold each partition. [default: the broker's]",
+)
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting of the topic; may be repeated.")
+@click.option("--if-not-exists", is_flag=True, help="Leave a topic that exists as it is.")
+def create(
+    *,
+    names: tuple[str, ...],
+    bootstrap: str | None,
+    config: str | None,
+    partitions: int | None,
+    replication_factor: int | None,
+    sets: tuple[str, ...],
+    if_not_exists: bool,
+) -> None:
+    """Create topics."""
+    settings = _settings(sets)
+    with asking(bootstrap, config) as cluster:
+        for name in names:
+            try:
+                admin.create_topic(
+                    cluster, name, partitions=partitions, replication_factor=replication_factor, configs=settings
+                )
+            except KafkaError as error:
+                if error.code is not Code.TOPIC_ALREADY_EXISTS or not if_not_exists:
+                    raise
+                click.echo(f"{name} exists already")
+            else:
+                click.echo(f"created {name}")
+
+
+@topics.command(
+    epilog="""\b
+Examples:
+  kwire topics alter messages --partitions 6
+  kwire topics alter messages --set retention.ms=60000 --unset cleanup.policy
+"""
+)
+@click.argument("name", metavar="TOPIC")
+@broker_options
+@click.option("-p", "--partitions", type=click.IntRange(min=1), help="How many partitions to grow to.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Give a setting a value; may be repeated.")
+@click.option("--unset", "unsets", multiple=True, metavar="KEY", help="Return a setting to its default.")
+def alter(
+    *,
+    name: str,
+    bootstrap: str | None,
+    config: str | None,
+    partitions: int | None,
+    sets: tuple[str, ...],
+    unsets: tuple[str, ...],
+) -> None:
+    """Add partitions to a TOPIC, or change its settings.
+
+    Partitions cannot be taken away, and records with a key may go to another partition than before.
+    """
+    settings = _settings(sets)
+    if partitions is None and not settings and not unsets:
+        raise click.UsageError("say what to change: --partitions, --set or --unset")
+    with asking(bootstrap, config) as cluster:
+        _described(cluster, [name])
+        if settings or unsets:
+            admin_configs.alter_configs(
+                cluster, admin_configs.ResourceType.TOPIC, name, put=settings, delete=list(unsets)
+            )
+            click.echo(f"changed the settings of {name}")
+        if partitions is not None:
+            admin.create_partitions(cluster, name, partitions)
+            click.echo(f"{name} has {partitions} partitions")
+
+
+@topics.command(
+    epilog="""\b
+Example:
+  kwire topics delete messages
+"""
+)
+@click.argument("names", metavar="TOPIC...", nargs=-1, required=True)
+@broker_options
+@click.option("--if-exists", is_flag=True, help="Pass over what does not exist.")
+def delete(names: tuple[str, ...], bootstrap: str | None, config: str | None, if_exists: bool) -> None:
+    """Delete topics and all their records, at once and for good."""
+    with asking(bootstrap, config) as cluster:
+        known = admin.list_topics(cluster)
+        if not if_exists:
+            _refuse_missing(names, known)  # before any is gone
+        for name in names:
+            if name in known:
+                admin.delete_topic(cluster, name)
+                click.echo(f"deleted {name}")
+
+
+def _described(cluster: Cluster, names: Sequence[str]) -> list[admin.TopicDescription]:
+    """The topics of these names, or every one that is not Kafka's own."""
+    known = admin.list_topics(cluster)
+    if not names:
+        return [topic for _, topic in sorted(known.items()) if not topic.internal]
+    _refuse_missing(names, known)
+    return [known[name] for name in dict.fromkeys(names)]
+
+
+def _refuse_missing(names: Iterable[str], known: Mapping[str, object]) -> None:
+    for name in names:
+        if name not in known:
+            fail(missing(name, known))
+
+
+def missing(name: str, known: Iterable[str]) -> str:
+    """Say that a topic does not exist, and which was perhaps meant."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"there is no topic {name}" + (f"; did you mean {close[0]}?" if close else "")
+
+
+def _offsets(cluster: Cluster, described: Sequence[admin.TopicDescription]) -> dict[tuple[str, int], tuple[Any, Any]]:
+    """First and end offset of each partition; None where its leader does not say."""
+    places = [(topic.name, item.partition) for topic in described for item in topic.partitions]
+    first = list_offsets(cluster, dict.fromkeys(places, EARLIEST))
+    end = list_offsets(cluster, dict.fromkeys(places, LATEST))
+
+    def number(offset: object) -> int | None:
+        return offset if isinstance(offset, int) else None
+
+    return {place: (number(first.get(place)), number(end.get(place))) for place in places}
+
+
+def _as_json(
+    topic: admin.TopicDescription,
+    settings: list[admin_configs.Entry] | KafkaError,
+    offsets: Mapping[tuple[str, int], tuple[int | None, int | None]],
+) -> dict[str, Any]:
+    entries = [] if isinstance(settings, KafkaError) else settings
+    return {
+        "name": topic.name,
+        "id": uuid_text(topic.id),
+        "internal": topic.internal,
+        "replicationFactor": _factor(topic),
+        "settings": {
+            entry.name: entry.value for entry in entries if entry.source is admin_configs.Source.DYNAMIC_TOPIC_CONFIG
+        },
+        "partitions": [
+            {
+                "partition": item.partition,
+                "leader": item.leader if item.leader >= 0 else None,
+                "replicas": item.replicas,
+                "inSync": item.isr,
+                "firstOffset": offsets[topic.name, item.partition][0],
+                "endOffset": offsets[topic.name, item.partition][1],
+            }
+            for item in topic.partitions
+        ],
+    }
+
+
+def _print_topic(topic: Mapping[str, Any]) -> None:
+    count = len(topic["partitions"])
+    click.echo(
+        f"{topic['name']}: {count} partition{'s' if count != 1 else ''},"
+        f" replication factor {topic['replicationFactor']}, id {topic['id']}"
+    )
+    for key, value in topic["settings"].items():
+        click.echo(f"  {key}={value}")
+    print_table(
+        ("PARTITION", "LEADER", "REPLICAS", "IN SYNC", "FIRST OFFSET", "END OFFSET"),
+        [
+            (
+                item["partition"],
+                item["leader"],
+                ",".join(map(str, item["replicas"])),
+                ",".join(map(str, item["inSync"])),
+                item["firstOffset"],
+                item["endOffset"],
+            )
+            for item in topic["partitions"]
+        ],
+    )
+
+
+def _factor(topic: admin.TopicDescription) -> int:
+    return len(topic.partitions[0].replicas) if topic.partitions else 0
+
+
+def _settings(sets: Sequence[str]) -> dict[str, str]:
+    settings = {}
+    for text in sets:
+        key, equals, value = text.partition("=")
+        if not equals or not key.strip():
+            raise click.UsageError(f"--set {text}: write KEY=VALUE, as --set retention.ms=60000")
+        settings[key.strip()] = value.strip()
+    return settings
