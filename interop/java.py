@@ -204,6 +204,16 @@ def compile_sources() -> None:
     stamp.touch()
 
 
+def compile_program(source: Path, into: Path, class_path: str) -> None:
+    """One program against other jars than the clients' own."""
+    compiled = into / f"{source.stem}.class"
+    if compiled.exists() and compiled.stat().st_mtime >= source.stat().st_mtime:
+        return
+    if shutil.which("javac") is None:
+        raise Missing("javac is not installed")
+    _javac([source], into, class_path)
+
+
 def _javac(sources: list[Path], into: Path, class_path: str) -> None:
     into.mkdir(parents=True, exist_ok=True)
     command = ["javac", "-nowarn", "-proc:none", "-d", str(into), "-cp", class_path, *map(str, sources)]

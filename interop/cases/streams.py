@@ -1,0 +1,238 @@
+"""Kafka Streams: a word count whose application and broker are stopped and killed while it works."""
+
+import os
+import shutil
+import threading
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from interop.brokers import Apache, Kwire
+from interop.case import Run, case
+from interop.jars import classpath
+from interop.java import CLASSES, SOURCES, Job, compile_program
+from interop.processes import JavaProcess
+
+RELEASE = "streams-4.3.1"
+PROGRAM = CLASSES / f"for-{RELEASE}"
+PER_SECOND = 250
+PARTITIONS = 2
+compiling = threading.Lock()
+
+# Cleaning often enough that a changelog has been compacted when it is restored from.
+EAGER_CLEANER = {"log.cleaner.backoff.ms": "500"}
+
+
+@case("streams", "word-count", "exactly-once-v2-application-killed", smoke=True)
+def application_killed(run: Run) -> None:
+    with WordCount.of(run, run.broker, "exactly_once_v2") as count:
+        count.app.start()
+        count.while_fed(800, count.app_killed)
+        count.feed(200).wait(60).ok()
+        count.assert_exactly_right()
+
+
+@case("streams", "word-count", "exactly-once-v2-application-and-broker-restarted")
+def exactly_once_broker_restarted(run: Run) -> None:
+    with WordCount.of(run, run.own_broker(EAGER_CLEANER), "exactly_once_v2") as count:
+        everything_in_the_middle(count)
+        count.assert_exactly_right()
+        count.assert_internal_topics(run)
+
+
+@case("streams", "word-count", "at-least-once-application-and-broker-restarted")
+def at_least_once_broker_restarted(run: Run) -> None:
+    with WordCount.of(run, run.own_broker(EAGER_CLEANER), "at_least_once") as count:
+        everything_in_the_middle(count)
+        count.assert_at_least_right()
+        count.assert_internal_topics(run)
+
+
+@case("streams", "word-count", "exactly-once-v2-two-applications-one-killed")
+def one_of_two(run: Run) -> None:
+    with WordCount.of(run, run.broker, "exactly_once_v2") as count, count.another("second") as second:
+        for app in (count.app, second):
+            app.start()
+        for app in (count.app, second):
+            app.wait_for("state RUNNING")
+        count.while_fed(2000, count.app.kill)
+        count.wait_for_counts(4 * count.lines)
+        second.stop()
+        count.assert_exactly_right()
+
+
+def everything_in_the_middle(count: "WordCount") -> None:
+    """Each of the four ends, of the application and of the broker, while lines come in and counts go out."""
+    count.app.start()
+    for upset in (count.app_killed, count.broker_stopped, count.broker_killed, count.state_lost):
+        count.while_fed(2000, upset)
+
+
+@dataclass
+class WordCount:
+    """The application, the text it counts, and what it should count."""
+
+    run: Run
+    broker: Kwire | Apache
+    app: JavaProcess
+    name: str
+    input: str
+    output: str
+    guarantee: str
+    lines: int = 0
+
+    @classmethod
+    def of(cls, run: Run, broker: Kwire | Apache, guarantee: str) -> "WordCount":
+        compile_once()
+        if not broker.alive:
+            broker.start()
+        name, text, counts = run.unique("app"), run.unique("text"), run.unique("counts")
+        for topic in (text, counts):
+            run.tool(
+                "topics", "--bootstrap-server", broker.bootstrap, "--create", "--topic", topic,
+                "--partitions", str(PARTITIONS),
+            ).ok()  # fmt: skip
+        app = application(run.folder / "first", broker.bootstrap, name, (text, counts), guarantee)
+        return cls(run, broker, app, name, text, counts, guarantee)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.app.kill()
+
+    def another(self, name: str) -> JavaProcess:
+        folder = self.run.folder / name
+        return application(folder, self.broker.bootstrap, self.name, (self.input, self.output), self.guarantee)
+
+    def feed(self, lines: int) -> Job:
+        """Lines at a steady pace; the producer outlives its broker."""
+        first, self.lines = self.lines, self.lines + lines
+        return self.run.jvm.start(
+            RELEASE, "WordCount", "feed", self.broker.bootstrap, self.input, str(first), str(lines), str(PER_SECOND)
+        )
+
+    def while_fed(self, lines: int, upset: Callable[[], None]) -> None:
+        """Something happens when the first counts of these lines are out."""
+        before = 4 * self.lines
+        feeding = self.feed(lines)
+        self.wait_for_counts(before + 100)
+        upset()
+        feeding.wait(120).ok()
+
+    def changes(self, total: int, timeout_s: int = 90) -> list[tuple[str, int]]:
+        """Every count that a read_committed consumer sees, once the last ones make the total."""
+        finished = self.run.jvm.run(
+            RELEASE, "WordCount", "read", self.broker.bootstrap, self.output, str(total), str(timeout_s),
+            timeout_s=timeout_s + 30,
+        )  # fmt: skip
+        return [(word, int(count)) for word, count in map(str.split, finished.ok().lines)]
+
+    def wait_for_counts(self, total: int) -> None:
+        counted = sum(dict(self.changes(total)).values())
+        assert counted >= total, f"only {counted} words of {total} counted; the application says\n{self.app.tail()}"
+
+    def app_killed(self) -> None:
+        self.app.kill()
+        self.app.start()
+
+    def state_lost(self) -> None:
+        """A clean end, and the next one restores from the changelog alone."""
+        self.app.stop()
+        shutil.rmtree(self.app.log.parent / "state")
+        self.app.start()
+
+    def broker_stopped(self) -> None:
+        self.away(self.broker.stop)
+
+    def broker_killed(self) -> None:
+        self.away(self.broker.kill)
+
+    def away(self, end: Callable[[], None]) -> None:
+        end()
+        time.sleep(1)
+        self.broker.start()
+        self.app.assert_alive()
+
+    def assert_exactly_right(self) -> None:
+        """Nothing is lost, nothing counted twice: each word's counts are 1, 2, 3 and so on to the right one."""
+        expected = self.expected()
+        total = sum(expected.values())
+        self.changes(total)
+        self.end()
+        series: dict[str, list[int]] = defaultdict(list)
+        for word, count in self.changes(total):
+            series[word].append(count)
+        last = {word: counts[-1] for word, counts in series.items()}
+        assert last == expected, f"{difference(last, expected)}; the application says\n{self.app.tail()}"
+        for word, counts in series.items():
+            assert counts == list(range(1, expected[word] + 1)), f"{word}: {irregular(counts)}"
+
+    def assert_at_least_right(self) -> None:
+        expected = self.expected()
+        self.changes(sum(expected.values()))
+        self.end()
+        last = dict(self.changes(sum(expected.values())))
+        short = {word: count for word, count in expected.items() if last.get(word, 0) < count}
+        assert not short, f"{difference(last, expected)}; the application says\n{self.app.tail()}"
+
+    def end(self) -> None:
+        if self.app.running:
+            self.app.wait_for("state RUNNING")
+            self.app.stop()
+            assert "closed\n" in self.app.said, self.app.tail()
+
+    def assert_internal_topics(self, run: Run) -> None:
+        where = ("--bootstrap-server", self.broker.bootstrap)
+        described = run.tool("topics", *where, "--describe", "--topic", f"{self.name}.*").ok().out
+        changelog, repartition = f"{self.name}-counts-changelog", f"{self.name}-counts-repartition"
+        (first,) = [line for line in described.splitlines() if changelog in line and "PartitionCount" in line]
+        assert "cleanup.policy=compact" in first, described
+        assert f"PartitionCount: {PARTITIONS}" in first, described
+        assert f"Topic: {repartition}" in described, described
+        # What was counted is purged from the repartition topic, and the changelog is shorter than its history.
+        earliest = run.tool("get-offsets", *where, "--topic", repartition, "--time", "earliest").ok().lines
+        assert sum(int(line.rsplit(":", 1)[1]) for line in earliest) > 0, earliest
+        left = run.tool(
+            "console-consumer", *where, "--topic", changelog, "--from-beginning", "--timeout-ms", "4000",
+            "--formatter-property", "print.key=true", "--formatter-property", "print.value=false",
+        ).lines  # fmt: skip
+        words = len(self.expected())
+        assert len(set(left)) == words, left[:5]
+        assert len(left) < 4 * self.lines, f"{len(left)} records in the changelog of {words} words"
+
+    def expected(self) -> Counter[str]:
+        return Counter(word for n in range(self.lines) for word in line(n).split())
+
+
+def line(n: int) -> str:
+    """As in WordCount.java."""
+    return f"w{n % 7} v{n * 5 % 11} u{n // 3 % 13} w{n * 3 % 7}"
+
+
+def application(folder: Path, bootstrap: str, name: str, topics: tuple[str, str], guarantee: str) -> JavaProcess:
+    path = os.pathsep.join([classpath(RELEASE), str(PROGRAM)])
+    state = str(folder / "state")
+    return JavaProcess(
+        f"the {folder.name} application", folder / "application.log", path,
+        "WordCount", "run", bootstrap, name, *topics, guarantee, state,
+    )  # fmt: skip
+
+
+def compile_once() -> None:
+    with compiling:
+        compile_program(SOURCES / "streams" / "WordCount.java", PROGRAM, classpath(RELEASE))
+
+
+def difference(seen: dict[str, int], expected: Counter[str]) -> str:
+    return ", ".join(
+        f"{word}: {seen.get(word, 0)} for {count}" for word, count in expected.items() if seen.get(word, 0) != count
+    )
+
+
+def irregular(counts: list[int]) -> str:
+    at = next(place for place, count in enumerate(counts, 1) if count != place)
+    return f"after {counts[max(0, at - 4) : at - 1]} comes {counts[at - 1 : at + 3]}"

@@ -1,0 +1,82 @@
+"""A Java program as a process of its own: what has to be killed cannot live in the resident JVM."""
+
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Self
+
+from interop.jars import need
+
+
+class JavaProcess:
+    """One program with one log file; started again under the same arguments as often as a case wants."""
+
+    def __init__(self, name: str, log: Path, class_path: str, *command: str) -> None:
+        self.name = name
+        self.log = log
+        self.command = [
+            need("java"), "-Xmx512m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto",
+            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true",
+            "-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS",
+            "-cp", class_path, *command,
+        ]  # fmt: skip
+        self._process: subprocess.Popen[bytes] | None = None
+        self._from = 0
+
+    def start(self) -> None:
+        assert self._process is None
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._from = self.log.stat().st_size if self.log.exists() else 0
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=self.log.parent
+            )
+
+    def wait_for(self, word: str, timeout_s: float = 60) -> None:
+        """Until the log of this start holds the word."""
+        deadline = time.monotonic() + timeout_s
+        while word not in self.said:
+            self.assert_alive()
+            assert time.monotonic() < deadline, f"{self.name} did not say {word!r} in {timeout_s} s:\n{self.tail()}"
+            time.sleep(0.1)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None
+
+    @property
+    def said(self) -> str:
+        return self.log.read_bytes()[self._from :].decode(errors="replace")
+
+    def assert_alive(self) -> None:
+        assert self._process is not None, f"{self.name} was not started"
+        code = self._process.poll()
+        assert code is None, f"{self.name} ended with {code}:\n{self.tail()}"
+
+    def stop(self, timeout_s: float = 60) -> None:
+        """SIGTERM: its shutdown hooks run."""
+        process, self._process = self._process, None
+        assert process is not None
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"{self.name} did not stop in {timeout_s} s after SIGTERM:\n{self.tail()}") from None
+
+    def kill(self) -> None:
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.kill()
+
+    def tail(self, lines: int = 40) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
