@@ -50,8 +50,6 @@ NOT_SERVED: dict[str, str] = {
     "UpdateRaftVoter": _CONTROLLER,
     "ConsumerGroupHeartbeat": _LATER,
     "ConsumerGroupDescribe": _LATER,
-    "SaslHandshake": _LATER,
-    "SaslAuthenticate": _LATER,
     "DescribeClientQuotas": _LATER,
     "AlterClientQuotas": _LATER,
     "AlterReplicaLogDirs": _LATER,

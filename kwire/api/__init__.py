@@ -90,6 +90,12 @@ def _k16() -> Handler:
     return k16_list_groups.handle
 
 
+def _k17() -> Handler:
+    from kwire.api import k17_sasl_handshake
+
+    return k17_sasl_handshake.handle
+
+
 def _k18() -> Handler:
     from kwire.api import k18_api_versions
 
@@ -196,6 +202,12 @@ def _k35() -> Handler:
     from kwire.api import k35_describe_log_dirs
 
     return k35_describe_log_dirs.handle
+
+
+def _k36() -> Handler:
+    from kwire.api import k36_sasl_authenticate
+
+    return k36_sasl_authenticate.handle
 
 
 def _k37() -> Handler:
@@ -368,6 +380,7 @@ _APIS = (
     Api(14, "SyncGroup", (0, 5), _k14),
     Api(15, "DescribeGroups", (0, 6), _k15),
     Api(16, "ListGroups", (0, 5), _k16),
+    Api(17, "SaslHandshake", (0, 1), _k17),
     Api(18, "ApiVersions", (0, 4), _k18),
     Api(19, "CreateTopics", (2, 7), _k19),
     Api(20, "DeleteTopics", (1, 6), _k20),
@@ -386,6 +399,7 @@ _APIS = (
     Api(33, "AlterConfigs", (0, 2), _k33),
     Api(34, "AlterReplicaLogDirs", (1, 2), _k34),
     Api(35, "DescribeLogDirs", (1, 5), _k35),
+    Api(36, "SaslAuthenticate", (0, 2), _k36),
     Api(37, "CreatePartitions", (0, 3), _k37),
     Api(38, "CreateDelegationToken", (1, 3), _k38),
     Api(39, "RenewDelegationToken", (1, 2), _k39),

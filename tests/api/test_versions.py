@@ -121,3 +121,14 @@ async def test_a_producer_id_is_never_given_twice_across_restarts(start_broker):
         async with start_broker() as broker:
             given.append((await Peer(broker).call(5, request)).producer_id)
     assert given[0] != given[1]
+
+
+@pytest.mark.parametrize("version", versions_of(17))
+async def test_sasl_handshake_on_a_listener_without_authentication(client, version):
+    response = await client.call(version, m.SaslHandshakeRequest(mechanism="PLAIN"))
+    assert (response.error_code, response.mechanisms) == (34, [])
+
+
+@pytest.mark.parametrize("version", versions_of(36))
+async def test_sasl_authenticate_on_a_listener_without_authentication(client, version):
+    assert (await client.call(version, m.SaslAuthenticateRequest(auth_bytes=b"?"))).error_code == 34
