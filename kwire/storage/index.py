@@ -263,9 +263,6 @@ class TransactionIndex:
         finally:
             file.close()
 
-    def moved(self, path: str) -> None:
-        self._path = path
-
 
 class _Block:
     """Entries that were read, unpacked one by one."""
