@@ -30,6 +30,7 @@ from kwire.cli.broker_option import (
     servers_of,
 )
 from kwire.cli.client import Cluster
+from kwire.cli.client_config import ConfigError
 from kwire.cli.json_records import format_record
 from kwire.errors import KafkaError
 
@@ -165,9 +166,16 @@ def _ends(
 
 @contextmanager
 def _opened(settings: Mapping[str, str], servers: str) -> Iterator[Any]:
-    consumer = stock.consumer(settings, bootstrap=servers)
+    try:
+        consumer = stock.consumer(settings, bootstrap=servers)
+    except ConfigError as error:
+        fail(str(error))
+    from kafka.errors import KafkaError as ConsumerFailed
+
     try:
         yield consumer
+    except ConsumerFailed as error:
+        fail(str(error))
     finally:
         consumer.close(autocommit=settings["enable.auto.commit"] == "true")
 

@@ -1,0 +1,160 @@
+"""`kwire groups`, as a person types it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from kafka import KafkaConsumer
+
+from kwire.cli.main import main
+
+
+@pytest.fixture
+def kwire(kafka):
+    def run(*arguments):
+        return CliRunner(env={"KWIRE_BOOTSTRAP": kafka.bootstrap_servers}).invoke(main, arguments)
+
+    return run
+
+
+@pytest.fixture
+def readers(kafka, kwire):
+    """A group that has read three of five records of messages, and has no members now."""
+    kafka.create_topic("messages", 2)
+    kwire("produce", "messages", "-p", "0", *"abc")
+    kwire("produce", "messages", "-p", "1", *"de")
+    first = kwire("consume", "messages", "--group", "readers", "--from-beginning", "-e")
+    assert sorted(first.stdout.split()) == list("abcde")
+    kwire("groups", "reset", "readers", "--topic", "messages:0", "--to", "1")
+    return "readers"
+
+
+def offsets(kwire, group):
+    (shown,) = json.loads(kwire("groups", "describe", group, "--json").stdout)
+    return {(row["topic"], row["partition"]): row["committed"] for row in shown["partitions"]}
+
+
+def test_list(kwire, readers):
+    assert [line.split() for line in kwire("groups", "list").stdout.splitlines()] == [
+        ["GROUP", "STATE", "TYPE", "PROTOCOL"],
+        ["readers", "Empty", "Classic", "consumer"],
+    ]
+    (listed,) = json.loads(kwire("groups", "list", "--json").stdout)
+    assert (listed["group"], listed["state"]) == ("readers", "Empty")
+
+
+def test_no_groups_is_said_beside_the_output(kwire):
+    ended = kwire("groups", "list")
+
+    assert (ended.exit_code, ended.stdout) == (0, "")
+    assert "--group" in ended.stderr
+    assert kwire("groups", "list", "--json").stdout == "[]\n"
+
+
+def test_describe_shows_lag(kwire, readers):
+    lines = kwire("groups", "describe", readers).stdout.splitlines()
+
+    assert lines[0] == "readers: Empty, no members"
+    assert [line.split() for line in lines[1:]] == [
+        ["TOPIC", "PARTITION", "COMMITTED", "END", "LAG", "CLIENT", "HOST"],
+        ["messages", "0", "1", "3", "2", "-", "-"],
+        ["messages", "1", "2", "2", "0", "-", "-"],
+    ]
+
+
+def test_describe_shows_members_and_one_in_use_is_not_moved_or_deleted(kafka, kwire, readers):
+    consumer = KafkaConsumer(
+        "messages", bootstrap_servers=kafka.bootstrap_servers, group_id=readers, client_id="one", api_version=(2, 6)
+    )
+    while not consumer.assignment():
+        consumer.poll(timeout_ms=100)
+    shown = kwire("groups", "describe", readers).stdout
+    moved = kwire("groups", "reset", readers, "--to", "latest")
+    deleted = kwire("groups", "delete", readers)
+    consumer.close(autocommit=False)
+
+    assert shown.startswith("readers: Stable, 1 member, assignor range\n")
+    assert [line.split()[5] for line in shown.splitlines()[2:]] == ["one", "one"]
+    assert moved.output == "kwire: group readers is in use (one): stop its consumers first\n"
+    assert (moved.exit_code, deleted.exit_code) == (1, 1)
+    assert offsets(kwire, readers)["messages", 0] == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "after"),
+    [
+        (["--to", "earliest"], [0, 0]),
+        (["--to", "latest"], [3, 2]),
+        (["--to", "2"], [2, 2]),
+        (["--to", "99"], [3, 2]),
+        (["--by", "1"], [2, 2]),
+        (["--by", "-5"], [0, 0]),
+        (["--to", "2020-01-31T12:00"], [0, 0]),
+        (["--to", "2099-01-31T12:00:00+01:00"], [3, 2]),
+        (["--to", "earliest", "--topic", "messages:1"], [1, 0]),
+        (["--to", "latest", "--topic", "messages:0,1"], [3, 2]),
+    ],
+    ids=str,
+)
+def test_reset_moves_offsets_within_what_is_there(kwire, readers, arguments, after):
+    ended = kwire("groups", "reset", readers, *arguments)
+
+    assert ended.exit_code == 0, ended.output
+    assert list(offsets(kwire, readers).values()) == after
+
+
+def test_a_dry_run_shows_and_changes_nothing(kwire, readers):
+    ended = kwire("groups", "reset", readers, "--to", "latest", "--dry-run")
+
+    assert [line.split() for line in ended.stdout.splitlines()] == [
+        ["TOPIC", "PARTITION", "BEFORE", "AFTER"],
+        ["messages", "0", "1", "3"],
+        ["messages", "1", "2", "2"],
+    ]
+    assert "dry run" in ended.stderr
+    assert offsets(kwire, readers) == {("messages", 0): 1, ("messages", 1): 2}
+
+
+def test_a_group_may_be_made_by_placing_it(kwire, readers):
+    ended = kwire("groups", "reset", "new", "--topic", "messages", "--to", "1", "--json")
+
+    assert json.loads(ended.stdout) == [
+        {"topic": "messages", "partition": 0, "before": None, "after": 1},
+        {"topic": "messages", "partition": 1, "before": None, "after": 1},
+    ]
+    assert offsets(kwire, "new") == {("messages", 0): 1, ("messages", 1): 1}
+
+
+def test_delete(kwire, readers):
+    assert kwire("groups", "delete", readers).output == "deleted readers\n"
+    assert kwire("groups", "list").stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["describe", "nobody"], "there is no group nobody"),
+        (["delete", "nobody"], "there is no group nobody"),
+        (["reset", "nobody", "--to", "earliest"], "group nobody has committed nothing; say which topics"),
+        (["reset", "readers", "--to", "1", "--topic", "mesages"], "there is no topic mesages; did you mean messages?"),
+        (["reset", "readers", "--to", "1", "--topic", "messages:7"], "has partitions 0 to 1, not 7"),
+        (["reset", "new", "--by", "1", "--topic", "messages"], "nothing to move messages-0 from"),
+    ],
+)
+def test_what_is_refused_is_one_sentence(kwire, readers, arguments, said):
+    ended = kwire("groups", *arguments)
+
+    assert ended.exit_code == 1
+    assert ended.output.startswith("kwire: ")
+    assert ended.output.count("\n") == 1
+    assert said in ended.output
+
+
+@pytest.mark.parametrize("arguments", [[], ["--to", "1", "--by", "1"], ["--to", "yesterday"]])
+def test_a_reset_that_says_too_little_or_too_much_is_a_usage_error(kwire, readers, arguments):
+    ended = kwire("groups", "reset", readers, *arguments)
+
+    assert ended.exit_code == 2
+    assert "--to" in ended.output

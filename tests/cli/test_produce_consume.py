@@ -1,0 +1,300 @@
+"""`kwire produce` and `kwire consume`, as a person types them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from kafka import KafkaConsumer
+
+from kwire.cli.main import main
+
+
+@pytest.fixture
+def kwire(kafka):
+    def run(*arguments):
+        return CliRunner(env={"KWIRE_BOOTSTRAP": kafka.bootstrap_servers}).invoke(main, arguments)
+
+    return run
+
+
+@pytest.fixture
+def shell(kafka):
+    """Run a line of shell with kwire on the path."""
+    environment = {
+        **os.environ,
+        "KWIRE_BOOTSTRAP": kafka.bootstrap_servers,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
+
+    def run(line):
+        return subprocess.run(line, shell=True, capture_output=True, env=environment, timeout=60, check=False)
+
+    return run
+
+
+@contextmanager
+def consuming(kafka, *arguments):
+    command = [sys.executable, "-m", "kwire", "consume", "-b", kafka.bootstrap_servers, *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def read_all(kwire, topic, *arguments):
+    ended = kwire("consume", topic, "--from-beginning", "--until-end", *arguments)
+    assert ended.exit_code == 0, ended.output
+    return ended.stdout
+
+
+def records(kwire, topic):
+    return [json.loads(line) for line in read_all(kwire, topic, "--json").splitlines()]
+
+
+def test_lines_of_standard_input_are_records(shell, kwire):
+    ended = shell("printf 'hello\\n\\nworld' | kwire produce messages")
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"", b"")
+    assert read_all(kwire, "messages") == "hello\n\nworld\n"
+
+
+def test_arguments_are_records(kwire):
+    kwire("produce", "messages", "{'user_id': 1, 'recipient_id': 2, 'message': 'Hi.'}", "again")
+
+    assert read_all(kwire, "messages") == "{'user_id': 1, 'recipient_id': 2, 'message': 'Hi.'}\nagain\n"
+
+
+@pytest.mark.kafka(topics={"scores": 4})
+def test_keys_headers_partitions_and_codecs(shell, kwire):
+    shell("printf 'alice=1\\nbob=2=3\\n' | kwire produce scores --key-separator = --header from=test --header empty=")
+    kwire("produce", "scores", "--key", "alice", "--partition", "3", "--compression", "zstd", "x" * 1000)
+
+    found = {(record["key"], record["value"]): record for record in records(kwire, "scores")}
+
+    assert set(found) == {("alice", "1"), ("bob", "2=3"), ("alice", "x" * 1000)}
+    assert found["alice", "1"]["headers"] == [["from", "test"], ["empty", ""]]
+    assert found["alice", "x" * 1000]["partition"] == 3
+
+
+def test_what_consume_writes_as_json_produce_reads(shell, kwire):
+    first = [
+        '{"key": null, "value": "text", "timestamp": 1000}',
+        '{"key": {"base64": "/w=="}, "value": null, "headers": [["a", "1"], ["a", null]], "partition": 0}',
+        '{"value": {"user_id": 1}, "headers": {"b": "2"}}',
+        "",
+    ]
+    shell("printf '%s\\n' " + " ".join(f"'{line}'" for line in first) + " | kwire produce messages --json")
+    shell("kwire consume messages --from-beginning -e --json | kwire produce copy --json")
+
+    copied = records(kwire, "copy")
+
+    assert copied == [{**record, "topic": "copy"} for record in records(kwire, "messages")]
+    assert [(record["key"], record["value"]) for record in copied] == [
+        (None, "text"),
+        ({"base64": "/w=="}, None),
+        (None, '{"user_id": 1}'),
+    ]
+    assert copied[0]["timestamp"] == 1000
+    assert copied[1]["headers"] == [["a", "1"], ["a", None]]
+    assert copied[2]["headers"] == [["b", "2"]]
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("hello", "line 2 is no JSON"),
+        ("5", "line 2 is no record"),
+        ('{"key": "a"}', "line 2 is no record"),
+        ('{"value": "a", "ky": "b"}', "a record has no 'ky'"),
+        ('{"value": {"base64": "%"}}', "is no base64"),
+        ('{"value": "a", "headers": [1]}', "headers are"),
+        ('{"value": "a", "partition": "0"}', "partition '0' is no number"),
+    ],
+)
+def test_a_line_that_is_no_record_is_named_and_those_before_are_sent(kwire, shell, line, said):
+    ended = shell(f"""printf '%s\\n' '{{"value": "good"}}' '{line}' | kwire produce messages --json""")
+
+    assert ended.returncode == 1
+    assert said in ended.stderr.decode()
+    assert "1 record sent before" in ended.stderr.decode()
+    assert read_all(kwire, "messages") == "good\n"
+
+
+def test_a_line_without_the_separator_is_named(shell):
+    ended = shell("printf 'a=1\\nb\\n' | kwire produce messages --key-separator =")
+
+    assert ended.returncode == 1
+    assert ended.stderr.decode() == ("kwire: No key separator found on line number 2: 'b'; 1 record sent before\n")
+
+
+@pytest.mark.kafka(config={"auto.create.topics.enable": "false", "message.max.bytes": "1000"}, topics={"small": 1})
+def test_what_cannot_be_sent_is_said(kwire, monkeypatch):
+    from kwire.cli import produce
+
+    monkeypatch.setattr(produce, "_MAX_BLOCK_MS", 0)
+    nowhere = kwire("produce", "nowhere", "a", "b")
+    partition = kwire("produce", "small", "--partition", "3", "a")
+    large = kwire("produce", "small", "a", "b" * 2000)
+
+    assert nowhere.exit_code == partition.exit_code == large.exit_code == 1
+    assert nowhere.output == (
+        "kwire: there is no topic nowhere, and the broker makes none by itself.\n"
+        "Create it: kwire topics create nowhere\n"
+    )
+    assert "1 of 1 record not sent: topic small has partitions 0 to 0, not 3" in partition.output
+    assert "1 of 2 records not sent: " in large.output
+    assert "MESSAGE_TOO_LARGE" in large.output
+    assert read_all(kwire, "small") == "a\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--key", "a", "--key-separator", "="],
+        ["--key", "a", "--json"],
+        ["--json", "--key-separator", "="],
+        ["--key-separator", ""],
+        ["--header", "a"],
+    ],
+    ids=str,
+)
+def test_options_of_produce_that_do_not_go_together(kwire, arguments):
+    assert kwire("produce", "messages", *arguments, "value").exit_code == 2
+
+
+def test_without_from_beginning_only_new_records_are_shown(kafka, kwire):
+    kafka.create_topic("messages")
+    kwire("produce", "messages", "old")
+    with consuming(kafka, "messages", "--max-messages", "1") as process:
+        shown = None
+        # The consumer says nothing when it is ready; what comes after that is new.
+        for number in range(1000):
+            kwire("produce", "messages", f"new {number}")
+            if process.poll() is not None:
+                break
+        shown = process.stdout.read()
+
+    assert re.fullmatch(r"new \d+\n", shown)
+    assert process.returncode == 0
+
+
+def test_a_group_goes_on_where_it_was(kwire):
+    kwire("produce", "messages", "a", "b", "c")
+
+    first = kwire("consume", "messages", "--group", "readers", "--from-beginning", "-n", "2")
+    second = kwire("consume", "messages", "--group", "readers", "--from-beginning", "-e")
+    third = kwire("consume", "messages", "--group", "readers", "--from-beginning", "-e")
+
+    assert (first.stdout, second.stdout, third.stdout) == ("a\nb\n", "c\n", "")
+
+
+@pytest.mark.kafka(topics={"messages": 2})
+def test_one_partition_from_an_offset(kwire):
+    kwire("produce", "messages", "-p", "1", "a", "b", "c")
+    kwire("produce", "messages", "-p", "0", "other")
+
+    ended = kwire("consume", "messages", "-p", "1", "-o", "1", "-e")
+
+    assert ended.stdout == "b\nc\n"
+
+
+def test_verbose_shows_what_else_a_record_has(kwire):
+    kwire("produce", "messages", "--key", "k", "--header", "a=1", "hello")
+    kwire("produce", "messages", "plain")
+
+    first, second = (line.split("\t") for line in read_all(kwire, "messages", "-v").splitlines())
+
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first[2])
+    assert [*first[:2], *first[3:]] == ["messages-0", "0", "k", "a=1", "hello"]
+    assert second[3:] == ["-", "-", "plain"]
+
+
+def test_until_end_of_nothing_ends_at_once(kafka, kwire):
+    kafka.create_topic("messages")
+
+    assert read_all(kwire, "messages") == ""
+
+
+@pytest.mark.kafka(topics={"messages": 2})
+def test_a_transaction_that_was_aborted_is_left_out_and_the_end_is_found_behind_it(kafka, kwire):
+    confluent_kafka = pytest.importorskip("confluent_kafka")
+    producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": "one"})
+    producer.init_transactions()
+    for value, end in (("kept", producer.commit_transaction), ("dropped", producer.abort_transaction)):
+        producer.begin_transaction()
+        producer.produce("messages", value, partition=1)
+        producer.flush()
+        end()
+
+    assert read_all(kwire, "messages", "--read-committed") == "kept\n"
+    assert read_all(kwire, "messages") == "kept\ndropped\n"
+
+
+def test_a_topic_that_does_not_exist_is_waited_for_and_read_from_its_start(kafka, kwire):
+    with consuming(kafka, "messages", "-n", "1") as process:
+        assert process.stderr.readline() == "kwire: there is no topic messages yet: waiting for it\n"
+        assert "messages" not in kwire("topics", "list").stdout
+        kwire("produce", "messages", "first")
+
+        assert process.stdout.readline() == "first\n"
+        assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_it_quietly_and_the_group_is_left(kafka, kwire, number):
+    kwire("produce", "messages", "a")
+    with consuming(kafka, "messages", "--group", "readers", "--from-beginning") as process:
+        assert process.stdout.readline() == "a\n"
+        process.send_signal(number)
+        out, err = process.communicate(timeout=30)
+
+    assert (process.returncode, out, err) == (0, "", "")
+    (group,) = json.loads(kwire("groups", "describe", "readers", "--json").stdout)
+    assert group["members"] == []
+    assert group["partitions"][0]["committed"] == 1
+
+
+def test_a_reader_that_has_seen_enough_may_leave(shell):
+    ended = shell("seq 100000 | kwire produce messages && kwire consume messages --from-beginning | head -n 1")
+
+    assert ended.stdout == b"1\n"
+    assert b"Traceback" not in ended.stderr
+
+
+def test_stock_clients_read_what_was_produced(kafka, kwire):
+    kwire("produce", "messages", "--key", "k", "--header", "a=1", "--compression", "lz4", "hello")
+    consumer = KafkaConsumer("messages", bootstrap_servers=kafka.bootstrap_servers, auto_offset_reset="earliest")
+    record = next(consumer)
+    consumer.close()
+
+    assert (record.key, record.value, list(record.headers)) == (b"k", b"hello", [("a", b"1")])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["-p", "9"], 1, "has partitions 0 to 0, not 9"),
+        (["-p", "0", "--group", "g"], 2, "without --group"),
+        (["-o", "1"], 2, "--offset needs --partition"),
+        (["-o", "1", "-p", "0", "--from-beginning"], 2, "two places"),
+        (["-n", "0"], 2, "--max-messages"),
+    ],
+    ids=str,
+)
+def test_options_of_consume_that_make_no_sense(kafka, kwire, arguments, code, said):
+    kafka.create_topic("messages")
+
+    ended = kwire("consume", "messages", *arguments)
+
+    assert ended.exit_code == code
+    assert said in ended.output

@@ -1,0 +1,164 @@
+"""`kwire topics`, as a person types it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+
+from kwire.cli.main import main
+
+
+@pytest.fixture
+def topics(kafka):
+    def run(*arguments):
+        return CliRunner(env={"KWIRE_BOOTSTRAP": kafka.bootstrap_servers}).invoke(main, ["topics", *arguments])
+
+    return run
+
+
+def columns(output):
+    return [line.split() for line in output.splitlines()]
+
+
+def test_create_list_describe_delete(topics):
+    assert topics("create", "messages", "orders", "--partitions", "3").output == "created messages\ncreated orders\n"
+
+    assert columns(topics("list").stdout) == [
+        ["TOPIC", "PARTITIONS", "REPLICAS"],
+        ["messages", "3", "1"],
+        ["orders", "3", "1"],
+    ]
+    described = topics("describe", "messages").stdout.splitlines()
+    assert described[0].startswith("messages: 3 partitions, replication factor 1, id ")
+    assert described[1].split() == ["PARTITION", "LEADER", "REPLICAS", "IN", "SYNC", "FIRST", "OFFSET", "END", "OFFSET"]
+    assert [line.split() for line in described[2:]] == [[str(index), "1", "1", "1", "0", "0"] for index in range(3)]
+
+    assert topics("delete", "messages").output == "deleted messages\n"
+    assert [topic["name"] for topic in json.loads(topics("list", "--json").stdout)] == ["orders"]
+
+
+def test_describe_says_settings_and_offsets_to_programs(topics, kafka):
+    topics("create", "messages", "--set", "retention.ms=60000", "--set", "cleanup.policy = compact")
+    topics("create", "others")
+    CliRunner().invoke(main, ["produce", "-b", kafka.bootstrap_servers, "messages", "--key", "k", "hello"])
+
+    shown = {topic["name"]: topic for topic in json.loads(topics("describe", "--json").stdout)}
+
+    assert shown["messages"]["settings"] == {"cleanup.policy": "compact", "retention.ms": "60000"}
+    assert shown["others"]["settings"] == {}
+    (partition,) = shown["messages"]["partitions"]
+    assert (partition["leader"], partition["firstOffset"], partition["endOffset"]) == (1, 0, 1)
+
+
+def test_alter_grows_a_topic_and_changes_its_settings(topics):
+    topics("create", "messages", "--set", "retention.ms=60000")
+
+    ended = topics("alter", "messages", "-p", "2", "--set", "segment.ms=1000", "--unset", "retention.ms")
+
+    assert ended.output == "changed the settings of messages\nmessages has 2 partitions\n"
+    (shown,) = json.loads(topics("describe", "messages", "--json").stdout)
+    assert shown["settings"] == {"segment.ms": "1000"}
+    assert len(shown["partitions"]) == 2
+
+
+def test_internal_topics_are_shown_when_asked_for(topics, kafka):
+    CliRunner().invoke(main, ["groups", "list", "-b", kafka.bootstrap_servers])
+    topics("create", "messages")
+    CliRunner().invoke(
+        main, ["groups", "reset", "readers", "-b", kafka.bootstrap_servers, "--topic", "messages", "--to", "earliest"]
+    )
+
+    assert "__consumer_offsets" not in topics("list").stdout
+    assert "__consumer_offsets" in topics("list", "--internal").stdout
+
+
+def test_no_topics_is_said_beside_the_output(topics):
+    ended = topics("list")
+
+    assert (ended.exit_code, ended.stdout) == (0, "")
+    assert "kwire topics create" in ended.stderr
+    assert topics("list", "--json").stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["describe", "mesages"], "kwire: there is no topic mesages; did you mean messages?\n"),
+        (["delete", "messages", "nothing"], "kwire: there is no topic nothing\n"),
+        (["alter", "nothing", "-p", "2"], "kwire: there is no topic nothing\n"),
+        (["create", "messages"], "kwire: Topic 'messages' already exists (TOPIC_ALREADY_EXISTS)\n"),
+    ],
+)
+def test_what_is_refused_is_one_sentence(topics, arguments, said):
+    topics("create", "messages")
+
+    ended = topics(*arguments)
+
+    assert (ended.exit_code, ended.output) == (1, said)
+    assert "messages" in topics("list").stdout
+
+
+def test_the_brokers_own_words_come_through(topics):
+    ended = topics("create", "messages", "--replication-factor", "3")
+
+    assert ended.exit_code == 1
+    assert "only 1 broker(s) are registered" in ended.output
+    assert ended.output.endswith("(INVALID_REPLICATION_FACTOR)\n")
+
+
+def test_what_is_there_or_gone_already_is_no_error_when_said_so(topics):
+    topics("create", "messages", "-p", "2")
+
+    assert topics("create", "messages", "--if-not-exists").output == "messages exists already\n"
+    assert topics("delete", "nothing", "messages", "--if-exists").output == "deleted messages\n"
+
+
+@pytest.mark.parametrize("arguments", [["alter", "messages"], ["create", "messages", "--set", "retention.ms"]])
+def test_a_line_that_says_too_little_is_a_usage_error(topics, arguments):
+    ended = topics(*arguments)
+
+    assert ended.exit_code == 2
+    assert "--set" in ended.output
+
+
+def test_nobody_there_says_what_to_do(kafka):
+    kafka.stop()
+    ended = CliRunner().invoke(main, ["topics", "list", "-b", kafka.bootstrap_servers])
+
+    assert ended.exit_code == 1
+    assert ended.output.startswith("kwire: nothing listens on ")
+    assert f"kwire doctor {kafka.bootstrap_servers}" in ended.output
+    assert "kwire serve" in ended.output
+
+
+def test_the_file_of_settings_says_where_the_broker_is_and_what_it_says_in_vain(kafka, tmp_path):
+    settings = tmp_path / "client.properties"
+    settings.write_text(f"bootstrap.servers={kafka.bootstrap_servers}\nlinger.ms=5\n")
+
+    ended = CliRunner().invoke(main, ["topics", "create", "messages", "--config", str(settings)])
+
+    assert ended.exit_code == 0
+    assert ended.stdout == "created messages\n"
+    assert ended.stderr == f"kwire: {settings}: no effect here: linger.ms\n"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "cannot read "),
+        ("security.protocol=TLS\n", "Invalid value TLS for configuration security.protocol"),
+        ("security.protocol=SSL\nssl.truststore.location=x.jks\n", "ssl.truststore.type=JKS cannot be read"),
+    ],
+)
+def test_settings_that_cannot_be_honoured_are_one_sentence(tmp_path, content, said):
+    settings = tmp_path / "client.properties"
+    if content is not None:
+        settings.write_text(content)
+
+    ended = CliRunner().invoke(main, ["topics", "list", "--config", str(settings)])
+
+    assert ended.exit_code == 1
+    assert said in ended.output
+    assert ended.output.count("\n") == 1
