@@ -26,9 +26,10 @@ compiling = threading.Lock()
 EAGER_CLEANER = {"log.cleaner.backoff.ms": "500"}
 
 
-@case("streams", "word-count", "exactly-once-v2-application-killed", smoke=True)
-def application_killed(run: Run) -> None:
-    with WordCount.of(run, run.broker, "exactly_once_v2") as count:
+@case("streams", "word-count", "exactly-once-v2-static-members-killed", smoke=True)
+def static_members_killed(run: Run) -> None:
+    # What comes back under the same instance ids goes on at once.
+    with WordCount.of(run, run.broker, "exactly_once_v2", "main.consumer.group.instance.id=one") as count:
         count.app.start()
         count.while_fed(800, count.app_killed)
         count.feed(200).wait(60).ok()
@@ -85,7 +86,7 @@ class WordCount:
     lines: int = 0
 
     @classmethod
-    def of(cls, run: Run, broker: Kwire | Apache, guarantee: str) -> "WordCount":
+    def of(cls, run: Run, broker: Kwire | Apache, guarantee: str, *more: str) -> "WordCount":
         compile_once()
         if not broker.alive:
             broker.start()
@@ -95,7 +96,7 @@ class WordCount:
                 "topics", "--bootstrap-server", broker.bootstrap, "--create", "--topic", topic,
                 "--partitions", str(PARTITIONS),
             ).ok()  # fmt: skip
-        app = application(run.folder / "first", broker.bootstrap, name, (text, counts), guarantee)
+        app = application(run.folder / "first", broker.bootstrap, name, (text, counts), guarantee, *more)
         return cls(run, broker, app, name, text, counts, guarantee)
 
     def __enter__(self) -> Self:
@@ -213,12 +214,14 @@ def line(n: int) -> str:
     return f"w{n % 7} v{n * 5 % 11} u{n // 3 % 13} w{n * 3 % 7}"
 
 
-def application(folder: Path, bootstrap: str, name: str, topics: tuple[str, str], guarantee: str) -> JavaProcess:
+def application(
+    folder: Path, bootstrap: str, name: str, topics: tuple[str, str], guarantee: str, *more: str
+) -> JavaProcess:
     path = os.pathsep.join([classpath(RELEASE), str(PROGRAM)])
     state = str(folder / "state")
     return JavaProcess(
         f"the {folder.name} application", folder / "application.log", path,
-        "WordCount", "run", bootstrap, name, *topics, guarantee, state,
+        "WordCount", "run", bootstrap, name, *topics, guarantee, state, *more,
     )  # fmt: skip
 
 

@@ -32,7 +32,8 @@ import org.apache.kafka.streams.kstream.Produced;
 /**
  * The word count of every Kafka Streams tutorial, with a repartition topic and a store that has a changelog.
  *
- * run BOOTSTRAP APPLICATION INPUT OUTPUT GUARANTEE STATE_DIR    until SIGTERM; each change of a count is a record
+ * run BOOTSTRAP APPLICATION INPUT OUTPUT GUARANTEE STATE_DIR [SETTING=VALUE ...]
+ *                                                               until SIGTERM; each change of a count is a record
  * feed BOOTSTRAP TOPIC FIRST COUNT PER_SECOND                   line n of a text that the caller can compute, too
  * read BOOTSTRAP TOPIC TOTAL TIMEOUT_S                          read_committed: "word count" lines, until the last counts
  *                                                               make the total and the end is reached, or the time is up
@@ -40,15 +41,15 @@ import org.apache.kafka.streams.kstream.Produced;
 public final class WordCount {
     public static void main(String[] args) throws Exception {
         switch (args[0]) {
-            case "run" -> run(args[1], args[2], args[3], args[4], args[5], args[6]);
+            case "run" -> run(args[1], args[2], args[3], args[4], args[5], args[6], Arrays.asList(args).subList(7, args.length));
             case "feed" -> feed(args[1], args[2], Integer.parseInt(args[3]), Integer.parseInt(args[4]), Integer.parseInt(args[5]));
             case "read" -> read(args[1], args[2], Long.parseLong(args[3]), Integer.parseInt(args[4]));
             default -> throw new IllegalArgumentException(args[0]);
         }
     }
 
-    static void run(String bootstrap, String application, String input, String output, String guarantee, String stateDir)
-            throws Exception {
+    static void run(String bootstrap, String application, String input, String output, String guarantee, String stateDir,
+            List<String> more) throws Exception {
         Properties settings = new Properties();
         settings.put(StreamsConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrap);
         settings.put(StreamsConfig.APPLICATION_ID_CONFIG, application);
@@ -67,6 +68,7 @@ public final class WordCount {
         // The changelog is rolled and cleaned while the application runs.
         settings.put(StreamsConfig.topicPrefix("segment.ms"), "1000");
         settings.put(StreamsConfig.topicPrefix("min.cleanable.dirty.ratio"), "0.01");
+        for (String setting : more) settings.put(setting.split("=", 2)[0], setting.split("=", 2)[1]);
 
         StreamsBuilder builder = new StreamsBuilder();
         builder.<String, String>stream(input, Consumed.with(Serdes.String(), Serdes.String()))
@@ -102,6 +104,9 @@ public final class WordCount {
         Properties settings = new Properties();
         settings.put(ProducerConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrap);
         settings.put(ProducerConfig.LINGER_MS_CONFIG, 5);
+        // Just after a restart Apache Kafka may refuse a producer's first batch (not the leader yet) and take its second,
+        // after which the first is out of sequence for good.
+        settings.put(ProducerConfig.MAX_IN_FLIGHT_REQUESTS_PER_CONNECTION, 1);
         try (KafkaProducer<String, String> producer =
                 new KafkaProducer<>(settings, new StringSerializer(), new StringSerializer())) {
             List<Future<RecordMetadata>> sent = new ArrayList<>();
