@@ -64,7 +64,7 @@ class FakeBroker:
                 secured.sendall(self.greeting)
                 return
             with secured.makefile("rb") as stream:
-                while size := stream.read(4):
+                while (size := stream.read(4)) and int.from_bytes(size, "big") < 1 << 20:
                     if not self._answer(secured, memoryview(stream.read(int.from_bytes(size, "big")))):
                         return
 
