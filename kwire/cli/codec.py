@@ -17,12 +17,23 @@ if TYPE_CHECKING:
     from kwire.wire.message import Message
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Examples:
+  kwire codec show Fetch 12
+  kwire codec decode "0000000e 0012 0000 00000001 0004 6b636174"
+"""
+)
 def codec() -> None:
     """Show how messages are encoded, and decode captured bytes."""
 
 
-@codec.command()
+@codec.command(
+    epilog="""\b
+Example:
+  kwire codec show Fetch 12
+"""
+)
 @click.argument("message")
 @click.argument("version", type=int, required=False)
 @click.option("--source", is_flag=True, help="Print the generated Python that encodes and decodes it.")
@@ -31,8 +42,6 @@ def show(message: str, version: int | None, source: bool) -> None:
 
     MESSAGE is an API such as Fetch or 1 (then request and response are shown), or one message: FetchRequest,
     TopicRecord, OffsetCommitValue.
-
-    Example: kwire codec show Fetch 12
     """
     for index, cls in enumerate(_classes(message)):
         at = cls.VERSIONS.highest if version is None else version
@@ -42,7 +51,13 @@ def show(message: str, version: int | None, source: bool) -> None:
         click.echo(_source(cls, at) if source else _schema(cls, at), nl=False)
 
 
-@codec.command()
+@codec.command(
+    epilog="""\b
+Examples:
+  kwire codec decode "0000000e 0012 0000 00000001 0004 6b636174"
+  kwire codec decode --body --message TopicRecord --version 0 record.bin
+"""
+)
 @click.argument("given", metavar="HEX|FILE")
 @click.option("--response", is_flag=True, help="The bytes are a response frame; say of which API with --message.")
 @click.option("--body", is_flag=True, help="The bytes are a bare body without header; say of which with --message.")
@@ -53,8 +68,6 @@ def decode(given: str, response: bool, body: bool, name: str | None, version: in
 
     HEX may hold spaces, colons and line ends; FILE holds hex or the bytes themselves, and - is standard input. A
     frame may begin with its int32 size or not.
-
-    Example: kwire codec decode "0000000e 0012 0000 00000001 0004 6b636174"
     """
     encoded = _read(given)
     if body or response:

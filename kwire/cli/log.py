@@ -14,7 +14,12 @@ import click
 from kwire.cli.dump_log import OPTIONS, dump_main
 
 
-@click.group()
+@click.group(
+    epilog="""\b
+Example:
+  kwire log dump kwire-data/messages-0/00000000000000000000.log --print-data-log
+"""
+)
 def log() -> None:
     """Look into the files of a log; no broker is needed."""
 

@@ -73,9 +73,19 @@ A container and its host at the same time:
 )
 @settings_options
 @click.option(
-    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What is worth a line in the log.",
 )
-@click.option("--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True)
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Lines for people or for programs.",
+)
 def serve(log_level: str, log_format: str, **options: Any) -> None:
     """Be a broker, until SIGTERM or Ctrl-C.
 
