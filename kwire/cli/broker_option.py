@@ -43,7 +43,7 @@ def broker_options(command: F) -> F:
         "bootstrap",
         metavar="HOST:PORT",
         envvar=BOOTSTRAP_VARIABLE,
-        help=f"The broker to ask; {BOOTSTRAP_VARIABLE} says it for every command. [default: {DEFAULT_BOOTSTRAP}]",
+        help=f"The broker to ask. [environment: {BOOTSTRAP_VARIABLE}; default: {DEFAULT_BOOTSTRAP}]",
     )(command)
 
 
@@ -51,7 +51,7 @@ def config_option(command: F) -> F:
     return click.option(
         "--config",
         metavar="FILE",
-        help="Client settings as Java's clients have them: security.protocol, sasl.*, ssl.*.",
+        help="A file of client settings under Java's names: security.protocol, sasl.*, ssl.*.",
     )(command)
 
 

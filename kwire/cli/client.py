@@ -10,6 +10,7 @@ for a lower one.
 
 from __future__ import annotations
 
+import re
 import socket
 import ssl
 import time
@@ -36,6 +37,7 @@ from kwire.wire.messages import (
 DEFAULT_PORT: Final = 9092
 FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
 GROUP, TRANSACTION = 0, 1
+_ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[^\]\s]+)\]|(?P<host>[^:\[\]\s]+))(?::(?P<port>\d*))?", re.ASCII)
 
 # Refusals that pass by themselves. Retriable by Kafka's table and yet not here: an unknown topic stays unknown.
 PASSING: Final = frozenset(
@@ -138,14 +140,11 @@ class Node(NamedTuple):
 
 def parse_address(text: str, default_port: int | None = DEFAULT_PORT) -> Address:
     """Read HOST:PORT, [V6]:PORT or, with a default port, HOST. Raises ValueError."""
-    host, _, port = text.strip().rpartition(":")
-    if not host or (port.endswith("]") and host.startswith("[")):  # no port; the colons are those of an IPv6 address
-        host, port = text.strip(), ""
-    if not port and default_port is not None:
-        port = str(default_port)
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    found = _ADDRESS.fullmatch(text.strip())
+    port = (found and found["port"]) or ("" if default_port is None else str(default_port))
+    if found is None or not port or not 0 < int(port) < 65536:
         raise ValueError(f"{text!r} is not HOST:PORT")
-    return Address(host.removeprefix("[").removesuffix("]"), int(port))
+    return Address(found["v6"] or found["host"], int(port))
 
 
 def parse_addresses(text: str, default_port: int | None = DEFAULT_PORT) -> list[Address]:

@@ -48,13 +48,12 @@ Examples:
 """
 )
 @click.argument("topics", metavar="TOPIC...", nargs=-1, required=True)
-@broker_options
 @click.option("--from-beginning", is_flag=True, help="Begin with the oldest record there is, not with the next.")
-@click.option("-g", "--group", help="Read as a member of this group, which remembers how far it came.")
+@click.option("-g", "--group", metavar="GROUP", help="Read as a member of this group, which remembers how far it came.")
 @click.option("-n", "--max-messages", type=click.IntRange(min=1), metavar="N", help="End after so many records.")
 @click.option("-e", "--until-end", is_flag=True, help="End when everything is read that is there now.")
-@click.option("-p", "--partition", type=click.IntRange(min=0), help="Read this partition alone.")
-@click.option("-o", "--offset", type=click.IntRange(min=0), help="Begin at this offset of --partition.")
+@click.option("-p", "--partition", type=click.IntRange(min=0), metavar="N", help="Read this partition alone.")
+@click.option("-o", "--offset", type=click.IntRange(min=0), metavar="N", help="Begin at this offset of --partition.")
 @click.option("--read-committed", is_flag=True, help="Leave out open and aborted transactions.")
 @click.option(
     "-v",
@@ -63,6 +62,7 @@ Examples:
     help="Show partition, offset, time, key and headers before the value, with tabs between.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each record as a JSON object on a line of its own.")
+@broker_options
 def consume(
     *,
     topics: tuple[str, ...],

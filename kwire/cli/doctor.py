@@ -33,11 +33,17 @@ Examples:
 """
 )
 @click.argument("broker", metavar="[HOST:PORT]", default="localhost:9092")
-@config_option
-@json_option
 @click.option(
-    "--timeout", "timeout_s", type=float, default=5.0, show_default=True, help="Seconds to wait for each answer."
+    "--timeout",
+    "timeout_s",
+    type=float,
+    metavar="S",
+    default=5.0,
+    show_default=True,
+    help="Seconds to wait for each answer.",
 )
+@json_option
+@config_option
 def doctor(broker: str, config: str | None, as_json: bool, timeout_s: float) -> None:
     """Find out why a client cannot connect.
 

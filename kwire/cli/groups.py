@@ -42,8 +42,8 @@ Example:
   kwire groups list --json | jq -r '.[].group'
 """,
 )
-@broker_options
 @json_option
+@broker_options
 def list_command(bootstrap: str | None, config: str | None, as_json: bool) -> None:
     """List the groups of every kind."""
     with asking(bootstrap, config) as cluster:
@@ -73,8 +73,8 @@ Examples:
 """
 )
 @click.argument("names", metavar="GROUP...", nargs=-1, required=True)
-@broker_options
 @json_option
+@broker_options
 def describe(names: tuple[str, ...], bootstrap: str | None, config: str | None, as_json: bool) -> None:
     """Show members, committed offsets and lag of each GROUP."""
     with asking(bootstrap, config) as cluster:
@@ -97,8 +97,6 @@ Examples:
 """
 )
 @click.argument("name", metavar="GROUP")
-@broker_options
-@json_option
 @click.option(
     "--to", metavar="WHERE", help="earliest, latest, an offset, or a time such as 2026-01-31T12:00 (of this machine)."
 )
@@ -111,6 +109,8 @@ Examples:
     help="Only this topic, or some of its partitions; may be repeated. [default: all that the group has committed]",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be, and leave it as it is.")
+@json_option
+@broker_options
 def reset(
     *,
     name: str,

@@ -32,9 +32,8 @@ def _official_options(command: click.Command) -> click.Command:
         else:
             shown = option.value.upper() if option.name != "files" else "FILE,..."
             text = "The same as FILE..., separated by commas." if option.name == "files" else option.help
-            command.params.append(
-                click.Option([f"--{option.name}"], metavar=shown, help=text, show_default=option.default or False)
-            )
+            default = f" [default: {option.default}]" if option.default else ""
+            command.params.append(click.Option([f"--{option.name}"], metavar=shown, help=text + default))
     return command
 
 
@@ -46,7 +45,7 @@ Examples:
   kwire log dump kwire-data/__consumer_offsets-7/*.log --offsets-decoder
 """
 )
-@click.argument("paths", metavar="[FILE]...", nargs=-1, type=click.Path())
+@click.argument("paths", metavar="[FILE]...", nargs=-1, type=click.Path(exists=True, dir_okay=False))
 def dump(paths: tuple[str, ...], **options: Any) -> None:
     """Show what is in .log, .index, .timeindex, .txnindex, .snapshot and .checkpoint files.
 

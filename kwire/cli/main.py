@@ -7,6 +7,7 @@ others, and ``kwire --help`` pays for none. A command whose module is not there 
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 from typing import Final
@@ -41,6 +42,15 @@ class Commands(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(f"kwire.cli.{cmd_name}"), cmd_name)
         return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        names = self.list_commands(ctx)
+        if args and args[0] not in names and not args[0].startswith("-"):
+            close = difflib.get_close_matches(args[0], names, n=1)
+            ctx.fail(f"No such command '{args[0]}'." + (f" Did you mean '{close[0]}'?" if close else ""))
+        return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):

@@ -47,14 +47,17 @@ Examples:
 )
 @click.argument("topic")
 @click.argument("values", metavar="[VALUE]...", nargs=-1)
-@broker_options
 @click.option("--key", help="The key of every record.")
 @click.option("--key-separator", metavar="TEXT", help="What stands before it on a line is the key, as = in alice=1.")
 @click.option(
     "--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header of every record; may be repeated."
 )
 @click.option(
-    "-p", "--partition", type=click.IntRange(min=0), help="The partition to send to. [default: chosen by the key]"
+    "-p",
+    "--partition",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="The partition to send to. [default: chosen by the key]",
 )
 @click.option(
     "--json",
@@ -76,6 +79,7 @@ Examples:
     show_default=True,
     help="Who must have a record before it counts as sent: nobody, the leader, all replicas in sync.",
 )
+@broker_options
 def produce(
     *,
     topic: str,

@@ -67,11 +67,17 @@ Examples:
 """
 )
 @click.argument("broker", metavar="[HOST:PORT]", default="localhost:9092")
-@config_option
-@json_option
 @click.option(
-    "--timeout", "timeout_s", type=float, default=10.0, show_default=True, help="Seconds to wait for each answer."
+    "--timeout",
+    "timeout_s",
+    type=float,
+    metavar="S",
+    default=10.0,
+    show_default=True,
+    help="Seconds to wait for each answer.",
 )
+@json_option
+@config_option
 def selfcheck(broker: str, config: str | None, as_json: bool, timeout_s: float) -> None:
     """Ask a broker for every version of every request that it advertises.
 

@@ -39,9 +39,9 @@ Example:
   kwire topics list --json | jq -r '.[].name'
 """,
 )
-@broker_options
-@json_option
 @click.option("--internal", is_flag=True, help="Kafka's own topics too, such as __consumer_offsets.")
+@json_option
+@broker_options
 def list_command(bootstrap: str | None, config: str | None, as_json: bool, internal: bool) -> None:
     """List the topics."""
     with asking(bootstrap, config) as cluster:
@@ -76,8 +76,8 @@ Examples:
 """
 )
 @click.argument("names", metavar="[TOPIC]...", nargs=-1)
-@broker_options
 @json_option
+@broker_options
 def describe(names: tuple[str, ...], bootstrap: str | None, config: str | None, as_json: bool) -> None:
     """Show partitions, their leaders and offsets, and the settings of each TOPIC, or of all."""
     with asking(bootstrap, config) as cluster:
@@ -102,15 +102,18 @@ Examples:
 """
 )
 @click.argument("names", metavar="TOPIC...", nargs=-1, required=True)
-@broker_options
-@click.option("-p", "--partitions", type=click.IntRange(min=1), help="How many partitions. [default: the broker's]")
+@click.option(
+    "-p", "--partitions", type=click.IntRange(min=1), metavar="N", help="How many partitions. [default: the broker's]"
+)
 @click.option(
     "--replication-factor",
     type=click.IntRange(1, 32767),
+    metavar="N",
     help="How many brokers hold each partition. [default: the broker's]",
 )
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting of the topic; may be repeated.")
 @click.option("--if-not-exists", is_flag=True, help="Leave a topic that exists as it is.")
+@broker_options
 def create(
     *,
     names: tuple[str, ...],
@@ -145,10 +148,10 @@ Examples:
 """
 )
 @click.argument("name", metavar="TOPIC")
-@broker_options
-@click.option("-p", "--partitions", type=click.IntRange(min=1), help="How many partitions to grow to.")
+@click.option("-p", "--partitions", type=click.IntRange(min=1), metavar="N", help="How many partitions to grow to.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Give a setting a value; may be repeated.")
 @click.option("--unset", "unsets", multiple=True, metavar="KEY", help="Return a setting to its default.")
+@broker_options
 def alter(
     *,
     name: str,
@@ -184,8 +187,8 @@ Example:
 """
 )
 @click.argument("names", metavar="TOPIC...", nargs=-1, required=True)
-@broker_options
 @click.option("--if-exists", is_flag=True, help="Pass over what does not exist.")
+@broker_options
 def delete(names: tuple[str, ...], bootstrap: str | None, config: str | None, if_exists: bool) -> None:
     """Delete topics and all their records, at once and for good."""
     with asking(bootstrap, config) as cluster:

@@ -55,7 +55,9 @@ def test_an_address_is_read(text, expected):
     assert parse_address(text) == expected
 
 
-@pytest.mark.parametrize("text", ["", ":9092", "localhost:", "localhost:0", "localhost:65536", "localhost:http"])
+@pytest.mark.parametrize(
+    "text", ["", ":9092", "localhost:", "localhost:0", "localhost:65536", "localhost:http", "a:1:2", "::1", "[::1]9092"]
+)
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(ValueError, match="is not HOST:PORT"):
         parse_address(text, default_port=None)

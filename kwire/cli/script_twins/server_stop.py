@@ -21,6 +21,8 @@ _BROKER: Final = re.compile(r"(?:^|\s|/)(?:-m\s+)?kwire\s+serve(?:\s|$)")
 
 
 def main(argv: Sequence[str]) -> int:
+    if "--help" in argv:
+        raise Failure("Stop the brokers of this user on this machine, as SIGTERM does; SIGNAL=... chooses another.")
     if argv:
         raise Failure(f"{NAME} takes no options here: a broker has one role, and its process id is in its log")
     number = getattr(signal, f"SIG{os.environ.get('SIGNAL', 'TERM')}", None)
