@@ -164,9 +164,9 @@ async def fetch(client, topic, *, partition=0, offset=0, isolation=READ_COMMITTE
     return answer.responses[0].partitions[0]
 
 
-async def seen(client, topic, *, partition=0, isolation=READ_COMMITTED, max_bytes=1 << 20):
+async def seen(client, topic, *, partition=0, isolation=READ_COMMITTED, max_bytes=1 << 20, start=0):
     """The values that a consumer gives to its application, read as the Java client reads: fetch by fetch."""
-    values, offset = [], 0
+    values, offset = [], start
     while True:
         answer = await fetch(
             client, topic, partition=partition, offset=offset, isolation=isolation, max_bytes=max_bytes
