@@ -190,7 +190,7 @@ class Run:
         self,
         command: list[str],
         *,
-        timeout_s: float = 120,
+        timeout_s: float = 240,
         stdin: str = "",
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,

@@ -28,7 +28,7 @@ async def send(bootstrap: str, topic: str, records: list, **settings) -> None:
 
 async def take(consumer: AIOKafkaConsumer, count: int) -> list:
     records: list = []
-    async with asyncio.timeout(40):
+    async with asyncio.timeout(100):
         while len(records) < count:
             for batch in (await consumer.getmany(timeout_ms=500)).values():
                 records += batch
@@ -95,11 +95,11 @@ async def idempotent(bootstrap: str, prefix: str) -> None:
 
 async def until(condition, what: str) -> None:
     try:
-        async with asyncio.timeout(40):
+        async with asyncio.timeout(100):
             while not condition():  # noqa: ASYNC110 - the library has no event to wait for
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        raise AssertionError(f"not in 40 s: {what}") from None
+        raise AssertionError(f"not in 100 s: {what}") from None
 
 
 async def group(bootstrap: str, prefix: str, **settings) -> None:

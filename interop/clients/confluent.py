@@ -50,7 +50,7 @@ def send(bootstrap: str, topic: str, records: list, **settings) -> None:
     same(failures, [])
 
 
-def collect(consumer: Consumer, count: int, timeout_s: float = 40) -> list:
+def collect(consumer: Consumer, count: int, timeout_s: float = 100) -> list:
     records: list = []
     deadline = time.monotonic() + timeout_s
     while len(records) < count and time.monotonic() < deadline:
@@ -123,7 +123,7 @@ def idempotent(bootstrap: str, prefix: str) -> None:
     same(len({record.value() for record in read(bootstrap, topic, 5000)}), 5000)
 
 
-def poll_until(consumers: list, condition, what: str, timeout_s: float = 60) -> None:
+def poll_until(consumers: list, condition, what: str, timeout_s: float = 100) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not in {timeout_s} s: {what}: {[len(c.assignment()) for c in consumers]}"

@@ -26,7 +26,7 @@ def send(bootstrap: str, topic: str, records: list, **settings) -> None:
 
 def read(bootstrap: str, topic: str, count: int, **settings) -> list:
     consumer = KafkaConsumer(
-        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=30_000, **settings
+        topic, bootstrap_servers=bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=90_000, **settings
     )
     records = []
     for record in consumer:
@@ -114,7 +114,7 @@ class Member(threading.Thread):
         self.join(30)
 
 
-def until(condition, what: str, timeout_s: float = 40) -> None:
+def until(condition, what: str, timeout_s: float = 100) -> None:
     deadline = time.monotonic() + timeout_s
     while not condition():
         assert time.monotonic() < deadline, f"not in {timeout_s} s: {what}"
