@@ -1,7 +1,7 @@
 """Transactional producers at random against a model: who commits, aborts, is fenced, is late, or dies with the broker.
 
-The model is a list of what was written, in order, and what became of each transaction. After each step what consumers of
-both kinds see must be what the model says, and so must the last stable offset.
+The model is a list of what was written, in order, and what became of each transaction. After each step what consumers
+of both kinds see must be what the model says, and so must the last stable offset.
 """
 
 import random
