@@ -92,7 +92,8 @@ def test_examples_can_be_typed(words):
         try:
             command.make_context("kwire", typed)  # raises UsageError for what it does not know
         except click.BadParameter as error:
-            assert "does not exist" in str(error)  # files of an example are somebody's own
+            if "does not exist" not in str(error):  # files of an example are somebody's own
+                raise
 
 
 def test_help_of_all_commands_fits_a_screen_and_names_them():
