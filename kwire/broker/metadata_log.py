@@ -118,6 +118,8 @@ class MetadataLog:
         self._log_dirs = [one.id for one in dirs.dirs]
         if format_if_new(files, home.path, identity, clock.now_ms()):
             logger.info("metadata log formatted", path=self._path)
+        # Kafka's format makes no directory for the log where the settings name the quorum's voters.
+        files.make_directory(self._path)
         self._load_snapshot()
         self.log = self._open_log(configs)
         self._replay()
