@@ -35,7 +35,7 @@ KNOWN: tuple[Known, ...] = (
         "metadata-creates-topics",
         r"^Metadata v\d+ first\.",
         "A topic created by a metadata request",
-        "Is there in the same answer; Apache Kafka first answers that it does not exist.",
+        "Is there in that answer ([why](decisions/topics-at-once.md)); Apache Kafka first says that it does not exist.",
     ),
     Known(
         "fetch-several-partitions",
