@@ -137,6 +137,8 @@ def incremental_alter_configs(ask: Asker) -> None:
     alter("broker, per cluster only", BROKER, "1", ("log.retention.ms", SET, "2000"))
     alter("broker, back", BROKER, "1", ("log.retention.ms", DELETE, None))
     alter("broker, unknown key", BROKER, "1", ("no.such.config", SET, "1"))
+    # Any key may be stored for a broker, and old tools cannot alter a broker that holds one that they do not know.
+    alter("broker, unknown key back", BROKER, "1", ("no.such.config", DELETE, None))
     alter("broker, bad value", BROKER, "1", ("log.cleaner.threads", SET, "many"))
     alter("other broker", BROKER, "7", ("log.cleaner.threads", SET, "2"))
     alter("broker named x", BROKER, "x", ("log.cleaner.threads", SET, "2"))
