@@ -14,6 +14,7 @@ from interop.oracle.known import reasons
 PARTS = {
     "tools": "Official tools",
     "clients": "Client libraries",
+    "applications": "Kafka Streams and Kafka Connect",
     "oracle": "Answers compared with Apache Kafka, field by field",
     "datadirs": "Data directories",
     "crash": "Killed under load",

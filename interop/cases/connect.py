@@ -17,7 +17,7 @@ SOURCE = "org.apache.kafka.connect.file.FileStreamSourceConnector"
 SINK = "org.apache.kafka.connect.file.FileStreamSinkConnector"
 
 
-@case("connect", "distributed", "file-to-file-worker-and-broker-restarted")
+@case("applications", "connect", "file-to-file-worker-and-broker-restarted")
 def file_to_file(run: Run) -> None:
     with Worker(run, run.own_broker()) as worker:
         pipe = Pipe(worker)
@@ -27,7 +27,7 @@ def file_to_file(run: Run) -> None:
         worker.assert_internal_topics()
 
 
-@case("connect", "distributed", "file-to-file-with-an-exactly-once-source")
+@case("applications", "connect", "file-to-file-with-an-exactly-once-source")
 def exactly_once_source(run: Run) -> None:
     with Worker(run, run.own_broker(), exactly_once=True) as worker:
         pipe = Pipe(worker)
@@ -41,7 +41,7 @@ def exactly_once_source(run: Run) -> None:
         worker.assert_internal_topics()
 
 
-@case("connect", "distributed", "connectors-through-rest", smoke=True)
+@case("applications", "connect", "connectors-through-rest", smoke=True)
 def connectors_through_rest(run: Run) -> None:
     """What people do with a connector: pause, change, see and reset its offsets, remove it."""
     with Worker(run, run.own_broker()) as worker:

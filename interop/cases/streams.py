@@ -26,7 +26,7 @@ compiling = threading.Lock()
 EAGER_CLEANER = {"log.cleaner.backoff.ms": "500"}
 
 
-@case("streams", "word-count", "exactly-once-v2-static-members-killed", smoke=True)
+@case("applications", "streams", "word-count-exactly-once-v2-static-members-killed", smoke=True)
 def static_members_killed(run: Run) -> None:
     # What comes back under the same instance ids goes on at once.
     with WordCount.of(run, run.broker, "exactly_once_v2", "main.consumer.group.instance.id=one") as count:
@@ -36,7 +36,7 @@ def static_members_killed(run: Run) -> None:
         count.assert_exactly_right()
 
 
-@case("streams", "word-count", "exactly-once-v2-application-and-broker-restarted")
+@case("applications", "streams", "word-count-exactly-once-v2-application-and-broker-restarted")
 def exactly_once_broker_restarted(run: Run) -> None:
     with WordCount.of(run, run.own_broker(EAGER_CLEANER), "exactly_once_v2") as count:
         everything_in_the_middle(count)
@@ -44,7 +44,7 @@ def exactly_once_broker_restarted(run: Run) -> None:
         count.assert_internal_topics(run)
 
 
-@case("streams", "word-count", "at-least-once-application-and-broker-restarted")
+@case("applications", "streams", "word-count-at-least-once-application-and-broker-restarted")
 def at_least_once_broker_restarted(run: Run) -> None:
     with WordCount.of(run, run.own_broker(EAGER_CLEANER), "at_least_once") as count:
         everything_in_the_middle(count)
@@ -53,7 +53,7 @@ def at_least_once_broker_restarted(run: Run) -> None:
         count.reset(run)
 
 
-@case("streams", "word-count", "exactly-once-v2-two-applications-one-killed")
+@case("applications", "streams", "word-count-exactly-once-v2-two-applications-one-killed")
 def one_of_two(run: Run) -> None:
     with WordCount.of(run, run.broker, "exactly_once_v2") as count, count.another("second") as second:
         for app in (count.app, second):
