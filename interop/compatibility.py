@@ -15,6 +15,7 @@ PARTS = {
     "tools": "Official tools",
     "clients": "Client libraries",
     "applications": "Kafka Streams and Kafka Connect",
+    "transactions": "Transactions at random, judged by a model",
     "oracle": "Answers compared with Apache Kafka, field by field",
     "datadirs": "Data directories",
     "crash": "Killed under load",
