@@ -132,7 +132,7 @@ class _Asker:
     def ask(self, key: int, version: int) -> Outcome:
         name = request_class(key).NAME.removesuffix("Request") if key in api_keys() else f"API {key}"
         if (key, version) in _ADVERTISED_FOR_LIBRDKAFKA:
-            return Outcome(key, name, version, UNASKED, "advertised for librdkafka alone, as Apache Kafka does")
+            return Outcome(key, name, version, UNASKED, "Kafka 4 advertises them for librdkafka, and closes on them")
         if key not in api_keys() or version not in request_class(key).VERSIONS:
             return Outcome(key, name, version, UNASKED, "not known here")
         request = harmless_request(key, version)
