@@ -111,7 +111,7 @@ def topics_add_partitions(run: Tools) -> None:
 
 @tools(releases=RELEASES)
 def topics_filters_with_nothing_wrong(run: Tools) -> None:
-    run.topic("healthy")
+    healthy = run.topic("healthy")
     for flag in (
         "--under-replicated-partitions",
         "--unavailable-partitions",
@@ -120,7 +120,8 @@ def topics_filters_with_nothing_wrong(run: Tools) -> None:
     ):
         listed = run.tool("topics", "--describe", flag).ok()
         if flag != "--at-min-isr-partitions":
-            assert listed.lines == [], listed.out
+            # Others share the broker, and some of their topics are meant to be unwell.
+            assert healthy not in listed.out, listed.out
 
 
 @tools(releases=RELEASES)
