@@ -28,7 +28,7 @@ async def handle(context: Context, request: ListTransactionsRequest) -> ListTran
         request.transactional_id_pattern,
     )
     unknown = [each for each in request.state_filters if each not in _STATES]
-    now_ms = context.broker.clock.now_ms()
+    now_ms = context.broker.transactions.now_ms()
     try:
         found = [
             each

@@ -51,7 +51,7 @@ class Runtime(Generic[M]):
     """The machines of ``topic``, one for each of its partitions.
 
     ``order`` is what the broker does with a machine's orders, whose outcome goes back by the shard's ``carry_out``;
-    ``codec`` compresses what is appended.
+    ``codec`` compresses what is appended, and ``base_sequence`` is what Kafka writes in this topic's batches.
     """
 
     def __init__(
@@ -61,13 +61,20 @@ class Runtime(Generic[M]):
         make: Callable[[], M],
         *,
         codec: Codec = Codec.NONE,
+        base_sequence: int = 0,
         order: Callable[[Shard[M], object], None] | None = None,
     ) -> None:
         self.broker = broker
         self.topic = topic
         self._make = make
         self._around = Surroundings(
-            broker.clock, self.now_ms, codec, broker.storage_failed, self._flush_soon, order or _no_orders
+            broker.clock,
+            self.now_ms,
+            codec,
+            base_sequence,
+            broker.storage_failed,
+            self._flush_soon,
+            order or _no_orders,
         )
         self._shards: dict[int, Shard[M]] = {}
         self._loading: dict[int, _Loading[M]] = {}

@@ -63,12 +63,14 @@ class Surroundings(Generic[M]):
     """What a shard needs of its broker.
 
     ``now_ms`` is the time for machines; ``flush`` brings the partition to the disk and then calls ``committed``;
-    ``order`` is what the broker does with a machine's orders; ``codec`` compresses what is appended.
+    ``order`` is what the broker does with a machine's orders; ``codec`` compresses what is appended, and
+    ``base_sequence`` is what its batches say, though nobody checks the sequence of a coordinator.
     """
 
     clock: Clock
     now_ms: Callable[[], int]
     codec: Codec
+    base_sequence: int
     storage_failed: Callable[[StorageFailure], None]
     flush: Callable[[Shard[M]], None]
     order: Callable[[Shard[M], object], None]
@@ -158,8 +160,7 @@ class Shard(Generic[M]):
             codec=self._around.codec,
             producer_id=producer_id,
             producer_epoch=producer_epoch,
-            # Always 0, as Kafka writes it: nobody checks the sequence of what a coordinator appends.
-            base_sequence=0,
+            base_sequence=self._around.base_sequence,
             transactional=producer is not None,
         )
         if len(batch) > self.partition.settings.validation.max_message_bytes:

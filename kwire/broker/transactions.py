@@ -37,6 +37,7 @@ from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.features import TRANSACTION_VERSION
 from kwire.metadata.image import Delta
 from kwire.types import TRANSACTION_TOPIC, TopicPartition
+from kwire.wire.batch import NO_SEQUENCE
 
 if TYPE_CHECKING:
     from kwire.broker.broker import Broker
@@ -61,6 +62,7 @@ class Transactions(Runtime[TransactionCoordinator]):
             broker,
             TRANSACTION_TOPIC,
             lambda: TransactionCoordinator(config, self.version),
+            base_sequence=NO_SEQUENCE,
             order=self._carry_out_order,
         )
 
@@ -149,7 +151,7 @@ class Transactions(Runtime[TransactionCoordinator]):
             self.broker.storage_failed(failure)
             return
         log.info("aborting a transaction that has been open for too long", transactional_id=transactional_id)
-        now_ms = self.broker.clock.now_ms()
+        now_ms = self.now_ms()
         shard.carry_out(machine.abort_overdue(transactional_id, spare_id=spare_id, now_ms=now_ms))
 
     def _write_markers(self, shard: Shard[TransactionCoordinator], order: WriteMarkers) -> None:
@@ -188,7 +190,7 @@ class _Ending:
     def complete(self) -> bool:
         """Whether the completion is in the coordinator's log."""
         machine = self._shard.machine
-        self._shard.carry_out(machine.complete(self._transactional_id, self._broker.clock.now_ms()))
+        self._shard.carry_out(machine.complete(self._transactional_id, self._broker.transactions.now_ms()))
         transaction = machine.transactions.get(self._transactional_id)
         return transaction is None or transaction.state not in DECIDED
 

@@ -267,7 +267,12 @@ class TransactionCoordinator:
         return self._order_aborts(now_ms) if key == _OVERDUE else self._expire(now_ms)
 
     def clock_stepped(self, by_ms: int) -> None:
-        """Nothing to do: all times here are in the log, and are those of the wall clock."""
+        """Transactions go by the wall clock, as in Kafka; what is remembered of the timers moves with it."""
+        self._looked_for_overdue_ms += by_ms
+        if self._overdue_at_ms is not None:
+            self._overdue_at_ms += by_ms
+        if self._expired_at_ms is not None:
+            self._expired_at_ms += by_ms
 
     def settle(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
         del now_ms
