@@ -1,7 +1,8 @@
-"""Writes docs/compatibility.md: python -m interop.compatibility OUTCOMES.json docs/compatibility.md
+"""Writes docs/compatibility.md: python -m interop.compatibility OUTCOMES.json ... docs/compatibility.md
 
-The table and the failures come from the outcomes that `python -m interop --json` wrote; the differences from
-`differences.md` beside this file and from what the oracle is told to pass over.
+The table and the failures come from the outcomes that `python -m interop --json` wrote; of a case that stands in several
+files the last one counts. The differences come from `differences.md` beside this file and from what the oracle is told
+to pass over.
 """
 
 import json
@@ -23,8 +24,10 @@ PARTS = {
 
 
 def main() -> None:
-    outcomes, page = Path(sys.argv[1]), Path(sys.argv[2])
-    page.write_text(render(json.loads(outcomes.read_text())))
+    *outcomes, page = map(Path, sys.argv[1:])
+    runs = [json.loads(path.read_text()) for path in outcomes]
+    cases = {case["name"]: case for run in runs for case in run["cases"]}
+    page.write_text(render({**runs[0], "cases": [cases[name] for name in sorted(cases)]}))
     print(f"wrote {page}")
 
 

@@ -23,6 +23,7 @@ MEASURED = {
 }  # fmt: skip
 # In DescribeQuorum they count the records of the cluster's own log.
 QUORUM = {"highWatermark": "an offset", "logEndOffset": "an offset", "leaderEpoch": "an epoch"}
+OWNED_BY = ("name", "groupId", "transactionalId", "topicName", "resourceName", "topic", "user")
 SORTED_BY = (
     "name", "topicName", "topic", "groupId", "configName", "configKey", "partitionIndex", "index", "partition",
     "resourceType", "resourceName", "feature", "apiKey", "transactionalId", "user", "memberId", "logDir", "nodeId",
@@ -119,17 +120,10 @@ class Normalizer:
         """Of a listing of everything, only what the story made is compared."""
         if own is None:
             return False
-        text = item if isinstance(item, str) else None
-        if isinstance(item, dict):
-            text = next(
-                (
-                    item[k]
-                    for k in ("name", "groupId", "transactionalId", "topicName", "resourceName", "topic", "user")
-                    if item.get(k)
-                ),
-                None,
-            )
-        return isinstance(text, str) and not text.startswith(own)
+        if isinstance(item, str):
+            return not item.startswith(own)
+        names = [item[key] for key in OWNED_BY if isinstance(item, dict) and key in item]
+        return bool(names) and not any(str(name).startswith(own) for name in names)
 
     def batches(self, raw: bytes) -> Any:
         """Stored batches, header by header and record by record; a cut last one as its size."""

@@ -71,7 +71,7 @@ _warm: set[int] = set()  # by process id
 def pair(world: World) -> tuple[Apache | Kwire, Apache | Kwire]:
     """Apache Kafka and the broker under test, past their first-use pauses; two of Apache when that is the target."""
     with _lock:
-        other = world.shared("apache", "second") if world.target == "apache" else world.shared(world.target)
+        other = world.shared("apache", "second") if world.target == "apache" else world.shared(world.target, "oracle")
         both = world.shared("apache", "oracle"), other
         for broker in both:
             if broker.pid not in _warm:
