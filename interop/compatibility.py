@@ -1,7 +1,7 @@
 """Writes docs/compatibility.md: python -m interop.compatibility OUTCOMES.json ... docs/compatibility.md
 
-The table and the failures come from the outcomes that `python -m interop --json` wrote; of a case that stands in several
-files the last one counts. The differences come from `differences.md` beside this file and from what the oracle is told
+The table and the failures come from the outcomes that `python -m interop --json` wrote; of a case in several of the
+files the last counts. The differences come from `differences.md` beside this file and from what the oracle is told
 to pass over.
 """
 
