@@ -254,8 +254,8 @@ def test_every_test_file_has_a_name_of_its_own() -> None:
 
 
 def test_no_path_of_one_machine() -> None:
-    # In pieces, so that this file does not find itself.
-    machine = re.compile(r"(?<![\w.])/(" + "|".join(["wo" + "rk/", "ro" + "ot/", "ho" + r"me/\w+/"]) + ")")
+    # In pieces, so that this file does not find itself; "me" is nobody's name.
+    machine = re.compile(r"(?<![\w.])/(" + "|".join(["wo" + "rk/", "ro" + "ot/", "ho" + r"me/(?!me/)\w+/"]) + ")")
     suffixes = {".py", ".md", ".toml", ".yml", ".spec", ".txt", ".java", ".go", ".rs", ".js", ".sh", ""}
     offences = []
     for path in text_files(suffixes):
