@@ -27,7 +27,7 @@ compiling = threading.Lock()
 # A consume-transform-produce loop
 
 
-@case("transactions", "java", "copy-that-is-killed-and-restarted", smoke=True)
+@case("transactions", "java", "copy-that-is-killed-and-restarted")
 def copy_killed(run: Run) -> None:
     copy = Copy(run, run.broker)
     copy.start()
@@ -163,7 +163,7 @@ def _differences(found: list[str], expected: list[str]) -> str:
 # What tools make of it
 
 
-@case("transactions", "tools", "hanging-transactions-are-found-and-aborted", smoke=True)
+@case("transactions", "tools", "hanging-transactions-are-found-and-aborted")
 def hanging(run: Run) -> None:
     # Without verification a late batch may open a transaction that nobody is going to end, as before KIP-890.
     broker = run.own_broker({"transaction.partition.verification.enable": "false"})
@@ -201,7 +201,7 @@ def hanging(run: Run) -> None:
     asker.close()
 
 
-@case("transactions", "tools", "the-official-dump-log-reads-every-file", smoke=True)
+@case("transactions", "tools", "the-official-dump-log-reads-every-file")
 def dump_log(run: Run) -> None:
     broker = run.own_broker(QUICK_TO_ABORT)
     broker.start()
@@ -320,7 +320,7 @@ def offsets(asker: Asker, topic: str, name: str, producer: int, epoch: int) -> N
 # The same random producers, here and there
 
 
-@case("transactions", "random producers", "both-brokers-show-the-same", smoke=True)
+@case("transactions", "random producers", "both-brokers-show-the-same")
 def random_producers(run: Run) -> None:
     seed = int(os.environ.get("KWIRE_INTEROP_SEED", "0")) or random.randrange(1, 10**6)
     brokers = [run.own_broker(QUICK_TO_ABORT, kind=kind) for kind in ("apache", "kwire")]
