@@ -38,6 +38,7 @@ def standing(name: str) -> Standing:
 
 
 _HONOURED = """
+add.partitions.to.txn.retry.backoff.max.ms add.partitions.to.txn.retry.backoff.ms
 advertised.listeners auto.create.topics.enable broker.id broker.rack compression.gzip.level compression.lz4.level
 compression.type compression.zstd.level connections.max.idle.ms controller.listener.names
 controller.quorum.bootstrap.servers controller.quorum.voters controller.quota.window.num
@@ -93,7 +94,7 @@ controller.quorum.fetch.timeout.ms controller.quorum.request.timeout.ms controll
 metadata.max.idle.interval.ms sasl.mechanism.controller.protocol
 """,
     "coordinators answer at once and write without a buffer": """
-add.partitions.to.txn.retry.backoff.max.ms add.partitions.to.txn.retry.backoff.ms group.coordinator.append.linger.ms
+group.coordinator.append.linger.ms
 group.coordinator.cached.buffer.max.bytes offsets.commit.timeout.ms offsets.load.buffer.size
 share.coordinator.append.linger.ms share.coordinator.cached.buffer.max.bytes share.coordinator.load.buffer.size
 share.coordinator.write.timeout.ms transaction.state.log.load.buffer.size

@@ -102,7 +102,7 @@ class Producer:
             partition_index=partition, committed_offset=offset, committed_metadata=""
         )
         answer = await self.client.call(
-            version or (5 if self.speaks == NEW else 4),
+            (5 if self.speaks == NEW else 4) if version is None else version,
             request(
                 transactional_id=self.transactional_id,
                 group_id=group,
@@ -121,7 +121,7 @@ class Producer:
             producer_epoch=self.epoch,
             committed=commit,
         )
-        answer = await self.client.call(version or (5 if self.speaks == NEW else 4), request)
+        answer = await self.client.call((5 if self.speaks == NEW else 4) if version is None else version, request)
         if not answer.error_code and answer.producer_id != -1:
             self._become(answer.producer_id, answer.producer_epoch)
         return Code(answer.error_code)
