@@ -4,7 +4,7 @@ import base64
 import time
 from collections.abc import Iterable
 
-from interop.oracle.asker import Asker, records, versions
+from interop.oracle.asker import FIXED_TIME_MS, Asker, records, versions
 from interop.oracle.stories.transactions import APIS, add, end, init, settled
 from interop.oracle.story import story
 from kwire.coordinators.machine import partition_for
@@ -451,3 +451,44 @@ def patterns(prefix: str) -> Iterable[tuple[str, dict]]:
     for pattern in ("alpha", ".*alpha", ".*-(alpha|beta)", ".*ALPHA", "(?i).*ALPHA", "", "(", "*", "[a", "a{2,1}"):
         yield f"pattern {pattern}", {"transactionalIdPattern": pattern}
     yield "pattern of all of it", {"transactionalIdPattern": f"{prefix}-alpha"}
+
+
+@story("ListOffsets", "Fetch", *APIS)
+def offsets_and_open_transactions(ask: Asker) -> None:
+    """Where each kind of reader is told that things are, while a transaction is open in the middle."""
+    topic = ask.topic("t")
+    first, second = f"{ask.prefix}-first", f"{ask.prefix}-second"
+    held = {name: init(ask, name) for name in (first, second)}
+    ask.produce(topic, records("before", "before"), 9)
+    for name in (first, second, first):
+        add(ask, name, *held[name], topic, 0)
+        sequence = 1 if name == first and held.get("once") else 0
+        ask.produce(topic, batch(name, *held[name], sequence), 9, transactional_id=name)
+        held["once"] = (0, 0)
+        ask.produce(topic, records("between"), 9)
+    look_everywhere(ask, topic, "both are open")
+    end(ask, second, *held[second], False)
+    settled(ask, second)
+    look_everywhere(ask, topic, "the second was aborted")
+    end(ask, first, *held[first], True)
+    settled(ask, first)
+    look_everywhere(ask, topic, "the first has committed")
+
+
+def look_everywhere(ask: Asker, topic: str, label: str) -> None:
+    for version in (2, 5, 7, 8, 10, 11):
+        for isolation in (0, 1):
+            for timestamp in (-1, -2, -3, -4, -5, 0, FIXED_TIME_MS, FIXED_TIME_MS + 1, FIXED_TIME_MS * 2):
+                part = {"partitionIndex": 0, "currentLeaderEpoch": -1, "timestamp": timestamp}
+                wish = {"replicaId": -1, "isolationLevel": isolation, "topics": [{"name": topic, "partitions": [part]}]}
+                where = (
+                    f"{label}, isolation {isolation}, time {timestamp if timestamp < 1 else timestamp - FIXED_TIME_MS}"
+                )
+                ask.ask("ListOffsets", version, {**wish, "timeoutMs": 1000}, label=where)
+    for isolation in (0, 1):
+        for offset in range(10):
+            fields = {"isolationLevel": isolation, "label": f"{label}, isolation {isolation}, from {offset}"}
+            answer = ask.fetch(topic, offset, 12, note=False, **fields)
+            part = answer["responses"][0]["partitions"][0]
+            ask.note(fields["label"], {key: part[key] for key in ("errorCode", "highWatermark", "lastStableOffset")})
+            ask.note(f"{fields['label']}, bytes", len(part["records"] or ""))
