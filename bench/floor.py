@@ -10,29 +10,36 @@ from pathlib import Path
 from crc32c import crc32c
 
 _CHUNK = 1 << 20
+_PING = b"\0" * 200
+# What Kafka's default for socket.receive.buffer.bytes and socket.send.buffer.bytes is.
+_SOCKET_BUFFER = 102_400
+
+
+def all_of(total_mb: int) -> dict[str, float]:
+    return {**receive_and_write(total_mb), **send_file(total_mb), **ping_pong(5000)}
 
 
 def receive_and_write(total_mb: int) -> dict[str, float]:
-    """CPU seconds per GB of: recv alone, recv + CRC-32C + write."""
+    """CPU seconds per GB of: recv alone; recv + CRC-32C + write, with the pages of the file touched before."""
     plain = _receive(total_mb, None)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "floor"
-        _fill(path, total_mb)  # the first touch of memory pages costs more than all later ones
+        _fill(path, total_mb)
         path.unlink()
         fd = os.open(path, os.O_WRONLY | os.O_CREAT)
         try:
             full = _receive(total_mb, fd)
         finally:
             os.close(fd)
-    return {"receive": plain, "receive_crc_write": full}
+    return {"receive, CPU s/GB": plain, "receive + CRC + write, CPU s/GB": full}
 
 
-def send_file(total_mb: int) -> float:
+def send_file(total_mb: int) -> dict[str, float]:
     """CPU seconds per GB of sendfile from a warm page cache."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "floor"
         _fill(path, total_mb)
-        near, far = socket.socketpair()
+        near, far = _pair()
         drain = threading.Thread(target=_drain, args=(far,))
         drain.start()
         fd = os.open(path, os.O_RDONLY)
@@ -44,11 +51,40 @@ def send_file(total_mb: int) -> float:
         os.close(fd)
         near.close()
         drain.join()
-        return used / (size / 1e9)
+        return {"sendfile, CPU s/GB": used / (size / 1e9)}
+
+
+def ping_pong(count: int) -> dict[str, float]:
+    """A request and a reply of 200 bytes, one at a time."""
+    near, far = _pair()
+    echo = threading.Thread(target=_echo, args=(far,))
+    echo.start()
+    started, used = time.perf_counter(), time.thread_time()
+    for _ in range(count):
+        near.send(_PING)
+        near.recv(4096)
+    seconds, used = time.perf_counter() - started, time.thread_time() - used
+    near.close()
+    echo.join()
+    return {"send + receive 200 bytes, CPU µs": used / count * 1e6, "ping-pongs/s": count / seconds}
+
+
+def _pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of a TCP connection on this machine."""
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _SOCKET_BUFFER)
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SOCKET_BUFFER)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        far = socket.create_connection(listening.getsockname())
+        near, _ = listening.accept()
+    for end in (near, far):
+        end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return near, far
 
 
 def _receive(total_mb: int, fd: int | None) -> float:
-    near, far = socket.socketpair()
+    near, far = _pair()
     feeder = threading.Thread(target=_feed, args=(far, total_mb))
     feeder.start()
     buffer = bytearray(_CHUNK)
@@ -77,6 +113,12 @@ def _drain(far: socket.socket) -> None:
     buffer = bytearray(_CHUNK)
     while far.recv_into(buffer):
         pass
+    far.close()
+
+
+def _echo(far: socket.socket) -> None:
+    while ping := far.recv(4096):
+        far.send(ping)
     far.close()
 
 

@@ -6,16 +6,23 @@ A load runs in a process of its own (`python -m bench.loads NAME JSON`), so that
 import json
 import os
 import selectors
-import socket
 import statistics
 import sys
 import time
 
+from bench.groups import group  # noqa: F401 - a load by its name
+from bench.growth_loads import (  # noqa: F401 - loads, too
+    all_metadata,
+    committed,
+    fetch_middle,
+    many_connections,
+    many_groups,
+    spread_requests,
+)
+from bench.raw import RawClient, fetch_frame, value
+from bench.soak_loads import steady_consume, steady_latency, steady_produce, steady_requests  # noqa: F401
 from kwire.wire import codec
 from kwire.wire import messages as m
-from kwire.wire.records import Record, build_batch
-
-_NOT_YET = -1
 
 
 def produce(
@@ -46,7 +53,7 @@ def produce(
         }
     )
     failed = []
-    values = [_value(record_bytes, seed) for seed in range(64)]
+    values = [value(record_bytes, seed) for seed in range(64)]
 
     def delivered(error, _message):
         if error is not None:
@@ -71,35 +78,73 @@ def produce(
     return {"seconds": seconds, "records": count, "mb": count * record_bytes / 1e6}
 
 
-def consume(*, bootstrap: str, topic: str, records: int, record_bytes: int, partitions: int = 1) -> dict[str, float]:
-    """librdkafka, from the beginning, until all records have come."""
+def consume(
+    *, bootstrap: str, topic: str, records: int, record_bytes: int, partitions: int = 1, consumers: int = 1
+) -> dict[str, float]:
+    """librdkafka, from the beginning, until all records have come to each of the consumers."""
     from confluent_kafka import Consumer, TopicPartition
 
-    consumer = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": "bench",
-            "enable.auto.commit": False,
-            "fetch.message.max.bytes": 1_048_576,
-            "queued.max.messages.kbytes": 256 * 1024,
-            "check.crcs": False,
-        }
-    )
-    consumer.assign([TopicPartition(topic, index, 0) for index in range(partitions)])
-    got, size, started = 0, 0, 0.0
+    everybody = [
+        Consumer(
+            {
+                "bootstrap.servers": bootstrap,
+                "group.id": "bench",
+                "enable.auto.commit": False,
+                "fetch.message.max.bytes": 1_048_576,
+                "queued.max.messages.kbytes": 256 * 1024 // consumers,
+                "check.crcs": False,
+            }
+        )
+        for _ in range(consumers)
+    ]
+    for consumer in everybody:
+        consumer.assign([TopicPartition(topic, index, 0) for index in range(partitions)])
+    missing, started = dict.fromkeys(everybody, records), 0.0
     deadline = time.monotonic() + 300
-    while got < records:
-        assert time.monotonic() < deadline, f"only {got} of {records} records came"
-        batch = consumer.consume(50_000, 0.5)
-        if batch and not started:
-            started = time.perf_counter()
-        for message in batch:
-            assert message.error() is None, message.error()
-        got += len(batch)
-        size += len(batch) * record_bytes
+    while missing:
+        assert time.monotonic() < deadline, f"still missing: {list(missing.values())}"
+        for consumer in list(missing):
+            batch = consumer.consume(50_000, 0.5 if consumers == 1 else 0.01)
+            if batch and not started:
+                started = time.perf_counter()
+            for message in batch:
+                assert message.error() is None, message.error()
+            missing[consumer] -= len(batch)
+            if missing[consumer] <= 0:
+                del missing[consumer]
     seconds = time.perf_counter() - started
-    consumer.close()
-    return {"seconds": seconds, "records": got, "mb": size / 1e6}
+    for consumer in everybody:
+        consumer.close()
+    return {"seconds": seconds, "mb": records * consumers * record_bytes / 1e6}
+
+
+def raw_produce(*, bootstrap: str, topic: str, total_mb: int, depth: int = 4) -> dict[str, float]:
+    """Prepared requests of one batch of 1 MB, ``depth`` of them in flight: no client work, so the broker is the limit.
+
+    Records of 1 KB.
+    """
+    client = RawClient(bootstrap)
+    frame = client.produce_frame(topic, 1000, records=1000)
+    started = time.perf_counter()
+    for number in range(total_mb):
+        if number >= depth:
+            client.read_replies(1)
+        client.socket.sendall(frame)
+    client.read_replies(min(depth, total_mb))
+    return {"seconds": time.perf_counter() - started, "mb": float(total_mb)}
+
+
+def raw_fetch(*, bootstrap: str, topic: str, total_mb: int) -> dict[str, float]:
+    """Fetch 1 MB at a time and look at nothing but the size of the answers."""
+    client = RawClient(bootstrap)
+    topic_id = client.topic_id(topic)
+    offset, end, got = 0, client.end_offset(topic), 0
+    started = time.perf_counter()
+    while got < total_mb * 1_000_000 and offset < end:
+        client.socket.sendall(fetch_frame(topic_id, offset, max_bytes=1 << 20))
+        got += client.pass_over_reply()
+        offset += 1000
+    return {"seconds": time.perf_counter() - started, "mb": got / 1e6}
 
 
 def small_requests(*, bootstrap: str, topic: str, requests: int, depth: int) -> dict[str, float]:
@@ -131,26 +176,12 @@ def latency(*, bootstrap: str, topic: str, records: int, pause_ms: float = 0.0) 
     frame = producer.produce_frame(topic, 100)
     topic_id = producer.topic_id(topic)
     offset = consumer.end_offset(topic)
-    request = m.FetchRequest
     selector = selectors.DefaultSelector()
     selector.register(producer.socket, selectors.EVENT_READ)
     selector.register(consumer.socket, selectors.EVENT_READ)
     taken = []
     for number in range(records):
-        fetch = request(
-            max_wait_ms=5000,
-            min_bytes=1,
-            session_epoch=-1,
-            topics=[
-                request.FetchTopic(
-                    topic_id=topic_id,
-                    partitions=[
-                        request.FetchPartition(partition=0, fetch_offset=offset + number, partition_max_bytes=1 << 20)
-                    ],
-                )
-            ],
-        )
-        consumer.socket.sendall(codec.encode_request(1, 17, number, "bench", fetch))
+        consumer.socket.sendall(fetch_frame(topic_id, offset + number, max_wait_ms=5000))
         if pause_ms:
             time.sleep(pause_ms / 1000)
         started = time.perf_counter()
@@ -179,12 +210,58 @@ def connections(*, bootstrap: str, count: int) -> dict[str, float]:
     """Open connections, ask each for ApiVersions, keep them open; waits for a line on stdin before it closes them."""
     started = time.perf_counter()
     clients = [RawClient(bootstrap, negotiate=True) for _ in range(count)]
-    seconds = time.perf_counter() - started
-    print(json.dumps({"seconds": seconds, "connections": count}), flush=True)
-    sys.stdin.readline()
+    hold({"seconds": time.perf_counter() - started})
     for client in clients:
         client.socket.close()
     return {}
+
+
+def hold(numbers: dict[str, float]) -> None:
+    """Say what was seen, and wait until somebody has looked at the broker meanwhile."""
+    print(json.dumps(numbers), flush=True)
+    sys.stdin.readline()
+
+
+def create_topic(*, bootstrap: str, topic: str, partitions: int, configs: dict[str, str]) -> dict[str, float]:
+    client = RawClient(bootstrap)
+    request = m.CreateTopicsRequest
+    configs = {"file.delete.delay.ms": "0", **configs}
+    wanted = request.CreatableTopic(
+        name=topic,
+        num_partitions=partitions,
+        replication_factor=1,
+        configs=[request.CreatableTopicConfig(name=name, value=text) for name, text in configs.items()],
+    )
+    started = time.perf_counter()
+    answer = client.ask(19, 7, request(topics=[wanted], timeout_ms=60_000)).topics[0]
+    assert answer.error_code == 0, (answer.error_code, answer.error_message)
+    # Apache answers before the broker's own image has the topic.
+    wait_for_topic(client, topic)
+    return {"seconds": time.perf_counter() - started}
+
+
+def wait_for_topic(client: RawClient, topic: str) -> None:
+    request = m.MetadataRequest
+    while True:
+        found = client.ask(3, 12, request(topics=[request.MetadataRequestTopic(name=topic)])).topics[0]
+        if not found.error_code and not any(one.error_code for one in found.partitions):
+            return
+        time.sleep(0.01)
+
+
+def delete_topic(*, bootstrap: str, topic: str) -> dict[str, float]:
+    request = m.DeleteTopicsRequest
+    wanted = request(topics=[request.DeleteTopicState(name=topic)], timeout_ms=60_000)
+    answer = RawClient(bootstrap).ask(20, 6, wanted).responses[0]
+    assert answer.error_code == 0, answer.error_code
+    return {"deleted": 1.0}
+
+
+def touch(*, bootstrap: str, topic: str, partitions: int) -> dict[str, float]:
+    """One record into each partition, with one request."""
+    client = RawClient(bootstrap)
+    client.produce_frame(topic, 100, partitions=range(partitions))
+    return {"partitions": float(partitions)}
 
 
 def many_topics(*, bootstrap: str, count: int) -> dict[str, float]:
@@ -212,123 +289,6 @@ def many_topics(*, bootstrap: str, count: int) -> dict[str, float]:
         client.read_reply()
         taken.append((time.perf_counter() - started) * 1000)
     return {"create_s": created, "metadata_ms": statistics.median(taken)}
-
-
-def group(*, bootstrap: str, topic: str, group_id: str, members: int, partitions: int) -> dict[str, float]:
-    """Consumers of librdkafka join one classic group at once; until all partitions are assigned among all of them."""
-    from confluent_kafka import Consumer
-
-    assigned: dict[int, int] = {}
-    consumers = [
-        Consumer(
-            {
-                "bootstrap.servers": bootstrap,
-                "group.id": group_id,
-                "group.protocol": "classic",
-                "auto.offset.reset": "earliest",
-                "topic.metadata.refresh.interval.ms": 1000,
-            }
-        )
-        for _ in range(members)
-    ]
-    started = time.perf_counter()
-    for number, consumer in enumerate(consumers):
-        consumer.subscribe(
-            [topic],
-            on_assign=lambda _, got, number=number: assigned.__setitem__(number, len(got)),
-            on_revoke=lambda _, __, number=number: assigned.pop(number, None),
-        )
-    deadline = time.monotonic() + 60
-    while len(assigned) < members or sum(assigned.values()) != partitions:
-        assert time.monotonic() < deadline, f"not settled: {assigned}"
-        for consumer in consumers:
-            consumer.poll(0.002)
-    seconds = time.perf_counter() - started
-    for consumer in consumers:
-        consumer.close()
-    return {"seconds": seconds}
-
-
-class RawClient:
-    """A blocking connection that sends prepared frames: a client that costs next to nothing."""
-
-    def __init__(self, bootstrap: str, *, negotiate: bool = False) -> None:
-        host, _, port = bootstrap.rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), 30)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._buffer = bytearray()
-        if negotiate:
-            self.ask(18, 3, m.ApiVersionsRequest(client_software_name="bench", client_software_version="1"))
-
-    def ask(self, key, version, request):
-        self.socket.sendall(codec.encode_request(key, version, 1, "bench", request))
-        return codec.decode_response(key, version, memoryview(self.read_reply()))[1]
-
-    def topic_id(self, topic):
-        wanted = m.MetadataRequest(topics=[m.MetadataRequest.MetadataRequestTopic(name=topic)])
-        return self.ask(3, 12, wanted).topics[0].topic_id
-
-    def end_offset(self, topic):
-        request = m.ListOffsetsRequest
-        partition = request.ListOffsetsPartition(partition_index=0, timestamp=-1)
-        wanted = request(replica_id=-1, topics=[request.ListOffsetsTopic(name=topic, partitions=[partition])])
-        return self.ask(2, 7, wanted).topics[0].partitions[0].offset
-
-    def produce_frame(self, topic, record_bytes):
-        topic_id = self.topic_id(topic)
-        batch = build_batch([Record(0, int(time.time() * 1000), None, _value(record_bytes, 1), ())])
-        request = m.ProduceRequest
-        partition = request.PartitionProduceData(index=0, records=batch)
-        wanted = request(
-            acks=-1,
-            timeout_ms=30_000,
-            topic_data=[request.TopicProduceData(topic_id=topic_id, partition_data=[partition])],
-        )
-        frame = codec.encode_request(0, 13, 1, "bench", wanted)
-        self.socket.sendall(frame)
-        response = codec.decode_response(0, 13, memoryview(self.read_reply()))[1]
-        assert response.responses[0].partition_responses[0].error_code == 0
-        return frame
-
-    def read_reply(self):
-        while len(self._buffer) < 4 or len(self._buffer) < 4 + int.from_bytes(self._buffer[:4], "big"):
-            self._fill()
-        size = int.from_bytes(self._buffer[:4], "big")
-        reply = bytes(self._buffer[4 : 4 + size])
-        del self._buffer[: 4 + size]
-        return reply
-
-    def read_replies(self, count):
-        """Pass over ``count`` replies."""
-        position = 0
-        while True:
-            while count and len(self._buffer) - position >= 4:
-                size = int.from_bytes(self._buffer[position : position + 4], "big")
-                if len(self._buffer) - position < 4 + size:
-                    break
-                position += 4 + size
-                count -= 1
-            if not count:
-                del self._buffer[:position]
-                return
-            self._fill()
-
-    def _fill(self):
-        chunk = self.socket.recv(1 << 18)
-        assert chunk, "the broker closed the connection"
-        self._buffer += chunk
-
-
-def _value(size, seed):
-    """Text-like bytes: a codec finds something to do, and not everything."""
-    import random
-
-    words = [bytes(f"{word:05d}-", "ascii") for word in range(500)]
-    dice = random.Random(seed)
-    made = bytearray()
-    while len(made) < size:
-        made += dice.choice(words)
-    return bytes(made[:size])
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""Reading what a process has used, from /proc."""
+"""Reading what a process has used."""
 
-import os
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
-_TICKS = os.sysconf("SC_CLK_TCK")
+_CPU_OF_ALL_THREADS = 2
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,18 @@ class Usage:
 
 
 def usage(pid: int) -> Usage:
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     status = dict(
         line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("Vm")
     )
     return Usage(
-        cpu_s=(int(fields[11]) + int(fields[12])) / _TICKS,
+        cpu_s=cpu_s(pid),
         rss_mb=int(status["VmRSS"].split()[0]) / 1024,
         peak_mb=int(status["VmHWM"].split()[0]) / 1024,
         descriptors=sum(1 for _ in Path(f"/proc/{pid}/fd").iterdir()),
     )
+
+
+def cpu_s(pid: int) -> float:
+    """User and system time of a process, exact to the nanosecond where /proc/PID/stat counts hundredths."""
+    # How Linux names the CPU clock of another process: clock_getcpuclockid(3).
+    return time.clock_gettime((~pid << 3) | _CPU_OF_ALL_THREADS)

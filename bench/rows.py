@@ -4,88 +4,20 @@ A row is a function (run) -> {number: value}. Names of numbers end in their unit
 end in _per_s.
 """
 
-import json
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
-from bench.measure import Usage, usage
-from interop.brokers import KINDS, ONE_MACHINE
-from interop.jars import ROOT
+from bench import tools
+from bench.run import Numbers, Run
 
-Numbers = dict[str, float]
-
-
-@dataclass
-class Run:
-    """One broker, started, on which rows are run one after the other. ``scale`` shrinks or grows all loads."""
-
-    kind: str
-    scale: float
-    settings: dict[str, str] = field(default_factory=dict)
-    pin: bool = False
-
-    def __post_init__(self) -> None:
-        self.folder = Path(tempfile.mkdtemp(prefix=f"kwire-bench-{self.kind}-"))
-        self.broker = KINDS[self.kind](self.folder, {**ONE_MACHINE, **self.settings})
-        self.topics = 0
-
-    def start(self) -> None:
-        self.broker.start()
-        if self.pin:
-            for task in Path(f"/proc/{self.broker.pid}/task").iterdir():
-                subprocess.run(["taskset", "-p", "-c", "0", task.name], check=True, capture_output=True)
-
-    def stop(self) -> None:
-        import shutil
-
-        try:
-            self.broker.stop()
-        finally:
-            shutil.rmtree(self.folder, ignore_errors=True)
-
-    @property
-    def usage(self) -> Usage:
-        return usage(self.broker.pid)
-
-    def topic(self, partitions: int = 1, **configs: str) -> str:
-        """A fresh topic."""
-        from confluent_kafka.admin import AdminClient, NewTopic
-
-        self.topics += 1
-        name = f"bench-{self.topics}"
-        admin = AdminClient({"bootstrap.servers": self.broker.bootstrap})
-        admin.create_topics([NewTopic(name, partitions, 1, config=configs)])[name].result(30)
-        return name
-
-    def load(self, name: str, **values: Any) -> tuple[Numbers, float]:
-        """Run a load in a process of its own: its numbers, and the CPU seconds that the broker used meanwhile."""
-        command = [sys.executable, "-m", "bench.loads", name]
-        command += [json.dumps({"bootstrap": self.broker.bootstrap, **values})]
-        if self.pin:
-            command = ["taskset", "-c", "1", *command]
-        before = self.usage.cpu_s
-        finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=400)
-        assert finished.returncode == 0, finished.stderr[-2000:]
-        return json.loads(finished.stdout.splitlines()[-1]), self.usage.cpu_s - before
-
-
-def produced(run: Run, record_bytes: int, mb: int, **more: Any) -> tuple[str, Numbers]:
-    partitions = more.get("partitions", 1)
-    topic = run.topic(partitions)
-    seen, cpu_s = run.load("produce", topic=topic, record_bytes=record_bytes, total_mb=int(mb * run.scale), **more)
-    numbers = {"cpu_s_per_gb": cpu_s / (seen["mb"] / 1000), "mb_per_s": seen["mb"] / seen["seconds"]}
-    return topic, numbers
+Row = Callable[[Run], Numbers]
 
 
 def start(run: Run) -> Numbers:
-    """Measured by whoever started the broker: from the command to the first answer."""
-    return {"cpu_s": run.usage.cpu_s}
+    """From the command to the first answer, asked at once: whoever started the broker has just seen it."""
+    return {"cpu_s": run.started.cpu_s, "seconds": run.start_seconds}
 
 
 def idle_memory(run: Run) -> Numbers:
@@ -93,116 +25,161 @@ def idle_memory(run: Run) -> Numbers:
     return {"rss_mb": run.usage.rss_mb}
 
 
-def produce_100(run: Run) -> Numbers:
-    return produced(run, 100, 200)[1]
-
-
-def produce_1k(run: Run) -> Numbers:
-    return produced(run, 1000, 1000)[1]
-
-
-def produce_10k(run: Run) -> Numbers:
-    return produced(run, 10_000, 1000)[1]
-
-
-def produce_idempotent(run: Run) -> Numbers:
-    return produced(run, 1000, 500, idempotent=True)[1]
-
-
-def produce_codec(compression: str) -> Callable[[Run], Numbers]:
-    def row(run: Run) -> Numbers:
-        return produced(run, 1000, 300, compression=compression)[1]
-
-    return row
-
-
-def produce_partitions(count: int) -> Callable[[Run], Numbers]:
-    def row(run: Run) -> Numbers:
-        return produced(run, 1000, 500, partitions=count)[1]
-
-    return row
-
-
-def consume_1k(run: Run) -> Numbers:
-    topic, _ = produced(run, 1000, 1000)
-    records = int(1000 * run.scale) * 1000
-    seen, cpu_s = run.load("consume", topic=topic, records=records, record_bytes=1000)
-    return {"cpu_s_per_gb": cpu_s / (seen["mb"] / 1000), "mb_per_s": seen["mb"] / seen["seconds"]}
-
-
-def pipelined(run: Run) -> Numbers:
-    seen, cpu_s = run.load("small_requests", topic=run.topic(), requests=int(60_000 * run.scale), depth=64)
-    return {"requests_per_s": seen["requests"] / seen["seconds"], "cpu_us_per_request": cpu_s / seen["requests"] * 1e6}
-
-
-def one_in_flight(run: Run) -> Numbers:
-    seen, cpu_s = run.load("small_requests", topic=run.topic(), requests=int(20_000 * run.scale), depth=1)
-    return {"requests_per_s": seen["requests"] / seen["seconds"], "cpu_us_per_request": cpu_s / seen["requests"] * 1e6}
-
-
-def latency(run: Run) -> Numbers:
-    seen, _ = run.load("latency", topic=run.topic(), records=max(2000, int(10_000 * run.scale)))
-    return seen
+def group_of_five(run: Run, which: str) -> Numbers:
+    topic = run.topic(20)
+    return run.load("group", topic=topic, group_id=f"bench-{which}", members=5, partitions=20)[0]
 
 
 def thousand_connections(run: Run) -> Numbers:
     before = run.usage
-    command = [sys.executable, "-m", "bench.loads", "connections"]
-    command += [json.dumps({"bootstrap": run.broker.bootstrap, "count": 1000})]
-    load = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    assert load.stdout is not None
-    line = load.stdout.readline()
-    after = run.usage
-    load.communicate("\n", timeout=60)
-    assert line, "the load gave no answer"
-    assert load.returncode == 0
+    with run.held("connections", count=1000):
+        after = run.usage
     return {"cpu_s": after.cpu_s - before.cpu_s, "kb_each": (after.rss_mb - before.rss_mb) * 1024 / 1000}
 
 
+def produced(run: Run, record_bytes: int, mb: int, **more: Any) -> tuple[str, Numbers]:
+    """librdkafka, acks=all, batches of up to 1 MB. Gives the topic too, whose records lie there."""
+    topic = run.topic(more.get("partitions", 1))
+    seen, cpu_s = run.load("produce", topic=topic, record_bytes=record_bytes, total_mb=_scaled(run, mb), **more)
+    return topic, _per_gb(seen, cpu_s)
+
+
+def produce(run: Run, record_bytes: int, mb: int, **more: Any) -> Numbers:
+    topic, numbers = produced(run, record_bytes, mb, **more)
+    run.drop(topic)
+    return numbers
+
+
+def consume(run: Run, consumers: int = 1, mb: int = 1000) -> Numbers:
+    """1 KB records from the page cache; every consumer reads all of the topic."""
+    topic, _ = produced(run, 1000, mb)
+    seen, cpu_s = run.load(
+        "consume", topic=topic, records=_scaled(run, mb) * 1000, record_bytes=1000, consumers=consumers
+    )
+    run.drop(topic)
+    return _per_gb(seen, cpu_s)
+
+
+def small_requests(run: Run, depth: int, requests: int) -> Numbers:
+    topic = run.topic()
+    seen, cpu_s = run.load("small_requests", topic=topic, requests=int(requests * run.scale), depth=depth)
+    return {"requests_per_s": seen["requests"] / seen["seconds"], "cpu_us_per_request": cpu_s / seen["requests"] * 1e6}
+
+
+def latency(run: Run) -> Numbers:
+    """From sending a record to having it in a fetch response; the fetch waits already."""
+    records = max(2000, int(10_000 * run.scale))
+    seen, cpu_s = run.load("latency", topic=run.topic(), records=records)
+    return {**seen, "cpu_us_per_record": cpu_s / records * 1e6}
+
+
+def latency_among_10k_partitions(run: Run) -> Numbers:
+    """The same, with 10,000 other partitions that hold a record each."""
+    topics = [run.topic(100) for _ in range(100)]
+    for topic in topics:
+        run.load("touch", topic=topic, partitions=100)
+    return latency(run)
+
+
+def raw(run: Run, mb: int, *, fetch: bool) -> Numbers:
+    """Prepared requests of 1 MB: the client costs next to nothing, so that the broker is the limit."""
+    topic = run.topic()
+    seen, cpu_s = run.load("raw_produce", topic=topic, total_mb=_scaled(run, mb))
+    if fetch:
+        seen, cpu_s = run.load("raw_fetch", topic=topic, total_mb=_scaled(run, mb))
+    run.drop(topic)
+    return _per_gb(seen, cpu_s)
+
+
 def thousand_topics(run: Run) -> Numbers:
+    """One CreateTopics request with 1,000 topics; then Metadata of all."""
     seen, _ = run.load("many_topics", count=1000)
     return seen
 
 
-def first_group(run: Run) -> Numbers:
-    return _group(run, "first")
-
-
-def later_group(run: Run) -> Numbers:
-    return _group(run, "later")
-
-
-def _group(run: Run, name: str) -> Numbers:
-    topic = run.topic(20)
-    return run.load("group", topic=topic, group_id=f"bench-{name}", members=5, partitions=20)[0]
-
-
 def loaded_memory(run: Run) -> Numbers:
-    usage_now = run.usage
-    return {"rss_mb": usage_now.rss_mb, "peak_mb": usage_now.peak_mb}
+    return {"rss_mb": run.usage.rss_mb, "peak_mb": run.usage.peak_mb}
 
 
-# In the order in which they run on one broker: the first need a broker just started, the last follows the load.
-ROWS: dict[str, Callable[[Run], Numbers]] = {
+def official_producer(run: Run, record_bytes: int, mb: int) -> Numbers:
+    topic = run.topic()
+    numbers = run.measured(
+        tools.producer_perf,
+        topic=topic,
+        record_bytes=record_bytes,
+        records=_scaled(run, mb) * 1_000_000 // record_bytes,
+    )
+    run.drop(topic)
+    return numbers
+
+
+def official_consumer(run: Run, mb: int = 1000) -> Numbers:
+    topic, _ = produced(run, 1000, mb)
+    numbers = run.measured(tools.consumer_perf, topic=topic, records=_scaled(run, mb) * 1000)
+    run.drop(topic)
+    return numbers
+
+
+def official_latency(run: Run) -> Numbers:
+    records = max(2000, int(10_000 * run.scale))
+    return tools.end_to_end_latency(run.broker.bootstrap, run.topic(), records)
+
+
+def warm_up(run: Run) -> None:
+    """What all rows under load do, for a while: a JVM compiles what runs often."""
+    topic, _ = produced(run, 1000, 500)
+    run.load("consume", topic=topic, records=_scaled(run, 500) * 1000, record_bytes=1000)
+    run.drop(topic)
+    produce(run, 100, 100)
+    small_requests(run, 64, 40_000)
+    small_requests(run, 1, 10_000)
+    latency(run)
+
+
+def _scaled(run: Run, mb: int) -> int:
+    return max(20, int(mb * run.scale))
+
+
+def _per_gb(seen: Numbers, cpu_s: float) -> Numbers:
+    return {"cpu_s_per_gb": cpu_s / (seen["mb"] / 1000), "mb_per_s": seen["mb"] / seen["seconds"]}
+
+
+# In the order in which they run on one broker: the first need a broker just started, some at the end leave it full.
+ROWS: dict[str, Row] = {
     "start": start,
     "idle memory": idle_memory,
-    "first group of five": first_group,
-    "later group of five": later_group,
+    "first group of five": partial(group_of_five, which="first"),
+    "later group of five": partial(group_of_five, which="later"),
     "1,000 connections": thousand_connections,
-    "produce 100 B": produce_100,
-    "produce 1 KB": produce_1k,
-    "produce 10 KB": produce_10k,
-    "produce 1 KB idempotent": produce_idempotent,
-    "produce 1 KB gzip": produce_codec("gzip"),
-    "produce 1 KB lz4": produce_codec("lz4"),
-    "produce 1 KB snappy": produce_codec("snappy"),
-    "produce 1 KB zstd": produce_codec("zstd"),
-    "produce 1 KB, 6 partitions": produce_partitions(6),
-    "produce 1 KB, 100 partitions": produce_partitions(100),
-    "consume 1 KB": consume_1k,
-    "pipelined": pipelined,
-    "one in flight": one_in_flight,
+    "produce 100 B": partial(produce, record_bytes=100, mb=200),
+    "produce 1 KB": partial(produce, record_bytes=1000, mb=1000),
+    "produce 10 KB": partial(produce, record_bytes=10_000, mb=1000),
+    "consume 1 KB": consume,
+    "produce, prepared requests": partial(raw, mb=1000, fetch=False),
+    "fetch, prepared requests": partial(raw, mb=1000, fetch=True),
+    "pipelined": partial(small_requests, depth=64, requests=60_000),
+    "one in flight": partial(small_requests, depth=1, requests=20_000),
     "end to end latency": latency,
-    "1,000 topics": thousand_topics,
+    "produce 1 KB idempotent": partial(produce, record_bytes=1000, mb=500, idempotent=True),
+    "produce 1 KB gzip": partial(produce, record_bytes=1000, mb=100, compression="gzip"),
+    "produce 1 KB lz4": partial(produce, record_bytes=1000, mb=300, compression="lz4"),
+    "produce 1 KB snappy": partial(produce, record_bytes=1000, mb=300, compression="snappy"),
+    "produce 1 KB zstd": partial(produce, record_bytes=1000, mb=300, compression="zstd"),
+    "produce 1 KB, 6 partitions": partial(produce, record_bytes=1000, mb=500, partitions=6),
+    "produce 1 KB, 100 partitions": partial(produce, record_bytes=1000, mb=500, partitions=100),
+    "consume 1 KB, 10 consumers": partial(consume, consumers=10, mb=300),
+    "producer-perf 1 KB": partial(official_producer, record_bytes=1000, mb=1000),
+    "producer-perf 100 B": partial(official_producer, record_bytes=100, mb=200),
+    "consumer-perf 1 KB": official_consumer,
+    "e2e-latency tool": official_latency,
     "memory after the load": loaded_memory,
+    "1,000 topics": thousand_topics,
+    "latency, 10,000 partitions": latency_among_10k_partitions,
 }
+
+# The rows that need no load before them; all others run on a broker that is warm.
+COLD = ("start", "idle memory", "first group of five", "later group of five", "1,000 connections")
+
+# The table of the promise, in a few minutes.
+QUICK = (*COLD, "produce 100 B", "produce 1 KB", "produce 10 KB", "consume 1 KB", "pipelined", "one in flight",
+         "end to end latency", "memory after the load", "1,000 topics")  # fmt: skip

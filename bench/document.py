@@ -1,0 +1,95 @@
+"""`python -m bench document`: brings what was measured into ``docs/performance.md``, and draws its chart.
+
+The page is written by hand; between ``<!-- NAME -->`` and ``<!-- /NAME -->`` stand the tables, made from the JSON files
+in ``docs/performance/``: ``rows.json`` (`--json` of the table), ``growth.json``, ``soak.json``.
+"""
+
+import argparse
+import json
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench import growth, report
+from bench.chart import chart
+
+_FOLDER = Path("docs/performance")
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench document", description=__doc__)
+    parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
+    parser.add_argument("--folder", type=Path, default=_FOLDER)
+    options = parser.parse_args(arguments)
+    blocks = {}
+    for name, write in _BLOCKS.items():
+        path = options.folder / f"{name.partition(' ')[0]}.json"
+        if path.exists():
+            blocks[name] = write(json.loads(path.read_text()))
+    page = options.page.read_text()
+    for name, text in blocks.items():
+        page = _replaced(page, name, text)
+    options.page.write_text(page)
+    rows = options.folder / "rows.json"
+    if rows.exists():
+        rows.with_suffix(".svg").write_text(chart(json.loads(rows.read_text())["rows"]))
+    return 0
+
+
+def _replaced(page: str, name: str, text: str) -> str:
+    block = re.compile(rf"(<!-- {name} -->\n).*?(<!-- /{name} -->)", re.DOTALL)
+    assert block.search(page), f"the page has no place for {name}"
+    return block.sub(lambda found: f"{found[1]}{text}\n{found[2]}", page)
+
+
+def _machine(document: Mapping[str, Any]) -> str:
+    about = document["machine"]
+    pinned = "cores not pinned" if about["pinned"] == "no" else about["pinned"]
+    return (
+        f"{about['cores']} cores ({about['cpu']}, a virtual machine), {about['kernel']}, Python {about['python']}, "
+        f"librdkafka {about['librdkafka']}, {about['java']}, Kafka {about['kafka']}, {pinned}, "
+        f"{about['rounds']} rounds at scale {about['scale']:g}."
+    )
+
+
+def _floor(document: Mapping[str, Any]) -> str:
+    lines = ["| floor | |", "|---|---:|"]
+    lines += [f"| {name} | {report.short(value)} |" for name, value in document["floor"].items()]
+    return "\n".join(lines)
+
+
+def _growth(document: Mapping[str, Any]) -> str:
+    lines = []
+    for axis, by_size in document["axes"].items():
+        sizes = [f"{int(size):,}" for size in by_size]
+        lines += [f"### {axis.capitalize()}", "", f"| | {' | '.join(sizes)} | |", f"|---|{'---:|' * len(sizes)}---|"]
+        for number, (values, words) in growth.judged(by_size).items():
+            lines.append(f"| {number} | {' | '.join(map(report.short, values))} | {words} |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
+def _soak(document: Mapping[str, Any]) -> str:
+    rows = document["rows"]
+    names = {"minute": "minute", "rss_mb": "MB", "descriptors": "descriptors", "cpu_percent": "CPU %",
+             "produced_mb": "MB produced", "p50_ms": "p50 ms", "p99_ms": "p99 ms"}  # fmt: skip
+    lines = [f"| {' | '.join(names.values())} |", f"|{'---:|' * len(names)}"]
+    lines += [f"| {' | '.join(report.short(row[name]) for name in names)} |" for row in _some(rows)]
+    return "\n".join([*lines, "", *(f"- {word}" for word in document["verdict"])])
+
+
+def _some(rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
+    """A dozen of them are enough to see it."""
+    step = max(1, len(rows) // 12)
+    return list(rows[::step])
+
+
+_BLOCKS = {
+    "rows": lambda document: report.markdown(document["rows"]),
+    "rows summary": lambda document: report.summary(document["rows"]) + ".",
+    "rows machine": _machine,
+    "rows floor": _floor,
+    "growth": _growth,
+    "soak": _soak,
+}

@@ -1,0 +1,92 @@
+"""Every row on both brokers by turns, several rounds."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import floor
+from bench.report import machine, summary, table, write_json
+from bench.rows import COLD, ROWS, warm_up
+from bench.run import Numbers, Run
+
+KINDS = ("kwire", "apache")
+
+
+@dataclass
+class Options:
+    """How the table is measured."""
+
+    rows: Sequence[str]
+    rounds: int = 3
+    scale: float = 1.0
+    kinds: Sequence[str] = KINDS
+    pin: bool = False
+    json: str | None = None
+
+
+@dataclass
+class Table:
+    """Rows as they are measured. ``seen[row][kind]`` holds the numbers of each round."""
+
+    options: Options
+    seen: dict[str, dict[str, list[Numbers]]] = field(default_factory=dict)
+
+    def measure(self) -> dict[str, Any]:
+        options = self.options
+        about = machine(options.scale, options.rounds, pinned=options.pin)
+        print(", ".join(f"{name} {value}" for name, value in about.items()), flush=True)
+        self.seen = {row: {kind: [] for kind in options.kinds} for row in options.rows}
+        document: dict[str, Any] = {"machine": about, "floor": {}, "rows": self.seen}
+        try:
+            for number in range(options.rounds):
+                # Who comes second finds the machine warmer, or its disk busier: they take turns in that too.
+                for kind in options.kinds if number % 2 == 0 else reversed(options.kinds):
+                    warm_page_cache(options.scale)
+                    self._round(number, kind)
+        except KeyboardInterrupt:
+            print("stopped; this is what was measured", flush=True)
+        print(table(self.seen))
+        print(summary(self.seen))
+        document["floor"] = floor.all_of(int(512 * options.scale))
+        print("floor: " + ", ".join(f"{name} {value:.2f}" for name, value in document["floor"].items()))
+        if options.json:
+            write_json(options.json, document)
+        return document
+
+    def _round(self, number: int, kind: str) -> None:
+        run = Run(kind, scale=self.options.scale, pin=self.options.pin)
+        run.start()
+        warm = False
+        try:
+            for row in self.options.rows:
+                if row not in COLD and not warm:
+                    self._say(number, kind, "warming up")
+                    warm_up(run)
+                    warm = True
+                self._row(number, run, row)
+        finally:
+            run.stop()
+
+    def _row(self, number: int, run: Run, row: str) -> None:
+        started = time.monotonic()
+        numbers = ROWS[row](run)
+        self.seen[row][run.kind].append(numbers)
+        shown = "  ".join(f"{name} {value:.3g}" for name, value in numbers.items())
+        self._say(number, run.kind, f"{row:28} {shown}  [{time.monotonic() - started:.0f} s]")
+
+    def _say(self, number: int, kind: str, what: str) -> None:
+        print(f"round {number + 1}/{self.options.rounds} {kind:6} {what}", flush=True)
+
+
+def warm_page_cache(scale: float) -> None:
+    """Touch more memory pages than a run needs: in a virtual machine the first touch costs ten times the later ones."""
+    path = Path("kwire-bench-warm")
+    chunk = b"\1" * (1 << 20)
+    try:
+        with path.open("wb") as file:
+            for _ in range(int(4000 * scale)):
+                file.write(chunk)
+    finally:
+        path.unlink()
