@@ -74,7 +74,8 @@ class Transactions(Runtime[TransactionCoordinator]):
     def follow(self, delta: Delta) -> None:
         super().follow(delta)
         if TRANSACTION_VERSION in delta.features_changed:
-            self.tell_loaded(self._take_version)
+            for shard in [*self._shards.values(), *(loading.shard for loading in self._loading.values())]:
+                shard.machine.transaction_version = self.version
 
     # --- commands
     # ----------------------------------------------------------------------------------------------------
@@ -126,10 +127,6 @@ class Transactions(Runtime[TransactionCoordinator]):
     def _spare_id(self, is_needed: bool) -> int:
         return self.broker.producer_ids.next() if is_needed else NO_PRODUCER_ID
 
-    def _take_version(self, machine: TransactionCoordinator) -> Effects:
-        machine.transaction_version = self.version
-        return Effects()
-
     # --- orders
     # ------------------------------------------------------------------------------------------------------
 
@@ -146,9 +143,8 @@ class Transactions(Runtime[TransactionCoordinator]):
         machine = shard.machine
         try:
             spare_id = self._spare_id(machine.is_epoch_exhausted(transactional_id))
-        except StorageFailure as failure:
-            # The timer comes again.
-            self.broker.storage_failed(failure)
+        except (StorageFailure, KafkaError) as failure:
+            log.warning("no producer id for an overdue transaction; trying again later", why=str(failure))
             return
         log.info("aborting a transaction that has been open for too long", transactional_id=transactional_id)
         now_ms = self.now_ms()
