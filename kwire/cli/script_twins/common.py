@@ -35,6 +35,7 @@ BOOTSTRAP_VARIABLE: Final = "KWIRE_BOOTSTRAP"
 
 DEFAULT_API_TIMEOUT_MS: Final = 60_000
 CONNECT_TIMEOUT_S: Final = 10.0
+CONNECT_TIMEOUT_MIN_S: Final = 0.1
 
 # Keys of the Java clients that do something here; the rest is named, not passed over in silence.
 _ADMIN_KEYS: Final = SECURITY_KEYS | {"bootstrap.servers", "client.id", "default.api.timeout.ms", "request.timeout.ms"}
@@ -53,12 +54,14 @@ def warn_unused(script: str, config: Iterable[str], used: Container[str]) -> Non
 
 def bootstrap_of(parsed: Parsed) -> str | None:
     """Find the address in `--bootstrap-server`, `--broker-list` or `--zookeeper`; None when none is given."""
+    zookeeper = parsed.values("zookeeper")[0] if parsed.takes("zookeeper") and parsed.has("zookeeper") else None
     for name in ("bootstrap-server", "broker-list"):
         if parsed.takes(name) and parsed.has(name):
+            if zookeeper is not None:
+                warn(f"WARNING: --zookeeper {zookeeper} has no effect beside --{name}.")
             return ",".join(parsed.values(name))
-    if not (parsed.takes("zookeeper") and parsed.has("zookeeper")):
+    if zookeeper is None:
         return None
-    zookeeper = parsed.values("zookeeper")[0]
     host = re.sub(r"(:\d+)?(,.*|/.*)?$", "", zookeeper)
     address = os.environ.get(BOOTSTRAP_VARIABLE) or f"{host}:9092"
     warn(
@@ -115,7 +118,7 @@ def cluster_at(servers: str, config: dict[str, str], script: str) -> Cluster:
             security=security_of(config),
             client_id=config.get("client.id", script),
             timeout_s=timeout_ms / 1000,
-            connect_timeout_s=min(CONNECT_TIMEOUT_S, timeout_ms / 1000),
+            connect_timeout_s=min(CONNECT_TIMEOUT_S, max(timeout_ms / 1000, CONNECT_TIMEOUT_MIN_S)),
             on_failure=say_once,
         )
     except ConfigError as error:

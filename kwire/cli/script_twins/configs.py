@@ -174,7 +174,7 @@ def _check_alter(parsed: Parsed, entities: Sequence[Entity]) -> None:
 
 
 def _entities(parsed: Parsed) -> list[Entity]:
-    """Pair types with names, in the order of the line; a default takes a name's place."""
+    """Pair types with names, in the order of the line; a default takes a name's place. Short forms come after."""
     kinds = parsed.values("entity-type")
     names: list[str] = [
         value if name == "entity-name" else ""
@@ -182,11 +182,8 @@ def _entities(parsed: Parsed) -> list[Entity]:
         if name in ("entity-name", "entity-default")
     ]
     entities = [Entity(kind, names[index] if index < len(names) else None) for index, kind in enumerate(kinds)]
-    for name, value in parsed.in_order():
-        if name in _SHORT:
-            entities.append(Entity(_SHORT[name], value))
-        elif name in _SHORT_DEFAULTS:
-            entities.append(Entity(_SHORT_DEFAULTS[name], ""))
+    entities += [Entity(kind, parsed.value(name)) for name, kind in _SHORT.items() if parsed.has(name)]
+    entities += [Entity(kind, "") for name, kind in _SHORT_DEFAULTS.items() if parsed.has(name)]
     return entities
 
 
@@ -334,6 +331,10 @@ def _alter_quotas(cluster: Cluster, entities: Sequence[Entity], put: Mapping[str
     credentials = {key for key in (*put, *delete) if key in mechanisms}
     if not credentials:
         entity = {_QUOTA_ENTITIES[each.kind]: each.name or None for each in entities}
+        present = _quotas_of(cluster, entity) if delete else {}
+        absent = [key for key in delete if key not in present]
+        if absent:
+            raise Failure(f"Invalid config(s): {','.join(absent)}")
         admin.alter_quotas(cluster, entity, put={key: _quota(key, value) for key, value in put.items()}, delete=delete)
         return
     if len(credentials) != len({*put, *delete}):
@@ -345,6 +346,12 @@ def _alter_quotas(cluster: Cluster, entities: Sequence[Entity], put: Mapping[str
     admin.alter_scram(
         cluster, entities[0].name, put={key: _credential(key, value) for key, value in put.items()}, delete=delete
     )
+
+
+def _quotas_of(cluster: Cluster, entity: admin.Entity) -> Mapping[str, float]:
+    """The quotas that an entity has of its own."""
+    wanted = [(kind, admin.DEFAULT if name is None else admin.EXACT, name) for kind, name in entity.items()]
+    return next((values for _, values in admin.describe_quotas(cluster, wanted, strict=True)), {})
 
 
 def _quota(key: str, value: str) -> float:

@@ -205,6 +205,8 @@ def _subscribe(parsed: Parsed, consumer: Any) -> None:
 
     partition = parsed.number("partition")
     if partition is None:
+        # It would join its group before it knows the partitions, and again when it does.
+        consumer.topics()
         if parsed.has("topic"):
             consumer.subscribe(topics=[parsed.text("topic")])
         else:

@@ -212,7 +212,7 @@ def _describe(parsed: Parsed, cluster: Cluster) -> None:
     timeout_ms = parsed.number("timeout")
     if timeout_ms is not None:
         cluster.timeout_s = timeout_ms / 1000
-    names = _groups(parsed, cluster)
+    names = sorted(_groups(parsed, cluster))
     described = [admin.describe_group(cluster, name) for name in names]
     for group in described:
         if parsed.has("members"):
@@ -245,11 +245,12 @@ def _rows(cluster: Cluster, group: admin.GroupDescription) -> list[tables.Row]:
 
 
 def _groups(parsed: Parsed, cluster: Cluster) -> list[str]:
-    if not parsed.has("all-groups"):
-        return hash_order(parsed.values("group"))
-    return hash_order(
-        group.id for group in admin.list_groups(cluster) if group.protocol_type in ("", admin.CONSUMER_PROTOCOL)
-    )
+    if parsed.has("all-groups"):
+        listed = admin.list_groups(cluster)
+        names = hash_order(group.id for group in listed if group.protocol_type in ("", admin.CONSUMER_PROTOCOL))
+    else:
+        names = parsed.values("group")
+    return hash_order(names, capacity=len(names))
 
 
 def _delete(parsed: Parsed, cluster: Cluster) -> None:

@@ -74,7 +74,7 @@ def print_members(group: GroupDescription, *, verbose: bool) -> None:
     instances = any(member.instance_id for member in members)
     current = {member.id: _assignment(member.assignment) for member in members}
     target = {member.id: NONE if member.target is None else _assignment(member.target) for member in members}
-    groups = max(15, len(group.id))
+    groups = max(15, len(group.id)) if members else 15
     widths = {
         "consumer": max([15, *(len(member.id) for member in members)]),
         "instance": max([17, *(len(member.instance_id or "") for member in members)]),

@@ -1,0 +1,338 @@
+"""The twins beside the official scripts: the same lines to the same broker, the same output and exit codes.
+
+Runs where Java and Kafka's jars are: KWIRE_KAFKA_LIBS names the folder of jars, or `make interop` has fetched them.
+What has no meaning without Java is left out: usage texts, stack traces, log lines.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from kwire.cli.script_twins import run
+
+RELEASE = "4.3.1"
+CLASSES = {
+    "kafka-topics": "org.apache.kafka.tools.TopicCommand",
+    "kafka-console-producer": "org.apache.kafka.tools.ConsoleProducer",
+    "kafka-console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer",
+    "kafka-consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
+    "kafka-configs": "kafka.admin.ConfigCommand",
+    "kafka-get-offsets": "org.apache.kafka.tools.GetOffsetShell",
+    "kafka-delete-records": "org.apache.kafka.tools.DeleteRecordsCommand",
+    "kafka-broker-api-versions": "org.apache.kafka.tools.BrokerApiVersionsCommand",
+    "kafka-log-dirs": "org.apache.kafka.tools.LogDirsCommand",
+    "kafka-cluster": "org.apache.kafka.tools.ClusterTool",
+    "kafka-features": "org.apache.kafka.tools.FeatureCommand",
+    "kafka-metadata-quorum": "org.apache.kafka.tools.MetadataQuorumCommand",
+}
+# Lines on stderr that only a JVM writes, or that only a person without one needs.
+_NOISE = re.compile(
+    r"\s*$|\sat |Caused by|Option\s+Description|------|\S*(Exception|Error)(:|$)|The consumer rebalance protocol|"
+    r"WARN|\[20|SLF4J|Options: |usage:|This tool|OpenJDK|Processed a total"
+)
+_ROOT = Path(__file__).parent.parent.parent
+
+
+def jars():
+    given = os.environ.get("KWIRE_KAFKA_LIBS")
+    return Path(given) if given else _ROOT / ".tools" / f"kafka-{RELEASE}" / "libs"
+
+
+pytestmark = pytest.mark.skipif(
+    shutil.which("java") is None or not jars().is_dir(), reason="needs Java and Kafka's jars"
+)
+
+
+@pytest.fixture(scope="module")
+def official(tmp_path_factory):
+    """Runs an official script; the JVM keeps its classes in an archive of ours, which starts in a third of the time."""
+    archive = tmp_path_factory.mktemp("jvm") / "classes.jsa"
+    java = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:disable", "-Xlog:all=off"]
+    class_path = ["-cp", f"{jars()}/*"]
+    dump = [*java, f"-XX:ArchiveClassesAtExit={archive}", *class_path, CLASSES["kafka-topics"], "--version"]
+    subprocess.run(dump, capture_output=True, check=True)
+
+    def ended(name, argv, stdin):
+        command = [*java, f"-XX:SharedArchiveFile={archive}", "-Xshare:auto", *class_path, CLASSES[name], *argv]
+        done = subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=100, check=False)
+        return done.returncode, done.stdout, _first_complaint(done.stderr)
+
+    return ended
+
+
+@pytest.fixture
+def twin(capsys, monkeypatch, tmp_path):
+    def ended(name, argv, stdin):
+        (tmp_path / "stdin").write_text(stdin, newline="")
+        capsys.readouterr()
+        with (tmp_path / "stdin").open() as given:
+            monkeypatch.setattr(sys, "stdin", given)
+            try:
+                code = run(name, argv)
+            except SystemExit as leaving:
+                code = leaving.code
+        captured = capsys.readouterr()
+        return code, captured.out, _first_complaint(captured.err)
+
+    return ended
+
+
+def _first_complaint(err):
+    return next((line.strip() for line in err.splitlines() if not _NOISE.match(line)), "")
+
+
+@pytest.fixture(scope="module")
+def side(bootstrap):
+    """Names for what both make: as long as each other, so that columns are, and hashed alike never."""
+    return {"a": f"side-a-{os.getpid()}", "b": f"side-b-{os.getpid()}"}
+
+
+@pytest.fixture
+def compare(bootstrap, official, twin, side):
+    """Runs lines through both, one after another; {s} is a name of each one's own, {b} the broker."""
+
+    def same(name, *lines, server=True):
+        for line in lines:
+            text, _, stdin = line.partition(" <<< ")
+            ends = []
+            for which, script in (("a", official), ("b", twin)):
+                own = side[which] if "{s}" in text else "\0"
+                argv = [word.replace("{s}", own).replace("{b}", bootstrap) for word in _words(text)]
+                argv = [*(["--bootstrap-server", bootstrap] if server else []), *argv]
+                code, out, complaint = script(name, argv, stdin)
+                ends.append((code, out.replace(own, "side"), complaint.replace(own, "side")))
+            assert ends[1] == ends[0], f"{name} {text}"
+
+    return same
+
+
+def _words(line):
+    """Split at blanks outside of single quotes."""
+    return [word.replace("'", "") for word in re.findall(r"(?:'[^']*'|\S)+", line)]
+
+
+def test_topics(compare):
+    compare(
+        "kafka-topics",
+        "--create --topic {s}-messages --replication-factor 1 --partitions 1",
+        "--create --topic {s}-messages",
+        "--create --topic {s}-messages --if-not-exists",
+        "--create --topic {s}.b --partitions 3 --config retention.ms=1000000 --config cleanup.policy=compact,delete",
+        "--create --topic bad..name!",
+        "--create --topic rf3 --replication-factor 3",
+        "--create --topic p0 --partitions 0",
+        "--create --topic pc --config nosuch=1",
+        "--create --topic pc --config retention.ms=abc",
+        "--create --topic pc --config retention.ms=-5",
+        "--create --topic pc --config foo",
+        "--create --topic {s}-asg --replica-assignment 1,1,1",
+        "--create --topic asg2 --replica-assignment 1:1,1",
+        "--create --topic asg2 --replica-assignment 1:2,1",
+        "--create --topic asg2 --replica-assignment 1,2",
+        "--create --topic asg2 --replica-assignment 1 --partitions 3",
+        "--create",
+        "--list --topic {s}.*",
+        "--list --topic nothing-there",
+        "--describe --topic nosuch",
+        "--describe --topic nosuch --if-exists",
+        "--alter --topic {s}-messages --partitions 3",
+        "--alter --topic {s}-messages --partitions 2",
+        "--alter --topic {s}-messages --partitions 3",
+        "--alter --topic {s}-messages",
+        "--alter --topic nosuch --partitions 3",
+        "--alter --topic {s}-messages --partitions 4 --replica-assignment 1,1,1,1",
+        "--delete --topic nosuch",
+        "--delete --topic {s}-asg",
+        "--delete",
+        "--list --create",
+        "--list --nosuch",
+        "--list --topic",
+        "--list --partitions 3",
+        "--list --topic a(",
+        "--describe --topic-id AAAA",
+        "--version",
+    )
+
+
+def test_topics_are_described_alike(compare, bootstrap, twin):
+    for number in range(14):
+        assert twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", f"d{number}"], "")[0] == 0
+    compare(
+        "kafka-topics",
+        "--list",
+        "--describe",
+        "--describe --topics-with-overrides",
+        "--describe --unavailable-partitions",
+        "--describe --at-min-isr-partitions",
+        "--describe --exclude-internal --topic d.*",
+        "--describe --topic d1 --partition-size-limit-per-response 1",
+    )
+
+
+def test_the_console(compare, bootstrap, twin, side):
+    for name in side.values():
+        twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", f"{name}-c"], "")
+    compare(
+        "kafka-console-producer",
+        "--topic {s}-c <<< a\nb\r\n\nd",
+        "--topic {s}-c --property parse.key=true --property key.separator=: <<< k1:v1\nk2:v2\nnokey\n",
+        "--topic {s}-c --reader-property parse.key=true --reader-property null.marker=N <<< k\tN\nN\tv\n",
+        "--topic {s}-c --reader-property parse.headers=true <<< h:1,g:2\tv\n",
+        "--topic {s}-c --reader-property parse.headers=true <<< nothing\n",
+        "--topic {s}-c --reader-property headers.delimiter=, <<< x\n",
+        "--topic {s}-c --compression-codec zstd <<< zstd\n",
+        "--topic {s}-c --compression-codec lz5 <<< x\n",
+        "--topic {s}-c --request-required-acks 0 --sync <<< acks 0\n",
+        "--topic {s}-c --property a=b --reader-property c=d <<< x",
+        " <<< x",
+    )
+    shown = "--formatter-property print.key=true --formatter-property print.headers=true --formatter-property"
+    compare(
+        "kafka-console-consumer",
+        "--topic {s}-c --from-beginning --max-messages 11",
+        f"--topic {{s}}-c --from-beginning --max-messages 11 {shown} print.offset=true",
+        f"--topic {{s}}-c --partition 0 --offset 3 --max-messages 2 {shown} null.literal=NIL",
+        "--topic {s}-c --group {s}-g --from-beginning --max-messages 3",
+        "--topic {s}-c --group {s}-g --from-beginning --max-messages 3",
+        "--topic {s}-c --timeout-ms 1",
+        "--topic {s}-c --partition 0 --offset 3 --from-beginning",
+        "--topic {s}-c --partition 0 --group g",
+        "--topic {s}-c --offset 3",
+        "--topic {s}-c --partition 0 --offset x",
+        "--topic {s}-c --include x",
+        "--topic {s}-c --group a --consumer-property group.id=b",
+        "--topic {s}-c --from-beginning --command-property auto.offset.reset=latest",
+    )
+
+
+def test_consumer_groups(compare, bootstrap, twin, side, tmp_path):
+    server = ["--bootstrap-server", bootstrap]
+    twin("kafka-topics", [*server, "--create", "--topic", "groups", "--partitions", "11"], "")
+    twin("kafka-console-producer", [*server, "--topic", "groups"], "1\n2\n3\n")
+    twin("kafka-console-consumer", [*server, "--topic", "groups", "--group", "empty", "--timeout-ms", "2000"], "")
+    (tmp_path / "plan.csv").write_text("groups,0,1\ngroups,1,0\n")
+    compare(
+        "kafka-consumer-groups",
+        "--list",
+        "--list --state",
+        "--list --type --state empty",
+        "--list --type odd",
+        "--describe --group empty",
+        "--describe --group empty --verbose",
+        "--describe --group empty --members",
+        "--describe --group empty --state --verbose",
+        "--describe --group nobody",
+        "--describe --all-groups",
+        "--describe --all-groups --members",
+        "--describe --all-groups --state",
+        "--describe --group empty --offsets --members",
+        "",
+        "--delete --group nobody",
+        "--reset-offsets --group empty --to-earliest --dry-run",
+        "--reset-offsets --group empty --topic groups --to-earliest --dry-run",
+        "--reset-offsets --group empty --topic groups:0,3 --to-latest --dry-run",
+        "--reset-offsets --group empty --all-topics --shift-by -2 --dry-run --export",
+        "--reset-offsets --group empty --all-topics --to-datetime 2000-01-01T00:00:00.000 --dry-run",
+        "--reset-offsets --group empty --topic groups:0 --to-datetime 2199-01-01T00:00:00.000 --dry-run",
+        "--reset-offsets --group empty --all-topics --to-datetime 2199 --dry-run",
+        "--reset-offsets --group empty --all-topics --by-duration foo --dry-run",
+        "--reset-offsets --group empty --all-topics --dry-run",
+        "--reset-offsets --group empty --topic nosuch --to-earliest --dry-run",
+        "--reset-offsets --group empty --topic groups:99 --to-earliest --dry-run",
+        f"--reset-offsets --group empty --from-file {tmp_path}/plan.csv --dry-run",
+        "--reset-offsets --group {s}-r --topic groups --to-earliest --execute",
+        "--describe --group {s}-r",
+        "--delete-offsets --group {s}-r --topic groups:1,10,2",
+        "--delete-offsets --group {s}-r --topic nosuch",
+        "--delete-offsets --group nobody --topic groups",
+        "--delete --group {s}-r",
+        "--delete --group {s}-r",
+    )
+
+
+def test_configs(compare, bootstrap, twin):
+    twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", "configs"], "")
+    compare(
+        "kafka-configs",
+        "--alter --topic configs --add-config retention.ms=5000,cleanup.policy=[compact,delete]",
+        "--describe --topic configs",
+        "--describe --topic configs --all",
+        "--alter --topic configs --delete-config retention.ms",
+        "--alter --topic configs --add-config nosuch=1",
+        "--alter --topic configs --add-config retention.ms=abc",
+        "--alter --topic nosuch --add-config retention.ms=1",
+        "--alter --topic configs",
+        "--alter --entity-type topics --add-config a=b",
+        "--describe --topic nosuch",
+        "--describe --entity-type odd",
+        "--describe",
+        "--describe --broker 1",
+        "--describe --broker 9",
+        "--describe --broker-defaults",
+        "--alter --user {s} --add-config producer_byte_rate=1024,consumer_byte_rate=2048.5",
+        "--describe --user {s}",
+        "--alter --user {s} --client c --add-config request_percentage=12.25",
+        "--describe --user {s} --client c",
+        "--alter --user {s} --delete-config producer_byte_rate,consumer_byte_rate",
+        "--alter --user {s} --delete-config producer_byte_rate,consumer_byte_rate",
+        "--alter --client c --user {s} --delete-config request_percentage",
+        "--alter --client-defaults --user-defaults --add-config request_percentage=3",
+        "--describe --user-defaults --client-defaults",
+        "--alter --client c --add-config odd=1",
+        "--alter --user bob --add-config SCRAM-SHA-512=[password=secret]",
+        "--describe --user bob",
+        "--alter --user bob --add-config SCRAM-SHA-256=[iterations=1,password=secret]",
+        "--alter --user bob --delete-config SCRAM-SHA-256",
+    )
+
+
+def test_offsets_records_and_directories(compare, bootstrap, twin, tmp_path):
+    server = ["--bootstrap-server", bootstrap]
+    twin("kafka-topics", [*server, "--create", "--topic", "offsets", "--partitions", "3"], "")
+    twin("kafka-console-producer", [*server, "--topic", "offsets"], "1\n2\n3\n")
+    compare(
+        "kafka-get-offsets",
+        "--topic offsets",
+        "--topic offsets --time earliest",
+        "--topic offsets --time -3",
+        "--topic offsets --time 0",
+        "--topic offsets --partitions 1,2",
+        "--topic-partitions offsets:1-,nosuch",
+        "--topic nosuch",
+        "--topic offsets --time noon",
+        "--topic offsets --topic-partitions a",
+    )
+    (tmp_path / "offsets.json").write_text('{"partitions": [{"topic": "offsets", "partition": 1, "offset": 99}]}')
+    (tmp_path / "wrong.json").write_text('{"version": 2}')
+    compare(
+        "kafka-delete-records",
+        f"--offset-json-file {tmp_path}/offsets.json",
+        f"--offset-json-file {tmp_path}/wrong.json",
+        "",
+    )
+    compare("kafka-log-dirs", "--describe --topic-list offsets", "--describe --broker-list 1,7", "")
+
+
+def test_the_cluster(compare):
+    compare("kafka-broker-api-versions", "")
+    compare(
+        "kafka-cluster",
+        "cluster-id --bootstrap-server {b}",
+        "list-endpoints --bootstrap-server {b}",
+        "unregister --bootstrap-server {b} --id 77",
+        server=False,
+    )
+    compare(
+        "kafka-features",
+        "upgrade --feature nosuch.version=7",
+        "upgrade --feature transaction.version=x",
+        "disable",
+        "version-mapping --release-version 4.0",
+        "feature-dependencies --feature eligible.leader.replicas.version=1 --feature metadata.version=25",
+    )
+    compare("kafka-metadata-quorum", "describe", "describe --status --replication")
