@@ -9,11 +9,11 @@ from __future__ import annotations
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any
 
 import click
 
@@ -34,7 +34,7 @@ from kwire.cli.client_config import ConfigError
 from kwire.cli.json_records import format_record
 from kwire.errors import KafkaError
 
-_POLL_MS = 500
+_POLL_MS = 200
 _WAIT_S = 0.5
 _EARLIEST, _LATEST = "earliest", "latest"
 
@@ -98,7 +98,7 @@ def consume(
     if group is not None:
         settings |= {"group.id": group, "enable.auto.commit": "true"}
     servers = servers_of(bootstrap, settings)
-    with _ended_by_signals(), asking(bootstrap, config) as cluster:
+    with _ended_by_signals() as signals, asking(bootstrap, config) as cluster:
         if _waited_for(cluster, topics):
             settings["auto.offset.reset"] = _EARLIEST  # everything in it is new
         if partition is not None:
@@ -106,27 +106,38 @@ def consume(
         ends = _ends(cluster, topics, partition, read_committed=read_committed) if until_end else None
         if ends is not None and not ends:
             return
-        with stock.logged_to_stderr(), explained(servers), _opened(settings, servers) as consumer:
+        signals.patient = True
+        with explained(servers), _opened(settings, servers) as consumer:
             _begin(consumer, topics, partition, offset)
             show = _as_json if as_json else _as_columns if verbose else _as_value
-            _print(consumer, show, max_messages, ends)
+            _print(consumer, show, max_messages, ends, signals)
 
 
 class _Ended(BaseException):
     """Ctrl-C or SIGTERM came."""
 
 
+class _Signals:
+    """Ctrl-C and SIGTERM. Once a consumer is there the first only asks, so that it may say goodbye to its group."""
+
+    def __init__(self) -> None:
+        self.patient = False
+        self.asked = False
+
+    def take(self, _number: int, _frame: FrameType | None) -> None:
+        if self.asked or not self.patient:
+            raise _Ended
+        self.asked = True
+
+
 @contextmanager
-def _ended_by_signals() -> Iterator[None]:
-    """Let a signal end the block quietly, so that the consumer says goodbye to its group."""
-
-    def end(_number: int, _frame: FrameType | None) -> NoReturn:
-        raise _Ended
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+def _ended_by_signals() -> Iterator[_Signals]:
+    """Let a signal end the block quietly."""
+    signals = _Signals()
+    before = {number: signal.signal(number, signals.take) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with suppress(_Ended):
-            yield
+            yield signals
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -167,13 +178,15 @@ def _ends(
 @contextmanager
 def _opened(settings: Mapping[str, str], servers: str) -> Iterator[Any]:
     try:
-        consumer = stock.consumer(settings, bootstrap=servers)
+        with stock.logged_to_stderr():
+            consumer = stock.consumer(settings, bootstrap=servers)
     except ConfigError as error:
         fail(str(error))
     from kafka.errors import KafkaError as ConsumerFailed
 
     try:
-        yield consumer
+        with stock.logged_to_stderr():
+            yield consumer
     except ConsumerFailed as error:
         fail(str(error))
     finally:
@@ -192,10 +205,16 @@ def _begin(consumer: Any, topics: Sequence[str], partition: int | None, offset: 
         consumer.seek(place, offset)
 
 
-def _print(consumer: Any, show: Any, limit: int | None, ends: Mapping[tuple[str, int], int] | None) -> None:
+def _print(
+    consumer: Any,
+    show: Callable[[Any], bytes],
+    limit: int | None,
+    ends: Mapping[tuple[str, int], int] | None,
+    signals: _Signals,
+) -> None:
     out = sys.stdout.buffer
     count = 0
-    while limit is None or count < limit:
+    while not signals.asked and (limit is None or count < limit):
         for place, records in consumer.poll(timeout_ms=_POLL_MS).items():
             for record in records:
                 if limit is not None and count >= limit:

@@ -65,6 +65,7 @@ def logged_to_stderr() -> Iterator[None]:
     logger.propagate = False
     logging.getLogger("kafka.net").setLevel(logging.WARNING)
     logging.getLogger("kafka.net.sasl").setLevel(logging.ERROR)
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # that a busy machine is slow
     try:
         yield
     finally:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import trio
+from peer import Peer
 
 from kwire.errors import StorageFailure
 from kwire.metadata.entities import ResourceType
@@ -102,8 +103,6 @@ async def test_a_partition_moves_with_everything_in_it(client, tmp_path):
 
 
 async def test_a_moved_partition_is_found_again_after_a_restart(start_broker, tmp_path):
-    from conftest import Peer
-
     async with start_broker() as broker:
         client = Peer(broker)
         await client.create_topic("t")
@@ -196,8 +195,6 @@ async def test_created_grown_and_deleted_topics_are_there_and_gone_at_once(clien
 
 
 async def test_a_broker_that_may_not_delete_topics_says_so(start_broker):
-    from conftest import Peer
-
     async with start_broker(**{"delete.topic.enable": "false"}) as broker:
         client = Peer(broker)
         await client.create_topic("t")

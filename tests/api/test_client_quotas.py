@@ -1,7 +1,7 @@
 """Client quotas: what they bind, and what the answer says."""
 
 import pytest
-from conftest import Peer
+from peer import Peer
 
 from kwire.wire import messages as m
 from kwire.wire.records import Record, build_batch

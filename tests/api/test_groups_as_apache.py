@@ -5,9 +5,9 @@
 
 import pytest
 import trio
-from conftest import Peer
 from group_scenarios import SCENARIOS, SETTINGS
 from group_stage import Stage, read_answers
+from peer import Peer
 
 from kwire.api import api_table
 

@@ -1,6 +1,6 @@
 import pytest
 import trio
-from conftest import Peer
+from peer import Peer
 
 from kwire.errors import Code, ProtocolViolation
 from kwire.metadata.controller import delete_topics

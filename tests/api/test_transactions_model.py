@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import pytest
 import trio
 import trio.testing
-from conftest import Peer
+from peer import Peer
 from transactional import NEW, OLD, READ_UNCOMMITTED, Producer, batch, committed, latest, produce, seen, state
 
 from kwire.api import api_table

@@ -1,7 +1,7 @@
 """Every version that is advertised can be asked and answered."""
 
 import pytest
-from conftest import Peer
+from peer import Peer
 from test_produce_and_fetch import records_of
 
 from kwire.api import api_table

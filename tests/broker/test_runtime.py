@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 import trio
-from conftest import Peer
+from peer import Peer
 
 from kwire.api import api_table
 from kwire.broker.broker import open_broker

@@ -33,7 +33,7 @@ CLASSES = {
 # Lines on stderr that only a JVM writes, or that only a person without one needs.
 _NOISE = re.compile(
     r"\s*$|\sat |Caused by|Option\s+Description|------|\S*(Exception|Error)(:|$)|The consumer rebalance protocol|"
-    r"WARN|\[20|SLF4J|Options: |usage:|This tool|OpenJDK|Processed a total"
+    r"WARN|\[20|SLF4J|\.\.\. \d+ more|Options: |usage:|This tool|OpenJDK|Processed a total"
 )
 _ROOT = Path(__file__).parent.parent.parent
 

@@ -1,0 +1,67 @@
+"""A connection without a socket: requests go through the same dispatch door as on the wire."""
+
+import trio
+
+from kwire.broker.context import Context, Endpoint
+from kwire.broker.dispatch import dispatch
+from kwire.metadata.controller import Created, NewTopic, create_topics
+from kwire.wire import codec
+
+
+class Peer:
+    """A connection as a handler sees it, and a client that calls one API at one version."""
+
+    peer = "test:1"
+    endpoint = Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092)
+
+    def __init__(self, broker, client_id="test"):
+        self.broker = broker
+        self.client_id = client_id
+        self.waits = 0
+
+    async def send_pending(self):
+        await trio.lowlevel.checkpoint()
+
+    async def wait(self, event, timeout_ms):
+        self.waits += 1
+        with trio.CancelScope() as scope:
+            timer = self.broker.clock.call_later(timeout_ms, scope.cancel)
+            await event.wait()
+        timer.cancel()
+        return event.is_set()
+
+    async def call(self, version, request):
+        """Encode and decode both ways at ``version``, so that a test sees what a client would."""
+        key = request.KEY
+        api = self.broker.apis[key]
+        assert api.serves(version), f"{api.name} v{version} is not served"
+        frame = memoryview(codec.encode_request(key, version, 7, self.client_id, request))[4:]
+        header = codec.read_header(frame)
+        context = Context(self.broker, self, key, version, header.client_id, header.correlation_id)
+        response = await dispatch(api, context, codec.decode_request(header, frame))
+        if response is None:
+            return None
+        parts = codec.encode_response(header, response)
+        reply = b"".join(part if isinstance(part, bytes | bytearray | memoryview) else _taken(part) for part in parts)
+        correlation_id, decoded = codec.decode_response(key, version, memoryview(reply)[4:])
+        assert correlation_id == 7
+        return decoded
+
+    async def create_topic(self, name, partitions=1, **configs):
+        """Create a topic (config names with underscores for dots) and give its id."""
+        await trio.lowlevel.checkpoint()
+        broker = self.broker
+        topic = NewTopic(
+            name, partitions, configs={key.replace("_", "."): str(value) for key, value in configs.items()}
+        )
+        decision = create_topics(broker.image, broker.configs, [topic], uuid=broker.clock.uuid)
+        assert isinstance(decision.results[0], Created), decision
+        broker.change_metadata(decision.records)
+        return decision.results[0].topic_id
+
+
+def _taken(piece):
+    try:
+        return piece.pread()
+    finally:
+        piece.close()
