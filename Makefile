@@ -20,7 +20,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 pyth
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format interop interop-smoke bench compatibility clean
+.PHONY: help run test check format jars interop interop-smoke bench compatibility clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -68,6 +68,9 @@ interop: $(VENV)/.installed-interop
 interop-smoke: $(VENV)/.installed-interop
 	$(BIN)/python -m interop --smoke --target $(INTEROP_TARGET) $(ARGS)
 
+# The official jars, for those tests that compare with the official tools.
+jars: $(VENV)/.installed-interop
+	$(BIN)/python -m interop.jars
 
 # docs/compatibility.md, from a run of everything.
 compatibility: $(VENV)/.installed-interop

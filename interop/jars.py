@@ -1,4 +1,7 @@
-"""The official jars, resolved from Maven by name and version into `.tools/`; nothing of them is vendored."""
+"""The official jars, resolved from Maven by name and version into `.tools/`; nothing of them is vendored.
+
+`python -m interop.jars` fetches those of the current release and names their folder.
+"""
 
 import os
 import shutil
@@ -106,3 +109,7 @@ def _dependency(group: str, artefact: str, version: str) -> str:
     return f"""
     <dependency><groupId>{group}</groupId><artifactId>{artefact}</artifactId><version>{version}</version>
       <exclusions>{excluded}</exclusions></dependency>"""
+
+
+if __name__ == "__main__":
+    print(libs())

@@ -10,6 +10,7 @@ import math
 import struct
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any, Final, NamedTuple
@@ -244,8 +245,10 @@ def java_number(number: float, *, double: bool) -> str:
 def _shortest_float(number: float) -> str:
     for digits in range(1, 10):
         text = f"{number:.{digits}g}"
-        if struct.unpack(">f", struct.pack(">f", float(text)))[0] == number:
-            return text
+        # Rounded up, the largest of all is no float any more.
+        with suppress(OverflowError):
+            if struct.unpack(">f", struct.pack(">f", float(text)))[0] == number:
+                return text
     return repr(number)
 
 

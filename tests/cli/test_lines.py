@@ -4,7 +4,7 @@ import struct
 import uuid
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from kwire.cli.lines import Line, LineError, LineFormatter, LineReader, Shown, java_number
@@ -199,6 +199,7 @@ def test_a_written_double_gives_the_number_back(number):
 
 
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+@example(3.4028234663852886e38)
 def test_a_written_float_gives_the_number_back(number):
     text = java_number(number, double=False)
     assert struct.pack(">f", float(text)) == struct.pack(">f", number)

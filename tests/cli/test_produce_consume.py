@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from kafka import KafkaConsumer
+from official import missing
 
 from kwire.cli.main import main
 
@@ -227,7 +228,10 @@ def test_until_end_of_nothing_ends_at_once(kafka, kwire):
 
 @pytest.mark.kafka(topics={"messages": 2})
 def test_a_transaction_that_was_aborted_is_left_out_and_the_end_is_found_behind_it(kafka, kwire):
-    confluent_kafka = pytest.importorskip("confluent_kafka")
+    try:
+        import confluent_kafka
+    except ImportError:
+        missing("confluent-kafka")
     producer = confluent_kafka.Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": "one"})
     producer.init_transactions()
     for value, end in (("kept", producer.commit_transaction), ("dropped", producer.abort_transaction)):

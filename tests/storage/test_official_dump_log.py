@@ -1,17 +1,12 @@
-"""The official dump-log reads what storage writes.
+"""The official dump-log reads what storage writes."""
 
-``KWIRE_KAFKA_LIBS`` names a folder with the jars of Apache Kafka 4.3.1 (kafka-tools and what it needs), ``java`` is on
-the path. Without them the tests are skipped, or fail where ``KWIRE_INTEROP=require`` says that they must not be.
-"""
-
-import os
 import random
 import re
-import shutil
 import subprocess
 
 import pytest
 from log_batches import NOW, append, append_marker, batch, marker
+from official import class_path
 
 from kwire.storage.config import LogConfig
 from kwire.storage.files import OsFiles
@@ -23,18 +18,14 @@ FIRST_RECORD = re.compile(r"Non-consecutive offsets in \S+(\d{20})\.log\n  -1 is
 
 @pytest.fixture
 def dump(tmp_path):
-    libs = os.environ.get("KWIRE_KAFKA_LIBS")
-    java = shutil.which("java")
-    if libs is None or java is None:
-        say = pytest.fail if os.environ.get("KWIRE_INTEROP") == "require" else pytest.skip
-        say("the official dump-log needs java and KWIRE_KAFKA_LIBS, a folder with the jars of Apache Kafka 4.3.1")
+    jars = class_path()
 
     def run(*options, suffixes):
         names = sorted(path.name for path in (tmp_path / "t-0").iterdir() if path.suffix in suffixes)
         assert names
         done = subprocess.run(
             [
-                *(java, "-cp", f"{libs}/*", "org.apache.kafka.tools.DumpLogSegments"),
+                *("java", "-cp", jars, "org.apache.kafka.tools.DumpLogSegments"),
                 *options,
                 *("--files", ",".join(names)),
             ],
