@@ -24,17 +24,13 @@ from kwire.broker.partition import Partition
 from kwire.broker.validate import InvalidRecords
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.types import INTERNAL_TOPICS, TopicPartition
-from kwire.wire.batch import HEADER_BYTES, MAGIC, read_batch_header
+from kwire.wire.batch import OVERHEAD_BYTES, BatchHeader, read_only_batch
 from kwire.wire.messages import ProduceRequest, ProduceResponse
 
 ADMIN_CLIENT_ID: Final = "__admin_client"
 _ZSTD: Final = 4
 _ZSTD_SINCE: Final = 7  # KIP-110
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
-_LENGTH_POSITION: Final = 8
-_LENGTH_END: Final = 12
-_LENGTH_MIN: Final = 14  # of a message of magic 0
-_MAGIC_POSITION: Final = 16
 _START_UNKNOWN: Final = (
     Code.MESSAGE_TOO_LARGE,
     Code.RECORD_LIST_TOO_LARGE,
@@ -94,13 +90,13 @@ def answer(
         if topic is None:
             raise KafkaError(Code.UNKNOWN_TOPIC_ID)
         partition = context.broker.partitions.get(topic, wanted.index)
-        records = _one_batch(wanted.records, context.api_version)
+        batch, header = _batch_of(wanted.records, context.api_version)
         if refused and partition.topic_partition in refused:
             raise refused[partition.topic_partition]
         if topic in INTERNAL_TOPICS and context.client_id != ADMIN_CLIENT_ID:
             raise KafkaError(Code.INVALID_TOPIC_EXCEPTION, f"Cannot append to internal topic {topic}")
         asked = partition
-        appended = partition.append(records, acks=request.acks)
+        appended = partition.append(batch, header, acks=request.acks)
     except InvalidRecords as refusal:
         return PartitionResponse(
             index=wanted.index,
@@ -181,38 +177,15 @@ def _refuse_all(context: Context, request: ProduceRequest, refusal: KafkaError) 
     return ProduceResponse(responses=answers, throttle_time_ms=context.throttle_ms)
 
 
-def _one_batch(records: memoryview | None, version: int) -> memoryview:
-    """Produce 3 and later carry exactly one batch of magic 2 a partition (ProduceRequest's own checks)."""
+def _batch_of(records: memoryview | None, version: int) -> tuple[memoryview, BatchHeader]:
+    """The one batch for a partition, without what lies behind it and is no whole batch any more."""
     if records is None:
         raise KafkaError(Code.INVALID_RECORD)
-    size = _complete_batch(records)
-    if size is None or records[_MAGIC_POSITION] != MAGIC or size < HEADER_BYTES:
-        raise KafkaError(Code.INVALID_RECORD)
-    header = read_batch_header(records)
-    if header.codec == _ZSTD and version < _ZSTD_SINCE:
+    header = read_only_batch(records)
+    if version < _ZSTD_SINCE and header.codec == _ZSTD:
         raise KafkaError(Code.UNSUPPORTED_COMPRESSION_TYPE)
-    if size == len(records):
-        return records
-    if _complete_batch(records[size:]) is not None:
-        raise KafkaError(Code.INVALID_RECORD)
-    return records[:size]  # what is no whole batch any more is passed over
-
-
-def _complete_batch(records: memoryview) -> int | None:
-    """The size of the first batch; None where not even its magic, or not all of it, is there.
-
-    Raises KafkaError(CORRUPT_MESSAGE) for a length or a magic that no batch has.
-    """
-    if len(records) <= _MAGIC_POSITION:
-        return None
-    length = int.from_bytes(records[_LENGTH_POSITION:_LENGTH_END], "big", signed=True)
-    if length < _LENGTH_MIN:
-        raise KafkaError(Code.CORRUPT_MESSAGE)
-    magic = int.from_bytes(records[_MAGIC_POSITION : _MAGIC_POSITION + 1], "big", signed=True)
-    if not 0 <= magic <= MAGIC:
-        raise KafkaError(Code.CORRUPT_MESSAGE)
-    size = _LENGTH_END + length
-    return size if size <= len(records) else None
+    size = header.length + OVERHEAD_BYTES
+    return (records if size == len(records) else records[:size]), header
 
 
 def _close_on_refusal(answers: list[ProduceResponse.TopicProduceResponse]) -> None:

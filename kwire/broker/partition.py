@@ -21,7 +21,7 @@ from kwire.storage.config import FOREVER
 from kwire.storage.files import FileSlice
 from kwire.storage.log import Appended, Log, LogConfig
 from kwire.types import TopicPartition, Uuid
-from kwire.wire.batch import BatchHeader, check_batches, read_batch_header
+from kwire.wire.batch import BatchHeader, check_batch, read_batch_header
 
 ACKS_ALL: Final = -1
 READ_UNCOMMITTED: Final = 0
@@ -136,68 +136,64 @@ class Partition:
     # --- writing
     # -----------------------------------------------------------------------------------------------------
 
-    def append(self, records: memoryview, *, acks: int) -> Appended:
-        """Check and append what a producer sent.
+    def append(self, batch: memoryview, header: BatchHeader, *, acks: int) -> Appended:
+        """Check and append the batch that a producer sent.
 
         Raises KafkaError (NOT_ENOUGH_REPLICAS, CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, sequence and timestamp refusals,
         ...) with nothing written, or StorageFailure.
         """
         settings = self.settings
+        in_sync = len(self.isr)
         # Nobody can ask for more replicas in sync than there are replicas (KIP-966).
-        needed = min(settings.min_insync_replicas, len(self.replicas))
-        if acks == ACKS_ALL and len(self.isr) < needed:
+        if acks == ACKS_ALL and in_sync < settings.min_insync_replicas and in_sync < len(self.replicas):
             raise KafkaError(
                 Code.NOT_ENOUGH_REPLICAS,
-                f"The size of the current ISR {len(self.isr)} is insufficient to satisfy the min.isr requirement of "
-                f"{needed} for partition {self}",
+                f"The size of the current ISR {in_sync} is insufficient to satisfy the min.isr requirement of "
+                f"{min(settings.min_insync_replicas, len(self.replicas))} for partition {self}",
             )
         now_ms = self._clock.now_ms()
-        checked = validate(records, check_batches(records), settings.validation, now_ms, partition=self)
-        return self._write(checked.batches, checked.headers, now_ms, check_sequence=True)
+        check_batch(batch, header)
+        return self._write(*validate(batch, header, settings.validation, now_ms, partition=self), now_ms)
 
     def append_own(self, batch: bytes | memoryview, *, transaction_version: int = 0) -> Appended:
         """Append a batch that the broker itself made: coordinator records and transaction markers.
 
         ``transaction_version`` is that of a marker's transaction.
         """
-        view = memoryview(batch)
+        view, now_ms = memoryview(batch), self._clock.now_ms()
         return self._write(
-            view,
-            [read_batch_header(view)],
-            self._clock.now_ms(),
-            check_sequence=False,
-            transaction_version=transaction_version,
+            view, read_batch_header(view), now_ms, check_sequence=False, transaction_version=transaction_version
         )
 
     def _write(
         self,
-        batches: memoryview,
-        headers: Sequence[BatchHeader],
+        batch: memoryview,
+        header: BatchHeader,
         now_ms: int,
         *,
-        check_sequence: bool,
+        check_sequence: bool = True,
         transaction_version: int = 0,
     ) -> Appended:
-        log = self.log
-        appended = log.append(
-            batches,
-            headers,
+        appended = self.log.append(
+            batch,
+            (header,),
             leader_epoch=self.leader_epoch,
             now_ms=now_ms,
             check_sequence=check_sequence,
             transaction_version=transaction_version,
         )
         if not appended.duplicate and not self.must_flush:
-            self.advance(len(batches))
+            self.advance(len(batch))
         return appended
 
     def advance(self, byte_count: int = 1) -> None:
         """All that was written is now safe to show: move the high watermark and tell who watches."""
         log = self.log
+        if not self._watches:
+            log.advance_high_watermark(log.end_offset)
+            return
         stable_before, watermark_before = log.last_stable_offset, log.high_watermark
         log.advance_high_watermark(log.end_offset)
-        if not self._watches:
-            return
         stable = log.last_stable_offset
         all_stable = stable_before == watermark_before and stable == log.high_watermark
         for watch, key in list(self._watches.items()):

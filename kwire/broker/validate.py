@@ -22,6 +22,7 @@ from typing import Final, NamedTuple
 from kwire.errors import Code, KafkaError
 from kwire.limits import OPENED_BYTES_MAX
 from kwire.wire.batch import (
+    CODEC_MASK,
     HEADER_BYTES,
     LOG_APPEND_TIME,
     NO_TIMESTAMP,
@@ -41,7 +42,7 @@ from kwire.wire.records import (
 )
 
 NO_LIMIT_MS: Final = 2**63 - 1
-_CODECS: Final = frozenset(Codec)
+_CODECS: Final = frozenset(map(int, Codec))
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +65,8 @@ class ValidationSettings:
 class Validated(NamedTuple):
     """What shall be appended: the producer's own bytes, or new ones."""
 
-    batches: memoryview
-    headers: Sequence[BatchHeader]
+    batch: memoryview
+    header: BatchHeader
 
 
 class RecordError(NamedTuple):
@@ -87,20 +88,17 @@ class InvalidRecords(KafkaError):
 
 
 def validate(
-    batches: memoryview, headers: Sequence[BatchHeader], settings: ValidationSettings, now_ms: int, *, partition: object
+    batch: memoryview, header: BatchHeader, settings: ValidationSettings, now_ms: int, *, partition: object
 ) -> Validated:
-    """Judge what a producer sent to ``partition`` (which is only named in messages).
+    """Judge the batch that a producer sent to ``partition`` (which is only named in messages).
 
-    ``headers`` are what ``check_batches`` made of ``batches``: sizes, CRC and counts are in order. Raises
-    InvalidRecords, or KafkaError: INVALID_RECORD, MESSAGE_TOO_LARGE, UNKNOWN_SERVER_ERROR.
+    ``check_batch`` has found size, CRC and counts in order. Raises InvalidRecords, or KafkaError: INVALID_RECORD,
+    MESSAGE_TOO_LARGE, UNKNOWN_SERVER_ERROR.
     """
-    if len(headers) != 1:
-        raise KafkaError(Code.INVALID_RECORD, "a produce request holds exactly one record batch for a partition")
-    header = headers[0]
-    if header.size_bytes > settings.max_message_bytes:
+    if len(batch) > settings.max_message_bytes:
         raise KafkaError(
             Code.MESSAGE_TOO_LARGE,
-            f"The record batch size in the append to {partition} is {header.size_bytes} bytes which exceeds the "
+            f"The record batch size in the append to {partition} is {len(batch)} bytes which exceeds the "
             f"maximum configured value of {settings.max_message_bytes}.",
         )
     if header.producer_id >= 0 and header.base_sequence < 0:
@@ -109,21 +107,14 @@ def validate(
             f"Invalid sequence number {header.base_sequence} in record batch with producerId {header.producer_id} in "
             f"topic partition {partition}",
         )
-    if header.codec not in _CODECS:
-        raise KafkaError(Code.UNKNOWN_SERVER_ERROR, f"Unknown compression type id: {header.codec}")
-    # A partial batch behind the first is not appended.
-    batch = batches[: header.size_bytes]
-    if not _must_open(header, settings, now_ms):
-        return Validated(batch, headers)
-    return _Opened(batch, header, settings, now_ms, partition).judge()
-
-
-def _must_open(header: BatchHeader, settings: ValidationSettings, now_ms: int) -> bool:
-    return (
+    codec = header.attributes & CODEC_MASK
+    if codec not in _CODECS:
+        raise KafkaError(Code.UNKNOWN_SERVER_ERROR, f"Unknown compression type id: {codec}")
+    must_open = (
         settings.strict
         or settings.compacted
-        or settings.codec not in (None, header.codec)
-        or header.is_log_append_time
+        or settings.codec not in (None, codec)
+        or header.attributes & LOG_APPEND_TIME
         or (
             not settings.log_append_time
             and (
@@ -132,6 +123,7 @@ def _must_open(header: BatchHeader, settings: ValidationSettings, now_ms: int) -
             )
         )
     )
+    return _Opened(batch, header, settings, now_ms, partition).judge() if must_open else Validated(batch, header)
 
 
 class _Opened:
@@ -217,7 +209,7 @@ class _Opened:
         attributes = header.attributes & ~LOG_APPEND_TIME
         # With log append time the log itself writes attributes and max timestamp.
         if self.settings.log_append_time or (attributes, max_timestamp) == (header.attributes, header.max_timestamp):
-            return Validated(self.batch, [header])
+            return Validated(self.batch, header)
         return _as_validated(
             assemble_batch(
                 header._replace(attributes=attributes, max_timestamp=max_timestamp), self.batch[HEADER_BYTES:]
@@ -267,7 +259,7 @@ class _Opened:
 
 
 def _as_validated(batch: bytes) -> Validated:
-    return Validated(memoryview(batch), [read_batch_header(batch)])
+    return Validated(memoryview(batch), read_batch_header(batch))
 
 
 _SHOWN_ERRORS_MAX: Final = 3

@@ -182,6 +182,7 @@ class OsFiles:
         self.writev = writev
         # Files with an open descriptor, the longest idle first, and the thread that used each last.
         self._recent: OrderedDict[OsFile, int] = OrderedDict()
+        self._latest: tuple[OsFile, int] | None = None
         self._recent_lock = threading.Lock()
 
     def open(self, path: str, *, size: int | None = None, writable: bool = True) -> OsFile:
@@ -275,9 +276,13 @@ class OsFiles:
         Only one of this thread's own: another thread may be about to read from what it has just opened.
         """
         thread = threading.get_ident()
+        latest = self._latest
+        if latest is not None and latest[0] is file and latest[1] == thread:
+            return
         recent = self._recent
         idle = None
         with self._recent_lock:
+            self._latest = (file, thread)
             recent[file] = thread
             recent.move_to_end(file)
             if len(recent) > self.open_files_max:
@@ -289,6 +294,7 @@ class OsFiles:
 
     def forget(self, file: OsFile) -> None:
         with self._recent_lock:
+            self._latest = None
             self._recent.pop(file, None)
 
 

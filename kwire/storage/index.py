@@ -37,7 +37,7 @@ class IndexDamaged(StorageFailure):
 class SparseIndex:
     """Entries of two ascending numbers each. Base of the offset index and the time index."""
 
-    __slots__ = ("_entry", "_unwritten", "_written", "base_offset", "file", "last")
+    __slots__ = ("_entry", "_unwritten", "_written", "base_offset", "count", "file", "last")
 
     _entry: Struct
 
@@ -46,11 +46,11 @@ class SparseIndex:
         self.file = file
         self._entry = entry
         self._unwritten: list[tuple[int, int]] = []
-        self._written = self._count_written()
+        self._written = self.count = self._count_written()
         self.last = self._read(self._written - 1) if self._written else None
 
     def __len__(self) -> int:
-        return self._written + len(self._unwritten)
+        return self.count
 
     def entry(self, index: int) -> tuple[int, int]:
         """Return the entry at ``index`` as it is stored, offsets relative."""
@@ -75,6 +75,7 @@ class SparseIndex:
     def truncate_entries(self, count: int) -> None:
         """Keep the first ``count`` entries."""
         del self._unwritten[max(0, count - self._written) :]
+        self.count = min(self.count, count)
         if count < self._written:
             self.file.truncate(count * self._entry.size)
             self._written = count
@@ -86,6 +87,7 @@ class SparseIndex:
     def _append(self, first: int, second: int) -> None:
         self.last = (first, second)
         self._unwritten.append(self.last)
+        self.count += 1
 
     def _unwritten_bytes(self) -> int:
         return len(self._unwritten) * self._entry.size

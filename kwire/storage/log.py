@@ -136,9 +136,13 @@ class Log:
         Raises KafkaError: RECORD_LIST_TOO_LARGE, OUT_OF_ORDER_SEQUENCE_NUMBER, INVALID_PRODUCER_EPOCH,
         INVALID_TXN_STATE, TRANSACTION_COORDINATOR_FENCED; or StorageFailure.
         """
-        size_bytes = sum([header.length for header in headers]) + OVERHEAD_BYTES * len(headers)
-        self._check_synced()
-        self._check_size(size_bytes)
+        size_bytes = 0
+        for header in headers:
+            size_bytes += header.length + OVERHEAD_BYTES
+        if self._flush is not None:
+            self._check_synced()
+        if size_bytes > self.config.segment_bytes:
+            raise self._too_large(size_bytes)
         has_producers = headers[0].producer_id >= 0 or len(headers) > 1
         if has_producers and check_sequence:
             duplicate = self.producers.find_duplicate(headers)
@@ -183,7 +187,9 @@ class Log:
         for change in changes:
             self._apply(change, segment)
         self._batches_since_snapshot += len(rows)
-        if self._batches_since_snapshot >= max(SNAPSHOT_INTERVAL_BATCHES, len(self.producers)):
+        if self._batches_since_snapshot >= SNAPSHOT_INTERVAL_BATCHES and (
+            self._batches_since_snapshot >= len(self.producers)
+        ):
             with contextlib.suppress(StorageFailure):
                 self.checkpoint()
         return Appended(
@@ -428,22 +434,22 @@ class Log:
 
     # --- helpers of append
 
-    def _check_size(self, size_bytes: int) -> None:
-        if size_bytes > self.config.segment_bytes:
-            raise KafkaError(
-                Code.RECORD_LIST_TOO_LARGE,
-                f"Message batch size is {size_bytes} bytes in append to {self.path}, which exceeds the maximum "
-                f"configured segment size of {self.config.segment_bytes}.",
-            )
+    def _too_large(self, size_bytes: int) -> KafkaError:
+        return KafkaError(
+            Code.RECORD_LIST_TOO_LARGE,
+            f"Message batch size is {size_bytes} bytes in append to {self.path}, which exceeds the maximum "
+            f"configured segment size of {self.config.segment_bytes}.",
+        )
 
     def _segment_for(self, size_bytes: int, rows: Sequence[AppendedBatch], now_ms: int) -> Segment:
         if not self._directory.exists:
             self._directory.make()
         first = rows[0]
-        if self.active.is_full(self.config, size_bytes, rows[-1].last_offset, now_ms, first.max_timestamp):
+        active = self.segments[-1]
+        if active.is_full(self.config, size_bytes, rows[-1].last_offset, now_ms, first.max_timestamp):
             self._roll(max(self.end_offset, first.base_offset), now_ms)
-        active = self.active
-        if active.size_bytes == 0:
+            active = self.segments[-1]
+        if active.file.size == 0:
             self._directory.names_changed += 1
             if self.config.preallocate:
                 active.file.preallocate(self.config.segment_bytes)
@@ -466,7 +472,8 @@ class Log:
     ) -> None:
         # Before the write, as Apache does: an epoch without a batch harms nobody, a batch without its epoch does.
         if leader_epoch is not None:
-            self.epochs.assign(leader_epoch, rows[0].base_offset)
+            if leader_epoch > self.epochs.latest:
+                self.epochs.assign(leader_epoch, rows[0].base_offset)
         else:
             for header in headers:
                 self.epochs.assign(header.leader_epoch, header.base_offset)

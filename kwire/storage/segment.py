@@ -43,6 +43,8 @@ _WALK_BYTES: Final = 4096 + HEADER_BYTES
 _SCAN_BYTES: Final = 256 * 1024
 # Where a batch begins, how long it is and its last offset delta: all that a walk needs.
 _STEP: Final = Struct(">qi11xi")
+_OFFSET_ENTRY_BYTES: Final = OffsetIndex.ENTRY.size
+_TIME_ENTRY_BYTES: Final = TimeIndex.ENTRY.size
 # Appended batches of which the position is remembered: consumers at the tail ask for one of these.
 _RECENT_MAX: Final = 8
 
@@ -121,7 +123,7 @@ class Segment:
         self._max_timestamp: tuple[int, int] | None = None
         self._first_timestamp: int | None = None
         self._bytes_since_entry = 0
-        self._recent: dict[int, Found] = {}
+        self._recent: dict[int, tuple[int, int]] = {}
 
     @property
     def size_bytes(self) -> int:
@@ -153,8 +155,10 @@ class Segment:
     ) -> None:
         """Write ``parts``, which hold ``batches``, at the end; or nothing (StorageFailure)."""
         # All that may have to be read is read before the write: after it nothing may fail.
-        max_timestamp, max_timestamp_offset = self.max_timestamp
-        offsets, times = self.offsets, self.times
+        max_timestamp, max_timestamp_offset = self._max_timestamp or self.max_timestamp
+        offsets, times = self._offsets, self._times
+        if offsets is None or times is None:
+            offsets, times = self.offsets, self.times
         since_entry = self._bytes_since_entry
         self.unsynced = True
         start = position = self.file.append(parts, size_bytes)
@@ -172,7 +176,7 @@ class Segment:
                     # The batch is in the log already, so this must not fail: on a full disk the entries wait on.
                     with contextlib.suppress(StorageFailure):
                         self.write_out()
-            recent[base_offset] = Found(position, batch_bytes)
+            recent[base_offset] = (position, batch_bytes)
             if len(recent) > _RECENT_MAX:
                 del recent[next(iter(recent))]
             position += batch_bytes
@@ -187,13 +191,22 @@ class Segment:
             return last_offset - self.base_offset > RELATIVE_OFFSET_MAX
         if size + size_bytes > config.segment_bytes or last_offset - self.base_offset > RELATIVE_OFFSET_MAX:
             return True
-        if len(self.offsets) >= config.segment_index_bytes // OffsetIndex.ENTRY.size:
-            return True
+        offsets, times = self._offsets, self._times
+        if offsets is None or times is None:
+            offsets, times = self.offsets, self.times
         # Kafka keeps one place in the time index for the entry that is added when the segment is sealed.
-        if len(self.times) >= config.segment_index_bytes // TimeIndex.ENTRY.size - 1:
+        if offsets.count >= config.segment_index_bytes // _OFFSET_ENTRY_BYTES or (
+            times.count >= config.segment_index_bytes // _TIME_ENTRY_BYTES - 1
+        ):
             return True
-        waited_ms = timestamp_ms - self.first_timestamp if self.first_timestamp >= 0 else now_ms - self.created_ms
-        return waited_ms > config.segment_ms_max - self._jitter_ms(config)
+        first_timestamp = self._first_timestamp
+        if first_timestamp is None:
+            first_timestamp = self.first_timestamp
+        waited_ms = timestamp_ms - first_timestamp if first_timestamp >= 0 else now_ms - self.created_ms
+        limit_ms = config.segment_ms_max if config.compact else config.segment_ms
+        if config.segment_jitter_ms:
+            limit_ms -= self._jitter_ms(config)
+        return waited_ms > limit_ms
 
     def seal(self) -> None:
         """Complete the indexes: a segment that gets no more batches, or a clean stop. Trims what was preallocated."""
@@ -307,7 +320,7 @@ class Segment:
         """Find the first batch whose last offset is at least ``offset``; None if all batches end before."""
         recent = self._recent.get(offset)
         if recent is not None:
-            return recent
+            return Found(*recent)
         try:
             return self._find_from(offset, self.offsets.before(offset))
         except IndexDamaged:
@@ -393,8 +406,6 @@ class Segment:
 
     def _jitter_ms(self, config: LogConfig) -> int:
         """Spread the rolls of many logs that began together; always the same for one segment."""
-        if not config.segment_jitter_ms:
-            return 0
         return zlib.crc32(self.path(LOG_SUFFIX).encode()) % min(config.segment_jitter_ms, config.segment_ms_max)
 
 

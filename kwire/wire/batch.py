@@ -25,6 +25,8 @@ Length counts the bytes behind itself: a batch is length + 12 bytes long.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
@@ -53,7 +55,7 @@ CONTROL: Final = 0x20
 DELETE_HORIZON: Final = 0x40
 
 _HEADER: Final = Struct(">qiibIhiqqqhii")
-_LENGTH: Final = Struct(">i")
+_LENGTH_AND_MAGIC: Final = Struct(">8xi4xb")
 _STAMP: Final = Struct(">qii")
 # Byte 17 to 43: crc, attributes, last offset delta, base timestamp, max timestamp.
 _TIMES: Final = Struct(">Ihiqq")
@@ -129,31 +131,52 @@ class BatchHeader(NamedTuple):
         return (self.base_sequence + self.last_offset_delta) & 0x7FFFFFFF
 
 
+# What BatchHeader._make does, without a Python function between: every batch of every request passes here.
+_as_header: Final[Callable[[tuple[int, ...]], BatchHeader]] = partial(tuple.__new__, BatchHeader)
+
+
 def read_batch_header(view: Buffer, position: int = 0) -> BatchHeader:
     """Read the header at ``position``. No check but that 61 bytes are there (CORRUPT_MESSAGE)."""
     if len(view) - position < HEADER_BYTES:
         raise KafkaError(Code.CORRUPT_MESSAGE, f"a batch header needs {HEADER_BYTES} bytes")
-    return BatchHeader._make(_HEADER.unpack_from(view, position))
+    return _as_header(_HEADER.unpack_from(view, position))
 
 
-def check_batches(view: Buffer) -> list[BatchHeader]:
-    """Return the headers of all complete batches that a client sent, or KafkaError with the code that Kafka gives.
+def read_only_batch(records: memoryview) -> BatchHeader:
+    """Read the header of the one batch of magic 2 that a client sent for a partition (ProduceRequest's own checks).
 
-    CORRUPT_MESSAGE for an impossible length, an unknown magic or a wrong CRC; INVALID_RECORD for no complete batch,
-    magic 0 or 1, a base offset other than 0, a control batch, or a record count that disagrees with the offsets. A
-    partial batch behind the last complete one is left out, as Kafka does: the sum of ``size_bytes`` says what counts.
+    A batch behind it that is not whole is passed over: ``size_bytes`` says what counts. Raises KafkaError:
+    CORRUPT_MESSAGE for a length or a magic that no batch has; INVALID_RECORD for no whole batch, two of them, or
+    magic 0 or 1. What the CRC covers is judged by ``check_batch``.
     """
-    headers = []
-    position = 0
-    while True:
-        size_bytes = _complete_batch_bytes(view, position)
-        if size_bytes is None:
-            break
-        headers.append(_check_batch(view, position, size_bytes))
-        position += size_bytes
-    if not headers:
-        raise KafkaError(Code.INVALID_RECORD, "the request holds no complete record batch")
-    return headers
+    size = _whole_batch_bytes(records, 0)
+    if size is None or records[_MAGIC_POSITION] != MAGIC:
+        raise KafkaError(Code.INVALID_RECORD)
+    if size != len(records) and _whole_batch_bytes(records, size) is not None:
+        raise KafkaError(Code.INVALID_RECORD)
+    if size < HEADER_BYTES:
+        raise KafkaError(Code.CORRUPT_MESSAGE, f"a record batch of {size} bytes is shorter than its header")
+    return _as_header(_HEADER.unpack_from(records))
+
+
+def check_batch(batch: memoryview, header: BatchHeader) -> None:
+    """Judge a whole batch that a client sent by its header and CRC, with the code that Kafka gives.
+
+    Raises KafkaError: CORRUPT_MESSAGE for a wrong CRC; INVALID_RECORD for a base offset other than 0, a record count
+    that disagrees with the offsets, or a control batch.
+    """
+    base_offset, _, _, _, expected, attributes, last_delta, _, _, _, _, _, count = header
+    if base_offset != 0:
+        raise KafkaError(Code.INVALID_RECORD, f"base offset of a new batch is 0, this one has {base_offset}")
+    crc = crc32c(batch[CRC_START:])
+    if crc != expected:
+        raise KafkaError(Code.CORRUPT_MESSAGE, f"record batch is corrupt: its CRC says {expected}, its bytes {crc}")
+    if count <= 0 or count != last_delta + 1:
+        raise KafkaError(
+            Code.INVALID_RECORD, f"record batch counts {count} records, its last offset delta is {last_delta}"
+        )
+    if attributes & CONTROL:
+        raise KafkaError(Code.INVALID_RECORD, "clients may not write control batches")
 
 
 def is_valid_batch(view: Buffer, position: int, header: BatchHeader) -> bool:
@@ -216,44 +239,21 @@ def with_log_append_time(view: Buffer, position: int, header: BatchHeader, appen
     return bytes(head)
 
 
-def _complete_batch_bytes(view: Buffer, position: int) -> int | None:
-    """Return the size of the batch at ``position``, None if it is not all there. Magic before size, as Kafka does."""
+def _whole_batch_bytes(view: memoryview, position: int) -> int | None:
+    """Return the size of the batch at ``position``, None if it is not all there.
+
+    Raises KafkaError(CORRUPT_MESSAGE) for a length or a magic that no batch has.
+    """
     left = len(view) - position
-    if left < OVERHEAD_BYTES:
-        return None
-    length = _LENGTH.unpack_from(view, position + 8)[0]
-    if length < _LEGACY_LENGTH_MIN:
-        raise KafkaError(Code.CORRUPT_MESSAGE, f"record batch length {length} is less than the smallest possible")
     if left <= _MAGIC_POSITION:
         return None
-    magic = view[position + _MAGIC_POSITION]
-    if magic > MAGIC:
+    length, magic = _LENGTH_AND_MAGIC.unpack_from(view, position)
+    if length < _LEGACY_LENGTH_MIN:
+        raise KafkaError(Code.CORRUPT_MESSAGE, f"record batch length {length} is less than the smallest possible")
+    if not 0 <= magic <= MAGIC:
         raise KafkaError(Code.CORRUPT_MESSAGE, f"unknown magic {magic} in a record batch")
-    if left < length + OVERHEAD_BYTES:
-        return None
-    return int(length) + OVERHEAD_BYTES
-
-
-def _check_batch(view: Buffer, position: int, size_bytes: int) -> BatchHeader:
-    magic = view[position + _MAGIC_POSITION]
-    if magic != MAGIC:
-        raise KafkaError(Code.INVALID_RECORD, f"only record batches of magic 2 are allowed, this one has magic {magic}")
-    if size_bytes < HEADER_BYTES:
-        raise KafkaError(Code.CORRUPT_MESSAGE, f"a record batch of {size_bytes} bytes is shorter than its header")
-    header = BatchHeader._make(_HEADER.unpack_from(view, position))
-    if header.base_offset != 0:
-        raise KafkaError(Code.INVALID_RECORD, f"base offset of a new batch is 0, this one has {header.base_offset}")
-    crc = crc32c(memoryview(view)[position + CRC_START : position + size_bytes])
-    if crc != header.crc:
-        raise KafkaError(Code.CORRUPT_MESSAGE, f"record batch is corrupt: its CRC says {header.crc}, its bytes {crc}")
-    if header.record_count <= 0 or header.record_count != header.last_offset_delta + 1:
-        raise KafkaError(
-            Code.INVALID_RECORD,
-            f"record batch counts {header.record_count} records, its last offset delta is {header.last_offset_delta}",
-        )
-    if header.attributes & CONTROL:
-        raise KafkaError(Code.INVALID_RECORD, "clients may not write control batches")
-    return header
+    size: int = OVERHEAD_BYTES + length
+    return size if size <= left else None
 
 
 def _read_varint(view: Buffer, at: int) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from kwire.storage.checkpoints import CLEANER_CHECKPOINT, read_offsets
 from kwire.storage.segment import file_name
 from kwire.testing.files import MemoryFiles
 from kwire.types import TopicPartition
-from kwire.wire.batch import HEADER_BYTES
+from kwire.wire.batch import HEADER_BYTES, read_batch_header
 from kwire.wire.compression import Codec
 from kwire.wire.messages import OffsetCommitRequest, OffsetFetchRequest
 from kwire.wire.records import Record, build_batch, read_records
@@ -57,7 +57,8 @@ def create(broker, name: str, **configs: str):
 def put(partition, *pairs: tuple[str, str], codec: Codec = Codec.NONE) -> None:
     now_ms = partition._clock.now_ms()
     records = [Record(index, now_ms, key.encode(), value.encode()) for index, (key, value) in enumerate(pairs)]
-    partition.append(memoryview(build_batch(records, codec=codec)), acks=1)
+    batch = memoryview(build_batch(records, codec=codec))
+    partition.append(batch, read_batch_header(batch), acks=1)
 
 
 def fill(partition, count: int = 20, size: int = 10) -> None:

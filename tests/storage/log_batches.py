@@ -3,7 +3,7 @@
 import struct
 
 from kwire.storage.log import Appended, Log
-from kwire.wire.batch import check_batches, read_batch_header
+from kwire.wire.batch import HEADER_BYTES, BatchHeader, read_batch_header
 from kwire.wire.records import Record, build_batch
 
 NOW = 1_700_000_000_000
@@ -34,9 +34,20 @@ def marker(producer_id, *, committed, epoch=0, coordinator_epoch=0, timestamp_ms
     )
 
 
+def headers_of(view: memoryview) -> list[BatchHeader]:
+    """The header of each whole batch in ``view``."""
+    headers, position = [], 0
+    while position + HEADER_BYTES <= len(view):
+        header = read_batch_header(view, position)
+        position += header.size_bytes
+        if position <= len(view):
+            headers.append(header)
+    return headers
+
+
 def append(log: Log, view: memoryview, *, now_ms=NOW, leader_epoch=0, high_watermark=True, **keywords) -> Appended:
     """As a leader that is alone appends: the high watermark follows."""
-    appended = log.append(view, check_batches(view), leader_epoch=leader_epoch, now_ms=now_ms, **keywords)
+    appended = log.append(view, headers_of(view), leader_epoch=leader_epoch, now_ms=now_ms, **keywords)
     if high_watermark:
         log.advance_high_watermark(log.end_offset)
     return appended

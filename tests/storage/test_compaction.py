@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 
 import pytest
-from log_batches import NOW, append, append_marker, marker
+from log_batches import NOW, append, append_marker, headers_of, marker
 
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.storage.compaction import SLICE_RECORDS, Compaction, look_at
@@ -23,7 +23,7 @@ from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
 from kwire.storage.segment import file_name
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import HEADER_BYTES, check_batches, read_batch_header
+from kwire.wire.batch import HEADER_BYTES, read_batch_header
 from kwire.wire.compression import Codec
 from kwire.wire.records import Record, build_batch, read_records
 
@@ -385,7 +385,7 @@ def test_the_last_batch_of_a_producer_stays_without_its_records(files, log):
             base_sequence=10,
         )
     )
-    assert reopened.append(again, check_batches(again), leader_epoch=0, now_ms=NOW).duplicate
+    assert reopened.append(again, headers_of(again), leader_epoch=0, now_ms=NOW).duplicate
 
 
 def test_an_expired_producer_keeps_no_batch(log):

@@ -2,7 +2,7 @@ import errno
 import os
 
 import pytest
-from log_batches import NOW, append, append_marker, batch, marker, offsets
+from log_batches import NOW, append, append_marker, batch, headers_of, marker, offsets
 
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.storage.checkpoints import read_epochs, read_partition_metadata
@@ -10,7 +10,7 @@ from kwire.storage.config import LogConfig
 from kwire.storage.epochs import EpochEnd, EpochStart
 from kwire.storage.log import SNAPSHOT_INTERVAL_BATCHES, Log
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import check_batches, is_valid_batch, read_batch_header, stamp
+from kwire.wire.batch import is_valid_batch, read_batch_header, stamp
 from kwire.wire.records import read_records
 
 PATH = "data/topic-0"
@@ -95,7 +95,7 @@ def test_log_append_time_goes_into_every_record(files):
 
 
 def test_a_follower_takes_batches_as_they_are(log):
-    view = batch(2)
+    view = memoryview(bytes(batch(2)) + bytes(batch(3)))
     stamped = memoryview(stamp(10, len(view) - 12, 3) + bytes(view[16:]))
     header = read_batch_header(stamped)
     log.append(stamped, [header], leader_epoch=9, now_ms=NOW, assign_offsets=False)
@@ -534,6 +534,6 @@ def test_log_append_time_is_found_without_opening_batches(files):
     assert log.max_timestamp()[:2] == (NOW + 10, 4)
 
 
-def test_check_batches_and_append_agree_on_what_was_sent(log):
-    view = batch(2)
-    assert log.append(view, check_batches(view), leader_epoch=0, now_ms=NOW).last_offset == 1
+def test_all_batches_of_an_append_are_taken(log):
+    view = memoryview(bytes(batch(2)) + bytes(batch(3)))
+    assert log.append(view, headers_of(view), leader_epoch=0, now_ms=NOW).last_offset == 4

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from log_batches import NOW, marker
+from log_batches import NOW, headers_of, marker
 
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
 from kwire.testing.files import MemoryFiles
-from kwire.wire.batch import check_batches, read_batch_header
+from kwire.wire.batch import read_batch_header
 from kwire.wire.records import Record, build_batch, read_records
 
 PATH = "data/topic-0"
@@ -101,9 +101,9 @@ class LogMachine(RuleBasedStateMachine):
         view = memoryview(build_batch(records, codec=codec, **stamp))
         if len(view) > self.config.segment_bytes:
             with pytest.raises(KafkaError, match="RECORD_LIST_TOO_LARGE"):
-                self.log.append(view, check_batches(view), leader_epoch=0, now_ms=NOW)
+                self.log.append(view, headers_of(view), leader_epoch=0, now_ms=NOW)
             return
-        appended = self.log.append(view, check_batches(view), leader_epoch=len(self.batches) // 10, now_ms=NOW)
+        appended = self.log.append(view, headers_of(view), leader_epoch=len(self.batches) // 10, now_ms=NOW)
         assert not appended.duplicate
         self.wrote(appended, view, times, producer)
         if producer >= 0:
@@ -133,7 +133,7 @@ class LogMachine(RuleBasedStateMachine):
             return
         written = recent[0]
         view = memoryview(bytes(8) + (len(written.body) + 4).to_bytes(4, "big") + bytes(4) + written.body)
-        appended = self.log.append(view, check_batches(view), leader_epoch=0, now_ms=NOW)
+        appended = self.log.append(view, headers_of(view), leader_epoch=0, now_ms=NOW)
         assert appended.duplicate
         assert appended.base_offset == written.base_offset
         assert appended.last_offset == written.last_offset
@@ -152,7 +152,7 @@ class LogMachine(RuleBasedStateMachine):
             )
         )
         with pytest.raises(KafkaError) as refusal:
-            self.log.append(view, check_batches(view), leader_epoch=0, now_ms=NOW)
+            self.log.append(view, headers_of(view), leader_epoch=0, now_ms=NOW)
         assert refusal.value.code is Code.OUT_OF_ORDER_SEQUENCE_NUMBER
 
     @rule(code=st.sampled_from([errno.EIO, errno.ENOSPC]), operation=st.sampled_from(["append", "truncate", "write"]))
@@ -161,7 +161,7 @@ class LogMachine(RuleBasedStateMachine):
         view = memoryview(build_batch([Record(0, NOW, b"k", b"v", ())]))
         epoch = self.log.latest_epoch
         try:
-            appended = self.log.append(view, check_batches(view), leader_epoch=epoch, now_ms=NOW)
+            appended = self.log.append(view, headers_of(view), leader_epoch=epoch, now_ms=NOW)
         except StorageFailure:
             assert self.log.failure is not None
         else:
@@ -236,7 +236,7 @@ class LogMachine(RuleBasedStateMachine):
         # The last byte is not 0, which is what preallocated space holds.
         view = memoryview(build_batch([Record(0, NOW, b"torn", bytes(300), (("h", b"x"),))]))
         if torn_bytes and len(view) <= self.config.segment_bytes:
-            self.log.append(view, check_batches(view), leader_epoch=self.log.latest_epoch, now_ms=NOW)
+            self.log.append(view, headers_of(view), leader_epoch=self.log.latest_epoch, now_ms=NOW)
             self.files.kill(torn_bytes=min(torn_bytes, len(view)))
         else:
             self.files.kill()
