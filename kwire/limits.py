@@ -14,6 +14,12 @@ READ_CHUNK_BYTES_MAX = 1024 * 1024
 # A reader in the middle of a large request is woken when this much more has come: fewer, larger reads.
 RECV_WAKE_BYTES_MAX = 256 * 1024
 
+# A peer that alone keeps asking, and asked again this soon after the last answer, is listened to without giving the
+# loop away: for so long each time, and so often in a row before all others are looked at.
+ASKED_SOON_US = 200
+LISTEN_US = 60
+LISTENS_MAX = 16
+
 # Requests or bytes that one connection may handle before others get a turn.
 TURN_REQUESTS_MAX = 64
 TURN_BYTES_MAX = 4 * 1024 * 1024
@@ -51,3 +57,4 @@ PARTITIONS_PER_REQUEST_MAX = 10_000
 assert SENDFILE_BYTES_MIN <= SENDFILE_BYTES_MAX <= TURN_BYTES_MAX
 assert READ_CHUNK_BYTES <= READ_CHUNK_BYTES_MAX <= TURN_BYTES_MAX
 assert FILES_SHARE_OF_DESCRIPTORS + CONNECTIONS_SHARE_OF_DESCRIPTORS < 1
+assert LISTEN_US <= ASKED_SOON_US

@@ -44,25 +44,25 @@ PartitionResponse = ProduceResponse.PartitionProduceResponse
 
 async def handle(context: Context, request: ProduceRequest) -> ProduceResponse | None:
     """Append each partition's records; None when acks=0 asks for no reply."""
-    to_flush: list[tuple[Partition, PartitionResponse]] = []
     refused: Mapping[TopicPartition, KafkaError] = {}
-    names = [_name(context, topic) for topic in request.topic_data]
     if request.transactional_id is not None or any_transactional(request):
         try:
             # From its answer to the appends nothing waits.
-            refused = await transactional.refused(context, request, names)
+            refused = await transactional.refused(
+                context, request, [_name(context, topic) for topic in request.topic_data]
+            )
         except KafkaError as refusal:
             return _refuse_all(context, request, refusal)
+    to_flush: list[tuple[Partition, PartitionResponse]] = []
     answers = []
-    for topic, name in zip(request.topic_data, names, strict=True):
+    for topic in request.topic_data:
+        name = _name(context, topic)
+        responses = []
+        for wanted in topic.partition_data:
+            responses.append(answer(context, request, name, wanted, refused, to_flush))  # noqa: PERF401 (a hot path)
         answers.append(
             ProduceResponse.TopicProduceResponse(
-                name=topic.name,
-                topic_id=topic.topic_id,
-                partition_responses=[
-                    answer(context, request, name, wanted, refused=refused, to_flush=to_flush)
-                    for wanted in topic.partition_data
-                ],
+                name=topic.name, topic_id=topic.topic_id, partition_responses=responses
             )
         )
     if to_flush:
@@ -73,12 +73,11 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
     return ProduceResponse(responses=answers, throttle_time_ms=context.throttle_ms)
 
 
-def answer(
+def answer(  # noqa: PLR0917 (keywords cost, and each batch of every producer comes by)
     context: Context,
     request: ProduceRequest,
     topic: str | None,
     wanted: ProduceRequest.PartitionProduceData,
-    *,
     refused: Mapping[TopicPartition, KafkaError],
     to_flush: list[tuple[Partition, PartitionResponse]],
 ) -> PartitionResponse:
@@ -127,7 +126,7 @@ def answer(
         log_append_time_ms=appended.log_append_time_ms,
         log_start_offset=appended.log_start_offset,
     )
-    if partition.must_flush:
+    if partition.flushes and partition.must_flush:
         to_flush.append((partition, response))
     return response
 

@@ -47,6 +47,7 @@ class Partition:
         "_watches",
         "deleted",
         "flushed_ms",
+        "flushes",
         "index",
         "isr",
         "leader_epoch",
@@ -82,6 +83,7 @@ class Partition:
         self.isr = isr
         self.log_dir = log_dir
         self.settings = settings
+        self.flushes = settings.log.flush_messages != FOREVER  # whether a producer may have to wait for the disk
         self.deleted = False
         self.flushed_ms = clock.monotonic_ms()
         self._open_log = open_log
@@ -124,12 +126,12 @@ class Partition:
     @property
     def must_flush(self) -> bool:
         """Whether as much was appended since the last flush as ``flush.messages`` allows: answers wait for the disk."""
-        flush_messages = self.settings.log.flush_messages
-        return flush_messages != FOREVER and self.log.end_offset - self.log.recovery_point >= flush_messages
+        return self.flushes and self.log.end_offset - self.log.recovery_point >= self.settings.log.flush_messages
 
     def configure(self, settings: TopicSettings) -> None:
         """Take over changed topic configs; they hold from the next append on."""
         self.settings = settings
+        self.flushes = settings.log.flush_messages != FOREVER
         if self._log is not None:
             self._log.config = settings.log
 
@@ -182,7 +184,7 @@ class Partition:
             check_sequence=check_sequence,
             transaction_version=transaction_version,
         )
-        if not appended.duplicate and not self.must_flush:
+        if not appended.duplicate and not (self.flushes and self.must_flush):
             self.advance(len(batch))
         return appended
 

@@ -21,6 +21,7 @@ from typing import Final, NamedTuple
 
 from kwire.errors import Code, KafkaError
 from kwire.limits import OPENED_BYTES_MAX
+from kwire.types import quick
 from kwire.wire.batch import (
     CODEC_MASK,
     HEADER_BYTES,
@@ -67,6 +68,9 @@ class Validated(NamedTuple):
 
     batch: memoryview
     header: BatchHeader
+
+
+_as_is: Final = quick(Validated)
 
 
 class RecordError(NamedTuple):
@@ -123,7 +127,7 @@ def validate(
             )
         )
     )
-    return _Opened(batch, header, settings, now_ms, partition).judge() if must_open else Validated(batch, header)
+    return _Opened(batch, header, settings, now_ms, partition).judge() if must_open else _as_is((batch, header))
 
 
 class _Opened:

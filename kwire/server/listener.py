@@ -154,7 +154,7 @@ class Acceptor:
         except OSError:
             accepted.close()  # reset before we came to it
             return
-        transport = SocketTransport(accepted, (host, address[1]), self._close_watch)
+        transport = SocketTransport(accepted, (host, address[1]), self._close_watch, self._reception.last_heard)
         self._nursery.start_soon(Connection(self._broker, transport, self._listener).run)
 
     async def _overcome(self, error: OSError) -> None:

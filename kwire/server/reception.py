@@ -19,6 +19,7 @@ from kwire.broker.dispatch import ApiTable
 from kwire.broker.logs import Logger
 from kwire.errors import Code
 from kwire.server.bindings import UNLIMITED, Limits
+from kwire.server.transport import LastHeard
 from kwire.wire.messages import ApiVersionsResponse
 from kwire.wire.session import API_VERSIONS_KEY, Served
 
@@ -70,6 +71,7 @@ class Reception:
         self._pace = Pace(clock)
         self._listener_paces: dict[str, Pace] = {}
         self._left = trio.Event()
+        self.last_heard = LastHeard()
 
     def __len__(self) -> int:
         return len(self._guests)

@@ -24,7 +24,7 @@ from kwire.storage.index import AbortedTransaction
 from kwire.storage.lookup import TimestampOffset
 from kwire.storage.producer_state import Change, ProducerStates
 from kwire.storage.segment import AppendedBatch, Doomed, Segment
-from kwire.storage.stamping import Appended, stamp_batches, take_stamped_batches
+from kwire.storage.stamping import Appended, as_appended, stamp_batches, take_stamped_batches
 from kwire.types import Uuid
 from kwire.wire.batch import OVERHEAD_BYTES, BatchHeader
 
@@ -192,15 +192,14 @@ class Log:
         ):
             with contextlib.suppress(StorageFailure):
                 self.checkpoint()
-        return Appended(
-            rows[0].base_offset, rows[-1].last_offset, append_time_ms, self.log_start_offset, duplicate=False
-        )
+        return as_appended((rows[0].base_offset, self.end_offset - 1, append_time_ms, self.log_start_offset, False))
 
     def advance_high_watermark(self, offset: int) -> None:
         """Move the high watermark up to ``offset``, never down and never beyond the end."""
         if offset > self.high_watermark:
             self.high_watermark = min(offset, self.end_offset)
-            self.producers.high_watermark_moved(self.high_watermark)
+            if self.producers.undecided:
+                self.producers.high_watermark_moved(self.high_watermark)
 
     def roll(self, now_ms: int) -> None:
         """Seal the active segment and begin another; an empty one goes on. Raises StorageFailure, nothing changed."""

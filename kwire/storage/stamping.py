@@ -12,6 +12,7 @@ from typing import NamedTuple
 from kwire.errors import Code, KafkaError
 from kwire.storage.files import Buffer
 from kwire.storage.segment import AppendedBatch
+from kwire.types import quick
 from kwire.wire.batch import (
     HEADER_BYTES,
     OVERHEAD_BYTES,
@@ -34,6 +35,10 @@ class Appended(NamedTuple):
     duplicate: bool
 
 
+as_appended = quick(Appended)
+_as_row = quick(AppendedBatch)
+
+
 def stamp_batches(
     batches: memoryview, headers: Sequence[BatchHeader], offset: int, *, leader_epoch: int, append_time_ms: int
 ) -> tuple[list[Buffer], list[AppendedBatch]]:
@@ -54,7 +59,7 @@ def stamp_batches(
             head = with_log_append_time(batches, at, header, append_time_ms)
             parts += (stamp(offset, header.length, leader_epoch), head, batches[at + HEADER_BYTES : end])
         last_offset = offset + header.last_offset_delta
-        rows.append(AppendedBatch(offset, last_offset, timestamp_ms, end - at))
+        rows.append(_as_row((offset, last_offset, timestamp_ms, end - at)))
         offset = last_offset + 1
         at = end
     return parts, rows

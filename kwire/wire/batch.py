@@ -25,12 +25,11 @@ Length counts the bytes behind itself: a batch is length + 12 bytes long.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from struct import Struct
 from typing import Final, NamedTuple, TypeAlias
 
 from kwire.errors import Code, KafkaError
+from kwire.types import quick
 from kwire.wire.crc import crc32c
 
 Buffer: TypeAlias = bytes | bytearray | memoryview
@@ -131,8 +130,7 @@ class BatchHeader(NamedTuple):
         return (self.base_sequence + self.last_offset_delta) & 0x7FFFFFFF
 
 
-# What BatchHeader._make does, without a Python function between: every batch of every request passes here.
-_as_header: Final[Callable[[tuple[int, ...]], BatchHeader]] = partial(tuple.__new__, BatchHeader)
+_as_header: Final = quick(BatchHeader)
 
 
 def read_batch_header(view: Buffer, position: int = 0) -> BatchHeader:

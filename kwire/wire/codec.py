@@ -15,6 +15,7 @@ from struct import Struct
 from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 from kwire.errors import ProtocolViolation, UnsupportedVersion
+from kwire.types import quick
 from kwire.wire import messages, spec
 from kwire.wire.json_form import from_json, to_json
 from kwire.wire.message import EncodingError, Message
@@ -60,6 +61,9 @@ class RequestHeader(NamedTuple):
     body_position: int
 
 
+_as_request_header = quick(RequestHeader)
+
+
 def read_header(frame: memoryview) -> RequestHeader:
     """Read a request's header. Raises UnsupportedVersion for an API key without a schema.
 
@@ -81,7 +85,7 @@ def read_header(frame: memoryview) -> RequestHeader:
     # Header version 2 keeps the client id as it was and adds tagged fields, of which none is defined.
     if api_version >= _flexible_from(api_key):
         position = _pass_tags(frame, position)
-    return RequestHeader(api_key, api_version, correlation_id, client_id, position)
+    return _as_request_header((api_key, api_version, correlation_id, client_id, position))
 
 
 def decode_request(header: RequestHeader, frame: memoryview) -> Message:

@@ -8,8 +8,10 @@ import pytest
 import trio
 import trio.testing
 
+from kwire.limits import LISTENS_MAX
+from kwire.server import transport as transport_module
 from kwire.server.close_watch import CloseWatch
-from kwire.server.transport import SocketTransport
+from kwire.server.transport import LastHeard, SocketTransport
 from kwire.storage.files import FileSlice, OsFiles
 from kwire.testing.transport import MemoryTransport
 
@@ -26,7 +28,7 @@ async def close_watch(nursery):
 @pytest.fixture
 async def pair(close_watch):
     ours, theirs = socket.socketpair()
-    transport = SocketTransport(ours, ("127.0.0.1", 9), close_watch)
+    transport = SocketTransport(ours, ("127.0.0.1", 9), close_watch, LastHeard())
     peer = trio.socket.from_stdlib_socket(theirs)
     yield transport, peer
     transport.close()
@@ -223,7 +225,7 @@ async def test_a_descriptor_that_is_used_again_has_a_watch_of_its_own(close_watc
     fired = []
     for turn in range(3):
         ours, theirs = socket.socketpair()
-        transport = SocketTransport(ours, ("::1", 9), close_watch)
+        transport = SocketTransport(ours, ("::1", 9), close_watch, LastHeard())
         transport.on_peer_closed(lambda turn=turn: fired.append(turn))
         if turn != 1:
             theirs.close()
@@ -262,3 +264,73 @@ async def test_the_memory_transport_ends_and_breaks_as_a_socket_does():
         await broken.recv(10)
     with pytest.raises(ConnectionError):
         await broken.send([b"x"])
+
+
+class Scripted:
+    """A socket whose reads follow a script: bytes, or None for "nothing there yet"."""
+
+    def __init__(self, real):
+        self._real = real
+        self.script = []
+        self.reads = 0
+
+    def __getattr__(self, name):
+        return getattr(self._real, name)
+
+    def recv(self, max_bytes):
+        self.reads += 1
+        if self.script:
+            chunk = self.script.pop(0)
+            if chunk is None:
+                raise BlockingIOError
+            return chunk
+        return self._real.recv(max_bytes)
+
+
+@pytest.fixture
+def asked_alone(pair, monkeypatch):
+    """A transport whose peer has just been heard, twice in a row and soon; and the socket below it."""
+    transport, peer = pair
+    monkeypatch.setattr(transport_module, "_MAY_LISTEN", True)
+    monkeypatch.setattr(transport_module, "ASKED_SOON_US", 60_000_000)
+    monkeypatch.setattr(transport_module, "LISTEN_US", 60_000_000)
+    scripted = transport._socket = Scripted(transport._socket)
+
+    async def ask():
+        for _ in range(2):
+            scripted.script = [None]
+            await peer.send(b"x")
+            assert await transport.recv(10) == b"x"
+
+    return transport, scripted, ask
+
+
+async def test_a_peer_that_asks_again_soon_is_listened_to_without_a_wait(asked_alone):
+    transport, scripted, ask = asked_alone
+    await ask()
+    scripted.script = [None, None, None, b"soon"]
+    with trio.testing.assert_no_checkpoints():
+        assert await transport.recv(10) == b"soon"
+
+
+async def test_others_get_their_turn_after_so_many_requests_that_came_soon(asked_alone):
+    transport, scripted, ask = asked_alone
+    await ask()
+    for _ in range(LISTENS_MAX):
+        scripted.script = [None, b"soon"]
+        with trio.testing.assert_no_checkpoints():
+            await transport.recv(10)
+    scripted.script = [None, b"late"]
+    with trio.testing.assert_checkpoints(), trio.move_on_after(0):
+        await transport.recv(10)
+    assert scripted.script == [b"late"]
+
+
+async def test_nobody_is_listened_to_once_another_has_spoken(asked_alone):
+    transport, scripted, ask = asked_alone
+    await ask()
+    transport._last_heard.transport = None
+    scripted.script = [None, b"later"]
+    with trio.testing.assert_checkpoints(), trio.move_on_after(0):
+        await transport.recv(10)
+    assert scripted.script == [b"later"]
