@@ -91,7 +91,7 @@ def close_slices(parts: Sequence[Part]) -> None:
 
 
 class LastHeard:
-    """Which of a server's connections has waited for its peer last, and got something."""
+    """Which of a server's connections has heard from its peer last."""
 
     __slots__ = ("transport",)
 
@@ -124,17 +124,22 @@ class SocketTransport:
     async def recv(self, max_bytes: int) -> bytes:
         while True:
             try:
-                return self._socket.recv(max_bytes)
+                chunk = self._socket.recv(max_bytes)
             except BlockingIOError:
                 if self._wake_bytes != 1:
                     self._wake_at(1)
                 if self._listens and self._last_heard.transport is self:
-                    chunk = self._listen(max_bytes)
-                    if chunk is not None:
-                        return chunk
+                    heard = self._listen(max_bytes)
+                    if heard is not None:
+                        return heard
                 await self._wait_for_request()
             except OSError as error:
                 raise _lost(error) from error
+            else:
+                if self._last_heard.transport is not self:
+                    self._last_heard.transport = self
+                    self._listens = 0
+                return chunk
 
     def _listen(self, max_bytes: int) -> bytes | None:
         """Try again for a moment."""
@@ -153,7 +158,6 @@ class SocketTransport:
         await trio.lowlevel.wait_readable(self._fd)
         soon = time.perf_counter() - started < ASKED_SOON_US / 1e6
         self._listens = LISTENS_MAX if soon and self._last_heard.transport is self and _MAY_LISTEN else 0
-        self._last_heard.transport = self
 
     async def recv_into(self, space: memoryview) -> int:
         while True:
