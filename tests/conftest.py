@@ -1,5 +1,6 @@
 """A broker without sockets, for tests of handlers."""
 
+import hypothesis
 import pytest
 from peer import Peer
 
@@ -7,6 +8,10 @@ from kwire.api import api_table
 from kwire.broker.broker import open_broker
 from kwire.metadata.effective import BrokerSettings
 from kwire.storage.files import OsFiles
+
+# How long an example takes says how busy the machine is, and nothing else.
+hypothesis.settings.register_profile("patient", parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("patient")
 
 
 @pytest.fixture

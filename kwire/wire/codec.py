@@ -84,7 +84,10 @@ def read_header(frame: memoryview) -> RequestHeader:
         position = end
     # Header version 2 keeps the client id as it was and adds tagged fields, of which none is defined.
     if api_version >= _flexible_from(api_key):
-        position = _pass_tags(frame, position)
+        if position < len(frame) and not frame[position]:
+            position += 1
+        else:
+            position = _pass_tags(frame, position)
     return _as_request_header((api_key, api_version, correlation_id, client_id, position))
 
 

@@ -10,10 +10,13 @@ with the bytes that came, never with the bytes claimed: a peer that claims 100 M
 
 from __future__ import annotations
 
+from struct import Struct
+
 from kwire.errors import ProtocolViolation
 from kwire.limits import READ_CHUNK_BYTES, READ_CHUNK_BYTES_MAX
 
 _LENGTH_BYTES = 4
+_LENGTH = Struct(">i")
 _HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC", b"PRI ")
 
 
@@ -61,7 +64,7 @@ class FrameSplitter:
             position = self._fill_from(view, frames)
         end = len(view)
         while end - position >= _LENGTH_BYTES:
-            size = int.from_bytes(view[position : position + _LENGTH_BYTES], "big", signed=True)
+            (size,) = _LENGTH.unpack_from(view, position)
             if not 0 < size <= self._limit_bytes:
                 return self._refuse(bytes(view[position : position + _LENGTH_BYTES]), size, frames)
             position += _LENGTH_BYTES
