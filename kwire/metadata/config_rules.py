@@ -12,7 +12,7 @@ from typing import Final
 
 from kwire.errors import Code, KafkaError
 from kwire.limits import TOPIC_NAME_LENGTH_MAX
-from kwire.metadata.config_values import ConfigProblem, Value
+from kwire.metadata.config_values import ConfigProblem, Value, address_counts
 from kwire.metadata.configs import (
     broker_keys,
     client_metrics_keys,
@@ -204,11 +204,10 @@ def _check_broker_value(effective: EffectiveConfigs, name: str, value: Value) ->
     if name == "log.roll.ms" and isinstance(value, int) and value < 1:
         raise KafkaError(Code.INVALID_REQUEST, "requirement failed: log.roll.ms must be greater than or equal to 1")
     if name == "max.connections.per.ip.overrides":
-        for part in str(value).split(","):
-            address, colon, limit = part.strip().rpartition(":")
-            if part.strip() and not (colon and address and limit.isdecimal()):
-                message = f"Error parsing configuration property '{name}': {part.strip()} is not HOST:NUMBER"
-                raise KafkaError(Code.INVALID_REQUEST, message)
+        try:
+            address_counts(name, str(value))
+        except ConfigProblem as problem:
+            raise KafkaError(Code.INVALID_REQUEST, str(problem)) from problem
 
 
 def _refuse_names(names: Iterable[str], why: str) -> None:

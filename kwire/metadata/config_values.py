@@ -9,6 +9,7 @@ right is said beside them in our own words (``ConfigProblem.expected``) for peop
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable
 from decimal import Decimal
@@ -99,6 +100,21 @@ def invalid(name: str, value: Value, reason: str, expected: str) -> ConfigProble
     """Kafka's ConfigException(name, value, reason)."""
     shown = "[" + ", ".join(value) + "]" if isinstance(value, tuple) else value_text(value)
     return ConfigProblem(name, value_text(value), f"Invalid value {shown} for configuration {name}: {reason}", expected)
+
+
+def address_counts(name: str, text: str) -> dict[str, int]:
+    """Read ``ADDRESS:COUNT,ADDRESS:COUNT``. Host names, which Kafka looks up, are refused. Raises ConfigProblem."""
+    counts = {}
+    for pair in filter(None, map(str.strip, text.split(","))):
+        address, _, count = pair.rpartition(":")
+        try:
+            if not count.isdecimal():
+                raise ValueError(count)
+            counts[str(ipaddress.ip_address(address.strip("[]")))] = int(count)
+        except ValueError:
+            message = f"Error parsing configuration property '{name}': {pair!r} is not ADDRESS:COUNT"
+            raise ConfigProblem(name, text, message, "ADDRESS:COUNT, as 127.0.0.1:200") from None
+    return counts
 
 
 def check_named(spec: str) -> Check:

@@ -9,13 +9,13 @@ values in force, as they may be altered while the broker runs.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
 from kwire.broker.context import Endpoint
+from kwire.metadata.config_values import address_counts
 from kwire.metadata.configs import ConfigProblem, Value
 
 ValueOf: TypeAlias = Callable[[str], Value]
@@ -180,14 +180,7 @@ def _served_protocol(name: str, protocols: Mapping[str, str], value: ValueOf) ->
 
 def _overrides(value: ValueOf) -> Mapping[str, int]:
     key = "max.connections.per.ip.overrides"
-    overrides = {}
-    for pair in _names(value(key)):
-        host, _, count = pair.rpartition(":")
-        try:
-            overrides[str(ipaddress.ip_address(host.strip("[]")))] = int(count)
-        except ValueError:
-            raise _problem(key, value, f"{pair!r} is not an override.", "ADDRESS:COUNT, as 127.0.0.1:200") from None
-    return overrides
+    return address_counts(key, str(value(key) or ""))
 
 
 def _own_limits(value: ValueOf, key: str, listeners: Sequence[str]) -> Mapping[str, int]:

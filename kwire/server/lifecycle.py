@@ -25,6 +25,7 @@ from kwire.broker.broker import Broker, open_broker
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
 from kwire.limits import CONNECTIONS_SHARE_OF_DESCRIPTORS, FILES_SHARE_OF_DESCRIPTORS, SHUTDOWN_GRACE_S
+from kwire.metadata.config_values import ConfigProblem
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
@@ -62,7 +63,7 @@ async def open_server(
     """
     value = EffectiveConfigs(MetadataImage(), settings, node_id=-1).broker
     bindings = read_bindings(value)
-    read_limits(value)  # so that what cannot be read stops the start, and not the first connection
+    limits = read_limits(value, [binding.name for binding in bindings])
     options = read_socket_options(value)
     apis = api_table()
     bounds: list[Bound] = []
@@ -75,7 +76,7 @@ async def open_server(
         ) as broker:
             for key in EAGER:
                 assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
-            reception = Reception(apis, broker.clock, _limits_in_force(broker, connections_max))
+            reception = Reception(apis, broker.clock, _limits_in_force(broker, limits, connections_max))
             for bound in bounds:
                 bound.listen(options.backlog)
             async with _accepting(broker, reception, bounds):
@@ -147,20 +148,23 @@ async def _accepting(broker: Broker, reception: Reception, bounds: Sequence[Boun
         close_watch.close()
 
 
-def _limits_in_force(broker: Broker, connections_max: int) -> Callable[[], Limits]:
-    """The limits as they stand, read again only after a dynamic change of the broker's configs."""
+def _limits_in_force(broker: Broker, limits: Limits, connections_max: int) -> Callable[[], Limits]:
+    """The limits as they stand, at first ``limits``, read again only after a dynamic change of the broker's configs."""
     names = [endpoint.name for endpoint in broker.endpoints]
     made_of: tuple[object, object] | None = None
-    limits = Limits()
 
     def read() -> Limits:
         nonlocal made_of, limits
         for_all = broker.image.config(ResourceType.BROKER, "")
         for_this = broker.image.config(ResourceType.BROKER, str(broker.node_id))
         if made_of is None or made_of[0] is not for_all or made_of[1] is not for_this:
-            limits = read_limits(broker.configs.broker, names)
-            limits = limits._replace(connections_max=min(limits.connections_max, connections_max))
             made_of = (for_all, for_this)
+            try:
+                limits = read_limits(broker.configs.broker, names)
+            except ConfigProblem as problem:
+                # An Apache broker may have left what is refused here, such as a limit for a host by its name.
+                log.warning("the limits on connections stay as they were", key=problem.name, why=str(problem))
+            limits = limits._replace(connections_max=min(limits.connections_max, connections_max))
         return limits
 
     return read

@@ -137,9 +137,9 @@ def test_overrides_and_limits_of_one_listener_are_read():
     assert limits.listener_creation_rate_max == {"OUT": 7}
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1", "somewhere:5", "127.0.0.1:many"])
+@pytest.mark.parametrize("text", ["127.0.0.1", "somewhere:5", "127.0.0.1:many", "127.0.0.1:-1"])
 def test_an_override_that_cannot_be_read_is_a_problem(text):
-    with pytest.raises(ConfigProblem, match="is not an override"):
+    with pytest.raises(ConfigProblem, match="is not ADDRESS:COUNT"):
         read_limits(settings(max_connections_per_ip_overrides=text))
 
 

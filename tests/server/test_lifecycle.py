@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 
+from kwire.errors import Code
 from kwire.metadata.configs import ConfigProblem
 from kwire.metadata.effective import BrokerSettings
 from kwire.server import lifecycle
@@ -19,7 +20,7 @@ from kwire.server.lifecycle import open_server
 from kwire.server.listener import CannotBind
 from kwire.storage.files import DirectoryInUse, OsFiles
 from kwire.wire import codec
-from kwire.wire.messages import ApiVersionsRequest, MetadataRequest
+from kwire.wire.messages import ApiVersionsRequest, ConfigRecord, IncrementalAlterConfigsRequest, MetadataRequest
 
 
 def settings(path, **texts: str) -> BrokerSettings:
@@ -143,9 +144,39 @@ async def test_the_first_of_two_ports_is_given_back_when_the_second_is_busy(tmp_
 
 
 async def test_limits_that_cannot_be_read_stop_the_start(tmp_path):
-    with pytest.raises(ConfigProblem, match="is not an override"):
+    with pytest.raises(ConfigProblem, match="is not ADDRESS:COUNT"):
         async with open_server(settings(tmp_path, max_connections_per_ip_overrides="x"), OsFiles()):
             pass
+
+
+async def test_limits_that_an_apache_broker_left_and_kwire_refuses_do_not_end_the_broker(tmp_path):
+    left = ConfigRecord(resource_type=4, resource_name="", name="max.connections.per.ip.overrides", value="a.host:5")
+    async with open_server(settings(tmp_path, max_connections_per_ip="1"), OsFiles()) as server:
+        server.broker.change_metadata([left])
+        await ask(server.bindings[0].port, 3, 12, MetadataRequest(topics=None))
+
+        assert server.reception.read_limits().connections_per_ip_max == 1
+
+
+async def test_a_limit_for_a_host_by_its_name_is_refused(tmp_path):
+    request = IncrementalAlterConfigsRequest(
+        resources=[
+            IncrementalAlterConfigsRequest.AlterConfigsResource(
+                resource_type=4,
+                resource_name="",
+                configs=[
+                    IncrementalAlterConfigsRequest.AlterableConfig(
+                        name="max.connections.per.ip.overrides", config_operation=0, value="localhost:5"
+                    )
+                ],
+            )
+        ]
+    )
+    async with open_server(settings(tmp_path), OsFiles()) as server:
+        response = await ask(server.bindings[0].port, 44, 1, request)
+        await ask(server.bindings[0].port, 3, 12, MetadataRequest(topics=None))
+
+    assert response.responses[0].error_code == Code.INVALID_REQUEST
 
 
 def test_a_signal_before_it_serves_ends_the_start(monkeypatch, tmp_path):
