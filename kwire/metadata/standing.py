@@ -50,8 +50,10 @@ log.flush.scheduler.interval.ms log.index.interval.bytes log.index.size.max.byte
 log.message.timestamp.after.max.ms log.message.timestamp.before.max.ms log.message.timestamp.type log.preallocate
 log.retention.bytes log.retention.check.interval.ms log.retention.hours log.retention.minutes log.retention.ms
 log.roll.hours log.roll.jitter.hours log.roll.jitter.ms log.roll.ms log.segment.bytes log.segment.delete.delay.ms
-log.cleaner.backoff.ms log.cleaner.delete.retention.ms log.cleaner.enable log.cleaner.max.compaction.lag.ms
-log.cleaner.min.cleanable.ratio log.cleaner.min.compaction.lag.ms
+log.cleaner.backoff.ms log.cleaner.dedupe.buffer.size log.cleaner.delete.retention.ms log.cleaner.enable
+log.cleaner.io.buffer.load.factor log.cleaner.io.buffer.size log.cleaner.io.max.bytes.per.second
+log.cleaner.max.compaction.lag.ms log.cleaner.min.cleanable.ratio log.cleaner.min.compaction.lag.ms
+log.cleaner.threads
 max.connection.creation.rate max.connections max.connections.per.ip max.connections.per.ip.overrides
 max.incremental.fetch.session.cache.slots max.request.partition.size.limit message.max.bytes metadata.log.dir
 metadata.log.max.record.bytes.between.snapshots metadata.log.max.snapshot.interval.ms metadata.log.segment.bytes
@@ -69,8 +71,8 @@ transactional.id.expiration.ms
 
 _MEANINGLESS = {
     "one process with one event loop has no pools of threads": """
-background.threads group.coordinator.background.threads group.coordinator.threads log.cleaner.threads num.io.threads
-num.network.threads num.recovery.threads.per.data.dir num.replica.alter.log.dirs.threads num.replica.fetchers
+background.threads group.coordinator.background.threads group.coordinator.threads num.io.threads num.network.threads
+num.recovery.threads.per.data.dir num.replica.alter.log.dirs.threads num.replica.fetchers
 share.coordinator.threads
 """,
     "there is no other broker to copy from, talk to, or wait for": """
@@ -105,8 +107,7 @@ producer.purgatory.purge.interval.requests queued.max.requests share.fetch.purga
 """,
     "housekeeping here has no such step": """
 connection.failed.authentication.delay.ms internal.metadata.delete.delay.millis internal.metadata.log.segment.bytes
-internal.metadata.max.batch.size.in.bytes log.cleaner.dedupe.buffer.size log.cleaner.io.buffer.load.factor
-log.cleaner.io.buffer.size log.cleaner.io.max.bytes.per.second log.dir.failure.timeout.ms
+internal.metadata.max.batch.size.in.bytes log.dir.failure.timeout.ms
 log.flush.start.offset.checkpoint.interval.ms log.initial.task.delay.ms metadata.max.retention.bytes
 metadata.max.retention.ms server.max.startup.time.ms
 """,

@@ -32,6 +32,14 @@ def test_what_is_honoured_is_read_somewhere():
     assert honoured - read - behind_topics - READ_BY_METADATA == set()
 
 
+def test_what_is_read_by_the_broker_is_honoured():
+    rooms = ("broker", "server", "api")
+    sources = [path.read_text("utf-8") for room in rooms for path in (PACKAGE / room).rglob("*.py")]
+    read = {name for source in sources for name in re.findall(r'broker\("([a-z][a-z0-9.]+)"\)', source)}
+    assert read
+    assert [name for name in read if standing(name).kind is not Kind.HONOURED] == []
+
+
 def test_an_unknown_key_has_none():
     with pytest.raises(KeyError):
         standing("nope")
