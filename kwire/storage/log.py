@@ -326,18 +326,23 @@ class Log:
     def apply_retention(self, now_ms: int) -> list[Doomed]:
         """Take away segments that the retention settings or the log start offset give up.
 
-        Their files are renamed at once; the caller removes each path when its time has come. Raises StorageFailure.
+        Their files are renamed at once; the caller removes each path when its time has come. Raises StorageFailure if
+        nothing can be given up.
         """
-        count = retention.segments_to_delete(self, now_ms)
-        if count == len(self.segments):
-            self.roll(now_ms)
         doomed: list[Doomed] = []
-        for _ in range(count):
-            # Renamed before it leaves the list: if the disk refuses, the segment is still there.
-            doomed += self.segments[0].rename_to_deleted(now_ms + self.config.file_delete_delay_ms)
-            self.size_bytes -= self.segments.pop(0).size_bytes
-            self._directory.names_changed += 1
-        if count:
+        try:
+            for _ in range(retention.segments_to_delete(self, now_ms)):
+                if len(self.segments) == 1:
+                    self.roll(now_ms)
+                # Renamed before it leaves the list: if the disk refuses, the segment is still there.
+                doomed += self.segments[0].rename_to_deleted(now_ms + self.config.file_delete_delay_ms)
+                self.size_bytes -= self.segments.pop(0).size_bytes
+                self._directory.names_changed += 1
+        except StorageFailure:
+            # A full disk cannot seal the last segment; the others make room, and it goes the next time.
+            if not doomed:
+                raise
+        if doomed:
             self._move_start(max(self.log_start_offset, self.segments[0].base_offset))
             self.snapshots.remove_before(self.segments[0].base_offset)
         return doomed
@@ -505,7 +510,10 @@ class Log:
     def _move_start(self, offset: int) -> None:
         self.log_start_offset = offset
         self.epochs.truncate_before(offset)
-        self._directory.write_epochs(self.epochs)
+        # A file that tells of epochs before the start harms nobody, and the next change writes it: a full disk must
+        # not keep the log from making room.
+        with contextlib.suppress(StorageFailure):
+            self._directory.write_epochs(self.epochs)
 
     def _cut(self, end_offset: int) -> None:
         self.end_offset = end_offset

@@ -56,6 +56,28 @@ def test_the_last_segment_goes_too_and_leaves_an_empty_one(files):
     assert offsets(log) == [(5, 5)]
 
 
+def test_a_full_disk_gives_up_what_it_can(files):
+    log = filled(files, retention_ms=5000)
+    files.free_bytes = 0
+    doomed = log.apply_retention(NOW + 10**6)
+    assert first_offsets(log) == [4]
+    assert log.log_start_offset == 4
+    assert len({each.path for each in doomed if each.path.endswith(".log.deleted")}) == 4
+    with pytest.raises(StorageFailure):
+        log.apply_retention(NOW + 10**6)
+    files.free_bytes = None
+    log.apply_retention(NOW + 10**6)
+    assert first_offsets(log) == [5]
+
+
+def test_records_are_deleted_on_a_full_disk(files):
+    log = filled(files)
+    files.free_bytes = 0
+    log.delete_records_before(3)
+    assert len(log.apply_retention(NOW)) >= 3
+    assert first_offsets(log) == [3, 4]
+
+
 def test_a_younger_segment_protects_what_is_behind_it(files):
     log = filled(files, 0, retention_ms=5000)
     for step in (9000, 0, 0):
@@ -132,6 +154,7 @@ def test_snapshots_go_with_their_segments(files):
 def test_a_segment_that_cannot_be_renamed_stays(files):
     log = filled(files, retention_ms=5000)
     files.fault = lambda name, path: OSError(5, "bad") if name == "rename" and path.endswith("2.log") else None
+    assert len([each for each in log.apply_retention(NOW + 10**6) if each.path.endswith(".log.deleted")]) == 2
     with pytest.raises(StorageFailure):
         log.apply_retention(NOW + 10**6)
     files.fault = None
