@@ -13,6 +13,7 @@ import trio
 
 from kwire.broker.clock import Clock
 from kwire.broker.partition import Partition
+from kwire.errors import StorageFailure
 
 
 class Flusher:
@@ -23,9 +24,12 @@ class Flusher:
         self._running: dict[Partition, trio.Event] = {}
 
     async def flush(self, partition: Partition) -> None:
-        """Return once all that is in the log now is on the disk, and visible. Raises StorageFailure."""
+        """Return once all that is in the log now is on the disk, and visible, or the topic gone.
+
+        Raises StorageFailure.
+        """
         target = partition.log.end_offset
-        while partition.log.recovery_point < target:
+        while not partition.deleted and partition.log.recovery_point < target:
             running = self._running.get(partition)
             if running is not None:
                 await running.wait()
@@ -36,15 +40,23 @@ class Flusher:
             finally:
                 del self._running[partition]
                 done.set()
-        if partition.log.high_watermark < target:
+        if not partition.deleted and partition.log.high_watermark < target:
             partition.advance()
 
     async def _sync(self, partition: Partition) -> None:
-        pending = partition.log.begin_flush()
+        log = partition.log
+        pending = log.begin_flush()
         try:
             await trio.to_thread.run_sync(pending.sync)
+        except StorageFailure:
+            # The directory of a deleted topic has another name by now, or is gone.
+            if partition.deleted:
+                return
+            raise
         finally:
             pending.close()
-        partition.log.finish_flush(pending)
+        if partition.deleted or partition.opened is not log:
+            return  # moved to another directory meanwhile, where all of it is on the disk already
+        log.finish_flush(pending)
         partition.flushed_ms = self._clock.monotonic_ms()
         partition.advance()

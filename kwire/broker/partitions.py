@@ -13,7 +13,7 @@ from kwire.broker.log_dirs import LogDir, LogDirs
 from kwire.broker.logs import Logger
 from kwire.broker.partition import Partition, TopicSettings
 from kwire.broker.topic_settings import topic_settings
-from kwire.errors import Code, KafkaError
+from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata import entities
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.entities import ResourceType
@@ -152,23 +152,28 @@ class Partitions:
 
     def _delete(self, topic: entities.Topic) -> None:
         """Forget the topic's partitions at once; their files go after ``file.delete.delay.ms``."""
-        settings = self._settings.pop(topic.name, None)
+        self._settings.pop(topic.name, None)
         for partition in self._by_topic.pop(topic.name, {}).values():
             partition.mark_deleted()
-            partition.close()
-            self._remove_files(partition, settings.log.file_delete_delay_ms if settings else 0)
+            self._remove_files(partition)
 
-    def _remove_files(self, partition: Partition, delay_ms: int) -> None:
+    def _remove_files(self, partition: Partition) -> None:
         one = self._dirs.by_path(partition.log_dir)
         assert one is not None
         one.partition_count -= 1
         self._found.pop(partition.topic_partition, None)
         path = one.partition_path(partition.topic_partition)
-        if not one.files.sizes(path):
-            return
         doomed = one.doomed_name(partition.topic_partition, self.unique_name())
-        one.files.rename(path, doomed)
-        self._remove_later(Doomed(doomed, self._clock.now_ms() + delay_ms, is_directory=True))
+        try:
+            if partition.opened is not None:
+                partition.opened.delete(doomed)
+            elif one.files.sizes(path):
+                one.files.rename(path, doomed)
+        except StorageFailure as failure:
+            log.failure("the files of a deleted partition stay until the next start", failure, partition=str(partition))
+            return
+        due_ms = self._clock.now_ms() + partition.settings.log.file_delete_delay_ms
+        self._remove_later(Doomed(doomed, due_ms, is_directory=True))
 
     def moved(self, partition: Partition, target: LogDir) -> None:
         """A partition that nobody has open lies in another directory now, complete and on the disk."""

@@ -365,17 +365,11 @@ class Log:
         for one in replaced[1:]:
             self.snapshots.remove(one.base_offset)
 
-    def delete(self, unique: str, now_ms: int) -> list[Doomed]:
-        """Give up the whole log: its directory is renamed at once, and the caller removes it later.
-
-        ``unique`` is some text that no earlier deletion of the same partition had.
-        """
+    def delete(self, new_path: str) -> None:
+        """Give up the whole log, as it is: a full disk must not keep it. Its directory, if there is one, is renamed."""
         self._close_files()
-        if not self._directory.exists:
-            return []
-        new_path = f"{self.path}.{unique}-delete"
-        self._directory.rename(new_path)
-        return [Doomed(new_path, now_ms + self.config.file_delete_delay_ms, is_directory=True)]
+        if self._directory.exists:
+            self._directory.rename(new_path)
 
     # --- durability
 

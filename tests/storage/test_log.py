@@ -475,16 +475,22 @@ def test_deleting_records_moves_the_start(log):
 
 def test_a_deleted_log_is_renamed_first(log, files):
     append(log, batch())
-    doomed = log.delete("abc", NOW)
-    assert [each.path for each in doomed] == ["data/topic-0.abc-delete"]
-    assert doomed[0].due_ms == NOW + 60_000
+    log.delete("data/topic-0.abc-delete")
     assert files.directories("data") == ["topic-0.abc-delete"]
-    files.remove_directory(doomed[0].path)
+    files.remove_directory("data/topic-0.abc-delete")
     assert files.paths() == []
 
 
-def test_a_log_that_was_never_written_leaves_nothing_to_delete(log):
-    assert log.delete("abc", NOW) == []
+def test_a_log_is_deleted_on_a_full_disk(log, files):
+    append(log, batch(producer_id=1))
+    files.free_bytes = 0
+    log.delete("data/topic-0.abc-delete")
+    assert files.directories("data") == ["topic-0.abc-delete"]
+
+
+def test_a_log_that_was_never_written_leaves_nothing_to_delete(log, files):
+    log.delete("data/topic-0.abc-delete")
+    assert files.directories("data") == []
 
 
 # --- epochs and times

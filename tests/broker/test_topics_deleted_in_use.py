@@ -1,0 +1,82 @@
+"""A topic is deleted while its partitions are in use: being flushed, or lying on a full disk."""
+
+from __future__ import annotations
+
+import errno
+
+import trio
+from peer import Peer
+
+from kwire.api import api_table
+from kwire.broker.broker import open_broker
+from kwire.metadata.controller import delete_topics
+from kwire.metadata.effective import BrokerSettings
+from kwire.testing.files import MemoryFiles
+from kwire.wire.records import Record, build_batch
+
+
+def running(files: MemoryFiles):
+    return open_broker(BrokerSettings({"log.dirs": "data"}), api_table(), files, endpoints=[Peer.endpoint])
+
+
+def put(partition) -> None:
+    partition.append(memoryview(build_batch([Record(0, 0, b"k", b"v")])), acks=1)
+
+
+def delete(broker, *names: str) -> None:
+    ids = [broker.image.topics[name].id for name in names]
+    broker.change_metadata(delete_topics(broker.image, ids).records)
+
+
+async def test_a_flush_ends_with_the_topic_that_is_deleted_meanwhile(monkeypatch):
+    async with running(MemoryFiles()) as broker:
+        await Peer(broker).create_topic("t")
+        partition = broker.partitions.get("t", 0)
+        put(partition)
+        syncs = []
+
+        async def delete_first(sync):
+            await trio.lowlevel.checkpoint()
+            assert not syncs, "and again"
+            syncs.append(sync)
+            delete(broker, "t")
+            sync()
+
+        with monkeypatch.context() as patch:
+            patch.setattr(trio.to_thread, "run_sync", delete_first)
+            await broker.flusher.flush(partition)
+
+        assert syncs
+
+
+async def test_a_topic_is_deleted_whole_though_its_logs_cannot_be_completed():
+    files = MemoryFiles()
+    async with running(files) as broker:
+        await Peer(broker).create_topic("t", partitions=3)
+        partitions = list(broker.partitions.of_topic("t").values())
+        for partition in partitions:
+            put(partition)
+        files.fault = lambda operation, path: (
+            OSError(errno.ENOSPC, "No space left on device")
+            if operation in ("append", "write") and path.startswith("data/t-")
+            else None
+        )
+        delete(broker, "t")
+
+        assert all(partition.deleted for partition in partitions)
+        assert not [name for name in files.directories("data") if name in {"t-0", "t-1", "t-2"}]
+
+
+async def test_a_directory_that_cannot_be_renamed_does_not_keep_the_others():
+    files = MemoryFiles()
+    async with running(files) as broker:
+        await Peer(broker).create_topic("t", partitions=3)
+        for partition in broker.partitions.of_topic("t").values():
+            put(partition)
+        files.fault = lambda operation, path: (
+            OSError(errno.EIO, "Input/output error") if (operation, path) == ("rename", "data/t-0") else None
+        )
+        delete(broker, "t")
+        files.fault = None
+
+        assert [name for name in files.directories("data") if name in {"t-0", "t-1", "t-2"}] == ["t-0"]
