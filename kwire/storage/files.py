@@ -402,10 +402,16 @@ class OsSyncer:
             with _Disk(self._path):
                 _sync(self._fd)
         finally:
-            os.close(self._fd)
+            self.close()
 
     def close(self) -> None:
-        os.close(self._fd)
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def __del__(self) -> None:
+        # Several are made together; where one cannot be had, nobody has taken hold of those before it.
+        self.close()
 
 
 class OsLock:

@@ -192,6 +192,18 @@ def disk(tmp_path):
     return f"{tmp_path}/data"
 
 
+def test_a_syncer_that_nobody_takes_hold_of_gives_its_descriptor_back(disk):
+    file = OsFiles().open(f"{disk}/a")
+    file.append([b"x"], 1)
+    before = open_descriptors()
+    syncers = [file.syncer(), file.syncer()]
+    assert len(open_descriptors()) == len(before) + 2
+    syncers[0].run()
+    del syncers
+    assert open_descriptors() == before
+    file.close()
+
+
 def test_descriptors_are_closed_when_they_are_many(disk):
     before = open_descriptors()
     files = OsFiles(open_files_max=3)
