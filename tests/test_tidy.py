@@ -29,7 +29,6 @@ IMPURE_CALLS = {"os.urandom", "input", "breakpoint"}
 
 LONG_FILES: dict[str, str] = {
     "kwire/storage/log.py": "append, read and truncate keep one state; apart they would pass it to and fro",
-    "kwire/cli/client.py": "one connection and the handful that make a cluster",
 }
 
 # APIs with a spec and no handler, each with the reason.

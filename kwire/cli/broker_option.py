@@ -14,15 +14,9 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
-from kwire.cli.client import (
-    CannotConnect,
-    ClientError,
-    Cluster,
-    ConnectionLost,
-    Security,
-    parse_addresses,
-)
+from kwire.cli.client import Cluster
 from kwire.cli.client_config import SECURITY_KEYS, ConfigError, read_properties, security_of
+from kwire.cli.connection import CannotConnect, ClientError, ConnectionLost, Security, parse_addresses
 from kwire.errors import KafkaError
 
 F = TypeVar("F", bound=Callable[..., Any])

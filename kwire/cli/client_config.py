@@ -16,7 +16,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Final
 
-from kwire.cli.client import AuthenticationFailed, Mechanism, Security
+from kwire.cli.connection import AuthenticationFailed, Mechanism, Security
 
 SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 

@@ -18,7 +18,7 @@ from kwire.cli.broker_option import (
     say_unused,
     security_in,
 )
-from kwire.cli.client import parse_address
+from kwire.cli.connection import parse_address
 from kwire.cli.examination import Finding, Surroundings, examine
 
 _COLORS: Final = {"ok": "green", "warning": "yellow", "problem": "red"}

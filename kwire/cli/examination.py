@@ -19,7 +19,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from kwire.cli.client import (
+from kwire.cli.connection import (
     Address,
     AuthenticationFailed,
     CannotConnect,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import click
 
 from kwire.cli.broker_option import asking, broker_options, fail, note, refusal
-from kwire.cli.client import ClientError
+from kwire.cli.connection import ClientError
 from kwire.cli.json_records import JsonRecordError, parse_record
 from kwire.cli.lines import Line, LineError, LineReader
 from kwire.cli.producer import NoSuchTopic, Producer, ProducerConfig

@@ -15,7 +15,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from kwire.cli.client import PASSING, ClientError, Cluster, ConnectionLost, TimedOut, check
+from kwire.cli.client import PASSING, Cluster, check
+from kwire.cli.connection import ClientError, ConnectionLost, TimedOut
 from kwire.errors import Code, KafkaError
 from kwire.types import TopicPartition
 from kwire.wire.batch import NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE

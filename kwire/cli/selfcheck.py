@@ -22,7 +22,7 @@ from kwire.cli.broker_option import (
     say_unused,
     security_in,
 )
-from kwire.cli.client import Address, Connection, ConnectionLost, NotKafka, Security, TimedOut, parse_address
+from kwire.cli.connection import Address, Connection, ConnectionLost, NotKafka, Security, TimedOut, parse_address
 from kwire.cli.harmless import harmless_request
 from kwire.cli.tables import print_table
 from kwire.errors import Code

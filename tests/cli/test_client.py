@@ -6,10 +6,10 @@ import pytest
 from fake_broker import CLOSE, SILENT, fake_broker
 
 from kwire.cli import client as client_module
-from kwire.cli.client import (
+from kwire.cli.client import Cluster
+from kwire.cli.connection import (
     Address,
     CannotConnect,
-    Cluster,
     Connection,
     ConnectionLost,
     NoSuchHost,

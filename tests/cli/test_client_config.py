@@ -4,8 +4,8 @@ import pytest
 from fake_broker import CERTIFICATE, fake_broker
 from scramp import ScramMechanism
 
-from kwire.cli.client import AuthenticationFailed, Connection, Security, TlsFailed, parse_address
 from kwire.cli.client_config import ConfigError, read_properties, sasl_of, security_of
+from kwire.cli.connection import AuthenticationFailed, Connection, Security, TlsFailed, parse_address
 from kwire.wire.messages import SaslAuthenticateResponse, SaslHandshakeResponse
 
 VERSIONS = {18: (0, 4), 3: (0, 13), 17: (0, 1), 36: (0, 2)}

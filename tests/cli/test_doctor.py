@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 from fake_broker import CERTIFICATE, CLOSE, fake_broker
 
-from kwire.cli.client import PLAINTEXT, Address
+from kwire.cli.connection import PLAINTEXT, Address
 from kwire.cli.examination import Surroundings, examine
 from kwire.cli.main import main
 from kwire.wire.messages import MetadataResponse, SaslHandshakeResponse
@@ -310,7 +310,7 @@ def test_zookeepers_port():
 
 
 def _error_of(address):
-    from kwire.cli.client import ClientError, Connection
+    from kwire.cli.connection import ClientError, Connection
 
     with pytest.raises(ClientError) as caught:
         Connection(address)

@@ -4,7 +4,8 @@ import pytest
 from fake_broker import CLOSE, SILENT, fake_broker
 
 from kwire.cli import client, producer
-from kwire.cli.client import Cluster, ConnectionLost, parse_address
+from kwire.cli.client import Cluster
+from kwire.cli.connection import ConnectionLost, parse_address
 from kwire.cli.producer import NoSuchTopic, Producer, ProducerConfig, murmur2
 from kwire.errors import Code, KafkaError
 from kwire.wire.batch import read_batch_header

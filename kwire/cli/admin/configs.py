@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import Final, NamedTuple
 
-from kwire.cli.client import Cluster, Connection, check
+from kwire.cli.client import Cluster, check
+from kwire.cli.connection import Connection
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import (
     AlterClientQuotasRequest,

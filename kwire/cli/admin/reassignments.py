@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from kwire.cli.client import Cluster, NotServed, check
+from kwire.cli.client import Cluster, check
+from kwire.cli.connection import NotServed
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse
 

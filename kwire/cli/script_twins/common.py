@@ -12,18 +12,18 @@ import sys
 from collections.abc import Container, Iterable, Sequence
 from typing import Final
 
-from kwire.cli.client import (
+from kwire.cli.client import Cluster
+from kwire.cli.client_config import SECURITY_KEYS, ConfigError, read_properties, security_of
+from kwire.cli.connection import (
     Address,
     CannotConnect,
     ClientError,
-    Cluster,
     ConnectionLost,
     NoSuchHost,
     TimedOut,
     parse_addresses,
     resolve,
 )
-from kwire.cli.client_config import SECURITY_KEYS, ConfigError, read_properties, security_of
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.options import Parsed
 from kwire.cli.script_twins.topic_filter import matches

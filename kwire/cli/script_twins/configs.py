@@ -15,7 +15,8 @@ from kwire.cli.admin import configs as admin
 from kwire.cli.admin.configs import ResourceType
 from kwire.cli.admin.groups import list_groups
 from kwire.cli.admin.topics import list_topics
-from kwire.cli.client import ClientError, Cluster, NotServed
+from kwire.cli.client import Cluster
+from kwire.cli.connection import ClientError, NotServed
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster, read_config
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_line, hash_order

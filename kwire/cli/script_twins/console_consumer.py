@@ -16,8 +16,8 @@ from types import FrameType
 from typing import Any, Final, NoReturn
 
 from kwire.cli import stock
-from kwire.cli.client import CannotConnect, ClientError, ConnectionLost
 from kwire.cli.client_config import SECURITY_KEYS, ConfigError
+from kwire.cli.connection import CannotConnect, ClientError, ConnectionLost
 from kwire.cli.lines import LineError, LineFormatter, Shown
 from kwire.cli.script_twins.client_properties import key_values, merged
 from kwire.cli.script_twins.common import bootstrap_of, cluster_at, read_config, warn

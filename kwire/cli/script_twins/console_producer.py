@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from kwire.cli.client import ClientError, TimedOut
 from kwire.cli.client_config import SECURITY_KEYS
+from kwire.cli.connection import ClientError, TimedOut
 from kwire.cli.lines import LineError, LineReader
 from kwire.cli.producer import NoSuchTopic, Producer, ProducerConfig
 from kwire.cli.script_twins.client_properties import key_values, merged

@@ -14,7 +14,8 @@ from typing import Final
 
 from kwire.cli.admin import groups as admin
 from kwire.cli.admin import offsets as admin_offsets
-from kwire.cli.client import ClientError, Cluster, TimedOut
+from kwire.cli.client import Cluster
+from kwire.cli.connection import ClientError, TimedOut
 from kwire.cli.script_twins import group_resets as resets
 from kwire.cli.script_twins import group_tables as tables
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster, timed_out, warn

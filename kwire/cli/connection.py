@@ -1,0 +1,335 @@
+"""One connection to a broker: what the commands, selfcheck and doctor talk through.
+
+Owns: reaching a broker (TCP, TLS, ApiVersions, SASL), request and answer, and saying in one sentence why a broker could
+not be reached or understood. May not know: other brokers of the cluster, what the requests are for.
+
+One request at a time, in order. The version of a request is the highest that both sides know, unless the caller asks
+for a lower one.
+"""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, NamedTuple, Protocol, Self, TypeVar, cast
+
+from kwire.errors import ProtocolViolation
+from kwire.wire.codec import decode_response, encode_request
+from kwire.wire.message import Message
+from kwire.wire.messages import (
+    ApiVersionsRequest,
+    ApiVersionsResponse,
+    SaslAuthenticateRequest,
+    SaslAuthenticateResponse,
+    SaslHandshakeRequest,
+    SaslHandshakeResponse,
+)
+
+AnswerT = TypeVar("AnswerT", bound=Message)
+
+DEFAULT_PORT: Final = 9092
+FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
+_ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[^\]\s]+)\]|(?P<host>[^:\[\]\s]+))(?::(?P<port>\d*))?", re.ASCII)
+
+
+class ClientError(Exception):
+    """A broker could not be reached or understood; the message says why, for a person."""
+
+
+class NoSuchHost(ClientError):
+    """The name does not resolve."""
+
+
+class CannotConnect(ClientError):
+    """Nobody listens there, or nothing comes back."""
+
+
+class NotKafka(ClientError):
+    """Somebody answered, but not a Kafka broker without TLS. ``speaks`` is "HTTP", "TLS", "nothing" or "something"."""
+
+    def __init__(self, message: str, speaks: str) -> None:
+        super().__init__(message)
+        self.speaks = speaks
+
+
+class TlsFailed(ClientError):
+    """The TLS handshake failed."""
+
+
+class AuthenticationFailed(ClientError):
+    """The broker does not take these credentials, or not this mechanism."""
+
+
+class ConnectionLost(ClientError):
+    """The broker closed the connection, as it does on a request that it does not serve."""
+
+
+class TimedOut(ClientError):
+    """No answer within the time allowed."""
+
+
+class NotServed(ClientError):
+    """The broker does not serve this API, or at no version that we know."""
+
+
+class Mechanism(Protocol):
+    """The client's side of one SASL mechanism."""
+
+    name: str
+
+    def first(self) -> bytes: ...
+    def next(self, challenge: bytes) -> bytes | None: ...
+
+
+class Security(NamedTuple):
+    """How to enter. ``mechanism`` makes a fresh SASL exchange for each connection."""
+
+    tls: ssl.SSLContext | None = None
+    mechanism: Callable[[], Mechanism] | None = None
+
+
+PLAINTEXT: Final = Security()
+
+
+class Address(NamedTuple):
+    host: str
+    port: int
+
+    def __str__(self) -> str:
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def parse_address(text: str, default_port: int | None = DEFAULT_PORT) -> Address:
+    """Read HOST:PORT, [V6]:PORT or, with a default port, HOST. Raises ValueError."""
+    found = _ADDRESS.fullmatch(text.strip())
+    port = (found and found["port"]) or ("" if default_port is None else str(default_port))
+    if found is None or not port or not 0 < int(port) < 65536:
+        raise ValueError(f"{text!r} is not HOST:PORT")
+    return Address(found["v6"] or found["host"], int(port))
+
+
+def parse_addresses(text: str, default_port: int | None = DEFAULT_PORT) -> list[Address]:
+    """Read HOST:PORT[,HOST:PORT ...]. Raises ValueError."""
+    return [parse_address(one, default_port) for one in text.split(",") if one.strip()]
+
+
+class Connection:
+    """One connection, ready to ask: ApiVersions is done, and SASL where it is needed."""
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        security: Security = PLAINTEXT,
+        client_id: str = "kwire",
+        timeout_s: float = 10.0,
+        negotiate: bool = True,
+    ) -> None:
+        self.address = address
+        self.client_id = client_id
+        self.timeout_s = timeout_s
+        self.api_versions: dict[int, tuple[int, int]] = {}
+        self.features: ApiVersionsResponse = ApiVersionsResponse()
+        self._correlation_id = 0
+        self._trusted = False  # whether the broker has answered more than ApiVersions, or taken our credentials
+        self._socket = _connect(address, security, timeout_s)
+        try:
+            if negotiate:
+                self._negotiate()
+                if security.mechanism is not None:
+                    self._authenticate(security.mechanism())
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def version_of(self, request: type[Message], highest: int | None = None) -> int:
+        """Return the highest version that both sides know. Raises NotServed."""
+        ours = request.VERSIONS
+        theirs = self.api_versions.get(request.KEY)
+        if theirs is None:
+            raise NotServed(f"{self.address} does not serve {request.NAME.removesuffix('Request')}")
+        version = min(ours.highest, theirs[1], ours.highest if highest is None else highest)
+        if version < max(ours.lowest, theirs[0]):
+            raise NotServed(
+                f"{self.address} serves {request.NAME.removesuffix('Request')} at versions {theirs[0]} to {theirs[1]};"
+                f" known here: {ours.lowest} to {ours.highest}"
+            )
+        return version
+
+    def serves(self, request: type[Message], version: int | None = None) -> bool:
+        """Say whether the broker serves an API, or one version of it."""
+        low, high = self.api_versions.get(request.KEY, (0, -1))
+        return low <= high if version is None else low <= version <= high
+
+    def call(
+        self, request: Message, answer: type[AnswerT], *, version: int | None = None, timeout_s: float | None = None
+    ) -> AnswerT:
+        """Send a request and return its answer. Raises ClientError."""
+        if version is None:
+            version = self.version_of(type(request))
+        frame = self._round_trip(request, version, timeout_s)
+        self._trusted = self._trusted or request.KEY != ApiVersionsRequest.KEY
+        try:
+            _, message = decode_response(request.KEY, version, memoryview(frame))
+        except ProtocolViolation as error:
+            raise NotKafka(
+                f"{self.address} answered {answer.NAME} version {version} with bytes that do not fit: {error}",
+                "something",
+            ) from error
+        return cast("AnswerT", message)
+
+    def send_only(self, request: Message, version: int) -> None:
+        """Send a request that has no answer (acks=0)."""
+        self._send(request, version)
+
+    def _round_trip(self, request: Message, version: int, timeout_s: float | None) -> bytes:
+        self._socket.settimeout(self.timeout_s if timeout_s is None else timeout_s)
+        try:
+            self._send(request, version)
+            return self._receive()
+        except TimeoutError as error:
+            raise TimedOut(
+                f"{self.address} did not answer {request.NAME.removesuffix('Request')} within "
+                f"{self._socket.gettimeout():g} s"
+            ) from error
+        except OSError as error:
+            hint = "" if self._trusted else " (perhaps its listener wants SASL)"
+            name = f"{request.NAME.removesuffix('Request')} version {version}"
+            raise ConnectionLost(f"{self.address} closed the connection on {name}{hint}") from error
+
+    def _send(self, request: Message, version: int) -> None:
+        self._correlation_id += 1
+        self._socket.sendall(encode_request(request.KEY, version, self._correlation_id, self.client_id, request))
+
+    def _receive(self) -> bytes:
+        """Read one frame, with its correlation id checked, without its size. OSError when the broker closes."""
+        start = self._read(4)
+        size = int.from_bytes(start, "big")
+        if not 4 <= size <= FRAME_BYTES_MAX:
+            raise _foreign(self.address, start + self._read_some())
+        frame = self._read(size)
+        correlation_id = int.from_bytes(frame[:4], "big")
+        if correlation_id != self._correlation_id:
+            raise NotKafka(
+                f"{self.address} answered with correlation id {correlation_id} where {self._correlation_id} was asked",
+                "something",
+            )
+        return frame
+
+    def _read(self, count: int) -> bytes:
+        chunks = bytearray()
+        while len(chunks) < count:
+            chunk = self._socket.recv(min(count - len(chunks), 1 << 20))
+            if not chunk:
+                raise ConnectionResetError("closed by the broker")
+            chunks += chunk
+        return bytes(chunks)
+
+    def _read_some(self) -> bytes:
+        try:
+            return self._socket.recv(512)
+        except OSError:
+            return b""
+
+    def _negotiate(self) -> None:
+        request = ApiVersionsRequest(client_software_name="kwire", client_software_version=_version())
+        try:
+            answer = self.call(request, ApiVersionsResponse, version=ApiVersionsRequest.VERSIONS.highest)
+        except NotKafka as error:
+            # KIP-511: an older broker answers in the form of version 0, with the range that it serves.
+            if not isinstance(error.__cause__, ProtocolViolation):
+                raise
+            answer = self.call(request, ApiVersionsResponse, version=0)
+        except ConnectionLost as error:
+            raise NotKafka(
+                f"{self.address} takes connections and closes them at the first Kafka request:"
+                " perhaps its listener wants TLS, or it is no Kafka broker",
+                "nothing",
+            ) from error
+        self.features = answer
+        self.api_versions = {api.api_key: (api.min_version, api.max_version) for api in answer.api_keys}
+
+    def _authenticate(self, mechanism: Mechanism) -> None:
+        handshake = self.call(SaslHandshakeRequest(mechanism=mechanism.name), SaslHandshakeResponse)
+        if handshake.error_code:
+            raise AuthenticationFailed(
+                f"{self.address} does not take SASL {mechanism.name}; it offers "
+                + (", ".join(handshake.mechanisms) or "none")
+            )
+        token: bytes | None = mechanism.first()
+        while token is not None:
+            answer = self.call(SaslAuthenticateRequest(auth_bytes=token), SaslAuthenticateResponse)
+            if answer.error_code:
+                raise AuthenticationFailed(answer.error_message or f"{self.address} refused the credentials")
+            token = mechanism.next(answer.auth_bytes)
+
+
+def resolve(address: Address) -> list[tuple[int, tuple[str | int, ...]]]:
+    """Return (family, socket address) of every address behind a name. Raises NoSuchHost."""
+    try:
+        found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise NoSuchHost(f"the name {address.host} does not resolve ({error.strerror or error})") from error
+    return [(family, cast("tuple[str | int, ...]", where)) for family, _, _, _, where in found]
+
+
+def _connect(address: Address, security: Security, timeout_s: float) -> socket.socket:
+    failure: OSError | None = None
+    for family, where in resolve(address):
+        stream = socket.socket(family, socket.SOCK_STREAM)
+        stream.settimeout(timeout_s)
+        try:
+            stream.connect(where)
+        except OSError as error:
+            stream.close()
+            failure = error
+            continue
+        stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return _wrap_tls(stream, address, security)
+    if isinstance(failure, ConnectionRefusedError):
+        raise CannotConnect(f"nothing listens on {address} (connection refused)") from failure
+    if isinstance(failure, TimeoutError):
+        raise CannotConnect(
+            f"{address} does not answer within {timeout_s:g} s (firewall, or a wrong address?)"
+        ) from failure
+    raise CannotConnect(f"cannot connect to {address}: {failure}") from failure
+
+
+def _wrap_tls(stream: socket.socket, address: Address, security: Security) -> socket.socket:
+    if security.tls is None:
+        return stream
+    try:
+        return security.tls.wrap_socket(stream, server_hostname=address.host)
+    except (ssl.SSLError, OSError) as error:
+        stream.close()
+        raise TlsFailed(f"TLS with {address} failed: {error}") from error
+
+
+def _foreign(address: Address, start: bytes) -> NotKafka:
+    """Name what answered in place of a Kafka broker."""
+    if start.startswith((b"HTTP/", b"HTTP")):
+        return NotKafka(f"{address} answers in HTTP: a web server, not a Kafka broker", "HTTP")
+    # A TLS record: alert (21) or handshake (22), version 3.x.
+    if start[:1] in (b"\x15", b"\x16") and start[1:2] == b"\x03":
+        return NotKafka(f"{address} wants TLS: set security.protocol=SSL or SASL_SSL, or use its PLAINTEXT port", "TLS")
+    return NotKafka(f"{address} does not speak Kafka: it answered {start[:16]!r}", "something")
+
+
+def _version() -> str:
+    from kwire import __version__
+
+    return __version__
