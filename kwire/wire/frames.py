@@ -28,7 +28,7 @@ class FrameSplitter:
     from ``feed`` or, when whole frames came before it, from the next ``space``, so that what was in order is answered.
     """
 
-    __slots__ = ("_buffer", "_filled", "_limit_bytes", "_size", "_start", "_violation")
+    __slots__ = ("_buffer", "_filled", "_limit_bytes", "_refusal", "_size", "_start")
 
     def __init__(self, limit_bytes: int) -> None:
         self._limit_bytes = limit_bytes
@@ -36,7 +36,7 @@ class FrameSplitter:
         self._buffer: bytearray | None = None  # of a frame that began
         self._filled = 0
         self._size = 0
-        self._violation: ProtocolViolation | None = None
+        self._refusal: str | None = None  # not the exception, which would hold on to whoever raises it
 
     @property
     def claimed_bytes(self) -> int:
@@ -78,8 +78,8 @@ class FrameSplitter:
 
     def space(self) -> memoryview | None:
         """Where the next bytes of the frame that began belong, or None between frames. Ends where the frame ends."""
-        if self._violation is not None:
-            raise self._violation
+        if self._refusal is not None:
+            raise ProtocolViolation(self._refusal)
         if self._buffer is None:
             return None
         if self._filled == len(self._buffer):
@@ -97,9 +97,9 @@ class FrameSplitter:
         return frame
 
     def _refuse(self, four: bytes, size: int, frames: list[memoryview]) -> list[memoryview]:
-        self._violation = ProtocolViolation(_why_refused(four, size, self._limit_bytes))
+        self._refusal = _why_refused(four, size, self._limit_bytes)
         if not frames:
-            raise self._violation
+            raise ProtocolViolation(self._refusal)
         return frames
 
     def _begin(self, size: int, part: memoryview) -> None:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gc
 import struct
+import sys
 
 import pytest
 from hypothesis import given
@@ -141,3 +143,19 @@ def test_frames_before_a_bad_length_are_given_first():
     assert splitter.feed(framed(b"good") + b"\xff\xff\xff\xff") == [b"good"]
     with pytest.raises(ProtocolViolation, match="-1"):
         splitter.space()
+
+
+def test_a_refusal_does_not_hold_on_to_what_was_read():
+    def refuse(chunk: bytes) -> None:
+        with pytest.raises(ProtocolViolation):
+            FrameSplitter(1000).feed(chunk)
+
+    chunk = b"\xff" * READ_CHUNK_BYTES
+    gc.collect()
+    gc.disable()
+    try:
+        before = sys.getrefcount(chunk)
+        refuse(chunk)
+        assert sys.getrefcount(chunk) == before
+    finally:
+        gc.enable()
