@@ -129,10 +129,14 @@ class KafkaBroker:
         self._call(create)
 
     def advance(self, milliseconds: float) -> None:
-        """Move the broker's clock: sessions time out, records expire, timestamps jump, without anybody waiting."""
+        """Move the broker's clock: sessions time out, records expire, timestamps jump, without anybody waiting.
+
+        It stays moved across ``restart``: a broker's time does not step back.
+        """
 
         def move() -> None:
             assert self._server is not None
+            self._clock_shift_ms += milliseconds
             self._server.broker.clock.advance(milliseconds)
 
         self._call(move)
@@ -158,7 +162,9 @@ class KafkaBroker:
         settings = {"log.dirs": self._data, "listeners": f"PLAINTEXT://localhost:{self._port}", **self._config}
         for key, text in self._config.items():
             parse_broker_config(key, text)
-        async with open_server(BrokerSettings(settings), self._files, clock=Clock()) as server:
+        clock = Clock()
+        clock.advance(self._clock_shift_ms)
+        async with open_server(BrokerSettings(settings), self._files, clock=clock) as server:
             self._server = server
             self._port = server.bindings[0].port
             self._token = trio.lowlevel.current_trio_token()

@@ -62,6 +62,17 @@ def test_moving_the_clock_moves_the_brokers_time(kafka):
     assert after - before >= 86_400_000
 
 
+def test_the_clock_stays_moved_across_a_restart(kafka):
+    kafka.create_topic("stamped", message_timestamp_type="LogAppendTime")
+    producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
+    kafka.advance(86_400_000)
+    before = producer.send("stamped", b"1").get(10).timestamp
+    kafka.restart()
+    after = producer.send("stamped", b"2").get(10).timestamp
+    producer.close()
+    assert after >= before
+
+
 def test_a_topic_that_cannot_be_is_a_kafka_error(kafka):
     with pytest.raises(KafkaError) as refusal:
         kafka.create_topic("no/slashes")
