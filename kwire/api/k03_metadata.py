@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.broker.context import Context
-from kwire.errors import Code, KafkaError
+from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.config_rules import check_topic_name
 from kwire.metadata.entities import Topic
 from kwire.security.operations import ALL_CLUSTER_OPERATIONS, ALL_TOPIC_OPERATIONS, NOT_ASKED
@@ -105,12 +105,14 @@ def _by_name(context: Context, request: MetadataRequest, name: str, operations: 
             raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
         return _known(broker.create_topic_automatically(name), operations)
     except KafkaError as refusal:
-        return TopicAnswer(
-            error_code=refusal.code,
-            name=name,
-            is_internal=name in INTERNAL_TOPICS,
-            topic_authorized_operations=operations,
-        )
+        code = refusal.code
+    except StorageFailure as failure:
+        # What Kafka says until a topic is there; the client asks again, and hears of its other topics meanwhile.
+        broker.storage_failed(failure)
+        code = Code.UNKNOWN_TOPIC_OR_PARTITION
+    return TopicAnswer(
+        error_code=code, name=name, is_internal=name in INTERNAL_TOPICS, topic_authorized_operations=operations
+    )
 
 
 def _known(topic: Topic, operations: int) -> TopicAnswer:

@@ -6,7 +6,7 @@ import pytest
 import trio
 from peer import Peer
 
-from kwire.errors import StorageFailure
+from kwire.errors import Code, StorageFailure
 from kwire.metadata.entities import ResourceType
 from kwire.wire import messages as m
 from kwire.wire.records import Record, build_batch
@@ -203,6 +203,20 @@ async def test_a_broker_that_may_not_delete_topics_says_so(start_broker):
         new = await client.call(6, delete(topics=[delete.DeleteTopicState(name="t")]))
         assert [old.responses[0].error_code, new.responses[0].error_code] == [42, 73]
         assert "t" in broker.image.topics
+
+
+async def test_a_topic_that_a_full_disk_keeps_from_being_made_does_not_hide_the_others(client, monkeypatch):
+    await client.create_topic("there")
+
+    def refuse(_records):
+        raise StorageFailure("data/__cluster_metadata-0", "No space left on device")
+
+    monkeypatch.setattr(client.broker, "change_metadata", refuse)
+    wanted = [m.MetadataRequest.MetadataRequestTopic(name=name) for name in ("there", "new")]
+    response = await client.call(12, m.MetadataRequest(topics=wanted))
+
+    codes = {topic.name: topic.error_code for topic in response.topics}
+    assert codes == {"there": 0, "new": Code.UNKNOWN_TOPIC_OR_PARTITION}
 
 
 async def test_the_running_broker_cannot_be_unregistered(client):
