@@ -155,49 +155,6 @@ class Code(IntEnum):
     STREAMS_TOPOLOGY_FENCED = 132
     SHARE_SESSION_LIMIT_REACHED = 133
 
-    @property
-    def retriable(self) -> bool:
-        """Whether Kafka's clients may send the same request again."""
-        return self in _RETRIABLE
-
-
-_RETRIABLE = frozenset(
-    {
-        Code.CORRUPT_MESSAGE,
-        Code.UNKNOWN_TOPIC_OR_PARTITION,
-        Code.LEADER_NOT_AVAILABLE,
-        Code.NOT_LEADER_OR_FOLLOWER,
-        Code.REQUEST_TIMED_OUT,
-        Code.REPLICA_NOT_AVAILABLE,
-        Code.NETWORK_EXCEPTION,
-        Code.COORDINATOR_LOAD_IN_PROGRESS,
-        Code.COORDINATOR_NOT_AVAILABLE,
-        Code.NOT_COORDINATOR,
-        Code.NOT_ENOUGH_REPLICAS,
-        Code.NOT_ENOUGH_REPLICAS_AFTER_APPEND,
-        Code.NOT_CONTROLLER,
-        Code.CONCURRENT_TRANSACTIONS,
-        Code.KAFKA_STORAGE_ERROR,
-        Code.FETCH_SESSION_ID_NOT_FOUND,
-        Code.INVALID_FETCH_SESSION_EPOCH,
-        Code.LISTENER_NOT_FOUND,
-        Code.FENCED_LEADER_EPOCH,
-        Code.UNKNOWN_LEADER_EPOCH,
-        Code.OFFSET_NOT_AVAILABLE,
-        Code.PREFERRED_LEADER_NOT_AVAILABLE,
-        Code.ELIGIBLE_LEADERS_NOT_AVAILABLE,
-        Code.ELECTION_NOT_NEEDED,
-        Code.UNSTABLE_OFFSET_COMMIT,
-        Code.THROTTLING_QUOTA_EXCEEDED,
-        Code.UNKNOWN_TOPIC_ID,
-        Code.INCONSISTENT_TOPIC_ID,
-        Code.FETCH_SESSION_TOPIC_ID_ERROR,
-        Code.SHARE_SESSION_NOT_FOUND,
-        Code.INVALID_SHARE_SESSION_EPOCH,
-        Code.SHARE_SESSION_LIMIT_REACHED,
-    }
-)
-
 
 class KafkaError(Exception):
     """A refusal: one item of a request gets this code, and the rest of the request goes on.

@@ -10,12 +10,11 @@ of the machine everything since the recovery point is read again.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
-from kwire.errors import StorageFailure
 from kwire.storage import checkpoints
 from kwire.storage.files import Files, Lock
 from kwire.types import METADATA_TOPIC, TopicPartition, Uuid, uuid_from_text, uuid_text
@@ -42,7 +41,6 @@ class LogDir:
         self.id: Uuid = bytes(16)
         self.clean = False
         self.same_boot = False
-        self.previous_broker_epoch = -1
         self.recovery_points: dict[TopicPartition, int] = {}
         self.log_start_offsets: dict[TopicPartition, int] = {}
         self.partition_count = 0
@@ -88,7 +86,7 @@ class LogDir:
         Raises ForeignDirectory, StorageFailure.
         """
         cluster_id = self._own(node_id, cluster_id, clock)
-        self.previous_broker_epoch = self._take_clean_mark()
+        self.clean = self._take_clean_mark()
         boot_id = self.files.boot_id()
         left = self.files.read_bytes(self.file(BOOT_ID_NAME))
         self.same_boot = boot_id is not None and left == boot_id.encode("ascii")
@@ -156,16 +154,12 @@ class LogDir:
         )
         return directory_id
 
-    def _take_clean_mark(self) -> int:
-        """Read and remove the mark, so that a kill from now on counts as one."""
+    def _take_clean_mark(self) -> bool:
+        """Look for the mark and remove it, so that a kill from now on counts as one."""
         path = self.file(checkpoints.CLEAN_SHUTDOWN)
-        content = self.files.read_bytes(path)
-        self.clean = content is not None
-        if content is None:
-            return -1
+        is_there = self.files.read_bytes(path) is not None
         self.files.remove(path)
-        epoch = checkpoints.read_clean_shutdown(content)
-        return -1 if epoch is None else epoch
+        return is_there
 
     def _read_offsets(self, name: str) -> dict[TopicPartition, int]:
         return checkpoints.read_offsets(self.files.read_bytes(self.file(name))) or {}
@@ -218,11 +212,6 @@ class LogDirs:
     def release(self) -> None:
         for one in self.dirs:
             one.release()
-
-
-def directory_failures(dirs: Iterable[LogDir], failure: StorageFailure) -> LogDir | None:
-    """Which directory a failed path lies in."""
-    return next((one for one in dirs if failure.path.startswith(one.path + "/")), None)
 
 
 def _unique_name(directory: str, partition: TopicPartition, unique: str, suffix: str) -> str:

@@ -14,7 +14,6 @@ A reader gives None for a file that is missing or damaged: all but meta.properti
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -99,16 +98,6 @@ def read_properties(content: bytes | None) -> dict[str, str] | None:
 
 def write_clean_shutdown(broker_epoch: int) -> bytes:
     return f'{{"version":0,"brokerEpoch":{broker_epoch}}}'.encode()
-
-
-def read_clean_shutdown(content: bytes | None) -> int | None:
-    """Return the broker epoch of the run that stopped cleanly; -1 if the file does not tell, as older releases' did."""
-    if content is None:
-        return None
-    try:
-        return int(json.loads(content)["brokerEpoch"])
-    except (ValueError, KeyError, TypeError):
-        return -1
 
 
 def _write_lines(lines: list[str]) -> bytes:

@@ -60,10 +60,6 @@ def test_properties_come_back_as_they_were_written():
 
 def test_a_clean_stop_leaves_the_broker_epoch():
     assert checkpoints.write_clean_shutdown(11) == b'{"version":0,"brokerEpoch":11}'
-    assert checkpoints.read_clean_shutdown(b'{"version":0,"brokerEpoch":11}') == 11
-    assert checkpoints.read_clean_shutdown(b"") == -1
-    assert checkpoints.read_clean_shutdown(b"[]") == -1
-    assert checkpoints.read_clean_shutdown(None) is None
 
 
 # --- leader epochs
