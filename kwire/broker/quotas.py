@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from kwire.broker.clock import Clock
 from kwire.broker.context import Context
@@ -34,8 +34,10 @@ from kwire.security.quotas import (
 )
 from kwire.wire.messages import FetchRequest, FetchResponse, ProduceRequest
 
-_METERS_MAX: Final = 10_000
-_IDLE_MS: Final = 3600 * 1000
+K = TypeVar("K")
+
+# Of meters, and of buckets: client ids are free to invent.
+_KNOWN_MAX: Final = 10_000
 
 
 class Quotas:
@@ -97,6 +99,7 @@ class Quotas:
         now_ms = self._now_ms()
         bucket = self._buckets.get(limit.shared_by)
         if bucket is None:
+            _make_room(self._buckets)
             bucket = self._buckets[limit.shared_by] = TokenBucket(limit.per_second, self._mutation_windows, now_ms)
         exceeded = strict and bucket.is_exceeded(limit.per_second, now_ms)
         if not exceeded:
@@ -141,14 +144,9 @@ class Quotas:
     def _meter(self, name: tuple[str, tuple[str, str]]) -> Meter:
         meter = self._meters.get(name)
         if meter is None:
-            if len(self._meters) >= _METERS_MAX:
-                self._forget_idle()
+            _make_room(self._meters)
             meter = self._meters[name] = Meter(self._windows)
         return meter
-
-    def _forget_idle(self) -> None:
-        now_ms = self._now_ms()
-        self._meters = {name: meter for name, meter in self._meters.items() if now_ms - meter.last_ms < _IDLE_MS}
 
     def _now_ms(self) -> int:
         return int(self._clock.monotonic_ms())
@@ -176,6 +174,13 @@ class _Stopwatch:
                 send, value = handling.send, (yield trap)
             except BaseException as error:  # noqa: BLE001 - cancellation too belongs to the coroutine
                 send, value = handling.throw, error
+
+
+def _make_room(known: dict[K, Meter] | dict[K, TokenBucket]) -> None:
+    """Forget the half that was used the longest ago, once there are too many."""
+    if len(known) >= _KNOWN_MAX:
+        for name in sorted(known, key=lambda name: known[name].last_ms)[: len(known) // 2]:
+            del known[name]
 
 
 def _windows(configs: EffectiveConfigs, count: str, size_s: str) -> Windows:

@@ -20,6 +20,7 @@ CONSUMER_BYTE_RATE = "consumer_byte_rate"
 REQUEST_PERCENTAGE = "request_percentage"
 CONTROLLER_MUTATION_RATE = "controller_mutation_rate"
 CONNECTION_CREATION_RATE = "connection_creation_rate"
+_PAUSE_MS_MAX = 2**31 - 1  # throttle_time_ms is an int32
 
 Entity: TypeAlias = tuple[tuple[str, str | None], ...]
 Quotas: TypeAlias = Mapping[Entity, Mapping[str, float]]
@@ -94,7 +95,7 @@ class Meter:
         rate = sum(recorded for _, recorded in self._samples) * 1000 / span_ms
         if rate <= per_second:
             return 0
-        return round((rate - per_second) / per_second * span_ms)
+        return _whole_ms((rate - per_second) / per_second * span_ms)
 
     def _forget_old(self, now_ms: int) -> None:
         kept_ms = self._windows.count * self._windows.size_ms
@@ -131,7 +132,7 @@ class TokenBucket:
 
     def throttle_ms(self, per_second: float, now_ms: int) -> int:
         self._refill(per_second, now_ms)
-        return round(-self.tokens / per_second * 1000) if self.tokens < 0 else 0
+        return _whole_ms(-self.tokens / per_second * 1000) if self.tokens < 0 else 0
 
     def _refill(self, per_second: float, now_ms: int) -> None:
         elapsed_ms = max(0, now_ms - self.last_ms)
@@ -140,3 +141,8 @@ class TokenBucket:
 
     def _burst(self, per_second: float) -> float:
         return self._windows.count * self._windows.size_ms / 1000 * per_second
+
+
+def _whole_ms(pause_ms: float) -> int:
+    """A pause as an answer can tell it: a small quota asks for more than fits."""
+    return round(min(pause_ms, _PAUSE_MS_MAX))

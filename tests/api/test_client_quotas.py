@@ -3,6 +3,7 @@
 import pytest
 from peer import Peer
 
+from kwire.broker import quotas
 from kwire.wire import messages as m
 from kwire.wire.records import Record, build_batch
 
@@ -70,6 +71,27 @@ async def test_a_quota_binds_whom_it_names(client, topic):
 async def test_a_user_without_authentication_is_anonymous(client, topic):
     await set_quota(client, "producer_byte_rate", 1, user="ANONYMOUS")
     assert (await produce(client, 10_000)).throttle_time_ms > 0
+
+
+async def test_clients_that_invent_ids_do_not_fill_the_memory(broker, topic, monkeypatch):
+    monkeypatch.setattr(quotas, "_KNOWN_MAX", 10)
+    await set_quota(Peer(broker), "producer_byte_rate", 1000, client_id=None)
+    await set_quota(Peer(broker), "controller_mutation_rate", 1, client_id=None)
+    for number in range(50):
+        one = Peer(broker, client_id=f"c{number}")
+        await produce(one, 100)
+        await one.call(5, m.DeleteTopicsRequest(topic_names=["none"]))
+        create = m.CreateTopicsRequest
+        await one.call(5, create(topics=[create.CreatableTopic(name=f"t{number}", num_partitions=1)]))
+
+    assert len(broker.quotas._meters) <= 10
+    assert len(broker.quotas._buckets) <= 10
+
+
+async def test_a_pause_that_no_answer_can_tell_is_cut(client, topic):
+    await set_quota(client, "producer_byte_rate", 1, client_id="test")
+    responses = [await produce(client, 900_000) for _ in range(4)]
+    assert max(response.throttle_time_ms for response in responses) == 2**31 - 1
 
 
 async def test_a_quota_that_is_removed_binds_nobody(client, topic):

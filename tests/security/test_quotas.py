@@ -91,3 +91,12 @@ def test_a_bucket_never_holds_more_than_its_burst():
     bucket = TokenBucket(2, WINDOWS, 0)
     bucket.take(0, 2, 3_600_000)
     assert bucket.tokens == 22
+
+
+def test_a_pause_fits_into_an_answer_however_small_the_quota():
+    bucket = TokenBucket(1e-300, Windows(), 0)
+    bucket.take(1, 1e-300, 0)
+    assert bucket.throttle_ms(1e-300, 0) == 2**31 - 1
+    meter = Meter(Windows())
+    meter.record(1, 0)
+    assert meter.throttle_ms(1e-300, 0) == 2**31 - 1
