@@ -1,7 +1,7 @@
 """The table of Kafka's error codes and the four kinds of trouble.
 
-Owns: every code of Apache Kafka 4.3.1 with its name and whether a client may retry, and the exceptions by which the
-rooms of kwire refuse, give up or report a fault. May not know: who raises them, and what a response looks like.
+Owns: every code of Apache Kafka 4.3.1 with its name, and the exceptions by which the rooms of kwire refuse, give up or
+report a fault. May not know: who raises them, and what a response looks like.
 
 Four kinds, each caught in one place:
 

@@ -26,6 +26,7 @@ from kwire.broker.log_dirs import LogDirs
 from kwire.broker.logs import Logger
 from kwire.broker.metadata_log import MetadataLog
 from kwire.broker.moves import Moves
+from kwire.broker.partition import Partition
 from kwire.broker.partitions import Partitions
 from kwire.broker.producer_ids import ProducerIds
 from kwire.broker.quotas import Quotas
@@ -77,7 +78,7 @@ class Broker:
         )
         slots_max = cast("int", configs.broker("max.incremental.fetch.session.cache.slots"))
         self.fetch_sessions = FetchSessions(slots_max, clock.random_bytes)
-        self.flusher = Flusher(clock)
+        self.flusher = Flusher(clock, self._sync_failed)
         self.moves = Moves(self)
         self.quotas = Quotas(self.image, configs, clock)
         self.producer_ids = ProducerIds(metadata_log.reserve_producer_ids)
@@ -123,6 +124,11 @@ class Broker:
         self.change_metadata(decision.records)
         log.info("created a topic that a client asked for", topic=name)
         return self.image.topics[name]
+
+    def _sync_failed(self, partition: Partition) -> None:
+        one = self.dirs.by_path(partition.log_dir)
+        assert one is not None
+        one.distrust_page_cache()
 
     def storage_failed(self, failure: StorageFailure) -> None:
         """Say once in the log that a disk refuses; the log itself tries again at the next append."""

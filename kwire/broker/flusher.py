@@ -9,6 +9,8 @@ not write).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import trio
 
 from kwire.broker.clock import Clock
@@ -19,8 +21,9 @@ from kwire.errors import StorageFailure
 class Flusher:
     """At most one fsync a log at a time; whoever comes meanwhile shares the next."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, sync_failed: Callable[[Partition], None]) -> None:
         self._clock = clock
+        self._sync_failed = sync_failed
         self._running: dict[Partition, trio.Event] = {}
 
     async def flush(self, partition: Partition) -> None:
@@ -52,6 +55,7 @@ class Flusher:
             # The directory of a deleted topic has another name by now, or is gone.
             if partition.deleted:
                 return
+            self._sync_failed(partition)
             raise
         finally:
             pending.close()

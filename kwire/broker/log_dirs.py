@@ -5,16 +5,18 @@ directory holds which partition. May not know: partitions at run time, topics, t
 
 A directory that was stopped cleanly needs no recovery. After a kill, the boot id says whether the page cache
 survived: on the same boot nothing that was written is lost, so only the ends of the logs are looked at; after a crash
-of the machine everything since the recovery point is read again.
+of the machine, or a sync that failed, everything since the recovery point is read again.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
+from kwire.errors import StorageFailure
 from kwire.storage import checkpoints
 from kwire.storage.files import Files, Lock
 from kwire.types import METADATA_TOPIC, TopicPartition, Uuid, uuid_from_text, uuid_text
@@ -117,6 +119,11 @@ class LogDir:
         self.files.write_bytes(
             self.file(checkpoints.CLEAN_SHUTDOWN), checkpoints.write_clean_shutdown(broker_epoch), durable=True
         )
+
+    def distrust_page_cache(self) -> None:
+        """A sync has failed: what the next start reads may not be what the disk holds, though the boot is the same."""
+        with contextlib.suppress(StorageFailure):
+            self.files.remove(self.file(BOOT_ID_NAME))
 
     def release(self) -> None:
         self._lock.release()

@@ -206,7 +206,7 @@ class MetadataLog:
             now_ms=now_ms,
             last_timestamp_ms=self.last_timestamp_ms,
         )
-        self.log.flush()  # a snapshot must not be ahead of the log that it stands for
+        self.flush()  # a snapshot must not be ahead of the log that it stands for
         self._files.write_bytes(f"{self._path}/{made.file_name}", content, durable=True)
         self._snapshot, self._snapshot_ms, self._bytes_since_snapshot = made, now_ms, 0
         self._forget_before(made, now_ms)
@@ -220,7 +220,11 @@ class MetadataLog:
 
     def flush(self) -> None:
         """Bring everything to the disk. Raises StorageFailure."""
-        self.log.flush()
+        try:
+            self.log.flush()
+        except StorageFailure:
+            self._home.distrust_page_cache()
+            raise
 
     def close(self) -> None:
         """Stop in order: the next start has little to replay. Raises StorageFailure."""
@@ -228,7 +232,7 @@ class MetadataLog:
             self.apply(stop_broker(self.image.brokers[self.node_id]))
         if self._bytes_since_snapshot > _REPLAY_BYTES_MAX:
             self.snapshot()
-        self.log.flush()
+        self.flush()
         self.log.close()
 
     # --- opening ---

@@ -1,0 +1,58 @@
+"""What a disk that fails leaves behind for the next start."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from peer import Peer
+
+from kwire.api import api_table
+from kwire.broker.broker import open_broker
+from kwire.errors import StorageFailure
+from kwire.metadata.effective import BrokerSettings
+from kwire.testing.files import MemoryFiles
+from kwire.wire.records import Record, build_batch
+
+
+def running(files: MemoryFiles):
+    return open_broker(BrokerSettings({"log.dirs": "data"}), api_table(), files, endpoints=[Peer.endpoint])
+
+
+def cannot_sync(files: MemoryFiles, folder: str) -> None:
+    files.fault = lambda operation, path: (
+        OSError(errno.EIO, "Input/output error") if operation == "sync" and path.startswith(folder) else None
+    )
+
+
+async def test_after_a_failed_sync_the_next_start_trusts_no_page_cache():
+    files = MemoryFiles()
+    async with running(files) as broker:
+        await Peer(broker).create_topic("t")
+        partition = broker.partitions.get("t", 0)
+        partition.append(memoryview(build_batch([Record(0, 0, b"k", b"v")])), acks=1)
+        cannot_sync(files, "data/t-0")
+        with pytest.raises(StorageFailure):
+            await broker.flusher.flush(partition)
+        files.fault = None
+
+    async with running(files) as broker:
+        assert not broker.dirs.dirs[0].clean
+        assert not broker.dirs.dirs[0].same_boot
+
+
+async def run_until_the_metadata_log_cannot_be_synced(files: MemoryFiles) -> None:
+    async with running(files) as broker:
+        cannot_sync(files, "data/__cluster_metadata-0")
+        with pytest.raises(StorageFailure):
+            broker.metadata_log.flush()
+        files.fault = None
+
+
+async def test_a_failed_sync_of_the_metadata_log_counts_too():
+    files = MemoryFiles()
+    with pytest.raises(StorageFailure, match="failed sync"):
+        await run_until_the_metadata_log_cannot_be_synced(files)
+
+    async with running(files) as broker:
+        assert not broker.dirs.dirs[0].same_boot
