@@ -96,23 +96,32 @@ class Moves:
         log_start_offset, end_offset = partition.log.log_start_offset, partition.log.end_offset
         partition.close()
         copy_new(target.files, path, future, seen)
-        target.files.rename(future, target.partition_path(partition.topic_partition))
-        target.files.sync_directory(target.path)
+        new_path = target.partition_path(partition.topic_partition)
+        doomed = source.doomed_name(partition.topic_partition, broker.partitions.unique_name())
+        target.files.rename(future, new_path)
+        try:
+            target.files.sync_directory(target.path)
+            source.files.rename(path, doomed)
+        except StorageFailure:
+            # The next start must not find the partition in both.
+            target.files.rename(new_path, future)
+            raise
         target.log_start_offsets[partition.topic_partition] = log_start_offset
         target.recovery_points[partition.topic_partition] = end_offset
-        self._settle(partition, target)
-        doomed = source.doomed_name(partition.topic_partition, broker.partitions.unique_name())
-        source.files.rename(path, doomed)
         due_ms = broker.clock.now_ms() + partition.settings.log.file_delete_delay_ms
         housekeeping.remove_when_due(broker, Doomed(doomed, due_ms, is_directory=True))
+        self._settle(partition, target)
 
     def _settle(self, partition: Partition, target: LogDir) -> None:
         broker = self._broker
         key = partition.topic_partition
         broker.partitions.moved(partition, target)
         records = assign_directories(broker.image, broker.node_id, {key: target.id})
-        if records:
+        try:
             broker.change_metadata(records)
+        except StorageFailure as failure:
+            # A start goes by where it finds a partition, so this is news for others and no more.
+            broker.storage_failed(failure)
         partition.note_change()
         log.info("partition moved", partition=str(key), directory=target.path)
 

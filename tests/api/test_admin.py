@@ -153,6 +153,46 @@ async def test_a_move_that_the_disk_refuses_leaves_the_partition_where_it_is(cli
     assert "stays where it is" in capsys.readouterr().err
 
 
+async def test_a_move_that_cannot_leave_the_old_directory_leaves_nothing_in_the_new_one(client, tmp_path, monkeypatch):
+    await client.create_topic("t")
+    broker = client.broker
+    home = places(broker)["t-0"]
+    other = "b" if home == "a" else "a"
+    await produce(client, "t", b"1")
+    rename = broker.dirs.files.rename
+
+    def stuck(path, new_path):
+        if path == f"{tmp_path}/{home}/t-0":
+            raise StorageFailure(path, "Input/output error")
+        rename(path, new_path)
+
+    monkeypatch.setattr(broker.dirs.files, "rename", stuck)
+    await move(client, "t", 0, tmp_path / other)
+    await settled(broker)
+    assert places(broker) == {"t-0": home}
+    assert [path.name for path in (tmp_path / other).iterdir() if path.name.startswith("t-0")] == []
+    await produce(client, "t", b"2")
+    assert len(await read_all(client, "t")) == 2
+
+
+async def test_a_move_is_done_though_the_metadata_cannot_be_written(client, tmp_path, monkeypatch):
+    await client.create_topic("t")
+    broker = client.broker
+    home = places(broker)["t-0"]
+    other = "b" if home == "a" else "a"
+    await produce(client, "t", b"1")
+
+    def refuse(_records):
+        raise StorageFailure("data/__cluster_metadata-0", "No space left on device")
+
+    monkeypatch.setattr(broker, "change_metadata", refuse)
+    await move(client, "t", 0, tmp_path / other)
+    await settled(broker)
+    assert places(broker) == {"t-0": other}
+    assert not (tmp_path / home / "t-0").exists()
+    assert len(await read_all(client, "t")) == 1
+
+
 async def test_what_cannot_move_is_refused(client, tmp_path):
     await client.create_topic("t")
     assert await move(client, "t", 0, tmp_path / "nowhere") == 57
