@@ -39,6 +39,8 @@ ACCEPT_PAUSE_MS = 1000
 
 # At the stop, replies in hand may take this long to be sent.
 SHUTDOWN_GRACE_S = 5.0
+# A second signal means "at once" from here on; before, it is an echo of the first.
+SECOND_SIGNAL_AFTER_S = 0.3
 
 # Of all descriptors, what the files of logs may keep open, and what connections may take. The rest is for slices in
 # flight, directories, and the process itself.

@@ -14,6 +14,7 @@ import gc
 import resource
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from types import FrameType
@@ -24,7 +25,12 @@ from kwire.api import EAGER, api_table
 from kwire.broker.broker import Broker, open_broker
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
-from kwire.limits import CONNECTIONS_SHARE_OF_DESCRIPTORS, FILES_SHARE_OF_DESCRIPTORS, SHUTDOWN_GRACE_S
+from kwire.limits import (
+    CONNECTIONS_SHARE_OF_DESCRIPTORS,
+    FILES_SHARE_OF_DESCRIPTORS,
+    SECOND_SIGNAL_AFTER_S,
+    SHUTDOWN_GRACE_S,
+)
 from kwire.metadata.config_values import ConfigProblem
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import ResourceType
@@ -87,7 +93,7 @@ async def open_server(
 
 
 def run(settings: BrokerSettings, *, cluster_id: str | None = None) -> None:
-    """Be a broker until SIGTERM or SIGINT; say ``ready`` on stdout, a line for each listener. Raises as open_server."""
+    """Be a broker until a signal ends it; say ``ready`` on stdout, a line for each listener. Raises as open_server."""
     descriptors = _raise_descriptor_limit()
     files = OsFiles(open_files_max=int(descriptors * FILES_SHARE_OF_DESCRIPTORS))
     connections_max = int(descriptors * CONNECTIONS_SHARE_OF_DESCRIPTORS)
@@ -102,15 +108,19 @@ async def _serve_until_signalled(
 ) -> None:
     ready = False
     stop = trio.Event()
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+    stopping = [signal.SIGTERM, signal.SIGINT]
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a terminal that goes away; nohup ignores it
+        stopping.append(signal.SIGHUP)
+    with trio.open_signal_receiver(*stopping) as signals:
         async with trio.open_nursery() as nursery:
 
             async def stop_when_signalled() -> None:
                 async for number in signals:
+                    at_once = _stop_at_once_after(time.monotonic() + SECOND_SIGNAL_AFTER_S)
+                    for each in stopping:
+                        signal.signal(each, at_once)
                     log.info("stopping", signal=signal.Signals(number).name)
                     break
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, _stop_at_once)
                 stop.set()
                 if not ready:
                     nursery.cancel_scope.cancel()
@@ -185,10 +195,19 @@ def _say_ready(server: Server) -> None:
         sys.stdout.flush()
 
 
-def _stop_at_once(number: int, _frame: FrameType | None) -> None:
-    # The second signal: whoever sends it does not want to wait for anything.
-    signal.signal(number, signal.SIG_DFL)
-    signal.raise_signal(number)
+def _stop_at_once_after(earliest_s: float) -> Callable[[int, FrameType | None], None]:
+    """Take a second signal: whoever sends it does not want to wait for anything.
+
+    Unless it comes right behind the first, which is one wish said twice: ``timeout`` signals its child, and then the
+    group that its child is in.
+    """
+
+    def take(number: int, _frame: FrameType | None) -> None:
+        if time.monotonic() >= earliest_s:
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
+
+    return take
 
 
 def _raise_descriptor_limit() -> int:
