@@ -32,7 +32,9 @@ AnswerT = TypeVar("AnswerT", bound=Message)
 
 DEFAULT_PORT: Final = 9092
 FRAME_BYTES_MAX: Final = 256 * 1024 * 1024
-_ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[^\]\s]+)\]|(?P<host>[^:\[\]\s]+))(?::(?P<port>\d*))?", re.ASCII)
+_ADDRESS: Final = re.compile(
+    r"(?:[\w.%-]*://)?(?:\[(?P<v6>[^\]\s]+)\]|(?P<host>[^:\[\]\s]+))(?::(?P<port>\d*))?", re.ASCII
+)
 
 
 class ClientError(Exception):
@@ -103,7 +105,10 @@ class Address(NamedTuple):
 
 
 def parse_address(text: str, default_port: int | None = DEFAULT_PORT) -> Address:
-    """Read HOST:PORT, [V6]:PORT or, with a default port, HOST. Raises ValueError."""
+    """Read HOST:PORT, [V6]:PORT or, with a default port, HOST. Raises ValueError.
+
+    A listener's name may stand before it, as in the line that says ``ready``; the Java clients pass over it too.
+    """
     found = _ADDRESS.fullmatch(text.strip())
     port = (found and found["port"]) or ("" if default_port is None else str(default_port))
     if found is None or not port or not 0 < int(port) < 65536:

@@ -29,6 +29,7 @@ from kwire.cli.connection import (
     NoSuchHost,
     NotKafka,
     Security,
+    TimedOut,
     TlsFailed,
     resolve,
 )
@@ -172,8 +173,9 @@ def _advice_when_refused(address: Address, surroundings: Surroundings) -> str:
     if _is_loopback(address.host):
         if surroundings.in_container:
             return (
-                f"Inside a container {address.host} is the container itself. If the broker runs elsewhere, use the name"
-                " of its container or service, as in kafka:9092; host.docker.internal is the host."
+                f"Inside a container {address.host} is the container itself: does the broker run in here (kwire serve"
+                f" --listen PLAINTEXT://localhost:{address.port} starts one)? If it runs elsewhere, use the name of its"
+                " container or service, as in kafka:9092; host.docker.internal is the host."
             )
         return (
             f"Does the broker run, and on this port? kwire serve --listen PLAINTEXT://localhost:{address.port}"
@@ -193,16 +195,20 @@ def _not_understood(address: Address, security: Security, error: ClientError, ti
         )
     if isinstance(error, TlsFailed):
         return _tls_failed(error)
-    if isinstance(error, NotKafka) and security.tls is None:
-        if error.speaks == "TLS" or (error.speaks == "nothing" and _speaks_tls(address, timeout_s)):
-            return Finding(
-                "protocol",
-                "problem",
-                f"{address} wants TLS, and the client comes without",
-                "Set security.protocol to SSL or SASL_SSL, or use the port of a PLAINTEXT listener.",
-            )
-        if error.speaks == "HTTP":
-            return Finding("protocol", "problem", str(error), "Is this the port of a console, a proxy, or a REST API?")
+    if security.tls is None and _wants_tls(address, error, timeout_s):
+        return Finding(
+            "protocol",
+            "problem",
+            f"{address} wants TLS, and the client comes without",
+            "Set security.protocol to SSL or SASL_SSL, or use the port of a PLAINTEXT listener.",
+        )
+    if security.tls is None and _speaks_http(address, error, timeout_s):
+        return Finding(
+            "protocol",
+            "problem",
+            f"{address} speaks HTTP, not Kafka",
+            "Is this the port of a console, a proxy, or a REST API?",
+        )
     if address.port == _ZOOKEEPER_PORT:
         return Finding(
             "protocol",
@@ -225,8 +231,10 @@ def _tls_failed(error: TlsFailed) -> Finding:
     return Finding("protocol", "problem", str(error), advice)
 
 
-def _speaks_tls(address: Address, timeout_s: float) -> bool:
-    """Whether there is TLS, whoever signed the certificate."""
+def _wants_tls(address: Address, error: ClientError, timeout_s: float) -> bool:
+    """Whether there is TLS, whoever signed the certificate: it said so, or said nothing and takes a hello."""
+    if not isinstance(error, NotKafka) or error.speaks != "nothing":
+        return isinstance(error, NotKafka) and error.speaks == "TLS"
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -236,6 +244,16 @@ def _speaks_tls(address: Address, timeout_s: float) -> bool:
         context.wrap_socket(stream, server_hostname=address.host),
     ):
         return True
+    return False
+
+
+def _speaks_http(address: Address, error: ClientError, timeout_s: float) -> bool:
+    """Whether the answer was HTTP, or is when asked for it: some servers are silent until a line has ended."""
+    if not isinstance(error, TimedOut):
+        return isinstance(error, NotKafka) and error.speaks == "HTTP"
+    with suppress(OSError), socket.create_connection(address, timeout_s) as stream:
+        stream.sendall(b"GET / HTTP/1.0\r\n\r\n")
+        return stream.recv(5).startswith(b"HTTP/")
     return False
 
 
@@ -327,7 +345,11 @@ def _brokers(
             yield Finding("brokers", "ok", f"{told}, which is where we are")
             continue
         trouble = _unreachable(where, metadata.cluster_id, security, timeout_s)
-        advice = _advice_for_name(address, where, surroundings)
+        advice = (
+            _advice_for_port(address, where)
+            if where.host == address.host or (_is_loopback(where.host) and _is_loopback(address.host))
+            else _advice_for_name(address, where, surroundings)
+        )
         if trouble is not None:
             yield Finding("brokers", "problem", f"{told}, and {trouble}", advice)
         elif _is_loopback(where.host) and not _is_loopback(address.host):
@@ -359,6 +381,15 @@ def _unreachable(where: Address, cluster_id: str | None, security: Security, tim
     if cluster_id is not None and theirs is not None and theirs != cluster_id:
         return f"there is another cluster ({theirs}, not {cluster_id})"
     return None
+
+
+def _advice_for_port(address: Address, where: Address) -> str:
+    """What to do where the name is that of the address that worked, and the port is another."""
+    return (
+        f"Port {address.port} answers, and {where.port} does not: set in the broker"
+        f" advertised.listeners=PLAINTEXT://{address}. If the broker runs in a container, the port that it advertises"
+        f" must be the one that is published, as with -p {where.port}:{where.port}."
+    )
 
 
 def _advice_for_name(address: Address, where: Address, surroundings: Surroundings) -> str:

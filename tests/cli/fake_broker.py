@@ -22,14 +22,15 @@ class FakeBroker:
     """Advertises ``versions`` (key -> lowest, highest).
 
     ``answers`` holds, by (key, version) or by key alone, a response, bytes to send behind the size as they are, CLOSE
-    or SILENT; without one a response of defaults is sent. ``greeting`` is sent instead of any answer; with ``tls`` what
-    comes without it is closed on without a word.
+    or SILENT; without one a response of defaults is sent. ``greeting`` is sent instead of any answer, once
+    ``greets_after`` was heard; with ``tls`` what comes without it is closed on without a word.
     """
 
-    def __init__(self, versions, answers=None, *, greeting=None, tls=False):
+    def __init__(self, versions, answers=None, *, greeting=None, greets_after=b"", tls=False):
         self.versions = versions
         self.answers = {} if answers is None else answers
         self.greeting = greeting
+        self.greets_after = greets_after
         self.tls = tls
         self.requests = []
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -60,7 +61,12 @@ class FakeBroker:
     def _serve(self, peer):
         with contextlib.suppress(OSError), self._secured(peer) as secured:
             if self.greeting is not None:
-                secured.recv(1000)
+                heard = secured.recv(1000)
+                while self.greets_after not in heard:
+                    more = secured.recv(1000)
+                    if not more:
+                        return
+                    heard += more
                 secured.sendall(self.greeting)
                 return
             with secured.makefile("rb") as stream:

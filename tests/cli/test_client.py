@@ -49,6 +49,8 @@ def no_pauses(monkeypatch):
         (" kafka.example.com:19092 ", Address("kafka.example.com", 19092)),
         ("[::1]:9093", Address("::1", 9093)),
         ("[::1]", Address("::1", 9092)),
+        ("PLAINTEXT://localhost:19092", Address("localhost", 19092)),
+        ("SASL_SSL://[::1]:9093", Address("::1", 9093)),
     ],
 )
 def test_an_address_is_read(text, expected):
@@ -56,7 +58,19 @@ def test_an_address_is_read(text, expected):
 
 
 @pytest.mark.parametrize(
-    "text", ["", ":9092", "localhost:", "localhost:0", "localhost:65536", "localhost:http", "a:1:2", "::1", "[::1]9092"]
+    "text",
+    [
+        "",
+        ":9092",
+        "localhost:",
+        "localhost:0",
+        "localhost:65536",
+        "localhost:http",
+        "a:1:2",
+        "::1",
+        "[::1]9092",
+        "PLAINTEXT://:1",
+    ],
 )
 def test_what_is_no_address_is_refused(text):
     with pytest.raises(ValueError, match="is not HOST:PORT"):

@@ -129,6 +129,14 @@ def test_a_web_server():
     assert "HTTP" in trouble.what
 
 
+def test_a_web_server_that_waits_for_the_end_of_a_line():
+    with fake_broker({}, greeting=b"HTTP/1.0 200 OK\r\n\r\n", greets_after=b"\r\n\r\n") as server:
+        (*_, trouble) = examine(Address("127.0.0.1", server.port), PLAINTEXT, 0.3, MACHINE)
+
+    assert trouble.level == "problem"
+    assert "speaks HTTP" in trouble.what
+
+
 def test_something_else():
     with fake_broker({}, greeting=b"\x00\x00\x00\x00whatever") as broker:
         (trouble,) = troubles(broker)
@@ -233,6 +241,19 @@ def test_an_advertised_name_that_does_not_resolve(names):
     assert "does not resolve here" in trouble.what
     assert f"advertised.listeners=PLAINTEXT://127.0.0.1:{broker.port}" in trouble.advice
     assert "two listeners" in trouble.advice
+
+
+def test_a_port_advertised_that_nobody_listens_on():
+    with fake_broker({}) as gone:
+        pass
+    with fake_broker(ALL, {METADATA: cluster(("localhost", gone.port))}) as broker:
+        (trouble,) = troubles(broker)
+
+    assert trouble.level == "problem"
+    assert f"nothing listens on localhost:{gone.port}" in trouble.what
+    assert f"Port {broker.port} answers, and {gone.port} does not" in trouble.advice
+    assert f"advertised.listeners=PLAINTEXT://127.0.0.1:{broker.port}" in trouble.advice
+    assert "/etc/hosts" not in trouble.advice
 
 
 @pytest.mark.parametrize(("surroundings", "itself"), [(MACHINE, "own machine"), (CONTAINER, "own container")])
