@@ -155,7 +155,7 @@ async def open_broker(
     # The dynamic settings lie in the metadata log, so where that log lies is asked of the static ones.
     static = EffectiveConfigs(MetadataImage(), settings, node_id=-1)
     node_id = cast("int", static.broker("node.id"))
-    paths = _log_dir_paths(static)
+    paths = [files.absolute(path) for path in _log_dir_paths(static)]
     dirs = LogDirs.open(files, paths, node_id=node_id, cluster_id=cluster_id, clock=clock)
     try:
         metadata_log = MetadataLog.open(files, dirs, node_id=node_id, settings=settings, clock=clock)

@@ -145,9 +145,16 @@ class LogDir:
             return cluster_id
         theirs = found.get("cluster.id", "")
         if cluster_id is not None and theirs != cluster_id:
-            raise ForeignDirectory(f"{self.path} belongs to cluster {theirs}, not to {cluster_id}")
+            raise ForeignDirectory(
+                f"{self.path} belongs to cluster {theirs}, not to {cluster_id} (CLUSTER_ID): take another directory, or"
+                " the cluster id that it has"
+            )
         if found.get("node.id") != str(node_id):
-            raise ForeignDirectory(f"{self.path} belongs to node {found.get('node.id')}, but node.id is {node_id}")
+            theirs = found.get("node.id", "")
+            raise ForeignDirectory(
+                f"{self.path} belongs to node {theirs}, but node.id is {node_id}: take another directory, or"
+                f" node.id={theirs}"
+            )
         self.id = self._directory_id(found, clock, path)
         return theirs
 

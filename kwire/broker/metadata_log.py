@@ -385,7 +385,7 @@ def _home(dirs: LogDirs, configs: EffectiveConfigs) -> LogDir:
     chosen = cast("str | None", configs.broker("metadata.log.dir"))
     if chosen is None:
         return dirs.dirs[0]
-    home = dirs.by_path(chosen.rstrip("/"))
+    home = dirs.by_path(dirs.files.absolute(chosen.rstrip("/")))
     if home is None:
         expected = "one of log.dirs"
         raise ConfigProblem("metadata.log.dir", chosen, f"metadata.log.dir is {chosen}, not {expected}", expected)

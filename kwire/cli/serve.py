@@ -87,7 +87,7 @@ A container and its host at the same time:
     help="Lines for people or for programs.",
 )
 def serve(log_level: str, log_format: str, **options: Any) -> None:
-    """Be a broker, until SIGTERM or Ctrl-C.
+    """Be a broker, until Ctrl-C or SIGTERM.
 
     Says "ready" and the address on standard output, a line for each listener, once clients are served; logs go to
     standard error. A flag has the last word, then the environment, then the file. A second signal stops at once.
@@ -115,6 +115,7 @@ def _run(settings: Settings) -> str | None:
     from kwire.metadata.configs import ConfigProblem
     from kwire.server.lifecycle import run
     from kwire.server.listener import CannotBind
+    from kwire.storage.files import DirectoryInUse
 
     try:
         run(settings.broker_settings, cluster_id=settings.cluster_id)
@@ -124,8 +125,12 @@ def _run(settings: Settings) -> str | None:
         match _innermost(error):
             case ConfigProblem() as problem:
                 return settings.explain(problem)
-            case CannotBind() | ForeignDirectory() | StorageFailure() as trouble:
+            case CannotBind() | ForeignDirectory() as trouble:
                 return str(trouble)
+            case DirectoryInUse() as trouble:
+                return f"{trouble}; --data takes another directory"
+            case StorageFailure() as trouble:
+                return f"cannot use {trouble}"
         raise
     return None
 

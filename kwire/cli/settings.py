@@ -71,7 +71,9 @@ class Settings:
         """One sentence: key, value, where it came from, and what would be right."""
         setting = self.chosen.get(problem.name)
         source = "" if setting is None else f" ({setting.source})"
-        return f"{problem.name}={problem.value}{source}: {str(problem).rstrip('.')}; right would be: {problem.expected}"
+        # Kafka's words begin with key and value, which were just said.
+        why = str(problem).removeprefix(f"Invalid value {problem.value} for configuration {problem.name}: ").rstrip(".")
+        return f"{problem.name}={problem.value}{source}: {why}; right would be: {problem.expected}"
 
 
 def gather(
@@ -168,6 +170,12 @@ def _check_roles(settings: Settings) -> None:
 def _fill_in(settings: Settings) -> None:
     """Add what follows from what was given, and what kwire starts with."""
     chosen = settings.chosen
+    if {"broker.id", "node.id"} <= chosen.keys() and chosen["broker.id"].text != chosen["node.id"].text:
+        one, other = chosen["node.id"], chosen["broker.id"]
+        raise SettingsError(
+            f"node.id={one.text} ({one.source}) and broker.id={other.text} ({other.source}) are two names of one"
+            " setting: give one of them"
+        )
     for old, new in (("broker.id", "node.id"), ("node.id", "broker.id")):
         if old in chosen and new not in chosen:
             chosen[new] = Setting(chosen[old].text, f"{old}, {chosen[old].source}")

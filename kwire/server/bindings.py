@@ -44,13 +44,14 @@ class Binding(NamedTuple):
     @property
     def advertises_stand_in(self) -> bool:
         """Whether clients are told ``localhost`` because nobody said what "every interface" is called."""
-        return self.advertised is None and self.host in WILDCARDS
+        return not (self.advertised and self.advertised[0]) and self.host in WILDCARDS
 
     @property
     def endpoint(self) -> Endpoint:
         """What clients are told. An advertised port 0 is the port that was got."""
-        host, port = self.advertised or ("localhost" if self.host in WILDCARDS else self.host, 0)
-        return Endpoint(self.name, self.security_protocol, host, port or self.port)
+        host, port = self.advertised or ("", 0)
+        bound = "localhost" if self.host in WILDCARDS else self.host
+        return Endpoint(self.name, self.security_protocol, host or bound, port or self.port)
 
 
 class Limits(NamedTuple):
@@ -87,17 +88,30 @@ def read_bindings(value: ValueOf) -> list[Binding]:
             "listeners", value, "No listener for clients is left.", "at least one, as PLAINTEXT://localhost:9092"
         )
     names = [name for name, _, _ in listeners]
-    for name in advertised:
+    for name, (host, _) in advertised.items():
+        if host and host in WILDCARDS:
+            raise _problem(
+                "advertised.listeners",
+                value,
+                f"{host} is where to listen, and no address that a client could connect to.",
+                f"a name that clients know this machine by, as {name}://localhost:9092",
+            )
         if name not in names and name not in controllers:
             raise _problem(
                 "advertised.listeners", value, f"{name} is not among the listeners.", f"names of {', '.join(names)}"
             )
     ports = [port for _, _, port in listeners if port]
     hosts = {(host, port) for _, host, port in listeners if port}
-    if len(set(names)) < len(names) or (len(set(ports)) < len(ports) and len(hosts) < len(ports)):
+    if len(set(names)) < len(names):
         raise _problem(
-            "listeners", value, "Two listeners share a name or a port.", "each with a name and port of its own"
+            "listeners",
+            value,
+            "Two listeners share a name.",
+            "a name for each, as A://localhost:9092,B://localhost:9093, and A:PLAINTEXT,B:PLAINTEXT in"
+            " listener.security.protocol.map",
         )
+    if len(set(ports)) < len(ports) and len(hosts) < len(ports):
+        raise _problem("listeners", value, "Two listeners share a port.", "a port for each")
     return [
         Binding(name, _served_protocol(name, protocols, value), host, port, advertised.get(name))
         for name, host, port in listeners

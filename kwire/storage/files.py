@@ -52,6 +52,10 @@ class Files(Protocol):
         """Replace the whole file at once: after a crash it holds the old or the new content."""
         ...
 
+    def absolute(self, path: str) -> str:
+        """Give the path from the root, whatever directory the process was started in."""
+        ...
+
     def make_directory(self, path: str) -> None: ...
     def rename(self, path: str, new_path: str) -> None: ...
     def remove(self, path: str) -> None:
@@ -228,6 +232,9 @@ class OsFiles:
             raise
         if durable:
             self.sync_directory(os.path.dirname(path) or ".")
+
+    def absolute(self, path: str) -> str:
+        return os.path.abspath(path)  # noqa: PTH100 (resolve() would follow links, which Java does not)
 
     def make_directory(self, path: str) -> None:
         with _Disk(path):
@@ -422,14 +429,14 @@ class OsLock:
     def __init__(self, path: str) -> None:
         self._name = os.path.realpath(path)
         if self._name in _locked_in_this_process:
-            raise DirectoryInUse(path, "in use by another broker in this process")
+            raise DirectoryInUse(os.path.dirname(path), "in use by another broker in this process")
         with _Disk(path):
             self._fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
         try:
             fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             os.close(self._fd)
-            raise DirectoryInUse(path, "in use by another process (kwire or Apache Kafka)") from error
+            raise DirectoryInUse(os.path.dirname(path), "in use by another process (kwire or Apache Kafka)") from error
         _locked_in_this_process.add(self._name)
 
     def release(self) -> None:

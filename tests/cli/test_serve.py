@@ -141,9 +141,8 @@ def test_a_directory_in_use_is_one_sentence(tmp_path):
         said = refused("--listen", "PLAINTEXT://localhost:0", "--data", str(tmp_path))
         stop(process)
 
-    assert said.startswith("kwire: ")
-    assert said.count("\n") == 1
-    assert "in use by another process" in said
+    in_use = "in use by another process (kwire or Apache Kafka)"
+    assert said == f"kwire: {tmp_path}: {in_use}; --data takes another directory\n"
 
 
 def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path):
@@ -151,8 +150,18 @@ def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path):
 
     said = refused("--listen", "PLAINTEXT://localhost:0", "--data", str(tmp_path / "file" / "data"))
 
-    assert said.startswith("kwire: ")
-    assert said.count("\n") == 1
+    assert said == f"kwire: cannot use {tmp_path}/file/data: Not a directory\n"
+
+
+def test_a_directory_of_another_node_is_one_sentence(tmp_path):
+    arguments = ["--listen", "PLAINTEXT://localhost:0", "--data", str(tmp_path)]
+    with serving(*arguments) as process:
+        first_line(process)
+        stop(process)
+
+    said = refused(*arguments, "--set", "node.id=7")
+
+    assert said == f"kwire: {tmp_path} belongs to node 1, but node.id is 7: take another directory, or node.id=1\n"
 
 
 def test_a_wrong_setting_is_one_sentence(tmp_path):

@@ -99,7 +99,7 @@ def test_cluster_id_comes_from_the_environment():
         ("num.partitions", "write KEY=VALUE"),
         ("=3", "write KEY=VALUE"),
         ("num.partitions=many", r"num\.partitions=many \(--set\): .*INT; right would be: a whole number"),
-        ("num.partitions=0", r"num\.partitions=0 \(--set\): .*at least 1; right would be: 1 or more"),
+        ("num.partitions=0", r"^num\.partitions=0 \(--set\): Value must be at least 1; right would be: 1 or more$"),
         ("compression.type=rar", r"compression\.type=rar .*right would be: .*zstd"),
         ("remote.log.storage.system.enable=true", "tiered storage is not served"),
         ("process.roles=broker", r"process\.roles=broker .*right would be: broker,controller"),
@@ -200,6 +200,11 @@ def test_a_pasted_kraft_file_passes_without_a_word_even_strictly(file):
 def test_a_broker_id_is_a_node_id():
     assert texts(gather(sets=["broker.id=5"]))["node.id"] == "5"
     assert texts(gather(sets=["node.id=6"]))["broker.id"] == "6"
+
+
+def test_a_broker_id_that_is_not_the_node_id_is_an_error_that_says_where_both_stand(file):
+    with pytest.raises(SettingsError, match=r"node\.id=3 \(--set\) and broker\.id=4 \(.*server\.properties\)"):
+        gather(file=file("broker.id=4"), sets=["node.id=3"])
 
 
 def test_listen_may_be_repeated_and_may_leave_out_the_name():

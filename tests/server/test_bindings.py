@@ -58,6 +58,15 @@ def test_an_advertised_port_0_is_the_port_that_was_got():
     assert (binding.endpoint.host, binding.endpoint.port) == ("here", 9099)
 
 
+def test_a_port_advertised_without_a_name_is_a_port_of_this_machine():
+    (everywhere,) = read_bindings(settings(listeners="PLAINTEXT://:9092", advertised_listeners="PLAINTEXT://:19092"))
+    (here,) = read_bindings(settings(listeners="PLAINTEXT://me:9092", advertised_listeners="PLAINTEXT://:19092"))
+
+    assert (everywhere.endpoint.host, everywhere.endpoint.port) == ("localhost", 19092)
+    assert everywhere.advertises_stand_in
+    assert (here.endpoint.host, here.endpoint.port) == ("me", 19092)
+
+
 def test_ipv6_addresses_stand_in_brackets():
     (binding,) = read_bindings(settings(listeners="PLAINTEXT://[::1]:9092"))
 
@@ -96,12 +105,14 @@ def test_names_are_read_in_any_case():
         ({"listeners": "EXTERNAL://:9092"}, "No security protocol defined for listener EXTERNAL"),
         ({"listeners": "CONTROLLER://:9093"}, "No listener for clients"),
         ({"listeners": "PLAINTEXT://a:1,PLAINTEXT://b:2"}, "share a name"),
+        ({"advertised_listeners": "PLAINTEXT://0.0.0.0:9092"}, "0.0.0.0 is where to listen"),
+        ({"advertised_listeners": "PLAINTEXT://[::]:9092"}, ":: is where to listen"),
         (
             {
                 "listeners": "PLAINTEXT://a:1,X://a:1",
                 "listener_security_protocol_map": "PLAINTEXT:PLAINTEXT,X:PLAINTEXT",
             },
-            "share",
+            "share a port",
         ),
         ({"advertised_listeners": "OTHER://a:1"}, "OTHER is not among the listeners"),
         ({"listener_security_protocol_map": "PLAINTEXT"}, "'PLAINTEXT' does not name a security protocol"),

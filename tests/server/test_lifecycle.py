@@ -212,3 +212,13 @@ async def test_idle_connections_do_not_hold_up_the_stop(tmp_path, monkeypatch):
     for peer in peers:
         assert await peer.recv(1) == b""
         peer.close()
+
+
+async def test_directories_are_named_from_the_root_as_the_tools_that_move_partitions_name_them(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    relative = BrokerSettings({"listeners": "PLAINTEXT://127.0.0.1:0", "log.dirs": "a,b", "metadata.log.dir": "b"})
+
+    async with open_server(relative, OsFiles()) as server:
+        assert [one.path for one in server.broker.dirs.dirs] == [f"{tmp_path}/a", f"{tmp_path}/b"]
+
+    assert (tmp_path / "b" / "__cluster_metadata-0").is_dir()
