@@ -79,6 +79,7 @@ class Runtime(Generic[M]):
         self._shards: dict[int, Shard[M]] = {}
         self._loading: dict[int, _Loading[M]] = {}
         self._partition_count: int | None = None
+        self._complained_of = ""
         self._nursery: trio.Nursery | None = None
         self._wall_ahead_ms = self._measure_wall_ahead_ms()
 
@@ -141,7 +142,9 @@ class Runtime(Generic[M]):
                 try:
                     topic = self.broker.create_topic_automatically(self.topic)
                 except (KafkaError, StorageFailure) as failure:
-                    log.warning("cannot create an internal topic", topic=self.topic, why=str(failure))
+                    if str(failure) != self._complained_of:  # clients ask ten times a second
+                        log.warning("cannot create an internal topic", topic=self.topic, why=str(failure))
+                        self._complained_of = str(failure)
                     raise KafkaError(Code.COORDINATOR_NOT_AVAILABLE) from failure
             self._partition_count = len(topic.partitions)
         return self._partition_count

@@ -32,6 +32,7 @@ from kwire.cli.broker_option import (
 from kwire.cli.client import Cluster
 from kwire.cli.client_config import ConfigError
 from kwire.cli.json_records import format_record
+from kwire.cli.topics import missing
 from kwire.errors import KafkaError
 
 _POLL_MS = 200
@@ -80,7 +81,8 @@ def consume(
 ) -> None:
     """Print records of TOPICs as they come, one a line, until Ctrl-C.
 
-    Without --group every record is read and nothing is remembered. A topic that does not exist yet is waited for.
+    Without --group every record is read and nothing is remembered. A topic that does not exist yet is waited for,
+    unless with --until-end.
     """
     if partition is not None and (group is not None or len(topics) > 1):
         raise click.UsageError("--partition is of one topic, and goes without --group")
@@ -99,6 +101,8 @@ def consume(
         settings |= {"group.id": group, "enable.auto.commit": "true"}
     servers = servers_of(bootstrap, settings)
     with _ended_by_signals() as signals, asking(bootstrap, config) as cluster:
+        if until_end:
+            _refuse_unknown(cluster, topics)
         if _waited_for(cluster, topics):
             settings["auto.offset.reset"] = _EARLIEST  # everything in it is new
         if partition is not None:
@@ -145,13 +149,21 @@ def _ended_by_signals() -> Iterator[_Signals]:
 
 def _waited_for(cluster: Cluster, topics: Sequence[str]) -> bool:
     """Wait until all topics exist; whether that was not at once."""
-    missing = [topic for topic in topics if topic not in list_topics(cluster)]
-    if not missing:
+    awaited = [topic for topic in topics if topic not in list_topics(cluster)]
+    if not awaited:
         return False
-    note(f"there is no topic {' or '.join(missing)} yet: waiting for it")
+    note(f"there is no topic {' or '.join(awaited)} yet: waiting for it")
     while any(topic not in known for known in [list_topics(cluster)] for topic in topics):
         time.sleep(_WAIT_S)
     return True
+
+
+def _refuse_unknown(cluster: Cluster, topics: Sequence[str]) -> None:
+    # Whoever wants what is there now does not wait for a topic: its name is wrong, or it is too early.
+    known = list_topics(cluster)
+    for topic in topics:
+        if topic not in known:
+            fail(missing(topic, known))
 
 
 def _refuse_missing(cluster: Cluster, topic: str, partition: int) -> None:

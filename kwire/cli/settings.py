@@ -33,6 +33,14 @@ _OWN: Final = "kwire's default"
 _ENVIRONMENT_PREFIX: Final = "KAFKA_"
 _HIDDEN: Final = "[hidden]"
 _CLUSTER_ID: Final = "CLUSTER_ID"
+# Files pasted from a cluster ask for more copies than one broker can have; Kafka takes them too, and waits for brokers.
+_COPIES: Final = {
+    "default.replication.factor": "topics whose creator does not say how many copies cannot be made",
+    "offsets.topic.replication.factor": "consumer groups will not work",
+    "transaction.state.log.replication.factor": "transactions will not work",
+    "min.insync.replicas": "records with acks=all and what groups commit will be refused",
+    "transaction.state.log.min.isr": "transactions will not work",
+}
 # A broker that was told to guard its topics must not start with open doors, whoever told it.
 _GUARDS: Final = frozenset({"authorizer.class.name"})
 
@@ -105,6 +113,7 @@ def gather(
     for key in settings.chosen:
         _check(settings, key)
     _check_roles(settings)
+    _warn_of_copies(settings)
     return settings
 
 
@@ -165,6 +174,13 @@ def _check_roles(settings: Settings) -> None:
         "broker,controller",
     )
     raise SettingsError(settings.explain(problem))
+
+
+def _warn_of_copies(settings: Settings) -> None:
+    for key, consequence in _COPIES.items():
+        if key in settings.chosen and int(settings.chosen[key].text) > 1:
+            text, source = settings.chosen[key]
+            settings.notes.append(Note("warning", f"{key}={text} ({source}), and there is one broker: {consequence}"))
 
 
 def _fill_in(settings: Settings) -> None:

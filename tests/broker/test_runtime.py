@@ -127,6 +127,15 @@ async def test_a_topic_that_cannot_be_created_is_a_coordinator_that_is_not_avail
         assert refusal.value.code is Code.COORDINATOR_NOT_AVAILABLE
 
 
+async def test_a_topic_that_cannot_be_created_is_told_of_once_however_often_clients_ask(start, capsys):
+    async with start(offsets_topic_replication_factor=3) as broker:
+        for _ in range(3):
+            with pytest.raises(KafkaError):
+                await commit(broker, offset("t", 0, 5))
+
+    assert capsys.readouterr().err.count("cannot create an internal topic") == 1
+
+
 async def test_the_records_of_one_command_are_one_batch(start):
     async with start(offsets_topic_compression_codec=1) as broker:
         await commit(broker, *(offset("t", partition, 5) for partition in range(3)))

@@ -226,6 +226,15 @@ def test_until_end_of_nothing_ends_at_once(kafka, kwire):
     assert read_all(kwire, "messages") == ""
 
 
+def test_until_end_of_what_does_not_exist_is_refused_with_the_name_that_was_meant(kafka, kwire):
+    kafka.create_topic("messages")
+
+    ended = kwire("consume", "mesages", "--until-end")
+
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert ended.stderr == "kwire: there is no topic mesages; did you mean messages?\n"
+
+
 @pytest.mark.kafka(topics={"messages": 2})
 def test_a_transaction_that_was_aborted_is_left_out_and_the_end_is_found_behind_it(kafka, kwire):
     try:

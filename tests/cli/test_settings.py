@@ -197,6 +197,17 @@ def test_a_pasted_kraft_file_passes_without_a_word_even_strictly(file):
     assert settings.chosen["log.dirs"].text == "/tmp/kraft-combined-logs"
 
 
+def test_more_copies_than_one_broker_can_have_are_warned_of(file):
+    path = file("offsets.topic.replication.factor=3\ndefault.replication.factor=1\nmin.insync.replicas=2")
+
+    factor, in_sync = notes(gather(file=path, strict=True))
+
+    assert (
+        factor == f"offsets.topic.replication.factor=3 ({path}), and there is one broker: consumer groups will not work"
+    )
+    assert in_sync.startswith(f"min.insync.replicas=2 ({path}), and there is one broker: records with acks=all and")
+
+
 def test_a_broker_id_is_a_node_id():
     assert texts(gather(sets=["broker.id=5"]))["node.id"] == "5"
     assert texts(gather(sets=["node.id=6"]))["broker.id"] == "6"
