@@ -1,8 +1,8 @@
 """kafka-python as the consumer behind the commands, with Java's names for its settings and our codecs.
 
 Owns: loading that package, which is late because it costs a fifth of a second; giving it snappy, lz4 and zstd, for
-which it wants packages that nobody has installed, from ``kwire.wire.compression``; and what a Java setting is called
-there. May not know: which command asks.
+which it wants packages that nobody has installed, from ``kwire.wire.compression``; having it wait for what it began;
+and what a Java setting is called there. May not know: which command asks.
 """
 
 from __future__ import annotations
@@ -29,9 +29,11 @@ def consumer(settings: Mapping[str, str], *, bootstrap: str, topics: tuple[str, 
     names = {key: key.replace(".", "_") for key in settings if key not in SECURITY_KEYS | _NOT_NEEDED}
     defaults = kafka.KafkaConsumer.DEFAULT_CONFIG
     config = {name: _converted(key, settings[key], defaults[name]) for key, name in names.items() if name in defaults}
-    return kafka.KafkaConsumer(
+    made = kafka.KafkaConsumer(
         *topics, bootstrap_servers=bootstrap.split(","), metrics_enabled=False, **config, **_security(settings)
     )
+    _wait_for_joins(made)
+    return made
 
 
 def unused(settings: Mapping[str, str]) -> list[str]:
@@ -90,6 +92,19 @@ def _load() -> Any:
             lambda payload, codec=codec: decompress(codec, payload, limit_bytes=OPENED_BYTES_MAX),
         )
     return kafka
+
+
+def _wait_for_joins(consumer: Any) -> None:
+    """Let a poll wait for the join that an earlier one began and had no time for.
+
+    Where the join was for new partitions, kafka-python 3.0 holds it for done as soon as it is sent: when a poll ends
+    before the answer comes, what was assigned is never taken, and the consumer reads nothing for ever.
+    """
+    coordinator = getattr(consumer, "_coordinator", None)
+    if not hasattr(coordinator, "_join_task"):
+        return
+    otherwise = coordinator.need_rejoin
+    coordinator.need_rejoin = lambda: coordinator._join_task is not None or otherwise()  # noqa: SLF001 (as above)
 
 
 def _security(settings: Mapping[str, str]) -> dict[str, Any]:

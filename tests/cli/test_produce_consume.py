@@ -16,6 +16,7 @@ from click.testing import CliRunner
 from kafka import KafkaConsumer
 from official import missing
 
+from kwire.cli import stock
 from kwire.cli.main import main
 
 
@@ -218,6 +219,19 @@ def test_verbose_shows_what_else_a_record_has(kwire):
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", first[2])
     assert [*first[:2], *first[3:]] == ["messages-0", "0", "k", "a=1", "hello"]
     assert second[3:] == ["-", "-", "plain"]
+
+
+def test_a_join_that_a_poll_had_no_time_for_is_waited_for_by_the_next(kafka):
+    consumer = stock.consumer({"group.id": "readers"}, bootstrap=kafka.bootstrap_servers)
+    coordinator = consumer._coordinator
+    before = coordinator.need_rejoin()
+
+    coordinator._join_task = object()
+    under_way = coordinator.need_rejoin()
+
+    coordinator._join_task = None
+    consumer.close()
+    assert (before, under_way) == (False, True)
 
 
 def test_until_end_of_nothing_ends_at_once(kafka, kwire):
