@@ -44,6 +44,7 @@ def broker_options(command: F) -> F:
 def config_option(command: F) -> F:
     return click.option(
         "--config",
+        type=click.Path(),
         metavar="FILE",
         help="A file of client settings under Java's names: security.protocol, sasl.*, ssl.*.",
     )(command)

@@ -28,13 +28,21 @@ def codec() -> None:
     """Show how messages are encoded, and decode captured bytes."""
 
 
+def _begun(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Complete the name of an API or a message."""
+    from kwire.wire import spec
+
+    names = {name.removesuffix("Request") for name in spec.names() if name.endswith("Request")} | set(spec.names())
+    return sorted(name for name in names if name.lower().startswith(begun.lower()))
+
+
 @codec.command(
     epilog="""\b
 Example:
   kwire codec show Fetch 12
 """
 )
-@click.argument("message")
+@click.argument("message", shell_complete=_begun)
 @click.argument("version", type=int, required=False)
 @click.option("--source", is_flag=True, help="Print the generated Python that encodes and decodes it.")
 def show(message: str, version: int | None, source: bool) -> None:

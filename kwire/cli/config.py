@@ -6,12 +6,14 @@ Owns: the command as click knows it, and the table. May not know: how settings a
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from kwire.cli.serve import gathered, settings_options
 from kwire.cli.settings import Shown, show
+
+_VALUE_WIDTH_MAX: Final = 30
 
 
 @click.command(
@@ -39,5 +41,6 @@ def config(changed: bool, as_json: bool, **options: Any) -> None:
 def _print_table(lines: list[Shown]) -> None:
     rows = [("KEY", "VALUE", "FROM", ""), *((line.key, line.value or "", line.source, line.remark) for line in lines)]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    widths[1] = min(widths[1], _VALUE_WIDTH_MAX)  # the few that are longer push their own line alone
     for row in rows:
         click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip())

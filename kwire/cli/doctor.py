@@ -11,12 +11,13 @@ from typing import Final
 import click
 
 from kwire.cli.broker_option import (
+    broker_options,
     client_settings,
-    config_option,
     json_option,
     print_json,
     say_unused,
     security_in,
+    servers_of,
 )
 from kwire.cli.connection import parse_address
 from kwire.cli.examination import Finding, Surroundings, examine
@@ -32,7 +33,7 @@ Examples:
   kwire doctor kafka.example.com:9093 --config client.properties
 """
 )
-@click.argument("broker", metavar="[HOST:PORT]", default="localhost:9092")
+@click.argument("given", metavar="[HOST:PORT]", required=False)
 @click.option(
     "--timeout",
     "timeout_s",
@@ -43,8 +44,8 @@ Examples:
     help="Seconds to wait for each answer.",
 )
 @json_option
-@config_option
-def doctor(broker: str, config: str | None, as_json: bool, timeout_s: float) -> None:
+@broker_options
+def doctor(given: str | None, bootstrap: str | None, config: str | None, as_json: bool, timeout_s: float) -> None:
     """Find out why a client cannot connect.
 
     Give the address that the client is given, and run it where the client runs. Goes the client's way: the name, the
@@ -54,6 +55,7 @@ def doctor(broker: str, config: str | None, as_json: bool, timeout_s: float) -> 
     settings = client_settings(config)
     say_unused(settings, config)
     security = security_in(settings)
+    broker = (given or servers_of(bootstrap, settings)).partition(",")[0]
     try:
         address = parse_address(broker)
     except ValueError as error:

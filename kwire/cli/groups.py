@@ -89,12 +89,13 @@ def describe(names: tuple[str, ...], bootstrap: str | None, config: str | None, 
 
 
 @groups.command(
+    short_help="Move the committed offsets of a GROUP without members.",
     epilog="""\b
 Examples:
   kwire groups reset readers --to earliest
   kwire groups reset readers --topic messages --to 2026-01-31T12:00 --dry-run
   kwire groups reset readers --topic messages:0,2 --by -10
-"""
+""",
 )
 @click.argument("name", metavar="GROUP")
 @click.option(

@@ -39,11 +39,12 @@ def _official_options(command: click.Command) -> click.Command:
 
 @_official_options
 @log.command(
+    short_help="Show what is in the files of a log, or in a checkpoint.",
     epilog="""\b
 Examples:
   kwire log dump kwire-data/messages-0/00000000000000000000.log --print-data-log
   kwire log dump kwire-data/__consumer_offsets-7/*.log --offsets-decoder
-"""
+""",
 )
 @click.argument("paths", metavar="[FILE]...", nargs=-1, type=click.Path(exists=True, dir_okay=False))
 def dump(paths: tuple[str, ...], **options: Any) -> None:

@@ -28,6 +28,12 @@ exec '{python}' -c 'import sys; from kwire.cli.script_twins import run; sys.exit
 """
 
 
+def _begun(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Complete the name of a script."""
+    names = [name + ending for name in TWINS for ending in ("", ".sh")]
+    return [name for name in names if name.startswith(begun)]
+
+
 @click.command(
     context_settings={
         "ignore_unknown_options": True,
@@ -44,7 +50,7 @@ Examples:
 @click.option("--install", "folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
               help="Put all scripts into a folder, each with and without .sh.")  # fmt: skip
 @click.option("--list", "listed", is_flag=True, help="List the scripts that there are.")
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=_begun)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def scripts(folder: Path | None, listed: bool, name: str | None, arguments: tuple[str, ...]) -> None:
     """Run the twin of one of Kafka's own scripts, which needs no Java: same options, same output, same exit codes."""

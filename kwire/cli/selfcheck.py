@@ -14,13 +14,14 @@ from typing import Any, Final, NamedTuple
 import click
 
 from kwire.cli.broker_option import (
+    broker_options,
     client_settings,
-    config_option,
     explained,
     json_option,
     print_json,
     say_unused,
     security_in,
+    servers_of,
 )
 from kwire.cli.connection import Address, Connection, ConnectionLost, NotKafka, Security, TimedOut, parse_address
 from kwire.cli.harmless import harmless_request
@@ -66,7 +67,7 @@ Examples:
   kwire selfcheck broker.example.com:9093 --config client.properties --json
 """
 )
-@click.argument("broker", metavar="[HOST:PORT]", default="localhost:9092")
+@click.argument("given", metavar="[HOST:PORT]", required=False)
 @click.option(
     "--timeout",
     "timeout_s",
@@ -77,8 +78,8 @@ Examples:
     help="Seconds to wait for each answer.",
 )
 @json_option
-@config_option
-def selfcheck(broker: str, config: str | None, as_json: bool, timeout_s: float) -> None:
+@broker_options
+def selfcheck(given: str | None, bootstrap: str | None, config: str | None, as_json: bool, timeout_s: float) -> None:
     """Ask a broker for every version of every request that it advertises.
 
     The questions change nothing: they name topics, groups and brokers that do not exist, or only validate. Exit code
@@ -87,6 +88,7 @@ def selfcheck(broker: str, config: str | None, as_json: bool, timeout_s: float) 
     settings = client_settings(config)
     say_unused(settings, config)
     security = security_in(settings)
+    broker = (given or servers_of(bootstrap, settings)).partition(",")[0]
     try:
         address = parse_address(broker)
     except ValueError as error:

@@ -29,8 +29,8 @@ def settings_options(command: F) -> F:
                 metavar="NAME://HOST:PORT",
                 help="Where to listen; may be repeated. Port 0 takes any free port. [default: PLAINTEXT://localhost:9092]",
             ),
-            click.option("--data", metavar="DIR", help="Where the data is. [default: ./kwire-data]"),
-            click.option("--config", "file", metavar="FILE", help="Read a server.properties file."),
+            click.option("--data", type=click.Path(), metavar="DIR", help="Where the data is. [default: ./kwire-data]"),
+            click.option("--config", "file", type=click.Path(), metavar="FILE", help="Read a server.properties file."),
             click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set one of Kafka's settings."),
             click.option(
                 "--env", is_flag=True, help="Read KAFKA_... variables as Kafka's official image does, and CLUSTER_ID."

@@ -100,7 +100,7 @@ def _wait_for_joins(consumer: Any) -> None:
     Where the join was for new partitions, kafka-python 3.0 holds it for done as soon as it is sent: when a poll ends
     before the answer comes, what was assigned is never taken, and the consumer reads nothing for ever.
     """
-    coordinator = getattr(consumer, "_coordinator", None)
+    coordinator: Any = getattr(consumer, "_coordinator", None)
     if not hasattr(coordinator, "_join_task"):
         return
     otherwise = coordinator.need_rejoin

@@ -69,11 +69,12 @@ def list_command(bootstrap: str | None, config: str | None, as_json: bool, inter
 
 
 @topics.command(
+    short_help="Show partitions, offsets and settings of each TOPIC.",
     epilog="""\b
 Examples:
   kwire topics describe messages
   kwire topics describe --json
-"""
+""",
 )
 @click.argument("names", metavar="[TOPIC]...", nargs=-1)
 @json_option

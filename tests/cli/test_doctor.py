@@ -82,6 +82,18 @@ def test_a_broker_that_is_well(kafka):
     assert {finding["level"] for finding in as_json["findings"]} == {"ok"}
 
 
+def test_the_broker_may_be_named_as_everywhere_else(tmp_path):
+    properties = tmp_path / "client.properties"
+    with fake_broker({}, greeting=b"HTTP/1.1 400 Bad Request\r\n\r\n") as broker:
+        properties.write_text(f"bootstrap.servers={broker.address},other.example:9092")
+        by_option = CliRunner().invoke(main, ["doctor", "-b", f"PLAINTEXT://{broker.address}"])
+        by_file = CliRunner().invoke(main, ["doctor", "--config", str(properties)])
+        by_variable = CliRunner(env={"KWIRE_BOOTSTRAP": broker.address}).invoke(main, ["doctor"])
+
+    assert f"{broker.address} speaks HTTP" in by_option.stdout
+    assert by_option.stdout == by_file.stdout == by_variable.stdout
+
+
 def test_a_name_that_does_not_resolve(names):
     ended = doctor("kafka.example:9092")
 

@@ -127,10 +127,25 @@ complete_words() {{
 complete_words kwire se
 complete_words kwire topics cr
 complete_words kwire consume --from-b
+complete_words kwire scripts kafka-top
+complete_words kwire codec show heartb
 """
     ended = subprocess.run(["bash", "-c", program], capture_output=True, text=True, env=environment, check=True)
 
-    assert ended.stdout.splitlines()[1:] == ["serve selfcheck", "create", "--from-beginning"]
+    assert ended.stdout.splitlines()[1:] == [
+        "serve selfcheck",
+        "create",
+        "--from-beginning",
+        "kafka-topics kafka-topics.sh",
+        "Heartbeat HeartbeatRequest HeartbeatResponse",
+    ]
+
+
+@pytest.mark.parametrize("words", [(), *{words[:1] for words in EVERY if len(words) > 1}], ids=" ".join)
+def test_a_list_of_commands_says_each_in_a_whole_sentence(words):
+    _, _, listed = help_of(words).partition("Commands:\n")
+
+    assert [line for line in listed.partition("\n\n")[0].splitlines() if not line.endswith(".")] == []
 
 
 def test_a_command_that_is_mistyped_is_guessed():
