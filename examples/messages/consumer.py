@@ -17,11 +17,21 @@ consumer = KafkaConsumer(
     bootstrap_servers=[bootstrap],
     group_id=group,
     auto_offset_reset="earliest",
-    value_deserializer=lambda raw: json.loads(raw.decode("utf-8")),
 )
+
+
+def message_in(value: bytes | None) -> object:
+    """Read what the producer sent; what is no JSON, such as a line typed at a console, stays as it stands."""
+    if value is None:
+        return None
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value.decode("utf-8", "replace")
+
 
 try:
     for record in consumer:
-        print(f"partition {record.partition} offset {record.offset}: {record.value}", flush=True)
+        print(f"partition {record.partition} offset {record.offset}: {message_in(record.value)}", flush=True)
 except KeyboardInterrupt:
     consumer.close()

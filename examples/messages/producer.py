@@ -11,15 +11,13 @@ from kafka import KafkaProducer
 bootstrap = sys.argv[1] if len(sys.argv) > 1 else "localhost:9092"
 topic = sys.argv[2] if len(sys.argv) > 2 else "messages"
 
-producer = KafkaProducer(
-    bootstrap_servers=[bootstrap], value_serializer=lambda message: json.dumps(message).encode("utf-8")
-)
+producer = KafkaProducer(bootstrap_servers=[bootstrap])
 
 try:
     while True:
         message = generate_message()
         print(f"producing at {time.strftime('%H:%M:%S')}: {message}", flush=True)
-        producer.send(topic, message)
+        producer.send(topic, json.dumps(message).encode("utf-8"))
         time.sleep(random.uniform(0.05, 0.5))
 except KeyboardInterrupt:
     producer.close()

@@ -47,3 +47,12 @@ def test_consumers_of_a_group_share_and_groups_see_all(kafka):
         wanted = seen[0] | seen[1]
         while not wanted <= seen_alone:
             seen_alone.add(next_record(alone))
+
+
+def test_a_line_typed_at_a_console_is_printed_as_it_stands(kafka):
+    server = kafka.bootstrap_servers
+    line = "{'user_id': 1, 'recipient_id': 2, 'message': 'Hi.'}"
+    subprocess.run([sys.executable, "-m", "kwire", "produce", "-b", server, "messages", line], check=True)
+
+    with running("consumer.py", server) as consumer:
+        assert consumer.stdout.readline() == f"partition 0 offset 0: {line}\n"
