@@ -177,11 +177,16 @@ class TimeIndex(SparseIndex):
         if self.last is None or timestamp_ms > self.last[0]:
             self._append(timestamp_ms, offset - self.base_offset)
 
-    def offset_before(self, timestamp_ms: int) -> int:
-        """Return an offset before which no record is as late as ``timestamp_ms``."""
+    def before(self, timestamp_ms: int) -> tuple[int, int] | None:
+        """Return the last entry that is not later: its timestamp, and an offset in the first batch that has it.
+
+        No record before that batch is as late as ``timestamp_ms``.
+        """
         index = self._floor(timestamp_ms)
-        # An entry of exactly this time names the first batch that has it.
-        return self.entry(index)[1] + self.base_offset if index >= 0 else self.base_offset
+        if index < 0:
+            return None
+        latest_ms, relative_offset = self.entry(index)
+        return latest_ms, relative_offset + self.base_offset
 
     def truncate_to_offset(self, offset: int) -> None:
         """Keep the entries below ``offset``."""

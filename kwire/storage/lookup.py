@@ -10,8 +10,8 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from kwire.storage.index import AbortedTransaction
-from kwire.storage.segment import Segment
+from kwire.storage.index import AbortedTransaction, IndexDamaged
+from kwire.storage.segment import Found, Segment
 from kwire.wire.batch import HEADER_BYTES, NO_TIMESTAMP, BatchHeader, read_batch_header
 
 
@@ -77,7 +77,12 @@ def max_timestamp(segments: Sequence[Segment], log_start_offset: int) -> Timesta
 
 
 def _search(segment: Segment, timestamp_ms: int, log_start_offset: int) -> TimestampOffset | None:
-    found = segment.find(max(segment.times.offset_before(timestamp_ms), log_start_offset))
+    try:
+        found = _start(segment, timestamp_ms, log_start_offset)
+    except IndexDamaged:
+        # The log knows better.
+        segment.rebuild_indexes()
+        found = _start(segment, timestamp_ms, log_start_offset)
     if found is None:
         return None
     for position, header in segment.walk(found.position):
@@ -86,6 +91,25 @@ def _search(segment: Segment, timestamp_ms: int, log_start_offset: int) -> Times
             if hit is not None:
                 return hit
     return None
+
+
+def _start(segment: Segment, timestamp_ms: int, log_start_offset: int) -> Found | None:
+    """The batch at or after ``log_start_offset`` before which nothing is as late as ``timestamp_ms``.
+
+    An entry of the time index is believed when the batch that it names has the time that it names: then all that comes
+    before was not later when the entry was made, whatever became of the other entries. Else raises IndexDamaged.
+    """
+    entry = segment.times.before(timestamp_ms)
+    if entry is None:
+        return segment.find(log_start_offset)
+    latest_ms, offset = entry
+    found = segment.find(offset)
+    if found is not None:
+        header = read_batch_header(segment.file.read(found.position, HEADER_BYTES))
+        # Old releases name the record itself, not the last of its batch.
+        if header.base_offset <= offset and header.max_timestamp == latest_ms:
+            return found if offset >= log_start_offset else segment.find(log_start_offset)
+    raise IndexDamaged(segment.times.file.path, f"no batch at {offset} has its latest record at {latest_ms}")
 
 
 def _search_batch(

@@ -20,6 +20,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from itertools import takewhile
 from typing import Final, TypeAlias
 
 from kwire.errors import StorageFailure
@@ -46,6 +47,7 @@ from kwire.storage.snapshots import SNAPSHOT_SUFFIX, Snapshots
 from kwire.wire.batch import (
     HEADER_BYTES,
     MAGIC,
+    NO_TIMESTAMP,
     STAMP_BYTES,
     BatchHeader,
     is_valid_batch,
@@ -330,13 +332,28 @@ def _check_tail(segment: Segment, config: LogConfig, *, lost_bytes_max: int | No
         last_offset, position = offsets.last
         found = next(_sound_batches(segment, position), None)
         if found is not None and found[1].last_offset == last_offset + segment.base_offset:
+            if not _times_fit(segment, position):
+                break
             sure_below = -1 if lost_bytes_max is None else _sure_below(segment, position, lost_bytes_max)
             _index(segment, position, _sound_batches(segment, position, sure_below), config)
             return
         offsets.truncate_entries(len(offsets) - 1)
-    # There is no such batch near the end: the index is of no use.
+    # There is no such batch near the end, or the times are not those of the batches: the indexes are of no use.
     sure_below = -1 if lost_bytes_max is None else _sure_below(segment, 0, lost_bytes_max)
     _index(segment, 0, _sound_batches(segment, 0, sure_below), config)
+
+
+def _times_fit(segment: Segment, position: int) -> bool:
+    """Tell whether the time index knows the latest of the batches up to the one at ``position``, which is indexed."""
+    segment.forget_index_from(position)
+    last = segment.times.last
+    found = None if last is None else segment.find(last[1] + segment.base_offset)
+    headers = takewhile(lambda one: one[0] <= position, segment.walk(found.position if found else 0))
+    times = [header.max_timestamp for _, header in headers]
+    latest_ms = max(times, default=NO_TIMESTAMP)
+    if last is None:
+        return latest_ms == NO_TIMESTAMP
+    return bool(times) and times[0] == latest_ms == last[0]
 
 
 def _sure_below(segment: Segment, position: int, lost_bytes_max: int) -> int:

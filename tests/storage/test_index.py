@@ -106,7 +106,12 @@ def test_times_only_rise(files):
     for timestamp_ms, offset in [(50, 1001), (50, 1002), (40, 1003), (60, 1004)]:
         times.append_if_later(timestamp_ms, offset)
     assert list(times.entries()) == [(50, 1), (60, 4)]
-    assert [times.offset_before(timestamp_ms) for timestamp_ms in (49, 50, 59, 60)] == [BASE, 1001, 1001, 1004]
+    assert [times.before(timestamp_ms) for timestamp_ms in (49, 50, 59, 60)] == [
+        None,
+        (50, 1001),
+        (50, 1001),
+        (60, 1004),
+    ]
     times.truncate_to_offset(1004)
     assert list(times.entries()) == [(50, 1)]
 

@@ -1,5 +1,7 @@
 """Damaged files: cut, flipped, deleted, half replaced. A log that opens holds no wrong byte."""
 
+import struct
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -95,6 +97,35 @@ def test_a_damaged_index_misleads_nobody(data):
     for offset in range(30):
         piece = log.read(offset, max_bytes=1, end_offset=30, at_least_one=True)
         assert read_batch_header(piece.pread()).base_offset == offset
+
+
+@settings(max_examples=150, deadline=None)
+@given(data=st.data())
+def test_a_damaged_time_index_misleads_no_search_by_time(data):
+    files = written()
+    name = data.draw(st.sampled_from(NAMES)) + ".timeindex"
+    # The last entry also says how late a whole segment is: that is another matter.
+    content = files.content(name)
+    content[data.draw(st.integers(0, len(content) - 13))] ^= 1 << data.draw(st.integers(0, 7))
+    log = reopen(files, **data.draw(st.sampled_from(STOPS)))
+    for offset in range(30):
+        if offset % 10 == 9:  # a marker, of an older time
+            continue
+        assert log.offset_for_timestamp(NOW + offset)[:2] == (NOW + offset, offset)
+    assert log.offset_for_timestamp(NOW + 30) is None
+
+
+def test_a_time_index_that_was_found_damaged_is_made_anew(files):
+    name = f"{NAMES[0]}.timeindex"
+    before = bytes(files.content(name))
+    content = files.content(name)
+    content[12 * 3 + 11] ^= 4  # the offset of the fourth entry
+    log = reopen(files, clean=True, recovery_point=30)
+    at_ms, offset = struct.unpack(">qi", before[36:48])
+    assert log.offset_for_timestamp(at_ms)[:2] == (at_ms, offset)
+    assert bytes(files.content(name)) != bytes(before[:36]) + bytes(content[36:48]) + bytes(before[48:])
+    entries = struct.iter_unpack(">qi", files.content(name))
+    assert all(at_ms == NOW + offset for at_ms, offset in entries)
 
 
 @settings(max_examples=80, deadline=None)
