@@ -346,8 +346,10 @@ def _check_tail(segment: Segment, config: LogConfig, *, lost_bytes_max: int | No
 def _times_fit(segment: Segment, position: int) -> bool:
     """Tell whether the time index knows the latest of the batches up to the one at ``position``, which is indexed."""
     segment.forget_index_from(position)
-    last = segment.times.last
+    last, last_indexed = segment.times.last, segment.offsets.last
     found = None if last is None else segment.find(last[1] + segment.base_offset)
+    if (segment.times.last, segment.offsets.last) != (last, last_indexed):
+        return False  # the search came upon another damaged entry, and made both indexes anew
     headers = takewhile(lambda one: one[0] <= position, segment.walk(found.position if found else 0))
     times = [header.max_timestamp for _, header in headers]
     latest_ms = max(times, default=NO_TIMESTAMP)

@@ -115,6 +115,16 @@ def test_a_damaged_time_index_misleads_no_search_by_time(data):
     assert log.offset_for_timestamp(NOW + 30) is None
 
 
+@pytest.mark.parametrize("suffix", [".index", ".timeindex"])
+@pytest.mark.parametrize("name", NAMES)
+def test_after_a_kill_a_damaged_index_does_not_change_how_late_the_last_segment_is(suffix, name):
+    for position in range(len(written().content(name + suffix))):
+        files = written()
+        files.content(name + suffix)[position] ^= 1
+        log = reopen(files, same_boot=True, recovery_point=30)
+        assert log.segments[-1].max_timestamp == (NOW + 28, 28)
+
+
 def test_a_time_index_that_was_found_damaged_is_made_anew(files):
     name = f"{NAMES[0]}.timeindex"
     before = bytes(files.content(name))
