@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from kwire.broker import logs
 from kwire.broker.broker import Broker
-from kwire.errors import Code, KafkaError
+from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.controller import ConfigChange, Operation
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.wire.message import Message
@@ -43,6 +43,9 @@ def alter_each(
                 broker.change_metadata(records)
         except KafkaError as refusal:
             code, message = refusal.code, refusal.message
+        except StorageFailure as failure:
+            broker.storage_failed(failure)
+            code, message = Code.KAFKA_STORAGE_ERROR, str(failure)
         altered.append(Altered(wanted.resource_type, wanted.resource_name, code, message))
     return altered
 

@@ -107,9 +107,9 @@ def _by_name(context: Context, request: MetadataRequest, name: str, operations: 
     except KafkaError as refusal:
         code = refusal.code
     except StorageFailure as failure:
-        # What Kafka says until a topic is there; the client asks again, and hears of its other topics meanwhile.
+        # The client asks again, and hears of its other topics meanwhile.
         broker.storage_failed(failure)
-        code = Code.UNKNOWN_TOPIC_OR_PARTITION
+        code = Code.KAFKA_STORAGE_ERROR
     return TopicAnswer(
         error_code=code, name=name, is_internal=name in INTERNAL_TOPICS, topic_authorized_operations=operations
     )

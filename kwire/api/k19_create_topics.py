@@ -35,9 +35,7 @@ def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsRespon
         outcomes = [_create_within_quota(context, topic) for topic in wanted]
     else:
         decision = create_topics(broker.image, broker.configs, wanted, uuid=broker.clock.uuid)
-        if decision.records and not request.validate_only:
-            broker.change_metadata(decision.records)
-        outcomes = decision.results
+        outcomes = decision.results if request.validate_only else broker.carry_out(decision)
     results = [_result(topic.name, outcome) for topic, outcome in zip(wanted, outcomes, strict=True)]
     results += [
         _result(name, KafkaError(Code.INVALID_REQUEST, "Duplicate topic name."))
@@ -59,8 +57,7 @@ def _create_within_quota(context: Context, topic: NewTopic) -> Created | KafkaEr
         broker.quotas.take_mutations(context, created.partitions, strict=strict)
     except KafkaError as refusal:
         return refusal
-    broker.change_metadata(decision.records)
-    return created
+    return broker.carry_out(decision)[0]
 
 
 def _new_topic(topic: CreateTopicsRequest.CreatableTopic) -> NewTopic:

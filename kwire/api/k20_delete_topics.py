@@ -107,10 +107,8 @@ def _delete(context: Context, chosen: list[Result]) -> None:
         except KafkaError as refusal:
             _refuse(result, refusal)
     chosen = [result for result in chosen if not result.error_code]
-    decision = delete_topics(broker.image, [result.topic_id for result in chosen])
-    if decision.records:
-        broker.change_metadata(decision.records)
-    for result, outcome in zip(chosen, decision.results, strict=True):
+    outcomes = broker.carry_out(delete_topics(broker.image, [result.topic_id for result in chosen]))
+    for result, outcome in zip(chosen, outcomes, strict=True):
         if isinstance(outcome, KafkaError):
             _refuse(result, outcome)
             continue

@@ -41,9 +41,7 @@ def handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitio
         outcomes = [_grow_within_quota(context, item) for item in grown]
     else:
         decision = create_partitions(broker.image, grown)
-        if decision.records and not request.validate_only:
-            broker.change_metadata(decision.records)
-        outcomes = decision.results
+        outcomes = decision.results if request.validate_only else broker.carry_out(decision)
     results = [
         Result(name=name, error_code=Code.INVALID_REQUEST, error_message="Duplicate topic name.")
         for name, count in counts.items()
@@ -69,5 +67,4 @@ def _grow_within_quota(context: Context, item: NewPartitions) -> Outcome | Kafka
         broker.quotas.take_mutations(context, len(decision.records), strict=strict)
     except KafkaError as refusal:
         return refusal
-    broker.change_metadata(decision.records)
-    return outcome
+    return broker.carry_out(decision)[0]

@@ -33,12 +33,10 @@ def handle(context: Context, request: ElectLeadersRequest) -> ElectLeadersRespon
         refusal = KafkaError(Code.INVALID_REQUEST, message)
         named = [] if asks_all else partitions
         return _answer(context, Code.INVALID_REQUEST, [], [(partition, refusal) for partition in named])
-    decision = elect_leaders(broker.image, request.election_type, partitions)
-    if decision.records:
-        broker.change_metadata(decision.records)
+    outcomes = broker.carry_out(elect_leaders(broker.image, request.election_type, partitions))
     answers = [
         (partition, outcome if isinstance(outcome, KafkaError) else None)
-        for partition, outcome in zip(partitions, decision.results, strict=True)
+        for partition, outcome in zip(partitions, outcomes, strict=True)
     ]
     if not asks_all:
         return _answer(context, Code.NONE, [], answers)

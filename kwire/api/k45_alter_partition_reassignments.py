@@ -35,14 +35,12 @@ def handle(context: Context, request: AlterPartitionReassignmentsRequest) -> Alt
         decision = alter_reassignments(
             broker.image, wanted, allow_replication_factor_change=request.allow_replication_factor_change
         )
-        if decision.records:
-            broker.change_metadata(decision.records)
+        outcomes = broker.carry_out(decision)
         answers.append(
             TopicAnswer(
                 name=topic.name,
                 partitions=[
-                    _answer(item.partition.partition, outcome)
-                    for item, outcome in zip(wanted, decision.results, strict=True)
+                    _answer(item.partition.partition, outcome) for item, outcome in zip(wanted, outcomes, strict=True)
                 ],
             )
         )

@@ -14,7 +14,7 @@ import ipaddress
 from collections import Counter
 
 from kwire.broker.context import Context
-from kwire.errors import Code, KafkaError
+from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.controller import QuotaChange, alter_client_quotas
 from kwire.metadata.credentials import IP
 from kwire.wire.messages import AlterClientQuotasRequest, AlterClientQuotasResponse
@@ -36,6 +36,9 @@ def handle(context: Context, request: AlterClientQuotasRequest) -> AlterClientQu
             _alter(context, wanted, twice=count > 1, validate_only=request.validate_only)
         except KafkaError as refusal:
             entry.error_code, entry.error_message = refusal.code, refusal.message
+        except StorageFailure as failure:
+            context.broker.storage_failed(failure)
+            entry.error_code, entry.error_message = Code.KAFKA_STORAGE_ERROR, str(failure)
         entries.append(entry)
     return AlterClientQuotasResponse(throttle_time_ms=context.throttle_ms, entries=entries)
 

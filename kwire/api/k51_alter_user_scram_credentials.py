@@ -24,12 +24,10 @@ def handle(context: Context, request: AlterUserScramCredentialsRequest) -> Alter
     broker = context.broker
     deletions = [ScramDeletion(item.name, item.mechanism) for item in request.deletions]
     upsertions = [_upsertion(item) for item in request.upsertions if item.salted_password]
-    decision = alter_scram_credentials(broker.image, deletions, upsertions)
-    if decision.records:
-        broker.change_metadata(decision.records)
+    outcomes = broker.carry_out(alter_scram_credentials(broker.image, deletions, upsertions))
     results: dict[str, Result] = {}
     users = [item.user for item in deletions] + [item.user for item in upsertions]
-    for user, outcome in zip(users, decision.results, strict=True):
+    for user, outcome in zip(users, outcomes, strict=True):
         result = results.setdefault(user, Result(user=user, error_message=None))
         if isinstance(outcome, KafkaError):
             result.error_code, result.error_message = outcome.code, outcome.message

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
 
@@ -31,8 +31,9 @@ from kwire.broker.partitions import Partitions
 from kwire.broker.producer_ids import ProducerIds
 from kwire.broker.quotas import Quotas
 from kwire.broker.transactions import Transactions
-from kwire.errors import KafkaError, StorageFailure
+from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.controller import create_topics
+from kwire.metadata.decision import Decision
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import Topic
 from kwire.metadata.image import Delta, MetadataImage, Record
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from kwire.broker.cleaner import Cleaner
 
 log = Logger("kwire.broker")
+
+T = TypeVar("T")
 
 
 class Broker:
@@ -115,6 +118,17 @@ class Broker:
         self.transactions.follow(delta)
         return delta
 
+    def carry_out(self, decision: Decision[T]) -> list[T | KafkaError]:
+        """Change what was decided and give the results; where the metadata log refuses, none of it was done."""
+        if decision.records:
+            try:
+                self.change_metadata(decision.records)
+            except StorageFailure as failure:
+                self.storage_failed(failure)
+                refusal = KafkaError(Code.KAFKA_STORAGE_ERROR, str(failure))
+                return [one if isinstance(one, KafkaError) else refusal for one in decision.results]
+        return decision.results
+
     def create_topic_automatically(self, name: str) -> Topic:
         """Create a topic that somebody asked for, with the broker's defaults. Raises KafkaError, StorageFailure."""
         decision = create_topics(self.image, self.configs, [new_topic(name, self.configs)], uuid=self.clock.uuid)
@@ -170,6 +184,7 @@ async def open_broker(
             nursery.start_soon(clock.run)
             await housekeeping.recover(broker)
             nursery.start_soon(housekeeping.run, broker)
+            nursery.start_soon(_stop_without_metadata, metadata_log)
             nursery.start_soon(broker.moves.run)
             await nursery.start(broker.groups.run)
             await nursery.start(broker.transactions.run)
@@ -178,6 +193,12 @@ async def open_broker(
         await _leave_in_order(broker)
     finally:
         dirs.release()
+
+
+async def _stop_without_metadata(metadata_log: MetadataLog) -> None:
+    """End the broker, by an error, when the metadata log has lost what it was given: a start finds out what is left."""
+    await metadata_log.lost.wait()
+    raise StorageFailure(metadata_log.log.path, "the metadata log could not be brought to the disk: kwire stops")
 
 
 async def _leave_in_order(broker: Broker) -> None:

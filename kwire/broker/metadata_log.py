@@ -21,6 +21,8 @@ import json
 from collections.abc import Iterable, Sequence
 from typing import Final, cast
 
+import trio
+
 from kwire.broker.clock import Clock
 from kwire.broker.context import Endpoint
 from kwire.broker.log_dirs import LogDir, LogDirs
@@ -102,6 +104,8 @@ class MetadataLog:
         self._snapshot_ms = clock.now_ms()
         self._bytes_since_snapshot = 0
         self._in_transaction: list[Record] | None = None
+        # Set once a sync has failed: nobody knows then what the disk holds, and no change can be promised any more.
+        self.lost = trio.Event()
 
     @classmethod
     def open(cls, files: Files, dirs: LogDirs, *, node_id: int, settings: BrokerSettings, clock: Clock) -> MetadataLog:
@@ -220,11 +224,14 @@ class MetadataLog:
 
     def flush(self) -> None:
         """Bring everything to the disk. Raises StorageFailure."""
+        pending = self.log.begin_flush()
         try:
-            self.log.flush()
+            pending.sync()
         except StorageFailure:
             self._home.distrust_page_cache()
+            self.lost.set()
             raise
+        self.log.finish_flush(pending)
 
     def close(self) -> None:
         """Stop in order: the next start has little to replay. Raises StorageFailure."""

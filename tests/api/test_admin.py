@@ -256,7 +256,7 @@ async def test_a_topic_that_a_full_disk_keeps_from_being_made_does_not_hide_the_
     response = await client.call(12, m.MetadataRequest(topics=wanted))
 
     codes = {topic.name: topic.error_code for topic in response.topics}
-    assert codes == {"there": 0, "new": Code.UNKNOWN_TOPIC_OR_PARTITION}
+    assert codes == {"there": 0, "new": Code.KAFKA_STORAGE_ERROR}
 
 
 async def test_the_running_broker_cannot_be_unregistered(client):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 
 import pytest
+import trio
 from peer import Peer
 
 from kwire.api import api_table
@@ -12,6 +13,7 @@ from kwire.broker.broker import open_broker
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
+from kwire.wire.batch import read_batch_header
 from kwire.wire.records import Record, build_batch
 
 
@@ -30,7 +32,8 @@ async def test_after_a_failed_sync_the_next_start_trusts_no_page_cache():
     async with running(files) as broker:
         await Peer(broker).create_topic("t")
         partition = broker.partitions.get("t", 0)
-        partition.append(memoryview(build_batch([Record(0, 0, b"k", b"v")])), acks=1)
+        batch = memoryview(build_batch([Record(0, 0, b"k", b"v")]))
+        partition.append(batch, read_batch_header(batch), acks=1)
         cannot_sync(files, "data/t-0")
         with pytest.raises(StorageFailure):
             await broker.flusher.flush(partition)
@@ -46,13 +49,16 @@ async def run_until_the_metadata_log_cannot_be_synced(files: MemoryFiles) -> Non
         cannot_sync(files, "data/__cluster_metadata-0")
         with pytest.raises(StorageFailure):
             broker.metadata_log.flush()
-        files.fault = None
+        await trio.sleep_forever()
 
 
-async def test_a_failed_sync_of_the_metadata_log_counts_too():
+async def test_a_failed_sync_of_the_metadata_log_ends_the_broker_and_the_next_start_trusts_no_page_cache():
     files = MemoryFiles()
-    with pytest.raises(StorageFailure, match="failed sync"):
+    with pytest.raises(ExceptionGroup) as ended:
         await run_until_the_metadata_log_cannot_be_synced(files)
+    assert ended.group_contains(StorageFailure, match="kwire stops")
+    files.fault = None
 
     async with running(files) as broker:
+        assert not broker.dirs.dirs[0].clean
         assert not broker.dirs.dirs[0].same_boot
