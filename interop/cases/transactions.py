@@ -495,11 +495,9 @@ class Interleaving:
                 where = f"{label}, isolation {isolation}"
                 answer = self.ask.fetch(self.topic, 0, 12, partition=partition, isolationLevel=isolation, note=False)
                 seen = answer["responses"][0]["partitions"][0]
-                # Of aborted transactions Kafka names some that lie behind what it gives; nobody is to notice them.
-                given = given_to_the_application(seen, isolation)
-                self.ask.note(
-                    where, {"given": given, **{key: seen[key] for key in ("highWatermark", "lastStableOffset")}}
-                )
+                told = {key: seen[key] for key in ("highWatermark", "lastStableOffset", "abortedTransactions")}
+                told["given"] = given_to_the_application(seen, isolation)
+                self.ask.note(where, self.ask.normalizer.normal(told, "Fetch"))
                 part = {"partitionIndex": partition, "currentLeaderEpoch": -1, "timestamp": -1}
                 body = {
                     "replicaId": -1,

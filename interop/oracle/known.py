@@ -44,6 +44,12 @@ KNOWN: tuple[Known, ...] = (
         "Each topic stands once in it; Apache Kafka puts what failed first and so may name a topic twice.",
     ),
     Known(
+        "aborted-transactions-of-what-does-not-fit",
+        r"partitions\[1\]\.abortedTransactions: .* / \[\]$",
+        "A partition for which a fetch has no room left",
+        "Its answer has no records, and names no aborted transactions either; Apache Kafka names some, or null.",
+    ),
+    Known(
         "documented-configs",
         r"^is documented",
         "Documentation of configs",

@@ -135,7 +135,7 @@ class DirectoryInUse(StorageFailure):
 class FileSlice:
     """A stretch of a file, readable until it is closed, even if the file is deleted meanwhile.
 
-    ``end_offset`` is set by a log: no record in the slice has this offset or a later one.
+    ``end_offset`` is set by a log: no record in the slice has this offset or a later one, see ``Log.read``.
     """
 
     __slots__ = ("_count", "_pinned", "_position", "end_offset")

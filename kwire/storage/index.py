@@ -155,8 +155,15 @@ class OffsetIndex(SparseIndex):
         return relative_offset + self.base_offset, position
 
     def offset_behind(self, position: int) -> int | None:
-        """Return the last offset of the first indexed batch at or behind ``position``, None if there is none."""
+        """Return the last offset of the first indexed batch at or behind ``position``, None if there is none.
+
+        A very first entry exactly at ``position`` does not count: Kafka's search passes over it.
+        """
+        if self.last is None or self.last[1] < position:
+            return None
         index = self._floor(position - 1, field=1) + 1
+        if index == 0 and self.entry(0)[1] == position:
+            index = 1
         return self.entry(index)[0] + self.base_offset if index < len(self) else None
 
     def truncate_to_position(self, position: int) -> None:

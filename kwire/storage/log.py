@@ -211,8 +211,8 @@ class Log:
         """Give the batches from the one that holds ``offset`` on, below ``end_offset``, up to ``max_bytes``.
 
         The last batch may be cut off. A first batch that does not fit is given whole if ``at_least_one``, else not at
-        all. None: nothing to read. ``FileSlice.end_offset`` is a bound for the offsets in the slice. Raises KafkaError
-        (OFFSET_OUT_OF_RANGE) or StorageFailure.
+        all. None: nothing to read. ``FileSlice.end_offset`` is the bound below which Kafka names aborted transactions
+        with what it gives. Raises KafkaError (OFFSET_OUT_OF_RANGE) or StorageFailure.
         """
         if not self.log_start_offset <= offset <= self.end_offset:
             raise KafkaError(
@@ -237,11 +237,11 @@ class Log:
         if available <= 0 or (max_bytes < found.size_bytes and not at_least_one):
             return None
         count = min(available, max(max_bytes, found.size_bytes))
+        # The index tells cheaply what cannot begin in the slice: the last offset of a batch that lies behind it. How
+        # far the reader may see is no bound: a transaction that was aborted beyond an open one is named too.
+        behind = segment.offsets.offset_behind(found.position + count) if self._any_aborted else None
         piece = segment.file.slice(found.position, count)
-        piece.end_offset = min(end_offset, next_base)
-        if self._any_aborted and count < available:
-            behind = segment.offsets.offset_behind(found.position + count)
-            piece.end_offset = piece.end_offset if behind is None else min(piece.end_offset, behind + 1)
+        piece.end_offset = next_base if behind is None else behind
         return piece
 
     def read_batches(

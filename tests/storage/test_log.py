@@ -223,8 +223,7 @@ def test_reading_ends_below_the_end_offset(files, interval):
         offset = 0
         while (piece := log.read(offset, max_bytes=10_000, end_offset=end)) is not None:
             pieces.append(len(piece))
-            assert piece.end_offset == min(end, (offset // 7 + 1) * 7)
-            offset = piece.end_offset
+            offset = min(end, (offset // 7 + 1) * 7)
         assert sum(pieces) == end * SIZE
 
 
@@ -414,14 +413,48 @@ def test_a_marker_without_records_aborts_nothing(log):
     assert log.last_stable_offset == 1
 
 
-def test_a_slice_that_is_cut_short_bounds_its_offsets(files):
+def test_a_slice_is_bounded_by_the_last_offset_of_the_next_indexed_batch(files):
+    """Below that bound Kafka names aborted transactions, with what lies in the slice and a little behind it."""
     log = open_log(files, index_interval_bytes=0)
-    for sequence in range(10):
+    for sequence in range(0, 20, 2):
+        append(log, batch(2, producer_id=1, sequence=sequence, transactional=True))
+    append_marker(log, marker(1, committed=False))
+    size = len(log.read(0, max_bytes=1, end_offset=21, at_least_one=True))
+
+    def bound(max_bytes: int, end_offset: int = 21) -> int:
+        return log.read(0, max_bytes=max_bytes, end_offset=end_offset).end_offset
+
+    # The batch at 3 * size has the offsets 6 and 7.
+    assert [bound(3 * size - 1), bound(3 * size), bound(3 * size + 1)] == [7, 7, 9]
+    # An entry that is the first of its index and lies exactly there does not count.
+    assert [bound(size), bound(size + 1)] == [5, 5]
+    # No entry lies behind the marker: what was written last is the bound, however far the reader may see.
+    assert [bound(100_000), bound(10 * size), bound(100_000, end_offset=6)] == [21, 20, 7]
+
+
+def test_a_slice_of_an_earlier_segment_is_bounded_by_the_next_one(files):
+    log = open_log(files, index_interval_bytes=100_000, segment_bytes=SIZE * 3)
+    for sequence in range(7):
         append(log, batch(producer_id=1, sequence=sequence, transactional=True))
     append_marker(log, marker(1, committed=False))
-    piece = log.read(0, max_bytes=3 * SIZE, end_offset=log.end_offset)
-    assert piece.end_offset == 4
-    assert log.read(0, max_bytes=100_000, end_offset=log.end_offset).end_offset == 11
+    for offset, bound in [(0, 3), (2, 3), (3, 6), (6, 8)]:
+        for end_offset in (offset + 1, log.end_offset):
+            piece = log.read(offset, max_bytes=1, end_offset=end_offset, at_least_one=True)
+            assert piece.end_offset == bound
+
+
+def test_a_transaction_that_was_aborted_beyond_an_open_one_is_named(files):
+    log = open_log(files)
+    append(log, batch(producer_id=1, transactional=True))
+    append(log, batch())
+    append(log, batch(producer_id=2, transactional=True))
+    append_marker(log, marker(2, committed=False))
+    append_marker(log, marker(1, committed=False))
+    append(log, batch(producer_id=1, sequence=1, transactional=True))
+    assert log.last_stable_offset == 5
+    piece = log.read(0, max_bytes=100_000, end_offset=2)
+    found = log.aborted_transactions(0, piece.end_offset)
+    assert [each.first_offset for each in found] == [2, 0]
 
 
 # --- cutting
