@@ -186,6 +186,14 @@ class Run:
         )  # fmt: skip
         return finished.ok().out.splitlines()
 
+    def read_to_end(self, topic: str, *, committed: bool, keys: bool = False, server: str = "") -> list[str]:
+        """Everything in a topic, as the Java consumer sees it; a consumer that is slow to begin misses nothing."""
+        finished = self.jvm.run(
+            CURRENT, "ReadToEnd", server or self.bootstrap, topic,
+            "read_committed" if committed else "read_uncommitted", "keys" if keys else "values", timeout_s=120,
+        )  # fmt: skip
+        return finished.ok().out.splitlines()
+
     def program(
         self,
         command: list[str],

@@ -33,10 +33,7 @@ def exactly_once_source(run: Run) -> None:
         pipe = Pipe(worker)
         pipe.every_upset()
         assert list(dict.fromkeys(pipe.sunk())) == pipe.written, differs(pipe.sunk(), pipe.written)
-        committed = run.tool(
-            "console-consumer", "--bootstrap-server", worker.broker.bootstrap, "--topic", pipe.topic,
-            "--from-beginning", "--isolation-level", "read_committed", "--timeout-ms", "5000",
-        ).out.splitlines()  # fmt: skip
+        committed = run.read_to_end(pipe.topic, committed=True, server=worker.broker.bootstrap)
         assert committed == pipe.written, differs(committed, pipe.written)
         worker.assert_internal_topics()
 
@@ -88,7 +85,14 @@ class Pipe:
         return self.sink.read_text().splitlines() if self.sink.exists() else []
 
     def wait(self) -> None:
-        self.worker.wait_until("all lines came through", lambda: set(self.written) <= set(self.sunk()))
+        """Until all lines came through, however long it takes while more of them come."""
+
+        def is_complete() -> bool:
+            return set(self.written) <= set(self.sunk())
+
+        while not is_complete():
+            before = len(self.sunk())
+            self.worker.wait_until("more lines come", lambda: is_complete() or len(self.sunk()) > before)  # noqa: B023
 
     def every_upset(self) -> None:
         """Each of the four ends, of the worker and of the broker, with lines on their way."""

@@ -136,21 +136,18 @@ class Copy:
             assert time.monotonic() < deadline, f"the copy stands still:\n{self.process.tail()}"
             time.sleep(0.05)
 
-    def copied(self, *args: str) -> list[str]:
-        return self.run.tool(
-            "console-consumer", "--bootstrap-server", self.broker.bootstrap, "--topic", self.target,
-            "--from-beginning", "--timeout-ms", "4000", *args,
-        ).out.splitlines()  # fmt: skip
+    def copied(self, *, committed: bool) -> list[str]:
+        return self.run.read_to_end(self.target, committed=committed, server=self.broker.bootstrap)
 
     def finish(self) -> None:
         deadline = time.monotonic() + 90
-        while len(found := self.copied("--isolation-level", "read_committed")) < len(self.expected):
+        while len(found := self.copied(committed=True)) < len(self.expected):
             self.process.assert_alive()
             assert time.monotonic() < deadline, f"{len(found)} of {len(self.expected)} came:\n{self.process.tail()}"
         self.process.kill()
-        found = self.copied("--isolation-level", "read_committed")
+        found = self.copied(committed=True)
         assert sorted(found) == sorted(self.expected), _differences(found, self.expected)
-        everything = self.copied()
+        everything = self.copied(committed=False)
         assert len(everything) > len(found), "nothing was aborted, so nothing was proved"
 
 
@@ -177,10 +174,9 @@ def hanging(run: Run) -> None:
     asker.produce(topic, batch, 9, partition=1, transactional_id="hang-tx")
     for partition in (0, 1):
         asker.produce(topic, records(*map(str, range(10))), 9, partition=partition)
-    read = ("--topic", topic, "--from-beginning", "--isolation-level", "read_committed", "--timeout-ms", "3000")
 
     def seen() -> int:
-        return len(run.tool("console-consumer", *at, *read).lines)
+        return len(run.read_to_end(topic, committed=True, server=broker.bootstrap))
 
     assert seen() == 10, "the hanging transaction holds nothing back"
     found = run.tool("transactions", *at, "find-hanging", "--broker-id", "1").ok()
@@ -280,11 +276,9 @@ def handed_over(run: Run, first: str, second: str) -> None:
         committed = got["topics"][0]["partitions"][0]["committedOffset"]
         assert committed == (7 if commit else -1), (name, got)
     asker.close()
-    at = ("--bootstrap-server", other.bootstrap)
-    read = ("--topic", topic, "--from-beginning", "--timeout-ms", "3000")
-    seen = run.tool("console-consumer", *at, *read, "--isolation-level", "read_committed").lines
+    seen = run.read_to_end(topic, committed=True, server=other.bootstrap)
     assert sorted(seen) == ["commits-0", "commits-1"], seen
-    everything = run.tool("console-consumer", *at, *read).lines
+    everything = run.read_to_end(topic, committed=False, server=other.bootstrap)
     assert sorted(everything) == ["aborts-0", "aborts-1", "commits-0", "commits-1", "late-0"], everything
 
 

@@ -8,7 +8,6 @@ import itertools
 from dataclasses import dataclass
 
 import pytest
-import trio
 import trio.testing
 from peer import Peer
 from transactional import NEW, OLD, Producer, batch, committed, latest, produce, seen, state
@@ -25,6 +24,10 @@ SETTINGS = {
     "offsets.topic.num.partitions": "2",
     "transaction.state.log.num.partitions": "2",
 }
+
+# Longer than all of this takes on a slow machine, so that a transaction is overdue when the clock is moved and not
+# before; and so short that moving the clock does not lead to retention, which would take away the old records.
+TIMEOUT_MS = 200_000
 
 
 @dataclass
@@ -72,7 +75,7 @@ async def tell(recorder, speaks, settings):
         await committed(client, "g", "t")
         recorder.watching = True
         for name, commit in (("keep", True), ("drop", False)):
-            producer = Producer(client, name, speaks=speaks, timeout_ms=10_000)
+            producer = Producer(client, name, speaks=speaks, timeout_ms=TIMEOUT_MS)
             assert await producer.init() is Code.NONE
             await producer.write("t", name.encode())
             await producer.write("t", name.encode(), partition=1)
@@ -80,15 +83,17 @@ async def tell(recorder, speaks, settings):
             assert await producer.offsets("g", "t", 7 if commit else 8) is Code.NONE
             assert await producer.end(commit=commit) is Code.NONE
             recorder.heard.add(f"{name} ended")
-            await settle()
+            await until_ended(client, name)
         # The next transaction of the same producer does not disturb what was decided.
         await producer.write("t", b"next")
         recorder.heard.add("next written")
         recorder.watching = False
 
 
-async def settle():
-    with trio.fail_after(5):
+async def until_ended(client, name, unless=("PrepareCommit", "PrepareAbort")):
+    """With every batch flushed the markers wait for the disk, which a thread waits for."""
+    await trio.testing.wait_all_tasks_blocked()
+    while await state(client, name) in unless:
         await trio.testing.wait_all_tasks_blocked()
 
 
@@ -139,19 +144,17 @@ async def revive(step, settings):
     files.kill()
     async with open_on(files, **settings) as broker:
         client = Peer(broker)
-        await settle()
+        await trio.testing.wait_all_tasks_blocked()
         before = await state(client, "keep")
         was_open = before == "Ongoing"
         if flush_waits(settings):
-            with trio.fail_after(5):
-                while (await state(client, "keep")) in ("PrepareCommit", "PrepareAbort"):
-                    await settle()
+            await until_ended(client, "keep")
         elif not was_open:
             assert before in ("Empty", "CompleteCommit", Code.TRANSACTIONAL_ID_NOT_FOUND), (step.what, before)
         if "keep ended" in step.heard:
             assert await state(client, "keep") == "CompleteCommit", step.what
         # Whatever was undecided is aborted when its time has come.
-        broker.clock.advance(60_000)
+        broker.clock.advance(TIMEOUT_MS + 20_000)
         await until_settled(client)
         found = await outcome(client)
         is_kept = await state(client, "keep") == "CompleteCommit"
@@ -178,15 +181,8 @@ def flush_waits(settings):
 
 
 async def until_settled(client):
-    with trio.fail_after(5):
-        while True:
-            await settle()
-            if not {await state(client, "keep"), await state(client, "drop")} & {
-                "Ongoing",
-                "PrepareCommit",
-                "PrepareAbort",
-            }:
-                return
+    for name in ("keep", "drop"):
+        await until_ended(client, name, unless=("Ongoing", "PrepareCommit", "PrepareAbort"))
 
 
 async def carry_on(client):
@@ -196,10 +192,10 @@ async def carry_on(client):
         assert await producer.init() is Code.NONE
         await producer.write("u", b"no")
         assert await producer.abort() is Code.NONE
+        await until_ended(client, name)
     producer = Producer(client, "keep")
     assert await producer.init() is Code.NONE
     await producer.write("t", b"later")
     assert await producer.commit() is Code.NONE
-    with trio.fail_after(5):
-        while await state(client, "keep") != "CompleteCommit":
-            await settle()
+    await until_ended(client, "keep")
+    assert await state(client, "keep") == "CompleteCommit"

@@ -43,7 +43,7 @@ public final class TransactionalCopy {
         reading.put("heartbeat.interval.ms", "500");
         consumer = new KafkaConsumer<>(reading, new ByteArrayDeserializer(), new ByteArrayDeserializer());
         producer = new KafkaProducer<>(
-            Map.of("bootstrap.servers", bootstrap, "transactional.id", transactionalId, "transaction.timeout.ms", "10000"),
+            Map.of("bootstrap.servers", bootstrap, "transactional.id", transactionalId),
             new ByteArraySerializer(), new ByteArraySerializer());
         consumer.subscribe(List.of(from));
     }

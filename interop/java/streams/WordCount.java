@@ -35,8 +35,9 @@ import org.apache.kafka.streams.kstream.Produced;
  * run BOOTSTRAP APPLICATION INPUT OUTPUT GUARANTEE STATE_DIR [SETTING=VALUE ...]
  *                                                               until SIGTERM; each change of a count is a record
  * feed BOOTSTRAP TOPIC FIRST COUNT PER_SECOND                   line n of a text that the caller can compute, too
- * read BOOTSTRAP TOPIC TOTAL TIMEOUT_S                          read_committed: "word count" lines, until the last counts
- *                                                               make the total and the end is reached, or the time is up
+ * read BOOTSTRAP TOPIC TOTAL PATIENCE_S                         read_committed: "word count" lines, until the last counts
+ *                                                               make the total and the end is reached, or no new ones
+ *                                                               have come for so long
  */
 public final class WordCount {
     public static void main(String[] args) throws Exception {
@@ -121,7 +122,7 @@ public final class WordCount {
         System.out.println("fed " + count);
     }
 
-    static void read(String bootstrap, String topic, long total, int timeoutS) {
+    static void read(String bootstrap, String topic, long total, int patienceS) {
         Properties settings = new Properties();
         settings.put(ConsumerConfig.BOOTSTRAP_SERVERS_CONFIG, bootstrap);
         settings.put(ConsumerConfig.ISOLATION_LEVEL_CONFIG, "read_committed");
@@ -133,9 +134,10 @@ public final class WordCount {
             consumer.seekToBeginning(partitions);
             Map<String, Long> last = new HashMap<>();
             StringBuilder seen = new StringBuilder();
-            long deadline = System.nanoTime() + timeoutS * 1_000_000_000L;
-            while (System.nanoTime() < deadline) {
+            long lastCame = System.nanoTime();
+            while (System.nanoTime() - lastCame < patienceS * 1_000_000_000L) {
                 for (ConsumerRecord<String, Long> record : consumer.poll(Duration.ofMillis(200))) {
+                    lastCame = System.nanoTime();
                     last.put(record.key(), record.value());
                     seen.append(record.key()).append(' ').append(record.value()).append('\n');
                 }
