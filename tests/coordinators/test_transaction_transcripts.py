@@ -46,6 +46,10 @@ class Stage(Playback):
         super().__init__(lambda: TransactionCoordinator(config, self.level), lambda machine: machine.transactions, show)
         self.carry_out = self.order
 
+    def check(self) -> None:
+        super().check()
+        assert self.machine.formers.keys() <= self.machine.transactions.keys(), "something is kept of a forgotten id"
+
     def spare(self, needed: bool) -> int:
         return next(self.ids) if needed else NO_PRODUCER_ID
 
@@ -163,6 +167,15 @@ def advance(stage: Stage, words: list[str], values: dict[str, str]) -> None:
     stage.advance(int(words[0]))
 
 
+def step(stage: Stage, words: list[str], values: dict[str, str]) -> None:
+    """step MS: somebody set the wall clock. Timers are the monotonic clock's."""
+    del values
+    by_ms = int(words[0])
+    stage.now_ms += by_ms
+    stage.timers = {key: deadline_ms + by_ms for key, deadline_ms in stage.timers.items()}
+    stage.machine.clock_stepped(by_ms)
+
+
 def fail(stage: Stage, words: list[str], values: dict[str, str]) -> None:
     """fail CODE|never: what appends from now on come to."""
     del values
@@ -187,6 +200,7 @@ VERBS: dict[str, Callable[[Stage, list[str], dict[str, str]], Any]] = {
     "list": list_transactions,
     "put": put,
     "restart": lambda stage, _, __: stage.restart(),
+    "step": step,
     "timers": timers,
     "verify": verify,
     "written": written,
