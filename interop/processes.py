@@ -62,9 +62,20 @@ class JavaProcess:
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
+            said = self.tail()
+            self._print_threads(process)
             process.kill()
             process.wait()
-            raise AssertionError(f"{self.name} did not stop in {timeout_s} s after SIGTERM:\n{self.tail()}") from None
+            raise AssertionError(
+                f"{self.name} did not stop in {timeout_s} s after SIGTERM; "
+                f"what its threads wait for is in {self.log}, which said before:\n{said}"
+            ) from None
+
+    def _print_threads(self, process: subprocess.Popen[bytes]) -> None:
+        process.send_signal(signal.SIGQUIT)
+        deadline = time.monotonic() + 20
+        while "JNI global ref" not in self.said and time.monotonic() < deadline:
+            time.sleep(0.1)
 
     def kill(self) -> None:
         process, self._process = self._process, None
