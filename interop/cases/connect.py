@@ -13,6 +13,8 @@ from interop.jars import classpath
 from interop.processes import JavaProcess
 
 RELEASE = "connect-4.3.1"
+# A worker that is told to stop gives requests to its REST server up to 60 s, and then its tasks some 20 s more.
+STOP_S = 150
 SOURCE = "org.apache.kafka.connect.file.FileStreamSourceConnector"
 SINK = "org.apache.kafka.connect.file.FileStreamSinkConnector"
 
@@ -104,7 +106,7 @@ class Pipe:
             upset()
             self.write(500)
             self.wait()
-        worker.process.stop()
+        worker.process.stop(STOP_S)
 
 
 class Worker:
@@ -160,7 +162,7 @@ class Worker:
         self.wait_until("the worker serves", lambda: isinstance(self.ask("GET", "/connectors"), list))
 
     def stopped(self) -> None:
-        self.process.stop()
+        self.process.stop(STOP_S)
         self.start()
 
     def killed(self) -> None:
