@@ -141,7 +141,7 @@ complete_words kwire codec show heartb
     ]
 
 
-@pytest.mark.parametrize("words", [(), *{words[:1] for words in EVERY if len(words) > 1}], ids=" ".join)
+@pytest.mark.parametrize("words", sorted({(), *(words[:1] for words in EVERY if len(words) > 1)}), ids=" ".join)
 def test_a_list_of_commands_says_each_in_a_whole_sentence(words):
     _, _, listed = help_of(words).partition("Commands:\n")
 
