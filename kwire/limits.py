@@ -20,8 +20,9 @@ ASKED_SOON_US = 200
 LISTEN_US = 60
 LISTENS_MAX = 16
 
-# Requests or bytes that one connection may handle before others get a turn.
+# Requests or bytes that one connection may handle before others get a turn; many that want more get fewer requests.
 TURN_REQUESTS_MAX = 64
+TURN_REQUESTS_MIN = 4
 TURN_BYTES_MAX = 4 * 1024 * 1024
 
 # One sendfile call moves at most this much, so that one reader of a large slice does not hold the loop.
@@ -60,3 +61,4 @@ assert SENDFILE_BYTES_MIN <= SENDFILE_BYTES_MAX <= TURN_BYTES_MAX
 assert READ_CHUNK_BYTES <= READ_CHUNK_BYTES_MAX <= TURN_BYTES_MAX
 assert FILES_SHARE_OF_DESCRIPTORS + CONNECTIONS_SHARE_OF_DESCRIPTORS < 1
 assert LISTEN_US <= ASKED_SOON_US
+assert TURN_REQUESTS_MIN <= TURN_REQUESTS_MAX

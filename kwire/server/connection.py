@@ -21,7 +21,7 @@ from kwire.broker.context import Context
 from kwire.broker.dispatch import dispatch
 from kwire.broker.logs import Logger
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
-from kwire.limits import READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_REQUESTS_MAX
+from kwire.limits import READ_CHUNK_BYTES, TURN_BYTES_MAX
 from kwire.server.transport import Part, Transport, close_slices
 from kwire.wire.codec import (
     Message,
@@ -153,7 +153,7 @@ class Connection:
         for frame in frames:
             await self._answer(frame)
             self._turn_requests += 1
-            if self._turn_requests >= TURN_REQUESTS_MAX or self._turn_bytes >= TURN_BYTES_MAX:
+            if self._turn_requests >= self._reception.turn_requests_max or self._turn_bytes >= TURN_BYTES_MAX:
                 await self._give_way()
         if self._turn_bytes >= TURN_BYTES_MAX:
             await self._give_way()
@@ -262,7 +262,11 @@ class Connection:
         """One turn is used up: send what is pending and let every other connection have its own."""
         self._turn_requests = self._turn_bytes = 0
         await self._flush()
-        await trio.lowlevel.checkpoint()
+        self._reception.queue_for_turn(1)
+        try:
+            await trio.lowlevel.checkpoint()
+        finally:
+            self._reception.queue_for_turn(-1)
         if self._ended_because is not None:
             raise _Ended(self._ended_because)
 

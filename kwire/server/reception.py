@@ -18,6 +18,7 @@ from kwire.broker.context import Endpoint
 from kwire.broker.dispatch import ApiTable
 from kwire.broker.logs import Logger
 from kwire.errors import Code
+from kwire.limits import TURN_REQUESTS_MAX, TURN_REQUESTS_MIN
 from kwire.server.bindings import UNLIMITED, Limits
 from kwire.server.transport import LastHeard
 from kwire.wire.messages import ApiVersionsResponse
@@ -72,9 +73,19 @@ class Reception:
         self._listener_paces: dict[str, Pace] = {}
         self._left = trio.Event()
         self.last_heard = LastHeard()
+        self._queueing = 0
+        self.turn_requests_max = TURN_REQUESTS_MAX
 
     def __len__(self) -> int:
         return len(self._guests)
+
+    def queue_for_turn(self, more: int) -> None:
+        """One more connection, or one less, has more to do than a turn allows: they share what one turn allows.
+
+        Else four hundred connections that flood the broker would let anybody else wait for seconds.
+        """
+        self._queueing += more
+        self.turn_requests_max = max(TURN_REQUESTS_MIN, TURN_REQUESTS_MAX // (1 + self._queueing))
 
     def enter(self, guest: Guest) -> None:
         self._guests[guest] = None

@@ -279,4 +279,5 @@ def _cut_short(piece: Slice) -> ConnectionError:
 
 
 def _lost(error: OSError) -> ConnectionError:
-    return error if isinstance(error, ConnectionError) else ConnectionError(error.errno, error.strerror)
+    # Always another one: an error that is its own cause would keep the connection alive until a collection.
+    return ConnectionError(error.errno, error.strerror)

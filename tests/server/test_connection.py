@@ -9,7 +9,7 @@ import trio.testing
 from edge import API_VERSIONS, FETCH, HEARTBEAT, METADATA, PRODUCE, Edge
 
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
-from kwire.limits import READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_REQUESTS_MAX
+from kwire.limits import READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_REQUESTS_MAX, TURN_REQUESTS_MIN
 from kwire.storage.files import FileSlice
 from kwire.testing.transport import MemoryTransport
 from kwire.wire.messages import FetchResponse, HeartbeatResponse, MetadataResponse
@@ -419,6 +419,17 @@ async def test_a_pipelining_client_does_not_starve_the_others(edge):
     await modest.response()
 
     assert len(edge.broker.seen) <= 2 * TURN_REQUESTS_MAX + 1
+
+
+async def test_many_pipelining_clients_share_what_one_may_do_in_a_turn(edge):
+    many = [edge.connect() for _ in range(50)]
+    modest = edge.connect()
+    for greedy in many:
+        greedy.send(*[HEARTBEAT] * (5 * TURN_REQUESTS_MAX))
+    modest.send(METADATA)
+    await modest.response()
+
+    assert len(edge.broker.seen) <= len(many) * TURN_REQUESTS_MIN * 2 + 5 * TURN_REQUESTS_MAX
 
 
 async def test_a_large_request_that_is_there_already_does_not_starve_the_others(edge):
