@@ -241,6 +241,11 @@ def kwire_goes_on(run: Run) -> None:
     handed_over(run, "apache", "kwire")
 
 
+# An Apache broker that is still starting completes the transactions that are overdue by then, but writes no markers to
+# partitions that it does not lead yet, and so leaves them hanging: this one is to be overdue only when it serves.
+LATE_MS = {"kwire": 2_000, "apache": 45_000}
+
+
 def handed_over(run: Run, first: str, second: str) -> None:
     """A producer whose broker is killed goes on with the other one, on a copy of the directory."""
     one = run.own_broker(QUICK_TO_ABORT, kind=first)
@@ -250,7 +255,7 @@ def handed_over(run: Run, first: str, second: str) -> None:
     topic = asker.topic("t", 2)
     held: dict[str, tuple[int, int]] = {}
     for name in ("commits", "aborts", "late"):
-        held[name] = init(asker, name, timeout_ms=2000 if name == "late" else 600_000)
+        held[name] = init(asker, name, timeout_ms=LATE_MS[second] if name == "late" else 600_000)
         write(asker, topic, name, held[name], 0)
         if name != "late":
             offsets(asker, topic, name, *held[name])
@@ -264,8 +269,9 @@ def handed_over(run: Run, first: str, second: str) -> None:
     ready(asker, topic)
     late = {"transactionalIds": ["late"]}
     asker.until(
-        "DescribeTransactions", 0, late, lambda got: got["transactionStates"][0]["transactionState"] == "CompleteAbort"
-    )
+        "DescribeTransactions", 0, late, lambda got: got["transactionStates"][0]["transactionState"] == "CompleteAbort",
+        timeout_s=90,
+    )  # fmt: skip
     for name, commit in (("commits", True), ("aborts", False)):
         write(asker, topic, name, held[name], 1)
         answer = end(asker, name, *held[name], commit, version=5)

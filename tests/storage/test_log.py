@@ -407,6 +407,19 @@ def test_aborted_transactions_are_found_where_they_overlap(files):
             assert found == [span for span in spans if span[2] >= begin and span[1] < end]
 
 
+def test_an_aborted_transaction_is_found_behind_one_that_began_after_it_and_ended_before(files):
+    """The index says of each how far everything was decided, so that a search knows when it has seen enough."""
+    log = open_log(files)
+    for producer_id in (1, 2, 3):
+        append(log, batch(producer_id=producer_id, transactional=True))
+    for producer_id in (3, 2, 1):
+        append_marker(log, marker(producer_id, committed=False))
+    assert [each.last_stable_offset for each in log.active.aborted.entries()] == [0, 0, 6]
+    for end in range(1, 4):
+        found = {each.producer_id for each in log.aborted_transactions(0, end)}
+        assert found == set(range(1, end + 1))
+
+
 def test_a_marker_without_records_aborts_nothing(log):
     append_marker(log, marker(1, committed=False))
     assert log.aborted_transactions(0, 10) == []

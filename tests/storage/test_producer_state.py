@@ -82,7 +82,10 @@ def test_batches_of_one_append_are_checked_in_turn(log):
     bad = memoryview(bytes(batch(producer_id=1, sequence=3)) + bytes(batch(producer_id=1, sequence=5)))
     assert refusal(append, log, bad) is Code.OUT_OF_ORDER_SEQUENCE_NUMBER
     assert log.end_offset == 3
-    append(log, batch(producer_id=1, sequence=3))
+    append(log, memoryview(bytes(batch(producer_id=1, sequence=3)) + bytes(batch(producer_id=1, sequence=4))))
+    # Each of them is remembered.
+    assert append(log, batch(2, producer_id=1)).duplicate
+    assert append(log, batch(producer_id=1, sequence=3)).duplicate
 
 
 def test_coordinators_write_without_sequences(log):
@@ -135,6 +138,17 @@ def test_in_transaction_version_2_the_last_epoch_may_end_a_transaction(log):
     append(log, batch(producer_id=1, epoch=2**15 - 1, transactional=True))
     append_marker(log, marker(1, committed=False, epoch=2**15 - 1), transaction_version=2)
     assert log.last_stable_offset == 2
+
+
+def test_of_batches_that_wait_to_be_verified_the_lowest_sequence_comes_first(log):
+    """KIP-890: the one before may have been refused, and then those behind it must not pass."""
+    for epoch, sequence in [(0, 9), (1, 5), (1, 3), (1, 4), (0, 1)]:
+        assert log.producers.must_verify(1, epoch, sequence, begins_at_zero=False, now_ms=NOW)
+    late = batch(producer_id=1, epoch=1, sequence=4, transactional=True)
+    assert refusal(append, log, late) is Code.OUT_OF_ORDER_SEQUENCE_NUMBER
+    append(log, batch(producer_id=1, epoch=1, sequence=3, transactional=True))
+    append(log, late)
+    assert not log.producers.must_verify(1, 1, 5, begins_at_zero=False, now_ms=NOW)
 
 
 def test_producers_expire_by_the_clock_of_the_broker(log):
