@@ -5,12 +5,15 @@ from __future__ import annotations
 import errno
 import os
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 import trio
 import trio.lowlevel
+from transactional import Producer, seen, state
 
 from kwire.api import api_table
+from kwire.broker import cleaner as cleaner_module
 from kwire.broker.broker import open_broker
 from kwire.broker.cleaner import Cleaner
 from kwire.broker.context import Endpoint
@@ -153,6 +156,26 @@ async def test_the_throttle_spreads_a_round_over_time(files, autojump_clock):
         moved_bytes = compaction.bytes_read + compaction.bytes_written
         assert moved_bytes > 100_000
         assert seconds >= moved_bytes / 10_000
+
+
+async def test_how_far_a_round_is_can_be_read_in_the_log(files, autojump_clock, monkeypatch):
+    lines = []
+    written = SimpleNamespace(info=lambda event, **values: lines.append((event, values)))
+    monkeypatch.setattr(cleaner_module, "log", written)
+    async with running(files, **{"log.cleaner.io.max.bytes.per.second": "10000", **BY_HAND}) as broker:
+        partition = create(broker, "kv")
+        for _ in range(10):
+            fill(partition, 300, 100)
+        await Cleaner(broker).clean(partition)
+    assert [event for event, _ in lines][:1] == ["cleaning a log"]
+    percents = [values["percent"] for event, values in lines if event == "cleaning"]
+    assert len(percents) > 2
+    assert percents == sorted(percents)
+    assert 0 < percents[0] < percents[-1] <= 100
+    event, values = lines[-1]
+    assert event == "cleaned a log"
+    assert values["cleaned_offset"] == partition.log.active.base_offset
+    assert values["records_kept"] < values["records_read"]
 
 
 async def test_other_tasks_run_between_slices(files, autojump_clock):
@@ -320,3 +343,32 @@ async def test_committed_offsets_survive_compaction_and_unknown_records_pass(sta
         log = broker.partitions.get("__consumer_offsets", 0).log
         kept = [record for batch in log.read_batches(0) for record in read_records(batch)]
         assert [(record.key, record.value) for record in kept if record.offset == 50] == [(strange.key, strange.value)]
+
+
+async def test_transactions_survive_compaction(start_broker, client):
+    settings = {"transaction.state.log.num.partitions": "1", "log.dirs": client.broker.dirs.dirs[0].path + "-2"}
+    async with start_broker(**settings) as broker:
+        peer = type(client)(broker)
+        await peer.create_topic("kv")
+        for name in ("first", "second"):
+            producer = Producer(peer, name)
+            await producer.init()
+            for _ in range(20):
+                await producer.write("kv", b"x")
+                await producer.commit()
+        await producer.write("kv", b"open")
+        states = broker.partitions.get("__transaction_state", 0)
+        states.log.roll(broker.clock.now_ms())
+        await Producer(peer, "third").init()
+        compaction = await Cleaner(broker).clean(states)
+        assert compaction.records_kept == 2
+        assert compaction.records_read > 100
+    async with start_broker(**settings) as broker:
+        peer = producer.client = type(client)(broker)
+        assert [await state(peer, name) for name in ("first", "second", "third")] == [
+            "CompleteCommit",
+            "Ongoing",
+            "Empty",
+        ]
+        await producer.commit()
+        assert (await seen(peer, "kv"))[-1] == b"open"

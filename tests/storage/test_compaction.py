@@ -351,13 +351,44 @@ def test_a_marker_goes_when_its_records_are_gone_and_its_retention_has_passed(lo
     put(log, ("z", "1"), producer_id=7, producer_epoch=1, base_sequence=0)
     roll(log)
     cleaned = None
-    for step, expected in enumerate([[1], [1], []]):
-        compaction = clean(log, cleaned, now_ms=NOW + step * (RETENTION_MS + 1))
+    # The second round finds no record of the transaction, and lets the marker stay for its retention from then on.
+    for step, expected in [(0, [1]), (10, [1]), (RETENTION_MS + 9, [1]), (RETENTION_MS + 10, [])]:
+        compaction = clean(log, cleaned, now_ms=NOW + step)
         assert _control_batches(log) == expected
         cleaned = compaction.cleaned_offset
         put(log, (f"more{step}", "1"))
         roll(log)
     assert log.aborted_transactions(0, log.end_offset) == []
+
+
+def test_a_transaction_that_ends_beyond_the_round_does_not_keep_an_older_marker(log):
+    _transaction(log, [("a", "1")])
+    append_marker(log, marker(7, committed=True))
+    put(log, ("a", "2"))
+    put(log, ("z", "1"), producer_id=7, producer_epoch=1, base_sequence=0)
+    roll(log)
+    cleaned = clean(log).cleaned_offset
+    put(log, ("b", "1"), producer_id=7, producer_epoch=1, base_sequence=1, transactional=True)
+    log.roll(NOW)
+    append_marker(log, marker(7, committed=True, epoch=1))
+    clean(log, cleaned)
+    horizons = {header.base_offset: header.delete_horizon_ms for header in map(read_batch_header, batches(log))}
+    assert horizons[1] == NOW + RETENTION_MS
+
+
+def test_each_marker_is_judged_by_the_records_of_its_own_transaction(log):
+    _transaction(log, [("a", "1")])
+    append_marker(log, marker(7, committed=True))
+    _transaction(log, [("b", "1")], sequence=1)
+    append_marker(log, marker(7, committed=True))
+    put(log, ("b", "2"))
+    put(log, ("z", "1"), producer_id=7, producer_epoch=1, base_sequence=0)
+    roll(log)
+    cleaned = clean(log).cleaned_offset
+    roll(log)
+    clean(log, cleaned)
+    horizons = {header.base_offset: header.delete_horizon_ms for header in map(read_batch_header, batches(log))}
+    assert (horizons[1], horizons[3]) == (None, NOW + RETENTION_MS)
 
 
 # ---- producers
@@ -386,6 +417,20 @@ def test_the_last_batch_of_a_producer_stays_without_its_records(files, log):
         )
     )
     assert reopened.append(again, headers_of(again), leader_epoch=0, now_ms=NOW).duplicate
+
+
+def test_of_a_producer_of_whom_only_a_marker_is_known_its_epoch_stays(files, log):
+    _transaction(log, [("a", "1")])
+    append_marker(log, marker(7, committed=True, epoch=1))
+    put(log, ("a", "2"))
+    roll(log)
+    cleaned = None
+    for step in range(3):
+        cleaned = clean(log, cleaned, now_ms=NOW + step * (RETENTION_MS + 1)).cleaned_offset
+        put(log, (f"more{step}", "1"))
+        roll(log)
+    (left,) = [header for header in map(read_batch_header, batches(log)) if header.producer_id == 7]
+    assert (left.is_control, left.record_count, left.producer_epoch) == (True, 0, 1)
 
 
 def test_an_expired_producer_keeps_no_batch(log):
@@ -436,11 +481,20 @@ def test_an_old_dirty_record_is_overdue_whatever_the_ratio(files):
     config = LogConfig(compact=True, max_compaction_lag_ms=1000)
     log = Log.open(files, PATH, config, now_ms=NOW)
     put(log, ("a", "1"))
+    put(log, ("a", "2"), now_ms=NOW + 900)
     roll(log)
     assert not look_at(log, None, NOW + 1000).is_overdue
     cleanable = look_at(log, None, NOW + 1001)
     assert cleanable.is_overdue
     assert cleanable.is_due(1.0)
+
+
+def test_a_record_without_a_time_is_never_overdue(files):
+    config = LogConfig(compact=True, max_compaction_lag_ms=1000)
+    log = Log.open(files, PATH, config, now_ms=NOW)
+    put(log, ("a", "1"), now_ms=0)
+    roll(log)
+    assert not look_at(log, None, NOW).is_overdue
 
 
 def test_a_checkpoint_that_does_not_fit_the_log_is_void(log):

@@ -388,6 +388,16 @@ def test_a_decision_counts_once_its_marker_is_below_the_high_watermark(log):
     assert log.last_stable_offset == 2
 
 
+def test_a_decision_above_the_high_watermark_holds_back_what_is_open_behind_it(log):
+    append(log, batch(producer_id=1, transactional=True))
+    append(log, batch(producer_id=2, transactional=True))
+    view = marker(1, committed=True)
+    log.append(view, [read_batch_header(view)], leader_epoch=0, now_ms=NOW, check_sequence=False)
+    assert (log.high_watermark, log.last_stable_offset) == (2, 0)
+    log.advance_high_watermark(3)
+    assert log.last_stable_offset == 1
+
+
 def test_aborted_transactions_are_found_where_they_overlap(files):
     log = open_log(files, segment_bytes=500)
     sequences = {1: 0, 2: 0}
