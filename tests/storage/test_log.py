@@ -388,6 +388,15 @@ def test_a_decision_counts_once_its_marker_is_below_the_high_watermark(log):
     assert log.last_stable_offset == 2
 
 
+def test_a_marker_at_the_high_watermark_is_not_below_it(log):
+    append(log, batch(producer_id=1, transactional=True), high_watermark=False)
+    view = marker(1, committed=True)
+    log.append(view, [read_batch_header(view)], leader_epoch=0, now_ms=NOW, check_sequence=False)
+    for high_watermark, stable in [(1, 0), (2, 2)]:
+        log.advance_high_watermark(high_watermark)
+        assert log.last_stable_offset == stable
+
+
 def test_a_decision_above_the_high_watermark_holds_back_what_is_open_behind_it(log):
     append(log, batch(producer_id=1, transactional=True))
     append(log, batch(producer_id=2, transactional=True))
