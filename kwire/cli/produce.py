@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 import click
 
-from kwire.cli.broker_option import asking, broker_options, fail, note, refusal
-from kwire.cli.connection import ClientError
+from kwire.cli.broker_option import asking, broker_options, client_settings, fail, note, refusal, servers_of
+from kwire.cli.connection import CannotConnect, ClientError, NoSuchHost
 from kwire.cli.json_records import JsonRecordError, parse_record
 from kwire.cli.lines import Line, LineError, LineReader
 from kwire.cli.producer import NoSuchTopic, Producer, ProducerConfig
@@ -138,7 +138,7 @@ def produce(
             pass
         producer.flush()
     if failures:
-        fail(_explained(topic, failures, sent))
+        fail(_explained(topic, failures, sent, servers_of(bootstrap, client_settings(config))))
     if sys.stderr.isatty():
         note(f"{_counted(sent)} sent to {topic}")
 
@@ -160,14 +160,19 @@ def _header(text: str) -> tuple[str, bytes | None]:
     return name, value.encode()
 
 
-def _explained(topic: str, failures: list[KafkaError | ClientError], sent: int) -> str:
+def _explained(topic: str, failures: list[KafkaError | ClientError], sent: int, servers: str) -> str:
     first = failures[0]
     if isinstance(first, NoSuchTopic):
         return (
             f"there is no topic {topic}, and the broker makes none by itself.\nCreate it: kwire topics create {topic}"
         )
     reason = refusal(first) if isinstance(first, KafkaError) else str(first)
-    return f"{len(failures)} of {_counted(sent)} not sent: {reason}"
+    hint = (
+        f".\nLook closer: kwire doctor {servers.partition(',')[0]}"
+        if isinstance(first, CannotConnect | NoSuchHost)
+        else ""
+    )
+    return f"{len(failures)} of {_counted(sent)} not sent: {reason}{hint}"
 
 
 def _counted(number: int) -> str:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import os
 import resource
 import signal
 import sys
@@ -21,6 +22,7 @@ from types import FrameType
 
 import trio
 
+from kwire import __version__
 from kwire.api import EAGER, api_table
 from kwire.broker.broker import Broker, open_broker
 from kwire.broker.clock import Clock
@@ -181,6 +183,8 @@ def _limits_in_force(broker: Broker, limits: Limits, connections_max: int) -> Ca
 
 
 def _say_ready(server: Server) -> None:
+    broker = server.broker
+    log.info("serving", version=__version__, cluster=broker.cluster_id, node=broker.node_id, pid=os.getpid())
     for binding in server.bindings:
         endpoint = binding.endpoint
         log.info("listening", on=binding.url, advertised=f"{endpoint.host}:{endpoint.port}")

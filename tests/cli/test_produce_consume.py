@@ -221,6 +221,14 @@ def test_verbose_shows_what_else_a_record_has(kwire):
     assert second[3:] == ["-", "-", "plain"]
 
 
+@pytest.mark.kafka(config={"advertised.listeners": "PLAINTEXT://nowhere.invalid:9092"})
+def test_who_cannot_come_to_the_name_that_is_advertised_is_sent_to_the_doctor(kafka, kwire):
+    ended = kwire("produce", "messages", "a")
+
+    assert ended.exit_code == 1
+    assert ended.stderr.endswith(f"\nLook closer: kwire doctor {kafka.bootstrap_servers}\n")
+
+
 def test_a_join_that_a_poll_had_no_time_for_is_waited_for_by_the_next(kafka):
     consumer = stock.consumer({"group.id": "readers"}, bootstrap=kafka.bootstrap_servers)
     coordinator = consumer._coordinator

@@ -65,6 +65,7 @@ def test_ready_is_all_it_says_on_stdout_and_a_signal_stops_it_cleanly(tmp_path, 
             code, out, err = stop(process, number)
 
     assert (code, out) == (0, "")
+    assert f"pid={process.pid}" in err
     assert "stopped" in err
     assert (tmp_path / "data" / ".kafka_cleanshutdown").exists()
 

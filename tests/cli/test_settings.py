@@ -149,13 +149,16 @@ def test_an_authorizer_is_refused_wherever_it_stands(file):
 
 
 def test_what_kafka_retired_warns_and_names_the_successor(file):
-    path = file("zookeeper.connect=localhost:2181\nlog.message.format.version=2.8\nport=9092")
+    path = file(
+        "zookeeper.connect=localhost:2181\nzookeeper.ssl.client.enable=true\nlog.message.format.version=2.8\nport=9092"
+    )
 
     settings = gather(file=path, environment={"KAFKA_ZOOKEEPER_CONNECT": "zookeeper:2181"}, strict=True)
 
     said = "\n".join(notes(settings))
     assert "zookeeper.connect (KAFKA_ZOOKEEPER_CONNECT) is no setting of Kafka any more; use" in said
     assert "log.message.format.version" in said
+    assert "zookeeper.ssl.client.enable" in said
     assert "it can be left out" in said
     assert "; use listeners instead" in said
     assert texts(settings) == texts(gather())
