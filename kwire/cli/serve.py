@@ -43,7 +43,7 @@ def settings_options(command: F) -> F:
 
 
 def gathered(options: dict[str, Any]) -> Settings:
-    """The settings of the options that ``settings_options`` added, or a sentence and exit code 1."""
+    """The settings that the options of ``settings_options`` give, or a line for each thing that is wrong and code 1."""
     environment = os.environ if options.pop("env") else None
     try:
         return gather(environment=environment, **options)
@@ -51,9 +51,9 @@ def gathered(options: dict[str, Any]) -> Settings:
         raise fail(str(error)) from None
 
 
-def fail(sentence: str) -> SystemExit:
+def fail(lines: str) -> SystemExit:
     """Say why there is no broker."""
-    sys.stderr.write(f"kwire: {sentence}\n")
+    sys.stderr.write("".join(f"kwire: {line}\n" for line in lines.splitlines()))
     return SystemExit(1)
 
 

@@ -46,7 +46,7 @@ _GUARDS: Final = frozenset({"authorizer.class.name"})
 
 
 class SettingsError(Exception):
-    """The broker cannot start with these settings; the message is a sentence for the person who gave them."""
+    """The broker cannot start with these settings; the message is a line for each thing that is wrong with them."""
 
 
 class Setting(NamedTuple):
@@ -118,7 +118,8 @@ def gather(
 
 
 def _take(settings: Settings, given: Mapping[str, Setting], *, lenient: bool) -> None:
-    """Lay the settings of one source over what is there, and say what is not right with them."""
+    """Lay the settings of one source over what is there, and say all that is not right with them."""
+    refused = []
     for key, setting in given.items():
         if key in RETIRED:
             successor = RETIRED[key]
@@ -128,9 +129,12 @@ def _take(settings: Settings, given: Mapping[str, Setting], *, lenient: bool) ->
         complaint = _complaint(key, setting)
         if complaint is not None:
             if not lenient or key in _GUARDS:
-                raise SettingsError(complaint)
-            settings.notes.append(Note("warning", complaint))
+                refused.append(complaint)
+            else:
+                settings.notes.append(Note("warning", complaint))
         settings.chosen[key] = setting
+    if refused:
+        raise SettingsError("\n".join(refused))
 
 
 def _complaint(key: str, setting: Setting) -> str | None:
