@@ -15,7 +15,7 @@ NONSENSE = "Nonsense in a request"
 NONSENSE_REASON = (
     "Where Apache Kafka trips over its own exception and answers UNKNOWN_SERVER_ERROR (a fetch with isolation level 7"
     " or a negative byte limit, a topic with neither name nor id, an unknown config operation), kwire answers"
-    " INVALID_REQUEST or takes the nearest sensible value."
+    " INVALID_REQUEST or takes the nearest sensible value. A quota that is no number is refused."
 )
 TEXT = "Texts of errors"
 TEXT_REASON = (
@@ -25,12 +25,28 @@ TEXT_REASON = (
 KNOWN: tuple[Known, ...] = (
     Known("fetch-at-each-version", r"(isolation level 7|negative bytes a partition)\.", NONSENSE, NONSENSE_REASON),
     Known("metadata-by-id", r"^Metadata v1[23] null\.", NONSENSE, NONSENSE_REASON),
+    Known("fetches-of-strangers", r"^Fetch v\d+ less than no bytes\.", NONSENSE, NONSENSE_REASON),
+    Known("produce-a-batch-and-part-of-one", r"^Produce v\d+ and a huge length\.", NONSENSE, NONSENSE_REASON),
+    Known("list-offsets-of-odd-requests", r"^ListOffsets v\d+ isolation level (7|-1)\.", NONSENSE, NONSENSE_REASON),
+    Known("create-partitions-of-odd-requests", r"^CreatePartitions v\d too many\.", NONSENSE, NONSENSE_REASON),
+    Known("scram-users-of-odd-requests", r"^AlterUserScramCredentials v0 no password\.", NONSENSE, NONSENSE_REASON),
+    Known("client-quotas-of-odd-requests", r"^AlterClientQuotas v\d (look: )?no number\.", NONSENSE, NONSENSE_REASON),
     Known("elect-leaders", r"nothing, kind 7\.", NONSENSE, NONSENSE_REASON),
     Known("incremental-alter-configs", r"unknown operation\.", NONSENSE, NONSENSE_REASON),
     Known(".*", r"rrorMessage: ['\"]This most likely occurs because of a request", TEXT, TEXT_REASON),
     Known("find-coordinator", r"FindCoordinator v\d (kind|none|several).*\.errorMessage: ", TEXT, TEXT_REASON),
     Known("raft-voters", r"^AddRaftVoter v\d .*errorMessage: ", TEXT, TEXT_REASON),
     Known(".*", r"errorMessage: '(Invalid magic found|Record size -?\d+ is less).* / None$", TEXT, TEXT_REASON),
+    Known(
+        "alter-lists-and-oddities", r"(a level that is none|a listener's setting)\..*errorMessage: ", TEXT, TEXT_REASON
+    ),
+    Known("create-topics-of-odd-requests", r"two bad configs\..*errorMessage: ", TEXT, TEXT_REASON),
+    Known(
+        "fetches-of-strangers",
+        r"^Fetch v\d+ replica 7\..*currentLeader: ",
+        "Followers",
+        "There is no other replica: a fetch in the name of one is refused, and the refusal does not name the leader.",
+    ),
     Known(
         "metadata-creates-topics",
         r"^Metadata v\d+ first\.",

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from kwire.broker import logs
 from kwire.broker.broker import Broker
 from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.metadata.config_values import whole_number
 from kwire.metadata.controller import ConfigChange, Operation
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.wire.message import Message
@@ -83,7 +84,7 @@ def _resource(resource_type: int, name: str) -> Resource:
 
 def _check_node(node_id: int, name: str) -> None:
     try:
-        asked = int(name)
+        asked = whole_number(name)
     except ValueError:
         raise KafkaError(Code.INVALID_REQUEST, f"Node id must be an integer, but it is: {name}") from None
     if asked != node_id:

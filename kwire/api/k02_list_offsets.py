@@ -3,7 +3,7 @@
 Versions: 1-11.
 
 Behaviour: an offset for a timestamp, or for one of the special timestamps. A consumer sees offsets below the high
-watermark (read_committed: below the last stable offset), the debugging consumer (-2) the whole log.
+watermark (read_committed: below the last stable offset), replicas and the debugging consumer (-2) the whole log.
 
 Version notes: 4 leader epochs (KIP-320); 7 max timestamp (KIP-734); 8 earliest local (KIP-405); 9 latest tiered
 (KIP-1005); 10 timeout (KIP-1075); 11 earliest pending upload (KIP-1023). A special timestamp below its version is
@@ -40,7 +40,7 @@ _KNOWN_SINCE: Final = {
     EARLIEST_PENDING_UPLOAD: 11,
 }
 _EPOCHS_SINCE: Final = 4  # KIP-320
-_DEBUGGING_CONSUMER: Final = -2
+_CONSUMER: Final = -1
 
 PartitionResponse = ListOffsetsResponse.ListOffsetsPartitionResponse
 
@@ -53,19 +53,19 @@ def handle(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse
         for wanted in topic.partitions:
             key = TopicPartition(topic.name, wanted.partition_index)
             (twice if key in named else named).add(key)
+    asked = {
+        TopicPartition(topic.name, one.partition_index): one for topic in request.topics for one in topic.partitions
+    }
+    by_topic: dict[str, list[PartitionResponse]] = {}
+    for key, wanted in asked.items():
+        by_topic.setdefault(key.topic, []).append(
+            _answer(context, request, key.topic, wanted, asked_twice=key in twice)
+        )
     return ListOffsetsResponse(
         throttle_time_ms=context.throttle_ms,
         topics=[
-            ListOffsetsResponse.ListOffsetsTopicResponse(
-                name=topic.name,
-                partitions=[
-                    _answer(
-                        context, request, topic.name, wanted, asked_twice=(topic.name, wanted.partition_index) in twice
-                    )
-                    for wanted in {one.partition_index: one for one in topic.partitions}.values()
-                ],
-            )
-            for topic in request.topics
+            ListOffsetsResponse.ListOffsetsTopicResponse(name=name, partitions=answers)
+            for name, answers in by_topic.items()
         ],
     )
 
@@ -84,8 +84,6 @@ def _answer(
         if wanted.timestamp < 0 and context.api_version < _KNOWN_SINCE.get(wanted.timestamp, 2**15):
             raise KafkaError(Code.UNSUPPORTED_VERSION)
         partition = context.broker.partitions.get(topic, wanted.partition_index)
-        if request.replica_id >= 0:
-            raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
         partition.check_leader_epoch(wanted.current_leader_epoch)
         timestamp_ms, offset, leader_epoch = _look_up(request, partition, wanted.timestamp)
         if context.api_version < _EPOCHS_SINCE:
@@ -107,7 +105,7 @@ def _look_up(request: ListOffsetsRequest, partition: Partition, timestamp: int) 
     """Timestamp, offset and leader epoch; the timestamp is -1 where an offset was asked for by its role."""
     log = partition.log
     end = log.last_stable_offset if request.isolation_level == READ_COMMITTED else log.high_watermark
-    if request.replica_id == _DEBUGGING_CONSUMER:
+    if request.replica_id != _CONSUMER:
         end = log.end_offset
     if timestamp == LATEST:
         return -1, end, partition.leader_epoch

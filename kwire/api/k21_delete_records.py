@@ -20,18 +20,14 @@ _INVALID = -1
 
 
 def handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
+    # Of two wishes for one partition the last counts.
+    wanted = {(topic.name, one.partition_index): one.offset for topic in request.topics for one in topic.partitions}
+    by_topic: dict[str, list[PartitionResult]] = {}
+    for (topic, index), offset in wanted.items():
+        by_topic.setdefault(topic, []).append(_delete(context, topic, index, offset))
     return DeleteRecordsResponse(
         throttle_time_ms=context.throttle_ms,
-        topics=[
-            TopicResult(
-                name=topic.name,
-                partitions=[
-                    _delete(context, topic.name, index, offset)
-                    for index, offset in {one.partition_index: one.offset for one in topic.partitions}.items()
-                ],
-            )
-            for topic in request.topics
-        ],
+        topics=[TopicResult(name=name, partitions=results) for name, results in by_topic.items()],
     )
 
 

@@ -18,6 +18,7 @@ from kwire.broker import logs
 from kwire.broker.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.config_rules import check_topic_name
+from kwire.metadata.config_values import whole_number
 from kwire.metadata.effective import Described, Source
 from kwire.metadata.entities import ResourceType
 from kwire.wire.messages import DescribeConfigsRequest, DescribeConfigsResponse
@@ -74,7 +75,7 @@ def _describe(context: Context, wanted: Wanted) -> Sequence[Described]:
 def _check_own_id(context: Context, name: str, wording: str) -> None:
     node_id = context.broker.node_id
     try:
-        asked = int(name)
+        asked = whole_number(name)
     except ValueError:
         raise KafkaError(Code.INVALID_REQUEST, f"Broker id must be an integer, but it is: {name}") from None
     if asked != node_id:

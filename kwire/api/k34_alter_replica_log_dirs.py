@@ -17,14 +17,17 @@ PartitionResult = AlterReplicaLogDirsResponse.AlterReplicaLogDirPartitionResult
 
 
 def handle(context: Context, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse:
+    # Of two wishes for one partition the last counts.
+    wanted = {
+        (topic.name, index): directory.path
+        for directory in request.dirs
+        for topic in directory.topics
+        for index in topic.partitions
+    }
     by_topic: dict[str, list[PartitionResult]] = {}
-    for directory in request.dirs:
-        for topic in directory.topics:
-            results = by_topic.setdefault(topic.name, [])
-            results += [
-                PartitionResult(partition_index=index, error_code=_move(context, directory.path, topic.name, index))
-                for index in topic.partitions
-            ]
+    for (topic, index), path in wanted.items():
+        result = PartitionResult(partition_index=index, error_code=_move(context, path, topic, index))
+        by_topic.setdefault(topic, []).append(result)
     return AlterReplicaLogDirsResponse(
         throttle_time_ms=context.throttle_ms,
         results=[TopicResult(topic_name=name, partitions=results) for name, results in by_topic.items()],

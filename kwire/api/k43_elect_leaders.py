@@ -11,6 +11,7 @@ Version notes: 0 knows preferred elections only; 1 adds the election type and a 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from kwire.broker.context import Context
@@ -26,51 +27,48 @@ Result = ElectLeadersResponse.PartitionResult
 
 def handle(context: Context, request: ElectLeadersRequest) -> ElectLeadersResponse:
     broker = context.broker
-    asks_all = request.topic_partitions is None
-    partitions = _partitions(context, request)
+    wanted = [] if request.topic_partitions is None else request.topic_partitions
+    named = [TopicPartition(item.topic, index) for item in wanted for index in item.partitions]
     if request.election_type not in _TYPES:
-        message = f"Unknown election type {request.election_type}"
-        refusal = KafkaError(Code.INVALID_REQUEST, message)
-        named = [] if asks_all else partitions
-        return _answer(context, Code.INVALID_REQUEST, [], [(partition, refusal) for partition in named])
-    outcomes = broker.carry_out(elect_leaders(broker.image, request.election_type, partitions))
-    answers = [
-        (partition, outcome if isinstance(outcome, KafkaError) else None)
-        for partition, outcome in zip(partitions, outcomes, strict=True)
+        refusal = KafkaError(Code.INVALID_REQUEST, f"Unknown election type {request.election_type}")
+        return _answer(context, Code.INVALID_REQUEST, _as_named(request, [refusal] * len(named)))
+    if request.topic_partitions is not None:
+        outcomes = broker.carry_out(elect_leaders(broker.image, request.election_type, named))
+        return _answer(context, Code.NONE, _as_named(request, outcomes))
+    everything = [
+        TopicPartition(topic.name, one.index) for topic in broker.image.topics.values() for one in topic.partitions
     ]
-    if not asks_all:
-        return _answer(context, Code.NONE, [], answers)
-    needed = [
-        (partition, outcome)
-        for partition, outcome in answers
-        if outcome is None or outcome.code is not Code.ELECTION_NOT_NEEDED
+    outcomes = broker.carry_out(elect_leaders(broker.image, request.election_type, everything))
+    # Every topic is there, but only those of its partitions that needed an election.
+    by_topic: dict[str, list[Result]] = {topic: [] for topic in broker.image.topics}
+    for (topic, index), outcome in zip(everything, outcomes, strict=True):
+        if not isinstance(outcome, KafkaError) or outcome.code is not Code.ELECTION_NOT_NEEDED:
+            by_topic[topic].append(_result(index, outcome))
+    return _answer(context, Code.NONE, list(by_topic.items()))
+
+
+def _as_named(request: ElectLeadersRequest, outcomes: Sequence[object]) -> list[tuple[str, list[Result]]]:
+    """The outcomes in the shape of the request, a topic that it names twice standing there twice."""
+    rest = iter(outcomes)
+    return [
+        (item.topic, [_result(index, next(rest)) for index in item.partitions])
+        for item in request.topic_partitions or ()
     ]
-    return _answer(context, Code.NONE, list(broker.image.topics), needed)
 
 
-def _partitions(context: Context, request: ElectLeadersRequest) -> list[TopicPartition]:
-    if request.topic_partitions is None:
-        topics = context.broker.image.topics.values()
-        return [TopicPartition(topic.name, one.index) for topic in topics for one in topic.partitions]
-    return [TopicPartition(wanted.topic, index) for wanted in request.topic_partitions for index in wanted.partitions]
+def _result(index: int, outcome: object) -> Result:
+    if isinstance(outcome, KafkaError):
+        return Result(partition_id=index, error_code=outcome.code, error_message=outcome.message)
+    return Result(partition_id=index, error_message=None)
 
 
-def _answer(
-    context: Context, code: Code, topics: list[str], answers: list[tuple[TopicPartition, KafkaError | None]]
-) -> ElectLeadersResponse:
-    """Answer for ``topics`` in any case, and for every topic of ``answers``."""
-    by_topic: dict[str, list[Result]] = {topic: [] for topic in topics}
-    for (topic, index), refusal in answers:
-        result = Result(partition_id=index, error_message=None)
-        if refusal is not None:
-            result.error_code, result.error_message = refusal.code, refusal.message
-        by_topic.setdefault(topic, []).append(result)
+def _answer(context: Context, code: Code, topics: list[tuple[str, list[Result]]]) -> ElectLeadersResponse:
     return ElectLeadersResponse(
         throttle_time_ms=context.throttle_ms,
         # Version 0 has no top-level error.
         error_code=code if context.api_version else Code.NONE,
         replica_election_results=[
             ElectLeadersResponse.ReplicaElectionResult(topic=topic, partition_result=results)
-            for topic, results in by_topic.items()
+            for topic, results in topics
         ],
     )

@@ -31,7 +31,8 @@ async def handle(context: Context, request: OffsetDeleteRequest) -> OffsetDelete
             else:
                 deleting.append(answer)
                 partitions.append((wanted.name, partition.partition_index))
-        topics.append(TopicResponse(name=wanted.name, partitions=answers))
+        if answers:
+            topics.append(TopicResponse(name=wanted.name, partitions=answers))
     try:
         codes: list[Code] = await context.broker.groups.perform(
             context,

@@ -111,6 +111,8 @@ class Partitions:
             known = self.of_topic(name).get(index)
             if known is not None:
                 known.leader_epoch = after.leader_epoch
+                if known.opened is not None:
+                    known.opened.begin_epoch(after.leader_epoch)
                 known.leader_id = after.leader
                 known.replicas, known.isr = after.replicas, after.isr
                 known.note_change()
@@ -206,6 +208,7 @@ class Partitions:
             topic_id=partition.topic_id,
         )
         self._found.setdefault(key, (one, path))
+        opened.begin_epoch(partition.leader_epoch)
         return opened
 
     def _place(self, key: TopicPartition, partition: entities.Partition) -> LogDir:

@@ -18,7 +18,7 @@ from kwire.metadata.config_rules import (
     check_topic_configs,
     check_topic_name,
 )
-from kwire.metadata.config_values import ConfigType
+from kwire.metadata.config_values import ConfigType, whole_number
 from kwire.metadata.configs import Keys, broker_keys, client_metrics_keys, group_keys, topic_keys
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.entities import Resource, ResourceType
@@ -88,16 +88,22 @@ def _change_entry(resource: Resource, wanted: dict[str, str], change: ConfigChan
         return
     key = _keys_of(resource.type).get(change.name)
     if key is None or key.type is not ConfigType.LIST:
-        operation = Operation(change.operation).name
-        raise KafkaError(Code.INVALID_CONFIG, f"Can't {operation} to key {change.name} because its type is not LIST.")
+        raise KafkaError(Code.INVALID_CONFIG, _no_list(resource.type, change))
     # What is not set yet counts as Kafka's default, whatever this broker's own default is.
-    present = _items(wanted.get(change.name, key.default_text or ""))
-    given = _items(change.value)
+    present = [item for item in wanted.get(change.name, key.default_text or "").split(",") if item]
+    given = _split(change.value)
     if change.operation == Operation.APPEND:
-        present += [item for item in given if item not in present]
+        present += dict.fromkeys(item for item in given if item not in present)
     else:
         present = [item for item in present if item not in given]
     wanted[change.name] = ",".join(present)
+
+
+def _no_list(resource_type: ResourceType, change: ConfigChange) -> str:
+    operation = Operation(change.operation).name
+    if resource_type is ResourceType.BROKER:
+        return f"Config value {operation.lower()} is not allowed for config key: {change.name}"
+    return f"Can't {operation} to key {change.name} because its type is not LIST."
 
 
 def _change(
@@ -172,7 +178,7 @@ def _check_broker(
 
 def _check_own_id(name: str, node_id: int) -> None:
     try:
-        asked = int(name)
+        asked = whole_number(name)
     except ValueError:
         raise KafkaError(Code.INVALID_REQUEST, f"Node id must be an integer, but it is: {name}") from None
     if asked != node_id:
@@ -191,5 +197,9 @@ def _keys_of(resource_type: ResourceType) -> Keys:
             return client_metrics_keys()
 
 
-def _items(text: str) -> list[str]:
-    return [item.strip() for item in text.split(",") if item.strip()]
+def _split(text: str) -> list[str]:
+    """Java's String.split: blanks stay, as does an empty text, but nothing empty at the end."""
+    items = text.split(",")
+    while len(items) > 1 and not items[-1]:
+        items.pop()
+    return items if items != [""] or not text else []

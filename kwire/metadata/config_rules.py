@@ -105,6 +105,10 @@ def check_broker_configs(
             (name for name, base in known.items() if broker_keys()[base].dynamic == "per-broker"),
             "Cannot update these configs at default cluster level, broker id must be specified",
         )
+    _refuse_names(
+        (name for name in known if name in changed and name in _READ_AT_START),
+        "kwire reads these configs at its start only",
+    )
     for name, value in values.items():
         if name in changed:
             _check_broker_value(effective, name, value)
@@ -162,6 +166,7 @@ def check_client_metrics_configs(own: Mapping[str, str]) -> None:
 # --- brokers ---
 
 # Kafka loads these anew while it runs, for one listener at a time.
+_READ_AT_START: Final = frozenset({"listeners", "listener.security.protocol.map"})
 _LISTENER_SECRETS: Final = frozenset(
     {
         "ssl.key.password",

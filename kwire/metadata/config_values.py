@@ -66,6 +66,13 @@ def parse_value(name: str, config_type: ConfigType, text: str | None) -> Value:
     return value
 
 
+def whole_number(text: str) -> int:
+    """Read a number as Java does, without blanks or underscores. Raises ValueError."""
+    if not _WHOLE.fullmatch(text):
+        raise ValueError(text)
+    return int(text)
+
+
 def value_text(value: Value) -> str | None:
     """Write a typed value as Kafka's convertToString does."""
     match value:

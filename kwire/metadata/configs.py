@@ -69,6 +69,7 @@ class ConfigKey:
     required: bool
     importance: str
     check: Check
+    distinct: bool  # a list of which Kafka drops what stands twice before it looks at it
     synonyms: tuple[Synonym, ...]
     dynamic: Dynamic
     internal: bool
@@ -85,6 +86,8 @@ class ConfigKey:
     def parse(self, text: str | None) -> Value:
         """Read and check the typed value of ``text``. Raises ConfigProblem in Kafka's words."""
         value = parse_value(self.name, self.type, text)
+        if self.distinct and isinstance(value, tuple):
+            value = tuple(dict.fromkeys(value))
         if text is not None:
             self.check(self.name, value)
         return value
@@ -252,6 +255,7 @@ def _client_metrics_keys() -> Keys:
                 required=False,
                 importance="MEDIUM",
                 check=check_named("-"),
+                distinct=False,
                 synonyms=(),
                 dynamic="-",
                 internal=False,
@@ -278,6 +282,7 @@ def _tables() -> dict[str, Keys]:
             required=default == "(required)" and own_default is None,
             importance=importance,
             check=checks[check_spec],
+            distinct=check_spec.startswith("list"),
             synonyms=tuple(_synonym(text) for text in synonyms.split(",") if text != "-"),
             dynamic=_dynamic(dynamic),
             internal=internal == "internal",

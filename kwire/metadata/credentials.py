@@ -7,6 +7,7 @@ how quotas are enforced.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -68,16 +69,24 @@ def alter_scram_credentials(
     image: MetadataImage, deletions: Sequence[ScramDeletion], upsertions: Sequence[ScramUpsertion]
 ) -> Decision[Outcome]:
     """Change credentials; one result for each deletion, then for each upsertion (KIP-554)."""
-    users = [deletion.user for deletion in deletions] + [upsertion.user for upsertion in upsertions]
-    twice = {user for user in users if users.count(user) > 1}
+    items: list[ScramDeletion | ScramUpsertion] = [*deletions, *upsertions]
+    counts = Counter(item.user for item in items)
+    upserted = {upsertion.user for upsertion in upsertions}
+    # Of a deletion that cannot be, Kafka says so also where an upsertion of the same user follows it.
+    refused: dict[str, KafkaError] = {}
+    for deletion in deletions:
+        if deletion.user in upserted and counts[deletion.user] == 1 + 1:
+            try:
+                _scram_record(image, deletion)
+            except KafkaError as refusal:
+                refused[deletion.user] = refusal
     records: list[Message] = []
     results: list[Outcome | KafkaError] = []
-    items: list[ScramDeletion | ScramUpsertion] = [*deletions, *upsertions]
     for item in items:
         try:
-            if item.user in twice:
+            if counts[item.user] > 1:
                 message = "A user credential cannot be altered twice in the same request"
-                raise KafkaError(Code.DUPLICATE_RESOURCE, message)
+                raise refused.get(item.user) or KafkaError(Code.DUPLICATE_RESOURCE, message)
             records.append(_scram_record(image, item))
             results.append(DONE)
         except KafkaError as refusal:

@@ -118,7 +118,9 @@ class EffectiveConfigs:
     def describe_new_topic(self, own: Mapping[str, str]) -> list[Described]:
         """Describe a topic that is not in the image yet, an internal key only when it was given."""
         names = [name for name, key in topic_keys().items() if not key.internal or name in own]
-        return self._describe_keys(names, topic_keys(), self.topic(None, own=own), own, Source.TOPIC)
+        described = self._describe_keys(names, topic_keys(), self.topic(None, own=own), own, Source.TOPIC)
+        # Kafka shows what is stored, and DescribeConfigs what that means.
+        return [one._replace(value=own.get(one.name, one.value)) for one in described]
 
     def describe_group(self, name: str, keys: Iterable[str] | None = None) -> list[Described]:
         return self._describe_owned(Resource(ResourceType.GROUP, name), group_keys(), self.group(name), keys)

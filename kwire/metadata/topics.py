@@ -81,8 +81,6 @@ def create_topics(
         except KafkaError as refusal:
             results.append(refusal)
             continue
-        if _may_collide(topic.name):
-            collisions[_unified(topic.name)].append(topic.name)
         records += made
         results.append(created)
     return Decision(records, results)

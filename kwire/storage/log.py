@@ -274,6 +274,13 @@ class Log:
         """Find the record with the largest timestamp."""
         return lookup.max_timestamp(self.segments, self.log_start_offset)
 
+    def begin_epoch(self, leader_epoch: int) -> None:
+        """Note that a leader of ``leader_epoch`` goes on from the end, so that the epoch is known before it wrote.
+
+        The next append or cut writes it down; until then it is as the metadata says at every start.
+        """
+        self.epochs.assign(leader_epoch, self.end_offset)
+
     def offset_for_epoch(self, epoch: int) -> EpochEnd:
         """Answer OffsetForLeaderEpoch (KIP-101)."""
         return self.epochs.end_of(epoch, self.end_offset)

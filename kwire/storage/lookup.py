@@ -68,10 +68,8 @@ def offset_for_timestamp(
 def max_timestamp(segments: Sequence[Segment], log_start_offset: int) -> TimestampOffset | None:
     """Find the first record that has the largest timestamp of all."""
     timestamp_ms = max((segment.max_timestamp[0] for segment in segments), default=NO_TIMESTAMP)
-    if timestamp_ms == NO_TIMESTAMP:
-        return None
     for segment in segments:
-        if segment.max_timestamp[0] == timestamp_ms:
+        if segment.size_bytes and segment.max_timestamp[0] == timestamp_ms:
             return _search(segment, timestamp_ms, log_start_offset)
     return None
 

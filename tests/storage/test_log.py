@@ -590,9 +590,10 @@ def test_the_largest_timestamp_is_that_of_its_first_record(files):
     assert log.max_timestamp()[:2] == (NOW + 9, 1)
 
 
-def test_records_without_time_have_no_largest_one(log):
+def test_of_records_without_time_the_first_counts_as_the_latest(log):
     append(log, batch(timestamp_ms=-1))
-    assert log.max_timestamp() is None
+    append(log, batch(timestamp_ms=-1))
+    assert log.max_timestamp()[:2] == (-1, 0)
 
 
 def test_log_append_time_is_found_without_opening_batches(files):
