@@ -1,5 +1,7 @@
 """A broker without sockets, for tests of handlers."""
 
+import signal
+
 import hypothesis
 import pytest
 from peer import Peer
@@ -12,6 +14,10 @@ from kwire.storage.files import OsFiles
 # How long an example takes says how busy the machine is, and nothing else.
 hypothesis.settings.register_profile("patient", parent=hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("patient")
+
+# A script's background jobs ignore Ctrl-C, and so would every process that a test starts to end it with one.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
