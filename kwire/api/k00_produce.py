@@ -23,7 +23,7 @@ from kwire.broker.context import Context
 from kwire.broker.partition import Partition
 from kwire.broker.validate import InvalidRecords
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
-from kwire.types import INTERNAL_TOPICS, TopicPartition
+from kwire.types import INTERNAL_TOPICS, TopicPartition, Uuid
 from kwire.wire.batch import OVERHEAD_BYTES, BatchHeader, read_only_batch
 from kwire.wire.messages import ProduceRequest, ProduceResponse
 
@@ -45,6 +45,8 @@ PartitionResponse = ProduceResponse.PartitionProduceResponse
 async def handle(context: Context, request: ProduceRequest) -> ProduceResponse | None:
     """Append each partition's records; None when acks=0 asks for no reply."""
     refused: Mapping[TopicPartition, KafkaError] = {}
+    if len(request.topic_data) != 1 or len(request.topic_data[0].partition_data) != 1:
+        request.topic_data = _each_once(request.topic_data)
     if request.transactional_id is not None or any_transactional(request):
         try:
             # From its answer to the appends nothing waits.
@@ -148,6 +150,18 @@ async def _flush(context: Context, to_flush: list[tuple[Partition, PartitionResp
             context.broker.storage_failed(failure)
             response.error_code = Code.KAFKA_STORAGE_ERROR
             response.base_offset = -1
+
+
+def _each_once(topics: list[ProduceRequest.TopicProduceData]) -> list[ProduceRequest.TopicProduceData]:
+    """What stands twice counts once, as in Apache Kafka: of two batches for one partition the last is taken."""
+    merged: dict[tuple[str, Uuid], dict[int, ProduceRequest.PartitionProduceData]] = {}
+    for topic in topics:
+        merged.setdefault((topic.name, topic.topic_id), {}).update({one.index: one for one in topic.partition_data})
+    return [
+        ProduceRequest.TopicProduceData(name=name, topic_id=topic_id, partition_data=list(partitions.values()))
+        for (name, topic_id), partitions in merged.items()
+        if partitions
+    ]
 
 
 def _name(context: Context, topic: ProduceRequest.TopicProduceData) -> str | None:

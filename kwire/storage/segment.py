@@ -360,16 +360,28 @@ class Segment:
     def max_timestamp(self) -> tuple[int, int]:
         """The largest timestamp and the last offset of the batch that has it; (-1, base offset) without one."""
         if self._max_timestamp is None:
-            largest = (NO_TIMESTAMP, self.base_offset)
-            if self.file.size:
-                if self.times.last is not None:
-                    largest = (self.times.last[0], self.times.last[1] + self.base_offset)
-                indexed = self.offsets.before(largest[1])
-                for _, header in self.walk(indexed[1] if indexed else 0):
-                    if header.max_timestamp > largest[0]:
-                        largest = (header.max_timestamp, header.last_offset)
-            self._max_timestamp = largest
+            try:
+                self._max_timestamp = self._find_max_timestamp()
+            except IndexDamaged:
+                # The log knows better.
+                self.rebuild_indexes()
+                self._max_timestamp = self._find_max_timestamp()
         return self._max_timestamp
+
+    def _find_max_timestamp(self) -> tuple[int, int]:
+        """Walk from the batch that the last entry of the time index has: its time must fit."""
+        largest, position = (NO_TIMESTAMP, self.base_offset), 0
+        if self.file.size and self.times.last is not None:
+            largest = (self.times.last[0], self.times.last[1] + self.base_offset)
+            found = self.find(largest[1])
+            header = None if found is None else read_batch_header(self.file.read(found.position, HEADER_BYTES))
+            if found is None or header is None or header.max_timestamp != largest[0] or header.base_offset > largest[1]:
+                raise IndexDamaged(self.times.file.path, f"no batch at {largest[1]} has its latest record then")
+            position = found.position
+        for _, header in self.walk(position):
+            if header.max_timestamp > largest[0]:
+                largest = (header.max_timestamp, header.last_offset)
+        return largest
 
     @property
     def first_timestamp(self) -> int:

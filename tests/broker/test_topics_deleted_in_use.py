@@ -12,6 +12,7 @@ from kwire.broker.broker import open_broker
 from kwire.metadata.controller import delete_topics
 from kwire.metadata.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
+from kwire.wire.batch import read_batch_header
 from kwire.wire.records import Record, build_batch
 
 
@@ -20,7 +21,8 @@ def running(files: MemoryFiles):
 
 
 def put(partition) -> None:
-    partition.append(memoryview(build_batch([Record(0, 0, b"k", b"v")])), acks=1)
+    batch = memoryview(build_batch([Record(0, 0, b"k", b"v")]))
+    partition.append(batch, read_batch_header(batch), acks=1)
 
 
 def delete(broker, *names: str) -> None:

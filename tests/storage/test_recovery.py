@@ -125,6 +125,18 @@ def test_after_a_kill_a_damaged_index_does_not_change_how_late_the_last_segment_
         assert log.segments[-1].max_timestamp == (NOW + 28, 28)
 
 
+@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize("suffix", [".index", ".timeindex"])
+@pytest.mark.parametrize("name", NAMES)
+def test_a_damaged_index_does_not_change_how_late_a_segment_is(stop, suffix, name):
+    for position in range(len(written().content(name + suffix))):
+        files = written()
+        files.content(name + suffix)[position] ^= 1
+        log = reopen(files, **stop)
+        assert [segment.max_timestamp for segment in log.segments] == [(NOW + 18, 18), (NOW + 28, 28)]
+        assert log.max_timestamp()[:2] == (NOW + 28, 28)
+
+
 def test_a_time_index_that_was_found_damaged_is_made_anew(files):
     name = f"{NAMES[0]}.timeindex"
     before = bytes(files.content(name))

@@ -49,6 +49,9 @@ def produce_several_partitions(ask: Asker) -> None:
     for version in (3, 8, 12, 13):
         for label, named in (
             ("nothing", []),
+            ("a topic without partitions", [(topic, [])]),
+            ("a partition twice", [(topic, [part(0, a), part(0, records("b"))])]),
+            ("a topic twice", [(topic, [part(0, a)]), (topic, [part(1, a)])]),
             ("two topics", [(topic, [part(0, a), part(1, a)]), (other, [part(0, a)])]),
             ("one good, one bad", [(topic, [part(0, a), part(1, bad), part(7, a)]), ("no-such", [part(0, a)])]),
             ("a negative partition", [(topic, [part(-1, a)])]),
