@@ -893,7 +893,7 @@ def test_a_server_starts_on_a_formatted_directory(script, properties):
         finally:
             server.terminate()
             server.communicate(timeout=30)
-    assert cluster.out == "Cluster ID: my-cluster\n"
+    assert cluster == Ended(0, "Cluster ID: my-cluster\n", "")
     assert re.search(r"metadata.version .*FinalizedVersionLevel: 4.1-IV1 ", features)
     assert re.search(r"transaction.version .*FinalizedVersionLevel: 1 ", features)
     assert "PartitionCount: 3" in topics
