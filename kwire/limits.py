@@ -38,6 +38,9 @@ SENDMSG_PARTS_MAX = 1024
 ACCEPTS_PER_TURN = 64
 ACCEPT_PAUSE_MS = 1000
 
+# A file that cannot be used is spoken of in the log at most this often.
+STORAGE_TROUBLE_EVERY_MS = 60_000
+
 # At the stop, replies in hand may take this long to be sent.
 SHUTDOWN_GRACE_S = 5.0
 # A second signal means "at once" from here on; before, it is an echo of the first.

@@ -32,6 +32,7 @@ from kwire.broker.producer_ids import ProducerIds
 from kwire.broker.quotas import Quotas
 from kwire.broker.transactions import Transactions
 from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.limits import STORAGE_TROUBLE_EVERY_MS
 from kwire.metadata.controller import create_topics
 from kwire.metadata.decision import Decision
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
@@ -89,7 +90,7 @@ class Broker:
         self.transactions = Transactions(self)
         # Compaction and its numbers, once it has begun.
         self.cleaner: Cleaner | None = None
-        self._failing: set[str] = set()
+        self._failing: dict[str, float] = {}  # path -> when it was last spoken of, on the monotonic clock
 
     @property
     def node_id(self) -> int:
@@ -145,9 +146,10 @@ class Broker:
         one.distrust_page_cache()
 
     def storage_failed(self, failure: StorageFailure) -> None:
-        """Say once in the log that a disk refuses; the log itself tries again at the next append."""
-        if failure.path not in self._failing:
-            self._failing.add(failure.path)
+        """Say in the log that a disk refuses, once a while for each file; the log itself tries again at each append."""
+        now_ms = self.clock.monotonic_ms()
+        if now_ms - self._failing.get(failure.path, float("-inf")) >= STORAGE_TROUBLE_EVERY_MS:
+            self._failing[failure.path] = now_ms
             log.error("a file cannot be used; others go on", path=failure.path, why=str(failure))
 
 

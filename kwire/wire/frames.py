@@ -138,6 +138,8 @@ def _why_refused(four: bytes, size: int, limit_bytes: int) -> str:
         return "this looks like an HTTP request; this port speaks the Kafka protocol"
     if four[:2] == b"\x16\x03":
         return "this looks like a TLS hello; this listener is plaintext (the client wants security.protocol=PLAINTEXT)"
+    if four.isascii() and four.decode("ascii").isprintable():
+        return f"this looks like text ({four.decode('ascii')}...); this port speaks the Kafka protocol"
     if size > limit_bytes:
         return f"a request of {size} bytes is larger than socket.request.max.bytes={limit_bytes}"
     return f"a request cannot be {size} bytes long"

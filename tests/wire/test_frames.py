@@ -126,6 +126,11 @@ def test_a_length_at_the_limit_is_allowed():
     assert FrameSplitter(1000).feed(framed(bytes(1000))) == [bytes(1000)]
 
 
+def test_text_is_recognised():
+    with pytest.raises(ProtocolViolation, match=r"looks like text \(hell\.\.\.\)"):
+        FrameSplitter(1000).feed(b"hello broker\n")
+
+
 @pytest.mark.parametrize("line", [b"GET / HTTP/1.1\r\n", b"POST /topics HTTP/1.1\r\n", b"PRI * HTTP/2.0\r\n"])
 def test_an_http_request_is_named(line):
     with pytest.raises(ProtocolViolation, match="HTTP request"):
