@@ -104,7 +104,8 @@ class Member(threading.Thread):
     def run(self) -> None:
         consumer = KafkaConsumer(self.topic, **self.settings)
         while not self.stopping:
-            for records in consumer.poll(timeout_ms=100).values():
+            # Not less: kafka-python 3.0 forgets a join of which the answer comes after the poll that began it.
+            for records in consumer.poll(timeout_ms=2000).values():
                 self.seen += [record.value for record in records]
             self.owned = frozenset(tp.partition for tp in consumer.assignment())
         consumer.close()
