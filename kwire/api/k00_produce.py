@@ -45,19 +45,18 @@ PartitionResponse = ProduceResponse.PartitionProduceResponse
 async def handle(context: Context, request: ProduceRequest) -> ProduceResponse | None:
     """Append each partition's records; None when acks=0 asks for no reply."""
     refused: Mapping[TopicPartition, KafkaError] = {}
-    if len(request.topic_data) != 1 or len(request.topic_data[0].partition_data) != 1:
-        request.topic_data = _each_once(request.topic_data)
+    topics = request.topic_data
+    if len(topics) != 1 or len(topics[0].partition_data) != 1:
+        topics = request.topic_data = _each_once(topics)
     if request.transactional_id is not None or any_transactional(request):
         try:
             # From its answer to the appends nothing waits.
-            refused = await transactional.refused(
-                context, request, [_name(context, topic) for topic in request.topic_data]
-            )
+            refused = await transactional.refused(context, request, [_name(context, topic) for topic in topics])
         except KafkaError as refusal:
             return _refuse_all(context, request, refusal)
     to_flush: list[tuple[Partition, PartitionResponse]] = []
     answers = []
-    for topic in request.topic_data:
+    for topic in topics:
         name = _name(context, topic)
         responses = []
         for wanted in topic.partition_data:

@@ -155,7 +155,8 @@ class Partition:
             )
         now_ms = self._clock.now_ms()
         check_batch(batch, header)
-        return self._write(*validate(batch, header, settings.validation, now_ms, partition=self), now_ms)
+        batch, header = validate(batch, header, settings.validation, now_ms, partition=self)
+        return self._write(batch, header, now_ms)
 
     def append_own(self, batch: bytes | memoryview, *, transaction_version: int = 0) -> Appended:
         """Append a batch that the broker itself made: coordinator records and transaction markers.

@@ -16,7 +16,7 @@ records passes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
 from kwire.errors import Code, KafkaError
@@ -61,6 +61,12 @@ class ValidationSettings:
     opened_bytes_max: int = OPENED_BYTES_MAX
     """How much one batch may hold when it is opened; Kafka has no such bound."""
     strict: bool = False
+    opens_all: bool = field(init=False)
+    """Whether every batch is opened, whatever its header says."""
+
+    def __post_init__(self) -> None:
+        limits_age = self.timestamp_before_max_ms != NO_LIMIT_MS and not self.log_append_time
+        object.__setattr__(self, "opens_all", self.strict or self.compacted or limits_age)
 
 
 class Validated(NamedTuple):
@@ -115,17 +121,10 @@ def validate(
     if codec not in _CODECS:
         raise KafkaError(Code.UNKNOWN_SERVER_ERROR, f"Unknown compression type id: {codec}")
     must_open = (
-        settings.strict
-        or settings.compacted
-        or settings.codec not in (None, codec)
+        settings.opens_all
+        or (settings.codec is not None and settings.codec != codec)
         or header.attributes & LOG_APPEND_TIME
-        or (
-            not settings.log_append_time
-            and (
-                settings.timestamp_before_max_ms != NO_LIMIT_MS
-                or header.max_timestamp - now_ms > settings.timestamp_after_max_ms
-            )
-        )
+        or (header.max_timestamp - now_ms > settings.timestamp_after_max_ms and not settings.log_append_time)
     )
     return _Opened(batch, header, settings, now_ms, partition).judge() if must_open else _as_is((batch, header))
 

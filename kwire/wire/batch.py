@@ -147,13 +147,17 @@ def read_only_batch(records: memoryview) -> BatchHeader:
     CORRUPT_MESSAGE for a length or a magic that no batch has; INVALID_RECORD for no whole batch, two of them, or
     magic 0 or 1. What the CRC covers is judged by ``check_batch``.
     """
+    if len(records) >= HEADER_BYTES:
+        header = _as_header(_HEADER.unpack_from(records))
+        if header.length == len(records) - OVERHEAD_BYTES and header.magic == MAGIC:
+            return header  # as nearly always: one batch, and nothing else
     size = _whole_batch_bytes(records, 0)
     if size is None or records[_MAGIC_POSITION] != MAGIC:
         raise KafkaError(Code.INVALID_RECORD)
     if size != len(records) and _whole_batch_bytes(records, size) is not None:
         raise KafkaError(Code.INVALID_RECORD)
     if size < HEADER_BYTES:
-        raise KafkaError(Code.CORRUPT_MESSAGE, f"a record batch of {size} bytes is shorter than its header")
+        raise KafkaError(Code.CORRUPT_MESSAGE)
     return _as_header(_HEADER.unpack_from(records))
 
 
@@ -247,9 +251,9 @@ def _whole_batch_bytes(view: memoryview, position: int) -> int | None:
         return None
     length, magic = _LENGTH_AND_MAGIC.unpack_from(view, position)
     if length < _LEGACY_LENGTH_MIN:
-        raise KafkaError(Code.CORRUPT_MESSAGE, f"record batch length {length} is less than the smallest possible")
+        raise KafkaError(Code.CORRUPT_MESSAGE)
     if not 0 <= magic <= MAGIC:
-        raise KafkaError(Code.CORRUPT_MESSAGE, f"unknown magic {magic} in a record batch")
+        raise KafkaError(Code.CORRUPT_MESSAGE)
     size: int = OVERHEAD_BYTES + length
     return size if size <= left else None
 
