@@ -3,6 +3,7 @@
 import base64
 import itertools
 import random
+import time
 
 from interop.oracle.asker import Asker, records
 from interop.oracle.stories.transactions import APIS, add, end, init, settled
@@ -30,6 +31,9 @@ def aborted_transactions_of_a_fetch(ask: Asker) -> None:
         held = {name: init(ask, name) for name in names}
         sequences = dict.fromkeys(names, 0)
         is_open: set[str] = set()
+        # Ahead of the brokers' clocks, so that it is never a marker that is the latest: which batches have an entry in
+        # the time index, and with it where a segment is full, would hang on the speed of the machine.
+        clock = itertools.count(int(time.time() * 1000) + 1_800_000, 1000)
 
         def write(name: str, topic: str = topic, dice: random.Random = dice, **state) -> None:
             held, sequences, is_open = state["held"], state["sequences"], state["is_open"]
@@ -38,7 +42,12 @@ def aborted_transactions_of_a_fetch(ask: Asker) -> None:
                 add(ask, name, producer, epoch, topic, 0)
             texts = ["x" * dice.choice((1, 90, 400)) for _ in range(dice.randrange(1, 4))]
             batch = records(
-                *texts, producer_id=producer, producer_epoch=epoch, base_sequence=sequences[name], transactional=True
+                *texts,
+                timestamp_ms=next(state["clock"]),
+                producer_id=producer,
+                producer_epoch=epoch,
+                base_sequence=sequences[name],
+                transactional=True,
             )
             ask.produce(topic, batch, 9, transactional_id=name)
             sequences[name] += len(texts)
@@ -56,11 +65,11 @@ def aborted_transactions_of_a_fetch(ask: Asker) -> None:
                 if name in is_open and dice.random() < 0.6:
                     finish(name, dice.random() < 0.2)
                 elif dice.random() < 0.2:
-                    ask.produce(topic, records("plain"), 9)
+                    ask.produce(topic, records("plain", timestamp_ms=next(clock)), 9)
                 else:
-                    write(name, held=held, sequences=sequences, is_open=is_open)
+                    write(name, held=held, sequences=sequences, is_open=is_open, clock=clock)
                 if _ == 12 + turn:
-                    write(names[0], held=held, sequences=sequences, is_open=is_open)
+                    write(names[0], held=held, sequences=sequences, is_open=is_open, clock=clock)
             look(ask, topic, f"{shape}, turn {turn}, one is open")
             finish(names[0], turn == 1)
             for name in sorted(is_open):
