@@ -6,6 +6,7 @@
 import os
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -41,6 +42,9 @@ ARTEFACTS: dict[str, tuple[str, ...]] = {
 }
 CURRENT = "4.3.1"
 
+# Cases run side by side, and Maven's own repository is no place for two at once either.
+_one_at_a_time = threading.Lock()
+
 
 class Missing(Exception):
     """A tool that a case needs is not on this machine: skipped aloud, or a failure where skips are forbidden."""
@@ -61,10 +65,10 @@ def libs(release: str = CURRENT) -> Path:
     folder = TOOLS / f"kafka-{release}"
     done = folder / ".resolved"
     wanted = "\n".join(ARTEFACTS[release])
-    if done.exists() and done.read_text() == wanted:
-        return folder / "libs"
-    _resolve(folder, ARTEFACTS[release])
-    done.write_text(wanted)
+    with _one_at_a_time:
+        if not done.exists() or done.read_text() != wanted:
+            _resolve(folder, ARTEFACTS[release])
+            done.write_text(wanted)
     return folder / "libs"
 
 
