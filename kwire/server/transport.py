@@ -128,11 +128,13 @@ class SocketTransport:
             except BlockingIOError:
                 if self._wake_bytes != 1:
                     self._wake_at(1)
+                in_vain = False
                 if self._listens and self._last_heard.transport is self:
                     heard = self._listen(max_bytes)
                     if heard is not None:
                         return heard
-                await self._wait_for_request()
+                    in_vain = True
+                await self._wait_for_request(listened_in_vain=in_vain)
             except OSError as error:
                 raise _lost(error) from error
             else:
@@ -153,10 +155,10 @@ class SocketTransport:
         self._listens = 0
         return None
 
-    async def _wait_for_request(self) -> None:
+    async def _wait_for_request(self, *, listened_in_vain: bool) -> None:
         started = time.perf_counter()
         await trio.lowlevel.wait_readable(self._fd)
-        soon = time.perf_counter() - started < ASKED_SOON_US / 1e6
+        soon = not listened_in_vain and time.perf_counter() - started < ASKED_SOON_US / 1e6
         self._listens = LISTENS_MAX if soon and self._last_heard.transport is self and _MAY_LISTEN else 0
 
     async def recv_into(self, space: memoryview) -> int:

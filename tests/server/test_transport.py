@@ -296,8 +296,8 @@ def asked_alone(pair, monkeypatch):
     monkeypatch.setattr(transport_module, "LISTEN_US", 60_000_000)
     scripted = transport._socket = Scripted(transport._socket)
 
-    async def ask():
-        for _ in range(2):
+    async def ask(times=2):
+        for _ in range(times):
             scripted.script = [None]
             await peer.send(b"x")
             assert await transport.recv(10) == b"x"
@@ -334,3 +334,13 @@ async def test_nobody_is_listened_to_once_another_has_spoken(asked_alone):
     with trio.testing.assert_checkpoints(), trio.move_on_after(0):
         await transport.recv(10)
     assert scripted.script == [b"later"]
+
+
+async def test_who_was_listened_to_in_vain_must_ask_soon_once_more(asked_alone, monkeypatch):
+    transport, scripted, ask = asked_alone
+    await ask()
+    monkeypatch.setattr(transport_module, "LISTEN_US", 0)
+    await ask(times=1)
+    assert transport._listens == 0
+    await ask(times=1)
+    assert transport._listens == LISTENS_MAX
