@@ -337,7 +337,7 @@ async def test_nobody_is_listened_to_once_another_has_spoken(asked_alone):
 
 
 async def test_who_was_listened_to_in_vain_must_ask_soon_once_more(asked_alone, monkeypatch):
-    transport, scripted, ask = asked_alone
+    transport, _, ask = asked_alone
     await ask()
     monkeypatch.setattr(transport_module, "LISTEN_US", 0)
     await ask(times=1)
