@@ -1,5 +1,6 @@
 """Every row on both brokers by turns, several rounds."""
 
+import compileall
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from bench import floor
 from bench.report import machine, summary, table, write_json
 from bench.rows import COLD, ROWS, warm_up
 from bench.run import Numbers, Run
+from interop.jars import ROOT
 
 KINDS = ("kwire", "apache")
 
@@ -37,6 +39,8 @@ class Table:
         options = self.options
         about = machine(options.scale, options.rounds, pinned=options.pin)
         print(", ".join(f"{name} {value}" for name, value in about.items()), flush=True)
+        # As pip leaves it; a checkout, or an environment that forbids it, may have no bytecode.
+        compileall.compile_dir(ROOT / "kwire", quiet=1)
         self.seen = {row: {kind: [] for kind in options.kinds} for row in options.rows}
         document: dict[str, Any] = {"machine": about, "floor": {}, "rows": self.seen}
         try:
