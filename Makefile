@@ -3,6 +3,7 @@
 #   make run            serve on localhost:9092, data in ./kwire-data
 #   make test           the tests
 #   make check          ruff, mypy --strict, import contracts
+#   make jars           the official jars: with them, make test compares with the official tools too
 #   make interop        real clients, the official tools and the official broker (needs Java 17+, Maven; Node, Go, Rust if there)
 #   make interop-smoke  one case of each kind of it
 #   make bench          the numbers, beside Apache Kafka
