@@ -94,7 +94,7 @@ class Pipe:
 
         while not is_complete():
             before = len(self.sunk())
-            self.worker.wait_until("more lines come", lambda: is_complete() or len(self.sunk()) > before)  # noqa: B023
+            self.worker.wait_until("more lines come", lambda: is_complete() or len(self.sunk()) > before)  # noqa: B023 (called at once)
 
     def every_upset(self) -> None:
         """Each of the four ends, of the worker and of the broker, with lines on their way."""
