@@ -6,6 +6,7 @@
 #   make jars           the official jars: with them, make test compares with the official tools too
 #   make interop        real clients, the official tools and the official broker (needs Java 17+, Maven; Node, Go, Rust if there)
 #   make interop-smoke  one case of each kind of it
+#   make compiled       a wheel of the same source, partly compiled to C (needs a C compiler), in dist/, and the tests on it
 #   make bench          the numbers, beside Apache Kafka
 #   make clean          removes everything that the targets above made, except ./kwire-data
 
@@ -21,7 +22,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 pyth
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format jars interop interop-smoke bench compatibility clean
+.PHONY: help run test check format compiled jars interop interop-smoke bench compatibility clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -77,6 +78,20 @@ jars: $(VENV)/.installed-interop
 compatibility: $(VENV)/.installed-interop
 	-$(BIN)/python -m interop --target kwire --json .tools/interop.json
 	$(BIN)/python -m interop.compatibility .tools/interop.json docs/compatibility.md
+
+# From an archive of the source, because compiling leaves its results beside what it compiles. The environment it is
+# tested in is one to measure too: KWIRE_PYTHON=.tools/compiled/bin/python make bench.
+compiled: $(BIN)/python
+	@rm -rf .tools/compiled .tools/source
+	@$(BIN)/python -m venv .tools/compiled
+	@.tools/compiled/bin/python -m pip install --quiet --disable-pip-version-check 'hatchling>=1.25'
+	.tools/compiled/bin/hatchling build --target sdist --directory .tools/source
+	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 .tools/compiled/bin/python -m pip wheel --quiet --disable-pip-version-check \
+		--no-deps --wheel-dir dist .tools/source/kwire-*.tar.gz
+	@for wheel in dist/kwire-*-$$(.tools/compiled/bin/python -c 'import sys; print("cp%d%d" % sys.version_info[:2])')-*.whl; do \
+		.tools/compiled/bin/python -m pip install --quiet --disable-pip-version-check "$$wheel[test]"; done
+	.tools/compiled/bin/kwire --version
+	.tools/compiled/bin/python -P -m pytest -n $(TEST_JOBS) $(ARGS)
 
 bench: $(VENV)/.installed-interop
 	$(BIN)/python -m bench $(ARGS)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.targets import Verdict, verdicts
+from interop.brokers import PYTHON
 
 _UNITS = {
     "cpu_s": "CPU s",
@@ -35,11 +36,14 @@ def machine(scale: float, rounds: int, *, pinned: bool) -> dict[str, Any]:
     """What the numbers depend on."""
     import confluent_kafka
 
+    version = [PYTHON, "-P", "-m", "kwire", "--version"]
+    kwire = subprocess.run(version, capture_output=True, text=True, check=True).stdout
     java = subprocess.run(["java", "-version"], capture_output=True, text=True, check=False).stderr.splitlines()
     return {
         "cpu": _cpu_name(),
         "cores": os.cpu_count(),
         "kernel": f"{platform.system()} {platform.release()}",
+        "kwire": kwire.strip(),
         "python": platform.python_version(),
         "librdkafka": confluent_kafka.libversion()[0],
         "java": java[0] if java else "none",

@@ -27,6 +27,10 @@ ONE_MACHINE = {
 }
 
 
+# Whose kwire is started; -P, so that it is the installed one and not what lies in the current directory.
+PYTHON = os.environ.get("KWIRE_PYTHON", sys.executable)
+
+
 class Broker(Protocol):
     name: str
     data: Path
@@ -99,7 +103,7 @@ class Kwire(_Process):
     name = "kwire"
 
     def start(self) -> None:
-        command = [os.environ.get("KWIRE_PYTHON", sys.executable), "-m", "kwire", "serve"]
+        command = [PYTHON, "-P", "-m", "kwire", "serve"]
         command += ["--listen", f"PLAINTEXT://localhost:{self.port}", "--data", str(self.data)]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]

@@ -17,11 +17,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeAlias
 
 from kwire.errors import Code, KafkaError
 from kwire.limits import OPENED_BYTES_MAX
-from kwire.types import quick
 from kwire.wire.batch import (
     CODEC_MASK,
     HEADER_BYTES,
@@ -69,14 +68,8 @@ class ValidationSettings:
         object.__setattr__(self, "opens_all", self.strict or self.compacted or limits_age)
 
 
-class Validated(NamedTuple):
-    """What shall be appended: the producer's own bytes, or new ones."""
-
-    batch: memoryview
-    header: BatchHeader
-
-
-_as_is: Final = quick(Validated)
+# What shall be appended: the producer's own bytes, or new ones.
+Validated: TypeAlias = tuple[memoryview, BatchHeader]
 
 
 class RecordError(NamedTuple):
@@ -126,7 +119,7 @@ def validate(
         or header.attributes & LOG_APPEND_TIME
         or (header.max_timestamp - now_ms > settings.timestamp_after_max_ms and not settings.log_append_time)
     )
-    return _Opened(batch, header, settings, now_ms, partition).judge() if must_open else _as_is((batch, header))
+    return _Opened(batch, header, settings, now_ms, partition).judge() if must_open else (batch, header)
 
 
 class _Opened:
@@ -212,7 +205,7 @@ class _Opened:
         attributes = header.attributes & ~LOG_APPEND_TIME
         # With log append time the log itself writes attributes and max timestamp.
         if self.settings.log_append_time or (attributes, max_timestamp) == (header.attributes, header.max_timestamp):
-            return Validated(self.batch, header)
+            return self.batch, header
         return _as_validated(
             assemble_batch(
                 header._replace(attributes=attributes, max_timestamp=max_timestamp), self.batch[HEADER_BYTES:]
@@ -262,7 +255,7 @@ class _Opened:
 
 
 def _as_validated(batch: bytes) -> Validated:
-    return Validated(memoryview(batch), read_batch_header(batch))
+    return memoryview(batch), read_batch_header(batch)
 
 
 _SHOWN_ERRORS_MAX: Final = 3

@@ -57,6 +57,15 @@ class Commands(click.Group):
             formatter.write_dl([(name, COMMANDS[name]) for name in self.list_commands(ctx)])
 
 
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if not wanted or ctx.resilient_parsing:
+        return
+    source = importlib.util.find_spec("kwire.storage.log")
+    compiled = source is None or not str(source.origin).endswith(".py")
+    click.echo(f"kwire {__version__}{', compiled' if compiled else ''} (speaks Apache Kafka 4.3.1)")
+    ctx.exit()
+
+
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -71,6 +80,8 @@ Completion of commands and options, for this shell (bash; likewise zsh_source, f
   eval "$(_KWIRE_COMPLETE=bash_source kwire)"
 """,
 )
-@click.version_option(__version__, prog_name="kwire", message="%(prog)s %(version)s (speaks Apache Kafka 4.3.1)")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Show the version and exit."
+)
 def main() -> None:
     """Kafka for people who build and test with Kafka: Kafka's bytes on the wire and on disk, in one small process."""

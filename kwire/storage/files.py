@@ -328,7 +328,8 @@ class OsFile:
             if written != size_bytes:
                 rest = memoryview(b"".join(parts))[written:]
                 while rest:
-                    rest = rest[self._files.writev(fd, [rest]) :]
+                    written = self._files.writev(fd, [rest])
+                    rest = rest[written:]
         except OSError as error:
             # Whatever was written goes before anyone hears of the failure: a torn batch must not stand in the log.
             self._torn = True

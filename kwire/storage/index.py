@@ -95,7 +95,7 @@ class SparseIndex:
     def _floor(self, target: int, field: int = 0) -> int:
         """Return the index of the last entry whose ``field`` is at most ``target``, -1 if there is none."""
         if self._unwritten and self._unwritten[0][field] <= target:
-            return self._written + _floor(self._unwritten, target, field)
+            return self._written + bisect_right(self._unwritten, target, key=operator.itemgetter(field)) - 1
         low, high = 0, self._written
         while high - low > _SEARCH_BLOCK:
             middle = (low + high) // 2
@@ -107,7 +107,8 @@ class SparseIndex:
         block = self.file.read(low * size, count * size)
         if len(block) != count * size:
             raise IndexDamaged(self.file.path, "shorter than expected")
-        return low + _floor(_Block(self._entry, block), target, field)
+        unpack_from = self._entry.unpack_from
+        return low + bisect_right(range(count), target, key=lambda index: unpack_from(block, index * size)[field]) - 1
 
     def _read(self, index: int) -> tuple[int, int]:
         content = self.file.read(index * self._entry.size, self._entry.size)
@@ -276,25 +277,3 @@ class TransactionIndex:
             return [file.syncer()]
         finally:
             file.close()
-
-
-class _Block:
-    """Entries that were read, unpacked one by one."""
-
-    __slots__ = ("_content", "_entry")
-
-    def __init__(self, entry: Struct, content: bytes) -> None:
-        self._entry = entry
-        self._content = content
-
-    def __len__(self) -> int:
-        return len(self._content) // self._entry.size
-
-    def __getitem__(self, index: int) -> tuple[int, int]:
-        first, second = self._entry.unpack_from(self._content, index * self._entry.size)
-        return first, second
-
-
-def _floor(entries: list[tuple[int, int]] | _Block, target: int, field: int) -> int:
-    """Return the index of the last entry whose ``field`` is at most ``target``, -1 if there is none."""
-    return bisect_right(entries, target, key=operator.itemgetter(field)) - 1

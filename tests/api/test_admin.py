@@ -134,6 +134,17 @@ async def test_moving_back_forgets_the_move(client, tmp_path):
     assert places(client.broker) == {"t-0": home}
 
 
+def replace_on_disk(monkeypatch, broker, **operations):
+    """Let some operations of the data directories be others."""
+
+    class Replaced:
+        def __getattr__(self, name):
+            return operations.get(name) or getattr(broker.dirs.files, name)
+
+    for one in broker.dirs.dirs:
+        monkeypatch.setattr(one, "files", Replaced())
+
+
 async def test_a_move_that_the_disk_refuses_leaves_the_partition_where_it_is(client, tmp_path, monkeypatch, capsys):
     await client.create_topic("t")
     broker = client.broker
@@ -144,7 +155,7 @@ async def test_a_move_that_the_disk_refuses_leaves_the_partition_where_it_is(cli
     def full(path):
         raise StorageFailure(path, "No space left on device")
 
-    monkeypatch.setattr(broker.dirs.files, "make_directory", full)
+    replace_on_disk(monkeypatch, broker, make_directory=full)
     assert await move(client, "t", 0, tmp_path / other) == 0
     await settled(broker)
     assert places(broker) == {"t-0": home}
@@ -166,7 +177,7 @@ async def test_a_move_that_cannot_leave_the_old_directory_leaves_nothing_in_the_
             raise StorageFailure(path, "Input/output error")
         rename(path, new_path)
 
-    monkeypatch.setattr(broker.dirs.files, "rename", stuck)
+    replace_on_disk(monkeypatch, broker, rename=stuck)
     await move(client, "t", 0, tmp_path / other)
     await settled(broker)
     assert places(broker) == {"t-0": home}

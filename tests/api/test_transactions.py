@@ -1,5 +1,9 @@
 """Transactions through the dispatch door: what is written, what is seen, and when."""
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 import trio
 import trio.testing
@@ -17,7 +21,7 @@ from transactional import (
     state,
 )
 
-from kwire.errors import Code, StorageFailure
+from kwire.errors import Code
 from kwire.metadata.controller import delete_topics
 from kwire.metadata.update_features import FeatureUpdate, UpgradeType, update_features
 from kwire.wire import messages as m
@@ -248,18 +252,24 @@ async def test_a_request_has_one_producer(client):
     assert codes == {Code.INVALID_PRODUCER_ID_MAPPING}
 
 
+def refuse_appends(monkeypatch, broker, topic, partition):
+    """The disk has no room for this one log, until the monkeypatch is undone."""
+    directory = Path(broker.partitions.get(topic, partition).log.path)
+
+    def writev(fd, parts):
+        if any(os.path.samestat(os.fstat(fd), path.stat()) for path in directory.iterdir()):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return os.writev(fd, parts)
+
+    monkeypatch.setattr(broker.dirs.files, "writev", writev)
+
+
 async def test_a_disk_that_refuses_delays_the_end_and_changes_nothing_else(client, broker, monkeypatch):
     await client.create_topic("t", 2)
     producer = await started(client)
     await producer.write("t", b"x")
     await producer.write("t", b"y", partition=1)
-    refusing = broker.partitions.get("t", 1).log
-    append = refusing.append
-
-    def refuse(*_, **__):
-        raise StorageFailure("t-1", "no space left")
-
-    monkeypatch.setattr(refusing, "append", refuse)
+    refuse_appends(monkeypatch, broker, "t", 1)
     # The decision is in the log, so it is the answer.
     assert await producer.commit() is Code.NONE
     assert await state(client, "tx") == "PrepareCommit"
@@ -270,7 +280,7 @@ async def test_a_disk_that_refuses_delays_the_end_and_changes_nothing_else(clien
     assert await state(client, "tx") == "PrepareCommit"
     # A producer who goes on meanwhile is made to wait.
     assert await producer.add("t", 0) is Code.CONCURRENT_TRANSACTIONS
-    monkeypatch.setattr(refusing, "append", append)
+    monkeypatch.undo()
     broker.clock.advance(1000)
     await trio.testing.wait_all_tasks_blocked()
     assert await state(client, "tx") == "CompleteCommit"
@@ -281,13 +291,7 @@ async def test_a_produce_waits_a_moment_for_the_transaction_before(client, broke
     await client.create_topic("t", 2)
     producer = await started(client)
     await producer.write("t", b"x")
-    log = broker.partitions.get("t", 0).log
-    append = log.append
-
-    def refuse(*_, **__):
-        raise StorageFailure("t-0", "no space left")
-
-    monkeypatch.setattr(log, "append", refuse)
+    refuse_appends(monkeypatch, broker, "t", 0)
     await producer.commit()
     codes = []
 
@@ -302,7 +306,7 @@ async def test_a_produce_waits_a_moment_for_the_transaction_before(client, broke
     broker.clock.advance(240)
     nursery.start_soon(send)
     await trio.testing.wait_all_tasks_blocked()
-    monkeypatch.setattr(log, "append", append)
+    monkeypatch.undo()
     await in_steps(broker, 100)
     assert codes == [Code.CONCURRENT_TRANSACTIONS, Code.NONE]
 

@@ -4,6 +4,7 @@ Both hold topics (one deleted), configs of every kind of resource, SCRAM credent
 producer ids, and a snapshot in the middle of the log.
 """
 
+import errno
 import json
 import shutil
 import tarfile
@@ -33,6 +34,7 @@ from kwire.metadata.frames import decode_record, encode_record
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.snapshot import snapshot_records
 from kwire.storage.files import OsFiles
+from kwire.testing.files import MemoryFiles
 from kwire.wire.batch import read_batch_header
 from kwire.wire.messages import (
     AbortTransactionRecord,
@@ -50,14 +52,15 @@ LISTENER = Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092)
 class Home:
     """One data directory, opened and closed as a broker does."""
 
-    def __init__(self, path, settings=None):
+    def __init__(self, path, settings=None, files=None):
         self.path = str(path)
+        self.files = files or OsFiles()
         self.settings = BrokerSettings(settings or {})
         self.clock = Clock()
 
     def open(self):
-        self.dirs = LogDirs.open(OsFiles(), [self.path], node_id=1, cluster_id=None, clock=self.clock)
-        self.log = MetadataLog.open(OsFiles(), self.dirs, node_id=1, settings=self.settings, clock=self.clock)
+        self.dirs = LogDirs.open(self.files, [self.path], node_id=1, cluster_id=None, clock=self.clock)
+        self.log = MetadataLog.open(self.files, self.dirs, node_id=1, settings=self.settings, clock=self.clock)
         self.log.register([LISTENER])
         return self.log
 
@@ -77,7 +80,7 @@ class Home:
         return self.log.apply(decision.records)
 
     def snapshots(self):
-        return list_snapshots(OsFiles(), f"{self.path}/__cluster_metadata-0")
+        return list_snapshots(self.files, f"{self.path}/__cluster_metadata-0")
 
 
 @pytest.fixture
@@ -199,14 +202,11 @@ def test_a_snapshot_is_written_when_enough_was_appended(tmp_path):
     assert len(before) > 60
 
 
-def test_a_snapshot_that_cannot_be_written_does_not_undo_the_change(tmp_path, monkeypatch, capsys):
-    home = Home(tmp_path / "data", {"metadata.log.max.record.bytes.between.snapshots": "2000"})
+def test_a_snapshot_that_cannot_be_written_does_not_undo_the_change(capsys):
+    settings = {"metadata.log.max.record.bytes.between.snapshots": "2000"}
+    home = Home("/data", settings, MemoryFiles())
     home.open()
-
-    def full(*_args, **_keywords):
-        raise StorageFailure("x", "No space left on device")
-
-    monkeypatch.setattr(home.log._files, "write_bytes", full)
+    home.files.fault = lambda _, path: OSError(errno.ENOSPC, "full") if ".checkpoint" in path else None
     for number in range(30):
         home.create(NewTopic(f"t{number}"))
     assert len(home.log.image.topics) == 30
@@ -245,15 +245,12 @@ def test_a_log_that_begins_after_every_snapshot_is_refused(home):
     home.dirs.release()
 
 
-def test_a_refused_append_changes_nothing(home, monkeypatch):
+def test_a_refused_append_changes_nothing():
+    home = Home("/data", files=MemoryFiles())
     home.open()
     image = home.log.image
     before = (image.version, home.log.end_offset)
-
-    def full(*_args, **_keywords):
-        raise StorageFailure("x", "No space left on device")
-
-    monkeypatch.setattr(home.log.log, "append", full)
+    home.files.free_bytes = 0
     with pytest.raises(StorageFailure):
         home.create(NewTopic("a"))
     assert (image.version, home.log.end_offset) == before

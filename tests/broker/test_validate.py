@@ -151,9 +151,9 @@ def _lying_batch(timestamp_ms: int = NOW_MS, **options: object) -> memoryview:
 )
 def test_the_usual_path_reads_the_header_alone_and_copies_nothing(settings):
     sent = _lying_batch()
-    validated = _validate(sent, settings)
-    assert validated.batch.obj is sent.obj
-    assert validated.batch == sent
+    batch, _ = _validate(sent, settings)
+    assert batch.obj is sent.obj
+    assert batch == sent
 
 
 @pytest.mark.parametrize(
@@ -174,7 +174,8 @@ def test_a_batch_is_opened_when_settings_or_header_speak_of_single_records(setti
 
 
 def test_a_time_just_within_the_limit_is_not_opened():
-    assert _validate(_lying_batch(NOW_MS + 3_600_000)).header.max_timestamp == NOW_MS + 3_600_000
+    _, header = _validate(_lying_batch(NOW_MS + 3_600_000))
+    assert header.max_timestamp == NOW_MS + 3_600_000
 
 
 # ---- codes that need no recording
@@ -182,8 +183,8 @@ def test_a_time_just_within_the_limit_is_not_opened():
 
 def test_a_partial_second_batch_is_left_out():
     whole = build_batch([Record(0, NOW_MS, b"key", b"value")])
-    validated = _validate(memoryview(whole + whole[:-1]))
-    assert validated.batch == whole
+    batch, _ = _validate(memoryview(whole + whole[:-1]))
+    assert batch == whole
 
 
 def test_all_record_errors_are_listed_and_three_are_told():
@@ -208,5 +209,5 @@ def test_the_topics_level_is_used(codec):
     records = [Record(index, NOW_MS, b"key", __doc__.encode()) for index in range(20)]
     level = {Codec.GZIP: 1, Codec.LZ4: 12, Codec.ZSTD: -100}.get(codec)
     sent = memoryview(build_batch(records, codec=Codec.SNAPPY if codec is Codec.NONE else Codec.NONE))
-    validated = _validate(sent, ValidationSettings(codec=codec, compression_level=level))
-    assert validated.batch == build_batch(records, codec=codec, level=level)
+    batch, _ = _validate(sent, ValidationSettings(codec=codec, compression_level=level))
+    assert batch == build_batch(records, codec=codec, level=level)

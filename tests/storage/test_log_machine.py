@@ -1,5 +1,6 @@
 """A log does what a list does, whatever happens to the process, the machine and the disk."""
 
+import dataclasses
 import errno
 import os
 import random
@@ -191,9 +192,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(keep=st.integers(0, 3_000))
     def retain(self, keep):
-        self.log.config = LogConfig(
-            **{name: getattr(self.config, name) for name in LogConfig.__slots__} | {"retention_bytes": keep}
-        )
+        self.log.config = dataclasses.replace(self.config, retention_bytes=keep)
         size_before = self.log.size_bytes
         doomed = self.log.apply_retention(self.now_ms)
         self.log.config = self.config
