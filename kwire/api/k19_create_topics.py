@@ -15,7 +15,7 @@ Left out: topic policies, which are Java classes.
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final
+from typing import Final, TypeAlias
 
 from kwire.broker.context import Context
 from kwire.errors import Code, KafkaError
@@ -25,6 +25,10 @@ from kwire.wire.messages import CreateTopicsRequest, CreateTopicsResponse
 _THROTTLING_ERROR_SINCE: Final = 6  # KIP-599
 
 Result = CreateTopicsResponse.CreatableTopicResult
+Config = CreateTopicsResponse.CreatableTopicConfigs
+# A topic's own configs, and what is shown of it: topics of one request are mostly alike, and a thousand have 33,000
+# configs to show.
+Shown: TypeAlias = dict[frozenset[tuple[str, str | None]], list[Config]]
 
 
 def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse:
@@ -36,9 +40,10 @@ def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsRespon
     else:
         decision = create_topics(broker.image, broker.configs, wanted, uuid=broker.clock.uuid)
         outcomes = decision.results if request.validate_only else broker.carry_out(decision)
-    results = [_result(topic.name, outcome) for topic, outcome in zip(wanted, outcomes, strict=True)]
+    shown: Shown = {}
+    results = [_result(topic, outcome, shown) for topic, outcome in zip(wanted, outcomes, strict=True)]
     results += [
-        _result(name, KafkaError(Code.INVALID_REQUEST, "Duplicate topic name."))
+        _refused(name, KafkaError(Code.INVALID_REQUEST, "Duplicate topic name."))
         for name, count in counts.items()
         if count > 1
     ]
@@ -70,17 +75,13 @@ def _new_topic(topic: CreateTopicsRequest.CreatableTopic) -> NewTopic:
     )
 
 
-def _result(name: str, result: Created | KafkaError) -> Result:
+def _result(topic: NewTopic, result: Created | KafkaError, shown: Shown) -> Result:
     if isinstance(result, KafkaError):
-        return Result(name=name, error_code=result.code, error_message=result.message, configs=[])
-    return Result(
-        name=name,
-        topic_id=result.topic_id,
-        error_message=None,
-        num_partitions=result.partitions,
-        replication_factor=result.replication_factor,
-        configs=[
-            CreateTopicsResponse.CreatableTopicConfigs(
+        return _refused(topic.name, result)
+    own = frozenset(topic.configs.items())
+    if own not in shown:
+        shown[own] = [
+            Config(
                 name=config.name,
                 value=config.value,
                 read_only=config.read_only,
@@ -88,5 +89,16 @@ def _result(name: str, result: Created | KafkaError) -> Result:
                 is_sensitive=config.sensitive,
             )
             for config in result.configs
-        ],
+        ]
+    return Result(
+        name=topic.name,
+        topic_id=result.topic_id,
+        error_message=None,
+        num_partitions=result.partitions,
+        replication_factor=result.replication_factor,
+        configs=shown[own],
     )
+
+
+def _refused(name: str, refusal: KafkaError) -> Result:
+    return Result(name=name, error_code=refusal.code, error_message=refusal.message, configs=[])

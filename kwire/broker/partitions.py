@@ -47,6 +47,8 @@ class Partitions:
         self._remove_later = remove_later
         self._by_topic: dict[str, dict[int, Partition]] = {}
         self._settings: dict[str, TopicSettings] = {}
+        # Of all topics without configs of their own; None: not needed yet, or the broker's configs changed.
+        self._usual_settings: TopicSettings | None = None
         # Partitions that had a directory when we started: path and where it lies.
         self._found: dict[TopicPartition, tuple[LogDir, str]] = {}
 
@@ -105,6 +107,13 @@ class Partitions:
         """Do to partitions and logs what was done to the image."""
         for topic in delta.topics_deleted:
             self._delete(topic)
+        # Before there are new partitions, which begin with the settings of now.
+        broker_changed = any(resource.type is ResourceType.BROKER for resource in delta.configs_changed)
+        if broker_changed:
+            self._usual_settings = None
+        changed = {resource.name for resource in delta.configs_changed if resource.type is ResourceType.TOPIC}
+        for name in list(self._by_topic) if broker_changed else changed:
+            self._configure(name)
         for (name, _), partition in delta.partitions_created.items():
             self._add(name, partition)
         for (name, index), (_, after) in delta.partitions_changed.items():
@@ -116,10 +125,6 @@ class Partitions:
                 known.leader_id = after.leader
                 known.replicas, known.isr = after.replicas, after.isr
                 known.note_change()
-        broker_changed = any(resource.type is ResourceType.BROKER for resource in delta.configs_changed)
-        changed = {resource.name for resource in delta.configs_changed if resource.type is ResourceType.TOPIC}
-        for name in list(self._by_topic) if broker_changed else changed:
-            self._configure(name)
 
     def _add(self, topic: str, partition: entities.Partition) -> None:
         if self._node_id not in partition.replicas or partition.leader != self._node_id:
@@ -147,10 +152,16 @@ class Partitions:
             partition.configure(settings)
 
     def _settings_of(self, topic: str) -> TopicSettings:
-        settings = self._settings.get(topic)
-        if settings is None:
-            settings = self._settings[topic] = topic_settings(self._configs, topic)
-        return settings
+        if topic not in self._settings:
+            self._settings[topic] = self._find_settings(topic)
+        return self._settings[topic]
+
+    def _find_settings(self, topic: str) -> TopicSettings:
+        if self._image.config(ResourceType.TOPIC, topic):
+            return topic_settings(self._configs, topic)
+        if self._usual_settings is None:
+            self._usual_settings = topic_settings(self._configs, topic)
+        return self._usual_settings
 
     def _delete(self, topic: entities.Topic) -> None:
         """Forget the topic's partitions at once; their files go after ``file.delete.delay.ms``."""

@@ -10,7 +10,7 @@ how a value came into the settings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from types import MappingProxyType
 from typing import NamedTuple
@@ -26,7 +26,7 @@ from kwire.metadata.configs import (
     split_listener_prefix,
     topic_keys,
 )
-from kwire.metadata.entities import Resource, ResourceType
+from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
 
 
@@ -78,7 +78,10 @@ class EffectiveConfigs:
         self._settings = settings
         self._node_id = node_id
         self._merged: tuple[Mapping[str, str], Mapping[str, str], dict[str, str]] | None = None
+        # What follows from the broker's configs alone; gone when those change.
         self._broker_values: dict[str, Value] = {}
+        self._inherited: dict[ResourceType, dict[str, Value]] = {}
+        self._inherited_rows: dict[ResourceType, dict[str, Described]] = {}
 
     @property
     def node_id(self) -> int:
@@ -95,35 +98,28 @@ class EffectiveConfigs:
         """Give every topic key's value. ``own`` stands in for the topic's configs (to try a change); None for none."""
         if own is None:
             own = self._image.config(ResourceType.TOPIC, name) if name is not None else {}
-        texts = self._broker_texts()
-        return {
-            key.name: key.parse(own[key.name]) if key.name in own else _inherited(key, texts)
-            for key in topic_keys().values()
-        }
+        return self._inherited_values(ResourceType.TOPIC) | _parsed(own, topic_keys())
 
     def group(self, name: str) -> dict[str, Value]:
         """Give every group key's value (KIP-848 and later)."""
         own = self._image.config(ResourceType.GROUP, name)
-        texts = self._broker_texts()
-        return {
-            key.name: key.parse(own[key.name]) if key.name in own else _inherited(key, texts)
-            for key in group_keys().values()
-        }
+        return self._inherited_values(ResourceType.GROUP) | _parsed(own, group_keys())
 
     # --- DescribeConfigs ---
 
     def describe_topic(self, name: str, keys: Iterable[str] | None = None) -> list[Described]:
-        return self._describe_owned(Resource(ResourceType.TOPIC, name), topic_keys(), self.topic(name), keys)
+        return self._describe_owned(ResourceType.TOPIC, self._image.config(ResourceType.TOPIC, name), keys)
 
     def describe_new_topic(self, own: Mapping[str, str]) -> list[Described]:
         """Describe a topic that is not in the image yet, an internal key only when it was given."""
-        names = [name for name, key in topic_keys().items() if not key.internal or name in own]
-        described = self._describe_keys(names, topic_keys(), self.topic(None, own=own), own, Source.TOPIC)
+        described = self._describe_owned(ResourceType.TOPIC, own)
+        if not own:
+            return described
         # Kafka shows what is stored, and DescribeConfigs what that means.
-        return [one._replace(value=own.get(one.name, one.value)) for one in described]
+        return [one._replace(value=own[one.name]) if one.name in own else one for one in described]
 
     def describe_group(self, name: str, keys: Iterable[str] | None = None) -> list[Described]:
-        return self._describe_owned(Resource(ResourceType.GROUP, name), group_keys(), self.group(name), keys)
+        return self._describe_owned(ResourceType.GROUP, self._image.config(ResourceType.GROUP, name), keys)
 
     def describe_client_metrics(self, name: str, keys: Iterable[str] | None = None) -> list[Described]:
         """Describe a subscription to client metrics; one that nobody made shows the defaults."""
@@ -173,7 +169,7 @@ class EffectiveConfigs:
                         merged.pop(synonym, None)
                     merged[name] = text
             self._merged = (for_all, for_this, merged)
-            self._broker_values = {}
+            self._broker_values, self._inherited, self._inherited_rows = {}, {}, {}
         return self._merged[2]
 
     def _broker_value(self, name: str, texts: Mapping[str, str]) -> Value:
@@ -230,46 +226,47 @@ class EffectiveConfigs:
 
     # --- topics and groups ---
 
-    def _describe_owned(
-        self,
-        resource: Resource,
-        table: Mapping[str, ConfigKey],
-        values: Mapping[str, Value],
-        keys: Iterable[str] | None,
-    ) -> list[Described]:
-        own = self._image.config(resource.type, resource.name)
-        own_source = Source.TOPIC if resource.type is ResourceType.TOPIC else Source.GROUP
-        names = _chosen([name for name, key in table.items() if not key.internal or name in own], keys)
-        return self._describe_keys(names, table, values, own, own_source)
+    def _inherited_values(self, owner: ResourceType) -> dict[str, Value]:
+        """Give what holds for a topic or group without configs of its own."""
+        texts = self._broker_texts()
+        if owner not in self._inherited:
+            self._inherited[owner] = {name: _inherited(key, texts) for name, key in _OWNERS[owner][0]().items()}
+        return self._inherited[owner]
 
-    def _describe_keys(
-        self,
-        names: Iterable[str],
-        table: Mapping[str, ConfigKey],
-        values: Mapping[str, Value],
-        own: Mapping[str, str],
-        own_source: Source,
+    def _describe_owned(
+        self, owner: ResourceType, own: Mapping[str, str], keys: Iterable[str] | None = None
     ) -> list[Described]:
-        described = []
-        for name in names:
-            key = table[name]
-            said = self._said(key.synonyms[0].name, key.sensitive) if key.synonyms else []
-            if not key.synonyms and own_source is Source.GROUP:
-                said = [Said(name, key.default_text, Source.DEFAULT)]  # Kafka names it for groups, not for topics
-            if name in own:
-                said.insert(0, Said(name, value_text(values[name]), own_source))
-            described.append(
-                Described(
-                    name=name,
-                    value=value_text(values[name]),
-                    read_only=False,
-                    source=said[0].source if said else Source.DEFAULT,
-                    sensitive=key.sensitive,
-                    synonyms=tuple(said),
-                    type=key.type,
-                )
-            )
-        return described
+        table, source = _OWNERS[owner][0](), _OWNERS[owner][1]
+        rows = self._described_inherited(owner).copy()
+        for name, value in _parsed(own, table).items():
+            said = Said(name, value_text(value), source)
+            rows[name] = rows[name]._replace(value=said.value, source=source, synonyms=(said, *rows[name].synonyms))
+        names = _chosen([name for name, key in table.items() if not key.internal or name in own], keys)
+        return [rows[name] for name in names]
+
+    def _described_inherited(self, owner: ResourceType) -> dict[str, Described]:
+        """Describe every key, internal ones too, of a topic or group without configs of its own."""
+        values = self._inherited_values(owner)
+        if owner not in self._inherited_rows:
+            table = _OWNERS[owner][0]()
+            self._inherited_rows[owner] = {
+                name: self._describe_inherited(owner, key, values[name]) for name, key in table.items()
+            }
+        return self._inherited_rows[owner]
+
+    def _describe_inherited(self, owner: ResourceType, key: ConfigKey, value: Value) -> Described:
+        said = self._said(key.synonyms[0].name, key.sensitive) if key.synonyms else []
+        if not key.synonyms and owner is ResourceType.GROUP:
+            said = [Said(key.name, key.default_text, Source.DEFAULT)]  # Kafka names it for groups, not for topics
+        return Described(
+            name=key.name,
+            value=value_text(value),
+            read_only=False,
+            source=said[0].source if said else Source.DEFAULT,
+            sensitive=key.sensitive,
+            synonyms=tuple(said),
+            type=key.type,
+        )
 
 
 _ALL_SOURCES = set(Source)
@@ -282,9 +279,23 @@ _DYNAMIC_ONLY = frozenset(
 )
 
 
+# Whose configs fall back on the broker's: their keys, and where a value of their own comes from.
+_OWNERS: Mapping[ResourceType, tuple[Callable[[], Mapping[str, ConfigKey]], Source]] = {
+    ResourceType.TOPIC: (topic_keys, Source.TOPIC),
+    ResourceType.GROUP: (group_keys, Source.GROUP),
+}
+
+
+def _parsed(own: Mapping[str, str], table: Mapping[str, ConfigKey]) -> dict[str, Value]:
+    """Read the configs of a topic or group, in the order of the table; what is not in it is nobody's concern."""
+    return {name: key.parse(own[name]) for name, key in table.items() if name in own} if own else {}
+
+
 def _chosen(names: Iterable[str], keys: Iterable[str] | None) -> list[str]:
-    wanted = set(keys or ())
-    return [name for name in names if not wanted or name in wanted]
+    if not keys:
+        return list(names)
+    wanted = set(keys)
+    return [name for name in names if name in wanted]
 
 
 def _inherited(key: ConfigKey, broker_texts: Mapping[str, str]) -> Value:

@@ -32,6 +32,9 @@ class ResourceType(IntEnum):
     CLIENT_METRICS = 16
     GROUP = 32
 
+    # Enum's own is a Python function, and every look at a config calls it.
+    __hash__ = int.__hash__
+
 
 class Resource(NamedTuple):
     """One thing that has configs. A broker's name is its id, or "" for what all brokers share."""

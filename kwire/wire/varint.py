@@ -24,6 +24,8 @@ def encode_varint(value: int) -> bytes:
 
 
 def encode_unsigned_varint(value: int) -> bytes:
+    if 0 <= value < 0x80:
+        return _ONE_BYTE[value]
     encoded = bytearray()
     while value > 0x7F:
         encoded.append(value & 0x7F | 0x80)
