@@ -7,6 +7,7 @@ There are no globals: ten brokers in one process are ten values of ``Broker``.
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
@@ -39,6 +40,7 @@ from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import Topic
 from kwire.metadata.image import Delta, MetadataImage, Record
 from kwire.storage.files import Files
+from kwire.storage.segment import Doomed
 
 if TYPE_CHECKING:
     from kwire.broker.cleaner import Cleaner
@@ -80,6 +82,7 @@ class Broker:
             clock=clock,
             remove_later=partial(housekeeping.remove_when_due, self),
         )
+        self.to_remove, self.removable = trio.open_memory_channel[Doomed](math.inf)
         slots_max = cast("int", configs.broker("max.incremental.fetch.session.cache.slots"))
         self.fetch_sessions = FetchSessions(slots_max, clock.random_bytes)
         self.flusher = Flusher(clock, self._sync_failed)

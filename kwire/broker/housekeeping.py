@@ -65,6 +65,7 @@ async def run(broker: Broker) -> None:
     """Keep house until cancelled."""
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_retain, broker)
+        nursery.start_soon(_remove_due, broker)
         nursery.start_soon(_flush_and_checkpoint, broker)
         nursery.start_soon(_flush_when_old, broker)
         nursery.start_soon(_expire_producers, broker)
@@ -98,16 +99,20 @@ def apply_retention(broker: Broker, partition: Partition) -> None:
 
 def remove_when_due(broker: Broker, doomed: Doomed) -> None:
     """Remove a renamed file or directory once ``file.delete.delay.ms`` has passed."""
-    files = broker.dirs.files
-    remove = files.remove_directory if doomed.is_directory else files.remove
+    broker.clock.call_at(doomed.due_ms, partial(broker.to_remove.send_nowait, doomed))
 
-    def carry_out() -> None:
+
+async def _remove_due(broker: Broker) -> None:
+    """Remove one after the other, with the loop given back in between: of a deleted topic all is due at once."""
+    files = broker.dirs.files
+    async for doomed in broker.removable:
         try:
-            remove(doomed.path)
+            if doomed.is_directory:
+                files.remove_directory(doomed.path)
+            else:
+                files.remove(doomed.path)
         except StorageFailure as failure:
             broker.storage_failed(failure)
-
-    broker.clock.call_at(doomed.due_ms, carry_out)
 
 
 async def _compact(broker: Broker) -> None:

@@ -176,11 +176,13 @@ class Partitions:
         one.partition_count -= 1
         self._found.pop(partition.topic_partition, None)
         path = one.partition_path(partition.topic_partition)
-        doomed = one.doomed_name(partition.topic_partition, self.unique_name())
         try:
+            if partition.opened is None and not one.files.sizes(path):
+                return  # there are no files
+            doomed = one.doomed_name(partition.topic_partition, self.unique_name())
             if partition.opened is not None:
                 partition.opened.delete(doomed)
-            elif one.files.sizes(path):
+            else:
                 one.files.rename(path, doomed)
         except StorageFailure as failure:
             log.failure("the files of a deleted partition stay until the next start", failure, partition=str(partition))

@@ -82,3 +82,30 @@ async def test_a_directory_that_cannot_be_renamed_does_not_keep_the_others():
         files.fault = None
 
         assert [name for name in files.directories("data") if name in {"t-0", "t-1", "t-2"}] == ["t-0"]
+
+
+async def test_others_get_their_turn_while_the_files_of_a_large_topic_are_removed():
+    files = MemoryFiles()
+    async with running(files) as broker:
+        await Peer(broker).create_topic("t", partitions=20)
+        for partition in broker.partitions.of_topic("t").values():
+            put(partition)
+        delete(broker, "t")
+        await trio.testing.wait_all_tasks_blocked()
+        broker.clock.advance(60_000)
+
+        left = []
+        for _ in range(200):
+            await trio.lowlevel.checkpoint()
+            left.append(sum(name.endswith("-delete") for name in files.directories("data")))
+
+        assert len(set(left)) > 10, left
+        assert left[-1] == 0
+
+
+async def test_a_topic_that_left_no_files_leaves_nothing_to_remove():
+    async with running(MemoryFiles()) as broker:
+        await Peer(broker).create_topic("t", partitions=20)
+        waiting = broker.clock.pending_count
+        delete(broker, "t")
+        assert broker.clock.pending_count == waiting
