@@ -7,6 +7,7 @@ import trio
 from test_produce_and_fetch import produce, produce_request, records_of
 
 from kwire.errors import Code
+from kwire.metadata.entities import ResourceType
 from kwire.wire import messages as m
 from kwire.wire.records import Record, build_batch
 
@@ -125,3 +126,14 @@ async def test_file_delete_delay_ms_keeps_the_files_of_a_deleted_topic(client, b
         await settle()
         seen.append(doomed())
     assert seen == [["late", "soon"], ["late"], []]
+
+
+async def test_a_changed_broker_config_holds_for_old_and_new_topics_that_have_none_of_their_own(client, broker):
+    await client.create_topic("old")
+    await client.create_topic("own", retention_ms=5)
+    broker.change_metadata(
+        [m.ConfigRecord(resource_type=ResourceType.BROKER, resource_name="", name="log.retention.ms", value="77")]
+    )
+    await client.create_topic("new")
+    retained_ms = {name: broker.partitions.get(name, 0).settings.log.retention_ms for name in ("old", "own", "new")}
+    assert retained_ms == {"old": 77, "own": 5, "new": 77}
