@@ -55,6 +55,11 @@ class FrameSplitter:
 
     def feed(self, chunk: bytes | memoryview) -> list[memoryview]:
         """Cut off the frames that end within ``chunk``: views of it, so the caller does not touch it again."""
+        if not self._start and self._buffer is None and len(chunk) > _LENGTH_BYTES:
+            # One request and no more, the usual chunk.
+            (size,) = _LENGTH.unpack_from(chunk)
+            if size == len(chunk) - _LENGTH_BYTES and size <= self._limit_bytes:
+                return [memoryview(chunk)[_LENGTH_BYTES:]]
         frames: list[memoryview] = []
         if self._start:
             chunk, self._start = self._start + bytes(chunk), b""
