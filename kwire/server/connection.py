@@ -139,7 +139,8 @@ class Connection:
 
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
         """Send what is pending, then wait for ``event``; True when it was set in time. See ``context.Connection``."""
-        await self._flush()
+        if self._pending:
+            await self._flush()
         if timeout_ms > 0:
             await self._park(event.wait(), timeout_ms)
         return event.is_set()

@@ -179,7 +179,10 @@ class SocketTransport:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, byte_count)
 
     async def send(self, parts: Sequence[Part]) -> None:
-        if all(isinstance(part, _BYTES) for part in parts):
+        for part in parts:
+            if not isinstance(part, _BYTES):
+                break
+        else:
             await self._send_bytes(parts)  # type: ignore[arg-type]  # as just seen
             return
         try:
@@ -215,13 +218,14 @@ class SocketTransport:
 
     async def _send_bytes(self, parts: Sequence[bytes | memoryview], flags: int = 0) -> None:
         index, position = 0, 0  # where the next byte to send lies
-        while index < len(parts):
+        count = len(parts)
+        while index < count:
             try:
-                if index + 1 == len(parts):
+                if index + 1 == count:
                     sent = self._socket.send(memoryview(parts[index])[position:] if position else parts[index], flags)
                 else:
                     window: Sequence[bytes | memoryview] = parts
-                    if index or position or len(parts) > SENDMSG_PARTS_MAX:
+                    if index or position or count > SENDMSG_PARTS_MAX:
                         window = list(parts[index : index + SENDMSG_PARTS_MAX])
                         window[0] = memoryview(window[0])[position:]
                     sent = self._socket.sendmsg(window, (), flags)
@@ -231,11 +235,16 @@ class SocketTransport:
             except OSError as error:
                 raise _lost(error) from error
             position += sent
-            while index < len(parts) and position >= len(parts[index]):
-                position -= len(parts[index])
+            while index < count:
+                size = len(parts[index])
+                if position < size:
+                    break
+                position -= size
                 index += 1
 
     async def _send_slice(self, piece: Slice) -> None:
+        # The peer has this to read before it asks again: listening for that would be in vain.
+        self._listens = 0
         size = len(piece)
         position, turn_bytes = 0, 0
         while position < size:

@@ -336,6 +336,16 @@ async def test_nobody_is_listened_to_once_another_has_spoken(asked_alone):
     assert scripted.script == [b"later"]
 
 
+async def test_nobody_is_listened_to_while_he_has_a_large_answer_to_read(asked_alone):
+    transport, scripted, ask = asked_alone
+    await ask()
+    await transport.send([FileSlice(Pinned(b"x" * 90_000, step=10_000), 0, 90_000)])
+    scripted.script = [None, b"later"]
+    with trio.testing.assert_checkpoints(), trio.move_on_after(0):
+        await transport.recv(10)
+    assert scripted.script == [b"later"]
+
+
 async def test_who_was_listened_to_in_vain_must_ask_soon_once_more(asked_alone, monkeypatch):
     transport, _, ask = asked_alone
     await ask()
