@@ -35,6 +35,12 @@ _DEBUGGING_CONSUMER: Final = -2
 _NOT_THERE: Final = (Code.UNKNOWN_TOPIC_OR_PARTITION, Code.UNKNOWN_TOPIC_ID)
 PartitionData = FetchResponse.PartitionData
 
+# What an answer says of diverging logs, other leaders and snapshots where there is nothing to say: never changed, so
+# that they need not be made for each.
+_NOT_DIVERGING: Final = FetchResponse.EpochEndOffset()
+_SAME_LEADER: Final = FetchResponse.LeaderIdAndEpoch()
+_NO_SNAPSHOT: Final = FetchResponse.SnapshotId()
+
 
 async def handle(context: Context, request: FetchRequest) -> FetchResponse:
     """Read at once, or wait for ``min_bytes`` and read again."""
@@ -45,10 +51,13 @@ async def handle(context: Context, request: FetchRequest) -> FetchResponse:
     fetch = _Fetch(context, request, session, incremental=incremental)
     try:
         fetch.read()
-        missing = max(0, request.min_bytes) - fetch.byte_count
-        deadline = context.broker.clock.monotonic_ms() + request.max_wait_ms
+        missing = request.min_bytes - fetch.byte_count
+        deadline: float | None = None
         while missing > 0 and not fetch.failed and session.items:
-            left_ms = deadline - context.broker.clock.monotonic_ms()
+            now = context.broker.clock.monotonic_ms()
+            if deadline is None:
+                deadline = now + request.max_wait_ms
+            left_ms = deadline - now
             if left_ms <= 0:
                 break
             fetch.release()
@@ -100,11 +109,22 @@ def _session(context: Context, request: FetchRequest) -> tuple[FetchSession, boo
 class _Fetch:
     """The answer to one request while it is gathered: parts per partition, bytes so far."""
 
-    __slots__ = ("_answers", "_context", "_incremental", "_replica_id", "_request", "_session", "byte_count", "failed")
+    __slots__ = (
+        "_answers",
+        "_bytes_max",
+        "_committed_only",
+        "_context",
+        "_incremental",
+        "_replica_id",
+        "_session",
+        "byte_count",
+        "failed",
+    )
 
     def __init__(self, context: Context, request: FetchRequest, session: FetchSession, *, incremental: bool) -> None:
         self._context = context
-        self._request = request
+        self._bytes_max = min(request.max_bytes, context.broker.fetch_max_bytes)
+        self._committed_only = request.isolation_level == READ_COMMITTED
         self._session = session
         self._incremental = incremental
         self._replica_id = request.replica_id if request.replica_id != _CONSUMER else request.replica_state.replica_id
@@ -117,7 +137,7 @@ class _Fetch:
         self._answers.clear()
         self.byte_count = 0
         session = self._session
-        left = min(self._request.max_bytes, self._context.broker.fetch_max_bytes)
+        left = self._bytes_max
         items: Iterable[FetchItem] = session.dirty_items() if self._incremental else session.items.values()
         for item in list(items):
             answer = self._answer(item, left)
@@ -125,7 +145,7 @@ class _Fetch:
             size = 0 if answer.records is None else len(answer.records)
             self.byte_count += size
             left -= size
-            if answer.error_code or answer.diverging_epoch.epoch >= 0:
+            if answer.error_code or answer.diverging_epoch is not _NOT_DIVERGING:
                 self.failed = True
             elif not size and item.fetch_offset >= self._visible_end(item):
                 # Clean: nothing to say until an append, a change or the client's next wish marks it again.
@@ -165,7 +185,7 @@ class _Fetch:
             or answer.error_code != 0
             or answer.high_watermark != item.sent_high_watermark
             or answer.log_start_offset != item.sent_log_start_offset
-            or answer.diverging_epoch.epoch >= 0
+            or answer.diverging_epoch is not _NOT_DIVERGING
         )
         item.sent_high_watermark = -1 if answer.error_code else answer.high_watermark
         item.sent_log_start_offset = answer.log_start_offset
@@ -174,7 +194,8 @@ class _Fetch:
     def _visible_end(self, item: FetchItem) -> int:
         if item.partition is None:
             return 0
-        return item.partition.readable_end(self._request.isolation_level)
+        log = item.partition.log
+        return log.last_stable_offset if self._committed_only else log.high_watermark
 
     def _answer(self, item: FetchItem, left: int) -> PartitionData:
         try:
@@ -191,7 +212,8 @@ class _Fetch:
         partition = item.partition
         if partition is not None and not partition.deleted:
             return partition
-        item.unwatch(self._session.watch)
+        if partition is not None:
+            item.unwatch(self._session.watch)
         broker = self._context.broker
         topic = item.topic
         if self._session.uses_topic_ids:
@@ -209,11 +231,15 @@ class _Fetch:
             raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
         partition.check_leader_epoch(item.leader_epoch)
         log = partition.log
+        high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset
         answer = PartitionData(
             partition_index=item.index,
-            high_watermark=log.high_watermark,
-            last_stable_offset=log.last_stable_offset,
+            high_watermark=high_watermark,
+            last_stable_offset=last_stable_offset,
             log_start_offset=log.log_start_offset,
+            diverging_epoch=_NOT_DIVERGING,
+            current_leader=_SAME_LEADER,
+            snapshot_id=_NO_SNAPSHOT,
             aborted_transactions=None,
             records=b"",
         )
@@ -224,8 +250,8 @@ class _Fetch:
             if epoch < item.last_fetched_epoch or end_offset < item.fetch_offset:
                 answer.diverging_epoch = FetchResponse.EpochEndOffset(epoch=epoch, end_offset=end_offset)
                 return answer
-        committed_only = self._request.isolation_level == READ_COMMITTED
-        end = log.last_stable_offset if committed_only else log.high_watermark
+        committed_only = self._committed_only
+        end = last_stable_offset if committed_only else high_watermark
         if self._replica_id == _DEBUGGING_CONSUMER:
             end = log.end_offset
         records = partition.read(
@@ -258,6 +284,7 @@ def _refused(item: FetchItem, code: Code) -> PartitionData:
         high_watermark=-1,
         last_stable_offset=-1,
         log_start_offset=-1,
+        diverging_epoch=_NOT_DIVERGING,
         # Null where the log was asked; what is not there at all is answered with the message's default.
         aborted_transactions=[] if code in _NOT_THERE else None,
         records=b"",

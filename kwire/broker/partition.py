@@ -118,11 +118,6 @@ class Partition:
     def high_watermark(self) -> int:
         return self.log.high_watermark
 
-    def readable_end(self, isolation_level: int) -> int:
-        """Where a consumer's reading ends: the high watermark, or the last stable offset for READ_COMMITTED."""
-        log = self.log
-        return log.last_stable_offset if isolation_level == READ_COMMITTED else log.high_watermark
-
     @property
     def must_flush(self) -> bool:
         """Whether as much was appended since the last flush as ``flush.messages`` allows: answers wait for the disk."""

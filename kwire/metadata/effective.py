@@ -78,6 +78,7 @@ class EffectiveConfigs:
         self._settings = settings
         self._node_id = node_id
         self._merged: tuple[Mapping[str, str], Mapping[str, str], dict[str, str]] | None = None
+        self._merged_version = -1
         # What follows from the broker's configs alone; gone when those change.
         self._broker_values: dict[str, Value] = {}
         self._inherited: dict[ResourceType, dict[str, Value]] = {}
@@ -90,9 +91,11 @@ class EffectiveConfigs:
     def broker(self, name: str) -> Value:
         """Give the value of one broker key; of a family (log.retention.*) the one that counts, in its own unit."""
         texts = self._broker_texts()
-        if name not in self._broker_values:
-            self._broker_values[name] = self._broker_value(name, texts)
-        return self._broker_values[name]
+        try:
+            return self._broker_values[name]
+        except KeyError:
+            value = self._broker_values[name] = self._broker_value(name, texts)
+            return value
 
     def topic(self, name: str | None, *, own: Mapping[str, str] | None = None) -> dict[str, Value]:
         """Give every topic key's value. ``own`` stands in for the topic's configs (to try a change); None for none."""
@@ -159,6 +162,8 @@ class EffectiveConfigs:
 
     def _broker_texts(self) -> dict[str, str]:
         """Static settings with the dynamic ones laid over, remade only when those changed."""
+        if self._merged is not None and self._merged_version == self._image.version:
+            return self._merged[2]
         for_all = self._image.config(ResourceType.BROKER, "")
         for_this = self._image.config(ResourceType.BROKER, str(self._node_id))
         if self._merged is None or self._merged[0] is not for_all or self._merged[1] is not for_this:
@@ -170,6 +175,7 @@ class EffectiveConfigs:
                     merged[name] = text
             self._merged = (for_all, for_this, merged)
             self._broker_values, self._inherited, self._inherited_rows = {}, {}, {}
+        self._merged_version = self._image.version
         return self._merged[2]
 
     def _broker_value(self, name: str, texts: Mapping[str, str]) -> Value:

@@ -94,8 +94,13 @@ class SparseIndex:
 
     def _floor(self, target: int, field: int = 0) -> int:
         """Return the index of the last entry whose ``field`` is at most ``target``, -1 if there is none."""
+        return self._find(target, field)[0]
+
+    def _find(self, target: int, field: int) -> tuple[int, tuple[int, int]]:
+        """The same with the entry itself, of which nothing is told where there is none."""
         if self._unwritten and self._unwritten[0][field] <= target:
-            return self._written + bisect_right(self._unwritten, target, key=operator.itemgetter(field)) - 1
+            index = bisect_right(self._unwritten, target, key=operator.itemgetter(field)) - 1
+            return self._written + index, self._unwritten[index]
         low, high = 0, self._written
         while high - low > _SEARCH_BLOCK:
             middle = (low + high) // 2
@@ -108,7 +113,11 @@ class SparseIndex:
         if len(block) != count * size:
             raise IndexDamaged(self.file.path, "shorter than expected")
         unpack_from = self._entry.unpack_from
-        return low + bisect_right(range(count), target, key=lambda index: unpack_from(block, index * size)[field]) - 1
+        index = bisect_right(range(count), target, key=lambda index: unpack_from(block, index * size)[field]) - 1
+        if index < 0:
+            return low - 1, (0, 0)
+        first, second = unpack_from(block, index * size)
+        return low + index, (first, second)
 
     def _read(self, index: int) -> tuple[int, int]:
         content = self.file.read(index * self._entry.size, self._entry.size)
@@ -149,11 +158,8 @@ class OffsetIndex(SparseIndex):
 
     def before(self, offset: int) -> tuple[int, int] | None:
         """Return last offset and position of the last indexed batch that ends at or before ``offset``."""
-        index = self._floor(offset - self.base_offset)
-        if index < 0:
-            return None
-        relative_offset, position = self.entry(index)
-        return relative_offset + self.base_offset, position
+        index, (relative_offset, position) = self._find(offset - self.base_offset, 0)
+        return (relative_offset + self.base_offset, position) if index >= 0 else None
 
     def offset_behind(self, position: int) -> int | None:
         """Return the last offset of the first indexed batch at or behind ``position``, None if there is none.
@@ -190,11 +196,8 @@ class TimeIndex(SparseIndex):
 
         No record before that batch is as late as ``timestamp_ms``.
         """
-        index = self._floor(timestamp_ms)
-        if index < 0:
-            return None
-        latest_ms, relative_offset = self.entry(index)
-        return latest_ms, relative_offset + self.base_offset
+        index, (latest_ms, relative_offset) = self._find(timestamp_ms, 0)
+        return (latest_ms, relative_offset + self.base_offset) if index >= 0 else None
 
     def truncate_to_offset(self, offset: int) -> None:
         """Keep the entries below ``offset``."""
