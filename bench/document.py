@@ -1,7 +1,8 @@
 """`python -m bench document`: brings what was measured into ``docs/performance.md``, and draws its chart.
 
 The page is written by hand; between ``<!-- NAME -->`` and ``<!-- /NAME -->`` stand the tables, made from the JSON files
-in ``docs/performance/``: ``rows.json`` (`--json` of the table), ``growth.json``, ``soak.json``.
+in ``docs/performance/``: ``rows.json`` (`--json` of the table), ``compiled.json`` (the same of the compiled wheel),
+``growth.json``, ``soak.json``.
 """
 
 import argparse
@@ -90,6 +91,7 @@ _BLOCKS = {
     "rows summary": lambda document: report.summary(document["rows"]) + ".",
     "rows machine": _machine,
     "rows floor": _floor,
+    "compiled": lambda document: report.markdown(document["rows"]),
     "growth": _growth,
     "soak": _soak,
 }

@@ -47,7 +47,7 @@ def machine(scale: float, rounds: int, *, pinned: bool) -> dict[str, Any]:
         "python": platform.python_version(),
         "librdkafka": confluent_kafka.libversion()[0],
         "java": java[0] if java else "none",
-        "kafka": "4.3.1, heap 1 GB",
+        "kafka": "4.3.1, with the JVM options of its own script (heap 1 GB, G1)",
         "pinned": "broker on core 0, load on core 1" if pinned else "no",
         "scale": scale,
         "rounds": rounds,

@@ -13,10 +13,16 @@ from typing import Any
 
 from bench.measure import Usage, usage
 from bench.raw import RawClient
-from interop.brokers import KINDS, ONE_MACHINE
+from interop.brokers import KINDS, ONE_MACHINE, Apache
 from interop.jars import ROOT
 
 Numbers = dict[str, float]
+
+# As kafka-server-start.sh starts it.
+OFFICIAL_JVM = (
+    "-Xmx1G", "-Xms1G", "-server", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20", "-XX:InitiatingHeapOccupancyPercent=35",
+    "-XX:+ExplicitGCInvokesConcurrent", "-Djava.awt.headless=true",
+)  # fmt: skip
 
 
 class Run:
@@ -36,6 +42,8 @@ class Run:
         self.pin = pin
         self.folder = Path(tempfile.mkdtemp(prefix=f"kwire-bench-{kind}-"))
         self.broker = KINDS[kind](self.folder, {**ONE_MACHINE, **(settings or {})}, data=data)
+        if isinstance(self.broker, Apache):
+            self.broker.jvm = OFFICIAL_JVM
         self.started = Usage(0, 0, 0, 0)
         self.start_seconds = 0.0
         self._topics = 0

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
 from interop.jars import ROOT, classpath, need
 
-# Where kwire's defaults differ from Kafka's because one machine is all there is; Apache is set to the same.
+# Where kwire's defaults differ from Kafka's; Apache is set to the same.
 ONE_MACHINE = {
     "offsets.topic.replication.factor": "1",
     "transaction.state.log.replication.factor": "1",
@@ -24,6 +24,7 @@ ONE_MACHINE = {
     "share.coordinator.state.topic.min.isr": "1",
     "group.initial.rebalance.delay.ms": "0",
     "socket.listen.backlog.size": "1024",
+    "socket.receive.buffer.bytes": "-1",
 }
 
 
@@ -128,7 +129,7 @@ def _ready_port(process: subprocess.Popen[str], broker: Kwire) -> int:
 class Apache(_Process):
     name = "apache"
     clean_codes = (0, 143)
-    heap = "-Xmx1g"
+    jvm: Sequence[str] = ("-Xmx1g", "-XX:+UseSerialGC")
 
     def start(self) -> None:
         # The port is kept across restarts, as clients remember it.
@@ -149,7 +150,7 @@ class Apache(_Process):
         self._format(config)
 
         command = [
-            need("java"), self.heap, "-XX:+UseSerialGC", "-Xshare:auto",
+            need("java"), *self.jvm, "-Xshare:auto",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
             "-cp", classpath(), "kafka.Kafka", str(config),
         ]  # fmt: skip

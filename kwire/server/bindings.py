@@ -73,7 +73,7 @@ class SocketOptions(NamedTuple):
     """Buffers of -1 are the system's."""
 
     send_buffer_bytes: int = 102400
-    receive_buffer_bytes: int = 102400
+    receive_buffer_bytes: int = -1
     backlog: int = 50
 
 

@@ -160,6 +160,7 @@ def test_queued_bytes_below_one_request_are_a_problem():
 
 
 def test_socket_options_are_read():
-    options = read_socket_options(settings(socket_send_buffer_bytes="-1", socket_listen_backlog_size="7"))
+    said = settings(socket_send_buffer_bytes="-1", socket_receive_buffer_bytes="4096", socket_listen_backlog_size="7")
+    options = read_socket_options(said)
 
-    assert (options.send_buffer_bytes, options.receive_buffer_bytes, options.backlog) == (-1, 102400, 7)
+    assert (options.send_buffer_bytes, options.receive_buffer_bytes, options.backlog) == (-1, 4096, 7)
