@@ -89,7 +89,7 @@ compiled: $(BIN)/python
 	HATCH_BUILD_HOOK_ENABLE_MYPYC=1 .tools/compiled/bin/python -m pip wheel --quiet --disable-pip-version-check \
 		--no-deps --wheel-dir dist .tools/source/kwire-*.tar.gz
 	@for wheel in dist/kwire-*-$$(.tools/compiled/bin/python -c 'import sys; print("cp%d%d" % sys.version_info[:2])')-*.whl; do \
-		.tools/compiled/bin/python -m pip install --quiet --disable-pip-version-check "$$wheel[test]"; done
+		.tools/compiled/bin/python -m pip install --quiet --disable-pip-version-check "$$wheel[test,interop]"; done
 	.tools/compiled/bin/kwire --version
 	.tools/compiled/bin/python -P -m pytest -n $(TEST_JOBS) $(ARGS)
 
