@@ -398,13 +398,15 @@ class Segment:
         return timestamp_ms if timestamp_ms >= 0 else self._files.modified_ms(self.file.path)
 
     def read_end(self) -> tuple[int, int]:
-        """Read from the file where its last whole batch ends: the offset and the position behind it."""
-        position = self.offsets.last[1] if self.offsets.last else 0
-        next_offset = self.base_offset
-        for at, header in self.walk(position):
+        """Read from the file where its last whole batch ends: the offset and the position behind it.
+
+        Where the index leads to no batch it is the segment's beginning.
+        """
+        next_offset, end = self.base_offset, 0
+        for at, header in self.walk(self.offsets.last[1] if self.offsets.last else 0):
             next_offset = header.next_offset
-            position = at + header.size_bytes
-        return next_offset, position
+            end = at + header.size_bytes
+        return next_offset, end
 
     def aborted_between(self, first_offset: int, end_offset: int) -> tuple[list[AbortedTransaction], bool]:
         """Aborted transactions that overlap the offsets, and whether no later segment can hold another."""

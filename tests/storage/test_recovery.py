@@ -171,6 +171,16 @@ def test_a_flipped_bit_in_an_unsynced_log_cuts_it_there(data):
     assert offsets(log)[-1][0] == appended.base_offset
 
 
+@pytest.mark.parametrize("stop", STOPS)
+def test_a_log_that_was_cut_where_its_last_indexed_batch_began_keeps_what_is_before(stop):
+    files = written()
+    log = reopen(files, clean=True)
+    del files.content(f"{NAMES[1]}.log")[log.active.offsets.last[1] :]
+    assert log.active.offsets.last[1] > 0
+    last = offsets(reopen(files, **stop))[-1]
+    assert last == (log.active.offsets.last[0] + 19,) * 2
+
+
 @settings(max_examples=80, deadline=None)
 @given(data=st.data())
 def test_a_log_that_was_cut_ends_with_a_whole_batch(data):
