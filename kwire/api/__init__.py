@@ -9,13 +9,24 @@ contracts see every edge.
 
 from __future__ import annotations
 
-from kwire.broker.dispatch import Api, ApiTable, Handler
+from typing import TYPE_CHECKING
+
+from kwire.broker.dispatch import Api, ApiTable, Handler, Shortcut
+
+if TYPE_CHECKING:
+    from kwire.broker.broker import Broker
 
 
 def _k00() -> Handler:
     from kwire.api import k00_produce
 
     return k00_produce.handle
+
+
+def _k00_again(broker: Broker) -> Shortcut:
+    from kwire.api.produce_again import ProduceAgain
+
+    return ProduceAgain(broker)
 
 
 def _k01() -> Handler:
@@ -367,7 +378,7 @@ def _k81() -> Handler:
 
 
 _APIS = (
-    Api(0, "Produce", (3, 13), _k00, advertised=(0, 13)),
+    Api(0, "Produce", (3, 13), _k00, advertised=(0, 13), shortcut=_k00_again),
     Api(1, "Fetch", (4, 18), _k01),
     Api(2, "ListOffsets", (1, 11), _k02),
     Api(3, "Metadata", (0, 13), _k03),

@@ -1,19 +1,35 @@
 """The one door for requests.
 
 Owns: the type of an API table entry and ``dispatch``, through which every decoded request and every response passes.
-Authorization, quotas, metrics, the request log and injected faults belong here, and cost nothing when unused. May not
-know: frames, sockets, what a single API does.
+Authorization, quotas, metrics, the request log and injected faults belong here, and cost nothing when unused: only then
+may an API answer some of its requests undecoded (``Shortcut``). May not know: sockets, what a single API does.
 """
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from kwire.broker.context import Context
+from kwire.wire.codec import RequestHeader
+
+if TYPE_CHECKING:
+    from kwire.broker.broker import Broker
 
 Handler: TypeAlias = Callable[[Context, Any], Any]
+
+
+class Shortcut(Protocol):
+    """Answers requests that are like one before from their bytes; one for each connection, used in turn."""
+
+    def answer(self, frame: memoryview) -> bytes | None:
+        """The reply's frame, size first; None, with nothing done, for whatever must be decoded and dispatched."""
+        ...
+
+    def learn(self, header: RequestHeader, frame: memoryview, request: Any, response: Any) -> None:
+        """Remember what was decoded and dispatched, if it is of the kind that comes again."""
+        ...
 
 
 class Api:
@@ -24,7 +40,7 @@ class Api:
     the import contracts see every edge.
     """
 
-    __slots__ = ("_handler", "_load", "advertised", "key", "name", "served", "waits")
+    __slots__ = ("_handler", "_load", "advertised", "key", "name", "served", "shortcut", "waits")
 
     def __init__(
         self,
@@ -34,11 +50,13 @@ class Api:
         load: Callable[[], Handler],
         *,
         advertised: tuple[int, int] | None = None,
+        shortcut: Callable[[Broker], Shortcut] | None = None,
     ) -> None:
         self.key = key
         self.name = name
         self.served = served
         self.advertised = served if advertised is None else advertised
+        self.shortcut = shortcut
         self._load = load
         self._handler: Handler | None = None
         self.waits = False
@@ -57,6 +75,11 @@ class Api:
 
 
 ApiTable: TypeAlias = Mapping[int, Api]
+
+
+def adds_nothing(broker: Broker) -> bool:
+    """Whether ``dispatch`` does no more now than to call the handler."""
+    return not broker.quotas.any
 
 
 async def dispatch(api: Api, context: Context, request: Any) -> Any:

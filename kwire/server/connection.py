@@ -4,7 +4,8 @@ Owns: the loop between a transport and ``dispatch``, what is pending to be sent,
 know: sockets, what any request means.
 
 It reads what is there, handles every whole frame, and sends the replies together. Before anything that waits, what is
-pending goes out, so that a long poll does not hold back the answer before it. Handlers wait through ``wait`` alone: it
+pending goes out, so that a long poll does not hold back the answer before it. What a ``Shortcut`` can answer is not
+decoded. Handlers wait through ``wait`` alone: it
 ends when the peer goes away or the broker stops. A peer that closes while its request waits loses that reply only; what
 it sent behind (a LeaveGroup, an offset commit) is still carried out.
 """
@@ -13,12 +14,12 @@ from __future__ import annotations
 
 from collections.abc import Awaitable
 from struct import Struct
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
 
 from kwire.broker.context import Context
-from kwire.broker.dispatch import dispatch
+from kwire.broker.dispatch import Shortcut, adds_nothing, dispatch
 from kwire.broker.logs import Logger
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import READ_CHUNK_BYTES, TURN_BYTES_MAX
@@ -62,6 +63,7 @@ class Connection:
         "_reading",
         "_reception",
         "_session",
+        "_shortcut",
         "_splitter",
         "_transport",
         "_turn_bytes",
@@ -80,6 +82,7 @@ class Connection:
         self._reception = reception
         self._session = Session(reception.served)
         self._splitter = FrameSplitter(reception.request_bytes_max)
+        self._shortcut: Shortcut | None = None  # of the first API with one that this peer has used
         self._pending: list[Part] = []
         self._turn_requests = 0
         self._turn_bytes = 0
@@ -152,7 +155,13 @@ class Connection:
             return False
         self.idle_turns = 0
         for frame in frames:
-            await self._answer(frame)
+            try:
+                answered = self._shortcut is not None and self._answer_shortly(self._shortcut, frame)
+            except Exception as error:  # noqa: BLE001 (our bug, whatever it is)
+                self._header = read_header(frame)
+                await self._fail(self._header, error)
+            if not answered:
+                await self._answer(frame)
             self._turn_requests += 1
             if self._turn_requests >= self._reception.turn_requests_max or self._turn_bytes >= TURN_BYTES_MAX:
                 await self._give_way()
@@ -191,6 +200,15 @@ class Connection:
             self._hold(sum(map(len, frames)) + self._splitter.claimed_bytes)
         return frames
 
+    def _answer_shortly(self, shortcut: Shortcut, frame: memoryview) -> bool:
+        """Answer without decoding, if that can be done."""
+        reply = shortcut.answer(frame) if adds_nothing(self._broker) else None
+        if reply is None:
+            return False
+        self._pending.append(reply)
+        self._turn_bytes += len(reply)
+        return True
+
     async def _answer(self, frame: memoryview) -> None:
         """Handle one request. Its reply, if it has one, is pending afterwards."""
         if len(frame) < _KEY_AND_VERSION.size:
@@ -202,11 +220,16 @@ class Connection:
             self._reply(header._replace(api_version=0), self._reception.unsupported_version)
             return
         request = decode_request(header, frame)
+        api = self._broker.apis[api_key]
         context = Context(self._broker, self, api_key, api_version, header.client_id, header.correlation_id)
         try:
-            response = await dispatch(self._broker.apis[api_key], context, request)
+            response = await dispatch(api, context, request)
             if response is not None:
                 self._reply(header, response)
+                if api.shortcut is not None:
+                    if self._shortcut is None:
+                        self._shortcut = api.shortcut(self._broker)
+                    self._shortcut.learn(header, frame, request, response)
             if context.throttle_ms:
                 await self._flush()
                 await self._park(trio.Event().wait(), context.throttle_ms)
@@ -239,7 +262,7 @@ class Connection:
         values = {"error_code": code, "error_message": message}
         self._reply(header, response_type(**{name: values[name] for name in values if name in places}))
 
-    async def _fail(self, header: RequestHeader, error: Exception) -> None:
+    async def _fail(self, header: RequestHeader, error: Exception) -> NoReturn:
         if isinstance(error, AssertionError) and _concerns_durable_state(error):
             raise error
         log.failure("a request failed, which is a bug in kwire", error, **self._who())

@@ -37,6 +37,7 @@ __all__ = [
     "metadata_class",
     "read_header",
     "request_class",
+    "request_parts",
     "response_class",
     "to_json",
 ]
@@ -128,6 +129,15 @@ def encode_request(api_key: int, version: int, correlation_id: int, client_id: s
     header_version = 2 if version >= _flexible_from(api_key) else 1
     frame = encode(header, header_version) + encode(body, version)
     return len(frame).to_bytes(4, "big") + frame
+
+
+def request_parts(header: RequestHeader, body: Message) -> list[bytes | memoryview]:
+    """Encode a request's body alone. What is in a ``records`` field is a part of its own."""
+    cls = type(body)
+    function = _encoders.get((cls, header.api_version)) or _new_encoder(cls, header.api_version)
+    parts: list[Any] = []
+    parts.append(function(body, bytearray(), parts))
+    return [bytes(part) if type(part) is bytearray else part for part in parts]
 
 
 def decode_response(api_key: int, version: int, frame: memoryview) -> tuple[int, Message]:

@@ -370,19 +370,85 @@ async def test_a_violation_found_by_a_handler_closes(edge, capsys):
     assert "records that are none" in capsys.readouterr().err
 
 
-async def test_a_broken_invariant_of_storage_stops_the_broker():
+def breaks_an_invariant():
     scope: dict = {"__name__": "kwire.storage.log"}
     exec("def append():\n    assert False, 'two batches with one offset'", scope)
+    scope["append"]()
 
+
+@pytest.mark.parametrize("shortly", [False, True])
+async def test_a_broken_invariant_of_storage_stops_the_broker(shortly):
     async def serve_one():
         async with trio.open_nursery() as nursery:
             edge = Edge(nursery)
-            edge.broker.handlers[HEARTBEAT] = lambda *_: scope["append"]()
-            edge.connect().send(HEARTBEAT)
+            if shortly:
+                edge.broker.apis[METADATA].shortcut = lambda _: Short(breaks_an_invariant)
+            else:
+                edge.broker.handlers[HEARTBEAT] = lambda *_: breaks_an_invariant()
+            edge.connect().send(METADATA, HEARTBEAT)
 
     with pytest.raises(BaseExceptionGroup) as stopped:
         await serve_one()
     assert stopped.group_contains(AssertionError, match="two batches")
+
+
+class Short:
+    """A shortcut that does something once it has learnt from a request."""
+
+    def __init__(self, do):
+        self._do = do
+        self.learnt = []
+
+    def learn(self, header, frame, request, response):
+        self.learnt.append(header.correlation_id)
+
+    def answer(self, frame):
+        return self._do()
+
+
+async def test_what_a_shortcut_answers_goes_out_in_order_and_nothing_is_decoded(edge):
+    edge.broker.apis[METADATA].shortcut = lambda _: Short(lambda: b"\0\0\0\4\0\0\0\1")
+    client = edge.connect()
+    client.send(HEARTBEAT, METADATA, HEARTBEAT, METADATA)
+
+    assert [(await client.response())[0] for _ in range(2)] == [1, 2]
+    assert [await client.transport.next_frame() for _ in range(2)] == [b"\0\0\0\1"] * 2
+    assert edge.broker.seen == [(HEARTBEAT, 1), (METADATA, 2)]
+
+
+async def test_what_a_shortcut_does_not_answer_goes_the_usual_way(edge):
+    shortcut = Short(lambda: None)
+    edge.broker.apis[METADATA].shortcut = lambda _: shortcut
+    client = edge.connect()
+    client.send(METADATA, HEARTBEAT, METADATA)
+
+    assert [(await client.response())[0] for _ in range(3)] == [1, 2, 3]
+    assert shortcut.learnt == [1, 3]
+
+
+async def test_nothing_is_answered_shortly_while_quotas_are_set(edge):
+    edge.broker.apis[METADATA].shortcut = lambda _: Short(lambda: b"\0\0\0\4\0\0\0\1")
+    client = edge.connect()
+    client.send(METADATA)
+    await client.response()
+    edge.broker.quotas.any = True
+    edge.broker.quotas.metered = lambda context, request, handler: handler(context, request)
+    client.send(METADATA)
+
+    assert (await client.response())[0] == 2
+
+
+async def test_a_bug_in_a_shortcut_is_logged_answered_and_ends_the_connection(edge, capsys):
+    edge.broker.apis[METADATA].shortcut = lambda _: Short(lambda: 1 // 0)
+    client = edge.connect()
+    client.send(METADATA, HEARTBEAT, METADATA)
+
+    assert (await client.response())[0] == 1
+    assert (await client.response())[1].error_code == Code.UNKNOWN_SERVER_ERROR
+    assert await client.response() is None
+    log = capsys.readouterr().err
+    assert "ZeroDivisionError" in log
+    assert "Heartbeat v4" in log
 
 
 async def test_slices_of_a_reply_that_cannot_be_sent_are_closed(edge):

@@ -1,0 +1,79 @@
+"""Requests that are like one before, known by their bytes.
+
+Owns: what a frame with records in it has in common with the next of its kind, and replies made by filling numbers into
+one that was encoded before. May not know: which API this is good for, what any request means.
+
+A producer says the same again and again: the same client, the same topic, the same partition. Of two such frames only
+the correlation id and the records differ; comparing the rest costs a quarter of decoding it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from struct import Struct
+from typing import NamedTuple
+
+from kwire.wire.codec import RequestHeader, request_parts
+from kwire.wire.decoding import read_varint
+from kwire.wire.encoding import write_varint
+from kwire.wire.message import Message
+
+# API key and version, which are compared, and the correlation id, which is not.
+START = Struct(">ii")
+# The fill of a reply: its correlation id, and the numbers that the template was made with.
+Fill = Callable[..., bytes]
+
+
+class Shape(NamedTuple):
+    """What stands in a frame before the length of its records, from byte 8 on, and behind the records."""
+
+    before: bytes
+    behind: bytes
+
+
+def shape_of(header: RequestHeader, frame: memoryview, request: Message) -> Shape | None:
+    """Give the shape of a frame with one records field of compact length; None if it has not exactly that.
+
+    None too if ``request``, which ``frame`` was decoded into, would be encoded in other bytes.
+    """
+    parts = request_parts(header, request)
+    if len(parts) != 3:
+        return None
+    first, records, last = bytes(parts[0]), parts[1], bytes(parts[2])
+    length = write_varint(len(records) + 1)
+    if not first.endswith(length) or frame[header.body_position :] != b"".join(parts):
+        return None
+    return Shape(bytes(frame[START.size : header.body_position]) + first[: -len(length)], last)
+
+
+def records_between(frame: memoryview, position: int, behind: bytes) -> memoryview | None:
+    """Take the records whose compact length is at ``position``; None if ``behind`` is not all that follows them.
+
+    Raises ProtocolViolation for a length that is none; at least five bytes must be there.
+    """
+    length = frame[position]
+    position += 1
+    if length > 127:
+        second = frame[position]
+        if second < 128:
+            length = length & 127 | second << 7
+            position += 1
+        else:
+            length, position = read_varint(frame, position, length)
+    end = position + length - 1
+    return frame[position:end] if length and frame[end:] == behind else None
+
+
+def reply_template(reply: bytes, format_: str, *numbers: int) -> Fill:
+    """Make ``fill(correlation_id, *numbers)`` out of a reply that holds ``numbers`` once, packed by ``format_``."""
+    packed = Struct(f">{format_}").pack(*numbers)
+    at = reply.index(packed)
+    assert reply.find(packed, at + 1) < 0, "numbers that stand in the reply more than once"
+    middle, end = reply[START.size : at], reply[at + len(packed) :]
+    pack = Struct(f">4si{len(middle)}s{format_}{len(end)}s").pack
+    size = reply[:4]
+
+    def fill(correlation_id: int, *numbers: int) -> bytes:
+        return pack(size, correlation_id, middle, *numbers, end)
+
+    return fill
