@@ -66,10 +66,13 @@ def small_requests(run: Run, depth: int, requests: int) -> Numbers:
     return {"requests_per_s": seen["requests"] / seen["seconds"], "cpu_us_per_request": cpu_s / seen["requests"] * 1e6}
 
 
-def latency(run: Run) -> Numbers:
-    """From sending a record to having it in a fetch response; the fetch waits already."""
+def latency(run: Run, pause_ms: float = 1.0) -> Numbers:
+    """From sending a record to having it in a fetch response, one at a time.
+
+    The fetch was sent ``pause_ms`` before, so that it waits already; without a pause both come at once.
+    """
     records = max(2000, int(10_000 * run.scale))
-    seen, cpu_s = run.load("latency", topic=run.topic(), records=records)
+    seen, cpu_s = run.load("latency", topic=run.topic(), records=records, pause_ms=pause_ms)
     return {**seen, "cpu_us_per_record": cpu_s / records * 1e6}
 
 
@@ -133,6 +136,7 @@ def warm_up(run: Run) -> None:
     produce(run, 100, 100)
     small_requests(run, 64, 40_000)
     small_requests(run, 1, 10_000)
+    latency(run, 0)
     latency(run)
 
 
@@ -160,6 +164,7 @@ ROWS: dict[str, Row] = {
     "pipelined": partial(small_requests, depth=64, requests=60_000),
     "one in flight": partial(small_requests, depth=1, requests=20_000),
     "end to end latency": latency,
+    "end to end latency, no pause": partial(latency, pause_ms=0),
     "produce 1 KB idempotent": partial(produce, record_bytes=1000, mb=500, idempotent=True),
     "produce 1 KB gzip": partial(produce, record_bytes=1000, mb=100, compression="gzip"),
     "produce 1 KB lz4": partial(produce, record_bytes=1000, mb=300, compression="lz4"),

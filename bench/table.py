@@ -1,6 +1,7 @@
 """Every row on both brokers by turns, several rounds."""
 
 import compileall
+import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from bench.run import Numbers, Run
 from interop.jars import ROOT
 
 KINDS = ("kwire", "apache")
+_TOUCHED_MB = 12_000
 
 
 @dataclass
@@ -85,12 +87,13 @@ class Table:
 
 
 def warm_page_cache(scale: float) -> None:
-    """Touch more memory pages than a run needs: in a virtual machine the first touch costs ten times the later ones."""
+    """Touch more memory than a run needs: in a virtual machine a page's first touch costs ten times the later ones."""
     path = Path("kwire-bench-warm")
     chunk = b"\1" * (1 << 20)
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     try:
         with path.open("wb") as file:
-            for _ in range(int(4000 * scale)):
+            for _ in range(min(int(_TOUCHED_MB * scale), available * 3 // 4 >> 20)):
                 file.write(chunk)
     finally:
         path.unlink()

@@ -7,7 +7,6 @@ others, and ``kwire --help`` pays for none. A command whose module is not there 
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import importlib.util
 from typing import Final
@@ -48,6 +47,8 @@ class Commands(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         names = self.list_commands(ctx)
         if args and args[0] not in names and not args[0].startswith("-"):
+            import difflib
+
             close = difflib.get_close_matches(args[0], names, n=1)
             ctx.fail(f"No such command '{args[0]}'." + (f" Did you mean '{close[0]}'?" if close else ""))
         return super().resolve_command(ctx, args)

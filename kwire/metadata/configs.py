@@ -9,7 +9,6 @@ kwire's own defaults differ from Kafka's only where Kafka's hurt on one machine 
 
 from __future__ import annotations
 
-import difflib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -199,6 +198,8 @@ def parse_broker_config(key: str, text: str) -> Value:
 def nearest(key: str, scope: Literal["broker", "topic", "group"] = "broker") -> str | None:
     """Find the known key that looks most like ``key``, for a person who mistyped it."""
     names = [name for name, known in _tables()[scope].items() if not known.internal]
+    import difflib  # noqa: PLC0415 (for the mistaken alone)
+
     found = difflib.get_close_matches(key.lower().replace("_", "."), names, n=1, cutoff=0.75)
     return found[0] if found else None
 
