@@ -31,6 +31,7 @@ _SLICE: Final = 20
 _PROGRESS_MS: Final = 1000
 # Kafka flushes by its own schedule only when asked to; the recovery point of an idle log would then never move.
 _BACKGROUND_FLUSH_MS: Final = 60_000
+_REST_MS_MAX: Final = 100.0
 
 
 async def recover(broker: Broker) -> None:
@@ -159,15 +160,24 @@ async def _flush_and_checkpoint(broker: Broker) -> None:
     while True:
         configured = cast("int", broker.configs.broker("log.flush.offset.checkpoint.interval.ms"))
         await broker.clock.sleep(min(configured, _BACKGROUND_FLUSH_MS))
-        await flush_and_checkpoint(broker)
+        for partition in _unflushed(broker):
+            started_ms = broker.clock.monotonic_ms()
+            await _flush(broker, partition)
+            # Rest as long as it took: ten thousand logs are no reason to make anybody wait.
+            await broker.clock.sleep(min(broker.clock.monotonic_ms() - started_ms, _REST_MS_MAX))
+        write_checkpoints(broker)
 
 
 async def flush_and_checkpoint(broker: Broker) -> None:
     """Bring what was written to the disk, and write down how far each log is known to be sound."""
-    async with aclosing(_in_slices(broker.partitions)) as slices:
-        async for partition in slices:
-            await _flush(broker, partition)
+    for partition in _unflushed(broker):
+        await _flush(broker, partition)
     write_checkpoints(broker)
+
+
+def _unflushed(broker: Broker) -> list[Partition]:
+    opened = [(partition, partition.opened) for partition in broker.partitions]
+    return [partition for partition, log in opened if log is not None and log.recovery_point < log.end_offset]
 
 
 async def _flush(broker: Broker, partition: Partition) -> None:
