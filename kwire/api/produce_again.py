@@ -49,7 +49,7 @@ class ProduceAgain:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        # The first request that is learnt says where the records' length stands in all that can be known.
+        # The first request that is learnt says of which version, and where the records' length stands, all others are.
         self._start = self._position = -1
         self._known: dict[bytes, _Known] = {}
         self._known_max = _KNOWN_MAX
@@ -91,10 +91,10 @@ class ProduceAgain:
         if shape is None or len(shape.behind) > _BEHIND_MAX:
             return
         before, behind = shape
-        position = START.size + len(before)
+        place = START.unpack_from(frame)[0], START.size + len(before)
         if not self._known:
-            (self._start, _), self._position = START.unpack_from(frame), position
-        if self._position != position:
+            self._start, self._position = place
+        if (self._start, self._position) != place:
             return
         topic = topics[0]
         index = topic.partition_responses[0].index

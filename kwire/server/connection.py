@@ -5,9 +5,9 @@ know: sockets, what any request means.
 
 It reads what is there, handles every whole frame, and sends the replies together. Before anything that waits, what is
 pending goes out, so that a long poll does not hold back the answer before it. What a ``Shortcut`` can answer is not
-decoded. Handlers wait through ``wait`` alone: it
-ends when the peer goes away or the broker stops. A peer that closes while its request waits loses that reply only; what
-it sent behind (a LeaveGroup, an offset commit) is still carried out.
+decoded. Handlers wait through ``wait`` alone: it ends when the peer goes away or the broker stops. A peer that closes
+while its request waits loses that reply only; what it sent behind (a LeaveGroup, an offset commit) is still carried
+out.
 """
 
 from __future__ import annotations

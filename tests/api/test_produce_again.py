@@ -267,6 +267,13 @@ async def test_a_connection_is_remembered_to_write_to_so_many_partitions_and_no_
     assert len([reply for reply in taken if reply]) == 128
 
 
+async def test_a_client_that_changes_the_version_is_answered_in_each(client, producer, taken):
+    await client.create_topic("t")
+    for version in (9, 12, 9, 12, 9):
+        assert only(await producer.call(version, request("t", batch(b"a")))).error_code == 0
+    assert [reply is not None for reply in taken] == [False, True, False, True]
+
+
 async def test_deleted_topics_are_forgotten_for_new_ones(client, producer, taken, broker):
     for _ in range(3):
         topic_id = await client.create_topic("t", 100)
