@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _COMPACT_SINCE: Final = 9
 # Partitions that one connection is remembered to write to.
 _KNOWN_MAX: Final = 128
-_BEHIND_MAX: Final = 16
 # Error code, base offset, log append time, log start offset; any numbers that stand nowhere else in a reply.
 _NUMBERS: Final = "hqqq"
 _ANY_NUMBERS: Final = (0x4B57, 0x4B57_4952_4501, 0x4B57_4952_4502, 0x4B57_4952_4503)
@@ -88,7 +87,7 @@ class ProduceAgain:
         if len(topics) != 1 or len(topics[0].partition_responses) != 1 or topics[0].partition_responses[0].error_code:
             return
         shape = shape_of(header, frame, request)
-        if shape is None or len(shape.behind) > _BEHIND_MAX:
+        if shape is None:
             return
         before, behind = shape
         place = START.unpack_from(frame)[0], START.size + len(before)

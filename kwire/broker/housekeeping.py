@@ -31,6 +31,7 @@ _SLICE: Final = 20
 _PROGRESS_MS: Final = 1000
 # Kafka flushes by its own schedule only when asked to; the recovery point of an idle log would then never move.
 _BACKGROUND_FLUSH_MS: Final = 60_000
+# A test may move the clock by a day while one log is flushed.
 _REST_MS_MAX: Final = 100.0
 
 

@@ -197,9 +197,9 @@ def parse_broker_config(key: str, text: str) -> Value:
 
 def nearest(key: str, scope: Literal["broker", "topic", "group"] = "broker") -> str | None:
     """Find the known key that looks most like ``key``, for a person who mistyped it."""
-    names = [name for name, known in _tables()[scope].items() if not known.internal]
-    import difflib  # noqa: PLC0415 (for the mistaken alone)
+    import difflib  # noqa: PLC0415 (five milliseconds of each start, for the mistaken alone)
 
+    names = [name for name, known in _tables()[scope].items() if not known.internal]
     found = difflib.get_close_matches(key.lower().replace("_", "."), names, n=1, cutoff=0.75)
     return found[0] if found else None
 

@@ -31,13 +31,13 @@ __all__ = [
     "decode_request",
     "decode_response",
     "encode",
+    "encode_parts",
     "encode_request",
     "encode_response",
     "from_json",
     "metadata_class",
     "read_header",
     "request_class",
-    "request_parts",
     "response_class",
     "to_json",
 ]
@@ -131,15 +131,6 @@ def encode_request(api_key: int, version: int, correlation_id: int, client_id: s
     return len(frame).to_bytes(4, "big") + frame
 
 
-def request_parts(header: RequestHeader, body: Message) -> list[bytes | memoryview]:
-    """Encode a request's body alone. What is in a ``records`` field is a part of its own."""
-    cls = type(body)
-    function = _encoders.get((cls, header.api_version)) or _new_encoder(cls, header.api_version)
-    parts: list[Any] = []
-    parts.append(function(body, bytearray(), parts))
-    return [bytes(part) if type(part) is bytearray else part for part in parts]
-
-
 def decode_response(api_key: int, version: int, frame: memoryview) -> tuple[int, Message]:
     """Decode a response's frame into correlation id and body. Raises ProtocolViolation."""
     cls = response_class(api_key)
@@ -155,11 +146,17 @@ def decode_response(api_key: int, version: int, frame: memoryview) -> tuple[int,
 
 def encode(message: Message, version: int) -> bytes:
     """Encode a message alone: records in logs, embedded protocols. Raises EncodingError."""
+    parts = encode_parts(message, version)
+    return b"".join(parts) if len(parts) > 1 else bytes(parts[0])
+
+
+def encode_parts(message: Message, version: int) -> list[bytes | bytearray | memoryview]:
+    """The same, what is in a ``records`` field being a part of its own."""
     cls = type(message)
     function = _encoders.get((cls, version)) or _new_encoder(cls, version)
     parts: list[Any] = []
-    last = function(message, bytearray(), parts)
-    return b"".join((*parts, last)) if parts else bytes(last)
+    parts.append(function(message, bytearray(), parts))
+    return parts
 
 
 def decode(cls: type[M], version: int, buffer: bytes | memoryview, *, exact: bool = True) -> M:

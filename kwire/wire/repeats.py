@@ -13,7 +13,7 @@ from collections.abc import Callable
 from struct import Struct
 from typing import NamedTuple
 
-from kwire.wire.codec import RequestHeader, request_parts
+from kwire.wire.codec import RequestHeader, encode_parts
 from kwire.wire.decoding import read_varint
 from kwire.wire.encoding import write_varint
 from kwire.wire.message import Message
@@ -36,7 +36,7 @@ def shape_of(header: RequestHeader, frame: memoryview, request: Message) -> Shap
 
     None too if ``request``, which ``frame`` was decoded into, would be encoded in other bytes.
     """
-    parts = request_parts(header, request)
+    parts = encode_parts(request, header.api_version)
     if len(parts) != 3:
         return None
     first, records, last = bytes(parts[0]), parts[1], bytes(parts[2])
