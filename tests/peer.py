@@ -2,8 +2,8 @@
 
 import trio
 
-from kwire.broker.context import Context, Endpoint
-from kwire.broker.dispatch import dispatch
+from kwire.broker.requests.context import Context, Endpoint
+from kwire.broker.requests.dispatch import dispatch
 from kwire.metadata.controller import Created, NewTopic, create_topics
 from kwire.wire import codec
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kwire.broker.dispatch import Api, ApiTable, Handler, Shortcut
+from kwire.broker.requests.dispatch import Api, ApiTable, Handler, Shortcut
 
 if TYPE_CHECKING:
     from kwire.broker.broker import Broker
@@ -23,10 +23,10 @@ def _k00() -> Handler:
     return k00_produce.handle
 
 
-def _k00_again(broker: Broker) -> Shortcut:
-    from kwire.api.produce_again import ProduceAgain
+def _k00_template_cache(broker: Broker) -> Shortcut:
+    from kwire.api.produce_template_cache import ProduceTemplateCache
 
-    return ProduceAgain(broker)
+    return ProduceTemplateCache(broker)
 
 
 def _k01() -> Handler:
@@ -378,7 +378,7 @@ def _k81() -> Handler:
 
 
 _APIS = (
-    Api(0, "Produce", (3, 13), _k00, advertised=(0, 13), shortcut=_k00_again),
+    Api(0, "Produce", (3, 13), _k00, advertised=(0, 13), shortcut=_k00_template_cache),
     Api(1, "Fetch", (4, 18), _k01),
     Api(2, "ListOffsets", (1, 11), _k02),
     Api(3, "Metadata", (0, 13), _k03),

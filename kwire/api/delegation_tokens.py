@@ -6,7 +6,7 @@ are kept.
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code
 
 _UNAUTHENTICATED = frozenset({"PLAINTEXT"})

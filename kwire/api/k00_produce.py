@@ -19,9 +19,9 @@ from typing import Final
 
 from kwire.api import transactional_produce as transactional
 from kwire.api.transactional_produce import any_transactional
-from kwire.broker.context import Context
-from kwire.broker.partition import Partition
-from kwire.broker.validate import InvalidRecords
+from kwire.broker.partitions.partition import Partition
+from kwire.broker.partitions.validate import InvalidRecords
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.types import INTERNAL_TOPICS, TopicPartition, Uuid
 from kwire.wire.batch import OVERHEAD_BYTES, BatchHeader, read_only_batch

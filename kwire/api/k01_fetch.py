@@ -20,9 +20,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from kwire.broker.context import Context
-from kwire.broker.fetch_sessions import FINAL_EPOCH, INITIAL_EPOCH, NO_SESSION, FetchItem, FetchSession
-from kwire.broker.partition import READ_COMMITTED, Partition
+from kwire.broker.partitions.fetch_sessions import FINAL_EPOCH, INITIAL_EPOCH, NO_SESSION, FetchItem, FetchSession
+from kwire.broker.partitions.partition import READ_COMMITTED, Partition
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.storage.files import FileSlice
 from kwire.wire.messages import FetchRequest, FetchResponse

@@ -17,8 +17,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.broker.context import Context
-from kwire.broker.partition import READ_COMMITTED, Partition
+from kwire.broker.partitions.partition import READ_COMMITTED, Partition
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.types import TopicPartition
 from kwire.wire.messages import ListOffsetsRequest, ListOffsetsResponse

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.config_rules import check_topic_name
 from kwire.metadata.entities import Topic

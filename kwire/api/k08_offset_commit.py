@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.errors import Code, KafkaError
 from kwire.metadata.entities import Topic
@@ -81,7 +81,7 @@ async def _commit(context: Context, request: OffsetCommitRequest, offsets: list[
         unknown_group=Code.GROUP_ID_NOT_FOUND if by_epoch else Code.ILLEGAL_GENERATION,
     )
     try:
-        codes: list[Code] = await context.broker.groups.perform(
+        codes: list[Code] = await context.broker.groups.submit(
             context,
             request.group_id,
             lambda machine, ticket, now_ms: machine.commit_offsets(command, ticket=ticket, now_ms=now_ms),

@@ -15,7 +15,7 @@ from __future__ import annotations
 from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import Joined, JoinGroup
 from kwire.errors import KafkaError
 from kwire.wire.messages import JoinGroupRequest, JoinGroupResponse
@@ -47,7 +47,7 @@ async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupRespon
     )
     joined: Joined
     try:
-        joined = await groups.perform(
+        joined = await groups.submit(
             context,
             request.group_id,
             lambda machine, ticket, now_ms: machine.join(command, ticket=ticket, now_ms=now_ms),

@@ -9,7 +9,7 @@ Version notes: 3 static members (KIP-345).
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.wire.messages import HeartbeatRequest, HeartbeatResponse
 

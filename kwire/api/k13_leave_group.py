@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import LeavingMember, LeftMember
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import LeaveGroupRequest, LeaveGroupResponse
@@ -27,7 +27,7 @@ async def handle(context: Context, request: LeaveGroupRequest) -> LeaveGroupResp
     else:
         leaving = [LeavingMember(each.member_id, each.group_instance_id) for each in request.members]
     try:
-        left: list[LeftMember] = await context.broker.groups.perform(
+        left: list[LeftMember] = await context.broker.groups.submit(
             context,
             request.group_id,
             lambda machine, ticket, now_ms: machine.leave(request.group_id, leaving, ticket=ticket, now_ms=now_ms),

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import Synced, SyncGroup
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import SyncGroupRequest, SyncGroupResponse
@@ -35,7 +35,7 @@ async def handle(context: Context, request: SyncGroupRequest) -> SyncGroupRespon
     try:
         if context.api_version >= _PROTOCOL_SINCE and None in (request.protocol_type, request.protocol_name):
             raise KafkaError(Code.INCONSISTENT_GROUP_PROTOCOL)
-        synced = await context.broker.groups.perform(
+        synced = await context.broker.groups.submit(
             context,
             request.group_id,
             lambda machine, ticket, now_ms: machine.sync(command, ticket=ticket, now_ms=now_ms),

@@ -9,7 +9,7 @@ Version notes: 4 a filter by state (KIP-518); 5 the kind of group and a filter b
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.wire.messages import ListGroupsRequest, ListGroupsResponse
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.metadata.features import SERVED
 from kwire.wire.messages import ApiVersionsRequest, ApiVersionsResponse

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final, TypeAlias
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.controller import Created, NewTopic, create_topics
 from kwire.wire.messages import CreateTopicsRequest, CreateTopicsResponse

@@ -8,7 +8,7 @@ nothing else go at the next retention. Internal topics are refused, and topics t
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.types import INTERNAL_TOPICS
 from kwire.wire.messages import DeleteRecordsRequest, DeleteRecordsResponse

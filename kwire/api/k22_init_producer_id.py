@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.commands import InitProducerId
 from kwire.errors import Code, KafkaError, StorageFailure

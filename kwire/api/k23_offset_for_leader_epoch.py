@@ -10,7 +10,7 @@ Version notes: 3 replica id (-2: the debugging consumer); 4 flexible.
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.wire.messages import OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import AddOffsetsToTxnRequest, AddOffsetsToTxnResponse

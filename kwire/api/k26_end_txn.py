@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.commands import EndTransaction
 from kwire.coordinators.transaction.transaction import NEW_EPOCH_SINCE

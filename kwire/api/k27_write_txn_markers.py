@@ -10,9 +10,9 @@ Version notes: 2 the transaction version of each marker, by which the producer's
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
-from kwire.broker.markers import Marker, append_marker
-from kwire.broker.partition import Partition
+from kwire.broker.coordination.markers import Marker, append_marker
+from kwire.broker.partitions.partition import Partition
+from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.types import TopicPartition

@@ -14,8 +14,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.broker.admission import Dialect, admit
-from kwire.broker.context import Context
+from kwire.broker.coordination.admission import Dialect, admit
+from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
@@ -74,7 +74,7 @@ async def _commit(context: Context, request: TxnOffsetCommitRequest, offsets: li
         # Loaded first, so that nothing comes between the admission and the append.
         await groups.machine(context, request.group_id)
         await _admit(context, request, producer)
-        codes: list[Code] = await groups.perform(
+        codes: list[Code] = await groups.submit(
             context,
             request.group_id,
             lambda machine, ticket, now_ms: machine.commit_transactional_offsets(

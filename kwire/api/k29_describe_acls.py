@@ -7,7 +7,7 @@ Behaviour: SECURITY_DISABLED, as stock Apache Kafka answers without an authorize
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.wire.messages import DescribeAclsRequest, DescribeAclsResponse
 

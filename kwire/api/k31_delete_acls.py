@@ -7,7 +7,7 @@ Behaviour: SECURITY_DISABLED for each filter, as stock Apache Kafka answers with
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.wire.messages import DeleteAclsRequest, DeleteAclsResponse
 

@@ -9,7 +9,7 @@ IncrementalAlterConfigs (key 44) is what clients use today (KIP-339).
 from __future__ import annotations
 
 from kwire.api.config_changes import alter_each
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.metadata.controller import alter_configs
 from kwire.metadata.entities import Resource
 from kwire.wire.message import Message

@@ -8,7 +8,7 @@ in the background, and DescribeLogDirs shows both places until it is done.
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse
 

@@ -14,9 +14,9 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final
 
-from kwire.broker.context import Context
-from kwire.broker.log_dirs import LogDir
-from kwire.broker.partition import Partition
+from kwire.broker.partitions.log_dirs import LogDir
+from kwire.broker.partitions.partition import Partition
+from kwire.broker.requests.context import Context
 from kwire.wire.messages import DescribeLogDirsRequest, DescribeLogDirsResponse
 
 _VOLUME_SINCE: Final = 4

@@ -10,7 +10,7 @@ Left out: SASL listeners, which are refused at the start.
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.wire.messages import SaslAuthenticateRequest, SaslAuthenticateResponse
 

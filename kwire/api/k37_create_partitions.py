@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.controller import NewPartitions, Outcome, create_partitions
 from kwire.wire.messages import CreatePartitionsRequest, CreatePartitionsResponse

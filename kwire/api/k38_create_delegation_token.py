@@ -13,7 +13,7 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.api.delegation_tokens import refusal, split_principal
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.wire.messages import CreateDelegationTokenRequest, CreateDelegationTokenResponse
 
 _REQUESTER_SINCE: Final = 3  # KIP-373

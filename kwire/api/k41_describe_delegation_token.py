@@ -8,7 +8,7 @@ Behaviour: refused, see ``delegation_tokens``.
 from __future__ import annotations
 
 from kwire.api.delegation_tokens import refusal
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.wire.messages import DescribeDelegationTokenRequest, DescribeDelegationTokenResponse
 
 

@@ -7,7 +7,7 @@ Behaviour: a group without members is deleted with all its offsets.
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import DeleteGroupsRequest, DeleteGroupsResponse
 
@@ -25,7 +25,7 @@ async def handle(context: Context, request: DeleteGroupsRequest) -> DeleteGroups
 
 async def _delete(context: Context, group_id: str) -> Code:
     try:
-        await context.broker.groups.perform(
+        await context.broker.groups.submit(
             context,
             group_id,
             lambda machine, ticket, now_ms: machine.delete_group(group_id, ticket=ticket, now_ms=now_ms),

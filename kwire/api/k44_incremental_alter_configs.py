@@ -11,7 +11,7 @@ Left out: loggers other than the root, and the levels TRACE and FATAL, which not
 from __future__ import annotations
 
 from kwire.api.config_changes import alter_each, alter_loggers
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.metadata.controller import ConfigChange, alter_configs_incrementally
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.wire.message import Message

@@ -11,7 +11,7 @@ Version notes: 1 can forbid a change of the replication factor (KIP-860).
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.controller import Reassignment, alter_reassignments
 from kwire.types import TopicPartition

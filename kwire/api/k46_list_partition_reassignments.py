@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.metadata.entities import Partition
 from kwire.wire.messages import ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse
 

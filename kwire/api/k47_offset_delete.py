@@ -7,7 +7,7 @@ Behaviour: forgets offsets of topics that no member of the group reads (KIP-496)
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import OffsetDeleteRequest, OffsetDeleteResponse
 
@@ -34,7 +34,7 @@ async def handle(context: Context, request: OffsetDeleteRequest) -> OffsetDelete
         if answers:
             topics.append(TopicResponse(name=wanted.name, partitions=answers))
     try:
-        codes: list[Code] = await context.broker.groups.perform(
+        codes: list[Code] = await context.broker.groups.submit(
             context,
             request.group_id,
             lambda machine, ticket, now_ms: machine.delete_offsets(

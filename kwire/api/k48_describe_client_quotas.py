@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.credentials import CLIENT_ID, IP, USER
 from kwire.metadata.entities import QuotaEntity

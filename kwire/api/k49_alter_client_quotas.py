@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 from collections import Counter
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.controller import QuotaChange, alter_client_quotas
 from kwire.metadata.credentials import IP

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.wire.messages import DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse
 

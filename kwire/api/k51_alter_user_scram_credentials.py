@@ -8,7 +8,7 @@ password; what is kept are the two keys that come of it. A user may stand once i
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.controller import ScramDeletion, ScramUpsertion, alter_scram_credentials
 from kwire.metadata.entities import ScramCredential

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.types import METADATA_TOPIC, ZERO_UUID
 from kwire.wire.messages import DescribeQuorumRequest, DescribeQuorumResponse

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.controller import FeatureUpdate, UpgradeType, update_features
 from kwire.wire.messages import UpdateFeaturesRequest, UpdateFeaturesResponse

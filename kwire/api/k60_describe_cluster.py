@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.metadata.entities import BrokerNode
 from kwire.security.operations import ALL_CLUSTER_OPERATIONS, NOT_ASKED

@@ -8,7 +8,7 @@ Behaviour: the producers that a partition knows: last sequence, last timestamp, 
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.config_rules import check_topic_name
 from kwire.storage.producer_state import Producer

@@ -8,7 +8,7 @@ answers cannot be unregistered: Apache Kafka does it, and from then on the clust
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.controller import unregister_broker
 from kwire.wire.messages import UnregisterBrokerRequest, UnregisterBrokerResponse

@@ -7,7 +7,7 @@ Behaviour: the state of each transactional id, and the partitions of its open tr
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import DescribeTransactionsRequest, DescribeTransactionsResponse
 

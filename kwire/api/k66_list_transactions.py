@@ -11,7 +11,7 @@ pattern is Python's, which differs from Java's in rare corners.
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.coordinators.transaction.commands import TransactionFilter
 from kwire.coordinators.transaction.transaction import State
 from kwire.errors import Code, KafkaError

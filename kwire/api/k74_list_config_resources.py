@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.metadata.entities import ResourceType
 from kwire.wire.messages import ListConfigResourcesRequest, ListConfigResourcesResponse

@@ -11,7 +11,7 @@ Version notes: 1 asks for an answer before the change is committed, which makes 
 from __future__ import annotations
 
 from kwire.api.raft_voters import check_cluster, check_dynamic, current_voter, replica_key
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.types import ZERO_UUID
 from kwire.wire.messages import AddRaftVoterRequest, AddRaftVoterResponse

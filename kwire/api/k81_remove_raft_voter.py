@@ -8,7 +8,7 @@ Behaviour: the only voter of the metadata quorum cannot be removed, and nobody e
 from __future__ import annotations
 
 from kwire.api.raft_voters import check_cluster, check_dynamic, current_voter, replica_key
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.types import ZERO_UUID
 from kwire.wire.messages import RemoveRaftVoterRequest, RemoveRaftVoterResponse

@@ -5,7 +5,7 @@ Owns: the refusals that both begin with, and how a voter is named in them. May n
 
 from __future__ import annotations
 
-from kwire.broker.context import Context
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.types import Uuid, uuid_text
 from kwire.wire.messages import VotersRecord

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from kwire.broker.admission import Dialect, admit
-from kwire.broker.context import Context
-from kwire.broker.partition import Partition
+from kwire.broker.coordination.admission import Dialect, admit
+from kwire.broker.partitions.partition import Partition
+from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
 from kwire.types import TopicPartition

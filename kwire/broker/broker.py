@@ -15,23 +15,23 @@ from typing import TYPE_CHECKING, TypeVar, cast
 
 import trio
 
-from kwire.broker import housekeeping
+from kwire.broker.background import housekeeping
 from kwire.broker.clock import Clock
-from kwire.broker.context import Endpoint
-from kwire.broker.dispatch import ApiTable
-from kwire.broker.fetch_sessions import FetchSessions
-from kwire.broker.flusher import Flusher
-from kwire.broker.groups import Groups
-from kwire.broker.internal_topics import new_topic
-from kwire.broker.log_dirs import LogDirs
+from kwire.broker.controller.metadata_log import MetadataLog
+from kwire.broker.coordination.groups import Groups
+from kwire.broker.coordination.internal_topics import new_topic
+from kwire.broker.coordination.producer_ids import ProducerIds
+from kwire.broker.coordination.transactions import Transactions
 from kwire.broker.logs import Logger
-from kwire.broker.metadata_log import MetadataLog
-from kwire.broker.moves import Moves
-from kwire.broker.partition import Partition
-from kwire.broker.partitions import Partitions
-from kwire.broker.producer_ids import ProducerIds
-from kwire.broker.quotas import Quotas
-from kwire.broker.transactions import Transactions
+from kwire.broker.partitions.fetch_sessions import FetchSessions
+from kwire.broker.partitions.flusher import Flusher
+from kwire.broker.partitions.log_dirs import LogDirs
+from kwire.broker.partitions.moves import Moves
+from kwire.broker.partitions.partition import Partition
+from kwire.broker.partitions.partitions import Partitions
+from kwire.broker.requests.context import Endpoint
+from kwire.broker.requests.dispatch import ApiTable
+from kwire.broker.requests.quotas import Quotas
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.limits import STORAGE_TROUBLE_EVERY_MS
 from kwire.metadata.controller import create_topics
@@ -40,10 +40,10 @@ from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import Topic
 from kwire.metadata.image import Delta, MetadataImage, Record
 from kwire.storage.files import Files
-from kwire.storage.segment import Doomed
+from kwire.storage.segment import PendingDeletion
 
 if TYPE_CHECKING:
-    from kwire.broker.cleaner import Cleaner
+    from kwire.broker.background.cleaner import Cleaner
 
 log = Logger("kwire.broker")
 
@@ -82,7 +82,7 @@ class Broker:
             clock=clock,
             remove_later=partial(housekeeping.remove_when_due, self),
         )
-        self.to_remove, self.removable = trio.open_memory_channel[Doomed](math.inf)
+        self.to_remove, self.removable = trio.open_memory_channel[PendingDeletion](math.inf)
         slots_max = cast("int", configs.broker("max.incremental.fetch.session.cache.slots"))
         self.fetch_sessions = FetchSessions(slots_max, clock.random_bytes)
         self.flusher = Flusher(clock, self._sync_failed)
@@ -117,9 +117,9 @@ class Broker:
         Raises StorageFailure, with nothing changed.
         """
         delta = self.metadata_log.apply(records)
-        self.partitions.follow(delta)
-        self.groups.follow(delta)
-        self.transactions.follow(delta)
+        self.partitions.on_metadata_delta(delta)
+        self.groups.on_metadata_delta(delta)
+        self.transactions.on_metadata_delta(delta)
         return delta
 
     def carry_out(self, decision: Decision[T]) -> list[T | KafkaError]:
@@ -146,7 +146,7 @@ class Broker:
     def _sync_failed(self, partition: Partition) -> None:
         one = self.dirs.by_path(partition.log_dir)
         assert one is not None
-        one.distrust_page_cache()
+        one.mark_page_cache_untrusted()
 
     def storage_failed(self, failure: StorageFailure) -> None:
         """Say in the log that a disk refuses, once a while for each file; the log itself tries again at each append."""

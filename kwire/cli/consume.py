@@ -1,7 +1,7 @@
 """``kwire consume``: read records of topics.
 
 Owns: the command as click knows it, where to begin and when to end, and how a record is shown. May not know: groups
-and fetching (kafka-python does, see ``kwire.cli.stock``).
+and fetching (kafka-python does, see ``kwire.cli.kafka_python_clients``).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from kwire.cli import stock
+from kwire.cli import kafka_python_clients
 from kwire.cli.admin.offsets import LATEST, list_offsets
 from kwire.cli.admin.topics import list_topics
 from kwire.cli.broker_option import (
@@ -190,14 +190,14 @@ def _ends(
 @contextmanager
 def _opened(settings: Mapping[str, str], servers: str) -> Iterator[Any]:
     try:
-        with stock.logged_to_stderr():
-            consumer = stock.consumer(settings, bootstrap=servers)
+        with kafka_python_clients.logged_to_stderr():
+            consumer = kafka_python_clients.consumer(settings, bootstrap=servers)
     except ConfigError as error:
         fail(str(error))
     from kafka.errors import KafkaError as ConsumerFailed
 
     try:
-        with stock.logged_to_stderr():
+        with kafka_python_clients.logged_to_stderr():
             yield consumer
     except ConsumerFailed as error:
         fail(str(error))

@@ -1,7 +1,7 @@
 """``kwire doctor``: find out why a client cannot connect.
 
 Owns: the command as click knows it, and how findings are shown. May not know: what is looked at
-(``kwire.cli.examination``).
+(``kwire.cli.diagnosis``).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kwire.cli.broker_option import (
     servers_of,
 )
 from kwire.cli.connection import parse_address
-from kwire.cli.examination import Finding, Surroundings, examine
+from kwire.cli.diagnosis import Finding, LocalEnvironment, examine
 
 _COLORS: Final = {"ok": "green", "warning": "yellow", "problem": "red"}
 _INDENT: Final = " " * 9
@@ -61,7 +61,7 @@ def doctor(given: str | None, bootstrap: str | None, config: str | None, as_json
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
     findings = []
-    for finding in examine(address, security, timeout_s, Surroundings.here()):
+    for finding in examine(address, security, timeout_s, LocalEnvironment.here()):
         findings.append(finding)
         if not as_json:
             _print(finding)

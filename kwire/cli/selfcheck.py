@@ -1,6 +1,7 @@
 """``kwire selfcheck``: ask a broker for everything that it says it serves.
 
-Owns: the walk over ApiVersions, and what counts as an answer. May not know: what is asked (``kwire.cli.harmless``).
+Owns: the walk over ApiVersions, and what counts as an answer. Must not depend on: what is asked
+(``kwire.cli.probe_requests``).
 
 A version that is advertised must be answered, with bytes that decode to the last one. What the answer says does not
 matter: a refusal is an answer, unless it is UNSUPPORTED_VERSION to a version that was offered.
@@ -24,7 +25,7 @@ from kwire.cli.broker_option import (
     servers_of,
 )
 from kwire.cli.connection import Address, Connection, ConnectionLost, NotKafka, Security, TimedOut, parse_address
-from kwire.cli.harmless import harmless_request
+from kwire.cli.probe_requests import probe_request
 from kwire.cli.tables import print_table
 from kwire.errors import Code
 from kwire.wire.codec import api_keys, request_class, response_class
@@ -137,7 +138,7 @@ class _Asker:
             return Outcome(key, name, version, UNASKED, "Kafka 4 advertises them for librdkafka, and closes on them")
         if key not in api_keys() or version not in request_class(key).VERSIONS:
             return Outcome(key, name, version, UNASKED, "not known here")
-        request = harmless_request(key, version)
+        request = probe_request(key, version)
         if request is None:
             return Outcome(key, name, version, UNASKED, "between brokers and controllers")
         outcome, detail, errors = self._exchange(request, version)

@@ -110,7 +110,7 @@ def serve(log_level: str, log_format: str, **options: Any) -> None:
 
 def _run(settings: Settings) -> str | None:
     """Run to the end. Returns a sentence if the broker could not start, None after a clean stop."""
-    from kwire.broker.log_dirs import ForeignDirectory
+    from kwire.broker.partitions.log_dirs import ForeignDirectory
     from kwire.errors import StorageFailure
     from kwire.metadata.configs import ConfigProblem
     from kwire.server.lifecycle import run

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from kwire.metadata.config_support import Kind, support_of
 from kwire.metadata.configs import (
     OWN_DEFAULTS,
     RETIRED,
@@ -22,7 +23,6 @@ from kwire.metadata.configs import (
     value_text,
 )
 from kwire.metadata.effective import BrokerSettings
-from kwire.metadata.standing import Kind, standing
 
 Level: TypeAlias = Literal["info", "warning"]
 
@@ -144,7 +144,7 @@ def _complaint(key: str, setting: Setting) -> str | None:
         likely = nearest(key)
         hint = f"; did you mean {likely}?" if likely else ""
         return f"{key} ({setting.source}) is no broker setting of Kafka{hint}"
-    stands = standing(key)
+    stands = support_of(key)
     if stands.kind is Kind.NOT_SERVED and not _is_default(base, setting.text):
         shown = _HIDDEN if broker_keys()[base].sensitive else setting.text
         return f"{key}={shown} ({setting.source}) has no effect: {stands.why}"
@@ -278,7 +278,7 @@ def _show_one(settings: Settings, key: str) -> Shown:
     if base not in broker_keys():
         assert setting is not None
         return Shown(key, setting.text, setting.source, "unknown to Kafka")
-    known, stands = broker_keys()[base], standing(key)
+    known, stands = broker_keys()[base], support_of(key)
     value: Value = known.default if setting is None else known.parse(setting.text)
     text = _HIDDEN if known.sensitive and value is not None else value_text(value)
     remark = "" if stands.kind is Kind.HONOURED else f"{stands.kind.value}: {stands.why}"

@@ -56,8 +56,8 @@ class Effects:
 
     ``records`` are appended as one batch, all or nothing, unless ``atomic`` is False (clean-ups of any length). When
     that fails, nothing durable has changed, the command's own reply is the error, and replies to others stand.
-    ``follow_up`` is handed back through ``settle`` once it is known how the append went, for what must wait until then.
-    ``orders`` are for the broker to carry out after the records are committed; what comes of them returns as further
+    ``follow_up`` is handed back through ``on_append_result`` once the append has succeeded or failed.
+    ``actions`` are performed by the broker after the records are committed; what comes of them returns as further
     commands.
     """
 
@@ -65,7 +65,7 @@ class Effects:
     replies: list[Reply] = field(default_factory=list)
     timers: list[Timer] = field(default_factory=list)
     follow_up: object | None = None
-    orders: list[object] = field(default_factory=list)
+    actions: list[object] = field(default_factory=list)
     producer: ProducerStamp | None = None
     atomic: bool = True
 
@@ -109,7 +109,7 @@ class Machine(Protocol):
         """
         ...
 
-    def settle(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
+    def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
         """The records of the effects that carried ``follow_up`` are committed (None), or were not appended."""
         ...
 

@@ -12,6 +12,7 @@ from typing import Final
 
 from kwire.errors import Code, KafkaError
 from kwire.limits import TOPIC_NAME_LENGTH_MAX
+from kwire.metadata.config_support import Kind, support_of
 from kwire.metadata.config_values import ConfigProblem, Value, address_counts
 from kwire.metadata.configs import (
     broker_keys,
@@ -22,7 +23,6 @@ from kwire.metadata.configs import (
     topic_keys,
 )
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.standing import Kind, standing
 
 _TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
@@ -93,7 +93,7 @@ def check_broker_configs(
         "These security configs can be dynamically updated only per-listener using the listener prefix",
     )
     _refuse_names(
-        (name for name, base in known.items() if name in changed and standing(base).kind is Kind.NOT_SERVED),
+        (name for name, base in known.items() if name in changed and support_of(base).kind is Kind.NOT_SERVED),
         "kwire does not serve these configs",
     )
     try:

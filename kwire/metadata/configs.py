@@ -1,8 +1,8 @@
 """Every topic, broker and group config of Kafka: type, default, check, synonyms, and who may change it when.
 
 Owns: the table ``configs.tsv`` (facts read from the official jars: scope, name, type, default, importance, check,
-synonyms, dynamic mode, internal) and reading values by it. What kwire does with a key is in ``standing.py``; where an
-effective value comes from in ``effective.py``. May not know: files of the user, images, the running broker.
+synonyms, dynamic mode, internal) and reading values by it. ``config_support.py`` says what kwire does with a key,
+``effective.py`` where an effective value comes from. May not know: files of the user, images, the running broker.
 
 kwire's own defaults differ from Kafka's only where Kafka's hurt on one machine (``OWN_DEFAULTS``).
 """

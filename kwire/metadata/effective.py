@@ -43,7 +43,7 @@ class Source(IntEnum):
     GROUP = 8
 
 
-class Said(NamedTuple):
+class ConfigSynonym(NamedTuple):
     """One place that had a say: the key there, its value, and which place it is."""
 
     name: str
@@ -59,7 +59,7 @@ class Described(NamedTuple):
     read_only: bool
     source: Source
     sensitive: bool
-    synonyms: tuple[Said, ...]
+    synonyms: tuple[ConfigSynonym, ...]
     type: ConfigType | None  # None for a key that Kafka does not know
 
 
@@ -136,7 +136,7 @@ class EffectiveConfigs:
                 read_only=False,
                 source=Source.CLIENT_METRICS if key in own else Source.DEFAULT,
                 sensitive=False,
-                synonyms=(Said(key, value_text(values[key]), Source.CLIENT_METRICS),) if key in own else (),
+                synonyms=(ConfigSynonym(key, value_text(values[key]), Source.CLIENT_METRICS),) if key in own else (),
                 type=table[key].type,
             )
             for key in _chosen(table, keys)
@@ -203,7 +203,7 @@ class EffectiveConfigs:
             type=key.type if key else None,
         )
 
-    def _said(self, name: str, sensitive: bool) -> list[Said]:
+    def _said(self, name: str, sensitive: bool) -> list[ConfigSynonym]:
         """Every broker-level place that has a value for ``name`` or a synonym of it, most weighty first."""
         names = broker_synonyms(name)
         places = (
@@ -212,17 +212,17 @@ class EffectiveConfigs:
             (self._settings.texts, Source.STATIC_BROKER),
         )
         said = [
-            Said(synonym, None if sensitive else texts[synonym], source)
+            ConfigSynonym(synonym, None if sensitive else texts[synonym], source)
             for texts, source in places
             for synonym in names
             if synonym in texts
         ]
         if name == "broker.id" and name not in self._settings.texts:
-            said.append(Said(name, str(self._node_id), Source.STATIC_BROKER))  # Kafka sets it from node.id
+            said.append(ConfigSynonym(name, str(self._node_id), Source.STATIC_BROKER))  # Kafka sets it from node.id
         defaults = ((synonym, broker_keys()[split_listener_prefix(synonym)[1]].default_text) for synonym in names)
         if split_listener_prefix(name)[1] in broker_keys() and name not in _DYNAMIC_ONLY:
             said += [
-                Said(synonym, None if sensitive else text, Source.DEFAULT)
+                ConfigSynonym(synonym, None if sensitive else text, Source.DEFAULT)
                 for synonym, text in defaults
                 if text is not None and not split_listener_prefix(synonym)[0]
             ]
@@ -245,7 +245,7 @@ class EffectiveConfigs:
         table, source = _OWNERS[owner][0](), _OWNERS[owner][1]
         rows = self._described_inherited(owner).copy()
         for name, value in _parsed(own, table).items():
-            said = Said(name, value_text(value), source)
+            said = ConfigSynonym(name, value_text(value), source)
             rows[name] = rows[name]._replace(value=said.value, source=source, synonyms=(said, *rows[name].synonyms))
         names = _chosen([name for name, key in table.items() if not key.internal or name in own], keys)
         return [rows[name] for name in names]
@@ -263,7 +263,7 @@ class EffectiveConfigs:
     def _describe_inherited(self, owner: ResourceType, key: ConfigKey, value: Value) -> Described:
         said = self._said(key.synonyms[0].name, key.sensitive) if key.synonyms else []
         if not key.synonyms and owner is ResourceType.GROUP:
-            said = [Said(key.name, key.default_text, Source.DEFAULT)]  # Kafka names it for groups, not for topics
+            said = [ConfigSynonym(key.name, key.default_text, Source.DEFAULT)]  # Kafka names it for groups only
         return Described(
             name=key.name,
             value=value_text(value),

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple, TypeAlias
 
-from kwire.broker.context import Endpoint
+from kwire.broker.requests.context import Endpoint
 from kwire.metadata.config_values import address_counts
 from kwire.metadata.configs import ConfigProblem, Value
 

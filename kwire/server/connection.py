@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import trio
 
-from kwire.broker.context import Context
-from kwire.broker.dispatch import Shortcut, adds_nothing, dispatch
 from kwire.broker.logs import Logger
+from kwire.broker.requests.context import Context
+from kwire.broker.requests.dispatch import Shortcut, dispatch, has_no_hooks
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import READ_CHUNK_BYTES, TURN_BYTES_MAX
 from kwire.server.transport import Part, Transport, close_slices
@@ -50,10 +50,11 @@ async def serve_connection(broker: Broker, transport: Transport, listener: Liste
 
 
 class Connection:
-    """See the module. ``idle_turns`` is how many rounds of the reception's sweep have passed since the last read."""
+    """See the module. ``idle_turns`` is how many rounds of the connections's sweep have passed since the last read."""
 
     __slots__ = (
         "_broker",
+        "_connections",
         "_ended_because",
         "_header",
         "_held_bytes",
@@ -61,7 +62,6 @@ class Connection:
         "_peer_gone",
         "_pending",
         "_reading",
-        "_reception",
         "_session",
         "_shortcut",
         "_splitter",
@@ -74,26 +74,26 @@ class Connection:
     )
 
     def __init__(self, broker: Broker, transport: Transport, listener: Listener) -> None:
-        reception = listener.reception
+        connections = listener.connections
         self.endpoint = listener.endpoint
         self.idle_turns = 0
         self._broker = broker
         self._transport = transport
-        self._reception = reception
-        self._session = Session(reception.served)
-        self._splitter = FrameSplitter(reception.request_bytes_max)
+        self._connections = connections
+        self._session = Session(connections.served)
+        self._splitter = FrameSplitter(connections.request_bytes_max)
         self._shortcut: Shortcut | None = None  # of the first API with one that this peer has used
         self._pending: list[Part] = []
         self._turn_requests = 0
         self._turn_bytes = 0
-        self._held_bytes = 0  # of what the reception counts against queued.max.request.bytes
+        self._held_bytes = 0  # of what the connections counts against queued.max.request.bytes
         self._header: RequestHeader | None = None  # of the request in hand, for the log line when it is our last
         self._reading = False
         self._parked: trio.CancelScope | None = None
         self._watched = False
         self._peer_gone = False
         self._ended_because: str | None = None
-        reception.enter(self)
+        connections.enter(self)
 
     @property
     def peer(self) -> str:
@@ -121,7 +121,7 @@ class Connection:
             self._transport.close()
             close_slices(self._pending)
             self._hold(0)
-            self._reception.leave(self)
+            self._connections.leave(self)
 
     def end(self, why: str) -> None:
         """End soon: at once if this connection only waits, else after the reply that is being made or sent."""
@@ -156,14 +156,14 @@ class Connection:
         self.idle_turns = 0
         for frame in frames:
             try:
-                answered = self._shortcut is not None and self._answer_shortly(self._shortcut, frame)
+                answered = self._shortcut is not None and self._answer_from_cache(self._shortcut, frame)
             except Exception as error:  # noqa: BLE001 (our bug, whatever it is)
                 self._header = read_header(frame)
                 await self._fail(self._header, error)
             if not answered:
                 await self._answer(frame)
             self._turn_requests += 1
-            if self._turn_requests >= self._reception.turn_requests_max or self._turn_bytes >= TURN_BYTES_MAX:
+            if self._turn_requests >= self._connections.turn_requests_max or self._turn_bytes >= TURN_BYTES_MAX:
                 await self._give_way()
         if self._turn_bytes >= TURN_BYTES_MAX:
             await self._give_way()
@@ -175,7 +175,7 @@ class Connection:
 
     async def _read(self) -> list[memoryview] | None:
         space = self._splitter.space()
-        memory = self._reception.memory
+        memory = self._connections.memory
         self._reading = True
         if space is None:
             chunk = await self._transport.recv(READ_CHUNK_BYTES)
@@ -200,9 +200,9 @@ class Connection:
             self._hold(sum(map(len, frames)) + self._splitter.claimed_bytes)
         return frames
 
-    def _answer_shortly(self, shortcut: Shortcut, frame: memoryview) -> bool:
+    def _answer_from_cache(self, shortcut: Shortcut, frame: memoryview) -> bool:
         """Answer without decoding, if that can be done."""
-        reply = shortcut.answer(frame) if adds_nothing(self._broker) else None
+        reply = shortcut.answer(frame) if has_no_hooks(self._broker) else None
         if reply is None:
             return False
         self._pending.append(reply)
@@ -217,7 +217,7 @@ class Connection:
         known = self._session.admit(api_key, api_version)
         header = self._header = read_header(frame)
         if not known:
-            self._reply(header._replace(api_version=0), self._reception.unsupported_version)
+            self._reply(header._replace(api_version=0), self._connections.unsupported_version)
             return
         request = decode_request(header, frame)
         api = self._broker.apis[api_key]
@@ -229,7 +229,7 @@ class Connection:
                 if api.shortcut is not None:
                     if self._shortcut is None:
                         self._shortcut = api.shortcut(self._broker)
-                    self._shortcut.learn(header, frame, request, response)
+                    self._shortcut.store(header, frame, request, response)
             if context.throttle_ms:
                 await self._flush()
                 await self._park(trio.Event().wait(), context.throttle_ms)
@@ -286,11 +286,11 @@ class Connection:
         """One turn is used up: send what is pending and let every other connection have its own."""
         self._turn_requests = self._turn_bytes = 0
         await self._flush()
-        self._reception.queue_for_turn(1)
+        self._connections.queue_for_turn(1)
         try:
             await trio.lowlevel.checkpoint()
         finally:
-            self._reception.queue_for_turn(-1)
+            self._connections.queue_for_turn(-1)
         if self._ended_because is not None:
             raise _Ended(self._ended_because)
 
@@ -321,8 +321,8 @@ class Connection:
             self._parked.cancel()
 
     def _hold(self, byte_count: int) -> None:
-        if byte_count != self._held_bytes and self._reception.memory is not None:
-            self._reception.memory.count(byte_count - self._held_bytes)
+        if byte_count != self._held_bytes and self._connections.memory is not None:
+            self._connections.memory.count(byte_count - self._held_bytes)
             self._held_bytes = byte_count
 
     def _log_end(self, why: str) -> None:

@@ -39,8 +39,8 @@ from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
 from kwire.server.bindings import UNLIMITED, Binding, Limits, read_bindings, read_limits, read_socket_options
 from kwire.server.close_watch import CloseWatch
+from kwire.server.connection_registry import ConnectionRegistry
 from kwire.server.listener import Acceptor, Bound, Listener, bind
-from kwire.server.reception import Reception
 from kwire.storage.files import Files, OsFiles
 
 log = Logger("kwire.server")
@@ -49,10 +49,10 @@ log = Logger("kwire.server")
 class Server:
     """A broker that serves. ``bindings`` have the ports that were got."""
 
-    def __init__(self, broker: Broker, bindings: Sequence[Binding], reception: Reception) -> None:
+    def __init__(self, broker: Broker, bindings: Sequence[Binding], connections: ConnectionRegistry) -> None:
         self.broker = broker
         self.bindings = tuple(bindings)
-        self.reception = reception
+        self.connections = connections
 
 
 @asynccontextmanager
@@ -84,11 +84,11 @@ async def open_server(
         ) as broker:
             for key in EAGER:
                 assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
-            reception = Reception(apis, broker.clock, _limits_in_force(broker, limits, connections_max))
+            connections = ConnectionRegistry(apis, broker.clock, _limits_in_force(broker, limits, connections_max))
             for bound in bounds:
                 bound.listen(options.backlog)
-            async with _accepting(broker, reception, bounds):
-                yield Server(broker, [bound.binding for bound in bounds], reception)
+            async with _accepting(broker, connections, bounds):
+                yield Server(broker, [bound.binding for bound in bounds], connections)
     finally:
         for bound in bounds:
             bound.close()
@@ -139,23 +139,23 @@ async def _serve_until_signalled(
 
 
 @asynccontextmanager
-async def _accepting(broker: Broker, reception: Reception, bounds: Sequence[Bound]) -> AsyncIterator[None]:
+async def _accepting(broker: Broker, connections: ConnectionRegistry, bounds: Sequence[Bound]) -> AsyncIterator[None]:
     close_watch = CloseWatch()
     try:
-        async with trio.open_nursery() as connections:
-            connections.start_soon(close_watch.run)
+        async with trio.open_nursery() as peers:
+            peers.start_soon(close_watch.run)
             async with trio.open_nursery() as acceptors:
-                acceptors.start_soon(reception.run)
+                acceptors.start_soon(connections.run)
                 for bound in bounds:
-                    acceptor = Acceptor(broker, Listener(bound.binding.endpoint, reception), close_watch, connections)
+                    acceptor = Acceptor(broker, Listener(bound.binding.endpoint, connections), close_watch, peers)
                     for listening in bound.sockets:
                         acceptors.start_soon(acceptor.run, listening)
                 yield
                 acceptors.cancel_scope.cancel()
-            reception.end_all("the broker stops")
+            connections.end_all("the broker stops")
             with trio.move_on_after(SHUTDOWN_GRACE_S):
-                await reception.empty()
-            connections.cancel_scope.cancel()
+                await connections.empty()
+            peers.cancel_scope.cancel()
     finally:
         close_watch.close()
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 import trio
 
-from kwire.broker.context import Endpoint
 from kwire.broker.logs import Logger
+from kwire.broker.requests.context import Endpoint
 from kwire.limits import ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN
 from kwire.server.bindings import WILDCARDS, Binding, SocketOptions
 from kwire.server.close_watch import CloseWatch
 from kwire.server.connection import Connection
-from kwire.server.reception import Reception
+from kwire.server.connection_registry import ConnectionRegistry
 from kwire.server.transport import SocketTransport
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ class Listener(NamedTuple):
     """What a connection knows of where it came in."""
 
     endpoint: Endpoint
-    reception: Reception
+    connections: ConnectionRegistry
 
 
 class Bound:
@@ -109,7 +109,7 @@ class Acceptor:
     def __init__(self, broker: Broker, listener: Listener, close_watch: CloseWatch, nursery: trio.Nursery) -> None:
         self._broker = broker
         self._listener = listener
-        self._reception = listener.reception
+        self._connections = listener.connections
         self._close_watch = close_watch
         self._nursery = nursery
 
@@ -120,8 +120,8 @@ class Acceptor:
         turn = 0
         try:
             while True:
-                if self._reception.full(name):
-                    await self._reception.room(name)
+                if self._connections.full(name):
+                    await self._connections.room(name)
                 try:
                     accepted, address = bound.accept()
                 except BlockingIOError:
@@ -132,7 +132,7 @@ class Acceptor:
                     await self._overcome(error)
                     continue
                 self._admit(accepted, address)
-                await self._reception.pace(name)
+                await self._connections.pace(name)
                 turn += 1
                 if turn % ACCEPTS_PER_TURN == 0:
                     await trio.lowlevel.checkpoint()
@@ -143,7 +143,7 @@ class Acceptor:
     def _admit(self, accepted: socket.socket, address: tuple[str, int]) -> None:
         # A socket for both families shows IPv4 peers as ::ffff:192.0.2.1; limits and logs speak of 192.0.2.1.
         host = address[0].removeprefix("::ffff:")
-        why = self._reception.refusal(host) or self._broker.quotas.refusal(host)
+        why = self._connections.refusal(host) or self._broker.quotas.refusal(host)
         if why is not None:
             log.warning("refused a connection", peer=host, listener=self._listener.endpoint.name, why=why)
             accepted.close()
@@ -154,7 +154,7 @@ class Acceptor:
         except OSError:
             accepted.close()  # reset before we came to it
             return
-        transport = SocketTransport(accepted, (host, address[1]), self._close_watch, self._reception.last_heard)
+        transport = SocketTransport(accepted, (host, address[1]), self._close_watch, self._connections.last_heard)
         self._nursery.start_soon(Connection(self._broker, transport, self._listener).run)
 
     async def _overcome(self, error: OSError) -> None:
@@ -163,7 +163,7 @@ class Acceptor:
             return
         if error.errno not in _SHORTAGES:
             raise error
-        log.warning("accepting rests", why=error.strerror, open=len(self._reception), pause_ms=ACCEPT_PAUSE_MS)
+        log.warning("accepting rests", why=error.strerror, open=len(self._connections), pause_ms=ACCEPT_PAUSE_MS)
         await self._broker.clock.sleep(ACCEPT_PAUSE_MS)
 
 

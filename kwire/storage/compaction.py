@@ -40,7 +40,7 @@ from kwire.storage.recovery import SWAP_SUFFIX
 from kwire.storage.segment import (
     RELATIVE_OFFSET_MAX,
     AppendedBatch,
-    Doomed,
+    PendingDeletion,
     Segment,
 )
 from kwire.wire.batch import (
@@ -90,7 +90,7 @@ class Slice(NamedTuple):
     # To be called, best in a thread: it waits for the disk, or computes for long without Python's lock.
     blocking: Callable[[], object] | None = None
     # To be removed when due.
-    doomed: Sequence[Doomed] = ()
+    deletions: Sequence[PendingDeletion] = ()
 
 
 def look_at(log: Log, cleaned_offset: int | None, now_ms: int) -> Cleanable:
@@ -250,7 +250,7 @@ class Compaction:
             # Given up, or failed. A rename that failed may have left files of both names.
             if not cleaned.is_complete:
                 cleaned.remove()
-        yield self._slice(doomed=self._put_in_place(cleaned, group))
+        yield self._slice(deletions=self._put_in_place(cleaned, group))
         return True
 
     def _clean_into(self, cleaned: CleanedSegment, segment: Segment) -> Generator[Slice]:
@@ -367,14 +367,14 @@ class Compaction:
         # Nothing but a marker is known of the producer: it tells the epoch that fences older ones.
         return header.is_control and header.producer_epoch == epoch
 
-    def _put_in_place(self, cleaned: CleanedSegment, group: Sequence[Segment]) -> list[Doomed]:
+    def _put_in_place(self, cleaned: CleanedSegment, group: Sequence[Segment]) -> list[PendingDeletion]:
         log = self.log
-        doomed = []
+        deletions = []
         for segment in group:
-            doomed += segment.rename_to_deleted(self._now_ms + log.config.file_delete_delay_ms)
+            deletions += segment.rename_to_deleted(self._now_ms + log.config.file_delete_delay_ms)
         cleaned.rename("")
         log.replace_segments(group, Segment(log.files, log.path, cleaned.base_offset, names=cleaned.names()))
-        return doomed
+        return deletions
 
     # --- both
 
@@ -411,9 +411,9 @@ class Compaction:
         yield self._slice(task.run)
         return task.result()
 
-    def _slice(self, blocking: Callable[[], object] | None = None, doomed: Sequence[Doomed] = ()) -> Slice:
+    def _slice(self, blocking: Callable[[], object] | None = None, deletions: Sequence[PendingDeletion] = ()) -> Slice:
         moved_bytes, self._moved_bytes, self._records = self._moved_bytes, 0, 0
-        return Slice(moved_bytes, blocking, doomed)
+        return Slice(moved_bytes, blocking, deletions)
 
 
 class _Task:

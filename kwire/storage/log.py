@@ -23,12 +23,12 @@ from kwire.storage.flush import PendingFlush
 from kwire.storage.index import AbortedTransaction
 from kwire.storage.lookup import TimestampOffset
 from kwire.storage.producer_state import Change, ProducerStates
-from kwire.storage.segment import AppendedBatch, Doomed, Segment
+from kwire.storage.segment import AppendedBatch, PendingDeletion, Segment
 from kwire.storage.stamping import Appended, as_appended, stamp_batches, take_stamped_batches
 from kwire.types import Uuid
 from kwire.wire.batch import OVERHEAD_BYTES, BatchHeader
 
-__all__ = ["Appended", "Doomed", "Log", "LogConfig", "PendingFlush", "TimestampOffset"]
+__all__ = ["Appended", "Log", "LogConfig", "PendingDeletion", "PendingFlush", "TimestampOffset"]
 
 # A snapshot of the producers is taken after so many batches, so that a start after a kill has little to walk; with
 # many producers, after as many as there are, so that its size does not show in the cost of an append.
@@ -330,29 +330,29 @@ class Log:
             raise KafkaError(Code.OFFSET_OUT_OF_RANGE, f"{offset} is above the high watermark {self.high_watermark}")
         self._move_start(max(self.log_start_offset, offset))
 
-    def apply_retention(self, now_ms: int) -> list[Doomed]:
+    def apply_retention(self, now_ms: int) -> list[PendingDeletion]:
         """Take away segments that the retention settings or the log start offset give up.
 
         Their files are renamed at once; the caller removes each path when its time has come. Raises StorageFailure if
         nothing can be given up.
         """
-        doomed: list[Doomed] = []
+        deletions: list[PendingDeletion] = []
         try:
             for _ in range(retention.segments_to_delete(self, now_ms)):
                 if len(self.segments) == 1:
                     self.roll(now_ms)
                 # Renamed before it leaves the list: if the disk refuses, the segment is still there.
-                doomed += self.segments[0].rename_to_deleted(now_ms + self.config.file_delete_delay_ms)
+                deletions += self.segments[0].rename_to_deleted(now_ms + self.config.file_delete_delay_ms)
                 self.size_bytes -= self.segments.pop(0).size_bytes
                 self._directory.names_changed += 1
         except StorageFailure:
             # A full disk cannot seal the last segment; the others make room, and it goes the next time.
-            if not doomed:
+            if not deletions:
                 raise
-        if doomed:
+        if deletions:
             self._move_start(max(self.log_start_offset, self.segments[0].base_offset))
             self.snapshots.remove_before(self.segments[0].base_offset)
-        return doomed
+        return deletions
 
     def holds(self, segments: Sequence[Segment]) -> bool:
         """Tell whether ``segments`` still stand one after the other, none of them the active one (compaction)."""

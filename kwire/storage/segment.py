@@ -65,7 +65,7 @@ class AppendedBatch(NamedTuple):
     size_bytes: int
 
 
-class Doomed(NamedTuple):
+class PendingDeletion(NamedTuple):
     """A file or directory to be removed when ``due_ms`` has come."""
 
     path: str
@@ -288,17 +288,17 @@ class Segment:
             syncers += [index.file.syncer() for index in (self.offsets, self.times)]
         return syncers
 
-    def rename_to_deleted(self, due_ms: int) -> list[Doomed]:
+    def rename_to_deleted(self, due_ms: int) -> list[PendingDeletion]:
         """Take the files out of the log; whoever reads from them goes on."""
-        doomed = []
+        deletions: list[PendingDeletion] = []
         names = self._files.sizes(self._directory)
         for suffix in reversed(SUFFIXES):
             path = self.path(suffix)
             if file_name(self.base_offset) + suffix in names:
                 self._files.rename(path, path + DELETED_SUFFIX)
-                doomed.append(Doomed(path + DELETED_SUFFIX, due_ms, is_directory=False))
+                deletions.append(PendingDeletion(path + DELETED_SUFFIX, due_ms, is_directory=False))
         self.close()
-        return doomed
+        return deletions
 
     def remove(self) -> None:
         """Remove the files for good."""

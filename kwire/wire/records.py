@@ -1,7 +1,7 @@
 """Single records inside a batch: the slow path.
 
 Owns: the record format of magic 2, opening a batch and building one. May not know: which batch is good for which topic
-(``kwire.broker.validate``), files, settings.
+(``kwire.broker.partitions.validate``), files, settings.
 
 A batch's payload, behind its header and decompressed, is record after record; every number is a varint (zig-zag):
 

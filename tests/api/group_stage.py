@@ -62,9 +62,9 @@ class Stage:
             (topic,) = (await self._connections["main"].receive()).topics
             if topic.error_code == 0 and not any(each.error_code for each in topic.partitions):
                 return topic.topic_id
-            await self.settle()
+            await self.on_append_result()
 
-    async def settle(self):
+    async def on_append_result(self):
         """Let requests that were sent reach the group."""
         raise NotImplementedError
 

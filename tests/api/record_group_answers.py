@@ -22,7 +22,7 @@ _ANSWER_S = 20
 
 
 class ApacheStage(Stage):
-    async def settle(self):
+    async def on_append_result(self):
         await trio.sleep(_SETTLE_S)
 
     async def pass_ms(self, duration_ms):

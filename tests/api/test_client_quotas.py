@@ -3,7 +3,7 @@
 import pytest
 from peer import Peer
 
-from kwire.broker import quotas
+from kwire.broker.requests import quotas
 from kwire.wire import messages as m
 from kwire.wire.records import Record, build_batch
 

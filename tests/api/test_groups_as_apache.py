@@ -29,7 +29,7 @@ class BrokerStage(Stage):
         peer.peer = "127.0.0.1:12345"
         return Connection(self, peer, self._nursery)
 
-    async def settle(self):
+    async def on_append_result(self):
         await trio.testing.wait_all_tasks_blocked()
 
     async def pass_ms(self, duration_ms):

@@ -20,7 +20,7 @@ def settings():
     return {"log.flush.scheduler.interval.ms": "1000", "log.flush.offset.checkpoint.interval.ms": "2147483647"}
 
 
-async def settle():
+async def on_append_result():
     await trio.testing.wait_all_tasks_blocked(0.01)
 
 
@@ -68,7 +68,7 @@ async def test_flush_ms_brings_old_records_to_the_disk(client, broker):
     with trio.fail_after(10):
         for _ in range(10):
             broker.clock.advance(1001)
-            await settle()
+            await on_append_result()
         await brought_to_disk(logs["soon"])
     assert (logs["soon"].recovery_point, logs["late"].recovery_point) == (1, 0)
 
@@ -117,14 +117,14 @@ async def test_file_delete_delay_ms_keeps_the_files_of_a_deleted_topic(client, b
         state = m.DeleteTopicsRequest.DeleteTopicState(name=name)
         await client.call(6, m.DeleteTopicsRequest(topics=[state], timeout_ms=1000))
 
-    def doomed():
+    def deletions():
         return sorted(path.name.split("-")[0] for path in Path(data_dir).glob("*-delete"))
 
-    seen = [doomed()]
+    seen = [deletions()]
     for step_ms in (1500, 100_000):
         broker.clock.advance(step_ms)
-        await settle()
-        seen.append(doomed())
+        await on_append_result()
+        seen.append(deletions())
     assert seen == [["late", "soon"], ["late"], []]
 
 

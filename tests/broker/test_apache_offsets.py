@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kwire.broker.shard import replay_log
+from kwire.broker.coordination.shard import replay_log
 from kwire.coordinators.group.commands import GroupConfig
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.storage.log import Log, LogConfig

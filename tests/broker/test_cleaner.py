@@ -13,10 +13,10 @@ import trio.lowlevel
 from transactional import Producer, seen, state
 
 from kwire.api import api_table
-from kwire.broker import cleaner as cleaner_module
+from kwire.broker.background import cleaner as cleaner_module
+from kwire.broker.background.cleaner import Cleaner
 from kwire.broker.broker import open_broker
-from kwire.broker.cleaner import Cleaner
-from kwire.broker.context import Endpoint
+from kwire.broker.requests.context import Endpoint
 from kwire.metadata.controller import Created, NewTopic, create_topics, delete_topics
 from kwire.metadata.effective import BrokerSettings
 from kwire.storage.checkpoints import CLEANER_CHECKPOINT, read_offsets

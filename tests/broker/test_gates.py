@@ -1,4 +1,4 @@
-from kwire.broker.gates import Watch
+from kwire.broker.partitions.watches import Watch
 
 
 def test_a_watch_that_nobody_waits_on_only_notes():

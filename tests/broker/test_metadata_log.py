@@ -13,10 +13,8 @@ from pathlib import Path
 import pytest
 
 from kwire.broker.clock import Clock
-from kwire.broker.context import Endpoint
-from kwire.broker.log_dirs import LogDirs
-from kwire.broker.metadata_log import MetadataLog
-from kwire.broker.metadata_snapshots import (
+from kwire.broker.controller.metadata_log import MetadataLog
+from kwire.broker.controller.metadata_snapshots import (
     Quorum,
     control_batch,
     data_batch,
@@ -24,6 +22,8 @@ from kwire.broker.metadata_snapshots import (
     list_snapshots,
     read_snapshot,
 )
+from kwire.broker.partitions.log_dirs import LogDirs
+from kwire.broker.requests.context import Endpoint
 from kwire.errors import StorageFailure
 from kwire.metadata import features
 from kwire.metadata.config_values import ConfigProblem

@@ -11,9 +11,9 @@ from peer import Peer
 
 from kwire.api import api_table
 from kwire.broker.broker import open_broker
-from kwire.broker.context import Context
-from kwire.broker.runtime import Runtime
-from kwire.broker.shard import replay_log
+from kwire.broker.coordination.runtime import Runtime
+from kwire.broker.coordination.shard import replay_log
+from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, GroupConfig, JoinGroup, OffsetToCommit, SyncGroup
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.coordinators.machine import ProducerStamp
@@ -62,7 +62,7 @@ async def commit(broker, *offsets, group=GROUP, producer=None):
             return machine.commit_transactional_offsets(command, producer, ticket=ticket, now_ms=now_ms)
         return machine.commit_offsets(command, ticket=ticket, now_ms=now_ms)
 
-    return await broker.groups.perform(context_of(broker), group, run)
+    return await broker.groups.submit(context_of(broker), group, run)
 
 
 async def committed(broker, topic="t", partition=0, group=GROUP):
@@ -75,7 +75,7 @@ async def join(broker, instance="i", member_id="", group=GROUP, session_ms=10_00
     command = JoinGroup(
         group, member_id, instance, "c", "/h", session_ms, 60_000, "consumer", (("range", b"m"),), str(id(object()))
     )
-    return await broker.groups.perform(
+    return await broker.groups.submit(
         context_of(broker), group, lambda machine, ticket, now_ms: machine.join(command, ticket=ticket, now_ms=now_ms)
     )
 
@@ -84,7 +84,7 @@ async def sync(broker, joined, instance="i", group=GROUP):
     command = SyncGroup(
         group, joined.generation_id, joined.member_id, instance, None, None, ((joined.member_id, b"assigned"),)
     )
-    return await broker.groups.perform(
+    return await broker.groups.submit(
         context_of(broker), group, lambda machine, ticket, now_ms: machine.sync(command, ticket=ticket, now_ms=now_ms)
     )
 
@@ -151,7 +151,7 @@ async def test_replaying_the_log_gives_the_durable_part(start):
         await commit(broker, offset("t", 0, 1), offset("t", 1, 2), group="other")
         await commit(broker, offset("t", 1, 3), group="other", producer=ProducerStamp(7, 0))
         await commit(broker, offset("u", 0, 3), group="gone")
-        await broker.groups.perform(
+        await broker.groups.submit(
             context_of(broker),
             "gone",
             lambda machine, ticket, now_ms: machine.delete_group("gone", ticket=ticket, now_ms=now_ms),

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from kwire.broker.validate import (
+from kwire.broker.partitions.validate import (
     NO_LIMIT_MS,
     InvalidRecords,
     RecordError,

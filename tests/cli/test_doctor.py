@@ -10,11 +10,11 @@ from click.testing import CliRunner
 from fake_broker import CERTIFICATE, CLOSE, fake_broker
 
 from kwire.cli.connection import PLAINTEXT, Address
-from kwire.cli.examination import Surroundings, examine
+from kwire.cli.diagnosis import LocalEnvironment, examine
 from kwire.cli.main import main
 from kwire.wire.messages import MetadataResponse, SaslHandshakeResponse
 
-MACHINE, CONTAINER = Surroundings(in_container=False), Surroundings(in_container=True)
+MACHINE, CONTAINER = LocalEnvironment(in_container=False), LocalEnvironment(in_container=True)
 METADATA, SASL_HANDSHAKE = 3, 17
 ALL = {
     0: (3, 12),
@@ -33,12 +33,12 @@ def doctor(address, *arguments):
     return CliRunner().invoke(main, ["doctor", address, *arguments])
 
 
-def findings(broker, surroundings=MACHINE, *, host="127.0.0.1", security=PLAINTEXT):
-    return list(examine(Address(host, broker.port), security, 10.0, surroundings))
+def findings(broker, environment=MACHINE, *, host="127.0.0.1", security=PLAINTEXT):
+    return list(examine(Address(host, broker.port), security, 10.0, environment))
 
 
-def troubles(broker, surroundings=MACHINE, **how):
-    return [finding for finding in findings(broker, surroundings, **how) if finding.level != "ok"]
+def troubles(broker, environment=MACHINE, **how):
+    return [finding for finding in findings(broker, environment, **how) if finding.level != "ok"]
 
 
 def cluster(*brokers, controller_id=1, **fields):
@@ -268,13 +268,13 @@ def test_a_port_advertised_that_nobody_listens_on():
     assert "/etc/hosts" not in trouble.advice
 
 
-@pytest.mark.parametrize(("surroundings", "itself"), [(MACHINE, "own machine"), (CONTAINER, "own container")])
-def test_localhost_advertised_to_a_client_from_elsewhere(names, surroundings, itself):
+@pytest.mark.parametrize(("environment", "itself"), [(MACHINE, "own machine"), (CONTAINER, "own container")])
+def test_localhost_advertised_to_a_client_from_elsewhere(names, environment, itself):
     names["kafka.example"] = ["127.0.0.1"]
     with fake_broker({}) as gone:
         pass
     with fake_broker(ALL, {METADATA: cluster(("localhost", gone.port))}) as broker:
-        (trouble,) = troubles(broker, surroundings, host="kafka.example")
+        (trouble,) = troubles(broker, environment, host="kafka.example")
 
     assert trouble.level == "problem"
     assert "nothing listens" in trouble.what
@@ -335,9 +335,9 @@ def test_no_brokers_no_controller_and_no_leader():
 def test_zookeepers_port():
     with fake_broker({}, greeting=b"\x00\x00\x00\x00") as broker:
         address = Address("127.0.0.1", broker.port)
-        from kwire.cli import examination
+        from kwire.cli import diagnosis
 
-        pretended = examination._not_understood(Address("127.0.0.1", 2181), PLAINTEXT, _error_of(address), 1.0)
+        pretended = diagnosis._not_understood(Address("127.0.0.1", 2181), PLAINTEXT, _error_of(address), 1.0)
 
     assert "usually 9092" in pretended.advice
 

@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from kafka import KafkaConsumer
 from official import missing
 
-from kwire.cli import stock
+from kwire.cli import kafka_python_clients
 from kwire.cli.main import main
 
 
@@ -229,7 +229,7 @@ def test_who_cannot_come_to_the_name_that_is_advertised_is_sent_to_the_doctor(ka
 
 
 def test_a_join_that_a_poll_had_no_time_for_is_waited_for_by_the_next(kafka):
-    consumer = stock.consumer({"group.id": "readers"}, bootstrap=kafka.bootstrap_servers)
+    consumer = kafka_python_clients.consumer({"group.id": "readers"}, bootstrap=kafka.bootstrap_servers)
     coordinator = consumer._coordinator
     before = coordinator.need_rejoin()
 

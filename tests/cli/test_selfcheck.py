@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from fake_broker import CLOSE, SILENT, fake_broker
 from kafka import KafkaAdminClient
 
-from kwire.cli.harmless import _BODIES, harmless_request
 from kwire.cli.main import main
+from kwire.cli.probe_requests import _BODIES, probe_request
 from kwire.wire import codec, spec
 from kwire.wire.messages import DescribeClusterResponse, HeartbeatResponse
 
@@ -26,14 +26,14 @@ def selfcheck(address, *arguments):
 def test_there_is_a_body_for_each_version_that_a_broker_may_advertise(key):
     cls = codec.request_class(key)
     for version in range(cls.VERSIONS.lowest, cls.VERSIONS.highest + 1):
-        request = harmless_request(key, version)
+        request = probe_request(key, version)
         frame = memoryview(codec.encode_request(key, version, 1, "test", request))[4:]
 
         assert codec.decode_request(codec.read_header(frame), frame) is not None
 
 
 def test_a_body_for_an_api_between_controllers_is_not_made():
-    assert harmless_request(52, 0) is None
+    assert probe_request(52, 0) is None
 
 
 @pytest.mark.parametrize("name", _BODIES)

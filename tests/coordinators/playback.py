@@ -55,7 +55,7 @@ class Playback:
         self.fail_appends: Code | None = None
         self._tickets = 0
         self.machine: Any = make()
-        self.carry_out: Callable[[object], None] = lambda order: self.lines.append(f"order {show_value(order)}")
+        self.run_action: Callable[[object], None] = lambda action: self.lines.append(f"order {show_value(action)}")
         self._apply(self.machine.loaded(self.now_ms))
 
     def ticket(self) -> int:
@@ -131,13 +131,13 @@ class Playback:
                 self.timers[key] = deadline_ms
         answered = {reply.ticket for reply in replies}
         if effects.follow_up is not None:
-            settled = self.machine.settle(effects.follow_up, error, self.now_ms)
+            settled = self.machine.on_append_result(effects.follow_up, error, self.now_ms)
             answered |= {reply.ticket for reply in settled.replies}
             self._apply(settled)
         if error is not None and ticket is not None and ticket not in answered:
             self.lines.append(f"#{ticket} refused {error.name}")
-        for order in effects.orders if error is None else ():
-            self.carry_out(order)
+        for action in effects.actions if error is None else ():
+            self.run_action(action)
 
     def _append(self, key: bytes, value: bytes | None, effects: Effects) -> None:
         producer_id, epoch = effects.producer or (-1, -1)

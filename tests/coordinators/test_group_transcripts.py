@@ -35,14 +35,14 @@ def test_the_group_coordinator_answers_as_written(path: Path) -> None:
 def start(settings: dict[str, str]) -> tuple[Playback, Callable[..., None]]:
     config = GroupConfig(**{name: int(value) for name, value in settings.items()})
     playback = Playback(partial(GroupCoordinator, config), durable, show_record)
-    return playback, partial(perform, playback)
+    return playback, partial(submit, playback)
 
 
 def durable(machine: GroupCoordinator) -> object:
     return machine.groups, machine.offsets, machine.others
 
 
-def perform(playback: Playback, verb: str, words: list[str], values: dict[str, str]) -> None:
+def submit(playback: Playback, verb: str, words: list[str], values: dict[str, str]) -> None:
     VERBS[verb](playback, words, values)
 
 

@@ -44,7 +44,7 @@ class Stage(Playback):
         self.level = level
         self.ids = itertools.count(1000)
         super().__init__(lambda: TransactionCoordinator(config, self.level), lambda machine: machine.transactions, show)
-        self.carry_out = self.order
+        self.run_action = self.run_transaction_action
 
     def check(self) -> None:
         super().check()
@@ -53,25 +53,25 @@ class Stage(Playback):
     def spare(self, needed: bool) -> int:
         return next(self.ids) if needed else NO_PRODUCER_ID
 
-    def order(self, order: object) -> None:
-        if isinstance(order, AbortOverdue):
-            self.lines.append(f"overdue {order.transactional_id}")
-            spare_id = self.spare(self.machine.is_epoch_exhausted(order.transactional_id))
-            self.apply(self.machine.abort_overdue(order.transactional_id, spare_id=spare_id, now_ms=self.now_ms))
+    def run_transaction_action(self, action: object) -> None:
+        if isinstance(action, AbortOverdue):
+            self.lines.append(f"overdue {action.transactional_id}")
+            spare_id = self.spare(self.machine.is_epoch_exhausted(action.transactional_id))
+            self.apply(self.machine.abort_overdue(action.transactional_id, spare_id=spare_id, now_ms=self.now_ms))
             return
-        kind = "commit" if order.committed else "abort"
-        where = " ".join(map(str, order.partitions)) or "nowhere"
-        stamp = f"{order.producer.producer_id}:{order.producer.producer_epoch}"
-        self.lines.append(f"markers {order.transactional_id} {kind} {stamp} version {order.client_version}: {where}")
+        kind = "commit" if action.committed else "abort"
+        where = " ".join(map(str, action.partitions)) or "nowhere"
+        stamp = f"{action.producer.producer_id}:{action.producer.producer_epoch}"
+        self.lines.append(f"markers {action.transactional_id} {kind} {stamp} version {action.client_version}: {where}")
 
 
 def start(settings: dict[str, str]) -> tuple[Playback, Callable[..., None]]:
     level = int(settings.pop("level", "2"))
     stage = Stage(TransactionConfig(**{name: int(value) for name, value in settings.items()}), level)
-    return stage, partial(perform, stage)
+    return stage, partial(submit, stage)
 
 
-def perform(stage: Stage, verb: str, words: list[str], values: dict[str, str]) -> None:
+def submit(stage: Stage, verb: str, words: list[str], values: dict[str, str]) -> None:
     VERBS[verb](stage, words, values)
 
 

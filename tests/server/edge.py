@@ -8,12 +8,12 @@ from typing import Any
 import trio
 
 from kwire.broker.clock import Clock
-from kwire.broker.context import Endpoint
-from kwire.broker.dispatch import Api
+from kwire.broker.requests.context import Endpoint
+from kwire.broker.requests.dispatch import Api
 from kwire.server.bindings import Limits
 from kwire.server.connection import serve_connection
+from kwire.server.connection_registry import ConnectionRegistry
 from kwire.server.listener import Listener
-from kwire.server.reception import Reception
 from kwire.testing.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire.messages import (
@@ -63,16 +63,16 @@ class EdgeBroker:
 
 
 class Edge:
-    """An edge broker, its reception and a nursery in which connections run."""
+    """An edge broker, its connections and a nursery in which connections run."""
 
     def __init__(self, nursery: trio.Nursery, **limits: Any) -> None:
         self.nursery = nursery
         self.broker = EdgeBroker()
         self.limits = Limits(**limits)
-        self.reception = Reception(self.broker.apis, self.broker.clock, lambda: self.limits)
-        self.listener = Listener(Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092), self.reception)
+        self.connections = ConnectionRegistry(self.broker.apis, self.broker.clock, lambda: self.limits)
+        self.listener = Listener(Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092), self.connections)
         nursery.start_soon(self.broker.clock.run)
-        nursery.start_soon(self.reception.run)
+        nursery.start_soon(self.connections.run)
 
     def connect(self, transport: MemoryTransport | None = None) -> Client:
         transport = transport or MemoryTransport()

@@ -262,7 +262,7 @@ async def test_hostile_bytes_close_the_connection_with_one_line(edge, capsys, co
     assert "198.51.100.7:4711" in lines[0]
     innocent.send(HEARTBEAT)
     assert (await innocent.response())[0] == 1
-    assert len(edge.reception) == 1
+    assert len(edge.connections) == 1
 
 
 async def test_a_request_cut_short_is_named(edge, capsys):
@@ -285,7 +285,7 @@ async def test_a_peer_that_leaves_between_requests_is_no_event(edge, capsys):
     await reset.transport.wait_closed()
 
     assert capsys.readouterr().err == ""
-    assert len(edge.reception) == 0
+    assert len(edge.connections) == 0
 
 
 async def test_good_requests_before_a_bad_one_are_answered(edge, capsys):
@@ -399,7 +399,7 @@ class Short:
         self._do = do
         self.learnt = []
 
-    def learn(self, header, frame, request, response):
+    def store(self, header, frame, request, response):
         self.learnt.append(header.correlation_id)
 
     def answer(self, frame):
@@ -524,7 +524,7 @@ async def test_a_claimed_length_costs_nothing_until_the_bytes_come(edge):
     client.transport.feed(struct.pack(">i", 100_000_000) + b"slow loris")
     await trio.testing.wait_all_tasks_blocked()
 
-    (connection,) = edge.reception._guests
+    (connection,) = edge.connections._connections
     assert connection._splitter.held_bytes <= READ_CHUNK_BYTES
 
 
@@ -534,7 +534,7 @@ async def test_no_frame_is_kept_while_the_connection_is_idle(edge):
     before = sum(isinstance(thing, memoryview) for thing in gc.get_objects())
     client.send(HEARTBEAT)
     await client.response()
-    (connection,) = edge.reception._guests
+    (connection,) = edge.connections._connections
     await trio.testing.wait_all_tasks_blocked()
 
     assert sum(isinstance(thing, memoryview) for thing in gc.get_objects()) <= before
@@ -564,7 +564,7 @@ async def test_queued_max_request_bytes_is_given_back_with_the_answer(nursery):
         client.send(*[HEARTBEAT] * 10)
         assert [(await client.response())[0] for _ in range(10)] == list(range(turn * 10 + 1, turn * 10 + 11))
 
-    assert edge.reception.memory._bytes == 0
+    assert edge.connections.memory._bytes == 0
 
 
 # The end
@@ -595,7 +595,7 @@ async def test_a_peer_that_takes_no_bytes_ends_after_connections_max_idle_ms(aut
     client.send(HEARTBEAT)
 
     await client.transport.wait_closed()
-    await edge.reception.empty()
+    await edge.connections.empty()
 
 
 async def test_a_waiting_request_is_not_idle(autojump_clock, nursery):
@@ -632,7 +632,7 @@ async def test_at_shutdown_idle_and_waiting_connections_end_at_once_and_replies_
     slow.send(HEARTBEAT)
     await trio.testing.wait_all_tasks_blocked()
 
-    edge.reception.end_all("the broker stops")
+    edge.connections.end_all("the broker stops")
 
     assert await idle.response() is None
     assert await waiting.response() is None
@@ -642,4 +642,4 @@ async def test_at_shutdown_idle_and_waiting_connections_end_at_once_and_replies_
         sent += slow.transport.take(3)
         await trio.testing.wait_all_tasks_blocked()
     assert len(sent) == 4 + int.from_bytes(sent[:4], "big")
-    await edge.reception.empty()
+    await edge.connections.empty()

@@ -19,13 +19,13 @@ import trio.testing
 
 from kwire.api import api_table
 from kwire.broker.broker import Broker, open_broker
-from kwire.broker.context import Endpoint
+from kwire.broker.requests.context import Endpoint
 from kwire.metadata.effective import BrokerSettings
 from kwire.server import connection
 from kwire.server.bindings import Limits
 from kwire.server.connection import serve_connection
+from kwire.server.connection_registry import ConnectionRegistry
 from kwire.server.listener import Listener
-from kwire.server.reception import Reception
 from kwire.testing.files import MemoryFiles
 from kwire.testing.transport import MemoryTransport
 from kwire.wire import codec
@@ -177,8 +177,8 @@ class Door:
     def __init__(self, broker: Broker, nursery: trio.Nursery) -> None:
         self.broker = broker
         self.nursery = nursery
-        self.reception = Reception(broker.apis, broker.clock, lambda: Limits(queued_bytes_max=104857600))
-        self.listener = Listener(ENDPOINT, self.reception)
+        self.connections = ConnectionRegistry(broker.apis, broker.clock, lambda: Limits(queued_bytes_max=104857600))
+        self.listener = Listener(ENDPOINT, self.connections)
 
     def connect(self) -> MemoryTransport:
         transport = MemoryTransport()
@@ -253,8 +253,8 @@ async def test_mutated_requests_leave_the_broker_as_it_should_be(monkeypatch):
                 f"{len(recorder.failures)} unexpected exceptions, the first in {values}: {error!r}", pytrace=False
             )
         assert recorder.violations > rounds
-        assert len(door.reception) == 0
-        assert door.reception.memory._bytes == 0
+        assert len(door.connections) == 0
+        assert door.connections.memory._bytes == 0
         last = door.connect()
         assert await door.values(last, witness_id) == [b"%d" % number for number in range(rounds)]
         topics = set(broker.image.topics)

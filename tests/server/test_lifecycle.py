@@ -155,7 +155,7 @@ async def test_limits_that_an_apache_broker_left_and_kwire_refuses_do_not_end_th
         server.broker.change_metadata([left])
         await ask(server.bindings[0].port, 3, 12, MetadataRequest(topics=None))
 
-        assert server.reception.read_limits().connections_per_ip_max == 1
+        assert server.connections.read_limits().connections_per_ip_max == 1
 
 
 async def test_a_limit_for_a_host_by_its_name_is_refused(tmp_path):
@@ -206,7 +206,7 @@ async def test_idle_connections_do_not_hold_up_the_stop(tmp_path, monkeypatch):
         peers = [trio.socket.socket() for _ in range(20)]
         for peer in peers:
             await peer.connect(("127.0.0.1", server.bindings[0].port))
-        while len(server.reception) < 20:
+        while len(server.connections) < 20:
             await trio.lowlevel.checkpoint()
 
     for peer in peers:

@@ -153,10 +153,10 @@ async def test_every_interface_shows_ipv4_peers_by_their_ipv4_address(nursery):
     nursery.start_soon(acceptor.run, bound.sockets[0])
     with trio.socket.socket() as peer:
         await peer.connect(("127.0.0.1", bound.binding.port))
-        while not len(edge.reception):
+        while not len(edge.connections):
             await trio.lowlevel.checkpoint()
 
-        (connection,) = edge.reception._guests
+        (connection,) = edge.connections._connections
         assert connection.peer == f"127.0.0.1:{peer.getsockname()[1]}"
     nursery.cancel_scope.cancel()
     close_watch.close()
@@ -176,12 +176,12 @@ async def test_beyond_max_connections_peers_wait_until_one_ends(door, capsys):
     door.limits = door.limits._replace(connections_max=1)
     with trio.socket.socket() as first, trio.socket.socket() as second:
         await first.connect(("127.0.0.1", door.port))
-        while not len(door.reception):
+        while not len(door.connections):
             await trio.lowlevel.checkpoint()
         await second.connect(("127.0.0.1", door.port))
         await second.send(Client(MemoryTransport()).request(HEARTBEAT))
         await trio.testing.wait_all_tasks_blocked(0.01)
-        assert len(door.reception) == 1
+        assert len(door.connections) == 1
         first.close()
 
         assert len(await second.recv(100)) == 16
@@ -214,7 +214,7 @@ async def test_accepting_goes_on_after_what_passes(nursery, autojump_clock, caps
     acceptor = Acceptor(edge.broker, edge.listener, close_watch, nursery)
     with socket.create_connection(("127.0.0.1", bound.binding.port)):
         nursery.start_soon(acceptor.run, Failing(bound.sockets[0], number, number))
-        while not len(edge.reception):  # noqa: ASYNC110 (the clock is to jump)
+        while not len(edge.connections):  # noqa: ASYNC110 (the clock is to jump)
             await trio.sleep(0.1)
 
     assert len(capsys.readouterr().err.splitlines()) == lines

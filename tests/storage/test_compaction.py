@@ -68,8 +68,8 @@ def clean(log: Log, cleaned_offset: int | None = None, *, now_ms: int = NOW, map
     for piece in compaction.slices():
         if piece.blocking is not None:
             piece.blocking()
-        for doomed in piece.doomed:
-            log.files.remove(doomed.path)
+        for deletion in piece.deletions:
+            log.files.remove(deletion.path)
     return compaction
 
 

@@ -156,8 +156,8 @@ class CompactionMachine(RuleBasedStateMachine):
         for piece in compaction.slices():
             if piece.blocking is not None:
                 piece.blocking()
-            for doomed in piece.doomed:
-                self.files.remove(doomed.path)
+            for deletion in piece.deletions:
+                self.files.remove(deletion.path)
 
     @rule(map_bytes_max=st.sampled_from([1 << 30, 600]))
     def clean(self, map_bytes_max):

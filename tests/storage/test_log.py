@@ -240,8 +240,8 @@ def test_a_slice_survives_the_deletion_of_its_segment(files):
     append(log, batch())
     append(log, batch())
     piece = log.read(0, max_bytes=1000, end_offset=2)
-    for doomed in log.apply_retention(NOW):
-        files.remove(doomed.path)
+    for deletion in log.apply_retention(NOW):
+        files.remove(deletion.path)
     assert read_batch_header(piece.pread()).base_offset == 0
 
 

@@ -194,13 +194,13 @@ class LogMachine(RuleBasedStateMachine):
     def retain(self, keep):
         self.log.config = dataclasses.replace(self.config, retention_bytes=keep)
         size_before = self.log.size_bytes
-        doomed = self.log.apply_retention(self.now_ms)
+        deletions = self.log.apply_retention(self.now_ms)
         self.log.config = self.config
         assert self.log.size_bytes <= size_before
-        if doomed:
+        if deletions:
             # What was known of producers in these segments is in a snapshot, on the disk before long.
             self.flush()
-        for each in doomed:
+        for each in deletions:
             assert each.due_ms == self.now_ms + 10
             self.files.remove(each.path)
         assert self.log.log_start_offset >= self.start

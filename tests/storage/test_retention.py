@@ -59,10 +59,10 @@ def test_the_last_segment_goes_too_and_leaves_an_empty_one(files):
 def test_a_full_disk_gives_up_what_it_can(files):
     log = filled(files, retention_ms=5000)
     files.free_bytes = 0
-    doomed = log.apply_retention(NOW + 10**6)
+    deletions = log.apply_retention(NOW + 10**6)
     assert first_offsets(log) == [4]
     assert log.log_start_offset == 4
-    assert len({each.path for each in doomed if each.path.endswith(".log.deleted")}) == 4
+    assert len({each.path for each in deletions if each.path.endswith(".log.deleted")}) == 4
     with pytest.raises(StorageFailure):
         log.apply_retention(NOW + 10**6)
     files.free_bytes = None
@@ -136,12 +136,12 @@ def test_nothing_above_the_high_watermark_goes(files):
 
 def test_files_are_renamed_now_and_removed_by_whoever_waits(files):
     log = filled(files, retention_ms=5000, file_delete_delay_ms=777)
-    doomed = log.apply_retention(NOW + 6000)
-    assert {each.path for each in doomed} == {
+    deletions = log.apply_retention(NOW + 6000)
+    assert {each.path for each in deletions} == {
         f"{PATH}/00000000000000000000{suffix}.deleted" for suffix in (".log", ".index", ".timeindex")
     }
-    assert {each.due_ms for each in doomed} == {NOW + 6777}
-    assert all(each.path in files.paths() for each in doomed)
+    assert {each.due_ms for each in deletions} == {NOW + 6777}
+    assert all(each.path in files.paths() for each in deletions)
 
 
 def test_snapshots_go_with_their_segments(files):

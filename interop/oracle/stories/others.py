@@ -19,7 +19,7 @@ def life_of_a_share_group(ask: Asker) -> None:
         {"resourceType": 32, "resourceName": group, "configs": [{"name": "share.auto.offset.reset", "configOperation": 0, "value": "earliest"}]}
     ]})  # fmt: skip
     ask.produce(topic, records("a", "b", "c"), note=False)
-    ask.settle()
+    ask.on_append_result()
     ask.ask("ShareGroupHeartbeat", 1, share_beat(group, MEMBER, 0, [topic]), label="join", note=False)
     answer: dict = {}
     for _ in range(100):  # partitions are assigned when the share coordinator has made their state
@@ -28,7 +28,7 @@ def life_of_a_share_group(ask: Asker) -> None:
         )
         if answer["errorCode"] == 0 and answer["assignment"] and answer["assignment"]["topicPartitions"]:
             break
-        ask.settle(0.1)
+        ask.on_append_result(0.1)
     epoch = answer["memberEpoch"]
     ask.note("joined", ask.normalizer.normal({**answer, "memberEpoch": "an epoch"}, "ShareGroupHeartbeat"))
     ask.ask("ShareGroupDescribe", 1, {"groupIds": [group, "no-such-group", ""], "includeAuthorizedOperations": True})

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any, Final, NoReturn
 
-from kwire.cli import stock
+from kwire.cli import kafka_python_clients
 from kwire.cli.client_config import SECURITY_KEYS, ConfigError
 from kwire.cli.connection import CannotConnect, ClientError, ConnectionLost
 from kwire.cli.lines import LineError, LineFormatter, Shown
@@ -85,10 +85,10 @@ def main(argv: Sequence[str]) -> int:
     printed = 0
     try:
         with _terminated():
-            with stock.logged_to_stderr():
+            with kafka_python_clients.logged_to_stderr():
                 consumer = _connect(parsed, servers, settings)
             try:
-                with stock.logged_to_stderr():
+                with kafka_python_clients.logged_to_stderr():
                     for written in _consume(parsed, consumer, formatter):
                         printed += written
             finally:
@@ -175,7 +175,7 @@ def _shown(record: Any) -> Shown:
 
 def _connect(parsed: Parsed, servers: str, settings: dict[str, str]) -> Any:
     """Make the consumer and tell it what to read; while no broker answers, go on trying unless there is a timeout."""
-    for key in stock.unused(settings):
+    for key in kafka_python_clients.unused(settings):
         warn(f"WARN {NAME}: no effect here: {key}")
     timeout_ms = parsed.number("timeout-ms")
     deadline_s = None if timeout_ms is None else time.monotonic() + timeout_ms / 1000
@@ -189,7 +189,7 @@ def _connect(parsed: Parsed, servers: str, settings: dict[str, str]) -> Any:
                 if deadline_s is not None and time.monotonic() >= deadline_s:
                     raise
                 time.sleep(_CONNECT_PAUSE_S)
-    consumer = stock.consumer(settings, bootstrap=servers)
+    consumer = kafka_python_clients.consumer(settings, bootstrap=servers)
     try:
         _subscribe(parsed, consumer)
     except ValueError as error:  # how kafka-python refuses a name

@@ -1,7 +1,7 @@
 """kafka-storage: give data directories an identity before the first start, and say what they hold.
 
 Owns: the sub-commands of the official script and their output. May not know: what a formatted directory looks like
-inside (``kwire.broker.metadata_format`` does).
+inside (``kwire.broker.controller.metadata_format`` does).
 
 A broker formats a new directory by itself; this is for quick starts that do it by hand, and for choosing the cluster
 id.
@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final, cast
 
-from kwire.broker.metadata_format import Identity, controller_endpoint, format_if_new
+from kwire.broker.controller.metadata_format import Identity, controller_endpoint, format_if_new
 from kwire.cli.script_twins.arguments import Arguments
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.features import OFFLINE, add_offline_commands, parse_level, release_level, release_levels

@@ -4,7 +4,7 @@ Owns: the commands of classic groups, their timers, and the groups of one partit
 offsets, the log, request versions.
 
 A command changes the soft state at once. What must wait until a record is committed (handing out assignments, telling a
-returning static member his id) is a follow-up that comes back through ``settle``.
+returning static member his id) is a follow-up that comes back through ``on_append_result``.
 
 Timers, by key: ``("session", group, member)`` looks whether a member still lives, ``("join", group)`` ends the join
 phase, ``("sync", group)`` removes those who never asked for their assignment.
@@ -180,7 +180,7 @@ class ClassicGroups:
             prepare_rebalance(group, step)
         return step.effects
 
-    def settle(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
+    def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
         step = Step(self.config, now_ms)
         match follow_up:
             case AssignmentStored():

@@ -257,8 +257,8 @@ class GroupCoordinator:
     def on_timer(self, key: Hashable, now_ms: int) -> Effects:
         return self.expire_offsets(now_ms) if key == _RETENTION_TIMER else self.classic.on_timer(key, now_ms)
 
-    def settle(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
-        return self.classic.settle(follow_up, error, now_ms)
+    def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
+        return self.classic.on_append_result(follow_up, error, now_ms)
 
     def clock_stepped(self, by_ms: int) -> None:
         self.classic.clock_stepped(by_ms)

@@ -256,7 +256,7 @@ class TransactionCoordinator:
         effects = Effects()
         for transactional_id, transaction in self.transactions.items():
             if transaction.state in DECIDED:
-                effects.orders.append(_markers(transactional_id, transaction))
+                effects.actions.append(_markers(transactional_id, transaction))
             elif transaction.state is State.ONGOING:
                 self._watch_for_overdue(effects, transaction, now_ms)
         if self.transactions:
@@ -274,7 +274,7 @@ class TransactionCoordinator:
         if self._expired_at_ms is not None:
             self._expired_at_ms += by_ms
 
-    def settle(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
+    def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
         del now_ms
         assert isinstance(follow_up, _Written)
         if error is None and follow_up.transactional_id in self.transactions:
@@ -292,7 +292,7 @@ class TransactionCoordinator:
         for transactional_id, transaction in self.transactions.items():
             if transaction.state is State.ONGOING:
                 if _is_overdue(transaction, now_ms):
-                    effects.orders.append(AbortOverdue(transactional_id))
+                    effects.actions.append(AbortOverdue(transactional_id))
                 self._watch_for_overdue(effects, transaction, now_ms)
         return effects
 
@@ -362,7 +362,7 @@ class TransactionCoordinator:
 
     def _decide(self, transactional_id: str, step: Step) -> Effects:
         effects = self._write(transactional_id, step)
-        effects.orders.append(_markers(transactional_id, step.after))
+        effects.actions.append(_markers(transactional_id, step.after))
         return effects
 
     def _write(self, transactional_id: str, step: Step) -> Effects:

@@ -1,0 +1,149 @@
+"""A produce request that is like one before, answered without decoding it.
+
+Owns: which requests are taken this way, and what of them is remembered. May not know: sockets, what is wrong with a
+batch (``Partition.append`` does).
+
+Most producers send one batch for one partition at a time, and each request says what the last one said but for its
+records. Such a request is known by its bytes, and its reply is made from a template: less than half of what it costs
+to decode, dispatch and encode. Only what is accepted is answered here. Whatever is refused, transactional or in need
+of a flush takes the usual way, with nothing done yet.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from kwire.broker.partitions.partition import Partition
+from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
+from kwire.wire.batch import HEADER_BYTES, OVERHEAD_BYTES, TRANSACTIONAL, BatchHeader, read_only_batch
+from kwire.wire.codec import RequestHeader, encode_response
+from kwire.wire.messages import ProduceRequest, ProduceResponse
+from kwire.wire.request_templates import START, Fill, records_between, reply_template, shape_of
+
+if TYPE_CHECKING:
+    from kwire.broker.broker import Broker
+
+# The first version whose records have a compact length.
+_COMPACT_SINCE: Final = 9
+# Partitions that one connection is remembered to write to.
+_KNOWN_MAX: Final = 128
+# Error code, base offset, log append time, log start offset; any numbers that stand nowhere else in a reply.
+_NUMBERS: Final = "hqqq"
+_ANY_NUMBERS: Final = (0x4B57, 0x4B57_4952_4501, 0x4B57_4952_4502, 0x4B57_4952_4503)
+
+
+class _Known(NamedTuple):
+    """One partition that this connection writes to, and how its requests end."""
+
+    partition: Partition
+    acks: int
+    behind: bytes
+    fill: Fill
+
+
+class ProduceTemplateCache:
+    """What one connection has produced before; see ``dispatch.Shortcut``."""
+
+    __slots__ = ("_broker", "_known", "_known_max", "_position", "_start")
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        # The first request that is learnt says of which version, and where the records' length stands, all others are.
+        self._start = self._position = -1
+        self._known: dict[bytes, _Known] = {}
+        self._known_max = _KNOWN_MAX
+
+    def answer(self, frame: memoryview) -> bytes | None:
+        """See ``dispatch.Shortcut``."""
+        position = self._position
+        if len(frame) < position + HEADER_BYTES:
+            return None
+        start, correlation_id = START.unpack_from(frame)
+        known = self._known.get(bytes(frame[START.size : position]))
+        if known is None or start != self._start:
+            return None
+        partition, acks, behind, fill = known
+        try:
+            records = records_between(frame, position, behind)
+            header = None if records is None else _plain_header(records)
+            if records is None or header is None or not self._still_so(partition):
+                return None
+            appended = partition.append(records, header, acks=acks)
+        except (KafkaError, ProtocolViolation):
+            return None  # the usual way says why
+        except StorageFailure as failure:
+            self._broker.storage_failed(failure)
+            return fill(correlation_id, Code.KAFKA_STORAGE_ERROR, -1, -1, -1)
+        base_offset, _, append_time_ms, log_start_offset, _ = appended
+        return fill(correlation_id, 0, base_offset, append_time_ms, log_start_offset)
+
+    def store(
+        self, header: RequestHeader, frame: memoryview, request: ProduceRequest, response: ProduceResponse
+    ) -> None:
+        """See ``dispatch.Shortcut``."""
+        if header.api_version < _COMPACT_SINCE or request.transactional_id is not None or not self._room():
+            return
+        topics = response.responses
+        if len(topics) != 1 or len(topics[0].partition_responses) != 1 or topics[0].partition_responses[0].error_code:
+            return
+        shape = shape_of(header, frame, request)
+        if shape is None:
+            return
+        before, behind = shape
+        place = START.unpack_from(frame)[0], START.size + len(before)
+        if not self._known:
+            self._start, self._position = place
+        if (self._start, self._position) != place:
+            return
+        topic = topics[0]
+        index = topic.partition_responses[0].index
+        try:
+            partition = self._broker.partitions.get(self._name_of(topic), index)
+        except KafkaError:
+            return  # deleted while the answer waited for the disk
+        self._known[before] = _Known(partition, request.acks, behind, _template(header, topic, index))
+
+    def _name_of(self, topic: ProduceResponse.TopicProduceResponse) -> str:
+        known = self._broker.image.topics_by_id.get(topic.topic_id)
+        return topic.name if known is None else known.name
+
+    def _room(self) -> bool:
+        """Whether more may be remembered. Deleted topics make room; whoever writes to too many is learnt no further."""
+        if len(self._known) >= self._known_max:
+            self._known = {key: known for key, known in self._known.items() if not known.partition.deleted}
+            if len(self._known) >= self._known_max:
+                self._known_max = 0
+        return len(self._known) < self._known_max
+
+    def _still_so(self, partition: Partition) -> bool:
+        """Whether a request for the partition would find it, and be answered without the disk."""
+        return not partition.flushes and self._broker.partitions.get(partition.topic, partition.index) is partition
+
+
+def _plain_header(records: memoryview) -> BatchHeader | None:
+    """The header, if the records are one batch and no more, in no transaction. Raises KafkaError as Produce does."""
+    header = read_only_batch(records)
+    if header.length + OVERHEAD_BYTES != len(records) or header.attributes & TRANSACTIONAL:
+        return None
+    return header
+
+
+def _template(header: RequestHeader, topic: ProduceResponse.TopicProduceResponse, index: int) -> Fill:
+    code, base_offset, append_time_ms, log_start_offset = _ANY_NUMBERS
+    partition = ProduceResponse.PartitionProduceResponse(
+        index=index,
+        error_code=code,
+        base_offset=base_offset,
+        log_append_time_ms=append_time_ms,
+        log_start_offset=log_start_offset,
+    )
+    response = ProduceResponse(
+        responses=[
+            ProduceResponse.TopicProduceResponse(
+                name=topic.name, topic_id=topic.topic_id, partition_responses=[partition]
+            )
+        ]
+    )
+    (reply,) = encode_response(header, response)
+    assert isinstance(reply, bytes)
+    return reply_template(reply, _NUMBERS, *_ANY_NUMBERS)

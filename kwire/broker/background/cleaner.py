@@ -1,0 +1,304 @@
+"""Compaction in the background: which log is cleaned next, how fast, and what was achieved.
+
+Owns: choosing the dirtiest log, driving its round slice by slice, the throttle, ``cleaner-offset-checkpoint``, and the
+logs that cannot be cleaned. May not know: which records stay (``kwire.storage.compaction``).
+
+A round runs on the event loop in slices of a few milliseconds. After each the loop is free for at least as long as the
+slice took, so cleaning costs at most half of a processor and nobody waits longer than for one slice; syncing, and the
+codecs' work on large batches, goes to a thread. A round that is interrupted leaves no trace, and the next one begins
+where the last finished one ended.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final, cast
+
+import trio
+
+from kwire.broker.background import housekeeping
+from kwire.broker.logs import Logger
+from kwire.broker.partitions.partition import Partition
+from kwire.errors import KafkaError, StorageFailure
+from kwire.storage.checkpoints import CLEANER_CHECKPOINT, read_offsets, write_offsets
+from kwire.storage.compaction import Cleanable, Compaction, Slice, look_at
+from kwire.storage.segment import LOG_SUFFIX
+from kwire.types import TopicPartition, Uuid
+
+if TYPE_CHECKING:
+    from kwire.broker.broker import Broker
+
+log = Logger("kwire.cleaner")
+
+# Logs that are looked at between two checkpoints of the event loop.
+_LOOK_AT_ONCE: Final = 20
+_PROGRESS_MS: Final = 10_000
+
+
+class Cleaner:
+    """Everything that compaction does in one broker.
+
+    ``rounds`` are those in progress, whose numbers change as they go; ``uncleanable`` says of logs that are left alone
+    why; ``rounds_done``, ``bytes_read`` and ``bytes_written`` count since the start; ``dirtiest_ratio`` is the largest
+    dirty share that was seen last.
+    """
+
+    def __init__(self, broker: Broker) -> None:
+        self.rounds: dict[Partition, Compaction] = {}
+        self.uncleanable: dict[Partition, str] = {}
+        self.rounds_done = 0
+        self.bytes_read = 0
+        self.bytes_written = 0
+        self.dirtiest_ratio = 0.0
+        self._broker = broker
+        self._offsets = _CleanedOffsets(broker)
+        self._round_ended = trio.Event()
+        # Never opened since the start, and there is only one segment: nothing to clean until somebody writes.
+        self._single: set[Partition] = set()
+
+    async def run(self) -> None:
+        """Clean whatever is dirty enough, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            while True:
+                await self._wait_for_a_place()
+                found = await self.dirtiest()
+                if found is None:
+                    await self._sleep_backoff()
+                    continue
+                partition, cleanable = found
+                self._begin(partition, cleanable)
+                nursery.start_soon(self._do_round, partition)
+
+    async def dirtiest(self) -> tuple[Partition, Cleanable] | None:
+        """Find the log that most of all should be cleaned, if any is dirty or old enough."""
+        best: tuple[Partition, Cleanable] | None = None
+        dirtiest_ratio = 0.0
+        self._forget_what_is_gone()
+        for count, partition in enumerate(list(self._candidates())):
+            if count % _LOOK_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+            try:
+                cleanable = self._look_at(partition)
+            except StorageFailure as failure:
+                self._broker.storage_failed(failure)
+                continue
+            if cleanable is None:
+                continue
+            dirtiest_ratio = max(dirtiest_ratio, cleanable.ratio)
+            is_due = cleanable.is_due(partition.settings.log.min_cleanable_dirty_ratio)
+            if is_due and (best is None or cleanable.ratio > best[1].ratio):
+                best = partition, cleanable
+        self.dirtiest_ratio = dirtiest_ratio
+        return best
+
+    async def clean(self, partition: Partition) -> Compaction | None:
+        """Clean one log now, however little of it is dirty. None if there is nothing or a round is in progress."""
+        cleanable = None if partition in self.rounds else self._look_at(partition)
+        if cleanable is None or not cleanable.cleanable_bytes:
+            return None
+        compaction = self._begin(partition, cleanable)
+        await self._do_round(partition)
+        return compaction
+
+    # --- choosing
+
+    def _candidates(self) -> Iterator[Partition]:
+        for partition in self._broker.partitions:
+            if (
+                partition.settings.log.compact
+                and partition not in self.rounds
+                and partition not in self.uncleanable
+                and self._broker.partitions.has_directory(partition)
+            ):
+                yield partition
+
+    def _look_at(self, partition: Partition) -> Cleanable | None:
+        if partition.deleted or (partition.opened is None and self._has_one_segment(partition)):
+            return None
+        opened = partition.log
+        if len(opened.segments) == 1:
+            return None
+        return look_at(opened, self._offsets.get(partition), self._broker.clock.now_ms())
+
+    def _has_one_segment(self, partition: Partition) -> bool:
+        """Tell from the names alone, so that logs that nobody uses stay closed."""
+        if partition not in self._single:
+            one = self._broker.dirs.by_path(partition.log_dir)
+            assert one is not None
+            names = one.files.sizes(one.partition_path(partition.topic_partition))
+            if sum(name.endswith(LOG_SUFFIX) for name in names) > 1:
+                return False
+            self._single.add(partition)
+        return True
+
+    def _forget_what_is_gone(self) -> None:
+        self.uncleanable = {partition: why for partition, why in self.uncleanable.items() if not partition.deleted}
+        self._single = {one for one in self._single if one.opened is None and not one.deleted}
+
+    # --- one round
+
+    def _begin(self, partition: Partition, cleanable: Cleanable) -> Compaction:
+        threads = max(1, self._threads)
+        buffer_bytes = cast("int", self._broker.configs.broker("log.cleaner.dedupe.buffer.size"))
+        load_factor = cast("float", self._broker.configs.broker("log.cleaner.io.buffer.load.factor"))
+        # One half of the buffer is for reading, as in Kafka.
+        slice_bytes = cast("int", self._broker.configs.broker("log.cleaner.io.buffer.size")) // threads // 2
+        compaction = self.rounds[partition] = Compaction(
+            partition.log,
+            cleanable,
+            now_ms=self._broker.clock.now_ms(),
+            map_bytes_max=int(buffer_bytes * load_factor) // threads,
+            slice_bytes=slice_bytes,
+        )
+        log.info(
+            "cleaning a log",
+            partition=str(partition),
+            first_dirty_offset=cleanable.first_dirty_offset,
+            end_offset=cleanable.end_offset,
+            dirty_ratio=round(cleanable.ratio, 3),
+            bytes=compaction.bytes_to_read,
+        )
+        return compaction
+
+    async def _do_round(self, partition: Partition) -> None:
+        compaction = self.rounds[partition]
+        began_ms = self._broker.clock.monotonic_ms()
+        try:
+            await self._drive(partition, compaction)
+            if compaction.cleaned_offset is not None:
+                self._finish(partition, compaction, self._broker.clock.monotonic_ms() - began_ms)
+            elif not partition.deleted:
+                # Something was in the way, and may still be there.
+                await self._sleep_backoff()
+        except StorageFailure as failure:
+            # What was not finished leaves no trace, and is tried again.
+            self._broker.storage_failed(failure)
+            await self._sleep_backoff()
+        except KafkaError as error:
+            self.uncleanable[partition] = str(error)
+            log.warning("a log cannot be cleaned and is left as it is", partition=str(partition), why=str(error))
+        finally:
+            del self.rounds[partition]
+            self._round_ended.set()
+
+    async def _drive(self, partition: Partition, compaction: Compaction) -> None:
+        clock = self._broker.clock
+        next_word_ms = clock.monotonic_ms() + _PROGRESS_MS
+        slices = compaction.slices()
+        try:
+            before_ms = clock.monotonic_ms()
+            for piece in slices:
+                took_ms = clock.monotonic_ms() - before_ms
+                await self._settle(piece)
+                await clock.sleep(max(took_ms, self._throttle_ms(piece.moved_bytes)))
+                if partition.deleted or not partition.settings.log.compact or partition.opened is not compaction.log:
+                    return
+                before_ms = clock.monotonic_ms()
+                if before_ms >= next_word_ms:
+                    next_word_ms = before_ms + _PROGRESS_MS
+                    self._say_how_far(partition, compaction)
+        finally:
+            slices.close()
+
+    async def _settle(self, piece: Slice) -> None:
+        """Do what a slice leaves to be done."""
+        for deletion in piece.deletions:
+            housekeeping.remove_when_due(self._broker, deletion)
+        if piece.blocking is not None:
+            await trio.to_thread.run_sync(piece.blocking)
+
+    def _finish(self, partition: Partition, compaction: Compaction, took_ms: float) -> None:
+        assert compaction.cleaned_offset is not None
+        self.rounds_done += 1
+        self.bytes_read += compaction.bytes_read
+        self.bytes_written += compaction.bytes_written
+        self._offsets.note(partition, compaction.cleaned_offset)
+        log.info(
+            "cleaned a log",
+            partition=str(partition),
+            cleaned_offset=compaction.cleaned_offset,
+            seconds=round(took_ms / 1000, 1),
+            bytes_read=compaction.bytes_read,
+            bytes_written=compaction.bytes_written,
+            records_read=compaction.records_read,
+            records_kept=compaction.records_kept,
+            **({"keyless_records": compaction.keyless_records} if compaction.keyless_records else {}),
+        )
+
+    def _say_how_far(self, partition: Partition, compaction: Compaction) -> None:
+        log.info(
+            "cleaning",
+            partition=str(partition),
+            percent=100 * compaction.bytes_read // max(1, compaction.bytes_to_read),
+            bytes_read=compaction.bytes_read,
+            bytes_written=compaction.bytes_written,
+        )
+
+    # --- pace
+
+    @property
+    def _threads(self) -> int:
+        """How many rounds may be in progress at once; all of them share the one loop."""
+        return cast("int", self._broker.configs.broker("log.cleaner.threads"))
+
+    def _throttle_ms(self, moved_bytes: int) -> float:
+        bytes_per_second = cast("float", self._broker.configs.broker("log.cleaner.io.max.bytes.per.second"))
+        return round(moved_bytes / bytes_per_second * 1000, 3)
+
+    async def _wait_for_a_place(self) -> None:
+        while len(self.rounds) >= self._threads:
+            if not self._threads:
+                await self._sleep_backoff()
+                continue
+            self._round_ended = trio.Event()
+            await self._round_ended.wait()
+
+    async def _sleep_backoff(self) -> None:
+        # A backoff of 0 would otherwise look at every log again and again without a pause.
+        await self._broker.clock.sleep(max(1, cast("int", self._broker.configs.broker("log.cleaner.backoff.ms"))))
+
+
+class _CleanedOffsets:
+    """Up to where each log is clean, as ``cleaner-offset-checkpoint`` of its directory tells it."""
+
+    def __init__(self, broker: Broker) -> None:
+        self._broker = broker
+        # With the topic's id: a topic that is made again under its name has nothing in common with the old one.
+        self._offsets: dict[TopicPartition, tuple[Uuid | None, int]] = {}
+        self._is_read = False
+
+    def get(self, partition: Partition) -> int | None:
+        """Return the offset up to which ``partition`` is clean, None if it was never cleaned."""
+        if not self._is_read:
+            self._read()
+        key = partition.topic_partition
+        topic_id, offset = self._offsets.get(key, (None, None))
+        if offset is None:
+            return None
+        if topic_id is None:
+            self._offsets[key] = partition.topic_id, offset
+        elif topic_id != partition.topic_id:
+            del self._offsets[key]
+            return None
+        return offset
+
+    def note(self, partition: Partition, offset: int) -> None:
+        """Keep how far a round came, for all logs of the directory. Raises StorageFailure."""
+        self._offsets[partition.topic_partition] = partition.topic_id, offset
+        one = self._broker.dirs.by_path(partition.log_dir)
+        assert one is not None
+        offsets: Mapping[TopicPartition, int | None] = {
+            other.topic_partition: self.get(other)
+            for other in self._broker.partitions
+            if other.log_dir == one.path and other.topic_partition in self._offsets
+        }
+        known = {key: offset for key, offset in offsets.items() if offset is not None}
+        # Not synced: an older one costs a longer round and nothing else.
+        one.files.write_bytes(one.file(CLEANER_CHECKPOINT), write_offsets(known), durable=False)
+
+    def _read(self) -> None:
+        self._is_read = True
+        for one in self._broker.dirs.dirs:
+            found = read_offsets(one.files.read_bytes(one.file(CLEANER_CHECKPOINT))) or {}
+            for key, offset in found.items():
+                self._offsets[key] = None, offset

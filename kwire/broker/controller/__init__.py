@@ -1,0 +1,1 @@
+"""The embedded controller: the metadata log, its formatting and its snapshots."""

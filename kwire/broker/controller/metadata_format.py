@@ -1,0 +1,115 @@
+"""What a data directory holds before its first start, as ``kafka-storage format --standalone`` lays it out.
+
+Owns: ``bootstrap.checkpoint`` (the feature levels to begin with) and the snapshot at offset 0 that says who votes.
+May not know: the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, cast
+
+from kwire.broker.controller.metadata_snapshots import BOOTSTRAP, Quorum, SnapshotId, read_snapshot, write_snapshot
+from kwire.metadata import features
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.image import MetadataImage
+from kwire.storage.files import Files
+from kwire.types import METADATA_TOPIC, Uuid
+from kwire.wire.messages import FeatureLevelRecord, VotersRecord
+
+_CONTROLLER_PORT = 9093
+
+
+class Identity(NamedTuple):
+    """Whose log this is, and where its controller would be found, which only other voters would ask."""
+
+    node_id: int
+    directory_id: Uuid
+    controller_listener: str
+    controller_host: str
+    controller_port: int
+
+
+def format_if_new(
+    files: Files, directory: str, identity: Identity, now_ms: int, levels: Mapping[str, int] | None = None
+) -> bool:
+    """Lay out a directory that nobody has formatted, by default with the levels served. Tells whether it was one."""
+    path = f"{directory}/{METADATA_TOPIC}-0"
+    if files.sizes(path) or files.read_bytes(f"{directory}/{BOOTSTRAP}") is not None:
+        return False
+    levels = levels or features.bootstrap_levels()
+    bootstrap = write_snapshot(
+        [FeatureLevelRecord(name=name, feature_level=level) for name, level in levels.items()],
+        Quorum(0, None),
+        metadata_version=levels[features.METADATA_VERSION],
+        epoch=0,
+        now_ms=now_ms,
+        last_timestamp_ms=0,
+    )
+    files.make_directory(path)
+    quorum = Quorum(features.SERVED[features.KRAFT_VERSION].highest, _own_vote(identity))
+    voters = write_snapshot([], quorum, metadata_version=0, epoch=0, now_ms=now_ms, last_timestamp_ms=now_ms)
+    # The voters first: a directory that has a bootstrap file counts as formatted.
+    files.write_bytes(f"{path}/{SnapshotId(0, 0).file_name}", voters, durable=True)
+    files.write_bytes(f"{directory}/{BOOTSTRAP}", bootstrap, durable=True)
+    return True
+
+
+def formatted_levels(files: Files, directory: str) -> dict[str, int]:
+    """Read the levels that a directory was formatted with, capped by what is served: no more is ever finalized."""
+    path = f"{directory}/{BOOTSTRAP}"
+    content = files.read_bytes(path)
+    if content is None:
+        return features.bootstrap_levels()
+    chosen = MetadataImage()
+    chosen.apply(read_snapshot(path, content).records)
+    return {
+        name: min(level, features.SERVED[name].highest)
+        for name, level in chosen.features.items()
+        if name in features.SERVED
+    }
+
+
+def controller_endpoint(configs: EffectiveConfigs) -> tuple[str, str, int]:
+    """Find listener name, host and port of the controller that a KRaft configuration names, or Kafka's usual ones."""
+    names = cast("tuple[str, ...]", configs.broker("controller.listener.names"))
+    name = names[0]
+    node_id = configs.node_id
+    for key in ("advertised.listeners", "listeners"):
+        for listener in cast("tuple[str, ...] | None", configs.broker(key)) or ():
+            listener_name, _, address = listener.partition("://")
+            if listener_name == name:
+                return name, *_host_and_port(address)
+    for voter in cast("tuple[str, ...]", configs.broker("controller.quorum.voters")):
+        voter_id, _, address = voter.partition("@")
+        if voter_id == str(node_id):
+            return name, *_host_and_port(address)
+    for address in cast("tuple[str, ...]", configs.broker("controller.quorum.bootstrap.servers")):
+        return name, *_host_and_port(address)
+    return name, "localhost", _CONTROLLER_PORT
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    host, _, port = address.rpartition(":")
+    return host.strip("[]") or "localhost", int(port)
+
+
+def _own_vote(identity: Identity) -> VotersRecord:
+    return VotersRecord(
+        voters=[
+            VotersRecord.Voter(
+                voter_id=identity.node_id,
+                voter_directory_id=identity.directory_id,
+                endpoints=[
+                    VotersRecord.Endpoint(
+                        name=identity.controller_listener,
+                        host=identity.controller_host,
+                        port=identity.controller_port,
+                    )
+                ],
+                kraft_version_feature=VotersRecord.KRaftVersionFeature(
+                    max_supported_version=features.SERVED[features.KRAFT_VERSION].highest
+                ),
+            )
+        ]
+    )

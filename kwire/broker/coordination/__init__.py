@@ -1,0 +1,1 @@
+"""Runs coordinator state machines over the partitions of internal topics."""

@@ -1,0 +1,64 @@
+"""Transaction markers: the control batches that end a transaction in a partition.
+
+Owns: what a marker looks like, and appending one. May not know: transactions as a whole, when a marker is due.
+
+    key    int16 version (0), int16 type: 0 abort, 1 commit
+    value  int16 version (0), int32 epoch of the coordinator
+"""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from kwire.broker.partitions.partition import Partition
+from kwire.coordinators.machine import ProducerStamp
+from kwire.errors import Code, KafkaError
+from kwire.types import OFFSETS_TOPIC, TopicPartition
+from kwire.wire.records import Record, build_batch
+
+if TYPE_CHECKING:
+    from kwire.broker.broker import Broker
+
+_KEY = struct.Struct(">hh")
+_VALUE = struct.Struct(">hi")
+_ABORT: Final = 0
+_COMMIT: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """``transaction_version`` decides how the partition's log judges the producer's epoch (KIP-890)."""
+
+    producer: ProducerStamp
+    committed: bool
+    coordinator_epoch: int
+    transaction_version: int
+
+    def batch(self, now_ms: int) -> bytes:
+        key = _KEY.pack(0, _COMMIT if self.committed else _ABORT)
+        return build_batch(
+            [Record(0, now_ms, key, _VALUE.pack(0, self.coordinator_epoch), ())],
+            producer_id=self.producer.producer_id,
+            producer_epoch=self.producer.producer_epoch,
+            transactional=True,
+            control=True,
+        )
+
+
+def append_marker(broker: Broker, where: TopicPartition, marker: Marker) -> Partition:
+    """Append the marker, and let the groups know when it is theirs.
+
+    The caller flushes the partition if it must. Raises KafkaError (UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER,
+    NOT_ENOUGH_REPLICAS, INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED) or StorageFailure.
+    """
+    partition = broker.partitions.get(*where)
+    is_offsets = where.topic == OFFSETS_TOPIC
+    if not is_offsets and len(partition.isr) < partition.settings.min_insync_replicas:
+        raise KafkaError(Code.NOT_ENOUGH_REPLICAS)
+    batch = marker.batch(broker.clock.now_ms())
+    partition.append_own(batch, transaction_version=marker.transaction_version)
+    if is_offsets:
+        broker.groups.marker_appended(where.partition, marker.producer, committed=marker.committed)
+    return partition

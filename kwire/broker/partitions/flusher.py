@@ -1,0 +1,66 @@
+"""Group commit: many producers that wait for the disk share one fsync.
+
+Owns: which log is being flushed and who waits for it. May not know: requests, what was appended.
+
+An fsync runs in a thread on descriptors of its own, so the loop goes on and more appends gather behind it; the next
+fsync then covers all of them. A fsync that fails takes the log offline (the page cache may have dropped what it could
+not write).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import trio
+
+from kwire.broker.clock import Clock
+from kwire.broker.partitions.partition import Partition
+from kwire.errors import StorageFailure
+
+
+class Flusher:
+    """At most one fsync a log at a time; whoever comes meanwhile shares the next."""
+
+    def __init__(self, clock: Clock, sync_failed: Callable[[Partition], None]) -> None:
+        self._clock = clock
+        self._sync_failed = sync_failed
+        self._running: dict[Partition, trio.Event] = {}
+
+    async def flush(self, partition: Partition) -> None:
+        """Return once all that is in the log now is on the disk, and visible, or the topic gone.
+
+        Raises StorageFailure.
+        """
+        target = partition.log.end_offset
+        while not partition.deleted and partition.log.recovery_point < target:
+            running = self._running.get(partition)
+            if running is not None:
+                await running.wait()
+                continue
+            done = self._running[partition] = trio.Event()
+            try:
+                await self._sync(partition)
+            finally:
+                del self._running[partition]
+                done.set()
+        if not partition.deleted and partition.log.high_watermark < target:
+            partition.advance()
+
+    async def _sync(self, partition: Partition) -> None:
+        log = partition.log
+        pending = log.begin_flush()
+        try:
+            await trio.to_thread.run_sync(pending.sync)
+        except StorageFailure:
+            # The directory of a deleted topic has another name by now, or is gone.
+            if partition.deleted:
+                return
+            self._sync_failed(partition)
+            raise
+        finally:
+            pending.close()
+        if partition.deleted or partition.opened is not log:
+            return  # moved to another directory meanwhile, where all of it is on the disk already
+        log.finish_flush(pending)
+        partition.flushed_ms = self._clock.monotonic_ms()
+        partition.advance()

@@ -1,0 +1,234 @@
+"""The data directories (``log.dirs``): whose they are, what lies in them, how they are left.
+
+Owns: the lock, ``meta.properties``, the offset checkpoints and the mark of a clean stop of each directory; which
+directory holds which partition. May not know: partitions at run time, topics, the metadata log's inside.
+
+A directory that was stopped cleanly needs no recovery. After a kill, the boot id says whether the page cache
+survived: on the same boot nothing that was written is lost, so only the ends of the logs are looked at; after a crash
+of the machine, or a sync that failed, everything since the recovery point is read again.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from kwire.broker.clock import Clock
+from kwire.broker.logs import Logger
+from kwire.errors import StorageFailure
+from kwire.storage import checkpoints
+from kwire.storage.files import Files, Lock
+from kwire.types import METADATA_TOPIC, TopicPartition, Uuid, uuid_from_text, uuid_text
+
+log = Logger("kwire.broker")
+
+LOCK_NAME: Final = ".lock"
+BOOT_ID_NAME: Final = ".boot-id"
+_DELETED: Final = "-delete"
+_STRAY: Final = "-stray"
+_FUTURE: Final = "-future"
+
+
+class ForeignDirectory(Exception):
+    """The directory belongs to another node or cluster than the settings say."""
+
+
+class LogDir:
+    """One data directory, locked."""
+
+    def __init__(self, files: Files, path: str, lock: Lock) -> None:
+        self.files = files
+        self.path = path
+        self.id: Uuid = bytes(16)
+        self.clean = False
+        self.same_boot = False
+        self.recovery_points: dict[TopicPartition, int] = {}
+        self.log_start_offsets: dict[TopicPartition, int] = {}
+        self.partition_count = 0
+        self._lock = lock
+
+    def file(self, name: str) -> str:
+        return f"{self.path}/{name}"
+
+    def partition_path(self, partition: TopicPartition) -> str:
+        return f"{self.path}/{partition.topic}-{partition.partition}"
+
+    def partitions(self) -> list[tuple[TopicPartition, str]]:
+        """The partition directories in here and their paths; half deleted and stray ones are passed over."""
+        found = []
+        for name in self.files.directories(self.path):
+            topic, dash, index = name.rpartition("-")
+            if dash and index.isdecimal() and topic and topic != METADATA_TOPIC:
+                found.append((TopicPartition(topic, int(index)), f"{self.path}/{name}"))
+        return found
+
+    def remove_half_deleted(self) -> None:
+        """Finish what a stop interrupted: directories that were to be deleted, and copies that were not complete."""
+        for name in self.files.directories(self.path):
+            if name.endswith((_DELETED, _FUTURE)):
+                self.files.remove_directory(self.file(name))
+
+    def set_aside(self, partition: TopicPartition, path: str, unique: str) -> None:
+        """Rename a partition that no topic knows, as Kafka does, so that nothing is lost and nobody serves it."""
+        log.warning("partition of no known topic set aside", partition=str(partition), directory=path)
+        self.files.rename(path, _unique_name(self.path, partition, unique, _STRAY))
+
+    def deleted_directory_name(self, partition: TopicPartition, unique: str) -> str:
+        """Where a deleted partition's directory is renamed to before its files go."""
+        return _unique_name(self.path, partition, unique, _DELETED)
+
+    def future_name(self, partition: TopicPartition, unique: str) -> str:
+        """Where a partition that moves here is copied to until it is complete."""
+        return _unique_name(self.path, partition, unique, _FUTURE)
+
+    def open(self, node_id: int, cluster_id: str | None, clock: Clock) -> str:
+        """Check or write ``meta.properties``, read the checkpoints; returns the cluster id.
+
+        Raises ForeignDirectory, StorageFailure.
+        """
+        cluster_id = self._own(node_id, cluster_id, clock)
+        self.clean = self._take_clean_mark()
+        boot_id = self.files.boot_id()
+        left = self.files.read_bytes(self.file(BOOT_ID_NAME))
+        self.same_boot = boot_id is not None and left == boot_id.encode("ascii")
+        if boot_id is not None and not self.same_boot:
+            self.files.write_bytes(self.file(BOOT_ID_NAME), boot_id.encode("ascii"), durable=False)
+        self.recovery_points = self._read_offsets(checkpoints.RECOVERY_POINT_CHECKPOINT)
+        self.log_start_offsets = self._read_offsets(checkpoints.LOG_START_OFFSET_CHECKPOINT)
+        return cluster_id
+
+    def write_checkpoints(
+        self,
+        recovery_points: Mapping[TopicPartition, int],
+        log_start_offsets: Mapping[TopicPartition, int],
+        high_watermarks: Mapping[TopicPartition, int],
+    ) -> None:
+        """Write what the next start needs to know of each partition here."""
+        self.recovery_points = dict(recovery_points)
+        self.log_start_offsets = dict(log_start_offsets)
+        for name, offsets in (
+            (checkpoints.RECOVERY_POINT_CHECKPOINT, recovery_points),
+            (checkpoints.LOG_START_OFFSET_CHECKPOINT, log_start_offsets),
+            (checkpoints.HIGH_WATERMARK_CHECKPOINT, high_watermarks),
+        ):
+            self.files.write_bytes(self.file(name), checkpoints.write_offsets(offsets), durable=True)
+
+    def mark_clean(self, broker_epoch: int) -> None:
+        """The last write of a clean stop."""
+        self.files.write_bytes(
+            self.file(checkpoints.CLEAN_SHUTDOWN), checkpoints.write_clean_shutdown(broker_epoch), durable=True
+        )
+
+    def mark_page_cache_untrusted(self) -> None:
+        """A sync has failed: what the next start reads may not be what the disk holds, though the boot is the same."""
+        with contextlib.suppress(StorageFailure):
+            self.files.remove(self.file(BOOT_ID_NAME))
+
+    def release(self) -> None:
+        self._lock.release()
+
+    def _own(self, node_id: int, cluster_id: str | None, clock: Clock) -> str:
+        """Read whose directory this is, or make it ours: a new one gets the cluster id asked for, or a fresh one."""
+        path = self.file(checkpoints.META_PROPERTIES)
+        found = checkpoints.read_properties(self.files.read_bytes(path))
+        if found is None:
+            cluster_id = cluster_id or uuid_text(clock.uuid())
+            self.id = clock.uuid()
+            properties = {
+                "version": "1",
+                "cluster.id": cluster_id,
+                "node.id": str(node_id),
+                "directory.id": uuid_text(self.id),
+            }
+            self.files.write_bytes(path, checkpoints.write_properties(properties), durable=True)
+            return cluster_id
+        theirs = found.get("cluster.id", "")
+        if cluster_id is not None and theirs != cluster_id:
+            raise ForeignDirectory(
+                f"{self.path} belongs to cluster {theirs}, not to {cluster_id} (CLUSTER_ID): take another directory, or"
+                " the cluster id that it has"
+            )
+        if found.get("node.id") != str(node_id):
+            theirs = found.get("node.id", "")
+            raise ForeignDirectory(
+                f"{self.path} belongs to node {theirs}, but node.id is {node_id}: take another directory, or"
+                f" node.id={theirs}"
+            )
+        self.id = self._directory_id(found, clock, path)
+        return theirs
+
+    def _directory_id(self, found: dict[str, str], clock: Clock, path: str) -> Uuid:
+        if "directory.id" in found:
+            return uuid_from_text(found["directory.id"])
+        # Kafka before 3.7 gave directories no id; it adds one at the first start, as we do.
+        directory_id = clock.uuid()
+        self.files.write_bytes(
+            path, checkpoints.write_properties({**found, "directory.id": uuid_text(directory_id)}), durable=True
+        )
+        return directory_id
+
+    def _take_clean_mark(self) -> bool:
+        """Look for the mark and remove it, so that a kill from now on counts as one."""
+        path = self.file(checkpoints.CLEAN_SHUTDOWN)
+        is_there = self.files.read_bytes(path) is not None
+        self.files.remove(path)
+        return is_there
+
+    def _read_offsets(self, name: str) -> dict[TopicPartition, int]:
+        return checkpoints.read_offsets(self.files.read_bytes(self.file(name))) or {}
+
+
+class LogDirs:
+    """All data directories of one broker. The first also holds the metadata log, unless the settings say another."""
+
+    def __init__(self, files: Files, dirs: Sequence[LogDir], cluster_id: str) -> None:
+        self.files = files
+        self.dirs = list(dirs)
+        self.cluster_id = cluster_id
+
+    @classmethod
+    def open(cls, files: Files, paths: Sequence[str], *, node_id: int, cluster_id: str | None, clock: Clock) -> LogDirs:
+        """Lock and read every directory, or none.
+
+        Raises storage.files.DirectoryInUse, ForeignDirectory, StorageFailure.
+        """
+        dirs: list[LogDir] = []
+        try:
+            for path in paths:
+                files.make_directory(path)
+                dirs.append(LogDir(files, path, files.lock(f"{path}/{LOCK_NAME}")))
+            # A directory added to a node joins the cluster that the others belong to, so ask those that know first.
+            known = sorted(dirs, key=lambda one: files.read_bytes(one.file(checkpoints.META_PROPERTIES)) is None)
+            for one in known:
+                cluster_id = one.open(node_id, cluster_id, clock)
+        except BaseException:
+            for one in dirs:
+                one.release()
+            raise
+        assert cluster_id is not None
+        return cls(files, dirs, cluster_id)
+
+    def by_id(self, directory_id: Uuid) -> LogDir | None:
+        return next((one for one in self.dirs if one.id == directory_id), None)
+
+    def by_path(self, path: str) -> LogDir | None:
+        return next((one for one in self.dirs if one.path == path), None)
+
+    def emptiest(self) -> LogDir:
+        """Where the next partition goes: the directory with the fewest, as Kafka chooses."""
+        return min(self.dirs, key=lambda one: one.partition_count)
+
+    def mark_clean(self, broker_epoch: int) -> None:
+        for one in self.dirs:
+            one.mark_clean(broker_epoch)
+
+    def release(self) -> None:
+        for one in self.dirs:
+            one.release()
+
+
+def _unique_name(directory: str, partition: TopicPartition, unique: str, suffix: str) -> str:
+    # A file name holds 255 bytes at most: a long topic name is cut, the unique part keeps it apart.
+    tail = f"-{partition.partition}.{unique}{suffix}"
+    return f"{directory}/{partition.topic[: 255 - len(tail)]}{tail}"

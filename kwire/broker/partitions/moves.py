@@ -1,0 +1,161 @@
+"""Moving partitions between the data directories of this broker (KIP-113), while they are in use.
+
+Owns: which moves are asked for, copying, and the moment of the change. May not know: who asks, what is in a log.
+
+    1  roll the log, so that nearly everything lies in sealed files
+    2  copy those to ``TOPIC-N.UNIQUE-future`` in the new directory, in a thread; producers and consumers go on
+    3  at once, with nothing in between: close the log, copy what is new or changed since, rename, open it there
+
+Step 3 holds up the broker for as long as copying the active segment takes, which step 1 has made small. The metadata
+then says where the partition lies. A move that fails leaves everything where it was.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import trio
+
+from kwire.broker.background import housekeeping
+from kwire.broker.logs import Logger
+from kwire.broker.partitions.log_dirs import LogDir
+from kwire.broker.partitions.partition import Partition
+from kwire.errors import StorageFailure
+from kwire.metadata.controller import assign_directories
+from kwire.storage.files import Files
+from kwire.storage.segment import PendingDeletion
+from kwire.types import TopicPartition
+
+if TYPE_CHECKING:
+    from kwire.broker.broker import Broker
+
+log = Logger("kwire.broker")
+
+_CHUNK_BYTES: Final = 1024 * 1024
+
+
+class Seen(NamedTuple):
+    """What a file looked like when it was copied; one that looks the same later has not changed."""
+
+    size: int
+    modified_ms: int
+
+
+class Moves:
+    """What is to be moved where. ``run`` does one after the other."""
+
+    def __init__(self, broker: Broker) -> None:
+        self.pending: dict[TopicPartition, LogDir] = {}
+        self._broker = broker
+        self._wanted = trio.Event()
+
+    def ask(self, partition: Partition, target: LogDir) -> None:
+        """Move a partition, as soon as it is its turn. Where it already lies: forget what was asked before."""
+        self.pending.pop(partition.topic_partition, None)
+        if partition.log_dir == target.path:
+            return
+        self.pending[partition.topic_partition] = target
+        self._wanted.set()
+
+    async def run(self) -> None:
+        while True:
+            await self._wanted.wait()
+            self._wanted = trio.Event()
+            while self.pending:
+                key, target = next(iter(self.pending.items()))
+                await self._move_or_say_why_not(key, target)
+                if self.pending.get(key) is target:
+                    del self.pending[key]
+
+    async def _move_or_say_why_not(self, key: TopicPartition, target: LogDir) -> None:
+        partition = self._broker.partitions.of_topic(key.topic).get(key.partition)
+        if partition is None:
+            return
+        future = target.future_name(key, self._broker.partitions.unique_name())
+        try:
+            await self._move(partition, target, future)
+        except StorageFailure as failure:
+            self._broker.storage_failed(failure)
+            log.failure("a partition stays where it is", failure, partition=str(key), directory=partition.log_dir)
+            target.files.remove_directory(future)
+
+    async def _move(self, partition: Partition, target: LogDir, future: str) -> None:
+        broker = self._broker
+        if not broker.partitions.has_directory(partition):
+            self._settle(partition, target)
+            return
+        source = broker.dirs.by_path(partition.log_dir)
+        assert source is not None
+        path = source.partition_path(partition.topic_partition)
+        partition.log.roll(broker.clock.now_ms())
+        target.files.make_directory(future)
+        seen = await trio.to_thread.run_sync(copy_new, target.files, path, future, {})
+        if partition.deleted or self.pending.get(partition.topic_partition) is not target:
+            target.files.remove_directory(future)
+            return
+        log_start_offset, end_offset = partition.log.log_start_offset, partition.log.end_offset
+        partition.close()
+        copy_new(target.files, path, future, seen)
+        new_path = target.partition_path(partition.topic_partition)
+        deleted_path = source.deleted_directory_name(partition.topic_partition, broker.partitions.unique_name())
+        target.files.rename(future, new_path)
+        try:
+            target.files.sync_directory(target.path)
+            source.files.rename(path, deleted_path)
+        except StorageFailure:
+            # The next start must not find the partition in both.
+            target.files.rename(new_path, future)
+            raise
+        target.log_start_offsets[partition.topic_partition] = log_start_offset
+        target.recovery_points[partition.topic_partition] = end_offset
+        due_ms = broker.clock.now_ms() + partition.settings.log.file_delete_delay_ms
+        housekeeping.remove_when_due(broker, PendingDeletion(deleted_path, due_ms, is_directory=True))
+        self._settle(partition, target)
+
+    def _settle(self, partition: Partition, target: LogDir) -> None:
+        broker = self._broker
+        key = partition.topic_partition
+        broker.partitions.moved(partition, target)
+        records = assign_directories(broker.image, broker.node_id, {key: target.id})
+        try:
+            broker.change_metadata(records)
+        except StorageFailure as failure:
+            # A start goes by where it finds a partition, so this is news for others and no more.
+            broker.storage_failed(failure)
+        partition.note_change()
+        log.info("partition moved", partition=str(key), directory=target.path)
+
+
+def copy_new(files: Files, path: str, new_path: str, seen: dict[str, Seen]) -> dict[str, Seen]:
+    """Make one directory hold what another holds; files that ``seen`` knows unchanged are there already.
+
+    Gives what each file looked like. What is copied is on the disk when this returns. Raises StorageFailure.
+    """
+    now = {name: Seen(size, files.modified_ms(f"{path}/{name}")) for name, size in files.sizes(path).items()}
+    for name in seen.keys() - now.keys():
+        files.remove(f"{new_path}/{name}")
+    for name, looks in now.items():
+        if seen.get(name) != looks:
+            files.remove(f"{new_path}/{name}")
+            _copy(files, f"{path}/{name}", f"{new_path}/{name}", looks.size)
+    files.sync_directory(new_path)
+    return now
+
+
+def _copy(files: Files, path: str, new_path: str, size: int) -> None:
+    if size == 0:
+        files.write_bytes(new_path, b"", durable=False)
+        return
+    source, target = files.open(path, size=size, writable=False), files.open(new_path, size=0)
+    try:
+        position = 0
+        while position < size:
+            chunk = source.read(position, min(_CHUNK_BYTES, size - position))
+            if not chunk:
+                raise StorageFailure(path, f"ends at {position}, not at {size}")
+            target.append([chunk], len(chunk))
+            position += len(chunk)
+        target.syncer().run()
+    finally:
+        source.close()
+        target.close()

@@ -1,0 +1,258 @@
+"""One partition that this broker leads.
+
+Owns: the partition's place in the cluster (leader epoch, replicas, in-sync replicas), its log (opened at first use),
+its high watermark and who watches it. May not know: requests, connections, how long anybody waits.
+
+The high watermark is kept apart from the end of the log. Alone, a leader moves it as soon as a batch is written, or,
+when the topic's flush settings ask for it, once the batch is on the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from kwire.broker.clock import Clock
+from kwire.broker.partitions.validate import ValidationSettings, validate
+from kwire.broker.partitions.watches import Watch
+from kwire.errors import Code, KafkaError
+from kwire.storage.config import FOREVER
+from kwire.storage.files import FileSlice
+from kwire.storage.log import Appended, Log, LogConfig
+from kwire.types import TopicPartition, Uuid
+from kwire.wire.batch import BatchHeader, check_batch, read_batch_header
+
+ACKS_ALL: Final = -1
+READ_UNCOMMITTED: Final = 0
+READ_COMMITTED: Final = 1
+
+
+@dataclass(frozen=True, slots=True)
+class TopicSettings:
+    """What a topic's configs mean to its partitions; replaced as a whole when a config changes."""
+
+    log: LogConfig
+    validation: ValidationSettings
+    min_insync_replicas: int
+
+
+class Partition:
+    """A leader's view of one partition. Every method is atomic: none of them waits."""
+
+    __slots__ = (
+        "_clock",
+        "_log",
+        "_open_log",
+        "_watches",
+        "deleted",
+        "flushed_ms",
+        "flushes",
+        "index",
+        "isr",
+        "leader_epoch",
+        "leader_id",
+        "log_dir",
+        "replicas",
+        "settings",
+        "topic",
+        "topic_id",
+    )
+
+    def __init__(
+        self,
+        topic: str,
+        index: int,
+        topic_id: Uuid,
+        *,
+        leader_id: int,
+        leader_epoch: int,
+        replicas: Sequence[int],
+        isr: Sequence[int],
+        log_dir: str,
+        settings: TopicSettings,
+        open_log: Callable[[Partition], Log],
+        clock: Clock,
+    ) -> None:
+        self.topic = topic
+        self.index = index
+        self.topic_id = topic_id
+        self.leader_id = leader_id
+        self.leader_epoch = leader_epoch
+        self.replicas = replicas
+        self.isr = isr
+        self.log_dir = log_dir
+        self.settings = settings
+        self.flushes = settings.log.flush_messages != FOREVER  # whether a producer may have to wait for the disk
+        self.deleted = False
+        self.flushed_ms = clock.monotonic_ms()
+        self._open_log = open_log
+        self._clock = clock
+        self._log: Log | None = None
+        self._watches: dict[Watch, Hashable] = {}
+
+    def __str__(self) -> str:
+        return f"{self.topic}-{self.index}"
+
+    @property
+    def topic_partition(self) -> TopicPartition:
+        return TopicPartition(self.topic, self.index)
+
+    # --- the log
+    # -----------------------------------------------------------------------------------------------------
+
+    @property
+    def log(self) -> Log:
+        """The log, opened (and recovered, after an unclean stop) at first use. Raises StorageFailure."""
+        log = self._log
+        if log is None:
+            log = self._log = self._open_log(self)
+        return log
+
+    @property
+    def opened(self) -> Log | None:
+        """The log if anybody has used it; None tells a housekeeper that there is nothing to do."""
+        return self._log
+
+    @property
+    def high_watermark(self) -> int:
+        return self.log.high_watermark
+
+    @property
+    def must_flush(self) -> bool:
+        """Whether as much was appended since the last flush as ``flush.messages`` allows: answers wait for the disk."""
+        return self.flushes and self.log.end_offset - self.log.recovery_point >= self.settings.log.flush_messages
+
+    def configure(self, settings: TopicSettings) -> None:
+        """Take over changed topic configs; they hold from the next append on."""
+        self.settings = settings
+        self.flushes = settings.log.flush_messages != FOREVER
+        if self._log is not None:
+            self._log.config = settings.log
+
+    # --- writing
+    # -----------------------------------------------------------------------------------------------------
+
+    def append(self, batch: memoryview, header: BatchHeader, *, acks: int) -> Appended:
+        """Check and append the batch that a producer sent.
+
+        Raises KafkaError (NOT_ENOUGH_REPLICAS, CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, sequence and timestamp refusals,
+        ...) with nothing written, or StorageFailure.
+        """
+        settings = self.settings
+        in_sync = len(self.isr)
+        # Nobody can ask for more replicas in sync than there are replicas (KIP-966).
+        if acks == ACKS_ALL and in_sync < settings.min_insync_replicas and in_sync < len(self.replicas):
+            raise KafkaError(
+                Code.NOT_ENOUGH_REPLICAS,
+                f"The size of the current ISR {in_sync} is insufficient to satisfy the min.isr requirement of "
+                f"{min(settings.min_insync_replicas, len(self.replicas))} for partition {self}",
+            )
+        now_ms = self._clock.now_ms()
+        check_batch(batch, header)
+        batch, header = validate(batch, header, settings.validation, now_ms, partition=self)
+        return self._write(batch, header, now_ms)
+
+    def append_own(self, batch: bytes | memoryview, *, transaction_version: int = 0) -> Appended:
+        """Append a batch that the broker itself made: coordinator records and transaction markers.
+
+        ``transaction_version`` is that of a marker's transaction.
+        """
+        view, now_ms = memoryview(batch), self._clock.now_ms()
+        return self._write(
+            view, read_batch_header(view), now_ms, check_sequence=False, transaction_version=transaction_version
+        )
+
+    def _write(
+        self,
+        batch: memoryview,
+        header: BatchHeader,
+        now_ms: int,
+        *,
+        check_sequence: bool = True,
+        transaction_version: int = 0,
+    ) -> Appended:
+        appended = self.log.append(
+            batch,
+            (header,),
+            leader_epoch=self.leader_epoch,
+            now_ms=now_ms,
+            check_sequence=check_sequence,
+            transaction_version=transaction_version,
+        )
+        if not appended.duplicate and not (self.flushes and self.must_flush):
+            self.advance(len(batch))
+        return appended
+
+    def advance(self, byte_count: int = 1) -> None:
+        """All that was written is now safe to show: move the high watermark and tell who watches."""
+        log = self.log
+        if not self._watches:
+            log.advance_high_watermark(log.end_offset)
+            return
+        stable_before, watermark_before = log.last_stable_offset, log.high_watermark
+        log.advance_high_watermark(log.end_offset)
+        stable = log.last_stable_offset
+        all_stable = stable_before == watermark_before and stable == log.high_watermark
+        for watch, key in list(self._watches.items()):
+            if all_stable or not watch.committed_only:
+                watch.note(key, byte_count)
+            elif stable != stable_before:
+                watch.wake(key)
+
+    # --- reading
+    # -----------------------------------------------------------------------------------------------------
+
+    def check_leader_epoch(self, current_leader_epoch: int) -> None:
+        """Refuse a client whose metadata is older or newer than ours (KIP-320); -1 is a client that does not know."""
+        if current_leader_epoch in (-1, self.leader_epoch):
+            return
+        if current_leader_epoch < self.leader_epoch:
+            raise KafkaError(Code.FENCED_LEADER_EPOCH)
+        raise KafkaError(Code.UNKNOWN_LEADER_EPOCH)
+
+    def read(self, offset: int, *, max_bytes: int, end_offset: int, at_least_one: bool) -> FileSlice | None:
+        """Whole batches from ``offset`` on (the last may be cut), below ``end_offset``; None when there is nothing.
+
+        Raises KafkaError(OFFSET_OUT_OF_RANGE) or StorageFailure.
+        """
+        return self.log.read(offset, max_bytes=max_bytes, end_offset=end_offset, at_least_one=at_least_one)
+
+    def delete_records_before(self, offset: int) -> int:
+        """Move the log start offset (DeleteRecords); -1 means the high watermark. Returns the new low watermark."""
+        log = self.log
+        wanted = log.high_watermark if offset == -1 else offset
+        if not 0 <= wanted <= log.high_watermark:
+            raise KafkaError(Code.OFFSET_OUT_OF_RANGE)
+        log.delete_records_before(wanted)
+        self.note_change()
+        return log.log_start_offset
+
+    # --- who watches
+    # -------------------------------------------------------------------------------------------------
+
+    def watch(self, watch: Watch, key: Hashable) -> None:
+        self._watches[watch] = key
+
+    def unwatch(self, watch: Watch) -> None:
+        self._watches.pop(watch, None)
+
+    def note_change(self) -> None:
+        """The log's start, the leader or the partition itself changed: whoever watches must look again."""
+        for watch, key in list(self._watches.items()):
+            watch.wake(key)
+
+    # --- the end
+    # -----------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close the log; a later use would open it again."""
+        if self._log is not None:
+            self._log.close()
+            self._log = None
+
+    def mark_deleted(self) -> None:
+        """The topic is gone: wake everybody; nothing may use this partition any more."""
+        self.deleted = True
+        self.note_change()
+        self._watches.clear()

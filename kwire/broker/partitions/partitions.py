@@ -1,0 +1,249 @@
+"""Topic-partition to ``Partition``: the partitions that this broker leads, and their logs on disk.
+
+Owns: the map, the settings of each topic as its partitions need them, opening logs with what the checkpoints know,
+and following the image (created, deleted, changed). May not know: requests, why the image changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from kwire.broker.clock import Clock
+from kwire.broker.logs import Logger
+from kwire.broker.partitions.log_dirs import LogDir, LogDirs
+from kwire.broker.partitions.partition import Partition, TopicSettings
+from kwire.broker.partitions.topic_settings import topic_settings
+from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.metadata import entities
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.entities import ResourceType
+from kwire.metadata.image import Delta, MetadataImage
+from kwire.storage import checkpoints
+from kwire.storage.log import Log
+from kwire.storage.segment import PendingDeletion
+from kwire.types import TopicPartition, uuid_text
+
+log = Logger("kwire.broker")
+
+
+class Partitions:
+    """All partitions of this broker, by topic and index."""
+
+    def __init__(
+        self,
+        *,
+        node_id: int,
+        image: MetadataImage,
+        configs: EffectiveConfigs,
+        dirs: LogDirs,
+        clock: Clock,
+        remove_later: Callable[[PendingDeletion], None],
+    ) -> None:
+        self._node_id = node_id
+        self._image = image
+        self._configs = configs
+        self._dirs = dirs
+        self._clock = clock
+        self._remove_later = remove_later
+        self._by_topic: dict[str, dict[int, Partition]] = {}
+        self._settings: dict[str, TopicSettings] = {}
+        # Of all topics without configs of their own; None: not needed yet, or the broker's configs changed.
+        self._usual_settings: TopicSettings | None = None
+        # Partitions that had a directory when we started: path and where it lies.
+        self._found: dict[TopicPartition, tuple[LogDir, str]] = {}
+
+    def get(self, topic: str, index: int) -> Partition:
+        """The partition, if this broker leads it.
+
+        Raises KafkaError: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER.
+        """
+        try:
+            return self._by_topic[topic][index]
+        except KeyError:
+            pass
+        if self._image.partition(topic, index) is None:
+            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
+        raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+
+    def of_topic(self, topic: str) -> Mapping[int, Partition]:
+        return self._by_topic.get(topic, {})
+
+    def __iter__(self) -> Iterator[Partition]:
+        for topic in list(self._by_topic.values()):
+            yield from list(topic.values())
+
+    def __len__(self) -> int:
+        return sum(len(topic) for topic in self._by_topic.values())
+
+    # --- start
+    # -------------------------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Match the directories with the image: each partition of ours gets its log, strangers are set aside."""
+        for one in self._dirs.dirs:
+            one.remove_half_deleted()
+            for topic_partition, path in one.partitions():
+                if self._is_ours(one, topic_partition, path):
+                    self._found[topic_partition] = (one, path)
+                    one.partition_count += 1
+                else:
+                    one.set_aside(topic_partition, path, self.unique_name())
+        for topic in self._image.topics.values():
+            for partition in topic.partitions:
+                self._add(topic.name, partition)
+
+    def found_on_disk(self) -> list[Partition]:
+        """The partitions that have a directory: those that a recovery must look at."""
+        return [self._by_topic[topic][index] for topic, index in self._found if index in self.of_topic(topic)]
+
+    def has_directory(self, partition: Partition) -> bool:
+        """Whether there is anything on disk to keep house for."""
+        return partition.opened is not None or partition.topic_partition in self._found
+
+    # --- following the image
+    # -----------------------------------------------------------------------------------------
+
+    def on_metadata_delta(self, delta: Delta) -> None:
+        """Do to partitions and logs what was done to the image."""
+        for topic in delta.topics_deleted:
+            self._delete(topic)
+        # Before there are new partitions, which begin with the settings of now.
+        broker_changed = any(resource.type is ResourceType.BROKER for resource in delta.configs_changed)
+        if broker_changed:
+            self._usual_settings = None
+        changed = {resource.name for resource in delta.configs_changed if resource.type is ResourceType.TOPIC}
+        for name in list(self._by_topic) if broker_changed else changed:
+            self._configure(name)
+        for (name, _), partition in delta.partitions_created.items():
+            self._add(name, partition)
+        for (name, index), (_, after) in delta.partitions_changed.items():
+            known = self.of_topic(name).get(index)
+            if known is not None:
+                known.leader_epoch = after.leader_epoch
+                if known.opened is not None:
+                    known.opened.begin_epoch(after.leader_epoch)
+                known.leader_id = after.leader
+                known.replicas, known.isr = after.replicas, after.isr
+                known.note_change()
+
+    def _add(self, topic: str, partition: entities.Partition) -> None:
+        if self._node_id not in partition.replicas or partition.leader != self._node_id:
+            return
+        key = TopicPartition(topic, partition.index)
+        self._by_topic.setdefault(topic, {})[partition.index] = Partition(
+            topic,
+            partition.index,
+            partition.topic_id,
+            leader_id=partition.leader,
+            leader_epoch=partition.leader_epoch,
+            replicas=partition.replicas,
+            isr=partition.isr,
+            log_dir=self._place(key, partition).path,
+            settings=self._settings_of(topic),
+            open_log=self._open_log,
+            clock=self._clock,
+        )
+
+    def _configure(self, topic: str) -> None:
+        if self._settings.pop(topic, None) is None:
+            return
+        settings = self._settings_of(topic)
+        for partition in self.of_topic(topic).values():
+            partition.configure(settings)
+
+    def _settings_of(self, topic: str) -> TopicSettings:
+        if topic not in self._settings:
+            self._settings[topic] = self._find_settings(topic)
+        return self._settings[topic]
+
+    def _find_settings(self, topic: str) -> TopicSettings:
+        if self._image.config(ResourceType.TOPIC, topic):
+            return topic_settings(self._configs, topic)
+        if self._usual_settings is None:
+            self._usual_settings = topic_settings(self._configs, topic)
+        return self._usual_settings
+
+    def _delete(self, topic: entities.Topic) -> None:
+        """Forget the topic's partitions at once; their files go after ``file.delete.delay.ms``."""
+        self._settings.pop(topic.name, None)
+        for partition in self._by_topic.pop(topic.name, {}).values():
+            partition.mark_deleted()
+            self._remove_files(partition)
+
+    def _remove_files(self, partition: Partition) -> None:
+        one = self._dirs.by_path(partition.log_dir)
+        assert one is not None
+        one.partition_count -= 1
+        self._found.pop(partition.topic_partition, None)
+        path = one.partition_path(partition.topic_partition)
+        try:
+            if partition.opened is None and not one.files.sizes(path):
+                return  # there are no files
+            deleted_path = one.deleted_directory_name(partition.topic_partition, self.unique_name())
+            if partition.opened is not None:
+                partition.opened.delete(deleted_path)
+            else:
+                one.files.rename(path, deleted_path)
+        except StorageFailure as failure:
+            log.failure("the files of a deleted partition stay until the next start", failure, partition=str(partition))
+            return
+        due_ms = self._clock.now_ms() + partition.settings.log.file_delete_delay_ms
+        self._remove_later(PendingDeletion(deleted_path, due_ms, is_directory=True))
+
+    def moved(self, partition: Partition, target: LogDir) -> None:
+        """A partition that nobody has open lies in another directory now, complete and on the disk."""
+        before = self._dirs.by_path(partition.log_dir)
+        assert before is not None
+        before.partition_count -= 1
+        target.partition_count += 1
+        partition.log_dir = target.path
+        self._found.pop(partition.topic_partition, None)
+
+    # --- logs
+    # --------------------------------------------------------------------------------------------------------
+
+    def _open_log(self, partition: Partition) -> Log:
+        """Open one log with what its directory's checkpoints know of it, recovering it after an unclean stop."""
+        one = self._dirs.by_path(partition.log_dir)
+        assert one is not None
+        key = partition.topic_partition
+        path = one.partition_path(key)
+        known = key in self._found
+        opened = Log.open(
+            one.files,
+            path,
+            partition.settings.log,
+            now_ms=self._clock.now_ms(),
+            recovery_point=one.recovery_points.get(key, 0),
+            log_start_offset=one.log_start_offsets.get(key, 0),
+            clean=one.clean or not known,
+            same_boot=one.same_boot,
+            topic_id=partition.topic_id,
+        )
+        self._found.setdefault(key, (one, path))
+        opened.begin_epoch(partition.leader_epoch)
+        return opened
+
+    def _place(self, key: TopicPartition, partition: entities.Partition) -> LogDir:
+        """Where the partition lies: where it was found, where the metadata puts it, or where there is most room."""
+        if key in self._found:
+            return self._found[key][0]
+        one = None
+        for replica, directory in zip(partition.replicas, partition.directories, strict=False):
+            if replica == self._node_id:
+                one = self._dirs.by_id(directory)
+        if one is None:
+            one = self._dirs.emptiest()
+        one.partition_count += 1
+        return one
+
+    def _is_ours(self, one: LogDir, key: TopicPartition, path: str) -> bool:
+        known = self._image.partition(*key)
+        if known is None:
+            return False
+        topic_id = checkpoints.read_partition_metadata(one.files.read_bytes(f"{path}/{checkpoints.PARTITION_METADATA}"))
+        return topic_id in (None, known.topic_id)
+
+    def unique_name(self) -> str:
+        """Text that no directory was named by before."""
+        return uuid_text(self._clock.uuid()).replace("-", "").replace("_", "")

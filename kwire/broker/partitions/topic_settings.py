@@ -1,0 +1,66 @@
+"""From a topic's effective configs to what its partitions go by.
+
+Owns: the translation, config by config. May not know: where a value came from (``metadata.effective`` does).
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from kwire.broker.partitions.partition import TopicSettings
+from kwire.broker.partitions.validate import ValidationSettings
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.storage.config import LogConfig
+from kwire.wire.compression import Codec
+
+_LEVEL_KEYS = {
+    Codec.GZIP: "compression.gzip.level",
+    Codec.LZ4: "compression.lz4.level",
+    Codec.ZSTD: "compression.zstd.level",
+}
+
+
+def topic_settings(configs: EffectiveConfigs, topic: str) -> TopicSettings:
+    """What holds for every partition of ``topic`` from now on."""
+    values = cast("dict[str, Any]", configs.topic(topic))
+    policies = values["cleanup.policy"]
+    log_append_time = values["message.timestamp.type"] == "LogAppendTime"
+    return TopicSettings(
+        log=LogConfig(
+            segment_bytes=values["internal.segment.bytes"] or values["segment.bytes"],
+            segment_ms=values["segment.ms"],
+            segment_jitter_ms=values["segment.jitter.ms"],
+            segment_index_bytes=values["segment.index.bytes"],
+            index_interval_bytes=values["index.interval.bytes"],
+            preallocate=values["preallocate"],
+            flush_messages=values["flush.messages"],
+            flush_ms=values["flush.ms"],
+            delete="delete" in policies,
+            compact="compact" in policies,
+            retention_ms=values["retention.ms"],
+            retention_bytes=values["retention.bytes"],
+            file_delete_delay_ms=values["file.delete.delay.ms"],
+            delete_retention_ms=values["delete.retention.ms"],
+            min_compaction_lag_ms=values["min.compaction.lag.ms"],
+            max_compaction_lag_ms=values["max.compaction.lag.ms"],
+            min_cleanable_dirty_ratio=values["min.cleanable.dirty.ratio"],
+            log_append_time=log_append_time,
+        ),
+        validation=_validation(values, compacted="compact" in policies, log_append_time=log_append_time),
+        min_insync_replicas=values["min.insync.replicas"],
+    )
+
+
+def _validation(values: dict[str, Any], *, compacted: bool, log_append_time: bool) -> ValidationSettings:
+    name = values["compression.type"]
+    codec = None if name == "producer" else Codec.NONE if name == "uncompressed" else Codec[name.upper()]
+    level = values[_LEVEL_KEYS[codec]] if codec in _LEVEL_KEYS else None
+    return ValidationSettings(
+        codec=codec,
+        compression_level=level,
+        compacted=compacted,
+        log_append_time=log_append_time,
+        timestamp_before_max_ms=values["message.timestamp.before.max.ms"],
+        timestamp_after_max_ms=values["message.timestamp.after.max.ms"],
+        max_message_bytes=values["max.message.bytes"],
+    )

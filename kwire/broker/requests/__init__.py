@@ -1,0 +1,1 @@
+"""What one request passes through: its context, the dispatch and its hooks, quotas."""

@@ -1,0 +1,199 @@
+"""Client quotas at work: what each client has used, and the pause of whoever exceeds its quota.
+
+Owns: the meters, and what counts as use: bytes produced, bytes fetched, time spent on requests, partitions created and
+deleted, connections opened. May not know: how a quota is found or a pause computed (``security.quotas``), how a
+connection pauses (``Context.throttle_ms``).
+
+As since KIP-219 the answer goes out at once and names the pause, during which the connection is not read. A fetch is
+cut to what the quota allows in all its windows, so that no single pause is longer than that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Coroutine, Generator
+from types import coroutine
+from typing import Any, Final, TypeVar, cast
+
+from kwire.broker.clock import Clock
+from kwire.broker.requests.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.image import MetadataImage
+from kwire.security.quotas import (
+    CONSUMER_BYTE_RATE,
+    CONTROLLER_MUTATION_RATE,
+    PRODUCER_BYTE_RATE,
+    REQUEST_PERCENTAGE,
+    Limit,
+    Meter,
+    TokenBucket,
+    Windows,
+    find_address_limit,
+    find_limit,
+)
+from kwire.wire.messages import FetchRequest, FetchResponse, ProduceRequest
+
+K = TypeVar("K")
+
+# Of meters, and of buckets: client ids are free to invent.
+_KNOWN_MAX: Final = 10_000
+
+
+class Quotas:
+    """The quotas of one broker. ``any`` is False while nobody has set one, and then nothing is measured."""
+
+    def __init__(self, image: MetadataImage, configs: EffectiveConfigs, clock: Clock) -> None:
+        self._quotas = image.quotas
+        self._clock = clock
+        self._windows = _windows(configs, "quota.window.num", "quota.window.size.seconds")
+        self._mutation_windows = _windows(
+            configs, "controller.quota.window.num", "controller.quota.window.size.seconds"
+        )
+        self._meters: dict[tuple[str, tuple[str, str]], Meter] = {}
+        self._buckets: dict[tuple[str, str], TokenBucket] = {}
+
+    @property
+    def any(self) -> bool:
+        return bool(self._quotas)
+
+    async def metered(self, context: Context, request: Any, handler: Callable[[Context, Any], Any]) -> Any:
+        """Handle a request, count what it has used, and set the pause of its connection."""
+        if isinstance(request, FetchRequest):
+            self._cut_fetch(context, request)
+        started = time.perf_counter()
+        answer = handler(context, request)
+        used_s = time.perf_counter() - started
+        if isinstance(answer, Coroutine):
+            watch = _Stopwatch()
+            answer = await watch.run(answer)
+            used_s += watch.elapsed_s
+        throttle_ms = max(
+            self._charge(context, REQUEST_PERCENTAGE, used_s * 100),
+            self._charge(context, PRODUCER_BYTE_RATE, _produced_bytes(request)),
+            self._charge(context, CONSUMER_BYTE_RATE, _fetched_bytes(answer)),
+            context.throttle_ms,
+        )
+        if throttle_ms:
+            context.throttle_ms = throttle_ms
+            if hasattr(answer, "throttle_time_ms"):
+                answer.throttle_time_ms = throttle_ms
+        return answer
+
+    def _cut_fetch(self, context: Context, request: FetchRequest) -> None:
+        """Ask for no more than the quota allows in all its windows."""
+        limit = self._limit(context, CONSUMER_BYTE_RATE)
+        if limit is not None:
+            allowed = limit.per_second * self._windows.count * self._windows.size_ms / 1000
+            request.max_bytes = int(min(request.max_bytes, allowed))
+
+    def take_mutations(self, context: Context, count: int, *, strict: bool) -> None:
+        """Count partitions created or deleted, before they are (KIP-599).
+
+        Raises KafkaError(THROTTLING_QUOTA_EXCEEDED) for a client that is to be refused (``strict``) and has used up
+        what it may; an older client is let through and pauses afterwards.
+        """
+        limit = self._limit(context, CONTROLLER_MUTATION_RATE) if self._quotas else None
+        if limit is None:
+            return
+        now_ms = self._now_ms()
+        bucket = self._buckets.get(limit.shared_by)
+        if bucket is None:
+            _make_room(self._buckets)
+            bucket = self._buckets[limit.shared_by] = TokenBucket(limit.per_second, self._mutation_windows, now_ms)
+        exceeded = strict and bucket.is_exceeded(limit.per_second, now_ms)
+        if not exceeded:
+            bucket.take(count, limit.per_second, now_ms)
+        if exceeded or not strict:
+            context.throttle_ms = max(context.throttle_ms, bucket.throttle_ms(limit.per_second, now_ms))
+        if exceeded:
+            raise KafkaError(Code.THROTTLING_QUOTA_EXCEEDED, "The throttling quota has been exceeded.")
+
+    def refusal(self, address: str) -> str | None:
+        """Say why an address may not connect now, or None; counts the connection if it may (KIP-612)."""
+        if not self._quotas:
+            return None
+        limit = find_address_limit(self._quotas, address)
+        if limit is None:
+            return None
+        meter = self._meter(("ip", (address, "")))
+        now_ms = self._now_ms()
+        if meter.throttle_ms(limit, now_ms):
+            return f"more than {limit:g} connections a second from there"
+        meter.record(1, now_ms)
+        return None
+
+    def _charge(self, context: Context, key: str, amount: float) -> int:
+        """Count use of one kind; gives how long the client must pause, 0 for not at all."""
+        if not amount:
+            return 0
+        limit = self._limit(context, key)
+        if limit is None:
+            return 0
+        meter = self._meter((key, limit.shared_by))
+        now_ms = self._now_ms()
+        meter.record(amount, now_ms)
+        throttle_ms = meter.throttle_ms(limit.per_second, now_ms)
+        # Kafka lets nobody pause longer than a window for the time its requests take.
+        return min(throttle_ms, self._windows.size_ms) if key == REQUEST_PERCENTAGE else throttle_ms
+
+    def _limit(self, context: Context, key: str) -> Limit | None:
+        user = context.principal.partition(":")[2]
+        return find_limit(self._quotas, key, user, context.client_id or "")
+
+    def _meter(self, name: tuple[str, tuple[str, str]]) -> Meter:
+        meter = self._meters.get(name)
+        if meter is None:
+            _make_room(self._meters)
+            meter = self._meters[name] = Meter(self._windows)
+        return meter
+
+    def _now_ms(self) -> int:
+        return int(self._clock.monotonic_ms())
+
+
+class _Stopwatch:
+    """Measures the time that a coroutine itself takes, without that in which it waits."""
+
+    def __init__(self) -> None:
+        self.elapsed_s = 0.0
+
+    @coroutine
+    def run(self, handling: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        send: Any = handling.send
+        value: Any = None
+        while True:
+            started = time.perf_counter()
+            try:
+                trap = send(value)
+            except StopIteration as done:
+                return done.value
+            finally:
+                self.elapsed_s += time.perf_counter() - started
+            try:
+                send, value = handling.send, (yield trap)
+            except BaseException as error:  # noqa: BLE001 - cancellation too belongs to the coroutine
+                send, value = handling.throw, error
+
+
+def _make_room(known: dict[K, Meter] | dict[K, TokenBucket]) -> None:
+    """Forget the half that was used the longest ago, once there are too many."""
+    if len(known) >= _KNOWN_MAX:
+        for name in sorted(known, key=lambda name: known[name].last_ms)[: len(known) // 2]:
+            del known[name]
+
+
+def _windows(configs: EffectiveConfigs, count: str, size_s: str) -> Windows:
+    return Windows(cast("int", configs.broker(count)), cast("int", configs.broker(size_s)) * 1000)
+
+
+def _produced_bytes(request: Any) -> int:
+    if not isinstance(request, ProduceRequest):
+        return 0
+    return sum(len(one.records or b"") for topic in request.topic_data for one in topic.partition_data)
+
+
+def _fetched_bytes(response: Any) -> int:
+    if not isinstance(response, FetchResponse):
+        return 0
+    return sum(len(one.records or b"") for topic in response.responses for one in topic.partitions)

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from kwire.broker.clock import Clock
+from kwire.broker.requests.context import Endpoint
+from kwire.server.bindings import Limits
+from kwire.server.connection_registry import ConnectionRegistry, RateLimiter
+
+
+class RegisteredConnection:
+    def __init__(self, host: str = "127.0.0.1", listener: str = "PLAINTEXT") -> None:
+        self.host = host
+        self.endpoint = Endpoint(listener, "PLAINTEXT", "localhost", 9092)
+        self.idle_turns = 0
+        self.waiting = False
+
+
+def connections(**limits) -> ConnectionRegistry:
+    return ConnectionRegistry({}, Clock(), lambda: Limits(**limits))
+
+
+def test_an_address_has_so_many_connections_and_no_more():
+    ours = connections(connections_per_ip_max=2, connections_per_ip_overrides={"10.0.0.1": 3})
+    registered = [
+        RegisteredConnection(),
+        RegisteredConnection(),
+        RegisteredConnection("10.0.0.1"),
+        RegisteredConnection("10.0.0.1"),
+    ]
+    for connection in registered:
+        ours.enter(connection)
+
+    assert "already has 2 connections" in ours.refusal("127.0.0.1")
+    assert ours.refusal("10.0.0.1") is None
+    assert ours.refusal("10.0.0.2") is None
+    ours.leave(registered[0])
+    assert ours.refusal("127.0.0.1") is None
+
+
+def test_max_connections_counts_all_listeners_and_each_may_have_its_own():
+    ours = connections(connections_max=3, listener_connections_max={"OUT": 1})
+    ours.enter(RegisteredConnection(listener="OUT"))
+
+    assert ours.full("OUT")
+    assert not ours.full("IN")
+    ours.enter(RegisteredConnection(listener="IN"))
+    ours.enter(RegisteredConnection(listener="IN"))
+    assert ours.full("IN")
+
+
+async def test_room_comes_when_one_leaves(nursery):
+    ours = connections(connections_max=1)
+    connection = RegisteredConnection()
+    ours.enter(connection)
+    entered = []
+
+    async def wait(name):
+        await ours.room(name)
+        entered.append(name)
+
+    nursery.start_soon(wait, "A")
+    nursery.start_soon(wait, "B")
+    await trio.testing.wait_all_tasks_blocked()
+    assert entered == []
+    ours.leave(connection)
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert sorted(entered) == ["A", "B"]
+
+
+async def test_room_comes_when_the_limit_is_raised(autojump_clock):
+    limits = Limits(connections_max=0)
+    ours = ConnectionRegistry({}, Clock(), lambda: limits)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ours.room, "PLAINTEXT")
+        await trio.testing.wait_all_tasks_blocked()
+        limits = Limits(connections_max=1)
+
+    assert not ours.full("PLAINTEXT")
+
+
+async def test_connections_beyond_the_creation_rate_wait_their_turn(autojump_clock, nursery):
+    clock = Clock()
+    nursery.start_soon(clock.run)
+    pace = RateLimiter(clock)
+    start = trio.current_time()
+    for _ in range(30):
+        await pace.acquire(lambda: 10)
+
+    # Ten at once, then ten a second.
+    assert trio.current_time() - start == pytest.approx(2.0, abs=0.01)
+
+
+async def test_a_creation_rate_of_0_lets_nobody_in_until_it_is_raised(autojump_clock, nursery):
+    clock = Clock()
+    nursery.start_soon(clock.run)
+    pace = RateLimiter(clock)
+    start = trio.current_time()
+
+    await pace.acquire(lambda: 0 if trio.current_time() < start + 10 else 100)
+
+    assert 10 <= trio.current_time() - start <= 12
+
+
+async def test_a_burst_after_a_quiet_time_is_one_seconds_worth(autojump_clock, nursery):
+    clock = Clock()
+    nursery.start_soon(clock.run)
+    pace = RateLimiter(clock)
+    await pace.acquire(lambda: 10)
+    await trio.sleep(1000)
+    start = trio.current_time()
+    for _ in range(20):
+        await pace.acquire(lambda: 10)
+
+    assert trio.current_time() - start == pytest.approx(1.0, abs=0.01)
