@@ -7,6 +7,8 @@
 #   make interop        real clients, the official tools and the official broker (needs Java 17+, Maven; Node, Go, Rust if there)
 #   make interop-smoke  one case of each kind of it
 #   make compiled       a wheel of the same source, partly compiled to C (needs a C compiler), in dist/, and the tests on it
+#   make coverage       the tests with lines and branches counted, and the least that each package must have
+#   make docs           the documentation as a site, in site/
 #   make bench          the numbers, beside Apache Kafka
 #   make clean          removes everything that the targets above made, except ./kwire-data
 
@@ -22,7 +24,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 pyth
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format compiled jars interop interop-smoke bench compatibility clean
+.PHONY: help run test check format compiled jars interop interop-smoke bench compatibility coverage docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -44,6 +46,10 @@ $(VENV)/.installed-test: pyproject.toml | $(BIN)/python
 	$(call install,.[test])
 $(VENV)/.installed-check: pyproject.toml | $(BIN)/python
 	$(call install,.[test$(comma)check])
+$(VENV)/.installed-coverage: pyproject.toml | $(BIN)/python
+	$(call install,.[test$(comma)interop$(comma)coverage])
+$(VENV)/.installed-docs: pyproject.toml | $(BIN)/python
+	$(call install,.[docs])
 $(VENV)/.installed-interop: pyproject.toml | $(BIN)/python
 	$(call install,.[interop])
 comma := ,
@@ -93,9 +99,17 @@ compiled: $(BIN)/python
 	.tools/compiled/bin/kwire --version
 	.tools/compiled/bin/python -P -m pytest -n $(TEST_JOBS) $(ARGS)
 
+coverage: $(VENV)/.installed-coverage
+	$(BIN)/python -m pytest -n $(TEST_JOBS) --cov --cov-report= $(ARGS)
+	$(BIN)/coverage html --quiet
+	$(BIN)/python tools/check_coverage.py
+
+docs: $(VENV)/.installed-docs
+	$(BIN)/mkdocs build --strict --quiet
+
 bench: $(VENV)/.installed-interop
 	$(BIN)/python -m bench $(ARGS)
 
 clean:
-	rm -rf $(VENV) .tools build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage
+	rm -rf $(VENV) .tools build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .coverage htmlcov site
 	find . -name __pycache__ -type d -not -path './kwire-data/*' -prune -exec rm -rf {} +

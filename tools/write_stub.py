@@ -54,9 +54,19 @@ def message_text(message: spec.MessageSpec) -> str:
 def class_body(message: spec.MessageSpec, fields: tuple[spec.Field, ...], indent: str) -> list[str]:
     if not fields:
         return [f"{indent}def __init__(self) -> None: ..."]
-    lines = [f"{indent}{field.name}: {type_text(message, field)}" for field in fields]
+    lines = [f"{indent}{field.name}: {type_text(message, field)}{versions_text(message, field)}" for field in fields]
     arguments = ", ".join(f"{field.name}: {type_text(message, field, given=True)} = ..." for field in fields)
     return [*lines, f"{indent}def __init__(self, *, {arguments}) -> None: ..."]
+
+
+def versions_text(message: spec.MessageSpec, field: spec.Field) -> str:
+    """The versions that carry the field, as a trailing comment; nothing where every version of the message does."""
+    lowest, highest = field.versions.lowest, field.versions.highest
+    if lowest <= message.versions.lowest and highest >= message.versions.highest:
+        return ""
+    if highest >= message.versions.highest:
+        return f"  # {lowest}+"
+    return f"  # {lowest}" if lowest == highest else f"  # {lowest}-{highest}"
 
 
 def type_text(message: spec.MessageSpec, field: spec.Field, *, given: bool = False) -> str:

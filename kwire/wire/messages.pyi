@@ -9,8 +9,8 @@ Records: TypeAlias = Sized | Sequence[Sized]
 
 class ProduceRequest(Message):
     class TopicProduceData(Message):
-        name: str
-        topic_id: bytes
+        name: str  # 3-12
+        topic_id: bytes  # 13+
         partition_data: list[ProduceRequest.PartitionProduceData]
         def __init__(self, *, name: str = ..., topic_id: bytes = ..., partition_data: list[ProduceRequest.PartitionProduceData] = ...) -> None: ...
     class PartitionProduceData(Message):
@@ -25,8 +25,8 @@ class ProduceRequest(Message):
 
 class ProduceResponse(Message):
     class TopicProduceResponse(Message):
-        name: str
-        topic_id: bytes
+        name: str  # 3-12
+        topic_id: bytes  # 13+
         partition_responses: list[ProduceResponse.PartitionProduceResponse]
         def __init__(self, *, name: str = ..., topic_id: bytes = ..., partition_responses: list[ProduceResponse.PartitionProduceResponse] = ...) -> None: ...
     class PartitionProduceResponse(Message):
@@ -34,73 +34,73 @@ class ProduceResponse(Message):
         error_code: int
         base_offset: int
         log_append_time_ms: int
-        log_start_offset: int
-        record_errors: list[ProduceResponse.BatchIndexAndErrorMessage]
-        error_message: str | None
-        current_leader: ProduceResponse.LeaderIdAndEpoch
+        log_start_offset: int  # 5+
+        record_errors: list[ProduceResponse.BatchIndexAndErrorMessage]  # 8+
+        error_message: str | None  # 8+
+        current_leader: ProduceResponse.LeaderIdAndEpoch  # 10+
         def __init__(self, *, index: int = ..., error_code: int = ..., base_offset: int = ..., log_append_time_ms: int = ..., log_start_offset: int = ..., record_errors: list[ProduceResponse.BatchIndexAndErrorMessage] = ..., error_message: str | None = ..., current_leader: ProduceResponse.LeaderIdAndEpoch = ...) -> None: ...
     class BatchIndexAndErrorMessage(Message):
-        batch_index: int
-        batch_index_error_message: str | None
+        batch_index: int  # 8+
+        batch_index_error_message: str | None  # 8+
         def __init__(self, *, batch_index: int = ..., batch_index_error_message: str | None = ...) -> None: ...
     class LeaderIdAndEpoch(Message):
-        leader_id: int
-        leader_epoch: int
+        leader_id: int  # 10+
+        leader_epoch: int  # 10+
         def __init__(self, *, leader_id: int = ..., leader_epoch: int = ...) -> None: ...
     class NodeEndpoint(Message):
-        node_id: int
-        host: str
-        port: int
-        rack: str | None
+        node_id: int  # 10+
+        host: str  # 10+
+        port: int  # 10+
+        rack: str | None  # 10+
         def __init__(self, *, node_id: int = ..., host: str = ..., port: int = ..., rack: str | None = ...) -> None: ...
     responses: list[ProduceResponse.TopicProduceResponse]
     throttle_time_ms: int
-    node_endpoints: list[ProduceResponse.NodeEndpoint]
+    node_endpoints: list[ProduceResponse.NodeEndpoint]  # 10+
     def __init__(self, *, responses: list[ProduceResponse.TopicProduceResponse] = ..., throttle_time_ms: int = ..., node_endpoints: list[ProduceResponse.NodeEndpoint] = ...) -> None: ...
 
 class FetchRequest(Message):
     class ReplicaState(Message):
-        replica_id: int
-        replica_epoch: int
+        replica_id: int  # 15+
+        replica_epoch: int  # 15+
         def __init__(self, *, replica_id: int = ..., replica_epoch: int = ...) -> None: ...
     class FetchTopic(Message):
-        topic: str
-        topic_id: bytes
+        topic: str  # 4-12
+        topic_id: bytes  # 13+
         partitions: list[FetchRequest.FetchPartition]
         def __init__(self, *, topic: str = ..., topic_id: bytes = ..., partitions: list[FetchRequest.FetchPartition] = ...) -> None: ...
     class FetchPartition(Message):
         partition: int
-        current_leader_epoch: int
+        current_leader_epoch: int  # 9+
         fetch_offset: int
-        last_fetched_epoch: int
-        log_start_offset: int
+        last_fetched_epoch: int  # 12+
+        log_start_offset: int  # 5+
         partition_max_bytes: int
-        replica_directory_id: bytes
-        high_watermark: int
+        replica_directory_id: bytes  # 17+
+        high_watermark: int  # 18+
         def __init__(self, *, partition: int = ..., current_leader_epoch: int = ..., fetch_offset: int = ..., last_fetched_epoch: int = ..., log_start_offset: int = ..., partition_max_bytes: int = ..., replica_directory_id: bytes = ..., high_watermark: int = ...) -> None: ...
     class ForgottenTopic(Message):
-        topic: str
-        topic_id: bytes
-        partitions: list[int]
+        topic: str  # 7-12
+        topic_id: bytes  # 13+
+        partitions: list[int]  # 7+
         def __init__(self, *, topic: str = ..., topic_id: bytes = ..., partitions: list[int] = ...) -> None: ...
-    cluster_id: str | None
-    replica_id: int
-    replica_state: FetchRequest.ReplicaState
+    cluster_id: str | None  # 12+
+    replica_id: int  # 4-14
+    replica_state: FetchRequest.ReplicaState  # 15+
     max_wait_ms: int
     min_bytes: int
     max_bytes: int
     isolation_level: int
-    session_id: int
-    session_epoch: int
+    session_id: int  # 7+
+    session_epoch: int  # 7+
     topics: list[FetchRequest.FetchTopic]
-    forgotten_topics_data: list[FetchRequest.ForgottenTopic]
-    rack_id: str
+    forgotten_topics_data: list[FetchRequest.ForgottenTopic]  # 7+
+    rack_id: str  # 11+
     def __init__(self, *, cluster_id: str | None = ..., replica_id: int = ..., replica_state: FetchRequest.ReplicaState = ..., max_wait_ms: int = ..., min_bytes: int = ..., max_bytes: int = ..., isolation_level: int = ..., session_id: int = ..., session_epoch: int = ..., topics: list[FetchRequest.FetchTopic] = ..., forgotten_topics_data: list[FetchRequest.ForgottenTopic] = ..., rack_id: str = ...) -> None: ...
 
 class FetchResponse(Message):
     class FetchableTopicResponse(Message):
-        topic: str
-        topic_id: bytes
+        topic: str  # 4-12
+        topic_id: bytes  # 13+
         partitions: list[FetchResponse.PartitionData]
         def __init__(self, *, topic: str = ..., topic_id: bytes = ..., partitions: list[FetchResponse.PartitionData] = ...) -> None: ...
     class PartitionData(Message):
@@ -108,41 +108,41 @@ class FetchResponse(Message):
         error_code: int
         high_watermark: int
         last_stable_offset: int
-        log_start_offset: int
-        diverging_epoch: FetchResponse.EpochEndOffset
-        current_leader: FetchResponse.LeaderIdAndEpoch
-        snapshot_id: FetchResponse.SnapshotId
+        log_start_offset: int  # 5+
+        diverging_epoch: FetchResponse.EpochEndOffset  # 12+
+        current_leader: FetchResponse.LeaderIdAndEpoch  # 12+
+        snapshot_id: FetchResponse.SnapshotId  # 12+
         aborted_transactions: list[FetchResponse.AbortedTransaction] | None
-        preferred_read_replica: int
+        preferred_read_replica: int  # 11+
         records: Records | None
         def __init__(self, *, partition_index: int = ..., error_code: int = ..., high_watermark: int = ..., last_stable_offset: int = ..., log_start_offset: int = ..., diverging_epoch: FetchResponse.EpochEndOffset = ..., current_leader: FetchResponse.LeaderIdAndEpoch = ..., snapshot_id: FetchResponse.SnapshotId = ..., aborted_transactions: list[FetchResponse.AbortedTransaction] | None = ..., preferred_read_replica: int = ..., records: Records | None = ...) -> None: ...
     class EpochEndOffset(Message):
-        epoch: int
-        end_offset: int
+        epoch: int  # 12+
+        end_offset: int  # 12+
         def __init__(self, *, epoch: int = ..., end_offset: int = ...) -> None: ...
     class LeaderIdAndEpoch(Message):
-        leader_id: int
-        leader_epoch: int
+        leader_id: int  # 12+
+        leader_epoch: int  # 12+
         def __init__(self, *, leader_id: int = ..., leader_epoch: int = ...) -> None: ...
     class SnapshotId(Message):
-        end_offset: int
-        epoch: int
+        end_offset: int  # 12+
+        epoch: int  # 12+
         def __init__(self, *, end_offset: int = ..., epoch: int = ...) -> None: ...
     class AbortedTransaction(Message):
         producer_id: int
         first_offset: int
         def __init__(self, *, producer_id: int = ..., first_offset: int = ...) -> None: ...
     class NodeEndpoint(Message):
-        node_id: int
-        host: str
-        port: int
-        rack: str | None
+        node_id: int  # 16+
+        host: str  # 16+
+        port: int  # 16+
+        rack: str | None  # 16+
         def __init__(self, *, node_id: int = ..., host: str = ..., port: int = ..., rack: str | None = ...) -> None: ...
     throttle_time_ms: int
-    error_code: int
-    session_id: int
+    error_code: int  # 7+
+    session_id: int  # 7+
     responses: list[FetchResponse.FetchableTopicResponse]
-    node_endpoints: list[FetchResponse.NodeEndpoint]
+    node_endpoints: list[FetchResponse.NodeEndpoint]  # 16+
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., session_id: int = ..., responses: list[FetchResponse.FetchableTopicResponse] = ..., node_endpoints: list[FetchResponse.NodeEndpoint] = ...) -> None: ...
 
 class ListOffsetsRequest(Message):
@@ -152,13 +152,13 @@ class ListOffsetsRequest(Message):
         def __init__(self, *, name: str = ..., partitions: list[ListOffsetsRequest.ListOffsetsPartition] = ...) -> None: ...
     class ListOffsetsPartition(Message):
         partition_index: int
-        current_leader_epoch: int
+        current_leader_epoch: int  # 4+
         timestamp: int
         def __init__(self, *, partition_index: int = ..., current_leader_epoch: int = ..., timestamp: int = ...) -> None: ...
     replica_id: int
-    isolation_level: int
+    isolation_level: int  # 2+
     topics: list[ListOffsetsRequest.ListOffsetsTopic]
-    timeout_ms: int
+    timeout_ms: int  # 10+
     def __init__(self, *, replica_id: int = ..., isolation_level: int = ..., topics: list[ListOffsetsRequest.ListOffsetsTopic] = ..., timeout_ms: int = ...) -> None: ...
 
 class ListOffsetsResponse(Message):
@@ -171,21 +171,21 @@ class ListOffsetsResponse(Message):
         error_code: int
         timestamp: int
         offset: int
-        leader_epoch: int
+        leader_epoch: int  # 4+
         def __init__(self, *, partition_index: int = ..., error_code: int = ..., timestamp: int = ..., offset: int = ..., leader_epoch: int = ...) -> None: ...
-    throttle_time_ms: int
+    throttle_time_ms: int  # 2+
     topics: list[ListOffsetsResponse.ListOffsetsTopicResponse]
     def __init__(self, *, throttle_time_ms: int = ..., topics: list[ListOffsetsResponse.ListOffsetsTopicResponse] = ...) -> None: ...
 
 class MetadataRequest(Message):
     class MetadataRequestTopic(Message):
-        topic_id: bytes
+        topic_id: bytes  # 10+
         name: str | None
         def __init__(self, *, topic_id: bytes = ..., name: str | None = ...) -> None: ...
     topics: list[MetadataRequest.MetadataRequestTopic] | None
-    allow_auto_topic_creation: bool
-    include_cluster_authorized_operations: bool
-    include_topic_authorized_operations: bool
+    allow_auto_topic_creation: bool  # 4+
+    include_cluster_authorized_operations: bool  # 8-10
+    include_topic_authorized_operations: bool  # 8+
     def __init__(self, *, topics: list[MetadataRequest.MetadataRequestTopic] | None = ..., allow_auto_topic_creation: bool = ..., include_cluster_authorized_operations: bool = ..., include_topic_authorized_operations: bool = ...) -> None: ...
 
 class MetadataResponse(Message):
@@ -193,147 +193,147 @@ class MetadataResponse(Message):
         node_id: int
         host: str
         port: int
-        rack: str | None
+        rack: str | None  # 1+
         def __init__(self, *, node_id: int = ..., host: str = ..., port: int = ..., rack: str | None = ...) -> None: ...
     class MetadataResponseTopic(Message):
         error_code: int
         name: str | None
-        topic_id: bytes
-        is_internal: bool
+        topic_id: bytes  # 10+
+        is_internal: bool  # 1+
         partitions: list[MetadataResponse.MetadataResponsePartition]
-        topic_authorized_operations: int
+        topic_authorized_operations: int  # 8+
         def __init__(self, *, error_code: int = ..., name: str | None = ..., topic_id: bytes = ..., is_internal: bool = ..., partitions: list[MetadataResponse.MetadataResponsePartition] = ..., topic_authorized_operations: int = ...) -> None: ...
     class MetadataResponsePartition(Message):
         error_code: int
         partition_index: int
         leader_id: int
-        leader_epoch: int
+        leader_epoch: int  # 7+
         replica_nodes: list[int]
         isr_nodes: list[int]
-        offline_replicas: list[int]
+        offline_replicas: list[int]  # 5+
         def __init__(self, *, error_code: int = ..., partition_index: int = ..., leader_id: int = ..., leader_epoch: int = ..., replica_nodes: list[int] = ..., isr_nodes: list[int] = ..., offline_replicas: list[int] = ...) -> None: ...
-    throttle_time_ms: int
+    throttle_time_ms: int  # 3+
     brokers: list[MetadataResponse.MetadataResponseBroker]
-    cluster_id: str | None
-    controller_id: int
+    cluster_id: str | None  # 2+
+    controller_id: int  # 1+
     topics: list[MetadataResponse.MetadataResponseTopic]
-    cluster_authorized_operations: int
-    error_code: int
+    cluster_authorized_operations: int  # 8-10
+    error_code: int  # 13+
     def __init__(self, *, throttle_time_ms: int = ..., brokers: list[MetadataResponse.MetadataResponseBroker] = ..., cluster_id: str | None = ..., controller_id: int = ..., topics: list[MetadataResponse.MetadataResponseTopic] = ..., cluster_authorized_operations: int = ..., error_code: int = ...) -> None: ...
 
 class OffsetCommitRequest(Message):
     class OffsetCommitRequestTopic(Message):
-        name: str
-        topic_id: bytes
+        name: str  # 2-9
+        topic_id: bytes  # 10+
         partitions: list[OffsetCommitRequest.OffsetCommitRequestPartition]
         def __init__(self, *, name: str = ..., topic_id: bytes = ..., partitions: list[OffsetCommitRequest.OffsetCommitRequestPartition] = ...) -> None: ...
     class OffsetCommitRequestPartition(Message):
         partition_index: int
         committed_offset: int
-        committed_leader_epoch: int
+        committed_leader_epoch: int  # 6+
         committed_metadata: str | None
         def __init__(self, *, partition_index: int = ..., committed_offset: int = ..., committed_leader_epoch: int = ..., committed_metadata: str | None = ...) -> None: ...
     group_id: str
     generation_id_or_member_epoch: int
     member_id: str
-    group_instance_id: str | None
-    retention_time_ms: int
+    group_instance_id: str | None  # 7+
+    retention_time_ms: int  # 2-4
     topics: list[OffsetCommitRequest.OffsetCommitRequestTopic]
     def __init__(self, *, group_id: str = ..., generation_id_or_member_epoch: int = ..., member_id: str = ..., group_instance_id: str | None = ..., retention_time_ms: int = ..., topics: list[OffsetCommitRequest.OffsetCommitRequestTopic] = ...) -> None: ...
 
 class OffsetCommitResponse(Message):
     class OffsetCommitResponseTopic(Message):
-        name: str
-        topic_id: bytes
+        name: str  # 2-9
+        topic_id: bytes  # 10+
         partitions: list[OffsetCommitResponse.OffsetCommitResponsePartition]
         def __init__(self, *, name: str = ..., topic_id: bytes = ..., partitions: list[OffsetCommitResponse.OffsetCommitResponsePartition] = ...) -> None: ...
     class OffsetCommitResponsePartition(Message):
         partition_index: int
         error_code: int
         def __init__(self, *, partition_index: int = ..., error_code: int = ...) -> None: ...
-    throttle_time_ms: int
+    throttle_time_ms: int  # 3+
     topics: list[OffsetCommitResponse.OffsetCommitResponseTopic]
     def __init__(self, *, throttle_time_ms: int = ..., topics: list[OffsetCommitResponse.OffsetCommitResponseTopic] = ...) -> None: ...
 
 class OffsetFetchRequest(Message):
     class OffsetFetchRequestTopic(Message):
-        name: str
-        partition_indexes: list[int]
+        name: str  # 1-7
+        partition_indexes: list[int]  # 1-7
         def __init__(self, *, name: str = ..., partition_indexes: list[int] = ...) -> None: ...
     class OffsetFetchRequestGroup(Message):
-        group_id: str
-        member_id: str | None
-        member_epoch: int
-        topics: list[OffsetFetchRequest.OffsetFetchRequestTopics] | None
+        group_id: str  # 8+
+        member_id: str | None  # 9+
+        member_epoch: int  # 9+
+        topics: list[OffsetFetchRequest.OffsetFetchRequestTopics] | None  # 8+
         def __init__(self, *, group_id: str = ..., member_id: str | None = ..., member_epoch: int = ..., topics: list[OffsetFetchRequest.OffsetFetchRequestTopics] | None = ...) -> None: ...
     class OffsetFetchRequestTopics(Message):
-        name: str
-        topic_id: bytes
-        partition_indexes: list[int]
+        name: str  # 8-9
+        topic_id: bytes  # 10+
+        partition_indexes: list[int]  # 8+
         def __init__(self, *, name: str = ..., topic_id: bytes = ..., partition_indexes: list[int] = ...) -> None: ...
-    group_id: str
-    topics: list[OffsetFetchRequest.OffsetFetchRequestTopic] | None
-    groups: list[OffsetFetchRequest.OffsetFetchRequestGroup]
-    require_stable: bool
+    group_id: str  # 1-7
+    topics: list[OffsetFetchRequest.OffsetFetchRequestTopic] | None  # 1-7
+    groups: list[OffsetFetchRequest.OffsetFetchRequestGroup]  # 8+
+    require_stable: bool  # 7+
     def __init__(self, *, group_id: str = ..., topics: list[OffsetFetchRequest.OffsetFetchRequestTopic] | None = ..., groups: list[OffsetFetchRequest.OffsetFetchRequestGroup] = ..., require_stable: bool = ...) -> None: ...
 
 class OffsetFetchResponse(Message):
     class OffsetFetchResponseTopic(Message):
-        name: str
-        partitions: list[OffsetFetchResponse.OffsetFetchResponsePartition]
+        name: str  # 1-7
+        partitions: list[OffsetFetchResponse.OffsetFetchResponsePartition]  # 1-7
         def __init__(self, *, name: str = ..., partitions: list[OffsetFetchResponse.OffsetFetchResponsePartition] = ...) -> None: ...
     class OffsetFetchResponsePartition(Message):
-        partition_index: int
-        committed_offset: int
-        committed_leader_epoch: int
-        metadata: str | None
-        error_code: int
+        partition_index: int  # 1-7
+        committed_offset: int  # 1-7
+        committed_leader_epoch: int  # 5-7
+        metadata: str | None  # 1-7
+        error_code: int  # 1-7
         def __init__(self, *, partition_index: int = ..., committed_offset: int = ..., committed_leader_epoch: int = ..., metadata: str | None = ..., error_code: int = ...) -> None: ...
     class OffsetFetchResponseGroup(Message):
-        group_id: str
-        topics: list[OffsetFetchResponse.OffsetFetchResponseTopics]
-        error_code: int
+        group_id: str  # 8+
+        topics: list[OffsetFetchResponse.OffsetFetchResponseTopics]  # 8+
+        error_code: int  # 8+
         def __init__(self, *, group_id: str = ..., topics: list[OffsetFetchResponse.OffsetFetchResponseTopics] = ..., error_code: int = ...) -> None: ...
     class OffsetFetchResponseTopics(Message):
-        name: str
-        topic_id: bytes
-        partitions: list[OffsetFetchResponse.OffsetFetchResponsePartitions]
+        name: str  # 8-9
+        topic_id: bytes  # 10+
+        partitions: list[OffsetFetchResponse.OffsetFetchResponsePartitions]  # 8+
         def __init__(self, *, name: str = ..., topic_id: bytes = ..., partitions: list[OffsetFetchResponse.OffsetFetchResponsePartitions] = ...) -> None: ...
     class OffsetFetchResponsePartitions(Message):
-        partition_index: int
-        committed_offset: int
-        committed_leader_epoch: int
-        metadata: str | None
-        error_code: int
+        partition_index: int  # 8+
+        committed_offset: int  # 8+
+        committed_leader_epoch: int  # 8+
+        metadata: str | None  # 8+
+        error_code: int  # 8+
         def __init__(self, *, partition_index: int = ..., committed_offset: int = ..., committed_leader_epoch: int = ..., metadata: str | None = ..., error_code: int = ...) -> None: ...
-    throttle_time_ms: int
-    topics: list[OffsetFetchResponse.OffsetFetchResponseTopic]
-    error_code: int
-    groups: list[OffsetFetchResponse.OffsetFetchResponseGroup]
+    throttle_time_ms: int  # 3+
+    topics: list[OffsetFetchResponse.OffsetFetchResponseTopic]  # 1-7
+    error_code: int  # 2-7
+    groups: list[OffsetFetchResponse.OffsetFetchResponseGroup]  # 8+
     def __init__(self, *, throttle_time_ms: int = ..., topics: list[OffsetFetchResponse.OffsetFetchResponseTopic] = ..., error_code: int = ..., groups: list[OffsetFetchResponse.OffsetFetchResponseGroup] = ...) -> None: ...
 
 class FindCoordinatorRequest(Message):
-    key: str
-    key_type: int
-    coordinator_keys: list[str]
+    key: str  # 0-3
+    key_type: int  # 1+
+    coordinator_keys: list[str]  # 4+
     def __init__(self, *, key: str = ..., key_type: int = ..., coordinator_keys: list[str] = ...) -> None: ...
 
 class FindCoordinatorResponse(Message):
     class Coordinator(Message):
-        key: str
-        node_id: int
-        host: str
-        port: int
-        error_code: int
-        error_message: str | None
+        key: str  # 4+
+        node_id: int  # 4+
+        host: str  # 4+
+        port: int  # 4+
+        error_code: int  # 4+
+        error_message: str | None  # 4+
         def __init__(self, *, key: str = ..., node_id: int = ..., host: str = ..., port: int = ..., error_code: int = ..., error_message: str | None = ...) -> None: ...
-    throttle_time_ms: int
-    error_code: int
-    error_message: str | None
-    node_id: int
-    host: str
-    port: int
-    coordinators: list[FindCoordinatorResponse.Coordinator]
+    throttle_time_ms: int  # 1+
+    error_code: int  # 0-3
+    error_message: str | None  # 1-3
+    node_id: int  # 0-3
+    host: str  # 0-3
+    port: int  # 0-3
+    coordinators: list[FindCoordinatorResponse.Coordinator]  # 4+
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., node_id: int = ..., host: str = ..., port: int = ..., coordinators: list[FindCoordinatorResponse.Coordinator] = ...) -> None: ...
 
 class JoinGroupRequest(Message):
@@ -343,27 +343,27 @@ class JoinGroupRequest(Message):
         def __init__(self, *, name: str = ..., metadata: bytes = ...) -> None: ...
     group_id: str
     session_timeout_ms: int
-    rebalance_timeout_ms: int
+    rebalance_timeout_ms: int  # 1+
     member_id: str
-    group_instance_id: str | None
+    group_instance_id: str | None  # 5+
     protocol_type: str
     protocols: list[JoinGroupRequest.JoinGroupRequestProtocol]
-    reason: str | None
+    reason: str | None  # 8+
     def __init__(self, *, group_id: str = ..., session_timeout_ms: int = ..., rebalance_timeout_ms: int = ..., member_id: str = ..., group_instance_id: str | None = ..., protocol_type: str = ..., protocols: list[JoinGroupRequest.JoinGroupRequestProtocol] = ..., reason: str | None = ...) -> None: ...
 
 class JoinGroupResponse(Message):
     class JoinGroupResponseMember(Message):
         member_id: str
-        group_instance_id: str | None
+        group_instance_id: str | None  # 5+
         metadata: bytes
         def __init__(self, *, member_id: str = ..., group_instance_id: str | None = ..., metadata: bytes = ...) -> None: ...
-    throttle_time_ms: int
+    throttle_time_ms: int  # 2+
     error_code: int
     generation_id: int
-    protocol_type: str | None
+    protocol_type: str | None  # 7+
     protocol_name: str | None
     leader: str
-    skip_assignment: bool
+    skip_assignment: bool  # 9+
     member_id: str
     members: list[JoinGroupResponse.JoinGroupResponseMember]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., generation_id: int = ..., protocol_type: str | None = ..., protocol_name: str | None = ..., leader: str = ..., skip_assignment: bool = ..., member_id: str = ..., members: list[JoinGroupResponse.JoinGroupResponseMember] = ...) -> None: ...
@@ -372,34 +372,34 @@ class HeartbeatRequest(Message):
     group_id: str
     generation_id: int
     member_id: str
-    group_instance_id: str | None
+    group_instance_id: str | None  # 3+
     def __init__(self, *, group_id: str = ..., generation_id: int = ..., member_id: str = ..., group_instance_id: str | None = ...) -> None: ...
 
 class HeartbeatResponse(Message):
-    throttle_time_ms: int
+    throttle_time_ms: int  # 1+
     error_code: int
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ...) -> None: ...
 
 class LeaveGroupRequest(Message):
     class MemberIdentity(Message):
-        member_id: str
-        group_instance_id: str | None
-        reason: str | None
+        member_id: str  # 3+
+        group_instance_id: str | None  # 3+
+        reason: str | None  # 5+
         def __init__(self, *, member_id: str = ..., group_instance_id: str | None = ..., reason: str | None = ...) -> None: ...
     group_id: str
-    member_id: str
-    members: list[LeaveGroupRequest.MemberIdentity]
+    member_id: str  # 0-2
+    members: list[LeaveGroupRequest.MemberIdentity]  # 3+
     def __init__(self, *, group_id: str = ..., member_id: str = ..., members: list[LeaveGroupRequest.MemberIdentity] = ...) -> None: ...
 
 class LeaveGroupResponse(Message):
     class MemberResponse(Message):
-        member_id: str
-        group_instance_id: str | None
-        error_code: int
+        member_id: str  # 3+
+        group_instance_id: str | None  # 3+
+        error_code: int  # 3+
         def __init__(self, *, member_id: str = ..., group_instance_id: str | None = ..., error_code: int = ...) -> None: ...
-    throttle_time_ms: int
+    throttle_time_ms: int  # 1+
     error_code: int
-    members: list[LeaveGroupResponse.MemberResponse]
+    members: list[LeaveGroupResponse.MemberResponse]  # 3+
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., members: list[LeaveGroupResponse.MemberResponse] = ...) -> None: ...
 
 class SyncGroupRequest(Message):
@@ -410,61 +410,61 @@ class SyncGroupRequest(Message):
     group_id: str
     generation_id: int
     member_id: str
-    group_instance_id: str | None
-    protocol_type: str | None
-    protocol_name: str | None
+    group_instance_id: str | None  # 3+
+    protocol_type: str | None  # 5+
+    protocol_name: str | None  # 5+
     assignments: list[SyncGroupRequest.SyncGroupRequestAssignment]
     def __init__(self, *, group_id: str = ..., generation_id: int = ..., member_id: str = ..., group_instance_id: str | None = ..., protocol_type: str | None = ..., protocol_name: str | None = ..., assignments: list[SyncGroupRequest.SyncGroupRequestAssignment] = ...) -> None: ...
 
 class SyncGroupResponse(Message):
-    throttle_time_ms: int
+    throttle_time_ms: int  # 1+
     error_code: int
-    protocol_type: str | None
-    protocol_name: str | None
+    protocol_type: str | None  # 5+
+    protocol_name: str | None  # 5+
     assignment: bytes
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., protocol_type: str | None = ..., protocol_name: str | None = ..., assignment: bytes = ...) -> None: ...
 
 class DescribeGroupsRequest(Message):
     groups: list[str]
-    include_authorized_operations: bool
+    include_authorized_operations: bool  # 3+
     def __init__(self, *, groups: list[str] = ..., include_authorized_operations: bool = ...) -> None: ...
 
 class DescribeGroupsResponse(Message):
     class DescribedGroup(Message):
         error_code: int
-        error_message: str | None
+        error_message: str | None  # 6+
         group_id: str
         group_state: str
         protocol_type: str
         protocol_data: str
         members: list[DescribeGroupsResponse.DescribedGroupMember]
-        authorized_operations: int
+        authorized_operations: int  # 3+
         def __init__(self, *, error_code: int = ..., error_message: str | None = ..., group_id: str = ..., group_state: str = ..., protocol_type: str = ..., protocol_data: str = ..., members: list[DescribeGroupsResponse.DescribedGroupMember] = ..., authorized_operations: int = ...) -> None: ...
     class DescribedGroupMember(Message):
         member_id: str
-        group_instance_id: str | None
+        group_instance_id: str | None  # 4+
         client_id: str
         client_host: str
         member_metadata: bytes
         member_assignment: bytes
         def __init__(self, *, member_id: str = ..., group_instance_id: str | None = ..., client_id: str = ..., client_host: str = ..., member_metadata: bytes = ..., member_assignment: bytes = ...) -> None: ...
-    throttle_time_ms: int
+    throttle_time_ms: int  # 1+
     groups: list[DescribeGroupsResponse.DescribedGroup]
     def __init__(self, *, throttle_time_ms: int = ..., groups: list[DescribeGroupsResponse.DescribedGroup] = ...) -> None: ...
 
 class ListGroupsRequest(Message):
-    states_filter: list[str]
-    types_filter: list[str]
+    states_filter: list[str]  # 4+
+    types_filter: list[str]  # 5+
     def __init__(self, *, states_filter: list[str] = ..., types_filter: list[str] = ...) -> None: ...
 
 class ListGroupsResponse(Message):
     class ListedGroup(Message):
         group_id: str
         protocol_type: str
-        group_state: str
-        group_type: str
+        group_state: str  # 4+
+        group_type: str  # 5+
         def __init__(self, *, group_id: str = ..., protocol_type: str = ..., group_state: str = ..., group_type: str = ...) -> None: ...
-    throttle_time_ms: int
+    throttle_time_ms: int  # 1+
     error_code: int
     groups: list[ListGroupsResponse.ListedGroup]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., groups: list[ListGroupsResponse.ListedGroup] = ...) -> None: ...
@@ -479,8 +479,8 @@ class SaslHandshakeResponse(Message):
     def __init__(self, *, error_code: int = ..., mechanisms: list[str] = ...) -> None: ...
 
 class ApiVersionsRequest(Message):
-    client_software_name: str
-    client_software_version: str
+    client_software_name: str  # 3+
+    client_software_version: str  # 3+
     def __init__(self, *, client_software_name: str = ..., client_software_version: str = ...) -> None: ...
 
 class ApiVersionsResponse(Message):
@@ -490,22 +490,22 @@ class ApiVersionsResponse(Message):
         max_version: int
         def __init__(self, *, api_key: int = ..., min_version: int = ..., max_version: int = ...) -> None: ...
     class SupportedFeatureKey(Message):
-        name: str
-        min_version: int
-        max_version: int
+        name: str  # 3+
+        min_version: int  # 3+
+        max_version: int  # 3+
         def __init__(self, *, name: str = ..., min_version: int = ..., max_version: int = ...) -> None: ...
     class FinalizedFeatureKey(Message):
-        name: str
-        max_version_level: int
-        min_version_level: int
+        name: str  # 3+
+        max_version_level: int  # 3+
+        min_version_level: int  # 3+
         def __init__(self, *, name: str = ..., max_version_level: int = ..., min_version_level: int = ...) -> None: ...
     error_code: int
     api_keys: list[ApiVersionsResponse.ApiVersion]
-    throttle_time_ms: int
-    supported_features: list[ApiVersionsResponse.SupportedFeatureKey]
-    finalized_features_epoch: int
-    finalized_features: list[ApiVersionsResponse.FinalizedFeatureKey]
-    zk_migration_ready: bool
+    throttle_time_ms: int  # 1+
+    supported_features: list[ApiVersionsResponse.SupportedFeatureKey]  # 3+
+    finalized_features_epoch: int  # 3+
+    finalized_features: list[ApiVersionsResponse.FinalizedFeatureKey]  # 3+
+    zk_migration_ready: bool  # 3+
     def __init__(self, *, error_code: int = ..., api_keys: list[ApiVersionsResponse.ApiVersion] = ..., throttle_time_ms: int = ..., supported_features: list[ApiVersionsResponse.SupportedFeatureKey] = ..., finalized_features_epoch: int = ..., finalized_features: list[ApiVersionsResponse.FinalizedFeatureKey] = ..., zk_migration_ready: bool = ...) -> None: ...
 
 class CreateTopicsRequest(Message):
@@ -532,20 +532,20 @@ class CreateTopicsRequest(Message):
 class CreateTopicsResponse(Message):
     class CreatableTopicResult(Message):
         name: str
-        topic_id: bytes
+        topic_id: bytes  # 7+
         error_code: int
         error_message: str | None
-        topic_config_error_code: int
-        num_partitions: int
-        replication_factor: int
-        configs: list[CreateTopicsResponse.CreatableTopicConfigs] | None
+        topic_config_error_code: int  # 5+
+        num_partitions: int  # 5+
+        replication_factor: int  # 5+
+        configs: list[CreateTopicsResponse.CreatableTopicConfigs] | None  # 5+
         def __init__(self, *, name: str = ..., topic_id: bytes = ..., error_code: int = ..., error_message: str | None = ..., topic_config_error_code: int = ..., num_partitions: int = ..., replication_factor: int = ..., configs: list[CreateTopicsResponse.CreatableTopicConfigs] | None = ...) -> None: ...
     class CreatableTopicConfigs(Message):
-        name: str
-        value: str | None
-        read_only: bool
-        config_source: int
-        is_sensitive: bool
+        name: str  # 5+
+        value: str | None  # 5+
+        read_only: bool  # 5+
+        config_source: int  # 5+
+        is_sensitive: bool  # 5+
         def __init__(self, *, name: str = ..., value: str | None = ..., read_only: bool = ..., config_source: int = ..., is_sensitive: bool = ...) -> None: ...
     throttle_time_ms: int
     topics: list[CreateTopicsResponse.CreatableTopicResult]
@@ -553,20 +553,20 @@ class CreateTopicsResponse(Message):
 
 class DeleteTopicsRequest(Message):
     class DeleteTopicState(Message):
-        name: str | None
-        topic_id: bytes
+        name: str | None  # 6+
+        topic_id: bytes  # 6+
         def __init__(self, *, name: str | None = ..., topic_id: bytes = ...) -> None: ...
-    topics: list[DeleteTopicsRequest.DeleteTopicState]
-    topic_names: list[str]
+    topics: list[DeleteTopicsRequest.DeleteTopicState]  # 6+
+    topic_names: list[str]  # 1-5
     timeout_ms: int
     def __init__(self, *, topics: list[DeleteTopicsRequest.DeleteTopicState] = ..., topic_names: list[str] = ..., timeout_ms: int = ...) -> None: ...
 
 class DeleteTopicsResponse(Message):
     class DeletableTopicResult(Message):
         name: str | None
-        topic_id: bytes
+        topic_id: bytes  # 6+
         error_code: int
-        error_message: str | None
+        error_message: str | None  # 5+
         def __init__(self, *, name: str | None = ..., topic_id: bytes = ..., error_code: int = ..., error_message: str | None = ...) -> None: ...
     throttle_time_ms: int
     responses: list[DeleteTopicsResponse.DeletableTopicResult]
@@ -602,10 +602,10 @@ class DeleteRecordsResponse(Message):
 class InitProducerIdRequest(Message):
     transactional_id: str | None
     transaction_timeout_ms: int
-    producer_id: int
-    producer_epoch: int
-    enable2_pc: bool
-    keep_prepared_txn: bool
+    producer_id: int  # 3+
+    producer_epoch: int  # 3+
+    enable2_pc: bool  # 6+
+    keep_prepared_txn: bool  # 6+
     def __init__(self, *, transactional_id: str | None = ..., transaction_timeout_ms: int = ..., producer_id: int = ..., producer_epoch: int = ..., enable2_pc: bool = ..., keep_prepared_txn: bool = ...) -> None: ...
 
 class InitProducerIdResponse(Message):
@@ -613,8 +613,8 @@ class InitProducerIdResponse(Message):
     error_code: int
     producer_id: int
     producer_epoch: int
-    ongoing_txn_producer_id: int
-    ongoing_txn_producer_epoch: int
+    ongoing_txn_producer_id: int  # 6+
+    ongoing_txn_producer_epoch: int  # 6+
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., producer_id: int = ..., producer_epoch: int = ..., ongoing_txn_producer_id: int = ..., ongoing_txn_producer_epoch: int = ...) -> None: ...
 
 class OffsetForLeaderEpochRequest(Message):
@@ -627,7 +627,7 @@ class OffsetForLeaderEpochRequest(Message):
         current_leader_epoch: int
         leader_epoch: int
         def __init__(self, *, partition: int = ..., current_leader_epoch: int = ..., leader_epoch: int = ...) -> None: ...
-    replica_id: int
+    replica_id: int  # 3+
     topics: list[OffsetForLeaderEpochRequest.OffsetForLeaderTopic]
     def __init__(self, *, replica_id: int = ..., topics: list[OffsetForLeaderEpochRequest.OffsetForLeaderTopic] = ...) -> None: ...
 
@@ -648,40 +648,40 @@ class OffsetForLeaderEpochResponse(Message):
 
 class AddPartitionsToTxnRequest(Message):
     class AddPartitionsToTxnTransaction(Message):
-        transactional_id: str
-        producer_id: int
-        producer_epoch: int
-        verify_only: bool
-        topics: list[AddPartitionsToTxnRequest.AddPartitionsToTxnTopic]
+        transactional_id: str  # 4+
+        producer_id: int  # 4+
+        producer_epoch: int  # 4+
+        verify_only: bool  # 4+
+        topics: list[AddPartitionsToTxnRequest.AddPartitionsToTxnTopic]  # 4+
         def __init__(self, *, transactional_id: str = ..., producer_id: int = ..., producer_epoch: int = ..., verify_only: bool = ..., topics: list[AddPartitionsToTxnRequest.AddPartitionsToTxnTopic] = ...) -> None: ...
     class AddPartitionsToTxnTopic(Message):
-        name: str
-        partitions: list[int]
+        name: str  # 4+
+        partitions: list[int]  # 4+
         def __init__(self, *, name: str = ..., partitions: list[int] = ...) -> None: ...
-    transactions: list[AddPartitionsToTxnRequest.AddPartitionsToTxnTransaction]
-    v3_and_below_transactional_id: str
-    v3_and_below_producer_id: int
-    v3_and_below_producer_epoch: int
-    v3_and_below_topics: list[AddPartitionsToTxnRequest.AddPartitionsToTxnTopic]
+    transactions: list[AddPartitionsToTxnRequest.AddPartitionsToTxnTransaction]  # 4+
+    v3_and_below_transactional_id: str  # 0-3
+    v3_and_below_producer_id: int  # 0-3
+    v3_and_below_producer_epoch: int  # 0-3
+    v3_and_below_topics: list[AddPartitionsToTxnRequest.AddPartitionsToTxnTopic]  # 0-3
     def __init__(self, *, transactions: list[AddPartitionsToTxnRequest.AddPartitionsToTxnTransaction] = ..., v3_and_below_transactional_id: str = ..., v3_and_below_producer_id: int = ..., v3_and_below_producer_epoch: int = ..., v3_and_below_topics: list[AddPartitionsToTxnRequest.AddPartitionsToTxnTopic] = ...) -> None: ...
 
 class AddPartitionsToTxnResponse(Message):
     class AddPartitionsToTxnResult(Message):
-        transactional_id: str
-        topic_results: list[AddPartitionsToTxnResponse.AddPartitionsToTxnTopicResult]
+        transactional_id: str  # 4+
+        topic_results: list[AddPartitionsToTxnResponse.AddPartitionsToTxnTopicResult]  # 4+
         def __init__(self, *, transactional_id: str = ..., topic_results: list[AddPartitionsToTxnResponse.AddPartitionsToTxnTopicResult] = ...) -> None: ...
     class AddPartitionsToTxnTopicResult(Message):
-        name: str
-        results_by_partition: list[AddPartitionsToTxnResponse.AddPartitionsToTxnPartitionResult]
+        name: str  # 4+
+        results_by_partition: list[AddPartitionsToTxnResponse.AddPartitionsToTxnPartitionResult]  # 4+
         def __init__(self, *, name: str = ..., results_by_partition: list[AddPartitionsToTxnResponse.AddPartitionsToTxnPartitionResult] = ...) -> None: ...
     class AddPartitionsToTxnPartitionResult(Message):
-        partition_index: int
-        partition_error_code: int
+        partition_index: int  # 4+
+        partition_error_code: int  # 4+
         def __init__(self, *, partition_index: int = ..., partition_error_code: int = ...) -> None: ...
     throttle_time_ms: int
-    error_code: int
-    results_by_transaction: list[AddPartitionsToTxnResponse.AddPartitionsToTxnResult]
-    results_by_topic_v3_and_below: list[AddPartitionsToTxnResponse.AddPartitionsToTxnTopicResult]
+    error_code: int  # 4+
+    results_by_transaction: list[AddPartitionsToTxnResponse.AddPartitionsToTxnResult]  # 4+
+    results_by_topic_v3_and_below: list[AddPartitionsToTxnResponse.AddPartitionsToTxnTopicResult]  # 0-3
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., results_by_transaction: list[AddPartitionsToTxnResponse.AddPartitionsToTxnResult] = ..., results_by_topic_v3_and_below: list[AddPartitionsToTxnResponse.AddPartitionsToTxnTopicResult] = ...) -> None: ...
 
 class AddOffsetsToTxnRequest(Message):
@@ -706,8 +706,8 @@ class EndTxnRequest(Message):
 class EndTxnResponse(Message):
     throttle_time_ms: int
     error_code: int
-    producer_id: int
-    producer_epoch: int
+    producer_id: int  # 5+
+    producer_epoch: int  # 5+
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., producer_id: int = ..., producer_epoch: int = ...) -> None: ...
 
 class WriteTxnMarkersRequest(Message):
@@ -717,7 +717,7 @@ class WriteTxnMarkersRequest(Message):
         transaction_result: bool
         topics: list[WriteTxnMarkersRequest.WritableTxnMarkerTopic]
         coordinator_epoch: int
-        transaction_version: int
+        transaction_version: int  # 2+
         def __init__(self, *, producer_id: int = ..., producer_epoch: int = ..., transaction_result: bool = ..., topics: list[WriteTxnMarkersRequest.WritableTxnMarkerTopic] = ..., coordinator_epoch: int = ..., transaction_version: int = ...) -> None: ...
     class WritableTxnMarkerTopic(Message):
         name: str
@@ -750,16 +750,16 @@ class TxnOffsetCommitRequest(Message):
     class TxnOffsetCommitRequestPartition(Message):
         partition_index: int
         committed_offset: int
-        committed_leader_epoch: int
+        committed_leader_epoch: int  # 2+
         committed_metadata: str | None
         def __init__(self, *, partition_index: int = ..., committed_offset: int = ..., committed_leader_epoch: int = ..., committed_metadata: str | None = ...) -> None: ...
     transactional_id: str
     group_id: str
     producer_id: int
     producer_epoch: int
-    generation_id: int
-    member_id: str
-    group_instance_id: str | None
+    generation_id: int  # 3+
+    member_id: str  # 3+
+    group_instance_id: str | None  # 3+
     topics: list[TxnOffsetCommitRequest.TxnOffsetCommitRequestTopic]
     def __init__(self, *, transactional_id: str = ..., group_id: str = ..., producer_id: int = ..., producer_epoch: int = ..., generation_id: int = ..., member_id: str = ..., group_instance_id: str | None = ..., topics: list[TxnOffsetCommitRequest.TxnOffsetCommitRequestTopic] = ...) -> None: ...
 
@@ -869,7 +869,7 @@ class DescribeConfigsRequest(Message):
         def __init__(self, *, resource_type: int = ..., resource_name: str = ..., configuration_keys: list[str] | None = ...) -> None: ...
     resources: list[DescribeConfigsRequest.DescribeConfigsResource]
     include_synonyms: bool
-    include_documentation: bool
+    include_documentation: bool  # 3+
     def __init__(self, *, resources: list[DescribeConfigsRequest.DescribeConfigsResource] = ..., include_synonyms: bool = ..., include_documentation: bool = ...) -> None: ...
 
 class DescribeConfigsResponse(Message):
@@ -887,8 +887,8 @@ class DescribeConfigsResponse(Message):
         config_source: int
         is_sensitive: bool
         synonyms: list[DescribeConfigsResponse.DescribeConfigsSynonym]
-        config_type: int
-        documentation: str | None
+        config_type: int  # 3+
+        documentation: str | None  # 3+
         def __init__(self, *, name: str = ..., value: str | None = ..., read_only: bool = ..., config_source: int = ..., is_sensitive: bool = ..., synonyms: list[DescribeConfigsResponse.DescribeConfigsSynonym] = ..., config_type: int = ..., documentation: str | None = ...) -> None: ...
     class DescribeConfigsSynonym(Message):
         name: str
@@ -962,9 +962,9 @@ class DescribeLogDirsResponse(Message):
         error_code: int
         log_dir: str
         topics: list[DescribeLogDirsResponse.DescribeLogDirsTopic]
-        total_bytes: int
-        usable_bytes: int
-        is_cordoned: bool
+        total_bytes: int  # 4+
+        usable_bytes: int  # 4+
+        is_cordoned: bool  # 5+
         def __init__(self, *, error_code: int = ..., log_dir: str = ..., topics: list[DescribeLogDirsResponse.DescribeLogDirsTopic] = ..., total_bytes: int = ..., usable_bytes: int = ..., is_cordoned: bool = ...) -> None: ...
     class DescribeLogDirsTopic(Message):
         name: str
@@ -977,7 +977,7 @@ class DescribeLogDirsResponse(Message):
         is_future_key: bool
         def __init__(self, *, partition_index: int = ..., partition_size: int = ..., offset_lag: int = ..., is_future_key: bool = ...) -> None: ...
     throttle_time_ms: int
-    error_code: int
+    error_code: int  # 3+
     results: list[DescribeLogDirsResponse.DescribeLogDirsResult]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., results: list[DescribeLogDirsResponse.DescribeLogDirsResult] = ...) -> None: ...
 
@@ -989,7 +989,7 @@ class SaslAuthenticateResponse(Message):
     error_code: int
     error_message: str | None
     auth_bytes: bytes
-    session_lifetime_ms: int
+    session_lifetime_ms: int  # 1+
     def __init__(self, *, error_code: int = ..., error_message: str | None = ..., auth_bytes: bytes = ..., session_lifetime_ms: int = ...) -> None: ...
 
 class CreatePartitionsRequest(Message):
@@ -1021,8 +1021,8 @@ class CreateDelegationTokenRequest(Message):
         principal_type: str
         principal_name: str
         def __init__(self, *, principal_type: str = ..., principal_name: str = ...) -> None: ...
-    owner_principal_type: str | None
-    owner_principal_name: str | None
+    owner_principal_type: str | None  # 3+
+    owner_principal_name: str | None  # 3+
     renewers: list[CreateDelegationTokenRequest.CreatableRenewers]
     max_lifetime_ms: int
     def __init__(self, *, owner_principal_type: str | None = ..., owner_principal_name: str | None = ..., renewers: list[CreateDelegationTokenRequest.CreatableRenewers] = ..., max_lifetime_ms: int = ...) -> None: ...
@@ -1031,8 +1031,8 @@ class CreateDelegationTokenResponse(Message):
     error_code: int
     principal_type: str
     principal_name: str
-    token_requester_principal_type: str
-    token_requester_principal_name: str
+    token_requester_principal_type: str  # 3+
+    token_requester_principal_name: str  # 3+
     issue_timestamp_ms: int
     expiry_timestamp_ms: int
     max_timestamp_ms: int
@@ -1075,8 +1075,8 @@ class DescribeDelegationTokenResponse(Message):
     class DescribedDelegationToken(Message):
         principal_type: str
         principal_name: str
-        token_requester_principal_type: str
-        token_requester_principal_name: str
+        token_requester_principal_type: str  # 3+
+        token_requester_principal_name: str  # 3+
         issue_timestamp: int
         expiry_timestamp: int
         max_timestamp: int
@@ -1111,7 +1111,7 @@ class ElectLeadersRequest(Message):
         topic: str
         partitions: list[int]
         def __init__(self, *, topic: str = ..., partitions: list[int] = ...) -> None: ...
-    election_type: int
+    election_type: int  # 1+
     topic_partitions: list[ElectLeadersRequest.TopicPartitions] | None
     timeout_ms: int
     def __init__(self, *, election_type: int = ..., topic_partitions: list[ElectLeadersRequest.TopicPartitions] | None = ..., timeout_ms: int = ...) -> None: ...
@@ -1127,7 +1127,7 @@ class ElectLeadersResponse(Message):
         error_message: str | None
         def __init__(self, *, partition_id: int = ..., error_code: int = ..., error_message: str | None = ...) -> None: ...
     throttle_time_ms: int
-    error_code: int
+    error_code: int  # 1+
     replica_election_results: list[ElectLeadersResponse.ReplicaElectionResult]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., replica_election_results: list[ElectLeadersResponse.ReplicaElectionResult] = ...) -> None: ...
 
@@ -1167,7 +1167,7 @@ class AlterPartitionReassignmentsRequest(Message):
         replicas: list[int] | None
         def __init__(self, *, partition_index: int = ..., replicas: list[int] | None = ...) -> None: ...
     timeout_ms: int
-    allow_replication_factor_change: bool
+    allow_replication_factor_change: bool  # 1+
     topics: list[AlterPartitionReassignmentsRequest.ReassignableTopic]
     def __init__(self, *, timeout_ms: int = ..., allow_replication_factor_change: bool = ..., topics: list[AlterPartitionReassignmentsRequest.ReassignableTopic] = ...) -> None: ...
 
@@ -1182,7 +1182,7 @@ class AlterPartitionReassignmentsResponse(Message):
         error_message: str | None
         def __init__(self, *, partition_index: int = ..., error_code: int = ..., error_message: str | None = ...) -> None: ...
     throttle_time_ms: int
-    allow_replication_factor_change: bool
+    allow_replication_factor_change: bool  # 1+
     error_code: int
     error_message: str | None
     responses: list[AlterPartitionReassignmentsResponse.ReassignableTopicResponse]
@@ -1360,14 +1360,14 @@ class VoteRequest(Message):
         partition_index: int
         replica_epoch: int
         replica_id: int
-        replica_directory_id: bytes
-        voter_directory_id: bytes
+        replica_directory_id: bytes  # 1+
+        voter_directory_id: bytes  # 1+
         last_offset_epoch: int
         last_offset: int
-        pre_vote: bool
+        pre_vote: bool  # 2+
         def __init__(self, *, partition_index: int = ..., replica_epoch: int = ..., replica_id: int = ..., replica_directory_id: bytes = ..., voter_directory_id: bytes = ..., last_offset_epoch: int = ..., last_offset: int = ..., pre_vote: bool = ...) -> None: ...
     cluster_id: str | None
-    voter_id: int
+    voter_id: int  # 1+
     topics: list[VoteRequest.TopicData]
     def __init__(self, *, cluster_id: str | None = ..., voter_id: int = ..., topics: list[VoteRequest.TopicData] = ...) -> None: ...
 
@@ -1384,13 +1384,13 @@ class VoteResponse(Message):
         vote_granted: bool
         def __init__(self, *, partition_index: int = ..., error_code: int = ..., leader_id: int = ..., leader_epoch: int = ..., vote_granted: bool = ...) -> None: ...
     class NodeEndpoint(Message):
-        node_id: int
-        host: str
-        port: int
+        node_id: int  # 1+
+        host: str  # 1+
+        port: int  # 1+
         def __init__(self, *, node_id: int = ..., host: str = ..., port: int = ...) -> None: ...
     error_code: int
     topics: list[VoteResponse.TopicData]
-    node_endpoints: list[VoteResponse.NodeEndpoint]
+    node_endpoints: list[VoteResponse.NodeEndpoint]  # 1+
     def __init__(self, *, error_code: int = ..., topics: list[VoteResponse.TopicData] = ..., node_endpoints: list[VoteResponse.NodeEndpoint] = ...) -> None: ...
 
 class BeginQuorumEpochRequest(Message):
@@ -1400,19 +1400,19 @@ class BeginQuorumEpochRequest(Message):
         def __init__(self, *, topic_name: str = ..., partitions: list[BeginQuorumEpochRequest.PartitionData] = ...) -> None: ...
     class PartitionData(Message):
         partition_index: int
-        voter_directory_id: bytes
+        voter_directory_id: bytes  # 1+
         leader_id: int
         leader_epoch: int
         def __init__(self, *, partition_index: int = ..., voter_directory_id: bytes = ..., leader_id: int = ..., leader_epoch: int = ...) -> None: ...
     class LeaderEndpoint(Message):
-        name: str
-        host: str
-        port: int
+        name: str  # 1+
+        host: str  # 1+
+        port: int  # 1+
         def __init__(self, *, name: str = ..., host: str = ..., port: int = ...) -> None: ...
     cluster_id: str | None
-    voter_id: int
+    voter_id: int  # 1+
     topics: list[BeginQuorumEpochRequest.TopicData]
-    leader_endpoints: list[BeginQuorumEpochRequest.LeaderEndpoint]
+    leader_endpoints: list[BeginQuorumEpochRequest.LeaderEndpoint]  # 1+
     def __init__(self, *, cluster_id: str | None = ..., voter_id: int = ..., topics: list[BeginQuorumEpochRequest.TopicData] = ..., leader_endpoints: list[BeginQuorumEpochRequest.LeaderEndpoint] = ...) -> None: ...
 
 class BeginQuorumEpochResponse(Message):
@@ -1427,13 +1427,13 @@ class BeginQuorumEpochResponse(Message):
         leader_epoch: int
         def __init__(self, *, partition_index: int = ..., error_code: int = ..., leader_id: int = ..., leader_epoch: int = ...) -> None: ...
     class NodeEndpoint(Message):
-        node_id: int
-        host: str
-        port: int
+        node_id: int  # 1+
+        host: str  # 1+
+        port: int  # 1+
         def __init__(self, *, node_id: int = ..., host: str = ..., port: int = ...) -> None: ...
     error_code: int
     topics: list[BeginQuorumEpochResponse.TopicData]
-    node_endpoints: list[BeginQuorumEpochResponse.NodeEndpoint]
+    node_endpoints: list[BeginQuorumEpochResponse.NodeEndpoint]  # 1+
     def __init__(self, *, error_code: int = ..., topics: list[BeginQuorumEpochResponse.TopicData] = ..., node_endpoints: list[BeginQuorumEpochResponse.NodeEndpoint] = ...) -> None: ...
 
 class EndQuorumEpochRequest(Message):
@@ -1445,21 +1445,21 @@ class EndQuorumEpochRequest(Message):
         partition_index: int
         leader_id: int
         leader_epoch: int
-        preferred_successors: list[int]
-        preferred_candidates: list[EndQuorumEpochRequest.ReplicaInfo]
+        preferred_successors: list[int]  # 0
+        preferred_candidates: list[EndQuorumEpochRequest.ReplicaInfo]  # 1+
         def __init__(self, *, partition_index: int = ..., leader_id: int = ..., leader_epoch: int = ..., preferred_successors: list[int] = ..., preferred_candidates: list[EndQuorumEpochRequest.ReplicaInfo] = ...) -> None: ...
     class ReplicaInfo(Message):
-        candidate_id: int
-        candidate_directory_id: bytes
+        candidate_id: int  # 1+
+        candidate_directory_id: bytes  # 1+
         def __init__(self, *, candidate_id: int = ..., candidate_directory_id: bytes = ...) -> None: ...
     class LeaderEndpoint(Message):
-        name: str
-        host: str
-        port: int
+        name: str  # 1+
+        host: str  # 1+
+        port: int  # 1+
         def __init__(self, *, name: str = ..., host: str = ..., port: int = ...) -> None: ...
     cluster_id: str | None
     topics: list[EndQuorumEpochRequest.TopicData]
-    leader_endpoints: list[EndQuorumEpochRequest.LeaderEndpoint]
+    leader_endpoints: list[EndQuorumEpochRequest.LeaderEndpoint]  # 1+
     def __init__(self, *, cluster_id: str | None = ..., topics: list[EndQuorumEpochRequest.TopicData] = ..., leader_endpoints: list[EndQuorumEpochRequest.LeaderEndpoint] = ...) -> None: ...
 
 class EndQuorumEpochResponse(Message):
@@ -1474,13 +1474,13 @@ class EndQuorumEpochResponse(Message):
         leader_epoch: int
         def __init__(self, *, partition_index: int = ..., error_code: int = ..., leader_id: int = ..., leader_epoch: int = ...) -> None: ...
     class NodeEndpoint(Message):
-        node_id: int
-        host: str
-        port: int
+        node_id: int  # 1+
+        host: str  # 1+
+        port: int  # 1+
         def __init__(self, *, node_id: int = ..., host: str = ..., port: int = ...) -> None: ...
     error_code: int
     topics: list[EndQuorumEpochResponse.TopicData]
-    node_endpoints: list[EndQuorumEpochResponse.NodeEndpoint]
+    node_endpoints: list[EndQuorumEpochResponse.NodeEndpoint]  # 1+
     def __init__(self, *, error_code: int = ..., topics: list[EndQuorumEpochResponse.TopicData] = ..., node_endpoints: list[EndQuorumEpochResponse.NodeEndpoint] = ...) -> None: ...
 
 class DescribeQuorumRequest(Message):
@@ -1502,7 +1502,7 @@ class DescribeQuorumResponse(Message):
     class PartitionData(Message):
         partition_index: int
         error_code: int
-        error_message: str | None
+        error_message: str | None  # 2+
         leader_id: int
         leader_epoch: int
         high_watermark: int
@@ -1511,24 +1511,24 @@ class DescribeQuorumResponse(Message):
         def __init__(self, *, partition_index: int = ..., error_code: int = ..., error_message: str | None = ..., leader_id: int = ..., leader_epoch: int = ..., high_watermark: int = ..., current_voters: list[DescribeQuorumResponse.ReplicaState] = ..., observers: list[DescribeQuorumResponse.ReplicaState] = ...) -> None: ...
     class ReplicaState(Message):
         replica_id: int
-        replica_directory_id: bytes
+        replica_directory_id: bytes  # 2+
         log_end_offset: int
-        last_fetch_timestamp: int
-        last_caught_up_timestamp: int
+        last_fetch_timestamp: int  # 1+
+        last_caught_up_timestamp: int  # 1+
         def __init__(self, *, replica_id: int = ..., replica_directory_id: bytes = ..., log_end_offset: int = ..., last_fetch_timestamp: int = ..., last_caught_up_timestamp: int = ...) -> None: ...
     class Node(Message):
-        node_id: int
-        listeners: list[DescribeQuorumResponse.Listener]
+        node_id: int  # 2+
+        listeners: list[DescribeQuorumResponse.Listener]  # 2+
         def __init__(self, *, node_id: int = ..., listeners: list[DescribeQuorumResponse.Listener] = ...) -> None: ...
     class Listener(Message):
-        name: str
-        host: str
-        port: int
+        name: str  # 2+
+        host: str  # 2+
+        port: int  # 2+
         def __init__(self, *, name: str = ..., host: str = ..., port: int = ...) -> None: ...
     error_code: int
-    error_message: str | None
+    error_message: str | None  # 2+
     topics: list[DescribeQuorumResponse.TopicData]
-    nodes: list[DescribeQuorumResponse.Node]
+    nodes: list[DescribeQuorumResponse.Node]  # 2+
     def __init__(self, *, error_code: int = ..., error_message: str | None = ..., topics: list[DescribeQuorumResponse.TopicData] = ..., nodes: list[DescribeQuorumResponse.Node] = ...) -> None: ...
 
 class AlterPartitionRequest(Message):
@@ -1539,14 +1539,14 @@ class AlterPartitionRequest(Message):
     class PartitionData(Message):
         partition_index: int
         leader_epoch: int
-        new_isr: list[int]
-        new_isr_with_epochs: list[AlterPartitionRequest.BrokerState]
+        new_isr: list[int]  # 2
+        new_isr_with_epochs: list[AlterPartitionRequest.BrokerState]  # 3+
         leader_recovery_state: int
         partition_epoch: int
         def __init__(self, *, partition_index: int = ..., leader_epoch: int = ..., new_isr: list[int] = ..., new_isr_with_epochs: list[AlterPartitionRequest.BrokerState] = ..., leader_recovery_state: int = ..., partition_epoch: int = ...) -> None: ...
     class BrokerState(Message):
-        broker_id: int
-        broker_epoch: int
+        broker_id: int  # 3+
+        broker_epoch: int  # 3+
         def __init__(self, *, broker_id: int = ..., broker_epoch: int = ...) -> None: ...
     broker_id: int
     broker_epoch: int
@@ -1576,24 +1576,24 @@ class UpdateFeaturesRequest(Message):
     class FeatureUpdateKey(Message):
         feature: str
         max_version_level: int
-        allow_downgrade: bool
-        upgrade_type: int
+        allow_downgrade: bool  # 0
+        upgrade_type: int  # 1+
         def __init__(self, *, feature: str = ..., max_version_level: int = ..., allow_downgrade: bool = ..., upgrade_type: int = ...) -> None: ...
     timeout_ms: int
     feature_updates: list[UpdateFeaturesRequest.FeatureUpdateKey]
-    validate_only: bool
+    validate_only: bool  # 1+
     def __init__(self, *, timeout_ms: int = ..., feature_updates: list[UpdateFeaturesRequest.FeatureUpdateKey] = ..., validate_only: bool = ...) -> None: ...
 
 class UpdateFeaturesResponse(Message):
     class UpdatableFeatureResult(Message):
-        feature: str
-        error_code: int
-        error_message: str | None
+        feature: str  # 0-1
+        error_code: int  # 0-1
+        error_message: str | None  # 0-1
         def __init__(self, *, feature: str = ..., error_code: int = ..., error_message: str | None = ...) -> None: ...
     throttle_time_ms: int
     error_code: int
     error_message: str | None
-    results: list[UpdateFeaturesResponse.UpdatableFeatureResult]
+    results: list[UpdateFeaturesResponse.UpdatableFeatureResult]  # 0-1
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., results: list[UpdateFeaturesResponse.UpdatableFeatureResult] = ...) -> None: ...
 
 class EnvelopeRequest(Message):
@@ -1617,7 +1617,7 @@ class FetchSnapshotRequest(Message):
         current_leader_epoch: int
         snapshot_id: FetchSnapshotRequest.SnapshotId
         position: int
-        replica_directory_id: bytes
+        replica_directory_id: bytes  # 1+
         def __init__(self, *, partition: int = ..., current_leader_epoch: int = ..., snapshot_id: FetchSnapshotRequest.SnapshotId = ..., position: int = ..., replica_directory_id: bytes = ...) -> None: ...
     class SnapshotId(Message):
         end_offset: int
@@ -1652,20 +1652,20 @@ class FetchSnapshotResponse(Message):
         leader_epoch: int
         def __init__(self, *, leader_id: int = ..., leader_epoch: int = ...) -> None: ...
     class NodeEndpoint(Message):
-        node_id: int
-        host: str
-        port: int
+        node_id: int  # 1+
+        host: str  # 1+
+        port: int  # 1+
         def __init__(self, *, node_id: int = ..., host: str = ..., port: int = ...) -> None: ...
     throttle_time_ms: int
     error_code: int
     topics: list[FetchSnapshotResponse.TopicSnapshot]
-    node_endpoints: list[FetchSnapshotResponse.NodeEndpoint]
+    node_endpoints: list[FetchSnapshotResponse.NodeEndpoint]  # 1+
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., topics: list[FetchSnapshotResponse.TopicSnapshot] = ..., node_endpoints: list[FetchSnapshotResponse.NodeEndpoint] = ...) -> None: ...
 
 class DescribeClusterRequest(Message):
     include_cluster_authorized_operations: bool
-    endpoint_type: int
-    include_fenced_brokers: bool
+    endpoint_type: int  # 1+
+    include_fenced_brokers: bool  # 2+
     def __init__(self, *, include_cluster_authorized_operations: bool = ..., endpoint_type: int = ..., include_fenced_brokers: bool = ...) -> None: ...
 
 class DescribeClusterResponse(Message):
@@ -1674,12 +1674,12 @@ class DescribeClusterResponse(Message):
         host: str
         port: int
         rack: str | None
-        is_fenced: bool
+        is_fenced: bool  # 2+
         def __init__(self, *, broker_id: int = ..., host: str = ..., port: int = ..., rack: str | None = ..., is_fenced: bool = ...) -> None: ...
     throttle_time_ms: int
     error_code: int
     error_message: str | None
-    endpoint_type: int
+    endpoint_type: int  # 1+
     cluster_id: str
     controller_id: int
     brokers: list[DescribeClusterResponse.DescribeClusterBroker]
@@ -1735,9 +1735,9 @@ class BrokerRegistrationRequest(Message):
     listeners: list[BrokerRegistrationRequest.Listener]
     features: list[BrokerRegistrationRequest.Feature]
     rack: str | None
-    is_migrating_zk_broker: bool
-    log_dirs: list[bytes]
-    previous_broker_epoch: int
+    is_migrating_zk_broker: bool  # 1+
+    log_dirs: list[bytes]  # 2+
+    previous_broker_epoch: int  # 3+
     def __init__(self, *, broker_id: int = ..., cluster_id: str = ..., incarnation_id: bytes = ..., listeners: list[BrokerRegistrationRequest.Listener] = ..., features: list[BrokerRegistrationRequest.Feature] = ..., rack: str | None = ..., is_migrating_zk_broker: bool = ..., log_dirs: list[bytes] = ..., previous_broker_epoch: int = ...) -> None: ...
 
 class BrokerRegistrationResponse(Message):
@@ -1752,8 +1752,8 @@ class BrokerHeartbeatRequest(Message):
     current_metadata_offset: int
     want_fence: bool
     want_shut_down: bool
-    offline_log_dirs: list[bytes]
-    cordoned_log_dirs: list[bytes] | None
+    offline_log_dirs: list[bytes]  # 1+
+    cordoned_log_dirs: list[bytes] | None  # 2+
     def __init__(self, *, broker_id: int = ..., broker_epoch: int = ..., current_metadata_offset: int = ..., want_fence: bool = ..., want_shut_down: bool = ..., offline_log_dirs: list[bytes] = ..., cordoned_log_dirs: list[bytes] | None = ...) -> None: ...
 
 class BrokerHeartbeatResponse(Message):
@@ -1800,8 +1800,8 @@ class DescribeTransactionsResponse(Message):
 class ListTransactionsRequest(Message):
     state_filters: list[str]
     producer_id_filters: list[int]
-    duration_filter: int
-    transactional_id_pattern: str | None
+    duration_filter: int  # 1+
+    transactional_id_pattern: str | None  # 2+
     def __init__(self, *, state_filters: list[str] = ..., producer_id_filters: list[int] = ..., duration_filter: int = ..., transactional_id_pattern: str | None = ...) -> None: ...
 
 class ListTransactionsResponse(Message):
@@ -1840,7 +1840,7 @@ class ConsumerGroupHeartbeatRequest(Message):
     rack_id: str | None
     rebalance_timeout_ms: int
     subscribed_topic_names: list[str] | None
-    subscribed_topic_regex: str | None
+    subscribed_topic_regex: str | None  # 1+
     server_assignor: str | None
     topic_partitions: list[ConsumerGroupHeartbeatRequest.TopicPartitions] | None
     def __init__(self, *, group_id: str = ..., member_id: str = ..., member_epoch: int = ..., instance_id: str | None = ..., rack_id: str | None = ..., rebalance_timeout_ms: int = ..., subscribed_topic_names: list[str] | None = ..., subscribed_topic_regex: str | None = ..., server_assignor: str | None = ..., topic_partitions: list[ConsumerGroupHeartbeatRequest.TopicPartitions] | None = ...) -> None: ...
@@ -1890,7 +1890,7 @@ class ConsumerGroupDescribeResponse(Message):
         subscribed_topic_regex: str | None
         assignment: ConsumerGroupDescribeResponse.Assignment
         target_assignment: ConsumerGroupDescribeResponse.Assignment
-        member_type: int
+        member_type: int  # 1+
         def __init__(self, *, member_id: str = ..., instance_id: str | None = ..., rack_id: str | None = ..., member_epoch: int = ..., client_id: str = ..., client_host: str = ..., subscribed_topic_names: list[str] = ..., subscribed_topic_regex: str | None = ..., assignment: ConsumerGroupDescribeResponse.Assignment = ..., target_assignment: ConsumerGroupDescribeResponse.Assignment = ..., member_type: int = ...) -> None: ...
     class Assignment(Message):
         topic_partitions: list[ConsumerGroupDescribeResponse.TopicPartitions]
@@ -1994,13 +1994,13 @@ class AssignReplicasToDirsResponse(Message):
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., directories: list[AssignReplicasToDirsResponse.DirectoryData] = ...) -> None: ...
 
 class ListConfigResourcesRequest(Message):
-    resource_types: list[int]
+    resource_types: list[int]  # 1+
     def __init__(self, *, resource_types: list[int] = ...) -> None: ...
 
 class ListConfigResourcesResponse(Message):
     class ConfigResource(Message):
         resource_name: str
-        resource_type: int
+        resource_type: int  # 1+
         def __init__(self, *, resource_name: str = ..., resource_type: int = ...) -> None: ...
     throttle_time_ms: int
     error_code: int
@@ -2138,8 +2138,8 @@ class ShareFetchRequest(Message):
     max_bytes: int
     max_records: int
     batch_size: int
-    share_acquire_mode: int
-    is_renew_ack: bool
+    share_acquire_mode: int  # 2+
+    is_renew_ack: bool  # 2+
     topics: list[ShareFetchRequest.FetchTopic]
     forgotten_topics_data: list[ShareFetchRequest.ForgottenTopic]
     def __init__(self, *, group_id: str | None = ..., member_id: str | None = ..., share_session_epoch: int = ..., max_wait_ms: int = ..., min_bytes: int = ..., max_bytes: int = ..., max_records: int = ..., batch_size: int = ..., share_acquire_mode: int = ..., is_renew_ack: bool = ..., topics: list[ShareFetchRequest.FetchTopic] = ..., forgotten_topics_data: list[ShareFetchRequest.ForgottenTopic] = ...) -> None: ...
@@ -2199,7 +2199,7 @@ class ShareAcknowledgeRequest(Message):
     group_id: str | None
     member_id: str | None
     share_session_epoch: int
-    is_renew_ack: bool
+    is_renew_ack: bool  # 2+
     topics: list[ShareAcknowledgeRequest.AcknowledgeTopic]
     def __init__(self, *, group_id: str | None = ..., member_id: str | None = ..., share_session_epoch: int = ..., is_renew_ack: bool = ..., topics: list[ShareAcknowledgeRequest.AcknowledgeTopic] = ...) -> None: ...
 
@@ -2227,7 +2227,7 @@ class ShareAcknowledgeResponse(Message):
     throttle_time_ms: int
     error_code: int
     error_message: str | None
-    acquisition_lock_timeout_ms: int
+    acquisition_lock_timeout_ms: int  # 2+
     responses: list[ShareAcknowledgeResponse.ShareAcknowledgeTopicResponse]
     node_endpoints: list[ShareAcknowledgeResponse.NodeEndpoint]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., acquisition_lock_timeout_ms: int = ..., responses: list[ShareAcknowledgeResponse.ShareAcknowledgeTopicResponse] = ..., node_endpoints: list[ShareAcknowledgeResponse.NodeEndpoint] = ...) -> None: ...
@@ -2243,7 +2243,7 @@ class AddRaftVoterRequest(Message):
     voter_id: int
     voter_directory_id: bytes
     listeners: list[AddRaftVoterRequest.Listener]
-    ack_when_committed: bool
+    ack_when_committed: bool  # 1+
     def __init__(self, *, cluster_id: str | None = ..., timeout_ms: int = ..., voter_id: int = ..., voter_directory_id: bytes = ..., listeners: list[AddRaftVoterRequest.Listener] = ..., ack_when_committed: bool = ...) -> None: ...
 
 class AddRaftVoterResponse(Message):
@@ -2366,7 +2366,7 @@ class WriteShareGroupStateRequest(Message):
         state_epoch: int
         leader_epoch: int
         start_offset: int
-        delivery_complete_count: int
+        delivery_complete_count: int  # 1+
         state_batches: list[WriteShareGroupStateRequest.StateBatch]
         def __init__(self, *, partition: int = ..., state_epoch: int = ..., leader_epoch: int = ..., start_offset: int = ..., delivery_complete_count: int = ..., state_batches: list[WriteShareGroupStateRequest.StateBatch] = ...) -> None: ...
     class StateBatch(Message):
@@ -2442,7 +2442,7 @@ class ReadShareGroupStateSummaryResponse(Message):
         state_epoch: int
         leader_epoch: int
         start_offset: int
-        delivery_complete_count: int
+        delivery_complete_count: int  # 1+
         def __init__(self, *, partition: int = ..., error_code: int = ..., error_message: str | None = ..., state_epoch: int = ..., leader_epoch: int = ..., start_offset: int = ..., delivery_complete_count: int = ...) -> None: ...
     results: list[ReadShareGroupStateSummaryResponse.ReadStateSummaryResult]
     def __init__(self, *, results: list[ReadShareGroupStateSummaryResponse.ReadStateSummaryResult] = ...) -> None: ...
@@ -2651,7 +2651,7 @@ class DescribeShareGroupOffsetsResponse(Message):
         partition_index: int
         start_offset: int
         leader_epoch: int
-        lag: int
+        lag: int  # 1+
         error_code: int
         error_message: str | None
         def __init__(self, *, partition_index: int = ..., start_offset: int = ..., leader_epoch: int = ..., lag: int = ..., error_code: int = ..., error_message: str | None = ...) -> None: ...
@@ -2732,14 +2732,14 @@ class ConsumerProtocolAssignment(Message):
 
 class ConsumerProtocolSubscription(Message):
     class TopicPartition(Message):
-        topic: str
-        partitions: list[int]
+        topic: str  # 1+
+        partitions: list[int]  # 1+
         def __init__(self, *, topic: str = ..., partitions: list[int] = ...) -> None: ...
     topics: list[str]
     user_data: bytes | None
-    owned_partitions: list[ConsumerProtocolSubscription.TopicPartition]
-    generation_id: int
-    rack_id: str | None
+    owned_partitions: list[ConsumerProtocolSubscription.TopicPartition]  # 1+
+    generation_id: int  # 2+
+    rack_id: str | None  # 3+
     def __init__(self, *, topics: list[str] = ..., user_data: bytes | None = ..., owned_partitions: list[ConsumerProtocolSubscription.TopicPartition] = ..., generation_id: int = ..., rack_id: str | None = ...) -> None: ...
 
 class ControlRecordTypeSchema(Message):
@@ -2758,7 +2758,7 @@ class KRaftVersionRecord(Message):
 class LeaderChangeMessage(Message):
     class Voter(Message):
         voter_id: int
-        voter_directory_id: bytes
+        voter_directory_id: bytes  # 1+
         def __init__(self, *, voter_id: int = ..., voter_directory_id: bytes = ...) -> None: ...
     version: int
     leader_id: int
@@ -2815,11 +2815,11 @@ class OffsetCommitKey(Message):
 
 class OffsetCommitValue(Message):
     offset: int
-    leader_epoch: int
+    leader_epoch: int  # 3+
     metadata: str
     commit_timestamp: int
-    expire_timestamp: int
-    topic_id: bytes
+    expire_timestamp: int  # 1
+    topic_id: bytes  # 4+
     def __init__(self, *, offset: int = ..., leader_epoch: int = ..., metadata: str = ..., commit_timestamp: int = ..., expire_timestamp: int = ..., topic_id: bytes = ...) -> None: ...
 
 class GroupMetadataKey(Message):
@@ -2829,10 +2829,10 @@ class GroupMetadataKey(Message):
 class GroupMetadataValue(Message):
     class MemberMetadata(Message):
         member_id: str
-        group_instance_id: str | None
+        group_instance_id: str | None  # 3+
         client_id: str
         client_host: str
-        rebalance_timeout: int
+        rebalance_timeout: int  # 1+
         session_timeout: int
         subscription: bytes
         assignment: bytes
@@ -2841,7 +2841,7 @@ class GroupMetadataValue(Message):
     generation: int
     protocol: str | None
     leader: str | None
-    current_state_timestamp: int
+    current_state_timestamp: int  # 2+
     members: list[GroupMetadataValue.MemberMetadata]
     def __init__(self, *, protocol_type: str = ..., generation: int = ..., protocol: str | None = ..., leader: str | None = ..., current_state_timestamp: int = ..., members: list[GroupMetadataValue.MemberMetadata] = ...) -> None: ...
 
@@ -3158,16 +3158,16 @@ class RegisterBrokerRecord(Message):
         max_supported_version: int
         def __init__(self, *, name: str = ..., min_supported_version: int = ..., max_supported_version: int = ...) -> None: ...
     broker_id: int
-    is_migrating_zk_broker: bool
+    is_migrating_zk_broker: bool  # 2+
     incarnation_id: bytes
     broker_epoch: int
     end_points: list[RegisterBrokerRecord.BrokerEndpoint]
     features: list[RegisterBrokerRecord.BrokerFeature]
     rack: str | None
     fenced: bool
-    in_controlled_shutdown: bool
-    log_dirs: list[bytes]
-    cordoned_log_dirs: list[bytes] | None
+    in_controlled_shutdown: bool  # 1+
+    log_dirs: list[bytes]  # 3+
+    cordoned_log_dirs: list[bytes] | None  # 4+
     def __init__(self, *, broker_id: int = ..., is_migrating_zk_broker: bool = ..., incarnation_id: bytes = ..., broker_epoch: int = ..., end_points: list[RegisterBrokerRecord.BrokerEndpoint] = ..., features: list[RegisterBrokerRecord.BrokerFeature] = ..., rack: str | None = ..., fenced: bool = ..., in_controlled_shutdown: bool = ..., log_dirs: list[bytes] = ..., cordoned_log_dirs: list[bytes] | None = ...) -> None: ...
 
 class UnregisterBrokerRecord(Message):
@@ -3191,9 +3191,9 @@ class PartitionRecord(Message):
     leader_recovery_state: int
     leader_epoch: int
     partition_epoch: int
-    directories: list[bytes]
-    eligible_leader_replicas: list[int] | None
-    last_known_elr: list[int] | None
+    directories: list[bytes]  # 1+
+    eligible_leader_replicas: list[int] | None  # 2+
+    last_known_elr: list[int] | None  # 2+
     def __init__(self, *, partition_id: int = ..., topic_id: bytes = ..., replicas: list[int] = ..., isr: list[int] = ..., removing_replicas: list[int] = ..., adding_replicas: list[int] = ..., leader: int = ..., leader_recovery_state: int = ..., leader_epoch: int = ..., partition_epoch: int = ..., directories: list[bytes] = ..., eligible_leader_replicas: list[int] | None = ..., last_known_elr: list[int] | None = ...) -> None: ...
 
 class ConfigRecord(Message):
@@ -3212,9 +3212,9 @@ class PartitionChangeRecord(Message):
     removing_replicas: list[int] | None
     adding_replicas: list[int] | None
     leader_recovery_state: int
-    directories: list[bytes] | None
-    eligible_leader_replicas: list[int] | None
-    last_known_elr: list[int] | None
+    directories: list[bytes] | None  # 1+
+    eligible_leader_replicas: list[int] | None  # 2+
+    last_known_elr: list[int] | None  # 2+
     def __init__(self, *, partition_id: int = ..., topic_id: bytes = ..., isr: list[int] | None = ..., leader: int = ..., replicas: list[int] | None = ..., removing_replicas: list[int] | None = ..., adding_replicas: list[int] | None = ..., leader_recovery_state: int = ..., directories: list[bytes] | None = ..., eligible_leader_replicas: list[int] | None = ..., last_known_elr: list[int] | None = ...) -> None: ...
 
 class FenceBrokerRecord(Message):
@@ -3276,9 +3276,9 @@ class BrokerRegistrationChangeRecord(Message):
     broker_id: int
     broker_epoch: int
     fenced: int
-    in_controlled_shutdown: int
-    log_dirs: list[bytes]
-    cordoned_log_dirs: list[bytes] | None
+    in_controlled_shutdown: int  # 1+
+    log_dirs: list[bytes]  # 2+
+    cordoned_log_dirs: list[bytes] | None  # 3+
     def __init__(self, *, broker_id: int = ..., broker_epoch: int = ..., fenced: int = ..., in_controlled_shutdown: int = ..., log_dirs: list[bytes] = ..., cordoned_log_dirs: list[bytes] | None = ...) -> None: ...
 
 class AccessControlEntryRecord(Message):
@@ -3354,15 +3354,15 @@ class DefaultPrincipalData(Message):
 
 class QuorumStateData(Message):
     class Voter(Message):
-        voter_id: int
+        voter_id: int  # 0
         def __init__(self, *, voter_id: int = ...) -> None: ...
-    cluster_id: str
+    cluster_id: str  # 0
     leader_id: int
     leader_epoch: int
     voted_id: int
-    voted_directory_id: bytes
-    applied_offset: int
-    current_voters: list[QuorumStateData.Voter] | None
+    voted_directory_id: bytes  # 1+
+    applied_offset: int  # 0
+    current_voters: list[QuorumStateData.Voter] | None  # 0
     def __init__(self, *, cluster_id: str = ..., leader_id: int = ..., leader_epoch: int = ..., voted_id: int = ..., voted_directory_id: bytes = ..., applied_offset: int = ..., current_voters: list[QuorumStateData.Voter] | None = ...) -> None: ...
 
 class ProducerSnapshot(Message):
@@ -3507,14 +3507,14 @@ class TransactionLogValue(Message):
         partition_ids: list[int]
         def __init__(self, *, topic: str = ..., partition_ids: list[int] = ...) -> None: ...
     producer_id: int
-    previous_producer_id: int
-    next_producer_id: int
+    previous_producer_id: int  # 1+
+    next_producer_id: int  # 1+
     producer_epoch: int
-    next_producer_epoch: int
+    next_producer_epoch: int  # 1+
     transaction_timeout_ms: int
     transaction_status: int
     transaction_partitions: list[TransactionLogValue.PartitionsSchema] | None
     transaction_last_update_timestamp_ms: int
     transaction_start_timestamp_ms: int
-    client_transaction_version: int
+    client_transaction_version: int  # 1+
     def __init__(self, *, producer_id: int = ..., previous_producer_id: int = ..., next_producer_id: int = ..., producer_epoch: int = ..., next_producer_epoch: int = ..., transaction_timeout_ms: int = ..., transaction_status: int = ..., transaction_partitions: list[TransactionLogValue.PartitionsSchema] | None = ..., transaction_last_update_timestamp_ms: int = ..., transaction_start_timestamp_ms: int = ..., client_transaction_version: int = ...) -> None: ...
