@@ -51,7 +51,7 @@ KNOWN: tuple[Known, ...] = (
         "metadata-creates-topics",
         r"^Metadata v\d+ first\.",
         "A topic created by a metadata request",
-        "Is there in that answer ([why](decisions/topics-at-once.md)); Apache Kafka first says that it does not exist.",
+        "Is there in that answer ([why](decisions/topic-creation.md)); Apache Kafka first says that it does not exist.",
     ),
     Known(
         "fetch-several-partitions",
