@@ -15,7 +15,7 @@ topic ids (KIP-516).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, TypeAlias
 
 from kwire.api import transactional_produce as transactional
 from kwire.api.transactional_produce import any_transactional
@@ -40,6 +40,8 @@ _START_UNKNOWN: Final = (
 )
 
 PartitionResponse = ProduceResponse.PartitionProduceResponse
+# A partition, the offset behind the batch that was appended to it, and the answer that waits for the commit.
+Uncommitted: TypeAlias = tuple[Partition, int, PartitionResponse]
 
 
 async def handle(context: Context, request: ProduceRequest) -> ProduceResponse | None:
@@ -54,20 +56,20 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
             refused = await transactional.refused(context, request, [_name(context, topic) for topic in topics])
         except KafkaError as refusal:
             return _refuse_all(context, request, refusal)
-    to_flush: list[tuple[Partition, PartitionResponse]] = []
+    uncommitted: list[Uncommitted] = []
     answers = []
     for topic in topics:
         name = _name(context, topic)
         responses = []
         for wanted in topic.partition_data:
-            responses.append(answer(context, request, name, wanted, refused, to_flush))  # noqa: PERF401 (a hot path)
+            responses.append(answer(context, request, name, wanted, refused, uncommitted))  # noqa: PERF401 (a hot path)
         answers.append(
             ProduceResponse.TopicProduceResponse(
                 name=topic.name, topic_id=topic.topic_id, partition_responses=responses
             )
         )
-    if to_flush:
-        await _flush(context, to_flush)
+    if uncommitted:
+        await _commit(context, uncommitted)
     if request.acks == 0:
         _close_on_refusal(answers)
         return None
@@ -80,9 +82,9 @@ def answer(  # noqa: PLR0917 (keywords cost, and each batch of every producer co
     topic: str | None,
     wanted: ProduceRequest.PartitionProduceData,
     refused: Mapping[TopicPartition, KafkaError],
-    to_flush: list[tuple[Partition, PartitionResponse]],
+    uncommitted: list[Uncommitted],
 ) -> PartitionResponse:
-    """One partition's answer; ``to_flush`` collects those whose batch must reach the disk first."""
+    """One partition's answer; ``uncommitted`` collects those whose batch must be committed first."""
     asked: Partition | None = None  # the log that refused, if it came that far
     try:
         if request.acks not in (-1, 0, 1):
@@ -127,8 +129,8 @@ def answer(  # noqa: PLR0917 (keywords cost, and each batch of every producer co
         log_append_time_ms=appended.log_append_time_ms,
         log_start_offset=appended.log_start_offset,
     )
-    if partition.flushes and partition.must_flush:
-        to_flush.append((partition, response))
+    if not partition.is_committed(appended.last_offset + 1):
+        uncommitted.append((partition, appended.last_offset + 1, response))
     return response
 
 
@@ -139,12 +141,15 @@ def _start_of(asked: Partition | None, code: Code) -> int:
     return asked.log.log_start_offset
 
 
-async def _flush(context: Context, to_flush: list[tuple[Partition, PartitionResponse]]) -> None:
-    """Bring to the disk what ``flush.messages`` wants there before the answer; a disk that fails is the answer."""
+async def _commit(context: Context, uncommitted: list[Uncommitted]) -> None:
+    """Wait until each batch is committed; where that fails the error is the answer."""
     await context.connection.send_pending()
-    for partition, response in to_flush:
+    for partition, next_offset, response in uncommitted:
         try:
-            await context.broker.flusher.flush(partition)
+            await partition.committed(next_offset)
+        except KafkaError as refusal:
+            response.error_code = refusal.code
+            response.base_offset = -1
         except StorageFailure as failure:
             context.broker.storage_failed(failure)
             response.error_code = Code.KAFKA_STORAGE_ERROR

@@ -10,6 +10,8 @@ Version notes: 2 the transaction version of each marker, by which the producer's
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from kwire.broker.coordination.markers import Marker, append_marker
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
@@ -19,10 +21,12 @@ from kwire.types import TopicPartition
 from kwire.wire.messages import WriteTxnMarkersRequest, WriteTxnMarkersResponse
 
 PartitionResult = WriteTxnMarkersResponse.WritableTxnMarkerPartitionResult
+# A partition, the offset behind the marker that was appended to it, and the answer that waits for the commit.
+Uncommitted: TypeAlias = tuple[Partition, int, PartitionResult]
 
 
 async def handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse:
-    to_flush: list[tuple[Partition, PartitionResult]] = []
+    uncommitted: list[Uncommitted] = []
     answers = []
     for wanted in request.markers:
         producer = ProducerStamp(wanted.producer_id, wanted.producer_epoch)
@@ -34,7 +38,7 @@ async def handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnM
                     WriteTxnMarkersResponse.WritableTxnMarkerTopicResult(
                         name=topic.name,
                         partitions=[
-                            _append(context, TopicPartition(topic.name, index), marker, to_flush)
+                            _append(context, TopicPartition(topic.name, index), marker, uncommitted)
                             for index in topic.partition_indexes
                         ],
                     )
@@ -42,31 +46,31 @@ async def handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnM
                 ],
             )
         )
-    for partition, result in to_flush:
+    for partition, next_offset, result in uncommitted:
         try:
-            await context.broker.flusher.flush(partition)
+            await partition.committed(next_offset)
+        except KafkaError as refusal:
+            result.error_code = refusal.code
         except StorageFailure as failure:
             context.broker.storage_failed(failure)
             result.error_code = Code.KAFKA_STORAGE_ERROR
     return WriteTxnMarkersResponse(markers=answers)
 
 
-def _append(
-    context: Context, where: TopicPartition, marker: Marker, to_flush: list[tuple[Partition, PartitionResult]]
-) -> PartitionResult:
+def _append(context: Context, where: TopicPartition, marker: Marker, uncommitted: list[Uncommitted]) -> PartitionResult:
     result = PartitionResult(partition_index=where.partition)
     try:
         if marker.producer.producer_epoch < 0:
             context.broker.partitions.get(*where)
             # As Kafka says it, which cannot build such a marker.
             raise KafkaError(Code.UNKNOWN_SERVER_ERROR)
-        partition = append_marker(context.broker, where, marker)
+        partition, next_offset = append_marker(context.broker, where, marker)
     except KafkaError as refusal:
         result.error_code = refusal.code
     except StorageFailure as failure:
         context.broker.storage_failed(failure)
         result.error_code = Code.KAFKA_STORAGE_ERROR
     else:
-        if partition.must_flush:
-            to_flush.append((partition, result))
+        if not partition.is_committed(next_offset):
+            uncommitted.append((partition, next_offset, result))
     return result

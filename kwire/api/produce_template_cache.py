@@ -116,8 +116,10 @@ class ProduceTemplateCache:
         return len(self._known) < self._known_max
 
     def _still_so(self, partition: Partition) -> bool:
-        """Whether a request for the partition would find it, and be answered without the disk."""
-        return not partition.flushes and self._broker.partitions.get(partition.topic, partition.index) is partition
+        """Whether a request for the partition would find it, and be answered without a wait for the commit."""
+        if not partition.commits_on_append:
+            return False
+        return self._broker.partitions.get(partition.topic, partition.index) is partition
 
 
 def _plain_header(records: memoryview) -> BatchHeader | None:

@@ -74,6 +74,7 @@ class Broker:
         self.metadata_log = metadata_log
         self.image: MetadataImage = metadata_log.image
         self.endpoints = tuple(endpoints)
+        self.flusher = Flusher(clock, self._sync_failed)
         self.partitions = Partitions(
             node_id=configs.node_id,
             image=self.image,
@@ -81,11 +82,11 @@ class Broker:
             dirs=dirs,
             clock=clock,
             remove_later=partial(housekeeping.remove_when_due, self),
+            flush=self.flusher.flush,
         )
         self.to_remove, self.removable = trio.open_memory_channel[PendingDeletion](math.inf)
         slots_max = cast("int", configs.broker("max.incremental.fetch.session.cache.slots"))
         self.fetch_sessions = FetchSessions(slots_max, clock.random_bytes)
-        self.flusher = Flusher(clock, self._sync_failed)
         self.moves = Moves(self)
         self.quotas = Quotas(self.image, configs, clock)
         self.producer_ids = ProducerIds(metadata_log.reserve_producer_ids)

@@ -34,6 +34,11 @@ class Appended(NamedTuple):
     # These batches are in the log since an earlier try; nothing was written.
     duplicate: bool
 
+    @property
+    def next_offset(self) -> int:
+        """The offset behind the last record: what to wait for until it is committed."""
+        return self.last_offset + 1
+
 
 as_appended = quick(Appended)
 _as_row = quick(AppendedBatch)

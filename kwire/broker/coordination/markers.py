@@ -47,18 +47,20 @@ class Marker:
         )
 
 
-def append_marker(broker: Broker, where: TopicPartition, marker: Marker) -> Partition:
+def append_marker(broker: Broker, where: TopicPartition, marker: Marker) -> tuple[Partition, int]:
     """Append the marker, and let the groups know when it is theirs.
 
-    The caller flushes the partition if it must. Raises KafkaError (UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER,
-    NOT_ENOUGH_REPLICAS, INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED) or StorageFailure.
+    Returns the partition and the offset that the caller passes to ``Partition.committed``.
+
+    Raises KafkaError (UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, INVALID_PRODUCER_EPOCH,
+    TRANSACTION_COORDINATOR_FENCED) or StorageFailure.
     """
     partition = broker.partitions.get(*where)
     is_offsets = where.topic == OFFSETS_TOPIC
     if not is_offsets and len(partition.isr) < partition.settings.min_insync_replicas:
         raise KafkaError(Code.NOT_ENOUGH_REPLICAS)
     batch = marker.batch(broker.clock.now_ms())
-    partition.append_own(batch, transaction_version=marker.transaction_version)
+    appended = partition.append_own(batch, transaction_version=marker.transaction_version)
     if is_offsets:
         broker.groups.marker_appended(where.partition, marker.producer, committed=marker.committed)
-    return partition
+    return partition, appended.next_offset

@@ -73,7 +73,7 @@ class Runtime(Generic[M]):
             codec,
             base_sequence,
             broker.storage_failed,
-            self._flush_soon,
+            self._start_commit,
             run_action or _no_actions,
         )
         self._shards: dict[int, Shard[M]] = {}
@@ -266,15 +266,18 @@ class Runtime(Generic[M]):
     # --- committing
     # --------------------------------------------------------------------------------------------------
 
-    def _flush_soon(self, shard: Shard[M]) -> None:
+    def _start_commit(self, shard: Shard[M], offset: int) -> None:
         assert self._nursery is not None
-        self._nursery.start_soon(self._flush, shard)
+        self._nursery.start_soon(self._commit, shard, offset)
 
-    async def _flush(self, shard: Shard[M]) -> None:
+    async def _commit(self, shard: Shard[M], offset: int) -> None:
         if shard.closed_because is not None:
             return
         try:
-            await self.broker.flusher.flush(shard.partition)
+            await shard.partition.committed(offset)
+        except KafkaError:
+            self._unload(shard)
+            return
         except StorageFailure as failure:
             self.broker.storage_failed(failure)
             # The machine knows more than the disk does: begin anew from what is there.

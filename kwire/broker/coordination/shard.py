@@ -62,9 +62,9 @@ class Waiter:
 class ShardServices(Generic[M]):
     """What a shard needs of its broker.
 
-    ``now_ms`` is the time for machines; ``flush`` brings the partition to the disk and then calls ``committed``;
-    ``run_action`` is what the broker does with a machine's orders; ``codec`` compresses what is appended, and
-    ``base_sequence`` is what its batches say, though nobody checks the sequence of a coordinator.
+    ``now_ms`` is the time for machines; ``wait_committed`` calls ``committed`` once the partition's records below an
+    offset are; ``run_action`` performs a machine's actions; ``codec`` compresses what is appended, and
+    ``base_sequence`` is what its batches say, though no broker checks the sequence of a coordinator.
     """
 
     clock: Clock
@@ -72,7 +72,7 @@ class ShardServices(Generic[M]):
     codec: Codec
     base_sequence: int
     storage_failed: Callable[[StorageFailure], None]
-    flush: Callable[[Shard[M]], None]
+    wait_committed: Callable[[Shard[M], int], None]
     run_action: Callable[[Shard[M], object], None]
 
 
@@ -114,7 +114,7 @@ class Shard(Generic[M]):
             end_offset = self.partition.log.end_offset
             if self.partition.high_watermark < end_offset:
                 self._uncommitted.append((end_offset, effects, own_ticket))
-                self._services.flush(self)
+                self._services.wait_committed(self, end_offset)
                 return
         self._conclude(effects, own_ticket, error)
 

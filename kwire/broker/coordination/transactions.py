@@ -161,7 +161,7 @@ class Transactions(Runtime[TransactionCoordinator]):
 class _Ending:
     """A decided transaction whose markers are being written."""
 
-    __slots__ = ("_again", "_broker", "_left", "_marker", "_shard", "_to_flush", "_transactional_id")
+    __slots__ = ("_again", "_broker", "_left", "_marker", "_shard", "_transactional_id", "_uncommitted")
 
     def __init__(self, broker: Broker, shard: Shard[TransactionCoordinator], action: WriteMarkers) -> None:
         self._broker = broker
@@ -172,11 +172,11 @@ class _Ending:
         self._left = deque(action.partitions)
         # Where it could not be written, and where it must reach the disk before it counts.
         self._again: list[TopicPartition] = []
-        self._to_flush: list[Partition] = []
+        self._uncommitted: list[tuple[Partition, int]] = []
 
     @property
     def are_written(self) -> bool:
-        return not (self._left or self._again or self._to_flush)
+        return not (self._left or self._again or self._uncommitted)
 
     def append_markers(self) -> None:
         """So many as may be done in one turn."""
@@ -196,7 +196,7 @@ class _Ending:
             while self._left:
                 await trio.lowlevel.checkpoint()
                 self.append_markers()
-            await self._flush()
+            await self._commit()
             if self._shard.closed_because is not None or (self.are_written and self.complete()):
                 return
             self._left.extend(self._again)
@@ -205,7 +205,7 @@ class _Ending:
 
     def _append(self, where: TopicPartition) -> None:
         try:
-            partition = append_marker(self._broker, where, self._marker)
+            partition, next_offset = append_marker(self._broker, where, self._marker)
         except StorageFailure as failure:
             self._broker.storage_failed(failure)
             self._again.append(where)
@@ -219,14 +219,16 @@ class _Ending:
                 why=str(refusal),
             )
         else:
-            if partition.must_flush:
-                self._to_flush.append(partition)
+            if not partition.is_committed(next_offset):
+                self._uncommitted.append((partition, next_offset))
 
-    async def _flush(self) -> None:
-        to_flush, self._to_flush = self._to_flush, []
-        for partition in to_flush:
+    async def _commit(self) -> None:
+        uncommitted, self._uncommitted = self._uncommitted, []
+        for partition, next_offset in uncommitted:
             try:
-                await self._broker.flusher.flush(partition)
+                await partition.committed(next_offset)
+            except KafkaError:
+                self._again.append(partition.topic_partition)
             except StorageFailure as failure:
                 self._broker.storage_failed(failure)
                 self._again.append(partition.topic_partition)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import trio
 
 from kwire.broker.clock import Clock
-from kwire.broker.partitions.partition import Partition
+from kwire.broker.partitions.partition import Partition, Role
 from kwire.errors import StorageFailure
 
 
@@ -43,7 +43,7 @@ class Flusher:
             finally:
                 del self._running[partition]
                 done.set()
-        if not partition.deleted and partition.log.high_watermark < target:
+        if partition.role is Role.LEADER and not partition.deleted and partition.log.high_watermark < target:
             partition.advance()
 
     async def _sync(self, partition: Partition) -> None:
@@ -63,4 +63,5 @@ class Flusher:
             return  # moved to another directory meanwhile, where all of it is on the disk already
         log.finish_flush(pending)
         partition.flushed_ms = self._clock.monotonic_ms()
-        partition.advance()
+        if partition.role is Role.LEADER:
+            partition.advance()

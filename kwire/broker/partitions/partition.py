@@ -1,16 +1,24 @@
-"""One partition that this broker leads.
+"""One partition of which this broker has a replica.
 
-Owns: the partition's place in the cluster (leader epoch, replicas, in-sync replicas), its log (opened at first use),
-its high watermark and who watches it. May not know: requests, connections, how long anybody waits.
+Responsible for: the partition's role (leader or follower), leader epoch, replicas and in-sync replicas, its log (opened
+at first use), its high watermark, waiting until records are committed, and the watches of fetches. Must not depend on:
+requests, connections, how long a client waits.
 
-The high watermark is kept apart from the end of the log. Alone, a leader moves it as soon as a batch is written, or,
-when the topic's flush settings ask for it, once the batch is on the disk.
+The high watermark is kept apart from the end of the log: records below it are committed. A leader that is the only
+in-sync replica moves it as soon as a batch is written, or, when the topic's flush settings ask for it, once the batch
+is on the disk. Every caller that appends and needs committed records does the same two steps::
+
+    appended = partition.append(batch, header, acks=acks)       # or append_own
+    await partition.committed(appended.next_offset)             # returns at once in the usual case
+
+docs/decisions/committed.md has the reasons.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Final
 
 from kwire.broker.clock import Clock
@@ -28,6 +36,13 @@ READ_UNCOMMITTED: Final = 0
 READ_COMMITTED: Final = 1
 
 
+class Role(Enum):
+    """What this broker's replica of a partition is: the leader takes appends, a follower copies the leader's log."""
+
+    LEADER = "leader"
+    FOLLOWER = "follower"
+
+
 @dataclass(frozen=True, slots=True)
 class TopicSettings:
     """What a topic's configs mean to its partitions; replaced as a whole when a config changes."""
@@ -38,22 +53,27 @@ class TopicSettings:
 
 
 class Partition:
-    """A leader's view of one partition. Every method is atomic: none of them waits."""
+    """This broker's replica of one partition. Every method but ``committed`` is atomic.
+
+    ``flush`` brings all that is in the partition's log to the disk, shared with the others that wait for the same log.
+    """
 
     __slots__ = (
         "_clock",
+        "_flush",
         "_log",
         "_open_log",
         "_watches",
+        "commits_on_append",
         "deleted",
         "flushed_ms",
-        "flushes",
         "index",
         "isr",
         "leader_epoch",
         "leader_id",
         "log_dir",
         "replicas",
+        "role",
         "settings",
         "topic",
         "topic_id",
@@ -65,6 +85,7 @@ class Partition:
         index: int,
         topic_id: Uuid,
         *,
+        role: Role,
         leader_id: int,
         leader_epoch: int,
         replicas: Sequence[int],
@@ -72,21 +93,25 @@ class Partition:
         log_dir: str,
         settings: TopicSettings,
         open_log: Callable[[Partition], Log],
+        flush: Callable[[Partition], Awaitable[None]],
         clock: Clock,
     ) -> None:
         self.topic = topic
         self.index = index
         self.topic_id = topic_id
+        self.role = role
         self.leader_id = leader_id
         self.leader_epoch = leader_epoch
         self.replicas = replicas
         self.isr = isr
         self.log_dir = log_dir
         self.settings = settings
-        self.flushes = settings.log.flush_messages != FOREVER  # whether a producer may have to wait for the disk
+        # No flush setting: an append is committed when it returns.
+        self.commits_on_append = settings.log.flush_messages == FOREVER
         self.deleted = False
         self.flushed_ms = clock.monotonic_ms()
         self._open_log = open_log
+        self._flush = flush
         self._clock = clock
         self._log: Log | None = None
         self._watches: dict[Watch, Hashable] = {}
@@ -118,15 +143,10 @@ class Partition:
     def high_watermark(self) -> int:
         return self.log.high_watermark
 
-    @property
-    def must_flush(self) -> bool:
-        """Whether as much was appended since the last flush as ``flush.messages`` allows: answers wait for the disk."""
-        return self.flushes and self.log.end_offset - self.log.recovery_point >= self.settings.log.flush_messages
-
     def configure(self, settings: TopicSettings) -> None:
         """Take over changed topic configs; they hold from the next append on."""
         self.settings = settings
-        self.flushes = settings.log.flush_messages != FOREVER
+        self.commits_on_append = settings.log.flush_messages == FOREVER
         if self._log is not None:
             self._log.config = settings.log
 
@@ -136,8 +156,9 @@ class Partition:
     def append(self, batch: memoryview, header: BatchHeader, *, acks: int) -> Appended:
         """Check and append the batch that a producer sent.
 
-        Raises KafkaError (NOT_ENOUGH_REPLICAS, CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, sequence and timestamp refusals,
-        ...) with nothing written, or StorageFailure.
+        The records are written, not yet committed: see ``committed``. Raises KafkaError (NOT_LEADER_OR_FOLLOWER,
+        NOT_ENOUGH_REPLICAS, CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, sequence and timestamp refusals, ...) with nothing
+        written, or StorageFailure.
         """
         settings = self.settings
         in_sync = len(self.isr)
@@ -156,7 +177,8 @@ class Partition:
     def append_own(self, batch: bytes | memoryview, *, transaction_version: int = 0) -> Appended:
         """Append a batch that the broker itself made: coordinator records and transaction markers.
 
-        ``transaction_version`` is that of a marker's transaction.
+        ``transaction_version`` is that of a marker's transaction. Raises KafkaError(NOT_LEADER_OR_FOLLOWER),
+        StorageFailure.
         """
         view, now_ms = memoryview(batch), self._clock.now_ms()
         return self._write(
@@ -172,6 +194,8 @@ class Partition:
         check_sequence: bool = True,
         transaction_version: int = 0,
     ) -> Appended:
+        if self.role is not Role.LEADER:
+            raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
         appended = self.log.append(
             batch,
             (header,),
@@ -180,12 +204,43 @@ class Partition:
             check_sequence=check_sequence,
             transaction_version=transaction_version,
         )
-        if not appended.duplicate and not (self.flushes and self.must_flush):
+        if not appended.duplicate and (self.commits_on_append or not self._is_flush_due()):
             self.advance(len(batch))
         return appended
 
+    def _is_flush_due(self) -> bool:
+        """Whether as much was appended since the last flush as ``flush.messages`` allows."""
+        log = self.log
+        return log.end_offset - log.recovery_point >= self.settings.log.flush_messages
+
+    # --- committing
+    # --------------------------------------------------------------------------------------------------
+
+    def is_committed(self, offset: int) -> bool:
+        """Whether all records below ``offset`` are committed; the question before ``committed`` in hot paths."""
+        return self.log.high_watermark >= offset
+
+    async def committed(self, offset: int) -> None:
+        """Return once all records below ``offset`` are committed, without a task switch if they are already.
+
+        ``offset`` is ``Appended.next_offset`` of an append, a duplicate's too. Committed means: below the high
+        watermark, hence on the disk where the topic's flush settings ask for that. A wait may be cancelled at any time;
+        the records then are committed or not, as if the caller had not waited. Returns also if the topic is deleted
+        meanwhile.
+
+        Raises StorageFailure if the disk refuses (the records may be gone after a restart and the log takes no more),
+        KafkaError(NOT_LEADER_OR_FOLLOWER) if the partition gets another leader before the records are committed.
+        """
+        while not self.deleted and self.log.high_watermark < offset:
+            if self.role is not Role.LEADER:
+                raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+            await self._flush(self)
+
     def advance(self, byte_count: int = 1) -> None:
-        """All that was written is now safe to show: move the high watermark and tell who watches."""
+        """Move the high watermark to the end of the log and mark the partition as dirty for its watches.
+
+        Only a leader does so, when all that was written may be shown to consumers.
+        """
         log = self.log
         if not self._watches:
             log.advance_high_watermark(log.end_offset)
@@ -199,6 +254,15 @@ class Partition:
                 watch.note(key, byte_count)
             elif stable != stable_before:
                 watch.wake(key)
+
+    def change_role(self, role: Role, *, leader_id: int, leader_epoch: int) -> None:
+        """Follow the metadata: this replica leads, or follows ``leader_id``, since ``leader_epoch`` began."""
+        self.role = role
+        self.leader_id = leader_id
+        self.leader_epoch = leader_epoch
+        if self._log is not None and role is Role.LEADER:
+            self._log.begin_epoch(leader_epoch)
+        self.note_change()
 
     # --- reading
     # -----------------------------------------------------------------------------------------------------

@@ -6,12 +6,12 @@ and following the image (created, deleted, changed). May not know: requests, why
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.log_dirs import LogDir, LogDirs
-from kwire.broker.partitions.partition import Partition, TopicSettings
+from kwire.broker.partitions.partition import Partition, Role, TopicSettings
 from kwire.broker.partitions.topic_settings import topic_settings
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata import entities
@@ -38,6 +38,7 @@ class Partitions:
         dirs: LogDirs,
         clock: Clock,
         remove_later: Callable[[PendingDeletion], None],
+        flush: Callable[[Partition], Awaitable[None]],
     ) -> None:
         self._node_id = node_id
         self._image = image
@@ -45,6 +46,7 @@ class Partitions:
         self._dirs = dirs
         self._clock = clock
         self._remove_later = remove_later
+        self._flush = flush
         self._by_topic: dict[str, dict[int, Partition]] = {}
         self._settings: dict[str, TopicSettings] = {}
         # Of all topics without configs of their own; None: not needed yet, or the broker's configs changed.
@@ -53,12 +55,14 @@ class Partitions:
         self._found: dict[TopicPartition, tuple[LogDir, str]] = {}
 
     def get(self, topic: str, index: int) -> Partition:
-        """The partition, if this broker leads it.
+        """The partition, which this broker leads.
 
         Raises KafkaError: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER.
         """
         try:
-            return self._by_topic[topic][index]
+            partition = self._by_topic[topic][index]
+            if partition.role is Role.LEADER:
+                return partition
         except KeyError:
             pass
         if self._image.partition(topic, index) is None:
@@ -119,21 +123,18 @@ class Partitions:
         for (name, index), (_, after) in delta.partitions_changed.items():
             known = self.of_topic(name).get(index)
             if known is not None:
-                known.leader_epoch = after.leader_epoch
-                if known.opened is not None:
-                    known.opened.begin_epoch(after.leader_epoch)
-                known.leader_id = after.leader
                 known.replicas, known.isr = after.replicas, after.isr
-                known.note_change()
+                known.change_role(self._role(after), leader_id=after.leader, leader_epoch=after.leader_epoch)
 
     def _add(self, topic: str, partition: entities.Partition) -> None:
-        if self._node_id not in partition.replicas or partition.leader != self._node_id:
+        if self._node_id not in partition.replicas:
             return
         key = TopicPartition(topic, partition.index)
         self._by_topic.setdefault(topic, {})[partition.index] = Partition(
             topic,
             partition.index,
             partition.topic_id,
+            role=self._role(partition),
             leader_id=partition.leader,
             leader_epoch=partition.leader_epoch,
             replicas=partition.replicas,
@@ -141,8 +142,12 @@ class Partitions:
             log_dir=self._place(key, partition).path,
             settings=self._settings_of(topic),
             open_log=self._open_log,
+            flush=self._flush,
             clock=self._clock,
         )
+
+    def _role(self, partition: entities.Partition) -> Role:
+        return Role.LEADER if partition.leader == self._node_id else Role.FOLLOWER
 
     def _configure(self, topic: str) -> None:
         if self._settings.pop(topic, None) is None:
@@ -221,7 +226,8 @@ class Partitions:
             topic_id=partition.topic_id,
         )
         self._found.setdefault(key, (one, path))
-        opened.begin_epoch(partition.leader_epoch)
+        if partition.role is Role.LEADER:
+            opened.begin_epoch(partition.leader_epoch)
         return opened
 
     def _place(self, key: TopicPartition, partition: entities.Partition) -> LogDir:
