@@ -48,6 +48,12 @@ KNOWN: tuple[Known, ...] = (
         "There is no other replica: a fetch in the name of one is refused, and the refusal does not name the leader.",
     ),
     Known(
+        "protocol-names-repeated",
+        r"^JoinGroup v\d+ repeated",
+        "A protocol name twice in one JoinGroup",
+        "Counts once. Apache Kafka counts it twice, finds no protocol that all members support, and never answers.",
+    ),
+    Known(
         "metadata-creates-topics",
         r"^Metadata v\d+ first\.",
         "A topic created by a metadata request",

@@ -15,7 +15,7 @@ waiting to join, sessions, parked replies) is changed by the commands themselves
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -128,3 +128,17 @@ def java_string_hash(text: str) -> int:
     for position in range(0, len(units), 2):
         result = (result * 31 + (units[position] << 8) + units[position + 1]) & 0xFFFFFFFF
     return result - 2**32 if result >= 2**31 else result
+
+
+def java_hash_map_order(keys: Iterable[str]) -> list[str]:
+    """The keys in the order in which a Java ``HashMap`` that was filled in the given order iterates over them."""
+    given = list(keys)
+    bucket_count = 16
+    while len(given) > bucket_count * 3 // 4:  # the table doubles above a load of 0.75
+        bucket_count *= 2
+
+    def bucket(key: str) -> int:
+        code = java_string_hash(key) & 0xFFFFFFFF
+        return (code ^ code >> 16) & (bucket_count - 1)
+
+    return sorted(given, key=bucket)

@@ -28,7 +28,16 @@ A_LONG_TIME_MS = 3_600_000
 GROUPS = st.sampled_from(["g", "h"])
 INSTANCES = st.sampled_from([None, None, "i", "j"])
 PROTOCOLS = st.sampled_from(
-    [(("a", b"1"),), (("a", b"1"), ("b", b"2")), (("b", b"2"), ("a", b"1")), (("a", b"9"),), (("c", b""),), ()]
+    [
+        (("a", b"1"),),
+        (("a", b"1"), ("b", b"2")),
+        (("b", b"2"), ("a", b"1")),
+        (("a", b"9"),),
+        (("c", b""),),
+        (("a", b"1"), ("a", b"1")),
+        (("b", b"2"), ("a", b"1"), ("b", b"9")),
+        (),
+    ]
 )
 GENERATIONS = st.integers(0, 2)  # how old
 PARTITIONS = st.integers(0, 2)
@@ -243,7 +252,7 @@ def check_group(group_id, group, timers):
     members = group.members
     assert all(member_id == member.member_id for member_id, member in members.items())
     assert group.joining_count == sum(member.join_ticket is not None for member in members.values())
-    assert +group._speakers == Counter(name for member in members.values() for name, _ in member.protocols)
+    assert +group._speakers == Counter(name for member in members.values() for name in member.protocol_names)
     static = {member.group_instance_id: member.member_id for member in members.values() if member.is_static}
     assert group.static_members == static
     assert group.leader_id in members if members else group.leader_id is None

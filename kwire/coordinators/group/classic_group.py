@@ -22,6 +22,7 @@ from enum import Enum
 
 from kwire.coordinators.group.commands import Protocols
 from kwire.coordinators.group.subscription import subscribed_topics
+from kwire.coordinators.machine import java_hash_map_order
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import GroupMetadataValue
 
@@ -85,8 +86,13 @@ class Member:
         raise AssertionError(f"member {self.member_id} does not speak the protocol {protocol_name} of its group")
 
     def vote(self, candidates: frozenset[str]) -> str:
-        """The protocol he likes best of those that all can speak."""
+        """The first of its protocols that all members support; ``candidates`` must hold one of them."""
         return next(name for name, _ in self.protocols if name in candidates)
+
+    @property
+    def protocol_names(self) -> frozenset[str]:
+        """Each name once: a client may send a name twice, and the request does not forbid it."""
+        return frozenset(name for name, _ in self.protocols)
 
 
 @dataclass(slots=True)
@@ -222,7 +228,7 @@ class ClassicGroup:
         if self.leader_id is None:
             self.leader_id = member.member_id
         self.members[member.member_id] = member
-        self._speakers.update(name for name, _ in member.protocols)
+        self._speakers.update(member.protocol_names)
         if member.join_ticket is not None:
             self._awaiting_join += 1
         self.pending_joins.pop(member.member_id, None)
@@ -231,7 +237,7 @@ class ClassicGroup:
         """Forget a member or a pending one; the leader's place goes to the first who is left."""
         member = self.members.pop(member_id, None)
         if member is not None:
-            self._speakers.subtract(name for name, _ in member.protocols)
+            self._speakers.subtract(member.protocol_names)
             if member.join_ticket is not None:
                 self._awaiting_join -= 1
             if member.group_instance_id is not None:
@@ -267,9 +273,9 @@ class ClassicGroup:
         return new
 
     def update(self, member: Member, protocols: Protocols, rebalance_timeout_ms: int, session_timeout_ms: int) -> None:
-        self._speakers.subtract(name for name, _ in member.protocols)
+        self._speakers.subtract(member.protocol_names)
         member.protocols = protocols
-        self._speakers.update(name for name, _ in protocols)
+        self._speakers.update(member.protocol_names)
         member.rebalance_timeout_ms = rebalance_timeout_ms
         member.session_timeout_ms = session_timeout_ms
 
@@ -325,10 +331,15 @@ class ClassicGroup:
         )
 
     def select_protocol(self) -> str:
-        """The protocol that most members like best among those that all of them speak."""
+        """The protocol with the most votes among those that all members support; one vote a member.
+
+        Of protocols with equally many votes Kafka takes the first in the order of a Java HashMap; so do we, because
+        the result is what the clients of a mixed group use.
+        """
         candidates = frozenset(name for name, count in self._speakers.items() if count == len(self.members))
         votes = Counter(member.vote(candidates) for member in self.members.values())
-        return votes.most_common(1)[0][0]
+        most = max(votes.values())
+        return next(name for name in java_hash_map_order(votes) if votes[name] == most)
 
     def _subscribed_topics(self) -> frozenset[str] | None:
         if not self.is_consumer_group:
