@@ -1,1 +1,1 @@
-"""What kwire costs beside Apache Kafka: the same loads, the same machine, one run. `python -m bench --help`."""
+"""The cost of kwire beside Apache Kafka: the same loads, the same machine, one run. `python -m bench --help`."""

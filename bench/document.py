@@ -1,6 +1,6 @@
-"""`python -m bench document`: brings what was measured into ``docs/performance.md``, and draws its chart.
+"""`python -m bench document`: writes the measured tables into ``docs/performance.md`` and draws its chart.
 
-The page is written by hand; between ``<!-- NAME -->`` and ``<!-- /NAME -->`` stand the tables, made from the JSON files
+The page is written by hand; the text between ``<!-- NAME -->`` and ``<!-- /NAME -->`` is generated from the JSON files
 in ``docs/performance/``: ``rows.json`` (`--json` of the table), ``compiled.json`` (the same of the compiled wheel),
 ``growth.json``, ``soak.json``.
 """

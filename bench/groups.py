@@ -1,8 +1,8 @@
-"""Members of a classic consumer group, spoken raw, so that the broker is measured and not a client's heartbeat of 3 s.
+"""Members of a classic consumer group as raw requests, so that the broker is measured and not a client's 3 s heartbeat.
 
-Each member does what a consumer does, on a connection of its own: finds the coordinator, joins (twice, as the broker
-asks it to come back with the id it was given), divides the partitions if it leads, beats every 50 ms, joins again
-when told that the group rebalances, and asks for the committed offsets of what it was given.
+Each member does what a consumer does, on its own connection: it finds the coordinator, joins (twice, because the first
+answer is MEMBER_ID_REQUIRED), assigns the partitions if it is the leader, sends a heartbeat every 50 ms, rejoins on
+REBALANCE_IN_PROGRESS, and fetches the committed offsets of its partitions.
 """
 
 import threading

@@ -15,7 +15,7 @@ from bench.run import Numbers, Run
 
 Axis = Callable[[Run, int, float], Numbers]
 
-# What is told for one of many: it should stay as it is. Everything else may grow as fast as the input.
+# Costs of a single item, which should stay constant. Every other number may grow as fast as the input.
 _OF_ONE = (
     "_us_per_partition", "_us_per_request", "_us_per_connection", "_us_per_waiter", "_us_per_group", "_us_per_commit",
     "_us_per_fetch", "_kb_each", "p50_ms", "p99_ms", "fetch_ms", "first_fetch_ms",
@@ -62,7 +62,7 @@ def table(axis: str, by_size: Mapping[str, Numbers]) -> str:
 
 
 def judged(by_size: Mapping[str, Numbers]) -> dict[str, tuple[list[float], str]]:
-    """Each number at all sizes, and in words whether it grows faster than it may."""
+    """Each number at all sizes, and whether it grows faster than allowed, in words."""
     sizes = [int(size) for size in by_size]
     found = {}
     for number in next(iter(by_size.values()), {}):
@@ -74,7 +74,7 @@ def judged(by_size: Mapping[str, Numbers]) -> dict[str, tuple[list[float], str]]
 def _words(number: str, sizes: Sequence[int], values: Sequence[float]) -> str:
     if len(sizes) < 2 or not values[0]:
         return ""
-    # With few of them it is the fixed part that is divided, and memory comes in pages.
+    # At small sizes the fixed cost dominates, and memory is allocated in pages.
     middle = (len(values) - 1) // 2
     if number.endswith(_OF_ONE):
         times = max(values[middle:]) / values[middle]
@@ -120,7 +120,7 @@ def partitions(run: Run, count: int, idle_s: float) -> Numbers:
 
 
 def connections(run: Run, count: int, idle_s: float) -> Numbers:
-    """Open; ask one at a time by turns; let all wait for the same record."""
+    """Open connections; send one request at a time on each in turn; let all wait for the same record."""
     run.start()
     topic = run.topic()
     run.load("touch", topic=topic, partitions=1)  # what a first request pays once
@@ -128,18 +128,18 @@ def connections(run: Run, count: int, idle_s: float) -> Numbers:
     usages = [run.usage]
     with run.held("many_connections", topic=topic, count=count, requests=requests) as load:
         usages.append(run.usage)
-        for _ in ("asked", "waiting"):
+        for _ in ("requests", "waiting"):
             load.go_on()
             usages.append(run.usage)
         idle = _idle(run, min(idle_s, 20))
         usages.append(run.usage)
         load.go_on()
         usages.append(run.usage)
-    opened, asked, parked, _, woken = (after.cpu_s - before.cpu_s for before, after in itertools.pairwise(usages))
+    opened, requested, parked, _, woken = (after.cpu_s - before.cpu_s for before, after in itertools.pairwise(usages))
     return {
         "open_cpu_us_per_connection": opened / count * 1e6,
         "memory_kb_each": (usages[1].rss_mb - usages[0].rss_mb) * 1024 / count,
-        "cpu_us_per_request": asked / requests * 1e6,
+        "cpu_us_per_request": requested / requests * 1e6,
         "park_cpu_us_per_waiter": parked / count * 1e6,
         "waiting_kb_each": (usages[3].rss_mb - usages[0].rss_mb) * 1024 / count,
         "wake_cpu_us_per_waiter": woken / count * 1e6,
@@ -203,7 +203,7 @@ def groups(run: Run, count: int, idle_s: float) -> Numbers:
 
 
 def _idle(run: Run, seconds: float) -> Numbers:
-    """What a broker does when nobody asks for anything; the first minute brings what was written to the disk."""
+    """CPU of a broker without requests; the first minute includes flushing what was written."""
     before = run.usage.cpu_s
     time.sleep(seconds)
     return {"idle_cpu_ms_per_s": (run.usage.cpu_s - before) * 1000 / seconds}

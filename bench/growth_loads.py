@@ -12,7 +12,7 @@ from kwire.errors import Code
 from kwire.wire import codec
 from kwire.wire import messages as m
 
-# The longest that Kafka's defaults allow: nobody shall be missed while others are measured.
+# The longest that Kafka's defaults allow, so that no member expires while another part is measured.
 _SESSION_MS = 1_800_000
 _NOT_YET = {Code.COORDINATOR_NOT_AVAILABLE, Code.NOT_COORDINATOR, Code.COORDINATOR_LOAD_IN_PROGRESS}
 
@@ -120,7 +120,7 @@ def many_groups(*, bootstrap: str, topic: str, count: int, commits: int) -> dict
 
 
 def committed(*, bootstrap: str, group_id: str) -> dict[str, float]:
-    """Ask for a committed offset until the coordinator has it."""
+    """Fetch a committed offset until the coordinator is loaded."""
     client = RawClient(bootstrap)
     request = m.OffsetFetchRequest
     wanted = request(groups=[request.OffsetFetchRequestGroup(group_id=group_id, topics=None)], require_stable=True)

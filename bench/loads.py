@@ -1,6 +1,6 @@
-"""The loads: each a function that works on a broker as a client and gives what it saw as numbers.
+"""The loads: each is a function that acts as a client and returns numbers.
 
-A load runs in a process of its own (`python -m bench.loads NAME JSON`), so that its cost is not the broker's.
+A load runs in its own process (`python -m bench.loads NAME JSON`), so that its cost is not the broker's.
 """
 
 import json
@@ -10,7 +10,7 @@ import statistics
 import sys
 import time
 
-from bench.groups import group  # noqa: F401 - a load by its name
+from bench.groups import group  # noqa: F401 - a load, found by name
 from bench.growth_loads import (  # noqa: F401 - loads, too
     all_metadata,
     committed,
@@ -217,7 +217,7 @@ def connections(*, bootstrap: str, count: int) -> dict[str, float]:
 
 
 def hold(numbers: dict[str, float]) -> None:
-    """Say what was seen, and wait until somebody has looked at the broker meanwhile."""
+    """Print the numbers, and wait until the broker has been measured."""
     print(json.dumps(numbers), flush=True)
     sys.stdin.readline()
 

@@ -1,4 +1,4 @@
-"""The rows of the table: what is done to a broker and which numbers come of it.
+"""The rows of the table: what is done to a broker, and the numbers that result.
 
 A row is a function (run) -> {number: value}. Names of numbers end in their unit; less is better for all but those that
 end in _per_s.
@@ -16,7 +16,7 @@ Row = Callable[[Run], Numbers]
 
 
 def start(run: Run) -> Numbers:
-    """From the command to the first answer, asked at once: whoever started the broker has just seen it."""
+    """From the command to the first response; the request is sent as soon as the port is open."""
     return {"cpu_s": run.started.cpu_s, "seconds": run.start_seconds}
 
 
@@ -38,7 +38,7 @@ def thousand_connections(run: Run) -> Numbers:
 
 
 def produced(run: Run, record_bytes: int, mb: int, **more: Any) -> tuple[str, Numbers]:
-    """librdkafka, acks=all, batches of up to 1 MB. Gives the topic too, whose records lie there."""
+    """librdkafka, acks=all, batches of up to 1 MB. Returns the topic too, which holds the records."""
     topic = run.topic(more.get("partitions", 1))
     seen, cpu_s = run.load("produce", topic=topic, record_bytes=record_bytes, total_mb=_scaled(run, mb), **more)
     return topic, _per_gb(seen, cpu_s)

@@ -24,8 +24,8 @@ OFFICIAL_JVM = (
     "-XX:+ExplicitGCInvokesConcurrent", "-Djava.awt.headless=true",
 )  # fmt: skip
 
-# Apache Kafka keeps the files of a deleted topic for so long, whatever the topic says: a run would write to more and
-# more memory that nobody has touched.
+# Apache Kafka keeps the files of a deleted topic for this time, whatever the topic's own setting: without 0 a run would
+# write to ever more untouched memory.
 _SETTINGS = {**ONE_MACHINE, "log.segment.delete.delay.ms": "0"}
 
 
@@ -102,7 +102,7 @@ class Run:
 
     @contextlib.contextmanager
     def held(self, name: str, **values: Any) -> Iterator["Held"]:
-        """Let a load come to where it waits; it ends with the block."""
+        """Run a load up to its first pause; it ends with the block."""
         process = subprocess.Popen(
             self._command(name, values), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
@@ -128,7 +128,7 @@ class Run:
 
 
 class Held:
-    """A load that says where it is and waits to be told to go on. ``seen`` is what it said last."""
+    """A load that prints its numbers and pauses until told to continue. ``seen`` holds the numbers printed last."""
 
     def __init__(self, process: "subprocess.Popen[str]") -> None:
         self._process = process
@@ -141,7 +141,7 @@ class Held:
         self.seen = json.loads(line)
 
     def go_on(self) -> Numbers:
-        """Let it come to where it waits next."""
+        """Run it up to its next pause."""
         assert self._process.stdin is not None
         self._process.stdin.write("\n")
         self._process.stdin.flush()

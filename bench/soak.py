@@ -135,7 +135,7 @@ def _row(run: Run, load: dict[str, "subprocess.Popen[str]"], seconds: float, beg
 
 
 def _ask(load: dict[str, "subprocess.Popen[str]"]) -> Numbers:
-    """What each part of the load has done since it was asked last."""
+    """What each part of the load has done since the last call."""
     seen: Numbers = {}
     for name, process in load.items():
         assert process.stdin is not None

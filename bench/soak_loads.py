@@ -31,7 +31,7 @@ def steady_produce(*, bootstrap: str, topic: str, partitions: int, mb_per_s: flo
         }
     )
     values = [value(_RECORD_BYTES, seed) for seed in range(64)]
-    told = sent = 0
+    reported = sent = 0
     # In slices of a hundredth of a second.
     each = max(1, int(mb_per_s * 1_000_000 / _RECORD_BYTES / 100))
     for due in _every(0.01):
@@ -40,8 +40,8 @@ def steady_produce(*, bootstrap: str, topic: str, partitions: int, mb_per_s: flo
         sent += each
         producer.poll(0)
         if due:
-            _say(produced_mb=(sent - told) * _RECORD_BYTES / 1e6)
-            told = sent
+            _say(produced_mb=(sent - reported) * _RECORD_BYTES / 1e6)
+            reported = sent
 
 
 def steady_consume(*, bootstrap: str, topic: str, group_id: str) -> None:
@@ -62,16 +62,16 @@ def steady_consume(*, bootstrap: str, topic: str, group_id: str) -> None:
     ]
     for consumer in consumers:
         consumer.subscribe([topic])
-    count = told = 0
+    count = reported = 0
     while True:
         for consumer in consumers:
             batch = consumer.consume(10_000, 0.02)
             for message in batch:
                 assert message.error() is None, message.error()
             count += len(batch)
-        if _asked():
-            _say(consumed_mb=(count - told) * _RECORD_BYTES / 1e6)
-            told = count
+        if _numbers_requested():
+            _say(consumed_mb=(count - reported) * _RECORD_BYTES / 1e6)
+            reported = count
 
 
 def steady_requests(*, bootstrap: str, topic: str, transactions_topic: str) -> None:
@@ -83,7 +83,7 @@ def steady_requests(*, bootstrap: str, topic: str, transactions_topic: str) -> N
     transactional = Producer({"bootstrap.servers": bootstrap, "transactional.id": "soak", "linger.ms": 0})
     transactional.init_transactions(30)
     done = {"requests": 0, "connections": 0, "topics": 0, "transactions": 0}
-    told = dict(done)
+    reported = dict(done)
     for tick, due in enumerate(_every(0.01)):
         burst = _REQUESTS_PER_S // 100
         client.socket.sendall(frame * burst)
@@ -103,8 +103,8 @@ def steady_requests(*, bootstrap: str, topic: str, transactions_topic: str) -> N
                 transactional.commit_transaction(30)
             done["transactions"] += 1
         if due:
-            _say(**{name: done[name] - told[name] for name in done})
-            told = dict(done)
+            _say(**{name: done[name] - reported[name] for name in done})
+            reported = dict(done)
 
 
 def steady_latency(*, bootstrap: str, topic: str) -> None:
@@ -142,19 +142,19 @@ def _come_and_go(client: RawClient, topic: str) -> None:
         gone = client.ask(20, 6, delete(topics=[delete.DeleteTopicState(name=topic)], timeout_ms=30_000)).responses[0]
         if gone.error_code == 0:
             return
-        # Apache's brokers hear of a new topic a little after its client.
+        # In Apache Kafka a broker learns of a new topic slightly after the client has its answer.
         assert gone.error_code == Code.UNKNOWN_TOPIC_OR_PARTITION, Code(gone.error_code)
 
 
 def _every(seconds: float):
-    """Ticks of a steady clock; True when somebody asks for what was done."""
+    """Ticks of a steady clock; True when the numbers are requested."""
     began = time.monotonic()
     for tick in itertools.count(1):
-        yield _asked()
+        yield _numbers_requested()
         time.sleep(max(0.0, began + tick * seconds - time.monotonic()))
 
 
-def _asked() -> bool:
+def _numbers_requested() -> bool:
     if not select.select([sys.stdin], [], [], 0)[0]:
         return False
     if not sys.stdin.readline():

@@ -1,7 +1,6 @@
-"""A log of many GB that takes a few MB: real headers and indexes, and holes where the records would be.
+"""A log of many GB that occupies a few MB: real headers and indexes, and holes in place of the records.
 
-Whoever reads headers, positions and sizes cannot tell; only a CRC would tell, and nobody checks one on the way
-to a consumer.
+Headers, positions and sizes read as in a full log; only a CRC check would fail, and a fetch checks none.
 """
 
 import re

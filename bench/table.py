@@ -47,7 +47,7 @@ class Table:
         document: dict[str, Any] = {"machine": about, "floor": {}, "rows": self.seen}
         try:
             for number in range(options.rounds):
-                # Who comes second finds the machine warmer, or its disk busier: they take turns in that too.
+                # The second broker finds a warmer machine or a busier disk, so the order alternates.
                 for kind in options.kinds if number % 2 == 0 else reversed(options.kinds):
                     warm_page_cache(options.scale)
                     self._round(number, kind)

@@ -1,7 +1,7 @@
-"""Ask the official classes to encode every message at every version: ``tests/wire/golden.jsonl.xz``.
+"""Let the official classes encode every message at every version: ``tests/wire/golden.jsonl.xz``.
 
-Owns: which values are asked for. Three messages of each: nothing set; everything set; and an edge case, with null where
-null may be, the extremes of integers, and text outside ASCII. Runs from ``update_specs.py``.
+Responsible for the values. Three messages of each: nothing set; everything set; and an edge case, with null where
+null is allowed, the extremes of integers, and text outside ASCII. Runs from ``update_specs.py``.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Filled:
 
 
 class Edge(Filled):
-    """Null where null may be, else what lies at the end of a range."""
+    """Null where null is allowed, else the end of a range."""
 
     items = 1
 

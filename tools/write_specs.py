@@ -31,7 +31,7 @@ EMBEDDED = {
     "DefaultPrincipalData": "principal",
 }
 TITLES = {
-    "headers": "What stands before the body of every request and response",
+    "headers": "The headers of every request and response",
     "metadata": "Records of the __cluster_metadata log and its snapshots",
     "group": "Keys and values in __consumer_offsets",
     "transaction": "Keys and values in __transaction_state",
