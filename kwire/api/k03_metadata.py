@@ -101,7 +101,7 @@ def _by_name(context: Context, request: MetadataRequest, name: str, operations: 
         return _known(topic, operations)
     try:
         check_topic_name(name)
-        if not (request.allow_auto_topic_creation and broker.configs.broker("auto.create.topics.enable")):
+        if not (request.allow_auto_topic_creation and broker.configs.broker["auto.create.topics.enable"]):
             raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
         return _known(broker.create_topic_automatically(name), operations)
     except KafkaError as refusal:

@@ -11,7 +11,7 @@ import math
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar, cast
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -85,7 +85,7 @@ class Broker:
             flush=self.flusher.flush,
         )
         self.to_remove, self.removable = trio.open_memory_channel[PendingDeletion](math.inf)
-        slots_max = cast("int", configs.broker("max.incremental.fetch.session.cache.slots"))
+        slots_max = configs.broker["max.incremental.fetch.session.cache.slots"]
         self.fetch_sessions = FetchSessions(slots_max, clock.random_bytes)
         self.moves = Moves(self)
         self.quotas = Quotas(self.image, configs, clock)
@@ -106,11 +106,11 @@ class Broker:
 
     @property
     def rack(self) -> str | None:
-        return cast("str | None", self.configs.broker("broker.rack"))
+        return self.configs.broker["broker.rack"]
 
     @property
     def fetch_max_bytes(self) -> int:
-        return cast("int", self.configs.broker("fetch.max.bytes"))
+        return self.configs.broker["fetch.max.bytes"]
 
     def change_metadata(self, records: Sequence[Record]) -> Delta:
         """Append to the metadata log, apply to the image, and carry out what changed; atomic, none of it waits.
@@ -174,7 +174,7 @@ async def open_broker(
     clock = Clock() if clock is None else clock
     # The dynamic settings lie in the metadata log, so where that log lies is asked of the static ones.
     static = EffectiveConfigs(MetadataImage(), settings, node_id=-1)
-    node_id = cast("int", static.broker("node.id"))
+    node_id = static.broker["node.id"]
     paths = [files.absolute(path) for path in _log_dir_paths(static)]
     dirs = LogDirs.open(files, paths, node_id=node_id, cluster_id=cluster_id, clock=clock)
     try:
@@ -227,6 +227,5 @@ async def _leave_in_order(broker: Broker) -> None:
 
 
 def _log_dir_paths(static: EffectiveConfigs) -> list[str]:
-    several = cast("list[str] | None", static.broker("log.dirs"))
-    paths = several or [cast("str", static.broker("log.dir"))]
+    paths = static.broker["log.dirs"] or static.broker["log.dir"]
     return [path.rstrip("/") or path for path in paths]

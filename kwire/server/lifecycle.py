@@ -38,6 +38,7 @@ from kwire.metadata.config_values import ConfigProblem
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
+from kwire.metadata.start_rules import check_start
 from kwire.server.bindings import UNLIMITED, Binding, Limits, read_bindings, read_limits, read_socket_options
 from kwire.server.close_watch import CloseWatch
 from kwire.server.connection_registry import ConnectionRegistry
@@ -72,10 +73,11 @@ async def open_server(
     ``connections_max`` bounds what ``max.connections`` may allow, for a process that has only so many descriptors.
     Raises CannotBind, ConfigProblem, storage.files.DirectoryInUse, broker.log_dirs.ForeignDirectory, StorageFailure.
     """
-    value = EffectiveConfigs(MetadataImage(), settings, node_id=-1).broker
-    bindings = read_bindings(value)
-    limits = read_limits(value, [binding.name for binding in bindings])
-    options = read_socket_options(value)
+    configs = EffectiveConfigs(MetadataImage(), settings, node_id=-1)
+    check_start(configs)
+    bindings = read_bindings(configs)
+    limits = read_limits(configs, [binding.name for binding in bindings])
+    options = read_socket_options(configs)
     apis = api_table()
     bounds: list[Bound] = []
     try:
@@ -194,7 +196,7 @@ def _limits_in_force(broker: Broker, limits: Limits, connections_max: int) -> Ca
         if made_of is None or made_of[0] is not for_all or made_of[1] is not for_this:
             made_of = (for_all, for_this)
             try:
-                limits = read_limits(broker.configs.broker, names)
+                limits = read_limits(broker.configs, names)
             except ConfigProblem as problem:
                 # An Apache broker may have left what is refused here, such as a limit for a host by its name.
                 log.warning("the limits on connections stay as they were", key=problem.name, why=str(problem))

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Final, cast
+from typing import Final
 
 import trio
 
@@ -96,9 +96,9 @@ class MetadataLog:
         self._home = home
         self._path = f"{home.path}/{METADATA_TOPIC}-0"
         self._clock = clock
-        self._rack = cast("str | None", configs.broker("broker.rack"))
-        self._bytes_between_snapshots = cast("int", configs.broker("metadata.log.max.record.bytes.between.snapshots"))
-        self._snapshot_interval_ms = cast("int", configs.broker("metadata.log.max.snapshot.interval.ms"))
+        self._rack = configs.broker["broker.rack"]
+        self._bytes_between_snapshots = configs.broker["metadata.log.max.record.bytes.between.snapshots"]
+        self._snapshot_interval_ms = configs.broker["metadata.log.max.snapshot.interval.ms"]
         self._log_dirs: list[Uuid] = []
         self._snapshot = SnapshotId(0, 0)
         self._snapshot_ms = clock.now_ms()
@@ -130,7 +130,7 @@ class MetadataLog:
         self._lead()
         self._finish_transaction()
         if not self.image.metadata_version:
-            self._bootstrap(home.path, cast("int", configs.broker("min.insync.replicas")))
+            self._bootstrap(home.path, configs.broker["min.insync.replicas"])
         return self
 
     @property
@@ -261,8 +261,8 @@ class MetadataLog:
 
     def _open_log(self, configs: EffectiveConfigs) -> Log:
         config = LogConfig(
-            segment_bytes=cast("int", configs.broker("metadata.log.segment.bytes")),
-            segment_ms=cast("int", configs.broker("metadata.log.segment.ms")),
+            segment_bytes=configs.broker["metadata.log.segment.bytes"],
+            segment_ms=configs.broker["metadata.log.segment.ms"],
             retention_ms=-1,
             retention_bytes=-1,
         )
@@ -389,7 +389,7 @@ class MetadataLog:
 
 
 def _home(dirs: LogDirs, configs: EffectiveConfigs) -> LogDir:
-    chosen = cast("str | None", configs.broker("metadata.log.dir"))
+    chosen = configs.broker["metadata.log.dir"]
     if chosen is None:
         return dirs.dirs[0]
     home = dirs.by_path(dirs.files.absolute(chosen.rstrip("/")))
