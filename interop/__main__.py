@@ -3,6 +3,8 @@
 Runs the cases whose names contain one of the NAMEs (all without any), prints progress and a table, and ends with 0
 only when no case failed. A missing tool (Java, Maven, Node, Go, Rust, kcat) skips its cases aloud;
 KWIRE_INTEROP=require makes that a failure.
+
+python -m interop differential --help: random sequences of requests beside Apache Kafka.
 """
 
 import argparse
@@ -39,6 +41,10 @@ class Outcome:
 
 
 def main() -> int:
+    if sys.argv[1:2] == ["differential"]:
+        from interop.differential import command
+
+        return command.main(sys.argv[2:])
     options = parse()
     for module in pkgutil.walk_packages(interop.cases.__path__, "interop.cases."):
         importlib.import_module(module.name)

@@ -18,6 +18,7 @@ PARTS = {
     "applications": "Kafka Streams and Kafka Connect",
     "transactions": "Transactions at random, judged by a model",
     "oracle": "Answers compared with Apache Kafka, field by field",
+    "differential": "Random sequences compared with Apache Kafka",
     "datadirs": "Data directories",
     "crash": "Killed under load",
 }

@@ -244,10 +244,15 @@ class Asker:
 
     def _check_canonical(self, label: str, message: Message, key: int, version: int, frame: bytes) -> None:
         # A tag that carries its default, or bytes behind the message, are no part of the message: the size tells.
-        header = 5 if len(frame) and key != 18 and _flexible(key, version) else 4
-        size = header + len(codec.encode(message, version))
+        size = canonical_bytes(message, key, version)
         if size != len(frame):
             self.transcript.append(Step(label + " (size beyond its fields)", len(frame) - size))
+
+
+def canonical_bytes(message: Message, key: int, version: int) -> int:
+    """The size of the response frame that holds this message and nothing else."""
+    header = 5 if key != 18 and _flexible(key, version) else 4
+    return header + len(codec.encode(message, version))
 
 
 def _flexible(key: int, version: int) -> bool:

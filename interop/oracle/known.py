@@ -33,6 +33,8 @@ KNOWN: tuple[Known, ...] = (
     Known("client-quotas-of-odd-requests", r"^AlterClientQuotas v\d (look: )?no number\.", NONSENSE, NONSENSE_REASON),
     Known("elect-leaders", r"nothing, kind 7\.", NONSENSE, NONSENSE_REASON),
     Known("incremental-alter-configs", r"unknown operation\.", NONSENSE, NONSENSE_REASON),
+    Known("differential", r"rrorCode: -1 / ", NONSENSE, NONSENSE_REASON),
+    Known("differential", r"rrorMessage: ", TEXT, TEXT_REASON),
     Known(".*", r"rrorMessage: ['\"]This most likely occurs because of a request", TEXT, TEXT_REASON),
     Known("find-coordinator", r"FindCoordinator v\d (kind|none|several).*\.errorMessage: ", TEXT, TEXT_REASON),
     Known("raft-voters", r"^AddRaftVoter v\d .*errorMessage: ", TEXT, TEXT_REASON),

@@ -1,0 +1,158 @@
+"""python -m interop differential --seeds N [--first S] [--only KIND] | --replay FILE
+
+Runs N random sequences of requests against Apache Kafka and kwire and compares what they answer. A sequence whose
+answers differ is run again; when it differs again it is shortened and printed as a script, one operation a line with
+both answers below it, which --replay takes. Ends with 0 when no sequence differed.
+"""
+
+import argparse
+import json
+import shutil
+import tempfile
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from interop.brokers import Apache, Kwire
+from interop.case import World
+from interop.differential.comparison import Outcome, compare
+from interop.differential.operations import Operation, read_script, to_line
+from interop.differential.sequences import KINDS, sequence
+from interop.differential.session import Session
+from interop.differential.shrinking import shrunk
+from interop.oracle.story import warm
+
+SETTINGS = {
+    "group.min.session.timeout.ms": "100",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "200",
+}
+# How many sequences one pair of brokers sees: topics and groups that were deleted leave something behind in Apache.
+SEQUENCES_PER_PAIR = 250
+
+
+@dataclass
+class Tally:
+    sequences: int = 0
+    operations: int = 0
+    unsteady: int = 0
+    failures: dict[int, str] = field(default_factory=dict)  # seed -> script
+
+
+class Pair:
+    """Apache Kafka and kwire, started when first needed and again after so many sequences."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._used = 0
+        self._brokers: tuple[Apache | Kwire, Apache | Kwire] | None = None
+
+    def get(self) -> tuple[Apache | Kwire, Apache | Kwire]:
+        if self._brokers and (self._used >= SEQUENCES_PER_PAIR or not all(one.alive for one in self._brokers)):
+            self.close()
+        if self._brokers is None:
+            kinds = ("apache", "apache" if self._world.target == "apache" else "kwire")
+            apache, other = (self._world.own(kind, "differential", SETTINGS, None) for kind in kinds)
+            for broker in (apache, other):
+                broker.start()
+                warm(broker)
+                Session(broker, "barrier").make_barrier()
+            self._brokers, self._used = (apache, other), 0
+        self._used += 1
+        return self._brokers
+
+    def close(self) -> None:
+        for broker in self._brokers or ():
+            broker.kill()
+            shutil.rmtree(broker.folder, ignore_errors=True)
+        self._brokers = None
+
+
+def main(arguments: list[str]) -> int:
+    options = parse(arguments)
+    folder = Path(tempfile.mkdtemp(prefix="kwire-differential-"))
+    world = World(options.target, folder)
+    try:
+        if options.replay:
+            return replay(world, Path(options.replay))
+        tally = run(world, range(options.first, options.first + options.seeds), options.only, shrink_s=options.shrink)
+    finally:
+        world.close()
+        shutil.rmtree(folder, ignore_errors=True)
+    print(f"{tally.sequences} sequences, {tally.operations} operations, {tally.unsteady} that differed only once,")
+    print(f"{len(tally.failures)} that differ: {' '.join(map(str, tally.failures)) or 'none'}")
+    return 1 if tally.failures else 0
+
+
+def parse(arguments: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="interop differential", description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("--seeds", type=int, default=20, help="how many sequences")
+    parser.add_argument("--first", type=int, default=1, help="the first seed")
+    parser.add_argument("--only", choices=list(KINDS), default="", help="only this kind of sequence")
+    parser.add_argument("--shrink", type=float, default=120, help="seconds to shorten a sequence; 0: print it as it is")
+    parser.add_argument("--replay", metavar="FILE", help="run the script in FILE instead")
+    parser.add_argument("--target", choices=["kwire", "apache"], default="kwire", help="what is beside Apache Kafka")
+    return parser.parse_args(arguments)
+
+
+def run(world: World, seeds: range, only: str = "", *, shrink_s: float = 120) -> Tally:
+    """Compares the sequences of these seeds. World gives the brokers and the target."""
+    tally, pair = Tally(), Pair(world)
+    for seed in seeds:
+        operations = sequence(seed, only)
+        tally.sequences += 1
+        tally.operations += len(operations)
+        judge(pair, seed, operations, tally, shrink_s)
+    pair.close()
+    return tally
+
+
+def judge(pair: Pair, seed: int, operations: list[Operation], tally: Tally, shrink_s: float) -> None:
+    outcome = compare(*pair.get(), operations)
+    if not outcome.differences:
+        return
+    # Answers that hang on the clock may differ once on a busy machine: only what differs again counts.
+    again = compare(*pair.get(), operations)
+    kinds = {one.kind for one in outcome.differences}
+    kind = next((one.kind for one in again.differences if one.kind in kinds), None)
+    if kind is None:
+        tally.unsteady += 1
+        first = outcome.differences[0]
+        print(f"# seed {seed} differed once: {first.label}{shortened(first.lines[0])}", flush=True)
+        return
+
+    def fails(tried: list[Operation]) -> bool:
+        return any(one.kind == kind for one in compare(*pair.get(), tried).differences)
+
+    operations = shrunk(operations, fails, seconds=shrink_s) if shrink_s else operations
+    outcome = compare(*pair.get(), operations)
+    tally.failures[seed] = script(operations, outcome, f"seed {seed}: {kind[0]} {kind[1]}")
+    print(tally.failures[seed] + "\n", flush=True)
+
+
+def replay(world: World, path: Path) -> int:
+    operations = read_script(path.read_text().splitlines())
+    pair = Pair(world)
+    outcome = compare(*pair.get(), operations)
+    print(script(operations, outcome, str(path)))
+    pair.close()
+    return 1 if outcome.differences else 0
+
+
+def script(operations: list[Operation], outcome: Outcome, title: str) -> str:
+    """The operations, and below each what was answered; that of an operation that differs for both brokers."""
+    lines = [f"# {title}"]
+    differing = {one.place: one for one in outcome.differences}
+    for place, operation in enumerate(operations):
+        lines.append(to_line(operation))
+        if place in differing:
+            lines += [f"#   DIFFERS (Apache Kafka / the other) {line}" for line in differing[place].lines[:12]]
+        elif operation.api:
+            lines.append("#   " + shortened(json.dumps(outcome.answers[1][place])))
+    if -1 in differing:
+        lines += ["# " + line.replace("\n", "\n# ") for line in differing[-1].lines]
+    return "\n".join(lines)
+
+
+def shortened(text: str) -> str:
+    return text if len(text) < 300 else text[:200] + " ... " + text[-80:]

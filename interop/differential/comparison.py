@@ -1,0 +1,94 @@
+"""Runs a sequence against both brokers at the same time and compares the answers, operation by operation."""
+
+import itertools
+import json
+import traceback
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from interop.brokers import Apache, Kwire
+from interop.differential.operations import Operation
+from interop.differential.session import Session
+from interop.oracle.known import known
+from interop.oracle.normal import Normalizer, differences
+
+TITLE = "differential"
+# Answers that list what the whole broker has: only what the sequence made is compared.
+LISTINGS = {
+    "ListGroups", "ListTransactions", "Metadata", "DescribeLogDirs", "ListConfigResources", "DescribeClientQuotas",
+    "ListPartitionReassignments", "DescribeUserScramCredentials", "DescribeTopicPartitions",
+}  # fmt: skip
+_numbers = itertools.count(1)
+
+
+@dataclass
+class Difference:
+    """A place where the two brokers do not answer alike."""
+
+    place: int  # of the operation; -1: none of them
+    label: str
+    lines: list[str]
+
+    @property
+    def kind(self) -> tuple[str, str]:
+        """What makes two differences the same one: the API and the first field, without numbers."""
+        line = "".join(" " if char.isdigit() else char for char in self.lines[0].split(": ")[0])
+        return self.label.rpartition(" v")[0].partition(" ")[2], line
+
+
+@dataclass
+class Outcome:
+    differences: list[Difference]
+    answers: tuple[list[Any], list[Any]]  # normalised, Apache Kafka's first
+
+
+def compare(apache: Apache | Kwire, other: Apache | Kwire, operations: list[Operation], stem: str = "d") -> Outcome:
+    prefix = f"{stem}{next(_numbers)}"
+    log_start = other.log.stat().st_size
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(_run, broker, operations, prefix) for broker in (apache, other)]
+        normal = [run.result() for run in runs]
+    found = []
+    for place, operation in enumerate(operations):
+        lines = differences(normal[0][place], normal[1][place])
+        api = f"{operation.api} v{operation.version}"
+        lines = [line for line in lines if not known(TITLE, f"{api}{line}")]
+        if lines:
+            found.append(Difference(place, operation.label, lines))
+    with other.log.open("rb") as log:
+        log.seek(log_start)
+        if b"Traceback" in (written := log.read()):
+            found.append(Difference(-1, "log", ["a traceback: none / " + written.decode(errors="replace")[-1500:]]))
+    if not other.alive:
+        found.insert(0, Difference(-1, "process", [f"the broker ended: no / {other.tail(20)}"]))
+    return Outcome(found, (normal[0], normal[1]))
+
+
+def _run(broker: Apache | Kwire, operations: list[Operation], prefix: str) -> list[Any]:
+    session = Session(broker, prefix)
+    try:
+        answers = session.run(operations)
+    except Exception:  # a broker that is gone is a difference, not the end of the run
+        answers = session.answers
+        answers += [f"the run broke off: {traceback.format_exc(limit=-3)}"] * (len(operations) - len(answers))
+        if broker.alive:
+            raise
+    return normalised(session, operations, answers, prefix)
+
+
+def normalised(session: Session, operations: list[Operation], answers: list[Any], prefix: str) -> list[Any]:
+    normalizer = Normalizer()
+    for name, ids in session.topic_ids.items():
+        for n, topic_id in enumerate(ids):
+            normalizer.known_id(topic_id, f"{name} {n}")
+    # Ids are numbered in the order of the operations that gave them, not in that of a list sorted by random text.
+    for operation, answer in zip(operations, answers, strict=True):
+        if operation.api == "JoinGroup" and isinstance(answer, dict):
+            normalizer.normal(answer["memberId"], "JoinGroup")
+    found = []
+    for operation, answer in zip(operations, answers, strict=True):
+        own = prefix if operation.api in LISTINGS else None
+        value = normalizer.normal(answer, operation.api, own) if isinstance(answer, dict) else answer
+        found.append(json.loads(json.dumps(value).replace(prefix + "-", "~")))
+    return found

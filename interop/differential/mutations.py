@@ -1,0 +1,93 @@
+"""Makes a request slightly wrong: one field at a boundary, unknown, null, empty, or there twice."""
+
+import copy
+import random
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from interop.advertised import KEYS
+from interop.differential.operations import Json, Operation
+from interop.differential.values import UNKNOWN_ID, is_reference
+from kwire.wire import codec
+from kwire.wire.spec import Field
+
+BITS = {"int8": 7, "int16": 15, "int32": 31, "int64": 63}
+# A value of these fields makes a request wait, or a broker keep gigabytes, rather than answer something else.
+LEFT_ALONE = {"maxWaitMs", "timeoutMs", "minBytes", "transactionTimeoutMs", "sessionTimeoutMs", "rebalanceTimeoutMs"}
+LEFT_ALONE_IN = {("CreateTopics", "numPartitions"), ("CreatePartitions", "count")}
+
+
+class Spot(NamedTuple):
+    """A value in a body: what holds it, under which key, and its field."""
+
+    holder: Any
+    key: Any
+    field: Field
+
+
+def mutated(operation: Operation, dice: random.Random) -> Operation:
+    """The operation with one value changed, or as it is when nothing in it can be."""
+    body = copy.deepcopy(operation.body)
+    fields = codec.request_class(KEYS[operation.api]).FIELDS
+    spots = [spot for spot in _spots(body, fields, operation.version) if not _left_alone(operation.api, spot)]
+    if not spots:
+        return operation
+    spot = dice.choice(spots)
+    spot.holder[spot.key] = _changed(spot, operation.version, dice)
+    return replace(operation, body=body)
+
+
+def _left_alone(api: str, spot: Spot) -> bool:
+    return spot.field.json in LEFT_ALONE or (api, spot.field.json) in LEFT_ALONE_IN
+
+
+def _spots(body: Json, fields: tuple[Field, ...], version: int) -> Iterator[Spot]:
+    for field in fields:
+        if version not in field.versions or field.json not in body:
+            continue
+        yield Spot(body, field.json, field)
+        value = body[field.json]
+        if field.struct is None or value is None or is_reference(value):
+            continue
+        for item in value if isinstance(value, list) else [value]:
+            yield from _spots(item, field.struct.fields, version)
+
+
+def _changed(spot: Spot, version: int, dice: random.Random) -> Any:  # noqa: PLR0911 - one type a line
+    field, value = spot.field, spot.holder[spot.key]
+    if version in field.nullable and value is not None and dice.random() < 0.3:
+        return None
+    if field.type == "array":
+        return _changed_list(value, dice)
+    if field.type in BITS:
+        return _changed_number(field, value, dice)
+    if field.type == "bool":
+        return not value
+    if field.type == "uuid":
+        return dice.choice([UNKNOWN_ID, "AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAQ"])
+    if field.type == "string":
+        return dice.choice(["", "~unknown", "x" * 300, "a b", "é", ".", "__consumer_offsets"])
+    if field.type == "bytes":
+        return dice.choice(["", "AAAA"])
+    return value
+
+
+def _changed_list(value: Any, dice: random.Random) -> Any:
+    if not isinstance(value, list) or not value:
+        return value
+    kind = dice.randrange(3)
+    if kind == 0:
+        return []
+    if kind == 1:
+        return [*value, copy.deepcopy(dice.choice(value))]
+    return list(reversed(value))
+
+
+def _changed_number(field: Field, value: Any, dice: random.Random) -> Any:
+    limit = 2 ** BITS[field.type]
+    if isinstance(value, dict):
+        return {**value, "plus": dice.choice([-1, 1, 100])} if "$" in value else value
+    near = [value - 1, value + 1] if isinstance(value, int) else []
+    chosen = dice.choice([*near, 0, -1, -2, 1, 9, limit - 1, -limit])
+    return max(-limit, min(limit - 1, chosen))
