@@ -7,7 +7,7 @@ import pytest
 from peer import Peer
 
 from kwire.api import api_table
-from kwire.broker.broker import open_broker
+from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
 from kwire.storage.files import OsFiles
 

@@ -2,9 +2,11 @@
 
 import trio
 
+from kwire.broker.controller.interface import only
 from kwire.broker.requests.context import Context, Endpoint
 from kwire.broker.requests.dispatch import dispatch
-from kwire.metadata.controller import Created, NewTopic, create_topics
+from kwire.metadata.commands import CreateTopics
+from kwire.metadata.topics import NewTopic
 from kwire.wire import codec
 
 
@@ -50,14 +52,10 @@ class Peer:
     async def create_topic(self, name, partitions=1, **configs):
         """Create a topic (config names with underscores for dots) and give its id."""
         await trio.lowlevel.checkpoint()
-        broker = self.broker
         topic = NewTopic(
             name, partitions, configs={key.replace("_", "."): str(value) for key, value in configs.items()}
         )
-        decision = create_topics(broker.image, broker.configs, [topic], uuid=broker.clock.uuid)
-        assert isinstance(decision.results[0], Created), decision
-        broker.change_metadata(decision.records)
-        return decision.results[0].topic_id
+        return only(await self.broker.controller.submit(CreateTopics([topic]))).topic_id
 
 
 def _taken(piece):

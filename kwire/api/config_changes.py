@@ -1,26 +1,29 @@
-"""What AlterConfigs and IncrementalAlterConfigs share: one resource after the other, each by itself.
+"""What AlterConfigs and IncrementalAlterConfigs share.
 
-Owns: the order of checks that Kafka's broker makes before its controller sees a change. May not know: which of the two
-requests asks.
+Responsible for: the checks that Kafka's broker makes before its controller sees a change, and log levels. Must not
+depend on: which of the two requests is handled.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from kwire.broker import logs
-from kwire.broker.broker import Broker
-from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.broker.controller.interface import Controller
+from kwire.errors import Code, KafkaError
+from kwire.metadata.alter_configs import ConfigChange, Operation
+from kwire.metadata.commands import Command
 from kwire.metadata.config_values import whole_number
-from kwire.metadata.controller import ConfigChange, Operation
+from kwire.metadata.decision import Outcome
 from kwire.metadata.entities import Resource, ResourceType
-from kwire.wire.message import Message
+
+T = TypeVar("T")
 
 
 class Altered(NamedTuple):
-    """What became of one resource, as both responses tell it."""
+    """The result of one resource, as both responses have it."""
 
     resource_type: int
     resource_name: str
@@ -28,27 +31,42 @@ class Altered(NamedTuple):
     error_message: str | None
 
 
-def alter_each(
-    broker: Broker, resources: Sequence[Any], *, validate_only: bool, decide: Callable[[Resource, Any], list[Message]]
+async def alter_each(
+    controller: Controller,
+    resources: Sequence[Any],
+    changes_of: Callable[[Resource, Any], T | None],
+    command: Callable[[Sequence[tuple[Resource, T]]], Command[Outcome]],
 ) -> list[Altered]:
-    """Carry out ``decide`` for each resource of a request; a resource that stands twice is refused."""
+    """Change each resource of a request; a resource that occurs twice is refused.
+
+    ``changes_of`` returns what to change for the controller, or None when the broker itself has made the change; it may
+    raise KafkaError. ``command`` makes the controller's command from these.
+    """
     counts = Counter((wanted.resource_type, wanted.resource_name) for wanted in resources)
-    altered = []
-    for wanted in resources:
-        code, message = Code.NONE, None
+    outcomes: list[object] = []
+    submitted: list[tuple[Resource, T]] = []
+    places: list[int] = []
+    for place, wanted in enumerate(resources):
+        outcomes.append(None)
         try:
             if counts[wanted.resource_type, wanted.resource_name] > 1:
                 raise KafkaError(Code.INVALID_REQUEST, "Each resource must appear at most once.")
-            records = decide(_resource(wanted.resource_type, wanted.resource_name), wanted)
-            if records and not validate_only:
-                broker.change_metadata(records)
+            resource = _resource(wanted.resource_type, wanted.resource_name)
+            changes = changes_of(resource, wanted)
         except KafkaError as refusal:
-            code, message = refusal.code, refusal.message
-        except StorageFailure as failure:
-            broker.storage_failed(failure)
-            code, message = Code.KAFKA_STORAGE_ERROR, str(failure)
-        altered.append(Altered(wanted.resource_type, wanted.resource_name, code, message))
-    return altered
+            outcomes[place] = refusal
+            continue
+        if changes is not None:
+            submitted.append((resource, changes))
+            places.append(place)
+    for place, result in zip(places, await controller.submit(command(submitted)), strict=True):
+        outcomes[place] = result
+    return [_altered(wanted, outcome) for wanted, outcome in zip(resources, outcomes, strict=True)]
+
+
+def _altered(wanted: Any, outcome: object) -> Altered:
+    code, message = (outcome.code, outcome.message) if isinstance(outcome, KafkaError) else (Code.NONE, None)
+    return Altered(wanted.resource_type, wanted.resource_name, code, message)
 
 
 def alter_loggers(node_id: int, name: str, changes: Sequence[ConfigChange], *, validate_only: bool) -> None:

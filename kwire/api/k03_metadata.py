@@ -13,10 +13,12 @@ Version notes: 0 an empty list means all topics, from 1 on null does; 4 the clie
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from typing import Final
 
+from kwire.broker.controller.auto_topics import auto_create_topics
 from kwire.broker.requests.context import Context
-from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.errors import Code, KafkaError
 from kwire.metadata.config_rules import check_topic_name
 from kwire.metadata.entities import Topic
 from kwire.security.operations import ALL_CLUSTER_OPERATIONS, ALL_TOPIC_OPERATIONS, NOT_ASKED
@@ -31,7 +33,7 @@ TopicAnswer = MetadataResponse.MetadataResponseTopic
 PartitionAnswer = MetadataResponse.MetadataResponsePartition
 
 
-def handle(context: Context, request: MetadataRequest) -> MetadataResponse:
+async def handle(context: Context, request: MetadataRequest) -> MetadataResponse:
     broker = context.broker
     endpoint = context.endpoint
     operations = NOT_ASKED
@@ -48,12 +50,12 @@ def handle(context: Context, request: MetadataRequest) -> MetadataResponse:
         ],
         cluster_id=broker.cluster_id,
         controller_id=broker.node_id,
-        topics=_topics(context, request),
+        topics=await _topics(context, request),
         cluster_authorized_operations=operations,
     )
 
 
-def _topics(context: Context, request: MetadataRequest) -> list[TopicAnswer]:
+async def _topics(context: Context, request: MetadataRequest) -> list[TopicAnswer]:
     operations = ALL_TOPIC_OPERATIONS if request.include_topic_authorized_operations else NOT_ASKED
     image = context.broker.image
     asks_all = request.topics is None or (not request.topics and context.api_version < _NULL_IS_ALL_SINCE)
@@ -64,7 +66,7 @@ def _topics(context: Context, request: MetadataRequest) -> list[TopicAnswer]:
     if by_id:
         return [_by_id(context, topic_id, operations) for topic_id in by_id]
     names = dict.fromkeys(wanted.name for wanted in request.topics if wanted.name is not None)
-    return [_by_name(context, request, name, operations) for name in names]
+    return await _by_name(context, request, names.keys(), operations)
 
 
 def _asks_by_id(request: MetadataRequest) -> bool:
@@ -94,25 +96,46 @@ def _by_id(context: Context, topic_id: Uuid, operations: int) -> TopicAnswer:
     return _known(topic, operations)
 
 
-def _by_name(context: Context, request: MetadataRequest, name: str, operations: int) -> TopicAnswer:
+async def _by_name(
+    context: Context, request: MetadataRequest, names: Collection[str], operations: int
+) -> list[TopicAnswer]:
+    topics = context.broker.image.topics
+    refused: dict[str, Code] = {}
+    if any(name not in topics for name in names):
+        refused = await _create_missing(context, request, [name for name in names if name not in topics])
+    return [
+        _known(topics[name], operations)
+        if name in topics
+        else TopicAnswer(
+            error_code=refused.get(name, Code.UNKNOWN_TOPIC_OR_PARTITION),
+            name=name,
+            is_internal=name in INTERNAL_TOPICS,
+            topic_authorized_operations=operations,
+        )
+        for name in names
+    ]
+
+
+async def _create_missing(context: Context, request: MetadataRequest, names: Sequence[str]) -> dict[str, Code]:
+    """Create the topics where the request and the settings allow it, in one command; return the codes of the others.
+
+    As in Apache Kafka, a topic that the controller refuses (its name collides, too many at once) is answered as
+    unknown: the client asked for a topic, not for its creation.
+    """
     broker = context.broker
-    topic = broker.image.topics.get(name)
-    if topic is not None:
-        return _known(topic, operations)
-    try:
-        check_topic_name(name)
-        if not (request.allow_auto_topic_creation and broker.configs.broker["auto.create.topics.enable"]):
-            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
-        return _known(broker.create_topic_automatically(name), operations)
-    except KafkaError as refusal:
-        code = refusal.code
-    except StorageFailure as failure:
-        # The client asks again, and hears of its other topics meanwhile.
-        broker.storage_failed(failure)
-        code = Code.KAFKA_STORAGE_ERROR
-    return TopicAnswer(
-        error_code=code, name=name, is_internal=name in INTERNAL_TOPICS, topic_authorized_operations=operations
-    )
+    codes: dict[str, Code] = {}
+    for name in names:
+        try:
+            check_topic_name(name)
+        except KafkaError as refusal:
+            codes[name] = refusal.code
+    if not (request.allow_auto_topic_creation and broker.configs.broker("auto.create.topics.enable")):
+        return codes
+    valid = [name for name in names if name not in codes]
+    for name, result in zip(valid, await auto_create_topics(broker.controller, broker.configs, valid), strict=True):
+        if result is not None and result.code is Code.KAFKA_STORAGE_ERROR:
+            codes[name] = result.code
+    return codes
 
 
 def _known(topic: Topic, operations: int) -> TopicAnswer:

@@ -31,9 +31,9 @@ async def handle(context: Context, request: FindCoordinatorRequest) -> FindCoord
     if context.api_version >= _SEVERAL_KEYS_SINCE:
         return FindCoordinatorResponse(
             throttle_time_ms=context.throttle_ms,
-            coordinators=[_find(context, request.key_type, key) for key in request.coordinator_keys],
+            coordinators=[await _find(context, request.key_type, key) for key in request.coordinator_keys],
         )
-    found = _find(context, request.key_type, request.key)
+    found = await _find(context, request.key_type, request.key)
     return FindCoordinatorResponse(
         throttle_time_ms=context.throttle_ms,
         error_code=found.error_code,
@@ -44,13 +44,13 @@ async def handle(context: Context, request: FindCoordinatorRequest) -> FindCoord
     )
 
 
-def _find(context: Context, key_type: int, key: str) -> Coordinator:
+async def _find(context: Context, key_type: int, key: str) -> Coordinator:
     broker = context.broker
     try:
         if key_type == GROUP:
-            broker.groups.partition_count()
+            await broker.groups.partition_count()
         elif key_type == TRANSACTION:
-            broker.transactions.partition_count()
+            await broker.transactions.partition_count()
         else:
             raise KafkaError(Code.INVALID_REQUEST, f"No coordinator of this broker has keys of type {key_type}.")
     except KafkaError as refusal:

@@ -29,7 +29,7 @@ def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse
         _SOFTWARE.fullmatch(request.client_software_name) and _SOFTWARE.fullmatch(request.client_software_version)
     ):
         return ApiVersionsResponse(error_code=Code.INVALID_REQUEST)
-    broker = context.broker
+    finalized = context.broker.controller.finalized_features
     return ApiVersionsResponse(
         api_keys=advertised(context),
         throttle_time_ms=context.throttle_ms,
@@ -38,10 +38,10 @@ def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse
             for name, (lowest, highest) in sorted(SERVED.items())
             if lowest > 0 or context.api_version >= _ZERO_FEATURES_SINCE
         ],
-        finalized_features_epoch=broker.metadata_log.end_offset - 1,
+        finalized_features_epoch=finalized.epoch,
         finalized_features=[
             ApiVersionsResponse.FinalizedFeatureKey(name=name, max_version_level=level, min_version_level=level)
-            for name, level in sorted(broker.metadata_log.finalized_features.items())
+            for name, level in sorted(finalized.levels.items())
             if level > 0
         ],
     )

@@ -19,7 +19,8 @@ from typing import Final, TypeAlias
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.controller import Created, NewTopic, create_topics
+from kwire.metadata.commands import CreateTopics
+from kwire.metadata.topics import Created, NewTopic
 from kwire.wire.messages import CreateTopicsRequest, CreateTopicsResponse
 
 _THROTTLING_ERROR_SINCE: Final = 6  # KIP-599
@@ -31,15 +32,15 @@ Config = CreateTopicsResponse.CreatableTopicConfigs
 Shown: TypeAlias = dict[frozenset[tuple[str, str | None]], list[Config]]
 
 
-def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse:
+async def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse:
     broker = context.broker
     counts = Counter(topic.name for topic in request.topics)
     wanted = [_new_topic(topic) for topic in request.topics if counts[topic.name] == 1]
-    if broker.quotas.any and not request.validate_only:
-        outcomes = [_create_within_quota(context, topic) for topic in wanted]
-    else:
-        decision = create_topics(broker.image, broker.configs, wanted, uuid=broker.clock.uuid)
-        outcomes = decision.results if request.validate_only else broker.carry_out(decision)
+    strict = context.api_version >= _THROTTLING_ERROR_SINCE
+    outcomes = await broker.controller.submit(
+        CreateTopics(wanted, validate_only=request.validate_only),
+        charge=lambda count: broker.quotas.take_mutations(context, count, strict=strict),
+    )
     shown: Shown = {}
     results = [_result(topic, outcome, shown) for topic, outcome in zip(wanted, outcomes, strict=True)]
     results += [
@@ -48,21 +49,6 @@ def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsRespon
         if count > 1
     ]
     return CreateTopicsResponse(throttle_time_ms=context.throttle_ms, topics=results)
-
-
-def _create_within_quota(context: Context, topic: NewTopic) -> Created | KafkaError:
-    """Create one topic if its client may still change metadata (KIP-599)."""
-    broker = context.broker
-    decision = create_topics(broker.image, broker.configs, [topic], uuid=broker.clock.uuid)
-    created = decision.results[0]
-    if isinstance(created, KafkaError):
-        return created
-    try:
-        strict = context.api_version >= _THROTTLING_ERROR_SINCE
-        broker.quotas.take_mutations(context, created.partitions, strict=strict)
-    except KafkaError as refusal:
-        return refusal
-    return broker.carry_out(decision)[0]
 
 
 def _new_topic(topic: CreateTopicsRequest.CreatableTopic) -> NewTopic:

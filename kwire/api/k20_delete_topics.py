@@ -16,7 +16,7 @@ from typing import Final
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.controller import delete_topics
+from kwire.metadata.commands import DeleteTopics
 from kwire.types import ZERO_UUID, Uuid
 from kwire.wire.messages import DeleteTopicsRequest, DeleteTopicsResponse
 
@@ -28,7 +28,7 @@ State = DeleteTopicsRequest.DeleteTopicState
 Result = DeleteTopicsResponse.DeletableTopicResult
 
 
-def handle(context: Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse:
+async def handle(context: Context, request: DeleteTopicsRequest) -> DeleteTopicsResponse:
     by_id = context.api_version >= _BY_ID_SINCE
     states = request.topics if by_id else [State(name=name) for name in request.topic_names]
     results: list[Result] = []
@@ -43,7 +43,7 @@ def handle(context: Context, request: DeleteTopicsRequest) -> DeleteTopicsRespon
             continue
         chosen.append(result)
     chosen = _without_same_topic(chosen, results)
-    _delete(context, chosen)
+    await _delete(context, chosen)
     if not by_id:
         for result in chosen:
             result.topic_id = ZERO_UUID
@@ -70,7 +70,7 @@ def _find(context: Context, state: State) -> Uuid:
         raise KafkaError(Code.INVALID_REQUEST, "You may not specify both topic name and topic id.")
     if state.name is None and state.topic_id == ZERO_UUID:
         raise KafkaError(Code.INVALID_REQUEST, "Neither topic name nor id were specified.")
-    if not context.broker.configs.broker["delete.topic.enable"]:
+    if not context.broker.configs.broker("delete.topic.enable"):
         # KIP-322
         disabled = context.api_version >= _DELETION_DISABLED_SINCE
         raise KafkaError(
@@ -97,17 +97,13 @@ def _without_same_topic(chosen: list[Result], results: list[Result]) -> list[Res
     return [result for result in chosen if counts[result.topic_id] == 1]
 
 
-def _delete(context: Context, chosen: list[Result]) -> None:
+async def _delete(context: Context, chosen: list[Result]) -> None:
     broker = context.broker
-    for result in chosen:
-        try:
-            count = len(broker.image.topics_by_id[result.topic_id].partitions)
-            strict = context.api_version >= _THROTTLING_ERROR_SINCE
-            broker.quotas.take_mutations(context, count, strict=strict)
-        except KafkaError as refusal:
-            _refuse(result, refusal)
-    chosen = [result for result in chosen if not result.error_code]
-    outcomes = broker.carry_out(delete_topics(broker.image, [result.topic_id for result in chosen]))
+    strict = context.api_version >= _THROTTLING_ERROR_SINCE
+    outcomes = await broker.controller.submit(
+        DeleteTopics([result.topic_id for result in chosen]),
+        charge=lambda count: broker.quotas.take_mutations(context, count, strict=strict),
+    )
     for result, outcome in zip(chosen, outcomes, strict=True):
         if isinstance(outcome, KafkaError):
             _refuse(result, outcome)

@@ -17,7 +17,7 @@ from typing import Final
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.commands import InitProducerId
-from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.errors import Code, KafkaError
 from kwire.wire.messages import InitProducerIdRequest, InitProducerIdResponse
 
 _PRODUCER_FENCED_SINCE: Final = 4  # KIP-588
@@ -28,9 +28,6 @@ async def handle(context: Context, request: InitProducerIdRequest) -> InitProduc
         stamp = await _init(context, request)
     except KafkaError as refusal:
         return _refused(context, refusal.code)
-    except StorageFailure as failure:
-        context.broker.storage_failed(failure)
-        return _refused(context, Code.COORDINATOR_NOT_AVAILABLE)
     return InitProducerIdResponse(
         throttle_time_ms=context.throttle_ms, producer_id=stamp.producer_id, producer_epoch=stamp.producer_epoch
     )
@@ -40,7 +37,7 @@ async def _init(context: Context, request: InitProducerIdRequest) -> ProducerSta
     if (request.producer_id == -1) != (request.producer_epoch == -1):
         raise KafkaError(Code.INVALID_REQUEST)
     if request.transactional_id is None:
-        return ProducerStamp(context.broker.producer_ids.next(), 0)
+        return ProducerStamp(await context.broker.producer_ids.next(), 0)
     expected = None if request.producer_id == -1 else ProducerStamp(request.producer_id, request.producer_epoch)
     command = InitProducerId(request.transactional_id, request.transaction_timeout_ms, expected)
     return await context.broker.transactions.init_producer_id(context, command)

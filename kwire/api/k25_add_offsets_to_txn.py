@@ -29,7 +29,7 @@ async def handle(context: Context, request: AddOffsetsToTxnRequest) -> AddOffset
             context,
             request.transactional_id,
             ProducerStamp(request.producer_id, request.producer_epoch),
-            [broker.groups.partition_of(request.group_id)],
+            [await broker.groups.partition_of(request.group_id)],
             client_version=0,
         )
     except KafkaError as refusal:

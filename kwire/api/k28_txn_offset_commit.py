@@ -88,7 +88,7 @@ async def _commit(context: Context, request: TxnOffsetCommitRequest, offsets: li
 
 async def _admit(context: Context, request: TxnOffsetCommitRequest, producer: ProducerStamp) -> None:
     broker = context.broker
-    where = broker.groups.partition_of(request.group_id)
+    where = await broker.groups.partition_of(request.group_id)
     partition = broker.partitions.get(*where)
     dialect = Dialect.OLD
     if context.api_version >= _ABORTABLE_SINCE:

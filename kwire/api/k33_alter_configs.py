@@ -10,20 +10,17 @@ from __future__ import annotations
 
 from kwire.api.config_changes import alter_each
 from kwire.broker.requests.context import Context
-from kwire.metadata.controller import alter_configs
-from kwire.metadata.entities import Resource
-from kwire.wire.message import Message
+from kwire.metadata.commands import AlterConfigs
 from kwire.wire.messages import AlterConfigsRequest, AlterConfigsResponse
 
 
-def handle(context: Context, request: AlterConfigsRequest) -> AlterConfigsResponse:
-    broker = context.broker
-
-    def decide(resource: Resource, wanted: AlterConfigsRequest.AlterConfigsResource) -> list[Message]:
-        configs = [(config.name, config.value) for config in wanted.configs]
-        return alter_configs(broker.image, broker.configs, resource, configs)
-
-    altered = alter_each(broker, request.resources, validate_only=request.validate_only, decide=decide)
+async def handle(context: Context, request: AlterConfigsRequest) -> AlterConfigsResponse:
+    altered = await alter_each(
+        context.broker.controller,
+        request.resources,
+        lambda _, wanted: [(config.name, config.value) for config in wanted.configs],
+        lambda resources: AlterConfigs(resources, validate_only=request.validate_only),
+    )
     return AlterConfigsResponse(
         throttle_time_ms=context.throttle_ms,
         responses=[AlterConfigsResponse.AlterConfigsResourceResponse(**one._asdict()) for one in altered],

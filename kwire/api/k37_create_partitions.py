@@ -15,7 +15,8 @@ from typing import Final
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.controller import NewPartitions, Outcome, create_partitions
+from kwire.metadata.commands import CreatePartitions
+from kwire.metadata.topics import NewPartitions
 from kwire.wire.messages import CreatePartitionsRequest, CreatePartitionsResponse
 
 Result = CreatePartitionsResponse.CreatePartitionsTopicResult
@@ -23,7 +24,7 @@ Result = CreatePartitionsResponse.CreatePartitionsTopicResult
 _THROTTLING_ERROR_SINCE: Final = 3  # KIP-599
 
 
-def handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse:
+async def handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse:
     broker = context.broker
     counts = Counter(topic.name for topic in request.topics)
     grown = [
@@ -37,11 +38,11 @@ def handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitio
         for topic in request.topics
         if counts[topic.name] == 1
     ]
-    if broker.quotas.any and not request.validate_only:
-        outcomes = [_grow_within_quota(context, item) for item in grown]
-    else:
-        decision = create_partitions(broker.image, grown)
-        outcomes = decision.results if request.validate_only else broker.carry_out(decision)
+    strict = context.api_version >= _THROTTLING_ERROR_SINCE
+    outcomes = await broker.controller.submit(
+        CreatePartitions(grown, validate_only=request.validate_only),
+        charge=lambda count: broker.quotas.take_mutations(context, count, strict=strict),
+    )
     results = [
         Result(name=name, error_code=Code.INVALID_REQUEST, error_message="Duplicate topic name.")
         for name, count in counts.items()
@@ -53,18 +54,3 @@ def handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitio
             result.error_code, result.error_message = outcome.code, outcome.message
         results.append(result)
     return CreatePartitionsResponse(throttle_time_ms=context.throttle_ms, results=results)
-
-
-def _grow_within_quota(context: Context, item: NewPartitions) -> Outcome | KafkaError:
-    """Grow one topic if its client may still change metadata (KIP-599)."""
-    broker = context.broker
-    decision = create_partitions(broker.image, [item])
-    outcome = decision.results[0]
-    if isinstance(outcome, KafkaError):
-        return outcome
-    try:
-        strict = context.api_version >= _THROTTLING_ERROR_SINCE
-        broker.quotas.take_mutations(context, len(decision.records), strict=strict)
-    except KafkaError as refusal:
-        return refusal
-    return broker.carry_out(decision)[0]

@@ -16,7 +16,7 @@ from typing import Final
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.controller import elect_leaders
+from kwire.metadata.commands import ElectLeaders
 from kwire.types import TopicPartition
 from kwire.wire.messages import ElectLeadersRequest, ElectLeadersResponse
 
@@ -25,7 +25,7 @@ _TYPES: Final = (0, 1)  # preferred, unclean
 Result = ElectLeadersResponse.PartitionResult
 
 
-def handle(context: Context, request: ElectLeadersRequest) -> ElectLeadersResponse:
+async def handle(context: Context, request: ElectLeadersRequest) -> ElectLeadersResponse:
     broker = context.broker
     wanted = [] if request.topic_partitions is None else request.topic_partitions
     named = [TopicPartition(item.topic, index) for item in wanted for index in item.partitions]
@@ -33,12 +33,12 @@ def handle(context: Context, request: ElectLeadersRequest) -> ElectLeadersRespon
         refusal = KafkaError(Code.INVALID_REQUEST, f"Unknown election type {request.election_type}")
         return _answer(context, Code.INVALID_REQUEST, _as_named(request, [refusal] * len(named)))
     if request.topic_partitions is not None:
-        outcomes = broker.carry_out(elect_leaders(broker.image, request.election_type, named))
+        outcomes = await broker.controller.submit(ElectLeaders(request.election_type, named))
         return _answer(context, Code.NONE, _as_named(request, outcomes))
     everything = [
         TopicPartition(topic.name, one.index) for topic in broker.image.topics.values() for one in topic.partitions
     ]
-    outcomes = broker.carry_out(elect_leaders(broker.image, request.election_type, everything))
+    outcomes = await broker.controller.submit(ElectLeaders(request.election_type, everything))
     # Every topic is there, but only those of its partitions that needed an election.
     by_topic: dict[str, list[Result]] = {topic: [] for topic in broker.image.topics}
     for (topic, index), outcome in zip(everything, outcomes, strict=True):

@@ -12,23 +12,30 @@ from __future__ import annotations
 
 from kwire.api.config_changes import alter_each, alter_loggers
 from kwire.broker.requests.context import Context
-from kwire.metadata.controller import ConfigChange, alter_configs_incrementally
+from kwire.metadata.alter_configs import ConfigChange
+from kwire.metadata.commands import IncrementalAlterConfigs
 from kwire.metadata.entities import Resource, ResourceType
-from kwire.wire.message import Message
 from kwire.wire.messages import IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse
 
 
-def handle(context: Context, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse:
+async def handle(context: Context, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse:
     broker = context.broker
 
-    def decide(resource: Resource, wanted: IncrementalAlterConfigsRequest.AlterConfigsResource) -> list[Message]:
+    def changes_of(
+        resource: Resource, wanted: IncrementalAlterConfigsRequest.AlterConfigsResource
+    ) -> list[ConfigChange] | None:
         changes = [ConfigChange(config.name, config.config_operation, config.value) for config in wanted.configs]
         if resource.type is ResourceType.BROKER_LOGGER:
             alter_loggers(broker.node_id, resource.name, changes, validate_only=request.validate_only)
-            return []
-        return alter_configs_incrementally(broker.image, broker.configs, resource, changes)
+            return None
+        return changes
 
-    altered = alter_each(broker, request.resources, validate_only=request.validate_only, decide=decide)
+    altered = await alter_each(
+        broker.controller,
+        request.resources,
+        changes_of,
+        lambda resources: IncrementalAlterConfigs(resources, validate_only=request.validate_only),
+    )
     return IncrementalAlterConfigsResponse(
         throttle_time_ms=context.throttle_ms,
         responses=[IncrementalAlterConfigsResponse.AlterConfigsResourceResponse(**one._asdict()) for one in altered],

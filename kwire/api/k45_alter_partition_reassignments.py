@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
-from kwire.metadata.controller import Reassignment, alter_reassignments
+from kwire.metadata.commands import AlterPartitionReassignments
+from kwire.metadata.elections import Reassignment
 from kwire.types import TopicPartition
 from kwire.wire.messages import AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse
 
@@ -21,29 +22,26 @@ TopicAnswer = AlterPartitionReassignmentsResponse.ReassignableTopicResponse
 PartitionAnswer = AlterPartitionReassignmentsResponse.ReassignablePartitionResponse
 
 
-def handle(context: Context, request: AlterPartitionReassignmentsRequest) -> AlterPartitionReassignmentsResponse:
-    broker = context.broker
-    answers = []
-    for topic in request.topics:
-        wanted = [
-            Reassignment(
-                TopicPartition(topic.name, one.partition_index),
-                None if one.replicas is None else tuple(one.replicas),
-            )
-            for one in topic.partitions
-        ]
-        decision = alter_reassignments(
-            broker.image, wanted, allow_replication_factor_change=request.allow_replication_factor_change
+async def handle(context: Context, request: AlterPartitionReassignmentsRequest) -> AlterPartitionReassignmentsResponse:
+    wanted = [
+        Reassignment(
+            TopicPartition(topic.name, one.partition_index), None if one.replicas is None else tuple(one.replicas)
         )
-        outcomes = broker.carry_out(decision)
-        answers.append(
-            TopicAnswer(
-                name=topic.name,
-                partitions=[
-                    _answer(item.partition.partition, outcome) for item, outcome in zip(wanted, outcomes, strict=True)
-                ],
-            )
+        for topic in request.topics
+        for one in topic.partitions
+    ]
+    outcomes = iter(
+        await context.broker.controller.submit(
+            AlterPartitionReassignments(wanted, allow_replication_factor_change=request.allow_replication_factor_change)
         )
+    )
+    answers = [
+        TopicAnswer(
+            name=topic.name,
+            partitions=[_answer(one.partition_index, next(outcomes)) for one in topic.partitions],
+        )
+        for topic in request.topics
+    ]
     return AlterPartitionReassignmentsResponse(
         throttle_time_ms=context.throttle_ms,
         allow_replication_factor_change=request.allow_replication_factor_change,

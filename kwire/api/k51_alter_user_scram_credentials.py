@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.controller import ScramDeletion, ScramUpsertion, alter_scram_credentials
+from kwire.metadata.commands import AlterUserScramCredentials
+from kwire.metadata.credentials import ScramDeletion, ScramUpsertion
 from kwire.metadata.entities import ScramCredential
 from kwire.security.scram import ScramKeys, keys_of_salted_password
 from kwire.wire.messages import AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse
@@ -20,11 +21,11 @@ Result = AlterUserScramCredentialsResponse.AlterUserScramCredentialsResult
 _NO_KEYS = ScramKeys(b"", b"")
 
 
-def handle(context: Context, request: AlterUserScramCredentialsRequest) -> AlterUserScramCredentialsResponse:
+async def handle(context: Context, request: AlterUserScramCredentialsRequest) -> AlterUserScramCredentialsResponse:
     broker = context.broker
     deletions = [ScramDeletion(item.name, item.mechanism) for item in request.deletions]
     upsertions = [_upsertion(item) for item in request.upsertions if item.salted_password]
-    outcomes = broker.carry_out(alter_scram_credentials(broker.image, deletions, upsertions))
+    outcomes = await broker.controller.submit(AlterUserScramCredentials(deletions, upsertions))
     results: dict[str, Result] = {}
     users = [item.user for item in deletions] + [item.user for item in upsertions]
     for user, outcome in zip(users, outcomes, strict=True):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.broker.controller.interface import QuorumDescription
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.types import METADATA_TOPIC, ZERO_UUID
@@ -25,7 +26,7 @@ TopicAnswer = DescribeQuorumResponse.TopicData
 PartitionAnswer = DescribeQuorumResponse.PartitionData
 
 
-def handle(context: Context, request: DescribeQuorumRequest) -> DescribeQuorumResponse:
+async def handle(context: Context, request: DescribeQuorumRequest) -> DescribeQuorumResponse:
     if not _asks_for_metadata(request):
         return DescribeQuorumResponse(
             topics=[
@@ -36,9 +37,10 @@ def handle(context: Context, request: DescribeQuorumRequest) -> DescribeQuorumRe
                 for topic in request.topics
             ]
         )
+    quorum = await context.broker.controller.describe_quorum()
     return DescribeQuorumResponse(
-        topics=[TopicAnswer(topic_name=METADATA_TOPIC, partitions=[_quorum(context)])],
-        nodes=_nodes(context) if context.api_version >= _VOTERS_SINCE else [],  # KIP-853
+        topics=[TopicAnswer(topic_name=METADATA_TOPIC, partitions=[_quorum(context, quorum)])],
+        nodes=_nodes(quorum) if context.api_version >= _VOTERS_SINCE else [],  # KIP-853
     )
 
 
@@ -56,44 +58,37 @@ def _unknown(index: int) -> PartitionAnswer:
     )
 
 
-def _quorum(context: Context) -> PartitionAnswer:
-    log = context.broker.metadata_log
+def _quorum(context: Context, quorum: QuorumDescription) -> PartitionAnswer:
     now_ms = context.broker.clock.now_ms() if context.api_version >= _TIMES_SINCE else -1  # KIP-836
+    tells_directories = context.api_version >= _VOTERS_SINCE  # KIP-853
     return PartitionAnswer(
         partition_index=0,
-        leader_id=log.node_id,
-        leader_epoch=log.epoch,
-        high_watermark=log.end_offset,
+        leader_id=quorum.leader_id,
+        leader_epoch=quorum.leader_epoch,
+        high_watermark=quorum.high_watermark,
         current_voters=[
             DescribeQuorumResponse.ReplicaState(
-                replica_id=log.node_id,
-                replica_directory_id=_directory_id(context),
-                log_end_offset=log.end_offset,
+                replica_id=voter.node_id,
+                replica_directory_id=(voter.directory_id if tells_directories else None) or ZERO_UUID,
+                log_end_offset=voter.log_end_offset,
                 last_fetch_timestamp=now_ms,
                 last_caught_up_timestamp=now_ms,
             )
+            for voter in quorum.voters
         ],
     )
 
 
-def _directory_id(context: Context) -> bytes:
-    voters = context.broker.metadata_log.quorum.voters
-    if voters is None or context.api_version < _VOTERS_SINCE:  # KIP-853
-        return ZERO_UUID
-    return voters.voters[0].voter_directory_id
-
-
-def _nodes(context: Context) -> list[DescribeQuorumResponse.Node]:
-    voters = context.broker.metadata_log.quorum.voters
-    if voters is None:
+def _nodes(quorum: QuorumDescription) -> list[DescribeQuorumResponse.Node]:
+    if not quorum.kraft_version:
         return []
     return [
         DescribeQuorumResponse.Node(
-            node_id=voter.voter_id,
+            node_id=voter.node_id,
             listeners=[
                 DescribeQuorumResponse.Listener(name=point.name, host=point.host, port=point.port)
                 for point in voter.endpoints
             ],
         )
-        for voter in voters.voters
+        for voter in quorum.voters
     ]

@@ -13,34 +13,29 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.broker.controller.interface import only
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.controller import FeatureUpdate, UpgradeType, update_features
+from kwire.metadata.commands import UpdateFeatures
+from kwire.metadata.update_features import FeatureUpdate, UpgradeType
 from kwire.wire.messages import UpdateFeaturesRequest, UpdateFeaturesResponse
 
 _UPGRADE_TYPES_SINCE: Final = 1
 _NO_RESULTS_SINCE: Final = 2
 
 
-def handle(context: Context, request: UpdateFeaturesRequest) -> UpdateFeaturesResponse:
-    broker = context.broker
+async def handle(context: Context, request: UpdateFeaturesRequest) -> UpdateFeaturesResponse:
     updates = [
         FeatureUpdate(update.feature, update.max_version_level, _upgrade_type(context, update))
         for update in request.feature_updates
     ]
+    command = UpdateFeatures(updates, validate_only=request.validate_only)
     try:
-        records = update_features(
-            broker.image,
-            updates,
-            node_id=broker.node_id,
-            kraft_version=broker.metadata_log.quorum.kraft_version,
-        )
+        only(await context.broker.controller.submit(command))
     except KafkaError as refusal:
         return UpdateFeaturesResponse(
             throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message
         )
-    if records and not request.validate_only:
-        broker.change_metadata(records)
     results = [
         UpdateFeaturesResponse.UpdatableFeatureResult(feature=update.name, error_message=Code.NONE.name)
         for update in updates

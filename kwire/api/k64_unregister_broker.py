@@ -8,19 +8,20 @@ answers cannot be unregistered: Apache Kafka does it, and from then on the clust
 
 from __future__ import annotations
 
+from kwire.broker.controller.interface import only
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.controller import unregister_broker
+from kwire.metadata.commands import UnregisterBroker
 from kwire.wire.messages import UnregisterBrokerRequest, UnregisterBrokerResponse
 
 
-def handle(context: Context, request: UnregisterBrokerRequest) -> UnregisterBrokerResponse:
+async def handle(context: Context, request: UnregisterBrokerRequest) -> UnregisterBrokerResponse:
     broker = context.broker
     try:
         if request.broker_id == broker.node_id:
             message = f"Broker {request.broker_id} is running and cannot be unregistered"
             raise KafkaError(Code.INVALID_REQUEST, message)
-        broker.change_metadata(unregister_broker(broker.image, request.broker_id))
+        only(await broker.controller.submit(UnregisterBroker(request.broker_id)))
     except KafkaError as refusal:
         return UnregisterBrokerResponse(
             throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message

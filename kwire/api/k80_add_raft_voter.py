@@ -17,9 +17,9 @@ from kwire.types import ZERO_UUID
 from kwire.wire.messages import AddRaftVoterRequest, AddRaftVoterResponse
 
 
-def handle(context: Context, request: AddRaftVoterRequest) -> AddRaftVoterResponse:
+async def handle(context: Context, request: AddRaftVoterRequest) -> AddRaftVoterResponse:
     try:
-        _refuse(context, request)
+        await _refuse(context, request)
     except KafkaError as refusal:
         return AddRaftVoterResponse(
             throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message
@@ -27,12 +27,12 @@ def handle(context: Context, request: AddRaftVoterRequest) -> AddRaftVoterRespon
     raise AssertionError("nobody is ever added")
 
 
-def _refuse(context: Context, request: AddRaftVoterRequest) -> None:
+async def _refuse(context: Context, request: AddRaftVoterRequest) -> None:
     check_cluster(context, request.cluster_id)
     if request.voter_id < 0 or request.voter_directory_id == ZERO_UUID:
         raise KafkaError(Code.INVALID_REQUEST, "Add voter request didn't include a valid voter")
-    voter = current_voter(context)
-    listener = voter.endpoints[0].name if voter and voter.endpoints else "CONTROLLER"
+    voter = await current_voter(context)
+    listener = voter.endpoints[0].name if voter.endpoints else "CONTROLLER"
     if not any(point.name == listener for point in request.listeners):
         given = ", ".join(
             f"ListenerName({point.name})={point.host}/<unresolved>:{point.port}" for point in request.listeners
@@ -42,13 +42,12 @@ def _refuse(context: Context, request: AddRaftVoterRequest) -> None:
             f"Add voter request didn't include the endpoint (Endpoints(endpoints={{{given}}})) for the default "
             f"listener ListenerName({listener})",
         )
-    check_dynamic(voter)
-    assert voter is not None
-    if request.voter_id == voter.voter_id:
+    directory_id = check_dynamic(voter)
+    if request.voter_id == voter.node_id:
         raise KafkaError(
             Code.DUPLICATE_VOTER,
             f"The voter id for {replica_key(request.voter_id, request.voter_directory_id)} is already part of the set "
-            f"of voters [{replica_key(voter.voter_id, voter.voter_directory_id)}].",
+            f"of voters [{replica_key(voter.node_id, directory_id)}].",
         )
     message = "Aborted add voter operation for since API_VERSIONS returned an error BROKER_NOT_AVAILABLE"
     raise KafkaError(Code.REQUEST_TIMED_OUT, message)

@@ -14,9 +14,9 @@ from kwire.types import ZERO_UUID
 from kwire.wire.messages import RemoveRaftVoterRequest, RemoveRaftVoterResponse
 
 
-def handle(context: Context, request: RemoveRaftVoterRequest) -> RemoveRaftVoterResponse:
+async def handle(context: Context, request: RemoveRaftVoterRequest) -> RemoveRaftVoterResponse:
     try:
-        _refuse(context, request)
+        await _refuse(context, request)
     except KafkaError as refusal:
         return RemoveRaftVoterResponse(
             throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message
@@ -24,15 +24,14 @@ def handle(context: Context, request: RemoveRaftVoterRequest) -> RemoveRaftVoter
     raise AssertionError("nobody is ever removed")
 
 
-def _refuse(context: Context, request: RemoveRaftVoterRequest) -> None:
+async def _refuse(context: Context, request: RemoveRaftVoterRequest) -> None:
     check_cluster(context, request.cluster_id)
     if request.voter_id < 0 or request.voter_directory_id == ZERO_UUID:
         raise KafkaError(Code.INVALID_REQUEST, "Remove voter request didn't include a valid voter")
-    voter = current_voter(context)
-    check_dynamic(voter)
-    assert voter is not None
+    voter = await current_voter(context)
+    directory_id = check_dynamic(voter)
     raise KafkaError(
         Code.VOTER_NOT_FOUND,
         f"Cannot remove voter {replica_key(request.voter_id, request.voter_directory_id)} from the set of voters "
-        f"[{replica_key(voter.voter_id, voter.voter_directory_id)}]",
+        f"[{replica_key(voter.node_id, directory_id)}]",
     )

@@ -5,10 +5,10 @@ Owns: the refusals that both begin with, and how a voter is named in them. May n
 
 from __future__ import annotations
 
+from kwire.broker.controller.interface import Voter
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.types import Uuid, uuid_text
-from kwire.wire.messages import VotersRecord
 
 
 def check_cluster(context: Context, cluster_id: str | None) -> None:
@@ -19,17 +19,18 @@ def check_cluster(context: Context, cluster_id: str | None) -> None:
         raise KafkaError(Code.INCONSISTENT_CLUSTER_ID, message)
 
 
-def check_dynamic(voter: VotersRecord.Voter | None) -> None:
-    """Refuse where the voters stand in the settings (kraft.version 0)."""
-    if voter is None:
+def check_dynamic(voter: Voter) -> Uuid:
+    """Return the voter's directory id. Raises KafkaError where the settings name the voters (kraft.version 0)."""
+    if voter.directory_id is None:
         message = "Cluster doesn't support changing voters because the kraft.version feature is 0"
         raise KafkaError(Code.UNSUPPORTED_VERSION, message)
+    return voter.directory_id
 
 
-def current_voter(context: Context) -> VotersRecord.Voter | None:
-    """Give the one voter, if the metadata log names it."""
-    voters = context.broker.metadata_log.quorum.voters
-    return voters.voters[0] if voters is not None and voters.voters else None
+async def current_voter(context: Context) -> Voter:
+    """Return the one voter of the metadata quorum."""
+    quorum = await context.broker.controller.describe_quorum()
+    return quorum.voters[0]
 
 
 def replica_key(voter_id: int, directory_id: Uuid) -> str:

@@ -6,6 +6,7 @@ how quotas are enforced.
 
 from __future__ import annotations
 
+import ipaddress
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -65,6 +66,13 @@ class QuotaChange(NamedTuple):
     value: float | None
 
 
+class QuotaAlteration(NamedTuple):
+    """The changes of one entity, whose parts are (entity type, name or None for the default entity)."""
+
+    entity: tuple[tuple[str, str | None], ...]
+    changes: Sequence[QuotaChange]
+
+
 def alter_scram_credentials(
     image: MetadataImage, deletions: Sequence[ScramDeletion], upsertions: Sequence[ScramUpsertion]
 ) -> Decision[Outcome]:
@@ -99,10 +107,10 @@ def alter_client_quotas(
 ) -> list[Message]:
     """Change the quotas of one entity (KIP-546). Raises KafkaError(INVALID_REQUEST)."""
     normal = quota_entity(entity)
+    _check_address(dict(entity).get(IP))
     allowed = IP_QUOTAS if normal[0][0] == IP else USER_QUOTAS
     if len({change.key for change in changes}) != len(changes):
-        inside = ", ".join(f"{kind}={name}" for kind, name in normal)
-        raise _bad_request(f"Ignoring duplicate entity ClientQuotaEntity(entries={{{inside}}})")
+        raise duplicate_entity(normal)
     present = image.quotas.get(normal, {})
     records: list[Message] = []
     parts = [ClientQuotaRecord.EntityData(entity_type=kind, entity_name=name) for kind, name in normal]
@@ -130,6 +138,21 @@ def quota_entity(parts: Sequence[tuple[str, str | None]]) -> QuotaEntity:
     if IP in entity and len(entity) > 1:
         raise _bad_request("Invalid quota entity combination, IP entity shouldnot be combined with User or ClientId")
     return tuple(sorted(entity.items()))
+
+
+def duplicate_entity(entity: Sequence[tuple[str, str | None]]) -> KafkaError:
+    """The refusal of an entity that occurs more than once in a request."""
+    inside = ", ".join(f"{kind}={name}" for kind, name in entity)
+    return _bad_request(f"Ignoring duplicate entity ClientQuotaEntity(entries={{{inside}}})")
+
+
+def _check_address(address: str | None) -> None:
+    if address is None:
+        return
+    try:
+        ipaddress.ip_address(address)
+    except ValueError:
+        raise _bad_request(f"{address} is not a valid IP or resolvable host.") from None
 
 
 def _scram_record(image: MetadataImage, item: ScramUpsertion | ScramDeletion) -> Message:

@@ -1,13 +1,14 @@
-"""What a command decides: the records to append, and what to answer for each item.
+"""What a command decides: the records to append, and the result of each item.
 
-Owns: the shape, and what several commands share. A command is a function ``(image, values, ...) -> Decision`` that
-changes nothing: who runs it appends ``records`` to the metadata log, which applies them to the image.
+Responsible for: the value ``Decision``, and what the functions that decide commands share. Such a function changes
+nothing; the controller appends ``records`` to the metadata log and applies them to the image.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from kwire.errors import KafkaError
 from kwire.metadata.entities import DIRECTORY_UNASSIGNED, BrokerNode
@@ -17,23 +18,30 @@ if TYPE_CHECKING:
     from kwire.types import Uuid
     from kwire.wire.message import Message
 
-T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+# Counts partition mutations against a client's quota before they are made; raises KafkaError when it is used up.
+Charge: TypeAlias = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Decision(Generic[T]):
+class Decision(Generic[T_co]):
     """``results`` has an entry for each item of the command in its order: a value, or the KafkaError that refuses."""
 
-    records: list[Message]
-    results: list[T | KafkaError]
+    records: Sequence[Message]
+    results: Sequence[T_co | KafkaError]
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The result of an item that has nothing to say but that it was done."""
+    """The result of an item that succeeded and returns no values."""
 
 
 DONE = Outcome()
+
+
+def no_charge(_count: int) -> None:
+    """Count nothing: the charge of a command that no quota applies to."""
 
 
 def is_active(broker: BrokerNode) -> bool:

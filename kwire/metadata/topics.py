@@ -14,7 +14,7 @@ from typing import TypeAlias
 from kwire.errors import Code, KafkaError
 from kwire.limits import PARTITIONS_PER_REQUEST_MAX
 from kwire.metadata.config_rules import check_topic_configs, check_topic_name
-from kwire.metadata.decision import DONE, Decision, Outcome, default_directory, is_active
+from kwire.metadata.decision import DONE, Charge, Decision, Outcome, default_directory, is_active, no_charge
 from kwire.metadata.effective import Described, EffectiveConfigs
 from kwire.metadata.entities import ResourceType, Topic
 from kwire.metadata.image import MetadataImage
@@ -61,11 +61,16 @@ class Created:
 
 
 def create_topics(
-    image: MetadataImage, effective: EffectiveConfigs, topics: Sequence[NewTopic], *, uuid: Callable[[], Uuid]
+    image: MetadataImage,
+    effective: EffectiveConfigs,
+    topics: Sequence[NewTopic],
+    *,
+    uuid: Callable[[], Uuid],
+    charge: Charge = no_charge,
 ) -> Decision[Created]:
     """Create each topic that can be created. To validate only, drop the records.
 
-    The caller has refused names that stand twice in one request.
+    The caller has refused names that occur twice in one request.
     """
     collisions = _collisions(image) if any(_may_collide(topic.name) for topic in topics) else defaultdict(list)
     records: list[Message] = []
@@ -78,6 +83,7 @@ def create_topics(
             check_topic_name(topic.name)
             _check_new(image, topic.name, collisions)
             created, made = _create_one(image, effective, topic, uuid)
+            charge(created.partitions)
         except KafkaError as refusal:
             results.append(refusal)
             continue
@@ -86,8 +92,8 @@ def create_topics(
     return Decision(records, results)
 
 
-def delete_topics(image: MetadataImage, topic_ids: Sequence[Uuid]) -> Decision[Topic]:
-    """Delete topics by id. Their configs go with them."""
+def delete_topics(image: MetadataImage, topic_ids: Sequence[Uuid], *, charge: Charge = no_charge) -> Decision[Topic]:
+    """Delete topics by id, with their configs."""
     records: list[Message] = []
     results: list[Topic | KafkaError] = []
     for topic_id in topic_ids:
@@ -95,18 +101,27 @@ def delete_topics(image: MetadataImage, topic_ids: Sequence[Uuid]) -> Decision[T
         if topic is None:
             results.append(KafkaError(Code.UNKNOWN_TOPIC_ID, "This server does not host this topic ID."))
             continue
+        try:
+            charge(len(topic.partitions))
+        except KafkaError as refusal:
+            results.append(refusal)
+            continue
         records.append(RemoveTopicRecord(topic_id=topic_id))
         results.append(topic)
     return Decision(records, results)
 
 
-def create_partitions(image: MetadataImage, grown: Sequence[NewPartitions]) -> Decision[Outcome]:
-    """Grow topics. A topic never shrinks."""
+def create_partitions(
+    image: MetadataImage, grown: Sequence[NewPartitions], *, charge: Charge = no_charge
+) -> Decision[Outcome]:
+    """Add partitions to topics. The number of partitions never decreases."""
     records: list[Message] = []
     results: list[Outcome | KafkaError] = []
     for item in grown:
         try:
-            records += _grow_one(image, item)
+            added = _grow_one(image, item)
+            charge(len(added))
+            records += added
             results.append(DONE)
         except KafkaError as refusal:
             results.append(refusal)
@@ -117,7 +132,8 @@ def create_partitions(image: MetadataImage, grown: Sequence[NewPartitions]) -> D
 
 
 def _partitions_asked(effective: EffectiveConfigs, topics: Sequence[NewTopic]) -> int:
-    default = effective.broker["num.partitions"]
+    default = effective.broker("num.partitions")
+    assert isinstance(default, int)
     return sum(
         len(topic.assignments) or (default if topic.partitions == USE_DEFAULT else topic.partitions) for topic in topics
     )
@@ -196,12 +212,17 @@ def _rows_placed(image: MetadataImage, effective: EffectiveConfigs, topic: NewTo
         raise KafkaError(Code.INVALID_REPLICATION_FACTOR, message)
     if topic.partitions < USE_DEFAULT or topic.partitions == 0:
         raise KafkaError(Code.INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value.")
-    partitions, replication_factor = topic.partitions, topic.replication_factor
-    if partitions == USE_DEFAULT:
-        partitions = effective.broker["num.partitions"]
-    if replication_factor == USE_DEFAULT:
-        replication_factor = effective.broker["default.replication.factor"]
+    partitions = _or_default(effective, topic.partitions, "num.partitions")
+    replication_factor = _or_default(effective, topic.replication_factor, "default.replication.factor")
     return _placed(image, partitions=partitions, replication_factor=replication_factor, start=len(image.topics))
+
+
+def _or_default(effective: EffectiveConfigs, given: int, key: str) -> int:
+    if given != USE_DEFAULT:
+        return given
+    default = effective.broker(key)
+    assert isinstance(default, int)
+    return default
 
 
 def _placed(image: MetadataImage, *, partitions: int, replication_factor: int, start: int) -> list[list[int]]:

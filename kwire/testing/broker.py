@@ -20,10 +20,12 @@ from typing import Self, TypeVar
 import trio
 
 from kwire.broker.clock import Clock
+from kwire.broker.controller.interface import only
 from kwire.errors import KafkaError
+from kwire.metadata.commands import CreateTopics
 from kwire.metadata.configs import parse_broker_config
-from kwire.metadata.controller import NewTopic, create_topics
 from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.topics import NewTopic
 from kwire.server.lifecycle import Server, open_server
 from kwire.storage.files import Files, OsFiles
 from kwire.testing.files import MemoryFiles
@@ -117,16 +119,12 @@ class KafkaBroker:
         """Create a topic; config names are Kafka's with underscores for dots. Raises KafkaError."""
         topic = NewTopic(name, partitions, configs={key.replace("_", "."): value for key, value in config.items()})
 
-        def create() -> None:
+        async def create() -> None:
             assert self._server is not None
-            broker = self._server.broker
-            decision = create_topics(broker.image, broker.configs, [topic], uuid=broker.clock.uuid)
-            result = decision.results[0]
-            if isinstance(result, KafkaError):
-                raise result
-            broker.change_metadata(decision.records)
+            only(await self._server.broker.controller.submit(CreateTopics([topic])))
 
-        self._call(create)
+        assert self._token is not None, "this broker does not run"
+        trio.from_thread.run(create, trio_token=self._token)
 
     def advance(self, milliseconds: float) -> None:
         """Move the broker's clock: sessions time out, records expire, timestamps jump, without anybody waiting.
@@ -173,12 +171,9 @@ class KafkaBroker:
                 NewTopic(name, count) for name, count in self._topics.items() if name not in server.broker.image.topics
             ]
             if missing:
-                broker = server.broker
-                decision = create_topics(broker.image, broker.configs, missing, uuid=broker.clock.uuid)
-                refusals = [result for result in decision.results if isinstance(result, KafkaError)]
-                if refusals:
-                    raise refusals[0]
-                broker.change_metadata(decision.records)
+                for result in await server.broker.controller.submit(CreateTopics(missing)):
+                    if isinstance(result, KafkaError):
+                        raise result
             ready.set()
             await self._stop.wait()
         self._server = None

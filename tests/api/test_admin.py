@@ -196,7 +196,7 @@ async def test_a_move_is_done_though_the_metadata_cannot_be_written(client, tmp_
     def refuse(_records):
         raise StorageFailure("data/__cluster_metadata-0", "No space left on device")
 
-    monkeypatch.setattr(broker, "change_metadata", refuse)
+    monkeypatch.setattr(broker.controller, "commit", refuse)
     await move(client, "t", 0, tmp_path / other)
     await settled(broker)
     assert places(broker) == {"t-0": other}
@@ -262,7 +262,7 @@ async def test_a_topic_that_a_full_disk_keeps_from_being_made_does_not_hide_the_
     def refuse(_records):
         raise StorageFailure("data/__cluster_metadata-0", "No space left on device")
 
-    monkeypatch.setattr(client.broker, "change_metadata", refuse)
+    monkeypatch.setattr(client.broker.controller, "commit", refuse)
     wanted = [m.MetadataRequest.MetadataRequestTopic(name=name) for name in ("there", "new")]
     response = await client.call(12, m.MetadataRequest(topics=wanted))
 

@@ -3,7 +3,7 @@ import trio
 from peer import Peer
 
 from kwire.errors import Code, ProtocolViolation
-from kwire.metadata.controller import delete_topics
+from kwire.metadata.topics import delete_topics
 from kwire.wire import messages as m
 from kwire.wire.records import Record, build_batch, read_records
 
@@ -123,7 +123,7 @@ async def test_deleting_a_topic_ends_the_wait_for_it(client, nursery):
 
     nursery.start_soon(consume)
     await trio.testing.wait_all_tasks_blocked()
-    client.broker.change_metadata(delete_topics(client.broker.image, [topic_id]).records)
+    client.broker.controller.commit(delete_topics(client.broker.image, [topic_id]).records)
     with trio.fail_after(5):
         while not codes:
             await trio.lowlevel.checkpoint()

@@ -9,7 +9,7 @@ from peer import Peer
 
 from kwire.api.produce_template_cache import ProduceTemplateCache
 from kwire.errors import Code
-from kwire.metadata.controller import delete_topics
+from kwire.metadata.topics import delete_topics
 from kwire.server.bindings import Limits
 from kwire.server.connection import serve_connection
 from kwire.server.connection_registry import ConnectionRegistry
@@ -218,7 +218,7 @@ async def test_a_topic_that_is_deleted_and_made_again_is_another_one(client, pro
         topic = topic_id if version > 12 else "t"
         for offset in range(3):
             assert only(await producer.call(version, request(topic, batch(b"a")))).base_offset == offset
-        broker.change_metadata(delete_topics(broker.image, [topic_id]).records)
+        broker.controller.commit(delete_topics(broker.image, [topic_id]).records)
         gone = Code.UNKNOWN_TOPIC_ID if version > 12 else Code.UNKNOWN_TOPIC_OR_PARTITION
         assert only(await producer.call(version, request(topic, batch(b"a")))).error_code == gone
         await trio.testing.wait_all_tasks_blocked()
@@ -280,7 +280,7 @@ async def test_deleted_topics_are_forgotten_for_new_ones(client, producer, taken
         for _ in range(2):
             for index in range(100):
                 await producer.call(13, request(topic_id, batch(b"a"), index=index))
-        broker.change_metadata(delete_topics(broker.image, [topic_id]).records)
+        broker.controller.commit(delete_topics(broker.image, [topic_id]).records)
         await trio.testing.wait_all_tasks_blocked()
     assert len([reply for reply in taken if reply]) == 300
 

@@ -131,7 +131,7 @@ async def test_file_delete_delay_ms_keeps_the_files_of_a_deleted_topic(client, b
 async def test_a_changed_broker_config_holds_for_old_and_new_topics_that_have_none_of_their_own(client, broker):
     await client.create_topic("old")
     await client.create_topic("own", retention_ms=5)
-    broker.change_metadata(
+    broker.controller.commit(
         [m.ConfigRecord(resource_type=ResourceType.BROKER, resource_name="", name="log.retention.ms", value="77")]
     )
     await client.create_topic("new")

@@ -22,7 +22,7 @@ from transactional import (
 )
 
 from kwire.errors import Code
-from kwire.metadata.controller import delete_topics
+from kwire.metadata.topics import delete_topics
 from kwire.metadata.update_features import FeatureUpdate, UpgradeType, update_features
 from kwire.wire import messages as m
 
@@ -37,7 +37,7 @@ async def started(client, name="tx", **more):
 
 def set_level(broker, level):
     update = FeatureUpdate("transaction.version", level, UpgradeType.SAFE_DOWNGRADE)
-    broker.change_metadata(update_features(broker.image, [update], node_id=1, kraft_version=1))
+    broker.controller.commit(update_features(broker.image, [update], node_id=1, kraft_version=1))
 
 
 @SPEAKS
@@ -323,7 +323,7 @@ async def test_the_markers_of_a_topic_that_is_gone_are_not_waited_for(client, br
     producer = await started(client)
     await producer.write("t", b"x")
     await producer.write("gone", b"y")
-    broker.change_metadata(delete_topics(broker.image, [broker.image.topics["gone"].id]).records)
+    broker.controller.commit(delete_topics(broker.image, [broker.image.topics["gone"].id]).records)
     assert await producer.commit() is Code.NONE
     assert await state(client, "tx") == "CompleteCommit"
     assert await seen(client, "t") == [b"x"]

@@ -14,8 +14,8 @@ from peer import Peer
 from transactional import NEW, OLD, READ_UNCOMMITTED, Producer, batch, committed, latest, produce, seen, state
 
 from kwire.api import api_table
-from kwire.broker.broker import open_broker
 from kwire.broker.clock import Clock
+from kwire.broker.start import open_broker
 from kwire.errors import Code
 from kwire.metadata.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles

@@ -15,10 +15,10 @@ from transactional import Producer, seen, state
 from kwire.api import api_table
 from kwire.broker.background import cleaner as cleaner_module
 from kwire.broker.background.cleaner import Cleaner
-from kwire.broker.broker import open_broker
 from kwire.broker.requests.context import Endpoint
-from kwire.metadata.controller import Created, NewTopic, create_topics, delete_topics
+from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.topics import Created, NewTopic, create_topics, delete_topics
 from kwire.storage.checkpoints import CLEANER_CHECKPOINT, read_offsets
 from kwire.storage.segment import file_name
 from kwire.testing.files import MemoryFiles
@@ -53,7 +53,7 @@ def create(broker, name: str, **configs: str):
         broker.image, broker.configs, [NewTopic(name, 1, configs=configs or COMPACT)], uuid=broker.clock.uuid
     )
     assert isinstance(decision.results[0], Created), decision
-    broker.change_metadata(decision.records)
+    broker.controller.commit(decision.records)
     return broker.partitions.get(name, 0)
 
 
@@ -250,7 +250,7 @@ async def test_a_topic_may_be_deleted_while_it_is_cleaned(files, autojump_clock)
         fill(partition, 50, 300)
         await until(lambda: broker.cleaner is not None and broker.cleaner.rounds)
         topic_id = broker.image.topics["kv"].id
-        broker.change_metadata(delete_topics(broker.image, [topic_id]).records)
+        broker.controller.commit(delete_topics(broker.image, [topic_id]).records)
         await until(lambda: not broker.cleaner.rounds)
         assert broker.cleaner.rounds_done == 0
         again = create(broker, "kv")
@@ -265,7 +265,7 @@ async def test_a_topic_made_anew_does_not_inherit_how_far_the_old_one_was_clean(
         fill(partition)
         cleaner = Cleaner(broker)
         await cleaner.clean(partition)
-        broker.change_metadata(delete_topics(broker.image, [broker.image.topics["kv"].id]).records)
+        broker.controller.commit(delete_topics(broker.image, [broker.image.topics["kv"].id]).records)
         again = create(broker, "kv")
         fill(again, 50)
         found = await cleaner.dirtiest()

@@ -10,11 +10,11 @@ import trio
 from peer import Peer
 
 from kwire.api import api_table
-from kwire.broker.broker import open_broker
 from kwire.broker.partitions.partition import Role
+from kwire.broker.start import open_broker
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.metadata.controller import delete_topics
 from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.topics import delete_topics
 from kwire.testing.files import MemoryFiles
 from kwire.wire.batch import read_batch_header
 from kwire.wire.messages import FetchRequest, ProduceRequest
@@ -199,7 +199,7 @@ async def test_a_wait_ends_when_the_topic_is_deleted(monkeypatch):
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(partition.committed, append(partition, b"a").next_offset)
                 await trio.testing.wait_all_tasks_blocked()
-                broker.change_metadata(delete_topics(broker.image, [broker.image.topics["t"].id]).records)
+                broker.controller.commit(delete_topics(broker.image, [broker.image.topics["t"].id]).records)
                 held.release()
             assert partition.deleted
 

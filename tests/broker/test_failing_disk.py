@@ -9,7 +9,7 @@ import trio
 from peer import Peer
 
 from kwire.api import api_table
-from kwire.broker.broker import open_broker
+from kwire.broker.start import open_broker
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
@@ -48,7 +48,7 @@ async def run_until_the_metadata_log_cannot_be_synced(files: MemoryFiles) -> Non
     async with running(files) as broker:
         cannot_sync(files, "data/__cluster_metadata-0")
         with pytest.raises(StorageFailure):
-            broker.metadata_log.flush()
+            broker.controller.log.flush()
         await trio.sleep_forever()
 
 
@@ -73,5 +73,5 @@ async def test_a_file_that_fails_is_spoken_of_once_a_minute(capsys):
         broker.clock.advance(60_000)
         broker.storage_failed(failure)
 
-    said = [line for line in capsys.readouterr().err.splitlines() if "cannot be used" in line]
+    said = [line for line in capsys.readouterr().err.splitlines() if "log directory I/O error" in line]
     assert ["t-0" in line for line in said] == [True, False, True]

@@ -10,16 +10,16 @@ import trio
 from peer import Peer
 
 from kwire.api import api_table
-from kwire.broker.broker import open_broker
 from kwire.broker.coordination.runtime import Runtime
 from kwire.broker.coordination.shard import replay_log
 from kwire.broker.requests.context import Context
+from kwire.broker.start import open_broker
 from kwire.coordinators.group.commands import CommitOffsets, GroupConfig, JoinGroup, OffsetToCommit, SyncGroup
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
-from kwire.metadata.controller import delete_topics
 from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.topics import delete_topics
 from kwire.testing.files import MemoryFiles
 from kwire.types import OFFSETS_TOPIC, ZERO_UUID
 from kwire.wire.batch import read_batch_header
@@ -133,7 +133,7 @@ async def test_a_topic_that_cannot_be_created_is_told_of_once_however_often_clie
             with pytest.raises(KafkaError):
                 await commit(broker, offset("t", 0, 5))
 
-    assert capsys.readouterr().err.count("cannot create an internal topic") == 1
+    assert capsys.readouterr().err.count("cannot create internal topic") == 1
 
 
 async def test_the_records_of_one_command_are_one_batch(start):
@@ -263,7 +263,7 @@ async def test_long_clean_ups_are_several_batches(start):
             await commit(broker, *(offset("t", partition, 5) for partition in range(first, first + 5)))
         before = len(batches(broker))
 
-        broker.change_metadata(delete_topics(broker.image, [topic_id]).records)
+        broker.controller.commit(delete_topics(broker.image, [topic_id]).records)
 
         after = batches(broker)[before:]
         assert len(after) > 1
@@ -365,7 +365,7 @@ async def test_who_comes_while_a_long_log_is_replayed_waits_for_it(start, nurser
 
 async def test_a_log_that_cannot_be_read_has_no_coordinator(start):
     async with start() as broker:
-        broker.groups.partition_count()
+        await broker.groups.partition_count()
         partition = broker.partitions.get(OFFSETS_TOPIC, 0)
         partition.append_own(build_batch([Record(0, 0, b"\0\1\0", b"no", ())]))
 
@@ -390,7 +390,7 @@ async def test_without_its_topic_a_coordinator_forgets_everything(start, nursery
         nursery.start_soon(wait_for_assignment)
         await trio.testing.wait_all_tasks_blocked()
         topic_id = broker.image.topics[OFFSETS_TOPIC].id
-        broker.change_metadata(delete_topics(broker.image, [topic_id]).records)
+        broker.controller.commit(delete_topics(broker.image, [topic_id]).records)
         await trio.testing.wait_all_tasks_blocked()
 
         assert told == [Code.NOT_COORDINATOR]

@@ -8,9 +8,9 @@ import trio
 from peer import Peer
 
 from kwire.api import api_table
-from kwire.broker.broker import open_broker
-from kwire.metadata.controller import delete_topics
+from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.topics import delete_topics
 from kwire.testing.files import MemoryFiles
 from kwire.wire.batch import read_batch_header
 from kwire.wire.records import Record, build_batch
@@ -27,7 +27,7 @@ def put(partition) -> None:
 
 def delete(broker, *names: str) -> None:
     ids = [broker.image.topics[name].id for name in names]
-    broker.change_metadata(delete_topics(broker.image, ids).records)
+    broker.controller.commit(delete_topics(broker.image, ids).records)
 
 
 async def test_a_flush_ends_with_the_topic_that_is_deleted_meanwhile(monkeypatch):

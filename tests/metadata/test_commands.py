@@ -4,35 +4,28 @@ import pytest
 from metadata_cases import DIRECTORY, broker_record, effective_of, image_with, uuids
 
 from kwire.errors import Code, KafkaError
-from kwire.metadata.controller import (
-    DONE,
-    ConfigChange,
-    FeatureUpdate,
-    NewTopic,
-    Operation,
+from kwire.metadata.alter_configs import ConfigChange, Operation, alter_configs, alter_configs_incrementally
+from kwire.metadata.credentials import (
     QuotaChange,
-    Reassignment,
-    Registration,
     ScramDeletion,
     ScramUpsertion,
-    UpgradeType,
     alter_client_quotas,
-    alter_configs,
-    alter_configs_incrementally,
-    alter_reassignments,
     alter_scram_credentials,
+)
+from kwire.metadata.decision import DONE
+from kwire.metadata.elections import PREFERRED, UNCLEAN, Reassignment, alter_reassignments, elect_leaders
+from kwire.metadata.entities import Endpoint, Resource, ResourceType, ScramCredential
+from kwire.metadata.features import finalized
+from kwire.metadata.nodes import (
+    Registration,
     assign_directories,
-    create_topics,
-    elect_leaders,
     register_broker,
     reserve_producer_ids,
     stop_broker,
     unregister_broker,
-    update_features,
 )
-from kwire.metadata.elections import PREFERRED, UNCLEAN
-from kwire.metadata.entities import Endpoint, Resource, ResourceType, ScramCredential
-from kwire.metadata.features import finalized
+from kwire.metadata.topics import NewTopic, create_topics
+from kwire.metadata.update_features import FeatureUpdate, UpgradeType, update_features
 from kwire.types import TopicPartition
 from kwire.wire.messages import ConfigRecord, FeatureLevelRecord, FenceBrokerRecord, PartitionChangeRecord
 

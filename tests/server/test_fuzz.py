@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
+from peer import Peer
 
 from kwire.api import api_table
-from kwire.broker.broker import Broker, open_broker
+from kwire.broker.broker import Broker
 from kwire.broker.requests.context import Endpoint
+from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
 from kwire.server import connection
 from kwire.server.bindings import Limits
@@ -242,8 +244,8 @@ async def test_mutated_requests_leave_the_broker_as_it_should_be(monkeypatch):
         trio.open_nursery() as nursery,
     ):
         door = Door(broker, nursery)
-        topic_id = broker.create_topic_automatically("fuzzed").id
-        witness_id = broker.create_topic_automatically(WITNESS).id
+        topic_id = await Peer(broker).create_topic("fuzzed")
+        witness_id = await Peer(broker).create_topic(WITNESS)
 
         rounds = await fuzz(door, Corpus(broker, topic_id, dice), witness_id, recorder, dice)
 

@@ -152,7 +152,7 @@ async def test_limits_that_cannot_be_read_stop_the_start(tmp_path):
 async def test_limits_that_an_apache_broker_left_and_kwire_refuses_do_not_end_the_broker(tmp_path):
     left = ConfigRecord(resource_type=4, resource_name="", name="max.connections.per.ip.overrides", value="a.host:5")
     async with open_server(settings(tmp_path, max_connections_per_ip="1"), OsFiles()) as server:
-        server.broker.change_metadata([left])
+        server.broker.controller.commit([left])
         await ask(server.bindings[0].port, 3, 12, MetadataRequest(topics=None))
 
         assert server.connections.read_limits().connections_per_ip_max == 1

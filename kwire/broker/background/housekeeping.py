@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import trio
 
@@ -71,13 +71,12 @@ async def run(broker: Broker) -> None:
         nursery.start_soon(_flush_and_checkpoint, broker)
         nursery.start_soon(_flush_when_old, broker)
         nursery.start_soon(_expire_producers, broker)
-        nursery.start_soon(_renew_metadata_snapshot, broker)
         nursery.start_soon(_compact, broker)
 
 
 async def _retain(broker: Broker) -> None:
     while True:
-        await broker.clock.sleep(broker.configs.broker["log.retention.check.interval.ms"])
+        await broker.clock.sleep(cast("int", broker.configs.broker("log.retention.check.interval.ms")))
         async for partition in _in_slices(broker.partitions):
             apply_retention(broker, partition)
 
@@ -118,9 +117,9 @@ async def _remove_due(broker: Broker) -> None:
 
 
 async def _compact(broker: Broker) -> None:
-    if not broker.configs.broker["log.cleaner.enable"]:
+    if not broker.configs.broker("log.cleaner.enable"):
         return
-    await broker.clock.sleep(broker.configs.broker["log.cleaner.backoff.ms"])
+    await broker.clock.sleep(cast("int", broker.configs.broker("log.cleaner.backoff.ms")))
     # Not before it is due for the first time: a start need not pay for it.
     from kwire.broker.background.cleaner import Cleaner  # noqa: PLC0415
 
@@ -131,28 +130,17 @@ async def _compact(broker: Broker) -> None:
 async def _expire_producers(broker: Broker) -> None:
     """Forget producers that were not heard of for ``producer.id.expiration.ms``, by this broker's clock."""
     while True:
-        await broker.clock.sleep(broker.configs.broker["producer.id.expiration.check.interval.ms"])
-        expiration_ms = broker.configs.broker["producer.id.expiration.ms"]
+        await broker.clock.sleep(cast("int", broker.configs.broker("producer.id.expiration.check.interval.ms")))
+        expiration_ms = cast("int", broker.configs.broker("producer.id.expiration.ms"))
         async for partition in _in_slices(broker.partitions):
             if partition.opened is not None:
                 partition.opened.producers.expire(broker.clock.now_ms(), expiration_ms)
 
 
-async def _renew_metadata_snapshot(broker: Broker) -> None:
-    """Let the metadata log look at the age of its last snapshot, a few times within what its settings allow."""
-    while True:
-        interval_ms = broker.configs.broker["metadata.log.max.snapshot.interval.ms"]
-        await broker.clock.sleep(min(interval_ms, _BACKGROUND_FLUSH_MS) or _BACKGROUND_FLUSH_MS)
-        broker.metadata_log.tick()
-
-
 async def _flush_when_old(broker: Broker) -> None:
     """``flush.ms``, looked at every ``log.flush.scheduler.interval.ms`` as in Kafka, which by default is never."""
     while True:
-        interval_ms = broker.configs.broker["log.flush.scheduler.interval.ms"]
-        if interval_ms <= 0:
-            return  # Kafka's scheduler takes this for "once", at the start, when nothing is to be flushed
-        await broker.clock.sleep(interval_ms)
+        await broker.clock.sleep(cast("int", broker.configs.broker("log.flush.scheduler.interval.ms")))
         now = broker.clock.monotonic_ms()
         async with aclosing(_in_slices(broker.partitions)) as slices:
             async for partition in slices:
@@ -162,8 +150,7 @@ async def _flush_when_old(broker: Broker) -> None:
 
 async def _flush_and_checkpoint(broker: Broker) -> None:
     while True:
-        # 0 means "once, at the start" to Kafka's scheduler: then only kwire's own interval counts.
-        configured = broker.configs.broker["log.flush.offset.checkpoint.interval.ms"] or _BACKGROUND_FLUSH_MS
+        configured = cast("int", broker.configs.broker("log.flush.offset.checkpoint.interval.ms"))
         await broker.clock.sleep(min(configured, _BACKGROUND_FLUSH_MS))
         for partition in _unflushed(broker):
             started_ms = broker.clock.monotonic_ms()

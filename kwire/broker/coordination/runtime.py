@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import trio
 
+from kwire.broker.controller.auto_topics import auto_create_topics
 from kwire.broker.coordination.shard import Shard, ShardServices, as_coordinator, replay_log
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.partition import Partition
@@ -125,29 +126,31 @@ class Runtime(Generic[M]):
                 shard.machine.clock_stepped(step_ms)
         return self.broker.clock.now_ms()
 
-    def partition_of(self, key: str) -> TopicPartition:
-        """Where everything about ``key`` is kept. Raises KafkaError(COORDINATOR_NOT_AVAILABLE)."""
-        return TopicPartition(self.topic, partition_for(key, self.partition_count()))
+    async def partition_of(self, key: str) -> TopicPartition:
+        """Return the partition that keeps everything about ``key``. Raises KafkaError(COORDINATOR_NOT_AVAILABLE)."""
+        return TopicPartition(self.topic, partition_for(key, await self.partition_count()))
 
-    def partition_count(self) -> int:
-        """How many partitions the topic has; it is created if there is none yet.
+    async def partition_count(self) -> int:
+        """Return the number of partitions of the topic, which is created if it does not exist.
 
         Should the topic grow, its keys stay where they are until the broker starts again, as in Kafka.
 
         Raises KafkaError(COORDINATOR_NOT_AVAILABLE).
         """
         if self._partition_count is None:
-            topic = self.broker.image.topics.get(self.topic)
-            if topic is None:
-                try:
-                    topic = self.broker.create_topic_automatically(self.topic)
-                except (KafkaError, StorageFailure) as failure:
-                    if str(failure) != self._complained_of:  # clients ask ten times a second
-                        log.warning("cannot create an internal topic", topic=self.topic, why=str(failure))
-                        self._complained_of = str(failure)
-                    raise KafkaError(Code.COORDINATOR_NOT_AVAILABLE) from failure
-            self._partition_count = len(topic.partitions)
+            if self.topic not in self.broker.image.topics:
+                await self._create_topic()
+            self._partition_count = len(self.broker.image.topics[self.topic].partitions)
         return self._partition_count
+
+    async def _create_topic(self) -> None:
+        (refusal,) = await auto_create_topics(self.broker.controller, self.broker.configs, [self.topic])
+        if refusal is None:
+            return
+        if str(refusal) != self._complained_of:  # clients ask ten times a second
+            log.warning("cannot create internal topic", topic=self.topic, error=str(refusal))
+            self._complained_of = str(refusal)
+        raise KafkaError(Code.COORDINATOR_NOT_AVAILABLE) from refusal
 
     # --- what happens by itself
     # --------------------------------------------------------------------------------------
@@ -194,7 +197,7 @@ class Runtime(Generic[M]):
         return self.broker.partitions.has_directory(partition)
 
     async def _shard(self, context: Context, key: str) -> Shard[M]:
-        index = partition_for(key, self.partition_count())
+        index = partition_for(key, await self.partition_count())
         shard = self._shards.get(index)
         return await self._loaded(context, index) if shard is None else shard
 

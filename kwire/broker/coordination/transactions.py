@@ -81,7 +81,11 @@ class Transactions(Runtime[TransactionCoordinator]):
     # ----------------------------------------------------------------------------------------------------
 
     async def init_producer_id(self, context: Context, command: InitProducerId) -> ProducerStamp:
-        """Raises KafkaError as the machine does, or as its log does; StorageFailure without a spare producer id."""
+        """Raises KafkaError as the machine does, or as its log does, or when no producer id can be reserved."""
+        if command.transactional_id:
+            machine = await self.machine(context, command.transactional_id)
+            if machine.lacks_producer_id(command):
+                await self.broker.producer_ids.fill()
 
         def init(machine: TransactionCoordinator, ticket: int, now_ms: int) -> Effects:
             spare_id = self._spare_id(machine.lacks_producer_id(command))
@@ -109,6 +113,10 @@ class Transactions(Runtime[TransactionCoordinator]):
 
     async def end(self, context: Context, command: EndTransaction) -> ProducerStamp:
         """Raises as ``init_producer_id`` does."""
+        if command.transactional_id:
+            machine = await self.machine(context, command.transactional_id)
+            if machine.is_epoch_exhausted(command.transactional_id):
+                await self.broker.producer_ids.fill()
 
         def end(machine: TransactionCoordinator, ticket: int, now_ms: int) -> Effects:
             spare_id = self._spare_id(machine.is_epoch_exhausted(command.transactional_id))
@@ -125,7 +133,7 @@ class Transactions(Runtime[TransactionCoordinator]):
         return await self.submit(context, key, command)
 
     def _spare_id(self, is_needed: bool) -> int:
-        return self.broker.producer_ids.next() if is_needed else NO_PRODUCER_ID
+        return self.broker.producer_ids.take() if is_needed else NO_PRODUCER_ID
 
     # --- actions
     # ------------------------------------------------------------------------------------------------------
@@ -135,17 +143,26 @@ class Transactions(Runtime[TransactionCoordinator]):
             case WriteMarkers():
                 self._write_markers(shard, action)
             case AbortOverdue(transactional_id):
-                self._abort_overdue(shard, transactional_id)
+                if shard.machine.is_epoch_exhausted(transactional_id) and self.broker.producer_ids.is_empty:
+                    assert self._nursery is not None
+                    self._nursery.start_soon(self._fill_then_abort_overdue, shard, transactional_id)
+                else:
+                    self._abort_overdue(shard, transactional_id)
             case _:
                 raise AssertionError(action)
 
+    async def _fill_then_abort_overdue(self, shard: Shard[TransactionCoordinator], transactional_id: str) -> None:
+        try:
+            await self.broker.producer_ids.fill()
+        except KafkaError as refusal:
+            log.warning("no producer id to abort a timed-out transaction; will retry", error=str(refusal))
+            return
+        if shard.closed_because is None:
+            self._abort_overdue(shard, transactional_id)
+
     def _abort_overdue(self, shard: Shard[TransactionCoordinator], transactional_id: str) -> None:
         machine = shard.machine
-        try:
-            spare_id = self._spare_id(machine.is_epoch_exhausted(transactional_id))
-        except (StorageFailure, KafkaError) as failure:
-            log.warning("no producer id for an overdue transaction; trying again later", why=str(failure))
-            return
+        spare_id = self._spare_id(machine.is_epoch_exhausted(transactional_id))
         log.info("aborting a transaction that has been open for too long", transactional_id=transactional_id)
         now_ms = self.now_ms()
         shard.apply(machine.abort_overdue(transactional_id, spare_id=spare_id, now_ms=now_ms))
@@ -236,9 +253,13 @@ class _Ending:
 
 def transaction_config(configs: EffectiveConfigs) -> TransactionConfig:
     """What the broker's settings say of transactions."""
+
+    def number(name: str) -> int:
+        return cast("int", configs.broker(name))
+
     return TransactionConfig(
-        max_timeout_ms=configs.broker["transaction.max.timeout.ms"],
-        id_expiration_ms=configs.broker["transactional.id.expiration.ms"],
-        abort_interval_ms=configs.broker["transaction.abort.timed.out.transaction.cleanup.interval.ms"],
-        expire_interval_ms=configs.broker["transaction.remove.expired.transaction.cleanup.interval.ms"],
+        max_timeout_ms=number("transaction.max.timeout.ms"),
+        id_expiration_ms=number("transactional.id.expiration.ms"),
+        abort_interval_ms=number("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
+        expire_interval_ms=number("transaction.remove.expired.transaction.cleanup.interval.ms"),
     )

@@ -21,7 +21,7 @@ from kwire.broker.logs import Logger
 from kwire.broker.partitions.log_dirs import LogDir
 from kwire.broker.partitions.partition import Partition
 from kwire.errors import StorageFailure
-from kwire.metadata.controller import assign_directories
+from kwire.metadata.commands import AssignReplicasToDirs
 from kwire.storage.files import Files
 from kwire.storage.segment import PendingDeletion
 from kwire.types import TopicPartition
@@ -82,7 +82,7 @@ class Moves:
     async def _move(self, partition: Partition, target: LogDir, future: str) -> None:
         broker = self._broker
         if not broker.partitions.has_directory(partition):
-            self._settle(partition, target)
+            await self._settle(partition, target)
             return
         source = broker.dirs.by_path(partition.log_dir)
         assert source is not None
@@ -110,18 +110,14 @@ class Moves:
         target.recovery_points[partition.topic_partition] = end_offset
         due_ms = broker.clock.now_ms() + partition.settings.log.file_delete_delay_ms
         housekeeping.remove_when_due(broker, PendingDeletion(deleted_path, due_ms, is_directory=True))
-        self._settle(partition, target)
+        await self._settle(partition, target)
 
-    def _settle(self, partition: Partition, target: LogDir) -> None:
+    async def _settle(self, partition: Partition, target: LogDir) -> None:
         broker = self._broker
         key = partition.topic_partition
         broker.partitions.moved(partition, target)
-        records = assign_directories(broker.image, broker.node_id, {key: target.id})
-        try:
-            broker.change_metadata(records)
-        except StorageFailure as failure:
-            # A start goes by where it finds a partition, so this is news for others and no more.
-            broker.storage_failed(failure)
+        # A refusal does not undo the move: at its next start the broker goes by where it finds the partition.
+        await broker.controller.submit(AssignReplicasToDirs(broker.node_id, {key: target.id}))
         partition.note_change()
         log.info("partition moved", partition=str(key), directory=target.path)
 

@@ -1,0 +1,69 @@
+"""Topics that the broker creates without a CreateTopics request: internal topics, and those that a client asked for.
+
+Responsible for: with how many partitions and which configs each is created. Must not depend on: which request or
+coordinator needs the topic, what is in it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import cast
+
+from kwire.broker.controller.interface import Controller
+from kwire.broker.logs import Logger
+from kwire.errors import Code, KafkaError
+from kwire.metadata.commands import CreateTopics
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.topics import NewTopic
+from kwire.types import OFFSETS_TOPIC, SHARE_STATE_TOPIC, TRANSACTION_TOPIC
+
+log = Logger("kwire.broker")
+
+
+async def auto_create_topics(
+    controller: Controller, configs: EffectiveConfigs, names: Sequence[str]
+) -> list[KafkaError | None]:
+    """Create topics with the broker's defaults; one result per name: None, or the refusal.
+
+    A topic that exists by now counts as created, because another request may have created it.
+    """
+    results = await controller.submit(CreateTopics([new_topic(name, configs) for name in names]))
+    refusals: list[KafkaError | None] = []
+    for name, result in zip(names, results, strict=True):
+        refused = isinstance(result, KafkaError) and result.code is not Code.TOPIC_ALREADY_EXISTS
+        refusals.append(result if refused and isinstance(result, KafkaError) else None)
+        if not isinstance(result, KafkaError):
+            log.info("auto-created topic", topic=name, partitions=result.partitions)
+    return refusals
+
+
+def new_topic(name: str, configs: EffectiveConfigs) -> NewTopic:
+    """Describe ``name`` as the broker creates it: an internal topic by its own settings, any other by the defaults."""
+    prefix = _SETTINGS.get(name)
+    if prefix is None:
+        return NewTopic(name)
+    own = {"segment.bytes": str(configs.broker(f"{prefix}.segment.bytes")), **_CONFIGS[name]}
+    if name != OFFSETS_TOPIC:
+        own["min.insync.replicas"] = str(configs.broker(f"{prefix}.min.isr"))
+    return NewTopic(
+        name,
+        partitions=cast("int", configs.broker(f"{prefix}.num.partitions")),
+        replication_factor=cast("int", configs.broker(f"{prefix}.replication.factor")),
+        configs=own,
+    )
+
+
+_SETTINGS = {
+    OFFSETS_TOPIC: "offsets.topic",
+    TRANSACTION_TOPIC: "transaction.state.log",
+    SHARE_STATE_TOPIC: "share.coordinator.state.topic",
+}
+_CONFIGS = {
+    OFFSETS_TOPIC: {"cleanup.policy": "compact", "compression.type": "producer"},
+    TRANSACTION_TOPIC: {
+        "cleanup.policy": "compact",
+        "compression.type": "uncompressed",
+        "unclean.leader.election.enable": "false",
+    },
+    SHARE_STATE_TOPIC: {"cleanup.policy": "delete", "compression.type": "producer", "retention.ms": "-1"},
+}

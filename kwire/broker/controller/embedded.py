@@ -1,0 +1,169 @@
+"""The controller inside this broker: it decides commands, appends their records to the metadata log, and applies them.
+
+Responsible for: ``Controller`` over this node's own metadata log, this broker's registration, and telling the other
+parts of the broker what changed. Must not depend on: what any single command does.
+
+The metadata log of one voter is committed once it is appended, so ``submit`` never suspends: from reading the image to
+changing it no other task runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Final, TypeVar, cast
+
+import trio
+
+from kwire.broker.clock import Clock
+from kwire.broker.controller.interface import FinalizedFeatures, QuorumDescription, Voter, VoterEndpoint
+from kwire.broker.controller.metadata_log import MetadataLog
+from kwire.broker.requests.context import Endpoint
+from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.metadata import entities
+from kwire.metadata.commands import Command, ControllerState
+from kwire.metadata.decision import Charge, no_charge
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.entities import SECURITY_PROTOCOLS
+from kwire.metadata.image import Delta, MetadataImage, Record
+from kwire.metadata.nodes import Registration, register_broker, stop_broker
+from kwire.types import Uuid
+
+T = TypeVar("T")
+
+# The age of the last snapshot is checked a few times within what the settings allow.
+_SNAPSHOT_CHECK_MS_MAX: Final = 60_000
+
+
+class EmbeddedController:
+    """The controller of a single-node cluster.
+
+    ``on_storage_failure`` is called when the metadata log refuses an append.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: MetadataLog,
+        configs: EffectiveConfigs,
+        clock: Clock,
+        on_storage_failure: Callable[[StorageFailure], None],
+    ) -> None:
+        self.log = log
+        self._configs = configs
+        self._clock = clock
+        self._on_storage_failure = on_storage_failure
+        self._on_delta: list[Callable[[Delta], None]] = []
+
+    @property
+    def image(self) -> MetadataImage:
+        return self.log.image
+
+    @property
+    def broker_epoch(self) -> int:
+        """The epoch of this broker's registration; -1 before ``register``."""
+        broker = self.log.image.brokers.get(self.log.node_id)
+        return broker.epoch if broker else -1
+
+    @property
+    def finalized_features(self) -> FinalizedFeatures:
+        return FinalizedFeatures(self.log.finalized_features, self.log.end_offset - 1)
+
+    def subscribe(self, on_delta: Callable[[Delta], None]) -> None:
+        """Call ``on_delta`` after each change of the image, in the order of subscription."""
+        self._on_delta.append(on_delta)
+
+    async def submit(self, command: Command[T], *, charge: Charge = no_charge) -> Sequence[T | KafkaError]:
+        """Carry out a command without suspending; see ``Controller.submit``."""
+        state = ControllerState(
+            image=self.log.image,
+            configs=self._configs,
+            node_id=self.log.node_id,
+            kraft_version=self.log.quorum.kraft_version,
+            uuid=self._clock.uuid,
+        )
+        decision = command.decide(state, no_charge if command.validate_only else charge)
+        if not decision.records or command.validate_only:
+            return decision.results
+        try:
+            self.commit(decision.records)
+        except StorageFailure as failure:
+            self._on_storage_failure(failure)
+            refusal = KafkaError(Code.KAFKA_STORAGE_ERROR, str(failure))
+            return [one if isinstance(one, KafkaError) else refusal for one in decision.results]
+        return decision.results
+
+    def commit(self, records: Sequence[Record]) -> Delta:
+        """Append records, apply them to the image, and call the subscribers.
+
+        Raises StorageFailure, with nothing changed.
+        """
+        delta = self.log.apply(records)
+        for on_delta in self._on_delta:
+            on_delta(delta)
+        return delta
+
+    async def describe_quorum(self) -> QuorumDescription:
+        log = self.log
+        if log.quorum.voters is None:
+            voters = [Voter(log.node_id, None, log.end_offset, ())]
+        else:
+            voters = [
+                Voter(
+                    voter.voter_id,
+                    voter.voter_directory_id,
+                    log.end_offset,
+                    tuple(VoterEndpoint(point.name, point.host, point.port) for point in voter.endpoints),
+                )
+                for voter in log.quorum.voters.voters
+            ]
+        return QuorumDescription(
+            leader_id=log.node_id,
+            leader_epoch=log.epoch,
+            high_watermark=log.end_offset,
+            kraft_version=log.quorum.kraft_version,
+            voters=voters,
+        )
+
+    def register(self, endpoints: Sequence[Endpoint], log_dirs: Sequence[Uuid]) -> None:
+        """Register this broker with the listeners that clients see, and elect it leader where it may lead.
+
+        Raises StorageFailure.
+        """
+        home = self.log.home
+        registration = Registration(
+            broker_id=self.log.node_id,
+            epoch=self.log.end_offset,
+            incarnation_id=self._clock.uuid(),
+            endpoints=[
+                entities.Endpoint(one.name, one.host, one.port, SECURITY_PROTOCOLS[one.security_protocol])
+                for one in endpoints
+            ],
+            rack=cast("str | None", self._configs.broker("broker.rack")),
+            log_dirs=list(log_dirs),
+        )
+        page_cache_lost = not home.clean and not home.same_boot
+        self.commit(register_broker(self.log.image, registration, bump_leader_epochs=page_cache_lost))
+
+    async def run(self) -> None:
+        """Write metadata snapshots as they become due, until cancelled.
+
+        Raises StorageFailure once an fsync of the metadata log has failed: the broker then ends, and the next start
+        finds out what is on the disk.
+        """
+        interval_ms = cast("int", self._configs.broker("metadata.log.max.snapshot.interval.ms"))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._end_when_lost)
+            while True:
+                await self._clock.sleep(min(interval_ms, _SNAPSHOT_CHECK_MS_MAX) or _SNAPSHOT_CHECK_MS_MAX)
+                self.log.tick()
+
+    def close(self) -> None:
+        """Record that this broker stops, and close the log. Raises StorageFailure."""
+        broker = self.log.image.brokers.get(self.log.node_id)
+        if broker is not None:
+            self.log.apply(stop_broker(broker))
+        self.log.close()
+
+    async def _end_when_lost(self) -> None:
+        await self.log.lost.wait()
+        raise StorageFailure(self.log.path, "the metadata log could not be brought to the disk: kwire stops")

@@ -1,0 +1,28 @@
+"""Reports files that the operating system refuses to read or write.
+
+Responsible for: one log line per file and interval. Must not depend on: what a failure means to a request or a log.
+"""
+
+from __future__ import annotations
+
+from kwire.broker.clock import Clock
+from kwire.broker.logs import Logger
+from kwire.errors import StorageFailure
+from kwire.limits import STORAGE_TROUBLE_EVERY_MS
+
+log = Logger("kwire.broker")
+
+
+class StorageFailures:
+    """Logs storage failures, at most one line per file in STORAGE_TROUBLE_EVERY_MS."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._reported_ms: dict[str, float] = {}  # path -> when it was last reported, on the monotonic clock
+
+    def report(self, failure: StorageFailure) -> None:
+        """Log a failure. The caller answers its request; the log that failed tries again at its next append."""
+        now_ms = self._clock.monotonic_ms()
+        if now_ms - self._reported_ms.get(failure.path, float("-inf")) >= STORAGE_TROUBLE_EVERY_MS:
+            self._reported_ms[failure.path] = now_ms
+            log.error("log directory I/O error", path=failure.path, error=str(failure))
