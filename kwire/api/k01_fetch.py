@@ -2,16 +2,17 @@
 
 Versions: 4-18.
 
-Behaviour: the session (or the request) says which partitions; each is read up to the high watermark, or to the last
-stable offset for read_committed; the records of an answer are slices of files that the transport sends without
-reading them. Too little and time left: the request waits at the gate until ``min_bytes`` have come. An error in any
-partition answers at once.
+Behaviour: the session (or the request) says which partitions; each is read (``partitions.reading``) up to the high
+watermark, or to the last stable offset for read_committed; the records of an answer are slices of files that the
+transport sends without reading them. With fewer than ``min_bytes`` and time left the request waits. An error in reading
+a partition answers at once; a partition that does not exist does not, unless there is no other. After the byte limit
+the remaining partitions are still checked, so that errors and watermarks are in the same answer.
 
 Version notes: 7 sessions (KIP-227); 9 leader epochs (KIP-320); 10 zstd (KIP-110); 12 diverging epochs (KIP-595); 13
 topic ids (KIP-516); 15 replica state (KIP-903); 16 node endpoints (KIP-951); 17 directory ids (KIP-858); 18 high
 watermark (KIP-1166).
 
-Left out: followers. A replica id names no replica of ours, so such a fetch is NOT_LEADER_OR_FOLLOWER; -2, the
+Left out: followers. A replica id is that of no replica here, so such a fetch is NOT_LEADER_OR_FOLLOWER; -2, the
 debugging consumer, reads to the end of the log.
 """
 
@@ -22,9 +23,11 @@ from typing import Any, Final
 
 from kwire.broker.partitions.fetch_sessions import FINAL_EPOCH, INITIAL_EPOCH, NO_SESSION, FetchItem, FetchSession
 from kwire.broker.partitions.partition import READ_COMMITTED, Partition
+from kwire.broker.partitions.reading import ReadUpTo, read_partition, visible_end
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.storage.files import FileSlice
+from kwire.storage.index import AbortedTransaction
 from kwire.wire.messages import FetchRequest, FetchResponse
 
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
@@ -35,8 +38,7 @@ _DEBUGGING_CONSUMER: Final = -2
 _NOT_THERE: Final = (Code.UNKNOWN_TOPIC_OR_PARTITION, Code.UNKNOWN_TOPIC_ID)
 PartitionData = FetchResponse.PartitionData
 
-# What an answer says of diverging logs, other leaders and snapshots where there is nothing to say: never changed, so
-# that they need not be made for each.
+# Diverging epoch, leader and snapshot of an answer without them; shared, because they are never changed.
 _NOT_DIVERGING: Final = FetchResponse.EpochEndOffset()
 _SAME_LEADER: Final = FetchResponse.LeaderIdAndEpoch()
 _NO_SNAPSHOT: Final = FetchResponse.SnapshotId()
@@ -53,7 +55,7 @@ async def handle(context: Context, request: FetchRequest) -> FetchResponse:
         fetch.read()
         missing = request.min_bytes - fetch.byte_count
         deadline: float | None = None
-        while missing > 0 and not fetch.failed and session.items:
+        while missing > 0 and fetch.can_wait:
             now = context.broker.clock.monotonic_ms()
             if deadline is None:
                 deadline = now + request.max_wait_ms
@@ -80,7 +82,7 @@ async def handle(context: Context, request: FetchRequest) -> FetchResponse:
 
 
 def _session(context: Context, request: FetchRequest) -> tuple[FetchSession, bool]:
-    """The session of the request, brought up to date, and whether its answer tells only what is new."""
+    """The session of the request, brought up to date, and whether its answer is incremental."""
     broker = context.broker
     uses_topic_ids = context.api_version >= _TOPIC_IDS_SINCE
     committed_only = request.isolation_level == READ_COMMITTED
@@ -88,70 +90,98 @@ def _session(context: Context, request: FetchRequest) -> tuple[FetchSession, boo
         session = broker.fetch_sessions.resume(
             request.session_id, request.session_epoch, uses_topic_ids=uses_topic_ids, now_ms=broker.clock.now_ms()
         )
-        session.watch.committed_only = committed_only
-        session.forget(request.forgotten_topics_data)
-        session.ask(request.topics)
+        session.update(request.topics, request.forgotten_topics_data, committed_only=committed_only)
         if session.items:
             return session, True
+        # A session that ends so is answered as a request without one.
         broker.fetch_sessions.end(session.session_id)
         session.session_id = NO_SESSION
+        session.ask(request.topics)
         return session, False
     if request.session_id != NO_SESSION:
         broker.fetch_sessions.end(request.session_id)
     session = FetchSession(uses_topic_ids=uses_topic_ids, committed_only=committed_only)
     session.ask(request.topics)
     # A session is kept from the first request on, so that partitions watched while it waits stay watched.
-    if request.session_epoch == INITIAL_EPOCH and session.items:
+    if request.session_epoch == INITIAL_EPOCH:
         broker.fetch_sessions.keep(session, broker.clock.now_ms())
     return session, False
 
 
+def _up_to(request: FetchRequest, replica_id: int) -> ReadUpTo:
+    if replica_id == _DEBUGGING_CONSUMER:
+        return ReadUpTo.LOG_END
+    return ReadUpTo.LAST_STABLE_OFFSET if request.isolation_level == READ_COMMITTED else ReadUpTo.HIGH_WATERMARK
+
+
 class _Fetch:
-    """The answer to one request while it is gathered: parts per partition, bytes so far."""
+    """The answer to one request while it is gathered: an answer per partition, bytes so far.
+
+    ``failed``: a partition could not be read or diverges, so the answer must not wait.
+    """
 
     __slots__ = (
         "_answers",
         "_bytes_max",
-        "_committed_only",
         "_context",
         "_incremental",
-        "_replica_id",
+        "_is_follower",
         "_session",
+        "_unknown",
+        "_unknown_at_first",
+        "_up_to",
         "byte_count",
         "failed",
     )
 
     def __init__(self, context: Context, request: FetchRequest, session: FetchSession, *, incremental: bool) -> None:
+        replica_id = request.replica_id if request.replica_id != _CONSUMER else request.replica_state.replica_id
         self._context = context
         self._bytes_max = min(request.max_bytes, context.broker.fetch_max_bytes)
-        self._committed_only = request.isolation_level == READ_COMMITTED
         self._session = session
         self._incremental = incremental
-        self._replica_id = request.replica_id if request.replica_id != _CONSUMER else request.replica_state.replica_id
+        self._is_follower = replica_id >= 0
+        self._up_to = _up_to(request, replica_id)
         self._answers: dict[FetchItem, PartitionData] = {}
+        # Answers for partitions that do not exist: they come last, and do not end a wait that began with them.
+        self._unknown: dict[FetchItem, PartitionData] = {}
+        self._unknown_at_first: frozenset[FetchItem] | None = None
         self.byte_count = 0
         self.failed = False
+
+    @property
+    def can_wait(self) -> bool:
+        """Whether more bytes may come: nothing failed, and there is a partition to wait for."""
+        return not self.failed and len(self._session.items) > len(self._unknown)
 
     def read(self) -> None:
         """Read what may have something new, from the partition that was served longest ago, up to max_bytes."""
         self._answers.clear()
+        self._unknown.clear()
         self.byte_count = 0
         session = self._session
         left = self._bytes_max
         items: Iterable[FetchItem] = session.dirty_items() if self._incremental else session.items.values()
         for item in list(items):
             answer = self._answer(item, left)
+            code = answer.error_code
+            if code in _NOT_THERE:
+                self._unknown[item] = answer
+                continue
             self._answers[item] = answer
-            size = 0 if answer.records is None else len(answer.records)
-            self.byte_count += size
-            left -= size
-            if answer.error_code or answer.diverging_epoch is not _NOT_DIVERGING:
+            if code or answer.diverging_epoch is not _NOT_DIVERGING:
                 self.failed = True
-            elif not size and item.fetch_offset >= self._visible_end(item):
-                # Clean: nothing to say until an append, a change or the client's next wish marks it again.
+            elif answer.records:
+                size = len(answer.records)
+                self.byte_count += size
+                left -= size
+            elif item.fetch_offset >= self._visible_end(item):
+                # Clean: an append, a change or the client's next request marks it as dirty again.
                 session.watch.dirty.pop(item.key, None)
-            if left <= 0 and self._incremental:
-                break  # the rest stays dirty, and has its turn first next time
+        if self._unknown_at_first is None:
+            self._unknown_at_first = frozenset(self._unknown)
+        elif not self._unknown_at_first.issuperset(self._unknown):
+            self.failed = True  # deleted while the request waited
 
     def release(self) -> None:
         """Unpin the slices of answers that will not be sent."""
@@ -162,6 +192,8 @@ class _Fetch:
     def respond(self) -> FetchResponse:
         session = self._session
         topics: dict[Any, FetchResponse.FetchableTopicResponse] = {}
+        if self._unknown:
+            self._answers.update(self._unknown)
         for item, answer in self._answers.items():
             if not self._must_tell(item, answer):
                 continue
@@ -171,14 +203,14 @@ class _Fetch:
                     topic=item.topic, topic_id=item.topic_id, partitions=[]
                 )
             topic.partitions.append(answer)
-            if answer.records and session.session_id != NO_SESSION:
+            if self._incremental and answer.records:
                 session.move_to_end(item)
         return FetchResponse(
             throttle_time_ms=self._context.throttle_ms, session_id=session.session_id, responses=list(topics.values())
         )
 
     def _must_tell(self, item: FetchItem, answer: PartitionData) -> bool:
-        """A full answer tells everything; an incremental one what the client does not know (KIP-227)."""
+        """A full answer has every partition; an incremental one what the client does not know (KIP-227)."""
         tell = (
             not self._incremental
             or bool(answer.records)
@@ -192,14 +224,11 @@ class _Fetch:
         return tell
 
     def _visible_end(self, item: FetchItem) -> int:
-        if item.partition is None:
-            return 0
-        log = item.partition.log
-        return log.last_stable_offset if self._committed_only else log.high_watermark
+        return 0 if item.partition is None else visible_end(item.partition.log, self._up_to)
 
     def _answer(self, item: FetchItem, left: int) -> PartitionData:
         try:
-            return self._read_one(item, self._partition(item), left)
+            return self._read_one(item, left)
         except KafkaError as refusal:
             return _refused(item, refusal.code)
         except StorageFailure as failure:
@@ -208,68 +237,60 @@ class _Fetch:
             return _refused(item, Code.KAFKA_STORAGE_ERROR if known else Code.NOT_LEADER_OR_FOLLOWER)
 
     def _partition(self, item: FetchItem) -> Partition:
-        """The item's partition, found and watched at first use."""
+        """The item's partition, looked up and watched at first use.
+
+        Raises KafkaError: UNKNOWN_TOPIC_ID for an id that this fetch (session) has never known,
+        UNKNOWN_TOPIC_OR_PARTITION once the topic is deleted, INCONSISTENT_TOPIC_ID when another topic has its name.
+        """
         partition = item.partition
         if partition is not None and not partition.deleted:
             return partition
         if partition is not None:
             item.unwatch(self._session.watch)
         broker = self._context.broker
-        topic = item.topic
-        if self._session.uses_topic_ids:
+        uses_topic_ids = self._session.uses_topic_ids
+        if uses_topic_ids and not item.topic:
             known = broker.image.topics_by_id.get(item.topic_id)
             if known is None:
                 raise KafkaError(Code.UNKNOWN_TOPIC_ID)
-            topic = known.name
-        partition = broker.partitions.get(topic, item.index)
+            item.topic = known.name
+        partition = broker.partitions.get(item.topic, item.index)
+        if uses_topic_ids and partition.topic_id != item.topic_id:
+            raise KafkaError(Code.INCONSISTENT_TOPIC_ID)
         partition.watch(self._session.watch, item.key)
         item.partition = partition
         return partition
 
-    def _read_one(self, item: FetchItem, partition: Partition, left: int) -> PartitionData:
-        if self._replica_id >= 0:
+    def _read_one(self, item: FetchItem, left: int) -> PartitionData:
+        partition = self._partition(item)
+        if self._is_follower:
             raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
-        partition.check_leader_epoch(item.leader_epoch)
-        log = partition.log
-        high_watermark, last_stable_offset = log.high_watermark, log.last_stable_offset
-        answer = PartitionData(
+        records, high_watermark, last_stable_offset, log_start_offset, aborted, diverging = read_partition(
+            partition,
+            item.fetch_offset,
+            leader_epoch=item.leader_epoch,
+            last_fetched_epoch=item.last_fetched_epoch,
+            up_to=self._up_to,
+            max_bytes=min(item.max_bytes, left),
+            at_least_one=self.byte_count == 0,
+        )
+        return PartitionData(
             partition_index=item.index,
             high_watermark=high_watermark,
             last_stable_offset=last_stable_offset,
-            log_start_offset=log.log_start_offset,
-            diverging_epoch=_NOT_DIVERGING,
+            log_start_offset=log_start_offset,
+            diverging_epoch=_NOT_DIVERGING
+            if diverging is None
+            else FetchResponse.EpochEndOffset(epoch=diverging.epoch, end_offset=diverging.end_offset),
             current_leader=_SAME_LEADER,
             snapshot_id=_NO_SNAPSHOT,
-            aborted_transactions=None,
-            records=b"",
+            aborted_transactions=aborted if aborted is None else [_aborted(one) for one in aborted],
+            records=b"" if records is None else records,
         )
-        if item.last_fetched_epoch >= 0:
-            epoch, end_offset = log.offset_for_epoch(item.last_fetched_epoch)
-            if epoch < 0 or end_offset < 0:
-                raise KafkaError(Code.OFFSET_OUT_OF_RANGE)
-            if epoch < item.last_fetched_epoch or end_offset < item.fetch_offset:
-                answer.diverging_epoch = FetchResponse.EpochEndOffset(epoch=epoch, end_offset=end_offset)
-                return answer
-        committed_only = self._committed_only
-        end = last_stable_offset if committed_only else high_watermark
-        if self._replica_id == _DEBUGGING_CONSUMER:
-            end = log.end_offset
-        records = partition.read(
-            item.fetch_offset,
-            max_bytes=max(0, min(item.max_bytes, left)),
-            end_offset=end,
-            at_least_one=self.byte_count == 0,
-        )
-        if records is not None:
-            answer.records = records
-        if committed_only:
-            answer.aborted_transactions = [
-                FetchResponse.AbortedTransaction(producer_id=aborted.producer_id, first_offset=aborted.first_offset)
-                for aborted in (
-                    log.aborted_transactions(item.fetch_offset, records.end_offset) if records is not None else ()
-                )
-            ]
-        return answer
+
+
+def _aborted(one: AbortedTransaction) -> FetchResponse.AbortedTransaction:
+    return FetchResponse.AbortedTransaction(producer_id=one.producer_id, first_offset=one.first_offset)
 
 
 def _release(records: object) -> None:
@@ -285,7 +306,7 @@ def _refused(item: FetchItem, code: Code) -> PartitionData:
         last_stable_offset=-1,
         log_start_offset=-1,
         diverging_epoch=_NOT_DIVERGING,
-        # Null where the log was asked; what is not there at all is answered with the message's default.
+        # Null where the log was read; a partition that does not exist has the message's default.
         aborted_transactions=[] if code in _NOT_THERE else None,
         records=b"",
     )

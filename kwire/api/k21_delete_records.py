@@ -3,10 +3,14 @@
 Versions: 0-2.
 
 Behaviour: moves a partition's log start offset; -1 means up to the high watermark (KIP-107). Segments that hold
-nothing else go at the next retention. Internal topics are refused, and topics that are only compacted.
+nothing else are deleted at the next retention check. A partition that is listed twice is answered once, by its last
+entry, as in Apache Kafka. Refused: internal topics, and topics whose ``cleanup.policy`` is "compact" alone; an empty
+policy is not refused.
 """
 
 from __future__ import annotations
+
+from typing import Final
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
@@ -16,11 +20,10 @@ from kwire.wire.messages import DeleteRecordsRequest, DeleteRecordsResponse
 TopicResult = DeleteRecordsResponse.DeleteRecordsTopicResult
 PartitionResult = DeleteRecordsResponse.DeleteRecordsPartitionResult
 
-_INVALID = -1
+_INVALID: Final = -1
 
 
 def handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
-    # Of two wishes for one partition the last counts.
     wanted = {(topic.name, one.partition_index): one.offset for topic in request.topics for one in topic.partitions}
     by_topic: dict[str, list[PartitionResult]] = {}
     for (topic, index), offset in wanted.items():
@@ -37,7 +40,8 @@ def _delete(context: Context, topic: str, index: int, offset: int) -> PartitionR
         partition = context.broker.partitions.get(topic, index)
         if topic in INTERNAL_TOPICS:
             raise KafkaError(Code.INVALID_TOPIC_EXCEPTION)
-        if not partition.settings.log.delete:
+        log_settings = partition.settings.log
+        if log_settings.compact and not log_settings.delete:
             raise KafkaError(Code.POLICY_VIOLATION)
         result.low_watermark = partition.delete_records_before(offset)
     except KafkaError as refusal:

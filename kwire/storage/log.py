@@ -207,6 +207,11 @@ class Log:
 
     # --- reading
 
+    def check_offset(self, offset: int) -> None:
+        """Raise KafkaError(OFFSET_OUT_OF_RANGE) for an offset before the log start or after the log end."""
+        if not self.log_start_offset <= offset <= self.end_offset:
+            raise self._out_of_range(offset)
+
     def read(self, offset: int, *, max_bytes: int, end_offset: int, at_least_one: bool = False) -> FileSlice | None:
         """Give the batches from the one that holds ``offset`` on, below ``end_offset``, up to ``max_bytes``.
 
@@ -215,10 +220,7 @@ class Log:
         with what it gives. Raises KafkaError (OFFSET_OUT_OF_RANGE) or StorageFailure.
         """
         if not self.log_start_offset <= offset <= self.end_offset:
-            raise KafkaError(
-                Code.OFFSET_OUT_OF_RANGE,
-                f"offset {offset} is outside of {self.log_start_offset} to {self.end_offset}",
-            )
+            raise self._out_of_range(offset)
         if offset >= end_offset:
             return None
         segments = self.segments
@@ -271,8 +273,8 @@ class Log:
         return lookup.offset_for_timestamp(self.segments, timestamp_ms, self.log_start_offset)
 
     def max_timestamp(self) -> TimestampOffset | None:
-        """Find the record with the largest timestamp."""
-        return lookup.max_timestamp(self.segments, self.log_start_offset)
+        """Find the record with the largest timestamp; it may be below the log start offset, see ``lookup``."""
+        return lookup.max_timestamp(self.segments)
 
     def begin_epoch(self, leader_epoch: int) -> None:
         """Note that a leader of ``leader_epoch`` goes on from the end, so that the epoch is known before it wrote.
@@ -437,7 +439,12 @@ class Log:
             self._close_files()
         self._check_synced()
 
-    # --- helpers of append
+    # --- helpers of read and append
+
+    def _out_of_range(self, offset: int) -> KafkaError:
+        return KafkaError(
+            Code.OFFSET_OUT_OF_RANGE, f"offset {offset} is outside of {self.log_start_offset} to {self.end_offset}"
+        )
 
     def _too_large(self, size_bytes: int) -> KafkaError:
         return KafkaError(

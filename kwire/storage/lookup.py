@@ -65,12 +65,15 @@ def offset_for_timestamp(
     return None
 
 
-def max_timestamp(segments: Sequence[Segment], log_start_offset: int) -> TimestampOffset | None:
-    """Find the first record that has the largest timestamp of all."""
+def max_timestamp(segments: Sequence[Segment]) -> TimestampOffset | None:
+    """Find the first record that has the largest timestamp of all that the segments hold.
+
+    As in Apache Kafka that includes records below the log start offset, until their segment is deleted.
+    """
     timestamp_ms = max((segment.max_timestamp[0] for segment in segments), default=NO_TIMESTAMP)
     for segment in segments:
         if segment.size_bytes and segment.max_timestamp[0] == timestamp_ms:
-            return _search(segment, timestamp_ms, log_start_offset)
+            return _search(segment, timestamp_ms, segment.base_offset)
     return None
 
 

@@ -147,3 +147,16 @@ async def test_elect_leaders_answers_in_the_shape_of_the_request(client):
         (one.topic, [part.partition_id for part in one.partition_result]) for one in answer.replica_election_results
     ]
     assert found == [("t", [0]), ("t", []), ("t", [1])]
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [("", Code.NONE), ("delete", Code.NONE), ("compact,delete", Code.NONE), ("compact", Code.POLICY_VIOLATION)],
+)
+async def test_delete_records_refuses_a_topic_that_is_only_compacted(client, policy, code):
+    await client.create_topic("t", cleanup_policy=policy)
+    request = m.DeleteRecordsRequest
+    part = request.DeleteRecordsPartition(partition_index=0, offset=0)
+    topic = request.DeleteRecordsTopic(name="t", partitions=[part])
+    answer = await client.call(2, request(topics=[topic], timeout_ms=1000))
+    assert answer.topics[0].partitions[0].error_code == code

@@ -603,9 +603,17 @@ def test_log_append_time_is_found_without_opening_batches(files):
     assert log.offset_for_timestamp(NOW + 1)[:2] == (NOW + 10, 3)
     log.delete_records_before(4)
     assert log.offset_for_timestamp(NOW)[:2] == (NOW + 10, 4)
-    assert log.max_timestamp()[:2] == (NOW + 10, 4)
+    assert log.max_timestamp()[:2] == (NOW + 10, 3)
 
 
 def test_all_batches_of_an_append_are_taken(log):
     view = memoryview(bytes(batch(2)) + bytes(batch(3)))
     assert log.append(view, headers_of(view), leader_epoch=0, now_ms=NOW).last_offset == 4
+
+
+def test_the_largest_timestamp_may_be_that_of_a_record_below_the_log_start(files):
+    log = open_log(files, segment_bytes=2 * SIZE)
+    for step in (5, 9, 7, 3, 1):
+        append(log, batch(timestamp_ms=NOW + step))
+    log.delete_records_before(4)
+    assert log.max_timestamp()[:2] == (NOW + 9, 1)

@@ -82,6 +82,15 @@ class FetchSession:
         self.created_ms = 0
         self.last_used_ms = 0
 
+    def update(self, topics: Iterable[Any], forgotten: Iterable[Any], *, committed_only: bool) -> None:
+        """Apply an incremental request: first what it adds or changes, then what it forgets, as Apache Kafka does."""
+        if committed_only != self.watch.committed_only:
+            # The visible end of each partition is another one now.
+            self.watch.committed_only = committed_only
+            self.watch.dirty.update(dict.fromkeys(self.items))
+        self.ask(topics)
+        self.forget(forgotten)
+
     def ask(self, topics: Iterable[Any]) -> None:
         """Add or change partitions as the request's topics say; each is to be read."""
         for topic in topics:

@@ -26,7 +26,6 @@ from kwire.broker.partitions.validate import ValidationSettings, validate
 from kwire.broker.partitions.watches import Watch
 from kwire.errors import Code, KafkaError
 from kwire.storage.config import FOREVER
-from kwire.storage.files import FileSlice
 from kwire.storage.log import Appended, Log, LogConfig
 from kwire.types import TopicPartition, Uuid
 from kwire.wire.batch import BatchHeader, check_batch, read_batch_header
@@ -254,6 +253,9 @@ class Partition:
                 watch.note(key, byte_count)
             elif stable != stable_before:
                 watch.wake(key)
+            else:
+                # Nothing more to read, but the next answer of the session has a new high watermark.
+                watch.mark(key)
 
     def change_role(self, role: Role, *, leader_id: int, leader_epoch: int) -> None:
         """Follow the metadata: this replica leads, or follows ``leader_id``, since ``leader_epoch`` began."""
@@ -274,13 +276,6 @@ class Partition:
         if current_leader_epoch < self.leader_epoch:
             raise KafkaError(Code.FENCED_LEADER_EPOCH)
         raise KafkaError(Code.UNKNOWN_LEADER_EPOCH)
-
-    def read(self, offset: int, *, max_bytes: int, end_offset: int, at_least_one: bool) -> FileSlice | None:
-        """Whole batches from ``offset`` on (the last may be cut), below ``end_offset``; None when there is nothing.
-
-        Raises KafkaError(OFFSET_OUT_OF_RANGE) or StorageFailure.
-        """
-        return self.log.read(offset, max_bytes=max_bytes, end_offset=end_offset, at_least_one=at_least_one)
 
     def delete_records_before(self, offset: int) -> int:
         """Move the log start offset (DeleteRecords); -1 means the high watermark. Returns the new low watermark."""

@@ -1,12 +1,12 @@
-"""Who waits for which partition.
+"""The registration by which a fetch learns that its partitions changed.
 
-Owns: ``Watch``, the registration by which a fetch learns that partitions changed. May not know: sockets, requests,
-what is read.
+Responsible for: which partitions of a fetch are dirty, and when its wait ends. Must not depend on: sockets, requests,
+how a partition is read.
 
-A fetch session registers its watch once with each of its partitions. An append tells the partition's watches how many
-bytes came; a watch notes the partition as dirty and, when somebody waits on it, wakes him only once the bytes that he
-misses have come. So a thousand idle consumers cost nothing, and a wake-up is never missed: noting and reading happen
-between two awaits, and whatever is noted before the wait begins is already in ``dirty``.
+A fetch session registers its watch once with each of its partitions. An append reports its bytes to the partition's
+watches; a watch marks the partition as dirty and, while a request waits, ends the wait only once the missing bytes have
+come. Idle consumers cost nothing. A wake-up cannot be missed: marking and reading happen between two awaits, and what
+is marked before the wait begins is already in ``dirty``.
 """
 
 from __future__ import annotations
@@ -34,6 +34,10 @@ class Watch:
             self._missing_bytes -= byte_count
             if self._missing_bytes <= 0:
                 self._event.set()
+
+    def mark(self, key: Hashable) -> None:
+        """``key`` has news for the next answer that do not end a wait (a high watermark above an open transaction)."""
+        self.dirty[key] = None
 
     def wake(self, key: Hashable) -> None:
         """``key`` changed in a way that a waiting request must see at once (deleted, moved, last stable offset)."""
