@@ -129,7 +129,7 @@ async def _create_missing(context: Context, request: MetadataRequest, names: Seq
             check_topic_name(name)
         except KafkaError as refusal:
             codes[name] = refusal.code
-    if not (request.allow_auto_topic_creation and broker.configs.broker("auto.create.topics.enable")):
+    if not (request.allow_auto_topic_creation and broker.configs.broker["auto.create.topics.enable"]):
         return codes
     valid = [name for name in names if name not in codes]
     for name, result in zip(valid, await auto_create_topics(broker.controller, broker.configs, valid), strict=True):

@@ -70,7 +70,7 @@ def _find(context: Context, state: State) -> Uuid:
         raise KafkaError(Code.INVALID_REQUEST, "You may not specify both topic name and topic id.")
     if state.name is None and state.topic_id == ZERO_UUID:
         raise KafkaError(Code.INVALID_REQUEST, "Neither topic name nor id were specified.")
-    if not context.broker.configs.broker("delete.topic.enable"):
+    if not context.broker.configs.broker["delete.topic.enable"]:
         # KIP-322
         disabled = context.api_version >= _DELETION_DISABLED_SINCE
         raise KafkaError(

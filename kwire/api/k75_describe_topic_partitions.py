@@ -9,8 +9,6 @@ A cursor must point at a topic that is asked for.
 
 from __future__ import annotations
 
-from typing import cast
-
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.config_rules import check_topic_name
@@ -29,7 +27,7 @@ def handle(context: Context, request: DescribeTopicPartitionsRequest) -> Describ
     cursor = request.cursor
     if cursor is not None and not _can_go_on(request, cursor):
         return _refused(context, request)
-    limit = cast("int", context.broker.configs.broker("max.request.partition.size.limit"))
+    limit = context.broker.configs.broker["max.request.partition.size.limit"]
     left = max(1, min(request.response_partition_limit, limit))
     answers: list[TopicAnswer] = []
     for name in names:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -77,7 +77,7 @@ class Broker:
             flush=self.flusher.flush,
         )
         self.to_remove, self.removable = trio.open_memory_channel[PendingDeletion](math.inf)
-        slots_max = cast("int", configs.broker("max.incremental.fetch.session.cache.slots"))
+        slots_max = configs.broker["max.incremental.fetch.session.cache.slots"]
         self.fetch_sessions = FetchSessions(slots_max, clock.random_bytes)
         self.moves = Moves(self)
         self.quotas = Quotas(self.image, configs, clock)
@@ -100,11 +100,11 @@ class Broker:
 
     @property
     def rack(self) -> str | None:
-        return cast("str | None", self.configs.broker("broker.rack"))
+        return self.configs.broker["broker.rack"]
 
     @property
     def fetch_max_bytes(self) -> int:
-        return cast("int", self.configs.broker("fetch.max.bytes"))
+        return self.configs.broker["fetch.max.bytes"]
 
     def _sync_failed(self, partition: Partition) -> None:
         one = self.dirs.by_path(partition.log_dir)

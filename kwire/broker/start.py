@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from typing import cast
 
 import trio
 
@@ -44,7 +43,7 @@ async def open_broker(
     clock = Clock() if clock is None else clock
     # Dynamic configs are in the metadata log, so only the static ones can say where that log is.
     static = EffectiveConfigs(MetadataImage(), settings, node_id=-1)
-    node_id = cast("int", static.broker("node.id"))
+    node_id = static.broker["node.id"]
     paths = [files.absolute(path) for path in _log_dir_paths(static)]
     dirs = LogDirs.open(files, paths, node_id=node_id, cluster_id=cluster_id, clock=clock)
     try:
@@ -101,6 +100,5 @@ async def _close(broker: Broker, controller: EmbeddedController) -> None:
 
 
 def _log_dir_paths(static: EffectiveConfigs) -> list[str]:
-    several = cast("list[str] | None", static.broker("log.dirs"))
-    paths = several or [cast("str", static.broker("log.dir"))]
+    paths = static.broker["log.dirs"] or static.broker["log.dir"]
     return [path.rstrip("/") or path for path in paths]

@@ -1,50 +1,81 @@
-"""``kwire serve``: be a broker.
+"""``kwire serve``: run a broker.
 
-Owns: the command as click knows it, and what is said when a broker cannot start. May not know: how settings are read,
-how a broker starts and stops.
+Responsible for: the command line, and the sentence that is printed when a broker cannot start. Must not depend on: how
+settings are read, how a broker starts and stops.
 """
 
 from __future__ import annotations
 
+import functools
 import gc
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
 from kwire.cli.settings import Settings, SettingsError, gather
+from kwire.cli.topic_specs import FORM
+
+if TYPE_CHECKING:
+    from kwire.server.lifecycle import Server
+    from kwire.server.listener import PortInUse
+
+_MEMORY_DIRECTORY: Final = "/kwire"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def settings_options(command: F) -> F:
     """Add the options by which settings are given; ``gathered`` reads them."""
-    for option in reversed(
-        (
-            click.option(
-                "--listen",
-                multiple=True,
-                metavar="NAME://HOST:PORT",
-                help="Where to listen; may be repeated. Port 0 takes any free port. [default: PLAINTEXT://localhost:9092]",
-            ),
-            click.option("--data", type=click.Path(), metavar="DIR", help="Where the data is. [default: ./kwire-data]"),
-            click.option("--config", "file", type=click.Path(), metavar="FILE", help="Read a server.properties file."),
-            click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set one of Kafka's settings."),
-            click.option(
-                "--env", is_flag=True, help="Read KAFKA_... variables as Kafka's official image does, and CLUSTER_ID."
-            ),
-            click.option("--strict", is_flag=True, help="Refuse a file or variable that has settings of no effect."),
-        )
-    ):
+    for option in reversed(_SETTINGS_OPTIONS):
         command = option(command)
     return command
 
 
+_SETTINGS_OPTIONS: Final = (
+    click.option(
+        "--listen",
+        multiple=True,
+        metavar="[[NAME://]HOST:]PORT",
+        help="Where to listen; may be repeated. Port 0 takes any free port. [default: PLAINTEXT://localhost:9092]",
+    ),
+    click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        metavar="N",
+        help="Listen on this port of localhost: short for --listen localhost:N.",
+    ),
+    click.option(
+        "--data", type=click.Path(), metavar="DIR", help="The directory for the data. [default: ./kwire-data]"
+    ),
+    click.option("--config", "file", type=click.Path(), metavar="FILE", help="Read a server.properties file."),
+    click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set one of Kafka's broker settings."),
+    click.option(
+        "--default",
+        "defaults",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="The value of a setting that no other option, file or variable gives.",
+    ),
+    click.option(
+        "--env",
+        is_flag=True,
+        help="Read CLUSTER_ID and KAFKA_... variables as Kafka's container images do.",
+    ),
+    click.option("--strict", is_flag=True, help="Refuse settings of a file or variable that have no effect."),
+)
+
+
 def gathered(options: dict[str, Any]) -> Settings:
-    """The settings that the options of ``settings_options`` give, or a line for each thing that is wrong and code 1."""
+    """Return the settings that the options of ``settings_options`` give. Ends the command where they are wrong."""
     environment = os.environ if options.pop("env") else None
+    port = options.pop("port")
+    if port is not None:
+        if options["listen"]:
+            raise click.UsageError("--port is short for --listen localhost:N; give one of them")
+        options["listen"] = (str(port),)
     try:
         return gather(environment=environment, **options)
     except SettingsError as error:
@@ -52,91 +83,194 @@ def gathered(options: dict[str, Any]) -> Settings:
 
 
 def fail(lines: str) -> SystemExit:
-    """Say why there is no broker."""
+    """Print why the broker does not start; returns the exit to raise."""
     sys.stderr.write("".join(f"kwire: {line}\n" for line in lines.splitlines()))
     return SystemExit(1)
 
 
 @click.command(
+    short_help="Run a broker.",
     epilog="""\b
 Examples:
   kwire serve
-  kwire serve --listen PLAINTEXT://0.0.0.0:9092 --data /var/lib/kwire --set num.partitions=3
+  kwire serve --port 9093 --memory --topic orders:3
+  kwire serve --listen 0.0.0.0:9092 --data /var/lib/kwire --set num.partitions=3
   kwire serve --config server.properties --strict
 
 \b
-A container and its host at the same time:
+Clients in containers and clients on the host, each with an address that works for them:
   kwire serve --listen IN://0.0.0.0:29092 --listen OUT://0.0.0.0:9092 \\
       --set advertised.listeners=IN://kafka:29092,OUT://localhost:9092 \\
       --set listener.security.protocol.map=IN:PLAINTEXT,OUT:PLAINTEXT
-"""
+""",
 )
 @settings_options
+@click.option("--memory", is_flag=True, help="Keep the data in memory; it is gone when the broker stops.")
+@click.option(
+    "--topic",
+    "topics",
+    multiple=True,
+    metavar=FORM,
+    help="Create this topic unless it exists, such as orders:3; may be repeated.",
+)
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
-    default="info",
-    show_default=True,
-    help="What is worth a line in the log.",
+    help="The least level that is logged. [default: info; warning when standard output is a terminal]",
 )
 @click.option(
     "--log-format",
     type=click.Choice(["text", "json"]),
     default="text",
     show_default=True,
-    help="Lines for people or for programs.",
+    help="Log lines for people (text) or for programs (json).",
 )
-def serve(log_level: str, log_format: str, **options: Any) -> None:
-    """Be a broker, until Ctrl-C or SIGTERM.
+@click.option(
+    "--kafka-ready-lines",
+    is_flag=True,
+    help="When ready, also print the lines that Apache Kafka logs, for programs that wait for them.",
+)
+def serve(
+    *,
+    memory: bool,
+    topics: tuple[str, ...],
+    log_level: str | None,
+    log_format: str,
+    kafka_ready_lines: bool,
+    **options: Any,
+) -> None:
+    """Run a broker until Ctrl-C or SIGTERM.
 
-    Says "ready" and the address on standard output, a line for each listener, once clients are served; logs go to
-    standard error. A flag has the last word, then the environment, then the file. A second signal stops at once.
+    When clients can connect, it prints "ready NAME://HOST:PORT" for each listener, or on a terminal a short summary.
+    Log lines go to standard error. Flags override environment variables, which override the file. A second signal
+    stops it at once.
     """
     if sys.platform == "win32":
         raise fail("there is no broker for Windows; run kwire in WSL or in its container")
+    if memory and options["data"] is not None:
+        raise click.UsageError("--memory and --data exclude each other")
     from kwire.broker import logs
 
-    # Starting makes much that stays and drops little: the broker turns collection on when it serves.
+    # The start makes many objects that stay; lifecycle.run enables collection when it is done.
     gc.disable()
-    settings = gathered(options)
-    logs.configure(level=log_level, form="json" if log_format == "json" else "text")
+    if memory:
+        options["data"] = _MEMORY_DIRECTORY
+    settings = gathered({**options, "topics": topics})
+    if not memory:
+        _refuse_files(settings)
+    report = "kafka" if kafka_ready_lines else "terminal" if sys.stdout.isatty() else "programs"
+    level = log_level or ("warning" if report == "terminal" else "info")
+    logs.configure(level=level, form="json" if log_format == "json" else "text")
     log = logs.Logger("kwire.cli")
     for note in settings.notes:
         (log.info if note.level == "info" else log.warning)(note.text)
-    sentence = _run(settings)
+    sentence = _run(settings, memory=memory, report=report)
     if sentence is not None:
         raise fail(sentence)
 
 
-def _run(settings: Settings) -> str | None:
-    """Run to the end. Returns a sentence if the broker could not start, None after a clean stop."""
-    from kwire.broker.partitions.log_dirs import ForeignDirectory
-    from kwire.errors import StorageFailure
-    from kwire.metadata.configs import ConfigProblem
-    from kwire.server.lifecycle import run
-    from kwire.server.listener import CannotBind
-    from kwire.storage.files import DirectoryInUse
+class _TopicRefused(Exception):
+    """A topic of ``--topic`` cannot be created; the message names it and says why."""
 
+
+def _log_directories(settings: Settings) -> list[str]:
+    setting = settings.chosen.get("log.dirs") or settings.chosen["log.dir"]
+    return [path.strip() for path in setting.text.split(",")]
+
+
+def _refuse_files(settings: Settings) -> None:
+    for path in _log_directories(settings):
+        if os.path.isfile(path):  # noqa: PTH113 (start-up does not pay for pathlib)
+            raise fail(f"{path} is a file; the data needs a directory, such as --data {path}.d")
+
+
+def _run(settings: Settings, *, memory: bool, report: str) -> str | None:
+    """Run to the end. Returns a sentence if the broker could not start, None after a clean stop."""
+    from kwire.server.lifecycle import run
+
+    files = None
+    if memory:
+        from kwire.testing.files import MemoryFiles
+
+        files = MemoryFiles()
     try:
-        run(settings.broker_settings, cluster_id=settings.cluster_id)
+        run(
+            settings.broker_settings,
+            cluster_id=settings.cluster_id,
+            files=files,
+            on_ready=functools.partial(_on_ready, settings=settings, memory=memory, report=report),
+        )
     except KeyboardInterrupt:
-        return "interrupted before it served"
+        return "interrupted before the broker was ready"
     except Exception as error:
-        match _innermost(error):
-            case ConfigProblem() as problem:
-                return settings.explain(problem)
-            case CannotBind() | ForeignDirectory() as trouble:
-                return str(trouble)
-            case DirectoryInUse() as trouble:
-                return f"{trouble}; --data takes another directory"
-            case StorageFailure() as trouble:
-                return f"cannot use {trouble}"
-        raise
+        sentence = explain_start(_innermost(error), settings)
+        if sentence is None:
+            raise
+        return sentence
     return None
 
 
+def explain_start(error: BaseException, settings: Settings) -> str | None:
+    """Return the sentence for what keeps a broker from starting, None for an error that is a fault of ours."""
+    from kwire.broker.partitions.log_dirs import ForeignDirectory
+    from kwire.errors import StorageFailure
+    from kwire.metadata.configs import ConfigProblem
+    from kwire.server.listener import CannotBind, PortInUse
+    from kwire.storage.files import DirectoryInUse
+
+    match error:
+        case ConfigProblem():
+            return settings.explain(error)
+        case PortInUse():
+            return _port_in_use(error)
+        case CannotBind() | ForeignDirectory() | _TopicRefused():
+            return str(error)
+        case DirectoryInUse():
+            return f"{error}; stop that process, or choose another directory with --data"
+        case StorageFailure():
+            return f"cannot use {error}"
+    return None
+
+
+async def _on_ready(server: Server, *, settings: Settings, memory: bool, report: str) -> None:
+    from kwire.cli import announce
+
+    if settings.topics:
+        await _create_topics(server, settings)
+    if report == "kafka":
+        announce.report_as_kafka(server)
+    elif report == "terminal":
+        announce.report_to_terminal(server, [] if memory else _log_directories(settings))
+    else:
+        announce.report_to_programs(server)
+
+
+async def _create_topics(server: Server, settings: Settings) -> None:
+    from kwire.broker.logs import Logger
+    from kwire.server.initial_topics import create_missing_topics
+
+    sources = {wanted.topic.name: wanted.source for wanted in settings.topics}
+    for topic, error in await create_missing_topics(server.broker, [wanted.topic for wanted in settings.topics]):
+        if sources[topic.name] == "--topic":
+            raise _TopicRefused(f"cannot create the topic {topic.name} (--topic): {error.message or error.code.name}")
+        # As in the image that has this variable: the broker serves without the topic.
+        Logger("kwire.cli").warning("cannot create topic", topic=topic.name, source=sources[topic.name], why=str(error))
+
+
+def _port_in_use(trouble: PortInUse) -> str:
+    from kwire.cli.port_owner import port_owner
+
+    owner = port_owner(trouble.port)
+    who = "a broker that runs already?" if owner is None else f"process {owner.pid}: {owner.command}"
+    return f"{trouble} ({who})\nstop it, or take another port: --port {_other_port(trouble.port)}, or --port 0 for any"
+
+
+def _other_port(port: int) -> int:
+    return port + 1 if port < 65535 else port - 1
+
+
 def _innermost(error: BaseException) -> BaseException:
-    """The one exception in groups that hold nothing else, as nurseries wrap it."""
+    """Return the one exception in groups that hold nothing else, as nurseries wrap it."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

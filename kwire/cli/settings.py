@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from kwire.cli.container_environment import read_environment
+from kwire.cli.topic_specs import TopicSpecError, parse_topic
 from kwire.metadata.config_support import Kind, support_of
 from kwire.metadata.configs import (
     OWN_DEFAULTS,
@@ -23,6 +25,7 @@ from kwire.metadata.configs import (
     value_text,
 )
 from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.topics import NewTopic
 
 Level: TypeAlias = Literal["info", "warning"]
 
@@ -30,9 +33,7 @@ Level: TypeAlias = Literal["info", "warning"]
 LISTENERS: Final = "PLAINTEXT://localhost:9092"
 LOG_DIRS: Final = "kwire-data"
 _OWN: Final = "kwire's default"
-_ENVIRONMENT_PREFIX: Final = "KAFKA_"
 _HIDDEN: Final = "[hidden]"
-_CLUSTER_ID: Final = "CLUSTER_ID"
 # Files pasted from a cluster ask for more copies than one broker can have; Kafka takes them too, and waits for brokers.
 _COPIES: Final = {
     "default.replication.factor": "topics whose creator does not say how many copies cannot be made",
@@ -56,6 +57,13 @@ class Setting(NamedTuple):
     source: str
 
 
+class InitialTopic(NamedTuple):
+    """A topic to create at the start unless it exists, and where that was asked: "--topic", "KAFKA_CREATE_TOPICS"."""
+
+    topic: NewTopic
+    source: str
+
+
 class Note(NamedTuple):
     """Something to log once logging is set up."""
 
@@ -69,6 +77,7 @@ class Settings:
     def __init__(self) -> None:
         self.chosen: dict[str, Setting] = {}
         self.cluster_id: str | None = None
+        self.topics: list[InitialTopic] = []
         self.notes: list[Note] = []
 
     @property
@@ -90,26 +99,30 @@ def gather(
     data: str | None = None,
     file: str | None = None,
     sets: Sequence[str] = (),
+    defaults: Sequence[str] = (),
+    topics: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     strict: bool = False,
 ) -> Settings:
     """Put the sources together and check each value. Raises SettingsError.
 
-    ``environment`` is read only where it is given. ``strict`` makes errors of what a file may otherwise say in vain.
+    ``environment`` is read only where it is given. ``defaults`` are KEY=VALUE for keys that no other source gives.
+    ``topics`` are words as ``kwire.cli.topic_specs`` reads them. ``strict`` refuses settings of a file or variable
+    that have no effect.
     """
     settings = Settings()
     if file is not None:
         _take(settings, {key: Setting(text, file) for key, text in _read_properties(file)}, lenient=not strict)
     if environment is not None:
         _take(settings, _from_environment(environment, settings), lenient=not strict)
-        settings.cluster_id = environment.get(_CLUSTER_ID) or None
     _take(settings, dict(map(_from_flag, sets)), lenient=False)
     if listen:
         settings.chosen["listeners"] = Setting(",".join(map(_listener, listen)), "--listen")
     if data is not None:
         settings.chosen.pop("log.dir", None)
         settings.chosen["log.dirs"] = Setting(data, "--data")
-    _fill_in(settings)
+    settings.topics += _read_topics(topics, "--topic")
+    _fill_in(settings, dict(map(_from_default, defaults)))
     for key in settings.chosen:
         _check(settings, key)
     _check_roles(settings)
@@ -187,8 +200,8 @@ def _warn_of_copies(settings: Settings) -> None:
             settings.notes.append(Note("warning", f"{key}={text} ({source}), and there is one broker: {consequence}"))
 
 
-def _fill_in(settings: Settings) -> None:
-    """Add what follows from what was given, and what kwire starts with."""
+def _fill_in(settings: Settings, defaults: Mapping[str, Setting]) -> None:
+    """Add settings that follow from others, and defaults for those that no source gives."""
     chosen = settings.chosen
     if {"broker.id", "node.id"} <= chosen.keys() and chosen["broker.id"].text != chosen["node.id"].text:
         one, other = chosen["node.id"], chosen["broker.id"]
@@ -199,49 +212,60 @@ def _fill_in(settings: Settings) -> None:
     for old, new in (("broker.id", "node.id"), ("node.id", "broker.id")):
         if old in chosen and new not in chosen:
             chosen[new] = Setting(chosen[old].text, f"{old}, {chosen[old].source}")
+    for key, setting in defaults.items():
+        if key not in ("listeners", "log.dirs"):
+            chosen.setdefault(key, setting)
     if "log.dirs" not in chosen and "log.dir" not in chosen:
-        chosen["log.dirs"] = Setting(LOG_DIRS, _OWN)
+        chosen["log.dirs"] = defaults.get("log.dirs", Setting(LOG_DIRS, _OWN))
     if "listeners" not in chosen:
-        chosen["listeners"] = Setting(LISTENERS, _OWN)
+        chosen["listeners"] = defaults.get("listeners", Setting(LISTENERS, _OWN))
         if "advertised.listeners" in chosen:
-            # Whoever advertises a name wants to be reached by it.
+            # Clients are told these names and ports, so the broker listens on these ports.
             everywhere = re.sub(r"://[^,]*:", "://:", chosen["advertised.listeners"].text)
             chosen["listeners"] = Setting(everywhere, "advertised.listeners")
 
 
-def _from_flag(text: str) -> tuple[str, Setting]:
+def _read_topics(words: Iterable[str], source: str) -> list[InitialTopic]:
+    try:
+        return [InitialTopic(parse_topic(word), source) for word in words]
+    except TopicSpecError as error:
+        raise SettingsError(f"{source}: {error}") from error
+
+
+def _from_default(text: str) -> tuple[str, Setting]:
+    key, setting = _from_flag(text, "--default")
+    complaint = _complaint(key, setting)
+    if complaint is not None:
+        raise SettingsError(complaint)
+    return key, setting
+
+
+def _from_flag(text: str, flag: str = "--set") -> tuple[str, Setting]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
-        raise SettingsError(f"--set {text}: write KEY=VALUE, as --set num.partitions=3")
-    return key.strip(), Setting(value.strip(), "--set")
+        raise SettingsError(f"{flag} {text}: write KEY=VALUE, such as {flag} num.partitions=3")
+    return key.strip(), Setting(value.strip(), flag)
 
 
 def _listener(text: str) -> str:
-    """Take HOST:PORT for what it must mean."""
-    return text if "://" in text else f"PLAINTEXT://{text}"
+    """Complete HOST:PORT, and PORT alone, which is on this machine only."""
+    if "://" in text:
+        return text
+    return f"PLAINTEXT://localhost:{text}" if text.isdecimal() else f"PLAINTEXT://{text}"
 
 
 def _from_environment(environment: Mapping[str, str], settings: Settings) -> dict[str, Setting]:
-    """Kafka's official image: KAFKA_LOG_DIRS is log.dirs; ``__`` stands for ``_`` and ``___`` for ``-``."""
-    found: dict[str, Setting] = {}
-    passed_over = []
-    for variable, text in sorted(environment.items()):
-        if not variable.startswith(_ENVIRONMENT_PREFIX):
-            continue
-        key = _environment_key(variable)
-        if key in RETIRED or split_listener_prefix(key)[1] in broker_keys():
-            found[key] = Setting(text, variable)
-        else:
-            passed_over.append(variable)
-    if passed_over:
-        names = ", ".join(passed_over)
-        settings.notes.append(Note("info", f"environment variables that are no broker settings, passed over: {names}"))
-    return found
-
-
-def _environment_key(variable: str) -> str:
-    key = variable.removeprefix(_ENVIRONMENT_PREFIX).lower()
-    return key.replace("___", "-").replace("__", "\0").replace("_", ".").replace("\0", "_")
+    """Take the variables of the images that people know; name the unknown ones in one warning."""
+    read = read_environment(environment)
+    settings.cluster_id = read.cluster_id
+    settings.topics += _read_topics(read.topics, "KAFKA_CREATE_TOPICS")
+    if read.without_effect:
+        names = ", ".join(sorted(read.without_effect))
+        settings.notes.append(Note("info", f"environment variables that have no effect here: {names}"))
+    if read.unknown:
+        names = ", ".join(read.unknown)
+        settings.notes.append(Note("warning", f"environment variables that are no broker settings: {names}"))
+    return {key: Setting(*given) for key, given in read.settings.items()}
 
 
 def _read_properties(path: str) -> Iterable[tuple[str, str]]:

@@ -51,7 +51,7 @@ def check_topic_configs(effective: EffectiveConfigs, own: Mapping[str, str | Non
         if name not in topic_keys():
             raise _bad_config(f"Unknown topic config name: {name}")
     try:
-        values = effective.topic(None, own={name: text for name, text in own.items() if text is not None})
+        values = effective.topic_values({name: text for name, text in own.items() if text is not None})
         for name in own:
             topic_keys()[name].check(name, values[name])
     except ConfigProblem as problem:
@@ -120,10 +120,7 @@ def check_group_configs(effective: EffectiveConfigs, own: Mapping[str, str]) -> 
         if name not in group_keys():
             raise _bad_config(f"Unknown group config name: {name}")
     try:
-        values = {
-            name: group_keys()[name].parse(own[name]) if name in own else value
-            for name, value in effective.group("").items()
-        }
+        values = effective.group_values(own)
     except ConfigProblem as problem:
         raise _bad_config(str(problem)) from problem
     for name, lowest, highest in _GROUP_LIMITS:
@@ -222,7 +219,7 @@ def _refuse_names(names: Iterable[str], why: str) -> None:
 
 
 def _number(effective: EffectiveConfigs, name: str) -> int:
-    value = effective.broker(name)
+    value = effective.broker_value(name)
     assert isinstance(value, int)
     return value
 

@@ -67,6 +67,8 @@ transaction.max.timeout.ms transaction.partition.verification.enable
 transaction.remove.expired.transaction.cleanup.interval.ms transaction.state.log.min.isr
 transaction.state.log.num.partitions transaction.state.log.replication.factor transaction.state.log.segment.bytes
 transactional.id.expiration.ms
+share.coordinator.state.topic.min.isr share.coordinator.state.topic.num.partitions
+share.coordinator.state.topic.replication.factor share.coordinator.state.topic.segment.bytes
 """
 
 _MEANINGLESS = {
@@ -149,9 +151,7 @@ group.streams.max.standby.replicas group.streams.min.assignment.interval.ms
 group.streams.min.heartbeat.interval.ms group.streams.min.session.timeout.ms group.streams.num.standby.replicas
 group.streams.session.timeout.ms share.coordinator.cold.partition.snapshot.interval.ms
 share.coordinator.snapshot.update.records.per.snapshot share.coordinator.state.topic.compression.codec
-share.coordinator.state.topic.min.isr share.coordinator.state.topic.num.partitions
-share.coordinator.state.topic.prune.interval.ms share.coordinator.state.topic.replication.factor
-share.coordinator.state.topic.segment.bytes
+share.coordinator.state.topic.prune.interval.ms
 """,
     "tiered storage is not served": """
 follower.fetch.last.tiered.offset.enable log.local.retention.bytes log.local.retention.ms remote.fetch.max.wait.ms

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 from kwire.metadata.config_values import ConfigType, Value, value_text
 from kwire.metadata.configs import (
@@ -28,6 +28,9 @@ from kwire.metadata.configs import (
 )
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
+
+if TYPE_CHECKING:  # not at run time: the types are for mypy, and would cost a millisecond of each start
+    from kwire.metadata.config_types import BrokerValues, GroupValues, TopicValues
 
 
 class Source(IntEnum):
@@ -70,6 +73,23 @@ class BrokerSettings:
         self.texts: Mapping[str, str] = MappingProxyType(dict(texts or {}))
 
 
+class _BrokerValues(dict[str, Value]):
+    """The values of broker configs, each parsed at its first use."""
+
+    def __init__(self, texts: Mapping[str, str]) -> None:
+        super().__init__()
+        self._texts = texts
+
+    def __missing__(self, name: str) -> Value:
+        key = broker_keys()[split_listener_prefix(name)[1]]
+        value = self[name] = key.parse(self._texts[name]) if name in self._texts else key.default
+        return value
+
+
+def _broker_values(texts: Mapping[str, str]) -> BrokerValues:
+    return cast("BrokerValues", _BrokerValues(texts))
+
+
 class EffectiveConfigs:
     """The values in force, given an image and static settings. Follows the image: ask again after a change."""
 
@@ -80,7 +100,7 @@ class EffectiveConfigs:
         self._merged: tuple[Mapping[str, str], Mapping[str, str], dict[str, str]] | None = None
         self._merged_version = -1
         # What follows from the broker's configs alone; gone when those change.
-        self._broker_values: dict[str, Value] = {}
+        self._broker_values = _broker_values({})
         self._inherited: dict[ResourceType, dict[str, Value]] = {}
         self._inherited_rows: dict[ResourceType, dict[str, Described]] = {}
 
@@ -88,24 +108,36 @@ class EffectiveConfigs:
     def node_id(self) -> int:
         return self._node_id
 
-    def broker(self, name: str) -> Value:
-        """Give the value of one broker key; of a family (log.retention.*) the one that counts, in its own unit."""
-        texts = self._broker_texts()
-        try:
-            return self._broker_values[name]
-        except KeyError:
-            value = self._broker_values[name] = self._broker_value(name, texts)
-            return value
+    @property
+    def broker(self) -> BrokerValues:
+        """The value in force of each broker config, as ``configs.broker["num.partitions"]``.
 
-    def topic(self, name: str | None, *, own: Mapping[str, str] | None = None) -> dict[str, Value]:
-        """Give every topic key's value. ``own`` stands in for the topic's configs (to try a change); None for none."""
-        if own is None:
-            own = self._image.config(ResourceType.TOPIC, name) if name is not None else {}
+        Of several names for one setting (log.retention.ms, .minutes, .hours) each has its own value and unit.
+        """
+        self._broker_texts()
+        return self._broker_values
+
+    def broker_value(self, name: str) -> Value:
+        """The value in force of a broker config whose name is not known to mypy, also one with a listener prefix.
+
+        Raises KeyError for a name that is not in the table.
+        """
+        return cast("Mapping[str, Value]", self.broker)[name]
+
+    def topic(self, name: str) -> TopicValues:
+        """Return the value of every topic config."""
+        return cast("TopicValues", self.topic_values(self._image.config(ResourceType.TOPIC, name)))
+
+    def topic_values(self, own: Mapping[str, str]) -> dict[str, Value]:
+        """Return the value of every topic config for a topic whose own configs are ``own``. Raises ConfigProblem."""
         return self._inherited_values(ResourceType.TOPIC) | _parsed(own, topic_keys())
 
-    def group(self, name: str) -> dict[str, Value]:
-        """Give every group key's value (KIP-848 and later)."""
-        own = self._image.config(ResourceType.GROUP, name)
+    def group(self, name: str) -> GroupValues:
+        """Return the value of every group config (KIP-848 and later)."""
+        return cast("GroupValues", self.group_values(self._image.config(ResourceType.GROUP, name)))
+
+    def group_values(self, own: Mapping[str, str]) -> dict[str, Value]:
+        """Return the value of every group config for a group whose own configs are ``own``. Raises ConfigProblem."""
         return self._inherited_values(ResourceType.GROUP) | _parsed(own, group_keys())
 
     # --- DescribeConfigs ---
@@ -174,21 +206,15 @@ class EffectiveConfigs:
                         merged.pop(synonym, None)
                     merged[name] = text
             self._merged = (for_all, for_this, merged)
-            self._broker_values, self._inherited, self._inherited_rows = {}, {}, {}
+            self._broker_values, self._inherited, self._inherited_rows = _broker_values(merged), {}, {}
         self._merged_version = self._image.version
         return self._merged[2]
-
-    def _broker_value(self, name: str, texts: Mapping[str, str]) -> Value:
-        key = broker_keys()[split_listener_prefix(name)[1]]
-        if name in texts:
-            return key.parse(texts[name])
-        return key.default
 
     def _describe_broker_key(self, name: str, sources: set[Source]) -> Described:
         key = broker_keys().get(split_listener_prefix(name)[1])
         sensitive = key is None or key.sensitive
         said = tuple(one for one in self._said(name, sensitive) if one.source in sources)
-        value = None if sensitive else value_text(self.broker(name))  # an unknown key counts as sensitive
+        value = None if sensitive else value_text(self.broker_value(name))  # an unknown key counts as sensitive
         if Source.STATIC_BROKER not in sources:
             value = None if sensitive else self._image.config(ResourceType.BROKER, "").get(name)
         elif name == "broker.id":

@@ -132,8 +132,7 @@ def create_partitions(
 
 
 def _partitions_asked(effective: EffectiveConfigs, topics: Sequence[NewTopic]) -> int:
-    default = effective.broker("num.partitions")
-    assert isinstance(default, int)
+    default = effective.broker["num.partitions"]
     return sum(
         len(topic.assignments) or (default if topic.partitions == USE_DEFAULT else topic.partitions) for topic in topics
     )
@@ -212,17 +211,12 @@ def _rows_placed(image: MetadataImage, effective: EffectiveConfigs, topic: NewTo
         raise KafkaError(Code.INVALID_REPLICATION_FACTOR, message)
     if topic.partitions < USE_DEFAULT or topic.partitions == 0:
         raise KafkaError(Code.INVALID_PARTITIONS, "Number of partitions was set to an invalid non-positive value.")
-    partitions = _or_default(effective, topic.partitions, "num.partitions")
-    replication_factor = _or_default(effective, topic.replication_factor, "default.replication.factor")
+    partitions, replication_factor = topic.partitions, topic.replication_factor
+    if partitions == USE_DEFAULT:
+        partitions = effective.broker["num.partitions"]
+    if replication_factor == USE_DEFAULT:
+        replication_factor = effective.broker["default.replication.factor"]
     return _placed(image, partitions=partitions, replication_factor=replication_factor, start=len(image.topics))
-
-
-def _or_default(effective: EffectiveConfigs, given: int, key: str) -> int:
-    if given != USE_DEFAULT:
-        return given
-    default = effective.broker(key)
-    assert isinstance(default, int)
-    return default
 
 
 def _placed(image: MetadataImage, *, partitions: int, replication_factor: int, start: int) -> list[list[int]]:

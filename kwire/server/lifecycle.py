@@ -16,9 +16,10 @@ import resource
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from types import FrameType
+from typing import TypeAlias
 
 import trio
 
@@ -38,6 +39,7 @@ from kwire.metadata.config_values import ConfigProblem
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
+from kwire.metadata.start_rules import check_start
 from kwire.server.bindings import UNLIMITED, Binding, Limits, read_bindings, read_limits, read_socket_options
 from kwire.server.close_watch import CloseWatch
 from kwire.server.connection_registry import ConnectionRegistry
@@ -45,6 +47,8 @@ from kwire.server.listener import Acceptor, Bound, Listener, bind
 from kwire.storage.files import Files, OsFiles
 
 log = Logger("kwire.server")
+
+OnReady: TypeAlias = "Callable[[Server], Awaitable[None]]"
 
 
 class Server:
@@ -70,10 +74,11 @@ async def open_server(
     ``connections_max`` bounds what ``max.connections`` may allow, for a process that has only so many descriptors.
     Raises CannotBind, ConfigProblem, storage.files.DirectoryInUse, broker.log_dirs.ForeignDirectory, StorageFailure.
     """
-    value = EffectiveConfigs(MetadataImage(), settings, node_id=-1).broker
-    bindings = read_bindings(value)
-    limits = read_limits(value, [binding.name for binding in bindings])
-    options = read_socket_options(value)
+    configs = EffectiveConfigs(MetadataImage(), settings, node_id=-1)
+    check_start(configs)
+    bindings = read_bindings(configs)
+    limits = read_limits(configs, [binding.name for binding in bindings])
+    options = read_socket_options(configs)
     apis = api_table()
     bounds: list[Bound] = []
     try:
@@ -95,24 +100,43 @@ async def open_server(
             bound.close()
 
 
-def run(settings: BrokerSettings, *, cluster_id: str | None = None) -> None:
-    """Be a broker until a signal ends it; say ``ready`` on stdout, a line for each listener. Raises as open_server."""
+async def report_ready(server: Server) -> None:
+    """Log what is served, and print ``ready NAME://HOST:PORT`` on stdout for each listener."""
+    log_ready(server)
+    print_lines(f"ready {binding.url}" for binding in server.bindings)
+
+
+def run(
+    settings: BrokerSettings,
+    *,
+    cluster_id: str | None = None,
+    files: Files | None = None,
+    on_ready: OnReady = report_ready,
+) -> None:
+    """Serve until a signal ends it. ``on_ready`` is awaited once, when clients are accepted.
+
+    Without ``files`` the data is on the disk. Raises as open_server, and what ``on_ready`` raises.
+    """
     descriptors = _raise_descriptor_limit()
-    files = OsFiles(open_files_max=int(descriptors * FILES_SHARE_OF_DESCRIPTORS))
+    if files is None:
+        files = OsFiles(open_files_max=int(descriptors * FILES_SHARE_OF_DESCRIPTORS))
     connections_max = int(descriptors * CONNECTIONS_SHARE_OF_DESCRIPTORS)
-    # Three generations of half a million objects cost 0.4 s a round. Requests leave no cycles behind, so rounds are
-    # rare.
+    # A collection of three generations of half a million objects takes 0.4 s. Requests leave few cycles behind.
     gc.set_threshold(50_000, 20, 50)
-    trio.run(_serve_until_signalled, settings, files, cluster_id, connections_max)
+    trio.run(_serve_until_signalled, settings, files, cluster_id, connections_max, on_ready)
 
 
 async def _serve_until_signalled(
-    settings: BrokerSettings, files: Files, cluster_id: str | None, connections_max: int
+    settings: BrokerSettings,
+    files: Files,
+    cluster_id: str | None,
+    connections_max: int,
+    on_ready: OnReady = report_ready,
 ) -> None:
     ready = False
     stop = trio.Event()
     stopping = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # a terminal that goes away; nohup ignores it
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # the terminal was closed; under nohup it is ignored
         stopping.append(signal.SIGHUP)
     with trio.open_signal_receiver(*stopping) as signals:
         async with trio.open_nursery() as nursery:
@@ -130,9 +154,9 @@ async def _serve_until_signalled(
 
             nursery.start_soon(stop_when_signalled)
             async with open_server(settings, files, cluster_id=cluster_id, connections_max=connections_max) as server:
-                _say_ready(server)
+                await on_ready(server)
                 ready = True
-                # What was made so far stays: no collection needs to look at it again.
+                # Objects made so far stay: the collector need not visit them again.
                 gc.freeze()
                 gc.enable()
                 await stop.wait()
@@ -173,7 +197,7 @@ def _limits_in_force(broker: Broker, limits: Limits, connections_max: int) -> Ca
         if made_of is None or made_of[0] is not for_all or made_of[1] is not for_this:
             made_of = (for_all, for_this)
             try:
-                limits = read_limits(broker.configs.broker, names)
+                limits = read_limits(broker.configs, names)
             except ConfigProblem as problem:
                 # An Apache broker may have left what is refused here, such as a limit for a host by its name.
                 log.warning("the limits on connections stay as they were", key=problem.name, why=str(problem))
@@ -183,20 +207,30 @@ def _limits_in_force(broker: Broker, limits: Limits, connections_max: int) -> Ca
     return read
 
 
-def _say_ready(server: Server) -> None:
+def log_ready(server: Server) -> None:
+    """Log the broker's identity and what each listener advertises."""
     broker = server.broker
     log.info("serving", version=__version__, cluster=broker.cluster_id, node=broker.node_id, pid=os.getpid())
     for binding in server.bindings:
         endpoint = binding.endpoint
         log.info("listening", on=binding.url, advertised=f"{endpoint.host}:{endpoint.port}")
+    warn_of_stand_ins(server)
+
+
+def warn_of_stand_ins(server: Server) -> None:
+    """Warn where a listener on every interface advertises localhost, because no name was given."""
+    for binding in server.bindings:
         if binding.advertises_stand_in:
             log.warning(
                 "clients are told localhost, which only works on this machine: set advertised.listeners for others",
                 listener=binding.name,
             )
-    # Whoever reads stdout may have left; that is no reason to stop.
+
+
+def print_lines(lines: Iterable[str]) -> None:
+    """Print to stdout. A closed stdout is no reason to stop a broker."""
     with contextlib.suppress(OSError):
-        sys.stdout.write("".join(f"ready {binding.url}\n" for binding in server.bindings))
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
 
 

@@ -52,6 +52,14 @@ class CannotBind(Exception):
     """An address cannot be had. The message is one sentence for the person who started the broker."""
 
 
+class PortInUse(CannotBind):
+    """Another program listens on ``port``."""
+
+    def __init__(self, binding: Binding) -> None:
+        super().__init__(f"cannot listen on {binding.url}: another program listens on port {binding.port}")
+        self.port = binding.port
+
+
 class Listener(NamedTuple):
     """What a connection knows of where it came in."""
 
@@ -212,7 +220,7 @@ def _bind_one(family: socket.AddressFamily, host: str, port: int, options: Socke
 
 def _cannot(binding: Binding, error: OSError) -> CannotBind:
     if error.errno == errno.EADDRINUSE:
-        return CannotBind(f"cannot listen on {binding.url}: another program listens on port {binding.port}")
+        return PortInUse(binding)
     if error.errno in {errno.EACCES, errno.EPERM}:
         return CannotBind(f"cannot listen on {binding.url}: port {binding.port} needs more rights than this user has")
     return CannotBind(f"cannot listen on {binding.url}: {error.strerror}")

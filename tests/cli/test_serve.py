@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import socket
@@ -13,23 +14,36 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
+from kafka import KafkaAdminClient
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")}
 
 
 @contextmanager
 def serving(*arguments: str, environment: dict[str, str] | None = None, before: Sequence[str] = ()):
-    """A broker that has said where it is ready: the process, and its ready lines."""
+    """A broker process, with the signals as a shell in a terminal leaves them."""
     command = [*before, sys.executable, "-m", "kwire", "serve", *arguments]
     with subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT | (environment or {})
+        command,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT | (environment or {}),
+        preexec_fn=_default_signals,  # noqa: PLW1509 (no thread of the test run holds a lock that it needs)
     ) as process:
         try:
             yield process
         finally:
             process.kill()
+
+
+def _default_signals() -> None:
+    # A test run under nohup ignores SIGHUP, and children inherit that.
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def first_line(process) -> str:
@@ -114,7 +128,7 @@ def test_a_signal_and_its_echo_stop_it_cleanly(tmp_path):
     assert "stopped" in err
 
 
-def test_whoever_is_deaf_to_a_terminal_that_goes_away_goes_on(tmp_path):
+def test_under_nohup_a_hangup_does_not_stop_it(tmp_path):
     arguments = ["--listen", "PLAINTEXT://localhost:0", "--data", str(tmp_path)]
     with serving(*arguments, before=["nohup"]) as process:
         first_line(process)
@@ -125,7 +139,7 @@ def test_whoever_is_deaf_to_a_terminal_that_goes_away_goes_on(tmp_path):
     assert "signal=SIGTERM" in err
 
 
-def test_a_busy_port_is_one_sentence(tmp_path):
+def test_a_busy_port_says_what_to_do(tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -133,7 +147,123 @@ def test_a_busy_port_is_one_sentence(tmp_path):
 
         said = refused("--listen", f"PLAINTEXT://localhost:{port}", "--data", str(tmp_path))
 
-    assert said == f"kwire: cannot listen on PLAINTEXT://localhost:{port}: another program listens on port {port}\n"
+    first, second = said.splitlines()
+    assert first.startswith(
+        f"kwire: cannot listen on PLAINTEXT://localhost:{port}: another program listens on port {port} ("
+    )
+    assert second == f"kwire: stop it, or take another port: --port {port + 1}, or --port 0 for any"
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="the owner of a port is read from /proc")
+def test_a_busy_port_names_the_process_that_listens_there(tmp_path):
+    with serving("--port", "0", "--memory") as process:
+        port = first_line(process).rpartition(":")[2]
+
+        said = refused("--port", port, "--memory")
+
+    assert f"(process {process.pid}: " in said
+
+
+def test_data_in_a_file_is_refused_in_one_sentence(tmp_path):
+    (tmp_path / "file").write_text("")
+
+    said = refused("--port", "0", "--data", str(tmp_path / "file"))
+
+    assert said == f"kwire: {tmp_path}/file is a file; the data needs a directory, such as --data {tmp_path}/file.d\n"
+
+
+def test_port_and_memory_and_topics(tmp_path):
+    with serving("--port", "0", "--memory", "--topic", "a:3", "--topic", "b:1:1:compact") as process:
+        ready = first_line(process)
+        assert re.fullmatch(r"ready PLAINTEXT://localhost:\d+", ready)
+        admin = KafkaAdminClient(bootstrap_servers=ready.removeprefix("ready PLAINTEXT://"))
+        topics = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(["a", "b"])}
+        admin.close()
+        assert stop(process)[0] == 0
+
+    assert topics == {"a": 3, "b": 1}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_topic_of_the_command_line_that_is_refused_stops_the_start():
+    said = refused("--port", "0", "--memory", "--topic", "a:1:3")
+
+    assert said.startswith("kwire: cannot create the topic a (--topic): Unable to replicate the partition 3 time(s)")
+
+
+def test_a_refused_topic_of_the_environment_is_a_warning(tmp_path):
+    environment = {"KAFKA_CREATE_TOPICS": "a:1:3, b:2:1"}
+    with serving("--port", "0", "--memory", "--env", environment=environment) as process:
+        first_line(process)
+        _, _, err = stop(process)
+
+    assert re.search(r"warning .*cannot create topic .*source=KAFKA_CREATE_TOPICS topic=a", err)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--port", "1", "--listen", "2"], "--port is short for --listen localhost:N"),
+        (["--memory", "--data", "x"], "--memory and --data exclude each other"),
+        (["--topic", "a:x"], "--topic: 'a:x': the number of partitions is 'x'"),
+        (["--topic", "a/b"], "--topic: 'a/b': Topic name is invalid"),
+        (["--topic", "a:1:1:shrink"], "cleanup policy 'shrink' is neither delete nor compact"),
+    ],
+)
+def test_flags_that_contradict_or_cannot_be_read_are_refused(arguments, said):
+    assert said in refused(*arguments)
+
+
+def test_on_a_terminal_a_banner_says_where_and_what_next(tmp_path):
+    leader, follower = pty.openpty()
+    command = [sys.executable, "-m", "kwire", "serve", "--port", "0", "--data", str(tmp_path / "data")]
+    with subprocess.Popen(command, stdout=follower, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
+        os.close(follower)
+        shown = ""
+        while "Ctrl-C" not in shown:
+            shown += os.read(leader, 1000).decode()
+        code, _, err = stop(process)
+        os.close(leader)
+
+    port = re.search(r"Clients connect to +localhost:(\d+)\r\n", shown)[1]
+    assert re.search(rf"Data +{tmp_path}/data\r\n", shown)
+    assert f"kwire topics create messages -b localhost:{port}" in shown
+    assert (code, err) == (0, "")
+
+
+def test_kafka_ready_lines_are_those_that_programs_wait_for(tmp_path):
+    arguments = ["--port", "0", "--memory", "--set", "node.id=5", "--kafka-ready-lines"]
+    with serving(*arguments) as process:
+        first_line(process)
+        lines = [first_line(process) for _ in range(4)]
+        stop(process)
+
+    assert all(re.match(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}\] INFO \[", line) for line in lines)
+    assert "Transitioning from RECOVERY to RUNNING" in lines[0]
+    assert "Kafka Server started" in lines[2]
+    assert "[KafkaServer id=5] started" in lines[3]
+
+
+def test_the_broker_serves_without_importing_kafka_python(tmp_path):
+    program = """
+import os, signal, sys
+from kwire.cli import announce
+from kwire.cli.main import main
+
+def report(server):
+    print(*sorted(sys.modules))
+    os.kill(os.getpid(), signal.SIGTERM)
+
+announce.report_to_programs = report
+main(["serve", "--port", "0", "--memory", "--topic", "a"], standalone_mode=False)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=ENVIRONMENT, timeout=60, check=True
+    )
+
+    modules = set(ended.stdout.split())
+    assert "kwire.server.lifecycle" in modules
+    assert not modules & {"kafka", "javaproperties", "rich"}
 
 
 def test_a_directory_in_use_is_one_sentence(tmp_path):
@@ -143,7 +273,7 @@ def test_a_directory_in_use_is_one_sentence(tmp_path):
         stop(process)
 
     in_use = "in use by another process (kwire or Apache Kafka)"
-    assert said == f"kwire: {tmp_path}: {in_use}; --data takes another directory\n"
+    assert said == f"kwire: {tmp_path}: {in_use}; stop that process, or choose another directory with --data\n"
 
 
 def test_a_directory_that_cannot_be_made_is_one_sentence(tmp_path):

@@ -227,6 +227,44 @@ def test_listen_may_be_repeated_and_may_leave_out_the_name():
     assert settings.chosen["listeners"] == Setting("PLAINTEXT://localhost:9092,OUT://:9093", "--listen")
 
 
+def test_listen_with_a_port_alone_is_this_machine_only():
+    assert gather(listen=["9093"]).chosen["listeners"].text == "PLAINTEXT://localhost:9093"
+
+
+def test_a_default_yields_to_every_other_source(file):
+    defaults = ["listeners=PLAINTEXT://0.0.0.0:9092", "log.dirs=/data", "num.partitions=2"]
+
+    alone = gather(defaults=defaults)
+    beside = gather(
+        defaults=defaults,
+        environment={"KAFKA_ADVERTISED_LISTENERS": "PLAINTEXT://kafka:29092"},
+        file=file("log.dir=/mine\nnum.partitions=3"),
+    )
+
+    assert texts(alone) == dict(default.split("=", 1) for default in defaults)
+    assert beside.chosen["listeners"] == Setting("PLAINTEXT://:29092", "advertised.listeners")
+    assert "log.dirs" not in beside.chosen
+    assert beside.chosen["num.partitions"].text == "3"
+
+
+def test_a_default_must_be_a_setting():
+    with pytest.raises(SettingsError, match=r"num\.partitons \(--default\)"):
+        gather(defaults=["num.partitons=3"])
+
+
+def test_topics_are_read_from_flag_and_environment():
+    settings = gather(topics=["a:3"], environment={"KAFKA_CREATE_TOPICS": "b:2:1:compact,\n c"})
+
+    shown = [
+        (each.topic.name, each.topic.partitions, dict(each.topic.configs), each.source) for each in settings.topics
+    ]
+    assert shown == [
+        ("b", 2, {"cleanup.policy": "compact"}, "KAFKA_CREATE_TOPICS"),
+        ("c", -1, {}, "KAFKA_CREATE_TOPICS"),
+        ("a", 3, {}, "--topic"),
+    ]
+
+
 def test_data_beats_every_directory_of_the_other_sources(file):
     settings = gather(data="/mine", file=file("log.dir=/a\nlog.dirs=/b,/c"))
 

@@ -35,7 +35,7 @@ def test_what_is_honoured_is_read_somewhere():
 def test_what_is_read_by_the_broker_is_honoured():
     rooms = ("broker", "server", "api")
     sources = [path.read_text("utf-8") for room in rooms for path in (PACKAGE / room).rglob("*.py")]
-    read = {name for source in sources for name in re.findall(r'broker\("([a-z][a-z0-9.]+)"\)', source)}
+    read = {name for source in sources for name in re.findall(r'\b(?:broker|settings)\["([a-z][a-z0-9.]+)"\]', source)}
     assert read
     assert [name for name in read if support_of(name).kind is not Kind.HONOURED] == []
 

@@ -1,6 +1,12 @@
+from pathlib import Path
+from types import UnionType
+from typing import get_args, get_origin, get_type_hints
+
 import pytest
 from metadata_cases import effective_of, image_with
 
+from kwire.metadata.config_types import BrokerValues
+from kwire.metadata.configs import broker_keys
 from kwire.metadata.effective import Source
 from kwire.metadata.entities import ResourceType
 from kwire.wire.messages import ConfigRecord
@@ -24,14 +30,14 @@ def test_the_most_precise_unit_that_is_set_counts(image):
     hours = {"log.retention.hours": "1"}
     minutes = {**hours, "log.retention.minutes": "2"}
     millis = {**minutes, "log.retention.ms": "3"}
-    assert effective_of(image, hours).topic(None)["retention.ms"] == 3_600_000
-    assert effective_of(image, minutes).topic(None)["retention.ms"] == 120_000
-    assert effective_of(image, millis).topic(None)["retention.ms"] == 3
+    assert effective_of(image, hours).topic_values({})["retention.ms"] == 3_600_000
+    assert effective_of(image, minutes).topic_values({})["retention.ms"] == 120_000
+    assert effective_of(image, millis).topic_values({})["retention.ms"] == 3
 
 
 @pytest.mark.parametrize("key", ["log.retention.hours", "log.retention.minutes", "log.retention.ms"])
 def test_any_negative_retention_means_for_ever(image, key):
-    assert effective_of(image, {key: "-1"}).topic(None)["retention.ms"] == -1
+    assert effective_of(image, {key: "-1"}).topic_values({})["retention.ms"] == -1
 
 
 def test_precedence_from_the_default_to_the_topic(image):
@@ -58,9 +64,9 @@ def test_precedence_from_the_default_to_the_topic(image):
 def test_a_dynamic_value_covers_every_unit_of_the_static_one(image):
     configs = effective_of(image, {"log.retention.hours": "1"})
     put(image, ResourceType.BROKER, "", log_retention_ms="7")
-    assert configs.topic(None)["retention.ms"] == 7
+    assert configs.topic_values({})["retention.ms"] == 7
     put(image, ResourceType.BROKER, "", log_retention_ms=None)
-    assert configs.topic(None)["retention.ms"] == 3_600_000
+    assert configs.topic_values({})["retention.ms"] == 3_600_000
 
 
 def test_flush_and_roll_fall_back_as_in_kafka(image):
@@ -71,24 +77,24 @@ def test_flush_and_roll_fall_back_as_in_kafka(image):
 
 def test_broker_values_are_typed_and_follow_dynamic_changes(image):
     configs = effective_of(image, {"log.dirs": "/a, /b"})
-    assert configs.broker("log.dirs") == ("/a", "/b")
-    assert configs.broker("auto.create.topics.enable") is True
-    assert configs.broker("num.partitions") == 1
-    assert configs.broker("message.max.bytes") == 1_048_588
+    assert configs.broker["log.dirs"] == ("/a", "/b")
+    assert configs.broker["auto.create.topics.enable"] is True
+    assert configs.broker["num.partitions"] == 1
+    assert configs.broker["message.max.bytes"] == 1_048_588
     put(image, ResourceType.BROKER, "1", message_max_bytes="5")
-    assert configs.broker("message.max.bytes") == 5
+    assert configs.broker["message.max.bytes"] == 5
 
 
 def test_own_defaults_are_the_ones_in_force(image):
     configs = effective_of(image)
-    assert configs.broker("offsets.topic.replication.factor") == 1
-    assert configs.broker("group.initial.rebalance.delay.ms") == 0
+    assert configs.broker["offsets.topic.replication.factor"] == 1
+    assert configs.broker["group.initial.rebalance.delay.ms"] == 0
 
 
 def test_another_brokers_config_does_not_count(image):
     configs = effective_of(image)
     put(image, ResourceType.BROKER, "2", message_max_bytes="5")
-    assert configs.broker("message.max.bytes") == 1_048_588
+    assert configs.broker["message.max.bytes"] == 1_048_588
 
 
 def test_group_values_come_from_the_group_then_the_broker(image):
@@ -113,3 +119,27 @@ def test_a_listeners_own_key_is_described_before_its_base_key(image):
     described = {one.name: one for one in configs.describe_broker()}
     assert [said.value for said in described[own].synonyms] == ["required", "requested", "none"]
     assert described["ssl.client.auth"].value == "requested"
+
+
+def test_the_types_of_config_values_are_those_of_the_tables(monkeypatch):
+    monkeypatch.syspath_prepend(Path(__file__).parents[2] / "tools")
+    import write_config_types
+
+    written = write_config_types.TARGET.read_text("utf-8")
+    assert written == write_config_types.types_text(), "run python tools/write_config_types.py"
+
+
+def test_a_broker_value_has_the_type_that_mypy_is_told():
+    configs = effective_of(image_with(1))
+    types = get_type_hints(BrokerValues)
+    assert set(types) == set(broker_keys())
+    wrong = [
+        (name, of_type)
+        for name, of_type in types.items()
+        if not broker_keys()[name].required and not isinstance(configs.broker[name], classes_of(of_type))
+    ]
+    assert wrong == []
+
+
+def classes_of(of_type):
+    return tuple(get_origin(one) or one for one in (get_args(of_type) if isinstance(of_type, UnionType) else [of_type]))

@@ -10,7 +10,7 @@ from kwire.server.bindings import UNLIMITED, read_bindings, read_limits, read_so
 
 def settings(**texts):
     named = {key.replace("__", "-").replace("_", "."): text for key, text in texts.items()}
-    return EffectiveConfigs(MetadataImage(), BrokerSettings(named), node_id=-1).broker
+    return EffectiveConfigs(MetadataImage(), BrokerSettings(named), node_id=-1)
 
 
 def test_a_listener_is_name_host_and_port():

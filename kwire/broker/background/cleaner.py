@@ -12,7 +12,7 @@ where the last finished one ended.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -139,10 +139,10 @@ class Cleaner:
 
     def _begin(self, partition: Partition, cleanable: Cleanable) -> Compaction:
         threads = max(1, self._threads)
-        buffer_bytes = cast("int", self._broker.configs.broker("log.cleaner.dedupe.buffer.size"))
-        load_factor = cast("float", self._broker.configs.broker("log.cleaner.io.buffer.load.factor"))
+        buffer_bytes = self._broker.configs.broker["log.cleaner.dedupe.buffer.size"]
+        load_factor = self._broker.configs.broker["log.cleaner.io.buffer.load.factor"]
         # One half of the buffer is for reading, as in Kafka.
-        slice_bytes = cast("int", self._broker.configs.broker("log.cleaner.io.buffer.size")) // threads // 2
+        slice_bytes = self._broker.configs.broker["log.cleaner.io.buffer.size"] // threads // 2
         compaction = self.rounds[partition] = Compaction(
             partition.log,
             cleanable,
@@ -239,10 +239,10 @@ class Cleaner:
     @property
     def _threads(self) -> int:
         """How many rounds may be in progress at once; all of them share the one loop."""
-        return cast("int", self._broker.configs.broker("log.cleaner.threads"))
+        return self._broker.configs.broker["log.cleaner.threads"]
 
     def _throttle_ms(self, moved_bytes: int) -> float:
-        bytes_per_second = cast("float", self._broker.configs.broker("log.cleaner.io.max.bytes.per.second"))
+        bytes_per_second = self._broker.configs.broker["log.cleaner.io.max.bytes.per.second"]
         return round(moved_bytes / bytes_per_second * 1000, 3)
 
     async def _wait_for_a_place(self) -> None:
@@ -255,7 +255,7 @@ class Cleaner:
 
     async def _sleep_backoff(self) -> None:
         # A backoff of 0 would otherwise look at every log again and again without a pause.
-        await self._broker.clock.sleep(max(1, cast("int", self._broker.configs.broker("log.cleaner.backoff.ms"))))
+        await self._broker.clock.sleep(max(1, self._broker.configs.broker["log.cleaner.backoff.ms"]))
 
 
 class _CleanedOffsets:

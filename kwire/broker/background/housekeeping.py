@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
 from functools import partial
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -76,7 +76,7 @@ async def run(broker: Broker) -> None:
 
 async def _retain(broker: Broker) -> None:
     while True:
-        await broker.clock.sleep(cast("int", broker.configs.broker("log.retention.check.interval.ms")))
+        await broker.clock.sleep(broker.configs.broker["log.retention.check.interval.ms"])
         async for partition in _in_slices(broker.partitions):
             apply_retention(broker, partition)
 
@@ -117,9 +117,9 @@ async def _remove_due(broker: Broker) -> None:
 
 
 async def _compact(broker: Broker) -> None:
-    if not broker.configs.broker("log.cleaner.enable"):
+    if not broker.configs.broker["log.cleaner.enable"]:
         return
-    await broker.clock.sleep(cast("int", broker.configs.broker("log.cleaner.backoff.ms")))
+    await broker.clock.sleep(broker.configs.broker["log.cleaner.backoff.ms"])
     # Not before it is due for the first time: a start need not pay for it.
     from kwire.broker.background.cleaner import Cleaner  # noqa: PLC0415
 
@@ -130,8 +130,8 @@ async def _compact(broker: Broker) -> None:
 async def _expire_producers(broker: Broker) -> None:
     """Forget producers that were not heard of for ``producer.id.expiration.ms``, by this broker's clock."""
     while True:
-        await broker.clock.sleep(cast("int", broker.configs.broker("producer.id.expiration.check.interval.ms")))
-        expiration_ms = cast("int", broker.configs.broker("producer.id.expiration.ms"))
+        await broker.clock.sleep(broker.configs.broker["producer.id.expiration.check.interval.ms"])
+        expiration_ms = broker.configs.broker["producer.id.expiration.ms"]
         async for partition in _in_slices(broker.partitions):
             if partition.opened is not None:
                 partition.opened.producers.expire(broker.clock.now_ms(), expiration_ms)
@@ -140,7 +140,10 @@ async def _expire_producers(broker: Broker) -> None:
 async def _flush_when_old(broker: Broker) -> None:
     """``flush.ms``, looked at every ``log.flush.scheduler.interval.ms`` as in Kafka, which by default is never."""
     while True:
-        await broker.clock.sleep(cast("int", broker.configs.broker("log.flush.scheduler.interval.ms")))
+        interval_ms = broker.configs.broker["log.flush.scheduler.interval.ms"]
+        if interval_ms <= 0:
+            return  # Kafka's scheduler takes this for "once", at the start, when nothing is to be flushed
+        await broker.clock.sleep(interval_ms)
         now = broker.clock.monotonic_ms()
         async with aclosing(_in_slices(broker.partitions)) as slices:
             async for partition in slices:
@@ -150,7 +153,8 @@ async def _flush_when_old(broker: Broker) -> None:
 
 async def _flush_and_checkpoint(broker: Broker) -> None:
     while True:
-        configured = cast("int", broker.configs.broker("log.flush.offset.checkpoint.interval.ms"))
+        # 0 means "once, at the start" to Kafka's scheduler: then only kwire's own interval counts.
+        configured = broker.configs.broker["log.flush.offset.checkpoint.interval.ms"] or _BACKGROUND_FLUSH_MS
         await broker.clock.sleep(min(configured, _BACKGROUND_FLUSH_MS))
         for partition in _unflushed(broker):
             started_ms = broker.clock.monotonic_ms()

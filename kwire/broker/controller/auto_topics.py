@@ -7,15 +7,14 @@ coordinator needs the topic, what is in it.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import cast
 
+from kwire import types
 from kwire.broker.controller.interface import Controller
 from kwire.broker.logs import Logger
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import CreateTopics
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.topics import NewTopic
-from kwire.types import OFFSETS_TOPIC, SHARE_STATE_TOPIC, TRANSACTION_TOPIC
 
 log = Logger("kwire.broker")
 
@@ -39,31 +38,43 @@ async def auto_create_topics(
 
 def new_topic(name: str, configs: EffectiveConfigs) -> NewTopic:
     """Describe ``name`` as the broker creates it: an internal topic by its own settings, any other by the defaults."""
-    prefix = _SETTINGS.get(name)
-    if prefix is None:
-        return NewTopic(name)
-    own = {"segment.bytes": str(configs.broker(f"{prefix}.segment.bytes")), **_CONFIGS[name]}
-    if name != OFFSETS_TOPIC:
-        own["min.insync.replicas"] = str(configs.broker(f"{prefix}.min.isr"))
-    return NewTopic(
-        name,
-        partitions=cast("int", configs.broker(f"{prefix}.num.partitions")),
-        replication_factor=cast("int", configs.broker(f"{prefix}.replication.factor")),
-        configs=own,
-    )
-
-
-_SETTINGS = {
-    OFFSETS_TOPIC: "offsets.topic",
-    TRANSACTION_TOPIC: "transaction.state.log",
-    SHARE_STATE_TOPIC: "share.coordinator.state.topic",
-}
-_CONFIGS = {
-    OFFSETS_TOPIC: {"cleanup.policy": "compact", "compression.type": "producer"},
-    TRANSACTION_TOPIC: {
-        "cleanup.policy": "compact",
-        "compression.type": "uncompressed",
-        "unclean.leader.election.enable": "false",
-    },
-    SHARE_STATE_TOPIC: {"cleanup.policy": "delete", "compression.type": "producer", "retention.ms": "-1"},
-}
+    match name:
+        case types.OFFSETS_TOPIC:
+            return NewTopic(
+                name,
+                partitions=configs.broker["offsets.topic.num.partitions"],
+                replication_factor=configs.broker["offsets.topic.replication.factor"],
+                configs={
+                    "segment.bytes": str(configs.broker["offsets.topic.segment.bytes"]),
+                    "cleanup.policy": "compact",
+                    "compression.type": "producer",
+                },
+            )
+        case types.TRANSACTION_TOPIC:
+            return NewTopic(
+                name,
+                partitions=configs.broker["transaction.state.log.num.partitions"],
+                replication_factor=configs.broker["transaction.state.log.replication.factor"],
+                configs={
+                    "segment.bytes": str(configs.broker["transaction.state.log.segment.bytes"]),
+                    "cleanup.policy": "compact",
+                    "compression.type": "uncompressed",
+                    "unclean.leader.election.enable": "false",
+                    "min.insync.replicas": str(configs.broker["transaction.state.log.min.isr"]),
+                },
+            )
+        case types.SHARE_STATE_TOPIC:
+            return NewTopic(
+                name,
+                partitions=configs.broker["share.coordinator.state.topic.num.partitions"],
+                replication_factor=configs.broker["share.coordinator.state.topic.replication.factor"],
+                configs={
+                    "segment.bytes": str(configs.broker["share.coordinator.state.topic.segment.bytes"]),
+                    "cleanup.policy": "delete",
+                    "compression.type": "producer",
+                    "retention.ms": "-1",
+                    "min.insync.replicas": str(configs.broker["share.coordinator.state.topic.min.isr"]),
+                },
+            )
+        case _:
+            return NewTopic(name)

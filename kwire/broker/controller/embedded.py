@@ -10,7 +10,7 @@ changing it no other task runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Final, TypeVar, cast
+from typing import Final, TypeVar
 
 import trio
 
@@ -138,7 +138,7 @@ class EmbeddedController:
                 entities.Endpoint(one.name, one.host, one.port, SECURITY_PROTOCOLS[one.security_protocol])
                 for one in endpoints
             ],
-            rack=cast("str | None", self._configs.broker("broker.rack")),
+            rack=self._configs.broker["broker.rack"],
             log_dirs=list(log_dirs),
         )
         page_cache_lost = not home.clean and not home.same_boot
@@ -150,7 +150,7 @@ class EmbeddedController:
         Raises StorageFailure once an fsync of the metadata log has failed: the broker then ends, and the next start
         finds out what is on the disk.
         """
-        interval_ms = cast("int", self._configs.broker("metadata.log.max.snapshot.interval.ms"))
+        interval_ms = self._configs.broker["metadata.log.max.snapshot.interval.ms"]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_when_lost)
             while True:

@@ -7,7 +7,7 @@ May not know: the log.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 from kwire.broker.controller.metadata_snapshots import BOOTSTRAP, Quorum, SnapshotId, read_snapshot, write_snapshot
 from kwire.metadata import features
@@ -72,19 +72,17 @@ def formatted_levels(files: Files, directory: str) -> dict[str, int]:
 
 def controller_endpoint(configs: EffectiveConfigs) -> tuple[str, str, int]:
     """Find listener name, host and port of the controller that a KRaft configuration names, or Kafka's usual ones."""
-    names = cast("tuple[str, ...]", configs.broker("controller.listener.names"))
-    name = names[0]
+    name = configs.broker["controller.listener.names"][0]
     node_id = configs.node_id
-    for key in ("advertised.listeners", "listeners"):
-        for listener in cast("tuple[str, ...] | None", configs.broker(key)) or ():
-            listener_name, _, address = listener.partition("://")
-            if listener_name == name:
-                return name, *_host_and_port(address)
-    for voter in cast("tuple[str, ...]", configs.broker("controller.quorum.voters")):
+    for listener in (*(configs.broker["advertised.listeners"] or ()), *configs.broker["listeners"]):
+        listener_name, _, address = listener.partition("://")
+        if listener_name == name:
+            return name, *_host_and_port(address)
+    for voter in configs.broker["controller.quorum.voters"]:
         voter_id, _, address = voter.partition("@")
         if voter_id == str(node_id):
             return name, *_host_and_port(address)
-    for address in cast("tuple[str, ...]", configs.broker("controller.quorum.bootstrap.servers")):
+    for address in configs.broker["controller.quorum.bootstrap.servers"]:
         return name, *_host_and_port(address)
     return name, "localhost", _CONTROLLER_PORT
 

@@ -17,7 +17,7 @@ An Apache Kafka broker can start on this directory, and this broker on a directo
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, cast
+from typing import Final
 
 import trio
 
@@ -70,8 +70,8 @@ class MetadataLog:
         self._files = files
         self._home = home
         self._clock = clock
-        self._bytes_between_snapshots = cast("int", configs.broker("metadata.log.max.record.bytes.between.snapshots"))
-        self._snapshot_interval_ms = cast("int", configs.broker("metadata.log.max.snapshot.interval.ms"))
+        self._bytes_between_snapshots = configs.broker["metadata.log.max.record.bytes.between.snapshots"]
+        self._snapshot_interval_ms = configs.broker["metadata.log.max.snapshot.interval.ms"]
         self._snapshot_ms = clock.now_ms()
         self._bytes_since_snapshot = loaded.bytes_since_snapshot
         # Set once an fsync has failed: what the disk holds is unknown from then on, so nothing more can be committed.
@@ -104,7 +104,7 @@ class MetadataLog:
         if loaded.in_transaction:
             self._append_records([AbortTransactionRecord(reason="Controller failover")])
         if not self.image.metadata_version:
-            self._bootstrap(home.path, cast("int", configs.broker("min.insync.replicas")))
+            self._bootstrap(home.path, configs.broker["min.insync.replicas"])
         return self
 
     @property
@@ -254,8 +254,8 @@ def metadata_path(home: LogDir) -> str:
 def _open_log(files: Files, home: LogDir, configs: EffectiveConfigs, clock: Clock, loaded: MetadataReplay) -> Log:
     path = metadata_path(home)
     config = LogConfig(
-        segment_bytes=cast("int", configs.broker("metadata.log.segment.bytes")),
-        segment_ms=cast("int", configs.broker("metadata.log.segment.ms")),
+        segment_bytes=configs.broker["metadata.log.segment.bytes"],
+        segment_ms=configs.broker["metadata.log.segment.ms"],
         retention_ms=-1,
         retention_bytes=-1,
     )
@@ -283,7 +283,7 @@ def _open_log(files: Files, home: LogDir, configs: EffectiveConfigs, clock: Cloc
 
 
 def _home(dirs: LogDirs, configs: EffectiveConfigs) -> LogDir:
-    chosen = cast("str | None", configs.broker("metadata.log.dir"))
+    chosen = configs.broker["metadata.log.dir"]
     if chosen is None:
         return dirs.dirs[0]
     home = dirs.by_path(dirs.files.absolute(chosen.rstrip("/")))

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -71,7 +71,7 @@ def _to_ask(
     refused: dict[TopicPartition, Code] = {}
     asked: list[TopicPartition] = []
     adds = dialect is Dialect.ADDS
-    if not adds and not context.broker.configs.broker("transaction.partition.verification.enable"):
+    if not adds and not context.broker.configs.broker["transaction.partition.verification.enable"]:
         return refused, asked
     now_ms = context.broker.clock.now_ms()
     for partition, sequence in first_sequences.items():
@@ -95,7 +95,7 @@ async def _add(
 ) -> None:
     """Add the partitions; while the transaction before this one is not quite over, try for a while."""
     configs, clock = context.broker.configs, context.broker.clock
-    give_up_ms = clock.monotonic_ms() + cast("int", configs.broker("add.partitions.to.txn.retry.backoff.max.ms"))
+    give_up_ms = clock.monotonic_ms() + configs.broker["add.partitions.to.txn.retry.backoff.max.ms"]
     while True:
         try:
             await transactions.add_partitions(
@@ -106,7 +106,7 @@ async def _add(
                 raise
         else:
             return
-        backoff_ms = cast("int", configs.broker("add.partitions.to.txn.retry.backoff.ms"))
+        backoff_ms = configs.broker["add.partitions.to.txn.retry.backoff.ms"]
         await context.wait(trio.Event(), backoff_ms)
 
 

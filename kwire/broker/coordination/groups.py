@@ -6,7 +6,7 @@ Owns: which settings groups obey, and what a deleted topic means to them. May no
 from __future__ import annotations
 
 import uuid
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from kwire.broker.coordination.runtime import Runtime
 from kwire.broker.coordination.shard import Shard
@@ -28,7 +28,7 @@ class Groups(Runtime[GroupCoordinator]):
 
     def __init__(self, broker: Broker) -> None:
         config = group_config(broker.configs)
-        codec = Codec(cast("int", broker.configs.broker("offsets.topic.compression.codec")))
+        codec = Codec(broker.configs.broker["offsets.topic.compression.codec"])
         super().__init__(broker, OFFSETS_TOPIC, lambda: GroupCoordinator(config), codec=codec)
 
     def new_member_suffix(self) -> str:
@@ -51,16 +51,12 @@ class Groups(Runtime[GroupCoordinator]):
 
 def group_config(configs: EffectiveConfigs) -> GroupConfig:
     """What the broker's settings say of groups."""
-
-    def number(name: str) -> int:
-        return cast("int", configs.broker(name))
-
     return GroupConfig(
-        initial_rebalance_delay_ms=number("group.initial.rebalance.delay.ms"),
-        max_size=number("group.max.size"),
-        min_session_timeout_ms=number("group.min.session.timeout.ms"),
-        max_session_timeout_ms=number("group.max.session.timeout.ms"),
-        offset_metadata_max_bytes=number("offset.metadata.max.bytes"),
-        offsets_retention_ms=number("offsets.retention.minutes") * _MINUTE_MS,
-        offsets_retention_check_interval_ms=number("offsets.retention.check.interval.ms"),
+        initial_rebalance_delay_ms=configs.broker["group.initial.rebalance.delay.ms"],
+        max_size=configs.broker["group.max.size"],
+        min_session_timeout_ms=configs.broker["group.min.session.timeout.ms"],
+        max_session_timeout_ms=configs.broker["group.max.session.timeout.ms"],
+        offset_metadata_max_bytes=configs.broker["offset.metadata.max.bytes"],
+        offsets_retention_ms=configs.broker["offsets.retention.minutes"] * _MINUTE_MS,
+        offsets_retention_check_interval_ms=configs.broker["offsets.retention.check.interval.ms"],
     )

@@ -253,13 +253,9 @@ class _Ending:
 
 def transaction_config(configs: EffectiveConfigs) -> TransactionConfig:
     """What the broker's settings say of transactions."""
-
-    def number(name: str) -> int:
-        return cast("int", configs.broker(name))
-
     return TransactionConfig(
-        max_timeout_ms=number("transaction.max.timeout.ms"),
-        id_expiration_ms=number("transactional.id.expiration.ms"),
-        abort_interval_ms=number("transaction.abort.timed.out.transaction.cleanup.interval.ms"),
-        expire_interval_ms=number("transaction.remove.expired.transaction.cleanup.interval.ms"),
+        max_timeout_ms=configs.broker["transaction.max.timeout.ms"],
+        id_expiration_ms=configs.broker["transactional.id.expiration.ms"],
+        abort_interval_ms=configs.broker["transaction.abort.timed.out.transaction.cleanup.interval.ms"],
+        expire_interval_ms=configs.broker["transaction.remove.expired.transaction.cleanup.interval.ms"],
     )

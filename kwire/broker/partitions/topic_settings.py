@@ -5,24 +5,17 @@ Owns: the translation, config by config. May not know: where a value came from (
 
 from __future__ import annotations
 
-from typing import Any, cast
-
 from kwire.broker.partitions.partition import TopicSettings
 from kwire.broker.partitions.validate import ValidationSettings
+from kwire.metadata.config_types import TopicValues
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.storage.config import LogConfig
 from kwire.wire.compression import Codec
 
-_LEVEL_KEYS = {
-    Codec.GZIP: "compression.gzip.level",
-    Codec.LZ4: "compression.lz4.level",
-    Codec.ZSTD: "compression.zstd.level",
-}
-
 
 def topic_settings(configs: EffectiveConfigs, topic: str) -> TopicSettings:
     """What holds for every partition of ``topic`` from now on."""
-    values = cast("dict[str, Any]", configs.topic(topic))
+    values = configs.topic(topic)
     policies = values["cleanup.policy"]
     log_append_time = values["message.timestamp.type"] == "LogAppendTime"
     return TopicSettings(
@@ -51,16 +44,27 @@ def topic_settings(configs: EffectiveConfigs, topic: str) -> TopicSettings:
     )
 
 
-def _validation(values: dict[str, Any], *, compacted: bool, log_append_time: bool) -> ValidationSettings:
+def _validation(values: TopicValues, *, compacted: bool, log_append_time: bool) -> ValidationSettings:
     name = values["compression.type"]
     codec = None if name == "producer" else Codec.NONE if name == "uncompressed" else Codec[name.upper()]
-    level = values[_LEVEL_KEYS[codec]] if codec in _LEVEL_KEYS else None
     return ValidationSettings(
         codec=codec,
-        compression_level=level,
+        compression_level=_compression_level(values, codec),
         compacted=compacted,
         log_append_time=log_append_time,
         timestamp_before_max_ms=values["message.timestamp.before.max.ms"],
         timestamp_after_max_ms=values["message.timestamp.after.max.ms"],
         max_message_bytes=values["max.message.bytes"],
     )
+
+
+def _compression_level(values: TopicValues, codec: Codec | None) -> int | None:
+    match codec:
+        case Codec.GZIP:
+            return values["compression.gzip.level"]
+        case Codec.LZ4:
+            return values["compression.lz4.level"]
+        case Codec.ZSTD:
+            return values["compression.zstd.level"]
+        case _:
+            return None

@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeVar
 
 from kwire.broker.clock import Clock
 from kwire.broker.requests.context import Context
@@ -46,9 +46,10 @@ class Quotas:
     def __init__(self, image: MetadataImage, configs: EffectiveConfigs, clock: Clock) -> None:
         self._quotas = image.quotas
         self._clock = clock
-        self._windows = _windows(configs, "quota.window.num", "quota.window.size.seconds")
-        self._mutation_windows = _windows(
-            configs, "controller.quota.window.num", "controller.quota.window.size.seconds"
+        settings = configs.broker
+        self._windows = Windows(settings["quota.window.num"], settings["quota.window.size.seconds"] * 1000)
+        self._mutation_windows = Windows(
+            settings["controller.quota.window.num"], settings["controller.quota.window.size.seconds"] * 1000
         )
         self._meters: dict[tuple[str, tuple[str, str]], Meter] = {}
         self._buckets: dict[tuple[str, str], TokenBucket] = {}
@@ -181,10 +182,6 @@ def _make_room(known: dict[K, Meter] | dict[K, TokenBucket]) -> None:
     if len(known) >= _KNOWN_MAX:
         for name in sorted(known, key=lambda name: known[name].last_ms)[: len(known) // 2]:
             del known[name]
-
-
-def _windows(configs: EffectiveConfigs, count: str, size_s: str) -> Windows:
-    return Windows(cast("int", configs.broker(count)), cast("int", configs.broker(size_s)) * 1000)
 
 
 def _produced_bytes(request: Any) -> int:

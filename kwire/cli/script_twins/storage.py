@@ -14,7 +14,7 @@ import re
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Final, cast
+from typing import Final
 
 from kwire.broker.controller.metadata_format import Identity, controller_endpoint, format_if_new
 from kwire.cli.script_twins.arguments import Arguments
@@ -88,8 +88,8 @@ def _configs(path: str) -> EffectiveConfigs:
 
 def _directories(configs: EffectiveConfigs) -> list[str]:
     """The log directories, that of the metadata log first."""
-    dirs = list(cast("tuple[str, ...]", configs.broker("log.dirs")))
-    home = cast("str | None", configs.broker("metadata.log.dir")) or dirs[0]
+    dirs = configs.broker["log.dirs"] or configs.broker["log.dir"]
+    home = configs.broker["metadata.log.dir"] or dirs[0]
     return [home, *(path for path in dirs if path != home)]
 
 

@@ -1,0 +1,26 @@
+"""Topics that a start names: those that do not exist yet are created before clients are told that the broker is ready.
+
+Responsible for: creating what is missing. Must not depend on: where the names come from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kwire.broker.broker import Broker
+from kwire.errors import KafkaError
+from kwire.metadata.commands import CreateTopics
+from kwire.metadata.topics import NewTopic
+
+
+async def create_missing_topics(broker: Broker, topics: Sequence[NewTopic]) -> list[tuple[NewTopic, KafkaError]]:
+    """Create the topics that do not exist; returns those that were refused, each with its error.
+
+    An existing topic keeps its partitions and configs; of two with one name the last counts.
+    """
+    wanted = {topic.name: topic for topic in topics}
+    missing = [topic for name, topic in wanted.items() if name not in broker.image.topics]
+    if not missing:
+        return []
+    results = await broker.controller.submit(CreateTopics(missing))
+    return [(topic, result) for topic, result in zip(missing, results, strict=True) if isinstance(result, KafkaError)]
