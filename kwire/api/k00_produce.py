@@ -18,19 +18,17 @@ from collections.abc import Mapping
 from typing import Final, TypeAlias
 
 from kwire.api import transactional_produce as transactional
-from kwire.api.transactional_produce import any_transactional
+from kwire.api.transactional_produce import any_transactional, produced_batch
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.validate import InvalidRecords
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.types import INTERNAL_TOPICS, TopicPartition, Uuid
-from kwire.wire.batch import OVERHEAD_BYTES, BatchHeader, read_only_batch
 from kwire.wire.messages import ProduceRequest, ProduceResponse
 
 ADMIN_CLIENT_ID: Final = "__admin_client"
-_ZSTD: Final = 4
-_ZSTD_SINCE: Final = 7  # KIP-110
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
+_ACKS: Final = (-1, 1, 0)
 _START_UNKNOWN: Final = (
     Code.MESSAGE_TOO_LARGE,
     Code.RECORD_LIST_TOO_LARGE,
@@ -87,14 +85,14 @@ def answer(  # noqa: PLR0917 (keywords cost, and each batch of every producer co
     """One partition's answer; ``uncommitted`` collects those whose batch must be committed first."""
     asked: Partition | None = None  # the log that refused, if it came that far
     try:
-        if request.acks not in (-1, 0, 1):
-            raise KafkaError(Code.INVALID_REQUIRED_ACKS)
         if topic is None:
             raise KafkaError(Code.UNKNOWN_TOPIC_ID)
         partition = context.broker.partitions.get(topic, wanted.index)
-        batch, header = _batch_of(wanted.records, context.api_version)
+        batch, header = produced_batch(wanted.records, context.api_version)
         if refused and partition.topic_partition in refused:
             raise refused[partition.topic_partition]
+        if request.acks not in _ACKS:
+            raise KafkaError(Code.INVALID_REQUIRED_ACKS)
         if topic in INTERNAL_TOPICS and context.client_id != ADMIN_CLIENT_ID:
             raise KafkaError(Code.INVALID_TOPIC_EXCEPTION, f"Cannot append to internal topic {topic}")
         asked = partition
@@ -192,17 +190,6 @@ def _refuse_all(context: Context, request: ProduceRequest, refusal: KafkaError) 
     if request.acks == 0:
         _close_on_refusal(answers)
     return ProduceResponse(responses=answers, throttle_time_ms=context.throttle_ms)
-
-
-def _batch_of(records: memoryview | None, version: int) -> tuple[memoryview, BatchHeader]:
-    """The one batch for a partition, without what lies behind it and is no whole batch any more."""
-    if records is None:
-        raise KafkaError(Code.INVALID_RECORD)
-    header = read_only_batch(records)
-    if version < _ZSTD_SINCE and header.codec == _ZSTD:
-        raise KafkaError(Code.UNSUPPORTED_COMPRESSION_TYPE)
-    size = header.length + OVERHEAD_BYTES
-    return (records if size == len(records) else records[:size]), header
 
 
 def _close_on_refusal(answers: list[ProduceResponse.TopicProduceResponse]) -> None:

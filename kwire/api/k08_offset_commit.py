@@ -14,10 +14,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.offset_commit_answers import merge_answers
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.errors import Code, KafkaError
 from kwire.metadata.entities import Topic
+from kwire.types import Uuid
 from kwire.wire.messages import OffsetCommitRequest, OffsetCommitResponse
 
 _GROUP_ID_NOT_FOUND_SINCE: Final = 9  # KIP-848
@@ -28,38 +30,50 @@ PartitionResponse = OffsetCommitResponse.OffsetCommitResponsePartition
 
 
 async def handle(context: Context, request: OffsetCommitRequest) -> OffsetCommitResponse:
-    """One answer for each partition, in the order of the request."""
-    topics = []
+    """Answer each partition; which topics the answer lists is decided in ``merge_answers``."""
+    refused: dict[tuple[str, Uuid], list[PartitionResponse]] = {}
+    committed: list[tuple[tuple[str, Uuid], list[PartitionResponse]]] = []
     offsets: list[OffsetToCommit] = []
     committing: list[PartitionResponse] = []
     for wanted in request.topics:
         topic = _find(context, wanted)
-        answers = []
+        key = (wanted.name, wanted.topic_id)
+        accepted: list[PartitionResponse] = []
+        if topic is None:
+            refused.setdefault(key, [])  # listed even without partitions
         for partition in wanted.partitions:
-            answer = PartitionResponse(partition_index=partition.partition_index)
-            answers.append(answer)
-            if topic is None:
-                by_id = context.api_version >= _TOPIC_IDS_SINCE
-                answer.error_code = Code.UNKNOWN_TOPIC_ID if by_id else Code.UNKNOWN_TOPIC_OR_PARTITION
-            elif not 0 <= partition.partition_index < len(topic.partitions):
-                answer.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION
-            else:
-                committing.append(answer)
-                offsets.append(
-                    OffsetToCommit(
-                        topic.name,
-                        topic.id,
-                        partition.partition_index,
-                        partition.committed_offset,
-                        partition.committed_leader_epoch,
-                        partition.committed_metadata,
-                    )
+            index = partition.partition_index
+            answer = PartitionResponse(partition_index=index)
+            if topic is None or not 0 <= index < len(topic.partitions):
+                answer.error_code = _unknown(context, topic)
+                refused.setdefault(key, []).append(answer)
+                continue
+            accepted.append(answer)
+            offsets.append(
+                OffsetToCommit(
+                    topic.name,
+                    topic.id,
+                    index,
+                    partition.committed_offset,
+                    partition.committed_leader_epoch,
+                    partition.committed_metadata,
                 )
-        topics.append(TopicResponse(name=wanted.name, topic_id=wanted.topic_id, partitions=answers))
+            )
+        committing += accepted
+        committed.append((key, accepted))
     if offsets:
         for answer, code in zip(committing, await _commit(context, request, offsets), strict=True):
             answer.error_code = code
+    topics = [
+        TopicResponse(name=name, topic_id=topic_id, partitions=partitions)
+        for (name, topic_id), partitions in merge_answers(refused, committed)
+    ]
     return OffsetCommitResponse(throttle_time_ms=context.throttle_ms, topics=topics)
+
+
+def _unknown(context: Context, topic: Topic | None) -> Code:
+    by_id = context.api_version >= _TOPIC_IDS_SINCE
+    return Code.UNKNOWN_TOPIC_ID if by_id and topic is None else Code.UNKNOWN_TOPIC_OR_PARTITION
 
 
 def _find(context: Context, wanted: OffsetCommitRequest.OffsetCommitRequestTopic) -> Topic | None:

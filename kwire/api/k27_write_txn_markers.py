@@ -2,8 +2,10 @@
 
 Versions: 1-2.
 
-Behaviour: appends markers that end transactions, whatever the coordinator thinks of them: brokers do it for each other,
-and ``kafka-transactions abort`` for a transaction that nobody is going to end (KIP-664).
+Behaviour: appends markers that end transactions, whatever the coordinator's state: brokers do it for each other, and
+``kafka-transactions abort`` for a transaction that has no coordinator to end it (KIP-664). As in Apache Kafka the
+answer has each producer once and in it each topic once; what names no partition is left out. A partition that is
+listed twice for a marker gets one marker; Apache Kafka never answers such a request.
 
 Version notes: 2 the transaction version of each marker, by which the producer's epoch is judged (KIP-890).
 """
@@ -18,6 +20,7 @@ from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.types import TopicPartition
+from kwire.wire.batch import NO_PRODUCER_EPOCH, NO_PRODUCER_ID
 from kwire.wire.messages import WriteTxnMarkersRequest, WriteTxnMarkersResponse
 
 PartitionResult = WriteTxnMarkersResponse.WritableTxnMarkerPartitionResult
@@ -27,25 +30,14 @@ Uncommitted: TypeAlias = tuple[Partition, int, PartitionResult]
 
 async def handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse:
     uncommitted: list[Uncommitted] = []
-    answers = []
+    # Producer id -> topic -> partition -> its answer.
+    answers: dict[int, dict[str, dict[int, PartitionResult]]] = {}
     for wanted in request.markers:
         producer = ProducerStamp(wanted.producer_id, wanted.producer_epoch)
         marker = Marker(producer, wanted.transaction_result, wanted.coordinator_epoch, wanted.transaction_version)
-        answers.append(
-            WriteTxnMarkersResponse.WritableTxnMarkerResult(
-                producer_id=wanted.producer_id,
-                topics=[
-                    WriteTxnMarkersResponse.WritableTxnMarkerTopicResult(
-                        name=topic.name,
-                        partitions=[
-                            _append(context, TopicPartition(topic.name, index), marker, uncommitted)
-                            for index in topic.partition_indexes
-                        ],
-                    )
-                    for topic in wanted.topics
-                ],
-            )
-        )
+        for where in dict.fromkeys(TopicPartition(one.name, i) for one in wanted.topics for i in one.partition_indexes):
+            by_topic = answers.setdefault(wanted.producer_id, {}).setdefault(where.topic, {})
+            by_topic[where.partition] = _append(context, where, marker, uncommitted)
     for partition, next_offset, result in uncommitted:
         try:
             await partition.committed(next_offset)
@@ -54,15 +46,28 @@ async def handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnM
         except StorageFailure as failure:
             context.broker.storage_failed(failure)
             result.error_code = Code.KAFKA_STORAGE_ERROR
-    return WriteTxnMarkersResponse(markers=answers)
+    return WriteTxnMarkersResponse(
+        markers=[
+            WriteTxnMarkersResponse.WritableTxnMarkerResult(
+                producer_id=producer_id,
+                topics=[
+                    WriteTxnMarkersResponse.WritableTxnMarkerTopicResult(
+                        name=name, partitions=list(partitions.values())
+                    )
+                    for name, partitions in by_topic.items()
+                ],
+            )
+            for producer_id, by_topic in answers.items()
+        ]
+    )
 
 
 def _append(context: Context, where: TopicPartition, marker: Marker, uncommitted: list[Uncommitted]) -> PartitionResult:
     result = PartitionResult(partition_index=where.partition)
     try:
-        if marker.producer.producer_epoch < 0:
+        if marker.producer.producer_id == NO_PRODUCER_ID or marker.producer.producer_epoch == NO_PRODUCER_EPOCH:
             context.broker.partitions.get(*where)
-            # As Kafka says it, which cannot build such a marker.
+            # Apache Kafka's code for a marker that it cannot build.
             raise KafkaError(Code.UNKNOWN_SERVER_ERROR)
         partition, next_offset = append_marker(context.broker, where, marker)
     except KafkaError as refusal:

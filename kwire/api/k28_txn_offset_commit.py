@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.offset_commit_answers import merge_answers
 from kwire.broker.coordination.admission import Dialect, admit
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
@@ -30,21 +31,25 @@ PartitionResponse = TxnOffsetCommitResponse.TxnOffsetCommitResponsePartition
 
 
 async def handle(context: Context, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse:
-    """One answer for each partition, in the order of the request."""
-    topics = []
+    """Answer each partition; which topics the answer lists is decided in ``merge_answers``."""
+    refused: dict[str, list[PartitionResponse]] = {}
+    committed: list[tuple[str, list[PartitionResponse]]] = []
     offsets: list[OffsetToCommit] = []
     committing: list[PartitionResponse] = []
     for wanted in request.topics:
         topic = context.broker.image.topics.get(wanted.name)
-        answers = []
+        key = wanted.name
+        accepted: list[PartitionResponse] = []
+        if topic is None:
+            refused.setdefault(key, [])  # listed even without partitions
         for partition in wanted.partitions:
             index = partition.partition_index
             answer = PartitionResponse(partition_index=index)
-            answers.append(answer)
             if topic is None or not 0 <= index < len(topic.partitions):
                 answer.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION
+                refused.setdefault(key, []).append(answer)
                 continue
-            committing.append(answer)
+            accepted.append(answer)
             offsets.append(
                 OffsetToCommit(
                     topic.name,
@@ -55,10 +60,12 @@ async def handle(context: Context, request: TxnOffsetCommitRequest) -> TxnOffset
                     partition.committed_metadata,
                 )
             )
-        topics.append(TopicResponse(name=wanted.name, partitions=answers))
+        committing += accepted
+        committed.append((key, accepted))
     if offsets:
         for answer, code in zip(committing, await _commit(context, request, offsets), strict=True):
             answer.error_code = code
+    topics = [TopicResponse(name=name, partitions=partitions) for name, partitions in merge_answers(refused, committed)]
     return TxnOffsetCommitResponse(throttle_time_ms=context.throttle_ms, topics=topics)
 
 

@@ -1,7 +1,7 @@
-"""What is special about a produce request that writes in a transaction (KIP-98, KIP-890).
+"""Transactional batches of a produce request, before they are appended (KIP-98, KIP-890).
 
-Owns: which of its batches need the coordinator's leave, and what a refusal is to a producer. May not know: how the
-coordinator is asked (``broker.admission``), how anything is appended.
+Responsible for: which batches the transaction coordinator must verify, and the code that a producer gets for a refusal.
+Must not depend on: how the coordinator is asked (``broker.coordination.admission``), how batches are appended.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
 from kwire.types import TopicPartition
-from kwire.wire.batch import HEADER_BYTES, MAGIC, TRANSACTIONAL, BatchHeader, read_batch_header
+from kwire.wire.batch import HEADER_BYTES, OVERHEAD_BYTES, TRANSACTIONAL, BatchHeader, read_only_batch
 from kwire.wire.messages import ProduceRequest
 
 _ABORTABLE_SINCE: Final = 11  # KIP-890
 _ADDS_SINCE: Final = 12  # KIP-890
+_ZSTD: Final = 4
+_ZSTD_SINCE: Final = 7  # KIP-110
 # The low byte of the attributes, in which the bit is.
 _ATTRIBUTES_POSITION: Final = 22
 
@@ -28,8 +30,23 @@ _UNVERIFIED: Final = frozenset(
 )
 
 
+def produced_batch(records: memoryview | None, api_version: int) -> tuple[memoryview, BatchHeader]:
+    """The one batch that was sent for a partition, without an incomplete batch behind it.
+
+    These are the checks that Apache Kafka does before the transaction coordinator is asked. Raises KafkaError as
+    ``read_only_batch`` does; UNSUPPORTED_COMPRESSION_TYPE for zstd below version 7 (KIP-110).
+    """
+    if records is None:
+        raise KafkaError(Code.INVALID_RECORD)
+    header = read_only_batch(records)
+    if api_version < _ZSTD_SINCE and header.codec == _ZSTD:
+        raise KafkaError(Code.UNSUPPORTED_COMPRESSION_TYPE)
+    size = header.length + OVERHEAD_BYTES
+    return (records if size == len(records) else records[:size]), header
+
+
 def any_transactional(request: ProduceRequest) -> bool:
-    """Whether any of the batches is transactional; nothing else of them is looked at."""
+    """Whether any of the batches is transactional, by the bit alone: the usual request has no other test to pass."""
     for topic in request.topic_data:
         for wanted in topic.partition_data:
             records = wanted.records
@@ -41,12 +58,11 @@ def any_transactional(request: ProduceRequest) -> bool:
 async def refused(
     context: Context, request: ProduceRequest, names: Sequence[str | None]
 ) -> Mapping[TopicPartition, KafkaError]:
-    """Why partitions refuse; the others may be appended to, in this turn. ``names`` are those of the topics.
+    """The partitions that refuse and why; the others may be appended to, in this turn. ``names`` are the topics' names.
 
     Raises KafkaError for the whole request: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, INVALID_PRODUCER_ID_MAPPING.
     """
     if request.transactional_id is None:
-        # Nobody may write in a transaction without saying in which.
         raise KafkaError(Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
     first_sequences: dict[Partition, int] = {}
     producers: set[ProducerStamp] = set()
@@ -68,25 +84,28 @@ async def refused(
 def _batches(
     context: Context, request: ProduceRequest, names: Sequence[str | None]
 ) -> Iterator[tuple[Partition, BatchHeader]]:
-    """The transactional batches that could be appended. What is wrong with others is found when their turn comes."""
+    """The transactional batches with a producer id that pass the first checks.
+
+    A batch that does not pass is left out, so that its partition does not become part of the transaction; its refusal
+    is found when it is to be appended. A batch without a producer id is appended like any other, as in Apache Kafka.
+    """
     for topic, name in zip(request.topic_data, names, strict=True):
+        if name is None:
+            continue
         for wanted in topic.partition_data:
-            if name is None or wanted.records is None or len(wanted.records) < HEADER_BYTES:
-                continue
-            header = read_batch_header(wanted.records)
-            if header.magic != MAGIC or not header.is_transactional:
-                continue
             try:
                 partition = context.broker.partitions.get(name, wanted.index)
+                _, header = produced_batch(wanted.records, context.api_version)
             except KafkaError:
                 continue
-            yield partition, header
+            if header.is_transactional and header.producer_id >= 0:
+                yield partition, header
 
 
 def _refusal(code: Code, dialect: Dialect) -> KafkaError:
     if code is Code.INVALID_TXN_STATE:
         return KafkaError(code, "Partition was not added to the transaction")
-    # A client that cannot add partitions by producing does not expect these; this one it tries again.
+    # A client that does not add partitions by producing does not know these codes; it retries this one.
     if code in _UNVERIFIED or (code is Code.CONCURRENT_TRANSACTIONS and dialect is not Dialect.ADDS):
         message = f"Unable to verify the partition has been added to the transaction. Underlying error: {code.name}"
         return KafkaError(Code.NOT_ENOUGH_REPLICAS, message)
