@@ -57,6 +57,12 @@ class Normalizer:
             return {name: self._field(item, name, api, own) for name, item in value.items()}
         if isinstance(value, list):
             items = [item for item in value if not self._is_foreign(item, own)]
+            if api == "DescribeConfigs":  # kwire's own configs, which it lists beside Kafka's
+                items = (
+                    [item for item in items if not str(item["name"]).startswith("kwire.")]
+                    if key == "configs"
+                    else items
+                )
             if api not in ORDERED_APIS and items and isinstance(items[0], dict):
                 items.sort(key=self._order)
             return [self._field(item, key, api, own) for item in items]

@@ -2,7 +2,8 @@
 
 Responsible for: the names. ``KAFKA_LOG_DIRS`` is log.dirs in the images of Apache and Confluent, where ``__`` is ``_``
 and ``___`` is ``-``; ``KAFKA_CFG_LOG_DIRS`` is the same in Bitnami's; ``KAFKA_ADVERTISED_HOST_NAME``,
-``KAFKA_ADVERTISED_PORT`` and ``KAFKA_CREATE_TOPICS`` are wurstmeister's. Must not depend on: what a setting does.
+``KAFKA_ADVERTISED_PORT`` and ``KAFKA_CREATE_TOPICS`` are wurstmeister's. ``KWIRE_X_Y`` is kwire's own config kwire.x.y.
+Must not depend on: what a setting does.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from kwire.metadata.configs import RETIRED, broker_keys, split_listener_prefix
 
 PREFIX: Final = "KAFKA_"
 _BITNAMI_PREFIX: Final = "KAFKA_CFG_"
+_KWIRE_PREFIX: Final = "KWIRE_"
 _CLUSTER_ID: Final = ("CLUSTER_ID", "KAFKA_CLUSTER_ID", "KAFKA_KRAFT_CLUSTER_ID")
 _CREATE_TOPICS: Final = "KAFKA_CREATE_TOPICS"
 _SEPARATOR: Final = "KAFKA_CREATE_TOPICS_SEPARATOR"
@@ -59,18 +61,23 @@ class ContainerEnvironment:
 
 
 def read_environment(environment: Mapping[str, str]) -> ContainerEnvironment:
-    """Read every variable that begins with ``KAFKA_``, and ``CLUSTER_ID``. An empty variable is one that is not set."""
+    """Read the variables that begin with ``KAFKA_``, ``CLUSTER_ID``, and those that name one of kwire's own configs.
+
+    An empty variable counts as not set.
+    """
     given = {name: text for name, text in sorted(environment.items()) if text.strip()}
     read = ContainerEnvironment(
         cluster_id=next((given[name].strip() for name in _CLUSTER_ID if name in given), None),
         topics=_topics(environment),
     )
     for variable, text in given.items():
-        if not variable.startswith(PREFIX) or variable in {*_CLUSTER_ID, _CREATE_TOPICS, _SEPARATOR, *_ADDRESS_PARTS}:
+        if variable in {*_CLUSTER_ID, _CREATE_TOPICS, _SEPARATOR, *_ADDRESS_PARTS}:
             continue
         key = _key(variable)
         if key is not None:
             read.settings[key] = (text, variable)
+        elif not variable.startswith(PREFIX):
+            continue
         elif _NOTHING_HERE.fullmatch(variable):
             read.without_effect.append(variable)
         else:
@@ -86,15 +93,20 @@ def _topics(environment: Mapping[str, str]) -> list[str]:
 
 
 def _key(variable: str) -> str | None:
-    """The setting that a variable names, if it is one of Kafka's, now or formerly."""
+    """Return the broker setting that a variable names: one of Kafka's, now or formerly, or kwire's own."""
     if variable in _BITNAMI_NAMES:
         return _BITNAMI_NAMES[variable]
     if variable.startswith(_BITNAMI_PREFIX):
         words = variable.removeprefix(_BITNAMI_PREFIX).lower()
         spellings: tuple[Callable[[str], str], ...] = (_bitnami_spelling, _official_spelling)
-    else:
+    elif variable.startswith(PREFIX):
         words = variable.removeprefix(PREFIX).lower()
         spellings = (_official_spelling,)
+    elif variable.startswith(_KWIRE_PREFIX):
+        words = variable.lower()
+        spellings = (_official_spelling,)
+    else:
+        return None
     for spelling in spellings:
         key = spelling(words)
         if key in RETIRED or split_listener_prefix(key)[1] in broker_keys():

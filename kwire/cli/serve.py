@@ -51,7 +51,13 @@ _SETTINGS_OPTIONS: Final = (
         "--data", type=click.Path(), metavar="DIR", help="The directory for the data. [default: ./kwire-data]"
     ),
     click.option("--config", "file", type=click.Path(), metavar="FILE", help="Read a server.properties file."),
-    click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set one of Kafka's broker settings."),
+    click.option(
+        "--set",
+        "sets",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Set a broker setting of Kafka, or one of kwire's own (kwire.*; kwire config lists all).",
+    ),
     click.option(
         "--default",
         "defaults",
@@ -62,7 +68,7 @@ _SETTINGS_OPTIONS: Final = (
     click.option(
         "--env",
         is_flag=True,
-        help="Read CLUSTER_ID and KAFKA_... variables as Kafka's container images do.",
+        help="Read CLUSTER_ID and KAFKA_... variables as Kafka's container images do, and KWIRE_... for kwire.*.",
     ),
     click.option("--strict", is_flag=True, help="Refuse settings of a file or variable that have no effect."),
 )

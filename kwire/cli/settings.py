@@ -281,7 +281,10 @@ def _read_properties(path: str) -> Iterable[tuple[str, str]]:
 
 
 class Shown(NamedTuple):
-    """One line of ``kwire config``. ``value`` is None for null; ``remark`` says so where kwire does nothing with it."""
+    """One line of ``kwire config``. ``value`` is None for null.
+
+    ``remark`` says so where kwire does nothing with a config of Kafka, and what a config of kwire does.
+    """
 
     key: str
     value: str | None
@@ -305,7 +308,7 @@ def _show_one(settings: Settings, key: str) -> Shown:
     known, stands = broker_keys()[base], support_of(key)
     value: Value = known.default if setting is None else known.parse(setting.text)
     text = _HIDDEN if known.sensitive and value is not None else value_text(value)
-    remark = "" if stands.kind is Kind.HONOURED else f"{stands.kind.value}: {stands.why}"
+    remark = known.documentation or "" if stands.kind is Kind.HONOURED else f"{stands.kind.value}: {stands.why}"
     return Shown(key, text, _default_source(key) if setting is None else setting.source, remark)
 
 

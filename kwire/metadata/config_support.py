@@ -11,7 +11,7 @@ from enum import Enum
 from functools import cache
 from typing import NamedTuple
 
-from kwire.metadata.configs import broker_keys, split_listener_prefix
+from kwire.metadata.configs import KWIRE_PREFIX, broker_keys, split_listener_prefix
 
 
 class Kind(Enum):
@@ -205,7 +205,8 @@ ssl.truststore.type
 
 @cache
 def _supports() -> dict[str, ConfigSupport]:
-    found = {name: ConfigSupport(Kind.HONOURED, "") for name in _HONOURED.split()}
+    own = [name for name in broker_keys() if name.startswith(KWIRE_PREFIX)]
+    found = {name: ConfigSupport(Kind.HONOURED, "") for name in [*_HONOURED.split(), *own]}
     for kind, groups in ((Kind.MEANINGLESS, _MEANINGLESS), (Kind.NOT_SERVED, _NOT_SERVED)):
         for why, names in groups.items():
             found.update((name, ConfigSupport(kind, why)) for name in names.split())

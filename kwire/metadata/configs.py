@@ -1,10 +1,19 @@
-"""Every topic, broker and group config of Kafka: type, default, check, synonyms, and who may change it when.
+"""The configs of topics, brokers and groups: type, default, check, synonyms, and when each may be changed.
 
-Owns: the table ``configs.tsv`` (facts read from the official jars: scope, name, type, default, importance, check,
-synonyms, dynamic mode, internal) and reading values by it. ``config_support.py`` says what kwire does with a key,
-``effective.py`` where an effective value comes from. May not know: files of the user, images, the running broker.
+Responsible for: the tables, and parsing a value by them.
 
-kwire's own defaults differ from Kafka's only where Kafka's hurt on one machine (``OWN_DEFAULTS``).
+    configs.tsv        Kafka's configs, read from the official jars: scope, name, type, default, importance, check,
+                       synonyms, dynamic mode, internal
+    kwire_configs.tsv  kwire's own broker configs, ``kwire.*``: name, type, default, check, dynamic mode, documentation.
+                       To add one, add its row, run ``python tools/write_config_types.py`` and read it as
+                       ``configs.broker["kwire.name"]``. A file, --set, an environment variable (KWIRE_NAME) and
+                       AlterConfigs (if it is dynamic) set it; ``kwire config`` and DescribeConfigs show it.
+
+Type, check and dynamic mode have the same words in both tables: ``ConfigType``, ``config_values.check_named``, and
+read-only, per-broker or cluster-wide. ``config_support.py`` says what kwire does with a Kafka config, ``effective.py``
+where an effective value comes from. Must not depend on: the user's files, images, the running broker.
+
+kwire's defaults for Kafka's configs differ from Kafka's only where those do not fit one machine (``OWN_DEFAULTS``).
 """
 
 from __future__ import annotations
@@ -27,6 +36,7 @@ from kwire.metadata.config_values import (
 )
 
 __all__ = [
+    "KWIRE_PREFIX",
     "OWN_DEFAULTS",
     "RETIRED",
     "ConfigKey",
@@ -46,6 +56,9 @@ __all__ = [
     "value_text",
 ]
 
+KWIRE_PREFIX = "kwire."
+_KAFKA_TABLE = Path(__file__).with_name("configs.tsv")
+_KWIRE_TABLE = Path(__file__).with_name("kwire_configs.tsv")
 Keys: TypeAlias = "MappingProxyType[str, ConfigKey]"
 Dynamic: TypeAlias = Literal["read-only", "cluster-wide", "per-broker", "-"]
 
@@ -72,6 +85,12 @@ class ConfigKey:
     synonyms: tuple[Synonym, ...]
     dynamic: Dynamic
     internal: bool
+    documentation: str | None = None  # here for kwire's own configs
+
+    @property
+    def is_kwires(self) -> bool:
+        """Whether this is a config that Kafka does not have."""
+        return self.name.startswith(KWIRE_PREFIX)
 
     @property
     def sensitive(self) -> bool:
@@ -168,7 +187,7 @@ RETIRED = MappingProxyType(
 
 
 def broker_keys() -> Keys:
-    """Give the keys of server.properties, those that only exist dynamically included."""
+    """Return the configs of brokers: those of server.properties, those that are only dynamic, and kwire's own."""
     return _tables()["broker"]
 
 
@@ -271,7 +290,7 @@ def _client_metrics_keys() -> Keys:
 @cache
 def _tables() -> dict[str, Keys]:
     tables: dict[str, dict[str, ConfigKey]] = {"broker": {}, "topic": {}, "group": {}}
-    lines = Path(__file__).with_name("configs.tsv").read_text("utf-8").splitlines()
+    lines = _KAFKA_TABLE.read_text("utf-8").splitlines()
     checks: dict[str, Check] = {}
     for line in lines[1:]:
         scope, name, type_name, default, importance, check_spec, synonyms, dynamic, internal = line.split("\t")
@@ -290,7 +309,28 @@ def _tables() -> dict[str, Keys]:
             dynamic=_dynamic(dynamic),
             internal=internal == "internal",
         )
+    own = (_kwire_config(line) for line in _KWIRE_TABLE.read_text("utf-8").splitlines()[1:])
+    tables["broker"].update((key.name, key) for key in own)
     return {scope: MappingProxyType(table) for scope, table in tables.items()}
+
+
+def _kwire_config(line: str) -> ConfigKey:
+    name, type_name, default, check_spec, dynamic, documentation = line.split("\t")
+    assert name.startswith(KWIRE_PREFIX), name
+    assert documentation, name
+    return ConfigKey(
+        name=name,
+        type=ConfigType[type_name],
+        default_text=_default_text(default),
+        required=False,
+        importance="MEDIUM",
+        check=check_named(check_spec),
+        distinct=check_spec.startswith("list"),
+        synonyms=(),
+        dynamic=_dynamic(dynamic),
+        internal=False,
+        documentation=documentation,
+    )
 
 
 def _default_text(cell: str) -> str | None:

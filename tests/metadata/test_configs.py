@@ -56,7 +56,8 @@ def test_every_value_is_read_and_refused_as_the_official_classes_do():
 
 
 def test_the_table_holds_every_key_of_the_official_release():
-    assert [len(TABLES[scope]()) for scope in ("broker", "topic", "group")] == [363, 34, 17]
+    of_kafka = {scope: [key for key in TABLES[scope]().values() if not key.is_kwires] for scope in TABLES}
+    assert {scope: len(keys) for scope, keys in of_kafka.items()} == {"broker": 363, "topic": 34, "group": 17}
     for scope, name, _ in official_answers():
         assert name in TABLES[scope]()
 

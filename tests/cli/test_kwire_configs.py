@@ -1,0 +1,113 @@
+"""kwire's own configs: one row of the table makes a config that each source sets and each command shows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from peer import Peer
+
+from kwire.api import api_table
+from kwire.broker.broker import open_broker
+from kwire.cli.config import config
+from kwire.cli.settings import SettingsError, gather, show
+from kwire.metadata import config_support, configs
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.image import MetadataImage
+from kwire.testing.files import MemoryFiles
+from kwire.wire.messages import DescribeConfigsRequest, IncrementalAlterConfigsRequest
+
+ROWS = """\
+# name	type	default	check	dynamic	documentation
+kwire.test.limit	INT	10	range 1 100	cluster-wide	How many tests may run.
+kwire.test.mode	STRING	quick	in quick,thorough	read-only	Which tests run.
+"""
+BROKER = 4
+
+
+@pytest.fixture(autouse=True)
+def two_configs(tmp_path, monkeypatch):
+    table = tmp_path / "kwire_configs.tsv"
+    table.write_text(ROWS)
+    monkeypatch.setattr(configs, "_KWIRE_TABLE", table)
+    clear_caches()
+    yield
+    monkeypatch.undo()
+    clear_caches()
+
+
+def clear_caches():
+    configs._tables.cache_clear()
+    configs._dynamic_broker_names.cache_clear()
+    config_support._supports.cache_clear()
+
+
+@pytest.fixture
+def file(tmp_path):
+    path = tmp_path / "server.properties"
+    path.write_text("kwire.test.limit=20\n")
+    return str(path)
+
+
+def limit_of(settings) -> object:
+    return EffectiveConfigs(MetadataImage(), settings.broker_settings, 1).broker["kwire.test.limit"]
+
+
+def test_file_flag_and_variable_set_it(file):
+    assert limit_of(gather()) == 10
+    assert limit_of(gather(file=file)) == 20
+    assert limit_of(gather(sets=["kwire.test.limit=30"])) == 30
+    assert limit_of(gather(environment={"KWIRE_TEST_LIMIT": "40", "KWIRE_HOME": "/opt"})) == 40
+
+
+def test_a_value_that_its_check_refuses_stops_the_start():
+    with pytest.raises(SettingsError, match=r"kwire\.test\.limit=0 \(--set\): Value must be at least 1"):
+        gather(sets=["kwire.test.limit=0"])
+    with pytest.raises(SettingsError, match=r"did you mean kwire\.test\.limit"):
+        gather(sets=["kwire.test.limits=1"])
+
+
+def test_the_command_shows_value_source_and_documentation(file):
+    lines = {line.key: line for line in show(gather(file=file))}
+    assert lines["kwire.test.limit"] == ("kwire.test.limit", "20", file, "How many tests may run.")
+    assert lines["kwire.test.mode"] == ("kwire.test.mode", "quick", "default", "Which tests run.")
+
+    printed = json.loads(CliRunner().invoke(config, ["--json", "--changed", "--config", file]).stdout)
+    assert [line["value"] for line in printed if line["key"].startswith("kwire.")] == ["20"]
+
+
+async def test_a_client_sees_it_and_changes_it_while_the_broker_runs():
+    settings = gather(sets=["kwire.test.mode=thorough"]).broker_settings
+    async with open_broker(settings, api_table(), MemoryFiles(), endpoints=[Peer.endpoint]) as broker:
+        client = Peer(broker)
+        assert await described(client) == {
+            "kwire.test.limit": ("10", False, 5),
+            "kwire.test.mode": ("thorough", True, 4),
+        }
+        assert await change(client, "kwire.test.limit", "50") == 0
+        assert await change(client, "kwire.test.limit", "500") == 42
+        assert await change(client, "kwire.test.mode", "quick") == 42
+        assert (await described(client))["kwire.test.limit"] == ("50", False, 3)
+        assert broker.configs.broker["kwire.test.limit"] == 50
+
+
+async def described(client):
+    resource = DescribeConfigsRequest.DescribeConfigsResource(
+        resource_type=BROKER, resource_name="1", configuration_keys=None
+    )
+    answer = await client.call(4, DescribeConfigsRequest(resources=[resource]))
+    return {
+        one.name: (one.value, one.read_only, one.config_source)
+        for one in answer.results[0].configs
+        if one.name.startswith("kwire.")
+    }
+
+
+async def change(client, name, value):
+    entry = IncrementalAlterConfigsRequest.AlterableConfig(name=name, config_operation=0, value=value)
+    resource = IncrementalAlterConfigsRequest.AlterConfigsResource(
+        resource_type=BROKER, resource_name="", configs=[entry]
+    )
+    answer = await client.call(1, IncrementalAlterConfigsRequest(resources=[resource]))
+    return answer.responses[0].error_code
