@@ -21,11 +21,11 @@ import trio
 
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import only
-from kwire.errors import KafkaError
 from kwire.metadata.commands import CreateTopics
 from kwire.metadata.configs import parse_broker_config
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import NewTopic
+from kwire.server.initial_topics import create_missing_topics
 from kwire.server.lifecycle import Server, open_server
 from kwire.storage.files import Files, OsFiles
 from kwire.testing.files import MemoryFiles
@@ -167,13 +167,11 @@ class KafkaBroker:
             self._port = server.bindings[0].port
             self._token = trio.lowlevel.current_trio_token()
             self._stop = trio.Event()
-            missing = [
-                NewTopic(name, count) for name, count in self._topics.items() if name not in server.broker.image.topics
-            ]
-            if missing:
-                for result in await server.broker.controller.submit(CreateTopics(missing)):
-                    if isinstance(result, KafkaError):
-                        raise result
+            refusals = await create_missing_topics(
+                server.broker, [NewTopic(name, count) for name, count in self._topics.items()]
+            )
+            for _, error in refusals:
+                raise error
             ready.set()
             await self._stop.wait()
         self._server = None
