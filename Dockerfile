@@ -1,4 +1,4 @@
-# A small image: Python, kwire, and the official scripts' names under /opt/kafka/bin. No JVM.
+# A small image: Python, kwire, and Kafka's scripts under their official names. No JVM.
 FROM python:3.12-slim AS build
 WORKDIR /src
 COPY pyproject.toml README.md LICENSE ./
@@ -7,15 +7,20 @@ COPY protocol_specs protocol_specs
 RUN pip wheel --no-cache-dir --wheel-dir /wheels .
 
 FROM python:3.12-slim
+# Scripts that are written for other images find what they call at the paths of those images, and may change it.
+COPY docker/etc/ /etc/kafka/docker/
+COPY docker/etc/ /etc/confluent/docker/
+COPY docker/bin/ /opt/kafka/bin/
+COPY docker/entrypoint.sh /opt/kafka/entrypoint.sh
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --no-cache-dir --no-index --find-links /wheels kwire \
     && python -m compileall -q /usr/local/lib/python3.12/site-packages/kwire \
     && useradd --system --uid 1000 --create-home kwire \
-    && mkdir -p /var/lib/kafka/data /opt/kafka/bin /opt/kafka/config \
+    && mkdir -p /var/lib/kafka/data /opt/bitnami \
     && kwire scripts --install /opt/kafka/bin \
-    && chown -R kwire /var/lib/kafka
-COPY docker/entrypoint.sh /opt/kafka/entrypoint.sh
-COPY docker/server.properties /opt/kafka/config/server.properties
+    && ln -s zookeeper-server-start /opt/kafka/bin/zookeeper-server-start.sh \
+    && ln -s /opt/kafka /opt/bitnami/kafka \
+    && chown -R kwire /var/lib/kafka /etc/kafka /etc/confluent
 ENV PATH=/opt/kafka/bin:$PATH
 USER kwire
 WORKDIR /home/kwire

@@ -15,9 +15,12 @@ from kwire.storage.files import OsFiles
 hypothesis.settings.register_profile("patient", parent=hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("patient")
 
-# A script's background jobs ignore Ctrl-C, and so would every process that a test starts to end it with one.
+# A script's background jobs ignore SIGINT, nohup ignores SIGHUP, and children inherit that: processes that a test ends
+# with such a signal would go on.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture

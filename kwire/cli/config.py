@@ -1,6 +1,6 @@
 """``kwire config``: every setting, its value, and where that came from.
 
-Owns: the command as click knows it, and the table. May not know: how settings are read.
+Responsible for: the command line, the table, JSON and properties. Must not depend on: how settings are read.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from kwire.cli.serve import gathered, settings_options
-from kwire.cli.settings import Shown, show
+from kwire.cli.settings import Settings, Shown, show
 
 _VALUE_WIDTH_MAX: Final = 30
 
@@ -21,14 +21,21 @@ _VALUE_WIDTH_MAX: Final = 30
 Examples:
   kwire config --changed --config server.properties
   kwire config --env --json | jq '.[] | select(.key == "listeners")'
+  kwire config --env --changed --properties > server.properties
 """
 )
 @settings_options
-@click.option("--changed", is_flag=True, help="Leave out what has Kafka's default.")
+@click.option("--changed", is_flag=True, help="Leave out settings that have Kafka's default value.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")
-def config(changed: bool, as_json: bool, **options: Any) -> None:
+@click.option("--properties", is_flag=True, help="Print a server.properties file, with its secrets.")
+def config(changed: bool, as_json: bool, properties: bool, **options: Any) -> None:
     """Show every setting that `kwire serve` with the same options would run with, and where its value came from."""
+    if as_json and properties:
+        raise click.UsageError("--json and --properties exclude each other")
     settings = gathered(options)
+    if properties:
+        _print_properties(settings, changed=changed)
+        return
     lines = [line for line in show(settings) if not changed or line.source != "default"]
     if as_json:
         click.echo(json.dumps([line._asdict() for line in lines], indent=2))
@@ -36,6 +43,15 @@ def config(changed: bool, as_json: bool, **options: Any) -> None:
     for note in settings.notes:
         click.echo(f"{note.level}: {note.text}", err=True)
     _print_table(lines)
+
+
+def _print_properties(settings: Settings, *, changed: bool) -> None:
+    import javaproperties
+
+    shown = {line.key: line.value for line in show(settings) if not changed and line.value is not None}
+    given = {key: setting.text for key, setting in settings.chosen.items()}  # as it was written, secrets too
+    for key, text in sorted({**shown, **given}.items()):
+        click.echo(javaproperties.join_key_value(key, text, separator="="))
 
 
 def _print_table(lines: list[Shown]) -> None:

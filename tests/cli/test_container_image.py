@@ -1,6 +1,6 @@
-"""The container image's entry point and layout, in a scratch folder: no image can be built on every machine."""
+"""The container image's entry point and layout, in a scratch root: no container engine is needed."""
 
-import os
+import json
 import re
 import signal
 import socket
@@ -9,46 +9,44 @@ import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+from image_root import ImageRoot
 from kafka import KafkaAdminClient
 
 ROOT = Path(__file__).parent.parent.parent
 
 
+@pytest.fixture
+def image(tmp_path):
+    return ImageRoot(tmp_path / "root")
+
+
 @contextmanager
-def entrypoint(home, **variables):
-    """The entry point as the image runs it; gives the process and the lines in which it says that it is ready."""
-    environment = {
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-        "KWIRE_HOME": str(home),
-        "KWIRE_MOUNTED_CONFIG": str(home / "mounted"),
-        **variables,
-    }
-    with (home / "log").open("w") as log:
+def entrypoint(image, **variables):
+    """The entry point as the image runs it; gives the process, which must end cleanly by SIGTERM."""
+    log = image.path.parent / "log"
+    with log.open("w") as stderr:
         process = subprocess.Popen(
-            [ROOT / "docker" / "entrypoint.sh"],
-            env=environment,
+            [image.path / "opt/kafka/entrypoint.sh"],
+            env={**image.environment, **variables},
+            cwd=image.path / "home/kwire",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=log,
+            stderr=stderr,
             text=True,
         )
     try:
         yield process
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(30) == 0, log.read_text()
     finally:
         process.kill()
         process.stdout.close()
         process.wait()
 
 
-def image_home(folder):
-    (folder / "config").mkdir()
-    baked = (ROOT / "docker" / "server.properties").read_text()
-    (folder / "config" / "server.properties").write_text(
-        baked.replace("/var/lib/kafka/data", str(folder / "data")).replace(":9092", ":0")
-    )
-    return folder
+def log_of(image):
+    return (image.path.parent / "log").read_text()
 
 
 def free_port():
@@ -65,41 +63,103 @@ def cluster_of(port):
         admin.close()
 
 
-def test_without_variables_it_serves_what_is_baked_in(tmp_path):
-    with entrypoint(image_home(tmp_path)) as process:
+def serve_settings(image, **variables):
+    """The settings that the image's broker would run with, by key."""
+    shown = subprocess.run(
+        [image.path / "etc/kafka/docker/settings", "config", "--changed", "--json"],
+        env={**image.environment, **variables},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return {line["key"]: line["value"] for line in json.loads(shown.stdout)}
+
+
+def test_without_variables_it_listens_on_every_interface_and_keeps_data_in_the_volume(image):
+    settings = serve_settings(image)
+
+    assert settings["listeners"] == "PLAINTEXT://0.0.0.0:9092"
+    assert settings["log.dirs"] == f"{image.path}/var/lib/kafka/data"
+    assert "VOLUME /var/lib/kafka/data" in (ROOT / "Dockerfile").read_text()
+
+
+def test_it_serves_and_prints_what_programs_wait_for(image):
+    with entrypoint(image, KAFKA_LISTENERS="PLAINTEXT://0.0.0.0:0") as process:
         ready = process.stdout.readline()
         assert re.fullmatch(r"ready PLAINTEXT://0\.0\.0\.0:\d+\n", ready)
+        assert "Transitioning from RECOVERY to RUNNING" in process.stdout.readline()
         assert cluster_of(ready.rsplit(":", 1)[1].strip())["brokers"][0]["host"] == "localhost"
-    assert (tmp_path / "data" / "meta.properties").exists()
+    assert (image.path / "var/lib/kafka/data/meta.properties").exists()
 
 
-def test_the_variables_that_people_paste(tmp_path):
+def test_the_variables_that_people_paste(image):
     port = free_port()
     with entrypoint(
-        image_home(tmp_path),
+        image,
         KAFKA_ADVERTISED_LISTENERS=f"PLAINTEXT://127.0.0.1:{port}",
         KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR="1",
         KAFKA_ZOOKEEPER_CONNECT="zookeeper:2181",
         KAFKA_VERSION="4.3.1",
         KAFKA_OPTS="-Xmx1g",
+        KAFKA_NUM_PARTITONS="3",
+        KAFKA_PARTITIONS_NUM="3",
         CLUSTER_ID="4L6g3nShT-eMCtK--X86sw",
     ) as process:
-        assert process.stdout.readline() == f"ready PLAINTEXT://0.0.0.0:{port}\n"
+        assert process.stdout.readline() == f"ready PLAINTEXT://:{port}\n"
         cluster = cluster_of(port)
         assert cluster["cluster_id"] == "4L6g3nShT-eMCtK--X86sw"
         assert (cluster["brokers"][0]["host"], cluster["brokers"][0]["port"]) == ("127.0.0.1", port)
-    assert "zookeeper.connect" in (tmp_path / "log").read_text()
+    warnings = [line for line in log_of(image).splitlines() if "warning" in line]
+    assert len(warnings) == 2
+    assert "zookeeper.connect" in warnings[1]
+    assert "KAFKA_NUM_PARTITONS, KAFKA_PARTITIONS_NUM" in warnings[0]
 
 
-def test_a_mounted_file_takes_the_place_of_the_baked_one(tmp_path):
-    home = image_home(tmp_path)
-    (home / "mounted").mkdir()
-    (home / "mounted" / "server.properties").write_text(
+def test_variables_of_bitnami(image):
+    port = free_port()
+    with entrypoint(
+        image,
+        KAFKA_CFG_NODE_ID="0",
+        KAFKA_CFG_PROCESS_ROLES="controller,broker",
+        KAFKA_CFG_CONTROLLER_QUORUM_VOTERS="0@kafka:9093",
+        KAFKA_CFG_CONTROLLER_LISTENER_NAMES="CONTROLLER",
+        KAFKA_CFG_LISTENERS=f"PLAINTEXT://:{port},CONTROLLER://:9093",
+        KAFKA_CFG_ADVERTISED_LISTENERS=f"PLAINTEXT://127.0.0.1:{port}",
+        KAFKA_CFG_LISTENER_SECURITY_PROTOCOL_MAP="CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+        KAFKA_KRAFT_CLUSTER_ID="4L6g3nShT-eMCtK--X86sw",
+        ALLOW_PLAINTEXT_LISTENER="yes",
+    ) as process:
+        assert process.stdout.readline() == f"ready PLAINTEXT://:{port}\n"
+        cluster = cluster_of(port)
+    assert cluster["cluster_id"] == "4L6g3nShT-eMCtK--X86sw"
+    assert cluster["controller_id"] == 0
+    assert "warning" not in log_of(image)
+
+
+def test_variables_of_wurstmeister(image):
+    port = free_port()
+    with entrypoint(
+        image,
+        KAFKA_ADVERTISED_HOST_NAME="127.0.0.1",
+        KAFKA_ADVERTISED_PORT=str(port),
+        KAFKA_PORT=str(port),
+        KAFKA_CREATE_TOPICS="a:2:1,b:1:1:compact",
+    ) as process:
+        assert process.stdout.readline() == f"ready PLAINTEXT://:{port}\n"
+        admin = KafkaAdminClient(bootstrap_servers=f"localhost:{port}")
+        topics = {topic["name"]: len(topic["partitions"]) for topic in admin.describe_topics(["a", "b"])}
+        admin.close()
+    assert topics == {"a": 2, "b": 1}
+
+
+def test_a_mounted_file_takes_the_place_of_the_defaults(image, tmp_path):
+    (image.path / "mnt/shared/config").mkdir(parents=True)
+    (image.path / "mnt/shared/config/server.properties").write_text(
         f"process.roles=broker,controller\nnode.id=7\ncontroller.quorum.voters=7@localhost:9093\n"
         f"listeners=PLAINTEXT://localhost:0,CONTROLLER://localhost:9093\ncontroller.listener.names=CONTROLLER\n"
         f"log.dirs={tmp_path / 'elsewhere'}\n"
     )
-    with entrypoint(home) as process:
+    with entrypoint(image) as process:
         assert process.stdout.readline().startswith("ready PLAINTEXT://localhost:")
     assert "node.id=7" in (tmp_path / "elsewhere" / "meta.properties").read_text()
 
@@ -111,8 +171,43 @@ def test_arguments_are_run_instead():
     assert finished.stdout == "hello\n"
 
 
+def test_zookeeper_server_start_listens_on_its_client_port(image, tmp_path):
+    port = free_port()
+    (tmp_path / "zookeeper.properties").write_text(f"dataDir=/var/lib/zookeeper\nclientPort={port}\n")
+    with subprocess.Popen(
+        [sys.executable, image.path / "opt/kafka/bin/zookeeper-server-start", tmp_path / "zookeeper.properties"],
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        try:
+            assert (
+                process.stderr.readline()
+                == f"Kafka 4 does not use ZooKeeper: port {port} answers ruok and nothing else.\n"
+            )
+            connected = connect(port)
+            connected.sendall(b"ruok")
+            assert connected.recv(10) == b"imok"
+            connected.close()
+        finally:
+            process.kill()
+
+
+def connect(port):
+    while True:
+        try:
+            return socket.create_connection(("localhost", port))
+        except ConnectionRefusedError:
+            continue
+
+
 def test_the_image_is_built_from_what_is_here():
     dockerfile = (ROOT / "Dockerfile").read_text()
     for name in re.findall(r"^COPY (?!--)(\S+(?: \S+)*) \S+$", dockerfile, re.MULTILINE):
         for source in name.split():
             assert (ROOT / source).exists(), source
+
+
+def test_start_scripts_of_other_images_may_change_the_files_that_they_change():
+    owned = re.search(r"chown -R kwire (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1].split()
+
+    assert {"/etc/kafka", "/etc/confluent", "/var/lib/kafka"} <= set(owned)

@@ -24,7 +24,7 @@ ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.starts
 
 @contextmanager
 def serving(*arguments: str, environment: dict[str, str] | None = None, before: Sequence[str] = ()):
-    """A broker process, with the signals as a shell in a terminal leaves them."""
+    """A broker process."""
     command = [*before, sys.executable, "-m", "kwire", "serve", *arguments]
     with subprocess.Popen(
         command,
@@ -32,18 +32,11 @@ def serving(*arguments: str, environment: dict[str, str] | None = None, before: 
         stderr=subprocess.PIPE,
         text=True,
         env=ENVIRONMENT | (environment or {}),
-        preexec_fn=_default_signals,  # noqa: PLW1509 (no thread of the test run holds a lock that it needs)
     ) as process:
         try:
             yield process
         finally:
             process.kill()
-
-
-def _default_signals() -> None:
-    # A test run under nohup ignores SIGHUP, and children inherit that.
-    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def first_line(process) -> str:

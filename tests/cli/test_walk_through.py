@@ -1,4 +1,4 @@
-"""The walk-through that people know from tutorials, word for word; only docker is played by this test.
+"""The walk-through that people know from tutorials, word for word; this test stands in for docker alone.
 
 The broker runs by the image's entry point with the environment of docker-compose.yml, the scripts are those that the
 image installs, and the names ``kafka`` and ``zookeeper`` with the port 9092 mean the broker's free port here
@@ -7,19 +7,15 @@ image installs, and the names ``kafka`` and ``zookeeper`` with the port 9092 mea
 
 from __future__ import annotations
 
-import os
 import re
 import select
 import signal
 import subprocess
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
-
-from kwire.cli.main import main
+from image_root import ImageRoot
 
 ROOT = Path(__file__).parent.parent.parent
 MESSAGE = "{'user_id': 1, 'recipient_id': 2, 'message': 'Hi.'}"
@@ -68,15 +64,11 @@ def compose_environment():
 
 @pytest.fixture
 def container(tmp_path):
-    scripts = tmp_path / "bin"
-    assert CliRunner().invoke(main, ["scripts", "--install", str(scripts)]).exit_code == 0
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "server.properties").write_text(f"log.dirs={tmp_path / 'data'}\n")
-    base = {key: value for key, value in os.environ.items() if not key.startswith(("KAFKA_", "KWIRE_"))}
-    base["PATH"] = f"{scripts}:{Path(sys.executable).parent}:{base['PATH']}"
+    image = ImageRoot(tmp_path / "root")
+    base = image.environment
     with subprocess.Popen(
-        [ROOT / "docker" / "entrypoint.sh"],
-        env={**base, **compose_environment(), "KWIRE_HOME": str(tmp_path)},
+        [image.path / "opt/kafka/entrypoint.sh"],
+        env={**base, **compose_environment()},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
