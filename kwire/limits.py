@@ -20,10 +20,21 @@ ASKED_SOON_US = 200
 LISTEN_US = 60
 LISTENS_MAX = 16
 
-# Requests or bytes that one connection may handle before others get a turn; many that want more get fewer requests.
-TURN_REQUESTS_MAX = 64
-TURN_REQUESTS_MIN = 4
+# Time for which one connection may use the event loop, and bytes that it may read and answer, before others run.
+TURN_MS = 2.0
 TURN_BYTES_MAX = 4 * 1024 * 1024
+
+# A connection that used up a turn this recently waits for its next one while others do, also for a new request.
+TURN_DEBT_MS = 50.0
+
+# Work that keeps all others waiting for longer is counted and logged, at most so often for each API or task.
+LOOP_HELD_MS = 50.0
+LOOP_HELD_LOG_EVERY_S = 10.0
+LOOP_HELD_WARNING_MS = 500.0  # a warning from here on, below it is information
+
+# A request of more bytes is decoded in a thread, except where decoding does not grow with the bytes (Produce). A
+# response whose handler used up a turn is encoded in a thread.
+DECODE_INLINE_BYTES_MAX = 64 * 1024
 
 # One sendfile call moves at most this much, so that one reader of a large slice does not hold the loop.
 SENDFILE_BYTES_MAX = 1024 * 1024
@@ -64,4 +75,4 @@ assert SENDFILE_BYTES_MIN <= SENDFILE_BYTES_MAX <= TURN_BYTES_MAX
 assert READ_CHUNK_BYTES <= READ_CHUNK_BYTES_MAX <= TURN_BYTES_MAX
 assert FILES_SHARE_OF_DESCRIPTORS + CONNECTIONS_SHARE_OF_DESCRIPTORS < 1
 assert LISTEN_US <= ASKED_SOON_US
-assert TURN_REQUESTS_MIN <= TURN_REQUESTS_MAX
+assert 0 < TURN_MS < LOOP_HELD_MS

@@ -3,7 +3,9 @@
 import trio
 
 from kwire.broker.controller.interface import only
-from kwire.broker.requests.context import Context, Endpoint
+from kwire.broker.endpoint import Endpoint
+from kwire.broker.requests.client import Client
+from kwire.broker.requests.context import Context
 from kwire.broker.requests.dispatch import dispatch
 from kwire.metadata.commands import CreateTopics
 from kwire.metadata.topics import NewTopic
@@ -13,15 +15,21 @@ from kwire.wire import codec
 class Peer:
     """A connection as a handler sees it, and a client that calls one API at one version."""
 
-    peer = "test:1"
     endpoint = Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092)
 
     def __init__(self, broker, client_id="test"):
         self.broker = broker
+        self.apis = broker.apis
+        self.client = Client("test", 1, self.endpoint, authenticated_at_ms=0)
+        self.breaths = 0
         self.client_id = client_id
         self.waits = 0
 
     async def send_pending(self):
+        await trio.lowlevel.checkpoint()
+
+    async def breathe(self):
+        self.breaths += 1
         await trio.lowlevel.checkpoint()
 
     async def wait(self, event, timeout_ms):

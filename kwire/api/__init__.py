@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kwire.broker.requests.dispatch import Api, ApiTable, Handler, Shortcut
+from kwire.broker.requests.table import Api, ApiTable, Handler, Shortcut
 
 if TYPE_CHECKING:
     from kwire.broker.broker import Broker
+    from kwire.broker.requests.context import Connection
 
 
 def _k00() -> Handler:
@@ -23,10 +24,10 @@ def _k00() -> Handler:
     return k00_produce.handle
 
 
-def _k00_template_cache(broker: Broker) -> Shortcut:
+def _k00_template_cache(broker: Broker, connection: Connection) -> Shortcut:
     from kwire.api.produce_template_cache import ProduceTemplateCache
 
-    return ProduceTemplateCache(broker)
+    return ProduceTemplateCache(broker, connection)
 
 
 def _k01() -> Handler:

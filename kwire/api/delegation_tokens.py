@@ -17,9 +17,3 @@ def refusal(context: Context) -> Code:
     if context.endpoint.security_protocol in _UNAUTHENTICATED:
         return Code.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED
     return Code.DELEGATION_TOKEN_AUTH_DISABLED
-
-
-def split_principal(principal: str) -> tuple[str, str]:
-    """``User:alice`` -> ("User", "alice")."""
-    kind, _, name = principal.partition(":")
-    return kind, name

@@ -12,7 +12,6 @@ for the log (KIP-800); 9 a returning static leader may be told not to assign (KI
 
 from __future__ import annotations
 
-from ipaddress import AddressValueError, IPv6Address
 from typing import Final
 
 from kwire.broker.requests.context import Context
@@ -36,7 +35,7 @@ async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupRespon
         member_id=request.member_id,
         group_instance_id=request.group_instance_id,
         client_id=context.client_id or "",
-        client_host=client_host(context.peer),
+        client_host=context.client.java_host,
         session_timeout_ms=request.session_timeout_ms,
         rebalance_timeout_ms=request.rebalance_timeout_ms if own_rebalance_timeout else request.session_timeout_ms,
         protocol_type=request.protocol_type,
@@ -70,13 +69,3 @@ async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupRespon
             for each in joined.members
         ],
     )
-
-
-def client_host(peer: str) -> str:
-    """The host of "host:port" as Java prints an address: after a slash, an IPv6 one without its short cuts."""
-    host = peer.rpartition(":")[0].strip("[]")
-    try:
-        groups = IPv6Address(host.partition("%")[0]).exploded.split(":")
-    except AddressValueError:
-        return f"/{host}"
-    return "/" + ":".join(f"{int(group, 16):x}" for group in groups)

@@ -12,6 +12,7 @@ supported level may be 0, which earlier versions could not parse, so such featur
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
 from kwire.broker.requests.context import Context
@@ -29,6 +30,10 @@ def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse
         _SOFTWARE.fullmatch(request.client_software_name) and _SOFTWARE.fullmatch(request.client_software_version)
     ):
         return ApiVersionsResponse(error_code=Code.INVALID_REQUEST)
+    if context.api_version >= _SOFTWARE_SINCE:
+        context.connection.client = replace(
+            context.client, software_name=request.client_software_name, software_version=request.client_software_version
+        )
     finalized = context.broker.controller.finalized_features
     return ApiVersionsResponse(
         api_keys=advertised(context),
@@ -50,5 +55,5 @@ def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse
 def advertised(context: Context) -> list[ApiVersionsResponse.ApiVersion]:
     return [
         ApiVersionsResponse.ApiVersion(api_key=api.key, min_version=api.advertised[0], max_version=api.advertised[1])
-        for api in context.broker.apis.values()
+        for api in context.connection.apis.values()
     ]

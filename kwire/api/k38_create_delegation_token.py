@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from kwire.api.delegation_tokens import refusal, split_principal
+from kwire.api.delegation_tokens import refusal
 from kwire.broker.requests.context import Context
 from kwire.wire.messages import CreateDelegationTokenRequest, CreateDelegationTokenResponse
 
@@ -20,7 +20,7 @@ _REQUESTER_SINCE: Final = 3  # KIP-373
 
 
 def handle(context: Context, request: CreateDelegationTokenRequest) -> CreateDelegationTokenResponse:
-    kind, name = split_principal(context.principal)
+    kind, name = context.principal
     response = CreateDelegationTokenResponse(
         error_code=refusal(context),
         principal_type=request.owner_principal_type or kind,

@@ -11,10 +11,11 @@ of a flush takes the usual way, with nothing done yet.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from kwire.broker.partitions.partition import Partition
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.batch import HEADER_BYTES, OVERHEAD_BYTES, TRANSACTIONAL, BatchHeader, read_only_batch
 from kwire.wire.codec import RequestHeader, encode_response
 from kwire.wire.messages import ProduceRequest, ProduceResponse
@@ -22,6 +23,7 @@ from kwire.wire.request_templates import START, Fill, records_between, reply_tem
 
 if TYPE_CHECKING:
     from kwire.broker.broker import Broker
+    from kwire.broker.requests.context import Connection
 
 # The first version whose records have a compact length.
 _COMPACT_SINCE: Final = 9
@@ -44,10 +46,13 @@ class _Known(NamedTuple):
 class ProduceTemplateCache:
     """What one connection has produced before; see ``dispatch.Shortcut``."""
 
-    __slots__ = ("_broker", "_known", "_known_max", "_position", "_start")
+    api_key: ClassVar[int] = ProduceRequest.KEY
 
-    def __init__(self, broker: Broker) -> None:
+    __slots__ = ("_broker", "_connection", "_known", "_known_max", "_position", "_start")
+
+    def __init__(self, broker: Broker, connection: Connection) -> None:
         self._broker = broker
+        self._connection = connection
         # The first request that is learnt says of which version, and where the records' length stands, all others are.
         self._start = self._position = -1
         self._known: dict[bytes, _Known] = {}
@@ -66,7 +71,7 @@ class ProduceTemplateCache:
         try:
             records = records_between(frame, position, behind)
             header = None if records is None else _plain_header(records)
-            if records is None or header is None or not self._still_so(partition):
+            if records is None or header is None or not self._still_valid(partition):
                 return None
             appended = partition.append(records, header, acks=acks)
         except (KafkaError, ProtocolViolation):
@@ -107,6 +112,12 @@ class ProduceTemplateCache:
         known = self._broker.image.topics_by_id.get(topic.topic_id)
         return topic.name if known is None else known.name
 
+    def _may_write(self, topic: str) -> bool:
+        client, authorizer = self._connection.client, self._broker.authorizer
+        return authorizer is None or authorizer.allows(
+            client.principal, client.host, Operation.WRITE, ResourceType.TOPIC, topic
+        )
+
     def _room(self) -> bool:
         """Whether more may be remembered. Deleted topics make room; whoever writes to too many is learnt no further."""
         if len(self._known) >= self._known_max:
@@ -115,9 +126,11 @@ class ProduceTemplateCache:
                 self._known_max = 0
         return len(self._known) < self._known_max
 
-    def _still_so(self, partition: Partition) -> bool:
-        """Whether a request for the partition would find it, and be answered without a wait for the commit."""
+    def _still_valid(self, partition: Partition) -> bool:
+        """Whether a request for the partition would find it, be allowed, and be answered without a wait."""
         if not partition.commits_on_append:
+            return False
+        if self._broker.authorizer is not None and not self._may_write(partition.topic):
             return False
         return self._broker.partitions.get(partition.topic, partition.index) is partition
 

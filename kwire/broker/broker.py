@@ -21,19 +21,21 @@ from kwire.broker.controller.interface import Controller
 from kwire.broker.coordination.groups import Groups
 from kwire.broker.coordination.producer_ids import ProducerIds
 from kwire.broker.coordination.transactions import Transactions
+from kwire.broker.endpoint import Endpoint
 from kwire.broker.partitions.fetch_sessions import FetchSessions
 from kwire.broker.partitions.flusher import Flusher
 from kwire.broker.partitions.log_dirs import LogDirs
 from kwire.broker.partitions.moves import Moves
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
-from kwire.broker.requests.context import Endpoint
-from kwire.broker.requests.dispatch import ApiTable
+from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.quotas import Quotas
+from kwire.broker.requests.table import ApiTable
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage
+from kwire.security.authorizer import Authorizer
 from kwire.storage.segment import PendingDeletion
 
 if TYPE_CHECKING:
@@ -80,7 +82,10 @@ class Broker:
         slots_max = configs.broker["max.incremental.fetch.session.cache.slots"]
         self.fetch_sessions = FetchSessions(slots_max, clock.random_bytes)
         self.moves = Moves(self)
-        self.quotas = Quotas(self.image, configs, clock)
+        self.hooks = Hooks()
+        # None allows everything.
+        self.authorizer: Authorizer | None = None
+        self.quotas = Quotas(self.image, configs, clock, self.hooks)
         self.producer_ids = ProducerIds(controller, configs.node_id)
         self.groups = Groups(self)
         self.transactions = Transactions(self)
@@ -89,6 +94,7 @@ class Broker:
         controller.subscribe(self.partitions.on_metadata_delta)
         controller.subscribe(self.groups.on_metadata_delta)
         controller.subscribe(self.transactions.on_metadata_delta)
+        controller.subscribe(self.quotas.on_metadata_delta)
 
     @property
     def node_id(self) -> int:

@@ -16,9 +16,9 @@ from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
 from kwire.broker.controller.embedded import EmbeddedController
 from kwire.broker.controller.metadata_log import MetadataLog
+from kwire.broker.endpoint import Endpoint
 from kwire.broker.partitions.log_dirs import LogDirs
-from kwire.broker.requests.context import Endpoint
-from kwire.broker.requests.dispatch import ApiTable
+from kwire.broker.requests.table import ApiTable
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs

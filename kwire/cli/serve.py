@@ -19,8 +19,8 @@ from kwire.cli.settings import Settings, SettingsError, gather
 from kwire.cli.topic_specs import FORM
 
 if TYPE_CHECKING:
+    from kwire.server.acceptor import PortInUse
     from kwire.server.lifecycle import Server
-    from kwire.server.listener import PortInUse
 
 _MEMORY_DIRECTORY: Final = "/kwire"
 
@@ -221,7 +221,7 @@ def explain_start(error: BaseException, settings: Settings) -> str | None:
     from kwire.broker.partitions.log_dirs import ForeignDirectory
     from kwire.errors import StorageFailure
     from kwire.metadata.configs import ConfigProblem
-    from kwire.server.listener import CannotBind, PortInUse
+    from kwire.server.acceptor import CannotBind, PortInUse
     from kwire.storage.files import DirectoryInUse
 
     match error:

@@ -1,11 +1,13 @@
-"""Operations that a principal may be allowed, as the bit field of the protocol (KIP-430).
+"""Operations and resource types of Kafka's authorization, and the bit field of the protocol (KIP-430).
 
-Owns: the codes of AclOperation and which operations each resource type knows. May not know: who is asking.
+Responsible for: the codes of AclOperation and ResourceType, and which operations each resource type has. Must not
+depend on: who asks, what is allowed.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
+from typing import Final
 
 
 class Operation(IntEnum):
@@ -24,6 +26,21 @@ class Operation(IntEnum):
     CREATE_TOKENS = 13
     DESCRIBE_TOKENS = 14
     TWO_PHASE_COMMIT = 15
+
+
+class ResourceType(IntEnum):
+    """The codes of Kafka's ResourceType. Configs have a type of their own (``metadata.entities.ResourceType``)."""
+
+    TOPIC = 2
+    GROUP = 3
+    CLUSTER = 4
+    TRANSACTIONAL_ID = 5
+    DELEGATION_TOKEN = 6
+    USER = 7
+
+
+# The name of the one resource of type CLUSTER.
+CLUSTER_NAME: Final = "kafka-cluster"
 
 
 def bit_field(*operations: Operation) -> int:

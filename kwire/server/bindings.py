@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from kwire.broker.requests.context import Endpoint
+from kwire.broker.endpoint import Endpoint
 from kwire.metadata.config_values import ConfigProblem, address_counts, value_text
 from kwire.metadata.effective import EffectiveConfigs
 

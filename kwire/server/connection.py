@@ -1,28 +1,45 @@
 """One connection: requests in, replies out, one at a time and in order, as Kafka does.
 
-Owns: the loop between a transport and ``dispatch``, what is pending to be sent, and how a connection ends. May not
-know: sockets, what any request means.
+Responsible for: the loop between a transport and ``dispatch``, the replies that are pending, turns, and how a
+connection ends. Must not depend on: sockets, what a request means.
 
-It reads what is there, handles every whole frame, and sends the replies together. Before anything that waits, what is
-pending goes out, so that a long poll does not hold back the answer before it. What a ``Shortcut`` can answer is not
-decoded. Handlers wait through ``wait`` alone: it ends when the peer goes away or the broker stops. A peer that closes
-while its request waits loses that reply only; what it sent behind (a LeaveGroup, an offset commit) is still carried
-out.
+It reads what the transport has, handles every whole frame, and sends the replies together. Before anything that waits,
+pending replies are sent, so that a long poll does not hold back the reply before it. A request that a ``Shortcut`` can
+answer is not decoded. Handlers wait through ``wait`` alone: it ends when the peer closes or the broker stops. A peer
+that closes while its request waits loses that reply only; the requests that it sent behind it (a LeaveGroup, an offset
+commit) are still handled.
+
+What a connection does between two points at which it yields is its turn (``server.turns``): it ends after
+``limits.TURN_MS`` or ``TURN_BYTES_MAX``, between two requests or where a handler calls ``breathe``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from struct import Struct
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import trio
 
+from kwire.broker.broker import Broker
+from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
+from kwire.broker.requests.client import Client, split_peer
 from kwire.broker.requests.context import Context
-from kwire.broker.requests.dispatch import Shortcut, dispatch, has_no_hooks
+from kwire.broker.requests.dispatch import dispatch
+from kwire.broker.requests.hooks import ReplyHook
+from kwire.broker.requests.table import Api, ApiTable, Shortcut
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
-from kwire.limits import READ_CHUNK_BYTES, TURN_BYTES_MAX
+from kwire.limits import (
+    DECODE_INLINE_BYTES_MAX,
+    LOOP_HELD_MS,
+    READ_CHUNK_BYTES,
+    TURN_BYTES_MAX,
+    TURN_DEBT_MS,
+    TURN_MS,
+)
+from kwire.server.listener import Listener
 from kwire.server.transport import Part, Transport, close_slices
 from kwire.wire.codec import (
     Message,
@@ -35,27 +52,30 @@ from kwire.wire.codec import (
 from kwire.wire.frames import FrameSplitter
 from kwire.wire.session import Session
 
-if TYPE_CHECKING:
-    from kwire.broker.broker import Broker
-    from kwire.server.listener import Listener
-
 log = Logger("kwire.server")
 
+T = TypeVar("T")
+
 _KEY_AND_VERSION = Struct(">hh")
+_PRODUCE_KEY: Final = 0
+_TURN_S: Final = TURN_MS / 1000
+_DEBT_S: Final = TURN_DEBT_MS / 1000
 
 
 async def serve_connection(broker: Broker, transport: Transport, listener: Listener) -> None:
-    """Serve one peer until it leaves, breaks the protocol, is idle too long, or the broker stops."""
+    """Serve one peer until it closes, violates the protocol, is idle too long, or the broker stops."""
     await Connection(broker, transport, listener).run()
 
 
 class Connection:
-    """See the module. ``idle_turns`` is how many rounds of the connections's sweep have passed since the last read."""
+    """See the module. ``idle_turns`` is how many sweeps of the registry have passed since the last read or send."""
 
     __slots__ = (
+        "_breaths",
         "_broker",
         "_connections",
         "_ended_because",
+        "_for",
         "_header",
         "_held_bytes",
         "_parked",
@@ -66,34 +86,50 @@ class Connection:
         "_shortcut",
         "_splitter",
         "_transport",
+        "_turn_began",
         "_turn_bytes",
-        "_turn_requests",
+        "_turn_debt_until",
         "_watched",
-        "endpoint",
+        "_yields",
+        "client",
         "idle_turns",
     )
 
     def __init__(self, broker: Broker, transport: Transport, listener: Listener) -> None:
         connections = listener.connections
-        self.endpoint = listener.endpoint
+        host, port = split_peer(transport.peer)
+        self.client = Client(host, port, listener.endpoint, authenticated_at_ms=broker.clock.now_ms())
         self.idle_turns = 0
         self._broker = broker
         self._transport = transport
         self._connections = connections
         self._session = Session(connections.served)
         self._splitter = FrameSplitter(connections.request_bytes_max)
-        self._shortcut: Shortcut | None = None  # of the first API with one that this peer has used
+        self._shortcut: Shortcut | None = None  # of the first API with one that this client has used
         self._pending: list[Part] = []
-        self._turn_requests = 0
+        self._yields = -1  # of the transport, when the turn began
+        self._turn_began = 0.0
+        self._turn_debt_until = 0.0
         self._turn_bytes = 0
-        self._held_bytes = 0  # of what the connections counts against queued.max.request.bytes
-        self._header: RequestHeader | None = None  # of the request in hand, for the log line when it is our last
+        self._breaths = 0  # how often a turn ended within a request
+        self._held_bytes = 0  # of those that the registry counts against queued.max.request.bytes
+        self._header: RequestHeader | None = None  # of the request being handled, for log lines
+        self._for: int | None = None  # the key of its API
         self._reading = False
         self._parked: trio.CancelScope | None = None
         self._watched = False
         self._peer_gone = False
         self._ended_because: str | None = None
         connections.enter(self)
+
+    @property
+    def apis(self) -> ApiTable:
+        """What is served on this connection."""
+        return self._connections.apis
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.client.endpoint
 
     @property
     def peer(self) -> str:
@@ -124,7 +160,7 @@ class Connection:
             self._connections.leave(self)
 
     def end(self, why: str) -> None:
-        """End soon: at once if this connection only waits, else after the reply that is being made or sent."""
+        """End at once if this connection waits, else after the reply that is being made or sent."""
         self._ended_because = why
         if self._parked is not None:
             self._parked.cancel()
@@ -132,13 +168,25 @@ class Connection:
             self._transport.close()
 
     def drop(self, why: str) -> None:
-        """End now, whatever is being sent."""
+        """End at once, also in the middle of a reply."""
         self.end(why)
         self._transport.close()
 
     async def send_pending(self) -> None:
         """See ``context.Connection``."""
         await self._flush()
+
+    async def send(self, parts: Sequence[Part]) -> None:
+        """Send one encoded reply, after those that are pending."""
+        self._queue(parts)
+        await self._flush()
+
+    async def breathe(self) -> None:
+        """See ``context.Connection``."""
+        if self._connections.perf_counter() - self._turn_began >= _TURN_S:
+            self._breaths += 1
+            await self._flush()
+            await self._next_turn()
 
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
         """Send what is pending, then wait for ``event``; True when it was set in time. See ``context.Connection``."""
@@ -154,6 +202,8 @@ class Connection:
         if frames is None:
             return False
         self.idle_turns = 0
+        if self._transport.yields != self._yields:
+            await self._begin_turn()
         for frame in frames:
             try:
                 answered = self._shortcut is not None and self._answer_from_cache(self._shortcut, frame)
@@ -162,8 +212,7 @@ class Connection:
                 await self._fail(self._header, error)
             if not answered:
                 await self._answer(frame)
-            self._turn_requests += 1
-            if self._turn_requests >= self._connections.turn_requests_max or self._turn_bytes >= TURN_BYTES_MAX:
+            if self._connections.perf_counter() - self._turn_began >= _TURN_S or self._turn_bytes >= TURN_BYTES_MAX:
                 await self._give_way()
         if self._turn_bytes >= TURN_BYTES_MAX:
             await self._give_way()
@@ -189,7 +238,7 @@ class Connection:
             raise ProtocolViolation("the peer closed in the middle of a request")
         self._turn_bytes += count
         if memory is not None and memory.full and not self._held_bytes:
-            # Whoever has a part of a request in already goes on reading it, so that it can be completed and given back.
+            # A connection with a part of a request continues: complete, it can be handled and its memory freed.
             await self._park(memory.room())
         if space is None:
             frames = self._splitter.feed(chunk)
@@ -202,7 +251,10 @@ class Connection:
 
     def _answer_from_cache(self, shortcut: Shortcut, frame: memoryview) -> bool:
         """Answer without decoding, if that can be done."""
-        reply = shortcut.answer(frame) if has_no_hooks(self._broker) else None
+        hooks = self._broker.hooks
+        if (hooks.dispatch or hooks.replies) and hooks.hooked(shortcut.api_key):
+            return False
+        reply = shortcut.answer(frame)
         if reply is None:
             return False
         self._pending.append(reply)
@@ -217,37 +269,72 @@ class Connection:
         known = self._session.admit(api_key, api_version)
         header = self._header = read_header(frame)
         if not known:
-            self._reply(header._replace(api_version=0), self._connections.unsupported_version)
+            self._queue(encode_response(header._replace(api_version=0), self._connections.unsupported_version))
             return
-        request = decode_request(header, frame)
-        api = self._broker.apis[api_key]
+        self._for = api_key
+        if len(frame) > DECODE_INLINE_BYTES_MAX and api_key != _PRODUCE_KEY:
+            request = await self._in_thread(decode_request, header, frame)
+        else:
+            request = decode_request(header, frame)
+        api = self._connections.apis[api_key]
+        breaths = self._breaths
         context = Context(self._broker, self, api_key, api_version, header.client_id, header.correlation_id)
         try:
             response = await dispatch(api, context, request)
             if response is not None:
-                self._reply(header, response)
-                if api.shortcut is not None:
-                    if self._shortcut is None:
-                        self._shortcut = api.shortcut(self._broker)
-                    self._shortcut.store(header, frame, request, response)
+                await self._respond(api, header, frame, request, response, context.throttle_ms, breaths)
             if context.throttle_ms:
                 await self._flush()
                 await self._park(trio.Event().wait(), context.throttle_ms)
         except ProtocolViolation:
             raise
         except _PeerGone:
-            pass  # what it sent behind this request is still carried out
+            pass  # the requests that it sent behind this one are still handled
         except KafkaError as refusal:
             self._refuse(header, refusal.code, refusal.message)
         except StorageFailure as failure:
-            log.warning("a request met a failing disk", why=str(failure), **self._who())
+            log.warning("request failed: log directory I/O error", why=str(failure), **self._who())
             self._refuse(header, Code.KAFKA_STORAGE_ERROR, str(failure))
         except Exception as error:  # noqa: BLE001 (our bug, whatever it is)
             await self._fail(header, error)
         self._header = None
 
-    def _reply(self, header: RequestHeader, response: Message) -> None:
-        parts: Any = encode_response(header, response)
+    async def _respond(  # noqa: PLR0917 (keywords cost, and every request comes by)
+        self,
+        api: Api,
+        header: RequestHeader,
+        frame: memoryview,
+        request: Message,
+        response: Message,
+        throttle_ms: int,
+        breaths: int,
+    ) -> None:
+        """Encode a response and queue it for sending, or pass it to the hooks of its API."""
+        if self._breaths == breaths:
+            parts: Any = encode_response(header, response)
+        else:
+            parts = await self._in_thread(encode_response, header, response)
+        hooks = self._broker.hooks
+        if hooks.replies and api.key in hooks.replies:
+            await self._flush()
+            await _send_through(hooks.replies[api.key], Outgoing(self, header, throttle_ms, parts))
+        else:
+            self._queue(parts)
+        if api.shortcut is not None and not hooks.hooked(api.key):
+            if self._shortcut is None:
+                self._shortcut = api.shortcut(self._broker, self)
+            self._shortcut.store(header, frame, request, response)
+
+    async def _in_thread(self, codec: Callable[[RequestHeader, Any], T], header: RequestHeader, value: Any) -> T:
+        """Decode or encode what would hold the event loop for too long."""
+        await self._flush()
+        self._report_turn()
+        try:
+            return await self._connections.in_thread(codec, header, value)
+        finally:
+            self._turn_began = self._connections.perf_counter()
+
+    def _queue(self, parts: Sequence[Any]) -> None:
         self._pending += parts
         size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
         self._turn_bytes += size
@@ -257,15 +344,16 @@ class Connection:
         response_type = response_class(header.api_key)
         places = {field.name for field in response_type.FIELDS if header.api_version in field.versions}
         if "error_code" not in places:
-            log.warning("closed a connection whose request has no other answer", code=code.name, **self._who())
+            log.warning("connection closed: the response has no error code", code=code.name, **self._who())
             raise _Ended(code.name)
         values = {"error_code": code, "error_message": message}
-        self._reply(header, response_type(**{name: values[name] for name in values if name in places}))
+        response = response_type(**{name: values[name] for name in values if name in places})
+        self._queue(encode_response(header, response))
 
     async def _fail(self, header: RequestHeader, error: Exception) -> NoReturn:
         if isinstance(error, AssertionError) and _concerns_durable_state(error):
             raise error
-        log.failure("a request failed, which is a bug in kwire", error, **self._who())
+        log.failure("request failed by a bug in kwire", error, **self._who())
         self._refuse(header, Code.UNKNOWN_SERVER_ERROR, None)
         await self._flush()
         raise _Ended("a request failed")
@@ -277,25 +365,46 @@ class Connection:
         try:
             await self._transport.send(parts)
         except ConnectionError:
-            # What a peer asked for before it closed is carried out, whether or not it hears the answer.
+            # Requests that a peer sent before it closed are handled though their replies cannot be sent.
             if not self._peer_gone:
                 raise
         self.idle_turns = 0
 
     async def _give_way(self) -> None:
-        """One turn is used up: send what is pending and let every other connection have its own."""
-        self._turn_requests = self._turn_bytes = 0
+        """Between two requests: send what is pending and wait for the next turn."""
         await self._flush()
-        self._connections.queue_for_turn(1)
-        try:
-            await trio.lowlevel.checkpoint()
-        finally:
-            self._connections.queue_for_turn(-1)
+        await self._next_turn()
         if self._ended_because is not None:
             raise _Ended(self._ended_because)
 
+    async def _begin_turn(self) -> None:
+        """Called after the transport has waited. One that used up a turn just now goes behind those that wait."""
+        self._turn_bytes = 0
+        self._turn_began = self._connections.perf_counter()
+        if self._turn_debt_until > self._turn_began and self._connections.turns.busy:
+            await self._next_turn()
+        self._yields = self._transport.yields
+
+    async def _next_turn(self) -> None:
+        self._report_turn()
+        await self._connections.turns.next_turn()
+        self._turn_bytes = 0
+        self._turn_began = self._connections.perf_counter()
+        self._turn_debt_until = self._turn_began + _DEBT_S
+
+    def _report_turn(self) -> None:
+        """Tell the watchdog how long this turn was."""
+        elapsed_s = self._connections.perf_counter() - self._turn_began
+        if elapsed_s >= LOOP_HELD_MS / 1000:
+            name = "connection" if self._for is None else self._connections.apis[self._for].name
+            self._connections.watchdog.report(name, elapsed_s)
+
     async def _park(self, awaitable: Awaitable[None], timeout_ms: float = float("inf")) -> None:
-        """Await something that is not the peer, for a time. Raises _Ended if meanwhile the peer or we must go."""
+        """Await something that is not the peer, for a time.
+
+        Raises _PeerGone if meanwhile the peer closes, _Ended if this connection must end.
+        """
+        self._report_turn()
         if not self._watched:
             self._watched = True
             self._transport.on_peer_closed(self._note_peer_gone)
@@ -308,6 +417,7 @@ class Connection:
                 await awaitable
             finally:
                 self._parked = None
+                self._turn_began = self._connections.perf_counter()
                 if timer is not None:
                     timer.cancel()
         if self._ended_because is not None:
@@ -326,26 +436,56 @@ class Connection:
             self._held_bytes = byte_count
 
     def _log_end(self, why: str) -> None:
-        log.warning("closed a connection that broke the protocol", why=why, **self._who())
+        log.warning("connection closed: protocol violation", why=why, **self._who())
 
     def _who(self) -> dict[str, object]:
         who: dict[str, object] = {"peer": self.peer, "listener": self.endpoint.name}
         if self._header is not None:
-            api = self._broker.apis[self._header.api_key]
+            api = self._connections.apis[self._header.api_key]
             who |= {"request": f"{api.name} v{self._header.api_version}", "client_id": self._header.client_id}
         return who
 
 
+class Outgoing:
+    """See ``hooks.Outgoing``."""
+
+    __slots__ = ("_connection", "header", "parts", "throttle_ms")
+
+    def __init__(self, connection: Connection, header: RequestHeader, throttle_ms: int, parts: Sequence[Part]) -> None:
+        self._connection = connection
+        self.header = header
+        self.throttle_ms = throttle_ms
+        self.parts = parts
+
+    @property
+    def client(self) -> Client:
+        return self._connection.client
+
+    @property
+    def waits(self) -> Connection:
+        return self._connection
+
+    async def send(self) -> None:
+        await self._connection.send(self.parts)
+
+
+async def _send_through(hooks: Sequence[ReplyHook], outgoing: Outgoing) -> None:
+    if hooks:
+        await hooks[0](outgoing, partial(_send_through, hooks[1:], outgoing))
+    else:
+        await outgoing.send()
+
+
 class _Ended(BaseException):
-    """This connection is over. Not an Exception, so that no handler takes it for trouble of its own."""
+    """This connection ends. Not an Exception, so that no handler catches it."""
 
 
 class _PeerGone(_Ended):
-    """Nobody is left to answer."""
+    """The peer has closed: the reply cannot be sent."""
 
 
 def _concerns_durable_state(error: AssertionError) -> bool:
-    """Whether an invariant of a log or a coordinator is broken: going on could write what should not be written."""
+    """Whether an invariant of a log or a coordinator is broken, so that continuing could corrupt durable state."""
     traceback = error.__traceback__
     while traceback is not None and traceback.tb_next is not None:
         traceback = traceback.tb_next

@@ -1,39 +1,43 @@
-"""Who is connected, who may come in, and what all connections of one broker share.
+"""The connections of one broker, the limits on them, and what they share.
 
-Owns: the set of connections, the limits on them (``max.connections*``, ``connections.max.idle.ms``,
-``queued.max.request.bytes``, ``max.connection.creation.rate``), the sweep that ends idle ones. May not know:
-sockets, what a connection does.
+Responsible for: the set of connections, the limits on them (``max.connections*``, ``connections.max.idle.ms``,
+``queued.max.request.bytes``, ``max.connection.creation.rate``), the sweep that ends idle ones, the queue for turns.
+Must not depend on: sockets, what a connection does.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 import trio
 
 from kwire.broker.clock import Clock
+from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
-from kwire.broker.requests.context import Endpoint
-from kwire.broker.requests.dispatch import ApiTable
+from kwire.broker.requests.table import ApiTable
+from kwire.broker.watchdog import Watchdog
 from kwire.errors import Code
-from kwire.limits import TURN_REQUESTS_MAX, TURN_REQUESTS_MIN
 from kwire.server.bindings import UNLIMITED, Limits
 from kwire.server.transport import LastHeard
+from kwire.server.turns import TurnQueue
 from kwire.wire.messages import ApiVersionsResponse
 from kwire.wire.session import API_VERSIONS_KEY, Served
 
 log = Logger("kwire.server")
 
+T = TypeVar("T")
+
 # An idle connection is ended at most a tenth of connections.max.idle.ms late.
 _SWEEPS_PER_IDLE_TIME: Final = 10
 _LIMITS_REREAD_S: Final = 1.0
-_SAY_AGAIN_MS: Final = 60_000
+_LOG_FULL_EVERY_MS: Final = 60_000
 
 
 class RegisteredConnection(Protocol):
-    """What the connections sees of a connection."""
+    """The part of a connection that the registry uses."""
 
     idle_turns: int
 
@@ -52,13 +56,14 @@ class RegisteredConnection(Protocol):
 
 
 class ConnectionRegistry:
-    """One per broker. ``read_limits`` gives the limits in force, which may change while it runs.
+    """One per broker. ``apis`` is what is served; ``read_limits`` gives the limits in force, which may change.
 
-    Those on the size of requests are read once; Kafka does not let anyone alter them either.
+    Limits on the size of requests are read once: Kafka's settings for them are not dynamic either.
     """
 
     def __init__(self, apis: ApiTable, clock: Clock, read_limits: Callable[[], Limits]) -> None:
         self.read_limits = read_limits
+        self.apis = apis
         self.served = {api.key: Served(api.name, *api.served) for api in apis.values()}
         self.unsupported_version = _unsupported_version(self.served)
         limits = read_limits()
@@ -68,24 +73,23 @@ class ConnectionRegistry:
         self._connections: dict[RegisteredConnection, None] = {}
         self._per_host: Counter[str] = Counter()
         self._per_listener: Counter[str] = Counter()
-        self._said_full_ms = float("-inf")
+        self._logged_full_ms = float("-inf")
         self._rate_limiter = RateLimiter(clock)
         self._listener_rate_limiters: dict[str, RateLimiter] = {}
         self._left = trio.Event()
         self.last_heard = LastHeard()
-        self._queueing = 0
-        self.turn_requests_max = TURN_REQUESTS_MAX
+        self.perf_counter = time.perf_counter  # measures turns; a test may replace it
+        self.turns = TurnQueue()
+        self.watchdog = Watchdog()
+        # Encodes and decodes large messages one at a time: a second thread would only compete for the interpreter.
+        self._codec_limiter = trio.CapacityLimiter(1)
 
     def __len__(self) -> int:
         return len(self._connections)
 
-    def queue_for_turn(self, more: int) -> None:
-        """One more connection, or one less, has more to do than a turn allows: they share what one turn allows.
-
-        Else four hundred connections that flood the broker would let anybody else wait for seconds.
-        """
-        self._queueing += more
-        self.turn_requests_max = max(TURN_REQUESTS_MIN, TURN_REQUESTS_MAX // (1 + self._queueing))
+    async def in_thread(self, codec: Callable[..., T], *args: object) -> T:
+        """Encode or decode a message that is too large for one turn in a thread."""
+        return await trio.to_thread.run_sync(codec, *args, limiter=self._codec_limiter)
 
     def enter(self, connection: RegisteredConnection) -> None:
         self._connections[connection] = None
@@ -110,7 +114,7 @@ class ConnectionRegistry:
         return None
 
     def full(self, listener: str) -> bool:
-        """Whether new connections must wait (``max.connections``): as in Kafka they are accepted once one ends."""
+        """Whether new connections must wait for another to end (``max.connections``)."""
         limits = self.read_limits()
         if len(self._connections) >= limits.connections_max:
             return True
@@ -118,9 +122,9 @@ class ConnectionRegistry:
 
     async def room(self, listener: str) -> None:
         """Wait until it is not full."""
-        self._say_full()
+        self._log_full()
         while self.full(listener):
-            # Somebody may raise the limit meanwhile, of which nobody tells us.
+            # The limit may be raised meanwhile, and a dynamic config sends no notice.
             with trio.move_on_after(_LIMITS_REREAD_S):
                 await self._left.wait()
 
@@ -132,7 +136,7 @@ class ConnectionRegistry:
             await pace.acquire(lambda: self.read_limits().listener_creation_rate_max.get(listener, UNLIMITED))
 
     async def run(self) -> None:
-        """End connections from which nothing came for too long, until cancelled. None has a timer of its own."""
+        """End idle connections, until cancelled. A connection has no timer of its own."""
         while True:
             idle_ms = self.read_limits().idle_ms_max
             await self._clock.sleep(max(1.0, idle_ms / _SWEEPS_PER_IDLE_TIME) if idle_ms >= 0 else 60_000)
@@ -140,7 +144,7 @@ class ConnectionRegistry:
                 self._sweep(idle_ms)
 
     def end_all(self, why: str) -> None:
-        """Every connection ends: at once if it only waits, else after the reply in hand."""
+        """End every connection: at once if it only waits, else after the reply that is being made."""
         for connection in list(self._connections):
             connection.end(why)
 
@@ -149,23 +153,25 @@ class ConnectionRegistry:
         while self._connections:
             await self._left.wait()
 
-    def _say_full(self) -> None:
-        # At the limit it is full again after each one that is let in: that is one event and not many.
+    def _log_full(self) -> None:
+        # At the limit the broker is full again after each connection that it accepts: log that once.
         now_ms = self._clock.monotonic_ms()
-        if now_ms - self._said_full_ms >= _SAY_AGAIN_MS:
-            self._said_full_ms = now_ms
-            log.warning("not accepting until a connection ends: max.connections, or all descriptors", open=len(self))
+        if now_ms - self._logged_full_ms >= _LOG_FULL_EVERY_MS:
+            self._logged_full_ms = now_ms
+            log.warning(
+                "accept paused", why="max.connections or the file descriptor limit is reached", connections=len(self)
+            )
 
     def _sweep(self, idle_ms: int) -> None:
         for connection in list(self._connections):
             connection.idle_turns += 1
-            # A request that waits is not idleness of the peer: a join may take longer than any idle time.
+            # A connection whose request waits is not idle: a join may take longer than the idle limit.
             if connection.idle_turns > _SWEEPS_PER_IDLE_TIME and not connection.waiting:
-                connection.drop(f"nothing came for {idle_ms} ms (connections.max.idle.ms)")
+                connection.drop(f"idle for {idle_ms} ms (connections.max.idle.ms)")
 
 
 class RateLimiter:
-    """So many a second; a second's worth may come at once."""
+    """At most ``rate`` permits a second; permits of one second may be used at once."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -194,9 +200,9 @@ class RateLimiter:
 
 
 class RequestMemory:
-    """``queued.max.request.bytes``: what all requests in hand may take.
+    """``queued.max.request.bytes``: the memory of all requests being read or handled.
 
-    As in Kafka a request is let in while there is any room, and then in full, so that it can always be completed.
+    As in Kafka a request is admitted while there is any room, and then in full, so that it can always be completed.
     """
 
     def __init__(self, bytes_max: int) -> None:
@@ -222,7 +228,7 @@ class RequestMemory:
 
 
 def _unsupported_version(served: Mapping[int, Served]) -> ApiVersionsResponse:
-    """What an ApiVersions request of the future is told, in version 0: the range of ApiVersions itself (KIP-511)."""
+    """The answer to an ApiVersions request of an unknown version, in version 0: the range of ApiVersions (KIP-511)."""
     own = served.get(API_VERSIONS_KEY)
     api_keys = (
         []

@@ -40,10 +40,11 @@ from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.start_rules import check_start
+from kwire.server.acceptor import Acceptor, Bound, bind
 from kwire.server.bindings import UNLIMITED, Binding, Limits, read_bindings, read_limits, read_socket_options
 from kwire.server.close_watch import CloseWatch
 from kwire.server.connection_registry import ConnectionRegistry
-from kwire.server.listener import Acceptor, Bound, Listener, bind
+from kwire.server.listener import Listener
 from kwire.storage.files import Files, OsFiles
 
 log = Logger("kwire.server")

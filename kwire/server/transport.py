@@ -64,6 +64,11 @@ class Transport(Protocol):
     @property
     def host(self) -> str: ...
 
+    @property
+    def yields(self) -> int:
+        """How often a method has let other tasks run so far."""
+        ...
+
     async def recv(self, max_bytes: int) -> bytes:
         """Read what is there, at least one byte; b"" when the peer will send no more."""
         ...
@@ -102,7 +107,7 @@ class LastHeard:
 class SocketTransport:
     """A plain TCP connection that was accepted."""
 
-    __slots__ = ("_close_watch", "_fd", "_last_heard", "_listens", "_socket", "_wake_bytes", "host", "peer")
+    __slots__ = ("_close_watch", "_fd", "_last_heard", "_listens", "_socket", "_wake_bytes", "host", "peer", "yields")
 
     def __init__(
         self,
@@ -118,6 +123,7 @@ class SocketTransport:
         self._last_heard = last_heard
         self._listens = 0  # how often we may yet try again before we wait
         self._wake_bytes = 1
+        self.yields = 0
         self.host = address[0]
         self.peer = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
@@ -157,6 +163,7 @@ class SocketTransport:
 
     async def _wait_for_request(self, *, listened_in_vain: bool) -> None:
         started = time.perf_counter()
+        self.yields += 1
         await trio.lowlevel.wait_readable(self._fd)
         soon = not listened_in_vain and time.perf_counter() - started < ASKED_SOON_US / 1e6
         self._listens = LISTENS_MAX if soon and self._last_heard.transport is self and _MAY_LISTEN else 0
@@ -168,6 +175,7 @@ class SocketTransport:
             except BlockingIOError:
                 # The rest of a large request comes in many packets: wake for a good part of it, not for each.
                 self._wake_at(min(len(space), RECV_WAKE_BYTES_MAX))
+                self.yields += 1
                 await trio.lowlevel.wait_readable(self._fd)
             except OSError as error:
                 raise _lost(error) from error
@@ -230,6 +238,7 @@ class SocketTransport:
                         window[0] = memoryview(window[0])[position:]
                     sent = self._socket.sendmsg(window, (), flags)
             except BlockingIOError:
+                self.yields += 1
                 await trio.lowlevel.wait_writable(self._fd)
                 continue
             except OSError as error:
@@ -249,11 +258,13 @@ class SocketTransport:
         position, turn_bytes = 0, 0
         while position < size:
             if turn_bytes >= TURN_BYTES_MAX:
+                self.yields += 1
                 await trio.lowlevel.checkpoint()
                 turn_bytes = 0
             try:
                 sent = piece.sendfile_to(self._fd, position, min(size - position, SENDFILE_BYTES_MAX))
             except BlockingIOError:
+                self.yields += 1
                 await trio.lowlevel.wait_writable(self._fd)
                 turn_bytes = 0
                 continue

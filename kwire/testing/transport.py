@@ -24,6 +24,7 @@ class MemoryTransport:
         self.peer = peer
         self.host = peer.rpartition(":")[0]
         self.closed = False
+        self.yields = 0  # see ``Transport``
         self.sends = 0  # how often ``send`` was called: replies that went together count once
         self._window_bytes = window_bytes
         self._inbox = bytearray()
@@ -116,6 +117,7 @@ class MemoryTransport:
                 raise ConnectionResetError("reset by the test")
             if self.closed:
                 raise trio.ClosedResourceError
+            self.yields += 1
             await self._changed.wait()
 
     async def _send_one(self, content: bytes | memoryview) -> None:
@@ -127,6 +129,7 @@ class MemoryTransport:
                 raise trio.ClosedResourceError
             room = int(min(len(rest), self._window_bytes - len(self._outbox)))
             if room <= 0:
+                self.yields += 1
                 await self._changed.wait()
                 continue
             self._outbox += rest[:room]

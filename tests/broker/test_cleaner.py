@@ -15,7 +15,7 @@ from transactional import Producer, seen, state
 from kwire.api import api_table
 from kwire.broker.background import cleaner as cleaner_module
 from kwire.broker.background.cleaner import Cleaner
-from kwire.broker.requests.context import Endpoint
+from kwire.broker.endpoint import Endpoint
 from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import Created, NewTopic, create_topics, delete_topics

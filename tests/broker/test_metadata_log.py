@@ -23,8 +23,8 @@ from kwire.broker.controller.metadata_snapshots import (
     list_snapshots,
     read_snapshot,
 )
+from kwire.broker.endpoint import Endpoint
 from kwire.broker.partitions.log_dirs import LogDirs
-from kwire.broker.requests.context import Endpoint
 from kwire.errors import StorageFailure
 from kwire.metadata import features
 from kwire.metadata.config_values import ConfigProblem

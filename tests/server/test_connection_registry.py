@@ -5,7 +5,7 @@ import trio
 import trio.testing
 
 from kwire.broker.clock import Clock
-from kwire.broker.requests.context import Endpoint
+from kwire.broker.endpoint import Endpoint
 from kwire.server.bindings import Limits
 from kwire.server.connection_registry import ConnectionRegistry, RateLimiter
 

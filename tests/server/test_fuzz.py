@@ -20,7 +20,7 @@ from peer import Peer
 
 from kwire.api import api_table
 from kwire.broker.broker import Broker
-from kwire.broker.requests.context import Endpoint
+from kwire.broker.endpoint import Endpoint
 from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
 from kwire.server import connection

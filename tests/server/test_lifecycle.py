@@ -16,8 +16,8 @@ from kwire.errors import Code
 from kwire.metadata.configs import ConfigProblem
 from kwire.metadata.effective import BrokerSettings
 from kwire.server import lifecycle
+from kwire.server.acceptor import CannotBind
 from kwire.server.lifecycle import open_server
-from kwire.server.listener import CannotBind
 from kwire.storage.files import DirectoryInUse, OsFiles
 from kwire.wire import codec
 from kwire.wire.messages import ApiVersionsRequest, ConfigRecord, IncrementalAlterConfigsRequest, MetadataRequest

@@ -17,7 +17,7 @@ import trio
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import FinalizedFeatures, QuorumDescription, Voter, VoterEndpoint
 from kwire.broker.controller.metadata_log import MetadataLog
-from kwire.broker.requests.context import Endpoint
+from kwire.broker.endpoint import Endpoint
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata import entities
 from kwire.metadata.commands import Command, ControllerState

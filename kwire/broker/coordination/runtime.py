@@ -19,7 +19,7 @@ from kwire.broker.controller.auto_topics import auto_create_topics
 from kwire.broker.coordination.shard import Shard, ShardServices, as_coordinator, replay_log
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.partition import Partition
-from kwire.broker.requests.context import Context
+from kwire.broker.waits import Waits
 from kwire.coordinators.machine import Effects, Machine, ProducerStamp, partition_for
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.metadata.image import Delta
@@ -87,7 +87,7 @@ class Runtime(Generic[M]):
     # --- asking
     # ------------------------------------------------------------------------------------------------------
 
-    async def submit(self, context: Context, key: str, command: Callable[[M, int, int], Effects]) -> Any:
+    async def submit(self, context: Waits, key: str, command: Callable[[M, int, int], Effects]) -> Any:
         """Give ``command(machine, ticket, now_ms)`` to the machine that has ``key``, and wait for the reply.
 
         Raises KafkaError: what the machine refuses, or what a failed append is to a client.
@@ -104,14 +104,14 @@ class Runtime(Generic[M]):
             raise waiter.result
         return waiter.result
 
-    async def machine(self, context: Context, key: str) -> M:
+    async def machine(self, context: Waits, key: str) -> M:
         """The loaded machine that has ``key``, for questions that it answers at once.
 
         Raises KafkaError(COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR).
         """
         return (await self._shard(context, key)).machine
 
-    async def machines(self, context: Context) -> list[M]:
+    async def machines(self, context: Waits) -> list[M]:
         """All machines that hold anything, loaded. Raises as ``machine`` does."""
         found = [one for one in self.broker.partitions.of_topic(self.topic).values() if self._holds_anything(one)]
         return [(await self._loaded(context, one.index)).machine for one in found]
@@ -196,12 +196,12 @@ class Runtime(Generic[M]):
     def _holds_anything(self, partition: Partition) -> bool:
         return self.broker.partitions.has_directory(partition)
 
-    async def _shard(self, context: Context, key: str) -> Shard[M]:
+    async def _shard(self, context: Waits, key: str) -> Shard[M]:
         index = partition_for(key, await self.partition_count())
         shard = self._shards.get(index)
         return await self._loaded(context, index) if shard is None else shard
 
-    async def _loaded(self, context: Context, index: int) -> Shard[M]:
+    async def _loaded(self, context: Waits, index: int) -> Shard[M]:
         shard = self._shards.get(index)
         if shard is not None:
             return shard

@@ -21,7 +21,7 @@ from kwire.broker.coordination.runtime import Runtime
 from kwire.broker.coordination.shard import Shard
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.partition import Partition
-from kwire.broker.requests.context import Context
+from kwire.broker.waits import Waits
 from kwire.coordinators.machine import Effects, ProducerStamp
 from kwire.coordinators.transaction.commands import (
     AbortOverdue,
@@ -80,7 +80,7 @@ class Transactions(Runtime[TransactionCoordinator]):
     # --- commands
     # ----------------------------------------------------------------------------------------------------
 
-    async def init_producer_id(self, context: Context, command: InitProducerId) -> ProducerStamp:
+    async def init_producer_id(self, context: Waits, command: InitProducerId) -> ProducerStamp:
         """Raises KafkaError as the machine does, or as its log does, or when no producer id can be reserved."""
         if command.transactional_id:
             machine = await self.machine(context, command.transactional_id)
@@ -95,7 +95,7 @@ class Transactions(Runtime[TransactionCoordinator]):
 
     async def add_partitions(
         self,
-        context: Context,
+        context: Waits,
         transactional_id: str,
         producer: ProducerStamp,
         partitions: Iterable[TopicPartition],
@@ -111,7 +111,7 @@ class Transactions(Runtime[TransactionCoordinator]):
 
         await self._perform(context, transactional_id, add)
 
-    async def end(self, context: Context, command: EndTransaction) -> ProducerStamp:
+    async def end(self, context: Waits, command: EndTransaction) -> ProducerStamp:
         """Raises as ``init_producer_id`` does."""
         if command.transactional_id:
             machine = await self.machine(context, command.transactional_id)
@@ -125,7 +125,7 @@ class Transactions(Runtime[TransactionCoordinator]):
         return cast("ProducerStamp", await self._perform(context, command.transactional_id, end))
 
     async def _perform(
-        self, context: Context, key: str, command: Callable[[TransactionCoordinator, int, int], Effects]
+        self, context: Waits, key: str, command: Callable[[TransactionCoordinator, int, int], Effects]
     ) -> Any:
         # Before a coordinator is looked for, as there is none for it.
         if not key:

@@ -1,58 +1,51 @@
-"""What a handler knows of the request it answers, besides the request.
+"""What a handler knows about the request that it answers, besides the request.
 
-Owns: ``Context`` and the two faces of the server that it needs (``Connection``, ``Endpoint``). May not know: sockets.
+Responsible for: ``Context``, and the part of a connection that it uses (``Connection``). Must not depend on: sockets,
+single APIs.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 import trio
 
-if TYPE_CHECKING:
-    from kwire.broker.broker import Broker
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """A listener as clients see it: the name of the listener, and the host and port that it advertises."""
-
-    name: str
-    security_protocol: str
-    host: str
-    port: int
+from kwire.broker.broker import Broker
+from kwire.broker.endpoint import Endpoint
+from kwire.broker.requests.client import Client
+from kwire.broker.requests.table import ApiTable
+from kwire.security.authorizer import denied
+from kwire.security.operations import CLUSTER_NAME, Operation, ResourceType, bit_field
+from kwire.security.principal import Principal
 
 
 class Connection(Protocol):
-    """The server's side of a context. ``peer`` is "host:port" for logs, ``endpoint`` the listener it came in by."""
+    """The server's side of a context. ``client`` is replaced when more is learned about the client."""
+
+    client: Client
 
     @property
-    def peer(self) -> str: ...
-
-    @property
-    def endpoint(self) -> Endpoint: ...
+    def apis(self) -> ApiTable:
+        """What is served on this connection."""
+        ...
 
     async def send_pending(self) -> None:
-        """Send the replies that are pending, as must be done before anything that takes its time."""
+        """Send the replies that are pending, before anything that takes time."""
         ...
 
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
-        """Send the replies that are pending, then wait on the broker's clock. True when the event was set in time.
+        """See ``waits.Waits``."""
+        ...
 
-        Ends early, by cancellation or an exception that the connection handles, when the peer closes or the broker
-        stops.
-        """
+    async def breathe(self) -> None:
+        """Let other connections run if this one has used up its turn (``limits.TURN_MS``)."""
         ...
 
 
 @dataclass(slots=True)
 class Context:
-    """One request in flight.
-
-    ``throttle_ms`` is how long the connection stays muted after the reply; ``principal`` is "User:ANONYMOUS" on a
-    listener without authentication.
-    """
+    """One request in flight. ``throttle_ms`` is how long the connection stays muted after the reply."""
 
     broker: Broker
     connection: Connection
@@ -60,19 +53,67 @@ class Context:
     api_version: int
     client_id: str | None
     correlation_id: int
-    principal: str = "User:ANONYMOUS"
     throttle_ms: int = 0
 
     @property
-    def peer(self) -> str:
-        return self.connection.peer
+    def client(self) -> Client:
+        return self.connection.client
+
+    @property
+    def principal(self) -> Principal:
+        return self.connection.client.principal
 
     @property
     def endpoint(self) -> Endpoint:
-        return self.connection.endpoint
+        """The listener that the request came in by."""
+        return self.connection.client.endpoint
+
+    def authorize(self, operation: Operation, kind: ResourceType, name: str) -> None:
+        """Raise KafkaError with the code of the resource type if the client may not do this to the resource."""
+        authorizer = self.broker.authorizer
+        if authorizer is not None and not self.may(operation, kind, name):
+            raise denied(kind)
+
+    def authorize_cluster(self, operation: Operation) -> None:
+        """Raise KafkaError(CLUSTER_AUTHORIZATION_FAILED) if the client may not do this to the cluster."""
+        self.authorize(operation, ResourceType.CLUSTER, CLUSTER_NAME)
+
+    def may(self, operation: Operation, kind: ResourceType, name: str) -> bool:
+        """Tell whether the client may do this to the resource."""
+        authorizer = self.broker.authorizer
+        if authorizer is None:
+            return True
+        client = self.connection.client
+        return authorizer.allows(client.principal, client.host, operation, kind, name)
+
+    def may_cluster(self, operation: Operation) -> bool:
+        """Tell whether the client may do this to the cluster."""
+        return self.may(operation, ResourceType.CLUSTER, CLUSTER_NAME)
+
+    def may_any(self, operation: Operation, kind: ResourceType) -> bool:
+        """Tell whether the client may do this to at least one resource of the type (KIP-679)."""
+        authorizer = self.broker.authorizer
+        if authorizer is None:
+            return True
+        client = self.connection.client
+        return authorizer.allows_any(client.principal, client.host, operation, kind)
+
+    def allowed_operations(self, kind: ResourceType, name: str, known: int) -> int:
+        """Give the bit field of what the client may do to a resource (KIP-430), out of ``known``, a bit field too."""
+        if self.broker.authorizer is None:
+            return known
+        return bit_field(*(each for each in Operation if known >> each & 1 and self.may(each, kind, name)))
 
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
-        """The only way for a handler to wait: see ``Connection.wait``."""
+        """The only way for a handler to wait: see ``waits.Waits``."""
         if event.is_set():
             return True
         return await self.connection.wait(event, timeout_ms)
+
+    async def breathe(self) -> None:
+        """Called in loops whose length grows with the broker's state or the request's claims.
+
+        Lets other connections run once the turn is used up, so state may have changed when it returns: iterate over a
+        copy.
+        """
+        await self.connection.breathe()

@@ -1,25 +1,27 @@
-"""Client quotas at work: what each client has used, and the pause of whoever exceeds its quota.
+"""Client quotas: what each client has used, and the throttle time of a client that exceeds its quota.
 
-Owns: the meters, and what counts as use: bytes produced, bytes fetched, time spent on requests, partitions created and
-deleted, connections opened. May not know: how a quota is found or a pause computed (``security.quotas``), how a
-connection pauses (``Context.throttle_ms``).
+Responsible for: the meters, and what is counted: bytes produced, bytes fetched, time spent on requests, partitions
+created and deleted, connections opened. Must not depend on: how a quota is found or a throttle time computed
+(``security.quotas``), how a connection is muted (``Context.throttle_ms``).
 
-As since KIP-219 the answer goes out at once and names the pause, during which the connection is not read. A fetch is
-cut to what the quota allows in all its windows, so that no single pause is longer than that.
+The response is sent at once and names the throttle time, during which the connection is not read (KIP-219). A fetch is
+limited to what the quota allows in all its windows, so that no throttle time is longer than that. Requests are measured
+by a dispatch hook that is registered while any quota exists.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 from kwire.broker.clock import Clock
-from kwire.broker.requests.context import Context
+from kwire.broker.requests.hooks import Hooks
 from kwire.errors import Code, KafkaError
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.image import MetadataImage
+from kwire.metadata.image import Delta, MetadataImage
+from kwire.security.principal import Principal
 from kwire.security.quotas import (
     CONSUMER_BYTE_RATE,
     CONTROLLER_MUTATION_RATE,
@@ -36,16 +38,30 @@ from kwire.wire.messages import FetchRequest, FetchResponse, ProduceRequest
 
 K = TypeVar("K")
 
-# Of meters, and of buckets: client ids are free to invent.
+# Meters, and buckets: a client may invent any number of client ids.
 _KNOWN_MAX: Final = 10_000
 
 
-class Quotas:
-    """The quotas of one broker. ``any`` is False while nobody has set one, and then nothing is measured."""
+class Requester(Protocol):
+    """The part of a request's context that is needed here. ``throttle_ms`` is raised by a quota that is exceeded."""
 
-    def __init__(self, image: MetadataImage, configs: EffectiveConfigs, clock: Clock) -> None:
+    throttle_ms: int
+
+    @property
+    def principal(self) -> Principal: ...
+
+    @property
+    def client_id(self) -> str | None: ...
+
+
+class Quotas:
+    """The quotas of one broker. ``any`` is False while none is set, and then nothing is measured."""
+
+    def __init__(self, image: MetadataImage, configs: EffectiveConfigs, clock: Clock, hooks: Hooks) -> None:
         self._quotas = image.quotas
         self._clock = clock
+        self._hooks = hooks
+        self._remove_hook: Callable[[], None] | None = None
         settings = configs.broker
         self._windows = Windows(settings["quota.window.num"], settings["quota.window.size.seconds"] * 1000)
         self._mutation_windows = Windows(
@@ -53,24 +69,32 @@ class Quotas:
         )
         self._meters: dict[tuple[str, tuple[str, str]], Meter] = {}
         self._buckets: dict[tuple[str, str], TokenBucket] = {}
+        self._register()
 
     @property
     def any(self) -> bool:
         return bool(self._quotas)
 
-    async def metered(self, context: Context, request: Any, handler: Callable[[Context, Any], Any]) -> Any:
-        """Handle a request, count what it has used, and set the pause of its connection."""
+    def on_metadata_delta(self, delta: Delta) -> None:
+        """Measure requests as soon as there is a quota, and no longer than there is one."""
+        if delta.quotas_changed:
+            self._register()
+
+    def _register(self) -> None:
+        if self._quotas and self._remove_hook is None:
+            self._remove_hook = self._hooks.around_dispatch(self._metered)
+        elif not self._quotas and self._remove_hook is not None:
+            self._remove_hook()
+            self._remove_hook = None
+
+    async def _metered(self, context: Requester, request: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
+        """Handle a request, count what it has used, and set the throttle time of its connection."""
         if isinstance(request, FetchRequest):
             self._cut_fetch(context, request)
-        started = time.perf_counter()
-        answer = handler(context, request)
-        used_s = time.perf_counter() - started
-        if isinstance(answer, Coroutine):
-            watch = _Stopwatch()
-            answer = await watch.run(answer)
-            used_s += watch.elapsed_s
+        watch = _Stopwatch()
+        answer = await watch.run(cast("Coroutine[Any, Any, Any]", proceed()))
         throttle_ms = max(
-            self._charge(context, REQUEST_PERCENTAGE, used_s * 100),
+            self._charge(context, REQUEST_PERCENTAGE, watch.elapsed_s * 100),
             self._charge(context, PRODUCER_BYTE_RATE, _produced_bytes(request)),
             self._charge(context, CONSUMER_BYTE_RATE, _fetched_bytes(answer)),
             context.throttle_ms,
@@ -81,14 +105,14 @@ class Quotas:
                 answer.throttle_time_ms = throttle_ms
         return answer
 
-    def _cut_fetch(self, context: Context, request: FetchRequest) -> None:
+    def _cut_fetch(self, context: Requester, request: FetchRequest) -> None:
         """Ask for no more than the quota allows in all its windows."""
         limit = self._limit(context, CONSUMER_BYTE_RATE)
         if limit is not None:
             allowed = limit.per_second * self._windows.count * self._windows.size_ms / 1000
             request.max_bytes = int(min(request.max_bytes, allowed))
 
-    def take_mutations(self, context: Context, count: int, *, strict: bool) -> None:
+    def take_mutations(self, context: Requester, count: int, *, strict: bool) -> None:
         """Count partitions created or deleted, before they are (KIP-599).
 
         Raises KafkaError(THROTTLING_QUOTA_EXCEEDED) for a client that is to be refused (``strict``) and has used up
@@ -124,7 +148,7 @@ class Quotas:
         meter.record(1, now_ms)
         return None
 
-    def _charge(self, context: Context, key: str, amount: float) -> int:
+    def _charge(self, context: Requester, key: str, amount: float) -> int:
         """Count use of one kind; gives how long the client must pause, 0 for not at all."""
         if not amount:
             return 0
@@ -135,12 +159,11 @@ class Quotas:
         now_ms = self._now_ms()
         meter.record(amount, now_ms)
         throttle_ms = meter.throttle_ms(limit.per_second, now_ms)
-        # Kafka lets nobody pause longer than a window for the time its requests take.
+        # Kafka bounds the throttle time for request time by one window.
         return min(throttle_ms, self._windows.size_ms) if key == REQUEST_PERCENTAGE else throttle_ms
 
-    def _limit(self, context: Context, key: str) -> Limit | None:
-        user = context.principal.partition(":")[2]
-        return find_limit(self._quotas, key, user, context.client_id or "")
+    def _limit(self, context: Requester, key: str) -> Limit | None:
+        return find_limit(self._quotas, key, context.principal.name, context.client_id or "")
 
     def _meter(self, name: tuple[str, tuple[str, str]]) -> Meter:
         meter = self._meters.get(name)

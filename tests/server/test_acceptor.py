@@ -10,9 +10,9 @@ import trio
 import trio.testing
 from edge import HEARTBEAT, Client, Edge
 
+from kwire.server.acceptor import Acceptor, CannotBind, bind
 from kwire.server.bindings import Binding, SocketOptions
 from kwire.server.close_watch import CloseWatch
-from kwire.server.listener import Acceptor, CannotBind, bind
 from kwire.testing.transport import MemoryTransport
 
 OPTIONS = SocketOptions()
@@ -101,7 +101,7 @@ def test_without_ipv6_localhost_is_ipv4_alone(monkeypatch):
             raise OSError(errno.EAFNOSUPPORT, "Address family not supported")
         return real(family, *args)
 
-    monkeypatch.setattr("kwire.server.listener.socket.socket", no_ipv6)
+    monkeypatch.setattr("kwire.server.acceptor.socket.socket", no_ipv6)
     bound = bind(binding(), OPTIONS)
 
     assert [one.family for one in bound.sockets] == [socket.AF_INET]
@@ -109,9 +109,9 @@ def test_without_ipv6_localhost_is_ipv4_alone(monkeypatch):
 
 
 def test_any_free_port_is_tried_again_when_the_other_family_has_it_taken(monkeypatch):
-    from kwire.server import listener
+    from kwire.server import acceptor
 
-    real, refused = listener._bind_one, []
+    real, refused = acceptor._bind_one, []
 
     def sometimes(family, host, port, options):
         if family == socket.AF_INET6 and len(refused) < 3:
@@ -119,7 +119,7 @@ def test_any_free_port_is_tried_again_when_the_other_family_has_it_taken(monkeyp
             raise OSError(errno.EADDRINUSE, "Address already in use")
         return real(family, host, port, options)
 
-    monkeypatch.setattr(listener, "_bind_one", sometimes)
+    monkeypatch.setattr(acceptor, "_bind_one", sometimes)
     bound = bind(binding(), OPTIONS)
 
     assert len(refused) == 3
@@ -185,7 +185,7 @@ async def test_beyond_max_connections_peers_wait_until_one_ends(door, capsys):
         first.close()
 
         assert len(await second.recv(100)) == 16
-    assert capsys.readouterr().err.count("not accepting until a connection ends") == 1
+    assert capsys.readouterr().err.count("accept paused") == 1
 
 
 class Failing:

@@ -1,0 +1,51 @@
+"""What is known about the client at the other end of a connection.
+
+Responsible for: the value ``Client`` and how Java prints an address. Must not depend on: sockets, single requests.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import AddressValueError, IPv6Address
+
+from kwire.broker.endpoint import Endpoint
+from kwire.security.principal import ANONYMOUS, Principal
+
+
+@dataclass(frozen=True, slots=True)
+class Client:
+    """One per connection; replaced when ApiVersions or SASL teaches more.
+
+    ``host`` is an address as text, without brackets. ``endpoint`` is the listener that the client connected to.
+    ``software_name`` and ``software_version`` are None until an ApiVersions request of version 3 or later names them
+    (KIP-511). ``authenticated_at_ms`` is when ``principal`` was established, in ms since the epoch: the time of the
+    connection on a listener without authentication.
+    """
+
+    host: str
+    port: int
+    endpoint: Endpoint
+    authenticated_at_ms: int
+    principal: Principal = ANONYMOUS
+    software_name: str | None = None
+    software_version: str | None = None
+
+    @property
+    def peer(self) -> str:
+        """``host:port`` for logs, an IPv6 host in brackets."""
+        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+    @property
+    def java_host(self) -> str:
+        """The host as Java prints an InetAddress: after a slash, an IPv6 address without ``::``."""
+        try:
+            groups = IPv6Address(self.host.partition("%")[0]).exploded.split(":")
+        except AddressValueError:
+            return f"/{self.host}"
+        return "/" + ":".join(f"{int(group, 16):x}" for group in groups)
+
+
+def split_peer(peer: str) -> tuple[str, int]:
+    """``host:port``, the host in brackets if it is an IPv6 address, as its two parts."""
+    host, _, port = peer.rpartition(":")
+    return host.strip("[]"), int(port)

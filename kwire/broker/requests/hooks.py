@@ -1,0 +1,100 @@
+"""Hooks around the handling of requests, and where replies leave a connection.
+
+Responsible for: which hooks are registered for which API. Must not depend on: what a hook does, connections, the
+broker.
+
+Quotas, the request log, metrics and injected faults are hooks. One is registered with one call and gone with another;
+while none is registered for an API, its requests pay for one lookup in an empty dict. Shortcuts that answer requests
+without decoding them step aside for an API that has a hook (``Hooks.hooked``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
+
+from kwire.wire.codec import api_keys
+
+if TYPE_CHECKING:
+    from kwire.broker.requests.client import Client
+    from kwire.broker.waits import Waits
+    from kwire.wire.codec import RequestHeader
+
+H = TypeVar("H")
+
+
+# ``await hook(context, request, proceed) -> response``: ``await proceed()`` runs the hooks registered later, and the
+# handler. A hook may change the request before and the response after, answer by itself, or raise as a handler does.
+DispatchHook: TypeAlias = Callable[[Any, Any, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+class Outgoing(Protocol):
+    """One encoded reply on its way out. ``parts`` are what is sent, size first; a hook may replace them."""
+
+    parts: Sequence[Any]
+
+    @property
+    def header(self) -> RequestHeader:
+        """The header of the request that this answers."""
+        ...
+
+    @property
+    def client(self) -> Client: ...
+
+    @property
+    def throttle_ms(self) -> int: ...
+
+    @property
+    def waits(self) -> Waits:
+        """The connection, for a hook that delays the reply."""
+        ...
+
+
+# ``await hook(outgoing, send)``: ``await send()`` runs the hooks registered later and sends the reply, so that time
+# can be taken around it. A hook that does not call it drops the reply.
+ReplyHook: TypeAlias = Callable[[Outgoing, Callable[[], Awaitable[None]]], Awaitable[None]]
+
+
+class _Registry(Generic[H]):
+    """Hooks by API key, in the order in which they were registered."""
+
+    def __init__(self) -> None:
+        self.by_key: dict[int, tuple[H, ...]] = {}
+
+    def add(self, hook: H, keys: Collection[int] | None) -> Callable[[], None]:
+        chosen = list(api_keys() if keys is None else keys)
+        for key in chosen:
+            self.by_key[key] = (*self.by_key.get(key, ()), hook)
+
+        def remove() -> None:
+            for key in chosen:
+                left = list(self.by_key.get(key, ()))
+                if hook in left:
+                    left.remove(hook)
+                self.by_key[key] = tuple(left)
+                if not left:
+                    del self.by_key[key]
+
+        return remove
+
+
+class Hooks:
+    """The hooks of one broker. ``dispatch`` and ``replies`` hold them by API key; both are empty by default."""
+
+    def __init__(self) -> None:
+        self._dispatch: _Registry[DispatchHook] = _Registry()
+        self._replies: _Registry[ReplyHook] = _Registry()
+        self.dispatch = self._dispatch.by_key
+        self.replies = self._replies.by_key
+
+    def around_dispatch(self, hook: DispatchHook, *, api_keys: Collection[int] | None = None) -> Callable[[], None]:
+        """Call ``hook`` around the handler of these APIs, None for all; returns what removes it."""
+        return self._dispatch.add(hook, api_keys)
+
+    def around_reply(self, hook: ReplyHook, *, api_keys: Collection[int] | None = None) -> Callable[[], None]:
+        """Call ``hook`` where replies of these APIs, None for all, leave a connection; returns what removes it."""
+        return self._replies.add(hook, api_keys)
+
+    def hooked(self, api_key: int) -> bool:
+        """Whether anything is registered for an API."""
+        return api_key in self.dispatch or api_key in self.replies

@@ -1,0 +1,81 @@
+"""The table of what is served: the type of its rows.
+
+Responsible for: ``Api``, ``ApiTable`` and the interface of shortcuts. Must not depend on: the broker, what a single API
+does.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeAlias
+
+from kwire.wire.codec import RequestHeader
+
+# ``handler(context, request)``, plain or a coroutine function; gives the response message.
+Handler: TypeAlias = Callable[[Any, Any], Any]
+
+
+class Shortcut(Protocol):
+    """Answers requests from their bytes that are like one before; one for each connection.
+
+    It is not used for an API that has a hook, and asks the broker's authorizer itself.
+    """
+
+    @property
+    def api_key(self) -> int:
+        """The API whose requests it answers."""
+        ...
+
+    def answer(self, frame: memoryview) -> bytes | None:
+        """The reply's frame, size first; None, with nothing done, for whatever must be decoded and dispatched."""
+        ...
+
+    def store(self, header: RequestHeader, frame: memoryview, request: Any, response: Any) -> None:
+        """Keep a template of what was decoded and dispatched, if requests like it can be answered from one."""
+        ...
+
+
+class Api:
+    """One row of the table of what is served.
+
+    ``served`` is the inclusive range of versions that ApiVersions advertises and that are admitted. ``load`` imports
+    the handler: its body holds the import, so that start-up does not pay for seventy modules and yet mypy and the
+    import contracts see every edge. ``shortcut(broker, connection)`` makes the shortcut of one connection.
+    """
+
+    __slots__ = ("_handler", "_load", "advertised", "key", "name", "served", "shortcut", "waits")
+
+    def __init__(
+        self,
+        key: int,
+        name: str,
+        served: tuple[int, int],
+        load: Callable[[], Handler],
+        *,
+        advertised: tuple[int, int] | None = None,
+        shortcut: Callable[[Any, Any], Shortcut] | None = None,
+    ) -> None:
+        self.key = key
+        self.name = name
+        self.served = served
+        self.advertised = served if advertised is None else advertised
+        self.shortcut = shortcut
+        self._load = load
+        self._handler: Handler | None = None
+        self.waits = False
+
+    @property
+    def handler(self) -> Handler:
+        """The handler, imported at first use; ``waits`` then says whether it is a coroutine function."""
+        if self._handler is None:
+            self._handler = self._load()
+            self.waits = inspect.iscoroutinefunction(self._handler)
+        return self._handler
+
+    def serves(self, version: int) -> bool:
+        lowest, highest = self.served
+        return lowest <= version <= highest
+
+
+ApiTable: TypeAlias = Mapping[int, Api]
