@@ -50,7 +50,7 @@ NUMBERS: dict[str, tuple[Any, ...]] = {
     "partitionIndex": (0, 0, 1, 2, 7, -1), "partitions": (0, 1, 7), "partitionIndexes": (0, 1, 7),
     "numPartitions": (1, 2, -1, 0), "replicationFactor": (1, 1, -1, 2, 0), "brokerIds": (1, 1, 2, -1),
     "brokers": (1, 1, 2), "replicas": (1, 1, 2), "count": (2, 3, 4, 1, 0, -1), "timeoutMs": (1000,),
-    "resourceType": (2, 2, 2, 16, 32, 4, 8, 0, 1, 99), "configOperation": (0, 0, 0, 1, 2, 3, 9),
+    "resourceType": (2, 2, 2, 16, 32, 4, 0, 1, 99), "configOperation": (0, 0, 0, 1, 2, 3, 9),
     "keyType": (0, 0, 1, 2, 5), "electionType": (0, 1, 7), "mechanism": (1, 2, 0, 9), "iterations": (4096, 8192, 1),
     "matchType": (0, 1, 2, 5), "timestamp": (-1, -2, -3, 0), "generationId": (-1, 0, 1), "memberEpoch": (-1, 0),
     "generationIdOrMemberEpoch": (-1, -1, 1), "committedOffset": (5, 0, -1), "sessionTimeoutMs": (60_000, 1),
@@ -86,6 +86,9 @@ class AdminLife:
         api = self.world.weighted(APIS)
         version = self.world.version(api)
         body = self._struct(api, codec.request_class(KEYS[api]).FIELDS, version)
+        if api == "CreateAcls":
+            for creation in body["creations"] or ():
+                creation |= {"resourceType": 2, "operation": 3, "permissionType": 3}
         if api == "JoinGroup":
             body["memberId"] = reference("id.any", "") if self.world.chance(0.5) else ""
         if api in ("AlterConfigs", "IncrementalAlterConfigs", "DescribeConfigs"):
@@ -155,7 +158,7 @@ class AdminLife:
         world = self.world
         for resource in body["resources"] or ():
             kind = resource["resourceType"]
-            names = {4: "1", 8: "1", 32: "~g0", 16: "~c0"}
+            names = {4: "1", 32: "~g0", 16: "~c0"}
             if world.chance(0.9):
                 resource["resourceName"] = names.get(kind) or world.topic()
             known = OTHER_CONFIGS.get(kind, TOPIC_CONFIGS)

@@ -8,7 +8,9 @@ both answers below it, which --replay takes. Ends with 0 when no sequence differ
 import argparse
 import json
 import shutil
+import sys
 import tempfile
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -35,6 +37,7 @@ class Tally:
     operations: int = 0
     unsteady: int = 0
     failures: dict[int, str] = field(default_factory=dict)  # seed -> script
+    kinds: dict[tuple[str, str], int] = field(default_factory=dict)  # kind of difference -> the first seed that has it
 
 
 class Pair:
@@ -99,10 +102,16 @@ def run(world: World, seeds: range, only: str = "", *, shrink_s: float = 120) ->
     """Compares the sequences of these seeds. World gives the brokers and the target."""
     tally, pair = Tally(), Pair(world)
     for seed in seeds:
+        started = time.monotonic()
         operations = sequence(seed, only)
         tally.sequences += 1
         tally.operations += len(operations)
         judge(pair, seed, operations, tally, shrink_s)
+        print(
+            f"# seed {seed}: {len(operations)} operations, {time.monotonic() - started:.1f} s",
+            file=sys.stderr,
+            flush=True,
+        )
     pair.close()
     return tally
 
@@ -114,7 +123,8 @@ def judge(pair: Pair, seed: int, operations: list[Operation], tally: Tally, shri
     # Answers that hang on the clock may differ once on a busy machine: only what differs again counts.
     again = compare(*pair.get(), operations)
     kinds = {one.kind for one in outcome.differences}
-    kind = next((one.kind for one in again.differences if one.kind in kinds), None)
+    steady = [one.kind for one in again.differences if one.kind in kinds]
+    kind = next((one for one in steady if one not in tally.kinds), next(iter(steady), None))
     if kind is None:
         tally.unsteady += 1
         first = outcome.differences[0]
@@ -124,9 +134,13 @@ def judge(pair: Pair, seed: int, operations: list[Operation], tally: Tally, shri
     def fails(tried: list[Operation]) -> bool:
         return any(one.kind == kind for one in compare(*pair.get(), tried).differences)
 
-    operations = shrunk(operations, fails, seconds=shrink_s) if shrink_s else operations
-    outcome = compare(*pair.get(), operations)
-    tally.failures[seed] = script(operations, outcome, f"seed {seed}: {kind[0]} {kind[1]}")
+    title = f"seed {seed}: {kind[0]} {kind[1]}"
+    if kind in tally.kinds:
+        tally.failures[seed] = f"# {title}: as seed {tally.kinds[kind]}"
+    else:
+        tally.kinds[kind] = seed
+        operations = shrunk(operations, fails, seconds=shrink_s) if shrink_s else operations
+        tally.failures[seed] = script(operations, compare(*pair.get(), operations), title)
     print(tally.failures[seed] + "\n", flush=True)
 
 

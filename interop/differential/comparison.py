@@ -77,6 +77,17 @@ def _run(broker: Apache | Kwire, operations: list[Operation], prefix: str) -> li
     return normalised(session, operations, answers, prefix)
 
 
+def merged(responses: list[dict]) -> list[dict]:
+    """A fetch's topics once each, partitions in order: where a partition stands in the answer has no meaning."""
+    topics: dict[str, dict] = {}
+    for response in responses:
+        topic = topics.setdefault(response.get("topic") or response["topicId"], {**response, "partitions": []})
+        topic["partitions"] += response["partitions"]
+    for topic in topics.values():
+        topic["partitions"].sort(key=lambda partition: partition["partitionIndex"])
+    return [topics[name] for name in sorted(topics)]
+
+
 def normalised(session: Session, operations: list[Operation], answers: list[Any], prefix: str) -> list[Any]:
     normalizer = Normalizer()
     for name, ids in session.topic_ids.items():
@@ -90,5 +101,7 @@ def normalised(session: Session, operations: list[Operation], answers: list[Any]
     for operation, answer in zip(operations, answers, strict=True):
         own = prefix if operation.api in LISTINGS else None
         value = normalizer.normal(answer, operation.api, own) if isinstance(answer, dict) else answer
+        if operation.api == "Fetch" and isinstance(value, dict):
+            value["responses"] = merged(value["responses"])
         found.append(json.loads(json.dumps(value).replace(prefix + "-", "~")))
     return found

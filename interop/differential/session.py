@@ -23,7 +23,7 @@ from kwire.wire import codec
 MAY_WAIT = {"JoinGroup", "SyncGroup"}
 PROBE = "probe"
 MOMENT_S = 0.12
-ANSWER_S = 10.0
+ANSWER_S = 5.0
 END_S = 0.4
 CLOSED = "the connection was closed"
 NO_ANSWER = "no answer"

@@ -14,6 +14,9 @@ GROUP = "~g0"
 class TransactionLife:
     def __init__(self, world: World) -> None:
         self.world = world
+        for producer in IDS:
+            if world.chance(0.7):
+                self.init(producer)
 
     def step(self) -> None:
         producer = self.world.weighted({"p0": 5, "p1": 3, "p2": 4, "p3": 2})

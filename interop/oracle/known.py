@@ -15,12 +15,17 @@ NONSENSE = "Nonsense in a request"
 NONSENSE_REASON = (
     "Where Apache Kafka trips over its own exception and answers UNKNOWN_SERVER_ERROR (a fetch with isolation level 7"
     " or a negative byte limit, a topic with neither name nor id, an unknown config operation), kwire answers"
-    " INVALID_REQUEST or takes the nearest sensible value. A quota that is no number is refused."
+    " INVALID_REQUEST or takes the nearest sensible value; so it does where Apache Kafka closes the connection (an ACL"
+    " of an unknown kind) or never answers (WriteTxnMarkers that names a topic twice). A quota that is no number is"
+    " refused."
 )
 TEXT = "Texts of errors"
 TEXT_REASON = (
     "Codes are Kafka's. A message that says nothing but what its code means is left out or put in words of our own."
 )
+
+DOCUMENTATION = "Documentation of configs"
+DOCUMENTATION_REASON = "DescribeConfigs does not send Apache Kafka's texts about each config."
 
 KNOWN: tuple[Known, ...] = (
     Known("fetch-at-each-version", r"(isolation level 7|negative bytes a partition)\.", NONSENSE, NONSENSE_REASON),
@@ -35,6 +40,9 @@ KNOWN: tuple[Known, ...] = (
     Known("incremental-alter-configs", r"unknown operation\.", NONSENSE, NONSENSE_REASON),
     Known("differential", r"rrorCode: -1 / ", NONSENSE, NONSENSE_REASON),
     Known("differential", r"rrorMessage: ", TEXT, TEXT_REASON),
+    Known("differential", r"^\w+Acls v\d: 'the connection was closed' / ", NONSENSE, NONSENSE_REASON),
+    Known("differential", r"^WriteTxnMarkers v\d: 'no answer' / ", NONSENSE, NONSENSE_REASON),
+    Known("differential", r"\.documentation: ", DOCUMENTATION, DOCUMENTATION_REASON),
     Known(".*", r"rrorMessage: ['\"]This most likely occurs because of a request", TEXT, TEXT_REASON),
     Known("find-coordinator", r"FindCoordinator v\d (kind|none|several).*\.errorMessage: ", TEXT, TEXT_REASON),
     Known("raft-voters", r"^AddRaftVoter v\d .*errorMessage: ", TEXT, TEXT_REASON),
@@ -76,8 +84,8 @@ KNOWN: tuple[Known, ...] = (
     Known(
         "documented-configs",
         r"^is documented",
-        "Documentation of configs",
-        "DescribeConfigs does not send Apache Kafka's texts about each config.",
+        DOCUMENTATION,
+        DOCUMENTATION_REASON,
     ),
     Known(
         "api-versions",

@@ -114,7 +114,9 @@ class Normalizer:
         if "producerId" in item:
             return self._names.get(("producerId", item["producerId"]), "")
         keys = [(key, item[key]) for key in SORTED_BY if key in item]
-        if not keys:
+        if "topicId" in item and "name" not in item:
+            return self._names.get(("id", item["topicId"]), "")
+        if not keys or keys == [("errorCode", item.get("errorCode"))]:
             return _canonical(item)
         return "|".join(f"{value:>12}" if isinstance(value, int) else self._known(str(value)) for _, value in keys)
 
