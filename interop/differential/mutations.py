@@ -13,8 +13,16 @@ from kwire.wire import codec
 from kwire.wire.spec import Field
 
 BITS = {"int8": 7, "int16": 15, "int32": 31, "int64": 63}
-# A value of these fields makes a request wait, or a broker keep gigabytes, rather than answer something else.
-LEFT_ALONE = {"maxWaitMs", "timeoutMs", "minBytes", "transactionTimeoutMs", "sessionTimeoutMs", "rebalanceTimeoutMs"}
+# Other values of these fields make a request wait or a broker keep gigabytes, rather than answer something else.
+LEFT_ALONE = {
+    "records",
+    "maxWaitMs",
+    "timeoutMs",
+    "minBytes",
+    "transactionTimeoutMs",
+    "sessionTimeoutMs",
+    "rebalanceTimeoutMs",
+}
 LEFT_ALONE_IN = {("CreateTopics", "numPartitions"), ("CreatePartitions", "count")}
 
 

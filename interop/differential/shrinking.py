@@ -12,13 +12,17 @@ from interop.differential.values import is_reference
 Fails = Callable[[list[Operation]], bool]
 
 
-def shrunk(operations: list[Operation], fails: Fails, *, seconds: float = 120) -> list[Operation]:
-    """The shortest sequence found in that time for which `fails` still holds."""
+def shrunk(
+    operations: list[Operation], fails: Fails, *, place: int | None = None, seconds: float = 120
+) -> list[Operation]:
+    """The shortest sequence found in that time for which `fails` still holds; `place` is where it first fails."""
     deadline = time.monotonic() + seconds
 
     def tried(candidate: list[Operation]) -> bool:
         return time.monotonic() < deadline and fails(candidate)
 
+    if place is not None and tried(upto := operations[: place + 1]):
+        operations = upto
     before: list[Operation] = []
     while operations != before and time.monotonic() < deadline:
         before = operations

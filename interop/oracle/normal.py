@@ -65,6 +65,8 @@ class Normalizer:
                 )
             if api not in ORDERED_APIS and items and isinstance(items[0], dict):
                 items.sort(key=self._order)
+            if api == "DescribeTransactions" and items and isinstance(items[0], int):
+                items.sort()
             return [self._field(item, key, api, own) for item in items]
         return value
 
