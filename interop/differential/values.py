@@ -69,7 +69,8 @@ class Values:
 
     def _next(self, value: Json) -> int:
         producer, topic, partition = value["$next"]
-        return int(self.sequences.get((producer, self.name(topic), partition), 0)) + int(value.get("plus", 0))
+        reached = int(self.sequences.get((producer, self.name(topic), partition), 0))
+        return max(0, reached + int(value.get("plus", 0)))
 
     def _assignment(self, member: str) -> str:
         # Named by the connection that joined, because ids are made up by each broker.

@@ -38,7 +38,6 @@ KNOWN: tuple[Known, ...] = (
     Known("client-quotas-of-odd-requests", r"^AlterClientQuotas v\d (look: )?no number\.", NONSENSE, NONSENSE_REASON),
     Known("elect-leaders", r"nothing, kind 7\.", NONSENSE, NONSENSE_REASON),
     Known("incremental-alter-configs", r"unknown operation\.", NONSENSE, NONSENSE_REASON),
-    Known("differential", r"rrorCode: -1 / ", NONSENSE, NONSENSE_REASON),
     Known("differential", r"rrorMessage: ", TEXT, TEXT_REASON),
     Known("differential", r"^\w+Acls v\d: 'the connection was closed' / ", NONSENSE, NONSENSE_REASON),
     Known("differential", r"^WriteTxnMarkers v\d: 'no answer' / ", NONSENSE, NONSENSE_REASON),

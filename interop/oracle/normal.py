@@ -124,7 +124,7 @@ class Normalizer:
 
     def _known(self, text: str) -> str:
         """A made-up id sorts by when it was first seen."""
-        return UUID.sub(lambda found: self._names.get(("uuid", found[0]), found[0]), text)
+        return UUID.sub(lambda found: self._names.get(("uuid", found[0]), ""), text)
 
     def _is_foreign(self, item: Any, own: str | None) -> bool:
         """Of a listing of everything, only what the story made is compared."""
