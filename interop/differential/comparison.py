@@ -35,9 +35,11 @@ class Difference:
 
     @property
     def kind(self) -> tuple[str, str]:
-        """What makes two differences the same one: the API and the first field, without numbers."""
-        line = "".join(" " if char.isdigit() else char for char in self.lines[0].split(": ")[0])
-        return self.label.rpartition(" v")[0].partition(" ")[2], line
+        """What makes two differences the same one: the API and the first field without numbers, and error codes."""
+        field, _, values = self.lines[0].partition(": ")
+        line = "".join(" " if char.isdigit() else char for char in field)
+        codes = f" {values}" if field.endswith("rrorCode") else ""
+        return self.label.rpartition(" v")[0].partition(" ")[2], line + codes
 
 
 @dataclass
@@ -90,6 +92,10 @@ def merged(responses: list[dict]) -> list[dict]:
         topic["partitions"] += response["partitions"]
     for topic in topics.values():
         topic["partitions"].sort(key=lambda partition: partition["partitionIndex"])
+        for partition in topic["partitions"]:
+            # Apache Kafka names some, none or null where it has no room for records; they concern no record.
+            if not partition["records"]:
+                partition.pop("abortedTransactions")
     return [topics[name] for name in sorted(topics)]
 
 

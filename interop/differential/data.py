@@ -65,7 +65,7 @@ class DataLife:
     def _records(self) -> Json:
         world = self.world
         size = world.weighted({1: 10, 40: 4, 400: 1})
-        batch: Json = {"values": ["v" * size for _ in range(world.random.randint(1, 4))]}
+        batch: Json = {"values": [f"v*{size}" for _ in range(world.random.randint(1, 4))]}
         if world.chance(0.3):
             batch["codec"] = world.random.randint(1, 4)
         if world.chance(0.1):

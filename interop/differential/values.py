@@ -84,7 +84,7 @@ class Values:
                 n,
                 FIXED_TIME_MS + wish.get("time_ms", 0) + n,
                 None if wish.get("no_key") else wish.get("key", "k").encode(),
-                None if text is None else text.encode(),
+                None if text is None else written_out(text).encode(),
                 (),
             )
             for n, text in enumerate(wish.get("values", ["v"]))
@@ -100,6 +100,12 @@ class Values:
         for damage in wish.get("damage", []):
             raw = damaged(raw, damage)
         return raw
+
+
+def written_out(text: str) -> str:
+    """Repeat a letter: v*3 stands for vvv, so that a script stays readable."""
+    letter, star, times = text.partition("*")
+    return letter * int(times) if star else text
 
 
 def fitted(fields: tuple[Field, ...], body: Json, version: int) -> Json:
