@@ -30,7 +30,7 @@ def handle(context: Context, request: DescribeLogDirsRequest) -> DescribeLogDirs
     by_dir: dict[str, dict[str, list[Partition]]] = defaultdict(lambda: defaultdict(list))
     for partition in _asked_for(context, request):
         by_dir[partition.log_dir][partition.topic].append(partition)
-        future = context.broker.moves.pending.get(partition.topic_partition)
+        future = context.broker.moves.pending.get(partition)
         if future is not None:
             by_dir[future.path][partition.topic].append(partition)
     return DescribeLogDirsResponse(

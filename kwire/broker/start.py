@@ -89,7 +89,7 @@ async def _close(broker: Broker, controller: EmbeddedController) -> None:
     all_closed = True
     for partition in broker.partitions:
         try:
-            partition.close()
+            broker.partitions.close(partition)
         except StorageFailure as failure:
             all_closed = False
             broker.storage_failed(failure)

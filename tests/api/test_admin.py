@@ -161,7 +161,7 @@ async def test_a_move_that_the_disk_refuses_leaves_the_partition_where_it_is(cli
     assert places(broker) == {"t-0": home}
     await produce(client, "t", b"2")
     assert len(await read_all(client, "t")) == 2
-    assert "stays where it is" in capsys.readouterr().err
+    assert "cannot move the partition to another log directory" in capsys.readouterr().err
 
 
 async def test_a_move_that_cannot_leave_the_old_directory_leaves_nothing_in_the_new_one(client, tmp_path, monkeypatch):

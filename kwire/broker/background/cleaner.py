@@ -11,19 +11,18 @@ where the last finished one ended.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from kwire.broker.background import housekeeping
 from kwire.broker.logs import Logger
+from kwire.broker.partitions.log_dirs import LogDir
 from kwire.broker.partitions.partition import Partition
 from kwire.errors import KafkaError, StorageFailure
-from kwire.storage.checkpoints import CLEANER_CHECKPOINT, read_offsets, write_offsets
 from kwire.storage.compaction import Cleanable, Compaction, Slice, look_at
 from kwire.storage.segment import LOG_SUFFIX
-from kwire.types import TopicPartition, Uuid
 
 if TYPE_CHECKING:
     from kwire.broker.broker import Broker
@@ -51,7 +50,6 @@ class Cleaner:
         self.bytes_written = 0
         self.dirtiest_ratio = 0.0
         self._broker = broker
-        self._offsets = _CleanedOffsets(broker)
         self._round_ended = trio.Event()
         # Never opened since the start, and there is only one segment: nothing to clean until somebody writes.
         self._single: set[Partition] = set()
@@ -118,18 +116,23 @@ class Cleaner:
         opened = partition.log
         if len(opened.segments) == 1:
             return None
-        return look_at(opened, self._offsets.get(partition), self._broker.clock.now_ms())
+        cleaned_offset = self._log_dir(partition).cleaned_offsets.get(partition.topic_partition)
+        return look_at(opened, cleaned_offset, self._broker.clock.now_ms())
 
     def _has_one_segment(self, partition: Partition) -> bool:
         """Tell from the names alone, so that logs that nobody uses stay closed."""
         if partition not in self._single:
-            one = self._broker.dirs.by_path(partition.log_dir)
-            assert one is not None
+            one = self._log_dir(partition)
             names = one.files.sizes(one.partition_path(partition.topic_partition))
             if sum(name.endswith(LOG_SUFFIX) for name in names) > 1:
                 return False
             self._single.add(partition)
         return True
+
+    def _log_dir(self, partition: Partition) -> LogDir:
+        one = self._broker.dirs.by_path(partition.log_dir)
+        assert one is not None
+        return one
 
     def _forget_what_is_gone(self) -> None:
         self.uncleanable = {partition: why for partition, why in self.uncleanable.items() if not partition.deleted}
@@ -212,7 +215,7 @@ class Cleaner:
         self.rounds_done += 1
         self.bytes_read += compaction.bytes_read
         self.bytes_written += compaction.bytes_written
-        self._offsets.note(partition, compaction.cleaned_offset)
+        self._log_dir(partition).note_cleaned(partition.topic_partition, compaction.cleaned_offset)
         log.info(
             "cleaned a log",
             partition=str(partition),
@@ -256,49 +259,3 @@ class Cleaner:
     async def _sleep_backoff(self) -> None:
         # A backoff of 0 would otherwise look at every log again and again without a pause.
         await self._broker.clock.sleep(max(1, self._broker.configs.broker["log.cleaner.backoff.ms"]))
-
-
-class _CleanedOffsets:
-    """Up to where each log is clean, as ``cleaner-offset-checkpoint`` of its directory tells it."""
-
-    def __init__(self, broker: Broker) -> None:
-        self._broker = broker
-        # With the topic's id: a topic that is made again under its name has nothing in common with the old one.
-        self._offsets: dict[TopicPartition, tuple[Uuid | None, int]] = {}
-        self._is_read = False
-
-    def get(self, partition: Partition) -> int | None:
-        """Return the offset up to which ``partition`` is clean, None if it was never cleaned."""
-        if not self._is_read:
-            self._read()
-        key = partition.topic_partition
-        topic_id, offset = self._offsets.get(key, (None, None))
-        if offset is None:
-            return None
-        if topic_id is None:
-            self._offsets[key] = partition.topic_id, offset
-        elif topic_id != partition.topic_id:
-            del self._offsets[key]
-            return None
-        return offset
-
-    def note(self, partition: Partition, offset: int) -> None:
-        """Keep how far a round came, for all logs of the directory. Raises StorageFailure."""
-        self._offsets[partition.topic_partition] = partition.topic_id, offset
-        one = self._broker.dirs.by_path(partition.log_dir)
-        assert one is not None
-        offsets: Mapping[TopicPartition, int | None] = {
-            other.topic_partition: self.get(other)
-            for other in self._broker.partitions
-            if other.log_dir == one.path and other.topic_partition in self._offsets
-        }
-        known = {key: offset for key, offset in offsets.items() if offset is not None}
-        # Not synced: an older one costs a longer round and nothing else.
-        one.files.write_bytes(one.file(CLEANER_CHECKPOINT), write_offsets(known), durable=False)
-
-    def _read(self) -> None:
-        self._is_read = True
-        for one in self._broker.dirs.dirs:
-            found = read_offsets(one.files.read_bytes(one.file(CLEANER_CHECKPOINT))) or {}
-            for key, offset in found.items():
-                self._offsets[key] = None, offset

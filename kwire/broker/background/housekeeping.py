@@ -202,7 +202,8 @@ def write_checkpoints(broker: Broker) -> None:
                 log_starts[key] = opened.log_start_offset
                 watermarks[key] = opened.high_watermark
             elif key in one.recovery_points:
-                recovery_points[key] = watermarks[key] = one.recovery_points[key]
+                recovery_points[key] = one.recovery_points[key]
+                watermarks[key] = one.high_watermarks.get(key, one.recovery_points[key])
                 log_starts[key] = one.log_start_offsets.get(key, 0)
         try:
             one.write_checkpoints(recovery_points, log_starts, watermarks)

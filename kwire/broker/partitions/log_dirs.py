@@ -11,7 +11,7 @@ of the machine, or a sync that failed, everything since the recovery point is re
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from kwire.broker.clock import Clock
@@ -19,6 +19,7 @@ from kwire.broker.logs import Logger
 from kwire.errors import StorageFailure
 from kwire.storage import checkpoints
 from kwire.storage.files import Files, Lock
+from kwire.storage.log import Log
 from kwire.types import METADATA_TOPIC, TopicPartition, Uuid, uuid_from_text, uuid_text
 
 log = Logger("kwire.broker")
@@ -45,8 +46,14 @@ class LogDir:
         self.same_boot = False
         self.recovery_points: dict[TopicPartition, int] = {}
         self.log_start_offsets: dict[TopicPartition, int] = {}
+        self.high_watermarks: dict[TopicPartition, int] = {}
+        self.cleaned_offsets: dict[TopicPartition, int] = {}
         self.partition_count = 0
         self._lock = lock
+        # By the name of a checkpoint: the keys that its file has.
+        self._written: dict[str, set[TopicPartition]] = {}
+        # By the name of a checkpoint: keys whose entry in the file is that of a deleted topic.
+        self._stale: dict[str, set[TopicPartition]] = {}
 
     def file(self, name: str) -> str:
         return f"{self.path}/{name}"
@@ -94,8 +101,9 @@ class LogDir:
         self.same_boot = boot_id is not None and left == boot_id.encode("ascii")
         if boot_id is not None and not self.same_boot:
             self.files.write_bytes(self.file(BOOT_ID_NAME), boot_id.encode("ascii"), durable=False)
-        self.recovery_points = self._read_offsets(checkpoints.RECOVERY_POINT_CHECKPOINT)
-        self.log_start_offsets = self._read_offsets(checkpoints.LOG_START_OFFSET_CHECKPOINT)
+        for name, offsets in self._checkpoints().items():
+            offsets.update(checkpoints.read_offsets(self.files.read_bytes(self.file(name))) or {})
+            self._written[name] = set(offsets)
         return cluster_id
 
     def write_checkpoints(
@@ -104,15 +112,50 @@ class LogDir:
         log_start_offsets: Mapping[TopicPartition, int],
         high_watermarks: Mapping[TopicPartition, int],
     ) -> None:
-        """Write what the next start needs to know of each partition here."""
+        """Write what the next start needs to know of each partition here. Raises StorageFailure."""
         self.recovery_points = dict(recovery_points)
         self.log_start_offsets = dict(log_start_offsets)
-        for name, offsets in (
-            (checkpoints.RECOVERY_POINT_CHECKPOINT, recovery_points),
-            (checkpoints.LOG_START_OFFSET_CHECKPOINT, log_start_offsets),
-            (checkpoints.HIGH_WATERMARK_CHECKPOINT, high_watermarks),
+        self.high_watermarks = dict(high_watermarks)
+        for name in (
+            checkpoints.RECOVERY_POINT_CHECKPOINT,
+            checkpoints.LOG_START_OFFSET_CHECKPOINT,
+            checkpoints.HIGH_WATERMARK_CHECKPOINT,
         ):
-            self.files.write_bytes(self.file(name), checkpoints.write_offsets(offsets), durable=True)
+            self._write_checkpoint(name, durable=True)
+
+    def note_offsets(self, partition: TopicPartition, opened: Log) -> None:
+        """Remember for the next checkpoint where a log stands that is closed now."""
+        self.recovery_points[partition] = opened.recovery_point
+        self.log_start_offsets[partition] = opened.log_start_offset
+        self.high_watermarks[partition] = opened.high_watermark
+
+    def note_cleaned(self, partition: TopicPartition, offset: int) -> None:
+        """Write down up to which offset compaction has cleaned a log. Raises StorageFailure."""
+        self.cleaned_offsets[partition] = offset
+        # Not synced: an older offset costs a longer round and nothing else.
+        self._write_checkpoint(checkpoints.CLEANER_CHECKPOINT, durable=False)
+
+    def forget(self, partition: TopicPartition) -> None:
+        """Drop every checkpoint entry of a partition that is not here any more.
+
+        Checkpoints are keyed by topic name. The files may keep the entry for a while; ``drop_stale_entries`` comes
+        before another topic of the same name gets a directory here.
+        """
+        for name, offsets in self._checkpoints().items():
+            offsets.pop(partition, None)
+            if partition in self._written.get(name, ()):
+                self._stale.setdefault(name, set()).add(partition)
+
+    def forget_all_but(self, partitions: Collection[TopicPartition]) -> None:
+        """Drop the checkpoint entries of partitions that have no directory here."""
+        known = set[TopicPartition]().union(*self._checkpoints().values())
+        for partition in known.difference(partitions):
+            self.forget(partition)
+
+    def drop_stale_entries(self, partition: TopicPartition) -> None:
+        """Make sure that no checkpoint file has an entry of a deleted topic's partition. Raises StorageFailure."""
+        for name in [name for name, stale in self._stale.items() if partition in stale]:
+            self._write_checkpoint(name, durable=True)
 
     def mark_clean(self, broker_epoch: int) -> None:
         """The last write of a clean stop."""
@@ -175,8 +218,19 @@ class LogDir:
         self.files.remove(path)
         return is_there
 
-    def _read_offsets(self, name: str) -> dict[TopicPartition, int]:
-        return checkpoints.read_offsets(self.files.read_bytes(self.file(name))) or {}
+    def _checkpoints(self) -> dict[str, dict[TopicPartition, int]]:
+        return {
+            checkpoints.RECOVERY_POINT_CHECKPOINT: self.recovery_points,
+            checkpoints.LOG_START_OFFSET_CHECKPOINT: self.log_start_offsets,
+            checkpoints.HIGH_WATERMARK_CHECKPOINT: self.high_watermarks,
+            checkpoints.CLEANER_CHECKPOINT: self.cleaned_offsets,
+        }
+
+    def _write_checkpoint(self, name: str, *, durable: bool) -> None:
+        offsets = self._checkpoints()[name]
+        self.files.write_bytes(self.file(name), checkpoints.write_offsets(offsets), durable=durable)
+        self._written[name] = set(offsets)
+        self._stale.pop(name, None)
 
 
 class LogDirs:

@@ -24,7 +24,6 @@ from kwire.errors import StorageFailure
 from kwire.metadata.commands import AssignReplicasToDirs
 from kwire.storage.files import Files
 from kwire.storage.segment import PendingDeletion
-from kwire.types import TopicPartition
 
 if TYPE_CHECKING:
     from kwire.broker.broker import Broker
@@ -45,16 +44,17 @@ class Moves:
     """What is to be moved where. ``run`` does one after the other."""
 
     def __init__(self, broker: Broker) -> None:
-        self.pending: dict[TopicPartition, LogDir] = {}
+        # By partition, not by name: a topic that is created again under the name is not moved.
+        self.pending: dict[Partition, LogDir] = {}
         self._broker = broker
         self._wanted = trio.Event()
 
     def ask(self, partition: Partition, target: LogDir) -> None:
         """Move a partition, as soon as it is its turn. Where it already lies: forget what was asked before."""
-        self.pending.pop(partition.topic_partition, None)
+        self.pending.pop(partition, None)
         if partition.log_dir == target.path:
             return
-        self.pending[partition.topic_partition] = target
+        self.pending[partition] = target
         self._wanted.set()
 
     async def run(self) -> None:
@@ -62,21 +62,25 @@ class Moves:
             await self._wanted.wait()
             self._wanted = trio.Event()
             while self.pending:
-                key, target = next(iter(self.pending.items()))
-                await self._move_or_say_why_not(key, target)
-                if self.pending.get(key) is target:
-                    del self.pending[key]
+                partition, target = next(iter(self.pending.items()))
+                if not partition.deleted:
+                    await self._move_or_log(partition, target)
+                if self.pending.get(partition) is target:
+                    del self.pending[partition]
 
-    async def _move_or_say_why_not(self, key: TopicPartition, target: LogDir) -> None:
-        partition = self._broker.partitions.of_topic(key.topic).get(key.partition)
-        if partition is None:
-            return
-        future = target.future_name(key, self._broker.partitions.unique_name())
+    async def _move_or_log(self, partition: Partition, target: LogDir) -> None:
+        future = target.future_name(partition.topic_partition, self._broker.partitions.unique_name())
         try:
             await self._move(partition, target, future)
         except StorageFailure as failure:
-            self._broker.storage_failed(failure)
-            log.failure("a partition stays where it is", failure, partition=str(key), directory=partition.log_dir)
+            if not partition.deleted:
+                self._broker.storage_failed(failure)
+                log.failure(
+                    "cannot move the partition to another log directory",
+                    failure,
+                    partition=str(partition),
+                    directory=target.path,
+                )
             target.files.remove_directory(future)
 
     async def _move(self, partition: Partition, target: LogDir, future: str) -> None:
@@ -87,14 +91,20 @@ class Moves:
         source = broker.dirs.by_path(partition.log_dir)
         assert source is not None
         path = source.partition_path(partition.topic_partition)
+        broker.partitions.prepare_directory(target, partition)
+        if not source.files.sizes(path):
+            # The log was opened and nothing was written.
+            broker.partitions.close(partition)
+            await self._settle(partition, target)
+            return
         partition.log.roll(broker.clock.now_ms())
         target.files.make_directory(future)
         seen = await trio.to_thread.run_sync(copy_new, target.files, path, future, {})
-        if partition.deleted or self.pending.get(partition.topic_partition) is not target:
+        if partition.deleted or self.pending.get(partition) is not target:
             target.files.remove_directory(future)
             return
-        log_start_offset, end_offset = partition.log.log_start_offset, partition.log.end_offset
-        partition.close()
+        opened = partition.log
+        broker.partitions.close(partition)
         copy_new(target.files, path, future, seen)
         new_path = target.partition_path(partition.topic_partition)
         deleted_path = source.deleted_directory_name(partition.topic_partition, broker.partitions.unique_name())
@@ -106,8 +116,8 @@ class Moves:
             # The next start must not find the partition in both.
             target.files.rename(new_path, future)
             raise
-        target.log_start_offsets[partition.topic_partition] = log_start_offset
-        target.recovery_points[partition.topic_partition] = end_offset
+        target.note_offsets(partition.topic_partition, opened)
+        target.recovery_points[partition.topic_partition] = opened.end_offset
         due_ms = broker.clock.now_ms() + partition.settings.log.file_delete_delay_ms
         housekeeping.remove_when_due(broker, PendingDeletion(deleted_path, due_ms, is_directory=True))
         await self._settle(partition, target)

@@ -7,6 +7,7 @@ and following the image (created, deleted, changed). May not know: requests, why
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from typing import NamedTuple
 
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
@@ -21,9 +22,17 @@ from kwire.metadata.image import Delta, MetadataImage
 from kwire.storage import checkpoints
 from kwire.storage.log import Log
 from kwire.storage.segment import PendingDeletion
-from kwire.types import TopicPartition, uuid_text
+from kwire.types import TopicPartition, Uuid, uuid_text
 
 log = Logger("kwire.broker")
+
+
+class LogLocation(NamedTuple):
+    """Where a partition's log lies. ``is_clean``: it was closed in order since this broker started."""
+
+    log_dir: LogDir
+    path: str
+    is_clean: bool = False
 
 
 class Partitions:
@@ -51,8 +60,8 @@ class Partitions:
         self._settings: dict[str, TopicSettings] = {}
         # Of all topics without configs of their own; None: not needed yet, or the broker's configs changed.
         self._usual_settings: TopicSettings | None = None
-        # Partitions that had a directory when we started: path and where it lies.
-        self._found: dict[TopicPartition, tuple[LogDir, str]] = {}
+        # Partitions that have a directory, or whose log was opened.
+        self._found: dict[TopicPartition, LogLocation] = {}
 
     def get(self, topic: str, index: int) -> Partition:
         """The partition, which this broker leads.
@@ -88,10 +97,11 @@ class Partitions:
             one.remove_half_deleted()
             for topic_partition, path in one.partitions():
                 if self._is_ours(one, topic_partition, path):
-                    self._found[topic_partition] = (one, path)
+                    self._found[topic_partition] = LogLocation(one, path)
                     one.partition_count += 1
                 else:
                     one.set_aside(topic_partition, path, self.unique_name())
+            one.forget_all_but([key for key, found in self._found.items() if found.log_dir is one])
         for topic in self._image.topics.values():
             for partition in topic.partitions:
                 self._add(topic.name, partition)
@@ -179,6 +189,7 @@ class Partitions:
         one = self._dirs.by_path(partition.log_dir)
         assert one is not None
         one.partition_count -= 1
+        one.forget(partition.topic_partition)
         self._found.pop(partition.topic_partition, None)
         path = one.partition_path(partition.topic_partition)
         try:
@@ -202,10 +213,27 @@ class Partitions:
         before.partition_count -= 1
         target.partition_count += 1
         partition.log_dir = target.path
-        self._found.pop(partition.topic_partition, None)
+        key = partition.topic_partition
+        if key in self._found:
+            self._found[key] = LogLocation(target, target.partition_path(key), is_clean=True)
+        cleaned_offset = before.cleaned_offsets.get(key)
+        if cleaned_offset is not None:
+            target.cleaned_offsets[key] = cleaned_offset
+        before.forget(key)
 
     # --- logs
     # --------------------------------------------------------------------------------------------------------
+
+    def close(self, partition: Partition) -> None:
+        """Close a partition's log in order; a later use opens it again as it is. Raises StorageFailure."""
+        opened = partition.opened
+        if opened is None:
+            return
+        partition.close()
+        key = partition.topic_partition
+        found = self._found[key]
+        found.log_dir.note_offsets(key, opened)
+        self._found[key] = found._replace(is_clean=True)
 
     def _open_log(self, partition: Partition) -> Log:
         """Open one log with what its directory's checkpoints know of it, recovering it after an unclean stop."""
@@ -213,7 +241,9 @@ class Partitions:
         assert one is not None
         key = partition.topic_partition
         path = one.partition_path(key)
-        known = key in self._found
+        found = self._found.get(key)
+        if found is None:
+            self.prepare_directory(one, partition)
         opened = Log.open(
             one.files,
             path,
@@ -221,19 +251,33 @@ class Partitions:
             now_ms=self._clock.now_ms(),
             recovery_point=one.recovery_points.get(key, 0),
             log_start_offset=one.log_start_offsets.get(key, 0),
-            clean=one.clean or not known,
+            clean=one.clean or found is None or found.is_clean,
             same_boot=one.same_boot,
             topic_id=partition.topic_id,
         )
-        self._found.setdefault(key, (one, path))
+        self._found[key] = LogLocation(one, path)
         if partition.role is Role.LEADER:
             opened.begin_epoch(partition.leader_epoch)
         return opened
 
+    def prepare_directory(self, one: LogDir, partition: Partition) -> None:
+        """Make sure that a partition that gets a directory in ``one`` finds nothing of a deleted topic of its name.
+
+        Raises StorageFailure if what is left of the deleted topic cannot be removed.
+        """
+        key = partition.topic_partition
+        path = one.partition_path(key)
+        one.drop_stale_entries(key)
+        if one.files.sizes(path) and self._topic_id_in(one, path) not in (None, partition.topic_id):
+            # The directory could not be renamed when its topic was deleted.
+            deleted_path = one.deleted_directory_name(key, self.unique_name())
+            one.files.rename(path, deleted_path)
+            self._remove_later(PendingDeletion(deleted_path, self._clock.now_ms(), is_directory=True))
+
     def _place(self, key: TopicPartition, partition: entities.Partition) -> LogDir:
         """Where the partition lies: where it was found, where the metadata puts it, or where there is most room."""
         if key in self._found:
-            return self._found[key][0]
+            return self._found[key].log_dir
         one = None
         for replica, directory in zip(partition.replicas, partition.directories, strict=False):
             if replica == self._node_id:
@@ -247,8 +291,10 @@ class Partitions:
         known = self._image.partition(*key)
         if known is None:
             return False
-        topic_id = checkpoints.read_partition_metadata(one.files.read_bytes(f"{path}/{checkpoints.PARTITION_METADATA}"))
-        return topic_id in (None, known.topic_id)
+        return self._topic_id_in(one, path) in (None, known.topic_id)
+
+    def _topic_id_in(self, one: LogDir, path: str) -> Uuid | None:
+        return checkpoints.read_partition_metadata(one.files.read_bytes(f"{path}/{checkpoints.PARTITION_METADATA}"))
 
     def unique_name(self) -> str:
         """Text that no directory was named by before."""
