@@ -343,6 +343,10 @@ class Log:
             for _ in range(retention.segments_to_delete(self, now_ms)):
                 if len(self.segments) == 1:
                     self.roll(now_ms)
+                if len(self.segments) == 2 and not self.active.size_bytes:
+                    # Its name keeps the end offset: after a kill a log without files would begin at the start offset
+                    # of the last checkpoint, and give offsets that were given before.
+                    self.active.create_file()
                 # Renamed before it leaves the list: if the disk refuses, the segment is still there.
                 deletions += self.segments[0].rename_to_deleted(now_ms + self.config.file_delete_delay_ms)
                 self.size_bytes -= self.segments.pop(0).size_bytes

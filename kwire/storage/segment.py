@@ -150,6 +150,10 @@ class Segment:
 
     # --- writing
 
+    def create_file(self) -> None:
+        """Create the empty .log file, which otherwise appears at the first append. Raises StorageFailure."""
+        self._files.write_bytes(self.path(LOG_SUFFIX), b"", durable=False)
+
     def append(
         self, parts: list[Buffer], size_bytes: int, batches: Sequence[AppendedBatch], index_interval_bytes: int
     ) -> None:

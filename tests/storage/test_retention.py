@@ -162,3 +162,19 @@ def test_a_segment_that_cannot_be_renamed_stays(files):
     assert offsets(log) == [(2, 2), (3, 3), (4, 4)]
     log.apply_retention(NOW + 10**6)
     assert log.size_bytes == 0
+
+
+@pytest.mark.parametrize("rolled", [False, True])
+def test_a_log_that_lost_all_segments_goes_on_at_its_end_offset_after_a_kill(files, rolled):
+    log = filled(files, retention_ms=5000)
+    end_offset = log.end_offset
+    if rolled:
+        log.roll(NOW)
+    for each in log.apply_retention(NOW + 10**6):
+        files.remove(each.path)
+    assert log.size_bytes == 0
+    files.kill()
+
+    log = Log.open(files, log.path, log.config, now_ms=NOW, same_boot=True)
+
+    assert (log.log_start_offset, log.end_offset) == (end_offset, end_offset)
