@@ -310,3 +310,7 @@ def test_a_recreated_topic_is_compacted_from_its_first_record_on_after_a_kill():
             (World.clean, 0),
         ),
     )
+
+
+def test_a_moved_partition_keeps_its_log_start_offset_after_a_kill():
+    trio.run(_run, _sequence((World.delete_records, 0.7), (World.checkpoint, 0), (World.move, 0), (World.kill, 0)))

@@ -116,6 +116,9 @@ class LogDir:
         self.recovery_points = dict(recovery_points)
         self.log_start_offsets = dict(log_start_offsets)
         self.high_watermarks = dict(high_watermarks)
+        self._write_offset_checkpoints()
+
+    def _write_offset_checkpoints(self) -> None:
         for name in (
             checkpoints.RECOVERY_POINT_CHECKPOINT,
             checkpoints.LOG_START_OFFSET_CHECKPOINT,
@@ -128,6 +131,12 @@ class LogDir:
         self.recovery_points[partition] = opened.recovery_point
         self.log_start_offsets[partition] = opened.log_start_offset
         self.high_watermarks[partition] = opened.high_watermark
+
+    def write_offsets(self, partition: TopicPartition, opened: Log) -> None:
+        """Write down where a log stands that was copied here, all of it synced. Raises StorageFailure."""
+        self.note_offsets(partition, opened)
+        self.recovery_points[partition] = opened.end_offset
+        self._write_offset_checkpoints()
 
     def note_cleaned(self, partition: TopicPartition, offset: int) -> None:
         """Write down up to which offset compaction has cleaned a log. Raises StorageFailure."""

@@ -108,16 +108,21 @@ class Moves:
         copy_new(target.files, path, future, seen)
         new_path = target.partition_path(partition.topic_partition)
         deleted_path = source.deleted_directory_name(partition.topic_partition, broker.partitions.unique_name())
-        target.files.rename(future, new_path)
+        try:
+            # First, so that a start after a kill finds the log start offset where it finds the log.
+            target.write_offsets(partition.topic_partition, opened)
+            target.files.rename(future, new_path)
+        except StorageFailure:
+            target.forget(partition.topic_partition)
+            raise
         try:
             target.files.sync_directory(target.path)
             source.files.rename(path, deleted_path)
         except StorageFailure:
             # The next start must not find the partition in both.
+            target.forget(partition.topic_partition)
             target.files.rename(new_path, future)
             raise
-        target.note_offsets(partition.topic_partition, opened)
-        target.recovery_points[partition.topic_partition] = opened.end_offset
         due_ms = broker.clock.now_ms() + partition.settings.log.file_delete_delay_ms
         housekeeping.remove_when_due(broker, PendingDeletion(deleted_path, due_ms, is_directory=True))
         await self._settle(partition, target)
