@@ -66,6 +66,12 @@ CONNECTIONS_SHARE_OF_DESCRIPTORS = 0.5
 # batch by default, far from what real records compress to.
 OPENED_BYTES_MAX = 256 * 1024 * 1024
 
+# The records of the first batches of each connection are checked: so many batches, so many records of each, and
+# batches that open to so many bytes. A check of all that takes about a millisecond of the loop.
+CHECKED_BATCHES = 16
+CHECKED_RECORDS_MAX = 1000
+CHECKED_BYTES_MAX = 2 * 1024 * 1024
+
 # Kafka's own: NetworkClient and Selector allow a string, an array or a group's metadata up to these.
 TOPIC_NAME_LENGTH_MAX = 249
 FETCH_SESSIONS_MAX = 1000

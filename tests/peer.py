@@ -24,6 +24,7 @@ class Peer:
         self.breaths = 0
         self.client_id = client_id
         self.waits = 0
+        self.checked_batches = 0
 
     async def send_pending(self):
         await trio.lowlevel.checkpoint()

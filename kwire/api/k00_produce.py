@@ -3,9 +3,9 @@
 Versions: 3-13 served. ApiVersions says 0-13 as Apache Kafka does, because librdkafka looks for 0; versions 0-2 close
 the connection.
 
-Behaviour: each partition is answered by itself. The usual path reads only batch headers; see ``Partition.append``. For
-what is written in a transaction the coordinator is asked first, unless the transaction is open in the partition
-already.
+Behaviour: each partition is answered by itself. The records of a connection's first batches are checked, later the
+usual path reads only batch headers; see ``partitions.validate``. For what is written in a transaction the coordinator
+is asked first, unless the transaction is open in the partition already.
 
 Version notes: 7 zstd may be sent (KIP-110); 8 record errors and message (KIP-467); 10 current leader on errors
 (KIP-951); 11 TRANSACTION_ABORTABLE, and 12 transactional produces add their partition to the transaction (KIP-890); 13
@@ -23,6 +23,7 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.validate import InvalidRecords
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
+from kwire.limits import CHECKED_BATCHES
 from kwire.types import INTERNAL_TOPICS, TopicPartition, Uuid
 from kwire.wire.messages import ProduceRequest, ProduceResponse
 
@@ -96,7 +97,11 @@ def answer(  # noqa: PLR0917 (keywords cost, and each batch of every producer co
         if topic in INTERNAL_TOPICS and context.client_id != ADMIN_CLIENT_ID:
             raise KafkaError(Code.INVALID_TOPIC_EXCEPTION, f"Cannot append to internal topic {topic}")
         asked = partition
-        appended = partition.append(batch, header, acks=request.acks)
+        connection = context.connection
+        trusted = connection.checked_batches >= CHECKED_BATCHES
+        appended = partition.append(batch, header, acks=request.acks, trusted=trusted)
+        if not trusted:
+            connection.checked_batches += 1
     except InvalidRecords as refusal:
         return PartitionResponse(
             index=wanted.index,

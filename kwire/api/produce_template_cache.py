@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from kwire.broker.partitions.partition import Partition
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
+from kwire.limits import CHECKED_BATCHES
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.batch import HEADER_BYTES, OVERHEAD_BYTES, TRANSACTIONAL, BatchHeader, read_only_batch
 from kwire.wire.codec import RequestHeader, encode_response
@@ -73,7 +74,7 @@ class ProduceTemplateCache:
             header = None if records is None else _plain_header(records)
             if records is None or header is None or not self._still_valid(partition):
                 return None
-            appended = partition.append(records, header, acks=acks)
+            appended = partition.append(records, header, acks=acks, trusted=True)
         except (KafkaError, ProtocolViolation):
             return None  # the usual way says why
         except StorageFailure as failure:
@@ -91,6 +92,8 @@ class ProduceTemplateCache:
         topics = response.responses
         if len(topics) != 1 or len(topics[0].partition_responses) != 1 or topics[0].partition_responses[0].error_code:
             return
+        if self._connection.checked_batches < CHECKED_BATCHES:
+            return  # the records of the connection's next batches are to be checked
         shape = shape_of(header, frame, request)
         if shape is None:
             return

@@ -91,6 +91,7 @@ class Connection:
         "_turn_debt_until",
         "_watched",
         "_yields",
+        "checked_batches",
         "client",
         "idle_turns",
     )
@@ -100,6 +101,7 @@ class Connection:
         host, port = split_peer(transport.peer)
         self.client = Client(host, port, listener.endpoint, authenticated_at_ms=broker.clock.now_ms())
         self.idle_turns = 0
+        self.checked_batches = 0
         self._broker = broker
         self._transport = transport
         self._connections = connections

@@ -3,9 +3,11 @@ import trio
 from peer import Peer
 
 from kwire.errors import Code, ProtocolViolation
+from kwire.limits import CHECKED_BATCHES
 from kwire.metadata.topics import delete_topics
 from kwire.wire import messages as m
-from kwire.wire.records import Record, build_batch, read_records
+from kwire.wire.batch import read_batch_header
+from kwire.wire.records import Record, assemble_batch, build_batch, read_records
 
 
 def records_of(*values, **batch):
@@ -273,3 +275,35 @@ async def test_everything_is_there_after_a_restart(start_broker):
         response = await fetch(Peer(broker), topic_id, (0, 0), (1, 0))
         assert [values_in(one) for one in response.responses[0].partitions] == [[], [b"1"]]
         assert (await produce(Peer(broker), topic_id, b"2", index=1)).base_offset == 1
+
+
+GARBAGE = assemble_batch(read_batch_header(records_of(b"1")), b"no record")
+
+
+@pytest.mark.parametrize(("checks", "first", "later"), [("strict", 87, 87), ("first", 87, 0), ("header", 0, 0)])
+async def test_record_checks_say_which_batches_of_a_connection_are_read(start_broker, checks, first, later):
+    async with start_broker(**{"kwire.record.checks": checks}) as broker:
+        client = Peer(broker)
+        topic_id = await client.create_topic("a")
+
+        async def code():
+            response = await client.call(13, produce_request(topic_id, GARBAGE))
+            return response.responses[0].partition_responses[0].error_code
+
+        assert await code() == first
+        for _ in range(CHECKED_BATCHES):
+            assert (await produce(client, topic_id, b"1")).error_code == 0
+        assert await code() == later
+
+
+async def test_record_checks_change_while_the_broker_runs(client):
+    topic_id = await client.create_topic("a")
+    client.checked_batches = CHECKED_BATCHES
+    response = await client.call(13, produce_request(topic_id, GARBAGE))
+    assert response.responses[0].partition_responses[0].error_code == 0
+    request = m.IncrementalAlterConfigsRequest
+    config = request.AlterableConfig(name="kwire.record.checks", config_operation=0, value="strict")
+    resource = request.AlterConfigsResource(resource_type=4, resource_name="", configs=[config])
+    assert (await client.call(1, request(resources=[resource]))).responses[0].error_code == 0
+    response = await client.call(13, produce_request(topic_id, GARBAGE))
+    assert response.responses[0].partition_responses[0].error_code == Code.INVALID_RECORD

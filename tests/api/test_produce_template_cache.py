@@ -2,13 +2,17 @@
 
 import errno
 import random
+from dataclasses import replace
 
 import pytest
 import trio
 from peer import Peer
 
+from kwire.api import produce_template_cache
 from kwire.api.produce_template_cache import ProduceTemplateCache
+from kwire.broker.partitions.validate import RecordChecks
 from kwire.errors import Code
+from kwire.limits import CHECKED_BATCHES
 from kwire.metadata.topics import delete_topics
 from kwire.server.bindings import Limits
 from kwire.server.connection import serve_connection
@@ -17,9 +21,9 @@ from kwire.server.listener import Listener
 from kwire.testing.transport import MemoryTransport
 from kwire.wire import codec
 from kwire.wire import messages as m
-from kwire.wire.batch import CRC_POSITION, CRC_START
+from kwire.wire.batch import CRC_POSITION, CRC_START, read_batch_header
 from kwire.wire.crc import crc32c
-from kwire.wire.records import Record, build_batch
+from kwire.wire.records import Record, assemble_batch, build_batch
 
 NOW = 1_700_000_000_000
 V = m.ProduceRequest
@@ -46,6 +50,12 @@ class Producer:
         correlation_id, response = codec.decode_response(0, version, memoryview(reply))
         assert correlation_id == self._correlation_id
         return response
+
+
+@pytest.fixture(autouse=True)
+def trusted(monkeypatch):
+    """Take over after the first request, not only when the records of several batches were checked."""
+    monkeypatch.setattr(produce_template_cache, "CHECKED_BATCHES", 0)
 
 
 @pytest.fixture
@@ -310,3 +320,44 @@ async def test_a_full_disk_is_told_and_tried_once(client, producer, taken, broke
     assert (refused.error_code, refused.base_offset, len(tries)) == (Code.KAFKA_STORAGE_ERROR, -1, 1)
     assert only(await producer.call(13, request(topic_id, batch(b"c")))).base_offset == 2
     assert [reply is not None for reply in taken] == [True, True, True]
+
+
+async def test_a_connection_whose_first_batches_were_not_checked_is_not_answered_from_the_cache(
+    client, producer, taken, monkeypatch
+):
+    monkeypatch.setattr(produce_template_cache, "CHECKED_BATCHES", CHECKED_BATCHES)
+    await client.create_topic("t")
+    for _ in range(CHECKED_BATCHES + 1):
+        await producer.call(9, request("t", batch(b"v")))
+    assert taken[-1] is not None
+    assert not any(taken[:-1])
+    assert len(taken) >= CHECKED_BATCHES
+
+
+async def test_garbage_is_refused_until_the_first_batches_of_a_connection_were_checked(client, producer, monkeypatch):
+    monkeypatch.setattr(produce_template_cache, "CHECKED_BATCHES", CHECKED_BATCHES)
+    await client.create_topic("t")
+    garbage = bytes(assemble_batch(read_batch_header(batch(b"v")), b"no record"))
+
+    async def code(records):
+        answer = await producer.call(9, request("t", records))
+        return answer.responses[0].partition_responses[0].error_code
+
+    for _ in range(CHECKED_BATCHES):
+        assert await code(garbage) == Code.INVALID_RECORD
+        assert await code(batch(b"v")) == Code.NONE
+    # docs/decisions/checked-records.md: what is trusted from here on.
+    assert await code(garbage) == Code.NONE
+
+
+async def test_with_strict_checks_the_cache_refuses_garbage_too(client, broker, producer, taken):
+    await client.create_topic("t")
+    partition = broker.partitions.get("t", 0)
+    validation = replace(partition.settings.validation, record_checks=RecordChecks.STRICT)
+    partition.configure(replace(partition.settings, validation=validation))
+    for _ in range(2):
+        await producer.call(9, request("t", batch(b"v")))
+    assert taken[-1] is not None
+    garbage = bytes(assemble_batch(read_batch_header(batch(b"v")), b"no record"))
+    answer = await producer.call(9, request("t", garbage))
+    assert answer.responses[0].partition_responses[0].error_code == Code.INVALID_RECORD

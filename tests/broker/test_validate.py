@@ -15,12 +15,14 @@ import pytest
 from kwire.broker.partitions.validate import (
     NO_LIMIT_MS,
     InvalidRecords,
+    RecordChecks,
     RecordError,
     Validated,
     ValidationSettings,
     validate,
 )
 from kwire.errors import Code, KafkaError
+from kwire.limits import CHECKED_BYTES_MAX, CHECKED_RECORDS_MAX
 from kwire.types import TopicPartition
 from kwire.wire.batch import (
     CRC_POSITION,
@@ -53,7 +55,7 @@ TOPICS = {
     "compactgz": ValidationSettings(codec=Codec.GZIP, compacted=True),
 }
 
-# Where we differ from the recorded answer on purpose, or where another room gives it.
+# Where the answer differs from the recorded one on purpose, or is given by another package.
 DIFFERENT = {
     "transactional no pid": "the API file refuses it before it comes here",
     "pid 9 seq gap": "the log's producer state refuses it",
@@ -71,12 +73,14 @@ REFUSED = [case for case in OFFICIAL if case.values[0]["code"]]
 STORED = [case for case in OFFICIAL if not case.values[0]["code"]]
 
 
-def _validated(sent: memoryview, settings: ValidationSettings, now_ms: int, partition: object) -> Validated:
+def _validated(
+    sent: memoryview, settings: ValidationSettings, now_ms: int, partition: object, *, trusted: bool = True
+) -> Validated:
     """As a partition does with what a producer sent."""
     header = read_only_batch(sent)
     batch = sent[: header.size_bytes]
     check_batch(batch, header)
-    return validate(batch, header, settings, now_ms, partition=partition)
+    return validate(batch, header, settings, now_ms, partition=partition, trusted=trusted)
 
 
 def _produce(case: dict, settings: ValidationSettings) -> Validated:
@@ -85,7 +89,7 @@ def _produce(case: dict, settings: ValidationSettings) -> Validated:
 
 
 def _strict(case: dict) -> ValidationSettings:
-    return replace(TOPICS[case["topic"]], strict=True)
+    return replace(TOPICS[case["topic"]], record_checks=RecordChecks.STRICT)
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -120,6 +124,19 @@ def test_what_kafka_stores_is_stored_with_the_same_bytes(case):
     assert list(read_records(batch)) == records
 
 
+@pytest.mark.parametrize("case", REFUSED)
+def test_an_untrusted_connection_is_refused_what_kafka_refuses(case):
+    with pytest.raises(KafkaError) as refusal:
+        _validated(
+            memoryview(bytes.fromhex(case["sent"])),
+            TOPICS[case["topic"]],
+            case["now_ms"],
+            TopicPartition(case["topic"], 0),
+            trusted=False,
+        )
+    assert refusal.value.code == case["code"]
+
+
 @pytest.mark.parametrize("case", STORED)
 def test_the_usual_path_refuses_nothing_that_kafka_stores(case):
     batch, header = _produce(case, TOPICS[case["topic"]])
@@ -129,12 +146,12 @@ def test_the_usual_path_refuses_nothing_that_kafka_stores(case):
 # ---- which batches are opened
 
 
-def _validate(batch: memoryview, settings: ValidationSettings | None = None) -> Validated:
-    return _validated(batch, settings or ValidationSettings(), NOW_MS, PARTITION)
+def _validate(batch: memoryview, settings: ValidationSettings | None = None, *, trusted: bool = True) -> Validated:
+    return _validated(batch, settings or ValidationSettings(), NOW_MS, PARTITION, trusted=trusted)
 
 
 def _lying_batch(timestamp_ms: int = NOW_MS, **options: object) -> memoryview:
-    """Make a batch whose payload is no record at all: whoever opens it is found out."""
+    """Make a batch whose payload is no record at all, which is found when the batch is opened."""
     batch = build_batch([Record(0, timestamp_ms, b"key", b"value")], **options)
     return memoryview(assemble_batch(read_batch_header(batch), b"no record"))
 
@@ -159,7 +176,7 @@ def test_the_usual_path_reads_the_header_alone_and_copies_nothing(settings):
 @pytest.mark.parametrize(
     ("settings", "sent"),
     [
-        (ValidationSettings(strict=True), _lying_batch()),
+        (ValidationSettings(record_checks=RecordChecks.STRICT), _lying_batch()),
         (ValidationSettings(compacted=True), _lying_batch()),
         (ValidationSettings(codec=Codec.GZIP), _lying_batch()),
         (ValidationSettings(timestamp_before_max_ms=10**9), _lying_batch()),
@@ -171,6 +188,72 @@ def test_a_batch_is_opened_when_settings_or_header_speak_of_single_records(setti
     with pytest.raises(KafkaError) as refusal:
         _validate(sent, settings)
     assert refusal.value.code is Code.INVALID_RECORD
+
+
+def _usual(codec: Codec = Codec.NONE, count: int = 3, size: int = 20) -> memoryview:
+    records = [Record(index, NOW_MS + index, b"key", bytes(size)) for index in range(count)]
+    return memoryview(build_batch(records, codec=codec))
+
+
+def _with_payload(batch: memoryview, payload: bytes, **header: int) -> memoryview:
+    return memoryview(assemble_batch(read_batch_header(batch)._replace(**header), payload))
+
+
+@pytest.mark.parametrize("codec", list(Codec))
+def test_garbage_under_a_right_crc_is_refused_on_a_connection_that_is_not_trusted(codec):
+    garbage = _with_payload(_usual(codec), b"\x55" * 100)
+    code = Code.UNKNOWN_SERVER_ERROR if codec else Code.INVALID_RECORD
+    for settings in (ValidationSettings(), ValidationSettings(record_checks=RecordChecks.STRICT)):
+        with pytest.raises(KafkaError) as refusal:
+            _validate(garbage, settings, trusted=False)
+        assert refusal.value.code is code
+    with pytest.raises(KafkaError) as refusal:
+        _validate(garbage, ValidationSettings(record_checks=RecordChecks.STRICT), trusted=True)
+    assert refusal.value.code is code
+
+
+@pytest.mark.parametrize("codec", [Codec.GZIP, Codec.LZ4, Codec.ZSTD])
+@pytest.mark.parametrize("checks", list(RecordChecks))
+def test_records_that_do_not_begin_as_their_codec_are_never_stored(codec, checks):
+    plain = _with_payload(_usual(), bytes(_usual()[61:]), attributes=int(codec))
+    with pytest.raises(KafkaError) as refusal:
+        _validate(plain, ValidationSettings(record_checks=checks))
+    assert refusal.value.code is Code.UNKNOWN_SERVER_ERROR
+
+
+@pytest.mark.parametrize("codec", list(Codec))
+@pytest.mark.parametrize(("checks", "trusted"), [(RecordChecks.FIRST, False), (RecordChecks.STRICT, True)])
+def test_a_max_timestamp_that_disagrees_with_the_records_is_corrected(codec, checks, trusted):
+    sent = _usual(codec)
+    wrong = _with_payload(sent, bytes(sent[61:]), max_timestamp=NOW_MS + 1000)
+    batch, header = _validate(wrong, ValidationSettings(record_checks=checks), trusted=trusted)
+    assert batch == sent
+    assert header.max_timestamp == NOW_MS + 2
+
+
+def test_with_header_checks_records_are_not_read():
+    settings = ValidationSettings(record_checks=RecordChecks.HEADER)
+    assert _validate(_lying_batch(), settings, trusted=False)[0] == _lying_batch()
+
+
+def test_a_large_first_batch_is_checked_in_part():
+    sent = _usual(count=CHECKED_RECORDS_MAX + 10)
+    broken = bytearray(sent[61:])
+    broken[-1:] = b"\x09"  # a header count in the last record
+    late = _with_payload(sent, bytes(broken))
+    assert _validate(late, trusted=False)[0] == late
+    broken[0] = 0x41  # a negative length in the first
+    with pytest.raises(KafkaError):
+        _validate(_with_payload(sent, bytes(broken)), trusted=False)
+    with pytest.raises(KafkaError):
+        _validate(late, ValidationSettings(record_checks=RecordChecks.STRICT))
+
+
+@pytest.mark.parametrize("codec", [Codec.GZIP, Codec.SNAPPY, Codec.LZ4, Codec.ZSTD])
+def test_a_first_batch_that_opens_to_more_than_is_checked_is_stored(codec):
+    sent = _usual(codec, count=1, size=CHECKED_BYTES_MAX + 1)
+    settings = ValidationSettings(max_message_bytes=2 * CHECKED_BYTES_MAX)
+    assert _validate(sent, settings, trusted=False)[0] == sent
 
 
 def test_a_time_just_within_the_limit_is_not_opened():

@@ -152,8 +152,8 @@ class Partition:
     # --- writing
     # -----------------------------------------------------------------------------------------------------
 
-    def append(self, batch: memoryview, header: BatchHeader, *, acks: int) -> Appended:
-        """Check and append the batch that a producer sent.
+    def append(self, batch: memoryview, header: BatchHeader, *, acks: int, trusted: bool = False) -> Appended:
+        """Check and append the batch that a producer sent; ``trusted`` as in ``validate``.
 
         The records are written, not yet committed: see ``committed``. Raises KafkaError (NOT_LEADER_OR_FOLLOWER,
         NOT_ENOUGH_REPLICAS, CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, sequence and timestamp refusals, ...) with nothing
@@ -170,7 +170,7 @@ class Partition:
             )
         now_ms = self._clock.now_ms()
         check_batch(batch, header)
-        batch, header = validate(batch, header, settings.validation, now_ms, partition=self)
+        batch, header = validate(batch, header, settings.validation, now_ms, partition=self, trusted=trusted)
         return self._write(batch, header, now_ms)
 
     def append_own(self, batch: bytes | memoryview, *, transaction_version: int = 0) -> Appended:

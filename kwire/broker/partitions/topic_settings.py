@@ -1,12 +1,13 @@
-"""From a topic's effective configs to what its partitions go by.
+"""The settings of a topic's partitions, made from its effective configs.
 
-Owns: the translation, config by config. May not know: where a value came from (``metadata.effective`` does).
+Responsible for: the translation, config by config. Must not depend on: where a value came from
+(``metadata.effective`` does).
 """
 
 from __future__ import annotations
 
 from kwire.broker.partitions.partition import TopicSettings
-from kwire.broker.partitions.validate import ValidationSettings
+from kwire.broker.partitions.validate import RecordChecks, ValidationSettings
 from kwire.metadata.config_types import TopicValues
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.storage.config import LogConfig
@@ -14,7 +15,7 @@ from kwire.wire.compression import Codec
 
 
 def topic_settings(configs: EffectiveConfigs, topic: str) -> TopicSettings:
-    """What holds for every partition of ``topic`` from now on."""
+    """The settings that hold for every partition of ``topic`` from now on."""
     values = configs.topic(topic)
     policies = values["cleanup.policy"]
     log_append_time = values["message.timestamp.type"] == "LogAppendTime"
@@ -39,12 +40,19 @@ def topic_settings(configs: EffectiveConfigs, topic: str) -> TopicSettings:
             min_cleanable_dirty_ratio=values["min.cleanable.dirty.ratio"],
             log_append_time=log_append_time,
         ),
-        validation=_validation(values, compacted="compact" in policies, log_append_time=log_append_time),
+        validation=_validation(
+            values,
+            compacted="compact" in policies,
+            log_append_time=log_append_time,
+            record_checks=RecordChecks(configs.broker["kwire.record.checks"]),
+        ),
         min_insync_replicas=values["min.insync.replicas"],
     )
 
 
-def _validation(values: TopicValues, *, compacted: bool, log_append_time: bool) -> ValidationSettings:
+def _validation(
+    values: TopicValues, *, compacted: bool, log_append_time: bool, record_checks: RecordChecks
+) -> ValidationSettings:
     name = values["compression.type"]
     codec = None if name == "producer" else Codec.NONE if name == "uncompressed" else Codec[name.upper()]
     return ValidationSettings(
@@ -55,6 +63,7 @@ def _validation(values: TopicValues, *, compacted: bool, log_append_time: bool) 
         timestamp_before_max_ms=values["message.timestamp.before.max.ms"],
         timestamp_after_max_ms=values["message.timestamp.after.max.ms"],
         max_message_bytes=values["max.message.bytes"],
+        record_checks=record_checks,
     )
 
 

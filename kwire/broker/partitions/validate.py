@@ -1,14 +1,14 @@
-"""What a producer sent, judged by the topic's settings: the gate between a request and the log.
+"""Validation of the batch that a producer sent, by the topic's settings, before it is appended.
 
-Owns: when a batch must be opened, what its records must look like then, and when it is compressed anew. May not know:
-requests, the log, sequences (the log's producer state judges those), who leads.
+Responsible for: which batches are opened, what their records must look like then, which are recompressed. Must not
+depend on: requests, the log, sequences (the log's producer state checks those), who leads.
 
-The usual path reads the header alone. A batch is opened when the topic's settings speak of single records: compacted
-(every record needs a key), a limit on old timestamps, another compression than the producer's; and when its header
-shows a time too far in the future or claims the broker's own time. ``strict`` opens every batch, as Apache Kafka does.
-What the usual path trusts is the producer's word on its own records: their count, largest timestamp and form.
+A batch is opened when the topic's settings concern single records: compacted (every record needs a key), a limit on old
+timestamps, another compression than the producer's; and when its header shows a time too far in the future or claims
+log append time. How far other batches are checked is ``RecordChecks``; docs/decisions/checked-records.md has the
+reasons and the numbers.
 
-Codes and sentences are those that Apache Kafka 4.3.1 gave to the same bytes. Some look odd and are kept: a batch that
+Codes and messages are those that Apache Kafka 4.3.1 gave to the same bytes. Some look odd and are kept: a batch that
 does not decompress, and compressed records whose offsets have a gap, are UNKNOWN_SERVER_ERROR, while a gap in plain
 records passes.
 """
@@ -17,10 +17,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Final, NamedTuple, TypeAlias
 
 from kwire.errors import Code, KafkaError
-from kwire.limits import OPENED_BYTES_MAX
+from kwire.limits import CHECKED_BYTES_MAX, CHECKED_RECORDS_MAX, OPENED_BYTES_MAX
 from kwire.wire.batch import (
     CODEC_MASK,
     HEADER_BYTES,
@@ -31,6 +32,7 @@ from kwire.wire.batch import (
     read_batch_header,
 )
 from kwire.wire.compression import Codec, compress
+from kwire.wire.record_checks import are_as_header_says, begins_as_its_codec
 from kwire.wire.records import (
     Span,
     assemble_batch,
@@ -43,6 +45,17 @@ from kwire.wire.records import (
 
 NO_LIMIT_MS: Final = 2**63 - 1
 _CODECS: Final = frozenset(map(int, Codec))
+
+
+class RecordChecks(Enum):
+    """Which batches have their records checked when no topic setting asks for it (``kwire.record.checks``)."""
+
+    STRICT = "strict"
+    """Every batch, as in Apache Kafka."""
+    FIRST = "first"
+    """The first batches of each connection, up to ``CHECKED_RECORDS_MAX`` records and ``CHECKED_BYTES_MAX`` opened."""
+    HEADER = "header"
+    """None: size, CRC, counts and the first bytes of compressed records are all that is checked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +72,18 @@ class ValidationSettings:
     max_message_bytes: int = 1_048_588
     opened_bytes_max: int = OPENED_BYTES_MAX
     """How much one batch may hold when it is opened; Kafka has no such bound."""
-    strict: bool = False
+    record_checks: RecordChecks = RecordChecks.FIRST
+    strict: bool = field(init=False)
     opens_all: bool = field(init=False)
     """Whether every batch is opened, whatever its header says."""
 
     def __post_init__(self) -> None:
         limits_age = self.timestamp_before_max_ms != NO_LIMIT_MS and not self.log_append_time
-        object.__setattr__(self, "opens_all", self.strict or self.compacted or limits_age)
+        object.__setattr__(self, "strict", self.record_checks is RecordChecks.STRICT)
+        object.__setattr__(self, "opens_all", self.compacted or limits_age)
 
 
-# What shall be appended: the producer's own bytes, or new ones.
+# What is to be appended: the producer's own bytes, or new ones.
 Validated: TypeAlias = tuple[memoryview, BatchHeader]
 
 
@@ -91,12 +106,18 @@ class InvalidRecords(KafkaError):
 
 
 def validate(
-    batch: memoryview, header: BatchHeader, settings: ValidationSettings, now_ms: int, *, partition: object
+    batch: memoryview,
+    header: BatchHeader,
+    settings: ValidationSettings,
+    now_ms: int,
+    *,
+    partition: object,
+    trusted: bool = False,
 ) -> Validated:
-    """Judge the batch that a producer sent to ``partition`` (which is only named in messages).
+    """Validate the batch that a producer sent to ``partition`` (which is only named in messages).
 
-    ``check_batch`` has found size, CRC and counts in order. Raises InvalidRecords, or KafkaError: INVALID_RECORD,
-    MESSAGE_TOO_LARGE, UNKNOWN_SERVER_ERROR.
+    ``check_batch`` has found size, CRC and counts in order. ``trusted``: the first batches of the producer's connection
+    were checked already. Raises InvalidRecords, or KafkaError: INVALID_RECORD, MESSAGE_TOO_LARGE, UNKNOWN_SERVER_ERROR.
     """
     if len(batch) > settings.max_message_bytes:
         raise KafkaError(
@@ -119,11 +140,34 @@ def validate(
         or header.attributes & LOG_APPEND_TIME
         or (header.max_timestamp - now_ms > settings.timestamp_after_max_ms and not settings.log_append_time)
     )
-    return _Opened(batch, header, settings, now_ms, partition).judge() if must_open else (batch, header)
+    if must_open:
+        return _Opened(batch, header, settings, now_ms, partition).judge()
+    if (codec or settings.strict or not trusted) and not _is_usual(batch, header, settings, trusted=trusted):
+        # The slow path says what is wrong, or corrects the header.
+        return _Opened(batch, header, settings, now_ms, partition).judge()
+    return batch, header
+
+
+def _is_usual(batch: memoryview, header: BatchHeader, settings: ValidationSettings, *, trusted: bool) -> bool:
+    """Whether the batch passes the checks that ``record_checks`` asks for; False needs a closer look."""
+    if not begins_as_its_codec(batch, header):
+        return False
+    if settings.strict:
+        records_max, opened_bytes_max = header.record_count, settings.opened_bytes_max
+    elif trusted or settings.record_checks is RecordChecks.HEADER:
+        return True
+    else:
+        records_max, opened_bytes_max = CHECKED_RECORDS_MAX, min(CHECKED_BYTES_MAX, settings.opened_bytes_max)
+    try:
+        payload = open_batch(batch, header, limit_bytes=opened_bytes_max)
+    except KafkaError as error:
+        # Larger than is checked, and not wrong by that.
+        return error.code is Code.RECORD_LIST_TOO_LARGE and not settings.strict
+    return are_as_header_says(header, payload, records_max)
 
 
 class _Opened:
-    """One batch whose records are looked at."""
+    """One batch whose records are validated one by one."""
 
     def __init__(
         self, batch: memoryview, header: BatchHeader, settings: ValidationSettings, now_ms: int, partition: object
@@ -142,7 +186,7 @@ class _Opened:
         except KafkaError as error:
             code = Code.UNKNOWN_SERVER_ERROR
             if error.code is Code.RECORD_LIST_TOO_LARGE:
-                # Ours alone, so the code is chosen for its effect: producers split the batch and try again.
+                # Not a refusal of Apache Kafka's. With this code producers split the batch and try again.
                 code = Code.MESSAGE_TOO_LARGE
             raise KafkaError(code, error.message) from error
 
@@ -200,7 +244,7 @@ class _Opened:
         return -after_max_ms <= _as_java_long(age_ms) <= before_max_ms
 
     def _kept(self, max_timestamp: int) -> Validated:
-        """Keep the producer's bytes; only the header is put right where it says something else than the records."""
+        """Keep the producer's bytes; the header is corrected where it disagrees with the records."""
         header = self.header
         attributes = header.attributes & ~LOG_APPEND_TIME
         # With log append time the log itself writes attributes and max timestamp.
@@ -216,7 +260,7 @@ class _Opened:
         header = self.header
         starts_at_base = header.base_timestamp == timestamp_of(header, next(self._spans()))
         if in_order and starts_at_base and not header.is_log_append_time:
-            # The records' bytes stay what they are: only their wrapping changes.
+            # The records' bytes stay as they are: only the compression changes.
             attributes = self.codec | header.attributes & TRANSACTIONAL
             batch = assemble_batch(
                 header._replace(attributes=attributes, max_timestamp=max_timestamp),
@@ -233,7 +277,7 @@ class _Opened:
         return _as_validated(batch)
 
     def _rebuilt(self) -> bytes:
-        """Write record after record anew, with consecutive offsets and times relative to the first record's."""
+        """Write each record again, with consecutive offsets and times relative to the first record's."""
         header = self.header
         return build_batch(
             (

@@ -30,6 +30,9 @@ class Connection(Protocol):
         """What is served on this connection."""
         ...
 
+    checked_batches: int
+    """How many batches that this connection produced had their records checked, up to ``limits.CHECKED_BATCHES``."""
+
     async def send_pending(self) -> None:
         """Send the replies that are pending, before anything that takes time."""
         ...
