@@ -28,7 +28,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import Final, NamedTuple
 
-from kwire.errors import KafkaError
+from kwire.errors import Code, KafkaError
 from kwire.storage.compaction_files import CleanedSegment
 from kwire.storage.compaction_keys import OffsetMap
 from kwire.storage.compaction_transactions import CleanedTransactions
@@ -49,6 +49,7 @@ from kwire.wire.batch import (
     HEADER_BYTES,
     NO_TIMESTAMP,
     BatchHeader,
+    is_valid_batch,
     read_batch_header,
 )
 from kwire.wire.compression import Codec, compress
@@ -392,6 +393,10 @@ class Compaction:
                     if at:
                         break
                     chunk = memoryview(segment.file.read(position, header.size_bytes))
+                if len(chunk) - at < header.size_bytes or not is_valid_batch(chunk, at, header):
+                    # A rewritten batch would get a right CRC over wrong bytes.
+                    where = f"{segment.file.path}: the batch at position {position + at}"
+                    raise KafkaError(Code.CORRUPT_MESSAGE, f"{where} fails its checksum")
                 self.bytes_read += header.size_bytes
                 self._moved_bytes += header.size_bytes
                 yield header, chunk[at : at + header.size_bytes]

@@ -26,7 +26,7 @@ from kwire.storage.producer_state import Change, ProducerStates
 from kwire.storage.segment import AppendedBatch, PendingDeletion, Segment
 from kwire.storage.stamping import Appended, as_appended, stamp_batches, take_stamped_batches
 from kwire.types import Uuid
-from kwire.wire.batch import OVERHEAD_BYTES, BatchHeader
+from kwire.wire.batch import OVERHEAD_BYTES, BatchHeader, is_valid_batch, read_batch_header
 
 __all__ = ["Appended", "Log", "LogConfig", "PendingDeletion", "PendingFlush", "TimestampOffset"]
 
@@ -249,7 +249,10 @@ class Log:
     def read_batches(
         self, offset: int, *, end_offset: int | None = None, read_bytes: int = _READ_BYTES
     ) -> Iterator[memoryview]:
-        """Give each whole batch from the one that holds ``offset`` on, below ``end_offset``: replay, compaction."""
+        """Give each whole batch from the one that holds ``offset`` on, below ``end_offset``, to be replayed.
+
+        Raises StorageFailure for a batch that fails its checksum.
+        """
         end_offset = self.end_offset if end_offset is None else end_offset
         offset = max(offset, self.log_start_offset)
         while (piece := self.read(offset, max_bytes=read_bytes, end_offset=end_offset, at_least_one=True)) is not None:
@@ -259,6 +262,7 @@ class Log:
                 piece.close()
             behind = offset
             for batch, behind in lookup.whole_batches(chunk, end_offset):  # noqa: B007 (the last one counts)
+                self._check_crc(batch)
                 yield batch
             if behind == offset:
                 raise StorageFailure(self.path, f"there is no whole batch for offset {offset}")
@@ -444,6 +448,11 @@ class Log:
         self._check_synced()
 
     # --- helpers of read and append
+
+    def _check_crc(self, batch: memoryview) -> None:
+        header = read_batch_header(batch)
+        if not is_valid_batch(batch, 0, header):
+            raise StorageFailure(self.path, f"the batch at offset {header.base_offset} fails its checksum")
 
     def _out_of_range(self, offset: int) -> KafkaError:
         return KafkaError(

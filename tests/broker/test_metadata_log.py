@@ -258,7 +258,7 @@ def test_a_log_that_begins_after_every_snapshot_is_refused(home):
         home.create(NewTopic(f"t{number}"))
     home.stop()
     Path(home.path, "__cluster_metadata-0", home.snapshots()[0].file_name).unlink()
-    with pytest.raises(StorageFailure, match=r"no snapshot reaches|the records are gone"):
+    with pytest.raises(StorageFailure, match=r"no valid snapshot reaches|the records are gone"):
         home.open()
     home.dirs.release()
 

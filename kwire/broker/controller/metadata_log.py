@@ -22,10 +22,11 @@ from typing import Final
 import trio
 
 from kwire.broker.clock import Clock
+from kwire.broker.controller.metadata_check import check_metadata_log
 from kwire.broker.controller.metadata_format import Identity, controller_endpoint, format_if_new, formatted_levels
 from kwire.broker.controller.metadata_replay import MetadataReplay
 from kwire.broker.controller.metadata_snapshots import SnapshotId, data_batch, list_snapshots, write_snapshot
-from kwire.broker.controller.quorum_state import leader_change_batch, read_leader_epoch, write_quorum_state
+from kwire.broker.controller.quorum_state import has_led, leader_change_batch, read_leader_epoch, write_quorum_state
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.log_dirs import LogDir, LogDirs
 from kwire.errors import StorageFailure
@@ -35,10 +36,11 @@ from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import METADATA_VERSION, Delta, MetadataImage, Record
 from kwire.metadata.nodes import bootstrap_records
 from kwire.metadata.snapshot import snapshot_records
+from kwire.storage.checkpoints import META_PROPERTIES
 from kwire.storage.config import LogConfig
 from kwire.storage.files import Files
 from kwire.storage.log import Log
-from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID
+from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID, uuid_text
 from kwire.wire.batch import read_batch_header
 from kwire.wire.messages import AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord
 
@@ -83,8 +85,7 @@ class MetadataLog:
         """Replay the directory, become the leader of the next epoch, and append the first records of a new cluster.
 
         A directory without metadata is formatted first. Raises StorageFailure, ConfigProblem for a metadata.log.dir
-        that is not one of log.dirs, ProtocolViolation for records that do not fit their schema, KeyError for records
-        that contradict each other.
+        that is not one of log.dirs.
         """
         configs = EffectiveConfigs(MetadataImage(), settings, node_id)
         home = _home(dirs, configs)
@@ -95,11 +96,22 @@ class MetadataLog:
         files.make_directory(metadata_path(home))
         loaded = MetadataReplay(files, metadata_path(home))
         loaded.load_snapshot()
+        check_metadata_log(
+            files,
+            metadata_path(home),
+            from_offset=loaded.snapshot.offset,
+            epoch=loaded.snapshot.epoch,
+            clean=home.clean,
+            same_boot=home.same_boot,
+        )
         self = cls(files=files, home=home, node_id=node_id, configs=configs, clock=clock, loaded=loaded)
         loaded.replay(self.log)
         self.quorum = loaded.quorum
         self.last_timestamp_ms = loaded.last_timestamp_ms
         self._bytes_since_snapshot = loaded.bytes_since_snapshot
+        _check_directory_id(home, node_id, loaded)
+        # The marks count until now: what refuses a start above leaves the next one as much to trust.
+        dirs.remove_clean_marks()
         self._lead()
         if loaded.in_transaction:
             self._append_records([AbortTransactionRecord(reason="Controller failover")])
@@ -271,15 +283,30 @@ def _open_log(files: Files, home: LogDir, configs: EffectiveConfigs, clock: Cloc
         topic_id=METADATA_TOPIC_ID,
     )
     if opened.log_start_offset > snapshot_offset:
-        raise StorageFailure(path, f"the log begins at {opened.log_start_offset}, but no snapshot reaches that offset")
+        message = f"the log begins at {opened.log_start_offset}, but no valid snapshot reaches that offset"
+        raise StorageFailure(path, "; ".join([message, *map(str, loaded.damaged_snapshots)]))
     is_empty = not opened.end_offset and not loaded.image.version and not loaded.quorum.kraft_version
-    if is_empty and read_leader_epoch(files, path):
+    if is_empty and loaded.damaged_snapshots:
+        raise loaded.damaged_snapshots[0]
+    if is_empty and has_led(files, path):
         # A new, empty log here would make every partition directory one of an unknown topic.
         raise StorageFailure(path, "there was a metadata log here, but the records are gone")
     if opened.end_offset < snapshot_offset:
         opened.truncate_fully_and_start_at(snapshot_offset)
     opened.advance_high_watermark(opened.end_offset)
     return opened
+
+
+def _check_directory_id(home: LogDir, node_id: int, loaded: MetadataReplay) -> None:
+    """Refuse a directory id that is not the one by which this node votes (KIP-853)."""
+    for voter in loaded.quorum.voters.voters if loaded.quorum.voters is not None else ():
+        if voter.voter_id == node_id and voter.voter_directory_id != home.id:
+            raise StorageFailure(
+                f"{home.path}/{META_PROPERTIES}",
+                f"directory.id is {uuid_text(home.id)}, but this node votes as {uuid_text(voter.voter_directory_id)}:"
+                " the file is damaged or belongs to another directory. Nothing was changed. Restore it from a copy, or"
+                " write the second id into it",
+            )
 
 
 def _home(dirs: LogDirs, configs: EffectiveConfigs) -> LogDir:

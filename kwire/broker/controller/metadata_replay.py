@@ -17,12 +17,12 @@ from kwire.broker.controller.metadata_snapshots import (
     read_snapshot,
 )
 from kwire.broker.logs import Logger
-from kwire.errors import StorageFailure
+from kwire.errors import KafkaError, ProtocolViolation, StorageFailure
 from kwire.metadata.frames import decode_record
 from kwire.metadata.image import MetadataImage, Record
 from kwire.storage.files import Files
 from kwire.storage.log import Log
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batch import BatchHeader, read_batch_header
 from kwire.wire.messages import AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord
 from kwire.wire.records import read_records
 
@@ -38,6 +38,7 @@ class MetadataReplay:
         self.snapshot = SnapshotId(0, 0)
         self.last_timestamp_ms = -1
         self.bytes_since_snapshot = 0
+        self.damaged_snapshots: list[StorageFailure] = []
         self._files = files
         self._directory = directory
         # The records of a transaction whose end has not been replayed yet.
@@ -55,7 +56,8 @@ class MetadataReplay:
             try:
                 snapshot = read_snapshot(path, self._files.read_bytes(path) or b"")
             except StorageFailure as failure:
-                logger.failure("metadata snapshot skipped", failure, path=path)
+                logger.warning("metadata snapshot skipped", path=path, error=str(failure))
+                self.damaged_snapshots.append(failure)
                 continue
             self.image.apply(snapshot.records)
             self.quorum = snapshot.quorum
@@ -64,16 +66,27 @@ class MetadataReplay:
             return
 
     def replay(self, log: Log) -> None:
-        """Apply the batches after the snapshot."""
+        """Apply the batches after the snapshot. Raises StorageFailure for records that cannot be applied."""
         for batch in log.read_batches(self.snapshot.offset):
             header = read_batch_header(batch)
             self.bytes_since_snapshot += header.size_bytes
             self.last_timestamp_ms = max(self.last_timestamp_ms, header.max_timestamp)
-            if not header.is_control:
-                self._apply(decode_record(record.value or b"") for record in read_records(batch))
-                continue
-            for record in read_records(batch):
-                self.quorum = follow_quorum(self.quorum, decode_control(record)[1])
+            try:
+                self._replay_batch(batch, header)
+            except (KafkaError, ProtocolViolation, LookupError, ValueError) as error:
+                raise StorageFailure(
+                    self._directory,
+                    f"the metadata records at offsets {header.base_offset} to {header.last_offset} cannot be applied:"
+                    f" {error!r}. Nothing was changed. They were written by a release that this one does not know, or"
+                    " by a fault: restore the directory from a copy",
+                ) from error
+
+    def _replay_batch(self, batch: memoryview, header: BatchHeader) -> None:
+        if not header.is_control:
+            self._apply(decode_record(record.value or b"") for record in read_records(batch))
+            return
+        for record in read_records(batch):
+            self.quorum = follow_quorum(self.quorum, decode_control(record)[1])
 
     def _apply(self, records: Iterable[Record]) -> None:
         ready: list[Record] = []

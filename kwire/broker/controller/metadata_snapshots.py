@@ -18,12 +18,12 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
-from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.metadata.frames import decode_record, encode_record
 from kwire.metadata.image import Record as MetadataRecord
 from kwire.storage.files import Files
 from kwire.wire import codec
-from kwire.wire.batch import is_valid_batch, read_batch_header
+from kwire.wire.batch import HEADER_BYTES, is_valid_batch, read_batch_header
 from kwire.wire.message import Message
 from kwire.wire.messages import KRaftVersionRecord, SnapshotFooterRecord, SnapshotHeaderRecord, VotersRecord
 from kwire.wire.records import Record, build_batch, read_records
@@ -89,7 +89,7 @@ def read_snapshot(path: str, content: bytes) -> Snapshot:
                 if isinstance(message, SnapshotHeaderRecord):
                     last_timestamp_ms = message.last_contained_log_timestamp
                 quorum = follow_quorum(quorum, message)
-    except KafkaError as error:
+    except (KafkaError, ProtocolViolation) as error:
         raise StorageFailure(path, f"the snapshot is damaged: {error}") from error
     if not whole:
         raise StorageFailure(path, "the snapshot has no end")
@@ -178,8 +178,10 @@ def _batches(content: bytes) -> Iterator[tuple[memoryview, bool]]:
     view = memoryview(content)
     position = 0
     while position < len(view):
+        if position + HEADER_BYTES > len(view):
+            raise KafkaError(Code.CORRUPT_MESSAGE, f"it ends within the header of a batch at position {position}")
         header = read_batch_header(view, position)
-        if not is_valid_batch(view, position, header):
+        if position + header.size_bytes > len(view) or not is_valid_batch(view, position, header):
             raise KafkaError(Code.CORRUPT_MESSAGE, f"the batch at position {position} is damaged")
         yield view[position : position + header.size_bytes], header.is_control
         position += header.size_bytes

@@ -21,18 +21,36 @@ from kwire.broker.controller.metadata_snapshots import (
     Quorum,
     control_batch,
 )
+from kwire.broker.logs import Logger
 from kwire.storage.files import Files
 from kwire.types import uuid_text
 from kwire.wire.message import Message
 from kwire.wire.messages import KRaftVersionRecord, LeaderChangeMessage
 
+logger = Logger("kwire.metadata")
+
 QUORUM_STATE: Final = "quorum-state"
 
 
 def read_leader_epoch(files: Files, directory: str) -> int:
-    """Read the epoch of the last election; 0 when there was none."""
-    content = files.read_bytes(f"{directory}/{QUORUM_STATE}")
-    return 0 if content is None else int(json.loads(content)["leaderEpoch"])
+    """Read the epoch of the last election, 0 when there was none.
+
+    A file that cannot be read counts as 0 and is reported: the batches of the log carry the epoch too.
+    """
+    path = f"{directory}/{QUORUM_STATE}"
+    content = files.read_bytes(path)
+    if content is None:
+        return 0
+    try:
+        return max(0, int(json.loads(content)["leaderEpoch"]))
+    except (ValueError, KeyError, TypeError) as error:
+        logger.warning("damaged file replaced: the epoch is that of the metadata log", path=path, error=repr(error))
+        return 0
+
+
+def has_led(files: Files, directory: str) -> bool:
+    """Whether a leader was ever elected here."""
+    return files.read_bytes(f"{directory}/{QUORUM_STATE}") is not None
 
 
 def write_quorum_state(files: Files, directory: str, *, node_id: int, epoch: int, kraft_version: int) -> None:

@@ -246,9 +246,9 @@ class Runtime(Generic[M]):
             loading.done.set()
             return True
         except (StorageFailure, KafkaError, ProtocolViolation) as failure:
-            if isinstance(failure, StorageFailure):
-                self.broker.storage_failed(failure)
-            log.failure("a coordinator cannot be loaded", failure, partition=str(shard.partition))
+            log.error(  # noqa: TRY400 (bytes that are damaged are no fault of the code)
+                "coordinator not loaded: its log cannot be replayed", partition=str(shard.partition), error=str(failure)
+            )
             self._unload(shard)
             return True
         return False

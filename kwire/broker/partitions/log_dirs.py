@@ -26,6 +26,13 @@ log = Logger("kwire.broker")
 
 LOCK_NAME: Final = ".lock"
 BOOT_ID_NAME: Final = ".boot-id"
+_BOOTSTRAP: Final = "bootstrap.checkpoint"
+_WITHOUT: Final = {
+    checkpoints.RECOVERY_POINT_CHECKPOINT: "logs are checked from their beginning after an unclean stop",
+    checkpoints.LOG_START_OFFSET_CHECKPOINT: "each log starts at its first segment",
+    checkpoints.HIGH_WATERMARK_CHECKPOINT: "the high watermark is the end of the log",
+    checkpoints.CLEANER_CHECKPOINT: "logs are compacted from their beginning",
+}
 _DELETED: Final = "-delete"
 _STRAY: Final = "-stray"
 _FUTURE: Final = "-future"
@@ -95,14 +102,14 @@ class LogDir:
         Raises ForeignDirectory, StorageFailure.
         """
         cluster_id = self._own(node_id, cluster_id, clock)
-        self.clean = self._take_clean_mark()
+        self.clean = self.files.read_bytes(self.file(checkpoints.CLEAN_SHUTDOWN)) is not None
         boot_id = self.files.boot_id()
         left = self.files.read_bytes(self.file(BOOT_ID_NAME))
         self.same_boot = boot_id is not None and left == boot_id.encode("ascii")
         if boot_id is not None and not self.same_boot:
             self.files.write_bytes(self.file(BOOT_ID_NAME), boot_id.encode("ascii"), durable=False)
         for name, offsets in self._checkpoints().items():
-            offsets.update(checkpoints.read_offsets(self.files.read_bytes(self.file(name))) or {})
+            offsets.update(self._read_offsets(name))
             self._written[name] = set(offsets)
         return cluster_id
 
@@ -172,6 +179,10 @@ class LogDir:
             self.file(checkpoints.CLEAN_SHUTDOWN), checkpoints.write_clean_shutdown(broker_epoch), durable=True
         )
 
+    def remove_clean_mark(self) -> None:
+        """Remove the mark of a clean stop, before anything is changed: a kill from now on counts as one."""
+        self.files.remove(self.file(checkpoints.CLEAN_SHUTDOWN))
+
     def mark_page_cache_untrusted(self) -> None:
         """A sync has failed: what the next start reads may not be what the disk holds, though the boot is the same."""
         with contextlib.suppress(StorageFailure):
@@ -185,6 +196,7 @@ class LogDir:
         path = self.file(checkpoints.META_PROPERTIES)
         found = checkpoints.read_properties(self.files.read_bytes(path))
         if found is None:
+            self._check_is_new(path)
             cluster_id = cluster_id or uuid_text(clock.uuid())
             self.id = clock.uuid()
             properties = {
@@ -195,20 +207,45 @@ class LogDir:
             }
             self.files.write_bytes(path, checkpoints.write_properties(properties), durable=True)
             return cluster_id
-        theirs = found.get("cluster.id", "")
+        self._check_properties(path, found)
+        theirs = found["cluster.id"]
         if cluster_id is not None and theirs != cluster_id:
             raise ForeignDirectory(
                 f"{self.path} belongs to cluster {theirs}, not to {cluster_id} (CLUSTER_ID): take another directory, or"
                 " the cluster id that it has"
             )
-        if found.get("node.id") != str(node_id):
-            theirs = found.get("node.id", "")
+        if found["node.id"] != str(node_id):
+            theirs = found["node.id"]
             raise ForeignDirectory(
                 f"{self.path} belongs to node {theirs}, but node.id is {node_id}: take another directory, or"
                 f" node.id={theirs}"
             )
         self.id = self._directory_id(found, clock, path)
         return theirs
+
+    def _check_is_new(self, path: str) -> None:
+        """Refuse a directory that holds data but does not say whose it is. Raises StorageFailure."""
+        held = [name for name in self.files.directories(self.path) if name.rpartition("-")[2].isdecimal()]
+        if self.files.read_bytes(self.file(_BOOTSTRAP)) is not None:
+            held.append(_BOOTSTRAP)
+        if held:
+            raise StorageFailure(
+                path,
+                f"the file is missing, but the directory holds data ({held[0]}). Nothing was changed. Restore the file"
+                " from a copy, or choose an empty directory",
+            )
+
+    def _check_properties(self, path: str, found: dict[str, str]) -> None:
+        """Refuse a file that does not say which cluster and node it belongs to. Raises StorageFailure."""
+        is_number = found.get("node.id", "").removeprefix("-").isdecimal()
+        is_uuid = _is_uuid(found.get("directory.id", uuid_text(bytes(16))))
+        if found.get("version") in {"0", "1"} and found.get("cluster.id") and is_number and is_uuid:
+            return
+        raise StorageFailure(
+            path,
+            "the file is damaged: it must have the lines version=1, cluster.id=..., node.id=... and directory.id=..."
+            " Nothing was changed. Restore it from a copy; if the directory holds no data, delete it",
+        )
 
     def _directory_id(self, found: dict[str, str], clock: Clock, path: str) -> Uuid:
         if "directory.id" in found:
@@ -219,13 +256,6 @@ class LogDir:
             path, checkpoints.write_properties({**found, "directory.id": uuid_text(directory_id)}), durable=True
         )
         return directory_id
-
-    def _take_clean_mark(self) -> bool:
-        """Look for the mark and remove it, so that a kill from now on counts as one."""
-        path = self.file(checkpoints.CLEAN_SHUTDOWN)
-        is_there = self.files.read_bytes(path) is not None
-        self.files.remove(path)
-        return is_there
 
     def _checkpoints(self) -> dict[str, dict[TopicPartition, int]]:
         return {
@@ -240,6 +270,13 @@ class LogDir:
         self.files.write_bytes(self.file(name), checkpoints.write_offsets(offsets), durable=durable)
         self._written[name] = set(offsets)
         self._stale.pop(name, None)
+
+    def _read_offsets(self, name: str) -> dict[TopicPartition, int]:
+        content = self.files.read_bytes(self.file(name))
+        offsets = checkpoints.read_offsets(content)
+        if offsets is None and content is not None:
+            log.warning("damaged checkpoint ignored", path=self.file(name), consequence=_WITHOUT[name])
+        return offsets or {}
 
 
 class LogDirs:
@@ -286,9 +323,22 @@ class LogDirs:
         for one in self.dirs:
             one.mark_clean(broker_epoch)
 
+    def remove_clean_marks(self) -> None:
+        """See ``LogDir.remove_clean_mark``."""
+        for one in self.dirs:
+            one.remove_clean_mark()
+
     def release(self) -> None:
         for one in self.dirs:
             one.release()
+
+
+def _is_uuid(text: str) -> bool:
+    try:
+        uuid_from_text(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _unique_name(directory: str, partition: TopicPartition, unique: str, suffix: str) -> str:

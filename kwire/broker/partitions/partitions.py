@@ -26,6 +26,9 @@ from kwire.types import TopicPartition, Uuid, uuid_text
 
 log = Logger("kwire.broker")
 
+# Two ids of 22 characters that are alike in all but this many are one id, damaged.
+_DAMAGED_CHARACTERS_MAX = 2
+
 
 class LogLocation(NamedTuple):
     """Where a partition's log lies. ``is_clean``: it was closed in order since this broker started."""
@@ -291,7 +294,16 @@ class Partitions:
         known = self._image.partition(*key)
         if known is None:
             return False
-        return self._topic_id_in(one, path) in (None, known.topic_id)
+        file = f"{path}/{checkpoints.PARTITION_METADATA}"
+        content = one.files.read_bytes(file)
+        topic_id = checkpoints.read_partition_metadata(content)
+        if content is None or topic_id == known.topic_id:
+            return True
+        if topic_id is None or _differs_by_damage(topic_id, known.topic_id):
+            log.warning("damaged file replaced: the topic id is that of the metadata log", path=file)
+            one.files.write_bytes(file, checkpoints.write_partition_metadata(known.topic_id), durable=False)
+            return True
+        return False
 
     def _topic_id_in(self, one: LogDir, path: str) -> Uuid | None:
         return checkpoints.read_partition_metadata(one.files.read_bytes(f"{path}/{checkpoints.PARTITION_METADATA}"))
@@ -299,3 +311,9 @@ class Partitions:
     def unique_name(self) -> str:
         """Text that no directory was named by before."""
         return uuid_text(self._clock.uuid()).replace("-", "").replace("_", "")
+
+
+def _differs_by_damage(topic_id: Uuid, known: Uuid) -> bool:
+    """Whether two ids differ in so few characters that one is the other with a damaged byte: ids are random."""
+    pairs = zip(uuid_text(topic_id), uuid_text(known), strict=True)
+    return sum(one != other for one, other in pairs) <= _DAMAGED_CHARACTERS_MAX
