@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.broker.requests.context import Context
-from kwire.coordinators.group.classic_group import State
+from kwire.coordinators.group.classic.group import State
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import ALL_GROUP_OPERATIONS
 from kwire.wire.messages import DescribeGroupsRequest, DescribeGroupsResponse

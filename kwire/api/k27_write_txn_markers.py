@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from kwire.broker.coordination.markers import Marker, append_marker
+from kwire.broker.coordination.markers import Marker
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
@@ -69,7 +69,7 @@ def _append(context: Context, where: TopicPartition, marker: Marker, uncommitted
             context.broker.partitions.get(*where)
             # Apache Kafka's code for a marker that it cannot build.
             raise KafkaError(Code.UNKNOWN_SERVER_ERROR)
-        partition, next_offset = append_marker(context.broker, where, marker)
+        partition, next_offset = context.broker.markers.append(where, marker)
     except KafkaError as refusal:
         result.error_code = refusal.code
     except StorageFailure as failure:

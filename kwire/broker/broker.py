@@ -16,10 +16,14 @@ import trio
 
 from kwire.broker.background import housekeeping
 from kwire.broker.clock import Clock
+from kwire.broker.controller.auto_topics import auto_create_topic
 from kwire.broker.controller.embedded import EmbeddedController
 from kwire.broker.controller.interface import Controller
 from kwire.broker.coordination.groups import Groups
+from kwire.broker.coordination.markers import MarkerWriter
+from kwire.broker.coordination.metadata_view import MetadataView
 from kwire.broker.coordination.producer_ids import ProducerIds
+from kwire.broker.coordination.runtime import RuntimeParts
 from kwire.broker.coordination.transactions import Transactions
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.partitions.fetch_sessions import FetchSessions
@@ -87,8 +91,20 @@ class Broker:
         self.authorizer: Authorizer | None = None
         self.quotas = Quotas(self.image, configs, clock, self.hooks)
         self.producer_ids = ProducerIds(controller, configs.node_id)
-        self.groups = Groups(self)
-        self.transactions = Transactions(self)
+        coordination = RuntimeParts(
+            clock=clock,
+            partitions=self.partitions,
+            metadata=MetadataView(self.image, configs),
+            create_topic=partial(auto_create_topic, controller, configs),
+            storage_failed=storage_failures.report,
+        )
+        self.groups = Groups(coordination, configs=configs)
+        self.markers = MarkerWriter(
+            find=self.partitions.get, now_ms=clock.now_ms, offsets_marker_appended=self.groups.marker_appended
+        )
+        self.transactions = Transactions(
+            coordination, configs=configs, producer_ids=self.producer_ids, markers=self.markers
+        )
         # Compaction and its numbers, once it has begun.
         self.cleaner: Cleaner | None = None
         controller.subscribe(self.partitions.on_metadata_delta)

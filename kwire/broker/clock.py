@@ -1,10 +1,10 @@
-"""Time, dice and timers: the one place where they enter kwire.
+"""Time, random bytes and timers: the only module through which they enter kwire.
 
-Owns: the clock of one broker, its random source, and one queue of timers driven by one task. May not know: what
-anybody waits for.
+Responsible for: the clock of one broker, its random source, and one queue of timers driven by one task. Must not depend
+on: what a timer is for.
 
-Every deadline of the broker (long polls, sessions, retention, transactions) is asked of this clock, so a test that
-moves the clock moves all of them, and a thousand idle connections cost no timer of their own.
+Every deadline of the broker (long polls, sessions, retention, transactions) is set on this clock, so a test that moves
+the clock moves all of them, and a thousand idle connections cost no timer of their own.
 """
 
 from __future__ import annotations
@@ -19,7 +19,11 @@ from typing import TypeAlias
 
 import trio
 
+from kwire.broker.containment import must_stop_broker
+from kwire.broker.logs import Logger
 from kwire.types import Uuid
+
+log = Logger("kwire.broker")
 
 _DEAD_TIMERS_KEPT = 1000
 
@@ -49,7 +53,7 @@ _Entry: TypeAlias = tuple[float, int, Timer]
 
 
 class Clock:
-    """The time of one broker in milliseconds, its dice and its timers.
+    """The time of one broker in milliseconds, its random source and its timers.
 
     ``now_ms`` is wall time (since the epoch) and goes into records; timers run on monotonic time, so that a step of
     the wall clock neither fires nor delays them. Both follow ``advance``, by which tests move a live broker.
@@ -81,7 +85,11 @@ class Clock:
                 return value
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> Timer:
-        """Call ``callback`` (plain, quick, never raising) once, ``delay_ms`` from now, unless cancelled."""
+        """Call ``callback`` (plain and quick) once, ``delay_ms`` from now, unless cancelled.
+
+        Timers fire one after the other, so an exception of ``callback`` must not get out: it is logged, and the owner
+        of a timer whose failure means more than that handles it in ``callback``.
+        """
         timer = Timer(self, self.monotonic_ms() + max(0.0, delay_ms), callback)
         heapq.heappush(self._heap, (timer.deadline_ms, next(self._order), timer))
         if self._changed is not None and self._heap[0][2] is timer:
@@ -137,7 +145,7 @@ class Clock:
             if callback is None:
                 self._dead = max(0, self._dead - 1)
             else:
-                callback()
+                _call(callback)
 
     def _base_ms(self) -> float:
         # trio's clock, where there is a run, so that pytest's jumping clock moves the broker too.
@@ -145,3 +153,12 @@ class Clock:
             return trio.current_time() * 1000
         except RuntimeError:
             return time.monotonic() * 1000
+
+
+def _call(callback: Callable[[], None]) -> None:
+    try:
+        callback()
+    except Exception as error:
+        if must_stop_broker(error):
+            raise
+        log.failure("timer callback failed", error, callback=getattr(callback, "__qualname__", repr(callback)))

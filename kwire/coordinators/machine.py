@@ -1,25 +1,29 @@
 """What every coordinator has in common: a pure state machine over one partition of an internal topic.
 
-Owns: the values that go in and out of a machine, and which partition of its topic a key belongs to. May not know: any
-particular coordinator, logs, clocks, dice, trio.
+Responsible for: the values that go in and out of a machine, and which partition of its topic a key belongs to. Must not
+depend on: any particular coordinator, logs, clocks, random numbers, trio.
 
-A machine is given a command and answers with ``Effects``: records to append, replies to deliver, timers to set. It
-never waits and never writes. The runtime appends the records, hands each to ``replay``, and delivers the replies once
+A command makes the machine return ``Effects``: records to append, replies to deliver, timers to set. A machine
+never waits and never writes. The runtime appends the records, passes each to ``replay``, and delivers the replies once
 the records are committed:
 
-    command ──► machine ──► Effects ──► append ──► replay each record ──► (committed) ──► settle, replies, timers
+    command ──► machine ──► Effects ──► append ──► replay each record ──► (committed) ──► on_append_result, replies
 
 ``replay`` alone changes durable state, at run time and at start-up alike, so the log is the state. Soft state (members
-waiting to join, sessions, parked replies) is changed by the commands themselves and is lost at a restart.
+waiting to join, sessions, parked replies) is changed by the commands themselves and is lost at a restart. Both are kept
+in the tables of the machine's ``timeline``: when an append is refused, the runtime reverts the command's changes, soft
+state included; and requests that only read are answered from what is committed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from kwire.coordinators.timeline import Timeline
 from kwire.errors import Code
+from kwire.types import Uuid
 
 
 class Timer(NamedTuple):
@@ -55,10 +59,10 @@ class Effects:
     """What a command asks for.
 
     ``records`` are appended as one batch, all or nothing, unless ``atomic`` is False (clean-ups of any length). When
-    that fails, nothing durable has changed, the command's own reply is the error, and replies to others stand.
-    ``follow_up`` is handed back through ``on_append_result`` once the append has succeeded or failed.
-    ``actions`` are performed by the broker after the records are committed; what comes of them returns as further
-    commands.
+    the append of atomic effects is refused, the command did not happen: its changes are reverted, its replies and
+    timers dropped, and its own reply is the error. ``follow_up`` is passed to ``on_append_result`` once the records are
+    committed or the append was refused. ``actions`` are performed by the broker after the records are committed; their
+    outcome returns as further commands.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -76,8 +80,40 @@ class Effects:
         self.timers.append(Timer(key, deadline_ms))
 
 
+class ClusterMetadata(Protocol):
+    """What a machine may ask of the metadata image."""
+
+    def topic_exists(self, topic_id: Uuid) -> bool: ...
+
+    def feature_level(self, name: str) -> int:
+        """The finalized level of a feature; 0 if it is not finalized."""
+        ...
+
+    def group_config(self, group_id: str) -> Mapping[str, object]:
+        """The effective dynamic configs of a group, by key."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class MetadataChange:
+    """What a machine is told of a new metadata image.
+
+    ``topics_deleted``: their ids, by name. ``features``: the new levels of those that changed. ``groups_configured``:
+    the groups whose dynamic configs changed.
+    """
+
+    topics_deleted: Mapping[str, Uuid] = field(default_factory=dict)
+    features: Mapping[str, int] = field(default_factory=dict)
+    groups_configured: frozenset[str] = frozenset()
+
+
 class Machine(Protocol):
     """What the runtime asks of every coordinator. Commands are further methods of each machine."""
+
+    @property
+    def timeline(self) -> Timeline:
+        """Of all tables in which the machine keeps what commands and records change."""
+        ...
 
     def replay(
         self,
@@ -96,8 +132,12 @@ class Machine(Protocol):
         """A transaction of ``producer_id`` ended in this partition."""
         ...
 
-    def loaded(self, now_ms: int) -> Effects:
-        """The log was replayed to its end: sessions begin anew."""
+    def loaded(self, metadata: ClusterMetadata, now_ms: int) -> Effects:
+        """The log was replayed to its end: the sessions of members restart, what the metadata no longer has goes."""
+        ...
+
+    def on_metadata_change(self, change: MetadataChange, metadata: ClusterMetadata, now_ms: int) -> Effects:
+        """There is a new metadata image."""
         ...
 
     def on_timer(self, key: Hashable, now_ms: int) -> Effects: ...
@@ -110,12 +150,19 @@ class Machine(Protocol):
         ...
 
     def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
-        """The records of the effects that carried ``follow_up`` are committed (None), or were not appended."""
+        """The records of the effects that carried ``follow_up`` are committed (None), or were not appended.
+
+        In the second case the command is reverted already.
+        """
+        ...
+
+    def unloaded(self) -> None:
+        """The machine is not used any more: its partition has another leader, its topic is gone, or it failed."""
         ...
 
 
 def partition_for(key: str, partition_count: int) -> int:
-    """The partition of an internal topic that holds ``key`` (a group or transactional id), as Kafka reckons it."""
+    """The partition of an internal topic that holds ``key`` (a group or transactional id)."""
     code = java_string_hash(key)
     # Java's abs leaves the smallest int negative; Kafka takes it for 0.
     return 0 if code == -(2**31) else abs(code) % partition_count

@@ -23,6 +23,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import trio
 
 from kwire.broker.broker import Broker
+from kwire.broker.containment import must_stop_broker
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
 from kwire.broker.requests.client import Client, split_peer
@@ -353,7 +354,7 @@ class Connection:
         self._queue(encode_response(header, response))
 
     async def _fail(self, header: RequestHeader, error: Exception) -> NoReturn:
-        if isinstance(error, AssertionError) and _concerns_durable_state(error):
+        if must_stop_broker(error):
             raise error
         log.failure("request failed by a bug in kwire", error, **self._who())
         self._refuse(header, Code.UNKNOWN_SERVER_ERROR, None)
@@ -484,12 +485,3 @@ class _Ended(BaseException):
 
 class _PeerGone(_Ended):
     """The peer has closed: the reply cannot be sent."""
-
-
-def _concerns_durable_state(error: AssertionError) -> bool:
-    """Whether an invariant of a log or a coordinator is broken, so that continuing could corrupt durable state."""
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    module = "" if traceback is None else str(traceback.tb_frame.f_globals.get("__name__"))
-    return module.startswith(("kwire.storage.", "kwire.coordinators."))

@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from kwire.broker.coordination.shard import replay_log
+from kwire.broker.coordination.replay import replay_log
 from kwire.coordinators.group.commands import GroupConfig
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.storage.log import Log, LogConfig
@@ -28,9 +28,9 @@ def machine():
     files.write_bytes("/p/00000000000000000000.log", bytes.fromhex(RECORDED["log"]), durable=True)
     opened = Log.open(files, "/p", LogConfig(), now_ms=NOW_MS)
     machine = GroupCoordinator(GroupConfig())
-    for _ in replay_log(SimpleNamespace(log=opened), machine):
+    for _ in replay_log(SimpleNamespace(log=opened, is_committed=lambda offset: True), machine):
         pass
-    machine.loaded(NOW_MS)
+    machine.loaded(SimpleNamespace(topic_exists=lambda topic_id: True), NOW_MS)
     return machine
 
 

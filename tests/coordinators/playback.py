@@ -8,22 +8,27 @@
 A blank line ends an answer; ``#`` at the start of a line before a command is a comment. ``KWIRE_REWRITE=1`` in the
 environment writes the answers as they are now, to be reviewed as a diff.
 
-``Playback`` is a runtime in a nutshell: a list for a log, a number for a clock. After every command it replays its log
-into a second machine and compares the durable parts.
+``Playback`` is a small runtime: a list for a log, a number for a clock. After every command it replays its log into a
+second machine and compares the durable parts; when an append is refused it compares the soft parts with what they were.
+While ``is_held``, appended records are not committed: until ``release`` commits them, or ``lose`` loses them.
 """
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import os
 import shlex
+from collections import deque
 from collections.abc import Callable, Hashable
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from kwire.coordinators.machine import Effects, Machine, Record
+from kwire.coordinators.machine import Effects, Machine, MetadataChange, Record
 from kwire.errors import Code, KafkaError
+
+TIMER_RETRY_MS = 1000
 
 
 class Logged(NamedTuple):
@@ -34,8 +39,17 @@ class Logged(NamedTuple):
     committed: bool
 
 
+class AllTopics:
+    """A metadata image in which every topic exists."""
+
+    def topic_exists(self, topic_id: bytes) -> bool:
+        del topic_id
+        return True
+
+
 class Playback:
-    """``make`` gives a fresh machine, ``durable`` what of it must come back by replay, ``show`` a record as text."""
+    """``make`` gives a new machine, ``durable`` what replay must give back, ``soft`` what a refused append must
+    leave as it was, ``show`` a record as text."""
 
     def __init__(
         self,
@@ -43,20 +57,25 @@ class Playback:
         durable: Callable[[Any], object],
         show: Callable[[bytes, bytes | None], str],
         *,
+        soft: Callable[[Any], object] = lambda machine: None,
         now_ms: int = 1_000_000,
     ) -> None:
         self.make = make
         self._durable = durable
+        self._soft = soft
         self._show = show
         self.now_ms = now_ms
         self.log: list[Logged] = []
         self.timers: dict[Hashable, int] = {}
         self.lines: list[str] = []
         self.fail_appends: Code | None = None
+        self.is_held = False
+        self.committed_offset = 0
+        self._uncommitted: deque[tuple[int, Effects]] = deque()
         self._tickets = 0
         self.machine: Any = make()
         self.run_action: Callable[[object], None] = lambda action: self.lines.append(f"order {show_value(action)}")
-        self._apply(self.machine.loaded(self.now_ms))
+        self.apply(lambda machine, now_ms: machine.loaded(AllTopics(), now_ms))
 
     def ticket(self) -> int:
         self._tickets += 1
@@ -68,17 +87,15 @@ class Playback:
 
     def append_foreign(self, record: Record) -> None:
         """A record that another broker wrote."""
-        self._append(record.key, record.value, Effects())
+        self._append([record], Effects())
 
     def run(self, command: Callable[..., Effects], *args: Any, **values: Any) -> None:
         """A command with a ticket."""
         ticket = self.ticket()
         try:
-            effects = command(*args, ticket=ticket, now_ms=self.now_ms, **values)
+            self._step(lambda: command(*args, ticket=ticket, now_ms=self.now_ms, **values), ticket)
         except KafkaError as error:
             self.lines.append(f"#{ticket} refused {error}")
-            return
-        self._apply(effects, ticket)
 
     def ask(self, question: Callable[..., object], *args: Any, **values: Any) -> None:
         """A command that answers at once."""
@@ -87,12 +104,17 @@ class Playback:
         except KafkaError as error:
             self.lines.append(f"refused {error}")
 
-    def apply(self, effects: Effects) -> None:
-        self._apply(effects)
+    def apply(self, command: Callable[[Any, int], Effects]) -> None:
+        """A command without a ticket."""
+        self._step(lambda: command(self.machine, self.now_ms))
+
+    def change_metadata(self, change: MetadataChange) -> None:
+        self.apply(lambda machine, now_ms: machine.on_metadata_change(change, AllTopics(), now_ms))
 
     def mark(self, producer_id: int, producer_epoch: int, *, committed: bool) -> None:
+        self.machine.timeline.begin()
         self.log.append(Logged(None, None, producer_id, producer_epoch, committed))
-        self.machine.replay_marker(producer_id, producer_epoch, committed=committed)
+        self._replay_last(1)
 
     def advance(self, by_ms: int) -> None:
         """Let time pass; timers fire one by one, each at its time."""
@@ -101,52 +123,105 @@ class Playback:
             deadline_ms, key = min(due, key=lambda each: each[0])
             self.now_ms = max(self.now_ms, deadline_ms)
             del self.timers[key]
-            self._apply(self.machine.on_timer(key, self.now_ms))
+            self._step(lambda key=key: self.machine.on_timer(key, self.now_ms), timer_key=key)  # type: ignore[misc]
         self.now_ms = end_ms
 
     def restart(self) -> None:
         """kill -9 and a new start: only the log remains."""
         self.timers = {}
+        self._uncommitted.clear()
+        self.committed_offset = len(self.log)
         self.machine = self._replayed()
-        self._apply(self.machine.loaded(self.now_ms))
+        self.apply(lambda machine, now_ms: machine.loaded(AllTopics(), now_ms))
+
+    def release(self) -> None:
+        """All that was appended is committed."""
+        self.is_held = False
+        self.committed_offset = len(self.log)
+        while self._uncommitted:
+            end_offset, effects = self._uncommitted.popleft()
+            self.machine.timeline.commit(end_offset)
+            self._conclude(effects)
+        self.machine.timeline.commit(len(self.log))
+
+    def lose(self) -> None:
+        """The disk lost what was not committed; the machine is loaded from what is left."""
+        self.is_held = False
+        del self.log[self.committed_offset :]
+        self.restart()
 
     def check(self) -> None:
         assert self._durable(self._replayed()) == self._durable(self.machine), "the log does not give the durable state"
 
-    def _apply(self, effects: Effects, ticket: int | None = None) -> None:
+    def replayed_committed(self) -> Any:
+        """A machine that has replayed what is committed."""
+        return self._replayed(self.committed_offset)
+
+    def _step(
+        self, command: Callable[[], Effects], ticket: int | None = None, *, timer_key: Hashable | None = None
+    ) -> None:
+        timeline = self.machine.timeline
+        before = copy.deepcopy(self._soft(self.machine)) if self.fail_appends else None
+        timeline.begin()
+        try:
+            effects = command()
+        except KafkaError:
+            timeline.revert()
+            raise
         error = self.fail_appends if effects.records else None
-        replies = effects.replies
-        if error is not None:
-            replies = [reply for reply in replies if reply.ticket != ticket]
-        else:
+        if error is not None and effects.atomic:
+            timeline.revert()
+            assert self._soft(self.machine) == before, "a refused append left a change"
+            if timer_key is not None:
+                self.timers[timer_key] = self.now_ms + TIMER_RETRY_MS
+            answered = len(self.lines)
+            if effects.follow_up is not None:
+                self._step(lambda: self.machine.on_append_result(effects.follow_up, error, self.now_ms))
+            if ticket is not None and not any(line.startswith(f"#{ticket} ") for line in self.lines[answered:]):
+                self.lines.append(f"#{ticket} refused {error.name}")
+            return
+        if effects.records and error is None:
             for record in effects.records:
                 self.lines.append(f"wrote {self._show(record.key, record.value)}" + _stamp(effects))
-                self._append(record.key, record.value, effects)
-        for reply in replies:
-            self.lines.append(f"#{reply.ticket} {show_value(reply.result)}")
+            self._append(effects.records, effects)
+        timeline.drop()
         for key, deadline_ms in effects.timers:
             if deadline_ms is None:
                 self.timers.pop(key, None)
             else:
                 self.timers[key] = deadline_ms
-        answered = {reply.ticket for reply in replies}
+        if effects.records and error is None and self.is_held:
+            self._uncommitted.append((len(self.log), effects))
+            return
+        self._conclude(effects)
+
+    def _conclude(self, effects: Effects) -> None:
+        for reply in effects.replies:
+            self.lines.append(f"#{reply.ticket} {show_value(reply.result)}")
         if effects.follow_up is not None:
-            settled = self.machine.on_append_result(effects.follow_up, error, self.now_ms)
-            answered |= {reply.ticket for reply in settled.replies}
-            self._apply(settled)
-        if error is not None and ticket is not None and ticket not in answered:
-            self.lines.append(f"#{ticket} refused {error.name}")
-        for action in effects.actions if error is None else ():
+            self._step(lambda: self.machine.on_append_result(effects.follow_up, None, self.now_ms))
+        for action in effects.actions:
             self.run_action(action)
 
-    def _append(self, key: bytes, value: bytes | None, effects: Effects) -> None:
+    def _append(self, records: list[Record], effects: Effects) -> None:
         producer_id, epoch = effects.producer or (-1, -1)
-        self.log.append(Logged(key, value, producer_id, epoch, committed=False))
-        _replay(self.machine, self.log[-1], len(self.log) - 1, self.now_ms)
+        for record in records:
+            self.log.append(Logged(record.key, record.value, producer_id, epoch, committed=False))
+        self._replay_last(len(records))
 
-    def _replayed(self) -> Machine:
+    def _replay_last(self, count: int) -> None:
+        timeline = self.machine.timeline
+        if not self.is_held:
+            timeline.drop()
+            self.committed_offset = len(self.log)
+        for offset in range(len(self.log) - count, len(self.log)):
+            _replay(self.machine, self.log[offset], offset, self.now_ms)
+        if self.is_held:
+            timeline.hold(len(self.log))
+
+    def _replayed(self, end_offset: int | None = None) -> Any:
         machine = self.make()
-        for offset, logged in enumerate(self.log):
+        for offset, logged in enumerate(self.log[:end_offset]):
             _replay(machine, logged, offset, self.now_ms)
         return machine
 

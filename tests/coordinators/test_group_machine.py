@@ -6,10 +6,10 @@ from functools import partial
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
-from playback import Playback
-from test_group_transcripts import durable, show_record
+from playback import TIMER_RETRY_MS, Playback
+from test_group_transcripts import durable, show_record, soft
 
-from kwire.coordinators.group.classic_group import State
+from kwire.coordinators.group.classic.group import State
 from kwire.coordinators.group.commands import (
     CommitOffsets,
     GroupConfig,
@@ -19,7 +19,7 @@ from kwire.coordinators.group.commands import (
     SyncGroup,
 )
 from kwire.coordinators.group.coordinator import GroupCoordinator
-from kwire.coordinators.machine import ProducerStamp
+from kwire.coordinators.machine import MetadataChange, ProducerStamp
 from kwire.errors import Code
 from kwire.types import ZERO_UUID
 
@@ -55,7 +55,7 @@ class GroupMachine(RuleBasedStateMachine):
             offsets_retention_ms=100_000,
             offsets_retention_check_interval_ms=50_000,
         )
-        self.playback = Playback(partial(GroupCoordinator, config), durable, show_record)
+        self.playback = Playback(partial(GroupCoordinator, config), durable, show_record, soft=soft)
         self.member_ids = ["nobody"]
         self.asked = set()
 
@@ -191,7 +191,7 @@ class GroupMachine(RuleBasedStateMachine):
 
     @rule()
     def delete_topic(self):
-        self.playback.apply(self.machine.forget_topics({"t": b"t" * 16}))
+        self.playback.change_metadata(MetadataChange(topics_deleted={"t": b"t" * 16}))
 
     # What happens to it
 
@@ -202,6 +202,22 @@ class GroupMachine(RuleBasedStateMachine):
     @rule(code=st.sampled_from([None, None, Code.NOT_COORDINATOR]))
     def fail(self, code):
         self.playback.fail_appends = code
+
+    @rule()
+    def hold(self):
+        """The disk is slow: what is appended is not committed yet."""
+        self.playback.is_held = True
+
+    @rule()
+    def release(self):
+        self.playback.release()
+
+    @rule()
+    def lose(self):
+        """The disk fails: what was not committed is lost, and with it the coordinator's soft state."""
+        self.playback.lose()
+        self.asked = set()  # they are answered NOT_COORDINATOR
+        self.playback.lines = []
 
     @rule(by_ms=st.sampled_from([-5000, 5000]))
     def clock_steps(self, by_ms):
@@ -219,6 +235,7 @@ class GroupMachine(RuleBasedStateMachine):
     def everybody_falls_silent(self):
         """Nobody waits for ever, and no member lives on without a sign of life."""
         self.playback.fail_appends = None
+        self.playback.release()
         self.playback.advance(A_LONG_TIME_MS)
         answered = Counter(line.split()[0] for line in self.playback.lines if line.startswith("#"))
         assert answered == Counter(f"#{ticket}" for ticket in self.asked)
@@ -239,20 +256,40 @@ class GroupMachine(RuleBasedStateMachine):
     @invariant()
     def groups_are_in_order(self):
         for group_id, group in self.machine.classic.live.items():
-            check_group(group_id, group, self.playback.timers)
+            check_group(group_id, group, self.playback.timers, self.playback.now_ms)
 
     @invariant()
-    def every_group_can_be_asked_about(self):
-        for listed in self.machine.list_groups():
-            assert self.machine.describe(listed.group_id).state == listed.state
-            self.machine.fetch_offsets(listed.group_id, None, require_stable=True)
+    def questions_are_answered_from_what_is_committed(self):
+        durable = self.playback.replayed_committed()
+        listed = list(self.machine.list_groups())
+        assert {each.group_id for each in listed} == {each.group_id for each in durable.list_groups()}
+        for each in listed:
+            described = self.machine.describe(each.group_id)
+            assert described.state == each.state
+            check_described(described, durable.describe(each.group_id))
+            for stable in (True, False):
+                found, kept = (
+                    one.fetch_offsets(each.group_id, None, require_stable=stable) for one in (self.machine, durable)
+                )
+                assert sorted(found) == sorted(kept)
 
 
-def check_group(group_id, group, timers):
+def check_described(described, durable):
+    """What a description says of a generation is in the log, and committed."""
+    if described.state == "Stable":
+        assert durable.state == "Stable"
+        assert [(each.member_id, each.assignment) for each in described.members] == [
+            (each.member_id, each.assignment) for each in durable.members
+        ]
+    if described.state == "Empty":
+        assert not durable.members
+
+
+def check_group(group_id, group, timers, now_ms):
     members = group.members
     assert all(member_id == member.member_id for member_id, member in members.items())
     assert group.joining_count == sum(member.join_ticket is not None for member in members.values())
-    assert +group._speakers == Counter(name for member in members.values() for name in member.protocol_names)
+    assert +group._supporter_counts == Counter(name for member in members.values() for name in member.protocol_names)
     static = {member.group_instance_id: member.member_id for member in members.values() if member.is_static}
     assert group.static_members == static
     assert group.leader_id in members if members else group.leader_id is None
@@ -271,10 +308,13 @@ def check_group(group_id, group, timers):
     for member_id, member in members.items():
         timer_ms = timers.get(("session", group_id, member_id))
         if member.timer_deadline_ms is not None:
-            assert timer_ms == member.timer_deadline_ms
-            assert timer_ms <= member.session_deadline_ms or member.proves_alive
+            if timer_ms != member.timer_deadline_ms:
+                # It has fired, and is repeated as its records were refused.
+                assert member.timer_deadline_ms < timer_ms <= now_ms + TIMER_RETRY_MS
+                continue
+            assert timer_ms <= member.session_deadline_ms or member.is_kept_alive
         else:
-            assert member.proves_alive
+            assert member.is_kept_alive
     for member_id in group.pending_joins:
         assert ("session", group_id, member_id) in timers
 

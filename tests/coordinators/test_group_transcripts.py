@@ -21,7 +21,7 @@ from kwire.coordinators.group.commands import (
 )
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.coordinators.group.records import GroupEntry, OffsetEntry, read_record
-from kwire.coordinators.machine import ProducerStamp, Record
+from kwire.coordinators.machine import MetadataChange, ProducerStamp, Record
 from kwire.errors import Code
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts" / "group"
@@ -34,12 +34,25 @@ def test_the_group_coordinator_answers_as_written(path: Path) -> None:
 
 def start(settings: dict[str, str]) -> tuple[Playback, Callable[..., None]]:
     config = GroupConfig(**{name: int(value) for name, value in settings.items()})
-    playback = Playback(partial(GroupCoordinator, config), durable, show_record)
+    playback = Playback(partial(GroupCoordinator, config), durable, show_record, soft=soft)
     return playback, partial(submit, playback)
 
 
 def durable(machine: GroupCoordinator) -> object:
-    return machine.groups, machine.offsets, machine.others
+    offsets = machine.offsets
+    return (
+        *(offsets.committed, offsets.pending, offsets.open_in_group),
+        *(machine.classic.records, machine.preserved.kinds, machine.preserved.records),
+    )
+
+
+def soft(machine: GroupCoordinator) -> object:
+    """All but the deadlines of sessions, which a request extends whatever comes of it."""
+    live = {group_id: group.copy() for group_id, group in machine.classic.live.items()}
+    for group in live.values():
+        for member in group.members.values():
+            member.session_deadline_ms = 0
+    return durable(machine), live
 
 
 def submit(playback: Playback, verb: str, words: list[str], values: dict[str, str]) -> None:
@@ -167,7 +180,7 @@ def forget(playback: Playback, words: list[str], values: dict[str, str]) -> None
 
 def drop_topics(playback: Playback, words: list[str], values: dict[str, str]) -> None:
     topic_id = values.get("id", "").encode().rjust(16, b"\0")
-    playback.apply(playback.machine.forget_topics(dict.fromkeys(words, topic_id)))
+    playback.change_metadata(MetadataChange(topics_deleted=dict.fromkeys(words, topic_id)))
 
 
 def append(playback: Playback, words: list[str], values: dict[str, str]) -> None:
@@ -192,6 +205,12 @@ def fail(playback: Playback, words: list[str], values: dict[str, str]) -> None:
     """fail CODE|never: what appends from now on come to."""
     del values
     playback.fail_appends = None if words[0] == "never" else Code[words[0]]
+
+
+def hold(playback: Playback, words: list[str], values: dict[str, str]) -> None:
+    """Appended records are not committed until "release", or never: "lose"."""
+    del words, values
+    playback.is_held = True
 
 
 def configure(playback: Playback, words: list[str], values: dict[str, str]) -> None:
@@ -227,9 +246,12 @@ VERBS: dict[str, Callable[[Playback, list[str], dict[str, str]], Any]] = {
     "fetch": fetch,
     "forget": forget,
     "heartbeat": heartbeat,
+    "hold": hold,
     "join": join,
     "leave": leave,
     "list": list_groups,
+    "lose": lambda playback, _, __: playback.lose(),
+    "release": lambda playback, _, __: playback.release(),
     "restart": lambda playback, _, __: playback.restart(),
     "sync": sync,
     "timers": timers,

@@ -48,7 +48,7 @@ class Stage(Playback):
 
     def check(self) -> None:
         super().check()
-        assert self.machine.formers.keys() <= self.machine.transactions.keys(), "something is kept of a forgotten id"
+        assert set(self.machine.previous) <= set(self.machine.transactions), "something is kept of a forgotten id"
 
     def spare(self, needed: bool) -> int:
         return next(self.ids) if needed else NO_PRODUCER_ID
@@ -57,7 +57,9 @@ class Stage(Playback):
         if isinstance(action, AbortOverdue):
             self.lines.append(f"overdue {action.transactional_id}")
             spare_id = self.spare(self.machine.is_epoch_exhausted(action.transactional_id))
-            self.apply(self.machine.abort_overdue(action.transactional_id, spare_id=spare_id, now_ms=self.now_ms))
+            self.apply(
+                lambda machine, now_ms: machine.abort_overdue(action.transactional_id, spare_id=spare_id, now_ms=now_ms)
+            )
             return
         kind = "commit" if action.committed else "abort"
         where = " ".join(map(str, action.partitions)) or "nowhere"
@@ -121,7 +123,7 @@ def end(stage: Stage, words: list[str], values: dict[str, str]) -> None:
 def written(stage: Stage, words: list[str], values: dict[str, str]) -> None:
     """written ID: all its markers are in the logs."""
     del values
-    stage.apply(stage.machine.complete(words[0], stage.now_ms))
+    stage.apply(lambda machine, now_ms: machine.complete(words[0], now_ms))
 
 
 def list_transactions(stage: Stage, words: list[str], values: dict[str, str]) -> None:

@@ -36,6 +36,13 @@ async def auto_create_topics(
     return refusals
 
 
+async def auto_create_topic(controller: Controller, configs: EffectiveConfigs, name: str) -> None:
+    """Create one topic with the broker's defaults, unless it exists. Raises KafkaError when that is refused."""
+    (refusal,) = await auto_create_topics(controller, configs, [name])
+    if refusal is not None:
+        raise refusal
+
+
 def new_topic(name: str, configs: EffectiveConfigs) -> NewTopic:
     """Describe ``name`` as the broker creates it: an internal topic by its own settings, any other by the defaults."""
     match name:

@@ -1,20 +1,21 @@
-"""Who may write to a partition in a transaction: the coordinator is asked before the append (KIP-890).
+"""Whether a producer may write to a partition in a transaction: verified before the append (KIP-890).
 
-Owns: when it is asked, and what its refusals are to clients of each age. May not know: requests, what is written.
+Responsible for: when the coordinator is asked, and its refusals as clients of each version understand them. Must not
+depend on: requests, what is written.
 
-Between the coordinator's yes and the append nothing else may happen, or a transaction that ended in between would be
+Between the coordinator's answer and the append no other task may run, or a transaction that ended in between would be
 left open in the partition. So ``admit`` ends with a question that is answered at once, and its caller appends in the
-same turn.
+same turn of the event loop.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import TYPE_CHECKING
 
 import trio
 
+from kwire.broker.coordination.transactions import Transactions
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
@@ -22,17 +23,14 @@ from kwire.coordinators.transaction.transaction import NEW_EPOCH_SINCE
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.types import TopicPartition
 
-if TYPE_CHECKING:
-    from kwire.broker.coordination.transactions import Transactions
-
 
 class Dialect(Enum):
     """What a client of a request's version understands."""
 
-    # Before KIP-890: TRANSACTION_ABORTABLE is INVALID_TXN_STATE to him.
+    # Before KIP-890: it gets INVALID_TXN_STATE for TRANSACTION_ABORTABLE.
     OLD = 0
     ABORTABLE = 1
-    # He writes without having added the partition: that is done for him.
+    # It writes without having added the partition: the broker adds it.
     ADDS = 2
 
 
@@ -43,7 +41,7 @@ async def admit(
     first_sequences: Mapping[Partition, int],
     dialect: Dialect,
 ) -> dict[TopicPartition, Code]:
-    """Why partitions refuse; those that are not in the answer may be written to, in this turn.
+    """The refusals by partition; partitions that are not in the answer may be appended to, in this turn.
 
     ``first_sequences``: the partitions, and with which sequence each batch begins.
     """
@@ -93,7 +91,7 @@ async def _add(
     producer: ProducerStamp,
     asked: list[TopicPartition],
 ) -> None:
-    """Add the partitions; while the transaction before this one is not quite over, try for a while."""
+    """Add the partitions; while the transaction before this one is being completed, try again for a limited time."""
     configs, clock = context.broker.configs, context.broker.clock
     give_up_ms = clock.monotonic_ms() + configs.broker["add.partitions.to.txn.retry.backoff.max.ms"]
     while True:

@@ -1,6 +1,7 @@
 """Transaction markers: the control batches that end a transaction in a partition.
 
-Owns: what a marker looks like, and appending one. May not know: transactions as a whole, when a marker is due.
+Responsible for: what a marker looks like, and appending one. Must not depend on: transactions as a whole, when a marker
+is due.
 
     key    int16 version (0), int16 type: 0 abort, 1 commit
     value  int16 version (0), int32 epoch of the coordinator
@@ -9,17 +10,15 @@ Owns: what a marker looks like, and appending one. May not know: transactions as
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final, Protocol
 
 from kwire.broker.partitions.partition import Partition
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
 from kwire.types import OFFSETS_TOPIC, TopicPartition
 from kwire.wire.records import Record, build_batch
-
-if TYPE_CHECKING:
-    from kwire.broker.broker import Broker
 
 _KEY = struct.Struct(">hh")
 _VALUE = struct.Struct(">hi")
@@ -29,7 +28,7 @@ _COMMIT: Final = 1
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """``transaction_version`` decides how the partition's log judges the producer's epoch (KIP-890)."""
+    """``transaction_version`` decides how the partition's log checks the producer's epoch (KIP-890)."""
 
     producer: ProducerStamp
     committed: bool
@@ -47,20 +46,40 @@ class Marker:
         )
 
 
-def append_marker(broker: Broker, where: TopicPartition, marker: Marker) -> tuple[Partition, int]:
-    """Append the marker, and let the groups know when it is theirs.
+class OffsetsMarkerAppended(Protocol):
+    """Called when a marker was appended to a partition of ``__consumer_offsets``, below ``end_offset``."""
 
-    Returns the partition and the offset that the caller passes to ``Partition.committed``.
+    def __call__(self, index: int, producer: ProducerStamp, end_offset: int, *, committed: bool) -> None: ...
 
-    Raises KafkaError (UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS, INVALID_PRODUCER_EPOCH,
-    TRANSACTION_COORDINATOR_FENCED) or StorageFailure.
-    """
-    partition = broker.partitions.get(*where)
-    is_offsets = where.topic == OFFSETS_TOPIC
-    if not is_offsets and len(partition.isr) < partition.settings.min_insync_replicas:
-        raise KafkaError(Code.NOT_ENOUGH_REPLICAS)
-    batch = marker.batch(broker.clock.now_ms())
-    appended = partition.append_own(batch, transaction_version=marker.transaction_version)
-    if is_offsets:
-        broker.groups.marker_appended(where.partition, marker.producer, committed=marker.committed)
-    return partition, appended.next_offset
+
+class MarkerWriter:
+    """Appends markers. ``find`` gives a partition that this broker leads, or raises KafkaError."""
+
+    def __init__(
+        self,
+        *,
+        find: Callable[[str, int], Partition],
+        now_ms: Callable[[], int],
+        offsets_marker_appended: OffsetsMarkerAppended,
+    ) -> None:
+        self._find = find
+        self._now_ms = now_ms
+        self._offsets_marker_appended = offsets_marker_appended
+
+    def append(self, where: TopicPartition, marker: Marker) -> tuple[Partition, int]:
+        """Append the marker, and tell the group coordinator of it where the partition is one of its own.
+
+        Returns the partition and the offset that the caller passes to ``Partition.committed``.
+
+        Raises KafkaError (UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS,
+        INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED) or StorageFailure.
+        """
+        partition = self._find(*where)
+        is_offsets = where.topic == OFFSETS_TOPIC
+        if not is_offsets and len(partition.isr) < partition.settings.min_insync_replicas:
+            raise KafkaError(Code.NOT_ENOUGH_REPLICAS)
+        batch = marker.batch(self._now_ms())
+        end_offset = partition.append_own(batch, transaction_version=marker.transaction_version).next_offset
+        if is_offsets:
+            self._offsets_marker_appended(where.partition, marker.producer, end_offset, committed=marker.committed)
+        return partition, end_offset

@@ -1,24 +1,30 @@
 """Runs coordinators: one pure machine over each partition of an internal topic.
 
-Owns: the machines of one topic, which of them has a key, and loading them by replaying their logs. May not know: any
-particular coordinator, requests, how Effects are carried out (``shard`` does that).
+Responsible for: the machines of one topic, which of them has a key, loading them by replaying their logs, and replacing
+one that failed. Must not depend on: any particular coordinator, requests, how Effects are carried out (``shard``).
 
-A machine is loaded when it is first asked for, or soon after the start if its partition has a directory: sessions and
-retention begin then. Whoever asks while it is being loaded waits; nobody is told COORDINATOR_LOAD_IN_PROGRESS.
+A machine is loaded when a request first needs it, or soon after the start if its partition has a directory: sessions
+and retention begin then. A request that needs a machine which is being loaded waits; no client gets
+COORDINATOR_LOAD_IN_PROGRESS.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final, Generic, TypeVar, TypeVarTuple
 
 import trio
 
-from kwire.broker.controller.auto_topics import auto_create_topics
-from kwire.broker.coordination.shard import Shard, ShardServices, as_coordinator, replay_log
+from kwire.broker.clock import Clock
+from kwire.broker.containment import must_stop_broker
+from kwire.broker.coordination.metadata_view import MetadataView, change_of
+from kwire.broker.coordination.replay import replay_log
+from kwire.broker.coordination.shard import Shard, ShardServices, as_coordinator
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.partition import Partition
+from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.waits import Waits
 from kwire.coordinators.machine import Effects, Machine, ProducerStamp, partition_for
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
@@ -26,15 +32,15 @@ from kwire.metadata.image import Delta
 from kwire.types import TopicPartition
 from kwire.wire.compression import Codec
 
-if TYPE_CHECKING:
-    from kwire.broker.broker import Broker
-
 log = Logger("kwire.coordinator")
 
 M = TypeVar("M", bound=Machine)
+Ts = TypeVarTuple("Ts")
 
 # The wall clock against the monotonic one: below this it is being adjusted, from this on it was set.
 _CLOCK_STEP_MS: Final = 1000
+# A coordinator that fails again and again must not hold the event loop by being loaded again and again.
+_RELOAD_MS: Final = 1000
 
 
 class _Loading(Generic[M]):
@@ -48,16 +54,32 @@ class _Loading(Generic[M]):
         self.done = trio.Event()
 
 
+@dataclass(frozen=True, slots=True)
+class RuntimeParts:
+    """The parts of the broker that the runtimes of all coordinators use.
+
+    ``create_topic`` creates the internal topic of that name, or raises KafkaError; ``storage_failed`` reports a disk
+    that refuses.
+    """
+
+    clock: Clock
+    partitions: Partitions
+    metadata: MetadataView
+    create_topic: Callable[[str], Awaitable[None]]
+    storage_failed: Callable[[StorageFailure], None]
+
+
 class Runtime(Generic[M]):
     """The machines of ``topic``, one for each of its partitions.
 
-    ``run_action`` performs a machine's actions, whose outcome goes back through the shard's ``apply``;
-    ``codec`` compresses what is appended, and ``base_sequence`` is what Kafka writes in this topic's batches.
+    ``make`` makes an empty machine; ``run_action`` performs a machine's actions, whose outcome goes back through the
+    shard's ``run``; ``codec`` compresses what is appended, and ``base_sequence`` is what Kafka writes in this topic's
+    batches.
     """
 
     def __init__(
         self,
-        broker: Broker,
+        parts: RuntimeParts,
         topic: str,
         make: Callable[[], M],
         *,
@@ -65,56 +87,61 @@ class Runtime(Generic[M]):
         base_sequence: int = 0,
         run_action: Callable[[Shard[M], object], None] | None = None,
     ) -> None:
-        self.broker = broker
         self.topic = topic
         self._make = make
+        self._clock = parts.clock
+        self._partitions = parts.partitions
+        self._metadata = parts.metadata
+        self._create = parts.create_topic
+        self._storage_failed = parts.storage_failed
         self._services = ShardServices(
-            broker.clock,
-            self.now_ms,
-            codec,
-            base_sequence,
-            broker.storage_failed,
-            self._start_commit,
-            run_action or _no_actions,
+            clock=parts.clock,
+            now_ms=self.now_ms,
+            codec=codec,
+            base_sequence=base_sequence,
+            storage_failed=parts.storage_failed,
+            wait_committed=self._start_commit,
+            run_action=run_action or _no_actions,
+            failed=self._failed,
         )
         self._shards: dict[int, Shard[M]] = {}
         self._loading: dict[int, _Loading[M]] = {}
         self._partition_count: int | None = None
-        self._complained_of = ""
+        self._reported = ""
         self._nursery: trio.Nursery | None = None
         self._wall_ahead_ms = self._measure_wall_ahead_ms()
 
-    # --- asking
-    # ------------------------------------------------------------------------------------------------------
+    # --- requests
+    # ----------------------------------------------------------------------------------------------------
 
-    async def submit(self, context: Waits, key: str, command: Callable[[M, int, int], Effects]) -> Any:
-        """Give ``command(machine, ticket, now_ms)`` to the machine that has ``key``, and wait for the reply.
+    async def submit(self, waits: Waits, key: str, command: Callable[[M, int, int], Effects]) -> Any:
+        """Let the machine that has ``key`` carry out ``command(machine, ticket, now_ms)``, and wait for the reply.
 
-        Raises KafkaError: what the machine refuses, or what a failed append is to a client.
+        Raises KafkaError: what the machine refuses, or what a refused append is to a client.
         """
-        shard = await self._shard(context, key)
+        shard = await self._shard(waits, key)
         waiter = shard.submit(command)
         if not waiter.answered:
             waiter.event = trio.Event()
             try:
-                await context.wait(waiter.event, math.inf)
+                await waits.wait(waiter.event, math.inf)
             finally:
                 shard.forget(waiter)
         if isinstance(waiter.result, KafkaError):
             raise waiter.result
         return waiter.result
 
-    async def machine(self, context: Waits, key: str) -> M:
+    async def machine(self, waits: Waits, key: str) -> M:
         """The loaded machine that has ``key``, for questions that it answers at once.
 
         Raises KafkaError(COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR).
         """
-        return (await self._shard(context, key)).machine
+        return (await self._shard(waits, key)).machine
 
-    async def machines(self, context: Waits) -> list[M]:
+    async def machines(self, waits: Waits) -> list[M]:
         """All machines that hold anything, loaded. Raises as ``machine`` does."""
-        found = [one for one in self.broker.partitions.of_topic(self.topic).values() if self._holds_anything(one)]
-        return [(await self._loaded(context, one.index)).machine for one in found]
+        found = [one for one in self._partitions.of_topic(self.topic).values() if self._holds_anything(one)]
+        return [(await self._loaded(waits, one.index)).machine for one in found]
 
     def now_ms(self) -> int:
         """The time for machines: that of the wall clock, and when it was set, machines hear of it first."""
@@ -124,107 +151,120 @@ class Runtime(Generic[M]):
             self._wall_ahead_ms = ahead_ms
             for shard in self._shards.values():
                 shard.machine.clock_stepped(step_ms)
-        return self.broker.clock.now_ms()
+        return self._clock.now_ms()
 
     async def partition_of(self, key: str) -> TopicPartition:
-        """Return the partition that keeps everything about ``key``. Raises KafkaError(COORDINATOR_NOT_AVAILABLE)."""
+        """The partition that keeps everything about ``key``. Raises KafkaError(COORDINATOR_NOT_AVAILABLE)."""
         return TopicPartition(self.topic, partition_for(key, await self.partition_count()))
 
     async def partition_count(self) -> int:
-        """Return the number of partitions of the topic, which is created if it does not exist.
+        """How many partitions the topic has; it is created if it does not exist.
 
         Should the topic grow, its keys stay where they are until the broker starts again, as in Kafka.
 
         Raises KafkaError(COORDINATOR_NOT_AVAILABLE).
         """
         if self._partition_count is None:
-            if self.topic not in self.broker.image.topics:
+            if not self._metadata.partition_count(self.topic):
                 await self._create_topic()
-            self._partition_count = len(self.broker.image.topics[self.topic].partitions)
+            self._partition_count = self._metadata.partition_count(self.topic)
         return self._partition_count
 
     async def _create_topic(self) -> None:
-        (refusal,) = await auto_create_topics(self.broker.controller, self.broker.configs, [self.topic])
-        if refusal is None:
-            return
-        if str(refusal) != self._complained_of:  # clients ask ten times a second
-            log.warning("cannot create internal topic", topic=self.topic, error=str(refusal))
-            self._complained_of = str(refusal)
-        raise KafkaError(Code.COORDINATOR_NOT_AVAILABLE) from refusal
+        try:
+            await self._create(self.topic)
+        except KafkaError as refusal:
+            if str(refusal) != self._reported:  # clients ask ten times a second
+                log.warning("cannot create internal topic", topic=self.topic, error=str(refusal))
+                self._reported = str(refusal)
+            raise KafkaError(Code.COORDINATOR_NOT_AVAILABLE) from refusal
 
-    # --- what happens by itself
-    # --------------------------------------------------------------------------------------
+    # --- background
+    # --------------------------------------------------------------------------------------------------
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Load what lies on disk, and finish what must wait for the disk, until cancelled."""
+        """Load what lies on disk, and run the tasks of coordinators, until cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
-            for partition in list(self.broker.partitions.of_topic(self.topic).values()):
+            for index in list(self._partitions.of_topic(self.topic)):
                 await trio.lowlevel.checkpoint()
-                if self._holds_anything(partition) and partition.index not in self._shards | self._loading:
-                    await self._load_in_slices(self._begin(partition))
+                self._load_if_stored(index)
             await trio.sleep_forever()
 
+    def start_task(self, shard: Shard[M], task: Callable[[*Ts], Awaitable[None]], *args: *Ts) -> None:
+        """Run a task that belongs to a shard; if it raises, the shard has failed."""
+        assert self._nursery is not None
+        self._nursery.start_soon(self._run_task, shard, task, args)
+
+    async def _run_task(self, shard: Shard[M], task: Callable[..., Awaitable[None]], args: Iterable[Any]) -> None:
+        try:
+            await task(*args)
+        except Exception as error:  # noqa: BLE001 (a bug, whatever it is)
+            self._failed(shard, error)
+
     def on_metadata_delta(self, delta: Delta) -> None:
-        """The metadata changed. Without its topic a coordinator knows nothing, and coordinates nothing."""
+        """The metadata changed. A coordinator whose topic was deleted is unloaded, the others learn what changed."""
         if any(topic.name == self.topic for topic in delta.topics_deleted):
             for shard in list(self._shards.values()):
                 self._unload(shard)
             for loading in list(self._loading.values()):
                 self._unload(loading.shard)
             self._partition_count = None
+            return
+        change = change_of(delta, self._metadata)
+        if change is not None:
+            for shard in list(self._shards.values()):
+                shard.run(lambda machine, now_ms: machine.on_metadata_change(change, self._metadata, now_ms))
 
-    def loaded(self, shard: Shard[M]) -> None:
-        """A machine has just been loaded; what it missed meanwhile can be told to it here."""
-
-    def tell_loaded(self, command: Callable[[M], Effects]) -> None:
-        """Give each machine that is loaded a command that nobody waits for."""
-        for shard in list(self._shards.values()):
-            shard.apply(command(shard.machine))
-
-    def marker_appended(self, index: int, producer: ProducerStamp, *, committed: bool) -> None:
-        """Whoever coordinates the transaction of ``producer`` has appended its marker to this partition."""
+    def marker_appended(self, index: int, producer: ProducerStamp, end_offset: int, *, committed: bool) -> None:
+        """A marker that ends the transaction of ``producer`` was appended to this partition, below ``end_offset``."""
         shard = self._shards.get(index)
         # One that is not loaded, or not wholly, reads the marker in the log.
         if shard is not None:
-            shard.machine.replay_marker(producer.producer_id, producer.producer_epoch, committed=committed)
+            shard.append_marker(producer, end_offset, committed=committed)
 
     # --- loading
     # -----------------------------------------------------------------------------------------------------
 
     def _holds_anything(self, partition: Partition) -> bool:
-        return self.broker.partitions.has_directory(partition)
+        return self._partitions.has_directory(partition)
 
-    async def _shard(self, context: Waits, key: str) -> Shard[M]:
-        index = partition_for(key, await self.partition_count())
+    async def _shard(self, waits: Waits, key: str) -> Shard[M]:
+        index = partition_for(key, self._partition_count or await self.partition_count())
         shard = self._shards.get(index)
-        return await self._loaded(context, index) if shard is None else shard
+        return await self._loaded(waits, index) if shard is None else shard
 
-    async def _loaded(self, context: Waits, index: int) -> Shard[M]:
+    async def _loaded(self, waits: Waits, index: int) -> Shard[M]:
         shard = self._shards.get(index)
         if shard is not None:
             return shard
         loading = self._loading.get(index)
         if loading is None:
             try:
-                loading = self._begin(self.broker.partitions.get(self.topic, index))
+                loading = self._begin(self._partitions.get(self.topic, index))
             except KafkaError as refusal:
                 raise as_coordinator(refusal) from refusal
-            # Most logs are short, and done with at once.
-            if not self._load_slice(loading):
-                assert self._nursery is not None
-                self._nursery.start_soon(self._load_in_slices, loading)
-        await context.wait(loading.done, math.inf)
+        await waits.wait(loading.done, math.inf)
         if loading.shard.closed_because is not None:
             raise KafkaError(loading.shard.closed_because)
         return loading.shard
 
+    def _load_if_stored(self, index: int) -> None:
+        partition = self._partitions.of_topic(self.topic).get(index)
+        if partition is None or index in self._shards or index in self._loading:
+            return
+        if self._holds_anything(partition):
+            self._begin(partition)
+
     def _begin(self, partition: Partition) -> _Loading[M]:
         shard = Shard(partition, self._make(), self._services)
-        # Nothing is made on the disk for a partition that holds nothing.
+        # No directory is created for a partition that holds nothing.
         slices = replay_log(partition, shard.machine) if self._holds_anything(partition) else iter(())
         loading = self._loading[partition.index] = _Loading(shard, slices)
+        # Most logs are short, and done with at once.
+        if not self._load_slice(loading):
+            self.start_task(shard, self._load_in_slices, loading)
         return loading
 
     async def _load_in_slices(self, loading: _Loading[M]) -> None:
@@ -239,11 +279,7 @@ class Runtime(Generic[M]):
         try:
             next(loading.slices)
         except StopIteration:
-            del self._loading[shard.partition.index]
-            self._shards[shard.partition.index] = shard
-            shard.apply(shard.machine.loaded(self.now_ms()))
-            self.loaded(shard)
-            loading.done.set()
+            self._finish_loading(loading)
             return True
         except (StorageFailure, KafkaError, ProtocolViolation) as failure:
             log.error(  # noqa: TRY400 (bytes that are damaged are no fault of the code)
@@ -251,42 +287,92 @@ class Runtime(Generic[M]):
             )
             self._unload(shard)
             return True
+        except Exception as error:
+            if must_stop_broker(error):
+                raise
+            # Not loaded again before a request needs it: its log has not changed, so it would fail again.
+            log.failure("coordinator failed while being loaded", error, partition=str(shard.partition))
+            self._unload(shard)
+            return True
         return False
 
+    def _finish_loading(self, loading: _Loading[M]) -> None:
+        shard = loading.shard
+        del self._loading[shard.partition.index]
+        self._shards[shard.partition.index] = shard
+        if shard.machine.timeline.has_uncommitted:
+            self.start_task(shard, self._commit_replayed, shard, shard.partition.log.end_offset)
+        shard.run(lambda machine, now_ms: machine.loaded(self._metadata, now_ms))
+        loading.done.set()
+
+    def _failed(self, shard: Shard[M], error: Exception) -> None:
+        """A coordinator has raised what it must not raise: load it again from its log. Raises if the broker must stop.
+
+        Requests that wait for it are answered NOT_COORDINATOR, upon which clients look for their coordinator again.
+        """
+        if must_stop_broker(error):
+            raise error
+        log.failure("coordinator failed, loading it again from its log", error, partition=str(shard.partition))
+        if shard.closed_because is None:
+            self._unload(shard)
+            self.start_task(shard, self._reload, shard.partition.index)
+
+    async def _reload(self, index: int) -> None:
+        await self._clock.sleep(_RELOAD_MS)
+        self._load_if_stored(index)
+
     def _unload(self, shard: Shard[M]) -> None:
-        """Forget a machine. Who waits for it is told NOT_COORDINATOR; who asks again has it loaded anew."""
+        """Forget a machine. Requests that wait for it are answered NOT_COORDINATOR; a new request has it loaded."""
         index = shard.partition.index
         self._shards.pop(index, None)
         loading = self._loading.pop(index, None)
         shard.close(Code.NOT_COORDINATOR)
         if loading is not None:
             loading.done.set()
+        try:
+            shard.machine.unloaded()
+        except Exception as error:
+            if must_stop_broker(error):
+                raise
+            log.failure("coordinator failed while being unloaded", error, partition=str(shard.partition))
 
     def _measure_wall_ahead_ms(self) -> int:
-        clock = self.broker.clock
-        return clock.now_ms() - int(clock.monotonic_ms())
+        return self._clock.now_ms() - int(self._clock.monotonic_ms())
 
     # --- committing
     # --------------------------------------------------------------------------------------------------
 
     def _start_commit(self, shard: Shard[M], offset: int) -> None:
-        assert self._nursery is not None
-        self._nursery.start_soon(self._commit, shard, offset)
+        self.start_task(shard, self._commit, shard, offset)
+
+    async def _commit_replayed(self, shard: Shard[M], offset: int) -> None:
+        """Wait for records that were replayed before they were committed.
+
+        After a failed sync the log takes no more: the machine then goes on answering from what is committed.
+        """
+        try:
+            await shard.partition.committed(offset)
+        except StorageFailure as failure:
+            self._storage_failed(failure)
+        except KafkaError:
+            self._unload(shard)
+        else:
+            if shard.closed_because is None:
+                shard.committed()
 
     async def _commit(self, shard: Shard[M], offset: int) -> None:
         if shard.closed_because is not None:
             return
         try:
             await shard.partition.committed(offset)
-        except KafkaError:
+        except (KafkaError, StorageFailure) as failure:
+            if isinstance(failure, StorageFailure):
+                self._storage_failed(failure)
+            # The machine has replayed more than what is committed: load it again when a request needs it.
             self._unload(shard)
             return
-        except StorageFailure as failure:
-            self.broker.storage_failed(failure)
-            # The machine knows more than the disk does: begin anew from what is there.
-            self._unload(shard)
-            return
-        shard.committed()
+        if shard.closed_because is None:
+            shard.committed()
 
 
 def _no_actions(_shard: object, action: object) -> None:

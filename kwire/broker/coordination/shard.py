@@ -1,10 +1,14 @@
-"""One coordinator's machine over one partition: what its Effects ask for is done here.
+"""One coordinator's machine over one partition: carries out what its Effects ask for.
 
-Owns: appending a machine's records and replaying them, its timers, and who waits for which reply. May not know: any
-particular coordinator, requests, when a machine is loaded (``runtime`` does).
+Responsible for: appending a machine's records and replaying them, reverting a command whose append was refused, its
+timers, and the requests that wait for its replies. Must not depend on: any particular coordinator, requests, when a
+machine is loaded (``runtime``).
 
 What must wait until a batch is committed is kept with the machine, not with the request that led to it, so that a
-client who goes away does not leave the machine in between.
+client that disconnects does not leave the machine between two states.
+
+An exception that neither a machine nor a log is meant to raise is a bug. The shard does not know what the machine did
+by then, so it reports itself as failed and is replaced by one that is loaded from the log.
 """
 
 from __future__ import annotations
@@ -22,18 +26,17 @@ from kwire.broker.clock import Clock, Timer
 from kwire.broker.partitions.partition import Partition
 from kwire.coordinators.machine import Effects, Machine, ProducerStamp, Record
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.wire.batch import HEADER_BYTES, BatchHeader, read_batch_header
+from kwire.wire.batch import HEADER_BYTES
 from kwire.wire.compression import Codec
 from kwire.wire.records import Record as BatchRecord
-from kwire.wire.records import build_batch, read_records
+from kwire.wire.records import build_batch
 
 M = TypeVar("M", bound=Machine)
 
-# A machine that replays its log lets others have a turn each time it has read so much.
-_REPLAY_SLICE_BYTES: Final = 64 * 1024
 # What a record takes in a batch besides its key and value, at most.
 _RECORD_OVERHEAD_BYTES: Final = 32
-_MARKER_COMMIT: Final = 1
+# A timer whose records could not be appended fires again after this time.
+_TIMER_RETRY_MS: Final = 1000
 
 _AS_A_COORDINATOR_SAYS: Final = {
     Code.UNKNOWN_TOPIC_OR_PARTITION: Code.COORDINATOR_NOT_AVAILABLE,
@@ -47,7 +50,7 @@ _AS_A_COORDINATOR_SAYS: Final = {
 
 
 class Waiter:
-    """Who waits for the reply to one command. ``event`` is made by him who really has to wait."""
+    """A request that waits for the reply to its command. ``event`` is made only if it has to wait."""
 
     __slots__ = ("answered", "event", "result", "ticket")
 
@@ -63,8 +66,9 @@ class ShardServices(Generic[M]):
     """What a shard needs of its broker.
 
     ``now_ms`` is the time for machines; ``wait_committed`` calls ``committed`` once the partition's records below an
-    offset are; ``run_action`` performs a machine's actions; ``codec`` compresses what is appended, and
-    ``base_sequence`` is what its batches say, though no broker checks the sequence of a coordinator.
+    offset are; ``run_action`` performs a machine's actions; ``failed`` replaces a shard after a bug and gets the
+    exception; ``codec`` compresses what is appended, and ``base_sequence`` is what its batches say, though no broker
+    checks the sequence of a coordinator.
     """
 
     clock: Clock
@@ -74,6 +78,7 @@ class ShardServices(Generic[M]):
     storage_failed: Callable[[StorageFailure], None]
     wait_committed: Callable[[Shard[M], int], None]
     run_action: Callable[[Shard[M], object], None]
+    failed: Callable[[Shard[M], Exception], None]
 
 
 class Shard(Generic[M]):
@@ -93,39 +98,39 @@ class Shard(Generic[M]):
     def submit(self, command: Callable[[M, int, int], Effects]) -> Waiter:
         """Carry out ``command(machine, ticket, now_ms)``. Its reply is there at once, or comes later.
 
-        Raises KafkaError when the machine refuses.
+        Raises KafkaError when the machine refuses, StorageFailure when the command needed a disk that refuses.
         """
         waiter = Waiter(next(self._tickets))
-        effects = command(self.machine, waiter.ticket, self._services.now_ms())
         self._waiters[waiter.ticket] = waiter
-        self.apply(effects, waiter.ticket)
+        try:
+            self._step(lambda now_ms: command(self.machine, waiter.ticket, now_ms), waiter.ticket)
+        except (KafkaError, StorageFailure):
+            self.forget(waiter)
+            raise
+        except Exception as error:  # noqa: BLE001 (a bug, whatever it is)
+            self._deliver(waiter.ticket, KafkaError(Code.UNKNOWN_SERVER_ERROR))
+            self._services.failed(self, error)
         return waiter
 
-    def forget(self, waiter: Waiter) -> None:
-        """Nobody waits for this reply any more. The machine is not told: to it a silent client is a silent client."""
-        self._waiters.pop(waiter.ticket, None)
+    def run(self, command: Callable[[M, int], Effects]) -> None:
+        """Carry out ``command(machine, now_ms)``, for whose reply no request waits."""
+        if self.closed_because is None:
+            self._contained(partial(self._step, lambda now_ms: command(self.machine, now_ms)))
 
-    def apply(self, effects: Effects, own_ticket: int | None = None) -> None:
-        """Append and replay the records, set the timers, and when all is committed deliver the replies."""
-        error = self._append(effects) if effects.records else None
-        for key, deadline_ms in effects.timers:
-            self._set_timer(key, deadline_ms)
-        if error is None and effects.records:
-            end_offset = self.partition.log.end_offset
-            if self.partition.high_watermark < end_offset:
-                self._uncommitted.append((end_offset, effects, own_ticket))
-                self._services.wait_committed(self, end_offset)
-                return
-        self._conclude(effects, own_ticket, error)
+    def append_marker(self, producer: ProducerStamp, end_offset: int, *, committed: bool) -> None:
+        """A marker that ends the transaction of ``producer`` was appended to the partition, below ``end_offset``."""
+        self._contained(partial(self._replay_marker, producer, end_offset, committed=committed))
 
     def committed(self) -> None:
         """The high watermark has moved: go on with what waited for it."""
-        while self._uncommitted and self._uncommitted[0][0] <= self.partition.high_watermark:
-            _, effects, own_ticket = self._uncommitted.popleft()
-            self._conclude(effects, own_ticket, None)
+        self._contained(self._conclude_committed)
+
+    def forget(self, waiter: Waiter) -> None:
+        """The request of this waiter ended. The machine does not hear of it: to it the client is only silent."""
+        self._waiters.pop(waiter.ticket, None)
 
     def close(self, code: Code) -> None:
-        """Stop all timers, and tell everyone who waits ``code``."""
+        """Stop all timers, and answer every request that waits with ``code``."""
         self.closed_because = code
         self._uncommitted.clear()
         for timer in self._timers.values():
@@ -133,6 +138,69 @@ class Shard(Generic[M]):
         self._timers.clear()
         for ticket in list(self._waiters):
             self._deliver(ticket, KafkaError(code))
+
+    # --- one step of the machine
+    # -------------------------------------------------------------------------------------
+
+    def _contained(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001 (a bug, whatever it is)
+            self._services.failed(self, error)
+
+    def _step(
+        self, command: Callable[[int], Effects], own_ticket: int | None = None, timer_key: Hashable | None = None
+    ) -> None:
+        """Let the machine carry out a command, append and replay its records, and reply when all is committed."""
+        if self._uncommitted:
+            self._conclude_committed()
+        timeline = self.machine.timeline
+        timeline.begin()
+        try:
+            effects = command(self._services.now_ms())
+        except (KafkaError, StorageFailure):
+            timeline.revert()
+            raise
+        error = self._append(effects) if effects.records else None
+        if error is not None and effects.atomic:
+            timeline.revert()
+            if timer_key is not None:
+                self._set_timer(timer_key, self._services.now_ms() + _TIMER_RETRY_MS)
+            self._refused(effects, own_ticket, error)
+            return
+        timeline.drop()
+        for key, deadline_ms in effects.timers:
+            self._set_timer(key, deadline_ms)
+        if effects.records and not self.partition.is_committed(end_offset := self.partition.log.end_offset):
+            self._uncommitted.append((end_offset, effects, own_ticket))
+            self._services.wait_committed(self, end_offset)
+            return
+        self._conclude(effects, own_ticket)
+
+    def _refused(self, effects: Effects, own_ticket: int | None, error: KafkaError) -> None:
+        if effects.follow_up is not None:
+            follow_up = effects.follow_up
+            self._step(lambda now_ms: self.machine.on_append_result(follow_up, error.code, now_ms))
+        if own_ticket is not None:
+            # Unless the machine has given a reply of its own for this error.
+            self._deliver(own_ticket, error)
+
+    def _conclude(self, effects: Effects, own_ticket: int | None) -> None:
+        del own_ticket
+        for ticket, result in effects.replies:
+            self._deliver(ticket, result)
+        if effects.follow_up is not None:
+            follow_up = effects.follow_up
+            self._step(lambda now_ms: self.machine.on_append_result(follow_up, None, now_ms))
+        for action in effects.actions:
+            self._services.run_action(self, action)
+
+    def _conclude_committed(self) -> None:
+        high_watermark = self.partition.high_watermark
+        self.machine.timeline.commit(high_watermark)
+        while self._uncommitted and self._uncommitted[0][0] <= high_watermark:
+            _, effects, own_ticket = self._uncommitted.popleft()
+            self._conclude(effects, own_ticket)
 
     # --- records
     # -----------------------------------------------------------------------------------------------------
@@ -165,16 +233,38 @@ class Shard(Generic[M]):
         )
         if len(batch) > self.partition.settings.validation.max_message_bytes:
             raise KafkaError(Code.MESSAGE_TOO_LARGE)
-        base_offset = self.partition.append_own(batch).base_offset
+        appended = self.partition.append_own(batch)
+        with_timeline = self._written(appended.next_offset)
         for index, (key, value) in enumerate(records):
             self.machine.replay(
                 key,
                 value,
-                offset=base_offset + index,
+                offset=appended.base_offset + index,
                 timestamp_ms=now_ms,
                 producer_id=producer_id,
                 producer_epoch=producer_epoch,
             )
+        if with_timeline:
+            self.machine.timeline.hold(appended.next_offset)
+
+    def _replay_marker(self, producer: ProducerStamp, end_offset: int, *, committed: bool) -> None:
+        timeline = self.machine.timeline
+        timeline.begin()
+        is_held = self._written(end_offset)
+        self.machine.replay_marker(producer.producer_id, producer.producer_epoch, committed=committed)
+        if is_held:
+            timeline.hold(end_offset)
+            self._services.wait_committed(self, end_offset)
+
+    def _written(self, end_offset: int) -> bool:
+        """Records below ``end_offset`` are about to be replayed: whether their changes must be held, as uncommitted."""
+        timeline = self.machine.timeline
+        if not self.partition.is_committed(end_offset):
+            return True
+        timeline.drop()
+        if timeline.has_uncommitted:
+            timeline.commit(end_offset)
+        return False
 
     def _batches(self, effects: Effects) -> Iterator[Sequence[Record]]:
         if effects.atomic:
@@ -187,27 +277,14 @@ class Shard(Generic[M]):
             more = len(record.key) + len(record.value or b"") + _RECORD_OVERHEAD_BYTES
             if batch and size + more > limit:
                 yield batch
+                self.machine.timeline.begin()
                 batch, size = [], HEADER_BYTES
             batch.append(record)
             size += more
         yield batch
 
-    # --- afterwards
-    # --------------------------------------------------------------------------------------------------
-
-    def _conclude(self, effects: Effects, own_ticket: int | None, error: KafkaError | None) -> None:
-        for ticket, result in effects.replies:
-            if error is None or ticket != own_ticket:
-                self._deliver(ticket, result)
-        if effects.follow_up is not None:
-            code = None if error is None else error.code
-            self.apply(self.machine.on_append_result(effects.follow_up, code, self._services.now_ms()))
-        if error is None:
-            for action in effects.actions:
-                self._services.run_action(self, action)
-        elif own_ticket is not None:
-            # Unless the machine itself found words for it.
-            self._deliver(own_ticket, error)
+    # --- replies and timers
+    # ------------------------------------------------------------------------------------------
 
     def _deliver(self, ticket: int, result: object) -> None:
         waiter = self._waiters.pop(ticket, None)
@@ -226,51 +303,9 @@ class Shard(Generic[M]):
 
     def _fire(self, key: Hashable) -> None:
         self._timers.pop(key, None)
-        self.apply(self.machine.on_timer(key, self._services.now_ms()))
-
-
-def replay_log(partition: Partition, machine: Machine) -> Iterator[None]:
-    """Replay all that is in the log, in slices: each step replays one.
-
-    Raises StorageFailure, KafkaError, ProtocolViolation.
-    """
-    source = partition.log
-    offset = source.log_start_offset
-    while offset < source.end_offset:
-        replayed_bytes = 0
-        # Each slice reads anew, as the log may be cleaned or grow meanwhile.
-        for batch in source.read_batches(offset):
-            header = read_batch_header(batch)
-            _replay_batch(batch, header, machine)
-            offset = header.next_offset
-            replayed_bytes += header.size_bytes
-            if replayed_bytes >= _REPLAY_SLICE_BYTES:
-                break
-        if not replayed_bytes:
-            return
-        yield
-
-
-def _replay_batch(batch: memoryview, header: BatchHeader, machine: Machine) -> None:
-    producer_id, producer_epoch = header.producer_id, header.producer_epoch
-    if header.is_control:
-        for record in read_records(batch):
-            kind = int.from_bytes((record.key or b"")[2:4], "big")
-            machine.replay_marker(producer_id, producer_epoch, committed=kind == _MARKER_COMMIT)
-        return
-    if not header.is_transactional:
-        producer_id = producer_epoch = -1
-    for record in read_records(batch):
-        machine.replay(
-            record.key or b"",
-            record.value,
-            offset=record.offset,
-            timestamp_ms=record.timestamp_ms,
-            producer_id=producer_id,
-            producer_epoch=producer_epoch,
-        )
+        self._contained(partial(self._step, lambda now_ms: self.machine.on_timer(key, now_ms), timer_key=key))
 
 
 def as_coordinator(refusal: KafkaError) -> KafkaError:
-    """What a refused append is to the client of a coordinator, who knows nothing of its log."""
+    """The error that the client of a coordinator gets when an append to the coordinator's log was refused."""
     return KafkaError(_AS_A_COORDINATOR_SAYS.get(refusal.code, refusal.code))

@@ -1,7 +1,7 @@
-"""What the group coordinator is asked, and what it answers.
+"""The commands of the group coordinator, and its answers.
 
-Owns: the values that cross between the API handlers and the machine. May not know: request versions (where a KIP gives
-a version its own meaning, the handler says so by a field) and how a group works.
+Responsible for: the values that cross between the API handlers and the machine. Must not depend on: request versions
+(where a KIP gives a version its own meaning, the handler sets a field) and how a group works.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ Protocols: TypeAlias = tuple[tuple[str, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class GroupConfig:
-    """The broker's settings that groups obey, under the names of the settings."""
+    """The broker's settings for groups, under the names of the settings."""
 
     initial_rebalance_delay_ms: int = 3000
     max_size: int = 2**31 - 1
@@ -30,10 +30,10 @@ class GroupConfig:
 
 @dataclass(frozen=True, slots=True)
 class JoinGroup:
-    """``member_id`` is empty for a newcomer, who is then called by his instance or client id and ``random_suffix``.
+    """``member_id`` is empty for a new member: it gets its instance or client id and ``random_suffix``.
 
-    ``member_id_required``: a newcomer without an instance id must come a second time with his id (KIP-394).
-    ``may_skip_assignment``: a returning static leader can be told not to assign (KIP-814).
+    ``member_id_required``: a new member without an instance id must join a second time with its id (KIP-394).
+    ``may_skip_assignment``: the client understands that a returning static leader need not assign (KIP-814).
     """
 
     group_id: str
@@ -58,7 +58,7 @@ class JoinedMember(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The answer to JoinGroup, refusals included: they carry the member id too. ``members`` is the leader's alone."""
+    """The answer to JoinGroup, refusals included: they carry the member id too. Only the leader gets ``members``."""
 
     member_id: str
     error: Code = Code.NONE
@@ -133,7 +133,7 @@ class CommitOffsets:
 
 @dataclass(frozen=True, slots=True)
 class CommittedOffset:
-    """``record_offset`` is where in the log of the group's partition it stands; -1 for ``expire_ms``: no own expiry."""
+    """``record_offset`` is its offset in the log of the group's partition. ``expire_ms`` -1: no expiry of its own."""
 
     offset: int
     leader_epoch: int

@@ -1,7 +1,7 @@
 """The committed offsets of the groups of one partition.
 
-Owns: what is committed and what open transactions would commit; committing, fetching, deleting and expiring. May not
-know: members (the coordinator has asked the group before it comes here), the log, request versions.
+Responsible for: what is committed and what open transactions would commit; committing, fetching, deleting and expiring.
+Must not depend on: members (the coordinator has asked the group before), the log, request versions.
 
 An offset that is committed inside a transaction is pending: it becomes the group's offset when the transaction commits,
 and vanishes when it aborts. Whichever record stands later in the log wins, plain or transactional, so that compaction
@@ -10,32 +10,31 @@ cannot change the outcome.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping
 from typing import TypeAlias
 
 from kwire.coordinators.group.commands import CommittedOffset, FetchedOffset, OffsetToCommit
 from kwire.coordinators.group.records import OffsetEntry, offset_record
 from kwire.coordinators.machine import Record
+from kwire.coordinators.timeline import NestedTable, Table, Timeline
 from kwire.errors import Code
 from kwire.types import ZERO_UUID, Uuid
-
-_Partitions: TypeAlias = dict[int, CommittedOffset]
-_Topics: TypeAlias = dict[str, _Partitions]
 
 # Topic, its id or zero, and partitions.
 TopicToFetch: TypeAlias = tuple[str, Uuid, Iterable[int]]
 
 
-@dataclass(slots=True)
 class Offsets:
-    """Everything here is durable: changed by ``replay`` and ``replay_marker`` alone."""
+    """Everything here is durable: changed by ``replay`` and ``replay_marker`` alone.
 
-    committed: dict[str, _Topics] = field(default_factory=dict)
-    # By producer id: what its open transaction would commit.
-    pending: dict[int, dict[str, _Topics]] = field(default_factory=dict)
-    # By group: the producers with an open transaction in it.
-    open_in_group: dict[str, set[int]] = field(default_factory=dict)
+    ``committed``: by group, topic and partition. ``pending``: by producer id, group, topic and partition, what its open
+    transaction would commit. ``open_in_group``: by group, the producers with an open transaction in it.
+    """
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.committed: NestedTable[CommittedOffset] = NestedTable(timeline)
+        self.pending: NestedTable[CommittedOffset] = NestedTable(timeline)
+        self.open_in_group: Table[str, frozenset[int]] = Table(timeline)
 
     # Commands: the records they ask for, and the answer
 
@@ -69,19 +68,21 @@ class Offsets:
         """What is committed for these partitions, or for all that the group has ever committed (None).
 
         With ``require_stable`` a partition with a pending offset is UNSTABLE_OFFSET_COMMIT. An offset that was
-        committed for a former topic of the same name is none.
+        committed for an earlier topic of the same name is none. Records that are not committed yet do not count.
         """
-        committed = self.committed.get(group_id, {})
-        unstable = self._pending_partitions(group_id) if require_stable else frozenset()
+        unstable = self._unstable(group_id) if require_stable else frozenset()
         if topics is None:
-            topics = [(topic, ZERO_UUID, partitions) for topic, partitions in committed.items()]
+            by_topic: dict[str, list[int]] = {}
+            for (_, topic, partition), _ in self.committed.committed_under(group_id):
+                by_topic.setdefault(topic, []).append(partition)
+            topics = [(topic, ZERO_UUID, partitions) for topic, partitions in by_topic.items()]
         return [
             (
                 topic,
                 [
                     FetchedOffset(partition, error=Code.UNSTABLE_OFFSET_COMMIT)
                     if (topic, partition) in unstable
-                    else _fetched(partition, committed.get(topic, {}).get(partition), topic_id)
+                    else _fetched(partition, self.committed.committed((group_id, topic, partition)), topic_id)
                     for partition in partitions
                 ],
             )
@@ -89,17 +90,17 @@ class Offsets:
         ]
 
     def delete(self, group_id: str, partitions: Iterable[tuple[str, int]]) -> list[Record]:
-        """Tombstones for those of the partitions that have an offset, committed or pending."""
+        """Tombstones for those of the partitions that have an offset, committed or pending, each once."""
+        pending = self._pending_partitions(group_id)
         return [
             offset_record(group_id, topic, partition, None)
-            for topic, partition in partitions
-            if self._committed(group_id, topic, partition) is not None or self._is_pending(group_id, topic, partition)
+            for topic, partition in dict.fromkeys(partitions)
+            if self.committed.get((group_id, topic, partition)) is not None or (topic, partition) in pending
         ]
 
     def delete_all(self, group_id: str) -> list[Record]:
-        found = {(topic, partition): None for topic, partition, _ in _each(self.committed.get(group_id, {}))}
-        for topic, partition in sorted(self._pending_partitions(group_id)):
-            found[topic, partition] = None
+        found = dict.fromkeys((topic, partition) for (_, topic, partition), _ in self.committed.under(group_id))
+        found |= dict.fromkeys(sorted(self._pending_partitions(group_id)))
         return [offset_record(group_id, topic, partition, None) for topic, partition in found]
 
     def expire(
@@ -111,14 +112,14 @@ class Offsets:
         retention_ms: int,
         now_ms: int,
     ) -> tuple[list[Record], bool]:
-        """Tombstones for what nobody reads and has been kept long enough, and whether nothing remains.
+        """Tombstones for offsets of topics that no member reads once their retention is over; whether none remains.
 
         ``since_ms`` says from when the retention of an offset counts, ``is_read`` whether a member reads a topic.
         """
         records: list[Record] = []
         nothing_remains = group_id not in self.open_in_group
         pending = self._pending_partitions(group_id)
-        for topic, partition, offset in _each(self.committed.get(group_id, {})):
+        for (_, topic, partition), offset in self.committed.under(group_id):
             due_ms = since_ms(offset) + retention_ms if offset.expire_ms == -1 else offset.expire_ms
             if now_ms >= due_ms and not is_read(topic) and (topic, partition) not in pending:
                 records.append(offset_record(group_id, topic, partition, None))
@@ -126,42 +127,33 @@ class Offsets:
                 nothing_remains = False
         return records, nothing_remains
 
-    def forget_topics(self, topics: dict[str, Uuid], *, with_unknown_ids: bool) -> list[Record]:
+    def delete_topics(self, topics: Mapping[str, Uuid], *, with_unknown_ids: bool) -> list[Record]:
         """Tombstones for all offsets of topics that were deleted, by name and id.
 
-        ``with_unknown_ids``: those too that were committed when the id was not known.
+        ``with_unknown_ids``: also those that were committed when the id was not known.
         """
         unknown = ZERO_UUID if with_unknown_ids else None
         found: dict[tuple[str, str, int], None] = {}
-        for groups in (self.committed, *self.pending.values()):
-            for group_id, by_topic in groups.items():
-                for topic in topics.keys() & by_topic.keys():
-                    for partition, offset in by_topic[topic].items():
-                        # One that names another id belongs to a newer topic of the same name.
-                        if offset.topic_id in (unknown, topics[topic]):
-                            found[group_id, topic, partition] = None
+        for path, offset in self.committed.under() + self.pending.under():
+            group_id, topic, partition = path[-3:]
+            # One that names another id belongs to a newer topic of the same name.
+            if topic in topics and offset.topic_id in (unknown, topics[topic]):
+                found[group_id, topic, partition] = None
         return [offset_record(group_id, topic, partition, None) for group_id, topic, partition in found]
 
     def topics(self) -> set[tuple[str, Uuid]]:
         """Name and id of each topic in which anything is committed."""
-        return {
-            (topic, offset.topic_id)
-            for groups in (self.committed, *self.pending.values())
-            for topics in groups.values()
-            for topic, _, offset in _each(topics)
-        }
+        return {(path[-2], offset.topic_id) for path, offset in self.committed.under() + self.pending.under()}
 
     # Replay
 
     def replay(self, entry: OffsetEntry, *, offset: int, producer_id: int) -> None:
         """``producer_id`` -1: not in a transaction."""
+        path = (entry.group_id, entry.topic, entry.partition)
         if entry.value is None:
-            topics = self.committed.get(entry.group_id, {})
-            _remove(topics, entry.topic, entry.partition)
-            if not topics:
-                self.committed.pop(entry.group_id, None)
-            for open_producer_id in self.open_in_group.get(entry.group_id, ()):
-                _remove(self.pending[open_producer_id][entry.group_id], entry.topic, entry.partition)
+            self.committed.remove(path)
+            for open_producer_id in self.open_in_group.get(entry.group_id) or ():
+                self.pending.remove((open_producer_id, *path))
             return
         value = entry.value
         committed = CommittedOffset(
@@ -174,41 +166,44 @@ class Offsets:
             record_offset=offset,
         )
         if producer_id == -1:
-            _put(self.committed, entry.group_id, entry.topic, entry.partition, committed)
-        else:
-            _put(self.pending.setdefault(producer_id, {}), entry.group_id, entry.topic, entry.partition, committed)
-            self.open_in_group.setdefault(entry.group_id, set()).add(producer_id)
+            self.committed.set(path, committed)
+            return
+        self.pending.set((producer_id, *path), committed)
+        producers = self.open_in_group.get(entry.group_id) or frozenset()
+        if producer_id not in producers:
+            self.open_in_group[entry.group_id] = producers | {producer_id}
 
     def replay_marker(self, producer_id: int, *, committed: bool) -> None:
         """The transaction of this producer ended: its offsets become the groups', or vanish."""
-        groups = self.pending.pop(producer_id, {})
-        for group_id, topics in groups.items():
-            self.open_in_group[group_id].discard(producer_id)
-            if not self.open_in_group[group_id]:
-                del self.open_in_group[group_id]
+        for group_id, producers in self.open_in_group.items():
+            if producer_id not in producers:
+                continue
+            if len(producers) > 1:
+                self.open_in_group[group_id] = producers - {producer_id}
+            else:
+                self.open_in_group.pop(group_id)
+        for path, offset in self.pending.under(producer_id):
+            self.pending.remove(path)
             if not committed:
                 continue
-            for topic, partition, offset in _each(topics):
-                present = self._committed(group_id, topic, partition)
-                if present is None or present.record_offset < offset.record_offset:
-                    _put(self.committed, group_id, topic, partition, offset)
+            present = self.committed.get(path[1:])
+            if present is None or present.record_offset < offset.record_offset:
+                self.committed.set(path[1:], offset)
 
     # Questions
 
-    def _committed(self, group_id: str, topic: str, partition: int) -> CommittedOffset | None:
-        return self.committed.get(group_id, {}).get(topic, {}).get(partition)
-
-    def _is_pending(self, group_id: str, topic: str, partition: int) -> bool:
-        return (topic, partition) in self._pending_partitions(group_id)
-
     def _pending_partitions(self, group_id: str) -> frozenset[tuple[str, int]]:
-        producers = self.open_in_group.get(group_id)
-        if not producers:
-            return frozenset()
         return frozenset(
-            (topic, partition)
-            for producer_id in producers
-            for topic, partition, _ in _each(self.pending[producer_id].get(group_id, {}))
+            path[2:]
+            for producer_id in self.open_in_group.get(group_id) or ()
+            for path, _ in self.pending.under(producer_id, group_id)
+        )
+
+    def _unstable(self, group_id: str) -> frozenset[tuple[str, int]]:
+        return frozenset(
+            path[2:]
+            for producer_id in self.open_in_group.committed(group_id) or ()
+            for path, _ in self.pending.committed_under(producer_id, group_id)
         )
 
 
@@ -218,20 +213,3 @@ def _fetched(partition: int, offset: CommittedOffset | None, topic_id: Uuid) -> 
     if ZERO_UUID not in (offset.topic_id, topic_id) and offset.topic_id != topic_id:
         return FetchedOffset(partition)
     return FetchedOffset(partition, offset.offset, offset.leader_epoch, offset.metadata)
-
-
-def _each(topics: _Topics) -> Iterator[tuple[str, int, CommittedOffset]]:
-    return (
-        (topic, partition, offset) for topic, partitions in topics.items() for partition, offset in partitions.items()
-    )
-
-
-def _put(groups: dict[str, _Topics], group_id: str, topic: str, partition: int, offset: CommittedOffset) -> None:
-    groups.setdefault(group_id, {}).setdefault(topic, {})[partition] = offset
-
-
-def _remove(topics: _Topics, topic: str, partition: int) -> None:
-    partitions = topics.get(topic, {})
-    partitions.pop(partition, None)
-    if not partitions:
-        topics.pop(topic, None)

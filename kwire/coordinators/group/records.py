@@ -1,11 +1,12 @@
 """The records of ``__consumer_offsets``.
 
-Owns: which versions we write, and telling the kinds apart. May not know: groups, offsets as state, the log.
+Responsible for: which versions are written, and telling the kinds apart. Must not depend on: groups, offsets as state,
+the log.
 
     key    int16 record type, then the key's fields        always at version 0
     value  int16 value version, then the value's fields    none at all: a tombstone
 
-Types 0 and 1 are offsets (0 as brokers of long ago wrote them), 2 is a classic group; the rest belongs to the newer
+Types 0 and 1 are offsets (0: written by old brokers), 2 is a classic group; the rest belongs to the newer
 kinds of groups (KIP-848, KIP-932, KIP-1071). What Kafka 4.3 writes: offsets at version 4 with the topic's id, or at 1
 where the client asked for a retention of its own (versions 2-4 of OffsetCommit); classic groups at version 3.
 """
@@ -51,19 +52,18 @@ class GroupEntry(NamedTuple):
     value: GroupMetadataValue | None
 
 
-class OtherEntry(NamedTuple):
-    """A record of a kind of group that is not served; ``is_member``: it says that somebody is a member."""
+class PreservedEntry(NamedTuple):
+    """A record of a kind of group that is not served."""
 
     group_id: str
     kind: str
-    is_member: bool
 
 
-Entry: TypeAlias = OffsetEntry | GroupEntry | OtherEntry
+Entry: TypeAlias = OffsetEntry | GroupEntry | PreservedEntry
 
 
 def offset_record(group_id: str, topic: str, partition: int, offset: CommittedOffset | None) -> Record:
-    """The record that commits ``offset``, or forgets what was committed."""
+    """The record that commits ``offset``; a tombstone for None."""
     key = _INT16.pack(1) + encode(OffsetCommitKey(group=group_id, topic=topic, partition=partition), 0)
     if offset is None:
         return Record(key, None)
@@ -80,17 +80,22 @@ def offset_record(group_id: str, topic: str, partition: int, offset: CommittedOf
 
 
 def group_record(group_id: str, value: GroupMetadataValue | None) -> Record:
-    """The record that keeps a classic group as ``value`` says, or deletes it."""
+    """The record of a classic group; a tombstone for None."""
     key = _INT16.pack(_GROUP_TYPE) + encode(GroupMetadataKey(group=group_id), 0)
     return Record(key, None if value is None else _INT16.pack(GROUP_VERSION) + encode(value, GROUP_VERSION))
 
 
 def read_record(key: bytes, value: bytes | None) -> Entry | None:
-    """What a record says; None for a type that Kafka 4.3 does not know. ProtocolViolation when it cannot be read."""
+    """The meaning of a record; None for a type that Kafka 4.3 does not know. ProtocolViolation if it cannot be read."""
     try:
         return _read(key, value)
     except (struct.error, UnicodeDecodeError) as error:
         raise ProtocolViolation(f"not a record of {OFFSETS_TOPIC}: {error}") from error
+
+
+def is_member_key(key: bytes) -> bool:
+    """Whether a record with this key says that a consumer, share or streams group has a member."""
+    return _INT16.unpack_from(key)[0] in _MEMBER_TYPES
 
 
 def _read(key: bytes, value: bytes | None) -> Entry | None:
@@ -106,7 +111,7 @@ def _read(key: bytes, value: bytes | None) -> Entry | None:
     if kind is None:
         return None
     # All their keys begin with the group id.
-    return OtherEntry(key[4 : 4 + id_length].decode("utf-8"), kind, record_type in _MEMBER_TYPES)
+    return PreservedEntry(key[4 : 4 + id_length].decode("utf-8"), kind)
 
 
 def _versioned(value: bytes) -> tuple[int, memoryview]:

@@ -1,7 +1,7 @@
-"""What the transaction coordinator is asked, and what it answers and orders.
+"""The commands of the transaction coordinator, its answers and its actions.
 
-Owns: the values that cross between the API handlers, the broker and the machine. May not know: request versions (where
-a KIP gives a version its own meaning, the handler says so by a field) and how a transaction works.
+Responsible for: the values that cross between the API handlers, the broker and the machine. Must not depend on: request
+versions (where a KIP gives a version its own meaning, the handler sets a field) and how a transaction works.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class TransactionConfig:
-    """The broker's settings that transactions obey."""
+    """The broker's settings for transactions."""
 
     max_timeout_ms: int = 900_000
     id_expiration_ms: int = 7 * 24 * 3600 * 1000
@@ -36,7 +36,7 @@ class TransactionConfig:
 
 @dataclass(frozen=True, slots=True)
 class InitProducerId:
-    """``expected`` is the producer id and epoch with which a producer wants to go on (KIP-360).
+    """``expected`` is the producer id and epoch of a producer that goes on after an error (KIP-360).
 
     A ``ProducerStamp`` follows.
     """
@@ -48,9 +48,9 @@ class InitProducerId:
 
 @dataclass(frozen=True, slots=True)
 class EndTransaction:
-    """``client_version`` is 2 from clients that take a new epoch for an answer (KIP-890).
+    """``client_version`` is 2 from clients that take a new epoch from the answer (KIP-890).
 
-    A ``ProducerStamp`` follows: what the producer goes on with, for such a client.
+    A ``ProducerStamp`` follows: the next one of such a client.
     """
 
     transactional_id: str
@@ -77,7 +77,7 @@ class TransactionFilter:
 
 @dataclass(frozen=True, slots=True)
 class WriteMarkers:
-    """An order: the transaction is decided, so write this marker into each partition, then ask for ``complete``."""
+    """An action: the transaction is decided; append this marker to each partition, then call ``complete``."""
 
     transactional_id: str
     producer: ProducerStamp
@@ -88,6 +88,6 @@ class WriteMarkers:
 
 @dataclass(frozen=True, slots=True)
 class AbortOverdue:
-    """An order: this transaction has been open for too long, so ask for ``abort_overdue``."""
+    """An action: this transaction has timed out; call ``abort_overdue``."""
 
     transactional_id: str

@@ -1,22 +1,23 @@
 """The transaction coordinator: one partition of ``__transaction_state`` as a state machine.
 
-Owns: which transactional ids there are, replay, timeouts and expiry, and what is told of transactions. The rules of a
-single transaction are in ``transitions``. May not know: the log, clocks, requests, how markers are written.
+Responsible for: which transactional ids there are, replay, timeouts and expiry, describing and listing. The rules of a
+single transaction are in ``transitions``. Must not depend on: the log, clocks, requests, how markers are written.
 
-    EndTxn ──► PrepareCommit appended ──► reply, and the order WriteMarkers ──► complete ──► CompleteCommit appended
+    EndTxn ──► PrepareCommit appended ──► reply, and the action WriteMarkers ──► complete ──► CompleteCommit appended
 
-After a crash between any two of these the log says what was decided: ``loaded`` orders the markers once more.
+After a crash between any two of these the log says what was decided: ``loaded`` asks for the markers again.
 
-Durable: ``transactions``. Soft: ``formers`` (see ``transitions.Former``) and when to look for what is overdue.
+Durable: ``transactions``. Soft: ``previous`` (see ``transitions.PreviousProducer``) and when the timers fire.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from typing import Final, NamedTuple
 
-from kwire.coordinators.machine import Effects, ProducerStamp
+from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange, ProducerStamp
+from kwire.coordinators.timeline import Table, Timeline
 from kwire.coordinators.transaction import transitions
 from kwire.coordinators.transaction.commands import (
     AbortOverdue,
@@ -37,20 +38,22 @@ from kwire.coordinators.transaction.transaction import (
     State,
     Transaction,
 )
-from kwire.coordinators.transaction.transitions import Former, Step
+from kwire.coordinators.transaction.transitions import PreviousProducer, Step
 from kwire.errors import Code, KafkaError
 from kwire.types import TopicPartition
 
+# The timers, and the keys of ``deadlines``: abort transactions that timed out, expire transactional ids.
 _OVERDUE: Final = ("overdue",)
 _EXPIRED: Final = ("expired",)
 _LONG_AGO_MS: Final = -(2**62)
+TRANSACTION_VERSION: Final = "transaction.version"
 
 
 class _Written(NamedTuple):
-    """Follow-up: once its record is in the log, a transaction has this former."""
+    """Follow-up: once its record is committed, a transactional id has this previous producer."""
 
     transactional_id: str
-    former: Former
+    previous: PreviousProducer
 
 
 class TransactionCoordinator:
@@ -63,17 +66,17 @@ class TransactionCoordinator:
     def __init__(self, config: TransactionConfig, transaction_version: int) -> None:
         self.config = config
         self.transaction_version = transaction_version
-        self.transactions: dict[str, Transaction] = {}
-        self.formers: dict[str, Former] = {}
-        # When the timers are set to, and when they last went off.
-        self._overdue_at_ms: int | None = None
-        self._expired_at_ms: int | None = None
+        self.timeline = Timeline()
+        self.transactions: Table[str, Transaction] = Table(self.timeline)
+        self.previous: Table[str, PreviousProducer] = Table(self.timeline)
+        # When the timers fire.
+        self.deadlines: Table[tuple[str], int] = Table(self.timeline)
         self._looked_for_overdue_ms = _LONG_AGO_MS
 
     # Commands
 
     def lacks_producer_id(self, command: InitProducerId) -> bool:
-        """Whether a producer who comes may need a producer id that was never given.
+        """Whether InitProducerId may need a producer id that was never given out.
 
         Raises KafkaError(INVALID_REQUEST, INVALID_TRANSACTION_TIMEOUT).
         """
@@ -97,14 +100,14 @@ class TransactionCoordinator:
         transactional_id = command.transactional_id
         before = self.transactions.get(transactional_id)
         if before is not None and before.state is State.ONGOING:
-            transitions.check_may_go_on(before, self._former(transactional_id), command.expected)
+            transitions.check_may_go_on(before, self._previous(transactional_id), command.expected)
             effects = self._fence(transactional_id, before, spare_id, now_ms)
-            # He comes again, and by then gets an epoch that the aborted transaction never had.
+            # The client sends InitProducerId again, and then gets an epoch that the aborted transaction never had.
             effects.reply(ticket, KafkaError(Code.CONCURRENT_TRANSACTIONS))
             return effects
         step = transitions.initialize(
             before or Transaction(spare_id),
-            self._former(transactional_id),
+            self._previous(transactional_id),
             command.expected,
             timeout_ms=command.timeout_ms,
             spare_id=spare_id,
@@ -131,7 +134,7 @@ class TransactionCoordinator:
         """
         step = transitions.add_partitions(
             self._find(transactional_id),
-            self._former(transactional_id),
+            self._previous(transactional_id),
             producer,
             frozenset(partitions),
             client_version=client_version,
@@ -139,7 +142,7 @@ class TransactionCoordinator:
         )
         effects = Effects()
         if step is not None:
-            self._check_speakable(step.after)
+            self._check_recordable(step.after)
             effects = self._write(transactional_id, step)
             self._watch_for_overdue(effects, step.after, now_ms)
         effects.reply(ticket, None)
@@ -159,18 +162,18 @@ class TransactionCoordinator:
         }
 
     def end(self, command: EndTransaction, *, spare_id: int, ticket: int, now_ms: int) -> Effects:
-        """The ``ProducerStamp`` with which a client of KIP-890 goes on follows; (-1, -1) for others.
+        """The next ``ProducerStamp`` of a client with KIP-890 follows; (-1, -1) for other clients.
 
         Raises KafkaError(INVALID_REQUEST, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS,
         INVALID_TXN_STATE, UNSUPPORTED_VERSION).
         """
         transactional_id = command.transactional_id
-        before, former = self._find(transactional_id), self._former(transactional_id)
+        before, previous = self._find(transactional_id), self._previous(transactional_id)
         raises_epoch = command.client_version >= NEW_EPOCH_SINCE
         if raises_epoch:
             step = transitions.end_with_new_epoch(
                 before,
-                former,
+                previous,
                 command.producer,
                 commit=command.commit,
                 client_version=command.client_version,
@@ -178,19 +181,19 @@ class TransactionCoordinator:
                 now_ms=now_ms,
             )
         else:
-            step = transitions.end(before, former, command.producer, commit=command.commit, now_ms=now_ms)
+            step = transitions.end(before, previous, command.producer, commit=command.commit, now_ms=now_ms)
         if step is None:
-            effects, goes_on_as = Effects(), before
+            effects, next_state = Effects(), before
         else:
-            self._check_speakable(step.after)
+            self._check_recordable(step.after)
             effects = self._decide(transactional_id, step)
-            goes_on_as = transitions.complete(step.after, step.former, now_ms=now_ms).after
-        stamp = ProducerStamp(goes_on_as.producer_id, goes_on_as.producer_epoch)
+            next_state = transitions.complete(step.after, step.previous, now_ms=now_ms).after
+        stamp = ProducerStamp(next_state.producer_id, next_state.producer_epoch)
         effects.reply(ticket, stamp if raises_epoch else ProducerStamp(-1, -1))
         return effects
 
     def abort_overdue(self, transactional_id: str, *, spare_id: int, now_ms: int) -> Effects:
-        """Abort a transaction that has been open for too long, and fence its producer."""
+        """Abort a transaction that has timed out, and fence its producer."""
         transaction = self.transactions.get(transactional_id)
         if transaction is None or not _is_overdue(transaction, now_ms):
             return Effects()
@@ -201,31 +204,45 @@ class TransactionCoordinator:
         transaction = self.transactions.get(transactional_id)
         if transaction is None or transaction.state not in DECIDED:
             return Effects()
-        step = transitions.complete(transaction, self._former(transactional_id), now_ms=now_ms)
+        step = transitions.complete(transaction, self._previous(transactional_id), now_ms=now_ms)
         return self._write(transactional_id, step)
 
     # Questions
 
     def describe(self, transactional_id: str) -> Transaction:
-        """Raises KafkaError(INVALID_REQUEST, TRANSACTIONAL_ID_NOT_FOUND)."""
+        """What is committed. Raises KafkaError(INVALID_REQUEST, TRANSACTIONAL_ID_NOT_FOUND)."""
         if not transactional_id:
             raise KafkaError(Code.INVALID_REQUEST)
-        transaction = self.transactions.get(transactional_id)
+        transaction = self.transactions.committed(transactional_id)
         if transaction is None:
             raise KafkaError(Code.TRANSACTIONAL_ID_NOT_FOUND)
         return transaction
 
-    def list(self, wanted: TransactionFilter, now_ms: int) -> list[ListedTransaction]:
-        """Raises KafkaError(INVALID_REGULAR_EXPRESSION)."""
+    def list(self, wanted: TransactionFilter, now_ms: int) -> Iterator[ListedTransaction]:
+        """What is committed, as it is when the iterator gets there, so that the caller may pause in between.
+
+        Raises KafkaError(INVALID_REGULAR_EXPRESSION) at once.
+        """
         matches = _matcher(wanted.pattern)
-        return [
-            ListedTransaction(transactional_id, each.producer_id, each.state.title)
-            for transactional_id, each in self.transactions.items()
-            if (not wanted.producer_ids or each.producer_id in wanted.producer_ids)
-            and (not wanted.states or each.state.title in wanted.states)
-            and (wanted.longer_than_ms < 0 or now_ms - each.start_ms > wanted.longer_than_ms)
-            and (matches is None or matches.fullmatch(transactional_id))
-        ]
+        return self._list(self._ids(), wanted, matches, now_ms)
+
+    def _ids(self) -> Iterable[str]:
+        """All ids, also those whose deletion is not committed yet."""
+        return dict.fromkeys([*self.transactions, *self.transactions.history])
+
+    def _list(
+        self, ids: Iterable[str], wanted: TransactionFilter, matches: re.Pattern[str] | None, now_ms: int
+    ) -> Iterator[ListedTransaction]:
+        for transactional_id in ids:
+            each = self.transactions.committed(transactional_id)
+            if (
+                each is not None
+                and (not wanted.producer_ids or each.producer_id in wanted.producer_ids)
+                and (not wanted.states or each.state.title in wanted.states)
+                and (wanted.longer_than_ms < 0 or now_ms - each.start_ms > wanted.longer_than_ms)
+                and (matches is None or matches.fullmatch(transactional_id))
+            ):
+                yield ListedTransaction(transactional_id, each.producer_id, each.state.title)
 
     # Machine
 
@@ -246,13 +263,14 @@ class TransactionCoordinator:
         if entry.transaction is not None:
             self.transactions[entry.transactional_id] = entry.transaction
         else:
-            self.transactions.pop(entry.transactional_id, None)
-            self.formers.pop(entry.transactional_id, None)
+            self.transactions.pop(entry.transactional_id)
+            self.previous.pop(entry.transactional_id)
 
     def replay_marker(self, producer_id: int, producer_epoch: int, *, committed: bool) -> None:
-        """Nobody writes to ``__transaction_state`` in a transaction."""
+        """No transaction writes to ``__transaction_state``."""
 
-    def loaded(self, now_ms: int) -> Effects:
+    def loaded(self, metadata: ClusterMetadata, now_ms: int) -> Effects:
+        del metadata
         effects = Effects()
         for transactional_id, transaction in self.transactions.items():
             if transaction.state in DECIDED:
@@ -263,31 +281,37 @@ class TransactionCoordinator:
             self._watch_for_expired(effects, self._next_expiry_ms(now_ms))
         return effects
 
+    def on_metadata_change(self, change: MetadataChange, metadata: ClusterMetadata, now_ms: int) -> Effects:
+        del metadata, now_ms
+        self.transaction_version = change.features.get(TRANSACTION_VERSION, self.transaction_version)
+        return Effects()
+
+    def unloaded(self) -> None:
+        """Nothing outside of the machine depends on it."""
+
     def on_timer(self, key: Hashable, now_ms: int) -> Effects:
         return self._order_aborts(now_ms) if key == _OVERDUE else self._expire(now_ms)
 
     def clock_stepped(self, by_ms: int) -> None:
-        """Transactions go by the wall clock, as in Kafka; what is remembered of the timers moves with it."""
+        """Transactions time out by the wall clock, as in Kafka; when the timers fire moves with it."""
         self._looked_for_overdue_ms += by_ms
-        if self._overdue_at_ms is not None:
-            self._overdue_at_ms += by_ms
-        if self._expired_at_ms is not None:
-            self._expired_at_ms += by_ms
+        for key, deadline_ms in self.deadlines.items():
+            self.deadlines[key] = deadline_ms + by_ms
 
     def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
         del now_ms
         assert isinstance(follow_up, _Written)
         if error is None and follow_up.transactional_id in self.transactions:
-            self.formers[follow_up.transactional_id] = follow_up.former
+            self.previous[follow_up.transactional_id] = follow_up.previous
         return Effects()
 
     # Timers
     #
-    # They go off when something is due, but not more often than the intervals of Kafka's settings allow.
+    # They fire when something is due, but not more often than the intervals of Kafka's settings allow.
 
     def _order_aborts(self, now_ms: int) -> Effects:
         effects = Effects()
-        self._overdue_at_ms = None
+        self.deadlines.pop(_OVERDUE)
         self._looked_for_overdue_ms = now_ms
         for transactional_id, transaction in self.transactions.items():
             if transaction.state is State.ONGOING:
@@ -298,7 +322,7 @@ class TransactionCoordinator:
 
     def _expire(self, now_ms: int) -> Effects:
         effects = Effects(atomic=False)
-        self._expired_at_ms = None
+        self.deadlines.pop(_EXPIRED)
         for transactional_id, transaction in self.transactions.items():
             if transaction.state in SETTLED and transaction.update_ms <= now_ms - self.config.id_expiration_ms:
                 effects.records.append(tombstone(transactional_id))
@@ -313,13 +337,14 @@ class TransactionCoordinator:
             self._looked_for_overdue_ms + self.config.abort_interval_ms,
             now_ms,
         )
-        if self._overdue_at_ms is None or due_ms < self._overdue_at_ms:
-            self._overdue_at_ms = due_ms
+        set_to_ms = self.deadlines.get(_OVERDUE)
+        if set_to_ms is None or due_ms < set_to_ms:
+            self.deadlines[_OVERDUE] = due_ms
             effects.set_timer(_OVERDUE, due_ms)
 
     def _watch_for_expired(self, effects: Effects, due_ms: int) -> None:
-        if self._expired_at_ms is None:
-            self._expired_at_ms = due_ms
+        if _EXPIRED not in self.deadlines:
+            self.deadlines[_EXPIRED] = due_ms
             effects.set_timer(_EXPIRED, due_ms)
 
     def _next_expiry_ms(self, now_ms: int) -> int:
@@ -338,14 +363,14 @@ class TransactionCoordinator:
             raise KafkaError(Code.INVALID_PRODUCER_ID_MAPPING)
         return transaction
 
-    def _former(self, transactional_id: str) -> Former:
-        former = self.formers.get(transactional_id)
-        if former is None:
+    def _previous(self, transactional_id: str) -> PreviousProducer:
+        previous = self.previous.get(transactional_id)
+        if previous is None:
             transaction = self.transactions.get(transactional_id)
-            former = Former() if transaction is None else Former(transaction.previous_producer_id)
-        return former
+            previous = PreviousProducer() if transaction is None else PreviousProducer(transaction.previous_producer_id)
+        return previous
 
-    def _check_speakable(self, transaction: Transaction) -> None:
+    def _check_recordable(self, transaction: Transaction) -> None:
         """The records of transaction.version 0 cannot hold what a client of version 2 asks for."""
         if transaction.client_version > 0 and self.transaction_version == 0:
             raise KafkaError(Code.UNSUPPORTED_VERSION)
@@ -353,7 +378,7 @@ class TransactionCoordinator:
     def _fence(self, transactional_id: str, transaction: Transaction, spare_id: int, now_ms: int) -> Effects:
         step = transitions.fence(
             transaction,
-            self._former(transactional_id),
+            self._previous(transactional_id),
             transaction_version=self.transaction_version,
             spare_id=spare_id,
             now_ms=now_ms,
@@ -370,7 +395,7 @@ class TransactionCoordinator:
         assert before is None or step.after.state in MAY_FOLLOW[before.state], (before, step.after)
         effects = Effects(
             records=[transaction_record(transactional_id, step.after, self.transaction_version)],
-            follow_up=_Written(transactional_id, step.former),
+            follow_up=_Written(transactional_id, step.previous),
         )
         self._watch_for_expired(effects, step.after.update_ms + self.config.id_expiration_ms)
         return effects

@@ -1,12 +1,12 @@
 """The records of ``__transaction_state``.
 
-Owns: which versions we write, and reading them. May not know: what a state means, the log.
+Responsible for: which versions are written, and reading them. Must not depend on: what a state means, the log.
 
     key    int16 record type (0), then TransactionLogKey         always at version 0
-    value  int16 value version, then TransactionLogValue         none at all: the transactional id was forgotten
+    value  int16 value version, then TransactionLogValue         none at all: the transactional id is deleted
 
 The value is written at version 0 while transaction.version is 0, else at 1 (KIP-890, KIP-915), which has three more
-fields, all tagged: the producer ids before and after, and the version that the client speaks.
+fields, all tagged: the producer ids before and after, and the version of the client.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Entry(NamedTuple):
 
 
 def transaction_record(transactional_id: str, transaction: Transaction, transaction_version: int) -> Record:
-    """The record that keeps ``transaction``, as the level of transaction.version wants it."""
+    """The record of ``transaction``, in the format of the level of transaction.version."""
     version = min(transaction_version, _VALUE_VERSION_MAX)
     value = TransactionLogValue(
         producer_id=transaction.producer_id,

@@ -1,15 +1,15 @@
-"""What is known of one transactional id.
+"""The state of one transactional id.
 
-Owns: the states of a transaction and which may follow which, and the value that a record of ``__transaction_state``
-holds. May not know: how a state is left (``transitions``), records, the log.
+Responsible for: the states of a transaction and which may follow which, and the value that a record of
+``__transaction_state`` holds. Must not depend on: how a state is left (``transitions``), records, the log.
 
               ┌──────────────── InitProducerId ───────────────┐
               ▼                                               │
     ────► Empty ──► Ongoing ──┬─► PrepareCommit ──► CompleteCommit ──► Ongoing ...
                               └─► PrepareAbort ───► CompleteAbort ───► Ongoing ...
 
-PrepareCommit and PrepareAbort are decisions: from there on nothing but the markers and the completion can follow,
-whatever happens to the broker. Dead and PrepareEpochFence are states of Kafka's that never stand in a record.
+PrepareCommit and PrepareAbort are decisions: only the markers and the completion can follow, even after a crash. Dead
+and PrepareEpochFence are states of Kafka that no record has.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from kwire.types import TopicPartition
 
 NO_PRODUCER_ID: Final = -1
 NO_EPOCH: Final = -1
-# The last epoch of a producer id; the one before it is the last that a producer gets, so that he can be fenced.
+# The last epoch of a producer id; a producer gets at most the one before it, so that it can be fenced.
 EPOCH_MAX: Final = 2**15 - 1
 # From this transaction.version on each end of a transaction raises the epoch (KIP-890 part 2).
 NEW_EPOCH_SINCE: Final = 2
-# What a transaction of two-phase commit has for a timeout: it has none (KIP-939).
+# The timeout of a transaction with two-phase commit, which never times out (KIP-939).
 NEVER_MS: Final = 2**31 - 1
 
 
@@ -69,9 +69,9 @@ MAY_FOLLOW: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
 class Transaction:
     """One transactional id; replaced as a whole at each step.
 
-    ``producer_epoch`` is -1 until the first producer has come. ``next_producer_id`` is set while a transaction ends
-    with the last epoch of its producer id. ``client_version`` is the transaction.version that its client speaks: with
-    2 each end raises the epoch (KIP-890). ``start_ms`` is -1 before the first partition.
+    ``producer_epoch`` is -1 until the first producer has started. ``next_producer_id`` is set while a transaction ends
+    with the last epoch of its producer id. ``client_version`` is the transaction.version of its client: with 2 each end
+    raises the epoch (KIP-890). ``start_ms`` is -1 before the first partition.
     """
 
     producer_id: int

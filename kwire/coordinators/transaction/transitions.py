@@ -1,7 +1,7 @@
-"""How one state of a transaction leads to the next: what is allowed, and what the next record says.
+"""The transitions of a transaction: what is allowed in each state, and what the next record says.
 
-Owns: the rules of KIP-98, KIP-360 (going on after an error) and KIP-890 (a new epoch with each end), as functions from
-a ``Transaction`` to a ``Step``. May not know: records, the log, timers, what a step is good for.
+Responsible for: the rules of KIP-98, KIP-360 (going on after an error) and KIP-890 (a new epoch with each end), as
+functions from a ``Transaction`` to a ``Step``. Must not depend on: records, the log, timers, what a step is used for.
 
 Ending with transaction.version 2 (KIP-890), where "again" is a request whose answer was lost, known by its epoch being
 one behind, and "now" has the current epoch:
@@ -34,8 +34,8 @@ from kwire.errors import Code, KafkaError
 from kwire.types import TopicPartition
 
 
-class Former(NamedTuple):
-    """The id and epoch before the current ones: a producer who did not hear of his new ones still names them.
+class PreviousProducer(NamedTuple):
+    """The id and epoch before the current ones, which a producer sends if the answer with the new ones was lost.
 
     Not all of it is in the records, so after a restart such a producer may be fenced, as in Kafka.
     """
@@ -45,35 +45,42 @@ class Former(NamedTuple):
 
 
 class Step(NamedTuple):
-    """``after`` is what the record says; ``former`` holds once the record is there."""
+    """``after`` is what the record says; ``previous`` is valid once the record is committed."""
 
     after: Transaction
-    former: Former
+    previous: PreviousProducer
 
 
 def initialize(
-    before: Transaction, former: Former, expected: ProducerStamp | None, *, timeout_ms: int, spare_id: int, now_ms: int
+    before: Transaction,
+    previous: PreviousProducer,
+    expected: ProducerStamp | None,
+    *,
+    timeout_ms: int,
+    spare_id: int,
+    now_ms: int,
 ) -> Step:
-    """A producer comes, or goes on after an error: he gets an epoch of his own, and all before him are fenced.
+    """A producer starts, or goes on after an error: it gets a new epoch, and all producers before it are fenced.
 
     ``spare_id`` is needed when the epochs of the producer id are exhausted. Raises KafkaError(PRODUCER_FENCED,
     CONCURRENT_TRANSACTIONS); an open transaction must be aborted first.
     """
-    check_may_go_on(before, former, expected)
+    check_may_go_on(before, previous, expected)
     if before.state in DECIDED:
         raise KafkaError(Code.CONCURRENT_TRANSACTIONS)
     assert before.state in SETTLED, before.state
     current = before.producer_epoch
     if before.is_epoch_exhausted and (expected is None or expected.producer_epoch == current):
         assert spare_id != NO_PRODUCER_ID
-        stamp, former_epoch = ProducerStamp(spare_id, 0), NO_EPOCH if expected is None else current
+        stamp, previous_epoch = ProducerStamp(spare_id, 0), NO_EPOCH if expected is None else current
     elif expected is None:
-        stamp, former_epoch = ProducerStamp(before.producer_id, current + 1), NO_EPOCH
+        stamp, previous_epoch = ProducerStamp(before.producer_id, current + 1), NO_EPOCH
     elif current in (NO_EPOCH, expected.producer_epoch):
-        stamp, former_epoch = ProducerStamp(before.producer_id, current + 1), current
-    elif expected.producer_epoch == former.epoch:
-        # He asks again, as the answer was lost. No other can have come between: that would have cleared the former.
-        stamp, former_epoch = ProducerStamp(before.producer_id, current), former.epoch
+        stamp, previous_epoch = ProducerStamp(before.producer_id, current + 1), current
+    elif expected.producer_epoch == previous.epoch:
+        # The request is repeated, as its answer was lost. No other producer has started in between, as that would
+        # have cleared the previous epoch.
+        stamp, previous_epoch = ProducerStamp(before.producer_id, current), previous.epoch
     else:
         raise KafkaError(Code.PRODUCER_FENCED)
     after = replace(
@@ -87,23 +94,23 @@ def initialize(
         start_ms=-1,
         update_ms=now_ms,
     )
-    return Step(after, Former(before.producer_id, former_epoch))
+    return Step(after, PreviousProducer(before.producer_id, previous_epoch))
 
 
-def check_may_go_on(before: Transaction, former: Former, expected: ProducerStamp | None) -> None:
-    """Whether the id that a producer names is his: the current one, or the one before it, whose epochs ran out.
+def check_may_go_on(before: Transaction, previous: PreviousProducer, expected: ProducerStamp | None) -> None:
+    """Whether the producer id of the request is valid: the current one, or the previous one with exhausted epochs.
 
-    Any will do as long as nobody has come. Raises KafkaError(PRODUCER_FENCED).
+    Any is valid until the first producer has started. Raises KafkaError(PRODUCER_FENCED).
     """
     if expected is None or before.producer_epoch == NO_EPOCH or expected.producer_id == before.producer_id:
         return
-    if expected.producer_id != former.producer_id or expected.producer_epoch < EPOCH_MAX - 1:
+    if expected.producer_id != previous.producer_id or expected.producer_epoch < EPOCH_MAX - 1:
         raise KafkaError(Code.PRODUCER_FENCED)
 
 
 def add_partitions(
     before: Transaction,
-    former: Former,
+    previous: PreviousProducer,
     producer: ProducerStamp,
     partitions: frozenset[TopicPartition],
     *,
@@ -127,7 +134,7 @@ def add_partitions(
         update_ms=now_ms,
         client_version=client_version,
     )
-    return Step(after, Former(before.producer_id, former.epoch))
+    return Step(after, PreviousProducer(before.producer_id, previous.epoch))
 
 
 def check_producer(transaction: Transaction, producer: ProducerStamp) -> None:
@@ -143,7 +150,9 @@ def check_producer(transaction: Transaction, producer: ProducerStamp) -> None:
         raise KafkaError(Code.CONCURRENT_TRANSACTIONS)
 
 
-def end(before: Transaction, former: Former, producer: ProducerStamp, *, commit: bool, now_ms: int) -> Step | None:
+def end(
+    before: Transaction, previous: PreviousProducer, producer: ProducerStamp, *, commit: bool, now_ms: int
+) -> Step | None:
     """A client without KIP-890 commits or aborts. None: it is done already.
 
     Raises KafkaError(INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS, INVALID_TXN_STATE).
@@ -153,14 +162,14 @@ def end(before: Transaction, former: Former, producer: ProducerStamp, *, commit:
     if before.producer_epoch != producer.producer_epoch:
         raise KafkaError(Code.PRODUCER_FENCED)
     if before.state is State.ONGOING:
-        return _decide(before, former, commit=commit, client_version=0, spare_id=NO_PRODUCER_ID, now_ms=now_ms)
+        return _decide(before, previous, commit=commit, client_version=0, spare_id=NO_PRODUCER_ID, now_ms=now_ms)
     _check_ends_alike(before.state, commit=commit)
     return None
 
 
 def end_with_new_epoch(
     before: Transaction,
-    former: Former,
+    previous: PreviousProducer,
     producer: ProducerStamp,
     *,
     commit: bool,
@@ -175,7 +184,7 @@ def end_with_new_epoch(
     current = before.producer_epoch
     asks_again = current == producer.producer_epoch + 1
     asks_again_with_old_id = (
-        former.producer_id == producer.producer_id and producer.producer_epoch == EPOCH_MAX - 1 and current == 0
+        previous.producer_id == producer.producer_id and producer.producer_epoch == EPOCH_MAX - 1 and current == 0
     )
     if before.producer_id != producer.producer_id and not asks_again_with_old_id:
         raise KafkaError(Code.INVALID_PRODUCER_ID_MAPPING)
@@ -189,26 +198,28 @@ def end_with_new_epoch(
     if not is_valid:
         raise KafkaError(Code.PRODUCER_FENCED)
     if before.state is State.ONGOING or (is_current and before.state in SETTLED and not commit):
-        return _decide(before, former, commit=commit, client_version=client_version, spare_id=spare_id, now_ms=now_ms)
+        return _decide(before, previous, commit=commit, client_version=client_version, spare_id=spare_id, now_ms=now_ms)
     if is_current:
         raise KafkaError(Code.INVALID_TXN_STATE)
     _check_ends_alike(before.state, commit=commit)
     return None
 
 
-def fence(before: Transaction, former: Former, *, transaction_version: int, spare_id: int, now_ms: int) -> Step:
-    """Abort an open transaction against its producer, who is overdue or has a successor: he may write no more."""
+def fence(
+    before: Transaction, previous: PreviousProducer, *, transaction_version: int, spare_id: int, now_ms: int
+) -> Step:
+    """Abort an open transaction and fence its producer, which has timed out or was replaced."""
     assert before.state is State.ONGOING, before.state
     if transaction_version >= NEW_EPOCH_SINCE:
         return _decide(
-            before, former, commit=False, client_version=transaction_version, spare_id=spare_id, now_ms=now_ms
+            before, previous, commit=False, client_version=transaction_version, spare_id=spare_id, now_ms=now_ms
         )
     fenced = replace(before, producer_epoch=min(before.producer_epoch + 1, EPOCH_MAX))
-    step = _decide(fenced, former, commit=False, client_version=0, spare_id=NO_PRODUCER_ID, now_ms=now_ms)
-    return Step(step.after, Former(before.producer_id, NO_EPOCH))
+    step = _decide(fenced, previous, commit=False, client_version=0, spare_id=NO_PRODUCER_ID, now_ms=now_ms)
+    return Step(step.after, PreviousProducer(before.producer_id, NO_EPOCH))
 
 
-def complete(before: Transaction, former: Former, *, now_ms: int) -> Step:
+def complete(before: Transaction, previous: PreviousProducer, *, now_ms: int) -> Step:
     """All markers are written."""
     assert before.state in DECIDED, before.state
     rotates = before.client_version >= NEW_EPOCH_SINCE and before.next_producer_id != NO_PRODUCER_ID
@@ -222,11 +233,11 @@ def complete(before: Transaction, former: Former, *, now_ms: int) -> Step:
         partitions=frozenset(),
         update_ms=now_ms,
     )
-    return Step(after, Former(before.producer_id, former.epoch))
+    return Step(after, PreviousProducer(before.producer_id, previous.epoch))
 
 
 def _decide(
-    before: Transaction, former: Former, *, commit: bool, client_version: int, spare_id: int, now_ms: int
+    before: Transaction, previous: PreviousProducer, *, commit: bool, client_version: int, spare_id: int, now_ms: int
 ) -> Step:
     raises_epoch = client_version >= NEW_EPOCH_SINCE
     rotates = raises_epoch and before.is_epoch_exhausted
@@ -242,11 +253,11 @@ def _decide(
         update_ms=now_ms,
         client_version=client_version,
     )
-    return Step(after, Former(before.producer_id, before.producer_epoch if raises_epoch else former.epoch))
+    return Step(after, PreviousProducer(before.producer_id, before.producer_epoch if raises_epoch else previous.epoch))
 
 
 def _check_ends_alike(state: State, *, commit: bool) -> None:
-    """Asked again for what is decided or done: only the same end will do."""
+    """The request is repeated after the decision: it must ask for the same end."""
     if state not in (
         (State.PREPARE_COMMIT, State.COMPLETE_COMMIT) if commit else (State.PREPARE_ABORT, State.COMPLETE_ABORT)
     ):

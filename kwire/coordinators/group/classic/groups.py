@@ -1,21 +1,38 @@
 """The classic group protocol: joining, syncing, heartbeats and leaving.
 
-Owns: the commands of classic groups, their timers, and the groups of one partition as they are now. May not know:
-offsets, the log, request versions.
+Responsible for: the commands of classic groups, their timers, and the groups of one partition, as records and as they
+are now. Must not depend on: offsets, the log, request versions.
 
-A command changes the soft state at once. What must wait until a record is committed (handing out assignments, telling a
-returning static member his id) is a follow-up that comes back through ``on_append_result``.
+A command changes the soft state at once; the timeline undoes that if its records are refused. What must wait until a
+record is committed (sending assignments, answering a returning static member) is a follow-up that comes back through
+``on_append_result``.
 
-Timers, by key: ``("session", group, member)`` looks whether a member still lives, ``("join", group)`` ends the join
-phase, ``("sync", group)`` removes those who never asked for their assignment.
+Timers, by key: ``("session", group, member)`` checks the session of a member, ``("join", group)`` ends the join phase,
+``("sync", group)`` removes members that never sent SyncGroup.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Hashable, Iterable, Iterator
 from dataclasses import dataclass
 
-from kwire.coordinators.group.classic_group import ClassicGroup, Member, State
+from kwire.coordinators.group.classic.group import ClassicGroup, Member, State
+from kwire.coordinators.group.classic.rebalance import (
+    Step,
+    answer_join,
+    answer_sync,
+    assign,
+    extend_session,
+    joined,
+    on_join_timeout,
+    on_session_timer,
+    on_sync_timeout,
+    prepare_rebalance,
+    rebalance_or_complete_join,
+    remove_member,
+    synced,
+    try_complete_join,
+)
 from kwire.coordinators.group.commands import (
     GroupConfig,
     Joined,
@@ -25,28 +42,14 @@ from kwire.coordinators.group.commands import (
     Synced,
     SyncGroup,
 )
-from kwire.coordinators.group.rebalance import (
-    Step,
-    answer_join,
-    answer_sync,
-    drop_member,
-    expect_within,
-    hand_out,
-    join_time_is_up,
-    joined,
-    prepare_rebalance,
-    rebalance_or_complete_join,
-    session_time_is_up,
-    sync_time_is_up,
-    synced,
-    try_complete_join,
-)
-from kwire.coordinators.group.records import group_record
+from kwire.coordinators.group.records import GroupEntry, group_record
 from kwire.coordinators.machine import Effects
+from kwire.coordinators.timeline import ABSENT, Absent, Table, Timeline
 from kwire.errors import Code, KafkaError
+from kwire.wire.messages import GroupMetadataValue
 
-# A newcomer's JoinGroup shows that he lives only when it comes; if the client gave up meanwhile and asked again, this
-# is how long his abandoned self stays in the rebalance. Kafka's own number, for which it has no setting.
+# A new member has no session before its first generation: if the client gave up and joined again with another member
+# id, the first one stays in the rebalance for this time. Kafka has no setting for it either.
 NEW_MEMBER_JOIN_TIMEOUT_MS = 5 * 60 * 1000
 
 
@@ -61,41 +64,99 @@ class AssignmentStored:
 
 @dataclass(frozen=True, slots=True)
 class StaticMemberStored:
-    """Follow-up of a static member's return to a stable group, with how he was before."""
+    """Follow-up of a static member's return to a stable group."""
 
     group_id: str
     member_id: str
     ticket: int
-    before: Member
     leader_before: str
     may_skip_assignment: bool
 
 
-@dataclass(frozen=True, slots=True)
-class GroupCreated:
-    """Follow-up of a group's first record."""
+class LiveGroups(Table[str, ClassicGroup]):
+    """Groups that are changed in place: what the timeline keeps of one before a step is a copy."""
 
-    group_id: str
+    __slots__ = ()
+
+    def change(self, group_id: str) -> ClassicGroup | None:
+        """The group for a command that may change it."""
+        self.timeline.note(self, group_id)
+        return self.get(group_id)
+
+    def current(self, key: str) -> ClassicGroup | Absent:
+        group = self.get(key)
+        return ABSENT if group is None else group.copy()
+
+    def committed(self, key: str) -> ClassicGroup | None:
+        """Not for changes: it may be the group that commands work on."""
+        return super().committed(key) if key in self.history else self.get(key)
 
 
 class ClassicGroups:
-    """``find`` gives a group as it is now, or None; it keeps what it finds in ``live``."""
+    """A ``GroupKind``. ``records``: the last record of every group. ``live``: those that a command has used."""
 
-    def __init__(self, config: GroupConfig, find: Callable[[str], ClassicGroup | None]) -> None:
+    def __init__(self, config: GroupConfig, timeline: Timeline) -> None:
         self.config = config
-        self.live: dict[str, ClassicGroup] = {}
-        self._find = find
+        self.records: Table[str, GroupMetadataValue] = Table(timeline)
+        self.live = LiveGroups(timeline)
+
+    # The groups
+
+    def find(self, group_id: str) -> ClassicGroup | None:
+        """The group, for questions and for extending the session of a member."""
+        group = self.live.get(group_id)
+        if group is not None:
+            return group
+        # Not kept: without members, which ``loaded`` makes live, it has no soft state.
+        stored = self.records.get(group_id)
+        return None if stored is None else ClassicGroup.from_record(group_id, stored)
+
+    def find_to_change(self, group_id: str) -> ClassicGroup | None:
+        """The group, for commands that change it."""
+        group = self.live.change(group_id)
+        stored = self.records.get(group_id)
+        if group is None and stored is not None:
+            group = self.live[group_id] = ClassicGroup.from_record(group_id, stored)
+        return group
+
+    def committed(self, group_id: str) -> ClassicGroup | None:
+        group = self.live.committed(group_id)
+        if group is not None:
+            return group
+        stored = self.records.committed(group_id)
+        return None if stored is None else ClassicGroup.from_record(group_id, stored)
+
+    def group_ids(self) -> list[str]:
+        return list(self.records)
+
+    def committed_ids(self) -> Iterator[str]:
+        return (group_id for group_id, _ in self.records.committed_items())
+
+    def replay(self, entry: GroupEntry) -> None:
+        if entry.value is not None:
+            self.records[entry.group_id] = entry.value
+        else:
+            self.remove(entry.group_id)
+
+    def replay_offset_of(self, group_id: str) -> None:
+        """An offset was committed for a group that has no record: it is an empty group without a protocol type."""
+        if group_id not in self.records:
+            self.records[group_id] = GroupMetadataValue(protocol=None, leader=None)
+
+    def remove(self, group_id: str) -> None:
+        self.records.pop(group_id)
+        self.live.pop(group_id)
 
     # Commands
 
     def join(self, command: JoinGroup, *, ticket: int, now_ms: int) -> Effects:
-        """A ``Joined`` follows, at once or when the group has gathered."""
+        """A ``Joined`` follows, at once or at the end of the join phase."""
         step = Step(self.config, now_ms)
         group = None
         is_created = False
         try:
             self._check_join(command)
-            group = self._find(command.group_id)
+            group = self.find_to_change(command.group_id)
             if group is None:
                 if command.member_id:
                     raise KafkaError(Code.UNKNOWN_MEMBER_ID)
@@ -103,14 +164,13 @@ class ClassicGroups:
                 is_created = True
             self._join(group, command, ticket, step)
         except KafkaError as error:
-            # One who is sent away for lack of room is told no id, so that he begins anew.
+            # A member that is refused for lack of room gets no id, so that it joins again as a new member.
             member_id = "" if error.code is Code.GROUP_MAX_SIZE_REACHED else command.member_id
             step.effects.reply(ticket, Joined(member_id, error.code))
         if group is not None and is_created and not step.effects.records:
-            # Whoever joins is soft state until there is a generation.
+            # Its members are soft state until the first generation.
             created = ClassicGroup(group.group_id, state_since_ms=group.state_since_ms).to_record({})
             step.effects.records.append(group_record(group.group_id, created))
-            step.effects.follow_up = GroupCreated(group.group_id)
         return step.effects
 
     def sync(self, command: SyncGroup, *, ticket: int, now_ms: int) -> Effects:
@@ -128,7 +188,7 @@ class ClassicGroups:
         if group.state is State.STABLE:
             step.effects.reply(ticket, synced(group, member))
             return step.effects
-        # If an earlier request of his waits still, the client gave up on it.
+        # If an earlier SyncGroup of the member is parked, its client has given up on it.
         answer_sync(member, Synced(Code.REBALANCE_IN_PROGRESS), step)
         member.sync_ticket = ticket
         if group.is_leader(member.member_id):
@@ -144,7 +204,7 @@ class ClassicGroups:
         """NONE or REBALANCE_IN_PROGRESS; otherwise a KafkaError. No effects: see ``Member.timer_deadline_ms``."""
         if not group_id:
             raise KafkaError(Code.INVALID_GROUP_ID)
-        group = self._find(group_id)
+        group = self.find(group_id)
         if group is None:
             raise KafkaError(Code.UNKNOWN_MEMBER_ID)
         member = group.member(member_id, group_instance_id)
@@ -158,7 +218,7 @@ class ClassicGroups:
         if not group_id:
             raise KafkaError(Code.INVALID_GROUP_ID)
         step = Step(self.config, now_ms)
-        group = self._find(group_id)
+        group = self.find_to_change(group_id)
         left = [LeftMember(each.member_id, each.group_instance_id, _leave_one(group, each, step)) for each in members]
         step.effects.reply(ticket, left)
         if group is not None and any(each.error is Code.NONE for each in left):
@@ -168,16 +228,20 @@ class ClassicGroups:
                 try_complete_join(group, step)
         return step.effects
 
-    # What comes back
+    # The machine's events
 
-    def wake(self, group: ClassicGroup, now_ms: int) -> Effects:
-        """The group was read from the log: the sessions of its members begin anew."""
+    def loaded(self, now_ms: int) -> Effects:
+        """The groups were read from the log: the sessions of their members restart."""
         step = Step(self.config, now_ms)
-        for member in group.members.values():
-            expect_within(group, member, member.session_timeout_ms, step)
-        if len(group.members) > self.config.max_size:
-            # The limit was lowered: a rebalance lets members commit and sends the last ones away.
-            prepare_rebalance(group, step)
+        for group_id, stored in self.records.items():
+            group = self.find_to_change(group_id) if stored.members else None
+            if group is None:
+                continue
+            for member in group.members.values():
+                extend_session(group, member, member.session_timeout_ms, step)
+            if len(group.members) > self.config.max_size:
+                # The limit was lowered: a rebalance lets members commit, and refuses the last ones to join.
+                prepare_rebalance(group, step)
         return step.effects
 
     def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
@@ -187,9 +251,6 @@ class ClassicGroups:
                 self._assignment_stored(follow_up, error, step)
             case StaticMemberStored():
                 self._static_member_stored(follow_up, error, step)
-            case GroupCreated(group_id):
-                if error is not None:
-                    self.live.pop(group_id, None)
             case _:
                 raise AssertionError(f"not a follow-up of classic groups: {follow_up!r}")
         return step.effects
@@ -198,14 +259,14 @@ class ClassicGroups:
         step = Step(self.config, now_ms)
         match key:
             case ("session", str(group_id), str(member_id)):
-                if group := self.live.get(group_id):
-                    session_time_is_up(group, member_id, step)
+                if group := self.live.change(group_id):
+                    on_session_timer(group, member_id, step)
             case ("join", str(group_id)):
-                if group := self.live.get(group_id):
-                    join_time_is_up(group, step)
+                if group := self.live.change(group_id):
+                    on_join_timeout(group, step)
             case ("sync", str(group_id)):
-                if group := self.live.get(group_id):
-                    sync_time_is_up(group, step)
+                if group := self.live.change(group_id):
+                    on_sync_timeout(group, step)
             case _:
                 raise AssertionError(f"not a timer of classic groups: {key!r}")
         return step.effects
@@ -237,8 +298,8 @@ class ClassicGroups:
     def _accepts(self, group: ClassicGroup, member_id: str) -> bool:
         """Whether the group has room.
 
-        While it gathers, those who have joined count, so that the last ones to come are sent away when the limit was
-        lowered; otherwise the members do.
+        In the join phase the members that have joined count, so that the last ones are refused when the limit was
+        lowered; otherwise all members count.
         """
         if group.state is State.EMPTY:
             return True
@@ -253,7 +314,7 @@ class ClassicGroups:
     def _syncing_member(self, command: SyncGroup) -> tuple[ClassicGroup, Member]:
         if not command.group_id:
             raise KafkaError(Code.INVALID_GROUP_ID)
-        group = self._find(command.group_id)
+        group = self.find_to_change(command.group_id)
         if group is None:
             raise KafkaError(Code.UNKNOWN_MEMBER_ID)
         member = group.member(command.member_id, command.group_instance_id)
@@ -266,8 +327,8 @@ class ClassicGroups:
         return group, member
 
     def _assignment_stored(self, stored: AssignmentStored, error: Code | None, step: Step) -> None:
-        group = self.live.get(stored.group_id)
-        # Somebody may have joined or left between the append and its commit; then this generation is history.
+        group = self.live.change(stored.group_id)
+        # Between append and commit a member may have joined or left; then this generation is over.
         if (
             group is None
             or group.state is not State.COMPLETING_REBALANCE
@@ -275,39 +336,40 @@ class ClassicGroups:
         ):
             return
         if error is not None:
-            hand_out(group, {}, error, step)
+            assign(group, {}, error, step)
             prepare_rebalance(group, step)
             return
-        hand_out(group, stored.assignments, Code.NONE, step)
+        assign(group, stored.assignments, Code.NONE, step)
         group.enter(State.STABLE, step.now_ms)
 
     def _static_member_stored(self, stored: StaticMemberStored, error: Code | None, step: Step) -> None:
-        group = self.live.get(stored.group_id)
-        member = None if group is None else group.members.get(stored.member_id)
-        if group is None or member is None or member.join_ticket != stored.ticket:
+        group = self.live.change(stored.group_id)
+        if group is None:
             return
-        told = Joined(
-            member.member_id if error is None else "",
+        answer = Joined(
+            stored.member_id if error is None else "",
             Code.NONE if error is None else error,
             generation_id=group.generation_id,
             protocol_type=group.protocol_type,
             protocol_name=group.protocol_name,
-            # The leader of before, even if that was he under his old id: lest he thinks that he has to assign.
+            # The leader before, even if that was this member under its old id: a client that does not understand
+            # skip_assignment must not take itself for the leader and assign.
             leader=stored.leader_before,
         )
-        if error is None and stored.may_skip_assignment:
-            told = joined(group, member, skip_assignment=group.is_leader(member.member_id))
-        answer_join(group, member, told, step)
         if error is not None:
-            step.effects.set_timer(("session", group.group_id, member.member_id), None)
-            before = stored.before
-            old = group.replace_static(member.member_id, before.member_id)
-            group.update(old, before.protocols, before.rebalance_timeout_ms, before.session_timeout_ms)
-            expect_within(group, old, old.session_timeout_ms, step)
+            # The old member is in its place again.
+            step.effects.reply(stored.ticket, answer)
+            return
+        member = group.members.get(stored.member_id)
+        if member is None or member.join_ticket != stored.ticket:
+            return
+        if stored.may_skip_assignment:
+            answer = joined(group, member, skip_assignment=group.is_leader(member.member_id))
+        answer_join(group, member, answer, step)
 
 
 def _join_first(group: ClassicGroup, command: JoinGroup, ticket: int, step: Step) -> None:
-    """One without an id: he gets one."""
+    """A JoinGroup without a member id: the member gets one."""
     instance_id = command.group_instance_id
     member_id = f"{command.client_id if instance_id is None else instance_id}-{command.random_suffix}"
     if instance_id is not None and instance_id in group.static_members:
@@ -322,23 +384,23 @@ def _join_first(group: ClassicGroup, command: JoinGroup, ticket: int, step: Step
 
 
 def _join_again(group: ClassicGroup, command: JoinGroup, ticket: int, step: Step) -> None:
-    """One with an id: a pending member who now comes in, or a member."""
+    """A JoinGroup with a member id: of a pending member, or of a member."""
     if command.member_id in group.pending_joins and command.group_instance_id is None:
         _add_member(group, command, command.member_id, ticket, step)
         return
     member = group.member(command.member_id, command.group_instance_id)
-    # A stable group's leader who joins again wants a rebalance: he may have seen a change that the others cannot.
-    is_leaders_wish = group.state is State.STABLE and group.is_leader(member.member_id)
-    if group.state is State.PREPARING_REBALANCE or is_leaders_wish or member.protocols != command.protocols:
+    # The leader of a stable group joins again to rebalance: it may know of a change in the subscribed topics.
+    asks_for_rebalance = group.state is State.STABLE and group.is_leader(member.member_id)
+    if group.state is State.PREPARING_REBALANCE or asks_for_rebalance or member.protocols != command.protocols:
         _update_member(group, member, command, ticket, step)
         rebalance_or_complete_join(group, step)
     else:
-        # Most likely he did not receive the answer to his first request.
+        # Most likely it did not receive the answer to its first request.
         step.effects.reply(ticket, joined(group, member))
 
 
 def _join_static_again(group: ClassicGroup, command: JoinGroup, member_id: str, ticket: int, step: Step) -> None:
-    """A static member whose process was restarted takes his place back under a new id (KIP-345)."""
+    """A static member whose process was restarted replaces itself under a new member id (KIP-345)."""
     assert command.group_instance_id is not None
     old = group.members[group.static_members[command.group_instance_id]]
     leader_before = group.leader_id or ""
@@ -347,22 +409,22 @@ def _join_static_again(group: ClassicGroup, command: JoinGroup, member_id: str, 
     step.effects.set_timer(("session", group.group_id, old.member_id), None)
     member = group.replace_static(old.member_id, member_id)
     _update_member(group, member, command, ticket, step)
-    expect_within(group, member, member.session_timeout_ms, step)
+    extend_session(group, member, member.session_timeout_ms, step)
 
     if group.state is State.STABLE and group.select_protocol() == group.protocol_name:
         assignments = {each.member_id: each.assignment for each in group.members.values()}
         step.effects.records.append(group_record(group.group_id, group.to_record(assignments)))
         step.effects.follow_up = StaticMemberStored(
-            group.group_id, member_id, ticket, old, leader_before, command.may_skip_assignment
+            group.group_id, member_id, ticket, leader_before, command.may_skip_assignment
         )
     else:
-        # In the sync phase the leader may be assigning to the old id at this moment, so all must begin again.
+        # In the sync phase the leader may be assigning to the old member id now, so the rebalance must be repeated.
         rebalance_or_complete_join(group, step)
 
 
 def _add_member(group: ClassicGroup, command: JoinGroup, member_id: str, ticket: int, step: Step) -> None:
     if group.state is State.PREPARING_REBALANCE and group.previous_state is State.EMPTY:
-        group.newcomer_in_delay = True
+        group.joined_in_delay = True
     member = Member(
         member_id,
         command.group_instance_id,
@@ -373,17 +435,17 @@ def _add_member(group: ClassicGroup, command: JoinGroup, member_id: str, ticket:
         command.protocols,
         is_new=True,
         join_ticket=ticket,
-        # The timer that he had as a pending member is his still.
+        # The timer of the pending member goes on as its session timer.
         timer_deadline_ms=group.pending_joins.get(member_id),
     )
     group.add(member, protocol_type=command.protocol_type)
-    expect_within(group, member, NEW_MEMBER_JOIN_TIMEOUT_MS, step)
+    extend_session(group, member, NEW_MEMBER_JOIN_TIMEOUT_MS, step)
     rebalance_or_complete_join(group, step)
 
 
 def _update_member(group: ClassicGroup, member: Member, command: JoinGroup, ticket: int, step: Step) -> None:
     group.update(member, command.protocols, command.rebalance_timeout_ms, command.session_timeout_ms)
-    # If an earlier request of his waits still, the client gave up on it.
+    # If an earlier JoinGroup of the member is parked, its client has given up on it.
     answer_join(group, member, Joined(member.member_id, Code.REBALANCE_IN_PROGRESS), step)
     group.park_join(member, ticket)
 
@@ -397,15 +459,15 @@ def _leave_one(group: ClassicGroup | None, leaving: LeavingMember, step: Step) -
         step.effects.set_timer(("session", group.group_id, member_id), None)
         return Code.NONE
     if not member_id:
-        # An administrator removes a static member by his instance id.
+        # An administrator removes a static member by its instance id.
         member_id = group.static_members.get(leaving.group_instance_id or "", "")
     try:
-        drop_member(group, group.member(member_id, leaving.group_instance_id), step)
+        remove_member(group, group.member(member_id, leaving.group_instance_id), step)
     except KafkaError as error:
         return error.code
     return Code.NONE
 
 
 def _differs(claimed: str | None, actual: str | None) -> bool:
-    """Clients before KIP-559 claim nothing."""
+    """Clients before KIP-559 send no claim."""
     return claimed is not None and actual is not None and claimed != actual

@@ -1,9 +1,9 @@
-"""The topics in a consumer's subscription, the one thing that a coordinator reads in what members tell each other.
+"""The topics in a consumer's subscription: all that a coordinator reads of the metadata that members exchange.
 
-Owns: reading the embedded consumer protocol as far as the topic names. May not know: groups.
+Responsible for: reading the embedded consumer protocol as far as the topic names. Must not depend on: groups.
 
-A subscription is an int16 version and a ConsumerProtocolSubscription. Every version begins like version 0, so that is
-what we read, and newer ones need no change here. The rest of the bytes is the business of the members alone.
+A subscription is an int16 version and a ConsumerProtocolSubscription. Every version begins like version 0, so only that
+is read, and a newer version needs no change here.
 """
 
 from __future__ import annotations

@@ -1,30 +1,31 @@
-"""How a classic group gets from one generation to the next.
+"""The rebalance of a classic group: from one generation to the next.
 
-Owns: the phases of a rebalance, the sessions of members, and answering requests that were parked meanwhile. May not
-know: requests (``classic.py`` has those), offsets, the log.
+Responsible for: the phases of a rebalance, the sessions of members, and answering the requests that are parked in a
+phase. Must not depend on: commands (``groups.py``), offsets, the log.
 
-Join phase: everyone joins; it ends when all have, or when the time of the slowest is up. Sync phase: the leader sends
-assignments for all, everyone else asks for his; it ends with the leader's sync. Whoever never asks is removed later.
+Join phase: all members send JoinGroup; it ends when all have, or after the largest rebalance timeout. Sync phase: the
+leader sends the assignments, the other members ask for theirs; it ends with the leader's SyncGroup. A member that sends
+none is removed after the rebalance timeout.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from kwire.coordinators.group.classic_group import ClassicGroup, Member, State
+from kwire.coordinators.group.classic.group import ClassicGroup, Member, State
 from kwire.coordinators.group.commands import GroupConfig, Joined, JoinedMember, Synced
 from kwire.coordinators.group.records import group_record
 from kwire.coordinators.machine import Effects
 from kwire.errors import Code
 
-# How often, at most, a silent group is asked whether anybody has joined: a client may say that its rebalances take no
-# time at all.
-SILENT_GROUP_RETRY_MS = 1000
+# The shortest time after which a join phase is looked at again if no member has joined: a client may send a rebalance
+# timeout of 0.
+NO_JOIN_RETRY_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One step of a group: when it happens, by which settings, and what it leads to."""
+    """One step of a group: its time, the settings, and its effects."""
 
     config: GroupConfig
     now_ms: int
@@ -35,7 +36,7 @@ class Step:
 
 
 def rebalance_or_complete_join(group: ClassicGroup, step: Step) -> None:
-    """A member came or changed: begin a rebalance, or end the one under way if that was the last to join."""
+    """A member joined or changed: begin a rebalance, or end the join phase if it was the last to join."""
     if group.may_rebalance:
         prepare_rebalance(group, step)
     else:
@@ -44,16 +45,16 @@ def rebalance_or_complete_join(group: ClassicGroup, step: Step) -> None:
 
 def prepare_rebalance(group: ClassicGroup, step: Step) -> None:
     if group.state is State.COMPLETING_REBALANCE:
-        hand_out(group, {}, Code.REBALANCE_IN_PROGRESS, step)
+        assign(group, {}, Code.REBALANCE_IN_PROGRESS, step)
     group.pending_syncs.clear()
     step.effects.set_timer(("sync", group.group_id), None)
 
     is_initial = group.state is State.EMPTY
     group.enter(State.PREPARING_REBALANCE, step.now_ms)
     if is_initial:
-        # The group is new, and more members will likely come in a moment.
+        # The group is new, and more members will likely join soon (KIP-134).
         delay_ms = step.config.initial_rebalance_delay_ms
-        group.newcomer_in_delay = False
+        group.joined_in_delay = False
         group.initial_delay_ms = delay_ms
         group.initial_remaining_ms = max(group.rebalance_timeout_ms - delay_ms, 0)
         step.effects.set_timer(("join", group.group_id), step.now_ms + delay_ms)
@@ -64,21 +65,21 @@ def prepare_rebalance(group: ClassicGroup, step: Step) -> None:
 
 
 def try_complete_join(group: ClassicGroup, step: Step) -> None:
-    """End the join phase if all have joined; an initial delay runs its time all the same."""
+    """End the join phase if all have joined, unless it is the initial one, which lasts as long as its delay."""
     is_initial = group.previous_state is State.EMPTY
     if group.state is State.PREPARING_REBALANCE and not is_initial and group.all_joined:
         complete_join(group, step)
 
 
 def complete_join(group: ClassicGroup, step: Step) -> None:
-    """Those who have joined are the next generation; the leader learns who they are."""
+    """Begin the next generation with the members that have joined; the leader gets the list of them."""
     step.effects.set_timer(("join", group.group_id), None)
     late = [each for each in group.members.values() if each.join_ticket is None and not each.is_static]
     for member in late:
-        drop_member(group, member, step)
+        remove_member(group, member, step)
     if not group.elect_joined_leader() and group.members:
-        # Only silent static members are left. Wait on until one of them joins or their sessions expire.
-        again_ms = max(group.rebalance_timeout_ms, SILENT_GROUP_RETRY_MS)
+        # Only static members that have not joined are left: wait until one joins or their sessions expire.
+        again_ms = max(group.rebalance_timeout_ms, NO_JOIN_RETRY_MS)
         step.effects.set_timer(("join", group.group_id), step.now_ms + again_ms)
         return
     group.next_generation(step.now_ms)
@@ -87,47 +88,47 @@ def complete_join(group: ClassicGroup, step: Step) -> None:
         return
     for member in group.members.values():
         answer_join(group, member, joined(group, member), step)
-        expect_within(group, member, member.session_timeout_ms, step)
+        extend_session(group, member, member.session_timeout_ms, step)
         member.is_new = False
         group.pending_syncs.add(member.member_id)
     step.effects.set_timer(("sync", group.group_id), step.now_ms + group.rebalance_timeout_ms)
 
 
-def hand_out(group: ClassicGroup, assignments: dict[str, bytes], error: Code, step: Step) -> None:
-    """Give all members these assignments, and answer those who wait for theirs."""
+def assign(group: ClassicGroup, assignments: dict[str, bytes], error: Code, step: Step) -> None:
+    """Set the assignments of all members, and answer the parked SyncGroup requests."""
     for member in group.members.values():
         member.assignment = assignments.get(member.member_id, b"")
         if answer_sync(member, synced(group, member) if error is Code.NONE else Synced(error), step):
-            expect_within(group, member, member.session_timeout_ms, step)
+            extend_session(group, member, member.session_timeout_ms, step)
 
 
 # Timers
 
 
-def join_time_is_up(group: ClassicGroup, step: Step) -> None:
+def on_join_timeout(group: ClassicGroup, step: Step) -> None:
     if group.state is not State.PREPARING_REBALANCE:
         return
     is_initial = group.previous_state is State.EMPTY
-    if not (is_initial and group.newcomer_in_delay and group.initial_remaining_ms > 0):
+    if not (is_initial and group.joined_in_delay and group.initial_remaining_ms > 0):
         complete_join(group, step)
         return
-    group.newcomer_in_delay = False
+    group.joined_in_delay = False
     passed_ms = group.initial_delay_ms
     group.initial_delay_ms = min(step.config.initial_rebalance_delay_ms, group.initial_remaining_ms)
     group.initial_remaining_ms = max(group.initial_remaining_ms - passed_ms, 0)
     step.effects.set_timer(("join", group.group_id), step.now_ms + group.initial_delay_ms)
 
 
-def sync_time_is_up(group: ClassicGroup, step: Step) -> None:
+def on_sync_timeout(group: ClassicGroup, step: Step) -> None:
     if group.state not in (State.COMPLETING_REBALANCE, State.STABLE) or not group.pending_syncs:
         return
     for member_id in sorted(group.pending_syncs):
-        drop_member(group, group.members[member_id], step)
+        remove_member(group, group.members[member_id], step)
     prepare_rebalance(group, step)
 
 
-def session_time_is_up(group: ClassicGroup, member_id: str, step: Step) -> None:
-    """A member's timer fired; whether he is silent too long, his deadline says."""
+def on_session_timer(group: ClassicGroup, member_id: str, step: Step) -> None:
+    """A member's session timer fired; its session may have been extended since the timer was set."""
     key = ("session", group.group_id, member_id)
     pending_until_ms = group.pending_joins.get(member_id)
     if pending_until_ms is not None:
@@ -135,7 +136,7 @@ def session_time_is_up(group: ClassicGroup, member_id: str, step: Step) -> None:
             step.effects.set_timer(key, pending_until_ms)
             return
         group.remove(member_id)
-        # He may have been the last one that the others waited for.
+        # The other members may have waited for this one only.
         if group.state is State.PREPARING_REBALANCE and group.all_joined:
             complete_join(group, step)
         return
@@ -146,12 +147,12 @@ def session_time_is_up(group: ClassicGroup, member_id: str, step: Step) -> None:
     if step.now_ms < member.session_deadline_ms:
         member.timer_deadline_ms = member.session_deadline_ms
         step.effects.set_timer(key, member.session_deadline_ms)
-    elif not member.proves_alive:
+    elif not member.is_kept_alive:
         _expire(group, member, step)
 
 
 def _expire(group: ClassicGroup, member: Member, step: Step) -> None:
-    drop_member(group, member, step)
+    remove_member(group, member, step)
     if group.state in (State.STABLE, State.COMPLETING_REBALANCE):
         prepare_rebalance(group, step)
     elif group.state is State.PREPARING_REBALANCE and group.all_joined:
@@ -161,16 +162,16 @@ def _expire(group: ClassicGroup, member: Member, step: Step) -> None:
 # Members
 
 
-def drop_member(group: ClassicGroup, member: Member, step: Step) -> None:
-    """Remove a member. If he waits for an answer he is told that he is no member, and may come again."""
+def remove_member(group: ClassicGroup, member: Member, step: Step) -> None:
+    """Remove a member. A parked request of it is answered UNKNOWN_MEMBER_ID, upon which it joins again."""
     answer_join(group, member, Joined("", Code.UNKNOWN_MEMBER_ID), step)
     answer_sync(member, Synced(Code.UNKNOWN_MEMBER_ID), step)
     group.remove(member.member_id)
     step.effects.set_timer(("session", group.group_id, member.member_id), None)
 
 
-def expect_within(group: ClassicGroup, member: Member, timeout_ms: int, step: Step) -> None:
-    """The member must show that he lives within this time; sets a timer only if none will fire by then."""
+def extend_session(group: ClassicGroup, member: Member, timeout_ms: int, step: Step) -> None:
+    """The session now ends after ``timeout_ms``; sets a timer only if none will fire by then."""
     member.session_deadline_ms = step.now_ms + timeout_ms
     if member.timer_deadline_ms is None or member.timer_deadline_ms > member.session_deadline_ms:
         member.timer_deadline_ms = member.session_deadline_ms
@@ -181,10 +182,10 @@ def expect_within(group: ClassicGroup, member: Member, timeout_ms: int, step: St
 
 
 def joined(group: ClassicGroup, member: Member, *, skip_assignment: bool = False) -> Joined:
-    """What a member is told of the present generation; the leader is told of all members too."""
-    told: tuple[JoinedMember, ...] = ()
+    """The answer to a member's JoinGroup; the leader's has the list of members."""
+    members: tuple[JoinedMember, ...] = ()
     if group.is_leader(member.member_id):
-        told = tuple(
+        members = tuple(
             JoinedMember(each.member_id, each.group_instance_id, each.metadata(group.protocol_name))
             for each in group.members.values()
         )
@@ -195,7 +196,7 @@ def joined(group: ClassicGroup, member: Member, *, skip_assignment: bool = False
         protocol_name=group.protocol_name,
         leader=group.leader_id or "",
         skip_assignment=skip_assignment,
-        members=told,
+        members=members,
     )
 
 

@@ -1,31 +1,34 @@
 """One classic group in memory: its members, its state, and what they imply.
 
-Owns: ``ClassicGroup`` and ``Member``, the soft side of a group, and the invariants between their fields. May not know:
-commands, replies, timers and records (``classic.py`` decides those).
+Responsible for: ``ClassicGroup`` and ``Member``, the soft state of a group, and the invariants between their fields.
+Must not depend on: commands, replies and timers (``groups.py`` and ``rebalance.py``).
 
 The states, and what moves a group between them:
 
-    Empty ──join──► PreparingRebalance ──all joined, or time is up──► CompletingRebalance ──leader's sync──► Stable
+    Empty ──join──► PreparingRebalance ──all joined, or timeout─────► CompletingRebalance ──leader's sync──► Stable
       ▲                    │   ▲                                            │                                  │
-      └── nobody is left ──┘   └────────── join, leave, expiry ─────────────┴──────────────────────────────────┘
+      └─ no member left ───┘   └────────── join, leave, expiry ─────────────┴──────────────────────────────────┘
 
-What outlives a restart is the last ``GroupMetadataValue`` in the log, written when a group becomes Stable or Empty: a
-group that is rebalancing when the broker stops wakes up as it was before.
+A restart keeps the last ``GroupMetadataValue`` in the log, written when a group becomes Stable or Empty: a group that
+is rebalancing when the broker stops is afterwards as it was before the rebalance.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
-from kwire.coordinators.group.commands import Protocols
-from kwire.coordinators.group.subscription import subscribed_topics
-from kwire.coordinators.machine import java_hash_map_order
+from kwire.coordinators.group.classic.subscription import subscribed_topics
+from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, DescribedMember, ListedGroup, Protocols
+from kwire.coordinators.group.group import Retention
+from kwire.coordinators.group.records import group_record
+from kwire.coordinators.machine import Record, java_hash_map_order
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import GroupMetadataValue
 
+KIND = "classic"
 CONSUMER_PROTOCOL = "consumer"
 
 
@@ -47,8 +50,8 @@ class Member:
     """A member of a classic group.
 
     ``join_ticket`` and ``sync_ticket`` are the parked requests. ``session_deadline_ms`` moves with every heartbeat;
-    ``timer_deadline_ms`` is when the timer that looks at it will fire, at or before it: so heartbeats set no timers.
-    ``is_new``: he has not yet been told his first generation, so nothing but his join shows that he lives.
+    ``timer_deadline_ms`` is when the session timer will fire, at or before it: so heartbeats set no timers. ``is_new``:
+    it has not got the answer with its first generation, so only its JoinGroup shows that it is alive.
     """
 
     member_id: str
@@ -70,20 +73,20 @@ class Member:
         return self.group_instance_id is not None
 
     @property
-    def proves_alive(self) -> bool:
-        """Whether a parked request speaks for the member, who cannot send heartbeats meanwhile."""
+    def is_kept_alive(self) -> bool:
+        """Whether a parked request shows that the member is alive, which cannot send heartbeats until the answer."""
         return not self.is_new and (self.join_ticket is not None or self.sync_ticket is not None)
 
     def touch(self, now_ms: int) -> None:
-        """He has shown that he lives. His timer, which fires at or before this deadline, will see it."""
-        # A newcomer has longer than a session, which he does not lose by a heartbeat.
+        """The member sent a request: extend its session. The session timer fires at or before the new deadline."""
+        # A new member has a longer deadline than a session, which a heartbeat must not shorten.
         self.session_deadline_ms = max(self.session_deadline_ms, now_ms + self.session_timeout_ms)
 
     def metadata(self, protocol_name: str | None) -> bytes:
         for name, metadata in self.protocols:
             if name == protocol_name:
                 return metadata
-        raise AssertionError(f"member {self.member_id} does not speak the protocol {protocol_name} of its group")
+        raise AssertionError(f"member {self.member_id} does not support the protocol {protocol_name} of its group")
 
     def vote(self, candidates: frozenset[str]) -> str:
         """The first of its protocols that all members support; ``candidates`` must hold one of them."""
@@ -97,7 +100,7 @@ class Member:
 
 @dataclass(slots=True)
 class ClassicGroup:
-    """A group as its coordinator sees it now. ``members`` keeps the order of joining; the first is the next leader."""
+    """A ``Group``, as commands see it. ``members`` keeps the order of joining; the first is the next leader."""
 
     group_id: str
     state: State = State.EMPTY
@@ -109,23 +112,23 @@ class ClassicGroup:
     leader_id: str | None = None
     members: dict[str, Member] = field(default_factory=dict)
     static_members: dict[str, str] = field(default_factory=dict)
-    # Ids given out under KIP-394 that have not come back yet, each with the time when it is forgotten.
+    # Member ids given out under KIP-394 whose second JoinGroup is awaited, each with its deadline.
     pending_joins: dict[str, int] = field(default_factory=dict)
-    # Who has been told the generation and has not asked for his assignment yet.
+    # Members that know the generation and have not sent SyncGroup yet.
     pending_syncs: set[str] = field(default_factory=set)
-    # None: cannot be told from what the members sent.
+    # The subscribed topics; None: the metadata of the members does not say.
     topics: frozenset[str] | None = None
-    # A further member came during the initial rebalance delay.
-    newcomer_in_delay: bool = False
+    # Another member joined during the initial rebalance delay.
+    joined_in_delay: bool = False
     # The last initial delay and how much time for further ones remains.
     initial_delay_ms: int = 0
     initial_remaining_ms: int = 0
-    _awaiting_join: int = 0
-    _speakers: Counter[str] = field(default_factory=Counter)
+    _joining_count: int = 0
+    _supporter_counts: Counter[str] = field(default_factory=Counter)
 
     @classmethod
     def from_record(cls, group_id: str, value: GroupMetadataValue) -> ClassicGroup:
-        """The group as its last record left it."""
+        """The group of its last record."""
         group = cls(
             group_id,
             state=State.STABLE if value.members else State.EMPTY,
@@ -152,7 +155,7 @@ class ClassicGroup:
         return group
 
     def to_record(self, assignments: dict[str, bytes]) -> GroupMetadataValue:
-        """What the log keeps of this generation, with these assignments."""
+        """The record's value for this generation, with these assignments."""
         return GroupMetadataValue(
             protocol_type=self.protocol_type or "",
             generation=self.generation_id,
@@ -174,10 +177,101 @@ class ClassicGroup:
             ],
         )
 
-    # Who is who
+    def copy(self) -> ClassicGroup:
+        """A group that later changes of this one do not change."""
+        return replace(
+            self,
+            members={member_id: replace(member) for member_id, member in self.members.items()},
+            static_members=dict(self.static_members),
+            pending_joins=dict(self.pending_joins),
+            pending_syncs=set(self.pending_syncs),
+            _supporter_counts=Counter(self._supporter_counts),
+        )
+
+    # What the coordinator asks of every group
+
+    @property
+    def kind(self) -> str:
+        return KIND
+
+    @property
+    def is_empty(self) -> bool:
+        return self.state is State.EMPTY
+
+    @property
+    def may_expire(self) -> bool:
+        return self.state is State.EMPTY and not self.pending_joins
+
+    @property
+    def empty_since_ms(self) -> int:
+        return self.state_since_ms
+
+    @property
+    def retention(self) -> Retention:
+        if self.protocol_type is None:
+            return Retention.SINCE_COMMIT
+        if self.state is State.EMPTY:
+            return Retention.SINCE_EMPTY
+        knows_topics = self.is_consumer_group and self.topics is not None
+        return Retention.SINCE_COMMIT if self.state is State.STABLE and knows_topics else Retention.NONE
+
+    def check_commit(self, command: CommitOffsets, now_ms: int) -> None:
+        if command.generation_id < 0 and self.state is State.EMPTY:
+            # The admin client, or a consumer that assigns partitions to itself.
+            return
+        member = self.member(command.member_id, command.group_instance_id)
+        if command.generation_id != self.generation_id:
+            raise KafkaError(Code.ILLEGAL_GENERATION)
+        if self.state is State.COMPLETING_REBALANCE:
+            # The member knows the generation, so it has just joined, and must sync before it commits.
+            raise KafkaError(Code.REBALANCE_IN_PROGRESS)
+        member.touch(now_ms)
+
+    def check_transactional_commit(self, command: CommitOffsets) -> None:
+        if command.generation_id < 0 and self.state is State.EMPTY:
+            return
+        if command.generation_id >= 0 or command.member_id or command.group_instance_id is not None:
+            self.member(command.member_id, command.group_instance_id)
+            if command.generation_id != self.generation_id:
+                raise KafkaError(Code.ILLEGAL_GENERATION)
+
+    def check_offset_delete(self) -> None:
+        if self.state is not State.EMPTY and not self.is_consumer_group:
+            raise KafkaError(Code.NON_EMPTY_GROUP)
+
+    def subscribes_to(self, topic: str) -> bool:
+        return self.is_consumer_group if self.topics is None else topic in self.topics
+
+    def listed(self) -> ListedGroup:
+        return ListedGroup(self.group_id, self.protocol_type or "", self.state.value, KIND)
+
+    def described(self) -> DescribedGroup:
+        is_stable = self.state is State.STABLE
+        return DescribedGroup(
+            self.group_id,
+            self.state.value,
+            self.protocol_type or "",
+            (self.protocol_name or "") if is_stable else "",
+            tuple(
+                DescribedMember(
+                    each.member_id,
+                    each.group_instance_id,
+                    each.client_id,
+                    each.client_host,
+                    each.metadata(self.protocol_name) if is_stable else b"",
+                    each.assignment,
+                )
+                for each in self.members.values()
+            ),
+        )
+
+    def tombstones(self) -> list[Record]:
+        return [group_record(self.group_id, None)]
+
+    # Members
 
     def member(self, member_id: str, group_instance_id: str | None) -> Member:
-        """The member who says he is this one. KafkaError(UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID)."""
+        """The member with these ids. KafkaError(UNKNOWN_MEMBER_ID, FENCED_INSTANCE_ID)."""
         if group_instance_id is not None:
             current = self.static_members.get(group_instance_id)
             if current is None:
@@ -198,26 +292,23 @@ class ClassicGroup:
 
     @property
     def all_joined(self) -> bool:
-        return not self.pending_joins and self._awaiting_join == len(self.members)
+        return not self.pending_joins and self._joining_count == len(self.members)
 
     @property
     def joining_count(self) -> int:
-        return self._awaiting_join
+        """How many members have a parked JoinGroup."""
+        return self._joining_count
 
     @property
     def rebalance_timeout_ms(self) -> int:
-        """As long as the slowest member asks for."""
+        """The largest of the members."""
         return max((member.rebalance_timeout_ms for member in self.members.values()), default=0)
 
     @property
     def is_consumer_group(self) -> bool:
         return self.protocol_type == CONSUMER_PROTOCOL
 
-    def subscribes_to(self, topic: str) -> bool:
-        """Whether a member reads ``topic``; while that cannot be known, yes for any group of consumers."""
-        return self.is_consumer_group if self.topics is None else topic in self.topics
-
-    # Coming and going
+    # Adding and removing members
 
     def add(self, member: Member, *, protocol_type: str) -> None:
         assert member.group_instance_id not in self.static_members
@@ -228,18 +319,18 @@ class ClassicGroup:
         if self.leader_id is None:
             self.leader_id = member.member_id
         self.members[member.member_id] = member
-        self._speakers.update(member.protocol_names)
+        self._supporter_counts.update(member.protocol_names)
         if member.join_ticket is not None:
-            self._awaiting_join += 1
+            self._joining_count += 1
         self.pending_joins.pop(member.member_id, None)
 
     def remove(self, member_id: str) -> None:
-        """Forget a member or a pending one; the leader's place goes to the first who is left."""
+        """Remove a member or a pending one; if it was the leader, the first of the others becomes leader."""
         member = self.members.pop(member_id, None)
         if member is not None:
-            self._speakers.subtract(member.protocol_names)
+            self._supporter_counts.subtract(member.protocol_names)
             if member.join_ticket is not None:
-                self._awaiting_join -= 1
+                self._joining_count -= 1
             if member.group_instance_id is not None:
                 del self.static_members[member.group_instance_id]
         if self.leader_id == member_id:
@@ -248,7 +339,7 @@ class ClassicGroup:
         self.pending_syncs.discard(member_id)
 
     def replace_static(self, old_id: str, new_id: str) -> Member:
-        """The static member behind ``old_id``, who waits for nothing now, came back: give him ``new_id``."""
+        """A static member joined again without its member id: it has ``new_id`` from now on. No request is parked."""
         old = self.members[old_id]
         assert old.group_instance_id is not None
         assert old.join_ticket is None and old.sync_ticket is None  # noqa: PT018
@@ -262,7 +353,7 @@ class ClassicGroup:
             old.protocols,
             old.assignment,
         )
-        # He keeps his place in the order, so that the leader's place and the order in records stay.
+        # It keeps its place in the order, so that the next leader and the order in records stay.
         self.members = {
             new_id if member_id == old_id else member_id: new if member_id == old_id else member
             for member_id, member in self.members.items()
@@ -273,16 +364,16 @@ class ClassicGroup:
         return new
 
     def update(self, member: Member, protocols: Protocols, rebalance_timeout_ms: int, session_timeout_ms: int) -> None:
-        self._speakers.subtract(member.protocol_names)
+        self._supporter_counts.subtract(member.protocol_names)
         member.protocols = protocols
-        self._speakers.update(member.protocol_names)
+        self._supporter_counts.update(member.protocol_names)
         member.rebalance_timeout_ms = rebalance_timeout_ms
         member.session_timeout_ms = session_timeout_ms
 
     def park_join(self, member: Member, ticket: int | None) -> int | None:
-        """Put ``ticket`` in the place of the member's parked JoinGroup; returns the one that was there."""
+        """Replace the ticket of the member's parked JoinGroup; returns the one before."""
         parked, member.join_ticket = member.join_ticket, ticket
-        self._awaiting_join += (ticket is not None) - (parked is not None)
+        self._joining_count += (ticket is not None) - (parked is not None)
         return parked
 
     def clock_stepped(self, by_ms: int) -> None:
@@ -303,7 +394,7 @@ class ClassicGroup:
         self.previous_state, self.state, self.state_since_ms = self.state, state, now_ms
 
     def next_generation(self, now_ms: int) -> None:
-        """The join phase is over: those who are here now are the members."""
+        """The join phase is over: the generation consists of the present members."""
         self.generation_id += 1
         self.protocol_name = self.select_protocol() if self.members else None
         self.topics = self._subscribed_topics()
@@ -311,7 +402,7 @@ class ClassicGroup:
         self.pending_syncs.clear()
 
     def elect_joined_leader(self) -> bool:
-        """Make sure that the leader is one who has joined this round; False when nobody has."""
+        """Make a member leader that has joined this rebalance, the leader itself if it has; False if none has."""
         if self.leader_id is None:
             return False
         if self.members[self.leader_id].join_ticket is not None:
@@ -323,11 +414,11 @@ class ClassicGroup:
         return True
 
     def supports(self, protocol_type: str, protocol_names: Collection[str]) -> bool:
-        """Whether one who speaks these protocols can be a member beside the others."""
+        """Whether a member with these protocols can join the present members."""
         if self.state is State.EMPTY:
             return bool(protocol_type and protocol_names)
         return self.protocol_type == protocol_type and any(
-            self._speakers[name] == len(self.members) for name in protocol_names
+            self._supporter_counts[name] == len(self.members) for name in protocol_names
         )
 
     def select_protocol(self) -> str:
@@ -336,7 +427,7 @@ class ClassicGroup:
         Of protocols with equally many votes Kafka takes the first in the order of a Java HashMap; so do we, because
         the result is what the clients of a mixed group use.
         """
-        candidates = frozenset(name for name, count in self._speakers.items() if count == len(self.members))
+        candidates = frozenset(name for name, count in self._supporter_counts.items() if count == len(self.members))
         votes = Counter(member.vote(candidates) for member in self.members.values())
         most = max(votes.values())
         return next(name for name in java_hash_map_order(votes) if votes[name] == most)

@@ -1,0 +1,60 @@
+"""Containment of failures: what a bug in a timer, a background task or a coordinator may end.
+
+Responsible for: which exceptions must stop the broker, and running background tasks so that any other exception is
+logged and the task started again. Must not depend on: what a task does, the clock.
+
+An exception that no caller expects is a bug in kwire. Only one kind of it stops the process: an AssertionError raised
+in ``kwire.storage``, since writing on with a broken log could damage what is stored. docs/decisions/containment.md has
+the reasons.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVarTuple
+
+from kwire.broker.logs import Logger
+from kwire.errors import StorageFailure
+
+log = Logger("kwire.broker")
+
+Ts = TypeVarTuple("Ts")
+
+# A task that fails at once each time it is started must not fill the log or hold the event loop.
+RESTART_MS: Final = 1000
+
+
+def must_stop_broker(error: BaseException) -> bool:
+    """Whether the broker must not go on after ``error``: an invariant of a log is broken."""
+    if isinstance(error, BaseExceptionGroup):
+        return any(must_stop_broker(each) for each in error.exceptions)
+    if not isinstance(error, AssertionError):
+        return False
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    module = "" if traceback is None else str(traceback.tb_frame.f_globals.get("__name__"))
+    return module.startswith("kwire.storage.")
+
+
+async def run_contained(
+    sleep: Callable[[float], Awaitable[None]], task: Callable[[*Ts], Awaitable[None]], *args: *Ts
+) -> None:
+    """Run ``task`` until it returns. When it raises, log that and start it again after ``RESTART_MS``.
+
+    ``sleep`` takes milliseconds. Raises what ``must_stop_broker`` says must stop the broker.
+    """
+    while True:
+        try:
+            await task(*args)
+        except Exception as error:
+            if must_stop_broker(error):
+                raise
+            name = getattr(task, "__qualname__", repr(task))
+            if isinstance(error, StorageFailure):
+                log.warning("background task met a failing disk, restarting it", task=name, why=str(error))
+            else:
+                log.failure("background task failed, restarting it", error, task=name)
+        else:
+            return
+        await sleep(RESTART_MS)

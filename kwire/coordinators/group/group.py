@@ -1,0 +1,99 @@
+"""What the coordinator asks of a group, whatever its kind.
+
+Responsible for: the ``Group`` interface and the rules of retention that all kinds share. Must not depend on: any kind
+of group.
+
+A kind of group is a package beside this module (``classic``; consumer, share and streams groups when they are served).
+It has a class of all its groups, a ``GroupKind``, which the coordinator gives the records of its types, and a class of
+one group, a ``Group``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from enum import Enum
+from typing import Protocol
+
+from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, ListedGroup
+from kwire.coordinators.machine import Record
+
+
+class Retention(Enum):
+    """From when the retention of a group's offsets counts (KIP-211)."""
+
+    SINCE_COMMIT = "commit"
+    SINCE_EMPTY = "empty"
+    # Members may still need any of them.
+    NONE = "none"
+
+
+class Group(Protocol):
+    """One group. ``empty_since_ms`` is -1 where it is not known."""
+
+    @property
+    def group_id(self) -> str: ...
+    @property
+    def kind(self) -> str:
+        """As ListGroups names it: classic, consumer, share, streams."""
+        ...
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no members, so that it may be deleted."""
+        ...
+
+    @property
+    def may_expire(self) -> bool:
+        """Whether it may go when it has no offsets left."""
+        ...
+
+    @property
+    def empty_since_ms(self) -> int: ...
+    @property
+    def retention(self) -> Retention: ...
+
+    def check_commit(self, command: CommitOffsets, now_ms: int) -> None:
+        """Whether the sender of OffsetCommit may commit; it has shown that it is alive.
+
+        Raises KafkaError(UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION, FENCED_INSTANCE_ID, REBALANCE_IN_PROGRESS,
+        STALE_MEMBER_EPOCH, GROUP_ID_NOT_FOUND).
+        """
+        ...
+
+    def check_transactional_commit(self, command: CommitOffsets) -> None:
+        """The same for TxnOffsetCommit. Clients before KIP-447 name neither member nor generation; both pass."""
+        ...
+
+    def check_offset_delete(self) -> None:
+        """Whether OffsetDelete may delete offsets (of topics that no member reads). KafkaError(NON_EMPTY_GROUP)."""
+        ...
+
+    def subscribes_to(self, topic: str) -> bool:
+        """Whether a member reads ``topic``; while that cannot be known, yes."""
+        ...
+
+    def listed(self) -> ListedGroup: ...
+
+    def described(self) -> DescribedGroup:
+        """For DescribeGroups. Raises KafkaError(GROUP_ID_NOT_FOUND) for a kind that has a request of its own."""
+        ...
+
+    def tombstones(self) -> list[Record]:
+        """The records that delete the group, its offsets apart."""
+        ...
+
+
+class GroupKind(Protocol):
+    """All groups of one kind in one partition."""
+
+    def find(self, group_id: str) -> Group | None:
+        """The group as commands see it; what they change in it is undone when their records are refused."""
+        ...
+
+    def committed(self, group_id: str) -> Group | None:
+        """The group as it is committed, for requests that only read."""
+        ...
+
+    def group_ids(self) -> list[str]: ...
+
+    def committed_ids(self) -> Iterator[str]: ...
