@@ -23,6 +23,7 @@ from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
+from kwire.metadata.quorum_rules import check_quorum
 from kwire.storage.files import Files
 
 
@@ -38,11 +39,13 @@ async def open_broker(
 ) -> AsyncIterator[Broker]:
     """Open the log directories, recover, run the background tasks; flush and close everything at the end.
 
-    Raises storage.files.DirectoryInUse, log_dirs.ForeignDirectory, StorageFailure, before anything is served.
+    Raises ConfigProblem, storage.files.DirectoryInUse, log_dirs.ForeignDirectory, StorageFailure, before anything is
+    served.
     """
     clock = Clock() if clock is None else clock
     # Dynamic configs are in the metadata log, so only the static ones can say where that log is.
     static = EffectiveConfigs(MetadataImage(), settings, node_id=-1)
+    check_quorum(static)
     node_id = static.broker["node.id"]
     paths = [files.absolute(path) for path in _log_dir_paths(static)]
     dirs = LogDirs.open(files, paths, node_id=node_id, cluster_id=cluster_id, clock=clock)

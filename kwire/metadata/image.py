@@ -10,7 +10,7 @@ damaged log: KeyError, which stops whoever replays it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -90,7 +90,7 @@ class MetadataImage:
         self.acls: Mapping[Uuid, messages.AccessControlEntryRecord] = MappingProxyType(self._acls)
         self.tokens: Mapping[str, messages.DelegationTokenRecord] = MappingProxyType(self._tokens)
         self.producer_ids: ProducerIdBlock | None = None
-        self.preserved: tuple[PreservedRecord, ...] = ()
+        self._preserved: list[PreservedRecord] = []
         # Topics being changed by the apply that runs, their partitions still growing: a topic of ten thousand
         # partitions must not be copied ten thousand times.
         self._growing: dict[Uuid, list[Partition]] = {}
@@ -110,6 +110,11 @@ class MetadataImage:
     def next_producer_id(self) -> int:
         return self.producer_ids.next_producer_id if self.producer_ids else 0
 
+    @property
+    def preserved(self) -> Sequence[PreservedRecord]:
+        """Records of kinds that are not read here, in their order; they go into snapshots as they came."""
+        return self._preserved
+
     def config(self, resource_type: ResourceType, name: str) -> Mapping[str, str]:
         """Give what was set on one resource; empty when nothing was."""
         return self._configs.get(Resource(resource_type, name), _NO_CONFIGS)
@@ -121,12 +126,15 @@ class MetadataImage:
     def apply(self, records: Iterable[Record]) -> Delta:
         """Change the image by committed records, in their order. The only way it ever changes."""
         delta = Delta()
+        preserved: list[PreservedRecord] = []
         for record in records:
             if isinstance(record, PreservedRecord):
-                self.preserved = (*self.preserved, record)
+                preserved.append(record)
             else:
                 _APPLY[record.NAME](self, record, delta)
             self.version += 1
+        if preserved:
+            self._preserved += preserved
         self._settle(delta)
         return delta
 

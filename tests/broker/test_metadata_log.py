@@ -315,7 +315,7 @@ def test_a_record_of_an_unknown_kind_is_kept_through_log_and_snapshot(home):
     home.log.apply([stranger])
     home.log.snapshot()
     home.kill()
-    assert home.open().image.preserved == (stranger,)
+    assert list(home.open().image.preserved) == [stranger]
 
 
 def test_the_metadata_directory_must_be_one_of_the_log_directories(tmp_path):

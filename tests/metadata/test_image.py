@@ -150,7 +150,7 @@ def test_the_end_of_the_history():
     assert image.next_producer_id == 2000
     assert set(image.acls) == {b"\x05" * 16}
     assert set(image.tokens) == {"t1"}
-    assert image.preserved == (PreservedRecord(200, 1, b"from the future"),)
+    assert list(image.preserved) == [PreservedRecord(200, 1, b"from the future")]
 
 
 def test_a_delta_tells_what_changed():
@@ -218,3 +218,12 @@ def test_partitions_are_written_at_the_version_of_the_metadata_level(level, vers
 def test_brokers_are_written_at_the_version_of_the_metadata_level(level, version):
     record = broker_record(1, log_dirs=[DIRECTORY] if level >= 17 else [])
     assert encode_record(record, level)[2] == version
+
+
+def test_applying_a_preserved_record_does_not_copy_those_before_it():
+    image = MetadataImage()
+    kept = image.preserved
+    for number in range(3):
+        image.apply([PreservedRecord(200, 1, bytes([number]))])
+    assert image.preserved is kept
+    assert [record.body for record in kept] == [b"\x00", b"\x01", b"\x02"]

@@ -109,7 +109,7 @@ class MetadataLog:
         self.quorum = loaded.quorum
         self.last_timestamp_ms = loaded.last_timestamp_ms
         self._bytes_since_snapshot = loaded.bytes_since_snapshot
-        _check_directory_id(home, node_id, loaded)
+        _check_voters(home, node_id, loaded)
         # The marks count until now: what refuses a start above leaves the next one as much to trust.
         dirs.remove_clean_marks()
         self._lead()
@@ -297,10 +297,16 @@ def _open_log(files: Files, home: LogDir, configs: EffectiveConfigs, clock: Cloc
     return opened
 
 
-def _check_directory_id(home: LogDir, node_id: int, loaded: MetadataReplay) -> None:
-    """Refuse a directory id that is not the one by which this node votes (KIP-853)."""
+def _check_voters(home: LogDir, node_id: int, loaded: MetadataReplay) -> None:
+    """Refuse a quorum that this node is not the only voter of, by the id of its directory (KIP-853)."""
     for voter in loaded.quorum.voters.voters if loaded.quorum.voters is not None else ():
-        if voter.voter_id == node_id and voter.voter_directory_id != home.id:
+        if voter.voter_id != node_id:
+            raise StorageFailure(
+                metadata_path(home),
+                f"node {voter.voter_id} is a voter of this metadata log: a quorum of several nodes is not served."
+                " Nothing was changed. Choose another directory",
+            )
+        if voter.voter_directory_id != home.id:
             raise StorageFailure(
                 f"{home.path}/{META_PROPERTIES}",
                 f"directory.id is {uuid_text(home.id)}, but this node votes as {uuid_text(voter.voter_directory_id)}:"
