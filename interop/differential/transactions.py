@@ -5,6 +5,7 @@ from interop.differential.world import TOPICS, World, named, reference
 
 # Two producers of one transactional id fence each other; p3 has none.
 IDS = {"p0": "~x0", "p1": "~x0", "p2": "~x1", "p3": None}
+NO_SUCH_ID = 4_000_000_000
 LONG_MS = 60_000
 SHORT_MS = 400
 PAUSE_S = 1.2
@@ -43,7 +44,7 @@ class TransactionLife:
         world = self.world
         whose = "p2" if world.chance(0.02) else producer
         epoch = reference(f"epoch.{producer}", 0, world.one(*[0] * 14, -1, 1))
-        return {"producerId": reference(f"pid.{whose}", 5), "producerEpoch": epoch}
+        return {"producerId": reference(f"pid.{whose}", NO_SUCH_ID), "producerEpoch": epoch}
 
     def _id(self, producer: str) -> str:
         return "~x1" if self.world.chance(0.02) else IDS[producer] or "~x2"
@@ -173,7 +174,7 @@ class TransactionLife:
         world = self.world
         body = {
             "stateFilters": world.one([], [], ["Ongoing"], ["CompleteCommit", "Empty"], ["Nonsense"]),
-            "producerIdFilters": world.one([], [], [reference(f"pid.{producer}", 5)]),
+            "producerIdFilters": world.one([], [], [reference(f"pid.{producer}", NO_SUCH_ID)]),
             "durationFilter": -1,
             "transactionalIdPattern": None,
         }

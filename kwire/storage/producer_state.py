@@ -336,9 +336,11 @@ def check_marker(
 
 def _check_sequence(before: Producer, header: BatchHeader) -> None:
     sequence = header.base_sequence
+    if before.epoch == NO_PRODUCER_EPOCH:
+        # A producer of which this log has no epoch may begin anywhere (KIP-360), also one that sends epoch -1.
+        return
     if header.producer_epoch != before.epoch:
-        # A new epoch begins at sequence 0; a producer that we know nothing of may begin anywhere (KIP-360).
-        if sequence != 0 and before.epoch != NO_PRODUCER_EPOCH:
+        if sequence != 0:
             raise KafkaError(
                 Code.OUT_OF_ORDER_SEQUENCE_NUMBER,
                 f"producer {header.producer_id} begins epoch {header.producer_epoch} with sequence {sequence}, not 0",

@@ -59,6 +59,11 @@ def test_an_unknown_producer_may_begin_anywhere(log):
     append(log, batch(producer_id=1, sequence=78))
 
 
+def test_a_producer_without_an_epoch_may_begin_anywhere(log):
+    append(log, batch(producer_id=1, epoch=-1, sequence=77))
+    append(log, batch(producer_id=1, epoch=-1, sequence=5))
+
+
 def test_a_new_epoch_begins_at_zero_and_fences_the_old_one(log):
     append(log, batch(producer_id=1, epoch=3))
     assert refusal(append, log, batch(producer_id=1, epoch=4, sequence=1)) is Code.OUT_OF_ORDER_SEQUENCE_NUMBER
