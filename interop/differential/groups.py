@@ -8,9 +8,9 @@ from interop.oracle.stories.groups import b64, subscription
 
 GROUPS = ("~g0", "~g0", "~g0", "~g1")
 LONG_MS = 60_000
-SHORT_MS = 500
-# What expires on SHORT_MS is over after this pause.
-PAUSE_S = 1.3
+# Longer than a sequence takes without its pauses.
+SHORT_MS = 2000
+PAUSE_S = 3.0
 RANGE = ("range", subscription("t0"))
 ROUNDROBIN = ("roundrobin", subscription("t0", "t1"))
 STICKY = ("cooperative-sticky", subscription("t2"))

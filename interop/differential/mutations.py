@@ -23,7 +23,12 @@ LEFT_ALONE = {
     "sessionTimeoutMs",
     "rebalanceTimeoutMs",
 }
-LEFT_ALONE_IN = {("CreateTopics", "numPartitions"), ("CreatePartitions", "count")}
+# A marker of a later coordinator epoch fences Apache Kafka's own coordinator for good.
+LEFT_ALONE_IN = {
+    ("WriteTxnMarkers", "coordinatorEpoch"),
+    ("CreateTopics", "numPartitions"),
+    ("CreatePartitions", "count"),
+}
 
 
 class Spot(NamedTuple):

@@ -34,7 +34,8 @@ CHANGES_METADATA = {
     "UnregisterBroker",
 }  # fmt: skip
 CONCURRENT_TRANSACTIONS = 51
-BARRIER = "differential-barrier"
+# A config whose value shows how far the broker has applied changes of metadata.
+GROUP_RESOURCE, GROUP_CONFIG, SHORTEST_SESSION_MS = 32, "consumer.session.timeout.ms", 45_000
 UNDER_WAY = {"PrepareCommit", "PrepareAbort", "PrepareEpochFence"}
 
 
@@ -88,7 +89,7 @@ class Session:
         self._connections: dict[str, Connection] = {}
         self._correlation = 0
         self._sent = Operation()  # the last Produce
-        self._barrier = int(time.time() * 1000)
+        self._barriers = 0
         self._transactional_ids: set[str] = set()
         self._helper = Connection(broker.port)
 
@@ -289,23 +290,18 @@ class Session:
 
     # Waits
 
-    def make_barrier(self) -> None:
-        """Creates the topic whose configs show how far the broker has applied changes of metadata."""
-        wish = {"name": BARRIER, "numPartitions": 1, "replicationFactor": 1}
-        self._ask("CreateTopics", 7, {"topics": [wish], "timeoutMs": 10000})
-        self._helper.socket.close()
-
     def _metadata_barrier(self) -> None:
         """Changes are applied in order: once a later one is visible, those before are in force."""
-        self._barrier += 1
-        resource = {"resourceType": 2, "resourceName": BARRIER}
-        change = {"name": "retention.ms", "configOperation": 0, "value": str(self._barrier)}
+        self._barriers += 1
+        value = str(SHORTEST_SESSION_MS + self._barriers)
+        resource = {"resourceType": GROUP_RESOURCE, "resourceName": f"{self.values.prefix}-barrier"}
+        change = {"name": GROUP_CONFIG, "configOperation": 0, "value": value}
         self._ask("IncrementalAlterConfigs", 1, {"resources": [{**resource, "configs": [change]}]})
-        wish = {"resources": [{**resource, "configurationKeys": ["retention.ms"]}]}
+        wish = {"resources": [{**resource, "configurationKeys": [GROUP_CONFIG]}]}
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
             configs = self._ask("DescribeConfigs", 4, wish)["results"][0]["configs"]
-            if configs and configs[0]["value"] == str(self._barrier):
+            if configs and configs[0]["value"] == value:
                 return
             time.sleep(0.002)
 

@@ -195,7 +195,7 @@ class TransactionLife:
             **self._stamp(producer),
             "transactionResult": world.chance(0.3),
             "topics": [{"name": topic, "partitionIndexes": [partition]}],
-            "coordinatorEpoch": world.one(0, 0, 0, -1, 1),
+            "coordinatorEpoch": world.one(0, 0, 0, -1),
             "transactionVersion": world.one(0, 0, 1, 2),
         }
         world.ask("admin", "WriteTxnMarkers", {"markers": [marker]})
