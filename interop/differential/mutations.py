@@ -16,6 +16,7 @@ BITS = {"int8": 7, "int16": 15, "int32": 31, "int64": 63}
 # Other values of these fields make a request wait or a broker keep gigabytes, rather than answer something else.
 LEFT_ALONE = {
     "records",
+    "isolationLevel",
     "maxWaitMs",
     "timeoutMs",
     "minBytes",
@@ -23,8 +24,11 @@ LEFT_ALONE = {
     "sessionTimeoutMs",
     "rebalanceTimeoutMs",
 }
-# A marker of a later coordinator epoch fences Apache Kafka's own coordinator for good.
+# A marker of a later coordinator epoch fences Apache Kafka's own coordinator for good. Of a partition that a produce
+# request names twice Apache Kafka may append one batch and answer for the other.
 LEFT_ALONE_IN = {
+    ("Produce", "topicData"),
+    ("Produce", "partitionData"),
     ("WriteTxnMarkers", "coordinatorEpoch"),
     ("CreateTopics", "numPartitions"),
     ("CreatePartitions", "count"),

@@ -8,7 +8,7 @@ IDS = {"p0": "~x0", "p1": "~x0", "p2": "~x1", "p3": None}
 NO_SUCH_ID = 4_000_000_000
 LONG_MS = 60_000
 SHORT_MS = 400
-PAUSE_S = 1.2
+PAUSE_S = 2.0
 GROUP = "~g0"
 
 
@@ -72,8 +72,8 @@ class TransactionLife:
         world = self.world
         version = world.one(world.version("Produce"), world.version("Produce", 12))
         topics = []
-        for topic in world.some(list(TOPICS), 2):
-            partitions = [self._partition(producer, topic) for _ in range(world.random.randint(1, 2))]
+        for topic in world.topics():
+            partitions = [self._partition(producer, topic, index) for index in world.partitions(topic)]
             topics.append({**named(topic), "partitionData": partitions})
         body = {
             "transactionalId": None if world.chance(0.08) else IDS[producer],
@@ -83,9 +83,8 @@ class TransactionLife:
         }
         world.ask(producer, "Produce", body, version=version)
 
-    def _partition(self, producer: str, topic: str) -> Json:
+    def _partition(self, producer: str, topic: str, index: int) -> Json:
         world = self.world
-        index = world.partition(topic)
         plus = world.one(*[0] * 10, -1, -2, 1, 5)
         batch: Json = {"values": [f"{producer}-{n}" for n in range(world.random.randint(1, 3))]}
         stamp = self._stamp(producer)

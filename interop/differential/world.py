@@ -61,6 +61,14 @@ class World:
             return self.one(-1, 7, TOPICS.get(topic, 1))
         return self.random.randrange(TOPICS.get(topic, 1))
 
+    def topics(self) -> list[str]:
+        """One or two different topics."""
+        return list(dict.fromkeys(self.topic() for _ in range(self.random.randint(1, 2))))
+
+    def partitions(self, topic: str) -> list[int]:
+        """One or two different partitions."""
+        return list(dict.fromkeys(self.partition(topic) for _ in range(self.random.randint(1, 2))))
+
     def place(self) -> tuple[str, int]:
         topic = self.topic()
         return topic, self.partition(topic)

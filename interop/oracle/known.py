@@ -51,6 +51,12 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known("create-topics-of-odd-requests", r"two bad configs\..*errorMessage: ", TEXT, TEXT_REASON),
     Known(
+        "differential",
+        r"^SyncGroup v\d: 'no answer' / .*'errorCode': 25",
+        "A member that is removed while its SyncGroup waits",
+        "Is answered UNKNOWN_MEMBER_ID; Apache Kafka never answers it.",
+    ),
+    Known(
         "fetches-of-strangers",
         r"^Fetch v\d+ replica 7\..*currentLeader: ",
         "Followers",

@@ -47,9 +47,10 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
     """Append each partition's records; None when acks=0 asks for no reply."""
     refused: Mapping[TopicPartition, KafkaError] = {}
     topics = request.topic_data
+    verified = request.transactional_id is not None or any_transactional(request)
     if len(topics) != 1 or len(topics[0].partition_data) != 1:
         topics = request.topic_data = _each_once(topics)
-    if request.transactional_id is not None or any_transactional(request):
+    if verified:
         try:
             # From its answer to the appends nothing waits.
             refused = await transactional.refused(context, request, [_name(context, topic) for topic in topics])

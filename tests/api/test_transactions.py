@@ -236,6 +236,21 @@ async def test_nobody_writes_in_a_transaction_without_saying_in_which(client):
     assert answer.error_code == Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
 
 
+async def test_a_transactional_batch_counts_though_another_batch_for_its_partition_follows(client):
+    await client.create_topic("t")
+    request = m.ProduceRequest
+    parts = [
+        request.PartitionProduceData(
+            index=0, records=batch(b"x", producer_id=7, epoch=0, sequence=0, transactional=transactional)
+        )
+        for transactional in (True, False)
+    ]
+    topic = request.TopicProduceData(name="t", partition_data=parts)
+    answer = await client.call(9, request(acks=-1, timeout_ms=1000, topic_data=[topic]))
+    codes = [partition.error_code for partition in answer.responses[0].partition_responses]
+    assert codes == [Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED]
+
+
 async def test_a_request_has_one_producer(client):
     await client.create_topic("t", 2)
     producer = await started(client)
