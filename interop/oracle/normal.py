@@ -5,6 +5,7 @@ import re
 import time
 from typing import Any
 
+from kwire.errors import KafkaError
 from kwire.wire import batch as batches
 from kwire.wire.records import read_records
 
@@ -151,7 +152,7 @@ class Normalizer:
             made_here = header.producer_id >= 0 or header.is_log_append_time or header.is_control
             if made_here:
                 fields["crc"] = "made here"
-                fields["records"] = [_record(record) for record in read_records(whole)]
+                fields["records"] = _records(whole)
             else:
                 fields["bytes"] = raw[position + 21 : position + size].hex()
             found.append(fields)
@@ -164,6 +165,13 @@ class Normalizer:
         if name == "producer_id" and isinstance(value, int) and value >= 0:
             return self._made_up("producerId", value)
         return value
+
+
+def _records(batch: memoryview) -> Any:
+    try:
+        return [_record(record) for record in read_records(batch)]
+    except KafkaError:
+        return "unreadable"
 
 
 def _record(record: Any) -> list[Any]:
