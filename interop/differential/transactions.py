@@ -201,7 +201,7 @@ class TransactionLife:
 
     def delete_records(self, _: str) -> None:
         topic, partition = self.world.place()
-        partitions = [{"partitionIndex": partition, "offset": self.world.one(-1, 0, 1, 2, 4)}]
+        partitions = [{"partitionIndex": partition, "offset": self.world.one(-1, -1, 0, 50)}]
         body = {"topics": [{"name": topic, "partitions": partitions}], "timeoutMs": 5000}
         self.world.ask("admin", "DeleteRecords", body)
 
