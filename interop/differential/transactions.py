@@ -7,8 +7,8 @@ from interop.differential.world import TOPICS, World, named, reference
 IDS = {"p0": "~x0", "p1": "~x0", "p2": "~x1", "p3": None}
 NO_SUCH_ID = 4_000_000_000
 LONG_MS = 60_000
-SHORT_MS = 400
-PAUSE_S = 2.0
+SHORT_MS = 1000
+PAUSE_S = 3.0
 GROUP = "~g0"
 
 
@@ -24,11 +24,11 @@ class TransactionLife:
         action = self.world.weighted(ACTIONS)
         action(self, producer)
 
-    def init(self, producer: str) -> None:
+    def init(self, producer: str, timeout_ms: int = LONG_MS) -> None:
         world = self.world
         body: Json = {
             "transactionalId": IDS[producer],
-            "transactionTimeoutMs": SHORT_MS if world.chance(0.15) else LONG_MS,
+            "transactionTimeoutMs": timeout_ms,
             "producerId": -1,
             "producerEpoch": -1,
         }
@@ -134,7 +134,12 @@ class TransactionLife:
         body = {"groupId": GROUP, "topics": None, "groups": [group], "requireStable": world.chance(0.7)}
         world.ask("reader", "OffsetFetch", body, version=version)
 
-    def expire(self, _: str) -> None:
+    def expire(self, producer: str) -> None:
+        """A transaction that the coordinator aborts because its time is over."""
+        self.init(producer, SHORT_MS)
+        self.produce(producer) if self.world.chance(0.7) else self.add(producer)
+        if self.world.chance(0.3):
+            self.offsets(producer)
         self.world.pause(PAUSE_S)
 
     def read(self, _: str) -> None:
@@ -214,7 +219,7 @@ ACTIONS = {
     TransactionLife.end: 12,
     TransactionLife.offsets: 7,
     TransactionLife.read_offsets: 4,
-    TransactionLife.expire: 2,
+    TransactionLife.expire: 3,
     TransactionLife.read: 6,
     TransactionLife.list_offsets: 4,
     TransactionLife.describe: 5,
