@@ -175,7 +175,7 @@ class _Fetch:
                 size = len(answer.records)
                 self.byte_count += size
                 left -= size
-            elif item.fetch_offset >= self._visible_end(item):
+            elif item.fetch_offset >= self._visible_end(item) and not (self._incremental and _has_news(item, answer)):
                 # Clean: an append, a change or the client's next request marks it as dirty again.
                 session.watch.dirty.pop(item.key, None)
         if self._unknown_at_first is None:
@@ -211,14 +211,7 @@ class _Fetch:
 
     def _must_tell(self, item: FetchItem, answer: PartitionData) -> bool:
         """A full answer has every partition; an incremental one what the client does not know (KIP-227)."""
-        tell = (
-            not self._incremental
-            or bool(answer.records)
-            or answer.error_code != 0
-            or answer.high_watermark != item.sent_high_watermark
-            or answer.log_start_offset != item.sent_log_start_offset
-            or answer.diverging_epoch is not _NOT_DIVERGING
-        )
+        tell = not self._incremental or bool(answer.records) or _has_news(item, answer)
         item.sent_high_watermark = -1 if answer.error_code else answer.high_watermark
         item.sent_log_start_offset = answer.log_start_offset
         return tell
@@ -287,6 +280,16 @@ class _Fetch:
             aborted_transactions=aborted if aborted is None else [_aborted(one) for one in aborted],
             records=b"" if records is None else records,
         )
+
+
+def _has_news(item: FetchItem, answer: PartitionData) -> bool:
+    """Whether the answer says something beside records that the client of the session was not told yet."""
+    return (
+        answer.error_code != 0
+        or answer.high_watermark != item.sent_high_watermark
+        or answer.log_start_offset != item.sent_log_start_offset
+        or answer.diverging_epoch is not _NOT_DIVERGING
+    )
 
 
 def _aborted(one: AbortedTransaction) -> FetchResponse.AbortedTransaction:

@@ -273,6 +273,17 @@ async def test_a_high_watermark_behind_an_open_transaction_ends_no_wait(client, 
     assert not answers
 
 
+async def test_news_that_ends_no_wait_is_told_when_the_wait_is_over(client, session):
+    topic_id = await client.create_topic("a")
+    (refused,) = await session.fetch(topic_id, (0, 2))
+    assert refused.error_code == Code.OFFSET_OUT_OF_RANGE
+    await produce(client, topic_id, b"0", b"1")
+    (answer,) = await session.fetch(max_wait_ms=500)
+    assert (answer.error_code, answer.high_watermark) == (0, 2)
+    assert client.waits == 1
+    assert await session.fetch() == []
+
+
 async def test_another_isolation_level_reads_each_partition_of_the_session_again(client, session):
     topic_id = await client.create_topic("a")
     await begin_transaction(client, topic_id)
