@@ -72,6 +72,9 @@ CHECKED_BATCHES = 16
 CHECKED_RECORDS_MAX = 1000
 CHECKED_BYTES_MAX = 2 * 1024 * 1024
 
+# Lines that the report of lost records in a log directory keeps.
+LOSSES_KEPT_MAX = 1000
+
 # Kafka's own: NetworkClient and Selector allow a string, an array or a group's metadata up to these.
 TOPIC_NAME_LENGTH_MAX = 249
 FETCH_SESSIONS_MAX = 1000

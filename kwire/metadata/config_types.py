@@ -62,7 +62,7 @@ BrokerValues = TypedDict("BrokerValues", {
     "initial.broker.registration.timeout.ms": int, "inter.broker.listener.name": str | None,
     "internal.metadata.delete.delay.millis": int, "internal.metadata.log.segment.bytes": int | None,
     "internal.metadata.max.batch.size.in.bytes": int, "kafka.metrics.polling.interval.secs": int,
-    "kafka.metrics.reporters": tuple[str, ...], "kwire.record.checks": str,
+    "kafka.metrics.reporters": tuple[str, ...], "kwire.record.checks": str, "kwire.recovery.keep.cut.bytes": bool,
     "leader.imbalance.check.interval.seconds": int, "leader.replication.throttled.rate": int,
     "listener.security.protocol.map": str, "listeners": tuple[str, ...], "log.cleaner.backoff.ms": int,
     "log.cleaner.dedupe.buffer.size": int, "log.cleaner.delete.retention.ms": int, "log.cleaner.enable": bool,

@@ -54,6 +54,8 @@ class Log:
         self.producers: ProducerStates = recovered.producers
         self.epochs = recovered.epochs
         self.snapshots = recovered.snapshots
+        # What the recovery at the opening took from the log; empty after a clean stop of a sound log.
+        self.losses = recovered.losses
         # Why the last append failed, None if it did not: the disk is full or broken, and every append tries again.
         self.failure: StorageFailure | None = None
         self._directory = LogDirectory(files, path, exists=recovered.exists, topic_id=topic_id)
@@ -80,11 +82,13 @@ class Log:
         same_boot: bool = False,
         topic_id: Uuid | None = None,
         on_progress: Callable[[int, int], None] | None = None,
+        keep_cut_bytes: bool = False,
     ) -> Log:
         """Open the log in directory ``path``, which need not exist, and repair what a stop left behind.
 
         ``clean``: the last user closed it in order. ``same_boot``: the machine has run without a break since, so the
-        page cache has lost nothing. ``on_progress`` hears bytes checked and bytes to check. Raises StorageFailure.
+        page cache has lost nothing. ``on_progress`` hears bytes checked and bytes to check.
+        ``keep_cut_bytes``: what recovery cuts off is kept beside the log. Raises StorageFailure.
         """
         recovered = recovery.recover(
             files,
@@ -95,6 +99,7 @@ class Log:
             log_start_offset=log_start_offset,
             stop=recovery.Stop.of(clean=clean, same_boot=same_boot),
             on_progress=on_progress,
+            keep_cut_bytes=keep_cut_bytes,
         )
         return cls(files, path, config, recovered, topic_id=topic_id)
 

@@ -29,6 +29,7 @@ from kwire.storage.config import LogConfig
 from kwire.storage.epochs import LeaderEpochs
 from kwire.storage.files import Files
 from kwire.storage.lookup import segment_index
+from kwire.storage.losses import Cause, Cuts, Loss, missing_segments
 from kwire.storage.producer_state import Producer, ProducerStates, check_batch, check_marker
 from kwire.storage.segment import (
     DELETED_SUFFIX,
@@ -65,6 +66,7 @@ _CHECK_BYTES: Final = 1024 * 1024
 _TORN_BYTES_MAX: Final = 2 * 1024 * 1024
 # How many index entries from the end may lead nowhere before the whole index is given up.
 _INDEX_TRIES: Final = 3
+_INDEX_SUFFIXES: Final = (INDEX_SUFFIX, TIME_INDEX_SUFFIX)
 
 
 class Stop(Enum):
@@ -94,6 +96,7 @@ class Recovered:
     epochs: LeaderEpochs
     exists: bool
     any_aborted: bool
+    losses: list[Loss]
 
 
 def recover(
@@ -106,33 +109,45 @@ def recover(
     log_start_offset: int,
     stop: Stop,
     on_progress: Progress | None = None,
+    keep_cut_bytes: bool = False,
 ) -> Recovered:
-    """Open what is in directory ``path``. Raises StorageFailure."""
+    """Open what is in directory ``path``. Raises StorageFailure.
+
+    ``keep_cut_bytes``: what is cut off is kept in files beside the log, see ``losses``.
+    """
     names = files.sizes(path)
     if not names:
         return _empty(files, path, log_start_offset, now_ms)
     if stop is not Stop.CLEAN or any(name.endswith((DELETED_SUFFIX, CLEANED_SUFFIX, SWAP_SUFFIX)) for name in names):
         names = _finish_replacements(files, path, names)
-    if stop is not Stop.CLEAN:
+    cuts = Cuts(files, path, keep=keep_cut_bytes, preallocated=config.preallocate)
+    cuts.losses += missing_segments(names, _offsets(names, LOG_SUFFIX), log_start_offset)
+    if stop is not Stop.CLEAN or cuts.losses:
         _remove_orphans(files, path, names)
     segments = [
         Segment(files, path, offset, names=names, created_ms=now_ms) for offset in _offsets(names, LOG_SUFFIX)
     ] or [Segment(files, path, log_start_offset, names=names, created_ms=now_ms)]
     _repair_indexes(segments, names, config, stop)
     if stop is Stop.CRASHED:
-        _check_unsynced(segments, recovery_point, config, on_progress)
+        _check_unsynced(segments, recovery_point, config, on_progress, cuts)
     elif stop is Stop.KILLED:
-        _check_tail(segments[-1], config, lost_bytes_max=_TORN_BYTES_MAX)
+        _check_tail(segments[-1], config, cuts, lost_bytes_max=_TORN_BYTES_MAX)
     end_offset, end_position = segments[-1].read_end()
     if end_position != segments[-1].size_bytes:
         # It was not as clean as it was said to be.
-        _check_tail(segments[-1], config)
+        _check_tail(segments[-1], config, cuts)
         end_offset, _ = segments[-1].read_end()
+    losses = cuts.total(
+        log_start_offset,
+        end_offset,
+        known_end=max([recovery_point, *_offsets(names, SNAPSHOT_SUFFIX)]),
+        incomplete_batch_is_loss=stop is not Stop.KILLED,
+    )
     snapshots = Snapshots(files, path, _offsets(names, SNAPSHOT_SUFFIX), recovery_point=recovery_point)
     if end_offset < log_start_offset:
         # The log ends before the offset that it was told to start at: nothing of it counts.
         for segment in segments:
-            segment.remove()
+            segment.remove()  # what is below the log start offset was deleted, so this is no loss
         snapshots.remove_before(log_start_offset)
         segments = [Segment(files, path, log_start_offset, names={}, created_ms=now_ms)]
         end_offset = log_start_offset
@@ -150,6 +165,7 @@ def recover(
         epochs=LeaderEpochs(read_epochs(files.read_bytes(f"{path}/{LEADER_EPOCH_CHECKPOINT}")) or ()),
         exists=True,
         any_aborted=any(name.endswith(TRANSACTION_INDEX_SUFFIX) for name in names),
+        losses=losses,
     )
     recovered.epochs.truncate_to(end_offset)
     recovered.epochs.truncate_before(log_start_offset)
@@ -233,6 +249,7 @@ def _empty(files: Files, path: str, log_start_offset: int, now_ms: int) -> Recov
         epochs=LeaderEpochs(),
         exists=False,
         any_aborted=False,
+        losses=[],
     )
 
 
@@ -282,7 +299,8 @@ def _remove_replaced(files: Files, path: str, names: dict[str, int], swapped: di
     file.close()
     for offset in _offsets(names, LOG_SUFFIX):
         if offsets[0] <= offset < end_offset:
-            for name in [file_name(offset) + suffix for suffix in SUFFIXES if file_name(offset) + suffix in names]:
+            of_segment = [file_name(offset) + suffix for suffix in reversed(SUFFIXES)]
+            for name in [name for name in of_segment if name in names]:
                 files.remove(f"{path}/{name}")
                 del names[name]
 
@@ -308,17 +326,15 @@ def _offset_of(name: str) -> int:
 def _repair_indexes(segments: Sequence[Segment], names: dict[str, int], config: LogConfig, stop: Stop) -> None:
     """Make indexes anew of which a file is missing; after a kill the last segment may have none yet."""
     for segment in segments:
-        missing = [
-            suffix
-            for suffix in (INDEX_SUFFIX, TIME_INDEX_SUFFIX)
-            if file_name(segment.base_offset) + suffix not in names
-        ]
+        missing = [suffix for suffix in _INDEX_SUFFIXES if file_name(segment.base_offset) + suffix not in names]
         none_yet = stop is Stop.KILLED and segment is segments[-1] and len(missing) == 2
-        if missing and segment.size_bytes and not none_yet:
+        has_entries = any(names.get(file_name(segment.base_offset) + suffix) for suffix in _INDEX_SUFFIXES)
+        is_emptied = not segment.size_bytes and has_entries
+        if is_emptied or (missing and segment.size_bytes and not none_yet):
             segment.rebuild_indexes(config.index_interval_bytes)
 
 
-def _check_tail(segment: Segment, config: LogConfig, *, lost_bytes_max: int | None = None) -> None:
+def _check_tail(segment: Segment, config: LogConfig, cuts: Cuts, *, lost_bytes_max: int | None = None) -> None:
     """Check the batches from the last one on that is indexed and sound.
 
     With ``lost_bytes_max`` only so many bytes at the end can be anything but what was written: of what lies before, the
@@ -335,12 +351,12 @@ def _check_tail(segment: Segment, config: LogConfig, *, lost_bytes_max: int | No
             if not _times_fit(segment, position):
                 break
             sure_below = -1 if lost_bytes_max is None else _sure_below(segment, position, lost_bytes_max)
-            _index(segment, position, _sound_batches(segment, position, sure_below), config)
+            _index(segment, position, _sound_batches(segment, position, sure_below), config, cuts)
             return
         offsets.truncate_entries(len(offsets) - 1)
     # There is no such batch near the end, or the times are not those of the batches: the indexes are of no use.
     sure_below = -1 if lost_bytes_max is None else _sure_below(segment, 0, lost_bytes_max)
-    _index(segment, 0, _sound_batches(segment, 0, sure_below), config)
+    _index(segment, 0, _sound_batches(segment, 0, sure_below), config, cuts)
 
 
 def _times_fit(segment: Segment, position: int) -> bool:
@@ -371,7 +387,7 @@ def _sure_below(segment: Segment, position: int, lost_bytes_max: int) -> int:
 
 
 def _check_unsynced(
-    segments: list[Segment], recovery_point: int, config: LogConfig, on_progress: Progress | None
+    segments: list[Segment], recovery_point: int, config: LogConfig, on_progress: Progress | None, cuts: Cuts
 ) -> None:
     """Check all batches from the recovery point on; segments behind a bad one are removed.
 
@@ -384,24 +400,29 @@ def _check_unsynced(
     for index in range(first, len(segments)):
         segment = segments[index]
         size_bytes = segment.size_bytes
-        is_whole = _index(segment, 0, _sound_batches(segment, 0, synced_below=recovery_point), config)
+        is_whole = _index(segment, 0, _sound_batches(segment, 0, synced_below=recovery_point), config, cuts)
         done += size_bytes
         if on_progress is not None:
             on_progress(done, total)
         if not is_whole:
             for later in segments[index + 1 :]:
-                later.remove()
+                cuts.remove(later, Cause.DAMAGED_BATCH)
             del segments[index + 1 :]
             return
 
 
-def _index(segment: Segment, position: int, batches: Iterator[tuple[int, BatchHeader]], config: LogConfig) -> bool:
+def _index(
+    segment: Segment, position: int, batches: Iterator[tuple[int, BatchHeader]], config: LogConfig, cuts: Cuts
+) -> bool:
     """Index ``batches``, which begin at ``position``, cut off what is behind them, and tell if nothing was."""
     segment.forget_index_from(position)
     end = segment.index_batches(batches, position, config.index_interval_bytes)
     is_whole = end == segment.size_bytes
     if not is_whole:
-        segment.cut_file(end)
+        next_offset = segment.base_offset
+        for _, header in walk_headers(segment.file, segment.offsets.last[1] if segment.offsets.last else 0, end):
+            next_offset = header.next_offset
+        cuts.cut(segment, end, next_offset)
     segment.write_out()
     return is_whole
 

@@ -307,7 +307,8 @@ class Segment:
     def remove(self) -> None:
         """Remove the files for good."""
         self.close()
-        for suffix in SUFFIXES:
+        # The .log file last: an index without its log tells recovery that records are missing.
+        for suffix in reversed(SUFFIXES):
             self._files.remove(self.path(suffix))
 
     def close(self) -> None:

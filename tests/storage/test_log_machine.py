@@ -226,6 +226,7 @@ class LogMachine(RuleBasedStateMachine):
     def reopen(self):
         self.log.close()
         self.log = self.open(clean=True)
+        assert not self.log.losses
         for view, written in zip(self.log.read_batches(self.start), self.visible(), strict=True):
             assert [record.timestamp_ms for record in read_records(view)] == written.times
 
@@ -241,6 +242,7 @@ class LogMachine(RuleBasedStateMachine):
             self.files.kill()
         self.log = self.open(same_boot=True)
         assert self.log.end_offset == self.end
+        assert not self.log.losses
 
     @rule(data=st.data())
     def cut_power(self, data):

@@ -6,11 +6,13 @@ and following the image (created, deleted, changed). May not know: requests, why
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+import threading
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
+from kwire.broker.partitions import loss_report
 from kwire.broker.partitions.log_dirs import LogDir, LogDirs
 from kwire.broker.partitions.partition import Partition, Role, TopicSettings
 from kwire.broker.partitions.topic_settings import topic_settings
@@ -21,6 +23,7 @@ from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.storage import checkpoints
 from kwire.storage.log import Log
+from kwire.storage.losses import Loss
 from kwire.storage.segment import PendingDeletion
 from kwire.types import TopicPartition, Uuid, uuid_text
 
@@ -63,6 +66,7 @@ class Partitions:
         self._settings: dict[str, TopicSettings] = {}
         # Of all topics without configs of their own; None: not needed yet, or the broker's configs changed.
         self._usual_settings: TopicSettings | None = None
+        self._loss_lock = threading.Lock()
         # Partitions that have a directory, or whose log was opened.
         self._found: dict[TopicPartition, LogLocation] = {}
 
@@ -257,11 +261,32 @@ class Partitions:
             clean=one.clean or found is None or found.is_clean,
             same_boot=one.same_boot,
             topic_id=partition.topic_id,
+            keep_cut_bytes=self._configs.broker["kwire.recovery.keep.cut.bytes"],
         )
+        if opened.losses:
+            self._report_losses(one, key, opened.losses)
         self._found[key] = LogLocation(one, path)
         if partition.role is Role.LEADER:
             opened.begin_epoch(partition.leader_epoch)
         return opened
+
+    def _report_losses(self, one: LogDir, key: TopicPartition, losses: Sequence[Loss]) -> None:
+        for loss in losses:
+            log.warning(
+                "records lost",
+                partition=str(key),
+                first_offset=loss.first_offset,
+                end_offset=loss.end_offset,
+                bytes=loss.size_bytes,
+                cause=str(loss.cause),
+                directory=one.path,
+            )
+        try:
+            # Logs are recovered in several threads.
+            with self._loss_lock:
+                loss_report.report(one.files, one.path, key, losses, time_ms=self._clock.now_ms())
+        except StorageFailure as failure:
+            log.failure("cannot write the loss report", failure, partition=str(key), directory=one.path)
 
     def prepare_directory(self, one: LogDir, partition: Partition) -> None:
         """Make sure that a partition that gets a directory in ``one`` finds nothing of a deleted topic of its name.
