@@ -11,13 +11,16 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from kwire.broker import logs
-from kwire.broker.controller.interface import Controller
+from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.alter_configs import ConfigChange, Operation
+from kwire.metadata.alter_configs import ConfigChange
+from kwire.metadata.alter_configs import Operation as ConfigOperation
 from kwire.metadata.commands import Command
 from kwire.metadata.config_values import whole_number
 from kwire.metadata.decision import Outcome
 from kwire.metadata.entities import Resource, ResourceType
+from kwire.security.operations import Operation
+from kwire.security.operations import ResourceType as AclResourceType
 
 T = TypeVar("T")
 
@@ -31,8 +34,21 @@ class Altered(NamedTuple):
     error_message: str | None
 
 
+def authorize_configs(context: Context, operation: Operation, resource_type: int, name: str) -> None:
+    """Raise KafkaError if the client may not do this to the configs of a resource."""
+    match resource_type:
+        case ResourceType.TOPIC:
+            context.authorize(operation, AclResourceType.TOPIC, name)
+        case ResourceType.GROUP:
+            context.authorize(operation, AclResourceType.GROUP, name)
+        case ResourceType.BROKER | ResourceType.BROKER_LOGGER | ResourceType.CLIENT_METRICS:
+            context.authorize_cluster(operation)
+        case _:
+            pass  # refused as unknown
+
+
 async def alter_each(
-    controller: Controller,
+    context: Context,
     resources: Sequence[Any],
     changes_of: Callable[[Resource, Any], T | None],
     command: Callable[[Sequence[tuple[Resource, T]]], Command[Outcome]],
@@ -52,6 +68,7 @@ async def alter_each(
             if counts[wanted.resource_type, wanted.resource_name] > 1:
                 raise KafkaError(Code.INVALID_REQUEST, "Each resource must appear at most once.")
             resource = _resource(wanted.resource_type, wanted.resource_name)
+            authorize_configs(context, Operation.ALTER_CONFIGS, wanted.resource_type, wanted.resource_name)
             changes = changes_of(resource, wanted)
         except KafkaError as refusal:
             outcomes[place] = refusal
@@ -59,7 +76,7 @@ async def alter_each(
         if changes is not None:
             submitted.append((resource, changes))
             places.append(place)
-    for place, result in zip(places, await controller.submit(command(submitted)), strict=True):
+    for place, result in zip(places, await context.broker.controller.submit(command(submitted)), strict=True):
         outcomes[place] = result
     return [_altered(wanted, outcome) for wanted, outcome in zip(resources, outcomes, strict=True)]
 
@@ -73,13 +90,13 @@ def alter_loggers(node_id: int, name: str, changes: Sequence[ConfigChange], *, v
     """Set log levels, which are no metadata and are forgotten at the next start. Raises KafkaError."""
     _check_node(node_id, name)
     for change in changes:
-        if change.operation in {Operation.APPEND, Operation.SUBTRACT}:
-            operation = Operation(change.operation).name
+        if change.operation in {ConfigOperation.APPEND, ConfigOperation.SUBTRACT}:
+            operation = ConfigOperation(change.operation).name
             message = f"{operation} operation is not allowed for the BROKER_LOGGER resource"
             raise KafkaError(Code.INVALID_REQUEST, message)
         if change.name != logs.ROOT:
             raise KafkaError(Code.INVALID_CONFIG, f"Logger {change.name} does not exist!")
-        if change.operation == Operation.DELETE:
+        if change.operation == ConfigOperation.DELETE:
             message = "Removing the log level of the root logger is not allowed"
             raise KafkaError(Code.INVALID_REQUEST, message)
         if change.value not in logs.LEVEL_NAMES:

@@ -24,6 +24,7 @@ from kwire.broker.partitions.validate import InvalidRecords
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import CHECKED_BATCHES
+from kwire.security.operations import Operation, ResourceType
 from kwire.types import INTERNAL_TOPICS, TopicPartition, Uuid
 from kwire.wire.messages import ProduceRequest, ProduceResponse
 
@@ -89,6 +90,8 @@ def answer(  # noqa: PLR0917 (keywords cost, and each batch of every producer co
     try:
         if topic is None:
             raise KafkaError(Code.UNKNOWN_TOPIC_ID)
+        if not context.may(Operation.WRITE, ResourceType.TOPIC, topic):
+            raise KafkaError(Code.TOPIC_AUTHORIZATION_FAILED)
         partition = context.broker.partitions.get(topic, wanted.index)
         batch, header = produced_batch(wanted.records, context.api_version)
         if refused and partition.topic_partition in refused:

@@ -26,6 +26,7 @@ from kwire.broker.partitions.partition import READ_COMMITTED, Partition
 from kwire.broker.partitions.reading import ReadUpTo, read_partition, visible_end
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.security.operations import Operation, ResourceType
 from kwire.storage.files import FileSlice
 from kwire.storage.index import AbortedTransaction
 from kwire.wire.messages import FetchRequest, FetchResponse
@@ -35,7 +36,7 @@ _STORAGE_ERROR_SINCE: Final = 6  # older clients know NOT_LEADER_OR_FOLLOWER onl
 _CONSUMER: Final = -1
 _DEBUGGING_CONSUMER: Final = -2
 
-_NOT_THERE: Final = (Code.UNKNOWN_TOPIC_OR_PARTITION, Code.UNKNOWN_TOPIC_ID)
+_NOT_THERE: Final = (Code.UNKNOWN_TOPIC_OR_PARTITION, Code.UNKNOWN_TOPIC_ID, Code.TOPIC_AUTHORIZATION_FAILED)
 PartitionData = FetchResponse.PartitionData
 
 # Diverging epoch, leader and snapshot of an answer without them; shared, because they are never changed.
@@ -254,7 +255,20 @@ class _Fetch:
         item.partition = partition
         return partition
 
+    def _authorize(self, item: FetchItem) -> None:
+        """A consumer needs READ on the topic, a follower CLUSTER_ACTION on the cluster."""
+        if self._is_follower:
+            allowed = self._context.may_cluster(Operation.CLUSTER_ACTION)
+        else:
+            known = self._context.broker.image.topics_by_id.get(item.topic_id)
+            name = item.topic or (known.name if known is not None else "")
+            allowed = not name or self._context.may(Operation.READ, ResourceType.TOPIC, name)
+        if not allowed:
+            raise KafkaError(Code.TOPIC_AUTHORIZATION_FAILED)
+
     def _read_one(self, item: FetchItem, left: int) -> PartitionData:
+        if self._context.broker.authorizer is not None:
+            self._authorize(item)
         partition = self._partition(item)
         if self._is_follower:
             raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)

@@ -20,6 +20,7 @@ from typing import Final
 from kwire.broker.partitions.partition import READ_COMMITTED, Partition
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.security.operations import Operation, ResourceType
 from kwire.types import TopicPartition
 from kwire.wire.messages import ListOffsetsRequest, ListOffsetsResponse
 
@@ -79,6 +80,7 @@ def _answer(
     asked_twice: bool,
 ) -> PartitionResponse:
     try:
+        context.authorize(Operation.DESCRIBE, ResourceType.TOPIC, topic)
         if asked_twice:
             raise KafkaError(Code.INVALID_REQUEST)
         if wanted.timestamp < 0 and context.api_version < _KNOWN_SINCE.get(wanted.timestamp, 2**15):

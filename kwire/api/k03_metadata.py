@@ -21,7 +21,14 @@ from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.config_rules import check_topic_name
 from kwire.metadata.entities import Topic
-from kwire.security.operations import ALL_CLUSTER_OPERATIONS, ALL_TOPIC_OPERATIONS, NOT_ASKED
+from kwire.security.operations import (
+    ALL_CLUSTER_OPERATIONS,
+    ALL_TOPIC_OPERATIONS,
+    CLUSTER_NAME,
+    NOT_ASKED,
+    Operation,
+    ResourceType,
+)
 from kwire.types import INTERNAL_TOPICS, ZERO_UUID, Uuid
 from kwire.wire.messages import MetadataRequest, MetadataResponse
 
@@ -40,7 +47,9 @@ async def handle(context: Context, request: MetadataRequest) -> MetadataResponse
     if context.api_version < _BY_ID_SINCE and _asks_by_id(request):
         return _no_ids_yet(context, request)
     if context.api_version in _CLUSTER_OPERATIONS and request.include_cluster_authorized_operations:
-        operations = ALL_CLUSTER_OPERATIONS
+        operations = 0
+        if context.may_cluster(Operation.DESCRIBE):
+            operations = context.allowed_operations(ResourceType.CLUSTER, CLUSTER_NAME, ALL_CLUSTER_OPERATIONS)
     return MetadataResponse(
         throttle_time_ms=context.throttle_ms,
         brokers=[
@@ -56,17 +65,21 @@ async def handle(context: Context, request: MetadataRequest) -> MetadataResponse
 
 
 async def _topics(context: Context, request: MetadataRequest) -> list[TopicAnswer]:
-    operations = ALL_TOPIC_OPERATIONS if request.include_topic_authorized_operations else NOT_ASKED
+    with_operations = request.include_topic_authorized_operations
     image = context.broker.image
     asks_all = request.topics is None or (not request.topics and context.api_version < _NULL_IS_ALL_SINCE)
     if asks_all:
-        return [_known(topic, operations) for topic in image.topics.values()]
+        return [
+            _known(context, topic, with_operations)
+            for topic in list(image.topics.values())
+            if context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.name)
+        ]
     assert request.topics is not None
     by_id = list(dict.fromkeys(wanted.topic_id for wanted in request.topics if wanted.topic_id != ZERO_UUID))
     if by_id:
-        return [_by_id(context, topic_id, operations) for topic_id in by_id]
+        return [_by_id(context, topic_id, with_operations) for topic_id in by_id]
     names = dict.fromkeys(wanted.name for wanted in request.topics if wanted.name is not None)
-    return await _by_name(context, request, names.keys(), operations)
+    return await _by_name(context, request, names.keys(), with_operations)
 
 
 def _asks_by_id(request: MetadataRequest) -> bool:
@@ -89,31 +102,47 @@ def _no_ids_yet(context: Context, request: MetadataRequest) -> MetadataResponse:
     )
 
 
-def _by_id(context: Context, topic_id: Uuid, operations: int) -> TopicAnswer:
+def _by_id(context: Context, topic_id: Uuid, with_operations: bool) -> TopicAnswer:
     topic = context.broker.image.topics_by_id.get(topic_id)
     if topic is None:
         return TopicAnswer(error_code=Code.UNKNOWN_TOPIC_ID, name=None, topic_id=topic_id)
-    return _known(topic, operations)
+    if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.name):
+        return TopicAnswer(error_code=Code.TOPIC_AUTHORIZATION_FAILED, name=None, topic_id=topic_id)
+    return _known(context, topic, with_operations)
 
 
 async def _by_name(
-    context: Context, request: MetadataRequest, names: Collection[str], operations: int
+    context: Context, request: MetadataRequest, names: Collection[str], with_operations: bool
 ) -> list[TopicAnswer]:
     topics = context.broker.image.topics
-    refused: dict[str, Code] = {}
+    # Topics that the client may not describe are not looked up: the answer does not tell whether they exist.
+    hidden = {name for name in names if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, name)}
+    refused = dict.fromkeys(hidden, Code.TOPIC_AUTHORIZATION_FAILED)
     if any(name not in topics for name in names):
-        refused = await _create_missing(context, request, [name for name in names if name not in topics])
+        missing = [name for name in names if name not in topics and name not in hidden]
+        refused |= await _create_missing(context, request, missing)
     return [
-        _known(topics[name], operations)
-        if name in topics
-        else TopicAnswer(
-            error_code=refused.get(name, Code.UNKNOWN_TOPIC_OR_PARTITION),
-            name=name,
-            is_internal=name in INTERNAL_TOPICS,
-            topic_authorized_operations=operations,
-        )
+        _known(context, topics[name], with_operations)
+        if name in topics and name not in hidden
+        else _refused(context, name, refused.get(name, Code.UNKNOWN_TOPIC_OR_PARTITION), with_operations)
         for name in names
     ]
+
+
+def _refused(context: Context, name: str, code: Code, with_operations: bool) -> TopicAnswer:
+    denied = code is Code.TOPIC_AUTHORIZATION_FAILED
+    return TopicAnswer(
+        error_code=code,
+        name=name,
+        is_internal=name in INTERNAL_TOPICS,
+        topic_authorized_operations=NOT_ASKED if denied else _operations(context, name, with_operations),
+    )
+
+
+def _operations(context: Context, topic: str, with_operations: bool) -> int:
+    if not with_operations:
+        return NOT_ASKED
+    return context.allowed_operations(ResourceType.TOPIC, topic, ALL_TOPIC_OPERATIONS)
 
 
 async def _create_missing(context: Context, request: MetadataRequest, names: Sequence[str]) -> dict[str, Code]:
@@ -131,6 +160,10 @@ async def _create_missing(context: Context, request: MetadataRequest, names: Seq
             codes[name] = refusal.code
     if not (request.allow_auto_topic_creation and broker.configs.broker["auto.create.topics.enable"]):
         return codes
+    if not context.may_cluster(Operation.CREATE):
+        for name in names:
+            if not context.may(Operation.CREATE, ResourceType.TOPIC, name):
+                codes[name] = Code.TOPIC_AUTHORIZATION_FAILED
     valid = [name for name in names if name not in codes]
     for name, result in zip(valid, await auto_create_topics(broker.controller, broker.configs, valid), strict=True):
         if result is not None and result.code is Code.KAFKA_STORAGE_ERROR:
@@ -138,7 +171,7 @@ async def _create_missing(context: Context, request: MetadataRequest, names: Seq
     return codes
 
 
-def _known(topic: Topic, operations: int) -> TopicAnswer:
+def _known(context: Context, topic: Topic, with_operations: bool) -> TopicAnswer:
     return TopicAnswer(
         name=topic.name,
         topic_id=topic.id,
@@ -153,5 +186,5 @@ def _known(topic: Topic, operations: int) -> TopicAnswer:
             )
             for partition in topic.partitions
         ],
-        topic_authorized_operations=operations,
+        topic_authorized_operations=_operations(context, topic.name, with_operations),
     )

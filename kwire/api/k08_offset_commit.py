@@ -19,6 +19,7 @@ from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.errors import Code, KafkaError
 from kwire.metadata.entities import Topic
+from kwire.security.operations import Operation, ResourceType
 from kwire.types import Uuid
 from kwire.wire.messages import OffsetCommitRequest, OffsetCommitResponse
 
@@ -31,6 +32,8 @@ PartitionResponse = OffsetCommitResponse.OffsetCommitResponsePartition
 
 async def handle(context: Context, request: OffsetCommitRequest) -> OffsetCommitResponse:
     """Answer each partition; which topics the answer lists is decided in ``merge_answers``."""
+    if not context.may(Operation.READ, ResourceType.GROUP, request.group_id):
+        return _denied(context, request)
     refused: dict[tuple[str, Uuid], list[PartitionResponse]] = {}
     committed: list[tuple[tuple[str, Uuid], list[PartitionResponse]]] = []
     offsets: list[OffsetToCommit] = []
@@ -39,13 +42,14 @@ async def handle(context: Context, request: OffsetCommitRequest) -> OffsetCommit
         topic = _find(context, wanted)
         key = (wanted.name, wanted.topic_id)
         accepted: list[PartitionResponse] = []
-        if topic is None:
+        may_read = _may_read(context, wanted, topic)
+        if topic is None or not may_read:
             refused.setdefault(key, [])  # listed even without partitions
         for partition in wanted.partitions:
             index = partition.partition_index
             answer = PartitionResponse(partition_index=index)
-            if topic is None or not 0 <= index < len(topic.partitions):
-                answer.error_code = _unknown(context, topic)
+            if topic is None or not may_read or not 0 <= index < len(topic.partitions):
+                answer.error_code = _unknown(context, topic) if may_read else Code.TOPIC_AUTHORIZATION_FAILED
                 refused.setdefault(key, []).append(answer)
                 continue
             accepted.append(answer)
@@ -69,6 +73,28 @@ async def handle(context: Context, request: OffsetCommitRequest) -> OffsetCommit
         for (name, topic_id), partitions in merge_answers(refused, committed)
     ]
     return OffsetCommitResponse(throttle_time_ms=context.throttle_ms, topics=topics)
+
+
+def _denied(context: Context, request: OffsetCommitRequest) -> OffsetCommitResponse:
+    return OffsetCommitResponse(
+        throttle_time_ms=context.throttle_ms,
+        topics=[
+            TopicResponse(
+                name=topic.name,
+                topic_id=topic.topic_id,
+                partitions=[
+                    PartitionResponse(partition_index=one.partition_index, error_code=Code.GROUP_AUTHORIZATION_FAILED)
+                    for one in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ],
+    )
+
+
+def _may_read(context: Context, wanted: OffsetCommitRequest.OffsetCommitRequestTopic, topic: Topic | None) -> bool:
+    name = wanted.name if topic is None else topic.name
+    return not name or context.may(Operation.READ, ResourceType.TOPIC, name)
 
 
 def _unknown(context: Context, topic: Topic | None) -> Code:

@@ -18,6 +18,7 @@ from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import FetchedOffset
 from kwire.coordinators.group.offsets import TopicToFetch
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.types import ZERO_UUID
 from kwire.wire.messages import OffsetFetchRequest, OffsetFetchResponse
 
@@ -43,6 +44,8 @@ async def handle(context: Context, request: OffsetFetchRequest) -> OffsetFetchRe
 async def _fetch(
     context: Context, wanted: OffsetFetchRequest.OffsetFetchRequestGroup, *, require_stable: bool
 ) -> GroupResponse:
+    if not context.may(Operation.DESCRIBE, ResourceType.GROUP, wanted.group_id):
+        return GroupResponse(group_id=wanted.group_id, error_code=Code.GROUP_AUTHORIZATION_FAILED)
     known: list[TopicToFetch] | None = None
     unknown: list[TopicResponse] = []
     if wanted.topics is not None:
@@ -52,9 +55,12 @@ async def _fetch(
             if context.api_version >= _TOPIC_IDS_SINCE:
                 found = context.broker.image.topics_by_id.get(topic.topic_id)
                 if found is None:
-                    unknown.append(_unknown_id(topic))
+                    unknown.append(_refused(topic, Code.UNKNOWN_TOPIC_ID))
                     continue
                 name = found.name
+            if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, name):
+                unknown.append(_refused(topic, Code.TOPIC_AUTHORIZATION_FAILED))
+                continue
             known.append((name, topic.topic_id, topic.partition_indexes))
     try:
         machine = await context.broker.groups.machine(context, wanted.group_id)
@@ -63,6 +69,8 @@ async def _fetch(
         )
     except KafkaError as refusal:
         return GroupResponse(group_id=wanted.group_id, error_code=refusal.code)
+    if wanted.topics is None:
+        fetched = [each for each in fetched if context.may(Operation.DESCRIBE, ResourceType.TOPIC, each[0])]
     answers = [_topic(context, name, partitions) for name, partitions in fetched]
     return GroupResponse(group_id=wanted.group_id, topics=[answer for answer in answers if answer] + unknown)
 
@@ -91,11 +99,12 @@ def _topic(context: Context, name: str, partitions: list[FetchedOffset]) -> Topi
     )
 
 
-def _unknown_id(topic: OffsetFetchRequest.OffsetFetchRequestTopics) -> TopicResponse:
+def _refused(topic: OffsetFetchRequest.OffsetFetchRequestTopics, code: Code) -> TopicResponse:
     return TopicResponse(
+        name=topic.name,
         topic_id=topic.topic_id,
         partitions=[
-            PartitionResponse(partition_index=index, committed_offset=-1, metadata="", error_code=Code.UNKNOWN_TOPIC_ID)
+            PartitionResponse(partition_index=index, committed_offset=-1, metadata="", error_code=code)
             for index in topic.partition_indexes
         ],
     )

@@ -16,6 +16,7 @@ from typing import Final
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import FindCoordinatorRequest, FindCoordinatorResponse
 
 GROUP: Final = 0
@@ -48,8 +49,10 @@ async def _find(context: Context, key_type: int, key: str) -> Coordinator:
     broker = context.broker
     try:
         if key_type == GROUP:
+            context.authorize(Operation.DESCRIBE, ResourceType.GROUP, key)
             await broker.groups.partition_count()
         elif key_type == TRANSACTION:
+            context.authorize(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, key)
             await broker.transactions.partition_count()
         else:
             raise KafkaError(Code.INVALID_REQUEST, f"No coordinator of this broker has keys of type {key_type}.")

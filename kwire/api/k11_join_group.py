@@ -17,6 +17,7 @@ from typing import Final
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import Joined, JoinGroup
 from kwire.errors import KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import JoinGroupRequest, JoinGroupResponse
 
 _REBALANCE_TIMEOUT_SINCE: Final = 1
@@ -46,6 +47,7 @@ async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupRespon
     )
     joined: Joined
     try:
+        context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
         joined = await groups.submit(
             context,
             request.group_id,

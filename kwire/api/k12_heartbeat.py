@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import HeartbeatRequest, HeartbeatResponse
 
 
@@ -18,6 +19,7 @@ async def handle(context: Context, request: HeartbeatRequest) -> HeartbeatRespon
     """NONE, REBALANCE_IN_PROGRESS, or why he is no member."""
     broker = context.broker
     try:
+        context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
         machine = await broker.groups.machine(context, request.group_id)
         code = machine.heartbeat(
             request.group_id,

@@ -14,6 +14,7 @@ from typing import Final
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import LeavingMember, LeftMember
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import LeaveGroupRequest, LeaveGroupResponse
 
 _SEVERAL_MEMBERS_SINCE: Final = 3  # KIP-345
@@ -27,6 +28,7 @@ async def handle(context: Context, request: LeaveGroupRequest) -> LeaveGroupResp
     else:
         leaving = [LeavingMember(each.member_id, each.group_instance_id) for each in request.members]
     try:
+        context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
         left: list[LeftMember] = await context.broker.groups.submit(
             context,
             request.group_id,

@@ -15,6 +15,7 @@ from typing import Final
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import Synced, SyncGroup
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import SyncGroupRequest, SyncGroupResponse
 
 _PROTOCOL_SINCE: Final = 5  # KIP-559
@@ -35,6 +36,7 @@ async def handle(context: Context, request: SyncGroupRequest) -> SyncGroupRespon
     try:
         if context.api_version >= _PROTOCOL_SINCE and None in (request.protocol_type, request.protocol_name):
             raise KafkaError(Code.INCONSISTENT_GROUP_PROTOCOL)
+        context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
         synced = await context.broker.groups.submit(
             context,
             request.group_id,

@@ -16,7 +16,7 @@ from typing import Final
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.classic.group import State
 from kwire.errors import Code, KafkaError
-from kwire.security.operations import ALL_GROUP_OPERATIONS
+from kwire.security.operations import ALL_GROUP_OPERATIONS, Operation, ResourceType
 from kwire.wire.messages import DescribeGroupsRequest, DescribeGroupsResponse
 
 _NOT_FOUND_SINCE: Final = 6  # KIP-1043
@@ -30,13 +30,16 @@ async def handle(context: Context, request: DescribeGroupsRequest) -> DescribeGr
     for group_id in request.groups:
         described = await _describe(context, group_id)
         if request.include_authorized_operations and not described.error_code:
-            described.authorized_operations = ALL_GROUP_OPERATIONS
+            described.authorized_operations = context.allowed_operations(
+                ResourceType.GROUP, group_id, ALL_GROUP_OPERATIONS
+            )
         groups.append(described)
     return DescribeGroupsResponse(throttle_time_ms=context.throttle_ms, groups=groups)
 
 
 async def _describe(context: Context, group_id: str) -> DescribedGroup:
     try:
+        context.authorize(Operation.DESCRIBE, ResourceType.GROUP, group_id)
         machine = await context.broker.groups.machine(context, group_id)
         group = machine.describe(group_id)
     except KafkaError as refusal:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import ListGroupsRequest, ListGroupsResponse
 
 
@@ -20,6 +21,7 @@ async def handle(context: Context, request: ListGroupsRequest) -> ListGroupsResp
         machines = await context.broker.groups.machines(context)
     except KafkaError as refusal:
         return ListGroupsResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)
+    may_list_all = context.may_cluster(Operation.DESCRIBE)
     return ListGroupsResponse(
         throttle_time_ms=context.throttle_ms,
         groups=[
@@ -31,5 +33,6 @@ async def handle(context: Context, request: ListGroupsRequest) -> ListGroupsResp
             )
             for machine in machines
             for each in machine.list_groups(request.states_filter, request.types_filter)
+            if may_list_all or context.may(Operation.DESCRIBE, ResourceType.GROUP, each.group_id)
         ],
     )

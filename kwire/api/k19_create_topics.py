@@ -21,6 +21,7 @@ from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import CreateTopics
 from kwire.metadata.topics import Created, NewTopic
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import CreateTopicsRequest, CreateTopicsResponse
 
 _THROTTLING_ERROR_SINCE: Final = 6  # KIP-599
@@ -35,20 +36,33 @@ Shown: TypeAlias = dict[frozenset[tuple[str, str | None]], list[Config]]
 async def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse:
     broker = context.broker
     counts = Counter(topic.name for topic in request.topics)
-    wanted = [_new_topic(topic) for topic in request.topics if counts[topic.name] == 1]
+    denied = _denied(context, counts)
+    wanted = [_new_topic(topic) for topic in request.topics if counts[topic.name] == 1 and topic.name not in denied]
     strict = context.api_version >= _THROTTLING_ERROR_SINCE
     outcomes = await broker.controller.submit(
         CreateTopics(wanted, validate_only=request.validate_only),
         charge=lambda count: broker.quotas.take_mutations(context, count, strict=strict),
     )
     shown: Shown = {}
-    results = [_result(topic, outcome, shown) for topic, outcome in zip(wanted, outcomes, strict=True)]
+    results = [_result(context, topic, outcome, shown) for topic, outcome in zip(wanted, outcomes, strict=True)]
     results += [
         _refused(name, KafkaError(Code.INVALID_REQUEST, "Duplicate topic name."))
         for name, count in counts.items()
         if count > 1
     ]
+    results += [_refused(name, KafkaError(Code.TOPIC_AUTHORIZATION_FAILED, "Authorization failed.")) for name in denied]
     return CreateTopicsResponse(throttle_time_ms=context.throttle_ms, topics=results)
+
+
+def _denied(context: Context, counts: Counter[str]) -> list[str]:
+    """The topics, named once, that the client may not create."""
+    if context.may_cluster(Operation.CREATE):
+        return []
+    return [
+        name
+        for name, count in counts.items()
+        if count == 1 and not context.may(Operation.CREATE, ResourceType.TOPIC, name)
+    ]
 
 
 def _new_topic(topic: CreateTopicsRequest.CreatableTopic) -> NewTopic:
@@ -61,9 +75,17 @@ def _new_topic(topic: CreateTopicsRequest.CreatableTopic) -> NewTopic:
     )
 
 
-def _result(topic: NewTopic, result: Created | KafkaError, shown: Shown) -> Result:
+def _result(context: Context, topic: NewTopic, result: Created | KafkaError, shown: Shown) -> Result:
     if isinstance(result, KafkaError):
         return _refused(topic.name, result)
+    if not context.may(Operation.DESCRIBE_CONFIGS, ResourceType.TOPIC, topic.name):
+        return Result(
+            name=topic.name,
+            topic_id=result.topic_id,
+            error_message=None,
+            topic_config_error_code=Code.TOPIC_AUTHORIZATION_FAILED,
+            configs=[],
+        )
     own = frozenset(topic.configs.items())
     if own not in shown:
         shown[own] = [

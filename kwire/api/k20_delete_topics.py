@@ -17,6 +17,8 @@ from typing import Final
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import DeleteTopics
+from kwire.security.authorizer import denied
+from kwire.security.operations import Operation, ResourceType
 from kwire.types import ZERO_UUID, Uuid
 from kwire.wire.messages import DeleteTopicsRequest, DeleteTopicsResponse
 
@@ -39,6 +41,8 @@ async def handle(context: Context, request: DeleteTopicsRequest) -> DeleteTopics
             result.topic_id = _find(context, state)
         except KafkaError as refusal:
             _refuse(result, refusal)
+            if state.name is None:
+                result.name = _visible_name(context, state.topic_id)
             results.append(result)
             continue
         chosen.append(result)
@@ -79,11 +83,31 @@ def _find(context: Context, state: State) -> Uuid:
     if state.name is None:
         if state.topic_id not in image.topics_by_id:
             raise KafkaError(Code.UNKNOWN_TOPIC_ID, "This server does not host this topic ID.")
+        _authorize(context, image.topics_by_id[state.topic_id].name)
         return state.topic_id
+    if not _may(context, Operation.DESCRIBE, state.name):
+        raise denied(ResourceType.TOPIC)
     if state.name not in image.topics:
         message = "This server does not host this topic-partition."
         raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION, message)
+    _authorize(context, state.name)
     return image.topics[state.name].id
+
+
+def _visible_name(context: Context, topic_id: Uuid) -> str | None:
+    """The name of a topic that was asked for by id, if the client may describe it."""
+    topic = context.broker.image.topics_by_id.get(topic_id)
+    return topic.name if topic is not None and _may(context, Operation.DESCRIBE, topic.name) else None
+
+
+def _authorize(context: Context, topic: str) -> None:
+    if not _may(context, Operation.DELETE, topic):
+        raise denied(ResourceType.TOPIC)
+
+
+def _may(context: Context, operation: Operation, topic: str) -> bool:
+    """DELETE on the cluster includes every topic."""
+    return context.may(operation, ResourceType.TOPIC, topic) or context.may_cluster(Operation.DELETE)
 
 
 def _without_same_topic(chosen: list[Result], results: list[Result]) -> list[Result]:

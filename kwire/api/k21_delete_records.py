@@ -14,6 +14,7 @@ from typing import Final
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.security.operations import Operation, ResourceType
 from kwire.types import INTERNAL_TOPICS
 from kwire.wire.messages import DeleteRecordsRequest, DeleteRecordsResponse
 
@@ -37,6 +38,7 @@ def handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResp
 def _delete(context: Context, topic: str, index: int, offset: int) -> PartitionResult:
     result = PartitionResult(partition_index=index, low_watermark=_INVALID)
     try:
+        context.authorize(Operation.DELETE, ResourceType.TOPIC, topic)
         partition = context.broker.partitions.get(topic, index)
         if topic in INTERNAL_TOPICS:
             raise KafkaError(Code.INVALID_TOPIC_EXCEPTION)

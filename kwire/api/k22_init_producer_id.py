@@ -18,6 +18,7 @@ from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.commands import InitProducerId
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import InitProducerIdRequest, InitProducerIdResponse
 
 _PRODUCER_FENCED_SINCE: Final = 4  # KIP-588
@@ -36,6 +37,7 @@ async def handle(context: Context, request: InitProducerIdRequest) -> InitProduc
 async def _init(context: Context, request: InitProducerIdRequest) -> ProducerStamp:
     if (request.producer_id == -1) != (request.producer_epoch == -1):
         raise KafkaError(Code.INVALID_REQUEST)
+    _authorize(context, request.transactional_id)
     if request.transactional_id is None:
         return ProducerStamp(await context.broker.producer_ids.next(), 0)
     expected = None if request.producer_id == -1 else ProducerStamp(request.producer_id, request.producer_epoch)
@@ -47,3 +49,11 @@ def _refused(context: Context, code: Code) -> InitProducerIdResponse:
     if code is Code.PRODUCER_FENCED and context.api_version < _PRODUCER_FENCED_SINCE:
         code = Code.INVALID_PRODUCER_EPOCH
     return InitProducerIdResponse(throttle_time_ms=context.throttle_ms, error_code=code, producer_epoch=-1)
+
+
+def _authorize(context: Context, transactional_id: str | None) -> None:
+    """An idempotent producer needs IDEMPOTENT_WRITE on the cluster, or WRITE on any topic (KIP-679)."""
+    if transactional_id is not None:
+        context.authorize(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, transactional_id)
+    elif not context.may_any(Operation.WRITE, ResourceType.TOPIC):
+        context.authorize_cluster(Operation.IDEMPOTENT_WRITE)

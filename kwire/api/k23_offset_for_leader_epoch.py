@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import OffsetForLeaderEpochRequest, OffsetForLeaderEpochResponse
 
 EpochEndOffset = OffsetForLeaderEpochResponse.EpochEndOffset
@@ -33,6 +34,8 @@ def _answer(
     context: Context, topic: str, wanted: OffsetForLeaderEpochRequest.OffsetForLeaderPartition
 ) -> EpochEndOffset:
     try:
+        if not context.may_cluster(Operation.CLUSTER_ACTION):
+            context.authorize(Operation.DESCRIBE, ResourceType.TOPIC, topic)
         partition = context.broker.partitions.get(topic, wanted.partition)
         partition.check_leader_epoch(wanted.current_leader_epoch)
         leader_epoch, end_offset = partition.log.offset_for_epoch(wanted.leader_epoch)

@@ -18,6 +18,7 @@ from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.transaction import NEW_EPOCH_SINCE
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.types import INTERNAL_TOPICS, TopicPartition
 from kwire.wire.messages import AddPartitionsToTxnRequest, AddPartitionsToTxnResponse
 
@@ -36,6 +37,7 @@ async def handle(context: Context, request: AddPartitionsToTxnRequest) -> AddPar
         topics = request.v3_and_below_topics
         results = await _add(context, request.v3_and_below_transactional_id, producer, topics)
         return AddPartitionsToTxnResponse(throttle_time_ms=context.throttle_ms, results_by_topic_v3_and_below=results)
+    context.authorize_cluster(Operation.CLUSTER_ACTION)
     by_transaction = []
     for one in request.transactions:
         producer = ProducerStamp(one.producer_id, one.producer_epoch)
@@ -50,6 +52,8 @@ async def _add(
 ) -> list[TopicResult]:
     by_broker = context.api_version >= _BY_BROKERS_SINCE
     asked = _partitions(topics)
+    if not by_broker and not context.may(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, transactional_id):
+        return _results(dict.fromkeys(asked, Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED))
     impossible = _impossible(context, asked, allow_internal=by_broker)
     if impossible:
         return _results({each: impossible.get(each, Code.OPERATION_NOT_ATTEMPTED) for each in asked})
@@ -91,7 +95,10 @@ def _impossible(context: Context, asked: list[TopicPartition], *, allow_internal
     """Partitions that nobody can write to; clients may not write to internal topics."""
     found = {}
     for each in asked:
-        if each.topic in INTERNAL_TOPICS and not allow_internal:
+        may_write = allow_internal or (
+            each.topic not in INTERNAL_TOPICS and context.may(Operation.WRITE, ResourceType.TOPIC, each.topic)
+        )
+        if not may_write:
             found[each] = Code.TOPIC_AUTHORIZATION_FAILED
         elif context.broker.image.partition(*each) is None:
             found[each] = Code.UNKNOWN_TOPIC_OR_PARTITION

@@ -16,6 +16,7 @@ from typing import Final
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import AddOffsetsToTxnRequest, AddOffsetsToTxnResponse
 
 _PRODUCER_FENCED_SINCE: Final = 2  # KIP-588
@@ -25,6 +26,8 @@ async def handle(context: Context, request: AddOffsetsToTxnRequest) -> AddOffset
     broker = context.broker
     code = Code.NONE
     try:
+        context.authorize(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id)
+        context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
         await broker.transactions.add_partitions(
             context,
             request.transactional_id,

@@ -18,6 +18,7 @@ from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.commands import EndTransaction
 from kwire.coordinators.transaction.transaction import NEW_EPOCH_SINCE
 from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import EndTxnRequest, EndTxnResponse
 
 _PRODUCER_FENCED_SINCE: Final = 2  # KIP-588
@@ -32,6 +33,7 @@ async def handle(context: Context, request: EndTxnRequest) -> EndTxnResponse:
         client_version=NEW_EPOCH_SINCE if context.api_version >= _NEW_EPOCH_SINCE else 0,
     )
     try:
+        context.authorize(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id)
         stamp = await context.broker.transactions.end(context, command)
     except KafkaError as refusal:
         return _refused(context, refusal.code)

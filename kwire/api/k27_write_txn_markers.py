@@ -19,6 +19,7 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.security.operations import Operation
 from kwire.types import TopicPartition
 from kwire.wire.batch import NO_PRODUCER_EPOCH, NO_PRODUCER_ID
 from kwire.wire.messages import WriteTxnMarkersRequest, WriteTxnMarkersResponse
@@ -29,6 +30,7 @@ Uncommitted: TypeAlias = tuple[Partition, int, PartitionResult]
 
 
 async def handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse:
+    allowed = context.may_cluster(Operation.ALTER) or context.may_cluster(Operation.CLUSTER_ACTION)
     uncommitted: list[Uncommitted] = []
     # Producer id -> topic -> partition -> its answer.
     answers: dict[int, dict[str, dict[int, PartitionResult]]] = {}
@@ -37,7 +39,12 @@ async def handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnM
         marker = Marker(producer, wanted.transaction_result, wanted.coordinator_epoch, wanted.transaction_version)
         for where in dict.fromkeys(TopicPartition(one.name, i) for one in wanted.topics for i in one.partition_indexes):
             by_topic = answers.setdefault(wanted.producer_id, {}).setdefault(where.topic, {})
-            by_topic[where.partition] = _append(context, where, marker, uncommitted)
+            if allowed:
+                by_topic[where.partition] = _append(context, where, marker, uncommitted)
+            else:
+                by_topic[where.partition] = PartitionResult(
+                    partition_index=where.partition, error_code=Code.CLUSTER_AUTHORIZATION_FAILED
+                )
     for partition, next_offset, result in uncommitted:
         try:
             await partition.committed(next_offset)

@@ -20,6 +20,7 @@ from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import TxnOffsetCommitRequest, TxnOffsetCommitResponse
 
 _ABORTABLE_SINCE: Final = 4  # KIP-890
@@ -32,6 +33,9 @@ PartitionResponse = TxnOffsetCommitResponse.TxnOffsetCommitResponsePartition
 
 async def handle(context: Context, request: TxnOffsetCommitRequest) -> TxnOffsetCommitResponse:
     """Answer each partition; which topics the answer lists is decided in ``merge_answers``."""
+    code = _denied(context, request)
+    if code is not Code.NONE:
+        return _refuse_all(context, request, code)
     refused: dict[str, list[PartitionResponse]] = {}
     committed: list[tuple[str, list[PartitionResponse]]] = []
     offsets: list[OffsetToCommit] = []
@@ -40,13 +44,14 @@ async def handle(context: Context, request: TxnOffsetCommitRequest) -> TxnOffset
         topic = context.broker.image.topics.get(wanted.name)
         key = wanted.name
         accepted: list[PartitionResponse] = []
-        if topic is None:
+        may_read = context.may(Operation.READ, ResourceType.TOPIC, key)
+        if topic is None or not may_read:
             refused.setdefault(key, [])  # listed even without partitions
         for partition in wanted.partitions:
             index = partition.partition_index
             answer = PartitionResponse(partition_index=index)
-            if topic is None or not 0 <= index < len(topic.partitions):
-                answer.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION
+            if topic is None or not may_read or not 0 <= index < len(topic.partitions):
+                answer.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION if may_read else Code.TOPIC_AUTHORIZATION_FAILED
                 refused.setdefault(key, []).append(answer)
                 continue
             accepted.append(answer)
@@ -67,6 +72,29 @@ async def handle(context: Context, request: TxnOffsetCommitRequest) -> TxnOffset
             answer.error_code = code
     topics = [TopicResponse(name=name, partitions=partitions) for name, partitions in merge_answers(refused, committed)]
     return TxnOffsetCommitResponse(throttle_time_ms=context.throttle_ms, topics=topics)
+
+
+def _denied(context: Context, request: TxnOffsetCommitRequest) -> Code:
+    if not context.may(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id):
+        return Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED
+    if not context.may(Operation.READ, ResourceType.GROUP, request.group_id):
+        return Code.GROUP_AUTHORIZATION_FAILED
+    return Code.NONE
+
+
+def _refuse_all(context: Context, request: TxnOffsetCommitRequest, code: Code) -> TxnOffsetCommitResponse:
+    return TxnOffsetCommitResponse(
+        throttle_time_ms=context.throttle_ms,
+        topics=[
+            TopicResponse(
+                name=topic.name,
+                partitions=[
+                    PartitionResponse(partition_index=one.partition_index, error_code=code) for one in topic.partitions
+                ],
+            )
+            for topic in request.topics
+        ],
+    )
 
 
 async def _commit(context: Context, request: TxnOffsetCommitRequest, offsets: list[OffsetToCommit]) -> list[Code]:

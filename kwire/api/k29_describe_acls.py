@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
+from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeAclsRequest, DescribeAclsResponse
 
 
 def handle(context: Context, request: DescribeAclsRequest) -> DescribeAclsResponse:
-    del request  # whatever it asks for
+    del request  # the answer does not depend on the filter
+    context.authorize_cluster(Operation.DESCRIBE)
     return DescribeAclsResponse(
         throttle_time_ms=context.throttle_ms,
         error_code=Code.SECURITY_DISABLED,

@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
+from kwire.security.operations import Operation
 from kwire.wire.messages import CreateAclsRequest, CreateAclsResponse
 
 
 def handle(context: Context, request: CreateAclsRequest) -> CreateAclsResponse:
+    code, message = Code.SECURITY_DISABLED, "No Authorizer is configured."
+    if not context.may_cluster(Operation.ALTER):
+        code, message = Code.CLUSTER_AUTHORIZATION_FAILED, "Cluster authorization failed."
     return CreateAclsResponse(
         throttle_time_ms=context.throttle_ms,
         results=[
-            CreateAclsResponse.AclCreationResult(
-                error_code=Code.SECURITY_DISABLED, error_message="No Authorizer is configured."
-            )
-            for _ in request.creations
+            CreateAclsResponse.AclCreationResult(error_code=code, error_message=message) for _ in request.creations
         ],
     )

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from kwire.api.config_changes import authorize_configs
 from kwire.broker import logs
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
@@ -21,6 +22,7 @@ from kwire.metadata.config_rules import check_topic_name
 from kwire.metadata.config_values import whole_number
 from kwire.metadata.effective import Described, Source
 from kwire.metadata.entities import ResourceType
+from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeConfigsRequest, DescribeConfigsResponse
 
 Wanted = DescribeConfigsRequest.DescribeConfigsResource
@@ -43,6 +45,7 @@ def handle(context: Context, request: DescribeConfigsRequest) -> DescribeConfigs
 
 def _describe(context: Context, wanted: Wanted) -> Sequence[Described]:
     name, keys = wanted.resource_name, wanted.configuration_keys
+    authorize_configs(context, Operation.DESCRIBE_CONFIGS, wanted.resource_type, name)
     configs = context.broker.configs
     match wanted.resource_type:
         case ResourceType.TOPIC:

@@ -16,7 +16,7 @@ from kwire.wire.messages import AlterConfigsRequest, AlterConfigsResponse
 
 async def handle(context: Context, request: AlterConfigsRequest) -> AlterConfigsResponse:
     altered = await alter_each(
-        context.broker.controller,
+        context,
         request.resources,
         lambda _, wanted: [(config.name, config.value) for config in wanted.configs],
         lambda resources: AlterConfigs(resources, validate_only=request.validate_only),

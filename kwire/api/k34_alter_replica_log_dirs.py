@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation
 from kwire.wire.messages import AlterReplicaLogDirsRequest, AlterReplicaLogDirsResponse
 
 TopicResult = AlterReplicaLogDirsResponse.AlterReplicaLogDirTopicResult
@@ -36,6 +37,8 @@ def handle(context: Context, request: AlterReplicaLogDirsRequest) -> AlterReplic
 
 def _move(context: Context, path: str, topic: str, index: int) -> Code:
     broker = context.broker
+    if not context.may_cluster(Operation.ALTER):
+        return Code.CLUSTER_AUTHORIZATION_FAILED
     target = broker.dirs.by_path(path)
     if target is None:
         return Code.LOG_DIR_NOT_FOUND

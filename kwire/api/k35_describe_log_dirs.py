@@ -17,8 +17,11 @@ from typing import Final
 from kwire.broker.partitions.log_dirs import LogDir
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
+from kwire.errors import Code
+from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeLogDirsRequest, DescribeLogDirsResponse
 
+_ERROR_SINCE: Final = 3
 _VOLUME_SINCE: Final = 4
 _LOG_SUFFIX: Final = ".log"
 _UNKNOWN: Final = -1
@@ -27,6 +30,9 @@ PartitionAnswer = DescribeLogDirsResponse.DescribeLogDirsPartition
 
 
 def handle(context: Context, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
+    if not context.may_cluster(Operation.DESCRIBE):
+        code = Code.CLUSTER_AUTHORIZATION_FAILED if context.api_version >= _ERROR_SINCE else Code.NONE
+        return DescribeLogDirsResponse(throttle_time_ms=context.throttle_ms, error_code=code, results=[])
     by_dir: dict[str, dict[str, list[Partition]]] = defaultdict(lambda: defaultdict(list))
     for partition in _asked_for(context, request):
         by_dir[partition.log_dir][partition.topic].append(partition)

@@ -17,6 +17,7 @@ from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import CreatePartitions
 from kwire.metadata.topics import NewPartitions
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import CreatePartitionsRequest, CreatePartitionsResponse
 
 Result = CreatePartitionsResponse.CreatePartitionsTopicResult
@@ -27,6 +28,11 @@ _THROTTLING_ERROR_SINCE: Final = 3  # KIP-599
 async def handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse:
     broker = context.broker
     counts = Counter(topic.name for topic in request.topics)
+    denied = [
+        name
+        for name, count in counts.items()
+        if count == 1 and not context.may(Operation.ALTER, ResourceType.TOPIC, name)
+    ]
     grown = [
         NewPartitions(
             topic=topic.name,
@@ -36,7 +42,7 @@ async def handle(context: Context, request: CreatePartitionsRequest) -> CreatePa
             ),
         )
         for topic in request.topics
-        if counts[topic.name] == 1
+        if counts[topic.name] == 1 and topic.name not in denied
     ]
     strict = context.api_version >= _THROTTLING_ERROR_SINCE
     outcomes = await broker.controller.submit(
@@ -48,6 +54,7 @@ async def handle(context: Context, request: CreatePartitionsRequest) -> CreatePa
         for name, count in counts.items()
         if count > 1
     ]
+    results += [Result(name=name, error_code=Code.TOPIC_AUTHORIZATION_FAILED, error_message=None) for name in denied]
     for item, outcome in zip(grown, outcomes, strict=True):
         result = Result(name=item.topic, error_message=None)
         if isinstance(outcome, KafkaError):

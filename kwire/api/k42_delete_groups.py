@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import DeleteGroupsRequest, DeleteGroupsResponse
 
 
@@ -25,6 +26,7 @@ async def handle(context: Context, request: DeleteGroupsRequest) -> DeleteGroups
 
 async def _delete(context: Context, group_id: str) -> Code:
     try:
+        context.authorize(Operation.DELETE, ResourceType.GROUP, group_id)
         await context.broker.groups.submit(
             context,
             group_id,

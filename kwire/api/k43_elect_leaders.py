@@ -17,6 +17,8 @@ from typing import Final
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import ElectLeaders
+from kwire.security.authorizer import denied
+from kwire.security.operations import Operation, ResourceType
 from kwire.types import TopicPartition
 from kwire.wire.messages import ElectLeadersRequest, ElectLeadersResponse
 
@@ -29,6 +31,9 @@ async def handle(context: Context, request: ElectLeadersRequest) -> ElectLeaders
     broker = context.broker
     wanted = [] if request.topic_partitions is None else request.topic_partitions
     named = [TopicPartition(item.topic, index) for item in wanted for index in item.partitions]
+    if not context.may_cluster(Operation.ALTER):
+        refusal = denied(ResourceType.CLUSTER)
+        return _answer(context, refusal.code, _as_named(request, [refusal] * len(named)))
     if request.election_type not in _TYPES:
         refusal = KafkaError(Code.INVALID_REQUEST, f"Unknown election type {request.election_type}")
         return _answer(context, Code.INVALID_REQUEST, _as_named(request, [refusal] * len(named)))

@@ -31,7 +31,7 @@ async def handle(context: Context, request: IncrementalAlterConfigsRequest) -> I
         return changes
 
     altered = await alter_each(
-        broker.controller,
+        context,
         request.resources,
         changes_of,
         lambda resources: IncrementalAlterConfigs(resources, validate_only=request.validate_only),

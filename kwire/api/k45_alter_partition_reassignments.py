@@ -15,6 +15,8 @@ from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.commands import AlterPartitionReassignments
 from kwire.metadata.elections import Reassignment
+from kwire.security.authorizer import denied
+from kwire.security.operations import Operation, ResourceType
 from kwire.types import TopicPartition
 from kwire.wire.messages import AlterPartitionReassignmentsRequest, AlterPartitionReassignmentsResponse
 
@@ -30,6 +32,8 @@ async def handle(context: Context, request: AlterPartitionReassignmentsRequest) 
         for topic in request.topics
         for one in topic.partitions
     ]
+    if not context.may_cluster(Operation.ALTER):
+        return _denied(context, request)
     outcomes = iter(
         await context.broker.controller.submit(
             AlterPartitionReassignments(wanted, allow_replication_factor_change=request.allow_replication_factor_change)
@@ -47,6 +51,19 @@ async def handle(context: Context, request: AlterPartitionReassignmentsRequest) 
         allow_replication_factor_change=request.allow_replication_factor_change,
         error_message=None if answers else "",
         responses=answers,
+    )
+
+
+def _denied(context: Context, request: AlterPartitionReassignmentsRequest) -> AlterPartitionReassignmentsResponse:
+    refusal = denied(ResourceType.CLUSTER)
+    return AlterPartitionReassignmentsResponse(
+        throttle_time_ms=context.throttle_ms,
+        error_code=refusal.code,
+        error_message=refusal.message,
+        responses=[
+            TopicAnswer(name=topic.name, partitions=[_answer(one.partition_index, refusal) for one in topic.partitions])
+            for topic in request.topics
+        ],
     )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import OffsetDeleteRequest, OffsetDeleteResponse
 
 TopicResponse = OffsetDeleteResponse.OffsetDeleteResponseTopic
@@ -17,16 +18,21 @@ PartitionResponse = OffsetDeleteResponse.OffsetDeleteResponsePartition
 
 async def handle(context: Context, request: OffsetDeleteRequest) -> OffsetDeleteResponse:
     """Each partition by itself; a refusal of the group is that of the whole request."""
+    if not context.may(Operation.DELETE, ResourceType.GROUP, request.group_id):
+        return OffsetDeleteResponse(throttle_time_ms=context.throttle_ms, error_code=Code.GROUP_AUTHORIZATION_FAILED)
     image = context.broker.image
     deleting: list[PartitionResponse] = []
     partitions: list[tuple[str, int]] = []
     topics = []
     for wanted in request.topics:
         answers = []
+        may_read = context.may(Operation.READ, ResourceType.TOPIC, wanted.name)
         for partition in wanted.partitions:
             answer = PartitionResponse(partition_index=partition.partition_index)
             answers.append(answer)
-            if image.partition(wanted.name, partition.partition_index) is None:
+            if not may_read:
+                answer.error_code = Code.TOPIC_AUTHORIZATION_FAILED
+            elif image.partition(wanted.name, partition.partition_index) is None:
                 answer.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION
             else:
                 deleting.append(answer)

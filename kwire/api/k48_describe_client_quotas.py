@@ -15,6 +15,7 @@ from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.credentials import CLIENT_ID, IP, USER
 from kwire.metadata.entities import QuotaEntity
+from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeClientQuotasRequest, DescribeClientQuotasResponse
 
 _EXACT: Final = 0
@@ -27,6 +28,7 @@ Entry = DescribeClientQuotasResponse.EntryData
 
 def handle(context: Context, request: DescribeClientQuotasRequest) -> DescribeClientQuotasResponse:
     try:
+        context.authorize_cluster(Operation.DESCRIBE_CONFIGS)
         _check(request.components)
     except KafkaError as refusal:
         return DescribeClientQuotasResponse(

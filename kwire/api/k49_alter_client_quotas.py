@@ -17,6 +17,8 @@ from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.commands import AlterClientQuotas
 from kwire.metadata.credentials import QuotaAlteration, QuotaChange, duplicate_entity
+from kwire.security.authorizer import denied
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import AlterClientQuotasRequest, AlterClientQuotasResponse
 
 Wanted = AlterClientQuotasRequest.EntryData
@@ -25,6 +27,10 @@ Entity: TypeAlias = tuple[tuple[str, str | None], ...]
 
 
 async def handle(context: Context, request: AlterClientQuotasRequest) -> AlterClientQuotasResponse:
+    if not context.may_cluster(Operation.ALTER_CONFIGS):
+        refusal = denied(ResourceType.CLUSTER)
+        entries = [_entry(_entity(wanted), refusal) for wanted in request.entries]
+        return AlterClientQuotasResponse(throttle_time_ms=context.throttle_ms, entries=entries)
     counts = Counter(_entity(wanted) for wanted in request.entries)
     outcomes: dict[Entity, object] = {}
     alterations = []

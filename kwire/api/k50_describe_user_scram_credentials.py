@@ -12,12 +12,22 @@ from collections import Counter
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
+from kwire.security.authorizer import denied
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse
 
 Result = DescribeUserScramCredentialsResponse.DescribeUserScramCredentialsResult
 
 
 def handle(context: Context, request: DescribeUserScramCredentialsRequest) -> DescribeUserScramCredentialsResponse:
+    if not context.may_cluster(Operation.DESCRIBE):
+        refusal = denied(ResourceType.CLUSTER)
+        return DescribeUserScramCredentialsResponse(
+            throttle_time_ms=context.throttle_ms,
+            error_code=refusal.code,
+            error_message=refusal.message,
+            results=[Result(error_code=refusal.code, error_message=refusal.message) for _ in request.users or ()],
+        )
     scram = context.broker.image.scram
     counts = Counter(user.name for user in request.users or ())
     names = list(counts) or sorted({user for user, _ in scram})

@@ -13,6 +13,8 @@ from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import AlterUserScramCredentials
 from kwire.metadata.credentials import ScramDeletion, ScramUpsertion
 from kwire.metadata.entities import ScramCredential
+from kwire.security.authorizer import denied
+from kwire.security.operations import Operation, ResourceType
 from kwire.security.scram import ScramKeys, keys_of_salted_password
 from kwire.wire.messages import AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse
 
@@ -22,6 +24,8 @@ _NO_KEYS = ScramKeys(b"", b"")
 
 
 async def handle(context: Context, request: AlterUserScramCredentialsRequest) -> AlterUserScramCredentialsResponse:
+    if not context.may_cluster(Operation.ALTER):
+        return _denied(request)
     broker = context.broker
     deletions = [ScramDeletion(item.name, item.mechanism) for item in request.deletions]
     upsertions = [_upsertion(item) for item in request.upsertions if item.salted_password]
@@ -40,6 +44,13 @@ async def handle(context: Context, request: AlterUserScramCredentialsRequest) ->
                 error_message="The salted password must not be empty",
             )
     return AlterUserScramCredentialsResponse(throttle_time_ms=context.throttle_ms, results=list(results.values()))
+
+
+def _denied(request: AlterUserScramCredentialsRequest) -> AlterUserScramCredentialsResponse:
+    refusal = denied(ResourceType.CLUSTER)
+    users = {item.name for item in request.deletions} | {item.name for item in request.upsertions}
+    results = [Result(user=user, error_code=refusal.code, error_message=refusal.message) for user in sorted(users)]
+    return AlterUserScramCredentialsResponse(results=results)
 
 
 def _upsertion(item: AlterUserScramCredentialsRequest.ScramCredentialUpsertion) -> ScramUpsertion:

@@ -16,6 +16,7 @@ from typing import Final
 from kwire.broker.controller.interface import QuorumDescription
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
+from kwire.security.operations import Operation
 from kwire.types import METADATA_TOPIC, ZERO_UUID
 from kwire.wire.messages import DescribeQuorumRequest, DescribeQuorumResponse
 
@@ -27,6 +28,7 @@ PartitionAnswer = DescribeQuorumResponse.PartitionData
 
 
 async def handle(context: Context, request: DescribeQuorumRequest) -> DescribeQuorumResponse:
+    context.authorize_cluster(Operation.DESCRIBE)
     if not _asks_for_metadata(request):
         return DescribeQuorumResponse(
             topics=[

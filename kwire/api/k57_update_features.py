@@ -18,6 +18,7 @@ from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import UpdateFeatures
 from kwire.metadata.update_features import FeatureUpdate, UpgradeType
+from kwire.security.operations import Operation
 from kwire.wire.messages import UpdateFeaturesRequest, UpdateFeaturesResponse
 
 _UPGRADE_TYPES_SINCE: Final = 1
@@ -31,6 +32,7 @@ async def handle(context: Context, request: UpdateFeaturesRequest) -> UpdateFeat
     ]
     command = UpdateFeatures(updates, validate_only=request.validate_only)
     try:
+        context.authorize_cluster(Operation.ALTER)
         only(await context.broker.controller.submit(command))
     except KafkaError as refusal:
         return UpdateFeaturesResponse(

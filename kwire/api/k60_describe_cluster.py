@@ -16,7 +16,7 @@ from typing import Final
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.metadata.entities import BrokerNode
-from kwire.security.operations import ALL_CLUSTER_OPERATIONS, NOT_ASKED
+from kwire.security.operations import ALL_CLUSTER_OPERATIONS, CLUSTER_NAME, NOT_ASKED, Operation, ResourceType
 from kwire.wire.messages import DescribeClusterRequest, DescribeClusterResponse
 
 _BROKERS: Final = 1
@@ -36,10 +36,16 @@ def handle(context: Context, request: DescribeClusterRequest) -> DescribeCluster
         cluster_id=broker.cluster_id,
         controller_id=broker.node_id,
         brokers=[answer for node in nodes if (answer := _node(context, node))],
-        cluster_authorized_operations=(
-            ALL_CLUSTER_OPERATIONS if request.include_cluster_authorized_operations else NOT_ASKED
-        ),
+        cluster_authorized_operations=_operations(context, request),
     )
+
+
+def _operations(context: Context, request: DescribeClusterRequest) -> int:
+    if not request.include_cluster_authorized_operations:
+        return NOT_ASKED
+    if not context.may_cluster(Operation.DESCRIBE):
+        return 0
+    return context.allowed_operations(ResourceType.CLUSTER, CLUSTER_NAME, ALL_CLUSTER_OPERATIONS)
 
 
 def _wrong_endpoint(context: Context, endpoint_type: int) -> DescribeClusterResponse:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.config_rules import check_topic_name
+from kwire.security.operations import Operation, ResourceType
 from kwire.storage.producer_state import Producer
 from kwire.wire.messages import DescribeProducersRequest, DescribeProducersResponse
 
@@ -33,6 +34,7 @@ def handle(context: Context, request: DescribeProducersRequest) -> DescribeProdu
 def _describe(context: Context, topic: str, index: int) -> PartitionAnswer:
     answer = PartitionAnswer(partition_index=index, error_message=None)
     try:
+        context.authorize(Operation.READ, ResourceType.TOPIC, topic)
         check_topic_name(topic)
         if topic not in context.broker.image.topics:
             message = "This server does not host this topic-partition."

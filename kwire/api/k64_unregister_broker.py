@@ -12,12 +12,14 @@ from kwire.broker.controller.interface import only
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import UnregisterBroker
+from kwire.security.operations import Operation
 from kwire.wire.messages import UnregisterBrokerRequest, UnregisterBrokerResponse
 
 
 async def handle(context: Context, request: UnregisterBrokerRequest) -> UnregisterBrokerResponse:
     broker = context.broker
     try:
+        context.authorize_cluster(Operation.ALTER)
         if request.broker_id == broker.node_id:
             message = f"Broker {request.broker_id} is running and cannot be unregistered"
             raise KafkaError(Code.INVALID_REQUEST, message)

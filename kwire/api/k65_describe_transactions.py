@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import DescribeTransactionsRequest, DescribeTransactionsResponse
 
 TransactionState = DescribeTransactionsResponse.TransactionState
@@ -23,6 +24,7 @@ async def handle(context: Context, request: DescribeTransactionsRequest) -> Desc
 
 async def _describe(context: Context, transactional_id: str) -> TransactionState:
     try:
+        context.authorize(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, transactional_id)
         if not transactional_id:
             raise KafkaError(Code.INVALID_REQUEST)
         machine = await context.broker.transactions.machine(context, transactional_id)
@@ -31,7 +33,8 @@ async def _describe(context: Context, transactional_id: str) -> TransactionState
         return TransactionState(transactional_id=transactional_id, error_code=refusal.code)
     topics: dict[str, list[int]] = {}
     for topic, index in sorted(transaction.partitions):
-        topics.setdefault(topic, []).append(index)
+        if context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic):
+            topics.setdefault(topic, []).append(index)
     return TransactionState(
         transactional_id=transactional_id,
         transaction_state=transaction.state.title,

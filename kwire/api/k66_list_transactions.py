@@ -15,6 +15,7 @@ from kwire.broker.requests.context import Context
 from kwire.coordinators.transaction.commands import TransactionFilter
 from kwire.coordinators.transaction.transaction import State
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import ListTransactionsRequest, ListTransactionsResponse
 
 _STATES = frozenset(state.title for state in State)
@@ -34,6 +35,7 @@ async def handle(context: Context, request: ListTransactionsRequest) -> ListTran
             each
             for machine in await context.broker.transactions.machines(context)
             for each in machine.list(wanted, now_ms)
+            if context.may(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, each.transactional_id)
         ]
     except KafkaError as refusal:
         return ListTransactionsResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)

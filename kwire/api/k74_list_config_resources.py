@@ -15,6 +15,7 @@ from typing import Final
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.metadata.entities import ResourceType
+from kwire.security.operations import Operation
 from kwire.wire.messages import ListConfigResourcesRequest, ListConfigResourcesResponse
 
 _TYPES_SINCE: Final = 1
@@ -28,6 +29,7 @@ _TYPES: Final = (
 
 
 def handle(context: Context, request: ListConfigResourcesRequest) -> ListConfigResourcesResponse:
+    context.authorize_cluster(Operation.DESCRIBE_CONFIGS)
     wanted = set(request.resource_types) or set(_TYPES)
     if context.api_version < _TYPES_SINCE:  # KIP-1000, before KIP-1142 added the others
         wanted = {ResourceType.CLIENT_METRICS}

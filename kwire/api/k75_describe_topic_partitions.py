@@ -13,7 +13,7 @@ from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.config_rules import check_topic_name
 from kwire.metadata.entities import NO_LEADER, Partition
-from kwire.security.operations import ALL_TOPIC_OPERATIONS, NOT_ASKED
+from kwire.security.operations import ALL_TOPIC_OPERATIONS, NOT_ASKED, Operation, ResourceType
 from kwire.types import INTERNAL_TOPICS
 from kwire.wire.messages import DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse
 
@@ -30,20 +30,25 @@ def handle(context: Context, request: DescribeTopicPartitionsRequest) -> Describ
     limit = context.broker.configs.broker["max.request.partition.size.limit"]
     left = max(1, min(request.response_partition_limit, limit))
     answers: list[TopicAnswer] = []
+    hidden: list[TopicAnswer] = []
     for name in names:
         first = 0
         if cursor is not None:
             if name < cursor.topic_name:
                 continue
             first = cursor.partition_index if name == cursor.topic_name else 0
+        if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, name):
+            if request.topics:
+                hidden.append(_denied(name))
+            continue
         if left == 0:
-            return _answer(context, answers, Cursor(topic_name=name, partition_index=0))
+            return _answer(context, answers + hidden, Cursor(topic_name=name, partition_index=0))
         answer, after = _describe(context, name, first, left)
         answers.append(answer)
         left -= len(answer.partitions)
         if after is not None:
-            return _answer(context, answers, Cursor(topic_name=name, partition_index=after))
-    return _answer(context, answers, None)
+            return _answer(context, answers + hidden, Cursor(topic_name=name, partition_index=after))
+    return _answer(context, answers + hidden, None)
 
 
 def _can_go_on(request: DescribeTopicPartitionsRequest, cursor: DescribeTopicPartitionsRequest.Cursor) -> bool:
@@ -63,6 +68,15 @@ def _refused(context: Context, request: DescribeTopicPartitionsRequest) -> Descr
     return _answer(context, topics, None)
 
 
+def _denied(name: str) -> TopicAnswer:
+    """The answer for a topic that the client may not describe: it does not tell whether the topic exists."""
+    return TopicAnswer(name=name, error_code=Code.TOPIC_AUTHORIZATION_FAILED, topic_authorized_operations=NOT_ASKED)
+
+
+def _operations(context: Context, name: str) -> int:
+    return context.allowed_operations(ResourceType.TOPIC, name, ALL_TOPIC_OPERATIONS)
+
+
 def _describe(context: Context, name: str, first: int, limit: int) -> tuple[TopicAnswer, int | None]:
     """Describe one topic from partition ``first`` on; also give the partition at which to go on, if any is left."""
     topic = context.broker.image.topics.get(name)
@@ -72,14 +86,14 @@ def _describe(context: Context, name: str, first: int, limit: int) -> tuple[Topi
             code = Code.UNKNOWN_TOPIC_OR_PARTITION
         except KafkaError as refusal:
             code = refusal.code
-        return TopicAnswer(name=name, error_code=code, topic_authorized_operations=ALL_TOPIC_OPERATIONS), None
+        return TopicAnswer(name=name, error_code=code, topic_authorized_operations=_operations(context, name)), None
     end = first + limit
     answer = TopicAnswer(
         name=name,
         topic_id=topic.id,
         is_internal=name in INTERNAL_TOPICS,
         partitions=[_partition(context, partition) for partition in topic.partitions[first:end]],
-        topic_authorized_operations=ALL_TOPIC_OPERATIONS,
+        topic_authorized_operations=_operations(context, name),
     )
     return answer, end if end < len(topic.partitions) else None
 

@@ -13,12 +13,14 @@ from __future__ import annotations
 from kwire.api.raft_voters import check_cluster, check_dynamic, current_voter, replica_key
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation
 from kwire.types import ZERO_UUID
 from kwire.wire.messages import AddRaftVoterRequest, AddRaftVoterResponse
 
 
 async def handle(context: Context, request: AddRaftVoterRequest) -> AddRaftVoterResponse:
     try:
+        context.authorize_cluster(Operation.ALTER)
         await _refuse(context, request)
     except KafkaError as refusal:
         return AddRaftVoterResponse(

@@ -10,12 +10,14 @@ from __future__ import annotations
 from kwire.api.raft_voters import check_cluster, check_dynamic, current_voter, replica_key
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation
 from kwire.types import ZERO_UUID
 from kwire.wire.messages import RemoveRaftVoterRequest, RemoveRaftVoterResponse
 
 
 async def handle(context: Context, request: RemoveRaftVoterRequest) -> RemoveRaftVoterResponse:
     try:
+        context.authorize_cluster(Operation.ALTER)
         await _refuse(context, request)
     except KafkaError as refusal:
         return RemoveRaftVoterResponse(

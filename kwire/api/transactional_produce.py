@@ -14,6 +14,7 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.types import TopicPartition
 from kwire.wire.batch import HEADER_BYTES, OVERHEAD_BYTES, TRANSACTIONAL, BatchHeader, read_only_batch
 from kwire.wire.messages import ProduceRequest
@@ -64,6 +65,8 @@ async def refused(
     """
     if request.transactional_id is None:
         raise KafkaError(Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    if any_transactional(request):
+        context.authorize(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id)
     first_sequences: dict[Partition, int] = {}
     producers: set[ProducerStamp] = set()
     for partition, header in _batches(context, request, names):
