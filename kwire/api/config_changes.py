@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
+from kwire.api.pacing import submit_in_slices
 from kwire.broker import logs
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
@@ -76,7 +77,7 @@ async def alter_each(
         if changes is not None:
             submitted.append((resource, changes))
             places.append(place)
-    for place, result in zip(places, await context.broker.controller.submit(command(submitted)), strict=True):
+    for place, result in zip(places, await submit_in_slices(context, submitted, command), strict=True):
         outcomes[place] = result
     return [_altered(wanted, outcome) for wanted, outcome in zip(resources, outcomes, strict=True)]
 

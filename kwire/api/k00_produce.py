@@ -59,11 +59,15 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
             return _refuse_all(context, request, refusal)
     uncommitted: list[Uncommitted] = []
     answers = []
+    # What is written in a transaction is appended in the turn in which the coordinator admitted it.
+    may_breathe = request.transactional_id is None and not (len(topics) == 1 and len(topics[0].partition_data) == 1)
     for topic in topics:
         name = _name(context, topic)
         responses = []
         for wanted in topic.partition_data:
-            responses.append(answer(context, request, name, wanted, refused, uncommitted))  # noqa: PERF401 (a hot path)
+            responses.append(answer(context, request, name, wanted, refused, uncommitted))
+            if may_breathe:
+                await context.breathe()
         answers.append(
             ProduceResponse.TopicProduceResponse(
                 name=topic.name, topic_id=topic.topic_id, partition_responses=responses

@@ -33,6 +33,8 @@ from kwire.wire.messages import FetchRequest, FetchResponse
 
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
 _STORAGE_ERROR_SINCE: Final = 6  # older clients know NOT_LEADER_OR_FOLLOWER only
+# A fetch of many partitions looks at the clock after every 32 of them.
+_BREATHE_MASK: Final = 31
 _CONSUMER: Final = -1
 _DEBUGGING_CONSUMER: Final = -2
 
@@ -53,7 +55,7 @@ async def handle(context: Context, request: FetchRequest) -> FetchResponse:
         return FetchResponse(error_code=refusal.code, throttle_time_ms=context.throttle_ms)
     fetch = _Fetch(context, request, session, incremental=incremental)
     try:
-        fetch.read()
+        await fetch.read()
         missing = request.min_bytes - fetch.byte_count
         deadline: float | None = None
         while missing > 0 and fetch.can_wait:
@@ -69,7 +71,7 @@ async def handle(context: Context, request: FetchRequest) -> FetchResponse:
                 in_time = await context.wait(event, left_ms)
             finally:
                 session.watch.disarm()
-            fetch.read()
+            await fetch.read()
             if not in_time:
                 break
             missing = request.min_bytes - fetch.byte_count
@@ -155,7 +157,7 @@ class _Fetch:
         """Whether more bytes may come: nothing failed, and there is a partition to wait for."""
         return not self.failed and len(self._session.items) > len(self._unknown)
 
-    def read(self) -> None:
+    async def read(self) -> None:
         """Read what may have something new, from the partition that was served longest ago, up to max_bytes."""
         self._answers.clear()
         self._unknown.clear()
@@ -163,7 +165,10 @@ class _Fetch:
         session = self._session
         left = self._bytes_max
         items: Iterable[FetchItem] = session.dirty_items() if self._incremental else session.items.values()
-        for item in list(items):
+        wanted = list(items)
+        for place, item in enumerate(wanted):
+            if place & _BREATHE_MASK == _BREATHE_MASK:
+                await self._context.breathe()
             answer = self._answer(item, left)
             code = answer.error_code
             if code in _NOT_THERE:

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.pacing import paced
 from kwire.broker.partitions.partition import READ_COMMITTED, Partition
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
@@ -46,7 +47,7 @@ _CONSUMER: Final = -1
 PartitionResponse = ListOffsetsResponse.ListOffsetsPartitionResponse
 
 
-def handle(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse:
+async def handle(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse:
     """Each partition by itself; a partition named twice is INVALID_REQUEST."""
     named: set[TopicPartition] = set()
     twice: set[TopicPartition] = set()
@@ -58,7 +59,7 @@ def handle(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse
         TopicPartition(topic.name, one.partition_index): one for topic in request.topics for one in topic.partitions
     }
     by_topic: dict[str, list[PartitionResponse]] = {}
-    for key, wanted in asked.items():
+    async for key, wanted in paced(context, asked.items()):
         by_topic.setdefault(key.topic, []).append(
             _answer(context, request, key.topic, wanted, asked_twice=key in twice)
         )

@@ -16,11 +16,12 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
+from kwire.api.pacing import paced
 from kwire.broker.controller.auto_topics import auto_create_topics
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.config_rules import check_topic_name
-from kwire.metadata.entities import Topic
+from kwire.metadata.entities import Partition, Topic
 from kwire.security.operations import (
     ALL_CLUSTER_OPERATIONS,
     ALL_TOPIC_OPERATIONS,
@@ -35,6 +36,9 @@ from kwire.wire.messages import MetadataRequest, MetadataResponse
 _NULL_IS_ALL_SINCE: Final = 1
 _BY_ID_SINCE: Final = 12  # KIP-516
 _CLUSTER_OPERATIONS: Final = range(8, 11)  # KIP-430, moved to DescribeCluster by KIP-700
+
+# A topic of more partitions is answered in several turns.
+_PARTITIONS_AT_ONCE: Final = 64
 
 TopicAnswer = MetadataResponse.MetadataResponseTopic
 PartitionAnswer = MetadataResponse.MetadataResponsePartition
@@ -70,14 +74,14 @@ async def _topics(context: Context, request: MetadataRequest) -> list[TopicAnswe
     asks_all = request.topics is None or (not request.topics and context.api_version < _NULL_IS_ALL_SINCE)
     if asks_all:
         return [
-            _known(context, topic, with_operations)
-            for topic in list(image.topics.values())
+            await _known(context, topic, with_operations)
+            async for topic in paced(context, image.topics.values())
             if context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.name)
         ]
     assert request.topics is not None
     by_id = list(dict.fromkeys(wanted.topic_id for wanted in request.topics if wanted.topic_id != ZERO_UUID))
     if by_id:
-        return [_by_id(context, topic_id, with_operations) for topic_id in by_id]
+        return [await _by_id(context, topic_id, with_operations) async for topic_id in paced(context, by_id)]
     names = dict.fromkeys(wanted.name for wanted in request.topics if wanted.name is not None)
     return await _by_name(context, request, names.keys(), with_operations)
 
@@ -102,13 +106,13 @@ def _no_ids_yet(context: Context, request: MetadataRequest) -> MetadataResponse:
     )
 
 
-def _by_id(context: Context, topic_id: Uuid, with_operations: bool) -> TopicAnswer:
+async def _by_id(context: Context, topic_id: Uuid, with_operations: bool) -> TopicAnswer:
     topic = context.broker.image.topics_by_id.get(topic_id)
     if topic is None:
         return TopicAnswer(error_code=Code.UNKNOWN_TOPIC_ID, name=None, topic_id=topic_id)
     if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.name):
         return TopicAnswer(error_code=Code.TOPIC_AUTHORIZATION_FAILED, name=None, topic_id=topic_id)
-    return _known(context, topic, with_operations)
+    return await _known(context, topic, with_operations)
 
 
 async def _by_name(
@@ -122,10 +126,10 @@ async def _by_name(
         missing = [name for name in names if name not in topics and name not in hidden]
         refused |= await _create_missing(context, request, missing)
     return [
-        _known(context, topics[name], with_operations)
+        await _known(context, topics[name], with_operations)
         if name in topics and name not in hidden
         else _refused(context, name, refused.get(name, Code.UNKNOWN_TOPIC_OR_PARTITION), with_operations)
-        for name in names
+        async for name in paced(context, names)
     ]
 
 
@@ -153,7 +157,7 @@ async def _create_missing(context: Context, request: MetadataRequest, names: Seq
     """
     broker = context.broker
     codes: dict[str, Code] = {}
-    for name in names:
+    async for name in paced(context, names):
         try:
             check_topic_name(name)
         except KafkaError as refusal:
@@ -165,26 +169,32 @@ async def _create_missing(context: Context, request: MetadataRequest, names: Seq
             if not context.may(Operation.CREATE, ResourceType.TOPIC, name):
                 codes[name] = Code.TOPIC_AUTHORIZATION_FAILED
     valid = [name for name in names if name not in codes]
-    for name, result in zip(valid, await auto_create_topics(broker.controller, broker.configs, valid), strict=True):
+    results = await auto_create_topics(broker.controller, broker.configs, valid, breathe=context.breathe)
+    for name, result in zip(valid, results, strict=True):
         if result is not None and result.code is Code.KAFKA_STORAGE_ERROR:
             codes[name] = result.code
     return codes
 
 
-def _known(context: Context, topic: Topic, with_operations: bool) -> TopicAnswer:
+async def _known(context: Context, topic: Topic, with_operations: bool) -> TopicAnswer:
     return TopicAnswer(
         name=topic.name,
         topic_id=topic.id,
         is_internal=topic.name in INTERNAL_TOPICS,
-        partitions=[
-            PartitionAnswer(
-                partition_index=partition.index,
-                leader_id=partition.leader,
-                leader_epoch=partition.leader_epoch,
-                replica_nodes=list(partition.replicas),
-                isr_nodes=list(partition.isr),
-            )
-            for partition in topic.partitions
-        ],
+        partitions=(
+            [_partition(partition) for partition in topic.partitions]
+            if len(topic.partitions) <= _PARTITIONS_AT_ONCE
+            else [_partition(partition) async for partition in paced(context, topic.partitions)]
+        ),
         topic_authorized_operations=_operations(context, topic.name, with_operations),
+    )
+
+
+def _partition(partition: Partition) -> PartitionAnswer:
+    return PartitionAnswer(
+        partition_index=partition.index,
+        leader_id=partition.leader,
+        leader_epoch=partition.leader_epoch,
+        replica_nodes=list(partition.replicas),
+        isr_nodes=list(partition.isr),
     )

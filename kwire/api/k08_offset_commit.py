@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.api.offset_commit_answers import merge_answers
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.errors import Code, KafkaError
@@ -38,7 +39,7 @@ async def handle(context: Context, request: OffsetCommitRequest) -> OffsetCommit
     committed: list[tuple[tuple[str, Uuid], list[PartitionResponse]]] = []
     offsets: list[OffsetToCommit] = []
     committing: list[PartitionResponse] = []
-    for wanted in request.topics:
+    async for wanted in paced(context, request.topics):
         topic = _find(context, wanted)
         key = (wanted.name, wanted.topic_id)
         accepted: list[PartitionResponse] = []

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import FetchedOffset
 from kwire.coordinators.group.offsets import TopicToFetch
@@ -50,7 +51,7 @@ async def _fetch(
     unknown: list[TopicResponse] = []
     if wanted.topics is not None:
         known = []
-        for topic in wanted.topics:
+        async for topic in paced(context, wanted.topics):
             name = topic.name
             if context.api_version >= _TOPIC_IDS_SINCE:
                 found = context.broker.image.topics_by_id.get(topic.topic_id)
@@ -71,7 +72,7 @@ async def _fetch(
         return GroupResponse(group_id=wanted.group_id, error_code=refusal.code)
     if wanted.topics is None:
         fetched = [each for each in fetched if context.may(Operation.DESCRIBE, ResourceType.TOPIC, each[0])]
-    answers = [_topic(context, name, partitions) for name, partitions in fetched]
+    answers = [_topic(context, name, partitions) async for name, partitions in paced(context, fetched)]
     return GroupResponse(group_id=wanted.group_id, topics=[answer for answer in answers if answer] + unknown)
 
 

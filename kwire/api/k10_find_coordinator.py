@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
@@ -32,7 +33,9 @@ async def handle(context: Context, request: FindCoordinatorRequest) -> FindCoord
     if context.api_version >= _SEVERAL_KEYS_SINCE:
         return FindCoordinatorResponse(
             throttle_time_ms=context.throttle_ms,
-            coordinators=[await _find(context, request.key_type, key) for key in request.coordinator_keys],
+            coordinators=[
+                await _find(context, request.key_type, key) async for key in paced(context, request.coordinator_keys)
+            ],
         )
     found = await _find(context, request.key_type, request.key)
     return FindCoordinatorResponse(

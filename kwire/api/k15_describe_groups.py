@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.classic.group import State
 from kwire.errors import Code, KafkaError
@@ -27,7 +28,7 @@ DescribedGroup = DescribeGroupsResponse.DescribedGroup
 async def handle(context: Context, request: DescribeGroupsRequest) -> DescribeGroupsResponse:
     """Each group by itself."""
     groups = []
-    for group_id in request.groups:
+    async for group_id in paced(context, request.groups):
         described = await _describe(context, group_id)
         if request.include_authorized_operations and not described.error_code:
             described.authorized_operations = context.allowed_operations(

@@ -9,6 +9,7 @@ Version notes: 4 a filter by state (KIP-518); 5 the kind of group and a filter b
 
 from __future__ import annotations
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.security.operations import Operation, ResourceType
@@ -22,6 +23,13 @@ async def handle(context: Context, request: ListGroupsRequest) -> ListGroupsResp
     except KafkaError as refusal:
         return ListGroupsResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)
     may_list_all = context.may_cluster(Operation.DESCRIBE)
+    listed = []
+    for machine in machines:
+        listed += [
+            each
+            async for each in paced(context, machine.list_groups(request.states_filter, request.types_filter))
+            if may_list_all or context.may(Operation.DESCRIBE, ResourceType.GROUP, each.group_id)
+        ]
     return ListGroupsResponse(
         throttle_time_ms=context.throttle_ms,
         groups=[
@@ -31,8 +39,6 @@ async def handle(context: Context, request: ListGroupsRequest) -> ListGroupsResp
                 group_state=each.state,
                 group_type=each.group_type,
             )
-            for machine in machines
-            for each in machine.list_groups(request.states_filter, request.types_filter)
-            if may_list_all or context.may(Operation.DESCRIBE, ResourceType.GROUP, each.group_id)
+            async for each in paced(context, listed)
         ],
     )

@@ -15,12 +15,14 @@ Left out: topic policies, which are Java classes.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
+from kwire.api.pacing import paced, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import CreateTopics
-from kwire.metadata.topics import Created, NewTopic
+from kwire.metadata.topics import Created, NewTopic, too_many_partitions
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import CreateTopicsRequest, CreateTopicsResponse
 
@@ -39,12 +41,22 @@ async def handle(context: Context, request: CreateTopicsRequest) -> CreateTopics
     denied = _denied(context, counts)
     wanted = [_new_topic(topic) for topic in request.topics if counts[topic.name] == 1 and topic.name not in denied]
     strict = context.api_version >= _THROTTLING_ERROR_SINCE
-    outcomes = await broker.controller.submit(
-        CreateTopics(wanted, validate_only=request.validate_only),
-        charge=lambda count: broker.quotas.take_mutations(context, count, strict=strict),
-    )
+    outcomes: Sequence[Created | KafkaError]
+    too_many = too_many_partitions(broker.configs, wanted)
+    if too_many is not None:
+        outcomes = [too_many] * len(wanted)
+    else:
+        outcomes = await submit_in_slices(
+            context,
+            wanted,
+            lambda topics: CreateTopics(topics, validate_only=request.validate_only),
+            charge=lambda count: broker.quotas.take_mutations(context, count, strict=strict),
+        )
     shown: Shown = {}
-    results = [_result(context, topic, outcome, shown) for topic, outcome in zip(wanted, outcomes, strict=True)]
+    results = [
+        _result(context, topic, outcome, shown)
+        async for topic, outcome in paced(context, zip(wanted, outcomes, strict=True))
+    ]
     results += [
         _refused(name, KafkaError(Code.INVALID_REQUEST, "Duplicate topic name."))
         for name, count in counts.items()

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from kwire.api.pacing import paced, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import DeleteTopics
@@ -35,7 +36,7 @@ async def handle(context: Context, request: DeleteTopicsRequest) -> DeleteTopics
     states = request.topics if by_id else [State(name=name) for name in request.topic_names]
     results: list[Result] = []
     chosen: list[Result] = []
-    for state in _without_repetition(states, results):
+    async for state in paced(context, _without_repetition(states, results)):
         result = Result(name=state.name, topic_id=state.topic_id)
         try:
             result.topic_id = _find(context, state)
@@ -124,8 +125,10 @@ def _without_same_topic(chosen: list[Result], results: list[Result]) -> list[Res
 async def _delete(context: Context, chosen: list[Result]) -> None:
     broker = context.broker
     strict = context.api_version >= _THROTTLING_ERROR_SINCE
-    outcomes = await broker.controller.submit(
-        DeleteTopics([result.topic_id for result in chosen]),
+    outcomes = await submit_in_slices(
+        context,
+        [result.topic_id for result in chosen],
+        DeleteTopics,
         charge=lambda count: broker.quotas.take_mutations(context, count, strict=strict),
     )
     for result, outcome in zip(chosen, outcomes, strict=True):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.security.operations import Operation, ResourceType
@@ -24,10 +25,10 @@ PartitionResult = DeleteRecordsResponse.DeleteRecordsPartitionResult
 _INVALID: Final = -1
 
 
-def handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
+async def handle(context: Context, request: DeleteRecordsRequest) -> DeleteRecordsResponse:
     wanted = {(topic.name, one.partition_index): one.offset for topic in request.topics for one in topic.partitions}
     by_topic: dict[str, list[PartitionResult]] = {}
-    for (topic, index), offset in wanted.items():
+    async for (topic, index), offset in paced(context, wanted.items()):
         by_topic.setdefault(topic, []).append(_delete(context, topic, index, offset))
     return DeleteRecordsResponse(
         throttle_time_ms=context.throttle_ms,

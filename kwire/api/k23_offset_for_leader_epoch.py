@@ -10,6 +10,7 @@ Version notes: 3 replica id (-2: the debugging consumer); 4 flexible.
 
 from __future__ import annotations
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.security.operations import Operation, ResourceType
@@ -18,12 +19,13 @@ from kwire.wire.messages import OffsetForLeaderEpochRequest, OffsetForLeaderEpoc
 EpochEndOffset = OffsetForLeaderEpochResponse.EpochEndOffset
 
 
-def handle(context: Context, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse:
+async def handle(context: Context, request: OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse:
     return OffsetForLeaderEpochResponse(
         throttle_time_ms=context.throttle_ms,
         topics=[
             OffsetForLeaderEpochResponse.OffsetForLeaderTopicResult(
-                topic=topic.topic, partitions=[_answer(context, topic.topic, wanted) for wanted in topic.partitions]
+                topic=topic.topic,
+                partitions=[_answer(context, topic.topic, wanted) async for wanted in paced(context, topic.partitions)],
             )
             for topic in request.topics
         ],

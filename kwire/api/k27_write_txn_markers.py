@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
+from kwire.api.pacing import paced
 from kwire.broker.coordination.markers import Marker
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
@@ -37,7 +38,8 @@ async def handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnM
     for wanted in request.markers:
         producer = ProducerStamp(wanted.producer_id, wanted.producer_epoch)
         marker = Marker(producer, wanted.transaction_result, wanted.coordinator_epoch, wanted.transaction_version)
-        for where in dict.fromkeys(TopicPartition(one.name, i) for one in wanted.topics for i in one.partition_indexes):
+        partitions = dict.fromkeys(TopicPartition(one.name, i) for one in wanted.topics for i in one.partition_indexes)
+        async for where in paced(context, partitions):
             by_topic = answers.setdefault(wanted.producer_id, {}).setdefault(where.topic, {})
             if allowed:
                 by_topic[where.partition] = _append(context, where, marker, uncommitted)

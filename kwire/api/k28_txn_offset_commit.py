@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.api.offset_commit_answers import merge_answers
+from kwire.api.pacing import paced
 from kwire.broker.coordination.admission import Dialect, admit
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
@@ -40,7 +41,7 @@ async def handle(context: Context, request: TxnOffsetCommitRequest) -> TxnOffset
     committed: list[tuple[str, list[PartitionResponse]]] = []
     offsets: list[OffsetToCommit] = []
     committing: list[PartitionResponse] = []
-    for wanted in request.topics:
+    async for wanted in paced(context, request.topics):
         topic = context.broker.image.topics.get(wanted.name)
         key = wanted.name
         accepted: list[PartitionResponse] = []

@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from kwire.api.config_changes import authorize_configs
+from kwire.api.pacing import paced
 from kwire.broker import logs
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
@@ -30,9 +31,9 @@ Result = DescribeConfigsResponse.DescribeConfigsResult
 Config = DescribeConfigsResponse.DescribeConfigsResourceResult
 
 
-def handle(context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
+async def handle(context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
     results = []
-    for wanted in request.resources:
+    async for wanted in paced(context, request.resources):
         result = Result(resource_type=wanted.resource_type, resource_name=wanted.resource_name)
         try:
             described = _describe(context, wanted)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import Final
 
+from kwire.api.pacing import paced
 from kwire.broker.partitions.log_dirs import LogDir
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
@@ -29,19 +30,19 @@ _UNKNOWN: Final = -1
 PartitionAnswer = DescribeLogDirsResponse.DescribeLogDirsPartition
 
 
-def handle(context: Context, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
+async def handle(context: Context, request: DescribeLogDirsRequest) -> DescribeLogDirsResponse:
     if not context.may_cluster(Operation.DESCRIBE):
         code = Code.CLUSTER_AUTHORIZATION_FAILED if context.api_version >= _ERROR_SINCE else Code.NONE
         return DescribeLogDirsResponse(throttle_time_ms=context.throttle_ms, error_code=code, results=[])
     by_dir: dict[str, dict[str, list[Partition]]] = defaultdict(lambda: defaultdict(list))
-    for partition in _asked_for(context, request):
+    async for partition in paced(context, _asked_for(context, request)):
         by_dir[partition.log_dir][partition.topic].append(partition)
         future = context.broker.moves.pending.get(partition)
         if future is not None:
             by_dir[future.path][partition.topic].append(partition)
     return DescribeLogDirsResponse(
         throttle_time_ms=context.throttle_ms,
-        results=[_directory(context, one, by_dir[one.path]) for one in context.broker.dirs.dirs],
+        results=[await _directory(context, one, by_dir[one.path]) for one in context.broker.dirs.dirs],
     )
 
 
@@ -53,7 +54,7 @@ def _asked_for(context: Context, request: DescribeLogDirsRequest) -> list[Partit
     return [found for name, index in sorted(wanted) if (found := partitions.of_topic(name).get(index)) is not None]
 
 
-def _directory(
+async def _directory(
     context: Context, one: LogDir, topics: dict[str, list[Partition]]
 ) -> DescribeLogDirsResponse.DescribeLogDirsResult:
     total, usable = one.files.space(one.path) if context.api_version >= _VOLUME_SINCE else (_UNKNOWN, _UNKNOWN)
@@ -61,7 +62,7 @@ def _directory(
         log_dir=one.path,
         topics=[
             DescribeLogDirsResponse.DescribeLogDirsTopic(
-                name=name, partitions=[_partition(one, partition) for partition in partitions]
+                name=name, partitions=[_partition(one, partition) async for partition in paced(context, partitions)]
             )
             for name, partitions in topics.items()
         ],

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
+from kwire.api.pacing import submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import CreatePartitions
@@ -45,8 +46,10 @@ async def handle(context: Context, request: CreatePartitionsRequest) -> CreatePa
         if counts[topic.name] == 1 and topic.name not in denied
     ]
     strict = context.api_version >= _THROTTLING_ERROR_SINCE
-    outcomes = await broker.controller.submit(
-        CreatePartitions(grown, validate_only=request.validate_only),
+    outcomes = await submit_in_slices(
+        context,
+        grown,
+        lambda topics: CreatePartitions(topics, validate_only=request.validate_only),
         charge=lambda count: broker.quotas.take_mutations(context, count, strict=strict),
     )
     results = [

@@ -7,6 +7,7 @@ Behaviour: a group without members is deleted with all its offsets.
 
 from __future__ import annotations
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
@@ -19,7 +20,7 @@ async def handle(context: Context, request: DeleteGroupsRequest) -> DeleteGroups
         throttle_time_ms=context.throttle_ms,
         results=[
             DeleteGroupsResponse.DeletableGroupResult(group_id=group_id, error_code=await _delete(context, group_id))
-            for group_id in dict.fromkeys(request.groups_names)
+            async for group_id in paced(context, dict.fromkeys(request.groups_names))
         ],
     )
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import ElectLeaders
@@ -41,7 +42,9 @@ async def handle(context: Context, request: ElectLeadersRequest) -> ElectLeaders
         outcomes = await broker.controller.submit(ElectLeaders(request.election_type, named))
         return _answer(context, Code.NONE, _as_named(request, outcomes))
     everything = [
-        TopicPartition(topic.name, one.index) for topic in broker.image.topics.values() for one in topic.partitions
+        TopicPartition(topic.name, one.index)
+        async for topic in paced(context, broker.image.topics.values())
+        for one in topic.partitions
     ]
     outcomes = await broker.controller.submit(ElectLeaders(request.election_type, everything))
     # Every topic is there, but only those of its partitions that needed an election.

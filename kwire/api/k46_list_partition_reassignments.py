@@ -9,16 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.metadata.entities import Partition
 from kwire.security.operations import Operation
 from kwire.wire.messages import ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse
 
 
-def handle(context: Context, request: ListPartitionReassignmentsRequest) -> ListPartitionReassignmentsResponse:
+async def handle(context: Context, request: ListPartitionReassignmentsRequest) -> ListPartitionReassignmentsResponse:
     context.authorize_cluster(Operation.DESCRIBE)
     by_topic: dict[str, list[Partition]] = {}
-    for name, partition in _asked_for(context, request):
+    async for name, partition in paced(context, _asked_for(context, request)):
         if partition.is_reassigning:
             by_topic.setdefault(name, []).append(partition)
     return ListPartitionReassignmentsResponse(

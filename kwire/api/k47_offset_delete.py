@@ -7,6 +7,7 @@ Behaviour: forgets offsets of topics that no member of the group reads (KIP-496)
 
 from __future__ import annotations
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
@@ -24,7 +25,7 @@ async def handle(context: Context, request: OffsetDeleteRequest) -> OffsetDelete
     deleting: list[PartitionResponse] = []
     partitions: list[tuple[str, int]] = []
     topics = []
-    for wanted in request.topics:
+    async for wanted in paced(context, request.topics):
         answers = []
         may_read = context.may(Operation.READ, ResourceType.TOPIC, wanted.name)
         for partition in wanted.partitions:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.credentials import CLIENT_ID, IP, USER
@@ -26,7 +27,7 @@ Component = DescribeClientQuotasRequest.ComponentData
 Entry = DescribeClientQuotasResponse.EntryData
 
 
-def handle(context: Context, request: DescribeClientQuotasRequest) -> DescribeClientQuotasResponse:
+async def handle(context: Context, request: DescribeClientQuotasRequest) -> DescribeClientQuotasResponse:
     try:
         context.authorize_cluster(Operation.DESCRIBE_CONFIGS)
         _check(request.components)
@@ -41,7 +42,7 @@ def handle(context: Context, request: DescribeClientQuotasRequest) -> DescribeCl
         throttle_time_ms=context.throttle_ms,
         entries=[
             _entry(entity, quotas.items())
-            for entity, quotas in context.broker.image.quotas.items()
+            async for entity, quotas in paced(context, context.broker.image.quotas.items())
             if _matches(entity, request)
         ],
     )

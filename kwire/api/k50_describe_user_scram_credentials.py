@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.security.authorizer import denied
@@ -19,7 +20,9 @@ from kwire.wire.messages import DescribeUserScramCredentialsRequest, DescribeUse
 Result = DescribeUserScramCredentialsResponse.DescribeUserScramCredentialsResult
 
 
-def handle(context: Context, request: DescribeUserScramCredentialsRequest) -> DescribeUserScramCredentialsResponse:
+async def handle(
+    context: Context, request: DescribeUserScramCredentialsRequest
+) -> DescribeUserScramCredentialsResponse:
     if not context.may_cluster(Operation.DESCRIBE):
         refusal = denied(ResourceType.CLUSTER)
         return DescribeUserScramCredentialsResponse(
@@ -32,7 +35,8 @@ def handle(context: Context, request: DescribeUserScramCredentialsRequest) -> De
     counts = Counter(user.name for user in request.users or ())
     names = list(counts) or sorted({user for user, _ in scram})
     return DescribeUserScramCredentialsResponse(
-        throttle_time_ms=context.throttle_ms, results=[_describe(context, name, counts[name]) for name in names]
+        throttle_time_ms=context.throttle_ms,
+        results=[_describe(context, name, counts[name]) async for name in paced(context, names)],
     )
 
 

@@ -8,6 +8,7 @@ Behaviour: the producers that a partition knows: last sequence, last timestamp, 
 
 from __future__ import annotations
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.config_rules import check_topic_name
@@ -18,20 +19,23 @@ from kwire.wire.messages import DescribeProducersRequest, DescribeProducersRespo
 PartitionAnswer = DescribeProducersResponse.PartitionResponse
 
 
-def handle(context: Context, request: DescribeProducersRequest) -> DescribeProducersResponse:
+async def handle(context: Context, request: DescribeProducersRequest) -> DescribeProducersResponse:
     return DescribeProducersResponse(
         throttle_time_ms=context.throttle_ms,
         topics=[
             DescribeProducersResponse.TopicResponse(
                 name=topic.name,
-                partitions=[_describe(context, topic.name, index) for index in topic.partition_indexes],
+                partitions=[
+                    await _describe(context, topic.name, index)
+                    async for index in paced(context, topic.partition_indexes)
+                ],
             )
             for topic in request.topics
         ],
     )
 
 
-def _describe(context: Context, topic: str, index: int) -> PartitionAnswer:
+async def _describe(context: Context, topic: str, index: int) -> PartitionAnswer:
     answer = PartitionAnswer(partition_index=index, error_message=None)
     try:
         context.authorize(Operation.READ, ResourceType.TOPIC, topic)
@@ -40,7 +44,7 @@ def _describe(context: Context, topic: str, index: int) -> PartitionAnswer:
             message = "This server does not host this topic-partition."
             raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION, message)
         producers = context.broker.partitions.get(topic, index).log.producers.producers
-        answer.active_producers = [_producer(producer) for producer in producers.values()]
+        answer.active_producers = [_producer(producer) async for producer in paced(context, producers.values())]
     except KafkaError as refusal:
         answer.error_code, answer.error_message = refusal.code, refusal.message
     except StorageFailure as failure:

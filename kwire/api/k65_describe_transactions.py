@@ -7,6 +7,7 @@ Behaviour: the state of each transactional id, and the partitions of its open tr
 
 from __future__ import annotations
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
@@ -18,7 +19,7 @@ TransactionState = DescribeTransactionsResponse.TransactionState
 async def handle(context: Context, request: DescribeTransactionsRequest) -> DescribeTransactionsResponse:
     return DescribeTransactionsResponse(
         throttle_time_ms=context.throttle_ms,
-        transaction_states=[await _describe(context, each) for each in request.transactional_ids],
+        transaction_states=[await _describe(context, each) async for each in paced(context, request.transactional_ids)],
     )
 
 

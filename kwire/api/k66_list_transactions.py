@@ -11,6 +11,7 @@ pattern is Python's, which differs from Java's in rare corners.
 
 from __future__ import annotations
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.coordinators.transaction.commands import TransactionFilter
 from kwire.coordinators.transaction.transaction import State
@@ -31,12 +32,13 @@ async def handle(context: Context, request: ListTransactionsRequest) -> ListTran
     unknown = [each for each in request.state_filters if each not in _STATES]
     now_ms = context.broker.transactions.now_ms()
     try:
-        found = [
-            each
-            for machine in await context.broker.transactions.machines(context)
-            for each in machine.list(wanted, now_ms)
-            if context.may(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, each.transactional_id)
-        ]
+        found = []
+        for machine in await context.broker.transactions.machines(context):
+            found += [
+                each
+                async for each in paced(context, machine.list(wanted, now_ms))
+                if context.may(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, each.transactional_id)
+            ]
     except KafkaError as refusal:
         return ListTransactionsResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)
     return ListTransactionsResponse(
@@ -47,6 +49,6 @@ async def handle(context: Context, request: ListTransactionsRequest) -> ListTran
             ListTransactionsResponse.TransactionState(
                 transactional_id=each.transactional_id, producer_id=each.producer_id, transaction_state=each.state
             )
-            for each in found
+            async for each in paced(context, found)
         ],
     )

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
 from kwire.metadata.entities import ResourceType
@@ -28,7 +29,7 @@ _TYPES: Final = (
 )
 
 
-def handle(context: Context, request: ListConfigResourcesRequest) -> ListConfigResourcesResponse:
+async def handle(context: Context, request: ListConfigResourcesRequest) -> ListConfigResourcesResponse:
     context.authorize_cluster(Operation.DESCRIBE_CONFIGS)
     wanted = set(request.resource_types) or set(_TYPES)
     if context.api_version < _TYPES_SINCE:  # KIP-1000, before KIP-1142 added the others
@@ -41,7 +42,7 @@ def handle(context: Context, request: ListConfigResourcesRequest) -> ListConfigR
             ListConfigResourcesResponse.ConfigResource(resource_name=name, resource_type=resource_type)
             for resource_type in _TYPES
             if resource_type in wanted
-            for name in _names(context, resource_type)
+            async for name in paced(context, _names(context, resource_type))
         ],
     )
 

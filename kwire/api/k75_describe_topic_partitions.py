@@ -22,7 +22,7 @@ PartitionAnswer = DescribeTopicPartitionsResponse.DescribeTopicPartitionsRespons
 Cursor = DescribeTopicPartitionsResponse.Cursor
 
 
-def handle(context: Context, request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse:
+async def handle(context: Context, request: DescribeTopicPartitionsRequest) -> DescribeTopicPartitionsResponse:
     names = sorted({topic.name for topic in request.topics} or context.broker.image.topics)
     cursor = request.cursor
     if cursor is not None and not _can_go_on(request, cursor):
@@ -37,6 +37,7 @@ def handle(context: Context, request: DescribeTopicPartitionsRequest) -> Describ
             if name < cursor.topic_name:
                 continue
             first = cursor.partition_index if name == cursor.topic_name else 0
+        await context.breathe()
         if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, name):
             if request.topics:
                 hidden.append(_denied(name))

@@ -75,11 +75,11 @@ def create_topics(
     collisions = _collisions(image) if any(_may_collide(topic.name) for topic in topics) else defaultdict(list)
     records: list[Message] = []
     results: list[Created | KafkaError] = []
-    too_many = _partitions_asked(effective, topics) > PARTITIONS_PER_REQUEST_MAX
+    too_many = too_many_partitions(effective, topics)
     for topic in topics:
         try:
-            if too_many:
-                raise KafkaError(Code.POLICY_VIOLATION, "Excessively large number of partitions per request.")
+            if too_many is not None:
+                raise too_many
             check_topic_name(topic.name)
             _check_new(image, topic.name, collisions)
             created, made = _create_one(image, effective, topic, uuid)
@@ -90,6 +90,13 @@ def create_topics(
         records += made
         results.append(created)
     return Decision(records, results)
+
+
+def too_many_partitions(effective: EffectiveConfigs, topics: Sequence[NewTopic]) -> KafkaError | None:
+    """Return the refusal of each topic of a request that asks for more partitions than one request may."""
+    if _partitions_asked(effective, topics) <= PARTITIONS_PER_REQUEST_MAX:
+        return None
+    return KafkaError(Code.POLICY_VIOLATION, "Excessively large number of partitions per request.")
 
 
 def delete_topics(image: MetadataImage, topic_ids: Sequence[Uuid], *, charge: Charge = no_charge) -> Decision[Topic]:

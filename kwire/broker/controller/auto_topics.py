@@ -6,7 +6,8 @@ coordinator needs the topic, what is in it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
 
 from kwire import types
 from kwire.broker.controller.interface import Controller
@@ -14,19 +15,34 @@ from kwire.broker.logs import Logger
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import CreateTopics
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.topics import NewTopic
+from kwire.metadata.topics import Created, NewTopic, too_many_partitions
 
 log = Logger("kwire.broker")
 
+_TOPICS_AT_ONCE: Final = 16
+
 
 async def auto_create_topics(
-    controller: Controller, configs: EffectiveConfigs, names: Sequence[str]
+    controller: Controller,
+    configs: EffectiveConfigs,
+    names: Sequence[str],
+    *,
+    breathe: Callable[[], Awaitable[None]] | None = None,
 ) -> list[KafkaError | None]:
     """Create topics with the broker's defaults; one result per name: None, or the refusal.
 
-    A topic that exists by now counts as created, because another request may have created it.
+    A topic that exists by now counts as created, because another request may have created it. Too many partitions
+    for one request are refused together. The topics are created a few at a time, with ``breathe`` in between.
     """
-    results = await controller.submit(CreateTopics([new_topic(name, configs) for name in names]))
+    topics = [new_topic(name, configs) for name in names]
+    too_many = too_many_partitions(configs, topics)
+    if too_many is not None:
+        return [too_many] * len(names)
+    results: list[Created | KafkaError] = []
+    for start in range(0, len(topics), _TOPICS_AT_ONCE):
+        results += await controller.submit(CreateTopics(topics[start : start + _TOPICS_AT_ONCE]))
+        if breathe is not None:
+            await breathe()
     refusals: list[KafkaError | None] = []
     for name, result in zip(names, results, strict=True):
         refused = isinstance(result, KafkaError) and result.code is not Code.TOPIC_ALREADY_EXISTS

@@ -1,0 +1,51 @@
+"""Loops and commands that grow with the request or the broker's state, cut so that other connections run in between.
+
+Responsible for: how much is done between two points at which a handler breathes. Must not depend on: single APIs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from itertools import islice
+from typing import Any, Final, TypeVar
+
+from kwire.broker.requests.context import Context
+from kwire.errors import KafkaError
+from kwire.metadata.commands import Command
+from kwire.metadata.decision import Charge, no_charge
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+# Items between two looks at the clock: most cost some microseconds.
+_ITEMS: Final = 16
+# Items of one command of the controller, which appends to the metadata log and changes the image at once.
+_COMMAND_ITEMS: Final = 16
+
+
+async def paced(context: Context, items: Iterable[T]) -> AsyncIterator[T]:
+    """Iterate over a copy of ``items``, letting other connections run when this one's turn is used up."""
+    iterator = iter(list(items))
+    while chunk := list(islice(iterator, _ITEMS)):
+        for item in chunk:
+            yield item
+        await context.breathe()
+
+
+async def submit_in_slices(
+    context: Context,
+    items: Sequence[T],
+    command: Callable[[Sequence[T]], Command[R]],
+    *,
+    charge: Charge = no_charge,
+) -> list[R | KafkaError]:
+    """Submit a command for a few items at a time; the results of all, in order.
+
+    Each item of such a command is decided by itself. The caller has checked what holds for the request as a whole.
+    """
+    results: list[Any] = []
+    for start in range(0, len(items), _COMMAND_ITEMS):
+        piece = items[start : start + _COMMAND_ITEMS]
+        results += await context.broker.controller.submit(command(piece), charge=charge)
+        await context.breathe()
+    return results
