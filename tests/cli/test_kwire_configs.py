@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from peer import Peer
 
 from kwire.api import api_table
-from kwire.broker.broker import open_broker
+from kwire.broker.start import open_broker
 from kwire.cli.config import config
 from kwire.cli.settings import SettingsError, gather, show
 from kwire.metadata import config_support, configs
