@@ -1,7 +1,6 @@
-"""What users import in their tests: a broker in one line, a pytest plugin, files that can be broken.
+"""What tests import: a broker in one line, and the errors that it raises. See docs/testing.md.
 
-``from kwire.testing import KafkaBroker``. Names are imported at first use: pytest loads the plugin in every run, also
-where no test asks for a broker.
+Names are imported at first use, because pytest loads the plugin in every run, also where no test asks for a broker.
 """
 
 from __future__ import annotations
@@ -9,19 +8,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from kwire.testing.broker import KafkaBroker
-    from kwire.testing.files import MemoryFiles
+    from kwire.errors import KafkaError
+    from kwire.testing.arguments import BrokerConfigError
+    from kwire.testing.broker import BrokerStartError, KafkaBroker
 
-__all__ = ["KafkaBroker", "MemoryFiles"]
+__all__ = ["BrokerConfigError", "BrokerStartError", "KafkaBroker", "KafkaError"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "KafkaBroker":
-        from kwire.testing.broker import KafkaBroker
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from kwire import errors
+    from kwire.testing import arguments, broker
 
-        return KafkaBroker
-    if name == "MemoryFiles":
-        from kwire.testing.files import MemoryFiles
+    homes = {"BrokerConfigError": arguments, "KafkaError": errors}
+    return getattr(homes.get(name, broker), name)
 
-        return MemoryFiles
-    raise AttributeError(name)
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,60 +1,70 @@
-"""A broker inside a test: real sockets, in memory, ready in milliseconds.
+"""A broker inside a test: real sockets, data in memory, ready in milliseconds.
 
-Owns: running a broker in a thread of the test's process, and what a test may do to it from outside. May not know: any
-test framework (``plugin.py`` is for pytest).
+Responsible for: running a broker in a thread of the test's process, and what a test may do to it from outside. Must not
+depend on: a test framework (``plugin.py`` is for pytest).
 
     with KafkaBroker(topics={"orders": 3}) as kafka:
         producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
 
-Everything is lost when the block ends, unless ``data`` names a folder.
+The data is gone when the block ends, unless ``data`` names a directory.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
-from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import trio
 
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import only
+from kwire.broker.partitions.log_dirs import ForeignDirectory
+from kwire.errors import StorageFailure
 from kwire.metadata.commands import CreateTopics
-from kwire.metadata.configs import parse_broker_config
+from kwire.metadata.configs import ConfigProblem
 from kwire.metadata.effective import BrokerSettings
-from kwire.metadata.topics import NewTopic
 from kwire.server.initial_topics import create_missing_topics
 from kwire.server.lifecycle import Server, open_server
-from kwire.storage.files import Files, OsFiles
+from kwire.server.listener import CannotBind
+from kwire.storage.files import DirectoryInUse, Files, OsFiles
+from kwire.testing.arguments import BrokerConfigError, Config, Topics, broker_texts, new_topic, new_topics, problem_text
 from kwire.testing.files import MemoryFiles
+from kwire.testing.frozen_time import keep_real_time
 
-T = TypeVar("T")
+keep_real_time()
 
 _STOP_S = 30.0
+
+
+class BrokerStartError(RuntimeError):
+    """The broker cannot start: a busy port, a directory in use, settings that exclude each other. One sentence."""
 
 
 class KafkaBroker:
     """One broker on a free port of localhost, from ``start`` (or ``with``) to ``stop``. Ten may run side by side.
 
-    ``topics``: name to number of partitions, created at the start. ``config``: broker settings under Kafka's names.
-    ``data``: a folder for the files; without one they are kept in memory. ``port``: 0 picks a free one, and keeps it
-    across ``restart``. Raises what a start can meet: ConfigProblem, CannotBind, StorageFailure.
+    ``topics``: names to numbers of partitions, or names alone, created at the start unless they exist. ``config``:
+    broker settings under Kafka's names; numbers and booleans may be Python's. ``data``: a directory for the files;
+    without one they are kept in memory, across ``restart`` too. ``port``: 0 takes a free one, which ``restart`` keeps.
+
+    Raises BrokerConfigError for topics and settings that cannot be.
     """
 
     def __init__(
         self,
         *,
-        topics: Mapping[str, int] | None = None,
-        config: Mapping[str, str] | None = None,
-        data: str | None = None,
+        topics: Topics | None = None,
+        config: Config | None = None,
+        data: str | os.PathLike[str] | None = None,
         port: int = 0,
     ) -> None:
-        self._topics = dict(topics or {})
-        self._config = dict(config or {})
+        self._topics = new_topics(topics)
+        self._config = broker_texts(config)
         self._files: Files = MemoryFiles() if data is None else OsFiles()
-        self._data = "/kwire" if data is None else data
+        self._data = "/kwire" if data is None else os.fspath(data)
         self._port = port
         self._clock_shift_ms = 0.0
         self._thread: threading.Thread | None = None
@@ -74,16 +84,18 @@ class KafkaBroker:
 
     @property
     def port(self) -> int:
+        """The port on localhost; 0 before the first start, unless one was given."""
         return self._port
 
     @property
     def bootstrap_servers(self) -> str:
-        """What every client calls ``bootstrap.servers``."""
+        """``localhost:PORT``, the value of a client's ``bootstrap.servers``."""
         return f"localhost:{self._port}"
 
     def start(self) -> None:
-        """Serve; returns when clients can connect."""
-        assert self._thread is None, "this broker runs already"
+        """Start; returns when clients can connect. Raises BrokerStartError, and RuntimeError if it runs already."""
+        if self._thread is not None:
+            raise RuntimeError("this broker runs already")
         ready = threading.Event()
         self._failure = None
         self._thread = threading.Thread(target=self._run, args=(ready,), name="kwire", daemon=True)
@@ -93,10 +105,10 @@ class KafkaBroker:
         if failure is not None:
             self._thread.join()
             self._thread = None
-            raise failure
+            raise _start_error(failure)
 
     def stop(self) -> None:
-        """Stop in order. Harmless when it does not run. Raises what went wrong inside, if anything did."""
+        """Stop in order; does nothing when the broker does not run. Raises what failed inside it, if anything did."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
@@ -105,31 +117,36 @@ class KafkaBroker:
         with contextlib.suppress(trio.RunFinishedError):  # it ended by itself: the failure is raised below
             self._token.run_sync_soon(self._stop.set)
         thread.join(_STOP_S)
-        assert not thread.is_alive(), f"the broker did not stop within {_STOP_S} s"
+        self._token = None
+        if thread.is_alive():
+            raise RuntimeError(f"the broker did not stop within {_STOP_S:g} s")
         failure = self._take_failure()
         if failure is not None:
             raise failure
 
     def restart(self) -> None:
-        """Stop and start on the same port with the same data, as clients see it when a broker is updated."""
+        """Stop and start on the same port with the same data. Clients see a broker that was updated."""
         self.stop()
         self.start()
 
-    def create_topic(self, name: str, partitions: int = 1, **config: str) -> None:
-        """Create a topic; config names are Kafka's with underscores for dots. Raises KafkaError."""
-        topic = NewTopic(name, partitions, configs={key.replace("_", "."): value for key, value in config.items()})
+    def create_topic(self, name: str, partitions: int = 1, **config: str | float | bool) -> None:
+        """Create a topic. Names of its configs are Kafka's with underscores for dots: ``retention_ms=1000``.
+
+        Raises BrokerConfigError for a bad name or number, KafkaError for what the broker refuses, such as a topic that
+        exists; its ``code`` is Kafka's error code.
+        """
+        topic = new_topic(name, partitions, {key.replace("_", "."): value for key, value in config.items()})
 
         async def create() -> None:
             assert self._server is not None
             only(await self._server.broker.controller.submit(CreateTopics([topic])))
 
-        assert self._token is not None, "this broker does not run"
-        trio.from_thread.run(create, trio_token=self._token)
+        trio.from_thread.run(create, trio_token=self._running())
 
     def advance(self, milliseconds: float) -> None:
-        """Move the broker's clock: sessions time out, records expire, timestamps jump, without anybody waiting.
+        """Move the broker's clock forward: sessions time out, records expire, timestamps follow, without any wait.
 
-        It stays moved across ``restart``: a broker's time does not step back.
+        The clock stays moved across ``restart``.
         """
 
         def move() -> None:
@@ -137,29 +154,27 @@ class KafkaBroker:
             self._clock_shift_ms += milliseconds
             self._server.broker.clock.advance(milliseconds)
 
-        self._call(move)
+        trio.from_thread.run_sync(move, trio_token=self._running())
+
+    def _running(self) -> trio.lowlevel.TrioToken:
+        if self._token is None:
+            raise RuntimeError("this broker does not run: call start() first, or use it in a with block")
+        return self._token
 
     def _take_failure(self) -> BaseException | None:
         failure, self._failure = self._failure, None
         return failure
 
-    def _call(self, function: Callable[[], T]) -> T:
-        """Call inside the broker's event loop, between two of its turns."""
-        assert self._token is not None, "this broker does not run"
-        return trio.from_thread.run_sync(function, trio_token=self._token)
-
     def _run(self, ready: threading.Event) -> None:
         try:
             trio.run(self._serve, ready)
-        except BaseException as error:  # noqa: BLE001 (handed to whoever starts or stops us)
+        except BaseException as error:  # noqa: BLE001 (raised in the thread that starts or stops the broker)
             self._failure = error
         finally:
             ready.set()
 
     async def _serve(self, ready: threading.Event) -> None:
         settings = {"log.dirs": self._data, "listeners": f"PLAINTEXT://localhost:{self._port}", **self._config}
-        for key, text in self._config.items():
-            parse_broker_config(key, text)
         clock = Clock()
         clock.advance(self._clock_shift_ms)
         async with open_server(BrokerSettings(settings), self._files, clock=clock) as server:
@@ -167,11 +182,27 @@ class KafkaBroker:
             self._port = server.bindings[0].port
             self._token = trio.lowlevel.current_trio_token()
             self._stop = trio.Event()
-            refusals = await create_missing_topics(
-                server.broker, [NewTopic(name, count) for name, count in self._topics.items()]
-            )
-            for _, error in refusals:
-                raise error
+            for topic, error in await create_missing_topics(server.broker, self._topics):
+                raise BrokerConfigError(f"cannot create topic {topic.name}: {error.message or error.code.name}")
             ready.set()
             await self._stop.wait()
         self._server = None
+
+
+def _start_error(failure: BaseException) -> BaseException:
+    """One sentence for what keeps a broker from starting; what is a fault of kwire stays as it is."""
+    while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
+        failure = failure.exceptions[0]
+    match failure:
+        case ConfigProblem():
+            sentence = problem_text(failure)
+        case CannotBind() | ForeignDirectory() | DirectoryInUse():
+            sentence = str(failure)
+        case StorageFailure():
+            sentence = f"cannot use {failure}"
+        case _:
+            return failure
+    error = BrokerStartError(sentence)
+    error.__cause__ = None
+    error.__suppress_context__ = True
+    return error

@@ -1,8 +1,8 @@
-"""For pytest: a fixture ``kafka``, a fresh broker for each test; and ``kafka_session``, one for the whole run.
+"""For pytest: the fixture ``kafka``, a broker for each test, and ``kafka_session``, one for the whole run.
 
-Loaded by pytest itself where kwire is installed. A mark sets topics and settings:
+pytest loads this by itself where kwire is installed. A mark sets topics and settings:
 
-    @pytest.mark.kafka(topics={"orders": 3}, config={"auto.create.topics.enable": "false"})
+    @pytest.mark.kafka(topics={"orders": 3}, config={"auto.create.topics.enable": False})
     def test_orders(kafka):
         consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, ...})
 """
@@ -10,7 +10,8 @@ Loaded by pytest itself where kwire is installed. A mark sets topics and setting
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -20,25 +21,46 @@ if TYPE_CHECKING:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "kafka(topics, config): topics (name to partitions) and broker settings of the kafka fixture"
+        "markers", "kafka(topics, config, data, port): what the broker of the kafka fixture is made with"
     )
+    from kwire.testing.frozen_time import keep_real_time
+
+    # Before the test modules are imported: a freeze_time decorator reads the list when it is applied.
+    keep_real_time()
 
 
 @pytest.fixture
 def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
-    """A broker of this test's own: in memory, on a free port."""
+    """A broker of this test alone: data in memory, on a free port."""
     mark = request.node.get_closest_marker("kafka")
-    # Imported here, so that pytest does not pay for a broker where no test asks for one.
-    from kwire.testing.broker import KafkaBroker
-
-    with KafkaBroker(**(mark.kwargs if mark else {})) as broker:
+    if mark is not None and mark.args:
+        pytest.fail("the kafka mark takes keywords: @pytest.mark.kafka(topics={...}, config={...})", pytrace=False)
+    with _running(mark.kwargs if mark else {}) as broker:
         yield broker
 
 
 @pytest.fixture(scope="session")
 def kafka_session() -> Iterator[KafkaBroker]:
-    """One broker for all tests of the run: they share it, so each should use topics and groups of its own."""
-    from kwire.testing.broker import KafkaBroker
-
-    with KafkaBroker() as broker:
+    """One broker for all tests of the run, which share it: use topics and groups of your own in each."""
+    with _running({}) as broker:
         yield broker
+
+
+@contextmanager
+def _running(arguments: dict[str, Any]) -> Iterator[KafkaBroker]:
+    """A started broker. What is wrong with the arguments fails the test with one sentence, without a traceback."""
+    # Imported here, so that pytest does not pay for a broker where no test asks for one.
+    from kwire.testing.arguments import BrokerConfigError
+    from kwire.testing.broker import BrokerStartError, KafkaBroker
+
+    try:
+        broker = KafkaBroker(**arguments)
+        broker.start()
+    except (BrokerConfigError, BrokerStartError) as error:
+        pytest.fail(f"kafka fixture: {error}", pytrace=False)
+    except TypeError as error:  # a keyword that there is not
+        pytest.fail(f"kafka mark: {error}", pytrace=False)
+    try:
+        yield broker
+    finally:
+        broker.stop()

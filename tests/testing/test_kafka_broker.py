@@ -3,9 +3,8 @@ import socket
 import pytest
 from kafka import KafkaConsumer, KafkaProducer
 
-from kwire.errors import Code, KafkaError
-from kwire.metadata.configs import ConfigProblem
-from kwire.testing import KafkaBroker
+from kwire.errors import Code
+from kwire.testing import BrokerConfigError, BrokerStartError, KafkaBroker, KafkaError
 
 
 def roundtrip(kafka, topic="messages"):
@@ -73,22 +72,80 @@ def test_the_clock_stays_moved_across_a_restart(kafka):
     assert after >= before
 
 
-def test_a_topic_that_cannot_be_is_a_kafka_error(kafka):
+def test_what_the_broker_refuses_is_a_kafka_error_with_a_code(kafka):
+    kafka.create_topic("orders", 3, retention_ms=1000, cleanup_policy="compact")
     with pytest.raises(KafkaError) as refusal:
+        kafka.create_topic("orders")
+    assert refusal.value.code == Code.TOPIC_ALREADY_EXISTS
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ({"config": {"num.partitons": 1}}, "num.partitons is no broker setting of Kafka; did you mean num.partitions?"),
+        (
+            {"config": {"num.partitions": "many"}},
+            "num.partitions=many: Not a number of type INT; right would be: a whole number from -2147483648 to 2147483647",
+        ),
+        (
+            {"config": {"num.partitions": True}},
+            "num.partitions=true: Not a number of type INT; right would be: a whole number from -2147483648 to 2147483647",
+        ),
+        ({"topics": "orders"}, 'topics=\'orders\' is one string: write {"orders": 1} or ["orders"]'),
+        ({"topics": {"orders": "3"}}, "topic 'orders': the number of partitions is '3'; it must be an int from 1"),
+        ({"topics": {"orders": 0}}, "topic 'orders': the number of partitions is 0; it must be an int from 1"),
+        ({"topics": [("orders", 3)]}, "topic name ('orders', 3) is not a string"),
+        (
+            {"topics": ["no/slashes"]},
+            (
+                "Topic name is invalid: 'no/slashes' contains one or more characters other than ASCII alphanumerics,"
+                " '.', '_' and '-'"
+            ),
+        ),
+    ],
+)
+def test_what_a_broker_cannot_be_made_with_is_one_sentence(arguments, sentence):
+    with pytest.raises(BrokerConfigError) as wrong:
+        KafkaBroker(**arguments)
+    assert str(wrong.value) == sentence
+
+
+def test_a_topic_with_a_wrong_name_is_one_sentence(kafka):
+    with pytest.raises(BrokerConfigError, match="Topic name is invalid"):
         kafka.create_topic("no/slashes")
-    assert refusal.value.code == Code.INVALID_TOPIC_EXCEPTION
 
 
-def test_a_setting_that_cannot_be_stops_the_start():
-    with pytest.raises(ConfigProblem, match=r"num\.partitions"):
-        KafkaBroker(config={"num.partitions": "many"}).start()
+def test_settings_are_python_values_and_topics_a_list_of_names():
+    config = {"auto.create.topics.enable": False, "num.partitions": 4, "log.retention.ms": "1000"}
+    with KafkaBroker(topics=["a", "b"], config=config) as kafka:
+        consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap_servers)
+        assert consumer.topics() == {"a", "b"}
+        assert consumer.partitions_for_topic("a") == {0}
+        assert not consumer.partitions_for_topic("others")
+        consumer.close()
+
+
+def test_settings_that_exclude_each_other_stop_the_start_with_one_sentence():
+    with pytest.raises(BrokerStartError, match=r"^listeners=.*SSL.*; right would be: ") as error:
+        KafkaBroker(config={"listeners": "SSL://localhost:0"}).start()
+    assert "\n" not in str(error.value)
 
 
 def test_a_busy_port_stops_the_start_with_one_sentence():
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(Exception, match=rf"cannot listen on .*{port}"):
+        with pytest.raises(BrokerStartError, match=rf"^cannot listen on .*{port}[^\n]*$"):
             KafkaBroker(port=port).start()
+
+
+def test_a_broker_that_does_not_run_says_so():
+    kafka = KafkaBroker()
+    with pytest.raises(RuntimeError, match=r"does not run: call start\(\) first"):
+        kafka.create_topic("orders")
+    with kafka, pytest.raises(RuntimeError, match="runs already"):
+        kafka.start()
+    with pytest.raises(RuntimeError, match="does not run"):
+        kafka.advance(1)
 
 
 def test_data_in_a_folder_outlives_the_broker(tmp_path):

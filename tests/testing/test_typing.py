@@ -1,0 +1,73 @@
+"""The public interface has types: a user's program is checked by mypy, and a wrong one is found."""
+
+import subprocess
+import sys
+
+import pytest
+
+RIGHT = """
+from collections.abc import Iterator
+
+import pytest
+from typing_extensions import assert_type
+
+from kwire.testing import BrokerConfigError, BrokerStartError, KafkaBroker, KafkaError
+
+
+@pytest.fixture
+def broker() -> Iterator[KafkaBroker]:
+    with KafkaBroker(topics={"orders": 3}, config={"num.partitions": 3, "auto.create.topics.enable": False}) as kafka:
+        assert_type(kafka, KafkaBroker)
+        yield kafka
+
+
+@pytest.mark.kafka(topics=["orders"])
+def test_orders(kafka: KafkaBroker) -> None:
+    assert_type(kafka.bootstrap_servers, str)
+    assert_type(kafka.port, int)
+    try:
+        kafka.create_topic("more", 2, retention_ms=1000)
+        kafka.advance(86_400_000)
+        kafka.restart()
+    except (BrokerConfigError, BrokerStartError) as error:
+        print(error)
+    except KafkaError as error:
+        assert_type(error.code.name, str)
+
+
+KafkaBroker(topics=["a", "b"], data="folder", port=9092).start()
+"""
+
+WRONG = """
+from kwire.testing import KafkaBroker
+
+KafkaBroker(topics={"orders": "3"})
+KafkaBroker(confg={})
+KafkaBroker().advance("1 day")
+print(KafkaBroker().bootstrap_server)
+"""
+
+
+def check(folder, program):
+    """What mypy prints about a program of a user, who has kwire installed."""
+    pytest.importorskip("mypy")
+    (folder / "program.py").write_text(program)
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(folder / "cache"), "program.py"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False).stdout
+
+
+def test_a_program_that_uses_every_public_name_is_well_typed(tmp_path):
+    assert "Success: no issues found in 1 source file" in check(tmp_path, RIGHT)
+
+
+def test_wrong_types_are_found(tmp_path):
+    printed = check(tmp_path, WRONG)
+
+    assert [line.split(":")[1] for line in printed.splitlines() if ": error:" in line] == ["4", "5", "6", "7"], printed
+
+
+def test_every_public_name_is_used_in_the_program():
+    import kwire.testing
+
+    assert [name for name in kwire.testing.__all__ if name not in RIGHT] == []
+    assert [name for name in kwire.testing.__all__ if not hasattr(kwire.testing, name)] == []
