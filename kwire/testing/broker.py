@@ -26,9 +26,9 @@ from kwire.errors import StorageFailure
 from kwire.metadata.commands import CreateTopics
 from kwire.metadata.configs import ConfigProblem
 from kwire.metadata.effective import BrokerSettings
+from kwire.server.acceptor import CannotBind
 from kwire.server.initial_topics import create_missing_topics
 from kwire.server.lifecycle import Server, open_server
-from kwire.server.listener import CannotBind
 from kwire.storage.files import DirectoryInUse, Files, OsFiles
 from kwire.testing.arguments import BrokerConfigError, Config, Topics, broker_texts, new_topic, new_topics, problem_text
 from kwire.testing.files import MemoryFiles

@@ -6,6 +6,8 @@ from kafka import KafkaConsumer, KafkaProducer
 from kwire.errors import Code
 from kwire.testing import BrokerConfigError, BrokerStartError, KafkaBroker, KafkaError
 
+INT = "a whole number from -2147483648 to 2147483647"
+
 
 def roundtrip(kafka, topic="messages"):
     producer = KafkaProducer(bootstrap_servers=kafka.bootstrap_servers)
@@ -85,11 +87,11 @@ def test_what_the_broker_refuses_is_a_kafka_error_with_a_code(kafka):
         ({"config": {"num.partitons": 1}}, "num.partitons is no broker setting of Kafka; did you mean num.partitions?"),
         (
             {"config": {"num.partitions": "many"}},
-            "num.partitions=many: Not a number of type INT; right would be: a whole number from -2147483648 to 2147483647",
+            f"num.partitions=many: Not a number of type INT; right would be: {INT}",
         ),
         (
             {"config": {"num.partitions": True}},
-            "num.partitions=true: Not a number of type INT; right would be: a whole number from -2147483648 to 2147483647",
+            f"num.partitions=true: Not a number of type INT; right would be: {INT}",
         ),
         ({"topics": "orders"}, 'topics=\'orders\' is one string: write {"orders": 1} or ["orders"]'),
         ({"topics": {"orders": "3"}}, "topic 'orders': the number of partitions is '3'; it must be an int from 1"),
