@@ -24,7 +24,9 @@ from kwire.metadata.configs import (
     split_listener_prefix,
     value_text,
 )
-from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.image import MetadataImage
+from kwire.metadata.start_rules import check_start
 from kwire.metadata.topics import NewTopic
 
 Level: TypeAlias = Literal["info", "warning"]
@@ -117,15 +119,16 @@ def gather(
         _take(settings, _from_environment(environment, settings), lenient=not strict)
     _take(settings, dict(map(_from_flag, sets)), lenient=False)
     if listen:
-        settings.chosen["listeners"] = Setting(",".join(map(_listener, listen)), "--listen")
+        _listen(settings, list(map(_listener, listen)))
     if data is not None:
         settings.chosen.pop("log.dir", None)
         settings.chosen["log.dirs"] = Setting(data, "--data")
     settings.topics += _read_topics(topics, "--topic")
     _fill_in(settings, dict(map(_from_default, defaults)))
+    _name_inter_broker_listener(settings)
     for key in settings.chosen:
         _check(settings, key)
-    _check_roles(settings)
+    _check_together(settings)
     _warn_of_copies(settings)
     return settings
 
@@ -180,17 +183,11 @@ def _check(settings: Settings, key: str) -> None:
         raise SettingsError(settings.explain(problem)) from problem
 
 
-def _check_roles(settings: Settings) -> None:
-    setting = settings.chosen.get("process.roles")
-    if setting is None or {role.strip() for role in setting.text.split(",")} == {"broker", "controller"}:
-        return
-    problem = ConfigProblem(
-        "process.roles",
-        setting.text,
-        "kwire is a broker with a controller of its own and joins no other",
-        "broker,controller",
-    )
-    raise SettingsError(settings.explain(problem))
+def _check_together(settings: Settings) -> None:
+    try:
+        check_start(EffectiveConfigs(MetadataImage(), settings.broker_settings, node_id=-1))
+    except ConfigProblem as problem:
+        raise SettingsError(settings.explain(problem)) from problem
 
 
 def _warn_of_copies(settings: Settings) -> None:
@@ -245,6 +242,24 @@ def _from_flag(text: str, flag: str = "--set") -> tuple[str, Setting]:
     if not equals or not key.strip():
         raise SettingsError(f"{flag} {text}: write KEY=VALUE, such as {flag} num.partitions=3")
     return key.strip(), Setting(value.strip(), flag)
+
+
+def _listen(settings: Settings, urls: list[str]) -> None:
+    """Let ``--listen`` replace the listeners for clients that a file or variable gives; a controller's stay."""
+    before, names = settings.chosen.get("listeners"), settings.chosen.get("controller.listener.names")
+    if before is not None and names is not None:
+        controllers = {name.strip() for name in names.text.split(",")}
+        urls += [url for url in before.text.split(",") if url.strip().partition("://")[0] in controllers]
+    settings.chosen["listeners"] = Setting(",".join(urls), "--listen")
+
+
+def _name_inter_broker_listener(settings: Settings) -> None:
+    """Kafka wants to know which listener other brokers use; where kwire chose the listeners, it takes the first."""
+    urls, source = settings.chosen["listeners"]
+    names = [url.strip().partition("://")[0].upper() for url in urls.split(",")]
+    given = settings.chosen.keys() & {"inter.broker.listener.name", "security.inter.broker.protocol"}
+    if source in ("--listen", "advertised.listeners") and "PLAINTEXT" not in names and not given:
+        settings.chosen["inter.broker.listener.name"] = Setting(names[0], source)
 
 
 def _listener(text: str) -> str:

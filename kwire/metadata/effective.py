@@ -124,6 +124,10 @@ class EffectiveConfigs:
         """
         return cast("Mapping[str, Value]", self.broker)[name]
 
+    def is_set(self, name: str) -> bool:
+        """Whether the settings or a dynamic config give this very name of a broker config a value."""
+        return name in self._broker_texts()
+
     def topic(self, name: str) -> TopicValues:
         """Return the value of every topic config."""
         return cast("TopicValues", self.topic_values(self._image.config(ResourceType.TOPIC, name)))

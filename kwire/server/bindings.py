@@ -1,28 +1,26 @@
-"""The settings of the edge, read: listeners, what they advertise, limits on connections, socket options.
+"""The settings that the server uses: listeners to bind, what they advertise, connection limits, socket options.
 
-Owns: the meaning of ``listeners``, ``advertised.listeners``, ``listener.security.protocol.map`` and of the
-``socket.*``, ``max.connections*`` and ``connections.*`` keys. May not know: where a setting came from, sockets.
+Responsible for: the values of ``listeners``, ``advertised.listeners``, and of the ``socket.*``, ``max.connections*``
+and ``connections.*`` configs (``metadata.listeners`` and ``metadata.start_rules`` check them). Must not depend on:
+where a setting came from, sockets.
 
 Readers take the configs in force: the static settings at start, and for limits also those that were altered since.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from kwire.broker.endpoint import Endpoint
-from kwire.metadata.config_values import ConfigProblem, address_counts, value_text
+from kwire.metadata.config_values import address_counts
 from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.listeners import read_listeners
 
 UNLIMITED: Final = 2**31 - 1
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 (it is the user who asks for it)
 _NONE: Final[Mapping[str, int]] = MappingProxyType({})
-_PLAINTEXT: Final = "PLAINTEXT"
-_PROTOCOLS: Final = (_PLAINTEXT, "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-_LISTENER: Final = re.compile(r"([^:/]+)://(?:\[([0-9a-zA-Z%.:]+)\]|([0-9a-zA-Z\-_.]*)):([0-9]{1,5})")
 
 
 class Binding(NamedTuple):
@@ -40,12 +38,12 @@ class Binding(NamedTuple):
 
     @property
     def advertises_stand_in(self) -> bool:
-        """Whether clients are told ``localhost`` because nobody said what "every interface" is called."""
+        """Whether it advertises ``localhost`` because it binds every interface and no name for them is given."""
         return not (self.advertised and self.advertised[0]) and self.host in WILDCARDS
 
     @property
     def endpoint(self) -> Endpoint:
-        """What clients are told. An advertised port 0 is the port that was got."""
+        """What is advertised to clients. An advertised port 0 stands for the bound port."""
         host, port = self.advertised or ("", 0)
         bound = "localhost" if self.host in WILDCARDS else self.host
         return Endpoint(self.name, self.security_protocol, host or bound, port or self.port)
@@ -75,52 +73,23 @@ class SocketOptions(NamedTuple):
 
 
 def read_bindings(configs: EffectiveConfigs) -> list[Binding]:
-    """The broker's listeners; a controller's are left out. Raises ConfigProblem."""
-    protocols = _protocol_map(configs)
-    controllers = {name.upper() for name in configs.broker["controller.listener.names"]}
-    listeners = [one for one in _parse("listeners", configs.broker["listeners"]) if one[0] not in controllers]
-    advertised = {
-        name: (host, port)
-        for name, host, port in _parse("advertised.listeners", configs.broker["advertised.listeners"] or ())
-    }
-    if not listeners:
-        raise _problem(
-            "listeners", configs, "No listener for clients is left.", "at least one, as PLAINTEXT://localhost:9092"
-        )
-    names = [name for name, _, _ in listeners]
-    for name, (host, _) in advertised.items():
-        if host and host in WILDCARDS:
-            raise _problem(
-                "advertised.listeners",
-                configs,
-                f"{host} is where to listen, and no address that a client could connect to.",
-                f"a name that clients know this machine by, as {name}://localhost:9092",
-            )
-        if name not in names and name not in controllers:
-            raise _problem(
-                "advertised.listeners", configs, f"{name} is not among the listeners.", f"names of {', '.join(names)}"
-            )
-    ports = [port for _, _, port in listeners if port]
-    hosts = {(host, port) for _, host, port in listeners if port}
-    if len(set(names)) < len(names):
-        raise _problem(
-            "listeners",
-            configs,
-            "Two listeners share a name.",
-            "a name for each, as A://localhost:9092,B://localhost:9093, and A:PLAINTEXT,B:PLAINTEXT in"
-            " listener.security.protocol.map",
-        )
-    if len(set(ports)) < len(ports) and len(hosts) < len(ports):
-        raise _problem("listeners", configs, "Two listeners share a port.", "a port for each")
+    """Return the listeners for clients; a controller's are left out. Raises ConfigProblem."""
+    listeners = read_listeners(configs)
     return [
-        Binding(name, _served_protocol(name, protocols, configs), host, port, advertised.get(name))
-        for name, host, port in listeners
+        Binding(
+            one.name,
+            listeners.protocols[one.name],
+            one.host,
+            one.port,
+            listeners.advertised[one.name][1:] if one.name in listeners.advertised else None,
+        )
+        for one in listeners.clients
     ]
 
 
 def read_limits(configs: EffectiveConfigs, listeners: Sequence[str] = ()) -> Limits:
     """Limits of the broker, and of those ``listeners`` that have their own. Raises ConfigProblem."""
-    limits = Limits(
+    return Limits(
         request_bytes_max=configs.broker["socket.request.max.bytes"],
         queued_bytes_max=configs.broker["queued.max.request.bytes"],
         idle_ms_max=configs.broker["connections.max.idle.ms"],
@@ -131,14 +100,6 @@ def read_limits(configs: EffectiveConfigs, listeners: Sequence[str] = ()) -> Lim
         listener_connections_max=_own_limits(configs, "max.connections", listeners),
         listener_creation_rate_max=_own_limits(configs, "max.connection.creation.rate", listeners),
     )
-    if 0 < limits.queued_bytes_max < limits.request_bytes_max:
-        raise _problem(
-            "queued.max.request.bytes",
-            configs,
-            "It is below socket.request.max.bytes.",
-            f"-1 or >= {limits.request_bytes_max}",
-        )
-    return limits
 
 
 def read_socket_options(configs: EffectiveConfigs) -> SocketOptions:
@@ -149,48 +110,6 @@ def read_socket_options(configs: EffectiveConfigs) -> SocketOptions:
     )
 
 
-def _parse(key: str, urls: Sequence[str]) -> list[tuple[str, str, int]]:
-    parsed = []
-    for text in urls:
-        match = _LISTENER.fullmatch(text)
-        if match is None or int(match[4]) > 65535:
-            message, expected = f"{text!r} is not a listener.", "NAME://HOST:PORT, as PLAINTEXT://localhost:9092"
-            raise ConfigProblem(key, ",".join(urls), message, expected)
-        parsed.append((match[1].upper(), match[2] or match[3] or "", int(match[4])))
-    return parsed
-
-
-def _protocol_map(configs: EffectiveConfigs) -> dict[str, str]:
-    protocols = {}
-    for pair in _items(configs.broker["listener.security.protocol.map"]):
-        name, colon, protocol = pair.partition(":")
-        if not colon or protocol.upper() not in _PROTOCOLS:
-            raise _problem(
-                "listener.security.protocol.map",
-                configs,
-                f"{pair!r} does not name a security protocol.",
-                f"NAME:PROTOCOL with one of {', '.join(_PROTOCOLS)}",
-            )
-        protocols[name.strip().upper()] = protocol.upper()
-    return protocols
-
-
-def _served_protocol(name: str, protocols: Mapping[str, str], configs: EffectiveConfigs) -> str:
-    protocol = protocols.get(name)
-    if protocol is None:
-        raise _problem(
-            "listeners",
-            configs,
-            f"No security protocol defined for listener {name}.",
-            f"{name}:PLAINTEXT in listener.security.protocol.map",
-        )
-    if protocol != _PLAINTEXT:
-        raise _problem(
-            "listeners", configs, f"The listener {name} wants {protocol}, which is not served yet.", "PLAINTEXT"
-        )
-    return protocol
-
-
 def _overrides(configs: EffectiveConfigs) -> Mapping[str, int]:
     return address_counts("max.connections.per.ip.overrides", configs.broker["max.connections.per.ip.overrides"])
 
@@ -198,12 +117,3 @@ def _overrides(configs: EffectiveConfigs) -> Mapping[str, int]:
 def _own_limits(configs: EffectiveConfigs, key: str, listeners: Sequence[str]) -> Mapping[str, int]:
     limits = {name: configs.broker_value(f"listener.name.{name.lower()}.{key}") for name in listeners}
     return {name: limit for name, limit in limits.items() if isinstance(limit, int) and limit < UNLIMITED}
-
-
-def _items(text: str) -> list[str]:
-    """The items of a string that Kafka reads as a list."""
-    return [item.strip() for item in text.split(",") if item.strip()]
-
-
-def _problem(key: str, configs: EffectiveConfigs, message: str, expected: str) -> ConfigProblem:
-    return ConfigProblem(key, value_text(configs.broker_value(key)), message, expected)

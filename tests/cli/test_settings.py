@@ -4,6 +4,8 @@ import pytest
 
 from kwire.cli.settings import LISTENERS, LOG_DIRS, Setting, SettingsError, gather, show
 
+MAP = "listener.security.protocol.map=INSIDE:PLAINTEXT,OUT:PLAINTEXT,PLAINTEXT:PLAINTEXT"
+
 
 def notes(settings, level="warning"):
     return [note.text for note in settings.notes if note.level == level]
@@ -222,7 +224,7 @@ def test_a_broker_id_that_is_not_the_node_id_is_an_error_that_says_where_both_st
 
 
 def test_listen_may_be_repeated_and_may_leave_out_the_name():
-    settings = gather(listen=["localhost:9092", "OUT://:9093"], sets=["listeners=PLAINTEXT://:1"])
+    settings = gather(listen=["localhost:9092", "OUT://:9093"], sets=["listeners=PLAINTEXT://:1", MAP])
 
     assert settings.chosen["listeners"] == Setting("PLAINTEXT://localhost:9092,OUT://:9093", "--listen")
 
@@ -277,11 +279,29 @@ def test_a_directory_of_the_file_is_not_hidden_by_the_default(file):
 
 
 def test_whoever_only_advertises_is_reached_at_that_port_on_every_interface():
-    environment = {"KAFKA_ADVERTISED_LISTENERS": "INSIDE://kafka:29092,OUTSIDE://localhost:9092"}
+    environment = {"KAFKA_ADVERTISED_LISTENERS": "INSIDE://kafka:29092,OUT://localhost:9092"}
 
-    settings = gather(environment=environment)
+    settings = gather(environment=environment, sets=[MAP])
 
-    assert settings.chosen["listeners"] == Setting("INSIDE://:29092,OUTSIDE://:9092", "advertised.listeners")
+    assert settings.chosen["listeners"] == Setting("INSIDE://:29092,OUT://:9092", "advertised.listeners")
+    assert settings.chosen["inter.broker.listener.name"] == Setting("INSIDE", "advertised.listeners")
+
+
+def test_listen_leaves_the_controllers_listener_of_a_file(file):
+    path = file("listeners=PLAINTEXT://:9092,CONTROLLER://:9093\ncontroller.listener.names=CONTROLLER")
+
+    settings = gather(file=path, listen=["9095"])
+
+    assert settings.chosen["listeners"].text == "PLAINTEXT://localhost:9095,CONTROLLER://:9093"
+
+
+def test_settings_that_break_a_rule_between_them_are_one_sentence_with_their_source(file):
+    path = file("log.retention.hours=0")
+
+    with pytest.raises(
+        SettingsError, match=rf"^log\.retention\.hours=0 \({path}\): log\.retention\.ms must be unlimited"
+    ):
+        gather(file=path)
 
 
 def test_a_file_that_is_not_there_is_one_sentence():

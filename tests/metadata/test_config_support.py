@@ -10,7 +10,7 @@ from kwire.metadata.configs import broker_keys, topic_keys
 # What the broker's internal topics are created with is read by prefix.
 INTERNAL_TOPICS = ("offsets.topic", "transaction.state.log")
 INTERNAL_TOPIC_SETTINGS = ("min.isr", "num.partitions", "replication.factor", "segment.bytes")
-READ_BY_METADATA = {"default.replication.factor", "num.partitions"}
+READ_BY_METADATA = {"default.replication.factor", "num.partitions", "process.roles"}
 
 PACKAGE = Path(kwire.__file__).parent
 
@@ -24,7 +24,8 @@ def test_what_is_not_honoured_says_why():
 
 
 def test_what_is_honoured_is_read_somewhere():
-    sources = [path.read_text("utf-8") for path in PACKAGE.rglob("*.py") if path.parent.name != "metadata"]
+    elsewhere = [path for path in PACKAGE.rglob("*.py") if path.parent.name != "metadata"]
+    sources = [path.read_text("utf-8") for path in [*elsewhere, PACKAGE / "metadata" / "listeners.py"]]
     read = {name for source in sources for name in re.findall(r'"([a-z][a-z0-9.]+)"', source)}
     read |= {f"{prefix}.{what}" for prefix in INTERNAL_TOPICS for what in INTERNAL_TOPIC_SETTINGS}
     behind_topics = {synonym.name for key in topic_keys().values() if key.name in read for synonym in key.synonyms}

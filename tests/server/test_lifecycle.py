@@ -59,6 +59,7 @@ async def test_each_listener_tells_its_own_address(tmp_path):
         listeners="IN://localhost:0,OUT://localhost:0",
         advertised_listeners="IN://kafka:0,OUT://localhost:0",
         listener_security_protocol_map="IN:PLAINTEXT,OUT:PLAINTEXT",
+        inter_broker_listener_name="IN",
     )
     async with open_server(both, OsFiles()) as server:
         inside, outside = server.bindings
@@ -131,11 +132,13 @@ async def test_the_first_of_two_ports_is_given_back_when_the_second_is_busy(tmp_
         free.bind(("127.0.0.1", 0))
         first = free.getsockname()[1]
         free.close()
-        listeners = f"A://127.0.0.1:{first},B://127.0.0.1:{other.getsockname()[1]}"
+        listeners = f"PLAINTEXT://127.0.0.1:{first},B://127.0.0.1:{other.getsockname()[1]}"
 
         with pytest.raises(CannotBind):
             async with open_server(
-                settings(tmp_path, listeners=listeners, listener_security_protocol_map="A:PLAINTEXT,B:PLAINTEXT"),
+                settings(
+                    tmp_path, listeners=listeners, listener_security_protocol_map="PLAINTEXT:PLAINTEXT,B:PLAINTEXT"
+                ),
                 OsFiles(),
             ):
                 pass

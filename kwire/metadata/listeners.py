@@ -1,0 +1,200 @@
+"""The listeners of a broker as its settings give them: names, security protocols, addresses.
+
+Responsible for: the syntax of ``listeners``, ``advertised.listeners`` and ``listener.security.protocol.map``, and the
+rules between them and the configs that name listeners, as Apache Kafka's KafkaConfig has them. Must not depend on:
+sockets.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations
+from typing import Final, NamedTuple
+
+from kwire.metadata.config_values import ConfigProblem, value_text
+from kwire.metadata.effective import EffectiveConfigs
+
+_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_ADDRESS: Final = re.compile(r"([^:/]+)://(?:\[([0-9a-zA-Z%.:]+)\]|([0-9a-zA-Z\-_.]*)):([0-9]{1,5})")
+_NONROUTABLE: Final = "0.0.0.0"  # noqa: S104 (compared with, not bound)
+
+
+class ListenerAddress(NamedTuple):
+    """One entry of ``listeners`` or ``advertised.listeners``; the name in upper case, host "" where none is given."""
+
+    name: str
+    host: str
+    port: int
+
+    @property
+    def url(self) -> str:
+        return f"{self.name}://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+
+
+class Listeners(NamedTuple):
+    """What the settings say. ``advertised`` holds what is given for clients, by listener name."""
+
+    clients: tuple[ListenerAddress, ...]
+    controllers: tuple[ListenerAddress, ...]
+    advertised: Mapping[str, ListenerAddress]
+    protocols: Mapping[str, str]
+
+
+def read_listeners(configs: EffectiveConfigs) -> Listeners:
+    """Read and check the listeners. Raises ConfigProblem."""
+    protocols = _protocols(configs)
+    bound = _addresses(configs, "listeners", configs.broker["listeners"], protocols)
+    _check_ports(configs, bound)
+    given = configs.broker["advertised.listeners"]
+    advertised = _addresses(configs, "advertised.listeners", given or (), protocols)
+    names = configs.broker["controller.listener.names"]
+    found = Listeners(
+        clients=tuple(one for one in bound if one.name not in names),
+        controllers=tuple(one for one in bound if one.name in names),
+        advertised={one.name: one for one in advertised if one.name not in names},
+        protocols=protocols,
+    )
+    _check_controllers(configs, found)
+    _check_clients(configs, found)
+    _check_served(configs, found)
+    _check_inter_broker(configs, found)
+    if any(one.host == _NONROUTABLE for one in advertised):
+        message = (
+            f"advertised.listeners cannot use the nonroutable meta-address {_NONROUTABLE}. Use a routable IP address."
+        )
+        expected = "a name that clients know this machine by, such as PLAINTEXT://localhost:9092"
+        raise _problem(configs, "advertised.listeners", message, expected)
+    return found
+
+
+# --- syntax ---
+
+
+def _protocols(configs: EffectiveConfigs) -> dict[str, str]:
+    """Return the security protocol of each listener name."""
+    name = "listener.security.protocol.map"
+    protocols = {}
+    for pair in filter(None, map(str.strip, configs.broker["listener.security.protocol.map"].split(","))):
+        listener, colon, protocol = pair.rpartition(":")
+        if not colon or protocol.strip().upper() not in _PROTOCOLS:
+            message = f"{pair!r} does not give a security protocol to a listener."
+            raise _problem(configs, name, message, f"NAME:PROTOCOL with one of {', '.join(_PROTOCOLS)}")
+        protocols[listener.strip().upper()] = protocol.strip().upper()
+    if not configs.is_set(name):
+        # KIP-631: without a map, controller listeners are PLAINTEXT unless a listener is named SSL or SASL_*.
+        controllers = configs.broker["controller.listener.names"]
+        listeners = [url.partition("://")[0] for url in configs.broker["listeners"]]
+        if not {"SSL", "SASL_PLAINTEXT", "SASL_SSL"} & {*controllers, *map(str.upper, listeners)}:
+            protocols |= {controller.upper(): "PLAINTEXT" for controller in controllers if controller != "PLAINTEXT"}
+    return protocols
+
+
+def _addresses(
+    configs: EffectiveConfigs, key: str, urls: Sequence[str], protocols: Mapping[str, str]
+) -> list[ListenerAddress]:
+    addresses = [_address(configs, key, url) for url in urls]
+    names = [address.name for address in addresses]
+    if len(set(names)) < len(names):
+        message = f"Each listener must have a different name, listeners: [{', '.join(urls)}]"
+        raise _problem(
+            configs, key, message, "a name for each, and a protocol for it in listener.security.protocol.map"
+        )
+    for name in names:
+        if name not in protocols:
+            message = f"No security protocol defined for listener {name}"
+            raise _problem(configs, key, message, f"{name}:PLAINTEXT in listener.security.protocol.map")
+    return addresses
+
+
+def _address(configs: EffectiveConfigs, key: str, url: str) -> ListenerAddress:
+    match = _ADDRESS.fullmatch(url)
+    if match is None or int(match[4]) > 65535:
+        expected = "NAME://HOST:PORT, such as PLAINTEXT://localhost:9092"
+        raise _problem(configs, key, f"Unable to parse {url} to a broker endpoint", expected)
+    return ListenerAddress(match[1].upper(), match[2] or match[3] or "", int(match[4]))
+
+
+# --- rules ---
+
+
+def _check_ports(configs: EffectiveConfigs, bound: Iterable[ListenerAddress]) -> None:
+    """Each listener has a port of its own; one IPv4 and one IPv6 address may share a port (KIP-797)."""
+    for one, other in combinations(bound, 2):
+        if one.port and one.port == other.port and {_ip_version(one.host), _ip_version(other.host)} != {4, 6}:
+            urls = ", ".join(address.url for address in (one, other))
+            message = f"Each listener must have a different port, listeners: [{urls}]"
+            raise _problem(configs, "listeners", message, "a port for each")
+
+
+def _ip_version(host: str) -> int | None:
+    try:
+        return ipaddress.ip_address(host).version
+    except ValueError:
+        return None
+
+
+def _check_controllers(configs: EffectiveConfigs, found: Listeners) -> None:
+    bound = {one.name for one in (*found.clients, *found.controllers)}
+    names = configs.broker["controller.listener.names"]
+    # kwire's own default names a listener that need not be there: clients of the controller use the broker's.
+    if configs.is_set("controller.listener.names") and not bound.issuperset(names):
+        message = (
+            "controller.listener.names must only contain values appearing in the 'listeners' configuration when running"
+            " the KRaft controller role"
+        )
+        raise _problem(configs, "controller.listener.names", message, f"names of {', '.join(sorted(bound))}")
+    for name in configs.broker["early.start.listeners"] or ():
+        if name.upper() not in bound and name not in names:
+            message = (
+                f"early.start.listeners contains listener {name}, but this is not contained in listeners or "
+                "controller.listener.names"
+            )
+            raise _problem(configs, "early.start.listeners", message, f"names of {', '.join(sorted(bound))}")
+
+
+def _check_clients(configs: EffectiveConfigs, found: Listeners) -> None:
+    if not found.clients or (configs.is_set("advertised.listeners") and not found.advertised):
+        message = (
+            "There must be at least one broker advertised listener. Perhaps all listeners appear in "
+            "controller.listener.names?"
+        )
+        name = "advertised.listeners" if found.clients else "listeners"
+        raise _problem(configs, name, message, "at least one for clients, such as PLAINTEXT://localhost:9092")
+    bound = [one.name for one in found.clients]
+    unknown = [name for name in found.advertised if name not in bound]
+    if unknown:
+        message = (
+            "advertised.listeners listener names must be equal to or a subset of the ones defined in listeners. Found "
+            f"{','.join(unknown)}. The valid options based on the current configuration are {','.join(bound)}"
+        )
+        raise _problem(configs, "advertised.listeners", message, f"names of {', '.join(bound)}")
+
+
+def _check_served(configs: EffectiveConfigs, found: Listeners) -> None:
+    for name in (one.name for one in found.clients):
+        if found.protocols[name] != "PLAINTEXT":
+            message = f"The listener {name} wants {found.protocols[name]}, which is not served yet."
+            raise _problem(configs, "listeners", message, "PLAINTEXT")
+
+
+def _check_inter_broker(configs: EffectiveConfigs, found: Listeners) -> None:
+    """The listener that other brokers use is one of those that are advertised, also where there is no other broker."""
+    key = "inter.broker.listener.name"
+    given = configs.broker["inter.broker.listener.name"]
+    if given is not None and configs.is_set("security.inter.broker.protocol"):
+        message = "Only one of inter.broker.listener.name and security.inter.broker.protocol should be set."
+        raise _problem(configs, key, message, "one of the two")
+    name = (configs.broker["security.inter.broker.protocol"] if given is None else given).upper()
+    advertised = list(found.advertised) or [one.name for one in found.clients]
+    if not name or name not in advertised:
+        message = (
+            f"{key} must be a listener name defined in advertised.listeners. The valid options based on currently "
+            f"configured listeners are {','.join(advertised)}"
+        )
+        raise _problem(configs, key, message, f"{key}={advertised[0]}")
+
+
+def _problem(configs: EffectiveConfigs, name: str, message: str, expected: str) -> ConfigProblem:
+    return ConfigProblem(name, value_text(configs.broker_value(name)), message, expected)
