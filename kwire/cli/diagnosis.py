@@ -48,7 +48,24 @@ from kwire.wire.messages import (
 )
 
 Level = Literal["ok", "warning", "problem"]
-Step = Literal["name", "connection", "protocol", "versions", "security", "brokers", "controller", "topics"]
+Step = Literal[
+    "name",
+    "connection",
+    "protocol",
+    "versions",
+    "security",
+    "brokers",
+    "controller",
+    "topics",
+    "data",
+    "lock",
+    "identity",
+    "stop",
+    "checkpoints",
+    "metadata",
+    "logs",
+    "losses",
+]
 
 _ZOOKEEPER_PORT: Final = 2181
 _FETCH_SINCE_KAFKA_4: Final = 4

@@ -1,11 +1,12 @@
-"""``kwire doctor``: find out why a client cannot connect.
+"""``kwire doctor``: find out why a client cannot connect, or what is wrong with a log directory.
 
-Owns: the command as click knows it, and how findings are shown. May not know: what is looked at
-(``kwire.cli.diagnosis``).
+Responsible for: the command and how findings are shown. Must not depend on: what is examined (``kwire.cli.diagnosis``
+and ``kwire.cli.data_diagnosis``).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import click
@@ -20,6 +21,7 @@ from kwire.cli.broker_option import (
     servers_of,
 )
 from kwire.cli.connection import parse_address
+from kwire.cli.data_diagnosis import examine_data
 from kwire.cli.diagnosis import Finding, LocalEnvironment, examine
 
 _COLORS: Final = {"ok": "green", "warning": "yellow", "problem": "red"}
@@ -31,9 +33,13 @@ _INDENT: Final = " " * 9
 Examples:
   kwire doctor localhost:9092
   kwire doctor kafka.example.com:9093 --config client.properties
+  kwire doctor --data /var/lib/kafka
 """
 )
 @click.argument("given", metavar="[HOST:PORT]", required=False)
+@click.option(
+    "--data", "data_path", metavar="DIR", help="Check a log directory that no broker uses, instead of a broker."
+)
 @click.option(
     "--timeout",
     "timeout_s",
@@ -45,13 +51,26 @@ Examples:
 )
 @json_option
 @broker_options
-def doctor(given: str | None, bootstrap: str | None, config: str | None, as_json: bool, timeout_s: float) -> None:
-    """Find out why a client cannot connect.
+def doctor(
+    given: str | None,
+    data_path: str | None,
+    bootstrap: str | None,
+    config: str | None,
+    *,
+    as_json: bool,
+    timeout_s: float,
+) -> None:
+    """Find out why a client cannot connect, or with --data what is wrong with a log directory.
 
     Give the address that the client is given, and run it where the client runs. Goes the client's way: the name, the
     port, Kafka or something else, versions, and the names that the brokers advertise. Nothing is changed. Exit code 1
     when there is a problem.
     """
+    if data_path is not None:
+        if given is not None:
+            raise click.UsageError("Give HOST:PORT or --data DIR, not both.")
+        _show(examine_data(data_path), {"data": data_path}, as_json, healthy="The log directory is sound")
+        return
     settings = client_settings(config)
     say_unused(settings, config)
     security = security_in(settings)
@@ -60,17 +79,23 @@ def doctor(given: str | None, bootstrap: str | None, config: str | None, as_json
         address = parse_address(broker)
     except ValueError as error:
         raise click.BadParameter(str(error)) from error
+    examined = examine(address, security, timeout_s, LocalEnvironment.here())
+    _show(examined, {"broker": str(address)}, as_json, healthy="A client on this machine can connect")
+
+
+def _show(examined: Iterator[Finding], subject: dict[str, str], as_json: bool, *, healthy: str) -> None:
+    """Show findings as they come, and end with exit code 1 if one of them is a problem."""
     findings = []
-    for finding in examine(address, security, timeout_s, LocalEnvironment.here()):
+    for finding in examined:
         findings.append(finding)
         if not as_json:
             _print(finding)
     problems = sum(finding.level == "problem" for finding in findings)
     if as_json:
         shown = [finding._asdict() for finding in findings]
-        print_json({"broker": str(address), "healthy": not problems, "findings": shown})
+        print_json({**subject, "healthy": not problems, "findings": shown})
     else:
-        click.echo(_verdict(problems, sum(finding.level == "warning" for finding in findings)))
+        click.echo(_verdict(problems, sum(finding.level == "warning" for finding in findings), healthy))
     raise SystemExit(1 if problems else 0)
 
 
@@ -82,9 +107,9 @@ def _print(finding: Finding) -> None:
         )
 
 
-def _verdict(problems: int, warnings: int) -> str:
+def _verdict(problems: int, warnings: int, healthy: str) -> str:
     if problems:
         return f"\n{problems} problem{'s' if problems > 1 else ''} found."
     if warnings:
-        return "\nA client on this machine can connect; see the warnings."
-    return "\nA client on this machine can connect."
+        return f"\n{healthy}; see the warnings."
+    return f"\n{healthy}."

@@ -346,17 +346,17 @@ def _check_tail(segment: Segment, config: LogConfig, cuts: Cuts, *, lost_bytes_m
         if offsets.last is None:
             break
         last_offset, position = offsets.last
-        found = next(_sound_batches(segment, position), None)
+        found = next(sound_batches(segment, position), None)
         if found is not None and found[1].last_offset == last_offset + segment.base_offset:
             if not _times_fit(segment, position):
                 break
             sure_below = -1 if lost_bytes_max is None else _sure_below(segment, position, lost_bytes_max)
-            _index(segment, position, _sound_batches(segment, position, sure_below), config, cuts)
+            _index(segment, position, sound_batches(segment, position, sure_below), config, cuts)
             return
         offsets.truncate_entries(len(offsets) - 1)
     # There is no such batch near the end, or the times are not those of the batches: the indexes are of no use.
     sure_below = -1 if lost_bytes_max is None else _sure_below(segment, 0, lost_bytes_max)
-    _index(segment, 0, _sound_batches(segment, 0, sure_below), config, cuts)
+    _index(segment, 0, sound_batches(segment, 0, sure_below), config, cuts)
 
 
 def _times_fit(segment: Segment, position: int) -> bool:
@@ -400,7 +400,7 @@ def _check_unsynced(
     for index in range(first, len(segments)):
         segment = segments[index]
         size_bytes = segment.size_bytes
-        is_whole = _index(segment, 0, _sound_batches(segment, 0, synced_below=recovery_point), config, cuts)
+        is_whole = _index(segment, 0, sound_batches(segment, 0, synced_below=recovery_point), config, cuts)
         done += size_bytes
         if on_progress is not None:
             on_progress(done, total)
@@ -427,7 +427,7 @@ def _index(
     return is_whole
 
 
-def _sound_batches(segment: Segment, position: int, synced_below: int = -1) -> Iterator[tuple[int, BatchHeader]]:
+def sound_batches(segment: Segment, position: int, synced_below: int = -1) -> Iterator[tuple[int, BatchHeader]]:
     """Give position and header of each batch from ``position`` on, up to the first that is not whole and sound.
 
     Batches that end below offset ``synced_below`` are known to be sound: their bytes are not read.

@@ -77,6 +77,14 @@ class LogDir:
                 found.append((TopicPartition(topic, int(index)), f"{self.path}/{name}"))
         return found
 
+    def warn_of_foreign_directories(self) -> None:
+        """Log once which folders are no partitions; Apache Kafka does not start with them."""
+        foreign = foreign_directories(self.files, self.path)
+        if foreign:
+            log.warning(
+                "folders in a log directory are not partitions", directory=self.path, folders=", ".join(foreign)
+            )
+
     def remove_half_deleted(self) -> None:
         """Finish what a stop interrupted: directories that were to be deleted, and copies that were not complete."""
         for name in self.files.directories(self.path):
@@ -339,6 +347,17 @@ def _is_uuid(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def foreign_directories(files: Files, path: str) -> list[str]:
+    """Names of the folders in a log directory that neither kwire nor Apache Kafka makes, such as ``lost+found``."""
+    foreign = []
+    for name in files.directories(path):
+        topic, dash, index = name.rpartition("-")
+        is_partition = bool(topic and dash) and index.isdecimal()
+        if not is_partition and not name.endswith((_DELETED, _STRAY, _FUTURE)):
+            foreign.append(name)
+    return sorted(foreign)
 
 
 def _unique_name(directory: str, partition: TopicPartition, unique: str, suffix: str) -> str:

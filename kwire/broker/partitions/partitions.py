@@ -102,6 +102,7 @@ class Partitions:
         """Match the directories with the image: each partition of ours gets its log, strangers are set aside."""
         for one in self._dirs.dirs:
             one.remove_half_deleted()
+            one.warn_of_foreign_directories()
             for topic_partition, path in one.partitions():
                 if self._is_ours(one, topic_partition, path):
                     self._found[topic_partition] = LogLocation(one, path)
