@@ -1,10 +1,10 @@
 """The table of what is served: key, name, versions and where the handler is.
 
-Owns: which API is served at which versions. What is not here is not advertised and closes the connection. May not
-know: what a handler does.
+Responsible for: which API is served at which versions; a request for another closes the connection. Must not depend on:
+what a handler does.
 
-Each thunk holds the import of its handler, so that start-up pays only for what is used, while mypy and the import
-contracts see every edge.
+Each thunk imports its handler, so that start-up pays only for what is used, while mypy and the import contracts see
+every edge.
 """
 
 from __future__ import annotations
@@ -440,7 +440,7 @@ _APIS = (
     Api(81, "RemoveRaftVoter", (0, 0), _k81),
 )
 
-# Every client needs these: imported before the broker says that it is ready.
+# Every client needs these: imported before the broker is ready.
 EAGER = (0, 1, 3, 18)
 
 

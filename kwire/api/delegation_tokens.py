@@ -1,7 +1,7 @@
-"""Why delegation tokens are refused.
+"""The refusals of the delegation token APIs.
 
-Owns: which of two errors. May not know: what is asked for. Tokens are not served; records of some in the metadata log
-are kept.
+Responsible for: which of two errors is answered. Must not depend on: the request. Tokens are not served; records of
+them in the metadata log are kept.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _UNAUTHENTICATED = frozenset({"PLAINTEXT"})
 
 
 def refusal(context: Context) -> Code:
-    """Give the error. Whoever is not authenticated may not ask; nobody gets a token without a secret key."""
+    """Return the error: clients must be authenticated, and tokens need a secret key, which is not configured."""
     if context.endpoint.security_protocol in _UNAUTHENTICATED:
         return Code.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED
     return Code.DELEGATION_TOKEN_AUTH_DISABLED

@@ -53,7 +53,7 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
         topics = request.topic_data = _each_once(topics)
     if verified:
         try:
-            # From its answer to the appends nothing waits.
+            # Nothing may wait between this answer and the appends.
             refused = await transactional.refused(context, request, [_name(context, topic) for topic in topics])
         except KafkaError as refusal:
             return _refuse_all(context, request, refusal)
@@ -81,7 +81,7 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
     return ProduceResponse(responses=answers, throttle_time_ms=context.throttle_ms)
 
 
-def answer(  # noqa: PLR0917 (keywords cost, and each batch of every producer comes by)
+def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
     context: Context,
     request: ProduceRequest,
     topic: str | None,
@@ -90,7 +90,7 @@ def answer(  # noqa: PLR0917 (keywords cost, and each batch of every producer co
     uncommitted: list[Uncommitted],
 ) -> PartitionResponse:
     """One partition's answer; ``uncommitted`` collects those whose batch must be committed first."""
-    asked: Partition | None = None  # the log that refused, if it came that far
+    asked: Partition | None = None  # the partition that refused, if the request came that far
     try:
         if topic is None:
             raise KafkaError(Code.UNKNOWN_TOPIC_ID)
@@ -128,7 +128,7 @@ def answer(  # noqa: PLR0917 (keywords cost, and each batch of every producer co
             error_code=refusal.code,
             base_offset=-1,
             log_start_offset=_start_of(asked, refusal.code),
-            # Of a log's refusal Kafka gives the code alone, unless single records are to blame.
+            # Kafka sends only the code of a log's refusal, unless single records are the reason.
             error_message=refusal.message if asked is None else None,
         )
     except StorageFailure as failure:
@@ -146,7 +146,7 @@ def answer(  # noqa: PLR0917 (keywords cost, and each batch of every producer co
 
 
 def _start_of(asked: Partition | None, code: Code) -> int:
-    """Kafka names the log's start with a refusal, save with those that come of the batch's size and CRC."""
+    """The log start offset for a refusal: Kafka sends it unless the batch's size or CRC is the reason."""
     if asked is None or code in _START_UNKNOWN:
         return -1
     return asked.log.log_start_offset
@@ -168,7 +168,7 @@ async def _commit(context: Context, uncommitted: list[Uncommitted]) -> None:
 
 
 def _each_once(topics: list[ProduceRequest.TopicProduceData]) -> list[ProduceRequest.TopicProduceData]:
-    """What stands twice counts once, as in Apache Kafka: of two batches for one partition the last is taken."""
+    """Each topic and partition once, as in Apache Kafka: of two batches for one partition the last is taken."""
     merged: dict[tuple[str, Uuid], dict[int, ProduceRequest.PartitionProduceData]] = {}
     for topic in topics:
         merged.setdefault((topic.name, topic.topic_id), {}).update({one.index: one for one in topic.partition_data})
@@ -206,7 +206,7 @@ def _refuse_all(context: Context, request: ProduceRequest, refusal: KafkaError) 
 
 
 def _close_on_refusal(answers: list[ProduceResponse.TopicProduceResponse]) -> None:
-    """With acks=0 a producer learns of a refusal only by a closed connection; it then asks for metadata again."""
+    """Close the connection after a refusal with acks=0: the producer has no other sign, and asks for metadata again."""
     refused = [
         f"{answer.name or answer.topic_id.hex()}-{partition.index}: {Code(partition.error_code).name}"
         for answer in answers

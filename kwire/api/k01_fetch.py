@@ -2,7 +2,7 @@
 
 Versions: 4-18.
 
-Behaviour: the session (or the request) says which partitions; each is read (``partitions.reading``) up to the high
+Behaviour: the session (or the request) lists the partitions; each is read (``partitions.reading``) up to the high
 watermark, or to the last stable offset for read_committed; the records of an answer are slices of files that the
 transport sends without reading them. With fewer than ``min_bytes`` and time left the request waits. An error in reading
 a partition answers at once; a partition that does not exist does not, unless there is no other. After the byte limit

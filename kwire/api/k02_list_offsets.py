@@ -9,8 +9,9 @@ Version notes: 4 leader epochs (KIP-320); 7 max timestamp (KIP-734); 8 earliest 
 (KIP-1005); 10 timeout (KIP-1075); 11 earliest pending upload (KIP-1023). A special timestamp below its version is
 UNSUPPORTED_VERSION.
 
-Left out: tiered storage, so the local log is the whole log, and the tiered offsets are unknown (-1), as on a broker
-of Apache Kafka without remote storage.
+Left out: tiered storage, so the local log is the whole log, and the tiered offsets are unknown (-1), as on an
+Apache Kafka broker without remote storage. The max timestamp may be that of a deleted record, as in Apache Kafka, until
+its segment is deleted.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ EARLIEST_LOCAL: Final = -4
 LATEST_TIERED: Final = -5
 EARLIEST_PENDING_UPLOAD: Final = -6
 
-# The first version that knows a special timestamp (KIP-734, 405, 1005, 1023).
+# The first version that has a special timestamp (KIP-734, 405, 1005, 1023).
 _KNOWN_SINCE: Final = {
     LATEST: 1,
     EARLIEST: 1,
@@ -48,7 +49,7 @@ PartitionResponse = ListOffsetsResponse.ListOffsetsPartitionResponse
 
 
 async def handle(context: Context, request: ListOffsetsRequest) -> ListOffsetsResponse:
-    """Each partition by itself; a partition named twice is INVALID_REQUEST."""
+    """Answer each partition by itself; a partition that is listed twice is INVALID_REQUEST."""
     named: set[TopicPartition] = set()
     twice: set[TopicPartition] = set()
     for topic in request.topics:
@@ -114,7 +115,7 @@ def _look_up(request: ListOffsetsRequest, partition: Partition, timestamp: int) 
         return -1, end, partition.leader_epoch
     if timestamp in (EARLIEST, EARLIEST_LOCAL):
         if log.log_start_offset == log.end_offset:
-            return -1, log.log_start_offset, partition.leader_epoch  # what is written next will have it
+            return -1, log.log_start_offset, partition.leader_epoch  # the epoch of the next record
         return -1, log.log_start_offset, log.epoch_of(log.log_start_offset)
     if timestamp in (LATEST_TIERED, EARLIEST_PENDING_UPLOAD):
         return _UNKNOWN

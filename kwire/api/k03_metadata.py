@@ -6,7 +6,7 @@ Behaviour: the broker as the listener of this connection advertises it, and the 
 topic that is missing is created where the request and ``auto.create.topics.enable`` allow it, and answered in the
 same breath: there is no LEADER_NOT_AVAILABLE on one node.
 
-Version notes: 0 an empty list means all topics, from 1 on null does; 4 the client says whether it wants creation;
+Version notes: 0 an empty list means all topics, from 1 on null does; 4 the client allows or forbids auto-creation;
 8-10 cluster authorized operations (KIP-430); 10-11 carry topic ids that may not be asked by; 12 asking by id
 (KIP-516); 13 a top-level error for rebootstrapping (KIP-1102), which this broker never needs.
 """

@@ -2,11 +2,11 @@
 
 Versions: 0-9.
 
-Behaviour: the answer comes when the group has gathered: its members have all joined again, or the time of the slowest
-is up. The leader is told of all members.
+Behaviour: the answer is sent when the rebalance is complete: all members have joined again, or the longest rebalance
+timeout has passed. The leader's answer lists all members.
 
-Version notes: 0 no rebalance timeout, the session timeout counts; 4 a new member must come a second time with the id
-that he is given (KIP-394); 5 static members (KIP-345); 7 the protocol may be null in the answer (KIP-559); 8 a reason,
+Version notes: 0 no rebalance timeout, the session timeout counts; 4 a new member must join a second time with the id
+that it was given (KIP-394); 5 static members (KIP-345); 7 the protocol may be null in the answer (KIP-559); 8 a reason,
 for the log (KIP-800); 9 a returning static leader may be told not to assign (KIP-814).
 """
 
@@ -27,7 +27,7 @@ _SKIP_ASSIGNMENT_SINCE: Final = 9  # KIP-814
 
 
 async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupResponse:
-    """The generation that the member is in, or why he is in none."""
+    """The generation that the member is in, or the refusal."""
     version = context.api_version
     own_rebalance_timeout = version >= _REBALANCE_TIMEOUT_SINCE and request.rebalance_timeout_ms != -1
     groups = context.broker.groups

@@ -2,7 +2,7 @@
 
 Versions: 0-4.
 
-Behaviour: the member lives; REBALANCE_IN_PROGRESS tells him to join again.
+Behaviour: extends the member's session; REBALANCE_IN_PROGRESS asks it to join again.
 
 Version notes: 3 static members (KIP-345).
 """
@@ -16,7 +16,7 @@ from kwire.wire.messages import HeartbeatRequest, HeartbeatResponse
 
 
 async def handle(context: Context, request: HeartbeatRequest) -> HeartbeatResponse:
-    """NONE, REBALANCE_IN_PROGRESS, or why he is no member."""
+    """Answer NONE, REBALANCE_IN_PROGRESS, or the reason why the sender is not a member."""
     broker = context.broker
     try:
         context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)

@@ -5,7 +5,7 @@ Versions: 0-5.
 Behaviour: the leader sends an assignment for each member, the others ask for theirs; all answers come once the leader's
 are in ``__consumer_offsets``.
 
-Version notes: 3 static members (KIP-345); 5 the member says by which protocol he goes, and must (KIP-559).
+Version notes: 3 static members (KIP-345); 5 the member names its protocol type and protocol, and must (KIP-559).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _PROTOCOL_SINCE: Final = 5  # KIP-559
 
 
 async def handle(context: Context, request: SyncGroupRequest) -> SyncGroupResponse:
-    """The member's assignment, or why he has none."""
+    """The member's assignment, or the refusal."""
     command = SyncGroup(
         request.group_id,
         request.generation_id,

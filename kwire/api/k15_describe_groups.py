@@ -2,8 +2,8 @@
 
 Versions: 0-6.
 
-Behaviour: classic groups with their members; what a member sent is told of a stable group only, what he was assigned
-as long as he has it. A group that does not exist, or is of another kind, is Dead.
+Behaviour: classic groups with their members; metadata of members is sent for a stable group only, an assignment as long
+as the member has it. A group that does not exist, or is of another kind, is Dead.
 
 Version notes: 3 authorized operations (KIP-430); 4 static members (KIP-345); 6 GROUP_ID_NOT_FOUND with a message for a
 group that does not exist, before that no error (KIP-1043).

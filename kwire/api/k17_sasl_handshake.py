@@ -3,7 +3,7 @@
 Versions: 0-1.
 
 Behaviour: a listener without authentication answers ILLEGAL_SASL_STATE, as Apache Kafka does, so that a client that
-is set up for SASL learns why it cannot go on.
+is set up for SASL gets the reason why it cannot go on.
 
 Left out: SASL listeners, which are refused at the start.
 """

@@ -6,7 +6,7 @@ Behaviour: what this broker serves, and its features: supported ranges and final
 served is answered at version 0 with UNSUPPORTED_VERSION by the connection, which alone sees it.
 
 Version notes: 3 client software name and version, checked (KIP-511), features (KIP-584); 4 a feature's lowest
-supported level may be 0, which earlier versions could not parse, so such features are told from 4 on (KAFKA-17011).
+supported level may be 0, which earlier versions could not parse, so such features are listed from 4 on (KAFKA-17011).
 """
 
 from __future__ import annotations

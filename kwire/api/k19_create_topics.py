@@ -6,7 +6,7 @@ Behaviour: each topic is judged by itself and created at once; when the answer i
 ``validate_only`` everything is judged and nothing created. ``timeout_ms`` does not matter: nothing takes time.
 
 Version notes: 4 lets the broker choose partitions and replication factor by -1 (KIP-464, also honoured before); 5
-answers with the numbers and configs of the new topic (KIP-525); 6 knows THROTTLING_QUOTA_EXCEEDED (KIP-599); 7 with
+answers with the numbers and configs of the new topic (KIP-525); 6 adds THROTTLING_QUOTA_EXCEEDED (KIP-599); 7 with
 its id (KIP-516).
 
 Left out: topic policies, which are Java classes.

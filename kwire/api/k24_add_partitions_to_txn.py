@@ -2,7 +2,7 @@
 
 Versions: 0-5.
 
-Behaviour: a producer says to which partitions its transaction is going to write, and thereby begins it. If one of the
+Behaviour: adds the partitions that a transaction is going to write to, and begins the transaction. If one of the
 partitions does not exist none is added.
 
 Version notes: 2 the PRODUCER_FENCED error, which was INVALID_PRODUCER_EPOCH (KIP-588); 4 brokers ask, for several
@@ -92,7 +92,7 @@ async def _verify(
 
 
 def _impossible(context: Context, asked: list[TopicPartition], *, allow_internal: bool) -> dict[TopicPartition, Code]:
-    """Partitions that nobody can write to; clients may not write to internal topics."""
+    """The partitions that cannot be written to; clients may not write to internal topics."""
     found = {}
     for each in asked:
         may_write = allow_internal or (

@@ -3,7 +3,7 @@
 Versions: 1-4.
 
 Behaviour: the configs of topics, of this broker (by its id) or of all brokers (""), of groups, of client metrics
-subscriptions and of loggers, each with its source and, on demand, every place that had a say. Secrets are null.
+subscriptions and of loggers, each with its source and, on demand, its synonyms. Secrets are null.
 
 Version notes: 3 adds types and documentation (KIP-569).
 

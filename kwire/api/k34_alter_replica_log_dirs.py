@@ -2,7 +2,7 @@
 
 Versions: 1-2.
 
-Behaviour: moves partitions to another of ``log.dirs`` (KIP-113). The answer says that a move is under way; it goes on
+Behaviour: moves partitions to another of ``log.dirs`` (KIP-113). The answer is sent when a move has begun; it goes on
 in the background, and DescribeLogDirs shows both places until it is done.
 """
 
@@ -18,7 +18,7 @@ PartitionResult = AlterReplicaLogDirsResponse.AlterReplicaLogDirPartitionResult
 
 
 def handle(context: Context, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse:
-    # Of two wishes for one partition the last counts.
+    # Of two entries for one partition the last counts.
     wanted = {
         (topic.name, index): directory.path
         for directory in request.dirs

@@ -81,6 +81,6 @@ def _partition(one: LogDir, partition: Partition) -> PartitionAnswer:
 def _size(one: LogDir, partition: Partition) -> int:
     if partition.opened is not None:
         return partition.opened.size_bytes
-    # A log that nobody has used yet is not opened just to be measured.
+    # A log that is not open is not opened only to be measured.
     sizes = one.files.sizes(one.partition_path(partition.topic_partition))
     return sum(size for name, size in sizes.items() if name.endswith(_LOG_SUFFIX))

@@ -6,7 +6,7 @@ Behaviour: elects the preferred leader, or any replica for a partition that has 
 node the leader is the preferred one already: ELECTION_NOT_NEEDED. Null means all partitions, and then only those that
 needed an election are answered.
 
-Version notes: 0 knows preferred elections only; 1 adds the election type and a top-level error.
+Version notes: 0 has preferred elections only; 1 adds the election type and a top-level error.
 """
 
 from __future__ import annotations

@@ -3,7 +3,8 @@
 Versions: 0-1.
 
 Behaviour: sets and removes quotas of users, client ids and addresses as metadata records (KIP-546, KIP-612); they
-bind at once, as ``broker.quotas`` says. Each entity is judged by itself; one that stands twice is refused.
+are in force at once (``broker.requests.quotas``). Each entity is answered by itself; one that is listed twice is
+refused.
 
 Left out: names of hosts in place of addresses, which Apache Kafka looks up.
 """

@@ -5,8 +5,8 @@ Versions: 0-2.
 Behaviour: the state of the metadata quorum, which is this node alone: leader of the current epoch, only voter, no
 observers (KIP-595). Any other topic or partition is unknown.
 
-Version notes: 1 adds times (KIP-836); 2 directory ids and the voters' listeners (KIP-853), which nobody listens on
-here.
+Version notes: 1 adds times (KIP-836); 2 directory ids and the voters' listeners (KIP-853), which are not
+open here.
 """
 
 from __future__ import annotations

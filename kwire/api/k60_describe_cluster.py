@@ -5,7 +5,7 @@ Versions: 0-2.
 Behaviour: cluster id, controller and brokers, each at the listener that this connection came in by (KIP-700). On one
 node the broker is the controller too.
 
-Version notes: 1 names the type of endpoint that the client believes to talk to (KIP-919): this listener is a broker's;
+Version notes: 1 names the type of endpoint that the client expects (KIP-919): this listener is a broker's;
 2 tells of fenced brokers when asked (KIP-1073).
 """
 

@@ -2,8 +2,8 @@
 
 Versions: 0.
 
-Behaviour: the producers that a partition knows: last sequence, last timestamp, and where an open transaction begins
-(KIP-664).
+Behaviour: the producers of a partition's log: last sequence, last timestamp, and the first offset of an open
+transaction (KIP-664).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Versions: 0-2.
 
-Behaviour: all transactional ids that this broker coordinates, or those that pass every filter. A state that does not
-exist is told by name (KIP-664).
+Behaviour: all transactional ids that this broker coordinates, or those that pass every filter. The answer names
+states that do not exist (KIP-664).
 
 Version notes: 1 only transactions that have lasted longer (KIP-994); 2 only ids that match a pattern (KIP-1152). The
 pattern is Python's, which differs from Java's in rare corners.

@@ -5,7 +5,7 @@ Versions: 0-1.
 Behaviour: names of what has configs: every topic and broker, and the groups and client metrics subscriptions that
 were given some (KIP-1000, KIP-1142).
 
-Version notes: 0 knows client metrics subscriptions only; in 1 an empty list of types means every type.
+Version notes: 0 has client metrics subscriptions only; in 1 an empty list of types means every type.
 """
 
 from __future__ import annotations

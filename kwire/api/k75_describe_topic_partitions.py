@@ -3,8 +3,8 @@
 Versions: 0.
 
 Behaviour: topics in order of their names, partition after partition, at most as many as the request or
-``max.request.partition.size.limit`` allows; a cursor says where to go on (KIP-966). No topics named means all of them.
-A cursor must point at a topic that is asked for.
+``max.request.partition.size.limit`` allows; a cursor marks where the next request goes on (KIP-966). A request without
+topics is for all of them. A cursor must point at a topic that is asked for.
 """
 
 from __future__ import annotations

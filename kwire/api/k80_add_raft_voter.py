@@ -2,8 +2,8 @@
 
 Versions: 0-1.
 
-Behaviour: nobody joins the metadata quorum of this one node (KIP-853): a request that Apache Kafka would refuse gets
-the same refusal; one that it would try ends as there when the new voter cannot be reached.
+Behaviour: no voter is added to the metadata quorum of this one node (KIP-853). A request that Apache Kafka refuses gets
+the same refusal; one that it tries is answered as when the new voter cannot be reached.
 
 Version notes: 1 asks for an answer before the change is committed, which makes no difference to a refusal.
 """
@@ -26,7 +26,7 @@ async def handle(context: Context, request: AddRaftVoterRequest) -> AddRaftVoter
         return AddRaftVoterResponse(
             throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message
         )
-    raise AssertionError("nobody is ever added")
+    raise AssertionError("a voter was added")
 
 
 async def _refuse(context: Context, request: AddRaftVoterRequest) -> None:

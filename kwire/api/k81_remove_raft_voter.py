@@ -2,7 +2,7 @@
 
 Versions: 0.
 
-Behaviour: the only voter of the metadata quorum cannot be removed, and nobody else is one (KIP-853): VOTER_NOT_FOUND.
+Behaviour: the only voter of the metadata quorum cannot be removed, and there is no other (KIP-853): VOTER_NOT_FOUND.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ async def handle(context: Context, request: RemoveRaftVoterRequest) -> RemoveRaf
         return RemoveRaftVoterResponse(
             throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message
         )
-    raise AssertionError("nobody is ever removed")
+    raise AssertionError("a voter was removed")
 
 
 async def _refuse(context: Context, request: RemoveRaftVoterRequest) -> None:

@@ -1,12 +1,13 @@
-"""A produce request that is like one before, answered without decoding it.
+"""Answer a produce request that repeats an earlier one except for its records, without decoding it.
 
-Owns: which requests are taken this way, and what of them is remembered. May not know: sockets, what is wrong with a
-batch (``Partition.append`` does).
+Responsible for: which requests are answered so, and what is remembered of them. Must not depend on: sockets, what is
+wrong with a batch (``Partition.append`` checks it).
 
-Most producers send one batch for one partition at a time, and each request says what the last one said but for its
-records. Such a request is known by its bytes, and its reply is made from a template: less than half of what it costs
-to decode, dispatch and encode. Only what is accepted is answered here. Whatever is refused, transactional or in need
-of a flush takes the usual way, with nothing done yet.
+Most producers send one batch for one partition at a time, and their requests differ only in the records. Such a request
+is recognized by its bytes and its reply made from a template, for less than half the cost of decoding, dispatching and
+encoding. Only accepted batches are answered here. A request that is refused, transactional, or has to wait for its
+commit is handled in the usual way, with nothing done yet; so are the first requests of a connection, whose records are
+checked (``limits.CHECKED_BATCHES``).
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 
 # The first version whose records have a compact length.
 _COMPACT_SINCE: Final = 9
-# Partitions that one connection is remembered to write to.
+# Templates of one connection at most.
 _KNOWN_MAX: Final = 128
-# Error code, base offset, log append time, log start offset; any numbers that stand nowhere else in a reply.
+# Error code, base offset, log append time, log start offset; numbers that occur nowhere else in a reply.
 _NUMBERS: Final = "hqqq"
 _ANY_NUMBERS: Final = (0x4B57, 0x4B57_4952_4501, 0x4B57_4952_4502, 0x4B57_4952_4503)
 
@@ -45,7 +46,7 @@ class _Known(NamedTuple):
 
 
 class ProduceTemplateCache:
-    """What one connection has produced before; see ``dispatch.Shortcut``."""
+    """The templates of one connection; see ``dispatch.Shortcut``."""
 
     api_key: ClassVar[int] = ProduceRequest.KEY
 
@@ -54,7 +55,7 @@ class ProduceTemplateCache:
     def __init__(self, broker: Broker, connection: Connection) -> None:
         self._broker = broker
         self._connection = connection
-        # The first request that is learnt says of which version, and where the records' length stands, all others are.
+        # Version and position of the records' length, the same for all templates: those of the first stored request.
         self._start = self._position = -1
         self._known: dict[bytes, _Known] = {}
         self._known_max = _KNOWN_MAX
@@ -76,7 +77,7 @@ class ProduceTemplateCache:
                 return None
             appended = partition.append(records, header, acks=acks, trusted=True)
         except (KafkaError, ProtocolViolation):
-            return None  # the usual way says why
+            return None  # refused in the usual way, with its reason
         except StorageFailure as failure:
             self._broker.storage_failed(failure)
             return fill(correlation_id, Code.KAFKA_STORAGE_ERROR, -1, -1, -1)
@@ -87,7 +88,7 @@ class ProduceTemplateCache:
         self, header: RequestHeader, frame: memoryview, request: ProduceRequest, response: ProduceResponse
     ) -> None:
         """See ``dispatch.Shortcut``."""
-        if header.api_version < _COMPACT_SINCE or request.transactional_id is not None or not self._room():
+        if header.api_version < _COMPACT_SINCE or request.transactional_id is not None or not self._has_room():
             return
         topics = response.responses
         if len(topics) != 1 or len(topics[0].partition_responses) != 1 or topics[0].partition_responses[0].error_code:
@@ -121,8 +122,8 @@ class ProduceTemplateCache:
             client.principal, client.host, Operation.WRITE, ResourceType.TOPIC, topic
         )
 
-    def _room(self) -> bool:
-        """Whether more may be remembered. Deleted topics make room; whoever writes to too many is learnt no further."""
+    def _has_room(self) -> bool:
+        """Whether another template may be stored. Drops those of deleted topics; if that frees none, storing ends."""
         if len(self._known) >= self._known_max:
             self._known = {key: known for key, known in self._known.items() if not known.partition.deleted}
             if len(self._known) >= self._known_max:

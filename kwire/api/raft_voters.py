@@ -1,6 +1,7 @@
-"""What AddRaftVoter and RemoveRaftVoter check alike.
+"""Checks that AddRaftVoter and RemoveRaftVoter share.
 
-Owns: the refusals that both begin with, and how a voter is named in them. May not know: what is asked for.
+Responsible for: the refusals that both begin with, and how a voter is named in them. Must not depend on: the rest of
+the request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The 61-byte header of a record batch (magic 2), read and stamped without touching the records.
 
-Owns: where each header field lies, what a well-formed batch is, and the few header bytes that a broker may change.
-May not know: what is in the records (``kwire.wire.records`` opens them), files, topics.
+Responsible for: where each header field lies, what a well-formed batch is, and the few header bytes that a broker may
+change. Must not depend on: what is in the records (``kwire.wire.records`` opens them), files, topics.
 
 ```
  0 base offset      int64   bytes 0-15 are the stamp: outside the CRC,
@@ -35,7 +35,7 @@ from kwire.wire.crc import crc32c
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 HEADER_BYTES: Final = 61
-# Offset and length: what must be there before anything can be said about a batch.
+# Offset and length: what must be there before the size of a batch is known.
 OVERHEAD_BYTES: Final = 12
 STAMP_BYTES: Final = 16
 CRC_POSITION: Final = 17
@@ -143,14 +143,14 @@ def read_batch_header(view: Buffer, position: int = 0) -> BatchHeader:
 def read_only_batch(records: memoryview) -> BatchHeader:
     """Read the header of the one batch of magic 2 that a client sent for a partition (ProduceRequest's own checks).
 
-    A batch behind it that is not whole is passed over: ``size_bytes`` says what counts. Raises KafkaError:
+    An incomplete batch behind it is ignored: ``size_bytes`` is the size of the first. Raises KafkaError:
     CORRUPT_MESSAGE for a length or a magic that no batch has; INVALID_RECORD for no whole batch, two of them, or
-    magic 0 or 1. What the CRC covers is judged by ``check_batch``.
+    magic 0 or 1. ``check_batch`` checks what the CRC covers.
     """
     if len(records) >= HEADER_BYTES:
         header = _as_header(_HEADER.unpack_from(records))
         if header.length == len(records) - OVERHEAD_BYTES and header.magic == MAGIC:
-            return header  # as nearly always: one batch, and nothing else
+            return header  # the usual case: one batch, and nothing else
     size = _whole_batch_bytes(records, 0)
     if size is None or records[_MAGIC_POSITION] != MAGIC:
         raise KafkaError(Code.INVALID_RECORD)
@@ -162,7 +162,7 @@ def read_only_batch(records: memoryview) -> BatchHeader:
 
 
 def check_batch(batch: memoryview, header: BatchHeader) -> None:
-    """Judge a whole batch that a client sent by its header and CRC, with the code that Kafka gives.
+    """Check the header and the CRC of a whole batch that a client sent, with Apache Kafka's codes.
 
     Raises KafkaError: CORRUPT_MESSAGE for a wrong CRC; INVALID_RECORD for a base offset other than 0, a record count
     that disagrees with the offsets, or a control batch.

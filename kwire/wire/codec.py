@@ -1,10 +1,10 @@
-"""The one door between bytes and messages for the rest of kwire.
+"""Encode and decode whole messages with their headers: the interface of ``wire`` for the rest of kwire.
 
-Owns: headers and their versions, frames as seen from both sides, and the choice of the function that does the work. May
-not know: sockets, which APIs are served.
+Responsible for: headers and their versions, requests and responses as a broker and as a client see them, and which
+generated function is used. Must not depend on: sockets, which APIs are served.
 
-A frame here is what follows the int32 size. Whatever peers send wrong raises ProtocolViolation; an API key or version
-that has no schema raises UnsupportedVersion, which is one.
+A frame here is what follows the int32 size. Bytes that break the protocol raise ProtocolViolation; an API key or
+version without a schema raises UnsupportedVersion, which is a ProtocolViolation.
 """
 
 from __future__ import annotations

@@ -1,12 +1,12 @@
-"""Flat Python out of a schema: the functions that decode and encode every message at run time.
+"""Compile a schema into flat Python: the functions that decode and encode every message at run time.
 
-Owns: the door to code generation (``decoding`` and ``encoding`` write, over the nodes of ``schema``). May not know:
-what a message means, headers, frames, who keeps the functions (``codec`` does).
+Responsible for: the interface of code generation (``decoding`` and ``encoding`` write the source, over the nodes of
+``schema``). Must not depend on: what a message means, headers, frames, who keeps the functions (``codec`` does).
 
-What makes generated code fast: no calls per field, one ``struct`` call for a run of adjacent numbers (lengths and
-counts ride along), objects made without their constructor. What makes it safe: a count is compared with the bytes left
-before anything is made of it, a slice with the end of the buffer before it is taken, and numbers go through
-``struct``, which checks by itself.
+Generated code is fast because it has no calls per field, one ``struct`` call for a run of adjacent numbers (lengths and
+counts included), and makes objects without their constructor. It is safe because a count is compared with the bytes
+left before anything is made of it, a slice with the end of the buffer before it is taken, and numbers go through
+``struct``, which checks its bounds.
 
 Generated source is registered with ``linecache``, so a traceback shows its lines; ``source`` returns it.
 """

@@ -1,16 +1,16 @@
 """The four codecs of record batches, bounded.
 
-Owns: which bytes each codec writes and reads in Kafka, which levels it knows, and how much may come out of how little.
-May not know: records, topics, settings by name.
+Responsible for: the bytes that each codec writes and reads in Kafka, its levels, and how many bytes may come out of
+how few. Must not depend on: records, topics, settings by name.
 
-The library (cramjam) is loaded when a batch must really be opened: a broker that only passes batches on never pays.
+The library (cramjam) is loaded when the first batch is opened.
 
-What is in a batch, by codec:
+The compressed records of a batch, by codec:
 
 * gzip: one gzip stream; several in a row read as one.
-* snappy: what the Java client calls snappy: a header of 16 bytes (``82 'SNAPPY' 00``, version 1, compatible 1), then
-  blocks, each an int32 length and one raw snappy block of at most 32 KB. Read also: one raw block without the header,
-  as librdkafka writes.
+* snappy: the format of the Java client: a header of 16 bytes (``82 'SNAPPY' 00``, version 1, compatible 1), then
+  blocks, each an int32 length and one raw snappy block of at most 32 KB. One raw block without the header, as
+  librdkafka writes it, is read as well.
 * lz4: an LZ4 frame of independent 64 KB blocks, no checksums but the one of the header. Frames of dependent blocks are
   refused, as Kafka's reader cannot take them.
 * zstd: one zstd frame; several in a row read as one.
@@ -44,7 +44,7 @@ LEVEL_RANGES: Final = {Codec.GZIP: range(1, 10), Codec.LZ4: range(1, 18), Codec.
 
 
 def compress(codec: Codec, payload: bytes, level: int | None = None) -> bytes:
-    """Compress as the Java client does; ``level`` None is Kafka's default. ValueError for a level Kafka has not."""
+    """Compress as the Java client does; ``level`` None is Kafka's default. Raises ValueError for an unknown level."""
     if level is not None and level != LEVEL_DEFAULTS.get(codec) and level not in LEVEL_RANGES.get(codec, ()):
         raise ValueError(f"{codec.name.lower()} has no compression level {level}")
     return _COMPRESSORS[codec](payload, LEVEL_DEFAULTS.get(codec, 0) if level is None else level)
@@ -54,8 +54,8 @@ def decompress(codec: int, payload: bytes | memoryview, *, limit_bytes: int) -> 
     """Return the plain bytes, at most ``limit_bytes`` of them.
 
     KafkaError: UNSUPPORTED_COMPRESSION_TYPE for a number that is no codec, CORRUPT_MESSAGE for bytes that are not what
-    the codec says, RECORD_LIST_TOO_LARGE for more than ``limit_bytes``. Memory grows with what comes out, not with what
-    a header claims.
+    the codec says, RECORD_LIST_TOO_LARGE for more than ``limit_bytes``. Memory grows with the bytes that come out, not
+    with the number that a header claims.
     """
     decompressor = _DECOMPRESSORS.get(codec)
     if decompressor is None:
@@ -98,12 +98,12 @@ def _unzstd(payload: bytes | memoryview, limit_bytes: int) -> bytes:
 _FIRST_GUESS_FACTOR: Final = 8
 _FIRST_GUESS_BYTES_MIN: Final = 64 * 1024
 _GROWTH: Final = 4
-# What the library says when the output does not fit; a test asserts it.
+# The library's message when the output does not fit; a test asserts it.
 _DOES_NOT_FIT: Final = "whole buffer"
 
 
 def _decompress_growing(module: Any, payload: bytes | memoryview, limit_bytes: int) -> bytes:
-    """Decompress into a buffer that grows until it fits: a bomb costs its limit, an honest batch one try."""
+    """Decompress into a buffer that grows until it fits: a bomb costs its limit, a usual batch one try."""
     library = _library()
     size_bytes = min(limit_bytes, max(_FIRST_GUESS_BYTES_MIN, _FIRST_GUESS_FACTOR * len(payload)))
     while True:
@@ -156,7 +156,7 @@ def _unsnappy(payload: bytes | memoryview, limit_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-# A copy of 3 bytes gives 64 bytes at most, so no honest block claims much more than 22 times its size.
+# A copy of 3 bytes gives 64 bytes at most, so no valid block claims much more than 22 times its size.
 _SNAPPY_RATIO_MAX: Final = 32
 
 

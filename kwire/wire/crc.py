@@ -1,6 +1,6 @@
 """CRC-32C, the checksum of record batches.
 
-Owns: which library computes it. May not know: what is summed.
+Responsible for: which library computes it. Must not depend on: what is summed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Decoders: the flat functions that turn bytes into messages.
 
-Owns: the writing of their source, and the helpers that it calls where it does not go straight on. May not know: who
-keeps the functions. What makes them fast and safe is said in ``compiler``.
+Responsible for: writing their source, and the functions that the source calls where it is not inlined. Must not depend
+on: who keeps the functions. ``compiler`` explains what makes them fast and safe.
 """
 
 from __future__ import annotations
@@ -266,7 +266,7 @@ def read_varint(buffer: bytes | memoryview, position: int, byte: int) -> tuple[i
 
 
 def skip_tags(buffer: bytes | memoryview, position: int, count: int) -> int:
-    """Pass over tagged fields that nobody knows. ``count`` is the first byte of their number, not zero."""
+    """Skip unknown tagged fields. ``count`` is the first byte of their number, not zero."""
     if count > 127:
         count, position = read_varint(buffer, position, count)
     for _ in range(count):

@@ -1,7 +1,7 @@
 """Encoders: the flat functions that turn messages into bytes.
 
-Owns: the writing of their source, and the helpers that it calls where it does not go straight on. May not know: who
-keeps the functions. What makes them fast is said in ``compiler``.
+Responsible for: writing their source, and the functions that the source calls where it is not inlined. Must not depend
+on: who keeps the functions. ``compiler`` explains what makes them fast.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class EncoderWriter(SourceWriter):
             self.line(f"{self.out} += {variable}")
 
     def records(self, node: Records, variable: str, length: str) -> None:
-        """Records become parts of their own, so that nobody copies them."""
+        """Make records a part of their own, so that they are not copied."""
         with self.block(f"if isinstance({variable}, (list, tuple)):"):
             self.line(f"{length} = sum(map(len, {variable}))")
         with self.block("else:"):

@@ -1,11 +1,12 @@
-"""A byte stream cut into frames: an int32 length, then that many bytes.
+"""A byte stream split into frames: an int32 length, then that many bytes.
 
-Owns: the buffers of what was read and is not yet a whole frame, and the check of every claimed length. May not know:
-who reads, what a frame means.
+Responsible for: buffering a frame that is not complete yet, and checking every claimed length. Must not depend on: who
+reads, what a frame means.
 
-Frames that lie whole inside one chunk are views of that chunk. A frame that began and did not end gets a buffer of its
-own, which the reader fills in place (``space``), so a large request is copied once, by the kernel. That buffer grows
-with the bytes that came, never with the bytes claimed: a peer that claims 100 MB and sends ten bytes costs one chunk.
+A frame that lies whole inside one chunk is a view of that chunk. A frame that began and did not end gets a buffer of
+its own, which the reader fills in place (``space``), so a large request is copied once, by the kernel. That buffer
+grows with the bytes received, never with the bytes claimed: a peer that claims 100 MB and sends ten bytes costs one
+chunk.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class FrameSplitter:
         self._buffer: bytearray | None = None  # of a frame that began
         self._filled = 0
         self._size = 0
-        self._refusal: str | None = None  # not the exception, which would hold on to whoever raises it
+        self._refusal: str | None = None  # not the exception, whose traceback would keep frames alive
 
     @property
     def claimed_bytes(self) -> int:
@@ -123,7 +124,7 @@ class FrameSplitter:
         self._buffer[: len(old)] = old
 
     def _fill_from(self, view: memoryview, frames: list[memoryview]) -> int:
-        # The slow door for a transport that cannot read into a buffer; returns how much of ``view`` the frame took.
+        # The slow path for a transport that cannot read into a buffer; returns how much of ``view`` the frame took.
         position = 0
         while position < len(view):
             space = self.space()

@@ -1,6 +1,6 @@
 """Messages as JSON values, in the names and shapes of Kafka's own JSON converters.
 
-Owns: that form. May not know: bytes on the wire. Used by tools and tests, so it walks the fields and is in no hurry.
+Responsible for: that form. Must not depend on: bytes on the wire. Tools and tests use it; it is not optimized.
 
 Names are camelCase; bytes and records are base64; a uuid is Kafka's 22 characters. A tagged field at its default is
 left out, and so is every field that the version lacks.

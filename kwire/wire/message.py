@@ -1,7 +1,7 @@
-"""What every protocol message is: a slotted class made from its spec.
+"""The base of every protocol message: a slotted class made from its spec.
 
-Owns: the base class, default values, and the making of classes. May not know: bytes, versions beyond their numbers, or
-which messages exist (``messages`` does).
+Responsible for: the base class, default values, and making the classes. Must not depend on: bytes, the meaning of
+versions, or which messages exist (``messages`` does).
 
 A message carries no version. One class has the fields of all versions; a field that a version lacks holds its default.
 The constructor is generated source, because responses are built on the hot path and a loop over keywords would cost
@@ -35,7 +35,7 @@ class Message:  # noqa: PLW1641 - mutable, hence without a hash
 
     @classmethod
     def default(cls, field: Field) -> Any:
-        """Make the value that ``field`` has when nobody gives one."""
+        """Make the value that ``field`` has when none is given."""
         return getattr(cls(), field.name)
 
     def __eq__(self, other: object) -> bool:
@@ -118,7 +118,7 @@ def _init_source(fields: tuple[Field, ...]) -> str:
 
 
 def default_source(field: Field) -> str:
-    """Write the default of a field as Python source; NEW for lists and structs, which each message gets anew."""
+    """Write the default of a field as Python source; NEW for lists and structs, which are made for each message."""
     if field.has_default or field.type == "records":
         return repr(field.default)
     if field.type in ("array", "struct"):

@@ -1,7 +1,7 @@
 """Every message of the protocol, by name: ``from kwire.wire.messages import FetchRequest``.
 
-Owns: the names. A class is made from its spec when somebody first asks for it. ``messages.pyi`` beside this file says
-the same to type checkers; ``tools/write_stub.py`` writes it and a test asserts that it is fresh.
+Responsible for: the names. A class is made from its spec at its first use. ``messages.pyi`` beside this file declares
+the same to type checkers; ``tools/write_stub.py`` writes it and a test asserts that it is up to date.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Single records inside a batch: the slow path.
 
-Owns: the record format of magic 2, opening a batch and building one. May not know: which batch is good for which topic
-(``kwire.broker.partitions.validate``), files, settings.
+Responsible for: the record format of magic 2, opening a batch and building one. Must not depend on: which batch a topic
+accepts (``kwire.broker.partitions.validate``), files, settings.
 
 A batch's payload, behind its header and decompressed, is record after record; every number is a varint (zig-zag):
 
@@ -15,8 +15,8 @@ value length, value
 header count, and for each: name length, name (UTF-8), value length, value
 ```
 
-Bytes may be hostile: no count and no length is believed before the bytes are there, and a decompressed payload is
-bounded by the caller's ``limit_bytes``.
+Bytes may be hostile: a count or a length is not used before it is compared with the bytes left, and a decompressed
+payload is bounded by the caller's ``limit_bytes``.
 """
 
 from __future__ import annotations
@@ -118,7 +118,7 @@ def timestamp_of(header: BatchHeader, span: Span) -> int:
     if header.attributes & LOG_APPEND_TIME:
         return header.max_timestamp
     timestamp_ms = header.base_timestamp + span.timestamp_delta
-    # The sum of two 64-bit numbers wraps in Java; out of a hostile batch only.
+    # The sum of two 64-bit numbers wraps in Java; only a hostile batch has such numbers.
     return (
         timestamp_ms if -_TOO_LARGE <= timestamp_ms < _TOO_LARGE else (timestamp_ms + _TOO_LARGE) % 2**64 - _TOO_LARGE
     )
@@ -208,7 +208,7 @@ def build_batch(
 
 
 def assemble_batch(header: BatchHeader, payload: bytes | memoryview) -> bytes:
-    """Put a header before a payload that is compressed as the header says; length and CRC are computed."""
+    """Put a header before a payload, compressed with the header's codec already; length and CRC are computed."""
     length = HEADER_BYTES + len(payload) - OVERHEAD_BYTES
     batch = bytearray(HEADER_BYTES + len(payload))
     _HEADER.pack_into(batch, 0, *header._replace(length=length, crc=0))

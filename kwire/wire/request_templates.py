@@ -1,10 +1,10 @@
-"""Requests that are like one before, known by their bytes.
+"""Requests that repeat an earlier one except for its records, recognized by their bytes.
 
-Owns: what a frame with records in it has in common with the next of its kind, and replies made by filling numbers into
-one that was encoded before. May not know: which API this is good for, what any request means.
+Responsible for: what a frame with one records field has in common with the next of its kind, and replies made by
+packing numbers into one that was encoded before. Must not depend on: which API uses it, what a request means.
 
-A producer says the same again and again: the same client, the same topic, the same partition. Of two such frames only
-the correlation id and the records differ; comparing the rest costs a quarter of decoding it.
+Two produce requests of one client for one partition differ only in the correlation id and the records; comparing the
+other bytes costs a quarter of decoding them.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Fill = Callable[..., bytes]
 
 
 class Shape(NamedTuple):
-    """What stands in a frame before the length of its records, from byte 8 on, and behind the records."""
+    """The bytes of a frame from byte 8 to the length of its records, and those behind the records."""
 
     before: bytes
     behind: bytes
 
 
 def shape_of(header: RequestHeader, frame: memoryview, request: Message) -> Shape | None:
-    """Give the shape of a frame with one records field of compact length; None if it has not exactly that.
+    """Return the shape of a frame with one records field of compact length; None if it has not exactly that.
 
     None too if ``request``, which ``frame`` was decoded into, would be encoded in other bytes.
     """

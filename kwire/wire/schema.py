@@ -1,12 +1,11 @@
-"""A message and a version turned into a construct schema: what the bytes look like, readable and runnable.
+"""Make a construct schema for a message and a version: the layout of its bytes, readable and runnable.
 
-Owns: the handful of Construct subclasses below, and the choice between them that a version makes (present, nullable,
-compact, tagged). May not know: speed. ``compiler`` matches over these nodes to write the code that serves requests;
-interpreting them, as ``parse`` and ``build`` do, is the second opinion that tests and people ask for.
+Responsible for: the Construct subclasses below, and which of them a field has at a version (present, nullable, compact,
+tagged). Must not depend on: speed. ``compiler`` matches over these nodes to write the code that serves requests;
+``parse`` and ``build`` interpret them, for ``kwire codec`` and as a second implementation in tests.
 
-Stock construct nodes hide lambdas and cannot be matched; ours are plain values with their Field attached. They also
-read the way Kafka does: a count never exceeds the bytes left, a length is never negative but for -1 where null is
-allowed.
+Stock construct nodes hide lambdas and cannot be matched; these are plain values with their Field attached. They also
+read as Kafka does: a count never exceeds the bytes left, a length is never negative except -1 where null is allowed.
 """
 
 # ruff: noqa: SLF001 - _parse and _build are how construct's nodes call one another
@@ -169,7 +168,7 @@ class UnsignedVarint(Node):
 
 
 class CompactLength(UnsignedVarint):
-    """A length or count plus one; zero says null, which reads as -1."""
+    """A length or count plus one; zero is null and reads as -1."""
 
     def _parse(self, stream: Any, context: Any, path: str) -> int:
         return super()._parse(stream, context, path) - 1
@@ -339,7 +338,7 @@ class Structure(Node):
 
 
 class NullableStructure(Node):
-    """A marker, then the structure unless the marker says null.
+    """A marker, then the structure unless the marker is null's.
 
     The marker is an int8 of -1 or 1 among a structure's fields, an unsigned varint of 0 or 1 in a tagged field.
     """

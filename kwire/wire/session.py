@@ -1,12 +1,11 @@
 """Which requests a connection may send.
 
-Owns: the gate that every request passes before it is decoded: is this API served here, at this version? May not know:
-what a request does, how an answer is sent.
+Responsible for: the check of every request before it is decoded: whether this API is served at this version. Must not
+depend on: what a request does, how an answer is sent.
 
-ApiVersions is the usual first request and not a required one: old clients begin with Metadata. It is also the one
-request whose unknown versions are answered instead of refused (KIP-35, KIP-511): a newer client asks with its own
-newest version, is told UNSUPPORTED_VERSION in the form of version 0 together with the range that is served, and asks
-again.
+ApiVersions is the usual first request but not a required one: old clients begin with Metadata. It is also the one
+request whose unknown versions are answered instead of refused (KIP-35, KIP-511): a newer client sends its own newest
+version, gets UNSUPPORTED_VERSION in the form of version 0 together with the served range, and asks again.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ API_VERSIONS_KEY = 18
 
 
 class Served(NamedTuple):
-    """The inclusive range of versions at which an API is answered. What ApiVersions says may be wider."""
+    """The inclusive range of versions at which an API is answered. What ApiVersions advertises may be wider."""
 
     name: str
     lowest: int

@@ -1,6 +1,7 @@
-"""What writing a decoder and writing an encoder have in common.
+"""What the generators of decoders and encoders share.
 
-Owns: lines of source, fresh names, and the values that the source refers to by name. May not know: what is written.
+Responsible for: lines of source, unused names, and the values that the source refers to by name. Must not depend on:
+what is generated.
 """
 
 from __future__ import annotations

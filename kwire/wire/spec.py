@@ -1,10 +1,10 @@
-"""The text of ``protocol_specs/`` turned into trees of fields: the only parser of that language.
+"""Parse ``protocol_specs/`` into trees of fields: the only parser of that language.
 
-Owns: the syntax (docs/protocol-specs.md), the field tree, and which file holds which message. May not know: how a field
-looks on the wire, or what a message class is.
+Responsible for: the syntax (docs/protocol-specs.md), the field tree, and which file holds which message. Must not
+depend on: how a field is encoded, or what a message class is.
 
-Parsing is lazy twice over: a file is read when a message in it is asked for, and only that message's lines are parsed,
-because a start-up touches some twenty of the 272 messages.
+A file is read when a message in it is first used, and then only that message's lines are parsed, because a start uses
+about twenty of the 272 messages.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class MessageSpec(NamedTuple):
 
 
 class SpecError(Exception):
-    """A spec file breaks the rules of its language; the text says file and line."""
+    """A spec file breaks the rules of its language; the text names file and line."""
 
 
 @cache
@@ -264,7 +264,7 @@ def parse_versions(text: str) -> Versions:
 
 
 class _Lines:
-    """The lines of one message, read once from top to bottom; indentation says which field belongs to which struct."""
+    """The lines of one message, read once from top to bottom; indentation shows which field belongs to which struct."""
 
     def __init__(self, block: _Block) -> None:
         self.where = block.where

@@ -1,10 +1,10 @@
 """Incremental fetch sessions (KIP-227).
 
-Owns: what each session's client has asked for and was told, session ids and epochs, which session goes when the cache
-is full. May not know: how a partition is read, sockets, time (it is given ``now_ms``).
+Responsible for: what each session's client asked for and was sent, session ids and epochs, which session is evicted
+when the cache is full. Must not depend on: how a partition is read, sockets, time (``now_ms`` is passed in).
 
 A session remembers its partitions, so that a request names only what changed and a response holds only what is new.
-It also owns the ``Watch`` that its partitions mark as dirty: a request reads those and no others.
+Its ``Watch`` is marked by its partitions when they change: a request reads the marked ones and no others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ EVICTION_MS: Final = 120_000
 
 
 class FetchItem:
-    """One partition that a client fetches: what it asked for, and what it was told last (-1: nothing yet)."""
+    """One partition that a client fetches: what it asked for, and what it was sent last (-1: nothing yet)."""
 
     __slots__ = (
         "fetch_offset",
@@ -56,7 +56,7 @@ class FetchItem:
         self.max_bytes = 0
 
     def ask(self, wanted: Any) -> None:
-        """Take over what a FetchPartition asks for."""
+        """Apply the fields of a FetchPartition."""
         self.fetch_offset = wanted.fetch_offset
         self.leader_epoch = wanted.current_leader_epoch
         self.last_fetched_epoch = wanted.last_fetched_epoch
@@ -92,7 +92,7 @@ class FetchSession:
         self.forget(forgotten)
 
     def ask(self, topics: Iterable[Any]) -> None:
-        """Add or change partitions as the request's topics say; each is to be read."""
+        """Add or change partitions of the request's topics; each is to be read."""
         for topic in topics:
             name = topic.topic_id if self.uses_topic_ids else topic.topic
             for wanted in topic.partitions:
@@ -114,14 +114,14 @@ class FetchSession:
                     self.watch.dirty.pop(key, None)
 
     def dirty_items(self) -> Iterator[FetchItem]:
-        """What may have something new, longest unread first (``move_to_end`` keeps that order)."""
+        """The partitions that may have something new, longest unread first (``move_to_end`` keeps that order)."""
         items, dirty = self.items, self.watch.dirty
         if len(dirty) * 4 < len(items):
             return iter([items[key] for key in dirty if key in items])
         return iter([item for key, item in items.items() if key in dirty])
 
     def move_to_end(self, item: FetchItem) -> None:
-        """A partition that gave data is read last next time, so that a busy one does not starve the others."""
+        """Read a partition that gave data last next time, so that a busy one does not starve the others."""
         if item.key in self.items:
             self.items[item.key] = self.items.pop(item.key)
 
@@ -143,7 +143,7 @@ class FetchSessions:
         return len(self._sessions)
 
     def resume(self, session_id: int, epoch: int, *, uses_topic_ids: bool, now_ms: int) -> FetchSession:
-        """The session that an incremental request goes on with.
+        """Return the session that an incremental request continues, with its next epoch.
 
         Raises KafkaError: FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH, FETCH_SESSION_TOPIC_ID_ERROR.
         """
@@ -155,14 +155,14 @@ class FetchSessions:
         if session.uses_topic_ids != uses_topic_ids:
             raise KafkaError(Code.FETCH_SESSION_TOPIC_ID_ERROR)
         session.epoch = 1 if epoch == 2**31 - 1 else epoch + 1
-        # Insertion order is order of last use, so the first of the dict is the one to go.
+        # Insertion order is order of last use, so the first of the dict is evicted first.
         self._sessions[session_id] = self._sessions.pop(session_id)
         session.last_used_ms = now_ms
         return session
 
     def keep(self, session: FetchSession, now_ms: int) -> bool:
-        """Give a new session its id if there is room, or an old enough one makes some; else it stays sessionless."""
-        if not self._make_room(len(session.items), now_ms):
+        """Give a new session its id if there is room or another can be evicted; otherwise it stays without one."""
+        if not self._evict_one(len(session.items), now_ms):
             return False
         session.session_id = self._free_id()
         session.epoch = INITIAL_EPOCH + 1
@@ -171,12 +171,12 @@ class FetchSessions:
         return True
 
     def end(self, session_id: int) -> None:
-        """Close the session, if there is one of that id."""
+        """Close the session with that id, if there is one."""
         session = self._sessions.pop(session_id, None)
         if session is not None:
             session.close()
 
-    def _make_room(self, size: int, now_ms: int) -> bool:
+    def _evict_one(self, size: int, now_ms: int) -> bool:
         if len(self._sessions) < self.slots_max:
             return True
         if not self._sessions:

@@ -95,7 +95,7 @@ def read_partition(
         if records is not None and aborted is not None:
             aborted = log.aborted_transactions(offset, records.end_offset)
     else:
-        # No room: the answer still says whether the offset is in range, and where the log begins and ends.
+        # No room: the offset is still checked, and the watermarks are still returned.
         records = None
         log.check_offset(offset)
     return _as_read((records, high_watermark, last_stable_offset, log_start_offset, aborted, None))

@@ -75,7 +75,7 @@ class ValidationSettings:
     record_checks: RecordChecks = RecordChecks.FIRST
     strict: bool = field(init=False)
     opens_all: bool = field(init=False)
-    """Whether every batch is opened, whatever its header says."""
+    """Whether every batch is opened, whatever its header holds."""
 
     def __post_init__(self) -> None:
         limits_age = self.timestamp_before_max_ms != NO_LIMIT_MS and not self.log_append_time
@@ -143,7 +143,7 @@ def validate(
     if must_open:
         return _Opened(batch, header, settings, now_ms, partition).judge()
     if (codec or settings.strict or not trusted) and not _is_usual(batch, header, settings, trusted=trusted):
-        # The slow path says what is wrong, or corrects the header.
+        # The slow path finds the error or corrects the header.
         return _Opened(batch, header, settings, now_ms, partition).judge()
     return batch, header
 
