@@ -16,7 +16,8 @@ import click
 from kwire import __version__
 
 COMMANDS: Final = {
-    "serve": "Be a broker.",
+    "serve": "Run a broker.",
+    "run": "Run a command with a broker of its own, such as a test suite.",
     "config": "Show every setting of a broker, and where its value came from.",
     "topics": "List, create, describe and delete topics.",
     "produce": "Write records to a topic, from arguments or standard input.",
