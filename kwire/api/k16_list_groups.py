@@ -28,7 +28,7 @@ async def handle(context: Context, request: ListGroupsRequest) -> ListGroupsResp
         listed += [
             each
             async for each in paced(context, machine.list_groups(request.states_filter, request.types_filter))
-            if may_list_all or context.may(Operation.DESCRIBE, ResourceType.GROUP, each.group_id)
+            if each is not None and (may_list_all or context.may(Operation.DESCRIBE, ResourceType.GROUP, each.group_id))
         ]
     return ListGroupsResponse(
         throttle_time_ms=context.throttle_ms,

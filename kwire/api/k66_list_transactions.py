@@ -37,7 +37,7 @@ async def handle(context: Context, request: ListTransactionsRequest) -> ListTran
             found += [
                 each
                 async for each in paced(context, machine.list(wanted, now_ms))
-                if context.may(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, each.transactional_id)
+                if each is not None and context.may(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, each.transactional_id)
             ]
     except KafkaError as refusal:
         return ListTransactionsResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)

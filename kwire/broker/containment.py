@@ -13,6 +13,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVarTuple
 
+import trio
+
 from kwire.broker.logs import Logger
 from kwire.errors import StorageFailure
 
@@ -35,6 +37,16 @@ def must_stop_broker(error: BaseException) -> bool:
         traceback = traceback.tb_next
     module = "" if traceback is None else str(traceback.tb_frame.f_globals.get("__name__"))
     return module.startswith("kwire.storage.")
+
+
+def start_contained(
+    nursery: trio.Nursery,
+    sleep: Callable[[float], Awaitable[None]],
+    task: Callable[[*Ts], Awaitable[None]],
+    *args: *Ts,
+) -> None:
+    """Start ``run_contained`` in the background."""
+    nursery.start_soon(run_contained, sleep, task, *args)
 
 
 async def run_contained(

@@ -14,6 +14,7 @@ import trio
 from kwire.broker.background import housekeeping
 from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
+from kwire.broker.containment import start_contained
 from kwire.broker.controller.embedded import EmbeddedController
 from kwire.broker.controller.metadata_log import MetadataLog
 from kwire.broker.endpoint import Endpoint
@@ -73,7 +74,7 @@ async def open_broker(
             await housekeeping.recover(broker)
             nursery.start_soon(housekeeping.run, broker)
             nursery.start_soon(controller.run)
-            nursery.start_soon(broker.moves.run)
+            start_contained(nursery, clock.sleep, broker.moves.run)
             await nursery.start(broker.groups.run)
             await nursery.start(broker.transactions.run)
             yield broker

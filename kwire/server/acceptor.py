@@ -129,7 +129,7 @@ class Acceptor:
                 except OSError as error:
                     await self._overcome(error)
                     continue
-                self._admit(accepted, address)
+                self._admit_contained(accepted, address)
                 await self._connections.pace(name)
                 turn += 1
                 if turn % ACCEPTS_PER_TURN == 0:
@@ -137,6 +137,13 @@ class Acceptor:
         finally:
             trio.lowlevel.notify_closing(bound)
             bound.close()
+
+    def _admit_contained(self, accepted: socket.socket, address: tuple[str, int]) -> None:
+        try:
+            self._admit(accepted, address)
+        except Exception as error:  # noqa: BLE001 (a bug, whatever it is)
+            accepted.close()
+            log.failure("connection not accepted, which is a bug in kwire", error, peer=str(address))
 
     def _admit(self, accepted: socket.socket, address: tuple[str, int]) -> None:
         # A socket for both families shows IPv4 peers as ::ffff:192.0.2.1; limits and logs speak of 192.0.2.1.

@@ -156,6 +156,10 @@ class Connection:
             self._log_end(str(violation))
         except (ConnectionError, trio.ClosedResourceError, _Ended) as end:
             log.debug("connection ended", peer=self.peer, why=self._ended_because or str(end))
+        except Exception as error:
+            if must_stop_broker(error):
+                raise
+            log.failure("connection failed, which is a bug in kwire", error, peer=self.peer)
         finally:
             self._transport.close()
             close_slices(self._pending)

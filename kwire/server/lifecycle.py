@@ -27,6 +27,7 @@ from kwire import __version__
 from kwire.api import EAGER, api_table
 from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
+from kwire.broker.containment import start_contained
 from kwire.broker.logs import Logger
 from kwire.broker.start import open_broker
 from kwire.limits import (
@@ -169,9 +170,9 @@ async def _accepting(broker: Broker, connections: ConnectionRegistry, bounds: Se
     close_watch = CloseWatch()
     try:
         async with trio.open_nursery() as peers:
-            peers.start_soon(close_watch.run)
+            start_contained(peers, broker.clock.sleep, close_watch.run)
             async with trio.open_nursery() as acceptors:
-                acceptors.start_soon(connections.run)
+                start_contained(acceptors, broker.clock.sleep, connections.run)
                 for bound in bounds:
                     acceptor = Acceptor(broker, Listener(bound.binding.endpoint, connections), close_watch, peers)
                     for listening in bound.sockets:

@@ -223,7 +223,7 @@ def list_groups(playback: Playback, words: list[str], values: dict[str, str]) ->
     del words
     states = [each for each in values.get("states", "").split(",") if each]
     types = [each for each in values.get("types", "").split(",") if each]
-    for each in playback.machine.list_groups(states, types):
+    for each in filter(None, playback.machine.list_groups(states, types)):
         playback.lines.append(f"{each.group_id} {each.protocol_type or '-'} {each.state} {each.group_type}")
 
 

@@ -135,7 +135,7 @@ def list_transactions(stage: Stage, words: list[str], values: dict[str, str]) ->
         int(values.get("longer", "-1")),
         values.get("pattern"),
     )
-    stage.ask(lambda: [list(each) for each in stage.machine.list(wanted, stage.now_ms)])
+    stage.ask(lambda: [list(each) for each in stage.machine.list(wanted, stage.now_ms) if each])
 
 
 def describe(stage: Stage, words: list[str], values: dict[str, str]) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from kwire.broker.background import housekeeping
+from kwire.broker.containment import must_stop_broker
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.log_dirs import LogDir
 from kwire.broker.partitions.partition import Partition
@@ -180,6 +181,11 @@ class Cleaner:
         except KafkaError as error:
             self.uncleanable[partition] = str(error)
             log.warning("a log cannot be cleaned and is left as it is", partition=str(partition), why=str(error))
+        except Exception as error:
+            if must_stop_broker(error):
+                raise
+            self.uncleanable[partition] = repr(error)
+            log.failure("log cleaning failed, the log is not cleaned again", error, partition=str(partition))
         finally:
             del self.rounds[partition]
             self._round_ended.set()

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
+from kwire.broker.containment import start_contained
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.partition import Partition
 from kwire.errors import StorageFailure
@@ -66,12 +67,8 @@ async def recover(broker: Broker) -> None:
 async def run(broker: Broker) -> None:
     """Keep house until cancelled."""
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_retain, broker)
-        nursery.start_soon(_remove_due, broker)
-        nursery.start_soon(_flush_and_checkpoint, broker)
-        nursery.start_soon(_flush_when_old, broker)
-        nursery.start_soon(_expire_producers, broker)
-        nursery.start_soon(_compact, broker)
+        for task in (_retain, _remove_due, _flush_and_checkpoint, _flush_when_old, _expire_producers, _compact):
+            start_contained(nursery, broker.clock.sleep, task, broker)
 
 
 async def _retain(broker: Broker) -> None:

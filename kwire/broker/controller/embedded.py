@@ -15,6 +15,7 @@ from typing import Final, TypeVar
 import trio
 
 from kwire.broker.clock import Clock
+from kwire.broker.containment import start_contained
 from kwire.broker.controller.interface import FinalizedFeatures, QuorumDescription, Voter, VoterEndpoint
 from kwire.broker.controller.metadata_log import MetadataLog
 from kwire.broker.endpoint import Endpoint
@@ -150,12 +151,9 @@ class EmbeddedController:
         Raises StorageFailure once an fsync of the metadata log has failed: the broker then ends, and the next start
         finds out what is on the disk.
         """
-        interval_ms = self._configs.broker["metadata.log.max.snapshot.interval.ms"]
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_when_lost)
-            while True:
-                await self._clock.sleep(min(interval_ms, _SNAPSHOT_CHECK_MS_MAX) or _SNAPSHOT_CHECK_MS_MAX)
-                self.log.tick()
+            start_contained(nursery, self._clock.sleep, self._write_snapshots)
 
     def close(self) -> None:
         """Record that this broker stops, and close the log. Raises StorageFailure."""
@@ -163,6 +161,12 @@ class EmbeddedController:
         if broker is not None:
             self.log.apply(stop_broker(broker))
         self.log.close()
+
+    async def _write_snapshots(self) -> None:
+        interval_ms = self._configs.broker["metadata.log.max.snapshot.interval.ms"]
+        while True:
+            await self._clock.sleep(min(interval_ms, _SNAPSHOT_CHECK_MS_MAX) or _SNAPSHOT_CHECK_MS_MAX)
+            self.log.tick()
 
     async def _end_when_lost(self) -> None:
         await self.log.lost.wait()

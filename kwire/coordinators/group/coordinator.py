@@ -144,11 +144,11 @@ class GroupCoordinator:
 
     # Whole groups
 
-    def list_groups(self, states: Collection[str] = (), types: Collection[str] = ()) -> Iterator[ListedGroup]:
+    def list_groups(self, states: Collection[str] = (), types: Collection[str] = ()) -> Iterator[ListedGroup | None]:
         """All groups, or those in one of ``states`` and of one of ``types`` (whatever their case).
 
-        Each group is looked at when the iterator gets there, so that the caller may pause in between; one that is
-        deleted by then is left out.
+        Gives None for a group that is not wanted, or deleted by then: each group is looked at when the iterator gets
+        there, so that the caller may pause after each.
         """
         wanted_states = {state.lower() for state in states}
         wanted_types = {kind.lower() for kind in types}
@@ -156,10 +156,10 @@ class GroupCoordinator:
             for group_id in list(kind.committed_ids()):
                 group = kind.committed(group_id)
                 if group is None or (wanted_types and group.kind not in wanted_types):
+                    yield None
                     continue
                 listed = group.listed()
-                if not wanted_states or listed.state.lower() in wanted_states:
-                    yield listed
+                yield listed if not wanted_states or listed.state.lower() in wanted_states else None
 
     def describe(self, group_id: str) -> DescribedGroup:
         """A classic group. KafkaError(GROUP_ID_NOT_FOUND) for any other."""

@@ -218,8 +218,10 @@ class TransactionCoordinator:
             raise KafkaError(Code.TRANSACTIONAL_ID_NOT_FOUND)
         return transaction
 
-    def list(self, wanted: TransactionFilter, now_ms: int) -> Iterator[ListedTransaction]:
-        """What is committed, as it is when the iterator gets there, so that the caller may pause in between.
+    def list(self, wanted: TransactionFilter, now_ms: int) -> Iterator[ListedTransaction | None]:
+        """What is committed, as it is when the iterator gets there, so that the caller may pause after each.
+
+        Gives None for an id that is not wanted, or deleted by then.
 
         Raises KafkaError(INVALID_REGULAR_EXPRESSION) at once.
         """
@@ -232,7 +234,7 @@ class TransactionCoordinator:
 
     def _list(
         self, ids: Iterable[str], wanted: TransactionFilter, matches: re.Pattern[str] | None, now_ms: int
-    ) -> Iterator[ListedTransaction]:
+    ) -> Iterator[ListedTransaction | None]:
         for transactional_id in ids:
             each = self.transactions.committed(transactional_id)
             if (
@@ -243,6 +245,8 @@ class TransactionCoordinator:
                 and (matches is None or matches.fullmatch(transactional_id))
             ):
                 yield ListedTransaction(transactional_id, each.producer_id, each.state.title)
+            else:
+                yield None
 
     # Machine
 

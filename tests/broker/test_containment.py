@@ -1,0 +1,221 @@
+"""No exception in a timer, a background task or a coordinator ends the broker (handlers: server/test_connection.py).
+
+What can fail is found by walking: the call sites that start tasks by the syntax tree of the package, the methods of
+coordinators by their classes.
+"""
+
+import ast
+import inspect
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import pytest
+import trio
+from peer import Peer
+
+import kwire.broker
+from kwire.broker.clock import Clock
+from kwire.broker.containment import RESTART_MS, must_stop_broker, run_contained
+from kwire.coordinators.group.coordinator import GroupCoordinator
+from kwire.coordinators.transaction.coordinator import TransactionCoordinator
+from kwire.wire.messages import (
+    InitProducerIdRequest,
+    JoinGroupRequest,
+    ListGroupsRequest,
+    OffsetCommitRequest,
+    OffsetFetchRequest,
+)
+
+PACKAGE = Path(kwire.broker.__file__).parent
+HOUR_MS = 3_600_000
+SETTINGS = {"offsets.topic.num.partitions": "1", "transaction.state.log.num.partitions": "1"}
+
+
+class Bug(Exception):
+    """What no part of the broker expects."""
+
+
+@asynccontextmanager
+async def serving(start_broker):
+    """A broker with a group, a transactional id and a topic."""
+    async with start_broker(**SETTINGS) as broker:
+        await Peer(broker).create_topic("t")
+        await use(broker)
+        yield broker
+
+
+async def use(broker):
+    """Requests of groups and transactions, whatever comes of each."""
+    peer = Peer(broker)
+    topics = [
+        OffsetCommitRequest.OffsetCommitRequestTopic(
+            name="t",
+            partitions=[OffsetCommitRequest.OffsetCommitRequestPartition(partition_index=0, committed_offset=1)],
+        )
+    ]
+    protocols = [JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=b"")]
+    join = JoinGroupRequest(
+        group_id="joined", session_timeout_ms=6000, rebalance_timeout_ms=6000, protocol_type="consumer",
+        protocols=protocols,
+    )  # fmt: skip
+    for version, request in (
+        (8, OffsetCommitRequest(group_id="g", generation_id_or_member_epoch=-1, topics=topics)),
+        (7, OffsetFetchRequest(group_id="g", topics=None)),
+        (3, InitProducerIdRequest(transactional_id="tx", transaction_timeout_ms=60_000)),
+        (5, ListGroupsRequest()),
+        (3, join),
+    ):
+        with trio.move_on_after(5):
+            await calls(peer, version, request)
+
+
+async def calls(peer, version, request):
+    try:
+        return await peer.call(version, request)
+    except Bug:
+        return None
+
+
+async def answers(broker):
+    """Whether the broker still serves: a group's offset can be committed and read, by new coordinators if need be."""
+    await pass_ms(broker, RESTART_MS + 1000)
+    await use(broker)
+    found = await Peer(broker).call(7, OffsetFetchRequest(group_id="g", topics=None))
+    return [each.committed_offset for topic in found.topics for each in topic.partitions] == [1]
+
+
+async def pass_ms(broker, duration_ms):
+    broker.clock.advance(duration_ms)
+    await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+def failing_once(function, raised):
+    """``function``, but its first call raises."""
+
+    def fail(*args, **values):
+        if not raised:
+            raised.append(function.__qualname__)
+            raise Bug(function.__qualname__)
+        return function(*args, **values)
+
+    return fail
+
+
+def commands_of(machine):
+    return [name for name, _ in inspect.getmembers(machine, inspect.isfunction) if not name.startswith("__")]
+
+
+EVERY_METHOD = [
+    (machine, name) for machine in (GroupCoordinator, TransactionCoordinator) for name in commands_of(machine)
+]
+
+
+@pytest.mark.parametrize(("machine", "name"), EVERY_METHOD, ids=lambda value: getattr(value, "__name__", value))
+async def test_a_coordinator_that_raises_is_loaded_again(start_broker, monkeypatch, machine, name):
+    async with serving(start_broker) as broker:
+        raised = []
+        monkeypatch.setattr(machine, name, failing_once(getattr(machine, name), raised))
+        await use(broker)
+        await pass_ms(broker, 60_000)  # sessions end
+        await pass_ms(broker, 24 * HOUR_MS)  # offsets and transactional ids expire
+        monkeypatch.undo()
+
+        assert await answers(broker)
+
+
+async def test_a_timer_that_raises_does_not_stop_the_others(nursery, capsys):
+    clock, fired = Clock(), trio.Event()
+    nursery.start_soon(clock.run)
+
+    def fail():
+        raise Bug
+
+    clock.call_later(0, fail)
+    clock.call_later(0, partial(fail))
+    clock.call_later(1, fired.set)
+    with trio.fail_after(5):
+        await fired.wait()
+
+    assert capsys.readouterr().err.count("timer callback failed") == 2
+
+
+async def test_an_assertion_of_storage_stops_the_broker(nursery):
+    clock = Clock()
+    code = compile("assert False", "log.py", "exec")
+
+    def fail():
+        exec(code, {"__name__": "kwire.storage.log"})
+
+    clock.call_later(0, fail)
+    with pytest.raises(AssertionError) as stopped:
+        await clock.run()
+
+    assert must_stop_broker(stopped.value)
+    assert must_stop_broker(ExceptionGroup("several", [ValueError(), stopped.value]))
+    assert not must_stop_broker(AssertionError())
+
+
+async def test_a_task_that_raises_is_started_again_after_a_pause(nursery):
+    pauses, started = [], []
+
+    async def sleep(duration_ms):
+        pauses.append(duration_ms)
+        await trio.lowlevel.checkpoint()
+
+    async def task(limit):
+        started.append(limit)
+        await trio.lowlevel.checkpoint()
+        if len(started) < limit:
+            raise Bug
+
+    await run_contained(sleep, task, 3)
+
+    assert started == [3, 3, 3]
+    assert pauses == [RESTART_MS, RESTART_MS]
+
+
+def test_every_background_task_is_contained():
+    """A task that is started plainly handles its own failures; these few are known to."""
+    plain = {
+        ("start.py", "clock.run"),  # contains each timer
+        ("start.py", "housekeeping.run"),  # starts contained tasks only
+        ("start.py", "controller.run"),  # ends the broker when the metadata log is lost
+        ("start.py", "broker.groups.run"),  # coordinators are contained one by one
+        ("start.py", "broker.transactions.run"),
+        ("controller/embedded.py", "self._end_when_lost"),
+        ("background/housekeeping.py", "check"),  # before anything is served
+        ("background/cleaner.py", "self._do_round"),  # marks the log as uncleanable
+        ("coordination/runtime.py", "self._run_task"),  # replaces the coordinator
+        ("containment.py", "run_contained"),
+    }
+    started = set()
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                receiver = ast.unparse(node.func.value)
+                if node.func.attr == "start_soon" or (node.func.attr == "start" and receiver.endswith("nursery")):
+                    task = node.args[-1] if ast.unparse(node.args[0]).endswith(".watch") else node.args[0]
+                    started.add((path.relative_to(PACKAGE).as_posix(), ast.unparse(task)))
+    assert started == plain
+
+
+async def test_tasks_that_raise_while_they_run_leave_a_broker_that_serves(start_broker, monkeypatch):
+    """Each background task fails once, at its first pause of this test."""
+    async with serving(start_broker) as broker:
+        sleep, failed = Clock.sleep, set()
+
+        async def failing_sleep(clock, delay_ms):
+            await sleep(clock, delay_ms)
+            task = inspect.stack()[1].function
+            if task not in failed and task != "run_contained":
+                failed.add(task)
+                raise Bug(task)
+
+        monkeypatch.setattr(Clock, "sleep", failing_sleep)
+        for _ in range(6):
+            await pass_ms(broker, HOUR_MS)
+        monkeypatch.undo()
+
+        assert {"_retain", "_flush_and_checkpoint", "_expire_producers", "_write_snapshots"} <= failed
+        assert await answers(broker)
