@@ -9,7 +9,7 @@ Version notes: 4 a filter by state (KIP-518); 5 the kind of group and a filter b
 
 from __future__ import annotations
 
-from kwire.api.pacing import paced
+from kwire.api.pacing import paced, paced_lazily
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.security.operations import Operation, ResourceType
@@ -27,7 +27,7 @@ async def handle(context: Context, request: ListGroupsRequest) -> ListGroupsResp
     for machine in machines:
         listed += [
             each
-            async for each in paced(context, machine.list_groups(request.states_filter, request.types_filter))
+            async for each in paced_lazily(context, machine.list_groups(request.states_filter, request.types_filter))
             if each is not None and (may_list_all or context.may(Operation.DESCRIBE, ResourceType.GROUP, each.group_id))
         ]
     return ListGroupsResponse(

@@ -11,7 +11,7 @@ pattern is Python's, which differs from Java's in rare corners.
 
 from __future__ import annotations
 
-from kwire.api.pacing import paced
+from kwire.api.pacing import paced, paced_lazily
 from kwire.broker.requests.context import Context
 from kwire.coordinators.transaction.commands import TransactionFilter
 from kwire.coordinators.transaction.transaction import State
@@ -36,8 +36,9 @@ async def handle(context: Context, request: ListTransactionsRequest) -> ListTran
         for machine in await context.broker.transactions.machines(context):
             found += [
                 each
-                async for each in paced(context, machine.list(wanted, now_ms))
-                if each is not None and context.may(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, each.transactional_id)
+                async for each in paced_lazily(context, machine.list(wanted, now_ms))
+                if each is not None
+                and context.may(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, each.transactional_id)
             ]
     except KafkaError as refusal:
         return ListTransactionsResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)

@@ -5,7 +5,7 @@ Responsible for: how much is done between two points at which a handler breathes
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, TypeVar
 
@@ -25,7 +25,12 @@ _COMMAND_ITEMS: Final = 16
 
 async def paced(context: Context, items: Iterable[T]) -> AsyncIterator[T]:
     """Iterate over a copy of ``items``, letting other connections run when this one's turn is used up."""
-    iterator = iter(list(items))
+    async for item in paced_lazily(context, iter(list(items))):
+        yield item
+
+
+async def paced_lazily(context: Context, iterator: Iterator[T]) -> AsyncIterator[T]:
+    """The same for an iterator that allows for state that changes between two of its items, hence without a copy."""
     while chunk := list(islice(iterator, _ITEMS)):
         for item in chunk:
             yield item
