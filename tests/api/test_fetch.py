@@ -136,6 +136,27 @@ async def test_other_apis_refuse_each_leader_epoch_but_the_own_and_minus_one(cli
     assert codes(answer.topics[0].partitions) == [expected]
 
 
+# ---- replica ids
+
+
+@pytest.mark.parametrize(("version", "in_state"), [(14, False), (15, True), (18, True)])
+@pytest.mark.parametrize(
+    ("replica_id", "code"),
+    [(-1, Code.NONE), (-2, Code.NONE), (0, Code.NOT_LEADER_OR_FOLLOWER), (7, Code.NOT_LEADER_OR_FOLLOWER)],
+)
+async def test_a_fetch_in_the_name_of_a_replica_is_refused(client, version, in_state, replica_id, code):
+    topic_id = await client.create_topic("a")
+    await produce(client, topic_id, b"1")
+    request = fetch_request(topic_id, (0, 0))
+    if in_state:
+        request.replica_state = m.FetchRequest.ReplicaState(replica_id=replica_id)
+    else:
+        request.replica_id = replica_id
+    response = await client.call(version, request)
+    (answer,) = response.responses[0].partitions
+    assert (answer.error_code, bool(answer.records)) == (code, code == Code.NONE)
+
+
 # ---- when a fetch waits
 
 

@@ -160,3 +160,20 @@ async def test_delete_records_refuses_a_topic_that_is_only_compacted(client, pol
     topic = request.DeleteRecordsTopic(name="t", partitions=[part])
     answer = await client.call(2, request(topics=[topic], timeout_ms=1000))
     assert answer.topics[0].partitions[0].error_code == code
+
+
+async def test_delete_records_refuses_internal_topics(client, broker):
+    await client.create_topic("__consumer_offsets")
+    request = m.DeleteRecordsRequest
+    part = request.DeleteRecordsPartition(partition_index=0, offset=0)
+    topic = request.DeleteRecordsTopic(name="__consumer_offsets", partitions=[part])
+    answer = await client.call(2, request(topics=[topic], timeout_ms=1000))
+    assert answer.topics[0].partitions[0].error_code == Code.INVALID_TOPIC_EXCEPTION
+
+
+@pytest.mark.parametrize("version", [1, 6, 11])
+async def test_list_offsets_takes_zero_as_a_timestamp_at_each_version(client, version):
+    topic_id = await client.create_topic("t")
+    await produce(client, topic_id, b"a")
+    answer = await client.call(version, list_offsets(("t", [0]), timestamp=0))
+    assert (answer.topics[0].partitions[0].error_code, answer.topics[0].partitions[0].offset) == (Code.NONE, 0)

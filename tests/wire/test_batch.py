@@ -29,7 +29,7 @@ LAYOUT = ">qiibIhiqqqhii"
 def raw_batch(
     body=b"records", *, base_offset=0, magic=2, attributes=0, delta=0, count=1, crc=None, length=None, **rest
 ):
-    """A batch with any header; the CRC is right unless told."""
+    """A batch with any header; the CRC is right unless given."""
     tail = struct.pack(
         ">hiqqqhii",
         attributes,
@@ -209,3 +209,21 @@ def test_other_control_records_are_no_end_markers():
 
 def test_an_emptied_control_batch_is_no_end_marker():
     assert read_end_marker(raw_batch(b"", attributes=CONTROL, count=0)) is None
+
+
+@pytest.mark.parametrize("magic", [0, 1, 3])
+def test_a_batch_of_another_magic_is_not_valid_whatever_its_crc(magic):
+    content = raw_batch(magic=magic)
+    assert not is_valid_batch(content, 0, read_batch_header(content))
+
+
+def test_a_batch_shorter_than_its_header_is_not_valid():
+    content = raw_batch(length=HEADER_BYTES - 13)
+    assert not is_valid_batch(content, 0, read_batch_header(content))
+
+
+def test_a_number_without_end_in_a_control_record_is_corrupt():
+    content = raw_batch(b"\xff" * 40, attributes=CONTROL)
+    with pytest.raises(KafkaError) as refused:
+        read_end_marker(content)
+    assert refused.value.code is Code.CORRUPT_MESSAGE

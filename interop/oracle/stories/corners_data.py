@@ -4,6 +4,8 @@ import base64
 
 from interop.oracle.asker import FIXED_TIME_MS, Asker, records, versions
 from interop.oracle.story import story
+from kwire.wire.batch import HEADER_BYTES, read_batch_header
+from kwire.wire.records import assemble_batch
 
 NOBODYS_ID = "AAAAAAAAAAAAAAAAAAAAbg"
 
@@ -69,6 +71,31 @@ def produce_several_partitions(ask: Asker) -> None:
             ask.ask("Produce", version, {**body, **fields}, label=label)
     for index in (0, 1):
         ask.fetch(topic, partition=index)
+
+
+@story("Produce")
+def produce_records_that_are_not_as_the_header_says(ask: Asker) -> None:
+    """Each batch has the right CRC, and a connection of its own, whose first batches are checked."""
+    topic = ask.topic("p")
+    plain = records("a" * 30, "b", "c")[HEADER_BYTES:]
+    for codec in range(5):
+        good = records("a" * 30, "b", "c", codec=codec)
+        header, payload = read_batch_header(good), good[HEADER_BYTES:]
+        for label, batch in (
+            ("garbage", assemble_batch(header, b"\x55" * 100)),
+            ("plain records", assemble_batch(header._replace(attributes=codec), plain)),
+            ("cut", assemble_batch(header, payload[:-3])),
+            ("a count of 2", assemble_batch(header._replace(record_count=2, last_offset_delta=1), payload)),
+            ("a count of 5", assemble_batch(header._replace(record_count=5, last_offset_delta=4), payload)),
+            ("a late max timestamp", assemble_batch(header._replace(max_timestamp=FIXED_TIME_MS + 9999), payload)),
+            ("an early max timestamp", assemble_batch(header._replace(max_timestamp=FIXED_TIME_MS - 9999), payload)),
+            ("codec 7", assemble_batch(header._replace(attributes=7), payload)),
+        ):
+            for version in (3, 11):
+                producer = ask.other("a producer")
+                producer.produce(topic, batch, version, label=f"codec {codec}, {label}")
+                producer.close()
+    ask.fetch(topic)
 
 
 @story("Fetch")
