@@ -1,4 +1,4 @@
-"""Requests that name a thing twice, or nothing at all: each answer is what Apache Kafka gave to the same request."""
+"""Requests with an item listed twice or an empty list: each answer is what Apache Kafka gave to the same request."""
 
 import pytest
 from test_produce_and_fetch import produce
@@ -177,3 +177,10 @@ async def test_list_offsets_takes_zero_as_a_timestamp_at_each_version(client, ve
     await produce(client, topic_id, b"a")
     answer = await client.call(version, list_offsets(("t", [0]), timestamp=0))
     assert (answer.topics[0].partitions[0].error_code, answer.topics[0].partitions[0].offset) == (Code.NONE, 0)
+
+
+async def test_list_offsets_refuses_a_partition_that_is_listed_twice(client):
+    await client.create_topic("t", 2)
+    answer = await client.call(11, list_offsets(("t", [0, 1]), ("t", [0])))
+    codes = [(one.partition_index, one.error_code) for topic in answer.topics for one in topic.partitions]
+    assert codes == [(0, Code.INVALID_REQUEST), (1, Code.NONE)]
