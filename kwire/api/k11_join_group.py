@@ -7,7 +7,7 @@ timeout has passed. The leader's answer lists all members.
 
 Version notes: 0 no rebalance timeout, the session timeout counts; 4 a new member must join a second time with the id
 that it was given (KIP-394); 5 static members (KIP-345); 7 the protocol may be null in the answer (KIP-559); 8 a reason,
-for the log (KIP-800); 9 a returning static leader may be told not to assign (KIP-814).
+for the log (KIP-800); 9 a returning static leader may be answered that it need not assign (KIP-814).
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class ClusterMetadata(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class MetadataChange:
-    """What a machine is told of a new metadata image.
+    """What changed with a new metadata image.
 
     ``topics_deleted``: their ids, by name. ``features``: the new levels of those that changed. ``groups_configured``:
     the groups whose dynamic configs changed.
