@@ -25,7 +25,7 @@ TEXT_REASON = (
 )
 
 DOCUMENTATION = "Documentation of configs"
-DOCUMENTATION_REASON = "DescribeConfigs does not send Apache Kafka's texts about each config."
+DOCUMENTATION_REASON = "DescribeConfigs describes each config in kwire's own words."
 
 KNOWN: tuple[Known, ...] = (
     Known("fetch-at-each-version", r"(isolation level 7|negative bytes a partition)\.", NONSENSE, NONSENSE_REASON),
@@ -44,6 +44,7 @@ KNOWN: tuple[Known, ...] = (
     Known("differential", r"\.documentation: ", DOCUMENTATION, DOCUMENTATION_REASON),
     Known(".*", r"rrorMessage: ['\"]This most likely occurs because of a request", TEXT, TEXT_REASON),
     Known("find-coordinator", r"FindCoordinator v\d (kind|none|several).*\.errorMessage: ", TEXT, TEXT_REASON),
+    Known("config-checks", r"(threads=0|overrides=bad host:5)\..*errorMessage: ", TEXT, TEXT_REASON),
     Known("raft-voters", r"^AddRaftVoter v\d .*errorMessage: ", TEXT, TEXT_REASON),
     Known(".*", r"errorMessage: '(Invalid magic found|Record size -?\d+ is less).* / None$", TEXT, TEXT_REASON),
     Known(
@@ -85,12 +86,6 @@ KNOWN: tuple[Known, ...] = (
         r"partitions\[1\]\.abortedTransactions: .* / \[\]$",
         "A partition for which a fetch has no room left",
         "Its answer has no records, and names no aborted transactions either; Apache Kafka names some, or null.",
-    ),
-    Known(
-        "documented-configs",
-        r"^is documented",
-        DOCUMENTATION,
-        DOCUMENTATION_REASON,
     ),
     Known(
         "api-versions",

@@ -7,7 +7,9 @@ subscriptions and of loggers, each with its source and, on demand, its synonyms.
 
 Version notes: 3 adds types and documentation (KIP-569).
 
-Left out: documentation, which is null. The only logger is the root.
+Documentation (KIP-569) is kwire's own: what a config does, and what kwire does with it.
+
+Left out: loggers other than the root.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from kwire.api.pacing import paced
 from kwire.broker import logs
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
+from kwire.metadata.config_docs import documentation_of
 from kwire.metadata.config_rules import check_topic_name
 from kwire.metadata.config_values import whole_number
 from kwire.metadata.effective import Described, Source
@@ -29,19 +32,32 @@ from kwire.wire.messages import DescribeConfigsRequest, DescribeConfigsResponse
 Wanted = DescribeConfigsRequest.DescribeConfigsResource
 Result = DescribeConfigsResponse.DescribeConfigsResult
 Config = DescribeConfigsResponse.DescribeConfigsResourceResult
+_TYPES = frozenset(ResourceType) - {ResourceType.UNKNOWN}
 
 
 async def handle(context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
+    unknown = next((one.resource_type for one in request.resources if one.resource_type not in _TYPES), None)
     results = []
     async for wanted in paced(context, request.resources):
         result = Result(resource_type=wanted.resource_type, resource_name=wanted.resource_name)
         try:
+            if unknown is not None:
+                # Apache Kafka fails each resource of the request for it.
+                raise KafkaError(Code.INVALID_REQUEST, f"Unsupported resource type: {unknown}")
             described = _describe(context, wanted)
             result.configs = [_config(one, request.include_synonyms) for one in described]
+            if request.include_documentation:
+                _add_documentation(result)
         except KafkaError as refusal:
             result.error_code, result.error_message = refusal.code, refusal.message or ""
         results.append(result)
     return DescribeConfigsResponse(throttle_time_ms=context.throttle_ms, results=results)
+
+
+def _add_documentation(result: Result) -> None:
+    of_broker = result.resource_type == ResourceType.BROKER
+    for config in result.configs:
+        config.documentation = documentation_of(config.name, of_broker=of_broker) or config.documentation
 
 
 def _describe(context: Context, wanted: Wanted) -> Sequence[Described]:

@@ -19,6 +19,14 @@ from kwire.metadata.entities import QuotaEntity
 from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeClientQuotasRequest, DescribeClientQuotasResponse
 
+# As Apache Kafka, which keeps them in a hash table, answers them.
+_VALUE_ORDER: Final = {
+    "connection_creation_rate": 0,
+    "request_percentage": 1,
+    "producer_byte_rate": 2,
+    "consumer_byte_rate": 3,
+    "controller_mutation_rate": 4,
+}
 _EXACT: Final = 0
 _DEFAULT: Final = 1
 _SPECIFIED: Final = 2
@@ -98,5 +106,8 @@ def _matches_name(component: Component, name: str | None) -> bool:
 def _entry(entity: QuotaEntity, quotas: Iterable[tuple[str, float]]) -> Entry:
     return Entry(
         entity=[DescribeClientQuotasResponse.EntityData(entity_type=kind, entity_name=name) for kind, name in entity],
-        values=[DescribeClientQuotasResponse.ValueData(key=key, value=value) for key, value in quotas],
+        values=[
+            DescribeClientQuotasResponse.ValueData(key=key, value=value)
+            for key, value in sorted(quotas, key=lambda quota: _VALUE_ORDER.get(quota[0], len(_VALUE_ORDER)))
+        ],
     )

@@ -54,8 +54,8 @@ async def handle(context: Context, request: AlterClientQuotasRequest) -> AlterCl
 
 
 def _entity(wanted: Wanted) -> Entity:
-    """Of two parts of one type the last counts, as in Apache Kafka."""
-    return tuple({part.entity_type: part.entity_name for part in wanted.entity}.items())
+    """One key for an entity in whatever order its parts come; of two parts of one type the last counts."""
+    return tuple(sorted({part.entity_type: part.entity_name for part in wanted.entity}.items()))
 
 
 def _entry(entity: Entity, outcome: object) -> Entry:

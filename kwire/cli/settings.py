@@ -36,6 +36,7 @@ LISTENERS: Final = "PLAINTEXT://localhost:9092"
 LOG_DIRS: Final = "kwire-data"
 _OWN: Final = "kwire's default"
 _HIDDEN: Final = "[hidden]"
+_PROVIDED: Final = re.compile(r"\$\{[A-Za-z0-9_.-]+:[^}]*\}")  # ${provider:key} or ${provider:path:key} (KIP-297)
 # Files pasted from a cluster ask for more copies than one broker can have; Kafka takes them too, and waits for brokers.
 _COPIES: Final = {
     "default.replication.factor": "topics whose creator does not say how many copies cannot be made",
@@ -135,6 +136,7 @@ def gather(
 
 def _take(settings: Settings, given: Mapping[str, Setting], *, lenient: bool) -> None:
     """Lay the settings of one source over what is there, and say all that is not right with them."""
+    _refuse_config_providers(given)
     refused = []
     for key, setting in given.items():
         if key in RETIRED:
@@ -151,6 +153,20 @@ def _take(settings: Settings, given: Mapping[str, Setting], *, lenient: bool) ->
         settings.chosen[key] = setting
     if refused:
         raise SettingsError("\n".join(refused))
+
+
+def _refuse_config_providers(given: Mapping[str, Setting]) -> None:
+    """Refuse ``${env:NAME}`` and the like, which would otherwise be read as they stand."""
+    matches = ((key, setting, _PROVIDED.search(setting.text)) for key, setting in given.items())
+    found = [(key, setting, match[0]) for key, setting, match in matches if match is not None]
+    if found:
+        raise SettingsError(
+            "\n".join(
+                f"{key} ({setting.source}): config providers are not served yet, so {reference} has no value; write the"
+                " value itself"
+                for key, setting, reference in found
+            )
+        )
 
 
 def _complaint(key: str, setting: Setting) -> str | None:

@@ -86,7 +86,8 @@ def _change_entry(resource: Resource, wanted: dict[str, str], change: ConfigChan
     if change.operation == Operation.SET:
         wanted[change.name] = change.value
         return
-    key = _keys_of(resource.type).get(change.name)
+    # Kafka's controller has no types for the configs of client metrics: there nothing counts as a list.
+    key = None if resource.type is ResourceType.CLIENT_METRICS else _keys_of(resource.type).get(change.name)
     if key is None or key.type is not ConfigType.LIST:
         raise KafkaError(Code.INVALID_CONFIG, _no_list(resource.type, change))
     # What is not set yet counts as Kafka's default, whatever this broker's own default is.

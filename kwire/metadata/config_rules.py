@@ -13,7 +13,7 @@ from typing import Final
 from kwire.errors import Code, KafkaError
 from kwire.limits import TOPIC_NAME_LENGTH_MAX
 from kwire.metadata.config_support import Kind, support_of
-from kwire.metadata.config_values import ConfigProblem, Value, address_counts
+from kwire.metadata.config_values import ConfigProblem, Value
 from kwire.metadata.configs import (
     broker_keys,
     client_metrics_keys,
@@ -23,6 +23,7 @@ from kwire.metadata.configs import (
     topic_keys,
 )
 from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.start_rules import check_start
 
 _TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
@@ -109,6 +110,8 @@ def check_broker_configs(
         (name for name in known if name in changed and name in _READ_AT_START),
         "kwire reads these configs at its start only",
     )
+    if any(name in changed for name in known):
+        _check_rules(effective, {name: text for name, text in configs.items() if name in known})
     for name, value in values.items():
         if name in changed:
             _check_broker_value(effective, name, value)
@@ -197,19 +200,58 @@ def _check_broker_value(effective: EffectiveConfigs, name: str, value: Value) ->
         current = _number(effective, name)
         rule = "should not be greater than double the" if value > current * 2 else "should be at least half the"
         if value > current * 2 or value < current // 2:
-            message = (
-                "Invalid value org.apache.kafka.common.config.ConfigException: Dynamic thread count update validation "
-                f"failed for {name}={value}, value {rule} current value {current} for configuration Invalid dynamic "
-                "configuration"
+            raise _not_dynamic(
+                f"Dynamic thread count update validation failed for {name}={value}, value {rule} current value "
+                f"{current}"
             )
-            raise KafkaError(Code.INVALID_REQUEST, message)
-    if name == "log.roll.ms" and isinstance(value, int) and value < 1:
-        raise KafkaError(Code.INVALID_REQUEST, "requirement failed: log.roll.ms must be greater than or equal to 1")
-    if name == "max.connections.per.ip.overrides":
-        try:
-            address_counts(name, str(value))
-        except ConfigProblem as problem:
-            raise KafkaError(Code.INVALID_REQUEST, str(problem)) from problem
+    if name == "log.cleaner.threads":
+        assert isinstance(value, int)
+        current = _number(effective, name)
+        limit = "increased to more than double" if value > current * 2 else "reduced to less than half"
+        if value > current * 2 or value < current // 2:
+            raise _not_dynamic(f"Log cleaner threads cannot be {limit} the current value {current}")
+    if name in _LOCAL_RETENTION:
+        assert isinstance(value, int)
+        _check_local_retention(effective, name, value)
+
+
+# Of tiered topics; Kafka checks them beside the retention of all topics.
+_LOCAL_RETENTION: Final = {
+    "log.local.retention.ms": ("retention.ms", "log.retention.ms"),
+    "log.local.retention.bytes": ("retention.bytes", "log.retention.bytes"),
+}
+
+
+def _check_local_retention(effective: EffectiveConfigs, name: str, value: int) -> None:
+    topic_name, broker_name = _LOCAL_RETENTION[name]
+    whole = effective.topic_values({})[topic_name]
+    assert isinstance(whole, int)
+    if whole == -1 or value == _SAME_AS_WHOLE:
+        return
+    refused = f"Invalid value {value} for configuration {name}: Value must not be"
+    if value == -1:
+        raise _not_dynamic(f"{refused} -1 as {broker_name} value is set as {whole}.")
+    if value > whole:
+        raise _not_dynamic(f"{refused} more than {broker_name} property value: {whole}")
+
+
+_SAME_AS_WHOLE: Final = -2
+
+
+def _not_dynamic(reason: str) -> KafkaError:
+    message = (
+        f"Invalid value org.apache.kafka.common.config.ConfigException: {reason} for configuration Invalid dynamic "
+        "configuration"
+    )
+    return KafkaError(Code.INVALID_REQUEST, message)
+
+
+def _check_rules(effective: EffectiveConfigs, configs: Mapping[str, str]) -> None:
+    """Refuse what a start would refuse, with Kafka's requirement as the reason."""
+    try:
+        check_start(effective.with_broker_configs(configs))
+    except ConfigProblem as problem:
+        raise KafkaError(Code.INVALID_REQUEST, f"requirement failed: {problem}") from problem
 
 
 def _refuse_names(names: Iterable[str], why: str) -> None:

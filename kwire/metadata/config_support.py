@@ -113,6 +113,7 @@ internal.metadata.max.batch.size.in.bytes log.dir.failure.timeout.ms
 log.flush.start.offset.checkpoint.interval.ms log.initial.task.delay.ms metadata.max.retention.bytes
 metadata.max.retention.ms server.max.startup.time.ms
 """,
+    "it counts for tiered topics alone, and there are none": "log.local.retention.bytes log.local.retention.ms",
     "metrics of the JVM": """
 kafka.metrics.polling.interval.secs kafka.metrics.reporters metric.reporters metrics.num.samples
 metrics.recording.level metrics.sample.window.ms
@@ -154,7 +155,7 @@ share.coordinator.snapshot.update.records.per.snapshot share.coordinator.state.t
 share.coordinator.state.topic.prune.interval.ms
 """,
     "tiered storage is not served": """
-follower.fetch.last.tiered.offset.enable log.local.retention.bytes log.local.retention.ms remote.fetch.max.wait.ms
+follower.fetch.last.tiered.offset.enable remote.fetch.max.wait.ms
 remote.list.offsets.request.timeout.ms remote.log.index.file.cache.total.size.bytes
 remote.log.index.file.cache.ttl.ms remote.log.manager.copier.thread.pool.size
 remote.log.manager.copy.max.bytes.per.second remote.log.manager.copy.quota.window.num

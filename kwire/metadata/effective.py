@@ -124,6 +124,15 @@ class EffectiveConfigs:
         """
         return cast("Mapping[str, Value]", self.broker)[name]
 
+    def with_broker_configs(self, configs: Mapping[str, str]) -> EffectiveConfigs:
+        """Return the broker configs that would be in force with ``configs`` laid over those that are, to try them."""
+        texts = dict(self._broker_texts())
+        for name, text in configs.items():
+            for synonym in broker_synonyms(name):
+                texts.pop(synonym, None)
+            texts[name] = text
+        return EffectiveConfigs(MetadataImage(), BrokerSettings(texts), self._node_id)
+
     def is_set(self, name: str) -> bool:
         """Whether the settings or a dynamic config give this very name of a broker config a value."""
         return name in self._broker_texts()

@@ -40,7 +40,8 @@ def comparable(value, field=""):
 
 def _list(items, field):
     if field == "configs":
-        return {item["name"]: item for item in items}
+        # kwire's own configs stand beside Kafka's.
+        return {item["name"]: item for item in items if not item["name"].startswith("kwire.")}
     return items if field == "synonyms" else sorted(items, key=repr)
 
 

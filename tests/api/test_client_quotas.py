@@ -173,3 +173,32 @@ async def test_quotas_are_described_by_filter(client, version):
     assert await found(0, "alice", strict=True) == [5.0]
     assert await found(1, None) == [7.0]
     assert await found(2, None) == [5.0, 6.0, 7.0]
+
+
+async def test_an_entity_given_twice_in_another_order_of_its_parts_is_one_entity(client):
+    alter = m.AlterClientQuotasRequest
+    user = alter.EntityData(entity_type="user", entity_name="alice")
+    app = alter.EntityData(entity_type="client-id", entity_name="app")
+    ops = [alter.OpData(key="producer_byte_rate", value=5.0)]
+    both = [alter.EntryData(entity=[user, app], ops=ops), alter.EntryData(entity=[app, user], ops=ops)]
+
+    response = await client.call(1, alter(entries=both))
+
+    assert [entry.error_code for entry in response.entries] == [42]
+    assert [part.entity_type for part in response.entries[0].entity] == ["client-id", "user"]
+
+
+async def test_parts_and_values_are_answered_in_kafkas_order(client):
+    for key in ("controller_mutation_rate", "consumer_byte_rate", "producer_byte_rate", "request_percentage"):
+        await set_quota(client, key, 5, user="alice", client_id="app")
+
+    response = await client.call(1, m.DescribeClientQuotasRequest(components=[]))
+
+    (entry,) = response.entries
+    assert [part.entity_type for part in entry.entity] == ["client-id", "user"]
+    assert [value.key for value in entry.values] == [
+        "request_percentage",
+        "producer_byte_rate",
+        "consumer_byte_rate",
+        "controller_mutation_rate",
+    ]

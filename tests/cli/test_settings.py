@@ -339,3 +339,12 @@ def test_a_key_that_kafka_does_not_know_is_shown_as_such(file):
     lines = {line.key: line for line in show(gather(file=file("my.key=1")))}
 
     assert lines["my.key"][1:] == ("1", file("my.key=1"), "unknown to Kafka")
+
+
+@pytest.mark.parametrize("reference", ["${env:PARTITIONS}", "${file:/run/secrets/kafka:partitions}"])
+def test_a_config_provider_is_refused_in_a_sentence(file, reference):
+    path = file(f"config.providers=env,file\nnum.partitions={reference}")
+
+    with pytest.raises(SettingsError, match=r"^num\.partitions \(.*\): config providers are not served yet") as refused:
+        gather(file=path)
+    assert reference in str(refused.value)

@@ -468,3 +468,63 @@ def raft_voters(ask: Asker) -> None:
     gone = {"clusterId": "no-such-cluster", "voterId": 5, "voterDirectoryId": "AAAAAAAAAAAAAAAAAAAAbg"}
     ask.each_version("RemoveRaftVoter", gone, label="wrong cluster")
     ask.each_version("RemoveRaftVoter", {**gone, "clusterId": None}, label="static quorum")
+
+
+@story("IncrementalAlterConfigs", "DescribeConfigs")
+def config_checks(ask: Asker) -> None:
+    """Lists and no lists, rules between configs, and one resource type that does not exist."""
+    SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3  # noqa: N806
+    topic, metrics, group = ask.topic("t"), f"{ask.prefix}-m", f"{ask.prefix}-g"
+
+    def alter(label: str, kind: int, name: str, *changes: tuple[str, int, str | None]) -> None:
+        configs = [{"name": key, "configOperation": operation, "value": value} for key, operation, value in changes]
+        entry = {"resourceType": kind, "resourceName": name, "configs": configs}
+        ask.ask("IncrementalAlterConfigs", 1, {"resources": [entry]}, label=label)
+
+    for operation, word in ((APPEND, "append"), (SUBTRACT, "subtract")):
+        for key in ("interval.ms", "metrics", "match", "no.such"):
+            value = "client_id=x" if key == "match" else "100"
+            alter(f"client metrics {word} {key}", METRICS, metrics, (key, operation, value))
+        for value in ("", ",", "compact,", ",compact", "compact,compact", " compact"):
+            alter(f"topic {word} {value!r}", TOPIC, topic, ("cleanup.policy", operation, value))
+            alter(f"topic {word} back {value!r}", TOPIC, topic, ("cleanup.policy", DELETE, None))
+        alter(f"group {word} no list", GROUP, group, ("consumer.session.timeout.ms", operation, "50000"))
+        alter(f"broker {word} no list", BROKER, "1", ("log.cleaner.threads", operation, "2"))
+        alter(f"broker {word} list", BROKER, "1", ("log.cleanup.policy", operation, "compact"))
+        alter(f"broker {word} back", BROKER, "1", ("log.cleanup.policy", DELETE, None))
+    alter(
+        "client metrics back", METRICS, metrics, *((key, DELETE, None) for key in ("interval.ms", "metrics", "match"))
+    )
+    broker = (
+        ("log.cleaner.threads", "3"),
+        ("log.cleaner.threads", "2"),
+        ("log.cleaner.threads", "0"),
+        ("log.cleaner.dedupe.buffer.size", "1000000"),
+        ("log.retention.ms", "0"),
+        ("log.retention.ms", "-2"),
+        ("log.roll.ms", "0"),
+        ("log.roll.jitter.ms", "-1"),
+        ("log.local.retention.ms", "1000"),
+        ("log.local.retention.ms", "999999999999"),
+        ("log.local.retention.bytes", "1000"),
+        ("max.connections.per.ip", "0"),
+        ("max.connections.per.ip.overrides", "bad host:5"),
+        ("background.threads", "100"),
+        ("num.io.threads", "1"),
+        ("compression.type", "lz4"),
+        ("message.max.bytes", "-1"),
+        ("min.insync.replicas", "0"),
+        ("log.segment.bytes", "1"),
+        ("log.cleaner.min.compaction.lag.ms", "5"),
+        ("log.cleaner.max.compaction.lag.ms", "1"),
+    )
+    for key, value in broker:
+        alter(f"broker {key}={value}", BROKER, "1", (key, SET, value))
+        alter(f"broker {key} back", BROKER, "1", (key, DELETE, None))
+        alter(f"all brokers {key}={value}", BROKER, "", (key, SET, value))
+        alter(f"all brokers {key} back", BROKER, "", (key, DELETE, None))
+    for kind in (0, 1, 3, 64):
+        body = {"includeSynonyms": False, "resources": [resource(TOPIC, topic, ["retention.ms"]), resource(kind, "x")]}
+        ask.ask("DescribeConfigs", 4, body, label=f"resource type {kind} beside a topic")
+        entry = {"resourceType": kind, "resourceName": "x", "configs": []}
+        ask.ask("IncrementalAlterConfigs", 1, {"resources": [entry]}, label=f"resource type {kind}")

@@ -1,0 +1,43 @@
+"""One line of documentation for each config: what it does, and what kwire does with it.
+
+Responsible for: the texts of ``config_docs.tsv``, which are in kwire's own words, and of ``kwire_configs.tsv``. The
+file is read at first use. Must not depend on: the request.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+
+from kwire.metadata.config_support import Kind, support_of
+from kwire.metadata.configs import broker_keys, split_listener_prefix
+
+
+def documentation_of(name: str, *, of_broker: bool = False) -> str | None:
+    """Return the line about a config, or None for a config that is not known.
+
+    ``of_broker`` adds what kwire does with a broker config where it does nothing with it.
+    """
+    base = split_listener_prefix(name)[1]
+    key = broker_keys().get(base)
+    if key is not None and key.is_kwires:
+        return key.documentation
+    text = documentation().get(base)
+    if text is None or key is None or not of_broker:
+        return text
+    support = support_of(base)
+    match support.kind:
+        case Kind.HONOURED:
+            return text
+        case Kind.MEANINGLESS:
+            return f"{text} It has no effect in kwire: {support.why}."
+        case Kind.NOT_SERVED:
+            return f"{text} kwire does not serve it: {support.why}."
+
+
+@cache
+def documentation() -> MappingProxyType[str, str]:
+    """Return the texts of Kafka's configs by name. A name that brokers and topics share means the same for both."""
+    lines = Path(__file__).with_name("config_docs.tsv").read_text("utf-8").splitlines()[1:]
+    return MappingProxyType(dict(line.split("\t") for line in lines))
