@@ -1,4 +1,4 @@
-"""`python -m bench [table|growth|soak|document]`: what kwire costs, beside Apache Kafka and by itself."""
+"""`python -m bench [table|abuse|growth|soak|document]`: what kwire costs, beside Apache Kafka and by itself."""
 
 import argparse
 import sys
@@ -20,7 +20,7 @@ def _table(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description=_table.__doc__,
-        epilog="others: `growth` (how cost grows), `soak` (an hour of mixed load), `document` (docs/performance.md)",
+        epilog="others: `abuse` (one abusive client), `growth` (how cost grows), `soak` (an hour of mixed load), `document` (docs/performance.md)",
     )
     parser.add_argument("rows", nargs="*", help="rows to run, by a part of their name (default: all)")
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
@@ -72,7 +72,13 @@ def _document(arguments: list[str]) -> int:
     return document(arguments)
 
 
-_OTHERS = {"growth": _growth, "soak": _soak, "document": _document}
+def _abuse(arguments: list[str]) -> int:
+    from bench.abuse import main as abuse
+
+    return abuse(arguments)
+
+
+_OTHERS = {"abuse": _abuse, "growth": _growth, "soak": _soak, "document": _document}
 
 
 if __name__ == "__main__":
