@@ -20,7 +20,8 @@ def _table(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench",
         description=_table.__doc__,
-        epilog="others: `abuse` (one abusive client), `growth` (how cost grows), `soak` (an hour of mixed load), `document` (docs/performance.md)",
+        epilog="others: `abuse` (one abusive client), `growth` (how cost grows), `soak` (an hour of mixed load), "
+        "`document` (docs/performance.md)",
     )
     parser.add_argument("rows", nargs="*", help="rows to run, by a part of their name (default: all)")
     parser.add_argument("--list", action="store_true", help="name the rows and stop")

@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bench.raw import RawClient
 from interop.brokers import Apache, Kwire
@@ -29,6 +29,8 @@ SETTINGS = {"auto.create.topics.enable": "true"}
 PARTITIONS = 4000
 GROUPS = 20_000
 _PATIENCE_S = 90
+_HEAD = """| broker | case | longest wait s | p99 s | all answered s | memory MB before, most |
+|---|---|---|---|---|---|"""
 
 
 class Probe:
@@ -54,7 +56,7 @@ class Probe:
             self.waits_s.append(time.perf_counter() - started)
             self._stop.wait(0.005)
 
-    def __enter__(self) -> "Probe":
+    def __enter__(self) -> Self:
         self._thread.start()
         time.sleep(0.2)
         self.waits_s.clear()
@@ -275,7 +277,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--only", choices=["kwire", "apache"])
     chosen = parser.parse_args(arguments)
     cases = [name for name in CASES if not chosen.cases or any(word in name for word in chosen.cases)]
-    print("| broker | case | longest wait s | p99 s | all answered s | memory MB before, most |\n|---|---|---|---|---|---|")
+    print(_HEAD)
     for kind in (Kwire, Apache):
         if chosen.only in (None, kind.__name__.lower()):
             for name in cases:

@@ -27,6 +27,9 @@ TURN_BYTES_MAX = 4 * 1024 * 1024
 # A connection that used up a turn this recently waits for its next one while others do, also for a new request.
 TURN_DEBT_MS = 50.0
 
+# How long a thread may keep the interpreter while the event loop wants it.
+SWITCH_INTERVAL_S = 0.0005
+
 # Work that keeps all others waiting for longer is counted and logged, at most so often for each API or task.
 LOOP_HELD_MS = 50.0
 LOOP_HELD_LOG_EVERY_S = 10.0
@@ -65,6 +68,11 @@ CONNECTIONS_SHARE_OF_DESCRIPTORS = 0.5
 # What one record batch may hold when it is opened. Kafka has no such bound (it streams); this is 256 times its largest
 # batch by default, far from what real records compress to.
 OPENED_BYTES_MAX = 256 * 1024 * 1024
+
+# What a batch may hold that is opened because of its topic's settings: so many times max.message.bytes, and at least
+# this. A producer limits its requests before it compresses, so only a decompression bomb holds more.
+OPENED_FACTOR = 16
+OPENED_BYTES_MIN = 1024 * 1024
 
 # The records of the first batches of each connection are checked: so many batches, so many records of each, and
 # batches that open to so many bytes. A check of all that takes about a millisecond of the loop.

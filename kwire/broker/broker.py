@@ -36,6 +36,7 @@ from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.quotas import Quotas
 from kwire.broker.requests.table import ApiTable
 from kwire.broker.storage_failures import StorageFailures
+from kwire.broker.watchdog import Watchdog
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage
@@ -87,6 +88,7 @@ class Broker:
         self.fetch_sessions = FetchSessions(slots_max, clock.random_bytes)
         self.moves = Moves(self)
         self.hooks = Hooks()
+        self.watchdog = Watchdog()
         # None allows everything.
         self.authorizer: Authorizer | None = None
         self.quotas = Quotas(self.image, configs, clock, self.hooks)

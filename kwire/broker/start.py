@@ -14,7 +14,7 @@ import trio
 from kwire.broker.background import housekeeping
 from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
-from kwire.broker.containment import start_contained
+from kwire.broker.containment import run_contained
 from kwire.broker.controller.embedded import EmbeddedController
 from kwire.broker.controller.metadata_log import MetadataLog
 from kwire.broker.endpoint import Endpoint
@@ -73,10 +73,11 @@ async def open_broker(
             nursery.start_soon(clock.run)
             await housekeeping.recover(broker)
             nursery.start_soon(housekeeping.run, broker)
-            nursery.start_soon(controller.run)
-            start_contained(nursery, clock.sleep, broker.moves.run)
-            await nursery.start(broker.groups.run)
-            await nursery.start(broker.transactions.run)
+            watch = broker.watchdog.watch
+            nursery.start_soon(watch, "metadata log", controller.run)
+            nursery.start_soon(watch, "partition moves", run_contained, clock.sleep, broker.moves.run)
+            await nursery.start(watch, "group coordinator", broker.groups.run)
+            await nursery.start(watch, "transaction coordinator", broker.transactions.run)
             yield broker
             nursery.cancel_scope.cancel()
         await _close(broker, controller)

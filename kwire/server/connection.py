@@ -404,7 +404,7 @@ class Connection:
         elapsed_s = self._connections.perf_counter() - self._turn_began
         if elapsed_s >= LOOP_HELD_MS / 1000:
             name = "connection" if self._for is None else self._connections.apis[self._for].name
-            self._connections.watchdog.report(name, elapsed_s)
+            self._broker.watchdog.report(name, elapsed_s)
 
     async def _park(self, awaitable: Awaitable[None], timeout_ms: float = float("inf")) -> None:
         """Await something that is not the peer, for a time.

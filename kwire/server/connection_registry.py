@@ -18,7 +18,6 @@ from kwire.broker.clock import Clock
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
 from kwire.broker.requests.table import ApiTable
-from kwire.broker.watchdog import Watchdog
 from kwire.errors import Code
 from kwire.server.bindings import UNLIMITED, Limits
 from kwire.server.transport import LastHeard
@@ -80,7 +79,6 @@ class ConnectionRegistry:
         self.last_heard = LastHeard()
         self.perf_counter = time.perf_counter  # measures turns; a test may replace it
         self.turns = TurnQueue()
-        self.watchdog = Watchdog()
         # Encodes and decodes large messages one at a time: a second thread would only compete for the interpreter.
         self._codec_limiter = trio.CapacityLimiter(1)
 

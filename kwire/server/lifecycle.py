@@ -35,6 +35,7 @@ from kwire.limits import (
     FILES_SHARE_OF_DESCRIPTORS,
     SECOND_SIGNAL_AFTER_S,
     SHUTDOWN_GRACE_S,
+    SWITCH_INTERVAL_S,
 )
 from kwire.metadata.config_values import ConfigProblem
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
@@ -125,6 +126,8 @@ def run(
     connections_max = int(descriptors * CONNECTIONS_SHARE_OF_DESCRIPTORS)
     # A collection of three generations of half a million objects takes 0.4 s. Requests leave few cycles behind.
     gc.set_threshold(50_000, 20, 50)
+    # A thread that encodes a large response gives the interpreter back to the event loop this soon.
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
     trio.run(_serve_until_signalled, settings, files, cluster_id, connections_max, on_ready)
 
 

@@ -11,6 +11,7 @@ from kwire.broker.clock import Clock
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.table import Api
+from kwire.broker.watchdog import Watchdog
 from kwire.server.bindings import Limits
 from kwire.server.connection import serve_connection
 from kwire.server.connection_registry import ConnectionRegistry
@@ -43,6 +44,7 @@ class EdgeBroker:
         self.clock = Clock()
         self.quotas = NoQuotas()
         self.hooks = Hooks()
+        self.watchdog = Watchdog()
         self.authorizer = None
         self.seen: list[tuple[int, int]] = []  # api key, correlation id
         self.handlers: dict[int, Callable[..., Any]] = {

@@ -141,7 +141,7 @@ async def test_a_request_that_holds_the_loop_is_counted_and_logged_once(edge, ca
         await client.response()
     await trio.testing.wait_all_tasks_blocked()
 
-    assert edge.connections.watchdog.held == {"Heartbeat": 3}
+    assert edge.broker.watchdog.held == {"Heartbeat": 3}
     assert capsys.readouterr().err.count("event loop held") == 1
 
 

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import trio
 
-from kwire.broker.containment import start_contained
+from kwire.broker.containment import run_contained
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.partition import Partition
 from kwire.errors import StorageFailure
@@ -66,9 +66,10 @@ async def recover(broker: Broker) -> None:
 
 async def run(broker: Broker) -> None:
     """Keep house until cancelled."""
+    watch = broker.watchdog.watch
     async with trio.open_nursery() as nursery:
-        for task in (_retain, _remove_due, _flush_and_checkpoint, _flush_when_old, _expire_producers, _compact):
-            start_contained(nursery, broker.clock.sleep, task, broker)
+        for name, task in _TASKS.items():
+            nursery.start_soon(watch, name, run_contained, broker.clock.sleep, task, broker)
 
 
 async def _retain(broker: Broker) -> None:
@@ -219,3 +220,14 @@ async def _in_slices(partitions: Iterable[Partition]) -> AsyncGenerator[Partitio
 def _left_cleanly(broker: Broker, partition: Partition) -> bool:
     one = broker.dirs.by_path(partition.log_dir)
     return one is not None and one.clean
+
+
+# By the name under which the watchdog reports each.
+_TASKS: Final[Mapping[str, Callable[[Broker], Awaitable[None]]]] = {
+    "retention": _retain,
+    "file deletion": _remove_due,
+    "checkpoints": _flush_and_checkpoint,
+    "flush": _flush_when_old,
+    "producer expiration": _expire_producers,
+    "log cleaner": _compact,
+}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from kwire.broker.partitions.partition import TopicSettings
 from kwire.broker.partitions.validate import RecordChecks, ValidationSettings
+from kwire.limits import OPENED_BYTES_MAX, OPENED_BYTES_MIN, OPENED_FACTOR
 from kwire.metadata.config_types import TopicValues
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.storage.config import LogConfig
@@ -63,6 +64,7 @@ def _validation(
         timestamp_before_max_ms=values["message.timestamp.before.max.ms"],
         timestamp_after_max_ms=values["message.timestamp.after.max.ms"],
         max_message_bytes=values["max.message.bytes"],
+        opened_bytes_max=min(OPENED_BYTES_MAX, max(OPENED_BYTES_MIN, OPENED_FACTOR * values["max.message.bytes"])),
         record_checks=record_checks,
     )
 

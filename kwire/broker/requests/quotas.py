@@ -11,13 +11,12 @@ by a dispatch hook that is registered while any quota exists.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Awaitable, Callable, Coroutine, Generator
-from types import coroutine
-from typing import Any, Final, Protocol, TypeVar, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Protocol, TypeVar
 
 from kwire.broker.clock import Clock
 from kwire.broker.requests.hooks import Hooks
+from kwire.broker.watchdog import measured
 from kwire.errors import Code, KafkaError
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import Delta, MetadataImage
@@ -91,10 +90,10 @@ class Quotas:
         """Handle a request, count what it has used, and set the throttle time of its connection."""
         if isinstance(request, FetchRequest):
             self._cut_fetch(context, request)
-        watch = _Stopwatch()
-        answer = await watch.run(cast("Coroutine[Any, Any, Any]", proceed()))
+        steps_s: list[float] = []
+        answer = await measured(proceed(), steps_s.append)
         throttle_ms = max(
-            self._charge(context, REQUEST_PERCENTAGE, watch.elapsed_s * 100),
+            self._charge(context, REQUEST_PERCENTAGE, sum(steps_s) * 100),
             self._charge(context, PRODUCER_BYTE_RATE, _produced_bytes(request)),
             self._charge(context, CONSUMER_BYTE_RATE, _fetched_bytes(answer)),
             context.throttle_ms,
@@ -174,30 +173,6 @@ class Quotas:
 
     def _now_ms(self) -> int:
         return int(self._clock.monotonic_ms())
-
-
-class _Stopwatch:
-    """Measures the time that a coroutine itself takes, without that in which it waits."""
-
-    def __init__(self) -> None:
-        self.elapsed_s = 0.0
-
-    @coroutine
-    def run(self, handling: Coroutine[Any, Any, Any]) -> Generator[Any, Any, Any]:
-        send: Any = handling.send
-        value: Any = None
-        while True:
-            started = time.perf_counter()
-            try:
-                trap = send(value)
-            except StopIteration as done:
-                return done.value
-            finally:
-                self.elapsed_s += time.perf_counter() - started
-            try:
-                send, value = handling.send, (yield trap)
-            except BaseException as error:  # noqa: BLE001 - cancellation too belongs to the coroutine
-                send, value = handling.throw, error
 
 
 def _make_room(known: dict[K, Meter] | dict[K, TokenBucket]) -> None:
