@@ -120,7 +120,9 @@ async def _by_name(
 ) -> list[TopicAnswer]:
     topics = context.broker.image.topics
     # Topics that the client may not describe are not looked up: the answer does not tell whether they exist.
-    hidden = {name for name in names if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, name)}
+    hidden: set[str] = set()
+    if context.broker.authorizer is not None:
+        hidden = {name for name in names if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, name)}
     refused = dict.fromkeys(hidden, Code.TOPIC_AUTHORIZATION_FAILED)
     if any(name not in topics for name in names):
         missing = [name for name in names if name not in topics and name not in hidden]

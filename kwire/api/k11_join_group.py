@@ -16,7 +16,7 @@ from typing import Final
 
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import Joined, JoinGroup
-from kwire.errors import KafkaError
+from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import JoinGroupRequest, JoinGroupResponse
 
@@ -24,6 +24,8 @@ _REBALANCE_TIMEOUT_SINCE: Final = 1
 _MEMBER_ID_REQUIRED_SINCE: Final = 4  # KIP-394
 _NULL_PROTOCOL_SINCE: Final = 7  # KIP-559
 _SKIP_ASSIGNMENT_SINCE: Final = 9  # KIP-814
+# A member may send this many times what one group record may hold, over all its protocols.
+_PROTOCOLS_AT_LIMIT_MAX: Final = 4
 
 
 async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupResponse:
@@ -48,6 +50,7 @@ async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupRespon
     joined: Joined
     try:
         context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
+        _check_size(context, request)
         joined = await groups.submit(
             context,
             request.group_id,
@@ -71,3 +74,14 @@ async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupRespon
             for each in joined.members
         ],
     )
+
+
+def _check_size(context: Context, request: JoinGroupRequest) -> None:
+    """Refuse metadata that no group record can hold, so that it is not kept until SyncGroup fails.
+
+    Raises KafkaError(UNKNOWN_SERVER_ERROR), Apache Kafka's code for a group record that is too large.
+    """
+    sizes = [len(each.metadata) for each in request.protocols]
+    limit = context.broker.configs.broker["message.max.bytes"]
+    if max(sizes, default=0) > limit or sum(sizes) > _PROTOCOLS_AT_LIMIT_MAX * limit:
+        raise KafkaError(Code.UNKNOWN_SERVER_ERROR)

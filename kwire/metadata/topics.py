@@ -94,7 +94,7 @@ def create_topics(
 
 def too_many_partitions(effective: EffectiveConfigs, topics: Sequence[NewTopic]) -> KafkaError | None:
     """Return the refusal of each topic of a request that asks for more partitions than one request may."""
-    if _partitions_asked(effective, topics) <= PARTITIONS_PER_REQUEST_MAX:
+    if len(topics) <= PARTITIONS_PER_REQUEST_MAX and _partitions_asked(effective, topics) <= PARTITIONS_PER_REQUEST_MAX:
         return None
     return KafkaError(Code.POLICY_VIOLATION, "Excessively large number of partitions per request.")
 

@@ -307,3 +307,29 @@ async def test_record_checks_change_while_the_broker_runs(client):
     assert (await client.call(1, request(resources=[resource]))).responses[0].error_code == 0
     response = await client.call(13, produce_request(topic_id, GARBAGE))
     assert response.responses[0].partition_responses[0].error_code == Code.INVALID_RECORD
+
+
+@pytest.mark.parametrize(
+    ("client_id", "code"),
+    [("__admin_client", Code.NONE), ("admin", Code.INVALID_TOPIC_EXCEPTION), (None, Code.INVALID_TOPIC_EXCEPTION)],
+)
+async def test_only_the_admin_client_id_may_produce_to_an_internal_topic(broker, client, client_id, code):
+    await client.call(4, m.FindCoordinatorRequest(key_type=0, coordinator_keys=["g"]))
+    topic = broker.image.topics["__consumer_offsets"]
+    batch = build_batch([Record(0, 1_700_000_000_000, b"k", b"v", ())])
+    answer = await Peer(broker, client_id).call(13, produce_request(topic.id, batch))
+
+    assert answer.responses[0].partition_responses[0].error_code == code
+
+
+async def test_a_join_with_metadata_that_no_group_record_holds_is_refused(client):
+    protocol = m.JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=bytes(2 * 1024 * 1024))
+    request = m.JoinGroupRequest(
+        group_id="g",
+        session_timeout_ms=10_000,
+        rebalance_timeout_ms=10_000,
+        protocol_type="consumer",
+        protocols=[protocol],
+    )
+
+    assert (await client.call(3, request)).error_code == Code.UNKNOWN_SERVER_ERROR

@@ -13,6 +13,7 @@ from kwire import types
 from kwire.broker.controller.interface import Controller
 from kwire.broker.logs import Logger
 from kwire.errors import Code, KafkaError
+from kwire.limits import PARTITIONS_PER_REQUEST_MAX
 from kwire.metadata.commands import CreateTopics
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.topics import Created, NewTopic, too_many_partitions
@@ -34,7 +35,8 @@ async def auto_create_topics(
     A topic that exists by now counts as created, because another request may have created it. Too many partitions
     for one request are refused together. The topics are created a few at a time, with ``breathe`` in between.
     """
-    topics = [new_topic(name, configs) for name in names]
+    # Each has a partition at least, so more names than that need not be described to be refused.
+    topics = [new_topic(name, configs) for name in names[: PARTITIONS_PER_REQUEST_MAX + 1]]
     too_many = too_many_partitions(configs, topics)
     if too_many is not None:
         return [too_many] * len(names)
