@@ -80,6 +80,7 @@ class Change(NamedTuple):
 
     producer: Producer
     completed: CompletedTransaction | None
+    is_transactional: bool
 
 
 class Unverified(NamedTuple):
@@ -199,7 +200,7 @@ class ProducerStates:
         """Do what was checked: the batch is in the log now."""
         producer = change.producer
         self.producers[producer.producer_id] = producer
-        if self.unverified:
+        if self.unverified and change.is_transactional:
             self.unverified.pop(producer.producer_id, None)
         if change.completed is not None:
             self.open.pop(change.completed.first_offset, None)
@@ -293,6 +294,7 @@ def check_batch(
     return Change(
         Producer(header.producer_id, epoch, before.coordinator_epoch, row.max_timestamp, now_ms, first_offset, batches),
         None,
+        header.is_transactional,
     )
 
 
@@ -331,7 +333,7 @@ def check_marker(
         )
     batches = before.batches if epoch == before.epoch else ()
     after = Producer(header.producer_id, epoch, marker.coordinator_epoch, header.base_timestamp, now_ms, -1, batches)
-    return Change(after, completed)
+    return Change(after, completed, is_transactional=True)
 
 
 def _check_sequence(before: Producer, header: BatchHeader) -> None:

@@ -156,6 +156,12 @@ def test_of_batches_that_wait_to_be_verified_the_lowest_sequence_comes_first(log
     assert not log.producers.must_verify(1, 1, 5, begins_at_zero=False, now_ms=NOW)
 
 
+def test_a_batch_outside_a_transaction_does_not_end_the_wait_for_verification(log):
+    log.producers.must_verify(1, 0, 0, begins_at_zero=False, now_ms=NOW)
+    append(log, batch(producer_id=1))
+    assert refusal(append, log, batch(producer_id=1, sequence=1)) is Code.OUT_OF_ORDER_SEQUENCE_NUMBER
+
+
 def test_producers_expire_by_the_clock_of_the_broker(log):
     years_ago = NOW - 5 * 365 * 24 * 3600 * 1000
     append(log, batch(producer_id=1, timestamp_ms=years_ago), now_ms=NOW)
