@@ -52,6 +52,8 @@ LOG_APPEND_TIME: Final = 0x08
 TRANSACTIONAL: Final = 0x10
 CONTROL: Final = 0x20
 DELETE_HORIZON: Final = 0x40
+# Bits without a meaning are stored as they were sent, until the broker has to write the attributes itself.
+ATTRIBUTES_IN_USE: Final = 0x7F
 
 _HEADER: Final = Struct(">qiibIhiqqqhii")
 _LENGTH_AND_MAGIC: Final = Struct(">8xi4xb")
@@ -230,7 +232,7 @@ def with_log_append_time(view: Buffer, position: int, header: BatchHeader, appen
     Base timestamp stays: readers take the max timestamp for every record when the log-append-time bit is set.
     """
     head = bytearray(memoryview(view)[position + STAMP_BYTES : position + HEADER_BYTES])
-    attributes = header.attributes | LOG_APPEND_TIME
+    attributes = header.attributes & ATTRIBUTES_IN_USE | LOG_APPEND_TIME
     times_position = CRC_POSITION - STAMP_BYTES
     _TIMES.pack_into(
         head, times_position, 0, attributes, header.last_offset_delta, header.base_timestamp, append_time_ms

@@ -199,6 +199,14 @@ def _with_payload(batch: memoryview, payload: bytes, **header: int) -> memoryvie
     return memoryview(assemble_batch(read_batch_header(batch)._replace(**header), payload))
 
 
+def test_attributes_without_a_meaning_are_kept_until_the_header_is_written_again():
+    sent = _with_payload(_usual(), _usual()[61:].tobytes(), attributes=0x80)
+    assert _validate(sent, ValidationSettings(), trusted=False)[1].attributes == 0x80
+    wrong = _with_payload(_usual(), _usual()[61:].tobytes(), attributes=0x80, max_timestamp=NOW_MS + 9)
+    _, header = _validate(wrong, ValidationSettings(), trusted=False)
+    assert (header.attributes, header.max_timestamp) == (0, NOW_MS + 2)
+
+
 @pytest.mark.parametrize("codec", list(Codec))
 def test_garbage_under_a_right_crc_is_refused_on_a_connection_that_is_not_trusted(codec):
     garbage = _with_payload(_usual(codec), b"\x55" * 100)

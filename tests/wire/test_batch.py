@@ -179,7 +179,7 @@ def test_a_stamp_does_not_touch_what_the_crc_covers():
 
 def test_log_append_time_sets_the_time_and_a_crc_that_fits():
     one = raw_batch(b"first")
-    content = one + raw_batch(b"second", attributes=TRANSACTIONAL | 4, base_timestamp=5)
+    content = one + raw_batch(b"second", attributes=0x780 | TRANSACTIONAL | 4, base_timestamp=5)
     header = read_batch_header(content, len(one))
     head = with_log_append_time(content, len(one), header, 123_456)
     rewritten = content[len(one) : len(one) + 16] + head + content[len(one) + HEADER_BYTES :]

@@ -23,6 +23,7 @@ from typing import Final, NamedTuple, TypeAlias
 from kwire.errors import Code, KafkaError
 from kwire.limits import CHECKED_BYTES_MAX, CHECKED_RECORDS_MAX, OPENED_BYTES_MAX
 from kwire.wire.batch import (
+    ATTRIBUTES_IN_USE,
     CODEC_MASK,
     HEADER_BYTES,
     LOG_APPEND_TIME,
@@ -252,7 +253,8 @@ class _Opened:
             return self.batch, header
         return _as_validated(
             assemble_batch(
-                header._replace(attributes=attributes, max_timestamp=max_timestamp), self.batch[HEADER_BYTES:]
+                header._replace(attributes=attributes & ATTRIBUTES_IN_USE, max_timestamp=max_timestamp),
+                self.batch[HEADER_BYTES:],
             )
         )
 
