@@ -105,11 +105,15 @@ def merged(responses: list[dict]) -> list[dict]:
     """A fetch's topics once each, partitions in order: where a partition stands in the answer has no meaning."""
     topics: dict[str, dict] = {}
     for response in responses:
-        topic = topics.setdefault(response.get("topic") or response["topicId"], {**response, "partitions": []})
+        topic = topics.setdefault(response.get("topic") or response.get("topicId", ""), {**response, "partitions": []})
         topic["partitions"] += response["partitions"]
     for topic in topics.values():
         topic["partitions"].sort(key=lambda partition: partition["partitionIndex"])
         for partition in topic["partitions"]:
+            for batch in partition["records"] or ():
+                if "bytes" in batch and "records" in batch:
+                    # One that the broker may have compressed itself: what counts is what is in it.
+                    del batch["bytes"], batch["crc"], batch["length"]
             # Apache Kafka names some, none or null where it has no room for records; they concern no record.
             if not partition["records"]:
                 partition.pop("abortedTransactions")

@@ -14,10 +14,10 @@ CONFIGS: dict[str, tuple[str, ...]] = {
     "min.insync.replicas": ("1", "2"),
 }
 # Places in a batch's header, their format, and values that may or may not be believed. A magic that no release has, or
-# a length below 14, makes Apache Kafka refuse the whole request; the oracle's stories ask that.
+# a length below 14 or beyond all bounds, makes Apache Kafka refuse the whole request; the oracle's stories ask that.
 HEADER: tuple[tuple[int, str, tuple[int, ...]], ...] = (
     (0, ">q", (0, 5, -1, 2**62)),  # base offset
-    (8, ">i", (48, 49, 60, 10_000, 2**31 - 1)),  # length
+    (8, ">i", (48, 49, 60, 10_000)),  # length
     (12, ">i", (0, 7, -2)),  # leader epoch
     (16, ">b", (0, 1)),  # magic
     (17, ">I", (0, 0xFFFFFFFF)),  # crc
@@ -25,7 +25,7 @@ HEADER: tuple[tuple[int, str, tuple[int, ...]], ...] = (
     (23, ">i", (0, 1, 9, -1)),  # last offset delta
     (27, ">q", (0, -1, 10**12, 2**62)),  # base timestamp
     (35, ">q", (0, -1, 10**12, 2**62)),  # max timestamp
-    (43, ">q", (-1, 0, 77, -2)),  # producer id
+    (43, ">q", (-1, 0, 77)),  # producer id
     (51, ">h", (-1, 0, 5, -2)),  # producer epoch
     (53, ">i", (-1, 0, 5, -2, 2**31 - 1)),  # base sequence
     (57, ">i", (0, 1, 9, -1, 2**31 - 1)),  # record count

@@ -17,6 +17,7 @@ BITS = {"int8": 7, "int16": 15, "int32": 31, "int64": 63}
 LEFT_ALONE = {
     "records",
     "isolationLevel",
+    "replicaId",
     "maxWaitMs",
     "timeoutMs",
     "minBytes",

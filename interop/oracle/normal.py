@@ -155,6 +155,8 @@ class Normalizer:
                 fields["records"] = _records(whole)
             else:
                 fields["bytes"] = raw[position + 21 : position + size].hex()
+                if header.codec:
+                    fields["records"] = _records(whole)
             found.append(fields)
             position += size
         if position < len(raw):
