@@ -9,7 +9,7 @@ password; what is kept are the two keys that come of it. A user may stand once i
 from __future__ import annotations
 
 from kwire.broker.requests.context import Context
-from kwire.errors import Code, KafkaError
+from kwire.errors import KafkaError
 from kwire.metadata.commands import AlterUserScramCredentials
 from kwire.metadata.credentials import ScramDeletion, ScramUpsertion
 from kwire.metadata.entities import ScramCredential
@@ -28,7 +28,7 @@ async def handle(context: Context, request: AlterUserScramCredentialsRequest) ->
         return _denied(request)
     broker = context.broker
     deletions = [ScramDeletion(item.name, item.mechanism) for item in request.deletions]
-    upsertions = [_upsertion(item) for item in request.upsertions if item.salted_password]
+    upsertions = [_upsertion(item) for item in request.upsertions]
     outcomes = await broker.controller.submit(AlterUserScramCredentials(deletions, upsertions))
     results: dict[str, Result] = {}
     users = [item.user for item in deletions] + [item.user for item in upsertions]
@@ -36,13 +36,6 @@ async def handle(context: Context, request: AlterUserScramCredentialsRequest) ->
         result = results.setdefault(user, Result(user=user, error_message=None))
         if isinstance(outcome, KafkaError):
             result.error_code, result.error_message = outcome.code, outcome.message
-    for empty in request.upsertions:
-        if not empty.salted_password:
-            results[empty.name] = Result(
-                user=empty.name,
-                error_code=Code.UNACCEPTABLE_CREDENTIAL,
-                error_message="The salted password must not be empty",
-            )
     return AlterUserScramCredentialsResponse(throttle_time_ms=context.throttle_ms, results=list(results.values()))
 
 
@@ -54,9 +47,10 @@ def _denied(request: AlterUserScramCredentialsRequest) -> AlterUserScramCredenti
 
 
 def _upsertion(item: AlterUserScramCredentialsRequest.ScramCredentialUpsertion) -> ScramUpsertion:
+    # The command refuses an unknown mechanism and missing keys, in the order of Apache Kafka's checks.
     try:
-        keys = keys_of_salted_password(item.mechanism, item.salted_password)
+        keys = keys_of_salted_password(item.mechanism, item.salted_password) if item.salted_password else _NO_KEYS
     except KeyError:
-        keys = _NO_KEYS  # a mechanism that is unknown; the command refuses it in Kafka's order of checks
+        keys = _NO_KEYS
     credential = ScramCredential(bytes(item.salt), keys.stored_key, keys.server_key, item.iterations)
     return ScramUpsertion(item.name, item.mechanism, credential)

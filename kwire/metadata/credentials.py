@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ipaddress
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -76,30 +75,24 @@ class QuotaAlteration(NamedTuple):
 def alter_scram_credentials(
     image: MetadataImage, deletions: Sequence[ScramDeletion], upsertions: Sequence[ScramUpsertion]
 ) -> Decision[Outcome]:
-    """Change credentials; one result for each deletion, then for each upsertion (KIP-554)."""
+    """Change credentials; one result for each deletion, then for each upsertion (KIP-554).
+
+    Each user is either changed once or refused: the first refusal counts for all of the user's items.
+    """
     items: list[ScramDeletion | ScramUpsertion] = [*deletions, *upsertions]
-    counts = Counter(item.user for item in items)
-    upserted = {upsertion.user for upsertion in upsertions}
-    # Of a deletion that cannot be, Kafka says so also where an upsertion of the same user follows it.
+    records: dict[str, Message] = {}
     refused: dict[str, KafkaError] = {}
-    for deletion in deletions:
-        if deletion.user in upserted and counts[deletion.user] == 1 + 1:
-            try:
-                _scram_record(image, deletion)
-            except KafkaError as refusal:
-                refused[deletion.user] = refusal
-    records: list[Message] = []
-    results: list[Outcome | KafkaError] = []
     for item in items:
+        if item.user in refused:
+            continue
         try:
-            if counts[item.user] > 1:
+            if records.pop(item.user, None) is not None:
                 message = "A user credential cannot be altered twice in the same request"
-                raise refused.get(item.user) or KafkaError(Code.DUPLICATE_RESOURCE, message)
-            records.append(_scram_record(image, item))
-            results.append(DONE)
+                raise KafkaError(Code.DUPLICATE_RESOURCE, message)
+            records[item.user] = _scram_record(image, item)
         except KafkaError as refusal:
-            results.append(refusal)
-    return Decision(records, results)
+            refused[item.user] = refusal
+    return Decision(list(records.values()), [refused.get(item.user, DONE) for item in items])
 
 
 def alter_client_quotas(
@@ -168,6 +161,8 @@ def _scram_record(image: MetadataImage, item: ScramUpsertion | ScramDeletion) ->
         raise KafkaError(Code.UNACCEPTABLE_CREDENTIAL, "Too few iterations")
     if item.credential.iterations > SCRAM_ITERATIONS_MAX:
         raise KafkaError(Code.UNACCEPTABLE_CREDENTIAL, "Too many iterations")
+    if not item.credential.stored_key:
+        raise KafkaError(Code.UNACCEPTABLE_CREDENTIAL, "The salted password must not be empty")
     return UserScramCredentialRecord(
         name=item.user,
         mechanism=item.mechanism,

@@ -276,6 +276,26 @@ def test_a_credential_is_stored_replaced_and_deleted():
     assert dict(image.scram) == {}
 
 
+@pytest.mark.parametrize(
+    ("deletions", "upsertions", "codes"),
+    [
+        ([ScramDeletion("a", 1), ScramDeletion("a", 9)], [], [Code.RESOURCE_NOT_FOUND] * 2),
+        ([ScramDeletion("a", 1)], [scram("a", 9)], [Code.RESOURCE_NOT_FOUND] * 2),
+        ([], [scram("a", 2, 5), scram("a")], [Code.UNACCEPTABLE_CREDENTIAL] * 2),
+        ([], [scram("a"), scram("a", 2, 5)], [Code.DUPLICATE_RESOURCE] * 2),
+        ([], [scram("a"), scram("a"), scram("b")], [Code.DUPLICATE_RESOURCE] * 2 + [None]),
+        ([ScramDeletion("there", 1)], [scram("there", 2)], [Code.DUPLICATE_RESOURCE] * 2),
+        ([], [ScramUpsertion("a", 7, ScramCredential(b"", b"", b"", 5))], [Code.UNSUPPORTED_SASL_MECHANISM]),
+        ([], [ScramUpsertion("a", 1, ScramCredential(b"", b"", b"", 5000))], [Code.UNACCEPTABLE_CREDENTIAL]),
+    ],
+)
+def test_the_first_refusal_of_a_user_counts_for_all_items_of_the_user(deletions, upsertions, codes):
+    image = image_with(1)
+    image.apply(alter_scram_credentials(image, [], [scram("there")]).records)
+    results = alter_scram_credentials(image, deletions, upsertions).results
+    assert [result.code if isinstance(result, KafkaError) else None for result in results] == codes
+
+
 def test_quotas_are_set_changed_and_removed():
     image = image_with(1)
     entity = [("user", "a"), ("client-id", None)]
