@@ -67,7 +67,7 @@ TEXTS: dict[str, tuple[Any, ...]] = {
     "transactionalIds": ("~x0", "~x1"), "coordinatorKeys": ("~g0", "~x0", ""), "key": ("~g0", "~x0", ""),
     "protocolType": ("consumer", "consumer", ""), "reason": (None, "why"), "metadata": ("",),
     "committedMetadata": ("", "m", None), "entityType": ("client-id", "user", "ip", "nonsense"),
-    "entityName": ("~e0", "~e0", "127.0.0.9", ""), "match": ("~e0", None), "clientSoftwareName": ("a", ""),
+    "entityName": ("~e0", "~e0", "~e1"), "match": ("~e0", None), "clientSoftwareName": ("a", ""),
     "clientSoftwareVersion": ("1",), "statesFilter": ("Stable", "Empty"), "typesFilter": ("classic",),
     "stateFilters": ("Ongoing", "Empty"), "transactionalIdPattern": (None,), "path": ("/nowhere",),
     "principal": ("User:a",), "host": ("*",), "principalType": ("User",), "principalName": ("a",),

@@ -13,15 +13,15 @@ CONFIGS: dict[str, tuple[str, ...]] = {
     "segment.bytes": ("1073741824", "1048576"),
     "min.insync.replicas": ("1", "2"),
 }
-# Places in a batch's header, their format, and values that may or may not be believed. A magic that no release has, or
-# a length below 14 or beyond all bounds, makes Apache Kafka refuse the whole request; the oracle's stories ask that.
+# Places in a batch's header, their format, and values that may or may not be believed. A magic that no release has, a
+# codec that does not exist, or a length below 14 or beyond all bounds makes Apache Kafka refuse the whole request; the oracle's stories ask that.
 HEADER: tuple[tuple[int, str, tuple[int, ...]], ...] = (
     (0, ">q", (0, 5, -1, 2**62)),  # base offset
     (8, ">i", (48, 49, 60, 10_000)),  # length
     (12, ">i", (0, 7, -2)),  # leader epoch
     (16, ">b", (0, 1)),  # magic
     (17, ">I", (0, 0xFFFFFFFF)),  # crc
-    (21, ">h", (1, 2, 3, 4, 5, 7, 8, 16, 32, 48, 64, 128, -1)),  # attributes
+    (21, ">h", (1, 2, 3, 4, 8, 16, 32, 48, 64, 128)),  # attributes
     (23, ">i", (0, 1, 9, -1)),  # last offset delta
     (27, ">q", (0, -1, 10**12, 2**62)),  # base timestamp
     (35, ">q", (0, -1, 10**12, 2**62)),  # max timestamp

@@ -11,6 +11,7 @@ import contextlib
 import select
 import socket
 import time
+from dataclasses import replace
 from typing import Any
 
 from interop.advertised import KEYS
@@ -22,6 +23,7 @@ from kwire.wire import codec
 
 MAY_WAIT = {"JoinGroup", "SyncGroup"}
 PROBE = "probe"
+REPEATED = "repeated"
 MOMENT_S = 0.12
 ANSWER_S = 5.0
 END_S = 0.4
@@ -34,9 +36,14 @@ CHANGES_METADATA = {
     "UnregisterBroker",
 }  # fmt: skip
 CONCURRENT_TRANSACTIONS = 51
+ALWAYS_CREATES_BEFORE = 4  # a version of Metadata
 # A config whose value shows how far the broker has applied changes of metadata.
 GROUP_RESOURCE, GROUP_CONFIG, SHORTEST_SESSION_MS = 32, "consumer.session.timeout.ms", 45_000
 UNDER_WAY = {"PrepareCommit", "PrepareAbort", "PrepareEpochFence"}
+
+
+def creates_topics(operation: Operation) -> bool:
+    return operation.version < ALWAYS_CREATES_BEFORE or bool(operation.body.get("allowAutoTopicCreation", True))
 
 
 class Connection:
@@ -197,10 +204,23 @@ class Session:
             self._settle()
         if operation.api == "InitProducerId" and answer["errorCode"] == CONCURRENT_TRANSACTIONS:
             self._again(place, operation)
+        if operation.api == "Metadata" and operation.on != REPEATED and creates_topics(operation):
+            self._repeat(place, operation)
         if operation.api == "JoinGroup":
             self.values.joined[operation.on] = [member["memberId"] for member in answer["members"]]
         if operation.api == "Produce":
             self._count_sequences(answer)
+
+    def _repeat(self, place: int, operation: Operation) -> None:
+        """The answer once the topics are there: Apache Kafka's first one says that they do not exist."""
+        repeated = replace(operation, on=REPEATED)
+        frame, correlation = self._frame(operation, self.values.resolve(operation.body))
+        connection = self._connection(operation.on)
+        connection.send(frame)
+        connection.pending.insert(0, (place, repeated, correlation))
+        reply = connection.receive(ANSWER_S)
+        if reply is not None:
+            self._answered(*connection.pending.pop(0), reply)
 
     def _again(self, place: int, operation: Operation) -> None:
         """The same request until the transaction before is over, as every client sends it."""
