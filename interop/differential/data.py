@@ -13,8 +13,9 @@ CONFIGS: dict[str, tuple[str, ...]] = {
     "segment.bytes": ("1073741824", "1048576"),
     "min.insync.replicas": ("1", "2"),
 }
-# Places in a batch's header, their format, and values that may or may not be believed. A magic that no release has, a
-# codec that does not exist, or a length below 14 or beyond all bounds makes Apache Kafka refuse the whole request; the oracle's stories ask that.
+# Places in a batch's header, their format, and values that may or may not be believed. A magic or a codec that no
+# release has, or a length below 14 or beyond all bounds makes Apache Kafka refuse the whole request; the oracle's
+# stories ask that.
 HEADER: tuple[tuple[int, str, tuple[int, ...]], ...] = (
     (0, ">q", (0, 5, -1, 2**62)),  # base offset
     (8, ">i", (48, 49, 60, 10_000)),  # length

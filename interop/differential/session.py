@@ -26,7 +26,7 @@ PROBE = "probe"
 REPEATED = "repeated"
 MOMENT_S = 0.12
 ANSWER_S = 5.0
-END_S = 0.4
+END_S = 1.5
 CLOSED = "the connection was closed"
 NO_ANSWER = "no answer"
 # Apache Kafka's broker applies a change of metadata a moment after it was answered.

@@ -115,7 +115,8 @@ class Normalizer:
         if not isinstance(item, dict):
             return str(item)
         if "producerId" in item:
-            return self._names.get(("producerId", item["producerId"]), "")
+            known = self._names.get(("producerId", item["producerId"]))
+            return f"{item['producerId']:>20}" if known is None else known
         keys = [(key, item[key]) for key in SORTED_BY if key in item]
         if "topicId" in item and "name" not in item:
             return self._names.get(("id", item["topicId"]), "")
