@@ -1,12 +1,13 @@
-"""Where the broker is and how to enter: what every command for people that asks a broker shares.
+"""Where the broker is and how to authenticate: what every command that asks a broker shares.
 
-Owns: the options ``--bootstrap-server`` and ``--config``, the cluster made of them, and the one sentence that is said
-when something is refused or nobody answers. May not know: any one command.
+Responsible for: the options ``--bootstrap-server`` and ``--config``, the cluster made of them, and the one sentence
+that is printed when a broker refuses or does not answer. Must not depend on: any one command.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
+from kwire.cli.admin.topics import list_topics
 from kwire.cli.client import Cluster
 from kwire.cli.client_config import SECURITY_KEYS, ConfigError, read_properties, security_of
 from kwire.cli.connection import CannotConnect, ClientError, ConnectionLost, Security, parse_addresses
@@ -24,6 +26,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 BOOTSTRAP_VARIABLE: Final = "KWIRE_BOOTSTRAP"
 DEFAULT_BOOTSTRAP: Final = "localhost:9092"
 TIMEOUT_S: Final = 15.0
+_COMPLETION_S: Final = 2.0
 
 _BOOTSTRAP_KEY: Final = "bootstrap.servers"
 
@@ -34,11 +37,22 @@ def broker_options(command: F) -> F:
     return click.option(
         "-b",
         "--bootstrap-server",
+        "--brokers",
         "bootstrap",
         metavar="HOST:PORT",
         envvar=BOOTSTRAP_VARIABLE,
         help=f"The broker to ask. [environment: {BOOTSTRAP_VARIABLE}; default: {DEFAULT_BOOTSTRAP}]",
     )(command)
+
+
+def complete_topic(context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+    """Complete the name of a topic, for a shell: those of the broker, or none where it does not answer."""
+    bootstrap = context.params.get("bootstrap") or os.environ.get(BOOTSTRAP_VARIABLE) or DEFAULT_BOOTSTRAP
+    try:
+        with Cluster(parse_addresses(bootstrap), timeout_s=_COMPLETION_S) as cluster:
+            return sorted(name for name in list_topics(cluster) if name.startswith(begun))
+    except (ClientError, KafkaError, ValueError):
+        return []
 
 
 def config_option(command: F) -> F:

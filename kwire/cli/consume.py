@@ -1,11 +1,12 @@
 """``kwire consume``: read records of topics.
 
-Owns: the command as click knows it, where to begin and when to end, and how a record is shown. May not know: groups
-and fetching (kafka-python does, see ``kwire.cli.kafka_python_clients``).
+Responsible for: the command line, where to begin and when to end, and how a record is shown. Must not depend on: groups
+and fetching (kafka-python has them, see ``kwire.cli.kafka_python_clients``).
 """
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import time
@@ -13,17 +14,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from kwire.cli import kafka_python_clients
-from kwire.cli.admin.offsets import LATEST, list_offsets
+from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
 from kwire.cli.admin.topics import list_topics
 from kwire.cli.broker_option import (
     asking,
     broker_options,
     client_settings,
+    complete_topic,
     explained,
     fail,
     note,
@@ -32,6 +34,7 @@ from kwire.cli.broker_option import (
 from kwire.cli.client import Cluster
 from kwire.cli.client_config import ConfigError
 from kwire.cli.json_records import format_record
+from kwire.cli.record_format import FormatError, compile_format
 from kwire.cli.topics import missing
 from kwire.errors import KafkaError
 
@@ -45,16 +48,23 @@ _EARLIEST, _LATEST = "earliest", "latest"
 Examples:
   kwire consume messages --from-beginning
   kwire consume messages --group readers --max-messages 10
+  kwire consume messages --offset -5 --format '%p:%o %k %s\\n'
   kwire consume messages --from-beginning --until-end --json | jq .value
 """
 )
-@click.argument("topics", metavar="TOPIC...", nargs=-1, required=True)
+@click.argument("topics", metavar="TOPIC...", nargs=-1, required=True, shell_complete=complete_topic)
 @click.option("--from-beginning", is_flag=True, help="Begin with the oldest record there is, not with the next.")
 @click.option("-g", "--group", metavar="GROUP", help="Read as a member of this group, which remembers how far it came.")
 @click.option("-n", "--max-messages", type=click.IntRange(min=1), metavar="N", help="End after so many records.")
 @click.option("-e", "--until-end", is_flag=True, help="End when everything is read that is there now.")
 @click.option("-p", "--partition", type=click.IntRange(min=0), metavar="N", help="Read this partition alone.")
-@click.option("-o", "--offset", type=click.IntRange(min=0), metavar="N", help="Begin at this offset of --partition.")
+@click.option(
+    "-o",
+    "--offset",
+    metavar="WHERE",
+    help="Where to begin in each partition: beginning, end, an offset, -N for the last N records, or a time such as"
+    " 2026-01-31T12:00 (of this machine).",
+)
 @click.option("--read-committed", is_flag=True, help="Leave out open and aborted transactions.")
 @click.option(
     "-v",
@@ -63,6 +73,14 @@ Examples:
     help="Show partition, offset, time, key and headers before the value, with tabs between.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print each record as a JSON object on a line of its own.")
+@click.option(
+    "-f",
+    "--format",
+    "layout",
+    metavar="FORMAT",
+    help=r"Print each record as kcat does: %s value, %k key, %t topic, %p partition, %o offset, %T timestamp,"
+    r" %h headers, %S and %K lengths, and \n.",
+)
 @broker_options
 def consume(
     *,
@@ -74,10 +92,11 @@ def consume(
     max_messages: int | None,
     until_end: bool,
     partition: int | None,
-    offset: int | None,
+    offset: str | None,
     read_committed: bool,
     verbose: bool,
     as_json: bool,
+    layout: str | None,
 ) -> None:
     """Print records of TOPICs as they come, one a line, until Ctrl-C.
 
@@ -85,11 +104,15 @@ def consume(
     unless with --until-end.
     """
     if partition is not None and (group is not None or len(topics) > 1):
-        raise click.UsageError("--partition is of one topic, and goes without --group")
-    if offset is not None and partition is None:
-        raise click.UsageError("--offset needs --partition")
+        raise click.UsageError("--partition is for one topic, and without --group")
+    if offset is not None and group is not None:
+        raise click.UsageError("--offset is without --group, which begins where it has committed")
     if offset is not None and from_beginning:
         raise click.UsageError("--from-beginning and --offset are two places to begin at")
+    if sum([verbose, as_json, layout is not None]) > 1:
+        raise click.UsageError("--verbose, --json and --format exclude each other")
+    show = _shown_as(layout, verbose=verbose, as_json=as_json)
+    start = None if offset is None else _start(offset)
     settings = {
         "client.id": "kwire-consume",
         **client_settings(config),
@@ -107,13 +130,13 @@ def consume(
             settings["auto.offset.reset"] = _EARLIEST  # everything in it is new
         if partition is not None:
             _refuse_missing(cluster, topics[0], partition)
+        starts = None if start is None else _resolved(cluster, _places(cluster, topics, partition), start)
         ends = _ends(cluster, topics, partition, read_committed=read_committed) if until_end else None
         if ends is not None and not ends:
             return
         signals.patient = True
         with explained(servers), _opened(settings, servers) as consumer:
-            _begin(consumer, topics, partition, offset)
-            show = _as_json if as_json else _as_columns if verbose else _as_value
+            _begin(consumer, topics, partition, starts)
             _print(consumer, show, max_messages, ends, signals)
 
 
@@ -172,32 +195,89 @@ def _refuse_missing(cluster: Cluster, topic: str, partition: int) -> None:
         fail(f"topic {topic} has partitions 0 to {count - 1}, not {partition}")
 
 
+def _places(cluster: Cluster, topics: Sequence[str], partition: int | None) -> list[tuple[str, int]]:
+    known = list_topics(cluster)
+    places = [(topic, item.partition) for topic in topics for item in known[topic].partitions]
+    return [place for place in places if partition in (None, place[1])]
+
+
 def _ends(
     cluster: Cluster, topics: Sequence[str], partition: int | None, *, read_committed: bool
 ) -> dict[tuple[str, int], int]:
     """Where each partition ends now; partitions that are empty are left out."""
-    known = list_topics(cluster)
-    places = [(topic, item.partition) for topic in topics for item in known[topic].partitions]
-    wanted = {place: LATEST for place in places if partition in (None, place[1])}
-    ends = {}
-    for place, end in list_offsets(cluster, wanted, read_committed=read_committed).items():
-        if isinstance(end, KafkaError):
-            raise end
-        ends[place] = end
+    ends = _looked_up(cluster, _places(cluster, topics, partition), LATEST, read_committed=read_committed)
     return {place: end for place, end in ends.items() if end > 0}
+
+
+def _looked_up(
+    cluster: Cluster, places: Sequence[tuple[str, int]], when: int, *, read_committed: bool = False
+) -> dict[tuple[str, int], int]:
+    """The offsets at a timestamp, real or special. Raises KafkaError."""
+    offsets = {}
+    for place, offset in list_offsets(cluster, dict.fromkeys(places, when), read_committed=read_committed).items():
+        if isinstance(offset, KafkaError):
+            raise offset
+        offsets[place] = offset
+    return offsets
+
+
+class _Start(NamedTuple):
+    """Where to begin: at a timestamp (real or special), at an offset, or ``last`` records before the end."""
+
+    timestamp: int | None = None
+    offset: int | None = None
+    last: int | None = None
+
+
+def _start(where: str) -> _Start:
+    """Read --offset."""
+    match where.strip().lower():
+        case "beginning" | "earliest":
+            return _Start(timestamp=EARLIEST)
+        case "end" | "latest":
+            return _Start(timestamp=LATEST)
+        case text if re.fullmatch(r"\d+", text):
+            return _Start(offset=int(text))
+        case text if re.fullmatch(r"-\d+", text):
+            return _Start(last=-int(text))
+    try:
+        moment = datetime.fromisoformat(where.strip())
+    except ValueError:
+        raise click.BadParameter(
+            f"--offset {where}: write beginning, end, an offset, -N, or a time such as 2026-01-31T12:00"
+        ) from None
+    return _Start(timestamp=int(moment.timestamp() * 1000))
+
+
+def _resolved(cluster: Cluster, places: Sequence[tuple[str, int]], start: _Start) -> dict[tuple[str, int], int]:
+    """The offset to begin at in each partition. Ends the command where it is out of range."""
+    if start.timestamp is not None and start.timestamp < 0:
+        return _looked_up(cluster, places, start.timestamp)
+    first, end = _looked_up(cluster, places, EARLIEST), _looked_up(cluster, places, LATEST)
+    if start.timestamp is not None:
+        found = _looked_up(cluster, places, start.timestamp)
+        return {place: offset if offset >= 0 else end[place] for place, offset in found.items()}
+    if start.last is not None:
+        return {place: max(first[place], end[place] - start.last) for place in places}
+    assert start.offset is not None
+    for topic, partition in places:
+        low, high = first[topic, partition], end[topic, partition]
+        if not low <= start.offset <= high:
+            fail(f"offset {start.offset} is out of range: {topic}-{partition} has offsets {low} to {high}")
+    return dict.fromkeys(places, start.offset)
 
 
 @contextmanager
 def _opened(settings: Mapping[str, str], servers: str) -> Iterator[Any]:
     try:
-        with kafka_python_clients.logged_to_stderr():
+        with kafka_python_clients.connection_losses_noted(servers):
             consumer = kafka_python_clients.consumer(settings, bootstrap=servers)
     except ConfigError as error:
         fail(str(error))
     from kafka.errors import KafkaError as ConsumerFailed
 
     try:
-        with kafka_python_clients.logged_to_stderr():
+        with kafka_python_clients.connection_losses_noted(servers):
             yield consumer
     except ConsumerFailed as error:
         fail(str(error))
@@ -205,16 +285,24 @@ def _opened(settings: Mapping[str, str], servers: str) -> Iterator[Any]:
         consumer.close(autocommit=settings["enable.auto.commit"] == "true")
 
 
-def _begin(consumer: Any, topics: Sequence[str], partition: int | None, offset: int | None) -> None:
-    if partition is None:
+def _begin(
+    consumer: Any,
+    topics: Sequence[str],
+    partition: int | None,
+    starts: Mapping[tuple[str, int], int] | None,
+) -> None:
+    if partition is None and starts is None:
         consumer.subscribe(topics=list(topics))
         return
     from kafka import TopicPartition
 
-    place = TopicPartition(topics[0], partition)
-    consumer.assign([place])
-    if offset is not None:
-        consumer.seek(place, offset)
+    if starts is None:
+        assert partition is not None
+        consumer.assign([TopicPartition(topics[0], partition)])
+        return
+    consumer.assign([TopicPartition(*place) for place in starts])
+    for place, offset in starts.items():
+        consumer.seek(TopicPartition(*place), offset)
 
 
 def _print(
@@ -233,7 +321,7 @@ def _print(
                     # What was fetched and not printed is not consumed: the group's offset must not pass it.
                     consumer.seek(place, record.offset)
                     break
-                out.write(show(record) + b"\n")
+                out.write(show(record))
                 count += 1
         out.flush()
         if ends is not None and _is_read(consumer, ends):
@@ -244,6 +332,17 @@ def _is_read(consumer: Any, ends: Mapping[tuple[str, int], int]) -> bool:
     """Whether this consumer has read its partitions up to where they ended."""
     mine = consumer.assignment()
     return bool(mine) and all(consumer.position(place) >= ends.get((place.topic, place.partition), 0) for place in mine)
+
+
+def _shown_as(layout: str | None, *, verbose: bool, as_json: bool) -> Callable[[Any], bytes]:
+    """The function that makes the bytes to print for a record."""
+    if layout is not None:
+        try:
+            return compile_format(layout)
+        except FormatError as error:
+            raise click.BadParameter(f"--format: {error}") from None
+    line = _as_json if as_json else _as_columns if verbose else _as_value
+    return lambda record: line(record) + b"\n"
 
 
 def _as_value(record: Any) -> bytes:

@@ -23,6 +23,8 @@ from kwire.errors import Code, KafkaError
 
 Place = tuple[str, int]
 
+NO_GROUPS = "No groups yet. A consumer creates one: kwire consume messages --group readers"
+
 
 @click.group(
     epilog="""\b
@@ -57,7 +59,7 @@ def list_command(bootstrap: str | None, config: str | None, as_json: bool) -> No
         )
         return
     if not found:
-        click.echo("No groups yet; a consumer makes one: kwire consume messages --group readers", err=True)
+        click.echo(NO_GROUPS, err=True)
         return
     print_table(
         ("GROUP", "STATE", "TYPE", "PROTOCOL"),
@@ -68,20 +70,23 @@ def list_command(bootstrap: str | None, config: str | None, as_json: bool) -> No
 @groups.command(
     epilog="""\b
 Examples:
-  kwire groups describe readers
+  kwire groups describe
   kwire groups describe readers --json | jq '[.[0].partitions[].lag] | add'
 """
 )
-@click.argument("names", metavar="GROUP...", nargs=-1, required=True)
+@click.argument("names", metavar="[GROUP]...", nargs=-1)
 @json_option
 @broker_options
 def describe(names: tuple[str, ...], bootstrap: str | None, config: str | None, as_json: bool) -> None:
-    """Show members, committed offsets and lag of each GROUP."""
+    """Show members, committed offsets and lag of each GROUP, or of all groups."""
     with asking(bootstrap, config) as cluster:
-        shown = [_described(cluster, name) for name in dict.fromkeys(names)]
+        wanted = dict.fromkeys(names) or sorted(group.id for group in admin.list_groups(cluster))
+        shown = [_described(cluster, name) for name in wanted]
     if as_json:
         print_json(shown)
         return
+    if not shown:
+        click.echo(NO_GROUPS, err=True)
     for index, group in enumerate(shown):
         if index:
             click.echo()

@@ -76,6 +76,38 @@ def logged_to_stderr() -> Iterator[None]:
         logger.propagate = propagated
 
 
+@contextmanager
+def connection_losses_noted(servers: str) -> Iterator[None]:
+    """Print one sentence to stderr when the connection is lost, and none of the package's own log lines."""
+    handler = _LossNote(servers)
+    logger = logging.getLogger("kafka")
+    network = logging.getLogger("kafka.net")
+    before = (logger.level, logger.propagate, network.level)
+    logger.addHandler(handler)
+    logger.setLevel(logging.CRITICAL)
+    logger.propagate = False
+    network.setLevel(logging.WARNING)
+    for quiet in ("kafka.net.sasl", "kafka.net.selector"):
+        logging.getLogger(quiet).setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.level, logger.propagate, network.level = before
+
+
+class _LossNote(logging.Handler):
+    def __init__(self, servers: str) -> None:
+        super().__init__(logging.WARNING)
+        self._servers = servers
+        self._noted = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.startswith("kafka.net") and not self._noted:
+            self._noted = True
+            sys.stderr.write(f"kwire: the connection to {self._servers} is lost; trying again\n")
+
+
 def _load() -> Any:
     import kafka
     import kafka.codec

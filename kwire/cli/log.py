@@ -1,17 +1,20 @@
 """`kwire log`: look into the files of a log, without a broker.
 
-Owns: the command as click knows it. May not know: files; ``kwire.cli.dump_log`` shows them, for the official script's
-twin as well.
+Responsible for: the command line. Must not depend on: the content of files; ``kwire.cli.dump_log`` shows them, for the
+official script's twin as well.
 """
 
 from __future__ import annotations
 
 import sys
-from typing import Any
+from pathlib import Path
+from typing import Any, Final
 
 import click
 
 from kwire.cli.dump_log import OPTIONS, dump_main
+
+_SUFFIXES: Final = (".log", ".index", ".timeindex", ".txnindex", ".snapshot", ".checkpoint")
 
 
 @click.group(
@@ -43,18 +46,19 @@ def _official_options(command: click.Command) -> click.Command:
     epilog="""\b
 Examples:
   kwire log dump kwire-data/messages-0/00000000000000000000.log --print-data-log
-  kwire log dump kwire-data/__consumer_offsets-7/*.log --offsets-decoder
+  kwire log dump kwire-data/__consumer_offsets-7 --offsets-decoder
 """,
 )
-@click.argument("paths", metavar="[FILE]...", nargs=-1, type=click.Path(exists=True, dir_okay=False))
+@click.argument("paths", metavar="[FILE|DIR]...", nargs=-1, type=click.Path(exists=True))
 def dump(paths: tuple[str, ...], **options: Any) -> None:
     """Show what is in .log, .index, .timeindex, .txnindex, .snapshot and .checkpoint files.
 
-    Takes the options of the official kafka-dump-log and prints the same lines.
+    A DIR, such as kwire-data/messages-0, stands for all such files in it. Takes the options of the official
+    kafka-dump-log and prints the same lines.
     """
-    files = [*paths, *filter(None, [options.pop("files")])]
+    files = [file for path in paths for file in _files(path)] + list(filter(None, [options.pop("files")]))
     if not files:
-        raise click.UsageError("name the files to dump")
+        raise click.UsageError("name the files or directories to dump")
     argv = ["--files", ",".join(files)]
     for name, value in options.items():
         flag = f"--{name.replace('_', '-')}"
@@ -63,3 +67,13 @@ def dump(paths: tuple[str, ...], **options: Any) -> None:
         elif value:
             argv.append(f"{flag}={value}")
     sys.exit(dump_main(argv, sys.stdout))
+
+
+def _files(path: str) -> list[str]:
+    """The file itself, or the files of a partition's directory that can be dumped, in order."""
+    if not Path(path).is_dir():
+        return [path]
+    found = sorted(str(file) for file in Path(path).iterdir() if file.suffix in _SUFFIXES)
+    if not found:
+        raise click.UsageError(f"{path} has none of {', '.join(_SUFFIXES)}; name a partition's directory")
+    return found

@@ -1,15 +1,17 @@
 """The command ``kwire``: which commands there are.
 
-Owns: the table of commands and their one line of help. May not know: what a command does. Each lives in a module of its
-name, which holds a click command of that name and is imported when it is called: ``kwire serve`` does not pay for the
-others, and ``kwire --help`` pays for none. A command whose module is not there is not listed.
+Responsible for: the table of commands and their one line of help. Must not depend on: what a command does. Each is in a
+module of its name, which holds a click command of that name and is imported when it is called: ``kwire serve`` does not
+import the others, and ``kwire --help`` imports none. A command without a module is not listed.
 """
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
-from typing import Final
+import os
+import sys
+from typing import Any, Final
 
 import click
 
@@ -23,10 +25,10 @@ COMMANDS: Final = {
     "produce": "Write records to a topic, from arguments or standard input.",
     "consume": "Read records of a topic.",
     "groups": "List and describe consumer groups, and move their offsets.",
-    "log": "Look into the files of a log, without a broker.",
+    "log": "Show what is in the files of a log, without a broker.",
     "codec": "Show the schema of a message, or decode a captured frame.",
     "doctor": "Find out why a client cannot connect.",
-    "selfcheck": "Ask a broker for everything that it says it serves.",
+    "selfcheck": "Call every API that a broker says it serves.",
     "scripts": "Run the twin of one of Kafka's own scripts.",
 }
 
@@ -42,6 +44,18 @@ class Commands(click.Group):
             return None
         command: click.Command = getattr(importlib.import_module(f"kwire.cli.{cmd_name}"), cmd_name)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command. A reader of its output that leaves early, as ``head`` does, is no failure."""
+        try:
+            try:
+                return super().invoke(ctx)
+            finally:
+                sys.stdout.flush()
+        except BrokenPipeError:
+            # Python flushes stdout once more at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

@@ -12,7 +12,16 @@ from typing import NamedTuple
 
 import click
 
-from kwire.cli.broker_option import asking, broker_options, client_settings, fail, note, refusal, servers_of
+from kwire.cli.broker_option import (
+    asking,
+    broker_options,
+    client_settings,
+    complete_topic,
+    fail,
+    note,
+    refusal,
+    servers_of,
+)
 from kwire.cli.connection import CannotConnect, ClientError, NoSuchHost
 from kwire.cli.json_records import JsonRecordError, parse_record
 from kwire.cli.lines import Line, LineError, LineReader
@@ -45,7 +54,7 @@ Examples:
   kwire consume orders --from-beginning --until-end --json | kwire produce copy --json
 """
 )
-@click.argument("topic")
+@click.argument("topic", shell_complete=complete_topic)
 @click.argument("values", metavar="[VALUE]...", nargs=-1)
 @click.option("--key", help="The key of every record.")
 @click.option("--key-separator", metavar="TEXT", help="What stands before it on a line is the key, as = in alice=1.")
@@ -77,7 +86,7 @@ Examples:
     type=click.Choice(list(_ACKS)),
     default="all",
     show_default=True,
-    help="Who must have a record before it counts as sent: nobody, the leader, all replicas in sync.",
+    help="Which replicas must have a record before it counts as sent: none (0), the leader (1), all in sync (all).",
 )
 @broker_options
 def produce(
@@ -97,7 +106,8 @@ def produce(
     """Write each VALUE, or else each line of standard input, to a TOPIC.
 
     A topic that does not exist is created, where the broker does that (auto.create.topics.enable). Lines are sent as
-    they come; nothing is printed when all went well.
+    they come. Standard output stays empty; on a terminal the number of records sent is printed to standard error. When
+    records could not be sent, how many and why is printed there, and the exit code is 1.
     """
     if key is not None and (key_separator is not None or as_json):
         raise click.UsageError("--key is the key of all records; leave it out, or --key-separator and --json")

@@ -14,8 +14,9 @@ import click
 from kwire.cli.admin import configs as admin_configs
 from kwire.cli.admin import topics as admin
 from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
-from kwire.cli.broker_option import asking, broker_options, fail, json_option, print_json
+from kwire.cli.broker_option import asking, broker_options, complete_topic, fail, json_option, print_json
 from kwire.cli.client import Cluster
+from kwire.cli.durations import in_milliseconds
 from kwire.cli.tables import print_table
 from kwire.errors import Code, KafkaError
 from kwire.types import uuid_text
@@ -76,7 +77,7 @@ Examples:
   kwire topics describe --json
 """,
 )
-@click.argument("names", metavar="[TOPIC]...", nargs=-1)
+@click.argument("names", metavar="[TOPIC]...", nargs=-1, shell_complete=complete_topic)
 @json_option
 @broker_options
 def describe(names: tuple[str, ...], bootstrap: str | None, config: str | None, as_json: bool) -> None:
@@ -99,10 +100,10 @@ def describe(names: tuple[str, ...], bootstrap: str | None, config: str | None, 
     epilog="""\b
 Examples:
   kwire topics create messages
-  kwire topics create orders --partitions 12 --set cleanup.policy=compact --set retention.ms=86400000
+  kwire topics create orders --partitions 12 --set cleanup.policy=compact --set retention.ms=1d
 """
 )
-@click.argument("names", metavar="TOPIC...", nargs=-1, required=True)
+@click.argument("names", metavar="TOPIC...", nargs=-1, required=True, shell_complete=complete_topic)
 @click.option(
     "-p", "--partitions", type=click.IntRange(min=1), metavar="N", help="How many partitions. [default: the broker's]"
 )
@@ -145,10 +146,10 @@ def create(
     epilog="""\b
 Examples:
   kwire topics alter messages --partitions 6
-  kwire topics alter messages --set retention.ms=60000 --unset cleanup.policy
+  kwire topics alter messages --set retention.ms=1m --unset cleanup.policy
 """
 )
-@click.argument("name", metavar="TOPIC")
+@click.argument("name", metavar="TOPIC", shell_complete=complete_topic)
 @click.option("-p", "--partitions", type=click.IntRange(min=1), metavar="N", help="How many partitions to grow to.")
 @click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Give a setting a value; may be repeated.")
 @click.option("--unset", "unsets", multiple=True, metavar="KEY", help="Return a setting to its default.")
@@ -187,7 +188,7 @@ Example:
   kwire topics delete messages
 """
 )
-@click.argument("names", metavar="TOPIC...", nargs=-1, required=True)
+@click.argument("names", metavar="TOPIC...", nargs=-1, required=True, shell_complete=complete_topic)
 @click.option("--if-exists", is_flag=True, help="Pass over what does not exist.")
 @broker_options
 def delete(names: tuple[str, ...], bootstrap: str | None, config: str | None, if_exists: bool) -> None:
@@ -296,6 +297,6 @@ def _settings(sets: Sequence[str]) -> dict[str, str]:
     for text in sets:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise click.UsageError(f"--set {text}: write KEY=VALUE, as --set retention.ms=60000")
-        settings[key.strip()] = value.strip()
+            raise click.UsageError(f"--set {text}: write KEY=VALUE, such as --set retention.ms=1h")
+        settings[key.strip()] = in_milliseconds(key.strip(), value.strip())
     return settings

@@ -319,7 +319,11 @@ def test_stock_clients_read_what_was_produced(kafka, kwire):
     [
         (["-p", "9"], 1, "has partitions 0 to 0, not 9"),
         (["-p", "0", "--group", "g"], 2, "without --group"),
-        (["-o", "1"], 2, "--offset needs --partition"),
+        (["-o", "1"], 1, "offset 1 is out of range: messages-0 has offsets 0 to 0"),
+        (["-o", "soon"], 2, "write beginning, end, an offset, -N, or a time"),
+        (["-o", "end", "--group", "g"], 2, "without --group"),
+        (["-f", "%q"], 2, "%q is not known; known are %s"),
+        (["-f", "%s", "--json"], 2, "exclude each other"),
         (["-o", "1", "-p", "0", "--from-beginning"], 2, "two places"),
         (["-n", "0"], 2, "--max-messages"),
     ],
@@ -332,3 +336,90 @@ def test_options_of_consume_that_make_no_sense(kafka, kwire, arguments, code, sa
 
     assert ended.exit_code == code
     assert said in ended.output
+
+
+@pytest.mark.kafka(topics={"messages": 2})
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("beginning", ["a0", "a1", "a2", "b0"]),
+        ("-1", ["a2", "b0"]),
+        ("-9", ["a0", "a1", "a2", "b0"]),
+        ("1", ["a1", "a2"]),
+        ("1970-01-01T00:00:02+00:00", ["a1", "a2"]),
+        ("end", []),
+    ],
+)
+def test_consume_begins_where_offset_says(kafka, kwire, shell, where, expected):
+    lines = [(0, "a0", 1000), (0, "a1", 2000), (0, "a2", 3000), (1, "b0", 1000)]
+    for partition, value, timestamp in lines:
+        line = f'{{"value": "{value}", "partition": {partition}, "timestamp": {timestamp}}}'
+        shell(f"echo '{line}' | kwire produce messages --json")
+
+    ended = kwire("consume", "messages", "--offset", where, "--until-end", "--format", "%s\\n")
+
+    assert sorted(ended.stdout.split()) == expected
+
+
+def test_consume_writes_the_formats_of_kcat(kafka, kwire, shell):
+    kafka.create_topic("messages")
+    line = '{"key": "k", "value": "hello", "headers": [["a", "1"], ["b", null]], "timestamp": 5}'
+    shell(f"echo '{line}' | kwire produce messages --json")
+    shell("echo '{\"value\": null}' | kwire produce messages --json")
+    layout = r"%t:%p:%o:%T %k(%K)=%s(%S) %h %%\x41\t|"
+
+    ended = kwire("consume", "messages", "--from-beginning", "--until-end", "-n", "1", "-f", layout)
+    empty = kwire("consume", "messages", "--offset", "-1", "--until-end", "-f", "[%s %S %k %K]")
+
+    assert ended.stdout == "messages:0:0:5 k(1)=hello(5) a=1,b=NULL %A\t|"
+    assert empty.stdout == "[ -1  -1]"
+
+
+def test_a_reader_that_leaves_early_is_no_failure(kafka, kwire, shell):
+    kafka.create_topic("messages")
+    shell("seq 20000 | kwire produce messages")
+
+    ended = shell("(kwire consume messages --from-beginning --until-end; echo $? >&2) | head -n 1")
+    listed = shell("(kwire config; echo $? >&2) | head -n 1")
+
+    assert (ended.stdout, ended.stderr) == (b"1\n", b"0\n")
+    assert listed.stderr == b"0\n"
+
+
+def test_brokers_is_another_name_for_bootstrap_server(kafka, kwire):
+    kafka.create_topic("messages")
+
+    assert "messages" in kwire("topics", "list", "--brokers", kafka.bootstrap_servers).output
+
+
+def test_groups_describe_without_a_name_is_all_groups(kafka, kwire, shell):
+    assert "No groups yet" in kwire("groups", "describe").output
+    for group in ("one", "two"):
+        shell(f"echo x | kwire produce messages; kwire consume messages --group {group} --from-beginning -n 1")
+
+    described = json.loads(kwire("groups", "describe", "--json").stdout)
+
+    assert [group["group"] for group in described] == ["one", "two"]
+
+
+def test_topic_names_complete_in_the_shell(kafka, shell):
+    kafka.create_topic("messages")
+
+    completed = shell('_KWIRE_COMPLETE=bash_complete COMP_WORDS="kwire consume mes" COMP_CWORD=2 kwire')
+
+    assert completed.stdout == b"plain,messages\n"
+
+
+def test_log_dump_takes_a_directory(tmp_path, kwire):
+    from kwire.testing import KafkaBroker
+
+    with KafkaBroker(data=tmp_path / "data", topics=["messages"]) as kafka:
+        kwire("produce", "messages", "hello", "--brokers", kafka.bootstrap_servers)
+
+    dumped = kwire("log", "dump", str(tmp_path / "data" / "messages-0"), "--print-data-log")
+    nothing = kwire("log", "dump", str(tmp_path))
+
+    assert "00000000000000000000.log" in dumped.output
+    assert "payload: hello" in dumped.output
+    assert nothing.exit_code == 2
+    assert "name a partition's directory" in nothing.output

@@ -1,0 +1,18 @@
+"""Durations as people write them, for settings in milliseconds: ``retention.ms=1d``.
+
+Responsible for: the units. Must not depend on: settings.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_MILLISECONDS: Final = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000}
+_DURATION: Final = re.compile(r"(\d+)\s*(ms|s|m|h|d|w)")
+
+
+def in_milliseconds(key: str, text: str) -> str:
+    """Return ``text``, or the milliseconds that it says where ``key`` is a setting in milliseconds: 1d is 86400000."""
+    found = _DURATION.fullmatch(text.strip()) if key.endswith(".ms") else None
+    return text if found is None else str(int(found[1]) * _MILLISECONDS[found[2]])
