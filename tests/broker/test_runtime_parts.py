@@ -1,0 +1,305 @@
+"""The runtime of coordinators without a broker: a machine that counts, over a partition that commits on demand."""
+
+from types import SimpleNamespace
+
+import pytest
+import trio
+
+from kwire.broker.clock import Clock
+from kwire.broker.coordination.metadata_view import MetadataView, change_of
+from kwire.broker.coordination.runtime import Runtime, RuntimeParts
+from kwire.coordinators.machine import Effects, MetadataChange, Record
+from kwire.coordinators.timeline import Table, Timeline
+from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.metadata.entities import Resource, ResourceType
+from kwire.metadata.image import Delta
+
+TOPIC = "__counters"
+TOPIC_ID = b"t" * 16
+
+
+class Counter:
+    """A machine with one durable count, and a soft count of its commands."""
+
+    def __init__(self):
+        self.timeline = Timeline()
+        self.counts = Table(self.timeline)
+        self.changes = []
+        self.was_unloaded = False
+
+    def add(self, by, *, ticket, now_ms):
+        self.counts["soft"] = (self.counts.get("soft") or 0) + 1
+        if by == "bug":
+            raise ZeroDivisionError
+        if by < 0:
+            raise KafkaError(Code.INVALID_REQUEST)
+        effects = Effects(records=[Record(b"count", str((self.counts.get("count") or 0) + by).encode())])
+        effects.reply(ticket, by)
+        return effects
+
+    def read(self):
+        return self.counts.committed("count") or 0
+
+    def replay(self, key, value, **_):
+        self.counts[key.decode()] = int(value)
+
+    def replay_marker(self, producer_id, producer_epoch, *, committed):
+        self.counts["marked"] = producer_id
+
+    def loaded(self, metadata, now_ms):
+        effects = Effects()
+        effects.set_timer("tick", now_ms + 60_000)
+        return effects
+
+    def on_timer(self, key, now_ms):
+        return self.add(100, ticket=-1, now_ms=now_ms)
+
+    def on_metadata_change(self, change, metadata, now_ms):
+        self.changes.append((change, metadata.topic_exists(TOPIC_ID)))
+        return Effects()
+
+    def on_append_result(self, follow_up, error, now_ms):
+        raise AssertionError
+
+    def clock_stepped(self, by_ms):
+        pass
+
+    def unloaded(self):
+        self.was_unloaded = True
+
+
+class FakePartition:
+    """A log of values; ``is_held``: what is appended is committed only by ``commit``."""
+
+    index = 0
+    isr = (1,)
+    settings = SimpleNamespace(min_insync_replicas=1, validation=SimpleNamespace(max_message_bytes=1000))
+
+    def __init__(self):
+        self.log = SimpleNamespace(
+            end_offset=0, log_start_offset=0, read_batches=lambda offset: iter(self.batches[offset:])
+        )
+        self.batches = []
+        self.high_watermark = 0
+        self.is_held = False
+        self.refusal = None
+        self.changed = trio.Event()
+        self.failure = None
+
+    def __str__(self):
+        return f"{TOPIC}-0"
+
+    def read_batches(self, offset):
+        return iter(self.batches[offset:])
+
+    def append_own(self, batch):
+        if self.refusal is not None:
+            raise self.refusal
+        base = self.log.end_offset
+        stamped = base.to_bytes(8, "big") + batch[8:]
+        self.batches.append(memoryview(stamped))
+        self.log.end_offset += 1
+        if not self.is_held:
+            self.high_watermark = self.log.end_offset
+        return SimpleNamespace(base_offset=base, next_offset=self.log.end_offset)
+
+    def is_committed(self, offset):
+        return self.high_watermark >= offset
+
+    async def committed(self, offset):
+        while self.high_watermark < offset:
+            await self.changed.wait()
+            if self.failure is not None:
+                raise self.failure
+
+    def commit(self):
+        self.high_watermark = self.log.end_offset
+        self.changed.set()
+        self.changed = trio.Event()
+
+    def lose(self, failure):
+        self.failure = failure
+        del self.batches[self.high_watermark :]
+        self.log.end_offset = self.high_watermark
+        self.changed.set()
+
+
+class Waiting:
+    async def wait(self, event, timeout_ms):
+        await event.wait()
+        return True
+
+
+class Stage:
+    def __init__(self):
+        self.clock = Clock()
+        self.partition = FakePartition()
+        self.failures = []
+        self.image = SimpleNamespace(
+            topics={TOPIC: SimpleNamespace(partitions=[None])}, topics_by_id={TOPIC_ID: None}, features={"f": 2}
+        )
+        self.metadata = MetadataView(self.image, SimpleNamespace(group=lambda group_id: {}))
+        self.made = []
+        partitions = SimpleNamespace(
+            of_topic=lambda topic: {0: self.partition},
+            get=lambda topic, index: self.partition,
+            has_directory=lambda partition: True,
+        )
+        parts = RuntimeParts(
+            clock=self.clock,
+            partitions=partitions,
+            metadata=self.metadata,
+            create_topic=None,
+            storage_failed=self.failures.append,
+        )
+        self.runtime = Runtime(parts, TOPIC, self.make)
+
+    def make(self):
+        self.made.append(Counter())
+        return self.made[-1]
+
+    async def add(self, by):
+        return await self.runtime.submit(
+            Waiting(), "key", lambda machine, ticket, now_ms: machine.add(by, ticket=ticket, now_ms=now_ms)
+        )
+
+    async def machine(self):
+        return await self.runtime.machine(Waiting(), "key")
+
+    async def read(self):
+        return (await self.machine()).read()
+
+    async def pass_ms(self, duration_ms):
+        await trio.testing.wait_all_tasks_blocked()
+        self.clock.advance(duration_ms)
+        await trio.testing.wait_all_tasks_blocked()
+
+
+@pytest.fixture
+async def stage(nursery):
+    made = Stage()
+    nursery.start_soon(made.clock.run)
+    await nursery.start(made.runtime.run)
+    return made
+
+
+async def test_a_refused_command_leaves_no_trace(stage):
+    with pytest.raises(KafkaError):
+        await stage.add(-1)
+
+    assert (await stage.machine()).counts.get("soft") is None
+
+
+async def test_a_refused_append_leaves_no_trace_and_its_command_gets_the_error(stage):
+    await stage.add(1)
+    stage.partition.refusal = StorageFailure("/log", "full")
+    with pytest.raises(KafkaError) as refusal:
+        await stage.add(1)
+
+    assert refusal.value.code is Code.NOT_COORDINATOR
+    assert stage.failures == [stage.partition.refusal]
+    assert (await stage.machine()).counts.get("soft") == 1
+
+
+async def test_a_timer_whose_append_is_refused_fires_again(stage):
+    await stage.add(1)
+    stage.partition.refusal = KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+    await stage.pass_ms(60_000)
+    assert await stage.read() == 1
+    stage.partition.refusal = None
+    await stage.pass_ms(1000)
+
+    assert await stage.read() == 101
+
+
+async def test_what_is_not_committed_is_not_read_and_not_answered(stage, nursery):
+    await stage.add(1)
+    stage.partition.is_held = True
+    answered = []
+
+    async def add():
+        answered.append(await stage.add(5))
+
+    nursery.start_soon(add)
+    nursery.start_soon(add)
+    await trio.testing.wait_all_tasks_blocked()
+    assert (await stage.read(), answered) == (1, [])
+    stage.partition.commit()
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert (await stage.read(), answered) == (11, [5, 5])
+
+
+async def test_what_could_not_be_committed_was_never_there(stage, nursery):
+    await stage.add(1)
+    stage.partition.is_held = True
+    refused = []
+
+    async def add():
+        with pytest.raises(KafkaError) as refusal:
+            await stage.add(5)
+        refused.append(refusal.value.code)
+
+    nursery.start_soon(add)
+    await trio.testing.wait_all_tasks_blocked()
+    stage.partition.lose(StorageFailure("/log", "lost"))
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert refused == [Code.NOT_COORDINATOR]
+    assert await stage.read() == 1
+    assert [each.was_unloaded for each in stage.made] == [True, False]
+
+
+async def test_what_was_replayed_before_it_was_committed_is_read_once_it_is(stage):
+    await stage.add(1)
+    stage.partition.is_held = True
+    other = Stage()
+    stage.partition.append_own(bytes(stage.partition.batches[0][:]))
+    other.partition.batches, other.partition.log.end_offset = list(stage.partition.batches), 2
+    other.partition.high_watermark = 1
+    async with trio.open_nursery() as nursery:
+        await nursery.start(other.runtime.run)
+        machine = await other.machine()
+        assert machine.timeline.has_uncommitted
+        other.partition.commit()
+        await trio.testing.wait_all_tasks_blocked()
+        assert not machine.timeline.has_uncommitted
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_bug_replaces_the_machine(stage):
+    await stage.add(1)
+    with pytest.raises(KafkaError) as refusal:
+        await stage.add("bug")
+    await stage.pass_ms(1000)
+
+    assert refusal.value.code is Code.UNKNOWN_SERVER_ERROR
+    assert [each.was_unloaded for each in stage.made] == [True, False]
+    assert await stage.add(1) == 1
+    assert await stage.read() == 2
+
+
+async def test_a_machine_hears_of_metadata_that_concerns_it(stage):
+    machine = await stage.machine()
+    gone = SimpleNamespace(name="t", id=b"g" * 16)
+
+    stage.runtime.on_metadata_delta(Delta(brokers_changed={1}))
+    stage.runtime.on_metadata_delta(
+        Delta(
+            topics_deleted=[gone],
+            features_changed={"f"},
+            configs_changed={Resource(ResourceType.GROUP, "g"), Resource(ResourceType.TOPIC, "x")},
+        )
+    )
+
+    expected = MetadataChange({"t": b"g" * 16}, {"f": 2}, frozenset({"g"}))
+    assert machine.changes == [(expected, True)]
+    assert change_of(Delta(), stage.metadata) is None
+
+
+async def test_a_deleted_topic_unloads_its_machines(stage):
+    machine = await stage.machine()
+    stage.runtime.on_metadata_delta(Delta(topics_deleted=[SimpleNamespace(name=TOPIC, id=b"i" * 16)]))
+
+    assert machine.was_unloaded
+    assert await stage.machine() is not machine
