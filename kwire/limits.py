@@ -1,7 +1,7 @@
 """Every bound in one place, with asserts on how the bounds relate.
 
-Owns: the numbers that keep a hostile or mistaken peer from growing kwire without end. Settings that a user may change
-(Kafka's own, such as ``socket.request.max.bytes``) are not here but in ``kwire.metadata.configs``.
+Responsible for: the bounds on what a hostile or faulty peer can use. Settings that a user may change (Kafka's own, such
+as ``socket.request.max.bytes``) are in ``kwire.metadata.configs``.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ READ_CHUNK_BYTES_MAX = 1024 * 1024
 # A reader in the middle of a large request is woken when this much more has come: fewer, larger reads.
 RECV_WAKE_BYTES_MAX = 256 * 1024
 
-# A peer that alone keeps asking, and asked again this soon after the last answer, is listened to without giving the
-# loop away: for so long each time, and so often in a row before all others are looked at.
-ASKED_SOON_US = 200
-LISTEN_US = 60
-LISTENS_MAX = 16
+# Busy poll: if the only active client sent its request within this time of the last reply, its socket is polled without
+# yielding, for so long each time, and so often in a row before other sockets are polled.
+BUSY_POLL_IF_WITHIN_US = 200
+BUSY_POLL_US = 60
+BUSY_POLLS_MAX = 16
 
 # Time for which one connection may use the event loop, and bytes that it may read and answer, before others run.
 TURN_MS = 2.0
@@ -48,14 +48,14 @@ SENDFILE_BYTES_MIN = 64 * 1024
 # Parts in one sendmsg: IOV_MAX of Linux and macOS.
 SENDMSG_PARTS_MAX = 1024
 
-# Connections accepted before others get a turn; and how long accepting rests when descriptors or memory run out.
+# Connections accepted before other tasks run; and how long accepting pauses when descriptors or memory run out.
 ACCEPTS_PER_TURN = 64
 ACCEPT_PAUSE_MS = 1000
 
-# A file that cannot be used is spoken of in the log at most this often.
+# An I/O error of one file is logged at most this often.
 STORAGE_TROUBLE_EVERY_MS = 60_000
 
-# At the stop, replies in hand may take this long to be sent.
+# At the stop, replies that are being made may take this long to be sent.
 SHUTDOWN_GRACE_S = 5.0
 # A second signal means "at once" from here on; before, it is an echo of the first.
 SECOND_SIGNAL_AFTER_S = 0.3
@@ -91,5 +91,5 @@ PARTITIONS_PER_REQUEST_MAX = 10_000
 assert SENDFILE_BYTES_MIN <= SENDFILE_BYTES_MAX <= TURN_BYTES_MAX
 assert READ_CHUNK_BYTES <= READ_CHUNK_BYTES_MAX <= TURN_BYTES_MAX
 assert FILES_SHARE_OF_DESCRIPTORS + CONNECTIONS_SHARE_OF_DESCRIPTORS < 1
-assert LISTEN_US <= ASKED_SOON_US
+assert BUSY_POLL_US <= BUSY_POLL_IF_WITHIN_US
 assert 0 < TURN_MS < LOOP_HELD_MS

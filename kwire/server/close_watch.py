@@ -1,10 +1,11 @@
-"""Notice that a peer has closed while nobody reads from it.
+"""Notice that a peer has closed while its connection does not read.
 
-Owns: one kernel queue that reports nothing but closed connections. May not know: what a connection was waiting for.
+Responsible for: one kernel queue that reports closed connections and nothing else. Must not depend on: what a
+connection waits for.
 
-A request that waits (long poll, join) must end when its client goes away. Reading would tell, but a second task for
-each waiting request would cost more than the request; and reading stops at the first unread byte, so a client that
-sends another request and then closes would go unnoticed. The kernel can report just the closing, even behind unread
+A request that waits (long poll, join) must end when its client disconnects. A read would notice, but a second task for
+each waiting request would cost more than the request; and a read stops at the first unread byte, so a client that
+sends another request and then closes would not be noticed. The kernel can report the close alone, also behind unread
 bytes: EPOLLRDHUP on Linux, and on BSD and macOS a kqueue read filter whose low-water mark is never reached.
 """
 
@@ -19,7 +20,7 @@ import trio
 
 
 class CloseWatch:
-    """The watch over all sockets of one broker. ``run`` is one task; ``add`` is cheap and may be repeated."""
+    """Watches all sockets of one broker. ``run`` is one task; ``add`` is cheap and may be repeated."""
 
     def __init__(self) -> None:
         self._callbacks: dict[int, Callable[[], None]] = {}
@@ -32,7 +33,7 @@ class CloseWatch:
             self._queue.add(fd)
 
     def discard(self, fd: int) -> None:
-        """Forget ``fd``, before it is closed."""
+        """Stop watching ``fd``; call it before the descriptor is closed."""
         if self._callbacks.pop(fd, None) is not None:
             self._queue.discard(fd)
 
@@ -47,7 +48,7 @@ class CloseWatch:
                     callback()
 
     def close(self) -> None:
-        """Give the queue back, once nobody runs or adds any more."""
+        """Close the queue, after ``run`` has ended."""
         self._queue.close()
 
 

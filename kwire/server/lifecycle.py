@@ -1,10 +1,11 @@
 """Start and stop: a broker behind its listeners.
 
-Owns: the order. Addresses are taken first, so that a busy port is told before any data is touched; peers are let in
-last, when everything is recovered. At the end nobody is let in any more, replies in hand are sent, and the broker
-leaves its directories in order. May not know: command lines, where settings came from.
+Responsible for: the order. Addresses are bound first, so that a busy port is reported before any data is touched;
+connections are accepted last, when everything is recovered. At the stop no more are accepted, replies that are being
+made are sent, and the broker closes its log directories cleanly. Must not depend on: command lines, where settings came
+from.
 
-``open_server`` is for whoever has an event loop (tests, programs); ``run`` is a process of its own, with its signals.
+``open_server`` is for programs and tests that have an event loop; ``run`` is a process of its own, with its signals.
 """
 
 from __future__ import annotations
@@ -240,10 +241,10 @@ def print_lines(lines: Iterable[str]) -> None:
 
 
 def _stop_at_once_after(earliest_s: float) -> Callable[[int, FrameType | None], None]:
-    """Take a second signal: whoever sends it does not want to wait for anything.
+    """Return the handler of a second signal, which ends the process at once.
 
-    Unless it comes right behind the first, which is one wish said twice: ``timeout`` signals its child, and then the
-    group that its child is in.
+    A second signal right behind the first is the same request: ``timeout`` signals its child, and then the process
+    group of that child.
     """
 
     def take(number: int, _frame: FrameType | None) -> None:

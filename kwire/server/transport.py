@@ -1,17 +1,16 @@
-"""A connection's bytes: read some, send parts, learn that the peer has gone.
+"""The bytes of a connection: reading, sending parts, noticing that the peer has closed.
 
-Owns: what a connection needs of a byte stream (``Transport``), and the plain TCP socket. May not know: frames,
-requests, listeners. The twin in memory is ``kwire.testing.transport``; a TLS transport would stand beside these,
-sending slices of files by ``pread`` as the one in memory does.
+Responsible for: the interface of a byte stream (``Transport``), and the plain TCP socket. Must not depend on: frames,
+requests, listeners. ``kwire.testing.transport`` implements it in memory; a TLS transport would send slices of files by
+``pread`` as that one does.
 
-The socket is raw and non-blocking: a call is tried first and waited for only when the kernel says EAGAIN, which
-costs a quarter of what trio's SocketStream costs. A call that succeeds does not yield to other tasks; the connection
-counts what it does in one turn.
+The socket is raw and non-blocking: a call is tried first, and waits only when the kernel returns EAGAIN, which costs a
+quarter of trio's SocketStream. A call that succeeds does not yield to other tasks; the connection measures its turn.
 
-A client that sends a request, waits for the answer and sends the next spends most of its time in two wake-ups, its own
-and ours. While it is the only one that speaks, and its next request has come soon after the last answer, we try again
-for some microseconds instead of going to sleep: a fifth more requests a second. It stops with the first request that
-does not come soon, and with the first word of anybody else (``LastHeard``).
+A client that sends a request, waits for the reply and sends the next spends most of its time in two wake-ups, its own
+and the broker's. While it is the only active client and its next request came soon after the last reply, the broker
+polls the socket for some microseconds instead of sleeping (busy poll): a fifth more requests a second. That ends with
+the first request that comes late, and with the first bytes from another client (``LastHeard``).
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ from typing import Protocol, TypeAlias
 import trio
 
 from kwire.limits import (
-    ASKED_SOON_US,
-    LISTEN_US,
-    LISTENS_MAX,
+    BUSY_POLL_IF_WITHIN_US,
+    BUSY_POLL_US,
+    BUSY_POLLS_MAX,
     RECV_WAKE_BYTES_MAX,
     SENDFILE_BYTES_MAX,
     SENDFILE_BYTES_MIN,
@@ -39,7 +38,7 @@ from kwire.server.close_watch import CloseWatch
 
 
 class Slice(Protocol):
-    """A stretch of a file, as ``kwire.storage.files.FileSlice``. Whoever takes it to send it closes it."""
+    """A range of a file, as ``kwire.storage.files.FileSlice``. The transport that sends it closes it."""
 
     def __len__(self) -> int: ...
 
@@ -54,7 +53,7 @@ Part: TypeAlias = "bytes | memoryview | Slice"
 
 
 class Transport(Protocol):
-    """One peer. A lost connection is a ConnectionError, from any method that waits."""
+    """One connection. A method that waits raises ConnectionError when the connection is lost."""
 
     @property
     def peer(self) -> str:
@@ -89,14 +88,14 @@ class Transport(Protocol):
 
 
 def close_slices(parts: Sequence[Part]) -> None:
-    """Give back the files of parts that will not be sent."""
+    """Close the slices of parts that will not be sent."""
     for part in parts:
         if not isinstance(part, _BYTES):
             part.close()
 
 
 class LastHeard:
-    """Which of a server's connections has heard from its peer last."""
+    """The connection of a server that received bytes last."""
 
     __slots__ = ("transport",)
 
@@ -107,7 +106,7 @@ class LastHeard:
 class SocketTransport:
     """A plain TCP connection that was accepted."""
 
-    __slots__ = ("_close_watch", "_fd", "_last_heard", "_listens", "_socket", "_wake_bytes", "host", "peer", "yields")
+    __slots__ = ("_close_watch", "_fd", "_last_heard", "_polls", "_socket", "_wake_bytes", "host", "peer", "yields")
 
     def __init__(
         self,
@@ -121,7 +120,7 @@ class SocketTransport:
         self._fd = accepted.fileno()
         self._close_watch = close_watch
         self._last_heard = last_heard
-        self._listens = 0  # how often we may yet try again before we wait
+        self._polls = 0  # how many busy polls are left before it waits
         self._wake_bytes = 1
         self.yields = 0
         self.host = address[0]
@@ -135,45 +134,45 @@ class SocketTransport:
                 if self._wake_bytes != 1:
                     self._wake_at(1)
                 in_vain = False
-                if self._listens and self._last_heard.transport is self:
-                    heard = self._listen(max_bytes)
+                if self._polls and self._last_heard.transport is self:
+                    heard = self._busy_poll(max_bytes)
                     if heard is not None:
                         return heard
                     in_vain = True
-                await self._wait_for_request(listened_in_vain=in_vain)
+                await self._wait_for_request(polled_in_vain=in_vain)
             except OSError as error:
                 raise _lost(error) from error
             else:
                 if self._last_heard.transport is not self:
                     self._last_heard.transport = self
-                    self._listens = 0
+                    self._polls = 0
                 return chunk
 
-    def _listen(self, max_bytes: int) -> bytes | None:
-        """Try again for a moment."""
-        self._listens -= 1
-        until = time.perf_counter() + LISTEN_US / 1e6
+    def _busy_poll(self, max_bytes: int) -> bytes | None:
+        """Try to read for ``BUSY_POLL_US``."""
+        self._polls -= 1
+        until = time.perf_counter() + BUSY_POLL_US / 1e6
         while time.perf_counter() < until:
             try:
                 return self._socket.recv(max_bytes)
             except BlockingIOError:
                 pass
-        self._listens = 0
+        self._polls = 0
         return None
 
-    async def _wait_for_request(self, *, listened_in_vain: bool) -> None:
+    async def _wait_for_request(self, *, polled_in_vain: bool) -> None:
         started = time.perf_counter()
         self.yields += 1
         await trio.lowlevel.wait_readable(self._fd)
-        soon = not listened_in_vain and time.perf_counter() - started < ASKED_SOON_US / 1e6
-        self._listens = LISTENS_MAX if soon and self._last_heard.transport is self and _MAY_LISTEN else 0
+        soon = not polled_in_vain and time.perf_counter() - started < BUSY_POLL_IF_WITHIN_US / 1e6
+        self._polls = BUSY_POLLS_MAX if soon and self._last_heard.transport is self and _MAY_BUSY_POLL else 0
 
     async def recv_into(self, space: memoryview) -> int:
         while True:
             try:
                 return self._socket.recv_into(space)
             except BlockingIOError:
-                # The rest of a large request comes in many packets: wake for a good part of it, not for each.
+                # The rest of a large request comes in many packets: wake for a large part of it, not for each.
                 self._wake_at(min(len(space), RECV_WAKE_BYTES_MAX))
                 self.yields += 1
                 await trio.lowlevel.wait_readable(self._fd)
@@ -252,8 +251,8 @@ class SocketTransport:
                 index += 1
 
     async def _send_slice(self, piece: Slice) -> None:
-        # The peer has this to read before it asks again: listening for that would be in vain.
-        self._listens = 0
+        # The peer reads this before its next request, so a busy poll would be in vain.
+        self._polls = 0
         size = len(piece)
         position, turn_bytes = 0, 0
         while position < size:
@@ -279,8 +278,8 @@ class SocketTransport:
 # Elsewhere the option exists and means less.
 _CAN_WAKE_LATER = sys.platform == "linux"
 
-# With one processor the peer cannot speak while we listen.
-_MAY_LISTEN = (len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1) > 1
+# With one processor the peer cannot run during a busy poll.
+_MAY_BUSY_POLL = (len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1) > 1
 
 _BYTES = (bytes, memoryview)
 
@@ -296,10 +295,10 @@ def _read(piece: Slice) -> bytes:
 
 
 def _cut_short(piece: Slice) -> ConnectionError:
-    # The size is already on the wire, so a file that lost its tail leaves only one honest answer: no more bytes.
-    return ConnectionAbortedError(f"a log file ended before the {len(piece)} bytes that were promised from it")
+    # The size is already sent, so the connection must end when the file is shorter than that.
+    return ConnectionAbortedError(f"a log file is shorter than the {len(piece)} bytes announced from it")
 
 
 def _lost(error: OSError) -> ConnectionError:
-    # Always another one: an error that is its own cause would keep the connection alive until a collection.
+    # A new exception: one that is its own cause would keep the connection alive until a garbage collection.
     return ConnectionError(error.errno, error.strerror)

@@ -1,6 +1,6 @@
 """A connection without a socket: the server's end is a ``Transport``, the test's end feeds bytes and takes frames.
 
-Owns: two buffers in memory. May not know: what the bytes mean.
+Responsible for: two buffers in memory. Must not depend on: what the bytes mean.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class MemoryTransport:
         self._tell_closed()
 
     def reset(self) -> None:
-        """Lose the connection: what was not read is gone, and sending fails."""
+        """Lose the connection: bytes that were not read are dropped, and sending fails."""
         self._broken = True
         self._inbox.clear()
         self._tell_closed()

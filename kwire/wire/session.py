@@ -35,7 +35,7 @@ class Session:
         self._served = served
 
     def admit(self, api_key: int, api_version: int) -> bool:
-        """Say whether to decode and handle the request. False: it is ApiVersions at a version that we do not know.
+        """Tell whether to decode and handle the request. False: it is ApiVersions at an unknown version.
 
         Raises UnsupportedVersion for everything else that is not served; Kafka closes the connection then.
         """

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from kwire.limits import LISTENS_MAX
+from kwire.limits import BUSY_POLLS_MAX
 from kwire.server import transport as transport_module
 from kwire.server.close_watch import CloseWatch
 from kwire.server.transport import LastHeard, SocketTransport
@@ -291,9 +291,9 @@ class Scripted:
 def asked_alone(pair, monkeypatch):
     """A transport whose peer has just been heard, twice in a row and soon; and the socket below it."""
     transport, peer = pair
-    monkeypatch.setattr(transport_module, "_MAY_LISTEN", True)
-    monkeypatch.setattr(transport_module, "ASKED_SOON_US", 60_000_000)
-    monkeypatch.setattr(transport_module, "LISTEN_US", 60_000_000)
+    monkeypatch.setattr(transport_module, "_MAY_BUSY_POLL", True)
+    monkeypatch.setattr(transport_module, "BUSY_POLL_IF_WITHIN_US", 60_000_000)
+    monkeypatch.setattr(transport_module, "BUSY_POLL_US", 60_000_000)
     scripted = transport._socket = Scripted(transport._socket)
 
     async def ask(times=2):
@@ -316,7 +316,7 @@ async def test_a_peer_that_asks_again_soon_is_listened_to_without_a_wait(asked_a
 async def test_others_get_their_turn_after_so_many_requests_that_came_soon(asked_alone):
     transport, scripted, ask = asked_alone
     await ask()
-    for _ in range(LISTENS_MAX):
+    for _ in range(BUSY_POLLS_MAX):
         scripted.script = [None, b"soon"]
         with trio.testing.assert_no_checkpoints():
             await transport.recv(10)
@@ -349,8 +349,8 @@ async def test_nobody_is_listened_to_while_he_has_a_large_answer_to_read(asked_a
 async def test_who_was_listened_to_in_vain_must_ask_soon_once_more(asked_alone, monkeypatch):
     transport, _, ask = asked_alone
     await ask()
-    monkeypatch.setattr(transport_module, "LISTEN_US", 0)
+    monkeypatch.setattr(transport_module, "BUSY_POLL_US", 0)
     await ask(times=1)
-    assert transport._listens == 0
+    assert transport._polls == 0
     await ask(times=1)
-    assert transport._listens == LISTENS_MAX
+    assert transport._polls == BUSY_POLLS_MAX

@@ -3,7 +3,7 @@
 Responsible for: which hooks are registered for which API. Must not depend on: what a hook does, connections, the
 broker.
 
-Quotas, the request log, metrics and injected faults are hooks. One is registered with one call and gone with another;
+Quotas, the request log, metrics and injected faults are hooks. One call registers a hook, another removes it;
 while none is registered for an API, its requests pay for one lookup in an empty dict. Shortcuts that answer requests
 without decoding them step aside for an API that has a hook (``Hooks.hooked``).
 """
