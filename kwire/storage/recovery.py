@@ -137,6 +137,9 @@ def recover(
         # It was not as clean as it was said to be.
         _check_tail(segments[-1], config, cuts)
         end_offset, _ = segments[-1].read_end()
+    if end_offset > segments[-1].base_offset + RELATIVE_OFFSET_MAX + 1 or end_offset < segments[-1].base_offset:
+        log_path = segments[-1].path(LOG_SUFFIX)
+        raise StorageFailure(log_path, f"damaged: its last batch ends at offset {end_offset - 1}")
     losses = cuts.total(
         log_start_offset,
         end_offset,

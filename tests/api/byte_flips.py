@@ -11,7 +11,8 @@ What a start may be:
     refused    the start ends with one sentence that names the file
     reported   what differs, or what was rebuilt, is a line in the log
     detected   a record batch fails its checksum where it is read: by the consumer, or by the coordinator, with a line
-    unprotected  a digit of a text file without a checksum, which Apache Kafka believes too (see UNPROTECTED)
+    unprotected  a digit of a text file without a checksum (see UNPROTECTED), or the first 16 bytes of a record batch,
+                 which its CRC does not cover: Apache Kafka believes these too
 
 and what it must never be: ``traceback``, or ``silent``: other content without a line.
 """
@@ -36,7 +37,7 @@ from kwire.errors import KafkaError, StorageFailure
 from kwire.metadata.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
 from kwire.wire import messages as m
-from kwire.wire.batch import HEADER_BYTES, is_valid_batch, read_batch_header
+from kwire.wire.batch import HEADER_BYTES, STAMP_BYTES, is_valid_batch, read_batch_header
 from kwire.wire.records import Record, build_batch, read_records
 
 SETTINGS = {
@@ -153,7 +154,7 @@ def start(files):
     return seen, logged.getvalue()
 
 
-def classify(name, expected, quiet, seen, logged):
+def classify(expected, quiet, seen, logged, *, is_unprotected):
     if isinstance(seen, BaseException):
         while isinstance(seen, BaseExceptionGroup) and len(seen.exceptions) == 1:
             seen = seen.exceptions[0]
@@ -169,7 +170,7 @@ def classify(name, expected, quiet, seen, logged):
         return "detected"
     if said:
         return "reported"
-    return "unprotected" if name.rpartition("/")[2] in UNPROTECTED else "silent"
+    return "unprotected" if is_unprotected else "silent"
 
 
 def sweep(*, every=1, only="", first=0):
@@ -183,11 +184,28 @@ def sweep(*, every=1, only="", first=0):
         for path in base.paths():
             if only not in path:
                 continue
+            stamps = stamps_of(base.content(path)) if path.endswith(".log") and "__cluster" not in path else ()
             for position in range(first % every, len(base.content(path)), every):
                 files = base.fork()
+                is_unprotected = path.rpartition("/")[2] in UNPROTECTED or position in stamps
                 files.content(path)[position] ^= 1 << (position * 5 % 8)
                 seen, logged = start(files)
-                yield how, path, position, classify(path, expected, quiet, seen, logged), (expected, seen, logged)
+                yield (
+                    how,
+                    path,
+                    position,
+                    classify(expected, quiet, seen, logged, is_unprotected=is_unprotected),
+                    (expected, seen, logged),
+                )
+
+
+def stamps_of(content):
+    """The positions that no checksum covers: base offset, length and leader epoch of each batch."""
+    position, stamps = 0, set()
+    while position + HEADER_BYTES <= len(content):
+        stamps |= set(range(position, position + STAMP_BYTES))
+        position += read_batch_header(memoryview(bytes(content)), position).size_bytes
+    return stamps
 
 
 def describe(expected, seen, logged):
