@@ -6,7 +6,6 @@ import hypothesis
 import pytest
 from peer import Peer
 
-from kwire.api import api_table
 from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
 from kwire.storage.files import OsFiles
@@ -40,7 +39,7 @@ def start_broker(data_dir, settings):
 
     def start(**more):
         texts = {"log.dirs": data_dir, **settings, **more}
-        return open_broker(BrokerSettings(texts), api_table(), OsFiles(), endpoints=[Peer.endpoint])
+        return open_broker(BrokerSettings(texts), OsFiles(), endpoints=[Peer.endpoint])
 
     return start
 

@@ -2,14 +2,29 @@
 
 import trio
 
+from kwire.api import api_table
 from kwire.broker.controller.interface import only
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.requests.client import Client
 from kwire.broker.requests.context import Context
 from kwire.broker.requests.dispatch import dispatch
 from kwire.metadata.commands import CreateTopics
+from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.features import bootstrap_levels
+from kwire.metadata.image import MetadataImage
 from kwire.metadata.topics import NewTopic
 from kwire.wire import codec
+
+
+def apis_of(broker):
+    """The API table that a server makes for this broker."""
+    return api_table(broker.configs.broker, broker.controller.finalized_features.levels)
+
+
+def all_apis():
+    """The API table of a broker with default settings."""
+    configs = EffectiveConfigs(MetadataImage(), BrokerSettings(), node_id=1)
+    return api_table(configs.broker, bootstrap_levels())
 
 
 class Peer:
@@ -19,7 +34,7 @@ class Peer:
 
     def __init__(self, broker, client_id="test"):
         self.broker = broker
-        self.apis = broker.apis
+        self.apis = apis_of(broker)
         self.client = Client("test", 1, self.endpoint, authenticated_at_ms=0)
         self.breaths = 0
         self.client_id = client_id
@@ -44,7 +59,7 @@ class Peer:
     async def call(self, version, request):
         """Encode and decode both ways at ``version``, so that a test sees what a client would."""
         key = request.KEY
-        api = self.broker.apis[key]
+        api = self.apis[key]
         assert api.serves(version), f"{api.name} v{version} is not served"
         frame = memoryview(codec.encode_request(key, version, 7, self.client_id, request))[4:]
         header = codec.read_header(frame)

@@ -9,9 +9,11 @@ every edge.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from kwire.broker.requests.table import Api, ApiTable, Handler, Shortcut
+from kwire.broker.requests.table import ApiTable, Handler, Row, Shortcut, make_table
+from kwire.metadata.config_types import BrokerValues
 
 if TYPE_CHECKING:
     from kwire.broker.broker import Broker
@@ -378,72 +380,75 @@ def _k81() -> Handler:
     return k81_remove_raft_voter.handle
 
 
-_APIS = (
-    Api(0, "Produce", (3, 13), _k00, advertised=(0, 13), shortcut=_k00_template_cache),
-    Api(1, "Fetch", (4, 18), _k01),
-    Api(2, "ListOffsets", (1, 11), _k02),
-    Api(3, "Metadata", (0, 13), _k03),
-    Api(8, "OffsetCommit", (2, 10), _k08),
-    Api(9, "OffsetFetch", (1, 10), _k09),
-    Api(10, "FindCoordinator", (0, 6), _k10),
-    Api(11, "JoinGroup", (0, 9), _k11),
-    Api(12, "Heartbeat", (0, 4), _k12),
-    Api(13, "LeaveGroup", (0, 5), _k13),
-    Api(14, "SyncGroup", (0, 5), _k14),
-    Api(15, "DescribeGroups", (0, 6), _k15),
-    Api(16, "ListGroups", (0, 5), _k16),
-    Api(17, "SaslHandshake", (0, 1), _k17),
-    Api(18, "ApiVersions", (0, 4), _k18),
-    Api(19, "CreateTopics", (2, 7), _k19),
-    Api(20, "DeleteTopics", (1, 6), _k20),
-    Api(21, "DeleteRecords", (0, 2), _k21),
-    Api(22, "InitProducerId", (0, 5), _k22),
-    Api(23, "OffsetForLeaderEpoch", (2, 4), _k23),
-    Api(24, "AddPartitionsToTxn", (0, 5), _k24),
-    Api(25, "AddOffsetsToTxn", (0, 4), _k25),
-    Api(26, "EndTxn", (0, 5), _k26),
-    Api(27, "WriteTxnMarkers", (1, 2), _k27),
-    Api(28, "TxnOffsetCommit", (0, 5), _k28),
-    Api(29, "DescribeAcls", (1, 3), _k29),
-    Api(30, "CreateAcls", (1, 3), _k30),
-    Api(31, "DeleteAcls", (1, 3), _k31),
-    Api(32, "DescribeConfigs", (1, 4), _k32),
-    Api(33, "AlterConfigs", (0, 2), _k33),
-    Api(34, "AlterReplicaLogDirs", (1, 2), _k34),
-    Api(35, "DescribeLogDirs", (1, 5), _k35),
-    Api(36, "SaslAuthenticate", (0, 2), _k36),
-    Api(37, "CreatePartitions", (0, 3), _k37),
-    Api(38, "CreateDelegationToken", (1, 3), _k38),
-    Api(39, "RenewDelegationToken", (1, 2), _k39),
-    Api(40, "ExpireDelegationToken", (1, 2), _k40),
-    Api(41, "DescribeDelegationToken", (1, 3), _k41),
-    Api(42, "DeleteGroups", (0, 2), _k42),
-    Api(43, "ElectLeaders", (0, 2), _k43),
-    Api(44, "IncrementalAlterConfigs", (0, 1), _k44),
-    Api(45, "AlterPartitionReassignments", (0, 1), _k45),
-    Api(46, "ListPartitionReassignments", (0, 0), _k46),
-    Api(47, "OffsetDelete", (0, 0), _k47),
-    Api(48, "DescribeClientQuotas", (0, 1), _k48),
-    Api(49, "AlterClientQuotas", (0, 1), _k49),
-    Api(50, "DescribeUserScramCredentials", (0, 0), _k50),
-    Api(51, "AlterUserScramCredentials", (0, 0), _k51),
-    Api(55, "DescribeQuorum", (0, 2), _k55),
-    Api(57, "UpdateFeatures", (0, 2), _k57),
-    Api(60, "DescribeCluster", (0, 2), _k60),
-    Api(61, "DescribeProducers", (0, 0), _k61),
-    Api(64, "UnregisterBroker", (0, 0), _k64),
-    Api(65, "DescribeTransactions", (0, 0), _k65),
-    Api(66, "ListTransactions", (0, 2), _k66),
-    Api(74, "ListConfigResources", (0, 1), _k74),
-    Api(75, "DescribeTopicPartitions", (0, 0), _k75),
-    Api(80, "AddRaftVoter", (0, 1), _k80),
-    Api(81, "RemoveRaftVoter", (0, 0), _k81),
+_ROWS = (
+    Row(0, "Produce", (3, 13), _k00, advertised=(0, 13), shortcut=_k00_template_cache),
+    Row(1, "Fetch", (4, 18), _k01),
+    Row(2, "ListOffsets", (1, 11), _k02),
+    Row(3, "Metadata", (0, 13), _k03),
+    Row(8, "OffsetCommit", (2, 10), _k08),
+    Row(9, "OffsetFetch", (1, 10), _k09),
+    Row(10, "FindCoordinator", (0, 6), _k10),
+    Row(11, "JoinGroup", (0, 9), _k11),
+    Row(12, "Heartbeat", (0, 4), _k12),
+    Row(13, "LeaveGroup", (0, 5), _k13),
+    Row(14, "SyncGroup", (0, 5), _k14),
+    Row(15, "DescribeGroups", (0, 6), _k15),
+    Row(16, "ListGroups", (0, 5), _k16),
+    Row(17, "SaslHandshake", (0, 1), _k17),
+    Row(18, "ApiVersions", (0, 4), _k18),
+    Row(19, "CreateTopics", (2, 7), _k19),
+    Row(20, "DeleteTopics", (1, 6), _k20),
+    Row(21, "DeleteRecords", (0, 2), _k21),
+    Row(22, "InitProducerId", (0, 5), _k22),
+    Row(23, "OffsetForLeaderEpoch", (2, 4), _k23),
+    Row(24, "AddPartitionsToTxn", (0, 5), _k24),
+    Row(25, "AddOffsetsToTxn", (0, 4), _k25),
+    Row(26, "EndTxn", (0, 5), _k26),
+    Row(27, "WriteTxnMarkers", (1, 2), _k27),
+    Row(28, "TxnOffsetCommit", (0, 5), _k28),
+    Row(29, "DescribeAcls", (1, 3), _k29),
+    Row(30, "CreateAcls", (1, 3), _k30),
+    Row(31, "DeleteAcls", (1, 3), _k31),
+    Row(32, "DescribeConfigs", (1, 4), _k32),
+    Row(33, "AlterConfigs", (0, 2), _k33),
+    Row(34, "AlterReplicaLogDirs", (1, 2), _k34),
+    Row(35, "DescribeLogDirs", (1, 5), _k35),
+    Row(36, "SaslAuthenticate", (0, 2), _k36),
+    Row(37, "CreatePartitions", (0, 3), _k37),
+    Row(38, "CreateDelegationToken", (1, 3), _k38),
+    Row(39, "RenewDelegationToken", (1, 2), _k39),
+    Row(40, "ExpireDelegationToken", (1, 2), _k40),
+    Row(41, "DescribeDelegationToken", (1, 3), _k41),
+    Row(42, "DeleteGroups", (0, 2), _k42),
+    Row(43, "ElectLeaders", (0, 2), _k43),
+    Row(44, "IncrementalAlterConfigs", (0, 1), _k44),
+    Row(45, "AlterPartitionReassignments", (0, 1), _k45),
+    Row(46, "ListPartitionReassignments", (0, 0), _k46),
+    Row(47, "OffsetDelete", (0, 0), _k47),
+    Row(48, "DescribeClientQuotas", (0, 1), _k48),
+    Row(49, "AlterClientQuotas", (0, 1), _k49),
+    Row(50, "DescribeUserScramCredentials", (0, 0), _k50),
+    Row(51, "AlterUserScramCredentials", (0, 0), _k51),
+    Row(55, "DescribeQuorum", (0, 2), _k55),
+    Row(57, "UpdateFeatures", (0, 2), _k57),
+    Row(60, "DescribeCluster", (0, 2), _k60),
+    Row(61, "DescribeProducers", (0, 0), _k61),
+    Row(64, "UnregisterBroker", (0, 0), _k64),
+    Row(65, "DescribeTransactions", (0, 0), _k65),
+    Row(66, "ListTransactions", (0, 2), _k66),
+    Row(74, "ListConfigResources", (0, 1), _k74),
+    Row(75, "DescribeTopicPartitions", (0, 0), _k75),
+    Row(80, "AddRaftVoter", (0, 1), _k80),
+    Row(81, "RemoveRaftVoter", (0, 0), _k81),
 )
 
 # Every client needs these: imported before the broker is ready.
 EAGER = (0, 1, 3, 18)
 
 
-def api_table() -> ApiTable:
-    """What a broker of this release serves, in order of the keys."""
-    return {api.key: api for api in _APIS}
+def api_table(settings: BrokerValues, features: Mapping[str, int]) -> ApiTable:
+    """Make the table of one broker, in order of the keys.
+
+    It has the rows that are served with these settings and finalized feature levels, as they are at the start.
+    """
+    return make_table(_ROWS, settings, features)

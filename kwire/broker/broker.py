@@ -34,7 +34,6 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.quotas import Quotas
-from kwire.broker.requests.table import ApiTable
 from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.watchdog import Watchdog
 from kwire.errors import StorageFailure
@@ -50,14 +49,13 @@ if TYPE_CHECKING:
 class Broker:
     """One running broker. Made by ``start.open_broker``.
 
-    ``endpoints`` are the listeners as clients see them; ``apis`` is what is served; ``configs`` gives every effective
+    ``endpoints`` are the listeners as clients see them; ``configs`` gives every effective
     setting. Handlers reach everything they need from here.
     """
 
     def __init__(
         self,
         *,
-        apis: ApiTable,
         clock: Clock,
         configs: EffectiveConfigs,
         dirs: LogDirs,
@@ -65,7 +63,6 @@ class Broker:
         storage_failures: StorageFailures,
         endpoints: Sequence[Endpoint],
     ) -> None:
-        self.apis = apis
         self.clock = clock
         self.configs = configs
         self.dirs = dirs

@@ -19,7 +19,6 @@ from kwire.broker.controller.embedded import EmbeddedController
 from kwire.broker.controller.metadata_log import MetadataLog
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.partitions.log_dirs import LogDirs
-from kwire.broker.requests.table import ApiTable
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
@@ -31,7 +30,6 @@ from kwire.storage.files import Files
 @asynccontextmanager
 async def open_broker(
     settings: BrokerSettings,
-    apis: ApiTable,
     files: Files,
     *,
     endpoints: Sequence[Endpoint],
@@ -60,7 +58,6 @@ async def open_broker(
         # First, because partitions that Apache Kafka left without a leader at a clean stop get it back here.
         controller.register(endpoints, [one.id for one in dirs.dirs])
         broker = Broker(
-            apis=apis,
             clock=clock,
             configs=configs,
             dirs=dirs,

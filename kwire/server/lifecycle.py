@@ -83,15 +83,13 @@ async def open_server(
     bindings = read_bindings(configs)
     limits = read_limits(configs, [binding.name for binding in bindings])
     options = read_socket_options(configs)
-    apis = api_table()
     bounds: list[Bound] = []
     try:
         # One by one, so that those that were taken are given back when the next cannot be had.
         bounds.extend(bind(binding, options) for binding in bindings)
         endpoints = [bound.binding.endpoint for bound in bounds]
-        async with open_broker(
-            settings, apis, files, endpoints=endpoints, clock=clock, cluster_id=cluster_id
-        ) as broker:
+        async with open_broker(settings, files, endpoints=endpoints, clock=clock, cluster_id=cluster_id) as broker:
+            apis = api_table(broker.configs.broker, broker.controller.finalized_features.levels)
             for key in EAGER:
                 assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
             connections = ConnectionRegistry(apis, broker.clock, _limits_in_force(broker, limits, connections_max))

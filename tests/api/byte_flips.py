@@ -30,7 +30,6 @@ from group_requests import commit, fetch_one
 from peer import Peer
 from transactional import Producer
 
-from kwire.api import api_table
 from kwire.broker.partitions.log_dirs import ForeignDirectory
 from kwire.broker.start import open_broker
 from kwire.errors import KafkaError, StorageFailure
@@ -87,7 +86,7 @@ def append(broker, topic, index, value):
 
 
 def open_on(files):
-    return open_broker(BrokerSettings(SETTINGS), api_table(), files, endpoints=[Peer.endpoint])
+    return open_broker(BrokerSettings(SETTINGS), files, endpoints=[Peer.endpoint])
 
 
 async def content_of(files):

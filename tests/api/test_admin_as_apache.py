@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from admin_cases import SETTINGS, cases
 from apache_answers import comparable, new_ids
+from peer import all_apis
 
-from kwire.api import api_table
 from kwire.metadata.configs import OWN_DEFAULTS
 
 ANSWERS = Path(__file__).with_name("apache_answers.json.gz")
@@ -55,7 +55,7 @@ async def test_every_admin_api_answers_what_apache_answers(client):
 def test_lowest_and_highest_version_of_every_admin_api_are_asked():
     asked = {(request.KEY, version) for _, version, request in cases() if not callable(request)}
     asked.add((20, 6))
-    lowest_and_highest = {(key, version) for key in {key for key, _ in asked} for version in api_table()[key].served}
+    lowest_and_highest = {(key, version) for key in {key for key, _ in asked} for version in all_apis()[key].served}
     assert lowest_and_highest - asked == set()
 
 

@@ -9,9 +9,7 @@ import pytest
 import trio
 from group_scenarios import SCENARIOS, SETTINGS
 from group_stage import Stage, read_answers
-from peer import Peer
-
-from kwire.api import api_table
+from peer import Peer, all_apis
 
 _STEP_MS = 100
 _GROUP_KEYS = {8, 9, 10, 11, 12, 13, 14, 15, 16, 42, 47}
@@ -90,7 +88,7 @@ async def test_every_version_of_every_group_api_is_asked(start_broker, nursery):
             stage = BrokerStage(broker, nursery, scenario.__name__)
             await scenario(stage, scenario.__name__)
             asked |= stage.asked
-    table = api_table()
+    table = all_apis()
     served = {
         (key, version) for key in _GROUP_KEYS for version in range(table[key].served[0], table[key].served[1] + 1)
     }

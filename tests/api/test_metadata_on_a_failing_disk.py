@@ -10,7 +10,6 @@ import trio
 from peer import Peer
 from test_produce_and_fetch import produce
 
-from kwire.api import api_table
 from kwire.broker.start import open_broker
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.effective import BrokerSettings
@@ -33,7 +32,7 @@ class Home:
 
     def start(self, **settings):
         texts = {"log.dirs": "/data", "metadata.log.max.record.bytes.between.snapshots": "4000", **settings}
-        return open_broker(BrokerSettings(texts), api_table(), self.files, endpoints=[Peer.endpoint])
+        return open_broker(BrokerSettings(texts), self.files, endpoints=[Peer.endpoint])
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import trio
-from peer import Peer
+from peer import Peer, apis_of
 
 from kwire.api import produce_template_cache
 from kwire.api.produce_template_cache import ProduceTemplateCache
@@ -33,7 +33,7 @@ class Producer:
     """A client on a connection, which may take the shortcut."""
 
     def __init__(self, broker, nursery):
-        connections = ConnectionRegistry(broker.apis, broker.clock, Limits)
+        connections = ConnectionRegistry(apis_of(broker), broker.clock, Limits)
         self.transport = MemoryTransport()
         nursery.start_soon(serve_connection, broker, self.transport, Listener(Peer.endpoint, connections))
         self._correlation_id = 0

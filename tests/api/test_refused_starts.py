@@ -5,7 +5,6 @@ import trio
 from byte_flips import open_on, write_directory
 from peer import Peer
 
-from kwire.api import api_table
 from kwire.broker.start import open_broker
 from kwire.errors import StorageFailure
 from kwire.metadata.config_values import ConfigProblem
@@ -139,7 +138,7 @@ async def test_a_quorum_of_other_nodes_is_refused_in_one_sentence(name, text):
     settings = BrokerSettings({"log.dirs": "/kwire", name: text})
     files = MemoryFiles()
     with pytest.raises(ConfigProblem) as refused:
-        async with open_broker(settings, api_table(), files, endpoints=[Peer.endpoint]):
+        async with open_broker(settings, files, endpoints=[Peer.endpoint]):
             pass
     assert refused.value.name == name
     assert "not served: kwire is a cluster of one node" in str(refused.value)
@@ -150,5 +149,5 @@ async def test_a_quorum_of_this_node_alone_is_served():
     texts = {"controller.quorum.voters": "1@localhost:9093", "process.roles": "controller,broker"}
     files = MemoryFiles()
     settings = BrokerSettings({"log.dirs": "/kwire", **texts})
-    async with open_broker(settings, api_table(), files, endpoints=[Peer.endpoint]) as broker:
+    async with open_broker(settings, files, endpoints=[Peer.endpoint]) as broker:
         assert broker.node_id == 1

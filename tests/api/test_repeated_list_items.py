@@ -12,9 +12,8 @@ import random
 
 import pytest
 import trio
-from peer import Peer
+from peer import Peer, all_apis
 
-from kwire.api import api_table
 from kwire.broker.start import open_broker
 from kwire.errors import KafkaError, ProtocolViolation
 from kwire.metadata.effective import BrokerSettings
@@ -91,19 +90,19 @@ class Requests:
 @pytest.fixture
 async def small_broker():
     settings = BrokerSettings({"log.dirs": "/data", "group.initial.rebalance.delay.ms": "0"})
-    async with open_broker(settings, api_table(), MemoryFiles(), endpoints=[Peer.endpoint]) as running:
+    async with open_broker(settings, MemoryFiles(), endpoints=[Peer.endpoint]) as running:
         yield running
 
 
 def served():
-    return [pytest.param(key, id=api.name) for key, api in sorted(api_table().items())]
+    return [pytest.param(key, id=api.name) for key, api in sorted(all_apis().items())]
 
 
 @pytest.mark.parametrize("key", served())
 async def test_repeated_items_are_answered_or_refused(small_broker, key):
     client = Peer(small_broker)
     topic_ids = [await client.create_topic(name, 2) for name in ("t", "u")]
-    lowest, highest = api_table()[key].served
+    lowest, highest = all_apis()[key].served
     requests = Requests(key, topic_ids)
     answered = 0
     for turn in range(REQUESTS_EACH):

@@ -1,9 +1,9 @@
 """One transaction, each of its requests at every version that is advertised."""
 
 import pytest
+from peer import all_apis
 from transactional import OLD, Producer, committed, seen, state
 
-from kwire.api import api_table
 from kwire.errors import Code
 from kwire.wire import messages as m
 
@@ -14,7 +14,7 @@ NEW_EPOCH_SINCE = 5  # EndTxn
 
 
 def each_version(*names):
-    table = {api.name: api.served for api in api_table().values()}
+    table = {api.name: api.served for api in all_apis().values()}
     return [(name, version) for name in names for version in range(table[name][0], table[name][1] + 1)]
 
 
@@ -165,5 +165,5 @@ async def test_every_stable_version_of_kafka_is_served():
 
 def _ranges():
     for key in (22, 24, 25, 26, 27, 28, 61, 65, 66):
-        api = api_table()[key]
+        api = all_apis()[key]
         yield api.name, *api.served

@@ -12,7 +12,6 @@ import trio.testing
 from peer import Peer
 from transactional import NEW, OLD, Producer, batch, committed, latest, produce, seen, state
 
-from kwire.api import api_table
 from kwire.broker.start import open_broker
 from kwire.errors import Code
 from kwire.metadata.effective import BrokerSettings
@@ -40,7 +39,7 @@ class Step:
 
 
 def open_on(files, **more):
-    return open_broker(BrokerSettings({**SETTINGS, **more}), api_table(), files, endpoints=[Peer.endpoint])
+    return open_broker(BrokerSettings({**SETTINGS, **more}), files, endpoints=[Peer.endpoint])
 
 
 class Recorder:

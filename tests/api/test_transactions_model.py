@@ -13,7 +13,6 @@ import trio.testing
 from peer import Peer
 from transactional import NEW, OLD, READ_UNCOMMITTED, Producer, batch, committed, latest, produce, seen, state
 
-from kwire.api import api_table
 from kwire.broker.clock import Clock
 from kwire.broker.start import open_broker
 from kwire.errors import Code
@@ -91,7 +90,7 @@ class Story:
             clock = Clock()
             clock.advance(self.shift_ms)
             async with open_broker(
-                BrokerSettings(SETTINGS), api_table(), self.files, endpoints=[Peer.endpoint], clock=clock
+                BrokerSettings(SETTINGS), self.files, endpoints=[Peer.endpoint], clock=clock
             ) as self.broker:
                 self.client = Peer(self.broker)
                 if first:

@@ -1,15 +1,14 @@
 """Every version that is advertised can be asked and answered."""
 
 import pytest
-from peer import Peer
+from peer import Peer, all_apis
 from test_produce_and_fetch import records_of
 
-from kwire.api import api_table
 from kwire.wire import messages as m
 
 
 def versions_of(key):
-    lowest, highest = api_table()[key].served
+    lowest, highest = all_apis()[key].served
     return range(lowest, highest + 1)
 
 

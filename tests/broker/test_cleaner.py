@@ -12,7 +12,6 @@ import trio
 import trio.lowlevel
 from transactional import Producer, seen, state
 
-from kwire.api import api_table
 from kwire.broker.background import cleaner as cleaner_module
 from kwire.broker.background.cleaner import Cleaner
 from kwire.broker.endpoint import Endpoint
@@ -38,7 +37,7 @@ COMPACT = {"cleanup.policy": "compact", "min.cleanable.dirty.ratio": "0.3"}
 async def running(files: MemoryFiles, **settings: str):
     texts = {"log.dirs": "data", "log.cleaner.backoff.ms": str(BACKOFF_MS), **settings}
     endpoint = Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092)
-    async with open_broker(BrokerSettings(texts), api_table(), files, endpoints=[endpoint]) as broker:
+    async with open_broker(BrokerSettings(texts), files, endpoints=[endpoint]) as broker:
         yield broker
 
 

@@ -9,7 +9,6 @@ import pytest
 import trio
 from peer import Peer
 
-from kwire.api import api_table
 from kwire.broker.partitions.partition import Role
 from kwire.broker.start import open_broker
 from kwire.errors import Code, KafkaError, StorageFailure
@@ -26,9 +25,7 @@ FLUSH_EACH = {"flush_messages": 1}
 @asynccontextmanager
 async def partition_with(**configs):
     files = MemoryFiles()
-    async with open_broker(
-        BrokerSettings({"log.dirs": "data"}), api_table(), files, endpoints=[Peer.endpoint]
-    ) as broker:
+    async with open_broker(BrokerSettings({"log.dirs": "data"}), files, endpoints=[Peer.endpoint]) as broker:
         await Peer(broker).create_topic("t", **configs)
         yield broker, broker.partitions.get("t", 0), files
 

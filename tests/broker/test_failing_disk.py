@@ -8,7 +8,6 @@ import pytest
 import trio
 from peer import Peer
 
-from kwire.api import api_table
 from kwire.broker.start import open_broker
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import BrokerSettings
@@ -18,7 +17,7 @@ from kwire.wire.records import Record, build_batch
 
 
 def running(files: MemoryFiles):
-    return open_broker(BrokerSettings({"log.dirs": "data"}), api_table(), files, endpoints=[Peer.endpoint])
+    return open_broker(BrokerSettings({"log.dirs": "data"}), files, endpoints=[Peer.endpoint])
 
 
 def cannot_sync(files: MemoryFiles, folder: str) -> None:

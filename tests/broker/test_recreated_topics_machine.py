@@ -17,7 +17,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peer import Peer
 
-from kwire.api import api_table
 from kwire.broker.background import housekeeping
 from kwire.broker.background.cleaner import Cleaner
 from kwire.broker.start import open_broker
@@ -55,7 +54,7 @@ class World:
 
     async def start(self) -> None:
         settings = BrokerSettings({"log.dirs": DIRECTORIES, "offsets.topic.num.partitions": "1"})
-        opened = open_broker(settings, api_table(), self.files, endpoints=[Peer.endpoint])
+        opened = open_broker(settings, self.files, endpoints=[Peer.endpoint])
         self.broker = await self._stack.enter_async_context(opened)
         self.client = Peer(self.broker)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 from peer import Peer
 
-from kwire.api import api_table
 from kwire.broker.partitions import loss_report
 from kwire.broker.partitions.loss_report import ReportedLoss
 from kwire.broker.start import open_broker
@@ -22,7 +21,7 @@ LOG = f"data/t-0/{0:020d}.log"
 
 def running(files, **settings):
     own = {key.replace("_", "."): value for key, value in settings.items()}
-    return open_broker(BrokerSettings({"log.dirs": "data", **own}), api_table(), files, endpoints=[Peer.endpoint])
+    return open_broker(BrokerSettings({"log.dirs": "data", **own}), files, endpoints=[Peer.endpoint])
 
 
 async def with_records(count=10) -> MemoryFiles:

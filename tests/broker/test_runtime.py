@@ -9,7 +9,6 @@ import pytest
 import trio
 from peer import Peer
 
-from kwire.api import api_table
 from kwire.broker.coordination.metadata_view import MetadataView
 from kwire.broker.coordination.replay import replay_log
 from kwire.broker.coordination.runtime import Runtime, RuntimeParts
@@ -42,7 +41,7 @@ def start(files):
     def open_with(**settings):
         texts = {"log.dirs": "/data", "offsets.topic.num.partitions": "1"}
         texts |= {name.replace("_", "."): str(value) for name, value in settings.items()}
-        return open_broker(BrokerSettings(texts), api_table(), files, endpoints=[Peer.endpoint])
+        return open_broker(BrokerSettings(texts), files, endpoints=[Peer.endpoint])
 
     return open_with
 

@@ -7,7 +7,6 @@ import errno
 import trio
 from peer import Peer
 
-from kwire.api import api_table
 from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import delete_topics
@@ -17,7 +16,7 @@ from kwire.wire.records import Record, build_batch
 
 
 def running(files: MemoryFiles):
-    return open_broker(BrokerSettings({"log.dirs": "data"}), api_table(), files, endpoints=[Peer.endpoint])
+    return open_broker(BrokerSettings({"log.dirs": "data"}), files, endpoints=[Peer.endpoint])
 
 
 def put(partition) -> None:

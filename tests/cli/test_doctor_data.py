@@ -9,7 +9,6 @@ import trio
 from click.testing import CliRunner
 from peer import Peer
 
-from kwire.api import api_table
 from kwire.broker.partitions import loss_report
 from kwire.broker.start import open_broker
 from kwire.cli.main import main
@@ -25,7 +24,7 @@ METADATA_LOG = f"__cluster_metadata-0/{0:020d}.log"
 
 
 def running(path):
-    return open_broker(BrokerSettings({"log.dirs": str(path)}), api_table(), OsFiles(), endpoints=[Peer.endpoint])
+    return open_broker(BrokerSettings({"log.dirs": str(path)}), OsFiles(), endpoints=[Peer.endpoint])
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import pytest
 from click.testing import CliRunner
 from peer import Peer
 
-from kwire.api import api_table
 from kwire.broker.start import open_broker
 from kwire.cli.config import config
 from kwire.cli.settings import SettingsError, gather, show
@@ -79,7 +78,7 @@ def test_the_command_shows_value_source_and_documentation(file):
 
 async def test_a_client_sees_it_and_changes_it_while_the_broker_runs():
     settings = gather(sets=["kwire.test.mode=thorough"]).broker_settings
-    async with open_broker(settings, api_table(), MemoryFiles(), endpoints=[Peer.endpoint]) as broker:
+    async with open_broker(settings, MemoryFiles(), endpoints=[Peer.endpoint]) as broker:
         client = Peer(broker)
         assert await described(client) == {
             "kwire.test.limit": ("10", False, 5),

@@ -22,10 +22,9 @@ import sys
 
 import pytest
 import trio
-from peer import Peer
+from peer import Peer, apis_of
 
 import kwire.storage.log
-from kwire.api import api_table
 from kwire.broker.start import open_broker
 from kwire.limits import CHECKED_BATCHES
 from kwire.metadata.effective import BrokerSettings
@@ -66,7 +65,7 @@ class Client:
     """A client on a connection in memory."""
 
     def __init__(self, broker, nursery):
-        connections = ConnectionRegistry(broker.apis, broker.clock, Limits)
+        connections = ConnectionRegistry(apis_of(broker), broker.clock, Limits)
         self._transport = MemoryTransport()
         self._correlation_id = 0
         nursery.start_soon(serve_connection, broker, self._transport, Listener(Peer.endpoint, connections))
@@ -179,7 +178,7 @@ def fetch(session_id, epoch, *positions, topic_id=bytes(16)):
 @pytest.fixture
 async def broker():
     settings = BrokerSettings({"log.dirs": "/data"})
-    async with open_broker(settings, api_table(), MemoryFiles(), endpoints=[Peer.endpoint]) as running:
+    async with open_broker(settings, MemoryFiles(), endpoints=[Peer.endpoint]) as running:
         yield running
 
 

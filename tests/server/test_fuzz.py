@@ -16,9 +16,8 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-from peer import Peer
+from peer import Peer, apis_of
 
-from kwire.api import api_table
 from kwire.broker.broker import Broker
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.start import open_broker
@@ -95,7 +94,7 @@ class Corpus:
             "uint32": (0, 1, 2**32 - 1),
             "int64": (-(2**63), -5, -4, -3, -2, -1, 0, 1, 100, 2**63 - 1),
         }
-        self._apis = [(api.key, version) for api in broker.apis.values() for version in _versions(api)]
+        self._apis = [(api.key, version) for api in apis_of(broker).values() for version in _versions(api)]
         self.frames = [self._frame(*one, odd) for one in self._apis for odd in (None, False)]
 
     def odd(self) -> bytes:
@@ -179,7 +178,7 @@ class Door:
     def __init__(self, broker: Broker, nursery: trio.Nursery) -> None:
         self.broker = broker
         self.nursery = nursery
-        self.connections = ConnectionRegistry(broker.apis, broker.clock, lambda: Limits(queued_bytes_max=104857600))
+        self.connections = ConnectionRegistry(apis_of(broker), broker.clock, lambda: Limits(queued_bytes_max=104857600))
         self.listener = Listener(ENDPOINT, self.connections)
 
     def connect(self) -> MemoryTransport:
@@ -240,7 +239,7 @@ async def test_mutated_requests_leave_the_broker_as_it_should_be(monkeypatch):
     dice = random.Random(SEED)
     files = MemoryFiles()
     async with (
-        open_broker(SETTINGS, api_table(), files, endpoints=[ENDPOINT]) as broker,
+        open_broker(SETTINGS, files, endpoints=[ENDPOINT]) as broker,
         trio.open_nursery() as nursery,
     ):
         door = Door(broker, nursery)
@@ -262,7 +261,7 @@ async def test_mutated_requests_leave_the_broker_as_it_should_be(monkeypatch):
         topics = set(broker.image.topics)
         nursery.cancel_scope.cancel()
 
-    async with open_broker(SETTINGS, api_table(), files, endpoints=[ENDPOINT]) as again, trio.open_nursery() as nursery:
+    async with open_broker(SETTINGS, files, endpoints=[ENDPOINT]) as again, trio.open_nursery() as nursery:
         door = Door(again, nursery)
         assert set(again.image.topics) == topics
         assert await door.values(door.connect(), witness_id) == [b"%d" % number for number in range(rounds)]

@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager
 import pytest
 import trio
 import trio.testing
+from peer import apis_of
 
 from kwire.errors import Code
 from kwire.metadata.configs import ConfigProblem
@@ -77,7 +78,7 @@ async def test_what_is_advertised_is_answered_and_nothing_else(tmp_path):
         response = await ask(server.bindings[0].port, 18, 3, request)
 
         told = {api.api_key: (api.min_version, api.max_version) for api in response.api_keys}
-    assert told == {key: api.advertised for key, api in server.broker.apis.items()}
+    assert told == {key: api.advertised for key, api in apis_of(server.broker).items()}
 
 
 async def test_ten_brokers_live_in_one_process(tmp_path):

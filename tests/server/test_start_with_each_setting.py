@@ -10,7 +10,6 @@ import pytest
 import trio
 import trio.testing
 
-from kwire.api import api_table
 from kwire.broker.start import open_broker
 from kwire.cli.settings import SettingsError, gather
 from kwire.errors import StorageFailure
@@ -67,7 +66,7 @@ async def start_with(name: str, text: str) -> str:
         read_limits(configs, [binding.name for binding in bindings])
         read_socket_options(configs)
         endpoints = [binding.endpoint for binding in bindings]
-        async with open_broker(settings, api_table(), MemoryFiles(), endpoints=endpoints) as broker:
+        async with open_broker(settings, MemoryFiles(), endpoints=endpoints) as broker:
             broker.configs.describe_broker()
             await trio.testing.wait_all_tasks_blocked()
             broker.clock.advance(86_400_000)  # a day: each background task does its work
@@ -80,5 +79,5 @@ async def start_with(name: str, text: str) -> str:
 async def test_log_dir_alone_names_the_log_directories():
     settings = gather(sets=["log.dir=/one,/two"]).broker_settings
     files = MemoryFiles()
-    async with open_broker(settings, api_table(), files, endpoints=[]) as broker:
+    async with open_broker(settings, files, endpoints=[]) as broker:
         assert [one.path for one in broker.dirs.dirs] == ["/one", "/two"]

@@ -7,9 +7,11 @@ does.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from kwire.metadata.config_types import BrokerValues
 from kwire.wire.codec import RequestHeader
 
 # ``handler(context, request)``, plain or a coroutine function; gives the response message.
@@ -79,3 +81,29 @@ class Api:
 
 
 ApiTable: TypeAlias = Mapping[int, Api]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is written about one API; ``make_table`` makes the ``Api`` of each broker from it.
+
+    ``when(settings, features)``: whether it is served with these broker settings and finalized feature levels; None for
+    always.
+    """
+
+    key: int
+    name: str
+    served: tuple[int, int]
+    load: Callable[[], Handler]
+    advertised: tuple[int, int] | None = None
+    shortcut: Callable[[Any, Any], Shortcut] | None = None
+    when: Callable[[BrokerValues, Mapping[str, int]], bool] | None = None
+
+
+def make_table(rows: Iterable[Row], settings: BrokerValues, features: Mapping[str, int]) -> ApiTable:
+    """Make the table of one broker; no two brokers share a row's state."""
+    return {
+        row.key: Api(row.key, row.name, row.served, row.load, advertised=row.advertised, shortcut=row.shortcut)
+        for row in rows
+        if row.when is None or row.when(settings, features)
+    }
