@@ -118,7 +118,7 @@ class Normalizer:
             known = self._names.get(("producerId", item["producerId"]))
             return f"{item['producerId']:>20}" if known is None else known
         keys = [(key, item[key]) for key in SORTED_BY if key in item]
-        if "topicId" in item and "name" not in item:
+        if "topicId" in item and not item.get("name"):
             return self._names.get(("id", item["topicId"]), "")
         if not keys or keys == [("errorCode", item.get("errorCode"))]:
             return _canonical(item)

@@ -61,6 +61,8 @@ def alter_configs_incrementally(
 ) -> list[Message]:
     """Change single entries of a resource's configs. Raises KafkaError."""
     _check_entries(changes)
+    if resource.type is ResourceType.UNKNOWN:
+        raise _unknown_type(resource)
     wanted = dict(image.config(resource.type, resource.name))
     for change in changes:
         _change_entry(resource, wanted, change)
@@ -158,7 +160,11 @@ def _check(
                 raise KafkaError(Code.INVALID_REQUEST, "Default group resources are not allowed.")
             check_group_configs(effective, wanted)
         case _:
-            raise KafkaError(Code.INVALID_REQUEST, f"Unknown resource type {int(resource.type)}")
+            raise _unknown_type(resource)
+
+
+def _unknown_type(resource: Resource) -> KafkaError:
+    return KafkaError(Code.INVALID_REQUEST, f"Unknown resource type {int(resource.type)}")
 
 
 def _check_broker(

@@ -69,6 +69,18 @@ def test_an_unknown_operation_is_refused():
     assert refused.value.code is Code.INVALID_REQUEST
 
 
+def test_an_unknown_resource_type_is_refused_before_its_changes_are_looked_at():
+    image = image_with(1)
+    with pytest.raises(KafkaError) as refused:
+        alter_configs_incrementally(
+            image,
+            effective_of(image),
+            Resource(ResourceType.UNKNOWN, "t"),
+            [ConfigChange("min.insync.replicas", Operation.APPEND, "5")],
+        )
+    assert refused.value.code is Code.INVALID_REQUEST
+
+
 def test_a_broker_config_that_is_not_served_is_refused_when_it_is_set_not_when_it_is_there():
     image = image_with(1)
     broker = Resource(ResourceType.BROKER, "1")
