@@ -9,6 +9,7 @@ from __future__ import annotations
 # What one read takes between frames; and what a frame that began gets at once when much of it has come. From there on
 # its buffer doubles: it grows with the bytes that came, never with the bytes claimed.
 READ_CHUNK_BYTES = 64 * 1024
+READ_CHUNK_BYTES_MIN = 4 * 1024
 READ_CHUNK_BYTES_MAX = 1024 * 1024
 
 # A reader in the middle of a large request is woken when this much more has come: fewer, larger reads.
@@ -89,7 +90,7 @@ FETCH_SESSIONS_MAX = 1000
 PARTITIONS_PER_REQUEST_MAX = 10_000
 
 assert SENDFILE_BYTES_MIN <= SENDFILE_BYTES_MAX <= TURN_BYTES_MAX
-assert READ_CHUNK_BYTES <= READ_CHUNK_BYTES_MAX <= TURN_BYTES_MAX
+assert READ_CHUNK_BYTES_MIN <= READ_CHUNK_BYTES <= READ_CHUNK_BYTES_MAX <= TURN_BYTES_MAX
 assert FILES_SHARE_OF_DESCRIPTORS + CONNECTIONS_SHARE_OF_DESCRIPTORS < 1
 assert BUSY_POLL_US <= BUSY_POLL_IF_WITHIN_US
 assert 0 < TURN_MS < LOOP_HELD_MS

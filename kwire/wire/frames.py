@@ -14,7 +14,7 @@ from __future__ import annotations
 from struct import Struct
 
 from kwire.errors import ProtocolViolation
-from kwire.limits import READ_CHUNK_BYTES, READ_CHUNK_BYTES_MAX
+from kwire.limits import READ_CHUNK_BYTES, READ_CHUNK_BYTES_MAX, READ_CHUNK_BYTES_MIN
 
 _LENGTH_BYTES = 4
 _LENGTH = Struct(">i")
@@ -110,9 +110,12 @@ class FrameSplitter:
 
     def _begin(self, size: int, part: memoryview) -> None:
         # After a first part has come, up to one large chunk is given at once: most large requests then need one buffer.
+        # A client that sends little at first gets little: thousands of them may be slow.
         came = len(part)
-        capacity = min(size, READ_CHUNK_BYTES_MAX) if came >= READ_CHUNK_BYTES // 2 else min(size, READ_CHUNK_BYTES)
-        self._buffer = bytearray(max(capacity, came))
+        capacity = READ_CHUNK_BYTES_MIN
+        if came >= READ_CHUNK_BYTES_MIN:
+            capacity = READ_CHUNK_BYTES_MAX if came >= READ_CHUNK_BYTES // 2 else READ_CHUNK_BYTES
+        self._buffer = bytearray(max(min(size, capacity), came))
         self._buffer[:came] = part
         self._filled, self._size = came, size
 
@@ -120,7 +123,8 @@ class FrameSplitter:
         # A new buffer instead of a resize: a view of the old one may be alive, and then a resize is an error.
         assert self._buffer is not None
         old = self._buffer
-        self._buffer = bytearray(min(self._size, max(2 * len(old), READ_CHUNK_BYTES_MAX)))
+        next_bytes = READ_CHUNK_BYTES if len(old) < READ_CHUNK_BYTES else max(2 * len(old), READ_CHUNK_BYTES_MAX)
+        self._buffer = bytearray(min(self._size, next_bytes))
         self._buffer[: len(old)] = old
 
     def _fill_from(self, view: memoryview, frames: list[memoryview]) -> int:
