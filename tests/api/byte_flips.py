@@ -11,8 +11,8 @@ What a start may be:
     refused    the start ends with one sentence that names the file
     reported   what differs, or what was rebuilt, is a line in the log
     detected   a record batch fails its checksum where it is read: by the consumer, or by the coordinator, with a line
-    unprotected  a digit of a text file without a checksum (see UNPROTECTED), or the first 16 bytes of a record batch,
-                 which its CRC does not cover: Apache Kafka believes these too
+    unprotected  a digit of a text file without a checksum (see UNPROTECTED), an entry of a transaction index, or the
+                 first 16 bytes of a record batch, which its CRC does not cover: nothing checks these
 
 and what it must never be: ``traceback``, or ``silent``: other content without a line.
 """
@@ -186,7 +186,9 @@ def sweep(*, every=1, only="", first=0):
             stamps = stamps_of(base.content(path)) if path.endswith(".log") and "__cluster" not in path else ()
             for position in range(first % every, len(base.content(path)), every):
                 files = base.fork()
-                is_unprotected = path.rpartition("/")[2] in UNPROTECTED or position in stamps
+                is_unprotected = (
+                    path.rpartition("/")[2] in UNPROTECTED or path.endswith(".txnindex") or position in stamps
+                )
                 files.content(path)[position] ^= 1 << (position * 5 % 8)
                 seen, logged = start(files)
                 yield (

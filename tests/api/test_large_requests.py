@@ -6,6 +6,7 @@ the machine. A handler without such points lets the probe be answered at most tw
 
 import pytest
 import trio
+from peer import apis_of
 
 from kwire.broker.endpoint import Endpoint
 from kwire.limits import TURN_MS
@@ -246,7 +247,7 @@ class Wire:
     def __init__(self, broker, nursery):
         self.broker = broker
         self.nursery = nursery
-        self.connections = ConnectionRegistry(broker.apis, broker.clock, Limits)
+        self.connections = ConnectionRegistry(apis_of(broker), broker.clock, Limits)
         self.listener = Listener(Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092), self.connections)
 
     async def call(self, transport, version, request):
