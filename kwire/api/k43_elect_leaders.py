@@ -35,7 +35,8 @@ async def handle(context: Context, request: ElectLeadersRequest) -> ElectLeaders
     if not context.may_cluster(Operation.ALTER):
         refusal = denied(ResourceType.CLUSTER)
         return _answer(context, refusal.code, _as_named(request, [refusal] * len(named)))
-    if request.election_type not in _TYPES:
+    # Apache Kafka looks at the election type with the first topic that the request names.
+    if request.election_type not in _TYPES and request.topic_partitions != []:
         refusal = KafkaError(Code.INVALID_REQUEST, f"Unknown election type {request.election_type}")
         return _answer(context, Code.INVALID_REQUEST, _as_named(request, [refusal] * len(named)))
     if request.topic_partitions is not None:

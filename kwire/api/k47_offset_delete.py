@@ -7,6 +7,7 @@ Behaviour: forgets offsets of topics that no member of the group reads (KIP-496)
 
 from __future__ import annotations
 
+from kwire.api.offset_commit_answers import merge_answers
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
@@ -22,24 +23,28 @@ async def handle(context: Context, request: OffsetDeleteRequest) -> OffsetDelete
     if not context.may(Operation.DELETE, ResourceType.GROUP, request.group_id):
         return OffsetDeleteResponse(throttle_time_ms=context.throttle_ms, error_code=Code.GROUP_AUTHORIZATION_FAILED)
     image = context.broker.image
+    refused: dict[str, list[PartitionResponse]] = {}
+    deleted: list[tuple[str, list[PartitionResponse]]] = []
     deleting: list[PartitionResponse] = []
     partitions: list[tuple[str, int]] = []
-    topics = []
     async for wanted in paced(context, request.topics):
-        answers = []
+        accepted = []
         may_read = context.may(Operation.READ, ResourceType.TOPIC, wanted.name)
+        if not may_read or wanted.name not in image.topics:
+            refused.setdefault(wanted.name, [])  # listed even without partitions
         for partition in wanted.partitions:
             answer = PartitionResponse(partition_index=partition.partition_index)
-            answers.append(answer)
             if not may_read:
                 answer.error_code = Code.TOPIC_AUTHORIZATION_FAILED
             elif image.partition(wanted.name, partition.partition_index) is None:
                 answer.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION
+            if answer.error_code:
+                refused.setdefault(wanted.name, []).append(answer)
             else:
-                deleting.append(answer)
+                accepted.append(answer)
                 partitions.append((wanted.name, partition.partition_index))
-        if answers:
-            topics.append(TopicResponse(name=wanted.name, partitions=answers))
+        deleting += accepted
+        deleted.append((wanted.name, accepted))
     try:
         codes: list[Code] = await context.broker.groups.submit(
             context,
@@ -52,4 +57,5 @@ async def handle(context: Context, request: OffsetDeleteRequest) -> OffsetDelete
         return OffsetDeleteResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)
     for answer, code in zip(deleting, codes, strict=True):
         answer.error_code = code
+    topics = [TopicResponse(name=name, partitions=answers) for name, answers in merge_answers(refused, deleted)]
     return OffsetDeleteResponse(throttle_time_ms=context.throttle_ms, topics=topics)

@@ -64,6 +64,43 @@ async def test_topics_of_an_offset_commit_are_merged_once_something_is_refused(c
     ] == answered
 
 
+@pytest.mark.parametrize(
+    ("topics", "answered"),
+    [
+        ([("t", [0]), ("t", [1])], [("t", [(0, 0)]), ("t", [(1, 0)])]),
+        ([("no", [])], [("no", [])]),
+        ([("t", []), ("no", [0])], [("no", [(0, UNKNOWN)])]),
+        ([("t", [0]), ("no", [0]), ("t", [1])], [("no", [(0, UNKNOWN)]), ("t", [(0, 0), (1, 0)])]),
+        ([("t", [9, 0]), ("u", [0]), ("t", [1])], [("t", [(9, UNKNOWN), (0, 0), (1, 0)]), ("u", [(0, 0)])]),
+        ([("t", [0, 0])], [("t", [(0, 0), (0, 0)])]),
+    ],
+)
+async def test_topics_of_an_offset_delete_are_merged_once_something_is_refused(client, topics, answered):
+    await client.create_topic("t", 2)
+    await client.create_topic("u")
+    await commit(client, 9, [("t", [0])])
+    request = m.OffsetDeleteRequest
+    named = [
+        request.OffsetDeleteRequestTopic(
+            name=name,
+            partitions=[request.OffsetDeleteRequestPartition(partition_index=index) for index in indexes],
+        )
+        for name, indexes in topics
+    ]
+    answer = await client.call(0, request(group_id="g", topics=named))
+    assert answer.error_code == 0
+    assert [
+        (topic.name, [(one.partition_index, one.error_code) for one in topic.partitions]) for topic in answer.topics
+    ] == answered
+
+
+@pytest.mark.parametrize(("topics", "code"), [([], 0), (["t"], Code.INVALID_REQUEST)])
+async def test_an_unknown_election_type_is_refused_once_a_topic_is_named(client, topics, code):
+    named = [m.ElectLeadersRequest.TopicPartitions(topic=topic, partitions=[]) for topic in topics]
+    answer = await client.call(2, m.ElectLeadersRequest(election_type=7, topic_partitions=named, timeout_ms=1000))
+    assert answer.error_code == code
+
+
 async def write_markers(client, *markers, version=2):
     request = m.WriteTxnMarkersRequest
     wanted = [
