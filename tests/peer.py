@@ -3,6 +3,7 @@
 import trio
 
 from kwire.api import api_table
+from kwire.broker.background.cleaner import Cleaner
 from kwire.broker.controller.interface import only
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.requests.client import Client
@@ -87,3 +88,15 @@ def _taken(piece):
         return piece.pread()
     finally:
         piece.close()
+
+
+def cleaner_of(broker):
+    """A cleaner of its own over a broker's parts, driven by hand."""
+    return Cleaner(
+        partitions=broker.partitions,
+        dirs=broker.dirs,
+        clock=broker.clock,
+        configs=broker.configs,
+        file_remover=broker.file_remover,
+        storage_failures=broker.storage_failures,
+    )

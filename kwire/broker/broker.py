@@ -7,14 +7,11 @@ There are no globals: ten brokers in one process are ten values of ``Broker``.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from functools import partial
-from typing import TYPE_CHECKING
 
-import trio
-
-from kwire.broker.background import housekeeping
+from kwire.broker.background.file_remover import FileRemover
+from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.clock import Clock
 from kwire.broker.controller.auto_topics import auto_create_topic
 from kwire.broker.controller.embedded import EmbeddedController
@@ -30,7 +27,6 @@ from kwire.broker.partitions.fetch_sessions import FetchSessions
 from kwire.broker.partitions.flusher import Flusher
 from kwire.broker.partitions.log_dirs import LogDirs
 from kwire.broker.partitions.moves import Moves
-from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.quotas import Quotas
@@ -40,10 +36,6 @@ from kwire.errors import StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.security.authorizer import Authorizer
-from kwire.storage.segment import PendingDeletion
-
-if TYPE_CHECKING:
-    from kwire.broker.background.cleaner import Cleaner
 
 
 class Broker:
@@ -70,22 +62,40 @@ class Broker:
         self.image: MetadataImage = controller.image
         self.storage_failures = storage_failures
         self.endpoints = tuple(endpoints)
-        self.flusher = Flusher(clock, self._sync_failed)
+        self.watchdog = Watchdog()
+        self.flusher = Flusher(clock, dirs)
+        self.file_remover = FileRemover(files=dirs.files, clock=clock, storage_failures=storage_failures)
         self.partitions = Partitions(
             node_id=configs.node_id,
             image=self.image,
             configs=configs,
             dirs=dirs,
             clock=clock,
-            remove_later=partial(housekeeping.remove_when_due, self),
+            remove_later=self.file_remover.remove_when_due,
             flush=self.flusher.flush,
         )
-        self.to_remove, self.removable = trio.open_memory_channel[PendingDeletion](math.inf)
         slots_max = configs.broker["max.incremental.fetch.session.cache.slots"]
         self.fetch_sessions = FetchSessions(slots_max, clock.random_bytes)
-        self.moves = Moves(self)
+        self.moves = Moves(
+            node_id=configs.node_id,
+            partitions=self.partitions,
+            dirs=dirs,
+            clock=clock,
+            controller=controller,
+            remove_later=self.file_remover.remove_when_due,
+            storage_failures=storage_failures,
+        )
+        self.housekeeping = Housekeeping(
+            partitions=self.partitions,
+            dirs=dirs,
+            clock=clock,
+            configs=configs,
+            flusher=self.flusher,
+            file_remover=self.file_remover,
+            storage_failures=storage_failures,
+            watchdog=self.watchdog,
+        )
         self.hooks = Hooks()
-        self.watchdog = Watchdog()
         # None allows everything.
         self.authorizer: Authorizer | None = None
         self.quotas = Quotas(self.image, configs, clock, self.hooks)
@@ -104,8 +114,6 @@ class Broker:
         self.transactions = Transactions(
             coordination, configs=configs, producer_ids=self.producer_ids, markers=self.markers
         )
-        # Compaction and its numbers, once it has begun.
-        self.cleaner: Cleaner | None = None
         controller.subscribe(self.partitions.on_metadata_delta)
         controller.subscribe(self.groups.on_metadata_delta)
         controller.subscribe(self.transactions.on_metadata_delta)
@@ -126,11 +134,6 @@ class Broker:
     @property
     def fetch_max_bytes(self) -> int:
         return self.configs.broker["fetch.max.bytes"]
-
-    def _sync_failed(self, partition: Partition) -> None:
-        one = self.dirs.by_path(partition.log_dir)
-        assert one is not None
-        one.mark_page_cache_untrusted()
 
     def storage_failed(self, failure: StorageFailure) -> None:
         """Log a storage failure; see ``StorageFailures.report``."""

@@ -11,7 +11,6 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from kwire.broker.background import housekeeping
 from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
 from kwire.broker.containment import run_contained
@@ -68,8 +67,8 @@ async def open_broker(
         broker.partitions.load()
         async with trio.open_nursery() as nursery:
             nursery.start_soon(clock.run)
-            await housekeeping.recover(broker)
-            nursery.start_soon(housekeeping.run, broker)
+            await broker.housekeeping.recover()
+            nursery.start_soon(broker.housekeeping.run)
             watch = broker.watchdog.watch
             nursery.start_soon(watch, "metadata log", controller.run)
             nursery.start_soon(watch, "partition moves", run_contained, clock.sleep, broker.moves.run)
@@ -87,7 +86,7 @@ async def _close(broker: Broker, controller: EmbeddedController) -> None:
 
     If a log cannot be closed, the others are, and the next start checks all of them.
     """
-    await housekeeping.flush_and_checkpoint(broker)
+    await broker.housekeeping.flush_and_checkpoint()
     all_closed = True
     for partition in broker.partitions:
         try:

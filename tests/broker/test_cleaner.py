@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 import trio
 import trio.lowlevel
+from peer import cleaner_of
 from transactional import Producer, seen, state
 
 from kwire.broker.background import cleaner as cleaner_module
-from kwire.broker.background.cleaner import Cleaner
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
@@ -44,6 +44,14 @@ async def running(files: MemoryFiles, **settings: str):
 @pytest.fixture
 def files() -> MemoryFiles:
     return MemoryFiles()
+
+
+def has_cleaned(cleaner) -> bool:
+    return cleaner is not None and cleaner.rounds_done > 0
+
+
+def has_uncleanable(cleaner) -> bool:
+    return has_cleaned(cleaner) and bool(cleaner.uncleanable)
 
 
 def create(broker, name: str, **configs: str):
@@ -85,9 +93,9 @@ async def test_a_dirty_log_is_cleaned_in_the_background(files, autojump_clock):
     async with running(files) as broker:
         partition = create(broker, "kv")
         fill(partition)
-        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds_done)
+        await until(lambda: has_cleaned(broker.housekeeping.cleaner))
         assert keys(partition) == ["a", "b", "c"]
-        assert broker.cleaner.bytes_written < broker.cleaner.bytes_read
+        assert broker.housekeeping.cleaner.bytes_written < broker.housekeeping.cleaner.bytes_read
         checkpoint = read_offsets(files.read_bytes(f"data/{CLEANER_CHECKPOINT}"))
         assert checkpoint == {TopicPartition("kv", 0): 40}
 
@@ -96,11 +104,11 @@ async def test_after_a_restart_cleaning_goes_on_where_it_ended(files, autojump_c
     async with running(files) as broker:
         partition = create(broker, "kv")
         fill(partition)
-        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds_done)
+        await until(lambda: has_cleaned(broker.housekeeping.cleaner))
         fill(partition, 1)
     async with running(files, **BY_HAND) as broker:
         partition = broker.partitions.get("kv", 0)
-        cleaner = Cleaner(broker)
+        cleaner = cleaner_of(broker)
         found = await cleaner.dirtiest()
         assert found is not None
         assert (found[0], found[1].first_dirty_offset) == (partition, 40)
@@ -112,10 +120,10 @@ async def test_logs_that_are_clean_enough_or_not_compacted_are_left_alone(files,
         plain = create(broker, "plain", **{"cleanup.policy": "delete"})
         for partition in (lazy, plain):
             fill(partition)
-        await until(lambda: broker.cleaner is not None)
+        await until(lambda: broker.housekeeping.cleaner is not None)
         await trio.sleep(10 * BACKOFF_MS / 1000)
-        assert broker.cleaner.rounds_done == 0
-        assert broker.cleaner.dirtiest_ratio == 1.0
+        assert broker.housekeeping.cleaner.rounds_done == 0
+        assert broker.housekeeping.cleaner.dirtiest_ratio == 1.0
         assert len(keys(lazy)) == len(keys(plain)) == 41
 
 
@@ -124,17 +132,17 @@ async def test_an_old_record_is_compacted_however_clean_the_log_is(files, autoju
         configs = {**COMPACT, "min.cleanable.dirty.ratio": "1.0", "max.compaction.lag.ms": "60000"}
         partition = create(broker, "kv", **configs)
         fill(partition)
-        await until(lambda: broker.cleaner is not None)
-        assert await broker.cleaner.dirtiest() is None
+        await until(lambda: broker.housekeeping.cleaner is not None)
+        assert await broker.housekeeping.cleaner.dirtiest() is None
         broker.clock.advance(61_000)
-        await until(lambda: broker.cleaner.rounds_done)
+        await until(lambda: broker.housekeeping.cleaner.rounds_done)
         assert keys(partition) == ["a", "b", "c"]
 
 
 async def test_the_dirtiest_log_is_first(files, autojump_clock):
     async with running(files, **BY_HAND) as broker:
         mild, filthy = create(broker, "mild"), create(broker, "filthy")
-        cleaner = Cleaner(broker)
+        cleaner = cleaner_of(broker)
         fill(mild)
         await cleaner.clean(mild)
         fill(mild, 1)
@@ -148,7 +156,7 @@ async def test_the_throttle_spreads_a_round_over_time(files, autojump_clock):
     async with running(files, **{"log.cleaner.io.max.bytes.per.second": "10000", **BY_HAND}) as broker:
         partition = create(broker, "kv")
         fill(partition, 100, 1000)
-        cleaner = Cleaner(broker)
+        cleaner = cleaner_of(broker)
         before = trio.current_time()
         compaction = await cleaner.clean(partition)
         seconds = trio.current_time() - before
@@ -165,7 +173,7 @@ async def test_how_far_a_round_is_can_be_read_in_the_log(files, autojump_clock, 
         partition = create(broker, "kv")
         for _ in range(10):
             fill(partition, 300, 100)
-        await Cleaner(broker).clean(partition)
+        await cleaner_of(broker).clean(partition)
     assert [event for event, _ in lines][:1] == ["cleaning a log"]
     percents = [values["percent"] for event, values in lines if event == "cleaning"]
     assert len(percents) > 2
@@ -193,7 +201,7 @@ async def test_other_tasks_run_between_slices(files, autojump_clock):
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(count_turns)
-            await Cleaner(broker).clean(partition)
+            await cleaner_of(broker).clean(partition)
             nursery.cancel_scope.cancel()
         assert turns > 20
 
@@ -203,10 +211,10 @@ async def test_as_many_rounds_as_there_are_threads(files, autojump_clock):
     async with running(files, **settings) as broker:
         for name in ("one", "two", "three"):
             fill(create(broker, name), 20, 300)
-        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds)
+        await until(lambda: broker.housekeeping.cleaner is not None and broker.housekeeping.cleaner.rounds)
         most = 0
-        while broker.cleaner.rounds_done < 3:
-            most = max(most, len(broker.cleaner.rounds))
+        while broker.housekeeping.cleaner.rounds_done < 3:
+            most = max(most, len(broker.housekeeping.cleaner.rounds))
             await trio.sleep(0.05)
         assert most == 2
 
@@ -219,8 +227,14 @@ async def test_a_log_that_cannot_be_read_is_left_alone_and_others_are_cleaned(fi
         fill(sound)
         content = files.content(f"data/broken-0/{file_name(0)}.log")
         content[HEADER_BYTES : HEADER_BYTES + 4] = b"junk"
-        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds_done and broker.cleaner.uncleanable)
-        assert list(broker.cleaner.uncleanable) == [broken]
+        await until(
+            lambda: (
+                broker.housekeeping.cleaner is not None
+                and broker.housekeeping.cleaner.rounds_done
+                and broker.housekeeping.cleaner.uncleanable
+            )
+        )
+        assert list(broker.housekeeping.cleaner.uncleanable) == [broken]
         assert keys(sound) == ["a", "b", "c"]
         put(broken, ("still", "writable"))
 
@@ -234,12 +248,12 @@ async def test_a_disk_that_fails_for_a_while_delays_cleaning(files, autojump_clo
             return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if path.endswith(".cleaned") else None
 
         files.fault = fault
-        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds)
+        await until(lambda: broker.housekeeping.cleaner is not None and broker.housekeeping.cleaner.rounds)
         await trio.sleep(5 * BACKOFF_MS / 1000)
-        assert broker.cleaner.rounds_done == 0
-        assert not broker.cleaner.uncleanable
+        assert broker.housekeeping.cleaner.rounds_done == 0
+        assert not broker.housekeeping.cleaner.uncleanable
         files.fault = None
-        await until(lambda: broker.cleaner.rounds_done)
+        await until(lambda: broker.housekeeping.cleaner.rounds_done)
         assert keys(partition) == ["a", "b", "c"]
 
 
@@ -247,14 +261,14 @@ async def test_a_topic_may_be_deleted_while_it_is_cleaned(files, autojump_clock)
     async with running(files, **{"log.cleaner.io.max.bytes.per.second": "1000"}) as broker:
         partition = create(broker, "kv")
         fill(partition, 50, 300)
-        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds)
+        await until(lambda: broker.housekeeping.cleaner is not None and broker.housekeeping.cleaner.rounds)
         topic_id = broker.image.topics["kv"].id
         broker.controller.commit(delete_topics(broker.image, [topic_id]).records)
-        await until(lambda: not broker.cleaner.rounds)
-        assert broker.cleaner.rounds_done == 0
+        await until(lambda: not broker.housekeeping.cleaner.rounds)
+        assert broker.housekeeping.cleaner.rounds_done == 0
         again = create(broker, "kv")
         fill(again)
-        await until(lambda: broker.cleaner.rounds_done)
+        await until(lambda: broker.housekeeping.cleaner.rounds_done)
         assert keys(again) == ["a", "b", "c"]
 
 
@@ -262,7 +276,7 @@ async def test_a_topic_made_anew_does_not_inherit_how_far_the_old_one_was_clean(
     async with running(files, **BY_HAND) as broker:
         partition = create(broker, "kv")
         fill(partition)
-        cleaner = Cleaner(broker)
+        cleaner = cleaner_of(broker)
         await cleaner.clean(partition)
         broker.controller.commit(delete_topics(broker.image, [broker.image.topics["kv"].id]).records)
         again = create(broker, "kv")
@@ -278,7 +292,7 @@ async def test_a_stop_in_the_middle_of_a_round_leaves_nothing_behind(files, auto
         await until(lambda: any(path.endswith(".cleaned") for path in files.paths()))
     assert not any(path.endswith((".cleaned", ".swap")) for path in files.paths())
     async with running(files) as broker:
-        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds_done)
+        await until(lambda: has_cleaned(broker.housekeeping.cleaner))
         assert keys(broker.partitions.get("kv", 0)) == ["a", "b", "c"]
 
 
@@ -286,7 +300,7 @@ async def test_the_old_files_go_after_the_delay(files, autojump_clock):
     async with running(files, **BY_HAND) as broker:
         partition = create(broker, "kv", **COMPACT, **{"file.delete.delay.ms": "30000"})
         fill(partition)
-        await Cleaner(broker).clean(partition)
+        await cleaner_of(broker).clean(partition)
         assert any(path.endswith(".log.deleted") for path in files.paths())
         await trio.sleep(31)
         assert not any(path.endswith(".deleted") for path in files.paths())
@@ -299,7 +313,7 @@ async def test_a_log_that_nobody_uses_is_cleaned_if_it_has_several_segments_and_
         fill(create(broker, "several"))
         put(create(broker, "single"), ("a", "1"))
     async with running(files) as broker:
-        await until(lambda: broker.cleaner is not None and broker.cleaner.rounds_done)
+        await until(lambda: has_cleaned(broker.housekeeping.cleaner))
         assert broker.partitions.get("several", 0).opened is not None
         assert broker.partitions.get("single", 0).opened is None
 
@@ -309,7 +323,7 @@ async def test_without_a_cleaner_nothing_is_cleaned(files, autojump_clock):
         partition = create(broker, "kv")
         fill(partition)
         await trio.sleep(100)
-        assert broker.cleaner is None
+        assert broker.housekeeping.cleaner is None
         assert len(keys(partition)) == 41
 
 
@@ -332,7 +346,7 @@ async def test_committed_offsets_survive_compaction_and_unknown_records_pass(sta
         offsets.append_own(build_batch([strange]))
         offsets.log.roll(broker.clock.now_ms())
         await peer.call(8, commit(50))
-        compaction = await Cleaner(broker).clean(offsets)
+        compaction = await cleaner_of(broker).clean(offsets)
         assert compaction.records_kept == 2
     async with start_broker(**{**settings, "log.dirs": client.broker.dirs.dirs[0].path + "-2"}) as broker:
         peer = type(client)(broker)
@@ -359,7 +373,7 @@ async def test_transactions_survive_compaction(start_broker, client):
         states = broker.partitions.get("__transaction_state", 0)
         states.log.roll(broker.clock.now_ms())
         await Producer(peer, "third").init()
-        compaction = await Cleaner(broker).clean(states)
+        compaction = await cleaner_of(broker).clean(states)
         assert compaction.records_kept == 2
         assert compaction.records_read > 100
     async with start_broker(**settings) as broker:

@@ -15,10 +15,8 @@ import trio
 import trio.testing
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from peer import Peer
+from peer import Peer, cleaner_of
 
-from kwire.broker.background import housekeeping
-from kwire.broker.background.cleaner import Cleaner
 from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import delete_topics
@@ -116,7 +114,7 @@ class World:
         partition.configure(
             dataclasses.replace(before, log=dataclasses.replace(before.log, retention_bytes=int(share * 1000)))
         )
-        housekeeping.apply_retention(self.broker, partition)
+        self.broker.housekeeping.apply_retention(partition)
         partition.configure(before)
         assert partition.log.log_start_offset >= topic.start
         topic.start = partition.log.log_start_offset
@@ -129,7 +127,7 @@ class World:
         partition = self.broker.partitions.get(name, 0)
         before = partition.settings
         partition.configure(dataclasses.replace(before, log=dataclasses.replace(before.log, compact=True)))
-        await Cleaner(self.broker).clean(partition)
+        await cleaner_of(self.broker).clean(partition)
         partition.configure(before)
         sealed = [segment for segment in partition.log.segments[:-1] if segment.size_bytes]
         headers = [header for segment in sealed for _, header in segment.walk()]
@@ -174,7 +172,7 @@ class World:
         assert self.broker.partitions.get(name, 0).log_dir == lies_in
 
     async def checkpoint(self, _name: str, _share: float) -> None:
-        await housekeeping.flush_and_checkpoint(self.broker)
+        await self.broker.housekeeping.flush_and_checkpoint()
         self._note_starts()
 
     async def wait(self, _name: str, share: float) -> None:

@@ -12,21 +12,22 @@ where the last finished one ended.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import trio
 
-from kwire.broker.background import housekeeping
+from kwire.broker.background.file_remover import FileRemover
+from kwire.broker.clock import Clock
 from kwire.broker.containment import must_stop_broker
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.log_dirs import LogDir
+from kwire.broker.partitions.log_dirs import LogDir, LogDirs
 from kwire.broker.partitions.partition import Partition
+from kwire.broker.partitions.partitions import Partitions
+from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import KafkaError, StorageFailure
+from kwire.metadata.effective import EffectiveConfigs
 from kwire.storage.compaction import Cleanable, Compaction, Slice, look_at
 from kwire.storage.segment import LOG_SUFFIX
-
-if TYPE_CHECKING:
-    from kwire.broker.broker import Broker
 
 log = Logger("kwire.cleaner")
 
@@ -43,14 +44,28 @@ class Cleaner:
     dirty share that was seen last.
     """
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(
+        self,
+        *,
+        partitions: Partitions,
+        dirs: LogDirs,
+        clock: Clock,
+        configs: EffectiveConfigs,
+        file_remover: FileRemover,
+        storage_failures: StorageFailures,
+    ) -> None:
         self.rounds: dict[Partition, Compaction] = {}
         self.uncleanable: dict[Partition, str] = {}
         self.rounds_done = 0
         self.bytes_read = 0
         self.bytes_written = 0
         self.dirtiest_ratio = 0.0
-        self._broker = broker
+        self._partitions = partitions
+        self._dirs = dirs
+        self._clock = clock
+        self._configs = configs
+        self._file_remover = file_remover
+        self._storage_failures = storage_failures
         self._round_ended = trio.Event()
         # Never opened since the start, and there is only one segment: nothing to clean until somebody writes.
         self._single: set[Partition] = set()
@@ -79,7 +94,7 @@ class Cleaner:
             try:
                 cleanable = self._look_at(partition)
             except StorageFailure as failure:
-                self._broker.storage_failed(failure)
+                self._storage_failures.report(failure)
                 continue
             if cleanable is None:
                 continue
@@ -102,12 +117,12 @@ class Cleaner:
     # --- choosing
 
     def _candidates(self) -> Iterator[Partition]:
-        for partition in self._broker.partitions:
+        for partition in self._partitions:
             if (
                 partition.settings.log.compact
                 and partition not in self.rounds
                 and partition not in self.uncleanable
-                and self._broker.partitions.has_directory(partition)
+                and self._partitions.has_directory(partition)
             ):
                 yield partition
 
@@ -118,7 +133,7 @@ class Cleaner:
         if len(opened.segments) == 1:
             return None
         cleaned_offset = self._log_dir(partition).cleaned_offsets.get(partition.topic_partition)
-        return look_at(opened, cleaned_offset, self._broker.clock.now_ms())
+        return look_at(opened, cleaned_offset, self._clock.now_ms())
 
     def _has_one_segment(self, partition: Partition) -> bool:
         """Tell from the names alone, so that logs that nobody uses stay closed."""
@@ -131,7 +146,7 @@ class Cleaner:
         return True
 
     def _log_dir(self, partition: Partition) -> LogDir:
-        one = self._broker.dirs.by_path(partition.log_dir)
+        one = self._dirs.by_path(partition.log_dir)
         assert one is not None
         return one
 
@@ -143,14 +158,14 @@ class Cleaner:
 
     def _begin(self, partition: Partition, cleanable: Cleanable) -> Compaction:
         threads = max(1, self._threads)
-        buffer_bytes = self._broker.configs.broker["log.cleaner.dedupe.buffer.size"]
-        load_factor = self._broker.configs.broker["log.cleaner.io.buffer.load.factor"]
+        buffer_bytes = self._configs.broker["log.cleaner.dedupe.buffer.size"]
+        load_factor = self._configs.broker["log.cleaner.io.buffer.load.factor"]
         # One half of the buffer is for reading, as in Kafka.
-        slice_bytes = self._broker.configs.broker["log.cleaner.io.buffer.size"] // threads // 2
+        slice_bytes = self._configs.broker["log.cleaner.io.buffer.size"] // threads // 2
         compaction = self.rounds[partition] = Compaction(
             partition.log,
             cleanable,
-            now_ms=self._broker.clock.now_ms(),
+            now_ms=self._clock.now_ms(),
             map_bytes_max=int(buffer_bytes * load_factor) // threads,
             slice_bytes=slice_bytes,
         )
@@ -166,17 +181,17 @@ class Cleaner:
 
     async def _do_round(self, partition: Partition) -> None:
         compaction = self.rounds[partition]
-        began_ms = self._broker.clock.monotonic_ms()
+        began_ms = self._clock.monotonic_ms()
         try:
             await self._drive(partition, compaction)
             if compaction.cleaned_offset is not None:
-                self._finish(partition, compaction, self._broker.clock.monotonic_ms() - began_ms)
+                self._finish(partition, compaction, self._clock.monotonic_ms() - began_ms)
             elif not partition.deleted:
                 # Something was in the way, and may still be there.
                 await self._sleep_backoff()
         except StorageFailure as failure:
             # What was not finished leaves no trace, and is tried again.
-            self._broker.storage_failed(failure)
+            self._storage_failures.report(failure)
             await self._sleep_backoff()
         except KafkaError as error:
             self.uncleanable[partition] = str(error)
@@ -191,7 +206,7 @@ class Cleaner:
             self._round_ended.set()
 
     async def _drive(self, partition: Partition, compaction: Compaction) -> None:
-        clock = self._broker.clock
+        clock = self._clock
         next_word_ms = clock.monotonic_ms() + _PROGRESS_MS
         slices = compaction.slices()
         try:
@@ -212,7 +227,7 @@ class Cleaner:
     async def _settle(self, piece: Slice) -> None:
         """Do what a slice leaves to be done."""
         for deletion in piece.deletions:
-            housekeeping.remove_when_due(self._broker, deletion)
+            self._file_remover.remove_when_due(deletion)
         if piece.blocking is not None:
             await trio.to_thread.run_sync(piece.blocking)
 
@@ -248,10 +263,10 @@ class Cleaner:
     @property
     def _threads(self) -> int:
         """How many rounds may be in progress at once; all of them share the one loop."""
-        return self._broker.configs.broker["log.cleaner.threads"]
+        return self._configs.broker["log.cleaner.threads"]
 
     def _throttle_ms(self, moved_bytes: int) -> float:
-        bytes_per_second = self._broker.configs.broker["log.cleaner.io.max.bytes.per.second"]
+        bytes_per_second = self._configs.broker["log.cleaner.io.max.bytes.per.second"]
         return round(moved_bytes / bytes_per_second * 1000, 3)
 
     async def _wait_for_a_place(self) -> None:
@@ -264,4 +279,4 @@ class Cleaner:
 
     async def _sleep_backoff(self) -> None:
         # A backoff of 0 would otherwise look at every log again and again without a pause.
-        await self._broker.clock.sleep(max(1, self._broker.configs.broker["log.cleaner.backoff.ms"]))
+        await self._clock.sleep(max(1, self._configs.broker["log.cleaner.backoff.ms"]))

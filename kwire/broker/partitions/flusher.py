@@ -9,11 +9,10 @@ not write).
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import trio
 
 from kwire.broker.clock import Clock
+from kwire.broker.partitions.log_dirs import LogDirs
 from kwire.broker.partitions.partition import Partition, Role
 from kwire.errors import StorageFailure
 
@@ -21,9 +20,9 @@ from kwire.errors import StorageFailure
 class Flusher:
     """At most one fsync a log at a time; whoever comes meanwhile shares the next."""
 
-    def __init__(self, clock: Clock, sync_failed: Callable[[Partition], None]) -> None:
+    def __init__(self, clock: Clock, dirs: LogDirs) -> None:
         self._clock = clock
-        self._sync_failed = sync_failed
+        self._dirs = dirs
         self._running: dict[Partition, trio.Event] = {}
 
     async def flush(self, partition: Partition) -> None:
@@ -55,7 +54,9 @@ class Flusher:
             # The directory of a deleted topic has another name by now, or is gone.
             if partition.deleted:
                 return
-            self._sync_failed(partition)
+            log_dir = self._dirs.by_path(partition.log_dir)
+            assert log_dir is not None
+            log_dir.mark_page_cache_untrusted()
             raise
         finally:
             pending.close()

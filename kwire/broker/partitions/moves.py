@@ -12,21 +12,22 @@ then says where the partition lies. A move that fails leaves everything where it
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from collections.abc import Callable
+from typing import Final, NamedTuple
 
 import trio
 
-from kwire.broker.background import housekeeping
+from kwire.broker.clock import Clock
+from kwire.broker.controller.interface import Controller
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.log_dirs import LogDir
+from kwire.broker.partitions.log_dirs import LogDir, LogDirs
 from kwire.broker.partitions.partition import Partition
+from kwire.broker.partitions.partitions import Partitions
+from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import StorageFailure
 from kwire.metadata.commands import AssignReplicasToDirs
 from kwire.storage.files import Files
 from kwire.storage.segment import PendingDeletion
-
-if TYPE_CHECKING:
-    from kwire.broker.broker import Broker
 
 log = Logger("kwire.broker")
 
@@ -43,10 +44,26 @@ class Seen(NamedTuple):
 class Moves:
     """What is to be moved where. ``run`` does one after the other."""
 
-    def __init__(self, broker: Broker) -> None:
+    def __init__(
+        self,
+        *,
+        node_id: int,
+        partitions: Partitions,
+        dirs: LogDirs,
+        clock: Clock,
+        controller: Controller,
+        remove_later: Callable[[PendingDeletion], None],
+        storage_failures: StorageFailures,
+    ) -> None:
         # By partition, not by name: a topic that is created again under the name is not moved.
         self.pending: dict[Partition, LogDir] = {}
-        self._broker = broker
+        self._node_id = node_id
+        self._partitions = partitions
+        self._dirs = dirs
+        self._clock = clock
+        self._controller = controller
+        self._remove_later = remove_later
+        self._storage_failures = storage_failures
         self._wanted = trio.Event()
 
     def ask(self, partition: Partition, target: LogDir) -> None:
@@ -59,22 +76,24 @@ class Moves:
 
     async def run(self) -> None:
         while True:
-            await self._wanted.wait()
-            self._wanted = trio.Event()
-            while self.pending:
-                partition, target = next(iter(self.pending.items()))
+            while not self.pending:
+                await self._wanted.wait()
+                self._wanted = trio.Event()
+            partition, target = next(iter(self.pending.items()))
+            try:
                 if not partition.deleted:
                     await self._move_or_log(partition, target)
+            finally:
                 if self.pending.get(partition) is target:
                     del self.pending[partition]
 
     async def _move_or_log(self, partition: Partition, target: LogDir) -> None:
-        future = target.future_name(partition.topic_partition, self._broker.partitions.unique_name())
+        future = target.future_name(partition.topic_partition, self._partitions.unique_name())
         try:
             await self._move(partition, target, future)
         except StorageFailure as failure:
             if not partition.deleted:
-                self._broker.storage_failed(failure)
+                self._storage_failures.report(failure)
                 log.failure(
                     "cannot move the partition to another log directory",
                     failure,
@@ -84,30 +103,29 @@ class Moves:
             target.files.remove_directory(future)
 
     async def _move(self, partition: Partition, target: LogDir, future: str) -> None:
-        broker = self._broker
-        if not broker.partitions.has_directory(partition):
+        if not self._partitions.has_directory(partition):
             await self._settle(partition, target)
             return
-        source = broker.dirs.by_path(partition.log_dir)
+        source = self._dirs.by_path(partition.log_dir)
         assert source is not None
         path = source.partition_path(partition.topic_partition)
-        broker.partitions.prepare_directory(target, partition)
+        self._partitions.prepare_directory(target, partition)
         if not source.files.sizes(path):
             # The log was opened and nothing was written.
-            broker.partitions.close(partition)
+            self._partitions.close(partition)
             await self._settle(partition, target)
             return
-        partition.log.roll(broker.clock.now_ms())
+        partition.log.roll(self._clock.now_ms())
         target.files.make_directory(future)
         seen = await trio.to_thread.run_sync(copy_new, target.files, path, future, {})
         if partition.deleted or self.pending.get(partition) is not target:
             target.files.remove_directory(future)
             return
         opened = partition.log
-        broker.partitions.close(partition)
+        self._partitions.close(partition)
         copy_new(target.files, path, future, seen)
         new_path = target.partition_path(partition.topic_partition)
-        deleted_path = source.deleted_directory_name(partition.topic_partition, broker.partitions.unique_name())
+        deleted_path = source.deleted_directory_name(partition.topic_partition, self._partitions.unique_name())
         try:
             # First, so that a start after a kill finds the log start offset where it finds the log.
             target.write_offsets(partition.topic_partition, opened)
@@ -123,16 +141,15 @@ class Moves:
             target.forget(partition.topic_partition)
             target.files.rename(new_path, future)
             raise
-        due_ms = broker.clock.now_ms() + partition.settings.log.file_delete_delay_ms
-        housekeeping.remove_when_due(broker, PendingDeletion(deleted_path, due_ms, is_directory=True))
+        due_ms = self._clock.now_ms() + partition.settings.log.file_delete_delay_ms
+        self._remove_later(PendingDeletion(deleted_path, due_ms, is_directory=True))
         await self._settle(partition, target)
 
     async def _settle(self, partition: Partition, target: LogDir) -> None:
-        broker = self._broker
         key = partition.topic_partition
-        broker.partitions.moved(partition, target)
+        self._partitions.moved(partition, target)
         # A refusal does not undo the move: at its next start the broker goes by where it finds the partition.
-        await broker.controller.submit(AssignReplicasToDirs(broker.node_id, {key: target.id}))
+        await self._controller.submit(AssignReplicasToDirs(self._node_id, {key: target.id}))
         partition.note_change()
         log.info("partition moved", partition=str(key), directory=target.path)
 

@@ -1,0 +1,177 @@
+"""Moves, cleaner and housekeeping over the parts that each of them uses."""
+
+from __future__ import annotations
+
+import errno
+from contextlib import asynccontextmanager
+
+import pytest
+import trio
+import trio.testing
+from log_parts import NODE_ID, LogParts, append, offsets
+
+from kwire.broker.background.cleaner import Cleaner
+from kwire.broker.background.housekeeping import Housekeeping
+from kwire.broker.partitions.moves import Moves
+from kwire.broker.watchdog import Watchdog
+from kwire.metadata.commands import AssignReplicasToDirs
+from kwire.storage import checkpoints
+
+
+class RecordingController:
+    """Notes the commands that it is given."""
+
+    def __init__(self):
+        self.commands = []
+
+    async def submit(self, command):
+        await trio.lowlevel.checkpoint()
+        self.commands.append(command)
+        return []
+
+
+def housekeeping_of(parts: LogParts) -> Housekeeping:
+    return Housekeeping(
+        partitions=parts.partitions,
+        dirs=parts.dirs,
+        clock=parts.clock,
+        configs=parts.configs,
+        flusher=parts.flusher,
+        file_remover=parts.file_remover,
+        storage_failures=parts.storage_failures,
+        watchdog=Watchdog(),
+    )
+
+
+@asynccontextmanager
+async def running(parts: LogParts, *tasks):
+    async with trio.open_nursery() as nursery:
+        for task in (parts.clock.run, *tasks):
+            nursery.start_soon(task)
+        yield
+        nursery.cancel_scope.cancel()
+
+
+async def move(parts: LogParts, partition, path: str) -> RecordingController:
+    controller = RecordingController()
+    moves = Moves(
+        node_id=NODE_ID,
+        partitions=parts.partitions,
+        dirs=parts.dirs,
+        clock=parts.clock,
+        controller=controller,
+        remove_later=parts.file_remover.remove_when_due,
+        storage_failures=parts.storage_failures,
+    )
+    moves.ask(partition, parts.dirs.by_path(path))
+    async with running(parts, moves.run):
+        while moves.pending:  # noqa: ASYNC110 - nothing else waits for this, so there is no event
+            await trio.sleep(0.001)
+    return controller
+
+
+async def test_a_moved_partition_has_its_records_in_the_new_directory_and_the_controller_knows_it():
+    parts = LogParts(log_dirs=("a", "b"))
+    partition = parts.create("t")
+    append(partition, b"x", b"y")
+    partition.delete_records_before(1)
+
+    controller = await move(parts, partition, "b")
+
+    assert partition.log_dir == "b"
+    assert offsets(partition) == [1]
+    directory_id = parts.dirs.by_path("b").id
+    assert controller.commands == [AssignReplicasToDirs(NODE_ID, {partition.topic_partition: directory_id})]
+    written = checkpoints.read_offsets(parts.files.read_bytes("b/log-start-offset-checkpoint"))
+    assert written == {partition.topic_partition: 1}
+    assert parts.dirs.by_path("a").log_start_offsets == {}
+
+
+@pytest.mark.parametrize("operation", ["write", "rename", "sync"])
+async def test_a_move_that_the_new_directory_refuses_changes_nothing(operation):
+    parts = LogParts(log_dirs=("a", "b"))
+    partition = parts.create("t")
+    append(partition, b"x", b"y")
+    partition.delete_records_before(1)
+    parts.files.fault = lambda name, path: (
+        OSError(errno.EIO, "Input/output error") if name == operation and path.startswith("b") else None
+    )
+
+    controller = await move(parts, partition, "b")
+
+    parts.files.fault = None
+    assert not controller.commands
+    assert partition.log_dir == "a"
+    assert (partition.log.log_start_offset, offsets(partition)) == (1, [1])
+    assert parts.files.directories("b") == []
+    assert parts.dirs.by_path("b").log_start_offsets == {}
+    append(partition, b"z")
+    assert offsets(partition) == [1, 2]
+
+
+async def test_the_cleaner_keeps_the_last_record_of_each_key_and_writes_how_far_it_came():
+    parts = LogParts()
+    partition = parts.create("kv", cleanup_policy="compact")
+    append(partition, b"x", b"y", b"x", b"x")
+    partition.log.roll(parts.clock.now_ms())
+    append(partition, b"z")
+    cleaner = Cleaner(
+        partitions=parts.partitions,
+        dirs=parts.dirs,
+        clock=parts.clock,
+        configs=parts.configs,
+        file_remover=parts.file_remover,
+        storage_failures=parts.storage_failures,
+    )
+    async with running(parts):
+        compaction = await cleaner.clean(partition)
+
+    assert (compaction.records_read, compaction.records_kept) == (4, 2)
+    assert offsets(partition) == [1, 3, 4]
+    written = checkpoints.read_offsets(parts.files.read_bytes("a/cleaner-offset-checkpoint"))
+    assert written == {partition.topic_partition: 4}
+
+
+async def test_retention_renames_old_segments_and_their_files_go_after_the_delay():
+    parts = LogParts()
+    partition = parts.create("t", retention_ms="1000", file_delete_delay_ms="5000")
+    append(partition, b"x", b"y")
+    partition.log.roll(parts.clock.now_ms())
+
+    async with running(parts, parts.file_remover.run):
+        housekeeping_of(parts).apply_retention(partition)
+        assert partition.log.log_start_offset == 2
+        assert any(path.endswith(".log.deleted") for path in parts.files.paths())
+        parts.clock.advance(5001)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not any(path.endswith(".deleted") for path in parts.files.paths())
+
+
+async def test_retention_leaves_a_deleted_partition_alone():
+    parts = LogParts()
+    partition = parts.create("t", retention_ms="1000")
+    append(partition, b"x")
+    partition.mark_deleted()
+    housekeeping_of(parts).apply_retention(partition)
+    assert partition.log.log_start_offset == 0
+
+
+async def test_a_flush_moves_the_recovery_point_that_the_checkpoint_has():
+    parts = LogParts()
+    partition = parts.create("t")
+    append(partition, b"x", b"y")
+    await housekeeping_of(parts).flush_and_checkpoint()
+    written = checkpoints.read_offsets(parts.files.read_bytes("a/recovery-point-offset-checkpoint"))
+    assert written == {partition.topic_partition: 2}
+
+
+async def test_one_disk_that_refuses_does_not_keep_other_directories_from_their_checkpoints():
+    parts = LogParts(log_dirs=("a", "b"))
+    for topic in ("t", "u"):
+        append(parts.create(topic), b"x")
+    parts.files.fault = lambda operation, path: (
+        OSError(errno.EIO, "Input/output error") if operation == "write" and path.startswith("a/") else None
+    )
+    await housekeeping_of(parts).flush_and_checkpoint()
+    assert parts.files.read_bytes("a/recovery-point-offset-checkpoint") is None
+    assert parts.files.read_bytes("b/recovery-point-offset-checkpoint") is not None
