@@ -122,7 +122,8 @@ class Normalizer:
             return self._names.get(("id", item["topicId"]), "")
         if not keys or keys == [("errorCode", item.get("errorCode"))]:
             return _canonical(item)
-        return "|".join(f"{value:>12}" if isinstance(value, int) else self._known(str(value)) for _, value in keys)
+        texts = [f"{value:>12}" if isinstance(value, int) else self._known(str(value)) for _, value in keys]
+        return "|".join([*texts, self._names.get(("id", item.get("topicId")), "")])
 
     def _known(self, text: str) -> str:
         """A made-up id sorts by when it was first seen."""
