@@ -40,6 +40,11 @@ LOOP_HELD_WARNING_MS = 500.0  # a warning from here on, below it is information
 # response whose handler used up a turn is encoded in a thread.
 DECODE_INLINE_BYTES_MAX = 64 * 1024
 
+# Encoded responses that are kept to be sent again (all of one broker, with their requests), and the largest request
+# whose response is kept.
+CACHED_RESPONSES_BYTES_MAX = 16 * 1024 * 1024
+CACHED_REQUEST_BYTES_MAX = 64 * 1024
+
 # One sendfile call moves at most this much, so that one reader of a large slice does not hold the loop.
 SENDFILE_BYTES_MAX = 1024 * 1024
 

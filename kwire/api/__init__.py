@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from kwire.broker.requests.table import ApiTable, Handler, Row, Shortcut, make_table
 from kwire.metadata.config_types import BrokerValues
+from kwire.wire.messages import MetadataResponse
 
 if TYPE_CHECKING:
     from kwire.broker.broker import Broker
@@ -48,6 +49,12 @@ def _k03() -> Handler:
     from kwire.api import k03_metadata
 
     return k03_metadata.handle
+
+
+def _k03_cacheable(response: MetadataResponse) -> bool:
+    from kwire.api import k03_metadata
+
+    return k03_metadata.is_cacheable(response)
 
 
 def _k08() -> Handler:
@@ -384,7 +391,7 @@ _ROWS = (
     Row(0, "Produce", (3, 13), _k00, advertised=(0, 13), shortcut=_k00_template_cache),
     Row(1, "Fetch", (4, 18), _k01),
     Row(2, "ListOffsets", (1, 11), _k02),
-    Row(3, "Metadata", (0, 13), _k03),
+    Row(3, "Metadata", (0, 13), _k03, cacheable=_k03_cacheable),
     Row(8, "OffsetCommit", (2, 10), _k08),
     Row(9, "OffsetFetch", (1, 10), _k09),
     Row(10, "FindCoordinator", (0, 6), _k10),

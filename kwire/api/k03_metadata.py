@@ -68,6 +68,14 @@ async def handle(context: Context, request: MetadataRequest) -> MetadataResponse
     )
 
 
+def is_cacheable(response: MetadataResponse) -> bool:
+    """Tell whether an equal request may be sent this response again while the image has not changed.
+
+    Not if a topic was refused: its creation is tried again for each request.
+    """
+    return not (response.throttle_time_ms or response.error_code or any(topic.error_code for topic in response.topics))
+
+
 async def _topics(context: Context, request: MetadataRequest) -> list[TopicAnswer]:
     with_operations = request.include_topic_authorized_operations
     image = context.broker.image

@@ -30,6 +30,7 @@ from kwire.broker.partitions.moves import Moves
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.quotas import Quotas
+from kwire.broker.requests.response_cache import ResponseCache
 from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.watchdog import Watchdog
 from kwire.errors import StorageFailure
@@ -96,6 +97,7 @@ class Broker:
             watchdog=self.watchdog,
         )
         self.hooks = Hooks()
+        self.responses = ResponseCache(self.image)
         # None allows everything.
         self.authorizer: Authorizer | None = None
         self.quotas = Quotas(self.image, configs, clock, self.hooks)

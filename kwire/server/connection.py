@@ -16,7 +16,6 @@ What a connection does between two points at which it yields is its turn (``serv
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from struct import Struct
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -29,7 +28,7 @@ from kwire.broker.logs import Logger
 from kwire.broker.requests.client import Client, split_peer
 from kwire.broker.requests.context import Context
 from kwire.broker.requests.dispatch import dispatch
-from kwire.broker.requests.hooks import ReplyHook
+from kwire.broker.requests.response_cache import Key
 from kwire.broker.requests.table import Api, ApiTable, Shortcut
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import (
@@ -41,6 +40,7 @@ from kwire.limits import (
     TURN_MS,
 )
 from kwire.server.listener import Listener
+from kwire.server.outgoing import Outgoing, send_through
 from kwire.server.transport import Part, Transport, close_slices
 from kwire.wire.codec import (
     Message,
@@ -74,6 +74,7 @@ class Connection:
     __slots__ = (
         "_breaths",
         "_broker",
+        "_cache_key",
         "_connections",
         "_ended_because",
         "_for",
@@ -117,6 +118,7 @@ class Connection:
         self._breaths = 0  # how often a turn ended within a request
         self._held_bytes = 0  # of those that the registry counts against queued.max.request.bytes
         self._header: RequestHeader | None = None  # of the request being handled, for log lines
+        self._cache_key: Key | None = None  # what the response to the request being handled is kept under
         self._for: int | None = None  # the key of its API
         self._reading = False
         self._parked: trio.CancelScope | None = None
@@ -279,11 +281,13 @@ class Connection:
             self._queue(encode_response(header._replace(api_version=0), self._connections.unsupported_version))
             return
         self._for = api_key
+        api = self._connections.apis[api_key]
+        if api.cacheable is not None and self._answer_again(header, frame):
+            return
         if len(frame) > DECODE_INLINE_BYTES_MAX and api_key != _PRODUCE_KEY:
             request = await self._in_thread(decode_request, header, frame)
         else:
             request = decode_request(header, frame)
-        api = self._connections.apis[api_key]
         breaths = self._breaths
         context = Context(self._broker, self, api_key, api_version, header.client_id, header.correlation_id)
         try:
@@ -324,13 +328,30 @@ class Connection:
         hooks = self._broker.hooks
         if hooks.replies and api.key in hooks.replies:
             await self._flush()
-            await _send_through(hooks.replies[api.key], Outgoing(self, header, throttle_ms, parts))
+            await send_through(hooks.replies[api.key], Outgoing(self, header, throttle_ms, parts))
         else:
             self._queue(parts)
         if api.shortcut is not None and not hooks.hooked(api.key):
             if self._shortcut is None:
                 self._shortcut = api.shortcut(self._broker, self)
             self._shortcut.store(header, frame, request, response)
+        if api.cacheable is not None and self._cache_key is not None:
+            if api.cacheable(response) and not hooks.hooked(api.key):
+                self._broker.responses.store(self._cache_key, parts)
+            self._cache_key = None
+
+    def _answer_again(self, header: RequestHeader, frame: memoryview) -> bool:
+        """Send the response that an equal request had, if it is kept; else note what the new one is kept under."""
+        self._cache_key = None
+        if self._broker.authorizer is not None or self._broker.hooks.hooked(header.api_key):
+            return False
+        key = self._cache_key = self._broker.responses.key(header, frame, self.client.endpoint)
+        parts = None if key is None else self._broker.responses.find(key, header.correlation_id)
+        if parts is None:
+            return False
+        self._queue(parts)
+        self._header = None
+        return True
 
     async def _in_thread(self, codec: Callable[[RequestHeader, Any], T], header: RequestHeader, value: Any) -> T:
         """Decode or encode what would hold the event loop for too long."""
@@ -451,36 +472,6 @@ class Connection:
             api = self._connections.apis[self._header.api_key]
             who |= {"request": f"{api.name} v{self._header.api_version}", "client_id": self._header.client_id}
         return who
-
-
-class Outgoing:
-    """See ``hooks.Outgoing``."""
-
-    __slots__ = ("_connection", "header", "parts", "throttle_ms")
-
-    def __init__(self, connection: Connection, header: RequestHeader, throttle_ms: int, parts: Sequence[Part]) -> None:
-        self._connection = connection
-        self.header = header
-        self.throttle_ms = throttle_ms
-        self.parts = parts
-
-    @property
-    def client(self) -> Client:
-        return self._connection.client
-
-    @property
-    def waits(self) -> Connection:
-        return self._connection
-
-    async def send(self) -> None:
-        await self._connection.send(self.parts)
-
-
-async def _send_through(hooks: Sequence[ReplyHook], outgoing: Outgoing) -> None:
-    if hooks:
-        await hooks[0](outgoing, partial(_send_through, hooks[1:], outgoing))
-    else:
-        await outgoing.send()
 
 
 class _Ended(BaseException):

@@ -44,9 +44,11 @@ class Api:
     ``served`` is the inclusive range of versions that ApiVersions advertises and that are admitted. ``load`` imports
     the handler: its body holds the import, so that start-up does not pay for seventy modules and yet mypy and the
     import contracts see every edge. ``shortcut(broker, connection)`` makes the shortcut of one connection.
+    ``cacheable(response)`` tells whether an equal request may be sent the same response while the image is unchanged:
+    see ``response_cache``. None for an API whose responses are not kept.
     """
 
-    __slots__ = ("_handler", "_load", "advertised", "key", "name", "served", "shortcut", "waits")
+    __slots__ = ("_handler", "_load", "advertised", "cacheable", "key", "name", "served", "shortcut", "waits")
 
     def __init__(
         self,
@@ -57,12 +59,14 @@ class Api:
         *,
         advertised: tuple[int, int] | None = None,
         shortcut: Callable[[Any, Any], Shortcut] | None = None,
+        cacheable: Callable[[Any], bool] | None = None,
     ) -> None:
         self.key = key
         self.name = name
         self.served = served
         self.advertised = served if advertised is None else advertised
         self.shortcut = shortcut
+        self.cacheable = cacheable
         self._load = load
         self._handler: Handler | None = None
         self.waits = False
@@ -97,13 +101,22 @@ class Row:
     load: Callable[[], Handler]
     advertised: tuple[int, int] | None = None
     shortcut: Callable[[Any, Any], Shortcut] | None = None
+    cacheable: Callable[[Any], bool] | None = None
     when: Callable[[BrokerValues, Mapping[str, int]], bool] | None = None
 
 
 def make_table(rows: Iterable[Row], settings: BrokerValues, features: Mapping[str, int]) -> ApiTable:
     """Make the table of one broker; no two brokers share a row's state."""
     return {
-        row.key: Api(row.key, row.name, row.served, row.load, advertised=row.advertised, shortcut=row.shortcut)
+        row.key: Api(
+            row.key,
+            row.name,
+            row.served,
+            row.load,
+            advertised=row.advertised,
+            shortcut=row.shortcut,
+            cacheable=row.cacheable,
+        )
         for row in rows
         if row.when is None or row.when(settings, features)
     }

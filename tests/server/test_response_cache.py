@@ -1,0 +1,220 @@
+"""Encoded responses that are sent again: equal to new ones, and dropped by any change of the image."""
+
+import random
+
+import pytest
+import trio
+from peer import Peer
+
+from kwire.api import api_table
+from kwire.broker.endpoint import Endpoint
+from kwire.broker.requests.response_cache import ResponseCache
+from kwire.limits import CACHED_REQUEST_BYTES_MAX, CACHED_RESPONSES_BYTES_MAX
+from kwire.metadata.entities import ResourceType
+from kwire.metadata.image import MetadataImage
+from kwire.security.authorizer import Authorizer
+from kwire.server.bindings import Limits
+from kwire.server.connection import serve_connection
+from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.listener import Listener
+from kwire.testing.transport import MemoryTransport
+from kwire.wire import codec
+from kwire.wire import messages as m
+
+METADATA = 3
+VERSIONS = (0, 1, 4, 8, 9, 12, 13)
+OTHER_LISTENER = Endpoint("OTHER", "PLAINTEXT", "elsewhere", 1234)
+
+
+@pytest.fixture
+def settings():
+    return {"auto.create.topics.enable": "false"}
+
+
+class Served:
+    """Connections to a broker, whose Metadata handler counts its calls."""
+
+    def __init__(self, broker, nursery):
+        self.broker = broker
+        self.nursery = nursery
+        self.apis = api_table(broker.configs.broker, {})
+        self.registry = ConnectionRegistry(self.apis, broker.clock, Limits)
+        self.handled = 0
+        self._handler = self.apis[METADATA].handler
+        self.apis[METADATA]._handler = self._counted
+
+    async def _counted(self, context, request):
+        self.handled += 1
+        return await self._handler(context, request)
+
+    def connect(self, endpoint=Peer.endpoint):
+        transport = MemoryTransport()
+        self.nursery.start_soon(serve_connection, self.broker, transport, Listener(endpoint, self.registry))
+        return transport
+
+    async def ask(self, transport, version, request, correlation_id=1):
+        transport.feed(codec.encode_request(METADATA, version, correlation_id, "test", request))
+        return await transport.next_frame()
+
+
+@pytest.fixture
+async def served(broker):
+    async with trio.open_nursery() as nursery:
+        yield Served(broker, nursery)
+        nursery.cancel_scope.cancel()
+
+
+def asked_for(names=None, *, ids=(), operations=False):
+    topic = m.MetadataRequest.MetadataRequestTopic
+    topics = None if names is None else [topic(name=name) for name in names]
+    if ids:
+        topics = [topic(name=None, topic_id=topic_id) for topic_id in ids]
+    return m.MetadataRequest(
+        topics=topics, allow_auto_topic_creation=True, include_topic_authorized_operations=operations
+    )
+
+
+def requests_of(broker):
+    names = sorted(broker.image.topics)
+    for version in VERSIONS:
+        yield version, asked_for([] if version == 0 else None)
+        if names:
+            yield version, asked_for(names[:2])
+        if version in range(8, 14):
+            yield version, asked_for(operations=True)
+        if version >= 12 and names:
+            yield version, asked_for(ids=[broker.image.topics[name].id for name in names])
+
+
+async def expected_frame(client, version, request):
+    response = await client.call(version, request)
+    header = codec.RequestHeader(METADATA, version, 1, "test", 0)
+    (frame,) = codec.encode_response(header, response)
+    return frame[4:]
+
+
+async def change(broker, client, random_source):
+    names = sorted(broker.image.topics)
+    kind = random_source.choice(["create", "delete", "grow", "config", "leader"])
+    if kind == "create" or not names:
+        await client.create_topic(f"t{random_source.randrange(1000)}", random_source.randrange(1, 4))
+        return
+    name = random_source.choice(names)
+    topic = broker.image.topics[name]
+    if kind == "delete":
+        await client.call(4, m.DeleteTopicsRequest(topic_names=[name], timeout_ms=1000))
+    elif kind == "grow":
+        request = m.CreatePartitionsRequest
+        grown = request.CreatePartitionsTopic(name=name, count=len(topic.partitions) + 1)
+        await client.call(3, request(topics=[grown], timeout_ms=1000))
+    elif kind == "config":
+        record = m.ConfigRecord(
+            resource_type=ResourceType.TOPIC, resource_name=name, name="segment.bytes", value="1048576"
+        )
+        broker.image.apply([record])
+    else:
+        record = m.PartitionChangeRecord(partition_id=0, topic_id=topic.id, leader=broker.node_id)
+        broker.image.apply([record])
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_kept_metadata_is_equal_to_new_metadata_after_each_change(served, client, seed):
+    random_source = random.Random(seed)
+    transport = served.connect()
+    for _ in range(12):
+        await change(served.broker, client, random_source)
+        for version, request in requests_of(served.broker):
+            expected = await expected_frame(client, version, request)
+            assert await served.ask(transport, version, request) == expected
+            handled = served.handled
+            assert await served.ask(transport, version, request) == expected
+            assert served.handled == handled
+
+
+async def test_a_kept_response_has_the_correlation_id_of_its_request(served, client):
+    await client.create_topic("t", 1)
+    transport = served.connect()
+    first = await served.ask(transport, 9, asked_for(), 7)
+    second = await served.ask(transport, 9, asked_for(), 8)
+    assert served.handled == 1
+    assert (first[:4], second[:4]) == (bytes([0, 0, 0, 7]), bytes([0, 0, 0, 8]))
+    assert first[4:] == second[4:]
+
+
+async def test_each_listener_advertises_its_own_address(served):
+    answers = [
+        codec.decode_response(METADATA, 9, memoryview(await served.ask(served.connect(endpoint), 9, asked_for())))[1]
+        for endpoint in (Peer.endpoint, OTHER_LISTENER, Peer.endpoint)
+    ]
+    assert [answer.brokers[0].host for answer in answers] == [Peer.endpoint.host, "elsewhere", Peer.endpoint.host]
+
+
+async def test_a_refused_topic_is_looked_up_again(served):
+    transport = served.connect()
+    for _ in range(2):
+        await served.ask(transport, 9, asked_for(["missing"]))
+    assert served.handled == 2
+
+
+async def test_an_answer_is_not_kept_if_the_image_changes_while_it_is_made(served, client):
+    await client.create_topic("t", 1)
+    handler = served._handler
+
+    async def growing(context, request):
+        response = await handler(context, request)
+        await client.create_topic("u", 1)
+        served._handler = handler
+        return response
+
+    served._handler = growing
+    transport = served.connect()
+    await served.ask(transport, 9, asked_for())
+    _, answer = codec.decode_response(METADATA, 9, memoryview(await served.ask(transport, 9, asked_for())))
+    assert {topic.name for topic in answer.topics} == {"t", "u"}
+
+
+class DeniesDescribe(Authorizer):
+    def allows(self, *_):
+        return False
+
+
+async def test_with_an_authorizer_each_request_is_decided(served, client):
+    await client.create_topic("t", 1)
+    transport = served.connect()
+    await served.ask(transport, 9, asked_for())
+    served.broker.authorizer = DeniesDescribe()
+    _, answer = codec.decode_response(METADATA, 9, memoryview(await served.ask(transport, 9, asked_for())))
+    assert answer.topics == []
+
+
+async def test_a_hook_sees_each_request(served, client):
+    await client.create_topic("t", 1)
+    transport = served.connect()
+    await served.ask(transport, 9, asked_for())
+    seen = []
+
+    async def hook(_context, request, proceed):
+        seen.append(request)
+        return await proceed()
+
+    served.broker.hooks.around_dispatch(hook, api_keys=[METADATA])
+    await served.ask(transport, 9, asked_for())
+    assert len(seen) == 1
+
+
+def test_the_oldest_responses_are_dropped_when_the_cache_is_full():
+    cache = ResponseCache(MetadataImage())
+
+    def key(number, size=4):
+        body = number.to_bytes(size, "big")
+        return cache.key(codec.RequestHeader(METADATA, 9, 1, None, 0), memoryview(body), Peer.endpoint)
+
+    frame = bytes(CACHED_RESPONSES_BYTES_MAX // 4)
+    keys = [key(number) for number in range(6)]
+    for each in keys:
+        cache.store(each, [frame])
+    assert [cache.find(each, 1) is not None for each in keys] == [False, False, True, True, True, True]
+    cache.store(key(7), [bytes(CACHED_RESPONSES_BYTES_MAX + 9)])
+    assert cache.find(key(7), 1) is None
+    assert cache.find(keys[-1], 1) is not None
+    assert key(1, CACHED_REQUEST_BYTES_MAX + 1) is None
