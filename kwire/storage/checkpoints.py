@@ -1,6 +1,6 @@
 """The small text files beside the logs.
 
-Owns: their formats, both ways. May not know: where they lie, when they are written.
+Responsible for: their formats, both ways. Must not depend on: where they lie, when they are written.
 
 ```
 *-offset-checkpoint        0 / number of lines / "topic partition offset" each
@@ -9,7 +9,7 @@ partition.metadata         "version: 0" / "topic_id: <uuid>"
 meta.properties            Java properties: version=1, cluster.id, node.id, directory.id
 .kafka_cleanshutdown       {"version":0,"brokerEpoch":n}
 ```
-A reader gives None for a file that is missing or damaged: all but meta.properties can be done without.
+A reader returns None for a file that is missing or damaged: only meta.properties is indispensable.
 """
 
 from __future__ import annotations
@@ -54,14 +54,21 @@ def write_epochs(epochs: Iterable[EpochStart]) -> bytes:
 
 
 def read_epochs(content: bytes | None) -> list[EpochStart] | None:
+    """Return the entries in ascending order; None also if they are not in that order."""
     lines = _read_lines(content)
     if lines is None:
         return None
     try:
         rows = [line.split(" ") for line in lines]
-        return [EpochStart(int(epoch), int(start_offset)) for epoch, start_offset in rows]
+        entries = [EpochStart(int(epoch), int(start_offset)) for epoch, start_offset in rows]
     except ValueError:
         return None
+    before = EpochStart(-1, -1)
+    for entry in entries:
+        if entry.epoch <= before.epoch or entry.start_offset <= before.start_offset:
+            return None
+        before = entry
+    return entries
 
 
 def write_partition_metadata(topic_id: Uuid) -> bytes:

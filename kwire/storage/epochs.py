@@ -1,6 +1,6 @@
 """Which leader epoch began at which offset (KIP-101), kept in the leader-epoch-checkpoint beside the log.
 
-Owns: the list of epochs and its answers. May not know: files, who the leaders were.
+Responsible for: the list of epochs and its answers. Must not depend on: files, which broker was the leader.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class EpochStart(NamedTuple):
 
 
 class EpochEnd(NamedTuple):
-    """The largest epoch that is not above the one asked for, and the offset behind its last record."""
+    """The largest epoch that is not above the requested one, and the offset after its last record."""
 
     epoch: int
     end_offset: int
@@ -28,12 +28,14 @@ class EpochEnd(NamedTuple):
 class LeaderEpochs:
     """Epochs in ascending order, each with the offset of its first batch."""
 
-    __slots__ = ("changed", "entries")
+    __slots__ = ("changed", "entries", "rebuilt")
 
     def __init__(self, entries: Iterable[EpochStart] = ()) -> None:
         self.entries = list(entries)
         # Whether the checkpoint file is behind.
         self.changed = False
+        # Whether the checkpoint file was missing or damaged, and these are the epochs of the batches.
+        self.rebuilt = False
 
     @property
     def latest(self) -> int:
@@ -41,10 +43,10 @@ class LeaderEpochs:
         return self.entries[-1].epoch if self.entries else UNDEFINED_EPOCH
 
     def assign(self, epoch: int, start_offset: int) -> None:
-        """Note that ``epoch`` begins at ``start_offset``, if it is a new one."""
+        """Add ``epoch``, which begins at ``start_offset``; nothing changes unless it is above the latest."""
         if epoch <= self.latest:
             return
-        # An epoch that wrote nothing has no end: the new one begins where it began.
+        # An epoch without records is replaced by the one that begins at the same offset.
         while self.entries and self.entries[-1].start_offset >= start_offset:
             self.entries.pop()
         self.entries.append(EpochStart(epoch, start_offset))
@@ -58,7 +60,7 @@ class LeaderEpochs:
             return EpochEnd(epoch, end_offset)
         higher = bisect_right(self.entries, epoch, key=lambda entry: entry.epoch)
         if higher == 0:
-            # All known epochs are higher: whatever the asker has of this one is below the first of them.
+            # All known epochs are higher: any record of this epoch lies below the start of the first of them.
             return EpochEnd(epoch, self.entries[0].start_offset)
         return EpochEnd(self.entries[higher - 1].epoch, self.entries[higher].start_offset)
 

@@ -62,6 +62,10 @@ class Log:
         self._directory.names_changed = int(
             recovered.recovery_point < recovered.end_offset or bool(self.snapshots.unsynced)
         )
+        if self.epochs.rebuilt:
+            # On a full disk the next append writes it, or the next start rebuilds it again.
+            with contextlib.suppress(StorageFailure):
+                self._directory.write_epochs(self.epochs)
         self._flush: PendingFlush | None = None
         self._any_aborted = recovered.any_aborted
         self._batches_since_snapshot = 0

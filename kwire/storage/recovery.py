@@ -1,7 +1,7 @@
 """Opening a log after a stop of any kind: clean, killed, or with the whole machine.
 
-Owns: which files belong to the log, what must be checked, where a torn end is cut off, and bringing indexes, epochs and
-producer state up to the end of the log. May not know: other logs, clocks, threads.
+Responsible for: which files belong to the log, what must be checked, where a torn end is cut off, and bringing indexes,
+epochs and producer state up to the end of the log. Must not depend on: other logs, clocks, threads.
 
 What a stop can leave behind decides what is looked at:
 
@@ -11,7 +11,8 @@ What a stop can leave behind decides what is looked at:
 * anything else: what was not synced may be missing anywhere, so every batch from the recovery point on is checked.
 
 The log ends at the first batch that is not whole and sound; what lies behind is cut off, later segments included. An
-index that is missing, or disagrees with its log, is made anew.
+index that is missing, or disagrees with its log, is rebuilt; so is a leader-epoch-checkpoint that cannot be read, from
+the epochs that the batches carry.
 """
 
 from __future__ import annotations
@@ -85,7 +86,7 @@ class Stop(Enum):
 
 @dataclass(slots=True)
 class Recovered:
-    """All that a log needs to go on."""
+    """All that a log needs to continue."""
 
     segments: list[Segment]
     log_start_offset: int
@@ -165,7 +166,7 @@ def recover(
         recovery_point=recovery_point,
         producers=ProducerStates(),
         snapshots=snapshots,
-        epochs=LeaderEpochs(read_epochs(files.read_bytes(f"{path}/{LEADER_EPOCH_CHECKPOINT}")) or ()),
+        epochs=_read_epochs(files, path, segments),
         exists=True,
         any_aborted=any(name.endswith(TRANSACTION_INDEX_SUFFIX) for name in names),
         losses=losses,
@@ -239,6 +240,23 @@ def _walk_from(segments: Sequence[Segment], offset: int) -> Iterator[tuple[Segme
             continue
         for position, header in segment.walk(found.position if found else 0):
             yield segment, position, header
+
+
+def _read_epochs(files: Files, path: str, segments: Sequence[Segment]) -> LeaderEpochs:
+    """Return the epochs of the checkpoint, or those of the batches if it is missing or damaged.
+
+    Without this a follower or consumer that asks where an old epoch ended would get no answer (KIP-101, KIP-320). The
+    headers of the whole log are read, but only once: the caller writes the checkpoint.
+    """
+    entries = read_epochs(files.read_bytes(f"{path}/{LEADER_EPOCH_CHECKPOINT}"))
+    if entries or not any(segment.size_bytes for segment in segments):
+        return LeaderEpochs(entries or ())
+    epochs = LeaderEpochs()
+    for segment in segments:
+        for _, header in segment.walk():
+            epochs.assign(header.leader_epoch, header.base_offset)
+    epochs.rebuilt = epochs.changed
+    return epochs
 
 
 def _empty(files: Files, path: str, log_start_offset: int, now_ms: int) -> Recovered:

@@ -293,11 +293,56 @@ def test_epochs_are_read_back_and_completed_from_the_log(files):
     assert reopen(files, same_boot=True).epochs.entries == [(0, 0), (5, 30)]
 
 
-def test_a_damaged_epoch_file_is_no_obstacle(files):
-    files.write_bytes(f"{PATH}/leader-epoch-checkpoint", b"\0\0\0", durable=True)
+@pytest.mark.parametrize("stop", STOPS)
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\0\0\0",
+        b"",
+        b"0\n0\n",
+        b"0\n2\n0 0\n",
+        b"0\n2\n5 30\n0 0\n",
+        b"0\n3\n0 0\n5 32\n7 31\n",
+        b"0\n1\n-3 0\n",
+        None,
+    ],
+)
+def test_a_damaged_epoch_checkpoint_is_rebuilt_from_the_batches(files, content, stop):
     log = reopen(files, clean=True)
     append(log, batch(), leader_epoch=5)
-    assert log.epochs.entries == [(5, 30)]
+    log.roll(NOW)
+    append(log, batch(), leader_epoch=7)
+    log.flush()
+    log.close()
+    path = f"{PATH}/leader-epoch-checkpoint"
+    before = bytes(files.content(path))
+    if content is None:
+        files.remove(path)
+    else:
+        files.write_bytes(path, content, durable=True)
+    log = reopen(files, **stop)
+    assert log.epochs.rebuilt
+    assert log.epochs.entries == [(0, 0), (5, 30), (7, 31)]
+    assert log.offset_for_epoch(0) == (0, 30)
+    # The file is repaired as well, so that the next start finds it.
+    assert bytes(files.content(path)) == before
+    log.close()
+    assert not reopen(files, clean=True).epochs.rebuilt
+
+
+def test_rebuilt_epochs_begin_at_the_log_start_offset(files):
+    files.write_bytes(f"{PATH}/leader-epoch-checkpoint", b"\0\0\0", durable=True)
+    assert reopen(files, clean=True, log_start_offset=25).epochs.entries == [(0, 25)]
+
+
+def test_an_epoch_checkpoint_that_cannot_be_written_does_not_stop_the_log(files):
+    files.write_bytes(f"{PATH}/leader-epoch-checkpoint", b"\0\0\0", durable=True)
+    files.fault = lambda name, path: (
+        OSError(28, "disk full") if name == "write" and path.endswith("checkpoint") else None
+    )
+    assert reopen(files, clean=True).epochs.entries == [(0, 0)]
+    files.fault = None
+    assert reopen(files, clean=True).epochs.rebuilt
 
 
 def test_a_disk_that_cannot_be_read_is_a_storage_failure(files):

@@ -264,6 +264,10 @@ class Partitions:
             topic_id=partition.topic_id,
             keep_cut_bytes=self._configs.broker["kwire.recovery.keep.cut.bytes"],
         )
+        if opened.epochs.rebuilt:
+            log.warning(
+                "leader-epoch-checkpoint missing or damaged, rebuilt from the log", partition=str(key), path=path
+            )
         if opened.losses:
             self._report_losses(one, key, opened.losses)
         self._found[key] = LogLocation(one, path)
