@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 
+import kafka
 import pytest
 from official import class_path
 
@@ -26,7 +27,13 @@ CLASSES = {
     "kafka-cluster": "org.apache.kafka.tools.ClusterTool",
     "kafka-features": "org.apache.kafka.tools.FeatureCommand",
     "kafka-metadata-quorum": "org.apache.kafka.tools.MetadataQuorumCommand",
+    "kafka-transactions": "org.apache.kafka.tools.TransactionsCommand",
+    "kafka-groups": "org.apache.kafka.tools.GroupsCommand",
+    "kafka-leader-election": "org.apache.kafka.tools.LeaderElectionCommand",
 }
+# A usage text with its indented lines; and an error that argparse4j has broken into lines of equal length.
+_USAGE = re.compile(r"^usage: .*\n(?: .*\n)*", re.MULTILINE)
+_WRAPPED_ERROR = re.compile(r"^\S+: error: (?:.+\n?)+", re.MULTILINE)
 # Lines on stderr that only a JVM writes, or that only a person without one needs.
 _NOISE = re.compile(
     r"\s*$|\sat |Caused by|Option\s+Description|------|\S*(Exception|Error)(:|$)|The consumer rebalance protocol|"
@@ -70,6 +77,7 @@ def twin(capsys, monkeypatch, tmp_path):
 
 
 def _first_complaint(err):
+    err = _WRAPPED_ERROR.sub(lambda found: " ".join(found[0].split()) + "\n", _USAGE.sub("", err))
     complaint = next((line.strip() for line in err.splitlines() if not _NOISE.match(line)), "")
     # Java's sets have another order at each start.
     return re.sub(r"\[(\[.+\])\]", lambda found: ", ".join(sorted(found[1].split(", "))), complaint)
@@ -83,9 +91,12 @@ def side(bootstrap):
 
 @pytest.fixture
 def compare(bootstrap, official, twin, side):
-    """Runs lines through both, one after another; {s} is a name of each one's own, {b} the broker."""
+    """Runs lines through both, one after another; {s} is a name of each one's own, {b} the broker.
 
-    def same(name, *lines, server=True):
+    What ``masked`` matches in the output may differ, such as times.
+    """
+
+    def same(name, *lines, server=True, masked=None):
         for line in lines:
             text, _, stdin = line.partition(" <<< ")
             ends = []
@@ -94,6 +105,7 @@ def compare(bootstrap, official, twin, side):
                 argv = [word.replace("{s}", own).replace("{b}", bootstrap) for word in _words(text)]
                 argv = [*(["--bootstrap-server", bootstrap] if server else []), *argv]
                 code, out, complaint = script(name, argv, stdin)
+                out = out if masked is None else re.sub(masked, "T", out)
                 ends.append((code, out.replace(own, "side"), complaint.replace(own, "side")))
             assert ends[1] == ends[0], f"{name} {text}"
 
@@ -325,3 +337,123 @@ def test_the_cluster(compare):
         "feature-dependencies --feature eligible.leader.replicas.version=1 --feature metadata.version=25",
     )
     compare("kafka-metadata-quorum", "describe", "describe --status --replication")
+
+
+@pytest.fixture
+def transactional(bootstrap, side):
+    """Opens a transaction with one record in partition 0 of a topic; one for each side."""
+    producers = []
+
+    def opened(topic_of):
+        for name in side.values():
+            producer = kafka.KafkaProducer(bootstrap_servers=bootstrap, transactional_id=f"{name}-tx")
+            producer.init_transactions()
+            producer.begin_transaction()
+            producer.send(topic_of(name), b"open", partition=0)
+            producer.flush()
+            producers.append(producer)
+
+    yield opened
+    for producer in producers:
+        producer.close(timeout=1)
+
+
+def test_transactions(compare, bootstrap, twin, side, transactional):
+    for name in side.values():
+        twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", f"{name}-t"], "")
+    transactional(lambda name: f"{name}-t")
+    ids = r"(?<=\t)\d+ *(?=\t)"
+    compare("kafka-transactions", "describe --transactional-id {s}-tx", masked=ids)
+    compare("kafka-transactions", "describe-producers --topic {s}-t --partition 0", masked=r"(?m)^\d+ *\t|\d{10,}")
+    compare(
+        "kafka-transactions",
+        "list",
+        "list --duration-filter 3600000",
+        "list --transactional-id-pattern nothing.*",
+        "list --transactional-id-pattern a(",
+        "list --odd x",
+        "describe --transactional-id nosuch",
+        "describe",
+        "describe-producers --topic {s}-t --partition 0 --broker-id 1",
+        "describe-producers --topic {s}-t --partition x",
+        "find-hanging",
+        "find-hanging --partition 0 --broker-id 1",
+        "find-hanging --topic nosuch",
+        "find-hanging --topic {s}-t --max-transaction-timeout 0",
+        "find-hanging --broker-id 1",
+        "abort --topic {s}-t --partition 0",
+        "abort --topic {s}-t --partition 0 --producer-id 1",
+        "abort --topic {s}-t --partition 0 --producer-id 1 --producer-epoch 0",
+        "abort --topic {s}-t --partition 0 --start-offset 1",
+        "abort --topic {s}-t --partition 0 --start-offset 0",
+        "abort --topic {s}-t --partition 0 --start-offset 0",
+        "abort --topic {s}-t --partition 0 --producer-id 9000 --producer-epoch 1 --coordinator-epoch 7",
+        "abort --topic {s}-t --partition 0 --producer-id 9000 --producer-epoch 1 --coordinator-epoch 6",
+        "abort --topic {s}-t --partition 0 --producer-id 9000 --producer-epoch 0 --coordinator-epoch 7",
+        "odd",
+        "",
+        "--version",
+        masked=r"(?m)(?<=\t)\d+ *(?=\tEmpty|\tOngoing)|^\d+ *(?=\t)|\d{10,}",
+    )
+    compare("kafka-transactions", "forceTerminateTransaction --transactionalId {s}-tx", "forceTerminateTransaction")
+    compare("kafka-transactions", "describe --transactional-id {s}-tx", masked=ids)
+
+
+def test_groups(compare, bootstrap, twin):
+    twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", "grouped"], "")
+    reader = ["--bootstrap-server", bootstrap, "--topic", "grouped", "--timeout-ms", "2000", "--group"]
+    for group in ("one", "two-with-a-name-that-is-long"):
+        twin("kafka-console-consumer", [*reader, group], "")
+    compare(
+        "kafka-groups",
+        "--list",
+        "--list --consumer",
+        "--list --group-type CLASSIC",
+        "--list --group-type classic --protocol consumer",
+        "--list --group-type share",
+        "--list --protocol odd",
+        "--list --streams",
+        "--list --share",
+        "--list --share --streams",
+        "--list --consumer --protocol x",
+        "--list --group-type odd",
+        "--odd",
+        "",
+        "--version",
+    )
+    compare("kafka-groups", "--list", server=False)
+
+
+def test_leader_election(compare, bootstrap, twin, tmp_path):
+    twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", "elected", "--partitions", "3"], "")
+    texts = (
+        '{"partitions": [{"topic": "elected", "partition": 2}, {"topic": "elected", "partition": 0}]}',
+        '{"partitions": [{"topic": "elected", "partition": 0}, {"topic": "elected", "partition": 0}]}',
+        '{"partitions": [{"topic": "elected"}]}',
+        '{"partitions": [{"topic": 1, "partition": 0}]}',
+        '{"partitions": 3}',
+        "{}",
+        "[]",
+        "not JSON",
+    )
+    for number, text in enumerate(texts):
+        (tmp_path / str(number)).write_text(text)
+    compare(
+        "kafka-leader-election",
+        "--election-type preferred --topic elected --partition 1",
+        "--election-type unclean --topic elected --partition 1",
+        "--election-type preferred --topic elected --partition 9",
+        "--election-type preferred --topic nosuch --partition 0",
+        "--election-type preferred --all-topic-partitions",
+        *(f"--election-type preferred --path-to-json-file {tmp_path}/{number}" for number in range(len(texts))),
+        f"--election-type preferred --path-to-json-file {tmp_path}/none",
+        "--election-type odd --all-topic-partitions",
+        "--election-type preferred",
+        "--topic elected --partition 0",
+        "--election-type preferred --topic elected",
+        "--election-type preferred --topic elected --partition x",
+        "--election-type preferred --all-topic-partitions --partition 0",
+        "--election-type preferred --all-topic-partitions --topic elected --partition 0",
+        "--odd",
+    )
+    compare("kafka-leader-election", "--all-topic-partitions", server=False)

@@ -1,7 +1,7 @@
 """JVM-free twins of the official scripts, by their official names.
 
-Owns: the table of names, and the one place where a script's end becomes an exit code. May not know: what a script
-does. Each module has ``main(argv) -> int`` and is imported when it is asked for.
+Responsible for: the table of names, and turning the end of a script into an exit code. Must not depend on: what a
+script does. Each module has ``main(argv) -> int`` and is imported on first use.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ TWINS: Final = {
     "kafka-dump-log": "dump_log",
     "kafka-features": "features",
     "kafka-get-offsets": "get_offsets",
+    "kafka-groups": "groups",
+    "kafka-leader-election": "leader_election",
     "kafka-log-dirs": "log_dirs",
     "kafka-metadata-quorum": "metadata_quorum",
     "kafka-server-start": "server_start",
     "kafka-server-stop": "server_stop",
     "kafka-storage": "storage",
     "kafka-topics": "topics",
+    "kafka-transactions": "transactions",
 }
 
 
@@ -46,14 +49,14 @@ def run(name: str, argv: Sequence[str]) -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone; what is left has nowhere to go, and Python would complain at exit.
+        # The reader of the output has closed it. Python would report the unwritten rest at exit.
         sys.stdout = None
         return 141
     return code
 
 
 def end(failure: Failure) -> int:
-    """Say what a failure says, and return its exit code."""
+    """Print the message of a failure; return its exit code."""
     sys.stdout.flush()
     stream = sys.stdout if failure.stream == "out" else sys.stderr
     if failure.message:

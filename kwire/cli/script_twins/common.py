@@ -38,7 +38,7 @@ CONNECT_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_MIN_S: Final = 0.1
 
 # Keys of the Java clients that do something here; the rest is named, not passed over in silence.
-_ADMIN_KEYS: Final = SECURITY_KEYS | {"bootstrap.servers", "client.id", "default.api.timeout.ms", "request.timeout.ms"}
+ADMIN_KEYS: Final = SECURITY_KEYS | {"bootstrap.servers", "client.id", "default.api.timeout.ms", "request.timeout.ms"}
 
 
 def warn(message: str) -> None:
@@ -93,7 +93,7 @@ def open_cluster(parsed: Parsed, script: str, servers: str | None = None) -> Clu
     for ``default.api.timeout.ms``, as a script that runs beside a broker's start expects.
     """
     config = config_of(parsed)
-    warn_unused(script, config, _ADMIN_KEYS)
+    warn_unused(script, config, ADMIN_KEYS)
     text = servers or bootstrap_of(parsed) or config.get("bootstrap.servers")
     if text is None:
         raise Failure("--bootstrap-server must be specified")

@@ -99,6 +99,11 @@ def partition_order(places: Iterable[tuple[str, int]], *, capacity: int = 16) ->
     return _bucket_order(list(dict.fromkeys(places)), _partition_hash, capacity)
 
 
+def number_order(numbers: Iterable[int], *, capacity: int = 16) -> list[int]:
+    """The same for a ``HashMap`` whose keys are 64-bit numbers."""
+    return _bucket_order(list(dict.fromkeys(numbers)), lambda number: (number ^ (number >> 32)) & 0xFFFFFFFF, capacity)
+
+
 def _bucket_order(keys: list[KeyT], hash_of: Callable[[KeyT], int], capacity: int) -> list[KeyT]:
     buckets = 1
     while buckets < capacity or len(keys) > buckets * 3 // 4:

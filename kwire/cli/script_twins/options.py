@@ -1,11 +1,11 @@
-"""The command line of the official scripts, as their option parser reads it.
+"""The command line of the official scripts that use joptsimple.
 
-Owns: options by name, with and without `=`, repeated or not, values that are numbers, and the words in which a wrong
-line is refused. May not know: any one script.
+Responsible for: options by name, with and without `=`, repeated or not, values that are numbers, and the sentences that
+refuse a wrong line. Must not depend on: any one script.
 
-The official scripts take long options in full (no abbreviations), let an option that needs a value swallow whatever
-comes next (`--shift-by -3`), and ignore stray words. A line that is wrong is one sentence on stderr and exit code 1;
-`--help` is exit code 1 too, as scripts that probe for it expect, and `--version` prints the Kafka release.
+Long options are written in full (no abbreviations); an option that needs a value takes the next word, whatever it is
+(`--shift-by -3`); other words are ignored. A wrong line is one sentence on stderr and exit code 1. `--help` has exit
+code 1, too, as scripts that probe for it expect; `--version` prints the Kafka release.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Final, Literal, NamedTuple, NoReturn
 from kwire.cli.script_twins.exits import Failure
 
 KAFKA_RELEASE: Final = "4.3.1"
+KAFKA_COMMIT: Final = "26b251a451ce941d"
 
 Takes = Literal["nothing", "value", "maybe"]
 
