@@ -28,6 +28,7 @@ import interop.cases
 from interop.advertised import missing
 from interop.case import CASES, Case, Run, Skip, World
 from interop.jars import Missing
+from interop.processes import end_with
 
 
 @dataclass
@@ -59,6 +60,7 @@ def main() -> int:
         Path(options.folder).mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="kwire-interop-", dir=options.folder))
     world = World(options.target, folder)
+    end_with(world.close)
     started = time.monotonic()
     try:
         outcomes = run_all(world, cases, options.jobs)

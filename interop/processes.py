@@ -1,8 +1,9 @@
-"""A Java program as a process of its own: what has to be killed cannot live in the resident JVM."""
+"""Processes: a Java program of its own (what has to be killed cannot live in the resident JVM), and how a run ends."""
 
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
@@ -91,3 +92,18 @@ class JavaProcess:
 
     def tail(self, lines: int = 40) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def end_with(close: Callable[[], None]) -> None:
+    """From now on SIGINT, SIGTERM and SIGHUP call ``close`` and end this process, with 128 and the signal's number.
+
+    Also where SIGINT is ignored, as a shell leaves it for commands in the background. ``close`` must end the processes
+    that this one has started: threads may wait for their answers.
+    """
+
+    def end(number: int, _: object) -> None:
+        close()
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, end)

@@ -2,7 +2,8 @@
 
 Runs N random sequences of requests against Apache Kafka and kwire and compares what they answer. A sequence whose
 answers differ is run again; when it differs again it is shortened and printed as a script, one operation a line with
-both answers below it, which --replay takes. Ends with 0 when no sequence differed.
+both answers below it, which --replay takes. Ends with 0 when no sequence differed. SIGINT and SIGTERM end the brokers
+too.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from interop.differential.operations import Operation, read_script, to_line
 from interop.differential.sequences import KINDS, sequence
 from interop.differential.shrinking import shrunk
 from interop.oracle.story import warm
+from interop.processes import end_with
 
 SETTINGS = {
     "group.min.session.timeout.ms": "100",
@@ -79,6 +81,7 @@ def main(arguments: list[str]) -> int:
     options = parse(arguments)
     folder = Path(tempfile.mkdtemp(prefix="kwire-differential-"))
     world = World(options.target, folder)
+    end_with(world.close)
     try:
         if options.replay:
             return replay(world, Path(options.replay))

@@ -13,6 +13,7 @@ STRANGE_ID = b"\x01" * 16
 SETTINGS = {
     "process.roles": "broker,controller",
     "node.id": "1",
+    "listeners": "PLAINTEXT://localhost:9092,CONTROLLER://localhost:19193",
     "controller.listener.names": "CONTROLLER",
     "controller.quorum.bootstrap.servers": "localhost:19193",
     "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",

@@ -1,14 +1,21 @@
 """The parts of the random comparison with Apache Kafka that need no broker."""
 
+import signal
+import subprocess
+import sys
+
 import pytest
 
 pytest.importorskip("interop.differential", reason="interop is no part of the installed package")
 
+from interop.differential.comparison import blocked_by_known_silence
 from interop.differential.mutations import mutated
 from interop.differential.operations import Operation, from_line, read_script, to_line
 from interop.differential.sequences import KINDS, sequence
+from interop.differential.session import NO_ANSWER
 from interop.differential.shrinking import shrunk
 from interop.differential.world import World
+from interop.jars import ROOT
 
 
 def operation(number):
@@ -51,3 +58,46 @@ def test_a_mutated_request_differs_in_one_value():
     assert all(one.api == "Metadata" and one.on == "c" for one in changed)
     assert any(one.body["topics"] == [] for one in changed)
     assert operation(1) == operation(1)
+
+
+LEAVING = {"groupId": "g"}
+UNKNOWN_MEMBER = {"errorCode": 25}
+
+
+def test_a_request_behind_one_that_apache_is_known_not_to_answer_ends_the_comparison():
+    operations = [
+        Operation(on, api, 3, LEAVING) for on, api in (("m", "SyncGroup"), ("n", "Heartbeat"), ("m", "JoinGroup"))
+    ]
+    apache, other = [NO_ANSWER, UNKNOWN_MEMBER, NO_ANSWER], [UNKNOWN_MEMBER] * 3
+
+    assert blocked_by_known_silence(operations, apache, other) == 2
+
+
+def test_a_request_that_apache_does_not_answer_is_compared_when_none_before_it_on_its_connection_waits():
+    operations = [Operation(on, api, 3, LEAVING) for on, api in (("m", "SyncGroup"), ("n", "JoinGroup"))]
+
+    assert blocked_by_known_silence(operations, [NO_ANSWER] * 2, [UNKNOWN_MEMBER] * 2) == 2
+
+
+def test_a_silence_of_apache_that_is_not_known_does_not_end_the_comparison():
+    operations = [Operation("m", api, 3, LEAVING) for api in ("Heartbeat", "JoinGroup")]
+
+    assert blocked_by_known_silence(operations, [NO_ANSWER] * 2, [UNKNOWN_MEMBER] * 2) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_the_run_after_its_brokers(number):
+    code = (
+        "import signal\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "from interop.processes import end_with\n"
+        "end_with(lambda: print('closed', flush=True))\n"
+        "print('ready', flush=True)\n"
+        "signal.pause()\n"
+    )
+    command = [sys.executable, "-c", code]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(number)
+        assert process.stdout.read() == "closed\n"
+    assert process.returncode == 128 + number
