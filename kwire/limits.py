@@ -80,6 +80,12 @@ OPENED_BYTES_MAX = 256 * 1024 * 1024
 OPENED_FACTOR = 16
 OPENED_BYTES_MIN = 1024 * 1024
 
+# A batch that holds more bytes or records is validated in a thread when its topic's settings concern single records: so
+# many threads at a time, each of which may hold the opened batch.
+OPENED_INLINE_BYTES_MAX = 32 * 1024
+OPENED_INLINE_RECORDS_MAX = 500
+OPENING_THREADS_MAX = 2
+
 # The records of the first batches of each connection are checked: so many batches, so many records of each, and
 # batches that open to so many bytes. A check of all that takes about a millisecond of the loop.
 CHECKED_BATCHES = 16

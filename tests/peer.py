@@ -45,6 +45,9 @@ class Peer:
     async def send_pending(self):
         await trio.lowlevel.checkpoint()
 
+    async def in_thread(self, call):
+        await trio.to_thread.run_sync(call)
+
     async def breathe(self):
         self.breaths += 1
         await trio.lowlevel.checkpoint()

@@ -20,7 +20,7 @@ from typing import Final, TypeAlias
 from kwire.api import transactional_produce as transactional
 from kwire.api.transactional_produce import any_transactional, produced_batch
 from kwire.broker.partitions.partition import Partition
-from kwire.broker.partitions.validate import InvalidRecords
+from kwire.broker.partitions.validate import InvalidRecords, LargeBatch
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import CHECKED_BATCHES
@@ -65,7 +65,12 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
         name = _name(context, topic)
         responses = []
         for wanted in topic.partition_data:
-            responses.append(answer(context, request, name, wanted, refused, uncommitted))
+            try:
+                response = answer(context, request, name, wanted, refused, uncommitted)
+            except LargeBatch as large:
+                refused = await _validate_in_thread(context, request, large)
+                response = answer(context, request, name, wanted, refused, uncommitted, large)
+            responses.append(response)
             if may_breathe:
                 await context.breathe()
         answers.append(
@@ -88,8 +93,12 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
     wanted: ProduceRequest.PartitionProduceData,
     refused: Mapping[TopicPartition, KafkaError],
     uncommitted: list[Uncommitted],
+    large: LargeBatch | None = None,
 ) -> PartitionResponse:
-    """One partition's answer; ``uncommitted`` collects those whose batch must be committed first."""
+    """One partition's answer; ``uncommitted`` collects those whose batch must be committed first.
+
+    Raises LargeBatch, as ``Partition.append`` does.
+    """
     asked: Partition | None = None  # the partition that refused, if the request came that far
     try:
         if topic is None:
@@ -107,7 +116,7 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
         asked = partition
         connection = context.connection
         trusted = connection.checked_batches >= CHECKED_BATCHES
-        appended = partition.append(batch, header, acks=request.acks, trusted=trusted)
+        appended = partition.append(batch, header, acks=request.acks, trusted=trusted, large=large)
         if not trusted:
             connection.checked_batches += 1
     except InvalidRecords as refusal:
@@ -143,6 +152,28 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
     if not partition.is_committed(appended.last_offset + 1):
         uncommitted.append((partition, appended.last_offset + 1, response))
     return response
+
+
+async def _validate_in_thread(
+    context: Context, request: ProduceRequest, large: LargeBatch
+) -> Mapping[TopicPartition, KafkaError]:
+    """Validate the batch in a thread. Returns the partitions that refuse after the wait, and why.
+
+    A transaction may end meanwhile, so the coordinator admits the request again.
+    """
+    await context.connection.in_thread(large.validate)
+    if request.transactional_id is None and not any_transactional(request):
+        return {}
+    names = [_name(context, topic) for topic in request.topic_data]
+    try:
+        return await transactional.refused(context, request, names)
+    except KafkaError as refusal:
+        return {
+            TopicPartition(name, wanted.index): refusal
+            for name, topic in zip(names, request.topic_data, strict=True)
+            if name is not None
+            for wanted in topic.partition_data
+        }
 
 
 def _start_of(asked: Partition | None, code: Code) -> int:

@@ -15,6 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
 
 from kwire.broker.partitions.partition import Partition
+from kwire.broker.partitions.validate import LargeBatch
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import CHECKED_BATCHES
 from kwire.security.operations import Operation, ResourceType
@@ -76,8 +77,8 @@ class ProduceTemplateCache:
             if records is None or header is None or not self._still_valid(partition):
                 return None
             appended = partition.append(records, header, acks=acks, trusted=True)
-        except (KafkaError, ProtocolViolation):
-            return None  # refused in the usual way, with its reason
+        except (KafkaError, ProtocolViolation, LargeBatch):
+            return None  # refused in the usual way, with its reason, or validated in a thread
         except StorageFailure as failure:
             self._broker.storage_failed(failure)
             return fill(correlation_id, Code.KAFKA_STORAGE_ERROR, -1, -1, -1)

@@ -16,6 +16,7 @@ What a connection does between two points at which it yields is its turn (``serv
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from struct import Struct
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -197,6 +198,10 @@ class Connection:
             await self._flush()
             await self._next_turn()
 
+    async def in_thread(self, call: Callable[[], None]) -> None:
+        """See ``context.Connection``."""
+        await self._outside_loop(partial(self._connections.open_in_thread, call))
+
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
         """Send what is pending, then wait for ``event``; True when it was set in time. See ``context.Connection``."""
         if self._pending:
@@ -285,7 +290,7 @@ class Connection:
         if api.cacheable is not None and self._answer_again(header, frame):
             return
         if len(frame) > DECODE_INLINE_BYTES_MAX and api_key != _PRODUCE_KEY:
-            request = await self._in_thread(decode_request, header, frame)
+            request = await self._code_in_thread(decode_request, header, frame)
         else:
             request = decode_request(header, frame)
         breaths = self._breaths
@@ -324,7 +329,7 @@ class Connection:
         if self._breaths == breaths:
             parts: Any = encode_response(header, response)
         else:
-            parts = await self._in_thread(encode_response, header, response)
+            parts = await self._code_in_thread(encode_response, header, response)
         hooks = self._broker.hooks
         if hooks.replies and api.key in hooks.replies:
             await self._flush()
@@ -353,12 +358,16 @@ class Connection:
         self._header = None
         return True
 
-    async def _in_thread(self, codec: Callable[[RequestHeader, Any], T], header: RequestHeader, value: Any) -> T:
+    async def _code_in_thread(self, codec: Callable[[RequestHeader, Any], T], header: RequestHeader, value: Any) -> T:
         """Decode or encode what would hold the event loop for too long."""
+        return await self._outside_loop(partial(self._connections.code_in_thread, codec, header, value))
+
+    async def _outside_loop(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Wait for work that does not use the event loop, so that its time is not part of the turn."""
         await self._flush()
         self._report_turn()
         try:
-            return await self._connections.in_thread(codec, header, value)
+            return await work()
         finally:
             self._turn_began = self._connections.perf_counter()
 

@@ -19,6 +19,7 @@ from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
 from kwire.broker.requests.table import ApiTable
 from kwire.errors import Code
+from kwire.limits import OPENING_THREADS_MAX
 from kwire.server.bindings import UNLIMITED, Limits
 from kwire.server.transport import LastHeard
 from kwire.server.turns import TurnQueue
@@ -81,13 +82,19 @@ class ConnectionRegistry:
         self.turns = TurnQueue()
         # Encodes and decodes large messages one at a time: a second thread would only compete for the interpreter.
         self._codec_limiter = trio.CapacityLimiter(1)
+        # Opens large batches, outside the interpreter for most of the time. Each one may take tens of megabytes.
+        self._opening_limiter = trio.CapacityLimiter(OPENING_THREADS_MAX)
 
     def __len__(self) -> int:
         return len(self._connections)
 
-    async def in_thread(self, codec: Callable[..., T], *args: object) -> T:
+    async def code_in_thread(self, codec: Callable[..., T], *args: object) -> T:
         """Encode or decode a message that is too large for one turn in a thread."""
         return await trio.to_thread.run_sync(codec, *args, limiter=self._codec_limiter)
+
+    async def open_in_thread(self, call: Callable[[], None]) -> None:
+        """Open and validate a large record batch in a thread."""
+        await trio.to_thread.run_sync(call, limiter=self._opening_limiter)
 
     def enter(self, connection: RegisteredConnection) -> None:
         self._connections[connection] = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import pytest
 from kwire.broker.partitions.validate import (
     NO_LIMIT_MS,
     InvalidRecords,
+    LargeBatch,
     RecordChecks,
     RecordError,
     Validated,
@@ -22,7 +24,12 @@ from kwire.broker.partitions.validate import (
     validate,
 )
 from kwire.errors import Code, KafkaError
-from kwire.limits import CHECKED_BYTES_MAX, CHECKED_RECORDS_MAX
+from kwire.limits import (
+    CHECKED_BYTES_MAX,
+    CHECKED_RECORDS_MAX,
+    OPENED_INLINE_BYTES_MAX,
+    OPENED_INLINE_RECORDS_MAX,
+)
 from kwire.types import TopicPartition
 from kwire.wire.batch import (
     CRC_POSITION,
@@ -302,3 +309,73 @@ def test_the_topics_level_is_used(codec):
     sent = memoryview(build_batch(records, codec=Codec.SNAPPY if codec is Codec.NONE else Codec.NONE))
     batch, _ = _validate(sent, ValidationSettings(codec=codec, compression_level=level))
     assert batch == build_batch(records, codec=codec, level=level)
+
+
+# ---- which batches are validated in a thread
+
+MANY_RECORDS = [Record(i, NOW_MS, b"key", b"v") for i in range(OPENED_INLINE_RECORDS_MAX + 1)]
+LARGE_RECORD = [Record(0, NOW_MS, b"key", bytes(OPENED_INLINE_BYTES_MAX))]
+FEW_RECORDS = [Record(0, NOW_MS, b"key", b"v")]
+LARGE = {
+    "many records to a compacted topic": (MANY_RECORDS, Codec.NONE, ValidationSettings(compacted=True)),
+    "large and recompressed": (LARGE_RECORD, Codec.NONE, ValidationSettings(codec=Codec.GZIP)),
+    "opens large": (LARGE_RECORD, Codec.ZSTD, ValidationSettings(codec=Codec.GZIP)),
+    "opens large and strict": (LARGE_RECORD, Codec.LZ4, ValidationSettings(record_checks=RecordChecks.STRICT)),
+    "too late a timestamp": (
+        [Record(0, NOW_MS + 7_200_000, b"key", bytes(OPENED_INLINE_BYTES_MAX))],
+        Codec.GZIP,
+        ValidationSettings(),
+    ),
+    "opens larger than its topic allows": (
+        [Record(0, NOW_MS, b"key", bytes(200_000))],
+        Codec.ZSTD,
+        ValidationSettings(codec=Codec.GZIP, opened_bytes_max=100_000),
+    ),
+}
+
+
+def _outcome(validated):
+    try:
+        batch, header = validated()
+    except KafkaError as refusal:
+        return refusal.code, refusal.message, getattr(refusal, "record_errors", None)
+    return bytes(batch), header
+
+
+@pytest.mark.parametrize("name", LARGE)
+def test_a_large_batch_is_validated_in_a_thread_with_the_same_result(name):
+    records, codec, settings = LARGE[name]
+    batch = memoryview(build_batch(records, codec=codec))
+    header = read_only_batch(batch)
+    with pytest.raises(LargeBatch) as found:
+        validate(batch, header, settings, NOW_MS, partition=PARTITION, inline=True)
+    large = found.value
+    large.validate()
+    here = partial(validate, batch, header, settings, NOW_MS, partition=PARTITION)
+    assert _outcome(partial(large.result, settings)) == _outcome(here)
+
+
+def test_a_large_batch_is_validated_by_the_settings_at_the_time_of_its_append():
+    batch = memoryview(build_batch([Record(0, NOW_MS, None, bytes(OPENED_INLINE_BYTES_MAX))]))
+    header = read_only_batch(batch)
+    with pytest.raises(LargeBatch) as found:
+        validate(batch, header, ValidationSettings(codec=Codec.GZIP), NOW_MS, partition=PARTITION, inline=True)
+    found.value.validate()
+    with pytest.raises(InvalidRecords):
+        found.value.result(ValidationSettings(compacted=True))
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_a_small_batch_is_validated_on_the_event_loop(codec):
+    batch = memoryview(build_batch(FEW_RECORDS, codec=codec))
+    _, header = validate(
+        batch, read_only_batch(batch), ValidationSettings(codec=Codec.GZIP), NOW_MS, partition=PARTITION, inline=True
+    )
+    assert header.codec == Codec.GZIP
+
+
+@pytest.mark.parametrize("codec", Codec)
+def test_a_large_batch_of_the_usual_path_stays_on_the_event_loop(codec):
+    batch = memoryview(build_batch(LARGE_RECORD, codec=codec))
+    kept, _ = validate(batch, read_only_batch(batch), ValidationSettings(), NOW_MS, partition=PARTITION, inline=True)
+    assert kept == batch

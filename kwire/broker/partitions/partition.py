@@ -22,7 +22,7 @@ from enum import Enum
 from typing import Final
 
 from kwire.broker.clock import Clock
-from kwire.broker.partitions.validate import ValidationSettings, validate
+from kwire.broker.partitions.validate import LargeBatch, ValidationSettings, validate
 from kwire.broker.partitions.watches import Watch
 from kwire.errors import Code, KafkaError
 from kwire.storage.config import FOREVER
@@ -152,8 +152,19 @@ class Partition:
     # --- writing
     # -----------------------------------------------------------------------------------------------------
 
-    def append(self, batch: memoryview, header: BatchHeader, *, acks: int, trusted: bool = False) -> Appended:
+    def append(
+        self,
+        batch: memoryview,
+        header: BatchHeader,
+        *,
+        acks: int,
+        trusted: bool = False,
+        large: LargeBatch | None = None,
+    ) -> Appended:
         """Check and append the batch that a producer sent; ``trusted`` as in ``validate``.
+
+        Raises LargeBatch with nothing written for a batch that must be validated in a thread; the caller does that and
+        calls again with it as ``large``.
 
         The records are written, not yet committed: see ``committed``. Raises KafkaError (NOT_LEADER_OR_FOLLOWER,
         NOT_ENOUGH_REPLICAS, CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, sequence and timestamp refusals, ...) with nothing
@@ -170,7 +181,12 @@ class Partition:
             )
         now_ms = self._clock.now_ms()
         check_batch(batch, header)
-        batch, header = validate(batch, header, settings.validation, now_ms, partition=self, trusted=trusted)
+        if large is None:
+            batch, header = validate(
+                batch, header, settings.validation, now_ms, partition=self, trusted=trusted, inline=True
+            )
+        else:
+            batch, header = large.result(settings.validation)
         return self._write(batch, header, now_ms)
 
     def append_own(self, batch: bytes | memoryview, *, transaction_version: int = 0) -> Appended:

@@ -18,10 +18,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 from typing import Final, NamedTuple, TypeAlias
 
 from kwire.errors import Code, KafkaError
-from kwire.limits import CHECKED_BYTES_MAX, CHECKED_RECORDS_MAX, OPENED_BYTES_MAX
+from kwire.limits import (
+    CHECKED_BYTES_MAX,
+    CHECKED_RECORDS_MAX,
+    OPENED_BYTES_MAX,
+    OPENED_INLINE_BYTES_MAX,
+    OPENED_INLINE_RECORDS_MAX,
+)
 from kwire.wire.batch import (
     ATTRIBUTES_IN_USE,
     CODEC_MASK,
@@ -106,6 +113,46 @@ class InvalidRecords(KafkaError):
         self.record_errors = record_errors
 
 
+class LargeBatch(Exception):
+    """The batch holds too much to be validated on the event loop.
+
+    ``validate``, in a thread, does it and keeps the result; ``result`` gives it to the append, which checks everything
+    else by the state of its own time: leader, configs and producer state may change meanwhile.
+    """
+
+    def __init__(
+        self,
+        batch: memoryview,
+        header: BatchHeader,
+        settings: ValidationSettings,
+        now_ms: int,
+        partition: object,
+        *,
+        trusted: bool,
+    ) -> None:
+        super().__init__(f"{len(batch)} bytes for {partition}")
+        self._settings = settings
+        self._validate = partial(validate, batch, header, now_ms=now_ms, partition=str(partition), trusted=trusted)
+        self._validated: Validated | None = None
+        self._refusal: KafkaError | None = None
+
+    def validate(self) -> None:
+        """Validate. Touches nothing that the event loop changes, so a thread may call it."""
+        try:
+            self._validated = self._validate(settings=self._settings)
+        except KafkaError as refusal:
+            self._refusal = refusal.with_traceback(None)
+
+    def result(self, settings: ValidationSettings) -> Validated:
+        """Return what ``validate`` returned or raise what it raised, by the settings that the topic has now."""
+        if self._settings != settings:
+            return self._validate(settings=settings)
+        if self._refusal is not None:
+            raise self._refusal
+        assert self._validated is not None
+        return self._validated
+
+
 def validate(
     batch: memoryview,
     header: BatchHeader,
@@ -114,11 +161,13 @@ def validate(
     *,
     partition: object,
     trusted: bool = False,
+    inline: bool = False,
 ) -> Validated:
     """Validate the batch that a producer sent to ``partition`` (which is only named in messages).
 
     ``check_batch`` has found size, CRC and counts in order. ``trusted``: the first batches of the producer's connection
-    were checked already. Raises InvalidRecords, or KafkaError: INVALID_RECORD, MESSAGE_TOO_LARGE, UNKNOWN_SERVER_ERROR.
+    were checked already. ``inline``: called on the event loop. Raises InvalidRecords, or KafkaError: INVALID_RECORD,
+    MESSAGE_TOO_LARGE, UNKNOWN_SERVER_ERROR; if ``inline``, LargeBatch for what takes too long there.
     """
     if len(batch) > settings.max_message_bytes:
         raise KafkaError(
@@ -141,12 +190,27 @@ def validate(
         or header.attributes & LOG_APPEND_TIME
         or (header.max_timestamp - now_ms > settings.timestamp_after_max_ms and not settings.log_append_time)
     )
-    if must_open:
-        return _Opened(batch, header, settings, now_ms, partition).judge()
-    if (codec or settings.strict or not trusted) and not _is_usual(batch, header, settings, trusted=trusted):
+    strict = settings.strict and not must_open
+    if inline and (must_open or strict) and _is_large(batch, header):
+        raise LargeBatch(batch, header, settings, now_ms, partition, trusted=trusted)
+    if not must_open:
+        if not (codec or settings.strict or not trusted) or _is_usual(batch, header, settings, trusted=trusted):
+            return batch, header
         # The slow path finds the error or corrects the header.
-        return _Opened(batch, header, settings, now_ms, partition).judge()
-    return batch, header
+        if inline and not strict and _is_large(batch, header):
+            raise LargeBatch(batch, header, settings, now_ms, partition, trusted=trusted)
+    return _Opened(batch, header, settings, now_ms, partition).judge()
+
+
+def _is_large(batch: memoryview, header: BatchHeader) -> bool:
+    """Whether opening the batch and looking at each record takes more than about a millisecond."""
+    if header.record_count > OPENED_INLINE_RECORDS_MAX or len(batch) > OPENED_INLINE_BYTES_MAX:
+        return True
+    try:
+        open_batch(batch, header, limit_bytes=OPENED_INLINE_BYTES_MAX)
+    except KafkaError as error:
+        return error.code is Code.RECORD_LIST_TOO_LARGE
+    return False
 
 
 def _is_usual(batch: memoryview, header: BatchHeader, settings: ValidationSettings, *, trusted: bool) -> bool:

@@ -6,6 +6,7 @@ single APIs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -39,6 +40,10 @@ class Connection(Protocol):
 
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
         """See ``waits.Waits``."""
+        ...
+
+    async def in_thread(self, call: Callable[[], None]) -> None:
+        """Send pending replies, then run ``call`` in one of a few threads: opening and compressing large batches."""
         ...
 
     async def breathe(self) -> None:
