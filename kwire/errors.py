@@ -1,14 +1,14 @@
-"""The table of Kafka's error codes and the four kinds of trouble.
+"""The table of Kafka's error codes and the four kinds of errors.
 
-Owns: every code of Apache Kafka 4.3.1 with its name, and the exceptions by which the rooms of kwire refuse, give up or
-report a fault. May not know: who raises them, and what a response looks like.
+Responsible for: every code of Apache Kafka 4.3.1 with its name, and the exceptions that the packages of kwire share.
+Must not depend on: any other package of kwire.
 
-Four kinds, each caught in one place:
+Four kinds of errors, each caught in one place:
 
 * ``KafkaError``: a refusal with a code; caught per item in ``kwire.api``.
 * ``ProtocolViolation``: the peer broke the wire protocol; caught in ``kwire.server.connection``, which closes.
 * ``StorageFailure``: a disk failed or is full; takes the log offline.
-* anything else is a bug of ours: logged, answered with UNKNOWN_SERVER_ERROR, connection closed.
+* any other exception is a bug in kwire: logged, answered with UNKNOWN_SERVER_ERROR, connection closed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from enum import IntEnum
 
 
 class Code(IntEnum):
-    """Error codes as they travel on the wire (int16)."""
+    """Error codes as in responses (int16)."""
 
     UNKNOWN_SERVER_ERROR = -1
     NONE = 0
@@ -157,9 +157,9 @@ class Code(IntEnum):
 
 
 class KafkaError(Exception):
-    """A refusal: one item of a request gets this code, and the rest of the request goes on.
+    """A refusal: one item of a request is answered with this code; the other items are still processed.
 
-    ``message`` is what a person reads in the client's exception, or None for the code's own text.
+    ``message`` is the text of the exception that the client raises, or None for the text of the code.
     """
 
     def __init__(self, code: Code, message: str | None = None) -> None:
@@ -172,7 +172,7 @@ class KafkaError(Exception):
 
 
 class ProtocolViolation(Exception):
-    """The peer sent bytes that the protocol does not allow; the connection cannot go on."""
+    """The peer sent bytes that the protocol does not allow; the connection must be closed."""
 
 
 class UnsupportedVersion(ProtocolViolation):
@@ -185,7 +185,7 @@ class UnsupportedVersion(ProtocolViolation):
 
 
 class StorageFailure(Exception):
-    """A file operation failed (EIO, ENOSPC, ...). ``path`` says where; ``__cause__`` holds the OSError."""
+    """A file operation failed (EIO, ENOSPC, ...). ``path`` is the file or directory; ``__cause__`` is the OSError."""
 
     def __init__(self, path: str, message: str) -> None:
         super().__init__(f"{path}: {message}")

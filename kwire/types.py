@@ -1,8 +1,8 @@
-"""Small values that every room shares.
+"""Small values that all packages share.
 
-Owns: the types below and nothing else. May not know: any room.
+Responsible for: the types below. Must not depend on: any package of kwire.
 
-A topic id is 16 bytes, as on the wire. Text form is Kafka's: base64url without padding.
+A topic id is 16 bytes, as on the wire. Its text form is Kafka's: base64url without padding.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _T = TypeVar("_T", bound=tuple[Any, ...])
 
 
 def quick(cls: type[_T]) -> Callable[[tuple[Any, ...]], _T]:
-    """Turn a tuple into a value of a NamedTuple class, without the Python call that the class itself costs.
+    """Turn a tuple into a value of a NamedTuple class, without the cost of a call of the class.
 
-    For what every request makes; nothing checks that the tuple has the fields.
+    For values that every request creates. The length of the tuple is not checked.
     """
     return partial(tuple.__new__, cls)
 

@@ -1,7 +1,7 @@
-"""A cluster as its clients see it: who is there, who leads, who coordinates.
+"""A cluster as its clients see it: brokers, controller and coordinators.
 
-Owns: the handful of connections that make a cluster, whom to ask, and asking again while a refusal passes by itself.
-May not know: sockets, what the requests are for.
+Responsible for: the connections to the brokers of a cluster, the choice of a broker for a request, and retries after
+transient errors. Must not depend on: sockets, what the requests are for.
 """
 
 from __future__ import annotations
@@ -27,8 +27,9 @@ from kwire.wire.messages import FindCoordinatorRequest, FindCoordinatorResponse,
 
 GROUP, TRANSACTION = 0, 1
 
-# Refusals that pass by themselves. Retriable by Kafka's table and yet not here: an unknown topic stays unknown.
-PASSING: Final = frozenset(
+# Errors after which a retry helps. UNKNOWN_TOPIC_OR_PARTITION is missing although Kafka's table calls it retriable: a
+# topic that does not exist is not created by a retry.
+TRANSIENT_ERRORS: Final = frozenset(
     {
         Code.LEADER_NOT_AVAILABLE,
         Code.NOT_LEADER_OR_FOLLOWER,
@@ -72,9 +73,11 @@ class Cluster:
         connect_timeout_s: float | None = None,
         on_failure: Callable[[Address, ClientError], None] = lambda _address, _error: None,
     ) -> None:
-        """``timeout_s`` bounds each request, and each retried operation as a whole; connecting too, unless said.
+        """``timeout_s`` bounds each request, each retried operation as a whole, and connecting.
 
-        ``on_failure`` hears of each connection that failed, as an operation that is retried would be silent.
+        ``connect_timeout_s`` is a separate limit for connecting.
+
+        ``on_failure`` is called for each connection that failed: a retried operation reports only its last error.
         """
         self.bootstrap = tuple(bootstrap)
         self.timeout_s = timeout_s
@@ -121,7 +124,7 @@ class Cluster:
         return self._connections.get(address) or self._connect(address)
 
     def nodes(self) -> list[Node]:
-        """Ask who is there, by id."""
+        """Request the brokers of the cluster, sorted by id."""
         self.metadata([])
         return [self._nodes[node_id] for node_id in sorted(self._nodes)]
 
@@ -142,14 +145,14 @@ class Cluster:
         return answer
 
     def call(self, request: Message, answer: type[AnswerT], *, version: int | None = None) -> AnswerT:
-        """Ask any broker."""
-        return self.ask(self.any(), request, answer, version=version)
+        """Send a request to any broker."""
+        return self.call_on(self.any(), request, answer, version=version)
 
     def call_node(
         self, node_id: int, request: Message, answer: type[AnswerT], *, version: int | None = None
     ) -> AnswerT:
-        """Ask one broker."""
-        return self.ask(self.node(node_id), request, answer, version=version)
+        """Send a request to one broker."""
+        return self.call_on(self.node(node_id), request, answer, version=version)
 
     def controller(self) -> Connection:
         """Return a connection to what Metadata calls the controller (KRaft names any broker, which forwards)."""
@@ -157,15 +160,15 @@ class Cluster:
         return self.node(controller_id) if controller_id in self._nodes else self.any()
 
     def call_controller(self, request: Message, answer: type[AnswerT], *, version: int | None = None) -> AnswerT:
-        """Ask the controller."""
-        return self.ask(self.controller(), request, answer, version=version)
+        """Send a request to the controller."""
+        return self.call_on(self.controller(), request, answer, version=version)
 
     def coordinator(self, key: str, key_type: int = GROUP) -> Connection:
-        """Return a connection to the coordinator of a group or transactional id. KafkaError as it answers."""
+        """Return a connection to the coordinator of a group or transactional id. Raises KafkaError."""
         return self.node(self.find_coordinator(key, key_type).id)
 
     def find_coordinator(self, key: str, key_type: int = GROUP) -> Node:
-        """Ask which broker coordinates. KafkaError as it answers."""
+        """Find the broker that coordinates a group or transactional id. Raises the KafkaError of the answer."""
         connection = self.any()
         version = connection.version_of(FindCoordinatorRequest)
         if version >= 4:  # KIP-699: many keys in one request
@@ -174,8 +177,8 @@ class Cluster:
                 FindCoordinatorResponse,
                 version=version,
             )
-            found = answer.coordinators[0]
-            code, message, node = found.error_code, found.error_message, Node(found.node_id, found.host, found.port)
+            first = answer.coordinators[0]
+            code, message, node = first.error_code, first.error_message, Node(first.node_id, first.host, first.port)
         else:
             answer = connection.call(
                 FindCoordinatorRequest(key=key, key_type=key_type), FindCoordinatorResponse, version=version
@@ -190,20 +193,20 @@ class Cluster:
         self._nodes[node.id] = node
         return node
 
-    def retried(self, attempt: Callable[[], ValueT]) -> ValueT:
-        """Repeat ``attempt`` while it fails for reasons that pass: an election, a connection lost.
+    def with_retries(self, attempt: Callable[[], ValueT]) -> ValueT:
+        """Repeat ``attempt`` while it fails with a transient error, such as an election or a lost connection.
 
-        Raises TimedOut, with the last reason as its cause, when ``timeout_s`` is over.
+        Raises TimedOut, with the last error as its cause, after ``timeout_s``.
         """
         deadline_s = time.monotonic() + self.timeout_s
         while True:
             try:
                 return attempt()
             except (KafkaError, CannotConnect, ConnectionLost) as error:
-                if isinstance(error, KafkaError) and error.code not in PASSING:
+                if isinstance(error, KafkaError) and error.code not in TRANSIENT_ERRORS:
                     raise
                 if time.monotonic() >= deadline_s:
-                    raise TimedOut(f"gave up after {self.timeout_s:g} s: {error}") from error
+                    raise TimedOut(f"no success within {self.timeout_s:g} s: {error}") from error
             time.sleep(0.1)
 
     def _connect(self, address: Address) -> Connection:
@@ -218,14 +221,14 @@ class Cluster:
         self._connections[address] = connection
         return connection
 
-    def ask(
+    def call_on(
         self, connection: Connection, request: Message, answer: type[AnswerT], *, version: int | None = None
     ) -> AnswerT:
-        """Ask over a connection of this cluster; one that is lost is made anew the next time."""
+        """Send a request over a connection of this cluster. After a failure the next call makes a new connection."""
         try:
             return connection.call(request, answer, version=version)
         except (ConnectionLost, TimedOut) as error:
-            # An answer that comes late would be taken for that of the next request.
+            # A late answer on this connection would be read as the answer to the next request.
             self._connections.pop(connection.address, None)
             connection.close()
             self._on_failure(connection.address, error)

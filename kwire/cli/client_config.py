@@ -1,10 +1,10 @@
 """Client settings under their Java names: what `--command-config FILE` holds.
 
-Owns: reading a client's .properties file, and turning security.protocol, ssl.* and sasl.* into a way to enter. May
-not know: what the client then asks.
+Responsible for: reading a client's .properties file, and turning security.protocol, ssl.* and sasl.* into a TLS
+context and a SASL mechanism. Must not depend on: the requests that the client sends.
 
-Key stores must be PEM (`ssl.truststore.type=PEM`, KIP-651): Python reads no JKS, and what cannot be honoured is
-refused.
+Key stores must be PEM (`ssl.truststore.type=PEM`, KIP-651): Python does not read JKS. A setting that cannot be
+honoured is refused.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from kwire.cli.connection import AuthenticationFailed, Mechanism, Security
 
 SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
-# What this module honours; a caller adds its own and says which keys of a file mean nothing to it.
+# The settings that this module honours. A caller adds its own, and names the keys of a file that have no effect.
 SECURITY_KEYS: Final = frozenset(
     {
         "security.protocol",
@@ -55,7 +55,7 @@ def read_properties(path: str) -> dict[str, str]:
 
 
 def security_of(config: Mapping[str, str]) -> Security:
-    """Make the way to enter out of Java's settings. Raises ConfigError."""
+    """Make the TLS context and the SASL mechanism that Java's settings describe. Raises ConfigError."""
     protocol = config.get("security.protocol", "PLAINTEXT").upper()
     if protocol not in SECURITY_PROTOCOLS:
         raise ConfigError(
@@ -76,14 +76,16 @@ def sasl_of(config: Mapping[str, str]) -> tuple[str, str, str]:
     """Return mechanism, user and password. Raises ConfigError."""
     name = config.get("sasl.mechanism", "GSSAPI")
     if name not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
-        raise ConfigError(f"sasl.mechanism={name} is not known here; known are PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512")
-    words = dict(re.findall(r"(\w+)\s*=\s*\"((?:[^\"\\]|\\.)*)\"", config.get("sasl.jaas.config", "")))
-    if "username" not in words or "password" not in words:
+        raise ConfigError(
+            f"sasl.mechanism={name} is not supported here; supported are PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512"
+        )
+    options = dict(re.findall(r"(\w+)\s*=\s*\"((?:[^\"\\]|\\.)*)\"", config.get("sasl.jaas.config", "")))
+    if "username" not in options or "password" not in options:
         raise ConfigError(
             'sasl.jaas.config must name username="..." and password="...", as in '
             'org.apache.kafka.common.security.plain.PlainLoginModule required username="alice" password="secret";'
         )
-    return name, *(re.sub(r"\\(.)", r"\1", words[key]) for key in ("username", "password"))  # type: ignore[return-value]
+    return name, *(re.sub(r"\\(.)", r"\1", options[key]) for key in ("username", "password"))  # type: ignore[return-value]
 
 
 def tls_of(config: Mapping[str, str]) -> ssl.SSLContext:

@@ -1,6 +1,7 @@
-"""``kwire codec``: how a message looks on the wire, and what a handful of bytes says.
+"""``kwire codec``: show the schema of a message, and decode captured bytes.
 
-Owns: reading hex or files, naming messages, printing. May not know: how anything is encoded (``kwire.wire`` does).
+Responsible for: reading hex or files, finding messages by name, printing. Must not depend on: how a message is encoded
+(``kwire.wire`` does that).
 """
 
 from __future__ import annotations
@@ -28,12 +29,12 @@ def codec() -> None:
     """Show how messages are encoded, and decode captured bytes."""
 
 
-def _begun(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
+def _complete_message(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Complete the name of an API or a message."""
     from kwire.wire import spec
 
     names = {name.removesuffix("Request") for name in spec.names() if name.endswith("Request")} | set(spec.names())
-    return sorted(name for name in names if name.lower().startswith(begun.lower()))
+    return sorted(name for name in names if name.lower().startswith(incomplete.lower()))
 
 
 @codec.command(
@@ -42,14 +43,14 @@ Example:
   kwire codec show Fetch 12
 """
 )
-@click.argument("message", shell_complete=_begun)
+@click.argument("message", shell_complete=_complete_message)
 @click.argument("version", type=int, required=False)
 @click.option("--source", is_flag=True, help="Print the generated Python that encodes and decodes it.")
 def show(message: str, version: int | None, source: bool) -> None:
-    """Print the schema of MESSAGE at VERSION (the highest if not given).
+    """Print the schema of MESSAGE at VERSION, or at the highest version.
 
-    MESSAGE is an API such as Fetch or 1 (then request and response are shown), or one message: FetchRequest,
-    TopicRecord, OffsetCommitValue.
+    MESSAGE is the name or key of an API, such as Fetch or 1, for its request and response; or the name of one message:
+    FetchRequest, TopicRecord, OffsetCommitValue.
     """
     for index, cls in enumerate(_classes(message)):
         at = cls.VERSIONS.highest if version is None else version
@@ -67,15 +68,17 @@ Examples:
 """
 )
 @click.argument("given", metavar="HEX|FILE")
-@click.option("--response", is_flag=True, help="The bytes are a response frame; say of which API with --message.")
-@click.option("--body", is_flag=True, help="The bytes are a bare body without header; say of which with --message.")
+@click.option("--response", is_flag=True, help="The bytes are a response frame; name its API with --message.")
+@click.option("--body", is_flag=True, help="The bytes are a message without header; name it with --message.")
 @click.option("--message", "name", help="API or message, such as Fetch, 1, FetchResponse or TopicRecord.")
-@click.option("--version", "version", type=int, help="The version; a request frame says it itself.")
+@click.option(
+    "--version", "version", type=int, help="The version of the message. A request frame contains its version."
+)
 def decode(given: str, response: bool, body: bool, name: str | None, version: int | None) -> None:
     """Decode bytes to JSON.
 
-    HEX may hold spaces, colons and line ends; FILE holds hex or the bytes themselves, and - is standard input. A
-    frame may begin with its int32 size or not.
+    HEX may contain spaces, colons and line ends. FILE contains hex or raw bytes; - is standard input. A frame may start
+    with its int32 size. Without --response and --body the bytes are a request frame.
     """
     encoded = _read(given)
     if body or response:
@@ -91,7 +94,7 @@ def decode(given: str, response: bool, body: bool, name: str | None, version: in
 
 
 def _classes(name: str) -> list[type[Message]]:
-    """Find the messages that a person means."""
+    """Find the messages by the name of a message or API, or by an API key."""
     from kwire.errors import UnsupportedVersion
     from kwire.wire import codec as wire
     from kwire.wire import messages, spec
@@ -105,7 +108,7 @@ def _classes(name: str) -> list[type[Message]]:
     wanted = [name, name + "Request", name + "Response"]
     found = [known[candidate.lower()] for candidate in wanted if candidate.lower() in known]
     if not found:
-        raise click.BadParameter(f"there is no message {name}{_suggestion(name, known)}")
+        raise click.BadParameter(f"there is no message or API named {name}{_suggestion(name, known)}")
     return [getattr(messages, candidate) for candidate in found]
 
 
@@ -160,12 +163,12 @@ def _read(given: str) -> bytes:
     if re.fullmatch(rb"([0-9a-fA-F]{2})+", text):
         return bytes.fromhex(text.decode())
     if content == given.encode():
-        raise click.BadParameter(f"neither hex nor a file: {given}")
+        raise click.BadParameter(f"{given} is neither hex nor the name of a file")
     return content
 
 
 def _frame(encoded: bytes) -> memoryview:
-    """Drop the int32 size, if it is there and is the size."""
+    """Drop the int32 size from the start, if the first four bytes are the size of the rest."""
     sized = len(encoded) >= 4 and int.from_bytes(encoded[:4], "big") == len(encoded) - 4
     return memoryview(encoded)[4:] if sized else memoryview(encoded)
 
@@ -195,7 +198,7 @@ def _decode_response(encoded: bytes, name: str, version: int) -> dict[str, Any]:
 
     cls = _one_class(name, "Response")
     if cls.KIND != "response":
-        raise click.BadParameter(f"{cls.NAME} is no response")
+        raise click.BadParameter(f"{cls.NAME} is not a response")
     try:
         correlation_id, message = wire.decode_response(cls.KEY, version, _frame(encoded))
     except ProtocolViolation as error:

@@ -11,7 +11,7 @@ from typing import Any, Final
 import click
 
 from kwire.cli.serve import gathered, settings_options
-from kwire.cli.settings import Settings, Shown, show
+from kwire.cli.settings import ConfigLine, Settings, show
 
 _VALUE_WIDTH_MAX: Final = 30
 
@@ -54,7 +54,7 @@ def _print_properties(settings: Settings, *, changed: bool) -> None:
         click.echo(javaproperties.join_key_value(key, text, separator="="))
 
 
-def _print_table(lines: list[Shown]) -> None:
+def _print_table(lines: list[ConfigLine]) -> None:
     rows = [("KEY", "VALUE", "FROM", ""), *((line.key, line.value or "", line.source, line.remark) for line in lines)]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     widths[1] = min(widths[1], _VALUE_WIDTH_MAX)  # the few that are longer push their own line alone

@@ -1,10 +1,10 @@
-"""One connection to a broker: what the commands, selfcheck and doctor talk through.
+"""One connection to a broker, as the commands, selfcheck and doctor use it.
 
-Owns: reaching a broker (TCP, TLS, ApiVersions, SASL), request and answer, and saying in one sentence why a broker could
-not be reached or understood. May not know: other brokers of the cluster, what the requests are for.
+Responsible for: connecting to a broker (TCP, TLS, ApiVersions, SASL), sending requests and reading responses, and one
+sentence for each failure. Must not depend on: other brokers of the cluster, what the requests are for.
 
-One request at a time, in order. The version of a request is the highest that both sides know, unless the caller asks
-for a lower one.
+One request at a time, in order. The version of a request is the highest that both sides support, unless the caller
+chooses a lower one.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _ADDRESS: Final = re.compile(
 
 
 class ClientError(Exception):
-    """A broker could not be reached or understood; the message says why, for a person."""
+    """A broker could not be reached, or its answer could not be read. The message is a sentence for people."""
 
 
 class NoSuchHost(ClientError):
@@ -46,15 +46,15 @@ class NoSuchHost(ClientError):
 
 
 class CannotConnect(ClientError):
-    """Nobody listens there, or nothing comes back."""
+    """Nothing listens at the address, or no answer arrives."""
 
 
 class NotKafka(ClientError):
-    """Somebody answered, but not a Kafka broker without TLS. ``speaks`` is "HTTP", "TLS", "nothing" or "something"."""
+    """The peer is not a Kafka broker without TLS. ``protocol`` is "HTTP", "TLS", "none" (it closed) or "unknown"."""
 
-    def __init__(self, message: str, speaks: str) -> None:
+    def __init__(self, message: str, protocol: str) -> None:
         super().__init__(message)
-        self.speaks = speaks
+        self.protocol = protocol
 
 
 class TlsFailed(ClientError):
@@ -62,19 +62,19 @@ class TlsFailed(ClientError):
 
 
 class AuthenticationFailed(ClientError):
-    """The broker does not take these credentials, or not this mechanism."""
+    """The broker refused the credentials or the SASL mechanism."""
 
 
 class ConnectionLost(ClientError):
-    """The broker closed the connection, as it does on a request that it does not serve."""
+    """The broker closed the connection; it does so on a request that it does not serve."""
 
 
 class TimedOut(ClientError):
-    """No answer within the time allowed."""
+    """No answer arrived before the timeout."""
 
 
 class NotServed(ClientError):
-    """The broker does not serve this API, or at no version that we know."""
+    """The broker does not serve this API, or at no version that this client supports."""
 
 
 class Mechanism(Protocol):
@@ -87,7 +87,7 @@ class Mechanism(Protocol):
 
 
 class Security(NamedTuple):
-    """How to enter. ``mechanism`` makes a fresh SASL exchange for each connection."""
+    """How to authenticate and encrypt. ``mechanism`` makes a new SASL exchange for each connection."""
 
     tls: ssl.SSLContext | None = None
     mechanism: Callable[[], Mechanism] | None = None
@@ -107,7 +107,7 @@ class Address(NamedTuple):
 def parse_address(text: str, default_port: int | None = DEFAULT_PORT) -> Address:
     """Read HOST:PORT, [V6]:PORT or, with a default port, HOST. Raises ValueError.
 
-    A listener's name may stand before it, as in the line that says ``ready``; the Java clients pass over it too.
+    A listener's name may precede it, as in the ``ready`` line of ``kwire serve``; the Java clients ignore it too.
     """
     found = _ADDRESS.fullmatch(text.strip())
     port = (found and found["port"]) or ("" if default_port is None else str(default_port))
@@ -122,7 +122,7 @@ def parse_addresses(text: str, default_port: int | None = DEFAULT_PORT) -> list[
 
 
 class Connection:
-    """One connection, ready to ask: ApiVersions is done, and SASL where it is needed."""
+    """One connection, ready for requests: ApiVersions is done, and SASL if it is configured."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class Connection:
         self.api_versions: dict[int, tuple[int, int]] = {}
         self.features: ApiVersionsResponse = ApiVersionsResponse()
         self._correlation_id = 0
-        self._trusted = False  # whether the broker has answered more than ApiVersions, or taken our credentials
+        self._trusted = False  # whether the broker has answered a request other than ApiVersions
         self._socket = _connect(address, security, timeout_s)
         try:
             if negotiate:
@@ -162,7 +162,7 @@ class Connection:
         self._socket.close()
 
     def version_of(self, request: type[Message], highest: int | None = None) -> int:
-        """Return the highest version that both sides know. Raises NotServed."""
+        """Return the highest version that both sides support. Raises NotServed."""
         ours = request.VERSIONS
         theirs = self.api_versions.get(request.KEY)
         if theirs is None:
@@ -171,12 +171,12 @@ class Connection:
         if version < max(ours.lowest, theirs[0]):
             raise NotServed(
                 f"{self.address} serves {request.NAME.removesuffix('Request')} at versions {theirs[0]} to {theirs[1]};"
-                f" known here: {ours.lowest} to {ours.highest}"
+                f" supported here: {ours.lowest} to {ours.highest}"
             )
         return version
 
     def serves(self, request: type[Message], version: int | None = None) -> bool:
-        """Say whether the broker serves an API, or one version of it."""
+        """Whether the broker serves an API, or one version of it."""
         low, high = self.api_versions.get(request.KEY, (0, -1))
         return low <= high if version is None else low <= version <= high
 
@@ -192,8 +192,8 @@ class Connection:
             _, message = decode_response(request.KEY, version, memoryview(frame))
         except ProtocolViolation as error:
             raise NotKafka(
-                f"{self.address} answered {answer.NAME} version {version} with bytes that do not fit: {error}",
-                "something",
+                f"{self.address} sent {answer.NAME} version {version} with bytes that do not decode: {error}",
+                "unknown",
             ) from error
         return cast("AnswerT", message)
 
@@ -212,7 +212,7 @@ class Connection:
                 f"{self._socket.gettimeout():g} s"
             ) from error
         except OSError as error:
-            hint = "" if self._trusted else " (perhaps its listener wants SASL)"
+            hint = "" if self._trusted else " (its listener may require SASL)"
             name = f"{request.NAME.removesuffix('Request')} version {version}"
             raise ConnectionLost(f"{self.address} closed the connection on {name}{hint}") from error
 
@@ -225,13 +225,13 @@ class Connection:
         start = self._read(4)
         size = int.from_bytes(start, "big")
         if not 4 <= size <= FRAME_BYTES_MAX:
-            raise _foreign(self.address, start + self._read_some())
+            raise _not_kafka(self.address, start + self._read_some())
         frame = self._read(size)
         correlation_id = int.from_bytes(frame[:4], "big")
         if correlation_id != self._correlation_id:
             raise NotKafka(
-                f"{self.address} answered with correlation id {correlation_id} where {self._correlation_id} was asked",
-                "something",
+                f"{self.address} answered with correlation id {correlation_id} to request {self._correlation_id}",
+                "unknown",
             )
         return frame
 
@@ -255,15 +255,15 @@ class Connection:
         try:
             answer = self.call(request, ApiVersionsResponse, version=ApiVersionsRequest.VERSIONS.highest)
         except NotKafka as error:
-            # KIP-511: an older broker answers in the form of version 0, with the range that it serves.
+            # KIP-511: an older broker answers at version 0, with the range that it serves.
             if not isinstance(error.__cause__, ProtocolViolation):
                 raise
             answer = self.call(request, ApiVersionsResponse, version=0)
         except ConnectionLost as error:
             raise NotKafka(
-                f"{self.address} takes connections and closes them at the first Kafka request:"
-                " perhaps its listener wants TLS, or it is no Kafka broker",
-                "nothing",
+                f"{self.address} accepts connections and closes them at the first Kafka request:"
+                " its listener may require TLS, or it is not a Kafka broker",
+                "none",
             ) from error
         self.features = answer
         self.api_versions = {api.api_key: (api.min_version, api.max_version) for api in answer.api_keys}
@@ -272,7 +272,7 @@ class Connection:
         handshake = self.call(SaslHandshakeRequest(mechanism=mechanism.name), SaslHandshakeResponse)
         if handshake.error_code:
             raise AuthenticationFailed(
-                f"{self.address} does not take SASL {mechanism.name}; it offers "
+                f"{self.address} does not support SASL {mechanism.name}; it supports "
                 + (", ".join(handshake.mechanisms) or "none")
             )
         token: bytes | None = mechanism.first()
@@ -284,7 +284,7 @@ class Connection:
 
 
 def resolve(address: Address) -> list[tuple[int, tuple[str | int, ...]]]:
-    """Return (family, socket address) of every address behind a name. Raises NoSuchHost."""
+    """Return (family, socket address) of every address that a name resolves to. Raises NoSuchHost."""
     try:
         found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except OSError as error:
@@ -324,14 +324,16 @@ def _wrap_tls(stream: socket.socket, address: Address, security: Security) -> so
         raise TlsFailed(f"TLS with {address} failed: {error}") from error
 
 
-def _foreign(address: Address, start: bytes) -> NotKafka:
-    """Name what answered in place of a Kafka broker."""
+def _not_kafka(address: Address, start: bytes) -> NotKafka:
+    """Name the protocol that answered instead of Kafka."""
     if start.startswith((b"HTTP/", b"HTTP")):
-        return NotKafka(f"{address} answers in HTTP: a web server, not a Kafka broker", "HTTP")
+        return NotKafka(f"{address} answers with HTTP: it is a web server, not a Kafka broker", "HTTP")
     # A TLS record: alert (21) or handshake (22), version 3.x.
     if start[:1] in (b"\x15", b"\x16") and start[1:2] == b"\x03":
-        return NotKafka(f"{address} wants TLS: set security.protocol=SSL or SASL_SSL, or use its PLAINTEXT port", "TLS")
-    return NotKafka(f"{address} does not speak Kafka: it answered {start[:16]!r}", "something")
+        return NotKafka(
+            f"{address} requires TLS: set security.protocol=SSL or SASL_SSL, or use its PLAINTEXT port", "TLS"
+        )
+    return NotKafka(f"{address} is not a Kafka broker: it answered {start[:16]!r}", "unknown")
 
 
 def _version() -> str:

@@ -1,11 +1,11 @@
-"""Why a client cannot connect: the way of a client to a broker, step by step, each step with its finding.
+"""Why a client cannot connect: the steps by which a client connects to a broker, with a finding for each step.
 
-Owns: the steps, in the order in which a client takes them, and what to do about each thing that can be wrong. May not
-know: how findings are shown.
+Responsible for: the steps, in the order in which a client takes them, and the advice for each problem. Must not depend
+on: how findings are printed.
 
-A client connects twice: first to the address that it was given, then to the names that the brokers advertise there
-(Metadata). Most trouble is with the second, because those names are chosen on the broker's side and must mean
-something on the client's.
+A client connects twice: first to the bootstrap address, then to the addresses that the brokers advertise there
+(Metadata). Most problems are with the second, because the broker's settings choose those addresses and the client must
+be able to resolve and reach them.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ Step = Literal[
 ]
 
 _ZOOKEEPER_PORT: Final = 2181
-_FETCH_SINCE_KAFKA_4: Final = 4
+_FETCH_MIN_KAFKA_4: Final = 4
 _ESSENTIAL: Final = (
     ApiVersionsRequest,
     MetadataRequest,
@@ -77,11 +77,11 @@ _ESSENTIAL: Final = (
     ListOffsetsRequest,
     FindCoordinatorRequest,
 )
-_NOWHERE: Final = ("0.0.0.0", "::", "")  # noqa: S104 (names that a broker must not advertise)
+_UNROUTABLE: Final = ("0.0.0.0", "::", "")  # noqa: S104 (hosts that a broker must not advertise)
 
 
 class Finding(NamedTuple):
-    """What one step showed, and for what is not well what to do."""
+    """The result of one step, and advice where something is wrong."""
 
     step: Step
     level: Level
@@ -101,7 +101,7 @@ class LocalEnvironment(NamedTuple):
 
 
 def examine(address: Address, security: Security, timeout_s: float, environment: LocalEnvironment) -> Iterator[Finding]:
-    """Go the way of a client; ends early where a client could not go on either."""
+    """Take the steps of a client; ends at the step where a client would fail."""
     found, finding = _resolved(address)
     yield finding
     if not found:
@@ -113,10 +113,10 @@ def examine(address: Address, security: Security, timeout_s: float, environment:
     try:
         connection = Connection(address, security=security, timeout_s=timeout_s)
     except ClientError as error:
-        yield _not_understood(address, security, error, timeout_s)
+        yield _connection_failed(address, security, error, timeout_s)
         return
     with connection:
-        yield _introduced(connection)
+        yield _protocol(connection)
         yield from _versions(connection)
         if not connection.serves(MetadataRequest):
             return
@@ -137,19 +137,19 @@ def _resolved(address: Address) -> tuple[list[tuple[int, tuple[str | int, ...]]]
             "name",
             "problem",
             str(error),
-            "Is it spelled right? The name of a container means something inside the containers of its network only;"
-            " from the host use localhost and the port that is published.",
+            "Check the spelling. The name of a container resolves only in containers on the same network; on the host,"
+            " use localhost and the published port.",
         )
     numbers = list(dict.fromkeys(str(where[0]) for _, where in found))
     if numbers == [address.host]:
-        return found, Finding("name", "ok", f"{address.host} needs no resolving")
+        return found, Finding("name", "ok", f"{address.host} is an IP address")
     return found, Finding("name", "ok", f"{address.host} resolves to {_and(numbers)}")
 
 
 def _connected(
     address: Address, found: list[tuple[int, tuple[str | int, ...]]], timeout_s: float, environment: LocalEnvironment
 ) -> tuple[bool, Finding]:
-    """Try each number behind the name, as clients differ in which they try first."""
+    """Connect to each IP address of the name, because clients differ in which they try first."""
     failures: dict[str, OSError] = {}
     answering = []
     for family, where in found:
@@ -161,14 +161,14 @@ def _connected(
         except OSError as error:
             failures[str(where[0])] = error
     if answering and not failures:
-        return True, Finding("connection", "ok", f"port {address.port} takes connections")
+        return True, Finding("connection", "ok", f"port {address.port} accepts connections")
     if answering:
         return True, Finding(
             "connection",
             "warning",
-            f"port {address.port} takes connections at {_and(answering)}, and not at {_and(list(failures))}",
-            f"Clients that try {next(iter(failures))} first are slow to connect or fail: give them {answering[0]}, or"
-            " have the broker listen on both.",
+            f"port {address.port} accepts connections at {_and(answering)}, but not at {_and(list(failures))}",
+            f"Clients that try {next(iter(failures))} first connect slowly or fail: configure them with {answering[0]},"
+            " or let the broker listen on both addresses.",
         )
     if all(isinstance(error, ConnectionRefusedError) for error in failures.values()):
         return False, Finding(
@@ -182,7 +182,7 @@ def _connected(
         "connection",
         "problem",
         f"no connection to {address}: {what}",
-        "Is the address right? A firewall, or a security group in a cloud, swallows connections without a word.",
+        "Check the address. A firewall, or a security group in a cloud, can drop connections without an answer.",
     )
 
 
@@ -190,68 +190,69 @@ def _advice_when_refused(address: Address, environment: LocalEnvironment) -> str
     if _is_loopback(address.host):
         if environment.in_container:
             return (
-                f"Inside a container {address.host} is the container itself: does the broker run in here (kwire serve"
-                f" --listen PLAINTEXT://localhost:{address.port} starts one)? If it runs elsewhere, use the name of its"
-                " container or service, as in kafka:9092; host.docker.internal is the host."
+                f"This is a container, and {address.host} is the container itself. If the broker should run here,"
+                f" start it: kwire serve --listen PLAINTEXT://localhost:{address.port}. If it runs in another"
+                " container, use the name of that container or service, such as kafka:9092; if it runs on the host, use"
+                " host.docker.internal."
             )
         return (
-            f"Does the broker run, and on this port? kwire serve --listen PLAINTEXT://localhost:{address.port}"
-            f" starts one. If it runs in a container: is the port published, as with -p {address.port}:{address.port},"
-            " and does the broker listen on 0.0.0.0 there?"
+            f"Check that the broker runs, and on this port. To start one: kwire serve --listen"
+            f" PLAINTEXT://localhost:{address.port}. If it runs in a container, publish the port (docker run -p"
+            f" {address.port}:{address.port}) and let the broker listen on 0.0.0.0 in the container."
         )
     return (
-        f"Does the broker run, and on this port? Does it listen on {address.host} or 0.0.0.0, or on localhost only?"
-        " See listeners in its settings."
+        f"Check that the broker runs, and on this port, and that it listens on {address.host} or 0.0.0.0 and not only"
+        " on localhost: see listeners in its settings."
     )
 
 
-def _not_understood(address: Address, security: Security, error: ClientError, timeout_s: float) -> Finding:
+def _connection_failed(address: Address, security: Security, error: ClientError, timeout_s: float) -> Finding:
     if isinstance(error, AuthenticationFailed):
         return Finding(
             "security", "problem", str(error), "Check sasl.mechanism and sasl.jaas.config; see the broker's log."
         )
     if isinstance(error, TlsFailed):
         return _tls_failed(error)
-    if security.tls is None and _wants_tls(address, error, timeout_s):
+    if security.tls is None and _requires_tls(address, error, timeout_s):
         return Finding(
             "protocol",
             "problem",
-            f"{address} wants TLS, and the client comes without",
+            f"{address} requires TLS, and the client does not use TLS",
             "Set security.protocol to SSL or SASL_SSL, or use the port of a PLAINTEXT listener.",
         )
-    if security.tls is None and _speaks_http(address, error, timeout_s):
+    if security.tls is None and _is_http(address, error, timeout_s):
         return Finding(
             "protocol",
             "problem",
-            f"{address} speaks HTTP, not Kafka",
-            "Is this the port of a console, a proxy, or a REST API?",
+            f"{address} is an HTTP server, not a Kafka broker",
+            "The port may belong to a console, a proxy or a REST API. Use the port of a Kafka listener.",
         )
     if address.port == _ZOOKEEPER_PORT:
         return Finding(
             "protocol",
             "problem",
-            f"{address} does not speak Kafka",
-            f"{_ZOOKEEPER_PORT} is the port of ZooKeeper, which clients have no use for: give the broker's, which is"
+            f"{address} is not a Kafka broker",
+            f"{_ZOOKEEPER_PORT} is the port of ZooKeeper, which Kafka clients do not use. Use the port of the broker,"
             " usually 9092.",
         )
-    return Finding("protocol", "problem", str(error), "Is this the port of a Kafka broker?")
+    return Finding("protocol", "problem", str(error), "Check that this is the port of a Kafka broker.")
 
 
 def _tls_failed(error: TlsFailed) -> Finding:
     cause = error.__cause__
-    advice = "Is this a listener with TLS? If not, set security.protocol to PLAINTEXT or SASL_PLAINTEXT."
+    advice = "If this listener does not use TLS, set security.protocol to PLAINTEXT or SASL_PLAINTEXT."
     if isinstance(cause, ssl.SSLCertVerificationError):
         advice = (
-            "Set ssl.truststore.certificates or ssl.truststore.location (PEM) to the authority that signed the broker's"
-            " certificate, and connect by a name that stands in the certificate."
+            "Set ssl.truststore.certificates or ssl.truststore.location (PEM) to the certificate of the authority that"
+            " signed the broker's certificate, and connect with a host name that the broker's certificate contains."
         )
     return Finding("protocol", "problem", str(error), advice)
 
 
-def _wants_tls(address: Address, error: ClientError, timeout_s: float) -> bool:
-    """Whether there is TLS, whoever signed the certificate: it said so, or said nothing and takes a hello."""
-    if not isinstance(error, NotKafka) or error.speaks != "nothing":
-        return isinstance(error, NotKafka) and error.speaks == "TLS"
+def _requires_tls(address: Address, error: ClientError, timeout_s: float) -> bool:
+    """Whether the port serves TLS: it sent a TLS record, or closed and then completes a handshake."""
+    if not isinstance(error, NotKafka) or error.protocol != "none":
+        return isinstance(error, NotKafka) and error.protocol == "TLS"
     context = ssl.create_default_context()
     context.check_hostname = False
     context.verify_mode = ssl.CERT_NONE
@@ -264,31 +265,33 @@ def _wants_tls(address: Address, error: ClientError, timeout_s: float) -> bool:
     return False
 
 
-def _speaks_http(address: Address, error: ClientError, timeout_s: float) -> bool:
-    """Whether the answer was HTTP, or is when asked for it: some servers are silent until a line has ended."""
+def _is_http(address: Address, error: ClientError, timeout_s: float) -> bool:
+    """Whether the answer was HTTP, or is HTTP after a GET: some servers wait for the end of a line."""
     if not isinstance(error, TimedOut):
-        return isinstance(error, NotKafka) and error.speaks == "HTTP"
+        return isinstance(error, NotKafka) and error.protocol == "HTTP"
     with suppress(OSError), socket.create_connection(address, timeout_s) as stream:
         stream.sendall(b"GET / HTTP/1.0\r\n\r\n")
         return stream.recv(5).startswith(b"HTTP/")
     return False
 
 
-def _introduced(connection: Connection) -> Finding:
+def _protocol(connection: Connection) -> Finding:
     supported = {feature.name: feature.max_version for feature in connection.features.supported_features}
     level = supported.get(METADATA_VERSION)
-    like = ""
+    release = ""
     if level is not None and level in METADATA_VERSIONS:
-        like = f", as Kafka {METADATA_VERSIONS[level][0].partition('-')[0]} does"
+        release = f", like Kafka {METADATA_VERSIONS[level][0].partition('-')[0]}"
     elif level is not None and level > max(METADATA_VERSIONS):
-        like = ", and is newer than Kafka 4.3"
+        release = ", and is newer than Kafka 4.3"
     return Finding(
-        "protocol", "ok", f"{connection.address} speaks Kafka: it serves {len(connection.api_versions)} requests{like}"
+        "protocol",
+        "ok",
+        f"{connection.address} is a Kafka broker: it serves {len(connection.api_versions)} APIs{release}",
     )
 
 
 def _versions(connection: Connection) -> Iterator[Finding]:
-    """Whether clients of today and of yesterday find versions that they know."""
+    """Whether current and older clients support a version that the broker serves."""
     if not connection.serves(MetadataRequest):
         yield Finding(
             "versions",
@@ -306,18 +309,18 @@ def _versions(connection: Connection) -> Iterator[Finding]:
             yield Finding(
                 "versions",
                 "problem",
-                f"the broker serves {name} at versions {low} to {high}; clients of Kafka 4 know {request.VERSIONS}",
+                f"the broker serves {name} at versions {low} to {high}; clients of Kafka 4 support {request.VERSIONS}",
                 "Use an older client, or a newer broker.",
             )
     if not connection.serves(InitProducerIdRequest):
         yield Finding(
             "versions",
             "warning",
-            "the broker does not serve InitProducerId, which producers ask for by default",
+            "the broker does not serve InitProducerId, which producers use by default",
             "Set enable.idempotence=false in producers.",
         )
-    if connection.api_versions.get(FetchRequest.KEY, (0, -1))[0] >= _FETCH_SINCE_KAFKA_4:
-        yield Finding("versions", "ok", "clients older than Kafka 2.1 are too old for it (KIP-896); all others will do")
+    if connection.api_versions.get(FetchRequest.KEY, (0, -1))[0] >= _FETCH_MIN_KAFKA_4:
+        yield Finding("versions", "ok", "clients of Kafka 2.1 or later work with it; older clients do not (KIP-896)")
 
 
 def _metadata(connection: Connection) -> MetadataResponse:
@@ -334,8 +337,9 @@ def _metadata_refused(address: Address, security: Security, error: ClientError, 
         return Finding(
             "security",
             "problem",
-            f"{address} wants SASL ({', '.join(mechanisms)}), and the client comes without",
-            f"Set security.protocol={protocol}, sasl.mechanism and sasl.jaas.config; here: --config FILE.",
+            f"{address} requires SASL ({', '.join(mechanisms)}), and the client does not use SASL",
+            f"Set security.protocol={protocol}, sasl.mechanism and sasl.jaas.config. For this command,"
+            " put them into a file: --config FILE.",
         )
     return Finding("brokers", "problem", str(error), "See the broker's log.")
 
@@ -352,14 +356,16 @@ def _mechanisms(address: Address, security: Security, timeout_s: float) -> list[
 def _brokers(
     address: Address, metadata: MetadataResponse, security: Security, timeout_s: float, environment: LocalEnvironment
 ) -> Iterator[Finding]:
-    """Whether each broker can be reached by the name that it tells clients."""
+    """Whether each broker can be reached at the address that it advertises."""
     if not metadata.brokers:
-        yield Finding("brokers", "problem", "the cluster has no brokers", "Is it still starting? See the broker's log.")
+        yield Finding(
+            "brokers", "problem", "the cluster has no brokers", "It may still be starting: see the broker's log."
+        )
     for broker in sorted(metadata.brokers, key=lambda each: each.node_id):
         where = Address(broker.host, broker.port)
-        told = f"broker {broker.node_id} tells clients to come to {where}"
+        advertised = f"broker {broker.node_id} advertises {where}"
         if where == address:
-            yield Finding("brokers", "ok", f"{told}, which is where we are")
+            yield Finding("brokers", "ok", f"{advertised}, the address that was given")
             continue
         trouble = _unreachable(where, metadata.cluster_id, security, timeout_s)
         advice = (
@@ -368,59 +374,62 @@ def _brokers(
             else _advice_for_name(address, where, environment)
         )
         if trouble is not None:
-            yield Finding("brokers", "problem", f"{told}, and {trouble}", advice)
+            yield Finding("brokers", "problem", f"{advertised}, but {trouble}", advice)
         elif _is_loopback(where.host) and not _is_loopback(address.host):
-            yield Finding("brokers", "warning", f"{told}, which only clients on its own machine can", advice)
+            yield Finding(
+                "brokers", "warning", f"{advertised}, which only clients on its own machine can reach", advice
+            )
         else:
-            yield Finding("brokers", "ok", f"{told}, and can be reached there")
+            yield Finding("brokers", "ok", f"{advertised}, which can be reached")
     if metadata.brokers and metadata.controller_id < 0:
         yield Finding(
             "controller",
             "warning",
-            "the cluster has no controller now: topics cannot be created or changed",
-            "Is it still starting? See the broker's log.",
+            "the cluster has no controller: topics cannot be created or changed",
+            "It may still be starting: see the broker's log.",
         )
 
 
 def _unreachable(where: Address, cluster_id: str | None, security: Security, timeout_s: float) -> str | None:
-    """Why a client that comes to an advertised name is lost."""
-    if where.host in _NOWHERE:
-        return "that is no address to connect to"
+    """Why a client cannot use an advertised address; None if it can."""
+    if where.host in _UNROUTABLE:
+        return "a client cannot connect to that address"
     try:
         with Connection(where, security=security, timeout_s=timeout_s) as connection:
             theirs = _metadata(connection).cluster_id
     except NoSuchHost:
-        return f"the name {where.host} does not resolve here"
+        return f"the name {where.host} does not resolve on this machine"
     except (CannotConnect, NotKafka, ConnectionLost) as error:
         return str(error)
     except ClientError as error:
-        return f"there it fails: {error}"
+        return f"a connection to it fails: {error}"
     if cluster_id is not None and theirs is not None and theirs != cluster_id:
-        return f"there is another cluster ({theirs}, not {cluster_id})"
+        return f"that address belongs to another cluster ({theirs}, not {cluster_id})"
     return None
 
 
 def _advice_for_port(address: Address, where: Address) -> str:
-    """What to do where the name is that of the address that worked, and the port is another."""
+    """Advice where the advertised host is the one that works, and the advertised port is not."""
     return (
-        f"Port {address.port} answers, and {where.port} does not: set in the broker"
-        f" advertised.listeners=PLAINTEXT://{address}. If the broker runs in a container, the port that it advertises"
-        f" must be the one that is published, as with -p {where.port}:{where.port}."
+        f"Port {address.port} answers, and port {where.port} does not: set advertised.listeners=PLAINTEXT://{address}"
+        f" in the broker. If the broker runs in a container, publish the port that it advertises (docker run -p"
+        f" {where.port}:{where.port})."
     )
 
 
 def _advice_for_name(address: Address, where: Address, environment: LocalEnvironment) -> str:
-    """What to do about an advertised name that does not work."""
-    advertise = f"Have the broker advertise a name that works here: advertised.listeners=PLAINTEXT://{address}"
+    """Advice where the advertised host does not work."""
+    advertise = f"Let the broker advertise an address that works here: advertised.listeners=PLAINTEXT://{address}"
     if _is_loopback(where.host) and not _is_loopback(address.host):
         machine = "container" if environment.in_container else "machine"
-        return f"{where.host} means the client's own {machine}. {advertise}."
+        return f"For a client, {where.host} is the client's own {machine}. {advertise}."
     if _is_loopback(address.host):
         return (
-            f"{advertise}. If containers use it by the name {where.host} too, give it two listeners, one for each"
-            f" (kwire serve --help has an example); or let {where.host} resolve here, in /etc/hosts."
+            f"{advertise}. If clients in containers connect to {where.host}, give the broker two listeners, one for"
+            f" them and one for clients on this machine (kwire serve --help has an example); or add"
+            f" {where.host} to /etc/hosts here."
         )
-    return f"{advertise}, or let {where.host} resolve and port {where.port} be open here."
+    return f"{advertise}, or make {where.host} resolve and port {where.port} reachable from this machine."
 
 
 def _topics(metadata: MetadataResponse) -> Iterator[Finding]:
@@ -432,11 +441,11 @@ def _topics(metadata: MetadataResponse) -> Iterator[Finding]:
         yield Finding(
             "topics",
             "problem",
-            f"{counted}; without a leader, hence of no use: {shown}",
-            "Are all brokers up? See the broker's log.",
+            f"{counted}; not available, because they have no leader: {shown}",
+            "Check that all brokers run, and see their logs.",
         )
     else:
-        yield Finding("topics", "ok", f"{counted}; each has a leader" if partitions else "no topics yet")
+        yield Finding("topics", "ok", f"{counted}; each partition has a leader" if partitions else "no topics yet")
 
 
 def _is_loopback(host: str) -> bool:

@@ -1,6 +1,6 @@
 """``kwire doctor``: find out why a client cannot connect, or what is wrong with a log directory.
 
-Responsible for: the command and how findings are shown. Must not depend on: what is examined (``kwire.cli.diagnosis``
+Responsible for: the command and how findings are printed. Must not depend on: what is examined (``kwire.cli.diagnosis``
 and ``kwire.cli.data_diagnosis``).
 """
 
@@ -62,13 +62,13 @@ def doctor(
 ) -> None:
     """Find out why a client cannot connect, or with --data what is wrong with a log directory.
 
-    Give the address that the client is given, and run it where the client runs. Goes the client's way: the name, the
-    port, Kafka or something else, versions, and the names that the brokers advertise. Nothing is changed. Exit code 1
-    when there is a problem.
+    Run it on the machine of the client, with the address that the client uses. It checks what a client needs: the host
+    name, the port, the protocol, the versions, and the addresses that the brokers advertise. It changes nothing. Exit
+    code 1 when there is a problem.
     """
     if data_path is not None:
         if given is not None:
-            raise click.UsageError("Give HOST:PORT or --data DIR, not both.")
+            raise click.UsageError("HOST:PORT and --data cannot be used together.")
         _show(examine_data(data_path), {"data": data_path}, as_json, healthy="The log directory is sound")
         return
     settings = client_settings(config)
@@ -84,7 +84,7 @@ def doctor(
 
 
 def _show(examined: Iterator[Finding], subject: dict[str, str], as_json: bool, *, healthy: str) -> None:
-    """Show findings as they come, and end with exit code 1 if one of them is a problem."""
+    """Print each finding when it is known, and end with exit code 1 if one of them is a problem."""
     findings = []
     for finding in examined:
         findings.append(finding)

@@ -1,6 +1,7 @@
 """The batches of a .log file, read one after the other for a dump.
 
-Owns: walking a file that may be damaged, open in a broker, or cut off. May not know: what is shown of a batch.
+Responsible for: reading a file that may be damaged, truncated or open in a broker. Must not depend on: how a batch is
+printed.
 """
 
 from __future__ import annotations
@@ -15,20 +16,20 @@ from kwire.wire.batch import HEADER_BYTES, MAGIC, BatchHeader, read_batch_header
 INT32_MAX: Final = 2**31 - 1
 _STEP: Final = Struct(">qi")
 _MAGIC_POSITION: Final = 16
-# What the smallest batch of any format has behind its length.
+# The smallest value of the length field, for batches of any magic.
 _LENGTH_MIN: Final = 14
 
 
-class Found(NamedTuple):
-    """A batch in a file."""
+class FileBatch(NamedTuple):
+    """A batch and its position in a file."""
 
     position: int
     header: BatchHeader
     content: bytes
 
 
-def batches(path: Path, start: int = 0, bytes_max: int = INT32_MAX) -> Iterator[Found]:
-    """Yield the whole batches among the ``bytes_max`` bytes from position ``start`` on.
+def batches(path: Path, start: int = 0, bytes_max: int = INT32_MAX) -> Iterator[FileBatch]:
+    """Yield the complete batches in the ``bytes_max`` bytes from position ``start``.
 
     Raises ValueError for bytes that cannot be a batch of magic 2.
     """
@@ -50,12 +51,12 @@ def batches(path: Path, start: int = 0, bytes_max: int = INT32_MAX) -> Iterator[
             if magic != MAGIC:
                 raise ValueError(f"{path}: the batch at position {position} has magic {magic}; only {MAGIC} is read")
             content = head + file.read(size_bytes - HEADER_BYTES)
-            yield Found(position, read_batch_header(content), content)
+            yield FileBatch(position, read_batch_header(content), content)
             position += size_bytes
 
 
 def base_offset_of(path: Path) -> int:
-    """Return the offset by which a segment's file is named. Raises ValueError."""
+    """Return the base offset in the name of a segment's file. Raises ValueError."""
     stem = path.name.split(".")[0]
     if not stem.isdigit():
         raise ValueError(f"{path.name} does not begin with an offset, as the files of a log do")

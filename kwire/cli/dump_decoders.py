@@ -1,10 +1,10 @@
-"""How a dump shows a record's key and value: as text, or as the JSON of an internal topic's records.
+"""How a dump prints a record's key and value: as text, or as the JSON of an internal topic's records.
 
-Owns: the decoders that kafka-dump-log knows by option, and how control records are shown. May not know: files, batches,
-the command line.
+Responsible for: the decoders of kafka-dump-log, and how control records are printed. Must not depend on: files,
+batches, the command line.
 
-The JSON is Kafka's own form on one line without spaces, so that lines of both tools can be compared. What cannot be
-decoded is said in its place and the dump goes on: a log with one odd record is when people dump it.
+The JSON has Kafka's own form, on one line without spaces, so that the output of both tools can be compared. A record
+that cannot be decoded is printed as an error and the dump continues, because people dump logs that are damaged.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from kwire.wire.records import Record
 from kwire.wire.varint import read_unsigned_varint
 
 
-class Shown(NamedTuple):
-    """Key and payload as they are printed; None is not printed at all."""
+class DecodedRecord(NamedTuple):
+    """Key and payload as text; None is not printed."""
 
     key: str | None
     payload: str | None
 
 
 class Decoder(Protocol):
-    def __call__(self, record: Record) -> Shown: ...
+    def __call__(self, record: Record) -> DecodedRecord: ...
 
 
 # ---- values of any kind
@@ -60,7 +60,7 @@ def _as_number(byte_count: int) -> Callable[[bytes], str]:
 
 _PACKAGE: Final = "org.apache.kafka.tools.api."
 TEXT_DECODER: Final = _PACKAGE + "StringDecoder"
-# Kafka's DefaultDecoder gives an array, of which Java prints a memory address; hexadecimal is of more use.
+# Kafka's DefaultDecoder returns an array, and Java prints its memory address; kwire prints the bytes in hexadecimal.
 VALUE_DECODERS: Final[dict[str, Callable[[bytes], str]]] = {
     TEXT_DECODER: _as_text,
     _PACKAGE + "IntegerDecoder": _as_number(4),
@@ -70,17 +70,17 @@ VALUE_DECODERS: Final[dict[str, Callable[[bytes], str]]] = {
 
 
 def plain_decoder(key_class: str = TEXT_DECODER, value_class: str = TEXT_DECODER) -> Decoder:
-    """Decode key and value, each by itself. Raises ValueError for a class that is not one of Kafka's own."""
+    """Decode key and value separately. Raises ValueError for a class that is not one of Kafka's own."""
     for name in (key_class, value_class):
         if name not in VALUE_DECODERS:
             raise ValueError(
-                f"{name}: decoders of your own are Java classes and cannot be loaded here; "
-                f"there are {', '.join(VALUE_DECODERS)}"
+                f"{name}: custom decoders are Java classes and cannot be loaded here; "
+                f"supported are {', '.join(VALUE_DECODERS)}"
             )
     show_key, show_value = VALUE_DECODERS[key_class], VALUE_DECODERS[value_class]
 
-    def decode(record: Record) -> Shown:
-        return Shown(
+    def decode(record: Record) -> DecodedRecord:
+        return DecodedRecord(
             None if record.key is None else show_key(record.key),
             None if record.value is None else show_value(record.value),
         )
@@ -94,7 +94,7 @@ def plain_decoder(key_class: str = TEXT_DECODER, value_class: str = TEXT_DECODER
 def coordinator_decoder(family: str) -> Decoder:
     """Decode the records of a coordinator's topic; ``family`` is "group", "transaction" or "share"."""
 
-    def decode(record: Record) -> Shown:
+    def decode(record: Record) -> DecodedRecord:
         if record.key is None:
             raise ValueError(
                 f"Failed to decode message at offset {record.offset} using the specified decoder "
@@ -103,33 +103,33 @@ def coordinator_decoder(family: str) -> Decoder:
         try:
             return _coordinator_record(family, record.key, record.value, record.offset)
         except ProtocolViolation as error:
-            return Shown(f"Error at offset {record.offset}, skipping. {error}", None)
+            return DecodedRecord(f"Error at offset {record.offset}, skipping. {error}", None)
 
     return decode
 
 
-def _coordinator_record(family: str, key: bytes, value: bytes | None, offset: int) -> Shown:
+def _coordinator_record(family: str, key: bytes, value: bytes | None, offset: int) -> DecodedRecord:
     record_type = _leading_int16(key)
     classes = codec.coordinator_classes(family, record_type)
     if classes is None:
-        return Shown(f"Unknown record type {record_type} at offset {offset}, skipping.", None)
+        return DecodedRecord(f"Unknown record type {record_type} at offset {offset}, skipping.", None)
     key_class, value_class = classes
     key_json = codec.to_json(codec.decode(key_class, 0, key[2:]), 0)
     shown_key = _line({"type": str(record_type), "data": key_json})
     if value is None:
-        return Shown(shown_key, "<DELETE>")
+        return DecodedRecord(shown_key, "<DELETE>")
     version = _leading_int16(value)
     value_json = codec.to_json(codec.decode(value_class, version, value[2:]), version)
     if value_class.NAME == "GroupMetadataValue":
-        _open_members(value_json)
-    return Shown(shown_key, _line({"version": str(version), "data": value_json}))
+        _decode_members(value_json)
+    return DecodedRecord(shown_key, _line({"version": str(version), "data": value_json}))
 
 
 _EMBEDDED: Final = (("subscription", ConsumerProtocolSubscription), ("assignment", ConsumerProtocolAssignment))
 
 
-def _open_members(group: dict[str, Any]) -> None:
-    """Show what consumers of a classic group gave as bytes; bytes that are something else stay as they are."""
+def _decode_members(group: dict[str, Any]) -> None:
+    """Decode the subscription and assignment bytes of a classic group; other bytes stay base64."""
     if group.get("protocolType") != "consumer":
         return
     for member in group["members"]:
@@ -145,7 +145,7 @@ def _embedded_json(cls: type[codec.Message], content: bytes) -> dict[str, Any]:
     return codec.to_json(codec.decode(cls, version, content[2:]), version)
 
 
-def metadata_decoder(record: Record) -> Shown:
+def metadata_decoder(record: Record) -> DecodedRecord:
     """Decode a record of the cluster metadata log: frame version, type and version as varints, then the body."""
     try:
         content = record.value or b""
@@ -154,13 +154,13 @@ def metadata_decoder(record: Record) -> Shown:
         version, position = read_unsigned_varint(content, position)
         cls = codec.metadata_class(record_type)
         if frame_version != 1:
-            return Shown(None, f"Error at {record.offset}, skipping. frame version {frame_version} is unknown")
+            return DecodedRecord(None, f"Error at {record.offset}, skipping. frame version {frame_version} is unknown")
         if cls is None:
-            return Shown(None, f"Error at {record.offset}, skipping. Unknown metadata id {record_type}")
+            return DecodedRecord(None, f"Error at {record.offset}, skipping. Unknown metadata id {record_type}")
         body = codec.to_json(codec.decode(cls, version, content[position:]), version)
     except (ProtocolViolation, ValueError, IndexError) as error:
-        return Shown(None, f"Error at {record.offset}, skipping. {error}")
-    return Shown(None, _line({"type": _type_name(cls.NAME), "version": version, "data": body}))
+        return DecodedRecord(None, f"Error at {record.offset}, skipping. {error}")
+    return DecodedRecord(None, _line({"type": _type_name(cls.NAME), "version": version, "data": body}))
 
 
 def _type_name(class_name: str) -> str:
@@ -181,7 +181,7 @@ _END_MARKERS: Final = {0: "ABORT", 1: "COMMIT"}
 
 
 def show_control(record: Record) -> str:
-    """Say what a control record does. Raises ProtocolViolation, ValueError."""
+    """Describe a control record. Raises ProtocolViolation, ValueError."""
     kind = _leading_int16((record.key or b"")[2:])
     value = record.value or b""
     if kind in _END_MARKERS:
@@ -190,7 +190,7 @@ def show_control(record: Record) -> str:
     if kind not in _KRAFT_CONTROLS:
         return f"controlType: UNKNOWN({kind})"
     name, cls = _KRAFT_CONTROLS[kind]
-    # The version of these messages is their own first field.
+    # The first field of these messages is their version.
     version = _leading_int16(value)
     return f"{name} {_line(codec.to_json(codec.decode(cls, version, value), version))}"
 

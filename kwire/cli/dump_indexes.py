@@ -1,7 +1,8 @@
-"""The index files of a log in a dump: their entries, and whether these say what the log says.
+"""The index files of a log in a dump: their entries, and whether they agree with the log.
 
-Owns: reading .index, .timeindex and .txnindex from outside (a broker may have them open and preallocated), comparing
-them with the .log file beside them, and the words for what is wrong. May not know: options, the content of records.
+Responsible for: reading .index, .timeindex and .txnindex (a broker may have them open and preallocated), comparing them
+with the .log file of the same name, and the messages for mismatches. Must not depend on: options, the content of
+records.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from kwire.wire.batch import NO_TIMESTAMP
 from kwire.wire.records import read_records
 
 
-class Ask(NamedTuple):
-    """What is wanted of an index."""
+class IndexOptions(NamedTuple):
+    """What to do with an index."""
 
     sanity_only: bool
     verify_only: bool
@@ -29,7 +30,7 @@ class Ask(NamedTuple):
 
 
 class Faults:
-    """What was found wrong, by file; said at the end of a dump."""
+    """The mismatches by file; printed at the end of a dump."""
 
     def __init__(self) -> None:
         self.mismatches: dict[str, dict[int, int]] = {}
@@ -39,7 +40,7 @@ class Faults:
         self.gaps: dict[str, dict[int, int]] = {}
 
     def lines(self) -> Iterator[str]:
-        """Yield what the official tool says, files in its order."""
+        """Yield the lines of the official tool, files in its order."""
         for name in _java_order(self.mismatches):
             yield f"Mismatches in :{name}"
             for indexed, offset in sorted(self.mismatches[name].items(), reverse=True):
@@ -63,11 +64,11 @@ class Faults:
 
 
 def _java_order(names: Iterable[str]) -> list[str]:
-    # The official tool keeps them in a hash map into which each goes before those of its bucket.
+    # The official tool keeps them in a hash map, where a new entry precedes the older ones of its bucket.
     return hash_order(reversed(list(names)))
 
 
-def show_offset_index(path: Path, ask: Ask, faults: Faults) -> Iterator[str]:
+def show_offset_index(path: Path, options: IndexOptions, faults: Faults) -> Iterator[str]:
     """Yield the lines for a .index file. Raises ValueError, OSError."""
     base_offset = base_offset_of(path)
     log_path = _log_beside(path)
@@ -75,28 +76,30 @@ def show_offset_index(path: Path, ask: Ask, faults: Faults) -> Iterator[str]:
     if not entries:
         yield f"{path} is empty."
         return
-    if ask.sanity_only:
+    if options.sanity_only:
         _check_sanity(path, OffsetIndex.ENTRY.size, entries[-1][0] > 0, entries[-1][0] + base_offset)
         yield f"{path} passed sanity check."
         return
     for relative_offset, position in _until_zeros(entries):
         offset = base_offset + relative_offset
-        found = next(batches(log_path, position, ask.batch_bytes_max), None)
+        found = next(batches(log_path, position, options.batch_bytes_max), None)
         if found is None:
-            raise ValueError(f"{path}: the entry of offset {offset} points to position {position}, where no batch is")
+            raise ValueError(
+                f"{path}: the entry of offset {offset} points to position {position}, where no batch starts"
+            )
         if found.header.last_offset != offset:
             faults.mismatches.setdefault(str(path.absolute()), {})[offset] = found.header.last_offset
-        if not ask.verify_only:
+        if not options.verify_only:
             yield f"offset: {offset} position: {position}"
 
 
-def show_time_index(path: Path, ask: Ask, faults: Faults) -> Iterator[str]:
+def show_time_index(path: Path, options: IndexOptions, faults: Faults) -> Iterator[str]:
     """Yield the lines for a .timeindex file. Raises ValueError, OSError."""
     base_offset = base_offset_of(path)
     log_path = _log_beside(path)
     entries = _entries(path, TimeIndex.ENTRY)
     positions = list(_until_zeros(_entries(path.with_suffix(".index"), OffsetIndex.ENTRY)))
-    if ask.sanity_only:
+    if options.sanity_only:
         if entries:
             _check_sanity(path, TimeIndex.ENTRY.size, entries[-1][1] >= 0, entries[-1][1] + base_offset)
         yield f"{path} passed sanity check."
@@ -116,7 +119,7 @@ def show_time_index(path: Path, ask: Ask, faults: Faults) -> Iterator[str]:
                 faults.wrong_times.setdefault(name, []).append((timestamp_ms, latest_ms))
             if previous_ms >= timestamp_ms:
                 faults.unordered_times.setdefault(name, []).append((timestamp_ms, previous_ms))
-        if not ask.verify_only:
+        if not options.verify_only:
             yield f"timestamp: {timestamp_ms} offset: {offset}"
         previous_ms = timestamp_ms
 
@@ -131,7 +134,7 @@ def show_transaction_index(path: Path) -> Iterator[str]:
 
 
 def _batch_at(log_path: Path, start: int, offset: int) -> tuple[int, int]:
-    """Return last offset and largest timestamp of the first batch from ``start`` on that ends at ``offset`` or later.
+    """Return last offset and largest timestamp of the first batch from ``start`` that ends at ``offset`` or later.
 
     (-1, -1) if there is none. The timestamp is found only if the batch ends at ``offset``.
     """
@@ -145,7 +148,7 @@ def _batch_at(log_path: Path, start: int, offset: int) -> tuple[int, int]:
 
 def _log_beside(path: Path) -> Path:
     log_path = path.with_suffix(".log")
-    # An index without its log is an error even if nothing of the log is looked at.
+    # An index without its log is an error even if the log is not read.
     log_path.stat()
     return log_path
 
@@ -156,7 +159,7 @@ def _entries(path: Path, entry: Struct) -> list[tuple[int, ...]]:
 
 
 def _until_zeros(entries: list[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
-    """Leave out the zeros behind the last entry: a broker that runs, or was killed, has its index preallocated."""
+    """Skip the zeros after the last entry: the index of a broker that runs, or was killed, is preallocated."""
     for index, entry in enumerate(entries):
         if index > 0 and entry[0] == 0:
             return
@@ -164,7 +167,7 @@ def _until_zeros(entries: list[tuple[int, ...]]) -> Iterator[tuple[int, ...]]:
 
 
 def _check_sanity(path: Path, entry_bytes: int, is_in_order: bool, last_offset: int) -> None:
-    """Do the check that a broker does at its start. Raises ValueError."""
+    """Check an index as a broker does at its start. Raises ValueError."""
     if not is_in_order:
         raise ValueError(
             f"Corrupt index found, index file ({path}) has non-zero size but the last offset is {last_offset} which is "

@@ -1,9 +1,10 @@
-"""What is in the files of a log: the twin of the official kafka-dump-log.
+"""The content of the files of a log: the twin of the official kafka-dump-log.
 
-Owns: its options, its layout, which file is shown how. May not know: brokers; it reads files, and changes none.
+Responsible for: its options, its output, the reader for each kind of file. Must not depend on: brokers. It reads files
+and changes none.
 
-The lines are those of the official tool, word for word: people compare them and grep in them. What it finds wrong
-(index entries that point to the wrong place, offsets with gaps) it says at the end on stderr, as that one does.
+The lines equal those of the official tool, because people compare and grep them. Mismatches (index entries with a wrong
+position, gaps between offsets) are printed at the end to stderr, as the official tool does.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, TextIO
 
-from kwire.cli.dump_batches import INT32_MAX, Found, base_offset_of, batches
+from kwire.cli.dump_batches import INT32_MAX, FileBatch, base_offset_of, batches
 from kwire.cli.dump_decoders import (
     TEXT_DECODER,
     Decoder,
@@ -23,7 +24,7 @@ from kwire.cli.dump_decoders import (
     plain_decoder,
     show_control,
 )
-from kwire.cli.dump_indexes import Ask, Faults, show_offset_index, show_time_index, show_transaction_index
+from kwire.cli.dump_indexes import Faults, IndexOptions, show_offset_index, show_time_index, show_transaction_index
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.options import Option, Parsed, Wrong, parse
 from kwire.errors import KafkaError, ProtocolViolation
@@ -39,17 +40,19 @@ ABOUT: Final = (
 OPTIONS: Final = (
     Option("files", "REQUIRED: The comma separated list of files to dump.", "file1, file2, ..."),
     Option("print-data-log", "Print the content of records. Set by every decoder option."),
-    Option("deep-iteration", "Look at single records, not at batches alone. Set by --print-data-log."),
+    Option("deep-iteration", "Read single records, not only batches. Set by --print-data-log."),
     Option("skip-record-metadata", "Print records without their metadata; skips control records."),
     Option("index-sanity-check", "Only check an index, as a broker does when it starts."),
     Option("verify-index-only", "Only compare an index with its log, without printing it."),
-    Option("max-message-size", "Size of the largest batch an index entry may point to.", "size", default="5242880"),
-    Option("max-bytes", "Read only so much of each .log file.", "size", default=str(INT32_MAX)),
+    Option(
+        "max-message-size", "Size of the largest batch that an index entry may point to.", "size", default="5242880"
+    ),
+    Option("max-bytes", "How many bytes of each .log file to read.", "size", default=str(INT32_MAX)),
     Option("offsets-decoder", "Decode records of __consumer_offsets."),
     Option("transaction-log-decoder", "Decode records of __transaction_state."),
     Option("share-group-state-decoder", "Decode records of __share_group_state."),
     Option("cluster-metadata-decoder", "Decode records of the cluster metadata log and its snapshots."),
-    Option("remote-log-metadata-decoder", "Not available: there is no tiered storage here."),
+    Option("remote-log-metadata-decoder", "Not available: kwire has no tiered storage."),
     Option("key-decoder-class", "How keys are shown.", "String", optional_value=True, default=TEXT_DECODER),
     Option("value-decoder-class", "How values are shown.", "String", optional_value=True, default=TEXT_DECODER),
 )
@@ -69,7 +72,7 @@ _DECODING: Final = (
 
 
 def dump_main(argv: Sequence[str], stdout: TextIO, stderr: TextIO | None = None) -> int:
-    """Run the tool with the official options; returns the exit code. What is wrong goes to ``stderr``."""
+    """Run the tool with the official options; returns the exit code. Errors are printed to ``stderr``."""
     errors = sys.stderr if stderr is None else stderr
     try:
         given = parse("kafka-dump-log", ABOUT, OPTIONS, argv)
@@ -91,7 +94,7 @@ class _Dump:
         self.deep = self.prints_content or given.has("deep-iteration")
         self.skips_metadata = given.has("skip-record-metadata")
         self.bytes_max = given.number("max-bytes") or 0
-        self.ask = Ask(
+        self.index_options = IndexOptions(
             sanity_only=given.has("index-sanity-check"),
             verify_only=given.has("verify-index-only"),
             batch_bytes_max=given.number("max-message-size") or 0,
@@ -114,9 +117,9 @@ class _Dump:
             case ".log" | ".checkpoint":
                 return self._log(path)
             case ".index":
-                return show_offset_index(path, self.ask, self.faults)
+                return show_offset_index(path, self.index_options, self.faults)
             case ".timeindex":
-                return show_time_index(path, self.ask, self.faults)
+                return show_time_index(path, self.index_options, self.faults)
             case ".txnindex":
                 return show_transaction_index(path)
             case ".snapshot":
@@ -186,7 +189,7 @@ def _decoder(given: Parsed) -> Decoder:
     if given.has("cluster-metadata-decoder"):
         return metadata_decoder
     if given.has("remote-log-metadata-decoder"):
-        raise ValueError("remote-log-metadata-decoder: there is no tiered storage here, hence no such records")
+        raise ValueError("remote-log-metadata-decoder: kwire has no tiered storage, so there are no such records")
     return plain_decoder(
         given.value("key-decoder-class") or TEXT_DECODER, given.value("value-decoder-class") or TEXT_DECODER
     )
@@ -206,7 +209,7 @@ def _headline(path: Path) -> str:
     return f"Snapshot end offset: {int(parts[1])}, epoch: {int(parts[2])}"
 
 
-def _batch_line(found: Found) -> str:
+def _batch_line(found: FileBatch) -> str:
     header = found.header
     return (
         f"baseOffset: {header.base_offset} lastOffset: {header.last_offset} count: {header.record_count} "

@@ -1,6 +1,7 @@
 """``kwire groups``: list and describe consumer groups, move their offsets, delete them.
 
-Owns: the commands as click knows them, and how groups are shown. May not know: the wire (``kwire.cli.admin`` does).
+Responsible for: the command line, and how groups are printed. Must not depend on: requests (``kwire.cli.admin`` sends
+them).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ Example:
 @json_option
 @broker_options
 def list_command(bootstrap: str | None, config: str | None, as_json: bool) -> None:
-    """List the groups of every kind."""
+    """List the groups of all types."""
     with asking(bootstrap, config) as cluster:
         found = sorted(admin.list_groups(cluster))
     if as_json:
@@ -104,17 +105,17 @@ Examples:
 )
 @click.argument("name", metavar="GROUP")
 @click.option(
-    "--to", metavar="WHERE", help="earliest, latest, an offset, or a time such as 2026-01-31T12:00 (of this machine)."
+    "--to", metavar="WHERE", help="earliest, latest, an offset, or a time such as 2026-01-31T12:00 (local time)."
 )
-@click.option("--by", type=int, metavar="N", help="Move by so many records; negative to go back.")
+@click.option("--by", type=int, metavar="N", help="Move forward by N records; back if N is negative.")
 @click.option(
     "--topic",
     "topics",
     multiple=True,
     metavar="TOPIC[:0,1]",
-    help="Only this topic, or some of its partitions; may be repeated. [default: all that the group has committed]",
+    help="Only this topic, or some of its partitions; may be repeated. [default: all with a committed offset]",
 )
-@click.option("--dry-run", is_flag=True, help="Show what would be, and leave it as it is.")
+@click.option("--dry-run", is_flag=True, help="Print the new offsets without changing anything.")
 @json_option
 @broker_options
 def reset(
@@ -128,18 +129,18 @@ def reset(
     topics: tuple[str, ...],
     dry_run: bool,
 ) -> None:
-    """Move the committed offsets of a GROUP without members, so that it reads again or leaves out.
+    """Move the committed offsets of a GROUP without members, to read records again or to skip them.
 
-    A group that does not exist comes into being, when topics are named.
+    With --topic, a group that does not exist is created.
     """
     if (to is None) == (by is None):
-        raise click.UsageError("say where to: --to or --by")
+        raise click.UsageError("give one of --to and --by")
     with asking(bootstrap, config) as cluster:
         _refuse_members(cluster, name)
         committed = admin.committed_offsets(cluster, name)
         places = _places(cluster, topics) if topics else sorted(committed)
         if not places:
-            fail(f"group {name} has committed nothing; say which topics: --topic TOPIC")
+            fail(f"group {name} has no committed offsets; name the topics: --topic TOPIC")
         moved = _shifted(cluster, places, committed, by) if to is None else _placed(cluster, places, to)
         if not dry_run:
             for place, error in admin.commit_offsets(cluster, name, moved).items():
@@ -151,7 +152,7 @@ def reset(
         return
     print_table(("TOPIC", "PARTITION", "BEFORE", "AFTER"), rows)
     if dry_run:
-        click.echo("Nothing is changed: this was a dry run.", err=True)
+        click.echo("Dry run: nothing was changed.", err=True)
 
 
 @groups.command(
@@ -173,7 +174,7 @@ def delete(names: tuple[str, ...], bootstrap: str | None, config: str | None) ->
                 if error.code is Code.GROUP_ID_NOT_FOUND:
                     fail(f"there is no group {name}")
                 raise
-            click.echo(f"deleted {name}")
+            click.echo(f"deleted group {name}")
 
 
 def _described(cluster: Cluster, name: str) -> dict[str, Any]:
@@ -244,14 +245,14 @@ def _print_group(group: Mapping[str, Any]) -> None:
             [name.upper() for name in columns], [[row[name] for name in columns] for row in group["partitions"]]
         )
     else:
-        click.echo("nothing committed, nothing assigned")
+        click.echo("no committed offsets, no assigned partitions")
     idle = [member["client"] for member in group["members"] if not member["partitions"]]
     if idle:
-        click.echo(f"without a partition: {', '.join(idle)}")
+        click.echo(f"members without a partition: {', '.join(idle)}")
 
 
 def _refuse_members(cluster: Cluster, name: str) -> None:
-    """A group with members moves its offsets itself."""
+    """Fail if a group has members: they would overwrite the offsets with their own commits."""
     try:
         group = admin.describe_group(cluster, name)
     except KafkaError as error:
@@ -260,15 +261,15 @@ def _refuse_members(cluster: Cluster, name: str) -> None:
         raise
     if group.members:
         clients = ", ".join(sorted({member.client_id for member in group.members}))
-        fail(f"group {name} is in use ({clients}): stop its consumers first")
+        fail(f"group {name} has members ({clients}): stop its consumers first")
 
 
-def _places(cluster: Cluster, words: Iterable[str]) -> list[Place]:
-    """Read TOPIC and TOPIC:0,1 as partitions that exist, or say which does not."""
+def _places(cluster: Cluster, texts: Iterable[str]) -> list[Place]:
+    """Read TOPIC and TOPIC:0,1 as partitions. Fails for one that does not exist."""
     known = list_topics(cluster)
     places: list[Place] = []
-    for word in words:
-        topic, colon, numbers = word.partition(":")
+    for text in texts:
+        topic, colon, numbers = text.partition(":")
         if topic not in known:
             fail(missing(topic, known))
         count = len(known[topic].partitions)
@@ -293,9 +294,9 @@ def _placed(cluster: Cluster, places: Sequence[Place], where: str) -> dict[Place
         raise click.BadParameter(
             f"--to {where}: write earliest, latest, an offset, or a time such as 2026-01-31T12:00"
         ) from None
-    timestamp_ms = int(moment.timestamp() * 1000)  # without a zone it is the time of this machine
+    timestamp_ms = int(moment.timestamp() * 1000)  # without a time zone: local time
     found = _looked_up(cluster, places, timestamp_ms)
-    late = [place for place, offset in found.items() if offset < 0]  # nothing is that young: the end
+    late = [place for place, offset in found.items() if offset < 0]  # no record is that late: use the end
     return found | _looked_up(cluster, late, LATEST)
 
 
@@ -304,12 +305,12 @@ def _shifted(
 ) -> dict[Place, int]:
     for topic, index in places:
         if (topic, index) not in committed:
-            fail(f"there is nothing to move {topic}-{index} from: the group has committed no offset for it; use --to")
+            fail(f"the group has no committed offset for {topic}-{index}, so --by cannot move it; use --to")
     return _within(cluster, {place: committed[place].offset + (by or 0) for place in places})
 
 
 def _within(cluster: Cluster, wanted: Mapping[Place, int]) -> dict[Place, int]:
-    """Offsets that exist: no earlier than the first record, no later than the end."""
+    """Limit offsets to the range from the first record to the end."""
     first = _looked_up(cluster, list(wanted), EARLIEST)
     end = _looked_up(cluster, list(wanted), LATEST)
     return {place: min(max(offset, first[place]), end[place]) for place, offset in wanted.items()}

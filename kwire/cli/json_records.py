@@ -1,13 +1,12 @@
 """A record as a JSON object on one line: what ``kwire consume --json`` writes and ``kwire produce --json`` reads.
 
-Owns: the form. May not know: where records come from and go.
+Responsible for: the format. Must not depend on: where records come from or go.
 
     {"topic": "messages", "partition": 0, "offset": 5, "timestamp": 1767225600000, "key": null, "value": "hello",
      "headers": [["name", "value"]]}
 
-Bytes that are no UTF-8 stand as {"base64": "..."}. What is read may leave out everything but the value; topic and
-offset are passed over, as they are the broker's to give. A value that is neither text, null nor base64 goes to the
-topic as the JSON that it is.
+Bytes that are not UTF-8 are written as {"base64": "..."}. A record to produce needs "value" only; its topic and offset
+are ignored, because the broker assigns them. A value that is neither text, null nor base64 is produced as JSON text.
 """
 
 from __future__ import annotations
@@ -24,11 +23,11 @@ _BASE64: Final = "base64"
 
 
 class JsonRecordError(ValueError):
-    """A line is no record in JSON; the message says which line and why."""
+    """A line is not a record in JSON; the message names the line and the reason."""
 
 
 class JsonRecord(NamedTuple):
-    """A record that was read; ``partition`` and ``timestamp_ms`` are None where it says none."""
+    """A record that was read; ``partition`` and ``timestamp_ms`` are None where the line has none."""
 
     key: bytes | None
     value: bytes | None
@@ -65,20 +64,24 @@ def format_record(
 def parse_record(line: bytes, number: int) -> JsonRecord:
     """Read a record from line ``number``. Raises JsonRecordError."""
     try:
-        found = json.loads(line)
+        fields = json.loads(line)
     except ValueError as error:
-        raise JsonRecordError(f"line {number} is no JSON: {error}") from error
-    if not isinstance(found, dict) or "value" not in found:
-        raise JsonRecordError(f'line {number} is no record: write {{"value": ...}}, and "key" and "headers" if wanted')
-    unknown = sorted(found.keys() - _FIELDS)
+        raise JsonRecordError(f"line {number} is not JSON: {error}") from error
+    if not isinstance(fields, dict) or "value" not in fields:
+        raise JsonRecordError(
+            f'line {number} is not a record: write {{"value": ...}}, and optionally "key" and "headers"'
+        )
+    unknown = sorted(fields.keys() - _FIELDS)
     if unknown:
-        raise JsonRecordError(f"line {number}: a record has no {unknown[0]!r}; it has {', '.join(sorted(_FIELDS))}")
+        raise JsonRecordError(
+            f"line {number}: a record has no field {unknown[0]!r}; its fields are {', '.join(sorted(_FIELDS))}"
+        )
     return JsonRecord(
-        _bytes(found.get("key"), number),
-        _bytes(found["value"], number),
-        _headers(found.get("headers"), number),
-        _number(found.get("partition"), "partition", number),
-        _number(found.get("timestamp"), "timestamp", number),
+        _bytes(fields.get("key"), number),
+        _bytes(fields["value"], number),
+        _headers(fields.get("headers"), number),
+        _number(fields.get("partition"), "partition", number),
+        _number(fields.get("timestamp"), "timestamp", number),
     )
 
 
@@ -100,7 +103,7 @@ def _bytes(value: Any, number: int) -> bytes | None:
         try:
             return base64.b64decode(value[_BASE64], validate=True)
         except (binascii.Error, TypeError, ValueError) as error:
-            raise JsonRecordError(f"line {number}: {value[_BASE64]!r} is no base64") from error
+            raise JsonRecordError(f"line {number}: {value[_BASE64]!r} is not base64") from error
     return json.dumps(value, ensure_ascii=False).encode()
 
 
@@ -120,5 +123,5 @@ def _number(value: Any, what: str, number: int) -> int | None:
     if value is None:
         return None
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise JsonRecordError(f"line {number}: {what} {value!r} is no number")
+        raise JsonRecordError(f"line {number}: {what} {value!r} is not a number from 0")
     return value

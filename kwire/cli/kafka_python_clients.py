@@ -1,8 +1,8 @@
-"""kafka-python as the consumer behind the commands, with Java's names for its settings and our codecs.
+"""kafka-python as the consumer of the commands, with Java's names for its settings and kwire's codecs.
 
-Owns: loading that package, which is late because it costs a fifth of a second; giving it snappy, lz4 and zstd, for
-which it wants packages that nobody has installed, from ``kwire.wire.compression``; having it wait for what it began;
-and what a Java setting is called there. May not know: which command asks.
+Responsible for: importing the package on first use, because the import takes 0.2 s; replacing its snappy, lz4 and zstd
+codecs, which need further packages, with those of ``kwire.wire.compression``; a fix for joins that outlast a poll; and
+its names for Java settings. Must not depend on: any command.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from kwire.cli.client_config import SECURITY_KEYS, ConfigError, sasl_of, tls_of
 from kwire.limits import OPENED_BYTES_MAX
 from kwire.wire.compression import Codec, compress, decompress
 
-# Java's settings that mean nothing to this consumer but do no harm when left out.
+# Java settings that this consumer does not have and does not need.
 _NOT_NEEDED: Final = frozenset({"key.deserializer", "value.deserializer", "group.protocol", "bootstrap.servers"})
 
 
@@ -25,7 +25,7 @@ def consumer(settings: Mapping[str, str], *, bootstrap: str, topics: tuple[str, 
     """Make a KafkaConsumer. Raises ConfigError, and kafka.errors.KafkaError when no broker answers."""
     kafka = _load()
     if settings.get("group.protocol", "classic").lower() != "classic":
-        raise ConfigError(f"group.protocol={settings['group.protocol']} is not spoken by this consumer; use classic")
+        raise ConfigError(f"group.protocol={settings['group.protocol']} is not supported by this consumer; use classic")
     names = {key: key.replace(".", "_") for key in settings if key not in SECURITY_KEYS | _NOT_NEEDED}
     defaults = kafka.KafkaConsumer.DEFAULT_CONFIG
     config = {name: _converted(key, settings[key], defaults[name]) for key, name in names.items() if name in defaults}
@@ -37,7 +37,7 @@ def consumer(settings: Mapping[str, str], *, bootstrap: str, topics: tuple[str, 
 
 
 def unused(settings: Mapping[str, str]) -> list[str]:
-    """The settings that mean nothing to this consumer."""
+    """The settings that have no effect on this consumer."""
     defaults = _load().KafkaConsumer.DEFAULT_CONFIG
     known = SECURITY_KEYS | _NOT_NEEDED
     return sorted(key for key in settings if key not in known and key.replace(".", "_") not in defaults)
@@ -45,16 +45,16 @@ def unused(settings: Mapping[str, str]) -> list[str]:
 
 @contextmanager
 def logged_to_stderr() -> Iterator[None]:
-    """Let the package's warnings about connections, and its errors, appear on stderr in a line each.
+    """Print the package's connection warnings and its errors to stderr, one line each.
 
-    What repeats is said once: a broker that is down would fill the screen.
+    Each message is printed once; otherwise a broker that is down would fill the screen.
     """
-    said: set[str] = set()
+    printed: set[str] = set()
 
     def first_time(record: logging.LogRecord) -> bool:
-        if record.msg in said:
+        if record.msg in printed:
             return False
-        said.add(record.msg)
+        printed.add(record.msg)
         return True
 
     handler = logging.StreamHandler(sys.stderr)
@@ -67,7 +67,7 @@ def logged_to_stderr() -> Iterator[None]:
     logger.propagate = False
     logging.getLogger("kafka.net").setLevel(logging.WARNING)
     logging.getLogger("kafka.net.sasl").setLevel(logging.ERROR)
-    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # that a busy machine is slow
+    logging.getLogger("kafka.net.selector").setLevel(logging.ERROR)  # without warnings about a slow poll
     try:
         yield
     finally:
@@ -78,7 +78,7 @@ def logged_to_stderr() -> Iterator[None]:
 
 @contextmanager
 def connection_losses_noted(servers: str) -> Iterator[None]:
-    """Print one sentence to stderr when the connection is lost, and none of the package's own log lines."""
+    """Print one sentence to stderr when the connection is lost, instead of the package's own log lines."""
     handler = _LossNote(servers)
     logger = logging.getLogger("kafka")
     network = logging.getLogger("kafka.net")
@@ -105,7 +105,7 @@ class _LossNote(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         if record.name.startswith("kafka.net") and not self._noted:
             self._noted = True
-            sys.stderr.write(f"kwire: the connection to {self._servers} is lost; trying again\n")
+            sys.stderr.write(f"kwire: lost the connection to {self._servers}; reconnecting\n")
 
 
 def _load() -> Any:
@@ -127,16 +127,16 @@ def _load() -> Any:
 
 
 def _wait_for_joins(consumer: Any) -> None:
-    """Let a poll wait for the join that an earlier one began and had no time for.
+    """Let a poll wait for a JoinGroup that an earlier poll sent and that is not answered yet.
 
-    Where the join was for new partitions, kafka-python 3.0 holds it for done as soon as it is sent: when a poll ends
-    before the answer comes, what was assigned is never taken, and the consumer reads nothing for ever.
+    kafka-python 3.0 treats a rejoin for new partitions as done when it is sent. When the poll ends before the answer
+    arrives, the consumer never takes over its assignment, and reads nothing from then on.
     """
     coordinator: Any = getattr(consumer, "_coordinator", None)
     if not hasattr(coordinator, "_join_task"):
         return
-    otherwise = coordinator.need_rejoin
-    coordinator.need_rejoin = lambda: coordinator._join_task is not None or otherwise()  # noqa: SLF001 (as above)
+    original = coordinator.need_rejoin
+    coordinator.need_rejoin = lambda: coordinator._join_task is not None or original()  # noqa: SLF001 (as above)
 
 
 def _security(settings: Mapping[str, str]) -> dict[str, Any]:
@@ -155,7 +155,7 @@ def _security(settings: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _converted(key: str, text: str, default: object) -> object:
-    """Read a setting's text as what kafka-python takes there. Raises ConfigError."""
+    """Convert a setting's text to the type that kafka-python expects. Raises ConfigError."""
     try:
         if isinstance(default, bool):
             return _BOOLEANS[text.strip().lower()]

@@ -1,7 +1,7 @@
 """Lines of text as records, and back: what the console producer reads and the console consumer writes.
 
-Owns: the properties of Kafka's line reader and default formatter (key, headers, null marker, separators; what is
-printed before a value), and the deserializers a person can name. May not know: where records go or come from.
+Responsible for: the properties of Kafka's line reader and default formatter (key, headers, null marker, separators,
+the columns before a value), and the deserializers by name. Must not depend on: where records go or come from.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class LineReader:
 
     @classmethod
     def of(cls, properties: Mapping[str, str]) -> LineReader:
-        """Make a reader out of properties; those that are not known are for other readers. Raises LineError."""
+        """Make a reader out of properties, and ignore unknown ones. Raises LineError."""
         fields: dict[str, Any] = {
             name: properties[name.replace("_", ".")].strip().lower() == "true"
             for name in ("parse_key", "parse_headers", "ignore_error")
@@ -111,8 +111,8 @@ class LineReader:
         return None if value == self.null_marker else value
 
 
-class Shown(NamedTuple):
-    """A record as it is written; ``timestamp_type`` is 0 for create time, 1 for log append time."""
+class ConsumedRecord(NamedTuple):
+    """A record to print; ``timestamp_type`` is 0 for create time, 1 for log append time."""
 
     partition: int
     offset: int
@@ -148,7 +148,7 @@ class LineFormatter:
 
     @classmethod
     def of(cls, properties: Mapping[str, str]) -> LineFormatter:
-        """Make a formatter out of properties. Raises LineError for a deserializer that only Java has."""
+        """Make a formatter out of properties. Raises LineError for a deserializer that is not known here."""
         fields: dict[str, Any] = {
             f"print_{what}": properties[f"print.{what}"].strip().lower() == "true"
             for what in ("timestamp", "partition", "offset", "epoch", "headers", "key", "value")
@@ -164,11 +164,11 @@ class LineFormatter:
             for what in ("key", "value", "headers")
             if f"{what}.deserializer" in properties
         }
-        if "header.deserializer" in properties:  # as Kafka's help spells it
+        if "header.deserializer" in properties:  # the name in Kafka's help text
             fields["headers_deserializer"] = deserializer(properties["header.deserializer"])
         return cls(**fields)
 
-    def write(self, record: Shown) -> bytes:
+    def write(self, record: ConsumedRecord) -> bytes:
         """Return the line, with its end."""
         columns = []
         if self.print_timestamp:
@@ -202,12 +202,12 @@ class LineFormatter:
 
 
 def deserializer(name: str) -> Deserializer:
-    """Find what a Java class name, long or short, stands for. Raises LineError."""
+    """Find a deserializer by its Java class name, with or without the package. Raises LineError."""
     short = name.removeprefix("org.apache.kafka.common.serialization.").removesuffix("Deserializer")
     found = _DESERIALIZERS.get(short)
     if found is None:
         raise LineError(
-            f"{name} is a Java class that cannot be loaded here; known are "
+            f"{name} is a Java class that cannot be loaded here; supported are "
             + ", ".join(f"{each}Deserializer" for each in _DESERIALIZERS)
         )
     return found
@@ -225,7 +225,7 @@ def _number(layout: str, what: str) -> Deserializer:
 
 
 def java_number(number: float, *, double: bool) -> str:
-    """Write a number as Java does: 1.0E10, NaN, Infinity, and the shortest digits that give it back."""
+    """Write a number as Java does: 1.0E10, NaN, Infinity, and the fewest digits that parse to the same number."""
     if isinstance(number, int):
         return str(number)
     if math.isnan(number):
@@ -245,7 +245,7 @@ def java_number(number: float, *, double: bool) -> str:
 def _shortest_float(number: float) -> str:
     for digits in range(1, 10):
         text = f"{number:.{digits}g}"
-        # Rounded up, the largest of all is no float any more.
+        # Rounding up the largest float overflows.
         with suppress(OverflowError):
             if struct.unpack(">f", struct.pack(">f", float(text)))[0] == number:
                 return text
@@ -268,7 +268,7 @@ def _uuid(value: bytes) -> bytes:
 
 
 def _escaped(value: bytes) -> bytes:
-    r"""Write bytes as Kafka's ``Bytes`` does: printable ASCII but the backslash as it is, else \xHH."""
+    r"""Write bytes as Kafka's ``Bytes`` does: printable ASCII except the backslash is unchanged, all else is \xHH."""
     return "".join(chr(each) if 32 <= each < 127 and each != 92 else f"\\x{each:02X}" for each in value).encode()
 
 
@@ -290,7 +290,7 @@ _DESERIALIZERS: Final[dict[str, Deserializer]] = {
     "Boolean": _boolean,
     "UUID": _uuid,
     "Bytes": _escaped,
-    # Java prints an array's class and identity, which says nothing; the bytes in hex say something.
+    # Java prints the class and identity of an array, which is of no use to a reader; kwire prints the bytes in hex.
     "ByteArray": _hex,
     "Void": _void,
 }

@@ -1,12 +1,13 @@
-"""A body for each request that changes nothing: what selfcheck asks a broker with.
+"""One request body per API that changes nothing: selfcheck sends them to a broker.
 
-Owns: the names and ids that nobody has, and one body per API, fitted to any version. May not know: who is asked.
+Responsible for: names and ids that do not exist, and one body per API, adapted to any version. Must not depend on: the
+broker that receives them.
 
-A body says something rather than nothing where it can (an unknown topic, not an empty list), so that the answer has
-elements to decode. Three habits keep it harmless: what would write is only validated or refers to what is not there;
-group and transaction requests are those of a member or producer that does not exist; and no request names a group or
-a transaction where that would create it. Only the internal topics may come into being: FindCoordinator version 0 can
-name nothing but a group, and a broker makes ``__consumer_offsets`` for the first consumer that asks, whoever it is.
+A body contains elements where possible (an unknown topic, not an empty list), so that the answer has elements to
+decode. Three rules keep the requests free of effects: a write is only validated or refers to something that does not
+exist; group and transaction requests come from a member or producer that does not exist; and no request names a group
+or a transaction where that would create it. Only internal topics may be created: FindCoordinator version 0 can only
+look up a group, and a broker creates ``__consumer_offsets`` at the first such request.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from kwire.wire.codec import request_class
 from kwire.wire.message import Message
 from kwire.wire.spec import Field
 
-NOBODY: Final = "kwire-selfcheck-nobody"
+UNKNOWN_NAME: Final = "kwire-selfcheck-unknown"
 _NO_TOPIC: Final = "kwire-selfcheck-no-such-topic"
 _NO_ID: Final = b"kwire-selfcheck!"
 _NO_UUID_TEXT: Final = "a3dpcmUtc2VsZmNoZWNrIQ"  # the same 16 bytes, as Kafka writes them
@@ -31,11 +32,11 @@ _PARTITION: Final = {"partition": 0, "partition_index": 0}
 _NAMED: Final = {"name": _NO_TOPIC, "topic": _NO_TOPIC, "topic_name": _NO_TOPIC, "topic_id": _NO_ID}
 _INDEXES: Final = [{**_NAMED, "partition_indexes": [0], "partitions": [0]}]
 _PARTITIONS: Final = [{**_NAMED, "partitions": [_PARTITION]}]
-_MEMBER: Final = {"group_id": NOBODY, "member_id": NOBODY, "generation_id": 1, "member_epoch": 7}
-_TRANSACTION: Final = {"transactional_id": NOBODY, "producer_id": _NO_PRODUCER, "producer_epoch": 1}
+_MEMBER: Final = {"group_id": UNKNOWN_NAME, "member_id": UNKNOWN_NAME, "generation_id": 1, "member_epoch": 7}
+_TRANSACTION: Final = {"transactional_id": UNKNOWN_NAME, "producer_id": _NO_PRODUCER, "producer_epoch": 1}
 _NO_CONFIG: Final = [{"resource_type": _TOPIC, "resource_name": _NO_TOPIC, "configs": []}]
 
-# Fields that a version lacks are left out, here and further down; None stands for an empty list where a version has no
+# Fields that a version lacks are left out, also in inner structs; None becomes an empty list where a version has no
 # null.
 _BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "Produce": {"acks": 1, "timeout_ms": 1000},
@@ -46,21 +47,21 @@ _BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
         "topics": [{**_NAMED, "partitions": [{"partition": 0, "partition_max_bytes": 1}]}],
     },
     "ListOffsets": {"replica_id": -1, "topics": [{**_NAMED, "partitions": [{**_PARTITION, "timestamp": -1}]}]},
-    # A name would create a topic before version 4 could say otherwise; null, or an empty list in version 0, means all.
+    # A name would create the topic before version 4 (KIP-204); null, or an empty list in version 0, means all topics.
     "Metadata": {"topics": None, "allow_auto_topic_creation": True},
     "OffsetCommit": {**_MEMBER, "generation_id_or_member_epoch": 7, "topics": _PARTITIONS},
     "OffsetFetch": {
-        "group_id": NOBODY,
+        "group_id": UNKNOWN_NAME,
         "topics": _INDEXES,
-        "groups": [{"group_id": NOBODY, "topics": _INDEXES}],
+        "groups": [{"group_id": UNKNOWN_NAME, "topics": _INDEXES}],
     },
-    "FindCoordinator": {"key": NOBODY, "key_type": _NO_COORDINATOR_TYPE, "coordinator_keys": [NOBODY]},
-    # No session lasts 0 ms.
+    "FindCoordinator": {"key": UNKNOWN_NAME, "key_type": _NO_COORDINATOR_TYPE, "coordinator_keys": [UNKNOWN_NAME]},
+    # A session timeout of 0 ms is invalid.
     "JoinGroup": {**_MEMBER, "session_timeout_ms": 0, "protocol_type": "consumer", "protocols": [{"name": "range"}]},
     "Heartbeat": _MEMBER,
-    "LeaveGroup": {**_MEMBER, "members": [{"member_id": NOBODY}]},
+    "LeaveGroup": {**_MEMBER, "members": [{"member_id": UNKNOWN_NAME}]},
     "SyncGroup": {**_MEMBER, "protocol_type": "consumer", "protocol_name": "range"},
-    "DescribeGroups": {"groups": [NOBODY]},
+    "DescribeGroups": {"groups": [UNKNOWN_NAME]},
     "ListGroups": {},
     "SaslHandshake": {"mechanism": "NONE"},
     "ApiVersions": {"client_software_name": "kwire-selfcheck", "client_software_version": "1"},
@@ -70,7 +71,7 @@ _BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "DeleteTopics": {"topics": [{"name": _NO_TOPIC}], "topic_names": [_NO_TOPIC], "timeout_ms": 1000},
     "DeleteRecords": {"topics": _PARTITIONS, "timeout_ms": 1000},
-    # No transactional id is empty; null would use up a producer id.
+    # An empty transactional id is invalid; null would allocate a producer id.
     "InitProducerId": {"transactional_id": "", "transaction_timeout_ms": 1000},
     "OffsetForLeaderEpoch": {"replica_id": -2, "topics": _PARTITIONS},
     "AddPartitionsToTxn": {
@@ -78,7 +79,7 @@ _BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
         **{f"v3_and_below_{name}": value for name, value in _TRANSACTION.items()},
         "v3_and_below_topics": _INDEXES,
     },
-    "AddOffsetsToTxn": {**_TRANSACTION, "group_id": NOBODY},
+    "AddOffsetsToTxn": {**_TRANSACTION, "group_id": UNKNOWN_NAME},
     "EndTxn": {**_TRANSACTION, "committed": False},
     "WriteTxnMarkers": {},
     "TxnOffsetCommit": {**_TRANSACTION, **_MEMBER, "topics": _PARTITIONS},
@@ -92,75 +93,80 @@ _BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "DeleteAcls": {},
     "DescribeConfigs": {"resources": [{"resource_type": _TOPIC, "resource_name": _NO_TOPIC}]},
     "AlterConfigs": {"resources": _NO_CONFIG, "validate_only": True},
-    "AlterReplicaLogDirs": {"dirs": [{"path": f"/{NOBODY}", "topics": _INDEXES}]},
+    "AlterReplicaLogDirs": {"dirs": [{"path": f"/{UNKNOWN_NAME}", "topics": _INDEXES}]},
     "DescribeLogDirs": {"topics": None},
     "SaslAuthenticate": {},
     "CreatePartitions": {"topics": [{"name": _NO_TOPIC, "count": 1}], "timeout_ms": 1000, "validate_only": True},
-    # Only users may renew a token.
-    "CreateDelegationToken": {"renewers": [{"principal_type": "Nobody", "principal_name": NOBODY}]},
+    # A renewer must be of type User.
+    "CreateDelegationToken": {"renewers": [{"principal_type": "Unknown", "principal_name": UNKNOWN_NAME}]},
     "RenewDelegationToken": {"hmac": _NO_ID, "renew_period_ms": 1},
     "ExpireDelegationToken": {"hmac": _NO_ID, "expiry_time_period_ms": 1},
-    "DescribeDelegationToken": {"owners": [{"principal_type": "User", "principal_name": NOBODY}]},
-    "DeleteGroups": {"groups_names": [NOBODY]},
+    "DescribeDelegationToken": {"owners": [{"principal_type": "User", "principal_name": UNKNOWN_NAME}]},
+    "DeleteGroups": {"groups_names": [UNKNOWN_NAME]},
     "ElectLeaders": {"topic_partitions": [{"topic": _NO_TOPIC, "partitions": [0]}], "timeout_ms": 1000},
     "IncrementalAlterConfigs": {"resources": _NO_CONFIG, "validate_only": True},
-    # Null replicas cancel a move that nobody makes.
+    # Null replicas cancel a reassignment; this one does not exist.
     "AlterPartitionReassignments": {"topics": [{**_NAMED, "partitions": [{**_PARTITION, "replicas": None}]}]},
     "ListPartitionReassignments": {"topics": _INDEXES},
-    "OffsetDelete": {"group_id": NOBODY, "topics": _PARTITIONS},
-    "DescribeClientQuotas": {"components": [{"entity_type": "user", "match_type": 0, "match": NOBODY}]},
+    "OffsetDelete": {"group_id": UNKNOWN_NAME, "topics": _PARTITIONS},
+    "DescribeClientQuotas": {"components": [{"entity_type": "user", "match_type": 0, "match": UNKNOWN_NAME}]},
     "AlterClientQuotas": {
         "entries": [
             {
-                "entity": [{"entity_type": "user", "entity_name": NOBODY}],
+                "entity": [{"entity_type": "user", "entity_name": UNKNOWN_NAME}],
                 "ops": [{"key": "producer_byte_rate", "value": 1.0}],
             }
         ],
         "validate_only": True,
     },
-    "DescribeUserScramCredentials": {"users": [{"name": NOBODY}]},
-    "AlterUserScramCredentials": {"deletions": [{"name": NOBODY, "mechanism": 1}]},
+    "DescribeUserScramCredentials": {"users": [{"name": UNKNOWN_NAME}]},
+    "AlterUserScramCredentials": {"deletions": [{"name": UNKNOWN_NAME, "mechanism": 1}]},
     "DescribeQuorum": {
         "topics": [{"topic_name": "__cluster_metadata", "partitions": [{"partition_index": 0}]}],
     },
     "UpdateFeatures": {
-        "feature_updates": [{"feature": f"{NOBODY}.version", "max_version_level": 1}],
+        "feature_updates": [{"feature": f"{UNKNOWN_NAME}.version", "max_version_level": 1}],
         "timeout_ms": 1000,
         "validate_only": True,
     },
     "DescribeCluster": {},
     "DescribeProducers": {"topics": _INDEXES},
     "UnregisterBroker": {"broker_id": _NO_BROKER},
-    "DescribeTransactions": {"transactional_ids": [NOBODY]},
+    "DescribeTransactions": {"transactional_ids": [UNKNOWN_NAME]},
     "ListTransactions": {},
     "ConsumerGroupHeartbeat": _MEMBER,
-    "ConsumerGroupDescribe": {"group_ids": [NOBODY]},
+    "ConsumerGroupDescribe": {"group_ids": [UNKNOWN_NAME]},
     "GetTelemetrySubscriptions": {"client_instance_id": _NO_ID},
-    # A client instance id of zeros is nobody's.
+    # A client instance id of zeros is invalid.
     "PushTelemetry": {},
     "ListConfigResources": {},
     "DescribeTopicPartitions": {"topics": [{"name": _NO_TOPIC}]},
     "ShareGroupHeartbeat": _MEMBER,
-    "ShareGroupDescribe": {"group_ids": [NOBODY]},
+    "ShareGroupDescribe": {"group_ids": [UNKNOWN_NAME]},
     "ShareFetch": {**_MEMBER, "member_id": _NO_UUID_TEXT, "share_session_epoch": 7, "max_bytes": 1, "max_records": 1},
     "ShareAcknowledge": {**_MEMBER, "member_id": _NO_UUID_TEXT, "share_session_epoch": 7},
-    "AddRaftVoter": {"cluster_id": NOBODY, "timeout_ms": 1000, "voter_id": _NO_BROKER, "voter_directory_id": _NO_ID},
-    "RemoveRaftVoter": {"cluster_id": NOBODY, "voter_id": _NO_BROKER, "voter_directory_id": _NO_ID},
-    "InitializeShareGroupState": {"group_id": NOBODY},
-    "ReadShareGroupState": {"group_id": NOBODY},
-    "WriteShareGroupState": {"group_id": NOBODY},
-    "DeleteShareGroupState": {"group_id": NOBODY},
-    "ReadShareGroupStateSummary": {"group_id": NOBODY},
+    "AddRaftVoter": {
+        "cluster_id": UNKNOWN_NAME,
+        "timeout_ms": 1000,
+        "voter_id": _NO_BROKER,
+        "voter_directory_id": _NO_ID,
+    },
+    "RemoveRaftVoter": {"cluster_id": UNKNOWN_NAME, "voter_id": _NO_BROKER, "voter_directory_id": _NO_ID},
+    "InitializeShareGroupState": {"group_id": UNKNOWN_NAME},
+    "ReadShareGroupState": {"group_id": UNKNOWN_NAME},
+    "WriteShareGroupState": {"group_id": UNKNOWN_NAME},
+    "DeleteShareGroupState": {"group_id": UNKNOWN_NAME},
+    "ReadShareGroupStateSummary": {"group_id": UNKNOWN_NAME},
     "StreamsGroupHeartbeat": _MEMBER,
-    "StreamsGroupDescribe": {"group_ids": [NOBODY]},
-    "DescribeShareGroupOffsets": {"groups": [{"group_id": NOBODY, "topics": _INDEXES}]},
-    "AlterShareGroupOffsets": {"group_id": NOBODY, "topics": _PARTITIONS},
-    "DeleteShareGroupOffsets": {"group_id": NOBODY, "topics": [{"topic_name": _NO_TOPIC}]},
+    "StreamsGroupDescribe": {"group_ids": [UNKNOWN_NAME]},
+    "DescribeShareGroupOffsets": {"groups": [{"group_id": UNKNOWN_NAME, "topics": _INDEXES}]},
+    "AlterShareGroupOffsets": {"group_id": UNKNOWN_NAME, "topics": _PARTITIONS},
+    "DeleteShareGroupOffsets": {"group_id": UNKNOWN_NAME, "topics": [{"topic_name": _NO_TOPIC}]},
 }
 
 
 def probe_request(api_key: int, version: int) -> Message | None:
-    """Make a request that changes nothing; None for an API that has no such body here.
+    """Make a request that changes nothing; None for an API without a body in this table.
 
     Raises UnsupportedVersion for a key without a schema.
     """
@@ -170,7 +176,7 @@ def probe_request(api_key: int, version: int) -> Message | None:
 
 
 def _fitted(cls: type[Message], fields: Sequence[Field], values: Mapping[str, Any], version: int) -> dict[str, Any]:
-    """What of ``values`` these fields have at a version, as arguments of their class."""
+    """The part of ``values`` for the fields that exist at a version, as arguments of their class."""
     return {
         field.name: _value(cls, field, values[field.name], version)
         for field in fields

@@ -1,7 +1,7 @@
 """``kwire produce``: write records to a topic, from arguments or standard input.
 
-Owns: the command as click knows it, and how an argument, a line or a JSON object becomes a record. May not know:
-batches, partitions' leaders (``kwire.cli.producer`` does).
+Responsible for: the command line, and how an argument, a line or a JSON object becomes a record. Must not depend on:
+batches and leaders (``kwire.cli.producer`` has them).
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _ACKS = {"0": 0, "1": 1, "all": -1}
 _MAX_BLOCK_MS = 10_000
 
 
-class _Sent(NamedTuple):
-    """One record to send; ``partition`` and ``timestamp_ms`` are None where nobody chose."""
+class _NewRecord(NamedTuple):
+    """One record to send; ``partition`` and ``timestamp_ms`` are None where the input has none."""
 
     key: bytes | None
     value: bytes | None
@@ -57,7 +57,7 @@ Examples:
 @click.argument("topic", shell_complete=complete_topic)
 @click.argument("values", metavar="[VALUE]...", nargs=-1)
 @click.option("--key", help="The key of every record.")
-@click.option("--key-separator", metavar="TEXT", help="What stands before it on a line is the key, as = in alice=1.")
+@click.option("--key-separator", metavar="TEXT", help="Text between key and value on each line, such as = in alice=1.")
 @click.option(
     "--header", "headers", multiple=True, metavar="NAME=VALUE", help="A header of every record; may be repeated."
 )
@@ -105,14 +105,14 @@ def produce(
 ) -> None:
     """Write each VALUE, or else each line of standard input, to a TOPIC.
 
-    A topic that does not exist is created, where the broker does that (auto.create.topics.enable). Lines are sent as
-    they come. Standard output stays empty; on a terminal the number of records sent is printed to standard error. When
-    records could not be sent, how many and why is printed there, and the exit code is 1.
+    The broker creates a topic that does not exist, unless auto.create.topics.enable is false. Lines are sent as
+    they are read. Nothing is printed to standard output; on a terminal the number of records is printed to standard
+    error. If records could not be sent, their number and the reason are printed there, and the exit code is 1.
     """
     if key is not None and (key_separator is not None or as_json):
-        raise click.UsageError("--key is the key of all records; leave it out, or --key-separator and --json")
+        raise click.UsageError("--key gives all records one key; it cannot be used with --key-separator or --json")
     if key_separator is not None and as_json:
-        raise click.UsageError("--key-separator is for lines of text, not for --json")
+        raise click.UsageError("--key-separator is for lines of text; it cannot be used with --json")
     if key_separator == "":
         raise click.UsageError("--key-separator must not be empty")
     reader = LineReader(parse_key=key_separator is not None, key_separator=(key_separator or "\t").encode())
@@ -140,10 +140,10 @@ def produce(
                 )
                 sent += 1
                 if failures and isinstance(failures[0], NoSuchTopic):
-                    break  # the next would wait as long
+                    break  # the next record would wait just as long for the topic
         except (LineError, JsonRecordError) as error:
             producer.flush()
-            fail(f"{error}; {_counted(sent - len(failures))} sent before")
+            fail(f"{error}; {_counted(sent - len(failures))} sent before it")
         except KeyboardInterrupt:
             pass
         producer.flush()
@@ -153,14 +153,14 @@ def produce(
         note(f"{_counted(sent)} sent to {topic}")
 
 
-def _records(lines: Iterable[bytes], reader: LineReader, *, as_json: bool) -> Iterator[_Sent]:
+def _records(lines: Iterable[bytes], reader: LineReader, *, as_json: bool) -> Iterator[_NewRecord]:
     for number, line in enumerate(lines, start=1):
         if as_json:
             if line.strip():
-                yield _Sent(*parse_record(line, number))
+                yield _NewRecord(*parse_record(line, number))
             continue
         read: Line = reader.read(line, number)
-        yield _Sent(read.key, read.value, read.headers, None, None)
+        yield _NewRecord(read.key, read.value, read.headers, None, None)
 
 
 def _header(text: str) -> tuple[str, bytes | None]:
@@ -174,7 +174,8 @@ def _explained(topic: str, failures: list[KafkaError | ClientError], sent: int, 
     first = failures[0]
     if isinstance(first, NoSuchTopic):
         return (
-            f"there is no topic {topic}, and the broker makes none by itself.\nCreate it: kwire topics create {topic}"
+            f"there is no topic {topic}, and the broker does not create topics automatically.\n"
+            f"Create it: kwire topics create {topic}"
         )
     reason = refusal(first) if isinstance(first, KafkaError) else str(first)
     hint = (

@@ -1,10 +1,10 @@
-"""A small blocking producer: what the commands send records with.
+"""A small blocking producer: the commands send records with it.
 
-Owns: batches by partition, the choice of a partition, idempotence (KIP-98), retries. May not know: where records come
-from.
+Responsible for: batches by partition, the choice of a partition, idempotence (KIP-98), retries. Must not depend on:
+where records come from.
 
-One request is in flight at a time, so order holds whatever is retried. A batch keeps its bytes, hence its sequence
-numbers, when it is sent again, so a broker that has it already says so and keeps it once.
+One request is in flight at a time, so retries keep the order. A retried batch keeps its bytes and so its sequence
+numbers; a broker that has it already answers DUPLICATE_SEQUENCE_NUMBER and stores it once.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from kwire.cli.client import PASSING, Cluster, check
+from kwire.cli.client import TRANSIENT_ERRORS, Cluster, check
 from kwire.cli.connection import ClientError, ConnectionLost, TimedOut
 from kwire.errors import Code, KafkaError
 from kwire.types import TopicPartition
@@ -26,13 +26,13 @@ from kwire.wire.records import Headers, Record, build_batch
 
 ALL: Final = -1
 
-# Topic ids take the place of names in version 13 (KIP-516); names do as well here.
+# Version 13 replaces topic names with topic ids (KIP-516); this producer uses names.
 _PRODUCE_BY_NAME: Final = 12
 
-# What a batch and a request add to a record's own bytes; generous.
+# Upper estimate of what a batch and a request add to the bytes of a record.
 _RECORD_OVERHEAD_BYTES: Final = 32
 _RETRY_PAUSE_S: Final = 0.1
-_TRY_AGAIN: Final = PASSING | {
+_RETRIABLE: Final = TRANSIENT_ERRORS | {
     Code.UNKNOWN_TOPIC_OR_PARTITION,
     Code.REQUEST_TIMED_OUT,
     Code.NOT_ENOUGH_REPLICAS,
@@ -70,7 +70,7 @@ class _Pending:
 
 
 class Producer:
-    """Send records to the leaders of their partitions. ``undelivered`` hears of each record that was given up."""
+    """Send records to the leaders of their partitions. ``undelivered`` is called for each record that was not sent."""
 
     def __init__(self, cluster: Cluster, config: ProducerConfig, undelivered: Undelivered) -> None:
         self._cluster = cluster
@@ -93,7 +93,7 @@ class Producer:
         partition: int | None = None,
         timestamp_ms: int | None = None,
     ) -> None:
-        """Take a record; full batches are sent before this returns. What cannot be sent goes to ``undelivered``."""
+        """Add a record to its batch; sends full batches first. Calls ``undelivered`` when the record cannot be sent."""
         stamp = time.time_ns() // 1_000_000 if timestamp_ms is None else timestamp_ms
         record = Record(0, stamp, key, value, headers)
         size_bytes = _size(record)
@@ -116,26 +116,26 @@ class Producer:
         pending.size_bytes += size_bytes
 
     def flush(self) -> None:
-        """Send everything that waits, and wait for the answers."""
+        """Send all pending batches, and wait for the answers."""
         pending, self._pending = self._pending, {}
         batches = {place: each.records for place, each in pending.items()}
         deadline_s = time.monotonic() + self._config.delivery_timeout_ms / 1000
         attempts = 0
         while batches:
             failed = self._send_all(batches)
-            again = {}
+            retry = {}
             for place, error in failed.items():
                 if isinstance(error, KafkaError) and error.code is Code.MESSAGE_TOO_LARGE and len(batches[place]) > 1:
                     self._send_halves(place, batches[place])
-                elif attempts < self._config.retries and _passes(error) and time.monotonic() < deadline_s:
-                    again[place] = batches[place]
+                elif attempts < self._config.retries and _is_retriable(error) and time.monotonic() < deadline_s:
+                    retry[place] = batches[place]
                 else:
-                    self._give_up(place, batches[place], error)
-            if again:
+                    self._fail(place, batches[place], error)
+            if retry:
                 attempts += 1
                 time.sleep(_RETRY_PAUSE_S)
                 self._leaders.clear()
-            batches = again
+            batches = retry
 
     def _send_all(self, batches: dict[TopicPartition, list[Record]]) -> dict[TopicPartition, KafkaError | ClientError]:
         """Send one batch for each partition, leader by leader; return what failed."""
@@ -156,7 +156,7 @@ class Producer:
     def _send_to(
         self, leader: int, batches: dict[TopicPartition, list[Record]]
     ) -> dict[TopicPartition, KafkaError | ClientError]:
-        self._identify()
+        self._init_producer_id()
         topics: dict[str, list[ProduceRequest.PartitionProduceData]] = {}
         for place, records in batches.items():
             topics.setdefault(place.topic, []).append(
@@ -174,7 +174,7 @@ class Producer:
         if self._config.acks == 0:
             connection.send_only(request, version)
             return {}
-        answer = self._cluster.ask(connection, request, ProduceResponse, version=version)
+        answer = self._cluster.call_on(connection, request, ProduceResponse, version=version)
         answers = {
             TopicPartition(topic.name, item.index): item
             for topic in answer.responses
@@ -206,15 +206,15 @@ class Producer:
             self._pending[place] = _Pending(numbered)
             self.flush()
 
-    def _give_up(self, place: TopicPartition, records: list[Record], error: KafkaError | ClientError) -> None:
-        # Perhaps it was written, perhaps not: sequence numbers go on under a new producer id only.
+    def _fail(self, place: TopicPartition, records: list[Record], error: KafkaError | ClientError) -> None:
+        # The broker may have written the batch or not, so only a new producer id makes the next sequence number valid.
         self._producer_id = NO_PRODUCER_ID
         self._sequences.clear()
         for record in records:
             self._undelivered(place.topic, record, error)
 
-    def _identify(self) -> None:
-        """Get a producer id, unless we have one or want none."""
+    def _init_producer_id(self) -> None:
+        """Request a producer id, unless there is one or the producer is not idempotent."""
         if not self._config.idempotent or self._config.acks != ALL or self._producer_id != NO_PRODUCER_ID:
             return
         answer = self._cluster.call(
@@ -231,7 +231,7 @@ class Producer:
             return (murmur2(key) & 0x7FFFFFFF) % count
         index, used_bytes = self._sticky.get(topic, (-1, 0))
         if not 0 <= index < count or used_bytes >= self._config.batch_bytes:
-            index, used_bytes = random.randrange(count), 0  # noqa: S311 - any partition will do
+            index, used_bytes = random.randrange(count), 0  # noqa: S311 - the choice is not a secret
         self._sticky[topic] = index, used_bytes + size_bytes
         return index
 
@@ -243,7 +243,7 @@ class Producer:
         return leader
 
     def _partitions(self, topic: str) -> list[int]:
-        """The leader of each partition; a topic that is not there is waited for, as a broker may create it."""
+        """The leader of each partition; waits for a topic that does not exist, because a broker may create it."""
         known = self._leaders.get(topic)
         if known is not None:
             return known
@@ -256,7 +256,7 @@ class Producer:
             if found is not None:
                 if found.error_code == Code.INVALID_TOPIC_EXCEPTION:
                     raise KafkaError(Code.INVALID_TOPIC_EXCEPTION, f"Invalid topics: [{topic}]")
-                if found.error_code and found.error_code not in _TRY_AGAIN:
+                if found.error_code and found.error_code not in _RETRIABLE:
                     check(found.error_code)
                 if not found.error_code and found.partitions:
                     leaders = {item.partition_index: item.leader_id for item in found.partitions}
@@ -267,7 +267,7 @@ class Producer:
             time.sleep(_RETRY_PAUSE_S)
 
 
-# Version 6 is for transactions of KIP-939, and unstable.
+# Version 6 is unstable and for transactions of KIP-939.
 _STABLE_INIT_PRODUCER_ID: Final = 5
 
 
@@ -288,19 +288,19 @@ def murmur2(key: bytes) -> int:
 
 
 def _refusal(item: ProduceResponse.PartitionProduceResponse | None) -> KafkaError | None:
-    """What an answer says against a batch; None for one that is delivered."""
+    """The error of a batch in an answer; None if the batch was written."""
     if item is None:
-        return KafkaError(Code.UNKNOWN_SERVER_ERROR, "the broker's answer leaves the partition out")
-    # A duplicate is what an earlier attempt has brought there.
+        return KafkaError(Code.UNKNOWN_SERVER_ERROR, "the broker's answer does not contain the partition")
+    # A duplicate was written by an earlier attempt.
     if item.error_code in (Code.NONE, Code.DUPLICATE_SEQUENCE_NUMBER):
         return None
     message = item.error_message or next((each.batch_index_error_message for each in item.record_errors), None)
     return KafkaError(Code(item.error_code), message)
 
 
-def _passes(error: KafkaError | ClientError) -> bool:
+def _is_retriable(error: KafkaError | ClientError) -> bool:
     if isinstance(error, KafkaError):
-        return error.code in _TRY_AGAIN
+        return error.code in _RETRIABLE
     return isinstance(error, ConnectionLost | TimedOut)
 
 

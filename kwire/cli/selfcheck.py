@@ -1,10 +1,10 @@
-"""``kwire selfcheck``: ask a broker for everything that it says it serves.
+"""``kwire selfcheck``: send a broker a request at every version that it advertises.
 
-Owns: the walk over ApiVersions, and what counts as an answer. Must not depend on: what is asked
-(``kwire.cli.probe_requests``).
+Responsible for: the loop over the advertised versions, and which answers are valid. Must not depend on: the content of
+the requests (``kwire.cli.probe_requests``).
 
-A version that is advertised must be answered, with bytes that decode to the last one. What the answer says does not
-matter: a refusal is an answer, unless it is UNSUPPORTED_VERSION to a version that was offered.
+An advertised version must be answered with bytes that decode completely. The error code does not matter, except that
+UNSUPPORTED_VERSION is not a valid answer to an advertised version.
 """
 
 from __future__ import annotations
@@ -36,15 +36,16 @@ CLOSED: Final = "closed"
 SILENT: Final = "silent"
 GARBLED: Final = "garbled"
 DENIED: Final = "denied"
-UNASKED: Final = "not asked"
+NOT_ASKED: Final = "not asked"
 FAILURES: Final = frozenset({CLOSED, SILENT, GARBLED, DENIED})
 
-# librdkafka up to 2.6 looks for these and uses none; Kafka advertises them and closes on them (KIP-896).
+# librdkafka up to 2.6 requires these to be advertised but does not use them; Kafka advertises them, and closes the
+# connection on a request at one of them (KIP-896).
 _ADVERTISED_FOR_LIBRDKAFKA: Final = {(0, version) for version in (0, 1, 2)}
 
 
 class Outcome(NamedTuple):
-    """How one version of one API was answered. ``errors`` are the names of the codes in an answer."""
+    """The result for one version of one API. ``errors`` are the names of the error codes in the answer."""
 
     key: int
     name: str
@@ -81,10 +82,10 @@ Examples:
 @json_option
 @broker_options
 def selfcheck(given: str | None, bootstrap: str | None, config: str | None, as_json: bool, timeout_s: float) -> None:
-    """Ask a broker for every version of every request that it advertises.
+    """Send a broker a request at every version of every API that it advertises, and check that it answers.
 
-    The questions change nothing: they name topics, groups and brokers that do not exist, or only validate. Exit code
-    1 when a version is advertised and not answered, or answered with bytes that do not decode.
+    The requests change nothing: they name topics, groups and brokers that do not exist, or only validate. Exit code
+    1 when the broker does not answer an advertised version, or answers with bytes that do not decode.
     """
     settings = client_settings(config)
     say_unused(settings, config)
@@ -105,21 +106,21 @@ def selfcheck(given: str | None, bootstrap: str | None, config: str | None, as_j
 
 
 def walk(address: Address, security: Security, timeout_s: float) -> Iterator[Outcome]:
-    """Ask for each version that a broker advertises. Raises ClientError when it cannot be asked at all."""
+    """Send a request at each advertised version. Raises ClientError when the broker cannot be reached."""
     with Connection(address, security=security, timeout_s=timeout_s) as first:
         advertised = first.api_versions
-    asker = _Asker(address, security, timeout_s)
+    prober = _Prober(address, security, timeout_s)
     try:
         for key, (lowest, highest) in sorted(advertised.items()):
             for version in range(lowest, highest + 1):
-                yield asker.ask(key, version)
-            asker.hang_up()  # a request may leave its mark on a connection, such as SaslHandshake
+                yield prober.probe(key, version)
+            prober.disconnect()  # a request such as SaslHandshake changes the state of the connection
     finally:
-        asker.hang_up()
+        prober.disconnect()
 
 
-class _Asker:
-    """Asks over one connection for as long as it is good."""
+class _Prober:
+    """Sends the requests over one connection, and replaces it after a failure."""
 
     def __init__(self, address: Address, security: Security, timeout_s: float) -> None:
         self._address = address
@@ -127,23 +128,23 @@ class _Asker:
         self._timeout_s = timeout_s
         self._connection: Connection | None = None
 
-    def hang_up(self) -> None:
+    def disconnect(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
-    def ask(self, key: int, version: int) -> Outcome:
+    def probe(self, key: int, version: int) -> Outcome:
         name = request_class(key).NAME.removesuffix("Request") if key in api_keys() else f"API {key}"
         if (key, version) in _ADVERTISED_FOR_LIBRDKAFKA:
-            return Outcome(key, name, version, UNASKED, "Kafka 4 advertises them for librdkafka, and closes on them")
+            return Outcome(key, name, version, NOT_ASKED, "Kafka 4 advertises them for librdkafka only")
         if key not in api_keys() or version not in request_class(key).VERSIONS:
-            return Outcome(key, name, version, UNASKED, "not known here")
+            return Outcome(key, name, version, NOT_ASKED, "unknown to this kwire")
         request = probe_request(key, version)
         if request is None:
-            return Outcome(key, name, version, UNASKED, "between brokers and controllers")
+            return Outcome(key, name, version, NOT_ASKED, "for brokers and controllers only")
         outcome, detail, errors = self._exchange(request, version)
         if outcome in FAILURES - {DENIED}:
-            self.hang_up()
+            self.disconnect()
         return Outcome(key, name, version, outcome, detail, errors)
 
     def _exchange(self, request: Message, version: int) -> tuple[str, str, tuple[str, ...]]:
@@ -152,19 +153,19 @@ class _Asker:
         try:
             answer = self._connection.call(request, response_class(request.KEY), version=version)
         except ConnectionLost:
-            return CLOSED, "advertised, and the connection is closed on it", ()
+            return CLOSED, "advertised, but the broker closes the connection", ()
         except TimedOut:
-            return SILENT, f"advertised, and not answered within {self._timeout_s:g} s", ()
+            return SILENT, f"advertised, but not answered within {self._timeout_s:g} s", ()
         except NotKafka as error:
             return GARBLED, str(error), ()
         errors = tuple(sorted({_code_name(code) for code in _codes(answer)}))
         if Code.UNSUPPORTED_VERSION.name in errors:
-            return DENIED, "advertised, and answered with UNSUPPORTED_VERSION", errors
+            return DENIED, "advertised, but answered with UNSUPPORTED_VERSION", errors
         return ANSWERED, "", errors
 
 
 def _codes(message: Message) -> Iterator[int]:
-    """Every error code in an answer that is not 0, however deep."""
+    """Every error code other than 0 in an answer, at any depth."""
     for name in message.__slots__:
         value = getattr(message, name)
         if name.endswith("error_code") and value:
@@ -191,20 +192,20 @@ def _print_report(broker: str, outcomes: list[Outcome], failures: list[Outcome])
     rows = []
     for key, group in by_key.items():
         bad = [outcome for outcome in group if outcome.failed]
-        unasked = [outcome for outcome in group if outcome.outcome == UNASKED]
-        result = "ok" if len(unasked) < len(group) else "not asked"
+        not_asked = [outcome for outcome in group if outcome.outcome == NOT_ASKED]
+        result = "ok" if len(not_asked) < len(group) else "not asked"
         if bad:
             result = "FAILED: " + _versions(bad)
-        elif unasked:
-            result += f" ({_versions(unasked)} {unasked[0].detail})"
+        elif not_asked:
+            result += f" ({_versions(not_asked)} {not_asked[0].detail})"
         rows.append((key, group[0].name, _versions(group), result, ", ".join(_errors(group))))
     print_table(("KEY", "REQUEST", "VERSIONS", "RESULT", "ANSWERED WITH"), rows)
     click.echo()
     for failure in failures:
         click.echo(str(failure))
-    asked = sum(outcome.outcome != UNASKED for outcome in outcomes)
-    verdict = f"{len(failures)} of {asked} versions failed" if failures else f"all {asked} versions are answered"
-    click.echo(f"{broker}: {len(by_key)} requests advertised; {verdict}.")
+    sent = sum(outcome.outcome != NOT_ASKED for outcome in outcomes)
+    verdict = f"{len(failures)} of {sent} versions failed" if failures else f"all {sent} versions are answered"
+    click.echo(f"{broker}: {len(by_key)} APIs advertised; {verdict}.")
 
 
 def _versions(outcomes: list[Outcome]) -> str:

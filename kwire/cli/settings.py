@@ -1,7 +1,7 @@
 """The settings of a broker, gathered: flags, environment, a server.properties file, and what kwire starts with.
 
-Owns: where settings come from, which source has the last word (flag, environment, file, kwire's own), and what is
-said of a key that is unknown, retired, not served or out of range. May not know: what a setting does.
+Responsible for: the sources of settings, their precedence (flag, environment, file, kwire's own), and the messages for
+a key that is unknown, retired, not served or out of range. Must not depend on: what a setting does.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from kwire.metadata.topics import NewTopic
 
 Level: TypeAlias = Literal["info", "warning"]
 
-# What kwire starts with where nobody says anything: reachable from this machine only, its data where it was started.
+# Defaults without any setting: reachable from this machine only, data below the current directory.
 LISTENERS: Final = "PLAINTEXT://localhost:9092"
 LOG_DIRS: Final = "kwire-data"
 _OWN: Final = "kwire's default"
 _HIDDEN: Final = "[hidden]"
 _PROVIDED: Final = re.compile(r"\$\{[A-Za-z0-9_.-]+:[^}]*\}")  # ${provider:key} or ${provider:path:key} (KIP-297)
-# Files pasted from a cluster ask for more copies than one broker can have; Kafka takes them too, and waits for brokers.
-_COPIES: Final = {
-    "default.replication.factor": "topics whose creator does not say how many copies cannot be made",
+# Settings copied from a cluster require more replicas than one broker has. Kafka accepts them and waits for brokers.
+_REPLICA_COUNTS: Final = {
+    "default.replication.factor": "topics cannot be created without an explicit replication factor",
     "offsets.topic.replication.factor": "consumer groups will not work",
     "transaction.state.log.replication.factor": "transactions will not work",
-    "min.insync.replicas": "records with acks=all and what groups commit will be refused",
+    "min.insync.replicas": "records with acks=all and offset commits will be refused",
     "transaction.state.log.min.isr": "transactions will not work",
 }
-# A broker that was told to guard its topics must not start with open doors, whoever told it.
+# A broker that is configured with an authorizer must not start without one, whatever the source of the setting.
 _GUARDS: Final = frozenset({"authorizer.class.name"})
 
 
@@ -61,7 +61,7 @@ class Setting(NamedTuple):
 
 
 class InitialTopic(NamedTuple):
-    """A topic to create at the start unless it exists, and where that was asked: "--topic", "KAFKA_CREATE_TOPICS"."""
+    """A topic to create at the start unless it exists, and the source: "--topic", "KAFKA_CREATE_TOPICS"."""
 
     topic: NewTopic
     source: str
@@ -88,10 +88,10 @@ class Settings:
         return BrokerSettings({key: setting.text for key, setting in self.chosen.items()})
 
     def explain(self, problem: ConfigProblem) -> str:
-        """One sentence: key, value, where it came from, and what would be right."""
+        """One sentence: key, value, source, reason, and the values that are accepted."""
         setting = self.chosen.get(problem.name)
         source = "" if setting is None else f" ({setting.source})"
-        # Kafka's words begin with key and value, which were just said.
+        # Kafka's message begins with key and value, which this sentence has already.
         why = str(problem).removeprefix(f"Invalid value {problem.value} for configuration {problem.name}: ").rstrip(".")
         return f"{problem.name}={problem.value}{source}: {why}; right would be: {problem.expected}"
 
@@ -130,52 +130,54 @@ def gather(
     for key in settings.chosen:
         _check(settings, key)
     _check_together(settings)
-    _warn_of_copies(settings)
+    _warn_of_replica_counts(settings)
     return settings
 
 
 def _take(settings: Settings, given: Mapping[str, Setting], *, lenient: bool) -> None:
-    """Lay the settings of one source over what is there, and say all that is not right with them."""
+    """Add the settings of one source over those of earlier sources, and report each that is wrong."""
     _refuse_config_providers(given)
     refused = []
     for key, setting in given.items():
         if key in RETIRED:
             successor = RETIRED[key]
             advice = f"; use {successor} instead" if successor else "; it can be left out"
-            settings.notes.append(Note("warning", f"{key} ({setting.source}) is no setting of Kafka any more{advice}"))
+            settings.notes.append(
+                Note("warning", f"{key} ({setting.source}) is not a setting of Kafka any more{advice}")
+            )
             continue
-        complaint = _complaint(key, setting)
-        if complaint is not None:
+        objection = _objection(key, setting)
+        if objection is not None:
             if not lenient or key in _GUARDS:
-                refused.append(complaint)
+                refused.append(objection)
             else:
-                settings.notes.append(Note("warning", complaint))
+                settings.notes.append(Note("warning", objection))
         settings.chosen[key] = setting
     if refused:
         raise SettingsError("\n".join(refused))
 
 
 def _refuse_config_providers(given: Mapping[str, Setting]) -> None:
-    """Refuse ``${env:NAME}`` and the like, which would otherwise be read as they stand."""
+    """Refuse ``${env:NAME}`` and other references to config providers; the text itself would be taken as the value."""
     matches = ((key, setting, _PROVIDED.search(setting.text)) for key, setting in given.items())
     found = [(key, setting, match[0]) for key, setting, match in matches if match is not None]
     if found:
         raise SettingsError(
             "\n".join(
-                f"{key} ({setting.source}): config providers are not served yet, so {reference} has no value; write the"
-                " value itself"
+                f"{key} ({setting.source}): config providers are not supported, so {reference} has no value; write the"
+                " value instead"
                 for key, setting, reference in found
             )
         )
 
 
-def _complaint(key: str, setting: Setting) -> str | None:
-    """What is wrong with giving this key at all."""
+def _objection(key: str, setting: Setting) -> str | None:
+    """Why this key is unknown or has no effect; None if it has one."""
     base = split_listener_prefix(key)[1]
     if base not in broker_keys():
         likely = nearest(key)
         hint = f"; did you mean {likely}?" if likely else ""
-        return f"{key} ({setting.source}) is no broker setting of Kafka{hint}"
+        return f"{key} ({setting.source}) is not a broker setting of Kafka{hint}"
     stands = support_of(key)
     if stands.kind is Kind.NOT_SERVED and not _is_default(base, setting.text):
         shown = _HIDDEN if broker_keys()[base].sensitive else setting.text
@@ -187,7 +189,7 @@ def _is_default(key: str, text: str) -> bool:
     try:
         return broker_keys()[key].parse(text) == broker_keys()[key].default
     except ConfigProblem:
-        return False  # a value that cannot be read is another complaint
+        return False  # a value that cannot be parsed is reported by _check
 
 
 def _check(settings: Settings, key: str) -> None:
@@ -206,11 +208,13 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(settings.explain(problem)) from problem
 
 
-def _warn_of_copies(settings: Settings) -> None:
-    for key, consequence in _COPIES.items():
+def _warn_of_replica_counts(settings: Settings) -> None:
+    for key, consequence in _REPLICA_COUNTS.items():
         if key in settings.chosen and int(settings.chosen[key].text) > 1:
             text, source = settings.chosen[key]
-            settings.notes.append(Note("warning", f"{key}={text} ({source}), and there is one broker: {consequence}"))
+            settings.notes.append(
+                Note("warning", f"{key}={text} ({source}), but there is only one broker: {consequence}")
+            )
 
 
 def _fill_in(settings: Settings, defaults: Mapping[str, Setting]) -> None:
@@ -220,7 +224,7 @@ def _fill_in(settings: Settings, defaults: Mapping[str, Setting]) -> None:
         one, other = chosen["node.id"], chosen["broker.id"]
         raise SettingsError(
             f"node.id={one.text} ({one.source}) and broker.id={other.text} ({other.source}) are two names of one"
-            " setting: give one of them"
+            " setting: use one of them"
         )
     for old, new in (("broker.id", "node.id"), ("node.id", "broker.id")):
         if old in chosen and new not in chosen:
@@ -233,7 +237,7 @@ def _fill_in(settings: Settings, defaults: Mapping[str, Setting]) -> None:
     if "listeners" not in chosen:
         chosen["listeners"] = defaults.get("listeners", Setting(LISTENERS, _OWN))
         if "advertised.listeners" in chosen:
-            # Clients are told these names and ports, so the broker listens on these ports.
+            # Clients connect to these ports, so the broker listens on them.
             everywhere = re.sub(r"://[^,]*:", "://:", chosen["advertised.listeners"].text)
             chosen["listeners"] = Setting(everywhere, "advertised.listeners")
 
@@ -247,9 +251,9 @@ def _read_topics(words: Iterable[str], source: str) -> list[InitialTopic]:
 
 def _from_default(text: str) -> tuple[str, Setting]:
     key, setting = _from_flag(text, "--default")
-    complaint = _complaint(key, setting)
-    if complaint is not None:
-        raise SettingsError(complaint)
+    objection = _objection(key, setting)
+    if objection is not None:
+        raise SettingsError(objection)
     return key, setting
 
 
@@ -261,7 +265,7 @@ def _from_flag(text: str, flag: str = "--set") -> tuple[str, Setting]:
 
 
 def _listen(settings: Settings, urls: list[str]) -> None:
-    """Let ``--listen`` replace the listeners for clients that a file or variable gives; a controller's stay."""
+    """Replace the client listeners of a file or variable with ``--listen``; controller listeners stay."""
     before, names = settings.chosen.get("listeners"), settings.chosen.get("controller.listener.names")
     if before is not None and names is not None:
         controllers = {name.strip() for name in names.text.split(",")}
@@ -270,7 +274,7 @@ def _listen(settings: Settings, urls: list[str]) -> None:
 
 
 def _name_inter_broker_listener(settings: Settings) -> None:
-    """Kafka wants to know which listener other brokers use; where kwire chose the listeners, it takes the first."""
+    """Kafka requires the name of the inter-broker listener; where kwire chose the listeners, it is the first."""
     urls, source = settings.chosen["listeners"]
     names = [url.strip().partition("://")[0].upper() for url in urls.split(",")]
     given = settings.chosen.keys() & {"inter.broker.listener.name", "security.inter.broker.protocol"}
@@ -279,23 +283,23 @@ def _name_inter_broker_listener(settings: Settings) -> None:
 
 
 def _listener(text: str) -> str:
-    """Complete HOST:PORT, and PORT alone, which is on this machine only."""
+    """Complete HOST:PORT and PORT to a listener; PORT alone listens on localhost."""
     if "://" in text:
         return text
     return f"PLAINTEXT://localhost:{text}" if text.isdecimal() else f"PLAINTEXT://{text}"
 
 
 def _from_environment(environment: Mapping[str, str], settings: Settings) -> dict[str, Setting]:
-    """Take the variables of the images that people know; name the unknown ones in one warning."""
+    """Read the variables of Kafka's container images; report the unknown ones in one warning."""
     read = read_environment(environment)
     settings.cluster_id = read.cluster_id
     settings.topics += _read_topics(read.topics, "KAFKA_CREATE_TOPICS")
     if read.without_effect:
         names = ", ".join(sorted(read.without_effect))
-        settings.notes.append(Note("info", f"environment variables that have no effect here: {names}"))
+        settings.notes.append(Note("info", f"these environment variables have no effect here: {names}"))
     if read.unknown:
         names = ", ".join(read.unknown)
-        settings.notes.append(Note("warning", f"environment variables that are no broker settings: {names}"))
+        settings.notes.append(Note("warning", f"these environment variables are not broker settings: {names}"))
     return {key: Setting(*given) for key, given in read.settings.items()}
 
 
@@ -311,10 +315,10 @@ def _read_properties(path: str) -> Iterable[tuple[str, str]]:
         raise SettingsError(f"{path} is not a properties file: {error}") from error
 
 
-class Shown(NamedTuple):
+class ConfigLine(NamedTuple):
     """One line of ``kwire config``. ``value`` is None for null.
 
-    ``remark`` says so where kwire does nothing with a config of Kafka, and what a config of kwire does.
+    ``remark`` explains a config of Kafka that kwire does not honour, and describes a config of kwire.
     """
 
     key: str
@@ -323,24 +327,24 @@ class Shown(NamedTuple):
     remark: str
 
 
-def show(settings: Settings) -> list[Shown]:
+def show(settings: Settings) -> list[ConfigLine]:
     """Every broker setting with the value that the broker would run with, and where it came from."""
     keys = [key for key, known in broker_keys().items() if not known.internal or key in settings.chosen]
     keys += [key for key in settings.chosen if key not in broker_keys()]
     return [_show_one(settings, key) for key in sorted(keys)]
 
 
-def _show_one(settings: Settings, key: str) -> Shown:
+def _show_one(settings: Settings, key: str) -> ConfigLine:
     setting = settings.chosen.get(key)
     base = split_listener_prefix(key)[1]
     if base not in broker_keys():
         assert setting is not None
-        return Shown(key, setting.text, setting.source, "unknown to Kafka")
+        return ConfigLine(key, setting.text, setting.source, "unknown to Kafka")
     known, stands = broker_keys()[base], support_of(key)
     value: Value = known.default if setting is None else known.parse(setting.text)
     text = _HIDDEN if known.sensitive and value is not None else value_text(value)
     remark = known.documentation or "" if stands.kind is Kind.HONOURED else f"{stands.kind.value}: {stands.why}"
-    return Shown(key, text, _default_source(key) if setting is None else setting.source, remark)
+    return ConfigLine(key, text, _default_source(key) if setting is None else setting.source, remark)
 
 
 def _default_source(key: str) -> str:

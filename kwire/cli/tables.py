@@ -1,6 +1,6 @@
-"""Tables for people.
+"""Tables on a terminal.
 
-Owns: widths. May not know: what is shown.
+Responsible for: column widths. Must not depend on: what is printed.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import click
 
 
 def print_table(heading: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Print rows in columns as wide as they need; None is a dash, and what is a number stands to the right."""
+    """Print rows in columns as wide as their longest cell; None is a dash, and columns of numbers align right."""
     cells = [["-" if cell is None else str(cell) for cell in row] for row in rows]
     numeric = [
         bool(cells) and all(row[column].lstrip("-").isdecimal() or row[column] == "-" for row in cells)

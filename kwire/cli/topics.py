@@ -1,6 +1,7 @@
 """``kwire topics``: list, describe, create, change and delete topics.
 
-Owns: the commands as click knows them, and how topics are shown. May not know: the wire (``kwire.cli.admin`` does).
+Responsible for: the command line, and how topics are printed. Must not depend on: requests (``kwire.cli.admin`` sends
+them).
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ Example:
   kwire topics list --json | jq -r '.[].name'
 """,
 )
-@click.option("--internal", is_flag=True, help="Kafka's own topics too, such as __consumer_offsets.")
+@click.option("--internal", is_flag=True, help="Include Kafka's own topics, such as __consumer_offsets.")
 @json_option
 @broker_options
 def list_command(bootstrap: str | None, config: str | None, as_json: bool, internal: bool) -> None:
@@ -62,7 +63,7 @@ def list_command(bootstrap: str | None, config: str | None, as_json: bool, inter
         )
         return
     if not found:
-        click.echo("No topics yet; make one: kwire topics create messages", err=True)
+        click.echo("No topics yet. Create one: kwire topics create messages", err=True)
         return
     print_table(
         ("TOPIC", "PARTITIONS", "REPLICAS"), [(topic.name, len(topic.partitions), _factor(topic)) for topic in found]
@@ -105,16 +106,26 @@ Examples:
 )
 @click.argument("names", metavar="TOPIC...", nargs=-1, required=True, shell_complete=complete_topic)
 @click.option(
-    "-p", "--partitions", type=click.IntRange(min=1), metavar="N", help="How many partitions. [default: the broker's]"
+    "-p",
+    "--partitions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Number of partitions. [default: num.partitions of the broker]",
 )
 @click.option(
     "--replication-factor",
     type=click.IntRange(1, 32767),
     metavar="N",
-    help="How many brokers hold each partition. [default: the broker's]",
+    help="Number of replicas of each partition. [default: default.replication.factor of the broker]",
 )
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="A setting of the topic; may be repeated.")
-@click.option("--if-not-exists", is_flag=True, help="Leave a topic that exists as it is.")
+@click.option(
+    "--set",
+    "sets",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="A setting of the topic, such as retention.ms=1d; may be repeated.",
+)
+@click.option("--if-not-exists", is_flag=True, help="Do not fail for a topic that exists already; it stays unchanged.")
 @broker_options
 def create(
     *,
@@ -137,9 +148,9 @@ def create(
             except KafkaError as error:
                 if error.code is not Code.TOPIC_ALREADY_EXISTS or not if_not_exists:
                     raise
-                click.echo(f"{name} exists already")
+                click.echo(f"topic {name} exists already")
             else:
-                click.echo(f"created {name}")
+                click.echo(f"created topic {name}")
 
 
 @topics.command(
@@ -150,9 +161,17 @@ Examples:
 """
 )
 @click.argument("name", metavar="TOPIC", shell_complete=complete_topic)
-@click.option("-p", "--partitions", type=click.IntRange(min=1), metavar="N", help="How many partitions to grow to.")
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Give a setting a value; may be repeated.")
-@click.option("--unset", "unsets", multiple=True, metavar="KEY", help="Return a setting to its default.")
+@click.option(
+    "-p",
+    "--partitions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="New number of partitions; must be greater than the current one.",
+)
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Change a setting; may be repeated.")
+@click.option(
+    "--unset", "unsets", multiple=True, metavar="KEY", help="Reset a setting to its default; may be repeated."
+)
 @broker_options
 def alter(
     *,
@@ -165,21 +184,22 @@ def alter(
 ) -> None:
     """Add partitions to a TOPIC, or change its settings.
 
-    Partitions cannot be taken away, and records with a key may go to another partition than before.
+    The number of partitions cannot decrease. After an increase, new records with the same key may go to another
+    partition than before.
     """
     settings = _settings(sets)
     if partitions is None and not settings and not unsets:
-        raise click.UsageError("say what to change: --partitions, --set or --unset")
+        raise click.UsageError("nothing to change: give --partitions, --set or --unset")
     with asking(bootstrap, config) as cluster:
         _described(cluster, [name])
         if settings or unsets:
             admin_configs.alter_configs(
                 cluster, admin_configs.ResourceType.TOPIC, name, put=settings, delete=list(unsets)
             )
-            click.echo(f"changed the settings of {name}")
+            click.echo(f"changed the settings of topic {name}")
         if partitions is not None:
             admin.create_partitions(cluster, name, partitions)
-            click.echo(f"{name} has {partitions} partitions")
+            click.echo(f"topic {name} has {partitions} partitions now")
 
 
 @topics.command(
@@ -189,22 +209,22 @@ Example:
 """
 )
 @click.argument("names", metavar="TOPIC...", nargs=-1, required=True, shell_complete=complete_topic)
-@click.option("--if-exists", is_flag=True, help="Pass over what does not exist.")
+@click.option("--if-exists", is_flag=True, help="Do not fail for a topic that does not exist.")
 @broker_options
 def delete(names: tuple[str, ...], bootstrap: str | None, config: str | None, if_exists: bool) -> None:
-    """Delete topics and all their records, at once and for good."""
+    """Delete topics and all their records. There is no confirmation, and no undo."""
     with asking(bootstrap, config) as cluster:
         known = admin.list_topics(cluster)
         if not if_exists:
-            _refuse_missing(names, known)  # before any is gone
+            _refuse_missing(names, known)  # before any topic is deleted
         for name in names:
             if name in known:
                 admin.delete_topic(cluster, name)
-                click.echo(f"deleted {name}")
+                click.echo(f"deleted topic {name}")
 
 
 def _described(cluster: Cluster, names: Sequence[str]) -> list[admin.TopicDescription]:
-    """The topics of these names, or every one that is not Kafka's own."""
+    """The topics with these names, or all topics that are not internal."""
     known = admin.list_topics(cluster)
     if not names:
         return [topic for _, topic in sorted(known.items()) if not topic.internal]
@@ -219,13 +239,13 @@ def _refuse_missing(names: Iterable[str], known: Mapping[str, object]) -> None:
 
 
 def missing(name: str, known: Iterable[str]) -> str:
-    """Say that a topic does not exist, and which was perhaps meant."""
+    """A sentence for a topic that does not exist, with the most similar name that does."""
     close = difflib.get_close_matches(name, list(known), n=1)
     return f"there is no topic {name}" + (f"; did you mean {close[0]}?" if close else "")
 
 
 def _offsets(cluster: Cluster, described: Sequence[admin.TopicDescription]) -> dict[tuple[str, int], tuple[Any, Any]]:
-    """First and end offset of each partition; None where its leader does not say."""
+    """First and end offset of each partition; None where the leader does not answer."""
     places = [(topic.name, item.partition) for topic in described for item in topic.partitions]
     first = list_offsets(cluster, dict.fromkeys(places, EARLIEST))
     end = list_offsets(cluster, dict.fromkeys(places, LATEST))

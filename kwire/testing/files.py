@@ -1,11 +1,11 @@
 """Files in memory: a broker without a disk, and a disk that fails on demand.
 
-Owns: the twin of ``kwire.storage.files.OsFiles``, what a kill or a power cut leaves of it, injected faults. May not
-know: what is in the files.
+Responsible for: the counterpart of ``kwire.storage.files.OsFiles`` in memory, the state after a kill or a power cut,
+injected faults. Must not depend on: the content of the files.
 
-A file has the bytes that were written and remembers which of them were synced. ``kill`` models the end of the process:
-all completed writes stay, the last one may be torn. ``cut_power`` models the end of the machine: what was not synced
-may be gone, half there, or zeros. ``fork`` gives an independent copy, for many brokers from one prepared state.
+A file holds the bytes that were written and how many of them were synced. ``kill`` models the end of the process: all
+completed writes stay, the last one may be torn. ``cut_power`` models the end of the machine: unsynced bytes may be
+missing, partly written, or zeros. ``fork`` makes an independent copy, for many brokers from one prepared state.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ Fault: TypeAlias = Callable[[str, str], OSError | None]
 
 
 class MemoryFiles:
-    """See ``kwire.storage.files.Files``. ``clock_ms`` is what a write notes as the time of the file."""
+    """See ``kwire.storage.files.Files``. ``clock_ms`` becomes the modification time of a file that is written."""
 
     def __init__(self) -> None:
         self.clock_ms = 0
@@ -78,7 +78,7 @@ class MemoryFiles:
             self._durable_names[path] = node
 
     def absolute(self, path: str) -> str:
-        return path  # here a path is a name, and every name is one from the root
+        return path  # every name is relative to the root
 
     def make_directory(self, path: str) -> None:
         self.check("mkdir", path)
@@ -119,7 +119,7 @@ class MemoryFiles:
         return node.modified_ms if node else 0
 
     def space(self, path: str) -> tuple[int, int]:
-        del path  # all of memory is one volume, and nobody knows how large
+        del path  # memory is one volume of unknown size
         return -1, -1
 
     def lock(self, path: str) -> MemoryLock:
@@ -130,7 +130,7 @@ class MemoryFiles:
     def boot_id(self) -> str | None:
         return self.boot
 
-    # --- what tests do to it
+    # --- for tests
 
     def fork(self) -> MemoryFiles:
         """Make an independent copy of everything that is written, unlocked."""
@@ -144,14 +144,14 @@ class MemoryFiles:
         return copy
 
     def content(self, path: str) -> bytearray:
-        """Give the bytes of a file, to look at or to damage. KeyError if it is not there."""
+        """Return the bytes of a file, to read or to damage. Raises KeyError if it does not exist."""
         return self._nodes[path].content
 
     def paths(self) -> list[str]:
         return sorted(self._nodes)
 
     def kill(self, *, torn_bytes: int | None = None) -> None:
-        """End the process: locks go. With ``torn_bytes``, so many of the last append did not reach the file."""
+        """End the process: locks are released. ``torn_bytes`` bytes of the last append are missing from the file."""
         self._locked.clear()
         if torn_bytes and self._last_write is not None:
             node, size = self._last_write
@@ -162,7 +162,7 @@ class MemoryFiles:
         self._last_write = None
 
     def cut_power(self, kept: Callable[[int], int]) -> None:
-        """End the machine. ``kept`` draws a number from 0 to its argument: how much of unsynced things is kept."""
+        """End the machine. ``kept(n)`` returns a number from 0 to n: how many of n unsynced bytes are kept."""
         self._locked.clear()
         self._last_write = None
         self.boot += "+"
@@ -216,7 +216,7 @@ class MemoryFile:
         self.size = size
         self._files = files
         self._writable = writable
-        # As a descriptor does, this goes on pointing to a file that was renamed or removed.
+        # Like a descriptor, this still refers to a file that was renamed or removed.
         self._node: _Node | None = None
 
     def append(self, parts: Sequence[Buffer], size_bytes: int) -> int:
@@ -297,7 +297,7 @@ class MemoryLock:
 
 
 class _Node:
-    """The bytes of one file; what an inode is on a disk."""
+    """The bytes of one file; the counterpart of an inode."""
 
     __slots__ = ("content", "modified_ms", "synced")
 
@@ -315,13 +315,13 @@ class _Node:
     def lose_unsynced(self, kept: Callable[[int], int]) -> None:
         unsynced = len(self.content) - self.synced
         size = self.synced + kept(unsynced)
-        # The file may have grown on the disk before all of its bytes came.
+        # The size of the file may have reached the disk before all of its bytes.
         written = self.synced + kept(size - self.synced)
         del self.content[size:]
         self.content[written:] = bytes(size - written)
         self.synced = size
 
-    # As what a FileSlice pins.
+    # The methods that a FileSlice calls.
 
     def pread(self, position: int, count: int) -> bytes:
         return bytes(self.content[position : position + count])

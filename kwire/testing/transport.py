@@ -17,7 +17,7 @@ class MemoryTransport:
     """One connection in memory.
 
     The server calls the methods of ``Transport``; the test calls ``feed``, ``finish``, ``reset`` and ``next_frame``.
-    ``window_bytes`` is how much the server may send that the test has not taken, as a socket's send buffer is bounded.
+    ``window_bytes`` is the most that the server may send before the test takes it, like a socket's send buffer.
     """
 
     def __init__(self, *, peer: str = "127.0.0.1:50000", window_bytes: float = float("inf")) -> None:
@@ -25,7 +25,7 @@ class MemoryTransport:
         self.host = peer.rpartition(":")[0]
         self.closed = False
         self.yields = 0  # see ``Transport``
-        self.sends = 0  # how often ``send`` was called: replies that went together count once
+        self.sends = 0  # calls of ``send``: replies that are sent together count once
         self._window_bytes = window_bytes
         self._inbox = bytearray()
         self._outbox = bytearray()
@@ -79,13 +79,13 @@ class MemoryTransport:
     def finish(self) -> None:
         """Close the test's end after what was fed."""
         self._finished = True
-        self._tell_closed()
+        self._report_closed()
 
     def reset(self) -> None:
-        """Lose the connection: bytes that were not read are dropped, and sending fails."""
+        """Reset the connection: unread bytes are lost, and sending fails."""
         self._broken = True
         self._inbox.clear()
-        self._tell_closed()
+        self._report_closed()
 
     async def next_frame(self) -> bytes | None:
         """Take the next frame that the server sent, without its length; None when the server has closed."""
@@ -127,16 +127,16 @@ class MemoryTransport:
                 raise BrokenPipeError("reset by the test")
             if self.closed:
                 raise trio.ClosedResourceError
-            room = int(min(len(rest), self._window_bytes - len(self._outbox)))
-            if room <= 0:
+            free = int(min(len(rest), self._window_bytes - len(self._outbox)))
+            if free <= 0:
                 self.yields += 1
                 await self._changed.wait()
                 continue
-            self._outbox += rest[:room]
-            rest = rest[room:]
+            self._outbox += rest[:free]
+            rest = rest[free:]
             self._wake()
 
-    def _tell_closed(self) -> None:
+    def _report_closed(self) -> None:
         self._wake()
         if self._peer_closed is not None:
             self._peer_closed()

@@ -72,7 +72,7 @@ def test_an_address_is_read(text, expected):
         "PLAINTEXT://:1",
     ],
 )
-def test_what_is_no_address_is_refused(text):
+def test_a_text_that_is_not_an_address_is_refused(text):
     with pytest.raises(ValueError, match="is not HOST:PORT"):
         parse_address(text, default_port=None)
 
@@ -102,7 +102,7 @@ def test_an_api_that_is_not_there_is_named():
     with fake_broker({**MODERN, HEARTBEAT: (7, 9)}) as broker, connection_to(broker) as connection:
         with pytest.raises(NotServed, match="does not serve DescribeCluster"):
             connection.version_of(DescribeClusterRequest)
-        with pytest.raises(NotServed, match="serves Heartbeat at versions 7 to 9; known here: 0 to 4"):
+        with pytest.raises(NotServed, match="serves Heartbeat at versions 7 to 9; supported here: 0 to 4"):
             connection.version_of(HeartbeatRequest)
 
 
@@ -114,30 +114,30 @@ def test_an_older_broker_is_asked_again_for_its_versions_in_the_first_form():
 
 
 @pytest.mark.parametrize(
-    ("greeting", "speaks"),
+    ("greeting", "protocol"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n\r\n", "HTTP"),
         (b"\x15\x03\x03\x00\x02\x02\x46", "TLS"),
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "something"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "unknown"),
     ],
 )
-def test_who_is_no_kafka_broker_is_named(greeting, speaks):
+def test_a_peer_that_is_not_a_kafka_broker_is_named(greeting, protocol):
     with fake_broker({}, greeting=greeting) as broker, pytest.raises(NotKafka) as caught:
         connection_to(broker)
-    assert caught.value.speaks == speaks
+    assert caught.value.protocol == protocol
 
 
 def test_a_broker_that_closes_at_once_may_want_tls():
-    with fake_broker({}, {API_VERSIONS: CLOSE}) as broker, pytest.raises(NotKafka, match="wants TLS") as caught:
+    with fake_broker({}, {API_VERSIONS: CLOSE}) as broker, pytest.raises(NotKafka, match="may require TLS") as caught:
         connection_to(broker)
-    assert caught.value.speaks == "nothing"
+    assert caught.value.protocol == "none"
 
 
 def test_a_broker_that_closes_on_the_first_real_request_may_want_sasl():
     with (
         fake_broker(MODERN, {METADATA: CLOSE}) as broker,
         connection_to(broker) as connection,
-        pytest.raises(ConnectionLost, match="perhaps its listener wants SASL"),
+        pytest.raises(ConnectionLost, match="its listener may require SASL"),
     ):
         connection.call(MetadataRequest(topics=[]), MetadataResponse)
 
@@ -154,7 +154,7 @@ def test_a_broker_that_closes_later_is_not_suspected_of_sasl():
 def test_an_answer_to_another_request_is_not_taken():
     with (
         fake_broker({}, greeting=struct.pack(">ii", 4, 12345)) as broker,
-        pytest.raises(NotKafka, match="correlation id 12345 where 1 was asked"),
+        pytest.raises(NotKafka, match="correlation id 12345 to request 1"),
     ):
         connection_to(broker)
 
@@ -163,7 +163,7 @@ def test_an_answer_that_does_not_fit_the_schema_is_named():
     with (
         fake_broker(MODERN, {HEARTBEAT: b"\xff"}) as broker,
         connection_to(broker) as connection,
-        pytest.raises(NotKafka, match=r"Heartbeat.* version 4 with bytes that do not fit"),
+        pytest.raises(NotKafka, match=r"Heartbeat.* version 4 with bytes that do not decode"),
     ):
         connection.call(HeartbeatRequest(), HeartbeatResponse)
 
@@ -239,7 +239,7 @@ def test_reasons_that_pass_are_waited_out():
                 raise KafkaError(errors.pop())
             return "done"
 
-        assert cluster.retried(attempt) == "done"
+        assert cluster.with_retries(attempt) == "done"
 
 
 def test_reasons_that_stay_are_not_waited_out():
@@ -251,7 +251,7 @@ def test_reasons_that_stay_are_not_waited_out():
             raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
 
         with pytest.raises(KafkaError):
-            cluster.retried(attempt)
+            cluster.with_retries(attempt)
     assert len(attempts) == 1
 
 
@@ -261,8 +261,8 @@ def test_what_does_not_pass_in_time_ends_with_its_last_reason():
         def attempt():
             raise KafkaError(Code.LEADER_NOT_AVAILABLE)
 
-        with pytest.raises(TimedOut, match="gave up after 0 s: LEADER_NOT_AVAILABLE") as caught:
-            cluster.retried(attempt)
+        with pytest.raises(TimedOut, match="no success within 0 s: LEADER_NOT_AVAILABLE") as caught:
+            cluster.with_retries(attempt)
         assert isinstance(caught.value.__cause__, KafkaError)
 
 

@@ -1,4 +1,4 @@
-"""Client settings under their Java names: what they become, and which are refused."""
+"""Client settings under their Java names: those that are honoured, and those that are refused."""
 
 import pytest
 from fake_broker import CERTIFICATE, fake_broker
@@ -41,7 +41,7 @@ def test_user_and_password_stand_in_the_jaas_line():
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
-        ({}, "sasl.mechanism=GSSAPI is not known here"),
+        ({}, "sasl.mechanism=GSSAPI is not supported here"),
         ({"sasl.mechanism": "PLAIN"}, "sasl.jaas.config must name"),
         ({"sasl.mechanism": "PLAIN", "sasl.jaas.config": 'X required username="a";'}, "sasl.jaas.config must name"),
     ],
@@ -52,7 +52,7 @@ def test_what_sasl_lacks_is_named(settings, complaint):
 
 
 @pytest.mark.parametrize("store", ["truststore", "keystore"])
-def test_java_key_stores_are_refused_with_the_way_out(store):
+def test_java_key_stores_are_refused_with_advice(store):
     with pytest.raises(ConfigError, match=f"ssl.{store}.type=JKS cannot be read without Java; export the store as PEM"):
         security_of({"security.protocol": "SSL", f"ssl.{store}.location": str(CERTIFICATE)})
 
@@ -81,7 +81,7 @@ def test_certificates_may_stand_in_the_settings():
         Connection(parse_address(broker.address), security=security_of(settings)).close()
 
 
-def test_a_certificate_that_nobody_trusts_is_refused():
+def test_an_untrusted_certificate_is_refused():
     security = security_of({"security.protocol": "SSL"})
     with fake_broker(VERSIONS, tls=True) as broker, pytest.raises(TlsFailed, match="CERTIFICATE_VERIFY_FAILED"):
         Connection(parse_address(broker.address), security=security)
@@ -101,12 +101,14 @@ def test_a_mechanism_that_the_broker_lacks_is_named_with_those_it_has():
     answer = SaslHandshakeResponse(error_code=33, mechanisms=["SCRAM-SHA-512", "OAUTHBEARER"])
     with (
         fake_broker(VERSIONS, {17: answer}) as broker,
-        pytest.raises(AuthenticationFailed, match="does not take SASL PLAIN; it offers SCRAM-SHA-512, OAUTHBEARER"),
+        pytest.raises(
+            AuthenticationFailed, match="does not support SASL PLAIN; it supports SCRAM-SHA-512, OAUTHBEARER"
+        ),
     ):
         Connection(parse_address(broker.address), security=plain_security())
 
 
-def test_refused_credentials_are_told_in_the_broker_s_words():
+def test_refused_credentials_are_reported_with_the_broker_s_message():
     answer = SaslAuthenticateResponse(
         error_code=58, error_message="Authentication failed: Invalid username or password"
     )

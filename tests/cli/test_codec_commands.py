@@ -82,13 +82,13 @@ def test_decode_reads_responses_and_bodies():
 @pytest.mark.parametrize(
     ("arguments", "reason"),
     [
-        (("zz",), "neither hex nor a file: zz"),
+        (("zz",), "zz is neither hex nor the name of a file"),
         (("00",), "request of 1 bytes has no header"),
         (("0003000100000001ffff7fffffff",), "MetadataRequest v1: topics"),
         (("0003006300000001ffff00",), "MetadataRequest has no version 99, only 0-13"),
         (("00", "--body"), "need --message and --version"),
         (("00", "--body", "--message", "TopicRecord", "--version", "0"), "TopicRecord v0: "),
-        (("00", "--response", "--message", "TopicRecord", "--version", "0"), "TopicRecord is no response"),
+        (("00", "--response", "--message", "TopicRecord", "--version", "0"), "TopicRecord is not a response"),
         (("00", "--response", "--message", "Fetch", "--version", "4"), "response of 1 bytes has no header"),
     ],
 )

@@ -52,7 +52,7 @@ def cluster(*brokers, controller_id=1, **fields):
 
 @pytest.fixture
 def names(monkeypatch):
-    """Names that resolve, beside those that do anyway."""
+    """Names that resolve in addition to those of the machine."""
     known = {}
     real = socket.getaddrinfo
 
@@ -67,16 +67,16 @@ def names(monkeypatch):
     return known
 
 
-def test_a_broker_that_is_well(kafka):
+def test_a_healthy_broker(kafka):
     kafka.create_topic("orders", 3)
     ended = doctor(kafka.bootstrap_servers)
     as_json = json.loads(doctor(kafka.bootstrap_servers, "--json").output)
 
     assert ended.exit_code == 0
     assert "localhost resolves to " in ended.output
-    assert "as Kafka 4.3 does" in ended.output
-    assert "which is where we are" in ended.output
-    assert "1 topic with 3 partitions; each has a leader" in ended.output
+    assert "like Kafka 4.3" in ended.output
+    assert "the address that was given" in ended.output
+    assert "1 topic with 3 partitions; each partition has a leader" in ended.output
     assert ended.output.endswith("A client on this machine can connect.\n")
     assert as_json["healthy"] is True
     assert {finding["level"] for finding in as_json["findings"]} == {"ok"}
@@ -90,7 +90,7 @@ def test_the_broker_may_be_named_as_everywhere_else(tmp_path):
         by_file = CliRunner().invoke(main, ["doctor", "--config", str(properties)])
         by_variable = CliRunner(env={"KWIRE_BOOTSTRAP": broker.address}).invoke(main, ["doctor"])
 
-    assert f"{broker.address} speaks HTTP" in by_option.stdout
+    assert f"{broker.address} is an HTTP server" in by_option.stdout
     assert by_option.stdout == by_file.stdout == by_variable.stdout
 
 
@@ -99,7 +99,7 @@ def test_a_name_that_does_not_resolve(names):
 
     assert ended.exit_code == 1
     assert "problem  the name kafka.example does not resolve" in ended.output
-    assert "the containers of its" in ended.output
+    assert "on the same" in ended.output
     assert ended.output.endswith("1 problem found.\n")
 
 
@@ -121,7 +121,7 @@ def test_nothing_listens_on_a_name_of_the_network(names):
         pass
     (_, refused) = findings(broker, host="kafka.example")
 
-    assert "or on localhost only" in refused.advice
+    assert "not only on localhost" in refused.advice
 
 
 def test_one_of_two_addresses_answers(names):
@@ -130,7 +130,7 @@ def test_one_of_two_addresses_answers(names):
         trouble = troubles(broker, host="kafka.example")[0]
 
     assert trouble.level == "warning"
-    assert "takes connections at 127.0.0.1, and not at 127.0.0.2" in trouble.what
+    assert "accepts connections at 127.0.0.1, but not at 127.0.0.2" in trouble.what
 
 
 def test_a_web_server():
@@ -146,15 +146,15 @@ def test_a_web_server_that_waits_for_the_end_of_a_line():
         (*_, trouble) = examine(Address("127.0.0.1", server.port), PLAINTEXT, 0.3, MACHINE)
 
     assert trouble.level == "problem"
-    assert "speaks HTTP" in trouble.what
+    assert "is an HTTP server" in trouble.what
 
 
-def test_something_else():
+def test_an_unknown_protocol():
     with fake_broker({}, greeting=b"\x00\x00\x00\x00whatever") as broker:
         (trouble,) = troubles(broker)
 
     assert trouble.level == "problem"
-    assert trouble.advice == "Is this the port of a Kafka broker?"
+    assert trouble.advice == "Check that this is the port of a Kafka broker."
 
 
 @pytest.mark.parametrize("how", [{"greeting": b"\x15\x03\x01\x00\x02\x02\x46"}, {"tls": True}], ids=["alert", "closes"])
@@ -163,11 +163,11 @@ def test_tls_where_the_client_comes_without(how):
         (trouble,) = troubles(broker)
 
     assert trouble.level == "problem"
-    assert "wants TLS" in trouble.what
+    assert "requires TLS" in trouble.what
     assert "security.protocol" in trouble.advice
 
 
-def test_a_certificate_that_nobody_trusts_and_one_that_is_given(tmp_path):
+def test_a_certificate_that_no_brokers_trusts_and_one_that_is_given(tmp_path):
     settings = tmp_path / "client.properties"
     settings.write_text("security.protocol=SSL\n")
     trusting = tmp_path / "trusting.properties"
@@ -202,7 +202,7 @@ def test_sasl_where_the_client_comes_without():
         (trouble,) = troubles(broker)
 
     assert trouble.step == "security"
-    assert "wants SASL (PLAIN)" in trouble.what
+    assert "requires SASL (PLAIN)" in trouble.what
     assert "security.protocol=SASL_PLAINTEXT" in trouble.advice
 
 
@@ -216,7 +216,7 @@ def test_sasl_where_there_is_none(tmp_path):
         ended = doctor(broker.address, "--config", str(settings))
 
     assert ended.exit_code == 1
-    assert "does not take SASL PLAIN" in ended.output
+    assert "does not support SASL PLAIN" in ended.output
 
 
 def test_a_listener_for_controllers():
@@ -249,13 +249,13 @@ def test_an_advertised_name_that_does_not_resolve(names):
         (trouble,) = troubles(broker)
 
     assert trouble.level == "problem"
-    assert "broker 1 tells clients to come to broker.example:9092" in trouble.what
-    assert "does not resolve here" in trouble.what
+    assert "broker 1 advertises broker.example:9092" in trouble.what
+    assert "does not resolve on this machine" in trouble.what
     assert f"advertised.listeners=PLAINTEXT://127.0.0.1:{broker.port}" in trouble.advice
     assert "two listeners" in trouble.advice
 
 
-def test_a_port_advertised_that_nobody_listens_on():
+def test_a_port_advertised_that_no_brokers_listens_on():
     with fake_broker({}) as gone:
         pass
     with fake_broker(ALL, {METADATA: cluster(("localhost", gone.port))}) as broker:
@@ -263,7 +263,7 @@ def test_a_port_advertised_that_nobody_listens_on():
 
     assert trouble.level == "problem"
     assert f"nothing listens on localhost:{gone.port}" in trouble.what
-    assert f"Port {broker.port} answers, and {gone.port} does not" in trouble.advice
+    assert f"Port {broker.port} answers, and port {gone.port} does not" in trouble.advice
     assert f"advertised.listeners=PLAINTEXT://127.0.0.1:{broker.port}" in trouble.advice
     assert "/etc/hosts" not in trouble.advice
 
@@ -310,14 +310,14 @@ def test_a_wildcard_advertised():
     with fake_broker(ALL, {METADATA: cluster(("0.0.0.0", 9092))}) as broker:
         (trouble,) = troubles(broker)
 
-    assert "no address to connect to" in trouble.what
+    assert "a client cannot connect to that address" in trouble.what
 
 
 def test_no_brokers_no_controller_and_no_leader():
     answers = {}
     with fake_broker(ALL, answers) as broker:
         answers[METADATA] = cluster()
-        (nobody,) = troubles(broker)
+        (no_brokers,) = troubles(broker)
         topic = MetadataResponse.MetadataResponseTopic
         partition = MetadataResponse.MetadataResponsePartition
         answers[METADATA] = cluster(
@@ -327,9 +327,9 @@ def test_no_brokers_no_controller_and_no_leader():
         )
         no_controller, no_leader = troubles(broker)
 
-    assert nobody.what == "the cluster has no brokers"
+    assert no_brokers.what == "the cluster has no brokers"
     assert no_controller.level == "warning"
-    assert "without a leader, hence of no use: orders-2" in no_leader.what
+    assert "not available, because they have no leader: orders-2" in no_leader.what
 
 
 def test_zookeepers_port():
@@ -337,7 +337,7 @@ def test_zookeepers_port():
         address = Address("127.0.0.1", broker.port)
         from kwire.cli import diagnosis
 
-        pretended = diagnosis._not_understood(Address("127.0.0.1", 2181), PLAINTEXT, _error_of(address), 1.0)
+        pretended = diagnosis._connection_failed(Address("127.0.0.1", 2181), PLAINTEXT, _error_of(address), 1.0)
 
     assert "usually 9092" in pretended.advice
 

@@ -45,7 +45,7 @@ def test_list(kwire, readers):
     assert (listed["group"], listed["state"]) == ("readers", "Empty")
 
 
-def test_no_groups_is_said_beside_the_output(kwire):
+def test_no_groups_is_reported_on_stderr(kwire):
     ended = kwire("groups", "list")
 
     assert (ended.exit_code, ended.stdout) == (0, "")
@@ -64,7 +64,7 @@ def test_describe_shows_lag(kwire, readers):
     ]
 
 
-def test_describe_shows_members_and_one_in_use_is_not_moved_or_deleted(kafka, kwire, readers):
+def test_a_group_with_members_is_described_and_is_not_reset_or_deleted(kafka, kwire, readers):
     consumer = KafkaConsumer(
         "messages", bootstrap_servers=kafka.bootstrap_servers, group_id=readers, client_id="one", api_version=(2, 6)
     )
@@ -77,7 +77,7 @@ def test_describe_shows_members_and_one_in_use_is_not_moved_or_deleted(kafka, kw
 
     assert shown.startswith("readers: Stable, 1 member, assignor range\n")
     assert [line.split()[5] for line in shown.splitlines()[2:]] == ["one", "one"]
-    assert moved.output == "kwire: group readers is in use (one): stop its consumers first\n"
+    assert moved.output == "kwire: group readers has members (one): stop its consumers first\n"
     assert (moved.exit_code, deleted.exit_code) == (1, 1)
     assert offsets(kwire, readers)["messages", 0] == 1
 
@@ -105,7 +105,7 @@ def test_reset_moves_offsets_within_what_is_there(kwire, readers, arguments, aft
     assert list(offsets(kwire, readers).values()) == after
 
 
-def test_a_dry_run_shows_and_changes_nothing(kwire, readers):
+def test_a_dry_run_prints_the_new_offsets_and_changes_nothing(kwire, readers):
     ended = kwire("groups", "reset", readers, "--to", "latest", "--dry-run")
 
     assert [line.split() for line in ended.stdout.splitlines()] == [
@@ -113,7 +113,7 @@ def test_a_dry_run_shows_and_changes_nothing(kwire, readers):
         ["messages", "0", "1", "3"],
         ["messages", "1", "2", "2"],
     ]
-    assert "dry run" in ended.stderr
+    assert "Dry run" in ended.stderr
     assert offsets(kwire, readers) == {("messages", 0): 1, ("messages", 1): 2}
 
 
@@ -128,32 +128,35 @@ def test_a_group_may_be_made_by_placing_it(kwire, readers):
 
 
 def test_delete(kwire, readers):
-    assert kwire("groups", "delete", readers).output == "deleted readers\n"
+    assert kwire("groups", "delete", readers).output == "deleted group readers\n"
     assert kwire("groups", "list").stdout == ""
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "sentence"),
     [
-        (["describe", "nobody"], "there is no group nobody"),
-        (["delete", "nobody"], "there is no group nobody"),
-        (["reset", "nobody", "--to", "earliest"], "group nobody has committed nothing; say which topics"),
+        (["describe", "unknown"], "there is no group unknown"),
+        (["delete", "unknown"], "there is no group unknown"),
+        (["reset", "unknown", "--to", "earliest"], "group unknown has no committed offsets; name the topics"),
         (["reset", "readers", "--to", "1", "--topic", "mesages"], "there is no topic mesages; did you mean messages?"),
         (["reset", "readers", "--to", "1", "--topic", "messages:7"], "has partitions 0 to 1, not 7"),
-        (["reset", "new", "--by", "1", "--topic", "messages"], "nothing to move messages-0 from"),
+        (
+            ["reset", "new", "--by", "1", "--topic", "messages"],
+            "has no committed offset for messages-0, so --by cannot move it",
+        ),
     ],
 )
-def test_what_is_refused_is_one_sentence(kwire, readers, arguments, said):
+def test_a_refusal_is_one_sentence(kwire, readers, arguments, sentence):
     ended = kwire("groups", *arguments)
 
     assert ended.exit_code == 1
     assert ended.output.startswith("kwire: ")
     assert ended.output.count("\n") == 1
-    assert said in ended.output
+    assert sentence in ended.output
 
 
 @pytest.mark.parametrize("arguments", [[], ["--to", "1", "--by", "1"], ["--to", "yesterday"]])
-def test_a_reset_that_says_too_little_or_too_much_is_a_usage_error(kwire, readers, arguments):
+def test_a_reset_with_too_few_or_too_many_targets_is_a_usage_error(kwire, readers, arguments):
     ended = kwire("groups", "reset", readers, *arguments)
 
     assert ended.exit_code == 2

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kwire.cli.lines import Line, LineError, LineFormatter, LineReader, Shown, java_number
+from kwire.cli.lines import ConsumedRecord, Line, LineError, LineFormatter, LineReader, java_number
 
 
 def read(line, number=1, **properties):
@@ -80,7 +80,7 @@ def test_separators_must_differ(properties, complaint):
 
 # ---- and back
 
-RECORD = Shown(
+RECORD = ConsumedRecord(
     partition=3,
     offset=42,
     timestamp_ms=1700000000000,
@@ -165,9 +165,9 @@ def test_bytes_that_do_not_fit_a_deserializer_are_told(name, value, complaint):
         written(RECORD._replace(value=value), value_deserializer=name)
 
 
-def test_a_class_that_only_java_has_is_refused():
+def test_an_unknown_java_class_is_refused():
     with pytest.raises(
-        LineError, match=r"com\.example\.Mine is a Java class that cannot be loaded here; known are String"
+        LineError, match=r"com\.example\.Mine is a Java class that cannot be loaded here; supported are String"
     ):
         LineFormatter.of({"value.deserializer": "com.example.Mine"})
 

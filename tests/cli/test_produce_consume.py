@@ -114,13 +114,13 @@ def test_what_consume_writes_as_json_produce_reads(shell, kwire):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("hello", "line 2 is no JSON"),
-        ("5", "line 2 is no record"),
-        ('{"key": "a"}', "line 2 is no record"),
+        ("hello", "line 2 is not JSON"),
+        ("5", "line 2 is not a record"),
+        ('{"key": "a"}', "line 2 is not a record"),
         ('{"value": "a", "ky": "b"}', "a record has no 'ky'"),
-        ('{"value": {"base64": "%"}}', "is no base64"),
+        ('{"value": {"base64": "%"}}', "is not base64"),
         ('{"value": "a", "headers": [1]}', "headers are"),
-        ('{"value": "a", "partition": "0"}', "partition '0' is no number"),
+        ('{"value": "a", "partition": "0"}', "partition '0' is not a number"),
     ],
 )
 def test_a_line_that_is_no_record_is_named_and_those_before_are_sent(kwire, shell, line, said):
@@ -128,7 +128,7 @@ def test_a_line_that_is_no_record_is_named_and_those_before_are_sent(kwire, shel
 
     assert ended.returncode == 1
     assert said in ended.stderr.decode()
-    assert "1 record sent before" in ended.stderr.decode()
+    assert "1 record sent before it" in ended.stderr.decode()
     assert read_all(kwire, "messages") == "good\n"
 
 
@@ -136,7 +136,7 @@ def test_a_line_without_the_separator_is_named(shell):
     ended = shell("printf 'a=1\\nb\\n' | kwire produce messages --key-separator =")
 
     assert ended.returncode == 1
-    assert ended.stderr.decode() == ("kwire: No key separator found on line number 2: 'b'; 1 record sent before\n")
+    assert ended.stderr.decode() == ("kwire: No key separator found on line number 2: 'b'; 1 record sent before it\n")
 
 
 @pytest.mark.kafka(config={"auto.create.topics.enable": "false", "message.max.bytes": "1000"}, topics={"small": 1})
@@ -150,7 +150,7 @@ def test_what_cannot_be_sent_is_said(kwire, monkeypatch):
 
     assert nowhere.exit_code == partition.exit_code == large.exit_code == 1
     assert nowhere.output == (
-        "kwire: there is no topic nowhere, and the broker makes none by itself.\n"
+        "kwire: there is no topic nowhere, and the broker does not create topics automatically.\n"
         "Create it: kwire topics create nowhere\n"
     )
     assert "1 of 1 record not sent: topic small has partitions 0 to 0, not 3" in partition.output
@@ -178,7 +178,7 @@ def test_without_from_beginning_only_new_records_are_shown(kafka, kwire):
     kafka.create_topic("messages")
     kwire("produce", "messages", "old")
     with consuming(kafka, "messages", "--max-messages", "1") as process:
-        # The consumer says nothing when it is ready, which takes a busy machine long; what comes after that is new.
+        # The consumer does not report when it is ready; records that are sent after that are new.
         number = 0
         while process.poll() is None:
             kwire("produce", "messages", f"new {number}")

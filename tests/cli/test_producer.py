@@ -60,7 +60,7 @@ def answered(code=0, partitions=(0,), message=None):
 
 
 class Sending:
-    """A producer on a fake broker, with what it gave up."""
+    """A producer on a fake broker, with the records that it did not send."""
 
     def __init__(self, broker, **config):
         self.broker = broker
@@ -172,7 +172,7 @@ def test_a_duplicate_is_delivered(broker):
     assert sending.lost == []
 
 
-def test_what_is_refused_for_good_is_given_up_with_the_broker_s_words(broker):
+def test_a_record_that_is_refused_for_good_fails_with_the_broker_s_message(broker):
     broker.answers[PRODUCE] = answered(Code.INVALID_RECORD, message="One or more records have been rejected")
     with Sending(broker) as sending:
         sending.send(b"a", b"b")
@@ -243,12 +243,12 @@ def test_a_topic_is_waited_for_and_may_be_made_by_the_broker(broker):
     assert all(request.allow_auto_topic_creation for key, _, request in broker.requests if key == METADATA)
 
 
-def test_a_partition_that_the_answer_leaves_out_is_not_taken_for_delivered(broker):
+def test_a_partition_that_is_missing_in_the_answer_is_not_delivered(broker):
     broker.answers[PRODUCE] = answered(partitions=[7])
     with Sending(broker) as sending:
         sending.send(b"a")
         sending.producer.flush()
-    assert "leaves the partition out" in str(sending.lost[0][2])
+    assert "does not contain the partition" in str(sending.lost[0][2])
 
 
 def test_an_invalid_topic_is_refused_at_once(broker):
@@ -258,7 +258,7 @@ def test_an_invalid_topic_is_refused_at_once(broker):
     assert str(sending.lost[0][2]) == "INVALID_TOPIC_EXCEPTION: Invalid topics: [t]"
 
 
-def test_a_partition_that_is_not_there_is_refused(broker):
+def test_an_unknown_partition_is_refused(broker):
     with Sending(broker) as sending:
         sending.send(b"a", partition=5)
     assert isinstance(sending.lost[0][2], KafkaError)

@@ -69,7 +69,7 @@ def test_commands_that_cannot_run_or_are_killed_give_the_exit_code_of_a_shell(co
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--set", "num.partitons=1"], "num.partitons is no broker setting of Kafka; did you mean num.partitions?"),
+        (["--set", "num.partitons=1"], "num.partitons is not a broker setting of Kafka; did you mean num.partitions?"),
         (["--topic", "a:x"], "the number of partitions is 'x'"),
         (["--topic", "a:1:3"], "one broker cannot have 3 replicas"),
         (["--data", "/dev/null"], "kwire: cannot use /dev/null"),

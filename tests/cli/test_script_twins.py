@@ -275,7 +275,7 @@ def test_topics_are_read_by_expression_under_both_names(script, topic, produce):
             ["--topic", "t", "--from-beginning", "--command-property", "auto.offset.reset=latest"],
             "Can't simultaneously specify --from-beginning and 'auto.offset.reset=latest'",
         ),
-        (["--topic", "t", "--command-property", "group.protocol=consumer"], "group.protocol=consumer is not spoken"),
+        (["--topic", "t", "--command-property", "group.protocol=consumer"], "group.protocol=consumer is not supported"),
         (["--topic", "t", "--group", "a", "--command-property", "group.id=b"], "Detected group ids: 'a', 'b'"),
         (["--topic", "a,b"], "Invalid topics: [a,b]"),
     ],

@@ -63,16 +63,16 @@ def test_kwire_answers_every_version_that_it_advertises_and_is_as_before(kafka):
 
 
 @pytest.mark.parametrize(
-    ("answer", "outcome", "said"),
+    ("answer", "outcome", "detail"),
     [
-        (CLOSE, "closed", "the connection is closed on it"),
+        (CLOSE, "closed", "the broker closes the connection"),
         (SILENT, "silent", "not answered within 5 s"),
-        (b"\0", "garbled", "bytes that do not fit"),
+        (b"\0", "garbled", "bytes that do not decode"),
         (HeartbeatResponse(error_code=35), "denied", "UNSUPPORTED_VERSION"),
     ],
     ids=["closed", "silent", "garbled", "denied"],
 )
-def test_a_version_that_is_advertised_and_not_answered_is_named(answer, outcome, said):
+def test_a_version_that_is_advertised_and_not_answered_is_named(answer, outcome, detail):
     versions = {API_VERSIONS: (0, 4), HEARTBEAT: (0, 3), DESCRIBE_CLUSTER: (0, 0)}
     with fake_broker(versions, {(HEARTBEAT, 2): answer}) as broker:
         patience = "5" if answer is SILENT else "30"
@@ -81,13 +81,13 @@ def test_a_version_that_is_advertised_and_not_answered_is_named(answer, outcome,
 
     assert ended.exit_code == as_json.exit_code == 1
     (line,) = [line for line in ended.output.splitlines() if line.startswith("Heartbeat (12) version 2: ")]
-    assert said in line
+    assert detail in line
     assert "1 of 10 versions failed" in ended.output
     failed = [each for each in json.loads(as_json.output)["versions"] if each["outcome"] != "answered"]
     assert [(each["request"], each["version"], each["outcome"]) for each in failed] == [("Heartbeat", 2, outcome)]
 
 
-def test_bytes_that_are_left_over_are_bytes_that_do_not_decode():
+def test_trailing_bytes_are_bytes_that_do_not_decode():
     with fake_broker({API_VERSIONS: (0, 0), HEARTBEAT: (0, 0)}, {HEARTBEAT: b"\0\0\0"}) as broker:
         ended = selfcheck(broker.address)
 
@@ -95,7 +95,7 @@ def test_bytes_that_are_left_over_are_bytes_that_do_not_decode():
     assert "Heartbeat (12) version 0: " in ended.output
 
 
-def test_codes_of_every_depth_are_shown():
+def test_error_codes_of_every_depth_are_shown():
     answer = DescribeClusterResponse(error_code=31)
     with fake_broker({API_VERSIONS: (0, 0), DESCRIBE_CLUSTER: (0, 0)}, {DESCRIBE_CLUSTER: answer}) as broker:
         ended = selfcheck(broker.address)
@@ -104,16 +104,16 @@ def test_codes_of_every_depth_are_shown():
     assert "CLUSTER_AUTHORIZATION_FAILED" in ended.output
 
 
-def test_what_is_unknown_here_is_not_asked_and_no_failure():
+def test_an_unknown_version_is_not_asked_and_not_a_failure():
     versions = {API_VERSIONS: (0, 9), HEARTBEAT: (0, 0), 0: (0, 2), 52: (0, 2), 999: (0, 1)}
     with fake_broker(versions) as broker:
         ended = selfcheck(broker.address)
 
     assert ended.exit_code == 0, ended.output
     assert "API 999" in ended.output
-    assert "5-9 not known here" in ended.output
+    assert "5-9 unknown to this kwire" in ended.output
     assert "advertises them for librdkafka" in ended.output
-    assert "between brokers and controllers" in ended.output
+    assert "for brokers and controllers only" in ended.output
     assert {key for key, _, _ in broker.requests} == {API_VERSIONS, HEARTBEAT}
 
 

@@ -289,9 +289,9 @@ def test_a_directory_of_another_node_is_one_sentence(tmp_path):
 
 
 def test_a_wrong_setting_is_one_sentence(tmp_path):
-    assert refused("--set", "num.partitons=1").startswith("kwire: num.partitons (--set) is no broker setting")
+    assert refused("--set", "num.partitons=1").startswith("kwire: num.partitons (--set) is not a broker setting")
     both = refused("--set", "num.partitons=1", "--set", "zzz=2").splitlines()
-    assert [line.partition(" is no broker setting")[0] for line in both] == [
+    assert [line.partition(" is not a broker setting")[0] for line in both] == [
         "kwire: num.partitons (--set)",
         "kwire: zzz (--set)",
     ]

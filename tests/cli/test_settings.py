@@ -97,7 +97,7 @@ def test_cluster_id_comes_from_the_environment():
     [
         ("num.partitons=3", r"num\.partitons .*did you mean num\.partitions\?"),
         ("log.retention.hour=3", r"did you mean log\.retention\.hours\?"),
-        ("qqq=3", r"qqq \(--set\) is no broker setting of Kafka$"),
+        ("qqq=3", r"qqq \(--set\) is not a broker setting of Kafka$"),
         ("num.partitions", "write KEY=VALUE"),
         ("=3", "write KEY=VALUE"),
         ("num.partitions=many", r"num\.partitions=many \(--set\): .*INT; right would be: a whole number"),
@@ -158,7 +158,7 @@ def test_what_kafka_retired_warns_and_names_the_successor(file):
     settings = gather(file=path, environment={"KAFKA_ZOOKEEPER_CONNECT": "zookeeper:2181"}, strict=True)
 
     said = "\n".join(notes(settings))
-    assert "zookeeper.connect (KAFKA_ZOOKEEPER_CONNECT) is no setting of Kafka any more; use" in said
+    assert "zookeeper.connect (KAFKA_ZOOKEEPER_CONNECT) is not a setting of Kafka any more; use" in said
     assert "log.message.format.version" in said
     assert "zookeeper.ssl.client.enable" in said
     assert "it can be left out" in said
@@ -208,9 +208,12 @@ def test_more_copies_than_one_broker_can_have_are_warned_of(file):
     factor, in_sync = notes(gather(file=path, strict=True))
 
     assert (
-        factor == f"offsets.topic.replication.factor=3 ({path}), and there is one broker: consumer groups will not work"
+        factor
+        == f"offsets.topic.replication.factor=3 ({path}), but there is only one broker: consumer groups will not work"
     )
-    assert in_sync.startswith(f"min.insync.replicas=2 ({path}), and there is one broker: records with acks=all and")
+    assert in_sync.startswith(
+        f"min.insync.replicas=2 ({path}), but there is only one broker: records with acks=all and"
+    )
 
 
 def test_a_broker_id_is_a_node_id():
@@ -345,6 +348,6 @@ def test_a_key_that_kafka_does_not_know_is_shown_as_such(file):
 def test_a_config_provider_is_refused_in_a_sentence(file, reference):
     path = file(f"config.providers=env,file\nnum.partitions={reference}")
 
-    with pytest.raises(SettingsError, match=r"^num\.partitions \(.*\): config providers are not served yet") as refused:
+    with pytest.raises(SettingsError, match=r"^num\.partitions \(.*\): config providers are not supported") as refused:
         gather(file=path)
     assert reference in str(refused.value)

@@ -303,7 +303,7 @@ def test_a_module_starts_the_image_and_clients_reach_the_mapped_port(tmp_path, n
 
     printed = log.read_text()
     assert "Traceback" not in printed
-    assert "environment variables that are no broker settings" not in printed
+    assert "environment variables are not broker settings" not in printed
     assert "No such file" not in printed
     if module.cluster_id is not None:
         assert f"cluster.id={module.cluster_id}" in (image.path / "var/lib/kafka/data/meta.properties").read_text()

@@ -23,7 +23,10 @@ def columns(output):
 
 
 def test_create_list_describe_delete(topics):
-    assert topics("create", "messages", "orders", "--partitions", "3").output == "created messages\ncreated orders\n"
+    assert (
+        topics("create", "messages", "orders", "--partitions", "3").output
+        == "created topic messages\ncreated topic orders\n"
+    )
 
     assert columns(topics("list").stdout) == [
         ["TOPIC", "PARTITIONS", "REPLICAS"],
@@ -35,7 +38,7 @@ def test_create_list_describe_delete(topics):
     assert described[1].split() == ["PARTITION", "LEADER", "REPLICAS", "IN", "SYNC", "FIRST", "OFFSET", "END", "OFFSET"]
     assert [line.split() for line in described[2:]] == [[str(index), "1", "1", "1", "0", "0"] for index in range(3)]
 
-    assert topics("delete", "messages").output == "deleted messages\n"
+    assert topics("delete", "messages").output == "deleted topic messages\n"
     assert [topic["name"] for topic in json.loads(topics("list", "--json").stdout)] == ["orders"]
 
 
@@ -57,7 +60,7 @@ def test_alter_grows_a_topic_and_changes_its_settings(topics):
 
     ended = topics("alter", "messages", "-p", "2", "--set", "segment.ms=1000", "--unset", "retention.ms")
 
-    assert ended.output == "changed the settings of messages\nmessages has 2 partitions\n"
+    assert ended.output == "changed the settings of topic messages\ntopic messages has 2 partitions now\n"
     (shown,) = json.loads(topics("describe", "messages", "--json").stdout)
     assert shown["settings"] == {"segment.ms": "1000"}
     assert len(shown["partitions"]) == 2
@@ -111,8 +114,8 @@ def test_the_brokers_own_words_come_through(topics):
 def test_what_is_there_or_gone_already_is_no_error_when_said_so(topics):
     topics("create", "messages", "-p", "2")
 
-    assert topics("create", "messages", "--if-not-exists").output == "messages exists already\n"
-    assert topics("delete", "nothing", "messages", "--if-exists").output == "deleted messages\n"
+    assert topics("create", "messages", "--if-not-exists").output == "topic messages exists already\n"
+    assert topics("delete", "nothing", "messages", "--if-exists").output == "deleted topic messages\n"
 
 
 @pytest.mark.parametrize("arguments", [["alter", "messages"], ["create", "messages", "--set", "retention.ms"]])
@@ -140,7 +143,7 @@ def test_the_file_of_settings_says_where_the_broker_is_and_what_it_says_in_vain(
     ended = CliRunner().invoke(main, ["topics", "create", "messages", "--config", str(settings)])
 
     assert ended.exit_code == 0
-    assert ended.stdout == "created messages\n"
+    assert ended.stdout == "created topic messages\n"
     assert ended.stderr == f"kwire: {settings}: no effect here: linger.ms\n"
 
 

@@ -87,7 +87,10 @@ def test_what_the_broker_refuses_is_a_kafka_error_with_a_code(kafka):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"config": {"num.partitons": 1}}, "num.partitons is no broker setting of Kafka; did you mean num.partitions?"),
+        (
+            {"config": {"num.partitons": 1}},
+            "num.partitons is not a broker setting of Kafka; did you mean num.partitions?",
+        ),
         (
             {"config": {"num.partitions": "many"}},
             f"num.partitions=many: Not a number of type INT; right would be: {INT}",

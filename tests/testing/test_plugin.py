@@ -66,7 +66,7 @@ def test_a_broker_lives_while_freezegun_stops_the_time(tmp_path):
     [
         (
             'config={"num.partitons": 1}',
-            "kafka fixture: num.partitons is no broker setting of Kafka; did you mean num.partitions?",
+            "kafka fixture: num.partitons is not a broker setting of Kafka; did you mean num.partitions?",
         ),
         ('topics="orders"', "kafka fixture: topics='orders' is one string"),
         ('topics={"a b": 1}', "kafka fixture: Topic name is invalid: 'a b'"),

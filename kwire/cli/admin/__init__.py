@@ -1,6 +1,6 @@
-"""What the commands ask of a cluster, as plain functions over ``client.Cluster``: values in, values out.
+"""The admin requests of the commands, as plain functions over ``client.Cluster``: values in, values out.
 
-Owns: which request answers which question, in batches that a broker likes, retried while the reason to fail passes.
-May not know: how anything is printed. A refusal of one item is a KafkaError, raised when one item was asked for and
-returned beside the others when many were.
+Responsible for: the request for each operation, its batches, its retries after transient errors. Must not depend on:
+how anything is printed. A function for one item raises the item's KafkaError; a function for many items returns the
+KafkaError of each item beside the other results.
 """

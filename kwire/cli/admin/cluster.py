@@ -1,6 +1,6 @@
 """The cluster itself: identity, endpoints, features, quorum, log directories.
 
-Owns: the requests about brokers rather than topics. May not know: how anything is printed.
+Responsible for: the requests about brokers and the cluster. Must not depend on: how anything is printed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ UPGRADE, SAFE_DOWNGRADE, UNSAFE_DOWNGRADE = 1, 2, 3
 
 
 class Replica(NamedTuple):
-    """One replica in a log directory. ``future`` is one that is being moved there."""
+    """One replica in a log directory. ``future`` is True for a replica that is being moved into it."""
 
     topic: str
     partition: int
@@ -47,8 +47,8 @@ class LogDir(NamedTuple):
 
 
 def cluster_id(cluster: Cluster) -> str | None:
-    """The cluster's id; None of a broker that has none."""
-    return cluster.retried(lambda: cluster.metadata([])).cluster_id
+    """The cluster's id; None if the broker does not return one."""
+    return cluster.with_retries(lambda: cluster.metadata([])).cluster_id
 
 
 def describe_cluster(
@@ -60,23 +60,23 @@ def describe_cluster(
     if include_fenced and version < 2:
         raise NotServed(f"{connection.address} cannot list fenced brokers (KIP-1073)")
     request = DescribeClusterRequest(endpoint_type=endpoint_type, include_fenced_brokers=include_fenced)
-    answer = cluster.ask(connection, request, DescribeClusterResponse, version=version)
+    answer = cluster.call_on(connection, request, DescribeClusterResponse, version=version)
     check(answer.error_code, answer.error_message)
     return answer
 
 
 def unregister_broker(cluster: Cluster, broker_id: int) -> None:
-    """Take a broker's registration away. Raises KafkaError."""
+    """Remove a broker's registration. Raises KafkaError."""
 
     def attempt() -> None:
         answer = cluster.call_controller(UnregisterBrokerRequest(broker_id=broker_id), UnregisterBrokerResponse)
         check(answer.error_code, answer.error_message)
 
-    cluster.retried(attempt)
+    cluster.with_retries(attempt)
 
 
 def features(cluster: Cluster, node_id: int | None = None) -> ApiVersionsResponse:
-    """Supported and finalized features, as the handshake with a broker told them."""
+    """Supported and finalized features, from the ApiVersions response of a broker."""
     connection = cluster.any() if node_id is None else cluster.node(node_id)
     return connection.features
 
@@ -99,7 +99,7 @@ def update_features(
         for result in answer.results:
             check(result.error_code, result.error_message)
 
-    cluster.retried(attempt)
+    cluster.with_retries(attempt)
 
 
 def describe_quorum(cluster: Cluster) -> DescribeQuorumResponse:
@@ -120,11 +120,11 @@ def describe_quorum(cluster: Cluster) -> DescribeQuorumResponse:
                 check(partition.error_code, partition.error_message)
         return answer
 
-    return cluster.retried(attempt)
+    return cluster.with_retries(attempt)
 
 
 def log_dirs(cluster: Cluster, broker_id: int, topics: Sequence[str] | None = None) -> list[LogDir]:
-    """What lies in a broker's log directories; None asks for every topic. Raises KafkaError."""
+    """The replicas in a broker's log directories, of these topics or, with None, of all. Raises KafkaError."""
     answer = cluster.call_node(broker_id, DescribeLogDirsRequest(topics=None), DescribeLogDirsResponse)
     check(answer.error_code)
     return [

@@ -1,6 +1,6 @@
 """Configs of topics, brokers, groups and client metrics; client quotas; SCRAM credentials.
 
-Owns: the requests behind `kafka-configs`. May not know: which keys exist (the broker does).
+Responsible for: the requests behind `kafka-configs`. Must not depend on: which keys exist (the broker knows them).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Source(IntEnum):
 
 
 class Entry(NamedTuple):
-    """One config: value (None when sensitive or null), where it comes from, and what would count were it not set."""
+    """One config: value (None when sensitive or null), its source, and the values of lower precedence."""
 
     name: str
     value: str | None
@@ -93,7 +93,7 @@ def describe_configs(
     )
 
     def attempt() -> list[Entry]:
-        answer = cluster.ask(_holder(cluster, kind, name), request, DescribeConfigsResponse)
+        answer = cluster.call_on(_connection_for(cluster, kind, name), request, DescribeConfigsResponse)
         result = answer.results[0]
         check(result.error_code, result.error_message)
         return sorted(
@@ -108,11 +108,11 @@ def describe_configs(
             for entry in result.configs
         )
 
-    return cluster.retried(attempt)
+    return cluster.with_retries(attempt)
 
 
 def describe_topic_configs(cluster: Cluster, names: Sequence[str]) -> dict[str, list[Entry] | KafkaError]:
-    """The configs of many topics in one question."""
+    """The configs of many topics, with one request."""
     if not names:
         return {}
     request = DescribeConfigsRequest(
@@ -123,7 +123,7 @@ def describe_topic_configs(cluster: Cluster, names: Sequence[str]) -> dict[str, 
             for name in names
         ]
     )
-    answer = cluster.retried(lambda: cluster.call(request, DescribeConfigsResponse))
+    answer = cluster.with_retries(lambda: cluster.call(request, DescribeConfigsResponse))
     return {
         result.resource_name: KafkaError(Code(result.error_code), result.error_message)
         if result.error_code
@@ -159,11 +159,11 @@ def alter_configs(
     )
 
     def attempt() -> None:
-        answer = cluster.ask(_holder(cluster, kind, name), request, IncrementalAlterConfigsResponse)
+        answer = cluster.call_on(_connection_for(cluster, kind, name), request, IncrementalAlterConfigsResponse)
         for response in answer.responses:
             check(response.error_code, response.error_message)
 
-    cluster.retried(attempt)
+    cluster.with_retries(attempt)
 
 
 def list_config_resources(cluster: Cluster, kind: ResourceType) -> list[str]:
@@ -172,7 +172,7 @@ def list_config_resources(cluster: Cluster, kind: ResourceType) -> list[str]:
     version = connection.version_of(ListConfigResourcesRequest)
     # KIP-1142: version 0 lists client metrics alone.
     request = ListConfigResourcesRequest(resource_types=[kind] if version >= 1 else [])
-    answer = cluster.ask(connection, request, ListConfigResourcesResponse, version=version)
+    answer = cluster.call_on(connection, request, ListConfigResourcesResponse, version=version)
     check(answer.error_code)
     return sorted(resource.resource_name for resource in answer.config_resources)
 
@@ -191,7 +191,7 @@ def describe_quotas(
         ],
         strict=strict,
     )
-    answer = cluster.retried(lambda: cluster.call(request, DescribeClientQuotasResponse))
+    answer = cluster.with_retries(lambda: cluster.call(request, DescribeClientQuotasResponse))
     check(answer.error_code, answer.error_message)
     return [
         (
@@ -222,15 +222,15 @@ def alter_quotas(cluster: Cluster, entity: Entity, *, put: Mapping[str, float], 
         for result in cluster.call_controller(request, AlterClientQuotasResponse).entries:
             check(result.error_code, result.error_message)
 
-    cluster.retried(attempt)
+    cluster.with_retries(attempt)
 
 
 def describe_scram(cluster: Cluster, users: Sequence[str] | None) -> dict[str, list[tuple[str, int]] | KafkaError]:
-    """Mechanisms and iterations of each user; None asks for all users. Raises KafkaError."""
+    """Mechanisms and iterations of each user; None means all users. Raises KafkaError."""
     request = DescribeUserScramCredentialsRequest(
         users=None if users is None else [DescribeUserScramCredentialsRequest.UserName(name=user) for user in users]
     )
-    answer = cluster.retried(lambda: cluster.call(request, DescribeUserScramCredentialsResponse))
+    answer = cluster.with_retries(lambda: cluster.call(request, DescribeUserScramCredentialsResponse))
     check(answer.error_code, answer.error_message)
     names = {number: name for name, number in SCRAM_MECHANISMS.items()}
     return {
@@ -268,11 +268,11 @@ def alter_scram(cluster: Cluster, user: str, *, put: Mapping[str, tuple[int, str
         for result in cluster.call_controller(request, AlterUserScramCredentialsResponse).results:
             check(result.error_code, result.error_message)
 
-    cluster.retried(attempt)
+    cluster.with_retries(attempt)
 
 
-def _holder(cluster: Cluster, kind: ResourceType, name: str) -> Connection:
-    """Pick who answers for a resource: a broker's own configs are asked of that broker, all else of any."""
+def _connection_for(cluster: Cluster, kind: ResourceType, name: str) -> Connection:
+    """Choose the broker for a resource: a broker answers for its own configs, any broker for all others."""
     if kind in (ResourceType.BROKER, ResourceType.BROKER_LOGGER) and name:
         return cluster.node(int(name))
     return cluster.any()

@@ -38,4 +38,4 @@ def elect_leaders(
             for item in topic.partition_result
         }
 
-    return cluster.retried(attempt)
+    return cluster.with_retries(attempt)

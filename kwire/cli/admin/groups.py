@@ -1,7 +1,7 @@
 """Consumer groups: list, describe, committed offsets, delete.
 
-Owns: the requests about groups of both protocols (classic, and the one of KIP-848), each sent to the group's
-coordinator. May not know: share and streams groups beyond their names.
+Responsible for: the requests about groups of both protocols (classic and KIP-848), each sent to the coordinator of the
+group. Must not depend on: details of share and streams groups; they are listed by name only.
 """
 
 from __future__ import annotations
@@ -33,8 +33,7 @@ from kwire.wire.messages import (
 
 CONSUMER_PROTOCOL: Final = "consumer"
 
-# Names stay in requests up to these versions; from the next on they are topic ids (KIP-848), which a tool need not
-# know.
+# The last versions with topic names; later versions have topic ids (KIP-848), which a tool would have to look up.
 _OFFSET_FETCH_BY_NAME: Final = 9
 _OFFSET_COMMIT_BY_NAME: Final = 9
 
@@ -90,31 +89,31 @@ def list_groups(cluster: Cluster, *, states: Sequence[str] = (), types: Sequence
             request = ListGroupsRequest(
                 states_filter=list(states) if version >= 4 else [], types_filter=list(types) if version >= 5 else []
             )
-            answer = cluster.ask(connection, request, ListGroupsResponse, version=version)
+            answer = cluster.call_on(connection, request, ListGroupsResponse, version=version)
             check(answer.error_code)
             for group in answer.groups:
                 groups[group.group_id] = ListedGroup(
                     group.group_id, group.protocol_type, group.group_state, group.group_type.capitalize()
                 )
 
-    cluster.retried(attempt)
+    cluster.with_retries(attempt)
     return list(groups.values())
 
 
 def describe_group(cluster: Cluster, group_id: str) -> GroupDescription:
     """Describe a group of either protocol. KafkaError(GROUP_ID_NOT_FOUND) when there is none."""
-    return cluster.retried(lambda: _described(cluster, group_id))
+    return cluster.with_retries(lambda: _described(cluster, group_id))
 
 
 def committed_offsets(cluster: Cluster, group_id: str) -> dict[tuple[str, int], Committed]:
-    """Everything that a group has committed."""
-    return cluster.retried(lambda: _committed(cluster, group_id))
+    """All committed offsets of a group."""
+    return cluster.with_retries(lambda: _committed(cluster, group_id))
 
 
 def commit_offsets(
     cluster: Cluster, group_id: str, offsets: Mapping[tuple[str, int], int]
 ) -> dict[tuple[str, int], KafkaError | None]:
-    """Commit offsets for a group without members; the refusal for each partition, or None. KafkaError for all."""
+    """Commit offsets for a group without members; the error of each partition, or None. KafkaError if all fail."""
     topics = _by_topic(offsets)
     request = OffsetCommitRequest(
         group_id=group_id,
@@ -135,33 +134,33 @@ def commit_offsets(
     def attempt() -> dict[tuple[str, int], KafkaError | None]:
         connection = cluster.coordinator(group_id)
         version = connection.version_of(OffsetCommitRequest, _OFFSET_COMMIT_BY_NAME)
-        answer = cluster.ask(connection, request, OffsetCommitResponse, version=version)
+        answer = cluster.call_on(connection, request, OffsetCommitResponse, version=version)
         return {
             (topic.name, item.partition_index): KafkaError(Code(item.error_code)) if item.error_code else None
             for topic in answer.topics
             for item in topic.partitions
         }
 
-    return cluster.retried(attempt)
+    return cluster.with_retries(attempt)
 
 
 def delete_group(cluster: Cluster, group_id: str) -> None:
     """Delete a group and its offsets. Raises KafkaError."""
 
     def attempt() -> None:
-        answer = cluster.ask(
+        answer = cluster.call_on(
             cluster.coordinator(group_id), DeleteGroupsRequest(groups_names=[group_id]), DeleteGroupsResponse
         )
         for result in answer.results:
             check(result.error_code)
 
-    cluster.retried(attempt)
+    cluster.with_retries(attempt)
 
 
 def delete_offsets(
     cluster: Cluster, group_id: str, partitions: Iterable[tuple[str, int]]
 ) -> dict[tuple[str, int], KafkaError | None]:
-    """Forget committed offsets; the refusal for each partition, or None. KafkaError when the whole is refused."""
+    """Delete committed offsets; the error of each partition, or None. Raises KafkaError if the whole request fails."""
     topics = _by_topic(partitions)
     request = OffsetDeleteRequest(
         group_id=group_id,
@@ -177,7 +176,7 @@ def delete_offsets(
     )
 
     def attempt() -> dict[tuple[str, int], KafkaError | None]:
-        answer = cluster.ask(cluster.coordinator(group_id), request, OffsetDeleteResponse)
+        answer = cluster.call_on(cluster.coordinator(group_id), request, OffsetDeleteResponse)
         check(answer.error_code)
         return {
             (topic.name, item.partition_index): KafkaError(Code(item.error_code)) if item.error_code else None
@@ -185,7 +184,7 @@ def delete_offsets(
             for item in topic.partitions
         }
 
-    return cluster.retried(attempt)
+    return cluster.with_retries(attempt)
 
 
 def _described(cluster: Cluster, group_id: str) -> GroupDescription:
@@ -195,14 +194,14 @@ def _described(cluster: Cluster, group_id: str) -> GroupDescription:
     except NotServed:
         pass
     except KafkaError as error:
-        # KIP-848: a coordinator says this of a classic group, too.
+        # KIP-848: a coordinator returns these codes for a classic group, too.
         if error.code not in (Code.GROUP_ID_NOT_FOUND, Code.UNSUPPORTED_VERSION):
             raise
     return _classic_group(cluster, group_id, coordinator)
 
 
 def _consumer_group(cluster: Cluster, group_id: str, coordinator: Node) -> GroupDescription:
-    answer = cluster.ask(
+    answer = cluster.call_on(
         cluster.node(coordinator.id),
         ConsumerGroupDescribeRequest(group_ids=[group_id]),
         ConsumerGroupDescribeResponse,
@@ -235,11 +234,13 @@ def _consumer_group(cluster: Cluster, group_id: str, coordinator: Node) -> Group
 
 
 def _classic_group(cluster: Cluster, group_id: str, coordinator: Node) -> GroupDescription:
-    answer = cluster.ask(cluster.node(coordinator.id), DescribeGroupsRequest(groups=[group_id]), DescribeGroupsResponse)
+    answer = cluster.call_on(
+        cluster.node(coordinator.id), DescribeGroupsRequest(groups=[group_id]), DescribeGroupsResponse
+    )
     group = answer.groups[0]
     check(group.error_code, group.error_message)
     if group.group_state == "Dead" and not group.protocol_type:
-        # Before KIP-1043 (version 6) a group that is not there was said to be dead.
+        # Before KIP-1043 (version 6) a broker answers state Dead for a group that does not exist.
         raise KafkaError(Code.GROUP_ID_NOT_FOUND, f"Group {group_id} not found.")
     members = [
         Member(
@@ -257,14 +258,14 @@ def _classic_group(cluster: Cluster, group_id: str, coordinator: Node) -> GroupD
 
 
 def _assignment(encoded: bytes) -> dict[str, list[int]]:
-    """Decode what the leader gave to a member: int16 version, then ConsumerProtocolAssignment."""
+    """Decode the assignment that the group leader made for a member: int16 version, then ConsumerProtocolAssignment."""
     if len(encoded) < 2:
         return {}
     version = min(int.from_bytes(encoded[:2], "big"), ConsumerProtocolAssignment.VERSIONS.highest)
     try:
         assignment = decode(ConsumerProtocolAssignment, version, memoryview(encoded)[2:])
     except ProtocolViolation:
-        return {}  # another client's own format
+        return {}  # the assignment of a custom assignor
     assert isinstance(assignment, ConsumerProtocolAssignment)
     found: dict[str, list[int]] = {}
     for topic in assignment.assigned_partitions:
@@ -280,7 +281,7 @@ def _committed(cluster: Cluster, group_id: str) -> dict[tuple[str, int], Committ
         request = OffsetFetchRequest(
             groups=[OffsetFetchRequest.OffsetFetchRequestGroup(group_id=group_id, topics=None)], require_stable=False
         )
-        group = cluster.ask(connection, request, OffsetFetchResponse, version=version).groups[0]
+        group = cluster.call_on(connection, request, OffsetFetchResponse, version=version).groups[0]
         check(group.error_code)
         for named in group.topics:
             for item in named.partitions:
@@ -289,7 +290,7 @@ def _committed(cluster: Cluster, group_id: str) -> dict[tuple[str, int], Committ
                     item.committed_offset, item.committed_leader_epoch, item.metadata or ""
                 )
         return found
-    answer = cluster.ask(
+    answer = cluster.call_on(
         connection, OffsetFetchRequest(group_id=group_id, topics=None), OffsetFetchResponse, version=version
     )
     check(answer.error_code)

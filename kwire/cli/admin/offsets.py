@@ -1,6 +1,6 @@
-"""Offsets of partitions: where a partition begins, ends, or stood at a time.
+"""Offsets of partitions: first, last, or by timestamp.
 
-Owns: ListOffsets, per leader. May not know: what groups have committed.
+Responsible for: ListOffsets requests to each leader. Must not depend on: the committed offsets of groups.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ EARLIEST_LOCAL: Final = -4
 LATEST_TIERED: Final = -5
 EARLIEST_PENDING_UPLOAD: Final = -6
 
-# The version of ListOffsets that brought each special timestamp (KIP-734, KIP-405, KIP-1005, KIP-1023); an older one
-# would take the number for a time.
+# The version of ListOffsets that introduced each special timestamp (KIP-734, KIP-405, KIP-1005, KIP-1023); an older
+# version would treat the number as a timestamp.
 _SINCE: Final = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_PENDING_UPLOAD: 11}
 
 NO_OFFSET: Final = -1
@@ -32,7 +32,7 @@ NO_OFFSET: Final = -1
 def list_offsets(
     cluster: Cluster, wanted: Mapping[tuple[str, int], int], *, read_committed: bool = False
 ) -> dict[tuple[str, int], int | KafkaError]:
-    """Look up the offset at a timestamp, real or special, for each partition; -1 where none is that late."""
+    """Look up the offset at a timestamp, real or special, for each partition; -1 where no record is that late."""
     if not wanted:
         return {}
     results: dict[tuple[str, int], int | KafkaError] = {}
@@ -45,8 +45,8 @@ def list_offsets(
             if isinstance(found, KafkaError):
                 raise found
 
-    with suppress(KafkaError):  # it is among the results
-        cluster.retried(attempt)
+    with suppress(KafkaError):  # the results contain the error
+        cluster.with_retries(attempt)
     return results
 
 
@@ -71,7 +71,7 @@ def _of_leader(
         raise NotServed(f"{connection.address} does not know this kind of offset (ListOffsets version {needed})")
     if version < 2:
         request.isolation_level = 0  # KIP-98 came with version 2
-    answer = cluster.ask(connection, request, ListOffsetsResponse, version=version)
+    answer = cluster.call_on(connection, request, ListOffsetsResponse, version=version)
     return {
         (topic.name, item.partition_index): KafkaError(Code(item.error_code)) if item.error_code else item.offset
         for topic in answer.topics

@@ -1,6 +1,6 @@
-"""Partitions on the move between brokers.
+"""Partitions whose replicas are being moved between brokers.
 
-Owns: ListPartitionReassignments. May not know: how a reassignment is made.
+Responsible for: ListPartitionReassignments. Must not depend on: how a reassignment is made.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Reassignment(NamedTuple):
 
 
 def list_reassignments(cluster: Cluster) -> dict[tuple[str, int], Reassignment]:
-    """Every partition on the move; none where the broker does not say, or not to us."""
+    """Every partition with a reassignment in progress. Empty if the API is not served or not authorized."""
     try:
         answer = cluster.call_controller(
             ListPartitionReassignmentsRequest(topics=None), ListPartitionReassignmentsResponse

@@ -1,6 +1,6 @@
-"""Topics: list, describe, create, grow, delete, and cut records off.
+"""Topics: list, describe, create, delete, add partitions, and delete records.
 
-Owns: the requests about topics and partitions. May not know: configs beyond those a topic is created with.
+Responsible for: the requests about topics and partitions. Must not depend on: configs, except those of a new topic.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ DESCRIBE_PARTITIONS_MAX = 2000
 
 
 class PartitionDescription(NamedTuple):
-    """One partition; ``elr`` and ``last_known_elr`` are None where the broker does not say (KIP-966)."""
+    """One partition; ``elr`` and ``last_known_elr`` are None where the broker does not return them (KIP-966)."""
 
     partition: int
     leader: int
@@ -49,20 +49,20 @@ class TopicDescription(NamedTuple):
 
 def list_topics(cluster: Cluster) -> dict[str, TopicDescription]:
     """Every topic, with its partitions, by name."""
-    return cluster.retried(lambda: _described(cluster, None))
+    return cluster.with_retries(lambda: _described(cluster, None))
 
 
 def describe_topics(
     cluster: Cluster, names: Sequence[str], *, partitions_per_response: int = DESCRIBE_PARTITIONS_MAX
 ) -> dict[str, TopicDescription | KafkaError]:
-    """Describe topics by name; one that cannot be described comes back as the reason."""
+    """Describe topics by name; the value is a KafkaError for a topic that cannot be described."""
     if not names:
         return {}
     try:
-        return cluster.retried(lambda: _described_with_elr(cluster, names, partitions_per_response))
+        return cluster.with_retries(lambda: _described_with_elr(cluster, names, partitions_per_response))
     except NotServed:
-        pass  # before Kafka 3.9
-    known = cluster.retried(lambda: _described(cluster, names))
+        pass  # a broker before Kafka 3.9
+    known = cluster.with_retries(lambda: _described(cluster, names))
     missing = KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
     return {name: known.get(name, missing) for name in names}
 
@@ -77,7 +77,7 @@ def create_topic(
     configs: Mapping[str, str] | None = None,
     validate_only: bool = False,
 ) -> None:
-    """Create a topic; None leaves the number to the broker (KIP-464). Raises KafkaError."""
+    """Create a topic; with None the broker chooses the number (KIP-464). Raises KafkaError."""
     topic = CreateTopicsRequest.CreatableTopic(
         name=name,
         num_partitions=-1 if partitions is None else partitions,
@@ -97,7 +97,7 @@ def create_topic(
         for result in answer.topics:
             check(result.error_code, result.error_message)
 
-    cluster.retried(attempt)
+    cluster.with_retries(attempt)
 
 
 def delete_topic(cluster: Cluster, name: str) -> None:
@@ -111,11 +111,13 @@ def delete_topic(cluster: Cluster, name: str) -> None:
     def attempt() -> None:
         connection = cluster.controller()
         version = connection.version_of(DeleteTopicsRequest)
-        answer = cluster.ask(connection, request if version >= 6 else by_name, DeleteTopicsResponse, version=version)
+        answer = cluster.call_on(
+            connection, request if version >= 6 else by_name, DeleteTopicsResponse, version=version
+        )
         for result in answer.responses:
             check(result.error_code, result.error_message)
 
-    cluster.retried(attempt)
+    cluster.with_retries(attempt)
 
 
 def create_partitions(
@@ -135,11 +137,11 @@ def create_partitions(
         for result in cluster.call_controller(request, CreatePartitionsResponse).results:
             check(result.error_code, result.error_message)
 
-    cluster.retried(attempt)
+    cluster.with_retries(attempt)
 
 
 def delete_records(cluster: Cluster, before: Mapping[tuple[str, int], int]) -> dict[tuple[str, int], int | KafkaError]:
-    """Cut each partition off before an offset (-1: its end); the new low watermark, or why not, for each."""
+    """Delete the records before an offset (-1: the end) of each partition; the low watermark or the error of each."""
     results: dict[tuple[str, int], int | KafkaError] = {}
     for leader, partitions in leaders(cluster, before, results).items():
         topics: dict[str, list[DeleteRecordsRequest.DeleteRecordsPartition]] = {}
@@ -164,9 +166,9 @@ def delete_records(cluster: Cluster, before: Mapping[tuple[str, int], int]) -> d
 def leaders(
     cluster: Cluster, partitions: Iterable[tuple[str, int]], failed: dict[tuple[str, int], int | KafkaError]
 ) -> dict[int, list[tuple[str, int]]]:
-    """Sort partitions by the broker that leads them; those without a leader go to ``failed``."""
+    """Group partitions by their leader. Adds an error to ``failed`` for each partition without a leader."""
     wanted = list(partitions)
-    topics = cluster.retried(lambda: _described(cluster, sorted({name for name, _ in wanted})))
+    topics = cluster.with_retries(lambda: _described(cluster, sorted({name for name, _ in wanted})))
     found: dict[int, list[tuple[str, int]]] = {}
     for name, index in wanted:
         topic = topics.get(name)
@@ -181,12 +183,12 @@ def leaders(
 
 
 def _described(cluster: Cluster, names: Sequence[str] | None) -> dict[str, TopicDescription]:
-    """Topics out of Metadata; those that do not exist are left out, others that fail raise."""
+    """Topics from a Metadata response, without those that do not exist. Raises KafkaError for other errors."""
     found = {}
     for topic in cluster.metadata(names).topics:
         if topic.error_code in (Code.UNKNOWN_TOPIC_OR_PARTITION, Code.INVALID_TOPIC_EXCEPTION):
             continue
-        # A topic that has just been made has partitions without a leader; that is an answer, too.
+        # A new topic may have partitions without a leader; describe those too.
         if topic.error_code != Code.LEADER_NOT_AVAILABLE:
             check(topic.error_code)
         found[topic.name or ""] = TopicDescription(

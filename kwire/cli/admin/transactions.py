@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
 from kwire.cli.admin.topics import leaders
-from kwire.cli.client import PASSING, TRANSACTION, Cluster, check
+from kwire.cli.client import TRANSACTION, TRANSIENT_ERRORS, Cluster, check
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import (
     DescribeProducersRequest,
@@ -76,7 +76,7 @@ def list_transactions(
                 transactional_id_pattern=pattern,
             )
             answer = cluster.call_node(node.id, request, ListTransactionsResponse)
-            if answer.error_code and answer.error_code not in PASSING:
+            if answer.error_code and answer.error_code not in TRANSIENT_ERRORS:
                 what = f"ListTransactions request sent to broker {node.id} failed with an unexpected exception"
                 raise KafkaError(Code(answer.error_code), what)
             check(answer.error_code)
@@ -86,7 +86,7 @@ def list_transactions(
             ]
         return found
 
-    return cluster.retried(attempt)
+    return cluster.with_retries(attempt)
 
 
 def describe_transaction(cluster: Cluster, transactional_id: str) -> TransactionDescription:
@@ -107,7 +107,7 @@ def describe_transaction(cluster: Cluster, transactional_id: str) -> Transaction
             [(topic.topic, partition) for topic in found.topics for partition in topic.partitions],
         )
 
-    return cluster.retried(attempt)
+    return cluster.with_retries(attempt)
 
 
 def describe_producers(
@@ -127,7 +127,7 @@ def describe_producers(
             found |= _producers_on(cluster, broker, places)
         return found
 
-    return cluster.retried(attempt)
+    return cluster.with_retries(attempt)
 
 
 def abort_transaction(
@@ -156,7 +156,7 @@ def abort_transaction(
                     for item in each.partitions:
                         check(item.error_code)
 
-    cluster.retried(attempt)
+    cluster.with_retries(attempt)
 
 
 def force_terminate_transaction(cluster: Cluster, transactional_id: str) -> None:
@@ -168,13 +168,13 @@ def force_terminate_transaction(cluster: Cluster, transactional_id: str) -> None
             transactional_id=transactional_id, transaction_timeout_ms=int(cluster.timeout_s * 1000)
         )
         version = coordinator.version_of(InitProducerIdRequest, _INIT_PRODUCER_ID_VERSION_MAX)
-        answer = cluster.ask(coordinator, request, InitProducerIdResponse, version=version)
+        answer = cluster.call_on(coordinator, request, InitProducerIdResponse, version=version)
         # The abort is under way; the next InitProducerId finds it done.
         if answer.error_code == Code.CONCURRENT_TRANSACTIONS:
             raise KafkaError(Code.COORDINATOR_LOAD_IN_PROGRESS)
         check(answer.error_code)
 
-    cluster.retried(attempt)
+    cluster.with_retries(attempt)
 
 
 def _producers_on(

@@ -18,7 +18,7 @@ from typing import Any, Final, NoReturn
 from kwire.cli import kafka_python_clients
 from kwire.cli.client_config import SECURITY_KEYS, ConfigError
 from kwire.cli.connection import CannotConnect, ClientError, ConnectionLost
-from kwire.cli.lines import LineError, LineFormatter, Shown
+from kwire.cli.lines import ConsumedRecord, LineError, LineFormatter
 from kwire.cli.script_twins.client_properties import key_values, merged
 from kwire.cli.script_twins.common import bootstrap_of, cluster_at, read_config, warn
 from kwire.cli.script_twins.coordinator_formatters import COORDINATOR_FORMATTERS, CoordinatorFormatter
@@ -160,8 +160,8 @@ def _consume(parsed: Parsed, consumer: Any, formatter: LineFormatter | Coordinat
         out.flush()
 
 
-def _shown(record: Any) -> Shown:
-    return Shown(
+def _shown(record: Any) -> ConsumedRecord:
+    return ConsumedRecord(
         record.partition,
         record.offset,
         record.timestamp,

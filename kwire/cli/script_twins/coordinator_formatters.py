@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import Final, NamedTuple
 
-from kwire.cli.lines import Shown
+from kwire.cli.lines import ConsumedRecord
 from kwire.errors import ProtocolViolation
 from kwire.wire.codec import coordinator_classes, decode, to_json
 
@@ -23,7 +23,7 @@ class CoordinatorFormatter(NamedTuple):
     family: str
     types: frozenset[int]
 
-    def write(self, record: Shown) -> bytes:
+    def write(self, record: ConsumedRecord) -> bytes:
         if record.key is None or len(record.key) < 2:
             return b""
         record_type = int.from_bytes(record.key[:2], "big")

@@ -35,7 +35,7 @@ def main(argv: Sequence[str]) -> int:
     topics = [name for name in parsed.text("topic-list").split(",") if name]
     try:
         with open_cluster(parsed, NAME, ",".join(parsed.values("bootstrap-server"))) as cluster:
-            known = [node.id for node in cluster.retried(cluster.nodes)]
+            known = [node.id for node in cluster.with_retries(cluster.nodes)]
             wanted = sorted({int(word) for word in parsed.text("broker-list").split(",") if word}) or known
             missing = [broker for broker in wanted if broker not in known]
             if missing:
