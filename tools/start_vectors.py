@@ -1,13 +1,13 @@
-# ruff: noqa: S108, S311, E501 - the paths are only text, the dice are for test data, and the tables are wide
-"""Ask the official release which broker settings it starts with: ``tests/metadata/start_vectors.json.gz``.
+# ruff: noqa: S108, S311, E501 - the paths are not opened, the random numbers are test data, and the tables are wide
+"""Write ``tests/metadata/start_vectors.json.gz``: the broker settings that the official release starts with or refuses.
 
-python tools/start_vectors.py [--seed 1] [--pairs 4000] [--start]
+    python tools/start_vectors.py [--libs DIRECTORY] [--seed 1] [--pairs 4000] [--start]
 
-Each vector is a few settings over ``BASE`` and the answer of the official KafkaConfig: null, or why it refuses them.
-There is one for each config with each of its boundary values, and many with several configs between which rules hold.
-With ``--start`` a server is started with the ends of what KafkaConfig accepts (an hour), because some parts of a
-server check their settings when they are made; what only these refuse is kept in ``REFUSED_BY_PARTS``. Needs Java 17
-and the official jars (``make jars``).
+Each vector is a few settings over ``BASE`` and the result of the official KafkaConfig: null, or the reason of its
+refusal. There is one vector for each config with each of its boundary values, and many with several configs between
+which rules hold. With ``--start`` a server is started with the least and greatest values that KafkaConfig accepts
+(this takes an hour), because some parts of a server check their settings in their constructors; the refusals found
+this way are in ``REFUSED_BY_PARTS``. Needs Java 17 and the official jars (``make jars``).
 """
 
 from __future__ import annotations
@@ -16,19 +16,14 @@ import argparse
 import gzip
 import json
 import random
-import subprocess
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import TypeAlias
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+from official_java import ROOT, run_java
 
-from interop.jars import classpath  # noqa: E402 - runs from a checkout, without installing
-from kwire.metadata.config_values import ConfigProblem, ConfigType  # noqa: E402
-from kwire.metadata.configs import ConfigKey, broker_keys  # noqa: E402
+from kwire.metadata.config_values import ConfigProblem, ConfigType
+from kwire.metadata.configs import ConfigKey, broker_keys
 
 Settings: TypeAlias = dict[str, str]
 
@@ -44,7 +39,7 @@ BASE = {
 NUMBERS = (-2, -1, 0, 1, 2, 3, 5, 10, 99, 100, 101, 500, 1000, 1001, 5000, 10_000, 30_000, 45_000, 60_000, 600_000)
 LARGE = (2**20, 2**20 + 1, 2**21, 3 * 2**20, 2**27, 2**31 - 1, 2**63 - 1)
 CLASS_NAME = "org.example.Missing"
-# Texts that mean something, for configs that are no numbers. Not "~": a config that is not set at all.
+# The values of configs that are not numbers. "~" leaves a config out.
 TEXTS = {
     "listeners": [
         "PLAINTEXT://localhost:19092,CONTROLLER://localhost:19093",
@@ -141,6 +136,32 @@ TEXTS = {
     "security.providers": ["~", CLASS_NAME],
     "delegation.token.secret.key": ["~", "secret"],
 }  # fmt: skip
+# Listeners that share a port (KIP-797).
+SHARED_PORTS = [
+    "PLAINTEXT://127.0.0.1:9092,OTHER://127.0.0.2:9092,CONTROLLER://:9093",
+    "PLAINTEXT://127.0.0.1:9092,OTHER://[127.0.0.2]:9092,CONTROLLER://:9093",
+    "PLAINTEXT://127.0.0.1:9092,OTHER://[::1]:9092,CONTROLLER://:9093",
+    "PLAINTEXT://[::1]:9092,OTHER://127.0.0.1:9092,CONTROLLER://:9093",
+    "PLAINTEXT://[::1]:9092,OTHER://[::2]:9092,CONTROLLER://:9093",
+    "PLAINTEXT://0.0.0.0:9092,OTHER://[::]:9092,CONTROLLER://:9093",
+    "PLAINTEXT://127.0.0.1:9092,OTHER://localhost:9092,CONTROLLER://:9093",
+    "PLAINTEXT://[::1]:9092,OTHER://localhost:9092,CONTROLLER://:9093",
+    "PLAINTEXT://localhost:9092,OTHER://otherhost:9092,CONTROLLER://:9093",
+    "PLAINTEXT://localhost:9092,OTHER://127.0.0.1:9092,CONTROLLER://otherhost:9092",
+    "PLAINTEXT://:9092,OTHER://127.0.0.1:9092,CONTROLLER://:9093",
+    "PLAINTEXT://:9092,OTHER://[::1]:9092,CONTROLLER://:9093",
+    "PLAINTEXT://127.1:9092,OTHER://[::1]:9092,CONTROLLER://:9093",
+    "PLAINTEXT://010.0.0.1:9092,OTHER://[::1]:9092,CONTROLLER://:9093",
+    "PLAINTEXT://127.0.0.1:9092,OTHER://[::1]:9092,CONTROLLER://127.0.0.2:9092",
+    "PLAINTEXT://127.0.0.1:9092,OTHER://[::1]:9092,CONTROLLER://localhost:9092",
+    "PLAINTEXT://127.0.0.1:9092,CONTROLLER://[::1]:9092",
+    "PLAINTEXT://127.0.0.1:9092,CONTROLLER://127.0.0.2:9092",
+    "PLAINTEXT://127.0.0.1:0,OTHER://127.0.0.2:0,CONTROLLER://:9093",
+]
+SHARED_PORTS_BASE = {
+    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,OTHER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "advertised.listeners": "PLAINTEXT://broker:9092",
+}
 # Configs between which rules may hold: vectors give several of one family at once.
 FAMILIES = {
     "listeners": [
@@ -195,12 +216,12 @@ FAMILIES = {
     "delegation": ["delegation.token."],
     "copies": ["default.replication.factor", "min.insync.replicas", "offsets.topic.replication.factor", "transaction.state.log.min.isr", "transaction.state.log.replication.factor"],
 }  # fmt: skip
-# The start takes its own listeners, voters and directories.
+# CheckSettings starts a server with listeners, voters and directories of its own.
 NOT_STARTED = {*FAMILIES["listeners"], *FAMILIES["quorum"], *FAMILIES["directories"]}
 NUMBER_TYPES = (ConfigType.INT, ConfigType.SHORT, ConfigType.LONG, ConfigType.DOUBLE)
 STARTS_PER_JVM = 40
 JVMS = 3
-# What a server refuses that KafkaConfig accepts, found with --start; the first by the socket that it binds.
+# Settings that KafkaConfig accepts and a server refuses, found with --start; the ports are refused by the socket.
 REFUSED_BY_PARTS: dict[tuple[str, str], str] = {
     ("listeners", "PLAINTEXT://:99999,CONTROLLER://:9093"): "IllegalArgumentException: port out of range:99999",
     ("listeners", "PLAINTEXT://:-1,CONTROLLER://:9093"): "IllegalArgumentException: port out of range:-1",
@@ -212,43 +233,49 @@ REFUSED_BY_PARTS: dict[tuple[str, str], str] = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Ask the official release which broker settings it starts with.")
+    parser = argparse.ArgumentParser(description="Write the start vectors from the official release.")
+    parser.add_argument("--libs", help="a directory that holds the official jars; by default those of make jars")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--pairs", type=int, default=4000, help="how many vectors have several configs")
     parser.add_argument("--start", action="store_true", help="print what only a server that starts refuses")
     given = parser.parse_args()
     if given.start:
-        print_refused_by_parts()
-        return
-    single = list(single_settings())
-    several = list(several_settings(random.Random(given.seed), given.pairs))
-    asked = [*single, *several]
-    vectors = [(settings, reason or by_parts(settings)) for settings, reason in zip(asked, ask(asked), strict=True)]
+        print_refused_by_parts(given.libs)
+    else:
+        write_start_vectors(given.libs, seed=given.seed, pairs=given.pairs)
+
+
+def write_start_vectors(libs: str | None = None, *, seed: int = 1, pairs: int = 4000) -> None:
+    """Write the vectors; ``pairs`` is the number of those with several configs."""
+    settings = [*single_settings(), *several_settings(random.Random(seed), pairs)]
+    reasons = refusals(settings, libs)
+    vectors = [(one, reason or by_parts(one)) for one, reason in zip(settings, reasons, strict=True)]
     text = "".join(json.dumps(vector) + "\n" for vector in vectors)
     TARGET.write_bytes(gzip.compress(text.encode(), mtime=0))
     print(f"{len(vectors)} vectors, {sum(reason is not None for _, reason in vectors)} refused: {TARGET}")
 
 
 def by_parts(settings: Settings) -> str | None:
-    """Why a part of the server would refuse what KafkaConfig accepts."""
+    """Return why a part of the server refuses settings that KafkaConfig accepts, or None."""
     return next((why for given, why in REFUSED_BY_PARTS.items() if given in settings.items()), None)
 
 
 def single_settings() -> Iterator[Settings]:
-    """Each config with each of its boundary values."""
+    """Each config with each of its boundary values, and the listeners that share a port."""
     for name, key in broker_keys().items():
         if not key.is_kwires:
             yield from ({name: text} for text in texts_of(key))
+    yield from ({**SHARED_PORTS_BASE, "listeners": text} for text in SHARED_PORTS)
 
 
-def several_settings(dice: random.Random, count: int) -> Iterator[Settings]:
+def several_settings(generator: random.Random, count: int) -> Iterator[Settings]:
     """Two to five configs of one family, half of the numbers near one another."""
     families = [members(prefixes) for prefixes in FAMILIES.values()]
     for _ in range(count):
-        family = dice.choice(families)
-        names = dice.sample(family, min(len(family), dice.randint(2, 5)))
-        near = dice.sample(NUMBERS, 2)
-        yield {name: one_text(dice, broker_keys()[name], near) for name in names}
+        family = generator.choice(families)
+        names = generator.sample(family, min(len(family), generator.randint(2, 5)))
+        near = generator.sample(NUMBERS, 2)
+        yield {name: one_text(generator, broker_keys()[name], near) for name in names}
 
 
 def members(prefixes: list[str]) -> list[str]:
@@ -257,10 +284,10 @@ def members(prefixes: list[str]) -> list[str]:
     return [key.name for key in keys if key.name in prefixes or key.name.startswith(tuple(prefixes))]
 
 
-def one_text(dice: random.Random, key: ConfigKey, near: list[int]) -> str:
+def one_text(generator: random.Random, key: ConfigKey, near: list[int]) -> str:
     texts = texts_of(key)
     wanted = [text for text in map(str, near) if text in texts]
-    return dice.choice(wanted) if wanted and dice.random() < 0.5 else dice.choice(texts)
+    return generator.choice(wanted) if wanted and generator.random() < 0.5 else generator.choice(texts)
 
 
 def texts_of(key: ConfigKey) -> list[str]:
@@ -286,21 +313,16 @@ def accepted(key: ConfigKey, text: str) -> bool:
     return True
 
 
-def ask(settings: list[Settings], *flags: str) -> list[str | None]:
-    """Ask the official classes. Returns a reason of refusal, or None, for each."""
+def refusals(settings: list[Settings], libs: str | None, *flags: str) -> list[str | None]:
+    """Return the official reason of refusal, or None, for each of ``settings``."""
     lines = []
     for one in settings:
         whole = {name: text for name, text in (BASE | one).items() if text != "~"}
         lines.append(json.dumps(whole))
-    quiet = ["-Dorg.slf4j.simpleLogger.defaultLogLevel=off", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
-    command = ["java", *quiet, "-cp", classpath(), str(ROOT / "tools" / "java" / "CheckSettings.java"), *flags]
-    done = subprocess.run(
-        command, input="\n".join(lines) + "\n", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True
-    )
-    return [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in run_java("CheckSettings", libs, "\n".join(lines) + "\n", *flags)]
 
 
-def print_refused_by_parts() -> None:
+def print_refused_by_parts(libs: str | None) -> None:
     """Start a server with the least and the greatest value of each number, and each text of the other configs."""
     ends = []
     for name, key in broker_keys().items():
@@ -308,11 +330,11 @@ def print_refused_by_parts() -> None:
         if texts and name not in TEXTS and key.type in NUMBER_TYPES:
             texts = [min(texts, key=float), max(texts, key=float)]
         ends += [{name: text} for text in texts if text not in ("~", key.default_text)]
-    accepted_alone = [settings for settings, reason in zip(ends, ask(ends), strict=True) if reason is None]
+    accepted_alone = [settings for settings, reason in zip(ends, refusals(ends, libs), strict=True) if reason is None]
     print(f"{len(accepted_alone)} starts", flush=True)
     parts = [accepted_alone[first : first + STARTS_PER_JVM] for first in range(0, len(accepted_alone), STARTS_PER_JVM)]
     with ThreadPoolExecutor(JVMS) as pool:
-        for some, reasons in zip(parts, pool.map(lambda part: ask(part, "start"), parts), strict=True):
+        for some, reasons in zip(parts, pool.map(lambda part: refusals(part, libs, "start"), parts), strict=True):
             refused = [(one, reason) for one, reason in zip(some, reasons, strict=True) if reason is not None]
             print(f"{len(some)} started, {len(refused)} refused", *refused, sep="\n", flush=True)
 

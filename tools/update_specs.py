@@ -2,9 +2,9 @@
 
     python tools/update_specs.py 4.4.0 [--libs DIRECTORY]
 
-Resolves the official jars through Maven by name and version (or takes those in DIRECTORY), reads them by reflection,
-and writes ``protocol_specs/``, ``kwire/wire/messages.pyi`` and ``tests/wire/golden.jsonl.xz``. Needs Java 17 and Maven;
-the jars stay in ``.tools/``.
+Resolves the official jars through Maven by name and version (or takes those in DIRECTORY), runs the programs in
+``tools/java`` on them, and writes everything in the repository that comes from the jars: specs and stub, config table
+and config types, and the test data. Needs Java 17 and Maven; the jars stay in ``.tools/``.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import write_configs
 import write_specs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -23,6 +24,8 @@ POM = """<project xmlns="http://maven.apache.org/POM/4.0.0">
   <groupId>kwire</groupId><artifactId>specs</artifactId><version>1</version>
   <dependencies>
     <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka_2.13</artifactId><version>{release}</version></dependency>
+    <dependency><groupId>org.apache.kafka</groupId><artifactId>kafka-tools</artifactId><version>{release}</version></dependency>
+    <dependency><groupId>org.slf4j</groupId><artifactId>slf4j-simple</artifactId><version>1.7.36</version></dependency>
   </dependencies>
 </project>
 """
@@ -38,13 +41,27 @@ def main() -> None:
     if reflected["kafka"] != arguments.release:
         sys.exit(f"the jars in {libs} are of {reflected['kafka']}, not of {arguments.release}")
     write_specs.write_specs(reflected, ROOT / "protocol_specs")
-    # Only now, because these read the specs that were just written.
+    write_configs.write_configs(libs)
+    write_what_reads_them(reflected, libs)
+    undocumented = write_configs.undocumented()
+    if undocumented:
+        print(f"{write_configs.DOCS.name} lacks a line for: {', '.join(undocumented)}")
+    print(f"Specs, configs and test data are those of {arguments.release}. Now: make test, and review git diff.")
+
+
+def write_what_reads_them(reflected: write_specs.Json, libs: str) -> None:
+    """Write what is made from the specs and the config table, which must be written before kwire is imported."""
     import golden_bytes
+    import official_answers
+    import start_vectors
+    import write_config_types
     import write_stub
 
     write_stub.STUB.write_text(write_stub.stub_text(), "utf-8")
     golden_bytes.write_golden(reflected, libs)
-    print(f"Specs, stub and golden bytes are those of {arguments.release}. Now: make test, and review git diff.")
+    write_config_types.TARGET.write_text(write_config_types.types_text(), "utf-8")
+    start_vectors.write_start_vectors(libs)
+    official_answers.write_all(libs)
 
 
 def resolve(release: str) -> str:

@@ -1,7 +1,7 @@
 """The slow path of produce, against what Apache Kafka 4.3.1 answered and stored for the same bytes.
 
-``official_validation.json`` was recorded from a real broker: each case is the bytes sent, the error code, the record
-errors and the message that came back, and the bytes that stood in the log afterwards.
+``official_validation.json`` is written by ``tools/official_answers.py``: each case is the bytes sent, the time, the
+error code, the record errors and the message of the answer, and the batch in the log afterwards.
 """
 
 from __future__ import annotations
@@ -64,7 +64,6 @@ TOPICS = {
 
 # Where the answer differs from the recorded one on purpose, or is given by another package.
 DIFFERENT = {
-    "transactional no pid": "the API file refuses it before it comes here",
     "pid 9 seq gap": "the log's producer state refuses it",
     "length huge": "Java's int overflows; for us it is a batch that is not all there",
     "long varint": "we call it INVALID_RECORD like every other malformed record",
