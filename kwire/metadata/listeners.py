@@ -10,7 +10,6 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import combinations
 from typing import Final, NamedTuple
 
 from kwire.metadata.config_values import ConfigProblem, value_text
@@ -121,11 +120,30 @@ def _address(configs: EffectiveConfigs, key: str, url: str) -> ListenerAddress:
 
 def _check_ports(configs: EffectiveConfigs, bound: Iterable[ListenerAddress]) -> None:
     """Each listener has a port of its own; one IPv4 and one IPv6 address may share a port (KIP-797)."""
-    for one, other in combinations(bound, 2):
-        if one.port and one.port == other.port and {_ip_version(one.host), _ip_version(other.host)} != {4, 6}:
-            urls = ", ".join(address.url for address in (one, other))
-            message = f"Each listener must have a different port, listeners: [{urls}]"
-            raise _problem(configs, "listeners", message, "a port for each")
+    by_port: dict[int, list[int | None]] = {}
+    for one in bound:
+        by_port.setdefault(one.port, []).append(_ip_version(one.host))
+    listeners = f"listeners: [{', '.join(configs.broker['listeners'])}]"
+    for port, versions in by_port.items():
+        if port and len(versions) > 1 and sorted(map(str, versions)) != ["4", "6"]:
+            message = _SHARED_PORT[_shared_by(versions)].format(listeners=listeners, port=port)
+            raise _problem(configs, "listeners", message, "a port for each, or one IPv4 and one IPv6 address")
+
+
+# Apache Kafka's messages, by what shares the port.
+_SHARED_PORT: Final = {
+    "names": "Each listener must have a different port, {listeners}",
+    "addresses": "If you have two listeners on the same port then one needs to be IPv4 and the other IPv6, "
+    "{listeners}, port: {port}",
+    "both": "Each listener must have a different port unless exactly one listener has an IPv4 address and the other "
+    "IPv6 address, {listeners}, port: {port}",
+}
+
+
+def _shared_by(versions: list[int | None]) -> str:
+    if versions.count(None) > 1:
+        return "names"
+    return "addresses" if len(versions) - versions.count(None) == 2 else "both"
 
 
 def _ip_version(host: str) -> int | None:

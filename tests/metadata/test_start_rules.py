@@ -1,4 +1,6 @@
-"""Which settings a start refuses: the verdicts of the official classes, which ``tools/start_vectors.py`` asks."""
+"""Which settings a start refuses, against ``start_vectors.json.gz``, written from the official classes by
+``tools/start_vectors.py``.
+"""
 
 from __future__ import annotations
 
@@ -64,6 +66,20 @@ def test_a_start_is_refused_where_the_official_release_refuses_it(shard):
             wrong.append((given, reason, ours))
     assert min(counts.values()) > 400
     assert wrong == []
+
+
+def test_listeners_that_share_a_port_are_refused_with_the_official_message():
+    answers = {
+        given["listeners"]: reason
+        for given, reason in vectors()
+        if given.items() >= start_vectors.SHARED_PORTS_BASE.items()
+    }
+    assert set(answers) == set(start_vectors.SHARED_PORTS)
+    for listeners, reason in answers.items():
+        ours = refusal({**start_vectors.SHARED_PORTS_BASE, "listeners": listeners})
+        assert (ours is None) == (reason is None)
+        if ours is not None:
+            assert ours.startswith(reason.removeprefix("IllegalArgumentException: "))
 
 
 def test_every_difference_still_exists():
