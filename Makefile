@@ -2,7 +2,7 @@
 #
 #   make run            serve on localhost:9092, data in ./kwire-data
 #   make test           the tests
-#   make check          ruff, mypy --strict, import contracts
+#   make check          ruff, mypy --strict, import contracts, no import cycles
 #   make jars           the official jars: with them, make test compares with the official tools too
 #   make interop        real clients, the official tools and the official broker (needs Java 17+, Maven; Node, Go, Rust if there)
 #   make interop-smoke  one case of each kind of it
@@ -65,6 +65,7 @@ check: $(VENV)/.installed-check
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/check_cycles.py
 
 format: $(VENV)/.installed-check
 	$(BIN)/ruff check --fix .

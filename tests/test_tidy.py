@@ -5,6 +5,7 @@ Each list of exceptions carries its reasons, and an entry that is no longer need
 
 import ast
 import re
+import sys
 import tokenize
 from collections import Counter
 from collections.abc import Iterator
@@ -16,6 +17,9 @@ from peer import all_apis
 from kwire.wire import codec
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT / "tools"))
+import check_cycles  # noqa: E402
+
 KWIRE = ROOT / "kwire"
 MODULES = sorted(KWIRE.rglob("*.py"))
 PURE_ROOMS = ("wire", "storage", "coordinators", "metadata", "security", "api")
@@ -271,57 +275,20 @@ def text_files(suffixes: set[str]) -> Iterator[Path]:
             yield path
 
 
-# Cycles that are left, each with the reason. An entry that is no longer one fails as loudly as a new cycle.
-IMPORT_CYCLES: dict[frozenset[str], str] = {}
-
-
 def test_no_modules_import_each_other_in_a_cycle() -> None:
-    """Imports for type checking count: a part that must name the whole broker is no part."""
-    graph = {module_of(path): set(local_imports(path)) for path in MODULES}
-    cycles = {frozenset(cycle) for cycle in cycles_of(graph)}
-    assert cycles == set(IMPORT_CYCLES), sorted(map(sorted, cycles ^ set(IMPORT_CYCLES)))
+    assert check_cycles.find_cycles(check_cycles.import_graph(KWIRE)) == []
 
 
-def module_of(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
-
-
-def local_imports(path: Path) -> Iterator[str]:
-    """The modules of kwire that a file imports, anywhere but inside a function that makes it lazy on purpose."""
-    names = {module_of(module) for module in MODULES}
-    for node in ast.walk(tree_of(path)):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names if alias.name in names)
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            inner = [f"{node.module}.{alias.name}" for alias in node.names]
-            yield from (name for name in inner if name in names)
-            if node.module in names and any(name not in names for name in inner):
-                yield node.module
-
-
-def cycles_of(graph: dict[str, set[str]]) -> Iterator[list[str]]:
-    """Find the strongly connected components of more than one module (Tarjan)."""
-    index: dict[str, int] = {}
-    lowest: dict[str, int] = {}
-    stack: list[str] = []
-    found: list[list[str]] = []
-
-    def visit(module: str) -> None:
-        index[module] = lowest[module] = len(index)
-        stack.append(module)
-        for other in sorted(graph.get(module, ())):
-            if other not in index:
-                visit(other)
-                lowest[module] = min(lowest[module], lowest[other])
-            elif other in stack:
-                lowest[module] = min(lowest[module], index[other])
-        if lowest[module] == index[module]:
-            component = stack[stack.index(module) :]
-            del stack[stack.index(module) :]
-            if len(component) > 1:
-                found.append(component)
-
-    for module in sorted(graph):
-        if module not in index:
-            visit(module)
-    yield from found
+def test_cycles_are_found_through_functions_and_type_checking_imports(tmp_path) -> None:
+    modules = {
+        "one": "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from package.inner.two import A\n",
+        "inner/__init__": "",
+        "inner/two": "def lazily():\n    import package.three\n",
+        "three": "from package import one\n",
+        "four": "from package.one import B\nfrom package import three, four\n",
+    }
+    (tmp_path / "package/inner").mkdir(parents=True)
+    for name, text in modules.items():
+        (tmp_path / f"package/{name}.py").write_text(text)
+    cycles = check_cycles.find_cycles(check_cycles.import_graph(tmp_path / "package"))
+    assert cycles == [{"package.one", "package.inner.two", "package.three"}]

@@ -141,7 +141,7 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
             error_message=refusal.message if asked is None else None,
         )
     except StorageFailure as failure:
-        context.broker.storage_failed(failure)
+        context.broker.storage_failures.report(failure)
         return PartitionResponse(index=wanted.index, error_code=Code.KAFKA_STORAGE_ERROR, base_offset=-1)
     response = PartitionResponse(
         index=wanted.index,
@@ -193,7 +193,7 @@ async def _commit(context: Context, uncommitted: list[Uncommitted]) -> None:
             response.error_code = refusal.code
             response.base_offset = -1
         except StorageFailure as failure:
-            context.broker.storage_failed(failure)
+            context.broker.storage_failures.report(failure)
             response.error_code = Code.KAFKA_STORAGE_ERROR
             response.base_offset = -1
 

@@ -140,7 +140,7 @@ class _Fetch:
     def __init__(self, context: Context, request: FetchRequest, session: FetchSession, *, incremental: bool) -> None:
         replica_id = request.replica_id if request.replica_id != _CONSUMER else request.replica_state.replica_id
         self._context = context
-        self._bytes_max = min(request.max_bytes, context.broker.fetch_max_bytes)
+        self._bytes_max = min(request.max_bytes, context.broker.configs.broker["fetch.max.bytes"])
         self._session = session
         self._incremental = incremental
         self._is_follower = replica_id >= 0
@@ -231,7 +231,7 @@ class _Fetch:
         except KafkaError as refusal:
             return _refused(item, refusal.code)
         except StorageFailure as failure:
-            self._context.broker.storage_failed(failure)
+            self._context.broker.storage_failures.report(failure)
             known = self._context.api_version >= _STORAGE_ERROR_SINCE
             return _refused(item, Code.KAFKA_STORAGE_ERROR if known else Code.NOT_LEADER_OR_FOLLOWER)
 

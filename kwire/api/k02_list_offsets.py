@@ -95,7 +95,7 @@ def _answer(
     except KafkaError as refusal:
         return PartitionResponse(partition_index=wanted.partition_index, error_code=refusal.code)
     except StorageFailure as failure:
-        context.broker.storage_failed(failure)
+        context.broker.storage_failures.report(failure)
         return PartitionResponse(partition_index=wanted.partition_index, error_code=Code.KAFKA_STORAGE_ERROR)
     return PartitionResponse(
         partition_index=wanted.partition_index, timestamp=timestamp_ms, offset=offset, leader_epoch=leader_epoch

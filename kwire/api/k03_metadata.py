@@ -58,7 +58,10 @@ async def handle(context: Context, request: MetadataRequest) -> MetadataResponse
         throttle_time_ms=context.throttle_ms,
         brokers=[
             MetadataResponse.MetadataResponseBroker(
-                node_id=broker.node_id, host=endpoint.host, port=endpoint.port, rack=broker.rack
+                node_id=broker.node_id,
+                host=endpoint.host,
+                port=endpoint.port,
+                rack=broker.configs.broker["broker.rack"],
             )
         ],
         cluster_id=broker.cluster_id,

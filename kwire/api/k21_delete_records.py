@@ -50,6 +50,6 @@ def _delete(context: Context, topic: str, index: int, offset: int) -> PartitionR
     except KafkaError as refusal:
         result.error_code = refusal.code
     except StorageFailure as failure:
-        context.broker.storage_failed(failure)
+        context.broker.storage_failures.report(failure)
         result.error_code = Code.KAFKA_STORAGE_ERROR
     return result

@@ -44,6 +44,6 @@ def _answer(
     except KafkaError as refusal:
         return EpochEndOffset(partition=wanted.partition, error_code=refusal.code)
     except StorageFailure as failure:
-        context.broker.storage_failed(failure)
+        context.broker.storage_failures.report(failure)
         return EpochEndOffset(partition=wanted.partition, error_code=Code.KAFKA_STORAGE_ERROR)
     return EpochEndOffset(partition=wanted.partition, leader_epoch=leader_epoch, end_offset=end_offset)

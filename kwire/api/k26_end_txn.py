@@ -38,7 +38,7 @@ async def handle(context: Context, request: EndTxnRequest) -> EndTxnResponse:
     except KafkaError as refusal:
         return _refused(context, refusal.code)
     except StorageFailure as failure:
-        context.broker.storage_failed(failure)
+        context.broker.storage_failures.report(failure)
         return _refused(context, Code.COORDINATOR_NOT_AVAILABLE)
     return EndTxnResponse(
         throttle_time_ms=context.throttle_ms, producer_id=stamp.producer_id, producer_epoch=stamp.producer_epoch

@@ -53,7 +53,7 @@ async def handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnM
         except KafkaError as refusal:
             result.error_code = refusal.code
         except StorageFailure as failure:
-            context.broker.storage_failed(failure)
+            context.broker.storage_failures.report(failure)
             result.error_code = Code.KAFKA_STORAGE_ERROR
     return WriteTxnMarkersResponse(
         markers=[
@@ -82,7 +82,7 @@ def _append(context: Context, where: TopicPartition, marker: Marker, uncommitted
     except KafkaError as refusal:
         result.error_code = refusal.code
     except StorageFailure as failure:
-        context.broker.storage_failed(failure)
+        context.broker.storage_failures.report(failure)
         result.error_code = Code.KAFKA_STORAGE_ERROR
     else:
         if not partition.is_committed(next_offset):

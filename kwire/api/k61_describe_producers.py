@@ -48,7 +48,7 @@ async def _describe(context: Context, topic: str, index: int) -> PartitionAnswer
     except KafkaError as refusal:
         answer.error_code, answer.error_message = refusal.code, refusal.message
     except StorageFailure as failure:
-        context.broker.storage_failed(failure)
+        context.broker.storage_failures.report(failure)
         answer.error_code = Code.KAFKA_STORAGE_ERROR
     return answer
 

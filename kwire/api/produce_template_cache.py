@@ -80,7 +80,7 @@ class ProduceTemplateCache:
         except (KafkaError, ProtocolViolation, LargeBatch):
             return None  # refused in the usual way, with its reason, or validated in a thread
         except StorageFailure as failure:
-            self._broker.storage_failed(failure)
+            self._broker.storage_failures.report(failure)
             return fill(correlation_id, Code.KAFKA_STORAGE_ERROR, -1, -1, -1)
         base_offset, _, append_time_ms, log_start_offset, _ = appended
         return fill(correlation_id, 0, base_offset, append_time_ms, log_start_offset)

@@ -1,24 +1,42 @@
 """Starts and stops one broker.
 
-Responsible for: in which order the parts are made, recovered and run, and in which order they are closed. Must not
-depend on: sockets, what a single API does.
+Responsible for: the order in which the parts are made, recovered and run, the order in which they are closed, and which
+of them follow changes of the metadata. Must not depend on: sockets, what a single API does.
 """
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 
 import trio
 
+from kwire.broker.background.file_remover import FileRemover
+from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
 from kwire.broker.containment import run_contained
+from kwire.broker.controller.auto_topics import auto_create_topic
 from kwire.broker.controller.embedded import EmbeddedController
 from kwire.broker.controller.metadata_log import MetadataLog
+from kwire.broker.coordination.groups import Groups
+from kwire.broker.coordination.markers import MarkerWriter
+from kwire.broker.coordination.metadata_view import MetadataView
+from kwire.broker.coordination.producer_ids import ProducerIds
+from kwire.broker.coordination.runtime import RuntimeParts
+from kwire.broker.coordination.transactions import Transactions
 from kwire.broker.endpoint import Endpoint
+from kwire.broker.partitions.fetch_sessions import FetchSessions
+from kwire.broker.partitions.flusher import Flusher
 from kwire.broker.partitions.log_dirs import LogDirs
+from kwire.broker.partitions.moves import Moves
+from kwire.broker.partitions.partitions import Partitions
+from kwire.broker.requests.hooks import Hooks
+from kwire.broker.requests.quotas import Quotas
+from kwire.broker.requests.response_cache import ResponseCache
 from kwire.broker.storage_failures import StorageFailures
+from kwire.broker.watchdog import Watchdog
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
@@ -56,7 +74,7 @@ async def open_broker(
         )
         # First, because partitions that Apache Kafka left without a leader at a clean stop get it back here.
         controller.register(endpoints, [one.id for one in dirs.dirs])
-        broker = Broker(
+        broker = _make_broker(
             clock=clock,
             configs=configs,
             dirs=dirs,
@@ -81,6 +99,89 @@ async def open_broker(
         dirs.release()
 
 
+def _make_broker(
+    *,
+    clock: Clock,
+    configs: EffectiveConfigs,
+    dirs: LogDirs,
+    controller: EmbeddedController,
+    storage_failures: StorageFailures,
+    endpoints: Sequence[Endpoint],
+) -> Broker:
+    """Make each part from those made before it."""
+    image, node_id = controller.image, configs.node_id
+    watchdog = Watchdog()
+    flusher = Flusher(clock, dirs)
+    file_remover = FileRemover(files=dirs.files, clock=clock, storage_failures=storage_failures)
+    partitions = Partitions(
+        node_id=node_id,
+        image=image,
+        configs=configs,
+        dirs=dirs,
+        clock=clock,
+        remove_later=file_remover.remove_when_due,
+        flush=flusher.flush,
+    )
+    moves = Moves(
+        node_id=node_id,
+        partitions=partitions,
+        dirs=dirs,
+        clock=clock,
+        controller=controller,
+        remove_later=file_remover.remove_when_due,
+        storage_failures=storage_failures,
+    )
+    housekeeping = Housekeeping(
+        partitions=partitions,
+        dirs=dirs,
+        clock=clock,
+        configs=configs,
+        flusher=flusher,
+        file_remover=file_remover,
+        storage_failures=storage_failures,
+        watchdog=watchdog,
+    )
+    coordination = RuntimeParts(
+        clock=clock,
+        partitions=partitions,
+        metadata=MetadataView(image, configs),
+        create_topic=partial(auto_create_topic, controller, configs),
+        storage_failed=storage_failures.report,
+    )
+    producer_ids = ProducerIds(controller, node_id)
+    groups = Groups(coordination, configs=configs)
+    markers = MarkerWriter(find=partitions.get, now_ms=clock.now_ms, offsets_marker_appended=groups.marker_appended)
+    transactions = Transactions(coordination, configs=configs, producer_ids=producer_ids, markers=markers)
+    hooks = Hooks()
+    quotas = Quotas(image, configs, clock, hooks)
+    # In this order: coordinators find the partitions that a change has created or deleted.
+    for part in (partitions, groups, transactions, quotas):
+        controller.subscribe(part.on_metadata_delta)
+    return Broker(
+        clock=clock,
+        configs=configs,
+        endpoints=tuple(endpoints),
+        watchdog=watchdog,
+        controller=controller,
+        image=image,
+        dirs=dirs,
+        storage_failures=storage_failures,
+        partitions=partitions,
+        flusher=flusher,
+        file_remover=file_remover,
+        housekeeping=housekeeping,
+        moves=moves,
+        groups=groups,
+        transactions=transactions,
+        producer_ids=producer_ids,
+        markers=markers,
+        hooks=hooks,
+        quotas=quotas,
+        fetch_sessions=FetchSessions(configs.broker["max.incremental.fetch.session.cache.slots"], clock.random_bytes),
+        responses=ResponseCache(image),
+    )
+
+
 async def _close(broker: Broker, controller: EmbeddedController) -> None:
     """Flush and close every log, write the checkpoints, and mark the log directories as cleanly stopped.
 
@@ -93,7 +194,7 @@ async def _close(broker: Broker, controller: EmbeddedController) -> None:
             broker.partitions.close(partition)
         except StorageFailure as failure:
             all_closed = False
-            broker.storage_failed(failure)
+            broker.storage_failures.report(failure)
     epoch = controller.broker_epoch
     controller.close()
     if all_closed:

@@ -66,11 +66,11 @@ async def test_a_failed_sync_of_the_metadata_log_ends_the_broker_and_the_next_st
 async def test_a_file_that_fails_is_spoken_of_once_a_minute(capsys):
     async with running(MemoryFiles()) as broker:
         failure = StorageFailure("data/t-0/x.log", "No space left on device")
-        broker.storage_failed(failure)
-        broker.storage_failed(failure)
-        broker.storage_failed(StorageFailure("data/t-1/x.log", "No space left on device"))
+        broker.storage_failures.report(failure)
+        broker.storage_failures.report(failure)
+        broker.storage_failures.report(StorageFailure("data/t-1/x.log", "No space left on device"))
         broker.clock.advance(60_000)
-        broker.storage_failed(failure)
+        broker.storage_failures.report(failure)
 
     said = [line for line in capsys.readouterr().err.splitlines() if "log directory I/O error" in line]
     assert ["t-0" in line for line in said] == [True, False, True]

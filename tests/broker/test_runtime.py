@@ -59,7 +59,7 @@ def parts_of(broker):
         partitions=broker.partitions,
         metadata=MetadataView(broker.image, broker.configs),
         create_topic=create_topic,
-        storage_failed=broker.storage_failed,
+        storage_failed=broker.storage_failures.report,
     )
 
 

@@ -79,7 +79,7 @@ def _to_ask(
         except KafkaError as refusal:
             refused[partition.topic_partition] = refusal.code
         except StorageFailure as failure:
-            context.broker.storage_failed(failure)
+            context.broker.storage_failures.report(failure)
             refused[partition.topic_partition] = Code.KAFKA_STORAGE_ERROR
     return refused, asked
 

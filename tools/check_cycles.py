@@ -1,0 +1,76 @@
+"""Find modules of kwire that import each other in a cycle.
+
+python tools/check_cycles.py        (part of ``make check``)
+
+Prints each cycle and exits with 1 when there is one. Every import counts: at the top, inside a function, and under
+``TYPE_CHECKING``, because a class whose types need the whole broker depends on the whole broker.
+"""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def main() -> int:
+    cycles = find_cycles(import_graph(ROOT / "kwire"))
+    for cycle in cycles:
+        print("import cycle:", ", ".join(sorted(cycle)))
+    return 1 if cycles else 0
+
+
+def import_graph(package: Path) -> dict[str, set[str]]:
+    """Return for each module of a package the modules of the same package that it imports."""
+    paths = {_module_name(path, package.parent): path for path in package.rglob("*.py")}
+    return {name: set(_local_imports(path, paths)) - {name} for name, path in paths.items()}
+
+
+def find_cycles(graph: Mapping[str, set[str]]) -> list[set[str]]:
+    """Return the strongly connected components of more than one module (Tarjan)."""
+    index: dict[str, int] = {}
+    lowest: dict[str, int] = {}
+    stack: list[str] = []
+    found: list[set[str]] = []
+
+    def visit(module: str) -> None:
+        index[module] = lowest[module] = len(index)
+        stack.append(module)
+        for other in sorted(graph.get(module, ())):
+            if other not in index:
+                visit(other)
+                lowest[module] = min(lowest[module], lowest[other])
+            elif other in stack:
+                lowest[module] = min(lowest[module], index[other])
+        if lowest[module] == index[module]:
+            component = stack[stack.index(module) :]
+            del stack[stack.index(module) :]
+            if len(component) > 1:
+                found.append(set(component))
+
+    for module in sorted(graph):
+        if module not in index:
+            visit(module)
+    return found
+
+
+def _module_name(path: Path, root: Path) -> str:
+    return ".".join(path.relative_to(root).with_suffix("").parts).removesuffix(".__init__")
+
+
+def _local_imports(path: Path, names: Mapping[str, Path]) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name in names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            yield from (name for name in inner if name in names)
+            if node.module in names and any(name not in names for name in inner):
+                yield node.module
+
+
+if __name__ == "__main__":
+    sys.exit(main())
