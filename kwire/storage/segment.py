@@ -152,7 +152,8 @@ class Segment:
 
     def create_file(self) -> None:
         """Create the empty .log file, which otherwise appears at the first append. Raises StorageFailure."""
-        self._files.write_bytes(self.path(LOG_SUFFIX), b"", durable=False)
+        # Through the descriptor: after a failed append the file is open, and another file of its name would replace it.
+        self.file.truncate(0)
 
     def append(
         self, parts: list[Buffer], size_bytes: int, batches: Sequence[AppendedBatch], index_interval_bytes: int

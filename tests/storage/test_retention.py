@@ -1,3 +1,5 @@
+import errno
+
 import pytest
 from log_batches import NOW, append, batch, offsets
 
@@ -178,3 +180,19 @@ def test_a_log_that_lost_all_segments_goes_on_at_its_end_offset_after_a_kill(fil
     log = Log.open(files, log.path, log.config, now_ms=NOW, same_boot=True)
 
     assert (log.log_start_offset, log.end_offset) == (end_offset, end_offset)
+
+
+def test_appends_after_a_failed_one_are_found_again_when_retention_removed_all_other_segments(files):
+    log = filled(files, count=1, retention_ms=5000, preallocate=True)
+    files.fault = lambda operation, path: (
+        OSError(errno.ENOSPC, "No space left on device") if operation == "append" and path.endswith(".log") else None
+    )
+    with pytest.raises(StorageFailure):
+        append(log, batch(timestamp_ms=NOW))
+    files.fault = None
+    assert log.apply_retention(NOW + 10_000)
+    append(log, batch(timestamp_ms=NOW + 10_000))
+    log.close()
+
+    again = Log.open(files, PATH, log.config, now_ms=NOW + 10_000, clean=True)
+    assert offsets(again) == [(1, 1)]
