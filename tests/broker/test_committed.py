@@ -10,6 +10,7 @@ import trio
 from peer import Peer
 
 from kwire.broker.partitions.partition import Role
+from kwire.broker.partitions.watches import Watch
 from kwire.broker.start import open_broker
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.effective import BrokerSettings
@@ -229,3 +230,26 @@ async def test_what_is_not_committed_is_not_fetched_and_not_acknowledged(monkeyp
                 held.release()
             assert answers[0].responses[0].partition_responses[0].error_code == 0
             assert (await fetched()).high_watermark == 1
+
+
+@pytest.mark.parametrize("min_bytes", [1, 60])
+async def test_a_flush_wakes_a_waiting_fetch_as_soon_as_its_min_bytes_are_committed(min_bytes):
+    async with partition_with(**FLUSH_EACH) as (_, partition, _files):
+        watch = Watch(committed_only=False)
+        partition.watch(watch, "t-0")
+        event = watch.arm(min_bytes)
+        offset = append(partition, b"a").next_offset
+        assert not event.is_set()
+        await partition.committed(offset)
+        assert event.is_set()
+
+
+async def test_a_flush_that_commits_nothing_wakes_no_fetch():
+    async with partition_with() as (broker, partition, _files):
+        append(partition, b"a")
+        watch = Watch(committed_only=False)
+        partition.watch(watch, "t-0")
+        event = watch.arm(1)
+        await broker.flusher.flush(partition)
+        assert partition.log.recovery_point == 1
+        assert not event.is_set()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 
+import pytest
 import trio
 from peer import Peer
 
 from kwire.broker.start import open_broker
+from kwire.errors import KafkaError
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import delete_topics
 from kwire.testing.files import MemoryFiles
@@ -108,3 +110,20 @@ async def test_a_topic_that_left_no_files_leaves_nothing_to_remove():
         waiting = broker.clock.pending_count
         delete(broker, "t")
         assert broker.clock.pending_count == waiting
+
+
+async def test_a_deleted_partition_takes_no_appends_and_writes_nothing_to_a_topic_of_the_same_name():
+    files = MemoryFiles()
+    async with running(files) as broker:
+        client = Peer(broker)
+        await client.create_topic("t")
+        deleted = broker.partitions.get("t", 0)
+        put(deleted)
+        delete(broker, "t")
+        await client.create_topic("t")
+        created = broker.partitions.get("t", 0)
+        with pytest.raises(KafkaError, match="NOT_LEADER_OR_FOLLOWER"):
+            put(deleted)
+        put(created)
+        assert created.log.end_offset == 1
+        assert len(files.content(f"data/t-0/{0:020d}.log")) == created.log.size_bytes

@@ -43,7 +43,7 @@ class Flusher:
                 del self._running[partition]
                 done.set()
         if partition.role is Role.LEADER and not partition.deleted and partition.log.high_watermark < target:
-            partition.advance()
+            partition.commit_all()
 
     async def _sync(self, partition: Partition) -> None:
         log = partition.log
@@ -65,4 +65,4 @@ class Flusher:
         log.finish_flush(pending)
         partition.flushed_ms = self._clock.monotonic_ms()
         if partition.role is Role.LEADER:
-            partition.advance()
+            partition.commit_all()

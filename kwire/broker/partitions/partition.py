@@ -62,6 +62,7 @@ class Partition:
         "_flush",
         "_log",
         "_open_log",
+        "_uncommitted_bytes",
         "_watches",
         "commits_on_append",
         "deleted",
@@ -113,6 +114,8 @@ class Partition:
         self._flush = flush
         self._clock = clock
         self._log: Log | None = None
+        # Bytes of the batches above the high watermark, which a flush commits.
+        self._uncommitted_bytes = 0
         self._watches: dict[Watch, Hashable] = {}
 
     def __str__(self) -> str:
@@ -219,8 +222,11 @@ class Partition:
             check_sequence=check_sequence,
             transaction_version=transaction_version,
         )
-        if not appended.duplicate and (self.commits_on_append or not self._is_flush_due()):
-            self.advance(len(batch))
+        if not appended.duplicate:
+            if self.commits_on_append or not self._is_flush_due():
+                self._advance(len(batch))
+            else:
+                self._uncommitted_bytes += len(batch)
         return appended
 
     def _is_flush_due(self) -> bool:
@@ -251,10 +257,16 @@ class Partition:
                 raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
             await self._flush(self)
 
-    def advance(self, byte_count: int = 1) -> None:
+    def commit_all(self) -> None:
+        """Move the high watermark to the end of the log, all of which is on the disk. Only a leader does so."""
+        byte_count, self._uncommitted_bytes = self._uncommitted_bytes, 0
+        if self.log.high_watermark < self.log.end_offset:
+            self._advance(byte_count)
+
+    def _advance(self, byte_count: int) -> None:
         """Move the high watermark to the end of the log and mark the partition as dirty for its watches.
 
-        Only a leader does so, when all that was written may be shown to consumers.
+        ``byte_count`` is the size of the batches that this commits.
         """
         log = self.log
         if not self._watches:
@@ -327,7 +339,11 @@ class Partition:
             self._log = None
 
     def mark_deleted(self) -> None:
-        """The topic is gone: wake everybody; nothing may use this partition any more."""
+        """The topic was deleted: end every wait and refuse appends.
+
+        A topic of the same name may get the same directory: an append would write to its files.
+        """
         self.deleted = True
+        self.role = Role.FOLLOWER
         self.note_change()
         self._watches.clear()
