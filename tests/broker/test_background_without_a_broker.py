@@ -175,3 +175,28 @@ async def test_one_disk_that_refuses_does_not_keep_other_directories_from_their_
     await housekeeping_of(parts).flush_and_checkpoint()
     assert parts.files.read_bytes("a/recovery-point-offset-checkpoint") is None
     assert parts.files.read_bytes("b/recovery-point-offset-checkpoint") is not None
+
+
+async def test_a_partition_moves_while_retention_deletes_a_segment_that_is_being_copied():
+    parts = LogParts(log_dirs=("a", "b"))
+    partition = parts.create("t")
+    append(partition, b"x")
+    partition.log.roll(0)
+    append(partition, b"y")
+    first = f"a/t-0/{0:020d}.log"
+    calls = []
+
+    def delete_segment(operation, path):
+        if (operation, path) == ("read", first) and not calls:
+            calls.append(path)
+            partition.delete_records_before(1)
+            for deletion in partition.log.apply_retention(0):
+                parts.files.remove(deletion.path)
+
+    parts.files.fault = delete_segment
+    controller = await move(parts, partition, "b")
+    assert calls
+    assert len(controller.commands) == 1
+    assert partition.log_dir == "b"
+    assert offsets(partition) == [1]
+    assert f"b/t-0/{0:020d}.log" not in parts.files.paths()

@@ -12,7 +12,7 @@ then says where the partition lies. A move that fails leaves everything where it
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
 import trio
@@ -34,8 +34,8 @@ log = Logger("kwire.broker")
 _CHUNK_BYTES: Final = 1024 * 1024
 
 
-class Seen(NamedTuple):
-    """What a file looked like when it was copied; one that looks the same later has not changed."""
+class FileStamp(NamedTuple):
+    """Size and time of a file when it was copied; with the same stamp later it has not changed."""
 
     size: int
     modified_ms: int
@@ -117,13 +117,13 @@ class Moves:
             return
         partition.log.roll(self._clock.now_ms())
         target.files.make_directory(future)
-        seen = await trio.to_thread.run_sync(copy_new, target.files, path, future, {})
+        copied = await trio.to_thread.run_sync(copy_changed_files, target.files, path, future, {})
         if partition.deleted or self.pending.get(partition) is not target:
             target.files.remove_directory(future)
             return
         opened = partition.log
         self._partitions.close(partition)
-        copy_new(target.files, path, future, seen)
+        copy_changed_files(target.files, path, future, copied)
         new_path = target.partition_path(partition.topic_partition)
         deleted_path = source.deleted_directory_name(partition.topic_partition, self._partitions.unique_name())
         try:
@@ -154,20 +154,28 @@ class Moves:
         log.info("partition moved", partition=str(key), directory=target.path)
 
 
-def copy_new(files: Files, path: str, new_path: str, seen: dict[str, Seen]) -> dict[str, Seen]:
-    """Make one directory hold what another holds; files that ``seen`` knows unchanged are there already.
+def copy_changed_files(files: Files, path: str, new_path: str, copied: Mapping[str, FileStamp]) -> dict[str, FileStamp]:
+    """Copy a directory, but for the files that are in ``copied`` and have not changed since; return what is copied now.
 
-    Gives what each file looked like. What is copied is on the disk when this returns. Raises StorageFailure.
+    A file that is deleted while it is being copied is left out. All copies are on the disk when this returns. Raises
+    StorageFailure.
     """
-    now = {name: Seen(size, files.modified_ms(f"{path}/{name}")) for name, size in files.sizes(path).items()}
-    for name in seen.keys() - now.keys():
+    stamps = {name: FileStamp(size, files.modified_ms(f"{path}/{name}")) for name, size in files.sizes(path).items()}
+    for name in copied.keys() - stamps.keys():
         files.remove(f"{new_path}/{name}")
-    for name, looks in now.items():
-        if seen.get(name) != looks:
+    for name, stamp in list(stamps.items()):
+        if copied.get(name) == stamp:
+            continue
+        files.remove(f"{new_path}/{name}")
+        try:
+            _copy(files, f"{path}/{name}", f"{new_path}/{name}", stamp.size)
+        except StorageFailure:
+            if name in files.sizes(path):
+                raise
             files.remove(f"{new_path}/{name}")
-            _copy(files, f"{path}/{name}", f"{new_path}/{name}", looks.size)
+            del stamps[name]
     files.sync_directory(new_path)
-    return now
+    return stamps
 
 
 def _copy(files: Files, path: str, new_path: str, size: int) -> None:
