@@ -185,10 +185,10 @@ def _make_broker(
 async def _close(broker: Broker, controller: EmbeddedController) -> None:
     """Flush and close every log, write the checkpoints, and mark the log directories as cleanly stopped.
 
-    If a log cannot be closed, the others are, and the next start checks all of them.
+    If a log cannot be closed, or could not be recovered since the start, the next start checks all of them.
     """
     await broker.housekeeping.flush_and_checkpoint()
-    all_closed = True
+    all_closed = not broker.partitions.unrecovered()
     for partition in broker.partitions:
         try:
             broker.partitions.close(partition)

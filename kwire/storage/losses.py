@@ -36,6 +36,7 @@ class Cause(StrEnum):
     SEGMENT_MISSING = "the .log file of a segment is missing"
     SEGMENT_EMPTY = "the .log file of a segment is empty"
     SHORT_LOG = "the log ends before an offset that it had reached"
+    DIRECTORY_MISSING = "the directory of the partition is missing"
 
 
 class Loss(NamedTuple):

@@ -74,3 +74,22 @@ async def test_a_file_that_fails_is_spoken_of_once_a_minute(capsys):
 
     said = [line for line in capsys.readouterr().err.splitlines() if "log directory I/O error" in line]
     assert ["t-0" in line for line in said] == [True, False, True]
+
+
+async def test_a_stop_is_not_clean_while_a_log_could_not_be_recovered():
+    files = MemoryFiles()
+    async with running(files) as broker:
+        await Peer(broker).create_topic("t")
+        batch = memoryview(build_batch([Record(0, 0, b"k", b"v")]))
+        broker.partitions.get("t", 0).append(batch, read_batch_header(batch), acks=1)
+        crashed = files.fork()
+    crashed.boot = "another"
+    crashed.fault = lambda operation, path: (
+        OSError(errno.EIO, "Input/output error") if (operation, path) == ("list", "data/t-0") else None
+    )
+    async with running(crashed):
+        crashed.fault = None
+
+    async with running(crashed) as broker:
+        assert not broker.dirs.dirs[0].clean
+        assert broker.partitions.get("t", 0).opened is not None, "recovered before anything is served"

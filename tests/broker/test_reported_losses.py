@@ -10,6 +10,7 @@ from kwire.broker.partitions.loss_report import ReportedLoss
 from kwire.broker.start import open_broker
 from kwire.limits import LOSSES_KEPT_MAX
 from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.topics import delete_topics
 from kwire.storage.losses import Cause, Loss
 from kwire.testing.files import MemoryFiles
 from kwire.types import TopicPartition
@@ -88,7 +89,67 @@ def test_the_report_keeps_the_latest_losses_and_survives_lines_that_it_cannot_re
     for time_ms in range(LOSSES_KEPT_MAX + 5):
         if time_ms == LOSSES_KEPT_MAX:
             files.content(f"data/{loss_report.FILE_NAME}").extend(b'{"time_ms": 1}\nno json\n\xff\n[]\n')
-        loss_report.report(files, "data", TopicPartition("t", 0), [loss], time_ms=time_ms)
+        loss_report.write(files, "data", TopicPartition("t", 0), [loss], time_ms=time_ms)
     reported = loss_report.read(files, "data")
     assert len(reported) == LOSSES_KEPT_MAX
     assert reported[-1] == ReportedLoss(LOSSES_KEPT_MAX + 4, "t", 0, 1, 2, 3, "incomplete batch at the end of the log")
+
+
+async def stopped_with(files, topic: str, count: int) -> None:
+    """Create a topic with ``count`` records, then stop cleanly."""
+    async with running(files) as broker:
+        await Peer(broker).create_topic(topic)
+        for _ in range(count):
+            batch = memoryview(build_batch([Record(0, 0, b"k", b"v")]))
+            broker.partitions.get(topic, 0).append(batch, read_batch_header(batch), acks=-1)
+        broker.partitions.get(topic, 0).delete_records_before(min(count, 1))
+
+
+async def test_the_records_of_a_partition_whose_directory_is_gone_are_reported_once(capsys):
+    files = MemoryFiles()
+    await stopped_with(files, "t", 5)
+    files.remove_directory("data/t-0")
+    async with running(files) as broker:
+        assert broker.partitions.get("t", 0).log.end_offset == 0
+    async with running(files):
+        pass
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "records lost" in line]
+    for part in ("partition=t-0", "first_offset=1", "end_offset=5"):
+        assert part in line
+    (reported,) = loss_report.read(files, "data")
+    assert reported[1:] == ("t", 0, 1, 5, 0, "the directory of the partition is missing")
+
+
+@pytest.mark.parametrize("count", [0, 1])
+async def test_a_directory_without_records_that_is_gone_is_no_loss(capsys, count):
+    files = MemoryFiles()
+    await stopped_with(files, "t", count)
+    files.remove_directory("data/t-0")
+    async with running(files):
+        pass
+    assert "records lost" not in capsys.readouterr().err
+
+
+async def test_an_entry_of_a_deleted_topic_reports_no_loss_of_the_topic_that_took_its_name(capsys):
+    files = MemoryFiles()
+    await stopped_with(files, "t", 5)
+    async with running(files) as broker:
+        topic_id = broker.image.topics["t"].id
+        broker.controller.commit(delete_topics(broker.image, [topic_id]).records)
+        await Peer(broker).create_topic("t")
+        killed = files.fork()
+    async with running(killed):
+        pass
+    assert "records lost" not in capsys.readouterr().err
+
+
+async def test_losses_of_the_metadata_log_are_reported(capsys):
+    files = MemoryFiles()
+    await stopped_with(files, "t", 1)
+    files.write_bytes(f"data/__cluster_metadata-0/{1000:020d}.index", b"\0\0\0\1\0\0\0\1", durable=True)
+    async with running(files):
+        pass
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "records lost" in line]
+    assert "partition=__cluster_metadata-0" in line
+    (reported,) = loss_report.read(files, "data")
+    assert (reported.topic, reported.cause) == ("__cluster_metadata", Cause.SEGMENT_MISSING)

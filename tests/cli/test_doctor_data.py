@@ -149,7 +149,7 @@ def test_preallocated_zeros_at_the_end_are_sound(data):
 
 def test_losses_of_earlier_recoveries_are_shown(data):
     losses = [Loss(10, 30, 2000, Cause.DAMAGED_BATCH), Loss(40, 41, 9, Cause.SHORT_LOG)]
-    loss_report.report(OsFiles(), str(data), TopicPartition("t", 0), losses, time_ms=1_700_000_000_000)
+    loss_report.write(OsFiles(), str(data), TopicPartition("t", 0), losses, time_ms=1_700_000_000_000)
     code, findings = examined(data)
     assert code == 0
     assert findings["losses"][0] == ("warning", "recoveries have lost at least 21 records in 1 partitions")

@@ -70,7 +70,7 @@ class Housekeeping:
 
     async def recover(self) -> None:
         """After an unclean stop, open every log that has a directory, in threads, before anything is served."""
-        unclean = [one for one in self._partitions.found_on_disk() if not self._left_cleanly(one)]
+        unclean = self._partitions.unrecovered()
         if not unclean:
             return
         log.warning("the last stop was not a clean one: checking logs", partitions=len(unclean))
@@ -223,10 +223,6 @@ class Housekeeping:
                 one.write_checkpoints(recovery_points, log_starts, watermarks)
             except StorageFailure as failure:
                 self._storage_failures.report(failure)
-
-    def _left_cleanly(self, partition: Partition) -> bool:
-        one = self._dirs.by_path(partition.log_dir)
-        return one is not None and one.clean
 
 
 async def _in_slices(partitions: Iterable[Partition]) -> AsyncGenerator[Partition, None]:

@@ -28,6 +28,7 @@ from kwire.broker.controller.metadata_replay import MetadataReplay
 from kwire.broker.controller.metadata_snapshots import SnapshotId, data_batch, list_snapshots, write_snapshot
 from kwire.broker.controller.quorum_state import has_led, leader_change_batch, read_leader_epoch, write_quorum_state
 from kwire.broker.logs import Logger
+from kwire.broker.partitions import loss_report
 from kwire.broker.partitions.log_dirs import LogDir, LogDirs
 from kwire.errors import StorageFailure
 from kwire.metadata import features
@@ -40,7 +41,7 @@ from kwire.storage.checkpoints import META_PROPERTIES
 from kwire.storage.config import LogConfig
 from kwire.storage.files import Files
 from kwire.storage.log import Log
-from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID, uuid_text
+from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID, TopicPartition, uuid_text
 from kwire.wire.batch import read_batch_header
 from kwire.wire.messages import AbortTransactionRecord, BeginTransactionRecord, EndTransactionRecord
 
@@ -282,6 +283,9 @@ def _open_log(files: Files, home: LogDir, configs: EffectiveConfigs, clock: Cloc
         same_boot=home.same_boot,
         topic_id=METADATA_TOPIC_ID,
     )
+    if opened.losses:
+        partition = TopicPartition(METADATA_TOPIC, 0)
+        loss_report.report(files, home.path, partition, opened.losses, time_ms=clock.now_ms())
     if opened.log_start_offset > snapshot_offset:
         message = f"the log begins at {opened.log_start_offset}, but no valid snapshot reaches that offset"
         raise StorageFailure(path, "; ".join([message, *map(str, loaded.damaged_snapshots)]))

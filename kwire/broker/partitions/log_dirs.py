@@ -92,8 +92,7 @@ class LogDir:
                 self.files.remove_directory(self.file(name))
 
     def set_aside(self, partition: TopicPartition, path: str, unique: str) -> None:
-        """Rename a partition that no topic knows, as Kafka does, so that nothing is lost and nobody serves it."""
-        log.warning("partition of no known topic set aside", partition=str(partition), directory=path)
+        """Rename a partition's directory to ``...-stray``, as Apache Kafka does: it is kept and not served."""
         self.files.rename(path, _unique_name(self.path, partition, unique, _STRAY))
 
     def deleted_directory_name(self, partition: TopicPartition, unique: str) -> str:

@@ -6,8 +6,7 @@ and following the image (created, deleted, changed). May not know: requests, why
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import NamedTuple
 
 from kwire.broker.clock import Clock
@@ -23,7 +22,7 @@ from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.storage import checkpoints
 from kwire.storage.log import Log
-from kwire.storage.losses import Loss
+from kwire.storage.losses import Cause, Loss
 from kwire.storage.segment import PendingDeletion
 from kwire.types import TopicPartition, Uuid, uuid_text
 
@@ -66,7 +65,6 @@ class Partitions:
         self._settings: dict[str, TopicSettings] = {}
         # Of all topics without configs of their own; None: not needed yet, or the broker's configs changed.
         self._usual_settings: TopicSettings | None = None
-        self._loss_lock = threading.Lock()
         # Partitions that have a directory, or whose log was opened.
         self._found: dict[TopicPartition, LogLocation] = {}
 
@@ -99,24 +97,30 @@ class Partitions:
     # -------------------------------------------------------------------------------------------------------
 
     def load(self) -> None:
-        """Match the directories with the image: each partition of ours gets its log, strangers are set aside."""
+        """Find the directory of each partition; directories that belong to no topic of the image are set aside."""
         for one in self._dirs.dirs:
             one.remove_half_deleted()
             one.warn_of_foreign_directories()
             for topic_partition, path in one.partitions():
                 if self._is_ours(one, topic_partition, path):
-                    self._found[topic_partition] = LogLocation(one, path)
-                    one.partition_count += 1
+                    self._note_found(topic_partition, LogLocation(one, path))
                 else:
+                    log.warning("partition of no known topic set aside", partition=str(topic_partition), directory=path)
                     one.set_aside(topic_partition, path, self.unique_name())
-            one.forget_all_but([key for key, found in self._found.items() if found.log_dir is one])
+        self._report_missing_directories()
+        for one in self._dirs.dirs:
+            here = [key for key, found in self._found.items() if found.log_dir is one]
+            one.partition_count = len(here)
+            one.forget_all_but(here)
         for topic in self._image.topics.values():
             for partition in topic.partitions:
                 self._add(topic.name, partition)
 
-    def found_on_disk(self) -> list[Partition]:
-        """The partitions that have a directory: those that a recovery must look at."""
-        return [self._by_topic[topic][index] for topic, index in self._found if index in self.of_topic(topic)]
+    def unrecovered(self) -> list[Partition]:
+        """The partitions whose log was not closed in order before this start and has not been opened since."""
+        unclean = [key for key, found in self._found.items() if not (found.log_dir.clean or found.is_clean)]
+        partitions = [self._by_topic[topic][index] for topic, index in unclean if index in self.of_topic(topic)]
+        return [partition for partition in partitions if partition.opened is None]
 
     def has_directory(self, partition: Partition) -> bool:
         """Whether there is anything on disk to keep house for."""
@@ -269,29 +273,11 @@ class Partitions:
                 "leader-epoch-checkpoint missing or damaged, rebuilt from the log", partition=str(key), path=path
             )
         if opened.losses:
-            self._report_losses(one, key, opened.losses)
+            loss_report.report(one.files, one.path, key, opened.losses, time_ms=self._clock.now_ms())
         self._found[key] = LogLocation(one, path)
         if partition.role is Role.LEADER:
             opened.begin_epoch(partition.leader_epoch)
         return opened
-
-    def _report_losses(self, one: LogDir, key: TopicPartition, losses: Sequence[Loss]) -> None:
-        for loss in losses:
-            log.warning(
-                "records lost",
-                partition=str(key),
-                first_offset=loss.first_offset,
-                end_offset=loss.end_offset,
-                bytes=loss.size_bytes,
-                cause=str(loss.cause),
-                directory=one.path,
-            )
-        try:
-            # Logs are recovered in several threads.
-            with self._loss_lock:
-                loss_report.report(one.files, one.path, key, losses, time_ms=self._clock.now_ms())
-        except StorageFailure as failure:
-            log.failure("cannot write the loss report", failure, partition=str(key), directory=one.path)
 
     def prepare_directory(self, one: LogDir, partition: Partition) -> None:
         """Make sure that a partition that gets a directory in ``one`` finds nothing of a deleted topic of its name.
@@ -311,14 +297,50 @@ class Partitions:
         """Where the partition lies: where it was found, where the metadata puts it, or where there is most room."""
         if key in self._found:
             return self._found[key].log_dir
-        one = None
-        for replica, directory in zip(partition.replicas, partition.directories, strict=False):
-            if replica == self._node_id:
-                one = self._dirs.by_id(directory)
-        if one is None:
-            one = self._dirs.emptiest()
+        one = self._assigned_dir(partition) or self._dirs.emptiest()
         one.partition_count += 1
         return one
+
+    def _assigned_dir(self, partition: entities.Partition) -> LogDir | None:
+        """The log directory that the metadata names for this broker's replica, if it is one of ``log.dirs``."""
+        for replica, directory in zip(partition.replicas, partition.directories, strict=False):
+            if replica == self._node_id:
+                return self._dirs.by_id(directory)
+        return None
+
+    def _note_found(self, key: TopicPartition, location: LogLocation) -> None:
+        """Note where a partition lies. Of two copies, which a kill during a move leaves, one is set aside.
+
+        Both are complete then. The one in the directory that the metadata names is kept, so that the choice is the
+        same at every start.
+        """
+        other = self._found.setdefault(key, location)
+        if other is location:
+            return
+        known = self._image.partition(*key)
+        assert known is not None
+        kept, aside = (location, other) if self._assigned_dir(known) is location.log_dir else (other, location)
+        self._found[key] = kept
+        log.warning(
+            "partition found in two log directories: one copy set aside",
+            partition=str(key),
+            kept=kept.path,
+            set_aside=aside.path,
+        )
+        aside.log_dir.set_aside(key, aside.path, self.unique_name())
+
+    def _report_missing_directories(self) -> None:
+        """Report the partitions that had records according to the checkpoints and have no directory.
+
+        Only after a clean stop: otherwise a checkpoint may still have the entry of a deleted topic of the same name.
+        """
+        for one in self._dirs.dirs:
+            for key, recovery_point in one.recovery_points.items() if one.clean else ():
+                start = one.log_start_offsets.get(key, 0)
+                end = max(recovery_point, one.high_watermarks.get(key, 0))
+                if key not in self._found and end > start and self._image.partition(*key) is not None:
+                    loss = Loss(start, end, 0, Cause.DIRECTORY_MISSING)
+                    loss_report.report(one.files, one.path, key, [loss], time_ms=self._clock.now_ms())
 
     def _is_ours(self, one: LogDir, key: TopicPartition, path: str) -> bool:
         known = self._image.partition(*key)
