@@ -58,6 +58,12 @@ KNOWN: tuple[Known, ...] = (
         "Is answered UNKNOWN_MEMBER_ID; Apache Kafka never answers it.",
     ),
     Known(
+        "metadata-of-members-changes",
+        r"^member 1 JoinGroup v\d follower, changed: 'no answer' / .*'errorCode': 27",
+        "A JoinGroup that a later one of the same member replaces",
+        "Is answered REBALANCE_IN_PROGRESS; Apache Kafka never answers it.",
+    ),
+    Known(
         "fetches-of-strangers",
         r"^Fetch v\d+ replica 7\..*currentLeader: ",
         "Followers",

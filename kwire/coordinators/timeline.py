@@ -225,6 +225,10 @@ class NestedTable(Versioned[tuple[Any, ...], V]):
         """The first part of all paths, each once."""
         return list(self._root)
 
+    def count(self, key: Any) -> int:
+        """How many paths of three parts begin with ``key``."""
+        return sum(map(len, self._root.get(key, {}).values()))
+
     def committed_under(self, *prefix: Any) -> list[tuple[tuple[Any, ...], V]]:
         """The same of what is committed."""
         found = self.under(*prefix)

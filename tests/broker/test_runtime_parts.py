@@ -37,6 +37,18 @@ class Counter:
         effects.reply(ticket, by)
         return effects
 
+    def look(self, *, ticket, now_ms):
+        """A command that changes nothing, and shows what is written."""
+        effects = Effects()
+        effects.reply(ticket, self.counts.get("count"))
+        return effects
+
+    def follow(self, *, ticket, now_ms):
+        """A command with a follow-up, whose answer waits for that."""
+        effects = Effects(records=[Record(b"count", b"1")])
+        effects.follow_up = ticket
+        return effects
+
     def read(self):
         return self.counts.committed("count") or 0
 
@@ -59,10 +71,12 @@ class Counter:
         return Effects()
 
     def on_append_result(self, follow_up, error, now_ms):
-        raise AssertionError
+        effects = Effects()
+        effects.reply(follow_up, ("followed", error))
+        return effects
 
     def clock_stepped(self, by_ms):
-        pass
+        self.counts["stepped"] = by_ms
 
     def unloaded(self):
         self.was_unloaded = True
@@ -163,6 +177,11 @@ class Stage:
             Waiting(), "key", lambda machine, ticket, now_ms: machine.add(by, ticket=ticket, now_ms=now_ms)
         )
 
+    async def submit(self, command):
+        return await self.runtime.submit(
+            Waiting(), "key", lambda machine, ticket, now_ms: command(machine, ticket=ticket, now_ms=now_ms)
+        )
+
     async def machine(self):
         return await self.runtime.machine(Waiting(), "key")
 
@@ -228,6 +247,73 @@ async def test_what_is_not_committed_is_not_read_and_not_answered(stage, nursery
     await trio.testing.wait_all_tasks_blocked()
 
     assert (await stage.read(), answered) == (11, [5, 5])
+
+
+async def test_a_command_that_shows_what_is_not_committed_is_answered_once_it_is(stage, nursery):
+    await stage.add(1)
+    stage.partition.is_held = True
+    answered = []
+
+    async def submit(command):
+        answered.append(await stage.submit(command))
+
+    nursery.start_soon(stage.add, 5)
+    await trio.testing.wait_all_tasks_blocked()
+    nursery.start_soon(submit, Counter.look)
+    await trio.testing.wait_all_tasks_blocked()
+    assert answered == []
+    stage.partition.commit()
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert answered == [6]
+
+
+async def test_answers_keep_their_order_when_a_later_append_is_committed_at_once(stage):
+    await stage.add(1)
+    shard = stage.runtime._shards[0]
+    stage.partition.is_held = True
+    first = shard.submit(lambda machine, ticket, now_ms: machine.follow(ticket=ticket, now_ms=now_ms))
+    stage.partition.is_held = False
+    second = shard.submit(lambda machine, ticket, now_ms: machine.look(ticket=ticket, now_ms=now_ms))
+
+    assert not first.answered
+    assert not second.answered
+    third = shard.submit(lambda machine, ticket, now_ms: machine.add(5, ticket=ticket, now_ms=now_ms))
+    assert [each.result for each in (first, second, third)] == [("followed", None), 1, 5]
+
+
+async def test_any_number_of_commands_may_be_committed_at_once(stage, nursery):
+    stage.partition.is_held = True
+    answered = []
+
+    async def submit():
+        answered.append(await stage.submit(Counter.follow))
+
+    for _ in range(500):
+        nursery.start_soon(submit)
+    await trio.testing.wait_all_tasks_blocked()
+    stage.partition.commit()
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert answered == [("followed", None)] * 500
+    assert len(stage.made) == 1
+
+
+async def test_a_refused_append_gives_its_follow_up_the_error_and_the_answer(stage):
+    await stage.add(1)
+    stage.partition.refusal = KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+
+    assert await stage.submit(Counter.follow) == ("followed", Code.NOT_COORDINATOR)
+
+
+async def test_a_refused_append_does_not_take_back_that_the_clock_was_set(stage, monkeypatch):
+    await stage.add(1)
+    stage.partition.refusal = KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+    monkeypatch.setattr(stage.clock, "now_ms", lambda now_ms=stage.clock.now_ms: now_ms() + 5000)
+    with pytest.raises(KafkaError):
+        await stage.add(1)
+
+    assert (await stage.machine()).counts.get("stepped") == pytest.approx(5000, abs=50)
 
 
 async def test_what_could_not_be_committed_was_never_there(stage, nursery):

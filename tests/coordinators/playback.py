@@ -40,11 +40,17 @@ class Logged(NamedTuple):
 
 
 class AllTopics:
-    """A metadata image in which every topic exists."""
+    """A metadata image in which every topic exists, and with the given feature levels."""
+
+    def __init__(self, features: dict[str, int]) -> None:
+        self.features = features
 
     def topic_exists(self, topic_id: bytes) -> bool:
         del topic_id
         return True
+
+    def feature_level(self, name: str) -> int:
+        return self.features.get(name, 0)
 
 
 class Playback:
@@ -59,7 +65,9 @@ class Playback:
         *,
         soft: Callable[[Any], object] = lambda machine: None,
         now_ms: int = 1_000_000,
+        features: dict[str, int] | None = None,
     ) -> None:
+        self.metadata = AllTopics(features or {})
         self.make = make
         self._durable = durable
         self._soft = soft
@@ -75,7 +83,7 @@ class Playback:
         self._tickets = 0
         self.machine: Any = make()
         self.run_action: Callable[[object], None] = lambda action: self.lines.append(f"order {show_value(action)}")
-        self.apply(lambda machine, now_ms: machine.loaded(AllTopics(), now_ms))
+        self.apply(lambda machine, now_ms: machine.loaded(self.metadata, now_ms))
 
     def ticket(self) -> int:
         self._tickets += 1
@@ -109,7 +117,7 @@ class Playback:
         self._step(lambda: command(self.machine, self.now_ms))
 
     def change_metadata(self, change: MetadataChange) -> None:
-        self.apply(lambda machine, now_ms: machine.on_metadata_change(change, AllTopics(), now_ms))
+        self.apply(lambda machine, now_ms: machine.on_metadata_change(change, self.metadata, now_ms))
 
     def mark(self, producer_id: int, producer_epoch: int, *, committed: bool) -> None:
         self.machine.timeline.begin()
@@ -132,17 +140,15 @@ class Playback:
         self._uncommitted.clear()
         self.committed_offset = len(self.log)
         self.machine = self._replayed()
-        self.apply(lambda machine, now_ms: machine.loaded(AllTopics(), now_ms))
+        self.apply(lambda machine, now_ms: machine.loaded(self.metadata, now_ms))
 
     def release(self) -> None:
         """All that was appended is committed."""
         self.is_held = False
         self.committed_offset = len(self.log)
-        while self._uncommitted:
-            end_offset, effects = self._uncommitted.popleft()
-            self.machine.timeline.commit(end_offset)
-            self._conclude(effects)
         self.machine.timeline.commit(len(self.log))
+        while self._uncommitted:
+            self._conclude(self._uncommitted.popleft()[1])
 
     def lose(self) -> None:
         """The disk lost what was not committed; the machine is loaded from what is left."""
@@ -158,7 +164,12 @@ class Playback:
         return self._replayed(self.committed_offset)
 
     def _step(
-        self, command: Callable[[], Effects], ticket: int | None = None, *, timer_key: Hashable | None = None
+        self,
+        command: Callable[[], Effects],
+        ticket: int | None = None,
+        *,
+        timer_key: Hashable | None = None,
+        replies_at_once: bool = False,
     ) -> None:
         timeline = self.machine.timeline
         before = copy.deepcopy(self._soft(self.machine)) if self.fail_appends else None
@@ -174,11 +185,7 @@ class Playback:
             assert self._soft(self.machine) == before, "a refused append left a change"
             if timer_key is not None:
                 self.timers[timer_key] = self.now_ms + TIMER_RETRY_MS
-            answered = len(self.lines)
-            if effects.follow_up is not None:
-                self._step(lambda: self.machine.on_append_result(effects.follow_up, error, self.now_ms))
-            if ticket is not None and not any(line.startswith(f"#{ticket} ") for line in self.lines[answered:]):
-                self.lines.append(f"#{ticket} refused {error.name}")
+            self._refuse(effects, ticket, error)
             return
         if effects.records and error is None:
             for record in effects.records:
@@ -190,10 +197,25 @@ class Playback:
                 self.timers.pop(key, None)
             else:
                 self.timers[key] = deadline_ms
-        if effects.records and error is None and self.is_held:
+        self._conclude_or_queue(effects, was_written=bool(effects.records) and error is None, at_once=replies_at_once)
+
+    def _refuse(self, effects: Effects, ticket: int | None, error: Code) -> None:
+        answered = len(self.lines)
+        if effects.follow_up is not None:
+            self._step(
+                lambda: self.machine.on_append_result(effects.follow_up, error, self.now_ms), replies_at_once=True
+            )
+        if ticket is not None and not any(line.startswith(f"#{ticket} ") for line in self.lines[answered:]):
+            self.lines.append(f"#{ticket} refused {error.name}")
+
+    def _conclude_or_queue(self, effects: Effects, *, was_written: bool, at_once: bool) -> None:
+        if was_written and self.is_held:
             self._uncommitted.append((len(self.log), effects))
-            return
-        self._conclude(effects)
+        elif self._uncommitted and not at_once:
+            # It shows what commands before have written, which must be committed before it is answered.
+            self._uncommitted.append((self._uncommitted[-1][0], effects))
+        else:
+            self._conclude(effects)
 
     def _conclude(self, effects: Effects) -> None:
         for reply in effects.replies:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 from playback import Playback, play
 
-from kwire.coordinators.machine import Effects, ProducerStamp
+from kwire.coordinators.machine import Effects, MetadataChange, ProducerStamp
 from kwire.coordinators.transaction.commands import (
     AbortOverdue,
     EndTransaction,
@@ -23,7 +23,7 @@ from kwire.coordinators.transaction.commands import (
     TransactionConfig,
     TransactionFilter,
 )
-from kwire.coordinators.transaction.coordinator import TransactionCoordinator
+from kwire.coordinators.transaction.coordinator import TRANSACTION_VERSION, TransactionCoordinator
 from kwire.coordinators.transaction.records import read_record, transaction_record
 from kwire.coordinators.transaction.transaction import NO_PRODUCER_ID, State, Transaction
 from kwire.errors import Code
@@ -43,7 +43,13 @@ class Stage(Playback):
     def __init__(self, config: TransactionConfig, level: int) -> None:
         self.level = level
         self.ids = itertools.count(1000)
-        super().__init__(lambda: TransactionCoordinator(config, self.level), lambda machine: machine.transactions, show)
+        super().__init__(
+            lambda: TransactionCoordinator(config),
+            lambda machine: machine.transactions,
+            show,
+            soft=soft,
+            features={TRANSACTION_VERSION: level},
+        )
         self.run_action = self.run_transaction_action
 
     def check(self) -> None:
@@ -65,6 +71,11 @@ class Stage(Playback):
         where = " ".join(map(str, action.partitions)) or "nowhere"
         stamp = f"{action.producer.producer_id}:{action.producer.producer_epoch}"
         self.lines.append(f"markers {action.transactional_id} {kind} {stamp} version {action.client_version}: {where}")
+
+
+def soft(machine: TransactionCoordinator) -> object:
+    """What a refused append must leave as it was, apart from the log."""
+    return machine.transactions, machine.previous, machine.deadlines
 
 
 def start(settings: dict[str, str]) -> tuple[Playback, Callable[..., None]]:
@@ -161,7 +172,8 @@ def put(stage: Stage, words: list[str], values: dict[str, str]) -> None:
 def level(stage: Stage, words: list[str], values: dict[str, str]) -> None:
     """level N: transaction.version was changed."""
     del values
-    stage.level = stage.machine.transaction_version = int(words[0])
+    stage.level = stage.metadata.features[TRANSACTION_VERSION] = int(words[0])
+    stage.change_metadata(MetadataChange(features={TRANSACTION_VERSION: stage.level}))
 
 
 def advance(stage: Stage, words: list[str], values: dict[str, str]) -> None:

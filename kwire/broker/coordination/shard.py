@@ -92,8 +92,10 @@ class Shard(Generic[M]):
         self._tickets = itertools.count(1)
         self._waiters: dict[int, Waiter] = {}
         self._timers: dict[Hashable, Timer] = {}
-        # Effects whose records are in the log but not committed yet, and up to which offset they reach.
-        self._uncommitted: deque[tuple[int, Effects, int | None]] = deque()
+        # Effects in order that are concluded once what lies below an offset is committed: their own records, or, of
+        # effects without records, those of commands before, as they show what these have written.
+        self._uncommitted: deque[tuple[int, Effects]] = deque()
+        self._is_concluding = False
 
     def submit(self, command: Callable[[M, int, int], Effects]) -> Waiter:
         """Carry out ``command(machine, ticket, now_ms)``. Its reply is there at once, or comes later.
@@ -149,44 +151,55 @@ class Shard(Generic[M]):
             self._services.failed(self, error)
 
     def _step(
-        self, command: Callable[[int], Effects], own_ticket: int | None = None, timer_key: Hashable | None = None
+        self,
+        command: Callable[[int], Effects],
+        own_ticket: int | None = None,
+        timer_key: Hashable | None = None,
+        *,
+        replies_at_once: bool = False,
     ) -> None:
         """Let the machine carry out a command, append and replay its records, and reply when all is committed."""
         if self._uncommitted:
             self._conclude_committed()
         timeline = self.machine.timeline
+        # Before ``begin``: machines may hear now that the clock was set, which no refused append takes back.
+        now_ms = self._services.now_ms()
         timeline.begin()
         try:
-            effects = command(self._services.now_ms())
+            effects = command(now_ms)
         except (KafkaError, StorageFailure):
             timeline.revert()
             raise
-        error = self._append(effects) if effects.records else None
+        error = self._append(effects, now_ms) if effects.records else None
         if error is not None and effects.atomic:
             timeline.revert()
             if timer_key is not None:
-                self._set_timer(timer_key, self._services.now_ms() + _TIMER_RETRY_MS)
+                self._set_timer(timer_key, now_ms + _TIMER_RETRY_MS)
             self._refused(effects, own_ticket, error)
             return
         timeline.drop()
         for key, deadline_ms in effects.timers:
             self._set_timer(key, deadline_ms)
         if effects.records and not self.partition.is_committed(end_offset := self.partition.log.end_offset):
-            self._uncommitted.append((end_offset, effects, own_ticket))
+            self._uncommitted.append((end_offset, effects))
             self._services.wait_committed(self, end_offset)
-            return
-        self._conclude(effects, own_ticket)
+        elif self._uncommitted and not replies_at_once:
+            self._uncommitted.append((self._uncommitted[-1][0], effects))
+            self._conclude_committed()
+        else:
+            self._conclude(effects)
 
     def _refused(self, effects: Effects, own_ticket: int | None, error: KafkaError) -> None:
         if effects.follow_up is not None:
             follow_up = effects.follow_up
-            self._step(lambda now_ms: self.machine.on_append_result(follow_up, error.code, now_ms))
+            self._step(
+                lambda now_ms: self.machine.on_append_result(follow_up, error.code, now_ms), replies_at_once=True
+            )
         if own_ticket is not None:
             # Unless the machine has given a reply of its own for this error.
             self._deliver(own_ticket, error)
 
-    def _conclude(self, effects: Effects, own_ticket: int | None) -> None:
-        del own_ticket
+    def _conclude(self, effects: Effects) -> None:
         for ticket, result in effects.replies:
             self._deliver(ticket, result)
         if effects.follow_up is not None:
@@ -198,21 +211,28 @@ class Shard(Generic[M]):
     def _conclude_committed(self) -> None:
         high_watermark = self.partition.high_watermark
         self.machine.timeline.commit(high_watermark)
-        while self._uncommitted and self._uncommitted[0][0] <= high_watermark:
-            _, effects, own_ticket = self._uncommitted.popleft()
-            self._conclude(effects, own_ticket)
+        if self._is_concluding:
+            # A follow-up or an action of one of them runs: the loop below goes on after it.
+            return
+        self._is_concluding = True
+        try:
+            while self._uncommitted and self._uncommitted[0][0] <= high_watermark:
+                _, effects = self._uncommitted.popleft()
+                self._conclude(effects)
+        finally:
+            self._is_concluding = False
 
     # --- records
     # -----------------------------------------------------------------------------------------------------
 
-    def _append(self, effects: Effects) -> KafkaError | None:
+    def _append(self, effects: Effects, now_ms: int) -> KafkaError | None:
         """Append and replay. Of effects that are not atomic a part may be done when the rest is refused."""
         partition = self.partition
         try:
             if len(partition.isr) < partition.settings.min_insync_replicas:
                 raise KafkaError(Code.NOT_ENOUGH_REPLICAS)
             for records in self._batches(effects):
-                self._append_batch(records, effects.producer)
+                self._append_batch(records, effects.producer, now_ms)
         except KafkaError as refusal:
             return as_coordinator(refusal)
         except StorageFailure as failure:
@@ -220,8 +240,7 @@ class Shard(Generic[M]):
             return as_coordinator(KafkaError(Code.KAFKA_STORAGE_ERROR))
         return None
 
-    def _append_batch(self, records: Sequence[Record], producer: ProducerStamp | None) -> None:
-        now_ms = self._services.now_ms()
+    def _append_batch(self, records: Sequence[Record], producer: ProducerStamp | None, now_ms: int) -> None:
         producer_id, producer_epoch = producer or (-1, -1)
         batch = build_batch(
             [BatchRecord(index, now_ms, key, value, ()) for index, (key, value) in enumerate(records)],
@@ -234,7 +253,7 @@ class Shard(Generic[M]):
         if len(batch) > self.partition.settings.validation.max_message_bytes:
             raise KafkaError(Code.MESSAGE_TOO_LARGE)
         appended = self.partition.append_own(batch)
-        with_timeline = self._written(appended.next_offset)
+        is_held = self._written(appended.next_offset)
         for index, (key, value) in enumerate(records):
             self.machine.replay(
                 key,
@@ -244,7 +263,7 @@ class Shard(Generic[M]):
                 producer_id=producer_id,
                 producer_epoch=producer_epoch,
             )
-        if with_timeline:
+        if is_held:
             self.machine.timeline.hold(appended.next_offset)
 
     def _replay_marker(self, producer: ProducerStamp, end_offset: int, *, committed: bool) -> None:

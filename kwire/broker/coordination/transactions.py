@@ -36,7 +36,6 @@ from kwire.coordinators.transaction.coordinator import TransactionCoordinator
 from kwire.coordinators.transaction.transaction import DECIDED, NO_PRODUCER_ID
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.features import TRANSACTION_VERSION
 from kwire.types import TRANSACTION_TOPIC, TopicPartition
 from kwire.wire.batch import NO_SEQUENCE
 
@@ -66,7 +65,7 @@ class Transactions(Runtime[TransactionCoordinator]):
         super().__init__(
             parts,
             TRANSACTION_TOPIC,
-            lambda: TransactionCoordinator(config, parts.metadata.feature_level(TRANSACTION_VERSION)),
+            lambda: TransactionCoordinator(config),
             base_sequence=NO_SEQUENCE,
             run_action=self._run_action,
         )

@@ -11,8 +11,9 @@ Commands see the state as it is written; ``fetch_offsets``, ``list_groups`` and 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable, Iterator
-from typing import Final
+from collections import deque
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from typing import Final, NamedTuple
 
 from kwire.coordinators.group.classic.groups import ClassicGroups
 from kwire.coordinators.group.commands import (
@@ -34,11 +35,25 @@ from kwire.coordinators.group.records import GroupEntry, OffsetEntry, PreservedE
 from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange, ProducerStamp, Record
 from kwire.coordinators.timeline import Timeline
 from kwire.errors import Code, KafkaError
-from kwire.types import ZERO_UUID
+from kwire.types import ZERO_UUID, Uuid
 
 _RETENTION_TIMER = ("retention",)
-# The groups whose offsets are looked at in one turn of the event loop.
-_EXPIRED_AT_ONCE: Final = 500
+_DELETED_TOPICS_TIMER = ("deleted topics",)
+# The groups and offsets after which a pass over all of them lets others have a turn.
+_GROUPS_IN_TURN: Final = 500
+_OFFSETS_IN_TURN: Final = 1000
+
+
+class _TopicDeletion(NamedTuple):
+    """A pass over the offsets that were committed before topics were deleted.
+
+    ``is_deleted`` tells by the name and the id of a topic; ``groups`` has those that were not looked at yet, and only
+    records below ``end_offset`` count, as a topic of the same name may have been created since.
+    """
+
+    is_deleted: Callable[[str, Uuid], bool]
+    groups: list[str]
+    end_offset: int
 
 
 class GroupCoordinator:
@@ -54,6 +69,7 @@ class GroupCoordinator:
         self._kinds: tuple[GroupKind, ...] = (self.classic, self.preserved)
         # The groups that a pass over all of them has still to look at for expired offsets.
         self._to_expire: list[str] = []
+        self._topic_deletions: deque[_TopicDeletion] = deque()
 
     # Members
 
@@ -215,25 +231,28 @@ class GroupCoordinator:
         effects = self.classic.loaded(now_ms)
         assert not effects.records and not effects.replies  # noqa: PT018
         effects.set_timer(_RETENTION_TIMER, now_ms + self.config.offsets_retention_check_interval_ms)
-        gone = [
-            (name, topic_id)
-            for name, topic_id in self.offsets.topics()
-            if topic_id != ZERO_UUID and not metadata.topic_exists(topic_id)
-        ]
-        for name, topic_id in gone:
-            effects.records += self.offsets.delete_topics({name: topic_id}, with_unknown_ids=False)
-        effects.atomic = False
+        deleted = self._delete_topics(
+            lambda _, topic_id: topic_id != ZERO_UUID and not metadata.topic_exists(topic_id), now_ms
+        )
+        effects.records, effects.atomic = deleted.records, False
+        effects.timers += deleted.timers
         return effects
 
     def on_metadata_change(self, change: MetadataChange, metadata: ClusterMetadata, now_ms: int) -> Effects:
         """The offsets of all groups in topics that were deleted are deleted with them."""
-        del metadata, now_ms
-        if not change.topics_deleted:
+        del metadata
+        topics = change.topics_deleted
+        if not topics:
             return Effects()
-        return Effects(records=self.offsets.delete_topics(change.topics_deleted, with_unknown_ids=True), atomic=False)
+        # An offset that names another id belongs to a newer topic of the same name.
+        return self._delete_topics(
+            lambda topic, topic_id: topic in topics and topic_id in (ZERO_UUID, topics[topic]), now_ms
+        )
 
     def on_timer(self, key: Hashable, now_ms: int) -> Effects:
-        return self.expire_offsets(now_ms) if key == _RETENTION_TIMER else self.classic.on_timer(key, now_ms)
+        if key == _RETENTION_TIMER:
+            return self.expire_offsets(now_ms)
+        return self._delete_some(now_ms) if key == _DELETED_TOPICS_TIMER else self.classic.on_timer(key, now_ms)
 
     def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
         return self.classic.on_append_result(follow_up, error, now_ms)
@@ -249,17 +268,20 @@ class GroupCoordinator:
         effects = Effects(atomic=False)
         if not self._to_expire:
             self._to_expire = self.classic.group_ids()
-        some, self._to_expire = self._to_expire[-_EXPIRED_AT_ONCE:], self._to_expire[:-_EXPIRED_AT_ONCE]
-        pause_ms = 0 if self._to_expire else self.config.offsets_retention_check_interval_ms
-        effects.set_timer(_RETENTION_TIMER, now_ms + pause_ms)
-        for group_id in some:
-            group = self._find(group_id)
+        looked_at = 0
+        for _ in range(min(_GROUPS_IN_TURN, len(self._to_expire))):
+            if looked_at >= _OFFSETS_IN_TURN:
+                break
+            group = self._find(self._to_expire.pop())
             if group is None:
                 continue
+            looked_at += self.offsets.count(group.group_id)
             records, none_remains = self._expired(group, now_ms)
             effects.records += records
             if none_remains and group.may_expire:
                 effects.records += group.tombstones()
+        pause_ms = 0 if self._to_expire else self.config.offsets_retention_check_interval_ms
+        effects.set_timer(_RETENTION_TIMER, now_ms + pause_ms)
         return effects
 
     # Helpers
@@ -276,6 +298,26 @@ class GroupCoordinator:
         if group is None:
             raise _not_found(group_id)
         return group
+
+    def _delete_topics(self, is_deleted: Callable[[str, Uuid], bool], now_ms: int) -> Effects:
+        self._topic_deletions.append(_TopicDeletion(is_deleted, self.offsets.group_ids(), self.offsets.end_offset))
+        return self._delete_some(now_ms)
+
+    def _delete_some(self, now_ms: int) -> Effects:
+        effects = Effects(atomic=False)
+        looked_at = groups = 0
+        while self._topic_deletions and looked_at < _OFFSETS_IN_TURN and groups < _GROUPS_IN_TURN:
+            deletion = self._topic_deletions[0]
+            if not deletion.groups:
+                self._topic_deletions.popleft()
+                continue
+            group_id = deletion.groups.pop()
+            groups += 1
+            looked_at += self.offsets.count(group_id)
+            effects.records += self.offsets.delete_of(group_id, deletion.is_deleted, before=deletion.end_offset)
+        if self._topic_deletions:
+            effects.set_timer(_DELETED_TOPICS_TIMER, now_ms)
+        return effects
 
     def _commit(self, command: CommitOffsets, ticket: int, now_ms: int) -> Effects:
         effects = Effects()

@@ -10,7 +10,7 @@ cannot change the outcome.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 from kwire.coordinators.group.commands import CommittedOffset, FetchedOffset, OffsetToCommit
@@ -35,6 +35,8 @@ class Offsets:
         self.committed: NestedTable[CommittedOffset] = NestedTable(timeline)
         self.pending: NestedTable[CommittedOffset] = NestedTable(timeline)
         self.open_in_group: Table[str, frozenset[int]] = Table(timeline)
+        # All records that were replayed lie below it.
+        self.end_offset = 0
 
     # Commands: the records they ask for, and the answer
 
@@ -127,28 +129,37 @@ class Offsets:
                 nothing_remains = False
         return records, nothing_remains
 
-    def delete_topics(self, topics: Mapping[str, Uuid], *, with_unknown_ids: bool) -> list[Record]:
-        """Tombstones for all offsets of topics that were deleted, by name and id.
+    def delete_of(self, group_id: str, is_deleted: Callable[[str, Uuid], bool], *, before: int) -> list[Record]:
+        """Tombstones for the group's offsets, committed or pending, in topics that were deleted.
 
-        ``with_unknown_ids``: also those that were committed when the id was not known.
+        ``is_deleted`` tells by the name and the id, which is zero where it was not known. Only offsets in records below
+        ``before`` count.
         """
-        unknown = ZERO_UUID if with_unknown_ids else None
-        found: dict[tuple[str, str, int], None] = {}
-        for path, offset in self.committed.under() + self.pending.under():
-            group_id, topic, partition = path[-3:]
-            # One that names another id belongs to a newer topic of the same name.
-            if topic in topics and offset.topic_id in (unknown, topics[topic]):
-                found[group_id, topic, partition] = None
-        return [offset_record(group_id, topic, partition, None) for group_id, topic, partition in found]
+        found = self.committed.under(group_id) + [
+            (path[1:], offset)
+            for producer_id in self.open_in_group.get(group_id) or ()
+            for path, offset in self.pending.under(producer_id, group_id)
+        ]
+        deleted = {
+            path: None
+            for path, offset in found
+            if offset.record_offset < before and is_deleted(path[1], offset.topic_id)
+        }
+        return [offset_record(group_id, topic, partition, None) for _, topic, partition in deleted]
 
-    def topics(self) -> set[tuple[str, Uuid]]:
-        """Name and id of each topic in which anything is committed."""
-        return {(path[-2], offset.topic_id) for path, offset in self.committed.under() + self.pending.under()}
+    def group_ids(self) -> list[str]:
+        """The groups that have an offset, committed or pending; the first ones last."""
+        return list(dict.fromkeys([*self.committed.keys(), *self.open_in_group]))[::-1]
+
+    def count(self, group_id: str) -> int:
+        """How many offsets the group has committed."""
+        return self.committed.count(group_id)
 
     # Replay
 
     def replay(self, entry: OffsetEntry, *, offset: int, producer_id: int) -> None:
         """``producer_id`` -1: not in a transaction."""
+        self.end_offset = offset + 1
         path = (entry.group_id, entry.topic, entry.partition)
         if entry.value is None:
             self.committed.remove(path)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Iterator
-from typing import Final, NamedTuple
+from typing import Final
 
 from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange, ProducerStamp
 from kwire.coordinators.timeline import Table, Timeline
@@ -42,36 +42,38 @@ from kwire.coordinators.transaction.transitions import PreviousProducer, Step
 from kwire.errors import Code, KafkaError
 from kwire.types import TopicPartition
 
-# The timers, and the keys of ``deadlines``: abort transactions that timed out, expire transactional ids.
+# The timers: abort transactions that timed out, go on with that, expire transactional ids. Keys of ``deadlines`` too.
 _OVERDUE: Final = ("overdue",)
+_OVERDUE_REST: Final = ("overdue", "rest")
 _EXPIRED: Final = ("expired",)
+# The ids that are looked at, and the transactions that are aborted, in one turn of the event loop.
+_LOOKED_AT_IN_TURN: Final = 500
+_ABORTED_IN_TURN: Final = 20
 _LONG_AGO_MS: Final = -(2**62)
 TRANSACTION_VERSION: Final = "transaction.version"
 
 
-class _Written(NamedTuple):
-    """Follow-up: once its record is committed, a transactional id has this previous producer."""
-
-    transactional_id: str
-    previous: PreviousProducer
-
-
 class TransactionCoordinator:
-    """A ``Machine``. ``transaction_version`` is the finalized level of the feature, and may change at any time.
+    """A ``Machine``. ``transaction_version`` is the finalized level of the feature, once the machine is loaded.
 
     Where a command may need a new producer id (``lacks_producer_id``, ``is_epoch_exhausted``), the caller gives a
     ``spare_id``.
     """
 
-    def __init__(self, config: TransactionConfig, transaction_version: int) -> None:
+    def __init__(self, config: TransactionConfig) -> None:
         self.config = config
-        self.transaction_version = transaction_version
+        self.transaction_version = 0
         self.timeline = Timeline()
         self.transactions: Table[str, Transaction] = Table(self.timeline)
         self.previous: Table[str, PreviousProducer] = Table(self.timeline)
         # When the timers fire.
         self.deadlines: Table[tuple[str], int] = Table(self.timeline)
         self._looked_for_overdue_ms = _LONG_AGO_MS
+        # The ids that a pass over all of them has still to look at.
+        self._to_look_at: list[str] = []
+        self._to_expire: list[str] = []
+        # The oldest update of an id that the pass did not expire.
+        self._oldest_ms = 0
 
     # Commands
 
@@ -274,7 +276,8 @@ class TransactionCoordinator:
         """No transaction writes to ``__transaction_state``."""
 
     def loaded(self, metadata: ClusterMetadata, now_ms: int) -> Effects:
-        del metadata
+        # As it is now: a change while the log was replayed has not come through ``on_metadata_change``.
+        self.transaction_version = metadata.feature_level(TRANSACTION_VERSION)
         effects = Effects()
         for transactional_id, transaction in self.transactions.items():
             if transaction.state in DECIDED:
@@ -282,7 +285,7 @@ class TransactionCoordinator:
             elif transaction.state is State.ONGOING:
                 self._watch_for_overdue(effects, transaction, now_ms)
         if self.transactions:
-            self._watch_for_expired(effects, self._next_expiry_ms(now_ms))
+            self._watch_for_expired(effects, now_ms + self.config.expire_interval_ms)
         return effects
 
     def on_metadata_change(self, change: MetadataChange, metadata: ClusterMetadata, now_ms: int) -> Effects:
@@ -294,7 +297,9 @@ class TransactionCoordinator:
         """Nothing outside of the machine depends on it."""
 
     def on_timer(self, key: Hashable, now_ms: int) -> Effects:
-        return self._order_aborts(now_ms) if key == _OVERDUE else self._expire(now_ms)
+        if key == _EXPIRED:
+            return self._expire(now_ms)
+        return self._look_for_overdue(now_ms) if key == _OVERDUE else self._look_at_some(now_ms)
 
     def clock_stepped(self, by_ms: int) -> None:
         """Transactions time out by the wall clock, as in Kafka; when the timers fire moves with it."""
@@ -303,34 +308,59 @@ class TransactionCoordinator:
             self.deadlines[key] = deadline_ms + by_ms
 
     def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
-        del now_ms
-        assert isinstance(follow_up, _Written)
-        if error is None and follow_up.transactional_id in self.transactions:
-            self.previous[follow_up.transactional_id] = follow_up.previous
-        return Effects()
+        raise AssertionError(f"no command of transactions has a follow-up: {follow_up!r}, {error}, {now_ms}")
 
     # Timers
     #
     # They fire when something is due, but not more often than the intervals of Kafka's settings allow.
 
-    def _order_aborts(self, now_ms: int) -> Effects:
-        effects = Effects()
+    # A pass over all ids is made in slices, each of which is a timer of its own.
+
+    def _look_for_overdue(self, now_ms: int) -> Effects:
         self.deadlines.pop(_OVERDUE)
         self._looked_for_overdue_ms = now_ms
-        for transactional_id, transaction in self.transactions.items():
-            if transaction.state is State.ONGOING:
-                if _is_overdue(transaction, now_ms):
-                    effects.actions.append(AbortOverdue(transactional_id))
-                self._watch_for_overdue(effects, transaction, now_ms)
+        if not self._to_look_at:
+            self._to_look_at = list(self.transactions)[::-1]
+        return self._look_at_some(now_ms)
+
+    def _look_at_some(self, now_ms: int) -> Effects:
+        effects = Effects()
+        ids = self._to_look_at
+        for _ in range(min(_LOOKED_AT_IN_TURN, len(ids))):
+            transactional_id = ids.pop()
+            transaction = self.transactions.get(transactional_id)
+            if transaction is None or transaction.state is not State.ONGOING:
+                continue
+            self._watch_for_overdue(effects, transaction, now_ms)
+            if _is_overdue(transaction, now_ms):
+                effects.actions.append(AbortOverdue(transactional_id))
+                if len(effects.actions) == _ABORTED_IN_TURN:
+                    break
+        if ids:
+            effects.set_timer(_OVERDUE_REST, now_ms)
         return effects
 
     def _expire(self, now_ms: int) -> Effects:
         effects = Effects(atomic=False)
-        self.deadlines.pop(_EXPIRED)
-        for transactional_id, transaction in self.transactions.items():
-            if transaction.state in SETTLED and transaction.update_ms <= now_ms - self.config.id_expiration_ms:
+        if not self._to_expire:
+            self._to_expire = list(self.transactions)[::-1]
+            self._oldest_ms = now_ms
+        some, self._to_expire = self._to_expire[-_LOOKED_AT_IN_TURN:], self._to_expire[:-_LOOKED_AT_IN_TURN]
+        for transactional_id in some:
+            transaction = self.transactions.get(transactional_id)
+            if transaction is None or transaction.state not in SETTLED:
+                continue
+            if transaction.update_ms <= now_ms - self.config.id_expiration_ms:
                 effects.records.append(tombstone(transactional_id))
-        self._watch_for_expired(effects, self._next_expiry_ms(now_ms))
+            else:
+                self._oldest_ms = min(self._oldest_ms, transaction.update_ms)
+        if self._to_expire:
+            # Until the pass ends its deadline stays, so that no other one is set.
+            effects.set_timer(_EXPIRED, now_ms)
+            return effects
+        self.deadlines.pop(_EXPIRED)
+        due_ms = max(self._oldest_ms + self.config.id_expiration_ms, now_ms + self.config.expire_interval_ms)
+        self._watch_for_expired(effects, due_ms)
         return effects
 
     def _watch_for_overdue(self, effects: Effects, transaction: Transaction, now_ms: int) -> None:
@@ -350,12 +380,6 @@ class TransactionCoordinator:
         if _EXPIRED not in self.deadlines:
             self.deadlines[_EXPIRED] = due_ms
             effects.set_timer(_EXPIRED, due_ms)
-
-    def _next_expiry_ms(self, now_ms: int) -> int:
-        oldest_ms = min(
-            (each.update_ms for each in self.transactions.values() if each.state in SETTLED), default=now_ms
-        )
-        return max(oldest_ms + self.config.id_expiration_ms, now_ms + self.config.expire_interval_ms)
 
     # Helpers
 
@@ -397,10 +421,8 @@ class TransactionCoordinator:
     def _write(self, transactional_id: str, step: Step) -> Effects:
         before = self.transactions.get(transactional_id)
         assert before is None or step.after.state in MAY_FOLLOW[before.state], (before, step.after)
-        effects = Effects(
-            records=[transaction_record(transactional_id, step.after, self.transaction_version)],
-            follow_up=_Written(transactional_id, step.previous),
-        )
+        effects = Effects([transaction_record(transactional_id, step.after, self.transaction_version)])
+        self.previous[transactional_id] = step.previous
         self._watch_for_expired(effects, step.after.update_ms + self.config.id_expiration_ms)
         return effects
 
