@@ -54,6 +54,7 @@ class Limits(NamedTuple):
 
     request_bytes_max: int = 104857600
     queued_bytes_max: int = -1
+    unfinished_bytes_max: int = 512 * 1024 * 1024
     idle_ms_max: int = 600_000
     connections_max: int = UNLIMITED
     connections_per_ip_max: int = UNLIMITED
@@ -92,6 +93,7 @@ def read_limits(configs: EffectiveConfigs, listeners: Sequence[str] = ()) -> Lim
     return Limits(
         request_bytes_max=configs.broker["socket.request.max.bytes"],
         queued_bytes_max=configs.broker["queued.max.request.bytes"],
+        unfinished_bytes_max=configs.broker["kwire.unfinished.request.bytes"],
         idle_ms_max=configs.broker["connections.max.idle.ms"],
         connections_max=configs.broker["max.connections"],
         connections_per_ip_max=configs.broker["max.connections.per.ip"],

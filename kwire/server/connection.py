@@ -244,6 +244,7 @@ class Connection:
             chunk = await self._transport.recv(READ_CHUNK_BYTES)
             count = len(chunk)
         else:
+            self._connections.unfinished.note(self, self._splitter.held_bytes)
             count = await self._transport.recv_into(space)
         self._reading = False
         if count == 0:
@@ -259,6 +260,8 @@ class Connection:
         else:
             frame = self._splitter.filled(count)
             frames = [] if frame is None else [frame]
+            if frame is not None:
+                self._connections.unfinished.note(self, 0)
         if memory is not None:
             self._hold(sum(map(len, frames)) + self._splitter.claimed_bytes)
         return frames

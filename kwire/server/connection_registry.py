@@ -1,8 +1,8 @@
 """The connections of one broker, the limits on them, and what they share.
 
 Responsible for: the set of connections, the limits on them (``max.connections*``, ``connections.max.idle.ms``,
-``queued.max.request.bytes``, ``max.connection.creation.rate``), the sweep that ends idle ones, the queue for turns.
-Must not depend on: sockets, what a connection does.
+``queued.max.request.bytes``, ``kwire.unfinished.request.bytes``, ``max.connection.creation.rate``), the sweep that ends
+idle ones, the queue for turns. Must not depend on: sockets, what a connection does.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from kwire.broker.requests.table import ApiTable
 from kwire.errors import Code
 from kwire.limits import OPENING_THREADS_MAX
 from kwire.server.bindings import UNLIMITED, Limits
+from kwire.server.request_memory import RequestMemory, UnfinishedRequests
 from kwire.server.transport import LastHeard
 from kwire.server.turns import TurnQueue
 from kwire.wire.messages import ApiVersionsResponse
@@ -43,6 +44,9 @@ class RegisteredConnection(Protocol):
 
     @property
     def host(self) -> str: ...
+
+    @property
+    def peer(self) -> str: ...
 
     @property
     def endpoint(self) -> Endpoint: ...
@@ -69,6 +73,11 @@ class ConnectionRegistry:
         limits = read_limits()
         self.request_bytes_max = limits.request_bytes_max
         self.memory = RequestMemory(limits.queued_bytes_max) if limits.queued_bytes_max > 0 else None
+        unfinished_max = limits.unfinished_bytes_max
+        # One request of the largest size allowed can always be completed.
+        self.unfinished: UnfinishedRequests[RegisteredConnection] = UnfinishedRequests(
+            max(unfinished_max, self.request_bytes_max) if unfinished_max >= 0 else None, self._close_unfinished
+        )
         self._clock = clock
         self._connections: dict[RegisteredConnection, None] = {}
         self._per_host: Counter[str] = Counter()
@@ -103,6 +112,7 @@ class ConnectionRegistry:
 
     def leave(self, connection: RegisteredConnection) -> None:
         del self._connections[connection]
+        self.unfinished.note(connection, 0)
         self._per_listener[connection.endpoint.name] -= 1
         self._per_host[connection.host] -= 1
         if self._per_host[connection.host] == 0:
@@ -158,6 +168,16 @@ class ConnectionRegistry:
         while self._connections:
             await self._left.wait()
 
+    def _close_unfinished(self, connection: RegisteredConnection, held_bytes: int) -> None:
+        log.warning(
+            "connection closed: unfinished requests hold too much memory (kwire.unfinished.request.bytes)",
+            peer=connection.peer,
+            listener=connection.endpoint.name,
+            held_bytes=held_bytes,
+            connections=len(self.unfinished),
+        )
+        connection.drop("unfinished requests hold too much memory (kwire.unfinished.request.bytes)")
+
     def _log_full(self) -> None:
         # At the limit the broker is full again after each connection that it accepts: log that once.
         now_ms = self._clock.monotonic_ms()
@@ -202,34 +222,6 @@ class RateLimiter:
         assert self._admissible is not None
         self._admissible = min(rate, self._admissible + (now_ms - self._counted_ms) * rate / 1000)
         self._counted_ms = now_ms
-
-
-class RequestMemory:
-    """``queued.max.request.bytes``: the memory of all requests being read or handled.
-
-    As in Kafka a request is admitted while there is any room, and then in full, so that it can always be completed.
-    """
-
-    def __init__(self, bytes_max: int) -> None:
-        self._bytes_max = bytes_max
-        self._bytes = 0
-        self._freed = trio.Event()
-
-    @property
-    def full(self) -> bool:
-        return self._bytes >= self._bytes_max
-
-    def count(self, difference: int) -> None:
-        was_full = self.full
-        self._bytes += difference
-        if was_full and not self.full:
-            freed, self._freed = self._freed, trio.Event()
-            freed.set()
-
-    async def room(self) -> None:
-        """Wait until it is not full."""
-        while self.full:
-            await self._freed.wait()
 
 
 def _unsupported_version(served: Mapping[int, Served]) -> ApiVersionsResponse:

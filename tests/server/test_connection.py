@@ -518,6 +518,32 @@ async def test_a_claimed_length_costs_nothing_until_the_bytes_come(edge):
     assert connection._splitter.held_bytes <= READ_CHUNK_BYTES
 
 
+async def test_requests_that_never_end_are_closed_and_others_are_answered(nursery, capsys):
+    limit_bytes = 1024 * 1024
+    edge = Edge(nursery, unfinished_bytes_max=limit_bytes, request_bytes_max=limit_bytes)
+    start = struct.pack(">i", limit_bytes) + bytes(300_000)
+    unfinished = [edge.connect() for _ in range(5)]
+    for client in unfinished:
+        client.transport.feed(start)
+        await trio.testing.wait_all_tasks_blocked()
+        assert edge.connections.unfinished.held_bytes <= limit_bytes
+        held_bytes = sum(each._splitter.held_bytes for each in edge.connections._connections)
+        assert held_bytes == edge.connections.unfinished.held_bytes
+    assert len(edge.connections) < len(unfinished)
+    assert "unfinished requests hold too much memory" in capsys.readouterr().err
+
+    whole = edge.connect()
+    whole.send(HEARTBEAT)
+    assert (await whole.response())[0] == 1
+    body = struct.pack(">hhih", HEARTBEAT, 0, 2, -1) + bytes(200_000)
+    asked = edge.connect()
+    asked._asked[2] = (HEARTBEAT, 0)
+    asked.transport.feed(struct.pack(">i", len(body)) + body[:100_000])
+    await trio.testing.wait_all_tasks_blocked()
+    asked.transport.feed(body[100_000:])
+    assert (await asked.response())[0] == 2
+
+
 async def test_no_frame_is_kept_while_the_connection_is_idle(edge):
     client = edge.connect()
     gc.collect()

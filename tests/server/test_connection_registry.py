@@ -13,9 +13,14 @@ from kwire.server.connection_registry import ConnectionRegistry, RateLimiter
 class RegisteredConnection:
     def __init__(self, host: str = "127.0.0.1", listener: str = "PLAINTEXT") -> None:
         self.host = host
+        self.peer = f"{host}:1"
+        self.dropped = None
         self.endpoint = Endpoint(listener, "PLAINTEXT", "localhost", 9092)
         self.idle_turns = 0
         self.waiting = False
+
+    def drop(self, why: str) -> None:
+        self.dropped = why
 
 
 def connections(**limits) -> ConnectionRegistry:
@@ -38,6 +43,54 @@ def test_an_address_has_so_many_connections_and_no_more():
     assert ours.refusal("10.0.0.2") is None
     ours.leave(registered[0])
     assert ours.refusal("127.0.0.1") is None
+
+
+def test_connections_that_are_silent_longest_are_closed_when_unfinished_requests_hold_too_much(capsys):
+    ours = connections(unfinished_bytes_max=1000, request_bytes_max=1000)
+    first, second, third = (RegisteredConnection() for _ in range(3))
+    for connection in (first, second, third):
+        ours.enter(connection)
+    ours.unfinished.note(first, 400)
+    ours.unfinished.note(second, 300)
+    ours.unfinished.note(first, 500)
+    ours.unfinished.note(third, 200)
+    assert [each.dropped for each in (first, second, third)] == [None, None, None]
+    ours.unfinished.note(third, 201)
+
+    assert second.dropped
+    assert [first.dropped, third.dropped] == [None, None]
+    assert ours.unfinished.held_bytes == 701
+    printed = capsys.readouterr().err
+    assert "kwire.unfinished.request.bytes" in printed
+    assert "held_bytes=300" in printed
+
+
+def test_complete_requests_and_ended_connections_hold_nothing():
+    ours = connections(unfinished_bytes_max=1000, request_bytes_max=1000)
+    first, second = RegisteredConnection(), RegisteredConnection()
+    ours.enter(first)
+    ours.enter(second)
+    ours.unfinished.note(first, 600)
+    ours.unfinished.note(first, 0)
+    ours.unfinished.note(second, 600)
+    ours.leave(second)
+    assert (ours.unfinished.held_bytes, len(ours.unfinished)) == (0, 0)
+
+
+def test_one_request_of_the_largest_size_is_within_any_limit_on_unfinished_ones():
+    ours = connections(unfinished_bytes_max=0, request_bytes_max=1000)
+    connection = RegisteredConnection()
+    ours.enter(connection)
+    ours.unfinished.note(connection, 1000)
+    assert connection.dropped is None
+
+
+def test_without_a_limit_unfinished_requests_may_hold_anything():
+    ours = connections(unfinished_bytes_max=-1)
+    connection = RegisteredConnection()
+    ours.enter(connection)
+    ours.unfinished.note(connection, 2**40)
+    assert connection.dropped is None
 
 
 def test_max_connections_counts_all_listeners_and_each_may_have_its_own():
