@@ -33,6 +33,8 @@ async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupRespon
     version = context.api_version
     own_rebalance_timeout = version >= _REBALANCE_TIMEOUT_SINCE and request.rebalance_timeout_ms != -1
     groups = context.broker.groups
+    sizes = [len(each.metadata) for each in request.protocols]
+    record_bytes_max = context.broker.configs.broker["message.max.bytes"]
     command = JoinGroup(
         group_id=request.group_id,
         member_id=request.member_id,
@@ -46,11 +48,14 @@ async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupRespon
         random_suffix=groups.new_member_suffix(),
         member_id_required=version >= _MEMBER_ID_REQUIRED_SINCE,
         may_skip_assignment=version >= _SKIP_ASSIGNMENT_SINCE,
+        fits_record=max(sizes, default=0) <= record_bytes_max,
     )
     joined: Joined
     try:
         context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
-        _check_size(context, request)
+        if sum(sizes) > _PROTOCOLS_AT_LIMIT_MAX * record_bytes_max:
+            # Apache Kafka's code for a group record that is too large.
+            raise KafkaError(Code.UNKNOWN_SERVER_ERROR)
         joined = await groups.submit(
             context,
             request.group_id,
@@ -74,14 +79,3 @@ async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupRespon
             for each in joined.members
         ],
     )
-
-
-def _check_size(context: Context, request: JoinGroupRequest) -> None:
-    """Refuse metadata that no group record can hold, so that it is not kept until SyncGroup fails.
-
-    Raises KafkaError(UNKNOWN_SERVER_ERROR), Apache Kafka's code for a group record that is too large.
-    """
-    sizes = [len(each.metadata) for each in request.protocols]
-    limit = context.broker.configs.broker["message.max.bytes"]
-    if max(sizes, default=0) > limit or sum(sizes) > _PROTOCOLS_AT_LIMIT_MAX * limit:
-        raise KafkaError(Code.UNKNOWN_SERVER_ERROR)

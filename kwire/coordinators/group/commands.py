@@ -34,6 +34,7 @@ class JoinGroup:
 
     ``member_id_required``: a new member without an instance id must join a second time with its id (KIP-394).
     ``may_skip_assignment``: the client understands that a returning static leader need not assign (KIP-814).
+    ``fits_record``: a group record can hold the metadata of each protocol.
     """
 
     group_id: str
@@ -48,6 +49,7 @@ class JoinGroup:
     random_suffix: str
     member_id_required: bool = True
     may_skip_assignment: bool = True
+    fits_record: bool = True
 
 
 class JoinedMember(NamedTuple):

@@ -290,6 +290,9 @@ class ClassicGroups:
             raise KafkaError(Code.GROUP_MAX_SIZE_REACHED)
         if not group.supports(command.protocol_type, [name for name, _ in command.protocols]):
             raise KafkaError(Code.INCONSISTENT_GROUP_PROTOCOL)
+        if not command.fits_record and not _is_stored_at_once(group, command):
+            # Otherwise the metadata would be kept until SyncGroup fails.
+            raise KafkaError(Code.UNKNOWN_SERVER_ERROR)
         if command.member_id:
             _join_again(group, command, ticket, step)
         else:
@@ -381,6 +384,14 @@ def _join_first(group: ClassicGroup, command: JoinGroup, ticket: int, step: Step
         step.effects.reply(ticket, Joined(member_id, Code.MEMBER_ID_REQUIRED))
     else:
         _add_member(group, command, member_id, ticket, step)
+
+
+def _is_stored_at_once(group: ClassicGroup, command: JoinGroup) -> bool:
+    """Whether a static member returns to a stable group with the same protocols: then the append decides."""
+    old_id = group.static_members.get(command.group_instance_id or "")
+    if command.member_id or old_id is None or group.state is not State.STABLE:
+        return False
+    return [name for name, _ in group.members[old_id].protocols] == [name for name, _ in command.protocols]
 
 
 def _join_again(group: ClassicGroup, command: JoinGroup, ticket: int, step: Step) -> None:
