@@ -21,7 +21,7 @@ from interop.brokers import Apache, Kwire
 from interop.case import World
 from interop.differential.comparison import Outcome, compare
 from interop.differential.operations import Operation, read_script, to_line
-from interop.differential.sequences import KINDS, sequence
+from interop.differential.sequences import KINDS, REPEATED, sequence
 from interop.differential.shrinking import shrunk
 from interop.oracle.story import warm
 from interop.processes import end_with
@@ -85,7 +85,8 @@ def main(arguments: list[str]) -> int:
     try:
         if options.replay:
             return replay(world, Path(options.replay))
-        tally = run(world, range(options.first, options.first + options.seeds), options.only, shrink_s=options.shrink)
+        seeds = range(options.first, options.first + options.seeds)
+        tally = run(world, seeds, options.only, share=options.repeated, shrink_s=options.shrink)
     finally:
         world.close()
         shutil.rmtree(folder, ignore_errors=True)
@@ -101,17 +102,21 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=20, help="how many sequences")
     parser.add_argument("--first", type=int, default=1, help="the first seed")
     parser.add_argument("--only", choices=list(KINDS), default="", help="only this kind of sequence")
+    parser.add_argument(
+        "--repeated", type=float, default=REPEATED, help="share of requests with an item of a list twice"
+    )
     parser.add_argument("--shrink", type=float, default=120, help="seconds to shorten a sequence; 0: print it as it is")
     parser.add_argument("--replay", metavar="FILE", help="run the script in FILE instead")
     parser.add_argument("--target", choices=["kwire", "apache"], default="kwire", help="what is beside Apache Kafka")
     return parser.parse_args(arguments)
 
 
-def run(world: World, seeds: range, only: str = "", *, shrink_s: float = 120) -> Tally:
+def run(world: World, seeds: range, only: str = "", *, share: float = REPEATED, shrink_s: float = 120) -> Tally:
     """Compares the sequences of these seeds. World gives the brokers and the target."""
     tally, pair = Tally(), Pair(world)
     for start in range(seeds.start, seeds.stop, SIDE_BY_SIDE):
-        sequences = {seed: sequence(seed, only) for seed in range(start, min(start + SIDE_BY_SIDE, seeds.stop))}
+        some = range(start, min(start + SIDE_BY_SIDE, seeds.stop))
+        sequences = {seed: sequence(seed, only, share) for seed in some}
         started = time.monotonic()
         brokers = pair.get(len(sequences))
         with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:

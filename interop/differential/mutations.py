@@ -56,6 +56,36 @@ def mutated(operation: Operation, dice: random.Random) -> Operation:
     return replace(operation, body=body)
 
 
+def repeated(operation: Operation, dice: random.Random) -> Operation:
+    """The operation with one item of one of its lists there twice, next to each other or apart.
+
+    In half of the cases another value in the second one is changed, such as the offset of a partition.
+    """
+    body = copy.deepcopy(operation.body)
+    fields = codec.request_class(KEYS[operation.api]).FIELDS
+    spots = [
+        spot
+        for spot in _spots(body, fields, operation.version)
+        if spot.field.type == "array"
+        and isinstance(value := spot.holder[spot.key], list)
+        and value
+        and not _left_alone(operation.api, spot)
+    ]
+    if not spots:
+        return operation
+    spot = dice.choice(spots)
+    items = spot.holder[spot.key]
+    again = copy.deepcopy(dice.choice(items))
+    if spot.field.struct is not None and dice.random() < 0.5:
+        inner = [one for one in _spots(again, spot.field.struct.fields, operation.version) if one.field.type != "array"]
+        inner = [one for one in inner if not _left_alone(operation.api, one)]
+        if inner:
+            changed = dice.choice(inner)
+            changed.holder[changed.key] = _changed(changed, operation.version, dice)
+    items.insert(dice.randint(0, len(items)), again)
+    return replace(operation, body=body)
+
+
 def _left_alone(api: str, spot: Spot) -> bool:
     return spot.field.json in LEFT_ALONE or (api, spot.field.json) in LEFT_ALONE_IN
 

@@ -1,9 +1,11 @@
 """A sequence of operations from a seed: topics, then one kind of life or several, then a look at the end state."""
 
+import random
+
 from interop.differential.admin import AdminLife
 from interop.differential.data import DataLife
 from interop.differential.groups import GroupLife
-from interop.differential.mutations import mutated
+from interop.differential.mutations import mutated, repeated
 from interop.differential.operations import Operation
 from interop.differential.transactions import TransactionLife
 from interop.differential.world import TOPICS, World
@@ -12,10 +14,12 @@ KINDS = {"groups": 35, "transactions": 30, "data": 20, "admin": 10, "mixed": 5}
 LIVES = {"groups": GroupLife, "transactions": TransactionLife, "data": DataLife, "admin": AdminLife}
 # The share of requests that are made slightly wrong.
 WRONG = 0.08
+# The share of requests in which an item of a list stands twice.
+REPEATED = 0.05
 
 
-def sequence(seed: int, only: str = "") -> list[Operation]:
-    """The operations of a seed. `only` is one of KINDS; without it the seed decides."""
+def sequence(seed: int, only: str = "", share: float = REPEATED) -> list[Operation]:
+    """The operations of a seed. `only` is one of KINDS; without it the seed decides. `share`: see REPEATED."""
     world = World(seed)
     kind = world.weighted(KINDS)
     kind = only or kind
@@ -27,6 +31,12 @@ def sequence(seed: int, only: str = "") -> list[Operation]:
     made = world.operations[first:]
     world.operations[first:] = [
         mutated(operation, world.random) if operation.api and world.chance(WRONG) else operation for operation in made
+    ]
+    # Draws of its own: a seed gives the same sequence otherwise, whatever this share is.
+    dice = random.Random(f"repeated {seed}")
+    world.operations[first:] = [
+        repeated(operation, dice) if operation.api and dice.random() < share else operation
+        for operation in world.operations[first:]
     ]
     look_at_everything(world, kind)
     return world.operations

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("interop.differential", reason="interop is no part of the installed package")
 
 from interop.differential.comparison import blocked_by_known_silence
-from interop.differential.mutations import mutated
+from interop.differential.mutations import mutated, repeated
 from interop.differential.operations import Operation, from_line, read_script, to_line
 from interop.differential.sequences import KINDS, sequence
 from interop.differential.session import NO_ANSWER
@@ -58,6 +58,21 @@ def test_a_mutated_request_differs_in_one_value():
     assert all(one.api == "Metadata" and one.on == "c" for one in changed)
     assert any(one.body["topics"] == [] for one in changed)
     assert operation(1) == operation(1)
+
+
+def test_a_repeated_item_stands_twice_in_a_list_of_the_request():
+    dice = World(1).random
+    made = [repeated(operation(1), dice) for _ in range(50)]
+    assert all(len(one.body["topics"]) == 3 for one in made)
+    twice = [one for one in made if len({topic["name"] for topic in one.body["topics"]}) == 2]
+    assert 10 < len(twice) < 50, "the second one is changed in some"
+    assert len(operation(1).body["topics"]) == 2
+
+
+def test_without_repeated_items_a_seed_gives_the_same_sequence_otherwise():
+    plain, with_repeats = (sequence(5, "groups", share) for share in (0.0, 1.0))
+    assert [one.label for one in plain] == [one.label for one in with_repeats]
+    assert plain != with_repeats
 
 
 LEAVING = {"groupId": "g"}
