@@ -1,8 +1,8 @@
-"""Writes docs/compatibility.md: python -m interop.compatibility OUTCOMES.json ... docs/compatibility.md
+"""Writes docs/compatibility.md: python -m interop.compatibility [OUTCOMES.json ...] docs/compatibility.md
 
 The table and the failures come from the outcomes that `python -m interop --json` wrote; of a case in several of the
 files the last counts. The differences come from `differences.md` beside this file and from what the oracle is told
-to pass over.
+to pass over; without outcomes only this part of the page is written again.
 """
 
 import json
@@ -23,9 +23,15 @@ PARTS = {
     "crash": "Killed under load",
 }
 
+DIFFERENT = "## What is different"
+
 
 def main() -> None:
     *outcomes, page = map(Path, sys.argv[1:])
+    if not outcomes:
+        page.write_text(with_differences(page.read_text()))
+        print(f"wrote the differences of {page}")
+        return
     runs = [json.loads(path.read_text()) for path in outcomes]
     cases = {case["name"]: case for run in runs for case in run["cases"]}
     page.write_text(render({**runs[0], "cases": [cases[name] for name in sorted(cases)]}))
@@ -48,10 +54,15 @@ def render(run: dict) -> str:
         if members:
             lines += [f"## {title}", "", *table(members), ""]
     lines += ["## What fails", "", *failures(cases), "", "## What was not asked", "", *skips(cases), ""]
-    lines += ["## What is different", ""]
-    lines += [line for line in (Path(__file__).parent / "differences.md").read_text().splitlines() if line]
+    return with_differences("\n".join(lines) + "\n")
+
+
+def with_differences(page: str) -> str:
+    """The page with its last part written again, or for the first time."""
+    before, _, _ = page.partition(DIFFERENT)
+    lines = [line for line in (Path(__file__).parent / "differences.md").read_text().splitlines() if line]
     lines += [f"- **{about}.** {reason}" for about, reason in reasons().items()]
-    return "\n".join(lines) + "\n"
+    return "\n".join([before + DIFFERENT, "", *lines]) + "\n"
 
 
 def table(members: list[dict]) -> list[str]:

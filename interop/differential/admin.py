@@ -5,6 +5,7 @@ from typing import Any
 from interop.advertised import KEYS
 from interop.differential.operations import Json
 from interop.differential.world import TOPICS, World, reference
+from interop.oracle.stories.groups import subscription
 from kwire.wire import codec
 from kwire.wire.spec import Field
 
@@ -74,6 +75,7 @@ TEXTS: dict[str, tuple[Any, ...]] = {
 }  # fmt: skip
 QUOTAS = {"producer_byte_rate": (1e6,), "consumer_byte_rate": (1e6, -1.0), "request_percentage": (50.0,), "x": (1.0,),
           "connection_creation_rate": (5.0, 2.5), "controller_mutation_rate": (10.0,)}  # fmt: skip
+SUBSCRIPTIONS = (subscription("t0"), subscription("t0", "t1"))
 
 
 class AdminLife:
@@ -131,6 +133,9 @@ class AdminLife:
                 return {"$id": world.topic()} if world.chance(0.5) else "AAAAAAAAAAAAAAAAAAAAAA"
             case "float64":
                 return world.one(1e6, 2.5)
+            case "bytes" if api == "JoinGroup":
+                # Apache Kafka never answers a join whose subscription has an impossible count of topics.
+                return world.one("", *SUBSCRIPTIONS)
             case "bytes":
                 return world.one("", "c2FsdHNhbHQ=")
             case "string":
