@@ -267,9 +267,10 @@ class Segment:
         if self.times.last is not None:
             largest = (self.times.last[0], self.times.last[1] + self.base_offset)
         for at, header in batches:
-            if header.max_timestamp > largest[0]:
+            can_index = self._can_index(header)
+            if can_index and header.max_timestamp > largest[0]:
                 largest = (header.max_timestamp, header.last_offset)
-            if since_entry > index_interval_bytes:
+            if can_index and since_entry > index_interval_bytes:
                 self.offsets.append(header.last_offset, at)
                 self.times.append_if_later(*largest)
                 since_entry = 0
@@ -385,9 +386,13 @@ class Segment:
                 raise IndexDamaged(self.times.file.path, f"no batch at {largest[1]} has its latest record then")
             position = found.position
         for _, header in self.walk(position):
-            if header.max_timestamp > largest[0]:
+            if header.max_timestamp > largest[0] and self._can_index(header):
                 largest = (header.max_timestamp, header.last_offset)
         return largest
+
+    def _can_index(self, header: BatchHeader) -> bool:
+        """Tell whether the offset of a batch, which no CRC covers, lies in the segment: damage may have moved it."""
+        return 0 <= header.last_offset - self.base_offset <= RELATIVE_OFFSET_MAX
 
     @property
     def first_timestamp(self) -> int:

@@ -345,6 +345,25 @@ def test_an_epoch_checkpoint_that_cannot_be_written_does_not_stop_the_log(files)
     assert reopen(files, clean=True).epochs.rebuilt
 
 
+@pytest.mark.parametrize("top_byte", [0x40, 0x80])
+def test_a_batch_whose_offset_is_damaged_is_not_indexed(files, top_byte):
+    log = Log.open(files, "data/other-0", LogConfig(index_interval_bytes=0), now_ms=NOW, clean=True)
+    for later_ms in (0, 5, 1):
+        append(log, batch(timestamp_ms=NOW + later_ms))
+    log.flush()
+    log.close()
+    name = f"data/other-0/{0:020d}"
+    # No CRC covers the base offset.
+    files.content(f"{name}.log")[len(files.content(f"{name}.log")) // 3] ^= top_byte
+    for suffix in (".timeindex", ".index"):
+        files.remove(name + suffix)
+        log = Log.open(files, "data/other-0", LogConfig(index_interval_bytes=0), now_ms=NOW, clean=True)
+        append(log, batch(timestamp_ms=NOW + 2))
+        log.close()
+    files.content(f"{name}.timeindex")[:] = b""
+    Log.open(files, "data/other-0", LogConfig(index_interval_bytes=0), now_ms=NOW, clean=True).close()
+
+
 def test_a_disk_that_cannot_be_read_is_a_storage_failure(files):
     files.fault = lambda name, path: OSError(5, "bad sector") if name == "read" and path.endswith(".log") else None
     with pytest.raises(StorageFailure, match="bad sector"):
