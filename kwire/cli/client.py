@@ -235,6 +235,12 @@ class Cluster:
             raise
 
 
+def no_partition(topic: str, partition: object, count: int) -> str:
+    """A sentence for a partition that a topic of ``count`` partitions does not have."""
+    known = "one partition, 0" if count == 1 else f"partitions 0 to {count - 1}"
+    return f"there is no partition {partition} of topic {topic}, which has {known}"
+
+
 def check(code: int, message: str | None = None) -> None:
     """Raise KafkaError unless ``code`` is 0."""
     if code:

@@ -31,7 +31,7 @@ from kwire.cli.broker_option import (
     note,
     servers_of,
 )
-from kwire.cli.client import Cluster
+from kwire.cli.client import Cluster, no_partition
 from kwire.cli.client_config import ConfigError
 from kwire.cli.json_records import format_record
 from kwire.cli.record_format import FormatError, compile_format
@@ -192,7 +192,7 @@ def _refuse_unknown(cluster: Cluster, topics: Sequence[str]) -> None:
 def _refuse_missing(cluster: Cluster, topic: str, partition: int) -> None:
     count = len(list_topics(cluster)[topic].partitions)
     if partition >= count:
-        fail(f"topic {topic} has partitions 0 to {count - 1}, not {partition}")
+        fail(no_partition(topic, partition, count))
 
 
 def _places(cluster: Cluster, topics: Sequence[str], partition: int | None) -> list[tuple[str, int]]:

@@ -1,4 +1,4 @@
-"""Durations as people write them, for settings in milliseconds: ``retention.ms=1d``.
+"""Durations with a unit, for settings in milliseconds: ``retention.ms=1d``.
 
 Responsible for: the units. Must not depend on: settings.
 """
@@ -13,6 +13,6 @@ _DURATION: Final = re.compile(r"(\d+)\s*(ms|s|m|h|d|w)")
 
 
 def in_milliseconds(key: str, text: str) -> str:
-    """Return ``text``, or the milliseconds that it says where ``key`` is a setting in milliseconds: 1d is 86400000."""
+    """Return ``text``, or the number of milliseconds in it if ``key`` is a setting in milliseconds: 1d is 86400000."""
     found = _DURATION.fullmatch(text.strip()) if key.endswith(".ms") else None
     return text if found is None else str(int(found[1]) * _MILLISECONDS[found[2]])

@@ -9,15 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 
 from kwire.cli.admin import groups as admin
 from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
 from kwire.cli.admin.topics import list_topics
-from kwire.cli.broker_option import asking, broker_options, fail, json_option, print_json
-from kwire.cli.client import Cluster
+from kwire.cli.broker_option import asking, broker_options, complete_topic, fail, json_option, print_json
+from kwire.cli.client import Cluster, no_partition
 from kwire.cli.tables import print_table
 from kwire.cli.topics import missing
 from kwire.errors import Code, KafkaError
@@ -113,6 +113,7 @@ Examples:
     "topics",
     multiple=True,
     metavar="TOPIC[:0,1]",
+    shell_complete=complete_topic,
     help="Only this topic, or some of its partitions; may be repeated. [default: all with a committed offset]",
 )
 @click.option("--dry-run", is_flag=True, help="Print the new offsets without changing anything.")
@@ -135,13 +136,14 @@ def reset(
     """
     if (to is None) == (by is None):
         raise click.UsageError("give one of --to and --by")
+    target = None if to is None else _target(to)
     with asking(bootstrap, config) as cluster:
         _refuse_members(cluster, name)
         committed = admin.committed_offsets(cluster, name)
         places = _places(cluster, topics) if topics else sorted(committed)
         if not places:
             fail(f"group {name} has no committed offsets; name the topics: --topic TOPIC")
-        moved = _shifted(cluster, places, committed, by) if to is None else _placed(cluster, places, to)
+        moved = _shifted(cluster, places, committed, by) if target is None else _placed(cluster, places, target)
         if not dry_run:
             for place, error in admin.commit_offsets(cluster, name, moved).items():
                 if error is not None:
@@ -278,24 +280,42 @@ def _places(cluster: Cluster, texts: Iterable[str]) -> list[Place]:
             continue
         for number in numbers.split(","):
             if not number.strip().isdecimal() or int(number) >= count:
-                fail(f"topic {topic} has partitions 0 to {count - 1}, not {number.strip() or 'none'}")
+                fail(no_partition(topic, number.strip() or "''", count))
             places.append((topic, int(number)))
     return sorted(set(places))
 
 
-def _placed(cluster: Cluster, places: Sequence[Place], where: str) -> dict[Place, int]:
-    if where.lower() in ("earliest", "latest"):
-        return _looked_up(cluster, places, EARLIEST if where.lower() == "earliest" else LATEST)
-    if re.fullmatch(r"\d+", where):
-        return _within(cluster, dict.fromkeys(places, int(where)))
+class _Offset(NamedTuple):
+    offset: int
+
+
+class _Time(NamedTuple):
+    """A timestamp, or EARLIEST or LATEST."""
+
+    timestamp_ms: int
+
+
+def _target(text: str) -> _Offset | _Time:
+    """Read the value of --to. Raises click.BadParameter."""
+    if text.lower() in ("earliest", "latest"):
+        return _Time(EARLIEST if text.lower() == "earliest" else LATEST)
+    if re.fullmatch(r"\d+", text):
+        return _Offset(int(text))
     try:
-        moment = datetime.fromisoformat(where)
+        moment = datetime.fromisoformat(text)
     except ValueError:
         raise click.BadParameter(
-            f"--to {where}: write earliest, latest, an offset, or a time such as 2026-01-31T12:00"
+            f"--to {text}: write earliest, latest, an offset, or a time such as 2026-01-31T12:00"
         ) from None
-    timestamp_ms = int(moment.timestamp() * 1000)  # without a time zone: local time
-    found = _looked_up(cluster, places, timestamp_ms)
+    return _Time(int(moment.timestamp() * 1000))  # without a time zone: local time
+
+
+def _placed(cluster: Cluster, places: Sequence[Place], target: _Offset | _Time) -> dict[Place, int]:
+    if isinstance(target, _Offset):
+        return _within(cluster, dict.fromkeys(places, target.offset))
+    found = _looked_up(cluster, places, target.timestamp_ms)
+    if target.timestamp_ms in (EARLIEST, LATEST):
+        return found
     late = [place for place, offset in found.items() if offset < 0]  # no record is that late: use the end
     return found | _looked_up(cluster, late, LATEST)
 

@@ -183,7 +183,7 @@ def _explained(topic: str, failures: list[KafkaError | ClientError], sent: int, 
         if isinstance(first, CannotConnect | NoSuchHost)
         else ""
     )
-    return f"{len(failures)} of {_counted(sent)} not sent: {reason}{hint}"
+    return f"{len(failures)} of {_counted(sent)} could not be sent: {reason}{hint}"
 
 
 def _counted(number: int) -> str:

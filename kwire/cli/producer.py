@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from kwire.cli.client import TRANSIENT_ERRORS, Cluster, check
+from kwire.cli.client import TRANSIENT_ERRORS, Cluster, check, no_partition
 from kwire.cli.connection import ClientError, ConnectionLost, TimedOut
 from kwire.errors import Code, KafkaError
 from kwire.types import TopicPartition
@@ -101,9 +101,7 @@ class Producer:
             count = len(self._partitions(topic))
             index = self._choose(topic, key, count, size_bytes) if partition is None else partition
             if not 0 <= index < count:
-                raise KafkaError(
-                    Code.UNKNOWN_TOPIC_OR_PARTITION, f"topic {topic} has partitions 0 to {count - 1}, not {index}"
-                )
+                raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION, no_partition(topic, index, count))
         except (KafkaError, ClientError) as error:
             self._undelivered(topic, record, error)
             return

@@ -42,7 +42,7 @@ Examples:
 @click.option(
     "--topic", "topics", multiple=True, metavar=FORM, help="Create this topic, such as orders:3; may be repeated."
 )
-@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set one of Kafka's broker settings.")
+@click.option("--set", "sets", multiple=True, metavar="KEY=VALUE", help="Set a broker setting; may be repeated.")
 @click.option("--data", type=click.Path(), metavar="DIR", help="Keep the data in this directory. [default: in memory]")
 @click.option("--port", type=click.IntRange(0, 65535), default=0, metavar="N", help="The port. [default: any free one]")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)

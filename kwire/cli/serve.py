@@ -56,14 +56,14 @@ _SETTINGS_OPTIONS: Final = (
         "sets",
         multiple=True,
         metavar="KEY=VALUE",
-        help="Set a broker setting of Kafka, or one of kwire's own (kwire.*; kwire config lists all).",
+        help="Set a broker setting, such as log.retention.ms=1d; may be repeated. kwire config lists all settings.",
     ),
     click.option(
         "--default",
         "defaults",
         multiple=True,
         metavar="KEY=VALUE",
-        help="The value of a setting that no other option, file or variable gives.",
+        help="Set a broker setting, unless another option, the file or a variable sets it.",
     ),
     click.option(
         "--env",
@@ -122,7 +122,7 @@ Clients in containers and clients on the host, each with an address that works f
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
-    help="The least level that is logged. [default: info; warning when standard output is a terminal]",
+    help="The lowest level that is logged. [default: info; warning when standard output is a terminal]",
 )
 @click.option(
     "--log-format",

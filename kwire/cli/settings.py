@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
 from kwire.cli.container_environment import read_environment
+from kwire.cli.durations import in_milliseconds
 from kwire.cli.topic_specs import TopicSpecError, parse_topic
 from kwire.metadata.config_support import Kind, support_of
 from kwire.metadata.configs import (
@@ -93,7 +94,12 @@ class Settings:
         source = "" if setting is None else f" ({setting.source})"
         # Kafka's message begins with key and value, which this sentence has already.
         why = str(problem).removeprefix(f"Invalid value {problem.value} for configuration {problem.name}: ").rstrip(".")
-        return f"{problem.name}={problem.value}{source}: {why}; right would be: {problem.expected}"
+        duration = ", or a duration such as 1d" if problem.name.endswith(".ms") and _takes_durations(setting) else ""
+        return f"{problem.name}={problem.value}{source}: {why}; accepted: {problem.expected}{duration}"
+
+
+def _takes_durations(setting: Setting | None) -> bool:
+    return setting is not None and setting.source in ("--set", "--default")
 
 
 def gather(
@@ -261,7 +267,8 @@ def _from_flag(text: str, flag: str = "--set") -> tuple[str, Setting]:
     key, equals, value = text.partition("=")
     if not equals or not key.strip():
         raise SettingsError(f"{flag} {text}: write KEY=VALUE, such as {flag} num.partitions=3")
-    return key.strip(), Setting(value.strip(), flag)
+    # A file stays valid for Kafka, so only flags accept durations such as 1d.
+    return key.strip(), Setting(in_milliseconds(key.strip(), value.strip()), flag)
 
 
 def _listen(settings: Settings, urls: list[str]) -> None:

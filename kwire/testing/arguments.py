@@ -53,7 +53,7 @@ def broker_texts(config: Config | None) -> dict[str, str]:
         if split_listener_prefix(key)[1] not in broker_keys():
             likely = nearest(key)
             hint = f"; did you mean {likely}?" if likely else ""
-            raise BrokerConfigError(f"{key} is no broker setting of Kafka{hint}")
+            raise BrokerConfigError(f"{key} is not a broker setting of Kafka{hint}")
         try:
             parse_broker_config(key, texts[key])
         except ConfigProblem as problem:
@@ -64,7 +64,7 @@ def broker_texts(config: Config | None) -> dict[str, str]:
 def problem_text(problem: ConfigProblem) -> str:
     """One sentence: key, value, what is wrong, what would be right."""
     why = str(problem).removeprefix(f"Invalid value {problem.value} for configuration {problem.name}: ").rstrip(".")
-    return f"{problem.name}={problem.value}: {why}; right would be: {problem.expected}"
+    return f"{problem.name}={problem.value}: {why}; accepted: {problem.expected}"
 
 
 def setting_text(value: str | float | bool) -> str:

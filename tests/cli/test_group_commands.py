@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 
+import click
 import pytest
 from click.testing import CliRunner
 from kafka import KafkaConsumer
 
+from kwire.cli.groups import reset
 from kwire.cli.main import main
 
 
@@ -139,7 +141,10 @@ def test_delete(kwire, readers):
         (["delete", "unknown"], "there is no group unknown"),
         (["reset", "unknown", "--to", "earliest"], "group unknown has no committed offsets; name the topics"),
         (["reset", "readers", "--to", "1", "--topic", "mesages"], "there is no topic mesages; did you mean messages?"),
-        (["reset", "readers", "--to", "1", "--topic", "messages:7"], "has partitions 0 to 1, not 7"),
+        (
+            ["reset", "readers", "--to", "1", "--topic", "messages:7"],
+            "there is no partition 7 of topic messages, which has partitions 0 to 1",
+        ),
         (
             ["reset", "new", "--by", "1", "--topic", "messages"],
             "has no committed offset for messages-0, so --by cannot move it",
@@ -153,6 +158,21 @@ def test_a_refusal_is_one_sentence(kwire, readers, arguments, sentence):
     assert ended.output.startswith("kwire: ")
     assert ended.output.count("\n") == 1
     assert sentence in ended.output
+
+
+def test_a_wrong_target_is_refused_also_for_an_unknown_group(kwire, readers):
+    ended = kwire("groups", "reset", "unknown", "--to", "yesterday")
+
+    assert ended.exit_code == 2
+    assert "--to yesterday: write earliest, latest, an offset, or a time" in ended.output
+
+
+def test_the_topic_of_a_reset_completes(kafka, readers):
+    (option,) = [parameter for parameter in reset.params if parameter.name == "topics"]
+    context = click.Context(reset)
+    context.params["bootstrap"] = kafka.bootstrap_servers
+
+    assert [item.value for item in option.shell_complete(context, "mess")] == ["messages"]
 
 
 @pytest.mark.parametrize("arguments", [[], ["--to", "1", "--by", "1"], ["--to", "yesterday"]])

@@ -117,7 +117,7 @@ def test_what_consume_writes_as_json_produce_reads(shell, kwire):
         ("hello", "line 2 is not JSON"),
         ("5", "line 2 is not a record"),
         ('{"key": "a"}', "line 2 is not a record"),
-        ('{"value": "a", "ky": "b"}', "a record has no 'ky'"),
+        ('{"value": "a", "ky": "b"}', "a record has no field 'ky'"),
         ('{"value": {"base64": "%"}}', "is not base64"),
         ('{"value": "a", "headers": [1]}', "headers are"),
         ('{"value": "a", "partition": "0"}', "partition '0' is not a number"),
@@ -153,8 +153,11 @@ def test_what_cannot_be_sent_is_said(kwire, monkeypatch):
         "kwire: there is no topic nowhere, and the broker does not create topics automatically.\n"
         "Create it: kwire topics create nowhere\n"
     )
-    assert "1 of 1 record not sent: topic small has partitions 0 to 0, not 3" in partition.output
-    assert "1 of 2 records not sent: " in large.output
+    assert (
+        "1 of 1 record could not be sent: there is no partition 3 of topic small, which has one partition, 0"
+        in partition.output
+    )
+    assert "1 of 2 records could not be sent: " in large.output
     assert "MESSAGE_TOO_LARGE" in large.output
     assert read_all(kwire, "small") == "a\n"
 
@@ -317,7 +320,7 @@ def test_stock_clients_read_what_was_produced(kafka, kwire):
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (["-p", "9"], 1, "has partitions 0 to 0, not 9"),
+        (["-p", "9"], 1, "there is no partition 9 of topic messages, which has one partition, 0"),
         (["-p", "0", "--group", "g"], 2, "without --group"),
         (["-o", "1"], 1, "offset 1 is out of range: messages-0 has offsets 0 to 0"),
         (["-o", "soon"], 2, "write beginning, end, an offset, -N, or a time"),

@@ -917,6 +917,21 @@ def test_formats_that_cannot_be_are_refused(script, properties, argv, complaint)
     assert not (properties.parent / "one").exists()
 
 
+@pytest.mark.parametrize("command", ["info", "format"])
+@pytest.mark.parametrize("key", ["process.roles", "node.id", "controller.listener.names"])
+def test_a_required_setting_that_is_missing_is_named_as_the_official_tool_does(script, properties, command, key):
+    lines = properties.read_text().splitlines(keepends=True)
+    properties.write_text("".join(line for line in lines if not line.startswith(f"{key}=")))
+    argv = [command, "-c", str(properties), *(["-t", "x"] if command == "format" else [])]
+    message = f'org.apache.kafka.common.config.ConfigException: Missing required configuration "{key}" which has'
+    assert script("kafka-storage", *argv, alone=True) == (
+        1,
+        "",
+        f'Exception in thread "main" {message} no default value.\n',
+    )
+    assert not (properties.parent / "one").exists()
+
+
 def test_a_configuration_that_is_not_there_is_named(script):
     ended = script("kafka-storage", "info", "-c", "/nowhere.properties", alone=True)
     assert ended.code == 1

@@ -100,11 +100,12 @@ def test_cluster_id_comes_from_the_environment():
         ("qqq=3", r"qqq \(--set\) is not a broker setting of Kafka$"),
         ("num.partitions", "write KEY=VALUE"),
         ("=3", "write KEY=VALUE"),
-        ("num.partitions=many", r"num\.partitions=many \(--set\): .*INT; right would be: a whole number"),
-        ("num.partitions=0", r"^num\.partitions=0 \(--set\): Value must be at least 1; right would be: 1 or more$"),
-        ("compression.type=rar", r"compression\.type=rar .*right would be: .*zstd"),
+        ("num.partitions=many", r"num\.partitions=many \(--set\): .*INT; accepted: a whole number"),
+        ("log.retention.ms=soon", r"^log\.retention\.ms=soon .*LONG; accepted: .*, or a duration such as 1d$"),
+        ("num.partitions=0", r"^num\.partitions=0 \(--set\): Value must be at least 1; accepted: 1 or more$"),
+        ("compression.type=rar", r"compression\.type=rar .*accepted: .*zstd"),
         ("remote.log.storage.system.enable=true", "tiered storage is not served"),
-        ("process.roles=broker", r"process\.roles=broker .*right would be: broker,controller"),
+        ("process.roles=broker", r"process\.roles=broker .*accepted: broker,controller"),
     ],
 )
 def test_a_wrong_flag_is_an_error_that_says_what_would_be_right(flag, sentence):
@@ -137,7 +138,7 @@ def test_what_is_not_served_is_a_warning_in_a_file_unless_it_has_its_default(fil
 def test_a_wrong_value_in_a_file_stops_the_start(file):
     path = file("log.segment.bytes=12")
 
-    with pytest.raises(SettingsError, match=rf"log\.segment\.bytes=12 \({path}\).*right would be: 1048576 or more"):
+    with pytest.raises(SettingsError, match=rf"log\.segment\.bytes=12 \({path}\).*accepted: 1048576 or more"):
         gather(file=path)
 
 
@@ -351,3 +352,21 @@ def test_a_config_provider_is_refused_in_a_sentence(file, reference):
     with pytest.raises(SettingsError, match=r"^num\.partitions \(.*\): config providers are not supported") as refused:
         gather(file=path)
     assert reference in str(refused.value)
+
+
+@pytest.mark.parametrize("flag", ["sets", "defaults"])
+def test_a_flag_takes_a_duration_for_a_setting_in_milliseconds(flag):
+    settings = gather(**{flag: ["log.retention.ms=1d", "log.cleaner.backoff.ms=15s", "num.partitions=3"]})
+
+    assert {
+        key: settings.chosen[key].text for key in ("log.retention.ms", "log.cleaner.backoff.ms", "num.partitions")
+    } == {
+        "log.retention.ms": "86400000",
+        "log.cleaner.backoff.ms": "15000",
+        "num.partitions": "3",
+    }
+
+
+def test_a_file_takes_no_duration_as_kafka_takes_none(file):
+    with pytest.raises(SettingsError, match=r"^log\.retention\.ms=1d \(.*\): Not a number of type LONG"):
+        gather(file=file("log.retention.ms=1d\n"))

@@ -93,11 +93,11 @@ def test_what_the_broker_refuses_is_a_kafka_error_with_a_code(kafka):
         ),
         (
             {"config": {"num.partitions": "many"}},
-            f"num.partitions=many: Not a number of type INT; right would be: {INT}",
+            f"num.partitions=many: Not a number of type INT; accepted: {INT}",
         ),
         (
             {"config": {"num.partitions": True}},
-            f"num.partitions=true: Not a number of type INT; right would be: {INT}",
+            f"num.partitions=true: Not a number of type INT; accepted: {INT}",
         ),
         ({"topics": "orders"}, 'topics=\'orders\' is one string: write {"orders": 1} or ["orders"]'),
         ({"topics": {"orders": "3"}}, "topic 'orders': the number of partitions is '3'; it must be an int from 1"),
@@ -133,7 +133,7 @@ def test_settings_are_python_values_and_topics_a_list_of_names():
 
 
 def test_settings_that_exclude_each_other_stop_the_start_with_one_sentence():
-    with pytest.raises(BrokerStartError, match=r"^listeners=.*SSL.*; right would be: ") as error:
+    with pytest.raises(BrokerStartError, match=r"^listeners=.*SSL.*; accepted: ") as error:
         KafkaBroker(config={"listeners": "SSL://localhost:0"}).start()
     assert "\n" not in str(error.value)
 

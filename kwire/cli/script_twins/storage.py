@@ -29,6 +29,8 @@ from kwire.storage.files import OsFiles
 from kwire.types import uuid_from_text, uuid_text
 
 NAME: Final = "kafka-storage"
+# The official tool requires these in the properties file, and reports the first that is missing.
+_REQUIRED: Final = ("process.roles", "node.id", "controller.listener.names")
 
 
 def main(argv: Sequence[str]) -> int:
@@ -83,6 +85,12 @@ def _configs(path: str) -> EffectiveConfigs:
         settings = gather(file=path)
     except SettingsError as error:
         raise Failure(str(error)) from error
+    missing = next((key for key in _REQUIRED if key not in settings.chosen), None)
+    if missing is not None:
+        raise Failure(
+            'Exception in thread "main" org.apache.kafka.common.config.ConfigException: Missing required configuration'
+            f' "{missing}" which has no default value.'
+        )
     return EffectiveConfigs(MetadataImage(), settings.broker_settings, int(settings.chosen["node.id"].text))
 
 
