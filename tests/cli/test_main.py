@@ -10,7 +10,11 @@ import pytest
 from click.testing import CliRunner
 
 from kwire import __version__
+from kwire.cli.config import explanation
 from kwire.cli.main import COMMANDS, main
+from kwire.cli.settings import gather
+from kwire.metadata.config_docs import documentation_of
+from kwire.metadata.configs import broker_keys, group_keys, topic_keys
 
 PRESENT = [name for name in COMMANDS if importlib.util.find_spec(f"kwire.cli.{name}")]
 
@@ -86,3 +90,47 @@ def test_config_prints_a_table_and_json(tmp_path):
     assert row == ["num.partitions", "3", "--set"]
     assert '"key": "num.partitions"' in as_json
     assert runner.invoke(main, ["config", "--set", "num.partitions=x"]).exit_code == 1
+
+
+def explained(*arguments):
+    return CliRunner().invoke(main, ["config", "--explain", *arguments])
+
+
+def test_config_explains_a_broker_config_with_its_value_and_source():
+    assert explained("num.network.threads", "--set", "num.network.threads=5").output.splitlines() == [
+        "num.network.threads (broker)",
+        f"  {documentation_of('num.network.threads', of_broker=True)}",
+        "  type int, default 3",
+        "  can be changed while the broker runs, for one or for all brokers",
+        "  value 5, from --set",
+    ]
+
+
+def test_config_explains_each_resource_that_has_a_config_of_the_name():
+    lines = explained("compression.type").output.splitlines()
+    assert [line for line in lines if not line.startswith(" ")] == [
+        "compression.type (broker)",
+        "compression.type (topic)",
+    ]
+    assert "  type string, default producer, or the broker's compression.type" in lines
+    assert explained("share.session.timeout.ms").output.startswith("share.session.timeout.ms (group)\n  A member")
+
+
+def test_config_explains_a_config_of_one_listener_as_its_base_config():
+    output = explained("listener.name.outside.ssl.key.password").output
+    assert output.startswith("listener.name.outside.ssl.key.password (broker)\n  The password of the private key.")
+
+
+def test_config_explains_no_unknown_config_and_names_the_nearest_one():
+    refused = explained("retention.m")
+    assert refused.exit_code == 2
+    assert "Kafka has no config retention.m (did you mean log.retention.ms or retention.ms?)" in refused.output
+    assert explained("num.partitions", "--json").exit_code == 2
+
+
+@pytest.mark.parametrize("keys", [broker_keys, topic_keys, group_keys])
+def test_each_config_has_anexplanation(keys):
+    settings = gather()
+    for name in keys():
+        assert None not in list(explanation(settings, name))
+        assert "None" not in "".join(explanation(settings, name))
