@@ -1,4 +1,4 @@
-"""Let the official classes encode every message at every version: ``tests/wire/golden.jsonl.xz``.
+"""Encode every message at every version with the official classes: ``tests/wire/golden.jsonl.xz``.
 
 Responsible for the values. Three messages of each: nothing set; everything set; and an edge case, with null where
 null is allowed, the extremes of integers, and text outside ASCII. Runs from ``update_specs.py``.
@@ -86,7 +86,7 @@ class Filled:
 
 
 class Edge(Filled):
-    """Null where null is allowed, else the end of a range."""
+    """Null where null is allowed, else the least or greatest value of the type."""
 
     items = 1
 

@@ -65,7 +65,7 @@ def write_what_reads_them(reflected: write_specs.Json, libs: str) -> None:
 
 
 def resolve(release: str) -> str:
-    """Let Maven copy the broker's jars, and all that they need, into .tools/."""
+    """Copy the jars of the broker and its tools with their dependencies into .tools/; return their directory."""
     folder = ROOT / ".tools" / f"specs-{release}"
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "pom.xml").write_text(POM.format(release=release))
@@ -75,7 +75,7 @@ def resolve(release: str) -> str:
 
 
 def reflect(libs: str) -> write_specs.Json:
-    """Run the Java program that prints what the jars know."""
+    """Read the message classes in the jars with ReflectMessages.java."""
     command = ["java", "-cp", f"{libs}/*", str(ROOT / "tools" / "java" / "ReflectMessages.java")]
     printed = subprocess.run(command, stdout=subprocess.PIPE, text=True, encoding="utf-8", check=True)
     reflected: write_specs.Json = json.loads(printed.stdout)

@@ -2,8 +2,8 @@
 
     python tools/write_specs.py reflected.json [DIRECTORY]
 
-Owns: the layout of the spec files. One file for each API key, one for the headers, and one in ``records/`` for each
-family of records. Files that the new release no longer has are removed, so that ``git diff`` is the whole review.
+Responsible for: the layout of the spec files. One file for each API key, one for the headers, and one in ``records/``
+for each family of records. Files that the new release lacks are removed, so that ``git diff`` is the whole review.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def write_specs(reflected: Json, directory: Path) -> None:
     (directory / "records").mkdir(parents=True, exist_ok=True)
     for name, messages in files.items():
         title = TITLES.get(Path(name).stem) or f"{api_name(messages[0])}, API key {messages[0]['apiKey']}"
-        # The release is named in one file only, so that a diff between releases shows what changed.
+        # Only one file names the release, so that a diff between releases shows what changed.
         text = f"# {title}{', Apache Kafka ' + reflected['kafka'] if name == 'headers.spec' else ''}.\n"
         text += "".join("\n" + message_text(message) for message in messages)
         (directory / name).write_text(text, "utf-8")

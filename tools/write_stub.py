@@ -1,4 +1,4 @@
-"""Write ``kwire/wire/messages.pyi`` from ``protocol_specs/``: what type checkers and editors know of the messages.
+"""Write ``kwire/wire/messages.pyi`` from ``protocol_specs/``: the messages for type checkers and editors.
 
 python tools/write_stub.py
 """
@@ -29,7 +29,7 @@ from typing import TypeAlias
 
 from kwire.wire.message import Message as Message
 
-# What encoding takes for a records field: one part, or several that follow one another.
+# A records field to encode: one part, or several in order.
 Records: TypeAlias = Sized | Sequence[Sized]
 """
 

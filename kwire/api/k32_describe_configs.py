@@ -42,7 +42,7 @@ async def handle(context: Context, request: DescribeConfigsRequest) -> DescribeC
         result = Result(resource_type=wanted.resource_type, resource_name=wanted.resource_name)
         try:
             if unknown is not None:
-                # Apache Kafka fails each resource of the request for it.
+                # In Apache Kafka an unknown type fails every resource of the request.
                 raise KafkaError(Code.INVALID_REQUEST, f"Unsupported resource type: {unknown}")
             described = _describe(context, wanted)
             result.configs = [_config(one, request.include_synonyms) for one in described]
@@ -95,10 +95,10 @@ def _describe(context: Context, wanted: Wanted) -> Sequence[Described]:
 def _check_own_id(context: Context, name: str, wording: str) -> None:
     node_id = context.broker.node_id
     try:
-        asked = whole_number(name)
+        given_id = whole_number(name)
     except ValueError:
         raise KafkaError(Code.INVALID_REQUEST, f"Broker id must be an integer, but it is: {name}") from None
-    if asked != node_id:
+    if given_id != node_id:
         raise KafkaError(Code.INVALID_REQUEST, "Unexpected broker id, " + wording.format(node_id, name))
 
 
@@ -117,8 +117,8 @@ def _config(described: Described, include_synonyms: bool) -> Config:
         config_source=described.source,
         is_sensitive=described.sensitive,
         synonyms=[
-            DescribeConfigsResponse.DescribeConfigsSynonym(name=said.name, value=said.value, source=said.source)
-            for said in (described.synonyms if include_synonyms else ())
+            DescribeConfigsResponse.DescribeConfigsSynonym(name=one.name, value=one.value, source=one.source)
+            for one in (described.synonyms if include_synonyms else ())
         ],
         config_type=described.type.value if described.type else 0,
         documentation="" if described.source is Source.BROKER_LOGGER else None,

@@ -2,8 +2,8 @@
 
 Versions: 0-2.
 
-Behaviour: what is given becomes everything that the resource has; the rest goes back to its defaults.
-IncrementalAlterConfigs (key 44) is what clients use today (KIP-339).
+Behaviour: the configs of the request replace all configs of the resource; the others have their defaults again.
+Clients use IncrementalAlterConfigs (key 44) instead since KIP-339.
 """
 
 from __future__ import annotations

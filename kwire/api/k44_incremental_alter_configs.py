@@ -2,10 +2,10 @@
 
 Versions: 0-1.
 
-Behaviour: single entries are set, deleted, or for lists extended and shortened; what is not named stays (KIP-339). Log
-levels (BROKER_LOGGER, KIP-412) take effect at once and are forgotten at the next start.
+Behaviour: single configs are set or deleted, and lists extended or shortened; all others stay (KIP-339). Log levels
+(BROKER_LOGGER, KIP-412) take effect at once and last until the broker stops.
 
-Left out: loggers other than the root, and the levels TRACE and FATAL, which nothing is logged at.
+Left out: loggers other than the root, and the levels TRACE and FATAL, which kwire does not use.
 """
 
 from __future__ import annotations

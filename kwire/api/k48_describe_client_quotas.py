@@ -3,7 +3,7 @@
 Versions: 0-1.
 
 Behaviour: the quotas whose entities match every component of the filter (KIP-546): by name, the default entity, or
-any name. ``strict`` leaves out entities that have other parts too.
+any name. ``strict`` leaves out entities with further parts.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kwire.metadata.entities import QuotaEntity
 from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeClientQuotasRequest, DescribeClientQuotasResponse
 
-# As Apache Kafka, which keeps them in a hash table, answers them.
+# The order in Apache Kafka's answers, which is that of a hash table.
 _VALUE_ORDER: Final = {
     "connection_creation_rate": 0,
     "request_percentage": 1,

@@ -3,10 +3,10 @@
 Versions: 0-1.
 
 Behaviour: sets and removes quotas of users, client ids and addresses as metadata records (KIP-546, KIP-612); they
-are in force at once (``broker.requests.quotas``). Each entity is answered by itself; one that is listed twice is
+take effect at once (``broker.requests.quotas``). Each entity has its own result; an entity that is listed twice is
 refused.
 
-Left out: names of hosts in place of addresses, which Apache Kafka looks up.
+Left out: host names in place of addresses, which Apache Kafka looks up.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ async def handle(context: Context, request: AlterClientQuotasRequest) -> AlterCl
 
 
 def _entity(wanted: Wanted) -> Entity:
-    """One key for an entity in whatever order its parts come; of two parts of one type the last counts."""
+    """Return an entity with its parts sorted by type; of two parts of one type the last counts."""
     return tuple(sorted({part.entity_type: part.entity_name for part in wanted.entity}.items()))
 
 

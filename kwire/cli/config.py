@@ -61,7 +61,7 @@ def _print_properties(settings: Settings, *, changed: bool) -> None:
     import javaproperties
 
     shown = {line.key: line.value for line in show(settings) if not changed and line.value is not None}
-    given = {key: setting.text for key, setting in settings.chosen.items()}  # as it was written, secrets too
+    given = {key: setting.text for key, setting in settings.chosen.items()}  # the text as given, with secrets
     for key, text in sorted({**shown, **given}.items()):
         click.echo(javaproperties.join_key_value(key, text, separator="="))
 
@@ -69,7 +69,7 @@ def _print_properties(settings: Settings, *, changed: bool) -> None:
 def _print_table(lines: list[ConfigLine]) -> None:
     rows = [("KEY", "VALUE", "FROM", ""), *((line.key, line.value or "", line.source, line.remark) for line in lines)]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
-    widths[1] = min(widths[1], _VALUE_WIDTH_MAX)  # the few that are longer push their own line alone
+    widths[1] = min(widths[1], _VALUE_WIDTH_MAX)  # a longer value shifts its own line only
     for row in rows:
         click.echo("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip())
 

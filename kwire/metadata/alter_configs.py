@@ -1,7 +1,7 @@
-"""Commands on configs: set everything that a resource has (AlterConfigs), or change single entries.
+"""Commands on configs: replace all configs of a resource (AlterConfigs), or change single entries.
 
-Owns: what each operation makes of the configs that are there, which checks come first, and the records. May not know:
-requests of the wire, log levels (BROKER_LOGGER is no metadata).
+Responsible for: the result of each operation, the order of the checks, and the records. Must not depend on: request
+classes, log levels (BROKER_LOGGER is no metadata).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class ConfigChange(NamedTuple):
 def alter_configs(
     image: MetadataImage, effective: EffectiveConfigs, resource: Resource, configs: Sequence[tuple[str, str | None]]
 ) -> list[Message]:
-    """Make ``configs`` all that a resource has. Raises KafkaError."""
+    """Replace all configs of a resource by ``configs``. Raises KafkaError."""
     changes = [ConfigChange(name, Operation.SET, value) for name, value in configs]
     _check_entries(changes)
     wanted = {change.name: change.value or "" for change in changes}
@@ -88,11 +88,11 @@ def _change_entry(resource: Resource, wanted: dict[str, str], change: ConfigChan
     if change.operation == Operation.SET:
         wanted[change.name] = change.value
         return
-    # Kafka's controller has no types for the configs of client metrics: there nothing counts as a list.
+    # Kafka's controller has no types for the configs of client metrics: none of them counts as a list.
     key = None if resource.type is ResourceType.CLIENT_METRICS else _keys_of(resource.type).get(change.name)
     if key is None or key.type is not ConfigType.LIST:
         raise KafkaError(Code.INVALID_CONFIG, _no_list(resource.type, change))
-    # What is not set yet counts as Kafka's default, whatever this broker's own default is.
+    # A config that is not set has Kafka's default here, not that of this broker.
     present = [item for item in wanted.get(change.name, key.default_text or "").split(",") if item]
     given = _split(change.value)
     if change.operation == Operation.APPEND:
@@ -174,7 +174,7 @@ def _check_broker(
         _check_own_id(name, effective.node_id)
     check_broker_configs(effective, wanted, changed=changed, for_all=not name)
     if image.elr_enabled and _MIN_ISR in changed:
-        # Who may lead depends on it (KIP-966), so it is one number for the cluster, and always there.
+        # The choice of leaders depends on it (KIP-966), so it is one number for the cluster and always set.
         if name:
             message = f"Broker-level {_MIN_ISR} cannot be altered while ELR is enabled."
             raise KafkaError(Code.INVALID_CONFIG, message)
@@ -185,10 +185,10 @@ def _check_broker(
 
 def _check_own_id(name: str, node_id: int) -> None:
     try:
-        asked = whole_number(name)
+        given_id = whole_number(name)
     except ValueError:
         raise KafkaError(Code.INVALID_REQUEST, f"Node id must be an integer, but it is: {name}") from None
-    if asked != node_id:
+    if given_id != node_id:
         raise KafkaError(Code.INVALID_REQUEST, f"Unexpected broker id, expected {node_id}, but received {name}")
 
 
@@ -205,7 +205,7 @@ def _keys_of(resource_type: ResourceType) -> Keys:
 
 
 def _split(text: str) -> list[str]:
-    """Java's String.split: blanks stay, as does an empty text, but nothing empty at the end."""
+    """Split as Java's String.split: blanks and an empty text stay, empty items at the end do not."""
     items = text.split(",")
     while len(items) > 1 and not items[-1]:
         items.pop()

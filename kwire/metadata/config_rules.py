@@ -1,7 +1,7 @@
-"""Whether a set of configs may be given to a resource: Kafka's checks, in Kafka's words.
+"""Whether a resource may have a set of configs: Kafka's checks, with Kafka's messages.
 
-Owns: the rules beyond a single value, for topics, brokers, groups and client metrics. May not know: records, where the
-request came from.
+Responsible for: the rules beyond a single value, for topics, brokers, groups and client metrics. Must not depend on:
+records, the request.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 
 
 def check_topic_name(name: str) -> None:
-    """Refuse a name that Kafka refuses: INVALID_TOPIC_EXCEPTION."""
+    """Check the name of a topic as Kafka does. Raises KafkaError (INVALID_TOPIC_EXCEPTION)."""
     if not name:
         reason = "the empty string is not allowed"
     elif name in {".", ".."}:
@@ -44,7 +44,7 @@ def check_topic_name(name: str) -> None:
 
 
 def check_topic_configs(effective: EffectiveConfigs, own: Mapping[str, str | None]) -> None:
-    """Refuse what a topic may not be given, ``own`` being everything that it would have: INVALID_CONFIG."""
+    """Check all configs that a topic would have. Raises KafkaError (INVALID_CONFIG)."""
     missing = sorted(name for name, text in own.items() if text is None)
     if missing:
         raise _bad_config(f"Null value not supported for topic configs: {','.join(missing)}")
@@ -78,11 +78,11 @@ def _check_topic_together(values: Mapping[str, Value]) -> None:
 def check_broker_configs(
     effective: EffectiveConfigs, configs: Mapping[str, str], *, changed: Container[str], for_all: bool
 ) -> None:
-    """Refuse what brokers may not be given while they run: INVALID_REQUEST.
+    """Check the dynamic configs of a broker, or with ``for_all`` those of all brokers. Raises INVALID_REQUEST.
 
-    ``configs`` is everything that there would be, ``changed`` what is new, ``for_all`` says that it is for every
-    broker. Kafka takes keys that it does not know, for plugins to read, and so do we. What Kafka knows and kwire does
-    not serve is refused: nothing would come of it.
+    ``configs`` are all dynamic configs after the change, ``changed`` the names in the change. Names that Kafka does not
+    know are accepted, as in Kafka, for plugins. A config that kwire does not serve is refused, because it would have no
+    effect.
     """
     known = {name: base for name in configs if (base := split_listener_prefix(name)[1]) in broker_keys()}
     _refuse_names(
@@ -118,7 +118,7 @@ def check_broker_configs(
 
 
 def check_group_configs(effective: EffectiveConfigs, own: Mapping[str, str]) -> None:
-    """Refuse what a group may not be given, by the broker's own limits too: INVALID_CONFIG."""
+    """Check all configs that a group would have, also by the broker's limits. Raises KafkaError (INVALID_CONFIG)."""
     for name in own:
         if name not in group_keys():
             raise _bad_config(f"Unknown group config name: {name}")
@@ -142,7 +142,7 @@ def check_group_configs(effective: EffectiveConfigs, own: Mapping[str, str]) -> 
 
 
 def check_client_metrics_configs(own: Mapping[str, str]) -> None:
-    """Refuse what a subscription to client metrics may not say (KIP-714)."""
+    """Check the configs of a subscription to client metrics (KIP-714). Raises KafkaError."""
     for name in own:
         if name not in client_metrics_keys():
             raise KafkaError(Code.INVALID_REQUEST, f"Unknown client metrics configuration: {name}")
@@ -165,7 +165,7 @@ def check_client_metrics_configs(own: Mapping[str, str]) -> None:
 
 # --- brokers ---
 
-# Kafka loads these anew while it runs, for one listener at a time.
+# Kafka can change these while it runs; kwire reads them at the start.
 _READ_AT_START: Final = frozenset({"listeners", "listener.security.protocol.map"})
 _LISTENER_SECRETS: Final = frozenset(
     {
@@ -215,7 +215,7 @@ def _check_broker_value(effective: EffectiveConfigs, name: str, value: Value) ->
         _check_local_retention(effective, name, value)
 
 
-# Of tiered topics; Kafka checks them beside the retention of all topics.
+# Configs of tiered topics, each with the topic and broker config that limits it.
 _LOCAL_RETENTION: Final = {
     "log.local.retention.ms": ("retention.ms", "log.retention.ms"),
     "log.local.retention.bytes": ("retention.bytes", "log.retention.bytes"),
@@ -247,7 +247,7 @@ def _not_dynamic(reason: str) -> KafkaError:
 
 
 def _check_rules(effective: EffectiveConfigs, configs: Mapping[str, str]) -> None:
-    """Refuse what a start would refuse, with Kafka's requirement as the reason."""
+    """Apply the rules that a start applies. Raises KafkaError with Kafka's requirement as the message."""
     try:
         check_start(effective.with_broker_configs(configs))
     except ConfigProblem as problem:
@@ -266,7 +266,7 @@ def _number(effective: EffectiveConfigs, name: str) -> int:
     return value
 
 
-# --- groups: key, and the broker keys that hold its lowest and highest value ---
+# --- groups: config, and the broker configs with its lowest and highest value ---
 
 _GROUP_LIMITS: Final[tuple[tuple[str, str | None, str], ...]] = (
     *(

@@ -1,8 +1,8 @@
-"""What kwire does with each broker key: honours it, takes it because it means nothing here, or does not serve it.
+"""What kwire does with each broker config: honours it, accepts it without effect, or does not serve it.
 
-Owns: that one fact per key, with the reason. A test asserts that every key has exactly one, and that what is said to be
-honoured is read somewhere. Who loads settings decides what follows (a flag that is not served is an error, a line in
-a file a warning); a dynamic change of what is not served is refused. May not know: files, values.
+Responsible for: one entry for each config, with the reason. Tests assert that every config has exactly one entry and
+that each honoured config is read somewhere. The caller decides what follows: a flag that is not served is an error, a
+line in a file a warning, a dynamic change is refused. Must not depend on: files, values.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kwire.metadata.configs import KWIRE_PREFIX, broker_keys, split_listener_pre
 
 
 class Kind(Enum):
-    """What becomes of a value."""
+    """What kwire does with a value."""
 
     HONOURED = "honoured"
     MEANINGLESS = "taken, and means nothing here"
@@ -23,14 +23,14 @@ class Kind(Enum):
 
 
 class ConfigSupport(NamedTuple):
-    """What kwire does with a key, and why when it does nothing."""
+    """What kwire does with a config, and the reason where it has no effect."""
 
     kind: Kind
     why: str
 
 
 def support_of(name: str) -> ConfigSupport:
-    """Say what kwire does with a broker key. Raises KeyError for a key that Kafka does not know."""
+    """Return what kwire does with a broker config. Raises KeyError for a name that Kafka does not know."""
     base = split_listener_prefix(name)[1]
     if base not in broker_keys():
         raise KeyError(name)
@@ -90,7 +90,7 @@ replication.quota.window.size.seconds request.timeout.ms sasl.mechanism.inter.br
 security.inter.broker.protocol socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms
 unclean.leader.election.enable unclean.leader.election.interval.ms
 """,
-    "the only voter elects itself, and nobody fetches its log": """
+    "the only voter elects itself, and no other node fetches its log": """
 controller.performance.always.log.threshold.ms controller.performance.sample.period.ms
 controller.quorum.append.linger.ms controller.quorum.auto.join.enable controller.quorum.election.backoff.max.ms
 controller.quorum.election.timeout.ms controller.quorum.fetch.max.bytes controller.quorum.fetch.snapshot.max.bytes
@@ -215,5 +215,5 @@ def _supports() -> dict[str, ConfigSupport]:
 
 
 def all_config_support() -> dict[str, ConfigSupport]:
-    """Give the support of every key, for documentation and the test that none is missing."""
+    """Return the entry of every config, for documentation and the test that none is missing."""
     return dict(_supports())

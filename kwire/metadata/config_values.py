@@ -1,10 +1,10 @@
-"""Config values as text and as Python values: Kafka's types, checks, and the words with which Kafka refuses.
+"""Config values as text and as Python values: Kafka's types, checks and messages.
 
-Owns: how each of Kafka's config types reads and writes text (ConfigDef.parseType, convertToString) and the checks that
-the table in ``configs.tsv`` names. May not know: which keys exist, and where a value came from.
+Responsible for: how each of Kafka's config types reads and writes text (ConfigDef.parseType, convertToString) and the
+checks that the table in ``configs.tsv`` names. Must not depend on: which configs exist, and where a value came from.
 
-The messages are Kafka's, letter by letter, because clients and scripts show them and tests compare them; what would be
-right is said beside them in our own words (``ConfigProblem.expected``) for people who start a broker.
+The messages are exactly Kafka's, because clients and scripts show them and tests compare them. kwire adds the valid
+values in ``ConfigProblem.expected``, for users who start a broker.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ConfigType(Enum):
 
 
 class ConfigProblem(ValueError):
-    """A value that does not parse or is out of range. ``str()`` is Kafka's message; ``expected`` says what is right."""
+    """A value that does not parse or is out of range. ``str()`` is Kafka's message; ``expected`` names valid values."""
 
     def __init__(self, name: str, value: str | None, message: str, expected: str) -> None:
         super().__init__(message)
@@ -45,7 +45,7 @@ class ConfigProblem(ValueError):
 
 
 def parse_value(name: str, config_type: ConfigType, text: str | None) -> Value:
-    """Read the typed value of ``text``; None stays None. Raises ConfigProblem in Kafka's words."""
+    """Parse ``text``; None stays None. Raises ConfigProblem with Kafka's message."""
     if text is None:
         return None
     trimmed = text.strip(_JAVA_BLANKS)
@@ -60,21 +60,21 @@ def parse_value(name: str, config_type: ConfigType, text: str | None) -> Value:
         case ConfigType.LIST:
             value = tuple(_LIST_SEPARATOR.split(trimmed)) if trimmed else ()
         case ConfigType.CLASS:
-            value = text  # Java looks the class up untrimmed; whether we serve it is for the table to say
+            value = text  # Java looks up the class untrimmed; config_support.py says whether it is served
         case ConfigType.STRING | ConfigType.PASSWORD:
             pass
     return value
 
 
 def whole_number(text: str) -> int:
-    """Read a number as Java does, without blanks or underscores. Raises ValueError."""
+    """Parse a whole number as Java does: no blanks, no underscores. Raises ValueError."""
     if not _WHOLE.fullmatch(text):
         raise ValueError(text)
     return int(text)
 
 
 def value_text(value: Value) -> str | None:
-    """Write a typed value as Kafka's convertToString does."""
+    """Format a typed value as Kafka's convertToString does."""
     match value:
         case None:
             return None
@@ -89,7 +89,7 @@ def value_text(value: Value) -> str | None:
 
 
 def double_text(value: float) -> str:
-    """Java's Double.toString: plain digits between 0.001 and 10 million, else one digit, a fraction and an exponent."""
+    """Format as Java's Double.toString: decimal from 0.001 to 10 million, else with one digit and an exponent."""
     if value != value:  # noqa: PLR0124 - NaN is the one value that differs from itself
         return "NaN"
     if value in (float("inf"), float("-inf")):
@@ -104,13 +104,13 @@ def double_text(value: float) -> str:
 
 
 def invalid(name: str, value: Value, reason: str, expected: str) -> ConfigProblem:
-    """Kafka's ConfigException(name, value, reason)."""
+    """Return the problem with the message of Kafka's ConfigException(name, value, reason)."""
     shown = "[" + ", ".join(value) + "]" if isinstance(value, tuple) else value_text(value)
     return ConfigProblem(name, value_text(value), f"Invalid value {shown} for configuration {name}: {reason}", expected)
 
 
 def address_counts(name: str, text: str) -> dict[str, int]:
-    """Read ``ADDRESS:COUNT,ADDRESS:COUNT``. Host names, which Kafka looks up, are refused. Raises ConfigProblem."""
+    """Parse ``ADDRESS:COUNT,ADDRESS:COUNT``. Raises ConfigProblem, also for host names, which Kafka would look up."""
     counts = {}
     for pair in filter(None, map(str.strip, text.split(","))):
         address, _, count = pair.rpartition(":")
@@ -125,7 +125,7 @@ def address_counts(name: str, text: str) -> dict[str, int]:
 
 
 def check_named(spec: str) -> Check:
-    """Give the check that a cell of the table names, such as ``range 1 17`` or ``list empty of compact,delete``."""
+    """Return the check that a cell of the table names, such as ``range 1 17`` or ``list empty of compact,delete``."""
     kind, _, rest = spec.partition(" ")
     match kind:
         case "-":
@@ -143,11 +143,11 @@ def check_named(spec: str) -> Check:
             return _NAMED_CHECKS[kind]
 
 
-# --- reading text ---
+# --- parsing ---
 
 _JAVA_BLANKS = "".join(map(chr, range(33)))  # String.trim() removes every character up to the space
 _LIST_SEPARATOR = re.compile(r"\s*,\s*", re.ASCII)
-_WHOLE = re.compile(r"[+-]?\d+")  # Java takes every Unicode decimal digit too
+_WHOLE = re.compile(r"[+-]?\d+")  # Java too accepts every Unicode decimal digit
 _DOUBLE = re.compile(r"[+-]?(NaN|Infinity|(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?[fFdD]?)", re.ASCII)
 _BITS = {ConfigType.SHORT: 15, ConfigType.INT: 31, ConfigType.LONG: 63}
 
@@ -178,7 +178,7 @@ def _double(name: str, text: str, trimmed: str) -> float:
 
 
 def _anything(name: str, value: Value) -> None:
-    """Every value of the type is right."""
+    """Accept every value of the type."""
 
 
 def _bound(text: str) -> int | float | None:

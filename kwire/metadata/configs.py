@@ -81,7 +81,7 @@ class ConfigKey:
     required: bool
     importance: str
     check: Check
-    distinct: bool  # a list of which Kafka drops what stands twice before it looks at it
+    distinct: bool  # a list of which Kafka drops repeated items before its check
     synonyms: tuple[Synonym, ...]
     dynamic: Dynamic
     internal: bool
@@ -102,7 +102,7 @@ class ConfigKey:
         return parse_value(self.name, self.type, self.default_text)
 
     def parse(self, text: str | None) -> Value:
-        """Read and check the typed value of ``text``. Raises ConfigProblem in Kafka's words."""
+        """Parse and check ``text``. Raises ConfigProblem with Kafka's message."""
         value = parse_value(self.name, self.type, text)
         if self.distinct and isinstance(value, tuple):
             value = tuple(dict.fromkeys(value))
@@ -111,7 +111,7 @@ class ConfigKey:
         return value
 
 
-# Kafka's defaults need three brokers, or wait for members that a test on one machine starts at once.
+# Kafka's defaults need three brokers, or wait for members that one machine starts at the same time.
 OWN_DEFAULTS = MappingProxyType(
     {
         "controller.listener.names": "CONTROLLER",
@@ -121,16 +121,16 @@ OWN_DEFAULTS = MappingProxyType(
         "process.roles": "broker,controller",
         "share.coordinator.state.topic.min.isr": "1",
         "share.coordinator.state.topic.replication.factor": "1",
-        # One loop accepts for everybody: with 50 places a burst of clients waits seconds for retries of the kernel.
+        # One loop accepts all connections: with a backlog of 50, a burst of clients waits seconds for SYN retries.
         "socket.listen.backlog.size": "1024",
-        # What the system finds right: a fifth less CPU for each MB produced than with Kafka's 100 KB.
+        # The size that the kernel chooses: a fifth less CPU for each MB produced than with Kafka's 100 KB.
         "socket.receive.buffer.bytes": "-1",
         "transaction.state.log.min.isr": "1",
         "transaction.state.log.replication.factor": "1",
     }
 )
 
-# Keys of older releases that people still paste: what to write instead ("" where nothing is needed any more).
+# Configs of older releases, and their successors ("" where none is needed).
 RETIRED = MappingProxyType(
     {
         "advertised.host.name": "advertised.listeners",
@@ -200,23 +200,23 @@ def group_keys() -> Keys:
 
 
 def client_metrics_keys() -> Keys:
-    """Give the keys of a subscription to client metrics (KIP-714), which the official tables leave to the code."""
+    """Return the configs of a subscription to client metrics (KIP-714), for which Kafka has no ConfigDef."""
     return _client_metrics_keys()
 
 
 def parse_broker_config(key: str, text: str) -> Value:
-    """Read a broker setting. Raises ConfigProblem: name, value, Kafka's message, and what would be right.
+    """Parse a broker setting. Raises ConfigProblem: name, value, Kafka's message, and the valid values.
 
     A listener's own key (``listener.name.external.ssl.keystore.location``) is read as its base key. A key that Kafka
-    does not know raises KeyError: the caller knows whether that is an error (a flag) or a warning (a file).
+    does not know raises KeyError; the caller decides whether that is an error (a flag) or a warning (a file).
     """
     base = split_listener_prefix(key)[1]
     return broker_keys()[base].parse(text)
 
 
 def nearest(key: str, scope: Literal["broker", "topic", "group"] = "broker") -> str | None:
-    """Find the known key that looks most like ``key``, for a person who mistyped it."""
-    import difflib  # noqa: PLC0415 (five milliseconds of each start, for the mistaken alone)
+    """Return the known config whose name is most similar to ``key``, for a misspelled name; None if none is similar."""
+    import difflib  # noqa: PLC0415 (5 ms, needed only after a mistake)
 
     names = [name for name, known in _tables()[scope].items() if not known.internal]
     found = difflib.get_close_matches(key.lower().replace("_", "."), names, n=1, cutoff=0.75)
@@ -232,12 +232,12 @@ def split_listener_prefix(key: str) -> tuple[str, str]:
 
 
 def dynamic_broker_names() -> frozenset[str]:
-    """List the broker keys that may be altered while the broker runs."""
+    """Return the broker configs that can be changed while the broker runs."""
     return _dynamic_broker_names()
 
 
 def broker_synonyms(name: str) -> tuple[str, ...]:
-    """List the names of a broker setting in order of lookup (log.retention.ms, .minutes, .hours)."""
+    """Return the names of a broker setting in order of precedence (log.retention.ms, .minutes, .hours)."""
     prefix, base = split_listener_prefix(name)
     if prefix:
         return (name, *broker_synonyms(base))
@@ -247,7 +247,7 @@ def broker_synonyms(name: str) -> tuple[str, ...]:
     return (name,)
 
 
-# Units of one setting, and settings that stand in for another: the first that is set counts.
+# Names of one setting, in order of precedence: the first that is set counts.
 _FAMILIES = (
     ("log.retention.ms", "log.retention.minutes", "log.retention.hours"),
     ("log.roll.ms", "log.roll.hours"),
@@ -346,4 +346,4 @@ def _synonym(text: str) -> Synonym:
 
 def _dynamic(cell: str) -> Dynamic:
     assert cell in {"read-only", "cluster-wide", "per-broker", "-"}, cell
-    return cell  # type: ignore[return-value]  # the assertion above says so
+    return cell  # type: ignore[return-value]  # asserted above

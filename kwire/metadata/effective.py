@@ -1,8 +1,7 @@
-"""Effective values: what a topic, broker or group runs with, and every place that had a say, in Kafka's order.
+"""Effective config values of topics, brokers and groups, and their sources in Kafka's order of precedence.
 
-Owns: the order of precedence. A topic's own config, then the broker's configs (this broker's, those of all brokers, the
-static settings, the defaults) under the broker key that stands behind the topic key. May not know: who asks, files,
-how a value came into the settings.
+Responsible for: the order of precedence. A topic's own config, then the broker config that gives it its default (of
+this broker, of all brokers, static, default). Must not depend on: requests, files, how a value came into the settings.
 
     topic retention.ms       <- log.retention.ms, log.retention.minutes x 60000, log.retention.hours x 3600000
                                 each looked for in: dynamic of this broker, dynamic of all brokers, static, default
@@ -47,7 +46,7 @@ class Source(IntEnum):
 
 
 class ConfigSynonym(NamedTuple):
-    """One place that had a say: the key there, its value, and which place it is."""
+    """One source of a value: the name of the config there, its value, and the kind of source."""
 
     name: str
     value: str | None
@@ -55,7 +54,7 @@ class ConfigSynonym(NamedTuple):
 
 
 class Described(NamedTuple):
-    """One config as DescribeConfigs tells it. ``value`` is None when it is null or secret."""
+    """One config as DescribeConfigs returns it. ``value`` is None when it is null or sensitive."""
 
     name: str
     value: str | None
@@ -67,7 +66,7 @@ class Described(NamedTuple):
 
 
 class BrokerSettings:
-    """The static settings of one broker, as its file, flags and environment gave them, already checked."""
+    """The static settings of one broker, from file, flags and environment, already checked."""
 
     def __init__(self, texts: Mapping[str, str] | None = None) -> None:
         self.texts: Mapping[str, str] = MappingProxyType(dict(texts or {}))
@@ -91,7 +90,7 @@ def _broker_values(texts: Mapping[str, str]) -> BrokerValues:
 
 
 class EffectiveConfigs:
-    """The values in force, given an image and static settings. Follows the image: ask again after a change."""
+    """The effective values for an image and static settings. They follow the image: read them again after a change."""
 
     def __init__(self, image: MetadataImage, settings: BrokerSettings, node_id: int) -> None:
         self._image = image
@@ -99,7 +98,7 @@ class EffectiveConfigs:
         self._node_id = node_id
         self._merged: tuple[Mapping[str, str], Mapping[str, str], dict[str, str]] | None = None
         self._merged_version = -1
-        # What follows from the broker's configs alone; gone when those change.
+        # Caches of what depends on the broker's configs alone; replaced when those change.
         self._broker_values = _broker_values({})
         self._inherited: dict[ResourceType, dict[str, Value]] = {}
         self._inherited_rows: dict[ResourceType, dict[str, Described]] = {}
@@ -110,7 +109,7 @@ class EffectiveConfigs:
 
     @property
     def broker(self) -> BrokerValues:
-        """The value in force of each broker config, as ``configs.broker["num.partitions"]``.
+        """The effective value of each broker config, as ``configs.broker["num.partitions"]``.
 
         Of several names for one setting (log.retention.ms, .minutes, .hours) each has its own value and unit.
         """
@@ -118,14 +117,14 @@ class EffectiveConfigs:
         return self._broker_values
 
     def broker_value(self, name: str) -> Value:
-        """The value in force of a broker config whose name is not known to mypy, also one with a listener prefix.
+        """Return the effective value of a broker config whose name mypy does not know, also one with a listener prefix.
 
         Raises KeyError for a name that is not in the table.
         """
         return cast("Mapping[str, Value]", self.broker)[name]
 
     def with_broker_configs(self, configs: Mapping[str, str]) -> EffectiveConfigs:
-        """Return the broker configs that would be in force with ``configs`` laid over those that are, to try them."""
+        """Return the effective configs as they would be with ``configs`` set too, for checks before a change."""
         texts = dict(self._broker_texts())
         for name, text in configs.items():
             for synonym in broker_synonyms(name):
@@ -134,7 +133,7 @@ class EffectiveConfigs:
         return EffectiveConfigs(MetadataImage(), BrokerSettings(texts), self._node_id)
 
     def is_set(self, name: str) -> bool:
-        """Whether the settings or a dynamic config give this very name of a broker config a value."""
+        """Whether the settings or a dynamic config set this name of a broker config; synonyms do not count."""
         return name in self._broker_texts()
 
     def topic(self, name: str) -> TopicValues:
@@ -159,18 +158,18 @@ class EffectiveConfigs:
         return self._describe_owned(ResourceType.TOPIC, self._image.config(ResourceType.TOPIC, name), keys)
 
     def describe_new_topic(self, own: Mapping[str, str]) -> list[Described]:
-        """Describe a topic that is not in the image yet, an internal key only when it was given."""
+        """Describe a topic that is not in the image yet; internal configs only where ``own`` has them."""
         described = self._describe_owned(ResourceType.TOPIC, own)
         if not own:
             return described
-        # Kafka shows what is stored, and DescribeConfigs what that means.
+        # CreateTopics returns the text as stored, DescribeConfigs the parsed value.
         return [one._replace(value=own[one.name]) if one.name in own else one for one in described]
 
     def describe_group(self, name: str, keys: Iterable[str] | None = None) -> list[Described]:
         return self._describe_owned(ResourceType.GROUP, self._image.config(ResourceType.GROUP, name), keys)
 
     def describe_client_metrics(self, name: str, keys: Iterable[str] | None = None) -> list[Described]:
-        """Describe a subscription to client metrics; one that nobody made shows the defaults."""
+        """Describe a subscription to client metrics; one that does not exist has the defaults."""
         own = self._image.config(ResourceType.CLIENT_METRICS, name)
         table = client_metrics_keys()
         values = {key.name: key.parse(own.get(key.name, key.default_text)) for key in table.values()}
@@ -188,9 +187,9 @@ class EffectiveConfigs:
         ]
 
     def describe_broker(self, keys: Iterable[str] | None = None) -> list[Described]:
-        """Describe this broker: every key that is known, and those in its settings that Kafka does not know."""
+        """Describe this broker: every known config, and those in its settings that Kafka does not know."""
         texts = self._broker_texts()
-        # What only exists dynamically (replication throttles) is no setting until somebody sets it.
+        # Configs that are only dynamic (replication throttles) are listed once they are set.
         names = [
             name for name, key in broker_keys().items() if name in texts or not (key.internal or name in _DYNAMIC_ONLY)
         ]
@@ -199,14 +198,14 @@ class EffectiveConfigs:
         return [self._describe_broker_key(name, _ALL_SOURCES) for name in wanted]
 
     def describe_broker_default(self, keys: Iterable[str] | None = None) -> list[Described]:
-        """Describe what was set for all brokers at once."""
+        """Describe the dynamic configs of all brokers."""
         names = _chosen(self._image.config(ResourceType.BROKER, ""), keys)
         return [self._describe_broker_key(name, {Source.DYNAMIC_DEFAULT_BROKER}) for name in names]
 
-    # --- the broker's own values ---
+    # --- values of the broker ---
 
     def _broker_texts(self) -> dict[str, str]:
-        """Static settings with the dynamic ones laid over, remade only when those changed."""
+        """Return the static settings overridden by the dynamic ones; merged again only after these changed."""
         if self._merged is not None and self._merged_version == self._image.version:
             return self._merged[2]
         for_all = self._image.config(ResourceType.BROKER, "")
@@ -226,7 +225,7 @@ class EffectiveConfigs:
     def _describe_broker_key(self, name: str, sources: set[Source]) -> Described:
         key = broker_keys().get(split_listener_prefix(name)[1])
         sensitive = key is None or key.sensitive
-        said = tuple(one for one in self._said(name, sensitive) if one.source in sources)
+        synonyms = tuple(one for one in self._synonyms_of(name, sensitive) if one.source in sources)
         value = None if sensitive else value_text(self.broker_value(name))  # an unknown key counts as sensitive
         if Source.STATIC_BROKER not in sources:
             value = None if sensitive else self._image.config(ResourceType.BROKER, "").get(name)
@@ -236,43 +235,43 @@ class EffectiveConfigs:
             name=name,
             value=value,
             read_only=name not in dynamic_broker_names(),
-            source=said[0].source if said else Source.DEFAULT,
+            source=synonyms[0].source if synonyms else Source.DEFAULT,
             sensitive=sensitive,
-            synonyms=said,
+            synonyms=synonyms,
             type=key.type if key else None,
         )
 
-    def _said(self, name: str, sensitive: bool) -> list[ConfigSynonym]:
-        """Every broker-level place that has a value for ``name`` or a synonym of it, most weighty first."""
+    def _synonyms_of(self, name: str, sensitive: bool) -> list[ConfigSynonym]:
+        """Return every broker-level source of a value for ``name`` or a synonym of it, in order of precedence."""
         names = broker_synonyms(name)
         places = (
             (self._image.config(ResourceType.BROKER, str(self._node_id)), Source.DYNAMIC_BROKER),
             (self._image.config(ResourceType.BROKER, ""), Source.DYNAMIC_DEFAULT_BROKER),
             (self._settings.texts, Source.STATIC_BROKER),
         )
-        said = [
+        synonyms = [
             ConfigSynonym(synonym, None if sensitive else texts[synonym], source)
             for texts, source in places
             for synonym in names
             if synonym in texts
         ]
         if name == "broker.id" and name not in self._settings.texts:
-            said.append(ConfigSynonym(name, str(self._node_id), Source.STATIC_BROKER))  # Kafka sets it from node.id
+            synonyms.append(ConfigSynonym(name, str(self._node_id), Source.STATIC_BROKER))  # Kafka sets it from node.id
         defaults = ((synonym, broker_keys()[split_listener_prefix(synonym)[1]].default_text) for synonym in names)
         if split_listener_prefix(name)[1] in broker_keys() and name not in _DYNAMIC_ONLY:
-            said += [
+            synonyms += [
                 ConfigSynonym(synonym, None if sensitive else text, Source.DEFAULT)
                 for synonym, text in defaults
                 if text is not None and not split_listener_prefix(synonym)[0]
             ]
-        # What comes before the key's own name belongs to something more special: Kafka leaves it out.
-        own = (position for position, one in enumerate(said) if one.name == name)
-        return said[next(own, len(said)) :]
+        # Kafka leaves out the synonyms that precede the name itself.
+        own = (position for position, one in enumerate(synonyms) if one.name == name)
+        return synonyms[next(own, len(synonyms)) :]
 
     # --- topics and groups ---
 
     def _inherited_values(self, owner: ResourceType) -> dict[str, Value]:
-        """Give what holds for a topic or group without configs of its own."""
+        """Return the values of a topic or group without configs of its own."""
         texts = self._broker_texts()
         if owner not in self._inherited:
             self._inherited[owner] = {name: _inherited(key, texts) for name, key in _OWNERS[owner][0]().items()}
@@ -284,8 +283,9 @@ class EffectiveConfigs:
         table, source = _OWNERS[owner][0](), _OWNERS[owner][1]
         rows = self._described_inherited(owner).copy()
         for name, value in _parsed(own, table).items():
-            said = ConfigSynonym(name, value_text(value), source)
-            rows[name] = rows[name]._replace(value=said.value, source=source, synonyms=(said, *rows[name].synonyms))
+            own_value = ConfigSynonym(name, value_text(value), source)
+            synonyms = (own_value, *rows[name].synonyms)
+            rows[name] = rows[name]._replace(value=own_value.value, source=source, synonyms=synonyms)
         names = _chosen([name for name, key in table.items() if not key.internal or name in own], keys)
         return [rows[name] for name in names]
 
@@ -300,16 +300,16 @@ class EffectiveConfigs:
         return self._inherited_rows[owner]
 
     def _describe_inherited(self, owner: ResourceType, key: ConfigKey, value: Value) -> Described:
-        said = self._said(key.synonyms[0].name, key.sensitive) if key.synonyms else []
+        synonyms = self._synonyms_of(key.synonyms[0].name, key.sensitive) if key.synonyms else []
         if not key.synonyms and owner is ResourceType.GROUP:
-            said = [ConfigSynonym(key.name, key.default_text, Source.DEFAULT)]  # Kafka names it for groups only
+            synonyms = [ConfigSynonym(key.name, key.default_text, Source.DEFAULT)]  # Kafka lists it for groups only
         return Described(
             name=key.name,
             value=value_text(value),
             read_only=False,
-            source=said[0].source if said else Source.DEFAULT,
+            source=synonyms[0].source if synonyms else Source.DEFAULT,
             sensitive=key.sensitive,
-            synonyms=tuple(said),
+            synonyms=tuple(synonyms),
             type=key.type,
         )
 
@@ -324,7 +324,7 @@ _DYNAMIC_ONLY = frozenset(
 )
 
 
-# Whose configs fall back on the broker's: their keys, and where a value of their own comes from.
+# Resources with defaults from broker configs: their configs, and the source of a value of their own.
 _OWNERS: Mapping[ResourceType, tuple[Callable[[], Mapping[str, ConfigKey]], Source]] = {
     ResourceType.TOPIC: (topic_keys, Source.TOPIC),
     ResourceType.GROUP: (group_keys, Source.GROUP),
@@ -332,7 +332,7 @@ _OWNERS: Mapping[ResourceType, tuple[Callable[[], Mapping[str, ConfigKey]], Sour
 
 
 def _parsed(own: Mapping[str, str], table: Mapping[str, ConfigKey]) -> dict[str, Value]:
-    """Read the configs of a topic or group, in the order of the table; what is not in it is nobody's concern."""
+    """Parse the configs of a topic or group, in the order of the table; names that it lacks are left out."""
     return {name: key.parse(own[name]) for name, key in table.items() if name in own} if own else {}
 
 
@@ -344,7 +344,7 @@ def _chosen(names: Iterable[str], keys: Iterable[str] | None) -> list[str]:
 
 
 def _inherited(key: ConfigKey, broker_texts: Mapping[str, str]) -> Value:
-    """Read what the broker's settings say for a topic or group that has no config of its own."""
+    """Return the value that a topic or group without this config takes from the broker's settings."""
     if not key.synonyms:
         return key.default
     for synonym in key.synonyms:
@@ -358,5 +358,5 @@ def _scaled(key: ConfigKey, value: Value, factor: int) -> Value:
     if not isinstance(value, int) or isinstance(value, bool):
         return value
     if key.name == "retention.ms" and value < 0:
-        return -1  # any negative number of hours or minutes means for ever
+        return -1  # any negative number of hours or minutes means no limit
     return value * factor

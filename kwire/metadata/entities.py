@@ -1,7 +1,7 @@
-"""What metadata is about: topics, partitions, brokers, credentials, quotas, as values that never change.
+"""Immutable values of the metadata: topics, partitions, brokers, credentials, quotas.
 
-Owns: the shapes. A change makes a new value (``dataclasses.replace``), so that whoever holds one holds one moment.
-May not know: records, and who changes what.
+Responsible for: the classes. A change creates a new value (``dataclasses.replace``), so a reference is a snapshot.
+Must not depend on: records, commands.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from kwire.types import ZERO_UUID, Uuid
 
 NO_LEADER = -1
 
-# DirectoryId: which log directory holds a replica, beside real ids (KIP-858).
+# Reserved values of the id of the log directory that holds a replica (KIP-858).
 DIRECTORY_UNASSIGNED: Uuid = ZERO_UUID
 DIRECTORY_LOST: Uuid = bytes(15) + b"\x01"
 DIRECTORY_MIGRATING: Uuid = bytes(15) + b"\x02"
 
 
 class ResourceType(IntEnum):
-    """What a config belongs to, as numbered on the wire and in config records."""
+    """The type of a resource that has configs, as numbered on the wire and in config records."""
 
     UNKNOWN = 0
     TOPIC = 2
@@ -32,12 +32,12 @@ class ResourceType(IntEnum):
     CLIENT_METRICS = 16
     GROUP = 32
 
-    # Enum's own is a Python function, and every look at a config calls it.
+    # Enum's own __hash__ is a Python function, and every lookup of a config calls it.
     __hash__ = int.__hash__
 
 
 class Resource(NamedTuple):
-    """One thing that has configs. A broker's name is its id, or "" for what all brokers share."""
+    """A resource that has configs. The name of a broker is its id, or "" for the defaults of all brokers."""
 
     type: ResourceType
     name: str
@@ -83,7 +83,7 @@ SECURITY_PROTOCOLS: Mapping[str, int] = MappingProxyType({"PLAINTEXT": 0, "SSL":
 
 
 class Endpoint(NamedTuple):
-    """Where a listener can be reached. ``security_protocol`` is Kafka's number (0 PLAINTEXT, 1 SSL, 2, 3 SASL_*)."""
+    """The address of a listener. ``security_protocol`` is Kafka's number (0 PLAINTEXT, 1 SSL, 2, 3 SASL_*)."""
 
     listener: str
     host: str
@@ -136,7 +136,7 @@ class ScramMechanism(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ScramCredential:
-    """What the server keeps of a password."""
+    """The server's part of a SCRAM credential (RFC 5802)."""
 
     salt: bytes
     stored_key: bytes
@@ -144,12 +144,12 @@ class ScramCredential:
     iterations: int
 
 
-# Whom a quota binds: (("user", "alice"), ("client-id", None)), sorted by type; None is the default entity.
+# The entity of a quota: (("client-id", None), ("user", "alice")), sorted by type; None is the default entity.
 QuotaEntity: TypeAlias = tuple[tuple[str, str | None], ...]
 
 
 class ProducerIdBlock(NamedTuple):
-    """The ids that were handed out last; the next free one follows."""
+    """The block of producer ids that was allocated last; ``next_producer_id`` is the first free one."""
 
     broker_id: int
     broker_epoch: int
@@ -157,7 +157,7 @@ class ProducerIdBlock(NamedTuple):
 
 
 class PreservedRecord(NamedTuple):
-    """A record of a kind or version that is not read here, kept as its bytes so that nothing is lost."""
+    """A record of a type or version that is not interpreted, kept as bytes so that snapshots contain it."""
 
     record_type: int
     version: int

@@ -1,4 +1,4 @@
-"""Client quotas: what they bind, and what the answer says."""
+"""Client quotas: throttling, and how quotas are altered and described."""
 
 import pytest
 from peer import Peer
@@ -47,12 +47,12 @@ async def topic(client):
     return await client.create_topic("t")
 
 
-async def test_without_quotas_nobody_pauses(client, topic):
+async def test_without_quotas_there_is_no_throttling(client, topic):
     assert (await produce(client, 100_000)).throttle_time_ms == 0
     assert not client.broker.quotas.any
 
 
-async def test_a_producer_above_its_rate_is_told_to_pause(client, topic):
+async def test_a_producer_above_its_rate_is_throttled(client, topic):
     await set_quota(client, "producer_byte_rate", 1000, client_id="test")
     assert (await produce(client, 5_000)).throttle_time_ms == 0
     response = await produce(client, 10_000)
@@ -62,7 +62,7 @@ async def test_a_producer_above_its_rate_is_told_to_pause(client, topic):
     assert (await produce(client, 5_000)).throttle_time_ms == 0
 
 
-async def test_a_quota_binds_whom_it_names(client, topic):
+async def test_a_quota_of_a_client_id_does_not_throttle_another_client_id(client, topic):
     await set_quota(client, "producer_byte_rate", 1, client_id="test")
     assert (await produce(Peer(client.broker, "another"), 10_000)).throttle_time_ms == 0
     assert (await produce(client, 10_000)).throttle_time_ms > 0
@@ -73,7 +73,7 @@ async def test_a_user_without_authentication_is_anonymous(client, topic):
     assert (await produce(client, 10_000)).throttle_time_ms > 0
 
 
-async def test_clients_that_invent_ids_do_not_fill_the_memory(broker, topic, monkeypatch):
+async def test_the_number_of_tracked_client_ids_is_bounded(broker, topic, monkeypatch):
     monkeypatch.setattr(quotas, "_KNOWN_MAX", 10)
     await set_quota(Peer(broker), "producer_byte_rate", 1000, client_id=None)
     await set_quota(Peer(broker), "controller_mutation_rate", 1, client_id=None)
@@ -88,39 +88,39 @@ async def test_clients_that_invent_ids_do_not_fill_the_memory(broker, topic, mon
     assert len(broker.quotas._buckets) <= 10
 
 
-async def test_a_pause_that_no_answer_can_tell_is_cut(client, topic):
+async def test_the_throttle_time_is_at_most_an_int32(client, topic):
     await set_quota(client, "producer_byte_rate", 1, client_id="test")
     responses = [await produce(client, 900_000) for _ in range(4)]
     assert max(response.throttle_time_ms for response in responses) == 2**31 - 1
 
 
-async def test_a_quota_that_is_removed_binds_nobody(client, topic):
+async def test_a_removed_quota_does_not_throttle(client, topic):
     await set_quota(client, "producer_byte_rate", 1, user=None)
     assert (await produce(client, 10_000)).throttle_time_ms > 0
     await set_quota(client, "producer_byte_rate", None, user=None)
     assert (await produce(client, 10_000)).throttle_time_ms == 0
 
 
-async def test_a_consumer_above_its_rate_is_told_to_pause_and_gets_its_records(client, topic):
+async def test_a_consumer_above_its_rate_is_throttled_and_gets_its_records(client, topic):
     for _ in range(3):
         await produce(client, 5_000)
     await set_quota(client, "consumer_byte_rate", 1000, client_id=None)
     response = await fetch(client)
-    # Cut to what the quota allows in all its windows, 11,000 bytes: two batches and a part of the third.
+    # Limited to what the quota allows in all its windows, 11,000 bytes: two batches and a part of the third.
     assert 10_000 < len(response.responses[0].partitions[0].records) <= 11_000
     assert response.throttle_time_ms == pytest.approx(1_000, abs=600)
 
 
-async def test_time_spent_on_requests_is_counted(client, topic):
+async def test_the_request_percentage_counts_the_time_of_handlers(client, topic):
     await set_quota(client, "request_percentage", 0.0001, client_id="test")
     response = await client.call(12, m.MetadataRequest(topics=None))
     assert 0 < response.throttle_time_ms <= 1000
-    # A handler that waits is charged for its work alone.
+    # The time that a handler waits does not count.
     waited = await fetch(client)
     assert 0 < waited.throttle_time_ms <= 1000
 
 
-async def test_changes_of_metadata_are_refused_when_a_client_has_made_too_many(client):
+async def test_metadata_changes_above_the_mutation_rate_are_refused(client):
     await set_quota(client, "controller_mutation_rate", 1, client_id="test")
     create = m.CreateTopicsRequest
 
@@ -132,7 +132,7 @@ async def test_changes_of_metadata_are_refused_when_a_client_has_made_too_many(c
     refused = await make("b", 1, 7)
     assert (refused.topics[0].error_code, refused.throttle_time_ms) == (89, pytest.approx(9_000, abs=500))
     assert "b" not in client.broker.image.topics
-    # An older client does not know the error: it is let through, and pauses.
+    # Versions without this error code are throttled instead of refused (KIP-599).
     old = await make("c", 1, 5)
     assert (old.topics[0].error_code, old.throttle_time_ms) == (0, pytest.approx(10_000, abs=500))
     grow = m.CreatePartitionsRequest
@@ -145,7 +145,7 @@ async def test_changes_of_metadata_are_refused_when_a_client_has_made_too_many(c
     assert (await make("d", 1, 7)).topics[0].error_code == 0
 
 
-async def test_an_address_that_connects_too_often_is_refused(client):
+async def test_an_address_above_its_connection_rate_is_refused(client):
     quotas = client.broker.quotas
     assert quotas.refusal("127.0.0.1") is None
     await set_quota(client, "connection_creation_rate", 1, ip="127.0.0.1")
@@ -175,7 +175,7 @@ async def test_quotas_are_described_by_filter(client, version):
     assert await found(2, None) == [5.0, 6.0, 7.0]
 
 
-async def test_an_entity_given_twice_in_another_order_of_its_parts_is_one_entity(client):
+async def test_the_order_of_parts_does_not_make_another_entity(client):
     alter = m.AlterClientQuotasRequest
     user = alter.EntityData(entity_type="user", entity_name="alice")
     app = alter.EntityData(entity_type="client-id", entity_name="app")

@@ -13,7 +13,7 @@ async def describe(client, *resources, **more):
     return (await client.call(4, DescribeConfigsRequest(resources=wanted, **more))).results
 
 
-async def test_each_config_is_documented_when_documentation_is_asked_for(client):
+async def test_each_config_has_documentation_with_include_documentation(client):
     await client.create_topic("t")
     resources = [(TOPIC, "t"), (BROKER, "1"), (CLIENT_METRICS, "m"), (GROUP, "g")]
 
@@ -23,7 +23,7 @@ async def test_each_config_is_documented_when_documentation_is_asked_for(client)
     assert [one.name for result in results for one in result.configs if not one.documentation] == []
 
 
-async def test_there_is_no_documentation_when_it_is_not_asked_for(client):
+async def test_documentation_is_null_without_include_documentation(client):
     (result,) = await describe(client, (BROKER, "1"))
 
     assert {one.documentation for one in result.configs} == {None}

@@ -1,4 +1,4 @@
-"""Topic configs, from the text that a client sets to what a log does: each test fails if its setting did nothing."""
+"""Topic configs from a client's text to their effect on a log: each test fails if its config has no effect."""
 
 from pathlib import Path
 
@@ -37,7 +37,7 @@ async def send(client, topic_id, batch):
     return response.responses[0].partition_responses[0].error_code
 
 
-async def test_preallocate_takes_the_room_of_a_segment(client, data_dir):
+async def test_preallocate_creates_the_file_at_the_size_of_a_segment(client, data_dir):
     for name, wanted in (("plain", "false"), ("roomy", "true")):
         topic_id = await client.create_topic(name, preallocate=wanted, segment_bytes=2_000_000)
         await produce(client, topic_id, b"1")
@@ -45,7 +45,7 @@ async def test_preallocate_takes_the_room_of_a_segment(client, data_dir):
     assert size_of(data_dir, "roomy") == 2_000_000
 
 
-async def test_flush_messages_counts_what_may_wait_for_the_disk(client, broker):
+async def test_flush_messages_flushes_after_that_many_records(client, broker):
     topic_id = await client.create_topic("t", flush_messages=3)
     points = []
     for value in (b"1", b"2", b"3"):
@@ -54,12 +54,12 @@ async def test_flush_messages_counts_what_may_wait_for_the_disk(client, broker):
     assert points == [0, 0, 3]
 
 
-async def brought_to_disk(log):
+async def flushed(log):
     while log.recovery_point < log.end_offset:
         await trio.lowlevel.checkpoint()
 
 
-async def test_flush_ms_brings_old_records_to_the_disk(client, broker):
+async def test_flush_ms_flushes_after_that_time(client, broker):
     logs = {}
     for name, flush_ms in (("soon", 5000), ("late", DAY_MS)):
         topic_id = await client.create_topic(name, flush_ms=flush_ms)
@@ -69,11 +69,11 @@ async def test_flush_ms_brings_old_records_to_the_disk(client, broker):
         for _ in range(10):
             broker.clock.advance(1001)
             await on_append_result()
-        await brought_to_disk(logs["soon"])
+        await flushed(logs["soon"])
     assert (logs["soon"].recovery_point, logs["late"].recovery_point) == (1, 0)
 
 
-async def test_segment_jitter_ms_rolls_the_logs_of_a_topic_one_after_the_other(client, broker):
+async def test_segment_jitter_ms_spreads_the_rolls_of_a_topic(client, broker):
     now = broker.clock.now_ms()
     counts = {}
     for name, jitter_ms in (("together", 0), ("spread", DAY_MS)):
@@ -99,7 +99,7 @@ async def test_timestamps_beyond_the_limits_of_a_topic_are_refused(client, broke
 
 
 @pytest.mark.parametrize(("codec", "fast", "small"), [("gzip", 1, 9), ("lz4", 1, 17), ("zstd", 1, 19)])
-async def test_the_level_of_a_codec_is_that_of_the_topic(client, broker, codec, fast, small):
+async def test_the_compression_level_of_the_topic_is_used(client, broker, codec, fast, small):
     text = b" ".join(b"%d %x" % (n * n % 9973, n * 7919 % 65521) for n in range(20_000))
     sizes = []
     for level in (fast, small):
@@ -128,7 +128,7 @@ async def test_file_delete_delay_ms_keeps_the_files_of_a_deleted_topic(client, b
     assert seen == [["late", "soon"], ["late"], []]
 
 
-async def test_a_changed_broker_config_holds_for_old_and_new_topics_that_have_none_of_their_own(client, broker):
+async def test_a_changed_broker_config_applies_to_topics_without_their_own(client, broker):
     await client.create_topic("old")
     await client.create_topic("own", retention_ms=5)
     broker.controller.commit(

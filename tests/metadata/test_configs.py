@@ -70,14 +70,14 @@ def test_every_default_passes_its_own_check():
                 assert value_text(key.parse(key.default_text)) == key.default_text
 
 
-def test_a_refused_value_names_key_value_and_what_would_be_right():
+def test_a_refused_value_has_its_name_and_the_valid_values():
     with pytest.raises(ConfigProblem) as refused:
         parse_broker_config("compression.lz4.level", "18")
     assert (refused.value.name, refused.value.value) == ("compression.lz4.level", "18")
     assert refused.value.expected == "from 1 to 17"
 
 
-def test_a_listeners_own_key_is_read_as_its_base_key():
+def test_a_config_with_a_listener_prefix_is_parsed_as_its_base():
     assert split_listener_prefix("listener.name.external.ssl.client.auth") == (
         "listener.name.external.",
         "ssl.client.auth",
@@ -85,7 +85,7 @@ def test_a_listeners_own_key_is_read_as_its_base_key():
     assert parse_broker_config("listener.name.external.ssl.client.auth", "required") == "required"
 
 
-def test_an_unknown_key_is_a_key_error():
+def test_an_unknown_config_raises_key_error():
     with pytest.raises(KeyError):
         parse_broker_config("num.partition", "3")
 
@@ -99,11 +99,11 @@ def test_an_unknown_key_is_a_key_error():
         ("advertised.listner", "advertised.listeners"),
     ],
 )
-def test_a_mistyped_key_is_answered_with_the_nearest_name(typed, meant):
+def test_the_nearest_name_of_a_misspelled_config_is_found(typed, meant):
     assert nearest(typed) == meant
 
 
-def test_a_word_that_resembles_nothing_has_no_nearest_name():
+def test_a_word_unlike_every_config_has_no_nearest_name():
     assert nearest("zzz") is None
 
 
@@ -112,11 +112,11 @@ def test_own_defaults_differ_from_kafkas_and_exist():
         assert broker_keys()[name].default_text == text
 
 
-def test_retired_keys_are_not_keys_of_this_release():
+def test_retired_configs_are_not_configs_of_this_release():
     assert {name for name in RETIRED if name in broker_keys()} == set()
 
 
-def test_units_of_one_setting_are_looked_up_most_precise_first():
+def test_the_smaller_unit_of_a_setting_has_precedence():
     assert broker_synonyms("log.retention.hours") == (
         "log.retention.ms",
         "log.retention.minutes",

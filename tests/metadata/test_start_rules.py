@@ -24,7 +24,7 @@ import start_vectors
 sys.path.pop(0)
 
 SHARDS = 4
-# Where kwire's verdict is another, with the reason; docs/compatibility.md says so too.
+# Intended differences with their reasons, as in docs/compatibility.md.
 DIFFERENCES = {
     r"Missing required configuration": "kwire has a default for each of the three configs that Kafka requires",
     r"either controller\.quorum\.bootstrap\.servers must": "without voters the node is its own quorum",
@@ -41,7 +41,7 @@ def vectors():
 
 
 def refusal(given) -> str | None:
-    """Why kwire refuses these settings, or None."""
+    """Return the message with which kwire refuses these settings, or None."""
     texts = {name: text for name, text in (start_vectors.BASE | given).items() if text != "~"}
     try:
         for name, text in texts.items():
@@ -107,11 +107,11 @@ def test_every_difference_still_exists():
         ({"group.consumer.session.timeout.ms": "46000", "group.consumer.heartbeat.interval.ms": "46000"}, "must be"),
     ],
 )
-def test_a_refusal_says_what_is_wrong(given, message):
+def test_a_refusal_has_a_message_that_names_the_config(given, message):
     assert message in (refusal(given) or "")
 
 
-def test_a_custom_listener_needs_to_be_named_as_the_one_between_brokers():
+def test_a_custom_listener_must_be_the_inter_broker_listener():
     custom = {
         "listeners": "IN://:9092,CONTROLLER://:9093",
         "listener.security.protocol.map": "IN:PLAINTEXT,CONTROLLER:PLAINTEXT",

@@ -20,13 +20,13 @@ import org.apache.kafka.server.common.Feature;
 import org.apache.kafka.server.common.MetadataVersion;
 
 /**
- * Says which broker settings the official release starts with.
+ * Prints which broker settings the official release accepts.
  *
  *     java -cp 'LIBS/*' tools/java/CheckSettings.java [start] < settings.jsonl
  *
  * Each line of standard input is a JSON object: all properties of one broker. Each line of standard output is a JSON
- * string, the reason of a refusal, or null. What is asked is KafkaConfig with the checks of its parts; with "start" a
- * server with these settings is also started on a formatted directory and stopped, which takes a second each.
+ * string, the reason of a refusal, or null. The checks are those of KafkaConfig; with "start" a server with these
+ * settings is also started on a formatted directory and stopped, which takes a second each.
  */
 public class CheckSettings {
     private static final ObjectMapper JSON = new ObjectMapper();

@@ -42,7 +42,7 @@ import org.apache.kafka.storage.log.metrics.BrokerTopicStats;
 public class CleanLogs {
     private static final ObjectMapper JSON = new ObjectMapper();
 
-    /** A clock that stands at one time. */
+    /** A clock with a constant time. */
     private record FixedClock(long nowMs) implements Time {
         public long milliseconds() { return nowMs; }
         public long nanoseconds() { return nowMs * 1_000_000; }

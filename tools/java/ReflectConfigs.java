@@ -119,7 +119,7 @@ public class ReflectConfigs {
         return DynamicBrokerConfig.dynamicConfigUpdateModes().getOrDefault(name, "read-only");
     }
 
-    /** What a broker says of one value: ConfigDef parses it, drops the repetitions in a list, and validates it. */
+    /** The result of ConfigDef for one text, as in a broker: it parses, drops repetitions in a list, and validates. */
     private static List<String> answer(ConfigDef definition, ConfigDef.ConfigKey key, String text) throws Exception {
         List<String> answer = new ArrayList<>();
         try {

@@ -161,7 +161,7 @@ public class ReflectMessages {
         if (request && key.forwardable) row.put("forwardable", true);
     }
 
-    /** The constant that stands for a record class in the enum of record types beside it, or null. */
+    /** The constant of a record class in the enum of record types beside it, or null. */
     private static Enum<?> recordType(Class<?> messageClass) throws Exception {
         for (String name : List.of("MetadataRecordType", "CoordinatorRecordType")) {
             Class<?> types;
@@ -191,7 +191,7 @@ public class ReflectMessages {
         return fields.length > 0 && fields[fields.length - 1].def.name.equals(TAGS);
     }
 
-    /** Where one field of a class stands in the schema of one version. */
+    /** One field of a class in the schema of one version. */
     private record Place(Type type, Integer tag) { }
 
     private static List<Map<String, Object>> fields(Class<?> owner, Map<Integer, Schema> byVersion, Integer flexibleFrom,
@@ -299,7 +299,7 @@ public class ReflectMessages {
     private static boolean isNullable(Class<?> owner, java.lang.reflect.Field javaField, Place place, int version) throws Exception {
         if (place.type.isNullable()) return true;
         if (!(place.type instanceof Schema) || place.tag == null) return false;
-        // The schema of a tagged struct does not say whether it may be null; the code that writes it does.
+        // The schema of a tagged struct lacks its nullability; the code that writes it shows it.
         Message probe = (Message) newInstance(owner);
         javaField.set(probe, null);
         try {
@@ -353,7 +353,7 @@ public class ReflectMessages {
 
     // Ignorable fields
 
-    /** What the jars' resources say of messages, by name; file names do not always agree with it. */
+    /** The message definitions in the jars' resources, by name; file names do not always agree with it. */
     private static final Map<String, JsonNode> RESOURCES = new HashMap<>();
 
     private static void readResources(JarFile jar) throws Exception {
