@@ -192,6 +192,38 @@ def from_apache_after_kill(run: Run) -> None:
     handed_over(run, "apache", run.target, kill=True)
 
 
+@case("datadirs", "handed over", "to-apache-after-lost-records")
+def to_apache_after_lost_records(run: Run) -> None:
+    """Apache Kafka starts on a directory with kwire's loss report and .cut files, and leaves both alone."""
+    first = run.own_broker({"kwire.recovery.keep.cut.bytes": "true"}, kind="kwire")
+    first.start()
+    run.tool("topics", "--bootstrap-server", first.bootstrap, "--create", "--topic", "damaged").ok()
+    run.produce("damaged", "sound", server=first.bootstrap)
+    run.produce("damaged", "lost", server=first.bootstrap)
+    first.kill()
+    (segment,) = first.data.rglob("damaged-0/*.log")
+    content = bytearray(segment.read_bytes())
+    content[-1] ^= 1
+    segment.write_bytes(content)
+    first.start()
+    assert run.consume("damaged", 1, server=first.bootstrap) == ["sound"]
+    before = inventory(run, first)
+    first.stop()
+    second = run.own_broker(kind="apache", data=copy_data(first.data, run.folder / "copy"))
+    second.start()
+    same_inventory(before, inventory(run, second))
+    run.produce("damaged", "new", server=second.bootstrap)
+    second.stop()
+    for pattern in ("kwire-recovery-losses.json", "damaged-0/*.cut"):
+        (written,) = first.data.rglob(pattern)
+        (left,) = second.data.rglob(pattern)
+        assert left.read_bytes() == written.read_bytes()
+    third = run.own_broker(kind="kwire", data=copy_data(second.data, run.folder / "copy-back"))
+    third.start()
+    assert run.consume("damaged", 2, server=third.bootstrap) == ["sound", "new"]
+    third.stop()
+
+
 @case("datadirs", "restart", "clean-and-killed")
 def restart(run: Run) -> None:
     broker = run.own_broker()

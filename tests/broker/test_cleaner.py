@@ -174,13 +174,13 @@ async def test_how_far_a_round_is_can_be_read_in_the_log(files, autojump_clock, 
         for _ in range(10):
             fill(partition, 300, 100)
         await cleaner_of(broker).clean(partition)
-    assert [event for event, _ in lines][:1] == ["cleaning a log"]
-    percents = [values["percent"] for event, values in lines if event == "cleaning"]
+    assert [event for event, _ in lines][:1] == ["log cleaning started"]
+    percents = [values["percent"] for event, values in lines if event == "log cleaning in progress"]
     assert len(percents) > 2
     assert percents == sorted(percents)
     assert 0 < percents[0] < percents[-1] <= 100
     event, values = lines[-1]
-    assert event == "cleaned a log"
+    assert event == "log cleaning finished"
     assert values["cleaned_offset"] == partition.log.active.base_offset
     assert values["records_kept"] < values["records_read"]
 
@@ -188,8 +188,8 @@ async def test_how_far_a_round_is_can_be_read_in_the_log(files, autojump_clock, 
 async def test_other_tasks_run_between_slices(files, autojump_clock):
     async with running(files, **BY_HAND) as broker:
         partition = create(broker, "kv")
-        for _ in range(10):
-            put(partition, *((f"k{number}", "v") for number in range(1000)))
+        for number in range(0, 10_000, 100):
+            put(partition, *((f"k{key % 1000}", "v") for key in range(number, number + 100)))
         fill(partition, 1)
         turns = 0
 
