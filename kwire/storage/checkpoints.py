@@ -1,6 +1,6 @@
 """The small text files beside the logs.
 
-Responsible for: their formats, both ways. Must not depend on: where they lie, when they are written.
+Responsible for: their formats, both ways. Must not depend on: their directory, when they are written.
 
 ```
 *-offset-checkpoint        0 / number of lines / "topic partition offset" each

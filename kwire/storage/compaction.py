@@ -1,14 +1,15 @@
 """Compaction: of each key only the latest record stays.
 
-Owns: what of a log can be cleaned and how badly it needs it, which records and batches stay, writing the cleaned
-segments and putting them in the place of the old ones. May not know: what keys and values mean, other logs, clocks,
-threads, who waits. Follows Apache Kafka's cleaner batch for batch: its cleaned segments and ours are the same bytes.
+Responsible for: what of a log can be cleaned and how badly it needs it, which records and batches stay, writing the
+cleaned segments and putting them in the place of the old ones. Must not depend on: what keys and values mean, other
+logs, clocks, threads, who waits. Follows Apache Kafka's cleaner batch for batch: its cleaned segments and ours are the
+same bytes.
 
 A round has two passes. The first reads the dirty part and notes for each key the offset of its latest record. The
 second reads the log from its beginning, drops what is superseded, and writes the rest into new segments. Offsets stay
 what they were, so there are gaps; a batch keeps its first and last offset, and is compressed with the same codec.
 
-What stays though it is superseded or says nothing:
+Kept although superseded or empty:
 
 * a record without a value (a tombstone), until ``delete.retention.ms`` after the round that first met it. That time is
   written into the batch in place of its base timestamp (KIP-534), so that no clock but the broker's decides;
@@ -85,7 +86,7 @@ class Cleanable(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """A short piece of work that was just done, and what its driver has to do before it asks for the next."""
+    """A short piece of work that was just done, and what the driver must do before it takes the next."""
 
     moved_bytes: int
     # To be called, best in a thread: it waits for the disk, or computes for long without Python's lock.
@@ -248,7 +249,7 @@ class Compaction:
                 return False
             cleaned.rename(SWAP_SUFFIX)
         finally:
-            # Given up, or failed. A rename that failed may have left files of both names.
+            # Abandoned or failed. A rename that failed may have left files of both names.
             if not cleaned.is_complete:
                 cleaned.remove()
         yield self._slice(deletions=self._put_in_place(cleaned, group))
@@ -333,7 +334,7 @@ class Compaction:
         return kept
 
     def _rebuilt(self, header: BatchHeader, kept: _Kept, horizon_ms: int | None) -> Generator[Slice, None, bytes]:
-        """Make the batch anew with the records that stay; only their timestamp deltas may change."""
+        """Rebuild the batch with the retained records; only their timestamp deltas may change."""
         base_timestamp = timestamp_of(header, kept.spans[0]) if horizon_ms is None else horizon_ms
         max_timestamp = NO_TIMESTAMP
         parts = []
@@ -365,7 +366,7 @@ class Compaction:
             return False
         if last_offset >= 0:
             return header.last_offset == last_offset
-        # Nothing but a marker is known of the producer: it tells the epoch that fences older ones.
+        # A marker is all that is left of the producer: its epoch fences older ones.
         return header.is_control and header.producer_epoch == epoch
 
     def _put_in_place(self, cleaned: CleanedSegment, group: Sequence[Segment]) -> list[PendingDeletion]:
@@ -444,7 +445,7 @@ class _Task:
 
 
 class _Kept:
-    """The records of a batch that stay, and the payload they lie in."""
+    """The retained records of a batch, and the payload that holds them."""
 
     __slots__ = ("any_tombstone", "payload", "spans")
 
@@ -455,7 +456,7 @@ class _Kept:
 
 
 def _emptied(header: BatchHeader) -> bytes:
-    """Make a batch without records that still tells offsets, sequence and epoch."""
+    """Make a batch without records that keeps offsets, sequence and epoch."""
     return assemble_batch(
         header._replace(
             attributes=header.attributes & ~(CODEC_MASK | DELETE_HORIZON), base_timestamp=NO_TIMESTAMP, record_count=0

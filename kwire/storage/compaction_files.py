@@ -1,7 +1,7 @@
 """The files of a segment that compaction writes, until they take their place.
 
-Owns: their names on the way (``.cleaned`` while they are written, ``.swap`` once they are complete), syncing and
-renaming them. May not know: what is written, which segments they replace.
+Responsible for: their names on the way (``.cleaned`` while they are written, ``.swap`` once they are complete), syncing
+and renaming them. Must not depend on: what is written, which segments they replace.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kwire.storage.segment import (
 
 
 class CleanedSegment(Segment):
-    """A segment whose files have other names until it takes its place."""
+    """A cleaned segment, whose files have other names until it replaces the old segments."""
 
     __slots__ = ("_mark",)
 

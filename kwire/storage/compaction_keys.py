@@ -1,6 +1,6 @@
 """What a round of compaction remembers of the keys: the offset of the latest record of each.
 
-Owns: the map and its bound. May not know: batches, files.
+Responsible for: the map and its bound. Must not depend on: batches, files.
 
 Memory is bounded by ``log.cleaner.dedupe.buffer.size``, as in Kafka: when the map is full the round ends there and the
 next one goes on. A long key is remembered by its digest.

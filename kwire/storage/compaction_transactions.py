@@ -1,9 +1,10 @@
 """Which batches a round of compaction may drop because of transactions.
 
-Owns: the aborted and committed transactions that the round is in the middle of. May not know: keys, files.
+Responsible for: the aborted and committed transactions that the round is in the middle of. Must not depend on: keys,
+files.
 
 Records of an aborted transaction go at once. A marker goes when the round met no record of its transaction before it:
-then an earlier round has removed them, and nobody needs to be told how the transaction ended.
+then an earlier round has removed them, and no reader needs the transaction's result.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """The settings that a log goes by.
 
-Owns: names, types and Kafka's defaults of the settings that storage itself honours. May not know: where they come from.
+Responsible for: names, types and Kafka's defaults of the settings that storage itself applies. Must not depend on:
+where they come from.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The directory of one log and the small files in it.
 
-Owns: that the directory appears when it is needed, ``partition.metadata``, the leader-epoch checkpoint, and whether
-the disk knows all names. May not know: segments, what the epochs mean.
+Responsible for: that the directory appears when it is needed, ``partition.metadata``, the leader-epoch checkpoint, and
+whether the disk knows all names. Must not depend on: segments, what the epochs mean.
 """
 
 from __future__ import annotations

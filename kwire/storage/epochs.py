@@ -60,12 +60,12 @@ class LeaderEpochs:
             return EpochEnd(epoch, end_offset)
         higher = bisect_right(self.entries, epoch, key=lambda entry: entry.epoch)
         if higher == 0:
-            # All known epochs are higher: any record of this epoch lies below the start of the first of them.
+            # All known epochs are higher: any record of this epoch is below the start of the first of them.
             return EpochEnd(epoch, self.entries[0].start_offset)
         return EpochEnd(self.entries[higher - 1].epoch, self.entries[higher].start_offset)
 
     def epoch_of(self, offset: int) -> int:
-        """Return the epoch in which ``offset`` was written, -1 if it lies before all that is known."""
+        """Return the epoch in which ``offset`` was written, -1 if it is below the first known epoch."""
         index = bisect_right(self.entries, offset, key=lambda entry: entry.start_offset)
         return self.entries[index - 1].epoch if index else UNDEFINED_EPOCH
 
@@ -76,7 +76,7 @@ class LeaderEpochs:
             self.changed = True
 
     def truncate_before(self, start_offset: int) -> None:
-        """Forget epochs that end before the new start of the log; the one it lies in begins there."""
+        """Remove epochs that end before the new log start; the epoch of the log start begins there."""
         index = bisect_right(self.entries, start_offset, key=lambda entry: entry.start_offset)
         if index == 0 or (index == 1 and self.entries[0].start_offset == start_offset):
             return

@@ -1,12 +1,12 @@
-"""The only user of the operating system's files.
+"""All access to the operating system's files.
 
-Owns: descriptors (how many are open, who still needs one), whole writes or none, durable renames, the directory lock.
-May not know: segments, batches, topics, time.
+Responsible for: descriptors (how many are open, which are pinned), whole writes or none, durable renames, the directory
+lock. Must not depend on: segments, batches, topics, time.
 
-A ``File`` opens at its first use and may be closed behind its back when too many are open; a ``FileSlice`` pins the
-descriptor it reads from, so neither that nor deleting the file takes the bytes from under a reply in flight. Every
-failure of the disk is a StorageFailure. Files and slices belong to one thread; only ``FileSlice.pread`` and
-``Syncer.run`` may be called from another. A file may be handed on: logs are recovered in several threads.
+A ``File`` opens at its first use and may be closed when too many are open; the next use opens it again. A ``FileSlice``
+pins the descriptor it reads from, so a reply in flight can be sent even if the file is closed or deleted. Every failure
+of the disk is a StorageFailure. Files and slices belong to one thread; only ``FileSlice.pread`` and
+``Syncer.run`` may be called from another. A file may pass to another thread: logs are recovered in several threads.
 """
 
 # Paths are plain strings: a pathlib.Path for each file would cost start-up more than the files themselves.
@@ -72,7 +72,7 @@ class Files(Protocol):
         ...
 
     def space(self, path: str) -> tuple[int, int]:
-        """Bytes in all and bytes left of the volume that holds ``path``; (-1, -1) if that cannot be told."""
+        """Bytes in all and bytes left of the volume that holds ``path``; (-1, -1) if unknown."""
         ...
 
     def lock(self, path: str) -> Lock: ...
@@ -158,7 +158,7 @@ class FileSlice:
     def sendfile_to(self, socket_fd: int, offset: int, count: int) -> int:
         """Hand up to ``count`` bytes from ``offset`` in this slice to a socket; return how many it took.
 
-        0 means that the file was truncated: the connection cannot go on. OSError as ``os.sendfile`` raises it, so
+        0 means that the file was truncated: the connection must be closed. OSError as ``os.sendfile`` raises it, so
         BlockingIOError when the socket is full.
         """
         assert self._pinned is not None, "the slice is closed"
@@ -331,7 +331,7 @@ class OsFile:
                     written = self._files.writev(fd, [rest])
                     rest = rest[written:]
         except OSError as error:
-            # Whatever was written goes before anyone hears of the failure: a torn batch must not stand in the log.
+            # What was written is removed before the failure is raised: a log must not hold an incomplete batch.
             self._torn = True
             with contextlib.suppress(StorageFailure):
                 self._cut_back(fd)
@@ -418,7 +418,7 @@ class OsSyncer:
             os.close(fd)
 
     def __del__(self) -> None:
-        # Several are made together; where one cannot be had, nobody has taken hold of those before it.
+        # Several are made together: if one fails, those before it are not yet in use.
         self.close()
 
 
@@ -447,7 +447,7 @@ class OsLock:
 
 
 class _Descriptor:
-    """An open descriptor that lives until nobody needs it: its file counts as one pin, each slice as another."""
+    """An open descriptor, closed at its last unpin: its file holds one pin, each slice another."""
 
     __slots__ = ("fd", "path", "pins")
 

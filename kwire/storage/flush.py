@@ -1,6 +1,7 @@
-"""Bringing a log to the disk, in a thread if wanted.
+"""Syncs a log to the disk, in a thread if wanted.
 
-Owns: what one flush syncs, and the memory of a sync that failed. May not know: when a flush is due, who waits for it.
+Responsible for: what one flush syncs, and whether a sync has failed. Must not depend on: when a flush is due, who waits
+for it.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from kwire.storage.segment import Segment
 class PendingFlush:
     """All that a log had not on the disk when this was made, with descriptors of its own.
 
-    ``sync`` may run in any thread. ``failure`` is what it met: after a sync that failed nobody knows what the disk
-    holds, for the page cache may have dropped what it could not write.
+    ``sync`` may run in any thread. ``failure`` is the error of a failed sync: what the disk holds is unknown
+    then, because the page cache may have dropped what it could not write.
     """
 
     __slots__ = ("_directories", "_files", "_segments", "_syncers", "end_offset", "failure", "names_changed")
@@ -60,12 +61,12 @@ class PendingFlush:
             raise
 
     def note_synced(self) -> None:
-        """Back on the log's own thread: segments that did not grow meanwhile are on the disk."""
+        """On the log's own thread: mark segments that did not grow meanwhile as synced."""
         for segment, size_bytes in self._segments:
             if segment.size_bytes == size_bytes:
                 segment.unsynced = False
 
     def close(self) -> None:
-        """Give descriptors back that a failure has left."""
+        """Close the descriptors that a failure has left."""
         while self._syncers:
             self._syncers.pop().close()

@@ -1,6 +1,7 @@
 """The three index files beside a segment.
 
-Owns: their formats, finding an entry, keeping them as long as the log they describe. May not know: batches, segments.
+Responsible for: their formats, finding an entry, keeping them as long as the log they describe. Must not depend on:
+batches, segments.
 
 ```
 .index      8 bytes an entry:  int32 last offset of a batch (relative to the segment's base), int32 its position
@@ -31,7 +32,7 @@ _SEARCH_BLOCK: Final = 512
 
 
 class IndexDamaged(StorageFailure):
-    """An index does not hold what was written to it; the log can make it anew."""
+    """An index does not hold what was written to it; it must be rebuilt from the log."""
 
 
 class SparseIndex:
@@ -97,7 +98,7 @@ class SparseIndex:
         return self._find(target, field)[0]
 
     def _find(self, target: int, field: int) -> tuple[int, tuple[int, int]]:
-        """The same with the entry itself, of which nothing is told where there is none."""
+        """The same with the entry itself; its values mean nothing where there is none."""
         if self._unwritten and self._unwritten[0][field] <= target:
             index = bisect_right(self._unwritten, target, key=operator.itemgetter(field)) - 1
             return self._written + index, self._unwritten[index]
@@ -214,7 +215,7 @@ class AbortedTransaction(NamedTuple):
 
 
 class TransactionIndex:
-    """Aborted transactions whose marker lies in this segment, in order of their markers. Few segments have any."""
+    """Aborted transactions whose marker is in this segment, in order of their markers. Few segments have any."""
 
     __slots__ = ("_files", "_loaded", "_path", "_written")
 
@@ -259,7 +260,7 @@ class TransactionIndex:
         self._written = len(self._loaded)
 
     def truncate_to(self, offset: int) -> None:
-        """Keep the transactions whose marker lies below ``offset``."""
+        """Keep the transactions whose marker is below ``offset``."""
         kept = [aborted for aborted in self.entries() if aborted.last_offset < offset]
         if len(kept) == len(self.entries()):
             return

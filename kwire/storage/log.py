@@ -1,7 +1,8 @@
 """The log of one partition: ordered segments, and what must be known to append to and read from them.
 
-Owns: offsets (log start, end, high watermark, recovery point), appending in the order check, write, remember, reading
-by offset, rolling, truncation. May not know: topics' metadata, requests, clocks (``now_ms`` is given), who waits.
+Responsible for: offsets (log start, end, high watermark, recovery point), appending in the order check, write,
+remember, reading by offset, rolling, truncation. Must not depend on: topics' metadata, requests, clocks (``now_ms`` is
+a parameter), waiting.
 
 How a log is opened after a stop of any kind is in ``recovery``, what is deleted when in ``retention``, finding by time
 in ``lookup``.
@@ -54,9 +55,9 @@ class Log:
         self.producers: ProducerStates = recovered.producers
         self.epochs = recovered.epochs
         self.snapshots = recovered.snapshots
-        # What the recovery at the opening took from the log; empty after a clean stop of a sound log.
+        # Records that recovery removed or found missing; empty for a sound log.
         self.losses = recovered.losses
-        # Why the last append failed, None if it did not: the disk is full or broken, and every append tries again.
+        # The error of the last append, None if it succeeded. Every append tries again.
         self.failure: StorageFailure | None = None
         self._directory = LogDirectory(files, path, exists=recovered.exists, topic_id=topic_id)
         self._directory.names_changed = int(
@@ -69,7 +70,7 @@ class Log:
         self._flush: PendingFlush | None = None
         self._any_aborted = recovered.any_aborted
         self._batches_since_snapshot = 0
-        # Where an end offset inside a segment lies: the last stable offset is asked for again and again.
+        # An end offset inside a segment and its position: many reads end at the same last stable offset.
         self._known_end = (-1, -1)
 
     @classmethod
@@ -88,11 +89,11 @@ class Log:
         on_progress: Callable[[int, int], None] | None = None,
         keep_cut_bytes: bool = False,
     ) -> Log:
-        """Open the log in directory ``path``, which need not exist, and repair what a stop left behind.
+        """Open the log in directory ``path``, which need not exist, and recover it after an unclean stop.
 
-        ``clean``: the last user closed it in order. ``same_boot``: the machine has run without a break since, so the
-        page cache has lost nothing. ``on_progress`` hears bytes checked and bytes to check.
-        ``keep_cut_bytes``: what recovery cuts off is kept beside the log. Raises StorageFailure.
+        ``clean``: the log was closed in order. ``same_boot``: the machine has not restarted since, so the page cache
+        has lost nothing. ``on_progress`` is called with bytes checked and bytes to check. ``keep_cut_bytes``: bytes
+        that recovery removes are kept beside the log. Raises StorageFailure.
         """
         recovered = recovery.recover(
             files,
@@ -211,7 +212,7 @@ class Log:
                 self.producers.high_watermark_moved(self.high_watermark)
 
     def roll(self, now_ms: int) -> None:
-        """Seal the active segment and begin another; an empty one goes on. Raises StorageFailure, nothing changed."""
+        """Seal the active segment and begin another, unless it is empty. Raises StorageFailure with nothing changed."""
         self._roll(self.end_offset, now_ms)
 
     # --- reading
@@ -248,8 +249,8 @@ class Log:
         if available <= 0 or (max_bytes < found.size_bytes and not at_least_one):
             return None
         count = min(available, max(max_bytes, found.size_bytes))
-        # The index tells cheaply what cannot begin in the slice: the last offset of a batch that lies behind it. How
-        # far the reader may see is no bound: a transaction that was aborted beyond an open one is named too.
+        # An offset that the index has behind the slice is a cheap bound for its records. The reader's end offset is no
+        # bound: Kafka also names transactions that were aborted above it.
         behind = segment.offsets.offset_behind(found.position + count) if self._any_aborted else None
         piece = segment.file.slice(found.position, count)
         piece.end_offset = next_base if behind is None else behind
@@ -290,9 +291,9 @@ class Log:
         return lookup.max_timestamp(self.segments)
 
     def begin_epoch(self, leader_epoch: int) -> None:
-        """Note that a leader of ``leader_epoch`` goes on from the end, so that the epoch is known before it wrote.
+        """Note that ``leader_epoch`` begins at the log end, before its first append.
 
-        The next append or cut writes it down; until then it is as the metadata says at every start.
+        The next append or truncation writes it to the checkpoint; until then each start takes it from the metadata.
         """
         self.epochs.assign(leader_epoch, self.end_offset)
 
@@ -346,10 +347,10 @@ class Log:
         self._move_start(max(self.log_start_offset, offset))
 
     def apply_retention(self, now_ms: int) -> list[PendingDeletion]:
-        """Take away segments that the retention settings or the log start offset give up.
+        """Delete segments by retention time, retention size and log start offset.
 
-        Their files are renamed at once; the caller removes each path when its time has come. Raises StorageFailure if
-        nothing can be given up.
+        Their files are renamed at once; the caller removes each path when it is due. Raises StorageFailure if no
+        segment can be deleted.
         """
         deletions: list[PendingDeletion] = []
         try:
@@ -365,7 +366,7 @@ class Log:
                 self.size_bytes -= self.segments.pop(0).size_bytes
                 self._directory.names_changed += 1
         except StorageFailure:
-            # A full disk cannot seal the last segment; the others make room, and it goes the next time.
+            # On a full disk the last segment cannot be sealed. Deleting others makes room; the next call deletes it.
             if not deletions:
                 raise
         if deletions:
@@ -374,7 +375,7 @@ class Log:
         return deletions
 
     def holds(self, segments: Sequence[Segment]) -> bool:
-        """Tell whether ``segments`` still stand one after the other, none of them the active one (compaction)."""
+        """Whether ``segments`` are still consecutive segments of this log and none is the active one (compaction)."""
         own = self.segments
         if segments[0] not in own:
             return False
@@ -382,7 +383,7 @@ class Log:
         return index + len(segments) < len(own) and own[index : index + len(segments)] == list(segments)
 
     def replace_segments(self, replaced: Sequence[Segment], segment: Segment) -> None:
-        """Let ``segment`` stand where ``replaced`` stood; all files are renamed already (compaction)."""
+        """Replace ``replaced`` by ``segment``, whose files are renamed already (compaction)."""
         index = self.segments.index(replaced[0])
         self.segments[index : index + len(replaced)] = [segment]
         self.size_bytes += segment.size_bytes - sum(one.size_bytes for one in replaced)
@@ -392,7 +393,7 @@ class Log:
             self.snapshots.remove(one.base_offset)
 
     def delete(self, new_path: str) -> None:
-        """Give up the whole log, as it is: a full disk must not keep it. Its directory, if there is one, is renamed."""
+        """Delete the log: rename its directory, if there is one. Nothing is written: it must work on a full disk."""
         self._close_files()
         if self._directory.exists:
             self._directory.rename(new_path)
@@ -400,10 +401,10 @@ class Log:
     # --- durability
 
     def begin_flush(self) -> PendingFlush:
-        """Take hold of all that is not on the disk yet. ``PendingFlush.sync`` may run in a thread.
+        """Prepare a sync of everything that is not on the disk. ``PendingFlush.sync`` may run in a thread.
 
-        Raises StorageFailure, also once a sync has failed: nobody knows then what the disk holds, and the log must be
-        opened anew and checked.
+        Raises StorageFailure, also after a failed sync: what the disk holds is unknown then, and the log must be
+        recovered.
         """
         self._check_synced()
         pending = PendingFlush(self.files, self.end_offset)
@@ -421,7 +422,7 @@ class Log:
         return pending
 
     def finish_flush(self, pending: PendingFlush) -> None:
-        """Move the recovery point: what ``pending`` synced need not be checked at the next start."""
+        """Move the recovery point: recovery need not check what ``pending`` synced."""
         self._check_synced()
         pending.note_synced()
         if pending.names_changed == self._directory.names_changed:
@@ -430,22 +431,22 @@ class Log:
         self.recovery_point = max(self.recovery_point, min(pending.end_offset, self.end_offset))
 
     def flush(self) -> None:
-        """Bring everything to the disk, in this thread. Raises StorageFailure."""
+        """Sync everything to the disk in this thread. Raises StorageFailure."""
         pending = self.begin_flush()
         pending.sync()
         self.finish_flush(pending)
 
     def checkpoint(self) -> None:
-        """Write down what spares the next start from walking the log: index entries and the producers."""
+        """Write index entries and a producer snapshot, so that recovery reads less of the log."""
         self._batches_since_snapshot = 0
         if self._directory.exists and self.active.size_bytes:
             self.active.write_out()
             self._take_snapshot()
 
     def close(self) -> None:
-        """Complete all files and give descriptors back. A flush first makes it durable too.
+        """Complete all files and close descriptors. Not synced: flush first.
 
-        Raises StorageFailure, also if a sync has failed before: then the log was not left cleanly.
+        Raises StorageFailure, also if a sync has failed before: the log was not closed cleanly then.
         """
         try:
             if self._directory.exists:
@@ -497,14 +498,14 @@ class Log:
             self._take_snapshot()
             self.active.close()
         else:
-            # It holds nothing and begins elsewhere.
+            # It is empty and has another base offset.
             self.segments.pop().remove()
         self.segments.append(self._new_segment(base_offset, now_ms))
 
     def _note_epochs(
         self, headers: Sequence[BatchHeader], rows: Sequence[AppendedBatch], leader_epoch: int | None
     ) -> None:
-        # Before the write, as Apache does: an epoch without a batch harms nobody, a batch without its epoch does.
+        # Before the write, as in Apache Kafka: an epoch without a batch is harmless, a batch without epoch is not.
         if leader_epoch is not None:
             if leader_epoch > self.epochs.latest:
                 self.epochs.assign(leader_epoch, rows[0].base_offset)
@@ -529,7 +530,7 @@ class Log:
             raise StorageFailure(self.path, f"closed after a failed sync: {self._flush.failure}")
 
     def _position_of(self, segment: Segment, end_offset: int) -> int:
-        """Return where reading below ``end_offset``, which lies in ``segment``, ends."""
+        """Return the position in ``segment`` at which reading below ``end_offset`` ends."""
         known_offset, position = self._known_end
         if known_offset != end_offset:
             found = segment.find(end_offset)
@@ -540,8 +541,7 @@ class Log:
     def _move_start(self, offset: int) -> None:
         self.log_start_offset = offset
         self.epochs.truncate_before(offset)
-        # A file that tells of epochs before the start harms nobody, and the next change writes it: a full disk must
-        # not keep the log from making room.
+        # Old epochs in the file are harmless, and the next change writes it: deletion must work on a full disk.
         with contextlib.suppress(StorageFailure):
             self._directory.write_epochs(self.epochs)
 

@@ -1,7 +1,7 @@
 """Finding things in ordered segments: by offset, by time, aborted transactions.
 
-Owns: which segment, which batch and, where a time is asked for, which record inside it. The one place of reading where
-batches are opened. May not know: what is visible to whom.
+Responsible for: which segment, which batch and, where a time is asked for, which record inside it. The one place of
+reading where batches are opened. Must not depend on: which records a reader may see.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class TimestampOffset(NamedTuple):
 
 
 def segment_index(segments: Sequence[Segment], offset: int) -> int:
-    """Return the index of the segment in which ``offset`` would lie."""
+    """Return the index of the segment that would hold ``offset``."""
     if offset >= segments[-1].base_offset:
         return len(segments) - 1
     return max(0, bisect_right(segments, offset, key=lambda segment: segment.base_offset) - 1)
@@ -97,8 +97,8 @@ def _search(segment: Segment, timestamp_ms: int, log_start_offset: int) -> Times
 def _start(segment: Segment, timestamp_ms: int, log_start_offset: int) -> Found | None:
     """The batch at or after ``log_start_offset`` before which nothing is as late as ``timestamp_ms``.
 
-    An entry of the time index is believed when the batch that it names has the time that it names: then all that comes
-    before was not later when the entry was made, whatever became of the other entries. Else raises IndexDamaged.
+    A time index entry is valid if its batch has its timestamp: every earlier batch has at most that timestamp, even if
+    other entries are damaged. Raises IndexDamaged otherwise.
     """
     entry = segment.times.before(timestamp_ms)
     if entry is None:
@@ -120,7 +120,7 @@ def _search_batch(
     if header.is_log_append_time and is_complete and header.base_offset >= log_start_offset:
         # All records of the batch have its time, so the first is the one.
         return TimestampOffset(header.max_timestamp, header.base_offset, header.leader_epoch)
-    # Opening batches pulls in the codecs, which a broker that is never asked for times does not need.
+    # Imported at first use: only lookups by time decompress batches here.
     from kwire.wire.records import read_records  # noqa: PLC0415
 
     batch = memoryview(segment.file.read(position, header.size_bytes))

@@ -1,10 +1,10 @@
-"""What recovery removes from a log, so that it can be reported.
+"""Records that recovery removes from a log or finds missing, so that they can be reported.
 
-Responsible for: cutting and removing during recovery, how many offsets and bytes that takes from the log, and keeping
-the bytes aside if that is wanted. Must not depend on: which batches are sound (``recovery`` decides), where losses are
-reported.
+Responsible for: cutting and removing during recovery, how many offsets and bytes that removes, and keeping the
+bytes in files if the settings ask for it. Must not depend on: which batches are sound (``recovery`` decides), where
+losses are reported.
 
-Bytes that are kept aside lie in the directory of their log, as ``BASE_OFFSET.log.POSITION.cut``. Neither kwire nor
+Removed bytes are kept in the directory of the log, as ``BASE_OFFSET.log.POSITION.cut``. Neither kwire nor
 Apache Kafka reads files of that name; they are deleted with the topic.
 """
 
@@ -53,7 +53,7 @@ class Loss(NamedTuple):
 
 
 class Cuts:
-    """Removes bytes from one log during recovery; ``losses`` says what that took from it."""
+    """Removes bytes from one log during recovery; ``losses`` are the records that this removed."""
 
     def __init__(self, files: Files, path: str, *, keep: bool, preallocated: bool) -> None:
         self.losses: list[Loss] = []
@@ -141,7 +141,7 @@ def missing_segments(names: dict[str, int], offsets: list[int], log_start_offset
 
 
 def _cut_loss(file: File, position: int, end: int, next_offset: int) -> Loss:
-    """What lies between two positions of a file, as far as its headers can be read."""
+    """The loss between two positions of a file, as far as its headers can be read."""
     header = None
     if position + HEADER_BYTES <= end:
         header = read_batch_header(file.read(position, HEADER_BYTES))
@@ -152,7 +152,7 @@ def _cut_loss(file: File, position: int, end: int, next_offset: int) -> Loss:
     )
     if not is_torn:
         for _, later in walk_headers(file, position, end):
-            # No CRC covers the offsets. A record takes several bytes, hence there are fewer records than bytes.
+            # No CRC covers the offsets. A record takes several bytes, so there are fewer records than bytes.
             if not end_offset <= later.base_offset <= later.last_offset < next_offset + end - position:
                 break
             end_offset = later.next_offset

@@ -1,7 +1,7 @@
 """What a log knows of each producer: its last batches, its epoch, its open transaction.
 
-Owns: the checks that make retries harmless and zombies powerless (KIP-98), and which transactions are open. May not
-know: files, segments, what a batch contains beyond its header and its end-transaction marker.
+Responsible for: the checks that make retries harmless and zombies powerless (KIP-98), and which transactions are open.
+May not know: files, segments, what a batch contains beyond its header and its end-transaction marker.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class Change(NamedTuple):
 
 
 class Unverified(NamedTuple):
-    """A producer who was about to begin a transaction here: his epoch, and the lowest sequence he came with.
+    """A producer whose first batch of a transaction waits for verification: its epoch and lowest sequence.
 
     The batch with that sequence may have been refused, and then those behind it must not pass (KIP-890).
     """
@@ -106,7 +106,7 @@ class ProducerStates:
         self.open: dict[int, int] = {}
         # First offset -> offset of the marker, of transactions whose marker is not below the high watermark yet.
         self.undecided: dict[int, int] = {}
-        # By producer id: who was told to be verified first. Soft, and gone with the first batch of the transaction.
+        # By producer id: producers that wait for verification. Not persisted; a transactional batch removes it.
         self.unverified: dict[int, Unverified] = {}
 
     def __len__(self) -> int:
@@ -224,12 +224,12 @@ class ProducerStates:
         return first_undecided if first_open is None else min(first_open, first_undecided)
 
     def high_watermark_moved(self, high_watermark: int) -> None:
-        """Transactions whose marker lies below ``high_watermark`` are decided for everyone."""
+        """Transactions whose marker is below ``high_watermark`` no longer hold back the last stable offset."""
         if self.undecided:
             self.undecided = {first: last for first, last in self.undecided.items() if last >= high_watermark}
 
     def expire(self, now_ms: int, expiration_ms: int) -> list[int]:
-        """Forget producers not heard of for so long; never one with an open transaction. Returns their ids."""
+        """Remove producers idle for so long, except those with an open transaction. Returns their ids."""
         expired = [
             producer.producer_id
             for producer in self.producers.values()

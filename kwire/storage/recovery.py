@@ -3,14 +3,14 @@
 Responsible for: which files belong to the log, what must be checked, where a torn end is cut off, and bringing indexes,
 epochs and producer state up to the end of the log. Must not depend on: other logs, clocks, threads.
 
-What a stop can leave behind decides what is looked at:
+What is checked depends on how the last run stopped:
 
-* clean: everything is as it was closed. Only the end of the last segment is read, from its last index entry on.
+* clean: nothing has changed since it was closed. The last segment is read from its last index entry on.
 * killed, same boot: the page cache lost nothing, so only the last write can be torn. Behind the last index entry of the
   last segment headers are read, and the last few batches are checked with their CRC.
 * anything else: what was not synced may be missing anywhere, so every batch from the recovery point on is checked.
 
-The log ends at the first batch that is not whole and sound; what lies behind is cut off, later segments included. An
+The log ends at the first batch that is not whole and sound; what follows is removed, later segments included. An
 index that is missing, or disagrees with its log, is rebuilt; so is a leader-epoch-checkpoint that cannot be read, from
 the epochs that the batches carry.
 """
@@ -63,15 +63,15 @@ CLEANED_SUFFIX: Final = ".cleaned"
 SWAP_SUFFIX: Final = ".swap"
 _OFFSET_DIGITS: Final = 20
 _CHECK_BYTES: Final = 1024 * 1024
-# A kill can tear the write that it met, and no more: appends are one batch, or a few, and this many bytes at most.
+# A kill can leave only the last write incomplete: an append is one batch, or a few, and at most this many bytes.
 _TORN_BYTES_MAX: Final = 2 * 1024 * 1024
-# How many index entries from the end may lead nowhere before the whole index is given up.
+# How many index entries from the end may point to no batch before the whole index is rebuilt.
 _INDEX_TRIES: Final = 3
 _INDEX_SUFFIXES: Final = (INDEX_SUFFIX, TIME_INDEX_SUFFIX)
 
 
 class Stop(Enum):
-    """How the last user of the log ended."""
+    """How the last use of the log ended."""
 
     CLEAN = "clean"
     KILLED = "killed"
@@ -135,7 +135,7 @@ def recover(
         _check_tail(segments[-1], config, cuts, lost_bytes_max=_TORN_BYTES_MAX)
     end_offset, end_position = segments[-1].read_end()
     if end_position != segments[-1].size_bytes:
-        # It was not as clean as it was said to be.
+        # The clean mark is wrong for this log.
         _check_tail(segments[-1], config, cuts)
         end_offset, _ = segments[-1].read_end()
     if end_offset > segments[-1].base_offset + RELATIVE_OFFSET_MAX + 1 or end_offset < segments[-1].base_offset:
@@ -149,7 +149,7 @@ def recover(
     )
     snapshots = Snapshots(files, path, _offsets(names, SNAPSHOT_SUFFIX), recovery_point=recovery_point)
     if end_offset < log_start_offset:
-        # The log ends before the offset that it was told to start at: nothing of it counts.
+        # The log ends below its log start offset: none of its records is valid.
         for segment in segments:
             segment.remove()  # what is below the log start offset was deleted, so this is no loss
         snapshots.remove_before(log_start_offset)
@@ -287,7 +287,7 @@ def _finish_replacements(files: Files, path: str, names: dict[str, int]) -> dict
     """Remove what was being deleted or written when the stop came, and finish replacing segments (compaction).
 
     Cleaned segments are first named .cleaned, then, all of them being complete, .swap, then take their places. A
-    .cleaned file means that the renaming to .swap was not done, so the old segments stand.
+    .cleaned file means that the renaming to .swap was not done, so the old segments are kept.
     """
     unfinished = [name for name in names if CLEANED_SUFFIX in name]
     first_unfinished = min((_offset_of(name) for name in unfinished), default=None)
@@ -345,7 +345,7 @@ def _offset_of(name: str) -> int:
 
 
 def _repair_indexes(segments: Sequence[Segment], names: dict[str, int], config: LogConfig, stop: Stop) -> None:
-    """Make indexes anew of which a file is missing; after a kill the last segment may have none yet."""
+    """Rebuild indexes of which a file is missing; after a kill the last segment may have none yet."""
     for segment in segments:
         missing = [suffix for suffix in _INDEX_SUFFIXES if file_name(segment.base_offset) + suffix not in names]
         none_yet = stop is Stop.KILLED and segment is segments[-1] and len(missing) == 2
@@ -381,12 +381,12 @@ def _check_tail(segment: Segment, config: LogConfig, cuts: Cuts, *, lost_bytes_m
 
 
 def _times_fit(segment: Segment, position: int) -> bool:
-    """Tell whether the time index knows the latest of the batches up to the one at ``position``, which is indexed."""
+    """Whether the time index has the largest timestamp up to the batch at ``position``, which is indexed."""
     segment.forget_index_from(position)
     last, last_indexed = segment.times.last, segment.offsets.last
     found = None if last is None else segment.find(last[1] + segment.base_offset)
     if (segment.times.last, segment.offsets.last) != (last, last_indexed):
-        return False  # the search came upon another damaged entry, and made both indexes anew
+        return False  # find() met another damaged entry and rebuilt both indexes
     headers = takewhile(lambda one: one[0] <= position, segment.walk(found.position if found else 0))
     times = [header.max_timestamp for _, header in headers]
     latest_ms = max(times, default=NO_TIMESTAMP)
@@ -396,7 +396,7 @@ def _times_fit(segment: Segment, position: int) -> bool:
 
 
 def _sure_below(segment: Segment, position: int, lost_bytes_max: int) -> int:
-    """Return the offset behind the last batch that lies before the bytes that may be lost; -1 if there is none.
+    """Return the offset behind the last batch before the bytes that may be lost; -1 if there is none.
 
     What was written ends where the headers end: a preallocated file is longer. The last batch is never sure.
     """
@@ -488,13 +488,13 @@ def sound_batches(segment: Segment, position: int, synced_below: int = -1) -> It
 
 
 def _is_in_order(header: BatchHeader, next_offset: int, segment: Segment) -> bool:
-    """Tell whether the offsets, which no CRC covers, can follow and lie in the segment."""
+    """Whether the offsets, which no CRC covers, follow the last and are within the segment."""
     return next_offset <= header.base_offset <= header.last_offset <= segment.base_offset + RELATIVE_OFFSET_MAX
 
 
 def _is_legacy(chunk: memoryview, header: BatchHeader) -> bool:
-    """Tell whether ``chunk`` begins with a message of magic 0 or 1: data to be left alone, not a torn batch."""
+    """Tell whether ``chunk`` begins with a message of magic 0 or 1: data of an old format, not an incomplete batch."""
     if header.magic >= MAGIC or not STAMP_BYTES < header.size_bytes <= len(chunk):
         return False
-    # Its CRC-32 lies where a batch has the leader epoch, and begins at the magic.
+    # Its CRC-32 is where a batch has the leader epoch, and covers everything from the magic on.
     return zlib.crc32(chunk[STAMP_BYTES : header.size_bytes]) == header.leader_epoch & 0xFFFFFFFF

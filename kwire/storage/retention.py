@@ -1,9 +1,9 @@
-"""How many segments a log may give up: by time, by size, by its start offset.
+"""How many segments of a log are to be deleted: by retention time, retention size, log start offset.
 
-Owns: the decision. May not know: clocks, files, what removing a segment means.
+Responsible for: the decision. Must not depend on: clocks, files, what removing a segment means.
 
-Segments go from the oldest on and only as long as each of them may go. Nothing above the high watermark goes, and the
-last segment only if it holds something.
+Segments are deleted from the oldest on, up to the first that is kept. Nothing above the high watermark is deleted, and
+the last segment only if it is not empty.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kwire.storage.segment import Segment
 
 
 class RetainedLog(Protocol):
-    """What of a log matters here."""
+    """The part of a log that retention reads."""
 
     @property
     def segments(self) -> Sequence[Segment]: ...
@@ -31,9 +31,9 @@ class RetainedLog(Protocol):
 
 
 def segments_to_delete(log: RetainedLog, now_ms: int) -> int:
-    """Count the segments at the beginning that the settings or the log start offset give up.
+    """Count the segments to delete, from the first on.
 
-    A log that is only compacted keeps what time and size would take.
+    Time and size do not apply to a log that is only compacted.
     """
     count = _count(log, 0, lambda _, next_base: next_base is not None and next_base <= log.log_start_offset)
     if not log.config.delete:
@@ -52,7 +52,7 @@ def segments_to_delete(log: RetainedLog, now_ms: int) -> int:
 
 
 def _count(log: RetainedLog, count: int, may_go: Callable[[Segment, int | None], bool]) -> int:
-    """Count on from ``count`` while the next segment may go."""
+    """Count on from ``count`` while the next segment may be deleted."""
     segments = log.segments
     while count < len(segments):
         segment = segments[count]

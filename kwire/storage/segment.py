@@ -1,8 +1,8 @@
 """One .log file and the three indexes beside it.
 
-Owns: appending whole batches, finding the position of an offset, when a sparse index gets an entry, sealing, cutting
-off, and the names of a segment's files. May not know: other segments, producers, which offsets are visible, why a
-segment is rolled or deleted.
+Responsible for: appending whole batches, finding the position of an offset, when a sparse index gets an entry, sealing,
+cutting off, and the names of a segment's files. Must not depend on: other segments, producers, which offsets are
+visible, why a segment is rolled or deleted.
 
 A segment's files are named by the first offset that it may hold, in 20 digits. Files appear when something is written
 to them. ``position`` is a byte in the .log file.
@@ -38,14 +38,14 @@ SUFFIXES: Final = (LOG_SUFFIX, INDEX_SUFFIX, TIME_INDEX_SUFFIX, TRANSACTION_INDE
 
 RELATIVE_OFFSET_MAX: Final = 2**31 - 1
 
-# Bytes read at once when headers are walked: enough for what lies between two entries of the sparse index.
+# Bytes read at once when headers are walked: enough for the batches between two entries of the sparse index.
 _WALK_BYTES: Final = 4096 + HEADER_BYTES
 _SCAN_BYTES: Final = 256 * 1024
 # Where a batch begins, how long it is and its last offset delta: all that a walk needs.
 _STEP: Final = Struct(">qi11xi")
 _OFFSET_ENTRY_BYTES: Final = OffsetIndex.ENTRY.size
 _TIME_ENTRY_BYTES: Final = TimeIndex.ENTRY.size
-# Appended batches of which the position is remembered: consumers at the tail ask for one of these.
+# Appended batches of which the position is remembered: consumers at the log end read one of these.
 _RECENT_MAX: Final = 8
 
 
@@ -74,7 +74,7 @@ class PendingDeletion(NamedTuple):
 
 
 class Segment:
-    """See the module. ``names`` are the files of its directory with their sizes: nothing need be asked of the disk."""
+    """See the module. ``names`` are the files of its directory with their sizes: the disk need not be read."""
 
     __slots__ = (
         "_bytes_since_entry",
@@ -190,7 +190,7 @@ class Segment:
         self._max_timestamp = (max_timestamp, max_timestamp_offset)
 
     def is_full(self, config: LogConfig, size_bytes: int, last_offset: int, now_ms: int, timestamp_ms: int) -> bool:
-        """Tell whether the next append, so large and with such an offset and time, must go to a new segment."""
+        """Whether an append of this size, last offset and timestamp needs a new segment."""
         size = self.file.size
         if size == 0:
             return last_offset - self.base_offset > RELATIVE_OFFSET_MAX
@@ -223,7 +223,7 @@ class Segment:
         self.file.truncate(self.file.size)
 
     def write_out(self) -> None:
-        """Bring index entries that wait in memory to their files."""
+        """Write index entries that wait in memory to their files."""
         self.offsets.write_out()
         self.times.write_out()
         self.aborted.write_out()
@@ -242,7 +242,7 @@ class Segment:
         self._bytes_since_entry = 0
 
     def rebuild_indexes(self, index_interval_bytes: int = 4096) -> None:
-        """Make the offset and time index anew from the batches."""
+        """Rebuild the offset and time index from the batches."""
         self.forget_index_from(0)
         self.index_batches(self.walk(), 0, index_interval_bytes)
         self.write_out()
@@ -250,7 +250,7 @@ class Segment:
     def forget_index_from(self, position: int) -> None:
         """Drop index entries for the batches behind ``position``."""
         if position == 0:
-            # The first batch never has an entry. Whatever is there may be rubbish.
+            # The first batch never has an entry. Entries that are there may be damaged.
             self.offsets.truncate_entries(0)
             self.times.truncate_entries(0)
             return
@@ -288,14 +288,14 @@ class Segment:
 
     def syncers(self, *, sealed: bool) -> list[Syncer]:
         """Handles to sync what was written; with the indexes once the segment is ``sealed``."""
-        # A snapshot of the producers may know nothing of a transaction any more that only this index tells of.
+        # An aborted transaction may be in this index only, once a producer snapshot without it is written.
         syncers = [self.file.syncer(), *self.aborted.syncers()]
         if sealed:
             syncers += [index.file.syncer() for index in (self.offsets, self.times)]
         return syncers
 
     def rename_to_deleted(self, due_ms: int) -> list[PendingDeletion]:
-        """Take the files out of the log; whoever reads from them goes on."""
+        """Rename the files; open slices of them stay readable."""
         deletions: list[PendingDeletion] = []
         names = self._files.sizes(self._directory)
         for suffix in reversed(SUFFIXES):
@@ -309,12 +309,12 @@ class Segment:
     def remove(self) -> None:
         """Remove the files for good."""
         self.close()
-        # The .log file last: an index without its log tells recovery that records are missing.
+        # The .log file last: recovery takes an index without a log for missing records.
         for suffix in reversed(SUFFIXES):
             self._files.remove(self.path(suffix))
 
     def close(self) -> None:
-        """Give descriptors back; nothing is lost if the segment was sealed or its indexes written out."""
+        """Close descriptors; nothing is lost if the segment was sealed or its indexes written out."""
         self.file.close()
         if self._offsets is not None:
             self._offsets.close()
@@ -331,7 +331,7 @@ class Segment:
         try:
             return self._find_from(offset, self.offsets.before(offset))
         except IndexDamaged:
-            # The log knows better.
+            # The log is authoritative.
             self.rebuild_indexes()
         return self._find_from(offset, self.offsets.before(offset))
 
@@ -370,7 +370,7 @@ class Segment:
             try:
                 self._max_timestamp = self._find_max_timestamp()
             except IndexDamaged:
-                # The log knows better.
+                # The log is authoritative.
                 self.rebuild_indexes()
                 self._max_timestamp = self._find_max_timestamp()
         return self._max_timestamp
@@ -396,7 +396,7 @@ class Segment:
 
     @property
     def first_timestamp(self) -> int:
-        """The max timestamp of the first batch, by which a segment's age is told; -1 if there is none."""
+        """The max timestamp of the first batch, from which a segment's age is counted; -1 if there is none."""
         if self._first_timestamp is None:
             whole = self.file.size >= HEADER_BYTES
             first = read_batch_header(self.file.read(0, HEADER_BYTES)) if whole else None

@@ -1,13 +1,13 @@
 """The .snapshot files of a log: what is known of its producers at some offset, so that a start need not read all of it.
 
-Owns: the file format and which snapshots there are. May not know: the log, when a snapshot is due.
+Responsible for: the file format and which snapshots there are. Must not depend on: the log, when a snapshot is due.
 
 ```
 int16 version 1, uint32 CRC-32C of what follows, int32 count, then for each producer:
     int64 producer id, int16 epoch, int32 last sequence, int64 last offset, int32 offset delta of the last batch,
     int64 timestamp, int32 coordinator epoch, int64 first offset of the open transaction or -1
 ```
-The file is named by the offset up to which it holds. The timestamp is when the broker last heard of the producer, by
+The file is named by the offset up to which it holds. The timestamp is when the producer last appended, by
 its own clock. Apache Kafka writes the time of the last records there and expires by it, which forgets a live producer
 that copies records of years ago.
 """

@@ -1,7 +1,7 @@
 """What an append writes: each batch with its offset, its epoch and, where the broker's time counts, its time.
 
-Owns: the parts that go to the file, the places that the batches get, and what an append answers. May not know: files,
-segments, producers.
+Responsible for: the parts that go to the file, the places that the batches get, and the result of an append. Must not
+depend on: files, segments, producers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from kwire.wire.batch import (
 
 
 class Appended(NamedTuple):
-    """Where an append went, as the produce response tells it."""
+    """Where an append was written, as in the produce response."""
 
     base_offset: int
     last_offset: int

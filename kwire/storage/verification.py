@@ -55,7 +55,7 @@ def verify_log(files: Files, path: str) -> Verification:
 
 
 def _is_zeros(segment: Segment, position: int) -> bool:
-    """Tell whether the rest of the file is zeros, as preallocated files end."""
+    """Whether the rest of the file is zeros, as in a preallocated file."""
     while position < segment.size_bytes:
         chunk = segment.file.read(position, min(1024 * 1024, segment.size_bytes - position))
         if not chunk:

@@ -1,1 +1,1 @@
-"""What a broker does by itself: recovery, retention, flushing, compaction."""
+"""Background tasks of a broker: recovery, retention, flushing, compaction."""

@@ -1,10 +1,11 @@
 """Compaction in the background: which log is cleaned next, how fast, and what was achieved.
 
-Owns: choosing the dirtiest log, driving its round slice by slice, the throttle, ``cleaner-offset-checkpoint``, and the
-logs that cannot be cleaned. May not know: which records stay (``kwire.storage.compaction``).
+Responsible for: choosing the dirtiest log, driving its round slice by slice, the throttle,
+``cleaner-offset-checkpoint``, and the logs that cannot be cleaned. Must not depend on: which records stay
+(``kwire.storage.compaction``).
 
 A round runs on the event loop in slices of a few milliseconds. After each the loop is free for at least as long as the
-slice took, so cleaning costs at most half of a processor and nobody waits longer than for one slice; syncing, and the
+slice took, so cleaning takes at most half of a processor and delays requests by at most one slice; syncing, and the
 codecs' work on large batches, goes to a thread. A round that is interrupted leaves no trace, and the next one begins
 where the last finished one ended.
 """
@@ -37,11 +38,11 @@ _PROGRESS_MS: Final = 10_000
 
 
 class Cleaner:
-    """Everything that compaction does in one broker.
+    """Runs compaction in one broker.
 
-    ``rounds`` are those in progress, whose numbers change as they go; ``uncleanable`` says of logs that are left alone
-    why; ``rounds_done``, ``bytes_read`` and ``bytes_written`` count since the start; ``dirtiest_ratio`` is the largest
-    dirty share that was seen last.
+    ``rounds`` are those in progress, whose numbers change as they go; ``uncleanable`` has the reason for each log that
+    is not cleaned; ``rounds_done``, ``bytes_read`` and ``bytes_written`` count since the start; ``dirtiest_ratio`` is
+    the largest dirty ratio of the last search.
     """
 
     def __init__(
@@ -67,7 +68,7 @@ class Cleaner:
         self._file_remover = file_remover
         self._storage_failures = storage_failures
         self._round_ended = trio.Event()
-        # Never opened since the start, and there is only one segment: nothing to clean until somebody writes.
+        # Not opened since the start and with one segment: nothing to clean before the next append.
         self._single: set[Partition] = set()
 
     async def run(self) -> None:
@@ -136,7 +137,7 @@ class Cleaner:
         return look_at(opened, cleaned_offset, self._clock.now_ms())
 
     def _has_one_segment(self, partition: Partition) -> bool:
-        """Tell from the names alone, so that logs that nobody uses stay closed."""
+        """Decided from the file names, so that unused logs stay closed."""
         if partition not in self._single:
             one = self._log_dir(partition)
             names = one.files.sizes(one.partition_path(partition.topic_partition))
@@ -170,7 +171,7 @@ class Cleaner:
             slice_bytes=slice_bytes,
         )
         log.info(
-            "cleaning a log",
+            "log cleaning started",
             partition=str(partition),
             first_dirty_offset=cleanable.first_dirty_offset,
             end_offset=cleanable.end_offset,
@@ -187,20 +188,20 @@ class Cleaner:
             if compaction.cleaned_offset is not None:
                 self._finish(partition, compaction, self._clock.monotonic_ms() - began_ms)
             elif not partition.deleted:
-                # Something was in the way, and may still be there.
+                # Interrupted; the reason may still hold.
                 await self._sleep_backoff()
         except StorageFailure as failure:
-            # What was not finished leaves no trace, and is tried again.
+            # An unfinished round leaves no trace and is tried again.
             self._storage_failures.report(failure)
             await self._sleep_backoff()
         except KafkaError as error:
             self.uncleanable[partition] = str(error)
-            log.warning("a log cannot be cleaned and is left as it is", partition=str(partition), why=str(error))
+            log.warning("log cannot be cleaned", partition=str(partition), reason=str(error))
         except Exception as error:
             if must_stop_broker(error):
                 raise
             self.uncleanable[partition] = repr(error)
-            log.failure("log cleaning failed, the log is not cleaned again", error, partition=str(partition))
+            log.failure("log cleaning failed: the log is not cleaned again", error, partition=str(partition))
         finally:
             del self.rounds[partition]
             self._round_ended.set()
@@ -238,7 +239,7 @@ class Cleaner:
         self.bytes_written += compaction.bytes_written
         self._log_dir(partition).note_cleaned(partition.topic_partition, compaction.cleaned_offset)
         log.info(
-            "cleaned a log",
+            "log cleaning finished",
             partition=str(partition),
             cleaned_offset=compaction.cleaned_offset,
             seconds=round(took_ms / 1000, 1),
@@ -251,7 +252,7 @@ class Cleaner:
 
     def _say_how_far(self, partition: Partition, compaction: Compaction) -> None:
         log.info(
-            "cleaning",
+            "log cleaning in progress",
             partition=str(partition),
             percent=100 * compaction.bytes_read // max(1, compaction.bytes_to_read),
             bytes_read=compaction.bytes_read,

@@ -1,7 +1,7 @@
-"""What a broker does by itself: recovery at the start, retention, flushing and checkpoints in the background.
+"""Recovery at the start; retention, flushing and checkpoints in the background.
 
-Owns: when each partition is looked after, in slices short enough that nobody waits for them. May not know: how a log
-recovers or which segments it gives up.
+Responsible for: when each task runs for each partition, in slices short enough not to delay requests. Must not depend
+on: how a log recovers, which segments retention deletes.
 """
 
 from __future__ import annotations
@@ -34,17 +34,17 @@ if TYPE_CHECKING:
 
 log = Logger("kwire.broker")
 
-# Between two checkpoints of the event loop, housekeeping looks after so many partitions.
+# Partitions handled between two checkpoints of the event loop.
 _SLICE: Final = 20
 _PROGRESS_MS: Final = 1000
-# Kafka flushes by its own schedule only when asked to; the recovery point of an idle log would then never move.
+# Without a flush setting the recovery point of an idle log would otherwise never move.
 _BACKGROUND_FLUSH_MS: Final = 60_000
 # A test may move the clock by a day while one log is flushed.
 _REST_MS_MAX: Final = 100.0
 
 
 class Housekeeping:
-    """Looks after the logs of one broker. ``cleaner`` is None until compaction has begun."""
+    """Recovery and background tasks for the logs of one broker. ``cleaner`` is None until compaction has begun."""
 
     def __init__(
         self,
@@ -73,7 +73,7 @@ class Housekeeping:
         unclean = self._partitions.unrecovered()
         if not unclean:
             return
-        log.warning("the last stop was not a clean one: checking logs", partitions=len(unclean))
+        log.warning("unclean shutdown: recovering logs", partitions=len(unclean))
         limiter = trio.CapacityLimiter(max(2, os.cpu_count() or 1))
         done = 0
         next_word = self._clock.monotonic_ms() + _PROGRESS_MS
@@ -88,15 +88,15 @@ class Housekeeping:
             done += 1
             if self._clock.monotonic_ms() >= next_word:
                 next_word += _PROGRESS_MS
-                log.info("checking logs", done=done, of=len(unclean))
+                log.info("recovering logs", done=done, partitions=len(unclean))
 
         async with trio.open_nursery() as nursery:
             for partition in unclean:
                 nursery.start_soon(check, partition)
-        log.info("all logs are checked", partitions=len(unclean))
+        log.info("log recovery finished", partitions=len(unclean))
 
     async def run(self) -> None:
-        """Keep house until cancelled."""
+        """Run all background tasks until cancelled."""
         async with trio.open_nursery() as nursery:
             for name, task in {
                 "retention": self._retain,
@@ -115,7 +115,7 @@ class Housekeeping:
                 self.apply_retention(partition)
 
     def apply_retention(self, partition: Partition) -> None:
-        """Give up what the partition's settings no longer keep; the files go after ``file.delete.delay.ms``."""
+        """Delete segments by the partition's retention settings; files are removed after ``file.delete.delay.ms``."""
         if partition.deleted or not self._partitions.has_directory(partition):
             return
         try:
@@ -127,7 +127,7 @@ class Housekeeping:
         for deletion in deletions:
             self._file_remover.remove_when_due(deletion)
         if partition.log.log_start_offset != before:
-            log.info("old segments given up", partition=str(partition), log_start_offset=partition.log.log_start_offset)
+            log.info("segments deleted", partition=str(partition), log_start_offset=partition.log.log_start_offset)
             partition.note_change()
 
     async def _compact(self) -> None:
@@ -148,7 +148,7 @@ class Housekeeping:
         await self.cleaner.run()
 
     async def _expire_producers(self) -> None:
-        """Forget producers that were not heard of for ``producer.id.expiration.ms``, by this broker's clock."""
+        """Remove producers idle for ``producer.id.expiration.ms`` by this broker's clock."""
         while True:
             await self._clock.sleep(self._configs.broker["producer.id.expiration.check.interval.ms"])
             expiration_ms = self._configs.broker["producer.id.expiration.ms"]
@@ -177,12 +177,12 @@ class Housekeeping:
             for partition in self._unflushed():
                 started_ms = self._clock.monotonic_ms()
                 await self._flush(partition)
-                # Rest as long as it took: ten thousand logs are no reason to make anybody wait.
+                # Pause for as long as it took, so that flushing many logs does not delay requests.
                 await self._clock.sleep(min(self._clock.monotonic_ms() - started_ms, _REST_MS_MAX))
             self.write_checkpoints()
 
     async def flush_and_checkpoint(self) -> None:
-        """Bring what was written to the disk, and write down how far each log is known to be sound."""
+        """Flush every log, then write the checkpoints."""
         for partition in self._unflushed():
             await self._flush(partition)
         self.write_checkpoints()

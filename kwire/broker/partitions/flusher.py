@@ -1,9 +1,10 @@
 """Group commit: many producers that wait for the disk share one fsync.
 
-Owns: which log is being flushed and who waits for it. May not know: requests, what was appended.
+Responsible for: which log is being flushed and which tasks wait for it. Must not depend on: requests, what was
+appended.
 
-An fsync runs in a thread on descriptors of its own, so the loop goes on and more appends gather behind it; the next
-fsync then covers all of them. A fsync that fails takes the log offline (the page cache may have dropped what it could
+An fsync runs in a thread on descriptors of its own, so appends continue meanwhile; the next
+fsync covers all of them. A fsync that fails takes the log offline (the page cache may have dropped what it could
 not write).
 """
 
@@ -18,7 +19,7 @@ from kwire.errors import StorageFailure
 
 
 class Flusher:
-    """At most one fsync a log at a time; whoever comes meanwhile shares the next."""
+    """At most one fsync per log at a time; calls made meanwhile share the next."""
 
     def __init__(self, clock: Clock, dirs: LogDirs) -> None:
         self._clock = clock
@@ -26,7 +27,7 @@ class Flusher:
         self._running: dict[Partition, trio.Event] = {}
 
     async def flush(self, partition: Partition) -> None:
-        """Return once all that is in the log now is on the disk, and visible, or the topic gone.
+        """Return once all that is in the log now is on the disk and committed, or the topic is deleted.
 
         Raises StorageFailure.
         """

@@ -1,7 +1,8 @@
-"""The data directories (``log.dirs``): whose they are, what lies in them, how they are left.
+"""The log directories (``log.dirs``): their owner, the partitions in them, and how the last run stopped.
 
-Owns: the lock, ``meta.properties``, the offset checkpoints and the mark of a clean stop of each directory; which
-directory holds which partition. May not know: partitions at run time, topics, the metadata log's inside.
+Responsible for: the lock, ``meta.properties``, the offset checkpoints and the mark of a clean stop of each directory;
+which directory holds which partition. Must not depend on: partitions at run time, topics, the content of the metadata
+log.
 
 A directory that was stopped cleanly needs no recovery. After a kill, the boot id says whether the page cache
 survived: on the same boot nothing that was written is lost, so only the ends of the logs are looked at; after a crash
@@ -69,7 +70,7 @@ class LogDir:
         return f"{self.path}/{partition.topic}-{partition.partition}"
 
     def partitions(self) -> list[tuple[TopicPartition, str]]:
-        """The partition directories in here and their paths; half deleted and stray ones are passed over."""
+        """The partition directories in here and their paths; deleted and stray ones are left out."""
         found = []
         for name in self.files.directories(self.path):
             topic, dash, index = name.rpartition("-")
@@ -78,7 +79,7 @@ class LogDir:
         return found
 
     def warn_of_foreign_directories(self) -> None:
-        """Log once which folders are no partitions; Apache Kafka does not start with them."""
+        """Log the folders that are not partitions; Apache Kafka does not start with them."""
         foreign = foreign_directories(self.files, self.path)
         if foreign:
             log.warning(
@@ -86,7 +87,7 @@ class LogDir:
             )
 
     def remove_half_deleted(self) -> None:
-        """Finish what a stop interrupted: directories that were to be deleted, and copies that were not complete."""
+        """Remove directories that were being deleted and incomplete copies of moved partitions."""
         for name in self.files.directories(self.path):
             if name.endswith((_DELETED, _FUTURE)):
                 self.files.remove_directory(self.file(name))
@@ -141,13 +142,13 @@ class LogDir:
             self._write_checkpoint(name, durable=True)
 
     def note_offsets(self, partition: TopicPartition, opened: Log) -> None:
-        """Remember for the next checkpoint where a log stands that is closed now."""
+        """Keep the offsets of a log that is closed now for the next checkpoint."""
         self.recovery_points[partition] = opened.recovery_point
         self.log_start_offsets[partition] = opened.log_start_offset
         self.high_watermarks[partition] = opened.high_watermark
 
     def write_offsets(self, partition: TopicPartition, opened: Log) -> None:
-        """Write down where a log stands that was copied here, all of it synced. Raises StorageFailure."""
+        """Write the offsets of a log that was copied here and synced. Raises StorageFailure."""
         self.note_offsets(partition, opened)
         self.recovery_points[partition] = opened.end_offset
         self._write_offset_checkpoints()
@@ -199,7 +200,7 @@ class LogDir:
         self._lock.release()
 
     def _own(self, node_id: int, cluster_id: str | None, clock: Clock) -> str:
-        """Read whose directory this is, or make it ours: a new one gets the cluster id asked for, or a fresh one."""
+        """Read ``meta.properties``, or write it in a new directory, with the given cluster id or a new one."""
         path = self.file(checkpoints.META_PROPERTIES)
         found = checkpoints.read_properties(self.files.read_bytes(path))
         if found is None:
@@ -231,7 +232,7 @@ class LogDir:
         return theirs
 
     def _check_is_new(self, path: str) -> None:
-        """Refuse a directory that holds data but does not say whose it is. Raises StorageFailure."""
+        """Refuse a directory with data and without ``meta.properties``. Raises StorageFailure."""
         held = [name for name in self.files.directories(self.path) if name.rpartition("-")[2].isdecimal()]
         if self.files.read_bytes(self.file(_BOOTSTRAP)) is not None:
             held.append(_BOOTSTRAP)
@@ -305,7 +306,7 @@ class LogDirs:
             for path in paths:
                 files.make_directory(path)
                 dirs.append(LogDir(files, path, files.lock(f"{path}/{LOCK_NAME}")))
-            # A directory added to a node joins the cluster that the others belong to, so ask those that know first.
+            # A new directory gets the cluster id of the others, so those with meta.properties are read first.
             known = sorted(dirs, key=lambda one: files.read_bytes(one.file(checkpoints.META_PROPERTIES)) is None)
             for one in known:
                 cluster_id = one.open(node_id, cluster_id, clock)

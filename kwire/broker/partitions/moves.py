@@ -1,13 +1,13 @@
 """Moving partitions between the data directories of this broker (KIP-113), while they are in use.
 
-Owns: which moves are asked for, copying, and the moment of the change. May not know: who asks, what is in a log.
+Responsible for: pending moves, copying, and the switch to the copy. Must not depend on: requests, the content of a log.
 
-    1  roll the log, so that nearly everything lies in sealed files
-    2  copy those to ``TOPIC-N.UNIQUE-future`` in the new directory, in a thread; producers and consumers go on
-    3  at once, with nothing in between: close the log, copy what is new or changed since, rename, open it there
+    1  roll the log, so that nearly everything is in sealed files
+    2  copy those to ``TOPIC-N.UNIQUE-future`` in the new directory, in a thread; producers and consumers continue
+    3  without a task switch: close the log, copy what is new or changed since, rename, open it there
 
-Step 3 holds up the broker for as long as copying the active segment takes, which step 1 has made small. The metadata
-then says where the partition lies. A move that fails leaves everything where it was.
+Step 3 blocks the broker while the active segment is copied, which step 1 has made small. Then the metadata gets the new
+directory. A move that fails leaves the partition in its directory.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class FileStamp(NamedTuple):
 
 
 class Moves:
-    """What is to be moved where. ``run`` does one after the other."""
+    """The pending moves. ``run`` does one at a time."""
 
     def __init__(
         self,
@@ -67,7 +67,7 @@ class Moves:
         self._wanted = trio.Event()
 
     def ask(self, partition: Partition, target: LogDir) -> None:
-        """Move a partition, as soon as it is its turn. Where it already lies: forget what was asked before."""
+        """Add a move to ``pending``. A move to the partition's own directory cancels the pending one."""
         self.pending.pop(partition, None)
         if partition.log_dir == target.path:
             return
@@ -148,7 +148,7 @@ class Moves:
     async def _settle(self, partition: Partition, target: LogDir) -> None:
         key = partition.topic_partition
         self._partitions.moved(partition, target)
-        # A refusal does not undo the move: at its next start the broker goes by where it finds the partition.
+        # A refusal does not undo the move: the next start takes the directory in which it finds the partition.
         await self._controller.submit(AssignReplicasToDirs(self._node_id, {key: target.id}))
         partition.note_change()
         log.info("partition moved", partition=str(key), directory=target.path)

@@ -138,7 +138,7 @@ class Partition:
 
     @property
     def opened(self) -> Log | None:
-        """The log if anybody has used it; None tells a housekeeper that there is nothing to do."""
+        """The log if it was opened, otherwise None."""
         return self._log
 
     @property
@@ -175,7 +175,7 @@ class Partition:
         """
         settings = self.settings
         in_sync = len(self.isr)
-        # Nobody can ask for more replicas in sync than there are replicas (KIP-966).
+        # min.insync.replicas counts at most as many replicas as there are (KIP-966).
         if acks == ACKS_ALL and in_sync < settings.min_insync_replicas and in_sync < len(self.replicas):
             raise KafkaError(
                 Code.NOT_ENOUGH_REPLICAS,
@@ -245,7 +245,7 @@ class Partition:
         """Return once all records below ``offset`` are committed, without a task switch if they are already.
 
         ``offset`` is ``Appended.next_offset`` of an append, a duplicate's too. Committed means: below the high
-        watermark, hence on the disk where the topic's flush settings ask for that. A wait may be cancelled at any time;
+        watermark, so on the disk where the topic's flush settings ask for that. A wait may be cancelled at any time;
         the records then are committed or not, as if the caller had not waited. Returns also if the topic is deleted
         meanwhile.
 
@@ -298,7 +298,7 @@ class Partition:
     # -----------------------------------------------------------------------------------------------------
 
     def check_leader_epoch(self, current_leader_epoch: int) -> None:
-        """Refuse a client whose metadata is older or newer than ours (KIP-320); -1 is a client that does not know."""
+        """Refuse a client whose metadata is older or newer than ours (KIP-320); -1: the client does not know it."""
         if current_leader_epoch in (-1, self.leader_epoch):
             return
         if current_leader_epoch < self.leader_epoch:
@@ -315,7 +315,7 @@ class Partition:
         self.note_change()
         return log.log_start_offset
 
-    # --- who watches
+    # --- watches
     # -------------------------------------------------------------------------------------------------
 
     def watch(self, watch: Watch, key: Hashable) -> None:
@@ -325,7 +325,7 @@ class Partition:
         self._watches.pop(watch, None)
 
     def note_change(self) -> None:
-        """The log's start, the leader or the partition itself changed: whoever watches must look again."""
+        """Wake all watches: the log start, the leader or the partition itself changed."""
         for watch, key in list(self._watches.items()):
             watch.wake(key)
 

@@ -1,7 +1,7 @@
 """Topic-partition to ``Partition``: the partitions that this broker leads, and their logs on disk.
 
-Owns: the map, the settings of each topic as its partitions need them, opening logs with what the checkpoints know,
-and following the image (created, deleted, changed). May not know: requests, why the image changed.
+Responsible for: the map, the settings of each topic as its partitions need them, opening logs with what the checkpoints
+know, and following the image (created, deleted, changed). Must not depend on: requests, why the image changed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _DAMAGED_CHARACTERS_MAX = 2
 
 
 class LogLocation(NamedTuple):
-    """Where a partition's log lies. ``is_clean``: it was closed in order since this broker started."""
+    """The directory of a partition's log. ``is_clean``: it was closed in order since this broker started."""
 
     log_dir: LogDir
     path: str
@@ -123,14 +123,14 @@ class Partitions:
         return [partition for partition in partitions if partition.opened is None]
 
     def has_directory(self, partition: Partition) -> bool:
-        """Whether there is anything on disk to keep house for."""
+        """Whether the partition has a directory or an open log."""
         return partition.opened is not None or partition.topic_partition in self._found
 
     # --- following the image
     # -----------------------------------------------------------------------------------------
 
     def on_metadata_delta(self, delta: Delta) -> None:
-        """Do to partitions and logs what was done to the image."""
+        """Apply a change of the image to partitions and logs."""
         for topic in delta.topics_deleted:
             self._delete(topic)
         # Before there are new partitions, which begin with the settings of now.
@@ -191,7 +191,7 @@ class Partitions:
         return self._usual_settings
 
     def _delete(self, topic: entities.Topic) -> None:
-        """Forget the topic's partitions at once; their files go after ``file.delete.delay.ms``."""
+        """Remove the topic's partitions at once; their files are deleted after ``file.delete.delay.ms``."""
         self._settings.pop(topic.name, None)
         for partition in self._by_topic.pop(topic.name, {}).values():
             partition.mark_deleted()
@@ -219,7 +219,7 @@ class Partitions:
         self._remove_later(PendingDeletion(deleted_path, due_ms, is_directory=True))
 
     def moved(self, partition: Partition, target: LogDir) -> None:
-        """A partition that nobody has open lies in another directory now, complete and on the disk."""
+        """Note that a partition, which is not open, is complete and synced in another directory now."""
         before = self._dirs.by_path(partition.log_dir)
         assert before is not None
         before.partition_count -= 1
@@ -237,7 +237,7 @@ class Partitions:
     # --------------------------------------------------------------------------------------------------------
 
     def close(self, partition: Partition) -> None:
-        """Close a partition's log in order; a later use opens it again as it is. Raises StorageFailure."""
+        """Close a partition's log; a later use opens it again without recovery. Raises StorageFailure."""
         opened = partition.opened
         if opened is None:
             return
@@ -294,7 +294,7 @@ class Partitions:
             self._remove_later(PendingDeletion(deleted_path, self._clock.now_ms(), is_directory=True))
 
     def _place(self, key: TopicPartition, partition: entities.Partition) -> LogDir:
-        """Where the partition lies: where it was found, where the metadata puts it, or where there is most room."""
+        """The partition's log directory: where it was found, else the assigned one, else the emptiest."""
         if key in self._found:
             return self._found[key].log_dir
         one = self._assigned_dir(partition) or self._dirs.emptiest()
@@ -309,7 +309,7 @@ class Partitions:
         return None
 
     def _note_found(self, key: TopicPartition, location: LogLocation) -> None:
-        """Note where a partition lies. Of two copies, which a kill during a move leaves, one is set aside.
+        """Note the directory of a partition. Of two copies, which a kill during a move leaves, one is set aside.
 
         Both are complete then. The one in the directory that the metadata names is kept, so that the choice is the
         same at every start.
@@ -361,7 +361,7 @@ class Partitions:
         return checkpoints.read_partition_metadata(one.files.read_bytes(f"{path}/{checkpoints.PARTITION_METADATA}"))
 
     def unique_name(self) -> str:
-        """Text that no directory was named by before."""
+        """A unique part for a directory name."""
         return uuid_text(self._clock.uuid()).replace("-", "").replace("_", "")
 
 

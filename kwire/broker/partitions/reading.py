@@ -102,7 +102,7 @@ def read_partition(
 
 
 def _diverging_epoch(log: Log, offset: int, last_fetched_epoch: int) -> EpochEnd | None:
-    """Return the end of the reader's last epoch in this log, if the reader's log goes on differently."""
+    """Return the end of the reader's last epoch in this log, if the reader's log differs after it."""
     end = log.offset_for_epoch(last_fetched_epoch)
     if end.epoch < 0 or end.end_offset < 0:
         raise KafkaError(Code.OFFSET_OUT_OF_RANGE)

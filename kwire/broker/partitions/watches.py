@@ -1,4 +1,4 @@
-"""The registration by which a fetch learns that its partitions changed.
+"""The registration by which a fetch is notified of changes of its partitions.
 
 Responsible for: which partitions of a fetch are dirty, and when its wait ends. Must not depend on: sockets, requests,
 how a partition is read.
