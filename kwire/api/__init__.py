@@ -10,15 +10,12 @@ every edge.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
+from kwire.broker.broker import Broker
+from kwire.broker.requests.context import Connection
 from kwire.broker.requests.table import ApiTable, Handler, Row, Shortcut, make_table
 from kwire.metadata.config_types import BrokerValues
 from kwire.wire.messages import MetadataResponse
-
-if TYPE_CHECKING:
-    from kwire.broker.broker import Broker
-    from kwire.broker.requests.context import Connection
 
 
 def _k00() -> Handler:

@@ -1,11 +1,11 @@
 """Produce (key 0).
 
-Versions: 3-13 served. ApiVersions says 0-13 as Apache Kafka does, because librdkafka looks for 0; versions 0-2 close
-the connection.
+Versions: 3-13 served. ApiVersions has 0-13 as in Apache Kafka, because librdkafka looks for 0; versions 0-2 close the
+connection.
 
-Behaviour: each partition is answered by itself. The records of a connection's first batches are checked, later the
-usual path reads only batch headers; see ``partitions.validate``. For what is written in a transaction the coordinator
-is asked first, unless the transaction is open in the partition already.
+Behaviour: each partition has its own answer. The records of a connection's first batches are checked, later the
+usual path reads only batch headers; see ``partitions.validate``. The transaction coordinator admits a
+transactional batch first, unless the transaction is open in the partition already.
 
 Version notes: 7 zstd may be sent (KIP-110); 8 record errors and message (KIP-467); 10 current leader on errors
 (KIP-951); 11 TRANSACTION_ABORTABLE, and 12 transactional produces add their partition to the transaction (KIP-890); 13
@@ -45,7 +45,7 @@ Uncommitted: TypeAlias = tuple[Partition, int, PartitionResponse]
 
 
 async def handle(context: Context, request: ProduceRequest) -> ProduceResponse | None:
-    """Append each partition's records; None when acks=0 asks for no reply."""
+    """Append each partition's records; None with acks=0, which has no reply."""
     refused: Mapping[TopicPartition, KafkaError] = {}
     topics = request.topic_data
     verified = request.transactional_id is not None or any_transactional(request)
@@ -99,7 +99,7 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
 
     Raises LargeBatch, as ``Partition.append`` does.
     """
-    asked: Partition | None = None  # the partition that refused, if the request came that far
+    found: Partition | None = None  # the partition that refused, if the request came that far
     try:
         if topic is None:
             raise KafkaError(Code.UNKNOWN_TOPIC_ID)
@@ -113,7 +113,7 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
             raise KafkaError(Code.INVALID_REQUIRED_ACKS)
         if topic in INTERNAL_TOPICS and context.client_id != ADMIN_CLIENT_ID:
             raise KafkaError(Code.INVALID_TOPIC_EXCEPTION, f"Cannot append to internal topic {topic}")
-        asked = partition
+        found = partition
         connection = context.connection
         trusted = connection.checked_batches >= CHECKED_BATCHES
         appended = partition.append(batch, header, acks=request.acks, trusted=trusted, large=large)
@@ -124,7 +124,7 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
             index=wanted.index,
             error_code=refusal.code,
             base_offset=-1,
-            log_start_offset=_start_of(asked, refusal.code),
+            log_start_offset=_start_of(found, refusal.code),
             record_errors=[
                 ProduceResponse.BatchIndexAndErrorMessage(batch_index=index, batch_index_error_message=message)
                 for index, message in refusal.record_errors
@@ -136,9 +136,9 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
             index=wanted.index,
             error_code=refusal.code,
             base_offset=-1,
-            log_start_offset=_start_of(asked, refusal.code),
+            log_start_offset=_start_of(found, refusal.code),
             # Kafka sends only the code of a log's refusal, unless single records are the reason.
-            error_message=refusal.message if asked is None else None,
+            error_message=refusal.message if found is None else None,
         )
     except StorageFailure as failure:
         context.broker.storage_failures.report(failure)
@@ -176,11 +176,11 @@ async def _validate_in_thread(
         }
 
 
-def _start_of(asked: Partition | None, code: Code) -> int:
+def _start_of(found: Partition | None, code: Code) -> int:
     """The log start offset for a refusal: Kafka sends it unless the batch's size or CRC is the reason."""
-    if asked is None or code in _START_UNKNOWN:
+    if found is None or code in _START_UNKNOWN:
         return -1
-    return asked.log.log_start_offset
+    return found.log.log_start_offset
 
 
 async def _commit(context: Context, uncommitted: list[Uncommitted]) -> None:
@@ -237,7 +237,7 @@ def _refuse_all(context: Context, request: ProduceRequest, refusal: KafkaError) 
 
 
 def _close_on_refusal(answers: list[ProduceResponse.TopicProduceResponse]) -> None:
-    """Close the connection after a refusal with acks=0: the producer has no other sign, and asks for metadata again."""
+    """Close the connection after a refusal with acks=0: the producer then requests metadata again."""
     refused = [
         f"{answer.name or answer.topic_id.hex()}-{partition.index}: {Code(partition.error_code).name}"
         for answer in answers

@@ -12,10 +12,12 @@ checked (``limits.CHECKED_BATCHES``).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Final, NamedTuple
+from typing import ClassVar, Final, NamedTuple
 
+from kwire.broker.broker import Broker
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.validate import LargeBatch
+from kwire.broker.requests.context import Connection
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import CHECKED_BATCHES
 from kwire.security.operations import Operation, ResourceType
@@ -23,10 +25,6 @@ from kwire.wire.batch import HEADER_BYTES, OVERHEAD_BYTES, TRANSACTIONAL, BatchH
 from kwire.wire.codec import RequestHeader, encode_response
 from kwire.wire.messages import ProduceRequest, ProduceResponse
 from kwire.wire.request_templates import START, Fill, records_between, reply_template, shape_of
-
-if TYPE_CHECKING:
-    from kwire.broker.broker import Broker
-    from kwire.broker.requests.context import Connection
 
 # The first version whose records have a compact length.
 _COMPACT_SINCE: Final = 9

@@ -1,8 +1,8 @@
 """The one image of the cluster's metadata: which topics, who leads, which configs, which credentials.
 
-Owns: the durable state that metadata records describe, and the only way to change it: ``apply(records) -> Delta``.
-Replaying the log gives the same image as applying its records did. May not know: where records come from, what a
-command checks before it makes them, files, sockets, time.
+Responsible for: the durable state that metadata records describe, and the only way to change it: ``apply(records) ->
+Delta``. Replaying the log gives the same image as applying its records did. Must not depend on: where records come
+from, what a command checks before it makes them, files, sockets, time.
 
 Maps are handed out read-only; values are frozen (``entities.py``). A record that names something unknown means a
 damaged log: KeyError, which stops whoever replays it.
@@ -94,6 +94,8 @@ class MetadataImage:
         # Topics being changed by the apply that runs, their partitions still growing: a topic of ten thousand
         # partitions must not be copied ten thousand times.
         self._growing: dict[Uuid, list[Partition]] = {}
+        # Topics whose names hold "." or "_", by the name with "_" in place of ".", in order of creation.
+        self._similar_names: dict[str, list[str]] = {}
         self.version = 0
 
     @property
@@ -118,6 +120,10 @@ class MetadataImage:
     def config(self, resource_type: ResourceType, name: str) -> Mapping[str, str]:
         """Give what was set on one resource; empty when nothing was."""
         return self._configs.get(Resource(resource_type, name), _NO_CONFIGS)
+
+    def first_similar_topic(self, name: str) -> str | None:
+        """Find the oldest topic whose name is this one or differs from it only in "." for "_"; None without either."""
+        return next(iter(self._similar_names.get(_unified(name), ())), None)
 
     def partition(self, topic: str, index: int) -> Partition | None:
         found = self._topics.get(topic)
@@ -144,12 +150,19 @@ class MetadataImage:
         topic = Topic(record.name, record.topic_id)
         self._topics[topic.name] = self._topics_by_id[topic.id] = topic
         self._growing[topic.id] = []
+        if "." in topic.name or "_" in topic.name:
+            self._similar_names.setdefault(_unified(topic.name), []).append(topic.name)
         delta.topics_created.append(topic)
 
     def _remove_topic(self, record: messages.RemoveTopicRecord, delta: Delta) -> None:
         self._settle(delta)
         topic = self._topics_by_id.pop(record.topic_id)
         del self._topics[topic.name]
+        similar = self._similar_names.get(_unified(topic.name))
+        if similar is not None:
+            similar.remove(topic.name)
+            if not similar:
+                del self._similar_names[_unified(topic.name)]
         if self._configs.pop(Resource(ResourceType.TOPIC, topic.name), None) is not None:
             delta.configs_changed.add(Resource(ResourceType.TOPIC, topic.name))
         delta.topics_deleted.append(topic)
@@ -392,6 +405,10 @@ _APPLY: Mapping[str, Callable[[MetadataImage, Any, Delta], None]] = {
 
 
 _T = TypeVar("_T")
+
+
+def _unified(name: str) -> str:
+    return name.replace(".", "_")
 
 
 def _or_kept(given: list[_T] | None, kept: tuple[_T, ...]) -> tuple[_T, ...]:

@@ -6,7 +6,6 @@ authorization. Errors and their words are Kafka's; where Kafka would fall over (
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -72,7 +71,6 @@ def create_topics(
 
     The caller has refused names that occur twice in one request.
     """
-    collisions = _collisions(image) if any(_may_collide(topic.name) for topic in topics) else defaultdict(list)
     records: list[Message] = []
     results: list[Created | KafkaError] = []
     too_many = too_many_partitions(effective, topics)
@@ -81,7 +79,7 @@ def create_topics(
             if too_many is not None:
                 raise too_many
             check_topic_name(topic.name)
-            _check_new(image, topic.name, collisions)
+            _check_new(image, topic.name)
             created, made = _create_one(image, effective, topic, uuid)
             charge(created.partitions)
         except KafkaError as refusal:
@@ -145,31 +143,15 @@ def _partitions_asked(effective: EffectiveConfigs, topics: Sequence[NewTopic]) -
     )
 
 
-def _check_new(image: MetadataImage, name: str, collisions: Mapping[str, list[str]]) -> None:
+def _check_new(image: MetadataImage, name: str) -> None:
     if name == METADATA_TOPIC:
         raise KafkaError(Code.INVALID_REQUEST, f"Creation of internal topic {METADATA_TOPIC} is prohibited.")
     if name in image.topics:
         raise KafkaError(Code.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
     # Names of metrics turn "." into "_", so two names that differ only there would share their metrics.
-    if _may_collide(name) and (others := collisions.get(_unified(name))):
-        message = f"Topic '{name}' collides with existing topic: {others[0]}"
+    if (other := image.first_similar_topic(name)) is not None:
+        message = f"Topic '{name}' collides with existing topic: {other}"
         raise KafkaError(Code.INVALID_TOPIC_EXCEPTION, message)
-
-
-def _collisions(image: MetadataImage) -> defaultdict[str, list[str]]:
-    names: defaultdict[str, list[str]] = defaultdict(list)
-    for name in image.topics:
-        if _may_collide(name):
-            names[_unified(name)].append(name)
-    return names
-
-
-def _may_collide(name: str) -> bool:
-    return "." in name or "_" in name
-
-
-def _unified(name: str) -> str:
-    return name.replace(".", "_")
 
 
 def _create_one(

@@ -19,7 +19,7 @@ from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.listeners import read_listeners
 
 UNLIMITED: Final = 2**31 - 1
-WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 (it is the user who asks for it)
+WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 (the user sets it)
 _NONE: Final[Mapping[str, int]] = MappingProxyType({})
 
 
@@ -43,14 +43,14 @@ class Binding(NamedTuple):
 
     @property
     def endpoint(self) -> Endpoint:
-        """What is advertised to clients. An advertised port 0 stands for the bound port."""
+        """The address that clients get. An advertised port 0 means the bound port."""
         host, port = self.advertised or ("", 0)
         bound = "localhost" if self.host in WILDCARDS else self.host
         return Endpoint(self.name, self.security_protocol, host or bound, port or self.port)
 
 
 class Limits(NamedTuple):
-    """Kafka's settings for connections, under their names with units last. -1 is no limit where Kafka says so."""
+    """Kafka's settings for connections, under their names with units last. -1 is no limit where it is in Kafka."""
 
     request_bytes_max: int = 104857600
     queued_bytes_max: int = -1

@@ -354,6 +354,19 @@ def test_a_large_batch_is_validated_in_a_thread_with_the_same_result(name):
     assert _outcome(partial(large.result, settings)) == _outcome(here)
 
 
+def test_a_refused_large_batch_is_freed_at_once():
+    batch = memoryview(build_batch([Record(0, NOW_MS, b"key", bytes(200_000))], codec=Codec.ZSTD))
+    settings = ValidationSettings(codec=Codec.GZIP, opened_bytes_max=100_000)
+    with pytest.raises(LargeBatch) as found:
+        validate(batch, read_only_batch(batch), settings, NOW_MS, partition=PARTITION, inline=True)
+    large = found.value
+    large.validate()
+    with pytest.raises(KafkaError) as refusal:
+        large.result(settings)
+    assert (refusal.value.__cause__, refusal.value.__context__) == (None, None)
+    assert large._refusal is None
+
+
 def test_a_large_batch_is_validated_by_the_settings_at_the_time_of_its_append():
     batch = memoryview(build_batch([Record(0, NOW_MS, None, bytes(OPENED_INLINE_BYTES_MAX))]))
     header = read_only_batch(batch)

@@ -192,6 +192,14 @@ def test_names_of_one_request_do_not_collide_with_each_other(image, effective, u
     assert refusals(decision) == [None, None]
 
 
+def test_a_deleted_topic_collides_with_no_name(image, effective, uuid):
+    create(image, effective, uuid, NewTopic("a.b"))
+    create(image, effective, uuid, NewTopic("c.d"))
+    image.apply(delete_topics(image, [image.topics["a.b"].id]).records)
+    decision = create(image, effective, uuid, NewTopic("a_b"), NewTopic("c_d"))
+    assert [refusal and refusal[0] for refusal in refusals(decision)] == [None, Code.INVALID_TOPIC_EXCEPTION]
+
+
 def test_deleting_a_topic_takes_its_configs_with_it(image, effective, uuid):
     create(image, effective, uuid, NewTopic("t", configs={"retention.ms": "5"}))
     decision = delete_topics(image, [image.topics["t"].id, b"\x09" * 16])

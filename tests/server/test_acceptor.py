@@ -23,7 +23,7 @@ def binding(host: str = "localhost", port: int = 0) -> Binding:
 
 
 @pytest.fixture
-async def door(nursery):
+async def accepting(nursery):
     """A listener that accepts on a free port."""
     edge = Edge(nursery)
     bound = bind(binding(), OPTIONS)
@@ -46,9 +46,9 @@ async def ask(port: int, family: int = socket.AF_INET) -> bytes:
         return await peer.recv(100)
 
 
-async def test_localhost_is_both_families_on_one_port(door):
-    assert len(await ask(door.port)) == 16
-    assert len(await ask(door.port, socket.AF_INET6)) == 16
+async def test_localhost_is_both_families_on_one_port(accepting):
+    assert len(await ask(accepting.port)) == 16
+    assert len(await ask(accepting.port, socket.AF_INET6)) == 16
 
 
 async def test_a_busy_port_is_one_sentence():
@@ -162,26 +162,26 @@ async def test_every_interface_shows_ipv4_peers_by_their_ipv4_address(nursery):
     close_watch.close()
 
 
-async def test_a_peer_over_its_share_is_closed_at_once_and_named(door, capsys):
-    door.limits = door.limits._replace(connections_per_ip_max=1)
+async def test_a_peer_over_its_share_is_closed_at_once_and_named(accepting, capsys):
+    accepting.limits = accepting.limits._replace(connections_per_ip_max=1)
     with trio.socket.socket() as first, trio.socket.socket() as second:
-        await first.connect(("127.0.0.1", door.port))
-        await second.connect(("127.0.0.1", door.port))
+        await first.connect(("127.0.0.1", accepting.port))
+        await second.connect(("127.0.0.1", accepting.port))
 
         assert await second.recv(10) == b""
     assert "127.0.0.1 already has 1 connections (max.connections.per.ip)" in capsys.readouterr().err
 
 
-async def test_beyond_max_connections_peers_wait_until_one_ends(door, capsys):
-    door.limits = door.limits._replace(connections_max=1)
+async def test_beyond_max_connections_peers_wait_until_one_ends(accepting, capsys):
+    accepting.limits = accepting.limits._replace(connections_max=1)
     with trio.socket.socket() as first, trio.socket.socket() as second:
-        await first.connect(("127.0.0.1", door.port))
-        while not len(door.connections):
+        await first.connect(("127.0.0.1", accepting.port))
+        while not len(accepting.connections):
             await trio.lowlevel.checkpoint()
-        await second.connect(("127.0.0.1", door.port))
+        await second.connect(("127.0.0.1", accepting.port))
         await second.send(Client(MemoryTransport()).request(HEARTBEAT))
         await trio.testing.wait_all_tasks_blocked(0.01)
-        assert len(door.connections) == 1
+        assert len(accepting.connections) == 1
         first.close()
 
         assert len(await second.recv(100)) == 16

@@ -393,15 +393,15 @@ async def test_a_broken_invariant_of_storage_stops_the_broker(shortly):
 
 
 class Short:
-    """A shortcut that does something once it has learnt from a request."""
+    """A shortcut that does something once it has stored a request."""
 
     def __init__(self, do):
         self.api_key = METADATA
         self._do = do
-        self.learnt = []
+        self.stored = []
 
     def store(self, header, frame, request, response):
-        self.learnt.append(header.correlation_id)
+        self.stored.append(header.correlation_id)
 
     def answer(self, frame):
         return self._do()
@@ -424,7 +424,7 @@ async def test_what_a_shortcut_does_not_answer_goes_the_usual_way(edge):
     client.send(METADATA, HEARTBEAT, METADATA)
 
     assert [(await client.response())[0] for _ in range(3)] == [1, 2, 3]
-    assert shortcut.learnt == [1, 3]
+    assert shortcut.stored == [1, 3]
 
 
 async def test_a_shortcut_is_not_used_while_its_api_has_a_hook(edge):

@@ -1,4 +1,4 @@
-"""Mutated requests by the hundred thousand through the socket door of a real broker.
+"""Mutated requests by the hundred thousand through connections to a real broker.
 
 Whatever comes, the broker answers or closes; it never meets an exception that it did not expect, keeps nothing of the
 connections that are over, serves others meanwhile, and a restart finds the state that it had.
@@ -172,7 +172,7 @@ def mutated(dice: random.Random, corpus: Corpus) -> bytes:
     return struct.pack(">i", size) + frame
 
 
-class Door:
+class Served:
     """A broker in memory, reached as peers reach it."""
 
     def __init__(self, broker: Broker, nursery: trio.Nursery) -> None:
@@ -213,17 +213,17 @@ class Door:
         return found
 
 
-async def fuzz(door: Door, corpus: Corpus, witness_id: bytes, recorder: Recorder, dice: random.Random) -> int:
+async def fuzz(served: Served, corpus: Corpus, witness_id: bytes, recorder: Recorder, dice: random.Random) -> int:
     """Returns how often the witness was written."""
-    innocent = door.connect()
+    innocent = served.connect()
     deadline = time.monotonic() + SECONDS
     rounds = 0
     while time.monotonic() < deadline and (recorder.frames < FRAMES or SECONDS > USUAL_SECONDS):
-        peers = [door.connect() for _ in range(50)]
+        peers = [served.connect() for _ in range(50)]
         for peer in peers:
             peer.feed(b"".join(mutated(dice, corpus) for _ in range(FRAMES_A_CONNECTION)))
             peer.finish() if dice.random() < 0.9 else peer.reset()
-        assert await door.produce(innocent, witness_id, b"%d" % rounds) == rounds
+        assert await served.produce(innocent, witness_id, b"%d" % rounds) == rounds
         rounds += 1
         for peer in peers:
             await peer.wait_closed()
@@ -242,11 +242,11 @@ async def test_mutated_requests_leave_the_broker_as_it_should_be(monkeypatch):
         open_broker(SETTINGS, files, endpoints=[ENDPOINT]) as broker,
         trio.open_nursery() as nursery,
     ):
-        door = Door(broker, nursery)
+        served = Served(broker, nursery)
         topic_id = await Peer(broker).create_topic("fuzzed")
         witness_id = await Peer(broker).create_topic(WITNESS)
 
-        rounds = await fuzz(door, Corpus(broker, topic_id, dice), witness_id, recorder, dice)
+        rounds = await fuzz(served, Corpus(broker, topic_id, dice), witness_id, recorder, dice)
 
         if recorder.failures:
             error, values = recorder.failures[0]
@@ -254,15 +254,15 @@ async def test_mutated_requests_leave_the_broker_as_it_should_be(monkeypatch):
                 f"{len(recorder.failures)} unexpected exceptions, the first in {values}: {error!r}", pytrace=False
             )
         assert recorder.violations > rounds
-        assert len(door.connections) == 0
-        assert door.connections.memory._bytes == 0
-        last = door.connect()
-        assert await door.values(last, witness_id) == [b"%d" % number for number in range(rounds)]
+        assert len(served.connections) == 0
+        assert served.connections.memory._bytes == 0
+        last = served.connect()
+        assert await served.values(last, witness_id) == [b"%d" % number for number in range(rounds)]
         topics = set(broker.image.topics)
         nursery.cancel_scope.cancel()
 
     async with open_broker(SETTINGS, files, endpoints=[ENDPOINT]) as again, trio.open_nursery() as nursery:
-        door = Door(again, nursery)
+        served = Served(again, nursery)
         assert set(again.image.topics) == topics
-        assert await door.values(door.connect(), witness_id) == [b"%d" % number for number in range(rounds)]
+        assert await served.values(served.connect(), witness_id) == [b"%d" % number for number in range(rounds)]
         nursery.cancel_scope.cancel()

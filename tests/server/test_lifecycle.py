@@ -64,9 +64,9 @@ async def test_each_listener_tells_its_own_address(tmp_path):
     )
     async with open_server(both, OsFiles()) as server:
         inside, outside = server.bindings
-        told = [await ask(one.port, 3, 12, MetadataRequest(topics=[])) for one in (inside, outside)]
+        advertised = [await ask(one.port, 3, 12, MetadataRequest(topics=[])) for one in (inside, outside)]
 
-    assert [(one.brokers[0].host, one.brokers[0].port) for one in told] == [
+    assert [(one.brokers[0].host, one.brokers[0].port) for one in advertised] == [
         ("kafka", inside.port),
         ("localhost", outside.port),
     ]
@@ -77,8 +77,8 @@ async def test_what_is_advertised_is_answered_and_nothing_else(tmp_path):
         request = ApiVersionsRequest(client_software_name="t", client_software_version="1")
         response = await ask(server.bindings[0].port, 18, 3, request)
 
-        told = {api.api_key: (api.min_version, api.max_version) for api in response.api_keys}
-    assert told == {key: api.advertised for key, api in apis_of(server.broker).items()}
+        advertised = {api.api_key: (api.min_version, api.max_version) for api in response.api_keys}
+    assert advertised == {key: api.advertised for key, api in apis_of(server.broker).items()}
 
 
 async def test_ten_brokers_live_in_one_process(tmp_path):
@@ -114,7 +114,7 @@ async def test_two_brokers_do_not_share_a_directory_and_the_port_is_given_back(t
         again.bind(("127.0.0.1", port))
 
 
-async def test_a_busy_port_is_told_before_any_data_is_touched(tmp_path):
+async def test_a_busy_port_is_advertised_before_any_data_is_touched(tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()

@@ -178,7 +178,7 @@ class DeniesDescribe(Authorizer):
         return False
 
 
-async def test_with_an_authorizer_each_request_is_decided(served, client):
+async def test_with_an_authorizer_no_response_is_kept(served, client):
     await client.create_topic("t", 1)
     transport = served.connect()
     await served.ask(transport, 9, asked_for())

@@ -141,6 +141,8 @@ class LargeBatch(Exception):
         try:
             self._validated = self._validate(settings=self._settings)
         except KafkaError as refusal:
+            # Their tracebacks would keep the opened batch in memory.
+            refusal.__cause__ = refusal.__context__ = None
             self._refusal = refusal.with_traceback(None)
 
     def result(self, settings: ValidationSettings) -> Validated:
@@ -148,7 +150,10 @@ class LargeBatch(Exception):
         if self._settings != settings:
             return self._validate(settings=settings)
         if self._refusal is not None:
-            raise self._refusal
+            try:
+                raise self._refusal
+            finally:
+                self._refusal = None  # no cycle with its traceback
         assert self._validated is not None
         return self._validated
 

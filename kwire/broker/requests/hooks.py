@@ -11,14 +11,11 @@ without decoding them step aside for an API that has a hook (``Hooks.hooked``).
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
+from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
-from kwire.wire.codec import api_keys
-
-if TYPE_CHECKING:
-    from kwire.broker.requests.client import Client
-    from kwire.broker.waits import Waits
-    from kwire.wire.codec import RequestHeader
+from kwire.broker.requests.client import Client
+from kwire.broker.waits import Waits
+from kwire.wire.codec import RequestHeader, api_keys
 
 H = TypeVar("H")
 
