@@ -143,6 +143,8 @@ class ClassicGroup:
     initial_remaining_ms: int = 0
     _joining_count: int = 0
     _supporter_counts: Counter[str] = field(default_factory=Counter)
+    # The members of which no copy of this group has the same object: see ``change``.
+    _unshared: set[str] = field(default_factory=set)
 
     @classmethod
     def from_record(cls, group_id: str, value: GroupMetadataValue) -> ClassicGroup:
@@ -196,15 +198,33 @@ class ClassicGroup:
         )
 
     def copy(self) -> ClassicGroup:
-        """A group that later changes of this one do not change."""
+        """A group that later changes of this one do not change; both have the same members until ``change``."""
+        self._unshared.clear()
         return replace(
             self,
-            members={member_id: member.copy() for member_id, member in self.members.items()},
+            members=dict(self.members),
             static_members=dict(self.static_members),
             pending_joins=dict(self.pending_joins),
             pending_syncs=set(self.pending_syncs),
             _supporter_counts=Counter(self._supporter_counts),
+            _unshared=set(),
         )
+
+    def change(self, member: Member) -> Member:
+        """The object of a member that may be changed, in the place of ``member`` if a copy of the group has that too.
+
+        Only the session of a member may be extended without it (``Member.touch``): no copy needs the time before.
+        """
+        member_id = member.member_id
+        if member_id in self._unshared:
+            return self.members[member_id]
+        self._unshared.add(member_id)
+        changed = self.members[member_id] = self.members[member_id].copy()
+        return changed
+
+    def change_all(self) -> list[Member]:
+        """All members, to be changed."""
+        return [self.change(member) for member in list(self.members.values())]
 
     # What the coordinator asks of every group
 
@@ -337,6 +357,7 @@ class ClassicGroup:
         if self.leader_id is None:
             self.leader_id = member.member_id
         self.members[member.member_id] = member
+        self._unshared.add(member.member_id)
         self._supporter_counts.update(member.protocol_names)
         if member.join_ticket is not None:
             self._joining_count += 1
@@ -345,6 +366,7 @@ class ClassicGroup:
     def remove(self, member_id: str) -> None:
         """Remove a member or a pending one; if it was the leader, the first of the others becomes leader."""
         member = self.members.pop(member_id, None)
+        self._unshared.discard(member_id)
         if member is not None:
             self._supporter_counts.subtract(member.protocol_names)
             if member.join_ticket is not None:
@@ -376,6 +398,8 @@ class ClassicGroup:
             new_id if member_id == old_id else member_id: new if member_id == old_id else member
             for member_id, member in self.members.items()
         }
+        self._unshared.discard(old_id)
+        self._unshared.add(new_id)
         if self.leader_id == old_id:
             self.leader_id = new_id
         self.static_members[old.group_instance_id] = new_id

@@ -237,7 +237,7 @@ class ClassicGroups:
             group = self.find_to_change(group_id) if stored.members else None
             if group is None:
                 continue
-            for member in group.members.values():
+            for member in group.change_all():
                 extend_session(group, member, member.session_timeout_ms, step)
             if len(group.members) > self.config.max_size:
                 # The limit was lowered: a rebalance lets members commit, and refuses the last ones to join.
@@ -327,7 +327,7 @@ class ClassicGroups:
             raise KafkaError(Code.INCONSISTENT_GROUP_PROTOCOL)
         if group.state is State.PREPARING_REBALANCE:
             raise KafkaError(Code.REBALANCE_IN_PROGRESS)
-        return group, member
+        return group, group.change(member)
 
     def _assignment_stored(self, stored: AssignmentStored, error: Code | None, step: Step) -> None:
         group = self.live.change(stored.group_id)
@@ -366,6 +366,7 @@ class ClassicGroups:
         member = group.members.get(stored.member_id)
         if member is None or member.join_ticket != stored.ticket:
             return
+        member = group.change(member)
         if stored.may_skip_assignment:
             answer = joined(group, member, skip_assignment=group.is_leader(member.member_id))
         answer_join(group, member, answer, step)
@@ -403,7 +404,7 @@ def _join_again(group: ClassicGroup, command: JoinGroup, ticket: int, step: Step
     # The leader of a stable group joins again to rebalance: it may know of a change in the subscribed topics.
     asks_for_rebalance = group.state is State.STABLE and group.is_leader(member.member_id)
     if group.state is State.PREPARING_REBALANCE or asks_for_rebalance or member.protocols != command.protocols:
-        _update_member(group, member, command, ticket, step)
+        _update_member(group, group.change(member), command, ticket, step)
         rebalance_or_complete_join(group, step)
     else:
         # Most likely it did not receive the answer to its first request.
@@ -413,7 +414,7 @@ def _join_again(group: ClassicGroup, command: JoinGroup, ticket: int, step: Step
 def _join_static_again(group: ClassicGroup, command: JoinGroup, member_id: str, ticket: int, step: Step) -> None:
     """A static member whose process was restarted replaces itself under a new member id (KIP-345)."""
     assert command.group_instance_id is not None
-    old = group.members[group.static_members[command.group_instance_id]]
+    old = group.change(group.members[group.static_members[command.group_instance_id]])
     leader_before = group.leader_id or ""
     answer_join(group, old, Joined(old.member_id, Code.FENCED_INSTANCE_ID), step)
     answer_sync(old, Synced(Code.FENCED_INSTANCE_ID), step)

@@ -86,7 +86,7 @@ def complete_join(group: ClassicGroup, step: Step) -> None:
     if group.state is State.EMPTY:
         step.effects.records.append(group_record(group.group_id, group.to_record({})))
         return
-    for member in group.members.values():
+    for member in group.change_all():
         answer_join(group, member, joined(group, member), step)
         extend_session(group, member, member.session_timeout_ms, step)
         member.is_new = False
@@ -96,7 +96,7 @@ def complete_join(group: ClassicGroup, step: Step) -> None:
 
 def assign(group: ClassicGroup, assignments: dict[str, bytes], error: Code, step: Step) -> None:
     """Set the assignments of all members, and answer the parked SyncGroup requests."""
-    for member in group.members.values():
+    for member in group.change_all():
         member.assignment = assignments.get(member.member_id, b"")
         if answer_sync(member, synced(group, member) if error is Code.NONE else Synced(error), step):
             extend_session(group, member, member.session_timeout_ms, step)
@@ -143,6 +143,7 @@ def on_session_timer(group: ClassicGroup, member_id: str, step: Step) -> None:
     member = group.members.get(member_id)
     if member is None:
         return
+    member = group.change(member)
     member.timer_deadline_ms = None
     if step.now_ms < member.session_deadline_ms:
         member.timer_deadline_ms = member.session_deadline_ms
@@ -164,6 +165,7 @@ def _expire(group: ClassicGroup, member: Member, step: Step) -> None:
 
 def remove_member(group: ClassicGroup, member: Member, step: Step) -> None:
     """Remove a member. A parked request of it is answered UNKNOWN_MEMBER_ID, upon which it joins again."""
+    member = group.change(member)
     answer_join(group, member, Joined("", Code.UNKNOWN_MEMBER_ID), step)
     answer_sync(member, Synced(Code.UNKNOWN_MEMBER_ID), step)
     group.remove(member.member_id)
