@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from itertools import islice
-from typing import Any, Final, TypeVar
+from typing import Any, Final, Generic, Self, TypeVar
 
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
@@ -23,10 +23,31 @@ _ITEMS: Final = 16
 _COMMAND_ITEMS: Final = 16
 
 
-async def paced(context: Context, items: Iterable[T]) -> AsyncIterator[T]:
-    """Iterate over a copy of ``items``, letting other connections run when this one's turn is used up."""
-    async for item in paced_lazily(context, iter(list(items))):
-        yield item
+class paced(Generic[T]):  # noqa: N801 (used as a function)
+    """Iterate over a copy of ``items``, letting other connections run when this one's turn is used up.
+
+    No async generator, because trio keeps a register of those: that costs more than a request of one item.
+    """
+
+    __slots__ = ("_context", "_index", "_items")
+
+    def __init__(self, context: Context, items: Iterable[T]) -> None:
+        self._context = context
+        self._items = list(items)
+        self._index = 0
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> T:
+        index = self._index
+        is_over = index == len(self._items)
+        if (is_over or index % _ITEMS == 0) and index:
+            await self._context.breathe()
+        if is_over:
+            raise StopAsyncIteration
+        self._index = index + 1
+        return self._items[index]
 
 
 async def paced_lazily(context: Context, iterator: Iterator[T]) -> AsyncIterator[T]:

@@ -106,11 +106,13 @@ class GroupCoordinator:
 
     def commit_offsets(self, command: CommitOffsets, *, ticket: int, now_ms: int) -> Effects:
         """A list of codes, one for each offset, follows. KafkaError when the group refuses them all."""
-        group = self._find(command.group_id)
-        if group is not None:
-            group.check_commit(command, now_ms)
-        elif command.generation_id >= 0:
-            raise KafkaError(command.unknown_group)
+        # The usual case of groups without members, for which no group need be made of its record.
+        if command.generation_id >= 0 or not self.classic.has_record_only(command.group_id):
+            group = self._find(command.group_id)
+            if group is not None:
+                group.check_commit(command, now_ms)
+            elif command.generation_id >= 0:
+                raise KafkaError(command.unknown_group)
         return self._commit(command, ticket, now_ms)
 
     def commit_transactional_offsets(

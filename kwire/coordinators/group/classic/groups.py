@@ -111,6 +111,13 @@ class ClassicGroups:
         stored = self.records.get(group_id)
         return None if stored is None else ClassicGroup.from_record(group_id, stored)
 
+    def has_record_only(self, group_id: str) -> bool:
+        """Whether it is an empty group without soft state: whoever names no generation may commit its offsets."""
+        if group_id in self.live:
+            return False
+        stored = self.records.get(group_id)
+        return stored is not None and not stored.members
+
     def find_to_change(self, group_id: str) -> ClassicGroup | None:
         """The group, for commands that change it."""
         group = self.live.change(group_id)
