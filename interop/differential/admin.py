@@ -73,6 +73,7 @@ TEXTS: dict[str, tuple[Any, ...]] = {
     "stateFilters": ("Ongoing", "Empty"), "transactionalIdPattern": (None,), "path": ("/nowhere",),
     "principal": ("User:a",), "host": ("*",), "principalType": ("User",), "principalName": ("a",),
 }  # fmt: skip
+SET, DELETE = 0, 1
 QUOTAS = {"producer_byte_rate": (1e6,), "consumer_byte_rate": (1e6, -1.0), "request_percentage": (50.0,), "x": (1.0,),
           "connection_creation_rate": (5.0, 2.5), "controller_mutation_rate": (10.0,)}  # fmt: skip
 SUBSCRIPTIONS = (subscription("t0"), subscription("t0", "t1"))
@@ -175,5 +176,9 @@ class AdminLife:
             for config in resource["configs"] or ():
                 config["name"] = world.random.choice(list(known))
                 config["value"] = world.random.choice(known[config["name"]])
+            # Of several operations that are refused Apache Kafka names the first in the order of a hash table.
+            for config in (resource["configs"] or ())[1:]:
+                if config.get("configOperation", SET) not in (SET, DELETE):
+                    config["configOperation"] = SET
             if kind in (0, 4):
                 body["validateOnly"] = True

@@ -21,7 +21,7 @@ LISTINGS = {
     "ListPartitionReassignments", "DescribeUserScramCredentials", "DescribeTopicPartitions",
 }  # fmt: skip
 # Apache Kafka met an exception that it did not expect: the rest of its answer says nothing either.
-UNEXPECTED = re.compile(r"rrorCode: -1 / ")
+UNEXPECTED = re.compile(r"rrorCode: -1 / |rrorCode': -1\b.* / ")
 _numbers = itertools.count(1)
 
 

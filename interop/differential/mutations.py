@@ -26,11 +26,13 @@ LEFT_ALONE = {
     "rebalanceTimeoutMs",
 }
 # A marker of a later coordinator epoch fences Apache Kafka's own coordinator for good. Of a partition that a produce
-# request names twice Apache Kafka may append one batch and answer for the other.
+# request names twice Apache Kafka may append one batch and answer for the other. Of several operations on configs that
+# are refused Apache Kafka names the first in the order of a hash table.
 LEFT_ALONE_IN = {
     ("Produce", "topicData"),
     ("Produce", "partitionData"),
     ("WriteTxnMarkers", "coordinatorEpoch"),
+    ("IncrementalAlterConfigs", "configOperation"),
     ("CreateTopics", "numPartitions"),
     ("CreatePartitions", "count"),
 }

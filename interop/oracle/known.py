@@ -53,6 +53,12 @@ KNOWN: tuple[Known, ...] = (
     Known("create-topics-of-odd-requests", r"two bad configs\..*errorMessage: ", TEXT, TEXT_REASON),
     Known(
         "differential",
+        r"^AlterConfigs v\d: 'no answer' / .*Each resource must appear at most once",
+        "A resource twice in one AlterConfigs",
+        "Is refused with INVALID_REQUEST; Apache Kafka never answers it.",
+    ),
+    Known(
+        "differential",
         r"^SyncGroup v\d: 'no answer' / .*'errorCode': 25",
         "A member that is removed while its SyncGroup waits",
         "Is answered UNKNOWN_MEMBER_ID; Apache Kafka never answers it.",

@@ -48,7 +48,8 @@ async def handle(context: Context, request: AlterPartitionReassignmentsRequest) 
     ]
     return AlterPartitionReassignmentsResponse(
         throttle_time_ms=context.throttle_ms,
-        allow_replication_factor_change=request.allow_replication_factor_change,
+        # Apache Kafka's controller answers a request without topics before it reads this field.
+        allow_replication_factor_change=request.allow_replication_factor_change or not answers,
         error_message=None if answers else "",
         responses=answers,
     )

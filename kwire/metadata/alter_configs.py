@@ -63,6 +63,8 @@ def alter_configs_incrementally(
     _check_entries(changes)
     if resource.type is ResourceType.UNKNOWN:
         raise _unknown_type(resource)
+    if resource.type is ResourceType.BROKER and resource.name:
+        _check_own_id(resource.name, effective.node_id)
     wanted = dict(image.config(resource.type, resource.name))
     for change in changes:
         _change_entry(resource, wanted, change)

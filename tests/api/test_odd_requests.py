@@ -53,7 +53,7 @@ async def test_delete_records_answers_a_topic_once_and_one_without_partitions_no
     assert shape(answer.topics) == [("t", [0, 1])]
 
 
-async def test_offset_delete_leaves_out_a_topic_without_partitions(client):
+async def test_offset_delete_lists_an_unknown_topic_without_partitions(client):
     topic_id = await client.create_topic("t")
     partition = m.OffsetCommitRequest.OffsetCommitRequestPartition(partition_index=0, committed_offset=1)
     topic = m.OffsetCommitRequest.OffsetCommitRequestTopic(topic_id=topic_id, partitions=[partition])
@@ -66,7 +66,7 @@ async def test_offset_delete_leaves_out_a_topic_without_partitions(client):
         ),
     ]
     answer = await client.call(0, request(group_id="g", topics=topics))
-    assert shape(answer.topics) == [("t", [0])]
+    assert shape(answer.topics) == [("u", []), ("t", [0])]
 
 
 async def test_a_leader_that_wrote_nothing_yet_has_its_epoch(client):
@@ -184,3 +184,17 @@ async def test_list_offsets_refuses_a_partition_that_is_listed_twice(client):
     answer = await client.call(11, list_offsets(("t", [0, 1]), ("t", [0])))
     codes = [(one.partition_index, one.error_code) for topic in answer.topics for one in topic.partitions]
     assert codes == [(0, Code.INVALID_REQUEST), (1, Code.NONE)]
+
+
+@pytest.mark.parametrize(("topics", "answered"), [([], True), (["t"], False)])
+async def test_a_reassignment_of_no_topic_is_answered_as_one_that_may_change_the_replication_factor(
+    client, topics, answered
+):
+    await client.create_topic("t")
+    request = m.AlterPartitionReassignmentsRequest
+    part = request.ReassignablePartition
+    wanted = [
+        request.ReassignableTopic(name=name, partitions=[part(partition_index=0, replicas=[1])]) for name in topics
+    ]
+    response = await client.call(1, request(topics=wanted, allow_replication_factor_change=False))
+    assert response.allow_replication_factor_change is answered

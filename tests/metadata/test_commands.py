@@ -69,6 +69,15 @@ def test_an_unknown_operation_is_refused():
     assert refused.value.code is Code.INVALID_REQUEST
 
 
+@pytest.mark.parametrize("name", ["t", "7"])
+def test_an_id_of_no_broker_is_refused_before_its_changes_are_looked_at(name):
+    image = image_with(1)
+    change = ConfigChange("log.retention.ms", Operation.SUBTRACT, "5")
+    with pytest.raises(KafkaError) as refused:
+        alter_configs_incrementally(image, effective_of(image), Resource(ResourceType.BROKER, name), [change])
+    assert refused.value.code is Code.INVALID_REQUEST
+
+
 def test_an_unknown_resource_type_is_refused_before_its_changes_are_looked_at():
     image = image_with(1)
     with pytest.raises(KafkaError) as refused:
