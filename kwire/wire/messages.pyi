@@ -4,7 +4,7 @@ from typing import TypeAlias
 
 from kwire.wire.message import Message as Message
 
-# What encoding takes for a records field: one part, or several that follow one another.
+# A records field to encode: one part, or several in order.
 Records: TypeAlias = Sized | Sequence[Sized]
 
 class ProduceRequest(Message):
