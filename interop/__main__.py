@@ -1,8 +1,8 @@
 """python -m interop [--target kwire|apache] [--smoke] [--json FILE] [--jobs N] [--list] [NAME ...]
 
-Runs the cases whose names contain one of the NAMEs (all without any), prints progress and a table, and ends with 0
-only when no case failed. A missing tool (Java, Maven, Node, Go, Rust, kcat) skips its cases aloud;
-KWIRE_INTEROP=require makes that a failure.
+Runs the cases whose names contain one of the NAMEs (without a NAME all cases), and prints progress and a table. The
+exit code is 0 only if no case failed. Cases whose tool (Java, Maven, Node, Go, Rust, kcat) is missing are reported as
+skipped; with KWIRE_INTEROP=require they fail.
 
 python -m interop differential --help: random sequences of requests beside Apache Kafka.
 """
@@ -54,7 +54,7 @@ def main() -> int:
         print("\n".join(case.name for case in cases))
         return 0
     if not cases:
-        print(f"no case is named like {options.names}")
+        print(f"no case name contains any of {options.names}")
         return 2
     if options.folder:
         Path(options.folder).mkdir(parents=True, exist_ok=True)
@@ -80,13 +80,13 @@ def main() -> int:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="interop", description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("names", nargs="*", metavar="NAME", help="only cases whose name contains it")
+    parser.add_argument("names", nargs="*", metavar="NAME", help="run only cases with this in their name")
     parser.add_argument("--target", choices=["kwire", "apache"], default="kwire")
     parser.add_argument("--smoke", action="store_true", help="one case of each kind")
-    parser.add_argument("--json", metavar="FILE", help="write the outcomes there")
-    parser.add_argument("--jobs", type=int, default=2, help="cases at a time")
-    parser.add_argument("--list", action="store_true", help="only print the names")
-    parser.add_argument("--folder", help="keep logs and data there")
+    parser.add_argument("--json", metavar="FILE", help="write the outcomes to this file")
+    parser.add_argument("--jobs", type=int, default=2, help="number of cases that run at the same time")
+    parser.add_argument("--list", action="store_true", help="print the names of the cases and exit")
+    parser.add_argument("--folder", help="keep logs and data in this directory")
     return parser.parse_args()
 
 
@@ -116,7 +116,7 @@ def run_all(world: World, cases: list[Case], jobs: int) -> list[Outcome]:
 
 
 def shortened(message: str) -> str:
-    """A program's last words say most."""
+    """The start and the end of a long message; the end usually has the cause."""
     text = message.strip()
     return text if len(text) < 1800 else text[:400] + "\n[...]\n" + text[-1300:]
 
@@ -137,7 +137,7 @@ def run_one(world: World, case: Case) -> Outcome:
         message = str(tool)
     except AssertionError as failure:
         status, message = "failed", str(failure) or where(failure)
-    except Exception as failure:  # noqa: BLE001 - a case that breaks is a failure, and the others go on
+    except Exception as failure:  # noqa: BLE001 - an exception fails its case, and the others continue
         status, message = "failed", "".join(traceback.format_exception(failure)[-3:])
     finally:
         run.close()

@@ -1,4 +1,4 @@
-"""Which APIs a broker says it serves: what it does not promise is not asked of it."""
+"""The APIs that a broker advertises. Cases that need other APIs are skipped."""
 
 import socket
 from functools import cache
@@ -23,7 +23,7 @@ def missing(broker: Apache | Kwire, apis: tuple[str, ...]) -> list[str]:
 
 
 @cache
-def _advertised(port: int, pid: int) -> frozenset[int]:  # noqa: ARG001 - another process may serve something else
+def _advertised(port: int, pid: int) -> frozenset[int]:  # noqa: ARG001 - part of the cache key: another process may serve other APIs
     request = ApiVersionsRequest(client_software_name="interop", client_software_version="1")
     with socket.create_connection(("localhost", port), 10) as connection, connection.makefile("rwb") as stream:
         stream.write(codec.encode_request(18, 3, 1, "interop", request))

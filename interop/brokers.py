@@ -28,7 +28,7 @@ ONE_MACHINE = {
 }
 
 
-# Whose kwire is started; -P, so that it is the installed one and not what lies in the current directory.
+# The Python that runs kwire. With -P it runs the installed kwire, not the one in the current directory.
 PYTHON = os.environ.get("KWIRE_PYTHON", sys.executable)
 
 
@@ -47,7 +47,7 @@ class Broker(Protocol):
 
 
 class _Process:
-    """What both brokers share: one process, its log file, the ways to end it."""
+    """A broker process, its log file, and the ways to end it; common to both brokers."""
 
     name = ""
 
@@ -74,7 +74,7 @@ class _Process:
         return self._process is not None and self._process.poll() is None
 
     def stop(self) -> None:
-        """SIGTERM; a clean stop is part of what is tested."""
+        """Send SIGTERM. A stop that is not clean fails the case."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -132,7 +132,7 @@ class Apache(_Process):
     jvm: Sequence[str] = ("-Xmx1g", "-XX:+UseSerialGC")
 
     def start(self) -> None:
-        # The port is kept across restarts, as clients remember it.
+        # The port stays the same across restarts, because clients keep it.
         self.port = self.port or free_port()
         controller = free_port()
         properties = {
@@ -175,7 +175,7 @@ class Apache(_Process):
 
 
 def wait_until_serving(port: int, process: subprocess.Popen[str], broker: _Process, timeout_s: float = 90) -> None:
-    """Until an ApiVersions request is answered: a port that accepts is not yet a broker that serves."""
+    """Wait for the answer to an ApiVersions request; a port accepts connections before the broker serves them."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         assert process.poll() is None, f"{broker.name} ended with {process.returncode}; its log ends:\n{broker.tail()}"

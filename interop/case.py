@@ -28,7 +28,7 @@ class Case:
     row: str
     title: str
     smoke: bool
-    requires: tuple[str, ...]  # APIs; a broker that does not advertise one of them is not asked
+    requires: tuple[str, ...]  # APIs; the case is skipped if the broker does not advertise one of them
     body: Callable[["Run"], None]
 
     @property
@@ -51,11 +51,11 @@ def case(
 
 
 class Skip(Exception):
-    """The case does not apply here, for a reason that is no fault of the machine."""
+    """The case does not apply to this target; nothing is missing on the machine."""
 
 
 class World:
-    """What all cases of one run share: brokers that are started when first asked for, and the JVM."""
+    """What all cases of one run share: the JVM, and brokers that start at their first use."""
 
     def __init__(self, target: str, folder: Path) -> None:
         self.target = target
@@ -74,7 +74,7 @@ class World:
             return self._jvm
 
     def shared(self, kind: str, which: str = "shared") -> Kwire | Apache:
-        """A broker that cases share; started again when a case has ended it."""
+        """A broker that cases share; restarted if a case ended it."""
         with self._lock:
             name = f"{which}-{kind}"
             broker = self._brokers.get(name)
@@ -102,7 +102,7 @@ class World:
 
 
 class Run:
-    """One case's view of the world."""
+    """What one case uses: its brokers, tools, topics and files."""
 
     def __init__(self, world: World, name: str) -> None:
         self.world = world
@@ -135,7 +135,7 @@ class Run:
     def own_broker(
         self, settings: Mapping[str, str] | None = None, *, kind: str = "", data: Path | None = None
     ) -> Kwire | Apache:
-        """A broker of the case's own, not started yet; killed when the case ends."""
+        """A broker for this case only, not started yet; killed at the end of the case."""
         broker = self.world.own(kind or self.target, self._stem[-30:], settings or {}, data)
         self._brokers.append(broker)
         return broker
@@ -160,12 +160,12 @@ class Run:
             return args
         if name in ("dump-log", "storage") or "--producer-props" in args or "--version" in args:
             return args
-        if name == "cluster":  # takes it behind its subcommand
+        if name == "cluster":  # takes the option after its subcommand
             return (*args, "--bootstrap-server", self.bootstrap)
         return ("--bootstrap-server", self.bootstrap, *args)
 
     def topic(self, stem: str = "t", *, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
-        """A fresh topic, made with the official tool."""
+        """Create a new topic with the official tool."""
         name = self.unique(stem)
         args = ["--create", "--topic", name, "--partitions", str(partitions)]
         for key, value in (configs or {}).items():
@@ -187,7 +187,7 @@ class Run:
         return finished.ok().out.splitlines()
 
     def read_to_end(self, topic: str, *, committed: bool, keys: bool = False, server: str = "") -> list[str]:
-        """Everything in a topic, as the Java consumer sees it; a consumer that is slow to begin misses nothing."""
+        """All records of a topic, read to the end by a Java consumer."""
         finished = self.jvm.run(
             CURRENT, "ReadToEnd", server or self.bootstrap, topic,
             "read_committed" if committed else "read_uncommitted", "keys" if keys else "values", timeout_s=120,
@@ -203,7 +203,7 @@ class Run:
         env: Mapping[str, str] | None = None,
         cwd: Path | None = None,
     ) -> Finished:
-        """A program of this machine, as its own process."""
+        """Run a program of this machine."""
         try:
             finished = subprocess.run(
                 command,
@@ -217,8 +217,8 @@ class Run:
                 errors="replace",
             )
         except subprocess.TimeoutExpired as late:
-            said = (late.stdout or b"")[-2000:], (late.stderr or b"")[-2000:]
-            raise AssertionError(f"{' '.join(command)} did not end in {timeout_s} s: {said}") from None
+            output = (late.stdout or b"")[-2000:], (late.stderr or b"")[-2000:]
+            raise AssertionError(f"{' '.join(command)} did not end in {timeout_s} s: {output}") from None
         except FileNotFoundError:
             raise Missing(f"{command[0]} is not installed") from None
         return Finished(" ".join(command), finished.returncode, finished.stdout, finished.stderr)

@@ -42,12 +42,12 @@ ARTEFACTS: dict[str, tuple[str, ...]] = {
 }
 CURRENT = "4.3.1"
 
-# Cases run side by side, and Maven's own repository is no place for two at once either.
+# Cases run in parallel, but two Maven processes must not write to one repository.
 _one_at_a_time = threading.Lock()
 
 
 class Missing(Exception):
-    """A tool that a case needs is not on this machine: skipped aloud, or a failure where skips are forbidden."""
+    """A tool that a case needs is not installed: the case is skipped, or fails with KWIRE_INTEROP=require."""
 
 
 def need(program: str) -> str:

@@ -1,4 +1,4 @@
-"""One resident JVM for all Java programs: the official tools of three releases and our own small client programs.
+"""One resident JVM for all Java programs: the official tools of three releases and the client programs in `java/`.
 
 A JVM start costs a second of CPU; here a tool is a job inside one JVM (`java/ToolServer.java`), each with its own
 standard streams, exit status and, when it latches in static fields, freshly loaded classes.
@@ -23,7 +23,7 @@ CLASSES = TOOLS / "classes"
 
 @dataclass
 class Finished:
-    """What a program left behind."""
+    """The result of a program."""
 
     command: str
     code: int
@@ -39,15 +39,16 @@ class Finished:
         return self
 
     def failed(self, *words: str) -> "Finished":
-        """It ended with an error and says each of the words somewhere."""
-        said = self.out + self.err
-        assert self.code != 0, f"{self.command}\nexit status 0, expected a failure\n{said}"
-        return self.says(*words)
+        """Assert that it failed and printed each of the words."""
+        output = self.out + self.err
+        assert self.code != 0, f"{self.command}\nexit status 0, expected a failure\n{output}"
+        return self.prints(*words)
 
-    def says(self, *words: str) -> "Finished":
-        said = self.out + self.err
+    def prints(self, *words: str) -> "Finished":
+        """Assert that it printed each of the words, to stdout or stderr."""
+        output = self.out + self.err
         for word in words:
-            assert word in said, f"{self.command}\ndoes not say {word!r}:\n{said}"
+            assert word in output, f"{self.command}\ndid not print {word!r}:\n{output}"
         return self
 
 
@@ -64,14 +65,14 @@ class Job:
     def write(self, text: str | bytes) -> None:
         raw = text.encode() if isinstance(text, str) else text
         if raw:
-            self._jvm.tell("in", self._id, _b64(raw))
+            self._jvm.send("in", self._id, _b64(raw))
 
     def end_input(self) -> None:
-        self._jvm.tell("eof", self._id)
+        self._jvm.send("eof", self._id)
 
     def stop(self) -> None:
-        """Ctrl-C: the shutdown hooks run."""
-        self._jvm.tell("stop", self._id)
+        """Stop it as Ctrl-C does: its shutdown hooks run."""
+        self._jvm.send("stop", self._id)
 
     @property
     def out(self) -> str:
@@ -82,7 +83,7 @@ class Job:
         return b"".join(self._err).decode(errors="replace")
 
     def wait_for(self, word: str, timeout_s: float = 30) -> None:
-        """Until standard output holds the word."""
+        """Wait until standard output contains the word."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while word not in self.out:
@@ -102,7 +103,7 @@ class Job:
                 self._changed.wait(left)
         return Finished(self.command, self.code, self.out, self.err)
 
-    def hear(self, stream: str, payload: str) -> None:
+    def receive(self, stream: str, payload: str) -> None:
         with self._changed:
             if stream == "exit":
                 self.code = int(payload)
@@ -140,7 +141,7 @@ class Jvm:
         job_id = str(next(self._ids))
         job = Job(" ".join([main_class.rsplit(".", 1)[-1], *args]), self, job_id)
         self._jobs[job_id] = job
-        self.tell("run", job_id, release, main_class, *(_b64(arg.encode()) for arg in args))
+        self.send("run", job_id, release, main_class, *(_b64(arg.encode()) for arg in args))
         return job
 
     def run(
@@ -151,7 +152,7 @@ class Jvm:
         job.end_input()
         return job.wait(timeout_s)
 
-    def tell(self, *words: str) -> None:
+    def send(self, *words: str) -> None:
         assert self._process.stdin is not None
         with self._writing:
             self._process.stdin.write(" ".join(words) + "\n")
@@ -169,7 +170,7 @@ class Jvm:
         if release in self._loaders:
             return
         path = os.pathsep.join([classpath(release), str(CLASSES / f"for-{release}")])
-        self.tell("loader", release, _b64(path.encode()))
+        self.send("loader", release, _b64(path.encode()))
         self._loaders.add(release)
 
     def _listen(self) -> None:
@@ -177,15 +178,15 @@ class Jvm:
         for line in self._process.stdout:
             stream, job_id, *payload = line.split()
             if payload:
-                self._jobs[job_id].hear(stream, payload[0])
+                self._jobs[job_id].receive(stream, payload[0])
         for job in self._jobs.values():
             if job.code is None:
-                job.hear("exit", "255")
+                job.receive("exit", "255")
 
 
 def java_release() -> int:
-    said = subprocess.run([need("java"), "-version"], capture_output=True, text=True, check=False).stderr
-    found = re.search(r'version "(\d+)', said)
+    version = subprocess.run([need("java"), "-version"], capture_output=True, text=True, check=False).stderr
+    found = re.search(r'version "(\d+)', version)
     return int(found[1]) if found else 0
 
 

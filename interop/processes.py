@@ -1,4 +1,4 @@
-"""Processes: a Java program of its own (what has to be killed cannot live in the resident JVM), and how a run ends."""
+"""Java programs in their own process (a job in the resident JVM cannot be killed), and signal handling."""
 
 import signal
 import subprocess
@@ -11,7 +11,7 @@ from interop.jars import need
 
 
 class JavaProcess:
-    """One program with one log file; started again under the same arguments as often as a case wants."""
+    """A program with one log file; a case may restart it with the same arguments."""
 
     def __init__(self, name: str, log: Path, class_path: str, *command: str) -> None:
         self.name = name
@@ -35,11 +35,11 @@ class JavaProcess:
             )
 
     def wait_for(self, word: str, timeout_s: float = 60) -> None:
-        """Until the log of this start holds the word."""
+        """Wait until the log since the last start contains the word."""
         deadline = time.monotonic() + timeout_s
-        while word not in self.said:
+        while word not in self.output:
             self.assert_alive()
-            assert time.monotonic() < deadline, f"{self.name} did not say {word!r} in {timeout_s} s:\n{self.tail()}"
+            assert time.monotonic() < deadline, f"{self.name} did not print {word!r} in {timeout_s} s:\n{self.tail()}"
             time.sleep(0.1)
 
     @property
@@ -47,7 +47,7 @@ class JavaProcess:
         return self._process is not None
 
     @property
-    def said(self) -> str:
+    def output(self) -> str:
         return self.log.read_bytes()[self._from :].decode(errors="replace")
 
     def assert_alive(self) -> None:
@@ -56,26 +56,26 @@ class JavaProcess:
         assert code is None, f"{self.name} ended with {code}:\n{self.tail()}"
 
     def stop(self, timeout_s: float = 60) -> None:
-        """SIGTERM: its shutdown hooks run."""
+        """Send SIGTERM, which runs the shutdown hooks."""
         process, self._process = self._process, None
         assert process is not None
         process.send_signal(signal.SIGTERM)
         try:
             process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            said = self.tail()
+            tail = self.tail()
             self._print_threads(process)
             process.kill()
             process.wait()
             raise AssertionError(
                 f"{self.name} did not stop in {timeout_s} s after SIGTERM; "
-                f"what its threads wait for is in {self.log}, which said before:\n{said}"
+                f"a thread dump is in {self.log}, after these lines:\n{tail}"
             ) from None
 
     def _print_threads(self, process: subprocess.Popen[bytes]) -> None:
         process.send_signal(signal.SIGQUIT)
         deadline = time.monotonic() + 20
-        while "JNI global ref" not in self.said and time.monotonic() < deadline:
+        while "JNI global ref" not in self.output and time.monotonic() < deadline:
             time.sleep(0.1)
 
     def kill(self) -> None:

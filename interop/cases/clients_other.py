@@ -66,7 +66,7 @@ def register(client: str, scenarios: str, command) -> None:
 
         @case("clients", client, scenario, smoke=scenario in SMOKE, requires=REQUIRES.get(scenario, ()))
         def body(run: Run, scenario: str = scenario) -> None:
-            run.program([*command(), run.bootstrap, scenario, run.unique(scenario)], env=dict(os.environ)).ok().says(
+            run.program([*command(), run.bootstrap, scenario, run.unique(scenario)], env=dict(os.environ)).ok().prints(
                 "ok"
             )
 
@@ -79,7 +79,9 @@ register("rskafka", RSKAFKA, rskafka)
 def register_java(scenario: str) -> None:
     @case("clients", "java", scenario, smoke=scenario in SMOKE, requires=REQUIRES.get(scenario, ()))
     def body(run: Run) -> None:
-        run.jvm.run(CURRENT, "JavaClient", run.bootstrap, scenario, run.unique(scenario), timeout_s=120).ok().says("ok")
+        run.jvm.run(CURRENT, "JavaClient", run.bootstrap, scenario, run.unique(scenario), timeout_s=120).ok().prints(
+            "ok"
+        )
 
 
 for _scenario in JAVA.split():

@@ -1,4 +1,4 @@
-"""The Python clients, each scenario in a process of its own: a crash of a C library is one failed case."""
+"""The Python clients, each scenario in its own process, so that a crash of a C library fails one case only."""
 
 import os
 import sys
@@ -35,7 +35,7 @@ def register(client: str, program: str, scenario: str) -> None:
     @case("clients", client, scenario, smoke=scenario in SMOKE, requires=REQUIRES.get(scenario, ()))
     def body(run: Run) -> None:
         command = [sys.executable, "-W", "ignore", str(ROOT / "interop" / "clients" / program)]
-        run.program([*command, run.bootstrap, scenario, run.unique(scenario)], env=dict(os.environ)).ok().says("ok")
+        run.program([*command, run.bootstrap, scenario, run.unique(scenario)], env=dict(os.environ)).ok().prints("ok")
 
 
 for _client, (_program, _scenarios) in PROGRAMS.items():

@@ -13,7 +13,7 @@ from interop.jars import classpath
 from interop.processes import JavaProcess
 
 RELEASE = "connect-4.3.1"
-# A worker that is told to stop gives requests to its REST server up to 60 s, and then its tasks some 20 s more.
+# A worker that stops waits up to 60 s for its REST requests, and then about 20 s for its tasks.
 STOP_S = 100
 SOURCE = "org.apache.kafka.connect.file.FileStreamSourceConnector"
 SINK = "org.apache.kafka.connect.file.FileStreamSinkConnector"
@@ -24,7 +24,7 @@ def file_to_file(run: Run) -> None:
     with Worker(run, run.own_broker()) as worker:
         pipe = Pipe(worker)
         pipe.every_upset()
-        # At least once: lines that came again behind a kill are no error, a line lost or out of order is.
+        # At least once: repeated lines after a kill are valid; a lost line or a wrong order is an error.
         assert list(dict.fromkeys(pipe.sunk())) == pipe.written, differs(pipe.sunk(), pipe.written)
         worker.assert_internal_topics()
 
@@ -42,29 +42,29 @@ def exactly_once_source(run: Run) -> None:
 
 @case("applications", "connect", "connectors-through-rest", smoke=True)
 def connectors_through_rest(run: Run) -> None:
-    """What people do with a connector: pause, change, see and reset its offsets, remove it."""
+    """Pause, change and remove a connector, and read and reset its offsets."""
     with Worker(run, run.own_broker()) as worker:
         pipe = Pipe(worker)
         pipe.write(10)
         pipe.wait()
-        assert sorted(worker.ask("GET", "/connectors")) == ["sink", "source"]
+        assert sorted(worker.call("GET", "/connectors")) == ["sink", "source"]
         size = pipe.source.stat().st_size
-        worker.wait_until("the source's offset is told", lambda: worker.offsets("source") == [{"position": size}])
+        worker.wait_until("the source's offset is listed", lambda: worker.offsets("source") == [{"position": size}])
 
-        worker.ask("PUT", "/connectors/sink/stop")
+        worker.call("PUT", "/connectors/sink/stop")
         worker.wait_for_state("sink", "STOPPED")
         assert [offset["kafka_offset"] for offset in worker.offsets("sink")] == [10], worker.offsets("sink")
-        worker.ask("DELETE", "/connectors/sink/offsets")
-        worker.ask("PUT", "/connectors/sink/resume")
+        worker.call("DELETE", "/connectors/sink/offsets")
+        worker.call("PUT", "/connectors/sink/resume")
         worker.wait_until("the sink read all again", lambda: pipe.sunk() == pipe.written * 2)
 
-        worker.ask("DELETE", "/connectors/source")
-        worker.ask("DELETE", "/connectors/sink")
-        worker.wait_until("no connector is left", lambda: worker.ask("GET", "/connectors") == [])
+        worker.call("DELETE", "/connectors/source")
+        worker.call("DELETE", "/connectors/sink")
+        worker.wait_until("no connector is left", lambda: worker.call("GET", "/connectors") == [])
 
 
 class Pipe:
-    """A file that grows, a source and a sink connector, and the file that must become the same."""
+    """A growing file, a source and a sink connector, and the output file that must become equal."""
 
     def __init__(self, worker: "Worker") -> None:
         self.worker = worker
@@ -87,7 +87,7 @@ class Pipe:
         return self.sink.read_text().splitlines() if self.sink.exists() else []
 
     def wait(self) -> None:
-        """Until all lines came through, however long it takes while more of them come."""
+        """Wait for all lines; the timeout restarts with each new line."""
 
         def is_complete() -> bool:
             return set(self.written) <= set(self.sunk())
@@ -97,7 +97,7 @@ class Pipe:
             self.worker.wait_until("more lines come", lambda: is_complete() or len(self.sunk()) > before)  # noqa: B023 (called at once)
 
     def every_upset(self) -> None:
-        """Each of the four ends, of the worker and of the broker, with lines on their way."""
+        """Stop and kill the worker and the broker, each while lines are in flight."""
         worker = self.worker
         self.write(500)
         self.wait()
@@ -110,7 +110,7 @@ class Pipe:
 
 
 class Worker:
-    """One worker of a cluster of its own, and its REST API."""
+    """One worker of its own Connect cluster, and its REST API."""
 
     def __init__(self, run: Run, broker: Kwire | Apache, *, exactly_once: bool = False) -> None:
         self.run = run
@@ -135,7 +135,7 @@ class Worker:
             "offset.flush.interval.ms": "500",
             "session.timeout.ms": "6000",
             "heartbeat.interval.ms": "500",
-            # The tasks of a worker that was killed are given out again after that.
+            # The tasks of a killed worker are reassigned after this time.
             "scheduled.rebalance.max.delay.ms": "1000",
             "exactly.once.source.support": "enabled" if exactly_once else "disabled",
             "consumer.isolation.level": "read_committed",
@@ -159,15 +159,15 @@ class Worker:
 
     def start(self) -> None:
         self.process.start()
-        self.wait_until("the worker serves", lambda: isinstance(self.ask("GET", "/connectors"), list))
+        self.wait_until("the worker serves", lambda: isinstance(self.call("GET", "/connectors"), list))
 
     def stop(self) -> None:
         try:
             self.process.stop(STOP_S)
         except AssertionError:
-            # Connect and its REST server each have a shutdown hook. Rarely the one comes between the other, and Connect
-            # then waits for a server that has stopped already: for ever, so it was killed.
-            if "runtime.rest.RestServer.stop" not in self.process.said:
+            # Connect and its REST server each have a shutdown hook. In a rare order of both, Connect waits without end
+            # for a server that has stopped already, so the process was killed.
+            if "runtime.rest.RestServer.stop" not in self.process.output:
                 raise
 
     def stopped(self) -> None:
@@ -193,12 +193,14 @@ class Worker:
     def create(self, name: str, connector: str, settings: dict[str, str]) -> None:
         # Right after its start a worker answers 409 until the group has settled.
         content = {"connector.class": connector, "tasks.max": "1", **settings}
-        self.wait_until(f"{name} is taken", lambda: self.ask("PUT", f"/connectors/{name}/config", content) is not None)
+        self.wait_until(
+            f"{name} is accepted", lambda: self.call("PUT", f"/connectors/{name}/config", content) is not None
+        )
         self.wait_for_state(name, "RUNNING")
 
     def wait_for_state(self, name: str, state: str) -> None:
         def reached() -> bool:
-            status = self.ask("GET", f"/connectors/{name}/status")
+            status = self.call("GET", f"/connectors/{name}/status")
             tasks = [task["state"] for task in status["tasks"]]
             return (
                 status["connector"]["state"] == state
@@ -209,10 +211,10 @@ class Worker:
         self.wait_until(f"{name} is {state}", reached)
 
     def offsets(self, name: str) -> list[dict[str, Any]]:
-        return [entry["offset"] for entry in self.ask("GET", f"/connectors/{name}/offsets")["offsets"]]
+        return [entry["offset"] for entry in self.call("GET", f"/connectors/{name}/offsets")["offsets"]]
 
-    def ask(self, method: str, path: str, content: object = None) -> Any:
-        """The answer; None where there is none."""
+    def call(self, method: str, path: str, content: object = None) -> Any:
+        """The decoded answer; None if it has no body."""
         body = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(self.url + path, body, {"Content-Type": "application/json"}, method=method)
         with urllib.request.urlopen(request, timeout=30) as answer:
@@ -235,12 +237,12 @@ class Worker:
         raise AssertionError(f"not in {timeout_s:.0f} s: {what} {refused}\n{self.process.tail()}")
 
     def assert_internal_topics(self) -> None:
-        """Connect refuses topics that are not compacted; these it made itself."""
+        """Check that the topics that Connect created are compacted, as it requires."""
         for topic, partitions in (("connect-configs", 1), ("connect-offsets", 5), ("connect-status", 5)):
             described = self.run.tool(
                 "topics", "--bootstrap-server", self.broker.bootstrap, "--describe", "--topic", topic
             ).ok()  # fmt: skip
-            described.says("cleanup.policy=compact", f"PartitionCount: {partitions}")
+            described.prints("cleanup.policy=compact", f"PartitionCount: {partitions}")
 
 
 def differs(seen: list[str], expected: list[str]) -> str:

@@ -14,8 +14,8 @@ from interop.jars import TOOLS, Missing
 
 RELEASE = "3.0.12"
 SETTINGS = {"num.partitions": "4"}
-# The distribution leaves this module of its tests out; with a broker from outside, only these two names are looked for.
-SERVICE = '''"""Stands in for the module that starts brokers: here the broker comes from outside."""
+# The source distribution lacks this module of its tests. With an external broker, only these two names are used.
+SERVICE = '''"""Replaces the module that starts brokers: the broker is external here."""
 
 
 class ExternalService:
@@ -55,7 +55,7 @@ def unpacked() -> Path:
 
 
 def passes(run: Run, broker: Apache | Kwire, version: str) -> dict[str, str]:
-    """What became of each test of the suite, by name."""
+    """The result of each test of the suite, by name."""
     report = run.folder / f"{broker.name}.xml"
     command = [sys.executable, "-m", "pytest", "test/integration", "-q", "-p", "no:cacheprovider", "-o", "addopts="]
     command += ["-p", "no:xdist", "-p", "no:trio", "-W", "ignore", "--junitxml", str(report)]

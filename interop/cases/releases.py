@@ -11,7 +11,7 @@ Body = Callable[["Tools"], None]
 
 
 class Tools(Run):
-    """A run whose tools are those of one release."""
+    """A run with the tools of one release."""
 
     release = CURRENT
 

@@ -20,17 +20,17 @@ RELEASE = "streams-4.3.1"
 PROGRAM = CLASSES / f"for-{RELEASE}"
 PER_SECOND = 250
 PARTITIONS = 2
-# Without any new count.
+# The longest time without a new count.
 PATIENCE_S = 90
 compiling = threading.Lock()
 
-# Cleaning often enough that a changelog has been compacted when it is restored from.
+# Compaction is frequent, so that the changelog is compacted before it is restored.
 EAGER_CLEANER = {"log.cleaner.backoff.ms": "500"}
 
 
 @case("applications", "streams", "word-count-exactly-once-v2-static-members-killed", smoke=True)
 def static_members_killed(run: Run) -> None:
-    # What comes back under the same instance ids goes on at once.
+    # A restart with the same instance ids continues without a rebalance.
     with WordCount.of(run, run.broker, "exactly_once_v2", "main.consumer.group.instance.id=one") as count:
         count.app.start()
         count.while_fed(800, count.app_killed)
@@ -69,7 +69,7 @@ def one_of_two(run: Run) -> None:
 
 
 def everything_in_the_middle(count: "WordCount") -> None:
-    """Each of the four ends, of the application and of the broker, while lines come in and counts go out."""
+    """Stop and kill the application and the broker, each while it counts."""
     count.app.start()
     for upset in (count.app_killed, count.broker_stopped, count.broker_killed, count.state_lost):
         count.while_fed(2000, upset)
@@ -77,7 +77,7 @@ def everything_in_the_middle(count: "WordCount") -> None:
 
 @dataclass
 class WordCount:
-    """The application, the text it counts, and what it should count."""
+    """The application, its input, and the expected counts."""
 
     run: Run
     broker: Kwire | Apache
@@ -113,14 +113,14 @@ class WordCount:
         return application(folder, self.broker.bootstrap, self.name, (self.input, self.output), self.guarantee)
 
     def feed(self, lines: int) -> Job:
-        """Lines at a steady pace; the producer outlives its broker."""
+        """Produce lines at a steady rate; the producer continues after a restart of its broker."""
         first, self.lines = self.lines, self.lines + lines
         return self.run.jvm.start(
             RELEASE, "WordCount", "feed", self.broker.bootstrap, self.input, str(first), str(lines), str(PER_SECOND)
         )
 
     def while_fed(self, lines: int, upset: Callable[[], None]) -> None:
-        """Something happens when the first counts of these lines are out."""
+        """Act after the first counts of these lines are produced."""
         before = 4 * self.lines
         feeding = self.feed(lines)
         self.wait_for_counts(before + 100)
@@ -128,7 +128,7 @@ class WordCount:
         feeding.wait(120).ok()
 
     def changes(self, total: int) -> list[tuple[str, int]]:
-        """Every count that a read_committed consumer sees, once the last ones make the total or none comes any more."""
+        """All counts that a read_committed consumer reads, until they reach the total or no more arrive."""
         finished = self.run.jvm.run(
             RELEASE, "WordCount", "read", self.broker.bootstrap, self.output, str(total), str(PATIENCE_S),
             timeout_s=10 * PATIENCE_S,
@@ -137,14 +137,16 @@ class WordCount:
 
     def wait_for_counts(self, total: int) -> None:
         counted = sum(dict(self.changes(total)).values())
-        assert counted >= total, f"only {counted} words of {total} counted; the application says\n{self.app.tail()}"
+        assert counted >= total, (
+            f"only {counted} words of {total} counted; the log of the application ends\n{self.app.tail()}"
+        )
 
     def app_killed(self) -> None:
         self.app.kill()
         self.app.start()
 
     def state_lost(self) -> None:
-        """A clean end, and the next one restores from the changelog alone."""
+        """Stop cleanly; the next start restores from the changelog only."""
         self.app.stop()
         shutil.rmtree(self.app.log.parent / "state")
         self.app.start()
@@ -162,7 +164,7 @@ class WordCount:
         self.app.assert_alive()
 
     def assert_exactly_right(self) -> None:
-        """Nothing is lost, nothing counted twice: each word's counts are 1, 2, 3 and so on to the right one."""
+        """Exactly once: the counts of each word are 1, 2, 3 and so on up to the expected count."""
         expected = self.expected()
         total = sum(expected.values())
         self.changes(total)
@@ -171,7 +173,7 @@ class WordCount:
         for word, count in self.changes(total):
             series[word].append(count)
         last = {word: counts[-1] for word, counts in series.items()}
-        assert last == expected, f"{difference(last, expected)}; the application says\n{self.app.tail()}"
+        assert last == expected, f"{difference(last, expected)}; the log of the application ends\n{self.app.tail()}"
         for word, counts in series.items():
             assert counts == list(range(1, expected[word] + 1)), f"{word}: {irregular(counts)}"
 
@@ -181,13 +183,13 @@ class WordCount:
         self.end()
         last = dict(self.changes(sum(expected.values())))
         short = {word: count for word, count in expected.items() if last.get(word, 0) < count}
-        assert not short, f"{difference(last, expected)}; the application says\n{self.app.tail()}"
+        assert not short, f"{difference(last, expected)}; the log of the application ends\n{self.app.tail()}"
 
     def end(self) -> None:
         if self.app.running:
             self.app.wait_for("state RUNNING")
             self.app.stop()
-            assert "closed\n" in self.app.said, self.app.tail()
+            assert "closed\n" in self.app.output, self.app.tail()
 
     def assert_internal_topics(self, run: Run) -> None:
         where = ("--bootstrap-server", self.broker.bootstrap)
@@ -197,7 +199,7 @@ class WordCount:
         assert "cleanup.policy=compact" in first, described
         assert f"PartitionCount: {PARTITIONS}" in first, described
         assert f"Topic: {repartition}" in described, described
-        # What was counted is purged from the repartition topic, and the changelog is shorter than its history.
+        # Counted records are purged from the repartition topic, and the changelog is compacted.
         earliest = run.tool("get-offsets", *where, "--topic", repartition, "--time", "earliest").ok().lines
         assert sum(int(line.rsplit(":", 1)[1]) for line in earliest) > 0, earliest
         words, deadline = len(self.expected()), time.monotonic() + 60
@@ -209,9 +211,9 @@ class WordCount:
         return self.run.read_to_end(topic, committed=False, keys=True, server=self.broker.bootstrap)
 
     def reset(self, run: Run) -> None:
-        """The official tool takes the application back to its start."""
+        """Reset the application with the official tool."""
         where = ("--bootstrap-server", self.broker.bootstrap)
-        # An application's members stay in the group until their session ends; --force removes them.
+        # The members of an application stay in the group until their session times out; --force removes them.
         run.tool(
             "streams-application-reset", *where, "--application-id", self.name, "--input-topics", self.input, "--force"
         ).ok()
@@ -226,7 +228,7 @@ class WordCount:
 
 
 def line(n: int) -> str:
-    """As in WordCount.java."""
+    """The same line as in WordCount.java."""
     return f"w{n % 7} v{n * 5 % 11} u{n // 3 % 13} w{n * 3 % 7}"
 
 

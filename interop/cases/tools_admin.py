@@ -10,9 +10,9 @@ from interop.cases.releases import CURRENT, RELEASES, Tools, tools
 @tools(releases=RELEASES, smoke=True)
 def broker_api_versions(run: Tools) -> None:
     finished = run.tool("broker-api-versions").ok()
-    finished.says(f"localhost:{run.broker.port} (id: 1 ", "Produce(0): 0 to 13", "Fetch(1): ", "usable: ")
+    finished.prints(f"localhost:{run.broker.port} (id: 1 ", "Produce(0): 0 to 13", "Fetch(1): ", "usable: ")
     unknown = [line for line in finished.lines if "UNSUPPORTED" in line and run.release == "2.8.2"]
-    # What a 2.8 client knows and no Kafka 4 serves any more.
+    # An API of 2.8 clients that Kafka 4 does not serve.
     gone = ("LeaderAndIsr", "StopReplica", "UpdateMetadata", "ControlledShutdown")
     assert all(any(name in line for name in gone) or "(" in line for line in unknown), unknown
 
@@ -22,7 +22,7 @@ def cluster_id_and_endpoints(run: Tools) -> None:
     finished = run.tool("cluster", "cluster-id").ok()
     assert re.search(r"Cluster ID: [\w-]{22}", finished.out), finished.out
     if run.release == CURRENT:
-        run.tool("cluster", "list-endpoints").ok().says("localhost", str(run.broker.port))
+        run.tool("cluster", "list-endpoints").ok().prints("localhost", str(run.broker.port))
 
 
 @tools()
@@ -33,33 +33,33 @@ def cluster_unregister(run: Tools) -> None:
 @tools(releases=(CURRENT, "3.9.1"))
 def features_describe(run: Tools) -> None:
     finished = run.tool("features", "describe").ok()
-    finished.says("Feature: metadata.version", "Feature: kraft.version")
-    finished.says("FinalizedVersionLevel: " + ("4.3-IV0" if run.release == CURRENT else "UNKNOWN 30"))
-    finished.says("Epoch: ")
+    finished.prints("Feature: metadata.version", "Feature: kraft.version")
+    finished.prints("FinalizedVersionLevel: " + ("4.3-IV0" if run.release == CURRENT else "UNKNOWN 30"))
+    finished.prints("Epoch: ")
 
 
 @tools(requires=("EndTxn", "ConsumerGroupHeartbeat"))
 def features_of_groups_and_transactions(run: Tools) -> None:
     finished = run.tool("features", "describe").ok()
-    finished.says("Feature: group.version", "Feature: transaction.version")
+    finished.prints("Feature: group.version", "Feature: transaction.version")
 
 
 @tools()
 def features_upgrade_and_downgrade(run: Tools) -> None:
     run.tool("features", "upgrade", "--feature", "no.such.feature=1").failed("no.such.feature")
     run.tool("features", "upgrade", "--feature", "metadata.version=999").failed()
-    run.tool("features", "upgrade", "--feature", "transaction.version=2", "--dry-run").says("transaction.version")
-    run.tool("features", "version-mapping", "--release-version", "4.3").ok().says("metadata.version")
+    run.tool("features", "upgrade", "--feature", "transaction.version=2", "--dry-run").prints("transaction.version")
+    run.tool("features", "version-mapping", "--release-version", "4.3").ok().prints("metadata.version")
 
 
 @tools(releases=(CURRENT, "3.9.1"), smoke=True)
 def metadata_quorum(run: Tools) -> None:
-    run.tool("metadata-quorum", "describe", "--status").ok().says(
+    run.tool("metadata-quorum", "describe", "--status").ok().prints(
         "LeaderId:               1", "HighWatermark:", "CurrentVoters:"
     )
     replication = run.tool("metadata-quorum", "describe", "--replication").ok()
     assert re.search(r"^1\s.*Leader", replication.out, re.MULTILINE), replication.out
-    run.tool("metadata-quorum", "describe", "--replication", "--human-readable").ok().says("Leader")
+    run.tool("metadata-quorum", "describe", "--replication", "--human-readable").ok().prints("Leader")
 
 
 @tools(releases=RELEASES)
@@ -84,11 +84,11 @@ def log_dirs(run: Tools) -> None:
 def leader_election(run: Tools) -> None:
     topic = run.topic(partitions=2)
     elect = ("leader-election", "--election-type", "preferred")
-    run.tool(*elect, "--topic", topic, "--partition", "0").ok().says("Valid replica already elected")
+    run.tool(*elect, "--topic", topic, "--partition", "0").ok().prints("Valid replica already elected")
     run.tool(*elect, "--all-topic-partitions").ok()
     plan = run.folder / "election.json"
     plan.write_text(json.dumps({"partitions": [{"topic": topic, "partition": 1}]}))
-    run.tool("leader-election", "--election-type", "unclean", "--path-to-json-file", str(plan)).ok().says(
+    run.tool("leader-election", "--election-type", "unclean", "--path-to-json-file", str(plan)).ok().prints(
         "already elected"
     )
     run.tool(*elect, "--topic", topic, "--partition", "9").failed(topic)
@@ -109,14 +109,14 @@ def reassign_partitions(run: Tools) -> None:
         "--bootstrap-server",
         run.bootstrap,
     ).ok()
-    generated.says("Current partition replica assignment", "Proposed partition reassignment configuration", topic)
+    generated.prints("Current partition replica assignment", "Proposed partition reassignment configuration", topic)
     plan = run.folder / "plan.json"
     entries = [{"topic": topic, "partition": n, "replicas": [1], "log_dirs": ["any"]} for n in (0, 1)]
     plan.write_text(json.dumps({"version": 1, "partitions": entries}))
     assignment = ("--reassignment-json-file", str(plan))
-    run.tool("reassign-partitions", "--execute", *assignment).ok().says("Successfully started partition reassignment")
-    run.tool("reassign-partitions", "--verify", *assignment).ok().says("complete")
-    run.tool("reassign-partitions", "--list").ok().says("No partition reassignments found.")
+    run.tool("reassign-partitions", "--execute", *assignment).ok().prints("Successfully started partition reassignment")
+    run.tool("reassign-partitions", "--verify", *assignment).ok().prints("complete")
+    run.tool("reassign-partitions", "--list").ok().prints("No partition reassignments found.")
     run.tool("reassign-partitions", "--cancel", *assignment).ok()
 
 
@@ -176,5 +176,5 @@ def streams_application_reset(run: Tools) -> None:
     reset = run.tool(
         "streams-application-reset", "--application-id", application, "--input-topics", topic, "--to-earliest"
     )
-    reset.ok().says("Reset-offsets for input topics")
+    reset.ok().prints("Reset-offsets for input topics")
     assert run.consume(topic, 2, "--group", application) == ["a", "b"]

@@ -1,4 +1,4 @@
-"""kafka-console-producer and kafka-console-consumer: what every tutorial types."""
+"""kafka-console-producer and kafka-console-consumer."""
 
 import time
 
@@ -93,7 +93,7 @@ def console_only_new_without_from_beginning(run: Tools) -> None:
     topic = run.topic()
     run.produce(topic, "old")
     listening = run.start_tool("console-consumer", "--topic", topic, "--max-messages", "1", "--timeout-ms", "40000")
-    # There is no sign of its first fetch: new messages are sent until it has seen one.
+    # The consumer does not report its first fetch, so messages are sent until it has read one.
     for n in range(60):
         run.produce(topic, f"new-{n}")
         if "new" in listening.out:
@@ -119,7 +119,7 @@ def console_timeout_says_how_many(run: Tools) -> None:
     run.produce(topic, "a", "b")
     ended = run.tool("console-consumer", "--topic", topic, "--from-beginning", "--timeout-ms", "2000").ok()
     assert ended.lines == ["a", "b"]
-    ended.says("Processed a total of 2 messages")
+    ended.prints("Processed a total of 2 messages")
 
 
 @tools(releases=RELEASES)
@@ -140,7 +140,7 @@ def console_auto_creates_a_topic(run: Tools) -> None:
     topic = run.unique("auto")
     run.produce(topic, "hello")
     assert run.consume(topic, 1) == ["hello"]
-    run.tool("topics", "--describe", "--topic", topic).ok().says("PartitionCount: 1")
+    run.tool("topics", "--describe", "--topic", topic).ok().prints("PartitionCount: 1")
 
 
 @tools()
@@ -170,7 +170,7 @@ def console_group_metadata_formatter(run: Tools) -> None:
     topic, group = run.topic(), run.unique("groupmeta")
     run.produce(topic, "a")
     run.consume(topic, 1, "--group", group, "--command-property", "group.protocol=classic")
-    # The other groups of this broker, which never rest, are mostly in other partitions.
+    # The other groups of this broker, which write all the time, are mostly in other partitions.
     partition = str(partition_for(group, 50))
     seen = run.tool(
         "console-consumer", "--topic", "__consumer_offsets", "--partition", partition, "--offset", "earliest",
@@ -191,7 +191,7 @@ def console_megabyte(run: Tools) -> None:
 def console_too_large_is_refused(run: Tools) -> None:
     topic = run.topic(configs={"max.message.bytes": "10000"})
     finished = run.tool("console-producer", "--topic", topic, stdin="m" * 50_000 + "\n")
-    finished.says("RecordTooLargeException")
+    finished.prints("RecordTooLargeException")
     run.produce(topic, "small")
     assert run.consume(topic, 1) == ["small"]
 

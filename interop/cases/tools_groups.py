@@ -1,4 +1,4 @@
-"""kafka-consumer-groups, kafka-groups, kafka-get-offsets, kafka-delete-records: what reads or moves offsets."""
+"""kafka-consumer-groups, kafka-groups, kafka-get-offsets, kafka-delete-records: the tools that read or move offsets."""
 
 import json
 import re
@@ -8,7 +8,7 @@ from interop.cases.releases import CURRENT, RELEASES, Tools, tools
 
 
 def consumed(run: Tools, lines: int = 10, *, partitions: int = 1) -> tuple[str, str]:
-    """A topic and a group that has read all of it and left."""
+    """A topic, and a group without members that has read all of it."""
     topic, group = run.topic(partitions=partitions), run.unique("group")
     run.produce(topic, *(f"m{n}" for n in range(lines)))
     run.consume(topic, lines, "--group", group)
@@ -28,7 +28,7 @@ def groups_list_and_describe(run: Tools) -> None:
     topic, group = consumed(run)
     assert group in run.tool("consumer-groups", "--list").ok().lines
     described = run.tool("consumer-groups", "--describe", "--group", group).ok()
-    described.says("CURRENT-OFFSET", "LOG-END-OFFSET", "LAG")
+    described.prints("CURRENT-OFFSET", "LOG-END-OFFSET", "LAG")
     assert re.search(rf"{group}\s+{topic}\s+0\s+(?:-\s+)?10\s+10\s+0", described.out), described.out
 
 
@@ -39,17 +39,17 @@ def groups_describe_state_members_offsets(run: Tools) -> None:
     consumer = run.start_tool("console-consumer", "--topic", topic, "--from-beginning", "--group", group)
     consumer.wait_for("x")
     describe = ("consumer-groups", "--describe", "--group", group)
-    run.tool(*describe, "--state").ok().says("COORDINATOR", "localhost", "Stable")
-    members = run.tool(*describe, "--members", "--verbose").ok().says("ASSIGNMENT", "/127.0.0.1")
+    run.tool(*describe, "--state").ok().prints("COORDINATOR", "localhost", "Stable")
+    members = run.tool(*describe, "--members", "--verbose").ok().prints("ASSIGNMENT", "/127.0.0.1")
     assert re.search(r"\(0,1\)|:0,1|\(0, 1\)", members.out), members.out
-    run.tool(*describe, "--offsets").ok().says(topic, "/127.0.0.1")
+    run.tool(*describe, "--offsets").ok().prints(topic, "/127.0.0.1")
     consumer.stop()
     consumer.wait()
-    run.tool(*describe, "--state").ok().says("Empty")
+    run.tool(*describe, "--state").ok().prints("Empty")
 
 
 def offsets_from(run: Tools) -> tuple[str, ...]:
-    """GetOffsetShell had its own name for the server once."""
+    """The option for the server, which had another name in older releases of GetOffsetShell."""
     return ("--broker-list", run.bootstrap) if run.release == "2.8.2" else ()
 
 
@@ -58,7 +58,7 @@ def groups_list_states(run: Tools) -> None:
     _, group = consumed(run, 1)
     listed = run.tool("consumer-groups", "--list", "--state").ok()
     assert re.search(rf"{group}\s+.*Empty", listed.out), listed.out
-    run.tool("consumer-groups", "--list", "--state", "Empty").ok().says(group)
+    run.tool("consumer-groups", "--list", "--state", "Empty").ok().prints(group)
     assert group not in run.tool("consumer-groups", "--list", "--state", "Stable").ok().out
 
 
@@ -67,7 +67,7 @@ def groups_list_types(run: Tools) -> None:
     _, group = consumed(run, 1)
     listed = run.tool("consumer-groups", "--list", "--type").ok()
     assert re.search(rf"{group}\s+Classic", listed.out), listed.out
-    run.tool("consumer-groups", "--list", "--type", "classic").ok().says(group)
+    run.tool("consumer-groups", "--list", "--type", "classic").ok().prints(group)
     assert group not in run.tool("consumer-groups", "--list", "--type", "consumer").ok().out
 
 
@@ -76,16 +76,16 @@ def groups_tool_lists_all_kinds(run: Tools) -> None:
     _, group = consumed(run, 1)
     listed = run.tool("groups", "--list").ok()
     assert re.search(rf"{group}\s+Classic\s+consumer", listed.out), listed.out
-    run.tool("groups", "--list", "--group-type", "classic").ok().says(group)
-    run.tool("groups", "--list", "--protocol", "consumer").ok().says(group)
-    run.tool("groups", "--list", "--consumer").ok().says(group)
+    run.tool("groups", "--list", "--group-type", "classic").ok().prints(group)
+    run.tool("groups", "--list", "--protocol", "consumer").ok().prints(group)
+    run.tool("groups", "--list", "--consumer").ok().prints(group)
     assert group not in run.tool("groups", "--list", "--group-type", "consumer").ok().out
 
 
 @tools(releases=(CURRENT, "3.9.1"))
 def groups_describe_unknown(run: Tools) -> None:
     described = run.tool("consumer-groups", "--describe", "--group", "no-such-group-at-all")
-    described.says("no-such-group-at-all")
+    described.prints("no-such-group-at-all")
 
 
 @tools(releases=RELEASES)
@@ -138,8 +138,8 @@ def groups_reset_refused_while_active(run: Tools) -> None:
     reset = run.tool(
         "consumer-groups", "--reset-offsets", "--group", group, "--topic", topic, "--to-earliest", "--execute"
     )
-    reset.says("inactive")
-    run.tool("consumer-groups", "--delete", "--group", group).says("failed")
+    reset.prints("inactive")
+    run.tool("consumer-groups", "--delete", "--group", group).prints("failed")
     consumer.stop()
     consumer.wait()
 
@@ -154,36 +154,36 @@ def groups_of_the_new_protocol(run: Tools) -> None:
     )  # fmt: skip
     consumer.wait_for("x")
     describe = ("consumer-groups", "--describe", "--group", group)
-    run.tool(*describe, "--state", "--verbose").ok().says("Stable", "uniform")
-    run.tool(*describe, "--members", "--verbose").ok().says("CURRENT-EPOCH", topic)
-    run.tool("consumer-groups", "--list", "--type", "consumer").ok().says(group)
+    run.tool(*describe, "--state", "--verbose").ok().prints("Stable", "uniform")
+    run.tool(*describe, "--members", "--verbose").ok().prints("CURRENT-EPOCH", topic)
+    run.tool("consumer-groups", "--list", "--type", "consumer").ok().prints(group)
     consumer.stop()
     consumer.wait()
     assert position(run, group, topic) in (0, 1)
-    run.tool("consumer-groups", "--delete", "--group", group).ok().says("was successful")
+    run.tool("consumer-groups", "--delete", "--group", group).ok().prints("was successful")
 
 
 @tools(releases=RELEASES)
 def groups_delete(run: Tools) -> None:
     _, group = consumed(run, 1)
-    run.tool("consumer-groups", "--delete", "--group", group).ok().says("was successful")
+    run.tool("consumer-groups", "--delete", "--group", group).ok().prints("was successful")
     assert group not in run.tool("consumer-groups", "--list").ok().lines
-    run.tool("consumer-groups", "--delete", "--group", group).says(group)
+    run.tool("consumer-groups", "--delete", "--group", group).prints(group)
 
 
 @tools(releases=RELEASES)
 def groups_delete_offsets(run: Tools) -> None:
     topic, group = consumed(run, 3)
     deleted = run.tool("consumer-groups", "--delete-offsets", "--group", group, "--topic", topic).ok()
-    deleted.says(topic, "Successful")
+    deleted.prints(topic, "Successful")
     assert topic not in run.tool("consumer-groups", "--describe", "--group", group).out
 
 
 @tools()
 def groups_all_groups_and_timeout(run: Tools) -> None:
     topic, group = consumed(run, 2)
-    run.tool("consumer-groups", "--describe", "--all-groups", "--timeout", "10000").ok().says(group, topic)
-    run.tool("consumer-groups", "--describe", "--all-groups", "--state").ok().says(group)
+    run.tool("consumer-groups", "--describe", "--all-groups", "--timeout", "10000").ok().prints(group, topic)
+    run.tool("consumer-groups", "--describe", "--all-groups", "--state").ok().prints(group)
 
 
 @tools(releases=RELEASES, smoke=True)
@@ -231,13 +231,13 @@ def delete_records(run: Tools) -> None:
     run.produce(topic, *map(str, range(10)))
     plan = run.folder / "plan.json"
     plan.write_text(json.dumps({"partitions": [{"topic": topic, "partition": 0, "offset": 4}], "version": 1}))
-    run.tool("delete-records", "--offset-json-file", str(plan)).ok().says("low_watermark: 4")
+    run.tool("delete-records", "--offset-json-file", str(plan)).ok().prints("low_watermark: 4")
     assert run.consume(topic, 6) == ["4", "5", "6", "7", "8", "9"]
     assert run.tool("get-offsets", *offsets_from(run), "--topic", topic, "--time", "-2").ok().lines == [f"{topic}:0:4"]
     plan.write_text(json.dumps({"partitions": [{"topic": topic, "partition": 0, "offset": 99}], "version": 1}))
-    run.tool("delete-records", "--offset-json-file", str(plan)).says("OffsetOutOfRange")
+    run.tool("delete-records", "--offset-json-file", str(plan)).prints("OffsetOutOfRange")
     plan.write_text(json.dumps({"partitions": [{"topic": topic, "partition": 0, "offset": -1}], "version": 1}))
-    run.tool("delete-records", "--offset-json-file", str(plan)).ok().says("low_watermark: 10")
+    run.tool("delete-records", "--offset-json-file", str(plan)).ok().prints("low_watermark: 10")
 
 
 @tools(releases=(CURRENT,))
@@ -245,4 +245,4 @@ def delete_records_unknown_partition(run: Tools) -> None:
     topic = run.topic()
     plan = run.folder / "plan.json"
     plan.write_text(json.dumps({"partitions": [{"topic": topic, "partition": 7, "offset": 4}], "version": 1}))
-    run.tool("delete-records", "--offset-json-file", str(plan), timeout_s=150).says("partition")
+    run.tool("delete-records", "--offset-json-file", str(plan), timeout_s=150).prints("partition")

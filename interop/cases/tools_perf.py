@@ -1,4 +1,4 @@
-"""The performance and verification tools; what is checked is that they come to the right end, not how fast."""
+"""The performance and verification tools; the cases check that they succeed, not their speed."""
 
 import json
 import re
@@ -19,7 +19,7 @@ def producer_and_consumer_perf(run: Tools) -> None:
         "producer-perf-test", "--topic", topic, "--num-records", "20000", "--record-size", "200", "--throughput", "-1",
         *config, "compression.type=lz4",
     ).ok()  # fmt: skip
-    produced.says("20000 records sent")
+    produced.prints("20000 records sent")
     flag = "--num-records" if run.release == CURRENT else "--messages"
     read = run.tool("consumer-perf-test", "--topic", topic, flag, "20000", "--timeout", "20000", timeout_s=60).ok()
     assert re.search(r", 20000, ", read.out), read.out
@@ -33,7 +33,7 @@ def producer_perf_with_transactions(run: Tools) -> None:
     run.tool(
         "producer-perf-test", "--topic", topic, "--num-records", "2000", "--record-size", "100", "--throughput", "-1",
         "--transactional-id", run.unique("perf"), "--transaction-duration-ms", "100", *extra,
-    ).ok().says("2000 records sent")  # fmt: skip
+    ).ok().prints("2000 records sent")  # fmt: skip
     assert len(run.consume(topic, 2000, "--isolation-level", "read_committed")) == 2000
 
 
@@ -47,7 +47,7 @@ def end_to_end_latency(run: Tools) -> None:
         finished = run.jvm.run(
             run.release, "org.apache.kafka.tools.EndToEndLatency", run.bootstrap, topic, "50", "all", "100"
         )
-    finished.ok().says("Percentiles: 50th")
+    finished.ok().prints("Percentiles: 50th")
 
 
 @tools(releases=RELEASES, smoke=True)
@@ -83,11 +83,11 @@ def transactions_tool(run: Tools) -> None:
         "producer-perf-test", "--topic", topic, "--num-records", "100", "--record-size", "10", "--throughput", "-1",
         "--transactional-id", transactional_id, "--bootstrap-server", run.bootstrap,
     ).ok()  # fmt: skip
-    run.tool("transactions", "list").ok().says(transactional_id, "CompleteCommit")
-    run.tool("transactions", "describe", "--transactional-id", transactional_id).ok().says(
+    run.tool("transactions", "list").ok().prints(transactional_id, "CompleteCommit")
+    run.tool("transactions", "describe", "--transactional-id", transactional_id).ok().prints(
         "CompleteCommit", "CoordinatorId"
     )
-    run.tool("transactions", "describe-producers", "--topic", topic, "--partition", "0").ok().says(
+    run.tool("transactions", "describe-producers", "--topic", topic, "--partition", "0").ok().prints(
         "ProducerId", "LatestCoordinatorEpoch"
     )
     run.tool("transactions", "find-hanging", "--broker-id", "1").ok()

@@ -1,4 +1,4 @@
-"""kafka-topics, in every way its help names."""
+"""kafka-topics, with every option of its help."""
 
 import re
 
@@ -8,12 +8,12 @@ from interop.cases.releases import RELEASES, Tools, tools
 @tools(releases=RELEASES, smoke=True)
 def topics_create_list_describe_delete(run: Tools) -> None:
     name = run.unique("plain")
-    run.tool("topics", "--create", "--topic", name, "--partitions", "3", "--replication-factor", "1").ok().says(
+    run.tool("topics", "--create", "--topic", name, "--partitions", "3", "--replication-factor", "1").ok().prints(
         f"Created topic {name}."
     )
     assert name in run.tool("topics", "--list").ok().lines
     described = run.tool("topics", "--describe", "--topic", name).ok()
-    described.says(f"Topic: {name}", "PartitionCount: 3", "ReplicationFactor: 1")
+    described.prints(f"Topic: {name}", "PartitionCount: 3", "ReplicationFactor: 1")
     assert described.out.count("Leader: 1") == 3, described.out
     assert described.out.count("Isr: 1") == 3, described.out
     run.tool("topics", "--delete", "--topic", name).ok()
@@ -36,7 +36,7 @@ def topics_describe_by_id(run: Tools) -> None:
     name = run.topic("by-id")
     found = re.search(r"TopicId: (\S+)", run.tool("topics", "--describe", "--topic", name).ok().out)
     assert found
-    run.tool("topics", "--describe", "--topic-id", found[1]).ok().says(f"Topic: {name}")
+    run.tool("topics", "--describe", "--topic-id", found[1]).ok().prints(f"Topic: {name}")
     run.tool("topics", "--describe", "--topic-id", "AAAAAAAAAAAAAAAAAAAAbg").failed("TopicId")
 
 
@@ -56,8 +56,8 @@ def topics_delete_unknown(run: Tools) -> None:
 @tools(releases=RELEASES)
 def topics_create_with_configs(run: Tools) -> None:
     name = run.topic("configs", configs={"cleanup.policy": "compact", "max.message.bytes": "2000000"})
-    run.tool("topics", "--describe", "--topic", name).ok().says("cleanup.policy=compact", "max.message.bytes=2000000")
-    run.tool("topics", "--describe", "--topics-with-overrides").ok().says(f"Topic: {name}")
+    run.tool("topics", "--describe", "--topic", name).ok().prints("cleanup.policy=compact", "max.message.bytes=2000000")
+    run.tool("topics", "--describe", "--topics-with-overrides").ok().prints(f"Topic: {name}")
 
 
 @tools(releases=RELEASES)
@@ -78,7 +78,7 @@ def topics_invalid_names(run: Tools) -> None:
 @tools()
 def topics_colliding_names(run: Tools) -> None:
     stem = run.unique("collide")
-    run.tool("topics", "--create", "--topic", f"{stem}.a").ok().says("WARNING: Due to limitations in metric names")
+    run.tool("topics", "--create", "--topic", f"{stem}.a").ok().prints("WARNING: Due to limitations in metric names")
     run.tool("topics", "--create", "--topic", f"{stem}_a").failed("collides with existing topic")
 
 
@@ -96,7 +96,7 @@ def topics_zero_partitions(run: Tools) -> None:
 def topics_replica_assignment(run: Tools) -> None:
     name = run.unique("assigned")
     run.tool("topics", "--create", "--topic", name, "--replica-assignment", "1,1,1").ok()
-    run.tool("topics", "--describe", "--topic", name).ok().says("PartitionCount: 3")
+    run.tool("topics", "--describe", "--topic", name).ok().prints("PartitionCount: 3")
     run.tool("topics", "--create", "--topic", run.unique("assigned"), "--replica-assignment", "7").failed("7")
 
 
@@ -104,7 +104,7 @@ def topics_replica_assignment(run: Tools) -> None:
 def topics_add_partitions(run: Tools) -> None:
     name = run.topic("grow", partitions=2)
     run.tool("topics", "--alter", "--topic", name, "--partitions", "5").ok()
-    run.tool("topics", "--describe", "--topic", name).ok().says("PartitionCount: 5")
+    run.tool("topics", "--describe", "--topic", name).ok().prints("PartitionCount: 5")
     run.tool("topics", "--alter", "--topic", name, "--partitions", "3").failed("partition")
     run.tool("topics", "--alter", "--topic", name, "--partitions", "5").failed("partition")
 
@@ -120,7 +120,7 @@ def topics_filters_with_nothing_wrong(run: Tools) -> None:
     ):
         listed = run.tool("topics", "--describe", flag).ok()
         if flag != "--at-min-isr-partitions":
-            # Others share the broker, and some of their topics are meant to be unwell.
+            # Other cases share the broker, and some of their topics are unhealthy on purpose.
             assert healthy not in listed.out, listed.out
 
 

@@ -1,4 +1,4 @@
-"""Exactly once: a copy that is killed and started again, hanging transactions, random producers beside Apache Kafka."""
+"""Exactly once: a copy program that is killed and restarted, hanging transactions, random producers on both brokers."""
 
 import base64
 import os
@@ -69,15 +69,15 @@ def taken_over(run: Run) -> None:
     copy.process.wait_for("ready")
     copy.feed(400)
     deadline = time.monotonic() + 60
-    while "fenced" not in first.said and time.monotonic() < deadline:
+    while "fenced" not in first.output and time.monotonic() < deadline:
         time.sleep(0.2)
-    assert "fenced" in first.said, first.tail()
+    assert "fenced" in first.output, first.tail()
     first.kill()
     copy.finish()
 
 
 class Copy:
-    """Values are written to one topic, some in transactions that are aborted; the copy has each committed one once."""
+    """Values in one topic, some in aborted transactions; the copy must hold each committed value once."""
 
     def __init__(self, run: Run, broker: Apache | Kwire) -> None:
         self.run = run
@@ -129,11 +129,11 @@ class Copy:
             count -= len(some)
 
     def wait_for_progress(self) -> None:
-        before = self.process.said.count("copied ")
+        before = self.process.output.count("copied ")
         deadline = time.monotonic() + 90
-        while self.process.said.count("copied ") < before + 2:
+        while self.process.output.count("copied ") < before + 2:
             self.process.assert_alive()
-            assert time.monotonic() < deadline, f"the copy stands still:\n{self.process.tail()}"
+            assert time.monotonic() < deadline, f"the copy makes no progress:\n{self.process.tail()}"
             time.sleep(0.05)
 
     def copied(self, *, committed: bool) -> list[str]:
@@ -143,7 +143,7 @@ class Copy:
         deadline = time.monotonic() + 90
         while len(found := self.copied(committed=True)) < len(self.expected):
             self.process.assert_alive()
-            assert time.monotonic() < deadline, f"{len(found)} of {len(self.expected)} came:\n{self.process.tail()}"
+            assert time.monotonic() < deadline, f"{len(found)} of {len(self.expected)} arrived:\n{self.process.tail()}"
         self.process.kill()
         found = self.copied(committed=True)
         assert sorted(found) == sorted(self.expected), _differences(found, self.expected)
@@ -157,12 +157,12 @@ def _differences(found: list[str], expected: list[str]) -> str:
     return f"missing {missing[:5]}, twice {twice[:5]}, more {more[:5]}"
 
 
-# What tools make of it
+# With tools
 
 
 @case("transactions", "tools", "hanging-transactions-are-found-and-aborted")
 def hanging(run: Run) -> None:
-    # Without verification a late batch may open a transaction that nobody is going to end, as before KIP-890.
+    # Without verification (KIP-890) a late batch may open a transaction that no producer ends.
     broker = run.own_broker({"transaction.partition.verification.enable": "false"})
     broker.start()
     at = ("--bootstrap-server", broker.bootstrap)
@@ -180,14 +180,14 @@ def hanging(run: Run) -> None:
 
     assert seen() == 10, "the hanging transaction holds nothing back"
     found = run.tool("transactions", *at, "find-hanging", "--broker-id", "1").ok()
-    found.says(topic, str(producer))
+    found.prints(topic, str(producer))
     (line,) = [line.split() for line in found.lines if line.startswith(topic)]
     run.tool("transactions", *at, "abort", "--topic", topic, "--partition", "1", "--start-offset", line[5]).ok()
     left = run.tool("transactions", *at, "find-hanging", "--broker-id", "1").ok()
     assert not [line for line in left.lines if line.startswith(topic)], left.out
     assert seen() == 20
 
-    # One that the coordinator knows of is ended by force: whoever has the id is fenced.
+    # A transaction of the coordinator is aborted by force, which fences its producer.
     producer, epoch = init(asker, "force-tx")
     add(asker, "force-tx", producer, epoch, topic, 0)
     run.tool("transactions", *at, "forceTerminateTransaction", "--transactionalId", "force-tx").ok()
@@ -247,7 +247,7 @@ LATE_MS = {"kwire": 2_000, "apache": 45_000}
 
 
 def handed_over(run: Run, first: str, second: str) -> None:
-    """A producer whose broker is killed goes on with the other one, on a copy of the directory."""
+    """The first broker is killed, and the producer continues with the second on a copy of the directory."""
     one = run.own_broker(QUICK_TO_ABORT, kind=first)
     one.start()
     warm(one)
@@ -317,7 +317,7 @@ def offsets(asker: Asker, topic: str, name: str, producer: int, epoch: int) -> N
     assert answer["topics"][0]["partitions"][0]["errorCode"] == 0, answer
 
 
-# The same random producers, here and there
+# The same random producers on both brokers
 
 
 @case("transactions", "random producers", "both-brokers-show-the-same")
@@ -350,7 +350,7 @@ def random_producers(run: Run) -> None:
 
 
 class Interleaving:
-    """One seed's story: four transactional ids, two partitions, a group, and dice."""
+    """The sequence of one seed: four transactional ids, two partitions, a group, and random choices."""
 
     def __init__(self, ask: Asker, seed: int) -> None:
         self.ask = ask
@@ -371,7 +371,7 @@ class Interleaving:
             step()
         self.look("while some are open")
         for name in sorted(self.is_open):
-            # Its process crashed; the next one with its name cleans up.
+            # The process crashed; the next producer with its transactional id aborts the transaction.
             self.introduce(name)
         self.look("at the end")
 
@@ -395,7 +395,7 @@ class Interleaving:
             self.finish(self.dice.choice(sorted(self.is_open)), self.dice.random() < 0.6, self.dice.choice((4, 5)))
 
     def end_again(self) -> None:
-        """The answer was lost."""
+        """Repeat a request, as after a lost answer."""
         if not self.is_open:
             return
         name, commit, version = (
@@ -438,7 +438,7 @@ class Interleaving:
         add(self.ask, name, *before, self.topic, 0, label="by the one before")
 
     def late(self) -> None:
-        """A transaction that is open for too long, and a client that comes too late."""
+        """A transaction exceeds its timeout, and its client ends it after that."""
         name = f"{self.ask.prefix}-late"
         self.introduce(name, timeout_ms=300)
         producer, epoch = self.held[name]
@@ -462,7 +462,7 @@ class Interleaving:
         )
         self.ask.produce(self.topic, batch, self.dice.choice((9, 12)), transactional_id=name, label="by a zombie")
         if epoch == 0:
-            # Then it was no zombie, only a gap; a transaction may have begun.
+            # The batch was from the current producer with a sequence gap; a transaction may have started.
             self.introduce(name)
 
     def some(self) -> str:
@@ -489,15 +489,15 @@ class Interleaving:
         return f"v{self.values}"
 
     def look(self, label: str) -> None:
-        """Everything that consumers of both kinds are given, and where they are told that the end is."""
+        """The records and end offsets that consumers of both isolation levels receive."""
         for partition in range(2):
             for isolation in (0, 1):
                 where = f"{label}, isolation {isolation}"
                 answer = self.ask.fetch(self.topic, 0, 12, partition=partition, isolationLevel=isolation, note=False)
                 seen = answer["responses"][0]["partitions"][0]
-                told = {key: seen[key] for key in ("highWatermark", "lastStableOffset", "abortedTransactions")}
-                told["given"] = given_to_the_application(seen, isolation)
-                self.ask.note(where, self.ask.normalizer.normal(told, "Fetch"))
+                state = {key: seen[key] for key in ("highWatermark", "lastStableOffset", "abortedTransactions")}
+                state["given"] = given_to_the_application(seen, isolation)
+                self.ask.note(where, self.ask.normalizer.normal(state, "Fetch"))
                 part = {"partitionIndex": partition, "currentLeaderEpoch": -1, "timestamp": -1}
                 body = {
                     "replicaId": -1,
@@ -511,7 +511,7 @@ class Interleaving:
 
 
 def given_to_the_application(answer: dict, isolation: int) -> list[tuple[int, str]]:
-    """What the Java consumer's fetcher makes of a fetched partition: offsets and values."""
+    """The offsets and values that the Java consumer returns for a fetched partition."""
     aborted = sorted((each["firstOffset"], each["producerId"]) for each in answer["abortedTransactions"] or ())
     being_aborted: set[int] = set()
     given = []
