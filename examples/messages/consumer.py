@@ -1,4 +1,4 @@
-"""Print messages as they come: python consumer.py [BOOTSTRAP] [TOPIC] [GROUP]. Ctrl-C ends it.
+"""Print messages as they arrive: python consumer.py [BOOTSTRAP] [TOPIC] [GROUP]. Ctrl-C ends it.
 
 Consumers of one group share the topic's partitions; consumers of different groups each see every message.
 """
@@ -21,7 +21,7 @@ consumer = KafkaConsumer(
 
 
 def message_in(value: bytes | None) -> object:
-    """Read what the producer sent; what is no JSON, such as a line typed at a console, stays as it stands."""
+    """Decode a message; a value that is not JSON, such as a line from a console producer, is returned as text."""
     if value is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Produce random messages for ever: python producer.py [BOOTSTRAP] [TOPIC]. Ctrl-C ends it."""
+"""Produce random messages until Ctrl-C: python producer.py [BOOTSTRAP] [TOPIC]."""
 
 import json
 import random

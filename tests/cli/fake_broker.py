@@ -1,4 +1,4 @@
-"""A broker that says what a test tells it to say: for commands that must notice what is wrong."""
+"""A broker whose answers a test chooses, for commands that must report wrong answers."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from kwire.wire.messages import ApiVersionsResponse
 
 CLOSE = object()
 SILENT = object()
-CERTIFICATE = Path(__file__).parent / "localhost.pem"  # a key and a certificate for tests, signed by itself
+CERTIFICATE = Path(__file__).parent / "localhost.pem"  # a key and a certificate for tests, self-signed
 
 
 class FakeBroker:
     """Advertises ``versions`` (key -> lowest, highest).
 
-    ``answers`` holds, by (key, version) or by key alone, a response, bytes to send behind the size as they are, CLOSE
+    ``answers`` holds, by (key, version) or by key alone, a response, bytes to send after the size unchanged, CLOSE
     or SILENT; without one a response of defaults is sent. ``greeting`` is sent instead of any answer, once
-    ``greets_after`` was heard; with ``tls`` what comes without it is closed on without a word.
+    ``greets_after`` was received. With ``tls`` a connection without TLS is closed without an answer.
     """
 
     def __init__(self, versions, answers=None, *, greeting=None, greets_after=b"", tls=False):
@@ -61,12 +61,12 @@ class FakeBroker:
     def _serve(self, peer):
         with contextlib.suppress(OSError), self._secured(peer) as secured:
             if self.greeting is not None:
-                heard = secured.recv(1000)
-                while self.greets_after not in heard:
+                received = secured.recv(1000)
+                while self.greets_after not in received:
                     more = secured.recv(1000)
                     if not more:
                         return
-                    heard += more
+                    received += more
                 secured.sendall(self.greeting)
                 return
             with secured.makefile("rb") as stream:

@@ -98,7 +98,7 @@ def test_the_highest_version_that_both_know_is_used():
         assert broker.requests[-1][:2] == (HEARTBEAT, 3)
 
 
-def test_an_api_that_is_not_there_is_named():
+def test_an_api_that_is_not_served_is_named():
     with fake_broker({**MODERN, HEARTBEAT: (7, 9)}) as broker, connection_to(broker) as connection:
         with pytest.raises(NotServed, match="does not serve DescribeCluster"):
             connection.version_of(DescribeClusterRequest)
@@ -201,20 +201,20 @@ def cluster_of(*brokers, **how):
     return Cluster([parse_address(broker.address) for broker in brokers], **how)
 
 
-def test_the_next_address_is_tried_and_the_failure_told():
-    told = []
+def test_the_next_address_is_tried_and_the_failure_is_reported():
+    failures = []
     with fake_broker({}) as gone:
         pass
     with (
         fake_broker(MODERN) as broker,
-        cluster_of(gone, broker, on_failure=lambda address, error: told.append((address.port, error))) as cluster,
+        cluster_of(gone, broker, on_failure=lambda address, error: failures.append((address.port, error))) as cluster,
     ):
         assert cluster.any().address.port == broker.port
-    assert [port for port, _ in told] == [gone.port]
-    assert isinstance(told[0][1], CannotConnect)
+    assert [port for port, _ in failures] == [gone.port]
+    assert isinstance(failures[0][1], CannotConnect)
 
 
-def test_a_connection_that_was_lost_is_made_anew():
+def test_a_lost_connection_is_replaced():
     with fake_broker(MODERN, {LIST_GROUPS: CLOSE}) as broker, cluster_of(broker) as cluster:
         with pytest.raises(ConnectionLost):
             cluster.call(ListGroupsRequest(), ListGroupsResponse)
@@ -255,7 +255,7 @@ def test_reasons_that_stay_are_not_waited_out():
     assert len(attempts) == 1
 
 
-def test_what_does_not_pass_in_time_ends_with_its_last_reason():
+def test_a_retry_ends_with_the_last_error_after_the_timeout():
     with fake_broker(MODERN) as broker, cluster_of(broker, timeout_s=0.0) as cluster:
 
         def attempt():
@@ -298,7 +298,7 @@ def test_the_coordinator_is_found_in_both_forms_of_the_request(newest):
         assert cluster.coordinator("g").address.port == broker.port
 
 
-def test_the_client_says_who_it_is():
+def test_the_client_sends_its_name_and_version():
     with fake_broker(MODERN) as broker, connection_to(broker):
         assert broker.requests[0][2].client_software_name == "kwire"
         assert broker.requests[0][:2] == (API_VERSIONS, ApiVersionsRequest.VERSIONS.highest)

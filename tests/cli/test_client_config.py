@@ -46,7 +46,7 @@ def test_user_and_password_stand_in_the_jaas_line():
         ({"sasl.mechanism": "PLAIN", "sasl.jaas.config": 'X required username="a";'}, "sasl.jaas.config must name"),
     ],
 )
-def test_what_sasl_lacks_is_named(settings, complaint):
+def test_a_missing_sasl_setting_is_named(settings, complaint):
     with pytest.raises(ConfigError, match=complaint):
         sasl_of(settings)
 

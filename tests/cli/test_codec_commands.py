@@ -45,7 +45,7 @@ def test_show_source_prints_generated_code():
         (("FetchRequest", "3"), "FetchRequest has versions 4-18, not 3"),
     ],
 )
-def test_show_says_what_is_wrong(arguments, reason):
+def test_show_reports_wrong_arguments(arguments, reason):
     result = run("show", *arguments)
     assert result.exit_code == 2
     assert reason in result.output
@@ -92,7 +92,7 @@ def test_decode_reads_responses_and_bodies():
         (("00", "--response", "--message", "Fetch", "--version", "4"), "response of 1 bytes has no header"),
     ],
 )
-def test_decode_says_what_is_wrong(arguments, reason):
+def test_decode_reports_wrong_arguments(arguments, reason):
     result = run("decode", *arguments)
     assert result.exit_code != 0
     assert reason in result.output

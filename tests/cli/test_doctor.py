@@ -124,7 +124,7 @@ def test_nothing_listens_on_a_name_of_the_network(names):
     assert "not only on localhost" in refused.advice
 
 
-def test_one_of_two_addresses_answers(names):
+def test_only_one_of_two_ip_addresses_answers(names):
     names["kafka.example"] = ["127.0.0.2", "127.0.0.1"]
     with fake_broker(ALL, {METADATA: CLOSE}) as broker:
         trouble = troubles(broker, host="kafka.example")[0]
@@ -158,7 +158,7 @@ def test_an_unknown_protocol():
 
 
 @pytest.mark.parametrize("how", [{"greeting": b"\x15\x03\x01\x00\x02\x02\x46"}, {"tls": True}], ids=["alert", "closes"])
-def test_tls_where_the_client_comes_without(how):
+def test_a_listener_that_requires_tls(how):
     with fake_broker({}, **how) as broker:
         (trouble,) = troubles(broker)
 
@@ -167,7 +167,7 @@ def test_tls_where_the_client_comes_without(how):
     assert "security.protocol" in trouble.advice
 
 
-def test_a_certificate_that_no_brokers_trusts_and_one_that_is_given(tmp_path):
+def test_an_untrusted_and_a_trusted_certificate(tmp_path):
     settings = tmp_path / "client.properties"
     settings.write_text("security.protocol=SSL\n")
     trusting = tmp_path / "trusting.properties"
@@ -186,7 +186,7 @@ def test_a_certificate_that_no_brokers_trusts_and_one_that_is_given(tmp_path):
     assert "no effect here: linger.ms" in trusted.output
 
 
-def test_tls_where_there_is_none(tmp_path):
+def test_a_tls_client_on_a_listener_without_tls(tmp_path):
     settings = tmp_path / "client.properties"
     settings.write_text("security.protocol=SSL\n")
     with fake_broker(ALL) as broker:
@@ -196,7 +196,7 @@ def test_tls_where_there_is_none(tmp_path):
     assert "set security.protocol to PLAINTEXT" in " ".join(ended.output.split())
 
 
-def test_sasl_where_the_client_comes_without():
+def test_a_listener_that_requires_sasl():
     answers = {METADATA: CLOSE, SASL_HANDSHAKE: SaslHandshakeResponse(error_code=33, mechanisms=["PLAIN"])}
     with fake_broker(ALL, answers) as broker:
         (trouble,) = troubles(broker)
@@ -206,7 +206,7 @@ def test_sasl_where_the_client_comes_without():
     assert "security.protocol=SASL_PLAINTEXT" in trouble.advice
 
 
-def test_sasl_where_there_is_none(tmp_path):
+def test_a_sasl_client_on_a_listener_without_sasl(tmp_path):
     settings = tmp_path / "client.properties"
     settings.write_text(
         "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n"
@@ -237,7 +237,7 @@ def test_a_broker_too_old_for_clients_of_today():
     assert "enable.idempotence=false" in no_ids.advice
 
 
-def test_a_broker_that_lacks_what_every_client_needs():
+def test_a_broker_without_an_api_that_every_client_needs():
     with fake_broker({METADATA: (0, 12), 18: (0, 4)}, {METADATA: CLOSE}) as broker:
         missing = [trouble.what for trouble in troubles(broker) if trouble.step == "versions"]
 

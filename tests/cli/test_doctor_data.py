@@ -87,7 +87,7 @@ def test_a_directory_in_use_is_not_examined(data):
     assert "in use" in findings["lock"][0][1]
 
 
-def test_a_directory_that_is_none_is_a_problem(tmp_path):
+def test_a_path_that_is_not_a_directory_is_a_problem(tmp_path):
     code, findings = examined(tmp_path / "nowhere")
     assert (code, list(findings)) == (1, ["data"])
 

@@ -35,9 +35,9 @@ def test_the_output_is_that_of_the_official_tool(name, monkeypatch):
     monkeypatch.chdir(DIRECTORY)
     code, stdout, stderr = _dump(*case["arguments"])
     assert stdout == (DIRECTORY / "expected" / f"{name}.out").read_text()
-    said, expected = stderr.replace(f"{DIRECTORY}/", ""), case["stderr"]
+    printed, expected = stderr.replace(f"{DIRECTORY}/", ""), case["stderr"]
     # Which file is named first goes by the hash of its whole path there, so with the place of this checkout.
-    assert sorted(said.splitlines()) == sorted(expected.splitlines())
+    assert sorted(printed.splitlines()) == sorted(expected.splitlines())
     assert code == case["exit"]
 
 
@@ -55,7 +55,7 @@ def _patch(path: Path, position: int, content: bytes) -> None:
     path.write_bytes(whole)
 
 
-def test_an_index_entry_that_points_to_another_batch_is_told(damaged):
+def test_an_index_entry_that_points_to_another_batch_is_reported(damaged):
     index = damaged / "00000000000000000000.index"
     second_offset = int.from_bytes(index.read_bytes()[8:12], "big")
     _patch(index, 8, (second_offset + 1).to_bytes(4, "big"))
@@ -65,7 +65,7 @@ def test_an_index_entry_that_points_to_another_batch_is_told(damaged):
     assert stderr == f"Mismatches in :{index}\n  Index offset: {second_offset + 1}, log offset: {second_offset}\n"
 
 
-def test_a_time_index_that_disagrees_with_the_log_is_told(damaged):
+def test_a_time_index_that_disagrees_with_the_log_is_reported(damaged):
     index = damaged / "00000000000000000000.timeindex"
     content = index.read_bytes()
     first_ms, second_ms = (int.from_bytes(content[at : at + 8], "big") for at in (0, 12))
@@ -75,7 +75,7 @@ def test_a_time_index_that_disagrees_with_the_log_is_told(damaged):
     assert f"  Index timestamp: {second_ms}, Previously indexed timestamp: {second_ms + 5}\n" in stderr
 
 
-def test_a_time_index_entry_for_an_offset_that_ends_no_batch_is_told(damaged):
+def test_a_time_index_entry_for_an_offset_inside_a_batch_is_reported(damaged):
     index = damaged / "00000000000000000000.timeindex"
     offset = int.from_bytes(index.read_bytes()[8:12], "big")
     # The batch before this marker holds several records.
@@ -92,7 +92,7 @@ def test_zeros_behind_the_entries_of_a_preallocated_index_are_passed_over(damage
     assert _dump("--files", index) == before
 
 
-def test_an_index_that_begins_with_nothing_fails_the_sanity_check(damaged):
+def test_an_index_that_starts_with_zeros_fails_the_sanity_check(damaged):
     index = damaged / "00000000000000000000.index"
     index.write_bytes(bytes(8))
     code, _, stderr = _dump("--index-sanity-check", "--files", index)
@@ -100,7 +100,7 @@ def test_an_index_that_begins_with_nothing_fails_the_sanity_check(damaged):
     assert "Corrupt index found" in stderr
 
 
-def test_a_flipped_byte_is_shown_as_invalid_and_the_dump_goes_on(damaged):
+def test_a_flipped_byte_is_printed_as_invalid_and_the_dump_continues(damaged):
     path = damaged / LOG_NAME
     before = _dump("--files", path)[1]
     _patch(path, 100, bytes([path.read_bytes()[100] ^ 1]))
@@ -108,7 +108,7 @@ def test_a_flipped_byte_is_shown_as_invalid_and_the_dump_goes_on(damaged):
     assert after == before.replace("isvalid: true", "isvalid: false", 1)
 
 
-def test_a_batch_that_is_not_whole_is_counted_as_invalid_bytes(damaged):
+def test_an_incomplete_batch_is_counted_as_invalid_bytes(damaged):
     path = damaged / LOG_NAME
     whole = path.read_bytes()
     path.write_bytes(whole + whole[:70])
@@ -124,7 +124,7 @@ def test_a_length_that_cannot_be_ends_the_dump(damaged):
     assert stderr == f"Found record size 0 smaller than minimum record overhead (14) in file {path}.\n"
 
 
-def test_a_snapshot_with_a_wrong_crc_is_told(tmp_path):
+def test_a_snapshot_with_a_wrong_crc_is_reported(tmp_path):
     (tmp_path / "00000000000000000005.snapshot").write_bytes(b"\0\1" + bytes(8))
     code, _, stderr = _dump("--files", tmp_path / "00000000000000000005.snapshot")
     assert code == 0
@@ -143,7 +143,7 @@ def test_a_snapshot_with_a_wrong_crc_is_told(tmp_path):
         (["--files", "x.log", "--remote-log-metadata-decoder"], "no tiered storage"),
     ],
 )
-def test_what_cannot_be_done_is_said_with_exit_code_1(arguments, words, monkeypatch, tmp_path):
+def test_an_error_is_reported_with_exit_code_1(arguments, words, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     code, _, stderr = _dump(*arguments)
     assert code == 1

@@ -1,4 +1,4 @@
-"""`kwire groups`, as a person types it."""
+"""`kwire groups` on the command line."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_a_group_with_members_is_described_and_is_not_reset_or_deleted(kafka, kw
     ],
     ids=str,
 )
-def test_reset_moves_offsets_within_what_is_there(kwire, readers, arguments, after):
+def test_reset_keeps_offsets_between_the_first_record_and_the_end(kwire, readers, arguments, after):
     ended = kwire("groups", "reset", readers, *arguments)
 
     assert ended.exit_code == 0, ended.output

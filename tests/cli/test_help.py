@@ -1,4 +1,4 @@
-"""Help: every command says what it does, what each option is for, and shows an example that works as it stands."""
+"""Help: every command describes itself and its options, and shows an example that works."""
 
 from __future__ import annotations
 
@@ -52,12 +52,12 @@ def examples_in(text):
                 yield part.strip()
 
 
-def test_every_command_that_is_promised_is_there():
+def test_every_documented_command_exists():
     assert [name for name in COMMANDS if importlib.util.find_spec(f"kwire.cli.{name}") is None] == []
 
 
 @pytest.mark.parametrize("words", EVERY, ids=" ".join)
-def test_help_says_what_a_command_does_and_what_its_options_are_for(words):
+def test_help_describes_each_command_and_each_option(words):
     command = command_of(words)
     silent = [
         parameter.opts[0]
@@ -104,7 +104,7 @@ def test_help_of_all_commands_fits_a_screen_and_names_them():
 
 
 @pytest.mark.parametrize("name", TWINS)
-def test_each_script_says_what_it_takes(name):
+def test_the_help_of_each_script_lists_its_options(name):
     ended = CliRunner().invoke(main, ["scripts", name, "--help"])
 
     assert "Traceback" not in ended.output
@@ -142,7 +142,7 @@ complete_words kwire codec show heartb
 
 
 @pytest.mark.parametrize("words", sorted({(), *(words[:1] for words in EVERY if len(words) > 1)}), ids=" ".join)
-def test_a_list_of_commands_says_each_in_a_whole_sentence(words):
+def test_a_list_of_commands_describes_each_in_a_whole_sentence(words):
     _, _, listed = help_of(words).partition("Commands:\n")
 
     assert [line for line in listed.partition("\n\n")[0].splitlines() if not line.endswith(".")] == []

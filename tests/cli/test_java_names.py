@@ -28,7 +28,7 @@ def test_codes_have_the_names_of_their_exceptions(code, name):
     assert exception_class(code) == f"org.apache.kafka.common.errors.{name}"
 
 
-def test_the_broker_s_words_come_before_the_standing_text():
+def test_the_message_of_the_broker_has_precedence_over_the_default_text():
     assert error_text(KafkaError(Code.GROUP_ID_NOT_FOUND)) == "The group id does not exist."
     assert error_text(KafkaError(Code.GROUP_ID_NOT_FOUND, "Group g not found.")) == "Group g not found."
     assert error_text(KafkaError(Code.FENCED_MEMBER_EPOCH)) == "FENCED_MEMBER_EPOCH (110)"
@@ -48,7 +48,7 @@ def test_names_are_in_the_order_of_a_hash_map():
     assert hash_order(names, capacity=4) == ["messages", "under_score.dot", "a.b", "asg"]
 
 
-def test_what_shares_a_bucket_keeps_its_order():
+def test_names_in_the_same_bucket_keep_their_order():
     # "Aa" and "BB" have the same hash code in Java.
     assert hash_order(["BB", "Aa"]) == ["BB", "Aa"]
     assert hash_order(["Aa", "BB", "Aa"]) == ["Aa", "BB"]

@@ -19,7 +19,7 @@ def test_a_line_is_a_value():
     assert read(b"a\tb:c") == Line(None, b"a\tb:c", ())
 
 
-def test_a_key_stands_before_the_first_separator():
+def test_a_key_ends_at_the_first_separator():
     assert read(b"k\tv\tw", parse_key="true") == Line(b"k", b"v\tw", ())
     assert read(b"k::v", parse_key="true", key_separator="::") == Line(b"k", b"v", ())
 
@@ -41,13 +41,13 @@ def test_the_null_marker_is_no_value():
         (b"nokey", "No key separator found on line number 7: 'nokey'"),
     ],
 )
-def test_a_missing_separator_is_told_with_its_line(line, complaint):
+def test_a_missing_separator_is_reported_with_its_line(line, complaint):
     with pytest.raises(LineError) as caught:
         read(line, 7, parse_key="true")
     assert str(caught.value) == complaint
 
 
-def test_missing_header_separators_are_told():
+def test_missing_header_separators_are_reported():
     with pytest.raises(LineError, match="No headers delimiter found on line number 1: 'x'"):
         read(b"x", parse_headers="true")
     with pytest.raises(LineError, match="No header key separator found in pair 'h1' on line number 1"):
@@ -109,7 +109,7 @@ def test_everything_is_printed_in_kafka_s_order():
     assert written(**everything) == b"CreateTime:1700000000000\tPartition:3\tOffset:42\tEpoch:5\ta:1,b:null\tk\tv\n"
 
 
-def test_what_a_record_lacks_has_a_word():
+def test_missing_parts_of_a_record_are_printed_as_words():
     bare = RECORD._replace(timestamp_ms=-1, leader_epoch=-1, headers=(), key=None)
     line = written(bare, print_timestamp="true", print_epoch="true", print_headers="true", print_key="TRUE")
     assert line == b"NO_TIMESTAMP\tEpoch:NOT_PRESENT\tNO_HEADERS\tnull\tv\n"
@@ -160,7 +160,7 @@ def test_deserializers_go_by_their_java_names(name, value, expected):
         ("VoidDeserializer", b"x", "Data should be null"),
     ],
 )
-def test_bytes_that_do_not_fit_a_deserializer_are_told(name, value, complaint):
+def test_bytes_that_do_not_fit_a_deserializer_are_reported(name, value, complaint):
     with pytest.raises(LineError, match=complaint):
         written(RECORD._replace(value=value), value_deserializer=name)
 

@@ -19,7 +19,7 @@ from kwire.metadata.configs import broker_keys, group_keys, topic_keys
 PRESENT = [name for name in COMMANDS if importlib.util.find_spec(f"kwire.cli.{name}")]
 
 
-def test_help_lists_the_commands_that_are_there_and_an_example():
+def test_help_lists_the_commands_and_an_example():
     help_text = CliRunner().invoke(main, ["--help"]).output
 
     listed = [

@@ -112,7 +112,7 @@ def test_what_consume_writes_as_json_produce_reads(shell, kwire):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("hello", "line 2 is not JSON"),
         ("5", "line 2 is not a record"),
@@ -123,11 +123,11 @@ def test_what_consume_writes_as_json_produce_reads(shell, kwire):
         ('{"value": "a", "partition": "0"}', "partition '0' is not a number"),
     ],
 )
-def test_a_line_that_is_no_record_is_named_and_those_before_are_sent(kwire, shell, line, said):
+def test_a_wrong_line_is_named_and_earlier_lines_are_sent(kwire, shell, line, message):
     ended = shell(f"""printf '%s\\n' '{{"value": "good"}}' '{line}' | kwire produce messages --json""")
 
     assert ended.returncode == 1
-    assert said in ended.stderr.decode()
+    assert message in ended.stderr.decode()
     assert "1 record sent before it" in ended.stderr.decode()
     assert read_all(kwire, "messages") == "good\n"
 
@@ -140,7 +140,7 @@ def test_a_line_without_the_separator_is_named(shell):
 
 
 @pytest.mark.kafka(config={"auto.create.topics.enable": "false", "message.max.bytes": "1000"}, topics={"small": 1})
-def test_what_cannot_be_sent_is_said(kwire, monkeypatch):
+def test_records_that_cannot_be_sent_are_reported(kwire, monkeypatch):
     from kwire.cli import produce
 
     monkeypatch.setattr(produce, "_MAX_BLOCK_MS", 0)
@@ -192,7 +192,7 @@ def test_without_from_beginning_only_new_records_are_shown(kafka, kwire):
     assert process.returncode == 0
 
 
-def test_a_group_goes_on_where_it_was(kwire):
+def test_a_group_resumes_at_its_committed_offset(kwire):
     kwire("produce", "messages", "a", "b", "c")
 
     first = kwire("consume", "messages", "--group", "readers", "--from-beginning", "-n", "2")
@@ -212,7 +212,7 @@ def test_one_partition_from_an_offset(kwire):
     assert ended.stdout == "b\nc\n"
 
 
-def test_verbose_shows_what_else_a_record_has(kwire):
+def test_verbose_prints_the_other_fields_of_a_record(kwire):
     kwire("produce", "messages", "--key", "k", "--header", "a=1", "hello")
     kwire("produce", "messages", "plain")
 
@@ -224,7 +224,7 @@ def test_verbose_shows_what_else_a_record_has(kwire):
 
 
 @pytest.mark.kafka(config={"advertised.listeners": "PLAINTEXT://nowhere.invalid:9092"})
-def test_who_cannot_come_to_the_name_that_is_advertised_is_sent_to_the_doctor(kafka, kwire):
+def test_an_unreachable_advertised_address_is_reported_with_a_hint_at_doctor(kafka, kwire):
     ended = kwire("produce", "messages", "a")
 
     assert ended.exit_code == 1
@@ -250,7 +250,7 @@ def test_until_end_of_nothing_ends_at_once(kafka, kwire):
     assert read_all(kwire, "messages") == ""
 
 
-def test_until_end_of_what_does_not_exist_is_refused_with_the_name_that_was_meant(kafka, kwire):
+def test_until_end_of_an_unknown_topic_is_refused_with_a_similar_name(kafka, kwire):
     kafka.create_topic("messages")
 
     ended = kwire("consume", "mesages", "--until-end")
@@ -318,7 +318,7 @@ def test_stock_clients_read_what_was_produced(kafka, kwire):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "said"),
+    ("arguments", "code", "message"),
     [
         (["-p", "9"], 1, "there is no partition 9 of topic messages, which has one partition, 0"),
         (["-p", "0", "--group", "g"], 2, "without --group"),
@@ -332,13 +332,13 @@ def test_stock_clients_read_what_was_produced(kafka, kwire):
     ],
     ids=str,
 )
-def test_options_of_consume_that_make_no_sense(kafka, kwire, arguments, code, said):
+def test_options_of_consume_that_make_no_sense(kafka, kwire, arguments, code, message):
     kafka.create_topic("messages")
 
     ended = kwire("consume", "messages", *arguments)
 
     assert ended.exit_code == code
-    assert said in ended.output
+    assert message in ended.output
 
 
 @pytest.mark.kafka(topics={"messages": 2})
@@ -353,7 +353,7 @@ def test_options_of_consume_that_make_no_sense(kafka, kwire, arguments, code, sa
         ("end", []),
     ],
 )
-def test_consume_begins_where_offset_says(kafka, kwire, shell, where, expected):
+def test_consume_starts_at_the_given_offset(kafka, kwire, shell, where, expected):
     lines = [(0, "a0", 1000), (0, "a1", 2000), (0, "a2", 3000), (1, "b0", 1000)]
     for partition, value, timestamp in lines:
         line = f'{{"value": "{value}", "partition": {partition}, "timestamp": {timestamp}}}'

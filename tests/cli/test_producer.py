@@ -152,7 +152,7 @@ def test_a_batch_that_is_sent_again_keeps_its_bytes(broker):
     assert sending.lost == []
 
 
-def test_a_lost_connection_is_made_anew_and_the_batch_sent_again(broker):
+def test_a_lost_connection_is_replaced_and_the_batch_is_sent_again(broker):
     broker.answers = _InTurn(broker.answers, [CLOSE, answered()])
     with Sending(broker) as sending:
         sending.send(b"a")
@@ -181,7 +181,7 @@ def test_a_record_that_is_refused_for_good_fails_with_the_broker_s_message(broke
     assert str(sending.lost[0][2]) == "INVALID_RECORD: One or more records have been rejected"
 
 
-def test_after_a_loss_sequences_begin_under_a_new_producer_id(broker):
+def test_after_a_failed_batch_sequences_start_under_a_new_producer_id(broker):
     broker.answers = _InTurn(broker.answers, [answered(), answered(Code.INVALID_RECORD), answered()])
     with Sending(broker) as sending:
         for value in (b"a", b"b", b"c"):
@@ -224,7 +224,7 @@ def test_a_broker_that_stays_away_gives_the_records_back(broker):
     assert isinstance(sending.lost[0][2], ConnectionLost)
 
 
-def test_a_topic_that_does_not_appear_is_given_up(broker):
+def test_a_topic_that_does_not_appear_in_time_fails_its_record(broker):
     broker.answers[METADATA] = topic_of(broker, 0, Code.UNKNOWN_TOPIC_OR_PARTITION)
     with Sending(broker, max_block_ms=0) as sending:
         sending.send(b"a")

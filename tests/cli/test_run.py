@@ -40,7 +40,7 @@ def test_the_command_finds_the_broker_with_its_topics():
     assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[('a', 3), ('b', 2)]\n", "")
 
 
-def test_data_in_a_directory_is_there_the_next_time(tmp_path):
+def test_data_in_a_directory_is_kept_for_the_next_run(tmp_path):
     for _ in range(2):
         ended = run("--data", str(tmp_path), "--topic", "a:3", "--", sys.executable, "-c", SHOW_TOPICS)
         assert (ended.returncode, ended.stdout, ended.stderr) == (0, "[('a', 3)]\n", "")
@@ -53,21 +53,21 @@ def test_input_output_and_exit_code_are_those_of_the_command():
 
 
 @pytest.mark.parametrize(
-    ("command", "code", "said"),
+    ("command", "code", "message"),
     [
         (["no-such-command"], 127, "kwire: no-such-command: command not found\n"),
         (["/etc"], 126, "kwire: /etc: Permission denied\n"),
         (["sh", "-c", "kill -9 $$"], 137, ""),
     ],
 )
-def test_commands_that_cannot_run_or_are_killed_give_the_exit_code_of_a_shell(command, code, said):
+def test_commands_that_cannot_run_or_are_killed_give_the_exit_code_of_a_shell(command, code, message):
     ended = run("--", *command)
 
-    assert (ended.returncode, ended.stderr) == (code, said)
+    assert (ended.returncode, ended.stderr) == (code, message)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["--set", "num.partitons=1"], "num.partitons is not a broker setting of Kafka; did you mean num.partitions?"),
         (["--topic", "a:x"], "the number of partitions is 'x'"),
@@ -75,11 +75,11 @@ def test_commands_that_cannot_run_or_are_killed_give_the_exit_code_of_a_shell(co
         (["--data", "/dev/null"], "kwire: cannot use /dev/null"),
     ],
 )
-def test_a_broker_that_cannot_be_is_one_sentence_and_the_command_is_not_run(arguments, said):
+def test_a_broker_that_cannot_start_is_one_sentence_and_the_command_is_not_run(arguments, message):
     ended = run(*arguments, "--", "echo", "run")
 
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert ended.stderr.count("\n") == 1
 
 

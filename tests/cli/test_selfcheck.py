@@ -1,4 +1,4 @@
-"""`kwire selfcheck`, against kwire and against brokers that lie."""
+"""`kwire selfcheck`, against kwire and against brokers with wrong answers."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def selfcheck(address, *arguments):
 
 
 @pytest.mark.parametrize("key", OF_BROKERS, ids=lambda key: codec.request_class(key).NAME)
-def test_there_is_a_body_for_each_version_that_a_broker_may_advertise(key):
+def test_each_version_that_a_broker_may_advertise_has_a_request_body(key):
     cls = codec.request_class(key)
     for version in range(cls.VERSIONS.lowest, cls.VERSIONS.highest + 1):
         request = probe_request(key, version)
@@ -117,7 +117,7 @@ def test_an_unknown_version_is_not_asked_and_not_a_failure():
     assert {key for key, _, _ in broker.requests} == {API_VERSIONS, HEARTBEAT}
 
 
-def test_no_broker_is_one_sentence_and_where_to_look():
+def test_an_unreachable_broker_is_one_sentence_and_a_hint():
     with fake_broker({}) as broker:
         gone = broker.address
     ended = selfcheck(gone)
@@ -127,7 +127,7 @@ def test_no_broker_is_one_sentence_and_where_to_look():
     assert f"kwire doctor {gone}" in ended.output
 
 
-def test_an_address_that_is_none_is_said():
+def test_a_wrong_address_is_reported():
     ended = selfcheck("localhost:port")
 
     assert ended.exit_code == 2

@@ -62,7 +62,7 @@ def refused(*arguments: str) -> str:
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-def test_ready_is_all_it_says_on_stdout_and_a_signal_stops_it_cleanly(tmp_path, number):
+def test_stdout_has_only_the_ready_line_and_a_signal_stops_the_broker(tmp_path, number):
     with serving("--listen", "PLAINTEXT://localhost:0", "--data", str(tmp_path / "data")) as process:
         ready = first_line(process)
         assert re.fullmatch(r"ready PLAINTEXT://localhost:\d+", ready)
@@ -132,7 +132,7 @@ def test_under_nohup_a_hangup_does_not_stop_it(tmp_path):
     assert "signal=SIGTERM" in err
 
 
-def test_a_busy_port_says_what_to_do(tmp_path):
+def test_a_busy_port_is_reported_with_advice(tmp_path):
     with socket.socket() as other:
         other.bind(("127.0.0.1", 0))
         other.listen()
@@ -207,7 +207,7 @@ def test_flags_that_contradict_or_cannot_be_read_are_refused(arguments, said):
     assert said in refused(*arguments)
 
 
-def test_on_a_terminal_a_banner_says_where_and_what_next(tmp_path):
+def test_on_a_terminal_a_banner_shows_the_address_and_next_commands(tmp_path):
     leader, follower = pty.openpty()
     command = [sys.executable, "-m", "kwire", "serve", "--port", "0", "--data", str(tmp_path / "data")]
     with subprocess.Popen(command, stdout=follower, stderr=subprocess.PIPE, text=True, env=ENVIRONMENT) as process:
@@ -320,7 +320,7 @@ def test_settings_of_file_and_environment_reach_the_broker(tmp_path):
     assert "cluster.id=MkU3OEVBNTcwNTJENDM2Qk" in meta
 
 
-def test_a_wildcard_without_a_name_says_that_it_advertises_localhost(tmp_path):
+def test_a_wildcard_listener_warns_that_it_advertises_localhost(tmp_path):
     with serving("--listen", "PLAINTEXT://0.0.0.0:0", "--data", str(tmp_path)) as process:
         assert re.fullmatch(r"ready PLAINTEXT://0\.0\.0\.0:\d+", first_line(process))
         _, _, err = stop(process)

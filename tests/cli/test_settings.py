@@ -25,7 +25,7 @@ def file(tmp_path):
     return write
 
 
-def test_without_a_word_the_broker_is_on_this_machine_with_its_data_beside():
+def test_defaults_are_localhost_and_data_in_the_current_directory():
     assert texts(gather()) == {"listeners": LISTENERS, "log.dirs": LOG_DIRS}
 
 
@@ -66,13 +66,13 @@ def test_a_variable_is_a_key_as_the_official_image_maps_it(variable, key):
     assert gather(environment={variable: "7"}).chosen[key] == Setting("7", variable)
 
 
-def test_two_underscores_stand_for_one_and_three_for_a_dash():
+def test_two_underscores_are_one_and_three_are_a_dash():
     settings = gather(environment={"KAFKA_LISTENER_NAME_MY__OWN___ONE_MAX_CONNECTIONS": "7"})
 
     assert "listener.name.my_own-one.max.connections" in settings.chosen
 
 
-def test_variables_that_are_no_settings_are_passed_over_in_one_line():
+def test_variables_that_are_not_settings_are_reported_in_one_line():
     settings = gather(environment={"KAFKA_OPTS": "-Dx", "KAFKA_VERSION": "9", "KAFKA_HEAP_OPTS": "-Xmx1g", "HOME": "/"})
 
     assert notes(settings) == []
@@ -108,7 +108,7 @@ def test_cluster_id_comes_from_the_environment():
         ("process.roles=broker", r"process\.roles=broker .*accepted: broker,controller"),
     ],
 )
-def test_a_wrong_flag_is_an_error_that_says_what_would_be_right(flag, sentence):
+def test_a_wrong_flag_is_an_error_with_the_accepted_values(flag, sentence):
     with pytest.raises(SettingsError, match=sentence):
         gather(sets=[flag])
 
@@ -125,7 +125,7 @@ def test_an_unknown_key_in_a_file_is_a_warning_with_the_nearest_name_and_strictl
         gather(file=path, strict=True)
 
 
-def test_what_is_not_served_is_a_warning_in_a_file_unless_it_has_its_default(file):
+def test_a_setting_that_is_not_served_is_a_warning_unless_it_has_its_default(file):
     path = file("remote.log.storage.system.enable=true\ndelegation.token.expiry.time.ms=86400000")
 
     (warning,) = notes(gather(file=path))
@@ -142,7 +142,7 @@ def test_a_wrong_value_in_a_file_stops_the_start(file):
         gather(file=path)
 
 
-def test_an_authorizer_is_refused_wherever_it_stands(file):
+def test_an_authorizer_is_refused_from_every_source(file):
     path = file("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer")
 
     with pytest.raises(SettingsError, match=r"authorizer\.class\.name"):
@@ -151,7 +151,7 @@ def test_an_authorizer_is_refused_wherever_it_stands(file):
         gather(environment={"KAFKA_AUTHORIZER_CLASS_NAME": "x.Y"})
 
 
-def test_what_kafka_retired_warns_and_names_the_successor(file):
+def test_a_retired_setting_warns_and_names_its_successor(file):
     path = file(
         "zookeeper.connect=localhost:2181\nzookeeper.ssl.client.enable=true\nlog.message.format.version=2.8\nport=9092"
     )
@@ -196,14 +196,14 @@ log.retention.check.interval.ms=300000
 """
 
 
-def test_a_pasted_kraft_file_passes_without_a_word_even_strictly(file):
+def test_a_stock_kraft_file_gives_no_warning_even_with_strict(file):
     settings = gather(file=file(KRAFT_FILE), strict=True)
 
     assert settings.notes == []
     assert settings.chosen["log.dirs"].text == "/tmp/kraft-combined-logs"
 
 
-def test_more_copies_than_one_broker_can_have_are_warned_of(file):
+def test_a_replication_factor_above_one_is_a_warning(file):
     path = file("offsets.topic.replication.factor=3\ndefault.replication.factor=1\nmin.insync.replicas=2")
 
     factor, in_sync = notes(gather(file=path, strict=True))
@@ -222,7 +222,7 @@ def test_a_broker_id_is_a_node_id():
     assert texts(gather(sets=["node.id=6"]))["broker.id"] == "6"
 
 
-def test_a_broker_id_that_is_not_the_node_id_is_an_error_that_says_where_both_stand(file):
+def test_different_broker_and_node_ids_are_an_error_with_both_sources(file):
     with pytest.raises(SettingsError, match=r"node\.id=3 \(--set\) and broker\.id=4 \(.*server\.properties\)"):
         gather(file=file("broker.id=4"), sets=["node.id=3"])
 
@@ -282,7 +282,7 @@ def test_a_directory_of_the_file_is_not_hidden_by_the_default(file):
     assert "log.dirs" not in gather(file=file("log.dir=/a")).chosen
 
 
-def test_whoever_only_advertises_is_reached_at_that_port_on_every_interface():
+def test_advertised_listeners_alone_listen_on_their_ports_on_every_interface():
     environment = {"KAFKA_ADVERTISED_LISTENERS": "INSIDE://kafka:29092,OUT://localhost:9092"}
 
     settings = gather(environment=environment, sets=[MAP])
@@ -308,12 +308,12 @@ def test_settings_that_break_a_rule_between_them_are_one_sentence_with_their_sou
         gather(file=path)
 
 
-def test_a_file_that_is_not_there_is_one_sentence():
+def test_a_missing_file_is_one_sentence():
     with pytest.raises(SettingsError, match="cannot read /nowhere/x: No such file"):
         gather(file="/nowhere/x")
 
 
-def test_a_file_that_is_no_properties_file_is_one_sentence(file):
+def test_a_file_that_is_not_a_properties_file_is_one_sentence(file):
     with pytest.raises(SettingsError, match="is not a properties file"):
         gather(file=file("a=\\uZZZZ"))
 

@@ -42,7 +42,7 @@ def test_create_list_describe_delete(topics):
     assert [topic["name"] for topic in json.loads(topics("list", "--json").stdout)] == ["orders"]
 
 
-def test_describe_says_settings_and_offsets_to_programs(topics, kafka):
+def test_describe_prints_settings_and_offsets_as_json(topics, kafka):
     topics("create", "messages", "--set", "retention.ms=60000", "--set", "cleanup.policy = compact")
     topics("create", "others")
     CliRunner().invoke(main, ["produce", "-b", kafka.bootstrap_servers, "messages", "--key", "k", "hello"])
@@ -77,7 +77,7 @@ def test_internal_topics_are_shown_when_asked_for(topics, kafka):
     assert "__consumer_offsets" in topics("list", "--internal").stdout
 
 
-def test_no_topics_is_said_beside_the_output(topics):
+def test_no_topics_is_reported_on_stderr(topics):
     ended = topics("list")
 
     assert (ended.exit_code, ended.stdout) == (0, "")
@@ -86,7 +86,7 @@ def test_no_topics_is_said_beside_the_output(topics):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["describe", "mesages"], "kwire: there is no topic mesages; did you mean messages?\n"),
         (["delete", "messages", "nothing"], "kwire: there is no topic nothing\n"),
@@ -94,16 +94,16 @@ def test_no_topics_is_said_beside_the_output(topics):
         (["create", "messages"], "kwire: Topic 'messages' already exists (TOPIC_ALREADY_EXISTS)\n"),
     ],
 )
-def test_what_is_refused_is_one_sentence(topics, arguments, said):
+def test_a_refusal_is_one_sentence(topics, arguments, message):
     topics("create", "messages")
 
     ended = topics(*arguments)
 
-    assert (ended.exit_code, ended.output) == (1, said)
+    assert (ended.exit_code, ended.output) == (1, message)
     assert "messages" in topics("list").stdout
 
 
-def test_the_brokers_own_words_come_through(topics):
+def test_the_message_of_the_broker_is_printed(topics):
     ended = topics("create", "messages", "--replication-factor", "3")
 
     assert ended.exit_code == 1
@@ -111,7 +111,7 @@ def test_the_brokers_own_words_come_through(topics):
     assert ended.output.endswith("(INVALID_REPLICATION_FACTOR)\n")
 
 
-def test_what_is_there_or_gone_already_is_no_error_when_said_so(topics):
+def test_if_not_exists_and_if_exists_avoid_the_error(topics):
     topics("create", "messages", "-p", "2")
 
     assert topics("create", "messages", "--if-not-exists").output == "topic messages exists already\n"
@@ -119,14 +119,14 @@ def test_what_is_there_or_gone_already_is_no_error_when_said_so(topics):
 
 
 @pytest.mark.parametrize("arguments", [["alter", "messages"], ["create", "messages", "--set", "retention.ms"]])
-def test_a_line_that_says_too_little_is_a_usage_error(topics, arguments):
+def test_missing_arguments_are_a_usage_error(topics, arguments):
     ended = topics(*arguments)
 
     assert ended.exit_code == 2
     assert "--set" in ended.output
 
 
-def test_nobody_there_says_what_to_do(kafka):
+def test_an_unreachable_broker_is_reported_with_advice(kafka):
     kafka.stop()
     ended = CliRunner().invoke(main, ["topics", "list", "-b", kafka.bootstrap_servers])
 
@@ -136,7 +136,7 @@ def test_nobody_there_says_what_to_do(kafka):
     assert "kwire serve" in ended.output
 
 
-def test_the_file_of_settings_says_where_the_broker_is_and_what_it_says_in_vain(kafka, tmp_path):
+def test_a_client_config_names_the_broker_and_unused_settings_are_reported(kafka, tmp_path):
     settings = tmp_path / "client.properties"
     settings.write_text(f"bootstrap.servers={kafka.bootstrap_servers}\nlinger.ms=5\n")
 
@@ -148,14 +148,14 @@ def test_the_file_of_settings_says_where_the_broker_is_and_what_it_says_in_vain(
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (None, "cannot read "),
         ("security.protocol=TLS\n", "Invalid value TLS for configuration security.protocol"),
         ("security.protocol=SSL\nssl.truststore.location=x.jks\n", "ssl.truststore.type=JKS cannot be read"),
     ],
 )
-def test_settings_that_cannot_be_honoured_are_one_sentence(tmp_path, content, said):
+def test_settings_that_cannot_be_honoured_are_one_sentence(tmp_path, content, message):
     settings = tmp_path / "client.properties"
     if content is not None:
         settings.write_text(content)
@@ -163,5 +163,5 @@ def test_settings_that_cannot_be_honoured_are_one_sentence(tmp_path, content, sa
     ended = CliRunner().invoke(main, ["topics", "list", "--config", str(settings)])
 
     assert ended.exit_code == 1
-    assert said in ended.output
+    assert message in ended.output
     assert ended.output.count("\n") == 1

@@ -49,7 +49,7 @@ def test_consumers_of_a_group_share_and_groups_see_all(kafka):
             seen_alone.add(next_record(alone))
 
 
-def test_a_line_typed_at_a_console_is_printed_as_it_stands(kafka):
+def test_a_value_that_is_not_json_is_printed_as_text(kafka):
     server = kafka.bootstrap_servers
     line = "{'user_id': 1, 'recipient_id': 2, 'message': 'Hi.'}"
     subprocess.run([sys.executable, "-m", "kwire", "produce", "-b", server, "messages", line], check=True)

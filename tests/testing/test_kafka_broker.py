@@ -77,7 +77,7 @@ def test_the_clock_stays_moved_across_a_restart(kafka):
     assert after >= before
 
 
-def test_what_the_broker_refuses_is_a_kafka_error_with_a_code(kafka):
+def test_a_refusal_of_the_broker_is_a_kafka_error_with_a_code(kafka):
     kafka.create_topic("orders", 3, retention_ms=1000, cleanup_policy="compact")
     with pytest.raises(KafkaError) as refusal:
         kafka.create_topic("orders")
@@ -112,7 +112,7 @@ def test_what_the_broker_refuses_is_a_kafka_error_with_a_code(kafka):
         ),
     ],
 )
-def test_what_a_broker_cannot_be_made_with_is_one_sentence(arguments, sentence):
+def test_a_wrong_argument_of_a_broker_is_one_sentence(arguments, sentence):
     with pytest.raises(BrokerConfigError) as wrong:
         KafkaBroker(**arguments)
     assert str(wrong.value) == sentence
