@@ -262,7 +262,7 @@ def test_an_unknown_partition_is_refused(broker):
     with Sending(broker) as sending:
         sending.send(b"a", partition=5)
     assert isinstance(sending.lost[0][2], KafkaError)
-    assert "partitions 0 to 0, not 5" in str(sending.lost[0][2])
+    assert "there is no partition 5 of topic t, which has one partition, 0" in str(sending.lost[0][2])
 
 
 # ---- which partition
