@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -21,19 +21,76 @@ from kwire.wire.compression import Codec, compress, decompress
 _NOT_NEEDED: Final = frozenset({"key.deserializer", "value.deserializer", "group.protocol", "bootstrap.servers"})
 
 
-def consumer(settings: Mapping[str, str], *, bootstrap: str, topics: tuple[str, ...] = ()) -> Any:
-    """Make a KafkaConsumer. Raises ConfigError, and kafka.errors.KafkaError when no broker answers."""
+def consumer(
+    settings: Mapping[str, str], *, bootstrap: str, topics: tuple[str, ...] = (), assignors: tuple[str, ...] = ()
+) -> Any:
+    """Make a KafkaConsumer. Raises ConfigError, and kafka.errors.KafkaError when no broker answers.
+
+    ``assignors`` are protocol names ("range", "sticky", ...); kafka-python's defaults when there are none.
+    """
     kafka = _load()
     if settings.get("group.protocol", "classic").lower() != "classic":
         raise ConfigError(f"group.protocol={settings['group.protocol']} is not supported by this consumer; use classic")
     names = {key: key.replace(".", "_") for key in settings if key not in SECURITY_KEYS | _NOT_NEEDED}
     defaults = kafka.KafkaConsumer.DEFAULT_CONFIG
     config = {name: _converted(key, settings[key], defaults[name]) for key, name in names.items() if name in defaults}
+    if assignors:
+        config["partition_assignment_strategy"] = [_assignor(name) for name in assignors]
     made = kafka.KafkaConsumer(
         *topics, bootstrap_servers=bootstrap.split(","), metrics_enabled=False, **config, **_security(settings)
     )
     _wait_for_joins(made)
     return made
+
+
+def producer(settings: Mapping[str, str], *, bootstrap: str) -> Any:
+    """Make a KafkaProducer. Raises ConfigError, and kafka.errors.KafkaError when no broker answers."""
+    kafka = _load()
+    defaults = kafka.KafkaProducer.DEFAULT_CONFIG
+    names = {key: key.replace(".", "_") for key in settings if key not in SECURITY_KEYS | _NOT_NEEDED | {"acks"}}
+    config = {name: _converted(key, settings[key], defaults[name]) for key, name in names.items() if name in defaults}
+    acks = {"all": -1, "-1": -1, "0": 0, "1": 1}.get(settings.get("acks", "all"))
+    if acks is None:
+        raise ConfigError(
+            f"Invalid value {settings['acks']} for configuration acks: String must be one of: all, -1, 0, 1"
+        )
+    config["acks"] = acks
+    if config.get("compression_type") == "none":
+        config["compression_type"] = None
+    if "enable.idempotence" not in settings and "transactional.id" not in settings:
+        # As the Java producer: idempotence is the default where the other settings allow it (KIP-679).
+        config["enable_idempotence"] = acks == -1 and config.get("retries") != 0
+    return kafka.KafkaProducer(
+        bootstrap_servers=bootstrap.split(","), **{"metrics_enabled": False, **config}, **_security(settings)
+    )
+
+
+def errors() -> type[Exception]:
+    """Return the base of this package's exceptions."""
+    import kafka.errors
+
+    base: type[Exception] = kafka.errors.KafkaError
+    return base
+
+
+def listener(assigned: Callable[[Any], None], revoked: Callable[[Any], None]) -> Any:
+    """Make a rebalance listener of two functions of topic partitions."""
+    kafka = _load()
+
+    class Listener(kafka.ConsumerRebalanceListener):  # type: ignore[misc,name-defined]
+        def on_partitions_assigned(self, places: Any) -> None:
+            assigned(places)
+
+        def on_partitions_revoked(self, places: Any) -> None:
+            revoked(places)
+
+    return Listener()
+
+
+def committable(offsets: Mapping[Any, int]) -> dict[Any, Any]:
+    """Turn offsets per partition into what ``commit`` takes."""
+    kafka = _load()
+    return {place: kafka.OffsetAndMetadata(offset, "", -1) for place, offset in offsets.items()}
 
 
 def unused(settings: Mapping[str, str]) -> list[str]:
@@ -123,6 +180,10 @@ def _load() -> Any:
             f"{name}_decode",
             lambda payload, codec=codec: decompress(codec, payload, limit_bytes=OPENED_BYTES_MAX),
         )
+    producers: Any = kafka.KafkaProducer
+    producers._COMPRESSORS |= {  # noqa: SLF001 - it holds the checks that were replaced above
+        codec.name.lower(): (lambda: True, codec.value) for codec in (Codec.SNAPPY, Codec.LZ4, Codec.ZSTD)
+    }
     return kafka
 
 
@@ -137,6 +198,24 @@ def _wait_for_joins(consumer: Any) -> None:
         return
     original = coordinator.need_rejoin
     coordinator.need_rejoin = lambda: coordinator._join_task is not None or original()  # noqa: SLF001 (as above)
+
+
+def _assignor(name: str) -> Any:
+    """Return an assignor class by its protocol name. Raises ConfigError."""
+    from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+    from kafka.coordinator.assignors.range import RangePartitionAssignor
+    from kafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+    from kafka.coordinator.assignors.sticky.sticky_assignor import StickyPartitionAssignor
+
+    found = {
+        "range": RangePartitionAssignor,
+        "roundrobin": RoundRobinPartitionAssignor,
+        "sticky": StickyPartitionAssignor,
+        "cooperative-sticky": CooperativeStickyAssignor,
+    }
+    if name not in found:
+        raise ConfigError(f"partition.assignment.strategy={name} is not known here; known are {', '.join(found)}")
+    return found[name]
 
 
 def _security(settings: Mapping[str, str]) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """``kwire scripts``: run the twin of one of Kafka's own scripts, or install them all under their official names.
 
-Owns: the command as click knows it, and the small files that stand for the scripts. May not know: what a script does.
+Responsible for: the click command, the executables of the scripts, and the reason for each official script that has no
+twin. Must not depend on: what a script does.
 """
 
 from __future__ import annotations
@@ -26,6 +27,39 @@ _LONG_SHIM: Final = """\
 #!/bin/sh
 exec '{python}' -c 'import sys; from kwire.cli.script_twins import run; sys.exit(run("{name}", sys.argv[1:]))' "$@"
 """
+
+
+_CONNECT: Final = "Kafka Connect runs on the JVM: use the official script, with kwire as its broker"
+_STREAMS: Final = "kwire does not serve streams groups"
+_SHARE: Final = "kwire does not serve share groups"
+_BENCHMARK: Final = "it runs Kafka's own JVM tests: use the official script, with kwire as its broker"
+
+# Official scripts without a twin: why, and what to use.
+NO_TWIN: Final = {
+    "connect-distributed": _CONNECT,
+    "connect-mirror-maker": _CONNECT,
+    "connect-plugin-path": _CONNECT,
+    "connect-standalone": _CONNECT,
+    "kafka-acls": "kwire keeps no ACLs and answers SECURITY_DISABLED",
+    "kafka-client-metrics": "kwire keeps these as configs: kafka-configs --entity-type client-metrics",
+    "kafka-console-share-consumer": f"{_SHARE}: kafka-console-consumer reads a topic in a consumer group",
+    "kafka-delegation-tokens": "kwire does not serve delegation tokens: use SASL PLAIN or SCRAM",
+    "kafka-jmx": "kwire has no JVM and no JMX: kwire doctor and its log show its state",
+    "kafka-metadata-shell": "kafka-dump-log --cluster-metadata-decoder shows the records of the metadata log",
+    "kafka-mirror-maker": "Kafka 4 has removed it: use MirrorMaker 2 (connect-mirror-maker), with kwire as its broker",
+    "kafka-run-class": "there is no JVM and no Java class to run: name the script itself",
+    "kafka-share-consumer-perf-test": f"{_SHARE}: kafka-consumer-perf-test measures a consumer group",
+    "kafka-share-groups": f"{_SHARE}: kafka-groups lists groups of all types",
+    "kafka-streams-application-reset": (
+        "use kafka-consumer-groups --reset-offsets for its offsets and kafka-topics --delete for its internal topics"
+    ),
+    "kafka-streams-groups": f"{_STREAMS}: kafka-groups lists groups of all types",
+    "kafka-verifiable-share-consumer": f"{_SHARE}: kafka-verifiable-consumer reads in a consumer group",
+    "trogdor": _BENCHMARK,
+    "zookeeper-server-start": "Kafka 4 has no ZooKeeper: kafka-server-start starts the broker alone",
+    "zookeeper-server-stop": "Kafka 4 has no ZooKeeper: kafka-server-stop stops the broker",
+    "zookeeper-shell": "Kafka 4 has no ZooKeeper: kafka-topics, kafka-configs and kafka-cluster show the cluster",
+}
 
 
 def _begun(_context: click.Context, _parameter: click.Parameter, begun: str) -> list[str]:
@@ -63,8 +97,11 @@ def scripts(folder: Path | None, listed: bool, name: str | None, arguments: tupl
         return
     if name is None:
         raise click.UsageError("name a script, or use --list or --install DIR")
-    if name.removesuffix(".sh") not in TWINS:
-        raise click.UsageError(f"there is no script {name} here; --list shows those that there are")
+    official = name.removesuffix(".sh")
+    if official in NO_TWIN:
+        raise click.UsageError(f"{official} has no twin here: {NO_TWIN[official]}")
+    if official not in TWINS:
+        raise click.UsageError(f"there is no official script {name}; --list shows the scripts with a twin")
     sys.exit(run(name, arguments))
 
 

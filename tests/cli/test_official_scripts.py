@@ -3,6 +3,7 @@
 What has no meaning without Java is left out: usage texts, stack traces, log lines.
 """
 
+import json
 import os
 import re
 import subprocess
@@ -30,14 +31,28 @@ CLASSES = {
     "kafka-transactions": "org.apache.kafka.tools.TransactionsCommand",
     "kafka-groups": "org.apache.kafka.tools.GroupsCommand",
     "kafka-leader-election": "org.apache.kafka.tools.LeaderElectionCommand",
+    "kafka-e2e-latency": "org.apache.kafka.tools.EndToEndLatency",
+    "kafka-replica-verification": "org.apache.kafka.tools.ReplicaVerificationTool",
+    "kafka-verifiable-producer": "org.apache.kafka.tools.VerifiableProducer",
+    "kafka-verifiable-consumer": "org.apache.kafka.tools.VerifiableConsumer",
+    "kafka-producer-perf-test": "org.apache.kafka.tools.ProducerPerformance",
+    "kafka-consumer-perf-test": "org.apache.kafka.tools.ConsumerPerformance",
+    "kafka-reassign-partitions": "org.apache.kafka.tools.reassign.ReassignPartitionsCommand",
 }
 # A usage text with its indented lines; and an error that argparse4j has broken into lines of equal length.
 _USAGE = re.compile(r"^usage: .*\n(?: .*\n)*", re.MULTILINE)
-_WRAPPED_ERROR = re.compile(r"^\S+: error: (?:.+\n?)+", re.MULTILINE)
+_STACK_TRACE = re.compile(r"(?<=\n)(?:java|org|com|joptsimple)\.[\w.$]+(?:Exception|Error): (?s:.*)")
+_WRAPPED_ERROR = re.compile(r"^\S+:\s+error: (?:.+\n?)+", re.MULTILINE)
 # Lines on stderr that only a JVM writes, or that only a person without one needs.
 _NOISE = re.compile(
     r"\s*$|\sat |Caused by|Option\s+Description|------|\S*(Exception|Error)(:|$)|The consumer rebalance protocol|"
     r"WARN|\[20|SLF4J|\s*\.\.\. \d+ more|Options: |usage:|This tool|OpenJDK|Processed a total"
+)
+
+# Valid and invalid in RE2, which is what the broker takes.
+EXPRESSIONS = (
+    *("a.*", "(?<x>a)", "(?P<x>a)", "a{2,3}?", "[a-z]+", "a(*", "[", "a{2,1}", "(a", "a)", "\\q", "[z-a]", "a**"),
+    *("(?=a)", "(?<=a)b", "(a)\\1", "(?<x", "a{1001}", "+a", "\\"),
 )
 
 
@@ -53,7 +68,9 @@ def official(tmp_path_factory):
 
     def ended(name, argv, stdin):
         command = [*java, f"-XX:SharedArchiveFile={archive}", "-Xshare:auto", CLASSES[name], *argv]
-        done = subprocess.run(command, capture_output=True, text=True, input=stdin, timeout=100, check=False)
+        done = subprocess.run(
+            command, capture_output=True, text=True, input=stdin, timeout=100, check=False, errors="surrogateescape"
+        )
         return done.returncode, done.stdout, _first_complaint(done.stderr)
 
     return ended
@@ -62,7 +79,7 @@ def official(tmp_path_factory):
 @pytest.fixture
 def twin(capsys, monkeypatch, tmp_path):
     def ended(name, argv, stdin):
-        (tmp_path / "stdin").write_text(stdin, newline="")
+        (tmp_path / "stdin").write_text(stdin, newline="", errors="surrogateescape")
         capsys.readouterr()
         with (tmp_path / "stdin").open() as given:
             monkeypatch.setattr(sys, "stdin", given)
@@ -77,7 +94,7 @@ def twin(capsys, monkeypatch, tmp_path):
 
 
 def _first_complaint(err):
-    err = _WRAPPED_ERROR.sub(lambda found: " ".join(found[0].split()) + "\n", _USAGE.sub("", err))
+    err = _WRAPPED_ERROR.sub(lambda found: " ".join(found[0].split()).replace("-- ", "--") + "\n", _USAGE.sub("", err))
     complaint = next((line.strip() for line in err.splitlines() if not _NOISE.match(line)), "")
     # Java's sets have another order at each start.
     return re.sub(r"\[(\[.+\])\]", lambda found: ", ".join(sorted(found[1].split(", "))), complaint)
@@ -105,6 +122,7 @@ def compare(bootstrap, official, twin, side):
                 argv = [word.replace("{s}", own).replace("{b}", bootstrap) for word in _words(text)]
                 argv = [*(["--bootstrap-server", bootstrap] if server else []), *argv]
                 code, out, complaint = script(name, argv, stdin)
+                out = _STACK_TRACE.sub("", out)
                 out = out if masked is None else re.sub(masked, "T", out)
                 ends.append((code, out.replace(own, "side"), complaint.replace(own, "side")))
             assert ends[1] == ends[0], f"{name} {text}"
@@ -178,6 +196,7 @@ def test_topics_are_described_alike(compare, bootstrap, twin):
 def test_the_console(compare, bootstrap, twin, side):
     for name in side.values():
         twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", f"{name}-c"], "")
+        twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", f"{name}-b"], "")
     compare(
         "kafka-console-producer",
         "--topic {s}-c <<< a\nb\r\n\nd",
@@ -187,6 +206,7 @@ def test_the_console(compare, bootstrap, twin, side):
         "--topic {s}-c --reader-property parse.headers=true <<< nothing\n",
         "--topic {s}-c --reader-property headers.delimiter=, <<< x\n",
         "--topic {s}-c --compression-codec zstd <<< zstd\n",
+        "--topic {s}-b <<< not UTF-8: \udcff \udce2\udc82\n",
         "--topic {s}-c --compression-codec lz5 <<< x\n",
         "--topic {s}-c --request-required-acks 0 --sync <<< acks 0\n",
         "--topic {s}-c --property a=b --reader-property c=d <<< x",
@@ -200,6 +220,7 @@ def test_the_console(compare, bootstrap, twin, side):
         f"--topic {{s}}-c --partition 0 --offset 3 --max-messages 2 {shown} null.literal=NIL",
         "--topic {s}-c --group {s}-g --from-beginning --max-messages 3",
         "--topic {s}-c --group {s}-g --from-beginning --max-messages 3",
+        "--topic {s}-b --from-beginning --max-messages 1",
         "--topic {s}-c --timeout-ms 1",
         "--topic {s}-c --partition 0 --offset 3 --from-beginning",
         "--topic {s}-c --partition 0 --group g",
@@ -253,6 +274,7 @@ def test_consumer_groups(compare, bootstrap, twin, side, tmp_path):
         "--delete-offsets --group nobody --topic groups",
         "--delete --group {s}-r",
         "--delete --group {s}-r",
+        *(f"--validate-regex {expression}" for expression in EXPRESSIONS),
     )
 
 
@@ -296,9 +318,11 @@ def test_offsets_records_and_directories(compare, bootstrap, twin, tmp_path):
     server = ["--bootstrap-server", bootstrap]
     twin("kafka-topics", [*server, "--create", "--topic", "offsets", "--partitions", "3"], "")
     twin("kafka-console-producer", [*server, "--topic", "offsets"], "1\n2\n3\n")
+    twin("kafka-topics", [*server, "--create", "--topic", "offsets-of-eleven", "--partitions", "11"], "")
     compare(
         "kafka-get-offsets",
         "--topic offsets",
+        "--topic offsets-of-eleven",
         "--topic offsets --time earliest",
         "--topic offsets --time -3",
         "--topic offsets --time 0",
@@ -457,3 +481,143 @@ def test_leader_election(compare, bootstrap, twin, tmp_path):
         "--odd",
     )
     compare("kafka-leader-election", "--all-topic-partitions", server=False)
+
+
+def test_reassignments(compare, bootstrap, twin, tmp_path):
+    twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", "moved", "--partitions", "3"], "")
+    twin("kafka-console-producer", ["--bootstrap-server", bootstrap, "--topic", "moved"], "1\n")
+    where = twin("kafka-log-dirs", ["--bootstrap-server", bootstrap, "--describe"], "")[1]
+    log_dir = re.search(r'"logDir":"([^"]+)"', where)[1]
+    log_dirs = {"log_dirs": [log_dir]}
+
+    def moved(partition, replicas, **more):
+        return {"topic": "moved", "partition": partition, "replicas": replicas, **more}
+
+    plans = {
+        "ok": [moved(0, [1]), moved(2, [1], **log_dirs)],
+        "any": [moved(1, [1])],
+        "unknown-broker": [moved(1, [9, 1])],
+        "unknown-partition": [moved(9, [1]), moved(7, [1])],
+        "unknown-topic": [{"topic": "nosuch", "partition": 0, "replicas": [1]}],
+        "empty": [moved(1, [])],
+        "nothing": [],
+        "twice": [moved(1, [1]), moved(1, [1])],
+        "repeated": [moved(1, [1, 1])],
+        "sizes": [moved(1, [1], log_dirs=[])],
+        "missing": [{"topic": "moved"}],
+        "types": [{"topic": "moved", "partition": "x"}],
+    }
+    written = {name: {"version": 1, "partitions": items} for name, items in plans.items()}
+    written |= {"version": {"version": 2}, "t-ok": {"topics": [{"topic": "moved"}]}}
+    written |= {"t-none": {"topics": [{"topic": "nosuch"}]}, "t-twice": {"topics": [{"topic": "moved"}] * 2}}
+    written |= {"elsewhere": {"partitions": [moved(1, [1], log_dirs=["/elsewhere"])]}}
+    for name, document in written.items():
+        (tmp_path / name).write_text(json.dumps(document))
+    (tmp_path / "t-bad").write_text("not JSON")
+    compare(
+        "kafka-reassign-partitions",
+        "--list",
+        *(
+            f"--execute --reassignment-json-file {tmp_path}/{name}"
+            for name in [*plans, "version"]
+            if name != "elsewhere"
+        ),
+        f"--execute --reassignment-json-file {tmp_path}/ok --throttle 1000 --replica-alter-log-dirs-throttle 5",
+        f"--execute --reassignment-json-file {tmp_path}/elsewhere --timeout 100",
+        f"--execute --reassignment-json-file {tmp_path}/ok --throttle x",
+        *(f"--verify --reassignment-json-file {tmp_path}/{name}" for name in ("ok", "any", "elsewhere", "none")),
+        f"--verify --reassignment-json-file {tmp_path}/ok --preserve-throttles",
+        f"--cancel --reassignment-json-file {tmp_path}/ok",
+        *(
+            f"--generate --broker-list 1 --topics-to-move-json-file {tmp_path}/t-{n}"
+            for n in ("ok", "none", "twice", "bad")
+        ),
+        f"--generate --broker-list 1,1 --topics-to-move-json-file {tmp_path}/t-ok",
+        f"--generate --broker-list 9 --topics-to-move-json-file {tmp_path}/t-ok",
+        f"--generate --broker-list x --topics-to-move-json-file {tmp_path}/t-ok",
+        "--generate --broker-list 1",
+        "--verify",
+        "--list --throttle 3",
+        "--list --cancel",
+        "--list --bootstrap-controller {b}",
+    )
+    controller = "--bootstrap-controller {b} --list"
+    compare("kafka-reassign-partitions", controller, "--list", server=False)
+
+
+def test_verifiable_clients(compare, bootstrap, twin, side):
+    for name in side.values():
+        twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", f"{name}-v"], "")
+    compare(
+        "kafka-verifiable-producer",
+        "--topic {s}-v --max-messages 3 --acks 1",
+        "--topic {s}-v --max-messages 3 --acks 1 --value-prefix 7 --repeating-keys 2 --throughput 1000",
+        "--topic a,b --max-messages 1 --acks 1",
+        "--topic {s}-v --acks 3",
+        "--topic {s}-v --max-messages x",
+        "--max-messages 1",
+        masked=r'(?<="timestamp":)\d+|(?<="avg_throughput":)[\d.E]+',
+    )
+    compare(
+        "kafka-verifiable-consumer",
+        "--topic {s}-v --group-id {s}-v --max-messages 6 --verbose",
+        "--topic {s}-v",
+        "--topic {s}-v --group-id g --max-messages x",
+        masked=r'(?<="timestamp":)\d+',
+    )
+
+
+def test_performance_scripts(compare, bootstrap, twin, side):
+    for name in side.values():
+        twin("kafka-topics", ["--bootstrap-server", bootstrap, "--create", "--topic", f"{name}-p"], "")
+    compare(
+        "kafka-producer-perf-test",
+        "--topic {s}-p --num-records 100 --record-size 10 --throughput -1",
+        "--topic {s}-p --num-records 10 --payload-monotonic --throughput 100 --transactional-id {s} --warmup-records 5",
+        "--topic {s}-p --num-records 0 --record-size 10 --throughput -1",
+        "--topic {s}-p --num-records 9 --record-size 10 --throughput x",
+        "--topic {s}-p --num-records 9 --record-size 0 --throughput -1",
+        "--topic {s}-p --num-records 9 --throughput -1",
+        "--topic {s}-p --num-records 9 --record-size 1 --throughput -1 --warmup-records 9",
+        "--topic {s}-p --num-records 9 --record-size 1 --throughput -1 --producer-props a=b --command-property c=d",
+        masked=r"(?<=[ (])[\d.]+(?= (?:ms|records/sec)| MB/sec|\))",
+    )
+    numbers = r"\d+-\d+-\d+ [\d:]+|\d+\.\d+|(?<=, )-?\d+(?=, (?:-?\d+, )?\d+\.)"
+    compare(
+        "kafka-consumer-perf-test",
+        "--topic {s}-p --num-records 110",
+        "--include {s}-p --num-records 110 --hide-header --messages 3",
+        "--topic {s}-p --messages 110 --hide-header",
+        "--topic {s}-p --num-records 1000 --timeout 2000 --show-detailed-stats",
+        "--topic {s}-p",
+        "--num-records 3",
+        "--topic {s}-p --num-records 3 --reporting-interval 0",
+        masked=numbers,
+    )
+
+
+def test_end_to_end_latency(compare):
+    named = "--bootstrap-server {b} --topic {s}-e --producer-acks"
+    compare(
+        "kafka-e2e-latency",
+        f"{named} 1 --num-records 3 --record-size 5",
+        f"{named} all --num-records 2 --record-size 5 --record-key-size 3 --num-headers 2 --record-header-size -1",
+        "{b} {s}-e 2 1 5",
+        f"{named} 1 --num-records 0 --record-size 5",
+        f"{named} 1 --num-records 1 --record-size -5",
+        f"{named} 2 --num-records 1 --record-size 5",
+        f"{named} 1 --record-size 5",
+        "{b} {s}-e 2",
+        server=False,
+        masked=r"(?<=\t)[\d.E-]+|(?<= )\d+\.\d+(?= ms)|(?<= = )\d+",
+    )
+
+
+def test_replica_verification_is_refused_alike(compare):
+    compare(
+        "kafka-replica-verification",
+        "--broker-list {b} --topics-include a(",
+        "--broker-list localhost",
+        "--topics-include a",
+        server=False,
+    )

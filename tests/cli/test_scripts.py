@@ -3,11 +3,26 @@
 import os
 import subprocess
 
+import pytest
 from click.testing import CliRunner
 
 from kwire.cli import scripts as scripts_module
 from kwire.cli.main import main
 from kwire.cli.script_twins import TWINS
+
+# The folder bin of Apache Kafka 4.3.1.
+OFFICIAL_NAMES = """
+    connect-distributed connect-mirror-maker connect-plugin-path connect-standalone kafka-acls
+    kafka-broker-api-versions kafka-client-metrics kafka-cluster kafka-configs kafka-console-consumer
+    kafka-console-producer kafka-console-share-consumer kafka-consumer-groups kafka-consumer-perf-test
+    kafka-delegation-tokens kafka-delete-records kafka-dump-log kafka-e2e-latency kafka-features
+    kafka-get-offsets kafka-groups kafka-jmx kafka-leader-election kafka-log-dirs kafka-metadata-quorum
+    kafka-metadata-shell kafka-producer-perf-test kafka-reassign-partitions kafka-replica-verification
+    kafka-run-class kafka-server-start kafka-server-stop kafka-share-consumer-perf-test kafka-share-groups
+    kafka-storage kafka-streams-application-reset kafka-streams-groups kafka-topics kafka-transactions
+    kafka-verifiable-consumer kafka-verifiable-producer kafka-verifiable-share-consumer trogdor
+"""
+OFFICIAL = frozenset(OFFICIAL_NAMES.split())
 
 
 def kwire(*argv):
@@ -37,8 +52,20 @@ def test_exit_codes_are_the_script_s():
 def test_an_unknown_name_is_refused():
     ended = kwire("kafka-everything")
     assert ended.exit_code == 2
-    assert "there is no script kafka-everything here; --list shows those that there are" in ended.output
+    assert "there is no official script kafka-everything; --list shows the scripts with a twin" in ended.output
     assert "name a script, or use --list or --install DIR" in kwire().output
+
+
+@pytest.mark.parametrize("name", sorted(scripts_module.NO_TWIN))
+def test_an_official_script_without_a_twin_names_the_alternative(name):
+    ended = kwire(f"{name}.sh")
+    assert ended.exit_code == 2
+    assert f"{name} has no twin here: {scripts_module.NO_TWIN[name]}" in " ".join(ended.output.split())
+
+
+def test_every_official_script_has_a_twin_or_a_reason():
+    assert OFFICIAL - TWINS.keys() - scripts_module.NO_TWIN.keys() == set()
+    assert TWINS.keys() & scripts_module.NO_TWIN.keys() == set()
 
 
 def test_all_scripts_are_installed_and_run(tmp_path):

@@ -50,7 +50,10 @@ class Arguments(argparse.ArgumentParser):
         """Parse a line. Raises Failure, for --help as well."""
         given, rest = self.parse_known_args(list(argv))
         if rest:
-            self.error(f"unrecognized arguments: '{rest[0]}'")
+            words = list(argv)
+            before = self._places is None or words.index(rest[0]) < words.index(given.command)
+            parser = self if before or self._places is None else self._places.choices[given.command]
+            parser.error(f"unrecognized arguments: '{rest[0]}'")
         return given
 
     def error(self, message: str) -> NoReturn:

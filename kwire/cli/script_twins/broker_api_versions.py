@@ -1,6 +1,6 @@
 """kafka-broker-api-versions: which requests each broker serves, and at which versions.
 
-Owns: the flags and the output of the official script. May not know: the wire.
+Responsible for: the flags and the output of the official script. Must not depend on: the wire.
 """
 
 from __future__ import annotations

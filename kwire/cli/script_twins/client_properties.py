@@ -1,6 +1,6 @@
 """Settings of a console client: from a file, from name=value on the line.
 
-Owns: the order in which they win. May not know: which settings there are.
+Responsible for: which of them has precedence. Must not depend on: which settings exist.
 """
 
 from __future__ import annotations

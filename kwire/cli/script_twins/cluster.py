@@ -1,6 +1,6 @@
-"""kafka-cluster: the cluster's id, its endpoints, and taking a broker's registration away.
+"""kafka-cluster: show the cluster id and the endpoints, and unregister brokers.
 
-Owns: the sub-commands of the official script and their output. May not know: the wire.
+Responsible for: the sub-commands of the official script and their output. Must not depend on: the wire.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What the scripts share: where the broker is, how to enter, and how long to try.
+"""What the scripts share: the broker's address, the client settings and the timeout.
 
-Owns: `--bootstrap-server` with its old spellings, `--command-config`, and the cluster made of them. May not know: any
-script.
+Responsible for: `--bootstrap-server` with its old spellings, `--command-config`, and the cluster made of them. Must not
+depend on: any script.
 """
 
 from __future__ import annotations
@@ -87,9 +87,9 @@ def config_of(parsed: Parsed, name: str = "command-config") -> dict[str, str]:
 
 
 def open_cluster(parsed: Parsed, script: str, servers: str | None = None) -> Cluster:
-    """Make the cluster that a command line speaks of. Raises Failure when its address or settings are no good.
+    """Make the cluster of a command line. Raises Failure when its address or settings are invalid.
 
-    Nothing is connected yet; while nothing answers, the first reason is said on stderr and the operation goes on trying
+    Nothing is connected yet. While no broker answers, the first reason is printed and the operation is retried
     for ``default.api.timeout.ms``, as a script that runs beside a broker's start expects.
     """
     config = config_of(parsed)
@@ -102,12 +102,12 @@ def open_cluster(parsed: Parsed, script: str, servers: str | None = None) -> Clu
 
 def cluster_at(servers: str, config: dict[str, str], script: str) -> Cluster:
     """Make a cluster out of addresses and Java's settings. Raises Failure."""
-    said: set[Address] = set()
+    reported: set[Address] = set()
 
-    def say_once(address: Address, error: ClientError) -> None:
-        # What is not tried again ends the script, which says it then.
-        if address not in said and isinstance(error, CannotConnect | ConnectionLost):
-            said.add(address)
+    def report_once(address: Address, error: ClientError) -> None:
+        # Other errors end the script, which prints them then.
+        if address not in reported and isinstance(error, CannotConnect | ConnectionLost):
+            reported.add(address)
             warn(f"WARN {script}: {error}")
 
     try:
@@ -119,7 +119,7 @@ def cluster_at(servers: str, config: dict[str, str], script: str) -> Cluster:
             client_id=config.get("client.id", script),
             timeout_s=timeout_ms / 1000,
             connect_timeout_s=min(CONNECT_TIMEOUT_S, max(timeout_ms / 1000, CONNECT_TIMEOUT_MIN_S)),
-            on_failure=say_once,
+            on_failure=report_once,
         )
     except ConfigError as error:
         raise Failure(str(error)) from error
@@ -135,7 +135,7 @@ def cluster_at(servers: str, config: dict[str, str], script: str) -> Cluster:
 
 
 def timed_out(error: TimedOut, call: str) -> str:
-    """What a Java client says when nobody could be asked."""
+    """Return the words of the Java client when no broker could be asked."""
     if isinstance(error.__cause__, ClientError):
         return f"Timed out waiting for a node assignment. Call: {call}"
     return str(error)

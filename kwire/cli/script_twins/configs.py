@@ -1,7 +1,7 @@
 """kafka-configs: show and change configs of topics, brokers, groups and client metrics, quotas, and SCRAM credentials.
 
-Owns: the flags of the official script, what it checks, what it prints. May not know: the wire, and which keys exist
-beyond quotas (the broker does).
+Responsible for: the flags of the official script, what it checks, what it prints. Must not depend on: the wire, and
+which keys exist beyond quotas (the broker does).
 """
 
 from __future__ import annotations
@@ -220,7 +220,7 @@ def _exists(cluster: Cluster, kind: ResourceType, name: str) -> bool:
         if name in admin.list_config_resources(cluster, kind):
             return True
     except NotServed:
-        return True  # before Kafka 4.1 nobody can say
+        return True  # brokers before Kafka 4.1 do not tell groups with configs
     return kind is ResourceType.GROUP and name in [group.id for group in list_groups(cluster)]
 
 

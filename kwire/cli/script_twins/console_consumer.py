@@ -1,7 +1,7 @@
 """kafka-console-consumer: print the records of topics.
 
-Owns: the flags of the official script, where to begin, when to end. May not know: groups and fetching (kafka-python
-does), how a record looks (``kwire.cli.lines``).
+Responsible for: the flags of the official script, where to begin, when to end. Must not depend on: groups and fetching
+(kafka-python does), how a record looks (``kwire.cli.lines``).
 """
 
 from __future__ import annotations
@@ -174,7 +174,7 @@ def _shown(record: Any) -> ConsumedRecord:
 
 
 def _connect(parsed: Parsed, servers: str, settings: dict[str, str]) -> Any:
-    """Make the consumer and tell it what to read; while no broker answers, go on trying unless there is a timeout."""
+    """Make and subscribe the consumer; while no broker answers, retry until --timeout-ms, or for ever."""
     for key in kafka_python_clients.unused(settings):
         warn(f"WARN {NAME}: no effect here: {key}")
     timeout_ms = parsed.number("timeout-ms")
@@ -185,7 +185,7 @@ def _connect(parsed: Parsed, servers: str, settings: dict[str, str]) -> Any:
             try:
                 cluster.any()
                 break
-            except (CannotConnect, ConnectionLost):  # said on stderr by the cluster
+            except (CannotConnect, ConnectionLost):  # the cluster prints it on stderr
                 if deadline_s is not None and time.monotonic() >= deadline_s:
                     raise
                 time.sleep(_CONNECT_PAUSE_S)

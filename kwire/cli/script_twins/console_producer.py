@@ -1,6 +1,7 @@
 """kafka-console-producer: each line of standard input is a record.
 
-Owns: the flags of the official script, and reading lines as they come. May not know: batches, the wire.
+Responsible for: the flags of the official script, and reading lines as they come. Must not depend on: batches, the
+wire.
 
 Lines that are there at once go together; when no more is waiting, what was read is sent, so a person at a terminal
 sees each line arrive. ``--timeout`` waits that long for more, as the official script does by default (a second).
@@ -106,7 +107,7 @@ def main(argv: Sequence[str]) -> int:
         producer = Producer(cluster, _producer_config(settings), undelivered)
         try:
             for number, line in enumerate(read_lines(producer.flush, (linger or 0) / 1000), start=1):
-                producer.send(topic, *reader.read(line, number))
+                producer.send(topic, *reader.read(_as_text(line), number))
                 if synchronous:
                     producer.flush()
         except LineError as error:
@@ -117,6 +118,11 @@ def main(argv: Sequence[str]) -> int:
             raise
         producer.flush()
     return 0
+
+
+def _as_text(line: bytes) -> bytes:
+    """Replace bytes that are not UTF-8 by U+FFFD, as the official script does, which reads text."""
+    return line if line.isascii() else line.decode(errors="replace").encode()
 
 
 def read_lines(idle: Callable[[], None], linger_s: float = 0.0) -> Iterator[bytes]:

@@ -1,14 +1,13 @@
 """kafka-consumer-groups: list and describe groups, delete them, and delete or move their offsets.
 
-Owns: the flags of the official script and what it checks; what each action prints lies in ``group_tables``, how
-offsets are moved in ``group_resets``. May not know: the wire.
+Responsible for: the flags of the official script and what it checks; what each action prints lies in ``group_tables``,
+how offsets are moved in ``group_resets``. Must not depend on: the wire.
 
-As the official script does, a command that fails at the broker says so and still exits with 0.
+As in the official script, a command that the broker refuses prints the reason and exits with 0.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Final
 
@@ -21,6 +20,7 @@ from kwire.cli.script_twins import group_tables as tables
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster, timed_out, warn
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_line, error_text, hash_order, partition_order
+from kwire.cli.script_twins.java_regex import why_invalid
 from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, ZOOKEEPER, Option, Parsed, Wrong, parse
 from kwire.errors import Code, KafkaError
 
@@ -48,14 +48,14 @@ OPTIONS: Final = (
     Option("delete", "Delete groups and their offsets."),
     Option("reset-offsets", "Move a group's offsets; the group must have no members. See --dry-run and --execute."),
     Option("delete-offsets", "Forget a group's offsets of some topics."),
-    Option("validate-regex", "Say whether a regular expression is valid.", "REGEX"),
+    Option("validate-regex", "Print whether a regular expression is valid.", "REGEX"),
     Option("group", "The group; may be repeated.", "NAME", many=True),
     Option("all-groups", "Every group."),
     Option("topic", "A topic, or topic:0,1 for some of its partitions; may be repeated.", "TOPIC", many=True),
     Option("all-topics", "Every topic of which the group has offsets."),
     Option("offsets", "Describe offsets and lag, which is the default."),
     Option("members", "Describe members."),
-    Option("verbose", "Say more: assignments, epochs."),
+    Option("verbose", "Print more: assignments, epochs."),
     Option("state", "With --describe the group's state; with --list the states, or the groups in these.", "STATES",
            optional_value=True),
     Option("type", "With --list the types of groups, or the groups of these types.", "TYPES", optional_value=True),
@@ -70,7 +70,7 @@ OPTIONS: Final = (
     Option("shift-by", "Move by so many records; negative to go back.", "N", number=True),
     Option("to-datetime", "Move to the first record at or after a time: YYYY-MM-DDThh:mm:ss.sss.", "TIME"),
     Option("by-duration", "Move to the first record younger than this: PnDTnHnMnS.", "DURATION"),
-    Option("from-file", "Move to what a CSV file says.", "FILE"),
+    Option("from-file", "Move to the offsets of a CSV file.", "FILE"),
 )  # fmt: skip
 
 _STATES: Final = ("PreparingRebalance", "Dead", "Assigning", "Empty", "CompletingRebalance", "Reconciling", "Stable")
@@ -328,13 +328,10 @@ def _state(cluster: Cluster, name: str) -> str:
 
 
 def _validate_regex(parsed: Parsed) -> int:
-    text = parsed.text("validate-regex")
-    try:
-        re.compile(text)
-    except re.error as error:
-        print(f"The regular expression `{text}` is invalid: {error.msg}.")
-    else:
-        print(f"The regular expression `{text}` is valid.")
+    expression = parsed.text("validate-regex")
+    reason = why_invalid(expression)
+    state = "valid" if reason is None else f"invalid: {reason}"
+    print(f"The regular expression `{expression}` is {state}.")
     return 0
 
 

@@ -1,6 +1,7 @@
-"""How kafka-console-consumer shows records of the internal topics: as JSON, one object after another.
+"""Formatters of kafka-console-consumer for records of the internal topics: one JSON object per record.
 
-Owns: the formatters for offsets, group metadata and transactions. May not know: the schemas (``kwire.wire`` does).
+Responsible for: the formatters for offsets, group metadata and transactions. Must not depend on: the schemas
+(``kwire.wire`` does).
 """
 
 from __future__ import annotations

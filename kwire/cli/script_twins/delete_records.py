@@ -1,6 +1,6 @@
-"""kafka-delete-records: cut partitions off before an offset.
+"""kafka-delete-records: delete the records of partitions before an offset.
 
-Owns: the flags of the official script and its JSON file. May not know: the wire.
+Responsible for: the flags of the official script and its JSON file. Must not depend on: the wire.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""kafka-dump-log: what is in the files of a log.
+"""kafka-dump-log: print the files of a log.
 
-Owns: nothing but the name; ``kwire.cli.dump_log`` does the work, for ``kwire log dump`` as well.
+Responsible for: the name alone; ``kwire.cli.dump_log`` implements it, for ``kwire log dump`` as well.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""How a script ends when something is wrong.
+"""How a script ends after an error.
 
-Owns: the exception that carries what to print, where and the exit code. May not know: who raises it.
+Responsible for: the exception that carries what to print, where and the exit code. Must not depend on: who raises it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""kafka-features: which features a cluster knows, and at which level each is finalized.
+"""kafka-features: show, upgrade and downgrade the feature levels of a cluster.
 
-Owns: the sub-commands of the official script, what a release means for each feature. May not know: the wire.
+Responsible for: the sub-commands of the official script, what a release means for each feature. Must not depend on: the
+wire.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _NEEDS: Final = {("eligible.leader.replicas.version", 1): 23}
 
 
 class _Verb(NamedTuple):
-    """How an action is told."""
+    """The verbs for an action in messages."""
 
     done: str
     possible: str
@@ -95,7 +96,7 @@ def _parser() -> Arguments:
         )
         if name != "upgrade":
             command.add_argument("--unsafe", action="store_true", help="do it though metadata may be lost")
-        command.add_argument("--dry-run", action="store_true", help="only say what would happen")
+        command.add_argument("--dry-run", action="store_true", help="print what would happen; change nothing")
     add_offline_commands(parser)
     return parser
 

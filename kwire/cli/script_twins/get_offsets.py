@@ -1,6 +1,7 @@
-"""kafka-get-offsets: where partitions begin and end, or stood at a time.
+"""kafka-get-offsets: print the first, last or time-based offsets of partitions.
 
-Owns: the flags of the official script and its patterns for topics and partitions. May not know: the wire.
+Responsible for: the flags of the official script and its patterns for topics and partitions. Must not depend on: the
+wire.
 """
 
 from __future__ import annotations
@@ -75,7 +76,8 @@ def main(argv: Sequence[str]) -> int:
         raise Failure(f"Error occurred: {error}") from error
     except KafkaError as error:
         raise Failure(f"Error occurred: {error_text(error)}") from error
-    for (topic, partition), offset in sorted(offsets.items(), key=lambda item: item[0]):
+    # As the official script: by name, so that partition 10 comes before 2.
+    for (topic, partition), offset in sorted(offsets.items(), key=lambda item: f"{item[0][0]}-{item[0][1]}"):
         if isinstance(offset, KafkaError):
             warn(f"Skip getting offsets for topic-partition {topic}-{partition} due to error: {error_text(offset)}")
         elif offset >= 0:

@@ -1,7 +1,7 @@
-"""Where kafka-consumer-groups moves offsets to.
+"""The offsets to which kafka-consumer-groups resets a group.
 
-Owns: the scenarios (--to-earliest, --shift-by, --to-datetime ...), the partitions they are for, the CSV form. May not
-know: how offsets are committed.
+Responsible for: the scenarios (--to-earliest, --shift-by, --to-datetime ...), the partitions they are for, the CSV
+form. Must not depend on: how offsets are committed.
 """
 
 from __future__ import annotations

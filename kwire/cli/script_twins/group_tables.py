@@ -1,7 +1,7 @@
-"""What kafka-consumer-groups prints: its tables, column for column.
+"""The tables that kafka-consumer-groups prints.
 
-Owns: widths, headings, dashes for what is not there, and the remarks about groups without members. May not know:
-where the values come from.
+Responsible for: widths, headings, dashes for missing values, and the remarks about groups without members. Must not
+depend on: where the values come from.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ def print_deletions(results: Mapping[tuple[str, int], KafkaError | None]) -> Non
 
 
 def _remarked(group: GroupDescription) -> bool:
-    """Say on stderr what is odd about a group's state; whether there is something to print."""
+    """Warn on stderr about the state of a group; return whether there are rows to print."""
     if group.state == "Dead":
         warn(f"\nError: Consumer group '{group.id}' does not exist.")
         return False

@@ -1,9 +1,9 @@
-"""How Java's tools name an error, and the order in which they print what they keep in a hash map.
+"""Names of errors in the Java tools, and the order in which they print the entries of a hash map.
 
-Owns: error code -> exception class and standing text, and the order of a ``HashMap`` with string keys. May not know:
-any script.
+Responsible for: error code -> exception class and standing text, and the order of a ``HashMap`` with string keys. Must
+not depend on: any script.
 
-People grep for these names, and scripts compare whole outputs; both are part of what a stand-in must keep.
+Users search for these names and scripts compare whole outputs, so both are part of the interface.
 """
 
 from __future__ import annotations
@@ -47,8 +47,7 @@ _CLASSES: Final = {
     Code.INVALID_REGULAR_EXPRESSION: "InvalidRegularExpression",
 }
 
-# What a Java client says when the broker sends a code without words. Those that the scripts meet; scripts are matched
-# on them.
+# The Java client's message for a code that the broker sends without one; those that the scripts meet.
 _TEXTS: Final = {
     Code.OFFSET_OUT_OF_RANGE: "The requested offset is not within the range of offsets maintained by the server.",
     Code.UNKNOWN_TOPIC_OR_PARTITION: "This server does not host this topic-partition.",

@@ -1,6 +1,6 @@
-"""kafka-log-dirs: what lies in the log directories of brokers, as JSON.
+"""kafka-log-dirs: print the log directories of brokers as JSON.
 
-Owns: the flags and the output of the official script. May not know: the wire.
+Responsible for: the flags and the output of the official script. Must not depend on: the wire.
 """
 
 from __future__ import annotations

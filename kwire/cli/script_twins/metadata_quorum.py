@@ -1,8 +1,8 @@
-"""kafka-metadata-quorum: who votes on the metadata log, and how far each has come.
+"""kafka-metadata-quorum: show the voters and observers of the metadata log and their positions.
 
-Owns: the sub-commands of the official script and their output. May not know: the wire.
+Responsible for: the sub-commands of the official script and their output. Must not depend on: the wire.
 
-Adding and removing controllers asks for a quorum of several; the requests are not sent from here.
+Adding and removing controllers needs a quorum of several; this script does not send these requests.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ VERSION: Final = Option("version", "Print the Kafka release whose scripts these 
 
 
 class Wrong(Exception):
-    """The command line cannot be read; the message is what the official parser says."""
+    """The command line is invalid; the message is that of the official parser."""
 
 
 class Parsed:
@@ -133,7 +133,7 @@ class Parsed:
         self._order.append((name, value))
 
     def usage(self) -> str:
-        """Say what the script does and what it takes."""
+        """Return the description of the script and its options."""
         lines = [self._about, ""]
         shown = sorted((option for option in self._options.values() if not option.hidden), key=lambda each: each.name)
         for option in shown:

@@ -1,6 +1,6 @@
-"""kafka-server-start: be a broker with a server.properties file.
+"""kafka-server-start: run a broker with a server.properties file.
 
-Owns: the official command line, which becomes that of ``kwire serve``. May not know: brokers.
+Responsible for: the official command line, which becomes that of ``kwire serve``. Must not depend on: brokers.
 """
 
 from __future__ import annotations

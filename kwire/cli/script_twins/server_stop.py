@@ -1,6 +1,6 @@
 """kafka-server-stop: stop the brokers of this user on this machine.
 
-Owns: finding them by their command line, as the official script does. May not know: brokers.
+Responsible for: finding them by their command line, as the official script does. Must not depend on: brokers.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""kafka-storage: give data directories an identity before the first start, and say what they hold.
+"""kafka-storage: format data directories before the first start, and describe them.
 
-Owns: the sub-commands of the official script and their output. May not know: what a formatted directory looks like
-inside (``kwire.broker.controller.metadata_format`` does).
+Responsible for: the sub-commands of the official script and their output. Must not depend on: what a formatted
+directory looks like inside (``kwire.broker.controller.metadata_format`` does).
 
 A broker formats a new directory by itself; this is for quick starts that do it by hand, and for choosing the cluster
 id.
@@ -166,7 +166,7 @@ def _format(given: argparse.Namespace, configs: EffectiveConfigs) -> int:
             "node.id": str(configs.node_id),
             "directory.id": uuid_text(identity.directory_id),
         }
-        # Last, as this file alone says that a directory is formatted.
+        # Last, as this file alone marks a directory as formatted.
         files.write_bytes(
             f"{path}/{checkpoints.META_PROPERTIES}", checkpoints.write_properties(properties), durable=True
         )

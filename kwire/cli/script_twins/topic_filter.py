@@ -1,7 +1,7 @@
-"""Which topics a regular expression of the command line means.
+"""Topic filters: the regular expressions of --topic and --include.
 
-Owns: the list form (`a,b` is `a|b`), the whole-name match, and the refusal of what is no expression. May not know:
-where the topics come from. The expression is read by Python, which reads Java's common forms the same way.
+Responsible for: the list form (`a,b` is `a|b`), the whole-name match, and the refusal of invalid expressions. Must not
+depend on: where the topics come from. Python compiles the expression; the common forms mean the same in Java.
 """
 
 from __future__ import annotations

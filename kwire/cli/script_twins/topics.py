@@ -1,6 +1,6 @@
 """kafka-topics: list, describe, create, alter and delete topics.
 
-Owns: the flags and the output of the official script. May not know: the wire.
+Responsible for: the flags and the output of the official script. Must not depend on: the wire.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 
 from kwire.cli.admin import configs as admin_configs
 from kwire.cli.admin import topics as admin
-from kwire.cli.admin.reassignments import Reassignment, list_reassignments
+from kwire.cli.admin.reassignments import Reassignment, reassignments_or_none
 from kwire.cli.client import Cluster
 from kwire.cli.connection import ClientError, TimedOut
 from kwire.cli.script_twins.common import bootstrap_of, matches, numbers, open_cluster, timed_out, warn
@@ -203,7 +203,7 @@ def _describe(parsed: Parsed, cluster: Cluster) -> None:
         described = admin.describe_topics(cluster, names, partitions_per_response=limit)
         topics = {name: each for name, each in described.items() if isinstance(each, admin.TopicDescription)}
     configs = admin_configs.describe_topic_configs(cluster, list(topics))
-    moving = list_reassignments(cluster)
+    moving = reassignments_or_none(cluster)
     for name in hash_order(sorted(topics), capacity=len(topics)):
         _describe_one(parsed, topics[name], configs[name], moving)
 
