@@ -42,6 +42,8 @@ CLASSES = {
 # A usage text with its indented lines; and an error that argparse4j has broken into lines of equal length.
 _USAGE = re.compile(r"^usage: .*\n(?: .*\n)*", re.MULTILINE)
 _STACK_TRACE = re.compile(r"(?<=\n)(?:java|org|com|joptsimple)\.[\w.$]+(?:Exception|Error): (?s:.*)")
+# Java writes the fields of an event in another order at some starts.
+_EVENT = re.compile(r'(?m)^\{"timestamp":.*$')
 _WRAPPED_ERROR = re.compile(r"^\S+:\s+error: (?:.+\n?)+", re.MULTILINE)
 # Lines on stderr that only a JVM writes, or that only a person without one needs.
 _NOISE = re.compile(
@@ -93,6 +95,10 @@ def twin(capsys, monkeypatch, tmp_path):
     return ended
 
 
+def _sorted_event(line):
+    return json.dumps(json.loads(line[0]), sort_keys=True, separators=(",", ":"))
+
+
 def _first_complaint(err):
     err = _WRAPPED_ERROR.sub(lambda found: " ".join(found[0].split()).replace("-- ", "--") + "\n", _USAGE.sub("", err))
     complaint = next((line.strip() for line in err.splitlines() if not _NOISE.match(line)), "")
@@ -122,7 +128,7 @@ def compare(bootstrap, official, twin, side):
                 argv = [word.replace("{s}", own).replace("{b}", bootstrap) for word in _words(text)]
                 argv = [*(["--bootstrap-server", bootstrap] if server else []), *argv]
                 code, out, complaint = script(name, argv, stdin)
-                out = _STACK_TRACE.sub("", out)
+                out = _EVENT.sub(_sorted_event, _STACK_TRACE.sub("", out))
                 out = out if masked is None else re.sub(masked, "T", out)
                 ends.append((code, out.replace(own, "side"), complaint.replace(own, "side")))
             assert ends[1] == ends[0], f"{name} {text}"

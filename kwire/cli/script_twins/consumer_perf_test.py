@@ -61,6 +61,8 @@ def main(argv: Sequence[str]) -> int:
     if not parsed.has("hide-header"):
         first = "time, threadId" if detailed else "start.time, end.time"
         print(f"{first}, data.consumed.in.MB, MB.sec, data.consumed.in.nMsg, nMsg.sec{_REBALANCE}")
+    if (parsed.number("reporting-interval") or 0) <= 0:
+        raise Failure("Reporting interval must be greater than 0.")
     servers = ",".join(parsed.values("bootstrap-server"))
     consumer = made(lambda: kafka_python_clients.consumer(_settings(parsed), bootstrap=servers), NAME)
     run = _Run(parsed, consumer, count)
@@ -175,8 +177,6 @@ def _check(parsed: Parsed) -> int:
         print("Warning: --consumer.config is deprecated. Use --command-config instead.")
     parsed.require("bootstrap-server")
     count = parsed.number("num-records") if parsed.has("num-records") else parsed.number("messages")
-    if (parsed.number("reporting-interval") or 0) <= 0:
-        raise Failure("Reporting interval must be greater than 0.")
     return count or 0
 
 
