@@ -1,1 +1,1 @@
-"""The broker: storage, coordinators and metadata meet here, with the clock, the gates and the one door for requests."""
+"""One broker: its parts, made from storage, coordinators, metadata and security, and connected."""

@@ -1,11 +1,11 @@
 """Log lines: an event and its values, to stderr.
 
-Owns: where lines go and how they look, for the process (stderr is the process's, so this is not a broker's). May not
-know: who logs what.
+Responsible for: where lines go and their format, for the whole process, because stderr belongs to the process. Must not
+depend on: what is logged.
 
 ``log = Logger("kwire.server")`` at the top of a module costs nothing. structlog is loaded when the first line is
 written. Until ``configure`` is called, by ``kwire serve``, only warnings and worse are written: a broker inside
-somebody's test run says nothing while all is well.
+a test run writes nothing unless something is wrong.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ LEVEL_NAMES: Final = {"DEBUG": "debug", "INFO": "info", "WARN": "warning", "ERRO
 
 
 class Logger:
-    """Writes the lines of one room. Values are shown as they are given: no secrets."""
+    """Writes the lines of one logger name. Values are shown as they are given: no secrets."""
 
-    __slots__ = ("_room",)
+    __slots__ = ("_name",)
 
-    def __init__(self, room: str) -> None:
-        self._room = room
+    def __init__(self, name: str) -> None:
+        self._name = name
 
     def debug(self, event: str, **values: object) -> None:
         self._write("debug", event, values)
@@ -48,11 +48,11 @@ class Logger:
 
     def _write(self, level: str, event: str, values: dict[str, object]) -> None:
         if LEVELS[level] >= _process.threshold:
-            getattr(_process.writer(), level)(event, room=self._room, **values)
+            getattr(_process.writer(), level)(event, logger=self._name, **values)
 
 
 def configure(*, level: str = "info", form: Format = "text") -> None:
-    """Say which lines are written and how: ``text`` is for people (key=value, coloured on a terminal)."""
+    """Set which lines are written and how: ``text`` is for people (key=value, coloured on a terminal)."""
     _process.threshold = LEVELS[level]
     _process.form = form
     _process.made = None
@@ -89,7 +89,7 @@ class _Stderr:
     """Whatever stderr is at the moment, so that a test may capture it."""
 
     def write_line(self, text: str) -> None:
-        # Logging must not take a broker down because whoever read its stderr has left.
+        # A closed stderr must not end the broker.
         with contextlib.suppress(OSError, ValueError):
             sys.stderr.write(text + "\n")
             sys.stderr.flush()

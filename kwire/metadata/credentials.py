@@ -1,7 +1,7 @@
 """Commands on SCRAM credentials and client quotas.
 
-Owns: which of them are accepted, and their records. May not know: passwords (``security.scram`` makes keys of them),
-how quotas are enforced.
+Responsible for: which of them are accepted, and their records. Must not depend on: passwords (``security.scram``
+derives keys from them), how quotas are enforced.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class QuotaChange(NamedTuple):
 
 
 class QuotaAlteration(NamedTuple):
-    """The changes of one entity, whose parts are (entity type, name or None for the default entity)."""
+    """The changes of one entity; its parts are (entity type, name or None for the default entity)."""
 
     entity: tuple[tuple[str, str | None], ...]
     changes: Sequence[QuotaChange]
@@ -119,7 +119,7 @@ def alter_client_quotas(
 
 
 def quota_entity(parts: Sequence[tuple[str, str | None]]) -> QuotaEntity:
-    """Check whom a quota is for. Raises KafkaError(INVALID_REQUEST)."""
+    """Check the entity of a quota. Raises KafkaError(INVALID_REQUEST)."""
     if not parts:
         raise _bad_request("Invalid empty client quota entity")
     entity = dict(parts)

@@ -1,7 +1,7 @@
-"""Commands on who leads and who holds replicas: elections and reassignments.
+"""Commands on leaders and replicas: elections and reassignments.
 
-Owns: when an election is needed or possible, which reassignments can be, and the records. May not know: how replicas
-catch up (there is one broker: a reassignment is done when it is asked for, or cannot be).
+Responsible for: when an election is needed or possible, which reassignments are possible, and the records. Must not
+depend on: how replicas catch up (there is one broker: a reassignment is complete at once, or impossible).
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def _reassign_one(image: MetadataImage, item: Reassignment, allow_replication_fa
     if tuple(replicas) == partition.replicas and not partition.is_reassigning:
         return []
     if not set(replicas) <= set(partition.isr):
-        # Another broker would have to copy the log first; with one broker there is nobody who could.
+        # Another broker would have to copy the log first; there is only one broker.
         raise KafkaError(
             Code.INVALID_REPLICA_ASSIGNMENT, f"Brokers {sorted(set(replicas) - set(partition.isr))} are not in sync."
         )

@@ -1,8 +1,8 @@
 """Feature levels: what Kafka 4.3.1 knows, what kwire serves, and what a level means for the records we write.
 
-Owns: the table. A feature is finalized at the level that is served and never above; one that is not served is absent.
-A data directory that Apache Kafka wrote may hold higher levels: its records are kept, and what is told to clients is
-capped. May not know: who asks, which APIs a level switches on.
+Responsible for: the table. A feature is finalized at the level that is served and never above; one that is not served
+is absent. A data directory that Apache Kafka wrote may hold higher levels: its records are kept, and the levels in
+responses are capped. Must not depend on: requests, which APIs a level enables.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ SERVED: Mapping[str, VersionRange] = MappingProxyType(
     }
 )
 
-# What Apache Kafka 4.3.1 can do, to tell a feature that is unknown from one that is not served here.
+# The features of Apache Kafka 4.3.1, to distinguish an unknown feature from one that is not served here.
 KNOWN: Mapping[str, VersionRange] = MappingProxyType(
     {
         METADATA_VERSION: VersionRange(METADATA_VERSION_LOWEST, METADATA_VERSION_SERVED),
@@ -103,7 +103,7 @@ _CORDONED = 30  # 4.3-IV0: log directories may be cordoned (KIP-1066)
 
 
 def finalized(image: MetadataImage, kraft_version: int) -> dict[str, int]:
-    """Give the levels that clients are told: what the metadata says, capped by what is served.
+    """Return the levels for responses: those of the metadata, capped by what is served.
 
     kraft.version is not in the image: it lives in the control records of the metadata log.
     """
@@ -113,7 +113,7 @@ def finalized(image: MetadataImage, kraft_version: int) -> dict[str, int]:
 
 
 def bootstrap_levels() -> dict[str, int]:
-    """Give the levels of a new cluster, in the order in which Kafka writes them; kraft.version stands elsewhere."""
+    """Give the levels of a new cluster, in the order in which Kafka writes them; kraft.version is not one of these."""
     others = sorted(name for name in SERVED if name not in {METADATA_VERSION, KRAFT_VERSION})
     return {name: SERVED[name].highest for name in (METADATA_VERSION, *others)}
 

@@ -1,12 +1,12 @@
-"""How one metadata record lies in the log: a frame around its message.
+"""The format of one metadata record in the log: a frame around its message.
 
     frame version   unsigned varint   1
     record type     unsigned varint   the message's key
     version         unsigned varint   of the message
     body                              the message, flexible
 
-Owns: the frame. A record of a type or version that is not known here becomes a PreservedRecord and is written back as
-it came. May not know: batches, offsets.
+Responsible for: the frame. A record of an unknown type or version becomes a PreservedRecord and is written back
+unchanged. Must not depend on: batches, offsets.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""The one image of the cluster's metadata: which topics, who leads, which configs, which credentials.
+"""The image of the cluster's metadata: topics, leaders, configs, credentials.
 
 Responsible for: the durable state that metadata records describe, and the only way to change it: ``apply(records) ->
 Delta``. Replaying the log gives the same image as applying its records did. Must not depend on: where records come
 from, what a command checks before it makes them, files, sockets, time.
 
-Maps are handed out read-only; values are frozen (``entities.py``). A record that names something unknown means a
-damaged log: KeyError, which stops whoever replays it.
+Maps are read-only; values are frozen (``entities.py``). A record that names something unknown means a damaged log:
+KeyError, which ends the replay.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _NO_RECOVERY_CHANGE = -1
 
 @dataclass(slots=True)
 class Delta:
-    """What one ``apply`` changed, for those who must act on it (open logs, close them, reconfigure)."""
+    """What one ``apply`` changed, for the parts that must act on it (open logs, close them, reconfigure)."""
 
     topics_created: list[Topic] = field(default_factory=list)
     topics_deleted: list[Topic] = field(default_factory=list)
@@ -84,7 +84,7 @@ class MetadataImage:
         self.brokers: Mapping[int, BrokerNode] = MappingProxyType(self._brokers)
         self.controllers: Mapping[int, ControllerNode] = MappingProxyType(self._controllers)
         self.configs: Mapping[Resource, Mapping[str, str]] = MappingProxyType(self._configs)
-        self.features: Mapping[str, int] = MappingProxyType(self._features)  # as the records say, served or not
+        self.features: Mapping[str, int] = MappingProxyType(self._features)  # as in the records, served or not
         self.scram: Mapping[tuple[str, ScramMechanism], ScramCredential] = MappingProxyType(self._scram)
         self.quotas: Mapping[QuotaEntity, Mapping[str, float]] = MappingProxyType(self._quotas)
         self.acls: Mapping[Uuid, messages.AccessControlEntryRecord] = MappingProxyType(self._acls)
@@ -100,7 +100,7 @@ class MetadataImage:
 
     @property
     def metadata_version(self) -> int:
-        """The level of metadata.version; 0 before the first record says one."""
+        """The level of metadata.version; 0 before the first record of it."""
         return self._features.get(METADATA_VERSION, 0)
 
     @property
@@ -346,7 +346,7 @@ class MetadataImage:
         delta.brokers_changed.add(record.broker_id)
 
     def _register_controller(self, record: messages.RegisterControllerRecord, delta: Delta) -> None:
-        del delta  # nobody acts on it
+        del delta  # no part acts on it
         self._controllers[record.controller_id] = ControllerNode(
             id=record.controller_id,
             incarnation_id=record.incarnation_id,
@@ -356,7 +356,7 @@ class MetadataImage:
         )
 
     def _feature_level(self, record: messages.FeatureLevelRecord, delta: Delta) -> None:
-        # A level of 0 says that the feature is off; metadata.version always has one.
+        # A level of 0 disables the feature; metadata.version always has one.
         if record.feature_level:
             self._features[record.name] = record.feature_level
         else:

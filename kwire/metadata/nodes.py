@@ -1,7 +1,7 @@
-"""Commands on nodes: a broker registers, takes part, leaves; blocks of producer ids; where replicas lie.
+"""Commands on nodes: registration and shutdown of brokers, blocks of producer ids, log directories of replicas.
 
-Owns: the records of a broker's coming and going, and what its return does to partitions that wait for a leader. May not
-know: heartbeats and sessions (on one machine the broker is there while its process is).
+Responsible for: the records of a broker's registration and shutdown, and which partitions get a leader again when it
+returns. Must not depend on: heartbeats and sessions (a broker of one node runs as long as its process).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Registration:
 def register_broker(
     image: MetadataImage, registration: Registration, *, bump_leader_epochs: bool = False
 ) -> list[Message]:
-    """Register a broker and let it take part at once; partitions that waited for it get their leader back.
+    """Register a broker, unfenced; partitions without a leader that it has a replica of get it as leader.
 
     ``bump_leader_epochs``: what this broker wrote last may be lost (the machine crashed), so partitions that it still
     leads get a new leader epoch, by which consumers notice the truncation (KIP-320).
@@ -91,7 +91,7 @@ def register_broker(
 
 
 def stop_broker(broker: BrokerNode) -> list[Message]:
-    """Say that a broker is stopping in order, so that its successor need not wait for a session to end."""
+    """Record that a broker shuts down, so that its next registration need not wait for a session to end."""
     return [BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, in_controlled_shutdown=1)]
 
 
@@ -120,7 +120,7 @@ def reserve_producer_ids(
 def assign_directories(
     image: MetadataImage, broker_id: int, directories: Mapping[TopicPartition, Uuid]
 ) -> list[Message]:
-    """Say in which log directory a broker holds its replicas (KIP-858), where the image says something else."""
+    """Record in which log directory a broker holds its replicas (KIP-858), where the image has another one."""
     records: list[Message] = []
     for (topic, index), directory in directories.items():
         partition = image.partition(topic, index)

@@ -1,7 +1,7 @@
 """Which brokers hold the replicas of new partitions.
 
-Owns: placement, and the checks on an assignment made by hand. May not know: topics, records. No dice: the caller says
-where to start, so that the same command makes the same records.
+Responsible for: placement, and the checks of an assignment that a client sends. Must not depend on: topics, records,
+random numbers: the caller passes where to start, so that the same command makes the same records.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def place(image: MetadataImage, *, partitions: int, replication_factor: int, sta
 
 
 def check_assignment(image: MetadataImage, replicas: Sequence[int], replication_factor: int | None) -> None:
-    """Refuse an assignment made by hand that names nobody, somebody unknown, or somebody twice."""
+    """Refuse an assignment of a client that is empty, or names an unknown broker or one broker twice."""
     if not replicas:
         raise _bad_assignment("The manual partition assignment includes an empty replica list.")
     for broker_id in sorted(replicas):

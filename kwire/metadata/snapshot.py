@@ -1,7 +1,7 @@
 """The image written out as records: applying them to an empty image gives the same image.
 
-Owns: which record says what, and their order, which is Kafka's: features, nodes, topics, configs, quotas, producer ids,
-ACLs, credentials, tokens; what is not understood here comes last. May not know: files, batches.
+Responsible for: the records and their order, which is Kafka's: features, nodes, topics, configs, quotas, producer ids,
+ACLs, credentials, tokens; preserved records come last. Must not depend on: files, batches.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def snapshot_records(image: MetadataImage) -> Iterator[Record]:
 
 
 def partition_record(partition: Partition) -> PartitionRecord:
-    """Say everything about one partition."""
+    """Return the record of one partition."""
     return PartitionRecord(
         partition_id=partition.index,
         topic_id=partition.topic_id,
@@ -82,7 +82,7 @@ def partition_record(partition: Partition) -> PartitionRecord:
 
 
 def _features(image: MetadataImage) -> Iterator[FeatureLevelRecord]:
-    # metadata.version comes first: it says how to read the rest.
+    # metadata.version comes first: readers need it for the rest.
     if METADATA_VERSION in image.features:
         yield FeatureLevelRecord(name=METADATA_VERSION, feature_level=image.features[METADATA_VERSION])
     for name, level in image.features.items():

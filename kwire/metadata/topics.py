@@ -1,7 +1,8 @@
 """Commands on topics: create, delete, add partitions.
 
-Owns: which topics may come and go, and the records that say so. May not know: logs on disk, requests of the wire,
-authorization. Errors and their words are Kafka's; where Kafka would fall over (UNKNOWN_SERVER_ERROR), a plain refusal.
+Responsible for: which topics may be created, deleted and extended, and the records of that. Must not depend on: logs on
+disk, requests, authorization. Errors and their messages are Kafka's; where Kafka fails with UNKNOWN_SERVER_ERROR, the
+item is refused with the code that describes it.
 """
 
 from __future__ import annotations

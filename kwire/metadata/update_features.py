@@ -1,7 +1,7 @@
 """The command that changes finalized feature levels (KIP-584, KIP-1022).
 
-Owns: which changes are allowed, and their records; all of a request or none of it. May not know: what a level
-switches on.
+Responsible for: which changes are allowed, and their records; all of a request or none of it. Must not depend on: what
+a level enables.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class UpgradeType(IntEnum):
 
 
 class FeatureUpdate(NamedTuple):
-    """A level that somebody asks for; 0 switches a feature off."""
+    """A requested level; 0 disables the feature."""
 
     name: str
     level: int

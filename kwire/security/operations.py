@@ -1,7 +1,7 @@
 """Operations and resource types of Kafka's authorization, and the bit field of the protocol (KIP-430).
 
 Responsible for: the codes of AclOperation and ResourceType, and which operations each resource type has. Must not
-depend on: who asks, what is allowed.
+depend on: principals, what is allowed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who a client is.
+"""The identity of a client.
 
 Responsible for: the value ``Principal``. Must not depend on: how a client authenticates.
 """

@@ -1,7 +1,7 @@
-"""Client quotas: which one binds a client, and how long whoever exceeds it must pause.
+"""Client quotas: which one applies to a client, and the throttle time of a client that exceeds it.
 
-Owns: the order in which Kafka looks for a quota (KIP-13, KIP-55, KIP-546), rates over sliding windows, and the token
-bucket for changes of metadata (KIP-599). May not know: requests, where quotas are stored, time.
+Responsible for: the order in which Kafka looks for a quota (KIP-13, KIP-55, KIP-546), rates over sliding windows, and
+the token bucket for changes of metadata (KIP-599). Must not depend on: requests, where quotas are stored, time.
 
     /users/U/clients/C, /users/U/clients/<default>, /users/U,
     /users/<default>/clients/C, /users/<default>/clients/<default>, /users/<default>,
@@ -27,7 +27,7 @@ Quotas: TypeAlias = Mapping[Entity, Mapping[str, float]]
 
 
 class Limit(NamedTuple):
-    """A quota that binds a client: how much a second, and with whom it is shared."""
+    """A quota that applies to a client: the rate per second, and the entity that shares it."""
 
     per_second: float
     shared_by: tuple[str, str]  # user and client id; "" for all of them

@@ -1,6 +1,7 @@
-"""SCRAM keys (RFC 5802): what a server keeps of a password.
+"""SCRAM keys (RFC 5802): what a server stores instead of a password.
 
-Owns: the two keys of a salted password. May not know: users, where keys are stored, the exchange with a client.
+Responsible for: the two keys of a salted password. Must not depend on: users, where keys are stored, the exchange with
+a client.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checks the batches of the metadata log before anything of it is used or cut.
 
 Responsible for: telling a damaged log, which is refused with nothing changed, from a batch that a crash left
-incomplete at the end, which may be cut. Must not depend on: what the records say.
+incomplete at the end, which may be cut. Must not depend on: the content of records.
 
 Every batch must carry the right CRC. The CRC does not cover the first 16 bytes, so these are checked by what must hold
 in this log: offsets follow each other without a gap, the length is that of the batch, and the leader epoch is the one
@@ -72,7 +72,7 @@ class _Walk:
         self.offset = base_offset
 
     def check(self, content: memoryview, position: int) -> str | None:
-        """Say what is wrong with the batch at ``position``, or None and go on to the next."""
+        """Return what is wrong with the batch at ``position``, or None and go on to the next."""
         if position + HEADER_BYTES > len(content):
             return "ends within the header of a batch"
         header = read_batch_header(content, position)

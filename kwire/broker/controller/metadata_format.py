@@ -1,7 +1,7 @@
 """What a data directory holds before its first start, as ``kafka-storage format --standalone`` lays it out.
 
-Owns: ``bootstrap.checkpoint`` (the feature levels to begin with) and the snapshot at offset 0 that says who votes.
-May not know: the log.
+Responsible for: ``bootstrap.checkpoint`` (the initial feature levels) and the snapshot at offset 0 that has the voters.
+Must not depend on: the log.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _CONTROLLER_PORT = 9093
 
 
 class Identity(NamedTuple):
-    """Whose log this is, and where its controller would be found, which only other voters would ask."""
+    """The voter of the log, and the address of its controller, which only other voters would use."""
 
     node_id: int
     directory_id: Uuid
@@ -33,7 +33,7 @@ class Identity(NamedTuple):
 def format_if_new(
     files: Files, directory: str, identity: Identity, now_ms: int, levels: Mapping[str, int] | None = None
 ) -> bool:
-    """Lay out a directory that nobody has formatted, by default with the levels served. Tells whether it was one."""
+    """Format a directory that is not formatted, by default with the served levels. Returns whether it did."""
     path = f"{directory}/{METADATA_TOPIC}-0"
     if files.sizes(path) or files.read_bytes(f"{directory}/{BOOTSTRAP}") is not None:
         return False

@@ -1,13 +1,13 @@
-"""Snapshots of the metadata log: what the image was at an offset, so that nobody replays from the beginning.
+"""Snapshots of the metadata log: the image at an offset, so that a start need not replay the log from its beginning.
 
-Owns: the form and the names of ``OFFSET-EPOCH.checkpoint`` and ``bootstrap.checkpoint``. May not know: the log, when a
-snapshot is due.
+Responsible for: the format and names of ``OFFSET-EPOCH.checkpoint`` and ``bootstrap.checkpoint``. Must not depend on:
+the log, when a snapshot is due.
 
     control batch   SnapshotHeader, then KRaftVersion and KRaftVoters if the quorum is a dynamic one
     batches         records, at most 1024 each
     control batch   SnapshotFooter: a file without it is not whole
 
-The name says which offset comes next (exclusive end) and the raft epoch of the last record. Offsets inside count from
+The name has the next offset (exclusive end) and the raft epoch of the last record. Offsets inside count from
 0.
 """
 
@@ -52,7 +52,7 @@ class SnapshotId(NamedTuple):
 
 
 class Quorum(NamedTuple):
-    """Who votes. ``voters`` is None where the voters stand in the settings (kraft.version 0)."""
+    """The voters. ``voters`` is None where the settings name them (kraft.version 0)."""
 
     kraft_version: int
     voters: VotersRecord | None
