@@ -1,4 +1,4 @@
-"""A partition of ``__consumer_offsets`` that Apache Kafka 4.3.1 wrote, and what it said of the groups in it.
+"""A partition of ``__consumer_offsets`` that Apache Kafka 4.3.1 wrote, and how it described the groups in it.
 
 In it: classic groups with and without members, offsets with a retention of their own, deleted ones, transactions that
 committed, aborted and were open when the broker was killed, and groups of the newer protocol, one with a member.

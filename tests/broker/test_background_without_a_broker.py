@@ -70,7 +70,7 @@ async def move(parts: LogParts, partition, path: str) -> RecordingController:
     return controller
 
 
-async def test_a_moved_partition_has_its_records_in_the_new_directory_and_the_controller_knows_it():
+async def test_a_moved_partition_has_its_records_in_the_new_directory_and_the_controller_records_it():
     parts = LogParts(log_dirs=("a", "b"))
     partition = parts.create("t")
     append(partition, b"x", b"y")

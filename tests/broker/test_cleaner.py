@@ -100,7 +100,7 @@ async def test_a_dirty_log_is_cleaned_in_the_background(files, autojump_clock):
         assert checkpoint == {TopicPartition("kv", 0): 40}
 
 
-async def test_after_a_restart_cleaning_goes_on_where_it_ended(files, autojump_clock):
+async def test_after_a_restart_cleaning_continues_where_it_ended(files, autojump_clock):
     async with running(files) as broker:
         partition = create(broker, "kv")
         fill(partition)
@@ -272,7 +272,7 @@ async def test_a_topic_may_be_deleted_while_it_is_cleaned(files, autojump_clock)
         assert keys(again) == ["a", "b", "c"]
 
 
-async def test_a_topic_made_anew_does_not_inherit_how_far_the_old_one_was_clean(files, autojump_clock):
+async def test_a_recreated_topic_does_not_inherit_the_cleaned_offset(files, autojump_clock):
     async with running(files, **BY_HAND) as broker:
         partition = create(broker, "kv")
         fill(partition)
@@ -306,9 +306,7 @@ async def test_the_old_files_go_after_the_delay(files, autojump_clock):
         assert not any(path.endswith(".deleted") for path in files.paths())
 
 
-async def test_a_log_that_nobody_uses_is_cleaned_if_it_has_several_segments_and_else_stays_closed(
-    files, autojump_clock
-):
+async def test_an_unused_log_is_cleaned_if_it_has_several_segments_and_else_stays_closed(files, autojump_clock):
     async with running(files) as broker:
         fill(create(broker, "several"))
         put(create(broker, "single"), ("a", "1"))

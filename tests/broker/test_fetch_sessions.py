@@ -38,7 +38,7 @@ def session_of(*topics):
     return session
 
 
-def test_a_kept_session_goes_on_with_the_next_epoch():
+def test_a_session_continues_with_the_next_epoch():
     sessions, session = FetchSessions(10, Dice()), session_of(topic("a", 0))
     assert sessions.keep(session, 0)
     assert sessions.resume(session.session_id, 1, uses_topic_ids=False, now_ms=1) is session

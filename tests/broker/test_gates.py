@@ -1,7 +1,7 @@
 from kwire.broker.partitions.watches import Watch
 
 
-def test_a_watch_that_nobody_waits_on_only_notes():
+def test_a_watch_without_a_waiter_only_counts():
     watch = Watch(committed_only=False)
     watch.note("a", 10)
     assert list(watch.dirty) == ["a"]
@@ -24,7 +24,7 @@ def test_a_change_ends_the_wait_whatever_is_missing():
     assert "a" in watch.dirty
 
 
-def test_after_disarming_an_append_wakes_nobody():
+def test_after_disarming_an_append_wakes_no_waiter():
     watch = Watch(committed_only=False)
     event = watch.arm(missing_bytes=1)
     watch.disarm()

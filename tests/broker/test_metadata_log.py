@@ -355,7 +355,7 @@ def test_everything_that_apache_wrote_is_there(apache, how):
     assert sorted(image.controllers) == [1]
 
 
-def test_levels_that_are_not_served_are_kept_and_not_told(apache):
+def test_levels_that_are_not_served_are_kept_and_left_out_of_responses(apache):
     log = Home(apache / "killed").open()
     assert set(log.image.features) == set(features.KNOWN) - {"kraft.version"}
     assert log.finalized_features == {name: levels.highest for name, levels in features.SERVED.items()}
@@ -384,7 +384,7 @@ def test_a_quorum_named_in_the_settings_stays_one(apache):
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
-def test_our_snapshot_of_apaches_log_says_what_apaches_log_says(apache, how):
+def test_a_snapshot_of_a_log_of_apache_has_the_same_content_as_the_log(apache, how):
     home = Home(apache / how)
     log = home.open()
     before = state_of(log.image)
@@ -442,7 +442,7 @@ def test_a_flipped_bit_in_a_snapshot_is_noticed(apache):
         read_snapshot("x", bytes(content))
 
 
-def test_configs_changed_by_records_are_seen_by_who_asks(home):
+def test_configs_changed_by_records_are_in_the_effective_configs(home):
     log = home.open()
     configs = EffectiveConfigs(log.image, home.settings, 1)
     assert configs.topic("t")["retention.ms"] == 604_800_000

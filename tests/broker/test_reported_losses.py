@@ -75,7 +75,7 @@ async def test_a_sound_log_reports_nothing(capsys):
 
 
 @pytest.mark.parametrize("kept", ["true", "false"])
-async def test_cut_bytes_are_kept_if_the_setting_says_so(kept):
+async def test_cut_bytes_are_kept_if_the_setting_is_true(kept):
     files = await with_records()
     files.content(LOG)[-1] ^= 1
     async with running(files, kwire_recovery_keep_cut_bytes=kept):
@@ -105,7 +105,7 @@ async def stopped_with(files, topic: str, count: int) -> None:
         broker.partitions.get(topic, 0).delete_records_before(min(count, 1))
 
 
-async def test_the_records_of_a_partition_whose_directory_is_gone_are_reported_once(capsys):
+async def test_records_of_a_missing_partition_directory_are_reported_once(capsys):
     files = MemoryFiles()
     await stopped_with(files, "t", 5)
     files.remove_directory("data/t-0")
@@ -121,7 +121,7 @@ async def test_the_records_of_a_partition_whose_directory_is_gone_are_reported_o
 
 
 @pytest.mark.parametrize("count", [0, 1])
-async def test_a_directory_without_records_that_is_gone_is_no_loss(capsys, count):
+async def test_a_missing_directory_without_records_is_no_loss(capsys, count):
     files = MemoryFiles()
     await stopped_with(files, "t", count)
     files.remove_directory("data/t-0")

@@ -144,7 +144,7 @@ async def test_a_topic_that_cannot_be_created_is_a_coordinator_that_is_not_avail
         assert refusal.value.code is Code.COORDINATOR_NOT_AVAILABLE
 
 
-async def test_a_topic_that_cannot_be_created_is_told_of_once_however_often_clients_ask(start, capsys):
+async def test_a_topic_that_cannot_be_created_is_logged_once_for_repeated_requests(start, capsys):
     async with start(offsets_topic_replication_factor=3) as broker:
         for _ in range(3):
             with pytest.raises(KafkaError):
@@ -183,7 +183,7 @@ async def test_replaying_the_log_gives_the_durable_part(start):
         assert set(replayed.classic.records) == {GROUP, "other"}
 
 
-async def test_a_restart_keeps_groups_and_offsets_and_begins_sessions_anew(start):
+async def test_a_restart_keeps_groups_and_offsets_and_restarts_sessions(start):
     async with start() as broker:
         await sync(broker, await join(broker, session_ms=6000))
         await commit(broker, offset("t", 0, 5), group="other")
@@ -223,7 +223,7 @@ async def test_a_step_of_the_wall_clock_neither_ends_nor_prolongs_sessions(start
         assert await state(broker) == "Empty"
 
 
-async def test_offsets_of_topics_that_are_gone_are_forgotten_at_the_start(start):
+async def test_offsets_of_deleted_topics_are_removed_at_the_start(start):
     async with start() as broker:
         here = await Peer(broker).create_topic("t", 2)
         gone = b"g" * 16
@@ -324,7 +324,7 @@ async def test_a_reply_waits_for_the_disk_if_the_topic_wants_it(start, disk):
         assert await state(broker) == "Stable"
 
 
-async def test_a_client_who_goes_away_meanwhile_does_not_leave_the_group_in_between(start, disk):
+async def test_a_client_that_disconnects_during_a_commit_leaves_the_group_consistent(start, disk):
     async with start(log_flush_interval_messages=1) as broker:
         disk.set()
         joined = await join(broker)
@@ -341,7 +341,7 @@ async def test_a_client_who_goes_away_meanwhile_does_not_leave_the_group_in_betw
         assert await state(broker) == "Stable"
 
 
-async def test_a_failed_sync_leaves_no_machine_that_knows_more_than_the_log(start, files):
+async def test_a_failed_sync_leaves_no_machine_with_more_state_than_the_log(start, files):
     async with start(log_flush_interval_messages=1) as broker:
         await commit(broker, offset("t", 0, 5))
         files.fault = fails_on("sync", errno.EIO)
@@ -414,7 +414,7 @@ async def test_without_its_topic_a_coordinator_forgets_everything(start, nursery
         assert OFFSETS_TOPIC in broker.image.topics
 
 
-async def test_a_transaction_s_end_is_told_to_a_machine_that_is_loaded(start):
+async def test_the_end_of_a_transaction_reaches_a_loaded_machine(start):
     async with start() as broker:
         producer = ProducerStamp(7, 0)
         await commit(broker, offset("t", 0, 5), producer=producer)

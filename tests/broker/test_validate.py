@@ -284,7 +284,7 @@ def test_a_partial_second_batch_is_left_out():
     assert batch == whole
 
 
-def test_all_record_errors_are_listed_and_three_are_told():
+def test_all_record_errors_are_listed_and_three_are_in_the_message():
     keyless = build_batch([Record(index, NOW_MS, None, b"value") for index in range(5)])
     with pytest.raises(InvalidRecords) as refusal:
         _validate(memoryview(keyless), ValidationSettings(compacted=True))

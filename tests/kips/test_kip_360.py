@@ -1,4 +1,4 @@
-"""KIP-360: a producer goes on after an error, with its own id and the next epoch."""
+"""KIP-360: a producer continues after an error, with its own id and the next epoch."""
 
 import pytest
 from transactional import Producer
@@ -18,13 +18,13 @@ def own(producer, epoch=None):
     return {"producer_id": producer.producer_id, "producer_epoch": producer.epoch if epoch is None else epoch}
 
 
-async def test_whoever_names_his_epoch_gets_the_next_one_of_the_same_id(producer):
+async def test_a_producer_that_sends_its_epoch_gets_the_next_one_of_the_same_id(producer):
     before = producer.producer_id
     assert await producer.init(**own(producer)) is Code.NONE
     assert (producer.producer_id, producer.epoch) == (before, 1)
 
 
-async def test_whoever_did_not_hear_the_answer_gets_it_again(producer):
+async def test_a_repeated_request_gets_the_same_response(producer):
     await producer.init(**own(producer))
     assert await producer.init(**own(producer, epoch=0)) is Code.NONE
     assert producer.epoch == 1

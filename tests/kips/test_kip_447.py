@@ -1,4 +1,4 @@
-"""KIP-447: one producer for all partitions of a consumer; the group fences who is no member any more."""
+"""KIP-447: one producer for all partitions of a consumer; the group fences a former member."""
 
 import pytest
 from transactional import OLD, Producer, committed
@@ -68,7 +68,7 @@ async def test_clients_before_it_say_nothing_and_are_believed(client):
     assert await producer.offsets("g", "t", 3, version=2) is Code.NONE
 
 
-async def test_readers_who_ask_for_stable_offsets_wait_for_the_end(client, producer):
+async def test_a_fetch_of_stable_offsets_waits_for_the_end(client, producer):
     await producer.offsets("g", "t", 3)
     assert await committed(client, "g", "t", stable=True) is Code.UNSTABLE_OFFSET_COMMIT
     assert await committed(client, "g", "t", stable=False) == -1

@@ -1,4 +1,4 @@
-"""KIP-588: PRODUCER_FENCED tells for good who was overtaken; clients before it are told INVALID_PRODUCER_EPOCH."""
+"""KIP-588: PRODUCER_FENCED is final for a fenced producer; older clients get INVALID_PRODUCER_EPOCH."""
 
 import pytest
 from transactional import Producer

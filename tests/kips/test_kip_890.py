@@ -15,7 +15,7 @@ async def started(client, speaks=NEW, topic="t"):
     return producer
 
 
-async def test_a_late_batch_does_not_open_a_transaction_that_nobody_will_end(client):
+async def test_a_late_batch_does_not_open_a_transaction_without_an_end(client):
     """Part 1: the batch comes after the end, with an epoch that is still the current one."""
     producer = await started(client, OLD)
     await producer.write("t", b"in time")
@@ -111,7 +111,7 @@ async def test_brokers_ask_for_many_transactions_at_once(client):
     assert await state(client, "tx") == "Ongoing"
 
 
-async def test_clients_learn_of_it_by_the_finalized_feature(client):
+async def test_the_finalized_feature_announces_it_to_clients(client):
     answer = await client.call(4, m.ApiVersionsRequest(client_software_name="t", client_software_version="1"))
     levels = {each.name: each.max_version_level for each in answer.finalized_features}
     assert levels["transaction.version"] == 2

@@ -140,7 +140,7 @@ def test_a_returning_broker_does_not_lead_what_it_may_have_missed():
     assert image.partition("t", 0).leader == -1
 
 
-def test_leader_epochs_are_bumped_only_when_asked():
+def test_leader_epochs_are_bumped_only_on_request():
     image = image_with_topic(1)
     image.apply(register_broker(image, registration()))
     assert image.partition("t", 0).leader_epoch == 0
@@ -148,7 +148,7 @@ def test_leader_epochs_are_bumped_only_when_asked():
     assert image.partition("t", 0).leader_epoch == 1
 
 
-def test_a_broker_that_is_gone_is_forgotten():
+def test_an_unregistered_broker_is_removed_from_the_image():
     image = image_with(1, 2)
     image.apply(unregister_broker(image, 2))
     assert set(image.brokers) == {1}
@@ -173,7 +173,7 @@ def test_producer_ids_run_out():
         reserve_producer_ids(image, 1, count=1001)
 
 
-def test_directories_are_assigned_where_the_image_says_something_else():
+def test_directories_are_assigned_where_the_image_has_others():
     image = image_with_topic(1)
     other = b"\x0d" * 16
     assert assign_directories(image, 1, {T0: DIRECTORY}) == []
@@ -219,7 +219,7 @@ def test_no_replica_at_all_is_no_election():
     assert elect_leaders(image, UNCLEAN, [T0]).results[0].code is Code.ELIGIBLE_LEADERS_NOT_AVAILABLE
 
 
-def test_a_partition_can_leave_a_broker_that_is_gone():
+def test_a_partition_can_be_reassigned_away_from_an_unregistered_broker():
     image = image_with_topic(1, 2, rows=((0, (2, 1)),))
     image.apply(alter_reassignments(image, [Reassignment(T0, (1,))]).records)
     partition = image.partition("t", 0)
@@ -233,7 +233,7 @@ def test_a_replication_factor_that_must_not_change_does_not():
     assert decision.results[0].code is Code.INVALID_REPLICATION_FACTOR
 
 
-def test_a_reassignment_to_who_is_not_in_sync_cannot_be():
+def test_a_reassignment_to_a_broker_out_of_sync_is_refused():
     image = image_with_topic(1, 2)
     assert alter_reassignments(image, [Reassignment(T0, (1, 2))]).results[0].code is Code.INVALID_REPLICA_ASSIGNMENT
 
@@ -274,7 +274,7 @@ def test_an_older_metadata_version_can_go_up_and_not_down_past_a_change_of_form(
         update_features(image, [too_far], node_id=1, kraft_version=1)
 
 
-def test_what_is_told_is_capped_by_what_is_served():
+def test_feature_levels_in_responses_are_capped_by_what_is_served():
     image = image_with(1)
     image.apply([FeatureLevelRecord(name="nobody.knows.version", feature_level=3)])
     assert finalized(image, kraft_version=0) == {"metadata.version": 30}

@@ -19,7 +19,7 @@ def test_a_line_is_a_short_sentence():
     assert odd == []
 
 
-def test_a_broker_config_says_what_kwire_does_with_it():
+def test_the_documentation_of_a_broker_config_has_what_kwire_does_with_it():
     assert documentation_of("num.partitions", of_broker=True) == documentation_of("num.partitions")
     assert "has no effect in kwire: one process" in documentation_of("num.io.threads", of_broker=True)
     assert "kwire does not serve it: " in documentation_of("remote.log.storage.system.enable", of_broker=True)

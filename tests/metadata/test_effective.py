@@ -105,7 +105,7 @@ def test_group_values_come_from_the_group_then_the_broker(image):
     assert configs.group("h")["consumer.session.timeout.ms"] == 50_000
 
 
-def test_secrets_and_strangers_are_never_shown(image):
+def test_values_of_secrets_and_unknown_configs_are_never_shown(image):
     configs = effective_of(image, {"ssl.key.password": "secret", "my.plugin.key": "x"})
     described = {one.name: one for one in configs.describe_broker()}
     for name in ("ssl.key.password", "my.plugin.key"):
@@ -129,7 +129,7 @@ def test_the_types_of_config_values_are_those_of_the_tables(monkeypatch):
     assert written == write_config_types.types_text(), "run python tools/write_config_types.py"
 
 
-def test_a_broker_value_has_the_type_that_mypy_is_told():
+def test_a_broker_value_has_the_type_that_is_declared_for_mypy():
     configs = effective_of(image_with(1))
     types = get_type_hints(BrokerValues)
     assert set(types) == set(broker_keys())

@@ -153,7 +153,7 @@ def test_the_end_of_the_history():
     assert list(image.preserved) == [PreservedRecord(200, 1, b"from the future")]
 
 
-def test_a_delta_tells_what_changed():
+def test_a_delta_has_what_changed():
     image = image_with(1)
     created = image.apply([TopicRecord(name="a", topic_id=T1), partition_record(T1, 0), partition_record(T1, 1)])
     assert [(topic.name, len(topic.partitions)) for topic in created.topics_created] == [("a", 2)]

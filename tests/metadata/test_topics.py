@@ -54,7 +54,7 @@ def test_a_topic_is_a_topic_record_then_its_configs_then_its_partitions(image, e
     assert (partition.replicas, partition.isr, len(partition.directories)) == ([1], [1], 1)
 
 
-def test_the_result_tells_id_numbers_and_every_config_with_its_source(image, effective, uuid):
+def test_the_result_has_id_counts_and_every_config_with_its_source(image, effective, uuid):
     (created,) = create(image, effective, uuid, NewTopic("t", configs={"retention.ms": "5"})).results
     assert (created.partitions, created.replication_factor) == (1, 1)
     assert created.topic_id == image.topics["t"].id
