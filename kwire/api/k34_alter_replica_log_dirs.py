@@ -43,7 +43,7 @@ def _move(context: Context, path: str, topic: str, index: int) -> Code:
     if target is None:
         return Code.LOG_DIR_NOT_FOUND
     try:
-        broker.moves.ask(broker.partitions.get(topic, index), target)
+        broker.moves.request(broker.partitions.get(topic, index), target)
     except KafkaError as refusal:
         return refusal.code
     return Code.NONE

@@ -95,7 +95,7 @@ class Slice(NamedTuple):
     deletions: Sequence[PendingDeletion] = ()
 
 
-def look_at(log: Log, cleaned_offset: int | None, now_ms: int) -> Cleanable:
+def cleanable_part(log: Log, cleaned_offset: int | None, now_ms: int) -> Cleanable:
     """Tell what of ``log`` can be cleaned; below ``cleaned_offset`` it was cleaned already, None if it never was.
 
     The active segment stays as it is, and so do those from the first on that reaches beyond the last stable offset or

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from kwire.storage.index import AbortedTransaction, IndexDamaged
-from kwire.storage.segment import Found, Segment
+from kwire.storage.segment import BatchPosition, Segment
 from kwire.wire.batch import HEADER_BYTES, NO_TIMESTAMP, BatchHeader, read_batch_header
 
 
@@ -94,7 +94,7 @@ def _search(segment: Segment, timestamp_ms: int, log_start_offset: int) -> Times
     return None
 
 
-def _start(segment: Segment, timestamp_ms: int, log_start_offset: int) -> Found | None:
+def _start(segment: Segment, timestamp_ms: int, log_start_offset: int) -> BatchPosition | None:
     """The batch at or after ``log_start_offset`` before which nothing is as late as ``timestamp_ms``.
 
     A time index entry is valid if its batch has its timestamp: every earlier batch has at most that timestamp, even if

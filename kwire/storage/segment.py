@@ -49,7 +49,7 @@ _TIME_ENTRY_BYTES: Final = TimeIndex.ENTRY.size
 _RECENT_MAX: Final = 8
 
 
-class Found(NamedTuple):
+class BatchPosition(NamedTuple):
     """A batch in a segment."""
 
     position: int
@@ -323,11 +323,11 @@ class Segment:
 
     # --- reading
 
-    def find(self, offset: int) -> Found | None:
+    def find(self, offset: int) -> BatchPosition | None:
         """Find the first batch whose last offset is at least ``offset``; None if all batches end before."""
         recent = self._recent.get(offset)
         if recent is not None:
-            return Found(*recent)
+            return BatchPosition(*recent)
         try:
             return self._find_from(offset, self.offsets.before(offset))
         except IndexDamaged:
@@ -335,7 +335,7 @@ class Segment:
             self.rebuild_indexes()
         return self._find_from(offset, self.offsets.before(offset))
 
-    def _find_from(self, offset: int, indexed: tuple[int, int] | None) -> Found | None:
+    def _find_from(self, offset: int, indexed: tuple[int, int] | None) -> BatchPosition | None:
         """Walk from the batch that the index has: its last offset and position, which must fit."""
         file, end = self.file, self.file.size
         expected, position = indexed or (None, 0)
@@ -349,7 +349,7 @@ class Segment:
                 if expected is not None and base_offset + last_delta != expected:
                     raise IndexDamaged(self.offsets.file.path, f"an entry for {expected} leads to another batch")
                 if base_offset + last_delta >= offset:
-                    return Found(position + at, length + OVERHEAD_BYTES)
+                    return BatchPosition(position + at, length + OVERHEAD_BYTES)
                 if length < HEADER_BYTES - OVERHEAD_BYTES:
                     raise StorageFailure(file.path, f"no batch at position {position + at}")
                 expected = None

@@ -63,7 +63,7 @@ async def move(parts: LogParts, partition, path: str) -> RecordingController:
         remove_later=parts.file_remover.remove_when_due,
         storage_failures=parts.storage_failures,
     )
-    moves.ask(partition, parts.dirs.by_path(path))
+    moves.request(partition, parts.dirs.by_path(path))
     async with running(parts, moves.run):
         while moves.pending:  # noqa: ASYNC110 - nothing else waits for this, so there is no event
             await trio.sleep(0.001)

@@ -1,4 +1,4 @@
-"""When an appended record is committed, and what happens to those that wait for it."""
+"""When an appended record is committed, and how waiting for it ends."""
 
 from __future__ import annotations
 
@@ -253,3 +253,32 @@ async def test_a_flush_that_commits_nothing_wakes_no_fetch():
         await broker.flusher.flush(partition)
         assert partition.log.recovery_point == 1
         assert not event.is_set()
+
+
+async def test_a_change_of_leader_wakes_watches_and_begins_an_epoch_before_the_first_append():
+    async with partition_with() as (_, partition, _files):
+        append(partition, b"a")
+        watch = Watch(committed_only=False)
+        partition.watch(watch, "t-0")
+        event = watch.arm(1000)
+        partition.change_role(Role.LEADER, leader_id=1, leader_epoch=5)
+        assert event.is_set()
+        assert partition.log.latest_epoch == 5
+        assert partition.log.offset_for_epoch(4).end_offset == 1
+
+
+async def test_a_watch_that_was_removed_is_not_notified():
+    async with partition_with() as (_, partition, _files):
+        watch = Watch(committed_only=False)
+        partition.watch(watch, "t-0")
+        partition.unwatch(watch)
+        append(partition, b"a")
+        assert not watch.dirty
+
+
+async def test_closing_a_partition_completes_the_indexes_of_its_log():
+    async with partition_with() as (broker, partition, files):
+        append(partition, b"a")
+        broker.partitions.close(partition)
+        assert partition.opened is None
+        assert files.content(f"data/t-0/{0:020d}.timeindex")

@@ -63,7 +63,7 @@ async def test_a_failed_sync_of_the_metadata_log_ends_the_broker_and_the_next_st
         assert not broker.dirs.dirs[0].same_boot
 
 
-async def test_a_file_that_fails_is_spoken_of_once_a_minute(capsys):
+async def test_a_failing_file_is_logged_once_a_minute(capsys):
     async with running(MemoryFiles()) as broker:
         failure = StorageFailure("data/t-0/x.log", "No space left on device")
         broker.storage_failures.report(failure)
@@ -72,8 +72,8 @@ async def test_a_file_that_fails_is_spoken_of_once_a_minute(capsys):
         broker.clock.advance(60_000)
         broker.storage_failures.report(failure)
 
-    said = [line for line in capsys.readouterr().err.splitlines() if "log directory I/O error" in line]
-    assert ["t-0" in line for line in said] == [True, False, True]
+    logged = [line for line in capsys.readouterr().err.splitlines() if "log directory I/O error" in line]
+    assert ["t-0" in line for line in logged] == [True, False, True]
 
 
 async def test_a_stop_is_not_clean_while_a_log_could_not_be_recovered():

@@ -154,17 +154,19 @@ class World:
             return
         partition = self.broker.partitions.get(name, 0)
         target = next(one for one in self.broker.dirs.dirs if one.path != partition.log_dir)
-        self.broker.moves.ask(partition, target)
+        self.broker.moves.request(partition, target)
         while self.broker.moves.pending:  # noqa: ASYNC110 - nothing else waits for this, so there is no event
             await trio.sleep(0.001)
         assert partition.log_dir == target.path
 
     async def move_and_recreate(self, name: str, share: float) -> None:
-        """The topic that a move was asked for is deleted before its turn."""
+        """The topic of a pending move is deleted before the move."""
         if name not in self.topics:
             return
         partition = self.broker.partitions.get(name, 0)
-        self.broker.moves.ask(partition, next(one for one in self.broker.dirs.dirs if one.path != partition.log_dir))
+        self.broker.moves.request(
+            partition, next(one for one in self.broker.dirs.dirs if one.path != partition.log_dir)
+        )
         await self.recreate(name, share)
         lies_in = self.broker.partitions.get(name, 0).log_dir
         await trio.testing.wait_all_tasks_blocked(0.001)

@@ -85,7 +85,7 @@ async def test_a_directory_that_cannot_be_renamed_does_not_keep_the_others():
         assert [name for name in files.directories("data") if name in {"t-0", "t-1", "t-2"}] == ["t-0"]
 
 
-async def test_others_get_their_turn_while_the_files_of_a_large_topic_are_removed():
+async def test_other_tasks_run_while_the_files_of_a_large_topic_are_removed():
     files = MemoryFiles()
     async with running(files) as broker:
         await Peer(broker).create_topic("t", partitions=20)

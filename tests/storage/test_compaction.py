@@ -18,7 +18,7 @@ import pytest
 from log_batches import NOW, append, append_marker, headers_of, marker
 
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.storage.compaction import SLICE_RECORDS, Compaction, look_at
+from kwire.storage.compaction import SLICE_RECORDS, Compaction, cleanable_part
 from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
 from kwire.storage.segment import file_name
@@ -63,7 +63,7 @@ def put(log: Log, *pairs: tuple[str | None, str | None], now_ms: int = NOW, code
 
 def clean(log: Log, cleaned_offset: int | None = None, *, now_ms: int = NOW, map_bytes_max: int = PLENTY) -> Compaction:
     """Do a whole round, as its driver does."""
-    cleanable = look_at(log, cleaned_offset, now_ms)
+    cleanable = cleanable_part(log, cleaned_offset, now_ms)
     compaction = Compaction(log, cleanable, now_ms=now_ms, map_bytes_max=map_bytes_max)
     for piece in compaction.slices():
         if piece.blocking is not None:
@@ -74,7 +74,7 @@ def clean(log: Log, cleaned_offset: int | None = None, *, now_ms: int = NOW, map
 
 
 def roll(log: Log) -> None:
-    """Leave something in the active segment, as only what lies before it can be cleaned."""
+    """Leave something in the active segment, because only sealed segments can be cleaned."""
     log.roll(NOW)
     put(log, ("active", "x"))
 
@@ -94,7 +94,7 @@ def records(log: Log) -> list[tuple[int, str | None, str | None]]:
 
 
 def values(log: Log) -> dict[str, str]:
-    """What a reader ends with who takes the log for a table."""
+    """The table that a reader builds from the whole log."""
     table: dict[str, str] = {}
     for _, key, value in records(log):
         table.pop(key, None)
@@ -125,7 +125,7 @@ def test_a_cleaned_log_has_the_same_bytes_as_apache_kafkas(case, files):
         **{name: case[name] for name in settings},
     )
     log = Log.open(files, PATH, config, now_ms=case["now_ms"], clean=True)
-    cleanable = look_at(log, case["cleaned_offset"], case["now_ms"])
+    cleanable = cleanable_part(log, case["cleaned_offset"], case["now_ms"])
     compaction = clean(log, case["cleaned_offset"], now_ms=case["now_ms"])
     assert case["official"].split() == [str(number) for number in (*cleanable[:4], compaction.cleaned_offset)]
     log.close()
@@ -320,7 +320,7 @@ def test_nothing_beyond_an_open_transaction_is_cleaned(log):
     log.roll(NOW)
     put(log, ("a", "5"))
     roll(log)
-    assert look_at(log, None, NOW).end_offset == 2
+    assert cleanable_part(log, None, NOW).end_offset == 2
     clean(log)
     assert [value for _, _, value in records(log)] == ["2", "open", "3", "4", "5", "x"]
     append_marker(log, marker(7, committed=False))
@@ -351,7 +351,7 @@ def test_a_marker_goes_when_its_records_are_gone_and_its_retention_has_passed(lo
     put(log, ("z", "1"), producer_id=7, producer_epoch=1, base_sequence=0)
     roll(log)
     cleaned = None
-    # The second round finds no record of the transaction, and lets the marker stay for its retention from then on.
+    # The second round finds no record of the transaction, and keeps the marker for its retention time from then on.
     for step, expected in [(0, [1]), (10, [1]), (RETENTION_MS + 9, [1]), (RETENTION_MS + 10, [])]:
         compaction = clean(log, cleaned, now_ms=NOW + step)
         assert _control_batches(log) == expected
@@ -447,7 +447,7 @@ def test_an_expired_producer_keeps_no_batch(log):
 
 def test_a_log_with_nothing_but_an_active_segment_has_nothing_to_clean(log):
     put(log, ("a", "1"))
-    cleanable = look_at(log, None, NOW)
+    cleanable = cleanable_part(log, None, NOW)
     assert (cleanable.cleanable_bytes, cleanable.ratio) == (0, 0.0)
     assert not cleanable.is_due(0.0)
 
@@ -457,7 +457,7 @@ def test_the_ratio_is_the_dirty_share(log):
     roll(log)
     put(log, ("b", "1" * 400))
     roll(log)
-    cleanable = look_at(log, 1, NOW)
+    cleanable = cleanable_part(log, 1, NOW)
     assert cleanable.first_dirty_offset == 1
     assert cleanable.ratio == cleanable.cleanable_bytes / (cleanable.cleanable_bytes + cleanable.clean_bytes)
     assert cleanable.is_due(0.3)
@@ -473,8 +473,8 @@ def test_young_records_are_not_cleaned(files):
     log.roll(NOW)
     put(log, ("a", "3"), now_ms=NOW - 5000)
     roll(log)
-    assert look_at(log, None, NOW).end_offset == 1
-    assert look_at(log, None, NOW + 1).end_offset == 3
+    assert cleanable_part(log, None, NOW).end_offset == 1
+    assert cleanable_part(log, None, NOW + 1).end_offset == 3
 
 
 def test_an_old_dirty_record_is_overdue_whatever_the_ratio(files):
@@ -483,8 +483,8 @@ def test_an_old_dirty_record_is_overdue_whatever_the_ratio(files):
     put(log, ("a", "1"))
     put(log, ("a", "2"), now_ms=NOW + 900)
     roll(log)
-    assert not look_at(log, None, NOW + 1000).is_overdue
-    cleanable = look_at(log, None, NOW + 1001)
+    assert not cleanable_part(log, None, NOW + 1000).is_overdue
+    cleanable = cleanable_part(log, None, NOW + 1001)
     assert cleanable.is_overdue
     assert cleanable.is_due(1.0)
 
@@ -494,15 +494,15 @@ def test_a_record_without_a_time_is_never_overdue(files):
     log = Log.open(files, PATH, config, now_ms=NOW)
     put(log, ("a", "1"), now_ms=0)
     roll(log)
-    assert not look_at(log, None, NOW).is_overdue
+    assert not cleanable_part(log, None, NOW).is_overdue
 
 
 def test_a_checkpoint_that_does_not_fit_the_log_is_void(log):
     put(log, ("a", "1"), ("a", "2"))
     roll(log)
-    assert look_at(log, 100, NOW).first_dirty_offset == 0
+    assert cleanable_part(log, 100, NOW).first_dirty_offset == 0
     log.delete_records_before(1)
-    assert look_at(log, 0, NOW).first_dirty_offset == 1
+    assert cleanable_part(log, 0, NOW).first_dirty_offset == 1
 
 
 # ---- segments
@@ -577,7 +577,7 @@ def test_a_slice_looks_at_few_records_and_a_batch_may_take_several(files):
     log = Log.open(files, PATH, LogConfig(compact=True), now_ms=NOW)
     put(log, *((f"k{number}", "v") for number in range(10 * SLICE_RECORDS)))
     roll(log)
-    compaction = Compaction(log, look_at(log, None, NOW), now_ms=NOW, map_bytes_max=PLENTY)
+    compaction = Compaction(log, cleanable_part(log, None, NOW), now_ms=NOW, map_bytes_max=PLENTY)
     assert sum(1 for _ in compaction.slices()) >= 10 + 5
     assert compaction.records_kept == 10 * SLICE_RECORDS
 
@@ -586,7 +586,7 @@ def test_moved_bytes_are_what_was_read_and_written(log):
     for number in range(20):
         put(log, (f"k{number % 3}", "v" * 100))
     roll(log)
-    compaction = Compaction(log, look_at(log, None, NOW), now_ms=NOW, map_bytes_max=PLENTY)
+    compaction = Compaction(log, cleanable_part(log, None, NOW), now_ms=NOW, map_bytes_max=PLENTY)
     moved_bytes = sum(piece.moved_bytes for piece in compaction.slices())
     assert moved_bytes == compaction.bytes_read + compaction.bytes_written
     assert compaction.bytes_read == compaction.bytes_to_read
@@ -597,7 +597,7 @@ def test_appends_between_slices_are_not_lost(log):
     for number in range(50):
         put(log, (f"k{number % 3}", "v" * 100))
     roll(log)
-    compaction = Compaction(log, look_at(log, None, NOW), now_ms=NOW, map_bytes_max=PLENTY)
+    compaction = Compaction(log, cleanable_part(log, None, NOW), now_ms=NOW, map_bytes_max=PLENTY)
     for number, _ in enumerate(compaction.slices()):
         put(log, (f"late{number}", "v" * 300))
     assert compaction.cleaned_offset is not None
@@ -625,7 +625,7 @@ def test_a_round_that_is_given_up_leaves_nothing_behind(files, log):
         put(log, (f"k{number % 3}", "v" * 100))
     roll(log)
     before = (records(log), files.sizes(PATH))
-    slices = Compaction(log, look_at(log, None, NOW), now_ms=NOW, map_bytes_max=PLENTY).slices()
+    slices = Compaction(log, cleanable_part(log, None, NOW), now_ms=NOW, map_bytes_max=PLENTY).slices()
     while not any(name.endswith(".cleaned") for name in files.sizes(PATH)):
         next(slices)
     slices.close()
@@ -636,7 +636,7 @@ def test_a_round_ends_unfinished_when_retention_took_a_segment_of_it(files, log)
     for number in range(30):
         put(log, (f"k{number % 3}", "v" * 100))
     roll(log)
-    compaction = Compaction(log, look_at(log, None, NOW), now_ms=NOW, map_bytes_max=PLENTY)
+    compaction = Compaction(log, cleanable_part(log, None, NOW), now_ms=NOW, map_bytes_max=PLENTY)
     slices = compaction.slices()
     while not any(name.endswith(".cleaned") for name in files.sizes(PATH)):
         next(slices)

@@ -1,7 +1,7 @@
 """A compacted log does what a dict does, whatever is cleaned when, and whatever is interrupted.
 
 The model is the list of all writes ever made. From it follows the table that a read_committed reader of the whole log
-must end with; a second reader, who reads on a little now and then while the log is cleaned, must end with the same.
+must end with; a second reader, which reads parts while the log is cleaned, must end with the same.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from log_batches import NOW, append, append_marker, marker
 
-from kwire.storage.compaction import Compaction, look_at
+from kwire.storage.compaction import Compaction, cleanable_part
 from kwire.storage.config import FOREVER, LogConfig
 from kwire.storage.log import Log
 from kwire.testing.files import MemoryFiles
@@ -149,7 +149,10 @@ class CompactionMachine(RuleBasedStateMachine):
 
     def round(self, map_bytes_max=1 << 30):
         return Compaction(
-            self.log, look_at(self.log, self.cleaned, self.now_ms), now_ms=self.now_ms, map_bytes_max=map_bytes_max
+            self.log,
+            cleanable_part(self.log, self.cleaned, self.now_ms),
+            now_ms=self.now_ms,
+            map_bytes_max=map_bytes_max,
         )
 
     def drive(self, compaction):
@@ -246,7 +249,7 @@ class CompactionMachine(RuleBasedStateMachine):
 
     def teardown(self):
         if hasattr(self, "log") and self.config.delete_retention_ms > 10**9:
-            # Nobody may have missed a tombstone.
+            # No reader may have missed a tombstone.
             self.slow_reader.read_on(self.log)
             assert self.slow_reader.table == self.expected(self.log.last_stable_offset)
 

@@ -61,7 +61,7 @@ def test_an_offset_is_found_at_the_last_entry_that_is_not_behind_it(steps, writt
         assert index.before(wanted) == (expected[-1] if expected else None)
     entry_positions = [at for _, at in (*entries[::97], *entries[-1:])]
     for wanted in {0, position // 2, *entry_positions, *(at + 1 for at in entry_positions)}:
-        # Kafka's search passes over a very first entry that lies exactly there.
+        # Kafka's search skips an entry that is the first and is exactly at the offset.
         expected = [entry for n, entry in enumerate(entries) if entry[1] >= wanted + (n == 0)]
         assert index.offset_behind(wanted) == (expected[0][0] if expected else None)
 

@@ -324,9 +324,9 @@ def test_a_flush_moves_the_recovery_point(log):
 def test_a_flush_that_overtakes_another_syncs_for_both(log, files):
     append(log, batch())
     slow = log.begin_flush()
-    quick = log.begin_flush()
-    quick.sync()
-    log.finish_flush(quick)
+    second = log.begin_flush()
+    second.sync()
+    log.finish_flush(second)
     files.cut_power(lambda most: 0)
     slow.close()
     assert offsets(Log.open(files, PATH, LogConfig(), now_ms=NOW, recovery_point=1)) == [(0, 0)]
@@ -446,7 +446,7 @@ def test_a_marker_without_records_aborts_nothing(log):
 
 
 def test_a_slice_is_bounded_by_the_last_offset_of_the_next_indexed_batch(files):
-    """Below that bound Kafka names aborted transactions, with what lies in the slice and a little behind it."""
+    """Below that bound Kafka names aborted transactions, for the slice and some offsets behind it."""
     log = open_log(files, index_interval_bytes=0)
     for sequence in range(0, 20, 2):
         append(log, batch(2, producer_id=1, sequence=sequence, transactional=True))
@@ -458,9 +458,9 @@ def test_a_slice_is_bounded_by_the_last_offset_of_the_next_indexed_batch(files):
 
     # The batch at 3 * size has the offsets 6 and 7.
     assert [bound(3 * size - 1), bound(3 * size), bound(3 * size + 1)] == [7, 7, 9]
-    # An entry that is the first of its index and lies exactly there does not count.
+    # The first entry of an index, exactly at the end of the slice, does not count.
     assert [bound(size), bound(size + 1)] == [5, 5]
-    # No entry lies behind the marker: what was written last is the bound, however far the reader may see.
+    # No entry is behind the marker: the log end is the bound, whatever the reader's end offset is.
     assert [bound(100_000), bound(10 * size), bound(100_000, end_offset=6)] == [21, 20, 7]
 
 
@@ -617,3 +617,12 @@ def test_the_largest_timestamp_may_be_that_of_a_record_below_the_log_start(files
         append(log, batch(timestamp_ms=NOW + step))
     log.delete_records_before(4)
     assert log.max_timestamp()[:2] == (NOW + 9, 1)
+
+
+def test_an_open_transaction_is_gone_when_the_log_starts_again_at_another_offset(files):
+    log = Log.open(files, PATH, LogConfig(), now_ms=NOW, clean=True)
+    append(log, batch(producer_id=1, transactional=True))
+    assert log.last_stable_offset == 0
+    log.truncate_fully_and_start_at(100)
+    append(log, batch())
+    assert log.last_stable_offset == log.high_watermark == 101

@@ -232,7 +232,7 @@ class LogMachine(RuleBasedStateMachine):
 
     @rule(torn_bytes=st.integers(0, 400))
     def kill(self, torn_bytes):
-        """The process dies in the middle of a write that nobody had an answer for."""
+        """The process is killed during a write that was not acknowledged."""
         # The last byte is not 0, which is what preallocated space holds.
         view = memoryview(build_batch([Record(0, NOW, b"torn", bytes(300), (("h", b"x"),))]))
         if torn_bytes and len(view) <= self.config.segment_bytes:

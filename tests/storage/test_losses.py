@@ -1,4 +1,4 @@
-"""What recovery says of records that are gone: from which offset to which, how many bytes, and why."""
+"""The losses that recovery reports: offsets, bytes and cause."""
 
 import pytest
 from log_batches import NOW, append, batch, offsets
@@ -63,7 +63,7 @@ def test_a_batch_whose_header_is_garbage_hides_how_many_records_are_lost_unless_
     files.content(name(20))[5 * SIZE : 6 * SIZE] = b"\xff" * SIZE
     files.remove(name(30, ".snapshot"))
     assert reopened(files.fork(), CRASHED).losses == [(25, 25, 5 * SIZE, Cause.DAMAGED_BATCH)]
-    # What lies below the recovery point was synced, and is not read again.
+    # Below the recovery point everything was synced and is not read again.
     assert reopened(files.fork(), CRASHED, recovery_point=25).losses == [(25, 25, 5 * SIZE, Cause.DAMAGED_BATCH)]
 
 

@@ -12,7 +12,7 @@ from kwire.storage.config import LogConfig
 from kwire.storage.files import OsFiles
 from kwire.storage.log import Log
 
-# The tool begins to count at -1, so the first record of each later segment of any log makes it say this.
+# The tool counts from -1, so it prints this for the first record of each later segment of any log.
 FIRST_RECORD = re.compile(r"Non-consecutive offsets in \S+(\d{20})\.log\n  -1 is followed by (\d+)\n")
 
 

@@ -134,7 +134,7 @@ def test_in_transaction_version_2_a_marker_ends_its_epoch(log):
     late = marker(1, committed=False, epoch=3)
     assert refusal(append_marker, log, late, transaction_version=2) is Code.INVALID_PRODUCER_EPOCH
     append_marker(log, marker(1, committed=True, epoch=4), transaction_version=2)
-    # The same marker again: its transaction is over, so it harms nobody.
+    # The same marker again: its transaction is over, so it has no effect.
     append_marker(log, marker(1, committed=True, epoch=4), transaction_version=2)
     assert refusal(append_marker, log, late, transaction_version=2) is Code.INVALID_PRODUCER_EPOCH
 

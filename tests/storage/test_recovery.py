@@ -104,7 +104,7 @@ def test_a_damaged_index_misleads_nobody(data):
 def test_a_damaged_time_index_misleads_no_search_by_time(data):
     files = written()
     name = data.draw(st.sampled_from(NAMES)) + ".timeindex"
-    # The last entry also says how late a whole segment is: that is another matter.
+    # The last entry also has the largest timestamp of the segment, which another test covers.
     content = files.content(name)
     content[data.draw(st.integers(0, len(content) - 13))] ^= 1 << data.draw(st.integers(0, 7))
     log = reopen(files, **data.draw(st.sampled_from(STOPS)))
@@ -213,10 +213,10 @@ def test_what_is_below_the_recovery_point_is_not_read_again(files):
 
 
 def test_progress_is_told_in_bytes(files):
-    heard = []
-    Log.open(files, PATH, CONFIG, now_ms=NOW, on_progress=lambda done, total: heard.append((done, total)))
+    progress = []
+    Log.open(files, PATH, CONFIG, now_ms=NOW, on_progress=lambda done, total: progress.append((done, total)))
     sizes = [files.sizes(PATH)[f"{base:020d}.log"] for base in (0, 20)]
-    assert heard == [(sizes[0], sum(sizes)), (sum(sizes), sum(sizes))]
+    assert progress == [(sizes[0], sum(sizes)), (sum(sizes), sum(sizes))]
 
 
 def test_a_killed_apache_kafka_leaves_zeros_behind_the_index_entries(files):
@@ -383,3 +383,16 @@ def test_a_kill_in_the_middle_of_a_write_costs_that_write_alone(preallocate, siz
     reopened = Log.open(files, PATH, config, now_ms=NOW, same_boot=True)
     assert offsets(reopened) == [(0, 0), (1, 1), (2, 2)]
     assert reopened.active.size_bytes == 3 * log.active.size_bytes // 4
+
+
+def test_an_aborted_transaction_is_known_after_a_crash_that_lost_its_index():
+    files = MemoryFiles()
+    files.make_directory("data")
+    log = Log.open(files, PATH, CONFIG, now_ms=NOW, clean=True)
+    append(log, batch(producer_id=1, transactional=True))
+    append_marker(log, marker(1, committed=False))
+    expected = log.aborted_transactions(0, 2)
+    assert len(expected) == 1
+    files.remove(f"{PATH}/{0:020d}.txnindex")
+    again = Log.open(files, PATH, CONFIG, now_ms=NOW)
+    assert again.aborted_transactions(0, 2) == expected

@@ -32,7 +32,7 @@ def first_offsets(log):
     return [segment.base_offset for segment in log.segments]
 
 
-def test_nothing_goes_without_a_limit(files):
+def test_nothing_is_deleted_without_a_limit(files):
     log = filled(files)
     assert log.apply_retention(NOW + 10**12) == []
     assert len(log.segments) == 5
@@ -48,7 +48,7 @@ def test_segments_older_than_the_limit_go(files):
     assert offsets(log) == [(3, 3), (4, 4)]
 
 
-def test_the_last_segment_goes_too_and_leaves_an_empty_one(files):
+def test_the_last_segment_is_deleted_too_and_an_empty_one_created(files):
     log = filled(files, retention_ms=5000)
     log.apply_retention(NOW + 10**6)
     assert first_offsets(log) == [5]
@@ -58,7 +58,7 @@ def test_the_last_segment_goes_too_and_leaves_an_empty_one(files):
     assert offsets(log) == [(5, 5)]
 
 
-def test_a_full_disk_gives_up_what_it_can(files):
+def test_retention_on_a_full_disk_deletes_all_but_the_last_segment(files):
     log = filled(files, retention_ms=5000)
     files.free_bytes = 0
     deletions = log.apply_retention(NOW + 10**6)
@@ -120,7 +120,7 @@ def test_segments_below_the_start_offset_go(files):
     assert first_offsets(log) == [4]
 
 
-def test_a_compacted_log_keeps_what_time_and_size_would_take(files):
+def test_time_and_size_do_not_apply_to_a_log_that_is_only_compacted(files):
     log = filled(files, delete=False, compact=True, retention_ms=1, retention_bytes=0)
     assert log.apply_retention(NOW + 10**9) == []
     log.delete_records_before(2)
@@ -128,7 +128,7 @@ def test_a_compacted_log_keeps_what_time_and_size_would_take(files):
     assert first_offsets(log) == [2, 3, 4]
 
 
-def test_nothing_above_the_high_watermark_goes(files):
+def test_nothing_above_the_high_watermark_is_deleted(files):
     log = filled(files, 2, retention_ms=5000)
     for _ in range(3):
         append(log, batch(), high_watermark=False)
@@ -136,7 +136,7 @@ def test_nothing_above_the_high_watermark_goes(files):
     assert first_offsets(log) == [2, 3, 4]
 
 
-def test_files_are_renamed_now_and_removed_by_whoever_waits(files):
+def test_files_are_renamed_at_once_and_removed_by_the_caller(files):
     log = filled(files, retention_ms=5000, file_delete_delay_ms=777)
     deletions = log.apply_retention(NOW + 6000)
     assert {each.path for each in deletions} == {
@@ -167,7 +167,7 @@ def test_a_segment_that_cannot_be_renamed_stays(files):
 
 
 @pytest.mark.parametrize("rolled", [False, True])
-def test_a_log_that_lost_all_segments_goes_on_at_its_end_offset_after_a_kill(files, rolled):
+def test_a_log_whose_segments_were_all_deleted_continues_at_its_end_offset_after_a_kill(files, rolled):
     log = filled(files, retention_ms=5000)
     end_offset = log.end_offset
     if rolled:
@@ -196,3 +196,9 @@ def test_appends_after_a_failed_one_are_found_again_when_retention_removed_all_o
 
     again = Log.open(files, PATH, log.config, now_ms=NOW + 10_000, clean=True)
     assert offsets(again) == [(1, 1)]
+
+
+def test_a_retention_time_of_zero_deletes_everything_older_than_now(files):
+    log = filled(files, retention_ms=0)
+    log.apply_retention(NOW + 2500)
+    assert first_offsets(log) == [3, 4]

@@ -27,13 +27,13 @@ from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import KafkaError, StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.storage.compaction import Cleanable, Compaction, Slice, look_at
+from kwire.storage.compaction import Cleanable, Compaction, Slice, cleanable_part
 from kwire.storage.segment import LOG_SUFFIX
 
 log = Logger("kwire.cleaner")
 
 # Logs that are looked at between two checkpoints of the event loop.
-_LOOK_AT_ONCE: Final = 20
+_LOGS_PER_SLICE: Final = 20
 _PROGRESS_MS: Final = 10_000
 
 
@@ -90,10 +90,10 @@ class Cleaner:
         dirtiest_ratio = 0.0
         self._forget_what_is_gone()
         for count, partition in enumerate(list(self._candidates())):
-            if count % _LOOK_AT_ONCE == 0:
+            if count % _LOGS_PER_SLICE == 0:
                 await trio.lowlevel.checkpoint()
             try:
-                cleanable = self._look_at(partition)
+                cleanable = self._cleanable_part(partition)
             except StorageFailure as failure:
                 self._storage_failures.report(failure)
                 continue
@@ -108,7 +108,7 @@ class Cleaner:
 
     async def clean(self, partition: Partition) -> Compaction | None:
         """Clean one log now, however little of it is dirty. None if there is nothing or a round is in progress."""
-        cleanable = None if partition in self.rounds else self._look_at(partition)
+        cleanable = None if partition in self.rounds else self._cleanable_part(partition)
         if cleanable is None or not cleanable.cleanable_bytes:
             return None
         compaction = self._begin(partition, cleanable)
@@ -127,14 +127,14 @@ class Cleaner:
             ):
                 yield partition
 
-    def _look_at(self, partition: Partition) -> Cleanable | None:
+    def _cleanable_part(self, partition: Partition) -> Cleanable | None:
         if partition.deleted or (partition.opened is None and self._has_one_segment(partition)):
             return None
         opened = partition.log
         if len(opened.segments) == 1:
             return None
         cleaned_offset = self._log_dir(partition).cleaned_offsets.get(partition.topic_partition)
-        return look_at(opened, cleaned_offset, self._clock.now_ms())
+        return cleanable_part(opened, cleaned_offset, self._clock.now_ms())
 
     def _has_one_segment(self, partition: Partition) -> bool:
         """Decided from the file names, so that unused logs stay closed."""

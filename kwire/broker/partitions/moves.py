@@ -66,7 +66,7 @@ class Moves:
         self._storage_failures = storage_failures
         self._wanted = trio.Event()
 
-    def ask(self, partition: Partition, target: LogDir) -> None:
+    def request(self, partition: Partition, target: LogDir) -> None:
         """Add a move to ``pending``. A move to the partition's own directory cancels the pending one."""
         self.pending.pop(partition, None)
         if partition.log_dir == target.path:
