@@ -28,6 +28,8 @@ from kwire.wire.messages import (
 )
 
 PACKAGE = Path(kwire.broker.__file__).parent
+KWIRE = PACKAGE.parent
+SERVER = KWIRE / "server"
 HOUR_MS = 3_600_000
 SETTINGS = {"offsets.topic.num.partitions": "1", "transaction.state.log.num.partitions": "1"}
 
@@ -201,6 +203,36 @@ def test_every_background_task_is_contained():
                     if task != "run_contained" or not is_watched:
                         started.add((path.relative_to(PACKAGE).as_posix(), task))
     assert started == plain
+
+
+def method_calls(package, *names):
+    """The calls of methods with these names in a package, each with its file."""
+    for path in package.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in names:
+                yield path.relative_to(package).as_posix(), node
+
+
+def test_every_task_of_the_server_is_contained_or_ends_it():
+    """A connection contains its failures; what else the server starts must end it when it fails."""
+    started = {(path, ast.unparse(node.args[0])) for path, node in method_calls(SERVER, "start_soon", "start")}
+    assert started == {
+        ("acceptor.py", "Connection(self._broker, transport, self._listener).run"),
+        ("lifecycle.py", "acceptor.run"),  # contains each refused or failed connection
+        ("lifecycle.py", "stop_when_signalled"),
+    }
+
+
+def test_each_timer_is_contained_by_the_clock_or_by_its_owner():
+    """The clock logs what a callback raises; a coordinator's timer handles it before that."""
+    found = {(path, ast.unparse(node.args[1])) for path, node in method_calls(KWIRE, "call_later", "call_at")}
+    assert found == {
+        ("broker/clock.py", "fired.set"),
+        ("broker/clock.py", "callback"),
+        ("broker/coordination/shard.py", "partial(self._fire, key)"),  # replaces the coordinator
+        ("broker/background/file_remover.py", "partial(self._due.send_nowait, deletion)"),  # the file stays
+        ("server/connection.py", "scope.cancel"),
+    }
 
 
 async def test_tasks_that_raise_while_they_run_leave_a_broker_that_serves(start_broker, monkeypatch):

@@ -33,7 +33,7 @@ from kwire.coordinators.transaction.commands import (
     WriteMarkers,
 )
 from kwire.coordinators.transaction.coordinator import TransactionCoordinator
-from kwire.coordinators.transaction.transaction import DECIDED, NO_PRODUCER_ID
+from kwire.coordinators.transaction.transaction import NO_PRODUCER_ID, PREPARED
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.types import TRANSACTION_TOPIC, TopicPartition
@@ -205,7 +205,7 @@ class _Completion:
         """Whether the completion is in the coordinator's log."""
         self._shard.run(lambda machine, now_ms: machine.complete(self._transactional_id, now_ms))
         transaction = self._shard.machine.transactions.get(self._transactional_id)
-        return transaction is None or transaction.state not in DECIDED
+        return transaction is None or transaction.state not in PREPARED
 
     async def finish(self) -> None:
         """Go on until all is done, or until the machine is unloaded: the next one asks for the markers again."""

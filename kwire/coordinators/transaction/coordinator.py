@@ -30,11 +30,11 @@ from kwire.coordinators.transaction.commands import (
 )
 from kwire.coordinators.transaction.records import read_record, tombstone, transaction_record
 from kwire.coordinators.transaction.transaction import (
-    DECIDED,
+    EMPTY_OR_COMPLETE,
     MAY_FOLLOW,
     NEVER_MS,
     NEW_EPOCH_SINCE,
-    SETTLED,
+    PREPARED,
     State,
     Transaction,
 )
@@ -204,7 +204,7 @@ class TransactionCoordinator:
     def complete(self, transactional_id: str, now_ms: int) -> Effects:
         """All markers of the decided transaction are written."""
         transaction = self.transactions.get(transactional_id)
-        if transaction is None or transaction.state not in DECIDED:
+        if transaction is None or transaction.state not in PREPARED:
             return Effects()
         step = transitions.complete(transaction, self._previous(transactional_id), now_ms=now_ms)
         return self._write(transactional_id, step)
@@ -280,7 +280,7 @@ class TransactionCoordinator:
         self.transaction_version = metadata.feature_level(TRANSACTION_VERSION)
         effects = Effects()
         for transactional_id, transaction in self.transactions.items():
-            if transaction.state in DECIDED:
+            if transaction.state in PREPARED:
                 effects.actions.append(_markers(transactional_id, transaction))
             elif transaction.state is State.ONGOING:
                 self._watch_for_overdue(effects, transaction, now_ms)
@@ -348,7 +348,7 @@ class TransactionCoordinator:
         some, self._to_expire = self._to_expire[-_LOOKED_AT_IN_TURN:], self._to_expire[:-_LOOKED_AT_IN_TURN]
         for transactional_id in some:
             transaction = self.transactions.get(transactional_id)
-            if transaction is None or transaction.state not in SETTLED:
+            if transaction is None or transaction.state not in EMPTY_OR_COMPLETE:
                 continue
             if transaction.update_ms <= now_ms - self.config.id_expiration_ms:
                 effects.records.append(tombstone(transactional_id))

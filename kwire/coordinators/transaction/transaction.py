@@ -50,8 +50,10 @@ class State(IntEnum):
         return self.name.title().replace("_", "")
 
 
-SETTLED: Final = frozenset({State.EMPTY, State.COMPLETE_COMMIT, State.COMPLETE_ABORT})
-DECIDED: Final = frozenset({State.PREPARE_COMMIT, State.PREPARE_ABORT})
+# No transaction is open: a new one may begin, and the id may expire.
+EMPTY_OR_COMPLETE: Final = frozenset({State.EMPTY, State.COMPLETE_COMMIT, State.COMPLETE_ABORT})
+# The end is in the log, its markers and the completion follow.
+PREPARED: Final = frozenset({State.PREPARE_COMMIT, State.PREPARE_ABORT})
 
 MAY_FOLLOW: Final[Mapping[State, frozenset[State]]] = MappingProxyType(
     {

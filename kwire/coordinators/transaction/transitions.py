@@ -21,12 +21,12 @@ from typing import NamedTuple
 
 from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.transaction import (
-    DECIDED,
+    EMPTY_OR_COMPLETE,
     EPOCH_MAX,
     NEW_EPOCH_SINCE,
     NO_EPOCH,
     NO_PRODUCER_ID,
-    SETTLED,
+    PREPARED,
     State,
     Transaction,
 )
@@ -66,9 +66,9 @@ def initialize(
     CONCURRENT_TRANSACTIONS); an open transaction must be aborted first.
     """
     check_may_go_on(before, previous, expected)
-    if before.state in DECIDED:
+    if before.state in PREPARED:
         raise KafkaError(Code.CONCURRENT_TRANSACTIONS)
-    assert before.state in SETTLED, before.state
+    assert before.state in EMPTY_OR_COMPLETE, before.state
     current = before.producer_epoch
     if before.is_epoch_exhausted and (expected is None or expected.producer_epoch == current):
         assert spare_id != NO_PRODUCER_ID
@@ -146,7 +146,7 @@ def check_producer(transaction: Transaction, producer: ProducerStamp) -> None:
         raise KafkaError(Code.INVALID_PRODUCER_ID_MAPPING)
     if transaction.producer_epoch != producer.producer_epoch:
         raise KafkaError(Code.PRODUCER_FENCED)
-    if transaction.state in DECIDED:
+    if transaction.state in PREPARED:
         raise KafkaError(Code.CONCURRENT_TRANSACTIONS)
 
 
@@ -189,7 +189,7 @@ def end_with_new_epoch(
     if before.producer_id != producer.producer_id and not asks_again_with_old_id:
         raise KafkaError(Code.INVALID_PRODUCER_ID_MAPPING)
     is_current = current == producer.producer_epoch
-    if before.state in DECIDED:
+    if before.state in PREPARED:
         is_valid = asks_again
     elif before.state in (State.COMPLETE_COMMIT, State.COMPLETE_ABORT):
         is_valid = is_current or asks_again or asks_again_with_old_id
@@ -197,7 +197,7 @@ def end_with_new_epoch(
         is_valid = is_current
     if not is_valid:
         raise KafkaError(Code.PRODUCER_FENCED)
-    if before.state is State.ONGOING or (is_current and before.state in SETTLED and not commit):
+    if before.state is State.ONGOING or (is_current and before.state in EMPTY_OR_COMPLETE and not commit):
         return _decide(before, previous, commit=commit, client_version=client_version, spare_id=spare_id, now_ms=now_ms)
     if is_current:
         raise KafkaError(Code.INVALID_TXN_STATE)
@@ -221,7 +221,7 @@ def fence(
 
 def complete(before: Transaction, previous: PreviousProducer, *, now_ms: int) -> Step:
     """All markers are written."""
-    assert before.state in DECIDED, before.state
+    assert before.state in PREPARED, before.state
     rotates = before.client_version >= NEW_EPOCH_SINCE and before.next_producer_id != NO_PRODUCER_ID
     after = replace(
         before,
@@ -262,5 +262,5 @@ def _check_ends_alike(state: State, *, commit: bool) -> None:
         (State.PREPARE_COMMIT, State.COMPLETE_COMMIT) if commit else (State.PREPARE_ABORT, State.COMPLETE_ABORT)
     ):
         raise KafkaError(Code.INVALID_TXN_STATE)
-    if state in DECIDED:
+    if state in PREPARED:
         raise KafkaError(Code.CONCURRENT_TRANSACTIONS)
