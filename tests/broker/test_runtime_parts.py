@@ -389,3 +389,36 @@ async def test_a_deleted_topic_unloads_its_machines(stage):
 
     assert machine.was_unloaded
     assert await stage.machine() is not machine
+
+
+async def test_a_refused_append_is_answered_while_earlier_ones_are_not_committed(stage, nursery):
+    await stage.add(1)
+    stage.partition.is_held = True
+    nursery.start_soon(stage.add, 5)
+    await trio.testing.wait_all_tasks_blocked()
+    stage.partition.refusal = KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+
+    assert await stage.submit(Counter.follow) == ("followed", Code.NOT_COORDINATOR)
+    stage.partition.commit()
+
+
+async def test_an_append_that_is_committed_at_once_commits_those_before(stage, nursery):
+    await stage.add(1)
+    stage.partition.is_held = True
+    nursery.start_soon(stage.add, 5)
+    await trio.testing.wait_all_tasks_blocked()
+    stage.partition.is_held = False
+    await stage.add(10)
+
+    assert not (await stage.machine()).timeline.has_uncommitted
+    assert await stage.read() == 16
+    stage.partition.commit()
+
+
+async def test_the_timers_of_an_unloaded_machine_do_not_fire(stage):
+    await stage.add(1)
+    before = len(stage.partition.batches)
+    stage.runtime.on_metadata_delta(Delta(topics_deleted=[SimpleNamespace(name=TOPIC, id=b"i" * 16)]))
+    await stage.pass_ms(120_000)
+
+    assert len(stage.partition.batches) == before
