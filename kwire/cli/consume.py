@@ -182,7 +182,7 @@ def _waited_for(cluster: Cluster, topics: Sequence[str]) -> bool:
 
 
 def _refuse_unknown(cluster: Cluster, topics: Sequence[str]) -> None:
-    # Whoever wants what is there now does not wait for a topic: its name is wrong, or it is too early.
+    # A command that reads what is there now does not wait for a topic: the name is wrong, or the topic comes later.
     known = list_topics(cluster)
     for topic in topics:
         if topic not in known:

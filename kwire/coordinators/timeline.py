@@ -3,8 +3,8 @@
 Responsible for: tables that remember what a key held before, undoing one command, and answering from what is committed.
 Must not depend on: any particular coordinator, the log.
 
-A machine keeps all that a command or a record may change in tables of one ``Timeline``. Whoever runs the machine says
-where it is:
+A machine keeps all that a command or a record may change in tables of one ``Timeline``. The caller that runs the
+machine reports each step:
 
     begin ──► command ──► append ──┬─ refused ───────────────────────► revert: all tables as they were at begin
                                    ├─ committed ─► drop ──► replay     nothing to remember

@@ -1,7 +1,7 @@
 """What a log knows of each producer: its last batches, its epoch, its open transaction.
 
 Responsible for: the checks that make retries harmless and zombies powerless (KIP-98), and which transactions are open.
-May not know: files, segments, what a batch contains beyond its header and its end-transaction marker.
+Must not depend on: files, segments, what a batch contains beyond its header and its end-transaction marker.
 """
 
 from __future__ import annotations

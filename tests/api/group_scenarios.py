@@ -49,7 +49,7 @@ async def apply_for(stage, group, who, version=9, **values):
 
 
 async def lead(stage, group, who="one", version=9, instance=None, **values):
-    """Make a group whose only member is stable; his id."""
+    """Make a group whose only member is stable; returns its id."""
     if instance is None:
         await apply_for(stage, group, who, version, **values)
         joined = await stage.answer("alone", who)
@@ -303,7 +303,7 @@ async def two_members(stage, group):
 
 
 async def a_third_member(stage, group):
-    """He comes while a SyncGroup is parked; a fourth is one too many."""
+    """A member joins while a SyncGroup is parked; a fourth is one too many."""
     one = await lead(stage, group)
     two = await apply_for(stage, group, "two")
     await stage.send(9, join(group, one), "one")

@@ -161,7 +161,7 @@ async def test_a_transaction_that_is_open_for_too_long_is_aborted(client, broker
     assert await state(client, "tx") == "CompleteAbort"
     assert await seen(client, "t") == []
     assert await committed(client, "g", "t") == -1
-    # The late client is told that it was too late, and goes on.
+    # The late client receives an error, and continues.
     assert (await producer.send("t", b"y")).error_code == Code.INVALID_PRODUCER_EPOCH
     assert await producer.commit() is Code.INVALID_TXN_STATE
     assert await producer.abort() is Code.NONE

@@ -233,7 +233,7 @@ class GroupMachine(RuleBasedStateMachine):
 
     @rule()
     def everybody_falls_silent(self):
-        """Nobody waits for ever, and no member lives on without a sign of life."""
+        """No request waits forever, and no member stays without a heartbeat."""
         self.playback.fail_appends = None
         self.playback.release()
         self.playback.advance(A_LONG_TIME_MS)

@@ -1,4 +1,4 @@
-"""The compiled codec against the interpreted construct schema, on values and on bytes that nobody chose by hand."""
+"""The compiled codec against the interpreted construct schema, on generated values and bytes."""
 
 import json
 import random

@@ -396,7 +396,7 @@ def markers_of_each_epoch(ask: Asker) -> None:
 
 @story("EndTxn", *APIS)
 def who_comes_too_late(ask: Asker) -> None:
-    """A timeout decides for the client; what he may still say depends on the epoch that he has."""
+    """A timeout decides for the client; its epoch decides what it may still request."""
     names = {}
     for version in (4, 5):
         for commit in (True, False):

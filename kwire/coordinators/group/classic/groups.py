@@ -112,7 +112,7 @@ class ClassicGroups:
         return None if stored is None else ClassicGroup.from_record(group_id, stored)
 
     def has_record_only(self, group_id: str) -> bool:
-        """Whether it is an empty group without soft state: whoever names no generation may commit its offsets."""
+        """Whether it is an empty group without soft state: a client without a generation may commit its offsets."""
         if group_id in self.live:
             return False
         stored = self.records.get(group_id)
