@@ -12,8 +12,8 @@ from typing import Final
 
 # RE2 has no lookaround, no atomic groups, no conditions and no references.
 _NOT_RE2: Final = (
-    (re.compile(r"\(\?(?:[=!>(#]|<[=!])"), "invalid or unsupported Perl syntax"),
-    (re.compile(r"\(\?<[^>]*$"), "invalid named capture"),
+    (re.compile(r"\(\?[=!>(#]"), "invalid or unsupported Perl syntax"),
+    (re.compile(r"\(\?<(?:[=!]|[^>]*$)"), "invalid named capture"),
     (re.compile(r"[*+?}][*+]|\}\?[*+]|\*\?[*+]"), "invalid nested repetition operator"),
 )
 _ESCAPED: Final = re.compile(r"\\.", re.DOTALL)
