@@ -119,11 +119,16 @@ class Normalizer:
             return f"{item['producerId']:>20}" if known is None else known
         keys = [(key, item[key]) for key in SORTED_BY if key in item]
         if "topicId" in item and not item.get("name"):
-            return self._names.get(("id", item["topicId"]), "")
+            return self._id_order(item)
         if not keys or keys == [("errorCode", item.get("errorCode"))]:
             return _canonical(item)
         texts = [f"{value:>12}" if isinstance(value, int) else self._known(str(value)) for _, value in keys]
-        return "|".join([*texts, self._names.get(("id", item.get("topicId")), "")])
+        return "|".join([*texts, self._id_order(item)])
+
+    def _id_order(self, item: dict[str, Any]) -> str:
+        """No topic id comes first, then the ids in the order in which they were first seen, then new ones."""
+        topic_id = item.get("topicId", NO_ID)
+        return "" if topic_id == NO_ID else self._names.get(("id", topic_id), "~")
 
     def _known(self, text: str) -> str:
         """A made-up id sorts by when it was first seen."""

@@ -271,7 +271,11 @@ class GroupMachine(RuleBasedStateMachine):
                 found, kept = (
                     one.fetch_offsets(each.group_id, None, require_stable=stable) for one in (self.machine, durable)
                 )
-                assert sorted(found) == sorted(kept)
+                assert by_partition(found) == by_partition(kept)
+
+
+def by_partition(fetched):
+    return {topic: {each.partition: each for each in partitions} for topic, partitions in fetched}
 
 
 def check_described(described, durable):

@@ -50,6 +50,8 @@ def soft(machine: GroupCoordinator) -> object:
     """All but the deadlines of sessions, which a request extends whatever comes of it."""
     live = {group_id: group.copy() for group_id, group in machine.classic.live.items()}
     for group in live.values():
+        # A copy of a group shares its members until they change.
+        group.members = {member_id: member.copy() for member_id, member in group.members.items()}
         for member in group.members.values():
             member.session_deadline_ms = 0
     return durable(machine), live
