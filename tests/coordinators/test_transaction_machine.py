@@ -31,6 +31,8 @@ PARTITIONS = st.frozensets(st.integers(0, 2).map(lambda index: TopicPartition("t
 VERSIONS = st.sampled_from([0, 2])
 ALL = TransactionFilter()
 WEEK_MS = 7 * 24 * 3_600_000
+# Long, so that a week of checks takes milliseconds, even when each of them is refused.
+ABORT_INTERVAL_MS = 1_800_000
 UNRESTRICTED_MS = 2**31 - 1
 
 
@@ -50,8 +52,7 @@ class RecordingStage(Stage):
 class TransactionMachine(RuleBasedStateMachine):
     @initialize(level=st.sampled_from([0, 1, 2]))
     def start(self, level):
-        # Rare enough that a week of checks, each of them refused, is a matter of milliseconds.
-        config = TransactionConfig(abort_interval_ms=1_800_000, expire_interval_ms=3_600_000)
+        config = TransactionConfig(abort_interval_ms=ABORT_INTERVAL_MS, expire_interval_ms=3_600_000)
         self.stage = RecordingStage(config, level)
         self.stamps = [stamp("1000:0")]
         self.asked = set()
@@ -148,7 +149,7 @@ class TransactionMachine(RuleBasedStateMachine):
 
     # What happens to it
 
-    @rule(by_ms=st.sampled_from([1, 1000, 60_000, 1_800_000, WEEK_MS]))
+    @rule(by_ms=st.sampled_from([1, 1000, 60_000, ABORT_INTERVAL_MS, WEEK_MS]))
     def advance(self, by_ms):
         self.stage.advance(by_ms)
 
@@ -201,7 +202,7 @@ class TransactionMachine(RuleBasedStateMachine):
         self.stage.fail_appends = None
         self.stage.release()
         for _ in range(2):
-            self.stage.advance(62_000)
+            self.stage.advance(60_000 + 2 * ABORT_INTERVAL_MS)
             self.write_all_markers()
         answered = Counter(line.split()[0] for line in self.stage.lines if line.startswith("#"))
         assert answered == Counter(f"#{ticket}" for ticket in self.asked)
