@@ -10,9 +10,6 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
-
-from interop import jars  # noqa: E402 - runs from a checkout, without installing
 
 # The official classes log while they load; only what the program prints is its answer.
 _JVM = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=off", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -31,4 +28,13 @@ def run_java(program: str, libs: str | None, given: str, *arguments: str) -> lis
 
 def java_command(libs: str | None, program: str, *arguments: str) -> list[str]:
     """Return the command that runs a class of the jars, or a source file on them."""
-    return ["java", *_JVM, "-cp", f"{libs}/*" if libs else jars.classpath(), program, *arguments]
+    return ["java", *_JVM, "-cp", f"{libs}/*" if libs else _current_jars(), program, *arguments]
+
+
+def _current_jars() -> str:
+    """Return the class path of the current release, which is downloaded when it is missing."""
+    # Imported here: tests of an installed wheel import this module for its constants, and have no `interop`.
+    sys.path.insert(0, str(ROOT))
+    from interop import jars
+
+    return jars.classpath()
