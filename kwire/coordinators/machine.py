@@ -21,7 +21,9 @@ from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
+from kwire.coordinators.java_order import string_hash
 from kwire.coordinators.timeline import Timeline
+from kwire.coordinators.topics import TopicDescription
 from kwire.errors import Code
 from kwire.types import Uuid
 
@@ -85,6 +87,14 @@ class ClusterMetadata(Protocol):
 
     def topic_exists(self, topic_id: Uuid) -> bool: ...
 
+    def topic(self, name: str) -> TopicDescription | None: ...
+
+    def topic_by_id(self, topic_id: Uuid) -> TopicDescription | None: ...
+
+    def topic_names(self) -> Iterable[str]:
+        """Of all topics; not to be kept over a wait."""
+        ...
+
     def feature_level(self, name: str) -> int:
         """The finalized level of a feature; 0 if it is not finalized."""
         ...
@@ -99,12 +109,14 @@ class MetadataChange:
     """What changed with a new metadata image.
 
     ``topics_deleted``: their ids, by name. ``features``: the new levels of those that changed. ``groups_configured``:
-    the groups whose dynamic configs changed.
+    the groups whose dynamic configs changed. ``topics_changed``: whether topics were created or deleted, or a topic
+    has other partitions or racks than before.
     """
 
     topics_deleted: Mapping[str, Uuid] = field(default_factory=dict)
     features: Mapping[str, int] = field(default_factory=dict)
     groups_configured: frozenset[str] = frozenset()
+    topics_changed: bool = False
 
 
 class Machine(Protocol):
@@ -163,29 +175,6 @@ class Machine(Protocol):
 
 def partition_for(key: str, partition_count: int) -> int:
     """The partition of an internal topic that holds ``key`` (a group or transactional id)."""
-    code = java_string_hash(key)
+    code = string_hash(key)
     # Java's abs leaves the smallest int negative; Kafka takes it for 0.
     return 0 if code == -(2**31) else abs(code) % partition_count
-
-
-def java_string_hash(text: str) -> int:
-    """Java's ``String.hashCode``, a signed 32-bit number: it runs over UTF-16 code units."""
-    units = text.encode("utf-16-be", "surrogatepass")
-    result = 0
-    for position in range(0, len(units), 2):
-        result = (result * 31 + (units[position] << 8) + units[position + 1]) & 0xFFFFFFFF
-    return result - 2**32 if result >= 2**31 else result
-
-
-def java_hash_map_order(keys: Iterable[str]) -> list[str]:
-    """The keys in the order in which a Java ``HashMap`` that was filled in the given order iterates over them."""
-    given = list(keys)
-    bucket_count = 16
-    while len(given) > bucket_count * 3 // 4:  # the table doubles above a load of 0.75
-        bucket_count *= 2
-
-    def bucket(key: str) -> int:
-        code = java_string_hash(key) & 0xFFFFFFFF
-        return (code ^ code >> 16) & (bucket_count - 1)
-
-    return sorted(given, key=bucket)

@@ -18,7 +18,7 @@ the same purpose; docs/decisions/coordinator-commit.md compares them.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final, Generic, TypeVar, cast
 
 K = TypeVar("K")
@@ -220,6 +220,15 @@ class NestedTable(Versioned[tuple[Any, ...], V]):
             if node is None:
                 return []
         return list(_leaves(node, prefix))
+
+    def branch(self, *prefix: Any) -> Mapping[Any, Any]:
+        """What lies under ``prefix`` by the next part of the paths; not to be changed, nor kept over a change."""
+        node: Any = self._root
+        for part in prefix:
+            node = node.get(part)
+            if node is None:
+                return {}
+        return cast("Mapping[Any, Any]", node)
 
     def keys(self) -> list[Any]:
         """The first part of all paths, each once."""

@@ -378,7 +378,7 @@ async def test_a_machine_hears_of_metadata_that_concerns_it(stage):
         )
     )
 
-    expected = MetadataChange({"t": b"g" * 16}, {"f": 2}, frozenset({"g"}))
+    expected = MetadataChange({"t": b"g" * 16}, {"f": 2}, frozenset({"g"}), topics_changed=True)
     assert machine.changes == [(expected, True)]
     assert change_of(Delta(), stage.metadata) is None
 

@@ -121,7 +121,7 @@ class CommitOffsets:
     """``generation_id`` is -1, with no member id, from a client that is not a member.
 
     ``retention_ms`` is -1 for the broker's own retention. ``unknown_group`` is the error for a member of a group that
-    does not exist: it changed with version 9.
+    does not exist, ``has_member_epoch`` whether the generation may be a member epoch: both changed with version 9.
     """
 
     group_id: str
@@ -131,6 +131,7 @@ class CommitOffsets:
     offsets: tuple[OffsetToCommit, ...]
     retention_ms: int = -1
     unknown_group: Code = Code.GROUP_ID_NOT_FOUND
+    has_member_epoch: bool = True
 
 
 @dataclass(frozen=True, slots=True)

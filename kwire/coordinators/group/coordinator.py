@@ -3,8 +3,10 @@
 Responsible for: which kinds of groups there are, replay, offsets of groups, and the commands on whole groups (list,
 describe, delete). Must not depend on: the log, clocks, requests, how a kind of group works.
 
-Every kind of group is a ``GroupKind``: ``classic``, and ``preserved`` for the kinds that are not served. A group that
-only ever committed offsets has no record of its own; it is an empty classic group without a protocol type.
+Every kind of group is a ``GroupKind``: ``classic``, and ``preserved`` for the kinds that are not served. A group id
+belongs to the kind that finds a group of it (``_find``); records and timers carry the name of their kind. A command of
+one kind is a method of that kind. A group that only ever committed offsets has no record of its own; it is an empty
+classic group without a protocol type.
 
 Commands see the state as it is written; ``fetch_offsets``, ``list_groups`` and ``describe`` answer what is committed.
 """
@@ -28,10 +30,10 @@ from kwire.coordinators.group.commands import (
     ListedGroup,
     SyncGroup,
 )
-from kwire.coordinators.group.group import Group, GroupKind, Retention
+from kwire.coordinators.group.group import Group, GroupKind, ModernKind, Retention
 from kwire.coordinators.group.offsets import Offsets, TopicToFetch
 from kwire.coordinators.group.preserved import PreservedGroups
-from kwire.coordinators.group.records import GroupEntry, OffsetEntry, PreservedEntry, read_record
+from kwire.coordinators.group.records import GroupEntry, ModernEntry, OffsetEntry, PreservedEntry, read_record
 from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange, ProducerStamp, Record
 from kwire.coordinators.timeline import Timeline
 from kwire.errors import Code, KafkaError
@@ -65,8 +67,10 @@ class GroupCoordinator:
         self.offsets = Offsets(self.timeline)
         self.classic = ClassicGroups(config, self.timeline)
         self.preserved = PreservedGroups(self.timeline)
+        # By the names that their records and timers carry.
+        self._modern: dict[str, ModernKind] = {}
         # A group id is of one kind; the classic groups include those that have offsets only.
-        self._kinds: tuple[GroupKind, ...] = (self.classic, self.preserved)
+        self._kinds: tuple[GroupKind, ...] = (self.classic, *self._modern.values(), self.preserved)
         # The groups that a pass over all of them has still to look at for expired offsets.
         self._to_expire: list[str] = []
         self._topic_deletions: deque[_TopicDeletion] = deque()
@@ -139,9 +143,12 @@ class GroupCoordinator:
     ) -> list[tuple[str, list[FetchedOffset]]]:
         """By topic; for ``topics`` None all that the group has. A group that does not exist has none.
 
-        ``member_id`` and ``member_epoch`` are checked for consumer groups only (KIP-848), which are not served.
+        ``member_id`` and ``member_epoch`` are checked for consumer groups only (KIP-848).
         """
-        del member_id, member_epoch
+        for kind in self._modern.values():
+            group = kind.committed(group_id)
+            if group is not None:
+                group.check_fetch(member_id, member_epoch)
         return self.offsets.fetch(group_id, topics, require_stable=require_stable)
 
     def delete_offsets(
@@ -212,17 +219,28 @@ class GroupCoordinator:
         del timestamp_ms, producer_epoch
         match read_record(key, value):
             case OffsetEntry() as entry:
-                if entry.value is not None and entry.group_id not in self.preserved.kinds:
+                if entry.value is not None and not self._is_modern(entry.group_id):
                     self.classic.replay_offset_of(entry.group_id)
                 self.offsets.replay(entry, offset=offset, producer_id=producer_id)
             case GroupEntry() as entry:
                 self.classic.replay(entry)
+            case ModernEntry() as entry:
+                if value is not None:
+                    self._replace_offsets_only(entry.group_id)
+                self._modern[entry.kind].replay(entry)
             case PreservedEntry() as entry:
-                stored = self.classic.records.get(entry.group_id)
-                if value is not None and stored is not None and not stored.protocol_type:
-                    # Its offsets came before its records did, as compaction may leave them.
-                    self.classic.remove(entry.group_id)
+                if value is not None:
+                    self._replace_offsets_only(entry.group_id)
                 self.preserved.replay(entry, key, value)
+
+    def _is_modern(self, group_id: str) -> bool:
+        return group_id in self.preserved.kinds or any(kind.find(group_id) for kind in self._modern.values())
+
+    def _replace_offsets_only(self, group_id: str) -> None:
+        """A group of a newer kind has this id: its offsets came before its records, as compaction may leave them."""
+        stored = self.classic.records.get(group_id)
+        if stored is not None and not stored.protocol_type:
+            self.classic.remove(group_id)
 
     def replay_marker(self, producer_id: int, producer_epoch: int, *, committed: bool) -> None:
         del producer_epoch
@@ -238,11 +256,18 @@ class GroupCoordinator:
         )
         effects.records, effects.atomic = deleted.records, False
         effects.timers += deleted.timers
+        for kind in self._modern.values():
+            restarted = kind.loaded(metadata, now_ms)
+            effects.records += restarted.records
+            effects.timers += restarted.timers
         return effects
 
     def on_metadata_change(self, change: MetadataChange, metadata: ClusterMetadata, now_ms: int) -> Effects:
         """The offsets of all groups in topics that were deleted are deleted with them."""
         del metadata
+        for kind in self._modern.values():
+            changed = kind.on_metadata_change(change, now_ms)
+            assert not changed.records and not changed.replies  # noqa: PT018
         topics = change.topics_deleted
         if not topics:
             return Effects()
@@ -254,13 +279,21 @@ class GroupCoordinator:
     def on_timer(self, key: Hashable, now_ms: int) -> Effects:
         if key == _RETENTION_TIMER:
             return self.expire_offsets(now_ms)
-        return self._delete_some(now_ms) if key == _DELETED_TOPICS_TIMER else self.classic.on_timer(key, now_ms)
+        if key == _DELETED_TOPICS_TIMER:
+            return self._delete_some(now_ms)
+        kind = self._modern.get(key[0]) if isinstance(key, tuple) else None
+        return self.classic.on_timer(key, now_ms) if kind is None else kind.on_timer(key, now_ms)
 
     def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
+        kind = self._modern.get(getattr(follow_up, "kind", ""))
+        if kind is not None:
+            return kind.on_append_result(follow_up, error, now_ms)
         return self.classic.on_append_result(follow_up, error, now_ms)
 
     def clock_stepped(self, by_ms: int) -> None:
         self.classic.clock_stepped(by_ms)
+        for kind in self._modern.values():
+            kind.clock_stepped(by_ms)
 
     def unloaded(self) -> None:
         """Nothing outside of the machine depends on it."""
@@ -269,7 +302,7 @@ class GroupCoordinator:
         """Delete expired offsets, and empty groups that have none left; some groups at a time."""
         effects = Effects(atomic=False)
         if not self._to_expire:
-            self._to_expire = self.classic.group_ids()
+            self._to_expire = [each for kind in (self.classic, *self._modern.values()) for each in kind.group_ids()]
         looked_at = 0
         for _ in range(min(_GROUPS_IN_TURN, len(self._to_expire))):
             if looked_at >= _OFFSETS_IN_TURN:

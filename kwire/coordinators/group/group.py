@@ -3,19 +3,22 @@
 Responsible for: the ``Group`` interface and the rules of retention that all kinds share. Must not depend on: any kind
 of group.
 
-A kind of group is a package beside this module (``classic``; consumer, share and streams groups when they are served).
-It has a class of all its groups, a ``GroupKind``, which the coordinator gives the records of its types, and a class of
-one group, a ``Group``.
+A kind of group is a package beside this module (``classic``; consumer, share and streams groups when they are
+served). It has a class of all its groups, a ``GroupKind``, and a class of one group, a ``Group``. The coordinator gives
+a kind the records of its types, the timers whose keys begin with its name, and the follow-ups of that name; a kind
+other than classic is a ``ModernKind``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from enum import Enum
 from typing import Protocol
 
 from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, ListedGroup
-from kwire.coordinators.machine import Record
+from kwire.coordinators.group.records import ModernEntry
+from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange, Record
+from kwire.errors import Code
 
 
 class Retention(Enum):
@@ -68,6 +71,10 @@ class Group(Protocol):
         """Whether OffsetDelete may delete offsets (of topics that no member reads). KafkaError(NON_EMPTY_GROUP)."""
         ...
 
+    def check_fetch(self, member_id: str | None, member_epoch: int) -> None:
+        """Whether the sender of OffsetFetch may read (KIP-848). KafkaError(UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH)."""
+        ...
+
     def subscribes_to(self, topic: str) -> bool:
         """Whether a member reads ``topic``; while that cannot be known, yes."""
         ...
@@ -97,3 +104,33 @@ class GroupKind(Protocol):
     def group_ids(self) -> list[str]: ...
 
     def committed_ids(self) -> Iterator[str]: ...
+
+
+class FollowUp(Protocol):
+    """What a modern kind gives as ``Effects.follow_up``."""
+
+    @property
+    def kind(self) -> str: ...
+
+
+class ModernKind(GroupKind, Protocol):
+    """All groups of a newer kind in one partition.
+
+    Its timers have tuples for keys that begin with its name. ``metadata`` is read at each call: it is the newest.
+    """
+
+    def replay(self, entry: ModernEntry) -> None:
+        """Apply one record of its types; nothing else changes durable state."""
+        ...
+
+    def loaded(self, metadata: ClusterMetadata, now_ms: int) -> Effects:
+        """The log was replayed: the sessions of members restart."""
+        ...
+
+    def on_metadata_change(self, change: MetadataChange, now_ms: int) -> Effects: ...
+
+    def on_timer(self, key: Hashable, now_ms: int) -> Effects: ...
+
+    def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects: ...
+
+    def clock_stepped(self, by_ms: int) -> None: ...

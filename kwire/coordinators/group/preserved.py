@@ -49,6 +49,9 @@ class PreservedGroup:
     def check_offset_delete(self) -> None:
         pass
 
+    def check_fetch(self, member_id: str | None, member_epoch: int) -> None:
+        """No member of it can be alive."""
+
     def subscribes_to(self, topic: str) -> bool:
         del topic
         return False

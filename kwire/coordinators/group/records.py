@@ -8,19 +8,23 @@ the log.
 
 Types 0 and 1 are offsets (0: written by old brokers), 2 is a classic group; the rest belongs to the newer
 kinds of groups (KIP-848, KIP-932, KIP-1071). What Kafka 4.3 writes: offsets at version 4 with the topic's id, or at 1
-where the client asked for a retention of its own (versions 2-4 of OffsetCommit); classic groups at version 3.
+where the client asked for a retention of its own (versions 2-4 of OffsetCommit); classic groups at version 3; the
+newer kinds at version 0.
 """
 
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple, TypeAlias
+from collections.abc import Mapping
+from typing import Any, Final, NamedTuple, TypeAlias
 
 from kwire.coordinators.group.commands import CommittedOffset
 from kwire.coordinators.machine import Record
 from kwire.errors import ProtocolViolation
 from kwire.types import OFFSETS_TOPIC
+from kwire.wire import messages
 from kwire.wire.codec import decode, encode
+from kwire.wire.message import Message
 from kwire.wire.messages import GroupMetadataKey, GroupMetadataValue, OffsetCommitKey, OffsetCommitValue
 
 OFFSET_VERSION = 4
@@ -32,7 +36,10 @@ _TYPE_AND_LENGTH = struct.Struct(">hh")
 
 _OFFSET_TYPES = frozenset({0, 1})
 _GROUP_TYPE = 2
-_KINDS = {
+# The kinds that are served: type -> kind of group, and the names of the messages for key and value.
+_SERVED: Final[Mapping[int, tuple[str, str]]] = {}
+# The kinds that are not.
+_PRESERVED = {
     **dict.fromkeys((3, 4, 5, 6, 7, 8, 16), "consumer"),
     **dict.fromkeys((10, 11, 12, 13, 14, 15), "share"),
     **dict.fromkeys((17, 18, 19, 20, 21, 22, 23), "streams"),
@@ -59,7 +66,16 @@ class PreservedEntry(NamedTuple):
     kind: str
 
 
-Entry: TypeAlias = OffsetEntry | GroupEntry | PreservedEntry
+class ModernEntry(NamedTuple):
+    """A record of a consumer, share or streams group. ``key`` and ``value`` are messages; None is a tombstone."""
+
+    group_id: str
+    kind: str
+    key: Any
+    value: Any
+
+
+Entry: TypeAlias = OffsetEntry | GroupEntry | ModernEntry | PreservedEntry
 
 
 def offset_record(group_id: str, topic: str, partition: int, offset: CommittedOffset | None) -> Record:
@@ -85,6 +101,13 @@ def group_record(group_id: str, value: GroupMetadataValue | None) -> Record:
     return Record(key, None if value is None else _INT16.pack(GROUP_VERSION) + encode(value, GROUP_VERSION))
 
 
+def modern_record(key: Message, value: Message | None) -> Record:
+    """A record of a newer kind of group; a tombstone for None."""
+    return Record(
+        _INT16.pack(type(key).KEY) + encode(key, 0), None if value is None else _INT16.pack(0) + encode(value, 0)
+    )
+
+
 def read_record(key: bytes, value: bytes | None) -> Entry | None:
     """The meaning of a record; None for a type that Kafka 4.3 does not know. ProtocolViolation if it cannot be read."""
     try:
@@ -107,11 +130,20 @@ def _read(key: bytes, value: bytes | None) -> Entry | None:
     if record_type == _GROUP_TYPE:
         group_key = decode(GroupMetadataKey, 0, memoryview(key)[2:])
         return GroupEntry(group_key.group, None if value is None else decode(GroupMetadataValue, *_versioned(value)))
-    kind = _KINDS.get(record_type)
+    if record_type in _SERVED:
+        return _read_modern(record_type, key, value)
+    kind = _PRESERVED.get(record_type)
     if kind is None:
         return None
     # All their keys begin with the group id.
     return PreservedEntry(key[4 : 4 + id_length].decode("utf-8"), kind)
+
+
+def _read_modern(record_type: int, key: bytes, value: bytes | None) -> ModernEntry:
+    kind, name = _SERVED[record_type]
+    read_key: Any = decode(getattr(messages, f"{name}Key"), 0, memoryview(key)[2:])
+    read_value = None if value is None else decode(getattr(messages, f"{name}Value"), *_versioned(value))
+    return ModernEntry(read_key.group_id, kind, read_key, read_value)
 
 
 def _versioned(value: bytes) -> tuple[int, memoryview]:

@@ -24,7 +24,8 @@ from kwire.coordinators.group.classic.subscription import subscribed_topics
 from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, DescribedMember, ListedGroup, Protocols
 from kwire.coordinators.group.group import Retention
 from kwire.coordinators.group.records import group_record
-from kwire.coordinators.machine import Record, java_hash_map_order
+from kwire.coordinators.java_order import hash_map_order, string_hash
+from kwire.coordinators.machine import Record
 from kwire.errors import Code, KafkaError
 from kwire.wire.messages import GroupMetadataValue
 
@@ -277,6 +278,9 @@ class ClassicGroup:
         if self.state is not State.EMPTY and not self.is_consumer_group:
             raise KafkaError(Code.NON_EMPTY_GROUP)
 
+    def check_fetch(self, member_id: str | None, member_epoch: int) -> None:
+        """Members of classic groups are not asked for."""
+
     def subscribes_to(self, topic: str) -> bool:
         return self.is_consumer_group if self.topics is None else topic in self.topics
 
@@ -472,7 +476,7 @@ class ClassicGroup:
         candidates = frozenset(name for name, count in self._supporter_counts.items() if count == len(self.members))
         votes = Counter(member.vote(candidates) for member in self.members.values())
         most = max(votes.values())
-        return next(name for name in java_hash_map_order(votes) if votes[name] == most)
+        return next(name for name in hash_map_order(votes, string_hash) if votes[name] == most)
 
     def _subscribed_topics(self) -> frozenset[str] | None:
         if not self.is_consumer_group:

@@ -1,0 +1,65 @@
+"""Java's hash codes, and the order in which a Java ``HashMap`` iterates.
+
+Responsible for: results of Apache Kafka that depend on that order: assignments, the choice of a protocol. Must not
+depend on: what is ordered.
+
+A ``HashMap`` has a table of 2^n buckets. A key goes to the end of the list of its bucket; the table doubles, and keeps
+the order within each bucket, once it holds more than 3/4 of its size. (From eight keys in one bucket on Java makes a
+tree of it; that is not modelled.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Final, TypeVar
+
+from kwire.types import Uuid
+
+K = TypeVar("K")
+
+DEFAULT_CAPACITY: Final = 16
+
+
+def string_hash(text: str) -> int:
+    """Java's ``String.hashCode``, a signed 32-bit number: it runs over UTF-16 code units."""
+    units = text.encode("utf-16-be", "surrogatepass")
+    result = 0
+    for position in range(0, len(units), 2):
+        result = (result * 31 + (units[position] << 8) + units[position + 1]) & 0xFFFFFFFF
+    return result - 2**32 if result >= 2**31 else result
+
+
+def uuid_hash(uuid: Uuid) -> int:
+    """Kafka's ``Uuid.hashCode``, unsigned: the four 32-bit words of the id, combined by exclusive or."""
+    number = int.from_bytes(uuid, "big")
+    halves = number >> 64 ^ number & 0xFFFFFFFFFFFFFFFF
+    return halves >> 32 ^ halves & 0xFFFFFFFF
+
+
+def integer_hash(number: int) -> int:
+    """Java's ``Integer.hashCode`` of a number that is not negative."""
+    return number
+
+
+def hash_map_order(
+    keys: Iterable[K], hash_code: Callable[[K], int], *, capacity: int = DEFAULT_CAPACITY, expected: int | None = None
+) -> list[K]:
+    """Return the keys, each once, in the order in which a ``HashMap`` filled with them in the given order iterates.
+
+    ``capacity``: the size of its table when it is made, a power of two. ``expected``: the constructor got a number of
+    keys or a collection of that size (``new HashSet<>(collection)``) and chose the size of the table by it.
+    """
+    given = list(dict.fromkeys(keys))
+    size = capacity if expected is None else _copy_capacity(expected)
+    while len(given) > size * 3 // 4:
+        size *= 2
+    mask = size - 1
+    codes = [hash_code(key) & 0xFFFFFFFF for key in given]
+    buckets = [(code ^ code >> 16) & mask for code in codes]
+    return [given[position] for position in sorted(range(len(given)), key=buckets.__getitem__)]
+
+
+def _copy_capacity(count: int) -> int:
+    """The table of ``new HashSet<>(collection)``: max(count / 0.75 + 1, 16), up to the next power of two."""
+    wanted = max(int(count / 0.75) + 1, DEFAULT_CAPACITY)
+    return 1 << (wanted - 1).bit_length()
