@@ -1,19 +1,22 @@
-"""The refusals of the delegation token APIs.
+"""What the delegation token APIs share.
 
-Responsible for: which of two errors is answered. Must not depend on: the request. Tokens are not served; records of
-them in the metadata log are kept.
+Responsible for: which clients may send their requests. Must not depend on: single APIs.
 """
 
 from __future__ import annotations
 
 from kwire.broker.requests.context import Context
-from kwire.errors import Code
+from kwire.security.principal import ANONYMOUS
 
-_UNAUTHENTICATED = frozenset({"PLAINTEXT"})
+NO_TIME = -1  # the times of an answer that the broker refuses before it asks the controller
 
 
-def refusal(context: Context) -> Code:
-    """Return the error: clients must be authenticated, and tokens need a secret key, which is not configured."""
-    if context.endpoint.security_protocol in _UNAUTHENTICATED:
-        return Code.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED
-    return Code.DELEGATION_TOKEN_AUTH_DISABLED
+def may_ask(context: Context) -> bool:
+    """Tell whether the client has authenticated itself, and not by a token.
+
+    Without that, the APIs answer DELEGATION_TOKEN_REQUEST_NOT_ALLOWED.
+    """
+    client = context.client
+    protocol = context.endpoint.security_protocol
+    anonymous = protocol == "PLAINTEXT" or (protocol == "SSL" and client.principal == ANONYMOUS)
+    return not (client.authenticated_by_token or anonymous)

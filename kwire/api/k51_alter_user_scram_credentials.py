@@ -15,7 +15,7 @@ from kwire.metadata.credentials import ScramDeletion, ScramUpsertion
 from kwire.metadata.entities import ScramCredential
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
-from kwire.security.scram import ScramKeys, keys_of_salted_password
+from kwire.security.sasl.scram_keys import ScramKeys, keys_of_salted_password
 from kwire.wire.messages import AlterUserScramCredentialsRequest, AlterUserScramCredentialsResponse
 
 Result = AlterUserScramCredentialsResponse.AlterUserScramCredentialsResult

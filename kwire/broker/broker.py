@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from kwire.broker.authentication import Authentication
 from kwire.broker.background.file_remover import FileRemover
 from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.clock import Clock
@@ -19,6 +20,7 @@ from kwire.broker.coordination.groups import Groups
 from kwire.broker.coordination.markers import MarkerWriter
 from kwire.broker.coordination.producer_ids import ProducerIds
 from kwire.broker.coordination.transactions import Transactions
+from kwire.broker.delegation_tokens import DelegationTokens
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.partitions.fetch_sessions import FetchSessions
 from kwire.broker.partitions.flusher import Flusher
@@ -64,6 +66,8 @@ class Broker:
     producer_ids: ProducerIds
     markers: MarkerWriter
     # requests
+    authentication: Authentication
+    delegation_tokens: DelegationTokens
     hooks: Hooks
     quotas: Quotas
     fetch_sessions: FetchSessions

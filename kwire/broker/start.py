@@ -12,11 +12,12 @@ from functools import partial
 
 import trio
 
+from kwire.broker.authentication import Authentication
 from kwire.broker.background.file_remover import FileRemover
 from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
-from kwire.broker.containment import run_contained
+from kwire.broker.containment import run_contained, start_contained
 from kwire.broker.controller.auto_topics import auto_create_topic
 from kwire.broker.controller.embedded import EmbeddedController
 from kwire.broker.controller.metadata_log import MetadataLog
@@ -26,6 +27,7 @@ from kwire.broker.coordination.metadata_view import MetadataView
 from kwire.broker.coordination.producer_ids import ProducerIds
 from kwire.broker.coordination.runtime import RuntimeParts
 from kwire.broker.coordination.transactions import Transactions
+from kwire.broker.delegation_tokens import DelegationTokens
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.partitions.fetch_sessions import FetchSessions
 from kwire.broker.partitions.flusher import Flusher
@@ -90,6 +92,8 @@ async def open_broker(
             watch = broker.watchdog.watch
             nursery.start_soon(watch, "metadata log", controller.run)
             nursery.start_soon(watch, "partition moves", run_contained, clock.sleep, broker.moves.run)
+            if broker.delegation_tokens.enabled:
+                start_contained(nursery, clock.sleep, broker.delegation_tokens.run)
             await nursery.start(watch, "group coordinator", broker.groups.run)
             await nursery.start(watch, "transaction coordinator", broker.transactions.run)
             yield broker
@@ -154,8 +158,9 @@ def _make_broker(
     transactions = Transactions(coordination, configs=configs, producer_ids=producer_ids, markers=markers)
     hooks = Hooks()
     quotas = Quotas(image, configs, clock, hooks)
+    tokens = DelegationTokens(image=image, configs=configs, controller=controller, clock=clock)
     # In this order: coordinators find the partitions that a change has created or deleted.
-    for part in (partitions, groups, transactions, quotas):
+    for part in (partitions, groups, transactions, quotas, tokens):
         controller.subscribe(part.on_metadata_delta)
     return Broker(
         clock=clock,
@@ -175,6 +180,8 @@ def _make_broker(
         transactions=transactions,
         producer_ids=producer_ids,
         markers=markers,
+        authentication=Authentication(image=image, configs=configs, clock=clock, tokens=tokens),
+        delegation_tokens=tokens,
         hooks=hooks,
         quotas=quotas,
         fetch_sessions=FetchSessions(configs.broker["max.incremental.fetch.session.cache.slots"], clock.random_bytes),

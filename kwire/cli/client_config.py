@@ -9,15 +9,20 @@ honoured is refused.
 
 from __future__ import annotations
 
-import re
+import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Final
+from typing import Final, NamedTuple
 
 from kwire.cli.connection import AuthenticationFailed, Mechanism, Security
+from kwire.metadata.jaas import JaasError, parse_login_module
+from kwire.metadata.sasl_settings import LOGIN_MODULES
+from kwire.security.sasl.scram_client import ScramClient, ScramRefused
+from kwire.security.sasl.scram_keys import RANDOM_BYTES, random_text
 
+SASL_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 # The settings that this module honours. A caller adds its own, and names the keys of a file that have no effect.
@@ -64,28 +69,37 @@ def security_of(config: Mapping[str, str]) -> Security:
         )
     mechanism = None
     if protocol.startswith("SASL_"):
-        name, username, password = sasl_of(config)
+        login = sasl_of(config)
 
         def mechanism() -> Mechanism:
-            return _Plain(username, password) if name == "PLAIN" else _Scram(name, username, password)
+            return _Plain(login) if login.mechanism == "PLAIN" else _Scram(login)
 
     return Security(tls=tls_of(config) if protocol.endswith("SSL") else None, mechanism=mechanism)
 
 
-def sasl_of(config: Mapping[str, str]) -> tuple[str, str, str]:
-    """Return mechanism, user and password. Raises ConfigError."""
+class SaslLogin(NamedTuple):
+    """Mechanism, user and password of a client. ``by_token``: they are the id and HMAC of a delegation token."""
+
+    mechanism: str
+    user: str
+    password: str
+    by_token: bool = False
+
+
+def sasl_of(config: Mapping[str, str]) -> SaslLogin:
+    """Read sasl.mechanism and sasl.jaas.config. Raises ConfigError."""
     name = config.get("sasl.mechanism", "GSSAPI")
-    if name not in ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"):
-        raise ConfigError(
-            f"sasl.mechanism={name} is not supported here; supported are PLAIN, SCRAM-SHA-256 and SCRAM-SHA-512"
-        )
-    options = dict(re.findall(r"(\w+)\s*=\s*\"((?:[^\"\\]|\\.)*)\"", config.get("sasl.jaas.config", "")))
+    if name not in SASL_MECHANISMS:
+        raise ConfigError(f"sasl.mechanism={name} is not supported here; supported are {', '.join(SASL_MECHANISMS)}")
+    example = f'{LOGIN_MODULES[name]} required username="alice" password="secret";'
+    try:
+        options = parse_login_module(config.get("sasl.jaas.config", "")).options
+    except JaasError as error:
+        raise ConfigError(f"sasl.jaas.config: {error}; write {example}") from None
     if "username" not in options or "password" not in options:
-        raise ConfigError(
-            'sasl.jaas.config must name username="..." and password="...", as in '
-            'org.apache.kafka.common.security.plain.PlainLoginModule required username="alice" password="secret";'
-        )
-    return name, *(re.sub(r"\\(.)", r"\1", options[key]) for key in ("username", "password"))  # type: ignore[return-value]
+        raise ConfigError(f'sasl.jaas.config must name username="..." and password="...", as in {example}')
+    by_token = name != "PLAIN" and options.get("tokenauth", "").lower() == "true"
+    return SaslLogin(name, options["username"], options["password"], by_token)
 
 
 def tls_of(config: Mapping[str, str]) -> ssl.SSLContext:
@@ -132,8 +146,8 @@ def _check_pem(config: Mapping[str, str], store: str) -> None:
 class _Plain:
     name = "PLAIN"
 
-    def __init__(self, username: str, password: str) -> None:
-        self._token = f"\0{username}\0{password}".encode()
+    def __init__(self, login: SaslLogin) -> None:
+        self._token = f"\0{login.user}\0{login.password}".encode()
 
     def first(self) -> bytes:
         return self._token
@@ -143,25 +157,21 @@ class _Plain:
 
 
 class _Scram:
-    def __init__(self, name: str, username: str, password: str) -> None:
-        from scramp import ScramClient
-
-        self.name = name
-        self._client = ScramClient([name], username, password)
+    def __init__(self, login: SaslLogin) -> None:
+        self.name = login.mechanism
+        nonce = random_text(os.urandom(RANDOM_BYTES))
+        self._client = ScramClient(login.mechanism, login.user, login.password, nonce, token=login.by_token)
         self._answered = False
 
     def first(self) -> bytes:
-        return str(self._client.get_client_first()).encode()
+        return self._client.first()
 
     def next(self, challenge: bytes) -> bytes | None:
-        from scramp import ScramException
-
         try:
             if self._answered:
-                self._client.set_server_final(challenge.decode())
+                self._client.check(challenge)
                 return None
-            self._client.set_server_first(challenge.decode())
             self._answered = True
-            return str(self._client.get_client_final()).encode()
-        except (ScramException, UnicodeDecodeError) as error:
+            return self._client.final(challenge)
+        except ScramRefused as error:
             raise AuthenticationFailed(f"SASL {self.name}: {error}") from error

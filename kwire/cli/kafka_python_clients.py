@@ -224,11 +224,13 @@ def _security(settings: Mapping[str, str]) -> dict[str, Any]:
     if protocol.endswith("SSL"):
         config["ssl_context"] = tls_of(settings)
     if protocol.startswith("SASL_"):
-        mechanism, username, password = sasl_of(settings)
+        login = sasl_of(settings)
+        if login.by_token:
+            raise ConfigError("sasl.jaas.config: tokenauth is not supported by the client package of this command")
         config |= {
-            "sasl_mechanism": mechanism,
-            "sasl_plain_username": username,
-            "sasl_plain_password": password,
+            "sasl_mechanism": login.mechanism,
+            "sasl_plain_username": login.user,
+            "sasl_plain_password": login.password,
         }
     return config
 

@@ -25,6 +25,7 @@ COMMANDS: Final = {
     "produce": "Write records to a topic, from arguments or standard input.",
     "consume": "Read records of a topic.",
     "groups": "List and describe consumer groups, and move their offsets.",
+    "users": "List, add and remove users, who log in with SCRAM.",
     "log": "Show what is in the files of a log, without a broker.",
     "codec": "Show the schema of a message, or decode a captured frame.",
     "doctor": "Find out why a client cannot connect.",

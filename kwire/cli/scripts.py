@@ -43,7 +43,6 @@ NO_TWIN: Final = {
     "kafka-acls": "kwire keeps no ACLs and answers SECURITY_DISABLED",
     "kafka-client-metrics": "kwire keeps these as configs: kafka-configs --entity-type client-metrics",
     "kafka-console-share-consumer": f"{_SHARE}: kafka-console-consumer reads a topic in a consumer group",
-    "kafka-delegation-tokens": "kwire does not serve delegation tokens: use SASL PLAIN or SCRAM",
     "kafka-jmx": "kwire has no JVM and no JMX: kwire doctor and its log show its state",
     "kafka-metadata-shell": "kafka-dump-log --cluster-metadata-decoder shows the records of the metadata log",
     "kafka-mirror-maker": "Kafka 4 has removed it: use MirrorMaker 2 (connect-mirror-maker), with kwire as its broker",

@@ -120,6 +120,14 @@ Clients in containers and clients on the host, each with an address that works f
     help="Create this topic unless it exists, such as orders:3; may be repeated.",
 )
 @click.option(
+    "--user",
+    "users",
+    multiple=True,
+    metavar="NAME:PASSWORD",
+    help="Let only users log in, with PLAIN or SCRAM over SASL_PLAINTEXT; may be repeated. Other users of the machine"
+    " can read a command line: --set and --config take ${env:NAME} too.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="The lowest level that is logged. [default: info; warning when standard output is a terminal]",
@@ -140,6 +148,7 @@ def serve(
     *,
     memory: bool,
     topics: tuple[str, ...],
+    users: tuple[str, ...],
     log_level: str | None,
     log_format: str,
     kafka_ready_lines: bool,
@@ -161,7 +170,7 @@ def serve(
     gc.disable()
     if memory:
         options["data"] = _MEMORY_DIRECTORY
-    settings = gathered({**options, "topics": topics})
+    settings = gathered({**options, "topics": topics, "users": users})
     if not memory:
         _refuse_files(settings)
     report = "kafka" if kafka_ready_lines else "terminal" if sys.stdout.isatty() else "programs"
@@ -175,8 +184,8 @@ def serve(
         raise fail(sentence)
 
 
-class _TopicRefused(Exception):
-    """A topic of ``--topic`` cannot be created; the message names it and says why."""
+class _StartRefused(Exception):
+    """A topic of ``--topic`` or a user of ``--user`` cannot be created; the message names it and says why."""
 
 
 def _log_directories(settings: Settings) -> list[str]:
@@ -229,7 +238,7 @@ def explain_start(error: BaseException, settings: Settings) -> str | None:
             return settings.explain(error)
         case PortInUse():
             return _port_in_use(error)
-        case CannotBind() | ForeignDirectory() | _TopicRefused():
+        case CannotBind() | ForeignDirectory() | _StartRefused():
             return str(error)
         case DirectoryInUse():
             return f"{error}; stop that process, or choose another directory with --data"
@@ -241,6 +250,8 @@ def explain_start(error: BaseException, settings: Settings) -> str | None:
 async def _on_ready(server: Server, *, settings: Settings, memory: bool, report: str) -> None:
     from kwire.cli import announce
 
+    if settings.users:
+        await _store_users(server, settings)
     if settings.topics:
         await _create_topics(server, settings)
     if report == "kafka":
@@ -251,6 +262,13 @@ async def _on_ready(server: Server, *, settings: Settings, memory: bool, report:
         announce.report_to_programs(server)
 
 
+async def _store_users(server: Server, settings: Settings) -> None:
+    from kwire.server.initial_users import store_users
+
+    for user, error in (await store_users(server.broker, settings.users)).items():
+        raise _StartRefused(f"cannot store the user {user} (--user): {error.message or error.code.name}")
+
+
 async def _create_topics(server: Server, settings: Settings) -> None:
     from kwire.broker.logs import Logger
     from kwire.server.initial_topics import create_missing_topics
@@ -258,7 +276,7 @@ async def _create_topics(server: Server, settings: Settings) -> None:
     sources = {wanted.topic.name: wanted.source for wanted in settings.topics}
     for topic, error in await create_missing_topics(server.broker, [wanted.topic for wanted in settings.topics]):
         if sources[topic.name] == "--topic":
-            raise _TopicRefused(f"cannot create the topic {topic.name} (--topic): {error.message or error.code.name}")
+            raise _StartRefused(f"cannot create the topic {topic.name} (--topic): {error.message or error.code.name}")
         # As in the image that has this variable: the broker serves without the topic.
         Logger("kwire.cli").warning("cannot create topic", topic=topic.name, source=sources[topic.name], why=str(error))
 

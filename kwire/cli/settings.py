@@ -6,10 +6,12 @@ a key that is unknown, retired, not served or out of range. Must not depend on: 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, Literal, NamedTuple, TypeAlias
 
+from kwire.cli.config_providers import CONFIG_PROVIDERS, ConfigProviders, ProviderError, is_provider_setting
 from kwire.cli.container_environment import read_environment
 from kwire.cli.durations import in_milliseconds
 from kwire.cli.topic_specs import TopicSpecError, parse_topic
@@ -27,6 +29,8 @@ from kwire.metadata.configs import (
 )
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
+from kwire.metadata.jaas import login_module_text, parse_file
+from kwire.metadata.sasl_settings import LOGIN_MODULES, jaas_key, settings_for_users, uses_sasl
 from kwire.metadata.start_rules import check_start
 from kwire.metadata.topics import NewTopic
 
@@ -37,7 +41,7 @@ LISTENERS: Final = "PLAINTEXT://localhost:9092"
 LOG_DIRS: Final = "kwire-data"
 _OWN: Final = "kwire's default"
 _HIDDEN: Final = "[hidden]"
-_PROVIDED: Final = re.compile(r"\$\{[A-Za-z0-9_.-]+:[^}]*\}")  # ${provider:key} or ${provider:path:key} (KIP-297)
+_JAAS_FILE: Final = re.compile(r"-Djava\.security\.auth\.login\.config==?(\S+)")
 # Settings copied from a cluster require more replicas than one broker has. Kafka accepts them and waits for brokers.
 _REPLICA_COUNTS: Final = {
     "default.replication.factor": "topics cannot be created without an explicit replication factor",
@@ -82,6 +86,7 @@ class Settings:
         self.chosen: dict[str, Setting] = {}
         self.cluster_id: str | None = None
         self.topics: list[InitialTopic] = []
+        self.users: dict[str, str] = {}  # names and passwords of ``--user``
         self.notes: list[Note] = []
 
     @property
@@ -110,29 +115,37 @@ def gather(
     sets: Sequence[str] = (),
     defaults: Sequence[str] = (),
     topics: Sequence[str] = (),
+    users: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
     strict: bool = False,
 ) -> Settings:
     """Put the sources together and check each value. Raises SettingsError.
 
     ``environment`` is read only where it is given. ``defaults`` are KEY=VALUE for keys that no other source gives.
-    ``topics`` are words as ``kwire.cli.topic_specs`` reads them. ``strict`` refuses settings of a file or variable
-    that have no effect.
+    ``topics`` are words as ``kwire.cli.topic_specs`` reads them, ``users`` are NAME:PASSWORD. ``strict`` refuses
+    settings of a file or variable that have no effect.
     """
     settings = Settings()
+    settings.users = dict(map(_read_user, users))
     if file is not None:
         _take(settings, {key: Setting(text, file) for key, text in _read_properties(file)}, lenient=not strict)
     if environment is not None:
         _take(settings, _from_environment(environment, settings), lenient=not strict)
     _take(settings, dict(map(_from_flag, sets)), lenient=False)
     if listen:
-        _listen(settings, list(map(_listener, listen)))
+        protocol = "SASL_PLAINTEXT" if users else "PLAINTEXT"
+        _listen(settings, [_listener(text, protocol) for text in listen])
     if data is not None:
         settings.chosen.pop("log.dir", None)
         settings.chosen["log.dirs"] = Setting(data, "--data")
     settings.topics += _read_topics(topics, "--topic")
     _fill_in(settings, dict(map(_from_default, defaults)))
+    _resolve_references(settings, environment)
+    if environment is not None:
+        _read_jaas_file(settings, environment)
     _name_inter_broker_listener(settings)
+    if users:
+        _serve_users(settings)
     for key in settings.chosen:
         _check(settings, key)
     _check_together(settings)
@@ -142,7 +155,6 @@ def gather(
 
 def _take(settings: Settings, given: Mapping[str, Setting], *, lenient: bool) -> None:
     """Add the settings of one source over those of earlier sources, and report each that is wrong."""
-    _refuse_config_providers(given)
     refused = []
     for key, setting in given.items():
         if key in RETIRED:
@@ -163,23 +175,86 @@ def _take(settings: Settings, given: Mapping[str, Setting], *, lenient: bool) ->
         raise SettingsError("\n".join(refused))
 
 
-def _refuse_config_providers(given: Mapping[str, Setting]) -> None:
-    """Refuse ``${env:NAME}`` and other references to config providers; the text itself would be taken as the value."""
-    matches = ((key, setting, _PROVIDED.search(setting.text)) for key, setting in given.items())
-    found = [(key, setting, match[0]) for key, setting, match in matches if match is not None]
-    if found:
+def _resolve_references(settings: Settings, environment: Mapping[str, str] | None) -> None:
+    """Replace ``${env:NAME}`` and other references to config providers (KIP-297). Raises SettingsError."""
+    referring = [key for key, setting in settings.chosen.items() if "${" in setting.text]
+    if not referring and CONFIG_PROVIDERS not in settings.chosen:
+        return
+    texts = {key: setting.text for key, setting in settings.chosen.items()}
+    try:
+        providers = ConfigProviders(texts, os.environ if environment is None else environment)
+    except ProviderError as error:
+        raise SettingsError(str(error)) from None
+    refused = []
+    for key in referring:
+        text, source = settings.chosen[key]
+        try:
+            settings.chosen[key] = Setting(providers.resolve(text), source)
+        except ProviderError as error:
+            refused.append(f"{key} ({source}): {error}")
+    if refused:
+        raise SettingsError("\n".join(refused))
+
+
+def _read_user(text: str) -> tuple[str, str]:
+    name, colon, password = text.partition(":")
+    if not (name and colon and password):
+        raise SettingsError("--user takes NAME:PASSWORD, such as --user alice:secret")
+    return name, password
+
+
+def _serve_users(settings: Settings) -> None:
+    """Let the users of ``--user`` log in at each SASL listener, by PLAIN and SCRAM."""
+    listeners = _sasl_listeners(settings)
+    if not listeners:
+        urls, source = settings.chosen["listeners"]
         raise SettingsError(
-            "\n".join(
-                f"{key} ({setting.source}): config providers are not supported, so {reference} has no value; write the"
-                " value instead"
-                for key, setting, reference in found
-            )
+            f"--user needs a listener at which clients log in, and listeners={urls} ({source}) has none: use"
+            " SASL_PLAINTEXT://HOST:PORT"
         )
+    for key, text in settings_for_users(listeners, settings.users).items():
+        if key in settings.chosen and key.endswith(".plain.sasl.jaas.config"):
+            raise SettingsError(f"--user and {key} ({settings.chosen[key].source}) both name users: use one of them")
+        settings.chosen.setdefault(key, Setting(text, "--user"))
+
+
+def _read_jaas_file(settings: Settings, environment: Mapping[str, str]) -> None:
+    """Give each listener the login modules of the file that KAFKA_OPTS names, where it has none of its own."""
+    named = _JAAS_FILE.search(environment.get("KAFKA_OPTS", ""))
+    listeners = _sasl_listeners(settings)
+    if named is None or not listeners:
+        return
+    path = named[1].strip("\"'")
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123
+            contexts = parse_file(file.read())
+    except OSError as error:
+        raise SettingsError(f"cannot read {path} (KAFKA_OPTS): {error.strerror}") from None
+    except ValueError as error:
+        raise SettingsError(f"{path} (KAFKA_OPTS) is not a JAAS file: {error}") from None
+    for listener in listeners:
+        modules = contexts.get(f"{listener.lower()}.KafkaServer") or contexts.get("KafkaServer", [])
+        for mechanism, name in LOGIN_MODULES.items():
+            module = next((each for each in modules if each.name == name), None)
+            if module is not None:
+                setting = Setting(login_module_text(module), path)
+                settings.chosen.setdefault(jaas_key(listener, mechanism), setting)
+
+
+def _sasl_listeners(settings: Settings) -> list[str]:
+    """Return the names of the listeners at which clients log in."""
+    setting = settings.chosen.get("listener.security.protocol.map")
+    pairs = [] if setting is None else [pair.rpartition(":") for pair in setting.text.split(",")]
+    protocols = {name.strip().upper(): protocol.strip().upper() for name, _, protocol in pairs}
+    names = [url.strip().partition("://")[0].upper() for url in settings.chosen["listeners"].text.split(",")]
+    return [name for name in names if uses_sasl(protocols.get(name, name))]
 
 
 def _objection(key: str, setting: Setting) -> str | None:
     """Why this key is unknown or has no effect; None if it has one."""
     base = split_listener_prefix(key)[1]
+    if is_provider_setting(key):
+        return None
     if base not in broker_keys():
         likely = nearest(key)
         hint = f"; did you mean {likely}?" if likely else ""
@@ -241,7 +316,8 @@ def _fill_in(settings: Settings, defaults: Mapping[str, Setting]) -> None:
     if "log.dirs" not in chosen and "log.dir" not in chosen:
         chosen["log.dirs"] = defaults.get("log.dirs", Setting(LOG_DIRS, _OWN))
     if "listeners" not in chosen:
-        chosen["listeners"] = defaults.get("listeners", Setting(LISTENERS, _OWN))
+        own = Setting(LISTENERS.replace("PLAINTEXT", "SASL_PLAINTEXT"), "--user") if settings.users else None
+        chosen["listeners"] = defaults.get("listeners", own or Setting(LISTENERS, _OWN))
         if "advertised.listeners" in chosen:
             # Clients connect to these ports, so the broker listens on them.
             everywhere = re.sub(r"://[^,]*:", "://:", chosen["advertised.listeners"].text)
@@ -285,15 +361,15 @@ def _name_inter_broker_listener(settings: Settings) -> None:
     urls, source = settings.chosen["listeners"]
     names = [url.strip().partition("://")[0].upper() for url in urls.split(",")]
     given = settings.chosen.keys() & {"inter.broker.listener.name", "security.inter.broker.protocol"}
-    if source in ("--listen", "advertised.listeners") and "PLAINTEXT" not in names and not given:
+    if source in ("--listen", "--user", "advertised.listeners") and "PLAINTEXT" not in names and not given:
         settings.chosen["inter.broker.listener.name"] = Setting(names[0], source)
 
 
-def _listener(text: str) -> str:
+def _listener(text: str, protocol: str) -> str:
     """Complete HOST:PORT and PORT to a listener; PORT alone listens on localhost."""
     if "://" in text:
         return text
-    return f"PLAINTEXT://localhost:{text}" if text.isdecimal() else f"PLAINTEXT://{text}"
+    return f"{protocol}://localhost:{text}" if text.isdecimal() else f"{protocol}://{text}"
 
 
 def _from_environment(environment: Mapping[str, str], settings: Settings) -> dict[str, Setting]:
@@ -301,8 +377,11 @@ def _from_environment(environment: Mapping[str, str], settings: Settings) -> dic
     read = read_environment(environment)
     settings.cluster_id = read.cluster_id
     settings.topics += _read_topics(read.topics, "KAFKA_CREATE_TOPICS")
-    if read.without_effect:
-        names = ", ".join(sorted(read.without_effect))
+    without_effect = set(read.without_effect)
+    if _JAAS_FILE.search(environment.get("KAFKA_OPTS", "")):
+        without_effect.discard("KAFKA_OPTS")
+    if without_effect:
+        names = ", ".join(sorted(without_effect))
         settings.notes.append(Note("info", f"these environment variables have no effect here: {names}"))
     if read.unknown:
         names = ", ".join(read.unknown)
@@ -346,7 +425,8 @@ def _show_one(settings: Settings, key: str) -> ConfigLine:
     base = split_listener_prefix(key)[1]
     if base not in broker_keys():
         assert setting is not None
-        return ConfigLine(key, setting.text, setting.source, "unknown to Kafka")
+        # It may be a secret of a plugin or a misspelled one: Kafka hides such values too.
+        return ConfigLine(key, _HIDDEN, setting.source, "unknown to Kafka")
     known, stands = broker_keys()[base], support_of(key)
     value: Value = known.default if setting is None else known.parse(setting.text)
     text = _HIDDEN if known.sensitive and value is not None else value_text(value)

@@ -166,7 +166,7 @@ def check_client_metrics_configs(own: Mapping[str, str]) -> None:
 # --- brokers ---
 
 # Kafka can change these while it runs; kwire reads them at the start.
-_READ_AT_START: Final = frozenset({"listeners", "listener.security.protocol.map"})
+_READ_AT_START: Final = frozenset({"config.providers", "listeners", "listener.security.protocol.map"})
 _LISTENER_SECRETS: Final = frozenset(
     {
         "ssl.key.password",

@@ -69,6 +69,10 @@ transaction.state.log.num.partitions transaction.state.log.replication.factor tr
 transactional.id.expiration.ms
 share.coordinator.state.topic.min.isr share.coordinator.state.topic.num.partitions
 share.coordinator.state.topic.replication.factor share.coordinator.state.topic.segment.bytes
+connection.failed.authentication.delay.ms connections.max.reauth.ms sasl.enabled.mechanisms sasl.jaas.config
+sasl.mechanism.inter.broker.protocol sasl.server.max.receive.size
+config.providers delegation.token.expiry.check.interval.ms delegation.token.expiry.time.ms
+delegation.token.max.lifetime.ms delegation.token.secret.key
 """
 
 _MEANINGLESS = {
@@ -86,8 +90,8 @@ replica.alter.log.dirs.io.max.bytes.per.second replica.fetch.backoff.ms replica.
 replica.fetch.min.bytes replica.fetch.response.max.bytes replica.fetch.wait.max.ms
 replica.high.watermark.checkpoint.interval.ms replica.lag.time.max.ms replica.selector.class
 replica.socket.receive.buffer.bytes replica.socket.timeout.ms replication.quota.window.num
-replication.quota.window.size.seconds request.timeout.ms sasl.mechanism.inter.broker.protocol
-security.inter.broker.protocol socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms
+replication.quota.window.size.seconds request.timeout.ms security.inter.broker.protocol
+socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms
 unclean.leader.election.enable unclean.leader.election.interval.ms
 """,
     "the only voter elects itself, and no other node fetches its log": """
@@ -108,7 +112,7 @@ delete.records.purgatory.purge.interval.requests fetch.purgatory.purge.interval.
 producer.purgatory.purge.interval.requests queued.max.requests share.fetch.purgatory.purge.interval.requests
 """,
     "housekeeping here has no such step": """
-connection.failed.authentication.delay.ms internal.metadata.delete.delay.millis internal.metadata.log.segment.bytes
+internal.metadata.delete.delay.millis internal.metadata.log.segment.bytes
 internal.metadata.max.batch.size.in.bytes log.dir.failure.timeout.ms
 log.flush.start.offset.checkpoint.interval.ms log.initial.task.delay.ms metadata.max.retention.bytes
 metadata.max.retention.ms server.max.startup.time.ms
@@ -122,12 +126,8 @@ metrics.recording.level metrics.sample.window.ms
 
 _NOT_SERVED = {
     "Java classes cannot be loaded": """
-alter.config.policy.class.name authorizer.class.name client.quota.callback.class config.providers
+alter.config.policy.class.name authorizer.class.name client.quota.callback.class
 create.topic.policy.class.name group.share.persister.class.name principal.builder.class security.providers
-""",
-    "delegation tokens are not served": """
-delegation.token.expiry.check.interval.ms delegation.token.expiry.time.ms delegation.token.max.lifetime.ms
-delegation.token.secret.key
 """,
     "log directories cannot be cordoned": "cordoned.log.dirs",
     "an authorizer is not served, nor listeners that start before it": "early.start.listeners",
@@ -170,25 +170,28 @@ remote.log.metadata.manager.impl.prefix remote.log.metadata.manager.listener.nam
 remote.log.reader.max.pending.tasks remote.log.reader.threads remote.log.storage.manager.class.name
 remote.log.storage.manager.class.path remote.log.storage.manager.impl.prefix remote.log.storage.system.enable
 """,
-    "SASL is not served yet": """
-connections.max.reauth.ms sasl.client.callback.handler.class sasl.enabled.mechanisms sasl.jaas.config
+    "GSSAPI (Kerberos) is not served": """
 sasl.kerberos.kinit.cmd sasl.kerberos.min.time.before.relogin sasl.kerberos.principal.to.local.rules
 sasl.kerberos.service.name sasl.kerberos.ticket.renew.jitter sasl.kerberos.ticket.renew.window.factor
-sasl.login.callback.handler.class sasl.login.class sasl.login.connect.timeout.ms sasl.login.read.timeout.ms
-sasl.login.refresh.buffer.seconds sasl.login.refresh.min.period.seconds sasl.login.refresh.window.factor
-sasl.login.refresh.window.jitter sasl.login.retry.backoff.max.ms sasl.login.retry.backoff.ms
-sasl.oauthbearer.assertion.algorithm sasl.oauthbearer.assertion.claim.aud
+""",
+    "the broker logs in nowhere, as there is no other broker": """
+sasl.client.callback.handler.class sasl.login.callback.handler.class sasl.login.class sasl.login.connect.timeout.ms
+sasl.login.read.timeout.ms sasl.login.refresh.buffer.seconds sasl.login.refresh.min.period.seconds
+sasl.login.refresh.window.factor sasl.login.refresh.window.jitter sasl.login.retry.backoff.max.ms
+sasl.login.retry.backoff.ms sasl.oauthbearer.assertion.algorithm sasl.oauthbearer.assertion.claim.aud
 sasl.oauthbearer.assertion.claim.exp.seconds sasl.oauthbearer.assertion.claim.iss
 sasl.oauthbearer.assertion.claim.jti.include sasl.oauthbearer.assertion.claim.nbf.seconds
 sasl.oauthbearer.assertion.claim.sub sasl.oauthbearer.assertion.file sasl.oauthbearer.assertion.private.key.file
 sasl.oauthbearer.assertion.private.key.passphrase sasl.oauthbearer.assertion.template.file
 sasl.oauthbearer.client.credentials.client.id sasl.oauthbearer.client.credentials.client.secret
+sasl.oauthbearer.jwt.retriever.class sasl.oauthbearer.scope sasl.oauthbearer.token.endpoint.url
+""",
+    "the SASL mechanism OAUTHBEARER is not served yet": """
 sasl.oauthbearer.clock.skew.seconds sasl.oauthbearer.expected.audience sasl.oauthbearer.expected.issuer
 sasl.oauthbearer.jwks.endpoint.refresh.ms sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms
 sasl.oauthbearer.jwks.endpoint.retry.backoff.ms sasl.oauthbearer.jwks.endpoint.url
-sasl.oauthbearer.jwt.retriever.class sasl.oauthbearer.jwt.validator.class sasl.oauthbearer.scope
-sasl.oauthbearer.scope.claim.name sasl.oauthbearer.sub.claim.name sasl.oauthbearer.token.endpoint.url
-sasl.server.callback.handler.class sasl.server.max.receive.size
+sasl.oauthbearer.jwt.validator.class sasl.oauthbearer.scope.claim.name sasl.oauthbearer.sub.claim.name
+sasl.server.callback.handler.class
 """,
     "TLS listeners are not served yet": """
 ssl.allow.dn.changes ssl.allow.san.changes ssl.cipher.suites ssl.client.auth ssl.enabled.protocols

@@ -224,11 +224,24 @@ def nearest(key: str, scope: Literal["broker", "topic", "group"] = "broker") -> 
 
 
 def split_listener_prefix(key: str) -> tuple[str, str]:
-    """Split ``listener.name.external.ssl.protocol`` after the listener's name; a key without one gives ("", key)."""
+    """Split ``listener.name.external.ssl.protocol`` after the listener's name; a key without one gives ("", key).
+
+    A SASL mechanism in front of what Kafka takes for one mechanism (``listener.name.external.plain.sasl.jaas.config``)
+    belongs to the prefix.
+    """
     if not key.startswith("listener.name."):
         return "", key
     parts = key.split(".", 3)
-    return (key[: -len(parts[3])], parts[3]) if len(parts) == 4 else ("", key)
+    if len(parts) < 4:
+        return "", key
+    mechanism, dot, rest = parts[3].partition(".")
+    of_mechanism = dot and mechanism in _SASL_MECHANISMS and rest.startswith(_OF_MECHANISM)
+    base = rest if of_mechanism else parts[3]
+    return key[: -len(base)], base
+
+
+_SASL_MECHANISMS = frozenset({"plain", "scram-sha-256", "scram-sha-512", "oauthbearer", "gssapi"})
+_OF_MECHANISM = ("sasl.", "connections.max.reauth.ms")
 
 
 def dynamic_broker_names() -> frozenset[str]:

@@ -1,7 +1,7 @@
 """Commands on SCRAM credentials and client quotas.
 
-Responsible for: which of them are accepted, and their records. Must not depend on: passwords (``security.scram``
-derives keys from them), how quotas are enforced.
+Responsible for: which of them are accepted, and their records. Must not depend on: passwords
+(``security.sasl.scram_keys`` derives keys from them), how quotas are enforced.
 """
 
 from __future__ import annotations

@@ -14,8 +14,10 @@ from typing import Final, NamedTuple
 
 from kwire.metadata.config_values import ConfigProblem, value_text
 from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.sasl_settings import read_sasl, uses_sasl
 
 _PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
+_SERVED: Final = ("PLAINTEXT", "SASL_PLAINTEXT")
 _ADDRESS: Final = re.compile(r"([^:/]+)://(?:\[([0-9a-zA-Z%.:]+)\]|([0-9a-zA-Z\-_.]*)):([0-9]{1,5})")
 _NONROUTABLE: Final = "0.0.0.0"  # noqa: S104 (compared with, not bound)
 
@@ -192,9 +194,12 @@ def _check_clients(configs: EffectiveConfigs, found: Listeners) -> None:
 
 def _check_served(configs: EffectiveConfigs, found: Listeners) -> None:
     for name in (one.name for one in found.clients):
-        if found.protocols[name] != "PLAINTEXT":
-            message = f"The listener {name} wants {found.protocols[name]}, which is not served yet."
-            raise _problem(configs, "listeners", message, "PLAINTEXT")
+        protocol = found.protocols[name]
+        if uses_sasl(protocol):
+            read_sasl(configs, name)
+        if protocol not in _SERVED:
+            message = f"The listener {name} wants {protocol}, which is not served yet."
+            raise _problem(configs, "listeners", message, " or ".join(_SERVED))
 
 
 def _check_inter_broker(configs: EffectiveConfigs, found: Listeners) -> None:
@@ -212,6 +217,16 @@ def _check_inter_broker(configs: EffectiveConfigs, found: Listeners) -> None:
             f"configured listeners are {','.join(advertised)}"
         )
         raise _problem(configs, key, message, f"{key}={advertised[0]}")
+    if uses_sasl(found.protocols[name]):
+        _check_inter_broker_mechanism(configs, name)
+
+
+def _check_inter_broker_mechanism(configs: EffectiveConfigs, listener: str) -> None:
+    key = "sasl.mechanism.inter.broker.protocol"
+    mechanisms = read_sasl(configs, listener).mechanisms
+    if configs.broker["sasl.mechanism.inter.broker.protocol"] not in mechanisms:
+        message = f"{key} must be included in sasl.enabled.mechanisms when SASL is used for inter-broker communication"
+        raise _problem(configs, key, message, " or ".join(mechanisms))
 
 
 def _problem(configs: EffectiveConfigs, name: str, message: str, expected: str) -> ConfigProblem:

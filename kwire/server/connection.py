@@ -32,25 +32,14 @@ from kwire.broker.requests.dispatch import dispatch
 from kwire.broker.requests.response_cache import Key
 from kwire.broker.requests.table import Api, ApiTable, Shortcut
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
-from kwire.limits import (
-    DECODE_INLINE_BYTES_MAX,
-    LOOP_HELD_MS,
-    READ_CHUNK_BYTES,
-    TURN_BYTES_MAX,
-    TURN_DEBT_MS,
-    TURN_MS,
-)
+from kwire.limits import DECODE_INLINE_BYTES_MAX, LOOP_HELD_MS, READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_DEBT_MS, TURN_MS
+from kwire.metadata.sasl_settings import uses_sasl
 from kwire.server.listener import Listener
+from kwire.server.login import ConnectionLogin
 from kwire.server.outgoing import Outgoing, send_through
+from kwire.server.refusals import Ended, PeerGone, encode_refusal
 from kwire.server.transport import Part, Transport, close_slices
-from kwire.wire.codec import (
-    Message,
-    RequestHeader,
-    decode_request,
-    encode_response,
-    read_header,
-    response_class,
-)
+from kwire.wire.codec import Message, RequestHeader, decode_request, encode_response, read_header
 from kwire.wire.frames import FrameSplitter
 from kwire.wire.session import Session
 
@@ -81,6 +70,7 @@ class Connection:
         "_for",
         "_header",
         "_held_bytes",
+        "_login",
         "_parked",
         "_peer_gone",
         "_pending",
@@ -126,6 +116,9 @@ class Connection:
         self._watched = False
         self._peer_gone = False
         self._ended_because: str | None = None
+        self._login: ConnectionLogin | None = None
+        if uses_sasl(listener.endpoint.security_protocol):
+            self._login = ConnectionLogin(self, connections, broker.authentication, broker.clock)
         connections.enter(self)
 
     @property
@@ -156,8 +149,10 @@ class Connection:
             while self._ended_because is None and await self._answer_what_comes():
                 pass
         except ProtocolViolation as violation:
-            self._log_end(str(violation))
-        except (ConnectionError, trio.ClosedResourceError, _Ended) as end:
+            if self._login is not None:
+                self._login.note_violation(str(violation))
+            log.warning("connection closed: protocol violation", why=str(violation), **self._who())
+        except (ConnectionError, trio.ClosedResourceError, Ended) as end:
             log.debug("connection ended", peer=self.peer, why=self._ended_because or str(end))
         except Exception as error:
             if must_stop_broker(error):
@@ -168,6 +163,8 @@ class Connection:
             close_slices(self._pending)
             self._hold(0)
             self._connections.leave(self)
+            if self._login is not None:
+                self._login.close()
 
     def end(self, why: str) -> None:
         """End at once if this connection waits, else after the reply that is being made or sent."""
@@ -200,7 +197,13 @@ class Connection:
 
     async def in_thread(self, call: Callable[[], None]) -> None:
         """See ``context.Connection``."""
-        await self._outside_loop(partial(self._connections.open_in_thread, call))
+        await self.outside_loop(partial(self._connections.open_in_thread, call))
+
+    def set_session(self, session: Session, frame_bytes_max: int) -> None:
+        """See ``login.Connection``."""
+        self._session = session
+        self._splitter.limit_bytes = frame_bytes_max
+        self._shortcut = None
 
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
         """Send what is pending, then wait for ``event``; True when it was set in time. See ``context.Connection``."""
@@ -284,10 +287,9 @@ class Connection:
             raise ProtocolViolation(f"a request of {len(frame)} bytes has no header")
         api_key, api_version = _KEY_AND_VERSION.unpack_from(frame)
         known = self._session.admit(api_key, api_version)
-        header = self._header = read_header(frame)
-        if not known:
-            self._queue(encode_response(header._replace(api_version=0), self._connections.unsupported_version))
+        if not known and not await self._admit_otherwise(known, api_key, api_version, frame):
             return
+        header = self._header = read_header(frame)
         self._for = api_key
         api = self._connections.apis[api_key]
         if api.cacheable is not None and self._answer_again(header, frame):
@@ -307,7 +309,7 @@ class Connection:
                 await self._park(trio.Event().wait(), context.throttle_ms)
         except ProtocolViolation:
             raise
-        except _PeerGone:
+        except PeerGone:
             pass  # the requests that it sent behind this one are still handled
         except KafkaError as refusal:
             self._refuse(header, refusal.code, refusal.message)
@@ -317,6 +319,18 @@ class Connection:
         except Exception as error:  # noqa: BLE001 (our bug, whatever it is)
             await self._fail(header, error)
         self._header = None
+
+    async def _admit_otherwise(self, known: bool | None, api_key: int, api_version: int, frame: memoryview) -> bool:
+        """Handle a frame of a login, or ApiVersions at an unknown version. True: it is a request like others."""
+        if known is None:
+            assert self._login is not None
+            if not await self._login.take(frame):
+                return False
+            if Session.admit(self._session, api_key, api_version):
+                return True
+        header = self._header = read_header(frame)
+        self._queue(encode_response(header._replace(api_version=0), self._connections.unsupported_version))
+        return False
 
     async def _respond(  # noqa: PLR0917 (keywords cost, and every request comes by)
         self,
@@ -363,9 +377,9 @@ class Connection:
 
     async def _code_in_thread(self, codec: Callable[[RequestHeader, Any], T], header: RequestHeader, value: Any) -> T:
         """Decode or encode what would hold the event loop for too long."""
-        return await self._outside_loop(partial(self._connections.code_in_thread, codec, header, value))
+        return await self.outside_loop(partial(self._connections.code_in_thread, codec, header, value))
 
-    async def _outside_loop(self, work: Callable[[], Awaitable[T]]) -> T:
+    async def outside_loop(self, work: Callable[[], Awaitable[T]]) -> T:
         """Wait for work that does not use the event loop, so that its time is not part of the turn."""
         await self._flush()
         self._report_turn()
@@ -381,14 +395,11 @@ class Connection:
 
     def _refuse(self, header: RequestHeader, code: Code, message: str | None) -> None:
         """Answer the whole request with one code; where the response has no place for one, the connection ends."""
-        response_type = response_class(header.api_key)
-        places = {field.name for field in response_type.FIELDS if header.api_version in field.versions}
-        if "error_code" not in places:
+        answer = encode_refusal(header, code, message)
+        if answer is None:
             log.warning("connection closed: the response has no error code", code=code.name, **self._who())
-            raise _Ended(code.name)
-        values = {"error_code": code, "error_message": message}
-        response = response_type(**{name: values[name] for name in values if name in places})
-        self._queue(encode_response(header, response))
+            raise Ended(code.name)
+        self._queue(answer)
 
     async def _fail(self, header: RequestHeader, error: Exception) -> NoReturn:
         if must_stop_broker(error):
@@ -396,7 +407,7 @@ class Connection:
         log.failure("request failed by a bug in kwire", error, **self._who())
         self._refuse(header, Code.UNKNOWN_SERVER_ERROR, None)
         await self._flush()
-        raise _Ended("a request failed")
+        raise Ended("a request failed")
 
     async def _flush(self) -> None:
         parts, self._pending = self._pending, []
@@ -415,7 +426,7 @@ class Connection:
         await self._flush()
         await self._next_turn()
         if self._ended_because is not None:
-            raise _Ended(self._ended_because)
+            raise Ended(self._ended_because)
 
     async def _begin_turn(self) -> None:
         """Called after the transport has waited. One that used up a turn just now goes behind those that wait."""
@@ -442,7 +453,7 @@ class Connection:
     async def _park(self, awaitable: Awaitable[None], timeout_ms: float = float("inf")) -> None:
         """Await something that is not the peer, for a time.
 
-        Raises _PeerGone if meanwhile the peer closes, _Ended if this connection must end.
+        Raises PeerGone if meanwhile the peer closes, Ended if this connection must end.
         """
         self._report_turn()
         if not self._watched:
@@ -461,9 +472,9 @@ class Connection:
                 if timer is not None:
                     timer.cancel()
         if self._ended_because is not None:
-            raise _Ended(self._ended_because)
+            raise Ended(self._ended_because)
         if self._peer_gone:
-            raise _PeerGone
+            raise PeerGone
 
     def _note_peer_gone(self) -> None:
         self._peer_gone = True
@@ -475,20 +486,9 @@ class Connection:
             self._connections.memory.count(byte_count - self._held_bytes)
             self._held_bytes = byte_count
 
-    def _log_end(self, why: str) -> None:
-        log.warning("connection closed: protocol violation", why=why, **self._who())
-
     def _who(self) -> dict[str, object]:
         who: dict[str, object] = {"peer": self.peer, "listener": self.endpoint.name}
         if self._header is not None:
             api = self._connections.apis[self._header.api_key]
             who |= {"request": f"{api.name} v{self._header.api_version}", "client_id": self._header.client_id}
         return who
-
-
-class _Ended(BaseException):
-    """This connection ends. Not an Exception, so that no handler catches it."""
-
-
-class _PeerGone(_Ended):
-    """The peer has closed: the reply cannot be sent."""

@@ -93,6 +93,8 @@ class ConnectionRegistry:
         self._codec_limiter = trio.CapacityLimiter(1)
         # Opens large batches, outside the interpreter for most of the time. Each one may take tens of megabytes.
         self._opening_limiter = trio.CapacityLimiter(OPENING_THREADS_MAX)
+        # Derives keys and verifies signatures of logins: a burst of them must not hold back large batches.
+        self._login_limiter = trio.CapacityLimiter(1)
 
     def __len__(self) -> int:
         return len(self._connections)
@@ -104,6 +106,10 @@ class ConnectionRegistry:
     async def open_in_thread(self, call: Callable[[], None]) -> None:
         """Open and validate a large record batch in a thread."""
         await trio.to_thread.run_sync(call, limiter=self._opening_limiter)
+
+    async def log_in_in_thread(self, call: Callable[[], T]) -> T:
+        """Run a slow step of a login in a thread."""
+        return await trio.to_thread.run_sync(call, limiter=self._login_limiter)
 
     def enter(self, connection: RegisteredConnection) -> None:
         self._connections[connection] = None

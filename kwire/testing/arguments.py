@@ -45,6 +45,14 @@ def new_topic(name: str, partitions: int, config: Config | None = None) -> NewTo
     return NewTopic(name, partitions, configs={key: setting_text(value) for key, value in (config or {}).items()})
 
 
+def checked_users(users: Mapping[str, str] | None) -> dict[str, str]:
+    """Check names and passwords. Raises BrokerConfigError."""
+    for name, password in (users or {}).items():
+        if not (isinstance(name, str) and name and isinstance(password, str) and password):
+            raise BrokerConfigError(f"users: {name!r} needs a name and a password, as strings that are not empty")
+    return dict(users or {})
+
+
 def broker_texts(config: Config | None) -> dict[str, str]:
     """Turn broker settings into Kafka's text. Raises BrokerConfigError for an unknown key or a wrong value."""
     texts = {}

@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -26,11 +27,22 @@ from kwire.errors import StorageFailure
 from kwire.metadata.commands import CreateTopics
 from kwire.metadata.configs import ConfigProblem
 from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.sasl_settings import settings_for_users
 from kwire.server.acceptor import CannotBind
 from kwire.server.initial_topics import create_missing_topics
+from kwire.server.initial_users import store_users
 from kwire.server.lifecycle import Server, open_server
 from kwire.storage.files import DirectoryInUse, Files, OsFiles
-from kwire.testing.arguments import BrokerConfigError, Config, Topics, broker_texts, new_topic, new_topics, problem_text
+from kwire.testing.arguments import (
+    BrokerConfigError,
+    Config,
+    Topics,
+    broker_texts,
+    checked_users,
+    new_topic,
+    new_topics,
+    problem_text,
+)
 from kwire.testing.files import MemoryFiles
 from kwire.testing.frozen_time import keep_real_time
 
@@ -49,6 +61,8 @@ class KafkaBroker:
     ``topics``: names to numbers of partitions, or names alone, created at the start unless they exist. ``config``:
     broker settings under Kafka's names; numbers and booleans may be Python's. ``data``: a directory for the files;
     without one they are kept in memory, across ``restart`` too. ``port``: 0 takes a free one, which ``restart`` keeps.
+    ``users``: names to passwords; with users the only listener is SASL_PLAINTEXT, and clients must log in with PLAIN,
+    SCRAM-SHA-256 or SCRAM-SHA-512.
 
     Raises BrokerConfigError for topics and settings that cannot be.
     """
@@ -60,12 +74,14 @@ class KafkaBroker:
         config: Config | None = None,
         data: str | os.PathLike[str] | None = None,
         port: int = 0,
+        users: Mapping[str, str] | None = None,
     ) -> None:
         self._topics = new_topics(topics)
         self._config = broker_texts(config)
         self._files: Files = MemoryFiles() if data is None else OsFiles()
         self._data = "/kwire" if data is None else os.fspath(data)
         self._port = port
+        self._users = checked_users(users)
         self._clock_shift_ms = 0.0
         self._thread: threading.Thread | None = None
         self._token: trio.lowlevel.TrioToken | None = None
@@ -174,7 +190,11 @@ class KafkaBroker:
             ready.set()
 
     async def _serve(self, ready: threading.Event) -> None:
-        settings = {"log.dirs": self._data, "listeners": f"PLAINTEXT://localhost:{self._port}", **self._config}
+        protocol = "SASL_PLAINTEXT" if self._users else "PLAINTEXT"
+        settings = {"log.dirs": self._data, "listeners": f"{protocol}://localhost:{self._port}"}
+        if self._users:
+            settings |= {"inter.broker.listener.name": protocol, **settings_for_users([protocol], self._users)}
+        settings |= self._config
         clock = Clock()
         clock.advance(self._clock_shift_ms)
         async with open_server(BrokerSettings(settings), self._files, clock=clock) as server:
@@ -182,6 +202,8 @@ class KafkaBroker:
             self._port = server.bindings[0].port
             self._token = trio.lowlevel.current_trio_token()
             self._stop = trio.Event()
+            for user, refusal in (await store_users(server.broker, self._users)).items():
+                raise BrokerConfigError(f"cannot store user {user}: {refusal.message or refusal.code.name}")
             for topic, error in await create_missing_topics(server.broker, self._topics):
                 raise BrokerConfigError(f"cannot create topic {topic.name}: {error.message or error.code.name}")
             ready.set()

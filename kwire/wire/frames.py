@@ -29,10 +29,10 @@ class FrameSplitter:
     from ``feed`` or, when whole frames came before it, from the next ``space``, so that what was in order is answered.
     """
 
-    __slots__ = ("_buffer", "_filled", "_limit_bytes", "_refusal", "_size", "_start")
+    __slots__ = ("_buffer", "_filled", "_refusal", "_size", "_start", "limit_bytes")
 
     def __init__(self, limit_bytes: int) -> None:
-        self._limit_bytes = limit_bytes
+        self.limit_bytes = limit_bytes
         self._start = b""  # of a frame whose length is not complete: at most three bytes
         self._buffer: bytearray | None = None  # of a frame that began
         self._filled = 0
@@ -59,7 +59,7 @@ class FrameSplitter:
         if not self._start and self._buffer is None and len(chunk) > _LENGTH_BYTES:
             # One request and no more, the usual chunk.
             (size,) = _LENGTH.unpack_from(chunk)
-            if size == len(chunk) - _LENGTH_BYTES and size <= self._limit_bytes:
+            if size == len(chunk) - _LENGTH_BYTES and size <= self.limit_bytes:
                 return [memoryview(chunk)[_LENGTH_BYTES:]]
         frames: list[memoryview] = []
         if self._start:
@@ -71,7 +71,7 @@ class FrameSplitter:
         end = len(view)
         while end - position >= _LENGTH_BYTES:
             (size,) = _LENGTH.unpack_from(view, position)
-            if not 0 < size <= self._limit_bytes:
+            if not 0 < size <= self.limit_bytes:
                 return self._refuse(bytes(view[position : position + _LENGTH_BYTES]), size, frames)
             position += _LENGTH_BYTES
             if size > end - position:
@@ -103,7 +103,7 @@ class FrameSplitter:
         return frame
 
     def _refuse(self, four: bytes, size: int, frames: list[memoryview]) -> list[memoryview]:
-        self._refusal = _why_refused(four, size, self._limit_bytes)
+        self._refusal = _why_refused(four, size, self.limit_bytes)
         if not frames:
             raise ProtocolViolation(self._refusal)
         return frames

@@ -312,7 +312,7 @@ async def test_a_scram_credential_is_kept_as_two_keys_that_prove_the_password(cl
     import hmac
 
     from kwire.metadata.entities import ScramMechanism
-    from kwire.security.scram import salted_password
+    from kwire.security.sasl.scram_keys import salted_password
 
     alter = m.AlterUserScramCredentialsRequest
     salted = salted_password(2, "secret", b"salt", 4096)

@@ -10,6 +10,7 @@ from kwire.wire.messages import SaslAuthenticateResponse, SaslHandshakeResponse
 
 VERSIONS = {18: (0, 4), 3: (0, 13), 17: (0, 1), 36: (0, 2)}
 PLAIN = 'org.apache.kafka.common.security.plain.PlainLoginModule required username="alice" password="a\\"b";'
+TOKEN = 'org.apache.kafka.common.security.scram.ScramLoginModule required username="id" password="h" tokenauth="true";'
 SCRAM = 'org.apache.kafka.common.security.scram.ScramLoginModule required username="bob" password="hunter2";'
 TRUSTED = {
     "security.protocol": "SSL",
@@ -35,14 +36,20 @@ def test_an_unknown_protocol_is_refused():
 
 def test_user_and_password_stand_in_the_jaas_line():
     settings = {"sasl.mechanism": "PLAIN", "sasl.jaas.config": PLAIN}
-    assert sasl_of(settings) == ("PLAIN", "alice", 'a"b')
+    assert sasl_of(settings) == ("PLAIN", "alice", 'a"b', False)
+
+
+def test_a_delegation_token_is_announced_to_the_broker():
+    login = sasl_of({"sasl.mechanism": "SCRAM-SHA-256", "sasl.jaas.config": TOKEN})
+    assert login.by_token
+    assert plain_security("SCRAM-SHA-256", TOKEN).mechanism().first().endswith(b",tokenauth=true")
 
 
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
         ({}, "sasl.mechanism=GSSAPI is not supported here"),
-        ({"sasl.mechanism": "PLAIN"}, "sasl.jaas.config must name"),
+        ({"sasl.mechanism": "PLAIN"}, "sasl.jaas.config: Login module not specified in JAAS config"),
         ({"sasl.mechanism": "PLAIN", "sasl.jaas.config": 'X required username="a";'}, "sasl.jaas.config must name"),
     ],
 )

@@ -13,6 +13,8 @@ INTERNAL_TOPIC_SETTINGS = ("min.isr", "num.partitions", "replication.factor", "s
 READ_BY_METADATA = {"default.replication.factor", "num.partitions", "process.roles"}
 
 PACKAGE = Path(kwire.__file__).parent
+METADATA = PACKAGE / "metadata"
+READERS = ("listeners.py", "sasl_settings.py", "delegation_tokens.py")  # modules of metadata that read settings
 
 
 def test_every_broker_config_has_one_entry():
@@ -25,7 +27,7 @@ def test_a_config_that_is_not_honoured_has_a_reason():
 
 def test_a_config_that_is_honoured_is_read_in_the_code():
     elsewhere = [path for path in PACKAGE.rglob("*.py") if path.parent.name != "metadata"]
-    sources = [path.read_text("utf-8") for path in [*elsewhere, PACKAGE / "metadata" / "listeners.py"]]
+    sources = [path.read_text("utf-8") for path in [*elsewhere, *map(METADATA.joinpath, READERS)]]
     read = {name for source in sources for name in re.findall(r'"([a-z][a-z0-9.]+)"', source)}
     read |= {f"{prefix}.{what}" for prefix in INTERNAL_TOPICS for what in INTERNAL_TOPIC_SETTINGS}
     defaults_of_topics = {synonym.name for key in topic_keys().values() if key.name in read for synonym in key.synonyms}

@@ -102,7 +102,7 @@ def test_names_are_read_in_any_case():
         ({"listeners": "PLAINTEXT://localhost"}, "Unable to parse"),
         ({"listeners": "PLAINTEXT://localhost:70000"}, "Unable to parse"),
         ({"listeners": "SSL://:9092"}, "SSL wants SSL, which is not served yet"),
-        ({"listeners": "SASL_PLAINTEXT://:9092"}, "wants SASL_PLAINTEXT, which is not served yet"),
+        ({"listeners": "SASL_PLAINTEXT://:9092"}, "would serve GSSAPI"),
         ({"listeners": "EXTERNAL://:9092"}, "No security protocol defined for listener EXTERNAL"),
         ({"listeners": "CONTROLLER://:9093"}, "at least one broker advertised listener"),
         ({"listeners": "PLAINTEXT://a:1,PLAINTEXT://b:2"}, "must have a different name"),

@@ -1,20 +1,21 @@
 """What a data directory holds before its first start, as ``kafka-storage format --standalone`` lays it out.
 
-Responsible for: ``bootstrap.checkpoint`` (the initial feature levels) and the snapshot at offset 0 that has the voters.
-Must not depend on: the log.
+Responsible for: ``bootstrap.checkpoint`` (the initial feature levels and users) and the snapshot at offset 0 that has
+the voters. Must not depend on: the log.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from kwire.broker.controller.metadata_snapshots import BOOTSTRAP, Quorum, SnapshotId, read_snapshot, write_snapshot
 from kwire.metadata import features
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.image import MetadataImage
+from kwire.metadata.image import MetadataImage, Record
 from kwire.storage.files import Files
 from kwire.types import METADATA_TOPIC, Uuid
+from kwire.wire.message import Message
 from kwire.wire.messages import FeatureLevelRecord, VotersRecord
 
 _CONTROLLER_PORT = 9093
@@ -31,15 +32,24 @@ class Identity(NamedTuple):
 
 
 def format_if_new(
-    files: Files, directory: str, identity: Identity, now_ms: int, levels: Mapping[str, int] | None = None
+    files: Files,
+    directory: str,
+    identity: Identity,
+    now_ms: int,
+    *,
+    levels: Mapping[str, int] | None = None,
+    users: Sequence[Message] = (),
 ) -> bool:
-    """Format a directory that is not formatted, by default with the served levels. Returns whether it did."""
+    """Format a directory that is not formatted, by default with the served levels. Returns whether it did.
+
+    ``users`` are UserScramCredentialRecords for the first start (KIP-900).
+    """
     path = f"{directory}/{METADATA_TOPIC}-0"
     if files.sizes(path) or files.read_bytes(f"{directory}/{BOOTSTRAP}") is not None:
         return False
     levels = levels or features.bootstrap_levels()
     bootstrap = write_snapshot(
-        [FeatureLevelRecord(name=name, feature_level=level) for name, level in levels.items()],
+        [*(FeatureLevelRecord(name=name, feature_level=level) for name, level in levels.items()), *users],
         Quorum(0, None),
         metadata_version=levels[features.METADATA_VERSION],
         epoch=0,
@@ -68,6 +78,14 @@ def formatted_levels(files: Files, directory: str) -> dict[str, int]:
         for name, level in chosen.features.items()
         if name in features.SERVED
     }
+
+
+def formatted_records(files: Files, directory: str) -> list[Record]:
+    """Read the records besides feature levels that a directory was formatted with: its first users."""
+    path = f"{directory}/{BOOTSTRAP}"
+    content = files.read_bytes(path)
+    records = [] if content is None else read_snapshot(path, content).records
+    return [record for record in records if not isinstance(record, FeatureLevelRecord)]
 
 
 def controller_endpoint(configs: EffectiveConfigs) -> tuple[str, str, int]:

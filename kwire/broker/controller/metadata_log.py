@@ -23,7 +23,13 @@ import trio
 
 from kwire.broker.clock import Clock
 from kwire.broker.controller.metadata_check import check_metadata_log
-from kwire.broker.controller.metadata_format import Identity, controller_endpoint, format_if_new, formatted_levels
+from kwire.broker.controller.metadata_format import (
+    Identity,
+    controller_endpoint,
+    format_if_new,
+    formatted_levels,
+    formatted_records,
+)
 from kwire.broker.controller.metadata_replay import MetadataReplay
 from kwire.broker.controller.metadata_snapshots import SnapshotId, data_batch, list_snapshots, write_snapshot
 from kwire.broker.controller.quorum_state import has_led, leader_change_batch, read_leader_epoch, write_quorum_state
@@ -221,9 +227,10 @@ class MetadataLog:
         )
 
     def _bootstrap(self, directory: str, min_insync_replicas: int) -> None:
-        """Append the first records, from the levels that the directory was formatted with."""
+        """Append the first records, from the levels and users that the directory was formatted with."""
         levels = formatted_levels(self._files, directory)
-        records = bootstrap_records(levels, min_insync_replicas=min_insync_replicas)
+        records: list[Record] = [*bootstrap_records(levels, min_insync_replicas=min_insync_replicas)]
+        records += formatted_records(self._files, directory)
         framed = [BeginTransactionRecord(name="Bootstrap records"), *records, EndTransactionRecord()]
         self._append_records(framed, levels.get(METADATA_VERSION, 0))
         self.image.apply(records)

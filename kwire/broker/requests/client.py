@@ -19,7 +19,7 @@ class Client:
     ``host`` is an address as text, without brackets. ``endpoint`` is the listener that the client connected to.
     ``software_name`` and ``software_version`` are None until an ApiVersions request of version 3 or later names them
     (KIP-511). ``authenticated_at_ms`` is when ``principal`` was established, in ms since the epoch: the time of the
-    connection on a listener without authentication.
+    connection on a listener without authentication. ``authenticated_by_token``: by a delegation token (KIP-48).
     """
 
     host: str
@@ -27,6 +27,7 @@ class Client:
     endpoint: Endpoint
     authenticated_at_ms: int
     principal: Principal = ANONYMOUS
+    authenticated_by_token: bool = False
     software_name: str | None = None
     software_version: str | None = None
 

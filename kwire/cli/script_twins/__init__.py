@@ -22,6 +22,7 @@ TWINS: Final = {
     "kafka-console-producer": "console_producer",
     "kafka-consumer-groups": "consumer_groups",
     "kafka-consumer-perf-test": "consumer_perf_test",
+    "kafka-delegation-tokens": "delegation_tokens",
     "kafka-delete-records": "delete_records",
     "kafka-dump-log": "dump_log",
     "kafka-e2e-latency": "e2e_latency",

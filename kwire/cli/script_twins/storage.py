@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from kwire.broker.controller.metadata_format import Identity, controller_endpoint, format_if_new
+from kwire.cli.scram_arguments import ScramArgumentError, scram_record
 from kwire.cli.script_twins.arguments import Arguments
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.features import OFFLINE, add_offline_commands, parse_level, release_level, release_levels
@@ -27,8 +28,10 @@ from kwire.metadata.image import MetadataImage
 from kwire.storage import checkpoints
 from kwire.storage.files import OsFiles
 from kwire.types import uuid_from_text, uuid_text
+from kwire.wire.messages import UserScramCredentialRecord
 
 NAME: Final = "kafka-storage"
+_SCRAM_VERSION_MIN: Final = 11  # 3.5-IV2
 # The official tool requires these in the properties file, and reports the first that is missing.
 _REQUIRED: Final = ("process.roles", "node.id", "controller.listener.names")
 
@@ -68,7 +71,8 @@ def _parser() -> Arguments:
     layout.add_argument(
         "--feature", "-f", action="append", default=[], metavar="FEATURE=LEVEL", help="one feature's level"
     )
-    layout.add_argument("--add-scram", "-S", action="append", default=[], metavar="CREDENTIAL", help="not available")
+    layout.add_argument("--add-scram", "-S", action="append", default=[], metavar="CREDENTIAL",
+                        help="a user: SCRAM-SHA-256=[name=alice,password=secret]")  # fmt: skip
     quorum = layout.add_mutually_exclusive_group()
     quorum.add_argument("--standalone", "-s", action="store_true", help="one node is the whole quorum, as always here")
     quorum.add_argument("--no-initial-controllers", "-N", action="store_true", help="the same here")
@@ -129,22 +133,27 @@ def _info(configs: EffectiveConfigs) -> int:
 
 
 def _format(given: argparse.Namespace, configs: EffectiveConfigs) -> int:
-    if given.add_scram:
-        raise Failure("--add-scram is not available here: start the broker and use kafka-configs")
     levels = _levels(given)
+    users = _users(given.add_scram, levels)
     directory_id = _own_directory_id(given.initial_controllers, configs.node_id)
     dirs = _directories(configs)
     new = [path for path in dirs if not _is_formatted(path, given.cluster_id, ignore=given.ignore_formatted)]
     if not new:
         print("All of the log directories are already formatted.")
         return 0
-    records = ", ".join(
+    records = [
         f"ApiMessageAndVersion(FeatureLevelRecord(name='{name}', featureLevel={level}) at version 0)"
         for name, level in levels.items()
-    )
+    ]
+    # The official tool prints the keys of a credential here, by which anybody can log in: they are left out.
+    records += [
+        f"ApiMessageAndVersion(UserScramCredentialRecord(name='{user.name}', mechanism={user.mechanism},"
+        f" iterations={user.iterations}) at version 0)"
+        for user in users
+    ]
     print(
-        f"Bootstrap metadata: BootstrapMetadata(records=[{records}], metadataVersionLevel={levels[METADATA_VERSION]},"
-        " source=format command)"
+        f"Bootstrap metadata: BootstrapMetadata(records=[{', '.join(records)}],"
+        f" metadataVersionLevel={levels[METADATA_VERSION]}, source=format command)"
     )
     release = METADATA_VERSIONS[levels[METADATA_VERSION]][0]
     files = OsFiles()
@@ -159,7 +168,7 @@ def _format(given: argparse.Namespace, configs: EffectiveConfigs) -> int:
         )
         files.make_directory(path)
         if home:
-            format_if_new(files, path, identity, time.time_ns() // 1_000_000, levels)
+            format_if_new(files, path, identity, time.time_ns() // 1_000_000, levels=levels, users=users)
         properties = {
             "version": "1",
             "cluster.id": given.cluster_id,
@@ -171,6 +180,15 @@ def _format(given: argparse.Namespace, configs: EffectiveConfigs) -> int:
             f"{path}/{checkpoints.META_PROPERTIES}", checkpoints.write_properties(properties), durable=True
         )
     return 0
+
+
+def _users(arguments: Sequence[str], levels: Mapping[str, int]) -> list[UserScramCredentialRecord]:
+    if arguments and levels[METADATA_VERSION] < _SCRAM_VERSION_MIN:
+        raise Failure("SCRAM is only supported in metadata.version 3.5-IV2 or later.")
+    try:
+        return [scram_record(argument) for argument in arguments]
+    except ScramArgumentError as error:
+        raise Failure(str(error)) from None
 
 
 def _levels(given: argparse.Namespace) -> dict[str, int]:
