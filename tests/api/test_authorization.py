@@ -22,10 +22,10 @@ ASKS_NOTHING = {
     "ApiVersions": "sent before a client is authenticated",
     "SaslHandshake": "sent before a client is authenticated",
     "SaslAuthenticate": "authenticates the client",
-    "CreateDelegationToken": "refused on a listener without authentication; test_delegation_tokens has what it asks elsewhere",
-    "RenewDelegationToken": "refused on a listener without authentication; test_delegation_tokens has what it asks elsewhere",
-    "ExpireDelegationToken": "refused on a listener without authentication; test_delegation_tokens has what it asks elsewhere",
-    "DescribeDelegationToken": "refused on a listener without authentication; test_delegation_tokens has what it asks elsewhere",
+    "CreateDelegationToken": "refused where no client logs in; see test_delegation_tokens",
+    "RenewDelegationToken": "refused where no client logs in; see test_delegation_tokens",
+    "ExpireDelegationToken": "refused where no client logs in; see test_delegation_tokens",
+    "DescribeDelegationToken": "refused where no client logs in; see test_delegation_tokens",
 }
 
 
