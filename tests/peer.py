@@ -41,6 +41,11 @@ class Peer:
         self.client_id = client_id
         self.waits = 0
         self.checked_batches = 0
+        self.closing = {}
+
+    def close(self):
+        for callback in self.closing.values():
+            callback()
 
     async def send_pending(self):
         await trio.lowlevel.checkpoint()

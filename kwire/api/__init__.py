@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from kwire.api.share_rows import SHARE_ROWS
 from kwire.broker.broker import Broker
 from kwire.broker.requests.context import Connection
 from kwire.broker.requests.table import ApiTable, Handler, Row, Shortcut, make_table
@@ -455,4 +456,4 @@ def api_table(settings: BrokerValues, features: Mapping[str, int]) -> ApiTable:
 
     It has the rows that are served with these settings and finalized feature levels, as they are at the start.
     """
-    return make_table(_ROWS, settings, features)
+    return make_table(sorted((*_ROWS, *SHARE_ROWS), key=lambda row: row.key), settings, features)

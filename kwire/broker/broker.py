@@ -19,6 +19,7 @@ from kwire.broker.controller.interface import Controller
 from kwire.broker.coordination.groups import Groups
 from kwire.broker.coordination.markers import MarkerWriter
 from kwire.broker.coordination.producer_ids import ProducerIds
+from kwire.broker.coordination.share_states import ShareStates
 from kwire.broker.coordination.transactions import Transactions
 from kwire.broker.delegation_tokens import DelegationTokens
 from kwire.broker.endpoint import Endpoint
@@ -30,6 +31,8 @@ from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.quotas import Quotas
 from kwire.broker.requests.response_cache import ResponseCache
+from kwire.broker.share.sessions import ShareSessions
+from kwire.broker.share.share_partitions import SharePartitions
 from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.watchdog import Watchdog
 from kwire.metadata.effective import EffectiveConfigs
@@ -65,6 +68,10 @@ class Broker:
     transactions: Transactions
     producer_ids: ProducerIds
     markers: MarkerWriter
+    share_states: ShareStates
+    # share groups
+    share_partitions: SharePartitions
+    share_sessions: ShareSessions
     # requests
     authentication: Authentication
     delegation_tokens: DelegationTokens

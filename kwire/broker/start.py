@@ -26,6 +26,7 @@ from kwire.broker.coordination.markers import MarkerWriter
 from kwire.broker.coordination.metadata_view import MetadataView
 from kwire.broker.coordination.producer_ids import ProducerIds
 from kwire.broker.coordination.runtime import RuntimeParts
+from kwire.broker.coordination.share_states import ShareStates
 from kwire.broker.coordination.transactions import Transactions
 from kwire.broker.delegation_tokens import DelegationTokens
 from kwire.broker.endpoint import Endpoint
@@ -37,6 +38,8 @@ from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.quotas import Quotas
 from kwire.broker.requests.response_cache import ResponseCache
+from kwire.broker.share.sessions import ShareSessions
+from kwire.broker.share.share_partitions import SharePartitions
 from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.watchdog import Watchdog
 from kwire.errors import StorageFailure
@@ -96,6 +99,8 @@ async def open_broker(
                 start_contained(nursery, clock.sleep, broker.delegation_tokens.run)
             await nursery.start(watch, "group coordinator", broker.groups.run)
             await nursery.start(watch, "transaction coordinator", broker.transactions.run)
+            await nursery.start(watch, "share coordinator", broker.share_states.run)
+            await nursery.start(watch, "share partitions", broker.share_partitions.run)
             yield broker
             nursery.cancel_scope.cancel()
         await _close(broker, controller)
@@ -156,11 +161,13 @@ def _make_broker(
     groups = Groups(coordination, configs=configs)
     markers = MarkerWriter(find=partitions.get, now_ms=clock.now_ms, offsets_marker_appended=groups.marker_appended)
     transactions = Transactions(coordination, configs=configs, producer_ids=producer_ids, markers=markers)
+    share_states = ShareStates(coordination, configs=configs)
+    share_partitions = SharePartitions(clock=clock, configs=configs, partitions=partitions, states=share_states)
     hooks = Hooks()
     quotas = Quotas(image, configs, clock, hooks)
     tokens = DelegationTokens(image=image, configs=configs, controller=controller, clock=clock)
     # In this order: coordinators find the partitions that a change has created or deleted.
-    for part in (partitions, groups, transactions, quotas, tokens):
+    for part in (partitions, groups, transactions, share_states, share_partitions, quotas, tokens):
         controller.subscribe(part.on_metadata_delta)
     return Broker(
         clock=clock,
@@ -182,6 +189,11 @@ def _make_broker(
         markers=markers,
         authentication=Authentication(image=image, configs=configs, clock=clock, tokens=tokens),
         delegation_tokens=tokens,
+        share_states=share_states,
+        share_partitions=share_partitions,
+        share_sessions=ShareSessions(
+            configs.broker["group.share.max.share.sessions"], on_group_empty=share_partitions.forget_group
+        ),
         hooks=hooks,
         quotas=quotas,
         fetch_sessions=FetchSessions(configs.broker["max.incremental.fetch.session.cache.slots"], clock.random_bytes),

@@ -15,7 +15,7 @@ What a connection does between two points at which it yields is its turn (``serv
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Sequence
 from functools import partial
 from struct import Struct
 from typing import Any, Final, NoReturn, TypeVar
@@ -86,6 +86,7 @@ class Connection:
         "_yields",
         "checked_batches",
         "client",
+        "closing",
         "idle_turns",
     )
 
@@ -95,6 +96,7 @@ class Connection:
         self.client = Client(host, port, listener.endpoint, authenticated_at_ms=broker.clock.now_ms())
         self.idle_turns = 0
         self.checked_batches = 0
+        self.closing: dict[Hashable, Callable[[], None]] = {}
         self._broker = broker
         self._transport = transport
         self._connections = connections
@@ -165,6 +167,8 @@ class Connection:
             self._connections.leave(self)
             if self._login is not None:
                 self._login.close()
+            for callback in self.closing.values():
+                self._broker.clock.call_later(0, callback)  # there an exception is contained
 
     def end(self, why: str) -> None:
         """End at once if this connection waits, else after the reply that is being made or sent."""

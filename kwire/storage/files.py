@@ -155,6 +155,12 @@ class FileSlice:
         left = self._count - offset
         return self._pinned.pread(self._position + offset, left if count is None else min(count, left))
 
+    def narrow(self, offset: int, count: int) -> None:
+        """Keep ``count`` bytes from ``offset`` in this slice on, and forget the others."""
+        assert 0 <= offset <= offset + count <= self._count
+        self._position += offset
+        self._count = count
+
     def sendfile_to(self, socket_fd: int, offset: int, count: int) -> int:
         """Hand up to ``count`` bytes from ``offset`` in this slice to a socket; return how many it took.
 

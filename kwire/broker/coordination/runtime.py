@@ -21,7 +21,7 @@ from kwire.broker.clock import Clock
 from kwire.broker.containment import must_stop_broker
 from kwire.broker.coordination.metadata_view import MetadataView, change_of
 from kwire.broker.coordination.replay import replay_log
-from kwire.broker.coordination.shard import Shard, ShardServices, as_coordinator
+from kwire.broker.coordination.shard import Shard, ShardServices, Waiter, as_coordinator
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
@@ -130,6 +130,21 @@ class Runtime(Generic[M]):
         if isinstance(waiter.result, KafkaError):
             raise waiter.result
         return waiter.result
+
+    def submit_now(self, key: str, command: Callable[[M, int, int], Effects]) -> Waiter | None:
+        """Carry out a command on a machine that is loaded, for a caller that does not wait here.
+
+        The waiter has the reply, or an event that is set when the reply comes. None, with nothing done, if the machine
+        is not loaded. Raises KafkaError as ``submit`` does.
+        """
+        count = self._partition_count
+        shard = None if count is None else self._shards.get(partition_for(key, count))
+        if shard is None:
+            return None
+        waiter = shard.submit(command)
+        if not waiter.answered:
+            waiter.event = trio.Event()
+        return waiter
 
     async def machine(self, waits: Waits, key: str) -> M:
         """The loaded machine that has ``key``, for questions that it answers at once.

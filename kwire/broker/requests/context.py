@@ -6,7 +6,7 @@ single APIs.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -33,6 +33,9 @@ class Connection(Protocol):
 
     checked_batches: int
     """How many batches that this connection produced had their records checked, up to ``limits.CHECKED_BATCHES``."""
+
+    closing: dict[Hashable, Callable[[], None]]
+    """What is called when the connection has closed; each is plain and quick."""
 
     async def send_pending(self) -> None:
         """Send the replies that are pending, before anything that takes time."""

@@ -33,7 +33,7 @@ from kwire.security.quotas import (
     find_address_limit,
     find_limit,
 )
-from kwire.wire.messages import FetchRequest, FetchResponse, ProduceRequest
+from kwire.wire.messages import FetchRequest, FetchResponse, ProduceRequest, ShareFetchRequest, ShareFetchResponse
 
 K = TypeVar("K")
 
@@ -88,7 +88,7 @@ class Quotas:
 
     async def _metered(self, context: Requester, request: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
         """Handle a request, count what it has used, and set the throttle time of its connection."""
-        if isinstance(request, FetchRequest):
+        if isinstance(request, FetchRequest | ShareFetchRequest):
             self._cut_fetch(context, request)
         steps_s: list[float] = []
         answer = await measured(proceed(), steps_s.append)
@@ -104,7 +104,7 @@ class Quotas:
                 answer.throttle_time_ms = throttle_ms
         return answer
 
-    def _cut_fetch(self, context: Requester, request: FetchRequest) -> None:
+    def _cut_fetch(self, context: Requester, request: FetchRequest | ShareFetchRequest) -> None:
         """Ask for no more than the quota allows in all its windows."""
         limit = self._limit(context, CONSUMER_BYTE_RATE)
         if limit is not None:
@@ -189,6 +189,6 @@ def _produced_bytes(request: Any) -> int:
 
 
 def _fetched_bytes(response: Any) -> int:
-    if not isinstance(response, FetchResponse):
+    if not isinstance(response, FetchResponse | ShareFetchResponse):
         return 0
     return sum(len(one.records or b"") for topic in response.responses for one in topic.partitions)

@@ -1,0 +1,53 @@
+"""ShareAcknowledge (key 79).
+
+Versions: 1-2.
+
+Behaviour: what a member says of records that it holds, stored before the answer. The request belongs to the share
+session that a ShareFetch began; epoch -1 ends it, and what the member still holds is given back.
+
+Version notes: 2 RENEW and the duration of the acquisition lock (KIP-1222).
+"""
+
+from __future__ import annotations
+
+from kwire.api.share_acknowledgements import acknowledge
+from kwire.api.share_sessions import checked_names, end_session
+from kwire.broker.requests.context import Context
+from kwire.broker.share.sessions import FINAL_EPOCH, INITIAL_EPOCH
+from kwire.errors import Code, KafkaError
+from kwire.wire.messages import ShareAcknowledgeRequest, ShareAcknowledgeResponse
+
+PartitionData = ShareAcknowledgeResponse.PartitionData
+
+
+async def handle(context: Context, request: ShareAcknowledgeRequest) -> ShareAcknowledgeResponse:
+    try:
+        key = checked_names(context, request.group_id, request.member_id)
+        if request.share_session_epoch == INITIAL_EPOCH:
+            raise KafkaError(Code.INVALID_SHARE_SESSION_EPOCH)
+        session = context.broker.share_sessions.resume(key, request.share_session_epoch)
+    except KafkaError as refusal:
+        return ShareAcknowledgeResponse(
+            throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message
+        )
+    results = await acknowledge(context, key, request.topics, is_renew=request.is_renew_ack)
+    if request.share_session_epoch == FINAL_EPOCH:
+        await end_session(context, session)
+    topics: dict[bytes, ShareAcknowledgeResponse.ShareAcknowledgeTopicResponse] = {}
+    for each, refused in results.items():
+        topic = topics.setdefault(
+            each.topic_id,
+            ShareAcknowledgeResponse.ShareAcknowledgeTopicResponse(topic_id=each.topic_id, partitions=[]),
+        )
+        topic.partitions.append(_answer(each.partition, refused))
+    return ShareAcknowledgeResponse(
+        throttle_time_ms=context.throttle_ms,
+        acquisition_lock_timeout_ms=context.broker.share_partitions.lock_ms(key.group_id),
+        responses=list(topics.values()),
+    )
+
+
+def _answer(index: int, refusal: KafkaError | None) -> PartitionData:
+    if refusal is None:
+        return PartitionData(partition_index=index)
+    return PartitionData(partition_index=index, error_code=refusal.code, error_message=refusal.message)

@@ -1,0 +1,70 @@
+"""The rows of share groups (KIP-932) in the table of what is served.
+
+Responsible for: their keys, versions and handlers; they are served while share.version is finalized. Must not depend
+on: what a handler does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from kwire.broker.requests.table import Handler, Row
+from kwire.metadata.config_types import BrokerValues
+from kwire.metadata.features import SHARE_VERSION
+
+
+def _k78() -> Handler:
+    from kwire.api import k78_share_fetch
+
+    return k78_share_fetch.handle
+
+
+def _k79() -> Handler:
+    from kwire.api import k79_share_acknowledge
+
+    return k79_share_acknowledge.handle
+
+
+def _k83() -> Handler:
+    from kwire.api import k83_initialize_share_group_state
+
+    return k83_initialize_share_group_state.handle
+
+
+def _k84() -> Handler:
+    from kwire.api import k84_read_share_group_state
+
+    return k84_read_share_group_state.handle
+
+
+def _k85() -> Handler:
+    from kwire.api import k85_write_share_group_state
+
+    return k85_write_share_group_state.handle
+
+
+def _k86() -> Handler:
+    from kwire.api import k86_delete_share_group_state
+
+    return k86_delete_share_group_state.handle
+
+
+def _k87() -> Handler:
+    from kwire.api import k87_read_share_group_state_summary
+
+    return k87_read_share_group_state_summary.handle
+
+
+def _share_groups(_settings: BrokerValues, features: Mapping[str, int]) -> bool:
+    return features.get(SHARE_VERSION, 0) > 0
+
+
+SHARE_ROWS = (
+    Row(78, "ShareFetch", (1, 2), _k78, when=_share_groups),
+    Row(79, "ShareAcknowledge", (1, 2), _k79, when=_share_groups),
+    Row(83, "InitializeShareGroupState", (0, 0), _k83, when=_share_groups),
+    Row(84, "ReadShareGroupState", (0, 0), _k84, when=_share_groups),
+    Row(85, "WriteShareGroupState", (0, 1), _k85, when=_share_groups),
+    Row(86, "DeleteShareGroupState", (0, 0), _k86, when=_share_groups),
+    Row(87, "ReadShareGroupStateSummary", (0, 1), _k87, when=_share_groups),
+)

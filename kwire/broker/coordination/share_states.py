@@ -1,0 +1,107 @@
+"""The share coordinator of this broker: the runtime of its machines.
+
+Responsible for: which settings it obeys, which machine has a share partition, and deleting the records of
+``__share_group_state`` that no longer count. Must not depend on: requests, how records are delivered.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import trio
+
+from kwire.broker.coordination.runtime import Runtime, RuntimeParts
+from kwire.broker.coordination.shard import Waiter
+from kwire.broker.waits import Waits
+from kwire.coordinators.machine import Effects
+from kwire.coordinators.share.coordinator import ShareCoordinator, ShareCoordinatorConfig, Write
+from kwire.coordinators.share.records import Snapshot
+from kwire.coordinators.share.state import SharePartitionKey
+from kwire.errors import KafkaError, StorageFailure
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.types import SHARE_STATE_TOPIC, uuid_text
+from kwire.wire.compression import Codec
+
+_PRUNE_INTERVAL: Final = "share.coordinator.state.topic.prune.interval.ms"
+
+
+class ShareStates(Runtime[ShareCoordinator]):
+    """The state of all share partitions, over the partitions of ``__share_group_state``.
+
+    Commands raise KafkaError as the machine does, or as its log does.
+    """
+
+    def __init__(self, parts: RuntimeParts, *, configs: EffectiveConfigs) -> None:
+        config = ShareCoordinatorConfig(
+            updates_per_snapshot=configs.broker["share.coordinator.snapshot.update.records.per.snapshot"],
+            cold_interval_ms=configs.broker["share.coordinator.cold.partition.snapshot.interval.ms"],
+        )
+        codec = Codec(configs.broker["share.coordinator.state.topic.compression.codec"])
+        super().__init__(parts, SHARE_STATE_TOPIC, lambda: ShareCoordinator(config), codec=codec)
+        self._prune_interval_ms = configs.broker[_PRUNE_INTERVAL]
+
+    async def initialize(self, waits: Waits, key: SharePartitionKey, state_epoch: int, start_offset: int) -> None:
+        def command(machine: ShareCoordinator, ticket: int, now_ms: int) -> Effects:
+            return machine.initialize(key, state_epoch, start_offset, ticket=ticket, now_ms=now_ms)
+
+        await self.submit(waits, key_text(key), command)
+
+    async def read(self, waits: Waits, key: SharePartitionKey, leader_epoch: int) -> Snapshot:
+        def command(machine: ShareCoordinator, ticket: int, now_ms: int) -> Effects:
+            return machine.read(key, leader_epoch, ticket=ticket, now_ms=now_ms)
+
+        state: Snapshot = await self.submit(waits, key_text(key), command)
+        return state
+
+    async def write(self, waits: Waits, key: SharePartitionKey, write: Write) -> None:
+        def command(machine: ShareCoordinator, ticket: int, now_ms: int) -> Effects:
+            return machine.write(key, write, ticket=ticket, now_ms=now_ms)
+
+        await self.submit(waits, key_text(key), command)
+
+    def write_now(self, key: SharePartitionKey, write: Write) -> Waiter | None:
+        """See ``Runtime.submit_now``."""
+
+        def command(machine: ShareCoordinator, ticket: int, now_ms: int) -> Effects:
+            return machine.write(key, write, ticket=ticket, now_ms=now_ms)
+
+        return self.submit_now(key_text(key), command)
+
+    async def summary(self, waits: Waits, key: SharePartitionKey) -> Snapshot | None:
+        return (await self.machine(waits, key_text(key))).summary(key)
+
+    async def delete(self, waits: Waits, key: SharePartitionKey) -> None:
+        def command(machine: ShareCoordinator, ticket: int, now_ms: int) -> Effects:
+            return machine.delete(key, ticket=ticket, now_ms=now_ms)
+
+        await self.submit(waits, key_text(key), command)
+
+    # --- pruning
+    # -----------------------------------------------------------------------------------------------------
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """See ``Runtime.run``; and delete redundant records from time to time."""
+        async with trio.open_nursery() as nursery:
+            await nursery.start(super().run)
+            task_status.started()
+            while True:
+                await self._clock.sleep(self._prune_interval_ms)
+                self.prune()
+
+    def prune(self) -> None:
+        """Delete the records of each loaded machine's log below all that counts."""
+        for shard in list(self._shards.values()):
+            partition = shard.partition
+            offset = min(shard.machine.redundant_below(), partition.high_watermark)
+            try:
+                if offset > partition.log.log_start_offset:
+                    partition.delete_records_before(offset)
+            except StorageFailure as failure:
+                self._storage_failed(failure)
+            except KafkaError:
+                continue  # another leader has it now
+
+
+def key_text(key: SharePartitionKey) -> str:
+    """The key of a share partition as FindCoordinator names it."""
+    return f"{key.group_id}:{uuid_text(key.topic_id)}:{key.partition}"

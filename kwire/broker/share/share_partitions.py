@@ -1,0 +1,372 @@
+"""The share partitions that this broker leads: loading, acknowledging, acquisition locks, storing what changes.
+
+Responsible for: one ``SharePartition`` for each share group that reads a partition here, its timer, and writing its
+changes to the share coordinator. Must not depend on: requests, sessions, which records a member gets.
+
+A share partition is loaded when a member first fetches it, and forgotten when its group has no session here any more,
+when the partition has another leader or is deleted, or when a newer state or leader fences it.
+
+What must follow a write is done by a task of its own, not by the request that led to it, so that a client that
+disconnects does not leave a record between two states.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+import trio
+
+from kwire.broker.clock import Clock, Timer
+from kwire.broker.coordination.shard import Waiter
+from kwire.broker.coordination.share_states import ShareStates
+from kwire.broker.logs import Logger
+from kwire.broker.partitions.partition import Partition
+from kwire.broker.partitions.partitions import Partitions
+from kwire.broker.partitions.watches import Watch
+from kwire.broker.share.start_offset import first_start_offset
+from kwire.broker.waits import Waits
+from kwire.coordinators.share.acknowledgement import Acknowledgement
+from kwire.coordinators.share.coordinator import Write
+from kwire.coordinators.share.records import Snapshot
+from kwire.coordinators.share.share_partition import Change, Limits, SharePartition
+from kwire.coordinators.share.state import UNKNOWN_START_OFFSET, SharePartitionKey, StateBatch
+from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.image import Delta
+
+log = Logger("kwire.share")
+
+# What a client is answered when the share coordinator refuses.
+_AS_A_LEADER_SAYS: Final = {
+    Code.NOT_COORDINATOR: Code.COORDINATOR_NOT_AVAILABLE,
+    Code.COORDINATOR_LOAD_IN_PROGRESS: Code.COORDINATOR_NOT_AVAILABLE,
+    Code.COORDINATOR_NOT_AVAILABLE: Code.COORDINATOR_NOT_AVAILABLE,
+    Code.GROUP_ID_NOT_FOUND: Code.GROUP_ID_NOT_FOUND,
+    Code.UNKNOWN_TOPIC_OR_PARTITION: Code.UNKNOWN_TOPIC_OR_PARTITION,
+    Code.FENCED_LEADER_EPOCH: Code.NOT_LEADER_OR_FOLLOWER,
+    Code.FENCED_STATE_EPOCH: Code.NOT_LEADER_OR_FOLLOWER,
+}
+# After these the share partition must be loaded again.
+_OUTDATED: Final = frozenset({Code.NOT_LEADER_OR_FOLLOWER, Code.GROUP_ID_NOT_FOUND, Code.UNKNOWN_TOPIC_OR_PARTITION})
+
+
+class LedSharePartition:
+    """A share partition of which this broker leads the partition; ``delivery`` is None until it is loaded."""
+
+    __slots__ = ("_watches", "delivery", "key", "loaded", "partition", "refusal", "timer")
+
+    def __init__(self, key: SharePartitionKey, partition: Partition) -> None:
+        self.key = key
+        self.partition = partition
+        self.delivery: SharePartition | None = None
+        self.loaded = trio.Event()
+        self.refusal: KafkaError | None = None
+        self.timer: Timer | None = None
+        self._watches: dict[Watch, Hashable] = {}
+
+    def watch(self, watch: Watch, key: Hashable) -> None:
+        """Wake ``watch`` when records were appended, become available again, or make room for others."""
+        self._watches[watch] = key
+        self.partition.watch(watch, key)
+
+    def unwatch(self, watch: Watch) -> None:
+        self._watches.pop(watch, None)
+        self.partition.unwatch(watch)
+
+    def wake(self) -> None:
+        for watch, key in list(self._watches.items()):
+            watch.wake(key)
+
+
+@dataclass(slots=True)
+class _Outcome:
+    error: KafkaError | None = None
+
+
+class SharePartitions:
+    """The share partitions of one broker by group, topic id and partition."""
+
+    def __init__(self, *, clock: Clock, configs: EffectiveConfigs, partitions: Partitions, states: ShareStates) -> None:
+        self._clock = clock
+        self._configs = configs
+        self._partitions = partitions
+        self._states = states
+        self._led: dict[SharePartitionKey, LedSharePartition] = {}
+        self._nursery: trio.Nursery | None = None
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Run the tasks of share partitions, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    # --- finding and loading
+    # -----------------------------------------------------------------------------------------
+
+    def find(self, key: SharePartitionKey) -> LedSharePartition | None:
+        """The share partition if it is loaded, or being loaded."""
+        return self._led.get(key)
+
+    async def get(self, waits: Waits, key: SharePartitionKey, topic: str) -> tuple[LedSharePartition, SharePartition]:
+        """The share partition, loaded.
+
+        Raises KafkaError: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER, COORDINATOR_NOT_AVAILABLE,
+        UNKNOWN_SERVER_ERROR.
+        """
+        led = self._led.get(key)
+        if led is None:
+            partition = self._partitions.get(topic, key.partition)
+            if partition.topic_id != key.topic_id:
+                raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
+            led = self._led[key] = LedSharePartition(key, partition)
+            self._start(self._load, led)
+        if not led.loaded.is_set():
+            await waits.wait(led.loaded, math.inf)
+        if led.refusal is not None:
+            raise led.refusal
+        assert led.delivery is not None
+        led.delivery.limits = self._limits(key.group_id)
+        return led, led.delivery
+
+    async def _load(self, led: LedSharePartition) -> None:
+        try:
+            state = await self._states.read(_Patient(), led.key, led.partition.leader_epoch)
+            led.delivery = self._delivery(led, state)
+        except KafkaError as refusal:
+            self._fail(led, as_leader(refusal))
+        except StorageFailure as failure:
+            log.warning("share partition not loaded", why=str(failure), **_names(led))
+            self._fail(led, KafkaError(Code.UNKNOWN_SERVER_ERROR))
+        led.loaded.set()
+
+    def _delivery(self, led: LedSharePartition, state: Snapshot) -> SharePartition:
+        start_offset = state.start_offset
+        if start_offset == UNKNOWN_START_OFFSET:
+            start_offset = first_start_offset(
+                led.partition.log,
+                self._configs.group(led.key.group_id)["share.auto.offset.reset"],
+                self._clock.now_ms(),
+            )
+        return SharePartition(start_offset, state.state_epoch, state.batches, self._limits(led.key.group_id))
+
+    def _fail(self, led: LedSharePartition, refusal: KafkaError) -> None:
+        led.refusal = refusal
+        if self._led.get(led.key) is led:
+            del self._led[led.key]
+
+    def _limits(self, group_id: str) -> Limits:
+        values = self._configs.group(group_id)
+        return Limits(values["share.delivery.count.limit"], values["share.partition.max.record.locks"])
+
+    # --- acknowledging
+    # -----------------------------------------------------------------------------------------------
+
+    async def acknowledge(
+        self, waits: Waits, key: SharePartitionKey, member_id: str, acknowledgements: list[Acknowledgement]
+    ) -> None:
+        """Acknowledge records of one partition.
+
+        Raises KafkaError: UNKNOWN_TOPIC_OR_PARTITION for a share partition that was not fetched here,
+        INVALID_RECORD_STATE, INVALID_REQUEST; or what storing the change raises as in ``get``.
+        """
+        led = self._led.get(key)
+        if led is None or led.delivery is None:
+            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
+        led.delivery.limits = self._limits(key.group_id)
+        may_renew = self._configs.group(key.group_id)["share.renew.acknowledge.enable"]
+        deadline_ms = self.lock_deadline_ms(key.group_id) if may_renew else None
+        # The timer looks at the locks when the first of those before would have ended, and is set again then.
+        change = led.delivery.acknowledge(member_id, acknowledgements, renewed_deadline_ms=deadline_ms)
+        await self._change(waits, led, led.delivery, change)
+
+    async def release(self, waits: Waits, key: SharePartitionKey, member_id: str) -> None:
+        """Give back all that a member holds of one partition. Raises as ``acknowledge`` does."""
+        led = self._led.get(key)
+        if led is None or led.delivery is None:
+            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
+        await self._change(waits, led, led.delivery, led.delivery.release(member_id))
+
+    def release_soon(self, key: SharePartitionKey, member_id: str) -> None:
+        """The same when the member's connection has closed."""
+        led = self._led.get(key)
+        if led is not None and led.delivery is not None:
+            delivery = led.delivery
+            change = delivery.release(member_id)
+            if change.batches:
+                self._begin_store(led, delivery, change.batches, partial(self._conclude, led, delivery, change))
+
+    async def _change(self, waits: Waits, led: LedSharePartition, delivery: SharePartition, change: Change) -> None:
+        if not change.batches:
+            return
+        outcome = _Outcome()
+
+        def conclude(error: KafkaError | None) -> None:
+            outcome.error = error
+            self._conclude(led, delivery, change, error)
+
+        stored = self._begin_store(led, delivery, change.batches, conclude)
+        if stored is not None:
+            await waits.wait(stored, math.inf)
+        if outcome.error is not None:
+            raise outcome.error
+
+    def _conclude(
+        self, led: LedSharePartition, delivery: SharePartition, change: Change, error: KafkaError | None
+    ) -> None:
+        if error is None:
+            delivery.complete(change)
+        else:
+            delivery.roll_back(change)
+            self._rearm(led, delivery)
+        led.wake()
+
+    # --- acquisition locks
+    # -------------------------------------------------------------------------------------------
+
+    def lock_deadline_ms(self, group_id: str) -> float:
+        """When the lock of records that are acquired now ends, on the monotonic clock."""
+        return self._clock.monotonic_ms() + self.lock_ms(group_id)
+
+    def lock_ms(self, group_id: str) -> int:
+        return self._configs.group(group_id)["share.record.lock.duration.ms"]
+
+    def arm(self, led: LedSharePartition, deadline_ms: float) -> None:
+        """A lock ends at ``deadline_ms``: see that locks are looked at by then."""
+        if led.timer is not None:
+            if led.timer.deadline_ms <= deadline_ms:
+                return
+            led.timer.cancel()
+        led.timer = self._clock.call_later(deadline_ms - self._clock.monotonic_ms(), partial(self._expire, led))
+
+    def _expire(self, led: LedSharePartition) -> None:
+        led.timer = None
+        delivery = led.delivery
+        if delivery is None or self._led.get(led.key) is not led:
+            return
+        delivery.limits = self._limits(led.key.group_id)
+        batches = delivery.expire(self._clock.monotonic_ms())
+        if batches:
+            # The locks have ended whether or not that can be stored.
+            self._begin_store(led, delivery, batches, lambda _error: None)
+            led.wake()
+        self._rearm(led, delivery)
+
+    def _rearm(self, led: LedSharePartition, delivery: SharePartition) -> None:
+        deadline_ms = delivery.next_deadline_ms()
+        if deadline_ms is not None:
+            self.arm(led, deadline_ms)
+
+    # --- storing
+    # -----------------------------------------------------------------------------------------------------
+
+    def _begin_store(
+        self,
+        led: LedSharePartition,
+        delivery: SharePartition,
+        batches: list[StateBatch],
+        conclude: Callable[[KafkaError | None], None],
+    ) -> trio.Event | None:
+        """Write to the share coordinator, then call ``conclude``; None if that is done, else an event for it."""
+        write = Write(
+            delivery.state_epoch,
+            led.partition.leader_epoch,
+            delivery.start_offset,
+            delivery.delivered_count(),
+            tuple(batches),
+        )
+        try:
+            waiter = self._states.write_now(led.key, write)
+        except (KafkaError, StorageFailure) as refusal:
+            self._stored(led, refusal, conclude)
+            return None
+        if waiter is not None and waiter.answered:
+            self._stored(led, waiter.result, conclude)
+            return None
+        done = trio.Event()
+        self._start(self._store, led, write, waiter, conclude, done)
+        return done
+
+    async def _store(
+        self,
+        led: LedSharePartition,
+        write: Write,
+        waiter: Waiter | None,
+        conclude: Callable[[KafkaError | None], None],
+        done: trio.Event,
+    ) -> None:
+        result: object = None
+        try:
+            if waiter is None:
+                await self._states.write(_Patient(), led.key, write)
+            else:
+                assert waiter.event is not None
+                await waiter.event.wait()
+                result = waiter.result
+        except (KafkaError, StorageFailure) as refusal:
+            result = refusal
+        self._stored(led, result, conclude)
+        done.set()
+
+    def _stored(self, led: LedSharePartition, result: object, conclude: Callable[[KafkaError | None], None]) -> None:
+        if isinstance(result, StorageFailure):
+            result = KafkaError(Code.NOT_COORDINATOR)
+        error = as_leader(result) if isinstance(result, KafkaError) else None
+        if error is not None:
+            log.warning("share group state not written", error=str(result), **_names(led))
+            if error.code in _OUTDATED:
+                self._forget(led)
+        conclude(error)
+
+    def _start(self, task: Callable[..., object], *args: object) -> None:
+        assert self._nursery is not None
+        self._nursery.start_soon(task, *args)  # type: ignore[arg-type]
+
+    # --- the end
+    # -----------------------------------------------------------------------------------------------------
+
+    def forget_group(self, group_id: str) -> None:
+        """The group has no session here any more: its state is read anew when one begins."""
+        for key, led in list(self._led.items()):
+            if key.group_id == group_id:
+                self._forget(led)
+
+    def on_metadata_delta(self, delta: Delta) -> None:
+        """Forget the share partitions of topics that were deleted and of partitions with another leader."""
+        if delta.topics_deleted or delta.partitions_changed:
+            for led in list(self._led.values()):
+                partition = led.partition
+                changed = (partition.topic, partition.index) in delta.partitions_changed
+                if partition.deleted or changed:
+                    self._forget(led)
+
+    def _forget(self, led: LedSharePartition) -> None:
+        if self._led.get(led.key) is led:
+            del self._led[led.key]
+        if led.timer is not None:
+            led.timer.cancel()
+            led.timer = None
+        led.wake()
+
+
+class _Patient:
+    """A ``Waits`` for tasks that no client waits for."""
+
+    async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
+        del timeout_ms
+        await event.wait()
+        return True
+
+
+def as_leader(refusal: KafkaError) -> KafkaError:
+    """The error that a member gets when the share coordinator refused."""
+    code = _AS_A_LEADER_SAYS.get(refusal.code, Code.UNKNOWN_SERVER_ERROR)
+    return KafkaError(code, refusal.message if refusal.message != str(refusal.code) else None)
+
+
+def _names(led: LedSharePartition) -> dict[str, object]:
+    return {"group": led.key.group_id, "partition": str(led.partition)}
