@@ -54,6 +54,19 @@ SENDFILE_BYTES_MIN = 64 * 1024
 # Parts in one sendmsg: IOV_MAX of Linux and macOS.
 SENDMSG_PARTS_MAX = 1024
 
+# TLS: the largest record, how much one call encrypts or decrypts at most (some 100 microseconds), and how much a
+# connection may encrypt before other tasks run.
+TLS_RECORD_BYTES = 16 * 1024
+TLS_PIECE_BYTES = 128 * 1024
+TLS_TURN_BYTES_MAX = 1024 * 1024
+
+# A TLS handshake must end this soon after the connection was accepted. Kafka ends it with connections.max.idle.ms only.
+TLS_HANDSHAKE_MS_MAX = 10_000.0
+
+# Failed handshakes that are logged in each window of time; the others of the window are counted in one line.
+HANDSHAKE_FAILURES_LOGGED = 20
+HANDSHAKE_FAILURES_WINDOW_MS = 10_000.0
+
 # Connections accepted before other tasks run; and how long accepting pauses when descriptors or memory run out.
 ACCEPTS_PER_TURN = 64
 ACCEPT_PAUSE_MS = 1000
@@ -105,4 +118,5 @@ assert SENDFILE_BYTES_MIN <= SENDFILE_BYTES_MAX <= TURN_BYTES_MAX
 assert READ_CHUNK_BYTES_MIN <= READ_CHUNK_BYTES <= READ_CHUNK_BYTES_MAX <= TURN_BYTES_MAX
 assert FILES_SHARE_OF_DESCRIPTORS + CONNECTIONS_SHARE_OF_DESCRIPTORS < 1
 assert BUSY_POLL_US <= BUSY_POLL_IF_WITHIN_US
+assert TLS_RECORD_BYTES <= TLS_PIECE_BYTES <= TLS_TURN_BYTES_MAX <= TURN_BYTES_MAX
 assert 0 < TURN_MS < LOOP_HELD_MS

@@ -19,6 +19,7 @@ async def handle(context: Context, request: AlterConfigsRequest) -> AlterConfigs
         context,
         request.resources,
         lambda _, wanted: [(config.name, config.value) for config in wanted.configs],
+        lambda _, configs: {name: value or "" for name, value in configs},
         lambda resources: AlterConfigs(resources, validate_only=request.validate_only),
     )
     return AlterConfigsResponse(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from kwire.api.config_changes import alter_each, alter_loggers
 from kwire.broker.requests.context import Context
-from kwire.metadata.alter_configs import ConfigChange
+from kwire.metadata.alter_configs import ConfigChange, configs_after
 from kwire.metadata.commands import IncrementalAlterConfigs
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.wire.messages import IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse
@@ -34,6 +34,7 @@ async def handle(context: Context, request: IncrementalAlterConfigsRequest) -> I
         context,
         request.resources,
         changes_of,
+        lambda resource, changes: configs_after(broker.image, resource, changes),
         lambda resources: IncrementalAlterConfigs(resources, validate_only=request.validate_only),
     )
     return IncrementalAlterConfigsResponse(

@@ -9,7 +9,7 @@ There are no globals: ten brokers in one process are ten values of ``Broker``.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kwire.broker.authentication import Authentication
 from kwire.broker.background.file_remover import FileRemover
@@ -28,6 +28,7 @@ from kwire.broker.partitions.flusher import Flusher
 from kwire.broker.partitions.log_dirs import LogDirs
 from kwire.broker.partitions.moves import Moves
 from kwire.broker.partitions.partitions import Partitions
+from kwire.broker.reconfiguration import Reconfiguration
 from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.quotas import Quotas
 from kwire.broker.requests.response_cache import ResponseCache
@@ -79,6 +80,7 @@ class Broker:
     quotas: Quotas
     fetch_sessions: FetchSessions
     responses: ResponseCache
+    reconfiguration: Reconfiguration = field(default_factory=Reconfiguration)
     authorizer: Authorizer | None = None
 
     @property

@@ -3,8 +3,7 @@
 Responsible for: reading a client's .properties file, and turning security.protocol, ssl.* and sasl.* into a TLS
 context and a SASL mechanism. Must not depend on: the requests that the client sends.
 
-Key stores must be PEM (`ssl.truststore.type=PEM`, KIP-651): Python does not read JKS. A setting that cannot be
-honoured is refused.
+Key stores are PEM (KIP-651) or PKCS12: only Java reads JKS. A setting that cannot be honoured is refused.
 """
 
 from __future__ import annotations
@@ -13,7 +12,6 @@ import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Final, NamedTuple
 
 from kwire.cli.connection import AuthenticationFailed, Mechanism, Security
@@ -33,15 +31,25 @@ SECURITY_KEYS: Final = frozenset(
         "sasl.jaas.config",
         "ssl.truststore.type",
         "ssl.truststore.location",
+        "ssl.truststore.password",
         "ssl.truststore.certificates",
         "ssl.keystore.type",
         "ssl.keystore.location",
+        "ssl.keystore.password",
         "ssl.keystore.key",
         "ssl.keystore.certificate.chain",
         "ssl.key.password",
+        "ssl.protocol",
+        "ssl.enabled.protocols",
+        "ssl.cipher.suites",
         "ssl.endpoint.identification.algorithm",
     }
 )
+
+
+# Kafka's defaults.
+_DEFAULTS: Final = {"ssl.enabled.protocols": "TLSv1.2,TLSv1.3", "ssl.endpoint.identification.algorithm": "https"}
+_LISTS: Final = frozenset({"ssl.enabled.protocols", "ssl.cipher.suites"})
 
 
 class ConfigError(ValueError):
@@ -104,43 +112,20 @@ def sasl_of(config: Mapping[str, str]) -> SaslLogin:
 
 def tls_of(config: Mapping[str, str]) -> ssl.SSLContext:
     """Make the TLS context. Raises ConfigError."""
-    context = ssl.create_default_context()
-    if config.get("ssl.endpoint.identification.algorithm", "https") == "":
-        context.check_hostname = False
+    from kwire.security.tls.contexts import client_context
+    from kwire.security.tls.settings import TlsProblem, read_tls_settings
+
+    def value(name: str) -> object:
+        text = config.get(name, _DEFAULTS.get(name))
+        return tuple(filter(None, map(str.strip, (text or "").split(",")))) if name in _LISTS else text
+
     try:
-        if trusted := _pem(config, "truststore", "certificates"):
-            context = ssl.create_default_context(cadata=trusted)
-            context.check_hostname = config.get("ssl.endpoint.identification.algorithm", "https") != ""
-        if "ssl.keystore.location" in config:
-            _check_pem(config, "keystore")
-            context.load_cert_chain(config["ssl.keystore.location"], password=config.get("ssl.key.password"))
-        elif "ssl.keystore.key" in config:
-            with NamedTemporaryFile(
-                "w", suffix=".pem"
-            ) as chain:  # 0600; the ssl module reads key and chain from files only
-                chain.write(config["ssl.keystore.key"] + "\n" + config.get("ssl.keystore.certificate.chain", ""))
-                chain.flush()
-                context.load_cert_chain(chain.name, password=config.get("ssl.key.password"))
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(f"ssl.*: {error}") from error
-    return context
-
-
-def _pem(config: Mapping[str, str], store: str, inline: str) -> str | None:
-    if f"ssl.{store}.{inline}" in config:
-        return config[f"ssl.{store}.{inline}"]
-    if f"ssl.{store}.location" not in config:
-        return None
-    _check_pem(config, store)
-    return Path(config[f"ssl.{store}.location"]).read_text(encoding="ascii", errors="replace")
-
-
-def _check_pem(config: Mapping[str, str], store: str) -> None:
-    kind = config.get(f"ssl.{store}.type", "JKS")
-    if kind.upper() != "PEM":
+        return client_context(read_tls_settings(value))
+    except TlsProblem as problem:
+        shown = "" if problem.value is None else f"={problem.value}"
         raise ConfigError(
-            f"ssl.{store}.type={kind} cannot be read without Java; export the store as PEM and set ssl.{store}.type=PEM"
-        )
+            f"{problem.name}{shown}: {str(problem).rstrip('.')}; accepted: {problem.expected}"
+        ) from problem
 
 
 class _Plain:

@@ -211,6 +211,8 @@ class Connection:
                 f"{self.address} did not answer {request.NAME.removesuffix('Request')} within "
                 f"{self._socket.gettimeout():g} s"
             ) from error
+        except ssl.SSLError as error:  # with TLSv1.3 a broker refuses a client's certificate after the handshake
+            raise _tls_failed(self.address, error) from error
         except OSError as error:
             hint = "" if self._trusted else " (its listener may require SASL)"
             name = f"{request.NAME.removesuffix('Request')} version {version}"
@@ -321,7 +323,13 @@ def _wrap_tls(stream: socket.socket, address: Address, security: Security) -> so
         return security.tls.wrap_socket(stream, server_hostname=address.host)
     except (ssl.SSLError, OSError) as error:
         stream.close()
-        raise TlsFailed(f"TLS with {address} failed: {error}") from error
+        raise _tls_failed(address, error) from error
+
+
+def _tls_failed(address: Address, error: OSError) -> TlsFailed:
+    from kwire.security.tls.failures import why_client_failed
+
+    return TlsFailed(f"TLS with {address} failed: {why_client_failed(error)}")
 
 
 def _not_kafka(address: Address, start: bytes) -> NotKafka:

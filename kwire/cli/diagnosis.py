@@ -13,7 +13,6 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
-import ssl
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -33,6 +32,7 @@ from kwire.cli.connection import (
     TlsFailed,
     resolve,
 )
+from kwire.cli.tls_diagnosis import explain_tls, requires_tls
 from kwire.metadata.features import METADATA_VERSION, METADATA_VERSIONS
 from kwire.wire.messages import (
     ApiVersionsRequest,
@@ -212,8 +212,8 @@ def _connection_failed(address: Address, security: Security, error: ClientError,
             "security", "problem", str(error), "Check sasl.mechanism and sasl.jaas.config; see the broker's log."
         )
     if isinstance(error, TlsFailed):
-        return _tls_failed(error)
-    if security.tls is None and _requires_tls(address, error, timeout_s):
+        return Finding("protocol", "problem", *explain_tls(address, error, timeout_s))
+    if security.tls is None and requires_tls(address, error, timeout_s):
         return Finding(
             "protocol",
             "problem",
@@ -236,33 +236,6 @@ def _connection_failed(address: Address, security: Security, error: ClientError,
             " usually 9092.",
         )
     return Finding("protocol", "problem", str(error), "Check that this is the port of a Kafka broker.")
-
-
-def _tls_failed(error: TlsFailed) -> Finding:
-    cause = error.__cause__
-    advice = "If this listener does not use TLS, set security.protocol to PLAINTEXT or SASL_PLAINTEXT."
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        advice = (
-            "Set ssl.truststore.certificates or ssl.truststore.location (PEM) to the certificate of the authority that"
-            " signed the broker's certificate, and connect with a host name that the broker's certificate contains."
-        )
-    return Finding("protocol", "problem", str(error), advice)
-
-
-def _requires_tls(address: Address, error: ClientError, timeout_s: float) -> bool:
-    """Whether the port serves TLS: it sent a TLS record, or closed and then completes a handshake."""
-    if not isinstance(error, NotKafka) or error.protocol != "none":
-        return isinstance(error, NotKafka) and error.protocol == "TLS"
-    context = ssl.create_default_context()
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    with (
-        suppress(OSError),
-        socket.create_connection(address, timeout_s) as stream,
-        context.wrap_socket(stream, server_hostname=address.host),
-    ):
-        return True
-    return False
 
 
 def _is_http(address: Address, error: ClientError, timeout_s: float) -> bool:

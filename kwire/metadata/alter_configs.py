@@ -71,6 +71,15 @@ def alter_configs_incrementally(
     return _change(image, effective, resource, wanted, touched={change.name for change in changes})
 
 
+def configs_after(image: MetadataImage, resource: Resource, changes: Sequence[ConfigChange]) -> dict[str, str]:
+    """Return all configs of a resource as incremental changes would leave them. Raises KafkaError."""
+    _check_entries(changes)
+    wanted = dict(image.config(resource.type, resource.name))
+    for change in changes:
+        _change_entry(resource, wanted, change)
+    return wanted
+
+
 def _check_entries(changes: Sequence[ConfigChange]) -> None:
     missing = [change.name for change in changes if change.value is None and change.operation != Operation.DELETE]
     if missing:
@@ -121,10 +130,12 @@ def _change(
     present = image.config(resource.type, resource.name)
     _check(image, effective, resource, wanted, changed=_changed(present, wanted, touched))
     names = [*wanted, *(name for name in present if name not in wanted)]
+    # Those of a broker are written even if they stay as they are: what they name, a key store, may have changed.
+    again = _changed(present, wanted, touched) & set(wanted) if resource.type is ResourceType.BROKER else set()
     return [
         ConfigRecord(resource_type=resource.type, resource_name=resource.name, name=name, value=wanted.get(name))
         for name in names
-        if wanted.get(name) != present.get(name)
+        if wanted.get(name) != present.get(name) or name in again
     ]
 
 

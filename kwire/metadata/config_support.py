@@ -67,6 +67,10 @@ transaction.max.timeout.ms transaction.partition.verification.enable
 transaction.remove.expired.transaction.cleanup.interval.ms transaction.state.log.min.isr
 transaction.state.log.num.partitions transaction.state.log.replication.factor transaction.state.log.segment.bytes
 transactional.id.expiration.ms
+ssl.allow.dn.changes ssl.allow.san.changes ssl.cipher.suites ssl.client.auth ssl.enabled.protocols ssl.key.password
+ssl.keystore.certificate.chain ssl.keystore.key ssl.keystore.location ssl.keystore.password ssl.keystore.type
+ssl.principal.mapping.rules ssl.protocol ssl.truststore.certificates ssl.truststore.location ssl.truststore.password
+ssl.truststore.type
 share.coordinator.state.topic.min.isr share.coordinator.state.topic.num.partitions
 share.coordinator.state.topic.replication.factor share.coordinator.state.topic.segment.bytes
 connection.failed.authentication.delay.ms connections.max.reauth.ms sasl.enabled.mechanisms sasl.jaas.config
@@ -91,7 +95,7 @@ replica.fetch.min.bytes replica.fetch.response.max.bytes replica.fetch.wait.max.
 replica.high.watermark.checkpoint.interval.ms replica.lag.time.max.ms replica.selector.class
 replica.socket.receive.buffer.bytes replica.socket.timeout.ms replication.quota.window.num
 replication.quota.window.size.seconds request.timeout.ms security.inter.broker.protocol
-socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms
+socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms ssl.endpoint.identification.algorithm
 unclean.leader.election.enable unclean.leader.election.interval.ms
 """,
     "the only voter elects itself, and no other node fetches its log": """
@@ -118,6 +122,7 @@ log.flush.start.offset.checkpoint.interval.ms log.initial.task.delay.ms metadata
 metadata.max.retention.ms server.max.startup.time.ms
 """,
     "it counts for tiered topics alone, and there are none": "log.local.retention.bytes log.local.retention.ms",
+    "OpenSSL has one way to use keys and to check certificates": "ssl.keymanager.algorithm ssl.trustmanager.algorithm",
     "metrics of the JVM": """
 kafka.metrics.polling.interval.secs kafka.metrics.reporters metric.reporters metrics.num.samples
 metrics.recording.level metrics.sample.window.ms
@@ -193,13 +198,8 @@ sasl.oauthbearer.jwks.endpoint.retry.backoff.ms sasl.oauthbearer.jwks.endpoint.u
 sasl.oauthbearer.jwt.validator.class sasl.oauthbearer.scope.claim.name sasl.oauthbearer.sub.claim.name
 sasl.server.callback.handler.class
 """,
-    "TLS listeners are not served yet": """
-ssl.allow.dn.changes ssl.allow.san.changes ssl.cipher.suites ssl.client.auth ssl.enabled.protocols
-ssl.endpoint.identification.algorithm ssl.engine.factory.class ssl.key.password ssl.keymanager.algorithm
-ssl.keystore.certificate.chain ssl.keystore.key ssl.keystore.location ssl.keystore.password ssl.keystore.type
-ssl.principal.mapping.rules ssl.protocol ssl.provider ssl.secure.random.implementation
-ssl.trustmanager.algorithm ssl.truststore.certificates ssl.truststore.location ssl.truststore.password
-ssl.truststore.type
+    "Java's security providers cannot be loaded": """
+ssl.engine.factory.class ssl.provider ssl.secure.random.implementation
 """,
     "no metrics sink takes what clients send": "telemetry.max.bytes",
     "two-phase commit of transactions is not served": "transaction.two.phase.commit.enable",

@@ -123,14 +123,27 @@ class EffectiveConfigs:
         """
         return cast("Mapping[str, Value]", self.broker)[name]
 
+    def listener_value(self, listener: str, name: str) -> Value:
+        """Return a config of one listener: ``listener.name.LISTENER.NAME`` where that is set, else NAME."""
+        own = f"listener.name.{listener.lower()}.{name}"
+        return self.broker_value(own if self.is_set(own) else name)
+
     def with_broker_configs(self, configs: Mapping[str, str]) -> EffectiveConfigs:
         """Return the effective configs as they would be with ``configs`` set too, for checks before a change."""
         texts = dict(self._broker_texts())
         for name, text in configs.items():
-            for synonym in broker_synonyms(name):
-                texts.pop(synonym, None)
-            texts[name] = text
+            _override(texts, name, text)
         return EffectiveConfigs(MetadataImage(), BrokerSettings(texts), self._node_id)
+
+    def with_dynamic_configs(self, broker_name: str, configs: Mapping[str, str]) -> EffectiveConfigs:
+        """Return the effective configs as they would be with ``configs`` as all dynamic ones of a broker.
+
+        ``broker_name`` "" stands for the dynamic configs of all brokers.
+        """
+        for_all = self._image.config(ResourceType.BROKER, "")
+        for_this = self._image.config(ResourceType.BROKER, str(self._node_id))
+        layers = (for_all, configs) if broker_name else (configs, for_this)
+        return EffectiveConfigs(MetadataImage(), BrokerSettings(self._merge(*layers)), self._node_id)
 
     def is_set(self, name: str) -> bool:
         """Whether the settings or a dynamic config set this name of a broker config; synonyms do not count."""
@@ -211,16 +224,19 @@ class EffectiveConfigs:
         for_all = self._image.config(ResourceType.BROKER, "")
         for_this = self._image.config(ResourceType.BROKER, str(self._node_id))
         if self._merged is None or self._merged[0] is not for_all or self._merged[1] is not for_this:
-            merged = dict(self._settings.texts)
-            for layer in (for_all, for_this):
-                for name, text in layer.items():
-                    for synonym in broker_synonyms(name):
-                        merged.pop(synonym, None)
-                    merged[name] = text
+            merged = self._merge(for_all, for_this)
             self._merged = (for_all, for_this, merged)
             self._broker_values, self._inherited, self._inherited_rows = _broker_values(merged), {}, {}
         self._merged_version = self._image.version
         return self._merged[2]
+
+    def _merge(self, *layers: Mapping[str, str]) -> dict[str, str]:
+        """Return the static settings with dynamic ones over them, later layers over earlier ones."""
+        merged = dict(self._settings.texts)
+        for layer in layers:
+            for name, text in layer.items():
+                _override(merged, name, text)
+        return merged
 
     def _describe_broker_key(self, name: str, sources: set[Source]) -> Described:
         key = broker_keys().get(split_listener_prefix(name)[1])
@@ -312,6 +328,14 @@ class EffectiveConfigs:
             synonyms=tuple(synonyms),
             type=key.type,
         )
+
+
+def _override(texts: dict[str, str], name: str, text: str) -> None:
+    """Set a broker config; the other names of the same setting no longer count, nor does a listener's for others."""
+    prefix, base = split_listener_prefix(name)
+    for synonym in broker_synonyms(base):
+        texts.pop(prefix + synonym, None)
+    texts[name] = text
 
 
 _ALL_SOURCES = set(Source)

@@ -17,7 +17,6 @@ from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.sasl_settings import read_sasl, uses_sasl
 
 _PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
-_SERVED: Final = ("PLAINTEXT", "SASL_PLAINTEXT")
 _ADDRESS: Final = re.compile(r"([^:/]+)://(?:\[([0-9a-zA-Z%.:]+)\]|([0-9a-zA-Z\-_.]*)):([0-9]{1,5})")
 _NONROUTABLE: Final = "0.0.0.0"  # noqa: S104 (compared with, not bound)
 
@@ -59,7 +58,7 @@ def read_listeners(configs: EffectiveConfigs) -> Listeners:
     )
     _check_controllers(configs, found)
     _check_clients(configs, found)
-    _check_served(configs, found)
+    _check_login(configs, found)
     _check_inter_broker(configs, found)
     if any(one.host == _NONROUTABLE for one in advertised):
         message = (
@@ -192,14 +191,10 @@ def _check_clients(configs: EffectiveConfigs, found: Listeners) -> None:
         raise _problem(configs, "advertised.listeners", message, f"names of {', '.join(bound)}")
 
 
-def _check_served(configs: EffectiveConfigs, found: Listeners) -> None:
+def _check_login(configs: EffectiveConfigs, found: Listeners) -> None:
     for name in (one.name for one in found.clients):
-        protocol = found.protocols[name]
-        if uses_sasl(protocol):
+        if uses_sasl(found.protocols[name]):
             read_sasl(configs, name)
-        if protocol not in _SERVED:
-            message = f"The listener {name} wants {protocol}, which is not served yet."
-            raise _problem(configs, "listeners", message, " or ".join(_SERVED))
 
 
 def _check_inter_broker(configs: EffectiveConfigs, found: Listeners) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from functools import partial
 from typing import Final, TypeAlias
 
 import trio
@@ -18,7 +19,9 @@ from kwire.limits import ACCEPT_PAUSE_MS, ACCEPTS_PER_TURN
 from kwire.server.bindings import WILDCARDS, Binding, SocketOptions
 from kwire.server.close_watch import CloseWatch
 from kwire.server.connection import Connection
+from kwire.server.handshake import shake_hands
 from kwire.server.listener import Listener
+from kwire.server.tls_transport import TlsTransport
 from kwire.server.transport import SocketTransport
 
 log = Logger("kwire.server")
@@ -159,8 +162,16 @@ class Acceptor:
         except OSError:
             accepted.close()  # reset by the peer before it was accepted
             return
-        transport = SocketTransport(accepted, (host, address[1]), self._close_watch, self._connections.last_heard)
-        self._nursery.start_soon(Connection(self._broker, transport, self._listener).run)
+        self._nursery.start_soon(self._connection(accepted, (host, address[1])).run)
+
+    def _connection(self, accepted: socket.socket, address: tuple[str, int]) -> Connection:
+        last_heard, tls = self._connections.last_heard, self._listener.tls
+        if tls is None:
+            plain = SocketTransport(accepted, address, self._close_watch, last_heard)
+            return Connection(self._broker, plain, self._listener)
+        transport = TlsTransport(accepted, address, self._close_watch, last_heard, tls.context)
+        agree = partial(tls.handshake, transport, self._connections.turns.next_turn)
+        return Connection(self._broker, transport, self._listener, partial(shake_hands, agree, self._broker.clock))
 
     async def _overcome(self, error: OSError) -> None:
         if error.errno in _PEER_TROUBLE:

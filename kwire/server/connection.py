@@ -34,6 +34,7 @@ from kwire.broker.requests.table import Api, ApiTable, Shortcut
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import DECODE_INLINE_BYTES_MAX, LOOP_HELD_MS, READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_DEBT_MS, TURN_MS
 from kwire.metadata.sasl_settings import uses_sasl
+from kwire.server.handshake import Handshake, HandshakeFailed
 from kwire.server.listener import Listener
 from kwire.server.login import ConnectionLogin
 from kwire.server.outgoing import Outgoing, send_through
@@ -68,6 +69,7 @@ class Connection:
         "_connections",
         "_ended_because",
         "_for",
+        "_handshake",
         "_header",
         "_held_bytes",
         "_login",
@@ -90,7 +92,9 @@ class Connection:
         "idle_turns",
     )
 
-    def __init__(self, broker: Broker, transport: Transport, listener: Listener) -> None:
+    def __init__(
+        self, broker: Broker, transport: Transport, listener: Listener, handshake: Handshake | None = None
+    ) -> None:
         connections = listener.connections
         host, port = split_peer(transport.peer)
         self.client = Client(host, port, listener.endpoint, authenticated_at_ms=broker.clock.now_ms())
@@ -99,6 +103,7 @@ class Connection:
         self.closing: dict[Hashable, Callable[[], None]] = {}
         self._broker = broker
         self._transport = transport
+        self._handshake = handshake
         self._connections = connections
         self._session = Session(connections.served)
         self._splitter = FrameSplitter(connections.request_bytes_max)
@@ -148,8 +153,13 @@ class Connection:
     async def run(self) -> None:
         """Serve until the end. Raises only what must stop the broker."""
         try:
+            if self._handshake is not None:
+                await self._handshake(self)
+                self._handshake = None
             while self._ended_because is None and await self._answer_what_comes():
                 pass
+        except HandshakeFailed as failure:
+            self._connections.log_handshake_failure(self, str(failure))
         except ProtocolViolation as violation:
             if self._login is not None:
                 self._login.note_violation(str(violation))
@@ -175,7 +185,7 @@ class Connection:
         self._ended_because = why
         if self._parked is not None:
             self._parked.cancel()
-        elif self._reading:
+        elif self._reading or self._handshake is not None:
             self._transport.close()
 
     def drop(self, why: str) -> None:

@@ -20,7 +20,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from types import FrameType
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import trio
 
@@ -47,8 +47,12 @@ from kwire.server.acceptor import Acceptor, Bound, bind
 from kwire.server.bindings import UNLIMITED, Binding, Limits, read_bindings, read_limits, read_socket_options
 from kwire.server.close_watch import CloseWatch
 from kwire.server.connection_registry import ConnectionRegistry
+from kwire.server.hangup import Hangups, Meaning
 from kwire.server.listener import Listener
 from kwire.storage.files import Files, OsFiles
+
+if TYPE_CHECKING:  # loads key stores, which a broker without TLS does not need
+    from kwire.server.tls_listeners import TlsListeners
 
 log = Logger("kwire.server")
 
@@ -58,10 +62,17 @@ OnReady: TypeAlias = "Callable[[Server], Awaitable[None]]"
 class Server:
     """A broker that serves. ``bindings`` have the ports that were got."""
 
-    def __init__(self, broker: Broker, bindings: Sequence[Binding], connections: ConnectionRegistry) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        bindings: Sequence[Binding],
+        connections: ConnectionRegistry,
+        tls: TlsListeners | None = None,
+    ) -> None:
         self.broker = broker
         self.bindings = tuple(bindings)
         self.connections = connections
+        self.tls = tls
 
 
 @asynccontextmanager
@@ -83,6 +94,7 @@ async def open_server(
     bindings = read_bindings(configs)
     limits = read_limits(configs, [binding.name for binding in bindings])
     options = read_socket_options(configs)
+    tls = _tls_listeners(configs, bindings)
     bounds: list[Bound] = []
     try:
         # One by one, so that those that were taken are given back when the next cannot be had.
@@ -93,10 +105,12 @@ async def open_server(
             for key in EAGER:
                 assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
             connections = ConnectionRegistry(apis, broker.clock, _limits_in_force(broker, limits, connections_max))
+            if tls is not None:
+                await tls.follow(broker)
             for bound in bounds:
                 bound.listen(options.backlog)
-            async with _accepting(broker, connections, bounds):
-                yield Server(broker, [bound.binding for bound in bounds], connections)
+            async with _accepting(broker, connections, bounds, tls):
+                yield Server(broker, [bound.binding for bound in bounds], connections, tls)
     finally:
         for bound in bounds:
             bound.close()
@@ -137,29 +151,32 @@ async def _serve_until_signalled(
     connections_max: int,
     on_ready: OnReady = report_ready,
 ) -> None:
-    ready = False
+    serving: Server | None = None
     stop = trio.Event()
+    hangups = Hangups()
     stopping = [signal.SIGTERM, signal.SIGINT]
-    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # the terminal was closed; under nohup it is ignored
+    if not hangups.ignored:
         stopping.append(signal.SIGHUP)
-    with trio.open_signal_receiver(*stopping) as signals:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async with trio.open_nursery() as nursery:
 
             async def stop_when_signalled() -> None:
                 async for number in signals:
+                    if number == signal.SIGHUP and _hung_up(hangups, serving) != "stop":
+                        continue
                     at_once = _stop_at_once_after(time.monotonic() + SECOND_SIGNAL_AFTER_S)
                     for each in stopping:
                         signal.signal(each, at_once)
                     log.info("stopping", signal=signal.Signals(number).name)
                     break
                 stop.set()
-                if not ready:
+                if serving is None:
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(stop_when_signalled)
             async with open_server(settings, files, cluster_id=cluster_id, connections_max=connections_max) as server:
                 await on_ready(server)
-                ready = True
+                serving = server
                 # Objects made so far stay: the collector need not visit them again.
                 gc.freeze()
                 gc.enable()
@@ -167,16 +184,32 @@ async def _serve_until_signalled(
             log.info("stopped")
 
 
+def _hung_up(hangups: Hangups, server: Server | None) -> Meaning:
+    """Reload what a SIGHUP asks for; returns what it means."""
+    tls = None if server is None else server.tls
+    meaning = hangups.meaning(reloadable=tls is not None)
+    if meaning == "reload" and tls is not None:
+        log.info("reloading certificates", signal="SIGHUP")
+        tls.reload_all()
+    return meaning
+
+
 @asynccontextmanager
-async def _accepting(broker: Broker, connections: ConnectionRegistry, bounds: Sequence[Bound]) -> AsyncIterator[None]:
+async def _accepting(
+    broker: Broker, connections: ConnectionRegistry, bounds: Sequence[Bound], tls: TlsListeners | None
+) -> AsyncIterator[None]:
     close_watch = CloseWatch()
     try:
         async with trio.open_nursery() as peers:
             start_contained(peers, broker.clock.sleep, close_watch.run)
             async with trio.open_nursery() as acceptors:
                 start_contained(acceptors, broker.clock.sleep, connections.run)
+                if tls is not None:
+                    start_contained(acceptors, broker.clock.sleep, tls.run)
                 for bound in bounds:
-                    acceptor = Acceptor(broker, Listener(bound.binding.endpoint, connections), close_watch, peers)
+                    endpoint = bound.binding.endpoint
+                    listener = Listener(endpoint, connections, None if tls is None else tls.get(endpoint.name))
+                    acceptor = Acceptor(broker, listener, close_watch, peers)
                     for listening in bound.sockets:
                         acceptors.start_soon(acceptor.run, listening)
                 yield
@@ -187,6 +220,15 @@ async def _accepting(broker: Broker, connections: ConnectionRegistry, bounds: Se
             peers.cancel_scope.cancel()
     finally:
         close_watch.close()
+
+
+def _tls_listeners(configs: EffectiveConfigs, bindings: Sequence[Binding]) -> TlsListeners | None:
+    """Read the certificates of TLS listeners, if there are any. Raises ConfigProblem."""
+    if not any(binding.security_protocol.endswith("SSL") for binding in bindings):
+        return None
+    from kwire.server.tls_listeners import TlsListeners  # noqa: PLC0415 (a start without TLS does not load it)
+
+    return TlsListeners.load(configs, bindings)
 
 
 def _limits_in_force(broker: Broker, limits: Limits, connections_max: int) -> Callable[[], Limits]:
@@ -218,6 +260,8 @@ def log_ready(server: Server) -> None:
     for binding in server.bindings:
         endpoint = binding.endpoint
         log.info("listening", on=binding.url, advertised=f"{endpoint.host}:{endpoint.port}")
+    if server.tls is not None:
+        server.tls.describe()
     warn_of_stand_ins(server)
 
 

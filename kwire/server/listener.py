@@ -5,14 +5,21 @@ Responsible for: the value ``Listener``. Must not depend on: sockets, what a con
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from kwire.broker.endpoint import Endpoint
 from kwire.server.connection_registry import ConnectionRegistry
 
+if TYPE_CHECKING:  # not at run time: a broker without TLS does not load OpenSSL
+    from kwire.server.tls_listeners import TlsListener
+
 
 class Listener(NamedTuple):
-    """What a connection needs of where it was accepted. All listeners of a broker share one registry."""
+    """What a connection needs of where it was accepted. All listeners of a broker share one registry.
+
+    ``tls`` is None where the security protocol (``endpoint.security_protocol``) is without TLS.
+    """
 
     endpoint: Endpoint
     connections: ConnectionRegistry
+    tls: TlsListener | None = None

@@ -1,8 +1,7 @@
 """The bytes of a connection: reading, sending parts, noticing that the peer has closed.
 
 Responsible for: the interface of a byte stream (``Transport``), and the plain TCP socket. Must not depend on: frames,
-requests, listeners. ``kwire.testing.transport`` implements it in memory; a TLS transport would send slices of files by
-``pread`` as that one does.
+requests, listeners. ``tls_transport`` implements it over TLS, ``kwire.testing.transport`` in memory.
 
 The socket is raw and non-blocking: a call is tried first, and waits only when the kernel returns EAGAIN, which costs a
 quarter of trio's SocketStream. A call that succeeds does not yield to other tasks; the connection measures its turn.
@@ -42,7 +41,7 @@ class Slice(Protocol):
 
     def __len__(self) -> int: ...
 
-    def pread(self) -> bytes: ...
+    def pread(self, offset: int = 0, count: int | None = None) -> bytes: ...
 
     def sendfile_to(self, fd: int, offset: int, count: int) -> int: ...
 
@@ -90,8 +89,13 @@ class Transport(Protocol):
 def close_slices(parts: Sequence[Part]) -> None:
     """Close the slices of parts that will not be sent."""
     for part in parts:
-        if not isinstance(part, _BYTES):
+        if not isinstance(part, BYTES):
             part.close()
+
+
+def peer_text(address: tuple[str, int]) -> str:
+    """``host:port``, an IPv6 host in brackets."""
+    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
 
 class LastHeard:
@@ -100,7 +104,7 @@ class LastHeard:
     __slots__ = ("transport",)
 
     def __init__(self) -> None:
-        self.transport: SocketTransport | None = None
+        self.transport: Transport | None = None
 
 
 class SocketTransport:
@@ -124,7 +128,7 @@ class SocketTransport:
         self._wake_bytes = 1
         self.yields = 0
         self.host = address[0]
-        self.peer = f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
+        self.peer = peer_text(address)
 
     async def recv(self, max_bytes: int) -> bytes:
         while True:
@@ -141,7 +145,7 @@ class SocketTransport:
                     in_vain = True
                 await self._wait_for_request(polled_in_vain=in_vain)
             except OSError as error:
-                raise _lost(error) from error
+                raise lost(error) from error
             else:
                 if self._last_heard.transport is not self:
                     self._last_heard.transport = self
@@ -177,7 +181,7 @@ class SocketTransport:
                 self.yields += 1
                 await trio.lowlevel.wait_readable(self._fd)
             except OSError as error:
-                raise _lost(error) from error
+                raise lost(error) from error
 
     def _wake_at(self, byte_count: int) -> None:
         """Let the kernel say "readable" only once so many bytes are there, or the peer has closed (SO_RCVLOWAT)."""
@@ -187,7 +191,7 @@ class SocketTransport:
 
     async def send(self, parts: Sequence[Part]) -> None:
         for part in parts:
-            if not isinstance(part, _BYTES):
+            if not isinstance(part, BYTES):
                 break
         else:
             await self._send_bytes(parts)  # type: ignore[arg-type]  # as just seen
@@ -211,7 +215,7 @@ class SocketTransport:
     async def _send_with_slices(self, parts: Sequence[Part]) -> None:
         run: list[bytes | memoryview] = []
         for part in parts:
-            if isinstance(part, _BYTES):
+            if isinstance(part, BYTES):
                 run.append(part)
             elif len(part) < SENDFILE_BYTES_MIN:
                 run.append(_read(part))
@@ -241,7 +245,7 @@ class SocketTransport:
                 await trio.lowlevel.wait_writable(self._fd)
                 continue
             except OSError as error:
-                raise _lost(error) from error
+                raise lost(error) from error
             position += sent
             while index < count:
                 size = len(parts[index])
@@ -268,9 +272,9 @@ class SocketTransport:
                 turn_bytes = 0
                 continue
             except OSError as error:
-                raise _lost(error) from error
+                raise lost(error) from error
             if sent == 0:
-                raise _cut_short(piece)
+                raise cut_short(piece)
             position += sent
             turn_bytes += sent
 
@@ -281,7 +285,7 @@ _CAN_WAKE_LATER = sys.platform == "linux"
 # With one processor the peer cannot run during a busy poll.
 _MAY_BUSY_POLL = (len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1) > 1
 
-_BYTES = (bytes, memoryview)
+BYTES = (bytes, memoryview)
 
 # Holds the head of a response back until the slice behind it fills the packet. Linux only.
 _MORE = getattr(socket, "MSG_MORE", 0)
@@ -290,15 +294,17 @@ _MORE = getattr(socket, "MSG_MORE", 0)
 def _read(piece: Slice) -> bytes:
     content = piece.pread()
     if len(content) != len(piece):
-        raise _cut_short(piece)
+        raise cut_short(piece)
     return content
 
 
-def _cut_short(piece: Slice) -> ConnectionError:
+def cut_short(piece: Slice) -> ConnectionError:
+    """The error of a slice that cannot be sent whole."""
     # The size is already sent, so the connection must end when the file is shorter than that.
     return ConnectionAbortedError(f"a log file is shorter than the {len(piece)} bytes announced from it")
 
 
-def _lost(error: OSError) -> ConnectionError:
+def lost(error: OSError) -> ConnectionError:
+    """The error of a connection that a call found lost."""
     # A new exception: one that is its own cause would keep the connection alive until a garbage collection.
     return ConnectionError(error.errno, error.strerror)

@@ -101,7 +101,6 @@ def test_names_are_read_in_any_case():
         ({"listeners": "localhost:9092"}, "Unable to parse localhost:9092 to a broker endpoint"),
         ({"listeners": "PLAINTEXT://localhost"}, "Unable to parse"),
         ({"listeners": "PLAINTEXT://localhost:70000"}, "Unable to parse"),
-        ({"listeners": "SSL://:9092"}, "SSL wants SSL, which is not served yet"),
         ({"listeners": "SASL_PLAINTEXT://:9092"}, "would serve GSSAPI"),
         ({"listeners": "EXTERNAL://:9092"}, "No security protocol defined for listener EXTERNAL"),
         ({"listeners": "CONTROLLER://:9093"}, "at least one broker advertised listener"),

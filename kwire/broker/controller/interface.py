@@ -10,12 +10,13 @@ that may suspend: what was read from the image before it may have changed after 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
 from kwire.errors import KafkaError
 from kwire.metadata.commands import Command
 from kwire.metadata.decision import Charge, no_charge
+from kwire.metadata.image import Delta
 from kwire.types import Uuid
 
 T = TypeVar("T")
@@ -70,6 +71,10 @@ class Controller(Protocol):
         mutations against a quota. A controller that cannot commit refuses every item: KAFKA_STORAGE_ERROR from the
         embedded controller. Raises nothing for a refusal.
         """
+        ...
+
+    def subscribe(self, on_delta: Callable[[Delta], None]) -> None:
+        """Call ``on_delta`` after each change of the image, in the order of subscription."""
         ...
 
     async def describe_quorum(self) -> QuorumDescription:

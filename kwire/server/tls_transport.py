@@ -1,0 +1,238 @@
+"""A TLS connection: the handshake, and the bytes afterwards.
+
+Responsible for: ``TlsTransport``, the ``Transport`` of a TLS listener. Must not depend on: frames, requests, where
+certificates come from.
+
+It is Python's SSLSocket on the raw non-blocking socket: as in ``transport``, a call is tried first and waits only when
+OpenSSL wants bytes that are not there. OpenSSL encrypts from the buffer it is given and decrypts into the one it is
+given, so a reply or request is copied no further; slices of files are read piece by piece, because sendfile cannot
+encrypt. The decision against MemoryBIO and its numbers: docs/decisions/tls-transport.md.
+
+A handshake costs a millisecond of CPU (a signature), so each step of one waits for a turn of ``server.turns``: in each
+pass of the event loop at most one handshake goes on, however many clients connect. Until a client has sent its first
+byte nothing is made for it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import ssl
+from collections.abc import Callable, Sequence
+from typing import cast
+
+import trio
+
+from kwire.limits import TLS_PIECE_BYTES, TLS_RECORD_BYTES, TLS_TURN_BYTES_MAX
+from kwire.security.tls.failures import why_handshake_failed, why_not_tls
+from kwire.server.close_watch import CloseWatch
+from kwire.server.handshake import HandshakeFailed, NextTurn
+from kwire.server.transport import BYTES, LastHeard, Part, Slice, close_slices, cut_short, lost, peer_text
+
+_HANDSHAKE_RECORD = b"\x16"
+_FIRST_BYTES = 4
+
+
+class TlsTransport:
+    """A TCP connection that a TLS listener accepted. ``handshake`` comes before everything else."""
+
+    __slots__ = ("_close_watch", "_context", "_fd", "_last_heard", "_ready", "_tls", "host", "peer", "yields")
+
+    def __init__(
+        self,
+        accepted: socket.socket,
+        address: tuple[str, int],
+        close_watch: CloseWatch,
+        last_heard: LastHeard,
+        context: ssl.SSLContext,
+    ) -> None:
+        accepted.setblocking(False)
+        self._tls: socket.socket | ssl.SSLSocket = accepted
+        self._fd = accepted.fileno()
+        self._ready = False
+        self._context = context
+        self._close_watch = close_watch
+        self._last_heard = last_heard
+        self.yields = 0
+        self.host = address[0]
+        self.peer = peer_text(address)
+
+    async def handshake(self, next_turn: NextTurn) -> ssl.SSLSocket:
+        """Agree on TLS; returns the socket, which knows the client's certificate.
+
+        ``next_turn`` is awaited before each step. Raises HandshakeFailed, and ConnectionError for a client that closes
+        without a word.
+        """
+        start = await self._first_bytes()
+        if not start:
+            raise ConnectionAbortedError("the client closed before it sent anything")
+        if start[:1] != _HANDSHAKE_RECORD:
+            raise HandshakeFailed(why_not_tls(start))
+        tls: ssl.SSLSocket | None = None
+        while True:
+            await next_turn()
+            if self._fd < 0:
+                raise trio.ClosedResourceError
+            try:
+                if tls is None:
+                    tls = self._context.wrap_socket(self._tls, server_side=True, do_handshake_on_connect=False)
+                    self._tls = tls
+                tls.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._wait_readable()
+            except ssl.SSLWantWriteError:
+                await self._wait_writable()
+            except OSError as error:
+                raise HandshakeFailed(why_handshake_failed(error)) from error
+            else:
+                self._ready = True
+                return tls
+
+    async def recv(self, max_bytes: int) -> bytes:
+        assert isinstance(self._tls, ssl.SSLSocket)
+        while True:
+            try:
+                chunk = self._tls.read(min(max_bytes, TLS_RECORD_BYTES))
+            except ssl.SSLWantReadError:
+                await self._wait_readable()
+            except ssl.SSLWantWriteError:
+                await self._wait_writable()
+            except OSError as error:
+                raise lost(error) from error
+            except ValueError as error:  # closed by another task
+                raise trio.ClosedResourceError from error
+            else:
+                if self._last_heard.transport is not self:
+                    self._last_heard.transport = self
+                return chunk
+
+    async def recv_into(self, space: memoryview) -> int:
+        assert isinstance(self._tls, ssl.SSLSocket)
+        filled, size = 0, min(len(space), TLS_PIECE_BYTES)
+        while filled < size:
+            try:
+                # One record at a time: OpenSSL decrypts no more in one call.
+                count = cast("int", self._tls.read(size - filled, space[filled:size]))  # bytes only without a buffer
+            except ssl.SSLWantReadError:
+                if filled:
+                    break
+                await self._wait_readable()
+            except ssl.SSLWantWriteError:
+                await self._wait_writable()
+            except OSError as error:
+                raise lost(error) from error
+            except ValueError as error:
+                raise trio.ClosedResourceError from error
+            else:
+                if not count:
+                    break
+                filled += count
+        return filled
+
+    async def send(self, parts: Sequence[Part]) -> None:
+        try:
+            if len(parts) == 1 and isinstance(parts[0], BYTES):
+                await self._write(parts[0])
+            else:
+                await self._send_parts(parts)
+        finally:
+            close_slices(parts)
+
+    def on_peer_closed(self, callback: Callable[[], None]) -> None:
+        self._close_watch.add(self._fd, callback)
+
+    def close(self) -> None:
+        if self._fd < 0:
+            return
+        self._close_watch.discard(self._fd)
+        trio.lowlevel.notify_closing(self._fd)
+        self._fd = -1
+        if isinstance(self._tls, ssl.SSLSocket) and self._ready:
+            # Tells the client that nothing was cut off. It does not wait for the client's own word, hence the error.
+            with contextlib.suppress(OSError, ValueError):
+                self._tls.unwrap()
+        self._tls.close()
+
+    async def _first_bytes(self) -> bytes:
+        """Wait for the first bytes, and leave them in the socket."""
+        while True:
+            try:
+                return self._tls.recv(_FIRST_BYTES, socket.MSG_PEEK)
+            except BlockingIOError:
+                await self._wait_readable()
+            except OSError as error:
+                raise lost(error) from error
+
+    async def _send_parts(self, parts: Sequence[Part]) -> None:
+        """Send small parts together: each write is at least one TLS record."""
+        small: list[bytes | memoryview] = []
+        gathered = 0
+        for part in parts:
+            size = len(part)
+            if size <= TLS_RECORD_BYTES:
+                if gathered + size > TLS_RECORD_BYTES:
+                    await self._write(b"".join(small))
+                    small, gathered = [], 0
+                small.append(part if isinstance(part, BYTES) else _read(part, 0, size))
+                gathered += size
+                continue
+            if small:
+                await self._write(b"".join(small))
+                small, gathered = [], 0
+            if isinstance(part, BYTES):
+                await self._write(part)
+            else:
+                await self._send_slice(part)
+        if small:
+            await self._write(b"".join(small))
+
+    async def _send_slice(self, piece: Slice) -> None:
+        size = len(piece)
+        turn_bytes = 0
+        for position in range(0, size, TLS_PIECE_BYTES):
+            if turn_bytes >= TLS_TURN_BYTES_MAX:
+                self.yields += 1
+                await trio.lowlevel.checkpoint()
+                turn_bytes = 0
+            count = min(TLS_PIECE_BYTES, size - position)
+            await self._write(_read(piece, position, count))
+            turn_bytes += count
+
+    async def _write(self, content: bytes | memoryview) -> None:
+        assert isinstance(self._tls, ssl.SSLSocket)
+        if len(content) > TLS_PIECE_BYTES:
+            view = memoryview(content)
+            for position in range(0, len(view), TLS_PIECE_BYTES):
+                await self._write(view[position : position + TLS_PIECE_BYTES])
+            return
+        if not content:
+            return
+        while True:
+            try:
+                sent = self._tls.send(content)
+            except ssl.SSLWantWriteError:
+                # OpenSSL has sent a part and goes on where it stopped when it is called with the same bytes.
+                await self._wait_writable()
+            except ssl.SSLWantReadError:
+                await self._wait_readable()
+            except OSError as error:
+                raise lost(error) from error
+            else:
+                if sent == len(content):
+                    return
+                content = memoryview(content)[sent:]
+
+    async def _wait_readable(self) -> None:
+        self.yields += 1
+        await trio.lowlevel.wait_readable(self._fd)
+
+    async def _wait_writable(self) -> None:
+        self.yields += 1
+        await trio.lowlevel.wait_writable(self._fd)
+
+
+def _read(piece: Slice, offset: int, count: int) -> bytes:
+    content = piece.pread(offset, count)
+    if len(content) != count:
+        raise cut_short(piece)
+    return content
