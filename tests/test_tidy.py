@@ -1,4 +1,4 @@
-"""What no reader should have to catch: calls in rooms where they are banned, dead modules, cards that are missing.
+"""Rules that a test can check: calls that are banned in a package, dead modules, API cards that are missing.
 
 Each list of exceptions carries its reasons, and an entry that is no longer needed fails as loudly as a new offence.
 """
@@ -22,19 +22,16 @@ import check_cycles  # noqa: E402
 
 KWIRE = ROOT / "kwire"
 MODULES = sorted(KWIRE.rglob("*.py"))
-PURE_ROOMS = ("wire", "storage", "coordinators", "metadata", "security", "api")
+PURE_PACKAGES = ("wire", "storage", "coordinators", "metadata", "security", "api")
 
-# Whatever knows the time, throws dice or touches the outside; in the pure rooms such things come in as values.
+# Modules for time, randomness and IO; pure packages get such things as values.
 IMPURE_MODULES = {"time", "random", "secrets", "uuid", "datetime", "socket", "select", "threading", "asyncio", "trio"}
 ALLOWED_IMPORTS = {
-    # For values: the caller gives the time.
-    *(f"kwire/security/tls/development.py imports datetime{name}" for name in ("", ".datetime", ".timedelta")),
     "kwire/storage/files.py imports threading",  # fsyncs and cold reads share its table of open files with the loop
 }
 IMPURE_CALLS = {"os.urandom", "input", "breakpoint"}
 
 LONG_FILES: dict[str, str] = {
-    "kwire/server/connection.py": "reading, answering, waiting and turns share the state of one connection",
     "kwire/storage/log.py": "append, read, truncate and flush share offsets and segments",
 }
 
@@ -79,12 +76,12 @@ def relative(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def room_of(path: Path) -> str:
+def package_of(path: Path) -> str:
     return path.relative_to(KWIRE).parts[0]
 
 
-def in_pure_rooms() -> list[Path]:
-    return [path for path in MODULES if room_of(path) in PURE_ROOMS]
+def in_pure_packages() -> list[Path]:
+    return [path for path in MODULES if package_of(path) in PURE_PACKAGES]
 
 
 def tree_of(path: Path) -> ast.Module:
@@ -114,7 +111,7 @@ def test_only_commands_print() -> None:
     offences = [
         f"{relative(path)}:{line}"
         for path in MODULES
-        if room_of(path) != "cli"
+        if package_of(path) != "cli"
         for name, line in calls_of(tree_of(path))
         if name in ("print", "pprint.pprint", "sys.stdout.write")
     ]
@@ -122,31 +119,31 @@ def test_only_commands_print() -> None:
     assert [offence for offence in offences if not offence.startswith("kwire/server/lifecycle.py")] == []
 
 
-def test_pure_rooms_import_nothing_that_knows_the_time_or_throws_dice() -> None:
+def test_pure_packages_import_neither_clocks_nor_randomness_nor_io() -> None:
     offences = [
         f"{relative(path)} imports {name}"
-        for path in in_pure_rooms()
+        for path in in_pure_packages()
         for name in imports_of(tree_of(path))
         if name.split(".")[0] in IMPURE_MODULES and f"{relative(path)} imports {name}" not in ALLOWED_IMPORTS
     ]
     assert offences == []
 
 
-def test_pure_rooms_call_nothing_impure() -> None:
+def test_pure_packages_call_nothing_impure() -> None:
     offences = [
         f"{relative(path)}:{line} calls {name}"
-        for path in in_pure_rooms()
+        for path in in_pure_packages()
         for name, line in calls_of(tree_of(path))
         if name in IMPURE_CALLS
     ]
     assert offences == []
 
 
-def test_nothing_waits_in_the_pure_rooms_below_api() -> None:
+def test_nothing_waits_in_the_pure_packages_below_api() -> None:
     offences = [
         f"{relative(path)}:{node.lineno}"
-        for path in in_pure_rooms()
-        if room_of(path) != "api"
+        for path in in_pure_packages()
+        if package_of(path) != "api"
         for node in ast.walk(tree_of(path))
         if isinstance(node, (ast.Await, ast.AsyncFunctionDef, ast.AsyncFor, ast.AsyncWith))
     ]
@@ -157,7 +154,7 @@ def test_only_files_py_touches_the_operating_system_in_storage() -> None:
     offences = [
         f"{relative(path)} imports {name}"
         for path in MODULES
-        if room_of(path) == "storage" and path.name != "files.py"
+        if package_of(path) == "storage" and path.name != "files.py"
         for name in imports_of(tree_of(path))
         if name.split(".")[0] in {"os", "io", "mmap", "shutil", "fcntl", "pathlib"}
     ]
@@ -168,7 +165,7 @@ def test_nothing_sleeps() -> None:
     offences = [
         f"{relative(path)}:{line}"
         for path in MODULES
-        if room_of(path) not in ("cli", "testing")
+        if package_of(path) not in ("cli", "testing")
         for name, line in calls_of(tree_of(path))
         if name == "time.sleep"
     ]
@@ -182,7 +179,7 @@ def test_every_module_is_used() -> None:
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         used.update(imported for imported in imports_of(tree_of(path), package) if imported != name)
         # Commands are loaded by their dotted names.
-        used.update(re.findall(r"kwire(?:\.\w+)+", path.read_text()) if room_of(path) == "cli" else ())
+        used.update(re.findall(r"kwire(?:\.\w+)+", path.read_text()) if package_of(path) == "cli" else ())
     used.update(re.findall(r"kwire(?:\.\w+)+", (ROOT / "pyproject.toml").read_text()))
     public = {name for name in names if name.startswith("kwire.testing")}
     # What the newer kinds of groups share, ahead of the first of them.
@@ -200,7 +197,7 @@ def is_loaded_by_name(module: str) -> bool:
     stem = module.rpartition(".")[2]
     if not module.startswith("kwire.cli."):
         return False
-    tables = [path.read_text() for path in MODULES if room_of(path) == "cli" and module_name(path) != module]
+    tables = [path.read_text() for path in MODULES if package_of(path) == "cli" and module_name(path) != module]
     return any(f'"{stem}"' in text or f".{stem}" in text or f'"{stem}:' in text for text in tables)
 
 
@@ -228,7 +225,7 @@ def test_every_handler_opens_with_its_card(path: Path) -> None:
     assert "Behaviour:" in card
 
 
-def test_every_room_and_file_says_what_it_owns() -> None:
+def test_every_package_and_module_states_its_responsibility() -> None:
     silent = [relative(path) for path in MODULES if path.read_text().strip() and not ast.get_docstring(tree_of(path))]
     assert silent == []
 

@@ -48,7 +48,10 @@ KNOWN: tuple[Known, ...] = (
     Known("raft-voters", r"^AddRaftVoter v\d .*errorMessage: ", TEXT, TEXT_REASON),
     Known(".*", r"errorMessage: '(Invalid magic found|Record size -?\d+ is less).* / None$", TEXT, TEXT_REASON),
     Known(
-        "alter-lists-and-oddities", r"(a level that is none|a listener's setting)\..*errorMessage: ", TEXT, TEXT_REASON
+        "alter-configs-oddities",
+        r"(a level that is none|a listener's setting)\..*errorMessage: ",
+        TEXT,
+        TEXT_REASON,
     ),
     Known("create-topics-of-odd-requests", r"two bad configs\..*errorMessage: ", TEXT, TEXT_REASON),
     Known(

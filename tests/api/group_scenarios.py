@@ -283,7 +283,7 @@ async def two_members(stage, group):
     await stage.ask("sync of a wrong generation", 5, sync(group, 1, one))
     await stage.ask("sync by another protocol", 5, sync(group, 2, one, protocol="other"))
     await stage.ask("sync of another type", 5, sync(group, 2, one, kind="connect"))
-    await stage.send(5, sync(group, 2, one, give=[(one, b"1"), (two, b"2"), ("stranger", b"3")]), "one")
+    await stage.send(5, sync(group, 2, one, give=[(one, b"1"), (two, b"2"), ("unknown", b"3")]), "one")
     await stage.answers("synced", "one", "two")
     await stage.ask("describe", 6, describe(group))
     await stage.ask("a follower joins again", 9, join(group, two), "two")

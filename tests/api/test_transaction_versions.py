@@ -88,13 +88,13 @@ async def test_a_transaction_ends_as_it_is_told(client, name, version, commit):
 
 
 @pytest.mark.parametrize(("name", "version"), each_version("AddPartitionsToTxn", "TxnOffsetCommit", "EndTxn"))
-async def test_a_stranger_is_refused(client, name, version):
+async def test_an_unknown_producer_id_is_refused(client, name, version):
     story = Story(client, **{name: version})
     await story.begin()
-    stranger = story.who["producer_id"] + 1000
-    assert await story.add("t", 1, producer_id=stranger) is Code.INVALID_PRODUCER_ID_MAPPING
-    assert await story.commit_offset(**{**story.who, "producer_id": stranger}) is Code.INVALID_PRODUCER_ID_MAPPING
-    assert (await story.end(commit=True, producer_id=stranger)).error_code == Code.INVALID_PRODUCER_ID_MAPPING
+    unknown = story.who["producer_id"] + 1000
+    assert await story.add("t", 1, producer_id=unknown) is Code.INVALID_PRODUCER_ID_MAPPING
+    assert await story.commit_offset(**{**story.who, "producer_id": unknown}) is Code.INVALID_PRODUCER_ID_MAPPING
+    assert (await story.end(commit=True, producer_id=unknown)).error_code == Code.INVALID_PRODUCER_ID_MAPPING
     assert await state(client, "tx") == "Ongoing"
 
 

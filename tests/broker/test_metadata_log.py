@@ -310,12 +310,12 @@ def test_a_transaction_that_never_ended_is_aborted(home):
 
 
 def test_a_record_of_an_unknown_kind_is_kept_through_log_and_snapshot(home):
-    stranger = PreservedRecord(record_type=99, version=3, body=b"what is this")
+    unknown = PreservedRecord(record_type=99, version=3, body=b"what is this")
     home.open()
-    home.log.apply([stranger])
+    home.log.apply([unknown])
     home.log.snapshot()
     home.kill()
-    assert list(home.open().image.preserved) == [stranger]
+    assert list(home.open().image.preserved) == [unknown]
 
 
 def test_the_metadata_directory_must_be_one_of_the_log_directories(tmp_path):

@@ -49,7 +49,7 @@ async def test_a_member_of_the_present_generation_may_commit(client, producer):
     ("change", "code"),
     [
         ({"generation_id": 9}, Code.ILLEGAL_GENERATION),
-        ({"member_id": "stranger"}, Code.UNKNOWN_MEMBER_ID),
+        ({"member_id": "unknown"}, Code.UNKNOWN_MEMBER_ID),
         ({"group_instance_id": "another"}, Code.UNKNOWN_MEMBER_ID),
     ],
 )

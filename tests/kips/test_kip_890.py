@@ -92,7 +92,7 @@ async def test_brokers_ask_for_many_transactions_at_once(client):
     request = m.AddPartitionsToTxnRequest
     wanted = {"topics": [request.AddPartitionsToTxnTopic(name="t", partitions=[0, 1])]}
     one = {"transactional_id": "tx", "producer_id": producer.producer_id, "producer_epoch": producer.epoch, **wanted}
-    stranger = {**one, "transactional_id": "nobody"}
+    unknown = {**one, "transactional_id": "nobody"}
 
     async def ask(*transactions):
         made = [request.AddPartitionsToTxnTransaction(**each) for each in transactions]
@@ -104,9 +104,9 @@ async def test_brokers_ask_for_many_transactions_at_once(client):
 
     look, do = {"verify_only": True}, {"verify_only": False}
     refused = {Code.INVALID_PRODUCER_ID_MAPPING}
-    assert await ask({**one, **look}, {**stranger, **look}) == {"tx": {Code.TRANSACTION_ABORTABLE}, "nobody": refused}
+    assert await ask({**one, **look}, {**unknown, **look}) == {"tx": {Code.TRANSACTION_ABORTABLE}, "nobody": refused}
     assert await state(client, "tx") == "Empty"
-    assert await ask({**one, **do}, {**stranger, **do}) == {"tx": {Code.NONE}, "nobody": refused}
+    assert await ask({**one, **do}, {**unknown, **do}) == {"tx": {Code.NONE}, "nobody": refused}
     assert await ask({**one, **look}) == {"tx": {Code.NONE}}
     assert await state(client, "tx") == "Ongoing"
 

@@ -29,7 +29,7 @@ def api_versions(ask: Asker) -> None:
 
 
 @story("ApiVersions")
-def what_is_no_request(ask: Asker) -> None:
+def frames_that_are_no_requests(ask: Asker) -> None:
     ask.raw(bytes.fromhex("0012 0063 00000001 ffff"), "ApiVersions v99")
     ask.raw(bytes.fromhex("0003 0063 00000001 ffff"), "Metadata v99")
     ask.raw(bytes.fromhex("7fff 0000 00000001 ffff"), "an unknown key")
@@ -211,7 +211,7 @@ def create_topics_refused(ask: Asker) -> None:
         "assignment and count": {**assignment((0, [1])), "numPartitions": 1},
         "assignment and factor": {**assignment((0, [1])), "replicationFactor": 1},
         "assignment to nobody": assignment((0, [])),
-        "assignment to a stranger": assignment((0, [7])),
+        "assignment to an unknown broker": assignment((0, [7])),
         "assignment twice to one": assignment((0, [1, 1])),
         "assignment with a hole": assignment((0, [1]), (2, [1])),
         "assignment of uneven size": assignment((0, [1]), (1, [1, 2])),
@@ -297,7 +297,7 @@ def create_partitions(ask: Asker) -> None:
         grow("assigned", 5, [{"brokerIds": [1]}, {"brokerIds": [1]}])
         ask.on_append_result()
         grow("assigned too few", 8, [{"brokerIds": [1]}])
-        grow("assigned to a stranger", 6, [{"brokerIds": [9]}])
+        grow("assigned to an unknown broker", 6, [{"brokerIds": [9]}])
         grow("assigned twice to one", 6, [{"brokerIds": [1, 1]}])
         grow("assigned to nobody", 6, [{"brokerIds": []}])
         grow("unknown", 3, topic="no-such")

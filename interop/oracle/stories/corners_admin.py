@@ -17,7 +17,7 @@ def change(kind: int, name: str, *changes: tuple[str, int, str | None]) -> dict:
 
 
 @story("IncrementalAlterConfigs", "DescribeConfigs")
-def alter_lists_and_oddities(ask: Asker) -> None:
+def alter_configs_oddities(ask: Asker) -> None:
     """Lists that grow and shrink, values with blanks, configs without names."""
     topic = ask.topic("t")
 
@@ -81,7 +81,7 @@ def alter_lists_and_oddities(ask: Asker) -> None:
 
 
 @story("AlterConfigs", "DescribeConfigs")
-def alter_all_configs_at_once(ask: Asker) -> None:
+def alter_configs_of_odd_requests(ask: Asker) -> None:
     topic = ask.topic("t", configs={"segment.bytes": "2000000", "retention.ms": "1000000"})
 
     def entry(kind: int, name: str, *configs: tuple[str, str | None]) -> dict:
@@ -470,7 +470,7 @@ def metadata_of_odd_requests(ask: Asker) -> None:
 
 
 @story("DescribeQuorum", "DescribeCluster", "UnregisterBroker")
-def the_cluster_of_odd_requests(ask: Asker) -> None:
+def describe_cluster_and_quorum_of_odd_requests(ask: Asker) -> None:
     for version in versions("DescribeQuorum"):
         for label, topics in (
             ("nothing", []),

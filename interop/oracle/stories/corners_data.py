@@ -74,7 +74,7 @@ def produce_several_partitions(ask: Asker) -> None:
 
 
 @story("Produce")
-def produce_records_that_are_not_as_the_header_says(ask: Asker) -> None:
+def produce_records_that_contradict_the_header(ask: Asker) -> None:
     """Each batch has the right CRC, and a connection of its own, whose first batches are checked."""
     topic = ask.topic("p")
     plain = records("a" * 30, "b", "c")[HEADER_BYTES:]
@@ -99,7 +99,7 @@ def produce_records_that_are_not_as_the_header_says(ask: Asker) -> None:
 
 
 @story("Fetch")
-def fetches_of_strangers(ask: Asker) -> None:
+def fetches_with_odd_fields(ask: Asker) -> None:
     topic = ask.topic("f")
     ask.produce(topic, records("a", "b"), note=False)
     for version in (4, 11, 12, 17):

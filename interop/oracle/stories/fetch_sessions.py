@@ -68,7 +68,7 @@ def fetch_sessions_that_grow_and_shrink(ask: Asker) -> None:
 
 
 @story("Fetch")
-def fetch_sessions_with_little_room(ask: Asker) -> None:
+def fetch_sessions_under_a_byte_limit(ask: Asker) -> None:
     for version in (12, 17):
         session = Session(ask, version)
         topic = session.topic("r", 3)

@@ -1,4 +1,4 @@
-"""Requests of groups that repeat topics, partitions and members, and metadata that no record can hold."""
+"""Requests of groups that repeat topics, partitions and members, and join metadata over the record size."""
 
 from interop.oracle.asker import Asker
 from interop.oracle.stories.groups import b64, commit, joined
@@ -66,7 +66,7 @@ def group_requests_that_repeat(ask: Asker) -> None:
 
 
 @story("JoinGroup", "SyncGroup")
-def metadata_that_no_record_can_hold(ask: Asker) -> None:
+def join_metadata_over_the_record_size(ask: Asker) -> None:
     """JoinGroup is accepted; SyncGroup, which writes the record, is not, and a static member keeps its old self."""
     large = b64(b"\0" * 2_000_000)
     assignment = b64("x")

@@ -187,9 +187,9 @@ def life_of_a_classic_group(ask: Asker) -> None:
             "OffsetDelete", 0, {"groupId": group, "topics": [{"name": topic, "partitions": parts}]}, label="subscribed"
         )
         leave = min(version, 5)
-        stranger = {"memberId": "nobody", "groupInstanceId": None}
+        unknown = {"memberId": "nobody", "groupInstanceId": None}
         ask.ask(
-            "LeaveGroup", leave, {"groupId": group, "memberId": "nobody", "members": [stranger]}, label="unknown member"
+            "LeaveGroup", leave, {"groupId": group, "memberId": "nobody", "members": [unknown]}, label="unknown member"
         )
         leaving = {"memberId": member, "groupInstanceId": None, "reason": "done"}
         ask.ask("LeaveGroup", leave, {"groupId": group, "memberId": member, "members": [leaving]})
@@ -505,7 +505,7 @@ def two_members_of_a_consumer_group(ask: Asker) -> None:
 
 
 @story("OffsetCommit", "OffsetFetch")
-def offsets_survive_their_topic(ask: Asker) -> None:
+def offsets_of_a_deleted_topic(ask: Asker) -> None:
     topic = ask.topic("t")
     ask.produce(topic, records("a"), note=False)
     group = f"{ask.prefix}-g"

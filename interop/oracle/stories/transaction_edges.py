@@ -73,7 +73,7 @@ def init_until(ask: Asker, name: str, **fields) -> tuple[int, int]:
 
 
 @story("InitProducerId", *APIS)
-def a_producer_goes_on(ask: Asker) -> None:
+def init_producer_id_repeated(ask: Asker) -> None:
     topic = ask.topic("t")
     for version in (3, 4, 5):
         name = f"{ask.prefix}-tx{version}"
@@ -103,7 +103,7 @@ def a_producer_goes_on(ask: Asker) -> None:
 
 
 @story("EndTxn", *APIS)
-def an_end_is_asked_again(ask: Asker) -> None:
+def end_txn_repeated(ask: Asker) -> None:
     """The table of KIP-890: from each state, with each epoch, to each end."""
     topic = ask.topic("t")
     for state in ("Empty", "CompleteAbort", "CompleteCommit"):
@@ -198,7 +198,7 @@ def partitions_are_added(ask: Asker) -> None:
 
 
 @story("Produce", *APIS)
-def records_that_belong_to_no_transaction(ask: Asker) -> None:
+def produce_outside_of_the_transaction(ask: Asker) -> None:
     topic = ask.topic("t", 3)
     topic_id = ask.topic_id(topic)
     for version in (3, 8, 10, 11, 12, 13):
@@ -395,7 +395,7 @@ def markers_of_each_epoch(ask: Asker) -> None:
 
 
 @story("EndTxn", *APIS)
-def who_comes_too_late(ask: Asker) -> None:
+def end_txn_of_aborted_transactions(ask: Asker) -> None:
     """A timeout decides for the client; its epoch decides what it may still request."""
     names = {}
     for version in (4, 5):

@@ -87,7 +87,7 @@ def commits_and_aborts(ask: Asker) -> None:
 
 
 @story("EndTxn", *APIS)
-def transactions_of_the_second_kind(ask: Asker) -> None:
+def transactions_of_version_2(ask: Asker) -> None:
     """KIP-890: partitions are added by the produce request, and each end of a transaction raises the epoch."""
     topic = ask.topic("t", 2)
     name = f"{ask.prefix}-tx"
@@ -170,8 +170,8 @@ def partitions_added_in_batches(ask: Asker) -> None:
                 "topics": [{"name": topic, "partitions": [0, 1]}],
             }  # fmt: skip
             ask.ask("AddPartitionsToTxn", version, {"transactions": [entry]}, label=f"verify {only_look}")
-        stranger = {**entry, "transactionalId": f"{name}-no"}
-        ask.ask("AddPartitionsToTxn", version, {"transactions": [entry, stranger]}, label="two")
+        unknown = {**entry, "transactionalId": f"{name}-no"}
+        ask.ask("AddPartitionsToTxn", version, {"transactions": [entry, unknown]}, label="two")
     end(ask, name, producer, epoch, False)
 
 
@@ -221,7 +221,7 @@ def offsets_in_transactions(ask: Asker) -> None:
 
 
 @story("InitProducerId", *APIS)
-def a_second_producer_fences_the_first(ask: Asker) -> None:
+def init_producer_id_fences_the_producer_before(ask: Asker) -> None:
     topic = ask.topic("t")
     name = f"{ask.prefix}-tx"
     producer, epoch = init(ask, name)
@@ -264,7 +264,7 @@ def list_transactions(ask: Asker) -> None:
 
 
 @story("WriteTxnMarkers", *APIS)
-def markers_written_by_hand(ask: Asker) -> None:
+def write_txn_markers(ask: Asker) -> None:
     topic = ask.topic("t", 2)
     name = f"{ask.prefix}-tx"
     producer, epoch = init(ask, name)
