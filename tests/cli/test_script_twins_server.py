@@ -1,0 +1,161 @@
+"""The twins of the official scripts against a real broker: kafka-storage, kafka-server-start, kafka-server-stop."""
+
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from script_runs import Ended
+
+from kwire.cli.script_twins import server_start, server_stop
+
+
+@pytest.fixture
+def properties(tmp_path):
+    """A server.properties as KRaft quick starts have it."""
+    path = tmp_path / "server.properties"
+    path.write_text(
+        "process.roles=broker,controller\nnode.id=3\ncontroller.listener.names=CONTROLLER\n"
+        "listeners=PLAINTEXT://localhost:0,CONTROLLER://localhost:0\n"
+        f"controller.quorum.bootstrap.servers=localhost:9093\nlog.dirs={tmp_path}/one,{tmp_path}/two\n"
+    )
+    return path
+
+
+def test_random_ids_are_good_for_clusters(script):
+    made = script("kafka-storage", "random-uuid", alone=True)
+    assert re.fullmatch(r"[A-Za-z0-9_][\w-]{21}\n", made.out)
+
+
+def test_directories_are_formatted_once(script, properties, tmp_path):
+    nothing = script("kafka-storage", "info", "-c", str(properties), alone=True)
+    assert nothing == (
+        1,
+        f"Found problems:\n  {tmp_path}/one does not exist\n  {tmp_path}/two does not exist\n\n",
+        "",
+    )
+    layout = ("format", "--standalone", "-c", str(properties), "-t")
+    made = script("kafka-storage", *layout, "4jKqCjRWTNqjDS2sRyJUFg", alone=True)
+    assert made.code == 0
+    assert made.lines[1:] == [
+        f"Formatting data directory {tmp_path}/two with metadata.version 4.3-IV0.",
+        f"Formatting dynamic metadata voter directory {tmp_path}/one with metadata.version 4.3-IV0.",
+    ]
+    info = script("kafka-storage", "info", "-c", str(properties), alone=True)
+    assert info.code == 0
+    assert info.lines[:4] == ["Found log directories:", f"  {tmp_path}/one", f"  {tmp_path}/two", ""]
+    assert re.match(r"Found metadata: {cluster.id=4jKqCjRWTNqjDS2sRyJUFg, directory.id=\S+, node.id=3, ", info.lines[4])
+    again = script("kafka-storage", *layout, "4jKqCjRWTNqjDS2sRyJUFg", alone=True)
+    assert "is already formatted. Use --ignore-formatted to ignore this directory" in again.err
+    passed_over = script("kafka-storage", *layout, "4jKqCjRWTNqjDS2sRyJUFg", "--ignore-formatted", alone=True)
+    assert passed_over.out == "All of the log directories are already formatted.\n"
+    other = script("kafka-storage", *layout, "other", alone=True)
+    assert "Expected other, but read 4jKqCjRWTNqjDS2sRyJUFg" in other.err
+
+
+def test_a_server_starts_on_a_formatted_directory(script, properties):
+    script(
+        "kafka-storage", "format", "-t", "my-cluster", "-c", str(properties), "--release-version", "4.1",
+        "--feature", "transaction.version=1", alone=True,
+    )  # fmt: skip
+    command, daemon = server_start.serve_command([str(properties), "--override", "num.partitions=3"])
+    assert not daemon
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as server:
+        try:
+            address = server.stdout.readline().split("//")[1].strip()
+            cluster = script("kafka-cluster", "cluster-id", "--bootstrap-server", address, alone=True)
+            features = script("kafka-features", "--bootstrap-server", address, "describe", alone=True).out
+            script("kafka-topics", "--bootstrap-server", address, "--create", "--topic", "t", alone=True)
+            topics = script("kafka-topics", "--bootstrap-server", address, "--describe", alone=True).out
+        finally:
+            server.terminate()
+            server.communicate(timeout=30)
+    assert cluster == Ended(0, "Cluster ID: my-cluster\n", "")
+    assert re.search(r"metadata.version .*FinalizedVersionLevel: 4.1-IV1 ", features)
+    assert re.search(r"transaction.version .*FinalizedVersionLevel: 1 ", features)
+    assert "PartitionCount: 3" in topics
+
+
+@pytest.mark.parametrize(
+    ("argv", "complaint"),
+    [
+        (["--feature", "nosuch=1"], "Unsupported feature: nosuch. Supported features are: "),
+        (["--feature", "transaction.version=9"], "No feature:transaction.version with feature level 9"),
+        (["--release-version", "9.9"], "Unknown metadata.version '9.9'"),
+        (["--add-scram", "SCRAM-SHA-256=[name=a,password=b]"], "--add-scram is not available here"),
+        (["--initial-controllers", "1@a:1:AAAA,2@b:2:BBBB"], "--initial-controllers must name this node alone"),
+    ],
+)
+def test_formats_that_cannot_be_are_refused(script, properties, argv, complaint):
+    ended = script("kafka-storage", "format", "-t", "x", "-c", str(properties), *argv, alone=True)
+    assert ended.code == 1
+    assert complaint in ended.err
+    assert not (properties.parent / "one").exists()
+
+
+@pytest.mark.parametrize("command", ["info", "format"])
+@pytest.mark.parametrize("key", ["process.roles", "node.id", "controller.listener.names"])
+def test_a_required_setting_that_is_missing_is_named_as_the_official_tool_does(script, properties, command, key):
+    lines = properties.read_text().splitlines(keepends=True)
+    properties.write_text("".join(line for line in lines if not line.startswith(f"{key}=")))
+    argv = [command, "-c", str(properties), *(["-t", "x"] if command == "format" else [])]
+    message = f'org.apache.kafka.common.config.ConfigException: Missing required configuration "{key}" which has'
+    assert script("kafka-storage", *argv, alone=True) == (
+        1,
+        "",
+        f'Exception in thread "main" {message} no default value.\n',
+    )
+    assert not (properties.parent / "one").exists()
+
+
+def test_a_configuration_that_is_not_there_is_named(script):
+    ended = script("kafka-storage", "info", "-c", "/nowhere.properties", alone=True)
+    assert ended.code == 1
+    assert "/nowhere.properties" in ended.err
+
+
+@pytest.mark.parametrize(
+    ("argv", "expected"),
+    [
+        (["s.properties"], (["--config", "s.properties"], False)),
+        (["-daemon", "s.properties"], (["--config", "s.properties"], True)),
+        (["-name", "x", "s.properties"], (["--config", "s.properties"], False)),
+        (["s", "--override", "a=b", "--override=c=d"], (["--config", "s", "--set", "a=b", "--set", "c=d"], False)),
+    ],
+)
+def test_server_start_becomes_serve(argv, expected):
+    command, daemon = server_start.serve_command(argv)
+    assert (command[4:], daemon) == expected
+    assert command[:4] == [sys.executable, "-m", "kwire", "serve"]
+
+
+@pytest.mark.parametrize("argv", [[], ["-daemon"], ["s", "--override"], ["s", "--nosuch", "x"]])
+def test_server_start_shows_its_usage(script, argv):
+    assert script("kafka-server-start", *argv, alone=True).err == f"{server_start.USAGE}\n"
+
+
+def test_server_stop_finds_brokers_by_their_command_line(script, monkeypatch):
+    processes = [
+        (11, "/usr/bin/python3 -m kwire serve --data d"),
+        (12, "/home/me/.venv/bin/python /home/me/.venv/bin/kwire serve"),
+        (13, "kwire serve"),
+        (14, "vim kwire serve.txt"),
+        (15, "python -m kwire scripts kafka-topics"),
+        (16, "grep kwire served"),
+    ]
+    signals = []
+    monkeypatch.setattr(server_stop, "_processes", lambda: processes)
+    monkeypatch.setattr(server_stop.os, "kill", lambda pid, number: signals.append((pid, number)))
+    assert script("kafka-server-stop", alone=True) == (0, "", "")
+    assert signals == [(11, signal.SIGTERM), (12, signal.SIGTERM), (13, signal.SIGTERM)]
+    monkeypatch.setenv("SIGNAL", "KILL")
+    processes[:] = processes[:1]
+    script("kafka-server-stop", alone=True)
+    assert signals[-1] == (11, signal.SIGKILL)
+    processes.clear()
+    assert script("kafka-server-stop", alone=True) == (1, "No kafka server to stop\n", "")
+
+
+def test_processes_are_listed():
+    assert any("pytest" in command or "python" in command for _, command in server_stop._processes())
