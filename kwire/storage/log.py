@@ -354,7 +354,7 @@ class Log:
         """
         deletions: list[PendingDeletion] = []
         try:
-            for _ in range(retention.segments_to_delete(self, now_ms)):
+            for reason in retention.segments_to_delete(self, now_ms):
                 if len(self.segments) == 1:
                     self.roll(now_ms)
                 if len(self.segments) == 2 and not self.active.size_bytes:
@@ -362,7 +362,8 @@ class Log:
                     # of the last checkpoint, and give offsets that were given before.
                     self.active.create_file()
                 # Renamed before it leaves the list: if the disk refuses, the segment is still there.
-                deletions += self.segments[0].rename_to_deleted(now_ms + self.config.file_delete_delay_ms)
+                due_ms = now_ms + self.config.file_delete_delay_ms
+                deletions += self.segments[0].rename_to_deleted(due_ms, reason)
                 self.size_bytes -= self.segments.pop(0).size_bytes
                 self._directory.names_changed += 1
         except StorageFailure:

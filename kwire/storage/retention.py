@@ -9,10 +9,15 @@ the last segment only if it is not empty.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from kwire.storage.config import LogConfig
 from kwire.storage.segment import Segment
+
+# As the log line about deleted segments has them.
+START_OFFSET: Final = "log start offset"
+TIME: Final = "retention.ms"
+SIZE: Final = "retention.bytes"
 
 
 class RetainedLog(Protocol):
@@ -30,39 +35,42 @@ class RetainedLog(Protocol):
     def high_watermark(self) -> int: ...
 
 
-def segments_to_delete(log: RetainedLog, now_ms: int) -> int:
-    """Count the segments to delete, from the first on.
+def segments_to_delete(log: RetainedLog, now_ms: int) -> list[str]:
+    """The reasons for which segments are to be deleted, one for each segment, from the first on.
 
     Time and size do not apply to a log that is only compacted.
     """
-    count = _count(log, 0, lambda _, next_base: next_base is not None and next_base <= log.log_start_offset)
+    reasons: list[str] = []
+    start = log.log_start_offset
+    _extend(reasons, log, START_OFFSET, lambda _, next_base: next_base is not None and next_base <= start)
     if not log.config.delete:
-        return count
-    count = _count(log, count, lambda segment, _: _is_too_old(segment, log.config.retention_ms, now_ms))
+        return reasons
+    _extend(reasons, log, TIME, lambda segment, _: _is_too_old(segment, log.config.retention_ms, now_ms))
     if log.config.retention_bytes < 0:
-        return count
-    surplus = sum(segment.size_bytes for segment in log.segments[count:]) - log.config.retention_bytes
+        return reasons
+    surplus = sum(segment.size_bytes for segment in log.segments[len(reasons) :]) - log.config.retention_bytes
 
     def is_surplus(segment: Segment, _next_base: int | None) -> bool:
         nonlocal surplus
         surplus -= segment.size_bytes
         return surplus >= 0
 
-    return _count(log, count, is_surplus)
+    _extend(reasons, log, SIZE, is_surplus)
+    return reasons
 
 
-def _count(log: RetainedLog, count: int, may_go: Callable[[Segment, int | None], bool]) -> int:
-    """Count on from ``count`` while the next segment may be deleted."""
+def _extend(reasons: list[str], log: RetainedLog, reason: str, may_go: Callable[[Segment, int | None], bool]) -> None:
+    """Add the reason once for each of the next segments that may be deleted for it."""
     segments = log.segments
-    while count < len(segments):
-        segment = segments[count]
-        next_base = segments[count + 1].base_offset if count + 1 < len(segments) else None
+    while len(reasons) < len(segments):
+        index = len(reasons)
+        segment = segments[index]
+        next_base = segments[index + 1].base_offset if index + 1 < len(segments) else None
         behind = log.end_offset if next_base is None else next_base
         is_last_and_empty = next_base is None and segment.size_bytes == 0
         if is_last_and_empty or behind > log.high_watermark or not may_go(segment, next_base):
-            return count
-        count += 1
-    return count
+            return
+        reasons.append(reason)
 
 
 def _is_too_old(segment: Segment, retention_ms: int, now_ms: int) -> bool:

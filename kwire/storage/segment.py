@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
 from kwire.errors import StorageFailure
 from kwire.storage.config import LogConfig
-from kwire.storage.files import Buffer, File, Files, FileSlice, Syncer
+from kwire.storage.files import Buffer, File, Files, Syncer
 from kwire.storage.index import (
     UNWRITTEN_MAX,
     AbortedTransaction,
@@ -66,11 +66,12 @@ class AppendedBatch(NamedTuple):
 
 
 class PendingDeletion(NamedTuple):
-    """A file or directory to be removed when ``due_ms`` has come."""
+    """A file or directory to be removed when ``due_ms`` has come. ``reason``: what retention deleted it for."""
 
     path: str
     due_ms: int
     is_directory: bool
+    reason: str = ""
 
 
 class Segment:
@@ -294,7 +295,7 @@ class Segment:
             syncers += [index.file.syncer() for index in (self.offsets, self.times)]
         return syncers
 
-    def rename_to_deleted(self, due_ms: int) -> list[PendingDeletion]:
+    def rename_to_deleted(self, due_ms: int, reason: str = "") -> list[PendingDeletion]:
         """Rename the files; open slices of them stay readable."""
         deletions: list[PendingDeletion] = []
         names = self._files.sizes(self._directory)
@@ -302,7 +303,7 @@ class Segment:
             path = self.path(suffix)
             if file_name(self.base_offset) + suffix in names:
                 self._files.rename(path, path + DELETED_SUFFIX)
-                deletions.append(PendingDeletion(path + DELETED_SUFFIX, due_ms, is_directory=False))
+                deletions.append(PendingDeletion(path + DELETED_SUFFIX, due_ms, is_directory=False, reason=reason))
         self.close()
         return deletions
 
@@ -436,18 +437,9 @@ class Segment:
 
 def walk_headers(file: File, position: int, end: int) -> Iterator[tuple[int, BatchHeader]]:
     """Headers from the batch at ``position`` on, each with its position, up to the first that is not whole."""
-    return _walk(file.read, position, end)
-
-
-def walk_slice(piece: FileSlice) -> Iterator[tuple[int, BatchHeader]]:
-    """The same for a slice, with positions in it."""
-    return _walk(piece.pread, 0, len(piece))
-
-
-def _walk(read: Callable[[int, int], bytes], position: int, end: int) -> Iterator[tuple[int, BatchHeader]]:
     read_bytes = _WALK_BYTES
     while position + HEADER_BYTES <= end:
-        chunk = read(position, min(read_bytes, end - position))
+        chunk = file.read(position, min(read_bytes, end - position))
         at = 0
         while at + HEADER_BYTES <= len(chunk):
             header = read_batch_header(chunk, at)

@@ -10,6 +10,7 @@ import trio
 import trio.testing
 from log_parts import NODE_ID, LogParts, append, offsets
 
+from kwire.broker import logs
 from kwire.broker.background.cleaner import Cleaner
 from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.partitions.moves import Moves
@@ -145,6 +146,35 @@ async def test_retention_renames_old_segments_and_their_files_go_after_the_delay
         parts.clock.advance(5001)
         await trio.testing.wait_all_tasks_blocked()
         assert not any(path.endswith(".deleted") for path in parts.files.paths())
+
+
+@pytest.fixture
+def info_lines():
+    before = logs.level()
+    logs.set_level("INFO")
+    yield
+    logs.set_level(before)
+
+
+@pytest.mark.parametrize(
+    ("configs", "segments", "reason"),
+    [
+        ({"retention_ms": "1000"}, 3, "log start offset, retention.ms"),
+        ({"retention_ms": "-1", "retention_bytes": "1"}, 2, "log start offset, retention.bytes"),
+        ({"retention_ms": "-1"}, 1, "log start offset"),
+    ],
+)
+def test_the_line_about_deleted_segments_has_their_number_and_the_reason(configs, segments, reason, info_lines, capsys):
+    parts = LogParts()
+    partition = parts.create("t", **configs)
+    for value in (b"x", b"y", b"z"):
+        append(partition, value)
+        partition.log.roll(parts.clock.now_ms())
+    partition.log.delete_records_before(1)
+    housekeeping_of(parts).apply_retention(partition)
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "segments deleted" in line]
+    assert f"segments={segments}" in line
+    assert reason in line
 
 
 async def test_retention_leaves_a_deleted_partition_alone():

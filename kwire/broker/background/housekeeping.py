@@ -27,6 +27,7 @@ from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.watchdog import Watchdog
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
+from kwire.storage.segment import DELETED_SUFFIX, LOG_SUFFIX
 from kwire.types import TopicPartition
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
 log = Logger("kwire.broker")
 
+_DELETED_LOG_SUFFIX: Final = LOG_SUFFIX + DELETED_SUFFIX
 # Partitions handled between two checkpoints of the event loop.
 _SLICE: Final = 20
 _PROGRESS_MS: Final = 1000
@@ -126,8 +128,15 @@ class Housekeeping:
             return
         for deletion in deletions:
             self._file_remover.remove_when_due(deletion)
+        if deletions:
+            log.info(
+                "segments deleted",
+                partition=str(partition),
+                segments=sum(one.path.endswith(_DELETED_LOG_SUFFIX) for one in deletions),
+                reason=", ".join(dict.fromkeys(one.reason for one in deletions)),
+                log_start_offset=partition.log.log_start_offset,
+            )
         if partition.log.log_start_offset != before:
-            log.info("segments deleted", partition=str(partition), log_start_offset=partition.log.log_start_offset)
             partition.note_change()
 
     async def _compact(self) -> None:
