@@ -46,10 +46,11 @@ async def handle(context: Context, request: CreateTopicsRequest) -> CreateTopics
     if too_many is not None:
         outcomes = [too_many] * len(wanted)
     else:
+        new = frozenset(topic.name for topic in wanted if topic.name not in broker.image.topics)
         outcomes = await submit_in_slices(
             context,
             wanted,
-            lambda topics: CreateTopics(topics, validate_only=request.validate_only),
+            lambda topics: CreateTopics(topics, validate_only=request.validate_only, created_together=new),
             charge=lambda count: broker.quotas.take_mutations(context, count, strict=strict),
         )
     shown: Shown = {}

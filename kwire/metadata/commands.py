@@ -14,7 +14,7 @@ To add a command, write one class here and the function that decides it; ``Contr
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -70,13 +70,24 @@ class Command(ABC, Generic[T_co]):
 
 @dataclass(frozen=True)
 class CreateTopics(Command[Created]):
-    """Create topics. The caller has refused names that occur twice in one request."""
+    """Create topics. The caller has refused names that occur twice in one request.
+
+    ``created_together``: the new names of the whole request, when it is submitted a few topics at a time.
+    """
 
     topics: Sequence[NewTopic]
     validate_only: bool = False
+    created_together: Collection[str] = ()
 
     def decide(self, state: ControllerState, charge: Charge) -> Decision[Created]:
-        return create_topics(state.image, state.configs, self.topics, uuid=state.uuid, charge=charge)
+        return create_topics(
+            state.image,
+            state.configs,
+            self.topics,
+            uuid=state.uuid,
+            charge=charge,
+            created_together=self.created_together,
+        )
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ KeyError, which ends the replay.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
@@ -121,9 +121,13 @@ class MetadataImage:
         """Give what was set on one resource; empty when nothing was."""
         return self._configs.get(Resource(resource_type, name), _NO_CONFIGS)
 
-    def first_similar_topic(self, name: str) -> str | None:
-        """Find the oldest topic whose name is this one or differs from it only in "." for "_"; None without either."""
-        return next(iter(self._similar_names.get(_unified(name), ())), None)
+    def first_similar_topic(self, name: str, *, besides: Collection[str] = ()) -> str | None:
+        """Find the oldest topic whose name is this one or differs from it only in "." for "_"; None without either.
+
+        Topics named in ``besides`` are passed over.
+        """
+        similar = self._similar_names.get(_unified(name), ())
+        return next((other for other in similar if other not in besides), None)
 
     def partition(self, topic: str, index: int) -> Partition | None:
         found = self._topics.get(topic)

@@ -7,7 +7,7 @@ item is refused with the code that describes it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -67,10 +67,12 @@ def create_topics(
     *,
     uuid: Callable[[], Uuid],
     charge: Charge = no_charge,
+    created_together: Collection[str] = (),
 ) -> Decision[Created]:
     """Create each topic that can be created. To validate only, drop the records.
 
-    The caller has refused names that occur twice in one request.
+    The caller has refused names that occur twice in one request. Names of one request do not collide with each other:
+    ``created_together`` has those that other commands of the same request have created or will.
     """
     records: list[Message] = []
     results: list[Created | KafkaError] = []
@@ -80,7 +82,7 @@ def create_topics(
             if too_many is not None:
                 raise too_many
             check_topic_name(topic.name)
-            _check_new(image, topic.name)
+            _check_new(image, topic.name, created_together)
             created, made = _create_one(image, effective, topic, uuid)
             charge(created.partitions)
         except KafkaError as refusal:
@@ -144,13 +146,13 @@ def _partitions_asked(effective: EffectiveConfigs, topics: Sequence[NewTopic]) -
     )
 
 
-def _check_new(image: MetadataImage, name: str) -> None:
+def _check_new(image: MetadataImage, name: str, created_together: Collection[str]) -> None:
     if name == METADATA_TOPIC:
         raise KafkaError(Code.INVALID_REQUEST, f"Creation of internal topic {METADATA_TOPIC} is prohibited.")
     if name in image.topics:
         raise KafkaError(Code.TOPIC_ALREADY_EXISTS, f"Topic '{name}' already exists.")
     # Names of metrics turn "." into "_", so two names that differ only there would share their metrics.
-    if (other := image.first_similar_topic(name)) is not None:
+    if (other := image.first_similar_topic(name, besides=created_together)) is not None:
         message = f"Topic '{name}' collides with existing topic: {other}"
         raise KafkaError(Code.INVALID_TOPIC_EXCEPTION, message)
 

@@ -231,6 +231,37 @@ async def test_names_that_collide_are_refused_by_the_controller_one_by_one(clien
     assert refusals[1:] == [None, None]
 
 
+def names_far_apart():
+    """More topics than one command creates, of which the first and the last have similar names."""
+    return ["a.b", *(f"t{number}" for number in range(40)), "a_b"]
+
+
+async def test_similar_names_in_one_create_topics_request_are_both_created(client, broker):
+    topics = [
+        m.CreateTopicsRequest.CreatableTopic(name=name, num_partitions=1, replication_factor=1)
+        for name in names_far_apart()
+    ]
+    answer = await client.call(7, m.CreateTopicsRequest(topics=topics, timeout_ms=1000))
+    assert {topic.error_code for topic in answer.topics} == {0}
+
+
+async def test_a_name_similar_to_one_that_exists_is_refused_wherever_it_stands_in_the_request(client, broker):
+    await client.create_topic("a.b")
+    topics = [
+        m.CreateTopicsRequest.CreatableTopic(name=name, num_partitions=1, replication_factor=1)
+        for name in names_far_apart()
+    ]
+    answer = await client.call(7, m.CreateTopicsRequest(topics=topics, timeout_ms=1000))
+    codes = {topic.name: topic.error_code for topic in answer.topics}
+    assert (codes["a.b"], codes["a_b"]) == (Code.TOPIC_ALREADY_EXISTS, Code.INVALID_TOPIC_EXCEPTION)
+
+
+async def test_similar_names_that_metadata_creates_together_are_both_created(client, broker):
+    wanted = [m.MetadataRequest.MetadataRequestTopic(name=name) for name in names_far_apart()]
+    answer = await client.call(12, m.MetadataRequest(topics=wanted))
+    assert {topic.error_code for topic in answer.topics} == {0}
+
+
 async def test_metadata_answers_a_name_that_collides_as_unknown(client, broker):
     await client.create_topic("a.b")
     wanted = [m.MetadataRequest.MetadataRequestTopic(name=name) for name in ("a_b", "c", "bad name")]

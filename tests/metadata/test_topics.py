@@ -192,6 +192,14 @@ def test_names_of_one_request_do_not_collide_with_each_other(image, effective, u
     assert refusals(decision) == [None, None]
 
 
+def test_names_that_one_request_creates_in_several_commands_do_not_collide(image, effective, uuid):
+    create(image, effective, uuid, NewTopic("a.b"))
+    create(image, effective, uuid, NewTopic("c.d"))
+    topics = [NewTopic("a_b"), NewTopic("c_d")]
+    decision = create_topics(image, effective, topics, uuid=uuid, created_together={"a.b", "a_b", "c_d"})
+    assert [refusal and refusal[0] for refusal in refusals(decision)] == [None, Code.INVALID_TOPIC_EXCEPTION]
+
+
 def test_a_deleted_topic_collides_with_no_name(image, effective, uuid):
     create(image, effective, uuid, NewTopic("a.b"))
     create(image, effective, uuid, NewTopic("c.d"))

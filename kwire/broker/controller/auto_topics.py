@@ -40,9 +40,13 @@ async def auto_create_topics(
     too_many = too_many_partitions(configs, topics)
     if too_many is not None:
         return [too_many] * len(names)
+    created: set[str] = set()
     results: list[Created | KafkaError] = []
     for start in range(0, len(topics), _TOPICS_AT_ONCE):
-        results += await controller.submit(CreateTopics(topics[start : start + _TOPICS_AT_ONCE]))
+        some = topics[start : start + _TOPICS_AT_ONCE]
+        outcomes = await controller.submit(CreateTopics(some, created_together=created))
+        created |= {outcome.name for outcome in outcomes if isinstance(outcome, Created)}
+        results += outcomes
         if breathe is not None:
             await breathe()
     refusals: list[KafkaError | None] = []
