@@ -36,9 +36,11 @@ LOOP_HELD_MS = 50.0
 LOOP_HELD_LOG_EVERY_S = 10.0
 LOOP_HELD_WARNING_MS = 500.0  # a warning from this time on, below it an info line
 
-# A larger request is decoded in a thread, except Produce, whose decoding time does not grow with its size. A response
-# whose handler used a full turn is encoded in a thread.
+# A larger request is decoded in a thread; Produce only if it also has more topics or partitions than this, because
+# its decoding time does not grow with the bytes of its records. A response whose handler used a full turn is encoded in
+# a thread.
 DECODE_INLINE_BYTES_MAX = 64 * 1024
+DECODE_INLINE_PARTITIONS_MAX = 500
 
 # Encoded responses that are kept to be sent again (all of one broker, with their requests), and the largest request
 # whose response is kept.

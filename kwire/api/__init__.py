@@ -9,14 +9,15 @@ every edge.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 
 from kwire.api.share_rows import SHARE_ROWS
 from kwire.broker.broker import Broker
 from kwire.broker.requests.context import Connection
+from kwire.broker.requests.response_cache import Caching
 from kwire.broker.requests.table import ApiTable, Handler, Row, Shortcut, make_table
 from kwire.metadata.config_types import BrokerValues
-from kwire.wire.messages import MetadataResponse
+from kwire.wire.messages import ListGroupsResponse, MetadataResponse
 
 
 def _k00() -> Handler:
@@ -49,10 +50,14 @@ def _k03() -> Handler:
     return k03_metadata.handle
 
 
-def _k03_cacheable(response: MetadataResponse) -> bool:
+def _image_version(broker: Broker) -> Hashable:
+    return broker.image.version
+
+
+def _k03_may_be_kept(response: MetadataResponse) -> bool:
     from kwire.api import k03_metadata
 
-    return k03_metadata.is_cacheable(response)
+    return k03_metadata.may_be_kept(response)
 
 
 def _k08() -> Handler:
@@ -107,6 +112,14 @@ def _k16() -> Handler:
     from kwire.api import k16_list_groups
 
     return k16_list_groups.handle
+
+
+def _groups_version(broker: Broker) -> Hashable:
+    return broker.groups.listing_version()
+
+
+def _k16_may_be_kept(response: ListGroupsResponse) -> bool:
+    return not (response.throttle_time_ms or response.error_code)
 
 
 def _k17() -> Handler:
@@ -389,7 +402,7 @@ _ROWS = (
     Row(0, "Produce", (3, 13), _k00, advertised=(0, 13), shortcut=_k00_template_cache),
     Row(1, "Fetch", (4, 18), _k01),
     Row(2, "ListOffsets", (1, 11), _k02),
-    Row(3, "Metadata", (0, 13), _k03, cacheable=_k03_cacheable),
+    Row(3, "Metadata", (0, 13), _k03, caching=Caching(_image_version, _k03_may_be_kept)),
     Row(8, "OffsetCommit", (2, 10), _k08),
     Row(9, "OffsetFetch", (1, 10), _k09),
     Row(10, "FindCoordinator", (0, 6), _k10),
@@ -398,7 +411,7 @@ _ROWS = (
     Row(13, "LeaveGroup", (0, 5), _k13),
     Row(14, "SyncGroup", (0, 5), _k14),
     Row(15, "DescribeGroups", (0, 6), _k15),
-    Row(16, "ListGroups", (0, 5), _k16),
+    Row(16, "ListGroups", (0, 5), _k16, caching=Caching(_groups_version, _k16_may_be_kept)),
     Row(17, "SaslHandshake", (0, 1), _k17),
     Row(18, "ApiVersions", (0, 4), _k18),
     Row(19, "CreateTopics", (2, 7), _k19),

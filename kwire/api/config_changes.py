@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
-from kwire.api.pacing import submit_in_slices
+from kwire.api.pacing import paced, submit_in_slices
 from kwire.broker import logs
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
@@ -65,7 +65,7 @@ async def alter_each(
     outcomes: list[object] = []
     submitted: list[tuple[Resource, T]] = []
     places: list[int] = []
-    for place, wanted in enumerate(resources):
+    async for place, wanted in paced(context, enumerate(resources)):
         outcomes.append(None)
         try:
             if counts[wanted.resource_type, wanted.resource_name] > 1:

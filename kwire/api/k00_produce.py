@@ -14,11 +14,10 @@ topic ids (KIP-516).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
-from kwire.api import transactional_produce as transactional
-from kwire.api.transactional_produce import any_transactional, produced_batch
+from kwire.api.transactional_produce import PartitionData, Verification, is_transactional_batch, pieces, produced_batch
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.validate import InvalidRecords, LargeBatch
 from kwire.broker.requests.context import Context
@@ -39,6 +38,10 @@ _START_UNKNOWN: Final = (
     Code.KAFKA_STORAGE_ERROR,
 )
 
+# Partitions of a request that are sorted between two looks at the clock.
+_SORTED_AT_ONCE: Final = 256
+
+TopicData = ProduceRequest.TopicProduceData
 PartitionResponse = ProduceResponse.PartitionProduceResponse
 # A partition, the offset behind the batch that was appended to it, and the answer that waits for the commit.
 Uncommitted: TypeAlias = tuple[Partition, int, PartitionResponse]
@@ -46,33 +49,30 @@ Uncommitted: TypeAlias = tuple[Partition, int, PartitionResponse]
 
 async def handle(context: Context, request: ProduceRequest) -> ProduceResponse | None:
     """Append each partition's records; None with acks=0, which has no reply."""
-    refused: Mapping[TopicPartition, KafkaError] = {}
     topics = request.topic_data
-    verified = request.transactional_id is not None or any_transactional(request)
-    if len(topics) != 1 or len(topics[0].partition_data) != 1:
-        topics = request.topic_data = _each_once(topics)
-    if verified:
+    is_single = len(topics) == 1 and len(topics[0].partition_data) == 1
+    if is_single:
+        is_transactional = is_transactional_batch(topics[0].partition_data[0].records)
+    else:
+        topics, is_transactional = await _each_once(context, topics)
+    verification: Verification | None = None
+    if is_transactional or request.transactional_id is not None:
         try:
-            # Nothing may wait between this answer and the appends.
-            refused = await transactional.refused(context, request, [_name(context, topic) for topic in topics])
+            verification = await _verification(context, request, topics, is_transactional=is_transactional)
         except KafkaError as refusal:
-            return _refuse_all(context, request, refusal)
+            return _refuse_all(context, request, topics, refusal)
     uncommitted: list[Uncommitted] = []
     answers = []
-    # What is written in a transaction is appended in the turn in which the coordinator admitted it.
-    may_breathe = request.transactional_id is None and not (len(topics) == 1 and len(topics[0].partition_data) == 1)
     for topic in topics:
+        responses: list[PartitionResponse] = []
         name = _name(context, topic)
-        responses = []
-        for wanted in topic.partition_data:
-            try:
-                response = answer(context, request, name, wanted, refused, uncommitted)
-            except LargeBatch as large:
-                refused = await _validate_in_thread(context, request, large)
-                response = answer(context, request, name, wanted, refused, uncommitted, large)
-            responses.append(response)
-            if may_breathe:
-                await context.breathe()
+        if verification is None:
+            await _append(context, request, name, topic.partition_data, responses, uncommitted, breathes=not is_single)
+        else:
+            for piece in pieces(topic.partition_data):
+                await _append(context, request, name, piece, responses, uncommitted, verification)
+                if verification.is_in_pieces:
+                    await context.breathe()
         answers.append(
             ProduceResponse.TopicProduceResponse(
                 name=topic.name, topic_id=topic.topic_id, partition_responses=responses
@@ -84,6 +84,38 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
         _close_on_refusal(answers)
         return None
     return ProduceResponse(responses=answers, throttle_time_ms=context.throttle_ms)
+
+
+async def _append(  # noqa: PLR0917 (as for ``answer``)
+    context: Context,
+    request: ProduceRequest,
+    topic: str | None,
+    partitions: Sequence[PartitionData],
+    responses: list[PartitionResponse],
+    uncommitted: list[Uncommitted],
+    verification: Verification | None = None,
+    *,
+    breathes: bool = False,
+) -> None:
+    """Append to partitions of one topic, and add an answer for each to ``responses``.
+
+    What is written in a transaction is appended in the turn in which the coordinator admitted it, so ``breathes`` is
+    for other requests.
+    """
+    refused: Mapping[TopicPartition, KafkaError] = {}
+    if verification is not None:
+        refused = await verification.refused(topic, partitions)
+    for wanted in partitions:
+        try:
+            response = answer(context, request, topic, wanted, refused, uncommitted)
+        except LargeBatch as large:
+            await context.connection.in_thread(large.validate)
+            if verification is not None:
+                refused = await verification.refused_after_a_wait(topic, partitions)
+            response = answer(context, request, topic, wanted, refused, uncommitted, large)
+        responses.append(response)
+        if breathes:
+            await context.breathe()
 
 
 def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
@@ -154,26 +186,21 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
     return response
 
 
-async def _validate_in_thread(
-    context: Context, request: ProduceRequest, large: LargeBatch
-) -> Mapping[TopicPartition, KafkaError]:
-    """Validate the batch in a thread. Returns the partitions that refuse after the wait, and why.
+async def _verification(
+    context: Context, request: ProduceRequest, topics: Sequence[TopicData], *, is_transactional: bool
+) -> Verification:
+    """Let the transaction coordinator admit the request, or its first part.
 
-    A transaction may end meanwhile, so the coordinator admits the request again.
+    Raises KafkaError for the whole request: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, INVALID_PRODUCER_ID_MAPPING.
     """
-    await context.connection.in_thread(large.validate)
-    if request.transactional_id is None and not any_transactional(request):
-        return {}
-    names = [_name(context, topic) for topic in request.topic_data]
-    try:
-        return await transactional.refused(context, request, names)
-    except KafkaError as refusal:
-        return {
-            TopicPartition(name, wanted.index): refusal
-            for name, topic in zip(names, request.topic_data, strict=True)
-            if name is not None
-            for wanted in topic.partition_data
-        }
+    if request.transactional_id is None:
+        raise KafkaError(Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+    if is_transactional:
+        context.authorize(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id)
+    named = [(_name(context, topic), topic.partition_data) for topic in topics]
+    verification = Verification(context, request.transactional_id, named)
+    await verification.begin()
+    return verification
 
 
 def _start_of(found: Partition | None, code: Code) -> int:
@@ -187,6 +214,7 @@ async def _commit(context: Context, uncommitted: list[Uncommitted]) -> None:
     """Wait until each batch is committed; where that fails the error is the answer."""
     await context.connection.send_pending()
     for partition, next_offset, response in uncommitted:
+        await context.breathe()
         try:
             await partition.committed(next_offset)
         except KafkaError as refusal:
@@ -198,26 +226,39 @@ async def _commit(context: Context, uncommitted: list[Uncommitted]) -> None:
             response.base_offset = -1
 
 
-def _each_once(topics: list[ProduceRequest.TopicProduceData]) -> list[ProduceRequest.TopicProduceData]:
-    """Each topic and partition once, as in Apache Kafka: of two batches for one partition the last is taken."""
+async def _each_once(context: Context, topics: list[TopicData]) -> tuple[list[TopicData], bool]:
+    """Each topic and partition once, and whether any batch is transactional.
+
+    As in Apache Kafka the last of two batches for one partition is taken.
+    """
+    is_transactional = False
     merged: dict[tuple[str, Uuid], dict[int, ProduceRequest.PartitionProduceData]] = {}
     for topic in topics:
-        merged.setdefault((topic.name, topic.topic_id), {}).update({one.index: one for one in topic.partition_data})
-    return [
-        ProduceRequest.TopicProduceData(name=name, topic_id=topic_id, partition_data=list(partitions.values()))
+        by_index = merged.setdefault((topic.name, topic.topic_id), {})
+        for count, wanted in enumerate(topic.partition_data, 1):
+            by_index[wanted.index] = wanted
+            is_transactional = is_transactional or is_transactional_batch(wanted.records)
+            if count % _SORTED_AT_ONCE == 0:
+                await context.breathe()
+        await context.breathe()
+    each_once = [
+        TopicData(name=name, topic_id=topic_id, partition_data=list(partitions.values()))
         for (name, topic_id), partitions in merged.items()
         if partitions
     ]
+    return each_once, is_transactional
 
 
-def _name(context: Context, topic: ProduceRequest.TopicProduceData) -> str | None:
+def _name(context: Context, topic: TopicData) -> str | None:
     if context.api_version < _TOPIC_IDS_SINCE:
         return topic.name
     known = context.broker.image.topics_by_id.get(topic.topic_id)
     return None if known is None else known.name
 
 
-def _refuse_all(context: Context, request: ProduceRequest, refusal: KafkaError) -> ProduceResponse | None:
+def _refuse_all(
+    context: Context, request: ProduceRequest, topics: Sequence[TopicData], refusal: KafkaError
+) -> ProduceResponse | None:
     answers = [
         ProduceResponse.TopicProduceResponse(
             name=topic.name,
@@ -229,7 +270,7 @@ def _refuse_all(context: Context, request: ProduceRequest, refusal: KafkaError) 
                 for wanted in topic.partition_data
             ],
         )
-        for topic in request.topic_data
+        for topic in topics
     ]
     if request.acks == 0:
         _close_on_refusal(answers)

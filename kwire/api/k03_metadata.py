@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from kwire.api.pacing import paced
+from kwire.api.pacing import paced, paced_list
 from kwire.broker.controller.auto_topics import auto_create_topics
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
@@ -36,9 +36,6 @@ from kwire.wire.messages import MetadataRequest, MetadataResponse
 _NULL_IS_ALL_SINCE: Final = 1
 _BY_ID_SINCE: Final = 12  # KIP-516
 _CLUSTER_OPERATIONS: Final = range(8, 11)  # KIP-430, moved to DescribeCluster by KIP-700
-
-# A topic of more partitions is answered in several turns.
-_PARTITIONS_AT_ONCE: Final = 64
 
 TopicAnswer = MetadataResponse.MetadataResponseTopic
 PartitionAnswer = MetadataResponse.MetadataResponsePartition
@@ -71,7 +68,7 @@ async def handle(context: Context, request: MetadataRequest) -> MetadataResponse
     )
 
 
-def is_cacheable(response: MetadataResponse) -> bool:
+def may_be_kept(response: MetadataResponse) -> bool:
     """Tell whether an equal request may be sent this response again while the image has not changed.
 
     Not if a topic was refused: its creation is tried again for each request.
@@ -194,11 +191,7 @@ async def _known(context: Context, topic: Topic, with_operations: bool) -> Topic
         name=topic.name,
         topic_id=topic.id,
         is_internal=topic.name in INTERNAL_TOPICS,
-        partitions=(
-            [_partition(partition) for partition in topic.partitions]
-            if len(topic.partitions) <= _PARTITIONS_AT_ONCE
-            else [_partition(partition) async for partition in paced(context, topic.partitions)]
-        ),
+        partitions=await paced_list(context, _partition, topic.partitions),
         topic_authorized_operations=_operations(context, topic.name, with_operations),
     )
 

@@ -12,11 +12,13 @@ partition UNSTABLE_OFFSET_COMMIT (KIP-447); 8 several groups (KIP-709); 9 a cons
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Final
 
-from kwire.api.pacing import paced
+from kwire.api.pacing import paced, paced_list
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import FetchedOffset
+from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.coordinators.group.offsets import TopicToFetch
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
@@ -26,6 +28,9 @@ from kwire.wire.messages import OffsetFetchRequest, OffsetFetchResponse
 _SEVERAL_GROUPS_SINCE: Final = 8  # KIP-709
 _TOPIC_IDS_SINCE: Final = 10  # KIP-848
 _GROUP_ERRORS_SINCE: Final = 2  # before, a group's error is that of each partition
+
+# Partitions that are looked up at once; a request of fewer is answered from one state of the group.
+_PARTITIONS_AT_ONCE: Final = 500
 
 GroupResponse = OffsetFetchResponse.OffsetFetchResponseGroup
 TopicResponse = OffsetFetchResponse.OffsetFetchResponseTopics
@@ -65,18 +70,53 @@ async def _fetch(
             known.append((name, topic.topic_id, topic.partition_indexes))
     try:
         machine = await context.broker.groups.machine(context, wanted.group_id)
-        fetched = machine.fetch_offsets(
-            wanted.group_id, known, wanted.member_id, wanted.member_epoch, require_stable=require_stable
-        )
+        fetched: list[tuple[str, list[FetchedOffset]]] = []
+        for goes_on, piece in _in_pieces(_committed(context, machine, wanted) if known is None else known):
+            offsets = machine.fetch_offsets(
+                wanted.group_id, piece, wanted.member_id, wanted.member_epoch, require_stable=require_stable
+            )
+            for is_continued, (topic_name, found_offsets) in zip(goes_on, offsets, strict=True):
+                if is_continued:
+                    fetched[-1][1].extend(found_offsets)
+                else:
+                    fetched.append((topic_name, found_offsets))
+            await context.breathe()
     except KafkaError as refusal:
         return GroupResponse(group_id=wanted.group_id, error_code=refusal.code)
-    if wanted.topics is None:
-        fetched = [each for each in fetched if context.may(Operation.DESCRIBE, ResourceType.TOPIC, each[0])]
-    answers = [_topic(context, name, partitions) async for name, partitions in paced(context, fetched)]
+    answers = [await _topic(context, name, partitions) async for name, partitions in paced(context, fetched)]
     return GroupResponse(group_id=wanted.group_id, topics=[answer for answer in answers if answer] + unknown)
 
 
-def _topic(context: Context, name: str, partitions: list[FetchedOffset]) -> TopicResponse | None:
+def _committed(
+    context: Context, machine: GroupCoordinator, wanted: OffsetFetchRequest.OffsetFetchRequestGroup
+) -> Iterator[TopicToFetch]:
+    """What the group has committed in topics that the client may describe."""
+    for topic in machine.offsets.committed_topics(wanted.group_id):
+        if context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic):
+            yield topic, ZERO_UUID, machine.offsets.committed_partitions(wanted.group_id, topic)
+
+
+def _in_pieces(topics: Iterable[TopicToFetch]) -> Iterator[tuple[list[bool], list[TopicToFetch]]]:
+    """Pieces of a bounded number of partitions, at least one piece; and which entries go on with the topic before."""
+    goes_on: list[bool] = []
+    piece: list[TopicToFetch] = []
+    count = 0
+    is_first = True
+    for topic, topic_id, partitions in topics:
+        indexes = list(partitions)
+        for start in range(0, max(1, len(indexes)), _PARTITIONS_AT_ONCE):
+            some = indexes[start : start + _PARTITIONS_AT_ONCE]
+            goes_on.append(start > 0)
+            piece.append((topic, topic_id, some))
+            count += max(1, len(some))
+            if count >= _PARTITIONS_AT_ONCE:
+                yield goes_on, piece
+                goes_on, piece, count, is_first = [], [], 0, False
+    if piece or is_first:
+        yield goes_on, piece
+
+
+async def _topic(context: Context, name: str, partitions: list[FetchedOffset]) -> TopicResponse | None:
     """None for a topic that is gone, when topics go by their ids."""
     topic_id = ZERO_UUID
     if context.api_version >= _TOPIC_IDS_SINCE:
@@ -84,19 +124,16 @@ def _topic(context: Context, name: str, partitions: list[FetchedOffset]) -> Topi
         if topic is None:
             return None
         topic_id = topic.id
-    return TopicResponse(
-        name=name,
-        topic_id=topic_id,
-        partitions=[
-            PartitionResponse(
-                partition_index=each.partition,
-                committed_offset=each.offset,
-                committed_leader_epoch=each.leader_epoch,
-                metadata=each.metadata,
-                error_code=each.error,
-            )
-            for each in partitions
-        ],
+    return TopicResponse(name=name, topic_id=topic_id, partitions=await paced_list(context, _partition, partitions))
+
+
+def _partition(fetched: FetchedOffset) -> PartitionResponse:
+    return PartitionResponse(
+        partition_index=fetched.partition,
+        committed_offset=fetched.offset,
+        committed_leader_epoch=fetched.leader_epoch,
+        metadata=fetched.metadata,
+        error_code=fetched.error,
     )
 
 

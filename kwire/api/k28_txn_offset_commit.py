@@ -12,11 +12,11 @@ TRANSACTION_ABORTABLE; 5 the group's partition is added to the transaction witho
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
-from kwire.api.offset_commit_answers import merge_answers
-from kwire.api.pacing import paced
-from kwire.broker.coordination.admission import Dialect, admit
+from kwire.api.group_partitions import Judged, in_slices, offset_to_commit, sort_partitions
+from kwire.broker.coordination.admission import Dialect
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.coordinators.machine import ProducerStamp
@@ -37,42 +37,29 @@ async def handle(context: Context, request: TxnOffsetCommitRequest) -> TxnOffset
     code = _denied(context, request)
     if code is not Code.NONE:
         return _refuse_all(context, request, code)
-    refused: dict[str, list[PartitionResponse]] = {}
-    committed: list[tuple[str, list[PartitionResponse]]] = []
-    offsets: list[OffsetToCommit] = []
-    committing: list[PartitionResponse] = []
-    async for wanted in paced(context, request.topics):
-        topic = context.broker.image.topics.get(wanted.name)
-        key = wanted.name
-        accepted: list[PartitionResponse] = []
-        may_read = context.may(Operation.READ, ResourceType.TOPIC, key)
-        if topic is None or not may_read:
-            refused.setdefault(key, [])  # listed even without partitions
-        for partition in wanted.partitions:
-            index = partition.partition_index
-            answer = PartitionResponse(partition_index=index)
-            if topic is None or not may_read or not 0 <= index < len(topic.partitions):
-                answer.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION if may_read else Code.TOPIC_AUTHORIZATION_FAILED
-                refused.setdefault(key, []).append(answer)
-                continue
-            accepted.append(answer)
-            offsets.append(
-                OffsetToCommit(
-                    topic.name,
-                    topic.id,
-                    index,
-                    partition.committed_offset,
-                    partition.committed_leader_epoch,
-                    partition.committed_metadata,
-                )
-            )
-        committing += accepted
-        committed.append((key, accepted))
-    if offsets:
-        for answer, code in zip(committing, await _commit(context, request, offsets), strict=True):
-            answer.error_code = code
-    topics = [TopicResponse(name=name, partitions=partitions) for name, partitions in merge_answers(refused, committed)]
+    found = await sort_partitions(
+        context,
+        (_judged(context, wanted) for wanted in request.topics),
+        answer=lambda index: PartitionResponse(partition_index=index),
+        item=offset_to_commit,
+    )
+    codes = await in_slices(context, found.items, lambda offsets: _commit(context, request, offsets))
+    for answer, code in zip(found.asked, codes, strict=True):
+        answer.error_code = code
+    topics = [TopicResponse(name=name, partitions=partitions) for name, partitions in found.topics()]
     return TxnOffsetCommitResponse(throttle_time_ms=context.throttle_ms, topics=topics)
+
+
+def _judged(
+    context: Context, wanted: TxnOffsetCommitRequest.TxnOffsetCommitRequestTopic
+) -> Judged[str, TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition]:
+    topic = context.broker.image.topics.get(wanted.name)
+    code = Code.NONE
+    if not context.may(Operation.READ, ResourceType.TOPIC, wanted.name):
+        code = Code.TOPIC_AUTHORIZATION_FAILED
+    elif topic is None:
+        code = Code.UNKNOWN_TOPIC_OR_PARTITION
+    return Judged(wanted.name, topic, code, wanted.partitions)
 
 
 def _denied(context: Context, request: TxnOffsetCommitRequest) -> Code:
@@ -98,7 +85,11 @@ def _refuse_all(context: Context, request: TxnOffsetCommitRequest, code: Code) -
     )
 
 
-async def _commit(context: Context, request: TxnOffsetCommitRequest, offsets: list[OffsetToCommit]) -> list[Code]:
+async def _commit(
+    context: Context, request: TxnOffsetCommitRequest, offsets: Sequence[OffsetToCommit]
+) -> Sequence[Code]:
+    if not offsets:
+        return []
     producer = ProducerStamp(request.producer_id, request.producer_epoch)
     command = CommitOffsets(
         request.group_id, request.generation_id, request.member_id, request.group_instance_id, tuple(offsets)
@@ -110,7 +101,7 @@ async def _commit(context: Context, request: TxnOffsetCommitRequest, offsets: li
         # Loaded first, so that nothing comes between the admission and the append.
         await groups.machine(context, request.group_id)
         await _admit(context, request, producer)
-        codes: list[Code] = await groups.submit(
+        codes: Sequence[Code] = await groups.submit(
             context,
             request.group_id,
             lambda machine, ticket, now_ms: machine.commit_transactional_offsets(
@@ -129,6 +120,8 @@ async def _admit(context: Context, request: TxnOffsetCommitRequest, producer: Pr
     dialect = Dialect.OLD
     if context.api_version >= _ABORTABLE_SINCE:
         dialect = Dialect.ADDS if context.api_version >= _ADDS_SINCE else Dialect.ABORTABLE
-    refused = await admit(context, request.transactional_id, producer, {partition: _NO_SEQUENCE}, dialect)
+    refused = await broker.admission.admit(
+        context, request.transactional_id, producer, {partition: _NO_SEQUENCE}, dialect
+    )
     if where in refused:
         raise KafkaError(refused[where])

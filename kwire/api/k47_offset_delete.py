@@ -7,8 +7,9 @@ Behaviour: forgets offsets of topics that no member of the group reads (KIP-496)
 
 from __future__ import annotations
 
-from kwire.api.offset_commit_answers import merge_answers
-from kwire.api.pacing import paced
+from collections.abc import Sequence
+
+from kwire.api.group_partitions import Judged, in_slices, sort_partitions
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
@@ -22,40 +23,38 @@ async def handle(context: Context, request: OffsetDeleteRequest) -> OffsetDelete
     """Each partition by itself; a refusal of the group is that of the whole request."""
     if not context.may(Operation.DELETE, ResourceType.GROUP, request.group_id):
         return OffsetDeleteResponse(throttle_time_ms=context.throttle_ms, error_code=Code.GROUP_AUTHORIZATION_FAILED)
-    image = context.broker.image
-    refused: dict[str, list[PartitionResponse]] = {}
-    deleted: list[tuple[str, list[PartitionResponse]]] = []
-    deleting: list[PartitionResponse] = []
-    partitions: list[tuple[str, int]] = []
-    async for wanted in paced(context, request.topics):
-        accepted = []
-        may_read = context.may(Operation.READ, ResourceType.TOPIC, wanted.name)
-        if not may_read or wanted.name not in image.topics:
-            refused.setdefault(wanted.name, [])  # listed even without partitions
-        for partition in wanted.partitions:
-            answer = PartitionResponse(partition_index=partition.partition_index)
-            if not may_read:
-                answer.error_code = Code.TOPIC_AUTHORIZATION_FAILED
-            elif image.partition(wanted.name, partition.partition_index) is None:
-                answer.error_code = Code.UNKNOWN_TOPIC_OR_PARTITION
-            if answer.error_code:
-                refused.setdefault(wanted.name, []).append(answer)
-            else:
-                accepted.append(answer)
-                partitions.append((wanted.name, partition.partition_index))
-        deleting += accepted
-        deleted.append((wanted.name, accepted))
+    found = await sort_partitions(
+        context,
+        (_judged(context, wanted) for wanted in request.topics),
+        answer=lambda index: PartitionResponse(partition_index=index),
+        item=lambda topic, wanted: (topic.name, wanted.partition_index),
+    )
     try:
-        codes: list[Code] = await context.broker.groups.submit(
-            context,
-            request.group_id,
-            lambda machine, ticket, now_ms: machine.delete_offsets(
-                request.group_id, partitions, ticket=ticket, now_ms=now_ms
-            ),
-        )
+        codes = await in_slices(context, found.items, lambda partitions: _delete(context, request.group_id, partitions))
     except KafkaError as refusal:
         return OffsetDeleteResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)
-    for answer, code in zip(deleting, codes, strict=True):
+    for answer, code in zip(found.asked, codes, strict=True):
         answer.error_code = code
-    topics = [TopicResponse(name=name, partitions=answers) for name, answers in merge_answers(refused, deleted)]
+    topics = [TopicResponse(name=name, partitions=answers) for name, answers in found.topics()]
     return OffsetDeleteResponse(throttle_time_ms=context.throttle_ms, topics=topics)
+
+
+def _judged(
+    context: Context, wanted: OffsetDeleteRequest.OffsetDeleteRequestTopic
+) -> Judged[str, OffsetDeleteRequest.OffsetDeleteRequestPartition]:
+    topic = context.broker.image.topics.get(wanted.name)
+    code = Code.NONE
+    if not context.may(Operation.READ, ResourceType.TOPIC, wanted.name):
+        code = Code.TOPIC_AUTHORIZATION_FAILED
+    elif topic is None:
+        code = Code.UNKNOWN_TOPIC_OR_PARTITION
+    return Judged(wanted.name, topic, code, wanted.partitions)
+
+
+async def _delete(context: Context, group_id: str, partitions: Sequence[tuple[str, int]]) -> Sequence[Code]:
+    codes: Sequence[Code] = await context.broker.groups.submit(
+        context,
+        group_id,
+        lambda machine, ticket, now_ms: machine.delete_offsets(group_id, partitions, ticket=ticket, now_ms=now_ms),
+    )
+    return codes

@@ -13,6 +13,7 @@ from collections import Counter
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
+from kwire.metadata.entities import ScramMechanism
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import DescribeUserScramCredentialsRequest, DescribeUserScramCredentialsResponse
@@ -44,10 +45,11 @@ def _describe(context: Context, name: str, times_asked: int) -> Result:
     if times_asked > 1:
         message = f"Cannot describe SCRAM credentials for the same user twice in a single request: {name}"
         return Result(user=name, error_code=Code.DUPLICATE_RESOURCE, error_message=message)
+    scram = context.broker.image.scram
     infos = [
         DescribeUserScramCredentialsResponse.CredentialInfo(mechanism=mechanism, iterations=credential.iterations)
-        for (user, mechanism), credential in sorted(context.broker.image.scram.items(), key=lambda item: item[0])
-        if user == name
+        for mechanism in ScramMechanism
+        if (credential := scram.get((name, mechanism))) is not None
     ]
     if not infos:
         message = f"Attempt to describe a user credential that does not exist: {name}"

@@ -9,6 +9,8 @@ topics is for all of them. A cursor must point at a topic that is asked for.
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.config_rules import check_topic_name
@@ -29,14 +31,12 @@ async def handle(context: Context, request: DescribeTopicPartitionsRequest) -> D
         return _refused(context, request)
     limit = context.broker.configs.broker["max.request.partition.size.limit"]
     left = max(1, min(request.response_partition_limit, limit))
+    if cursor is not None:
+        names = names[bisect_left(names, cursor.topic_name) :]
     answers: list[TopicAnswer] = []
     hidden: list[TopicAnswer] = []
     for name in names:
-        first = 0
-        if cursor is not None:
-            if name < cursor.topic_name:
-                continue
-            first = cursor.partition_index if name == cursor.topic_name else 0
+        first = cursor.partition_index if cursor is not None and name == cursor.topic_name else 0
         await context.breathe()
         if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, name):
             if request.topics:

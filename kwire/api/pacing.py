@@ -19,6 +19,8 @@ R = TypeVar("R")
 
 # Items between two looks at the clock: most cost some microseconds.
 _ITEMS: Final = 16
+# A list of so many items is made at once, which costs less.
+_SHORT_LIST: Final = 64
 # Items of one command of the controller, which appends to the metadata log and changes the image at once.
 _COMMAND_ITEMS: Final = 16
 
@@ -26,13 +28,16 @@ _COMMAND_ITEMS: Final = 16
 class paced(Generic[T]):  # noqa: N801 (used as a function)
     """Iterate over a copy of ``items``, letting other connections run when this one's turn is used up.
 
+    ``every``: the number of items between two looks at the clock.
+
     No async generator, because trio keeps a register of those: that costs more than a request of one item.
     """
 
-    __slots__ = ("_context", "_index", "_items")
+    __slots__ = ("_context", "_every", "_index", "_items")
 
-    def __init__(self, context: Context, items: Iterable[T]) -> None:
+    def __init__(self, context: Context, items: Iterable[T], *, every: int = _ITEMS) -> None:
         self._context = context
+        self._every = every
         self._items = list(items)
         self._index = 0
 
@@ -42,12 +47,19 @@ class paced(Generic[T]):  # noqa: N801 (used as a function)
     async def __anext__(self) -> T:
         index = self._index
         is_over = index == len(self._items)
-        if (is_over or index % _ITEMS == 0) and index:
+        if (is_over or index % self._every == 0) and index:
             await self._context.breathe()
         if is_over:
             raise StopAsyncIteration
         self._index = index + 1
         return self._items[index]
+
+
+async def paced_list(context: Context, make: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """Make a list item by item; other connections run in between if it is long."""
+    if len(items) <= _SHORT_LIST:
+        return [make(item) for item in items]
+    return [make(item) async for item in paced(context, items)]
 
 
 async def paced_lazily(context: Context, iterator: Iterator[T]) -> AsyncIterator[T]:

@@ -7,14 +7,13 @@ Must not depend on: how the coordinator is asked (``broker.coordination.admissio
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
-from kwire.broker.coordination.admission import Dialect, admit
+from kwire.broker.coordination.admission import Dialect
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
-from kwire.security.operations import Operation, ResourceType
 from kwire.types import TopicPartition
 from kwire.wire.batch import HEADER_BYTES, OVERHEAD_BYTES, TRANSACTIONAL, BatchHeader, read_only_batch
 from kwire.wire.messages import ProduceRequest
@@ -25,6 +24,13 @@ _ZSTD: Final = 4
 _ZSTD_SINCE: Final = 7  # KIP-110
 # The low byte of the attributes, in which the bit is.
 _ATTRIBUTES_POSITION: Final = 22
+# What is appended in one turn: about 20 microseconds for each partition, and the time of writing the bytes.
+_PIECE_PARTITIONS: Final = 64
+_PIECE_BYTES: Final = 256 * 1024
+
+PartitionData: TypeAlias = ProduceRequest.PartitionProduceData
+# A topic's name, None if its id is unknown, and what is produced to it.
+NamedTopic: TypeAlias = "tuple[str | None, Sequence[PartitionData]]"
 
 _UNVERIFIED: Final = frozenset(
     {Code.COORDINATOR_LOAD_IN_PROGRESS, Code.COORDINATOR_NOT_AVAILABLE, Code.NOT_COORDINATOR}
@@ -46,63 +52,137 @@ def produced_batch(records: memoryview | None, api_version: int) -> tuple[memory
     return (records if size == len(records) else records[:size]), header
 
 
-def any_transactional(request: ProduceRequest) -> bool:
-    """Whether any of the batches is transactional, by the bit alone: the usual request has no other test to pass."""
-    for topic in request.topic_data:
-        for wanted in topic.partition_data:
-            records = wanted.records
-            if records is not None and len(records) >= HEADER_BYTES and records[_ATTRIBUTES_POSITION] & TRANSACTIONAL:
-                return True
-    return False
+def is_transactional_batch(records: memoryview | None) -> bool:
+    """Whether the batch is transactional, by the bit alone: the usual request has no other test to pass."""
+    return records is not None and len(records) >= HEADER_BYTES and bool(records[_ATTRIBUTES_POSITION] & TRANSACTIONAL)
 
 
-async def refused(
-    context: Context, request: ProduceRequest, names: Sequence[str | None]
-) -> Mapping[TopicPartition, KafkaError]:
-    """The partitions that refuse and why; the others may be appended to, in this turn. ``names`` are the topics' names.
+def pieces(partitions: Sequence[PartitionData]) -> Iterator[Sequence[PartitionData]]:
+    """Divide the partitions of a topic into what is admitted and appended in one turn."""
+    piece: list[PartitionData] = []
+    byte_count = 0
+    for wanted in partitions:
+        piece.append(wanted)
+        byte_count += len(wanted.records or b"")
+        if len(piece) == _PIECE_PARTITIONS or byte_count >= _PIECE_BYTES:
+            yield piece
+            piece, byte_count = [], 0
+    if piece:
+        yield piece
 
-    Raises KafkaError for the whole request: TRANSACTIONAL_ID_AUTHORIZATION_FAILED, INVALID_PRODUCER_ID_MAPPING.
+
+class Verification:
+    """The transactional batches of one request, as the transaction coordinator admits them.
+
+    A small request is admitted as a whole. Of a larger one the partitions are added to the transaction together, and
+    each piece is admitted just before it is appended: ``is_in_pieces``, so that other connections run in between.
     """
-    if request.transactional_id is None:
-        raise KafkaError(Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
-    if any_transactional(request):
-        context.authorize(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id)
-    first_sequences: dict[Partition, int] = {}
-    producers: set[ProducerStamp] = set()
-    for partition, header in _batches(context, request, names):
-        first_sequences[partition] = header.base_sequence
-        producers.add(ProducerStamp(header.producer_id, header.producer_epoch))
-    if not producers:
-        return {}
-    if len(producers) > 1:
-        message = "Transactional records contained more than one producer ID"
-        raise KafkaError(Code.INVALID_PRODUCER_ID_MAPPING, message)
-    dialect = Dialect.OLD
-    if context.api_version >= _ABORTABLE_SINCE:
-        dialect = Dialect.ADDS if context.api_version >= _ADDS_SINCE else Dialect.ABORTABLE
-    codes = await admit(context, request.transactional_id, producers.pop(), first_sequences, dialect)
-    return {where: _refusal(code, dialect) for where, code in codes.items()}
 
+    __slots__ = ("_context", "_dialect", "_producer", "_refused", "_topics", "_transactional_id", "is_in_pieces")
 
-def _batches(
-    context: Context, request: ProduceRequest, names: Sequence[str | None]
-) -> Iterator[tuple[Partition, BatchHeader]]:
-    """The transactional batches with a producer id that pass the first checks.
+    def __init__(self, context: Context, transactional_id: str, topics: Sequence[NamedTopic]) -> None:
+        self.is_in_pieces = not _is_small(topics)
+        self._context = context
+        self._transactional_id = transactional_id
+        self._topics = topics
+        self._producer: ProducerStamp | None = None
+        self._refused: dict[TopicPartition, KafkaError] = {}
+        self._dialect = Dialect.OLD
+        if context.api_version >= _ABORTABLE_SINCE:
+            self._dialect = Dialect.ADDS if context.api_version >= _ADDS_SINCE else Dialect.ABORTABLE
 
-    A batch that does not pass is left out, so that its partition does not become part of the transaction; its refusal
-    is found when it is to be appended. A batch without a producer id is appended like any other, as in Apache Kafka.
-    """
-    for topic, name in zip(request.topic_data, names, strict=True):
+    async def begin(self) -> None:
+        """Check what holds for the request as a whole. Nothing may wait between this and the appends of a small one.
+
+        Raises KafkaError(INVALID_PRODUCER_ID_MAPPING).
+        """
+        first_sequences: dict[Partition, int] = {}
+        for name, partitions in self._topics:
+            for piece in pieces(partitions):
+                first_sequences |= self._first_sequences(name, piece)
+                if self.is_in_pieces:
+                    await self._context.breathe()
+        if not first_sequences:
+            self.is_in_pieces = False
+        elif not self.is_in_pieces:
+            await self._admit(first_sequences)
+        elif self._dialect is Dialect.ADDS:
+            assert self._producer is not None
+            self._note(
+                await self._context.broker.admission.add_all(
+                    self._context, self._transactional_id, self._producer, first_sequences
+                )
+            )
+
+    async def refused(self, name: str | None, piece: Sequence[PartitionData]) -> Mapping[TopicPartition, KafkaError]:
+        """The partitions that refuse and why; the others of the piece may be appended to, in this turn."""
+        if self.is_in_pieces:
+            first_sequences = self._first_sequences(name, piece)
+            await self._admit(
+                {
+                    partition: sequence
+                    for partition, sequence in first_sequences.items()
+                    if partition.topic_partition not in self._refused
+                }
+            )
+        return self._refused
+
+    async def refused_after_a_wait(
+        self, name: str | None, piece: Sequence[PartitionData]
+    ) -> Mapping[TopicPartition, KafkaError]:
+        """The same again: while the handler waited, the transaction may have ended."""
+        if not self.is_in_pieces:
+            first_sequences: dict[Partition, int] = {}
+            for topic, partitions in self._topics:
+                first_sequences |= self._first_sequences(topic, partitions)
+            self._refused.clear()
+            await self._admit(first_sequences)
+        return await self.refused(name, piece)
+
+    async def _admit(self, first_sequences: Mapping[Partition, int]) -> None:
+        if first_sequences:
+            assert self._producer is not None
+            self._note(
+                await self._context.broker.admission.admit(
+                    self._context, self._transactional_id, self._producer, first_sequences, self._dialect
+                )
+            )
+
+    def _note(self, codes: Mapping[TopicPartition, Code]) -> None:
+        self._refused |= {where: _refusal(code, self._dialect) for where, code in codes.items()}
+
+    def _first_sequences(self, name: str | None, partitions: Sequence[PartitionData]) -> dict[Partition, int]:
+        """The partitions of transactional batches with a producer id that pass the first checks.
+
+        A batch that does not pass is left out, so that its partition does not become part of the transaction; its
+        refusal is found when it is to be appended. A batch without a producer id is appended like any other, as in
+        Apache Kafka.
+        """
+        found: dict[Partition, int] = {}
         if name is None:
-            continue
-        for wanted in topic.partition_data:
+            return found
+        for wanted in partitions:
             try:
-                partition = context.broker.partitions.get(name, wanted.index)
-                _, header = produced_batch(wanted.records, context.api_version)
+                partition = self._context.broker.partitions.get(name, wanted.index)
+                _, header = produced_batch(wanted.records, self._context.api_version)
             except KafkaError:
                 continue
             if header.is_transactional and header.producer_id >= 0:
-                yield partition, header
+                producer = ProducerStamp(header.producer_id, header.producer_epoch)
+                if self._producer is None:
+                    self._producer = producer
+                elif self._producer != producer:
+                    message = "Transactional records contained more than one producer ID"
+                    raise KafkaError(Code.INVALID_PRODUCER_ID_MAPPING, message)
+                found[partition] = header.base_sequence
+        return found
+
+
+def _is_small(topics: Sequence[NamedTopic]) -> bool:
+    """Whether all that is to be appended fits into one turn."""
+    if sum(len(partitions) for _, partitions in topics) > _PIECE_PARTITIONS:
+        return False
+    return sum(len(wanted.records or b"") for _, partitions in topics for wanted in partitions) <= _PIECE_BYTES
 
 
 def _refusal(code: Code, dialect: Dialect) -> KafkaError:

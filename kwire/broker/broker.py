@@ -16,6 +16,7 @@ from kwire.broker.background.file_remover import FileRemover
 from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import Controller
+from kwire.broker.coordination.admission import Admission
 from kwire.broker.coordination.groups import Groups
 from kwire.broker.coordination.markers import MarkerWriter
 from kwire.broker.coordination.producer_ids import ProducerIds
@@ -69,6 +70,7 @@ class Broker:
     transactions: Transactions
     producer_ids: ProducerIds
     markers: MarkerWriter
+    admission: Admission
     share_states: ShareStates
     # share groups
     share_partitions: SharePartitions

@@ -21,6 +21,7 @@ from kwire.broker.containment import run_contained, start_contained
 from kwire.broker.controller.auto_topics import auto_create_topic
 from kwire.broker.controller.embedded import EmbeddedController
 from kwire.broker.controller.metadata_log import MetadataLog
+from kwire.broker.coordination.admission import Admission
 from kwire.broker.coordination.groups import Groups
 from kwire.broker.coordination.markers import MarkerWriter
 from kwire.broker.coordination.metadata_view import MetadataView
@@ -161,6 +162,7 @@ def _make_broker(
     groups = Groups(coordination, configs=configs)
     markers = MarkerWriter(find=partitions.get, now_ms=clock.now_ms, offsets_marker_appended=groups.marker_appended)
     transactions = Transactions(coordination, configs=configs, producer_ids=producer_ids, markers=markers)
+    admission = Admission(transactions=transactions, configs=configs, clock=clock, storage_failures=storage_failures)
     share_states = ShareStates(coordination, configs=configs)
     share_partitions = SharePartitions(clock=clock, configs=configs, partitions=partitions, states=share_states)
     hooks = Hooks()
@@ -187,6 +189,7 @@ def _make_broker(
         transactions=transactions,
         producer_ids=producer_ids,
         markers=markers,
+        admission=admission,
         authentication=Authentication(image=image, configs=configs, clock=clock, tokens=tokens),
         delegation_tokens=tokens,
         share_states=share_states,
@@ -197,7 +200,7 @@ def _make_broker(
         hooks=hooks,
         quotas=quotas,
         fetch_sessions=FetchSessions(configs.broker["max.incremental.fetch.session.cache.slots"], clock.random_bytes),
-        responses=ResponseCache(image),
+        responses=ResponseCache(),
     )
 
 

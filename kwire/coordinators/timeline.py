@@ -53,6 +53,7 @@ class Timeline:
 
     def note(self, table: Versioned[K, V], key: K) -> None:
         """``key`` of ``table`` is about to change."""
+        table.changes += 1
         step = self._step
         if step is not None and (table.number, key) not in step:
             step[table.number, key] = (table, table.current(key))
@@ -81,6 +82,7 @@ class Timeline:
         held = self._held
         while held and held[0][0] <= offset:
             for table, key in held.popleft()[1]:
+                table.changes += 1
                 versions = table.history[key]
                 versions.popleft()
                 if not versions:
@@ -92,13 +94,17 @@ class Timeline:
 
 
 class Versioned(Generic[K, V]):
-    """What a timeline asks of a table. ``history``: what keys held before each held step, the oldest first."""
+    """What a timeline asks of a table. ``history``: what keys held before each held step, the oldest first.
 
-    __slots__ = ("history", "number", "timeline")
+    ``changes`` grows whenever what is written or committed may have changed.
+    """
+
+    __slots__ = ("changes", "history", "number", "timeline")
 
     def __init__(self, timeline: Timeline) -> None:
         self.timeline = timeline
         self.number = timeline.add_table()
+        self.changes = 0
         self.history: dict[K, deque[V | Absent]] = {}
 
     def current(self, key: K) -> V | Absent:
@@ -229,6 +235,22 @@ class NestedTable(Versioned[tuple[Any, ...], V]):
             if node is None:
                 return {}
         return cast("Mapping[Any, Any]", node)
+
+    def committed_children(self, *prefix: Any) -> list[Any]:
+        """The parts that follow ``prefix`` in paths that are committed, each once."""
+        node: Any = self._root
+        for part in prefix:
+            node = node.get(part, {})
+        if not self.history:
+            return list(node)
+        count = len(prefix)
+        uncommitted = [path for path in self.history if path[:count] == prefix]
+        if not uncommitted:
+            return list(node)
+        # A part stays if a path below it did not change, or was there before it changed.
+        changed = dict.fromkeys(path[count] for path in uncommitted)
+        paths = [path for part in changed for path, _ in self.committed_under(*prefix, part)]
+        return [part for part in node if part not in changed] + list(dict.fromkeys(path[count] for path in paths))
 
     def keys(self) -> list[Any]:
         """The first part of all paths, each once."""

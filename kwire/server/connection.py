@@ -10,13 +10,13 @@ that closes while its request waits loses that reply only; the requests that it 
 commit) are still handled.
 
 What a connection does between two points at which it yields is its turn (``server.turns``): it ends after
-``limits.TURN_MS`` or ``TURN_BYTES_MAX``, between two requests or where a handler calls ``breathe``.
+``limits.TURN_MS`` or ``TURN_BYTES_MAX``, between two requests or where a handler calls ``breathe``. A turn begins
+whenever the event loop runs the connection's task again, whatever it waited for: see ``turns.Turn``.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from functools import partial
 from struct import Struct
 from typing import Any, Final, NoReturn, TypeVar
 
@@ -29,10 +29,10 @@ from kwire.broker.logs import Logger
 from kwire.broker.requests.client import Client, split_peer
 from kwire.broker.requests.context import Context
 from kwire.broker.requests.dispatch import dispatch
-from kwire.broker.requests.response_cache import Key
+from kwire.broker.requests.response_cache import Caching, Key
 from kwire.broker.requests.table import Api, ApiTable, Shortcut
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
-from kwire.limits import DECODE_INLINE_BYTES_MAX, LOOP_HELD_MS, READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_DEBT_MS, TURN_MS
+from kwire.limits import DECODE_INLINE_BYTES_MAX, READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_DEBT_MS, TURN_MS
 from kwire.metadata.sasl_settings import uses_sasl
 from kwire.server.handshake import Handshake, HandshakeFailed
 from kwire.server.listener import Listener
@@ -40,7 +40,9 @@ from kwire.server.login import ConnectionLogin
 from kwire.server.outgoing import Outgoing, send_through
 from kwire.server.refusals import Ended, PeerGone, encode_refusal
 from kwire.server.transport import Part, Transport, close_slices
+from kwire.server.turns import Turn
 from kwire.wire.codec import Message, RequestHeader, decode_request, encode_response, read_header
+from kwire.wire.decoding_cost import decodes_slowly
 from kwire.wire.frames import FrameSplitter
 from kwire.wire.session import Session
 
@@ -49,7 +51,6 @@ log = Logger("kwire.server")
 T = TypeVar("T")
 
 _KEY_AND_VERSION = Struct(">hh")
-_PRODUCE_KEY: Final = 0
 _TURN_S: Final = TURN_MS / 1000
 _DEBT_S: Final = TURN_DEBT_MS / 1000
 
@@ -81,7 +82,7 @@ class Connection:
         "_shortcut",
         "_splitter",
         "_transport",
-        "_turn_began",
+        "_turn",
         "_turn_bytes",
         "_turn_debt_until",
         "_watched",
@@ -110,13 +111,14 @@ class Connection:
         self._shortcut: Shortcut | None = None  # of the first API with one that this client has used
         self._pending: list[Part] = []
         self._yields = -1  # of the transport, when the turn began
-        self._turn_began = 0.0
+        self._turn = Turn(connections.perf_counter)
         self._turn_debt_until = 0.0
         self._turn_bytes = 0
         self._breaths = 0  # how often a turn ended within a request
         self._held_bytes = 0  # of those that the registry counts against queued.max.request.bytes
         self._header: RequestHeader | None = None  # of the request being handled, for log lines
-        self._cache_key: Key | None = None  # what the response to the request being handled is kept under
+        # What the response to the request being handled is kept under, and the version of what it is made from.
+        self._cache_key: tuple[Key, Hashable] | None = None
         self._for: int | None = None  # the key of its API
         self._reading = False
         self._parked: trio.CancelScope | None = None
@@ -152,6 +154,9 @@ class Connection:
 
     async def run(self) -> None:
         """Serve until the end. Raises only what must stop the broker."""
+        await self._turn.run(self._serve(), self._report_turn)
+
+    async def _serve(self) -> None:
         try:
             if self._handshake is not None:
                 await self._handshake(self)
@@ -204,14 +209,15 @@ class Connection:
 
     async def breathe(self) -> None:
         """See ``context.Connection``."""
-        if self._connections.perf_counter() - self._turn_began >= _TURN_S:
+        if self._turn.elapsed_s() >= _TURN_S:
             self._breaths += 1
             await self._flush()
             await self._next_turn()
 
     async def in_thread(self, call: Callable[[], None]) -> None:
         """See ``context.Connection``."""
-        await self.outside_loop(partial(self._connections.open_in_thread, call))
+        await self._flush()
+        await self._connections.open_in_thread(call)
 
     def set_session(self, session: Session, frame_bytes_max: int) -> None:
         """See ``login.Connection``."""
@@ -235,6 +241,7 @@ class Connection:
         self.idle_turns = 0
         if self._transport.yields != self._yields:
             await self._begin_turn()
+        perf_counter = self._connections.perf_counter
         for frame in frames:
             try:
                 answered = self._shortcut is not None and self._answer_from_cache(self._shortcut, frame)
@@ -243,7 +250,7 @@ class Connection:
                 await self._fail(self._header, error)
             if not answered:
                 await self._answer(frame)
-            if self._connections.perf_counter() - self._turn_began >= _TURN_S or self._turn_bytes >= TURN_BYTES_MAX:
+            if perf_counter() - self._turn.began >= _TURN_S or self._turn_bytes >= TURN_BYTES_MAX:
                 await self._give_way()
         if self._turn_bytes >= TURN_BYTES_MAX:
             await self._give_way()
@@ -306,9 +313,9 @@ class Connection:
         header = self._header = read_header(frame)
         self._for = api_key
         api = self._connections.apis[api_key]
-        if api.cacheable is not None and self._answer_again(header, frame):
+        if api.caching is not None and self._answer_again(api.caching, header, frame):
             return
-        if len(frame) > DECODE_INLINE_BYTES_MAX and api_key != _PRODUCE_KEY:
+        if len(frame) > DECODE_INLINE_BYTES_MAX and decodes_slowly(header, frame):
             request = await self._code_in_thread(decode_request, header, frame)
         else:
             request = decode_request(header, frame)
@@ -371,19 +378,25 @@ class Connection:
             if self._shortcut is None:
                 self._shortcut = api.shortcut(self._broker, self)
             self._shortcut.store(header, frame, request, response)
-        if api.cacheable is not None and self._cache_key is not None:
-            if api.cacheable(response) and not hooks.hooked(api.key):
-                self._broker.responses.store(self._cache_key, parts)
+        if api.caching is not None and self._cache_key is not None:
+            key, version = self._cache_key
+            is_current = api.caching.version(self._broker) == version
+            if is_current and api.caching.accepts(response) and not hooks.hooked(api.key):
+                self._broker.responses.store(key, version, parts)
             self._cache_key = None
 
-    def _answer_again(self, header: RequestHeader, frame: memoryview) -> bool:
+    def _answer_again(self, caching: Caching, header: RequestHeader, frame: memoryview) -> bool:
         """Send the response that an equal request had, if it is kept; else note what the new one is kept under."""
         self._cache_key = None
         if self._broker.authorizer is not None or self._broker.hooks.hooked(header.api_key):
             return False
-        key = self._cache_key = self._broker.responses.key(header, frame, self.client.endpoint)
-        parts = None if key is None else self._broker.responses.find(key, header.correlation_id)
+        key = self._broker.responses.key(header, frame, self.client.endpoint)
+        if key is None:
+            return False
+        version = caching.version(self._broker)
+        parts = self._broker.responses.find(key, version, header.correlation_id)
         if parts is None:
+            self._cache_key = key, version
             return False
         self._queue(parts)
         self._header = None
@@ -391,16 +404,13 @@ class Connection:
 
     async def _code_in_thread(self, codec: Callable[[RequestHeader, Any], T], header: RequestHeader, value: Any) -> T:
         """Decode or encode what would hold the event loop for too long."""
-        return await self.outside_loop(partial(self._connections.code_in_thread, codec, header, value))
+        await self._flush()
+        return await self._connections.code_in_thread(codec, header, value)
 
     async def outside_loop(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Wait for work that does not use the event loop, so that its time is not part of the turn."""
+        """Send pending replies, then wait for work that does not use the event loop."""
         await self._flush()
-        self._report_turn()
-        try:
-            return await work()
-        finally:
-            self._turn_began = self._connections.perf_counter()
+        return await work()
 
     def _queue(self, parts: Sequence[Any]) -> None:
         self._pending += parts
@@ -445,31 +455,25 @@ class Connection:
     async def _begin_turn(self) -> None:
         """Called after the transport has waited. One that used up a turn just now goes behind those that wait."""
         self._turn_bytes = 0
-        self._turn_began = self._connections.perf_counter()
-        if self._turn_debt_until > self._turn_began and self._connections.turns.busy:
+        if self._turn_debt_until > self._turn.began and self._connections.turns.busy:
             await self._next_turn()
         self._yields = self._transport.yields
 
     async def _next_turn(self) -> None:
-        self._report_turn()
         await self._connections.turns.next_turn()
         self._turn_bytes = 0
-        self._turn_began = self._connections.perf_counter()
-        self._turn_debt_until = self._turn_began + _DEBT_S
+        self._turn_debt_until = self._turn.began + _DEBT_S
 
-    def _report_turn(self) -> None:
-        """Tell the watchdog how long this turn was."""
-        elapsed_s = self._connections.perf_counter() - self._turn_began
-        if elapsed_s >= LOOP_HELD_MS / 1000:
-            name = "connection" if self._for is None else self._connections.apis[self._for].name
-            self._broker.watchdog.report(name, elapsed_s)
+    def _report_turn(self, elapsed_s: float) -> None:
+        """Tell the watchdog of a turn that held the event loop for too long."""
+        name = "connection" if self._for is None else self._connections.apis[self._for].name
+        self._broker.watchdog.report(name, elapsed_s)
 
     async def _park(self, awaitable: Awaitable[None], timeout_ms: float = float("inf")) -> None:
         """Await something that is not the peer, for a time.
 
         Raises PeerGone if meanwhile the peer closes, Ended if this connection must end.
         """
-        self._report_turn()
         if not self._watched:
             self._watched = True
             self._transport.on_peer_closed(self._note_peer_gone)
@@ -482,7 +486,6 @@ class Connection:
                 await awaitable
             finally:
                 self._parked = None
-                self._turn_began = self._connections.perf_counter()
                 if timer is not None:
                     timer.cancel()
         if self._ended_because is not None:

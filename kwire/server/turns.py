@@ -1,7 +1,7 @@
 """Turns: how long one connection may use the event loop before others run.
 
-Responsible for: the order in which connections that have used up a turn go on (``TurnQueue``). Must not depend on:
-connections, requests.
+Responsible for: how long the turn of a connection has lasted (``Turn``), and the order in which connections that have
+used up a turn go on (``TurnQueue``). Must not depend on: connections, requests.
 
 A connection handles what it has read without yielding, which is fast and would let one client that pipelines expensive
 requests stop all others. So its turn is bounded in time (``limits.TURN_MS``). One that has used up its turn waits in a
@@ -13,8 +13,56 @@ the broker.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable, Coroutine, Generator
+from types import coroutine
+from typing import Any, Final
 
 import trio
+
+from kwire.limits import LOOP_HELD_MS
+
+_HELD_S: Final = LOOP_HELD_MS / 1000
+
+
+class Turn:
+    """The turns of one connection: a turn lasts from where its task runs again to where it yields.
+
+    So a turn never includes a wait, whatever the task waited for.
+    """
+
+    __slots__ = ("_perf_counter", "began")
+
+    def __init__(self, perf_counter: Callable[[], float]) -> None:
+        self.began = 0.0
+        self._perf_counter = perf_counter
+
+    def elapsed_s(self) -> float:
+        """How long this turn has lasted."""
+        return self._perf_counter() - self.began
+
+    @coroutine
+    def run(self, serving: Coroutine[Any, Any, None], on_held: Callable[[float], None]) -> Generator[Any, Any, None]:
+        """Run a connection's coroutine to its end.
+
+        ``on_held`` is called with the seconds of each turn that lasted ``limits.LOOP_HELD_MS`` or more.
+        """
+        send: Any = serving.send
+        serving_send = send
+        value: Any = None
+        perf_counter, held_s = self._perf_counter, _HELD_S
+        while True:
+            began = self.began = perf_counter()
+            try:
+                trap = send(value)
+            except StopIteration:
+                return
+            finally:
+                if perf_counter() - began >= held_s:
+                    on_held(perf_counter() - began)
+            try:
+                send, value = serving_send, (yield trap)
+            except BaseException as error:  # noqa: BLE001 - cancellation too belongs to the connection
+                send, value = serving.throw, error
 
 
 class TurnQueue:

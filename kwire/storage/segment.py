@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from struct import Struct
 from typing import Final, NamedTuple
 
 from kwire.errors import StorageFailure
 from kwire.storage.config import LogConfig
-from kwire.storage.files import Buffer, File, Files, Syncer
+from kwire.storage.files import Buffer, File, Files, FileSlice, Syncer
 from kwire.storage.index import (
     UNWRITTEN_MAX,
     AbortedTransaction,
@@ -437,9 +437,18 @@ class Segment:
 
 def walk_headers(file: File, position: int, end: int) -> Iterator[tuple[int, BatchHeader]]:
     """Headers from the batch at ``position`` on, each with its position, up to the first that is not whole."""
+    return _walk(file.read, position, end)
+
+
+def walk_slice(piece: FileSlice) -> Iterator[tuple[int, BatchHeader]]:
+    """The same for a slice, with positions in it."""
+    return _walk(piece.pread, 0, len(piece))
+
+
+def _walk(read: Callable[[int, int], bytes], position: int, end: int) -> Iterator[tuple[int, BatchHeader]]:
     read_bytes = _WALK_BYTES
     while position + HEADER_BYTES <= end:
-        chunk = file.read(position, min(read_bytes, end - position))
+        chunk = read(position, min(read_bytes, end - position))
         at = 0
         while at + HEADER_BYTES <= len(chunk):
             header = read_batch_header(chunk, at)

@@ -289,10 +289,10 @@ async def wire(broker, client):
 @pytest.mark.parametrize("name", REQUESTS)
 async def test_others_are_answered_while_a_large_request_is_handled(wire, name):
     version, request = REQUESTS[name]()
+    wire.connections.perf_counter = TurnPerLook()
     large, probe = wire.connect(), wire.connect()
     api_versions = make("ApiVersions")
     await wire.call(probe, 0, api_versions)
-    wire.connections.perf_counter = TurnPerLook()
     answered = 0
 
     async def ask():

@@ -10,6 +10,7 @@ from kwire.wire.messages import SaslAuthenticateResponse, SaslHandshakeResponse
 
 VERSIONS = {18: (0, 4), 3: (0, 13), 17: (0, 1), 36: (0, 2)}
 PLAIN = 'org.apache.kafka.common.security.plain.PlainLoginModule required username="alice" password="a\\"b";'
+TOKEN = 'org.apache.kafka.common.security.scram.ScramLoginModule required username="id" password="h" tokenauth="true";'
 SCRAM = 'org.apache.kafka.common.security.scram.ScramLoginModule required username="bob" password="hunter2";'
 TRUSTED = {
     "security.protocol": "SSL",
@@ -35,14 +36,20 @@ def test_an_unknown_protocol_is_refused():
 
 def test_user_and_password_stand_in_the_jaas_line():
     settings = {"sasl.mechanism": "PLAIN", "sasl.jaas.config": PLAIN}
-    assert sasl_of(settings) == ("PLAIN", "alice", 'a"b')
+    assert sasl_of(settings) == ("PLAIN", "alice", 'a"b', False)
+
+
+def test_a_delegation_token_is_announced_to_the_broker():
+    login = sasl_of({"sasl.mechanism": "SCRAM-SHA-256", "sasl.jaas.config": TOKEN})
+    assert login.by_token
+    assert plain_security("SCRAM-SHA-256", TOKEN).mechanism().first().endswith(b",tokenauth=true")
 
 
 @pytest.mark.parametrize(
     ("settings", "complaint"),
     [
         ({}, "sasl.mechanism=GSSAPI is not supported here"),
-        ({"sasl.mechanism": "PLAIN"}, "sasl.jaas.config must name"),
+        ({"sasl.mechanism": "PLAIN"}, "sasl.jaas.config: Login module not specified in JAAS config"),
         ({"sasl.mechanism": "PLAIN", "sasl.jaas.config": 'X required username="a";'}, "sasl.jaas.config must name"),
     ],
 )
@@ -52,9 +59,18 @@ def test_a_missing_sasl_setting_is_named(settings, complaint):
 
 
 @pytest.mark.parametrize("store", ["truststore", "keystore"])
-def test_java_key_stores_are_refused_with_advice(store):
-    with pytest.raises(ConfigError, match=f"ssl.{store}.type=JKS cannot be read without Java; export the store as PEM"):
-        security_of({"security.protocol": "SSL", f"ssl.{store}.location": str(CERTIFICATE)})
+def test_java_key_stores_are_refused_with_advice(store, tmp_path):
+    path = tmp_path / "store.jks"
+    path.write_bytes(bytes.fromhex("feedfeed00000002"))
+    settings = {"security.protocol": "SSL", f"ssl.{store}.location": str(path), f"ssl.{store}.password": "changeit"}
+    with pytest.raises(ConfigError, match="keytool -importkeystore -srckeystore"):
+        security_of(settings)
+
+
+def test_a_pem_file_needs_its_type():
+    settings = {"security.protocol": "SSL", "ssl.truststore.location": str(CERTIFICATE)}
+    with pytest.raises(ConfigError, match=r"is a PEM file, and ssl.truststore.type is JKS.*accepted: PEM"):
+        security_of(settings)
 
 
 def test_a_missing_file_is_refused():
@@ -83,7 +99,10 @@ def test_certificates_may_stand_in_the_settings():
 
 def test_an_untrusted_certificate_is_refused():
     security = security_of({"security.protocol": "SSL"})
-    with fake_broker(VERSIONS, tls=True) as broker, pytest.raises(TlsFailed, match="CERTIFICATE_VERIFY_FAILED"):
+    with (
+        fake_broker(VERSIONS, tls=True) as broker,
+        pytest.raises(TlsFailed, match="does not trust the authority of the broker's certificate"),
+    ):
         Connection(parse_address(broker.address), security=security)
 
 

@@ -342,16 +342,198 @@ def test_secrets_are_not_shown(file):
 def test_a_key_that_kafka_does_not_know_is_shown_as_such(file):
     lines = {line.key: line for line in show(gather(file=file("my.key=1")))}
 
-    assert lines["my.key"][1:] == ("1", file("my.key=1"), "unknown to Kafka")
+    assert lines["my.key"][1:] == ("[hidden]", file("my.key=1"), "unknown to Kafka")
 
 
-@pytest.mark.parametrize("reference", ["${env:PARTITIONS}", "${file:/run/secrets/kafka:partitions}"])
-def test_a_config_provider_is_refused_in_a_sentence(file, reference):
-    path = file(f"config.providers=env,file\nnum.partitions={reference}")
+PROVIDER = "org.apache.kafka.common.config.provider."
 
-    with pytest.raises(SettingsError, match=r"^num\.partitions \(.*\): config providers are not supported") as refused:
+
+def test_values_come_from_config_providers(file, tmp_path):
+    (tmp_path / "secrets").mkdir()
+    (tmp_path / "secrets" / "rack").write_text("r1")
+    secrets = tmp_path / "secrets.properties"
+    secrets.write_text("partitions=7\n")
+    path = file(
+        f"config.providers=env,file,dir\nconfig.providers.env.class={PROVIDER}EnvVarConfigProvider\n"
+        f"config.providers.file.class={PROVIDER}FileConfigProvider\n"
+        f"config.providers.dir.class={PROVIDER}DirectoryConfigProvider\n"
+        f"num.partitions=${{file:{secrets}:partitions}}\nlog.dirs=/data/${{env:WHERE}}/x\n"
+        f"broker.rack=${{dir:{tmp_path}/secrets:rack}}"
+    )
+
+    settings = gather(file=path, environment={"WHERE": "here"})
+
+    chosen = texts(settings)
+    assert (chosen["num.partitions"], chosen["log.dirs"], chosen["broker.rack"]) == ("7", "/data/here/x", "r1")
+    assert notes(settings) == []
+
+
+@pytest.mark.parametrize(
+    ("lines", "reference", "complaint"),
+    [
+        (
+            "",
+            "${env:PARTITIONS}",
+            "there is no config provider env: set config.providers=env and config.providers.env.cl",
+        ),
+        ("config.providers=env", "1", "config.providers.env.class is missing"),
+        ("config.providers=env\nconfig.providers.env.class=org.example.Vault", "1", "is not served"),
+        ("env=EnvVar", "${env:MISSING}", "the environment variable MISSING is not set"),
+        ("env=EnvVar\nconfig.providers.env.param.allowlist.pattern=A.*", "${env:B}", "does not allow B"),
+        ("env=EnvVar\nconfig.providers.env.param.allowlist.pattern=*", "1", "is not a regular expression"),
+        ("file=File", "${file:/nowhere:key}", "cannot read /nowhere"),
+        ("file=File", "${file:key}", "write ${NAME:FILE:KEY}"),
+        (
+            "file=File\nconfig.providers.file.param.allowed.paths=/a",
+            "${file:/a/../b:key}",
+            "is not below allowed.paths=/a",
+        ),
+        ("dir=Directory", "${dir:/nowhere:key}", "cannot read /nowhere/key"),
+        ("dir=Directory", "${dir:/nowhere:../key}", "is not the name of a file"),
+    ],
+)
+def test_a_reference_without_a_value_is_refused_in_a_sentence(file, lines, reference, complaint):
+    first, _, rest = lines.partition("\n")
+    name, equals, kind = first.partition("=")
+    if equals and name != "config.providers":
+        first = f"config.providers={name}\nconfig.providers.{name}.class={PROVIDER}{kind}ConfigProvider"
+    path = file(f"{first}\n{rest}\nnum.partitions={reference}")
+
+    with pytest.raises(SettingsError) as refused:
+        gather(file=path, environment={"B": "s3cret"})
+    assert complaint in str(refused.value)
+    assert "s3cret" not in str(refused.value)
+
+
+def test_users_log_in_at_a_sasl_listener():
+    settings = gather(users=["alice:secret", "bob:a:b"])
+
+    assert settings.users == {"alice": "secret", "bob": "a:b"}
+    chosen = texts(settings)
+    assert chosen["listeners"] == "SASL_PLAINTEXT://localhost:9092"
+    assert chosen["sasl.enabled.mechanisms"] == "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512"
+    assert chosen["inter.broker.listener.name"] == "SASL_PLAINTEXT"
+    jaas = chosen["listener.name.sasl_plaintext.plain.sasl.jaas.config"]
+    assert jaas.endswith('PlainLoginModule required user_alice="secret" user_bob="a:b";')
+    assert {line.value for line in show(settings) if "jaas" in line.key and line.source == "--user"} == {"[hidden]"}
+
+
+@pytest.mark.parametrize(
+    ("listen", "listeners"),
+    [
+        (["9093"], "SASL_PLAINTEXT://localhost:9093"),
+        (["0.0.0.0:9093"], "SASL_PLAINTEXT://0.0.0.0:9093"),
+        (["PLAINTEXT://:1", "SASL_PLAINTEXT://:2"], "PLAINTEXT://:1,SASL_PLAINTEXT://:2"),
+    ],
+)
+def test_a_listener_without_a_name_has_a_login_where_there_are_users(listen, listeners):
+    assert texts(gather(users=["alice:secret"], listen=listen))["listeners"] == listeners
+
+
+def test_users_at_a_listener_of_another_name():
+    settings = gather(
+        users=["alice:secret"],
+        sets=[
+            "listeners=OUT://:1",
+            "listener.security.protocol.map=OUT:SASL_PLAINTEXT",
+            "inter.broker.listener.name=OUT",
+        ],
+    )
+
+    assert "listener.name.out.scram-sha-512.sasl.jaas.config" in settings.chosen
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ({"users": ["alice"]}, "--user takes NAME:PASSWORD"),
+        ({"users": [":s3cret"]}, "--user takes NAME:PASSWORD"),
+        (
+            {"users": ["a:s3cret"], "sets": ["listeners=PLAINTEXT://:1"]},
+            "--user needs a listener at which clients log in",
+        ),
+        (
+            {"users": ["a:s3cret"], "sets": ["listener.name.sasl_plaintext.plain.sasl.jaas.config=x"]},
+            "both name users: use one of them",
+        ),
+    ],
+)
+def test_users_that_cannot_be_are_refused(arguments, complaint):
+    with pytest.raises(SettingsError) as refused:
+        gather(**arguments)
+    assert complaint in str(refused.value)
+    assert "s3cret" not in str(refused.value)
+
+
+SASL_LISTENER = {
+    "KAFKA_LISTENERS": "SASL_PLAINTEXT://:1",
+    "KAFKA_INTER_BROKER_LISTENER_NAME": "SASL_PLAINTEXT",
+    "KAFKA_SASL_ENABLED_MECHANISMS": "PLAIN",
+    "KAFKA_SASL_MECHANISM_INTER_BROKER_PROTOCOL": "PLAIN",
+}
+MODULE = "org.apache.kafka.common.security.plain.PlainLoginModule"
+
+
+def test_a_jaas_configuration_in_a_variable():
+    variable = "KAFKA_LISTENER_NAME_SASL__PLAINTEXT_PLAIN_SASL_JAAS_CONFIG"
+    settings = gather(environment={**SASL_LISTENER, variable: f'{MODULE} required user_alice="secret";'})
+
+    key = "listener.name.sasl_plaintext.plain.sasl.jaas.config"
+    assert settings.chosen[key] == Setting(f'{MODULE} required user_alice="secret";', variable)
+
+
+@pytest.mark.parametrize("context", ["KafkaServer", "sasl_plaintext.KafkaServer"])
+def test_the_jaas_file_of_kafka_opts_is_read(file, context):
+    path = file(f'{context} {{ {MODULE} required user_alice="secret"; }};')
+
+    settings = gather(
+        environment={**SASL_LISTENER, "KAFKA_OPTS": f"-Xmx1g -Djava.security.auth.login.config={path} -Dx=y"}
+    )
+
+    key = "listener.name.sasl_plaintext.plain.sasl.jaas.config"
+    assert settings.chosen[key] == Setting(f'{MODULE} required user_alice="secret";', path)
+
+
+@pytest.mark.parametrize(
+    ("content", "complaint"),
+    [(None, "cannot read /nowhere (KAFKA_OPTS)"), ("KafkaServer { s3cret", "is not a JAAS file")],
+)
+def test_a_jaas_file_that_cannot_be_read_is_refused(file, content, complaint):
+    path = "/nowhere" if content is None else file(content)
+
+    with pytest.raises(SettingsError) as refused:
+        gather(environment={**SASL_LISTENER, "KAFKA_OPTS": f"-Djava.security.auth.login.config={path}"})
+    assert complaint in str(refused.value)
+    assert "s3cret" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("texts", "complaint"),
+    [
+        ("", "would serve GSSAPI (Kerberos), Kafka's default, which kwire does not have"),
+        ("sasl.enabled.mechanisms=PLAIN,DIGEST-MD5", "no JAAS configuration is given for it"),
+        ("sasl.enabled.mechanisms=DIGEST-MD5", "the SASL mechanism DIGEST-MD5, which kwire does not have"),
+        ("sasl.enabled.mechanisms=PLAIN", "no JAAS configuration is given for it"),
+        ("sasl.enabled.mechanisms=PLAIN\nsasl.jaas.config=s3cret", "a sasl.jaas.config without prefix is not read"),
+        ("listener.name.sasl_plaintext.sasl.enabled.mechanisms=PLAIN", "no JAAS configuration is given for it"),
+        ("sasl.enabled.mechanisms=PLAIN\n{jaas}=s3cret required", "not terminated by semi-colon"),
+        ("sasl.enabled.mechanisms=PLAIN\n{jaas}=org.Other required a='s3cret';", "org.Other does not belong to PLAIN"),
+        (
+            "sasl.enabled.mechanisms=PLAIN\n{jaas}=org.apache.kafka.common.security.plain.PlainLoginModule required;",
+            "sasl.mechanism.inter.broker.protocol must be included in sasl.enabled.mechanisms",
+        ),
+    ],
+)
+def test_a_sasl_listener_that_cannot_be_served_is_refused_in_a_sentence(file, texts, complaint):
+    jaas = "listener.name.sasl_plaintext.plain.sasl.jaas.config"
+    path = file(
+        "listeners=SASL_PLAINTEXT://:1\ninter.broker.listener.name=SASL_PLAINTEXT\n" + texts.replace("{jaas}", jaas)
+    )
+
+    with pytest.raises(SettingsError) as refused:
         gather(file=path)
-    assert reference in str(refused.value)
+    assert complaint in str(refused.value)
+    assert "s3cret" not in str(refused.value)
 
 
 @pytest.mark.parametrize("flag", ["sets", "defaults"])

@@ -58,6 +58,7 @@ class GroupMachine(RuleBasedStateMachine):
         self.playback = Playback(partial(GroupCoordinator, config), durable, show_record, soft=soft)
         self.member_ids = ["nobody"]
         self.asked = set()
+        self.listed_before = None, 0, []
 
     @property
     def machine(self):
@@ -262,6 +263,9 @@ class GroupMachine(RuleBasedStateMachine):
     def questions_are_answered_from_what_is_committed(self):
         durable = self.playback.replayed_committed()
         listed = list(filter(None, self.machine.list_groups()))
+        if self.listed_before[:2] == (self.machine, self.machine.listing_changes):
+            assert listed == self.listed_before[2]
+        self.listed_before = self.machine, self.machine.listing_changes, listed
         assert {each.group_id for each in listed} == {each.group_id for each in durable.list_groups() if each}
         for each in listed:
             described = self.machine.describe(each.group_id)

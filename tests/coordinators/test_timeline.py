@@ -23,6 +23,7 @@ class TimelineMachine(RuleBasedStateMachine):
         self.offset = 0
         self.written = ({}, {})
         self.in_step = False
+        self.seen = (-1, -1), ({}, {}, {}, {})
 
     @rule(key=KEYS, value=VALUES | st.none())
     def change(self, key, value):
@@ -97,7 +98,23 @@ class TimelineMachine(RuleBasedStateMachine):
         assert dict(self.nested.committed_under("g")) == {
             path: value for path, value in nested.items() if path[0] == "g"
         }
+        for prefix in ((), ("g",), ("h",)):
+            under = [path[len(prefix)] for path in nested if path[: len(prefix)] == prefix]
+            children = self.nested.committed_children(*prefix)
+            assert len(children) == len(set(children))
+            assert set(children) == set(under)
         assert self.timeline.has_uncommitted == (len(self.versions) > 1)
+
+    @precondition(lambda self: not self.in_step)
+    @invariant()
+    def what_did_not_count_as_a_change_is_as_before(self):
+        changes = self.table.changes, self.nested.changes
+        shown = self.written[0].copy(), self.versions[0][0], self.written[1].copy(), self.versions[0][1]
+        before, shown_before = self.seen
+        for index, is_same in enumerate(now == then for now, then in zip(changes, before, strict=True)):
+            if is_same:
+                assert shown[2 * index : 2 * index + 2] == shown_before[2 * index : 2 * index + 2]
+        self.seen = changes, shown
 
 
 TestTimeline = TimelineMachine.TestCase

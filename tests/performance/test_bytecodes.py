@@ -46,12 +46,12 @@ pytestmark = pytest.mark.skipif(
 TOLERANCE = 0.05
 TOLERANCE_OF_OTHER_PYTHONS = 0.25
 BYTECODES = {
-    "produce, a first batch": {(3, 11): 2722, (3, 12): 2557, (3, 13): 2490},
-    "produce, decoded": {(3, 11): 2230, (3, 12): 2082, (3, 13): 2025},
-    "produce, cached": {(3, 11): 1276, (3, 12): 1200, (3, 13): 1180},
-    "fetch of a record": {(3, 11): 2454, (3, 12): 2295, (3, 13): 2245},
-    "fetch of nothing": {(3, 11): 1370, (3, 12): 1262, (3, 13): 1237},
-    "heartbeat": {(3, 11): 1068, (3, 12): 976, (3, 13): 950},
+    "produce, a first batch": {(3, 11): 2800, (3, 12): 2630, (3, 13): 2560},
+    "produce, decoded": {(3, 11): 2335, (3, 12): 2180, (3, 13): 2120},
+    "produce, cached": {(3, 11): 1328, (3, 12): 1245, (3, 13): 1225},
+    "fetch of a record": {(3, 11): 2514, (3, 12): 2350, (3, 13): 2300},
+    "fetch of nothing": {(3, 11): 1420, (3, 12): 1310, (3, 13): 1285},
+    "heartbeat": {(3, 11): 1130, (3, 12): 1035, (3, 13): 1010},
 }
 MONITORING = getattr(sys, "monitoring", None)
 TOOL = 4  # one of the ids that Python leaves to others than debuggers, coverage and profilers

@@ -1,4 +1,4 @@
-"""Encoded responses that are sent again: equal to new ones, and dropped by any change of the image."""
+"""Encoded responses that are sent again: equal to new ones, and dropped by any change of what they are made from."""
 
 import random
 
@@ -11,7 +11,6 @@ from kwire.broker.endpoint import Endpoint
 from kwire.broker.requests.response_cache import ResponseCache
 from kwire.limits import CACHED_REQUEST_BYTES_MAX, CACHED_RESPONSES_BYTES_MAX
 from kwire.metadata.entities import ResourceType
-from kwire.metadata.image import MetadataImage
 from kwire.security.authorizer import Authorizer
 from kwire.server.bindings import Limits
 from kwire.server.connection import serve_connection
@@ -28,20 +27,21 @@ OTHER_LISTENER = Endpoint("OTHER", "PLAINTEXT", "elsewhere", 1234)
 
 @pytest.fixture
 def settings():
-    return {"auto.create.topics.enable": "false"}
+    return {"auto.create.topics.enable": "false", "group.initial.rebalance.delay.ms": "0"}
 
 
 class Served:
-    """Connections to a broker, whose Metadata handler counts its calls."""
+    """Connections to a broker, one of whose handlers counts its calls."""
 
-    def __init__(self, broker, nursery):
+    def __init__(self, broker, nursery, api_key=METADATA):
+        self.api_key = api_key
         self.broker = broker
         self.nursery = nursery
         self.apis = api_table(broker.configs.broker, {})
         self.registry = ConnectionRegistry(self.apis, broker.clock, Limits)
         self.handled = 0
-        self._handler = self.apis[METADATA].handler
-        self.apis[METADATA]._handler = self._counted
+        self._handler = self.apis[api_key].handler
+        self.apis[api_key]._handler = self._counted
 
     async def _counted(self, context, request):
         self.handled += 1
@@ -53,7 +53,7 @@ class Served:
         return transport
 
     async def ask(self, transport, version, request, correlation_id=1):
-        transport.feed(codec.encode_request(METADATA, version, correlation_id, "test", request))
+        transport.feed(codec.encode_request(self.api_key, version, correlation_id, "test", request))
         return await transport.next_frame()
 
 
@@ -202,8 +202,17 @@ async def test_a_hook_sees_each_request(served, client):
     assert len(seen) == 1
 
 
+def test_a_response_of_another_version_is_not_sent_and_gives_way():
+    cache = ResponseCache()
+    key = cache.key(codec.RequestHeader(METADATA, 9, 1, None, 0), memoryview(b"body"), Peer.endpoint)
+    for version in range(2 * CACHED_RESPONSES_BYTES_MAX // 2**20):
+        cache.store(key, version, [bytes(2**20)])
+        assert cache.find(key, version, 1) is not None
+        assert cache.find(key, version - 1, 1) is None
+
+
 def test_the_oldest_responses_are_dropped_when_the_cache_is_full():
-    cache = ResponseCache(MetadataImage())
+    cache = ResponseCache()
 
     def key(number, size=4):
         body = number.to_bytes(size, "big")
@@ -212,9 +221,73 @@ def test_the_oldest_responses_are_dropped_when_the_cache_is_full():
     frame = bytes(CACHED_RESPONSES_BYTES_MAX // 4)
     keys = [key(number) for number in range(6)]
     for each in keys:
-        cache.store(each, [frame])
-    assert [cache.find(each, 1) is not None for each in keys] == [False, False, True, True, True, True]
-    cache.store(key(7), [bytes(CACHED_RESPONSES_BYTES_MAX + 9)])
-    assert cache.find(key(7), 1) is None
-    assert cache.find(keys[-1], 1) is not None
+        cache.store(each, "version", [frame])
+    assert [cache.find(each, "version", 1) is not None for each in keys] == [False, False, True, True, True, True]
+    cache.store(key(7), "version", [bytes(CACHED_RESPONSES_BYTES_MAX + 9)])
+    assert cache.find(key(7), "version", 1) is None
+    assert cache.find(keys[-1], "version", 1) is not None
     assert key(1, CACHED_REQUEST_BYTES_MAX + 1) is None
+
+
+LIST_GROUPS = 16
+
+
+@pytest.fixture
+async def listing(broker):
+    async with trio.open_nursery() as nursery:
+        yield Served(broker, nursery, LIST_GROUPS)
+        nursery.cancel_scope.cancel()
+
+
+def commit(group, offset=1):
+    request = m.OffsetCommitRequest
+    partition = request.OffsetCommitRequestPartition(partition_index=0, committed_offset=offset, committed_metadata="")
+    topic = request.OffsetCommitRequestTopic(name="t", partitions=[partition])
+    return request(group_id=group, generation_id_or_member_epoch=-1, topics=[topic])
+
+
+def join(group, member_id=""):
+    request = m.JoinGroupRequest
+    return request(
+        group_id=group,
+        session_timeout_ms=10_000,
+        rebalance_timeout_ms=10_000,
+        member_id=member_id,
+        protocol_type="consumer",
+        protocols=[request.JoinGroupRequestProtocol(name="range", metadata=b"m")],
+    )
+
+
+async def listed(listing, transport, **filters):
+    frame = await listing.ask(transport, 5, m.ListGroupsRequest(**filters))
+    _, answer = codec.decode_response(LIST_GROUPS, 5, memoryview(frame))
+    return {group.group_id: group.group_state for group in answer.groups}
+
+
+async def test_groups_are_listed_again_only_after_a_group_changed(listing, client):
+    await client.create_topic("t", 1)
+    transport = listing.connect()
+    assert await listed(listing, transport) == {}
+    await client.call(8, commit("g"))
+    assert await listed(listing, transport) == {"g": "Empty"}
+    handled = listing.handled
+    await client.call(8, commit("g", 2))
+    assert await listed(listing, transport) == {"g": "Empty"}
+    assert listing.handled == handled
+    await client.call(8, commit("other"))
+    assert await listed(listing, transport) == {"g": "Empty", "other": "Empty"}
+    assert await listed(listing, transport, states_filter=["Stable"]) == {}
+
+
+async def test_the_state_of_a_listed_group_is_the_newest(listing, client):
+    transport = listing.connect()
+    assert await listed(listing, transport) == {}
+    joined = await client.call(2, join("g"))
+    assert await listed(listing, transport) == {"g": "CompletingRebalance"}
+    sync = m.SyncGroupRequest(group_id="g", generation_id=joined.generation_id, member_id=joined.member_id)
+    await client.call(3, sync)
+    assert await listed(listing, transport) == {"g": "Stable"}
+    await client.call(2, m.LeaveGroupRequest(group_id="g", member_id=joined.member_id))
+    assert await listed(listing, transport) == {"g": "Empty"}
+    await client.call(2, m.DeleteGroupsRequest(groups_names=["g"]))
+    assert await listed(listing, transport) == {}

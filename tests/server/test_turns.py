@@ -6,6 +6,7 @@ from edge import API_VERSIONS, HEARTBEAT, METADATA, Edge
 
 from kwire.limits import LOOP_HELD_WARNING_MS, TURN_MS
 from kwire.server.turns import TurnQueue
+from kwire.testing.transport import MemoryTransport
 from kwire.wire.messages import HeartbeatResponse, MetadataResponse
 
 REQUESTS_PER_TURN = 10
@@ -143,6 +144,94 @@ async def test_a_request_that_holds_the_loop_is_counted_and_logged_once(edge, ca
 
     assert edge.broker.watchdog.held == {"Heartbeat": 3}
     assert capsys.readouterr().err.count("event loop held") == 1
+
+
+async def wait_for_an_event(context, event):
+    await context.wait(event, 1000)
+
+
+async def wait_for_an_event_below_the_connection(_context, event):
+    """As for a commit: the flusher knows nothing of connections."""
+    await event.wait()
+
+
+async def wait_for_a_thread(context, _event):
+    await context.connection.in_thread(lambda: None)
+
+
+async def wait_for_the_next_turn(context, _event):
+    await context.breathe()
+
+
+WAITS = [wait_for_an_event, wait_for_an_event_below_the_connection, wait_for_a_thread, wait_for_the_next_turn]
+
+
+@pytest.mark.parametrize("wait", WAITS)
+async def test_the_time_of_a_wait_does_not_count_as_held(edge, wait):
+    connections = edge.connections
+
+    async def handle(context, _request):
+        event = trio.Event()
+        if wait is wait_for_the_next_turn:
+            connections.perf_counter.now += TURN_MS / 1000
+        edge.nursery.start_soon(pass_time, event)
+        await wait(context, event)
+        return HeartbeatResponse()
+
+    async def pass_time(event):
+        connections.perf_counter.now += LOOP_HELD_WARNING_MS / 1000
+        event.set()
+
+    edge.broker.handlers[HEARTBEAT] = handle
+    client = edge.connect()
+    client.send(HEARTBEAT)
+    await client.response()
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert edge.broker.watchdog.held == {}
+
+
+class CountedTurns(TurnQueue):
+    count = 0
+
+    async def next_turn(self):
+        self.count += 1
+        await super().next_turn()
+
+
+async def test_a_handler_does_not_breathe_because_of_the_time_that_it_waited(edge):
+    turns = edge.connections.turns = CountedTurns()
+
+    async def handle(context, _request):
+        event = trio.Event()
+        edge.nursery.start_soon(pass_time, event)
+        await event.wait()
+        await context.breathe()
+        return HeartbeatResponse()
+
+    async def pass_time(event):
+        edge.connections.perf_counter.now += TURN_MS / 1000
+        event.set()
+
+    edge.broker.handlers[HEARTBEAT] = handle
+    client = edge.connect()
+    client.send(HEARTBEAT)
+    await client.response()
+
+    assert turns.count == 0
+
+
+async def test_a_client_that_reads_slowly_does_not_count_as_held(edge):
+    one_response = 16  # bytes
+    client = edge.connect(MemoryTransport(window_bytes=one_response))
+    client.send(HEARTBEAT, HEARTBEAT)
+    await trio.testing.wait_all_tasks_blocked()
+    edge.connections.perf_counter.now += LOOP_HELD_WARNING_MS / 1000
+    for _ in range(2):
+        await client.response()
+    await trio.testing.wait_all_tasks_blocked()
+
+    assert edge.broker.watchdog.held == {}
 
 
 async def test_a_waiting_connection_that_is_cancelled_does_not_stop_the_queue():

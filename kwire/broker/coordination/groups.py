@@ -6,6 +6,7 @@ Responsible for: which settings groups obey. Must not depend on: requests, how g
 from __future__ import annotations
 
 import uuid
+from collections.abc import Hashable
 
 from kwire.broker.coordination.runtime import Runtime, RuntimeParts
 from kwire.coordinators.group.commands import GroupConfig
@@ -24,6 +25,13 @@ class Groups(Runtime[GroupCoordinator]):
         config = group_config(configs)
         codec = Codec(configs.broker["offsets.topic.compression.codec"])
         super().__init__(parts, OFFSETS_TOPIC, lambda: GroupCoordinator(config), codec=codec)
+
+    def listing_version(self) -> Hashable:
+        """Equal as long as ListGroups has the same answer.
+
+        A group of a partition that is not loaded cannot change, and ListGroups loads the partition first.
+        """
+        return tuple((shard.number, shard.machine.listing_changes) for shard in self.loaded_shards())
 
     def new_member_suffix(self) -> str:
         """The part of a new member's id that makes it unique."""

@@ -10,6 +10,7 @@ COORDINATOR_LOAD_IN_PROGRESS.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -104,6 +105,7 @@ class Runtime(Generic[M]):
             run_action=run_action or _no_actions,
             failed=self._failed,
         )
+        self._shard_numbers = itertools.count()
         self._shards: dict[int, Shard[M]] = {}
         self._loading: dict[int, _Loading[M]] = {}
         self._partition_count: int | None = None
@@ -157,6 +159,10 @@ class Runtime(Generic[M]):
         """All machines that hold anything, loaded. Raises as ``machine`` does."""
         found = [one for one in self._partitions.of_topic(self.topic).values() if self._holds_anything(one)]
         return [(await self._loaded(waits, one.index)).machine for one in found]
+
+    def loaded_shards(self) -> list[Shard[M]]:
+        """The shards that are loaded now."""
+        return list(self._shards.values())
 
     def now_ms(self) -> int:
         """The time for machines: that of the wall clock, and when it was set, machines hear of it first."""
@@ -273,7 +279,7 @@ class Runtime(Generic[M]):
             self._begin(partition)
 
     def _begin(self, partition: Partition) -> _Loading[M]:
-        shard = Shard(partition, self._make(), self._services)
+        shard = Shard(partition, self._make(), self._services, number=next(self._shard_numbers))
         # No directory is created for a partition that holds nothing.
         slices = replay_log(partition, shard.machine) if self._holds_anything(partition) else iter(())
         loading = self._loading[partition.index] = _Loading(shard, slices)

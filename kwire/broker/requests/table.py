@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
+from kwire.broker.requests.response_cache import Caching
 from kwire.metadata.config_types import BrokerValues
 from kwire.wire.codec import RequestHeader
 
@@ -44,11 +45,11 @@ class Api:
     ``served`` is the inclusive range of versions that ApiVersions advertises and that are admitted. ``load`` imports
     the handler: its body holds the import, so that start-up does not pay for seventy modules and yet mypy and the
     import contracts see every edge. ``shortcut(broker, connection)`` makes the shortcut of one connection.
-    ``cacheable(response)`` tells whether an equal request may be sent the same response while the image is unchanged:
-    see ``response_cache``. None for an API whose responses are not kept.
+    ``caching`` tells how encoded responses are kept and sent again: see ``response_cache``. None for an API whose
+    responses are not kept.
     """
 
-    __slots__ = ("_handler", "_load", "advertised", "cacheable", "key", "name", "served", "shortcut", "waits")
+    __slots__ = ("_handler", "_load", "advertised", "caching", "key", "name", "served", "shortcut", "waits")
 
     def __init__(
         self,
@@ -59,14 +60,14 @@ class Api:
         *,
         advertised: tuple[int, int] | None = None,
         shortcut: Callable[[Any, Any], Shortcut] | None = None,
-        cacheable: Callable[[Any], bool] | None = None,
+        caching: Caching | None = None,
     ) -> None:
         self.key = key
         self.name = name
         self.served = served
         self.advertised = served if advertised is None else advertised
         self.shortcut = shortcut
-        self.cacheable = cacheable
+        self.caching = caching
         self._load = load
         self._handler: Handler | None = None
         self.waits = False
@@ -101,7 +102,7 @@ class Row:
     load: Callable[[], Handler]
     advertised: tuple[int, int] | None = None
     shortcut: Callable[[Any, Any], Shortcut] | None = None
-    cacheable: Callable[[Any], bool] | None = None
+    caching: Caching | None = None
     when: Callable[[BrokerValues, Mapping[str, int]], bool] | None = None
 
 
@@ -115,7 +116,7 @@ def make_table(rows: Iterable[Row], settings: BrokerValues, features: Mapping[st
             row.load,
             advertised=row.advertised,
             shortcut=row.shortcut,
-            cacheable=row.cacheable,
+            caching=row.caching,
         )
         for row in rows
         if row.when is None or row.when(settings, features)

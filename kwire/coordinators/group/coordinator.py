@@ -178,13 +178,20 @@ class GroupCoordinator:
         wanted_states = {state.lower() for state in states}
         wanted_types = {kind.lower() for kind in types}
         for kind in self._kinds:
-            for group_id in list(kind.committed_ids()):
-                group = kind.committed(group_id)
-                if group is None or (wanted_types and group.kind not in wanted_types):
+            for listed in kind.listed():
+                if (
+                    listed is None
+                    or (wanted_types and listed.group_type not in wanted_types)
+                    or (wanted_states and listed.state.lower() not in wanted_states)
+                ):
                     yield None
-                    continue
-                listed = group.listed()
-                yield listed if not wanted_states or listed.state.lower() in wanted_states else None
+                else:
+                    yield listed
+
+    @property
+    def listing_changes(self) -> int:
+        """A number that grows whenever ``list_groups`` may give something else."""
+        return sum(kind.changes for kind in self._kinds)
 
     def describe(self, group_id: str) -> DescribedGroup:
         """A classic group. KafkaError(GROUP_ID_NOT_FOUND) for any other."""

@@ -11,7 +11,7 @@ other than classic is a ``ModernKind``.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from enum import Enum
 from typing import Protocol
 
@@ -103,7 +103,24 @@ class GroupKind(Protocol):
 
     def group_ids(self) -> list[str]: ...
 
-    def committed_ids(self) -> Iterator[str]: ...
+    def listed(self) -> Iterator[ListedGroup | None]:
+        """Each group as ListGroups shows it, as it is committed when the iterator gets there.
+
+        Gives None for a group that was deleted by then, so that the caller may pause after each.
+        """
+        ...
+
+    @property
+    def changes(self) -> int:
+        """A number that grows whenever ``listed`` may give something else."""
+        ...
+
+
+def each_listed(group_ids: Iterable[str], committed: Callable[[str], Group | None]) -> Iterator[ListedGroup | None]:
+    """``GroupKind.listed`` by way of the groups themselves."""
+    for group_id in list(group_ids):
+        group = committed(group_id)
+        yield None if group is None else group.listed()
 
 
 class FollowUp(Protocol):

@@ -72,24 +72,33 @@ class Offsets:
         With ``require_stable`` a partition with a pending offset is UNSTABLE_OFFSET_COMMIT. An offset that was
         committed for an earlier topic of the same name is none. Records that are not committed yet do not count.
         """
-        unstable = self._unstable(group_id) if require_stable else frozenset()
         if topics is None:
-            by_topic: dict[str, list[int]] = {}
-            for (_, topic, partition), _ in self.committed.committed_under(group_id):
-                by_topic.setdefault(topic, []).append(partition)
-            topics = [(topic, ZERO_UUID, partitions) for topic, partitions in by_topic.items()]
+            topics = [
+                (topic, ZERO_UUID, self.committed_partitions(group_id, topic))
+                for topic in self.committed_topics(group_id)
+            ]
+        producers = self.open_in_group.committed(group_id) or () if require_stable else ()
+        pending = self.pending.committed
         return [
             (
                 topic,
                 [
                     FetchedOffset(partition, error=Code.UNSTABLE_OFFSET_COMMIT)
-                    if (topic, partition) in unstable
+                    if producers and any(pending((one, group_id, topic, partition)) is not None for one in producers)
                     else _fetched(partition, self.committed.committed((group_id, topic, partition)), topic_id)
                     for partition in partitions
                 ],
             )
             for topic, topic_id, partitions in topics
         ]
+
+    def committed_topics(self, group_id: str) -> list[str]:
+        """The topics in which the group has committed an offset."""
+        return self.committed.committed_children(group_id)
+
+    def committed_partitions(self, group_id: str, topic: str) -> list[int]:
+        """The partitions of the topic for which the group has committed an offset."""
+        return self.committed.committed_children(group_id, topic)
 
     def delete(self, group_id: str, partitions: Iterable[tuple[str, int]]) -> list[Record]:
         """Tombstones for those of the partitions that have an offset, committed or pending, each once."""
@@ -208,13 +217,6 @@ class Offsets:
             path[2:]
             for producer_id in self.open_in_group.get(group_id) or ()
             for path, _ in self.pending.under(producer_id, group_id)
-        )
-
-    def _unstable(self, group_id: str) -> frozenset[tuple[str, int]]:
-        return frozenset(
-            path[2:]
-            for producer_id in self.open_in_group.committed(group_id) or ()
-            for path, _ in self.pending.committed_under(producer_id, group_id)
         )
 
 

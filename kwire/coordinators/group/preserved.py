@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, ListedGroup
-from kwire.coordinators.group.group import Retention
+from kwire.coordinators.group.group import Retention, each_listed
 from kwire.coordinators.group.records import PreservedEntry, is_member_key
 from kwire.coordinators.machine import Record
 from kwire.coordinators.timeline import NestedTable, Table, Timeline
@@ -88,8 +88,12 @@ class PreservedGroups:
     def group_ids(self) -> list[str]:
         return list(self.kinds)
 
-    def committed_ids(self) -> Iterator[str]:
-        return (group_id for group_id, _ in self.kinds.committed_items())
+    def listed(self) -> Iterator[ListedGroup | None]:
+        return each_listed((group_id for group_id, _ in self.kinds.committed_items()), self.committed)
+
+    @property
+    def changes(self) -> int:
+        return self.kinds.changes
 
     def replay(self, entry: PreservedEntry, key: bytes, value: bytes | None) -> None:
         group_id = entry.group_id

@@ -14,10 +14,11 @@ Timers, by key: ``("session", group, member)`` checks the session of a member, `
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Iterator
-from dataclasses import dataclass
 
-from kwire.coordinators.group.classic.group import ClassicGroup, Member, State
+from kwire.coordinators.group.classic.group import KIND, ClassicGroup, Member, State
 from kwire.coordinators.group.classic.rebalance import (
+    AssignmentStored,
+    StaticMemberStored,
     Step,
     answer_join,
     answer_sync,
@@ -39,6 +40,7 @@ from kwire.coordinators.group.commands import (
     JoinGroup,
     LeavingMember,
     LeftMember,
+    ListedGroup,
     Synced,
     SyncGroup,
 )
@@ -51,26 +53,6 @@ from kwire.wire.messages import GroupMetadataValue
 # A new member has no session before its first generation: if the client gave up and joined again with another member
 # id, the first one stays in the rebalance for this time. Kafka has no setting for it either.
 NEW_MEMBER_JOIN_TIMEOUT_MS = 5 * 60 * 1000
-
-
-@dataclass(frozen=True, slots=True)
-class AssignmentStored:
-    """Follow-up of the leader's SyncGroup."""
-
-    group_id: str
-    generation_id: int
-    assignments: dict[str, bytes]
-
-
-@dataclass(frozen=True, slots=True)
-class StaticMemberStored:
-    """Follow-up of a static member's return to a stable group."""
-
-    group_id: str
-    member_id: str
-    ticket: int
-    leader_before: str
-    may_skip_assignment: bool
 
 
 class LiveGroups(Table[str, ClassicGroup]):
@@ -136,8 +118,19 @@ class ClassicGroups:
     def group_ids(self) -> list[str]:
         return list(self.records)
 
-    def committed_ids(self) -> Iterator[str]:
-        return (group_id for group_id, _ in self.records.committed_items())
+    def listed(self) -> Iterator[ListedGroup | None]:
+        for group_id in [group_id for group_id, _ in self.records.committed_items()]:
+            group, stored = self.live.committed(group_id), self.records.committed(group_id)
+            if group is None and stored is not None:
+                # Most of many groups are empty: what is listed of them stands in their record.
+                state = State.STABLE if stored.members else State.EMPTY
+                yield ListedGroup(group_id, stored.protocol_type, state.value, KIND)
+            else:
+                yield None if group is None else group.listed()
+
+    @property
+    def changes(self) -> int:
+        return self.records.changes + self.live.changes
 
     def replay(self, entry: GroupEntry) -> None:
         if entry.value is not None:

@@ -24,6 +24,26 @@ NO_JOIN_RETRY_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
+class AssignmentStored:
+    """Follow-up of the leader's SyncGroup."""
+
+    group_id: str
+    generation_id: int
+    assignments: dict[str, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class StaticMemberStored:
+    """Follow-up of a static member's return to a stable group."""
+
+    group_id: str
+    member_id: str
+    ticket: int
+    leader_before: str
+    may_skip_assignment: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of a group: its time, the settings, and its effects."""
 

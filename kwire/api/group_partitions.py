@@ -1,0 +1,142 @@
+"""Requests that list partitions of a group by topic: OffsetCommit, TxnOffsetCommit, OffsetDelete.
+
+Responsible for: which partitions are refused without the group coordinator, slices of what the coordinator is asked,
+and the topics of the answer. Must not depend on: what is done with the partitions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar
+
+from kwire.broker.requests.context import Context
+from kwire.coordinators.group.commands import OffsetToCommit
+from kwire.errors import Code
+from kwire.metadata.entities import Topic
+from kwire.wire.messages import OffsetCommitRequest, TxnOffsetCommitRequest
+
+# Partitions that are sorted between two looks at the clock.
+_SORTED_AT_ONCE: Final = 256
+# Offsets of one command: it writes, applies and answers them at once, some 15 microseconds for each.
+OFFSETS_AT_ONCE: Final = 200
+
+
+class _Wanted(Protocol):
+    @property
+    def partition_index(self) -> int: ...
+
+
+class _Answer(Protocol):
+    error_code: int
+
+
+CommittedPartition: TypeAlias = (
+    OffsetCommitRequest.OffsetCommitRequestPartition | TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition
+)
+K = TypeVar("K", bound=Hashable)
+W = TypeVar("W", bound=_Wanted)
+A = TypeVar("A", bound=_Answer)
+T = TypeVar("T")
+
+
+class Judged(NamedTuple, Generic[K, W]):
+    """One entry of the request. ``code``: the refusal of all its partitions; NONE if the topic is there."""
+
+    key: K
+    topic: Topic | None
+    code: Code
+    partitions: Sequence[W]
+
+
+@dataclass(slots=True)
+class Sorted(Generic[K, A, T]):
+    """What the group coordinator is asked, ``items``, and the answers of the request.
+
+    ``asked`` has the answer of each item, whose code is not known yet. ``refused`` and ``accepted``: see
+    ``merge_answers``.
+    """
+
+    items: list[T] = field(default_factory=list)
+    asked: list[A] = field(default_factory=list)
+    refused: dict[K, list[A]] = field(default_factory=dict)
+    accepted: list[tuple[K, list[A]]] = field(default_factory=list)
+
+    def topics(self) -> list[tuple[K, list[A]]]:
+        """The topics of the answer, each with its partitions."""
+        return merge_answers(self.refused, self.accepted)
+
+
+async def sort_partitions(
+    context: Context,
+    entries: Iterable[Judged[K, W]],
+    *,
+    answer: Callable[[int], A],
+    item: Callable[[Topic, W], T],
+) -> Sorted[K, A, T]:
+    """Refuse the partitions of topics that are refused and those that do not exist; make an item of each other one."""
+    found: Sorted[K, A, T] = Sorted()
+    for key, topic, code, partitions in entries:
+        accepted: list[A] = []
+        if code is not Code.NONE:
+            found.refused.setdefault(key, [])  # listed even without partitions
+        for count, wanted in enumerate(partitions, 1):
+            index = wanted.partition_index
+            one = answer(index)
+            if topic is not None and code is Code.NONE and 0 <= index < len(topic.partitions):
+                accepted.append(one)
+                found.items.append(item(topic, wanted))
+            else:
+                one.error_code = code or Code.UNKNOWN_TOPIC_OR_PARTITION
+                found.refused.setdefault(key, []).append(one)
+            if count % _SORTED_AT_ONCE == 0:
+                await context.breathe()
+        await context.breathe()
+        found.asked += accepted
+        found.accepted.append((key, accepted))
+    return found
+
+
+def offset_to_commit(topic: Topic, wanted: CommittedPartition) -> OffsetToCommit:
+    """The offset that the request commits for a partition."""
+    return OffsetToCommit(
+        topic.name,
+        topic.id,
+        wanted.partition_index,
+        wanted.committed_offset,
+        wanted.committed_leader_epoch,
+        wanted.committed_metadata,
+    )
+
+
+async def in_slices(
+    context: Context, items: Sequence[T], submit: Callable[[Sequence[T]], Awaitable[Sequence[Code]]]
+) -> list[Code]:
+    """One code for each item. More than ``OFFSETS_AT_ONCE`` are submitted in several commands, each a batch.
+
+    Without items one empty command is submitted.
+    """
+    codes: list[Code] = []
+    for start in range(0, max(1, len(items)), OFFSETS_AT_ONCE):
+        codes += await submit(items[start : start + OFFSETS_AT_ONCE])
+        if len(items) > OFFSETS_AT_ONCE:
+            await context.breathe()
+    return codes
+
+
+def merge_answers(
+    refused: Mapping[K, Sequence[T]], accepted: Sequence[tuple[K, Sequence[T]]]
+) -> list[tuple[K, list[T]]]:
+    """Return the topics of the answer, put together as Apache Kafka does, each with its partitions.
+
+    ``refused``: by topic, what was answered without the group coordinator. ``accepted``: for each entry of the request
+    what the coordinator answered; entries without partitions are left out. While nothing was refused, entries stay as
+    the request has them, also two for one topic; else each topic is listed once, what was refused first.
+    """
+    entries = [(topic, list(partitions)) for topic, partitions in accepted if partitions]
+    if not refused:
+        return entries
+    merged = {topic: list(partitions) for topic, partitions in refused.items()}
+    for topic, partitions in entries:
+        merged.setdefault(topic, []).extend(partitions)
+    return list(merged.items())
