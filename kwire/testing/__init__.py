@@ -9,19 +9,36 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kwire.errors import KafkaError
+    from kwire.faults.rules import RuleError
     from kwire.testing.arguments import BrokerConfigError
     from kwire.testing.broker import BrokerStartError, KafkaBroker
+    from kwire.testing.faults import Fault, FaultNeverFired
 
-__all__ = ["BrokerConfigError", "BrokerStartError", "KafkaBroker", "KafkaError"]
+__all__ = [
+    "BrokerConfigError",
+    "BrokerStartError",
+    "Fault",
+    "FaultNeverFired",
+    "KafkaBroker",
+    "KafkaError",
+    "RuleError",
+]
 
 
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from kwire import errors
-    from kwire.testing import arguments, broker
+    from kwire.faults import rules
+    from kwire.testing import arguments, broker, faults
 
-    homes = {"BrokerConfigError": arguments, "KafkaError": errors}
+    homes = {
+        "BrokerConfigError": arguments,
+        "Fault": faults,
+        "FaultNeverFired": faults,
+        "KafkaError": errors,
+        "RuleError": rules,
+    }
     return getattr(homes.get(name, broker), name)
 
 

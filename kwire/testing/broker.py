@@ -14,9 +14,9 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
 import trio
 
@@ -24,6 +24,7 @@ from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import only
 from kwire.broker.partitions.log_dirs import ForeignDirectory
 from kwire.errors import StorageFailure
+from kwire.faults.injector import Injector
 from kwire.metadata.commands import CreateTopics
 from kwire.metadata.configs import ConfigProblem
 from kwire.metadata.effective import BrokerSettings
@@ -43,10 +44,13 @@ from kwire.testing.arguments import (
     new_topics,
     problem_text,
 )
+from kwire.testing.faults import Faults
 from kwire.testing.files import MemoryFiles
 from kwire.testing.frozen_time import keep_real_time
 
 keep_real_time()
+
+T = TypeVar("T")
 
 _STOP_S = 30.0
 
@@ -64,7 +68,7 @@ class KafkaBroker:
     ``users``: names to passwords; with users the only listener is SASL_PLAINTEXT, and clients must log in with PLAIN,
     SCRAM-SHA-256 or SCRAM-SHA-512.
 
-    Raises BrokerConfigError for topics and settings that cannot be.
+    ``faults`` arms rules that disturb requests. Raises BrokerConfigError for topics and settings that cannot be.
     """
 
     def __init__(
@@ -87,7 +91,9 @@ class KafkaBroker:
         self._token: trio.lowlevel.TrioToken | None = None
         self._server: Server | None = None
         self._stop: trio.Event | None = None
+        self._injector: Injector | None = None
         self._failure: BaseException | None = None
+        self.faults = Faults(self._in_broker, self._in_broker_sync, self._its_injector)
 
     def __enter__(self) -> Self:
         self.start()
@@ -107,6 +113,11 @@ class KafkaBroker:
     def bootstrap_servers(self) -> str:
         """``localhost:PORT``, the value of a client's ``bootstrap.servers``."""
         return f"localhost:{self._port}"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether clients can connect."""
+        return self._token is not None
 
     def start(self) -> None:
         """Start; returns when clients can connect. Raises BrokerStartError, and RuntimeError if it runs already."""
@@ -157,7 +168,7 @@ class KafkaBroker:
             assert self._server is not None
             only(await self._server.broker.controller.submit(CreateTopics([topic])))
 
-        trio.from_thread.run(create, trio_token=self._running())
+        self._in_broker(create)
 
     def advance(self, milliseconds: float) -> None:
         """Move the broker's clock forward: sessions time out, records expire, timestamps follow, without any wait.
@@ -170,7 +181,17 @@ class KafkaBroker:
             self._clock_shift_ms += milliseconds
             self._server.broker.clock.advance(milliseconds)
 
-        trio.from_thread.run_sync(move, trio_token=self._running())
+        self._in_broker_sync(move)
+
+    def _in_broker(self, call: Callable[[], Awaitable[T]]) -> T:
+        return trio.from_thread.run(call, trio_token=self._running())
+
+    def _in_broker_sync(self, call: Callable[[], T]) -> T:
+        return trio.from_thread.run_sync(call, trio_token=self._running())
+
+    def _its_injector(self) -> Injector:
+        assert self._injector is not None
+        return self._injector
 
     def _running(self) -> trio.lowlevel.TrioToken:
         if self._token is None:
@@ -199,6 +220,7 @@ class KafkaBroker:
         clock.advance(self._clock_shift_ms)
         async with open_server(BrokerSettings(settings), self._files, clock=clock) as server:
             self._server = server
+            self._injector = Injector(server.broker, server.connections.apis)
             self._port = server.bindings[0].port
             self._token = trio.lowlevel.current_trio_token()
             self._stop = trio.Event()

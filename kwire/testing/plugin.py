@@ -9,7 +9,7 @@ pytest loads this by itself where kwire is installed. A mark sets topics and set
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,9 @@ import pytest
 
 if TYPE_CHECKING:
     from kwire.testing.broker import KafkaBroker
+
+
+_PASSED = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -29,14 +32,27 @@ def pytest_configure(config: pytest.Config) -> None:
     keep_real_time()
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    report = yield
+    if call.when == "call":
+        item.stash[_PASSED] = report.passed
+    return report
+
+
 @pytest.fixture
 def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
-    """A broker of this test alone: data in memory, on a free port."""
+    """A broker of this test alone: data in memory, on a free port.
+
+    A test that passes fails all the same if a rule of ``kafka.faults`` is still armed and never disturbed a request.
+    """
     mark = request.node.get_closest_marker("kafka")
     if mark is not None and mark.args:
         pytest.fail("the kafka mark takes keywords: @pytest.mark.kafka(topics={...}, config={...})", pytrace=False)
     with _running(mark.kwargs if mark else {}) as broker:
         yield broker
+        if request.node.stash.get(_PASSED, False) and broker.is_running:
+            broker.faults.check()
 
 
 @pytest.fixture(scope="session")

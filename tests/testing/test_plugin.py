@@ -85,6 +85,16 @@ def test_a_wrong_mark_fails_the_test_with_one_sentence(tmp_path, mark, sentence)
     assert "kwire/testing" not in printed
 
 
+def test_a_fault_that_never_fired_fails_a_test_that_passed(tmp_path):
+    printed = run_tests(
+        tmp_path,
+        "def test_passes(kafka): kafka.faults.add(name='unused', api='Produce', drop=True)\n"
+        "def test_fails(kafka): kafka.faults.add(name='other', api='Produce', drop=True); assert False\n",
+    )
+    assert "fault 'unused' matched 0 requests and disturbed 0" in printed
+    assert "1 failed, 1 passed, 1 error" in printed
+
+
 def test_a_session_shares_one_broker(tmp_path):
     printed = run_tests(
         tmp_path,

@@ -11,7 +11,15 @@ from collections.abc import Iterator
 import pytest
 from typing_extensions import assert_type
 
-from kwire.testing import BrokerConfigError, BrokerStartError, KafkaBroker, KafkaError
+from kwire.testing import (
+    BrokerConfigError,
+    BrokerStartError,
+    Fault,
+    FaultNeverFired,
+    KafkaBroker,
+    KafkaError,
+    RuleError,
+)
 
 
 @pytest.fixture
@@ -35,6 +43,16 @@ def test_orders(kafka: KafkaBroker) -> None:
         assert_type(error.code.name, str)
 
 
+def test_a_moved_leader(kafka: KafkaBroker) -> None:
+    with kafka.faults.add(api="Produce", topic="orders", error="NOT_LEADER_OR_FOLLOWER", times=2) as fault:
+        assert_type(fault, Fault)
+    assert_type(fault.fired, int)
+    try:
+        kafka.faults.add(api=["Fetch", 3], delay_ms=100, probability=0.5).wait_fired(2, timeout=1)
+    except (FaultNeverFired, RuleError) as error:
+        print(error)
+
+
 KafkaBroker(topics=["a", "b"], data="folder", port=9092).start()
 """
 
@@ -45,6 +63,7 @@ KafkaBroker(topics={"orders": "3"})
 KafkaBroker(confg={})
 KafkaBroker().advance("1 day")
 print(KafkaBroker().bootstrap_server)
+KafkaBroker().faults.add(api="Produce", eror=1)
 """
 
 
@@ -63,7 +82,9 @@ def test_a_program_that_uses_every_public_name_is_well_typed(tmp_path):
 def test_wrong_types_are_found(tmp_path):
     printed = check(tmp_path, WRONG)
 
-    assert [line.split(":")[1] for line in printed.splitlines() if ": error:" in line] == ["4", "5", "6", "7"], printed
+    assert [line.split(":")[1] for line in printed.splitlines() if ": error:" in line] == ["4", "5", "6", "7", "8"], (
+        printed
+    )
 
 
 def test_every_public_name_is_used_in_the_program():

@@ -49,6 +49,10 @@ class Connection(Protocol):
         """Send pending replies, then run ``call`` in one of a few threads: opening and compressing large batches."""
         ...
 
+    def drop(self, why: str) -> None:
+        """Close the connection at once, without what is pending."""
+        ...
+
     async def breathe(self) -> None:
         """Let other connections run if this one has used up its turn (``limits.TURN_MS``)."""
         ...

@@ -1,0 +1,361 @@
+"""Arming rules on a running broker.
+
+Responsible for: which rules are armed, whether one is triggered by a request, carrying its effect out, and its counts.
+Must not depend on: how a rule was given, sockets.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import trio
+
+from kwire.broker.broker import Broker
+from kwire.broker.requests.context import Context
+from kwire.broker.requests.table import Api, ApiTable
+from kwire.errors import Code
+from kwire.faults import placement
+from kwire.faults.rules import (
+    Close,
+    CorruptRecords,
+    Delay,
+    Drop,
+    Error,
+    Garbage,
+    Hold,
+    Rule,
+    RuleError,
+    Scope,
+    Throttle,
+    Trigger,
+    Truncate,
+)
+from kwire.faults.subjects import KINDS, Subject, kinds_named, subjects
+from kwire.wire.codec import Message, api_keys, request_class, response_class
+from kwire.wire.messages import FetchRequest, FetchResponse
+
+_FETCH: Final = 1
+_NO_SESSION: Final = -1  # the epoch of a fetch that wants no session (KIP-227)
+_HEADER_BYTES: Final = 8  # size and correlation id of a response
+# In the header of a record batch: what precedes its length's bytes, the CRC, and what reaches to the end of the CRC.
+_BATCH_OVERHEAD: Final = 12
+_CRC_AT: Final = 17
+_BATCH_HEAD: Final = 21
+
+
+class Armed:
+    """One rule on one broker. ``matched`` and ``fired`` count requests."""
+
+    def __init__(self, rule: Rule, broker: Broker) -> None:
+        self.rule = rule
+        self.matched = 0
+        self.fired = 0
+        self._broker = broker
+        self._random = random.Random(rule.trigger.seed)  # noqa: S311 - it repeats on purpose
+        self._released = trio.Event()
+        self._fired_once_more = trio.Event()
+        self._disarm: list[Callable[[], None]] = []
+        # Connection and correlation id of requests whose reply is to be spoilt: what a request contains is seen around
+        # dispatch, its reply where it leaves.
+        self._marked: set[tuple[int, int]] = set()
+
+    @property
+    def is_released(self) -> bool:
+        return self._released.is_set()
+
+    def release(self) -> None:
+        """Let go of the requests that it holds, and hold no more."""
+        self._released.set()
+
+    async def wait_fired(self, times: int) -> None:
+        """Return once it has disturbed ``times`` requests since it was armed."""
+        while self.fired < times:
+            await self._fired_once_more.wait()
+
+    def arm(self) -> None:
+        """Register with the broker."""
+        rule = self.rule
+        hooks = self._broker.hooks
+        if isinstance(rule.effect, (Truncate, Garbage)):
+            self._disarm.append(hooks.around_reply(self._at_reply, api_keys=rule.scope.apis))
+        self._disarm.append(hooks.around_dispatch(self._at_dispatch, api_keys=rule.scope.apis))
+
+    def disarm(self) -> None:
+        """Undo ``arm``, and release."""
+        for each in self._disarm:
+            each()
+        self._disarm.clear()
+        self.release()
+
+    async def _at_dispatch(self, context: Context, request: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
+        scope = self.rule.scope
+        if not _is_from(scope, context):
+            return await proceed()
+        if context.api_key == _FETCH and scope.names_items:
+            ended = _without_session(request)
+            if ended is not None:
+                return ended
+        if scope.names_items and not any(each.matches(scope) for each in subjects(request, self._topic_name)):
+            if isinstance(self.rule.effect, Error) and placement.only_reads(context.api_key):
+                return self._spoil_answer(self.rule.effect, context, await proceed())
+            return await proceed()
+        if not self._triggers():
+            return await proceed()
+        return await self._disturb(context, request, proceed)
+
+    def _triggers(self) -> bool:
+        """Count a request that the rule is about, and tell whether it is disturbed."""
+        self.matched += 1
+        if not self._is_due(self.rule.trigger):
+            return False
+        self.fired += 1
+        self._fired_once_more.set()
+        self._fired_once_more = trio.Event()
+        return True
+
+    def _is_due(self, trigger: Trigger) -> bool:
+        if self.matched <= trigger.skip or (trigger.times is not None and self.fired >= trigger.times):
+            return False
+        now_ms = self._broker.clock.now_ms()
+        if trigger.from_ms is not None and now_ms < trigger.from_ms:
+            return False
+        if trigger.until_ms is not None and now_ms >= trigger.until_ms:
+            return False
+        return trigger.probability >= 1.0 or self._random.random() < trigger.probability
+
+    async def _disturb(self, context: Context, request: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
+        effect = self.rule.effect
+        match effect:
+            case Error():
+                return await self._answer_error(effect, context, request, proceed)
+            case Delay() | Hold():
+                return await _wait_around(proceed, lambda: self._wait(effect, context), done=effect.done)
+            case Drop() | Close():
+                if effect.done:
+                    _discard(await proceed())
+                if isinstance(effect, Close):
+                    context.connection.drop(self._why)
+                return None
+        response = await proceed()
+        match effect:
+            case Throttle(ms) if response is not None and "throttle_time_ms" in response.__slots__:
+                response.throttle_time_ms = context.throttle_ms = max(ms, context.throttle_ms)
+            case CorruptRecords():
+                _corrupt(response)
+            case Truncate() | Garbage():
+                self._marked.add((id(context.connection), context.correlation_id))
+        return response
+
+    @property
+    def _why(self) -> str:
+        return f"fault rule {self.rule.name}"
+
+    async def _wait(self, effect: Delay | Hold, context: Context) -> None:
+        if isinstance(effect, Delay):
+            await context.wait(trio.Event(), effect.ms)
+        else:
+            await context.wait(self._released, float("inf"))
+
+    async def _answer_error(
+        self, error: Error, context: Context, request: Any, proceed: Callable[[], Awaitable[Any]]
+    ) -> Any:
+        key, version = context.api_key, context.api_version
+        path = self._level(error, context)
+        if path is None:
+            return await proceed()
+        if key == _FETCH:
+            request.max_wait_ms = 0
+        if error.done or (path and placement.only_reads(key)):
+            response = await proceed()
+            if response is not None:
+                chosen = placement.elements(response, path, self._item_matches, self._topic_name)
+                placement.overwrite(chosen, version, error.code)
+            return response
+        if not path:
+            return placement.whole_error(key, version, error.code)
+        taken = placement.Taken(key, version, path)
+        taken.take(request, self._item_matches, self._topic_name)
+        response = await proceed() if taken.rest else response_class(key)()
+        if response is not None:
+            taken.put(response, error.code)
+        return response
+
+    def _spoil_answer(self, error: Error, context: Context, response: Any) -> Any:
+        """Put the error into what the answer names and the request did not: Metadata of all topics."""
+        path = self._level(error, context)
+        if path and response is not None:
+            chosen = placement.elements(response, path, self._item_matches, self._topic_name)
+            if chosen and self._triggers():
+                placement.overwrite(chosen, context.api_version, error.code)
+        return response
+
+    def _level(self, error: Error, context: Context) -> placement.Path | None:
+        partition = self.rule.scope.partition is not None
+        return placement.level_named(context.api_key, context.api_version, error.level, partition=partition)
+
+    async def _at_reply(self, outgoing: Any, send: Callable[[], Awaitable[None]]) -> None:
+        ticket = (id(outgoing.waits), outgoing.header.correlation_id)
+        if ticket not in self._marked:
+            await send()
+            return
+        self._marked.discard(ticket)
+        content = b"".join(each if isinstance(each, (bytes, memoryview)) else each.pread() for each in outgoing.parts)
+        _close_all(outgoing.parts)
+        match self.rule.effect:
+            case Truncate(byte_count):
+                outgoing.parts = [content[:byte_count]]
+                await send()
+                outgoing.waits.drop(self._why)
+            case _:
+                outgoing.parts = [content[:_HEADER_BYTES] + b"\xff" * (len(content) - _HEADER_BYTES)]
+                await send()
+
+    def _item_matches(self, subject: Subject) -> bool:
+        scope = self.rule.scope
+        return not scope.names_items or subject.matches(scope)
+
+    def _topic_name(self, topic_id: bytes) -> str | None:
+        topic = self._broker.image.topics_by_id.get(topic_id)
+        return None if topic is None else topic.name
+
+
+class Injector:
+    """The rules that are armed on a broker, by name, oldest first."""
+
+    def __init__(self, broker: Broker, apis: ApiTable) -> None:
+        self._broker = broker
+        self._apis = apis
+        self._armed: dict[str, Armed] = {}
+        self._numbers = 0
+
+    @property
+    def armed(self) -> Mapping[str, Armed]:
+        return self._armed
+
+    def add(self, rule: Rule) -> Armed:
+        """Arm a rule. Raises RuleError for a name that is taken, or an error without a place."""
+        name = rule.name
+        if not name:
+            self._numbers += 1
+            name = f"fault-{self._numbers}"
+        if name in self._armed:
+            raise RuleError(f"a rule named {name!r} is armed")
+        _check_places(rule, self._apis)
+        armed = Armed(Rule(rule.scope, rule.trigger, rule.effect, name), self._broker)
+        armed.arm()
+        self._armed[name] = armed
+        return armed
+
+    def remove(self, name: str) -> Armed:
+        """Disarm a rule and return it with its counts. Raises KeyError."""
+        armed = self._armed.pop(name)
+        armed.disarm()
+        return armed
+
+    def clear(self) -> None:
+        """Disarm all rules."""
+        for name in list(self._armed):
+            self.remove(name)
+
+
+def _check_places(rule: Rule, apis: ApiTable) -> None:
+    """Raise RuleError if an API that the rule names cannot do what it says."""
+    if len(rule.scope.apis) == len(api_keys()):
+        return
+    named = {kind for kind in KINDS if getattr(rule.scope, kind) is not None}
+    for key in sorted(rule.scope.apis):
+        api = apis.get(key)
+        if api is None:
+            raise RuleError(f"{placement.api_name(key)} is not served")
+        known = kinds_named(request_class(key))
+        if isinstance(rule.effect, Error) and placement.only_reads(key):
+            known |= kinds_named(response_class(key))
+        unknown = sorted(named - known)
+        if unknown:
+            raise RuleError(f"a request of {api.name} names no {unknown[0].replace('_', ' ')}")
+        if isinstance(rule.effect, Error):
+            _check_place(rule.effect, rule.scope, api)
+
+
+def _check_place(error: Error, scope: Scope, api: Api) -> None:
+    version = min(api.served[1], scope.versions[1]) if scope.versions else api.served[1]
+    path = placement.level_named(api.key, version, error.level, partition=scope.partition is not None)
+    if path is None:
+        where = "" if error.level is None else f" at the level {error.level!r}"
+        raise RuleError(f"the response of {api.name} v{version} has no place for an error{where}")
+    item_by_item = bool(path) and not error.done and not placement.only_reads(api.key)
+    if item_by_item and not placement.can_take(api.key, version, path):
+        raise RuleError(f"items of {api.name} cannot be refused one by one: use drop, close, or done with the error")
+
+
+def _is_from(scope: Scope, context: Context) -> bool:
+    """Tell whether the request has the version and comes from the client that the scope names."""
+    client = context.client
+    return (
+        (scope.versions is None or scope.versions[0] <= context.api_version <= scope.versions[1])
+        and (scope.client_id is None or scope.client_id == context.client_id)
+        and (scope.principal is None or scope.principal == str(client.principal))
+        and (scope.listener is None or scope.listener == client.endpoint.name)
+    )
+
+
+def _without_session(request: FetchRequest) -> FetchResponse | None:
+    """Make a fetch name its partitions: an incremental one is told that its session is gone, a first one gets none."""
+    if request.session_id != 0 and request.session_epoch > 0:
+        return FetchResponse(error_code=Code.FETCH_SESSION_ID_NOT_FOUND)
+    request.session_id, request.session_epoch = 0, _NO_SESSION
+    return None
+
+
+async def _wait_around(
+    proceed: Callable[[], Awaitable[Any]], wait: Callable[[], Awaitable[object]], *, done: bool
+) -> Any:
+    if not done:
+        await wait()
+        return await proceed()
+    response = await proceed()
+    try:
+        await wait()
+    except BaseException:
+        _discard(response)
+        raise
+    return response
+
+
+def _discard(response: Message | None) -> None:
+    """Close the slices of files in a response that is not sent."""
+    for holder, name in _records(response):
+        _close_all([getattr(holder, name)])
+
+
+def _corrupt(response: Message | None) -> None:
+    for holder, name in _records(response):
+        records = getattr(holder, name)
+        content = bytearray(records if isinstance(records, (bytes, memoryview)) else records.pread())
+        _close_all([records])
+        position = 0
+        while position + _BATCH_HEAD <= len(content):
+            content[position + _CRC_AT] ^= 1
+            position += _BATCH_OVERHEAD + int.from_bytes(content[position + 8 : position + _BATCH_OVERHEAD], "big")
+        setattr(holder, name, bytes(content))
+
+
+def _records(message: Message | None) -> Iterator[tuple[Message, str]]:
+    """Find the fields of a response that hold records."""
+    if message is None:
+        return
+    for field in message.FIELDS:
+        value = getattr(message, field.name)
+        if field.type == "records" and value is not None:
+            yield message, field.name
+        elif field.struct is not None and field.type == "array":
+            for element in value or ():
+                yield from _records(element)
+
+
+def _close_all(parts: Sequence[Any]) -> None:
+    for part in parts:
+        if not isinstance(part, (bytes, memoryview)):
+            part.close()

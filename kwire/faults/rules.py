@@ -1,0 +1,332 @@
+"""Fault rules as values, and reading them from JSON-like dicts.
+
+Responsible for: what a rule can say, and one clear sentence for each thing that it cannot. Must not depend on: a
+broker, requests.
+
+    {"name": "moved", "api": "Produce", "topic": "orders", "partition": 1, "times": 3,
+     "error": "NOT_LEADER_OR_FOLLOWER"}
+
+One flat dict has the keys of the scope, the trigger and exactly one effect.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Final, TypedDict
+
+from kwire.errors import Code
+from kwire.wire.codec import api_keys, request_class
+
+_MS_MAX: Final = 2**31 - 1
+
+
+class RuleError(ValueError):
+    """A rule that cannot be. The message is one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which requests a rule is about. None means any; a request matches when all that are given match.
+
+    ``topic`` and ``partition`` match when one item of the request does. ``principal`` is as in ``User:alice``.
+    """
+
+    apis: frozenset[int]
+    versions: tuple[int, int] | None = None
+    topic: str | None = None
+    partition: int | None = None
+    group: str | None = None
+    transactional_id: str | None = None
+    client_id: str | None = None
+    principal: str | None = None
+    listener: str | None = None
+
+    @property
+    def names_items(self) -> bool:
+        """Whether it depends on what a request contains, not only on who sent it."""
+        return (self.topic, self.partition, self.group, self.transactional_id) != (None, None, None, None)
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """Which of the matching requests are disturbed: after the first ``skip``, at most ``times`` (None: all of them).
+
+    ``probability`` is decided by a generator with ``seed``. ``from_ms`` and ``until_ms`` are moments of the broker's
+    clock in ms since the epoch, the second one exclusive.
+    """
+
+    skip: int = 0
+    times: int | None = None
+    probability: float = 1.0
+    seed: int = 0
+    from_ms: int | None = None
+    until_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Error:
+    """Answer with an error code. ``level``: request, topic, partition...; None: the items that the scope names.
+
+    ``done`` tells whether the request takes effect all the same.
+    """
+
+    code: Code
+    level: str | None = None
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """Wait by the broker's clock, before the request takes effect or after."""
+
+    ms: float
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Wait until the rule is released or removed, before the request takes effect or after."""
+
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Send no reply; the connection stays open. ``done``: the request takes effect."""
+
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Close:
+    """Close the connection instead of the reply. ``done``: the request takes effect."""
+
+    done: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Throttle:
+    """Set the throttle time of the response, and mute the connection for as long."""
+
+    ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class Truncate:
+    """Send the first ``byte_count`` bytes of the reply, size included, then close."""
+
+    byte_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Garbage:
+    """Send a reply of the right size and correlation id whose body is made of bytes 0xFF."""
+
+
+@dataclass(frozen=True, slots=True)
+class CorruptRecords:
+    """Flip one bit of each batch of records in the response, so that its CRC does not match."""
+
+
+Effect = Error | Delay | Hold | Drop | Close | Throttle | Truncate | Garbage | CorruptRecords
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """``name`` is unique among the rules of a broker; "" lets the injector choose one."""
+
+    scope: Scope
+    trigger: Trigger
+    effect: Effect
+    name: str = ""
+
+
+class RuleFields(TypedDict, total=False):
+    """The keys of a rule. ``api`` is a name or key, or several; exactly one of the last nine is given, the effect."""
+
+    name: str
+    api: str | int | Sequence[str | int]
+    versions: int | Sequence[int]
+    topic: str
+    partition: int
+    group: str
+    transactional_id: str
+    client_id: str
+    principal: str
+    listener: str
+    skip: int
+    times: int
+    probability: float
+    seed: int
+    from_ms: int
+    until_ms: int
+    level: str
+    done: bool
+    error: str | int
+    delay_ms: float
+    hold: bool
+    drop: bool
+    close: bool
+    throttle_ms: float
+    truncate: int
+    garbage: bool
+    corrupt_records: bool
+
+
+_SCOPE: Final = {
+    "topic": str,
+    "partition": int,
+    "group": str,
+    "transactional_id": str,
+    "client_id": str,
+    "principal": str,
+    "listener": str,
+}
+_TRIGGER: Final = {"skip": int, "times": int, "probability": float, "seed": int, "from_ms": int, "until_ms": int}
+_EFFECTS: Final = (
+    "error",
+    "delay_ms",
+    "hold",
+    "drop",
+    "close",
+    "throttle_ms",
+    "truncate",
+    "garbage",
+    "corrupt_records",
+)
+_KIND_NAMES: Final[Mapping[type, str]] = {
+    str: "a string",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+}
+_BEFORE_OR_AFTER: Final[Mapping[str, Callable[[bool], Effect]]] = {"hold": Hold, "drop": Drop, "close": Close}
+_KEYS: Final = tuple(RuleFields.__annotations__)
+
+
+@cache
+def _names() -> Mapping[str, int]:
+    """The APIs by their names; cached, because it reads each spec."""
+    return {request_class(key).NAME.removesuffix("Request"): key for key in api_keys()}
+
+
+def read_rule(given: Mapping[str, Any]) -> Rule:
+    """Read a rule. Raises RuleError."""
+    for key in given:
+        if key not in _KEYS:
+            raise RuleError(f"a rule has no {key!r}{_did_you_mean(key, _KEYS)}")
+    scope = Scope(
+        _apis(given.get("api")),
+        _versions(given.get("versions")),
+        **{key: _typed(given, key, kind) for key, kind in _SCOPE.items()},
+    )
+    values = {key: _typed(given, key, kind) for key, kind in _TRIGGER.items()}
+    trigger = Trigger(**{key: value for key, value in values.items() if value is not None})
+    if not 0.0 <= trigger.probability <= 1.0:
+        raise RuleError(f"probability is between 0 and 1, not {trigger.probability:g}")
+    for key in ("skip", "times"):
+        if (values[key] or 0) < 0:
+            raise RuleError(f"{key} is not negative")
+    return Rule(scope, trigger, _effect(given), _typed(given, "name", str) or "")
+
+
+def _effect(given: Mapping[str, Any]) -> Effect:
+    chosen = [key for key in _EFFECTS if given.get(key) is not None and given[key] is not False]
+    if len(chosen) != 1:
+        raise RuleError(f"a rule has one effect of {', '.join(_EFFECTS)}; this one has {len(chosen)}")
+    (key,) = chosen
+    done = bool(_typed(given, "done", bool))
+    if "level" in given and key != "error":
+        raise RuleError("level belongs to an error")
+    if "done" in given and key in ("throttle_ms", "truncate", "garbage", "corrupt_records"):
+        raise RuleError(f"{key} changes the reply, so the request always takes effect: leave out done")
+    if key in _BEFORE_OR_AFTER:
+        return _BEFORE_OR_AFTER[key](done)
+    match key:
+        case "error":
+            effect: Effect = Error(_code(given[key]), _typed(given, "level", str), done)
+        case "delay_ms":
+            effect = Delay(_milliseconds(given, key), done)
+        case "throttle_ms":
+            effect = Throttle(int(_milliseconds(given, key)))
+        case "truncate":
+            effect = Truncate(_count(given, key))
+        case "garbage":
+            effect = Garbage()
+        case _:
+            effect = CorruptRecords()
+    return effect
+
+
+def _apis(given: object) -> frozenset[int]:
+    if given is None:
+        return frozenset(api_keys())
+    chosen = given if isinstance(given, (list, tuple, set, frozenset)) else [given]
+    if not chosen:
+        raise RuleError("api names no API")
+    return frozenset(_api(each) for each in chosen)
+
+
+def _api(given: object) -> int:
+    names = _names()
+    for name, key in names.items():
+        if (given == key and not isinstance(given, bool)) or str(given).lower() == name.lower():
+            return key
+    raise RuleError(f"there is no API {given!r}{_did_you_mean(str(given), names)}")
+
+
+def _versions(given: object) -> tuple[int, int] | None:
+    match given:
+        case None:
+            return None
+        case int():
+            return given, given
+        case [int() as lowest, int() as highest] if lowest <= highest:
+            return lowest, highest
+    raise RuleError(f"versions is a number or [lowest, highest], not {given!r}")
+
+
+def _code(given: object) -> Code:
+    if isinstance(given, Code):
+        code = given
+    elif isinstance(given, int) and not isinstance(given, bool) and given in Code._value2member_map_:
+        code = Code(given)
+    elif isinstance(given, str) and given.upper() in Code.__members__:
+        code = Code[given.upper()]
+    else:
+        raise RuleError(f"there is no error code {given!r}{_did_you_mean(str(given).upper(), list(Code.__members__))}")
+    if code == Code.NONE:
+        raise RuleError("NONE is no error")
+    return code
+
+
+def _milliseconds(given: Mapping[str, Any], key: str) -> float:
+    value = given[key]
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _MS_MAX:
+        raise RuleError(f"{key} is a number of milliseconds above 0, not {value!r}")
+    return float(value)
+
+
+def _count(given: Mapping[str, Any], key: str) -> int:
+    value = given[key]
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise RuleError(f"{key} is a number of bytes above 0, not {value!r}")
+    return value
+
+
+def _typed(given: Mapping[str, Any], key: str, kind: type) -> Any:
+    value = given.get(key)
+    if value is None:
+        return None
+    number = kind in (int, float) and isinstance(value, (int, kind)) and not isinstance(value, bool)
+    if not number and type(value) is not kind:
+        raise RuleError(f"{key} is {_KIND_NAMES[kind]}, not {value!r}")
+    return value
+
+
+def _did_you_mean(given: str, known: Any) -> str:
+    close = difflib.get_close_matches(given, list(known), 1)
+    return f": did you mean {close[0]}?" if close else ""
