@@ -47,6 +47,14 @@ DECODE_INLINE_PARTITIONS_MAX = 500
 CACHED_RESPONSES_BYTES_MAX = 16 * 1024 * 1024
 CACHED_REQUEST_BYTES_MAX = 64 * 1024
 
+# Decisions of the authorizer that are kept until an ACL changes, and the longest name of a resource in one.
+KNOWN_DECISIONS_MAX = 20_000
+KNOWN_DECISION_NAME_MAX = 300
+
+# An equal refusal is in the audit log once in this time, with a count of those between; how many are counted.
+AUDIT_REPEAT_MS = 10_000
+AUDIT_KNOWN_MAX = 1000
+
 # One sendfile call sends at most this much, so that a large slice does not block the event loop.
 SENDFILE_BYTES_MAX = 1024 * 1024
 

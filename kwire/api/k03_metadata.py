@@ -84,7 +84,7 @@ async def _topics(context: Context, request: MetadataRequest) -> list[TopicAnswe
         return [
             await _known(context, topic, with_operations)
             async for topic in paced(context, image.topics.values())
-            if context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.name)
+            if context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.name, audited=False)
         ]
     assert request.topics is not None
     by_id = list(dict.fromkeys(wanted.topic_id for wanted in request.topics if wanted.topic_id != ZERO_UUID))
@@ -174,7 +174,7 @@ async def _create_missing(context: Context, request: MetadataRequest, names: Seq
             codes[name] = refusal.code
     if not (request.allow_auto_topic_creation and broker.configs.broker["auto.create.topics.enable"]):
         return codes
-    if not context.may_cluster(Operation.CREATE):
+    if not context.may_cluster(Operation.CREATE, audited=False):
         for name in names:
             if not context.may(Operation.CREATE, ResourceType.TOPIC, name):
                 codes[name] = Code.TOPIC_AUTHORIZATION_FAILED

@@ -23,7 +23,7 @@ async def handle(context: Context, request: ListGroupsRequest) -> ListGroupsResp
         machines = await context.broker.groups.machines(context)
     except KafkaError as refusal:
         return ListGroupsResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)
-    may_list_all = context.may_cluster(Operation.DESCRIBE)
+    may_list_all = context.may_cluster(Operation.DESCRIBE, audited=False)
     groups = []
     for machine in machines:
         groups += [
@@ -34,6 +34,7 @@ async def handle(context: Context, request: ListGroupsRequest) -> ListGroupsResp
                 group_type=each.group_type,
             )
             async for each in paced_lazily(context, machine.list_groups(request.states_filter, request.types_filter))
-            if each is not None and (may_list_all or context.may(Operation.DESCRIBE, ResourceType.GROUP, each.group_id))
+            if each is not None
+            and (may_list_all or context.may(Operation.DESCRIBE, ResourceType.GROUP, each.group_id, audited=False))
         ]
     return ListGroupsResponse(throttle_time_ms=context.throttle_ms, groups=groups)

@@ -69,7 +69,7 @@ async def handle(context: Context, request: CreateTopicsRequest) -> CreateTopics
 
 def _denied(context: Context, counts: Counter[str]) -> list[str]:
     """The topics, named once, that the client may not create."""
-    if context.may_cluster(Operation.CREATE):
+    if context.may_cluster(Operation.CREATE, audited=False):
         return []
     return [
         name
@@ -91,7 +91,7 @@ def _new_topic(topic: CreateTopicsRequest.CreatableTopic) -> NewTopic:
 def _result(context: Context, topic: NewTopic, result: Created | KafkaError, shown: Shown) -> Result:
     if isinstance(result, KafkaError):
         return _refused(topic.name, result)
-    if not context.may(Operation.DESCRIBE_CONFIGS, ResourceType.TOPIC, topic.name):
+    if not context.may(Operation.DESCRIBE_CONFIGS, ResourceType.TOPIC, topic.name, audited=False):
         return Result(
             name=topic.name,
             topic_id=result.topic_id,

@@ -18,6 +18,7 @@ from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.commands import InitProducerId
 from kwire.errors import Code, KafkaError
+from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import InitProducerIdRequest, InitProducerIdResponse
 
@@ -55,5 +56,8 @@ def _authorize(context: Context, transactional_id: str | None) -> None:
     """An idempotent producer needs IDEMPOTENT_WRITE on the cluster, or WRITE on any topic (KIP-679)."""
     if transactional_id is not None:
         context.authorize(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, transactional_id)
-    elif not context.may_any(Operation.WRITE, ResourceType.TOPIC):
-        context.authorize_cluster(Operation.IDEMPOTENT_WRITE)
+    elif not (
+        context.may_cluster(Operation.IDEMPOTENT_WRITE, audited=False)
+        or context.may_any(Operation.WRITE, ResourceType.TOPIC)
+    ):
+        raise denied(ResourceType.CLUSTER)

@@ -31,7 +31,7 @@ Uncommitted: TypeAlias = tuple[Partition, int, PartitionResult]
 
 
 async def handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse:
-    allowed = context.may_cluster(Operation.ALTER) or context.may_cluster(Operation.CLUSTER_ACTION)
+    allowed = context.may_cluster(Operation.ALTER, audited=False) or context.may_cluster(Operation.CLUSTER_ACTION)
     uncommitted: list[Uncommitted] = []
     # Producer id -> topic -> partition -> its answer.
     answers: dict[int, dict[str, dict[int, PartitionResult]]] = {}

@@ -2,24 +2,54 @@
 
 Versions: 1-3.
 
-Behaviour: SECURITY_DISABLED for each, as stock Apache Kafka answers without an authorizer.
+Behaviour: each ACL is created or refused by itself; one that exists is accepted. SECURITY_DISABLED without an
+authorizer.
+
+Version notes: 1 prefixed ACLs (KIP-290); 3 user resources (KIP-373).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from kwire.acls import Acl, Operation, PatternType, Permission, ResourceType
+from kwire.api.acl_requests import check_codes
+from kwire.api.pacing import submit_in_slices
 from kwire.broker.requests.context import Context
-from kwire.errors import Code
-from kwire.security.operations import Operation
+from kwire.errors import Code, KafkaError
+from kwire.metadata.commands import CreateAcls
+from kwire.security.authorizer import denied
 from kwire.wire.messages import CreateAclsRequest, CreateAclsResponse
 
+Result = CreateAclsResponse.AclCreationResult
 
-def handle(context: Context, request: CreateAclsRequest) -> CreateAclsResponse:
-    code, message = Code.SECURITY_DISABLED, "No Authorizer is configured."
+
+async def handle(context: Context, request: CreateAclsRequest) -> CreateAclsResponse:
+    acls = [_acl(creation) for creation in request.creations]
+    outcomes: Sequence[object]
     if not context.may_cluster(Operation.ALTER):
-        code, message = Code.CLUSTER_AUTHORIZATION_FAILED, "Cluster authorization failed."
-    return CreateAclsResponse(
-        throttle_time_ms=context.throttle_ms,
-        results=[
-            CreateAclsResponse.AclCreationResult(error_code=code, error_message=message) for _ in request.creations
-        ],
+        outcomes = [denied(ResourceType.CLUSTER)] * len(acls)
+    elif context.broker.authorizer is None:
+        outcomes = [KafkaError(Code.SECURITY_DISABLED, "No Authorizer is configured.")] * len(acls)
+    else:
+        outcomes = await submit_in_slices(context, acls, CreateAcls)
+    return CreateAclsResponse(throttle_time_ms=context.throttle_ms, results=[_result(one) for one in outcomes])
+
+
+def _acl(creation: CreateAclsRequest.AclCreation) -> Acl:
+    check_codes(creation.resource_type, creation.resource_pattern_type, creation.operation, creation.permission_type)
+    return Acl(
+        ResourceType(creation.resource_type),
+        creation.resource_name,
+        PatternType(creation.resource_pattern_type),
+        creation.principal,
+        creation.host,
+        Operation(creation.operation),
+        Permission(creation.permission_type),
     )
+
+
+def _result(outcome: object) -> Result:
+    if isinstance(outcome, KafkaError):
+        return Result(error_code=outcome.code, error_message=outcome.message)
+    return Result()

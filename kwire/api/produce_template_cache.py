@@ -20,6 +20,7 @@ from kwire.broker.partitions.validate import LargeBatch
 from kwire.broker.requests.context import Connection
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import CHECKED_BATCHES
+from kwire.security.authorizer import Authorizer
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.batch import HEADER_BYTES, OVERHEAD_BYTES, TRANSACTIONAL, BatchHeader, read_only_batch
 from kwire.wire.codec import RequestHeader, encode_response
@@ -49,7 +50,16 @@ class ProduceTemplateCache:
 
     api_key: ClassVar[int] = ProduceRequest.KEY
 
-    __slots__ = ("_broker", "_connection", "_known", "_known_max", "_position", "_start")
+    __slots__ = (
+        "_broker",
+        "_connection",
+        "_known",
+        "_known_max",
+        "_may_write",
+        "_may_write_epoch",
+        "_position",
+        "_start",
+    )
 
     def __init__(self, broker: Broker, connection: Connection) -> None:
         self._broker = broker
@@ -58,6 +68,9 @@ class ProduceTemplateCache:
         self._start = self._position = -1
         self._known: dict[bytes, _Known] = {}
         self._known_max = _KNOWN_MAX
+        # The topics that the client was allowed to write to, at an epoch of the authorizer.
+        self._may_write: set[str] = set()
+        self._may_write_epoch = -1
 
     def answer(self, frame: memoryview) -> bytes | None:
         """See ``dispatch.Shortcut``."""
@@ -115,11 +128,21 @@ class ProduceTemplateCache:
         known = self._broker.image.topics_by_id.get(topic.topic_id)
         return topic.name if known is None else known.name
 
-    def _may_write(self, topic: str) -> bool:
-        client, authorizer = self._connection.client, self._broker.authorizer
-        return authorizer is None or authorizer.allows(
-            client.principal, client.host, Operation.WRITE, ResourceType.TOPIC, topic
-        )
+    def _is_allowed(self, authorizer: Authorizer, topic: str) -> bool:
+        """Whether the client may write to the topic, asked once until an ACL changes.
+
+        A refusal, and with its level what is allowed too, is for the audit log, which the usual path writes.
+        """
+        if authorizer.epoch != self._may_write_epoch:
+            self._may_write.clear()
+            self._may_write_epoch = authorizer.epoch
+        client = self._connection.client
+        if self._broker.audit.logs_allowed or not authorizer.allows(
+            client.principal, client.acl_host, Operation.WRITE, ResourceType.TOPIC, topic
+        ):
+            return False
+        self._may_write.add(topic)
+        return True
 
     def _has_room(self) -> bool:
         """Whether another template may be stored. Drops those of deleted topics; if that frees none, storing ends."""
@@ -133,7 +156,12 @@ class ProduceTemplateCache:
         """Whether a request for the partition would find it, be allowed, and be answered without a wait."""
         if not partition.commits_on_append:
             return False
-        if self._broker.authorizer is not None and not self._may_write(partition.topic):
+        authorizer = self._broker.authorizer
+        if (
+            authorizer is not None
+            and (authorizer.epoch != self._may_write_epoch or partition.topic not in self._may_write)
+            and not self._is_allowed(authorizer, partition.topic)
+        ):
             return False
         return self._broker.partitions.get(partition.topic, partition.index) is partition
 

@@ -30,6 +30,7 @@ from kwire.broker.partitions.log_dirs import LogDirs
 from kwire.broker.partitions.moves import Moves
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.reconfiguration import Reconfiguration
+from kwire.broker.requests.audit import AuditLog
 from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.quotas import Quotas
 from kwire.broker.requests.response_cache import ResponseCache
@@ -82,6 +83,7 @@ class Broker:
     quotas: Quotas
     fetch_sessions: FetchSessions
     responses: ResponseCache
+    audit: AuditLog
     reconfiguration: Reconfiguration = field(default_factory=Reconfiguration)
     authorizer: Authorizer | None = None
 

@@ -58,6 +58,11 @@ def configure(*, level: str = "info", form: Format = "text") -> None:
     _process.made = None
 
 
+def writes(level: str) -> bool:
+    """Tell whether lines of a level (``debug``, ``info``) are written."""
+    return LEVELS[level] >= _process.threshold
+
+
 def level() -> str:
     """Name the level from which on lines are written, as Kafka does."""
     return next(name for name, ours in LEVEL_NAMES.items() if LEVELS[ours] == _process.threshold)

@@ -36,6 +36,8 @@ from kwire.broker.partitions.flusher import Flusher
 from kwire.broker.partitions.log_dirs import LogDirs
 from kwire.broker.partitions.moves import Moves
 from kwire.broker.partitions.partitions import Partitions
+from kwire.broker.requests.audit import AuditLog
+from kwire.broker.requests.authorization import follow_acls, make_authorizer
 from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.quotas import Quotas
 from kwire.broker.requests.response_cache import ResponseCache
@@ -168,6 +170,9 @@ def _make_broker(
     hooks = Hooks()
     quotas = Quotas(image, configs, clock, hooks)
     tokens = DelegationTokens(image=image, configs=configs, controller=controller, clock=clock)
+    authorizer = make_authorizer(image, configs)
+    if authorizer is not None:
+        controller.subscribe(partial(follow_acls, authorizer))
     # In this order: coordinators find the partitions that a change has created or deleted.
     for part in (partitions, groups, transactions, share_states, share_partitions, quotas, tokens):
         controller.subscribe(part.on_metadata_delta)
@@ -201,6 +206,8 @@ def _make_broker(
         quotas=quotas,
         fetch_sessions=FetchSessions(configs.broker["max.incremental.fetch.session.cache.slots"], clock.random_bytes),
         responses=ResponseCache(),
+        audit=AuditLog(clock.monotonic_ms),
+        authorizer=authorizer,
     )
 
 

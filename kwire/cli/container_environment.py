@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from kwire.metadata.configs import RETIRED, broker_keys, split_listener_prefix
+from kwire.metadata.configs import AUTHORIZER_SETTINGS, RETIRED, broker_keys, split_listener_prefix
 
 PREFIX: Final = "KAFKA_"
 _BITNAMI_PREFIX: Final = "KAFKA_CFG_"
@@ -109,7 +109,7 @@ def _key(variable: str) -> str | None:
         return None
     for spelling in spellings:
         key = spelling(words)
-        if key in RETIRED or split_listener_prefix(key)[1] in broker_keys():
+        if key in RETIRED or key in AUTHORIZER_SETTINGS or split_listener_prefix(key)[1] in broker_keys():
             return key
     return None
 

@@ -26,6 +26,7 @@ COMMANDS: Final = {
     "consume": "Read records of a topic.",
     "groups": "List and describe consumer groups, and move their offsets.",
     "users": "List, add and remove users, who log in with SCRAM.",
+    "acls": "List, add and remove the rules of who may do what.",
     "log": "Show what is in the files of a log, without a broker.",
     "codec": "Show the schema of a message, or decode a captured frame.",
     "certs": "Make certificates for development.",

@@ -15,8 +15,10 @@ from kwire.cli.config_providers import CONFIG_PROVIDERS, ConfigProviders, Provid
 from kwire.cli.container_environment import read_environment
 from kwire.cli.durations import in_milliseconds
 from kwire.cli.topic_specs import TopicSpecError, parse_topic
+from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
 from kwire.metadata.config_support import Kind, support_of
 from kwire.metadata.configs import (
+    AUTHORIZER_SETTINGS,
     OWN_DEFAULTS,
     RETIRED,
     ConfigProblem,
@@ -50,8 +52,6 @@ _REPLICA_COUNTS: Final = {
     "min.insync.replicas": "records with acks=all and offset commits will be refused",
     "transaction.state.log.min.isr": "transactions will not work",
 }
-# A broker that is configured with an authorizer must not start without one, whatever the source of the setting.
-_GUARDS: Final = frozenset({"authorizer.class.name"})
 
 
 class SettingsError(Exception):
@@ -150,6 +150,7 @@ def gather(
         _check(settings, key)
     _check_together(settings)
     _warn_of_replica_counts(settings)
+    _warn_of_no_authorizer(settings)
     return settings
 
 
@@ -166,7 +167,7 @@ def _take(settings: Settings, given: Mapping[str, Setting], *, lenient: bool) ->
             continue
         objection = _objection(key, setting)
         if objection is not None:
-            if not lenient or key in _GUARDS:
+            if not lenient:
                 refused.append(objection)
             else:
                 settings.notes.append(Note("warning", objection))
@@ -253,7 +254,7 @@ def _sasl_listeners(settings: Settings) -> list[str]:
 def _objection(key: str, setting: Setting) -> str | None:
     """Why this key is unknown or has no effect; None if it has one."""
     base = split_listener_prefix(key)[1]
-    if is_provider_setting(key):
+    if is_provider_setting(key) or key in AUTHORIZER_SETTINGS:
         return None
     if base not in broker_keys():
         likely = nearest(key)
@@ -296,6 +297,18 @@ def _warn_of_replica_counts(settings: Settings) -> None:
             settings.notes.append(
                 Note("warning", f"{key}={text} ({source}), but there is only one broker: {consequence}")
             )
+
+
+def _warn_of_no_authorizer(settings: Settings) -> None:
+    """Name the settings of the authorizer where there is none: they protect nothing."""
+    class_name = settings.chosen.get("authorizer.class.name")
+    if class_name is not None and class_name.text.strip():
+        return
+    for key in sorted(AUTHORIZER_SETTINGS & settings.chosen.keys()):
+        source = settings.chosen[key].source
+        settings.notes.append(
+            Note("warning", f"{key} ({source}) has no effect without authorizer.class.name={STANDARD_AUTHORIZER}")
+        )
 
 
 def _fill_in(settings: Settings, defaults: Mapping[str, Setting]) -> None:
@@ -425,6 +438,8 @@ def _show_one(settings: Settings, key: str) -> ConfigLine:
     base = split_listener_prefix(key)[1]
     if base not in broker_keys():
         assert setting is not None
+        if key in AUTHORIZER_SETTINGS:
+            return ConfigLine(key, setting.text, setting.source, "read by the authorizer")
         # It may be a secret of a plugin or a misspelled one: Kafka hides such values too.
         return ConfigLine(key, _HIDDEN, setting.source, "unknown to Kafka")
     known, stands = broker_keys()[base], support_of(key)

@@ -18,7 +18,9 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from kwire.acls import Acl, AclFilter
 from kwire.errors import KafkaError
+from kwire.metadata.acls import create_acls, delete_acls
 from kwire.metadata.alter_configs import ConfigChange, alter_configs, alter_configs_incrementally
 from kwire.metadata.credentials import (
     QuotaAlteration,
@@ -190,6 +192,28 @@ class AlterUserScramCredentials(Command[Outcome]):
     def decide(self, state: ControllerState, charge: Charge) -> Decision[Outcome]:
         del charge
         return alter_scram_credentials(state.image, self.deletions, self.upsertions)
+
+
+@dataclass(frozen=True)
+class CreateAcls(Command[Outcome]):
+    """Create ACLs; one that exists already is accepted."""
+
+    acls: Sequence[Acl]
+
+    def decide(self, state: ControllerState, charge: Charge) -> Decision[Outcome]:
+        del charge
+        return create_acls(state.image, self.acls, uuid=state.uuid)
+
+
+@dataclass(frozen=True)
+class DeleteAcls(Command[Sequence[Acl]]):
+    """Delete the ACLs that filters select. A result has the ACLs that one filter selected."""
+
+    filters: Sequence[AclFilter]
+
+    def decide(self, state: ControllerState, charge: Charge) -> Decision[Sequence[Acl]]:
+        del charge
+        return delete_acls(state.image, self.filters)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ def support_of(name: str) -> ConfigSupport:
 
 _HONOURED = """
 add.partitions.to.txn.retry.backoff.max.ms add.partitions.to.txn.retry.backoff.ms
-advertised.listeners auto.create.topics.enable broker.id broker.rack compression.gzip.level compression.lz4.level
+advertised.listeners authorizer.class.name auto.create.topics.enable broker.id broker.rack
+compression.gzip.level compression.lz4.level
 compression.type compression.zstd.level connections.max.idle.ms controller.listener.names
 controller.quorum.bootstrap.servers controller.quorum.voters controller.quota.window.num
 controller.quota.window.size.seconds default.replication.factor delete.topic.enable
@@ -123,6 +124,7 @@ metadata.max.retention.ms server.max.startup.time.ms
 """,
     "it counts for tiered topics alone, and there are none": "log.local.retention.bytes log.local.retention.ms",
     "OpenSSL has one way to use keys and to check certificates": "ssl.keymanager.algorithm ssl.trustmanager.algorithm",
+    "no listener opens before the authorizer has all ACLs": "early.start.listeners",
     "metrics of the JVM": """
 kafka.metrics.polling.interval.secs kafka.metrics.reporters metric.reporters metrics.num.samples
 metrics.recording.level metrics.sample.window.ms
@@ -131,11 +133,10 @@ metrics.recording.level metrics.sample.window.ms
 
 _NOT_SERVED = {
     "Java classes cannot be loaded": """
-alter.config.policy.class.name authorizer.class.name client.quota.callback.class
+alter.config.policy.class.name client.quota.callback.class
 create.topic.policy.class.name group.share.persister.class.name principal.builder.class security.providers
 """,
     "log directories cannot be cordoned": "cordoned.log.dirs",
-    "an authorizer is not served, nor listeners that start before it": "early.start.listeners",
     "the consumer, share and streams group protocols are not served yet": """
 group.consumer.assignment.interval.ms group.consumer.assignors group.consumer.heartbeat.interval.ms
 group.consumer.max.assignment.interval.ms group.consumer.max.heartbeat.interval.ms

@@ -36,6 +36,7 @@ from kwire.metadata.config_values import (
 )
 
 __all__ = [
+    "AUTHORIZER_SETTINGS",
     "KWIRE_PREFIX",
     "OWN_DEFAULTS",
     "RETIRED",
@@ -57,6 +58,8 @@ __all__ = [
 ]
 
 KWIRE_PREFIX = "kwire."
+# Settings that no table has, because Kafka's StandardAuthorizer reads them itself.
+AUTHORIZER_SETTINGS = frozenset({"allow.everyone.if.no.acl.found", "super.users"})
 _KAFKA_TABLE = Path(__file__).with_name("configs.tsv")
 _KWIRE_TABLE = Path(__file__).with_name("kwire_configs.tsv")
 Keys: TypeAlias = "MappingProxyType[str, ConfigKey]"

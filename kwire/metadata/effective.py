@@ -128,6 +128,10 @@ class EffectiveConfigs:
         own = f"listener.name.{listener.lower()}.{name}"
         return self.broker_value(own if self.is_set(own) else name)
 
+    def text(self, name: str) -> str | None:
+        """Return the text of a setting that is in no table of configs, such as super.users; None if it is not set."""
+        return self._broker_texts().get(name)
+
     def with_broker_configs(self, configs: Mapping[str, str]) -> EffectiveConfigs:
         """Return the effective configs as they would be with ``configs`` set too, for checks before a change."""
         texts = dict(self._broker_texts())

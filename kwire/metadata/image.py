@@ -15,6 +15,8 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
+from kwire import acls
+from kwire.acls import Acl, Operation, PatternType, Permission
 from kwire.metadata.entities import (
     BrokerNode,
     ControllerNode,
@@ -60,7 +62,8 @@ class Delta:
     features_changed: set[str] = field(default_factory=set)
     scram_changed: set[tuple[str, ScramMechanism]] = field(default_factory=set)
     quotas_changed: set[QuotaEntity] = field(default_factory=set)
-    acls_changed: set[Uuid] = field(default_factory=set)
+    acls_created: list[Acl] = field(default_factory=list)
+    acls_deleted: list[Acl] = field(default_factory=list)
     tokens_changed: set[str] = field(default_factory=set)
     producer_ids_changed: bool = False
 
@@ -77,7 +80,8 @@ class MetadataImage:
         self._features: dict[str, int] = {}
         self._scram: dict[tuple[str, ScramMechanism], ScramCredential] = {}
         self._quotas: dict[QuotaEntity, Mapping[str, float]] = {}
-        self._acls: dict[Uuid, messages.AccessControlEntryRecord] = {}
+        self._acls: dict[Uuid, Acl] = {}
+        self._acl_ids: dict[Acl, Uuid] = {}
         self._tokens: dict[str, messages.DelegationTokenRecord] = {}
         self.topics: Mapping[str, Topic] = MappingProxyType(self._topics)
         self.topics_by_id: Mapping[Uuid, Topic] = MappingProxyType(self._topics_by_id)
@@ -87,7 +91,8 @@ class MetadataImage:
         self.features: Mapping[str, int] = MappingProxyType(self._features)  # as in the records, served or not
         self.scram: Mapping[tuple[str, ScramMechanism], ScramCredential] = MappingProxyType(self._scram)
         self.quotas: Mapping[QuotaEntity, Mapping[str, float]] = MappingProxyType(self._quotas)
-        self.acls: Mapping[Uuid, messages.AccessControlEntryRecord] = MappingProxyType(self._acls)
+        self.acls: Mapping[Uuid, Acl] = MappingProxyType(self._acls)
+        self.acl_ids: Mapping[Acl, Uuid] = MappingProxyType(self._acl_ids)
         self.tokens: Mapping[str, messages.DelegationTokenRecord] = MappingProxyType(self._tokens)
         self.producer_ids: ProducerIdBlock | None = None
         self._preserved: list[PreservedRecord] = []
@@ -292,12 +297,23 @@ class MetadataImage:
         delta.scram_changed.add(user)
 
     def _acl(self, record: messages.AccessControlEntryRecord, delta: Delta) -> None:
-        self._acls[record.id] = record
-        delta.acls_changed.add(record.id)
+        acl = Acl(
+            acls.ResourceType(record.resource_type),
+            record.resource_name,
+            PatternType(record.pattern_type),
+            record.principal,
+            record.host,
+            Operation(record.operation),
+            Permission(record.permission_type),
+        )
+        self._acls[record.id] = acl
+        self._acl_ids[acl] = record.id
+        delta.acls_created.append(acl)
 
     def _remove_acl(self, record: messages.RemoveAccessControlEntryRecord, delta: Delta) -> None:
-        del self._acls[record.id]
-        delta.acls_changed.add(record.id)
+        acl = self._acls.pop(record.id)
+        self._acl_ids.pop(acl, None)
+        delta.acls_deleted.append(acl)
 
     def _token(self, record: messages.DelegationTokenRecord, delta: Delta) -> None:
         self._tokens[record.token_id] = record

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from kwire.metadata.acls import acl_record
 from kwire.metadata.entities import BrokerNode, ControllerNode, Partition
 from kwire.metadata.image import METADATA_VERSION, MetadataImage
 from kwire.wire.messages import (
@@ -47,7 +48,8 @@ def snapshot_records(image: MetadataImage) -> Iterator[Record]:
             yield ClientQuotaRecord(entity=parts, key=key, value=limit)
     if image.producer_ids is not None:
         yield ProducerIdsRecord(**image.producer_ids._asdict())
-    yield from image.acls.values()
+    for acl_id, acl in image.acls.items():
+        yield acl_record(acl_id, acl)
     for (user, mechanism), credential in image.scram.items():
         yield UserScramCredentialRecord(
             name=user,

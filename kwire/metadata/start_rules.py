@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, TypeAlias
 
+from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER, read_authorizer
 from kwire.metadata.config_values import ConfigProblem, ConfigType, address_counts, value_text
 from kwire.metadata.configs import broker_keys
 from kwire.metadata.effective import EffectiveConfigs
@@ -226,11 +227,15 @@ def _check_classes(configs: EffectiveConfigs) -> None:
 
 # Kafka's own names for configs that name classes and are not of type CLASS.
 _OWN_CLASSES: Final[dict[str, tuple[str, ...]]] = {
-    "authorizer.class.name": ("",),
+    "authorizer.class.name": ("", STANDARD_AUTHORIZER),
     "group.consumer.assignors": ("uniform", "range"),
     "group.share.assignors": ("simple",),
     "metric.reporters": ("org.apache.kafka.common.metrics.JmxReporter",),
 }
+
+
+def _check_authorizer(configs: EffectiveConfigs) -> None:
+    read_authorizer(configs)
 
 
 def _number(value: object) -> int:
@@ -256,4 +261,5 @@ _RULES: Final[tuple[Rule, ...]] = (
     _check_group_protocols,
     _check_group_limits,
     _check_classes,
+    _check_authorizer,
 )

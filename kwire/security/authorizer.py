@@ -15,14 +15,25 @@ from kwire.security.principal import Principal
 
 
 class Authorizer(Protocol):
-    """Called synchronously for each item of a request, so it must answer from memory."""
+    """Called synchronously for each item of a request, so it must answer from memory.
+
+    ``host`` is the address of the client as Java prints it. ``epoch`` changes with each change after which the same
+    question may have another answer.
+    """
+
+    @property
+    def epoch(self) -> int: ...
 
     def allows(self, principal: Principal, host: str, operation: Operation, kind: ResourceType, name: str) -> bool:
-        """Tell whether the principal, connected from ``host``, may do this to the resource."""
+        """Tell whether the principal may do this to the resource."""
         ...
 
     def allows_any(self, principal: Principal, host: str, operation: Operation, kind: ResourceType) -> bool:
         """Tell whether it may do this to at least one resource of the type (KIP-679)."""
+        ...
+
+    def why(self, principal: Principal, host: str, operation: Operation, kind: ResourceType, name: str) -> str:
+        """Say in a few words what decided, for the audit log."""
         ...
 
 

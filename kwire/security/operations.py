@@ -1,46 +1,22 @@
 """Operations and resource types of Kafka's authorization, and the bit field of the protocol (KIP-430).
 
-Responsible for: the codes of AclOperation and ResourceType, and which operations each resource type has. Must not
-depend on: principals, what is allowed.
+Responsible for: which operations each resource type has. Must not depend on: principals, what is allowed.
 """
 
 from __future__ import annotations
 
-from enum import IntEnum
-from typing import Final
+from kwire.acls import CLUSTER_NAME, Operation, ResourceType
 
-
-class Operation(IntEnum):
-    """AclOperation's codes; in a bit field, operation N is bit N."""
-
-    READ = 3
-    WRITE = 4
-    CREATE = 5
-    DELETE = 6
-    ALTER = 7
-    DESCRIBE = 8
-    CLUSTER_ACTION = 9
-    DESCRIBE_CONFIGS = 10
-    ALTER_CONFIGS = 11
-    IDEMPOTENT_WRITE = 12
-    CREATE_TOKENS = 13
-    DESCRIBE_TOKENS = 14
-    TWO_PHASE_COMMIT = 15
-
-
-class ResourceType(IntEnum):
-    """The codes of Kafka's ResourceType. Configs have a type of their own (``metadata.entities.ResourceType``)."""
-
-    TOPIC = 2
-    GROUP = 3
-    CLUSTER = 4
-    TRANSACTIONAL_ID = 5
-    DELEGATION_TOKEN = 6
-    USER = 7
-
-
-# The name of the one resource of type CLUSTER.
-CLUSTER_NAME: Final = "kafka-cluster"
+__all__ = [
+    "ALL_CLUSTER_OPERATIONS",
+    "ALL_GROUP_OPERATIONS",
+    "ALL_TOPIC_OPERATIONS",
+    "CLUSTER_NAME",
+    "NOT_ASKED",
+    "Operation",
+    "ResourceType",
+    "bit_field",
+]
 
 
 def bit_field(*operations: Operation) -> int:

@@ -34,6 +34,7 @@ from kwire.broker.requests.table import Api, ApiTable, Shortcut
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import DECODE_INLINE_BYTES_MAX, READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_DEBT_MS, TURN_MS
 from kwire.metadata.sasl_settings import uses_sasl
+from kwire.security.principal import Principal
 from kwire.server.handshake import Handshake, HandshakeFailed
 from kwire.server.listener import Listener
 from kwire.server.login import ConnectionLogin
@@ -380,7 +381,7 @@ class Connection:
             self._shortcut.store(header, frame, request, response)
         if api.caching is not None and self._cache_key is not None:
             key, version = self._cache_key
-            is_current = api.caching.version(self._broker) == version
+            is_current = self._cache_version(api.caching) == version
             if is_current and api.caching.accepts(response) and not hooks.hooked(api.key):
                 self._broker.responses.store(key, version, parts)
             self._cache_key = None
@@ -388,19 +389,30 @@ class Connection:
     def _answer_again(self, caching: Caching, header: RequestHeader, frame: memoryview) -> bool:
         """Send the response that an equal request had, if it is kept; else note what the new one is kept under."""
         self._cache_key = None
-        if self._broker.authorizer is not None or self._broker.hooks.hooked(header.api_key):
+        broker = self._broker
+        if broker.hooks.hooked(header.api_key):
             return False
-        key = self._broker.responses.key(header, frame, self.client.endpoint)
-        if key is None:
-            return False
-        version = caching.version(self._broker)
-        parts = self._broker.responses.find(key, version, header.correlation_id)
+        key = broker.responses.key(header, frame, self.client.endpoint, self._asked_by())
+        if key is None or (broker.authorizer is not None and broker.audit.logs_allowed):
+            return False  # too large, or each decision has a line in the audit log
+        version = self._cache_version(caching)
+        parts = broker.responses.find(key, version, header.correlation_id)
         if parts is None:
             self._cache_key = key, version
             return False
         self._queue(parts)
         self._header = None
         return True
+
+    def _cache_version(self, caching: Caching) -> Hashable:
+        """The version of what a kept response was made from; ACLs are a part of it where an authorizer decides."""
+        authorizer = self._broker.authorizer
+        version = caching.version(self._broker)
+        return version if authorizer is None else (version, authorizer.epoch)
+
+    def _asked_by(self) -> tuple[Principal, str] | None:
+        """What an authorizer decides by, beside the request; None without one."""
+        return None if self._broker.authorizer is None else (self.client.principal, self.client.acl_host)
 
     async def _code_in_thread(self, codec: Callable[[RequestHeader, Any], T], header: RequestHeader, value: Any) -> T:
         """Decode or encode what would hold the event loop for too long."""

@@ -9,10 +9,19 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
+from kwire.acls import Acl
 from kwire.errors import KafkaError
 from kwire.metadata.config_rules import check_topic_name
-from kwire.metadata.configs import ConfigProblem, broker_keys, nearest, parse_broker_config, split_listener_prefix
+from kwire.metadata.configs import (
+    AUTHORIZER_SETTINGS,
+    ConfigProblem,
+    broker_keys,
+    nearest,
+    parse_broker_config,
+    split_listener_prefix,
+)
 from kwire.metadata.topics import NewTopic
+from kwire.security.acl_text import read_acls
 
 Topics: TypeAlias = Mapping[str, int] | Sequence[str]
 Config: TypeAlias = Mapping[str, str | int | float | bool]
@@ -58,6 +67,8 @@ def broker_texts(config: Config | None) -> dict[str, str]:
     texts = {}
     for key, value in (config or {}).items():
         texts[key] = setting_text(value)
+        if key in AUTHORIZER_SETTINGS:
+            continue
         if split_listener_prefix(key)[1] not in broker_keys():
             likely = nearest(key)
             hint = f"; did you mean {likely}?" if likely else ""
@@ -67,6 +78,16 @@ def broker_texts(config: Config | None) -> dict[str, str]:
         except ConfigProblem as problem:
             raise BrokerConfigError(problem_text(problem)) from None
     return texts
+
+
+def new_acls(rules: Sequence[str] | None) -> list[Acl]:
+    """Read rules such as ``alice may read topic orders``. Raises BrokerConfigError."""
+    if isinstance(rules, str):
+        raise BrokerConfigError(f'acls={rules!r} is one string: write ["{rules}"]')
+    try:
+        return [acl for rule in rules or () for acl in read_acls(rule)]
+    except ValueError as error:
+        raise BrokerConfigError(str(error)) from None
 
 
 def problem_text(problem: ConfigProblem) -> str:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -23,9 +23,10 @@ import trio
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import only
 from kwire.broker.partitions.log_dirs import ForeignDirectory
-from kwire.errors import StorageFailure
+from kwire.errors import KafkaError, StorageFailure
 from kwire.faults.injector import Injector
-from kwire.metadata.commands import CreateTopics
+from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
+from kwire.metadata.commands import CreateAcls, CreateTopics
 from kwire.metadata.configs import ConfigProblem
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.sasl_settings import settings_for_users
@@ -40,6 +41,7 @@ from kwire.testing.arguments import (
     Topics,
     broker_texts,
     checked_users,
+    new_acls,
     new_topic,
     new_topics,
     problem_text,
@@ -67,8 +69,10 @@ class KafkaBroker:
     without one they are kept in memory, across ``restart`` too. ``port``: 0 takes a free one, which ``restart`` keeps.
     ``users``: names to passwords; with users the only listener is SASL_PLAINTEXT, and clients must log in with PLAIN,
     SCRAM-SHA-256 or SCRAM-SHA-512.
+    ``acls``: rules such as ``"alice may read topic orders"`` (docs/authorization.md has the grammar); what they do not allow
+    is refused, to clients without login too (``anyone``), except to ``super.users`` of ``config``.
 
-    ``faults`` arms rules that disturb requests. Raises BrokerConfigError for topics and settings that cannot be.
+    ``faults`` arms rules that disturb requests. Raises BrokerConfigError for topics, settings and rules that cannot be.
     """
 
     def __init__(
@@ -79,9 +83,13 @@ class KafkaBroker:
         data: str | os.PathLike[str] | None = None,
         port: int = 0,
         users: Mapping[str, str] | None = None,
+        acls: Sequence[str] | None = None,
     ) -> None:
         self._topics = new_topics(topics)
         self._config = broker_texts(config)
+        self._acls = new_acls(acls)
+        if acls is not None:
+            self._config.setdefault("authorizer.class.name", STANDARD_AUTHORIZER)
         self._files: Files = MemoryFiles() if data is None else OsFiles()
         self._data = "/kwire" if data is None else os.fspath(data)
         self._port = port
@@ -170,6 +178,23 @@ class KafkaBroker:
 
         self._in_broker(create)
 
+    def add_acls(self, *rules: str) -> None:
+        """Add rules, which count for each request from now on.
+
+        Raises BrokerConfigError for a rule that cannot be, RuntimeError for a broker that was made without ``acls``.
+        """
+        acls = new_acls(rules)
+
+        async def add() -> None:
+            assert self._server is not None
+            if self._server.broker.authorizer is None:
+                raise RuntimeError("this broker asks no rules: make it with acls=[...]")
+            for outcome in await self._server.broker.controller.submit(CreateAcls(acls)):
+                if isinstance(outcome, KafkaError):
+                    raise BrokerConfigError(outcome.message)
+
+        self._in_broker(add)
+
     def advance(self, milliseconds: float) -> None:
         """Move the broker's clock forward: sessions time out, records expire, timestamps follow, without any wait.
 
@@ -228,6 +253,9 @@ class KafkaBroker:
                 raise BrokerConfigError(f"cannot store user {user}: {refusal.message or refusal.code.name}")
             for topic, error in await create_missing_topics(server.broker, self._topics):
                 raise BrokerConfigError(f"cannot create topic {topic.name}: {error.message or error.code.name}")
+            for outcome in await server.broker.controller.submit(CreateAcls(self._acls)):
+                if isinstance(outcome, KafkaError):
+                    raise BrokerConfigError(outcome.message)
             ready.set()
             await self._stop.wait()
         self._server = None

@@ -142,13 +142,40 @@ def test_a_wrong_value_in_a_file_stops_the_start(file):
         gather(file=path)
 
 
-def test_an_authorizer_is_refused_from_every_source(file):
-    path = file("authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer")
+STANDARD = "org.apache.kafka.metadata.authorizer.StandardAuthorizer"
 
-    with pytest.raises(SettingsError, match=r"authorizer\.class\.name"):
-        gather(file=path)
+
+def test_an_authorizer_that_is_not_kafkas_own_is_refused_from_every_source(file):
+    with pytest.raises(SettingsError, match=r"authorizer\.class\.name=x\.Y.*could not be found"):
+        gather(file=file("authorizer.class.name=x.Y"))
     with pytest.raises(SettingsError, match=r"KAFKA_AUTHORIZER_CLASS_NAME"):
         gather(environment={"KAFKA_AUTHORIZER_CLASS_NAME": "x.Y"})
+
+
+def test_the_settings_of_the_authorizer_are_taken_from_files_variables_and_flags(file):
+    lines = f"authorizer.class.name={STANDARD}\nsuper.users=User:a;User:b\n"
+    from_file = gather(file=file(lines), strict=True)
+    from_variables = gather(
+        environment={"KAFKA_AUTHORIZER_CLASS_NAME": STANDARD, "KAFKA_ALLOW_EVERYONE_IF_NO_ACL_FOUND": "true"}
+    )
+    from_flags = gather(sets=[f"authorizer.class.name={STANDARD}", "super.users=User:admin"])
+
+    assert from_file.chosen["super.users"].text == "User:a;User:b"
+    assert from_variables.chosen["allow.everyone.if.no.acl.found"].text == "true"
+    assert from_flags.chosen["super.users"].text == "User:admin"
+    assert not [note for each in (from_file, from_variables, from_flags) for note in each.notes]
+
+
+def test_super_users_without_a_type_stop_the_start():
+    with pytest.raises(SettingsError, match=r"super\.users=admin.*principalType:principalName.*accepted: principals"):
+        gather(sets=[f"authorizer.class.name={STANDARD}", "super.users=admin"])
+
+
+def test_super_users_without_an_authorizer_warn():
+    (note,) = gather(sets=["super.users=User:admin"]).notes
+
+    assert note.level == "warning"
+    assert "super.users (--set) has no effect without authorizer.class.name" in note.text
 
 
 def test_a_retired_setting_warns_and_names_its_successor(file):

@@ -27,7 +27,10 @@ from peer import Peer, apis_of
 import kwire.storage.log
 from kwire.broker.start import open_broker
 from kwire.limits import CHECKED_BATCHES
+from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
+from kwire.metadata.commands import CreateAcls
 from kwire.metadata.effective import BrokerSettings
+from kwire.security.acl_text import read_acls
 from kwire.server.bindings import Limits
 from kwire.server.connection import serve_connection
 from kwire.server.connection_registry import ConnectionRegistry
@@ -49,6 +52,8 @@ BYTECODES = {
     "produce, a first batch": {(3, 11): 2800, (3, 12): 2630, (3, 13): 2560},
     "produce, decoded": {(3, 11): 2335, (3, 12): 2180, (3, 13): 2120},
     "produce, cached": {(3, 11): 1328, (3, 12): 1245, (3, 13): 1225},
+    "produce, cached, with ACLs": {(3, 11): 1346},
+    "fetch of a record, with ACLs": {(3, 11): 2628},
     "fetch of a record": {(3, 11): 2514, (3, 12): 2350, (3, 13): 2300},
     "fetch of nothing": {(3, 11): 1420, (3, 12): 1310, (3, 13): 1285},
     "heartbeat": {(3, 11): 1130, (3, 12): 1035, (3, 13): 1010},
@@ -183,6 +188,17 @@ async def broker():
 
 
 @pytest.fixture
+async def secured(nursery):
+    """A broker and a client that may use the topic by an ACL, beside others for other topics."""
+    settings = BrokerSettings({"log.dirs": "/data", "authorizer.class.name": STANDARD_AUTHORIZER})
+    rules = ["ANONYMOUS may read,write topic small*", *(f"team{n} may all topic team{n}-*" for n in range(100))]
+    async with open_broker(settings, MemoryFiles(), endpoints=[Peer.endpoint]) as running:
+        await Peer(running).create_topic(TOPIC, 2)
+        await running.controller.submit(CreateAcls([acl for rule in rules for acl in read_acls(rule)]))
+        yield running, Client(running, nursery)
+
+
+@pytest.fixture
 async def client(broker, nursery):
     await Peer(broker).create_topic(TOPIC, 2)
     return Client(broker, nursery)
@@ -220,7 +236,23 @@ async def test_a_small_produce_that_is_answered_from_the_cache(client):
     check("produce, cached", await client.count(9, [produce(TOPIC, b"value")] * COUNTED))
 
 
+async def test_a_small_produce_that_an_acl_allows(secured):
+    _, client = secured
+    for _ in range(CHECKED_BATCHES + WARM_UP):
+        await client.call(9, produce(TOPIC, b"value"))
+    check("produce, cached, with ACLs", await client.count(9, [produce(TOPIC, b"value")] * COUNTED))
+
+
+async def test_a_fetch_that_an_acl_allows(secured):
+    broker, client = secured
+    await fetch_one_record_each(client, broker, "fetch of a record, with ACLs")
+
+
 async def test_a_fetch_of_one_small_record(client, broker):
+    await fetch_one_record_each(client, broker, "fetch of a record")
+
+
+async def fetch_one_record_each(client, broker, row):
     for _ in range(WARM_UP + COUNTED):
         await client.call(9, produce(TOPIC, b"value"))
     topic_id = broker.image.topics[TOPIC].id
@@ -229,7 +261,7 @@ async def test_a_fetch_of_one_small_record(client, broker):
         await client.call(17, fetch(first.session_id, turn, (0, turn), topic_id=topic_id))
     turns = range(WARM_UP, WARM_UP + COUNTED)
     requests = [fetch(first.session_id, turn, (0, turn), topic_id=topic_id) for turn in turns]
-    check("fetch of a record", await client.count(17, requests))
+    check(row, await client.count(17, requests))
 
 
 async def test_a_fetch_that_finds_nothing_new(client, broker):

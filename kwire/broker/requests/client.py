@@ -6,6 +6,7 @@ Responsible for: the value ``Client`` and how Java prints an address. Must not d
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv6Address
 
 from kwire.broker.endpoint import Endpoint
@@ -39,11 +40,23 @@ class Client:
     @property
     def java_host(self) -> str:
         """The host as Java prints an InetAddress: after a slash, an IPv6 address without ``::``."""
-        try:
-            groups = IPv6Address(self.host.partition("%")[0]).exploded.split(":")
-        except AddressValueError:
-            return f"/{self.host}"
-        return "/" + ":".join(f"{int(group, 16):x}" for group in groups)
+        return f"/{self.acl_host}"
+
+    @property
+    def acl_host(self) -> str:
+        """The host as an ACL names it: an IPv6 address without ``::``."""
+        return _java_address(self.host) if ":" in self.host else self.host
+
+
+@lru_cache(maxsize=1000)
+def _java_address(host: str) -> str:
+    try:
+        address = IPv6Address(host.partition("%")[0])
+    except AddressValueError:
+        return host
+    if address.ipv4_mapped is not None:
+        return str(address.ipv4_mapped)
+    return ":".join(f"{int(group, 16):x}" for group in address.exploded.split(":"))
 
 
 def split_peer(peer: str) -> tuple[str, int]:

@@ -14,9 +14,10 @@ import trio
 
 from kwire.broker.broker import Broker
 from kwire.broker.endpoint import Endpoint
+from kwire.broker.requests.audit import Access
 from kwire.broker.requests.client import Client
 from kwire.broker.requests.table import ApiTable
-from kwire.security.authorizer import denied
+from kwire.security.authorizer import Authorizer, denied
 from kwire.security.operations import CLUSTER_NAME, Operation, ResourceType, bit_field
 from kwire.security.principal import Principal
 
@@ -85,25 +86,32 @@ class Context:
 
     def authorize(self, operation: Operation, kind: ResourceType, name: str) -> None:
         """Raise KafkaError with the code of the resource type if the client may not do this to the resource."""
-        authorizer = self.broker.authorizer
-        if authorizer is not None and not self.may(operation, kind, name):
+        if self.broker.authorizer is not None and not self.may(operation, kind, name):
             raise denied(kind)
 
     def authorize_cluster(self, operation: Operation) -> None:
         """Raise KafkaError(CLUSTER_AUTHORIZATION_FAILED) if the client may not do this to the cluster."""
         self.authorize(operation, ResourceType.CLUSTER, CLUSTER_NAME)
 
-    def may(self, operation: Operation, kind: ResourceType, name: str) -> bool:
-        """Tell whether the client may do this to the resource."""
+    def may(self, operation: Operation, kind: ResourceType, name: str, *, audited: bool = True) -> bool:
+        """Tell whether the client may do this to the resource.
+
+        ``audited`` False: the client has not asked for this resource, so a refusal only hides it and is not logged.
+        """
         authorizer = self.broker.authorizer
         if authorizer is None:
             return True
         client = self.connection.client
-        return authorizer.allows(client.principal, client.host, operation, kind, name)
+        allowed = authorizer.allows(client.principal, client.acl_host, operation, kind, name)
+        if audited and (not allowed or self.broker.audit.logs_allowed):
+            self._audit(
+                authorizer, Access(client.principal, client.acl_host, operation, kind, name, self._api), allowed
+            )
+        return allowed
 
-    def may_cluster(self, operation: Operation) -> bool:
+    def may_cluster(self, operation: Operation, *, audited: bool = True) -> bool:
         """Tell whether the client may do this to the cluster."""
-        return self.may(operation, ResourceType.CLUSTER, CLUSTER_NAME)
+        return self.may(operation, ResourceType.CLUSTER, CLUSTER_NAME, audited=audited)
 
     def may_any(self, operation: Operation, kind: ResourceType) -> bool:
         """Tell whether the client may do this to at least one resource of the type (KIP-679)."""
@@ -111,13 +119,25 @@ class Context:
         if authorizer is None:
             return True
         client = self.connection.client
-        return authorizer.allows_any(client.principal, client.host, operation, kind)
+        return authorizer.allows_any(client.principal, client.acl_host, operation, kind)
 
     def allowed_operations(self, kind: ResourceType, name: str, known: int) -> int:
         """Give the bit field of what the client may do to a resource (KIP-430), out of ``known``, a bit field too."""
         if self.broker.authorizer is None:
             return known
-        return bit_field(*(each for each in Operation if known >> each & 1 and self.may(each, kind, name)))
+        return bit_field(
+            *(each for each in Operation if known >> each & 1 and self.may(each, kind, name, audited=False))
+        )
+
+    @property
+    def _api(self) -> str:
+        return self.connection.apis[self.api_key].name
+
+    def _audit(self, authorizer: Authorizer, access: Access, allowed: bool) -> None:
+        def why() -> str:
+            return authorizer.why(access.principal, access.host, access.operation, access.kind, access.name)
+
+        self.broker.audit.log(access, allowed=allowed, why=why)
 
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
         """The only way for a handler to wait: see ``waits.Waits``."""

@@ -5,9 +5,9 @@ that the API answers from. Must not depend on: what a single API does, connectio
 
 Many clients ask for all metadata with the same bytes, and encoding the answer for thousands of partitions takes tens of
 milliseconds. An API uses the cache by ``Row.caching``: a response that it accepts must depend on nothing but the
-state that has the version, the endpoint, the API version and the body of the request, and its request must have no
-effect. The caller does not use the cache while an authorizer is set (an answer then depends on the principal) or while
-the API has a hook. docs/decisions/turns.md has the numbers.
+state that has the version, the endpoint, the API version and the body of the request, with an authorizer on its ACLs
+and on the principal and address of the client as well, and its request must have no effect. The caller does not use the
+cache while the API has a hook. docs/decisions/turns.md has the numbers.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple
 
 from kwire.broker.endpoint import Endpoint
 from kwire.limits import CACHED_REQUEST_BYTES_MAX, CACHED_RESPONSES_BYTES_MAX
+from kwire.security.principal import Principal
 from kwire.wire.codec import RequestHeader
 
 # Size and correlation id, which every response begins with.
@@ -44,6 +45,7 @@ class Key(NamedTuple):
     api_version: int
     endpoint: Endpoint
     request_body: bytes
+    asked_by: tuple[Principal, str] | None
 
 
 class _Kept(NamedTuple):
@@ -58,12 +60,21 @@ class ResponseCache:
         self._responses: dict[Key, _Kept] = {}
         self._held_bytes = 0
 
-    def key(self, header: RequestHeader, frame: memoryview, endpoint: Endpoint) -> Key | None:
-        """Return what to look up and store under; None for a request too large to be kept."""
+    def key(
+        self,
+        header: RequestHeader,
+        frame: memoryview,
+        endpoint: Endpoint,
+        asked_by: tuple[Principal, str] | None = None,
+    ) -> Key | None:
+        """Return what to look up and store under; None for a request too large to be kept.
+
+        ``asked_by`` is the principal and address of the client where an authorizer decides.
+        """
         body = frame[header.body_position :]
         if len(body) > CACHED_REQUEST_BYTES_MAX:
             return None
-        return Key(header.api_key, header.api_version, endpoint, bytes(body))
+        return Key(header.api_key, header.api_version, endpoint, bytes(body), asked_by)
 
     def find(self, key: Key, version: Hashable, correlation_id: int) -> tuple[bytes, bytes] | None:
         """Return the parts of the frame that answers a request with this correlation id, or None."""

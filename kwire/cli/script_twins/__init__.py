@@ -15,6 +15,7 @@ from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.options import Wrong
 
 TWINS: Final = {
+    "kafka-acls": "acls",
     "kafka-broker-api-versions": "broker_api_versions",
     "kafka-cluster": "cluster",
     "kafka-configs": "configs",

@@ -1,0 +1,116 @@
+"""Asks both brokers everything, and compares the answers."""
+
+import time
+from collections.abc import Collection, Sequence
+from typing import Any, NamedTuple
+
+from interop.authorization.brokers import LoggedIn, SecuredApache, SecuredKwire, client_of
+from interop.authorization.principals import ADMIN, PRINCIPALS, Principal, creations
+from interop.authorization.questions import Topics, questions
+from interop.oracle.asker import Step, records, versions
+from interop.oracle.known import known
+from interop.oracle.normal import differences
+
+Broker = SecuredApache | SecuredKwire
+TITLE = "authorization"
+
+
+class Choice(NamedTuple):
+    """Which part of the matrix: these principals and APIs (empty for all), and each ``every``-th question."""
+
+    principals: Collection[str] = ()
+    apis: Collection[str] = ()
+    every: int = 1
+    served: Collection[int] = ()
+
+
+def chosen(choice: Choice) -> list[Principal]:
+    return [each for each in PRINCIPALS if not choice.principals or each.name in choice.principals]
+
+
+def prepare(broker: Broker, principals: Sequence[Principal]) -> dict[str, Topics]:
+    """Make topics, offsets and ACLs; gives the ids of each principal's topics."""
+    admin = client_of(broker, ADMIN)
+    names = [name for each in principals for name in (each.names.topic, each.names.hidden)]
+    wanted = [{"name": name, "numPartitions": 1, "replicationFactor": 1} for name in names]
+    made = admin.ask("CreateTopics", 7, {"topics": wanted, "timeoutMs": 30000}, note=False)
+    assert all(topic["errorCode"] == 0 for topic in made["topics"]), made
+    acls = [creation for each in principals for creation in creations(each)]
+    added = admin.ask("CreateAcls", 3, {"creations": acls}, note=False)
+    assert all(result["errorCode"] == 0 for result in added["results"]), added
+    for kind in (0, 1):
+        admin.until(
+            "FindCoordinator", 4, {"keyType": kind, "coordinatorKeys": ["warm"]},
+            lambda got: got["coordinators"][0]["errorCode"] == 0, timeout_s=60,
+        )  # fmt: skip
+    ids: dict[str, str] = {}
+    for name in names:
+        admin.ready(name, 1)
+        ids[name] = admin.topic_id(name)
+        admin.produce(name, records("first"), note=False)
+    for each in principals:
+        for group in (each.names.group, f"x-{each.names.group}"):
+            offsets = [
+                {"name": name, "partitions": [{"partitionIndex": 0, "committedOffset": 1, "committedMetadata": ""}]}
+                for name in (each.names.topic, each.names.hidden)
+            ]
+            body = {"groupId": group, "generationIdOrMemberEpoch": -1, "memberId": "", "topics": offsets}
+            admin.until(
+                "OffsetCommit", 8, body,
+                lambda got: all(p["errorCode"] == 0 for t in got["topics"] for p in t["partitions"]), timeout_s=60,
+            )  # fmt: skip
+    admin.close()
+    if broker.name == "apache":
+        time.sleep(2)  # until the broker has the ACLs that the controller has
+    return {each.name: Topics(ids) for each in principals}
+
+
+def ask_all(broker: Broker, principals: Sequence[Principal], choice: Choice) -> list[Step]:
+    """The answers of one broker, in the order of the questions."""
+    topics = prepare(broker, principals)
+    steps: list[Step] = []
+    for principal in principals:
+        client = client_of(broker, principal.name)
+        for name, topic_id in topics[principal.name].ids.items():
+            client.normalizer.known_id(topic_id, name)
+        _ask(client, principal, topics[principal.name], choice)
+        steps += client.transcript
+        client.close()
+    return steps
+
+
+def _ask(client: LoggedIn, principal: Principal, topics: Topics, choice: Choice) -> None:
+    from interop.advertised import KEYS
+
+    number = 0
+    for question in questions(principal.names, topics):
+        if choice.apis and question.api not in choice.apis:
+            continue
+        if choice.served and KEYS[question.api] not in choice.served:
+            continue
+        for version in versions(question.api):
+            number += 1
+            if question.lowest <= version <= question.highest and number % choice.every == 0:
+                client.ask(question.api, version, question.body, label=question.label, own=question.api in _LISTINGS)
+
+
+_LISTINGS = {"ListGroups", "ListTransactions", "Metadata"}
+
+
+def compare(apache: Sequence[Step], other: Sequence[Step]) -> tuple[list[str], int]:
+    """The lines of all differences that are not meant, and how many differ as is meant."""
+    lines: list[str] = []
+    meant = 0
+    assert [step.label for step in apache] == [step.label for step in other]
+    for expected, seen in zip(apache, other, strict=True):
+        for line in differences(_plain(expected.answer), _plain(seen.answer)):
+            text = f"{expected.label}{line}"
+            if known(TITLE, text):
+                meant += 1
+            else:
+                lines.append(text)
+    return lines, meant
+
+
+def _plain(answer: Any) -> Any:
+    return answer

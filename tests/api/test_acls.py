@@ -1,0 +1,291 @@
+"""ACLs over the APIs: created, described and deleted, refused with Apache Kafka's codes, kept, and in force at once."""
+
+from dataclasses import replace
+
+import pytest
+from peer import Peer
+
+from kwire.acls import Acl, AclFilter, Operation, PatternType, Permission, ResourceType
+from kwire.errors import Code, KafkaError, ProtocolViolation
+from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
+from kwire.metadata.configs import ConfigProblem
+from kwire.security.acl_text import acl_text, read_acls
+from kwire.security.principal import Principal
+from kwire.wire import messages as m
+from kwire.wire.records import Record, build_batch
+
+CREATION = m.CreateAclsRequest.AclCreation
+FILTER = m.DeleteAclsRequest.DeleteAclsFilter
+
+
+@pytest.fixture
+def settings():
+    return {"authorizer.class.name": STANDARD_AUTHORIZER, "super.users": "User:admin"}
+
+
+def client_of(broker, name, host="10.0.0.1"):
+    peer = Peer(broker)
+    peer.client = replace(peer.client, principal=Principal("User", name), host=host)
+    return peer
+
+
+@pytest.fixture
+def admin(broker):
+    return client_of(broker, "admin")
+
+
+def creation(acl, **changed):
+    fields = {
+        "resource_type": acl.resource_type,
+        "resource_name": acl.resource_name,
+        "resource_pattern_type": acl.pattern_type,
+        "principal": acl.principal,
+        "host": acl.host,
+        "operation": acl.operation,
+        "permission_type": acl.permission,
+    }
+    return CREATION(**{**fields, **changed})
+
+
+async def create(peer, *sentences, version=3):
+    acls = [acl for sentence in sentences for acl in read_acls(sentence)]
+    answer = await peer.call(version, m.CreateAclsRequest(creations=[creation(acl) for acl in acls]))
+    return [(Code(one.error_code), one.error_message) for one in answer.results]
+
+
+def filter_fields(wanted):
+    return {
+        "resource_type_filter": wanted.resource_type,
+        "resource_name_filter": wanted.resource_name,
+        "pattern_type_filter": wanted.pattern_type,
+        "principal_filter": wanted.principal,
+        "host_filter": wanted.host,
+        "operation": wanted.operation,
+        "permission_type": wanted.permission,
+    }
+
+
+async def describe(peer, version=3):
+    answer = await peer.call(version, m.DescribeAclsRequest(**filter_fields(AclFilter())))
+    assert answer.error_code == 0, answer.error_message
+    return {
+        acl_text(
+            Acl(
+                ResourceType(resource.resource_type),
+                resource.resource_name,
+                PatternType(resource.pattern_type),
+                acl.principal,
+                acl.host,
+                Operation(acl.operation),
+                Permission(acl.permission_type),
+            )
+        )
+        for resource in answer.resources
+        for acl in resource.acls
+    }
+
+
+async def produce(peer, topic):
+    batch = build_batch([Record(0, 0, b"k", b"v", ())])
+    request = m.ProduceRequest
+    part = request.PartitionProduceData(index=0, records=batch)
+    data = [request.TopicProduceData(name=topic, partition_data=[part])]
+    answer = await peer.call(12, request(acks=-1, timeout_ms=1000, topic_data=data))
+    return Code(answer.responses[0].partition_responses[0].error_code)
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+async def test_acls_are_created_described_and_deleted(admin, version):
+    sentences = [
+        "alice may read topic orders",
+        "bob may not write topic pay* from 10.0.0.9",
+        "anyone may describe cluster",
+    ]
+    assert await create(admin, *sentences, version=version) == [(Code.NONE, "")] * 3
+    assert await describe(admin, version) == set(sentences)
+
+    every = FILTER(**filter_fields(AclFilter(resource_type=ResourceType.TOPIC)))
+    answer = await admin.call(version, m.DeleteAclsRequest(filters=[every]))
+    (result,) = answer.filter_results
+
+    assert (result.error_code, result.error_message) == (Code.NONE, None)
+    assert [one.resource_name for one in result.matching_acls] == ["orders", "pay"]
+    assert await describe(admin, version) == {"anyone may describe cluster"}
+
+
+async def test_an_acl_is_in_force_with_the_answer_to_its_creation_and_its_deletion(admin, broker):
+    await admin.create_topic("orders")
+    alice = client_of(broker, "alice")
+    assert await produce(alice, "orders") is Code.TOPIC_AUTHORIZATION_FAILED
+
+    await create(admin, "alice may write topic orders")
+    assert await produce(alice, "orders") is Code.NONE
+
+    await admin.call(3, m.DeleteAclsRequest(filters=[FILTER(**filter_fields(AclFilter()))]))
+    assert await produce(alice, "orders") is Code.TOPIC_AUTHORIZATION_FAILED
+
+
+async def test_an_acl_for_a_host_holds_for_that_host(admin, broker):
+    await admin.create_topic("orders")
+    await create(admin, "alice may write topic orders", "alice may not write topic orders from 0:0:0:0:0:0:0:1")
+
+    assert await produce(client_of(broker, "alice", "10.0.0.1"), "orders") is Code.NONE
+    assert await produce(client_of(broker, "alice", "::1"), "orders") is Code.TOPIC_AUTHORIZATION_FAILED
+
+
+async def test_an_acl_that_exists_is_accepted_and_kept_once(admin, broker):
+    sentence = "alice may read topic orders"
+    assert await create(admin, sentence, sentence) == [(Code.NONE, "")] * 2
+    assert await create(admin, sentence) == [(Code.NONE, "")]
+
+    assert len(broker.image.acls) == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"resource_type": 1}, "Invalid resourceType ANY"),
+        ({"resource_type": 99}, "Invalid resourceType UNKNOWN"),
+        ({"resource_pattern_type": 1}, "Invalid patternType ANY"),
+        ({"resource_pattern_type": 2}, "Invalid patternType MATCH"),
+        ({"resource_pattern_type": 99}, "Invalid patternType UNKNOWN"),
+        ({"operation": 1}, "Invalid operation ANY"),
+        ({"operation": 99}, "Invalid operation UNKNOWN"),
+        ({"permission_type": 1}, "Invalid permissionType ANY"),
+        ({"permission_type": 99}, "Invalid permissionType UNKNOWN"),
+        (
+            {"principal": "alice"},
+            "Could not parse principal from `alice` (no colon is present separating the principal type from the"
+            " principal name)",
+        ),
+        ({"resource_name": ""}, "Invalid empty resource name"),
+        ({"resource_type": 4}, "The only valid name for the CLUSTER resource is kafka-cluster"),
+    ],
+)
+async def test_an_acl_that_cannot_be_is_refused_and_the_others_are_created(admin, broker, changed, message):
+    (good,) = read_acls("alice may read topic orders")
+    answer = await admin.call(3, m.CreateAclsRequest(creations=[creation(good, **changed), creation(good)]))
+
+    refused, created = answer.results
+    assert (refused.error_code, refused.error_message) == (Code.INVALID_REQUEST, message)
+    assert created.error_code == Code.NONE
+    assert list(broker.image.acls.values()) == [good]
+
+
+@pytest.mark.parametrize("field", ["resource_type", "resource_pattern_type", "operation", "permission_type"])
+async def test_the_code_of_unknown_in_an_acl_closes_the_connection(admin, field):
+    (good,) = read_acls("alice may read topic orders")
+    with pytest.raises(ProtocolViolation):
+        await admin.call(3, m.CreateAclsRequest(creations=[creation(good, **{field: 0})]))
+
+
+@pytest.mark.parametrize("field", ["resource_type_filter", "pattern_type_filter", "operation", "permission_type"])
+async def test_the_code_of_unknown_in_a_filter_closes_the_connection(admin, field):
+    fields = {**filter_fields(AclFilter()), field: 0}
+    with pytest.raises(ProtocolViolation):
+        await admin.call(3, m.DescribeAclsRequest(**fields))
+    with pytest.raises(ProtocolViolation):
+        await admin.call(3, m.DeleteAclsRequest(filters=[FILTER(**fields)]))
+
+
+@pytest.mark.parametrize(
+    ("field", "message"),
+    [
+        ("resource_type_filter", "Unknown patternFilter."),
+        ("pattern_type_filter", "Unknown patternFilter."),
+        ("operation", "Unknown entryFilter."),
+        ("permission_type", "Unknown entryFilter."),
+    ],
+)
+async def test_another_code_that_is_not_known_in_a_filter_is_refused_and_the_other_filters_count(admin, field, message):
+    await create(admin, "alice may read topic orders")
+    odd, every = FILTER(**{**filter_fields(AclFilter()), field: 99}), FILTER(**filter_fields(AclFilter()))
+    answer = await admin.call(3, m.DeleteAclsRequest(filters=[odd, every]))
+
+    refused, deleted = answer.filter_results
+    assert (refused.error_code, refused.error_message) == (Code.INVALID_REQUEST, message)
+    assert len(deleted.matching_acls) == 1
+
+
+async def test_an_acl_that_two_filters_select_is_in_the_answer_to_both(admin):
+    await create(admin, "alice may read topic orders")
+    every = FILTER(**filter_fields(AclFilter()))
+    answer = await admin.call(3, m.DeleteAclsRequest(filters=[every, every]))
+
+    assert [len(one.matching_acls) for one in answer.filter_results] == [1, 1]
+
+
+async def test_many_acls_are_created_and_deleted_in_one_request_each(admin, broker):
+    acls = [f"alice may read topic t{n}" for n in range(100)]
+    assert await create(admin, *acls) == [(Code.NONE, "")] * 100
+    answer = await admin.call(3, m.DeleteAclsRequest(filters=[FILTER(**filter_fields(AclFilter()))]))
+
+    assert len(answer.filter_results[0].matching_acls) == 100
+    assert not broker.image.acls
+    assert admin.breaths
+
+
+async def test_acls_are_for_those_who_may_describe_or_alter_the_cluster(broker, admin):
+    eve = client_of(broker, "eve")
+    with pytest.raises(KafkaError) as refused:
+        await describe(eve)
+    (created,) = await create(eve, "eve may all cluster")
+    answer = await eve.call(3, m.DeleteAclsRequest(filters=[FILTER(**filter_fields(AclFilter()))]))
+
+    assert refused.value.code is Code.CLUSTER_AUTHORIZATION_FAILED
+    assert created[0] is Code.CLUSTER_AUTHORIZATION_FAILED
+    assert answer.filter_results[0].error_code == Code.CLUSTER_AUTHORIZATION_FAILED
+
+    await create(admin, "eve may describe,alter cluster")
+    assert await describe(eve) == {"eve may describe cluster", "eve may alter cluster"}
+
+
+async def test_acls_and_decisions_are_there_after_a_restart(start_broker, settings):
+    async with start_broker(**settings) as broker:
+        await client_of(broker, "admin").create_topic("orders")
+        await create(client_of(broker, "admin"), "alice may write topic orders", "bob may read topic orders")
+        one = FILTER(**filter_fields(AclFilter(principal="User:bob")))
+        await client_of(broker, "admin").call(3, m.DeleteAclsRequest(filters=[one]))
+    async with start_broker(**settings) as broker:
+        assert await describe(client_of(broker, "admin")) == {"alice may write topic orders"}
+        assert await produce(client_of(broker, "alice"), "orders") is Code.NONE
+        assert await produce(client_of(broker, "bob"), "orders") is Code.TOPIC_AUTHORIZATION_FAILED
+
+
+async def test_without_an_authorizer_security_is_disabled_and_acls_are_kept(start_broker, settings):
+    async with start_broker(**settings) as broker:
+        await create(client_of(broker, "admin"), "alice may write topic orders")
+    async with start_broker(**{"authorizer.class.name": "", "super.users": ""}) as broker:
+        peer = Peer(broker)
+        (created,) = await create(peer, "alice may read topic x")
+        answer = await peer.call(3, m.DescribeAclsRequest(**filter_fields(AclFilter())))
+
+        assert created == (Code.SECURITY_DISABLED, "No Authorizer is configured.")
+        assert answer.error_code == Code.SECURITY_DISABLED
+        assert [acl.principal for acl in broker.image.acls.values()] == ["User:alice"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "name"),
+    [
+        ({"authorizer.class.name": "com.example.Mine"}, "authorizer.class.name"),
+        ({"super.users": "admin"}, "super.users"),
+    ],
+)
+async def test_an_authorizer_that_cannot_be_stops_the_start(start_broker, settings, texts, name):
+    from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+    from kwire.metadata.image import MetadataImage
+    from kwire.metadata.start_rules import check_start
+
+    with pytest.raises(ConfigProblem) as refused:
+        check_start(EffectiveConfigs(MetadataImage(), BrokerSettings({**settings, **texts}), node_id=1))
+    assert refused.value.name == name
+
+
+async def test_what_no_acl_is_about_is_allowed_where_the_settings_say_so(start_broker, settings):
+    more = {**settings, "allow.everyone.if.no.acl.found": "TRUE "}
+    async with start_broker(**more) as broker:
+        await client_of(broker, "admin").create_topic("orders")
+        assert await produce(client_of(broker, "eve"), "orders") is Code.NONE
+        await create(client_of(broker, "admin"), "alice may write topic orders")
+        assert await produce(client_of(broker, "eve"), "orders") is Code.TOPIC_AUTHORIZATION_FAILED
