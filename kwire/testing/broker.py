@@ -69,8 +69,8 @@ class KafkaBroker:
     without one they are kept in memory, across ``restart`` too. ``port``: 0 takes a free one, which ``restart`` keeps.
     ``users``: names to passwords; with users the only listener is SASL_PLAINTEXT, and clients must log in with PLAIN,
     SCRAM-SHA-256 or SCRAM-SHA-512.
-    ``acls``: rules such as ``"alice may read topic orders"`` (docs/authorization.md has the grammar); what they do not allow
-    is refused, to clients without login too (``anyone``), except to ``super.users`` of ``config``.
+    ``acls``: rules such as ``"alice may read topic orders"`` (docs/authorization.md has the grammar); what they do not
+    allow is refused, to clients without login too (``anyone``), except to ``super.users`` of ``config``.
 
     ``faults`` arms rules that disturb requests. Raises BrokerConfigError for topics, settings and rules that cannot be.
     """

@@ -155,8 +155,10 @@ async def test_an_acl_that_exists_is_accepted_and_kept_once(admin, broker):
         ({"permission_type": 99}, "Invalid permissionType UNKNOWN"),
         (
             {"principal": "alice"},
-            "Could not parse principal from `alice` (no colon is present separating the principal type from the"
-            " principal name)",
+            (
+                "Could not parse principal from `alice` (no colon is present separating the principal type from the"
+                " principal name)"
+            ),
         ),
         ({"resource_name": ""}, "Invalid empty resource name"),
         ({"resource_type": 4}, "The only valid name for the CLUSTER resource is kafka-cluster"),
