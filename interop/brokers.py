@@ -56,6 +56,7 @@ class _Process:
         self.folder = folder
         self.data = data or folder / "data"
         self.settings = dict(settings or {})
+        self.more_listeners: list[str] = []  # beside the plain one, as NAME://HOST:PORT
         self.port = 0
         self.log = folder / f"{self.name}.log"
         self._process: subprocess.Popen[str] | None = None
@@ -106,6 +107,8 @@ class Kwire(_Process):
     def start(self) -> None:
         command = [PYTHON, "-P", "-m", "kwire", "serve"]
         command += ["--listen", f"PLAINTEXT://localhost:{self.port}", "--data", str(self.data)]
+        for url in self.more_listeners:
+            command += ["--listen", url]
         for key, value in self.settings.items():
             command += ["--set", f"{key}={value}"]
         self._process = subprocess.Popen(
@@ -139,7 +142,9 @@ class Apache(_Process):
             "process.roles": "broker,controller",
             "node.id": "1",
             "controller.quorum.bootstrap.servers": f"localhost:{controller}",
-            "listeners": f"PLAINTEXT://localhost:{self.port},CONTROLLER://localhost:{controller}",
+            "listeners": ",".join(
+                [f"PLAINTEXT://localhost:{self.port}", f"CONTROLLER://localhost:{controller}", *self.more_listeners]
+            ),
             "controller.listener.names": "CONTROLLER",
             "log.dirs": str(self.data),
             **ONE_MACHINE,

@@ -6,16 +6,19 @@ Must not depend on: connections, requests.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from kwire.broker.clock import Clock
 from kwire.broker.delegation_tokens import DelegationTokens
+from kwire.broker.jwks import Jwks
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.entities import ScramMechanism
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.sasl_settings import PLAIN, SaslSettings, read_sasl
+from kwire.metadata.sasl_settings import OAUTHBEARER, PLAIN, OAuthSettings, SaslSettings, read_sasl
 from kwire.security.sasl.exchange import Exchange
 from kwire.security.sasl.login import Mechanisms, in_kafkas_order
+from kwire.security.sasl.oauthbearer import OAuthBearerExchange, ValidToken
 from kwire.security.sasl.plain import PlainExchange
 from kwire.security.sasl.scram import Credentials, ScramExchange, TokenCredential
 from kwire.security.sasl.scram_keys import (
@@ -26,6 +29,7 @@ from kwire.security.sasl.scram_keys import (
     hmac_of,
     random_text,
 )
+from kwire.security.sasl.tokens import Signed, Unsecured, validate_signed, validate_unsecured
 
 _STAND_IN_KEY_BYTES = 32
 
@@ -50,6 +54,7 @@ class Authentication:
         self._stand_in_key = clock.random_bytes(_STAND_IN_KEY_BYTES)
         self._read_from: object = None
         self._settings: dict[str, SaslSettings] = {}
+        self._jwks: dict[str, Jwks] = {}  # by URL
 
     @property
     def limits(self) -> LoginLimits:
@@ -63,6 +68,8 @@ class Authentication:
         def begin(mechanism: str) -> Exchange:
             if mechanism == PLAIN:
                 return PlainExchange(settings.plain_users.get)
+            if settings.oauth is not None and mechanism == OAUTHBEARER:
+                return OAuthBearerExchange(self._validator(settings.oauth))
             return self._scram(mechanism)
 
         return Mechanisms(in_kafkas_order(settings.mechanisms), begin, settings.reauth_ms)
@@ -74,6 +81,17 @@ class Authentication:
         if listener not in self._settings:
             self._settings[listener] = read_sasl(self._configs, listener)
         return self._settings[listener]
+
+    def _validator(self, rules: OAuthSettings) -> Callable[[str], ValidToken]:
+        now_ms = self._clock.now_ms
+        if rules.jwks_url is None:
+            unsecured = Unsecured(rules.principal_claim, rules.scope_claim, rules.required_scope, rules.skew_ms)
+            return lambda token: validate_unsecured(unsecured, token, now_ms())
+        keys = self._jwks.get(rules.jwks_url)
+        if keys is None:
+            keys = self._jwks[rules.jwks_url] = Jwks(rules.jwks_url, rules.refresh_ms, now_ms)
+        signed = Signed(rules.audiences, rules.issuer, rules.scope_claim, rules.principal_claim, rules.skew_ms)
+        return lambda token: validate_signed(signed, token, now_ms(), keys.keys_for)
 
     def _scram(self, mechanism: str) -> ScramExchange:
         number = SCRAM_MECHANISMS[mechanism]

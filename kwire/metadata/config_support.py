@@ -75,7 +75,10 @@ ssl.truststore.type
 share.coordinator.state.topic.min.isr share.coordinator.state.topic.num.partitions
 share.coordinator.state.topic.replication.factor share.coordinator.state.topic.segment.bytes
 connection.failed.authentication.delay.ms connections.max.reauth.ms sasl.enabled.mechanisms sasl.jaas.config
-sasl.mechanism.inter.broker.protocol sasl.server.max.receive.size
+sasl.mechanism.inter.broker.protocol sasl.server.callback.handler.class sasl.server.max.receive.size
+sasl.oauthbearer.clock.skew.seconds sasl.oauthbearer.expected.audience sasl.oauthbearer.expected.issuer
+sasl.oauthbearer.jwks.endpoint.refresh.ms sasl.oauthbearer.jwks.endpoint.url sasl.oauthbearer.jwt.validator.class
+sasl.oauthbearer.scope.claim.name sasl.oauthbearer.sub.claim.name
 config.providers delegation.token.expiry.check.interval.ms delegation.token.expiry.time.ms
 delegation.token.max.lifetime.ms delegation.token.secret.key
 """
@@ -192,12 +195,8 @@ sasl.oauthbearer.assertion.private.key.passphrase sasl.oauthbearer.assertion.tem
 sasl.oauthbearer.client.credentials.client.id sasl.oauthbearer.client.credentials.client.secret
 sasl.oauthbearer.jwt.retriever.class sasl.oauthbearer.scope sasl.oauthbearer.token.endpoint.url
 """,
-    "the SASL mechanism OAUTHBEARER is not served yet": """
-sasl.oauthbearer.clock.skew.seconds sasl.oauthbearer.expected.audience sasl.oauthbearer.expected.issuer
-sasl.oauthbearer.jwks.endpoint.refresh.ms sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms
-sasl.oauthbearer.jwks.endpoint.retry.backoff.ms sasl.oauthbearer.jwks.endpoint.url
-sasl.oauthbearer.jwt.validator.class sasl.oauthbearer.scope.claim.name sasl.oauthbearer.sub.claim.name
-sasl.server.callback.handler.class
+    "a key set that cannot be read is asked for again at the next login, ten seconds later at the earliest": """
+sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms sasl.oauthbearer.jwks.endpoint.retry.backoff.ms
 """,
     "Java's security providers cannot be loaded": """
 ssl.engine.factory.class ssl.provider ssl.secure.random.implementation

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from kwire.metadata.config_values import ConfigProblem, Value, value_text
 from kwire.metadata.effective import EffectiveConfigs
@@ -21,7 +22,8 @@ from kwire.metadata.jaas import JaasError, LoginModule, login_module_text, parse
 
 PLAIN: Final = "PLAIN"
 SCRAM: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
-_SERVED: Final = (PLAIN, *SCRAM)
+OAUTHBEARER: Final = "OAUTHBEARER"
+_SERVED: Final = (PLAIN, *SCRAM, OAUTHBEARER)
 _HIDDEN: Final = "[hidden]"
 _KEY: Final = "sasl.enabled.mechanisms"
 _JAAS: Final = "sasl.jaas.config"
@@ -38,12 +40,34 @@ LOGIN_MODULES: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+_OAUTH_CLASSES: Final = "org.apache.kafka.common.security.oauthbearer."
+_SIGNED_HANDLER: Final = f"{_OAUTH_CLASSES}OAuthBearerValidatorCallbackHandler"
+_UNSECURED_HANDLER: Final = f"{_OAUTH_CLASSES}internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler"
+JWT_VALIDATORS: Final = (f"{_OAUTH_CLASSES}DefaultJwtValidator", f"{_OAUTH_CLASSES}BrokerJwtValidator")
+_HANDLER: Final = "sasl.server.callback.handler.class"
+_JWKS: Final = "sasl.oauthbearer.jwks.endpoint.url"
+
+
+class OAuthSettings(NamedTuple):
+    """How tokens of OAUTHBEARER are checked. ``jwks_url`` None: they are unsecured, as the handler class says."""
+
+    jwks_url: str | None
+    refresh_ms: int
+    skew_ms: int
+    audiences: tuple[str, ...]
+    issuer: str | None
+    scope_claim: str
+    principal_claim: str
+    required_scope: tuple[str, ...]
+
+
 class SaslSettings(NamedTuple):
     """What holds for one listener. ``plain_users`` maps the users of PLAIN to their passwords."""
 
     mechanisms: tuple[str, ...]
     plain_users: Mapping[str, str]
     reauth_ms: Mapping[str, int]
+    oauth: OAuthSettings | None
 
 
 def uses_sasl(protocol: str) -> bool:
@@ -79,6 +103,7 @@ def read_sasl(configs: EffectiveConfigs, listener: str) -> SaslSettings:
     if not mechanisms:
         raise ConfigProblem(key, "", f"The listener {listener} has no SASL mechanism.", f"some of {','.join(_SERVED)}")
     plain_users: Mapping[str, str] = {}
+    oauth = None
     reauth_ms = {}
     for mechanism in mechanisms:
         if mechanism not in _SERVED:
@@ -92,10 +117,12 @@ def read_sasl(configs: EffectiveConfigs, listener: str) -> SaslSettings:
                 for name, password in module.options.items()
                 if name.startswith(_USER)
             }
+        if mechanism == OAUTHBEARER:
+            oauth = _oauth(configs, listener, module)
         limit = _setting(configs, listener, "connections.max.reauth.ms", mechanism)[1]
         assert isinstance(limit, int)
         reauth_ms[mechanism] = limit
-    return SaslSettings(mechanisms, plain_users, reauth_ms)
+    return SaslSettings(mechanisms, plain_users, reauth_ms, oauth)
 
 
 def _login_module(configs: EffectiveConfigs, listener: str, mechanism: str) -> LoginModule:
@@ -115,6 +142,63 @@ def _login_module(configs: EffectiveConfigs, listener: str, mechanism: str) -> L
         message = f"The login module {module.name} does not belong to {mechanism}."
         raise ConfigProblem(key, _HIDDEN, message, example)
     return module
+
+
+def _oauth(configs: EffectiveConfigs, listener: str, module: LoginModule) -> OAuthSettings:
+    """Read how tokens are checked: by their signatures with Kafka's handler class for that, else unsecured."""
+    handler_key, handler = _setting(configs, listener, _HANDLER, OAUTHBEARER)
+    jwks_key, url = _setting(configs, listener, _JWKS, OAUTHBEARER)
+    if handler not in {None, _SIGNED_HANDLER, _UNSECURED_HANDLER}:
+        message = f"Class {handler} could not be found: kwire runs no Java code."
+        raise ConfigProblem(handler_key, str(handler), message, f"{_SIGNED_HANDLER} or {_UNSECURED_HANDLER}")
+    validator_key, validator = _setting(configs, listener, "sasl.oauthbearer.jwt.validator.class", OAUTHBEARER)
+    if validator not in JWT_VALIDATORS:
+        message = f"Class {validator} could not be found: kwire runs no Java code."
+        raise ConfigProblem(validator_key, str(validator), message, JWT_VALIDATORS[0])
+    if handler != _SIGNED_HANDLER:
+        if url is not None:
+            # Kafka starts, and accepts tokens that are not signed.
+            message = f"The signatures of tokens are not checked without {_HANDLER}={_SIGNED_HANDLER}."
+            key = f"listener.name.{listener.lower()}.oauthbearer.{_HANDLER}"
+            raise ConfigProblem(jwks_key, str(url), message, f"{key}={_SIGNED_HANDLER}, or no {_JWKS}")
+        return _unsecured(jaas_key(listener, OAUTHBEARER), module.options)
+    if not isinstance(url, str) or urlsplit(url).scheme not in {"file", "http", "https"}:
+        message = f"{_SIGNED_HANDLER} needs the URL of the keys."
+        raise ConfigProblem(jwks_key, None if url is None else str(url), message, "a file:, http: or https: URL")
+
+    def value(key: str) -> Any:
+        return _setting(configs, listener, key, OAUTHBEARER)[1]
+
+    return OAuthSettings(
+        jwks_url=url,
+        refresh_ms=value("sasl.oauthbearer.jwks.endpoint.refresh.ms"),
+        skew_ms=value("sasl.oauthbearer.clock.skew.seconds") * 1000,
+        audiences=value("sasl.oauthbearer.expected.audience"),
+        issuer=value("sasl.oauthbearer.expected.issuer"),
+        scope_claim=value("sasl.oauthbearer.scope.claim.name"),
+        principal_claim=value("sasl.oauthbearer.sub.claim.name"),
+        required_scope=(),
+    )
+
+
+def _unsecured(key: str, options: Mapping[str, str]) -> OAuthSettings:
+    def option(name: str) -> str:
+        return options.get(f"unsecuredValidator{name}", "").strip()
+
+    skew = option("AllowableClockSkewMs") or "0"
+    if not skew.isdecimal():
+        message = f"unsecuredValidatorAllowableClockSkewMs={skew} is not a number of milliseconds."
+        raise ConfigProblem(key, _HIDDEN, message, "a whole number from 0")
+    return OAuthSettings(
+        jwks_url=None,
+        refresh_ms=0,
+        skew_ms=int(skew),
+        audiences=(),
+        issuer=None,
+        scope_claim=option("ScopeClaimName") or "scope",
+        principal_claim=option("PrincipalClaimName") or "sub",
+        required_scope=tuple(option("RequiredScope").split()),
+    )
 
 
 def _setting(configs: EffectiveConfigs, listener: str, key: str, mechanism: str | None = None) -> tuple[str, Value]:

@@ -18,6 +18,7 @@ from kwire.metadata.config_values import ConfigProblem, ConfigType, address_coun
 from kwire.metadata.configs import broker_keys
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.listeners import read_listeners
+from kwire.metadata.sasl_settings import JWT_VALIDATORS
 
 Rule: TypeAlias = Callable[[EffectiveConfigs], None]
 
@@ -230,6 +231,7 @@ _OWN_CLASSES: Final[dict[str, tuple[str, ...]]] = {
     "authorizer.class.name": ("", STANDARD_AUTHORIZER),
     "group.consumer.assignors": ("uniform", "range"),
     "group.share.assignors": ("simple",),
+    "sasl.oauthbearer.jwt.validator.class": JWT_VALIDATORS,
     "metric.reporters": ("org.apache.kafka.common.metrics.JmxReporter",),
 }
 

@@ -24,9 +24,9 @@ from kwire.errors import Code
 from kwire.security.sasl.exchange import Refused
 from kwire.security.sasl.login import SASL_HANDSHAKE, LoggedIn, Login, Stage, Step
 from kwire.server.connection_registry import ConnectionRegistry
-from kwire.server.refusals import Ended, encode_refusal
-from kwire.wire.codec import Part, RequestHeader, decode_request, encode_response, read_header
-from kwire.wire.messages import SaslAuthenticateResponse, SaslHandshakeResponse
+from kwire.server.refusals import Ended, refusal_of
+from kwire.wire.codec import Part, RequestHeader, decode_request, encode_response, read_header, response_class
+from kwire.wire.messages import FindCoordinatorResponse, SaslAuthenticateResponse, SaslHandshakeResponse
 from kwire.wire.session import Gate, SaslSession, Session
 
 _SOFTWARE_SINCE: Final = 3  # ApiVersions 3 names the client software, and is refused if the name is malformed
@@ -97,8 +97,8 @@ class ConnectionLogin:
             return True
         request: Any = decode_request(header, frame)
         if step is Step.REFUSE:
-            message = f"Unexpected Kafka request of type {request.NAME} during SASL authentication."
-            await self._refuse(message, encode_refusal(header, Code.ILLEGAL_SASL_STATE, message))
+            name = request.NAME.removesuffix("Request")
+            await self._refuse(f"Unexpected Kafka request of type {name} during SASL authentication.", _illegal(header))
         elif step is Step.HANDSHAKE:
             await self._shake_hands(header, request.mechanism)
         else:
@@ -167,7 +167,7 @@ class ConnectionLogin:
             )
             await self._refuse(refused.reason, encode_response(header, response))
         lifetime_ms = self._completed() if self._login.stage is Stage.COMPLETE else 0
-        response = SaslAuthenticateResponse(error_message=None, auth_bytes=challenge, session_lifetime_ms=lifetime_ms)
+        response = SaslAuthenticateResponse(error_message="", auth_bytes=challenge, session_lifetime_ms=lifetime_ms)
         await self._connection.send(encode_response(header, response))
 
     async def _take_token(self, frame: memoryview) -> None:
@@ -241,3 +241,12 @@ class ConnectionLogin:
     def _who(self, principal: str | None) -> dict[str, object]:
         client = self._connection.client
         return {"principal": principal, "peer": self._connection.peer, "listener": client.endpoint.name}
+
+
+def _illegal(header: RequestHeader) -> Sequence[Part]:
+    """Answer any request with ILLEGAL_SASL_STATE, or with an empty response where that has no place for a code."""
+    message = "Request is not valid given the current SASL state."
+    response: Any = refusal_of(header, Code.ILLEGAL_SASL_STATE, message) or response_class(header.api_key)()
+    if isinstance(response, FindCoordinatorResponse):
+        response.node_id = response.port = -1
+    return encode_response(header, response)

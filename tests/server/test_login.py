@@ -108,6 +108,10 @@ class Client:
         return await self.transport.next_frame() is None
 
 
+def vars_of(message):
+    return [(field.name, getattr(message, field.name)) for field in message.FIELDS]
+
+
 @pytest.fixture
 def more():
     return {}
@@ -151,7 +155,7 @@ async def test_plain_after_api_versions(client, audit):
 
     answer = await client.authenticate(PLAIN_ALICE)
 
-    assert (answer.error_code, answer.error_message, answer.auth_bytes, answer.session_lifetime_ms) == (0, None, b"", 0)
+    assert (answer.error_code, answer.error_message, answer.auth_bytes, answer.session_lifetime_ms) == (0, "", b"", 0)
     assert client.principal == "alice"
     assert (await client.metadata()).brokers
     expected = {"mechanism": "PLAIN", "principal": "User:alice", "peer": "127.0.0.1:50000", "listener": LISTENER}
@@ -248,21 +252,19 @@ async def test_an_unknown_mechanism_is_answered_with_the_list_and_ends_the_conne
 
 
 @pytest.mark.parametrize(
-    ("request_", "version", "is_answered"),
+    ("request_", "version", "codes"),
     [
-        (m.ApiVersionsRequest(), 0, True),
-        (m.SaslHandshakeRequest(mechanism="PLAIN"), 1, True),
-        (m.MetadataRequest(topics=[]), 9, False),  # its response has no place for one code
+        (m.ApiVersionsRequest(), 0, [Code.ILLEGAL_SASL_STATE]),
+        (m.SaslHandshakeRequest(mechanism="PLAIN"), 1, [Code.ILLEGAL_SASL_STATE]),
+        (m.FindCoordinatorRequest(key="g"), 2, [Code.ILLEGAL_SASL_STATE]),
+        (m.MetadataRequest(topics=[]), 9, [Code.NONE]),  # its response has no place for one code, and is empty
     ],
 )
-async def test_another_request_after_the_handshake_is_refused(client, request_, version, is_answered):
+async def test_another_request_after_the_handshake_is_refused(client, request_, version, codes):
     await client.handshake()
     answer = await client.call(version, request_)
-    if not is_answered:
-        assert answer is None
-    else:
-        assert answer.error_code == Code.ILLEGAL_SASL_STATE
-        assert await client.is_closed()
+    assert [value for name, value in vars_of(answer) if name == "error_code"] == codes
+    assert await client.is_closed()
 
 
 @pytest.mark.parametrize(
@@ -282,13 +284,7 @@ async def test_a_login_after_a_login_is_an_illegal_state(client, again):
     [
         (b"\0alice\0wrong", ("Authentication failed: Invalid username or password", "wrong password")),
         (b"\0eve\0x", ("Authentication failed: Invalid username or password", "unknown user")),
-        (
-            b"\0\0x",
-            (
-                "Authentication failed during authentication due to invalid credentials with SASL mechanism PLAIN",
-                "Authentication failed: username not specified",
-            ),
-        ),
+        (b"\0\0x", ("Authentication failed: username not specified", "Authentication failed: username not specified")),
     ],
 )
 async def test_a_refusal_comes_late_and_ends_the_connection(client, server, audit, token, refusal):
@@ -447,7 +443,8 @@ async def test_a_refused_renewal_says_so(client):
 async def test_other_requests_during_a_renewal_are_refused(client):
     await client.scram()
     await client.handshake("SCRAM-SHA-256")
-    assert await client.metadata() is None
+    assert not (await client.metadata()).brokers
+    assert await client.is_closed()
 
 
 # Many

@@ -12,9 +12,12 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Callable
+from typing import Final
 
 from kwire.security.principal import Principal
 from kwire.security.sasl.exchange import Identity, Refused
+
+_PARTS: Final = 3
 
 
 class PlainExchange:
@@ -30,14 +33,15 @@ class PlainExchange:
         return False
 
     def evaluate(self, token: bytes) -> bytes:
-        parts = token.decode("utf-8", "replace").split("\0", 2)
-        parts += [""] * (3 - len(parts))  # as Kafka, which then misses the user or the password
+        parts = token.decode("utf-8", "replace").split("\0")
+        if len(parts) != _PARTS:
+            raise _refused(f"Invalid SASL/PLAIN response: expected 3 tokens, got {len(parts)}")
         authorization_id, user, password = parts
         self.claimed = user or None
         if not user:
-            raise Refused("Authentication failed: username not specified")
+            raise _refused("Authentication failed: username not specified")
         if not password:
-            raise Refused("Authentication failed: password not specified")
+            raise _refused("Authentication failed: password not specified")
         expected = self._password_of(user)
         # A comparison of digests: its time does not depend on the password, nor on whether there is one.
         equal = hmac.compare_digest(_digest(password), _digest("" if expected is None else expected))
@@ -45,10 +49,15 @@ class PlainExchange:
             message = "Authentication failed: Invalid username or password"
             raise Refused("unknown user" if expected is None else "wrong password", message)
         if authorization_id not in {"", user}:
-            message = "Authentication failed: Client requested an authorization id that is different from username"
-            raise Refused(message, message)
+            raise _refused(
+                "Authentication failed: Client requested an authorization id that is different from username"
+            )
         self.identity = Identity(Principal("User", user))
         return b""
+
+
+def _refused(message: str) -> Refused:
+    return Refused(message, message)
 
 
 def _digest(text: str) -> bytes:
