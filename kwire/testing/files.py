@@ -112,7 +112,9 @@ class MemoryFiles:
         prefix = path + "/"
         for name in [name for name in self._durable_names if name.startswith(prefix) and name not in self._nodes]:
             del self._durable_names[name]
-        self._durable_names.update({name: node for name, node in self._nodes.items() if name.startswith(prefix)})
+        # A copy, made in one step: it is called in a thread, while the event loop creates files.
+        nodes = list(self._nodes.items())
+        self._durable_names.update({name: node for name, node in nodes if name.startswith(prefix)})
 
     def modified_ms(self, path: str) -> int:
         node = self._nodes.get(path)
