@@ -23,7 +23,9 @@ from kwire.metadata.entities import Resource, ResourceType
 from kwire.security.operations import Operation
 from kwire.security.operations import ResourceType as AclResourceType
 
-T = TypeVar("T")
+T = TypeVar("T", bound=Sequence[Any])
+# Changes of one resource that are as much work as a resource with few of them.
+_CHANGES_OF_ONE = 16
 
 
 class Altered(NamedTuple):
@@ -81,7 +83,8 @@ async def alter_each(
         if changes is not None:
             submitted.append((resource, changes))
             places.append(place)
-    for place, result in zip(places, await submit_in_slices(context, submitted, command), strict=True):
+    results = await submit_in_slices(context, submitted, command, size=lambda item: 1 + len(item[1]) // _CHANGES_OF_ONE)
+    for place, result in zip(places, results, strict=True):
         outcomes[place] = result
     return [_altered(wanted, outcome) for wanted, outcome in zip(resources, outcomes, strict=True)]
 

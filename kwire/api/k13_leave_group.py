@@ -9,6 +9,7 @@ Version notes: 0-2 one member, whose error is the answer's; 3 several (KIP-345);
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from kwire.broker.requests.context import Context
@@ -18,6 +19,8 @@ from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import LeaveGroupRequest, LeaveGroupResponse
 
 _SEVERAL_MEMBERS_SINCE: Final = 3  # KIP-345
+# More leave by several commands.
+_MEMBERS_AT_ONCE: Final = 500
 
 
 async def handle(context: Context, request: LeaveGroupRequest) -> LeaveGroupResponse:
@@ -29,11 +32,10 @@ async def handle(context: Context, request: LeaveGroupRequest) -> LeaveGroupResp
         leaving = [LeavingMember(each.member_id, each.group_instance_id) for each in request.members]
     try:
         context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
-        left: list[LeftMember] = await context.broker.groups.submit(
-            context,
-            request.group_id,
-            lambda machine, ticket, now_ms: machine.leave(request.group_id, leaving, ticket=ticket, now_ms=now_ms),
-        )
+        left: list[LeftMember] = []
+        for start in range(0, max(1, len(leaving)), _MEMBERS_AT_ONCE):
+            left += await _leave(context, request.group_id, leaving[start : start + _MEMBERS_AT_ONCE])
+            await context.breathe()
     except KafkaError as refusal:
         return LeaveGroupResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)
     if is_one:
@@ -48,3 +50,12 @@ async def handle(context: Context, request: LeaveGroupRequest) -> LeaveGroupResp
             for each in left
         ],
     )
+
+
+async def _leave(context: Context, group_id: str, leaving: Sequence[LeavingMember]) -> Sequence[LeftMember]:
+    left: Sequence[LeftMember] = await context.broker.groups.submit(
+        context,
+        group_id,
+        lambda machine, ticket, now_ms: machine.leave(group_id, leaving, ticket=ticket, now_ms=now_ms),
+    )
+    return left

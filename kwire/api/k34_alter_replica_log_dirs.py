@@ -8,6 +8,7 @@ in the background, and DescribeLogDirs shows both places until it is done.
 
 from __future__ import annotations
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation
@@ -17,7 +18,7 @@ TopicResult = AlterReplicaLogDirsResponse.AlterReplicaLogDirTopicResult
 PartitionResult = AlterReplicaLogDirsResponse.AlterReplicaLogDirPartitionResult
 
 
-def handle(context: Context, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse:
+async def handle(context: Context, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse:
     # Of two entries for one partition the last counts.
     wanted = {
         (topic.name, index): directory.path
@@ -26,7 +27,7 @@ def handle(context: Context, request: AlterReplicaLogDirsRequest) -> AlterReplic
         for index in topic.partitions
     }
     by_topic: dict[str, list[PartitionResult]] = {}
-    for (topic, index), path in wanted.items():
+    async for (topic, index), path in paced(context, wanted.items()):
         result = PartitionResult(partition_index=index, error_code=_move(context, path, topic, index))
         by_topic.setdefault(topic, []).append(result)
     return AlterReplicaLogDirsResponse(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.api.pacing import paced
+from kwire.api.pacing import paced, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import ElectLeaders
@@ -40,20 +40,26 @@ async def handle(context: Context, request: ElectLeadersRequest) -> ElectLeaders
         refusal = KafkaError(Code.INVALID_REQUEST, f"Unknown election type {request.election_type}")
         return _answer(context, Code.INVALID_REQUEST, _as_named(request, [refusal] * len(named)))
     if request.topic_partitions is not None:
-        outcomes = await broker.controller.submit(ElectLeaders(request.election_type, named))
+        outcomes = await _elect(context, request, named)
         return _answer(context, Code.NONE, _as_named(request, outcomes))
     everything = [
         TopicPartition(topic.name, one.index)
         async for topic in paced(context, broker.image.topics.values())
         for one in topic.partitions
     ]
-    outcomes = await broker.controller.submit(ElectLeaders(request.election_type, everything))
+    outcomes = await _elect(context, request, everything)
     # Every topic is there, but only those of its partitions that needed an election.
     by_topic: dict[str, list[Result]] = {topic: [] for topic in broker.image.topics}
-    for (topic, index), outcome in zip(everything, outcomes, strict=True):
+    async for (topic, index), outcome in paced(context, zip(everything, outcomes, strict=True)):
         if not isinstance(outcome, KafkaError) or outcome.code is not Code.ELECTION_NOT_NEEDED:
-            by_topic[topic].append(_result(index, outcome))
+            by_topic.setdefault(topic, []).append(_result(index, outcome))
     return _answer(context, Code.NONE, list(by_topic.items()))
+
+
+async def _elect(
+    context: Context, request: ElectLeadersRequest, partitions: Sequence[TopicPartition]
+) -> Sequence[object]:
+    return await submit_in_slices(context, partitions, lambda some: ElectLeaders(request.election_type, some))
 
 
 def _as_named(request: ElectLeadersRequest, outcomes: Sequence[object]) -> list[tuple[str, list[Result]]]:

@@ -11,6 +11,7 @@ Version notes: 1 can forbid a change of the replication factor (KIP-860).
 
 from __future__ import annotations
 
+from kwire.api.pacing import submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.commands import AlterPartitionReassignments
@@ -35,8 +36,12 @@ async def handle(context: Context, request: AlterPartitionReassignmentsRequest) 
     if not context.may_cluster(Operation.ALTER):
         return _denied(context, request)
     outcomes = iter(
-        await context.broker.controller.submit(
-            AlterPartitionReassignments(wanted, allow_replication_factor_change=request.allow_replication_factor_change)
+        await submit_in_slices(
+            context,
+            wanted,
+            lambda some: AlterPartitionReassignments(
+                some, allow_replication_factor_change=request.allow_replication_factor_change
+            ),
         )
     )
     answers = [

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TypeAlias
 
+from kwire.api.pacing import paced, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.commands import AlterClientQuotas
@@ -35,7 +36,7 @@ async def handle(context: Context, request: AlterClientQuotasRequest) -> AlterCl
     counts = Counter(_entity(wanted) for wanted in request.entries)
     outcomes: dict[Entity, object] = {}
     alterations = []
-    for wanted in request.entries:
+    async for wanted in paced(context, request.entries):
         entity = _entity(wanted)
         if counts[entity] > 1:
             outcomes[entity] = duplicate_entity(entity)
@@ -43,8 +44,8 @@ async def handle(context: Context, request: AlterClientQuotasRequest) -> AlterCl
         outcomes[entity] = None
         changes = [QuotaChange(op.key, None if op.remove else op.value) for op in wanted.ops]
         alterations.append(QuotaAlteration(entity, changes))
-    results = await context.broker.controller.submit(
-        AlterClientQuotas(alterations, validate_only=request.validate_only)
+    results = await submit_in_slices(
+        context, alterations, lambda some: AlterClientQuotas(some, validate_only=request.validate_only)
     )
     outcomes |= {item.entity: result for item, result in zip(alterations, results, strict=True)}
     return AlterClientQuotasResponse(

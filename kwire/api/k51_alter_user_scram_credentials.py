@@ -8,6 +8,7 @@ password; what is kept are the two keys that come of it. A user may stand once i
 
 from __future__ import annotations
 
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.commands import AlterUserScramCredentials
@@ -26,17 +27,20 @@ _NO_KEYS = ScramKeys(b"", b"")
 async def handle(context: Context, request: AlterUserScramCredentialsRequest) -> AlterUserScramCredentialsResponse:
     if not context.may_cluster(Operation.ALTER):
         return _denied(request)
-    broker = context.broker
-    deletions = [ScramDeletion(item.name, item.mechanism) for item in request.deletions]
-    upsertions = [_upsertion(item) for item in request.upsertions]
-    outcomes = await broker.controller.submit(AlterUserScramCredentials(deletions, upsertions))
-    results: dict[str, Result] = {}
-    users = [item.user for item in deletions] + [item.user for item in upsertions]
-    for user, outcome in zip(users, outcomes, strict=True):
-        result = results.setdefault(user, Result(user=user, error_message=None))
-        if isinstance(outcome, KafkaError):
-            result.error_code, result.error_message = outcome.code, outcome.message
-    return AlterUserScramCredentialsResponse(throttle_time_ms=context.throttle_ms, results=list(results.values()))
+    # What a user's items come to does not depend on other users.
+    by_user: dict[str, tuple[list[ScramDeletion], list[ScramUpsertion]]] = {}
+    for deletion in request.deletions:
+        by_user.setdefault(deletion.name, ([], []))[0].append(ScramDeletion(deletion.name, deletion.mechanism))
+    async for item in paced(context, request.upsertions):
+        by_user.setdefault(item.name, ([], []))[1].append(_upsertion(item))
+    results = []
+    async for user, (deletions, upsertions) in paced(context, by_user.items()):
+        outcomes = await context.broker.controller.submit(AlterUserScramCredentials(deletions, upsertions))
+        result = Result(user=user, error_message=None)
+        if isinstance(outcomes[0], KafkaError):
+            result.error_code, result.error_message = outcomes[0].code, outcomes[0].message
+        results.append(result)
+    return AlterUserScramCredentialsResponse(throttle_time_ms=context.throttle_ms, results=results)
 
 
 def _denied(request: AlterUserScramCredentialsRequest) -> AlterUserScramCredentialsResponse:

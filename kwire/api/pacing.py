@@ -76,14 +76,21 @@ async def submit_in_slices(
     command: Callable[[Sequence[T]], Command[R]],
     *,
     charge: Charge = no_charge,
+    size: Callable[[T], int] = lambda _: 1,
 ) -> list[R | KafkaError]:
     """Submit a command for a few items at a time; the results of all, in order.
 
     Each item of such a command is decided by itself. The caller has checked what holds for the request as a whole.
+    ``size``: how many of the usual items the work for an item is like.
     """
     results: list[Any] = []
-    for start in range(0, len(items), _COMMAND_ITEMS):
-        piece = items[start : start + _COMMAND_ITEMS]
-        results += await context.broker.controller.submit(command(piece), charge=charge)
+    start = end = 0
+    while start < len(items):
+        work = 0
+        while end < len(items) and (end == start or work < _COMMAND_ITEMS):
+            work += size(items[end])
+            end += 1
+        results += await context.broker.controller.submit(command(items[start:end]), charge=charge)
         await context.breathe()
+        start = end
     return results

@@ -41,8 +41,15 @@ def commits(name):
     return [part(name, struct, partition_index=0, committed_offset=1, committed_metadata="")]
 
 
-def batch():
-    return build_batch([Record(0, 0, b"k", b"v", ())])
+def batch(**how):
+    return build_batch([Record(0, 0, b"k", b"v", ())], **how)
+
+
+def produce(indexes, *, records=None, **more):
+    records = batch() if records is None else records
+    partitions = many("Produce", "PartitionProduceData", "index", values=indexes, records=records)
+    data = [part("Produce", "TopicProduceData", name=NAMES[0], partition_data=partitions)]
+    return make("Produce", acks=-1, timeout_ms=1000, topic_data=data, **more)
 
 
 def new_topics():
@@ -66,6 +73,166 @@ REQUESTS = {
                 "Produce",
                 "TopicProduceData",
                 partition_data=[part("Produce", "PartitionProduceData", index=0, records=batch())],
+            ),
+        ),
+    ),
+    "Produce to one topic": lambda: (9, produce(range(MANY))),
+    "Produce in a transaction": lambda: (
+        12,
+        produce(
+            range(MANY),
+            transactional_id="tx",
+            records=batch(transactional=True, producer_id=1000, producer_epoch=0, base_sequence=0),
+        ),
+    ),
+    "OffsetCommit for one topic": lambda: (
+        8,
+        make(
+            "OffsetCommit",
+            group_id="g",
+            generation_id_or_member_epoch=-1,
+            topics=[
+                part(
+                    "OffsetCommit",
+                    "OffsetCommitRequestTopic",
+                    name=NAMES[0],
+                    partitions=many(
+                        "OffsetCommit",
+                        "OffsetCommitRequestPartition",
+                        "partition_index",
+                        values=list(range(MANY)) * 3,
+                        committed_offset=1,
+                        committed_metadata="",
+                    ),
+                )
+            ],
+        ),
+    ),
+    "OffsetFetch for one topic": lambda: (
+        8,
+        make(
+            "OffsetFetch",
+            groups=[
+                part(
+                    "OffsetFetch",
+                    "OffsetFetchRequestGroup",
+                    group_id=GROUPS[0],
+                    topics=[
+                        part(
+                            "OffsetFetch",
+                            "OffsetFetchRequestTopics",
+                            name=NAMES[0],
+                            partition_indexes=list(range(MANY)) * 5,
+                        )
+                    ],
+                )
+            ],
+        ),
+    ),
+    "LeaveGroup": lambda: (
+        3,
+        make(
+            "LeaveGroup",
+            group_id="g",
+            members=many("LeaveGroup", "MemberIdentity", "member_id", values=GROUPS * 5),
+        ),
+    ),
+    "ElectLeaders for one topic": lambda: (
+        2,
+        make(
+            "ElectLeaders",
+            timeout_ms=1,
+            topic_partitions=[part("ElectLeaders", "TopicPartitions", topic=NAMES[0], partitions=list(range(MANY)))],
+        ),
+    ),
+    "AlterPartitionReassignments": lambda: (
+        0,
+        make(
+            "AlterPartitionReassignments",
+            timeout_ms=1,
+            topics=[
+                part(
+                    "AlterPartitionReassignments",
+                    "ReassignableTopic",
+                    name=NAMES[0],
+                    partitions=many(
+                        "AlterPartitionReassignments",
+                        "ReassignablePartition",
+                        "partition_index",
+                        values=range(MANY),
+                        replicas=[1],
+                    ),
+                )
+            ],
+        ),
+    ),
+    "AlterReplicaLogDirs": lambda: (
+        2,
+        make(
+            "AlterReplicaLogDirs",
+            dirs=[
+                part(
+                    "AlterReplicaLogDirs",
+                    "AlterReplicaLogDir",
+                    path="/nowhere",
+                    topics=[
+                        part(
+                            "AlterReplicaLogDirs",
+                            "AlterReplicaLogDirTopic",
+                            name=NAMES[0],
+                            partitions=list(range(MANY)),
+                        )
+                    ],
+                )
+            ],
+        ),
+    ),
+    "AlterClientQuotas": lambda: (
+        1,
+        make(
+            "AlterClientQuotas",
+            entries=[
+                part(
+                    "AlterClientQuotas",
+                    "EntryData",
+                    entity=[part("AlterClientQuotas", "EntityData", entity_type="client-id", entity_name=name)],
+                    ops=[part("AlterClientQuotas", "OpData", key="producer_byte_rate", value=1e9)],
+                )
+                for name in NAMES
+            ],
+        ),
+    ),
+    "AlterUserScramCredentials": lambda: (
+        0,
+        make(
+            "AlterUserScramCredentials",
+            deletions=many("AlterUserScramCredentials", "ScramCredentialDeletion", mechanism=1),
+        ),
+    ),
+    "DescribeUserScramCredentials": lambda: (
+        0,
+        make("DescribeUserScramCredentials", users=many("DescribeUserScramCredentials", "UserName")),
+    ),
+    "IncrementalAlterConfigs of many configs": lambda: (
+        1,
+        make(
+            "IncrementalAlterConfigs",
+            resources=many(
+                "IncrementalAlterConfigs",
+                "AlterConfigsResource",
+                "resource_name",
+                values=NAMES[:8],
+                resource_type=2,
+                configs=many("IncrementalAlterConfigs", "AlterableConfig", values=NAMES, value="1"),
+            ),
+        ),
+    ),
+    "DescribeConfigs of the broker": lambda: (
+        4,
+        make(
+            "DescribeConfigs",
+            resources=many(
+                "DescribeConfigs", "DescribeConfigsResource", "resource_name", values=["1"] * 8, resource_type=4
             ),
         ),
     ),

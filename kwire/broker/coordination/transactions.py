@@ -42,7 +42,7 @@ from kwire.wire.batch import NO_SEQUENCE
 log = Logger("kwire.transactions")
 
 # The markers that are appended in one turn of the event loop.
-_MARKERS_AT_ONCE: Final = 200
+_MARKERS_AT_ONCE: Final = 20
 _RETRY_MS: Final = 500
 # The partition is deleted, or has records of a later producer: this transaction has ended there.
 _OVER: Final = frozenset(
