@@ -22,6 +22,7 @@ ONE_MACHINE = {
     "transaction.state.log.min.isr": "1",
     "share.coordinator.state.topic.replication.factor": "1",
     "share.coordinator.state.topic.min.isr": "1",
+    "group.consumer.assignment.interval.ms": "0",
     "group.initial.rebalance.delay.ms": "0",
     "socket.listen.backlog.size": "1024",
     "socket.receive.buffer.bytes": "-1",

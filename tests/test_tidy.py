@@ -54,8 +54,6 @@ NOT_SERVED: dict[str, str] = {
     "ControllerRegistration": _CONTROLLER,
     "AssignReplicasToDirs": _CONTROLLER,
     "UpdateRaftVoter": _CONTROLLER,
-    "ConsumerGroupHeartbeat": _LATER,
-    "ConsumerGroupDescribe": _LATER,
     "ShareGroupHeartbeat": _LATER,
     "ShareGroupDescribe": _LATER,
     "ShareFetch": _LATER,
@@ -185,8 +183,6 @@ def test_every_module_is_used() -> None:
         used.update(re.findall(r"kwire(?:\.\w+)+", path.read_text()) if package_of(path) == "cli" else ())
     used.update(re.findall(r"kwire(?:\.\w+)+", (ROOT / "pyproject.toml").read_text()))
     public = {name for name in names if name.startswith("kwire.testing")}
-    # What the newer kinds of groups share, ahead of the first of them.
-    public |= {"kwire.coordinators.group.modern.assignment", "kwire.coordinators.group.modern.sessions"}
     dead = [
         name
         for name, path in names.items()

@@ -55,6 +55,18 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known("create-topics-of-odd-requests", r"two bad configs\..*errorMessage: ", TEXT, TEXT_REASON),
     Known(
+        ".*",
+        r"^ConsumerGroupHeartbeat v\d .*\.heartbeatIntervalMs: 5000 / \d+$",
+        "Heartbeats while a consumer group settles",
+        "While members of a consumer group (KIP-848) still move to their assignments, and for three seconds after the"
+        " last change, they are asked to send the next heartbeat after 100 ms (later in a group of more than 50"
+        " members), so that a group settles in less than a second where Apache Kafka takes several heartbeats of five"
+        " seconds; then as often as configured. Setting `group.consumer.heartbeat.interval.ms`, or"
+        " `consumer.heartbeat.interval.ms` of the group, makes that the answer always. For the same reason"
+        " `group.consumer.assignment.interval.ms` is 0 by default, not 1000: the assignment is computed at each"
+        " change.",
+    ),
+    Known(
         "differential",
         r"^AlterConfigs v\d: 'no answer' / .*Each resource must appear at most once",
         "A resource twice in one AlterConfigs",

@@ -374,6 +374,18 @@ def _k66() -> Handler:
     return k66_list_transactions.handle
 
 
+def _k68() -> Handler:
+    from kwire.api import k68_consumer_group_heartbeat
+
+    return k68_consumer_group_heartbeat.handle
+
+
+def _k69() -> Handler:
+    from kwire.api import k69_consumer_group_describe
+
+    return k69_consumer_group_describe.handle
+
+
 def _k74() -> Handler:
     from kwire.api import k74_list_config_resources
 
@@ -454,6 +466,8 @@ _ROWS = (
     Row(64, "UnregisterBroker", (0, 0), _k64),
     Row(65, "DescribeTransactions", (0, 0), _k65),
     Row(66, "ListTransactions", (0, 2), _k66),
+    Row(68, "ConsumerGroupHeartbeat", (0, 1), _k68),
+    Row(69, "ConsumerGroupDescribe", (0, 1), _k69),
     Row(74, "ListConfigResources", (0, 1), _k74),
     Row(75, "DescribeTopicPartitions", (0, 0), _k75),
     Row(80, "AddRaftVoter", (0, 1), _k80),

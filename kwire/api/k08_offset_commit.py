@@ -93,6 +93,7 @@ async def _commit(context: Context, request: OffsetCommitRequest, offsets: Seque
         tuple(offsets),
         retention_ms=request.retention_time_ms,
         unknown_group=Code.GROUP_ID_NOT_FOUND if by_epoch else Code.ILLEGAL_GENERATION,
+        has_member_epoch=by_epoch,
     )
     try:
         codes: Sequence[Code] = await context.broker.groups.submit(

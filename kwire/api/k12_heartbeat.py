@@ -2,7 +2,8 @@
 
 Versions: 0-4.
 
-Behaviour: extends the member's session; REBALANCE_IN_PROGRESS asks it to join again.
+Behaviour: extends the member's session; REBALANCE_IN_PROGRESS asks it to join again. In a consumer group it is served
+to members that use the classic protocol.
 
 Version notes: 3 static members (KIP-345).
 """
@@ -21,13 +22,15 @@ async def handle(context: Context, request: HeartbeatRequest) -> HeartbeatRespon
     try:
         context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
         machine = await broker.groups.machine(context, request.group_id)
-        code = machine.heartbeat(
-            request.group_id,
-            request.generation_id,
-            request.member_id,
-            request.group_instance_id,
-            now_ms=broker.clock.now_ms(),
-        )
+        who = (request.group_id, request.generation_id, request.member_id, request.group_instance_id)
+        if machine.consumer.has_members(request.group_id):
+            code = await broker.groups.submit(
+                context,
+                request.group_id,
+                lambda machine, ticket, now_ms: machine.consumer.classic_heartbeat(*who, ticket=ticket, now_ms=now_ms),
+            )
+        else:
+            code = machine.heartbeat(*who, now_ms=broker.clock.now_ms())
     except KafkaError as refusal:
         code = refusal.code
     return HeartbeatResponse(throttle_time_ms=context.throttle_ms, error_code=code)

@@ -103,6 +103,10 @@ class ClusterMetadata(Protocol):
         """The effective dynamic configs of a group, by key."""
         ...
 
+    def has_group_config(self, group_id: str, name: str) -> bool:
+        """Whether the group has a value of its own for a config."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class MetadataChange:

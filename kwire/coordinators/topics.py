@@ -49,22 +49,26 @@ def group_hash(topics: Iterable[TopicDescription]) -> int:
     described = sorted(topics, key=lambda topic: topic.name.encode("utf-16-be", "surrogatepass"))
     if not described:
         return 0
-    return _xxh3(b"".join(_string(topic.name) + struct.pack("<q", topic.metadata_hash) for topic in described))
+    return _xxh3(struct.pack(f"<{len(described)}q", *(topic.metadata_hash for topic in described)))
 
 
 def _topic_hash(topic: TopicDescription) -> int:
     high, low = struct.unpack(">qq", topic.id)
     parts = [struct.pack("<bqq", _MAGIC, high, low), _string(topic.name), struct.pack("<i", topic.partition_count)]
     for index, racks in enumerate(topic.racks):
-        parts.append(struct.pack("<ii", index, len(racks)))
-        parts += map(_string, racks)
+        parts.append(struct.pack("<i", index))
+        parts += [struct.pack("<i", _length(rack)) + _string(rack) for rack in racks]
     return _xxh3(b"".join(parts))
 
 
 def _string(text: str) -> bytes:
     """A string as hash4j hashes it: its UTF-16 code units, then how many these are."""
-    units = text.encode("utf-16-le", "surrogatepass")
-    return units + struct.pack("<i", len(units) // 2)
+    return text.encode("utf-16-le", "surrogatepass") + struct.pack("<i", _length(text))
+
+
+def _length(text: str) -> int:
+    """How many UTF-16 code units: Java's ``String.length``."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def _xxh3(data: bytes) -> int:

@@ -44,7 +44,12 @@ compression.gzip.level compression.lz4.level
 compression.type compression.zstd.level connections.max.idle.ms controller.listener.names
 controller.quorum.bootstrap.servers controller.quorum.voters controller.quota.window.num
 controller.quota.window.size.seconds default.replication.factor delete.topic.enable
-fetch.max.bytes group.initial.rebalance.delay.ms group.max.session.timeout.ms group.max.size
+fetch.max.bytes group.consumer.assignment.interval.ms group.consumer.assignors group.consumer.heartbeat.interval.ms
+group.consumer.max.assignment.interval.ms group.consumer.max.heartbeat.interval.ms
+group.consumer.max.session.timeout.ms group.consumer.max.size group.consumer.migration.policy
+group.consumer.min.assignment.interval.ms group.consumer.min.heartbeat.interval.ms
+group.consumer.min.session.timeout.ms group.consumer.regex.refresh.interval.ms group.consumer.session.timeout.ms
+group.coordinator.rebalance.protocols group.initial.rebalance.delay.ms group.max.session.timeout.ms group.max.size
 group.min.session.timeout.ms listener.security.protocol.map listeners log.cleanup.policy log.dir log.dirs
 log.flush.interval.messages log.flush.interval.ms log.flush.offset.checkpoint.interval.ms
 log.flush.scheduler.interval.ms log.index.interval.bytes log.index.size.max.bytes
@@ -140,13 +145,8 @@ alter.config.policy.class.name client.quota.callback.class
 create.topic.policy.class.name group.share.persister.class.name principal.builder.class security.providers
 """,
     "log directories cannot be cordoned": "cordoned.log.dirs",
-    "the consumer, share and streams group protocols are not served yet": """
-group.consumer.assignment.interval.ms group.consumer.assignors group.consumer.heartbeat.interval.ms
-group.consumer.max.assignment.interval.ms group.consumer.max.heartbeat.interval.ms
-group.consumer.max.session.timeout.ms group.consumer.max.size group.consumer.migration.policy
-group.consumer.min.assignment.interval.ms group.consumer.min.heartbeat.interval.ms
-group.consumer.min.session.timeout.ms group.consumer.regex.refresh.interval.ms group.consumer.session.timeout.ms
-group.coordinator.rebalance.protocols group.share.assignment.interval.ms group.share.assignors
+    "the share and streams group protocols are not served yet": """
+group.share.assignment.interval.ms group.share.assignors
 group.share.delivery.count.limit group.share.heartbeat.interval.ms group.share.initialize.retry.interval.ms
 group.share.max.assignment.interval.ms group.share.max.delivery.count.limit group.share.max.heartbeat.interval.ms
 group.share.max.partition.max.record.locks group.share.max.record.lock.duration.ms

@@ -118,6 +118,7 @@ class ConfigKey:
 OWN_DEFAULTS = MappingProxyType(
     {
         "controller.listener.names": "CONTROLLER",
+        "group.consumer.assignment.interval.ms": "0",
         "group.initial.rebalance.delay.ms": "0",
         "node.id": "1",
         "offsets.topic.replication.factor": "1",

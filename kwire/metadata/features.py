@@ -50,6 +50,7 @@ SERVED: Mapping[str, VersionRange] = MappingProxyType(
         METADATA_VERSION: VersionRange(METADATA_VERSION_LOWEST, METADATA_VERSION_SERVED),
         KRAFT_VERSION: VersionRange(0, 1),
         ELR_VERSION: VersionRange(0, 1),
+        GROUP_VERSION: VersionRange(0, 1),
         TRANSACTION_VERSION: VersionRange(0, 2),
     }
 )

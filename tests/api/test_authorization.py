@@ -217,6 +217,25 @@ ASKS = [
         {"GROUP_AUTHORIZATION_FAILED"},
     ),
     (5, make("DescribeGroups", groups=[GROUP]), {(Op.DESCRIBE, Res.GROUP, GROUP)}, {"GROUP_AUTHORIZATION_FAILED"}),
+    (
+        1,
+        make(
+            "ConsumerGroupHeartbeat",
+            group_id=GROUP,
+            member_id="m",
+            rebalance_timeout_ms=1000,
+            subscribed_topic_names=[TOPIC],
+            topic_partitions=[],
+        ),
+        {(Op.READ, Res.GROUP, GROUP), (Op.DESCRIBE, Res.TOPIC, TOPIC)},
+        {"GROUP_AUTHORIZATION_FAILED"},
+    ),
+    (
+        1,
+        make("ConsumerGroupDescribe", group_ids=[GROUP]),
+        {(Op.DESCRIBE, Res.GROUP, GROUP)},
+        {"GROUP_AUTHORIZATION_FAILED"},
+    ),
     (4, make("ListGroups"), {(Op.DESCRIBE, Res.CLUSTER, CLUSTER)}, {"NONE"}),
     (
         7,

@@ -5,12 +5,20 @@ import pytest
 
 import kwire
 from kwire.metadata.config_support import Kind, all_config_support, support_of
-from kwire.metadata.configs import broker_keys, topic_keys
+from kwire.metadata.configs import broker_keys, group_keys, topic_keys
 
 # The settings of internal topics are read by prefix.
 INTERNAL_TOPICS = ("offsets.topic", "transaction.state.log")
 INTERNAL_TOPIC_SETTINGS = ("min.isr", "num.partitions", "replication.factor", "segment.bytes")
-READ_BY_METADATA = {"default.replication.factor", "num.partitions", "process.roles"}
+READ_BY_METADATA = {
+    *("default.replication.factor", "num.partitions", "process.roles"),
+    # Bounds of what groups may set, and of the broker's own values.
+    *(
+        f"group.consumer.{bound}.{what}"
+        for bound in ("min", "max")
+        for what in ("assignment.interval.ms", "heartbeat.interval.ms", "session.timeout.ms")
+    ),
+}
 
 PACKAGE = Path(kwire.__file__).parent
 METADATA = PACKAGE / "metadata"
@@ -31,6 +39,9 @@ def test_a_config_that_is_honoured_is_read_in_the_code():
     read = {name for source in sources for name in re.findall(r'"([a-z][a-z0-9.]+)"', source)}
     read |= {f"{prefix}.{what}" for prefix in INTERNAL_TOPICS for what in INTERNAL_TOPIC_SETTINGS}
     defaults_of_topics = {synonym.name for key in topic_keys().values() if key.name in read for synonym in key.synonyms}
+    defaults_of_topics |= {
+        synonym.name for key in group_keys().values() if key.name in read for synonym in key.synonyms
+    }
     honoured = {name for name, one in all_config_support().items() if one.kind is Kind.HONOURED}
     assert honoured - read - defaults_of_topics - READ_BY_METADATA == set()
 

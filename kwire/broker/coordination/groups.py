@@ -1,6 +1,7 @@
 """The group coordinator of this broker: the runtime of its machines.
 
-Responsible for: which settings groups obey. Must not depend on: requests, how groups work.
+Responsible for: which settings groups obey, and finding the topics that match regular expressions. Must not depend on:
+requests, how groups work.
 """
 
 from __future__ import annotations
@@ -8,11 +9,17 @@ from __future__ import annotations
 import uuid
 from collections.abc import Hashable
 
+import trio
+
 from kwire.broker.coordination.runtime import Runtime, RuntimeParts
+from kwire.broker.coordination.shard import Shard
 from kwire.coordinators.group.commands import GroupConfig
+from kwire.coordinators.group.consumer.commands import ResolveRegexes
+from kwire.coordinators.group.consumer.patterns import matching_topics
+from kwire.coordinators.group.consumer.state import ResolvedRegex
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.types import OFFSETS_TOPIC
+from kwire.types import OFFSETS_TOPIC, uuid_text
 from kwire.wire.compression import Codec
 
 _MINUTE_MS = 60_000
@@ -24,7 +31,9 @@ class Groups(Runtime[GroupCoordinator]):
     def __init__(self, parts: RuntimeParts, *, configs: EffectiveConfigs) -> None:
         config = group_config(configs)
         codec = Codec(configs.broker["offsets.topic.compression.codec"])
-        super().__init__(parts, OFFSETS_TOPIC, lambda: GroupCoordinator(config), codec=codec)
+        super().__init__(
+            parts, OFFSETS_TOPIC, lambda: GroupCoordinator(config), codec=codec, run_action=self._run_action
+        )
 
     def listing_version(self) -> Hashable:
         """Equal as long as ListGroups has the same answer.
@@ -37,6 +46,25 @@ class Groups(Runtime[GroupCoordinator]):
         """The part of a new member's id that makes it unique."""
         return str(uuid.UUID(bytes=self._clock.random_bytes(16), version=4))
 
+    def new_member_id(self) -> str:
+        """The id of a new member of a consumer group that did not make one itself."""
+        return uuid_text(self._clock.random_bytes(16))
+
+    def _run_action(self, shard: Shard[GroupCoordinator], action: object) -> None:
+        assert isinstance(action, ResolveRegexes), action
+        self.start_task(shard, self._resolve, shard, action)
+
+    async def _resolve(self, shard: Shard[GroupCoordinator], action: ResolveRegexes) -> None:
+        """Find the topics that match, in a thread: RE2 is linear, but there may be very many topics."""
+        names = list(self._metadata.topic_names())
+        version, started_ms = self._metadata.version, self._clock.now_ms()
+        matching = await trio.to_thread.run_sync(matching_topics, action.regexes, names)
+        found = {
+            regex: ResolvedRegex(frozenset(filter(action.may_describe, topics)), version, started_ms)
+            for regex, topics in matching.items()
+        }
+        shard.run(lambda machine, now_ms: machine.consumer.resolved(action.group_id, found, now_ms=now_ms))
+
 
 def group_config(configs: EffectiveConfigs) -> GroupConfig:
     """The broker's settings for groups."""
@@ -48,4 +76,9 @@ def group_config(configs: EffectiveConfigs) -> GroupConfig:
         offset_metadata_max_bytes=configs.broker["offset.metadata.max.bytes"],
         offsets_retention_ms=configs.broker["offsets.retention.minutes"] * _MINUTE_MS,
         offsets_retention_check_interval_ms=configs.broker["offsets.retention.check.interval.ms"],
+        consumer_max_size=configs.broker["group.consumer.max.size"],
+        consumer_assignors=configs.broker["group.consumer.assignors"],
+        consumer_migration_policy=configs.broker["group.consumer.migration.policy"].lower(),
+        consumer_regex_refresh_interval_ms=configs.broker["group.consumer.regex.refresh.interval.ms"],
+        consumer_fast_heartbeats=not configs.is_set("group.consumer.heartbeat.interval.ms"),
     )

@@ -25,6 +25,11 @@ class MetadataView:
         # Of topics that coordinators asked for, each with what it describes.
         self._described: dict[Uuid, tuple[Topic, dict[int, str], TopicDescription]] = {}
 
+    @property
+    def version(self) -> int:
+        """How many metadata records were applied."""
+        return self._image.version
+
     def topic_exists(self, topic_id: Uuid) -> bool:
         return topic_id in self._image.topics_by_id
 
@@ -49,6 +54,9 @@ class MetadataView:
 
     def group_config(self, group_id: str) -> Mapping[str, object]:
         return self._configs.group(group_id)
+
+    def has_group_config(self, group_id: str, name: str) -> bool:
+        return name in self._image.config(ResourceType.GROUP, group_id)
 
     def _describe(self, topic: Topic) -> TopicDescription:
         racks = {node.id: node.rack for node in self._image.brokers.values() if node.rack is not None}

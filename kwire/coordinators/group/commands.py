@@ -17,7 +17,7 @@ Protocols: TypeAlias = tuple[tuple[str, bytes], ...]
 
 @dataclass(frozen=True, slots=True)
 class GroupConfig:
-    """The broker's settings for groups, under the names of the settings."""
+    """The broker's settings for groups, under the names of the settings. What a group may override is not here."""
 
     initial_rebalance_delay_ms: int = 3000
     max_size: int = 2**31 - 1
@@ -26,6 +26,12 @@ class GroupConfig:
     offset_metadata_max_bytes: int = 4096
     offsets_retention_ms: int = 7 * 24 * 3600 * 1000
     offsets_retention_check_interval_ms: int = 600_000
+    consumer_max_size: int = 2**31 - 1
+    consumer_assignors: tuple[str, ...] = ("uniform", "range")
+    consumer_migration_policy: str = "bidirectional"
+    consumer_regex_refresh_interval_ms: int = 600_000
+    # Whether members may be asked to send heartbeats sooner than configured while their group settles.
+    consumer_fast_heartbeats: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 Responsible for: which kinds of groups there are, replay, offsets of groups, and the commands on whole groups (list,
 describe, delete). Must not depend on: the log, clocks, requests, how a kind of group works.
 
-Every kind of group is a ``GroupKind``: ``classic``, and ``preserved`` for the kinds that are not served. A group id
-belongs to the kind that finds a group of it (``_find``); records and timers carry the name of their kind. A command of
-one kind is a method of that kind. A group that only ever committed offsets has no record of its own; it is an empty
-classic group without a protocol type.
+Every kind of group is a ``GroupKind``: ``classic``, ``consumer``, and ``preserved`` for the kinds that are not served.
+A group id belongs to the kind that finds a group of it (``_find``); records and timers carry the name of their kind. A
+command of one kind is a method of that kind (``machine.consumer.heartbeat``). A group that only ever committed offsets
+has no record of its own; it is an empty classic group without a protocol type.
 
 Commands see the state as it is written; ``fetch_offsets``, ``list_groups`` and ``describe`` answer what is committed.
 """
@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from typing import Final, NamedTuple
 
+from kwire.coordinators.group.classic.group import ClassicGroup
 from kwire.coordinators.group.classic.groups import ClassicGroups
 from kwire.coordinators.group.commands import (
     CommitOffsets,
@@ -30,6 +31,7 @@ from kwire.coordinators.group.commands import (
     ListedGroup,
     SyncGroup,
 )
+from kwire.coordinators.group.consumer.groups import ConsumerGroups
 from kwire.coordinators.group.group import Group, GroupKind, ModernKind, Retention
 from kwire.coordinators.group.offsets import Offsets, TopicToFetch
 from kwire.coordinators.group.preserved import PreservedGroups
@@ -66,9 +68,10 @@ class GroupCoordinator:
         self.timeline = Timeline()
         self.offsets = Offsets(self.timeline)
         self.classic = ClassicGroups(config, self.timeline)
+        self.consumer = ConsumerGroups(config, self.timeline, classic=self.classic, find=self._find)
         self.preserved = PreservedGroups(self.timeline)
         # By the names that their records and timers carry.
-        self._modern: dict[str, ModernKind] = {}
+        self._modern: dict[str, ModernKind] = {"consumer": self.consumer}
         # A group id is of one kind; the classic groups include those that have offsets only.
         self._kinds: tuple[GroupKind, ...] = (self.classic, *self._modern.values(), self.preserved)
         # The groups that a pass over all of them has still to look at for expired offsets.
@@ -79,31 +82,37 @@ class GroupCoordinator:
 
     def join(self, command: JoinGroup, *, ticket: int, now_ms: int) -> Effects:
         """A ``Joined`` follows."""
-        preserved = self.preserved.find(command.group_id)
-        if preserved is None:
+        group = self._find(command.group_id)
+        if group is None or isinstance(group, ClassicGroup):
             return self.classic.join(command, ticket=ticket, now_ms=now_ms)
-        if preserved.kind != "consumer" or preserved.has_member_records:
+        if group.kind != "consumer":
             effects = Effects()
             effects.reply(ticket, Joined("", Code.INCONSISTENT_GROUP_PROTOCOL))
             return effects
+        if not group.is_empty:
+            return self.consumer.classic_join(command, ticket=ticket, now_ms=now_ms)
         # An empty consumer group becomes a classic one: its records are deleted first (KIP-848).
         effects = self.classic.join(command, ticket=ticket, now_ms=now_ms)
         if effects.records:
-            effects.records[:0] = preserved.tombstones()
+            effects.records[:0] = group.tombstones()
         return effects
 
     def sync(self, command: SyncGroup, *, ticket: int, now_ms: int) -> Effects:
         """A ``Synced`` follows."""
+        if self.consumer.has_members(command.group_id):
+            return self.consumer.classic_sync(command, ticket=ticket, now_ms=now_ms)
         return self.classic.sync(command, ticket=ticket, now_ms=now_ms)
 
     def heartbeat(
         self, group_id: str, generation_id: int, member_id: str, group_instance_id: str | None, *, now_ms: int
     ) -> Code:
-        """NONE or REBALANCE_IN_PROGRESS; otherwise a KafkaError."""
+        """NONE or REBALANCE_IN_PROGRESS; otherwise a KafkaError. Not for a consumer group that has members."""
         return self.classic.heartbeat(group_id, generation_id, member_id, group_instance_id, now_ms=now_ms)
 
     def leave(self, group_id: str, members: Iterable[LeavingMember], *, ticket: int, now_ms: int) -> Effects:
         """A list of ``LeftMember`` follows."""
+        if self.consumer.has_members(group_id):
+            return self.consumer.classic_leave(group_id, members, ticket=ticket, now_ms=now_ms)
         return self.classic.leave(group_id, members, ticket=ticket, now_ms=now_ms)
 
     # Offsets

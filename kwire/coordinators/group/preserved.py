@@ -1,6 +1,6 @@
 """Groups of kinds that are not served: their records are kept as they are.
 
-Responsible for: finding such groups, telling whether they have members, deleting them. Must not depend on: what their
+Responsible for: finding such groups, and deleting them. Must not depend on: what their
 records say beyond the group id.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, ListedGroup
 from kwire.coordinators.group.group import Retention, each_listed
-from kwire.coordinators.group.records import PreservedEntry, is_member_key
+from kwire.coordinators.group.records import PreservedEntry
 from kwire.coordinators.machine import Record
 from kwire.coordinators.timeline import NestedTable, Table, Timeline
 from kwire.errors import Code, KafkaError
@@ -29,11 +29,6 @@ class PreservedGroup:
         self.group_id = group_id
         self.kind = kind
         self._keys = keys
-
-    @property
-    def has_member_records(self) -> bool:
-        """Whether its last coordinator had members."""
-        return any(is_member_key(key) for key in self._keys)
 
     def check_commit(self, command: CommitOffsets, now_ms: int) -> None:
         del now_ms

@@ -37,14 +37,20 @@ _TYPE_AND_LENGTH = struct.Struct(">hh")
 _OFFSET_TYPES = frozenset({0, 1})
 _GROUP_TYPE = 2
 # The kinds that are served: type -> kind of group, and the names of the messages for key and value.
-_SERVED: Final[Mapping[int, tuple[str, str]]] = {}
+_SERVED: Final[Mapping[int, tuple[str, str]]] = {
+    3: ("consumer", "ConsumerGroupMetadata"),
+    4: ("consumer", "ConsumerGroupPartitionMetadata"),
+    5: ("consumer", "ConsumerGroupMemberMetadata"),
+    6: ("consumer", "ConsumerGroupTargetAssignmentMetadata"),
+    7: ("consumer", "ConsumerGroupTargetAssignmentMember"),
+    8: ("consumer", "ConsumerGroupCurrentMemberAssignment"),
+    16: ("consumer", "ConsumerGroupRegularExpression"),
+}
 # The kinds that are not.
 _PRESERVED = {
-    **dict.fromkeys((3, 4, 5, 6, 7, 8, 16), "consumer"),
     **dict.fromkeys((10, 11, 12, 13, 14, 15), "share"),
     **dict.fromkeys((17, 18, 19, 20, 21, 22, 23), "streams"),
 }
-_MEMBER_TYPES = frozenset({5, 10, 19})
 
 
 class OffsetEntry(NamedTuple):
@@ -114,11 +120,6 @@ def read_record(key: bytes, value: bytes | None) -> Entry | None:
         return _read(key, value)
     except (struct.error, UnicodeDecodeError) as error:
         raise ProtocolViolation(f"not a record of {OFFSETS_TOPIC}: {error}") from error
-
-
-def is_member_key(key: bytes) -> bool:
-    """Whether a record with this key says that a consumer, share or streams group has a member."""
-    return _INT16.unpack_from(key)[0] in _MEMBER_TYPES
 
 
 def _read(key: bytes, value: bytes | None) -> Entry | None:

@@ -10,7 +10,7 @@ anything; a member that is missing gets nothing.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from kwire.types import Uuid
@@ -30,7 +30,7 @@ class MemberSpec:
     """A member as assignors see it. ``target``: what the last target assignment gave it."""
 
     topics: frozenset[Uuid]
-    target: Partitions = NO_PARTITIONS
+    target: Partitions = field(default_factory=dict)
     instance_id: str | None = None
     rack_id: str | None = None
 

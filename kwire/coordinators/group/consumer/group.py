@@ -1,0 +1,225 @@
+"""One consumer group, as commands or as readers see it.
+
+Responsible for: ``ConsumerGroup``, the ``Group`` of this kind, and questions about its members. Must not depend on:
+commands, timers, how members are reconciled.
+
+It keeps nothing: it looks at the tables, at what is written or at what is committed. It is made for one command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+
+from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, ListedGroup
+from kwire.coordinators.group.consumer.member import (
+    Member,
+    current_tombstone,
+    subscription_tombstone,
+    target_tombstone,
+)
+from kwire.coordinators.group.consumer.state import (
+    ConsumerTables,
+    Epochs,
+    ResolvedRegex,
+    Target,
+    epoch_tombstone,
+    old_metadata_tombstone,
+    regex_tombstone,
+    subscribed_topics,
+    target_epoch_tombstone,
+)
+from kwire.coordinators.group.group import Retention
+from kwire.coordinators.group.modern.assignment import NO_PARTITIONS, Partitions
+from kwire.coordinators.machine import Record
+from kwire.errors import Code, KafkaError
+
+KIND = "consumer"
+
+
+class ConsumerGroup:
+    """A ``Group``. One that is about to be created has no members."""
+
+    kind = KIND
+    empty_since_ms = -1
+    retention = Retention.SINCE_COMMIT
+
+    def __init__(self, tables: ConsumerTables, group_id: str, *, is_committed: bool = False) -> None:
+        self.group_id = group_id
+        self._tables = tables
+        self._is_committed = is_committed
+
+    # Its parts
+
+    @property
+    def epochs(self) -> Epochs:
+        table = self._tables.epochs
+        found = table.committed(self.group_id) if self._is_committed else table.get(self.group_id)
+        return Epochs() if found is None else found
+
+    @cached_property
+    def members(self) -> Mapping[str, Member]:
+        """By member id; not to be kept over a change."""
+        if self._is_committed:
+            return {path[1]: member for path, member in self._tables.members.committed_under(self.group_id)}
+        return self._tables.members.branch(self.group_id)
+
+    @cached_property
+    def targets(self) -> Mapping[str, Target]:
+        if self._is_committed:
+            return {path[1]: target for path, target in self._tables.targets.committed_under(self.group_id)}
+        return self._tables.targets.branch(self.group_id)
+
+    @cached_property
+    def regexes(self) -> Mapping[str, ResolvedRegex]:
+        if self._is_committed:
+            return {path[1]: regex for path, regex in self._tables.regexes.committed_under(self.group_id)}
+        return self._tables.regexes.branch(self.group_id)
+
+    def member(self, member_id: str) -> Member:
+        """KafkaError(UNKNOWN_MEMBER_ID)."""
+        member = self.members.get(member_id)
+        if member is None:
+            raise KafkaError(Code.UNKNOWN_MEMBER_ID, f"Member {member_id} is not a member of group {self.group_id}.")
+        return member
+
+    def static_member(self, instance_id: str) -> Member | None:
+        member_id = self._tables.instances.get((self.group_id, instance_id))
+        return None if member_id is None else self.members.get(member_id)
+
+    def owner(self, topic_id: bytes, partition: int) -> str | None:
+        """The member that has the partition or must give it up."""
+        return self._tables.owners.get((self.group_id, topic_id, partition))
+
+    def target_of(self, member: Member) -> Partitions:
+        """What the target assignment gives a member, or the member that it replaces."""
+        target = self.target(member.member_id)
+        if target is None and member.instance_id is not None:
+            replaced = self._tables.instances.get((self.group_id, member.instance_id))
+            target = None if replaced is None else self.target(replaced)
+        return NO_PARTITIONS if target is None else target
+
+    def target(self, member_id: str) -> Partitions | None:
+        """What the target assignment gives the member with this id; None if it does not know it."""
+        target = self.targets.get(member_id)
+        return None if target is None else target.partitions
+
+    @cached_property
+    def topics(self) -> frozenset[str]:
+        """The topics that a member subscribes to, by name or by an expression that is resolved."""
+        return subscribed_topics(self.members.values(), self.regexes)
+
+    @property
+    def state(self) -> str:
+        """As ListGroups and ConsumerGroupDescribe name it."""
+        epochs = self.epochs
+        if not self.members:
+            return "Empty"
+        if epochs.group > epochs.assignment:
+            return "Assigning"
+        is_stable = all(member.is_reconciled_to(epochs.assignment) for member in self.members.values())
+        return "Stable" if is_stable else "Reconciling"
+
+    # What the coordinator asks of every group
+
+    @property
+    def is_empty(self) -> bool:
+        return not self.members
+
+    @property
+    def may_expire(self) -> bool:
+        return not self.members
+
+    def check_commit(self, command: CommitOffsets, now_ms: int) -> None:
+        del now_ms
+        if command.generation_id < 0 and not self.members:
+            return
+        member = self.member(command.member_id)
+        if member.classic is None and not command.has_member_epoch:
+            raise KafkaError(
+                Code.UNSUPPORTED_VERSION,
+                "OffsetCommit version 9 or above must be used by members using the consumer group protocol",
+            )
+        _check_commit(member, command)
+
+    def check_transactional_commit(self, command: CommitOffsets) -> None:
+        if command.generation_id < 0 and not self.members:
+            return
+        if command.generation_id == -1 and not command.member_id and command.group_instance_id is None:
+            return
+        try:
+            _check_commit(self.member(command.member_id), command)
+        except KafkaError as refusal:
+            # TxnOffsetCommit has no code for members of this protocol.
+            is_stale = refusal.code is Code.STALE_MEMBER_EPOCH
+            raise KafkaError(Code.ILLEGAL_GENERATION) if is_stale else refusal from None
+
+    def check_fetch(self, member_id: str | None, member_epoch: int) -> None:
+        """Whether the sender of OffsetFetch may read. KafkaError(UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH)."""
+        if member_id is None and member_epoch < 0:
+            return
+        check_epoch(self.member(member_id or ""), member_epoch)
+
+    def check_offset_delete(self) -> None:
+        pass
+
+    def subscribes_to(self, topic: str) -> bool:
+        return topic in self.topics
+
+    def listed(self) -> ListedGroup:
+        return ListedGroup(self.group_id, KIND, self.state, KIND)
+
+    def described(self) -> DescribedGroup:
+        raise KafkaError(Code.GROUP_ID_NOT_FOUND, f"Group {self.group_id} is not a classic group.")
+
+    def tombstones(self) -> list[Record]:
+        """Those of the members first, the group's own last."""
+        group_id = self.group_id
+        records = [current_tombstone(group_id, member_id) for member_id in self.members]
+        records += [target_tombstone(group_id, member_id) for member_id in self.targets]
+        records.append(target_epoch_tombstone(group_id))
+        records += [subscription_tombstone(group_id, member_id) for member_id in self.members]
+        records += [regex_tombstone(group_id, regex) for regex in self.regexes]
+        records.append(old_metadata_tombstone(group_id))
+        records.append(epoch_tombstone(group_id))
+        return records
+
+
+def check_epoch(member: Member, epoch: int) -> None:
+    """Whether a request comes from the member as it is now. Raises as ``_stale`` says."""
+    if epoch == member.epoch:
+        return
+    word = "generation id" if member.classic is not None else "member epoch"
+    raise _stale(member, f"The received {word} {epoch} does not match the expected member epoch {member.epoch}.")
+
+
+def _check_commit(member: Member, command: CommitOffsets) -> None:
+    """Whether the member may commit: with its epoch, or an older one since which it has had the partitions (KIP-1251).
+
+    Raises as ``_stale`` says.
+    """
+    epoch = command.generation_id
+    word = "generation id" if member.classic is not None else "member epoch"
+    if epoch == member.epoch:
+        return
+    if epoch > member.epoch:
+        raise _stale(member, f"Received {word} {epoch} is newer than current member epoch {member.epoch}.")
+    for each in command.offsets:
+        name = f"{each.topic}-{each.partition}"
+        since = member.assigned.get(each.topic_id, {}).get(each.partition)
+        if since is None:
+            since = member.revoking.get(each.topic_id, {}).get(each.partition)
+        if since is None:
+            raise _stale(member, f"Partition {name} is not assigned or pending revocation for member.")
+        if epoch < since:
+            raise _stale(
+                member, f"Received {word} {epoch} is older than assignment epoch {since} for partition {name}."
+            )
+
+
+def _stale(member: Member, message: str) -> KafkaError:
+    """STALE_MEMBER_EPOCH; for a member of the classic protocol ILLEGAL_GENERATION."""
+    return KafkaError(
+        Code.STALE_MEMBER_EPOCH if member.classic is None else Code.ILLEGAL_GENERATION,
+        message,
+    )

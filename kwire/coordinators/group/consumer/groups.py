@@ -1,0 +1,262 @@
+"""The consumer groups of one partition.
+
+Responsible for: finding and creating groups, and the commands and events of the machine that concern them. Must not
+depend on: how a heartbeat is answered (``heartbeat``, ``classic_members``), the log.
+
+Timers, by key, all beginning with ``"consumer"``: ``session`` ends that of a member; ``rebalance`` removes a member
+that does not give up its partitions, ``join`` and ``sync`` one of the classic protocol that does not join or sync.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+
+from kwire.coordinators.group.classic.group import ClassicGroup
+from kwire.coordinators.group.classic.groups import ClassicGroups
+from kwire.coordinators.group.commands import (
+    GroupConfig,
+    Joined,
+    JoinGroup,
+    LeavingMember,
+    ListedGroup,
+    Synced,
+    SyncGroup,
+)
+from kwire.coordinators.group.consumer import classic_members, heartbeat, migration, regexes
+from kwire.coordinators.group.consumer.commands import ConsumerHeartbeat, DescribedConsumer, DescribedConsumerGroup
+from kwire.coordinators.group.consumer.group import KIND, ConsumerGroup
+from kwire.coordinators.group.consumer.leaving import fence
+from kwire.coordinators.group.consumer.member import LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Member, MemberState, owned_by
+from kwire.coordinators.group.consumer.parts import ConsumerParts, Step
+from kwire.coordinators.group.consumer.state import ResolvedRegex
+from kwire.coordinators.group.consumer.target import preferred_assignor
+from kwire.coordinators.group.group import Group, each_listed
+from kwire.coordinators.group.modern.assignment import NO_PARTITIONS
+from kwire.coordinators.group.records import ModernEntry
+from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange
+from kwire.coordinators.timeline import Timeline
+from kwire.errors import Code, KafkaError
+
+
+class ConsumerGroups:
+    """A ``ModernKind``. ``find`` gives the group of an id, whatever its kind."""
+
+    def __init__(
+        self,
+        config: GroupConfig,
+        timeline: Timeline,
+        *,
+        classic: ClassicGroups,
+        find: Callable[[str], Group | None],
+    ) -> None:
+        self.parts = ConsumerParts(config, timeline, classic=classic, find=find)
+        self.tables = self.parts.tables
+
+    # The groups
+
+    def find(self, group_id: str) -> ConsumerGroup | None:
+        return ConsumerGroup(self.tables, group_id) if group_id in self.tables.epochs else None
+
+    def committed(self, group_id: str) -> ConsumerGroup | None:
+        if self.tables.epochs.committed(group_id) is None:
+            return None
+        return ConsumerGroup(self.tables, group_id, is_committed=True)
+
+    def group_ids(self) -> list[str]:
+        return list(self.tables.epochs)
+
+    def listed(self) -> Iterator[ListedGroup | None]:
+        return each_listed((group_id for group_id, _ in self.tables.epochs.committed_items()), self.committed)
+
+    @property
+    def changes(self) -> int:
+        return self.tables.epochs.changes + self.tables.members.changes
+
+    def has_members(self, group_id: str) -> bool:
+        return bool(self.tables.members.branch(group_id))
+
+    # Commands
+
+    def heartbeat(self, command: ConsumerHeartbeat, *, ticket: int, now_ms: int) -> Effects:
+        """A ``HeartbeatAnswer`` follows. Raises KafkaError."""
+        heartbeat.check_request(command, self.parts.config.consumer_assignors)
+        effects = Effects()
+        if command.member_epoch in (LEAVE_EPOCH, LEAVE_STATIC_EPOCH):
+            step = Step(self.parts, self._existing(command.group_id), now_ms, effects)
+            effects.reply(ticket, heartbeat.leave(step, command))
+            return effects
+        is_joining = command.member_epoch == 0
+        group = self._created(command.group_id, now_ms, effects) if is_joining else self._existing(command.group_id)
+        effects.reply(ticket, heartbeat.heartbeat(Step(self.parts, group, now_ms, effects), command))
+        return effects
+
+    def describe(self, group_id: str) -> DescribedConsumerGroup:
+        """KafkaError(INVALID_GROUP_ID, GROUP_ID_NOT_FOUND)."""
+        if not group_id:
+            raise KafkaError(Code.INVALID_GROUP_ID)
+        group = self.committed(group_id)
+        if group is None:
+            raise self._not_consumer(group_id, "Group {} not found.")
+        epochs, members, default = group.epochs, group.members, self.parts.config.consumer_assignors[0]
+        return DescribedConsumerGroup(
+            group_id,
+            group.state,
+            epochs.group,
+            epochs.assignment,
+            preferred_assignor(members.values(), default),
+            tuple(_described(group, member) for member in members.values()),
+        )
+
+    def resolved(self, group_id: str, found: Mapping[str, ResolvedRegex] | None, *, now_ms: int) -> Effects:
+        """The topics that match the expressions of the group, or None if they could not be found."""
+        group = self.find(group_id)
+        if group is None:
+            return Effects()
+        step = Step(self.parts, group, now_ms)
+        regexes.resolved(step, found or {})
+        return step.effects
+
+    # Commands of members of the classic protocol, for groups that have members
+
+    def classic_join(self, command: JoinGroup, *, ticket: int, now_ms: int) -> Effects:
+        """A ``Joined`` follows at once."""
+        step = Step(self.parts, self._existing(command.group_id), now_ms)
+        try:
+            joined = classic_members.join(step, command)
+        except KafkaError as refusal:
+            # What was done until then is not.
+            step = Step(self.parts, step.group, now_ms)
+            is_full = refusal.code is Code.GROUP_MAX_SIZE_REACHED
+            joined = Joined("" if is_full else command.member_id, refusal.code)
+        step.effects.reply(ticket, joined)
+        return step.effects
+
+    def classic_sync(self, command: SyncGroup, *, ticket: int, now_ms: int) -> Effects:
+        """A ``Synced`` follows at once."""
+        step = Step(self.parts, self._existing(command.group_id), now_ms)
+        try:
+            synced = classic_members.sync(step, command)
+        except KafkaError as refusal:
+            synced = Synced(refusal.code)
+        step.effects.reply(ticket, synced)
+        return step.effects
+
+    def classic_heartbeat(
+        self,
+        group_id: str,
+        generation_id: int,
+        member_id: str,
+        group_instance_id: str | None,
+        *,
+        ticket: int,
+        now_ms: int,
+    ) -> Effects:
+        """A ``Code`` follows, NONE or REBALANCE_IN_PROGRESS. Raises KafkaError."""
+        step = Step(self.parts, self._existing(group_id), now_ms)
+        code = classic_members.heartbeat(step, generation_id, member_id, group_instance_id)
+        step.effects.reply(ticket, code)
+        return step.effects
+
+    def classic_leave(self, group_id: str, leaving: Iterable[LeavingMember], *, ticket: int, now_ms: int) -> Effects:
+        """A list of ``LeftMember`` follows."""
+        step = Step(self.parts, self._existing(group_id), now_ms)
+        step.effects.reply(ticket, classic_members.leave(step, leaving))
+        return step.effects
+
+    # The machine's events
+
+    def replay(self, entry: ModernEntry) -> None:
+        self.tables.replay(entry)
+
+    def loaded(self, metadata: ClusterMetadata, now_ms: int) -> Effects:
+        self.parts.metadata = metadata
+        effects = Effects()
+        for group_id in self.group_ids():
+            step = Step(self.parts, ConsumerGroup(self.tables, group_id), now_ms, effects)
+            for member in step.group.members.values():
+                step.start_session(member)
+                if member.state is MemberState.UNREVOKED_PARTITIONS:
+                    step.set_deadline("rebalance", member.member_id, member.rebalance_timeout_ms)
+        return effects
+
+    def on_metadata_change(self, change: MetadataChange, now_ms: int) -> Effects:
+        """Groups look at their topics at the next heartbeat of a member."""
+        del now_ms
+        if change.topics_changed:
+            self.parts.topics_version += 1
+        return Effects()
+
+    def on_timer(self, key: Hashable, now_ms: int) -> Effects:
+        match key:
+            case (_, str(name), str(group_id), str(member_id)):
+                step = Step(self.parts, ConsumerGroup(self.tables, group_id), now_ms)
+                self._on_timer(step, name, member_id)
+                return step.effects
+            case _:
+                raise AssertionError(f"not a timer of consumer groups: {key!r}")
+
+    def _on_timer(self, step: Step, name: str, member_id: str) -> None:
+        group_id = step.group_id
+        member = step.group.members.get(member_id)
+        if name == "session":
+            sessions = self.parts.sessions
+            if member is None:
+                sessions.end(group_id, member_id, step.effects)
+            elif sessions.has_expired(group_id, member_id, now_ms=step.now_ms, effects=step.effects):
+                fence(step, [member])
+            return
+        self.parts.deadlines.pop((KIND, name, group_id, member_id))
+        # A member that has moved on since has another timer, or none.
+        if member is not None:
+            fence(step, [member])
+
+    def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
+        assert isinstance(follow_up, migration.Downgraded), follow_up
+        return Effects() if error is not None else migration.on_downgraded(self.parts, follow_up, now_ms)
+
+    def clock_stepped(self, by_ms: int) -> None:
+        self.parts.sessions.clock_stepped(by_ms)
+
+    # Helpers
+
+    def _existing(self, group_id: str) -> ConsumerGroup:
+        group = self.find(group_id)
+        if group is None:
+            raise self._not_consumer(group_id, "Consumer group {} not found.")
+        return group
+
+    def _created(self, group_id: str, now_ms: int, effects: Effects) -> ConsumerGroup:
+        """The group, new, or made of a classic one. KafkaError(GROUP_ID_NOT_FOUND) for a group of another kind."""
+        other = self.parts.find_any(group_id)
+        if other is None or isinstance(other, ConsumerGroup):
+            return ConsumerGroup(self.tables, group_id)
+        if not isinstance(other, ClassicGroup):
+            raise self._not_consumer(group_id, "")
+        if other.is_empty:
+            effects.records += other.tombstones()
+            return ConsumerGroup(self.tables, group_id)
+        migration.check_upgrade(self.parts, other)
+        changing = self.parts.classic.find_to_change(group_id)
+        assert changing is not None
+        return migration.upgrade(self.parts, changing, now_ms, effects)
+
+    def _not_consumer(self, group_id: str, not_found: str) -> KafkaError:
+        if self.parts.find_any(group_id) is None:
+            return KafkaError(Code.GROUP_ID_NOT_FOUND, not_found.format(group_id))
+        return KafkaError(Code.GROUP_ID_NOT_FOUND, f"Group {group_id} is not a consumer group.")
+
+
+def _described(group: ConsumerGroup, member: Member) -> DescribedConsumer:
+    return DescribedConsumer(
+        member.member_id,
+        member.instance_id,
+        member.rack_id,
+        member.epoch,
+        member.client_id,
+        member.client_host,
+        tuple(sorted(member.topics)),
+        member.regex,
+        owned_by(member),
+        group.target(member.member_id) or NO_PARTITIONS,
+        uses_classic_protocol=member.classic is not None,
+    )

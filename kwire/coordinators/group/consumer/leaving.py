@@ -1,0 +1,34 @@
+"""Members that leave a consumer group, or are removed from it.
+
+Responsible for: the records of a removal, and the group's epoch after it. Must not depend on: why a member goes, the
+classic group that may come of it (``migration`` decides that).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from kwire.coordinators.group.consumer import migration, regexes
+from kwire.coordinators.group.consumer.member import Member, remove_records
+from kwire.coordinators.group.consumer.parts import Step
+from kwire.coordinators.group.consumer.state import epoch_record
+from kwire.coordinators.group.consumer.target import hash_of
+
+
+def fence(step: Step, members: Collection[Member]) -> None:
+    """Remove members. If only members of the classic protocol remain, the group becomes a classic one."""
+    if not members:
+        return
+    if migration.may_downgrade(step, members):
+        migration.downgrade(step, members, must_rebalance=True)
+        return
+    group = step.group
+    gone = {member.member_id for member in members}
+    remaining = [each for each in group.members.values() if each.member_id not in gone]
+    for member in members:
+        step.add(*remove_records(step.group_id, member.member_id))
+        step.cancel_timers(member.member_id)
+    regexes.forget_unused(step, members)
+    # Its target has to be computed without them.
+    step.add(epoch_record(step.group_id, group.epochs.group + 1, hash_of(step, remaining, group.regexes)))
+    step.changed()

@@ -1,0 +1,258 @@
+"""The durable state of the consumer groups of one partition, and what follows from it.
+
+Responsible for: the tables, changed by ``replay`` alone, and the records of a group as a whole. Must not depend on:
+commands, timers.
+
+    type  3  ConsumerGroupMetadata                  the group's epoch, and the hash of the topics that it reads
+    type  4  ConsumerGroupPartitionMetadata         written before Kafka 4.1; only deleted now
+    type  5  ConsumerGroupMemberMetadata            see ``member``
+    type  6  ConsumerGroupTargetAssignmentMetadata  the epoch of the target assignment, and when it was computed
+    type  7  ConsumerGroupTargetAssignmentMember    what the target assignment gives a member
+    type  8  ConsumerGroupCurrentMemberAssignment   see ``member``
+    type 16  ConsumerGroupRegularExpression         the topics that match a subscribed regular expression
+
+Compaction may leave a group's records in any order, so each is taken as it comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from kwire.coordinators.group.consumer.member import Member, Owned, with_current, with_subscription
+from kwire.coordinators.group.modern.assignment import Partitions, partitions_of
+from kwire.coordinators.group.records import ModernEntry, modern_record
+from kwire.coordinators.machine import Record
+from kwire.coordinators.timeline import NestedTable, Table, Timeline
+from kwire.types import Uuid
+from kwire.wire.messages import (
+    ConsumerGroupMetadataKey,
+    ConsumerGroupMetadataValue,
+    ConsumerGroupPartitionMetadataKey,
+    ConsumerGroupRegularExpressionKey,
+    ConsumerGroupRegularExpressionValue,
+    ConsumerGroupTargetAssignmentMemberKey,
+    ConsumerGroupTargetAssignmentMemberValue,
+    ConsumerGroupTargetAssignmentMetadataKey,
+    ConsumerGroupTargetAssignmentMetadataValue,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    """The epochs of a group, which begin at 1. ``has_old_metadata``: a record of type 4 is left to delete."""
+
+    group: int = 1
+    metadata_hash: int = 0
+    assignment: int = 1
+    assigned_at_ms: int = 0
+    has_old_metadata: bool = False
+
+
+class Target(NamedTuple):
+    """What the target assignment gives a member."""
+
+    partitions: Partitions
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedRegex:
+    """The topics that match, by the metadata of ``version``, found out at ``resolved_ms``."""
+
+    topics: frozenset[str]
+    version: int
+    resolved_ms: int
+
+
+class ConsumerTables:
+    """By group id, and then: ``members`` and ``targets`` by member id, ``regexes`` by expression.
+
+    What follows from the members: ``owners`` by topic id and partition the member that has it, or must give it up;
+    ``instances`` by instance id the member.
+    """
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.epochs: Table[str, Epochs] = Table(timeline)
+        self.members: NestedTable[Member] = NestedTable(timeline)
+        self.targets: NestedTable[Target] = NestedTable(timeline)
+        self.regexes: NestedTable[ResolvedRegex] = NestedTable(timeline)
+        self.owners: NestedTable[str] = NestedTable(timeline)
+        self.instances: NestedTable[str] = NestedTable(timeline)
+
+    def replay(self, entry: ModernEntry) -> None:
+        """Apply one record of a consumer group."""
+        group_id, key, value = entry.group_id, entry.key, entry.value
+        match type(key).KEY:
+            case 3:
+                self._replay_metadata(group_id, value)
+            case 4:
+                if value is not None or group_id in self.epochs:
+                    self._change(group_id, has_old_metadata=value is not None)
+            case 5:
+                self._replay_subscription(group_id, key.member_id, value)
+            case 6:
+                self._replay_target_metadata(group_id, value)
+            case 7:
+                self._replay_target(group_id, key.member_id, value)
+            case 8:
+                self._replay_current(group_id, key.member_id, value)
+            case 16:
+                self._replay_regex(group_id, key.regular_expression, value)
+
+    def _change(self, group_id: str, **fields: Any) -> None:
+        self.epochs[group_id] = replace(self.epochs.get(group_id) or Epochs(), **fields)
+
+    def _replay_metadata(self, group_id: str, value: ConsumerGroupMetadataValue | None) -> None:
+        if value is not None:
+            self._change(group_id, group=value.epoch, metadata_hash=value.metadata_hash)
+            return
+        self.epochs.pop(group_id)
+        for table in (self.targets, self.regexes):
+            for path, _ in table.under(group_id):
+                table.remove(path)
+        for path, _ in self.members.under(group_id):
+            self._remove_member(group_id, path[1])
+
+    def _replay_subscription(self, group_id: str, member_id: str, value: Any) -> None:
+        path = (group_id, member_id)
+        before = self.members.get(path)
+        if value is None:
+            if before is not None:
+                self._remove_member(group_id, member_id)
+            return
+        self._change(group_id)
+        member = with_subscription(before or Member(member_id), value)
+        self.members.set(path, member)
+        if before is not None and before.instance_id not in (None, member.instance_id):
+            self._release_instance(group_id, before)
+        if member.instance_id is not None:
+            self.instances.set((group_id, member.instance_id), member_id)
+
+    def _replay_current(self, group_id: str, member_id: str, value: Any) -> None:
+        path = (group_id, member_id)
+        before = self.members.get(path)
+        if before is None and value is None:
+            return
+        self._change(group_id)
+        before = before or Member(member_id)
+        member = with_current(before, value)
+        self.members.set(path, member)
+        self._release(group_id, before)
+        for owned in (member.assigned, member.revoking):
+            for topic_id, partition in _each(owned):
+                self.owners.set((group_id, topic_id, partition), member_id)
+
+    def _remove_member(self, group_id: str, member_id: str) -> None:
+        member = self.members.get((group_id, member_id))
+        assert member is not None
+        self._release(group_id, member)
+        self._release_instance(group_id, member)
+        self.members.remove((group_id, member_id))
+
+    def _release(self, group_id: str, member: Member) -> None:
+        for owned in (member.assigned, member.revoking):
+            for topic_id, partition in _each(owned):
+                path = (group_id, topic_id, partition)
+                if self.owners.get(path) == member.member_id:
+                    self.owners.remove(path)
+
+    def _release_instance(self, group_id: str, member: Member) -> None:
+        path = (group_id, member.instance_id)
+        if member.instance_id is not None and self.instances.get(path) == member.member_id:
+            self.instances.remove(path)
+
+    def _replay_target_metadata(self, group_id: str, value: ConsumerGroupTargetAssignmentMetadataValue | None) -> None:
+        if value is not None:
+            self._change(group_id, assignment=value.assignment_epoch, assigned_at_ms=value.assignment_timestamp)
+        elif group_id in self.epochs:
+            self._change(group_id, assignment=-1)
+
+    def _replay_target(self, group_id: str, member_id: str, value: Any) -> None:
+        if value is None:
+            self.targets.remove((group_id, member_id))
+            return
+        self._change(group_id)
+        pairs = ((each.topic_id, each.partitions) for each in value.topic_partitions)
+        self.targets.set((group_id, member_id), Target(partitions_of(pairs)))
+
+    def _replay_regex(self, group_id: str, regex: str, value: Any) -> None:
+        if value is None:
+            self.regexes.remove((group_id, regex))
+            return
+        self._change(group_id)
+        self.regexes.set((group_id, regex), ResolvedRegex(frozenset(value.topics), value.version, value.timestamp))
+
+
+def epoch_record(group_id: str, epoch: int, metadata_hash: int) -> Record:
+    return modern_record(
+        ConsumerGroupMetadataKey(group_id=group_id),
+        ConsumerGroupMetadataValue(epoch=epoch, metadata_hash=metadata_hash),
+    )
+
+
+def epoch_tombstone(group_id: str) -> Record:
+    return modern_record(ConsumerGroupMetadataKey(group_id=group_id), None)
+
+
+def old_metadata_tombstone(group_id: str) -> Record:
+    return modern_record(ConsumerGroupPartitionMetadataKey(group_id=group_id), None)
+
+
+def target_epoch_record(group_id: str, epoch: int, now_ms: int) -> Record:
+    return modern_record(
+        ConsumerGroupTargetAssignmentMetadataKey(group_id=group_id),
+        ConsumerGroupTargetAssignmentMetadataValue(assignment_epoch=epoch, assignment_timestamp=now_ms),
+    )
+
+
+def target_epoch_tombstone(group_id: str) -> Record:
+    return modern_record(ConsumerGroupTargetAssignmentMetadataKey(group_id=group_id), None)
+
+
+def target_record(group_id: str, member_id: str, target: Partitions) -> Record:
+    value = ConsumerGroupTargetAssignmentMemberValue(
+        topic_partitions=[
+            ConsumerGroupTargetAssignmentMemberValue.TopicPartition(topic_id=topic_id, partitions=sorted(partitions))
+            for topic_id, partitions in target.items()
+        ]
+    )
+    return modern_record(ConsumerGroupTargetAssignmentMemberKey(group_id=group_id, member_id=member_id), value)
+
+
+def regex_record(group_id: str, regex: str, resolved: ResolvedRegex) -> Record:
+    return modern_record(
+        ConsumerGroupRegularExpressionKey(group_id=group_id, regular_expression=regex),
+        ConsumerGroupRegularExpressionValue(
+            topics=sorted(resolved.topics), version=resolved.version, timestamp=resolved.resolved_ms
+        ),
+    )
+
+
+def regex_tombstone(group_id: str, regex: str) -> Record:
+    return modern_record(ConsumerGroupRegularExpressionKey(group_id=group_id, regular_expression=regex), None)
+
+
+def _each(owned: Owned) -> Iterator[tuple[Uuid, int]]:
+    for topic_id, partitions in owned.items():
+        for partition in partitions:
+            yield topic_id, partition
+
+
+def subscribed_topics(members: Iterable[Member], regexes: Mapping[str, ResolvedRegex]) -> frozenset[str]:
+    """The topics that these members subscribe to, by name or by an expression that is resolved."""
+    topics: set[str] = set()
+    for member in members:
+        topics |= member.topics
+        if member.regex and member.regex in regexes:
+            topics |= regexes[member.regex].topics
+    return frozenset(topics)
+
+
+def is_homogeneous(members: Collection[Member]) -> bool:
+    """Whether all members subscribe to the same topics by name, or all by one expression alone."""
+    topics = {member.topics for member in members}
+    expressions = {member.regex or "" for member in members}
+    if expressions == {""}:
+        return len(topics) <= 1
+    return len(expressions) == 1 and not any(topics)
