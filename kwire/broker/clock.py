@@ -64,15 +64,23 @@ class Clock:
         self._order = itertools.count()
         self._dead = 0
         self._changed: trio.Event | None = None
+        # Both kinds of time run at the rate and are shifted by what ``advance`` and changes of the rate have added.
+        self._rate = 1.0
+        self._wall_shift_ms = 0.0
         self._shift_ms = 0.0
 
     def now_ms(self) -> int:
         """Wall time, milliseconds since the epoch."""
-        return int(time.time() * 1000 + self._shift_ms)
+        return int(time.time() * 1000 * self._rate + self._wall_shift_ms)
 
     def monotonic_ms(self) -> float:
         """Time that never steps back; zero is arbitrary."""
-        return self._base_ms() + self._shift_ms
+        return self._base_ms() * self._rate + self._shift_ms
+
+    @property
+    def rate(self) -> float:
+        """How fast it runs: 1 is real time, 0 stands still."""
+        return self._rate
 
     def random_bytes(self, count: int) -> bytes:
         return os.urandom(count)
@@ -112,6 +120,16 @@ class Clock:
     def advance(self, by_ms: float) -> None:
         """Move this clock forward, as a test does; timers that are now due fire in order of their deadlines."""
         self._shift_ms += by_ms
+        self._wall_shift_ms += by_ms
+        if self._changed is not None:
+            self._changed.set()
+
+    def set_rate(self, rate: float) -> None:
+        """Run ``rate`` times as fast as real time from now on, without a step; 0 stops this clock."""
+        now_ms, monotonic_ms = time.time() * 1000 * self._rate + self._wall_shift_ms, self.monotonic_ms()
+        self._rate = rate
+        self._wall_shift_ms = now_ms - time.time() * 1000 * rate
+        self._shift_ms = monotonic_ms - self._base_ms() * rate
         if self._changed is not None:
             self._changed.set()
 
@@ -120,7 +138,9 @@ class Clock:
         while True:
             self._fire_due()
             self._changed = trio.Event()
-            wait_s = (self._heap[0][0] - self.monotonic_ms()) / 1000 if self._heap else float("inf")
+            wait_s = float("inf")
+            if self._heap and self._rate:
+                wait_s = (self._heap[0][0] - self.monotonic_ms()) / 1000 / self._rate
             with trio.move_on_after(max(0.0, wait_s)):
                 await self._changed.wait()
 

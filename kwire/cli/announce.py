@@ -30,10 +30,15 @@ def report_to_programs(server: Server) -> None:
     print_lines(f"ready {binding.url}" for binding in server.bindings)
 
 
-def report_to_terminal(server: Server, log_dirs: Sequence[str]) -> None:
+def report_control(url: str) -> None:
+    """Print ``control URL`` for programs."""
+    print_lines([f"control {url}"])
+
+
+def report_to_terminal(server: Server, log_dirs: Sequence[str], control: str | None = None) -> None:
     """Print the banner: where clients connect, where the data is, and what to type next."""
     warn_of_stand_ins(server)
-    print_lines(banner(server, log_dirs))
+    print_lines(banner(server, log_dirs, control))
 
 
 def report_as_kafka(server: Server) -> None:
@@ -45,7 +50,7 @@ def report_as_kafka(server: Server) -> None:
     )
 
 
-def banner(server: Server, log_dirs: Sequence[str]) -> list[str]:
+def banner(server: Server, log_dirs: Sequence[str], control: str | None = None) -> list[str]:
     """Lines for a person. ``log_dirs`` is empty when the data is in memory."""
     addresses = [f"{binding.endpoint.host}:{binding.endpoint.port}" for binding in server.bindings]
     shown = [
@@ -59,6 +64,7 @@ def banner(server: Server, log_dirs: Sequence[str]) -> list[str]:
         f"kwire {__version__} is ready.",
         *_titled("Clients connect to", shown),
         *_titled("Data", data),
+        *_titled("Control", [] if control is None else [control]),
         *_titled("Next, in another terminal", [ask]),
         *_titled("Stop", ["Ctrl-C"]),
     ]

@@ -30,6 +30,7 @@ COMMANDS: Final = {
     "log": "Show what is in the files of a log, without a broker.",
     "codec": "Show the schema of a message, or decode a captured frame.",
     "certs": "Make certificates for development.",
+    "ctl": "Disturb a running broker, move its clock, see requests.",
     "doctor": "Find out why a client cannot connect.",
     "selfcheck": "Call every API that a broker says it serves.",
     "scripts": "Run the twin of one of Kafka's own scripts.",

@@ -6,11 +6,12 @@ settings are read, how a broker starts and stops.
 
 from __future__ import annotations
 
-import functools
 import gc
 import os
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
@@ -19,6 +20,8 @@ from kwire.cli.settings import Settings, SettingsError, gather
 from kwire.cli.topic_specs import FORM
 
 if TYPE_CHECKING:
+    import trio
+
     from kwire.server.acceptor import PortInUse
     from kwire.server.lifecycle import Server
 
@@ -128,6 +131,17 @@ Clients in containers and clients on the host, each with an address that works f
     " can read a command line: --set and --config take ${env:NAME} too.",
 )
 @click.option(
+    "--control",
+    metavar="[HOST:]PORT",
+    help="Also serve HTTP for faults, the clock and the request log; needs kwire[control]. kwire ctl uses it.",
+)
+@click.option(
+    "--control-token",
+    envvar="KWIRE_CONTROL_TOKEN",
+    metavar="TOKEN",
+    help="What HTTP clients must send as Authorization: Bearer TOKEN. [env: KWIRE_CONTROL_TOKEN]",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="The lowest level that is logged. [default: info; warning when standard output is a terminal]",
@@ -149,6 +163,8 @@ def serve(
     memory: bool,
     topics: tuple[str, ...],
     users: tuple[str, ...],
+    control: str | None,
+    control_token: str | None,
     log_level: str | None,
     log_format: str,
     kafka_ready_lines: bool,
@@ -164,6 +180,7 @@ def serve(
         raise fail("there is no broker for Windows; run kwire in WSL or in its container")
     if memory and options["data"] is not None:
         raise click.UsageError("--memory and --data exclude each other")
+    http = None if control is None else _control(control, control_token)
     from kwire.broker import logs
 
     # The start makes many objects that stay; lifecycle.run enables collection when it is done.
@@ -179,7 +196,7 @@ def serve(
     log = logs.Logger("kwire.cli")
     for note in settings.notes:
         (log.info if note.level == "info" else log.warning)(note.text)
-    sentence = _run(settings, memory=memory, report=report)
+    sentence = _run(settings, memory=memory, report=report, http=http)
     if sentence is not None:
         raise fail(sentence)
 
@@ -199,7 +216,44 @@ def _refuse_files(settings: Settings) -> None:
             raise fail(f"{path} is a file; the data needs a directory, such as --data {path}.d")
 
 
-def _run(settings: Settings, *, memory: bool, report: str) -> str | None:
+@dataclass
+class _Control:
+    """Where to serve HTTP. ``url`` is there when it is served."""
+
+    host: str
+    port: int
+    token: str | None
+    url: str | None = None
+
+    async def serve(self, server: Server, *, task_status: trio.TaskStatus[None]) -> None:
+        import trio
+
+        from kwire.control.server import serve_control
+
+        async with trio.open_nursery() as nursery:
+            port = await nursery.start(partial(serve_control, server, self.host, self.port, token=self.token))
+            self.url = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{port}"
+            task_status.started()
+
+
+def _control(address: str, token: str | None) -> _Control:
+    """Read ``--control``. Ends the command where it cannot be served."""
+    host, _, port = address.rpartition(":")
+    host = host.strip("[]") or "127.0.0.1"
+    if not port.isdigit() or int(port) > 65535:
+        raise click.UsageError(f"--control is a port, or HOST:PORT, not {address!r}")
+    try:
+        from kwire.control.server import CannotControl, check_address
+    except ImportError as error:
+        raise fail(f"--control needs more packages: pip install 'kwire[control]' ({error})") from None
+    try:
+        check_address(host, token)
+    except CannotControl as error:
+        raise fail(str(error)) from None
+    return _Control(host, int(port), token)
+
+
+def _run(settings: Settings, *, memory: bool, report: str, http: _Control | None = None) -> str | None:
     """Run to the end. Returns a sentence if the broker could not start, None after a clean stop."""
     from kwire.server.lifecycle import run
 
@@ -213,7 +267,8 @@ def _run(settings: Settings, *, memory: bool, report: str) -> str | None:
             settings.broker_settings,
             cluster_id=settings.cluster_id,
             files=files,
-            on_ready=functools.partial(_on_ready, settings=settings, memory=memory, report=report),
+            on_ready=partial(_on_ready, settings=settings, memory=memory, report=report, http=http),
+            beside=None if http is None else http.serve,
         )
     except KeyboardInterrupt:
         return "interrupted before the broker was ready"
@@ -247,7 +302,9 @@ def explain_start(error: BaseException, settings: Settings) -> str | None:
     return None
 
 
-async def _on_ready(server: Server, *, settings: Settings, memory: bool, report: str) -> None:
+async def _on_ready(
+    server: Server, *, settings: Settings, memory: bool, report: str, http: _Control | None = None
+) -> None:
     from kwire.cli import announce
 
     if settings.users:
@@ -257,9 +314,13 @@ async def _on_ready(server: Server, *, settings: Settings, memory: bool, report:
     if report == "kafka":
         announce.report_as_kafka(server)
     elif report == "terminal":
-        announce.report_to_terminal(server, [] if memory else _log_directories(settings))
+        url = None if http is None else http.url
+        announce.report_to_terminal(server, [] if memory else _log_directories(settings), url)
+        return
     else:
         announce.report_to_programs(server)
+    if http is not None and http.url is not None:
+        announce.report_control(http.url)
 
 
 async def _store_users(server: Server, settings: Settings) -> None:

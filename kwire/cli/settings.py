@@ -100,7 +100,8 @@ class Settings:
         # Kafka's message begins with key and value, which this sentence has already.
         why = str(problem).removeprefix(f"Invalid value {problem.value} for configuration {problem.name}: ").rstrip(".")
         duration = ", or a duration such as 1d" if problem.name.endswith(".ms") and _takes_durations(setting) else ""
-        return f"{problem.name}={problem.value}{source}: {why}; accepted: {problem.expected}{duration}"
+        given = problem.name if problem.value is None else f"{problem.name}={problem.value}"
+        return f"{given}{source}: {why}; accepted: {problem.expected}{duration}"
 
 
 def _takes_durations(setting: Setting | None) -> bool:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any, Final, TypeAlias
 
 import trio
 
@@ -45,14 +46,18 @@ _CRC_AT: Final = 17
 _BATCH_HEAD: Final = 21
 
 
+OnFired: TypeAlias = Callable[[str, Context], None]
+
+
 class Armed:
     """One rule on one broker. ``matched`` and ``fired`` count requests."""
 
-    def __init__(self, rule: Rule, broker: Broker) -> None:
+    def __init__(self, rule: Rule, broker: Broker, on_fired: OnFired) -> None:
         self.rule = rule
         self.matched = 0
         self.fired = 0
         self._broker = broker
+        self._on_fired = on_fired
         self._random = random.Random(rule.trigger.seed)  # noqa: S311 - it repeats on purpose
         self._released = trio.Event()
         self._fired_once_more = trio.Event()
@@ -101,16 +106,17 @@ class Armed:
             if isinstance(self.rule.effect, Error) and placement.only_reads(context.api_key):
                 return self._spoil_answer(self.rule.effect, context, await proceed())
             return await proceed()
-        if not self._triggers():
+        if not self._triggers(context):
             return await proceed()
         return await self._disturb(context, request, proceed)
 
-    def _triggers(self) -> bool:
+    def _triggers(self, context: Context) -> bool:
         """Count a request that the rule is about, and tell whether it is disturbed."""
         self.matched += 1
         if not self._is_due(self.rule.trigger):
             return False
         self.fired += 1
+        self._on_fired(self.rule.name, context)
         self._fired_once_more.set()
         self._fired_once_more = trio.Event()
         return True
@@ -187,7 +193,7 @@ class Armed:
         path = self._level(error, context)
         if path and response is not None:
             chosen = placement.elements(response, path, self._item_matches, self._topic_name)
-            if chosen and self._triggers():
+            if chosen and self._triggers(context):
                 placement.overwrite(chosen, context.api_version, error.code)
         return response
 
@@ -222,10 +228,14 @@ class Armed:
 
 
 class Injector:
-    """The rules that are armed on a broker, by name, oldest first."""
+    """The rules that are armed on a broker, by name, oldest first.
 
-    def __init__(self, broker: Broker, apis: ApiTable) -> None:
+    ``on_fired`` is called with the name of a rule and the request that it disturbs.
+    """
+
+    def __init__(self, broker: Broker, apis: ApiTable, on_fired: OnFired = lambda _name, _context: None) -> None:
         self._broker = broker
+        self._on_fired = on_fired
         self._apis = apis
         self._armed: dict[str, Armed] = {}
         self._numbers = 0
@@ -243,7 +253,7 @@ class Injector:
         if name in self._armed:
             raise RuleError(f"a rule named {name!r} is armed")
         _check_places(rule, self._apis)
-        armed = Armed(Rule(rule.scope, rule.trigger, rule.effect, name), self._broker)
+        armed = Armed(replace(rule, name=name), self._broker, self._on_fired)
         armed.arm()
         self._armed[name] = armed
         return armed

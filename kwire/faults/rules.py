@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Final, TypedDict
 
@@ -136,12 +136,13 @@ Effect = Error | Delay | Hold | Drop | Close | Throttle | Truncate | Garbage | C
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``name`` is unique among the rules of a broker; "" lets the injector choose one."""
+    """``name`` is unique among the rules of a broker; "" lets the injector choose one. ``given`` is what was read."""
 
     scope: Scope
     trigger: Trigger
     effect: Effect
     name: str = ""
+    given: Mapping[str, Any] = field(default_factory=dict)
 
 
 class RuleFields(TypedDict, total=False):
@@ -186,7 +187,7 @@ _SCOPE: Final = {
     "listener": str,
 }
 _TRIGGER: Final = {"skip": int, "times": int, "probability": float, "seed": int, "from_ms": int, "until_ms": int}
-_EFFECTS: Final = (
+EFFECT_KEYS: Final = (
     "error",
     "delay_ms",
     "hold",
@@ -230,13 +231,13 @@ def read_rule(given: Mapping[str, Any]) -> Rule:
     for key in ("skip", "times"):
         if (values[key] or 0) < 0:
             raise RuleError(f"{key} is not negative")
-    return Rule(scope, trigger, _effect(given), _typed(given, "name", str) or "")
+    return Rule(scope, trigger, _effect(given), _typed(given, "name", str) or "", dict(given))
 
 
 def _effect(given: Mapping[str, Any]) -> Effect:
-    chosen = [key for key in _EFFECTS if given.get(key) is not None and given[key] is not False]
+    chosen = [key for key in EFFECT_KEYS if given.get(key) is not None and given[key] is not False]
     if len(chosen) != 1:
-        raise RuleError(f"a rule has one effect of {', '.join(_EFFECTS)}; this one has {len(chosen)}")
+        raise RuleError(f"a rule has one effect of {', '.join(EFFECT_KEYS)}; this one has {len(chosen)}")
     (key,) = chosen
     done = bool(_typed(given, "done", bool))
     if "level" in given and key != "error":

@@ -18,7 +18,8 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from types import FrameType
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -57,6 +58,8 @@ if TYPE_CHECKING:  # loads key stores, which a broker without TLS does not need
 log = Logger("kwire.server")
 
 OnReady: TypeAlias = "Callable[[Server], Awaitable[None]]"
+# ``await beside(server, task_status=...)``: see ``trio.Nursery.start``.
+Beside: TypeAlias = Callable[..., Awaitable[object]]
 
 
 class Server:
@@ -128,8 +131,11 @@ def run(
     cluster_id: str | None = None,
     files: Files | None = None,
     on_ready: OnReady = report_ready,
+    beside: Beside | None = None,
 ) -> None:
     """Serve until a signal ends it. ``on_ready`` is awaited once, when clients are accepted.
+
+    ``beside`` is a task that runs as long as the broker and is started before (``trio.Nursery.start``).
 
     Without ``files`` the data is on the disk. Raises as open_server, and what ``on_ready`` raises.
     """
@@ -141,15 +147,14 @@ def run(
     gc.set_threshold(50_000, 20, 50)
     # A thread that encodes a large response gives the interpreter back to the event loop this soon.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    trio.run(_serve_until_signalled, settings, files, cluster_id, connections_max, on_ready)
+    open_it = partial(open_server, settings, files, cluster_id=cluster_id, connections_max=connections_max)
+    trio.run(_serve_until_signalled, open_it, on_ready, beside)
 
 
 async def _serve_until_signalled(
-    settings: BrokerSettings,
-    files: Files,
-    cluster_id: str | None,
-    connections_max: int,
+    open_it: Callable[[], AbstractAsyncContextManager[Server]],
     on_ready: OnReady = report_ready,
+    beside: Beside | None = None,
 ) -> None:
     serving: Server | None = None
     stop = trio.Event()
@@ -174,13 +179,19 @@ async def _serve_until_signalled(
                     nursery.cancel_scope.cancel()
 
             nursery.start_soon(stop_when_signalled)
-            async with open_server(settings, files, cluster_id=cluster_id, connections_max=connections_max) as server:
+            async with (
+                open_it() as server,
+                trio.open_nursery() as tasks,
+            ):
+                if beside is not None:
+                    await tasks.start(beside, server)
                 await on_ready(server)
                 serving = server
                 # Objects made so far stay: the collector need not visit them again.
                 gc.freeze()
                 gc.enable()
                 await stop.wait()
+                tasks.cancel_scope.cancel()
             log.info("stopped")
 
 

@@ -93,7 +93,8 @@ def new_acls(rules: Sequence[str] | None) -> list[Acl]:
 def problem_text(problem: ConfigProblem) -> str:
     """One sentence: key, value, what is wrong, what would be right."""
     why = str(problem).removeprefix(f"Invalid value {problem.value} for configuration {problem.name}: ").rstrip(".")
-    return f"{problem.name}={problem.value}: {why}; accepted: {problem.expected}"
+    given = problem.name if problem.value is None else f"{problem.name}={problem.value}"
+    return f"{given}: {why}; accepted: {problem.expected}"
 
 
 def setting_text(value: str | float | bool) -> str:

@@ -1,4 +1,5 @@
 import trio
+import trio.testing
 
 from kwire.broker.clock import Clock
 
@@ -48,3 +49,28 @@ async def test_many_cancelled_timers_do_not_stay(autojump_clock):
         clock.call_later(500, lambda: None).cancel()
     assert kept.pending
     assert clock.pending_count < 2500
+
+
+async def test_a_clock_runs_at_a_rate_and_stands_still_without_a_step(autojump_clock, nursery):
+    clock, fired = Clock(), []
+    nursery.start_soon(clock.run)
+    clock.set_rate(10)
+    before = clock.monotonic_ms()
+    clock.call_later(100_000, lambda: fired.append("ten times as early"))
+    await trio.sleep(9)
+    assert not fired
+    await trio.sleep(1.1)
+    assert fired
+    assert round(clock.monotonic_ms() - before) == 101_000
+    clock.set_rate(0)
+    stopped = clock.monotonic_ms(), clock.now_ms()
+    clock.call_later(1000, lambda: fired.append("moved"))
+    await trio.sleep(1000)
+    assert (clock.monotonic_ms(), clock.now_ms()) == stopped
+    assert len(fired) == 1
+    clock.advance(1000)
+    await trio.testing.wait_all_tasks_blocked()
+    assert len(fired) == 2
+    clock.set_rate(1)
+    await trio.sleep(5)
+    assert round(clock.monotonic_ms() - stopped[0]) == 6000

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import socket
@@ -198,7 +199,8 @@ def test_a_signal_before_it_serves_ends_the_start(monkeypatch, tmp_path):
     monkeypatch.setattr(lifecycle, "open_server", recovering)
     before = signal.getsignal(signal.SIGTERM)
 
-    trio.run(lifecycle._serve_until_signalled, settings(tmp_path), OsFiles(), None, 10)
+    open_it = functools.partial(lifecycle.open_server, settings(tmp_path), OsFiles(), connections_max=10)
+    trio.run(lifecycle._serve_until_signalled, open_it)
 
     assert ended == [True]
     assert signal.getsignal(signal.SIGTERM) is before

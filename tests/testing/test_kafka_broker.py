@@ -133,7 +133,7 @@ def test_settings_are_python_values_and_topics_a_list_of_names():
 
 
 def test_settings_that_exclude_each_other_stop_the_start_with_one_sentence():
-    with pytest.raises(BrokerStartError, match=r"^inter.broker.listener.name=.*; accepted: ") as error:
+    with pytest.raises(BrokerStartError, match=r"^inter.broker.listener.name: .*; accepted: ") as error:
         KafkaBroker(config={"listeners": "SSL://localhost:0"}).start()
     assert "\n" not in str(error.value)
 

@@ -1,0 +1,284 @@
+"""``kwire ctl``: faults, clock and request log of a broker that was started with ``--control``.
+
+Responsible for: the command line and what it prints. Must not depend on: how the broker answers HTTP.
+
+Exit codes: 0 done; 1 the broker refused or cannot be reached; 3 what was waited for did not happen in time.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.error
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+from typing import Any, Final, NoReturn
+
+import click
+
+from kwire.cli.durations import duration
+
+_URL: Final = "http://127.0.0.1:9644"
+_NOT_IN_TIME: Final = 3
+_TIMED_OUT: Final = 408
+
+
+class Door:
+    """The HTTP interface of one broker."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+        """Give status and decoded answer. Ends the command where the broker refuses."""
+        with self._open(method, path, body) as answer:
+            content = answer.read()
+            return answer.status, json.loads(content) if content else None
+
+    def lines(self, path: str) -> Iterator[str]:
+        """Give the data of server-sent events."""
+        with self._open("GET", path, None) as answer:
+            for line in answer:
+                if line.startswith(b"data: "):
+                    yield line[6:].decode().rstrip("\n")
+
+    def _open(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        content = None if body is None else json.dumps(body).encode()
+        headers = {**self._headers, "Content-Type": "application/json"}
+        # The URL is the user's own.
+        request = urllib.request.Request(self._url + path, content, headers, method=method)  # noqa: S310
+        try:
+            return urllib.request.urlopen(request)  # noqa: S310
+        except urllib.error.HTTPError as error:
+            if error.code == _TIMED_OUT:
+                return error
+            _refused(error)
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            _fail(f"no answer from {self._url}: {reason}; is the broker started with --control?")
+
+
+def _refused(error: urllib.error.HTTPError) -> NoReturn:
+    content = error.read()
+    try:
+        answer = json.loads(content)
+        why = answer.get("message") or answer.get("error")
+    except (ValueError, AttributeError):
+        why = content.decode(errors="replace")
+    _fail(str(why))
+
+
+def _examples(*lines: str) -> str:
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def _fail(why: str) -> NoReturn:
+    click.echo(f"kwire ctl: {why}", err=True)
+    sys.exit(1)
+
+
+@click.group(
+    epilog=_examples(
+        "kwire serve --control 9644",
+        "kwire ctl faults add api=Produce topic=orders error=NOT_LEADER_OR_FOLLOWER times=2",
+        "kwire ctl faults wait fault-1",
+        "kwire ctl clock advance 1h",
+        "kwire ctl requests --follow --api Produce",
+    )
+)
+@click.option(
+    "--url",
+    envvar="KWIRE_CONTROL_URL",
+    default=_URL,
+    show_default=True,
+    help="What --control printed. [env: KWIRE_CONTROL_URL]",
+)
+@click.option("--token", envvar="KWIRE_CONTROL_TOKEN", help="What --control-token was. [env: KWIRE_CONTROL_TOKEN]")
+@click.pass_context
+def ctl(ctx: click.Context, url: str, token: str | None) -> None:
+    """Control a broker that was started with --control.
+
+    It prints JSON. Exit code 1 when the broker refuses, 3 when what was waited for did not happen in time.
+    """
+    ctx.obj = Door(url, token)
+
+
+@ctl.group(
+    short_help="Arm and disarm rules that disturb requests.",
+    epilog=_examples("kwire ctl faults add api=Produce drop=true times=1", "kwire ctl faults list"),
+)
+def faults() -> None:
+    """Rules that disturb requests: docs/faults.md lists their keys."""
+
+
+@faults.command(
+    name="add",
+    epilog=_examples(
+        "kwire ctl faults add api=Produce topic=orders partition=1 error=NOT_LEADER_OR_FOLLOWER times=2",
+        "kwire ctl faults add api=Fetch,Produce client_id=billing delay_ms=500 probability=0.1",
+        "kwire ctl faults add name=stuck api=OffsetCommit group=billing hold=true",
+    ),
+)
+@click.argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...")
+@click.pass_obj
+def add(door: Door, pairs: tuple[str, ...]) -> None:
+    """Arm a rule: for which requests, when, and one effect.
+
+    The pairs are the keys that docs/faults.md lists.
+    """
+    _print(door.call("POST", "/v1/faults", dict(_pair(each) for each in pairs)))
+
+
+@faults.command(name="list", epilog=_examples("kwire ctl faults list"))
+@click.pass_obj
+def list_faults(door: Door) -> None:
+    """Show the rules that are armed, with their counts."""
+    _print(door.call("GET", "/v1/faults"))
+
+
+@faults.command(epilog=_examples("kwire ctl faults show fault-1"))
+@click.argument("name")
+@click.pass_obj
+def show(door: Door, name: str) -> None:
+    """Show one rule."""
+    _print(door.call("GET", _path(name)))
+
+
+@faults.command(epilog=_examples("kwire ctl faults remove fault-1"))
+@click.argument("name")
+@click.pass_obj
+def remove(door: Door, name: str) -> None:
+    """Disarm a rule; requests that it holds go on."""
+    _print(door.call("DELETE", _path(name)))
+
+
+@faults.command(epilog=_examples("kwire ctl faults clear"))
+@click.pass_obj
+def clear(door: Door) -> None:
+    """Disarm all rules."""
+    _print(door.call("DELETE", "/v1/faults"))
+
+
+@faults.command(epilog=_examples("kwire ctl faults release stuck"))
+@click.argument("name")
+@click.pass_obj
+def release(door: Door, name: str) -> None:
+    """Let the requests go that a rule holds."""
+    _print(door.call("POST", _path(name) + "/release"))
+
+
+@faults.command(name="wait", epilog=_examples("kwire ctl faults wait fault-1 --times 2 --timeout 30s"))
+@click.argument("name")
+@click.option("--times", type=click.IntRange(min=1), default=1, show_default=True, help="How many requests.")
+@click.option("--timeout", type=duration, default="10s", show_default=True, help="How long to wait, in real time.")
+@click.pass_obj
+def wait_fault(door: Door, name: str, times: int, timeout: int) -> None:
+    """Wait until a rule has disturbed so many requests.
+
+    Exit code 3 if it has not in time.
+    """
+    _print(door.call("POST", _path(name) + "/wait", {"times": times, "timeout_ms": timeout}))
+
+
+@ctl.group(
+    short_help="Show the clock of the broker and move it.",
+    epilog=_examples("kwire ctl clock advance 1h", "kwire ctl clock rate 0"),
+)
+def clock() -> None:
+    """The clock that sessions, rebalances, retention, transactions and quotas follow."""
+
+
+@clock.command(name="show", epilog=_examples("kwire ctl clock show"))
+@click.pass_obj
+def show_clock(door: Door) -> None:
+    """Show the time and the rate."""
+    _print(door.call("GET", "/v1/clock"))
+
+
+@clock.command(epilog=_examples("kwire ctl clock advance 90s"))
+@click.argument("by", type=duration, metavar="DURATION")
+@click.pass_obj
+def advance(door: Door, by: int) -> None:
+    """Move the clock forward, such as by 90s or 2h."""
+    _print(door.call("POST", "/v1/clock", {"advance_ms": by}))
+
+
+@clock.command(epilog=_examples("kwire ctl clock rate 0", "kwire ctl clock rate 10"))
+@click.argument("times", type=click.FloatRange(min=0))
+@click.pass_obj
+def rate(door: Door, times: float) -> None:
+    """Set how fast the clock runs: 1 is real time, 0 stops it."""
+    _print(door.call("POST", "/v1/clock", {"rate": times}))
+
+
+@ctl.command(
+    epilog=_examples("kwire ctl requests --api Produce --last 5", "kwire ctl requests --follow --topic orders")
+)
+@click.option("--api", metavar="NAME", help="Requests of this API, such as Produce.")
+@click.option("--client-id", metavar="ID", help="Requests of this client.id.")
+@click.option("--principal", metavar="TYPE:NAME", help="Requests of this principal, such as User:alice.")
+@click.option("--topic", metavar="NAME", help="Requests that name this topic.")
+@click.option("--group", metavar="ID", help="Requests that name this group.")
+@click.option("--last", type=click.IntRange(min=0), default=20, show_default=True, help="How many.")
+@click.option("--follow", is_flag=True, help="Print each request from now on, one line of JSON each.")
+@click.pass_obj
+def requests(door: Door, /, *, last: int, follow: bool, **wanted: str | None) -> None:
+    """Show the last requests, decoded, with their answers."""
+    query = {name: value for name, value in wanted.items() if value is not None}
+    if not follow:
+        _print(door.call("GET", "/v1/requests?" + urllib.parse.urlencode({**query, "last": last})))
+        return
+    for line in door.lines("/v1/requests/stream?" + urllib.parse.urlencode(query)):
+        click.echo(line)
+
+
+@ctl.command(epilog=_examples("kwire ctl wait --api Produce --topic orders acks=-1 --timeout 30s"))
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE...]")
+@click.option("--api", metavar="NAME", help="Requests of this API, such as Produce.")
+@click.option("--client-id", metavar="ID", help="Requests of this client.id.")
+@click.option("--topic", metavar="NAME", help="Requests that name this topic.")
+@click.option("--group", metavar="ID", help="Requests that name this group.")
+@click.option("--times", type=click.IntRange(min=1), default=1, show_default=True, help="How many requests.")
+@click.option("--since", type=click.IntRange(min=0), default=0, help="Count requests with a number above this one.")
+@click.option("--timeout", type=duration, default="10s", show_default=True, help="How long to wait, in real time.")
+@click.pass_obj
+def wait(door: Door, /, pairs: tuple[str, ...], *, times: int, since: int, timeout: int, **wanted: str | None) -> None:
+    """Wait for requests.
+
+    Exit code 3 if they were not received in time. KEY=VALUE are fields of the request, such as acks=-1.
+    """
+    body: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
+    body |= {"times": times, "since": since, "timeout_ms": timeout, "fields": dict(_pair(each) for each in pairs)}
+    _print(door.call("POST", "/v1/requests/wait", body))
+
+
+@ctl.command(epilog=_examples("kwire ctl topics"))
+@click.pass_obj
+def topics(door: Door) -> None:
+    """Show the topics with the offsets of their partitions."""
+    _print(door.call("GET", "/v1/topics"))
+
+
+def _path(name: str) -> str:
+    return "/v1/faults/" + urllib.parse.quote(name, safe="")
+
+
+def _pair(text: str) -> tuple[str, Any]:
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"{text!r} is not KEY=VALUE")
+    if key == "api" and "," in value:
+        return key, value.split(",")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def _print(answer: tuple[int, Any]) -> None:
+    status, value = answer
+    click.echo(json.dumps(value, indent=2))
+    if status == _TIMED_OUT:
+        sys.exit(_NOT_IN_TIME)

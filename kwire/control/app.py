@@ -1,0 +1,295 @@
+"""HTTP: the application that answers requests under ``/v1``.
+
+Responsible for: routes, reading and writing JSON, status codes, who may ask. Must not depend on: how it listens.
+
+A request with a body must say that it is JSON, and without a token the Host header must name this machine's loopback:
+a page in a browser can do neither.
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any, Final
+
+import trio
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from kwire.broker.controller.interface import only
+from kwire.control.openapi import document
+from kwire.control.request_log import Filter, RequestLog, as_line
+from kwire.errors import KafkaError
+from kwire.faults.injector import Armed, Injector
+from kwire.faults.rules import RuleError, read_rule
+from kwire.metadata.commands import CreateTopics
+from kwire.metadata.topics import NewTopic
+from kwire.server.lifecycle import Server
+
+_WAIT_MS: Final = 10_000
+_WAIT_MS_MAX: Final = 600_000
+_LAST: Final = 100
+_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
+
+
+class BadRequest(Exception):
+    """What a request asks for cannot be. One sentence."""
+
+
+class Control:
+    """The handlers, over one server."""
+
+    def __init__(self, server: Server, *, requests_kept: int) -> None:
+        self._server = server
+        self._broker = server.broker
+        self.log = RequestLog(server.broker, requests_kept)
+        self.injector = Injector(server.broker, server.connections.apis, on_fired=self.log.note_fault)
+
+    def routes(self) -> list[Route]:
+        """Give the routes; ``openapi`` describes each, and a test compares them."""
+        table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+            ("GET", "/livez", self._live),
+            ("GET", "/readyz", self._live),
+            ("GET", "/v1/openapi.json", self._document),
+            ("GET", "/v1/faults", self._list_faults),
+            ("POST", "/v1/faults", self._add_fault),
+            ("DELETE", "/v1/faults", self._clear_faults),
+            ("GET", "/v1/faults/{name}", self._get_fault),
+            ("DELETE", "/v1/faults/{name}", self._remove_fault),
+            ("POST", "/v1/faults/{name}/release", self._release_fault),
+            ("POST", "/v1/faults/{name}/wait", self._wait_fault),
+            ("GET", "/v1/clock", self._get_clock),
+            ("POST", "/v1/clock", self._set_clock),
+            ("GET", "/v1/requests", self._list_requests),
+            ("DELETE", "/v1/requests", self._clear_requests),
+            ("GET", "/v1/requests/stream", self._stream_requests),
+            ("POST", "/v1/requests/wait", self._wait_request),
+            ("GET", "/v1/topics", self._list_topics),
+            ("POST", "/v1/topics", self._create_topic),
+        ]
+        return [Route(path, handler, methods=[method]) for method, path, handler in table]
+
+    async def _live(self, _request: Request) -> Response:
+        listeners = [binding.url for binding in self._server.bindings]
+        return JSONResponse({"status": "ok", "cluster_id": self._broker.cluster_id, "listeners": listeners})
+
+    async def _document(self, _request: Request) -> Response:
+        return JSONResponse(document())
+
+    async def _list_faults(self, _request: Request) -> Response:
+        return JSONResponse([_fault(each) for each in self.injector.armed.values()])
+
+    async def _add_fault(self, request: Request) -> Response:
+        given = await _body(request)
+        try:
+            armed = self.injector.add(read_rule(given))
+        except RuleError as error:
+            raise BadRequest(str(error)) from None
+        return JSONResponse(_fault(armed), status_code=201)
+
+    async def _clear_faults(self, _request: Request) -> Response:
+        removed = [_fault(each) for each in self.injector.armed.values()]
+        self.injector.clear()
+        return JSONResponse(removed)
+
+    async def _get_fault(self, request: Request) -> Response:
+        return JSONResponse(_fault(self._armed(request)))
+
+    async def _remove_fault(self, request: Request) -> Response:
+        return JSONResponse(_fault(self.injector.remove(self._armed(request).rule.name)))
+
+    async def _release_fault(self, request: Request) -> Response:
+        armed = self._armed(request)
+        armed.release()
+        return JSONResponse(_fault(armed))
+
+    async def _wait_fault(self, request: Request) -> Response:
+        given = await _body(request, empty=True)
+        armed = self._armed(request)
+        in_time = await _within(given, armed.wait_fired, _number(given, "times", 1))
+        return JSONResponse(_fault(armed), status_code=200 if in_time else 408)
+
+    async def _get_clock(self, _request: Request) -> Response:
+        clock = self._broker.clock
+        return JSONResponse({"now_ms": clock.now_ms(), "rate": clock.rate})
+
+    async def _set_clock(self, request: Request) -> Response:
+        given = await _body(request)
+        _refuse_unknown(given, "advance_ms", "rate")
+        rate = _number(given, "rate", self._broker.clock.rate)
+        advance_ms = _number(given, "advance_ms", 0)
+        if rate != self._broker.clock.rate:
+            self._broker.clock.set_rate(rate)
+        if advance_ms:
+            self._broker.clock.advance(advance_ms)
+            await trio.lowlevel.checkpoint()
+        return await self._get_clock(request)
+
+    async def _list_requests(self, request: Request) -> Response:
+        last = request.query_params.get("last", str(_LAST))
+        if not last.isdigit():
+            raise BadRequest(f"last is a number, not {last!r}")
+        entries = self.log.last(int(last), _filter(dict(request.query_params), "last"))
+        return JSONResponse([each.to_json() for each in entries])
+
+    async def _clear_requests(self, _request: Request) -> Response:
+        self.log.clear()
+        return Response(status_code=204)
+
+    async def _stream_requests(self, request: Request) -> Response:
+        wanted = _filter(dict(request.query_params))
+
+        async def events() -> AsyncIterator[str]:
+            yield ": requests from now on\n\n"
+            async for entry in self.log.follow(wanted):
+                yield f"id: {entry.number}\ndata: {as_line(entry)}\n\n"
+
+        return StreamingResponse(events(), media_type="text/event-stream")
+
+    async def _wait_request(self, request: Request) -> Response:
+        given = await _body(request, empty=True)
+        wanted = _filter(given, "times", "timeout_ms", "since")
+        times, since = _number(given, "times", 1), _number(given, "since", 0)
+        in_time = await _within(given, self.log.wait_for, wanted, times, since)
+        seen = [each.to_json() for each in self.log.last(times, wanted) if each.number > since]
+        return JSONResponse(seen, status_code=200 if in_time else 408)
+
+    async def _list_topics(self, _request: Request) -> Response:
+        topics: dict[str, list[dict[str, int]]] = {}
+        for name in sorted(self._broker.image.topics):
+            partitions = self._broker.partitions.of_topic(name)
+            topics[name] = [
+                {"partition": index, "start": one.log.log_start_offset, "end": one.high_watermark}
+                for index, one in sorted(partitions.items())
+            ]
+        return JSONResponse(topics)
+
+    async def _create_topic(self, request: Request) -> Response:
+        given = await _body(request)
+        _refuse_unknown(given, "name", "partitions", "configs")
+        configs = given.get("configs", {})
+        name = given.get("name")
+        if not isinstance(name, str) or not isinstance(configs, dict):
+            raise BadRequest('a topic is {"name": ..., "partitions": 1, "configs": {...}}')
+        texts = {str(key): str(value) for key, value in configs.items()}
+        topic = NewTopic(name=name, partitions=_number(given, "partitions", 1), configs=texts)
+        try:
+            only(await self._broker.controller.submit(CreateTopics([topic])))
+        except KafkaError as refusal:
+            answer = {"error": refusal.code.name, "message": refusal.message}
+            return JSONResponse(answer, status_code=409 if refusal.code.name == "TOPIC_ALREADY_EXISTS" else 400)
+        return JSONResponse({"name": name, "partitions": topic.partitions}, status_code=201)
+
+    def _armed(self, request: Request) -> Armed:
+        name = request.path_params["name"]
+        armed = self.injector.armed.get(name)
+        if armed is None:
+            raise _NotFound(f"no rule named {name!r} is armed")
+        return armed
+
+
+class _NotFound(Exception):
+    pass
+
+
+def make_app(control: Control, *, token: str | None) -> Starlette:
+    """Make the application. With a ``token`` each request must have ``Authorization: Bearer TOKEN``."""
+    return Starlette(
+        routes=control.routes(),
+        middleware=[Middleware(_Guard, token=token)],
+        exception_handlers={BadRequest: _answer(400), _NotFound: _answer(404)},
+    )
+
+
+class _Guard:
+    def __init__(self, app: ASGIApp, token: str | None) -> None:
+        self._app = app
+        self._token = token
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http":
+            refusal = self._refusal(Request(scope))
+            if refusal is not None:
+                await refusal(scope, receive, send)
+                return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, request: Request) -> Response | None:
+        if self._token is not None:
+            given = request.headers.get("authorization", "").encode()
+            if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
+                return JSONResponse({"error": "this needs the header Authorization: Bearer TOKEN"}, status_code=401)
+            return None
+        host = request.headers.get("host", "")
+        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
+        if name not in _HOSTS:
+            return JSONResponse({"error": f"the Host header names {host!r}, not this machine"}, status_code=403)
+        return None
+
+
+def _answer(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def answer(_request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": str(error)}, status_code=status)
+
+    return answer
+
+
+def _fault(armed: Armed) -> dict[str, Any]:
+    rule = armed.rule
+    return {
+        "name": rule.name,
+        "matched": armed.matched,
+        "fired": armed.fired,
+        "released": armed.is_released,
+        "rule": dict(armed.rule.given),
+    }
+
+
+async def _body(request: Request, *, empty: bool = False) -> dict[str, Any]:
+    content = await request.body()
+    if not content and empty:
+        return {}
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise BadRequest("the body is JSON: send the header Content-Type: application/json")
+    try:
+        value = json.loads(content)
+    except ValueError as error:
+        raise BadRequest(f"the body is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise BadRequest("the body is a JSON object")
+    return value
+
+
+async def _within(given: dict[str, Any], wait: Callable[..., Awaitable[None]], *arguments: Any) -> bool:
+    """Await until the timeout of the request, in real time; False when it passed."""
+    timeout_ms = min(_number(given, "timeout_ms", _WAIT_MS), _WAIT_MS_MAX)
+    with trio.move_on_after(timeout_ms / 1000) as scope:
+        await wait(*arguments)
+    return not scope.cancelled_caught
+
+
+def _filter(given: dict[str, Any], *others: str) -> Filter:
+    names = ("api", "client_id", "principal", "topic", "group")
+    _refuse_unknown(given, *names, "fields", *others)
+    fields = given.get("fields", {})
+    if not isinstance(fields, dict):
+        raise BadRequest("fields is an object of field names and values")
+    return Filter(**{name: given.get(name) for name in names}, fields=tuple(fields.items()))
+
+
+def _number(given: dict[str, Any], name: str, default: float) -> Any:
+    value = given.get(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        raise BadRequest(f"{name} is a number that is not negative, not {value!r}")
+    return value
+
+
+def _refuse_unknown(given: dict[str, Any], *known: str) -> None:
+    for name in given:
+        if name not in known:
+            raise BadRequest(f"there is no {name!r}; known are {', '.join(known)}")

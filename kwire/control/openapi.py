@@ -1,0 +1,115 @@
+"""The OpenAPI description of the control interface.
+
+Responsible for: one entry for each route. Must not depend on: how a route is answered.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from kwire import __version__
+from kwire.faults.rules import EFFECT_KEYS, RuleFields
+
+_FILTERS: Final = {
+    "api": "name of the API",
+    "client_id": "client.id of the sender",
+    "principal": "such as User:alice",
+    "topic": "a topic that the request names",
+    "group": "a group that the request names",
+}
+_COUNTS: Final = "the rule with its counts"
+
+# Method, path, summary, {status: description}, fields of the body.
+ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] = (
+    ("GET", "/livez", "The broker runs.", {200: "listeners and cluster id"}, {}),
+    ("GET", "/readyz", "Clients can connect.", {200: "listeners and cluster id"}, {}),
+    ("GET", "/v1/openapi.json", "This document.", {200: "OpenAPI 3.1"}, {}),
+    ("GET", "/v1/faults", "The rules that are armed, oldest first.", {200: "rules with their counts"}, {}),
+    ("POST", "/v1/faults", "Arm a rule.", {201: _COUNTS, 400: "a rule that cannot be"}, {"rule": ""}),
+    ("DELETE", "/v1/faults", "Disarm all rules.", {200: "the rules that were armed"}, {}),
+    ("GET", "/v1/faults/{name}", "One rule.", {200: _COUNTS, 404: "no such rule"}, {}),
+    ("DELETE", "/v1/faults/{name}", "Disarm a rule.", {200: _COUNTS, 404: "no such rule"}, {}),
+    ("POST", "/v1/faults/{name}/release", "Let held requests go.", {200: _COUNTS, 404: "no such rule"}, {}),
+    (
+        "POST",
+        "/v1/faults/{name}/wait",
+        "Wait until a rule has disturbed so many requests.",
+        {200: _COUNTS, 404: "no such rule", 408: "the time passed; the rule with its counts"},
+        {"times": "default 1", "timeout_ms": "default 10000"},
+    ),
+    ("GET", "/v1/clock", "The clock of the broker.", {200: "now_ms and rate"}, {}),
+    (
+        "POST",
+        "/v1/clock",
+        "Move the clock forward, or let it run at another rate; 0 stops it.",
+        {200: "now_ms and rate", 400: "a value that cannot be"},
+        {"advance_ms": "milliseconds", "rate": "1 is real time"},
+    ),
+    ("GET", "/v1/requests", "The last requests, oldest first.", {200: "requests"}, {**_FILTERS, "last": "default 100"}),
+    ("DELETE", "/v1/requests", "Forget the requests so far.", {204: "done"}, {}),
+    ("GET", "/v1/requests/stream", "Each request from now on.", {200: "server-sent events"}, _FILTERS),
+    (
+        "POST",
+        "/v1/requests/wait",
+        "Wait for requests.",
+        {200: "the requests", 408: "the time passed; what was seen"},
+        {
+            **_FILTERS,
+            "fields": "fields of the request and their values",
+            "times": "default 1",
+            "since": "count only requests with a number above this one",
+            "timeout_ms": "default 10000",
+        },
+    ),
+    ("GET", "/v1/topics", "Topics with the offsets of their partitions.", {200: "topics"}, {}),
+    (
+        "POST",
+        "/v1/topics",
+        "Create a topic.",
+        {201: "the topic", 400: "refused", 409: "it exists"},
+        {"name": "", "partitions": "default 1", "configs": "names and values"},
+    ),
+)
+
+
+def document() -> dict[str, Any]:
+    """Make the document."""
+    paths: dict[str, Any] = {}
+    for method, path, summary, answers, fields in ROUTES:
+        operation: dict[str, Any] = {
+            "summary": summary,
+            "responses": {str(status): {"description": text} for status, text in answers.items()},
+        }
+        parameters = [_parameter("name", "path", "name of the rule")] if "{name}" in path else []
+        if method == "GET":
+            parameters += [_parameter(name, "query", text) for name, text in fields.items()]
+        elif fields:
+            schema = _rule_schema() if "rule" in fields else _schema(fields)
+            operation["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+        if parameters:
+            operation["parameters"] = parameters
+        paths.setdefault(path, {})[method.lower()] = operation
+    return {"openapi": "3.1.0", "info": {"title": "kwire control", "version": __version__}, "paths": paths}
+
+
+def _parameter(name: str, place: str, text: str) -> dict[str, Any]:
+    return {
+        "name": name,
+        "in": place,
+        "required": place == "path",
+        "description": text,
+        "schema": {"type": "string"},
+    }
+
+
+def _schema(fields: dict[str, str]) -> dict[str, Any]:
+    return {"type": "object", "properties": {name: {"description": text} for name, text in fields.items()}}
+
+
+def _rule_schema() -> dict[str, Any]:
+    return {
+        "type": "object",
+        "properties": {name: {} for name in RuleFields.__annotations__},
+        "additionalProperties": False,
+        "oneOf": [{"required": [name]} for name in EFFECT_KEYS],
+    }

@@ -1,0 +1,221 @@
+"""The request log: the last requests of a broker, decoded, with what became of each.
+
+Responsible for: recording, a bounded ring, filters, and waiting for a request. Must not depend on: HTTP.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import trio
+
+from kwire.broker.broker import Broker
+from kwire.broker.requests.context import Context
+from kwire.errors import KafkaError
+from kwire.faults.placement import api_name
+from kwire.faults.subjects import Subject, subjects
+from kwire.wire.codec import Message
+from kwire.wire.spec import Field
+
+_BYTES_SHOWN: Final = 64
+_ELEMENTS_SHOWN: Final = 200
+# Fields that let a client log in.
+_SECRET: Final = frozenset({"auth_bytes", "salted_password", "hmac"})
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which requests; None means any. ``fields`` are fields of the request with the values that they must have."""
+
+    api: str | None = None
+    client_id: str | None = None
+    principal: str | None = None
+    topic: str | None = None
+    group: str | None = None
+    fields: tuple[tuple[str, Any], ...] = ()
+
+    def matches(self, entry: Entry) -> bool:
+        return (
+            (self.api is None or self.api.lower() == entry.api.lower())
+            and (self.client_id is None or self.client_id == entry.client_id)
+            and (self.principal is None or self.principal == entry.principal)
+            and (self.topic is None or any(each.topic == self.topic for each in entry.about))
+            and (self.group is None or any(each.group == self.group for each in entry.about))
+            and all(entry.request.get(name) == value for name, value in self.fields)
+        )
+
+
+@dataclass(slots=True)
+class Entry:
+    """One request. ``took_ms`` is None until it is answered; ``outcome`` is answered, no reply or a refusal's code.
+
+    ``faults`` are the rules that disturbed it. ``request`` and ``response`` are what ``json`` takes; long bytes are
+    given by their number, records too.
+    """
+
+    number: int
+    at_ms: int
+    api: str
+    version: int
+    correlation_id: int
+    client_id: str | None
+    peer: str
+    listener: str
+    principal: str
+    request: dict[str, Any]
+    about: frozenset[Subject]
+    faults: list[str]
+    response: dict[str, Any] | None = None
+    took_ms: float | None = None
+    outcome: str = "waiting"
+
+    def to_json(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__ if name != "about"}
+
+
+class RequestLog:
+    """Keeps the last ``size`` requests of a broker from ``start`` to ``stop``."""
+
+    def __init__(self, broker: Broker, size: int = 1000) -> None:
+        self._broker = broker
+        self._entries: deque[Entry] = deque(maxlen=size)
+        self._open: dict[tuple[int, int], Entry] = {}
+        self._number = 0
+        self._changed = trio.Event()
+        self._remove: Callable[[], None] | None = None
+
+    def start(self) -> None:
+        """Record from now on. Requests are then decoded always, so each costs more."""
+        self._remove = self._remove or self._broker.hooks.around_dispatch(self._record)
+
+    def stop(self) -> None:
+        """Record no more; what was recorded stays."""
+        if self._remove is not None:
+            self._remove()
+            self._remove = None
+
+    def clear(self) -> None:
+        self._entries.clear()
+
+    def last(self, count: int, wanted: Filter) -> list[Entry]:
+        """Give the last ``count`` requests that match, oldest first."""
+        found = [each for each in self._entries if wanted.matches(each)]
+        return found[-count:] if count else []
+
+    async def follow(self, wanted: Filter) -> Any:
+        """Yield each matching request once it was answered, from now on."""
+        number = self._number
+        while True:
+            changed = self._changed
+            for entry in [each for each in self._entries if each.number > number]:
+                if entry.outcome == "waiting":
+                    break
+                number = entry.number
+                if wanted.matches(entry):
+                    yield entry
+            await changed.wait()
+
+    async def wait_for(self, wanted: Filter, times: int, since: int) -> None:
+        """Return once ``times`` matching requests with numbers above ``since`` were received."""
+        while True:
+            changed = self._changed
+            if sum(each.number > since and wanted.matches(each) for each in self._entries) >= times:
+                return
+            await changed.wait()
+
+    def note_fault(self, name: str, context: Context) -> None:
+        """Note that a rule disturbs a request."""
+        entry = self._open.get((id(context.connection), context.correlation_id))
+        if entry is not None:
+            entry.faults.append(name)
+
+    async def _record(self, context: Context, request: Message, proceed: Callable[[], Awaitable[Any]]) -> Any:
+        entry = self._new_entry(context, request)
+        key = (id(context.connection), context.correlation_id)
+        self._open[key] = entry
+        self._entries.append(entry)
+        self._notify()
+        started_ms = self._broker.clock.monotonic_ms()
+        try:
+            response = await proceed()
+        except KafkaError as refusal:
+            entry.outcome = refusal.code.name
+            raise
+        except BaseException as error:
+            entry.outcome = type(error).__name__.lstrip("_")
+            raise
+        else:
+            entry.outcome = "no reply" if response is None else "answered"
+            entry.response = None if response is None else plain(response, context.api_version)
+            return response
+        finally:
+            entry.took_ms = round(self._broker.clock.monotonic_ms() - started_ms, 3)
+            self._open.pop(key, None)
+            self._notify()
+
+    def _new_entry(self, context: Context, request: Message) -> Entry:
+        client = context.client
+        self._number += 1
+        return Entry(
+            number=self._number,
+            at_ms=self._broker.clock.now_ms(),
+            api=api_name(context.api_key),
+            version=context.api_version,
+            correlation_id=context.correlation_id,
+            client_id=context.client_id,
+            peer=client.peer,
+            listener=client.endpoint.name,
+            principal=str(client.principal),
+            request=plain(request, context.api_version),
+            about=frozenset(subjects(request, self._topic_name)),
+            faults=[],
+        )
+
+    def _topic_name(self, topic_id: bytes) -> str | None:
+        topic = self._broker.image.topics_by_id.get(topic_id)
+        return None if topic is None else topic.name
+
+    def _notify(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+
+def plain(message: Message, version: int) -> dict[str, Any]:
+    """Turn a message into a value that json takes, with long and secret values left out."""
+    return dict(_plain_fields(message, message.FIELDS, version))
+
+
+def _plain_fields(message: Message, fields: tuple[Field, ...], version: int) -> Iterator[tuple[str, Any]]:
+    for field in fields:
+        if version in field.versions:
+            yield field.name, _plain_value(field, getattr(message, field.name), version)
+
+
+def _plain_value(field: Field, value: Any, version: int) -> Any:
+    if value is None:
+        return None
+    if field.name in _SECRET:
+        return "hidden"
+    if field.type == "array":
+        shown = [_plain_item(field, each, version) for each in value[:_ELEMENTS_SHOWN]]
+        return shown if len(value) <= _ELEMENTS_SHOWN else [*shown, f"{len(value) - _ELEMENTS_SHOWN} more"]
+    return _plain_item(field, value, version)
+
+
+def _plain_item(field: Field, value: Any, version: int) -> Any:
+    if field.struct is not None:
+        return dict(_plain_fields(value, field.struct.fields, version))
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return bytes(value).hex() if len(value) <= _BYTES_SHOWN else {"bytes": len(value)}
+    if isinstance(value, (str, int, float)):
+        return value
+    return {"bytes": len(value)}
+
+
+def as_line(entry: Entry) -> str:
+    """Write an entry as one line of JSON."""
+    return json.dumps(entry.to_json(), separators=(",", ":"))

@@ -1,0 +1,74 @@
+"""``kwire ctl`` against a served broker."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from test_http import Running
+
+from kwire.cli.ctl import ctl
+
+
+@pytest.fixture(scope="module")
+def control():
+    with Running() as running:
+        yield running
+
+
+def run(control, *arguments):
+    ended = CliRunner().invoke(ctl, ["--url", f"http://127.0.0.1:{control.port}", *arguments])
+    return ended.exit_code, json.loads(ended.stdout) if ended.stdout else ended.stderr
+
+
+def test_a_rule_of_pairs_is_armed_with_their_types(control):
+    code, armed = run(control, "faults", "add", "name=r", "api=Heartbeat,Fetch", "error=NOT_COORDINATOR", "times=1")
+    assert (code, armed["rule"]["api"], armed["rule"]["times"]) == (0, ["Heartbeat", "Fetch"], 1)
+    control.heartbeat()
+    assert run(control, "faults", "wait", "r", "--timeout", "5s")[1]["fired"] == 1
+    assert run(control, "faults", "show", "r")[1]["fired"] == 1
+    assert [each["name"] for each in run(control, "faults", "list")[1]] == ["r"]
+    assert run(control, "faults", "release", "r")[1]["released"]
+    assert run(control, "faults", "remove", "r")[0] == 0
+    assert run(control, "faults", "clear") == (0, [])
+
+
+def test_what_does_not_happen_in_time_is_exit_code_3(control):
+    run(control, "faults", "add", "name=idle", "api=Produce", "drop=true")
+    assert run(control, "faults", "wait", "idle", "--timeout", "1ms")[0] == 3
+    assert run(control, "wait", "--api", "Produce", "--timeout", "1")[0] == 3
+    run(control, "faults", "clear")
+
+
+def test_a_refusal_is_exit_code_1_with_its_sentence(control):
+    assert run(control, "faults", "add", "api=Prodce", "drop=true") == (
+        1,
+        "kwire ctl: there is no API 'Prodce': did you mean Produce?\n",
+    )
+    assert run(control, "faults", "show", "none") == (1, "kwire ctl: no rule named 'none' is armed\n")
+
+
+def test_a_pair_without_a_value_is_a_usage_error(control):
+    assert run(control, "faults", "add", "drop")[0] == 2
+
+
+def test_the_clock_is_shown_moved_and_stopped(control):
+    before = run(control, "clock", "show")[1]["now_ms"]
+    assert run(control, "clock", "advance", "2h")[1]["now_ms"] >= before + 7_200_000
+    assert run(control, "clock", "rate", "0")[1]["rate"] == 0
+    assert run(control, "clock", "rate", "1")[1]["rate"] == 1
+    assert run(control, "clock", "advance", "soon")[0] == 2
+
+
+def test_requests_and_topics_are_shown(control):
+    control.heartbeat("shown")
+    _, seen = run(control, "requests", "--group", "shown", "--last", "1")
+    assert [each["request"]["group_id"] for each in seen] == ["shown"]
+    assert run(control, "wait", "--api", "Heartbeat", "group_id=shown")[0] == 0
+    control.ask("POST", "/v1/topics", {"name": "orders"})
+    assert run(control, "topics")[1]["orders"] == [{"partition": 0, "start": 0, "end": 0}]
+
+
+def test_a_broker_without_control_is_one_sentence():
+    ended = CliRunner().invoke(ctl, ["--url", "http://127.0.0.1:1", "topics"])
+    assert ended.exit_code == 1
+    assert "is the broker started with --control?" in ended.stderr

@@ -1,0 +1,216 @@
+"""The control interface over HTTP, on a broker with real sockets."""
+
+import functools
+import http.client
+import json
+import threading
+
+import pytest
+import trio
+
+from kwire.control.app import Control
+from kwire.control.openapi import ROUTES, document
+from kwire.control.server import CannotControl, check_address, serve_control
+from kwire.metadata.effective import BrokerSettings
+from kwire.server.lifecycle import open_server
+from kwire.testing.files import MemoryFiles
+from kwire.wire import codec
+from kwire.wire import messages as m
+
+TOKEN = "open sesame"
+
+
+class Running:
+    """A broker with control in a thread; ``ask`` sends one HTTP request."""
+
+    def __init__(self, token=None):
+        self.token = token
+        self.ready = threading.Event()
+        self.thread = threading.Thread(target=trio.run, args=(self._serve,), daemon=True)
+
+    async def _serve(self):
+        settings = BrokerSettings({"log.dirs": "/kwire", "listeners": "PLAINTEXT://localhost:0"})
+        async with open_server(settings, MemoryFiles()) as self.server, trio.open_nursery() as nursery:
+            self.port = await nursery.start(
+                functools.partial(serve_control, self.server, "127.0.0.1", 0, token=self.token)
+            )
+            self.trio_token = trio.lowlevel.current_trio_token()
+            self.stop = nursery.cancel_scope
+            self.ready.set()
+            await trio.sleep_forever()
+
+    def __enter__(self):
+        self.thread.start()
+        assert self.ready.wait(30)
+        return self
+
+    def __exit__(self, *_error):
+        self.trio_token.run_sync_soon(self.stop.cancel)
+        self.thread.join(30)
+
+    def ask(self, method, path, body=None, **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
+        content = None if body is None else json.dumps(body)
+        try:
+            connection.request(method, path, content, {"Content-Type": "application/json", **headers})
+            answer = connection.getresponse()
+            raw = answer.read()
+            return answer.status, json.loads(raw) if raw else None
+        finally:
+            connection.close()
+
+    def heartbeat(self, group="g"):
+        """A stock request over the Kafka listener; returns its error code."""
+        import socket
+
+        port = self.server.bindings[0].port
+        with socket.create_connection(("localhost", port), timeout=20) as client:
+            client.sendall(codec.encode_request(12, 4, 7, "client", m.HeartbeatRequest(group_id=group)))
+            size = int.from_bytes(client.recv(4), "big")
+            frame = client.recv(size)
+        return codec.decode_response(12, 4, memoryview(frame))[1].error_code
+
+
+@pytest.fixture(scope="module")
+def shared():
+    with Running() as running:
+        yield running
+
+
+@pytest.fixture
+def control(shared):
+    yield shared
+    shared.ask("DELETE", "/v1/faults")
+    shared.ask("DELETE", "/v1/requests")
+
+
+def test_a_rule_is_armed_counted_and_removed(control):
+    rule = {"name": "slow", "api": "Heartbeat", "error": "NOT_COORDINATOR", "times": 1}
+    status, armed = control.ask("POST", "/v1/faults", rule)
+    assert (status, armed["name"], armed["fired"], armed["rule"]) == (201, "slow", 0, rule)
+    assert control.heartbeat() == 16
+    assert control.heartbeat() != 16
+    assert control.ask("POST", "/v1/faults/slow/wait", {"times": 1})[0] == 200
+    status, gone = control.ask("DELETE", "/v1/faults/slow")
+    assert (status, gone["matched"], gone["fired"]) == (200, 2, 1)
+    assert control.ask("GET", "/v1/faults") == (200, [])
+    assert control.ask("GET", "/v1/faults/slow") == (404, {"error": "no rule named 'slow' is armed"})
+
+
+def test_waiting_for_a_rule_ends_with_its_counts(control):
+    control.ask("POST", "/v1/faults", {"name": "idle", "api": "Heartbeat", "drop": True})
+    status, counts = control.ask("POST", "/v1/faults/idle/wait", {"timeout_ms": 1})
+    assert (status, counts["fired"]) == (408, 0)
+
+
+def test_a_held_request_is_released(control):
+    control.ask("POST", "/v1/faults", {"name": "held", "api": "Heartbeat", "hold": True})
+    asker = threading.Thread(target=control.heartbeat)
+    asker.start()
+    assert control.ask("POST", "/v1/faults/held/wait")[0] == 200
+    assert control.ask("POST", "/v1/faults/held/release")[1]["released"]
+    asker.join(20)
+    assert not asker.is_alive()
+
+
+def test_the_clock_moves_stops_and_runs_at_a_rate(control):
+    before = control.ask("GET", "/v1/clock")[1]
+    assert before["rate"] == 1
+    after = control.ask("POST", "/v1/clock", {"advance_ms": 3_600_000})[1]
+    assert after["now_ms"] - before["now_ms"] >= 3_600_000
+    stopped = control.ask("POST", "/v1/clock", {"rate": 0})[1]
+    assert control.ask("GET", "/v1/clock")[1]["now_ms"] == stopped["now_ms"]
+    assert control.ask("POST", "/v1/clock", {"rate": 1})[1]["now_ms"] >= stopped["now_ms"]
+
+
+def test_requests_are_logged_with_what_became_of_them(control):
+    control.ask("POST", "/v1/faults", {"name": "moved", "api": "Heartbeat", "group": "logged", "error": 16})
+    control.heartbeat("logged")
+    control.heartbeat("other")
+    _, (entry,) = control.ask("GET", "/v1/requests?api=heartbeat&group=logged&last=5")
+    assert (entry["api"], entry["version"], entry["client_id"]) == ("Heartbeat", 4, "client")
+    assert (entry["outcome"], entry["faults"]) == ("answered", ["moved"])
+    assert entry["request"]["group_id"] == "logged"
+    assert entry["response"]["error_code"] == 16
+    assert entry["principal"] == "User:ANONYMOUS"
+
+
+def test_a_request_can_be_waited_for(control):
+    asker = threading.Timer(0, control.heartbeat, ["awaited"])
+    asker.start()
+    status, seen = control.ask("POST", "/v1/requests/wait", {"api": "Heartbeat", "fields": {"group_id": "awaited"}})
+    asker.join()
+    assert (status, [each["request"]["group_id"] for each in seen]) == (200, ["awaited"])
+    assert control.ask("POST", "/v1/requests/wait", {"api": "Produce", "timeout_ms": 1}) == (408, [])
+
+
+def test_requests_are_streamed_as_they_are_answered(control):
+    connection = http.client.HTTPConnection("127.0.0.1", control.port, timeout=20)
+    connection.request("GET", "/v1/requests/stream?group=streamed")
+    answer = connection.getresponse()
+    assert answer.readline() == b": requests from now on\n"
+    answer.readline()
+    control.heartbeat("other")
+    control.heartbeat("streamed")
+    assert answer.readline().startswith(b"id: ")
+    entry = json.loads(answer.readline().removeprefix(b"data: "))
+    connection.close()
+    assert entry["request"]["group_id"] == "streamed"
+
+
+def test_topics_are_created_and_listed_with_their_offsets(control):
+    body = {"name": "orders", "partitions": 2, "configs": {"retention.ms": 1000}}
+    assert control.ask("POST", "/v1/topics", body)[0] == 201
+    assert control.ask("POST", "/v1/topics", body)[0] == 409
+    assert control.ask("POST", "/v1/topics", {"name": "a b"})[0] == 400
+    offsets = [{"partition": index, "start": 0, "end": 0} for index in (0, 1)]
+    assert control.ask("GET", "/v1/topics")[1]["orders"] == offsets
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "sentence"),
+    [
+        ("POST", "/v1/faults", {"api": "Prodce", "drop": True}, "did you mean Produce?"),
+        ("POST", "/v1/faults", [], "a JSON object"),
+        ("POST", "/v1/clock", {"advance_ms": -1}, "not negative"),
+        ("POST", "/v1/clock", {"forward": 1}, "there is no 'forward'"),
+        ("GET", "/v1/requests?last=x", None, "last is a number"),
+        ("GET", "/v1/requests?apis=x", None, "there is no 'apis'"),
+        ("POST", "/v1/topics", {"name": 1}, "a topic is"),
+    ],
+)
+def test_what_cannot_be_is_one_sentence(control, method, path, body, sentence):
+    status, answer = control.ask(method, path, body)
+    assert status == 400
+    assert sentence in answer["error"]
+
+
+def test_a_page_in_a_browser_cannot_ask(control):
+    assert control.ask("GET", "/v1/faults", Host="example.org")[0] == 403
+    status, answer = control.ask("POST", "/v1/faults", {"drop": True}, **{"Content-Type": "text/plain"})
+    assert (status, "application/json" in answer["error"]) == (400, True)
+
+
+def test_a_token_is_asked_for():
+    with Running(token=TOKEN) as control:
+        assert control.ask("GET", "/v1/faults")[0] == 401
+        assert control.ask("GET", "/v1/faults", Authorization="Bearer other")[0] == 401
+        assert control.ask("GET", "/v1/faults", Authorization=f"Bearer {TOKEN}") == (200, [])
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "192.0.2.1", "example.org", "::"])
+def test_an_address_that_others_reach_needs_a_token(host):
+    with pytest.raises(CannotControl, match="--control-token"):
+        check_address(host, None)
+    check_address(host, TOKEN)
+
+
+def test_the_document_describes_each_route(shared):
+    assert shared.ask("GET", "/v1/openapi.json") == (200, document())
+    routes = {(method, path) for method, path, *_ in ROUTES}
+    served = {
+        (method, route.path)
+        for route in Control(shared.server, requests_kept=1).routes()
+        for method in route.methods - {"HEAD"}
+    }
+    assert served == routes
