@@ -105,8 +105,8 @@ def _groups(names: Names, topics: Topics) -> Iterator[Question]:
         member = {"groupId": group, "generationId": 1, "memberId": "unknown"}
         yield Question("SyncGroup", group, {**member, "protocolType": "consumer", "protocolName": "range"})
         yield Question("Heartbeat", group, member)
-        yield Question("LeaveGroup", group, {**member, "members": [{"memberId": "unknown"}]}, 3)
-        yield Question("LeaveGroup", group, member, 0, 2)
+        yield Question("LeaveGroup", group, {"groupId": group, "members": [{"memberId": "unknown"}]}, 3)
+        yield Question("LeaveGroup", group, {"groupId": group, "memberId": "unknown"}, 0, 2)
         yield Question("DescribeGroups", group, {"groups": [group], "includeAuthorizedOperations": True})
         yield Question("FindCoordinator", group, {"key": group, "keyType": 0}, 0, 3)
         yield Question("FindCoordinator", group, {"keyType": 0, "coordinatorKeys": [group]}, 4)
