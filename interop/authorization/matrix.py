@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Collection, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from interop.authorization.brokers import LoggedIn, SecuredApache, SecuredKwire, client_of
 from interop.authorization.principals import ADMIN, PRINCIPALS, Principal, creations
@@ -43,6 +43,8 @@ def prepare(broker: Broker, principals: Sequence[Principal]) -> dict[str, Topics
             "FindCoordinator", 4, {"keyType": kind, "coordinatorKeys": ["warm"]},
             lambda got: got["coordinators"][0]["errorCode"] == 0, timeout_s=60,
         )  # fmt: skip
+    fresh = {"transactionalId": None, "transactionTimeoutMs": 60000, "producerId": -1, "producerEpoch": -1}
+    admin.until("InitProducerId", 4, fresh, lambda got: got["errorCode"] == 0, timeout_s=60)
     ids: dict[str, str] = {}
     for name in names:
         admin.ready(name, 1)
@@ -103,14 +105,10 @@ def compare(apache: Sequence[Step], other: Sequence[Step]) -> tuple[list[str], i
     meant = 0
     assert [step.label for step in apache] == [step.label for step in other]
     for expected, seen in zip(apache, other, strict=True):
-        for line in differences(_plain(expected.answer), _plain(seen.answer)):
+        for line in differences(expected.answer, seen.answer):
             text = f"{expected.label}{line}"
             if known(TITLE, text):
                 meant += 1
             else:
                 lines.append(text)
     return lines, meant
-
-
-def _plain(answer: Any) -> Any:
-    return answer

@@ -66,7 +66,11 @@ def _data(names: Names, topics: Topics) -> Iterator[Question]:
         yield Question("Fetch", f"{name} as a follower", follower, 4)
         listed = {"name": name, "partitions": [{"partitionIndex": 0, "timestamp": -2}]}
         yield Question("ListOffsets", name, {"replicaId": -1, "topics": [listed]}, 1)
-        asked = {"topics": [{"name": name}], "includeTopicAuthorizedOperations": True}
+        asked = {
+            "topics": [{"name": name}],
+            "allowAutoTopicCreation": False,
+            "includeTopicAuthorizedOperations": True,
+        }
         yield Question("Metadata", name, {**asked, "includeClusterAuthorizedOperations": True}, 4)
         by_id = {"topics": [{"name": None, "topicId": topic["topicId"]}], "includeTopicAuthorizedOperations": True}
         yield Question("Metadata", f"{name} by id", by_id, 12)
@@ -240,8 +244,19 @@ def _acls(names: Names) -> Iterator[Question]:
     principal = f"User:{names.nobody}"
     creation = one_acl(names.nobody, names.topic)
     yield Question("CreateAcls", "one", {"creations": [creation]}, 1)
-    odd = [{**creation, "operation": 1}, {**creation, "resourceType": 4}, {**creation, "resourceName": ""}, creation]
-    yield Question("CreateAcls", "odd", {"creations": odd}, 1)
+    for field in ("resourceType", "resourcePatternType", "operation", "permissionType"):
+        yield Question("CreateAcls", f"any {field}", {"creations": [{**creation, field: 1}, creation]}, 1)
+        yield Question("CreateAcls", f"no such {field}", {"creations": [{**creation, field: 99}, creation]}, 1)
+    odd = (
+        {"resourceType": 4},
+        {"resourceName": ""},
+        {"principal": "alice"},
+        {"principal": ""},
+        {"host": ""},
+        {"host": "no.such.host"},
+        {"resourcePatternType": 4, "resourceName": "*"},
+    )
+    yield Question("CreateAcls", "odd", {"creations": [*({**creation, **each} for each in odd), creation]}, 1)
     wanted = {
         "resourceTypeFilter": 1,
         "resourceNameFilter": None,

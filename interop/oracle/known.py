@@ -24,6 +24,12 @@ TEXT_REASON = (
     "Codes are Kafka's. A message that says nothing but what its code means is left out or put in words of our own."
 )
 
+REQUEST_TEXT = "Texts of refusals"
+REQUEST_TEXT_REASON = (
+    "Where a client may not do something to the cluster, Apache Kafka's message prints the broker's request object;"
+    " kwire says that the authorization failed."
+)
+
 DOCUMENTATION = "Documentation of configs"
 DOCUMENTATION_REASON = "DescribeConfigs describes each config in kwire's own words."
 
@@ -84,9 +90,10 @@ KNOWN: tuple[Known, ...] = (
         "A JoinGroup that a later one of the same member replaces",
         "Is answered REBALANCE_IN_PROGRESS; Apache Kafka never answers it.",
     ),
+    Known("authorization", r"rrorMessage: ['\"]Request Request\(processor=", REQUEST_TEXT, REQUEST_TEXT_REASON),
     Known(
-        "fetches-of-strangers",
-        r"^Fetch v\d+ replica 7\..*currentLeader: ",
+        "authorization|fetches-of-strangers",
+        r"Fetch v\d+ (replica 7|.* as a follower)\..*currentLeader: ",
         "Followers",
         "There is no other replica: a fetch in the name of one is refused, and the refusal does not name the leader.",
     ),

@@ -44,6 +44,9 @@ def authorize_configs(context: Context, operation: Operation, resource_type: int
             context.authorize(operation, AclResourceType.TOPIC, name)
         case ResourceType.GROUP:
             context.authorize(operation, AclResourceType.GROUP, name)
+        case ResourceType.BROKER_LOGGER if operation is Operation.ALTER_CONFIGS:
+            if not context.may_cluster(operation):
+                raise KafkaError(Code.CLUSTER_AUTHORIZATION_FAILED)
         case ResourceType.BROKER | ResourceType.BROKER_LOGGER | ResourceType.CLIENT_METRICS:
             context.authorize_cluster(operation)
         case _:

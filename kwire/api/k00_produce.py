@@ -195,8 +195,8 @@ async def _verification(
     """
     if request.transactional_id is None:
         raise KafkaError(Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
-    if is_transactional:
-        context.authorize(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id)
+    if is_transactional and not context.may(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, request.transactional_id):
+        raise KafkaError(Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
     named = [(_name(context, topic), topic.partition_data) for topic in topics]
     verification = Verification(context, request.transactional_id, named)
     await verification.begin()

@@ -25,6 +25,8 @@ TRANSACTION: Final = 1
 
 _SEVERAL_KEYS_SINCE: Final = 4  # KIP-699
 
+_DENIED: Final = (Code.GROUP_AUTHORIZATION_FAILED, Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
+
 Coordinator = FindCoordinatorResponse.Coordinator
 
 
@@ -34,7 +36,8 @@ async def handle(context: Context, request: FindCoordinatorRequest) -> FindCoord
         return FindCoordinatorResponse(
             throttle_time_ms=context.throttle_ms,
             coordinators=[
-                await _find(context, request.key_type, key) async for key in paced(context, request.coordinator_keys)
+                _without_text(await _find(context, request.key_type, key))
+                async for key in paced(context, request.coordinator_keys)
             ],
         )
     found = await _find(context, request.key_type, request.key)
@@ -46,6 +49,13 @@ async def handle(context: Context, request: FindCoordinatorRequest) -> FindCoord
         host=found.host,
         port=found.port,
     )
+
+
+def _without_text(found: Coordinator) -> Coordinator:
+    """Among several keys, a key that the client may not describe has its code alone."""
+    if found.error_code in _DENIED:
+        found.error_message = ""
+    return found
 
 
 async def _find(context: Context, key_type: int, key: str) -> Coordinator:

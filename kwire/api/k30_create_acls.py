@@ -29,11 +29,23 @@ async def handle(context: Context, request: CreateAclsRequest) -> CreateAclsResp
     outcomes: Sequence[object]
     if not context.may_cluster(Operation.ALTER):
         outcomes = [denied(ResourceType.CLUSTER)] * len(acls)
+    elif any(_is_filter(acl) for acl in acls):
+        outcomes = [KafkaError(Code.UNKNOWN_SERVER_ERROR)] * len(acls)
     elif context.broker.authorizer is None:
         outcomes = [KafkaError(Code.SECURITY_DISABLED, "No Authorizer is configured.")] * len(acls)
     else:
         outcomes = await submit_in_slices(context, acls, CreateAcls)
     return CreateAclsResponse(throttle_time_ms=context.throttle_ms, results=[_result(one) for one in outcomes])
+
+
+def _is_filter(acl: Acl) -> bool:
+    """Whether a field is ANY or MATCH: those belong to filters, and Apache Kafka fails the whole request."""
+    return (
+        acl.resource_type is ResourceType.ANY
+        or acl.pattern_type in (PatternType.ANY, PatternType.MATCH)
+        or acl.operation is Operation.ANY
+        or acl.permission is Permission.ANY
+    )
 
 
 def _acl(creation: CreateAclsRequest.AclCreation) -> Acl:

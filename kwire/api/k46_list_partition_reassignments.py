@@ -12,12 +12,14 @@ from collections.abc import Iterator
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.metadata.entities import Partition
-from kwire.security.operations import Operation
+from kwire.security.authorizer import denied
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import ListPartitionReassignmentsRequest, ListPartitionReassignmentsResponse
 
 
 async def handle(context: Context, request: ListPartitionReassignmentsRequest) -> ListPartitionReassignmentsResponse:
-    context.authorize_cluster(Operation.DESCRIBE)
+    if not context.may_cluster(Operation.DESCRIBE):
+        return _denied(context, request)
     by_topic: dict[str, list[Partition]] = {}
     async for name, partition in paced(context, _asked_for(context, request)):
         if partition.is_reassigning:
@@ -30,6 +32,26 @@ async def handle(context: Context, request: ListPartitionReassignmentsRequest) -
                 name=name, partitions=[_ongoing(partition) for partition in partitions]
             )
             for name, partitions in by_topic.items()
+        ],
+    )
+
+
+def _denied(context: Context, request: ListPartitionReassignmentsRequest) -> ListPartitionReassignmentsResponse:
+    """Refuse the whole request; the partitions that it names are in the answer, without replicas."""
+    refusal = denied(ResourceType.CLUSTER)
+    answer = ListPartitionReassignmentsResponse
+    return answer(
+        throttle_time_ms=context.throttle_ms,
+        error_code=refusal.code,
+        error_message=refusal.message,
+        topics=[
+            answer.OngoingTopicReassignment(
+                name=wanted.name,
+                partitions=[
+                    answer.OngoingPartitionReassignment(partition_index=index) for index in wanted.partition_indexes
+                ],
+            )
+            for wanted in request.topics or ()
         ],
     )
 

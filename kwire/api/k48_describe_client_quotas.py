@@ -43,7 +43,7 @@ async def handle(context: Context, request: DescribeClientQuotasRequest) -> Desc
         return DescribeClientQuotasResponse(
             throttle_time_ms=context.throttle_ms,
             error_code=refusal.code,
-            error_message=refusal.message,
+            error_message=None if refusal.code is Code.CLUSTER_AUTHORIZATION_FAILED else refusal.message,
             entries=None,
         )
     return DescribeClientQuotasResponse(

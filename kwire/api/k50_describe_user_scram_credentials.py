@@ -29,8 +29,8 @@ async def handle(
         return DescribeUserScramCredentialsResponse(
             throttle_time_ms=context.throttle_ms,
             error_code=refusal.code,
-            error_message=refusal.message,
-            results=[Result(error_code=refusal.code, error_message=refusal.message) for _ in request.users or ()],
+            error_message=None,
+            results=[Result(error_code=refusal.code, error_message=None) for _ in request.users or ()],
         )
     scram = context.broker.image.scram
     counts = Counter(user.name for user in request.users or ())

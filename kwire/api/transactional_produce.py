@@ -14,6 +14,7 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
 from kwire.types import TopicPartition
 from kwire.wire.batch import HEADER_BYTES, OVERHEAD_BYTES, TRANSACTIONAL, BatchHeader, read_only_batch
 from kwire.wire.messages import ProduceRequest
@@ -159,7 +160,7 @@ class Verification:
         Apache Kafka.
         """
         found: dict[Partition, int] = {}
-        if name is None:
+        if name is None or not self._context.may(Operation.WRITE, ResourceType.TOPIC, name, audited=False):
             return found
         for wanted in partitions:
             try:

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from peer import Peer
+from transactional import Producer, batch
 
 from kwire.acls import Acl, AclFilter, Operation, PatternType, Permission, ResourceType
 from kwire.errors import Code, KafkaError, ProtocolViolation
@@ -144,14 +145,9 @@ async def test_an_acl_that_exists_is_accepted_and_kept_once(admin, broker):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"resource_type": 1}, "Invalid resourceType ANY"),
         ({"resource_type": 99}, "Invalid resourceType UNKNOWN"),
-        ({"resource_pattern_type": 1}, "Invalid patternType ANY"),
-        ({"resource_pattern_type": 2}, "Invalid patternType MATCH"),
         ({"resource_pattern_type": 99}, "Invalid patternType UNKNOWN"),
-        ({"operation": 1}, "Invalid operation ANY"),
         ({"operation": 99}, "Invalid operation UNKNOWN"),
-        ({"permission_type": 1}, "Invalid permissionType ANY"),
         ({"permission_type": 99}, "Invalid permissionType UNKNOWN"),
         (
             {"principal": "alice"},
@@ -172,6 +168,24 @@ async def test_an_acl_that_cannot_be_is_refused_and_the_others_are_created(admin
     assert (refused.error_code, refused.error_message) == (Code.INVALID_REQUEST, message)
     assert created.error_code == Code.NONE
     assert list(broker.image.acls.values()) == [good]
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"resource_type": 1},
+        {"resource_pattern_type": 1},
+        {"resource_pattern_type": 2},
+        {"operation": 1},
+        {"permission_type": 1},
+    ],
+)
+async def test_an_acl_with_a_value_of_filters_fails_the_whole_request(admin, broker, changed):
+    (good,) = read_acls("alice may read topic orders")
+    answer = await admin.call(3, m.CreateAclsRequest(creations=[creation(good), creation(good, **changed)]))
+
+    assert [(one.error_code, one.error_message) for one in answer.results] == [(Code.UNKNOWN_SERVER_ERROR, None)] * 2
+    assert not broker.image.acls
 
 
 @pytest.mark.parametrize("field", ["resource_type", "resource_pattern_type", "operation", "permission_type"])
@@ -291,3 +305,29 @@ async def test_what_no_acl_is_about_is_allowed_where_the_settings_say_so(start_b
         assert await produce(client_of(broker, "eve"), "orders") is Code.NONE
         await create(client_of(broker, "admin"), "alice may write topic orders")
         assert await produce(client_of(broker, "eve"), "orders") is Code.TOPIC_AUTHORIZATION_FAILED
+
+
+async def test_a_topic_that_may_not_be_written_does_not_become_part_of_the_transaction(admin, broker):
+    for topic in ("mine", "theirs"):
+        await admin.create_topic(topic)
+    await create(admin, "alice may write topic mine", "alice may write,describe transactional-id x")
+    alice = Producer(client_of(broker, "alice"), "x")
+    assert await alice.init() is Code.NONE
+    request = m.ProduceRequest
+    parts = [
+        request.TopicProduceData(
+            name=topic,
+            partition_data=[
+                request.PartitionProduceData(
+                    index=0, records=batch(b"v", producer_id=alice.producer_id, epoch=alice.epoch, sequence=0)
+                )
+            ],
+        )
+        for topic in ("mine", "theirs")
+    ]
+    answer = await alice.client.call(12, request(transactional_id="x", acks=-1, timeout_ms=1000, topic_data=parts))
+    described = await admin.call(0, m.DescribeTransactionsRequest(transactional_ids=["x"]))
+
+    codes = {topic.name: Code(topic.partition_responses[0].error_code) for topic in answer.responses}
+    assert codes == {"mine": Code.NONE, "theirs": Code.TOPIC_AUTHORIZATION_FAILED}
+    assert [topic.topic for topic in described.transaction_states[0].topics] == ["mine"]
