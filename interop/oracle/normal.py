@@ -28,7 +28,7 @@ OWNED_BY = ("name", "groupId", "transactionalId", "topicName", "resourceName", "
 SORTED_BY = (
     "name", "topicName", "topic", "groupId", "configName", "configKey", "partitionIndex", "index", "partition",
     "resourceType", "resourceName", "feature", "apiKey", "transactionalId", "user", "memberId", "logDir", "nodeId",
-    "brokerId", "errorCode", "entityType", "mechanism", "key",
+    "brokerId", "errorCode", "entityType", "mechanism", "key", "principal", "operation", "permissionType", "host",
 )  # fmt: skip
 # In these the order is part of the answer; in the others it is a hash table's, or nobody's business.
 ORDERED_APIS = {
