@@ -59,9 +59,13 @@ def shake(mechanism: str, version: int = 1) -> Callable[[Wire], Any]:
     return lambda wire: wire.handshake(mechanism, version)
 
 
-def oauth(token: str, extra: str = "", authzid: str = "") -> Probe:
+def oauth(*, token: str = "", extra: str = "", authzid: str = "", signature: str = "", **claims: Any) -> Probe:
+    """Log in with a token, or with an unsecured one of these claims; times are seconds from now."""
+
     def probe(wire: Wire) -> Any:
-        answer = wire.oauth(token, extra, authzid)
+        now = int(time.time())
+        times = {name: claims[name] + now for name in ("exp", "iat", "nbf") if claims.get(name) is not None}
+        answer = wire.oauth((token or unsecured_token(**{**claims, **times})) + signature, extra, authzid)
         if answer.get("authBytes"):
             text = base64.b64decode(answer["authBytes"]).decode()
             return text, wire.authenticate(b"\x01"), wire.is_closed()
@@ -71,7 +75,6 @@ def oauth(token: str, extra: str = "", authzid: str = "") -> Probe:
     return probe
 
 
-NOW = int(time.time())
 PROOF = base64.b64encode(b"x" * 32)
 PROBES: dict[str, Probe] = {
     "versions": then(*[lambda wire, version=version: versions(wire, version) for version in (4,)]),
@@ -121,23 +124,23 @@ PROBES: dict[str, Probe] = {
     "scram without a proof": scram(b"n,,n=alice,r=x", lambda first: b"c=biws,r=" + nonce_of(first)),
 }  # fmt: skip
 OAUTH: dict[str, Probe] = {
-    "oauth": oauth(unsecured_token()),
-    "oauth with an extension": oauth(unsecured_token(), "\x01a=b"),
-    "oauth with an authorization id": oauth(unsecured_token(), authzid="a=alice"),
-    "oauth with another authorization id": oauth(unsecured_token(), authzid="a=bob"),
-    "oauth expired": oauth(unsecured_token(exp=NOW - 100)),
-    "oauth issued later": oauth(unsecured_token(iat=NOW + 500)),
-    "oauth that ends before it begins": oauth(unsecured_token(iat=NOW - 10, exp=NOW - 20)),
-    "oauth without subject": oauth(unsecured_token(sub=None)),
-    "oauth with an empty subject": oauth(unsecured_token(sub=" ")),
-    "oauth with a number as subject": oauth(unsecured_token(sub=5)),
-    "oauth without expiry": oauth(unsecured_token(exp=None)),
-    "oauth without time of issue": oauth(unsecured_token(iat=None)),
-    "oauth not before": oauth(unsecured_token(nbf=NOW + 500)),
-    "oauth signed": oauth(unsecured_token(header={"alg": "HS256"}) + "AAAA"),
-    "oauth with one part": oauth("abc"),
-    "oauth with bad parts": oauth("a.b.c"),
-    "oauth with two dots": oauth("abc..def"),
+    "oauth": oauth(),
+    "oauth with an extension": oauth(extra="\x01a=b"),
+    "oauth with an authorization id": oauth(authzid="a=alice"),
+    "oauth with another authorization id": oauth(authzid="a=bob"),
+    "oauth expired": oauth(exp=-100),
+    "oauth issued later": oauth(iat=500),
+    "oauth that ends before it begins": oauth(iat=-10, exp=-20),
+    "oauth without subject": oauth(sub=None),
+    "oauth with an empty subject": oauth(sub=" "),
+    "oauth with a number as subject": oauth(sub=5),
+    "oauth without expiry": oauth(exp=None),
+    "oauth without time of issue": oauth(iat=None),
+    "oauth not before": oauth(nbf=500),
+    "oauth signed": oauth(signature="AAAA", header={"alg": "HS256"}),
+    "oauth with one part": oauth(token="abc"),
+    "oauth with bad parts": oauth(token="a.b.c"),
+    "oauth with two dots": oauth(token="abc..def"),
     "oauth without token": then(shake("OAUTHBEARER"), lambda wire: wire.authenticate(b"n,,\x01\x01")),
     "oauth of nothing": then(shake("OAUTHBEARER"), lambda wire: wire.authenticate(b"")),
 }  # fmt: skip

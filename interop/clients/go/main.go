@@ -12,6 +12,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/plain"
+	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
 
 type scenario func(ctx context.Context, bootstrap, prefix string)
@@ -55,9 +57,23 @@ func want(seen, expected any) {
 }
 
 func client(bootstrap string, opts ...kgo.Opt) *kgo.Client {
-	made, err := kgo.NewClient(append([]kgo.Opt{kgo.SeedBrokers(bootstrap)}, opts...)...)
+	made, err := kgo.NewClient(append(append([]kgo.Opt{kgo.SeedBrokers(bootstrap)}, login()...), opts...)...)
 	check(err)
 	return made
+}
+
+// The variables SASL_MECHANISM, SASL_USER and SASL_PASSWORD let the client log in.
+func login() []kgo.Opt {
+	user, password := os.Getenv("SASL_USER"), os.Getenv("SASL_PASSWORD")
+	switch os.Getenv("SASL_MECHANISM") {
+	case "PLAIN":
+		return []kgo.Opt{kgo.SASL(plain.Auth{User: user, Pass: password}.AsMechanism())}
+	case "SCRAM-SHA-256":
+		return []kgo.Opt{kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha256Mechanism())}
+	case "SCRAM-SHA-512":
+		return []kgo.Opt{kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha512Mechanism())}
+	}
+	return nil
 }
 
 func makeTopic(ctx context.Context, bootstrap, name string, partitions int32) string {

@@ -4,7 +4,9 @@ const { Kafka, CompressionTypes, CompressionCodecs, logLevel, AssignerProtocol }
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
 
 const [bootstrap, scenario, prefix] = process.argv.slice(2)
-const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.ERROR })
+const { SASL_MECHANISM, SASL_USER, SASL_PASSWORD } = process.env
+const sasl = SASL_MECHANISM && { mechanism: SASL_MECHANISM.toLowerCase(), username: SASL_USER, password: SASL_PASSWORD }
+const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.ERROR, ...(sasl && { sasl }) })
 
 const numbered = count => Array.from({ length: count }, (_, n) => ({ key: `k${n}`, value: `v${n}` }))
 const values = records => records.map(record => (record.value === null ? null : record.value.toString()))

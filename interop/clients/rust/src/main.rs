@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 use rskafka::client::partition::{Compression, OffsetAt, PartitionClient, UnknownTopicHandling};
-use rskafka::client::{Client, ClientBuilder};
+use rskafka::client::{Client, ClientBuilder, Credentials, SaslConfig};
 use rskafka::record::Record;
 use std::collections::BTreeMap;
 
@@ -14,7 +14,11 @@ async fn main() -> Outcome {
     let [_, bootstrap, scenario, prefix] = args.as_slice() else {
         panic!("usage: PROGRAM BOOTSTRAP SCENARIO PREFIX")
     };
-    let client = ClientBuilder::new(vec![bootstrap.clone()]).build().await?;
+    let mut builder = ClientBuilder::new(vec![bootstrap.clone()]);
+    if let Some(sasl) = login() {
+        builder = builder.sasl_config(sasl);
+    }
+    let client = builder.build().await?;
     match scenario.as_str() {
         "round-trip" => round_trip(&client, prefix).await?,
         "codecs" => codecs(&client, prefix).await?,
@@ -25,6 +29,17 @@ async fn main() -> Outcome {
     }
     println!("ok");
     Ok(())
+}
+
+/// The variables SASL_MECHANISM, SASL_USER and SASL_PASSWORD let the client log in.
+fn login() -> Option<SaslConfig> {
+    let mechanism = std::env::var("SASL_MECHANISM").ok()?;
+    let credentials = Credentials::new(std::env::var("SASL_USER").ok()?, std::env::var("SASL_PASSWORD").ok()?);
+    Some(match mechanism.as_str() {
+        "PLAIN" => SaslConfig::Plain(credentials),
+        "SCRAM-SHA-256" => SaslConfig::ScramSha256(credentials),
+        _ => SaslConfig::ScramSha512(credentials),
+    })
 }
 
 async fn fresh(client: &Client, topic: &str) -> Result<PartitionClient, Box<dyn std::error::Error>> {
