@@ -6,9 +6,16 @@ import subprocess
 import sys
 
 import pytest
+import trio
+from peer import Peer
 from script_runs import Ended
 
+from kwire.broker.start import open_broker
 from kwire.cli.script_twins import server_start, server_stop
+from kwire.metadata.effective import BrokerSettings
+from kwire.metadata.entities import ScramMechanism
+from kwire.security.sasl.scram_keys import make_credential
+from kwire.storage.files import OsFiles
 
 
 @pytest.fixture
@@ -159,3 +166,61 @@ def test_server_stop_finds_brokers_by_their_command_line(script, monkeypatch):
 
 def test_processes_are_listed():
     assert any("pytest" in command or "python" in command for _, command in server_stop._processes())
+
+
+def test_a_directory_is_formatted_with_users(script, properties, tmp_path):
+    made = script(
+        "kafka-storage", "format", "--standalone", "-t", "my-cluster", "-c", str(properties),
+        "--add-scram", "SCRAM-SHA-256=[name=alice,password=alice-secret]",
+        "-S", 'SCRAM-SHA-512=[name="alice",iterations=8192,salt="c2FsdHNhbHRzYWx0",saltedpassword="AAAA"]', alone=True,
+    )  # fmt: skip
+    assert made.code == 0
+    assert "UserScramCredentialRecord(name='alice', mechanism=1, iterations=4096)" in made.out
+    settings = {"log.dirs": f"{tmp_path}/one,{tmp_path}/two", "node.id": "3"}
+
+    async def stored():
+        async with open_broker(BrokerSettings(settings), OsFiles(), endpoints=[Peer.endpoint]) as broker:
+            return dict(broker.image.scram)
+
+    found = trio.run(stored)
+    assert trio.run(stored) == found  # a second start
+    assert {user: credential.iterations for user, credential in found.items()} == {
+        ("alice", ScramMechanism.SCRAM_SHA_256): 4096,
+        ("alice", ScramMechanism.SCRAM_SHA_512): 8192,
+    }
+    first = found["alice", ScramMechanism.SCRAM_SHA_256]
+    assert make_credential(1, "alice-secret", first.salt).stored_key == first.stored_key
+    assert found["alice", ScramMechanism.SCRAM_SHA_512].salt == b"saltsaltsalt"
+
+
+@pytest.mark.parametrize(
+    ("argument", "complaint"),
+    [
+        ("SCRAM-SHA-256", "Failed to find equals sign in SCRAM argument"),
+        ("SCRAM-SHA-1=[name=a]", "The add-scram mechanism SCRAM-SHA-1 is not supported."),
+        ("SCRAM-SHA-256=name=a]", "Expected configuration string to start with ["),
+        ("SCRAM-SHA-256=[name=a", "Expected configuration string to end with ]"),
+        ("SCRAM-SHA-256=[password=s3cret]", "You must supply 'name' to add-scram"),
+        ("SCRAM-SHA-256=[name=a]", "You must supply one of 'password' or 'saltedpassword' to add-scram"),
+        ("SCRAM-SHA-256=[name=a,saltedpassword=AAAA]", "You must supply 'salt' with 'saltedpassword' to add-scram"),
+        ("SCRAM-SHA-256=[name=a,salt=s3cret,password=x]", "Failed to decode given salt"),
+        ("SCRAM-SHA-256=[name=a,password=s3cret,iterations=1]", "must be >= 4096 for add-scram using SCRAM_SHA_256"),
+        ("SCRAM-SHA-256=[name=a,password=s3cret,iterations=16385]", "must be <= 16384 for add-scram using"),
+        ("SCRAM-SHA-256=[name=a,password=s3cret,iterations=x]", "Failed to parse iterations count: x"),
+        ("SCRAM-SHA-256=[name=a,s3cret]", "No equals sign found in SCRAM component"),
+        ("SCRAM-SHA-256=[name=a,password=s3cret,more=1]", "Unknown SCRAM configurations: more"),
+    ],
+)
+def test_a_user_that_cannot_be_is_refused(script, properties, argument, complaint):
+    ended = script("kafka-storage", "format", "-t", "c", "-c", str(properties), "--add-scram", argument, alone=True)
+    assert ended.code == 1
+    assert complaint in ended.err
+    assert "s3cret" not in ended.out + ended.err
+
+
+def test_an_old_metadata_version_has_no_users(script, properties):
+    ended = script(
+        "kafka-storage", "format", "-t", "c", "-c", str(properties), "--release-version", "3.4",
+        "--add-scram", "SCRAM-SHA-256=[name=a,password=x]", alone=True,
+    )  # fmt: skip
+    assert "SCRAM is only supported in metadata.version 3.5-IV2 or later." in ended.err

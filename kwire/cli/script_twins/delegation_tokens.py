@@ -52,12 +52,12 @@ OPTIONS: Final = (
     Option("renew", "Renew a token for --renew-time-period."),
     Option("expire", "Let a token expire after --expiry-time-period."),
     Option("describe", "Describe the tokens of --owner-principal, or all that this user may see."),
-    Option("owner-principal", "A principal as TYPE:NAME.", "PRINCIPAL", many=True, optional_value=True),
-    Option("renewer-principal", "A principal as TYPE:NAME.", "PRINCIPAL", many=True, optional_value=True),
-    Option("max-life-time-period", "Life of the token in ms; -1 is the broker's limit.", "MS", optional_value=True),
-    Option("renew-time-period", "Time until it expires in ms; -1 is the broker's limit.", "MS", optional_value=True),
-    Option("expiry-time-period", "Time until it expires in ms; -1 removes it.", "MS", optional_value=True),
-    Option("hmac", "The HMAC of the token.", "HMAC", optional_value=True),
+    Option("owner-principal", "A principal as TYPE:NAME.", "PRINCIPAL", many=True),
+    Option("renewer-principal", "A principal as TYPE:NAME.", "PRINCIPAL", many=True),
+    Option("max-life-time-period", "Life of the token in ms; -1 is the broker's limit.", "MS"),
+    Option("renew-time-period", "Time until it expires in ms; -1 is the broker's limit.", "MS"),
+    Option("expiry-time-period", "Time until it expires in ms; -1 removes it.", "MS"),
+    Option("hmac", "The HMAC of the token.", "HMAC"),
 )
 
 
