@@ -65,6 +65,15 @@ class AuthenticationFailed(ClientError):
     """The broker refused the credentials or the SASL mechanism."""
 
 
+class UnsupportedMechanism(AuthenticationFailed):
+    """The listener does not offer the SASL mechanism ``wanted``. ``mechanisms`` is empty if it uses no SASL."""
+
+    def __init__(self, message: str, wanted: str, mechanisms: list[str]) -> None:
+        super().__init__(message)
+        self.wanted = wanted
+        self.mechanisms = mechanisms
+
+
 class ConnectionLost(ClientError):
     """The broker closed the connection; it does so on a request that it does not serve."""
 
@@ -273,9 +282,11 @@ class Connection:
     def _authenticate(self, mechanism: Mechanism) -> None:
         handshake = self.call(SaslHandshakeRequest(mechanism=mechanism.name), SaslHandshakeResponse)
         if handshake.error_code:
-            raise AuthenticationFailed(
-                f"{self.address} does not support SASL {mechanism.name}; it supports "
-                + (", ".join(handshake.mechanisms) or "none")
+            offered = list(handshake.mechanisms)
+            raise UnsupportedMechanism(
+                f"{self.address} does not support SASL {mechanism.name}; it supports {', '.join(offered) or 'none'}",
+                mechanism.name,
+                offered,
             )
         token: bytes | None = mechanism.first()
         while token is not None:

@@ -32,6 +32,7 @@ from kwire.cli.connection import (
     TlsFailed,
     resolve,
 )
+from kwire.cli.sasl_diagnosis import explain_login
 from kwire.cli.tls_diagnosis import explain_tls, requires_tls
 from kwire.metadata.features import METADATA_VERSION, METADATA_VERSIONS
 from kwire.wire.messages import (
@@ -208,9 +209,7 @@ def _advice_when_refused(address: Address, environment: LocalEnvironment) -> str
 
 def _connection_failed(address: Address, security: Security, error: ClientError, timeout_s: float) -> Finding:
     if isinstance(error, AuthenticationFailed):
-        return Finding(
-            "security", "problem", str(error), "Check sasl.mechanism and sasl.jaas.config; see the broker's log."
-        )
+        return Finding("security", "problem", *explain_login(error, security))
     if isinstance(error, TlsFailed):
         return Finding("protocol", "problem", *explain_tls(address, error, timeout_s))
     if security.tls is None and requires_tls(address, error, timeout_s):

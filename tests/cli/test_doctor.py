@@ -12,10 +12,10 @@ from fake_broker import CERTIFICATE, CLOSE, fake_broker
 from kwire.cli.connection import PLAINTEXT, Address
 from kwire.cli.diagnosis import LocalEnvironment, examine
 from kwire.cli.main import main
-from kwire.wire.messages import MetadataResponse, SaslHandshakeResponse
+from kwire.wire.messages import MetadataResponse, SaslAuthenticateResponse, SaslHandshakeResponse
 
 MACHINE, CONTAINER = LocalEnvironment(in_container=False), LocalEnvironment(in_container=True)
-METADATA, SASL_HANDSHAKE = 3, 17
+METADATA, SASL_HANDSHAKE, SASL_AUTHENTICATE = 3, 17, 36
 ALL = {
     0: (3, 12),
     1: (4, 17),
@@ -216,7 +216,42 @@ def test_a_sasl_client_on_a_listener_without_sasl(tmp_path):
         ended = doctor(broker.address, "--config", str(settings))
 
     assert ended.exit_code == 1
-    assert "does not support SASL PLAIN" in ended.output
+    assert "does not support SASL PLAIN; it supports none: this listener uses no SASL" in words(ended)
+    assert "set security.protocol to PLAINTEXT" in words(ended)
+
+
+def words(ended):
+    return " ".join(ended.output.split())
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "answers", "advice"),
+    [
+        (
+            "PLAIN",
+            {SASL_HANDSHAKE: SaslHandshakeResponse(error_code=33, mechanisms=["SCRAM-SHA-256"])},
+            "set sasl.mechanism to SCRAM-SHA-256, with its login module",
+        ),
+        ("PLAIN", {SASL_AUTHENTICATE: SaslAuthenticateResponse(error_code=58, error_message="no")}, "user_NAME="),
+        (
+            "SCRAM-SHA-512",
+            {SASL_AUTHENTICATE: SaslAuthenticateResponse(error_code=58, error_message="no")},
+            "kwire users add NAME sets a password",
+        ),
+    ],
+)
+def test_a_login_that_fails_is_explained(tmp_path, mechanism, answers, advice):
+    settings = tmp_path / "client.properties"
+    settings.write_text(
+        f"security.protocol=SASL_PLAINTEXT\nsasl.mechanism={mechanism}\n"
+        'sasl.jaas.config=x required username="a" password="s3cret";\n'
+    )
+    with fake_broker({**ALL, SASL_AUTHENTICATE: (0, 2)}, answers) as broker:
+        ended = doctor(broker.address, "--config", str(settings))
+
+    assert ended.exit_code == 1
+    assert advice in words(ended)
+    assert "s3cret" not in ended.output
 
 
 def test_a_listener_for_controllers():

@@ -90,7 +90,6 @@ def test_a_server_starts_on_a_formatted_directory(script, properties):
         (["--feature", "nosuch=1"], "Unsupported feature: nosuch. Supported features are: "),
         (["--feature", "transaction.version=9"], "No feature:transaction.version with feature level 9"),
         (["--release-version", "9.9"], "Unknown metadata.version '9.9'"),
-        (["--add-scram", "SCRAM-SHA-256=[name=a,password=b]"], "--add-scram is not available here"),
         (["--initial-controllers", "1@a:1:AAAA,2@b:2:BBBB"], "--initial-controllers must name this node alone"),
     ],
 )
