@@ -18,8 +18,8 @@ def explain_login(error: AuthenticationFailed, security: Security) -> tuple[str,
     protocol = "PLAINTEXT" if security.tls is None else "SSL"
     if isinstance(error, UnsupportedMechanism) and not error.mechanisms:
         advice = (
-            f"Client: set security.protocol to {protocol}, or connect to the port of a SASL_{protocol} listener. Broker:"
-            " listener.security.protocol.map says which listeners use SASL."
+            f"Client: set security.protocol to {protocol}, or connect to the port of a SASL_{protocol} listener."
+            " Broker: listener.security.protocol.map says which listeners use SASL."
         )
         return f"{error}: this listener uses no SASL", advice
     if isinstance(error, UnsupportedMechanism):
