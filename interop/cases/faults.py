@@ -1,0 +1,214 @@
+"""Injected faults as stock clients feel them: librdkafka and Java meet each effect as the fault that it names."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
+
+from interop.case import Run, Skip, case
+from interop.java import Finished
+from kwire.testing import Fault, KafkaBroker
+
+TOPIC = "orders"
+QUICK = {
+    "log_level": 0,
+    "socket.timeout.ms": 1500,
+    "message.timeout.ms": 20_000,
+    "retry.backoff.ms": 50,
+    "reconnect.backoff.ms": 50,
+}
+
+
+@contextmanager
+def disturbed(run: Run, **rule: object) -> Iterator[tuple[KafkaBroker, Fault]]:
+    """A broker of kwire with one rule armed; the block fails if the rule never fired."""
+    if run.target != "kwire":
+        raise Skip("faults are injected into kwire")
+    with KafkaBroker(topics={TOPIC: 1}) as kafka, kafka.faults.add(**rule) as fault:
+        yield kafka, fault
+
+
+class Deliveries:
+    """What a producer of librdkafka is told about each record."""
+
+    def __init__(self, kafka: KafkaBroker, **config: object) -> None:
+        self.errors: list[KafkaError | None] = []
+        self.throttled: list[float] = []
+        self.producer = Producer(
+            {"bootstrap.servers": kafka.bootstrap_servers, **QUICK, **config, "throttle_cb": self._throttle}
+        )
+
+    def _throttle(self, event: object) -> None:
+        self.throttled.append(event.throttle_time)
+
+    def send(self, count: int = 1) -> "Deliveries":
+        for number in range(count):
+            self.producer.produce(TOPIC, str(number), on_delivery=lambda error, _: self.errors.append(error))
+        self.producer.flush(30)
+        return self
+
+
+def values(kafka: KafkaBroker, **config: object) -> list[str]:
+    """All values of the topic, up to its end."""
+    consumer = Consumer(
+        {
+            "bootstrap.servers": kafka.bootstrap_servers,
+            "group.id": "reader",
+            "auto.offset.reset": "earliest",
+            "enable.partition.eof": True,
+            **QUICK,
+            **config,
+        }
+    )
+    consumer.subscribe([TOPIC])
+    seen: list[str] = []
+    try:
+        deadline = time.monotonic() + 40
+        while time.monotonic() < deadline:
+            message = consumer.poll(1)
+            if message is None:
+                continue
+            if message.error() is None:
+                seen.append(message.value().decode())
+            elif message.error().name() == "_PARTITION_EOF":
+                return seen
+            else:
+                raise KafkaException(message.error())
+    finally:
+        consumer.close()
+    raise AssertionError(f"the end was not reached; seen {seen}")
+
+
+@case("faults", "librdkafka", smoke=True)
+def a_moved_leader_is_retried(run: Run) -> None:
+    rule = {"api": "Produce", "topic": TOPIC, "partition": 0, "error": "NOT_LEADER_OR_FOLLOWER", "times": 3}
+    with disturbed(run, **rule) as (kafka, fault):
+        assert Deliveries(kafka, **{"linger.ms": 0}).send().errors == [None]
+        assert fault.fired == 3
+        assert values(kafka) == ["0"]
+
+
+@case("faults", "librdkafka")
+def a_refusal_reaches_the_delivery_report(run: Run) -> None:
+    with disturbed(run, api="Produce", topic=TOPIC, error="TOPIC_AUTHORIZATION_FAILED") as (kafka, _):
+        (error,) = Deliveries(kafka).send().errors
+        assert error is not None
+        assert error.code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
+@case("faults", "librdkafka")
+def an_answer_that_is_lost_makes_an_idempotent_producer_send_again_once(run: Run) -> None:
+    for effect in ({"drop": True}, {"close": True}):
+        with disturbed(run, api="Produce", done=True, times=1, **effect) as (kafka, _):
+            assert Deliveries(kafka, **{"enable.idempotence": True}).send().errors == [None]
+            assert values(kafka) == ["0"], effect
+
+
+@case("faults", "librdkafka")
+def an_answer_that_is_lost_makes_a_plain_producer_write_twice(run: Run) -> None:
+    with disturbed(run, api="Produce", done=True, times=1, close=True) as (kafka, _):
+        assert Deliveries(kafka).send().errors == [None]
+        assert values(kafka) == ["0", "0"]
+
+
+@case("faults", "librdkafka")
+def broken_answers_are_survived(run: Run) -> None:
+    for effect in ({"truncate": 9}, {"garbage": True}):
+        with disturbed(run, api="Metadata", times=2, **effect) as (kafka, _):
+            assert Deliveries(kafka).send().errors == [None], effect
+
+
+@case("faults", "librdkafka")
+def a_throttle_time_is_felt(run: Run) -> None:
+    with disturbed(run, api="Produce", throttle_ms=700, times=1) as (kafka, _):
+        deliveries = Deliveries(kafka).send()
+        deliveries.producer.poll(0.2)
+        assert deliveries.throttled == [0.7]
+
+
+@case("faults", "librdkafka")
+def a_delay_and_a_hold_are_felt(run: Run) -> None:
+    with disturbed(run, api="Produce", delay_ms=900, times=1) as (kafka, _):
+        started = time.monotonic()
+        assert Deliveries(kafka).send().errors == [None]
+        assert time.monotonic() - started >= 0.9
+    with disturbed(run, api="Produce", hold=True) as (kafka, fault):
+        deliveries = Deliveries(kafka, **{"socket.timeout.ms": 30_000})
+        deliveries.producer.produce(TOPIC, "0", on_delivery=lambda error, _: deliveries.errors.append(error))
+        fault.wait_fired()
+        assert deliveries.producer.flush(0.2) == 1
+        fault.release()
+        assert deliveries.producer.flush(20) == 0
+
+
+@case("faults", "librdkafka")
+def corrupt_records_are_detected(run: Run) -> None:
+    with disturbed(run, api="Fetch", topic=TOPIC, corrupt_records=True, times=1) as (kafka, _):
+        Deliveries(kafka).send()
+        with pytest.raises(KafkaException) as failure:
+            values(kafka, **{"check.crcs": True})
+        assert failure.value.args[0].name() == "_BAD_MSG"
+
+
+@case("faults", "librdkafka")
+def a_coordinator_that_loads_is_waited_for(run: Run) -> None:
+    rule = {"api": ["JoinGroup", "OffsetFetch"], "group": "reader", "error": "COORDINATOR_LOAD_IN_PROGRESS", "times": 4}
+    with disturbed(run, **rule) as (kafka, _):
+        Deliveries(kafka).send()
+        assert values(kafka) == ["0"]
+
+
+def java_sends(run: Run, kafka: KafkaBroker, *properties: str) -> Finished:
+    """Run the official console producer with one record."""
+    args = ["--bootstrap-server", kafka.bootstrap_servers, "--topic", TOPIC]
+    for each in properties:
+        args += ["--command-property", each]
+    return run.tool("console-producer", *args, stdin="0\n", timeout_s=90)
+
+
+def java_reads(run: Run, kafka: KafkaBroker) -> Finished:
+    """Run the official console consumer for one record."""
+    return run.tool(
+        "console-consumer", "--bootstrap-server", kafka.bootstrap_servers,
+        "--topic", TOPIC, "--from-beginning", "--max-messages", "1", "--timeout-ms", "30000", timeout_s=90,
+    )  # fmt: skip
+
+
+@case("faults", "java")
+def java_retries_a_moved_leader_a_lost_answer_and_a_closed_connection(run: Run) -> None:
+    lost = {"api": "Produce", "done": True, "times": 1}
+    for rule in (
+        {"api": "Produce", "error": "NOT_LEADER_OR_FOLLOWER", "times": 3},
+        {**lost, "drop": True},
+        {**lost, "close": True},
+        {"api": "Produce", "truncate": 9, "times": 1},
+        {"api": "Produce", "delay_ms": 500, "times": 1},
+        {"api": "Produce", "throttle_ms": 500, "times": 1},
+        {"api": "InitProducerId", "error": "COORDINATOR_LOAD_IN_PROGRESS", "times": 2},
+        {"api": "Metadata", "topic": TOPIC, "error": "LEADER_NOT_AVAILABLE", "times": 2},
+    ):
+        with disturbed(run, **rule) as (kafka, _):
+            java_sends(run, kafka, "request.timeout.ms=1500", "delivery.timeout.ms=30000", "linger.ms=0").ok()
+            assert values(kafka) == ["0"], rule
+
+
+@case("faults", "java")
+def java_names_the_error_of_a_refusal(run: Run) -> None:
+    with disturbed(run, api="Produce", topic=TOPIC, error="TOPIC_AUTHORIZATION_FAILED") as (kafka, _):
+        finished = java_sends(run, kafka)
+        assert "TopicAuthorizationException" in finished.err + finished.out, finished
+
+
+@case("faults", "java")
+def java_consumers_detect_corrupt_records_and_wait_for_a_coordinator(run: Run) -> None:
+    with disturbed(run, api="Fetch", topic=TOPIC, corrupt_records=True) as (kafka, _):
+        Deliveries(kafka).send()
+        finished = java_reads(run, kafka)
+        printed = finished.err + finished.out
+        assert "corrupt" in printed.lower() or "crc" in printed.lower(), finished
+    rule = {"api": ["FindCoordinator", "JoinGroup"], "error": "COORDINATOR_NOT_AVAILABLE", "times": 3}
+    with disturbed(run, **rule) as (kafka, _):
+        Deliveries(kafka).send()
+        assert "0" in java_reads(run, kafka).out.split()
