@@ -6,6 +6,7 @@ from xml.sax.saxutils import escape
 
 from bench.report import short
 from bench.targets import Verdict, verdicts
+from kwire.kafka_release import RELEASE
 
 # What is drawn: all numbers of which less is better, so that a short bar is a good one.
 _BARS: dict[tuple[str, str], str] = {
@@ -33,7 +34,7 @@ def chart(seen: Mapping[str, Any]) -> str:
     drawn = [(words, found[key]) for key, words in _BARS.items() if key in found and found[key].ratio is not None]
     height = _TOP + len(drawn) * _ROW + 34
     size = f'viewBox="0 0 {_LEFT + _WIDTH + 90} {height}"'
-    title = "kwire beside Apache Kafka 4.3.1 (grey, 100 %)"
+    title = f"kwire beside Apache Kafka {RELEASE} (grey, 100 %)"
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12" fill="{_TEXT}">',
         f"<title>{title}</title>",

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.targets import Verdict, verdicts
 from interop.brokers import PYTHON
+from kwire.kafka_release import RELEASE
 
 _UNITS = {
     "cpu_s": "CPU s",
@@ -47,7 +48,7 @@ def machine(scale: float, rounds: int, *, pinned: bool) -> dict[str, Any]:
         "python": platform.python_version(),
         "librdkafka": confluent_kafka.libversion()[0],
         "java": java[0] if java else "none",
-        "kafka": "4.3.1, with the JVM options of its own script (heap 1 GB, G1)",
+        "kafka": f"{RELEASE}, with the JVM options of its own script (heap 1 GB, G1)",
         "pinned": "broker on core 0, load on core 1" if pinned else "no",
         "scale": scale,
         "rounds": rounds,

@@ -28,7 +28,7 @@ from pathlib import Path
 import interop.cases
 from interop.advertised import missing
 from interop.case import CASES, Case, Run, Skip, World
-from interop.jars import Missing
+from interop.jars import CURRENT, Missing
 from interop.processes import end_with
 
 
@@ -181,7 +181,7 @@ def write_json(path: Path, outcomes: list[Outcome], options: argparse.Namespace,
     content = {
         "target": options.target,
         "smoke": options.smoke,
-        "kafka": "4.3.1",
+        "kafka": CURRENT,
         "python": platform.python_version(),
         "seconds": round(seconds),
         "cases": [asdict(outcome) for outcome in sorted(outcomes, key=lambda outcome: outcome.name)],

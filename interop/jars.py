@@ -10,37 +10,38 @@ import threading
 from collections.abc import Iterable
 from pathlib import Path
 
+from kwire.kafka_release import RELEASE
+
 ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 
+CURRENT = RELEASE
+
+
+def _broker_and_tools(release: str, slf4j: str = "1.7.36") -> tuple[str, ...]:
+    return (
+        f"org.apache.kafka:kafka_2.13:{release}",
+        f"org.apache.kafka:kafka-tools:{release}",
+        f"org.slf4j:slf4j-simple:{slf4j}",
+    )
+
+
 # What each release needs beside its transitive dependencies. slf4j-simple sends the tools' warnings to stderr.
 ARTEFACTS: dict[str, tuple[str, ...]] = {
-    "4.3.1": (
-        "org.apache.kafka:kafka_2.13:4.3.1",
-        "org.apache.kafka:kafka-tools:4.3.1",
+    CURRENT: _broker_and_tools(CURRENT),
+    "4.3.1": _broker_and_tools("4.3.1"),
+    "3.9.1": _broker_and_tools("3.9.1"),
+    "2.8.2": _broker_and_tools("2.8.2", "1.7.30"),
+    f"streams-{CURRENT}": (
+        f"org.apache.kafka:kafka-streams:{CURRENT}",
         "org.slf4j:slf4j-simple:1.7.36",
     ),
-    "3.9.1": (
-        "org.apache.kafka:kafka_2.13:3.9.1",
-        "org.apache.kafka:kafka-tools:3.9.1",
-        "org.slf4j:slf4j-simple:1.7.36",
-    ),
-    "2.8.2": (
-        "org.apache.kafka:kafka_2.13:2.8.2",
-        "org.apache.kafka:kafka-tools:2.8.2",
-        "org.slf4j:slf4j-simple:1.7.30",
-    ),
-    "streams-4.3.1": (
-        "org.apache.kafka:kafka-streams:4.3.1",
-        "org.slf4j:slf4j-simple:1.7.36",
-    ),
-    "connect-4.3.1": (
-        "org.apache.kafka:connect-runtime:4.3.1",
-        "org.apache.kafka:connect-file:4.3.1",
+    f"connect-{CURRENT}": (
+        f"org.apache.kafka:connect-runtime:{CURRENT}",
+        f"org.apache.kafka:connect-file:{CURRENT}",
         "org.slf4j:slf4j-simple:1.7.36",
     ),
 }
-CURRENT = "4.3.1"
 
 # Cases run in parallel, but two Maven processes must not write to one repository.
 _one_at_a_time = threading.Lock()

@@ -15,7 +15,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from interop.jars import ROOT, TOOLS, Missing, classpath, need
+from interop.jars import CURRENT, ROOT, TOOLS, Missing, classpath, need
 
 SOURCES = ROOT / "interop" / "java"
 CLASSES = TOOLS / "classes"
@@ -201,7 +201,7 @@ def compile_sources() -> None:
     _javac([SOURCES / "ToolServer.java"], CLASSES, "")
     clients = sorted((SOURCES / "clients").glob("*.java"))
     if clients:
-        _javac(clients, CLASSES / "for-4.3.1", classpath("4.3.1"))
+        _javac(clients, CLASSES / f"for-{CURRENT}", classpath())
     stamp.touch()
 
 

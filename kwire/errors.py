@@ -1,7 +1,7 @@
 """The table of Kafka's error codes and the four kinds of errors.
 
-Responsible for: every code of Apache Kafka 4.3.1 with its name, and the exceptions that the packages of kwire share.
-Must not depend on: any other package of kwire.
+Responsible for: every code of Apache Kafka with its name (tools/write_release.py writes them), and the exceptions that
+the packages of kwire share. Must not depend on: any other package of kwire.
 
 Four kinds of errors, each caught in one place:
 
@@ -154,6 +154,9 @@ class Code(IntEnum):
     STREAMS_INVALID_TOPOLOGY_EPOCH = 131
     STREAMS_TOPOLOGY_FENCED = 132
     SHARE_SESSION_LIMIT_REACHED = 133
+    GROUP_DELETION_FAILED = 134
+    STREAMS_TOPOLOGY_DESCRIPTION_UPDATE_FAILED = 135
+    CONTROLLER_ID_NOT_REGISTERED = 136
 
 
 class KafkaError(Exception):

@@ -116,6 +116,12 @@ CHECKED_BATCHES = 16
 CHECKED_RECORDS_MAX = 1000
 CHECKED_BYTES_MAX = 2 * 1024 * 1024
 
+# Client instances (KIP-714) that are remembered, as in Apache Kafka.
+CLIENT_INSTANCES_MAX = 16_384
+
+# Most metrics of one push that get a line in the log. The Java producer has about 100, and 12 for each partition.
+LOGGED_METRICS_MAX = 2000
+
 # Most lines in the report of lost records of a log directory.
 LOSSES_KEPT_MAX = 1000
 

@@ -10,14 +10,16 @@ from pathlib import Path
 
 import pytest
 
-_LIBS = Path(__file__).parent.parent / ".tools" / "kafka-4.3.1" / "libs"
+from kwire.kafka_release import RELEASE
+
+_LIBS = Path(__file__).parent.parent / ".tools" / f"kafka-{RELEASE}" / "libs"
 
 
 def class_path() -> str:
     """What java is to be given after ``-cp``."""
     libs = Path(os.environ.get("KWIRE_KAFKA_LIBS") or _LIBS)
     if shutil.which("java") is None or not libs.is_dir():
-        missing("Java and the jars of Apache Kafka 4.3.1 (python -m interop.jars)")
+        missing(f"Java and the jars of Apache Kafka {RELEASE} (python -m interop.jars)")
     return f"{libs}/*"
 
 

@@ -38,7 +38,7 @@ LONG_FILES: dict[str, str] = {
     "kwire/storage/log.py": "append, read, truncate and flush share offsets and segments",
 }
 
-# APIs with a spec and no handler, each with the reason.
+# APIs that a broker with default settings does not serve, each with the reason.
 _CONTROLLER = "spoken between brokers and controllers, never on a client's listener"
 _LATER = "not served yet, hence not advertised"
 NOT_SERVED: dict[str, str] = {
@@ -68,6 +68,8 @@ NOT_SERVED: dict[str, str] = {
     "DeleteShareGroupOffsets": _LATER,
     "StreamsGroupHeartbeat": _LATER,
     "StreamsGroupDescribe": _LATER,
+    "StreamsGroupTopologyDescriptionUpdate": _LATER,
+    "UnregisterController": "refused on one node",
     "GetTelemetrySubscriptions": "only where a metrics sink is configured, as in Apache Kafka",
     "PushTelemetry": "only where a metrics sink is configured, as in Apache Kafka",
 }

@@ -20,6 +20,8 @@ from typing import Any, TypeAlias
 
 from official_java import ROOT, java_command, run_java
 
+from kwire.kafka_release import RELEASE
+
 Json: TypeAlias = dict[str, Any]
 
 VALIDATION = ROOT / "tests" / "broker" / "official_validation.json"
@@ -59,7 +61,8 @@ def write_all(libs: str | None = None) -> None:
     write_validation(libs)
     write_compaction(libs)
     write_dumps(libs)
-    BATCHES.write_text("".join(line + "\n" for line in run_java("BuildBatches", libs, "")), "utf-8")
+    heading = f"# Made with the record builders of the official Kafka {RELEASE} clients: name, hex of one batch."
+    BATCHES.write_text("\n".join([heading, *run_java("BuildBatches", libs, "")]) + "\n", "utf-8")
 
 
 def write_validation(libs: str | None) -> None:

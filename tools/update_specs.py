@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 import write_configs
+import write_release
 import write_specs
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -36,10 +37,11 @@ def main() -> None:
     parser.add_argument("release", help="such as 4.4.0")
     parser.add_argument("--libs", help="a directory that holds the jars already")
     arguments = parser.parse_args()
-    libs = arguments.libs or resolve(arguments.release)
+    libs = str(Path(arguments.libs).resolve()) if arguments.libs else resolve(arguments.release)
     reflected = reflect(libs)
     if reflected["kafka"] != arguments.release:
         sys.exit(f"the jars in {libs} are of {reflected['kafka']}, not of {arguments.release}")
+    write_release.write_release(libs)
     write_specs.write_specs(reflected, ROOT / "protocol_specs")
     write_configs.write_configs(libs)
     write_what_reads_them(reflected, libs)

@@ -26,6 +26,7 @@ FAMILIES = {
 }
 # What is left of org.apache.kafka.common.message, by name; anything else there is a control record.
 EMBEDDED = {
+    "AbortedTxn": "transaction_index",
     "ConsumerProtocolAssignment": "consumer_protocol",
     "ConsumerProtocolSubscription": "consumer_protocol",
     "DefaultPrincipalData": "principal",
@@ -40,6 +41,7 @@ TITLES = {
     "raft": "The quorum-state file",
     "consumer_protocol": "What consumers put inside JoinGroup and SyncGroup",
     "principal": "A principal inside an Envelope request",
+    "transaction_index": "The entries of a .txnindex file",
     "control": "Keys and values of control records",
 }
 

@@ -4,9 +4,11 @@ from collections.abc import Callable
 from functools import partial
 
 from interop.case import Run, case
+from interop.jars import CURRENT
 
-CURRENT = "4.3.1"
-RELEASES = (CURRENT, "3.9.1", "2.8.2")
+# Releases whose tools have the options of Kafka 4.
+FOUR = (CURRENT, "4.3.1")
+RELEASES = (*FOUR, "3.9.1", "2.8.2")
 Body = Callable[["Tools"], None]
 
 

@@ -12,11 +12,11 @@ from typing import Self
 
 from interop.brokers import Apache, Kwire
 from interop.case import Run, case
-from interop.jars import classpath
+from interop.jars import CURRENT, classpath
 from interop.java import CLASSES, SOURCES, Job, compile_program
 from interop.processes import JavaProcess
 
-RELEASE = "streams-4.3.1"
+RELEASE = f"streams-{CURRENT}"
 PROGRAM = CLASSES / f"for-{RELEASE}"
 PER_SECOND = 250
 PARTITIONS = 2

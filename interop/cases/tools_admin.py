@@ -4,7 +4,7 @@ import json
 import re
 import threading
 
-from interop.cases.releases import CURRENT, RELEASES, Tools, tools
+from interop.cases.releases import CURRENT, FOUR, RELEASES, Tools, tools
 
 
 @tools(releases=RELEASES, smoke=True)
@@ -17,11 +17,11 @@ def broker_api_versions(run: Tools) -> None:
     assert all(any(name in line for name in gone) or "(" in line for line in unknown), unknown
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(*FOUR, "3.9.1"))
 def cluster_id_and_endpoints(run: Tools) -> None:
     finished = run.tool("cluster", "cluster-id").ok()
     assert re.search(r"Cluster ID: [\w-]{22}", finished.out), finished.out
-    if run.release == CURRENT:
+    if run.release in FOUR:
         run.tool("cluster", "list-endpoints").ok().prints("localhost", str(run.broker.port))
 
 
@@ -30,11 +30,11 @@ def cluster_unregister(run: Tools) -> None:
     run.tool("cluster", "unregister", "--id", "77").failed("77")
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(*FOUR, "3.9.1"))
 def features_describe(run: Tools) -> None:
     finished = run.tool("features", "describe").ok()
     finished.prints("Feature: metadata.version", "Feature: kraft.version")
-    finished.prints("FinalizedVersionLevel: " + ("4.3-IV0" if run.release == CURRENT else "UNKNOWN 30"))
+    finished.prints("FinalizedVersionLevel: " + ("4.4-IV2" if run.release == CURRENT else "UNKNOWN 33"))
     finished.prints("Epoch: ")
 
 
@@ -49,10 +49,10 @@ def features_upgrade_and_downgrade(run: Tools) -> None:
     run.tool("features", "upgrade", "--feature", "no.such.feature=1").failed("no.such.feature")
     run.tool("features", "upgrade", "--feature", "metadata.version=999").failed()
     run.tool("features", "upgrade", "--feature", "transaction.version=2", "--dry-run").prints("transaction.version")
-    run.tool("features", "version-mapping", "--release-version", "4.3").ok().prints("metadata.version")
+    run.tool("features", "version-mapping", "--release-version", "4.4").ok().prints("metadata.version")
 
 
-@tools(releases=(CURRENT, "3.9.1"), smoke=True)
+@tools(releases=(*FOUR, "3.9.1"), smoke=True)
 def metadata_quorum(run: Tools) -> None:
     run.tool("metadata-quorum", "describe", "--status").ok().prints(
         "LeaderId:               1", "HighWatermark:", "CurrentVoters:"
@@ -168,7 +168,7 @@ def client_compatibility(run: Tools) -> None:
     finished.ok()
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(*FOUR, "3.9.1"))
 def streams_application_reset(run: Tools) -> None:
     topic, application = run.topic("input"), run.unique("app")
     run.produce(topic, "a", "b")

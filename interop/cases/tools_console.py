@@ -2,18 +2,18 @@
 
 import time
 
-from interop.cases.releases import CURRENT, RELEASES, Tools, tools
+from interop.cases.releases import FOUR, RELEASES, Tools, tools
 from kwire.coordinators.machine import partition_for
 
 CODECS = ("none", "gzip", "snappy", "lz4", "zstd")
 
 
 def producer_property(release: str) -> str:
-    return "--reader-property" if release == CURRENT else "--property"
+    return "--reader-property" if release in FOUR else "--property"
 
 
 def consumer_property(release: str) -> str:
-    return "--formatter-property" if release == CURRENT else "--property"
+    return "--formatter-property" if release in FOUR else "--property"
 
 
 @tools(releases=RELEASES, smoke=True)
@@ -33,7 +33,7 @@ def console_keys_and_separators(run: Tools) -> None:
     assert seen == ["k1|v1", "k2|v2"], seen
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(*FOUR, "3.9.1"))
 def console_headers_partition_offset_timestamp(run: Tools) -> None:
     topic = run.topic()
     reader = producer_property(run.release)
@@ -50,7 +50,7 @@ def console_headers_partition_offset_timestamp(run: Tools) -> None:
     assert words[1:] == ["Partition:0", "Offset:0", "h1:a,h2:b", "key", "value"], line
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(*FOUR, "3.9.1"))
 def console_null_marker(run: Tools) -> None:
     topic = run.topic()
     reader = producer_property(run.release)
@@ -72,7 +72,7 @@ def console_every_codec(run: Tools) -> None:
 def console_acks_and_sync(run: Tools) -> None:
     topic = run.topic()
     for acks in ("0", "1", "all"):
-        producer = "--command-property" if run.release == CURRENT else "--producer-property"
+        producer = "--command-property" if run.release in FOUR else "--producer-property"
         extra = (producer, "enable.idempotence=false") if acks != "all" and run.release != "2.8.2" else ()
         run.produce(topic, f"acks-{acks}", args=("--request-required-acks", acks, *extra))
     run.produce(topic, "sync", args=("--sync",))
@@ -113,7 +113,7 @@ def console_group_resumes(run: Tools) -> None:
     assert run.consume(topic, 1, "--group", group) == ["c"]
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(*FOUR, "3.9.1"))
 def console_timeout_says_how_many(run: Tools) -> None:
     topic = run.topic()
     run.produce(topic, "a", "b")

@@ -4,7 +4,7 @@ import json
 import re
 import time
 
-from interop.cases.releases import CURRENT, RELEASES, Tools, tools
+from interop.cases.releases import CURRENT, FOUR, RELEASES, Tools, tools
 
 
 def consumed(run: Tools, lines: int = 10, *, partitions: int = 1) -> tuple[str, str]:
@@ -62,7 +62,7 @@ def groups_list_states(run: Tools) -> None:
     assert group not in run.tool("consumer-groups", "--list", "--state", "Stable").ok().out
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(*FOUR, "3.9.1"))
 def groups_list_types(run: Tools) -> None:
     _, group = consumed(run, 1)
     listed = run.tool("consumer-groups", "--list", "--type").ok()
@@ -82,7 +82,7 @@ def groups_tool_lists_all_kinds(run: Tools) -> None:
     assert group not in run.tool("groups", "--list", "--group-type", "consumer").ok().out
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(*FOUR, "3.9.1"))
 def groups_describe_unknown(run: Tools) -> None:
     described = run.tool("consumer-groups", "--describe", "--group", "no-such-group-at-all")
     described.prints("no-such-group-at-all")
@@ -112,7 +112,7 @@ def groups_reset_offsets_every_way(run: Tools) -> None:
         assert position(run, group, topic) == expected, way
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(*FOUR, "3.9.1"))
 def groups_reset_export_and_from_file(run: Tools) -> None:
     topic, group = consumed(run, 6)
     exported = run.tool(
@@ -199,7 +199,7 @@ def get_offsets(run: Tools) -> None:
     assert earliest == [f"{topic}:0:0", f"{topic}:1:0"], earliest
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(*FOUR, "3.9.1"))
 def get_offsets_special_times(run: Tools) -> None:
     topic = run.topic()
     run.produce(topic, "a", "b")
@@ -215,7 +215,7 @@ def get_offsets_special_times(run: Tools) -> None:
     assert future.lines == [], future.lines
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(*FOUR, "3.9.1"))
 def get_offsets_patterns(run: Tools) -> None:
     topic = run.topic(partitions=2)
     seen = run.tool("get-offsets", "--topic-partitions", f"{topic}:0-1").ok().lines

@@ -3,7 +3,7 @@
 import json
 import re
 
-from interop.cases.releases import CURRENT, RELEASES, Tools, tools
+from interop.cases.releases import FOUR, RELEASES, Tools, tools
 
 
 @tools(releases=RELEASES, smoke=True)
@@ -12,7 +12,7 @@ def producer_and_consumer_perf(run: Tools) -> None:
     server = f"bootstrap.servers={run.bootstrap}"
     config = (
         ("--bootstrap-server", run.bootstrap, "--command-property")
-        if run.release == CURRENT
+        if run.release in FOUR
         else ("--producer-props", server)
     )
     produced = run.tool(
@@ -20,16 +20,16 @@ def producer_and_consumer_perf(run: Tools) -> None:
         *config, "compression.type=lz4",
     ).ok()  # fmt: skip
     produced.prints("20000 records sent")
-    flag = "--num-records" if run.release == CURRENT else "--messages"
+    flag = "--num-records" if run.release in FOUR else "--messages"
     read = run.tool("consumer-perf-test", "--topic", topic, flag, "20000", "--timeout", "20000", timeout_s=60).ok()
     assert re.search(r", 20000, ", read.out), read.out
 
 
-@tools(releases=(CURRENT, "3.9.1"), requires=("EndTxn",))
+@tools(releases=(*FOUR, "3.9.1"), requires=("EndTxn",))
 def producer_perf_with_transactions(run: Tools) -> None:
     topic = run.topic()
     server = f"bootstrap.servers={run.bootstrap}"
-    extra = ("--bootstrap-server", run.bootstrap) if run.release == CURRENT else ("--producer-props", server)
+    extra = ("--bootstrap-server", run.bootstrap) if run.release in FOUR else ("--producer-props", server)
     run.tool(
         "producer-perf-test", "--topic", topic, "--num-records", "2000", "--record-size", "100", "--throughput", "-1",
         "--transactional-id", run.unique("perf"), "--transaction-duration-ms", "100", *extra,
@@ -37,10 +37,10 @@ def producer_perf_with_transactions(run: Tools) -> None:
     assert len(run.consume(topic, 2000, "--isolation-level", "read_committed")) == 2000
 
 
-@tools(releases=(CURRENT, "3.9.1"))
+@tools(releases=(*FOUR, "3.9.1"))
 def end_to_end_latency(run: Tools) -> None:
     topic = run.topic()
-    if run.release == CURRENT:
+    if run.release in FOUR:
         args = ("--topic", topic, "--num-records", "50", "--producer-acks", "all", "--record-size", "100")
         finished = run.tool("e2e-latency", *args)
     else:

@@ -311,7 +311,8 @@ def offsets(asker: Asker, topic: str, name: str, producer: int, epoch: int) -> N
     part = {"partitionIndex": 0, "committedOffset": 7, "committedLeaderEpoch": -1, "committedMetadata": ""}
     body = {
         "transactionalId": name, "groupId": f"{name}-group", "producerId": producer, "producerEpoch": epoch,
-        "generationId": -1, "memberId": "", "groupInstanceId": None, "topics": [{"name": topic, "partitions": [part]}],
+        "generationIdOrMemberEpoch": -1, "memberId": "", "groupInstanceId": None,
+        "topics": [{"name": topic, "partitions": [part]}],
     }  # fmt: skip
     answer = asker.ask("TxnOffsetCommit", 5, body)
     assert answer["topics"][0]["partitions"][0]["errorCode"] == 0, answer
@@ -427,7 +428,7 @@ class Interleaving:
             "partitionIndex": self.dice.randrange(2), "committedOffset": self.values, "committedLeaderEpoch": -1,
             "committedMetadata": "",
         }  # fmt: skip
-        body = {**who, "generationId": -1, "memberId": "", "groupInstanceId": None}
+        body = {**who, "generationIdOrMemberEpoch": -1, "memberId": "", "groupInstanceId": None}
         self.ask.ask("TxnOffsetCommit", version, {**body, "topics": [{"name": self.topic, "partitions": [part]}]})
         self.is_open.add(name)
 

@@ -213,6 +213,7 @@ class GroupLife:
         partitions = [{"partitionIndex": 0, "committedOffset": world.random.randrange(30), "committedMetadata": "t"}]
         topics = [{"name": world.topic(), "partitions": partitions}]
         body = {"transactionalId": "~x0", **producer, **self._identity(member), "topics": topics}
+        body["generationIdOrMemberEpoch"] = body.pop("generationId")
         world.ask("p0", "TxnOffsetCommit", body)
         if world.chance(0.7):
             body = {"transactionalId": "~x0", **producer, "committed": world.chance(0.6)}

@@ -122,7 +122,7 @@ class TransactionLife:
             {"partitionIndex": partition, "committedOffset": world.random.randrange(9), "committedMetadata": "x"}
         ]
         body = {
-            "transactionalId": name, **stamp, "groupId": GROUP, "generationId": -1, "memberId": "",
+            "transactionalId": name, **stamp, "groupId": GROUP, "generationIdOrMemberEpoch": -1, "memberId": "",
             "groupInstanceId": None, "topics": [{"name": topic, "partitions": partitions}],
         }  # fmt: skip
         world.ask(producer, "TxnOffsetCommit", body)

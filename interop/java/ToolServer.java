@@ -230,11 +230,17 @@ public final class ToolServer {
         return loader;
     }
 
+    /** The class that ends the process has another package since Kafka 4.4; in jars that are not Kafka's there is none. */
     static void interceptExit(URLClassLoader loader) {
+        interceptExit(loader, "org.apache.kafka.common.utils.Exit");
+        interceptExit(loader, "org.apache.kafka.common.utils.internals.Exit");
+    }
+
+    static void interceptExit(URLClassLoader loader, String name) {
         try {
-            Class<?> exit = loader.loadClass("org.apache.kafka.common.utils.Exit");
-            Class<?> procedure = loader.loadClass("org.apache.kafka.common.utils.Exit$Procedure");
-            Class<?> adder = loader.loadClass("org.apache.kafka.common.utils.Exit$ShutdownHookAdder");
+            Class<?> exit = loader.loadClass(name);
+            Class<?> procedure = loader.loadClass(name + "$Procedure");
+            Class<?> adder = loader.loadClass(name + "$ShutdownHookAdder");
             Object stop = Proxy.newProxyInstance(loader, new Class<?>[] {procedure}, (self, method, args) -> {
                 Job job = currentJob();
                 if (job != null) {
@@ -256,7 +262,7 @@ public final class ToolServer {
             exit.getMethod("setHaltProcedure", procedure).invoke(null, stop);
             exit.getMethod("setShutdownHookAdder", adder).invoke(null, add);
         } catch (ClassNotFoundException e) {
-            // Not Kafka's jars: nothing to intercept.
+            // Not in these jars.
         } catch (ReflectiveOperationException e) {
             throw new IllegalStateException(e);
         }

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Mapping
 
 from kwire.api.share_rows import SHARE_ROWS
+from kwire.api.telemetry_rows import TELEMETRY_ROWS
 from kwire.broker.broker import Broker
 from kwire.broker.requests.context import Connection
 from kwire.broker.requests.response_cache import Caching
@@ -425,7 +426,7 @@ _ROWS = (
     Row(15, "DescribeGroups", (0, 6), _k15),
     Row(16, "ListGroups", (0, 5), _k16, caching=Caching(_groups_version, _k16_may_be_kept)),
     Row(17, "SaslHandshake", (0, 1), _k17),
-    Row(18, "ApiVersions", (0, 4), _k18),
+    Row(18, "ApiVersions", (0, 5), _k18),
     Row(19, "CreateTopics", (2, 7), _k19),
     Row(20, "DeleteTopics", (1, 6), _k20),
     Row(21, "DeleteRecords", (0, 2), _k21),
@@ -435,7 +436,7 @@ _ROWS = (
     Row(25, "AddOffsetsToTxn", (0, 4), _k25),
     Row(26, "EndTxn", (0, 5), _k26),
     Row(27, "WriteTxnMarkers", (1, 2), _k27),
-    Row(28, "TxnOffsetCommit", (0, 5), _k28),
+    Row(28, "TxnOffsetCommit", (0, 6), _k28),
     Row(29, "DescribeAcls", (1, 3), _k29),
     Row(30, "CreateAcls", (1, 3), _k30),
     Row(31, "DeleteAcls", (1, 3), _k31),
@@ -449,7 +450,7 @@ _ROWS = (
     Row(39, "RenewDelegationToken", (1, 2), _k39),
     Row(40, "ExpireDelegationToken", (1, 2), _k40),
     Row(41, "DescribeDelegationToken", (1, 3), _k41),
-    Row(42, "DeleteGroups", (0, 2), _k42),
+    Row(42, "DeleteGroups", (0, 3), _k42),
     Row(43, "ElectLeaders", (0, 2), _k43),
     Row(44, "IncrementalAlterConfigs", (0, 1), _k44),
     Row(45, "AlterPartitionReassignments", (0, 1), _k45),
@@ -483,4 +484,4 @@ def api_table(settings: BrokerValues, features: Mapping[str, int]) -> ApiTable:
 
     It has the rows that are served with these settings and finalized feature levels, as they are at the start.
     """
-    return make_table(sorted((*_ROWS, *SHARE_ROWS), key=lambda row: row.key), settings, features)
+    return make_table(sorted((*_ROWS, *SHARE_ROWS, *TELEMETRY_ROWS), key=lambda row: row.key), settings, features)

@@ -14,6 +14,7 @@ from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import OffsetToCommit
 from kwire.errors import Code
 from kwire.metadata.entities import Topic
+from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import OffsetCommitRequest, TxnOffsetCommitRequest
 
 # Partitions that are sorted between two looks at the clock.
@@ -33,6 +34,9 @@ class _Answer(Protocol):
 
 CommittedPartition: TypeAlias = (
     OffsetCommitRequest.OffsetCommitRequestPartition | TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition
+)
+CommittedTopic: TypeAlias = (
+    OffsetCommitRequest.OffsetCommitRequestTopic | TxnOffsetCommitRequest.TxnOffsetCommitRequestTopic
 )
 K = TypeVar("K", bound=Hashable)
 W = TypeVar("W", bound=_Wanted)
@@ -95,6 +99,21 @@ async def sort_partitions(
         found.asked += accepted
         found.accepted.append((key, accepted))
     return found
+
+
+def judge_topic(context: Context, wanted: CommittedTopic, *, by_id: bool) -> tuple[Topic | None, Code]:
+    """Find the topic of one entry of a commit, and the refusal of its partitions, NONE if there is none.
+
+    A client may know that an id is unknown whatever it may read.
+    """
+    image = context.broker.image
+    topic = image.topics_by_id.get(wanted.topic_id) if by_id else image.topics.get(wanted.name)
+    name = wanted.name if topic is None else topic.name
+    if name and not context.may(Operation.READ, ResourceType.TOPIC, name):
+        return topic, Code.TOPIC_AUTHORIZATION_FAILED
+    if topic is None:
+        return None, Code.UNKNOWN_TOPIC_ID if by_id else Code.UNKNOWN_TOPIC_OR_PARTITION
+    return topic, Code.NONE
 
 
 def offset_to_commit(topic: Topic, wanted: CommittedPartition) -> OffsetToCommit:

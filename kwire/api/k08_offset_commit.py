@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.api.group_partitions import Judged, in_slices, offset_to_commit, sort_partitions
+from kwire.api.group_partitions import Judged, in_slices, judge_topic, offset_to_commit, sort_partitions
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.errors import Code, KafkaError
@@ -70,14 +70,7 @@ def _denied(context: Context, request: OffsetCommitRequest) -> OffsetCommitRespo
 def _judged(
     context: Context, wanted: OffsetCommitRequest.OffsetCommitRequestTopic
 ) -> Judged[tuple[str, Uuid], OffsetCommitRequest.OffsetCommitRequestPartition]:
-    image, by_id = context.broker.image, context.api_version >= _TOPIC_IDS_SINCE
-    topic = image.topics_by_id.get(wanted.topic_id) if by_id else image.topics.get(wanted.name)
-    name = wanted.name if topic is None else topic.name
-    code = Code.NONE
-    if name and not context.may(Operation.READ, ResourceType.TOPIC, name):
-        code = Code.TOPIC_AUTHORIZATION_FAILED
-    elif topic is None:
-        code = Code.UNKNOWN_TOPIC_ID if by_id else Code.UNKNOWN_TOPIC_OR_PARTITION
+    topic, code = judge_topic(context, wanted, by_id=context.api_version >= _TOPIC_IDS_SINCE)
     return Judged((wanted.name, wanted.topic_id), topic, code, wanted.partitions)
 
 

@@ -1,12 +1,14 @@
 """ApiVersions (key 18).
 
-Versions: 0-4.
+Versions: 0-5.
 
 Behaviour: what this broker serves, and its features: supported ranges and finalized levels. A version that is not
 served is answered at version 0 with UNSUPPORTED_VERSION by the connection, which alone sees it.
 
 Version notes: 3 client software name and version, checked (KIP-511), features (KIP-584); 4 a feature's lowest
-supported level may be 0, which earlier versions could not parse, so such features are listed from 4 on (KAFKA-17011).
+supported level may be 0, which earlier versions could not parse, so such features are listed from 4 on (KAFKA-17011);
+5 the cluster and the broker that the client means to be connected to (KIP-1242): REBOOTSTRAP_REQUIRED when it is
+another, so that the client finds its cluster again.
 """
 
 from __future__ import annotations
@@ -30,6 +32,8 @@ def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse
         _SOFTWARE.fullmatch(request.client_software_name) and _SOFTWARE.fullmatch(request.client_software_version)
     ):
         return ApiVersionsResponse(error_code=Code.INVALID_REQUEST)
+    if _is_misrouted(context, request):
+        return ApiVersionsResponse(error_code=Code.REBOOTSTRAP_REQUIRED)
     if context.api_version >= _SOFTWARE_SINCE:
         context.connection.client = replace(
             context.client, software_name=request.client_software_name, software_version=request.client_software_version
@@ -50,6 +54,14 @@ def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse
             if level > 0
         ],
     )
+
+
+def _is_misrouted(context: Context, request: ApiVersionsRequest) -> bool:
+    """Whether the client means another cluster or broker; one that does not know which names neither."""
+    broker = context.broker
+    if request.cluster_id is not None and request.cluster_id != broker.cluster_id:
+        return True
+    return request.node_id >= 0 and request.node_id != broker.node_id
 
 
 def advertised(context: Context) -> list[ApiVersionsResponse.ApiVersion]:

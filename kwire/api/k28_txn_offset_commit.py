@@ -1,13 +1,14 @@
 """TxnOffsetCommit (key 28).
 
-Versions: 0-5.
+Versions: 0-6.
 
 Behaviour: commits offsets of a group in a transaction: they count once it commits and vanish when it aborts. A topic or
 partition that does not exist is answered by itself; a refusal of the transaction or the group is the answer to each of
 the others.
 
 Version notes: 2 leader epochs (KIP-320); 3 the group may fence a member that is no more (KIP-447); 4
-TRANSACTION_ABORTABLE; 5 the group's partition is added to the transaction without AddOffsetsToTxn (KIP-890).
+TRANSACTION_ABORTABLE; 5 the group's partition is added to the transaction without AddOffsetsToTxn (KIP-890);
+6 topic ids, and a consumer's member epoch in the place of the generation.
 """
 
 from __future__ import annotations
@@ -15,17 +16,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.api.group_partitions import Judged, in_slices, offset_to_commit, sort_partitions
+from kwire.api.group_partitions import Judged, in_slices, judge_topic, offset_to_commit, sort_partitions
 from kwire.broker.coordination.admission import Dialect
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
+from kwire.types import Uuid
 from kwire.wire.messages import TxnOffsetCommitRequest, TxnOffsetCommitResponse
 
 _ABORTABLE_SINCE: Final = 4  # KIP-890
 _ADDS_SINCE: Final = 5  # KIP-890
+_TOPIC_IDS_SINCE: Final = 6
 _NO_SEQUENCE: Final = -1
 
 TopicResponse = TxnOffsetCommitResponse.TxnOffsetCommitResponseTopic
@@ -46,20 +49,18 @@ async def handle(context: Context, request: TxnOffsetCommitRequest) -> TxnOffset
     codes = await in_slices(context, found.items, lambda offsets: _commit(context, request, offsets))
     for answer, code in zip(found.asked, codes, strict=True):
         answer.error_code = code
-    topics = [TopicResponse(name=name, partitions=partitions) for name, partitions in found.topics()]
+    topics = [
+        TopicResponse(name=name, topic_id=topic_id, partitions=partitions)
+        for (name, topic_id), partitions in found.topics()
+    ]
     return TxnOffsetCommitResponse(throttle_time_ms=context.throttle_ms, topics=topics)
 
 
 def _judged(
     context: Context, wanted: TxnOffsetCommitRequest.TxnOffsetCommitRequestTopic
-) -> Judged[str, TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition]:
-    topic = context.broker.image.topics.get(wanted.name)
-    code = Code.NONE
-    if not context.may(Operation.READ, ResourceType.TOPIC, wanted.name):
-        code = Code.TOPIC_AUTHORIZATION_FAILED
-    elif topic is None:
-        code = Code.UNKNOWN_TOPIC_OR_PARTITION
-    return Judged(wanted.name, topic, code, wanted.partitions)
+) -> Judged[tuple[str, Uuid], TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition]:
+    topic, code = judge_topic(context, wanted, by_id=context.api_version >= _TOPIC_IDS_SINCE)
+    return Judged((wanted.name, wanted.topic_id), topic, code, wanted.partitions)
 
 
 def _denied(context: Context, request: TxnOffsetCommitRequest) -> Code:
@@ -76,6 +77,7 @@ def _refuse_all(context: Context, request: TxnOffsetCommitRequest, code: Code) -
         topics=[
             TopicResponse(
                 name=topic.name,
+                topic_id=topic.topic_id,
                 partitions=[
                     PartitionResponse(partition_index=one.partition_index, error_code=code) for one in topic.partitions
                 ],
@@ -92,7 +94,11 @@ async def _commit(
         return []
     producer = ProducerStamp(request.producer_id, request.producer_epoch)
     command = CommitOffsets(
-        request.group_id, request.generation_id, request.member_id, request.group_instance_id, tuple(offsets)
+        request.group_id,
+        request.generation_id_or_member_epoch,
+        request.member_id,
+        request.group_instance_id,
+        tuple(offsets),
     )
     groups = context.broker.groups
     try:

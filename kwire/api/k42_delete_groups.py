@@ -1,8 +1,10 @@
 """DeleteGroups (key 42).
 
-Versions: 0-2.
+Versions: 0-3.
 
 Behaviour: a group without members is deleted with all its offsets.
+
+Version notes: 3 an error message for each group (KIP-1313), which Apache Kafka fills where a plugin failed alone.
 """
 
 from __future__ import annotations

@@ -37,6 +37,7 @@ from kwire.broker.requests.response_cache import ResponseCache
 from kwire.broker.share.sessions import ShareSessions
 from kwire.broker.share.share_partitions import SharePartitions
 from kwire.broker.storage_failures import StorageFailures
+from kwire.broker.telemetry.client_telemetry import ClientTelemetry
 from kwire.broker.watchdog import Watchdog
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage
@@ -85,6 +86,7 @@ class Broker:
     responses: ResponseCache
     audit: AuditLog
     reconfiguration: Reconfiguration = field(default_factory=Reconfiguration)
+    telemetry: ClientTelemetry
     authorizer: Authorizer | None = None
 
     @property

@@ -44,6 +44,7 @@ from kwire.broker.requests.response_cache import ResponseCache
 from kwire.broker.share.sessions import ShareSessions
 from kwire.broker.share.share_partitions import SharePartitions
 from kwire.broker.storage_failures import StorageFailures
+from kwire.broker.telemetry.client_telemetry import ClientTelemetry
 from kwire.broker.watchdog import Watchdog
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
@@ -173,8 +174,9 @@ def _make_broker(
     authorizer = make_authorizer(image, configs)
     if authorizer is not None:
         controller.subscribe(partial(follow_acls, authorizer))
+    telemetry = ClientTelemetry(image, clock, bytes_max=configs.broker["telemetry.max.bytes"])
     # In this order: coordinators find the partitions that a change has created or deleted.
-    for part in (partitions, groups, transactions, share_states, share_partitions, quotas, tokens):
+    for part in (partitions, groups, transactions, share_states, share_partitions, quotas, tokens, telemetry):
         controller.subscribe(part.on_metadata_delta)
     return Broker(
         clock=clock,
@@ -208,6 +210,7 @@ def _make_broker(
         responses=ResponseCache(),
         audit=AuditLog(clock.monotonic_ms),
         authorizer=authorizer,
+        telemetry=telemetry,
     )
 
 

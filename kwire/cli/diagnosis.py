@@ -34,7 +34,8 @@ from kwire.cli.connection import (
 )
 from kwire.cli.sasl_diagnosis import explain_login
 from kwire.cli.tls_diagnosis import explain_tls, requires_tls
-from kwire.metadata.features import METADATA_VERSION, METADATA_VERSIONS
+from kwire.kafka_release import METADATA_VERSIONS, RELEASE
+from kwire.metadata.features import METADATA_VERSION
 from kwire.wire.messages import (
     ApiVersionsRequest,
     FetchRequest,
@@ -254,7 +255,7 @@ def _protocol(connection: Connection) -> Finding:
     if level is not None and level in METADATA_VERSIONS:
         release = f", like Kafka {METADATA_VERSIONS[level][0].partition('-')[0]}"
     elif level is not None and level > max(METADATA_VERSIONS):
-        release = ", and is newer than Kafka 4.3"
+        release = f", and is newer than Kafka {RELEASE}"
     return Finding(
         "protocol",
         "ok",

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple, Protocol
 
+from kwire.coordinators.transaction.transaction import State
 from kwire.errors import ProtocolViolation
 from kwire.wire import codec
 from kwire.wire.messages import (
@@ -122,7 +123,18 @@ def _coordinator_record(family: str, key: bytes, value: bytes | None, offset: in
     value_json = codec.to_json(codec.decode(value_class, version, value[2:]), version)
     if value_class.NAME == "GroupMetadataValue":
         _decode_members(value_json)
+    if value_class.NAME == "TransactionLogValue":
+        name_transaction_state(value_json)
     return DecodedRecord(shown_key, _line({"version": str(version), "data": value_json}))
+
+
+def name_transaction_state(value: dict[str, Any]) -> None:
+    """Show the state by its name, as the tools of Kafka 4.4 do; a number that is no state stays, as text."""
+    status = value["transactionStatus"]
+    try:
+        value["transactionStatus"] = State(status).title
+    except ValueError:
+        value["transactionStatus"] = str(status)
 
 
 _EMBEDDED: Final = (("subscription", ConsumerProtocolSubscription), ("assignment", ConsumerProtocolAssignment))

@@ -16,6 +16,7 @@ from typing import Any, Final
 import click
 
 from kwire import __version__
+from kwire.kafka_release import RELEASE
 
 COMMANDS: Final = {
     "serve": "Run a broker.",
@@ -82,7 +83,7 @@ def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
         return
     source = importlib.util.find_spec("kwire.storage.log")
     compiled = source is None or not str(source.origin).endswith(".py")
-    click.echo(f"kwire {__version__}{', compiled' if compiled else ''} (speaks Apache Kafka 4.3.1)")
+    click.echo(f"kwire {__version__}{', compiled' if compiled else ''} (speaks Apache Kafka {RELEASE})")
     ctx.exit()
 
 

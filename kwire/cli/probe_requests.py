@@ -82,7 +82,7 @@ _BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "AddOffsetsToTxn": {**_TRANSACTION, "group_id": UNKNOWN_NAME},
     "EndTxn": {**_TRANSACTION, "committed": False},
     "WriteTxnMarkers": {},
-    "TxnOffsetCommit": {**_TRANSACTION, **_MEMBER, "topics": _PARTITIONS},
+    "TxnOffsetCommit": {**_TRANSACTION, **_MEMBER, "generation_id_or_member_epoch": 7, "topics": _PARTITIONS},
     "DescribeAcls": {
         "resource_type_filter": _ANY,
         "pattern_type_filter": _ANY,
@@ -161,6 +161,8 @@ _BODIES: Final[Mapping[str, Mapping[str, Any]]] = {
     "StreamsGroupDescribe": {"group_ids": [UNKNOWN_NAME]},
     "DescribeShareGroupOffsets": {"groups": [{"group_id": UNKNOWN_NAME, "topics": _INDEXES}]},
     "AlterShareGroupOffsets": {"group_id": UNKNOWN_NAME, "topics": _PARTITIONS},
+    "StreamsGroupTopologyDescriptionUpdate": {"group_id": UNKNOWN_NAME, "member_id": UNKNOWN_NAME},
+    "UnregisterController": {"controller_id": _NO_BROKER},
     "DeleteShareGroupOffsets": {"group_id": UNKNOWN_NAME, "topics": [{"topic_name": _NO_TOPIC}]},
 }
 

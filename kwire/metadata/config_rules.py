@@ -129,16 +129,29 @@ def check_group_configs(effective: EffectiveConfigs, own: Mapping[str, str]) -> 
     for name, lowest, highest in _GROUP_LIMITS:
         value = values[name]
         assert isinstance(value, int)
-        if lowest is not None and value < _number(effective, lowest):
-            raise _bad_config(f"{name} must be greater than or equal to {lowest}")
-        if value > _number(effective, highest):
-            raise _bad_config(f"{name} must be less than or equal to {highest}")
+        low = None if lowest is None else _number(effective, lowest)
+        high = None if highest is None else _number(effective, highest)
+        if (low is not None and value < low) or (high is not None and value > high):
+            raise _bad_config(f"{name} must be {_range_words(low, high)}")
+    tags = values["streams.rack.aware.assignment.tags"]
+    if isinstance(tags, tuple) and len(set(tags)) < len(tags):
+        raise _bad_config("streams.rack.aware.assignment.tags must not contain duplicate tag keys.")
+    if str(values["errors.deadletterqueue.topic.name"]).startswith("__"):
+        raise _bad_config("errors.deadletterqueue.topic.name: DLQ topic name must not start with '__'")
     for protocol in ("consumer", "share", "streams"):
         session, heartbeat = values[f"{protocol}.session.timeout.ms"], values[f"{protocol}.heartbeat.interval.ms"]
         assert isinstance(session, int)
         assert isinstance(heartbeat, int)
         if session <= heartbeat:
             raise _bad_config(f"{protocol}.session.timeout.ms must be greater than {protocol}.heartbeat.interval.ms")
+
+
+def _range_words(low: int | None, high: int | None) -> str:
+    if low is None:
+        return f"less than or equal to {high}"
+    if high is None:
+        return f"greater than or equal to {low}"
+    return f"in the range {low} to {high} inclusive."
 
 
 def check_client_metrics_configs(own: Mapping[str, str]) -> None:
@@ -268,7 +281,7 @@ def _number(effective: EffectiveConfigs, name: str) -> int:
 
 # --- groups: config, and the broker configs with its lowest and highest value ---
 
-_GROUP_LIMITS: Final[tuple[tuple[str, str | None, str], ...]] = (
+_GROUP_LIMITS: Final[tuple[tuple[str, str | None, str | None], ...]] = (
     *(
         (f"{protocol}.{what}", f"group.{protocol}.min.{what}", f"group.{protocol}.max.{what}")
         for protocol in ("consumer", "share", "streams")
@@ -279,6 +292,8 @@ _GROUP_LIMITS: Final[tuple[tuple[str, str | None, str], ...]] = (
         for what in ("record.lock.duration.ms", "delivery.count.limit", "partition.max.record.locks")
     ),
     ("streams.num.standby.replicas", None, "group.streams.max.standby.replicas"),
+    ("streams.num.warmup.replicas", None, "group.streams.max.warmup.replicas"),
+    ("streams.task.offset.interval.ms", "group.streams.min.task.offset.interval.ms", None),
 )
 
 

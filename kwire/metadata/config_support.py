@@ -61,6 +61,7 @@ log.cleaner.io.buffer.load.factor log.cleaner.io.buffer.size log.cleaner.io.max.
 log.cleaner.max.compaction.lag.ms log.cleaner.min.cleanable.ratio log.cleaner.min.compaction.lag.ms
 log.cleaner.threads
 max.connection.creation.rate max.connections max.connections.per.ip max.connections.per.ip.overrides
+max.decompressed.message.bytes
 max.incremental.fetch.session.cache.slots max.request.partition.size.limit message.max.bytes metadata.log.dir
 metadata.log.max.record.bytes.between.snapshots metadata.log.max.snapshot.interval.ms metadata.log.segment.bytes
 metadata.log.segment.ms min.insync.replicas node.id num.partitions offset.metadata.max.bytes
@@ -72,7 +73,7 @@ socket.request.max.bytes socket.send.buffer.bytes transaction.abort.timed.out.tr
 transaction.max.timeout.ms transaction.partition.verification.enable
 transaction.remove.expired.transaction.cleanup.interval.ms transaction.state.log.min.isr
 transaction.state.log.num.partitions transaction.state.log.replication.factor transaction.state.log.segment.bytes
-transactional.id.expiration.ms
+transactional.id.expiration.ms telemetry.max.bytes
 ssl.allow.dn.changes ssl.allow.san.changes ssl.cipher.suites ssl.client.auth ssl.enabled.protocols ssl.key.password
 ssl.keystore.certificate.chain ssl.keystore.key ssl.keystore.location ssl.keystore.password ssl.keystore.type
 ssl.principal.mapping.rules ssl.protocol ssl.truststore.certificates ssl.truststore.location ssl.truststore.password
@@ -90,8 +91,9 @@ delegation.token.max.lifetime.ms delegation.token.secret.key
 
 _MEANINGLESS = {
     "one process with one event loop has no pools of threads": """
-background.threads group.coordinator.background.threads group.coordinator.threads num.io.threads num.network.threads
-num.recovery.threads.per.data.dir num.replica.alter.log.dirs.threads num.replica.fetchers
+background.threads group.consumer.assignor.offload.enable group.coordinator.background.threads
+group.coordinator.threads group.share.assignor.offload.enable group.streams.assignor.offload.enable num.io.threads
+num.network.threads num.recovery.threads.per.data.dir num.replica.alter.log.dirs.threads num.replica.fetchers
 share.coordinator.threads
 """,
     "there is no other broker to copy from, talk to, or wait for": """
@@ -142,10 +144,15 @@ metrics.recording.level metrics.sample.window.ms
 _NOT_SERVED = {
     "Java classes cannot be loaded": """
 alter.config.policy.class.name client.quota.callback.class
-create.topic.policy.class.name group.share.persister.class.name principal.builder.class security.providers
+create.topic.policy.class.name group.share.dlq.manager.class.name group.share.persister.class.name
+group.streams.topology.description.plugin.class principal.builder.class security.providers
 """,
     "log directories cannot be cordoned": "cordoned.log.dirs",
     "the share and streams group protocols are not served yet": """
+errors.deadletterqueue.auto.create.topics.enable errors.deadletterqueue.topic.name.prefix
+group.streams.acceptable.recovery.lag group.streams.assignors group.streams.max.warmup.replicas
+group.streams.min.task.offset.interval.ms group.streams.num.warmup.replicas group.streams.rack.aware.assignment.tags
+group.streams.task.offset.interval.ms
 group.share.assignment.interval.ms group.share.assignors
 group.share.delivery.count.limit group.share.heartbeat.interval.ms group.share.initialize.retry.interval.ms
 group.share.max.assignment.interval.ms group.share.max.delivery.count.limit group.share.max.heartbeat.interval.ms
@@ -164,7 +171,7 @@ share.coordinator.snapshot.update.records.per.snapshot share.coordinator.state.t
 share.coordinator.state.topic.prune.interval.ms
 """,
     "tiered storage is not served": """
-follower.fetch.last.tiered.offset.enable remote.fetch.max.wait.ms
+follower.fetch.last.tiered.offset.enable log.remote.copy.lag.bytes log.remote.copy.lag.ms remote.fetch.max.wait.ms
 remote.list.offsets.request.timeout.ms remote.log.index.file.cache.total.size.bytes
 remote.log.index.file.cache.ttl.ms remote.log.manager.copier.thread.pool.size
 remote.log.manager.copy.max.bytes.per.second remote.log.manager.copy.quota.window.num
@@ -195,13 +202,15 @@ sasl.oauthbearer.assertion.private.key.passphrase sasl.oauthbearer.assertion.tem
 sasl.oauthbearer.client.credentials.client.id sasl.oauthbearer.client.credentials.client.secret
 sasl.oauthbearer.jwt.retriever.class sasl.oauthbearer.scope sasl.oauthbearer.token.endpoint.url
 """,
+    "tokens without an expected audience or issuer are taken, as before Kafka 4.4": """
+sasl.oauthbearer.allow.unverified.audience sasl.oauthbearer.allow.unverified.issuer
+""",
     "a key set that cannot be read is asked for again at the next login, ten seconds later at the earliest": """
 sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms sasl.oauthbearer.jwks.endpoint.retry.backoff.ms
 """,
     "Java's security providers cannot be loaded": """
 ssl.engine.factory.class ssl.provider ssl.secure.random.implementation
 """,
-    "no metrics sink takes what clients send": "telemetry.max.bytes",
     "two-phase commit of transactions is not served": "transaction.two.phase.commit.enable",
     "what is not stable in Kafka is not served": "unstable.api.versions.enable unstable.feature.versions.enable",
 }

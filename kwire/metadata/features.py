@@ -1,8 +1,8 @@
-"""Feature levels: what Kafka 4.3.1 knows, what kwire serves, and what a level means for the records we write.
+"""Feature levels: what Kafka knows, what kwire serves, and what a level means for the records we write.
 
-Responsible for: the table. A feature is finalized at the level that is served and never above; one that is not served
-is absent. A data directory that Apache Kafka wrote may hold higher levels: its records are kept, and the levels in
-responses are capped. Must not depend on: requests, which APIs a level enables.
+Responsible for: which of the levels in ``kafka_release`` are served. A feature is finalized at the level that is served
+and never above; one that is not served is absent. A data directory that Apache Kafka wrote may hold higher levels: its
+records are kept, and the levels in responses are capped. Must not depend on: requests, which APIs a level enables.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from kwire.kafka_release import FEATURES, METADATA_VERSIONS
 from kwire.metadata.entities import VersionRange
 from kwire.metadata.image import ELR_VERSION, KRAFT_VERSION, METADATA_VERSION
 
@@ -24,7 +25,6 @@ __all__ = [
     "KNOWN",
     "KRAFT_VERSION",
     "METADATA_VERSION",
-    "METADATA_VERSIONS",
     "METADATA_VERSION_LOWEST",
     "METADATA_VERSION_SERVED",
     "SERVED",
@@ -42,7 +42,7 @@ STREAMS_VERSION = "streams.version"
 TRANSACTION_VERSION = "transaction.version"
 
 METADATA_VERSION_LOWEST = 7
-METADATA_VERSION_SERVED = 30
+METADATA_VERSION_SERVED = 33
 
 # What this broker can do. Raise a level here when the feature is served; formatting and ApiVersions follow.
 SERVED: Mapping[str, VersionRange] = MappingProxyType(
@@ -55,47 +55,10 @@ SERVED: Mapping[str, VersionRange] = MappingProxyType(
     }
 )
 
-# The features of Apache Kafka 4.3.1, to distinguish an unknown feature from one that is not served here.
+# The features of this release of Apache Kafka, to distinguish an unknown feature from one that is not served here.
 KNOWN: Mapping[str, VersionRange] = MappingProxyType(
-    {
-        METADATA_VERSION: VersionRange(METADATA_VERSION_LOWEST, METADATA_VERSION_SERVED),
-        KRAFT_VERSION: VersionRange(0, 1),
-        ELR_VERSION: VersionRange(0, 1),
-        GROUP_VERSION: VersionRange(0, 1),
-        SHARE_VERSION: VersionRange(0, 1),
-        STREAMS_VERSION: VersionRange(0, 1),
-        TRANSACTION_VERSION: VersionRange(0, 2),
-    }
-)
-
-# Level of metadata.version -> its name, and whether going from the one before to it changed the metadata's form.
-METADATA_VERSIONS: Mapping[int, tuple[str, bool]] = MappingProxyType(
-    {
-        7: ("3.3-IV3", True),
-        8: ("3.4-IV0", True),
-        9: ("3.5-IV0", False),
-        10: ("3.5-IV1", False),
-        11: ("3.5-IV2", True),
-        12: ("3.6-IV0", False),
-        13: ("3.6-IV1", True),
-        14: ("3.6-IV2", True),
-        15: ("3.7-IV0", True),
-        16: ("3.7-IV1", False),
-        17: ("3.7-IV2", True),
-        18: ("3.7-IV3", False),
-        19: ("3.7-IV4", False),
-        20: ("3.8-IV0", False),
-        21: ("3.9-IV0", False),
-        22: ("4.0-IV0", False),
-        23: ("4.0-IV1", True),
-        24: ("4.0-IV2", False),
-        25: ("4.0-IV3", False),
-        26: ("4.1-IV0", False),
-        27: ("4.1-IV1", False),
-        28: ("4.2-IV0", False),
-        29: ("4.2-IV1", False),
-        30: ("4.3-IV0", True),
-    }
+    {METADATA_VERSION: VersionRange(METADATA_VERSION_LOWEST, max(METADATA_VERSIONS))}
+    | {name: VersionRange(levels[0].level, levels[-1].level) for name, levels in FEATURES.items()}
 )
 
 _DIRECTORIES = 17  # 3.7-IV2: replicas have directories (KIP-858)
@@ -120,7 +83,7 @@ def bootstrap_levels() -> dict[str, int]:
 
 
 def record_version(record: Message, metadata_version: int) -> int:
-    """Give the version at which a record is written under a level of metadata.version, as Kafka 4.3.1 chooses it."""
+    """Give the version at which a record is written under a level of metadata.version, as Kafka chooses it."""
     name = record.NAME
     if name in {"PartitionRecord", "PartitionChangeRecord"}:
         return 2 if metadata_version >= _ELR else 1 if metadata_version >= _DIRECTORIES else 0

@@ -193,6 +193,8 @@ def _group_limits() -> Iterator[tuple[str, str | None, str | None]]:
         yield f"group.share.{what}", f"group.share.min.{what}", f"group.share.max.{what}"
     yield "group.share.max.size", None, "group.share.max.share.sessions"
     yield "group.streams.num.standby.replicas", None, "group.streams.max.standby.replicas"
+    yield "group.streams.num.warmup.replicas", None, "group.streams.max.warmup.replicas"
+    yield "group.streams.task.offset.interval.ms", "group.streams.min.task.offset.interval.ms", None
 
 
 def _check_order(configs: EffectiveConfigs, less: str, more: str) -> None:
@@ -231,6 +233,7 @@ _OWN_CLASSES: Final[dict[str, tuple[str, ...]]] = {
     "authorizer.class.name": ("", STANDARD_AUTHORIZER),
     "group.consumer.assignors": ("uniform", "range"),
     "group.share.assignors": ("simple",),
+    "group.streams.assignors": ("sticky",),
     "sasl.oauthbearer.jwt.validator.class": JWT_VALIDATORS,
     "metric.reporters": ("org.apache.kafka.common.metrics.JmxReporter",),
 }

@@ -11,7 +11,8 @@ from enum import IntEnum
 from typing import NamedTuple
 
 from kwire.errors import Code, KafkaError
-from kwire.metadata.features import KRAFT_VERSION, METADATA_VERSION, METADATA_VERSIONS, SERVED
+from kwire.kafka_release import METADATA_VERSIONS
+from kwire.metadata.features import KRAFT_VERSION, METADATA_VERSION, SERVED
 from kwire.metadata.image import MetadataImage
 from kwire.wire.message import Message
 from kwire.wire.messages import FeatureLevelRecord

@@ -180,6 +180,7 @@ class Connection:
             self._transport.close()
             close_slices(self._pending)
             self._hold(0)
+            self._broker.telemetry.connection_closed(self)
             self._connections.leave(self)
             if self._login is not None:
                 self._login.close()

@@ -481,7 +481,9 @@ class SaslHandshakeResponse(Message):
 class ApiVersionsRequest(Message):
     client_software_name: str  # 3+
     client_software_version: str  # 3+
-    def __init__(self, *, client_software_name: str = ..., client_software_version: str = ...) -> None: ...
+    cluster_id: str | None  # 5+
+    node_id: int  # 5+
+    def __init__(self, *, client_software_name: str = ..., client_software_version: str = ..., cluster_id: str | None = ..., node_id: int = ...) -> None: ...
 
 class ApiVersionsResponse(Message):
     class ApiVersion(Message):
@@ -744,9 +746,10 @@ class WriteTxnMarkersResponse(Message):
 
 class TxnOffsetCommitRequest(Message):
     class TxnOffsetCommitRequestTopic(Message):
-        name: str
+        name: str  # 0-5
+        topic_id: bytes  # 6+
         partitions: list[TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition]
-        def __init__(self, *, name: str = ..., partitions: list[TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition] = ...) -> None: ...
+        def __init__(self, *, name: str = ..., topic_id: bytes = ..., partitions: list[TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition] = ...) -> None: ...
     class TxnOffsetCommitRequestPartition(Message):
         partition_index: int
         committed_offset: int
@@ -757,17 +760,18 @@ class TxnOffsetCommitRequest(Message):
     group_id: str
     producer_id: int
     producer_epoch: int
-    generation_id: int  # 3+
+    generation_id_or_member_epoch: int  # 3+
     member_id: str  # 3+
     group_instance_id: str | None  # 3+
     topics: list[TxnOffsetCommitRequest.TxnOffsetCommitRequestTopic]
-    def __init__(self, *, transactional_id: str = ..., group_id: str = ..., producer_id: int = ..., producer_epoch: int = ..., generation_id: int = ..., member_id: str = ..., group_instance_id: str | None = ..., topics: list[TxnOffsetCommitRequest.TxnOffsetCommitRequestTopic] = ...) -> None: ...
+    def __init__(self, *, transactional_id: str = ..., group_id: str = ..., producer_id: int = ..., producer_epoch: int = ..., generation_id_or_member_epoch: int = ..., member_id: str = ..., group_instance_id: str | None = ..., topics: list[TxnOffsetCommitRequest.TxnOffsetCommitRequestTopic] = ...) -> None: ...
 
 class TxnOffsetCommitResponse(Message):
     class TxnOffsetCommitResponseTopic(Message):
-        name: str
+        name: str  # 0-5
+        topic_id: bytes  # 6+
         partitions: list[TxnOffsetCommitResponse.TxnOffsetCommitResponsePartition]
-        def __init__(self, *, name: str = ..., partitions: list[TxnOffsetCommitResponse.TxnOffsetCommitResponsePartition] = ...) -> None: ...
+        def __init__(self, *, name: str = ..., topic_id: bytes = ..., partitions: list[TxnOffsetCommitResponse.TxnOffsetCommitResponsePartition] = ...) -> None: ...
     class TxnOffsetCommitResponsePartition(Message):
         partition_index: int
         error_code: int
@@ -1101,7 +1105,8 @@ class DeleteGroupsResponse(Message):
     class DeletableGroupResult(Message):
         group_id: str
         error_code: int
-        def __init__(self, *, group_id: str = ..., error_code: int = ...) -> None: ...
+        error_message: str | None  # 3+
+        def __init__(self, *, group_id: str = ..., error_code: int = ..., error_message: str | None = ...) -> None: ...
     throttle_time_ms: int
     results: list[DeleteGroupsResponse.DeletableGroupResult]
     def __init__(self, *, throttle_time_ms: int = ..., results: list[DeleteGroupsResponse.DeletableGroupResult] = ...) -> None: ...
@@ -2536,20 +2541,23 @@ class StreamsGroupHeartbeatResponse(Message):
     member_id: str
     member_epoch: int
     heartbeat_interval_ms: int
-    acceptable_recovery_lag: int
+    acceptable_recovery_lag_legacy: int  # 0
     task_offset_interval_ms: int
+    acceptable_recovery_lag: int  # 1+
     status: list[StreamsGroupHeartbeatResponse.Status] | None
     active_tasks: list[StreamsGroupHeartbeatResponse.TaskIds] | None
     standby_tasks: list[StreamsGroupHeartbeatResponse.TaskIds] | None
     warmup_tasks: list[StreamsGroupHeartbeatResponse.TaskIds] | None
+    topology_description_required: bool  # 1+
     endpoint_information_epoch: int
     partitions_by_user_endpoint: list[StreamsGroupHeartbeatResponse.EndpointToPartitions] | None
-    def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., member_id: str = ..., member_epoch: int = ..., heartbeat_interval_ms: int = ..., acceptable_recovery_lag: int = ..., task_offset_interval_ms: int = ..., status: list[StreamsGroupHeartbeatResponse.Status] | None = ..., active_tasks: list[StreamsGroupHeartbeatResponse.TaskIds] | None = ..., standby_tasks: list[StreamsGroupHeartbeatResponse.TaskIds] | None = ..., warmup_tasks: list[StreamsGroupHeartbeatResponse.TaskIds] | None = ..., endpoint_information_epoch: int = ..., partitions_by_user_endpoint: list[StreamsGroupHeartbeatResponse.EndpointToPartitions] | None = ...) -> None: ...
+    def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., member_id: str = ..., member_epoch: int = ..., heartbeat_interval_ms: int = ..., acceptable_recovery_lag_legacy: int = ..., task_offset_interval_ms: int = ..., acceptable_recovery_lag: int = ..., status: list[StreamsGroupHeartbeatResponse.Status] | None = ..., active_tasks: list[StreamsGroupHeartbeatResponse.TaskIds] | None = ..., standby_tasks: list[StreamsGroupHeartbeatResponse.TaskIds] | None = ..., warmup_tasks: list[StreamsGroupHeartbeatResponse.TaskIds] | None = ..., topology_description_required: bool = ..., endpoint_information_epoch: int = ..., partitions_by_user_endpoint: list[StreamsGroupHeartbeatResponse.EndpointToPartitions] | None = ...) -> None: ...
 
 class StreamsGroupDescribeRequest(Message):
     group_ids: list[str]
     include_authorized_operations: bool
-    def __init__(self, *, group_ids: list[str] = ..., include_authorized_operations: bool = ...) -> None: ...
+    include_topology_description: bool  # 1+
+    def __init__(self, *, group_ids: list[str] = ..., include_authorized_operations: bool = ..., include_topology_description: bool = ...) -> None: ...
 
 class StreamsGroupDescribeResponse(Message):
     class DescribedGroup(Message):
@@ -2562,7 +2570,10 @@ class StreamsGroupDescribeResponse(Message):
         topology: StreamsGroupDescribeResponse.Topology | None
         members: list[StreamsGroupDescribeResponse.Member]
         authorized_operations: int
-        def __init__(self, *, error_code: int = ..., error_message: str | None = ..., group_id: str = ..., group_state: str = ..., group_epoch: int = ..., assignment_epoch: int = ..., topology: StreamsGroupDescribeResponse.Topology | None = ..., members: list[StreamsGroupDescribeResponse.Member] = ..., authorized_operations: int = ...) -> None: ...
+        topology_description: StreamsGroupDescribeResponse.TopologyDescription | None  # 1+
+        topology_description_status: int  # 1+
+        assignor_name: str | None  # 1+
+        def __init__(self, *, error_code: int = ..., error_message: str | None = ..., group_id: str = ..., group_state: str = ..., group_epoch: int = ..., assignment_epoch: int = ..., topology: StreamsGroupDescribeResponse.Topology | None = ..., members: list[StreamsGroupDescribeResponse.Member] = ..., authorized_operations: int = ..., topology_description: StreamsGroupDescribeResponse.TopologyDescription | None = ..., topology_description_status: int = ..., assignor_name: str | None = ...) -> None: ...
     class Topology(Message):
         epoch: int
         subtopologies: list[StreamsGroupDescribeResponse.Subtopology] | None
@@ -2619,6 +2630,26 @@ class StreamsGroupDescribeResponse(Message):
         subtopology_id: str
         partitions: list[int]
         def __init__(self, *, subtopology_id: str = ..., partitions: list[int] = ...) -> None: ...
+    class TopologyDescription(Message):
+        subtopologies: list[StreamsGroupDescribeResponse.TopologyDescriptionSubtopology]  # 1+
+        global_stores: list[StreamsGroupDescribeResponse.TopologyDescriptionGlobalStore]  # 1+
+        def __init__(self, *, subtopologies: list[StreamsGroupDescribeResponse.TopologyDescriptionSubtopology] = ..., global_stores: list[StreamsGroupDescribeResponse.TopologyDescriptionGlobalStore] = ...) -> None: ...
+    class TopologyDescriptionSubtopology(Message):
+        subtopology_id: str  # 1+
+        nodes: list[StreamsGroupDescribeResponse.TopologyDescriptionNode]  # 1+
+        def __init__(self, *, subtopology_id: str = ..., nodes: list[StreamsGroupDescribeResponse.TopologyDescriptionNode] = ...) -> None: ...
+    class TopologyDescriptionNode(Message):
+        name: str  # 1+
+        node_type: int  # 1+
+        source_topics: list[str]  # 1+
+        sink_topic: str | None  # 1+
+        stores: list[str]  # 1+
+        successors: list[str]  # 1+
+        def __init__(self, *, name: str = ..., node_type: int = ..., source_topics: list[str] = ..., sink_topic: str | None = ..., stores: list[str] = ..., successors: list[str] = ...) -> None: ...
+    class TopologyDescriptionGlobalStore(Message):
+        source: StreamsGroupDescribeResponse.TopologyDescriptionNode  # 1+
+        processor: StreamsGroupDescribeResponse.TopologyDescriptionNode  # 1+
+        def __init__(self, *, source: StreamsGroupDescribeResponse.TopologyDescriptionNode = ..., processor: StreamsGroupDescribeResponse.TopologyDescriptionNode = ...) -> None: ...
     throttle_time_ms: int
     groups: list[StreamsGroupDescribeResponse.DescribedGroup]
     def __init__(self, *, throttle_time_ms: int = ..., groups: list[StreamsGroupDescribeResponse.DescribedGroup] = ...) -> None: ...
@@ -2709,6 +2740,49 @@ class DeleteShareGroupOffsetsResponse(Message):
     error_message: str | None
     responses: list[DeleteShareGroupOffsetsResponse.DeleteShareGroupOffsetsResponseTopic]
     def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ..., responses: list[DeleteShareGroupOffsetsResponse.DeleteShareGroupOffsetsResponseTopic] = ...) -> None: ...
+
+class StreamsGroupTopologyDescriptionUpdateRequest(Message):
+    class TopologyDescription(Message):
+        subtopologies: list[StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescriptionSubtopology]
+        global_stores: list[StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescriptionGlobalStore]
+        def __init__(self, *, subtopologies: list[StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescriptionSubtopology] = ..., global_stores: list[StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescriptionGlobalStore] = ...) -> None: ...
+    class TopologyDescriptionSubtopology(Message):
+        subtopology_id: str
+        nodes: list[StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescriptionNode]
+        def __init__(self, *, subtopology_id: str = ..., nodes: list[StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescriptionNode] = ...) -> None: ...
+    class TopologyDescriptionNode(Message):
+        name: str
+        node_type: int
+        source_topics: list[str]
+        sink_topic: str | None
+        stores: list[str]
+        successors: list[str]
+        def __init__(self, *, name: str = ..., node_type: int = ..., source_topics: list[str] = ..., sink_topic: str | None = ..., stores: list[str] = ..., successors: list[str] = ...) -> None: ...
+    class TopologyDescriptionGlobalStore(Message):
+        source: StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescriptionNode
+        processor: StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescriptionNode
+        def __init__(self, *, source: StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescriptionNode = ..., processor: StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescriptionNode = ...) -> None: ...
+    group_id: str
+    member_id: str
+    topology_epoch: int
+    topology_description: StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescription
+    def __init__(self, *, group_id: str = ..., member_id: str = ..., topology_epoch: int = ..., topology_description: StreamsGroupTopologyDescriptionUpdateRequest.TopologyDescription = ...) -> None: ...
+
+class StreamsGroupTopologyDescriptionUpdateResponse(Message):
+    throttle_time_ms: int
+    error_code: int
+    error_message: str | None
+    def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ...) -> None: ...
+
+class UnregisterControllerRequest(Message):
+    controller_id: int
+    def __init__(self, *, controller_id: int = ...) -> None: ...
+
+class UnregisterControllerResponse(Message):
+    throttle_time_ms: int
+    error_code: int
+    error_message: str | None
+    def __init__(self, *, throttle_time_ms: int = ..., error_code: int = ..., error_message: str | None = ...) -> None: ...
 
 class RequestHeader(Message):
     request_api_key: int
@@ -3039,7 +3113,9 @@ class StreamsGroupMetadataValue(Message):
     metadata_hash: int
     validated_topology_epoch: int
     last_assignment_configs: list[StreamsGroupMetadataValue.LastAssignmentConfig] | None
-    def __init__(self, *, epoch: int = ..., metadata_hash: int = ..., validated_topology_epoch: int = ..., last_assignment_configs: list[StreamsGroupMetadataValue.LastAssignmentConfig] | None = ...) -> None: ...
+    stored_description_topology_epoch: int
+    failed_description_topology_epoch: int
+    def __init__(self, *, epoch: int = ..., metadata_hash: int = ..., validated_topology_epoch: int = ..., last_assignment_configs: list[StreamsGroupMetadataValue.LastAssignmentConfig] | None = ..., stored_description_topology_epoch: int = ..., failed_description_topology_epoch: int = ...) -> None: ...
 
 class StreamsGroupMemberMetadataKey(Message):
     group_id: str
@@ -3346,6 +3422,10 @@ class ClearElrRecord(Message):
     topic_name: str
     def __init__(self, *, topic_name: str = ...) -> None: ...
 
+class UnregisterControllerRecord(Message):
+    controller_id: int
+    def __init__(self, *, controller_id: int = ...) -> None: ...
+
 class DefaultPrincipalData(Message):
     type: str
     name: str
@@ -3518,3 +3598,10 @@ class TransactionLogValue(Message):
     transaction_start_timestamp_ms: int
     client_transaction_version: int  # 1+
     def __init__(self, *, producer_id: int = ..., previous_producer_id: int = ..., next_producer_id: int = ..., producer_epoch: int = ..., next_producer_epoch: int = ..., transaction_timeout_ms: int = ..., transaction_status: int = ..., transaction_partitions: list[TransactionLogValue.PartitionsSchema] | None = ..., transaction_last_update_timestamp_ms: int = ..., transaction_start_timestamp_ms: int = ..., client_transaction_version: int = ...) -> None: ...
+
+class AbortedTxn(Message):
+    producer_id: int
+    first_offset: int
+    last_offset: int
+    last_stable_offset: int
+    def __init__(self, *, producer_id: int = ..., first_offset: int = ..., last_offset: int = ..., last_stable_offset: int = ...) -> None: ...

@@ -97,7 +97,7 @@ async def errors_of_the_others(stage, group):
         await stage.ask("heartbeat without group id", version, heartbeat("", 1, "m"))
         await stage.ask("heartbeat nowhere", version, heartbeat(nowhere, 1, "m"))
         await stage.ask("heartbeat of nobody", version, heartbeat(group, 1, ""))
-    for version in range(3):
+    for version in range(4):
         await stage.ask("delete", version, delete("", nowhere, group + "-2", nowhere))
         await stage.ask("delete none", version, delete())
     for version in range(7):
@@ -144,7 +144,7 @@ async def one_version(stage, group, version):
         await stage.ask("leave without group id", min(version, 5), leave("", (member, None)))
         await stage.ask("leave of none", min(version, 5), leave(group))
     await stage.ask("describe empty", 5, describe(group))
-    await stage.ask("delete", min(version, 2), delete(group))
+    await stage.ask("delete", min(version, 3), delete(group))
 
 
 async def names_of_members(stage, group):

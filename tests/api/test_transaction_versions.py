@@ -61,7 +61,8 @@ class Story:
     async def commit_offset(self, **who):
         request = m.TxnOffsetCommitRequest
         part = request.TxnOffsetCommitRequestPartition(partition_index=0, committed_offset=7, committed_metadata="")
-        topic = request.TxnOffsetCommitRequestTopic(name="t", partitions=[part])
+        topic_id = self.client.broker.image.topics["t"].id
+        topic = request.TxnOffsetCommitRequestTopic(name="t", topic_id=topic_id, partitions=[part])
         answer = await self.ask("TxnOffsetCommit", request(**who, group_id="g", topics=[topic]))
         return Code(answer.topics[0].partitions[0].error_code)
 
@@ -156,7 +157,7 @@ async def test_every_stable_version_of_kafka_is_served():
         "AddOffsetsToTxn": (0, 4),
         "EndTxn": (0, 5),
         "WriteTxnMarkers": (1, 2),
-        "TxnOffsetCommit": (0, 5),
+        "TxnOffsetCommit": (0, 6),
         "DescribeProducers": (0, 0),
         "DescribeTransactions": (0, 0),
         "ListTransactions": (0, 2),

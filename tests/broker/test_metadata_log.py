@@ -128,7 +128,10 @@ def batches_of(path):
 
 def test_a_new_directory_is_formatted_and_bootstrapped(home):
     log = home.open()
-    assert log.finalized_features == {name: levels.highest for name, levels in features.SERVED.items()}
+    assert log.finalized_features == {
+        name: min(levels.highest, log.image.features.get(name, levels.highest))
+        for name, levels in features.SERVED.items()
+    }
     assert [voter.voter_id for voter in log.quorum.voters.voters] == [1]
     assert log.quorum.voters.voters[0].voter_directory_id == home.dirs.dirs[0].id
     assert log.image.config(ResourceType.BROKER, "") == {"min.insync.replicas": "1"}
@@ -358,7 +361,10 @@ def test_everything_that_apache_wrote_is_there(apache, how):
 def test_levels_that_are_not_served_are_kept_and_left_out_of_responses(apache):
     log = Home(apache / "killed").open()
     assert set(log.image.features) == set(features.KNOWN) - {"kraft.version"}
-    assert log.finalized_features == {name: levels.highest for name, levels in features.SERVED.items()}
+    assert log.finalized_features == {
+        name: min(levels.highest, log.image.features.get(name, levels.highest))
+        for name, levels in features.SERVED.items()
+    }
 
 
 def test_a_directory_that_was_formatted_and_never_started(apache):

@@ -12,6 +12,7 @@ from fake_broker import CERTIFICATE, CLOSE, fake_broker
 from kwire.cli.connection import PLAINTEXT, Address
 from kwire.cli.diagnosis import LocalEnvironment, examine
 from kwire.cli.main import main
+from kwire.kafka_release import RELEASE
 from kwire.wire.messages import MetadataResponse, SaslAuthenticateResponse, SaslHandshakeResponse
 
 MACHINE, CONTAINER = LocalEnvironment(in_container=False), LocalEnvironment(in_container=True)
@@ -74,7 +75,7 @@ def test_a_healthy_broker(kafka):
 
     assert ended.exit_code == 0
     assert "localhost resolves to " in ended.output
-    assert "like Kafka 4.3" in ended.output
+    assert f"like Kafka {RELEASE[:3]}" in ended.output
     assert "the address that was given" in ended.output
     assert "1 topic with 3 partitions; each partition has a leader" in ended.output
     assert ended.output.endswith("A client on this machine can connect.\n")

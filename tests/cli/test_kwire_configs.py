@@ -18,7 +18,6 @@ from kwire.testing.files import MemoryFiles
 from kwire.wire.messages import DescribeConfigsRequest, IncrementalAlterConfigsRequest
 
 ROWS = """\
-# name	type	default	check	dynamic	documentation
 kwire.test.limit	INT	10	range 1 100	cluster-wide	How many tests may run.
 kwire.test.mode	STRING	quick	in quick,thorough	read-only	Which tests run.
 """
@@ -28,7 +27,7 @@ BROKER = 4
 @pytest.fixture(autouse=True)
 def two_configs(tmp_path, monkeypatch):
     table = tmp_path / "kwire_configs.tsv"
-    table.write_text(ROWS)
+    table.write_text(configs._KWIRE_TABLE.read_text() + ROWS)
     monkeypatch.setattr(configs, "_KWIRE_TABLE", table)
     clear_caches()
     yield
@@ -73,7 +72,7 @@ def test_the_command_shows_value_source_and_documentation(file):
     assert lines["kwire.test.mode"] == ("kwire.test.mode", "quick", "default", "Which tests run.")
 
     printed = json.loads(CliRunner().invoke(config, ["--json", "--changed", "--config", file]).stdout)
-    assert [line["value"] for line in printed if line["key"].startswith("kwire.")] == ["20"]
+    assert [line["value"] for line in printed if line["key"].startswith("kwire.test.")] == ["20"]
 
 
 async def test_a_client_sees_it_and_changes_it_while_the_broker_runs():
@@ -99,7 +98,7 @@ async def described(client):
     return {
         one.name: (one.value, one.read_only, one.config_source)
         for one in answer.results[0].configs
-        if one.name.startswith("kwire.")
+        if one.name.startswith("kwire.test.")
     }
 
 

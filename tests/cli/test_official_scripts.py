@@ -30,6 +30,7 @@ CLASSES = {
     "kafka-metadata-quorum": "org.apache.kafka.tools.MetadataQuorumCommand",
     "kafka-transactions": "org.apache.kafka.tools.TransactionsCommand",
     "kafka-groups": "org.apache.kafka.tools.GroupsCommand",
+    "kafka-client-metrics": "org.apache.kafka.tools.ClientMetricsCommand",
     "kafka-leader-election": "org.apache.kafka.tools.LeaderElectionCommand",
     "kafka-e2e-latency": "org.apache.kafka.tools.EndToEndLatency",
     "kafka-replica-verification": "org.apache.kafka.tools.ReplicaVerificationTool",
@@ -452,6 +453,43 @@ def test_groups(compare, bootstrap, twin):
         "--version",
     )
     compare("kafka-groups", "--list", server=False)
+
+
+def test_client_metrics(compare):
+    compare(
+        "kafka-client-metrics",
+        "--alter --name {s} --metrics org.apache.kafka.producer.,org.apache.kafka.consumer. --interval 60000",
+        "--alter --name {s} --match client_id=a.*,client_software_name=java",
+        "--list",
+        "--describe",
+        "--describe --name {s}",
+        "--describe --name nosuch",
+        "--alter --name {s} --match ''",
+        "--alter --name {s} --match client_id=b --match client_source_port=9",
+        "--alter --name {s} --metrics *",
+        "--describe --name {s}",
+        "--alter --name {s}",
+        "--alter --name {s} --interval 99",
+        "--alter --name {s} --interval often",
+        "--alter --name {s} --match colour=red",
+        "--alter --name {s} --match client_id",
+        "--delete --name {s}",
+        "--delete --name nosuch",
+        "--describe",
+        "--list",
+        "--alter",
+        "--alter --name a --generate-name",
+        "--delete",
+        "--delete --name a --interval 100",
+        "--describe --name a --metrics *",
+        "--list --name a",
+        "--list --describe",
+        "--list --odd",
+        "",
+        "--version",
+    )
+    compare("kafka-client-metrics", "--alter --generate-name --interval 60000", masked=r"\S{22}(?=\.)")
+    compare("kafka-client-metrics", "--list", server=False)
 
 
 def test_leader_election(compare, bootstrap, twin, tmp_path):

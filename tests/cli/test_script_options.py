@@ -7,6 +7,7 @@ from kwire.cli.script_twins.common import bootstrap_of, numbers
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.options import BOOTSTRAP, OLD_BROKER_LIST, ZOOKEEPER, Option, Wrong, parse
 from kwire.cli.script_twins.topic_filter import matches
+from kwire.kafka_release import RELEASE
 
 OPTIONS = (
     BOOTSTRAP,
@@ -107,7 +108,7 @@ def test_the_version_is_kafka_s(capsys):
     with pytest.raises(SystemExit) as caught:
         parsed("--version")
     assert caught.value.code == 0
-    assert capsys.readouterr().out == "4.3.1\n"
+    assert capsys.readouterr().out == f"{RELEASE}\n"
 
 
 # ---- where the broker is

@@ -12,10 +12,13 @@ from script_runs import Ended
 
 from kwire.broker.start import open_broker
 from kwire.cli.script_twins import server_start, server_stop
+from kwire.kafka_release import METADATA_VERSIONS
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.entities import ScramMechanism
 from kwire.security.sasl.scram_keys import make_credential
 from kwire.storage.files import OsFiles
+
+NEWEST = METADATA_VERSIONS[max(METADATA_VERSIONS)][0]
 
 
 @pytest.fixture
@@ -46,8 +49,8 @@ def test_directories_are_formatted_once(script, properties, tmp_path):
     made = script("kafka-storage", *layout, "4jKqCjRWTNqjDS2sRyJUFg", alone=True)
     assert made.code == 0
     assert made.lines[1:] == [
-        f"Formatting data directory {tmp_path}/two with metadata.version 4.3-IV0.",
-        f"Formatting dynamic metadata voter directory {tmp_path}/one with metadata.version 4.3-IV0.",
+        f"Formatting data directory {tmp_path}/two with metadata.version {NEWEST}.",
+        f"Formatting dynamic metadata voter directory {tmp_path}/one with metadata.version {NEWEST}.",
     ]
     info = script("kafka-storage", "info", "-c", str(properties), alone=True)
     assert info.code == 0

@@ -9,8 +9,9 @@ from click.testing import CliRunner
 from kwire.cli import scripts as scripts_module
 from kwire.cli.main import main
 from kwire.cli.script_twins import TWINS
+from kwire.kafka_release import RELEASE
 
-# The folder bin of Apache Kafka 4.3.1.
+# The folder bin of Apache Kafka 4.4.0.
 OFFICIAL_NAMES = """
     connect-distributed connect-mirror-maker connect-plugin-path connect-standalone kafka-acls
     kafka-broker-api-versions kafka-client-metrics kafka-cluster kafka-configs kafka-console-consumer
@@ -36,7 +37,7 @@ def test_scripts_are_listed():
 def test_a_script_runs_with_and_without_its_ending():
     for name in ("kafka-topics", "kafka-topics.sh"):
         ended = kwire(name, "--version")
-        assert (ended.exit_code, ended.output) == (0, "4.3.1\n")
+        assert (ended.exit_code, ended.output) == (0, f"{RELEASE}\n")
 
 
 def test_options_of_the_script_are_the_script_s():
@@ -94,4 +95,4 @@ def test_a_python_whose_path_no_first_line_can_hold_is_called_through_sh(tmp_pat
     script = tmp_path / "bin" / "kafka-topics.sh"
     assert script.read_text().startswith("#!/bin/sh\n")
     made = subprocess.run([script, "--version"], capture_output=True, text=True, check=True)
-    assert made.stdout == "4.3.1\n"
+    assert made.stdout == f"{RELEASE}\n"

@@ -36,7 +36,7 @@ async def join(client, group="g"):
             assignments=[sync.SyncGroupRequestAssignment(member_id=joined.member_id, assignment=b"")],
         ),
     )
-    return {"member_id": joined.member_id, "generation_id": joined.generation_id}
+    return {"member_id": joined.member_id, "generation_id_or_member_epoch": joined.generation_id}
 
 
 async def test_a_member_of_the_present_generation_may_commit(client, producer):
@@ -48,7 +48,7 @@ async def test_a_member_of_the_present_generation_may_commit(client, producer):
 @pytest.mark.parametrize(
     ("change", "code"),
     [
-        ({"generation_id": 9}, Code.ILLEGAL_GENERATION),
+        ({"generation_id_or_member_epoch": 9}, Code.ILLEGAL_GENERATION),
         ({"member_id": "unknown"}, Code.UNKNOWN_MEMBER_ID),
         ({"group_instance_id": "another"}, Code.UNKNOWN_MEMBER_ID),
     ],

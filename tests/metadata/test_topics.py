@@ -61,7 +61,7 @@ def test_the_result_has_id_counts_and_every_config_with_its_source(image, effect
     configs = {one.name: one for one in created.configs}
     assert (configs["retention.ms"].value, configs["retention.ms"].source) == ("5", Source.TOPIC)
     assert configs["segment.bytes"].source == Source.DEFAULT
-    assert len(configs) == 33
+    assert len(configs) == 37
 
 
 def test_defaults_come_from_the_broker(image, uuid):

@@ -11,7 +11,6 @@ import org.apache.kafka.common.record.internal.EndTransactionMarker;
 import org.apache.kafka.common.record.internal.MemoryRecords;
 import org.apache.kafka.common.record.internal.MemoryRecordsBuilder;
 import org.apache.kafka.common.record.internal.RecordBatch;
-import org.apache.kafka.common.utils.AppInfoParser;
 
 /**
  * Builds record batches with the official record builders: tests/wire/official_batches.txt.
@@ -32,7 +31,6 @@ public class BuildBatches {
     };
 
     public static void main(String[] args) {
-        System.out.println("# Made with the record builders of the official Kafka " + AppInfoParser.getVersion() + " clients: name, hex of one batch.");
         plain("none", Compression.NONE);
         for (int level : new int[] {-1, 1, 9}) plain("gzip:" + level, Compression.gzip().level(level).build());
         plain("snappy", Compression.snappy().build());

@@ -106,9 +106,24 @@ public class CleanLogs {
         Map<String, String> contents = new TreeMap<>();
         try (Stream<Path> files = Files.list(folder)) {
             for (Path file : files.toList()) {
-                contents.put(file.getFileName().toString(), HexFormat.of().formatHex(Files.readAllBytes(file)));
+                String name = file.getFileName().toString();
+                byte[] bytes = Files.readAllBytes(file);
+                int size = name.endsWith(".index") ? used(bytes, 8) : name.endsWith(".timeindex") ? used(bytes, 12) : bytes.length;
+                contents.put(name, HexFormat.of().formatHex(bytes, 0, size));
             }
         }
         return contents;
+    }
+
+    /** The indexes of the active segment keep the size that was allocated for them. */
+    private static int used(byte[] index, int entrySize) {
+        int size = index.length - index.length % entrySize;
+        while (size > 0) {
+            for (int position = size - entrySize; position < size; position++) {
+                if (index[position] != 0) return size;
+            }
+            size -= entrySize;
+        }
+        return 0;
     }
 }

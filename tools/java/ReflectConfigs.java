@@ -12,7 +12,6 @@ import java.util.TreeSet;
 import kafka.server.KafkaConfig;
 import org.apache.kafka.common.config.ConfigDef;
 import org.apache.kafka.common.config.ConfigException;
-import org.apache.kafka.common.utils.AppInfoParser;
 import org.apache.kafka.coordinator.group.GroupConfig;
 import org.apache.kafka.server.config.ConfigSynonym;
 import org.apache.kafka.server.config.DynamicBrokerConfig;
@@ -51,7 +50,6 @@ public class ReflectConfigs {
         for (String name : new TreeSet<>(names)) {
             ConfigDef.ConfigKey key = definition.configKeys().get(name);
             Map<String, Object> row = new LinkedHashMap<>();
-            row.put("kafka", AppInfoParser.getVersion());
             row.put("scope", scope);
             row.put("name", name);
             row.put("type", key.type.name());

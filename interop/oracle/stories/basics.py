@@ -28,6 +28,28 @@ def api_versions(ask: Asker) -> None:
     ask.ask("ApiVersions", 3, {"clientSoftwareName": "a b", "clientSoftwareVersion": "?"}, label="bad name")
 
 
+@story("ApiVersions", "DescribeCluster")
+def clients_of_another_cluster_or_broker(ask: Asker) -> None:
+    """KIP-1242: the client names the cluster and the broker that it means."""
+    own = ask.ask("DescribeCluster", 0, {}, note=False)["clusterId"]
+    for label, cluster in (("own", own), ("another", "AAAAAAAAAAAAAAAAAAAAbg"), ("none", None), ("empty", "")):
+        for node in (1, 2, 0, -1, -2):
+            body = {
+                "clientSoftwareName": "oracle",
+                "clientSoftwareVersion": "1.0",
+                "clusterId": cluster,
+                "nodeId": node,
+            }
+            answer = ask.ask("ApiVersions", 5, body, note=False)
+            told = [bool(answer.get(name)) for name in ("apiKeys", "supportedFeatures", "finalizedFeatures")]
+            ask.note(
+                f"cluster {label}, node {node}",
+                (answer["errorCode"], told, answer.get("finalizedFeaturesEpoch", 0) < 0),
+            )
+    body = {"clientSoftwareName": "", "clientSoftwareVersion": "", "clusterId": "another", "nodeId": 2}
+    ask.ask("ApiVersions", 5, body, label="empty name, and another cluster")
+
+
 @story("ApiVersions")
 def frames_that_are_no_requests(ask: Asker) -> None:
     ask.raw(bytes.fromhex("0012 0063 00000001 ffff"), "ApiVersions v99")

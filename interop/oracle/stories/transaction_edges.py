@@ -278,11 +278,12 @@ def two_producers_in_one_request(ask: Asker) -> None:
 def offsets_of_members(ask: Asker) -> None:
     """KIP-447: the group fences who is no member any more."""
     topic = ask.topic("t", 2)
+    topic_id = ask.topic_id(topic)
     group = f"{ask.prefix}-g"
     member, generation = join(ask, group, topic)
     name = f"{ask.prefix}-tx"
     producer, epoch = init(ask, name)
-    for version in (2, 3, 4, 5):
+    for version in (2, 3, 4, 5, 6):
 
         def commit(label: str, offset: int = 5, *, index: int = 0, metadata: str | None = "m", **fields) -> None:
             parts = [
@@ -295,10 +296,10 @@ def offsets_of_members(ask: Asker) -> None:
             ]
             body = {
                 "transactionalId": name, "groupId": group, "producerId": producer, "producerEpoch": epoch,
-                "topics": [{"name": topic, "partitions": parts}], **fields,
+                "topics": [{"name": topic, "topicId": topic_id, "partitions": parts}], **fields,
             }  # fmt: skip
             if version >= 3:
-                body = {"generationId": -1, "memberId": "", "groupInstanceId": None, **body}
+                body = {"generationIdOrMemberEpoch": -1, "memberId": "", "groupInstanceId": None, **body}
             ask.ask("TxnOffsetCommit", version, body, label=label)
 
         if version < 5:
@@ -307,14 +308,14 @@ def offsets_of_members(ask: Asker) -> None:
             ask.ask("AddOffsetsToTxn", 3, wish)
         commit("of nobody")
         if version >= 3:
-            commit("of the member", memberId=member, generationId=generation)
-            commit("of a generation ahead", memberId=member, generationId=generation + 1)
-            commit("of a generation behind", memberId=member, generationId=generation - 1)
-            commit("of a stranger", memberId="stranger", generationId=generation)
-            commit("of a static stranger", memberId=member, generationId=generation, groupInstanceId="i")
+            commit("of the member", memberId=member, generationIdOrMemberEpoch=generation)
+            commit("of a generation ahead", memberId=member, generationIdOrMemberEpoch=generation + 1)
+            commit("of a generation behind", memberId=member, generationIdOrMemberEpoch=generation - 1)
+            commit("of a stranger", memberId="stranger", generationIdOrMemberEpoch=generation)
+            commit("of a static stranger", memberId=member, generationIdOrMemberEpoch=generation, groupInstanceId="i")
             commit("without a generation", memberId=member)
-            commit("without a name", generationId=generation)
-            commit("of no group", groupId=f"{group}-none", memberId=member, generationId=1)
+            commit("without a name", generationIdOrMemberEpoch=generation)
+            commit("of no group", groupId=f"{group}-none", memberId=member, generationIdOrMemberEpoch=1)
         commit("of a new group", groupId=f"{group}-new{version}")
         commit("no group", groupId="")
         commit("bad partition", index=7)

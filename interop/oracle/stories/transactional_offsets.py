@@ -24,7 +24,7 @@ class Producer:
         }
         body = {
             "transactionalId": self.name, "groupId": group, "producerId": self.producer, "producerEpoch": self.epoch,
-            "generationId": -1, "memberId": "", "groupInstanceId": None,
+            "generationIdOrMemberEpoch": -1, "memberId": "", "groupInstanceId": None,
             "topics": [{"name": self.topic, "partitions": [part]}], **fields,
         }  # fmt: skip
         return self.ask.ask("TxnOffsetCommit", 5, body, label=label)
@@ -53,7 +53,11 @@ def transactional_offsets_in_a_rebalance(ask: Asker) -> None:
     first, second = Member(ask, "first", group), Member(ask, "second", group, instance="i")
 
     def as_member(member: Member, label: str, **fields: object) -> None:
-        who = {"memberId": member.member_id, "generationId": member.generation, "groupInstanceId": member.instance}
+        who = {
+            "memberId": member.member_id,
+            "generationIdOrMemberEpoch": member.generation,
+            "groupInstanceId": member.instance,
+        }
         producer.commit(group, 5, label, **{**who, **fields})
 
     producer.commit(group, 1, "no group yet")
@@ -66,7 +70,7 @@ def transactional_offsets_in_a_rebalance(ask: Asker) -> None:
     as_member(first, "stable")
     second.send_join()
     as_member(first, "while it rebalances")
-    as_member(first, "while it rebalances, next generation", generationId=first.generation + 1)
+    as_member(first, "while it rebalances, next generation", generationIdOrMemberEpoch=first.generation + 1)
     producer.commit(group, 3, "while it rebalances, by no member")
     first.send_join()
     first.joined()
@@ -77,7 +81,7 @@ def transactional_offsets_in_a_rebalance(ask: Asker) -> None:
     as_member(second, "completing, without its instance", groupInstanceId=None)
     as_member(first, "completing, with an instance of another", groupInstanceId="i")
     as_member(first, "completing, generation only", memberId="")
-    as_member(first, "completing, instance only", memberId="", generationId=-1, groupInstanceId="i")
+    as_member(first, "completing, instance only", memberId="", generationIdOrMemberEpoch=-1, groupInstanceId="i")
     assign(first, second)
     look(ask, group, topic, "pending")
     first.leave()

@@ -178,6 +178,7 @@ def partitions_added_in_batches(ask: Asker) -> None:
 @story("TxnOffsetCommit", *APIS)
 def offsets_in_transactions(ask: Asker) -> None:
     topic = ask.topic("t", 2)
+    topic_id = ask.topic_id(topic)
     for version in versions("TxnOffsetCommit"):
         name, group = f"{ask.prefix}-tx{version}", f"{ask.prefix}-g{version}"
         producer, epoch = init(ask, name)
@@ -187,8 +188,9 @@ def offsets_in_transactions(ask: Asker) -> None:
                 {"partitionIndex": 0, "committedOffset": offset, "committedLeaderEpoch": -1, "committedMetadata": "m"}
             ]
             body = {
-                "transactionalId": name, "groupId": group, "producerId": producer, "producerEpoch": epoch, "generationId": -1,
-                "memberId": "", "groupInstanceId": None, "topics": [{"name": topic, "partitions": parts}],
+                "transactionalId": name, "groupId": group, "producerId": producer, "producerEpoch": epoch,
+                "generationIdOrMemberEpoch": -1, "memberId": "", "groupInstanceId": None,
+                "topics": [{"name": topic, "topicId": topic_id, "partitions": parts}],
             }  # fmt: skip
             return {**body, **fields}
 
@@ -200,9 +202,9 @@ def offsets_in_transactions(ask: Asker) -> None:
             wish = {"groupId": group, "topics": [{"name": topic, "partitionIndexes": [0]}]}
             ask.ask("OffsetFetch", 7, {**wish, "requireStable": True}, label="stable, while pending")
             ask.ask("OffsetFetch", 7, {**wish, "requireStable": False}, label="unstable, while pending")
-            answer = end(ask, name, producer, epoch, commit, version=5 if version == 5 else 4)
+            answer = end(ask, name, producer, epoch, commit, version=5 if version >= 5 else 4)
             settled(ask, name)
-            if version == 5:
+            if version >= 5:
                 producer, epoch = answer["producerId"], answer["producerEpoch"]
             ask.until(
                 "OffsetFetch",
@@ -212,11 +214,22 @@ def offsets_in_transactions(ask: Asker) -> None:
             )
             ask.ask("OffsetFetch", 7, {**wish, "requireStable": True}, label="after the end")
         if version >= 3:
-            ask.ask("TxnOffsetCommit", version, offsets(5, memberId="nobody", generationId=3), label="unknown member")
-            ask.ask("TxnOffsetCommit", version, offsets(5, generationId=3), label="unknown generation")
+            ask.ask(
+                "TxnOffsetCommit",
+                version,
+                offsets(5, memberId="nobody", generationIdOrMemberEpoch=3),
+                label="unknown member",
+            )
+            ask.ask("TxnOffsetCommit", version, offsets(5, generationIdOrMemberEpoch=3), label="unknown generation")
         ask.ask("TxnOffsetCommit", version, offsets(5, producerEpoch=epoch + 9), label="epoch ahead")
         ask.ask("TxnOffsetCommit", version, offsets(5, groupId=""), label="no group")
-        bad = [{"name": "no-such", "partitions": offsets(5)["topics"][0]["partitions"]}]
+        bad = [
+            {
+                "name": "no-such",
+                "topicId": "AAAAAAAAAAAAAAAAAAAAbg",
+                "partitions": offsets(5)["topics"][0]["partitions"],
+            }
+        ]
         ask.ask("TxnOffsetCommit", version, offsets(5, topics=bad), label="unknown topic")
 
 

@@ -79,7 +79,9 @@ class ValidationSettings:
     timestamp_after_max_ms: int = 3_600_000
     max_message_bytes: int = 1_048_588
     opened_bytes_max: int = OPENED_BYTES_MAX
-    """How much one batch may hold when it is opened; Kafka has no such bound."""
+    """How much one batch may hold when it is opened: ``max.decompressed.message.bytes``, and bounds of kwire's own."""
+    limits_opened_bytes: bool = False
+    """Whether the topic has such a bound, so that each compressed batch is opened to be measured."""
     record_checks: RecordChecks = RecordChecks.FIRST
     strict: bool = field(init=False)
     opens_all: bool = field(init=False)
@@ -88,7 +90,7 @@ class ValidationSettings:
     def __post_init__(self) -> None:
         limits_age = self.timestamp_before_max_ms != NO_LIMIT_MS and not self.log_append_time
         object.__setattr__(self, "strict", self.record_checks is RecordChecks.STRICT)
-        object.__setattr__(self, "opens_all", self.compacted or limits_age)
+        object.__setattr__(self, "opens_all", self.compacted or limits_age or self.limits_opened_bytes)
 
 
 # What is to be appended: the producer's own bytes, or new ones.

@@ -17,6 +17,7 @@ from kwire.cli.script_twins.options import Wrong
 TWINS: Final = {
     "kafka-acls": "acls",
     "kafka-broker-api-versions": "broker_api_versions",
+    "kafka-client-metrics": "client_metrics",
     "kafka-cluster": "cluster",
     "kafka-configs": "configs",
     "kafka-console-consumer": "console_consumer",

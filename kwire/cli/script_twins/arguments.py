@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.options import KAFKA_COMMIT, KAFKA_RELEASE
+from kwire.kafka_release import COMMIT, RELEASE
 
 _REQUIRED: Final = "the following arguments are required: "
 
@@ -74,7 +74,7 @@ class _Help(argparse.Action):
 
 class _Version(argparse.Action):
     def __call__(self, *_given: object) -> None:
-        raise Failure(f"{KAFKA_RELEASE} (Commit:{KAFKA_COMMIT})", code=0, stream="out")
+        raise Failure(f"{RELEASE} (Commit:{COMMIT})", code=0, stream="out")
 
 
 def _java_number(bits: int, name: str) -> Callable[[str], int]:

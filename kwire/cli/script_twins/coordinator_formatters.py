@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import Final, NamedTuple
 
+from kwire.cli.dump_decoders import name_transaction_state
 from kwire.cli.lines import ConsumedRecord
 from kwire.errors import ProtocolViolation
 from kwire.wire.codec import coordinator_classes, decode, to_json
@@ -40,7 +41,10 @@ class CoordinatorFormatter(NamedTuple):
             if record.value is not None:
                 version = int.from_bytes(record.value[:2], "big")
                 value = decode(value_class, version, memoryview(record.value)[2:])
-                shown["value"] = {"version": version, "data": to_json(value, version)}
+                value_json = to_json(value, version)
+                if value_class.NAME == "TransactionLogValue":
+                    name_transaction_state(value_json)
+                shown["value"] = {"version": version, "data": value_json}
         except ProtocolViolation:
             shown.setdefault("key", {"type": record_type, "data": "unknown"})
             shown["value"] = {"version": -1, "data": "unknown"}

@@ -18,22 +18,10 @@ from kwire.cli.script_twins.common import cluster_at, read_config
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_text
 from kwire.errors import KafkaError
-from kwire.metadata.features import KNOWN, METADATA_VERSION, METADATA_VERSIONS
+from kwire.kafka_release import FEATURES, METADATA_VERSIONS
+from kwire.metadata.features import KNOWN, METADATA_VERSION
 
 NAME: Final = "kafka-features"
-
-# Since which level of metadata.version a new cluster has each feature at which level, in the order of the script.
-DEFAULTS: Final[Mapping[str, Sequence[tuple[int, int]]]] = {
-    "kraft.version": ((21, 1),),
-    "transaction.version": ((24, 2),),
-    "group.version": ((22, 1),),
-    "eligible.leader.replicas.version": ((26, 1),),
-    "share.version": ((28, 1),),
-    "streams.version": ((29, 1),),
-}
-
-# (feature, level) -> the level of metadata.version that it needs
-_NEEDS: Final = {("eligible.leader.replicas.version", 1): 23}
 
 
 class _Verb(NamedTuple):
@@ -85,7 +73,7 @@ def _parser() -> Arguments:
     for name, text in (("upgrade", "Raise levels."), ("downgrade", "Lower levels."), ("disable", "Set levels to 0.")):
         command = parser.add_command(name, text)
         if name != "disable":
-            command.add_argument("--metadata", metavar="LEVEL", help="old: the level of metadata.version, as 4.3-IV0")
+            command.add_argument("--metadata", metavar="LEVEL", help="old: the level of metadata.version, as 4.4-IV0")
             command.add_argument("--release-version", metavar="RELEASE", help="set all features to a release's levels")
         command.add_argument(
             "--feature",
@@ -104,7 +92,7 @@ def _parser() -> Arguments:
 def add_offline_commands(parser: Arguments) -> None:
     """Add version-mapping and feature-dependencies, which kafka-storage has as well."""
     mapping = parser.add_command("version-mapping", "Show the feature levels of a release.")
-    mapping.add_argument("--release-version", metavar="RELEASE", help="4.3 or 4.3-IV0; the newest when left out")
+    mapping.add_argument("--release-version", metavar="RELEASE", help="4.4 or 4.4-IV0; the newest when left out")
     needs = parser.add_command("feature-dependencies", "Show what a feature level needs.")
     needs.add_argument("--feature", action="append", default=[], metavar="FEATURE=LEVEL", help="may be repeated")
 
@@ -178,7 +166,7 @@ def parse_level(text: str) -> tuple[str, int]:
 
 
 def release_level(text: str) -> int:
-    """Find the level of metadata.version behind 4.3-IV0, or behind 4.3, which is the last of that release."""
+    """Find the level of metadata.version behind 4.4-IV0, or behind 4.4, which is the last of that release."""
     found = [level for level, (name, _) in METADATA_VERSIONS.items() if text in (name, name.split("-")[0])]
     if not found:
         known = ", ".join(name for name, _ in METADATA_VERSIONS.values())
@@ -189,8 +177,8 @@ def release_level(text: str) -> int:
 def release_levels(metadata_level: int) -> dict[str, int]:
     """Every feature's level in a new cluster at a level of metadata.version, that one first."""
     return {METADATA_VERSION: metadata_level} | {
-        feature: max([level for since, level in steps if metadata_level >= since], default=0)
-        for feature, steps in DEFAULTS.items()
+        feature: max([each.level for each in levels if metadata_level >= each.since], default=0)
+        for feature, levels in FEATURES.items()
     }
 
 
@@ -215,11 +203,14 @@ def _dependencies(given: argparse.Namespace) -> int:
         shown = f"{feature}={level}"
         if feature == METADATA_VERSION:
             shown += f" ({METADATA_VERSIONS[level][0]})"
-        needed = _NEEDS.get((feature, level))
-        if needed is None:
+        needs = next((each.needs for each in FEATURES.get(feature, ()) if each.level == level), {})
+        if not needs:
             print(f"{shown} has no dependencies.")
-        else:
-            print(f"{shown} requires:\n    {METADATA_VERSION}={needed} ({METADATA_VERSIONS[needed][0]})")
+            continue
+        print(f"{shown} requires:")
+        for needed, at in needs.items():
+            name = f" ({METADATA_VERSIONS[at][0]})" if needed == METADATA_VERSION else ""
+            print(f"    {needed}={at}{name}")
     return 0
 
 

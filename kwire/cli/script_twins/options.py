@@ -15,9 +15,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, Literal, NamedTuple, NoReturn
 
 from kwire.cli.script_twins.exits import Failure
-
-KAFKA_RELEASE: Final = "4.3.1"
-KAFKA_COMMIT: Final = "26b251a451ce941d"
+from kwire.kafka_release import RELEASE
 
 Takes = Literal["nothing", "value", "maybe"]
 
@@ -178,6 +176,6 @@ def parse(script: str, about: str, options: Sequence[Option], argv: Sequence[str
     if parsed.has("help") or not argv:
         raise Failure(parsed.usage())
     if parsed.has("version"):
-        sys.stdout.write(f"{KAFKA_RELEASE}\n")
+        sys.stdout.write(f"{RELEASE}\n")
         raise SystemExit(0)
     return parsed

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Final, NoReturn
 
 from kwire.cli.script_twins.exits import Failure
-from kwire.cli.script_twins.options import KAFKA_RELEASE
+from kwire.kafka_release import RELEASE
 
 NAME: Final = "kafka-server-start"
 USAGE: Final = f"USAGE: {NAME} [-daemon] server.properties [--override property=value]*"
@@ -21,7 +21,7 @@ USAGE: Final = f"USAGE: {NAME} [-daemon] server.properties [--override property=
 
 def main(argv: Sequence[str]) -> int:
     if list(argv) == ["--version"]:
-        print(KAFKA_RELEASE)
+        print(RELEASE)
         return 0
     command, daemon = serve_command(argv)
     sys.stdout.flush()

@@ -22,8 +22,9 @@ from kwire.cli.script_twins.arguments import Arguments
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.features import OFFLINE, add_offline_commands, parse_level, release_level, release_levels
 from kwire.cli.settings import SettingsError, gather
+from kwire.kafka_release import METADATA_VERSIONS
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.features import METADATA_VERSION, METADATA_VERSIONS, SERVED, bootstrap_levels
+from kwire.metadata.features import METADATA_VERSION, SERVED, bootstrap_levels
 from kwire.metadata.image import MetadataImage
 from kwire.storage import checkpoints
 from kwire.storage.files import OsFiles
