@@ -55,6 +55,7 @@ def write_what_reads_them(reflected: write_specs.Json, libs: str) -> None:
     """Write what is made from the specs and the config table, which must be written before kwire is imported."""
     import golden_bytes
     import official_answers
+    import principal_vectors
     import start_vectors
     import write_config_types
     import write_stub
@@ -64,6 +65,7 @@ def write_what_reads_them(reflected: write_specs.Json, libs: str) -> None:
     write_config_types.TARGET.write_text(write_config_types.types_text(), "utf-8")
     start_vectors.write_start_vectors(libs)
     official_answers.write_all(libs)
+    principal_vectors.write_principals(libs)
 
 
 def resolve(release: str) -> str:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from kwire import __version__
-from kwire.server.lifecycle import Server, log_ready, print_lines, warn_of_stand_ins
+from kwire.server.lifecycle import Server, log_ready, print_lines, warn_of_open_listeners, warn_of_stand_ins
 
 # What programs wait for in the log of a container: broker, Raft server, and the server of the ZooKeeper days.
 _KAFKA_LINES: Final = {
@@ -37,6 +37,7 @@ def report_control(url: str) -> None:
 
 def report_to_terminal(server: Server, log_dirs: Sequence[str], control: str | None = None) -> None:
     """Print the banner: where clients connect, where the data is, and what to type next."""
+    warn_of_open_listeners(server)
     warn_of_stand_ins(server)
     print_lines(banner(server, log_dirs, control))
 

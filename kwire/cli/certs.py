@@ -97,9 +97,11 @@ def certs(directory: str, hosts: tuple[str, ...], clients: tuple[str, ...]) -> N
         if not name or "/" in name or name in {"ca", "server"}:
             raise click.BadParameter(f"{name!r} cannot be the name of a client")
     try:
-        written = _write_all(folder, hosts, names)
+        written = write_certificates(folder, hosts, names)
     except FileExistsError as error:
         raise click.ClickException(f"{error.filename} exists, and is not overwritten") from error
+    except ValueError as error:
+        raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"cannot write {error.filename}: {error.strerror}") from error
     what = f"wrote {', '.join(path.name for path in written)} in {folder}" if written else f"nothing new in {folder}"
@@ -112,7 +114,14 @@ def _java(folder: Path, client: str) -> str:
     return _JAVA.format(directory=folder).replace("client.pem", f"{client}.pem")
 
 
-def _write_all(folder: Path, hosts: tuple[str, ...], clients: tuple[str, ...]) -> list[Path]:
+def write_certificates(
+    folder: Path, hosts: tuple[str, ...], clients: tuple[str, ...], *, files: bool = True
+) -> list[Path]:
+    """Write what is missing; returns the new files. ``files``: also files of settings.
+
+    Raises FileExistsError for a file that would have to change, OSError, and ValueError for an authority that cannot
+    be read.
+    """
     from kwire.security.tls.development import LOCAL_HOSTS, make_authority, read_authority
 
     now = datetime.now(UTC)
@@ -122,7 +131,7 @@ def _write_all(folder: Path, hosts: tuple[str, ...], clients: tuple[str, ...]) -
         try:
             authority = read_authority(*(path.read_bytes() for path in authority_files))
         except ValueError as error:
-            raise click.ClickException(f"{folder} has an authority that cannot be read: {error}") from error
+            raise ValueError(f"{folder} has an authority that cannot be read: {error}") from error
     else:
         authority = make_authority("kwire development authority", now=now)
         contents |= {authority_files[0]: authority.key_pem, authority_files[1]: authority.certificate_pem}
@@ -133,12 +142,10 @@ def _write_all(folder: Path, hosts: tuple[str, ...], clients: tuple[str, ...]) -
         path = folder / f"{client}.pem"
         if client != "client" or not path.exists():
             contents[path] = authority.issue(client, now=now).pem
-    for path, text in (
-        (folder / "server.properties", _BROKER.format(directory=folder, client=clients[0])),
-        (folder / "client.properties", _java(folder, clients[0])),
-    ):
-        if not path.exists():
-            contents[path] = text
+    if files:
+        texts = {"server": _BROKER.format(directory=folder, client=clients[0]), "client": _java(folder, clients[0])}
+        properties = {folder / f"{name}.properties": text for name, text in texts.items()}
+        contents |= {path: text for path, text in properties.items() if not path.exists()}
     for path in contents:
         if path.exists():
             raise FileExistsError(17, "exists", str(path))

@@ -22,6 +22,7 @@ from kwire.cli.topic_specs import FORM
 if TYPE_CHECKING:
     import trio
 
+    from kwire.cli.secure import Secure
     from kwire.server.acceptor import PortInUse
     from kwire.server.lifecycle import Server
 
@@ -105,6 +106,7 @@ Examples:
   kwire serve --port 9093 --memory --topic orders:3
   kwire serve --listen 0.0.0.0:9092 --data /var/lib/kwire --set num.partitions=3
   kwire serve --config server.properties --strict
+  kwire serve --secure
 
 \b
 Clients in containers and clients on the host, each with an address that works for them:
@@ -142,6 +144,17 @@ Clients in containers and clients on the host, each with an address that works f
     help="What HTTP clients must send as Authorization: Bearer TOKEN. [env: KWIRE_CONTROL_TOKEN]",
 )
 @click.option(
+    "--secure",
+    is_flag=True,
+    help="Serve over TLS with login (SASL_SSL). The first start makes certificates, in kwire-certs beside the data, and"
+    " a user, whose password it prints once.",
+)
+@click.option(
+    "--require-login",
+    is_flag=True,
+    help="Refuse to start with a listener that others can reach without login.",
+)
+@click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     help="The lowest level that is logged. [default: info; warning when standard output is a terminal]",
@@ -165,6 +178,8 @@ def serve(
     users: tuple[str, ...],
     control: str | None,
     control_token: str | None,
+    secure: bool,
+    require_login: bool,
     log_level: str | None,
     log_format: str,
     kafka_ready_lines: bool,
@@ -187,7 +202,11 @@ def serve(
     gc.disable()
     if memory:
         options["data"] = _MEMORY_DIRECTORY
-    settings = gathered({**options, "topics": topics, "users": users})
+    if require_login:
+        options["sets"] = (*options["sets"], "kwire.require.login=true")
+    secured = _secured(options, memory=memory) if secure else None
+    own = None if secured is None else secured.settings
+    settings = gathered({**options, "topics": topics, "users": users, "secure": own})
     if not memory:
         _refuse_files(settings)
     report = "kafka" if kafka_ready_lines else "terminal" if sys.stdout.isatty() else "programs"
@@ -196,9 +215,23 @@ def serve(
     log = logs.Logger("kwire.cli")
     for note in settings.notes:
         (log.info if note.level == "info" else log.warning)(note.text)
-    sentence = _run(settings, memory=memory, report=report, http=http)
+    sentence = _run(settings, memory=memory, report=report, http=http, secured=secured)
     if sentence is not None:
         raise fail(sentence)
+
+
+def _secured(options: dict[str, Any], *, memory: bool) -> Secure:
+    """Make the certificates of --secure, unless they are there."""
+    from kwire.cli.secure import Secure, folder_for
+
+    advertised = [text for text in options["sets"] if text.startswith("advertised.listeners=")]
+    urls = [url for text in (*options["listen"], *advertised) for url in text.split(",")]
+    try:
+        return Secure(folder_for(options["data"], memory=memory), urls)
+    except OSError as error:
+        raise fail(f"cannot make certificates: {error.filename}: {error.strerror}") from None
+    except ValueError as error:
+        raise fail(str(error)) from None
 
 
 class _StartRefused(Exception):
@@ -253,7 +286,9 @@ def _control(address: str, token: str | None) -> _Control:
     return _Control(host, int(port), token)
 
 
-def _run(settings: Settings, *, memory: bool, report: str, http: _Control | None = None) -> str | None:
+def _run(
+    settings: Settings, *, memory: bool, report: str, http: _Control | None = None, secured: Secure | None = None
+) -> str | None:
     """Run to the end. Returns a sentence if the broker could not start, None after a clean stop."""
     from kwire.server.lifecycle import run
 
@@ -267,7 +302,7 @@ def _run(settings: Settings, *, memory: bool, report: str, http: _Control | None
             settings.broker_settings,
             cluster_id=settings.cluster_id,
             files=files,
-            on_ready=partial(_on_ready, settings=settings, memory=memory, report=report, http=http),
+            on_ready=partial(_on_ready, settings=settings, memory=memory, report=report, http=http, secured=secured),
             beside=None if http is None else http.serve,
         )
     except KeyboardInterrupt:
@@ -303,12 +338,15 @@ def explain_start(error: BaseException, settings: Settings) -> str | None:
 
 
 async def _on_ready(
-    server: Server, *, settings: Settings, memory: bool, report: str, http: _Control | None = None
+    server: Server, *, settings: Settings, memory: bool, report: str, http: _Control | None, secured: Secure | None
 ) -> None:
     from kwire.cli import announce
+    from kwire.server.lifecycle import print_lines
 
     if settings.users:
         await _store_users(server, settings)
+    elif secured is not None:
+        print_lines(await secured.make_first_user(server))
     if settings.topics:
         await _create_topics(server, settings)
     if report == "kafka":

@@ -31,7 +31,7 @@ from kwire.metadata.configs import (
 )
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.jaas import login_module_text, parse_file
+from kwire.metadata.jaas import LoginModule, login_module_text, parse_file
 from kwire.metadata.sasl_settings import LOGIN_MODULES, jaas_key, settings_for_users, uses_sasl
 from kwire.metadata.start_rules import check_start
 from kwire.metadata.topics import NewTopic
@@ -117,36 +117,41 @@ def gather(
     defaults: Sequence[str] = (),
     topics: Sequence[str] = (),
     users: Sequence[str] = (),
+    secure: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
     strict: bool = False,
 ) -> Settings:
     """Put the sources together and check each value. Raises SettingsError.
 
     ``environment`` is read only where it is given. ``defaults`` are KEY=VALUE for keys that no other source gives.
-    ``topics`` are words as ``kwire.cli.topic_specs`` reads them, ``users`` are NAME:PASSWORD. ``strict`` refuses
-    settings of a file or variable that have no effect.
+    ``topics`` are words as ``kwire.cli.topic_specs`` reads them, ``users`` are NAME:PASSWORD. ``secure`` are
+    the settings of --secure, with which clients log in over TLS. ``strict`` refuses settings of a file or variable that
+    have no effect.
     """
     settings = Settings()
     settings.users = dict(map(_read_user, users))
+    protocol = "SASL_SSL" if secure is not None else "SASL_PLAINTEXT" if users else "PLAINTEXT"
     if file is not None:
         _take(settings, {key: Setting(text, file) for key, text in _read_properties(file)}, lenient=not strict)
     if environment is not None:
         _take(settings, _from_environment(environment, settings), lenient=not strict)
     _take(settings, dict(map(_from_flag, sets)), lenient=False)
     if listen:
-        protocol = "SASL_PLAINTEXT" if users else "PLAINTEXT"
         _listen(settings, [_listener(text, protocol) for text in listen])
     if data is not None:
         settings.chosen.pop("log.dir", None)
         settings.chosen["log.dirs"] = Setting(data, "--data")
     settings.topics += _read_topics(topics, "--topic")
-    _fill_in(settings, dict(map(_from_default, defaults)))
+    own = {key: Setting(text, "--secure") for key, text in (secure or {}).items()}
+    _fill_in(settings, own | dict(map(_from_default, defaults)), protocol)
     _resolve_references(settings, environment)
     if environment is not None:
         _read_jaas_file(settings, environment)
     _name_inter_broker_listener(settings)
     if users:
         _serve_users(settings)
+    elif secure is not None:
+        _serve_scram(settings)
     for key in settings.chosen:
         _check(settings, key)
     _check_together(settings)
@@ -218,6 +223,16 @@ def _serve_users(settings: Settings) -> None:
         if key in settings.chosen and key.endswith(".plain.sasl.jaas.config"):
             raise SettingsError(f"--user and {key} ({settings.chosen[key].source}) both name users: use one of them")
         settings.chosen.setdefault(key, Setting(text, "--user"))
+
+
+def _serve_scram(settings: Settings) -> None:
+    """Let the users that the broker has log in at each SASL listener, by SCRAM."""
+    mechanisms = ("SCRAM-SHA-512", "SCRAM-SHA-256")
+    texts = {"sasl.enabled.mechanisms": ",".join(mechanisms), "sasl.mechanism.inter.broker.protocol": mechanisms[0]}
+    for listener in _sasl_listeners(settings):
+        texts |= {jaas_key(listener, one): login_module_text(LoginModule(LOGIN_MODULES[one], {})) for one in mechanisms}
+    for key, text in texts.items():
+        settings.chosen.setdefault(key, Setting(text, "--secure"))
 
 
 def _read_jaas_file(settings: Settings, environment: Mapping[str, str]) -> None:
@@ -312,8 +327,11 @@ def _warn_of_no_authorizer(settings: Settings) -> None:
         )
 
 
-def _fill_in(settings: Settings, defaults: Mapping[str, Setting]) -> None:
-    """Add settings that follow from others, and defaults for those that no source gives."""
+def _fill_in(settings: Settings, defaults: Mapping[str, Setting], protocol: str) -> None:
+    """Add settings that follow from others, and defaults for those that no source gives.
+
+    ``protocol`` is the security protocol of the listener where none is given.
+    """
     chosen = settings.chosen
     if {"broker.id", "node.id"} <= chosen.keys() and chosen["broker.id"].text != chosen["node.id"].text:
         one, other = chosen["node.id"], chosen["broker.id"]
@@ -330,8 +348,9 @@ def _fill_in(settings: Settings, defaults: Mapping[str, Setting]) -> None:
     if "log.dirs" not in chosen and "log.dir" not in chosen:
         chosen["log.dirs"] = defaults.get("log.dirs", Setting(LOG_DIRS, _OWN))
     if "listeners" not in chosen:
-        own = Setting(LISTENERS.replace("PLAINTEXT", "SASL_PLAINTEXT"), "--user") if settings.users else None
-        chosen["listeners"] = defaults.get("listeners", own or Setting(LISTENERS, _OWN))
+        source = {"SASL_SSL": "--secure", "SASL_PLAINTEXT": "--user"}.get(protocol, _OWN)
+        own = Setting(LISTENERS.replace("PLAINTEXT", protocol), source)
+        chosen["listeners"] = own if protocol != "PLAINTEXT" else defaults.get("listeners", own)
         if "advertised.listeners" in chosen:
             # Clients connect to these ports, so the broker listens on them.
             everywhere = re.sub(r"://[^,]*:", "://:", chosen["advertised.listeners"].text)

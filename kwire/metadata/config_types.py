@@ -70,7 +70,7 @@ BrokerValues = TypedDict("BrokerValues", {
     "internal.metadata.delete.delay.millis": int, "internal.metadata.log.segment.bytes": int | None,
     "internal.metadata.max.batch.size.in.bytes": int, "kafka.metrics.polling.interval.secs": int,
     "kafka.metrics.reporters": tuple[str, ...], "kwire.client.metrics.sink": str, "kwire.record.checks": str,
-    "kwire.recovery.keep.cut.bytes": bool, "kwire.unfinished.request.bytes": int,
+    "kwire.recovery.keep.cut.bytes": bool, "kwire.require.login": bool, "kwire.unfinished.request.bytes": int,
     "leader.imbalance.check.interval.seconds": int, "leader.replication.throttled.rate": int,
     "listener.security.protocol.map": str, "listeners": tuple[str, ...], "log.cleaner.backoff.ms": int,
     "log.cleaner.dedupe.buffer.size": int, "log.cleaner.delete.retention.ms": int, "log.cleaner.enable": bool,

@@ -60,6 +60,8 @@ def read_listeners(configs: EffectiveConfigs) -> Listeners:
     _check_clients(configs, found)
     _check_login(configs, found)
     _check_inter_broker(configs, found)
+    if configs.broker["kwire.require.login"]:
+        _check_reachable(configs, found)
     if any(one.host == _NONROUTABLE for one in advertised):
         message = (
             f"advertised.listeners cannot use the nonroutable meta-address {_NONROUTABLE}. Use a routable IP address."
@@ -67,6 +69,23 @@ def read_listeners(configs: EffectiveConfigs) -> Listeners:
         expected = "a name that clients know this machine by, such as PLAINTEXT://localhost:9092"
         raise _problem(configs, "advertised.listeners", message, expected)
     return found
+
+
+def reachable_without_login(configs: EffectiveConfigs, found: Listeners) -> list[ListenerAddress]:
+    """Return the listeners that clients on other machines can reach and use without login."""
+    return [one for one in found.clients if not (_is_loopback(one.host) or _asks_for_login(configs, found, one.name))]
+
+
+def _asks_for_login(configs: EffectiveConfigs, found: Listeners, name: str) -> bool:
+    protocol = found.protocols[name]
+    return uses_sasl(protocol) or (protocol == "SSL" and configs.listener_value(name, "ssl.client.auth") == "required")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 # --- syntax ---
@@ -195,6 +214,12 @@ def _check_login(configs: EffectiveConfigs, found: Listeners) -> None:
     for name in (one.name for one in found.clients):
         if uses_sasl(found.protocols[name]):
             read_sasl(configs, name)
+
+
+def _check_reachable(configs: EffectiveConfigs, found: Listeners) -> None:
+    for one in reachable_without_login(configs, found):
+        message = f"Other machines can reach {one.url} without login, which kwire.require.login refuses."
+        raise _problem(configs, "listeners", message, "SASL_SSL, SSL with ssl.client.auth=required, or localhost")
 
 
 def _check_inter_broker(configs: EffectiveConfigs, found: Listeners) -> None:

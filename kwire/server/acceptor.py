@@ -171,7 +171,8 @@ class Acceptor:
             return Connection(self._broker, plain, self._listener)
         transport = TlsTransport(accepted, address, self._close_watch, last_heard, tls.context)
         agree = partial(tls.handshake, transport, self._connections.turns.next_turn)
-        return Connection(self._broker, transport, self._listener, partial(shake_hands, agree, self._broker.clock))
+        handshake = partial(shake_hands, agree, self._broker.clock, tls.failure_delay_ms)
+        return Connection(self._broker, transport, self._listener, handshake)
 
     async def _overcome(self, error: OSError) -> None:
         if error.errno in _PEER_TROUBLE:

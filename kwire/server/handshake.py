@@ -36,8 +36,14 @@ class Connection(Protocol):
 Handshake: TypeAlias = Callable[[Connection], Awaitable[None]]
 
 
-async def shake_hands(agree: Callable[[], Awaitable[Principal]], clock: Clock, connection: Connection) -> None:
-    """Await ``agree`` for a limited time, and note the principal that it returns. Raises as ``agree`` does."""
+async def shake_hands(
+    agree: Callable[[], Awaitable[Principal]], clock: Clock, failure_delay_ms: float, connection: Connection
+) -> None:
+    """Await ``agree`` for a limited time, and note the principal that it returns. Raises as ``agree`` does.
+
+    A connection that is closed while the client sends is reset, and then the client does not read the alert that says
+    why; so after a failure it stays open for ``failure_delay_ms``.
+    """
     expired = False
 
     def expire() -> None:
@@ -52,6 +58,9 @@ async def shake_hands(agree: Callable[[], Awaitable[Principal]], clock: Clock, c
     except trio.ClosedResourceError:
         if expired:
             raise HandshakeFailed(late) from None
+        raise
+    except HandshakeFailed:
+        await clock.sleep(failure_delay_ms)
         raise
     finally:
         timer.cancel()

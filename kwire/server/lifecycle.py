@@ -43,6 +43,7 @@ from kwire.metadata.config_values import ConfigProblem
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
+from kwire.metadata.listeners import reachable_without_login, read_listeners
 from kwire.metadata.start_rules import check_start
 from kwire.server.acceptor import Acceptor, Bound, bind
 from kwire.server.bindings import UNLIMITED, Binding, Limits, read_bindings, read_limits, read_socket_options
@@ -272,8 +273,20 @@ def log_ready(server: Server) -> None:
         endpoint = binding.endpoint
         log.info("listening", on=binding.url, advertised=f"{endpoint.host}:{endpoint.port}")
     if server.tls is not None:
-        server.tls.describe()
+        server.tls.describe(server.bindings)
+    warn_of_open_listeners(server)
     warn_of_stand_ins(server)
+
+
+def warn_of_open_listeners(server: Server) -> None:
+    """Warn where anybody who can reach a listener may read and change everything."""
+    configs = server.broker.configs
+    for one in reachable_without_login(configs, read_listeners(configs)):
+        log.warning(
+            "OPEN TO EVERYBODY: other machines can use this address without login. "
+            "Listen on localhost, or use: kwire serve --secure",
+            listener=one.url,
+        )
 
 
 def warn_of_stand_ins(server: Server) -> None:

@@ -50,11 +50,18 @@ class Loaded(NamedTuple):
 
 
 class TlsListener:
-    """One listener. ``context`` is for the next connection."""
+    """One listener. ``context`` is for the next connection.
 
-    def __init__(self, name: str, loaded: Loaded, *, security_protocol: str = "SSL") -> None:
+    ``failure_delay_ms`` is how long a connection stays open after a handshake that failed, so that the client can read
+    why (``connection.failed.authentication.delay.ms``).
+    """
+
+    def __init__(
+        self, name: str, loaded: Loaded, *, security_protocol: str = "SSL", failure_delay_ms: int = 100
+    ) -> None:
         self.name = name
         self.loaded = loaded
+        self.failure_delay_ms = failure_delay_ms
         self._login_follows = security_protocol != "SSL"
 
     @property
@@ -99,11 +106,14 @@ class TlsListeners:
     def load(cls, configs: EffectiveConfigs, bindings: Iterable[Binding]) -> TlsListeners:
         """Make the contexts that the static settings describe. Raises ConfigProblem."""
         protocols = {one.name: one.security_protocol for one in bindings if one.security_protocol.endswith("SSL")}
+        delay_ms = configs.broker["connection.failed.authentication.delay.ms"]
         listeners = {}
         for name, protocol in protocols.items():
             settings = _settings_of(configs, name, protocol)
             try:
-                listeners[name] = TlsListener(name, _load(settings), security_protocol=protocol)
+                listeners[name] = TlsListener(
+                    name, _load(settings), security_protocol=protocol, failure_delay_ms=delay_ms
+                )
             except TlsProblem as problem:
                 raise _config_problem(configs, name, problem) from problem
         return cls(listeners, protocols)
@@ -114,10 +124,21 @@ class TlsListeners:
     def __len__(self) -> int:
         return len(self._listeners)
 
-    def describe(self) -> None:
-        """Log the certificate of each listener."""
-        for listener in self._listeners.values():
+    def describe(self, bindings: Iterable[Binding]) -> None:
+        """Log the certificate of each listener, and whether it contains the host that clients are given."""
+        for binding in bindings:
+            listener = self._listeners.get(binding.name)
+            if listener is None:
+                continue
             _log_certificate("TLS certificate", listener)
+            host, names = binding.endpoint.host, listener.loaded.store.alternative_names
+            if names and not _contains(names, host):
+                log.warning(
+                    "TLS certificate does not contain the advertised host: clients that verify it will not connect",
+                    listener=binding.name,
+                    host=host,
+                    names=", ".join(sorted(names)),
+                )
 
     # --- new settings and files ---
 
@@ -241,11 +262,17 @@ def _check_same_names(old: KeyStore, loaded: Loaded) -> None:
         raise TlsProblem("ssl.keystore.location", settings.keystore_location, message, "ssl.allow.san.changes=true")
 
 
+def _contains(names: Iterable[str], host: str) -> bool:
+    """Whether a host is one of the names of a certificate, which may begin with ``*.``."""
+    wanted = {f"DNS:{host.lower()}", f"DNS:*.{host.lower().partition('.')[2]}", f"IP:{host}"}
+    return any(name in wanted or name.lower() in wanted for name in names)
+
+
 def _config_problem(configs: EffectiveConfigs, listener: str, problem: TlsProblem) -> ConfigProblem:
     """The same problem under the name of the setting that counts: the listener's own, if it has one."""
     own = f"listener.name.{listener.lower()}.{problem.name}"
     name = own if configs.is_set(own) else problem.name
-    return ConfigProblem(name, problem.value or "", str(problem), problem.expected)
+    return ConfigProblem(name, problem.value, str(problem), problem.expected)
 
 
 def _log_certificate(event: str, listener: TlsListener) -> None:

@@ -13,10 +13,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import ssl
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 import trio
 
@@ -50,6 +51,9 @@ from kwire.testing.faults import Faults
 from kwire.testing.files import MemoryFiles
 from kwire.testing.frozen_time import keep_real_time
 
+if TYPE_CHECKING:  # makes keys, which a broker without TLS does not need
+    from kwire.testing.certificates import Certificates
+
 keep_real_time()
 
 T = TypeVar("T")
@@ -68,7 +72,7 @@ class KafkaBroker:
     broker settings under Kafka's names; numbers and booleans may be Python's. ``data``: a directory for the files;
     without one they are kept in memory, across ``restart`` too. ``port``: 0 takes a free one, which ``restart`` keeps.
     ``users``: names to passwords; with users the only listener is SASL_PLAINTEXT, and clients must log in with PLAIN,
-    SCRAM-SHA-256 or SCRAM-SHA-512.
+    SCRAM-SHA-256 or SCRAM-SHA-512. ``tls``: the listener is SSL, or with users SASL_SSL; see ``ca_file``.
     ``acls``: rules such as ``"alice may read topic orders"`` (docs/authorization.md has the grammar); what they do not
     allow is refused, to clients without login too (``anyone``), except to ``super.users`` of ``config``.
 
@@ -84,6 +88,7 @@ class KafkaBroker:
         port: int = 0,
         users: Mapping[str, str] | None = None,
         acls: Sequence[str] | None = None,
+        tls: bool = False,
     ) -> None:
         self._topics = new_topics(topics)
         self._config = broker_texts(config)
@@ -94,6 +99,7 @@ class KafkaBroker:
         self._data = "/kwire" if data is None else os.fspath(data)
         self._port = port
         self._users = checked_users(users)
+        self._certificates = _new_certificates() if tls else None
         self._clock_shift_ms = 0.0
         self._thread: threading.Thread | None = None
         self._token: trio.lowlevel.TrioToken | None = None
@@ -126,6 +132,27 @@ class KafkaBroker:
     def is_running(self) -> bool:
         """Whether clients can connect."""
         return self._token is not None
+
+    @property
+    def ca_file(self) -> str:
+        """The path of the certificate that clients must trust (PEM). Raises ValueError without ``tls``."""
+        return str(self._tls.authority)
+
+    @property
+    def client_pem_file(self) -> str:
+        """The path of a key with its certificate, for clients that show one: they are User:CN=client."""
+        return str(self._tls.client)
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """A context for Python clients, with both of these files."""
+        return self._tls.context()
+
+    @property
+    def _tls(self) -> Certificates:
+        if self._certificates is None:
+            raise ValueError("this broker has no certificates: make it with tls=True")
+        return self._certificates
 
     def start(self) -> None:
         """Start; returns when clients can connect. Raises BrokerStartError, and RuntimeError if it runs already."""
@@ -236,10 +263,14 @@ class KafkaBroker:
             ready.set()
 
     async def _serve(self, ready: threading.Event) -> None:
-        protocol = "SASL_PLAINTEXT" if self._users else "PLAINTEXT"
+        protocol = ("SASL_" if self._users else "") + ("PLAINTEXT" if self._certificates is None else "SSL")
         settings = {"log.dirs": self._data, "listeners": f"{protocol}://localhost:{self._port}"}
+        if protocol != "PLAINTEXT":
+            settings["inter.broker.listener.name"] = protocol
         if self._users:
-            settings |= {"inter.broker.listener.name": protocol, **settings_for_users([protocol], self._users)}
+            settings |= settings_for_users([protocol], self._users)
+        if self._certificates is not None:
+            settings |= self._certificates.settings
         settings |= self._config
         clock = Clock()
         clock.advance(self._clock_shift_ms)
@@ -259,6 +290,12 @@ class KafkaBroker:
             ready.set()
             await self._stop.wait()
         self._server = None
+
+
+def _new_certificates() -> Certificates:
+    from kwire.testing.certificates import Certificates
+
+    return Certificates()
 
 
 def _start_error(failure: BaseException) -> BaseException:

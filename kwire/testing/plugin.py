@@ -24,7 +24,8 @@ _PASSED = pytest.StashKey[bool]()
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
-        "markers", "kafka(topics, config, data, port, users, acls): what the broker of the kafka fixture is made with"
+        "markers",
+        "kafka(topics, config, data, port, users, acls, tls): what the broker of the kafka fixture is made with",
     )
     from kwire.testing.frozen_time import keep_real_time
 

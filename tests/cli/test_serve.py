@@ -297,6 +297,8 @@ def test_a_wrong_setting_is_one_sentence(tmp_path):
     ]
     said = refused("--set", "listeners=SSL://:0", "--data", str(tmp_path))
     assert said.startswith("kwire: inter.broker.listener.name: inter.broker.listener.name must be a listener name")
+    said = refused("--listen", "SSL://localhost:0", "--data", str(tmp_path))
+    assert said.startswith("kwire: ssl.keystore.location: A TLS listener needs a private key with its certificate")
 
 
 def test_settings_of_file_and_environment_reach_the_broker(tmp_path):

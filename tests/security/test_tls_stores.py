@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import certificates
 import pytest
 from cryptography.hazmat.primitives.serialization import (
@@ -171,3 +173,22 @@ def test_secrets_are_not_in_the_representation_of_settings_and_stores():
     shown = repr(settings) + repr(read_key_store(settings, files()))
 
     assert "PRIVATE KEY" not in shown
+
+
+HERE = Path(__file__).parent
+
+
+def test_stores_that_keytool_made_are_read():
+    """``keytool -genkeypair`` and ``keytool -importcert`` of Java 17, password ``changeit``."""
+    contents = {"key": (HERE / "keytool.p12").read_bytes(), "trust": (HERE / "trust.p12").read_bytes()}
+    settings = TlsSettings(
+        keystore_location="key",
+        keystore_password="changeit",
+        truststore_location="trust",
+        truststore_password="changeit",
+    )
+
+    store = read_key_store(settings, files(**contents))
+
+    assert store.subject == "CN=keytool,O=Test"
+    assert read_trust_store(settings, files(**contents)) == (store.certificate,)

@@ -70,7 +70,7 @@ def test_a_broker_lives_while_freezegun_stops_the_time(tmp_path):
         ),
         ('topics="orders"', "kafka fixture: topics='orders' is one string"),
         ('topics={"a b": 1}', "kafka fixture: Topic name is invalid: 'a b'"),
-        ('config={"listeners": "SSL://localhost:0"}', "kafka fixture: listeners="),
+        ('config={"listeners": "NOPE://localhost:0"}', "kafka fixture: listeners="),
         ('{"orders": 1}', "the kafka mark takes keywords"),
         ("topic={}", "kafka mark: KafkaBroker.__init__() got an unexpected keyword argument 'topic'"),
     ],

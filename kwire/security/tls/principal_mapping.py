@@ -53,7 +53,7 @@ class _Rule(NamedTuple):
         if not self.pattern.fullmatch(name):
             return None
         replacement = _escape_unknown_groups(self.replacement, self.pattern.groups)
-        result = self.pattern.sub(lambda match: _expand(replacement, match), name)
+        result = _replace_all(self.pattern, replacement, name)
         return {"L": result.lower(), "U": result.upper()}.get(self.case, result)
 
 
@@ -125,6 +125,17 @@ def _escape_unknown_groups(replacement: str, groups: int) -> str:
             # Kafka inserts at the place in the unescaped text, also when an earlier backslash has moved it.
             escaped = escaped[: match.start()] + "\\" + escaped[match.start() :]
     return escaped
+
+
+def _replace_all(pattern: re.Pattern[str], replacement: str, name: str) -> str:
+    """Replace each match as Java's replaceAll does: after an empty match the next one begins a character later."""
+    parts: list[str] = []
+    done = position = 0
+    while position <= len(name) and (match := pattern.search(name, position)) is not None:
+        parts += [name[done : match.start()], _expand(replacement, match)]
+        done = match.end()
+        position = done + (match.start() == done)
+    return "".join([*parts, name[done:]])
 
 
 def _expand(replacement: str, match: re.Match[str]) -> str:

@@ -1,0 +1,101 @@
+"""``kwire serve --secure``: certificates, a listener with TLS and login, and a first user.
+
+Responsible for: what ``--secure`` adds to the settings, its files, and the user of the first start. Must not depend on:
+how settings are gathered, how a broker starts.
+
+The certificates are made once, in a directory beside the data. The user is made when the broker has no user that may
+log in: its password is random, printed once, and stored as SCRAM credentials; ``admin.properties`` beside the
+certificates, which only its owner may read, has it for ``--config`` and ``--command-config``.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from kwire.server.lifecycle import Server
+
+PROTOCOL: Final = "SASL_SSL"
+USER: Final = "admin"
+MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256")
+_PASSWORD_BYTES: Final = 18
+_HOST: Final = re.compile(r"(?:://|^)(?:\[([^\]]+)\]|([^:/\[\]]*)):\d+$")
+
+_CLIENT: Final = """\
+security.protocol=SASL_SSL
+sasl.mechanism=SCRAM-SHA-512
+sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \\
+  username="{user}" password="{password}";
+ssl.truststore.type=PEM
+ssl.truststore.location={ca}
+"""
+
+
+class Secure:
+    """The files of ``--secure`` in ``folder``, and the settings that name them."""
+
+    def __init__(self, folder: Path, urls: Sequence[str]) -> None:
+        """Make what is missing; ``urls`` are the listeners and what they advertise. Raises OSError, ValueError."""
+        from kwire.cli.certs import write_certificates
+
+        self.folder = folder.absolute()
+        if not (self.folder / "server.pem").exists():
+            write_certificates(self.folder, _hosts(urls), (), files=False)
+
+    @property
+    def settings(self) -> dict[str, str]:
+        """What holds unless other settings are given."""
+        return {
+            "kwire.require.login": "true",
+            "ssl.keystore.type": "PEM",
+            "ssl.keystore.location": str(self.folder / "server.pem"),
+            "ssl.truststore.type": "PEM",
+            "ssl.truststore.location": str(self.folder / "ca.pem"),
+        }
+
+    async def make_first_user(self, server: Server) -> list[str]:
+        """Make the user if there is none; returns lines that tell its password, which is shown only now."""
+        from kwire.server.initial_users import store_users
+
+        if server.broker.image.scram:
+            return []
+        password = secrets.token_urlsafe(_PASSWORD_BYTES)
+        for error in (await store_users(server.broker, {USER: password})).values():
+            raise error
+        path = self.folder / "admin.properties"
+        self._write_client(path, password)
+        return [
+            f"user {USER} with password {password} (shown this once; clients use SASL_SSL and SCRAM-SHA-512)",
+            f"client settings with this password: {path}; the authority: {self.folder / 'ca.pem'}",
+        ]
+
+    def _write_client(self, path: Path, password: str) -> None:
+        path.unlink(missing_ok=True)  # of a broker whose data is gone
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(_CLIENT.format(user=USER, password=password, ca=self.folder / "ca.pem"))
+
+
+def folder_for(data: str | None, *, memory: bool) -> Path:
+    """Return the directory of the certificates: beside that of the data."""
+    return Path("kwire-certs") if memory or data is None else Path(data).absolute().parent / "kwire-certs"
+
+
+def _hosts(urls: Sequence[str]) -> tuple[str, ...]:
+    """Return the hosts that clients may use, as far as the command line says."""
+    hosts = []
+    for url in urls:
+        match = _HOST.search(url.strip())
+        host = (match[1] or match[2] or "") if match else ""
+        wildcard = match is not None and host in {"", "0.0.0.0", "::"}  # noqa: S104 (compared with)
+        if wildcard:
+            hosts.append(socket.gethostname())
+        elif host:
+            hosts.append(host)
+    return tuple(hosts)

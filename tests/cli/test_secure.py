@@ -1,0 +1,97 @@
+"""`kwire serve --secure` and `--require-login` as processes, and SIGHUP for new certificates."""
+
+from __future__ import annotations
+
+import re
+import signal
+import ssl
+import stat
+from datetime import UTC, datetime
+
+import pytest
+from test_serve import first_line, refused, serving, stop
+
+from kwire.cli.client_config import read_properties, security_of
+from kwire.cli.connection import Connection, parse_address
+from kwire.security.tls.development import LOCAL_HOSTS, read_authority
+
+
+def test_the_first_start_makes_certificates_and_a_user_and_the_second_uses_them(tmp_path):
+    arguments = ["--secure", "--listen", "0", "--data", str(tmp_path / "data")]
+    certs = tmp_path / "kwire-certs"
+    with serving(*arguments) as process:
+        user, files, ready = (first_line(process) for _ in range(3))
+        security = security_of(read_properties(str(certs / "admin.properties")))
+        with Connection(parse_address(ready.removeprefix("ready ")), security=security) as connection:
+            assert connection.api_versions
+        _, _, err = stop(process)
+
+    password = re.fullmatch(r"user admin with password (\S{24}) \(shown this once; .*\)", user)
+    assert password
+    assert password[1] not in err
+    assert str(certs / "ca.pem") in files
+    assert ready.startswith("ready SASL_SSL://localhost:")
+    assert stat.S_IMODE((certs / "admin.properties").stat().st_mode) == 0o600
+    with serving(*arguments) as process:
+        ready = first_line(process)
+        assert ready.startswith("ready SASL_SSL://localhost:")
+        with Connection(parse_address(ready.removeprefix("ready ")), security=security) as connection:
+            assert connection.api_versions
+        stop(process)
+
+
+def test_a_listener_that_others_can_reach_without_login_is_refused_or_warned_of(tmp_path):
+    open_listener = ["--listen", "0.0.0.0:0", "--data", str(tmp_path / "data")]
+
+    assert "can reach PLAINTEXT://0.0.0.0:0 without login" in refused(*open_listener, "--require-login")
+    assert "can reach PLAINTEXT://0.0.0.0:0 without login" in refused(
+        *["--listen", "PLAINTEXT://0.0.0.0:0", "--data", str(tmp_path / "data")], "--secure"
+    )
+    with serving(*open_listener) as process:
+        first_line(process)
+        _, _, err = stop(process)
+    assert err.count("OPEN TO EVERYBODY") == 1
+    assert "kwire serve --secure" in err
+
+
+def test_sighup_reads_certificates_again_and_keeps_connections(tmp_path):
+    with serving("--secure", "--listen", "0", "--data", str(tmp_path / "data")) as process:
+        address = parse_address([first_line(process) for _ in range(3)][2].removeprefix("ready "))
+        certs = tmp_path / "kwire-certs"
+        security = security_of(read_properties(str(certs / "admin.properties")))
+        with Connection(address, security=security) as connection:
+            authority = read_authority((certs / "ca.key").read_bytes(), (certs / "ca.pem").read_bytes())
+            renewed = authority.issue("localhost", hosts=LOCAL_HOSTS, now=datetime.now(UTC))
+            (certs / "server.pem").write_text(renewed.pem)
+
+            process.send_signal(signal.SIGHUP)
+            while "TLS certificate reloaded" not in process.stderr.readline():
+                pass
+
+            served = ssl.get_server_certificate(address)
+            assert served == renewed.certificate_pem
+            connection.call(*_versions())
+        code, _, _ = stop(process)
+    assert code == 0
+
+
+def _versions():
+    from kwire.wire.messages import ApiVersionsRequest, ApiVersionsResponse
+
+    return ApiVersionsRequest(), ApiVersionsResponse
+
+
+@pytest.mark.parametrize(
+    ("listen", "others"),
+    [
+        ("PLAINTEXT://127.0.0.2:0", ()),
+        ("SSL://0.0.0.0:0", ("--set", "ssl.client.auth=required")),
+    ],
+)
+def test_a_listener_with_login_or_on_this_machine_alone_needs_no_warning(tmp_path, listen, others):
+    with serving("--secure", "--listen", listen, "--data", str(tmp_path / "data"), *others) as process:
+        lines = [first_line(process) for _ in range(3)]
+        _, _, err = stop(process)
+
+    assert lines[2].startswith("ready ")
+    assert "OPEN TO EVERYBODY" not in err
