@@ -3,10 +3,16 @@
 import asyncio
 import time
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic
+import aiokafka
+import aiokafka.admin
+from aiokafka import TopicPartition
+from aiokafka.admin import NewPartitions, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
-from scenarios import CODECS, main, same, shapes
+from scenarios import CODECS, main, same, secured, shapes
+
+AIOKafkaConsumer = secured(aiokafka.AIOKafkaConsumer)
+AIOKafkaProducer = secured(aiokafka.AIOKafkaProducer)
+AIOKafkaAdminClient = secured(aiokafka.admin.AIOKafkaAdminClient)
 
 
 async def make_topic(bootstrap: str, name: str, partitions: int = 1) -> str:
@@ -26,7 +32,7 @@ async def send(bootstrap: str, topic: str, records: list, **settings) -> None:
     await producer.stop()
 
 
-async def take(consumer: AIOKafkaConsumer, count: int) -> list:
+async def take(consumer: aiokafka.AIOKafkaConsumer, count: int) -> list:
     records: list = []
     async with asyncio.timeout(100):
         while len(records) < count:

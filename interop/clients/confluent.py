@@ -2,16 +2,10 @@
 
 import time
 
-from confluent_kafka import (
-    OFFSET_BEGINNING,
-    Consumer,
-    ConsumerGroupTopicPartitions,
-    KafkaError,
-    Producer,
-    TopicPartition,
-)
+import confluent_kafka
+import confluent_kafka.admin
+from confluent_kafka import OFFSET_BEGINNING, ConsumerGroupTopicPartitions, KafkaError, TopicPartition
 from confluent_kafka.admin import (
-    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -20,10 +14,32 @@ from confluent_kafka.admin import (
     OffsetSpec,
     ResourceType,
 )
-from scenarios import CODECS, main, same, shapes
+from scenarios import CODECS, main, same, security, shapes
+
+SECURITY = {
+    {
+        "protocol": "security.protocol",
+        "ca": "ssl.ca.location",
+        "certificate": "ssl.certificate.location",
+        "key": "ssl.key.location",
+    }[name]: value
+    for name, value in security().items()
+}
 
 
-def admin_client(bootstrap: str) -> AdminClient:
+def Producer(config: dict) -> confluent_kafka.Producer:  # noqa: N802 (in the place of the class)
+    return confluent_kafka.Producer(SECURITY | config)
+
+
+def Consumer(config: dict) -> confluent_kafka.Consumer:  # noqa: N802
+    return confluent_kafka.Consumer(SECURITY | config)
+
+
+def AdminClient(config: dict) -> confluent_kafka.admin.AdminClient:  # noqa: N802
+    return confluent_kafka.admin.AdminClient(SECURITY | config)
+
+
+def admin_client(bootstrap: str) -> confluent_kafka.admin.AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap})
 
 
@@ -50,7 +66,7 @@ def send(bootstrap: str, topic: str, records: list, **settings) -> None:
     same(failures, [])
 
 
-def collect(consumer: Consumer, count: int, timeout_s: float = 100) -> list:
+def collect(consumer: confluent_kafka.Consumer, count: int, timeout_s: float = 100) -> list:
     records: list = []
     deadline = time.monotonic() + timeout_s
     while len(records) < count and time.monotonic() < deadline:

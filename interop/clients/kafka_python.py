@@ -3,9 +3,14 @@
 import threading
 import time
 
-from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+import kafka
+from kafka import OffsetAndMetadata, TopicPartition
 from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic
-from scenarios import CODECS, main, same, shapes
+from scenarios import CODECS, main, same, secured, shapes
+
+KafkaAdminClient = secured(kafka.KafkaAdminClient)
+KafkaConsumer = secured(kafka.KafkaConsumer)
+KafkaProducer = secured(kafka.KafkaProducer)
 
 
 def make_topic(bootstrap: str, name: str, partitions: int = 1, configs: dict[str, str] | None = None) -> str:

@@ -4,6 +4,9 @@ package main
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -57,7 +60,8 @@ func want(seen, expected any) {
 }
 
 func client(bootstrap string, opts ...kgo.Opt) *kgo.Client {
-	made, err := kgo.NewClient(append(append([]kgo.Opt{kgo.SeedBrokers(bootstrap)}, login()...), opts...)...)
+	opts = append(append(secured(), login()...), opts...)
+	made, err := kgo.NewClient(append(opts, kgo.SeedBrokers(bootstrap))...)
 	check(err)
 	return made
 }
@@ -74,6 +78,26 @@ func login() []kgo.Opt {
 		return []kgo.Opt{kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha512Mechanism())}
 	}
 	return nil
+}
+
+// CLIENT_SECURITY: JSON with the protocol and paths of PEM files.
+func secured() []kgo.Opt {
+	given := os.Getenv("CLIENT_SECURITY")
+	if given == "" {
+		return nil
+	}
+	var files struct{ Ca, Certificate string }
+	check(json.Unmarshal([]byte(given), &files))
+	authority, err := os.ReadFile(files.Ca)
+	check(err)
+	config := &tls.Config{RootCAs: x509.NewCertPool()}
+	config.RootCAs.AppendCertsFromPEM(authority)
+	if files.Certificate != "" {
+		certificate, err := tls.LoadX509KeyPair(files.Certificate, files.Certificate)
+		check(err)
+		config.Certificates = []tls.Certificate{certificate}
+	}
+	return []kgo.Opt{kgo.DialTLSConfig(config)}
 }
 
 func makeTopic(ctx context.Context, bootstrap, name string, partitions int32) string {

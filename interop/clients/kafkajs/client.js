@@ -1,12 +1,21 @@
 // kafkajs: PROGRAM BOOTSTRAP SCENARIO PREFIX; default settings unless the scenario is about a setting.
 const assert = require('node:assert/strict')
+const fs = require('node:fs')
 const { Kafka, CompressionTypes, CompressionCodecs, logLevel, AssignerProtocol } = require('kafkajs')
 CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
 
 const [bootstrap, scenario, prefix] = process.argv.slice(2)
 const { SASL_MECHANISM, SASL_USER, SASL_PASSWORD } = process.env
 const sasl = SASL_MECHANISM && { mechanism: SASL_MECHANISM.toLowerCase(), username: SASL_USER, password: SASL_PASSWORD }
-const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.ERROR, ...(sasl && { sasl }) })
+const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.ERROR, ...(sasl && { sasl }), ...secured() })
+
+// CLIENT_SECURITY: JSON with the protocol and paths of PEM files.
+function secured() {
+  const { ca, certificate } = JSON.parse(process.env.CLIENT_SECURITY || '{}')
+  if (!ca) return {}
+  const own = certificate ? { key: fs.readFileSync(certificate), cert: fs.readFileSync(certificate) } : {}
+  return { ssl: { ca: [fs.readFileSync(ca)], ...own } }
+}
 
 const numbered = count => Array.from({ length: count }, (_, n) => ({ key: `k${n}`, value: `v${n}` }))
 const values = records => records.map(record => (record.value === null ? null : record.value.toString()))

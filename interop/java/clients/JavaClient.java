@@ -36,6 +36,7 @@ import org.apache.kafka.common.serialization.ByteArraySerializer;
 public final class JavaClient {
     final String bootstrap;
     final String prefix;
+    final Properties security = new Properties(); // of the file that a fourth argument names
 
     JavaClient(String bootstrap, String prefix) {
         this.bootstrap = bootstrap;
@@ -44,6 +45,11 @@ public final class JavaClient {
 
     public static void main(String[] args) throws Exception {
         JavaClient client = new JavaClient(args[0], args[2]);
+        if (args.length > 3) {
+            try (java.io.InputStream file = java.nio.file.Files.newInputStream(java.nio.file.Path.of(args[3]))) {
+                client.security.load(file);
+            }
+        }
         switch (args[1]) {
             case "round-trip" -> client.roundTrip();
             case "codecs" -> client.codecs();
@@ -81,6 +87,7 @@ public final class JavaClient {
     Properties with(Map<String, String> settings) {
         Properties properties = new Properties();
         properties.put("bootstrap.servers", bootstrap);
+        properties.putAll(security);
         properties.putAll(settings);
         return properties;
     }

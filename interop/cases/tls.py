@@ -1,0 +1,89 @@
+"""Clients over TLS, with and without a certificate of their own; and TLS settings beside Apache Kafka."""
+
+import os
+import sys
+from collections.abc import Callable
+
+from interop.case import Run, case
+from interop.cases.clients_other import CLIENTS, franz_go, kafkajs
+from interop.jars import CURRENT, need
+from interop.tls import Certificates, add_tls
+
+SCENARIOS = ("round-trip", "codecs", "group")
+PYTHON = {"kafka-python": "kafka_python.py", "confluent-kafka": "confluent.py", "aiokafka": "aiokafka_client.py"}
+
+
+def tls_broker(run: Run) -> tuple[Certificates, dict[str, int]]:
+    certificates = Certificates(run.folder / "certificates")
+    broker = run.own_broker()
+    ports = add_tls(broker, certificates)
+    broker.start()
+    return certificates, ports
+
+
+def run_scenarios(run: Run, command: list[str]) -> None:
+    certificates, ports = tls_broker(run)
+    for listener, port in ports.items():
+        environment = {**os.environ, **certificates.environment(own=listener == "MUTUAL")}
+        for scenario in SCENARIOS:
+            finished = run.program([*command, f"localhost:{port}", scenario, run.unique(scenario)], env=environment)
+            finished.ok().prints("ok")
+
+
+def register(client: str, command: Callable[[], list[str]]) -> None:
+    @case("clients", "tls", client, smoke=client == "confluent-kafka")
+    def body(run: Run) -> None:
+        run_scenarios(run, command())
+
+
+for _client, _program in PYTHON.items():
+    register(_client, lambda program=_program: [sys.executable, "-W", "ignore", str(CLIENTS / program)])
+register("kafkajs", kafkajs)
+register("franz-go", franz_go)
+
+
+@case("clients", "tls", "java")
+def java(run: Run) -> None:
+    certificates, ports = tls_broker(run)
+    for listener, port in ports.items():
+        path = certificates.properties(own=listener == "MUTUAL")
+        for scenario in SCENARIOS:
+            arguments = (f"localhost:{port}", scenario, run.unique(scenario), str(path))
+            run.jvm.run(CURRENT, "JavaClient", *arguments, timeout_s=120).ok().prints("ok")
+
+
+@case("clients", "tls", "kcat")
+def kcat(run: Run) -> None:
+    certificates, ports = tls_broker(run)
+    for listener, port in ports.items():
+        how = ["-X", "security.protocol=SSL", "-X", f"ssl.ca.location={certificates.ca}"]
+        if listener == "MUTUAL":
+            how += ["-X", f"ssl.certificate.location={certificates.client}"]
+            how += ["-X", f"ssl.key.location={certificates.client}"]
+        command = [need("kcat"), "-b", f"localhost:{port}", "-m", "20", *how]
+        topic = run.unique("kcat")
+        run.program([*command, "-P", "-t", topic], stdin="one\ntwo\n", timeout_s=60).ok()
+        seen = run.program([*command, "-C", "-t", topic, "-o", "beginning", "-e", "-q"], timeout_s=60).ok()
+        assert seen.out.split() == ["one", "two"], seen.out
+
+
+@case("tools", "tls", "official-tools")
+def official_tools(run: Run) -> None:
+    """The tools with --command-config, and a new certificate by kafka-configs while a connection lives on."""
+    certificates, ports = tls_broker(run)
+    path = str(certificates.properties(own=True))
+    at = ("--bootstrap-server", f"localhost:{ports['MUTUAL']}", "--command-config", path)
+    topic = run.unique()
+    run.tool("topics", *at, "--create", "--topic", topic).ok()
+    run.tool("console-producer", *at, "--topic", topic, stdin="over tls\n").ok()
+    options = ("--from-beginning", "--max-messages", "1", "--timeout-ms", "20000")
+    assert run.tool("console-consumer", *at, "--topic", topic, *options).ok().out.split("\n")[0] == "over tls"
+
+    entity = ("--alter", "--entity-type", "brokers", "--entity-name", "1", "--add-config")
+    certificates.write("server", certificates.issue("localhost"))
+    key_store = f"listener.name.mutual.ssl.keystore.location={certificates.server}"
+    run.tool("configs", *at, *entity, key_store).ok()
+    run.tool("topics", *at, "--describe", "--topic", topic).ok()
+    certificates.write("other", certificates.issue("other"))
+    refused = run.tool("configs", *at, *entity, key_store.replace("server.pem", "other.pem"))
+    assert "DistinguishedName does not match" in refused.out + refused.err, refused.out + refused.err
