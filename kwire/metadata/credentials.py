@@ -38,6 +38,7 @@ USER_QUOTAS: Mapping[str, bool] = MappingProxyType(
 )
 IP_QUOTAS: Mapping[str, bool] = MappingProxyType({"connection_creation_rate": False})
 
+_SCRAM_VERSION_MIN = 11  # 3.5-IV2
 _LONG_MAX = 2**63 - 1
 _INT_MAX = 2**31 - 1
 
@@ -149,6 +150,8 @@ def _check_address(address: str | None) -> None:
 
 
 def _scram_record(image: MetadataImage, item: ScramUpsertion | ScramDeletion) -> Message:
+    if image.metadata_version < _SCRAM_VERSION_MIN:
+        raise KafkaError(Code.UNSUPPORTED_VERSION, "The current metadata.version does not support SCRAM")
     if not item.user:
         raise KafkaError(Code.UNACCEPTABLE_CREDENTIAL, "Username must not be empty")
     if item.mechanism not in {ScramMechanism.SCRAM_SHA_256, ScramMechanism.SCRAM_SHA_512}:
