@@ -47,6 +47,9 @@ DECODE_INLINE_PARTITIONS_MAX = 500
 CACHED_RESPONSES_BYTES_MAX = 16 * 1024 * 1024
 CACHED_REQUEST_BYTES_MAX = 64 * 1024
 
+# ACLs that one request may create or delete, as in Apache Kafka.
+ACLS_OF_REQUEST_MAX = 10_000
+
 # Decisions of the authorizer that are kept until an ACL changes, and the longest name of a resource in one.
 KNOWN_DECISIONS_MAX = 20_000
 KNOWN_DECISION_NAME_MAX = 300

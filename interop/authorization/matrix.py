@@ -16,12 +16,16 @@ TITLE = "authorization"
 
 
 class Choice(NamedTuple):
-    """Which part of the matrix: these principals and APIs (empty for all), and each ``every``-th question."""
+    """Which part of the matrix: these principals and APIs (empty for all), and each ``every``-th question.
+
+    ``prepared``: topics and ACLs are there already.
+    """
 
     principals: Collection[str] = ()
     apis: Collection[str] = ()
     every: int = 1
     served: Collection[int] = ()
+    prepared: bool = False
 
 
 def chosen(choice: Choice) -> list[Principal]:
@@ -67,9 +71,23 @@ def prepare(broker: Broker, principals: Sequence[Principal]) -> dict[str, Topics
     return {each.name: Topics(ids) for each in principals}
 
 
+def known_topics(broker: Broker, principals: Sequence[Principal]) -> dict[str, Topics]:
+    """Wait until a broker that found everything on its disk serves it."""
+    admin = client_of(broker, ADMIN)
+    names = [name for each in principals for name in (each.names.topic, each.names.hidden)]
+    for name in names:
+        admin.ready(name, 1)
+    for each in principals:
+        body = {"groupId": each.names.group, "topics": None}
+        admin.until("OffsetFetch", 7, body, lambda got: got["errorCode"] == 0, timeout_s=60)
+    topics = Topics({name: admin.topic_id(name) for name in names})
+    admin.close()
+    return {each.name: topics for each in principals}
+
+
 def ask_all(broker: Broker, principals: Sequence[Principal], choice: Choice) -> list[Step]:
     """The answers of one broker, in the order of the questions."""
-    topics = prepare(broker, principals)
+    topics = known_topics(broker, principals) if choice.prepared else prepare(broker, principals)
     steps: list[Step] = []
     for principal in principals:
         client = client_of(broker, principal.name)

@@ -15,8 +15,8 @@ NONSENSE = "Nonsense in a request"
 NONSENSE_REASON = (
     "Where Apache Kafka trips over its own exception and answers UNKNOWN_SERVER_ERROR (a fetch with isolation level 7"
     " or a negative byte limit, a topic with neither name nor id, an unknown config operation), kwire answers"
-    " INVALID_REQUEST or takes the nearest sensible value; so it does where Apache Kafka closes the connection (an ACL"
-    " of an unknown kind) or never answers (WriteTxnMarkers that names a topic twice). A quota that is no number is"
+    " INVALID_REQUEST or takes the nearest sensible value; so it does where Apache Kafka never answers"
+    " (WriteTxnMarkers that names a topic twice). A quota that is no number is"
     " refused."
 )
 TEXT = "Texts of errors"
@@ -45,7 +45,6 @@ KNOWN: tuple[Known, ...] = (
     Known("elect-leaders", r"nothing, kind 7\.", NONSENSE, NONSENSE_REASON),
     Known("incremental-alter-configs", r"unknown operation\.", NONSENSE, NONSENSE_REASON),
     Known("differential", r"rrorMessage: ", TEXT, TEXT_REASON),
-    Known("differential", r"^\w+Acls v\d: 'the connection was closed' / ", NONSENSE, NONSENSE_REASON),
     Known("differential", r"^WriteTxnMarkers v\d: 'no answer' / ", NONSENSE, NONSENSE_REASON),
     Known("differential", r"\.documentation: ", DOCUMENTATION, DOCUMENTATION_REASON),
     Known(".*", r"rrorMessage: ['\"]This most likely occurs because of a request", TEXT, TEXT_REASON),

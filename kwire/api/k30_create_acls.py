@@ -17,6 +17,7 @@ from kwire.api.acl_requests import check_codes
 from kwire.api.pacing import submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
+from kwire.limits import ACLS_OF_REQUEST_MAX
 from kwire.metadata.commands import CreateAcls
 from kwire.security.authorizer import denied
 from kwire.wire.messages import CreateAclsRequest, CreateAclsResponse
@@ -33,6 +34,9 @@ async def handle(context: Context, request: CreateAclsRequest) -> CreateAclsResp
         outcomes = [KafkaError(Code.UNKNOWN_SERVER_ERROR)] * len(acls)
     elif context.broker.authorizer is None:
         outcomes = [KafkaError(Code.SECURITY_DISABLED, "No Authorizer is configured.")] * len(acls)
+    elif len(set(acls) - context.broker.image.acl_ids.keys()) > ACLS_OF_REQUEST_MAX:
+        message = "Unable to perform excessively large batch operation."
+        outcomes = [KafkaError(Code.POLICY_VIOLATION, message)] * len(acls)
     else:
         outcomes = await submit_in_slices(context, acls, CreateAcls)
     return CreateAclsResponse(throttle_time_ms=context.throttle_ms, results=[_result(one) for one in outcomes])

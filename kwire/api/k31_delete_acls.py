@@ -17,6 +17,7 @@ from kwire.api.acl_requests import read_filter
 from kwire.api.pacing import submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
+from kwire.limits import ACLS_OF_REQUEST_MAX
 from kwire.metadata.acls import check_filter, select_acls
 from kwire.metadata.commands import DeleteAcls
 from kwire.security.authorizer import denied
@@ -43,6 +44,7 @@ async def _delete(context: Context, filters: Sequence[AclFilter]) -> list[Select
     """Select with each filter, then delete what was selected, a few ACLs at a time."""
     outcomes: list[Selected] = []
     selected: dict[AclFilter, None] = {}
+    selected_count = 0
     for each in filters:
         try:
             check_filter(each)
@@ -52,6 +54,10 @@ async def _delete(context: Context, filters: Sequence[AclFilter]) -> list[Select
         acls = list(select_acls(context.broker.image, each))
         selected |= dict.fromkeys(map(AclFilter.exactly, acls))
         outcomes.append(acls)
+        selected_count += len(acls)
+        if selected_count > ACLS_OF_REQUEST_MAX:
+            message = f"Cannot remove more than {ACLS_OF_REQUEST_MAX} acls in a single delete operation."
+            return [KafkaError(Code.INVALID_REQUEST, message)] * len(filters)
         await context.breathe()
     deleted = await submit_in_slices(context, list(selected), DeleteAcls)
     failure = next((one for one in deleted if isinstance(one, KafkaError)), None)

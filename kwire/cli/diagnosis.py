@@ -18,6 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
+from kwire.cli.access_diagnosis import Access, examine_access
 from kwire.cli.connection import (
     Address,
     AuthenticationFailed,
@@ -59,6 +60,7 @@ Step = Literal[
     "brokers",
     "controller",
     "topics",
+    "access",
     "data",
     "lock",
     "identity",
@@ -117,6 +119,7 @@ def examine(address: Address, security: Security, timeout_s: float, environment:
     except ClientError as error:
         yield _connection_failed(address, security, error, timeout_s)
         return
+    access: Access | None = None
     with connection:
         yield _protocol(connection)
         yield from _versions(connection)
@@ -127,8 +130,12 @@ def examine(address: Address, security: Security, timeout_s: float, environment:
         except ClientError as error:
             yield _metadata_refused(address, security, error, timeout_s)
             return
+        with suppress(ClientError):  # a broker that closes on the question; what follows connects again
+            access = examine_access(connection)
     yield from _brokers(address, metadata, security, timeout_s, environment)
     yield from _topics(metadata)
+    if access is not None:
+        yield Finding("access", "warning" if access.advice else "ok", access.text, access.advice)
 
 
 def _resolved(address: Address) -> tuple[list[tuple[int, tuple[str | int, ...]]], Finding]:

@@ -241,6 +241,22 @@ async def test_many_acls_are_created_and_deleted_in_one_request_each(admin, brok
     assert admin.breaths
 
 
+async def test_more_acls_than_a_request_may_create_or_delete_are_refused_as_a_whole(admin, broker, monkeypatch):
+    monkeypatch.setattr("kwire.api.k30_create_acls.ACLS_OF_REQUEST_MAX", 3)
+    monkeypatch.setattr("kwire.api.k31_delete_acls.ACLS_OF_REQUEST_MAX", 3)
+    too_many = await create(admin, *(f"alice may read topic t{n}" for n in range(4)))
+    assert too_many == [(Code.POLICY_VIOLATION, "Unable to perform excessively large batch operation.")] * 4
+    assert not broker.image.acls
+
+    await create(admin, *(f"alice may read topic t{n}" for n in range(3)))
+    await create(admin, "alice may read topic t3")
+    every = FILTER(**filter_fields(AclFilter()))
+    (result,) = (await admin.call(3, m.DeleteAclsRequest(filters=[every]))).filter_results
+    message = "Cannot remove more than 3 acls in a single delete operation."
+    assert (result.error_code, result.error_message) == (Code.INVALID_REQUEST, message)
+    assert len(broker.image.acls) == 4
+
+
 async def test_acls_are_for_those_who_may_describe_or_alter_the_cluster(broker, admin):
     eve = client_of(broker, "eve")
     with pytest.raises(KafkaError) as refused:

@@ -1,9 +1,13 @@
 """Client quotas: throttling, and how quotas are altered and described."""
 
+from dataclasses import replace
+
 import pytest
 from peer import Peer
 
 from kwire.broker.requests import quotas
+from kwire.errors import Code
+from kwire.security.principal import Principal
 from kwire.wire import messages as m
 from kwire.wire.records import Record, build_batch
 
@@ -202,3 +206,67 @@ async def test_parts_and_values_are_answered_in_kafkas_order(client):
         "consumer_byte_rate",
         "controller_mutation_rate",
     ]
+
+
+# --- users that have logged in ---
+
+
+def user(broker, name, client_id="c"):
+    peer = Peer(broker, client_id)
+    peer.client = replace(peer.client, principal=Principal("User", name))
+    return peer
+
+
+# From the most specific entity to the least, as Kafka looks for a quota (KIP-55). None is the default.
+PRECEDENCE = [
+    {"user": "alice", "client_id": "c"},
+    {"user": "alice", "client_id": None},
+    {"user": "alice"},
+    {"user": None, "client_id": "c"},
+    {"user": None, "client_id": None},
+    {"user": None},
+    {"client_id": "c"},
+    {"client_id": None},
+]
+
+
+@pytest.mark.parametrize("place", range(len(PRECEDENCE) - 1))
+async def test_the_quota_of_the_more_specific_entity_counts(client, topic, place):
+    specific, general = PRECEDENCE[place], PRECEDENCE[place + 1]
+    alice = user(client.broker, "alice")
+    await set_quota(client, "producer_byte_rate", 10**12, **specific)
+    await set_quota(client, "producer_byte_rate", 1, **general)
+    assert (await produce(alice, 10_000)).throttle_time_ms == 0
+
+    await set_quota(client, "producer_byte_rate", None, **specific)
+    assert (await produce(alice, 10_000)).throttle_time_ms > 0
+
+
+@pytest.mark.parametrize("key", ["producer_byte_rate", "request_percentage"])
+async def test_a_quota_of_a_user_is_that_of_all_its_clients_and_of_no_other_user(client, topic, key):
+    await set_quota(client, key, 1e-6 if key == "request_percentage" else 1, user="alice")
+    assert (await produce(user(client.broker, "bob"), 10_000)).throttle_time_ms == 0
+    assert (await produce(user(client.broker, "alice", "one"), 10_000)).throttle_time_ms > 0
+    assert (await produce(user(client.broker, "alice", "two"), 1)).throttle_time_ms > 0
+
+
+async def test_a_consumer_is_throttled_as_the_user_that_it_is(client, topic):
+    await produce(client, 100_000)
+    await set_quota(client, "consumer_byte_rate", 1000, user="alice")
+    assert (await fetch(user(client.broker, "bob"))).throttle_time_ms == 0
+    assert (await fetch(user(client.broker, "alice"))).throttle_time_ms > 0
+
+
+async def test_changes_of_metadata_are_counted_for_the_user_that_makes_them(client):
+    await set_quota(client, "controller_mutation_rate", 1, user="alice")
+    request = m.CreateTopicsRequest
+
+    async def create(peer, name):
+        topic = request.CreatableTopic(name=name, num_partitions=50, replication_factor=1)
+        return (await peer.call(7, request(topics=[topic], timeout_ms=1000))).topics[0].error_code
+
+    alice, bob = user(client.broker, "alice"), user(client.broker, "bob")
+    assert await create(alice, "a1") == Code.NONE
+    assert await create(alice, "a2") == Code.THROTTLING_QUOTA_EXCEEDED
+    assert await create(bob, "b1") == Code.NONE
+    assert await create(bob, "b2") == Code.NONE

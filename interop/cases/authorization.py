@@ -1,0 +1,124 @@
+"""A sample of the authorization matrix, and the official tool for ACLs beside its twin."""
+
+from interop.advertised import advertised
+from interop.authorization.brokers import PLAIN, SecuredApache, SecuredKwire, make
+from interop.authorization.matrix import Choice, ask_all, chosen, compare
+from interop.authorization.principals import PASSWORD
+from interop.brokers import PYTHON, copy_data
+from interop.case import Run, case
+from interop.jars import CURRENT
+from interop.tools import main_class
+
+SAMPLE = ("ANONYMOUS", "admin", "owner", "reader", "writer", "prefixed", "denied", "elsewhere")
+EVERY = 3
+
+
+@case("oracle", "ACLs", "authorization-matrix-sample")
+def authorization_matrix_sample(run: Run) -> None:
+    """Eight principals, a third of the questions; ``python -m interop authorization`` asks all of them."""
+    brokers = make("apache", run.folder / "apache"), make(run.target, run.folder / "other")
+    try:
+        for broker in brokers:
+            broker.start()
+        choice = Choice(SAMPLE, (), EVERY, advertised(brokers[0]) & advertised(brokers[1]))
+        lines, _ = compare(*(ask_all(broker, chosen(choice), choice) for broker in brokers))
+    finally:
+        for broker in brokers:
+            broker.kill()
+    assert not lines, f"{len(lines)} differences (Apache Kafka / the broker under test)\n" + "\n".join(lines[:60])
+
+
+@case("datadirs", "ACLs", "acls-of-the-other-broker-decide")
+def acls_of_the_other_broker_decide(run: Run) -> None:
+    """ACLs that one broker has written hold on the other, and the other way round: the answers are the same."""
+    choice = Choice(("owner", "reader", "denied"), ("Metadata", "OffsetFetch", "DescribeAcls"))
+    for first, second in (("apache", SecuredKwire), ("kwire", SecuredApache)):
+        writer = make(first, run.folder / f"by-{first}")
+        reader = second(run.folder / f"read-by-{second.name}", data=run.folder / f"copy-of-{first}")
+        try:
+            writer.start()
+            written = ask_all(writer, chosen(choice), choice)
+            writer.stop()
+            copy_data(writer.data, reader.data)
+            reader.start()
+            read = ask_all(reader, chosen(choice), choice._replace(prepared=True))
+        finally:
+            writer.kill()
+            reader.kill()
+        lines, _ = compare(written, read) if first == "apache" else compare(read, written)
+        assert not lines, f"ACLs of {first} read by {second.name}: " + "\n".join(lines[:40])
+
+
+ADD = ("--add", "--allow-principal", "User:alice", "--operation", "Read", "--topic", "orders")
+PRODUCER = ("--add", "--allow-principal", "User:app", "--producer", "--idempotent", "--topic", "t")
+LINES: tuple[tuple[str, ...], ...] = (
+    ADD,
+    (*ADD, "--group", "g", "--cluster"),
+    PRODUCER,
+    (*PRODUCER, "--transactional-id", "x", "--consumer", "--group", "g"),
+    ("--add", "--deny-principal", "User:eve", "--deny-host", "10.0.0.1", "--topic", "pay",
+     "--resource-pattern-type", "prefixed"),
+    ("--list",),
+    ("--list", "--topic", "orders"),
+    ("--list", "--topic", "payments", "--resource-pattern-type", "match"),
+    ("--list", "--principal", "User:alice", "--principal", "User:app"),
+    ("--list", "--topic", "none"),
+    ("--remove", "--force", *ADD[1:]),
+    ("--remove", "--topic", "pay", "--resource-pattern-type", "prefixed"),
+    ("--remove", "--force", "--topic", "pay", "--resource-pattern-type", "prefixed"),
+    ("--list", "--topic", "pay", "--resource-pattern-type", "prefixed"),
+    ("--add", "--topic", "t"),
+    ("--add", "--allow-principal", "alice", "--topic", "t"),
+    ("--add", "--allow-principal", "User:a"),
+    ("--add", "--allow-principal", "User:a", "--operation", "Fly", "--topic", "t"),
+    ("--add", "--allow-principal", "User:a", "--operation", "Write", "--group", "t"),
+    ("--add", "--allow-principal", "User:a", "--topic", "t", "--resource-pattern-type", "match"),
+    ("--add", "--allow-principal", "User:a", "--topic", "t", "--resource-pattern-type", "other"),
+    ("--add", "--list"),
+    ("--list", "--producer"),
+    ("--add", "--producer", "--allow-principal", "User:a"),
+    ("--add", "--idempotent", "--allow-principal", "User:a", "--topic", "t"),
+    ("--remove", "--force", "--topic", "*", "--group", "*", "--cluster"),
+    ("--add", "--allow-principal", "User:a", "--topic", ""),
+    ("--list", "--cluster"),
+)  # fmt: skip
+
+
+def printed(out: str) -> list[str]:
+    """What a run printed, in an order of its own: the official tool prints hash tables."""
+    return sorted(line.rstrip() for line in out.splitlines() if line.strip() and not line.startswith("\tat "))
+
+
+@case("tools", "kafka-acls", "official-output-and-twin")
+def official_output_and_twin(run: Run) -> None:
+    """The official tool prints the same on both brokers, and its twin prints what it prints."""
+    outputs: dict[str, list[tuple[int, list[str]]]] = {}
+    for kind in ("apache", "kwire"):
+        for tool in ("official", "twin"):
+            broker = make(kind, run.folder / f"{kind}-{tool}")
+            try:
+                broker.start()
+                config = run.folder / "admin.properties"
+                config.write_text(
+                    "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n"
+                    f'sasl.jaas.config={PLAIN} username="admin" password="{PASSWORD}";\n'
+                )
+                server = ("--bootstrap-server", f"127.0.0.1:{broker.sasl_port}", "--command-config", str(config))
+                results = outputs[f"{kind} {tool}"] = []
+                for line in LINES:
+                    if tool == "official":
+                        ended = run.jvm.run(CURRENT, main_class("acls", CURRENT), *server, *line, stdin="n\n")
+                    else:
+                        command = [PYTHON, "-P", "-m", "kwire", "scripts", "kafka-acls", *server, *line]
+                        ended = run.program(command, stdin="n\n")
+                    results.append((ended.code, printed(ended.out)))
+            finally:
+                broker.kill()
+    expected = outputs.pop("apache official")
+    differences = [
+        f"{who}: kafka-acls {' '.join(line)}\n  official on Apache Kafka: {official}\n  here: {seen}"
+        for who, results in outputs.items()
+        for line, official, seen in zip(LINES, expected, results, strict=True)
+        if official != seen
+    ]
+    assert not differences, f"{len(differences)} differ\n" + "\n".join(differences)
