@@ -69,7 +69,6 @@ NOT_SERVED: dict[str, str] = {
     "StreamsGroupHeartbeat": _LATER,
     "StreamsGroupDescribe": _LATER,
     "StreamsGroupTopologyDescriptionUpdate": _LATER,
-    "UnregisterController": "refused on one node",
     "GetTelemetrySubscriptions": "only where a metrics sink is configured, as in Apache Kafka",
     "PushTelemetry": "only where a metrics sink is configured, as in Apache Kafka",
 }

@@ -411,6 +411,12 @@ def _k81() -> Handler:
     return k81_remove_raft_voter.handle
 
 
+def _k94() -> Handler:
+    from kwire.api import k94_unregister_controller
+
+    return k94_unregister_controller.handle
+
+
 _ROWS = (
     Row(0, "Produce", (3, 13), _k00, advertised=(0, 13), shortcut=_k00_template_cache),
     Row(1, "Fetch", (4, 18), _k01),
@@ -473,6 +479,7 @@ _ROWS = (
     Row(75, "DescribeTopicPartitions", (0, 0), _k75),
     Row(80, "AddRaftVoter", (0, 1), _k80),
     Row(81, "RemoveRaftVoter", (0, 0), _k81),
+    Row(94, "UnregisterController", (0, 0), _k94),
 )
 
 # Every client needs these: imported before the broker is ready.

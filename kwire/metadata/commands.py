@@ -34,7 +34,12 @@ from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.elections import Reassignment, alter_reassignments, elect_leaders
 from kwire.metadata.entities import Resource, Topic
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.nodes import assign_directories, reserve_producer_ids, unregister_broker
+from kwire.metadata.nodes import (
+    assign_directories,
+    reserve_producer_ids,
+    unregister_broker,
+    unregister_controller,
+)
 from kwire.metadata.topics import Created, NewPartitions, NewTopic, create_partitions, create_topics, delete_topics
 from kwire.metadata.update_features import FeatureUpdate, update_features
 from kwire.types import TopicPartition, Uuid
@@ -242,6 +247,21 @@ class UnregisterBroker(Command[Outcome]):
     def decide(self, state: ControllerState, charge: Charge) -> Decision[Outcome]:
         del charge
         return each([self.broker_id], lambda broker_id: unregister_broker(state.image, broker_id))
+
+
+@dataclass(frozen=True)
+class UnregisterController(Command[Outcome]):
+    """Remove a controller's registration; one result. ``own_id`` is the id of the active controller."""
+
+    controller_id: int
+    own_id: int
+
+    def decide(self, state: ControllerState, charge: Charge) -> Decision[Outcome]:
+        del charge
+        return each(
+            [self.controller_id],
+            lambda controller_id: unregister_controller(state.image, controller_id, own_id=self.own_id),
+        )
 
 
 @dataclass(frozen=True)

@@ -375,6 +375,10 @@ class MetadataImage:
             zk_migration_ready=record.zk_migration_ready,
         )
 
+    def _unregister_controller(self, record: messages.UnregisterControllerRecord, delta: Delta) -> None:
+        del delta  # no part acts on it
+        del self._controllers[record.controller_id]
+
     def _feature_level(self, record: messages.FeatureLevelRecord, delta: Delta) -> None:
         # A level of 0 disables the feature; metadata.version always has one.
         if record.feature_level:
@@ -414,6 +418,7 @@ _APPLY: Mapping[str, Callable[[MetadataImage, Any, Delta], None]] = {
     "UnfenceBrokerRecord": MetadataImage._unfence_broker,  # noqa: SLF001
     "BrokerRegistrationChangeRecord": MetadataImage._change_broker,  # noqa: SLF001
     "RegisterControllerRecord": MetadataImage._register_controller,  # noqa: SLF001
+    "UnregisterControllerRecord": MetadataImage._unregister_controller,  # noqa: SLF001
     "FeatureLevelRecord": MetadataImage._feature_level,  # noqa: SLF001
     "ProducerIdsRecord": MetadataImage._producer_ids,  # noqa: SLF001
     "NoOpRecord": MetadataImage._no_change,  # noqa: SLF001

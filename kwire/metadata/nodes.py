@@ -23,11 +23,13 @@ from kwire.wire.messages import (
     ProducerIdsRecord,
     RegisterBrokerRecord,
     UnregisterBrokerRecord,
+    UnregisterControllerRecord,
 )
 
 PRODUCER_ID_BLOCK = 1000
 _PRODUCER_ID_MAX = 2**63 - 1
 _UNFENCE = -1
+_UNREGISTERS_CONTROLLERS = 33  # 4.4-IV2
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,23 @@ def unregister_broker(image: MetadataImage, broker_id: int) -> list[Message]:
     if broker is None:
         raise KafkaError(Code.BROKER_ID_NOT_REGISTERED, f"Broker ID {broker_id} is not currently registered")
     return [UnregisterBrokerRecord(broker_id=broker_id, broker_epoch=broker.epoch)]
+
+
+def unregister_controller(image: MetadataImage, controller_id: int, *, own_id: int) -> list[Message]:
+    """Forget a controller (KIP-1312). ``own_id`` is that of the active controller.
+
+    Raises KafkaError: INVALID_REQUEST for the active controller, UNSUPPORTED_VERSION below metadata.version 33,
+    CONTROLLER_ID_NOT_REGISTERED.
+    """
+    if controller_id == own_id:
+        raise KafkaError(Code.INVALID_REQUEST, "Controller cannot unregister itself while it is active.")
+    if image.metadata_version < _UNREGISTERS_CONTROLLERS:
+        message = "The current MetadataVersion is too old to support controller unregistration."
+        raise KafkaError(Code.UNSUPPORTED_VERSION, message)
+    if controller_id not in image.controllers:
+        message = f"Controller ID {controller_id} is not currently registered."
+        raise KafkaError(Code.CONTROLLER_ID_NOT_REGISTERED, message)
+    return [UnregisterControllerRecord(controller_id=controller_id)]
 
 
 def reserve_producer_ids(

@@ -276,6 +276,16 @@ async def test_the_running_broker_cannot_be_unregistered(client):
     assert set(client.broker.image.brokers) == {1}
 
 
+@pytest.mark.parametrize(
+    ("controller_id", "code"), [(1, Code.INVALID_REQUEST), (7, Code.CONTROLLER_ID_NOT_REGISTERED), (3, Code.NONE)]
+)
+async def test_a_controller_that_is_not_the_active_one_can_be_unregistered(client, controller_id, code):
+    client.broker.image.apply([m.RegisterControllerRecord(controller_id=3, incarnation_id=bytes(16))])
+    response = await client.call(0, m.UnregisterControllerRequest(controller_id=controller_id))
+    assert response.error_code == code
+    assert 3 in client.broker.image.controllers or code is Code.NONE
+
+
 async def test_the_level_of_the_log_can_be_read_and_set(client):
     from kwire.broker import logs
 

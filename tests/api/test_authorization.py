@@ -579,6 +579,12 @@ ASKS = [
         {(Op.READ, Res.TOPIC, TOPIC)},
         {"TOPIC_AUTHORIZATION_FAILED"},
     ),
+    (
+        0,
+        make("UnregisterController", controller_id=7),
+        {(Op.ALTER, Res.CLUSTER, CLUSTER)},
+        {"CLUSTER_AUTHORIZATION_FAILED"},
+    ),
     (0, make("UnregisterBroker", broker_id=7), {(Op.ALTER, Res.CLUSTER, CLUSTER)}, {"CLUSTER_AUTHORIZATION_FAILED"}),
     (
         0,

@@ -453,6 +453,12 @@ def unregister_broker(ask: Asker) -> None:
         ask.ask("UnregisterBroker", 0, {"brokerId": broker}, label=str(broker))
 
 
+@story("UnregisterController")
+def unregister_controller(ask: Asker) -> None:
+    for controller in (1, 7, -1, 2**31 - 1):
+        ask.ask("UnregisterController", 0, {"controllerId": controller}, label=str(controller))
+
+
 @story("AddRaftVoter", "RemoveRaftVoter")
 def raft_voters(ask: Asker) -> None:
     listener = {"name": "CONTROLLER", "host": "localhost", "port": 9999}
