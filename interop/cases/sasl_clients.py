@@ -6,7 +6,9 @@ import re
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from interop.brokers import Apache, Kwire, copy_data
 from interop.case import Run, case
@@ -20,6 +22,8 @@ OAUTH_PROPERTIES = (
     "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\n"
     f'sasl.jaas.config={MODULES}oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="alice";\n'
 )
+REFUSED = 58  # SASL_AUTHENTICATION_FAILED
+T = TypeVar("T")
 TOKEN_KEY = {"delegation.token.secret.key": "k3y"}
 _starting = threading.Lock()
 _secured: dict[int, tuple[Kwire | Apache, int]] = {}
@@ -99,24 +103,27 @@ def users(run: Run) -> None:
     described = configs(run, broker, user, "--describe")
     expected = f"SCRAM credential configs for user-principal '{user}' are SCRAM-SHA-256=iterations=8192\n"
     assert described == expected, described
-    assert not eventually(port, user, "first")["errorCode"]
-    configs(run, broker, user, "--alter", "--add-config", "SCRAM-SHA-256=[password=second]")
-    time.sleep(1)
-    assert Wire(port).scram(user, "first")["errorCode"] == 58
-    assert not Wire(port).scram(user, "second")["errorCode"]
-    configs(run, broker, user, "--alter", "--delete-config", "SCRAM-SHA-256")
-    time.sleep(1)
-    gone = Wire(port).scram(user, "second")
-    assert gone.get("at the first message", gone)["errorCode"] == 58, gone
 
-
-def eventually(port: int, user: str, password: str) -> dict[str, object]:
-    """Log in; Apache's image follows the answer of kafka-configs a moment later."""
-    for _ in range(20):
+    def code(password: str) -> int:
         answer = Wire(port).scram(user, password)
-        if answer.get("errorCode") == 0:
+        return int(answer.get("at the first message", answer)["errorCode"])
+
+    until(lambda: code("first"), lambda found: found == 0)
+    configs(run, broker, user, "--alter", "--add-config", "SCRAM-SHA-256=[password=second]")
+    until(lambda: code("first"), lambda found: found == REFUSED)
+    assert code("second") == 0
+    configs(run, broker, user, "--alter", "--delete-config", "SCRAM-SHA-256")
+    until(lambda: code("second"), lambda found: found == REFUSED)
+
+
+def until(ask: Callable[[], T], fits: Callable[[T], bool]) -> T:
+    """Ask until the answer fits; Apache's image follows an answer a moment later."""
+    for _ in range(25):
+        answer = ask()
+        if fits(answer):
             break
-        time.sleep(0.2)
+        time.sleep(0.4)
+    assert fits(answer), answer
     return answer
 
 
@@ -136,10 +143,9 @@ def delegation_tokens(run: Run) -> None:
     token_id, hmac = shown[2], shown[3]
     assert shown.groups()[3:] == ("User:alice", "User:alice", "[User:bob]"), created
     assert token_id == shown[1]
-    time.sleep(1)
-    described = tokens("--describe", "--owner-principal", "User:alice")
+    # Apache's image follows the answer a moment later.
+    described = until(lambda: tokens("--describe", "--owner-principal", "User:alice"), lambda text: hmac in text)
     assert "Calling describe token operation for owners: [User:alice]\nTotal number of tokens : " in described
-    assert hmac in described
     module = f"{MODULES}scram.ScramLoginModule"
     by_token = (
         "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=SCRAM-SHA-256\n"
@@ -157,8 +163,7 @@ def delegation_tokens(run: Run) -> None:
     assert "Completed expire operation. New expiry date : " in tokens(
         "--expire", "--expiry-time-period", "-1", "--hmac", hmac
     )
-    time.sleep(1)
-    assert hmac not in tokens("--describe")
+    until(lambda: tokens("--describe"), lambda text: hmac not in text)
 
 
 @case("datadirs", "sasl", "users-and-tokens")

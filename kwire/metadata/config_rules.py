@@ -107,7 +107,7 @@ def check_broker_configs(
             "Cannot update these configs at default cluster level, broker id must be specified",
         )
     _refuse_names(
-        (name for name in known if name in changed and name in _READ_AT_START),
+        (name for name, base in known.items() if name in changed and (name in _READ_AT_START or base in _OF_LOGINS)),
         "kwire reads these configs at its start only",
     )
     if any(name in changed for name in known):
@@ -180,6 +180,8 @@ def check_client_metrics_configs(own: Mapping[str, str]) -> None:
 
 # Kafka can change these while it runs; kwire reads them at the start.
 _READ_AT_START: Final = frozenset({"config.providers", "listeners", "listener.security.protocol.map"})
+# Kafka refuses to change them for a listener that exists.
+_OF_LOGINS: Final = frozenset({"sasl.enabled.mechanisms", "sasl.jaas.config", "sasl.mechanism.inter.broker.protocol"})
 _LISTENER_SECRETS: Final = frozenset(
     {
         "ssl.key.password",

@@ -121,7 +121,16 @@ async def test_lists_grow_as_apache_lets_them(client, operation, value, then):
         assert configs.describe_topic("t", ["cleanup.policy"])[0].value == then
 
 
-@pytest.mark.parametrize("name", ["listeners", "listener.security.protocol.map"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "listeners",
+        "listener.security.protocol.map",
+        "config.providers",
+        "sasl.enabled.mechanisms",
+        "listener.name.plaintext.plain.sasl.jaas.config",
+    ],
+)
 async def test_what_is_read_at_the_start_cannot_be_changed_later(client, name):
     request = m.IncrementalAlterConfigsRequest
     change = request.AlterableConfig(name=name, config_operation=0, value="PLAINTEXT:PLAINTEXT")
