@@ -48,6 +48,7 @@ async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupRespon
         random_suffix=groups.new_member_suffix(),
         member_id_required=version >= _MEMBER_ID_REQUIRED_SINCE,
         may_skip_assignment=version >= _SKIP_ASSIGNMENT_SINCE,
+        consumer_member_id=groups.new_member_id(),
         fits_record=max(sizes, default=0) <= record_bytes_max,
     )
     joined: Joined

@@ -20,12 +20,13 @@ import dataclasses
 import os
 import shlex
 from collections import deque
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterable
 from enum import Enum
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from kwire.coordinators.machine import Effects, Machine, MetadataChange, Record
+from kwire.coordinators.topics import TopicDescription
 from kwire.errors import Code, KafkaError
 
 TIMER_RETRY_MS = 1000
@@ -40,14 +41,45 @@ class Logged(NamedTuple):
 
 
 class AllTopics:
-    """A metadata image in which every topic exists, and with the given feature levels."""
+    """A metadata image with the given feature levels, in which every topic id exists.
+
+    ``topics``: what is known of some of them, by name. ``group_configs``: those of every group.
+    """
 
     def __init__(self, features: dict[str, int]) -> None:
         self.features = features
+        self.topics: dict[str, TopicDescription] = {}
+        self.group_configs = {
+            "consumer.session.timeout.ms": 45_000,
+            "consumer.heartbeat.interval.ms": 5000,
+            "consumer.assignment.interval.ms": 0,
+        }
 
     def topic_exists(self, topic_id: bytes) -> bool:
         del topic_id
         return True
+
+    def topic(self, name: str) -> TopicDescription | None:
+        return self.topics.get(name)
+
+    def topic_by_id(self, topic_id: bytes) -> TopicDescription | None:
+        return next((topic for topic in self.topics.values() if topic.id == topic_id), None)
+
+    def topic_names(self) -> Iterable[str]:
+        return self.topics
+
+    def group_config(self, group_id: str) -> dict[str, int]:
+        del group_id
+        return self.group_configs
+
+    def has_group_config(self, group_id: str, name: str) -> bool:
+        del group_id, name
+        return False
+
+    def put_topic(self, name: str, partition_count: int) -> TopicDescription:
+        """A topic whose id is its name."""
+        topic = self.topics[name] = TopicDescription(name, name.encode().rjust(16, b"-"), ((),) * partition_count)
+        return topic
 
     def feature_level(self, name: str) -> int:
         return self.features.get(name, 0)

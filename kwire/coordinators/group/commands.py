@@ -40,7 +40,8 @@ class JoinGroup:
 
     ``member_id_required``: a new member without an instance id must join a second time with its id (KIP-394).
     ``may_skip_assignment``: the client understands that a returning static leader need not assign (KIP-814).
-    ``fits_record``: a group record can hold the metadata of each protocol.
+    ``fits_record``: a group record can hold the metadata of each protocol. ``consumer_member_id`` is the id of a new
+    member if the group is a consumer group.
     """
 
     group_id: str
@@ -56,6 +57,7 @@ class JoinGroup:
     member_id_required: bool = True
     may_skip_assignment: bool = True
     fits_record: bool = True
+    consumer_member_id: str = ""
 
 
 class JoinedMember(NamedTuple):

@@ -26,7 +26,7 @@ from kwire.errors import Code, KafkaError
 def join(step: Step, command: JoinGroup) -> Joined:
     """Raises KafkaError."""
     group, parts = step.group, step.parts
-    member_id = command.member_id or command.random_suffix
+    member_id = command.member_id or command.consumer_member_id
     _check_join(step, command, member_id)
     if command.member_id_required and not command.member_id and command.group_instance_id is None:
         return Joined(member_id, Code.MEMBER_ID_REQUIRED)
@@ -114,7 +114,7 @@ def heartbeat(step: Step, generation_id: int, member_id: str, group_instance_id:
 
 
 def leave(step: Step, leaving: Iterable[LeavingMember]) -> list[LeftMember]:
-    """Each member by itself."""
+    """Each member by itself, also members of the consumer protocol, which an administrator may remove."""
     group = step.group
     left: list[LeftMember] = []
     gone: dict[str, Member] = {}
@@ -125,7 +125,7 @@ def leave(step: Step, leaving: Iterable[LeavingMember]) -> list[LeftMember]:
             left.append(LeftMember(each.member_id, each.group_instance_id, error.code))
             continue
         gone[member.member_id] = member
-        left.append(LeftMember(member.member_id, each.group_instance_id, Code.NONE))
+        left.append(LeftMember(each.member_id, each.group_instance_id, Code.NONE))
     fence(step, list(gone.values()))
     return left
 
@@ -186,7 +186,7 @@ def _leaving_member(group: ConsumerGroup, leaving: LeavingMember) -> Member:
     if leaving.group_instance_id is not None and not member_id:
         static = group.static_member(leaving.group_instance_id)
         member_id = "" if static is None else static.member_id
-    return _classic_member(group, member_id, leaving.group_instance_id)
+    return _member(group, member_id, leaving.group_instance_id)
 
 
 def _check_generation(member: Member, generation_id: int) -> None:

@@ -126,8 +126,7 @@ class ConsumerGroups:
         except KafkaError as refusal:
             # What was done until then is not.
             step = Step(self.parts, step.group, now_ms)
-            is_full = refusal.code is Code.GROUP_MAX_SIZE_REACHED
-            joined = Joined("" if is_full else command.member_id, refusal.code)
+            joined = Joined("", refusal.code)
         step.effects.reply(ticket, joined)
         return step.effects
 
