@@ -195,12 +195,15 @@ def _described(cluster: Cluster, name: str) -> dict[str, Any]:
     }
     places = sorted({*committed, *owners})
     ends = list_offsets(cluster, dict.fromkeys(places, LATEST))
+    # Epochs and targets are those of KIP-848.
+    epochs = {} if group.epoch is None else {"epoch": group.epoch, "assignment_epoch": group.assignment_epoch}
     return {
         "group": group.id,
         "state": group.state,
         "type": group.type,
         "assignor": group.assignor,
         "coordinator": group.coordinator.id,
+        **epochs,
         "members": [
             {
                 "id": member.id,
@@ -208,6 +211,11 @@ def _described(cluster: Cluster, name: str) -> dict[str, Any]:
                 "client": member.client_id,
                 "host": member.host,
                 "partitions": sum(map(len, member.assignment.values())),
+                **(
+                    {}
+                    if member.epoch is None
+                    else {"epoch": member.epoch, "assignment": member.assignment, "target": member.target}
+                ),
             }
             for member in group.members
         ],
@@ -240,7 +248,8 @@ def _print_group(group: Mapping[str, Any]) -> None:
     count = len(group["members"])
     members = "no members" if not count else f"{count} member{'s' if count != 1 else ''}"
     assignor = f", assignor {group['assignor']}" if group["assignor"] else ""
-    click.echo(f"{group['group']}: {group['state']}, {members}{assignor}")
+    epochs = f", epoch {group['epoch']}, assignment of epoch {group['assignment_epoch']}" if "epoch" in group else ""
+    click.echo(f"{group['group']}: {group['state']}, {members}{assignor}{epochs}")
     if group["partitions"]:
         columns = ("topic", "partition", "committed", "end", "lag", "client", "host")
         print_table(
@@ -248,9 +257,27 @@ def _print_group(group: Mapping[str, Any]) -> None:
         )
     else:
         click.echo("no committed offsets, no assigned partitions")
+    if "epoch" in group and group["members"]:
+        print_table(
+            ("MEMBER", "CLIENT", "EPOCH", "ASSIGNMENT", "TARGET"),
+            [
+                (
+                    each["id"],
+                    each["client"],
+                    each["epoch"],
+                    _places_text(each["assignment"]),
+                    _places_text(each["target"]),
+                )
+                for each in group["members"]
+            ],
+        )
     idle = [member["client"] for member in group["members"] if not member["partitions"]]
     if idle:
         click.echo(f"members without a partition: {', '.join(idle)}")
+
+
+def _places_text(partitions: Mapping[str, Sequence[int]]) -> str:
+    return " ".join(f"{topic}:{','.join(map(str, held))}" for topic, held in sorted(partitions.items())) or "-"
 
 
 def _refuse_members(cluster: Cluster, name: str) -> None:

@@ -231,10 +231,10 @@ class ConsumerGroupMachine(RuleBasedStateMachine):
         protocols = (("range", client.subscription()),)
         who = (client.member_id, None, "c", "/h", 10_000, REBALANCE_MS)
         suffix = str(self.playback.ticket_ahead())
-        joined = self.call(
-            lambda machine: machine.join,
-            JoinGroup(GROUP, *who, "consumer", protocols, suffix, member_id_required=False),
+        command = JoinGroup(
+            GROUP, *who, "consumer", protocols, suffix, member_id_required=False, consumer_member_id=f"k{suffix}"
         )
+        joined = self.call(lambda machine: machine.join, command)
         if not isinstance(joined, Joined) or joined.error is not Code.NONE:
             # Its partitions are lost: it starts again.
             client.member_id, client.owned = "", {}
