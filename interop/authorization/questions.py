@@ -197,7 +197,11 @@ def _configs(names: Names) -> Iterator[Question]:
     )
     for kind, name in resources:
         label = f"{kind} {name!r}"
-        keys = {BROKER: ["num.partitions"], LOGGER: ["no.such.logger"]}.get(kind)
+        keys = {
+            BROKER: ["num.partitions"],
+            LOGGER: ["no.such.logger"],
+            GROUP: ["consumer.session.timeout.ms"],
+        }.get(kind)
         wanted = {"resourceType": kind, "resourceName": name, "configurationKeys": keys}
         yield Question("DescribeConfigs", label, {"resources": [wanted], "includeSynonyms": True}, 1)
         change = {"name": "no.such.config", "value": "1", "configOperation": 0}

@@ -53,6 +53,9 @@ async def handle(context: Context, request: FetchRequest) -> FetchResponse:
         session, incremental = _session(context, request)
     except KafkaError as refusal:
         return FetchResponse(error_code=refusal.code, throttle_time_ms=context.throttle_ms)
+    authorizer = context.broker.authorizer
+    if authorizer is not None and session.access_epoch != authorizer.epoch:
+        session.access_changed(authorizer.epoch)
     fetch = _Fetch(context, request, session, incremental=incremental)
     try:
         await fetch.read()

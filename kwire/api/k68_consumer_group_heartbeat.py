@@ -17,7 +17,6 @@ from kwire.broker.requests.context import Context
 from kwire.coordinators.group.consumer.commands import ConsumerHeartbeat, HeartbeatAnswer
 from kwire.errors import Code, KafkaError
 from kwire.metadata.features import GROUP_VERSION
-from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse
 
@@ -53,10 +52,12 @@ async def handle(context: Context, request: ConsumerGroupHeartbeatRequest) -> Co
 
 async def _heartbeat(context: Context, request: ConsumerGroupHeartbeatRequest) -> HeartbeatAnswer:
     check_served(context)
-    context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
+    # As in Apache Kafka, these refusals have no text.
+    if not context.may(Operation.READ, ResourceType.GROUP, request.group_id):
+        raise KafkaError(Code.GROUP_AUTHORIZATION_FAILED)
     may_describe = partial(context.may, Operation.DESCRIBE, ResourceType.TOPIC)
     if not all(map(may_describe, request.subscribed_topic_names or ())):
-        raise denied(ResourceType.TOPIC)
+        raise KafkaError(Code.TOPIC_AUTHORIZATION_FAILED)
     groups = context.broker.groups
     owned = request.topic_partitions
     command = ConsumerHeartbeat(
@@ -74,7 +75,7 @@ async def _heartbeat(context: Context, request: ConsumerGroupHeartbeatRequest) -
         client_host=context.client.java_host,
         new_member_id=groups.new_member_id(),
         may_lack_id=context.api_version < _OWN_MEMBER_ID_SINCE,
-        may_describe=may_describe,
+        may_describe=partial(may_describe, audited=False),
     )
     answer: HeartbeatAnswer = await groups.submit(
         context,

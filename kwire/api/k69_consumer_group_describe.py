@@ -47,7 +47,8 @@ async def handle(context: Context, request: ConsumerGroupDescribeRequest) -> Con
 async def _describe(context: Context, group_id: str) -> DescribedGroup:
     try:
         check_served(context)
-        context.authorize(Operation.DESCRIBE, ResourceType.GROUP, group_id)
+        if not context.may(Operation.DESCRIBE, ResourceType.GROUP, group_id):
+            raise KafkaError(Code.GROUP_AUTHORIZATION_FAILED)
         machine = await context.broker.groups.machine(context, group_id)
         group: DescribedConsumerGroup = machine.consumer.describe(group_id)
         _check_topics(context, group)

@@ -347,3 +347,24 @@ async def test_a_topic_that_may_not_be_written_does_not_become_part_of_the_trans
     codes = {topic.name: Code(topic.partition_responses[0].error_code) for topic in answer.responses}
     assert codes == {"mine": Code.NONE, "theirs": Code.TOPIC_AUTHORIZATION_FAILED}
     assert [topic.topic for topic in described.transaction_states[0].topics] == ["mine"]
+
+
+async def test_a_fetch_session_learns_of_a_revoked_right_without_new_records(admin, broker):
+    topic_id = await admin.create_topic("orders")
+    await create(admin, "alice may read topic orders")
+    alice = client_of(broker, "alice")
+    request = m.FetchRequest
+    wanted = request.FetchTopic(
+        topic_id=topic_id, partitions=[request.FetchPartition(partition=0, partition_max_bytes=1000)]
+    )
+    first = await alice.call(17, request(max_bytes=1000, session_epoch=0, topics=[wanted]))
+    idle = await alice.call(17, request(max_bytes=1000, session_id=first.session_id, session_epoch=1))
+    await admin.call(3, m.DeleteAclsRequest(filters=[FILTER(**filter_fields(AclFilter()))]))
+    refused = await alice.call(17, request(max_bytes=1000, session_id=first.session_id, session_epoch=2))
+    await create(admin, "alice may read topic orders")
+    again = await alice.call(17, request(max_bytes=1000, session_id=first.session_id, session_epoch=3))
+
+    assert first.session_id
+    assert idle.responses == []
+    assert refused.responses[0].partitions[0].error_code == Code.TOPIC_AUTHORIZATION_FAILED
+    assert again.responses[0].partitions[0].error_code == Code.NONE

@@ -71,11 +71,21 @@ class FetchItem:
 class FetchSession:
     """The partitions of one client, in the order in which they are to be read next."""
 
-    __slots__ = ("created_ms", "epoch", "items", "last_used_ms", "session_id", "uses_topic_ids", "watch")
+    __slots__ = (
+        "access_epoch",
+        "created_ms",
+        "epoch",
+        "items",
+        "last_used_ms",
+        "session_id",
+        "uses_topic_ids",
+        "watch",
+    )
 
     def __init__(self, *, uses_topic_ids: bool, committed_only: bool) -> None:
         self.session_id = NO_SESSION
         self.epoch = INITIAL_EPOCH
+        self.access_epoch = 0  # of the authorizer, when each partition was last decided
         self.uses_topic_ids = uses_topic_ids
         self.items: dict[Hashable, FetchItem] = {}
         self.watch = Watch(committed_only=committed_only)
@@ -90,6 +100,11 @@ class FetchSession:
             self.watch.dirty.update(dict.fromkeys(self.items))
         self.ask(topics)
         self.forget(forgotten)
+
+    def access_changed(self, epoch: int) -> None:
+        """Read each partition again, because the client may no longer be allowed to."""
+        self.access_epoch = epoch
+        self.watch.dirty.update(dict.fromkeys(self.items))
 
     def ask(self, topics: Iterable[Any]) -> None:
         """Add or change partitions of the request's topics; each is to be read."""
