@@ -1,9 +1,9 @@
 """A sample of the authorization matrix, and the official tool for ACLs beside its twin."""
 
 from interop.advertised import advertised
-from interop.authorization.brokers import PLAIN, SecuredApache, SecuredKwire, make
-from interop.authorization.matrix import Choice, ask_all, chosen, compare
-from interop.authorization.principals import PASSWORD
+from interop.authorization.brokers import PLAIN, LoggedIn, SecuredApache, SecuredKwire, client_of, make
+from interop.authorization.matrix import Choice, ask_all, chosen, compare, prepare
+from interop.authorization.principals import PASSWORD, PRINCIPALS, one_acl
 from interop.brokers import PYTHON, copy_data
 from interop.case import Run, case
 from interop.jars import CURRENT
@@ -122,3 +122,51 @@ def official_output_and_twin(run: Run) -> None:
         if official != seen
     ]
     assert not differences, f"{len(differences)} differ\n" + "\n".join(differences)
+
+
+@case("oracle", "ACLs", "limits-settings-and-creation")
+def limits_settings_and_creation(run: Run) -> None:
+    """10,001 ACLs in a request, the authorizer's settings in DescribeConfigs, topics that a client may not create."""
+    transcripts = []
+    for kind in ("apache", run.target):
+        broker = make(kind, run.folder / kind)
+        try:
+            broker.start()
+            admin, reader = client_of(broker, "admin"), client_of(broker, "reader")
+            prepare(broker, [each for each in PRINCIPALS if each.name == "reader"])
+            _ask_about_limits(admin)
+            wanted = {"resourceType": 4, "resourceName": "1", "configurationKeys": SETTINGS}
+            admin.ask("DescribeConfigs", 4, {"resources": [wanted], "includeSynonyms": True}, label="settings")
+            for version in range(1, 14):
+                asked = {"topics": [{"name": "m-reader-t2"}], "allowAutoTopicCreation": True}
+                reader.ask("Metadata", version, asked, label="a topic that may not be seen")
+            prefix = {**one_acl("reader", "new"), "resourcePatternType": 4, "operation": 8}
+            admin.ask("CreateAcls", 3, {"creations": [prefix]}, note=False)
+            admin.on_append_result(2)
+            for version in range(1, 14):
+                asked = {"topics": [{"name": "new-topic"}], "allowAutoTopicCreation": True}
+                reader.ask("Metadata", version, asked, label="a topic that may be seen and not created")
+            transcripts.append([*admin.transcript, *reader.transcript])
+        finally:
+            broker.kill()
+    lines, _ = compare(*transcripts)
+    assert not lines, f"{len(lines)} differences (Apache Kafka / the broker under test)\n" + "\n".join(lines[:60])
+
+
+SETTINGS = ["authorizer.class.name", "super.users", "allow.everyone.if.no.acl.found", "early.start.listeners"]
+
+
+def _ask_about_limits(admin: LoggedIn) -> None:
+    many = [one_acl("limits", f"limit-{number}") for number in range(10_001)]
+    admin.ask("CreateAcls", 3, {"creations": many}, label="10,001 ACLs")
+    admin.ask("CreateAcls", 3, {"creations": [*many[:5], {**many[0], "resourceName": ""}]}, label="some of them")
+    admin.ask("CreateAcls", 3, {"creations": many[:10_000]}, label="10,000 ACLs", note=False)
+    admin.ask("CreateAcls", 3, {"creations": many[10_000:]}, label="the last one")
+    every = {
+        "resourceTypeFilter": 2, "resourceNameFilter": None, "patternTypeFilter": 3,
+        "principalFilter": "User:limits", "hostFilter": None, "operation": 1, "permissionType": 1,
+    }  # fmt: skip
+    one = {**every, "resourceNameFilter": "limit-0"}
+    admin.ask("DeleteAcls", 3, {"filters": [one, every]}, label="10,001 ACLs and one of them")
+    answer = admin.ask("DescribeAcls", 3, one, label="the one")
+    admin.note("left", len(answer["resources"]))
