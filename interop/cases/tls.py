@@ -87,3 +87,77 @@ def official_tools(run: Run) -> None:
     certificates.write("other", certificates.issue("other"))
     refused = run.tool("configs", *at, *entity, key_store.replace("server.pem", "other.pem"))
     assert "DistinguishedName does not match" in refused.out + refused.err, refused.out + refused.err
+
+
+BAD_STARTS = {
+    "no such file": {"ssl.keystore.location": "/nowhere.pem"},
+    "PEM with a password of the store": {"ssl.keystore.password": "x"},
+    "JKS without a password": {"ssl.keystore.type": "JKS"},
+    "an unknown protocol": {"ssl.protocol": "TLSv9"},
+    "a trust store with a password": {"ssl.truststore.password": "x"},
+    "an unknown client auth": {"ssl.client.auth": "maybe"},
+}
+
+
+def refused_start(run: Run, settings: dict[str, str]) -> str:
+    """How a broker with these settings ends."""
+    certificates = Certificates(run.folder / "certificates")
+    broker = run.own_broker()
+    add_tls(broker, certificates, settings)
+    try:
+        broker.start()
+    except AssertionError:
+        return broker.tail()
+    broker.stop()
+    return ""
+
+
+@case("tools", "tls", "settings-that-stop-a-start")
+def bad_starts(run: Run) -> None:
+    """Both brokers refuse these, before they serve."""
+    started = [what for what, settings in BAD_STARTS.items() if not refused_start(run, settings)]
+    assert started == [], started
+
+
+ALTERATIONS = {
+    # What is altered, and words of the answer; "" where it is accepted.
+    "other-name": "DistinguishedName does not match",
+    "fewer-hosts": "SubjectAltNames do not match",
+    "renewed": "",
+    "garbage": "Validation of dynamic config update of SSLFactory failed",
+}
+
+
+@case("tools", "tls", "alterations")
+def alterations(run: Run) -> None:
+    """What AlterConfigs accepts and refuses of a key store, by kafka-configs."""
+    certificates, ports = tls_broker(run)
+    at = (
+        "--bootstrap-server",
+        f"localhost:{ports['SSL']}",
+        "--command-config",
+        str(certificates.properties(own=False)),
+    )
+    entity = ("--alter", "--entity-type", "brokers", "--entity-name", "1", "--add-config")
+    contents = {
+        "other-name": certificates.issue("other"),
+        "fewer-hosts": certificates.issue("localhost", hosts=("localhost",)),
+        "renewed": certificates.issue("localhost"),
+        "garbage": "nothing",
+    }
+    found = {}
+    for name, content in contents.items():
+        path = certificates.write(name, content)
+        done = run.tool("configs", *at, *entity, f"listener.name.ssl.ssl.keystore.location={path}")
+        found[name] = done.out + done.err
+        words = ALTERATIONS[name]
+        assert words in found[name] if words else done.code == 0, (name, found[name])
+    missing = run.tool("configs", *at, *entity, "listener.name.ssl.ssl.keystore.location=/nowhere.pem")
+    assert missing.code != 0, missing.out
+    plain = run.tool("configs", *at, *entity, f"ssl.keystore.location={certificates.server}")
+    assert "can be dynamically updated only per-listener" in plain.out + plain.err, plain.out + plain.err
+    # The same path with another file: read again.
+    certificates.write("renewed", certificates.issue("localhost"))
+    run.tool(
+        "configs", *at, *entity, f"listener.name.ssl.ssl.keystore.location={certificates.folder / 'renewed.pem'}"
+    ).ok()

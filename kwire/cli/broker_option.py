@@ -58,6 +58,8 @@ def complete_topic(context: click.Context, _parameter: click.Parameter, begun: s
 def config_option(command: F) -> F:
     return click.option(
         "--config",
+        "--command-config",
+        "config",
         type=click.Path(),
         metavar="FILE",
         help="A file of client settings under Java's names: security.protocol, sasl.*, ssl.*.",
