@@ -9,7 +9,7 @@ from typing import Any
 
 from interop.brokers import Apache, Kwire
 from interop.differential.operations import Operation
-from interop.differential.session import NO_ANSWER, Session
+from interop.differential.session import NO_ANSWER, NOT_SENT, Session
 from interop.oracle.known import known
 from interop.oracle.normal import Normalizer, differences
 from kwire.wire.batch import CODEC_MASK
@@ -55,7 +55,11 @@ def compare(apache: Apache | Kwire, other: Apache | Kwire, operations: list[Oper
         runs = [pool.submit(_run, broker, operations, prefix) for broker in (apache, other)]
         normal = [run.result() for run in runs]
     found = []
-    end = min(election_by_chance(operations, *normal), blocked_by_known_silence(operations, *normal))
+    end = min(
+        election_by_chance(operations, *normal),
+        blocked_by_known_silence(operations, *normal),
+        *(answers.index(NOT_SENT) for answers in normal if NOT_SENT in answers),
+    )
     for place, operation in enumerate(operations[:end]):
         lines = differences(normal[0][place], normal[1][place])
         if any(UNEXPECTED.search(line) for line in lines):

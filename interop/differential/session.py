@@ -27,6 +27,12 @@ REPEATED = "repeated"
 MOMENT_S = 0.12
 ANSWER_S = 5.0
 END_S = 1.5
+# The longest wait for an answer that a later operation refers to: a JoinGroup may be answered only when the session of
+# a member that vanished ends, after a minute. It is waited for once.
+KEPT_S = 1.0
+# The operations that are not sent in this time are not sent at all.
+SEQUENCE_S = 60.0
+NOT_SENT = "not sent: the sequence took too long"
 CLOSED = "the connection was closed"
 NO_ANSWER = "no answer"
 # Apache Kafka's broker applies a change of metadata a moment after it was answered.
@@ -98,12 +104,17 @@ class Session:
         self._sent = Operation()  # the last Produce
         self._barriers = 0
         self._transactional_ids: set[str] = set()
+        self._waited_for: set[int] = set()  # places whose answer was waited for in vain
         self._helper = Connection(broker.port)
 
     def run(self, operations: list[Operation]) -> list[Any]:
         self.answers = [None] * len(operations)
+        deadline = time.monotonic() + SEQUENCE_S
         try:
             for place, operation in enumerate(operations):
+                if time.monotonic() >= deadline:
+                    self.answers[place:] = [NOT_SENT] * (len(operations) - place)
+                    break
                 self._perform(place, operation)
             self._finish()
         finally:
@@ -253,11 +264,15 @@ class Session:
 
     def _wait_for_kept(self, name: str) -> None:
         for connection in list(self._connections.values()):
-            while any(name in operation.keep for _, operation, _ in connection.pending):
+            while places := {
+                place
+                for place, operation, _ in connection.pending
+                if name in operation.keep and place not in self._waited_for
+            }:
                 before = len(connection.pending)
-                self._drain(connection, 1.0)
+                self._drain(connection, KEPT_S)
                 if len(connection.pending) == before:
-                    break
+                    self._waited_for |= places
 
     def _finish(self) -> None:
         deadline = time.monotonic() + END_S

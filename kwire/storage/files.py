@@ -46,6 +46,10 @@ class Files(Protocol):
         """Names and sizes of the regular files in there; empty if there is no such directory."""
         ...
 
+    def exists(self, path: str) -> bool:
+        """Whether there is a file of this name."""
+        ...
+
     def directories(self, directory: str) -> list[str]: ...
     def read_bytes(self, path: str) -> bytes | None: ...
     def write_bytes(self, path: str, content: bytes, *, durable: bool) -> None:
@@ -206,6 +210,12 @@ class OsFiles:
         with _Disk(directory), contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
             return {entry.name: entry.stat().st_size for entry in entries if entry.is_file()}
         return {}
+
+    def exists(self, path: str) -> bool:
+        with _Disk(path), contextlib.suppress(FileNotFoundError):
+            os.stat(path)
+            return True
+        return False
 
     def directories(self, directory: str) -> list[str]:
         with _Disk(directory), contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:

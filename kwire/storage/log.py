@@ -349,12 +349,13 @@ class Log:
     def apply_retention(self, now_ms: int) -> list[PendingDeletion]:
         """Delete segments by retention time, retention size and log start offset.
 
-        Their files are renamed at once; the caller removes each path when it is due. Raises StorageFailure if no
-        segment can be deleted.
+        Their files are renamed at once; the caller removes each path when it is due. At most
+        ``retention.SEGMENTS_DELETED_AT_ONCE`` are deleted: call again until there are none. Raises StorageFailure if
+        no segment can be deleted.
         """
         deletions: list[PendingDeletion] = []
         try:
-            for reason in retention.segments_to_delete(self, now_ms):
+            for reason in retention.segments_to_delete(self, now_ms)[: retention.SEGMENTS_DELETED_AT_ONCE]:
                 if len(self.segments) == 1:
                     self.roll(now_ms)
                 if len(self.segments) == 2 and not self.active.size_bytes:

@@ -14,6 +14,8 @@ from typing import Final, Protocol
 from kwire.storage.config import LogConfig
 from kwire.storage.segment import Segment
 
+# Renaming the files of a segment takes some tens of microseconds.
+SEGMENTS_DELETED_AT_ONCE: Final = 50
 # As the log line about deleted segments has them.
 START_OFFSET: Final = "log start offset"
 TIME: Final = "retention.ms"

@@ -298,10 +298,10 @@ class Segment:
     def rename_to_deleted(self, due_ms: int, reason: str = "") -> list[PendingDeletion]:
         """Rename the files; open slices of them stay readable."""
         deletions: list[PendingDeletion] = []
-        names = self._files.sizes(self._directory)
+        # Not by a list of the directory: of many segments each would list all.
         for suffix in reversed(SUFFIXES):
             path = self.path(suffix)
-            if file_name(self.base_offset) + suffix in names:
+            if self._files.exists(path):
                 self._files.rename(path, path + DELETED_SUFFIX)
                 deletions.append(PendingDeletion(path + DELETED_SUFFIX, due_ms, is_directory=False, reason=reason))
         self.close()

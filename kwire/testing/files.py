@@ -54,6 +54,10 @@ class MemoryFiles:
             if path.startswith(prefix) and "/" not in path[len(prefix) :]
         }
 
+    def exists(self, path: str) -> bool:
+        self.check("stat", path)
+        return path in self._nodes
+
     def directories(self, directory: str) -> list[str]:
         prefix = directory + "/"
         return sorted(

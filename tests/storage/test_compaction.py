@@ -7,6 +7,7 @@ said of them: first dirty offset, end of the round, clean bytes, cleanable bytes
 from __future__ import annotations
 
 import base64
+import dataclasses
 import errno
 import itertools
 import json
@@ -750,3 +751,69 @@ def test_a_rename_that_fails_before_the_swap_changes_nothing(files):
         clean(log)
     files.fault = None
     assert (records(log), set(files.sizes(PATH))) == before
+
+
+LARGE = "v" * 2_000_000
+
+
+def test_a_large_batch_is_read_opened_and_written_by_the_driver(files):
+    log = Log.open(files, PATH, dataclasses.replace(CONFIG, segment_bytes=10_000_000), now_ms=NOW)
+    put(log, ("a", "superseded"), ("b", LARGE))
+    put(log, ("a", "kept"))
+    roll(log)
+    is_driven = False
+    driven = []
+
+    def note(operation: str, path: str) -> None:
+        if is_driven:
+            driven.append((operation, path.rpartition(".")[2]))
+
+    files.fault = note
+    compaction = Compaction(log, cleanable_part(log, None, NOW), now_ms=NOW, map_bytes_max=PLENTY)
+    for piece in compaction.slices():
+        if piece.blocking is not None:
+            is_driven = True
+            piece.blocking()
+            is_driven = False
+    files.fault = None
+
+    assert driven.count(("read", "log")) == 2, "once in each pass"
+    assert ("append", "cleaned") in driven
+    assert values(log) == {"a": "kept", "b": LARGE, "active": "x"}
+
+
+def test_a_damaged_large_batch_ends_the_round(files):
+    log = Log.open(files, PATH, dataclasses.replace(CONFIG, segment_bytes=10_000_000), now_ms=NOW)
+    put(log, ("a", LARGE))
+    roll(log)
+    files.content(f"{PATH}/{file_name(0)}.log")[1_000_000] ^= 1
+    with pytest.raises(KafkaError) as refused:
+        clean(log)
+    assert refused.value.code is Code.CORRUPT_MESSAGE
+
+
+def test_the_directory_is_not_listed_for_each_segment(files):
+    log = Log.open(files, PATH, CONFIG, now_ms=NOW)
+    for number in range(50):
+        put(log, ("k", str(number)))
+        log.roll(NOW)
+    roll(log)
+    lists = []
+    files.fault = lambda operation, _: lists.append(operation) if operation == "list" else None
+    clean(log)
+    assert len(lists) <= 2
+
+
+def test_hashing_long_keys_ends_slices(files):
+    log = Log.open(files, PATH, dataclasses.replace(CONFIG, segment_bytes=10_000_000), now_ms=NOW)
+    for number in range(6):
+        put(log, (str(number) * 1_000_000, "v"))
+    roll(log)
+    compaction = Compaction(log, cleanable_part(log, None, NOW), now_ms=NOW, map_bytes_max=PLENTY)
+    pieces = []
+    for piece in compaction.slices():
+        pieces.append(piece)
+        if piece.blocking is not None:
+            piece.blocking()
+    assert len(pieces) >= 2 * 6
+    assert compaction.records_kept == 6

@@ -6,6 +6,7 @@ from log_batches import NOW, append, batch, offsets
 from kwire.errors import StorageFailure
 from kwire.storage.config import LogConfig
 from kwire.storage.log import Log
+from kwire.storage.retention import SEGMENTS_DELETED_AT_ONCE
 from kwire.testing.files import MemoryFiles
 
 PATH = "data/topic-0"
@@ -202,3 +203,14 @@ def test_a_retention_time_of_zero_deletes_everything_older_than_now(files):
     log = filled(files, retention_ms=0)
     log.apply_retention(NOW + 2500)
     assert first_offsets(log) == [3, 4]
+
+
+def test_one_call_deletes_a_bounded_number_of_segments(files):
+    log = filled(files, count=SEGMENTS_DELETED_AT_ONCE + 10, retention_ms=5000)
+    lists = []
+    files.fault = lambda operation, _: lists.append(operation) if operation == "list" else None
+    log.apply_retention(NOW + 10**6)
+    assert len(log.segments) == 10
+    log.apply_retention(NOW + 10**6)
+    assert [segment.size_bytes for segment in log.segments] == [0]
+    assert lists == [], "the directory is not listed for each segment"

@@ -27,6 +27,7 @@ from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.watchdog import Watchdog
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
+from kwire.storage.retention import SEGMENTS_DELETED_AT_ONCE
 from kwire.storage.segment import DELETED_SUFFIX, LOG_SUFFIX
 from kwire.types import TopicPartition
 
@@ -114,30 +115,36 @@ class Housekeeping:
         while True:
             await self._clock.sleep(self._configs.broker["log.retention.check.interval.ms"])
             async for partition in _in_slices(self._partitions):
-                self.apply_retention(partition)
+                while self.apply_retention(partition):
+                    await trio.lowlevel.checkpoint()
 
-    def apply_retention(self, partition: Partition) -> None:
-        """Delete segments by the partition's retention settings; files are removed after ``file.delete.delay.ms``."""
+    def apply_retention(self, partition: Partition) -> bool:
+        """Delete segments by the partition's retention settings; files are removed after ``file.delete.delay.ms``.
+
+        Returns whether there may be more to delete.
+        """
         if partition.deleted or not self._partitions.has_directory(partition):
-            return
+            return False
         try:
             before = partition.log.log_start_offset
             deletions = partition.log.apply_retention(self._clock.now_ms())
         except StorageFailure as failure:
             self._storage_failures.report(failure)
-            return
+            return False
         for deletion in deletions:
             self._file_remover.remove_when_due(deletion)
+        segments = sum(one.path.endswith(_DELETED_LOG_SUFFIX) for one in deletions)
         if deletions:
             log.info(
                 "segments deleted",
                 partition=str(partition),
-                segments=sum(one.path.endswith(_DELETED_LOG_SUFFIX) for one in deletions),
+                segments=segments,
                 reason=", ".join(dict.fromkeys(one.reason for one in deletions)),
                 log_start_offset=partition.log.log_start_offset,
             )
         if partition.log.log_start_offset != before:
             partition.note_change()
+        return segments >= SEGMENTS_DELETED_AT_ONCE
 
     async def _compact(self) -> None:
         if not self._configs.broker["log.cleaner.enable"]:
