@@ -55,7 +55,7 @@ def mutated(operation: Operation, dice: random.Random) -> Operation:
         return operation
     spot = dice.choice(spots)
     spot.holder[spot.key] = _changed(spot, operation.version, dice)
-    return replace(operation, body=body)
+    return operation if _repeats_protocol(operation.api, body) else replace(operation, body=body)
 
 
 def repeated(operation: Operation, dice: random.Random) -> Operation:
@@ -85,7 +85,16 @@ def repeated(operation: Operation, dice: random.Random) -> Operation:
             changed = dice.choice(inner)
             changed.holder[changed.key] = _changed(changed, operation.version, dice)
     items.insert(dice.randint(0, len(items)), again)
-    return replace(operation, body=body)
+    return operation if _repeats_protocol(operation.api, body) else replace(operation, body=body)
+
+
+def _repeats_protocol(api: str, body: Json) -> bool:
+    """Whether a JoinGroup names a protocol twice.
+
+    Apache Kafka then counts its supporters wrongly, and refuses or never answers the other members of the group.
+    """
+    names = [protocol["name"] for protocol in body.get("protocols") or ()] if api == "JoinGroup" else []
+    return len(set(names)) < len(names)
 
 
 def _left_alone(api: str, spot: Spot) -> bool:

@@ -27,10 +27,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
-from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.storage.compaction_files import CleanedSegment
+from kwire.errors import Code, KafkaError
+from kwire.storage.compaction_files import CleanedSegment, Task, read_batch
 from kwire.storage.compaction_keys import OffsetMap
 from kwire.storage.compaction_transactions import CleanedTransactions
 from kwire.storage.files import Buffer
@@ -416,7 +416,7 @@ class Compaction:
                 if at + header.size_bytes > len(chunk):
                     if at:
                         break
-                    read = _Task(partial(_read_batch, segment, position, header))
+                    read = Task(partial(read_batch, segment, position, header))
                     if header.size_bytes <= _MOVED_BYTES_MAX:
                         read.run()
                     else:
@@ -447,33 +447,13 @@ class Compaction:
 
     def _elsewhere(self, work: Callable[[], T]) -> Generator[Slice, None, T]:
         """Have ``work`` done by the driver."""
-        task = _Task(work)
+        task = Task(work)
         yield self._slice(task.run)
         return task.result()
 
     def _slice(self, blocking: Callable[[], object] | None = None, deletions: Sequence[PendingDeletion] = ()) -> Slice:
         moved_bytes, self._moved_bytes, self._records = self._moved_bytes, 0, 0
         return Slice(moved_bytes, blocking, deletions)
-
-
-class _Task(Generic[T]):
-    """A piece of work that is done elsewhere, and what came of it."""
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._work = work
-        self._results: list[T] = []
-        self._error: KafkaError | StorageFailure | None = None
-
-    def run(self) -> None:
-        try:
-            self._results.append(self._work())
-        except (KafkaError, StorageFailure) as error:
-            self._error = error
-
-    def result(self) -> T:
-        if self._error is not None:
-            raise self._error
-        return self._results[0]
 
 
 class _Kept:
@@ -485,12 +465,6 @@ class _Kept:
         self.payload = payload
         self.spans: list[Span] = []
         self.any_tombstone = False
-
-
-def _read_batch(segment: Segment, position: int, header: BatchHeader) -> tuple[memoryview, bool]:
-    """Read one batch; also whether it is all there and its checksum is right."""
-    batch = memoryview(segment.file.read(position, header.size_bytes))
-    return batch, len(batch) == header.size_bytes and is_valid_batch(batch, 0, header)
 
 
 def _assembled(header: BatchHeader, parts: Sequence[bytes]) -> bytes:

@@ -1,11 +1,16 @@
-"""The files of a segment that compaction writes, until they take their place.
+"""The files of a segment that compaction writes, until they take their place, and work that is done in a thread.
 
 Responsible for: their names on the way (``.cleaned`` while they are written, ``.swap`` once they are complete), syncing
-and renaming them. Must not depend on: what is written, which segments they replace.
+and renaming them; reading a batch, and keeping what came of it. Must not depend on: what is written, which segments
+they replace.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+from kwire.errors import KafkaError, StorageFailure
 from kwire.storage.files import Files
 from kwire.storage.index import TransactionIndex
 from kwire.storage.recovery import CLEANED_SUFFIX, SWAP_SUFFIX
@@ -18,6 +23,9 @@ from kwire.storage.segment import (
     Segment,
     file_name,
 )
+from kwire.wire.batch import BatchHeader, is_valid_batch
+
+T = TypeVar("T")
 
 
 class CleanedSegment(Segment):
@@ -66,3 +74,29 @@ class CleanedSegment(Segment):
             path = f"{self._directory}/{name}"
             self._files.rename(path + self._mark, path + mark)
         self._mark = mark
+
+
+class Task(Generic[T]):
+    """A piece of work that is done elsewhere, and what came of it."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        self._work = work
+        self._results: list[T] = []
+        self._error: KafkaError | StorageFailure | None = None
+
+    def run(self) -> None:
+        try:
+            self._results.append(self._work())
+        except (KafkaError, StorageFailure) as error:
+            self._error = error
+
+    def result(self) -> T:
+        if self._error is not None:
+            raise self._error
+        return self._results[0]
+
+
+def read_batch(segment: Segment, position: int, header: BatchHeader) -> tuple[memoryview, bool]:
+    """Read one batch; also whether it is all there and its checksum is right."""
+    batch = memoryview(segment.file.read(position, header.size_bytes))
+    return batch, len(batch) == header.size_bytes and is_valid_batch(batch, 0, header)
