@@ -98,6 +98,7 @@ class Producer:
             answer = await self.client.call(4, request)
             assert not answer.error_code, Code(answer.error_code)
         request = m.TxnOffsetCommitRequest
+        topic_id = self.client.broker.image.topics[topic].id if version == 6 else bytes(16)
         wanted = request.TxnOffsetCommitRequestPartition(
             partition_index=partition, committed_offset=offset, committed_metadata=""
         )
@@ -108,7 +109,7 @@ class Producer:
                 group_id=group,
                 producer_id=self.producer_id,
                 producer_epoch=self.epoch,
-                topics=[request.TxnOffsetCommitRequestTopic(name=topic, partitions=[wanted])],
+                topics=[request.TxnOffsetCommitRequestTopic(name=topic, topic_id=topic_id, partitions=[wanted])],
                 **more,
             ),
         )

@@ -24,6 +24,7 @@ from kwire.wire.messages import ApiVersionsRequest, ApiVersionsResponse
 
 _SOFTWARE_SINCE: Final = 3  # KIP-511
 _ZERO_FEATURES_SINCE: Final = 4  # KAFKA-17011
+_NO_NODE: Final = -1
 _SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
 
@@ -32,8 +33,9 @@ def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse
         _SOFTWARE.fullmatch(request.client_software_name) and _SOFTWARE.fullmatch(request.client_software_version)
     ):
         return ApiVersionsResponse(error_code=Code.INVALID_REQUEST)
-    if _is_misrouted(context, request):
-        return ApiVersionsResponse(error_code=Code.REBOOTSTRAP_REQUIRED)
+    code = _check_destination(context, request)
+    if code is not Code.NONE:
+        return ApiVersionsResponse(error_code=code)
     if context.api_version >= _SOFTWARE_SINCE:
         context.connection.client = replace(
             context.client, software_name=request.client_software_name, software_version=request.client_software_version
@@ -56,12 +58,14 @@ def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse
     )
 
 
-def _is_misrouted(context: Context, request: ApiVersionsRequest) -> bool:
-    """Whether the client means another cluster or broker; one that does not know which names neither."""
+def _check_destination(context: Context, request: ApiVersionsRequest) -> Code:
+    """Check the cluster and broker that the client means; it names both or, not knowing them yet, neither."""
+    if (request.cluster_id is None) != (request.node_id == _NO_NODE):
+        return Code.INVALID_REQUEST
     broker = context.broker
-    if request.cluster_id is not None and request.cluster_id != broker.cluster_id:
-        return True
-    return request.node_id >= 0 and request.node_id != broker.node_id
+    if request.cluster_id is None or (request.cluster_id, request.node_id) == (broker.cluster_id, broker.node_id):
+        return Code.NONE
+    return Code.REBOOTSTRAP_REQUIRED
 
 
 def advertised(context: Context) -> list[ApiVersionsResponse.ApiVersion]:

@@ -8,7 +8,8 @@ the others.
 
 Version notes: 2 leader epochs (KIP-320); 3 the group may fence a member that is no more (KIP-447); 4
 TRANSACTION_ABORTABLE; 5 the group's partition is added to the transaction without AddOffsetsToTxn (KIP-890);
-6 topic ids, and a consumer's member epoch in the place of the generation.
+6 topic ids, a consumer's member epoch in the place of the generation (STALE_MEMBER_EPOCH), and GROUP_ID_NOT_FOUND for
+a group that is not there.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from kwire.wire.messages import TxnOffsetCommitRequest, TxnOffsetCommitResponse
 _ABORTABLE_SINCE: Final = 4  # KIP-890
 _ADDS_SINCE: Final = 5  # KIP-890
 _TOPIC_IDS_SINCE: Final = 6
+_MEMBER_EPOCHS_SINCE: Final = 6
 _NO_SEQUENCE: Final = -1
 
 TopicResponse = TxnOffsetCommitResponse.TxnOffsetCommitResponseTopic
@@ -93,12 +95,15 @@ async def _commit(
     if not offsets:
         return []
     producer = ProducerStamp(request.producer_id, request.producer_epoch)
+    by_epoch = context.api_version >= _MEMBER_EPOCHS_SINCE
     command = CommitOffsets(
         request.group_id,
         request.generation_id_or_member_epoch,
         request.member_id,
         request.group_instance_id,
         tuple(offsets),
+        unknown_group=Code.GROUP_ID_NOT_FOUND if by_epoch else Code.ILLEGAL_GENERATION,
+        has_member_epoch=by_epoch,
     )
     groups = context.broker.groups
     try:

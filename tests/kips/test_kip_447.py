@@ -60,6 +60,12 @@ async def test_anybody_else_is_fenced(client, producer, change, code):
     assert await committed(client, "g", "t") == -1
 
 
+@pytest.mark.parametrize(("version", "code"), [(5, Code.ILLEGAL_GENERATION), (6, Code.GROUP_ID_NOT_FOUND)])
+async def test_a_member_of_a_group_that_is_not_there_is_fenced(client, producer, version, code):
+    who = {"member_id": "one", "generation_id_or_member_epoch": 1}
+    assert await producer.offsets("nowhere", "t", 3, version=version, **who) is code
+
+
 async def test_clients_before_it_say_nothing_and_are_believed(client):
     await client.create_topic("t")
     producer = Producer(client, "tx", speaks=OLD)

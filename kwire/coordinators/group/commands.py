@@ -129,7 +129,8 @@ class CommitOffsets:
     """``generation_id`` is -1, with no member id, from a client that is not a member.
 
     ``retention_ms`` is -1 for the broker's own retention. ``unknown_group`` is the error for a member of a group that
-    does not exist, ``has_member_epoch`` whether the generation may be a member epoch: both changed with version 9.
+    does not exist, ``has_member_epoch`` whether the generation may be a member epoch: both changed with version 9 of
+    OffsetCommit and version 6 of TxnOffsetCommit.
     """
 
     group_id: str

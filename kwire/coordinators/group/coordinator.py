@@ -136,7 +136,7 @@ class GroupCoordinator:
         if group is not None:
             group.check_transactional_commit(command)
         elif command.generation_id >= 0:
-            raise KafkaError(Code.ILLEGAL_GENERATION)
+            raise KafkaError(command.unknown_group)
         effects = self._commit(command, ticket, now_ms)
         effects.producer = producer
         return effects

@@ -150,9 +150,9 @@ class ConsumerGroup:
         try:
             _check_commit(self.member(command.member_id), command)
         except KafkaError as refusal:
-            # TxnOffsetCommit has no code for members of this protocol.
-            is_stale = refusal.code is Code.STALE_MEMBER_EPOCH
-            raise KafkaError(Code.ILLEGAL_GENERATION) if is_stale else refusal from None
+            if refusal.code is Code.STALE_MEMBER_EPOCH and not command.has_member_epoch:
+                raise KafkaError(Code.ILLEGAL_GENERATION) from None
+            raise
 
     def check_fetch(self, member_id: str | None, member_epoch: int) -> None:
         """Whether the sender of OffsetFetch may read. KafkaError(UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH)."""
