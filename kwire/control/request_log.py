@@ -9,13 +9,14 @@ import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Final
 
 import trio
 
 from kwire.broker.broker import Broker
 from kwire.broker.requests.context import Context
-from kwire.errors import KafkaError
+from kwire.errors import Code, KafkaError
 from kwire.faults.placement import api_name
 from kwire.faults.subjects import Subject, subjects
 from kwire.wire.codec import Message
@@ -219,3 +220,36 @@ def _plain_item(field: Field, value: Any, version: int) -> Any:
 def as_line(entry: Entry) -> str:
     """Write an entry as one line of JSON."""
     return json.dumps(entry.to_json(), separators=(",", ":"))
+
+
+def for_people(entry: Entry) -> str:
+    """Write an entry as one line for a person: when, what, who, about what, what became of it."""
+    at = datetime.fromtimestamp(entry.at_ms / 1000, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
+    about = sorted({str(each) for subject in entry.about for each in _names(subject)})
+    took = "" if entry.took_ms is None else f" in {entry.took_ms:g} ms"
+    codes = sorted(_error_codes(entry.response or {}))
+    errors = f" with {', '.join(codes)}" if codes else ""
+    disturbed = f" by {', '.join(entry.faults)}" if entry.faults else ""
+    what = f"{entry.api} v{entry.version}" + (f" ({', '.join(about)})" if about else "")
+    return f"{at} {entry.client_id or '-'} {what}: {entry.outcome}{errors}{disturbed}{took}"
+
+
+def _names(subject: Subject) -> Iterator[str]:
+    if subject.topic is not None:
+        yield subject.topic if subject.partition is None else f"{subject.topic}-{subject.partition}"
+    if subject.group is not None:
+        yield f"group {subject.group}"
+    if subject.transactional_id is not None:
+        yield f"transactional id {subject.transactional_id}"
+
+
+def _error_codes(value: object) -> set[str]:
+    if isinstance(value, dict):
+        found = {code for each in value.values() for code in _error_codes(each)}
+        number = value.get("error_code", 0)
+        return found | {_code_name(number)} if number else found
+    return {code for each in value for code in _error_codes(each)} if isinstance(value, list) else set()
+
+
+def _code_name(number: int) -> str:
+    return Code(number).name if number in Code._value2member_map_ else str(number)

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from kwire.testing.arguments import BrokerConfigError
     from kwire.testing.broker import BrokerStartError, KafkaBroker
     from kwire.testing.faults import Fault, FaultNeverFired
+    from kwire.testing.requests import RequestNeverSent
 
 __all__ = [
     "BrokerConfigError",
@@ -21,6 +22,7 @@ __all__ = [
     "FaultNeverFired",
     "KafkaBroker",
     "KafkaError",
+    "RequestNeverSent",
     "RuleError",
 ]
 
@@ -30,13 +32,14 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from kwire import errors
     from kwire.faults import rules
-    from kwire.testing import arguments, broker, faults
+    from kwire.testing import arguments, broker, faults, requests
 
     homes = {
         "BrokerConfigError": arguments,
         "Fault": faults,
         "FaultNeverFired": faults,
         "KafkaError": errors,
+        "RequestNeverSent": requests,
         "RuleError": rules,
     }
     return getattr(homes.get(name, broker), name)

@@ -24,6 +24,7 @@ import trio
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import only
 from kwire.broker.partitions.log_dirs import ForeignDirectory
+from kwire.control.request_log import RequestLog
 from kwire.errors import KafkaError, StorageFailure
 from kwire.faults.injector import Injector
 from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
@@ -50,6 +51,7 @@ from kwire.testing.arguments import (
 from kwire.testing.faults import Faults
 from kwire.testing.files import MemoryFiles
 from kwire.testing.frozen_time import keep_real_time
+from kwire.testing.requests import Requests
 
 if TYPE_CHECKING:  # makes keys, which a broker without TLS does not need
     from kwire.testing.certificates import Certificates
@@ -76,7 +78,8 @@ class KafkaBroker:
     ``acls``: rules such as ``"alice may read topic orders"`` (docs/authorization.md has the grammar); what they do not
     allow is refused, to clients without login too (``anyone``), except to ``super.users`` of ``config``.
 
-    ``faults`` arms rules that disturb requests. Raises BrokerConfigError for topics, settings and rules that cannot be.
+    ``faults`` arms rules that disturb requests, ``requests`` are those that clients sent. Raises BrokerConfigError for
+    topics, settings and rules that cannot be.
     """
 
     def __init__(
@@ -106,8 +109,10 @@ class KafkaBroker:
         self._server: Server | None = None
         self._stop: trio.Event | None = None
         self._injector: Injector | None = None
+        self._log: RequestLog | None = None
         self._failure: BaseException | None = None
         self.faults = Faults(self._in_broker, self._in_broker_sync, self._its_injector)
+        self.requests = Requests(self._in_broker, self._in_broker_sync, self._its_log)
 
     def __enter__(self) -> Self:
         self.start()
@@ -222,6 +227,25 @@ class KafkaBroker:
 
         self._in_broker(add)
 
+    def offsets(self, topic: str) -> list[tuple[int, int]]:
+        """Give the first and the next offset of each partition of a topic; an empty list for one that is not there."""
+
+        def read() -> list[tuple[int, int]]:
+            assert self._server is not None
+            partitions = self._server.broker.partitions.of_topic(topic)
+            return [(one.log.log_start_offset, one.high_watermark) for _, one in sorted(partitions.items())]
+
+        return self._in_broker_sync(read)
+
+    def topics(self) -> list[str]:
+        """Give the names of all topics, internal ones too."""
+
+        def read() -> list[str]:
+            assert self._server is not None
+            return sorted(self._server.broker.image.topics)
+
+        return self._in_broker_sync(read)
+
     def advance(self, milliseconds: float) -> None:
         """Move the broker's clock forward: sessions time out, records expire, timestamps follow, without any wait.
 
@@ -244,6 +268,10 @@ class KafkaBroker:
     def _its_injector(self) -> Injector:
         assert self._injector is not None
         return self._injector
+
+    def _its_log(self) -> RequestLog:
+        assert self._log is not None
+        return self._log
 
     def _running(self) -> trio.lowlevel.TrioToken:
         if self._token is None:
@@ -276,7 +304,8 @@ class KafkaBroker:
         clock.advance(self._clock_shift_ms)
         async with open_server(BrokerSettings(settings), self._files, clock=clock) as server:
             self._server = server
-            self._injector = Injector(server.broker, server.connections.apis)
+            self._log = RequestLog(server.broker)
+            self._injector = Injector(server.broker, server.connections.apis, on_fired=self._log.note_fault)
             self._port = server.bindings[0].port
             self._token = trio.lowlevel.current_trio_token()
             self._stop = trio.Event()

@@ -111,6 +111,14 @@ class Faults:
         for armed in self.run_sync(lambda: list(self._injector().armed.values())):
             Fault(self, armed).check()
 
+    def lines(self) -> list[str]:
+        """Give the armed rules as lines for a person."""
+        armed: list[Armed] = self.run_sync(lambda: list(self._injector().armed.values()))
+        return [
+            f"{each.rule.name}: {dict(each.rule.given)}, matched {each.matched} requests, disturbed {each.fired}"
+            for each in armed
+        ]
+
     def discard(self, armed: Armed) -> None:
         """Disarm a rule unless it was before."""
 

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 
 _PASSED = pytest.StashKey[bool]()
+_BROKER: pytest.StashKey[KafkaBroker] = pytest.StashKey()
+_REQUESTS_SHOWN = 30
+_TOPICS_SHOWN = 20
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -38,7 +41,27 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
     report = yield
     if call.when == "call":
         item.stash[_PASSED] = report.passed
+        broker = item.stash.get(_BROKER, None)
+        if broker is not None and report.failed and broker.is_running:
+            report.sections += _sections(broker)
     return report
+
+
+def _sections(broker: KafkaBroker) -> Iterator[tuple[str, str]]:
+    """What the report of a failed test shows of its broker."""
+    requests = broker.requests.lines(_REQUESTS_SHOWN)
+    yield "kafka: the last requests", "\n".join(requests) or "none"
+    faults = broker.faults.lines()
+    if faults:
+        yield "kafka: armed faults", "\n".join(faults)
+    topics = [name for name in broker.topics() if not name.startswith("__")]
+    if topics:
+        lines = [f"{name}: {_records(broker.offsets(name))}" for name in topics[:_TOPICS_SHOWN]]
+        yield "kafka: topics", "\n".join(lines)
+
+
+def _records(offsets: list[tuple[int, int]]) -> str:
+    return ", ".join(f"partition {index} has {start} to {end}" for index, (start, end) in enumerate(offsets))
 
 
 @pytest.fixture
@@ -51,6 +74,8 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
     if mark is not None and mark.args:
         pytest.fail("the kafka mark takes keywords: @pytest.mark.kafka(topics={...}, config={...})", pytrace=False)
     with _running(mark.kwargs if mark else {}) as broker:
+        request.node.stash[_BROKER] = broker
+        broker.requests.start()
         yield broker
         if request.node.stash.get(_PASSED, False) and broker.is_running:
             broker.faults.check()

@@ -1,6 +1,7 @@
 """The pytest plugin, in test runs of its own."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -93,6 +94,29 @@ def test_a_fault_that_never_fired_fails_a_test_that_passed(tmp_path):
     )
     assert "fault 'unused' matched 0 requests and disturbed 0" in printed
     assert "1 failed, 1 passed, 1 error" in printed
+
+
+def test_the_report_of_a_failed_test_shows_what_clients_asked_and_what_was_armed(tmp_path):
+    printed = run_tests(
+        tmp_path,
+        """
+import pytest
+from kwire.cli.admin.topics import list_topics
+from kwire.cli.client import Cluster
+from kwire.cli.connection import parse_addresses
+
+@pytest.mark.kafka(topics={"orders": 2})
+def test_fails(kafka):
+    kafka.faults.add(name="moved", api="Metadata", topic="orders", error="LEADER_NOT_AVAILABLE")
+    with Cluster(parse_addresses(kafka.bootstrap_servers), timeout_s=10) as cluster:
+        list_topics(cluster)
+    assert False
+""",
+    )
+    assert "kafka: the last requests" in printed
+    assert re.search(r"kwire Metadata v\d+: answered with LEADER_NOT_AVAILABLE by moved in [\d.]+ ms", printed)
+    assert "moved: {" in printed
+    assert "orders: partition 0 has 0 to 0, partition 1 has 0 to 0" in printed
 
 
 def test_a_session_shares_one_broker(tmp_path):

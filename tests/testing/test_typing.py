@@ -7,6 +7,7 @@ import pytest
 
 RIGHT = """
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from typing_extensions import assert_type
@@ -18,6 +19,7 @@ from kwire.testing import (
     FaultNeverFired,
     KafkaBroker,
     KafkaError,
+    RequestNeverSent,
     RuleError,
 )
 
@@ -51,6 +53,16 @@ def test_a_moved_leader(kafka: KafkaBroker) -> None:
         kafka.faults.add(api=["Fetch", 3], delay_ms=100, probability=0.5).wait_fired(2, timeout=1)
     except (FaultNeverFired, RuleError) as error:
         print(error)
+
+
+def test_what_was_sent(kafka: KafkaBroker) -> None:
+    try:
+        kafka.requests.wait_for(2, timeout=5, api="Produce", topic="orders", fields={"acks": -1})
+    except RequestNeverSent as error:
+        print(error)
+    assert_type(kafka.requests.last(10, api="Fetch"), list[dict[str, Any]])
+    assert_type(kafka.offsets("orders"), list[tuple[int, int]])
+    assert_type(kafka.topics(), list[str])
 
 
 KafkaBroker(topics=["a", "b"], data="folder", port=9092).start()
