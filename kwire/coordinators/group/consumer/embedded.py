@@ -12,9 +12,9 @@ from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from kwire.errors import ProtocolViolation
+from kwire.wire import messages
 from kwire.wire.codec import decode, encode
 from kwire.wire.message import Message
-from kwire.wire.messages import ConsumerProtocolAssignment, ConsumerProtocolSubscription
 
 _INT16 = struct.Struct(">h")
 
@@ -26,9 +26,9 @@ class MalformedProtocol(Exception):
     """The bytes are not the consumer protocol: the group uses another one under the same type."""
 
 
-def read_subscription(metadata: bytes) -> ConsumerProtocolSubscription:
+def read_subscription(metadata: bytes) -> messages.ConsumerProtocolSubscription:
     """Raises MalformedProtocol."""
-    return _read(ConsumerProtocolSubscription, metadata)
+    return _read(messages.ConsumerProtocolSubscription, metadata)
 
 
 def read_assignment(assignment: bytes) -> tuple[dict[str, frozenset[int]], bool]:
@@ -38,16 +38,16 @@ def read_assignment(assignment: bytes) -> tuple[dict[str, frozenset[int]], bool]
     """
     if not assignment:
         return {}, False
-    read = _read(ConsumerProtocolAssignment, assignment)
+    read = _read(messages.ConsumerProtocolAssignment, assignment)
     return {each.topic: frozenset(each.partitions) for each in read.assigned_partitions}, bool(read.user_data)
 
 
 def write_assignment(partitions: Mapping[str, Iterable[int]], version: int) -> bytes:
     """At the version that the member's subscription has, as far as there is one."""
-    written = min(max(version, 0), ConsumerProtocolAssignment.VERSIONS.highest)
-    message = ConsumerProtocolAssignment(
+    written = min(max(version, 0), messages.ConsumerProtocolAssignment.VERSIONS.highest)
+    message = messages.ConsumerProtocolAssignment(
         assigned_partitions=[
-            ConsumerProtocolAssignment.TopicPartition(topic=topic, partitions=sorted(held))
+            messages.ConsumerProtocolAssignment.TopicPartition(topic=topic, partitions=sorted(held))
             for topic, held in partitions.items()
         ]
     )

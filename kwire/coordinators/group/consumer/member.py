@@ -17,13 +17,7 @@ from kwire.coordinators.group.commands import Protocols
 from kwire.coordinators.group.records import modern_record
 from kwire.coordinators.machine import Record
 from kwire.types import Uuid
-from kwire.wire.messages import (
-    ConsumerGroupCurrentMemberAssignmentKey,
-    ConsumerGroupCurrentMemberAssignmentValue,
-    ConsumerGroupMemberMetadataKey,
-    ConsumerGroupMemberMetadataValue,
-    ConsumerGroupTargetAssignmentMemberKey,
-)
+from kwire.wire import messages
 
 LEAVE_EPOCH: Final = -1
 LEAVE_STATIC_EPOCH: Final = -2
@@ -32,9 +26,6 @@ LEAVE_STATIC_EPOCH: Final = -2
 Owned: TypeAlias = Mapping[Uuid, Mapping[int, int]]
 
 NOTHING_OWNED: Final[Owned] = {}
-
-_CURRENT: Final = ConsumerGroupCurrentMemberAssignmentValue
-_METADATA: Final = ConsumerGroupMemberMetadataValue
 
 
 class MemberState(IntEnum):
@@ -84,7 +75,7 @@ class Member:
 def subscription_record(group_id: str, member: Member) -> Record:
     """The record of what a member is and wants."""
     classic = member.classic
-    value = ConsumerGroupMemberMetadataValue(
+    value = messages.ConsumerGroupMemberMetadataValue(
         instance_id=member.instance_id,
         rack_id=member.rack_id,
         client_id=member.client_id,
@@ -95,38 +86,41 @@ def subscription_record(group_id: str, member: Member) -> Record:
         server_assignor=member.assignor,
         classic_member_metadata=None
         if classic is None
-        else _METADATA.ClassicMemberMetadata(
+        else messages.ConsumerGroupMemberMetadataValue.ClassicMemberMetadata(
             session_timeout_ms=classic.session_timeout_ms,
             supported_protocols=[
-                _METADATA.ClassicProtocol(name=name, metadata=metadata) for name, metadata in classic.protocols
+                messages.ConsumerGroupMemberMetadataValue.ClassicProtocol(name=name, metadata=metadata)
+                for name, metadata in classic.protocols
             ],
         ),
     )
-    return modern_record(ConsumerGroupMemberMetadataKey(group_id=group_id, member_id=member.member_id), value)
+    return modern_record(messages.ConsumerGroupMemberMetadataKey(group_id=group_id, member_id=member.member_id), value)
 
 
 def current_record(group_id: str, member: Member) -> Record:
     """The record of where a member is."""
-    value = ConsumerGroupCurrentMemberAssignmentValue(
+    value = messages.ConsumerGroupCurrentMemberAssignmentValue(
         member_epoch=member.epoch,
         previous_member_epoch=member.previous_epoch,
         state=int(member.state),
         assigned_partitions=_stored(member.assigned),
         partitions_pending_revocation=_stored(member.revoking),
     )
-    return modern_record(ConsumerGroupCurrentMemberAssignmentKey(group_id=group_id, member_id=member.member_id), value)
+    return modern_record(
+        messages.ConsumerGroupCurrentMemberAssignmentKey(group_id=group_id, member_id=member.member_id), value
+    )
 
 
 def subscription_tombstone(group_id: str, member_id: str) -> Record:
-    return modern_record(ConsumerGroupMemberMetadataKey(group_id=group_id, member_id=member_id), None)
+    return modern_record(messages.ConsumerGroupMemberMetadataKey(group_id=group_id, member_id=member_id), None)
 
 
 def current_tombstone(group_id: str, member_id: str) -> Record:
-    return modern_record(ConsumerGroupCurrentMemberAssignmentKey(group_id=group_id, member_id=member_id), None)
+    return modern_record(messages.ConsumerGroupCurrentMemberAssignmentKey(group_id=group_id, member_id=member_id), None)
 
 
 def target_tombstone(group_id: str, member_id: str) -> Record:
-    return modern_record(ConsumerGroupTargetAssignmentMemberKey(group_id=group_id, member_id=member_id), None)
+    return modern_record(messages.ConsumerGroupTargetAssignmentMemberKey(group_id=group_id, member_id=member_id), None)
 
 
 def remove_records(group_id: str, member_id: str) -> list[Record]:
@@ -138,7 +132,7 @@ def remove_records(group_id: str, member_id: str) -> list[Record]:
     ]
 
 
-def with_subscription(member: Member, value: ConsumerGroupMemberMetadataValue) -> Member:
+def with_subscription(member: Member, value: messages.ConsumerGroupMemberMetadataValue) -> Member:
     """The member after its record of type 5."""
     stored = value.classic_member_metadata
     return replace(
@@ -159,7 +153,7 @@ def with_subscription(member: Member, value: ConsumerGroupMemberMetadataValue) -
     )
 
 
-def with_current(member: Member, value: ConsumerGroupCurrentMemberAssignmentValue | None) -> Member:
+def with_current(member: Member, value: messages.ConsumerGroupCurrentMemberAssignmentValue | None) -> Member:
     """The member after its record of type 8; for None after the record was deleted."""
     if value is None:
         return replace(
@@ -191,7 +185,7 @@ def owned_by(member: Member) -> dict[Uuid, frozenset[int]]:
 
 def _stored(owned: Owned) -> list[Any]:
     return [
-        _CURRENT.TopicPartitions(
+        messages.ConsumerGroupCurrentMemberAssignmentValue.TopicPartitions(
             topic_id=topic_id, partitions=list(partitions), assignment_epochs=list(partitions.values())
         )
         for topic_id, partitions in owned.items()

@@ -26,17 +26,7 @@ from kwire.coordinators.group.records import ModernEntry, modern_record
 from kwire.coordinators.machine import Record
 from kwire.coordinators.timeline import NestedTable, Table, Timeline
 from kwire.types import Uuid
-from kwire.wire.messages import (
-    ConsumerGroupMetadataKey,
-    ConsumerGroupMetadataValue,
-    ConsumerGroupPartitionMetadataKey,
-    ConsumerGroupRegularExpressionKey,
-    ConsumerGroupRegularExpressionValue,
-    ConsumerGroupTargetAssignmentMemberKey,
-    ConsumerGroupTargetAssignmentMemberValue,
-    ConsumerGroupTargetAssignmentMetadataKey,
-    ConsumerGroupTargetAssignmentMetadataValue,
-)
+from kwire.wire import messages
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +93,7 @@ class ConsumerTables:
     def _change(self, group_id: str, **fields: Any) -> None:
         self.epochs[group_id] = replace(self.epochs.get(group_id) or Epochs(), **fields)
 
-    def _replay_metadata(self, group_id: str, value: ConsumerGroupMetadataValue | None) -> None:
+    def _replay_metadata(self, group_id: str, value: messages.ConsumerGroupMetadataValue | None) -> None:
         if value is not None:
             self._change(group_id, group=value.epoch, metadata_hash=value.metadata_hash)
             return
@@ -162,7 +152,9 @@ class ConsumerTables:
         if member.instance_id is not None and self.instances.get(path) == member.member_id:
             self.instances.remove(path)
 
-    def _replay_target_metadata(self, group_id: str, value: ConsumerGroupTargetAssignmentMetadataValue | None) -> None:
+    def _replay_target_metadata(
+        self, group_id: str, value: messages.ConsumerGroupTargetAssignmentMetadataValue | None
+    ) -> None:
         if value is not None:
             self._change(group_id, assignment=value.assignment_epoch, assigned_at_ms=value.assignment_timestamp)
         elif group_id in self.epochs:
@@ -186,51 +178,53 @@ class ConsumerTables:
 
 def epoch_record(group_id: str, epoch: int, metadata_hash: int) -> Record:
     return modern_record(
-        ConsumerGroupMetadataKey(group_id=group_id),
-        ConsumerGroupMetadataValue(epoch=epoch, metadata_hash=metadata_hash),
+        messages.ConsumerGroupMetadataKey(group_id=group_id),
+        messages.ConsumerGroupMetadataValue(epoch=epoch, metadata_hash=metadata_hash),
     )
 
 
 def epoch_tombstone(group_id: str) -> Record:
-    return modern_record(ConsumerGroupMetadataKey(group_id=group_id), None)
+    return modern_record(messages.ConsumerGroupMetadataKey(group_id=group_id), None)
 
 
 def old_metadata_tombstone(group_id: str) -> Record:
-    return modern_record(ConsumerGroupPartitionMetadataKey(group_id=group_id), None)
+    return modern_record(messages.ConsumerGroupPartitionMetadataKey(group_id=group_id), None)
 
 
 def target_epoch_record(group_id: str, epoch: int, now_ms: int) -> Record:
     return modern_record(
-        ConsumerGroupTargetAssignmentMetadataKey(group_id=group_id),
-        ConsumerGroupTargetAssignmentMetadataValue(assignment_epoch=epoch, assignment_timestamp=now_ms),
+        messages.ConsumerGroupTargetAssignmentMetadataKey(group_id=group_id),
+        messages.ConsumerGroupTargetAssignmentMetadataValue(assignment_epoch=epoch, assignment_timestamp=now_ms),
     )
 
 
 def target_epoch_tombstone(group_id: str) -> Record:
-    return modern_record(ConsumerGroupTargetAssignmentMetadataKey(group_id=group_id), None)
+    return modern_record(messages.ConsumerGroupTargetAssignmentMetadataKey(group_id=group_id), None)
 
 
 def target_record(group_id: str, member_id: str, target: Partitions) -> Record:
-    value = ConsumerGroupTargetAssignmentMemberValue(
+    value = messages.ConsumerGroupTargetAssignmentMemberValue(
         topic_partitions=[
-            ConsumerGroupTargetAssignmentMemberValue.TopicPartition(topic_id=topic_id, partitions=sorted(partitions))
+            messages.ConsumerGroupTargetAssignmentMemberValue.TopicPartition(
+                topic_id=topic_id, partitions=sorted(partitions)
+            )
             for topic_id, partitions in target.items()
         ]
     )
-    return modern_record(ConsumerGroupTargetAssignmentMemberKey(group_id=group_id, member_id=member_id), value)
+    return modern_record(messages.ConsumerGroupTargetAssignmentMemberKey(group_id=group_id, member_id=member_id), value)
 
 
 def regex_record(group_id: str, regex: str, resolved: ResolvedRegex) -> Record:
     return modern_record(
-        ConsumerGroupRegularExpressionKey(group_id=group_id, regular_expression=regex),
-        ConsumerGroupRegularExpressionValue(
+        messages.ConsumerGroupRegularExpressionKey(group_id=group_id, regular_expression=regex),
+        messages.ConsumerGroupRegularExpressionValue(
             topics=sorted(resolved.topics), version=resolved.version, timestamp=resolved.resolved_ms
         ),
     )
 
 
 def regex_tombstone(group_id: str, regex: str) -> Record:
-    return modern_record(ConsumerGroupRegularExpressionKey(group_id=group_id, regular_expression=regex), None)
+    return modern_record(messages.ConsumerGroupRegularExpressionKey(group_id=group_id, regular_expression=regex), None)
 
 
 def _each(owned: Owned) -> Iterator[tuple[Uuid, int]]:
