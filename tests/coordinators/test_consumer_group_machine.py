@@ -14,7 +14,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from playback import Playback
-from test_group_transcripts import show_record
 
 from kwire.coordinators.group.commands import GroupConfig, Joined, JoinGroup, LeavingMember, Synced, SyncGroup
 from kwire.coordinators.group.consumer.commands import ConsumerHeartbeat, HeartbeatAnswer, ResolveRegexes
@@ -31,6 +30,10 @@ WHO = st.integers(0, 5)
 SUBSCRIPTIONS = st.sampled_from([("t",), ("t",), ("t", "u"), ("u",), ("missing",), ()])
 SESSION_MS = 45_000
 REBALANCE_MS = 60_000
+
+
+def show_record(key, value):
+    return f"record of type {key[1]}{'' if value else ' deleted'}"
 
 
 def tables_of(machine):
