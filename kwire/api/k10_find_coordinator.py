@@ -7,7 +7,7 @@ topic in which a coordinator keeps its state is created at the first question, a
 breath.
 
 Version notes: 0 groups only; 4 several keys at once (KIP-699); 5 transactional ids of a newer protocol (KIP-890);
-6 share groups' keys (KIP-932), which are not served and so INVALID_REQUEST.
+6 share partitions' keys (KIP-932), for brokers.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from typing import Final
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
+from kwire.metadata.features import SHARE_VERSION
 from kwire.security.operations import Operation, ResourceType
+from kwire.types import uuid_from_text
 from kwire.wire.messages import FindCoordinatorRequest, FindCoordinatorResponse
 
 GROUP: Final = 0
 TRANSACTION: Final = 1
+SHARE: Final = 2
 
 _SEVERAL_KEYS_SINCE: Final = 4  # KIP-699
+_SHARE_SINCE: Final = 6  # KIP-932
 
 _DENIED: Final = (Code.GROUP_AUTHORIZATION_FAILED, Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED)
 
@@ -67,6 +71,10 @@ async def _find(context: Context, key_type: int, key: str) -> Coordinator:
         elif key_type == TRANSACTION:
             context.authorize(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, key)
             await broker.transactions.partition_count()
+        elif key_type == SHARE and context.api_version >= _SHARE_SINCE and broker.image.features.get(SHARE_VERSION, 0):
+            context.authorize_cluster(Operation.CLUSTER_ACTION)
+            _check_share_key(key)
+            await broker.share_states.partition_count()
         else:
             raise KafkaError(Code.INVALID_REQUEST, f"No coordinator of this broker has keys of type {key_type}.")
     except KafkaError as refusal:
@@ -75,3 +83,16 @@ async def _find(context: Context, key_type: int, key: str) -> Coordinator:
         )
     endpoint = context.endpoint
     return Coordinator(key=key, node_id=broker.node_id, host=endpoint.host, port=endpoint.port, error_message="")
+
+
+def _check_share_key(key: str) -> None:
+    """KafkaError(INVALID_REQUEST) unless the key is group, topic id and partition, joined by colons."""
+    group_id, _, rest = key.partition(":") if key.count(":") == 2 else ("", "", "")
+    topic_id, _, partition = rest.partition(":")
+    try:
+        uuid_from_text(topic_id)
+        is_valid = bool(group_id) and int(partition) >= 0
+    except ValueError:
+        is_valid = False
+    if not is_valid:
+        raise KafkaError(Code.INVALID_REQUEST)

@@ -2,7 +2,8 @@
 
 Versions: 0-3.
 
-Behaviour: a group without members is deleted with all its offsets.
+Behaviour: a group without members is deleted with all its offsets; of a share group, the states of its share partitions
+are deleted first.
 
 Version notes: 3 an error message for each group (KIP-1313), which Apache Kafka fills where a plugin failed alone.
 """
@@ -10,6 +11,7 @@ Version notes: 3 an error message for each group (KIP-1313), which Apache Kafka 
 from __future__ import annotations
 
 from kwire.api.pacing import paced
+from kwire.api.share_deletion import delete_states
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
@@ -27,9 +29,24 @@ async def handle(context: Context, request: DeleteGroupsRequest) -> DeleteGroups
     )
 
 
+async def _delete_share_states(context: Context, group_id: str) -> None:
+    """Delete what the share coordinator has of a share group, before the group is deleted."""
+    machine = await context.broker.groups.machine(context, group_id)
+    if machine.share.find(group_id) is None:
+        return
+    partitions = await context.broker.groups.submit(
+        context,
+        group_id,
+        lambda machine, ticket, now_ms: machine.share.begin_delete(group_id, ticket=ticket, now_ms=now_ms),
+    )
+    for refusal in (await delete_states(context, group_id, partitions)).values():
+        raise refusal
+
+
 async def _delete(context: Context, group_id: str) -> Code:
     try:
         context.authorize(Operation.DELETE, ResourceType.GROUP, group_id)
+        await _delete_share_states(context, group_id)
         await context.broker.groups.submit(
             context,
             group_id,

@@ -13,6 +13,18 @@ from kwire.metadata.config_types import BrokerValues
 from kwire.metadata.features import SHARE_VERSION
 
 
+def _k76() -> Handler:
+    from kwire.api import k76_share_group_heartbeat
+
+    return k76_share_group_heartbeat.handle
+
+
+def _k77() -> Handler:
+    from kwire.api import k77_share_group_describe
+
+    return k77_share_group_describe.handle
+
+
 def _k78() -> Handler:
     from kwire.api import k78_share_fetch
 
@@ -55,11 +67,31 @@ def _k87() -> Handler:
     return k87_read_share_group_state_summary.handle
 
 
+def _k90() -> Handler:
+    from kwire.api import k90_describe_share_group_offsets
+
+    return k90_describe_share_group_offsets.handle
+
+
+def _k91() -> Handler:
+    from kwire.api import k91_alter_share_group_offsets
+
+    return k91_alter_share_group_offsets.handle
+
+
+def _k92() -> Handler:
+    from kwire.api import k92_delete_share_group_offsets
+
+    return k92_delete_share_group_offsets.handle
+
+
 def _share_groups(_settings: BrokerValues, features: Mapping[str, int]) -> bool:
     return features.get(SHARE_VERSION, 0) > 0
 
 
 SHARE_ROWS = (
+    Row(76, "ShareGroupHeartbeat", (1, 1), _k76, when=_share_groups),
+    Row(77, "ShareGroupDescribe", (1, 1), _k77, when=_share_groups),
     Row(78, "ShareFetch", (1, 2), _k78, when=_share_groups),
     Row(79, "ShareAcknowledge", (1, 2), _k79, when=_share_groups),
     Row(83, "InitializeShareGroupState", (0, 0), _k83, when=_share_groups),
@@ -67,4 +99,7 @@ SHARE_ROWS = (
     Row(85, "WriteShareGroupState", (0, 1), _k85, when=_share_groups),
     Row(86, "DeleteShareGroupState", (0, 0), _k86, when=_share_groups),
     Row(87, "ReadShareGroupStateSummary", (0, 1), _k87, when=_share_groups),
+    Row(90, "DescribeShareGroupOffsets", (0, 1), _k90, when=_share_groups),
+    Row(91, "AlterShareGroupOffsets", (0, 0), _k91, when=_share_groups),
+    Row(92, "DeleteShareGroupOffsets", (0, 0), _k92, when=_share_groups),
 )

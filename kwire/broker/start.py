@@ -162,11 +162,11 @@ def _make_broker(
         storage_failed=storage_failures.report,
     )
     producer_ids = ProducerIds(controller, node_id)
-    groups = Groups(coordination, configs=configs)
+    share_states = ShareStates(coordination, configs=configs)
+    groups = Groups(coordination, configs=configs, share_states=share_states)
     markers = MarkerWriter(find=partitions.get, now_ms=clock.now_ms, offsets_marker_appended=groups.marker_appended)
     transactions = Transactions(coordination, configs=configs, producer_ids=producer_ids, markers=markers)
     admission = Admission(transactions=transactions, configs=configs, clock=clock, storage_failures=storage_failures)
-    share_states = ShareStates(coordination, configs=configs)
     share_partitions = SharePartitions(clock=clock, configs=configs, partitions=partitions, states=share_states)
     hooks = Hooks()
     quotas = Quotas(image, configs, clock, hooks)

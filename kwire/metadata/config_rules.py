@@ -22,7 +22,7 @@ from kwire.metadata.configs import (
     split_listener_prefix,
     topic_keys,
 )
-from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.effective import GROUP_LIMITS, EffectiveConfigs
 from kwire.metadata.start_rules import check_start
 
 _TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]+")
@@ -126,7 +126,7 @@ def check_group_configs(effective: EffectiveConfigs, own: Mapping[str, str]) -> 
         values = effective.group_values(own)
     except ConfigProblem as problem:
         raise _bad_config(str(problem)) from problem
-    for name, lowest, highest in _GROUP_LIMITS:
+    for name, lowest, highest in GROUP_LIMITS:
         value = values[name]
         assert isinstance(value, int)
         low = None if lowest is None else _number(effective, lowest)
@@ -279,24 +279,6 @@ def _number(effective: EffectiveConfigs, name: str) -> int:
     value = effective.broker_value(name)
     assert isinstance(value, int)
     return value
-
-
-# --- groups: config, and the broker configs with its lowest and highest value ---
-
-_GROUP_LIMITS: Final[tuple[tuple[str, str | None, str | None], ...]] = (
-    *(
-        (f"{protocol}.{what}", f"group.{protocol}.min.{what}", f"group.{protocol}.max.{what}")
-        for protocol in ("consumer", "share", "streams")
-        for what in ("heartbeat.interval.ms", "session.timeout.ms", "assignment.interval.ms")
-    ),
-    *(
-        (f"share.{what}", f"group.share.min.{what}", f"group.share.max.{what}")
-        for what in ("record.lock.duration.ms", "delivery.count.limit", "partition.max.record.locks")
-    ),
-    ("streams.num.standby.replicas", None, "group.streams.max.standby.replicas"),
-    ("streams.num.warmup.replicas", None, "group.streams.max.warmup.replicas"),
-    ("streams.task.offset.interval.ms", "group.streams.min.task.offset.interval.ms", None),
-)
 
 
 # --- client metrics ---

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from enum import IntEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NamedTuple, cast
+from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
 from kwire.metadata.config_values import ConfigType, Value, value_text
 from kwire.metadata.configs import (
@@ -30,6 +30,22 @@ from kwire.metadata.image import MetadataImage
 
 if TYPE_CHECKING:  # not at run time: the types are for mypy, and would cost a millisecond of each start
     from kwire.metadata.config_types import BrokerValues, GroupValues, TopicValues
+
+# A config of groups, and the broker configs with its lowest and highest value.
+GROUP_LIMITS: Final[tuple[tuple[str, str | None, str | None], ...]] = (
+    *(
+        (f"{protocol}.{what}", f"group.{protocol}.min.{what}", f"group.{protocol}.max.{what}")
+        for protocol in ("consumer", "share", "streams")
+        for what in ("heartbeat.interval.ms", "session.timeout.ms", "assignment.interval.ms")
+    ),
+    *(
+        (f"share.{what}", f"group.share.min.{what}", f"group.share.max.{what}")
+        for what in ("record.lock.duration.ms", "delivery.count.limit", "partition.max.record.locks")
+    ),
+    ("streams.num.standby.replicas", None, "group.streams.max.standby.replicas"),
+    ("streams.num.warmup.replicas", None, "group.streams.max.warmup.replicas"),
+    ("streams.task.offset.interval.ms", "group.streams.min.task.offset.interval.ms", None),
+)
 
 
 class Source(IntEnum):
@@ -162,8 +178,21 @@ class EffectiveConfigs:
         return self._inherited_values(ResourceType.TOPIC) | _parsed(own, topic_keys())
 
     def group(self, name: str) -> GroupValues:
-        """Return the value of every group config (KIP-848 and later)."""
-        return cast("GroupValues", self.group_values(self._image.config(ResourceType.GROUP, name)))
+        """Return the value of every group config (KIP-848 and later).
+
+        A value of the group that the broker's limits no longer allow counts as the nearest that they do.
+        """
+        own = self._image.config(ResourceType.GROUP, name)
+        values = self.group_values(own)
+        for key, lowest, highest in GROUP_LIMITS if own else ():
+            if key in own:
+                values[key] = self._within(cast("int", values[key]), lowest, highest)
+        return cast("GroupValues", values)
+
+    def _within(self, value: int, lowest: str | None, highest: str | None) -> int:
+        limits = cast("Mapping[str, int]", self.broker)
+        at_least = value if lowest is None else max(value, limits[lowest])
+        return at_least if highest is None else min(at_least, limits[highest])
 
     def group_values(self, own: Mapping[str, str]) -> dict[str, Value]:
         """Return the value of every group config for a group whose own configs are ``own``. Raises ConfigProblem."""

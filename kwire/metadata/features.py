@@ -51,6 +51,7 @@ SERVED: Mapping[str, VersionRange] = MappingProxyType(
         KRAFT_VERSION: VersionRange(0, 1),
         ELR_VERSION: VersionRange(0, 1),
         GROUP_VERSION: VersionRange(0, 1),
+        SHARE_VERSION: VersionRange(0, 1),
         TRANSACTION_VERSION: VersionRange(0, 2),
     }
 )

@@ -15,6 +15,7 @@ from kwire.wire.records import Record, build_batch
 TOPIC = "t"
 GROUP = "g"
 TXN = "x"
+MEMBER = "AAAAAAAAAAAAAAAAAAAAAQ"
 Op, Res = Operation, ResourceType
 CLUSTER = "kafka-cluster"
 
@@ -614,6 +615,99 @@ ASKS = [
     ),
     (0, make("AddRaftVoter", voter_id=2), {(Op.ALTER, Res.CLUSTER, CLUSTER)}, {"CLUSTER_AUTHORIZATION_FAILED"}),
     (0, make("RemoveRaftVoter", voter_id=2), {(Op.ALTER, Res.CLUSTER, CLUSTER)}, {"CLUSTER_AUTHORIZATION_FAILED"}),
+    (
+        1,
+        make("ShareGroupHeartbeat", group_id=GROUP, member_id=MEMBER, subscribed_topic_names=[TOPIC]),
+        {(Op.READ, Res.GROUP, GROUP), (Op.DESCRIBE, Res.TOPIC, TOPIC)},
+        {"GROUP_AUTHORIZATION_FAILED"},
+    ),
+    (
+        1,
+        make("ShareGroupDescribe", group_ids=[GROUP]),
+        {(Op.DESCRIBE, Res.GROUP, GROUP)},
+        {"GROUP_AUTHORIZATION_FAILED"},
+    ),
+    (
+        1,
+        make("ShareFetch", group_id=GROUP, member_id=MEMBER, max_bytes=1),
+        {(Op.READ, Res.GROUP, GROUP)},
+        {"GROUP_AUTHORIZATION_FAILED"},
+    ),
+    (
+        1,
+        make("ShareAcknowledge", group_id=GROUP, member_id=MEMBER, share_session_epoch=1),
+        {(Op.READ, Res.GROUP, GROUP)},
+        {"GROUP_AUTHORIZATION_FAILED"},
+    ),
+    *(
+        (
+            0,
+            make(
+                name,
+                group_id=GROUP,
+                topics=[part(name, struct, topic_id=b"i" * 16, partitions=[part(name, "PartitionData")])],
+            ),
+            {(Op.CLUSTER_ACTION, Res.CLUSTER, CLUSTER)},
+            {"CLUSTER_AUTHORIZATION_FAILED"},
+        )
+        for name, struct in (
+            ("InitializeShareGroupState", "InitializeStateData"),
+            ("ReadShareGroupState", "ReadStateData"),
+            ("WriteShareGroupState", "WriteStateData"),
+            ("DeleteShareGroupState", "DeleteStateData"),
+            ("ReadShareGroupStateSummary", "ReadStateSummaryData"),
+        )
+    ),
+    (
+        0,
+        make(
+            "DescribeShareGroupOffsets",
+            groups=[
+                part(
+                    "DescribeShareGroupOffsets",
+                    "DescribeShareGroupOffsetsRequestGroup",
+                    group_id=GROUP,
+                    topics=[
+                        part(
+                            "DescribeShareGroupOffsets",
+                            "DescribeShareGroupOffsetsRequestTopic",
+                            topic_name=TOPIC,
+                            partitions=[0],
+                        )
+                    ],
+                )
+            ],
+        ),
+        {(Op.DESCRIBE, Res.GROUP, GROUP), (Op.DESCRIBE, Res.TOPIC, TOPIC)},
+        {"GROUP_AUTHORIZATION_FAILED"},
+    ),
+    (
+        0,
+        make(
+            "AlterShareGroupOffsets",
+            group_id=GROUP,
+            topics=[
+                part(
+                    "AlterShareGroupOffsets",
+                    "AlterShareGroupOffsetsRequestTopic",
+                    topic_name=TOPIC,
+                    partitions=[part("AlterShareGroupOffsets", "AlterShareGroupOffsetsRequestPartition")],
+                )
+            ],
+        ),
+        {(Op.READ, Res.GROUP, GROUP), (Op.READ, Res.TOPIC, TOPIC)},
+        {"GROUP_AUTHORIZATION_FAILED"},
+    ),
+    (
+        0,
+        make(
+            "DeleteShareGroupOffsets",
+            group_id=GROUP,
+            topics=[part("DeleteShareGroupOffsets", "DeleteShareGroupOffsetsRequestTopic", topic_name=TOPIC)],
+        ),
+        {(Op.DELETE, Res.GROUP, GROUP), (Op.READ, Res.TOPIC, TOPIC)},
+        {"GROUP_AUTHORIZATION_FAILED"},
+    ),
 ]
 
 

@@ -185,6 +185,10 @@ def test_every_background_task_is_contained():
         ("start.py", "controller.run"),  # ends the broker when the metadata log is lost
         ("start.py", "broker.groups.run"),  # coordinators are contained one by one
         ("start.py", "broker.transactions.run"),
+        ("start.py", "broker.share_states.run"),
+        ("coordination/share_states.py", "super().run"),
+        ("start.py", "broker.share_partitions.run"),  # starts contained tasks only
+        ("share/share_partitions.py", "self._run_task"),  # loads the share partition again
         ("controller/embedded.py", "self._end_when_lost"),
         ("background/housekeeping.py", "check"),  # before anything is served
         ("background/cleaner.py", "self._do_round"),  # marks the log as uncleanable
@@ -230,6 +234,7 @@ def test_each_timer_is_contained_by_the_clock_or_by_its_owner():
         ("broker/clock.py", "fired.set"),
         ("broker/clock.py", "callback"),
         ("broker/coordination/shard.py", "partial(self._fire, key)"),  # replaces the coordinator
+        ("broker/share/share_partitions.py", "partial(self._expire, led)"),  # loads the share partition again
         ("broker/background/file_remover.py", "partial(self._due.send_nowait, deletion)"),  # the file stays
         ("server/connection.py", "scope.cancel"),
     }

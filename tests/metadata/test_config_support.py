@@ -6,19 +6,15 @@ import pytest
 import kwire
 from kwire.metadata.config_support import Kind, all_config_support, support_of
 from kwire.metadata.configs import broker_keys, group_keys, topic_keys
+from kwire.metadata.effective import GROUP_LIMITS
 
 # The settings of internal topics are read by prefix.
 INTERNAL_TOPICS = ("offsets.topic", "transaction.state.log")
 INTERNAL_TOPIC_SETTINGS = ("min.isr", "num.partitions", "replication.factor", "segment.bytes")
-READ_BY_METADATA = {
-    *("default.replication.factor", "num.partitions", "process.roles"),
-    # Bounds of what groups may set, and of the broker's own values.
-    *(
-        f"group.consumer.{bound}.{what}"
-        for bound in ("min", "max")
-        for what in ("assignment.interval.ms", "heartbeat.interval.ms", "session.timeout.ms")
-    ),
-}
+READ_BY_METADATA = {"default.replication.factor", "num.partitions", "process.roles"}
+# Bounds of what groups may set, and of the broker's own values.
+READ_BY_METADATA |= {limit for name, *limits in GROUP_LIMITS for limit in limits if limit and "streams" not in name}
+ONE_VALUE_AT_START = {"group.share.assignors"}  # start_rules allows the only assignor there is
 
 PACKAGE = Path(kwire.__file__).parent
 METADATA = PACKAGE / "metadata"
@@ -39,11 +35,10 @@ def test_a_config_that_is_honoured_is_read_in_the_code():
     read = {name for source in sources for name in re.findall(r'"([a-z][a-z0-9.]+)"', source)}
     read |= {f"{prefix}.{what}" for prefix in INTERNAL_TOPICS for what in INTERNAL_TOPIC_SETTINGS}
     defaults_of_topics = {synonym.name for key in topic_keys().values() if key.name in read for synonym in key.synonyms}
-    defaults_of_topics |= {
-        synonym.name for key in group_keys().values() if key.name in read for synonym in key.synonyms
-    }
+    defaults_of_groups = {synonym.name for key in group_keys().values() if key.name in read for synonym in key.synonyms}
     honoured = {name for name, one in all_config_support().items() if one.kind is Kind.HONOURED}
-    assert honoured - read - defaults_of_topics - READ_BY_METADATA == set()
+    defaults = defaults_of_topics | defaults_of_groups
+    assert honoured - read - defaults - READ_BY_METADATA - ONE_VALUE_AT_START == set()
 
 
 def test_a_config_that_the_broker_reads_is_honoured():

@@ -105,6 +105,15 @@ def test_group_values_come_from_the_group_then_the_broker(image):
     assert configs.group("h")["consumer.session.timeout.ms"] == 50_000
 
 
+def test_a_group_value_beyond_the_brokers_limits_counts_as_the_nearest_within(image):
+    put(image, ResourceType.GROUP, "g", share_session_timeout_ms="70000", share_delivery_count_limit="2")
+    configs = effective_of(
+        image, {"group.share.max.session.timeout.ms": "50000", "group.share.min.delivery.count.limit": "3"}
+    )
+    assert configs.group("g")["share.session.timeout.ms"] == 50_000
+    assert configs.group("g")["share.delivery.count.limit"] == 3
+
+
 def test_values_of_secrets_and_unknown_configs_are_never_shown(image):
     configs = effective_of(image, {"ssl.key.password": "secret", "my.plugin.key": "x"})
     described = {one.name: one for one in configs.describe_broker()}

@@ -13,27 +13,39 @@ import trio
 
 from kwire.broker.coordination.runtime import Runtime, RuntimeParts
 from kwire.broker.coordination.shard import Shard
+from kwire.broker.coordination.share_states import ShareStates
+from kwire.broker.logs import Logger
+from kwire.broker.waits import Patient, Waits
 from kwire.coordinators.group.commands import GroupConfig
 from kwire.coordinators.group.consumer.commands import ResolveRegexes
 from kwire.coordinators.group.consumer.patterns import matching_topics
 from kwire.coordinators.group.consumer.state import ResolvedRegex
 from kwire.coordinators.group.coordinator import GroupCoordinator
+from kwire.coordinators.group.share.commands import InitializeStates
+from kwire.coordinators.machine import Effects
+from kwire.coordinators.share.state import SharePartitionKey
+from kwire.errors import KafkaError
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.types import OFFSETS_TOPIC, uuid_text
 from kwire.wire.compression import Codec
 
+log = Logger("kwire.groups")
+
 _MINUTE_MS = 60_000
+# No request waits for the reply.
+_NO_TICKET = 0
 
 
 class Groups(Runtime[GroupCoordinator]):
     """All groups, over the partitions of ``__consumer_offsets``."""
 
-    def __init__(self, parts: RuntimeParts, *, configs: EffectiveConfigs) -> None:
+    def __init__(self, parts: RuntimeParts, *, configs: EffectiveConfigs, share_states: ShareStates) -> None:
         config = group_config(configs)
         codec = Codec(configs.broker["offsets.topic.compression.codec"])
         super().__init__(
             parts, OFFSETS_TOPIC, lambda: GroupCoordinator(config), codec=codec, run_action=self._run_action
         )
+        self._share_states = share_states
 
     def listing_version(self) -> Hashable:
         """Equal as long as ListGroups has the same answer.
@@ -51,8 +63,11 @@ class Groups(Runtime[GroupCoordinator]):
         return uuid_text(self._clock.random_bytes(16))
 
     def _run_action(self, shard: Shard[GroupCoordinator], action: object) -> None:
-        assert isinstance(action, ResolveRegexes), action
-        self.start_task(shard, self._resolve, shard, action)
+        if isinstance(action, ResolveRegexes):
+            self.start_task(shard, self._resolve, shard, action)
+        else:
+            assert isinstance(action, InitializeStates), action
+            self.start_task(shard, self._initialize_states, shard, action)
 
     async def _resolve(self, shard: Shard[GroupCoordinator], action: ResolveRegexes) -> None:
         """Find the topics that match, in a thread: RE2 is linear, but there may be very many topics."""
@@ -64,6 +79,34 @@ class Groups(Runtime[GroupCoordinator]):
             for regex, topics in matching.items()
         }
         shard.run(lambda machine, now_ms: machine.consumer.resolved(action.group_id, found, now_ms=now_ms))
+
+    async def _initialize_states(self, shard: Shard[GroupCoordinator], action: InitializeStates) -> None:
+        """Have the share coordinator initialize states, and have the group's machine note the result."""
+        refusal = await initialize_states(self._share_states, Patient(), action)
+        partitions = {topic_id: frozenset(starts) for topic_id, starts in action.offsets.items()}
+        if refusal is not None:
+            log.warning("share group states not initialized", group=action.group_id, error=str(refusal))
+
+        def outcome(machine: GroupCoordinator, now_ms: int) -> Effects:
+            if machine.share.find(action.group_id) is None:
+                return Effects()  # deleted meanwhile
+            note = machine.share.initialized if refusal is None else machine.share.not_initialized
+            return note(action.group_id, partitions, ticket=_NO_TICKET, now_ms=now_ms)
+
+        shard.run(outcome)
+
+
+async def initialize_states(states: ShareStates, waits: Waits, action: InitializeStates) -> KafkaError | None:
+    """Initialize the states of share partitions; the first refusal, None if there is none."""
+    refusal: KafkaError | None = None
+    for topic_id, starts in action.offsets.items():
+        for partition, start_offset in starts.items():
+            key = SharePartitionKey(action.group_id, topic_id, partition)
+            try:
+                await states.initialize(waits, key, action.state_epoch, start_offset)
+            except KafkaError as error:
+                refusal = refusal or error
+    return refusal
 
 
 def group_config(configs: EffectiveConfigs) -> GroupConfig:
@@ -81,4 +124,7 @@ def group_config(configs: EffectiveConfigs) -> GroupConfig:
         consumer_migration_policy=configs.broker["group.consumer.migration.policy"].lower(),
         consumer_regex_refresh_interval_ms=configs.broker["group.consumer.regex.refresh.interval.ms"],
         consumer_fast_heartbeats=not configs.is_set("group.consumer.heartbeat.interval.ms"),
+        share_max_size=configs.broker["group.share.max.size"],
+        share_initialize_retry_interval_ms=configs.broker["group.share.initialize.retry.interval.ms"],
+        share_fast_heartbeats=not configs.is_set("group.share.heartbeat.interval.ms"),
     )

@@ -10,6 +10,7 @@ from typing import Final
 
 import trio
 
+from kwire.broker.containment import start_contained
 from kwire.broker.coordination.runtime import Runtime, RuntimeParts
 from kwire.broker.coordination.shard import Waiter
 from kwire.broker.waits import Waits
@@ -83,10 +84,13 @@ class ShareStates(Runtime[ShareCoordinator]):
         """See ``Runtime.run``; and delete redundant records from time to time."""
         async with trio.open_nursery() as nursery:
             await nursery.start(super().run)
+            start_contained(nursery, self._clock.sleep, self._prune_from_time_to_time)
             task_status.started()
-            while True:
-                await self._clock.sleep(self._prune_interval_ms)
-                self.prune()
+
+    async def _prune_from_time_to_time(self) -> None:
+        while True:
+            await self._clock.sleep(self._prune_interval_ms)
+            self.prune()
 
     def prune(self) -> None:
         """Delete the records of each loaded machine's log below all that counts."""

@@ -13,7 +13,7 @@ disconnects does not leave a record between two states.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -21,6 +21,7 @@ from typing import Final
 import trio
 
 from kwire.broker.clock import Clock, Timer
+from kwire.broker.containment import must_stop_broker
 from kwire.broker.coordination.shard import Waiter
 from kwire.broker.coordination.share_states import ShareStates
 from kwire.broker.logs import Logger
@@ -28,7 +29,7 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.partitions.watches import Watch
 from kwire.broker.share.start_offset import first_start_offset
-from kwire.broker.waits import Waits
+from kwire.broker.waits import Patient, Waits
 from kwire.coordinators.share.acknowledgement import Acknowledgement
 from kwire.coordinators.share.coordinator import Write
 from kwire.coordinators.share.records import Snapshot
@@ -41,7 +42,7 @@ from kwire.metadata.image import Delta
 log = Logger("kwire.share")
 
 # What a client is answered when the share coordinator refuses.
-_AS_A_LEADER_SAYS: Final = {
+_CODES_OF_LEADER: Final = {
     Code.NOT_COORDINATOR: Code.COORDINATOR_NOT_AVAILABLE,
     Code.COORDINATOR_LOAD_IN_PROGRESS: Code.COORDINATOR_NOT_AVAILABLE,
     Code.COORDINATOR_NOT_AVAILABLE: Code.COORDINATOR_NOT_AVAILABLE,
@@ -135,14 +136,18 @@ class SharePartitions:
 
     async def _load(self, led: LedSharePartition) -> None:
         try:
-            state = await self._states.read(_Patient(), led.key, led.partition.leader_epoch)
+            state = await self._states.read(Patient(), led.key, led.partition.leader_epoch)
             led.delivery = self._delivery(led, state)
         except KafkaError as refusal:
             self._fail(led, as_leader(refusal))
         except StorageFailure as failure:
             log.warning("share partition not loaded", why=str(failure), **_names(led))
             self._fail(led, KafkaError(Code.UNKNOWN_SERVER_ERROR))
-        led.loaded.set()
+        except Exception:
+            self._fail(led, KafkaError(Code.UNKNOWN_SERVER_ERROR))
+            raise
+        finally:
+            led.loaded.set()
 
     def _delivery(self, led: LedSharePartition, state: Snapshot) -> SharePartition:
         start_offset = state.start_offset
@@ -248,6 +253,12 @@ class SharePartitions:
         delivery = led.delivery
         if delivery is None or self._led.get(led.key) is not led:
             return
+        try:
+            self._end_locks(led, delivery)
+        except Exception as error:  # noqa: BLE001 (a bug, whatever it is)
+            self._failed(led, error)
+
+    def _end_locks(self, led: LedSharePartition, delivery: SharePartition) -> None:
         delivery.limits = self._limits(led.key.group_id)
         batches = delivery.expire(self._clock.monotonic_ms())
         if batches:
@@ -302,15 +313,17 @@ class SharePartitions:
         result: object = None
         try:
             if waiter is None:
-                await self._states.write(_Patient(), led.key, write)
+                await self._states.write(Patient(), led.key, write)
             else:
                 assert waiter.event is not None
                 await waiter.event.wait()
                 result = waiter.result
         except (KafkaError, StorageFailure) as refusal:
             result = refusal
-        self._stored(led, result, conclude)
-        done.set()
+        try:
+            self._stored(led, result, conclude)
+        finally:
+            done.set()
 
     def _stored(self, led: LedSharePartition, result: object, conclude: Callable[[KafkaError | None], None]) -> None:
         if isinstance(result, StorageFailure):
@@ -322,15 +335,30 @@ class SharePartitions:
                 self._forget(led)
         conclude(error)
 
-    def _start(self, task: Callable[..., object], *args: object) -> None:
+    def _start(self, task: Callable[..., Awaitable[None]], led: LedSharePartition, *args: object) -> None:
         assert self._nursery is not None
-        self._nursery.start_soon(task, *args)  # type: ignore[arg-type]
+        self._nursery.start_soon(self._run_task, task, led, args)
+
+    async def _run_task(
+        self, task: Callable[..., Awaitable[None]], led: LedSharePartition, args: tuple[object, ...]
+    ) -> None:
+        try:
+            await task(led, *args)
+        except Exception as error:
+            if must_stop_broker(error):
+                raise
+            self._failed(led, error)
+
+    def _failed(self, led: LedSharePartition, error: Exception) -> None:
+        """A bug: forget the share partition, so that the next fetch loads what is stored."""
+        log.failure("share partition failed, loading it again", error, **_names(led))
+        self._forget(led)
 
     # --- the end
     # -----------------------------------------------------------------------------------------------------
 
     def forget_group(self, group_id: str) -> None:
-        """The group has no session here any more: its state is read anew when one begins."""
+        """The group has no session here any more: its state is read again when one begins."""
         for key, led in list(self._led.items()):
             if key.group_id == group_id:
                 self._forget(led)
@@ -353,18 +381,9 @@ class SharePartitions:
         led.wake()
 
 
-class _Patient:
-    """A ``Waits`` for tasks that no client waits for."""
-
-    async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
-        del timeout_ms
-        await event.wait()
-        return True
-
-
 def as_leader(refusal: KafkaError) -> KafkaError:
     """The error that a member gets when the share coordinator refused."""
-    code = _AS_A_LEADER_SAYS.get(refusal.code, Code.UNKNOWN_SERVER_ERROR)
+    code = _CODES_OF_LEADER.get(refusal.code, Code.UNKNOWN_SERVER_ERROR)
     return KafkaError(code, refusal.message if refusal.message != str(refusal.code) else None)
 
 

@@ -32,6 +32,10 @@ class GroupConfig:
     consumer_regex_refresh_interval_ms: int = 600_000
     # Whether members may be asked to send heartbeats sooner than configured while their group settles.
     consumer_fast_heartbeats: bool = True
+    share_max_size: int = 200
+    share_initialize_retry_interval_ms: int = 30_000
+    # Whether members of share groups may be asked to send heartbeats sooner than configured while their group settles.
+    share_fast_heartbeats: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,8 @@ from kwire.coordinators.group.group import Group, GroupKind, ModernKind, Retenti
 from kwire.coordinators.group.offsets import Offsets, TopicToFetch
 from kwire.coordinators.group.preserved import PreservedGroups
 from kwire.coordinators.group.records import GroupEntry, ModernEntry, OffsetEntry, PreservedEntry, read_record
+from kwire.coordinators.group.share.group import KIND as SHARE
+from kwire.coordinators.group.share.groups import ShareGroups
 from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange, ProducerStamp, Record
 from kwire.coordinators.timeline import Timeline
 from kwire.errors import Code, KafkaError
@@ -71,7 +73,8 @@ class GroupCoordinator:
         self.consumer = ConsumerGroups(config, self.timeline, classic=self.classic, find=self._find)
         self.preserved = PreservedGroups(self.timeline)
         # By the names that their records and timers carry.
-        self._modern: dict[str, ModernKind] = {"consumer": self.consumer}
+        self.share = ShareGroups(config, self.timeline, find_any=self._find)
+        self._modern: dict[str, ModernKind] = {"consumer": self.consumer, SHARE: self.share}
         # A group id is of one kind; the classic groups include those that have offsets only.
         self._kinds: tuple[GroupKind, ...] = (self.classic, *self._modern.values(), self.preserved)
         # The groups that a pass over all of them has still to look at for expired offsets.
@@ -281,16 +284,19 @@ class GroupCoordinator:
     def on_metadata_change(self, change: MetadataChange, metadata: ClusterMetadata, now_ms: int) -> Effects:
         """The offsets of all groups in topics that were deleted are deleted with them."""
         del metadata
+        topics = change.topics_deleted
+        effects = Effects(atomic=False)
+        if topics:
+            # An offset that names another id belongs to a newer topic of the same name.
+            effects = self._delete_topics(
+                lambda topic, topic_id: topic in topics and topic_id in (ZERO_UUID, topics[topic]), now_ms
+            )
         for kind in self._modern.values():
             changed = kind.on_metadata_change(change, now_ms)
-            assert not changed.records and not changed.replies  # noqa: PT018
-        topics = change.topics_deleted
-        if not topics:
-            return Effects()
-        # An offset that names another id belongs to a newer topic of the same name.
-        return self._delete_topics(
-            lambda topic, topic_id: topic in topics and topic_id in (ZERO_UUID, topics[topic]), now_ms
-        )
+            assert not changed.replies
+            effects.records += changed.records
+            effects.timers += changed.timers
+        return effects
 
     def on_timer(self, key: Hashable, now_ms: int) -> Effects:
         if key == _RETENTION_TIMER:

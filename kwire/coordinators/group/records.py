@@ -44,11 +44,16 @@ _SERVED: Final[Mapping[int, tuple[str, str]]] = {
     6: ("consumer", "ConsumerGroupTargetAssignmentMetadata"),
     7: ("consumer", "ConsumerGroupTargetAssignmentMember"),
     8: ("consumer", "ConsumerGroupCurrentMemberAssignment"),
+    10: ("share", "ShareGroupMemberMetadata"),
+    11: ("share", "ShareGroupMetadata"),
+    12: ("share", "ShareGroupTargetAssignmentMetadata"),
+    13: ("share", "ShareGroupTargetAssignmentMember"),
+    14: ("share", "ShareGroupCurrentMemberAssignment"),
+    15: ("share", "ShareGroupStatePartitionMetadata"),
     16: ("consumer", "ConsumerGroupRegularExpression"),
 }
 # The kinds that are not.
 _PRESERVED = {
-    **dict.fromkeys((10, 11, 12, 13, 14, 15), "share"),
     **dict.fromkeys((17, 18, 19, 20, 21, 22, 23), "streams"),
 }
 

@@ -136,6 +136,12 @@ class Window:
             self.may_be_available = True
         self.start_offset = offset
         self.end_offset = max(self.end_offset, offset)
+        if self.gap_start is not None and self.gap_start < offset:
+            for run in self:
+                if run.first_offset > offset:
+                    break
+                offset = max(offset, run.last_offset + 1)
+            self.narrow_gap(offset)
 
     def advance_start(self) -> bool:
         """Move the start over records that need no further delivery, and forget the runs before it.

@@ -1,0 +1,69 @@
+"""ShareGroupHeartbeat (key 76).
+
+Versions: 1.
+
+Behaviour: a member of a share group joins, says that it is alive, learns which partitions it may fetch, and leaves
+(KIP-932). The answer never waits for other members. Partitions are assigned once the share coordinator has a state for
+them, so a group's first member gets its assignment with a later heartbeat: it is asked to come back soon.
+"""
+
+from __future__ import annotations
+
+from kwire.api.share_sessions import is_member_id
+from kwire.broker.requests.context import Context
+from kwire.coordinators.group.share.commands import HeartbeatAnswer, ShareHeartbeat
+from kwire.errors import Code, KafkaError
+from kwire.security.authorizer import denied
+from kwire.security.operations import Operation, ResourceType
+from kwire.wire.messages import ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse
+
+Assignment = ShareGroupHeartbeatResponse.Assignment
+
+
+async def handle(context: Context, request: ShareGroupHeartbeatRequest) -> ShareGroupHeartbeatResponse:
+    """The member's epoch and, when it changed, its assignment."""
+    try:
+        answer = await _heartbeat(context, request)
+    except KafkaError as refusal:
+        return ShareGroupHeartbeatResponse(
+            throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message
+        )
+    assignment = None
+    if answer.assignment is not None:
+        assignment = Assignment(
+            topic_partitions=[
+                ShareGroupHeartbeatResponse.TopicPartitions(topic_id=topic_id, partitions=sorted(partitions))
+                for topic_id, partitions in answer.assignment.items()
+            ]
+        )
+    return ShareGroupHeartbeatResponse(
+        throttle_time_ms=context.throttle_ms,
+        member_id=answer.member_id,
+        member_epoch=answer.member_epoch,
+        heartbeat_interval_ms=answer.heartbeat_interval_ms,
+        assignment=assignment,
+    )
+
+
+async def _heartbeat(context: Context, request: ShareGroupHeartbeatRequest) -> HeartbeatAnswer:
+    context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
+    if not is_member_id(request.member_id):
+        raise KafkaError(Code.INVALID_REQUEST, "Invalid member id in the request.")
+    names = request.subscribed_topic_names
+    if not all(context.may(Operation.DESCRIBE, ResourceType.TOPIC, name) for name in names or ()):
+        raise denied(ResourceType.TOPIC)
+    command = ShareHeartbeat(
+        group_id=request.group_id,
+        member_id=request.member_id,
+        member_epoch=request.member_epoch,
+        rack_id=request.rack_id,
+        topics=None if names is None else tuple(names),
+        client_id=context.client_id or "",
+        client_host=context.client.java_host,
+    )
+    answer: HeartbeatAnswer = await context.broker.groups.submit(
+        context,
+        request.group_id,
+        lambda machine, ticket, now_ms: machine.share.heartbeat(command, ticket=ticket, now_ms=now_ms),
+    )
+    return answer

@@ -1,0 +1,83 @@
+"""AlterShareGroupOffsets (key 91).
+
+Versions: 0.
+
+Behaviour: sets the start offsets of partitions of a share group without members, which is created if it does not
+exist. What was in flight or delivered behind the old start is forgotten.
+"""
+
+from __future__ import annotations
+
+from kwire.broker.coordination.groups import initialize_states
+from kwire.broker.requests.context import Context
+from kwire.coordinators.group.share.commands import InitializeStates
+from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
+from kwire.types import ZERO_UUID
+from kwire.wire.messages import AlterShareGroupOffsetsRequest, AlterShareGroupOffsetsResponse
+
+Topic = AlterShareGroupOffsetsResponse.AlterShareGroupOffsetsResponseTopic
+Partition = AlterShareGroupOffsetsResponse.AlterShareGroupOffsetsResponsePartition
+
+
+async def handle(context: Context, request: AlterShareGroupOffsetsRequest) -> AlterShareGroupOffsetsResponse:
+    """All partitions that exist, or none if the group refuses."""
+    try:
+        context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
+        if not request.group_id:
+            raise KafkaError(Code.INVALID_GROUP_ID)
+        responses = await _alter(context, request)
+    except KafkaError as refusal:
+        return AlterShareGroupOffsetsResponse(
+            throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message
+        )
+    return AlterShareGroupOffsetsResponse(throttle_time_ms=context.throttle_ms, responses=responses)
+
+
+async def _alter(context: Context, request: AlterShareGroupOffsetsRequest) -> list[Topic]:
+    responses = []
+    starts: dict[str, dict[int, int]] = {}
+    for topic in request.topics:
+        known = context.broker.image.topics.get(topic.topic_name)
+        code = Code.NONE
+        if not context.may(Operation.READ, ResourceType.TOPIC, topic.topic_name):
+            code = Code.TOPIC_AUTHORIZATION_FAILED
+        elif known is None:
+            code = Code.UNKNOWN_TOPIC_OR_PARTITION
+        partitions = []
+        for one in topic.partitions:
+            is_there = known is not None and 0 <= one.partition_index < len(known.partitions)
+            own_code = code if code or is_there else Code.UNKNOWN_TOPIC_OR_PARTITION
+            partitions.append(Partition(partition_index=one.partition_index, error_code=own_code))
+            if not own_code:
+                starts.setdefault(topic.topic_name, {})[one.partition_index] = one.start_offset
+        topic_id = ZERO_UUID if known is None else known.id
+        responses.append(Topic(topic_name=topic.topic_name, topic_id=topic_id, partitions=partitions))
+    if not starts:
+        return responses
+    refusal = await _set(context, request.group_id, starts)
+    if refusal is not None:
+        for answer in responses:
+            for each in answer.partitions:
+                if not each.error_code:
+                    each.error_code, each.error_message = refusal.code, refusal.message
+    return responses
+
+
+async def _set(context: Context, group_id: str, starts: dict[str, dict[int, int]]) -> KafkaError | None:
+    groups = context.broker.groups
+    action: InitializeStates = await groups.submit(
+        context,
+        group_id,
+        lambda machine, ticket, now_ms: machine.share.alter_offsets(group_id, starts, ticket=ticket, now_ms=now_ms),
+    )
+    refusal = await initialize_states(context.broker.share_states, context, action)
+    if refusal is not None:
+        return refusal
+    partitions = {topic_id: frozenset(offsets) for topic_id, offsets in action.offsets.items()}
+    await groups.submit(
+        context,
+        group_id,
+        lambda machine, ticket, now_ms: machine.share.initialized(group_id, partitions, ticket=ticket, now_ms=now_ms),
+    )
+    return None

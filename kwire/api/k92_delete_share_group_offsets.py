@@ -1,0 +1,74 @@
+"""DeleteShareGroupOffsets (key 92).
+
+Versions: 0.
+
+Behaviour: forgets where a share group without members is in whole topics; it begins again as its configs say.
+"""
+
+from __future__ import annotations
+
+from kwire.api.share_deletion import delete_states
+from kwire.broker.requests.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.security.operations import Operation, ResourceType
+from kwire.types import Uuid
+from kwire.wire.messages import DeleteShareGroupOffsetsRequest, DeleteShareGroupOffsetsResponse
+
+Topic = DeleteShareGroupOffsetsResponse.DeleteShareGroupOffsetsResponseTopic
+
+
+async def handle(context: Context, request: DeleteShareGroupOffsetsRequest) -> DeleteShareGroupOffsetsResponse:
+    """Each topic by itself, unless the group refuses."""
+    try:
+        context.authorize(Operation.DELETE, ResourceType.GROUP, request.group_id)
+        if not request.group_id:
+            raise KafkaError(Code.INVALID_GROUP_ID)
+        responses = await _delete(context, request)
+    except KafkaError as refusal:
+        return DeleteShareGroupOffsetsResponse(
+            throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message
+        )
+    return DeleteShareGroupOffsetsResponse(throttle_time_ms=context.throttle_ms, responses=responses)
+
+
+async def _delete(context: Context, request: DeleteShareGroupOffsetsRequest) -> list[Topic]:
+    group_id = request.group_id
+    refused: list[Topic] = []
+    unknown: list[Topic] = []
+    wanted: dict[Uuid, str] = {}
+    for topic in request.topics:
+        name = topic.topic_name
+        known = context.broker.image.topics.get(name)
+        if not context.may(Operation.READ, ResourceType.TOPIC, name):
+            refused.append(Topic(topic_name=name, error_code=Code.TOPIC_AUTHORIZATION_FAILED))
+        elif known is None:
+            unknown.append(Topic(topic_name=name, error_code=Code.UNKNOWN_TOPIC_OR_PARTITION))
+        else:
+            wanted[known.id] = name
+    if not wanted and not unknown:
+        return refused
+    found: dict[Uuid, frozenset[int]] = await context.broker.groups.submit(
+        context,
+        group_id,
+        lambda machine, ticket, now_ms: machine.share.begin_delete_offsets(
+            group_id, list(wanted), ticket=ticket, now_ms=now_ms
+        ),
+    )
+    for topic_id, name in wanted.items():
+        if topic_id not in found:
+            unknown.append(
+                Topic(
+                    topic_name=name,
+                    error_code=Code.UNKNOWN_TOPIC_OR_PARTITION,
+                    error_message="There is no offset information to delete.",
+                )
+            )
+    deleted = []
+    failed = await delete_states(context, group_id, found)
+    for topic_id in found:
+        refusal = failed.get(topic_id)
+        answer = Topic(topic_name=wanted[topic_id], topic_id=topic_id)
+        if refusal is not None:
+            answer.error_code, answer.error_message = refusal.code, refusal.message
+        deleted.append(answer)
+    return [*refused, *deleted, *unknown]

@@ -1,0 +1,66 @@
+"""The commands of share groups, and what they ask of the broker.
+
+Responsible for: the values. Must not depend on: requests, how a group works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from kwire.coordinators.group.modern.assignment import Partitions
+from kwire.types import Uuid
+
+LEAVE_EPOCH = -1
+
+
+@dataclass(frozen=True, slots=True)
+class ShareHeartbeat:
+    """``topics`` and ``rack_id`` None: as before."""
+
+    group_id: str
+    member_id: str
+    member_epoch: int
+    rack_id: str | None
+    topics: tuple[str, ...] | None
+    client_id: str
+    client_host: str
+
+
+class HeartbeatAnswer(NamedTuple):
+    """``assignment`` None: as the member knows it."""
+
+    member_id: str
+    member_epoch: int
+    heartbeat_interval_ms: int = 0
+    assignment: Partitions | None = None
+
+
+class DescribedMember(NamedTuple):
+    member_id: str
+    member_epoch: int
+    rack_id: str | None
+    client_id: str
+    client_host: str
+    topics: tuple[str, ...]
+    assignment: Partitions
+
+
+class DescribedShareGroup(NamedTuple):
+    state: str
+    epoch: int
+    assignment_epoch: int
+    members: list[DescribedMember]
+
+
+@dataclass(frozen=True, slots=True)
+class InitializeStates:
+    """An action: initialize the state of share partitions, then tell the machine (``initialized``).
+
+    ``offsets``: the start offset of each partition by topic id; -1 for one that share.auto.offset.reset decides.
+    """
+
+    group_id: str
+    state_epoch: int
+    offsets: Mapping[Uuid, Mapping[int, int]]

@@ -1,0 +1,320 @@
+"""The heartbeat of a member of a share group: joining, staying, leaving (KIP-932).
+
+Responsible for: the steps of a heartbeat, in Apache Kafka's order. Must not depend on: requests, the share coordinator.
+
+    1  find or create the member, store what changed in what it said      the group's epoch rises
+    2  compute the target assignment, if the group's epoch is newer       of partitions that have a state
+    3  give the member its target                                         nothing has to be revoked first
+    4  ask for the states of partitions that have none                    they are assigned later
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+from kwire.coordinators.group.commands import GroupConfig
+from kwire.coordinators.group.modern.assignment import (
+    NO_PARTITIONS,
+    MemberSpec,
+    Partitions,
+    changed_targets,
+)
+from kwire.coordinators.group.modern.sessions import Sessions
+from kwire.coordinators.group.share.assignor import assign
+from kwire.coordinators.group.share.commands import HeartbeatAnswer, InitializeStates, ShareHeartbeat
+from kwire.coordinators.group.share.group import ShareGroup
+from kwire.coordinators.group.share.member import (
+    Member,
+    current_record,
+    remove_records,
+    subscription_record,
+    target_record,
+)
+from kwire.coordinators.group.share.state import (
+    TopicState,
+    epoch_record,
+    joined,
+    states_record,
+    target_epoch_record,
+)
+from kwire.coordinators.machine import ClusterMetadata, Effects
+from kwire.coordinators.timeline import Table
+from kwire.coordinators.topics import group_hash
+from kwire.errors import Code, KafkaError
+from kwire.types import Uuid
+
+_LEAVE_EPOCH: Final = -1
+# How soon a member comes back while its group settles, unless a user has set the interval.
+_SOON_MS: Final = 100
+
+
+@dataclass(slots=True)
+class Step:
+    """One command on one group: what it reads, and the effects that it gathers."""
+
+    group: ShareGroup
+    metadata: ClusterMetadata
+    config: GroupConfig
+    sessions: Sessions
+    checked: Table[str, int]
+    initializing_since: Table[tuple[str, Uuid], int]
+    topics_version: int
+    now_ms: int
+    effects: Effects = field(default_factory=Effects)
+
+    @property
+    def group_id(self) -> str:
+        return self.group.group_id
+
+    def setting(self, name: str) -> int:
+        value = self.metadata.group_config(self.group_id)[name]
+        assert isinstance(value, int)
+        return value
+
+
+def check_request(command: ShareHeartbeat) -> None:
+    """KafkaError(INVALID_REQUEST), with Apache Kafka's messages."""
+    for text, message in (
+        (command.member_id, "MemberId can't be empty."),
+        (command.group_id, "GroupId can't be empty."),
+        (command.rack_id, "RackId can't be empty."),
+    ):
+        if text is not None and not text.strip():
+            raise KafkaError(Code.INVALID_REQUEST, message)
+    if command.member_epoch == 0:
+        if not command.topics:
+            raise KafkaError(Code.INVALID_REQUEST, "SubscribedTopicNames must be set in first request.")
+    elif command.member_epoch < _LEAVE_EPOCH:
+        raise KafkaError(Code.INVALID_REQUEST, "MemberEpoch is invalid.")
+
+
+def heartbeat(step: Step, command: ShareHeartbeat) -> HeartbeatAnswer:
+    """A heartbeat that does not leave. Raises KafkaError."""
+    group = step.group
+    limit = step.config.share_max_size
+    if len(group.members) >= limit and command.member_id not in group.members:
+        raise KafkaError(
+            Code.GROUP_MAX_SIZE_REACHED, f"The share group has reached its maximum capacity of {limit} members."
+        )
+    before = _find_or_add(group, command)
+    member = replace(
+        before,
+        rack_id=before.rack_id if command.rack_id is None else command.rack_id,
+        topics=before.topics if command.topics is None else frozenset(command.topics),
+        client_id=command.client_id,
+        client_host=command.client_host,
+    )
+    # A new member is always stored; Apache Kafka's new member differs from what it says, too.
+    if member != before or command.member_id not in group.members:
+        step.effects.records.append(subscription_record(group.group_id, member))
+    must_bump = member.topics != before.topics
+    epochs = group.epochs
+    if epochs.assignment >= epochs.group:
+        must_bump = must_bump or _has_unassigned(group)
+    epoch = _bump_epoch(step, member, must_bump=must_bump)
+    target_epoch, target = _target(step, member, epoch)
+    moved = _moved(step, member, target_epoch, target, has_subscription_changed=must_bump or epoch != epochs.group)
+    if moved != member:
+        step.effects.records.append(current_record(group.group_id, moved))
+    step.sessions.extend(
+        group.group_id,
+        member.member_id,
+        step.setting("share.session.timeout.ms"),
+        now_ms=step.now_ms,
+        effects=step.effects,
+    )
+    is_waiting = _initialize(step, member, epoch)
+    assignment = None
+    if command.member_epoch == 0 or command.topics is not None or moved.assigned != before.assigned:
+        assignment = moved.assigned
+    is_settled = not is_waiting and moved.epoch == epoch and not step.group.states.initializing
+    return HeartbeatAnswer(moved.member_id, moved.epoch, _interval_ms(step, is_settled=is_settled), assignment)
+
+
+def leave(step: Step, command: ShareHeartbeat) -> HeartbeatAnswer:
+    """The member leaves. Raises KafkaError(UNKNOWN_MEMBER_ID)."""
+    if command.member_id not in step.group.members:
+        raise _unknown(step.group, command.member_id)
+    fence(step, command.member_id)
+    return HeartbeatAnswer(command.member_id, command.member_epoch)
+
+
+def fence(step: Step, member_id: str) -> None:
+    """Remove a member; the group's epoch rises."""
+    group = step.group
+    remaining = [each for each in group.members.values() if each.member_id != member_id]
+    step.effects.records += remove_records(group.group_id, member_id)
+    step.effects.records.append(epoch_record(group.group_id, group.epochs.group + 1, _hash_of(step, remaining)))
+    step.sessions.end(group.group_id, member_id, step.effects)
+
+
+def _find_or_add(group: ShareGroup, command: ShareHeartbeat) -> Member:
+    member = group.members.get(command.member_id)
+    epoch = command.member_epoch
+    if epoch == 0:
+        return member or Member(command.member_id)
+    if member is None:
+        raise _unknown(group, command.member_id)
+    if epoch > member.epoch:
+        raise KafkaError(
+            Code.FENCED_MEMBER_EPOCH,
+            f"The share group member has a greater member epoch ({epoch}) than the one known by the group coordinator "
+            f"({member.epoch}). The member must abandon all its partitions and rejoin.",
+        )
+    # The answer with the next epoch may have been lost.
+    if epoch < member.epoch and epoch != member.previous_epoch:
+        raise KafkaError(
+            Code.FENCED_MEMBER_EPOCH,
+            f"The share group member has a smaller member epoch ({epoch}) than the one known by the group coordinator "
+            f"({member.epoch}), and it does not match the previous member epoch ({member.previous_epoch}). The member "
+            "must abandon all its partitions and rejoin.",
+        )
+    return member
+
+
+def _unknown(group: ShareGroup, member_id: str) -> KafkaError:
+    return KafkaError(Code.UNKNOWN_MEMBER_ID, f"Member {member_id} is not a member of group {group.group_id}.")
+
+
+def _has_unassigned(group: ShareGroup) -> bool:
+    """Whether partitions of topics that members read have a state and are not assigned, or the other way round."""
+    if not group.members:
+        return False
+    names = _topic_names(group.members.values())
+    assigned: dict[Uuid, set[int]] = {}
+    for target in group.targets.values():
+        for topic_id, partitions in target.items():
+            assigned.setdefault(topic_id, set()).update(partitions)
+    return any(
+        state.name in names and assigned.get(topic_id, set()) != state.partitions
+        for topic_id, state in group.states.initialized.items()
+    )
+
+
+def _bump_epoch(step: Step, member: Member, *, must_bump: bool) -> int:
+    """The group's epoch after the member became ``member``; written if it rose."""
+    group = step.group
+    epoch = group.epochs.group
+    if not must_bump and step.checked.get(group.group_id) == step.topics_version:
+        return epoch
+    metadata_hash = _hash_of(step, _members_with(group, member).values())
+    step.checked[group.group_id] = step.topics_version
+    if must_bump or metadata_hash != group.epochs.metadata_hash:
+        epoch += 1
+        step.effects.records.append(epoch_record(group.group_id, epoch, metadata_hash))
+    return epoch
+
+
+def _target(step: Step, member: Member, group_epoch: int) -> tuple[int, Partitions]:
+    """The epoch of the target assignment and what it gives the member; computed if the group's epoch is newer."""
+    group = step.group
+    epochs = group.epochs
+    targets = group.targets
+    if group_epoch <= epochs.assignment or not _may_compute(step):
+        return epochs.assignment, targets.get(member.member_id, NO_PARTITIONS)
+    members = _members_with(group, member)
+    specs = {
+        each.member_id: MemberSpec(_topic_ids(step, each), targets.get(each.member_id, NO_PARTITIONS))
+        for each in members.values()
+    }
+    assignable = {topic_id: state.partitions for topic_id, state in group.states.initialized.items()}
+    is_homogeneous = len({each.topics for each in members.values()}) <= 1
+    found = assign(specs, assignable, is_homogeneous=is_homogeneous)
+    step.effects.records += [
+        target_record(group.group_id, member_id, target)
+        for member_id, target in changed_targets(targets.get, found, members)
+    ]
+    step.effects.records.append(target_epoch_record(group.group_id, group_epoch, step.now_ms))
+    return group_epoch, found.get(member.member_id, NO_PARTITIONS)
+
+
+def _may_compute(step: Step) -> bool:
+    """Whether the target may be computed: not again before the assignment interval has passed (KIP-1263)."""
+    assigned_at_ms = step.group.epochs.assigned_at_ms
+    interval_ms = step.setting("share.assignment.interval.ms")
+    return assigned_at_ms == 0 or interval_ms == 0 or step.now_ms >= assigned_at_ms + interval_ms
+
+
+def _moved(
+    step: Step, member: Member, target_epoch: int, target: Partitions, *, has_subscription_changed: bool
+) -> Member:
+    """The member with its target: what it no longer subscribes to is left out."""
+    if member.epoch == target_epoch and not has_subscription_changed:
+        return member
+    topic_ids = _topic_ids(step, member)
+    assigned = {topic_id: partitions for topic_id, partitions in target.items() if topic_id in topic_ids}
+    if member.epoch == target_epoch:
+        return replace(member, assigned=assigned)
+    return replace(member, assigned=assigned, epoch=target_epoch, previous_epoch=member.epoch)
+
+
+def _initialize(step: Step, member: Member, epoch: int) -> bool:
+    """Ask for the states of partitions that members read and that have none; whether any is asked for."""
+    group = step.group
+    wanted: dict[Uuid, TopicState] = {}
+    for name in sorted(_topic_names(_members_with(group, member).values())):
+        topic = step.metadata.topic(name)
+        if topic is None:
+            continue
+        missing = frozenset(range(topic.partition_count)) - _known(step, topic.id)
+        if missing:
+            wanted[topic.id] = TopicState(name, missing)
+    if not wanted:
+        return False
+    begin_initializing(step, wanted)
+    offsets = {topic_id: dict.fromkeys(sorted(state.partitions), -1) for topic_id, state in wanted.items()}
+    step.effects.actions.append(InitializeStates(group.group_id, epoch, offsets))
+    return True
+
+
+def _known(step: Step, topic_id: Uuid) -> frozenset[int]:
+    """Partitions of a topic that have a state, or get one: asked for again if that takes too long."""
+    states = step.group.states
+    initialized, initializing = states.initialized.get(topic_id), states.initializing.get(topic_id)
+    found: frozenset[int] = frozenset() if initialized is None else initialized.partitions
+    since_ms = step.initializing_since.get((step.group_id, topic_id))
+    retry_interval_ms = step.config.share_initialize_retry_interval_ms
+    if initializing is not None and since_ms is not None and step.now_ms - since_ms < retry_interval_ms:
+        found |= initializing.partitions
+    return found
+
+
+def begin_initializing(step: Step, wanted: Mapping[Uuid, TopicState]) -> None:
+    """Write that these partitions get a state."""
+    states = step.group.states
+    for topic_id in wanted:
+        step.initializing_since[step.group_id, topic_id] = step.now_ms
+    deleting = {topic_id: name for topic_id, name in states.deleting.items() if topic_id not in wanted}
+    step.effects.records.append(
+        states_record(
+            step.group_id,
+            replace(states, initializing=joined(states.initializing, wanted), deleting=deleting),
+        )
+    )
+
+
+def _interval_ms(step: Step, *, is_settled: bool) -> int:
+    configured_ms = step.setting("share.heartbeat.interval.ms")
+    if is_settled or not step.config.share_fast_heartbeats:
+        return configured_ms
+    return min(configured_ms, _SOON_MS)
+
+
+def _members_with(group: ShareGroup, member: Member) -> dict[str, Member]:
+    return {**group.members, member.member_id: member}
+
+
+def _topic_names(members: Iterable[Member]) -> frozenset[str]:
+    return frozenset(name for member in members for name in member.topics)
+
+
+def _topic_ids(step: Step, member: Member) -> frozenset[Uuid]:
+    found = map(step.metadata.topic, member.topics)
+    return frozenset(topic.id for topic in found if topic is not None)
+
+
+def _hash_of(step: Step, members: Iterable[Member]) -> int:
+    found = map(step.metadata.topic, _topic_names(members))
+    return group_hash(topic for topic in found if topic is not None)
