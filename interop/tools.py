@@ -3,7 +3,7 @@
 _TOOLS = "org.apache.kafka.tools."
 _CURRENT = {
     "topics": _TOOLS + "TopicCommand",
-    "configs": "kafka.admin.ConfigCommand",
+    "configs": _TOOLS + "ConfigCommand",
     "console-producer": _TOOLS + "ConsoleProducer",
     "console-consumer": _TOOLS + "consumer.ConsoleConsumer",
     "console-share-consumer": _TOOLS + "consumer.ConsoleShareConsumer",
@@ -36,13 +36,18 @@ _CURRENT = {
     "storage": "kafka.tools.StorageTool",
 }
 _MOVED = {
+    "4.3.1": {
+        "configs": "kafka.admin.ConfigCommand",
+    },
     "3.9.1": {
+        "configs": "kafka.admin.ConfigCommand",
         "console-producer": "kafka.tools.ConsoleProducer",
         "acls": "kafka.admin.AclCommand",
         "broker-api-versions": "kafka.admin.BrokerApiVersionsCommand",
         "dump-log": "kafka.tools.DumpLogSegments",
     },
     "2.8.2": {
+        "configs": "kafka.admin.ConfigCommand",
         "topics": "kafka.admin.TopicCommand",
         "console-producer": "kafka.tools.ConsoleProducer",
         "console-consumer": "kafka.tools.ConsoleConsumer",

@@ -106,8 +106,8 @@ def refused_start(run: Run, settings: dict[str, str]) -> str:
     add_tls(broker, certificates, settings)
     try:
         broker.start()
-    except AssertionError:
-        return broker.tail()
+    except AssertionError as refusal:
+        return str(refusal)
     broker.stop()
     return ""
 

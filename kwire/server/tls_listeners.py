@@ -167,6 +167,7 @@ class TlsListeners:
             try:
                 settings = _settings_of(proposed, name, protocol)
                 loaded = await trio.to_thread.run_sync(_load, settings)
+                _check_trust_store(listener.loaded.settings, settings)
                 _check_same_names(listener.loaded.store, loaded)
             except (TlsProblem, ConfigProblem) as problem:
                 message = (
@@ -242,6 +243,13 @@ def _load(settings: TlsSettings) -> Loaded:
             "ssl.principal.mapping.rules", rules, str(error), "RULE:pattern/replacement/[LU] or DEFAULT"
         ) from error
     return Loaded(settings, store, server_context(settings, store), mapping, served_suites(settings))
+
+
+def _check_trust_store(old: TlsSettings, new: TlsSettings) -> None:
+    """Refuse a trust store where there was none, as Kafka does. Raises TlsProblem."""
+    if new.has_trust_store and not old.has_trust_store:
+        message = "Cannot add SSL truststore to an existing listener for which no truststore was configured."
+        raise TlsProblem("ssl.truststore.location", new.truststore_location, message, "a restart with that setting")
 
 
 def _check_same_names(old: KeyStore, loaded: Loaded) -> None:

@@ -257,6 +257,17 @@ async def test_a_certificate_that_cannot_take_the_place_of_the_old_one_is_refuse
         assert int(after.getpeercert()["serialNumber"], 16) == certificates.server().certificate.serial_number
 
 
+async def test_a_trust_store_cannot_be_added_to_a_listener_that_has_none(folder):
+    static = {key: text for key, text in settings(folder).texts.items() if "truststore" not in key}
+    async with open_server(BrokerSettings(static), MemoryFiles()) as server:
+        stream = await connect(server.bindings[0].port)
+
+        altered = await alter(stream, ssl_truststore_type="PEM", ssl_truststore_location=str(folder / "ca.pem"))
+
+        assert altered.error_code == Code.INVALID_REQUEST
+        assert "Cannot add SSL truststore" in altered.error_message
+
+
 async def test_other_names_are_accepted_where_the_settings_say_so(folder):
     (folder / "new.pem").write_text(renewed("other", ["localhost"]).pem)
     chosen = settings(folder, ssl_allow_dn_changes="true", ssl_allow_san_changes="true")

@@ -64,6 +64,10 @@ class TlsSettings:
         wanted = self.enabled_protocols or (SERVED_PROTOCOLS[1:] if self.protocol == "TLSv1.2" else SERVED_PROTOCOLS)
         return tuple(version for version in SERVED_PROTOCOLS if version in wanted)
 
+    @property
+    def has_trust_store(self) -> bool:
+        return (self.truststore_location or self.truststore_certificates) is not None
+
     def without_client_auth(self) -> TlsSettings:
         return replace(self, client_auth="none")
 
@@ -157,7 +161,7 @@ def _check_trust_store(settings: TlsSettings) -> None:
     if is_pem and settings.truststore_password is not None:
         message = "SSL trust store password cannot be specified for PEM format."
         raise TlsProblem("ssl.truststore.password", HIDDEN, message, "no password, or type PKCS12")
-    if (settings.truststore_location or settings.truststore_certificates) is None and settings.truststore_password:
+    if not settings.has_trust_store and settings.truststore_password:
         message = "SSL trust store is not specified, but trust store password is specified."
         raise TlsProblem("ssl.truststore.location", None, message, "the path of the trust store")
 
