@@ -2,10 +2,8 @@
 
 Versions: 0-1.
 
-Behaviour: a listener without authentication answers ILLEGAL_SASL_STATE, as Apache Kafka does, so that a client that
-is set up for SASL gets the reason why it cannot go on.
-
-Left out: SASL listeners, which are refused at the start.
+Behaviour: while a client of a SASL listener logs in, or renews a session that expires (KIP-368), its connection answers
+(``server.login``). Otherwise, on a listener without SASL too, ILLEGAL_SASL_STATE.
 """
 
 from __future__ import annotations

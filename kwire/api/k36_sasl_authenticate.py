@@ -2,10 +2,8 @@
 
 Versions: 0-2.
 
-Behaviour: a listener without authentication answers ILLEGAL_SASL_STATE, as Apache Kafka does: there every connection
-counts as authenticated already.
-
-Left out: SASL listeners, which are refused at the start.
+Behaviour: while a client of a SASL listener logs in, its connection answers (``server.login``). Otherwise
+ILLEGAL_SASL_STATE: on a listener without SASL every connection counts as authenticated already.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
+from random import Random
 
 import pytest
 import trio
@@ -359,6 +360,37 @@ async def test_thousands_of_handshakes_that_stop_half_way_disturb_no_other(serve
     assert not (await server.connect().log_in()).error_code
     for client in stopped:
         client.transport.finish()
+
+
+BEGINNINGS = {
+    "start": [],
+    "after versions": [("versions", ())],
+    "plain": [("handshake", ("PLAIN",))],
+    "scram": [("handshake", ("SCRAM-SHA-256",))],
+    "scram, second message": [("handshake", ("SCRAM-SHA-256",)), ("authenticate", (b"n,,n=alice,r=nonce",))],
+    "tokens": [("handshake", ("PLAIN", 0))],
+}
+
+
+@pytest.mark.parametrize("beginning", BEGINNINGS)
+async def test_random_bytes_at_any_stage_are_refused_or_closed_on(server, capfd, beginning):
+    random = Random(beginning)
+    for _ in range(60):
+        client = server.connect()
+        for method, arguments in BEGINNINGS[beginning]:
+            await getattr(client, method)(*arguments)
+        content = random.randbytes(random.randrange(1, 60))
+        kind = random.randrange(3)
+        if kind == 0:  # a whole frame of noise
+            client.transport.feed_frame(content)
+        elif kind == 1:  # a login request with noise in it
+            client.transport.feed_frame(random.choice((b"\0\x11", b"\0\x24", b"\0\x12")) + b"\0\1" + content)
+        else:
+            client.transport.feed(codec.encode_request(36, 2, 1, "c", m.SaslAuthenticateRequest(auth_bytes=content)))
+        client.transport.finish()
+        await client.transport.wait_closed()
+        assert client.principal == UNAUTHENTICATED
+    assert "bug in kwire" not in capfd.readouterr().err
 
 
 # Sessions
