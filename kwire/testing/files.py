@@ -114,10 +114,10 @@ class MemoryFiles:
     def sync_directory(self, path: str) -> None:
         self.check("sync", path)
         prefix = path + "/"
-        for name in [name for name in self._durable_names if name.startswith(prefix) and name not in self._nodes]:
-            del self._durable_names[name]
-        # A copy, made in one step: it is called in a thread, while the event loop creates files.
-        nodes = list(self._nodes.items())
+        # Copies, made in one step: it is called in a thread, while the event loop creates and removes files.
+        nodes, durable = list(self._nodes.items()), list(self._durable_names)
+        for name in [name for name in durable if name.startswith(prefix) and name not in self._nodes]:
+            self._durable_names.pop(name, None)
         self._durable_names.update({name: node for name, node in nodes if name.startswith(prefix)})
 
     def modified_ms(self, path: str) -> int:
@@ -143,9 +143,10 @@ class MemoryFiles:
         copy = MemoryFiles()
         copy.clock_ms = self.clock_ms
         copy.boot = self.boot
-        copies = {id(node): node.copy() for node in [*self._nodes.values(), *self._durable_names.values()]}
-        copy._nodes = {path: copies[id(node)] for path, node in self._nodes.items()}
-        copy._durable_names = {path: copies[id(node)] for path, node in self._durable_names.items()}
+        nodes, durable = dict(self._nodes), dict(self._durable_names)
+        copies = {id(node): node.copy() for node in [*nodes.values(), *durable.values()]}
+        copy._nodes = {path: copies[id(node)] for path, node in nodes.items()}
+        copy._durable_names = {path: copies[id(node)] for path, node in durable.items()}
         copy._directories = set(self._directories)
         return copy
 
