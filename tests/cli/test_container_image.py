@@ -211,3 +211,42 @@ def test_start_scripts_of_other_images_may_change_the_files_that_they_change():
     owned = re.search(r"chown -R kwire (.*)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)[1].split()
 
     assert {"/etc/kafka", "/etc/confluent", "/var/lib/kafka"} <= set(owned)
+
+
+def settings_given(image, tmp_path, **variables):
+    """The environment in which the image would run kwire."""
+    (tmp_path / "bin").mkdir()
+    fake = tmp_path / "bin" / "kwire"
+    fake.write_text("#!/bin/sh\nenv\n")
+    fake.chmod(0o755)
+    environment = {**image.environment, **variables}
+    environment["PATH"] = f"{tmp_path / 'bin'}:{environment['PATH']}"
+    command = [image.path / "etc/kafka/docker/settings", "serve"]
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert ran.stderr == ""
+    return dict(line.partition("=")[::2] for line in ran.stdout.splitlines())
+
+
+def test_what_commands_print_stands_in_the_settings(image, tmp_path):
+    given = settings_given(
+        image,
+        tmp_path,
+        HOSTNAME_COMMAND="echo my-host | tr a-z A-Z",
+        PORT_COMMAND="echo 12345",
+        RACK_COMMAND="echo 'rack one'",
+        BROKER_ID_COMMAND="echo 7",
+        KAFKA_ADVERTISED_LISTENERS="IN://_{HOSTNAME_COMMAND}:_{PORT_COMMAND},OUT://_{HOSTNAME_COMMAND}:1",
+        KAFKA_LISTENERS="IN://:9092",
+    )
+    assert given["KAFKA_ADVERTISED_LISTENERS"] == "IN://MY-HOST:12345,OUT://MY-HOST:1"
+    assert (given["KAFKA_LISTENERS"], given["KAFKA_BROKER_RACK"], given["KAFKA_BROKER_ID"]) == (
+        "IN://:9092",
+        "rack one",
+        "7",
+    )
+
+
+def test_a_rack_that_is_given_goes_before_its_command(image, tmp_path):
+    given = settings_given(image, tmp_path, RACK_COMMAND="echo a", KAFKA_BROKER_RACK="b")
+    assert given["KAFKA_BROKER_RACK"] == "b"
+    assert "KAFKA_BROKER_ID" not in given
