@@ -143,7 +143,7 @@ def _transactions(names: Names, topics: Topics) -> Iterator[Question]:
             }
             for topic in asked
         ]
-        committed = {**one, "groupId": names.group, "generationId": -1, "memberId": "", "topics": offsets}
+        committed = {**one, "groupId": names.group, "generationIdOrMemberEpoch": -1, "memberId": "", "topics": offsets}
         yield Question("TxnOffsetCommit", transaction, committed)
         yield Question("DescribeTransactions", transaction, {"transactionalIds": [transaction]})
         batch = records("a", transactional=True, producer_id=4711, producer_epoch=0, base_sequence=0)

@@ -46,6 +46,7 @@ def acls_of_the_other_broker_decide(run: Run) -> None:
             writer.kill()
             reader.kill()
         lines, _ = compare(written, read) if first == "apache" else compare(read, written)
+        lines = [line for line in lines if ".leaderEpoch: " not in line]  # a start begins a new one
         assert not lines, f"ACLs of {first} read by {second.name}: " + "\n".join(lines[:40])
 
 
