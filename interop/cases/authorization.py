@@ -6,7 +6,7 @@ from interop.authorization.matrix import Choice, ask_all, chosen, compare, prepa
 from interop.authorization.principals import PASSWORD, PRINCIPALS, one_acl
 from interop.brokers import PYTHON, copy_data
 from interop.case import Run, case
-from interop.jars import CURRENT
+from interop.jars import CURRENT, classpath, need
 from interop.tools import main_class
 
 SAMPLE = ("ANONYMOUS", "admin", "owner", "reader", "writer", "prefixed", "denied", "elsewhere")
@@ -68,6 +68,7 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("--remove", "--topic", "pay", "--resource-pattern-type", "prefixed"),
     ("--remove", "--force", "--topic", "pay", "--resource-pattern-type", "prefixed"),
     ("--list", "--topic", "pay", "--resource-pattern-type", "prefixed"),
+    ("--remove", "--force", "--topic", "*", "--group", "*", "--cluster"),
     ("--add", "--topic", "t"),
     ("--add", "--allow-principal", "alice", "--topic", "t"),
     ("--add", "--allow-principal", "User:a"),
@@ -79,10 +80,10 @@ LINES: tuple[tuple[str, ...], ...] = (
     ("--list", "--producer"),
     ("--add", "--producer", "--allow-principal", "User:a"),
     ("--add", "--idempotent", "--allow-principal", "User:a", "--topic", "t"),
-    ("--remove", "--force", "--topic", "*", "--group", "*", "--cluster"),
     ("--add", "--allow-principal", "User:a", "--topic", ""),
     ("--list", "--cluster"),
 )  # fmt: skip
+ASKING = 15
 
 
 def printed(out: str) -> list[str]:
@@ -106,12 +107,14 @@ def official_output_and_twin(run: Run) -> None:
                 )
                 server = ("--bootstrap-server", f"127.0.0.1:{broker.sasl_port}", "--command-config", str(config))
                 results = outputs[f"{kind} {tool}"] = []
-                for line in LINES:
+                # A line that is refused before a broker is asked needs one official answer.
+                for line in LINES[:ASKING] if (kind, tool) == ("kwire", "official") else LINES:
+                    # The tool ends its process, so it does not run in the resident JVM.
+                    command = [PYTHON, "-P", "-m", "kwire", "scripts", "kafka-acls"]
                     if tool == "official":
-                        ended = run.jvm.run(CURRENT, main_class("acls", CURRENT), *server, *line, stdin="n\n")
-                    else:
-                        command = [PYTHON, "-P", "-m", "kwire", "scripts", "kafka-acls", *server, *line]
-                        ended = run.program(command, stdin="n\n")
+                        quick = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+                        command = [need("java"), *quick, "-cp", classpath(), main_class("acls", CURRENT)]
+                    ended = run.program([*command, *server, *line], stdin="n\n")
                     results.append((ended.code, printed(ended.out)))
             finally:
                 broker.kill()
@@ -119,7 +122,7 @@ def official_output_and_twin(run: Run) -> None:
     differences = [
         f"{who}: kafka-acls {' '.join(line)}\n  official on Apache Kafka: {official}\n  here: {seen}"
         for who, results in outputs.items()
-        for line, official, seen in zip(LINES, expected, results, strict=True)
+        for line, official, seen in zip(LINES, expected, results, strict=False)
         if official != seen
     ]
     assert not differences, f"{len(differences)} differ\n" + "\n".join(differences)

@@ -53,7 +53,7 @@ BYTECODES = {
     "produce, decoded": {(3, 11): 2335, (3, 12): 2180, (3, 13): 2120},
     "produce, cached": {(3, 11): 1328, (3, 12): 1245, (3, 13): 1225},
     "produce, cached, with ACLs": {(3, 11): 1346},
-    "fetch of a record, with ACLs": {(3, 11): 2628},
+    "fetch of a record, with ACLs": {(3, 11): 2643},
     "fetch of a record": {(3, 11): 2514, (3, 12): 2350, (3, 13): 2300},
     "fetch of nothing": {(3, 11): 1420, (3, 12): 1310, (3, 13): 1285},
     "heartbeat": {(3, 11): 1130, (3, 12): 1035, (3, 13): 1010},

@@ -1,6 +1,7 @@
 """Encoded responses that are sent again: equal to new ones, and dropped by any change of what they are made from."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import trio
@@ -11,7 +12,9 @@ from kwire.broker.endpoint import Endpoint
 from kwire.broker.requests.response_cache import ResponseCache
 from kwire.limits import CACHED_REQUEST_BYTES_MAX, CACHED_RESPONSES_BYTES_MAX
 from kwire.metadata.entities import ResourceType
-from kwire.security.authorizer import Authorizer
+from kwire.security.acl_text import read_acls
+from kwire.security.principal import Principal
+from kwire.security.standard_authorizer import StandardAuthorizer
 from kwire.server.bindings import Limits
 from kwire.server.connection import serve_connection
 from kwire.server.connection_registry import ConnectionRegistry
@@ -173,18 +176,29 @@ async def test_an_answer_is_not_kept_if_the_image_changes_while_it_is_made(serve
     assert {topic.name for topic in answer.topics} == {"t", "u"}
 
 
-class DeniesDescribe(Authorizer):
-    def allows(self, *_):
-        return False
-
-
-async def test_with_an_authorizer_no_response_is_kept(served, client):
+async def test_with_an_authorizer_a_response_is_kept_for_its_principal_until_an_acl_changes(served, client):
     await client.create_topic("t", 1)
     transport = served.connect()
     await served.ask(transport, 9, asked_for())
-    served.broker.authorizer = DeniesDescribe()
-    _, answer = codec.decode_response(METADATA, 9, memoryview(await served.ask(transport, 9, asked_for())))
-    assert answer.topics == []
+    (allowed,) = read_acls("anyone may describe topic t")
+    authorizer = served.broker.authorizer = StandardAuthorizer(super_users=frozenset(), allow_unlisted=False)
+
+    async def names():
+        _, answer = codec.decode_response(METADATA, 9, memoryview(await served.ask(transport, 9, asked_for())))
+        return [topic.name for topic in answer.topics]
+
+    assert await names() == []
+    authorizer.change(created=[allowed], deleted=[])
+    assert await names() == ["t"]
+    handled = served.handled
+    assert await names() == ["t"]
+    assert served.handled == handled
+    (connection,) = served.registry._connections
+    connection.client = replace(connection.client, principal=Principal("User", "eve"))
+    assert await names() == ["t"]
+    assert served.handled == handled + 1
+    authorizer.change(created=[], deleted=[allowed])
+    assert await names() == []
 
 
 async def test_a_hook_sees_each_request(served, client):
