@@ -44,7 +44,8 @@ def authorize_configs(context: Context, operation: Operation, resource_type: int
             context.authorize(operation, AclResourceType.TOPIC, name)
         case ResourceType.GROUP:
             context.authorize(operation, AclResourceType.GROUP, name)
-        case ResourceType.BROKER_LOGGER if operation is Operation.ALTER_CONFIGS:
+        case ResourceType.BROKER | ResourceType.BROKER_LOGGER if operation is Operation.ALTER_CONFIGS:
+            # As in Apache Kafka, this refusal has no text.
             if not context.may_cluster(operation):
                 raise KafkaError(Code.CLUSTER_AUTHORIZATION_FAILED)
         case ResourceType.BROKER | ResourceType.BROKER_LOGGER | ResourceType.CLIENT_METRICS:
