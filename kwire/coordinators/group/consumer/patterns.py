@@ -14,7 +14,7 @@ from typing import Any, Final
 from kwire.errors import Code, KafkaError
 
 # An expression whose program would be larger is refused, as is a longer one.
-_MEMORY_BYTES_MAX = 8 << 20
+_MEMORY_BYTES_MAX = 1 << 20
 _LENGTH_MAX = 64 << 10
 
 # How RE2's reasons begin, and what RE2/J says instead.
@@ -80,4 +80,6 @@ def _compile(regex: str) -> Any:
     options = re2.Options()
     options.max_mem = _MEMORY_BYTES_MAX
     options.log_errors = False
+    # Only whole names are matched, and remembering what each of thousands of groups matched takes seconds.
+    options.never_capture = True
     return re2.compile(regex, options)
