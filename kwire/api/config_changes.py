@@ -7,7 +7,7 @@ depend on: which of the two requests is handled.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 from kwire.api.pacing import paced, submit_in_slices
@@ -58,13 +58,14 @@ async def alter_each(
     context: Context,
     resources: Sequence[Any],
     changes_of: Callable[[Resource, Any], T | None],
-    configs_of: Callable[[Resource, T], Mapping[str, str]],
+    configs_of: Callable[[Resource, T], tuple[Iterable[str], Mapping[str, str]]],
     command: Callable[[Sequence[tuple[Resource, T]]], Command[Outcome]],
 ) -> list[Altered]:
     """Change each resource of a request; a resource that occurs twice is refused.
 
     ``changes_of`` returns what to change for the controller, or None when the broker itself has made the change; it may
-    raise KafkaError. ``configs_of`` gives all configs as the change would leave them. ``command`` makes the
+    raise KafkaError. ``configs_of`` gives the names that change, and all configs as the change
+    would leave them. ``command`` makes the
     controller's command from the changes.
     """
     counts = Counter((wanted.resource_type, wanted.resource_name) for wanted in resources)
@@ -80,7 +81,7 @@ async def alter_each(
             authorize_configs(context, Operation.ALTER_CONFIGS, wanted.resource_type, wanted.resource_name)
             changes = changes_of(resource, wanted)
             if changes is not None and resource.type is ResourceType.BROKER:
-                await _check_reconfiguration(context, resource, configs_of(resource, changes))
+                await _check_reconfiguration(context, resource, *configs_of(resource, changes))
         except KafkaError as refusal:
             outcomes[place] = refusal
             continue
@@ -93,10 +94,12 @@ async def alter_each(
     return [_altered(wanted, outcome) for wanted, outcome in zip(resources, outcomes, strict=True)]
 
 
-async def _check_reconfiguration(context: Context, resource: Resource, configs: Mapping[str, str]) -> None:
+async def _check_reconfiguration(
+    context: Context, resource: Resource, names: Iterable[str], configs: Mapping[str, str]
+) -> None:
     """Ask the parts of the broker that must accept a change, such as a new certificate. Raises KafkaError."""
     effective = context.broker.configs
-    await context.broker.reconfiguration.check(configs, lambda: effective.with_dynamic_configs(resource.name, configs))
+    await context.broker.reconfiguration.check(names, lambda: effective.with_dynamic_configs(resource.name, configs))
 
 
 def _altered(wanted: Any, outcome: object) -> Altered:

@@ -8,6 +8,8 @@ Clients use IncrementalAlterConfigs (key 44) instead since KIP-339.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 from kwire.api.config_changes import alter_each
 from kwire.broker.requests.context import Context
 from kwire.metadata.commands import AlterConfigs
@@ -19,10 +21,18 @@ async def handle(context: Context, request: AlterConfigsRequest) -> AlterConfigs
         context,
         request.resources,
         lambda _, wanted: [(config.name, config.value) for config in wanted.configs],
-        lambda _, configs: {name: value or "" for name, value in configs},
+        lambda resource, configs: _after(context.broker.image.config(resource.type, resource.name), configs),
         lambda resources: AlterConfigs(resources, validate_only=request.validate_only),
     )
     return AlterConfigsResponse(
         throttle_time_ms=context.throttle_ms,
         responses=[AlterConfigsResponse.AlterConfigsResourceResponse(**one._asdict()) for one in altered],
     )
+
+
+def _after(
+    present: Mapping[str, str], configs: Sequence[tuple[str, str | None]]
+) -> tuple[Iterable[str], Mapping[str, str]]:
+    """Return the names that change, and all configs afterwards."""
+    wanted = {name: value or "" for name, value in configs}
+    return {*present, *wanted}, wanted

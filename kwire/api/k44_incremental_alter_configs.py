@@ -34,7 +34,10 @@ async def handle(context: Context, request: IncrementalAlterConfigsRequest) -> I
         context,
         request.resources,
         changes_of,
-        lambda resource, changes: configs_after(broker.image, resource, changes),
+        lambda resource, changes: (
+            [change.name for change in changes],
+            configs_after(broker.image, resource, changes),
+        ),
         lambda resources: IncrementalAlterConfigs(resources, validate_only=request.validate_only),
     )
     return IncrementalAlterConfigsResponse(

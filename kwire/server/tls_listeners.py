@@ -13,6 +13,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import trio
@@ -47,6 +48,7 @@ class Loaded(NamedTuple):
     context: ssl.SSLContext
     mapping: PrincipalMapping
     suites: frozenset[str] | None
+    files: tuple[object, ...]  # the states of the files that it was made of
 
 
 class TlsListener:
@@ -147,18 +149,18 @@ class TlsListeners:
         self._configs = broker.configs
         broker.reconfiguration.add("ssl.", self.check)
         broker.controller.subscribe(self.on_metadata_delta)
-        wanted = self._settings_now()
-        self._wanted = {name: wanted[name] for name in wanted if wanted[name] != self._listeners[name].loaded.settings}
+        self._note_changes()
         await self._load_changes()
 
     def on_metadata_delta(self, delta: Delta) -> None:
-        """Load again what a change of the broker's configs names, even if the values are the same: files may differ."""
+        """Load again what a change of the broker's configs concerns: other values, or a file that has changed."""
         if any(resource.type is ResourceType.BROKER for resource in delta.configs_changed):
             self._note_changes()
 
     def reload_all(self) -> None:
         """Read all files again."""
-        self._note_changes()
+        self._wanted = self._settings_now()
+        self._changed.set()
 
     async def check(self, proposed: EffectiveConfigs) -> None:
         """Check settings that a client wants to have. Raises KafkaError, as Kafka's validateReconfiguration."""
@@ -202,8 +204,11 @@ class TlsListeners:
         _log_certificate("TLS certificate reloaded", listener)
 
     def _note_changes(self) -> None:
-        self._wanted = self._settings_now()
-        self._changed.set()
+        for name, settings in self._settings_now().items():
+            loaded = self._listeners[name].loaded
+            if settings != loaded.settings or _states(settings) != loaded.files:
+                self._wanted[name] = settings
+                self._changed.set()
 
     def _settings_now(self) -> dict[str, TlsSettings]:
         assert self._configs is not None
@@ -229,6 +234,7 @@ def _settings_of(configs: EffectiveConfigs, name: str, security_protocol: str) -
 
 def _load(settings: TlsSettings) -> Loaded:
     """Read the files and make the context; in a thread while the broker serves. Raises TlsProblem."""
+    files = _states(settings)  # before they are read: a change meanwhile is then noticed
     store = read_key_store(settings, read_file)
     if store is None:
         message = "A TLS listener needs a private key with its certificate."
@@ -242,7 +248,20 @@ def _load(settings: TlsSettings) -> Loaded:
         raise TlsProblem(
             "ssl.principal.mapping.rules", rules, str(error), "RULE:pattern/replacement/[LU] or DEFAULT"
         ) from error
-    return Loaded(settings, store, server_context(settings, store), mapping, served_suites(settings))
+    return Loaded(settings, store, server_context(settings, store), mapping, served_suites(settings), files)
+
+
+def _states(settings: TlsSettings) -> tuple[object, ...]:
+    """What tells whether the files of the settings have changed."""
+    return tuple(_state(path) for path in (settings.keystore_location, settings.truststore_location))
+
+
+def _state(path: str | None) -> object:
+    try:
+        status = None if path is None else Path(path).stat()
+    except OSError:
+        return None
+    return status and (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 def _check_trust_store(old: TlsSettings, new: TlsSettings) -> None:

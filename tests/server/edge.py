@@ -37,12 +37,18 @@ class NoQuotas:
         return None
 
 
+class NoTelemetry:
+    def connection_closed(self, _connection: object) -> None:
+        pass
+
+
 class EdgeBroker:
     """Handlers answer with defaults until a test replaces one: ``broker.handlers[HEARTBEAT] = handler``."""
 
     def __init__(self) -> None:
         self.clock = Clock()
         self.quotas = NoQuotas()
+        self.telemetry = NoTelemetry()
         self.hooks = Hooks()
         self.watchdog = Watchdog()
         self.authorizer = None

@@ -257,6 +257,20 @@ async def test_a_certificate_that_cannot_take_the_place_of_the_old_one_is_refuse
         assert int(after.getpeercert()["serialNumber"], 16) == certificates.server().certificate.serial_number
 
 
+async def test_a_change_of_another_config_neither_checks_nor_reads_the_files(folder):
+    async with open_server(settings(folder), MemoryFiles()) as server:
+        stream = await connect(server.bindings[0].port)
+        loaded = server.tls.get("SSL").loaded
+        assert (await alter(stream, ssl_keystore_location=str(folder / "server.pem"))).error_code == Code.NONE
+        (folder / "server.pem").unlink()
+
+        altered = await alter(stream, max_connections="500")
+
+        assert altered.error_code == Code.NONE
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert server.tls.get("SSL").loaded is loaded
+
+
 async def test_a_trust_store_cannot_be_added_to_a_listener_that_has_none(folder):
     static = {key: text for key, text in settings(folder).texts.items() if "truststore" not in key}
     async with open_server(BrokerSettings(static), MemoryFiles()) as server:
