@@ -2,10 +2,13 @@
 
 import re
 import sys
+import time
 
 from interop.brokers import Apache, Kwire
 from interop.case import Run, case
 
+# How long a client runs, so that it has asked for its subscription and pushes at least when it closes.
+SUBSCRIBED_S = 4
 LIBRDKAFKA = """
 import sys, time
 from confluent_kafka import Producer
@@ -37,13 +40,16 @@ def logged(broker: Kwire | Apache, client_id: str) -> set[str]:
 def pushed_by_java(run: Run) -> None:
     broker = broker_with_a_subscription(run)
     at = ("--bootstrap-server", broker.bootstrap)
-    run.tool(
-        "console-producer", *at, "--topic", "pushed", "--command-property", "client.id=java-producer", stdin="x\n"
-    ).ok()
+    arguments = ("--topic", "pushed", "--command-property", "client.id=java-producer")
+    producer = run.start_tool("console-producer", *at, *arguments)
+    producer.write("x\n")
+    time.sleep(SUBSCRIBED_S)
+    producer.end_input()
+    producer.wait().ok()
     names = logged(broker, "java-producer")
     assert any(name.startswith("org.apache.kafka.producer.") for name in names), (names, broker.tail())
-    arguments = ("--max-messages", "1", "--from-beginning", "--command-property", "client.id=java-consumer")
-    run.tool("console-consumer", *at, "--topic", "pushed", *arguments).ok()
+    arguments = ("--timeout-ms", str(SUBSCRIBED_S * 1000), "--command-property", "client.id=java-consumer")
+    run.tool("console-consumer", *at, "--topic", "pushed", "--from-beginning", *arguments)
     names = logged(broker, "java-consumer")
     assert any(name.startswith("org.apache.kafka.consumer.") for name in names), (names, broker.tail())
     broker.stop()

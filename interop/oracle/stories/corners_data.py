@@ -36,6 +36,19 @@ def produce_a_batch_and_part_of_one(ask: Asker) -> None:
     ask.fetch(topic)
 
 
+@story("Produce", "ListOffsets")
+def batches_that_decompress_to_more_than_a_topic_takes(ask: Asker) -> None:
+    """max.decompressed.message.bytes, since Kafka 4.4."""
+    for policy in ("delete", "compact"):
+        topic = ask.topic(policy, configs={"max.decompressed.message.bytes": "3000", "cleanup.policy": policy})
+        for codec in range(5):
+            for size in (2000, 2900, 3000, 5000, 200_000):
+                ask.produce(topic, records("x" * size, codec=codec), 9, label=f"codec {codec}, {size} bytes")
+            batch = records(*["y" * 100] * 40, codec=codec)
+            ask.produce(topic, batch, 9, label=f"codec {codec}, 40 records of 100 bytes")
+        ask.fetch(topic)
+
+
 @story("Produce")
 def produce_several_partitions(ask: Asker) -> None:
     topic, other = ask.topic("p", 2), ask.topic("q")

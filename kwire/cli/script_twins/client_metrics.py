@@ -96,7 +96,7 @@ def _run(parsed: Parsed, cluster: Cluster) -> None:
     elif parsed.has("describe"):
         _describe(parsed, cluster)
     else:
-        print("\n".join(hash_order(list_config_resources(cluster, _KIND))))
+        print("\n".join(list_config_resources(cluster, _KIND)))
 
 
 _KIND: Final = ResourceType.CLIENT_METRICS
@@ -121,7 +121,7 @@ def _joined(parsed: Parsed, name: str) -> str | None:
 
 def _describe(parsed: Parsed, cluster: Cluster) -> None:
     name = parsed.value("name")
-    for each in hash_order(list_config_resources(cluster, _KIND)) if name is None else [name]:
+    for each in list_config_resources(cluster, _KIND) if name is None else [name]:
         print(f"Client metrics configs for {each} are:")
         for entry in _ordered(describe_configs(cluster, _KIND, each)):
             print(f"  {entry.name}={entry.value}")
