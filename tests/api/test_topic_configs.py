@@ -9,6 +9,7 @@ from test_produce_and_fetch import produce, produce_request, records_of
 from kwire.errors import Code
 from kwire.metadata.entities import ResourceType
 from kwire.wire import messages as m
+from kwire.wire.compression import Codec
 from kwire.wire.records import Record, build_batch
 
 DAY_MS = 24 * 3600 * 1000
@@ -108,6 +109,16 @@ async def test_the_compression_level_of_the_topic_is_used(client, broker, codec,
         assert await send(client, topic_id, records_of(text)) == Code.NONE
         sizes.append(broker.partitions.get(f"{codec}-{level}", 0).log.size_bytes)
     assert sizes[1] < sizes[0] < len(text)
+
+
+@pytest.mark.parametrize("codec", Codec)
+async def test_max_decompressed_message_bytes_limits_each_record_of_a_compressed_batch(client, codec):
+    topic_id = await client.create_topic("t", max_decompressed_message_bytes=1000)
+    small = [Record(n, 0, None, b"x" * 900, ()) for n in range(5)]
+    large = [Record(0, 0, None, b"x" * 1000, ())]
+    assert await send(client, topic_id, build_batch(small, codec=codec)) == 0
+    refused = await send(client, topic_id, build_batch(large, codec=codec))
+    assert refused == (Code.NONE if codec is Codec.NONE else Code.INVALID_RECORD)
 
 
 async def test_file_delete_delay_ms_keeps_the_files_of_a_deleted_topic(client, broker, data_dir):

@@ -64,12 +64,8 @@ def _validation(
         timestamp_before_max_ms=values["message.timestamp.before.max.ms"],
         timestamp_after_max_ms=values["message.timestamp.after.max.ms"],
         max_message_bytes=values["max.message.bytes"],
-        opened_bytes_max=min(
-            OPENED_BYTES_MAX,
-            max(OPENED_BYTES_MIN, OPENED_FACTOR * values["max.message.bytes"]),
-            values["max.decompressed.message.bytes"],
-        ),
-        limits_opened_bytes=values["max.decompressed.message.bytes"] < OPENED_BYTES_MAX,
+        opened_bytes_max=min(OPENED_BYTES_MAX, max(OPENED_BYTES_MIN, OPENED_FACTOR * values["max.message.bytes"])),
+        record_bytes_max=values["max.decompressed.message.bytes"],
         record_checks=record_checks,
     )
 

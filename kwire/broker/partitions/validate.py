@@ -53,6 +53,8 @@ from kwire.wire.records import (
 
 NO_LIMIT_MS: Final = 2**63 - 1
 _CODECS: Final = frozenset(map(int, Codec))
+# The default of max.decompressed.message.bytes: the largest array of Java.
+NO_RECORD_LIMIT: Final = 2**31 - 9
 
 
 class RecordChecks(Enum):
@@ -79,9 +81,9 @@ class ValidationSettings:
     timestamp_after_max_ms: int = 3_600_000
     max_message_bytes: int = 1_048_588
     opened_bytes_max: int = OPENED_BYTES_MAX
-    """How much one batch may hold when it is opened: ``max.decompressed.message.bytes``, and bounds of kwire's own."""
-    limits_opened_bytes: bool = False
-    """Whether the topic has such a bound, so that each compressed batch is opened to be measured."""
+    """How much one batch may hold when it is opened; Kafka has no such bound."""
+    record_bytes_max: int = NO_RECORD_LIMIT
+    """``max.decompressed.message.bytes``: the largest record that a compressed batch may hold."""
     record_checks: RecordChecks = RecordChecks.FIRST
     strict: bool = field(init=False)
     opens_all: bool = field(init=False)
@@ -89,8 +91,9 @@ class ValidationSettings:
 
     def __post_init__(self) -> None:
         limits_age = self.timestamp_before_max_ms != NO_LIMIT_MS and not self.log_append_time
+        limits_records = self.record_bytes_max < NO_RECORD_LIMIT
         object.__setattr__(self, "strict", self.record_checks is RecordChecks.STRICT)
-        object.__setattr__(self, "opens_all", self.compacted or limits_age or self.limits_opened_bytes)
+        object.__setattr__(self, "opens_all", self.compacted or limits_age or limits_records)
 
 
 # What is to be appended: the producer's own bytes, or new ones.
@@ -266,7 +269,13 @@ class _Opened:
         max_timestamp = NO_TIMESTAMP
         in_order = True
         errors: list[tuple[Code, RecordError]] = []
+        bytes_max = self.settings.record_bytes_max if self.header.codec else NO_RECORD_LIMIT
         for index, span in enumerate(scan_records(self.header.record_count, self.payload)):
+            if span.end - span.start > bytes_max:
+                message = (
+                    f"a record of {span.end - span.start} bytes exceeds max.decompressed.message.bytes={bytes_max}"
+                )
+                raise KafkaError(Code.INVALID_RECORD, message)
             error = self._record_error(index, span)
             if error is not None:
                 errors.append(error)
