@@ -38,14 +38,17 @@ def examine_access(connection: Connection) -> Access | None:
     everything = DescribeAclsRequest(
         resource_type_filter=_ANY, pattern_type_filter=_ANY, operation=_ANY, permission_type=_ANY
     )
-    if connection.call(everything, DescribeAclsResponse).error_code == Code.SECURITY_DISABLED:
+    code = connection.call(everything, DescribeAclsResponse).error_code
+    if code == Code.SECURITY_DISABLED:
         return None
     request = MetadataRequest(topics=None, allow_auto_topic_creation=False, include_topic_authorized_operations=True)
     topics = [topic for topic in connection.call(request, MetadataResponse, version=version).topics if topic.name]
-    return _access([topic for topic in topics if not topic.is_internal])
+    return _access([topic for topic in topics if not topic.is_internal], administers=code == Code.NONE)
 
 
-def _access(topics: Sequence[Topic]) -> Access:
+def _access(topics: Sequence[Topic], *, administers: bool) -> Access:
+    if not topics and administers:
+        return Access("an authorizer decides what clients may do; this client may list the rules", "")
     if not topics:
         return Access(
             "an authorizer decides what clients may do, and this client may describe no topic",

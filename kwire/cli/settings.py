@@ -156,7 +156,7 @@ def gather(
         _check(settings, key)
     _check_together(settings)
     _warn_of_replica_counts(settings)
-    _warn_of_no_authorizer(settings)
+    _note_authorizer(settings)
     return settings
 
 
@@ -315,10 +315,13 @@ def _warn_of_replica_counts(settings: Settings) -> None:
             )
 
 
-def _warn_of_no_authorizer(settings: Settings) -> None:
-    """Name the settings of the authorizer where there is none: they protect nothing."""
+def _note_authorizer(settings: Settings) -> None:
+    """Name the settings of an authorizer where there is none: they protect nothing. Note one without a super user."""
     class_name = settings.chosen.get("authorizer.class.name")
     if class_name is not None and class_name.text.strip():
+        if "super.users" not in settings.chosen:
+            text = "no super.users with this authorizer: only clients that an ACL allows it can change ACLs"
+            settings.notes.append(Note("warning", text))
         return
     for key in sorted(AUTHORIZER_SETTINGS & settings.chosen.keys()):
         source = settings.chosen[key].source

@@ -203,6 +203,13 @@ def test_doctor_says_that_a_client_may_describe_no_topic(kafka):
     )
 
 
+@pytest.mark.kafka(config={"super.users": "User:ANONYMOUS"}, acls=[])
+def test_doctor_asks_a_super_user_of_an_empty_broker_for_nothing(kafka):
+    ((level, what),) = access_of(kafka)
+
+    assert (level, what) == ("ok", "an authorizer decides what clients may do; this client may list the rules")
+
+
 @pytest.mark.kafka(topics=["a"])
 def test_doctor_has_nothing_to_say_of_access_without_an_authorizer(kafka):
     assert access_of(kafka) == []

@@ -163,7 +163,10 @@ def test_the_settings_of_the_authorizer_are_taken_from_files_variables_and_flags
     assert from_file.chosen["super.users"].text == "User:a;User:b"
     assert from_variables.chosen["allow.everyone.if.no.acl.found"].text == "true"
     assert from_flags.chosen["super.users"].text == "User:admin"
-    assert not [note for each in (from_file, from_variables, from_flags) for note in each.notes]
+    assert not from_file.notes
+    assert not from_flags.notes
+    (note,) = from_variables.notes
+    assert note.text.startswith("no super.users with this authorizer")
 
 
 def test_super_users_without_a_type_stop_the_start():
