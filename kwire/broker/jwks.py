@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import json
 import threading
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote, urlsplit
@@ -84,7 +82,7 @@ def read_jwks(url: str) -> Sequence[PyJWK]:
     try:
         document = json.loads(_content(url))
         keys = jwt.PyJWKSet.from_dict(document).keys
-    except (OSError, urllib.error.URLError) as error:
+    except OSError as error:  # an error of urllib too
         raise JwksError(f"{url} cannot be read: {error}") from None
     except (ValueError, jwt.PyJWTError, AttributeError, TypeError) as error:
         raise JwksError(f"{url} is not a key set (JWKS): {error}") from None
@@ -99,6 +97,8 @@ def _content(url: str) -> bytes:
             return file.read(_BYTES_MAX)
     if parts.scheme not in {"http", "https"}:
         raise JwksError(f"{url} is neither a file:, http: nor https: URL")
-    with urllib.request.urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (the scheme is checked)
+    from urllib.request import urlopen  # noqa: PLC0415 (start-up does not pay for it)
+
+    with urlopen(url, timeout=_TIMEOUT_S) as answer:  # noqa: S310 (the scheme is checked)
         content: bytes = answer.read(_BYTES_MAX)
         return content
