@@ -72,6 +72,13 @@ KNOWN: tuple[Known, ...] = (
         " change.",
     ),
     Known(
+        ".*",
+        r"^ShareGroupHeartbeat v\d .*\.heartbeatIntervalMs: 5000 / \d+$",
+        "Heartbeats while a share group settles",
+        "A member of a share group that does not have its assignment yet is asked to send the next heartbeat after 100"
+        " ms. Setting `group.share.heartbeat.interval.ms` of the broker ends that.",
+    ),
+    Known(
         "differential",
         r"^AlterConfigs v\d: 'no answer' / .*Each resource must appear at most once",
         "A resource twice in one AlterConfigs",

@@ -186,10 +186,12 @@ def _described(cluster: Cluster, name: str) -> dict[str, Any]:
         if error.code is Code.GROUP_ID_NOT_FOUND:
             fail(f"there is no group {name}")
         raise
-    committed = admin.committed_offsets(cluster, name)
+    # Of a share group, what is committed is the start offset; a partition may be with several members.
+    is_share = group.type == admin.SHARE
+    committed = (admin.share_start_offsets if is_share else admin.committed_offsets)(cluster, name)
     owners = {
         (topic, index): member
-        for member in group.members
+        for member in (() if is_share else group.members)
         for topic, indexes in member.assignment.items()
         for index in indexes
     }
@@ -232,12 +234,15 @@ def _partition(
     offset = committed[place].offset if place in committed else None
     end = ends.get(place)
     known_end = end if isinstance(end, int) else None
+    lag = committed[place].lag if place in committed else None
+    if lag is None and offset is not None and known_end is not None:
+        lag = known_end - offset
     return {
         "topic": place[0],
         "partition": place[1],
         "committed": offset,
         "end": known_end,
-        "lag": None if offset is None or known_end is None else known_end - offset,
+        "lag": lag,
         "member": owner.id if owner else None,
         "client": owner.client_id if owner else None,
         "host": owner.host if owner else None,

@@ -9,8 +9,10 @@ import pytest
 from click.testing import CliRunner
 from kafka import KafkaConsumer
 
+from kwire.cli.broker_option import asking
 from kwire.cli.groups import reset
 from kwire.cli.main import main
+from kwire.wire.messages import ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse
 
 
 @pytest.fixture
@@ -181,3 +183,16 @@ def test_a_reset_with_too_few_or_too_many_targets_is_a_usage_error(kwire, reader
 
     assert ended.exit_code == 2
     assert "--to" in ended.output
+
+
+def test_a_share_group_is_described(kafka, kwire, readers):
+    request = ShareGroupHeartbeatRequest(
+        group_id="workers", member_id="AAAAAAAAAAAAAAAAAAAAAQ", member_epoch=0, subscribed_topic_names=["messages"]
+    )
+    with asking(kafka.bootstrap_servers, None) as cluster:
+        cluster.call_on(cluster.coordinator("workers"), request, ShareGroupHeartbeatResponse)
+        shown = kwire("groups", "describe").stdout
+
+    assert "workers: Stable, 1 member, assignor simple\n" in shown
+    assert f"{readers}: Empty, no members\n" in shown
+    assert kwire("groups", "describe", "none").output == "kwire: there is no group none\n"
