@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("interop.differential", reason="interop is no part of the installed package")
 
-from interop.differential.comparison import blocked_by_known_silence
+from interop.differential.comparison import blocked_by_known_silence, without_sources_of_defaults
 from interop.differential.mutations import mutated, repeated
 from interop.differential.operations import Operation, from_line, read_script, to_line
 from interop.differential.sequences import KINDS, sequence
@@ -116,3 +116,11 @@ def test_a_signal_ends_the_run_after_its_brokers(number):
         process.send_signal(number)
         assert process.stdout.read() == "closed\n"
     assert process.returncode == 128 + number
+
+
+def test_the_source_of_a_default_that_apache_is_given_does_not_count():
+    given = {"name": "consumer.assignment.interval.ms", "value": "0", "configSource": 4, "synonyms": []}
+    other = {"name": "consumer.session.timeout.ms", "value": "1", "configSource": 5, "synonyms": []}
+    answer = {"results": [{"configs": [dict(given), dict(other)]}, {"configs": None}]}
+    without_sources_of_defaults(answer)
+    assert answer["results"][0]["configs"] == [{"name": given["name"], "value": "0"}, other]
