@@ -88,7 +88,8 @@ ASKING = 15
 
 def printed(out: str) -> list[str]:
     """What a run printed, in an order of its own: the official tool prints hash tables."""
-    return sorted(line.rstrip() for line in out.splitlines() if line.strip() and not line.startswith("\tat "))
+    trace = ("\tat ", "\t... ", "Caused by: ", "java.", "joptsimple.", "org.apache.")
+    return sorted(line.rstrip() for line in out.splitlines() if line.strip() and not line.startswith(trace))
 
 
 @case("tools", "kafka-acls", "official-output-and-twin")

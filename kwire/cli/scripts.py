@@ -40,7 +40,6 @@ NO_TWIN: Final = {
     "connect-mirror-maker": _CONNECT,
     "connect-plugin-path": _CONNECT,
     "connect-standalone": _CONNECT,
-    "kafka-acls": "kwire keeps no ACLs and answers SECURITY_DISABLED",
     "kafka-console-share-consumer": f"{_SHARE}: kafka-console-consumer reads a topic in a consumer group",
     "kafka-jmx": "kwire has no JVM and no JMX: kwire doctor and its log show its state",
     "kafka-metadata-shell": "kafka-dump-log --cluster-metadata-decoder shows the records of the metadata log",

@@ -95,6 +95,14 @@ ORDERS = "ResourcePattern(resourceType=TOPIC, name=orders, patternType=LITERAL)"
 ALICE = "(principal=User:alice, host=*, operation=READ, permissionType=ALLOW)"
 
 
+def test_the_twin_runs_by_its_name(kafka):
+    arguments = ["scripts", "kafka-acls", "--bootstrap-server", kafka.bootstrap_servers, "--list"]
+    ended = CliRunner().invoke(main, arguments)
+
+    assert ended.exit_code == 0
+    assert "name=b, patternType=LITERAL" in ended.output
+
+
 def test_the_twin_adds_lists_and_removes(twin):
     wanted = ("--allow-principal", "User:alice", "--operation", "Read", "--topic", "orders")
     assert twin("--add", *wanted) == (0, f"Adding ACLs for resource `{ORDERS}`: \n \t{ALICE} \n\n", "")
@@ -130,6 +138,10 @@ def test_the_twin_adds_prefixed_rules_and_denials(twin, acls):
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
+        (
+            ("--list", "--topic", "t", "--resource-pattern-type", "other"),
+            "Error while executing ACL command: Cannot parse argument 'other' of option resource-pattern-type",
+        ),
         (("--list", "--add"), "Command must include exactly one action: --list, --add, --remove."),
         (("--add", "--topic", "t"), "You must specify one of: --allow-principal, --deny-principal"),
         (("--add", "--allow-principal", "User:a"), "You must provide at least one resource"),

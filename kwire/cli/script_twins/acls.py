@@ -16,7 +16,7 @@ from kwire.cli.connection import ClientError
 from kwire.cli.script_twins.common import bootstrap_of, open_cluster
 from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_line
-from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
+from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, parse
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-acls"
@@ -176,7 +176,8 @@ def _pattern(parsed: Parsed) -> PatternType:
     except KeyError:
         found = PatternType.UNKNOWN
     if found is PatternType.UNKNOWN:
-        raise Wrong(f"Cannot parse argument '{text}' of option resource-pattern-type")
+        message = f"Error while executing ACL command: Cannot parse argument '{text}' of option resource-pattern-type"
+        raise Failure(message, stream="out")
     return found
 
 
