@@ -148,18 +148,20 @@ async def test_a_token_is_not_renewed_past_its_end(broker, alice):
     assert last.expiry_timestamp_ms == token.max_timestamp_ms
 
 
-async def test_refusals_of_renewals_in_their_order(broker, alice, bob):
-    token = await alice.create(owner="carol")
-    assert (await alice.renew(b"nothing")).error_code == Code.DELEGATION_TOKEN_NOT_FOUND
-    assert (await alice.renew(token.hmac)).error_code == Code.DELEGATION_TOKEN_OWNER_MISMATCH  # its requester
-    assert (await bob.expire(token.hmac)).error_code == Code.DELEGATION_TOKEN_OWNER_MISMATCH
-    broker.clock._shift_ms += DAY_MS + 1000  # without its timers
-    assert (await bob.renew(token.hmac)).error_code == Code.DELEGATION_TOKEN_EXPIRED
-    assert (await bob.expire(token.hmac, 5)).error_code == Code.DELEGATION_TOKEN_OWNER_MISMATCH
-    carol = Asker(broker, "carol")
-    assert (await carol.expire(token.hmac, 5)).error_code == Code.DELEGATION_TOKEN_EXPIRED
-    assert not (await carol.expire(token.hmac, -1)).error_code
-    assert not broker.image.tokens
+async def test_refusals_of_renewals_in_their_order(start_broker):
+    async with start_broker(**{"delegation.token.expiry.check.interval.ms": "9000000000"}) as broker:
+        alice, bob = Asker(broker, "alice"), Asker(broker, "bob")
+        token = await alice.create(owner="carol")
+        assert (await alice.renew(b"nothing")).error_code == Code.DELEGATION_TOKEN_NOT_FOUND
+        assert (await alice.renew(token.hmac)).error_code == Code.DELEGATION_TOKEN_OWNER_MISMATCH  # its requester
+        assert (await bob.expire(token.hmac)).error_code == Code.DELEGATION_TOKEN_OWNER_MISMATCH
+        broker.clock.advance(DAY_MS + 1000)
+        assert (await bob.renew(token.hmac)).error_code == Code.DELEGATION_TOKEN_EXPIRED
+        assert (await bob.expire(token.hmac, 5)).error_code == Code.DELEGATION_TOKEN_OWNER_MISMATCH
+        carol = Asker(broker, "carol")
+        assert (await carol.expire(token.hmac, 5)).error_code == Code.DELEGATION_TOKEN_EXPIRED
+        assert not (await carol.expire(token.hmac, -1)).error_code
+        assert not broker.image.tokens
 
 
 async def test_an_expiry_is_set_or_takes_effect_at_once(broker, alice):
