@@ -16,7 +16,6 @@ from typing import Any, Final
 import click
 
 from kwire import __version__
-from kwire.kafka_release import RELEASE
 
 COMMANDS: Final = {
     "serve": "Run a broker.",
@@ -81,6 +80,8 @@ class Commands(click.Group):
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if not wanted or ctx.resilient_parsing:
         return
+    from kwire.kafka_release import RELEASE
+
     source = importlib.util.find_spec("kwire.storage.log")
     compiled = source is None or not str(source.origin).endswith(".py")
     click.echo(f"kwire {__version__}{', compiled' if compiled else ''} (speaks Apache Kafka {RELEASE})")

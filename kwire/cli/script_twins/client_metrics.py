@@ -121,7 +121,11 @@ def _joined(parsed: Parsed, name: str) -> str | None:
 
 def _describe(parsed: Parsed, cluster: Cluster) -> None:
     name = parsed.value("name")
-    for each in list_config_resources(cluster, _KIND) if name is None else [name]:
+    names = list_config_resources(cluster, _KIND)
+    if name is not None and name not in names:
+        print(f"The client metric resource {name} doesn't exist and doesn't have dynamic config.")
+        return
+    for each in names if name is None else [name]:
         print(f"Client metrics configs for {each} are:")
         for entry in _ordered(describe_configs(cluster, _KIND, each)):
             print(f"  {entry.name}={entry.value}")
