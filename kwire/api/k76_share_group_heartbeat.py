@@ -13,7 +13,6 @@ from kwire.api.share_sessions import is_member_id
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.share.commands import HeartbeatAnswer, ShareHeartbeat
 from kwire.errors import Code, KafkaError
-from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse
 
@@ -46,12 +45,13 @@ async def handle(context: Context, request: ShareGroupHeartbeatRequest) -> Share
 
 
 async def _heartbeat(context: Context, request: ShareGroupHeartbeatRequest) -> HeartbeatAnswer:
-    context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
+    if not context.may(Operation.READ, ResourceType.GROUP, request.group_id):
+        raise KafkaError(Code.GROUP_AUTHORIZATION_FAILED)
     if not is_member_id(request.member_id):
         raise KafkaError(Code.INVALID_REQUEST, "Invalid member id in the request.")
     names = request.subscribed_topic_names
     if not all(context.may(Operation.DESCRIBE, ResourceType.TOPIC, name) for name in names or ()):
-        raise denied(ResourceType.TOPIC)
+        raise KafkaError(Code.TOPIC_AUTHORIZATION_FAILED)
     command = ShareHeartbeat(
         group_id=request.group_id,
         member_id=request.member_id,

@@ -35,7 +35,8 @@ async def handle(context: Context, request: ShareGroupDescribeRequest) -> ShareG
 
 async def _describe(context: Context, group_id: str) -> DescribedGroup:
     try:
-        context.authorize(Operation.DESCRIBE, ResourceType.GROUP, group_id)
+        if not context.may(Operation.DESCRIBE, ResourceType.GROUP, group_id):
+            raise KafkaError(Code.GROUP_AUTHORIZATION_FAILED)
         if not group_id:
             raise KafkaError(Code.INVALID_GROUP_ID)
         machine = await context.broker.groups.machine(context, group_id)

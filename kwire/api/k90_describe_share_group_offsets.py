@@ -31,7 +31,8 @@ async def handle(context: Context, request: DescribeShareGroupOffsetsRequest) ->
     groups = []
     for wanted in request.groups:
         try:
-            context.authorize(Operation.DESCRIBE, ResourceType.GROUP, wanted.group_id)
+            if not context.may(Operation.DESCRIBE, ResourceType.GROUP, wanted.group_id):
+                raise KafkaError(Code.GROUP_AUTHORIZATION_FAILED)
             topics = await (_all(context, wanted.group_id) if wanted.topics is None else _some(context, wanted))
             groups.append(Group(group_id=wanted.group_id, topics=topics))
         except KafkaError as refusal:
@@ -59,7 +60,14 @@ async def _some(
         if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.topic_name):
             code = Code.TOPIC_AUTHORIZATION_FAILED
             partitions = [
-                Partition(partition_index=index, start_offset=-1, lag=-1, error_code=code) for index in topic.partitions
+                Partition(
+                    partition_index=index,
+                    start_offset=-1,
+                    lag=-1,
+                    error_code=code,
+                    error_message="Topic authorization failed.",
+                )
+                for index in topic.partitions
             ]
             refused.append(Topic(topic_name=topic.topic_name, partitions=partitions))
             continue

@@ -97,6 +97,8 @@ def _check(acl: Acl) -> None:
             f"Could not parse principal from `{acl.principal}` (no colon is present separating the principal type from"
             " the principal name)"
         )
+    if not acl.host:
+        raise _invalid("Host pattern cannot be null or empty")
 
 
 def _invalid(message: str) -> KafkaError:
