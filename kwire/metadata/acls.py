@@ -99,6 +99,9 @@ def _check(acl: Acl) -> None:
         )
     if not acl.host:
         raise _invalid("Host pattern cannot be null or empty")
+    if "/" in acl.host:
+        # An ACL that would never match protects nothing.
+        raise _invalid(f"Host patterns with a prefix length are not served: {acl.host}")
 
 
 def _invalid(message: str) -> KafkaError:

@@ -156,6 +156,7 @@ async def test_an_acl_that_exists_is_accepted_and_kept_once(admin, broker):
                 " principal name)"
             ),
         ),
+        ({"host": "10.0.0.0/8"}, "Host patterns with a prefix length are not served: 10.0.0.0/8"),
         ({"host": ""}, "Host pattern cannot be null or empty"),
         ({"resource_name": ""}, "Invalid empty resource name"),
         ({"resource_type": 4}, "The only valid name for the CLUSTER resource is kafka-cluster"),
