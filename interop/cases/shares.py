@@ -6,6 +6,7 @@ history that `History` checks.
 
 import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -225,3 +226,56 @@ class History:
         assert restarted or before.ends_before(after.start), f"{where} was with two workers: {before} {after}"
         # What was not written before the broker was killed, is not counted.
         assert restarted or after.count > before.count, f"{where} was miscounted: {before} {after}"
+
+
+# With the official tools
+
+
+@case("tools", "share-groups", "console-share-consumer-and-share-groups", requires=SHARES)
+def tools(run: Run) -> None:
+    broker = run.own_broker(QUICK)
+    broker.start()
+    at = ("--bootstrap-server", broker.bootstrap)
+    topic, group = run.unique("queue"), run.unique("readers")
+    run.tool("topics", *at, "--create", "--topic", topic, "--partitions", "1").ok()
+    run.tool(
+        "configs", *at, "--alter", "--entity-type", "groups", "--entity-name", group,
+        "--add-config", "share.auto.offset.reset=earliest",
+    ).ok()  # fmt: skip
+    run.produce(topic, *(f"m{number}" for number in range(10)), server=broker.bootstrap)
+    read = ("console-share-consumer", *at, "--topic", topic, "--group", group, "--timeout-ms", "20000")
+    found = run.tool(*read, "--max-messages", "10").ok()
+    assert sorted(line for line in found.lines if line.startswith("m")) == [f"m{number}" for number in range(10)]
+
+    share_groups = ("share-groups", *at)
+    assert group in run.tool(*share_groups, "--list").ok().lines
+    describe = (*share_groups, "--describe", "--group", group)
+    run.tool(*describe, "--state").ok().prints("Empty")
+    described = run.tool(*describe).ok().out
+    assert re.search(rf"{group}\s+{topic}\s+0\s+\d+\s+0", described), described
+
+    broker.stop()
+    broker.start()
+    run.produce(topic, "n0", server=broker.bootstrap)
+    found = run.tool(*read, "--max-messages", "1").ok()
+    assert [line for line in found.lines if line.startswith(("m", "n"))] == ["n0"], found.out
+
+    run.tool(*share_groups, "--reset-offsets", "--group", group, "--topic", topic, "--to-earliest", "--execute").ok()
+    described = run.tool(*describe).ok().out
+    assert re.search(rf"{group}\s+{topic}\s+0\s+0\s+11", described), described
+    run.tool(*share_groups, "--delete-offsets", "--group", group, "--topic", topic).ok()
+    run.tool(*share_groups, "--delete", "--group", group).ok()
+    assert group not in run.tool(*share_groups, "--list").ok().lines
+
+    broker.stop()
+    kinds = set()
+    for name, decoder in (
+        ("__share_group_state", "--share-group-state-decoder"),
+        ("__consumer_offsets", "--offsets-decoder"),
+    ):
+        for log in broker.data.glob(f"{name}-*/*.log"):
+            if log.stat().st_size:
+                dumped = run.tool("dump-log", "--deep-iteration", decoder, "--files", str(log)).ok().out
+                assert "Could not" not in dumped, dumped
+                kinds |= set(re.findall(r'"type":\s*"?(\d+)', dumped))
+    assert kinds >= {"0", "10", "11", "12", "13", "14", "15"}, kinds
