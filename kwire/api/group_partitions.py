@@ -15,12 +15,15 @@ from kwire.coordinators.group.commands import OffsetToCommit
 from kwire.errors import Code
 from kwire.metadata.entities import Topic
 from kwire.security.operations import Operation, ResourceType
+from kwire.types import OFFSETS_TOPIC
 from kwire.wire.messages import OffsetCommitRequest, TxnOffsetCommitRequest
 
 # Partitions that are sorted between two looks at the clock.
 _SORTED_AT_ONCE: Final = 256
 # Offsets of one command: it writes, applies and answers them at once, some 15 microseconds for each.
 OFFSETS_AT_ONCE: Final = 200
+# Of a committed offset's record without group, topic and metadata: 10 bytes of key, 24 of value, 7 of the record.
+_RECORD_BYTES_MIN: Final = 41
 
 
 class _Wanted(Protocol):
@@ -128,14 +131,31 @@ def offset_to_commit(topic: Topic, wanted: CommittedPartition) -> OffsetToCommit
     )
 
 
+def fits_one_batch(context: Context, group_id: str, offsets: Sequence[OffsetToCommit]) -> bool:
+    """Tell whether the records of a commit could be one batch of ``__consumer_offsets``, which Apache Kafka makes."""
+    left: int = context.broker.configs.topic(OFFSETS_TOPIC)["max.message.bytes"]
+    for offset in offsets:
+        left -= _RECORD_BYTES_MIN + len(group_id) + len(offset.topic) + len(offset.metadata or "")
+        if left < 0:
+            return False
+    return True
+
+
 async def in_slices(
-    context: Context, items: Sequence[T], submit: Callable[[Sequence[T]], Awaitable[Sequence[Code]]]
+    context: Context,
+    items: Sequence[T],
+    submit: Callable[[Sequence[T]], Awaitable[Sequence[Code]]],
+    *,
+    fits: Callable[[Sequence[T]], bool] | None = None,
 ) -> list[Code]:
     """One code for each item. More than ``OFFSETS_AT_ONCE`` are submitted in several commands, each a batch.
 
-    Without items one empty command is submitted.
+    Without items one empty command is submitted. Nothing is submitted if the items do not ``fit`` one batch: Apache
+    Kafka refuses the request then, with UNKNOWN_SERVER_ERROR.
     """
     codes: list[Code] = []
+    if fits is not None and len(items) > OFFSETS_AT_ONCE and not fits(items):
+        return [Code.UNKNOWN_SERVER_ERROR] * len(items)
     for start in range(0, max(1, len(items)), OFFSETS_AT_ONCE):
         codes += await submit(items[start : start + OFFSETS_AT_ONCE])
         if len(items) > OFFSETS_AT_ONCE:

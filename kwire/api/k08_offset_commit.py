@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.api.group_partitions import Judged, in_slices, judge_topic, offset_to_commit, sort_partitions
+from kwire.api.group_partitions import Judged, fits_one_batch, in_slices, judge_topic, offset_to_commit, sort_partitions
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.errors import Code, KafkaError
@@ -40,7 +40,12 @@ async def handle(context: Context, request: OffsetCommitRequest) -> OffsetCommit
         answer=lambda index: PartitionResponse(partition_index=index),
         item=offset_to_commit,
     )
-    codes = await in_slices(context, found.items, lambda offsets: _commit(context, request, offsets))
+    codes = await in_slices(
+        context,
+        found.items,
+        lambda offsets: _commit(context, request, offsets),
+        fits=lambda offsets: fits_one_batch(context, request.group_id, offsets),
+    )
     for answer, code in zip(found.asked, codes, strict=True):
         answer.error_code = code
     topics = [

@@ -89,6 +89,7 @@ class ConfigKey:
     dynamic: Dynamic
     internal: bool
     documentation: str | None = None  # here for kwire's own configs
+    kafka_default_text: str | None = None  # where kwire's default is another one (``OWN_DEFAULTS``)
 
     @property
     def is_kwires(self) -> bool:
@@ -325,6 +326,7 @@ def _tables() -> dict[str, Keys]:
             synonyms=tuple(_synonym(text) for text in synonyms.split(",") if text != "-"),
             dynamic=_dynamic(dynamic),
             internal=internal == "internal",
+            kafka_default_text=None if own_default is None else _default_text(default),
         )
     own = (_kwire_config(line) for line in _KWIRE_TABLE.read_text("utf-8").splitlines()[1:])
     tables["broker"].update((key.name, key) for key in own)

@@ -198,13 +198,21 @@ def _group_limits() -> Iterator[tuple[str, str | None, str | None]]:
 
 
 def _check_order(configs: EffectiveConfigs, less: str, more: str) -> None:
-    low, high = _number(configs.broker_value(less)), _number(configs.broker_value(more))
+    low, high = _compared(configs, less), _compared(configs, more)
     if low <= high:
         return
     if configs.is_set(less) and not configs.is_set(more):
         message = f"{less} must be less than or equal to {more}"
         raise problem(configs, less, message, f"{high} or less")
     raise problem(configs, more, f"{more} must be greater than or equal to {less}", f"{low} or more")
+
+
+def _compared(configs: EffectiveConfigs, name: str) -> int:
+    """The value of a limit; Kafka's default where kwire's own would refuse settings that Apache Kafka starts with."""
+    key = broker_keys()[name]
+    if key.kafka_default_text is not None and not configs.is_set(name):
+        return _number(key.parse(key.kafka_default_text))
+    return _number(configs.broker_value(name))
 
 
 # --- classes ---

@@ -221,7 +221,8 @@ def test_every_task_of_the_server_is_contained_or_ends_it():
     """A connection contains its failures; what else the server starts must end it when it fails."""
     started = {(path, ast.unparse(node.args[0])) for path, node in method_calls(SERVER, "start_soon", "start")}
     assert started == {
-        ("acceptor.py", "Connection(self._broker, transport, self._listener).run"),
+        ("acceptor.py", "self._connection(accepted, (host, address[1])).run"),
+        ("lifecycle.py", "beside"),  # serves HTTP for kwire serve --control
         ("lifecycle.py", "acceptor.run"),  # contains each refused or failed connection
         ("lifecycle.py", "stop_when_signalled"),
     }
@@ -237,6 +238,9 @@ def test_each_timer_is_contained_by_the_clock_or_by_its_owner():
         ("broker/share/share_partitions.py", "partial(self._expire, led)"),  # loads the share partition again
         ("broker/background/file_remover.py", "partial(self._due.send_nowait, deletion)"),  # the file stays
         ("server/connection.py", "scope.cancel"),
+        ("server/connection.py", "callback"),
+        ("server/handshake.py", "expire"),  # closes the connection
+        ("server/login.py", "partial(self._set_gate, Gate.LOGIN)"),
     }
 
 

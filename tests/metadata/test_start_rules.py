@@ -28,7 +28,6 @@ SHARDS = 4
 DIFFERENCES = {
     r"Missing required configuration": "kwire has a default for each of the three configs that Kafka requires",
     r"either controller\.quorum\.bootstrap\.servers must": "without voters the node is its own quorum",
-    r"group\.consumer\.(min\.)?assignment\.interval\.ms must be": "its default is 0, not 1000",
     r"'localhost:5' is not ADDRESS:COUNT": "max.connections.per.ip.overrides takes addresses, and looks up no names",
 }
 
