@@ -6,6 +6,7 @@ means.
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterable, Sequence
 from typing import Final
@@ -44,7 +45,7 @@ OPTIONS: Final = (
     Option("list", "List the names of all subscriptions."),
     Option("name", "Name of the subscription.", "NAME"),
     Option("generate-name", "Give the subscription a random name."),
-    Option("interval", "How often clients push, in milliseconds.", "MS", number=True),
+    Option("interval", "How often clients push, in milliseconds.", "MS"),
     Option(
         "match",
         f"Which clients: selector=pattern,selector=pattern; selectors are {', '.join(_SELECTORS)}.",
@@ -82,6 +83,8 @@ def _check(parsed: Parsed) -> None:
     parsed.forbid("list", ("name", *values))
     if parsed.has("alter") and parsed.has("name") == parsed.has("generate-name"):
         raise Failure("One of --name or --generate-name must be specified with --alter.")
+    if not re.fullmatch(r"-?\d*", parsed.value("interval") or ""):
+        raise Failure("Invalid interval value. Enter an integer, or leave empty to reset.")
     if parsed.has("delete") and not parsed.has("name"):
         raise Failure("A client metrics resource name must be specified with --delete.")
 
@@ -105,7 +108,7 @@ _KIND: Final = ResourceType.CLIENT_METRICS
 def _alter(parsed: Parsed, cluster: Cluster) -> None:
     name = parsed.value("name") or uuid_text(secrets.token_bytes(16))
     given = {
-        "interval.ms": None if parsed.number("interval") is None else str(parsed.number("interval")),
+        "interval.ms": parsed.value("interval"),
         "metrics": _joined(parsed, "metrics"),
         "match": _joined(parsed, "match"),
     }

@@ -26,7 +26,7 @@ from kwire.errors import KafkaError
 NAME: Final = "kafka-configs"
 ABOUT: Final = "Show and change configs of topics, brokers, groups and client metrics, quotas and SCRAM credentials."
 
-_TYPES: Final = ("topics", "clients", "users", "brokers", "ips", "client-metrics", "groups", "broker-loggers")
+_TYPES: Final = ("broker-loggers", "topics", "clients", "users", "brokers", "ips", "client-metrics", "groups")
 _QUOTA_TYPES: Final = ("users", "clients", "ips")
 
 # --topic NAME says --entity-type topics --entity-name NAME in one, and so on
