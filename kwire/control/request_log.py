@@ -17,9 +17,8 @@ import trio
 from kwire.broker.broker import Broker
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.faults.placement import api_name
 from kwire.faults.subjects import Subject, subjects
-from kwire.wire.codec import Message
+from kwire.wire.codec import Message, api_name
 from kwire.wire.spec import Field
 
 _BYTES_SHOWN: Final = 64

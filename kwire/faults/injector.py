@@ -34,7 +34,7 @@ from kwire.faults.rules import (
     Truncate,
 )
 from kwire.faults.subjects import KINDS, Subject, kinds_named, subjects
-from kwire.wire.codec import Message, api_keys, request_class, response_class
+from kwire.wire.codec import Message, api_keys, api_name, request_class, response_class
 from kwire.wire.messages import FetchRequest, FetchResponse
 
 _FETCH: Final = 1
@@ -278,7 +278,7 @@ def _check_places(rule: Rule, apis: ApiTable) -> None:
     for key in sorted(rule.scope.apis):
         api = apis.get(key)
         if api is None:
-            raise RuleError(f"{placement.api_name(key)} is not served")
+            raise RuleError(f"{api_name(key)} is not served")
         known = kinds_named(request_class(key))
         if isinstance(rule.effect, Error) and placement.only_reads(key):
             known |= kinds_named(response_class(key))

@@ -17,7 +17,7 @@ from typing import Any, Final, TypeAlias
 
 from kwire.errors import Code
 from kwire.faults.subjects import PARTITION_FIELDS, Subject, TopicName, with_element, with_fields
-from kwire.wire.codec import Message, request_class, response_class
+from kwire.wire.codec import Message, api_name, request_class, response_class
 from kwire.wire.spec import Field
 
 Path: TypeAlias = tuple[str, ...]
@@ -88,10 +88,6 @@ def only_reads(api_key: int) -> bool:
     """Tell whether a request changes nothing, so that its response can be made first and spoilt afterwards."""
     name = api_name(api_key)
     return name.startswith(_READING) or name in _READS_TOO
-
-
-def api_name(api_key: int) -> str:
-    return str(request_class(api_key).NAME).removesuffix("Request")
 
 
 def levels(api_key: int, version: int) -> list[Path]:

@@ -42,7 +42,7 @@ from kwire.server.outgoing import Outgoing, send_through
 from kwire.server.refusals import Ended, PeerGone, encode_refusal
 from kwire.server.transport import Part, Transport, close_slices
 from kwire.server.turns import Turn
-from kwire.wire.codec import Message, RequestHeader, decode_request, encode_response, read_header
+from kwire.wire.codec import Message, RequestHeader, api_name, decode_request, encode_response, read_header
 from kwire.wire.decoding_cost import decodes_slowly
 from kwire.wire.frames import FrameSplitter
 from kwire.wire.session import Session
@@ -479,7 +479,7 @@ class Connection:
 
     def _report_turn(self, elapsed_s: float) -> None:
         """Tell the watchdog of a turn that held the event loop for too long."""
-        name = "connection" if self._for is None else self._connections.apis[self._for].name
+        name = "connection" if self._for is None else api_name(self._for)
         self._broker.watchdog.report(name, elapsed_s)
 
     async def _park(self, awaitable: Awaitable[None], timeout_ms: float = float("inf")) -> None:
@@ -519,6 +519,6 @@ class Connection:
     def _who(self) -> dict[str, object]:
         who: dict[str, object] = {"peer": self.peer, "listener": self.endpoint.name}
         if self._header is not None:
-            api = self._connections.apis[self._header.api_key]
-            who |= {"request": f"{api.name} v{self._header.api_version}", "client_id": self._header.client_id}
+            name = api_name(self._header.api_key)
+            who |= {"request": f"{name} v{self._header.api_version}", "client_id": self._header.client_id}
         return who

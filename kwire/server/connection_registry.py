@@ -17,7 +17,7 @@ import trio
 from kwire.broker.clock import Clock
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
-from kwire.broker.requests.table import ApiTable
+from kwire.broker.requests.table import Api, ApiTable
 from kwire.errors import Code
 from kwire.limits import HANDSHAKE_FAILURES_LOGGED, HANDSHAKE_FAILURES_WINDOW_MS, OPENING_THREADS_MAX
 from kwire.server.bindings import UNLIMITED, Limits
@@ -67,9 +67,9 @@ class ConnectionRegistry:
 
     def __init__(self, apis: ApiTable, clock: Clock, read_limits: Callable[[], Limits]) -> None:
         self.read_limits = read_limits
-        self.apis = apis
-        self.served = {api.key: Served(api.name, *api.served) for api in apis.values()}
-        self.unsupported_version = _unsupported_version(self.served)
+        self.apis: dict[int, Api] = {}
+        self.served: dict[int, Served] = {}
+        self.serve(apis)
         limits = read_limits()
         self.request_bytes_max = limits.request_bytes_max
         self.memory = RequestMemory(limits.queued_bytes_max) if limits.queued_bytes_max > 0 else None
@@ -100,6 +100,14 @@ class ConnectionRegistry:
 
     def __len__(self) -> int:
         return len(self._connections)
+
+    def serve(self, apis: ApiTable) -> None:
+        """Serve this table from now on, also on open connections, which hold these very dicts."""
+        self.apis.clear()
+        self.apis.update(apis)
+        self.served.clear()
+        self.served.update({api.key: Served(api.name, *api.served) for api in apis.values()})
+        self.unsupported_version = _unsupported_version(self.served)
 
     async def code_in_thread(self, codec: Callable[..., T], *args: object) -> T:
         """Encode or decode a message that is too large for one turn in a thread."""

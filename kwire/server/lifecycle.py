@@ -42,7 +42,7 @@ from kwire.limits import (
 from kwire.metadata.config_values import ConfigProblem
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import ResourceType
-from kwire.metadata.image import MetadataImage
+from kwire.metadata.image import Delta, MetadataImage
 from kwire.metadata.listeners import reachable_without_login, read_listeners
 from kwire.metadata.start_rules import check_start
 from kwire.server.acceptor import Acceptor, Bound, bind
@@ -109,6 +109,7 @@ async def open_server(
             for key in EAGER:
                 assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
             connections = ConnectionRegistry(apis, broker.clock, _limits_in_force(broker, limits, connections_max))
+            broker.controller.subscribe(partial(_follow_features, broker, connections))
             if tls is not None:
                 await tls.follow(broker)
             for bound in bounds:
@@ -118,6 +119,12 @@ async def open_server(
     finally:
         for bound in bounds:
             bound.close()
+
+
+def _follow_features(broker: Broker, connections: ConnectionRegistry, delta: Delta) -> None:
+    """Serve other APIs when the level of a feature has changed."""
+    if delta.features_changed:
+        connections.serve(api_table(broker.configs.broker, broker.controller.finalized_features.levels))
 
 
 async def report_ready(server: Server) -> None:

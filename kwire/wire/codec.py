@@ -26,6 +26,7 @@ __all__ = [
     "Part",
     "RequestHeader",
     "api_keys",
+    "api_name",
     "coordinator_classes",
     "decode",
     "decode_request",
@@ -63,6 +64,11 @@ class RequestHeader(NamedTuple):
 
 
 _as_request_header = quick(RequestHeader)
+
+
+def api_name(api_key: int) -> str:
+    """Give the name of an API, such as Produce, also of one that is not served. Raises UnsupportedVersion."""
+    return str(request_class(api_key).NAME).removesuffix("Request")
 
 
 def read_header(frame: memoryview) -> RequestHeader:

@@ -20,6 +20,7 @@ from kwire.broker.requests.table import ApiTable
 from kwire.security.authorizer import Authorizer, denied
 from kwire.security.operations import CLUSTER_NAME, Operation, ResourceType, bit_field
 from kwire.security.principal import Principal
+from kwire.wire.codec import api_name
 
 
 class Connection(Protocol):
@@ -131,7 +132,7 @@ class Context:
 
     @property
     def _api(self) -> str:
-        return self.connection.apis[self.api_key].name
+        return api_name(self.api_key)
 
     def _audit(self, authorizer: Authorizer, access: Access, allowed: bool) -> None:
         def why() -> str:
