@@ -18,7 +18,7 @@ from typing import Any, Final, TypeAlias
 from kwire.errors import Code
 from kwire.faults.subjects import PARTITION_FIELDS, Subject, TopicName, with_element, with_fields
 from kwire.wire.codec import Message, api_name, request_class, response_class
-from kwire.wire.spec import Field
+from kwire.wire.spec import NO_VERSIONS, Field
 
 Path: TypeAlias = tuple[str, ...]
 Matches: TypeAlias = Callable[[Subject], bool]
@@ -339,6 +339,8 @@ def _reset(element: Message) -> None:
         if close is not None:
             close()
         unset = -1 if field.name in _NO_VALUE else getattr(blank, field.name)
+        if field.type == "records" and field.nullable == NO_VERSIONS:
+            unset = b""
         setattr(element, field.name, unset)
 
 
