@@ -165,7 +165,7 @@ class Runtime(Generic[M]):
         return list(self._shards.values())
 
     def now_ms(self) -> int:
-        """The time for machines: that of the wall clock, and when it was set, machines hear of it first."""
+        """The time for machines: that of the wall clock, and when it was set, machines get that time first."""
         ahead_ms = self._measure_wall_ahead_ms()
         step_ms = ahead_ms - self._wall_ahead_ms
         if abs(step_ms) >= _CLOCK_STEP_MS:

@@ -132,7 +132,7 @@ class Shard(Generic[M]):
         self._contained(self._conclude_committed)
 
     def forget(self, waiter: Waiter) -> None:
-        """The request of this waiter ended. The machine does not hear of it: to it the client is only silent."""
+        """The request of this waiter ended. The machine is not informed: the client is only silent."""
         self._waiters.pop(waiter.ticket, None)
 
     def close(self, code: Code) -> None:

@@ -31,7 +31,7 @@ from kwire.coordinators.group.consumer.member import (
 )
 from kwire.coordinators.group.consumer.pace import heartbeat_interval_ms
 from kwire.coordinators.group.consumer.parts import Step
-from kwire.coordinators.group.consumer.reconciliation import Surroundings, reconcile
+from kwire.coordinators.group.consumer.reconciliation import ReconciliationInputs, reconcile
 from kwire.coordinators.group.consumer.state import target_record
 from kwire.coordinators.group.consumer.target import bump_epoch, target_of
 from kwire.coordinators.group.modern.assignment import Partitions
@@ -103,7 +103,7 @@ def leave(step: Step, command: ConsumerHeartbeat) -> HeartbeatAnswer:
         return answer
     member = _static_member(step, command)
     if command.member_epoch == LEAVE_STATIC_EPOCH:
-        # Who comes back in its place may commit for all that it had.
+        # The member that replaces it may commit for all partitions that it had.
         assigned = {topic_id: dict.fromkeys(held, 0) for topic_id, held in member.assigned.items()}
         away = replace(member, epoch=LEAVE_STATIC_EPOCH, assigned=assigned, revoking=NOTHING_OWNED)
         step.add(current_record(step.group_id, away))
@@ -133,7 +133,7 @@ def move(
     if not subscription_changed and member.is_reconciled_to(target_epoch):
         return member
     group = step.group
-    around = Surroundings(
+    around = ReconciliationInputs(
         target_epoch,
         target,
         step.topic_ids(member),

@@ -23,7 +23,7 @@ from kwire.types import Uuid
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class ReconciliationInputs:
     """What a member is reconciled with.
 
     ``owned`` is what the member reports that it owns; None: it did not say. ``is_owned``: whether a member has the
@@ -37,7 +37,7 @@ class Surroundings:
     owned: Mapping[Uuid, Collection[int]] | None
 
 
-def reconcile(member: Member, around: Surroundings, *, subscription_changed: bool) -> Member:
+def reconcile(member: Member, around: ReconciliationInputs, *, subscription_changed: bool) -> Member:
     """The next step of the member, or the member itself if it has to wait.
 
     ``subscription_changed``: partitions of topics that it does not subscribe to any more go at once.
@@ -64,7 +64,7 @@ def reconcile(member: Member, around: Surroundings, *, subscription_changed: boo
             return _next_assignment(member, around.target_epoch, around)
 
 
-def _next_assignment(member: Member, epoch: int, around: Surroundings) -> Member:
+def _next_assignment(member: Member, epoch: int, around: ReconciliationInputs) -> Member:
     kept: dict[Uuid, dict[int, int]] = {}
     revoking: dict[Uuid, dict[int, int]] = {}
     added: dict[Uuid, list[int]] = {}
@@ -89,7 +89,7 @@ def _next_assignment(member: Member, epoch: int, around: Surroundings) -> Member
     return _moved(member, state, around.target_epoch, kept, NOTHING_OWNED)
 
 
-def _without_unsubscribed(member: Member, around: Surroundings) -> Member:
+def _without_unsubscribed(member: Member, around: ReconciliationInputs) -> Member:
     """Give up the topics that it does not subscribe to any more, without a move to the target."""
     gone = {topic_id: dict(held) for topic_id, held in member.assigned.items() if topic_id not in around.topics}
     if not gone:
@@ -108,7 +108,7 @@ def _moved(member: Member, state: MemberState, epoch: int, assigned: Owned, revo
     return replace(member, state=state, epoch=epoch, previous_epoch=member.epoch, assigned=assigned, revoking=revoking)
 
 
-def _reports_any(partitions: Owned, around: Surroundings) -> bool:
+def _reports_any(partitions: Owned, around: ReconciliationInputs) -> bool:
     """Whether the member reports that it still owns one of them; if it did not say, it may."""
     if around.owned is None:
         return True
