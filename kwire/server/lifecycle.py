@@ -286,11 +286,11 @@ def log_ready(server: Server) -> None:
 
 
 def warn_of_open_listeners(server: Server) -> None:
-    """Warn where anybody who can reach a listener may read and change everything."""
+    """Warn of each listener that other machines can reach without login, which lets them read and change everything."""
     configs = server.broker.configs
     for one in reachable_without_login(configs, read_listeners(configs)):
         log.warning(
-            "OPEN TO EVERYBODY: other machines can use this address without login. "
+            "OPEN TO OTHER MACHINES: they can use this listener without login. "
             "Listen on localhost, or use: kwire serve --secure",
             listener=one.url,
         )

@@ -108,9 +108,9 @@ def test_an_api_that_is_not_served_is_named():
 
 def test_an_older_broker_is_asked_again_for_its_versions_in_the_first_form():
     refusal = struct.pack(">hi", Code.UNSUPPORTED_VERSION, 1) + struct.pack(">hhh", API_VERSIONS, 0, 2)
-    with fake_broker(MODERN, {(API_VERSIONS, 4): refusal}) as broker, connection_to(broker) as connection:
+    with fake_broker(MODERN, {(API_VERSIONS, 5): refusal}) as broker, connection_to(broker) as connection:
         assert connection.api_versions == MODERN
-    assert [request[:2] for request in broker.requests] == [(API_VERSIONS, 4), (API_VERSIONS, 0)]
+    assert [request[:2] for request in broker.requests] == [(API_VERSIONS, 5), (API_VERSIONS, 0)]
 
 
 @pytest.mark.parametrize(

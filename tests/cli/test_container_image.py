@@ -110,7 +110,8 @@ def test_the_variables_that_people_paste(image):
         assert cluster["cluster_id"] == "4L6g3nShT-eMCtK--X86sw"
         assert (cluster["brokers"][0]["host"], cluster["brokers"][0]["port"]) == ("127.0.0.1", port)
     warnings = [line for line in log_of(image).splitlines() if "warning" in line]
-    assert len(warnings) == 2
+    assert len(warnings) == 3
+    assert "OPEN TO OTHER MACHINES" in warnings[2]
     assert "zookeeper.connect" in warnings[1]
     assert "KAFKA_NUM_PARTITONS, KAFKA_PARTITIONS_NUM" in warnings[0]
 
@@ -133,7 +134,8 @@ def test_variables_of_bitnami(image):
         cluster = cluster_of(port)
     assert cluster["cluster_id"] == "4L6g3nShT-eMCtK--X86sw"
     assert cluster["controller_id"] == 0
-    assert "warning" not in log_of(image)
+    (warning,) = [line for line in log_of(image).splitlines() if "warning" in line]
+    assert "OPEN TO OTHER MACHINES" in warning
 
 
 def test_variables_of_wurstmeister(image):

@@ -98,7 +98,10 @@ def test_scram_credentials_are_set_shown_and_deleted(script):
     ("argv", "complaint"),
     [
         (["--describe"], "At least one entity type must be specified"),
-        (["--describe", "--entity-type", "odd"], "Invalid entity type odd, the entity type must be one of topics"),
+        (
+            ["--describe", "--entity-type", "odd"],
+            "Invalid entity type odd, the entity type must be one of broker-loggers, topics",
+        ),
         (["--describe", "--topic", "t", "--entity-type", "topics"], "Duplicate entity type(s) specified: topics"),
         (["--alter", "--topic", "t"], "At least one of --add-config, --add-config-file, or --delete-config"),
         (
@@ -107,7 +110,7 @@ def test_scram_credentials_are_set_shown_and_deleted(script):
         ),
         (["--alter", "--topic", "t", "--add-config", "a"], "Invalid entity config: all configs to be added must be in"),
         (["--describe", "--broker", "x"], "must be a valid integer broker id, but it is: x"),
-        (["--alter", "--client", "c", "--add-config", "a=1"], "Unexpected config names: Set(a)"),
+        (["--alter", "--client", "c", "--add-config", "a=1"], "Unexpected config names: a"),
         (
             ["--alter", "--user", "u", "--add-config", "SCRAM-SHA-512=[password=x],producer_byte_rate=5"],
             "Cannot alter both quota and SCRAM credential configs simultaneously",

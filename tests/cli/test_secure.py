@@ -50,7 +50,7 @@ def test_a_listener_that_others_can_reach_without_login_is_refused_or_warned_of(
     with serving(*open_listener) as process:
         first_line(process)
         _, _, err = stop(process)
-    assert err.count("OPEN TO EVERYBODY") == 1
+    assert err.count("OPEN TO OTHER MACHINES") == 1
     assert "kwire serve --secure" in err
 
 
@@ -94,4 +94,4 @@ def test_a_listener_with_login_or_on_this_machine_alone_needs_no_warning(tmp_pat
         _, _, err = stop(process)
 
     assert lines[2].startswith("ready ")
-    assert "OPEN TO EVERYBODY" not in err
+    assert "OPEN TO OTHER MACHINES" not in err

@@ -327,7 +327,7 @@ def _alter_quotas(cluster: Cluster, entities: Sequence[Entity], put: Mapping[str
             what = "quota and SCRAM credential" if mechanisms else "quota"
             raise Failure(
                 f"Only {what} configs can be {word} for '{','.join(kinds)}' using --bootstrap-server."
-                f" Unexpected config names: Set({', '.join(unknown)})"
+                f" Unexpected config names: {', '.join(unknown)}"
             )
     credentials = {key for key in (*put, *delete) if key in mechanisms}
     if not credentials:
