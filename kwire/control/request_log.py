@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any, Final
 
 import trio
@@ -22,7 +23,10 @@ from kwire.wire.codec import Message, api_name
 from kwire.wire.spec import Field
 
 _BYTES_SHOWN: Final = 64
-_ELEMENTS_SHOWN: Final = 200
+ELEMENTS_SHOWN: Final = 500
+# A filter by topic or group sees so many items of a request.
+_SUBJECTS_KEPT: Final = 1000
+_SECRET_CONFIGS: Final = ("password", "passphrase", "secret", "jaas.config", "keystore.key", "certificate")
 # Fields that let a client log in.
 _SECRET: Final = frozenset({"auth_bytes", "salted_password", "hmac"})
 
@@ -171,7 +175,7 @@ class RequestLog:
             listener=client.endpoint.name,
             principal=str(client.principal),
             request=plain(request, context.api_version),
-            about=frozenset(subjects(request, self._topic_name)),
+            about=frozenset(islice(subjects(request, self._topic_name), _SUBJECTS_KEPT)),
             faults=[],
         )
 
@@ -185,35 +189,59 @@ class RequestLog:
 
 
 def plain(message: Message, version: int) -> dict[str, Any]:
-    """Turn a message into a value that json takes, with long and secret values left out."""
-    return dict(_plain_fields(message, message.FIELDS, version))
+    """Turn a message into a value that json takes, with long and secret values left out.
+
+    Of all its arrays together, the first ``ELEMENTS_SHOWN`` elements are there; "N more" stands for the rest.
+    """
+    return _Plain(version).fields(message, message.FIELDS)
 
 
-def _plain_fields(message: Message, fields: tuple[Field, ...], version: int) -> Iterator[tuple[str, Any]]:
-    for field in fields:
-        if version in field.versions:
-            yield field.name, _plain_value(field, getattr(message, field.name), version)
+class _Plain:
+    """One message on its way to json; ``left`` counts elements of arrays, so that a large message costs no more."""
+
+    def __init__(self, version: int) -> None:
+        self._version = version
+        self._left = ELEMENTS_SHOWN
+
+    def fields(self, message: Message, fields: tuple[Field, ...]) -> dict[str, Any]:
+        shown = {
+            field.name: self._value(field, getattr(message, field.name))
+            for field in fields
+            if self._version in field.versions
+        }
+        if shown.get("value") is not None and _is_secret_config(str(shown.get("name", ""))):
+            shown["value"] = "hidden"
+        return shown
+
+    def _value(self, field: Field, value: Any) -> Any:
+        if value is None:
+            return None
+        if field.name in _SECRET:
+            return "hidden"
+        return self._array(field, value) if field.type == "array" else self._item(field, value)
+
+    def _array(self, field: Field, value: Sequence[Any]) -> list[Any]:
+        shown: list[Any] = []
+        for each in value:
+            if self._left == 0:
+                return [*shown, f"{len(value) - len(shown)} more"]
+            self._left -= 1
+            shown.append(self._item(field, each))
+        return shown
+
+    def _item(self, field: Field, value: Any) -> Any:
+        if field.struct is not None:
+            return self.fields(value, field.struct.fields)
+        if isinstance(value, (bytes, bytearray, memoryview)):
+            return bytes(value).hex() if len(value) <= _BYTES_SHOWN else {"bytes": len(value)}
+        if isinstance(value, (str, int, float)):
+            return value
+        return {"bytes": len(value)}
 
 
-def _plain_value(field: Field, value: Any, version: int) -> Any:
-    if value is None:
-        return None
-    if field.name in _SECRET:
-        return "hidden"
-    if field.type == "array":
-        shown = [_plain_item(field, each, version) for each in value[:_ELEMENTS_SHOWN]]
-        return shown if len(value) <= _ELEMENTS_SHOWN else [*shown, f"{len(value) - _ELEMENTS_SHOWN} more"]
-    return _plain_item(field, value, version)
-
-
-def _plain_item(field: Field, value: Any, version: int) -> Any:
-    if field.struct is not None:
-        return dict(_plain_fields(value, field.struct.fields, version))
-    if isinstance(value, (bytes, bytearray, memoryview)):
-        return bytes(value).hex() if len(value) <= _BYTES_SHOWN else {"bytes": len(value)}
-    if isinstance(value, (str, int, float)):
-        return value
-    return {"bytes": len(value)}
+def _is_secret_config(name: str) -> bool:
+    """Tell whether a config holds a password or a key; names may have the prefix of a listener."""
+    return any(word in name for word in _SECRET_CONFIGS)
 
 
 def as_line(entry: Entry) -> str:
