@@ -101,10 +101,10 @@ class SharePartition:
         """
         if not fetched:
             return []
-        last_offset, max_records = self._room(fetch_offset, fetched[-1].last_offset, max_records)
-        if max_records <= 0:
-            return []
         self._archive_vanished(fetch_offset, fetched[0].base_offset)
+        last_offset, max_records = self._room(fetch_offset, fetched[-1].last_offset, max_records)
+        if max_records <= 0 or last_offset < fetched[0].base_offset:
+            return []
         return Acquisition(
             self._window,
             member_id,
@@ -291,6 +291,7 @@ class SharePartition:
             _archive(run, fetch_offset, base_offset - 1, DeliveryState.AVAILABLE)
         if window.gap_start is not None and fetch_offset <= window.gap_start < base_offset:
             window.narrow_gap(base_offset)
+        window.advance_start()
 
     # --- what is stored and shown
     # ------------------------------------------------------------------------------------

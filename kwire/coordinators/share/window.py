@@ -124,7 +124,11 @@ class Window:
         return self._gap_start if self._gap_end == self.end_offset else None
 
     def narrow_gap(self, offset: int) -> None:
-        """All before ``offset`` was acquired at least once, or is not in the log."""
+        """All before ``offset`` was acquired at least once, or is not in the log; so was all that is in flight."""
+        run = self.floor(offset)
+        while run is not None and run.last_offset >= offset:
+            offset = run.last_offset + 1
+            run = self.floor(offset)
         self._gap_start = offset if self.has_gap and offset <= self._gap_end else None
 
     # --- the start
@@ -137,10 +141,6 @@ class Window:
         self.start_offset = offset
         self.end_offset = max(self.end_offset, offset)
         if self.gap_start is not None and self.gap_start < offset:
-            for run in self:
-                if run.first_offset > offset:
-                    break
-                offset = max(offset, run.last_offset + 1)
             self.narrow_gap(offset)
 
     def advance_start(self) -> bool:
