@@ -16,6 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TOOLS = ROOT / ".tools"
 
 CURRENT = RELEASE
+# The newest release of Connect that is published with its file connectors.
+CONNECT = "4.3.1"
 
 
 def _broker_and_tools(release: str, slf4j: str = "1.7.36") -> tuple[str, ...]:
@@ -36,9 +38,9 @@ ARTEFACTS: dict[str, tuple[str, ...]] = {
         f"org.apache.kafka:kafka-streams:{CURRENT}",
         "org.slf4j:slf4j-simple:1.7.36",
     ),
-    f"connect-{CURRENT}": (
-        f"org.apache.kafka:connect-runtime:{CURRENT}",
-        f"org.apache.kafka:connect-file:{CURRENT}",
+    f"connect-{CONNECT}": (
+        f"org.apache.kafka:connect-runtime:{CONNECT}",
+        f"org.apache.kafka:connect-file:{CONNECT}",
         "org.slf4j:slf4j-simple:1.7.36",
     ),
 }

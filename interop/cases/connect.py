@@ -9,10 +9,10 @@ from typing import Any, Self
 
 from interop.brokers import Apache, Kwire, free_port
 from interop.case import Run, case
-from interop.jars import CURRENT, classpath
+from interop.jars import CONNECT, classpath
 from interop.processes import JavaProcess
 
-RELEASE = f"connect-{CURRENT}"
+RELEASE = f"connect-{CONNECT}"
 # A worker that stops waits up to 60 s for its REST requests, and then about 20 s for its tasks.
 STOP_S = 100
 SOURCE = "org.apache.kafka.connect.file.FileStreamSourceConnector"

@@ -33,6 +33,17 @@ REQUEST_TEXT_REASON = (
 DOCUMENTATION = "Documentation of configs"
 DOCUMENTATION_REASON = "DescribeConfigs describes each config in kwire's own words."
 
+SETTLING = "Heartbeats while a consumer group settles"
+SETTLING_REASON = (
+    "While members of a consumer group (KIP-848) still move to their assignments, and for three seconds after the"
+    " last change, they are asked to send the next heartbeat after 100 ms (later in a group of more than 50"
+    " members), so that a group settles in less than a second where Apache Kafka takes several heartbeats of five"
+    " seconds; then as often as configured. Setting `group.consumer.heartbeat.interval.ms`, or"
+    " `consumer.heartbeat.interval.ms` of the group, makes that the answer always. For the same reason"
+    " `group.consumer.assignment.interval.ms` is 0 by default, not 1000: the assignment is computed at each"
+    " change."
+)
+
 KNOWN: tuple[Known, ...] = (
     Known("fetch-at-each-version", r"(isolation level 7|negative bytes a partition)\.", NONSENSE, NONSENSE_REASON),
     Known("metadata-by-id", r"^Metadata v1[23] null\.", NONSENSE, NONSENSE_REASON),
@@ -62,14 +73,26 @@ KNOWN: tuple[Known, ...] = (
     Known(
         ".*",
         r"^ConsumerGroupHeartbeat v\d .*\.heartbeatIntervalMs: 5000 / \d+$",
-        "Heartbeats while a consumer group settles",
-        "While members of a consumer group (KIP-848) still move to their assignments, and for three seconds after the"
-        " last change, they are asked to send the next heartbeat after 100 ms (later in a group of more than 50"
-        " members), so that a group settles in less than a second where Apache Kafka takes several heartbeats of five"
-        " seconds; then as often as configured. Setting `group.consumer.heartbeat.interval.ms`, or"
-        " `consumer.heartbeat.interval.ms` of the group, makes that the answer always. For the same reason"
-        " `group.consumer.assignment.interval.ms` is 0 by default, not 1000: the assignment is computed at each"
-        " change.",
+        SETTLING,
+        SETTLING_REASON,
+    ),
+    Known(
+        "incremental-alter-configs",
+        r"type 32\..*(\.configSource: 4 / 5$|'group\.consumer\.assignment\.interval\.ms', 'value': '0', 'source': 5)",
+        SETTLING,
+        SETTLING_REASON,
+    ),
+    Known(
+        "life-of-a-consumer-group",
+        r"^ConsumerGroupDescribe v\d empty\..*\.assignmentEpoch: 3 / 2$",
+        "The assignment epoch of an empty consumer group",
+        "Is that of the last assignment, as in Apache Kafka 4.3; 4.4 raises it with the epoch of the group.",
+    ),
+    Known(
+        "api-versions",
+        r"^feature share\.version\.(min|max)Version(Level)?: 2 / 1$",
+        "Dead letter queues of share groups",
+        "Are not served: the feature `share.version` is finalized at 1, not 2.",
     ),
     Known(
         ".*",
