@@ -78,13 +78,13 @@ async def test_segment_jitter_ms_spreads_the_rolls_of_a_topic(client, broker):
     now = broker.clock.now_ms()
     counts = {}
     for name, jitter_ms in (("together", 0), ("spread", DAY_MS)):
-        topic_id = await client.create_topic(name, 8, segment_ms=DAY_MS, segment_jitter_ms=jitter_ms)
-        for index in range(8):
+        topic_id = await client.create_topic(name, 32, segment_ms=DAY_MS, segment_jitter_ms=jitter_ms)
+        for index in range(32):
             for at in (now - DAY_MS // 2, now):
                 answer = await client.call(13, produce_request(topic_id, batch_at(at), index=index))
                 assert answer.responses[0].partition_responses[0].error_code == Code.NONE
-        counts[name] = [len(broker.partitions.get(name, index).log.segments) for index in range(8)]
-    assert counts["together"] == [1] * 8
+        counts[name] = [len(broker.partitions.get(name, index).log.segments) for index in range(32)]
+    assert counts["together"] == [1] * 32
     assert set(counts["spread"]) == {1, 2}
 
 
