@@ -12,7 +12,7 @@ ANONYMOUS = "ANONYMOUS"
 
 @dataclass(frozen=True)
 class Names:
-    """What a principal asks about: its topic and one about which nothing is said, a group, a transactional id."""
+    """Names in the questions of a principal: a topic with ACLs and one without, a group, a transactional id."""
 
     principal: str
 
@@ -41,9 +41,9 @@ class Names:
         return f"m-{self.principal}-x"
 
     @property
-    def nobody(self) -> str:
+    def unknown_user(self) -> str:
         """A user who never logs in: ACLs, quotas and credentials in requests are of it."""
-        return f"nobody-{self.principal}"
+        return f"unknown-{self.principal}"
 
 
 @dataclass(frozen=True)

@@ -214,15 +214,15 @@ def _configs(names: Names) -> Iterator[Question]:
 
 
 def _cluster(names: Names) -> Iterator[Question]:
-    user = {"entityType": "user", "entityName": names.nobody}
+    user = {"entityType": "user", "entityName": names.unknown_user}
     yield Question("DescribeCluster", "operations", {"includeClusterAuthorizedOperations": True, "endpointType": 1})
     yield Question("DescribeLogDirs", "topic", {"topics": [{"topic": names.topic, "partitions": [0]}]}, 1)
     quota = {"entity": [user], "ops": [{"key": "producer_byte_rate", "value": 1.0, "remove": False}]}
     yield Question("AlterClientQuotas", "user", {"entries": [quota], "validateOnly": True})
-    wanted = {"entityType": "user", "matchType": 0, "match": names.nobody}
+    wanted = {"entityType": "user", "matchType": 0, "match": names.unknown_user}
     yield Question("DescribeClientQuotas", "user", {"components": [wanted], "strict": True})
-    yield Question("DescribeUserScramCredentials", "user", {"users": [{"name": names.nobody}]})
-    yield Question("AlterUserScramCredentials", "user", {"deletions": [{"name": names.nobody, "mechanism": 1}]})
+    yield Question("DescribeUserScramCredentials", "user", {"users": [{"name": names.unknown_user}]})
+    yield Question("AlterUserScramCredentials", "user", {"deletions": [{"name": names.unknown_user, "mechanism": 1}]})
     partition = {"partitionIndex": 0}
     quorum = [{"topicName": "__cluster_metadata", "partitions": [partition]}]
     yield Question("DescribeQuorum", "metadata", {"topics": quorum})
@@ -245,8 +245,8 @@ def _cluster(names: Names) -> Iterator[Question]:
 
 
 def _acls(names: Names) -> Iterator[Question]:
-    principal = f"User:{names.nobody}"
-    creation = one_acl(names.nobody, names.topic)
+    principal = f"User:{names.unknown_user}"
+    creation = one_acl(names.unknown_user, names.topic)
     yield Question("CreateAcls", "one", {"creations": [creation]}, 1)
     for field in ("resourceType", "resourcePatternType", "operation", "permissionType"):
         yield Question("CreateAcls", f"any {field}", {"creations": [{**creation, field: 1}, creation]}, 1)
@@ -270,9 +270,9 @@ def _acls(names: Names) -> Iterator[Question]:
         "operation": 1,
         "permissionType": 1,
     }
-    yield Question("DescribeAcls", "of nobody", wanted, 1)
-    yield Question("DeleteAcls", "of nobody", {"filters": [wanted, {**wanted, "operation": 77}]}, 1)
-    yield Question("DescribeAcls", "of nobody, deleted", wanted, 1)
+    yield Question("DescribeAcls", "of an unknown user", wanted, 1)
+    yield Question("DeleteAcls", "of an unknown user", {"filters": [wanted, {**wanted, "operation": 77}]}, 1)
+    yield Question("DescribeAcls", "of an unknown user, deleted", wanted, 1)
 
 
 def _topics(names: Names) -> Iterator[Question]:

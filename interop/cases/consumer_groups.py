@@ -47,7 +47,7 @@ def wait_until_held(members: list[Member], expected: list[int], timeout_s: float
     started = time.monotonic()
     while sorted(member.held for member in members) != expected:
         assert time.monotonic() < started + timeout_s, [member.held for member in members]
-        time.sleep(0.02)
+        time.sleep(0.02)  # a poll, bounded above
     return time.monotonic() - started
 
 
@@ -55,7 +55,7 @@ def wait_until_read(members: list[Member], expected: set[bytes], timeout_s: floa
     deadline = time.monotonic() + timeout_s
     while missing := expected - {value for member in members for value in member.read}:
         assert time.monotonic() < deadline, f"{len(missing)} records were not read, one of them {min(missing)!r}"
-        time.sleep(0.1)
+        time.sleep(0.1)  # a poll, bounded above
 
 
 def send(broker: Kwire | Apache, topic: str, values: range) -> None:
@@ -95,7 +95,7 @@ def a_group_outlives_its_broker(run: Run) -> None:
     sent = 50
     for upset in (broker.kill, broker.stop):
         upset()
-        time.sleep(0.5)
+        time.sleep(0.5)  # the members notice that the broker is away
         broker.start()
         send(broker, topic, range(sent, sent + 200))
         sent += 200

@@ -155,7 +155,7 @@ def sessions(port: int) -> dict[str, Any]:
     for name, wire in wires.items():
         found[name] = [wire.plain()]
     found["at once"] += [wires["at once"].handshake("PLAIN"), wires["at once"].authenticate(b"x")]
-    time.sleep(1.2)
+    time.sleep(1.2)  # a session is renewed at most once a second
     found["again"] += [wires["again"].plain(), metadata(wires["again"])]
     found["at once"] += [wires["at once"].handshake("PLAIN"), metadata(wires["at once"]), wires["at once"].is_closed()]
     found["other user"] += [wires["other user"].plain("bob"), wires["other user"].is_closed()]
@@ -163,11 +163,11 @@ def sessions(port: int) -> dict[str, Any]:
     found["busy"] += [wires["busy"].handshake("PLAIN"), metadata(wires["busy"]), wires["busy"].is_closed()]
     other = wires["other mechanism"]
     found["other mechanism"] += [other.handshake("SCRAM-SHA-256"), other.authenticate(b"x"), other.is_closed()]
-    time.sleep(2.0)
+    time.sleep(2.0)  # the sessions of 3 s that were not renewed are over
     found["expired"] += [metadata(wires["expired"]), wires["expired"].is_closed()]
     late = Wire(port)
     found["late"] = [late.plain()]
-    time.sleep(3.3)
+    time.sleep(3.3)  # so is this one
     found["late"] += [late.plain(), metadata(late)]
     return found
 
@@ -238,7 +238,7 @@ def tokens(plain_port: int, port: int) -> dict[str, Any]:
             ask(f"renew {period_ms}", alice, 2, m.RenewDelegationTokenRequest(hmac=secret, renew_period_ms=period_ms))
         ask("renew by another", bob, 2, m.RenewDelegationTokenRequest(hmac=secret, renew_period_ms=5))
         ask("expire by another", bob, 2, m.ExpireDelegationTokenRequest(hmac=secret, expiry_time_period_ms=5))
-        time.sleep(0.5)
+        time.sleep(0.5)  # until the broker has applied the controller's records
         ask("describe", alice, 3, describe(owners=None))
         ask("describe none", alice, 3, describe(owners=[]))
         ask("describe bob's", alice, 2, describe(owners=owners))
@@ -253,7 +253,7 @@ def tokens(plain_port: int, port: int) -> dict[str, Any]:
         later = m.ExpireDelegationTokenRequest(hmac=secret, expiry_time_period_ms=60_000)
         ask("expire later", alice, 2, later)
         ask("expire now", alice, 2, m.ExpireDelegationTokenRequest(hmac=secret, expiry_time_period_ms=-1))
-        time.sleep(0.5)
+        time.sleep(0.5)  # until the broker has applied the controller's records
         ask("expire again", alice, 2, m.ExpireDelegationTokenRequest(hmac=secret, expiry_time_period_ms=-1))
         gone = Wire(port)
         found["login by a token that is gone"] = gone.scram(made["tokenId"], made["hmac"], by_token=True)
@@ -271,7 +271,7 @@ def transcript(run: Run, kind: str) -> dict[str, Any]:
             config = f"{mechanism}=[iterations=4096,password={password}]"
             entity = ("--entity-type", "users", "--entity-name", user, "--bootstrap-server", secured.bootstrap)
             run.tool("configs", *entity, "--alter", "--add-config", config).ok()
-    time.sleep(0.5)
+    time.sleep(0.5)  # until the broker has applied the controller's records
     found: dict[str, Any] = {}
     for label, probe in {**PROBES, **OAUTH}.items():
         wire = Wire(ports["SASL"])

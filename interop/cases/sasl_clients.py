@@ -122,7 +122,7 @@ def until(ask: Callable[[], T], fits: Callable[[T], bool]) -> T:
         answer = ask()
         if fits(answer):
             break
-        time.sleep(0.4)
+        time.sleep(0.4)  # a poll: the broker applies the controller's records a little later
     assert fits(answer), answer
     return answer
 
