@@ -17,16 +17,14 @@ from collections.abc import Iterator, Mapping
 from typing import Final, NamedTuple
 
 _FLAGS: Final = frozenset({"REQUIRED", "REQUISITE", "SUFFICIENT", "OPTIONAL"})
-_TOKEN: Final = re.compile(
-    r"""(?P<blank>[\x00-\x20]+|//[^\r\n]*|/\*.*?\*/|/[^\r\n]*)
+# Patterns are compiled at their first use: most brokers start without a JAAS configuration.
+_LEXEME: Final = r"""(?P<blank>[\x00-\x20]+|//[^\r\n]*|/\*.*?\*/|/[^\r\n]*)
     |"(?P<double>(?:[^"\\\r\n]|\\.)*)"
     |'(?P<single>(?:[^'\\\r\n]|\\.)*)'
     |(?P<word>[A-Za-z_$\x80-\U0010ffff][\w$.\-\x80-\U0010ffff]*)
     |(?P<number>[0-9.\-][\w$.\-]*)
-    |(?P<sign>.)""",
-    re.DOTALL | re.VERBOSE,
-)
-_ESCAPE: Final = re.compile(r"\\([0-3]?[0-7]{1,2}|.)", re.DOTALL)
+    |(?P<sign>.)"""
+_ESCAPE: Final = r"\\([0-3]?[0-7]{1,2}|.)"
 _ESCAPED: Final = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
@@ -130,13 +128,13 @@ def _entry(tokens: _Tokens) -> LoginModule:
 
 
 def _tokens(text: str) -> Iterator[_Token]:
-    for match in _TOKEN.finditer(text):
+    for match in re.finditer(_LEXEME, text, re.DOTALL | re.VERBOSE):
         kind = match.lastgroup
         assert kind is not None
         found = match[kind]
         match kind:
             case "double" | "single":
-                yield _Token("text", _ESCAPE.sub(_unescaped, found))
+                yield _Token("text", re.sub(_ESCAPE, _unescaped, found, flags=re.DOTALL))
             case "word":
                 yield _Token("text", found)
             case "number" | "sign":

@@ -18,10 +18,9 @@ from kwire.security.principal import Principal
 from kwire.security.sasl.exchange import Identity, Refused
 
 _SASL_NAME: Final = r"(?:[\x01-\x2b\x2d-\x3c\x3e-\x7f]|=2C|=3D)+"
-_MESSAGE: Final = re.compile(
-    rf"n,(?:a=(?P<authzid>{_SASL_NAME}))?,\x01(?P<pairs>(?:[A-Za-z]+=[\x21-\x7e \t\r\n]+\x01)*)\x01"
-)
-_AUTH: Final = re.compile(r"(?P<scheme>\w+) +(?P<token>[-_~+/.a-zA-Z0-9]+=*)", re.ASCII)
+# Patterns are compiled at the first login.
+_MESSAGE: Final = rf"n,(?:a=(?P<authzid>{_SASL_NAME}))?,\x01(?P<pairs>(?:[A-Za-z]+=[\x21-\x7e \t\r\n]+\x01)*)\x01"
+_AUTH: Final = r"(?a:(?P<scheme>\w+) +(?P<token>[-_~+/.a-zA-Z0-9]+=*))"
 _AFTER_ERROR: Final = b"\x01"
 
 
@@ -57,13 +56,13 @@ class OAuthBearerExchange:
         if self._error is not None and token == _AFTER_ERROR:
             raise Refused(*self._error)
         self._error = None
-        message = _MESSAGE.fullmatch(token.decode("utf-8", "replace"))
+        message = re.fullmatch(_MESSAGE, token.decode("utf-8", "replace"))
         if message is None:
             raise Refused("Invalid OAUTHBEARER client first message")
         pairs = dict(pair.split("=", 1) for pair in message["pairs"].split("\x01")[:-1])
         if "auth" not in pairs:
             raise Refused("Invalid OAUTHBEARER client first message: 'auth' not specified")
-        auth = _AUTH.fullmatch(pairs["auth"])
+        auth = re.fullmatch(_AUTH, pairs["auth"])
         if auth is None or auth["scheme"].lower() != "bearer":
             raise Refused("Invalid OAUTHBEARER client first message: invalid 'auth' format")
         try:

@@ -29,13 +29,12 @@ _VALUE: Final = r"[\x01-\x2b\x2d-\x7f]+"
 _PRINTABLE: Final = r"[\x21-\x2b\x2d-\x7e]+"
 _BASE64: Final = r"(?:[A-Za-z0-9/+]{4})*(?:[A-Za-z0-9/+]{3}=|[A-Za-z0-9/+]{2}==)?"
 _EXTENSIONS: Final = rf"(?:,[A-Za-z]+={_VALUE})*"
-_CLIENT_FIRST: Final = re.compile(
+# Patterns are compiled at the first login.
+_CLIENT_FIRST: Final = (
     rf"n,(?:a=(?P<authzid>{_SASL_NAME}))?,"
     rf"(?P<bare>(?:m={_VALUE},)?n=(?P<name>{_SASL_NAME}),r=(?P<nonce>{_PRINTABLE})(?P<extensions>{_EXTENSIONS}))"
 )
-_CLIENT_FINAL: Final = re.compile(
-    rf"(?P<without_proof>c={_BASE64},r=(?P<nonce>{_PRINTABLE}){_EXTENSIONS}),p=(?P<proof>{_BASE64})"
-)
+_CLIENT_FINAL: Final = rf"(?P<without_proof>c={_BASE64},r=(?P<nonce>{_PRINTABLE}){_EXTENSIONS}),p=(?P<proof>{_BASE64})"
 
 
 class TokenCredential(NamedTuple):
@@ -83,7 +82,7 @@ class ScramExchange:
         return self._first(text) if self._pending is None else self._final(text)
 
     def _first(self, text: str) -> bytes:
-        message = _CLIENT_FIRST.fullmatch(text)
+        message = re.fullmatch(_CLIENT_FIRST, text)
         if message is None:
             raise Refused("Invalid SCRAM client first message format")
         name = self.claimed = _unescaped(message["name"])
@@ -105,7 +104,7 @@ class ScramExchange:
     def _final(self, text: str) -> bytes:
         assert self._pending is not None
         credential, identity = self._pending
-        message = _CLIENT_FINAL.fullmatch(text)
+        message = re.fullmatch(_CLIENT_FINAL, text)
         if message is None:
             raise Refused("Invalid SCRAM client final message format")
         if not hmac.compare_digest(message["nonce"], self._nonce):
