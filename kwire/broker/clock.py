@@ -133,6 +133,12 @@ class Clock:
         if self._changed is not None:
             self._changed.set()
 
+    def successor(self) -> Clock:
+        """Make a clock without timers that has this one's time and rate."""
+        clock = Clock()
+        clock._rate, clock._wall_shift_ms, clock._shift_ms = self._rate, self._wall_shift_ms, self._shift_ms
+        return clock
+
     async def run(self) -> None:
         """Fire timers until cancelled. One task per broker runs this."""
         while True:

@@ -33,10 +33,10 @@ from kwire.cli.broker_option import (
 )
 from kwire.cli.client import Cluster, no_partition
 from kwire.cli.client_config import ConfigError
-from kwire.cli.json_records import format_record
 from kwire.cli.record_format import FormatError, compile_format
 from kwire.cli.topics import missing
 from kwire.errors import KafkaError
+from kwire.wire.json_records import format_record
 
 _POLL_MS = 200
 _WAIT_S = 0.5

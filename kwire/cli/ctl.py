@@ -1,4 +1,4 @@
-"""``kwire ctl``: faults, clock and request log of a broker that was started with ``--control``.
+"""``kwire ctl``: faults, clock, request log and state of a broker that was started with ``--control``.
 
 Responsible for: the command line and what it prints. Must not depend on: how the broker answers HTTP.
 
@@ -7,80 +7,19 @@ Exit codes: 0 done; 1 the broker refused or cannot be reached; 3 what was waited
 
 from __future__ import annotations
 
-import json
-import sys
-import urllib.error
-import urllib.parse
-import urllib.request
-from collections.abc import Iterator
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 import click
 
+from kwire.cli.control_door import Door, examples, pair, path, query, show
+from kwire.cli.ctl_state import COMMANDS as STATE_COMMANDS
 from kwire.cli.durations import duration
 
 _URL: Final = "http://127.0.0.1:9644"
-_NOT_IN_TIME: Final = 3
-_TIMED_OUT: Final = 408
-
-
-class Door:
-    """The HTTP interface of one broker."""
-
-    def __init__(self, url: str, token: str | None) -> None:
-        self._url = url.rstrip("/")
-        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
-
-    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-        """Give status and decoded answer. Ends the command where the broker refuses."""
-        with self._open(method, path, body) as answer:
-            content = answer.read()
-            return answer.status, json.loads(content) if content else None
-
-    def lines(self, path: str) -> Iterator[str]:
-        """Give the data of server-sent events."""
-        with self._open("GET", path, None) as answer:
-            for line in answer:
-                if line.startswith(b"data: "):
-                    yield line[6:].decode().rstrip("\n")
-
-    def _open(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
-        content = None if body is None else json.dumps(body).encode()
-        headers = {**self._headers, "Content-Type": "application/json"}
-        # The URL is the user's own.
-        request = urllib.request.Request(self._url + path, content, headers, method=method)  # noqa: S310
-        try:
-            return urllib.request.urlopen(request)  # noqa: S310
-        except urllib.error.HTTPError as error:
-            if error.code == _TIMED_OUT:
-                return error
-            _refused(error)
-        except OSError as error:
-            reason = getattr(error, "reason", error)
-            _fail(f"no answer from {self._url}: {reason}; is the broker started with --control?")
-
-
-def _refused(error: urllib.error.HTTPError) -> NoReturn:
-    content = error.read()
-    try:
-        answer = json.loads(content)
-        why = answer.get("message") or answer.get("error")
-    except (ValueError, AttributeError):
-        why = content.decode(errors="replace")
-    _fail(str(why))
-
-
-def _examples(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-def _fail(why: str) -> NoReturn:
-    click.echo(f"kwire ctl: {why}", err=True)
-    sys.exit(1)
 
 
 @click.group(
-    epilog=_examples(
+    epilog=examples(
         "kwire serve --control 9644",
         "kwire ctl faults add api=Produce topic=orders error=NOT_LEADER_OR_FOLLOWER times=2",
         "kwire ctl faults wait fault-1",
@@ -107,7 +46,7 @@ def ctl(ctx: click.Context, url: str, token: str | None) -> None:
 
 @ctl.group(
     short_help="Arm and disarm rules that disturb requests.",
-    epilog=_examples("kwire ctl faults add api=Produce drop=true times=1", "kwire ctl faults list"),
+    epilog=examples("kwire ctl faults add api=Produce drop=true times=1", "kwire ctl faults list"),
 )
 def faults() -> None:
     """Rules that disturb requests: docs/faults.md lists their keys."""
@@ -115,7 +54,7 @@ def faults() -> None:
 
 @faults.command(
     name="add",
-    epilog=_examples(
+    epilog=examples(
         "kwire ctl faults add api=Produce topic=orders partition=1 error=NOT_LEADER_OR_FOLLOWER times=2",
         "kwire ctl faults add api=Fetch,Produce client_id=billing delay_ms=500 probability=0.1",
         "kwire ctl faults add name=stuck api=OffsetCommit group=billing hold=true",
@@ -128,48 +67,48 @@ def add(door: Door, pairs: tuple[str, ...]) -> None:
 
     The pairs are the keys that docs/faults.md lists.
     """
-    _print(door.call("POST", "/v1/faults", dict(_pair(each) for each in pairs)))
+    show(door.call("POST", "/v1/faults", dict(pair(each) for each in pairs)))
 
 
-@faults.command(name="list", epilog=_examples("kwire ctl faults list"))
+@faults.command(name="list", epilog=examples("kwire ctl faults list"))
 @click.pass_obj
 def list_faults(door: Door) -> None:
     """Show the rules that are armed, with their counts."""
-    _print(door.call("GET", "/v1/faults"))
+    show(door.call("GET", "/v1/faults"))
 
 
-@faults.command(epilog=_examples("kwire ctl faults show fault-1"))
+@faults.command(name="show", epilog=examples("kwire ctl faults show fault-1"))
 @click.argument("name")
 @click.pass_obj
-def show(door: Door, name: str) -> None:
+def show_fault(door: Door, name: str) -> None:
     """Show one rule."""
-    _print(door.call("GET", _path(name)))
+    show(door.call("GET", path("faults", name)))
 
 
-@faults.command(epilog=_examples("kwire ctl faults remove fault-1"))
+@faults.command(epilog=examples("kwire ctl faults remove fault-1"))
 @click.argument("name")
 @click.pass_obj
 def remove(door: Door, name: str) -> None:
     """Disarm a rule; requests that it holds go on."""
-    _print(door.call("DELETE", _path(name)))
+    show(door.call("DELETE", path("faults", name)))
 
 
-@faults.command(epilog=_examples("kwire ctl faults clear"))
+@faults.command(epilog=examples("kwire ctl faults clear"))
 @click.pass_obj
 def clear(door: Door) -> None:
     """Disarm all rules."""
-    _print(door.call("DELETE", "/v1/faults"))
+    show(door.call("DELETE", "/v1/faults"))
 
 
-@faults.command(epilog=_examples("kwire ctl faults release stuck"))
+@faults.command(epilog=examples("kwire ctl faults release stuck"))
 @click.argument("name")
 @click.pass_obj
 def release(door: Door, name: str) -> None:
     """Let the requests go that a rule holds."""
-    _print(door.call("POST", _path(name) + "/release"))
+    show(door.call("POST", path("faults", name, "release")))
 
 
-@faults.command(name="wait", epilog=_examples("kwire ctl faults wait fault-1 --times 2 --timeout 30s"))
+@faults.command(name="wait", epilog=examples("kwire ctl faults wait fault-1 --times 2 --timeout 30s"))
 @click.argument("name")
 @click.option("--times", type=click.IntRange(min=1), default=1, show_default=True, help="How many requests.")
 @click.option("--timeout", type=duration, default="10s", show_default=True, help="How long to wait, in real time.")
@@ -179,43 +118,41 @@ def wait_fault(door: Door, name: str, times: int, timeout: int) -> None:
 
     Exit code 3 if it has not in time.
     """
-    _print(door.call("POST", _path(name) + "/wait", {"times": times, "timeout_ms": timeout}))
+    show(door.call("POST", path("faults", name, "wait"), {"times": times, "timeout_ms": timeout}))
 
 
 @ctl.group(
     short_help="Show the clock of the broker and move it.",
-    epilog=_examples("kwire ctl clock advance 1h", "kwire ctl clock rate 0"),
+    epilog=examples("kwire ctl clock advance 1h", "kwire ctl clock rate 0"),
 )
 def clock() -> None:
     """The clock that sessions, rebalances, retention, transactions and quotas follow."""
 
 
-@clock.command(name="show", epilog=_examples("kwire ctl clock show"))
+@clock.command(name="show", epilog=examples("kwire ctl clock show"))
 @click.pass_obj
 def show_clock(door: Door) -> None:
     """Show the time and the rate."""
-    _print(door.call("GET", "/v1/clock"))
+    show(door.call("GET", "/v1/clock"))
 
 
-@clock.command(epilog=_examples("kwire ctl clock advance 90s"))
+@clock.command(epilog=examples("kwire ctl clock advance 90s"))
 @click.argument("by", type=duration, metavar="DURATION")
 @click.pass_obj
 def advance(door: Door, by: int) -> None:
     """Move the clock forward, such as by 90s or 2h."""
-    _print(door.call("POST", "/v1/clock", {"advance_ms": by}))
+    show(door.call("POST", "/v1/clock", {"advance_ms": by}))
 
 
-@clock.command(epilog=_examples("kwire ctl clock rate 0", "kwire ctl clock rate 10"))
+@clock.command(epilog=examples("kwire ctl clock rate 0", "kwire ctl clock rate 10"))
 @click.argument("times", type=click.FloatRange(min=0))
 @click.pass_obj
 def rate(door: Door, times: float) -> None:
     """Set how fast the clock runs: 1 is real time, 0 stops it."""
-    _print(door.call("POST", "/v1/clock", {"rate": times}))
+    show(door.call("POST", "/v1/clock", {"rate": times}))
 
 
-@ctl.command(
-    epilog=_examples("kwire ctl requests --api Produce --last 5", "kwire ctl requests --follow --topic orders")
-)
+@ctl.command(epilog=examples("kwire ctl requests --api Produce --last 5", "kwire ctl requests --follow --topic orders"))
 @click.option("--api", metavar="NAME", help="Requests of this API, such as Produce.")
 @click.option("--client-id", metavar="ID", help="Requests of this client.id.")
 @click.option("--principal", metavar="TYPE:NAME", help="Requests of this principal, such as User:alice.")
@@ -226,15 +163,14 @@ def rate(door: Door, times: float) -> None:
 @click.pass_obj
 def requests(door: Door, /, *, last: int, follow: bool, **wanted: str | None) -> None:
     """Show the last requests, decoded, with their answers."""
-    query = {name: value for name, value in wanted.items() if value is not None}
     if not follow:
-        _print(door.call("GET", "/v1/requests?" + urllib.parse.urlencode({**query, "last": last})))
+        show(door.call("GET", "/v1/requests" + query({**wanted, "last": last})))
         return
-    for line in door.lines("/v1/requests/stream?" + urllib.parse.urlencode(query)):
+    for line in door.lines("/v1/requests/stream" + query(wanted)):
         click.echo(line)
 
 
-@ctl.command(epilog=_examples("kwire ctl wait --api Produce --topic orders acks=-1 --timeout 30s"))
+@ctl.command(epilog=examples("kwire ctl wait --api Produce --topic orders acks=-1 --timeout 30s"))
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE...]")
 @click.option("--api", metavar="NAME", help="Requests of this API, such as Produce.")
 @click.option("--client-id", metavar="ID", help="Requests of this client.id.")
@@ -250,35 +186,16 @@ def wait(door: Door, /, pairs: tuple[str, ...], *, times: int, since: int, timeo
     Exit code 3 if they were not received in time. KEY=VALUE are fields of the request, such as acks=-1.
     """
     body: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
-    body |= {"times": times, "since": since, "timeout_ms": timeout, "fields": dict(_pair(each) for each in pairs)}
-    _print(door.call("POST", "/v1/requests/wait", body))
+    body |= {"times": times, "since": since, "timeout_ms": timeout, "fields": dict(pair(each) for each in pairs)}
+    show(door.call("POST", "/v1/requests/wait", body))
 
 
-@ctl.command(epilog=_examples("kwire ctl topics"))
+@ctl.command(epilog=examples("kwire ctl topics"))
 @click.pass_obj
 def topics(door: Door) -> None:
     """Show the topics with the offsets of their partitions."""
-    _print(door.call("GET", "/v1/topics"))
+    show(door.call("GET", "/v1/topics"))
 
 
-def _path(name: str) -> str:
-    return "/v1/faults/" + urllib.parse.quote(name, safe="")
-
-
-def _pair(text: str) -> tuple[str, Any]:
-    key, equals, value = text.partition("=")
-    if not equals:
-        raise click.UsageError(f"{text!r} is not KEY=VALUE")
-    if key == "api" and "," in value:
-        return key, value.split(",")
-    try:
-        return key, json.loads(value)
-    except ValueError:
-        return key, value
-
-
-def _print(answer: tuple[int, Any]) -> None:
-    status, value = answer
-    click.echo(json.dumps(value, indent=2))
-    if status == _TIMED_OUT:
-        sys.exit(_NOT_IN_TIME)
+for _command in STATE_COMMANDS:
+    ctl.add_command(_command)

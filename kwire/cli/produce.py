@@ -23,12 +23,12 @@ from kwire.cli.broker_option import (
     servers_of,
 )
 from kwire.cli.connection import CannotConnect, ClientError, NoSuchHost
-from kwire.cli.json_records import JsonRecordError, parse_record
 from kwire.cli.lines import Line, LineError, LineReader
 from kwire.cli.producer import NoSuchTopic, Producer, ProducerConfig
 from kwire.cli.script_twins.console_producer import read_lines
 from kwire.errors import KafkaError
 from kwire.wire.compression import Codec
+from kwire.wire.json_records import JsonRecordError, parse_record
 from kwire.wire.records import Headers, Record
 
 _ACKS = {"0": 0, "1": 1, "all": -1}

@@ -22,6 +22,7 @@ from kwire.types import TopicPartition
 from kwire.wire.batch import NO_PRODUCER_EPOCH, NO_PRODUCER_ID, NO_SEQUENCE
 from kwire.wire.compression import Codec
 from kwire.wire.messages import InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse
+from kwire.wire.partitioner import partition_of_key
 from kwire.wire.records import Headers, Record, build_batch
 
 ALL: Final = -1
@@ -226,7 +227,7 @@ class Producer:
     def _choose(self, topic: str, key: bytes | None, count: int, size_bytes: int) -> int:
         """Choose as the Java producer does: by the key's hash, else one partition until a batch is full (KIP-794)."""
         if key is not None:
-            return (murmur2(key) & 0x7FFFFFFF) % count
+            return partition_of_key(key, count)
         index, used_bytes = self._sticky.get(topic, (-1, 0))
         if not 0 <= index < count or used_bytes >= self._config.batch_bytes:
             index, used_bytes = random.randrange(count), 0  # noqa: S311 - the choice is not a secret
@@ -267,22 +268,6 @@ class Producer:
 
 # Version 6 is unstable and for transactions of KIP-939.
 _STABLE_INIT_PRODUCER_ID: Final = 5
-
-
-def murmur2(key: bytes) -> int:
-    """Kafka's hash of a key (MurmurHash2, seed 0x9747b28c) as an unsigned number of 32 bits."""
-    mask = 0xFFFFFFFF
-    multiplier = 0x5BD1E995
-    value = 0x9747B28C ^ len(key)
-    whole = len(key) & ~3
-    for position in range(0, whole, 4):
-        word = int.from_bytes(key[position : position + 4], "little") * multiplier & mask
-        word = (word ^ (word >> 24)) * multiplier & mask
-        value = (value * multiplier & mask) ^ word
-    if whole < len(key):
-        value = (value ^ int.from_bytes(key[whole:], "little")) * multiplier & mask
-    value = (value ^ (value >> 13)) * multiplier & mask
-    return value ^ (value >> 15)
 
 
 def _refusal(item: ProduceResponse.PartitionProduceResponse | None) -> KafkaError | None:

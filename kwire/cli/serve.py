@@ -215,6 +215,8 @@ def serve(
     log = logs.Logger("kwire.cli")
     for note in settings.notes:
         (log.info if note.level == "info" else log.warning)(note.text)
+    if http is not None:
+        http.settings = settings
     sentence = _run(settings, memory=memory, report=report, http=http, secured=secured)
     if sentence is not None:
         raise fail(sentence)
@@ -256,16 +258,30 @@ class _Control:
     host: str
     port: int
     token: str | None
+    settings: Settings | None = None
     url: str | None = None
 
     async def serve(self, server: Server, *, task_status: trio.TaskStatus[None]) -> None:
         import trio
 
-        from kwire.control.server import serve_control
+        from kwire.control.server import control_url, serve_control
+        from kwire.testing.files import MemoryFiles
+
+        async def prepare() -> None:
+            if self.settings is not None:
+                await _make_what_the_start_names(server, self.settings)
 
         async with trio.open_nursery() as nursery:
-            port = await nursery.start(partial(serve_control, server, self.host, self.port, token=self.token))
-            self.url = f"http://{f'[{self.host}]' if ':' in self.host else self.host}:{port}"
+            serve = partial(
+                serve_control,
+                server,
+                self.host,
+                self.port,
+                token=self.token,
+                new_files=MemoryFiles,
+                prepare=prepare,
+            )
+            self.url = control_url(self.host, await nursery.start(serve))
             task_status.started()
 
 
@@ -343,12 +359,9 @@ async def _on_ready(
     from kwire.cli import announce
     from kwire.server.lifecycle import print_lines
 
-    if settings.users:
-        await _store_users(server, settings)
-    elif secured is not None:
+    await _make_what_the_start_names(server, settings)
+    if secured is not None and not settings.users:
         print_lines(await secured.make_first_user(server))
-    if settings.topics:
-        await _create_topics(server, settings)
     if report == "kafka":
         announce.report_as_kafka(server)
     elif report == "terminal":
@@ -359,6 +372,13 @@ async def _on_ready(
         announce.report_to_programs(server)
     if http is not None and http.url is not None:
         announce.report_control(http.url)
+
+
+async def _make_what_the_start_names(server: Server, settings: Settings) -> None:
+    if settings.users:
+        await _store_users(server, settings)
+    if settings.topics:
+        await _create_topics(server, settings)
 
 
 async def _store_users(server: Server, settings: Settings) -> None:

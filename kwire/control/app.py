@@ -9,7 +9,6 @@ a page in a browser can do neither.
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
@@ -21,34 +20,37 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import only
+from kwire.control.bench import Bench
+from kwire.control.bodies import BadRequest, NotFound, number, read_body, refuse_unknown, within
+from kwire.control.forks import Forks
 from kwire.control.openapi import document
-from kwire.control.request_log import Filter, RequestLog, as_line
+from kwire.control.request_log import Filter, as_line
+from kwire.control.state_routes import StateRoutes, refused
 from kwire.errors import KafkaError
-from kwire.faults.injector import Armed, Injector
+from kwire.faults.injector import Armed
 from kwire.faults.rules import RuleError, read_rule
 from kwire.metadata.commands import CreateTopics
 from kwire.metadata.topics import NewTopic
-from kwire.server.lifecycle import Server
 
-_WAIT_MS: Final = 10_000
-_WAIT_MS_MAX: Final = 600_000
 _LAST: Final = 100
 _HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
-class BadRequest(Exception):
-    """What a request asks for cannot be. One sentence."""
-
-
 class Control:
-    """The handlers, over one server."""
+    """The handlers, over one bench. ``forks`` makes copies of the broker."""
 
-    def __init__(self, server: Server, *, requests_kept: int) -> None:
-        self._server = server
-        self._broker = server.broker
-        self.log = RequestLog(server.broker, requests_kept)
-        self.injector = Injector(server.broker, server.connections.apis, on_fired=self.log.note_fault)
+    def __init__(self, bench: Bench, forks: Forks) -> None:
+        self._bench = bench
+        self._server = bench.server
+        self.log = bench.log
+        self.injector = bench.injector
+        self._state = StateRoutes(bench, forks)
+
+    @property
+    def _clock(self) -> Clock:
+        return self._bench.broker.clock
 
     def routes(self) -> list[Route]:
         """Give the routes; ``openapi`` describes each, and a test compares them."""
@@ -71,12 +73,13 @@ class Control:
             ("POST", "/v1/requests/wait", self._wait_request),
             ("GET", "/v1/topics", self._list_topics),
             ("POST", "/v1/topics", self._create_topic),
+            *self._state.table(),
         ]
         return [Route(path, handler, methods=[method]) for method, path, handler in table]
 
     async def _live(self, _request: Request) -> Response:
         listeners = [binding.url for binding in self._server.bindings]
-        return JSONResponse({"status": "ok", "cluster_id": self._broker.cluster_id, "listeners": listeners})
+        return JSONResponse({"status": "ok", "cluster_id": self._bench.broker.cluster_id, "listeners": listeners})
 
     async def _document(self, _request: Request) -> Response:
         return JSONResponse(document())
@@ -85,7 +88,7 @@ class Control:
         return JSONResponse([_fault(each) for each in self.injector.armed.values()])
 
     async def _add_fault(self, request: Request) -> Response:
-        given = await _body(request)
+        given = await read_body(request)
         try:
             armed = self.injector.add(read_rule(given))
         except RuleError as error:
@@ -109,24 +112,24 @@ class Control:
         return JSONResponse(_fault(armed))
 
     async def _wait_fault(self, request: Request) -> Response:
-        given = await _body(request, empty=True)
+        given = await read_body(request, empty=True)
         armed = self._armed(request)
-        in_time = await _within(given, armed.wait_fired, _number(given, "times", 1))
+        in_time = await within(given, armed.wait_fired, number(given, "times", 1))
         return JSONResponse(_fault(armed), status_code=200 if in_time else 408)
 
     async def _get_clock(self, _request: Request) -> Response:
-        clock = self._broker.clock
+        clock = self._clock
         return JSONResponse({"now_ms": clock.now_ms(), "rate": clock.rate})
 
     async def _set_clock(self, request: Request) -> Response:
-        given = await _body(request)
-        _refuse_unknown(given, "advance_ms", "rate")
-        rate = _number(given, "rate", self._broker.clock.rate)
-        advance_ms = _number(given, "advance_ms", 0)
-        if rate != self._broker.clock.rate:
-            self._broker.clock.set_rate(rate)
+        given = await read_body(request)
+        refuse_unknown(given, "advance_ms", "rate")
+        rate = number(given, "rate", self._clock.rate)
+        advance_ms = number(given, "advance_ms", 0)
+        if rate != self._clock.rate:
+            self._clock.set_rate(rate)
         if advance_ms:
-            self._broker.clock.advance(advance_ms)
+            self._clock.advance(advance_ms)
             await trio.lowlevel.checkpoint()
         return await self._get_clock(request)
 
@@ -152,17 +155,17 @@ class Control:
         return StreamingResponse(events(), media_type="text/event-stream")
 
     async def _wait_request(self, request: Request) -> Response:
-        given = await _body(request, empty=True)
+        given = await read_body(request, empty=True)
         wanted = _filter(given, "times", "timeout_ms", "since")
-        times, since = _number(given, "times", 1), _number(given, "since", 0)
-        in_time = await _within(given, self.log.wait_for, wanted, times, since)
+        times, since = number(given, "times", 1), number(given, "since", 0)
+        in_time = await within(given, self.log.wait_for, wanted, times, since)
         seen = [each.to_json() for each in self.log.last(times, wanted) if each.number > since]
         return JSONResponse(seen, status_code=200 if in_time else 408)
 
     async def _list_topics(self, _request: Request) -> Response:
         topics: dict[str, list[dict[str, int]]] = {}
-        for name in sorted(self._broker.image.topics):
-            partitions = self._broker.partitions.of_topic(name)
+        for name in sorted(self._bench.broker.image.topics):
+            partitions = self._bench.broker.partitions.of_topic(name)
             topics[name] = [
                 {"partition": index, "start": one.log.log_start_offset, "end": one.high_watermark}
                 for index, one in sorted(partitions.items())
@@ -170,31 +173,26 @@ class Control:
         return JSONResponse(topics)
 
     async def _create_topic(self, request: Request) -> Response:
-        given = await _body(request)
-        _refuse_unknown(given, "name", "partitions", "configs")
+        given = await read_body(request)
+        refuse_unknown(given, "name", "partitions", "configs")
         configs = given.get("configs", {})
         name = given.get("name")
         if not isinstance(name, str) or not isinstance(configs, dict):
             raise BadRequest('a topic is {"name": ..., "partitions": 1, "configs": {...}}')
         texts = {str(key): str(value) for key, value in configs.items()}
-        topic = NewTopic(name=name, partitions=_number(given, "partitions", 1), configs=texts)
+        topic = NewTopic(name=name, partitions=number(given, "partitions", 1), configs=texts)
         try:
-            only(await self._broker.controller.submit(CreateTopics([topic])))
+            only(await self._bench.broker.controller.submit(CreateTopics([topic])))
         except KafkaError as refusal:
-            answer = {"error": refusal.code.name, "message": refusal.message}
-            return JSONResponse(answer, status_code=409 if refusal.code.name == "TOPIC_ALREADY_EXISTS" else 400)
+            return refused(refusal)
         return JSONResponse({"name": name, "partitions": topic.partitions}, status_code=201)
 
     def _armed(self, request: Request) -> Armed:
         name = request.path_params["name"]
         armed = self.injector.armed.get(name)
         if armed is None:
-            raise _NotFound(f"no rule named {name!r} is armed")
+            raise NotFound(f"no rule named {name!r} is armed")
         return armed
-
-
-class _NotFound(Exception):
-    pass
 
 
 def make_app(control: Control, *, token: str | None) -> Starlette:
@@ -202,7 +200,7 @@ def make_app(control: Control, *, token: str | None) -> Starlette:
     return Starlette(
         routes=control.routes(),
         middleware=[Middleware(_Guard, token=token)],
-        exception_handlers={BadRequest: _answer(400), _NotFound: _answer(404)},
+        exception_handlers={BadRequest: _answer(400), NotFound: _answer(404)},
     )
 
 
@@ -250,46 +248,10 @@ def _fault(armed: Armed) -> dict[str, Any]:
     }
 
 
-async def _body(request: Request, *, empty: bool = False) -> dict[str, Any]:
-    content = await request.body()
-    if not content and empty:
-        return {}
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise BadRequest("the body is JSON: send the header Content-Type: application/json")
-    try:
-        value = json.loads(content)
-    except ValueError as error:
-        raise BadRequest(f"the body is not JSON: {error}") from None
-    if not isinstance(value, dict):
-        raise BadRequest("the body is a JSON object")
-    return value
-
-
-async def _within(given: dict[str, Any], wait: Callable[..., Awaitable[None]], *arguments: Any) -> bool:
-    """Await until the timeout of the request, in real time; False when it passed."""
-    timeout_ms = min(_number(given, "timeout_ms", _WAIT_MS), _WAIT_MS_MAX)
-    with trio.move_on_after(timeout_ms / 1000) as scope:
-        await wait(*arguments)
-    return not scope.cancelled_caught
-
-
 def _filter(given: dict[str, Any], *others: str) -> Filter:
     names = ("api", "client_id", "principal", "topic", "group")
-    _refuse_unknown(given, *names, "fields", *others)
+    refuse_unknown(given, *names, "fields", *others)
     fields = given.get("fields", {})
     if not isinstance(fields, dict):
         raise BadRequest("fields is an object of field names and values")
     return Filter(**{name: given.get(name) for name in names}, fields=tuple(fields.items()))
-
-
-def _number(given: dict[str, Any], name: str, default: float) -> Any:
-    value = given.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
-        raise BadRequest(f"{name} is a number that is not negative, not {value!r}")
-    return value
-
-
-def _refuse_unknown(given: dict[str, Any], *known: str) -> None:
-    for name in given:
-        if name not in known:
-            raise BadRequest(f"there is no {name!r}; known are {', '.join(known)}")

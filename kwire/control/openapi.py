@@ -18,6 +18,8 @@ _FILTERS: Final = {
     "group": "a group that the request names",
 }
 _COUNTS: Final = "the rule with its counts"
+_SNAPSHOT: Final = "the snapshot with its size"
+_NOT_SO: Final = "one sentence why not"
 
 # Method, path, summary, {status: description}, fields of the body.
 ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] = (
@@ -69,6 +71,63 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] 
         {201: "the topic", 400: "refused", 409: "it exists"},
         {"name": "", "partitions": "default 1", "configs": "names and values"},
     ),
+    ("POST", "/v1/reset", "Remove all topics, groups, users, rules, requests; the clock is real again.", {204: ""}, {}),
+    ("GET", "/v1/snapshots", "The named snapshots, oldest first.", {200: "names, sizes, when they were made"}, {}),
+    (
+        "POST",
+        "/v1/snapshots",
+        "Keep the state under a name, or write it to a new directory of the broker's machine.",
+        {201: _SNAPSHOT, 400: _NOT_SO},
+        {"name": "keep it in memory", "directory": "write it there"},
+    ),
+    ("DELETE", "/v1/snapshots/{name}", "Remove a snapshot.", {200: _SNAPSHOT, 404: "no such snapshot"}, {}),
+    (
+        "POST",
+        "/v1/snapshots/{name}/restore",
+        "Make the state that of the snapshot; clients reconnect.",
+        {200: _SNAPSHOT, 400: _NOT_SO, 404: "no such snapshot"},
+        {},
+    ),
+    (
+        "POST",
+        "/v1/restore",
+        "Make the state that of a data directory of the broker's machine.",
+        {200: _SNAPSHOT, 400: _NOT_SO},
+        {"directory": ""},
+    ),
+    ("GET", "/v1/forks", "The copies of the broker.", {200: "name, bootstrap servers and control URL of each"}, {}),
+    (
+        "POST",
+        "/v1/forks",
+        "Start a copy of the broker as it is now, in memory, with its own control.",
+        {201: "name, bootstrap servers and control URL", 400: _NOT_SO},
+        {},
+    ),
+    ("DELETE", "/v1/forks/{name}", "End a copy.", {204: "", 404: "no such copy"}, {}),
+    (
+        "POST",
+        "/v1/seed",
+        "Create topics, configs, users and ACLs, and write records.",
+        {201: "how many topics and records", 400: "a seed that cannot be, or what Kafka refuses"},
+        {
+            "topics": "names to partitions, configs and records",
+            "configs": "dynamic configs of all brokers",
+            "users": "names to passwords",
+            "acls": "rules such as: alice may read topic orders",
+        },
+    ),
+    (
+        "GET",
+        "/v1/topics/{name}/records",
+        "Records, without a group.",
+        {200: "records with key, value, headers, offset", 400: _NOT_SO, 404: "no such topic or partition"},
+        {
+            "partition": "default: all",
+            "offset": "the first; default: the last records",
+            "last": "how many of each partition, default 100",
+        },
+    ),
+    ("GET", "/v1/topics/{name}/export", "A topic as a seed.", {200: "a seed", 404: "no such topic"}, {}),
 )
 
 
@@ -80,7 +139,7 @@ def document() -> dict[str, Any]:
             "summary": summary,
             "responses": {str(status): {"description": text} for status, text in answers.items()},
         }
-        parameters = [_parameter("name", "path", "name of the rule")] if "{name}" in path else []
+        parameters = [_parameter("name", "path", "which one")] if "{name}" in path else []
         if method == "GET":
             parameters += [_parameter(name, "query", text) for name, text in fields.items()]
         elif fields:

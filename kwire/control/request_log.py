@@ -102,6 +102,13 @@ class RequestLog:
             self._remove()
             self._remove = None
 
+    def move_to(self, broker: Broker) -> None:
+        """Record the requests of another broker, if this records; what was recorded stays."""
+        self._broker = broker
+        self._open.clear()
+        if self._remove is not None:
+            self._remove = broker.hooks.around_dispatch(self._record)
+
     def clear(self) -> None:
         self._entries.clear()
 

@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+from collections.abc import Awaitable, Callable
+from functools import partial
 
 import hypercorn.trio
 import trio
 from hypercorn.config import Config
 
 from kwire.control.app import Control, make_app
+from kwire.control.bench import Bench, nothing
+from kwire.control.forks import Forks
 from kwire.server.acceptor import CannotBind
 from kwire.server.lifecycle import Server
+from kwire.storage.files import Files
 
 
 class CannotControl(CannotBind):
@@ -32,29 +37,48 @@ async def serve_control(
     host: str,
     port: int,
     *,
+    new_files: Callable[[], Files],
     token: str | None = None,
     requests_kept: int = 1000,
+    prepare: Callable[[], Awaitable[None]] = nothing,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled; reports the port when it listens. Raises CannotControl."""
+    """Serve until cancelled; reports the port when it listens. Raises CannotControl.
+
+    ``new_files`` makes empty files in memory, for copies of the broker; ``prepare`` makes what a start of the broker
+    makes, again after a reset.
+    """
     check_address(host, token)
-    control = Control(server, requests_kept=requests_kept)
+    bench = Bench(server, requests_kept=requests_kept, prepare=prepare)
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.errorlog = logging.getLogger("kwire.control")
     config.graceful_timeout = 0.1
-    control.log.start()
+    bench.log.start()
     try:
         async with trio.open_nursery() as nursery:
-            app = make_app(control, token=token)
+            forks = Forks(nursery, new_files, partial(_serve_fork, host=host, new_files=new_files, token=token))
+            app = make_app(Control(bench, forks), token=token)
             try:
                 urls = await nursery.start(hypercorn.trio.serve, app, config)
             except OSError as error:
                 raise CannotControl(f"cannot listen on {host}:{port} (--control): {error.strerror}") from error
             task_status.started(int(urls[0].rpartition(":")[2]))
     finally:
-        control.log.stop()
-        control.injector.clear()
+        bench.close()
+
+
+async def _serve_fork(
+    server: Server, *, host: str, new_files: Callable[[], Files], token: str | None, task_status: trio.TaskStatus[str]
+) -> None:
+    async with trio.open_nursery() as nursery:
+        port = await nursery.start(partial(serve_control, server, host, 0, new_files=new_files, token=token))
+        task_status.started(control_url(host, port))
+
+
+def control_url(host: str, port: int) -> str:
+    """Give the URL of a control interface."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 def _is_loopback(host: str) -> bool:

@@ -87,6 +87,13 @@ class Armed:
             self._disarm.append(hooks.around_reply(self._at_reply, api_keys=rule.scope.apis))
         self._disarm.append(hooks.around_dispatch(self._at_dispatch, api_keys=rule.scope.apis))
 
+    def move_to(self, broker: Broker) -> None:
+        """Register with another broker, which has taken the place of the one before; counts go on."""
+        self._disarm.clear()
+        self._marked.clear()
+        self._broker = broker
+        self.arm()
+
     def disarm(self) -> None:
         """Undo ``arm``, and release."""
         for each in self._disarm:
@@ -263,6 +270,12 @@ class Injector:
         armed = self._armed.pop(name)
         armed.disarm()
         return armed
+
+    def move_to(self, broker: Broker, apis: ApiTable) -> None:
+        """Arm all rules on another broker, which has taken the place of the one before."""
+        self._broker, self._apis = broker, apis
+        for armed in self._armed.values():
+            armed.move_to(broker)
 
     def clear(self) -> None:
         """Disarm all rules."""

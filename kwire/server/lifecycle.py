@@ -64,19 +64,72 @@ Beside: TypeAlias = Callable[..., Awaitable[object]]
 
 
 class Server:
-    """A broker that serves. ``bindings`` have the ports that were got."""
+    """A broker that serves. ``bindings`` have the ports that were got; ``reopen`` replaces broker and connections."""
+
+    broker: Broker
+    connections: ConnectionRegistry
+
+    def __init__(
+        self, settings: BrokerSettings, files: Files, bindings: Sequence[Binding], tls: TlsListeners | None = None
+    ) -> None:
+        self.settings = settings
+        self.files = files
+        self.bindings = tuple(bindings)
+        self.tls = tls
+        # Each is called with another broker, before a client connects to it: hooks are of one broker.
+        self.on_reopened: list[Callable[[], None]] = []
+        self.reopening: Reopening | None = None
+        self.leave = trio.Event()
+
+    async def reopen(
+        self,
+        between: Callable[[], None],
+        *,
+        undo: Callable[[], None] | None = None,
+        clock: Clock | None = None,
+        cluster_id: str | None = None,
+    ) -> None:
+        """End all connections, stop the broker, call ``between`` while no file is open, and start a broker again.
+
+        The sockets listen all the time, so that clients reconnect as after a restart. ``clock`` None: the new broker's
+        clock goes on from that of the old one. When the broker cannot start, ``undo`` is called, and what failed is
+        raised once it serves again; without ``undo`` this server ends.
+        """
+        while self.reopening is not None:
+            await self.reopening.done.wait()
+        reopening = self.reopening = Reopening(between, undo, clock or self.broker.clock.successor(), cluster_id)
+        self.leave.set()
+        await reopening.done.wait()
+        if reopening.failure is not None:
+            raise reopening.failure
+
+
+class Reopening:
+    """What happens between two brokers of one server. ``done`` is set when the second one serves."""
 
     def __init__(
         self,
-        broker: Broker,
-        bindings: Sequence[Binding],
-        connections: ConnectionRegistry,
-        tls: TlsListeners | None = None,
+        between: Callable[[], None],
+        undo: Callable[[], None] | None,
+        clock: Clock,
+        cluster_id: str | None,
     ) -> None:
-        self.broker = broker
-        self.bindings = tuple(bindings)
-        self.connections = connections
-        self.tls = tls
+        self.between = between
+        self.undo = undo
+        self.clock = clock
+        self.cluster_id = cluster_id
+        self.done = trio.Event()
+        self.failure: Exception | None = None
+
+    def failed(self, failure: Exception) -> bool:
+        """Restore what there was before; False if it cannot be."""
+        undo, self.undo = self.undo, None
+        if undo is None:
+            return False
+        self.failure = failure
+        self.cluster_id = None
+        undo()
+        return True
 
 
 @asynccontextmanager
@@ -100,25 +153,93 @@ async def open_server(
     options = read_socket_options(configs)
     tls = _tls_listeners(configs, bindings)
     bounds: list[Bound] = []
+    failure: Exception | None = None
     try:
         # One by one, so that those that were taken are given back when the next cannot be had.
         bounds.extend(bind(binding, options) for binding in bindings)
-        endpoints = [bound.binding.endpoint for bound in bounds]
-        async with open_broker(settings, files, endpoints=endpoints, clock=clock, cluster_id=cluster_id) as broker:
-            apis = api_table(broker.configs.broker, broker.controller.finalized_features.levels)
-            for key in EAGER:
-                assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
-            connections = ConnectionRegistry(apis, broker.clock, _limits_in_force(broker, limits, connections_max))
-            broker.controller.subscribe(partial(_follow_features, broker, connections))
-            if tls is not None:
-                await tls.follow(broker)
-            for bound in bounds:
-                bound.listen(options.backlog)
-            async with _accepting(broker, connections, bounds, tls):
-                yield Server(broker, [bound.binding for bound in bounds], connections, tls)
+        server = Server(settings, files, [bound.binding for bound in bounds], tls)
+        serve_one = partial(_serve_one, server, bounds, limits, connections_max, options.backlog)
+        async with trio.open_nursery() as nursery:
+            try:
+                await nursery.start(_serve_one_after_the_other, server, serve_one, clock or Clock(), cluster_id)
+            except Exception as error:  # noqa: BLE001 (raised below, outside of the nursery, which would wrap it)
+                failure = error
+            else:
+                yield server
+                server.leave.set()
     finally:
         for bound in bounds:
             bound.close()
+    if failure is not None:
+        raise failure
+
+
+async def _serve_one_after_the_other(
+    server: Server,
+    serve_one: Callable[[Clock, str | None], AbstractAsyncContextManager[None]],
+    clock: Clock,
+    cluster_id: str | None,
+    *,
+    task_status: trio.TaskStatus[None],
+) -> None:
+    """Serve with one broker until the server ends, or with several, each after the one before."""
+    reopening: Reopening | None = None
+    while True:
+        serves = False
+        try:
+            async with serve_one(clock, cluster_id):
+                serves = True
+                if reopening is None:
+                    task_status.started()
+                else:
+                    server.reopening = None
+                    reopening.done.set()
+                await server.leave.wait()
+        except Exception as error:
+            if serves or reopening is None or not reopening.failed(error):
+                raise
+        else:
+            reopening = server.reopening
+            if reopening is None:
+                return
+            try:
+                reopening.between()
+            except Exception as error:
+                if not reopening.failed(error):
+                    raise
+        server.leave = trio.Event()
+        clock, cluster_id = reopening.clock, reopening.cluster_id
+
+
+@asynccontextmanager
+async def _serve_one(  # noqa: PLR0917
+    server: Server,
+    bounds: Sequence[Bound],
+    limits: Limits,
+    connections_max: int,
+    backlog: int,
+    clock: Clock,
+    cluster_id: str | None,
+) -> AsyncIterator[None]:
+    """Serve with one broker within the block."""
+    endpoints = [bound.binding.endpoint for bound in bounds]
+    async with open_broker(
+        server.settings, server.files, endpoints=endpoints, clock=clock, cluster_id=cluster_id
+    ) as broker:
+        apis = api_table(broker.configs.broker, broker.controller.finalized_features.levels)
+        for key in EAGER:
+            assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
+        connections = ConnectionRegistry(apis, broker.clock, _limits_in_force(broker, limits, connections_max))
+        broker.controller.subscribe(partial(_follow_features, broker, connections))
+        if server.tls is not None:
+            await server.tls.follow(broker)
+        server.broker, server.connections = broker, connections
+        for listener in server.on_reopened:
+            listener()
+        for bound in bounds:
+            bound.listen(backlog)
+        async with _accepting(server, bounds):
+            yield
 
 
 def _follow_features(broker: Broker, connections: ConnectionRegistry, delta: Delta) -> None:
@@ -214,9 +335,8 @@ def _hung_up(hangups: Hangups, server: Server | None) -> Meaning:
 
 
 @asynccontextmanager
-async def _accepting(
-    broker: Broker, connections: ConnectionRegistry, bounds: Sequence[Bound], tls: TlsListeners | None
-) -> AsyncIterator[None]:
+async def _accepting(server: Server, bounds: Sequence[Bound]) -> AsyncIterator[None]:
+    broker, connections, tls = server.broker, server.connections, server.tls
     close_watch = CloseWatch()
     try:
         async with trio.open_nursery() as peers:
@@ -230,9 +350,12 @@ async def _accepting(
                     listener = Listener(endpoint, connections, None if tls is None else tls.get(endpoint.name))
                     acceptor = Acceptor(broker, listener, close_watch, peers)
                     for listening in bound.sockets:
-                        acceptors.start_soon(acceptor.run, listening)
+                        acceptors.start_soon(acceptor.run, listening.dup())  # which it closes
                 yield
                 acceptors.cancel_scope.cancel()
+            if server.reopening is None:
+                for bound in bounds:
+                    bound.close()
             connections.end_all("the broker stops")
             with trio.move_on_after(SHUTDOWN_GRACE_S):
                 await connections.empty()

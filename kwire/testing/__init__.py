@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kwire.control.seeds import SeedError
+    from kwire.control.state import StateError
     from kwire.errors import KafkaError
     from kwire.faults.rules import RuleError
     from kwire.testing.arguments import BrokerConfigError
@@ -24,6 +26,8 @@ __all__ = [
     "KafkaError",
     "RequestNeverSent",
     "RuleError",
+    "SeedError",
+    "StateError",
 ]
 
 
@@ -31,6 +35,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from kwire import errors
+    from kwire.control import seeds, state
     from kwire.faults import rules
     from kwire.testing import arguments, broker, faults, requests
 
@@ -41,6 +46,8 @@ def __getattr__(name: str) -> Any:
         "KafkaError": errors,
         "RequestNeverSent": requests,
         "RuleError": rules,
+        "SeedError": seeds,
+        "StateError": state,
     }
     return getattr(homes.get(name, broker), name)
 

@@ -17,14 +17,17 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import trio
 
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import only
 from kwire.broker.partitions.log_dirs import ForeignDirectory
+from kwire.control.bench import Bench
 from kwire.control.request_log import RequestLog
+from kwire.control.seeds import load_document, read_seed
+from kwire.control.state import Snapshot, write_trees
 from kwire.errors import KafkaError, StorageFailure
 from kwire.faults.injector import Injector
 from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
@@ -108,8 +111,7 @@ class KafkaBroker:
         self._token: trio.lowlevel.TrioToken | None = None
         self._server: Server | None = None
         self._stop: trio.Event | None = None
-        self._injector: Injector | None = None
-        self._log: RequestLog | None = None
+        self._bench: Bench | None = None
         self._failure: BaseException | None = None
         self.faults = Faults(self._in_broker, self._in_broker_sync, self._its_injector)
         self.requests = Requests(self._in_broker, self._in_broker_sync, self._its_log)
@@ -196,6 +198,82 @@ class KafkaBroker:
         self.stop()
         self.start()
 
+    def reset(self) -> None:
+        """Empty the broker, disarm its rules, forget its requests; make its topics, users and ACLs again.
+
+        Clients see a restart. The clock is real again.
+        """
+        self._in_broker(self._its_bench().reset)
+        self._clock_shift_ms = 0.0
+
+    def snapshot(self, name: str = "default") -> None:
+        """Keep the state under a name, until the broker stops; one that has the name is replaced."""
+        self._in_broker(lambda: self._its_bench().state.snapshot(name))
+
+    def restore(self, name: str = "default") -> None:
+        """Make the state that of a snapshot. Clients see a restart; rules and the clock stay as they are.
+
+        Raises StateError if there is no snapshot of that name.
+        """
+        state = self._its_bench().state
+        self._in_broker(lambda: state.restore(state.find(name)))
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Write the state to a new or empty directory, which ``data`` and ``kwire serve --data`` can use.
+
+        Raises StateError if the directory is not empty.
+        """
+        self._in_broker(lambda: self._its_bench().state.save(os.fspath(directory)))
+
+    def load(self, directory: str | os.PathLike[str]) -> None:
+        """Make the state that of a directory that ``save`` wrote, or of another data directory that is not in use.
+
+        Raises StateError if it is no data directory, BrokerStartError if no broker can start with it; the state then
+        is what it was.
+        """
+        try:
+            self._in_broker(lambda: self._its_bench().state.load(os.fspath(directory)))
+        except Exception as error:  # noqa: BLE001 (whatever keeps a broker from starting)
+            raise _start_error(error) from None
+
+    def fork(self) -> KafkaBroker:
+        """Make a second broker with the state of now, in memory, on a free port; start it, or use it in a with block.
+
+        It has the settings, users and certificates of this one. What happens to one of them does not concern the other.
+        """
+        snapshot: Snapshot = self._in_broker(self._its_bench().state.capture)
+        other = KafkaBroker()
+        other._config, other._users, other._acls = self._config, self._users, self._acls
+        other._certificates = self._certificates
+        other._clock_shift_ms = self._clock_shift_ms
+        other._files.make_directory(other._data)
+        write_trees(other._files, [other._data], snapshot.trees)
+        return other
+
+    def seed(self, document: Mapping[str, Any] | str | os.PathLike[str]) -> None:
+        """Create topics, configs, users and ACLs, and write records: from a file, or from a value of its form.
+
+        docs/testing.md has the form. Raises SeedError for a seed that cannot be, KafkaError for what is refused.
+        """
+        given = document if isinstance(document, Mapping) else load_document(os.fspath(document))
+        seed = read_seed(given)
+        self._in_broker(lambda: self._its_bench().seed(seed))
+
+    def export(self, topic: str) -> dict[str, Any]:
+        """Give a topic with its configs and records as a seed. Raises KafkaError if it is not there."""
+        return self._in_broker_sync(lambda: self._its_bench().export(topic))
+
+    def records(
+        self, topic: str, *, partition: int | None = None, offset: int | None = None, last: int = 100
+    ) -> list[dict[str, Any]]:
+        """Give records without a group: the last ones of each partition, or those from ``offset`` on.
+
+        Keys: topic, partition, offset, timestamp, key, value, headers. Bytes that are not UTF-8 are {"base64": ...}.
+        Records of open and aborted transactions are there too. Raises KafkaError for a topic that is not there.
+        """
+        bench = self._its_bench()
+        return self._in_broker_sync(lambda: bench.records(topic, partition=partition, offset=offset, last=last))
+
     def create_topic(self, name: str, partitions: int = 1, **config: str | float | bool) -> None:
         """Create a topic. Names of its configs are Kafka's with underscores for dots: ``retention_ms=1000``.
 
@@ -266,12 +344,14 @@ class KafkaBroker:
         return trio.from_thread.run_sync(call, trio_token=self._running())
 
     def _its_injector(self) -> Injector:
-        assert self._injector is not None
-        return self._injector
+        return self._its_bench().injector
 
     def _its_log(self) -> RequestLog:
-        assert self._log is not None
-        return self._log
+        return self._its_bench().log
+
+    def _its_bench(self) -> Bench:
+        assert self._bench is not None
+        return self._bench
 
     def _running(self) -> trio.lowlevel.TrioToken:
         if self._token is None:
@@ -304,21 +384,26 @@ class KafkaBroker:
         clock.advance(self._clock_shift_ms)
         async with open_server(BrokerSettings(settings), self._files, clock=clock) as server:
             self._server = server
-            self._log = RequestLog(server.broker)
-            self._injector = Injector(server.broker, server.connections.apis, on_fired=self._log.note_fault)
+            self._bench = Bench(server, prepare=self._prepare)
             self._port = server.bindings[0].port
             self._token = trio.lowlevel.current_trio_token()
             self._stop = trio.Event()
-            for user, refusal in (await store_users(server.broker, self._users)).items():
-                raise BrokerConfigError(f"cannot store user {user}: {refusal.message or refusal.code.name}")
-            for topic, error in await create_missing_topics(server.broker, self._topics):
-                raise BrokerConfigError(f"cannot create topic {topic.name}: {error.message or error.code.name}")
-            for outcome in await server.broker.controller.submit(CreateAcls(self._acls)):
-                if isinstance(outcome, KafkaError):
-                    raise BrokerConfigError(outcome.message)
+            await self._prepare()
             ready.set()
             await self._stop.wait()
         self._server = None
+
+    async def _prepare(self) -> None:
+        """Make the topics, users and ACLs of this broker."""
+        assert self._server is not None
+        broker = self._server.broker
+        for user, refusal in (await store_users(broker, self._users)).items():
+            raise BrokerConfigError(f"cannot store user {user}: {refusal.message or refusal.code.name}")
+        for topic, error in await create_missing_topics(broker, self._topics):
+            raise BrokerConfigError(f"cannot create topic {topic.name}: {error.message or error.code.name}")
+        for outcome in await broker.controller.submit(CreateAcls(self._acls)):
+            if isinstance(outcome, KafkaError):
+                raise BrokerConfigError(outcome.message)
 
 
 def _new_certificates() -> Certificates:

@@ -6,11 +6,12 @@ from fake_broker import CLOSE, SILENT, fake_broker
 from kwire.cli import client, producer
 from kwire.cli.client import Cluster
 from kwire.cli.connection import ConnectionLost, parse_address
-from kwire.cli.producer import NoSuchTopic, Producer, ProducerConfig, murmur2
+from kwire.cli.producer import NoSuchTopic, Producer, ProducerConfig
 from kwire.errors import Code, KafkaError
 from kwire.wire.batch import read_batch_header
 from kwire.wire.compression import Codec
 from kwire.wire.messages import InitProducerIdResponse, MetadataResponse, ProduceResponse
+from kwire.wire.partitioner import murmur2
 from kwire.wire.records import read_records
 
 PRODUCE, METADATA, INIT_PRODUCER_ID = 0, 3, 22

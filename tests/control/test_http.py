@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from kwire.control.app import Control
+from kwire.control.bench import Bench
 from kwire.control.openapi import ROUTES, document
 from kwire.control.server import CannotControl, check_address, serve_control
 from kwire.metadata.effective import BrokerSettings
@@ -32,7 +33,7 @@ class Running:
         settings = BrokerSettings({"log.dirs": "/kwire", "listeners": "PLAINTEXT://localhost:0"})
         async with open_server(settings, MemoryFiles()) as self.server, trio.open_nursery() as nursery:
             self.port = await nursery.start(
-                functools.partial(serve_control, self.server, "127.0.0.1", 0, token=self.token)
+                functools.partial(serve_control, self.server, "127.0.0.1", 0, token=self.token, new_files=MemoryFiles)
             )
             self.trio_token = trio.lowlevel.current_trio_token()
             self.stop = nursery.cancel_scope
@@ -210,7 +211,7 @@ def test_the_document_describes_each_route(shared):
     routes = {(method, path) for method, path, *_ in ROUTES}
     served = {
         (method, route.path)
-        for route in Control(shared.server, requests_kept=1).routes()
+        for route in Control(Bench(shared.server), forks=None).routes()
         for method in route.methods - {"HEAD"}
     }
     assert served == routes

@@ -21,6 +21,8 @@ from kwire.testing import (
     KafkaError,
     RequestNeverSent,
     RuleError,
+    SeedError,
+    StateError,
 )
 
 
@@ -63,6 +65,22 @@ def test_what_was_sent(kafka: KafkaBroker) -> None:
     assert_type(kafka.requests.last(10, api="Fetch"), list[dict[str, Any]])
     assert_type(kafka.offsets("orders"), list[tuple[int, int]])
     assert_type(kafka.topics(), list[str])
+
+
+def test_state(kafka: KafkaBroker) -> None:
+    try:
+        kafka.seed("seed.json")
+        kafka.seed({"topics": {"orders": 3}})
+        kafka.snapshot("loaded")
+        kafka.restore("loaded")
+        kafka.save("folder")
+        kafka.load("folder")
+        kafka.reset()
+    except (SeedError, StateError) as error:
+        print(error)
+    assert_type(kafka.records("orders", partition=1, offset=0, last=5), list[dict[str, Any]])
+    with kafka.fork() as other:
+        other.seed(kafka.export("orders"))
 
 
 KafkaBroker(topics=["a", "b"], data="folder", port=9092).start()

@@ -36,6 +36,28 @@ class JsonRecord(NamedTuple):
     timestamp_ms: int | None
 
 
+def record_fields(
+    *,
+    topic: str,
+    partition: int,
+    offset: int,
+    timestamp_ms: int,
+    key: bytes | None,
+    value: bytes | None,
+    headers: Headers,
+) -> dict[str, Any]:
+    """Write a record as what ``json`` takes."""
+    return {
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "timestamp": timestamp_ms,
+        "key": _text(key),
+        "value": _text(value),
+        "headers": [[name, _text(content)] for name, content in headers],
+    }
+
+
 def format_record(
     *,
     topic: str,
@@ -47,18 +69,16 @@ def format_record(
     headers: Headers,
 ) -> str:
     """Write a record as one line, without its end."""
-    return json.dumps(
-        {
-            "topic": topic,
-            "partition": partition,
-            "offset": offset,
-            "timestamp": timestamp_ms,
-            "key": _text(key),
-            "value": _text(value),
-            "headers": [[name, _text(content)] for name, content in headers],
-        },
-        ensure_ascii=False,
+    fields = record_fields(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        timestamp_ms=timestamp_ms,
+        key=key,
+        value=value,
+        headers=headers,
     )
+    return json.dumps(fields, ensure_ascii=False)
 
 
 def parse_record(line: bytes, number: int) -> JsonRecord:
@@ -67,6 +87,11 @@ def parse_record(line: bytes, number: int) -> JsonRecord:
         fields = json.loads(line)
     except ValueError as error:
         raise JsonRecordError(f"line {number} is not JSON: {error}") from error
+    return read_record(fields, number)
+
+
+def read_record(fields: object, number: int) -> JsonRecord:
+    """Read a record from what ``json`` gives; ``number`` is its place. Raises JsonRecordError."""
     if not isinstance(fields, dict) or "value" not in fields:
         raise JsonRecordError(
             f'line {number} is not a record: write {{"value": ...}}, and optionally "key" and "headers"'

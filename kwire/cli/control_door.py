@@ -1,0 +1,81 @@
+"""What the commands of ``kwire ctl`` share: the broker's HTTP interface, exit codes, examples in the help.
+
+Responsible for: calling it and printing the answer. Must not depend on: single commands.
+
+Exit codes: 0 done; 1 the broker refused or cannot be reached; 3 what was waited for did not happen in time.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import urllib.parse
+from collections.abc import Iterator
+from typing import Any, Final, NoReturn
+
+import click
+
+from kwire.testing import http_door
+from kwire.testing.http_door import TIMED_OUT, ControlRefused
+
+_NOT_IN_TIME: Final = 3
+
+
+class Door(http_door.Door):
+    """The HTTP interface of one broker; a refusal ends the command."""
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+        try:
+            return super().call(method, path, body)
+        except ControlRefused as refusal:
+            fail(str(refusal))
+
+    def lines(self, path: str) -> Iterator[str]:
+        try:
+            yield from super().lines(path)
+        except ControlRefused as refusal:
+            fail(str(refusal))
+
+
+def examples(*lines: str) -> str:
+    """Give the end of a command's help."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def fail(why: str) -> NoReturn:
+    """End the command with exit code 1."""
+    click.echo(f"kwire ctl: {why}", err=True)
+    sys.exit(1)
+
+
+def path(*parts: str) -> str:
+    """Give a path under /v1."""
+    return "/v1/" + "/".join(urllib.parse.quote(part, safe="") for part in parts)
+
+
+def query(values: dict[str, Any]) -> str:
+    """Give the query of those values that there are."""
+    given = {name: value for name, value in values.items() if value is not None}
+    return "?" + urllib.parse.urlencode(given) if given else ""
+
+
+def pair(text: str) -> tuple[str, Any]:
+    """Read KEY=VALUE; a value that is JSON is that value, else text."""
+    key, equals, value = text.partition("=")
+    if not equals:
+        raise click.UsageError(f"{text!r} is not KEY=VALUE")
+    if key == "api" and "," in value:
+        return key, value.split(",")
+    try:
+        return key, json.loads(value)
+    except ValueError:
+        return key, value
+
+
+def show(answer: tuple[int, Any]) -> None:
+    """Print an answer as JSON, unless it is empty. Exit code 3 if the time passed."""
+    status, value = answer
+    if value is not None:
+        click.echo(json.dumps(value, indent=2))
+    if status == TIMED_OUT:
+        sys.exit(_NOT_IN_TIME)

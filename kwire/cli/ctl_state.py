@@ -1,0 +1,147 @@
+"""``kwire ctl reset``, ``snapshot``, ``fork``, ``seed``, ``records``, ``export``: the state of a broker.
+
+Responsible for: these commands. Must not depend on: how the broker keeps its state.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from kwire.cli.control_door import Door, examples, fail, path, query, show
+
+
+@click.command(epilog=examples("kwire ctl reset"))
+@click.pass_obj
+def reset(door: Door) -> None:
+    """Empty the broker: topics, groups, users, ACLs, rules.
+
+    Topics and users that its command line names are made again. Clients see a restart.
+    """
+    show(door.call("POST", "/v1/reset"))
+
+
+@click.group(
+    short_help="Keep the state of the broker, and restore it.",
+    epilog=examples("kwire ctl snapshot make loaded", "kwire ctl snapshot restore loaded"),
+)
+def snapshot() -> None:
+    """Snapshots are kept in memory under a name, or written to a directory."""
+
+
+@snapshot.command(epilog=examples("kwire ctl snapshot make loaded"))
+@click.argument("name")
+@click.pass_obj
+def make(door: Door, name: str) -> None:
+    """Keep the state under a name."""
+    show(door.call("POST", "/v1/snapshots", {"name": name}))
+
+
+@snapshot.command(epilog=examples("kwire ctl snapshot restore loaded"))
+@click.argument("name")
+@click.pass_obj
+def restore(door: Door, name: str) -> None:
+    """Make the state that of the snapshot; clients see a restart."""
+    show(door.call("POST", path("snapshots", name, "restore")))
+
+
+@snapshot.command(name="list", epilog=examples("kwire ctl snapshot list"))
+@click.pass_obj
+def list_snapshots(door: Door) -> None:
+    """Show the snapshots with their sizes."""
+    show(door.call("GET", "/v1/snapshots"))
+
+
+@snapshot.command(epilog=examples("kwire ctl snapshot remove loaded"))
+@click.argument("name")
+@click.pass_obj
+def remove(door: Door, name: str) -> None:
+    """Remove a snapshot."""
+    show(door.call("DELETE", path("snapshots", name)))
+
+
+@snapshot.command(epilog=examples("kwire ctl snapshot save ./loaded"))
+@click.argument("directory")
+@click.pass_obj
+def save(door: Door, directory: str) -> None:
+    """Write the state to a new directory of the broker's machine, which kwire serve --data can use."""
+    show(door.call("POST", "/v1/snapshots", {"directory": str(Path(directory).absolute())}))
+
+
+@snapshot.command(epilog=examples("kwire ctl snapshot load ./loaded"))
+@click.argument("directory")
+@click.pass_obj
+def load(door: Door, directory: str) -> None:
+    """Make the state that of a directory of the broker's machine."""
+    show(door.call("POST", "/v1/restore", {"directory": str(Path(directory).absolute())}))
+
+
+@click.group(
+    short_help="Start copies of the broker.", epilog=examples("kwire ctl fork start", "kwire ctl fork end fork-1")
+)
+def fork() -> None:
+    """A copy has the state of now, in memory, its own ports and its own control."""
+
+
+@fork.command(epilog=examples("kwire ctl fork start"))
+@click.pass_obj
+def start(door: Door) -> None:
+    """Start a copy; prints its addresses."""
+    show(door.call("POST", "/v1/forks"))
+
+
+@fork.command(name="list", epilog=examples("kwire ctl fork list"))
+@click.pass_obj
+def list_forks(door: Door) -> None:
+    """Show the copies that run."""
+    show(door.call("GET", "/v1/forks"))
+
+
+@fork.command(epilog=examples("kwire ctl fork end fork-1"))
+@click.argument("name")
+@click.pass_obj
+def end(door: Door, name: str) -> None:
+    """End a copy."""
+    show(door.call("DELETE", path("forks", name)))
+
+
+@click.command(epilog=examples("kwire ctl seed seed.json", "kwire ctl export orders > seed.json"))
+@click.argument("file", type=click.Path())
+@click.pass_obj
+def seed(door: Door, file: str) -> None:
+    """Fill the broker from a file: topics, configs, users, ACLs, and records from .jsonl and .csv files beside it."""
+    from kwire.control.seeds import SeedError, load_document, read_seed
+
+    try:
+        document = load_document(file)
+        read_seed(document)
+    except SeedError as error:
+        fail(str(error))
+    show(door.call("POST", "/v1/seed", document))
+
+
+@click.command(epilog=examples("kwire ctl export orders > seed.json"))
+@click.argument("topic")
+@click.pass_obj
+def export(door: Door, topic: str) -> None:
+    """Print a topic with its configs and records as a seed."""
+    show(door.call("GET", path("topics", topic, "export")))
+
+
+@click.command(epilog=examples("kwire ctl records orders --last 5", "kwire ctl records orders -p 1 --offset 100"))
+@click.argument("topic")
+@click.option("-p", "--partition", type=click.IntRange(min=0), help="Of this partition only.")
+@click.option("--offset", type=click.IntRange(min=0), help="The first offset. [default: the last records]")
+@click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="How many of each partition.")
+@click.pass_obj
+def records(door: Door, topic: str, partition: int | None, offset: int | None, last: int) -> None:
+    """Show records, without a group."""
+    show(
+        door.call(
+            "GET", path("topics", topic, "records") + query({"partition": partition, "offset": offset, "last": last})
+        )
+    )
+
+
+COMMANDS = (reset, snapshot, fork, seed, export, records)

@@ -1,0 +1,79 @@
+"""The test bench of one server: rules, the request log, its state, and a client that looks inside.
+
+Responsible for: what stays the same while the broker behind the sockets is replaced. Must not depend on: HTTP, a test
+framework.
+
+Each door (HTTP, ``kwire.testing``) has one of these and calls the same methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from kwire.broker.broker import Broker
+from kwire.control import contents
+from kwire.control.internal_client import InternalClient
+from kwire.control.request_log import RequestLog
+from kwire.control.seeds import Seed
+from kwire.control.state import State
+from kwire.faults.injector import Injector
+from kwire.server.lifecycle import Server
+
+
+async def nothing() -> None:
+    """For a server whose start makes no topics or users."""
+
+
+class Bench:
+    """``prepare`` makes what a start of the broker makes, again after a reset."""
+
+    def __init__(
+        self, server: Server, *, requests_kept: int = 1000, prepare: Callable[[], Awaitable[None]] = nothing
+    ) -> None:
+        self.server = server
+        self.log = RequestLog(server.broker, requests_kept)
+        self.injector = Injector(server.broker, server.connections.apis, on_fired=self.log.note_fault)
+        self.state = State(server, prepare)
+        server.on_reopened.append(self._follow)
+
+    @property
+    def broker(self) -> Broker:
+        """The broker that serves now."""
+        return self.server.broker
+
+    @property
+    def client(self) -> InternalClient:
+        """A client of the broker that serves now."""
+        return InternalClient(self.server.broker, self.server.connections.apis)
+
+    async def reset(self) -> None:
+        """Disarm all rules, empty the broker, forget its requests. Raises StorageFailure."""
+        self.injector.clear()
+        await self.state.reset()
+        self.log.clear()
+
+    async def seed(self, seed: Seed) -> dict[str, int]:
+        """Fill the broker; returns how many topics were created and records written. Raises KafkaError."""
+        return await contents.plant(self.broker, self.client, seed)
+
+    def close(self) -> None:
+        """Disarm all rules and record no more."""
+        self.log.stop()
+        self.injector.clear()
+        if self._follow in self.server.on_reopened:
+            self.server.on_reopened.remove(self._follow)
+
+    def records(
+        self, topic: str, *, partition: int | None = None, offset: int | None = None, last: int = 100
+    ) -> list[dict[str, Any]]:
+        """See ``contents.read_topic``."""
+        return contents.read_topic(self.broker, topic, partition=partition, offset=offset, last=last)
+
+    def export(self, topic: str) -> dict[str, Any]:
+        """See ``contents.export_topic``."""
+        return contents.export_topic(self.broker, topic)
+
+    def _follow(self) -> None:
+        self.log.move_to(self.server.broker)
+        self.injector.move_to(self.server.broker, self.server.connections.apis)

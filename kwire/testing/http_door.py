@@ -1,0 +1,69 @@
+"""The HTTP interface of a broker that was started with ``--control``, as a client calls it.
+
+Responsible for: one request, its JSON, and the sentence of a refusal. Must not depend on: which requests there are.
+"""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from typing import Any, Final
+
+TIMED_OUT: Final = 408
+
+
+class ControlRefused(Exception):
+    """The broker refuses, or cannot be reached. ``status`` is that of HTTP, None without an answer."""
+
+    def __init__(self, sentence: str, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class Door:
+    """The HTTP interface at one URL."""
+
+    def __init__(self, url: str, token: str | None) -> None:
+        self._url = url.rstrip("/")
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
+        """Give status and decoded answer: a success, or 408 where the time passed. Raises ControlRefused."""
+        with self._open(method, path, body) as answer:
+            content = answer.read()
+            return answer.status, json.loads(content) if content else None
+
+    def lines(self, path: str) -> Iterator[str]:
+        """Give the data of server-sent events. Raises ControlRefused."""
+        with self._open("GET", path, None) as answer:
+            for line in answer:
+                if line.startswith(b"data: "):
+                    yield line[6:].decode().rstrip("\n")
+
+    def _open(self, method: str, path: str, body: dict[str, Any] | None) -> Any:
+        content = None if body is None else json.dumps(body).encode()
+        headers = {**self._headers, "Content-Type": "application/json"}
+        # The URL is the user's own.
+        request = urllib.request.Request(self._url + path, content, headers, method=method)  # noqa: S310
+        try:
+            return urllib.request.urlopen(request)  # noqa: S310
+        except urllib.error.HTTPError as error:
+            if error.code == TIMED_OUT:
+                return error
+            raise ControlRefused(_sentence(error), error.code) from None
+        except OSError as error:
+            reason = getattr(error, "reason", error)
+            raise ControlRefused(
+                f"no answer from {self._url}: {reason}; is the broker started with --control?"
+            ) from None
+
+
+def _sentence(error: urllib.error.HTTPError) -> str:
+    content = error.read()
+    try:
+        answer = json.loads(content)
+        return str(answer.get("message") or answer.get("error"))
+    except (ValueError, AttributeError):
+        return content.decode(errors="replace")
