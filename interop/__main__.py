@@ -5,6 +5,7 @@ exit code is 0 only if no case failed. Cases whose tool (Java, Maven, Node, Go, 
 skipped; with KWIRE_INTEROP=require they fail.
 
 python -m interop differential --help: random sequences of requests beside Apache Kafka.
+python -m interop cluster --help: clients write while brokers of a cluster fail, and every promise is checked.
 python -m interop authorization --help: principals with different ACLs, every API and version, beside Apache Kafka.
 """
 
@@ -51,6 +52,10 @@ def main() -> int:
         from interop.authorization import command as authorization
 
         return authorization.main(sys.argv[2:])
+    if sys.argv[1:2] == ["cluster"]:
+        from interop.cluster import command as cluster
+
+        return cluster.main(sys.argv[2:])
     options = parse()
     for module in pkgutil.walk_packages(interop.cases.__path__, "interop.cases."):
         importlib.import_module(module.name)

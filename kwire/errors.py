@@ -159,6 +159,14 @@ class Code(IntEnum):
     CONTROLLER_ID_NOT_REGISTERED = 136
 
 
+def code_of(number: int) -> Code:
+    """The code of a number in a response of another node; UNKNOWN_SERVER_ERROR for one that this release lacks."""
+    try:
+        return Code(number)
+    except ValueError:
+        return Code.UNKNOWN_SERVER_ERROR
+
+
 class KafkaError(Exception):
     """A refusal: one item of a request is answered with this code; the other items are still processed.
 

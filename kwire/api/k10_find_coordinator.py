@@ -2,9 +2,9 @@
 
 Versions: 0-6.
 
-Behaviour: this broker, as the listener of the connection advertises it, coordinates all groups and transactions. The
-topic in which a coordinator keeps its state is created at the first question, and the answer is there in the same
-breath.
+Behaviour: the broker that leads the key's partition of the internal topic, as its listener of the connection's name
+advertises it. The internal topic is created at the first question. COORDINATOR_NOT_AVAILABLE while the partition has no
+leader, or a leader without such a listener.
 
 Version notes: 0 groups only; 4 several keys at once (KIP-699); 5 transactional ids of a newer protocol (KIP-890);
 6 share partitions' keys (KIP-932), for brokers.
@@ -67,22 +67,35 @@ async def _find(context: Context, key_type: int, key: str) -> Coordinator:
     try:
         if key_type == GROUP:
             context.authorize(Operation.DESCRIBE, ResourceType.GROUP, key)
-            await broker.groups.partition_count()
+            node_id = await broker.groups.coordinator_of(key)
         elif key_type == TRANSACTION:
             context.authorize(Operation.DESCRIBE, ResourceType.TRANSACTIONAL_ID, key)
-            await broker.transactions.partition_count()
+            node_id = await broker.transactions.coordinator_of(key)
         elif key_type == SHARE and context.api_version >= _SHARE_SINCE and broker.image.features.get(SHARE_VERSION, 0):
             context.authorize_cluster(Operation.CLUSTER_ACTION)
             _check_share_key(key)
-            await broker.share_states.partition_count()
+            node_id = await broker.share_states.coordinator_of(key)
         else:
             raise KafkaError(Code.INVALID_REQUEST, f"No coordinator of this broker has keys of type {key_type}.")
+        host, port = _address(context, node_id)
     except KafkaError as refusal:
         return Coordinator(
             key=key, node_id=-1, host="", port=-1, error_code=refusal.code, error_message=refusal.message
         )
-    endpoint = context.endpoint
-    return Coordinator(key=key, node_id=broker.node_id, host=endpoint.host, port=endpoint.port, error_message="")
+    return Coordinator(key=key, node_id=node_id, host=host, port=port, error_message="")
+
+
+def _address(context: Context, node_id: int) -> tuple[str, int]:
+    """Where clients of this listener reach a broker. Raises KafkaError(COORDINATOR_NOT_AVAILABLE)."""
+    here = context.endpoint
+    if node_id == context.broker.node_id:
+        return here.host, here.port
+    node = context.broker.image.brokers.get(node_id)
+    if node is not None and not node.fenced:
+        for endpoint in node.endpoints:
+            if endpoint.listener == here.name:
+                return endpoint.host, endpoint.port
+    raise KafkaError(Code.COORDINATOR_NOT_AVAILABLE)
 
 
 def _check_share_key(key: str) -> None:

@@ -117,6 +117,9 @@ async def _commit(
         # Loaded first, so that nothing comes between the admission and the append.
         await groups.machine(context, request.group_id)
         await _admit(context, request, producer)
+        if not groups.is_loaded(request.group_id):
+            # Another broker leads the group's partition by now; what was admitted counts for this turn alone.
+            raise KafkaError(Code.NOT_COORDINATOR)
         codes: Sequence[Code] = await groups.submit(
             context,
             request.group_id,
@@ -125,7 +128,9 @@ async def _commit(
             ),
         )
     except KafkaError as refusal:
-        return [refusal.code] * len(offsets)
+        # The transaction coordinator did not answer. With this code clients retry at the same group coordinator.
+        unanswered = refusal.code is Code.NETWORK_EXCEPTION
+        return [Code.COORDINATOR_LOAD_IN_PROGRESS if unanswered else refusal.code] * len(offsets)
     return codes
 
 

@@ -91,7 +91,7 @@ async def _partitions(context: Context, group_id: str, topic_id: Uuid, indexes: 
 async def _partition(context: Context, key: SharePartitionKey) -> Partition:
     broker = context.broker
     try:
-        state = await broker.share_states.summary(context, key)
+        state = await broker.share_persister.summary(context, key)
     except KafkaError:
         state = None  # no data, as Apache Kafka answers
     if state is None:

@@ -71,7 +71,7 @@ async def _set(context: Context, group_id: str, starts: dict[str, dict[int, int]
         group_id,
         lambda machine, ticket, now_ms: machine.share.alter_offsets(group_id, starts, ticket=ticket, now_ms=now_ms),
     )
-    refusal = await initialize_states(context.broker.share_states, context, action)
+    refusal = await initialize_states(context.broker.share_persister, context, action)
     if refusal is not None:
         return refusal
     partitions = {topic_id: frozenset(offsets) for topic_id, offsets in action.offsets.items()}

@@ -26,7 +26,7 @@ async def delete_states(
     for topic_id, indexes in partitions.items():
         for index in sorted(indexes):
             try:
-                await broker.share_states.delete(context, SharePartitionKey(group_id, topic_id, index))
+                await broker.share_persister.delete(context, SharePartitionKey(group_id, topic_id, index))
             except KafkaError as refusal:
                 failed.setdefault(topic_id, refusal)
     done = [topic_id for topic_id in partitions if topic_id not in failed]

@@ -34,7 +34,12 @@ PartitionData: TypeAlias = ProduceRequest.PartitionProduceData
 NamedTopic: TypeAlias = "tuple[str | None, Sequence[PartitionData]]"
 
 _UNVERIFIED: Final = frozenset(
-    {Code.COORDINATOR_LOAD_IN_PROGRESS, Code.COORDINATOR_NOT_AVAILABLE, Code.NOT_COORDINATOR}
+    {
+        Code.COORDINATOR_LOAD_IN_PROGRESS,
+        Code.COORDINATOR_NOT_AVAILABLE,
+        Code.NETWORK_EXCEPTION,
+        Code.NOT_COORDINATOR,
+    }
 )
 
 

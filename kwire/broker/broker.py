@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from kwire.broker.authentication import Authentication
 from kwire.broker.background.file_remover import FileRemover
@@ -20,6 +21,7 @@ from kwire.broker.coordination.admission import Admission
 from kwire.broker.coordination.groups import Groups
 from kwire.broker.coordination.markers import MarkerWriter
 from kwire.broker.coordination.producer_ids import ProducerIds
+from kwire.broker.coordination.share_persister import SharePersister
 from kwire.broker.coordination.share_states import ShareStates
 from kwire.broker.coordination.transactions import Transactions
 from kwire.broker.delegation_tokens import DelegationTokens
@@ -42,6 +44,9 @@ from kwire.broker.watchdog import Watchdog
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.security.authorizer import Authorizer
+
+if TYPE_CHECKING:  # only a node of a cluster loads it
+    from kwire.broker.coordination.remote_transactions import RemoteTransactions
 
 
 @dataclass(eq=False, kw_only=True)
@@ -74,6 +79,7 @@ class Broker:
     markers: MarkerWriter
     admission: Admission
     share_states: ShareStates
+    share_persister: SharePersister
     # share groups
     share_partitions: SharePartitions
     share_sessions: ShareSessions
@@ -88,6 +94,8 @@ class Broker:
     reconfiguration: Reconfiguration = field(default_factory=Reconfiguration)
     telemetry: ClientTelemetry
     authorizer: Authorizer | None = None
+    # None on a broker without others
+    remote_transactions: RemoteTransactions | None = None
 
     @property
     def node_id(self) -> int:

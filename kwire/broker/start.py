@@ -6,9 +6,11 @@ of them follow changes of the metadata. Must not depend on: sockets, what a sing
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import math
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -51,6 +53,10 @@ from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.quorum_rules import check_quorum
 from kwire.storage.files import Files
+
+if TYPE_CHECKING:  # only a node of a cluster loads them
+    from kwire.broker.coordination.remote import RemoteCoordination
+    from kwire.broker.outbound.interface import Node
 
 
 @asynccontextmanager
@@ -105,6 +111,8 @@ async def open_broker(
             await nursery.start(watch, "transaction coordinator", broker.transactions.run)
             await nursery.start(watch, "share coordinator", broker.share_states.run)
             await nursery.start(watch, "share partitions", broker.share_partitions.run)
+            if broker.remote_transactions is not None:
+                await nursery.start(watch, "transactions of other brokers", broker.remote_transactions.run)
             yield broker
             nursery.cancel_scope.cancel()
         await _close(broker, controller)
@@ -120,8 +128,9 @@ def _make_broker(
     controller: EmbeddedController,
     storage_failures: StorageFailures,
     endpoints: Sequence[Endpoint],
+    connection: Callable[[int, str], Node] | None = None,
 ) -> Broker:
-    """Make each part from those made before it."""
+    """Make each part from those made before it. ``connection``: to another broker, by node id and client id."""
     image, node_id = controller.image, configs.node_id
     watchdog = Watchdog()
     flusher = Flusher(clock, dirs)
@@ -154,20 +163,33 @@ def _make_broker(
         storage_failures=storage_failures,
         watchdog=watchdog,
     )
+    remote = None if connection is None else _remote_coordination(connection, configs, clock)
     coordination = RuntimeParts(
         clock=clock,
         partitions=partitions,
         metadata=MetadataView(image, configs),
         create_topic=partial(auto_create_topic, controller, configs),
         storage_failed=storage_failures.report,
+        load_wait_ms=math.inf if remote is None else remote.load_wait_ms,
     )
     producer_ids = ProducerIds(controller, node_id)
     share_states = ShareStates(coordination, configs=configs)
-    groups = Groups(coordination, configs=configs, share_states=share_states)
+    share_persister = share_states if remote is None else remote.share_persister(share_states)
+    groups = Groups(coordination, configs=configs, share_states=share_persister)
     markers = MarkerWriter(find=partitions.get, now_ms=clock.now_ms, offsets_marker_appended=groups.marker_appended)
-    transactions = Transactions(coordination, configs=configs, producer_ids=producer_ids, markers=markers)
-    admission = Admission(transactions=transactions, configs=configs, clock=clock, storage_failures=storage_failures)
-    share_partitions = SharePartitions(clock=clock, configs=configs, partitions=partitions, states=share_states)
+    remote_transactions = None if remote is None else remote.transactions
+    transactions = Transactions(
+        coordination, configs=configs, producer_ids=producer_ids, markers=markers, remote=remote_transactions
+    )
+    admission = Admission(
+        transactions=transactions,
+        configs=configs,
+        clock=clock,
+        storage_failures=storage_failures,
+        markers=markers,
+        remote=remote_transactions,
+    )
+    share_partitions = SharePartitions(clock=clock, configs=configs, partitions=partitions, states=share_persister)
     hooks = Hooks()
     quotas = Quotas(image, configs, clock, hooks)
     tokens = DelegationTokens(image=image, configs=configs, controller=controller, clock=clock)
@@ -200,6 +222,7 @@ def _make_broker(
         authentication=Authentication(image=image, configs=configs, clock=clock, tokens=tokens),
         delegation_tokens=tokens,
         share_states=share_states,
+        share_persister=share_persister,
         share_partitions=share_partitions,
         share_sessions=ShareSessions(
             configs.broker["group.share.max.share.sessions"], on_group_empty=share_partitions.forget_group
@@ -211,6 +234,17 @@ def _make_broker(
         audit=AuditLog(clock.monotonic_ms),
         authorizer=authorizer,
         telemetry=telemetry,
+        remote_transactions=remote_transactions,
+    )
+
+
+def _remote_coordination(
+    connection: Callable[[int, str], Node], configs: EffectiveConfigs, clock: Clock
+) -> RemoteCoordination:
+    from kwire.broker.coordination.remote import remote_coordination  # noqa: PLC0415 (only a node of a cluster loads it)
+
+    return remote_coordination(
+        connection, node_id=configs.node_id, clock=clock, timeout_ms=configs.broker["request.timeout.ms"]
     )
 
 

@@ -65,10 +65,11 @@ max.decompressed.message.bytes
 max.incremental.fetch.session.cache.slots max.request.partition.size.limit message.max.bytes metadata.log.dir
 metadata.log.max.record.bytes.between.snapshots metadata.log.max.snapshot.interval.ms metadata.log.segment.bytes
 metadata.log.segment.ms min.insync.replicas node.id num.partitions offset.metadata.max.bytes
-offsets.retention.check.interval.ms offsets.retention.minutes offsets.topic.compression.codec
+offsets.commit.timeout.ms offsets.retention.check.interval.ms offsets.retention.minutes offsets.topic.compression.codec
 offsets.topic.num.partitions offsets.topic.replication.factor offsets.topic.segment.bytes
 process.roles quota.window.num quota.window.size.seconds producer.id.expiration.check.interval.ms
-producer.id.expiration.ms queued.max.request.bytes socket.listen.backlog.size socket.receive.buffer.bytes
+producer.id.expiration.ms queued.max.request.bytes request.timeout.ms socket.listen.backlog.size
+socket.receive.buffer.bytes
 socket.request.max.bytes socket.send.buffer.bytes transaction.abort.timed.out.transaction.cleanup.interval.ms
 transaction.max.timeout.ms transaction.partition.verification.enable
 transaction.remove.expired.transaction.cleanup.interval.ms transaction.state.log.min.isr
@@ -90,6 +91,7 @@ share.coordinator.cold.partition.snapshot.interval.ms share.coordinator.snapshot
 share.coordinator.state.topic.compression.codec share.coordinator.state.topic.prune.interval.ms
 share.coordinator.state.topic.min.isr share.coordinator.state.topic.num.partitions
 share.coordinator.state.topic.replication.factor share.coordinator.state.topic.segment.bytes
+share.coordinator.write.timeout.ms
 connection.failed.authentication.delay.ms connections.max.reauth.ms sasl.enabled.mechanisms sasl.jaas.config
 sasl.mechanism.inter.broker.protocol sasl.server.callback.handler.class sasl.server.max.receive.size
 sasl.oauthbearer.clock.skew.seconds sasl.oauthbearer.expected.audience sasl.oauthbearer.expected.issuer
@@ -115,7 +117,7 @@ replica.alter.log.dirs.io.max.bytes.per.second replica.fetch.backoff.ms replica.
 replica.fetch.min.bytes replica.fetch.response.max.bytes replica.fetch.wait.max.ms
 replica.high.watermark.checkpoint.interval.ms replica.lag.time.max.ms replica.selector.class
 replica.socket.receive.buffer.bytes replica.socket.timeout.ms replication.quota.window.num
-replication.quota.window.size.seconds request.timeout.ms security.inter.broker.protocol
+replication.quota.window.size.seconds security.inter.broker.protocol
 socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms ssl.endpoint.identification.algorithm
 unclean.leader.election.enable unclean.leader.election.interval.ms
 """,
@@ -128,9 +130,9 @@ metadata.max.idle.interval.ms sasl.mechanism.controller.protocol
 """,
     "coordinators answer at once and write without a buffer": """
 group.coordinator.append.linger.ms
-group.coordinator.cached.buffer.max.bytes offsets.commit.timeout.ms offsets.load.buffer.size
+group.coordinator.cached.buffer.max.bytes offsets.load.buffer.size
 share.coordinator.append.linger.ms share.coordinator.cached.buffer.max.bytes share.coordinator.load.buffer.size
-share.coordinator.write.timeout.ms transaction.state.log.load.buffer.size
+transaction.state.log.load.buffer.size
 """,
     "waiting requests are not kept in purgatories that need purging": """
 delete.records.purgatory.purge.interval.requests fetch.purgatory.purge.interval.requests

@@ -5,17 +5,20 @@ depend on: requests, what is written.
 
 Between the coordinator's answer and the append no other task may run, or a transaction that ended in between would be
 left open in the partition. So ``Admission.admit`` ends with a question that is answered at once, and its caller appends
-in the same turn of the event loop.
+in the same turn of the event loop. Where the coordinator is another broker, that question goes to the guard of each
+partition: it tells whether the transaction ended here while the other broker was asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import TYPE_CHECKING
 
 import trio
 
 from kwire.broker.clock import Clock
+from kwire.broker.coordination.markers import MarkerWriter
 from kwire.broker.coordination.transactions import Transactions
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.storage_failures import StorageFailures
@@ -25,6 +28,9 @@ from kwire.coordinators.transaction.transaction import NEW_EPOCH_SINCE
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.types import TopicPartition
+
+if TYPE_CHECKING:  # imported where the node is part of a cluster
+    from kwire.broker.coordination.remote_transactions import RemoteTransactions
 
 
 class Dialect(Enum):
@@ -38,7 +44,10 @@ class Dialect(Enum):
 
 
 class Admission:
-    """Asks the transaction coordinators of this broker, on behalf of the partitions that are written to."""
+    """Asks transaction coordinators on behalf of the partitions that are written to.
+
+    ``remote`` asks those of other brokers; None on a broker without others.
+    """
 
     def __init__(
         self,
@@ -47,7 +56,11 @@ class Admission:
         configs: EffectiveConfigs,
         clock: Clock,
         storage_failures: StorageFailures,
+        markers: MarkerWriter,
+        remote: RemoteTransactions | None = None,
     ) -> None:
+        self._markers = markers
+        self._remote = remote
         self._transactions = transactions
         self._configs = configs
         self._clock = clock
@@ -68,11 +81,16 @@ class Admission:
         refused, asked = self._to_ask(producer, first_sequences, dialect)
         if not asked:
             return refused
+        answers: Mapping[TopicPartition, Code]
         try:
-            if dialect is Dialect.ADDS:
-                await self._add(waits, transactional_id, producer, asked)
-            machine = await self._transactions.machine(waits, transactional_id)
-            answers = machine.verify_partitions(transactional_id, producer, asked)
+            coordinator = await self._elsewhere(transactional_id)
+            if coordinator is not None:
+                answers = await self._ask_elsewhere(waits, coordinator, transactional_id, producer, asked, dialect)
+            else:
+                if dialect is Dialect.ADDS:
+                    await self._add(waits, transactional_id, producer, list(asked))
+                machine = await self._transactions.machine(waits, transactional_id)
+                answers = machine.verify_partitions(transactional_id, producer, asked)
         except KafkaError as refusal:
             answers = dict.fromkeys(asked, refusal.code)
         for where, code in answers.items():
@@ -88,19 +106,28 @@ class Admission:
         Gives what refuses the partitions that ``admit`` would refuse now.
         """
         refused, asked = self._to_ask(producer, first_sequences, Dialect.ADDS)
-        if asked:
-            try:
-                await self._add(waits, transactional_id, producer, asked)
-            except KafkaError as refusal:
-                refused |= dict.fromkeys(asked, _as_client_knows(refusal.code, Dialect.ADDS))
+        if not asked:
+            return refused
+        codes: Mapping[TopicPartition, Code] = {}
+        try:
+            coordinator = await self._elsewhere(transactional_id)
+            if coordinator is None:
+                await self._add(waits, transactional_id, producer, list(asked))
+            else:
+                codes = await self._add_elsewhere(waits, coordinator, transactional_id, producer, list(asked))
+        except KafkaError as refusal:
+            codes = dict.fromkeys(asked, refusal.code)
+        for where, code in codes.items():
+            if code is not Code.NONE:
+                refused[where] = _as_client_knows(code, Dialect.ADDS)
         return refused
 
     def _to_ask(
         self, producer: ProducerStamp, first_sequences: Mapping[Partition, int], dialect: Dialect
-    ) -> tuple[dict[TopicPartition, Code], list[TopicPartition]]:
+    ) -> tuple[dict[TopicPartition, Code], dict[TopicPartition, Partition]]:
         """Refusals that need no coordinator, and the partitions in which the transaction is not open yet."""
         refused: dict[TopicPartition, Code] = {}
-        asked: list[TopicPartition] = []
+        asked: dict[TopicPartition, Partition] = {}
         adds = dialect is Dialect.ADDS
         if not adds and not self._configs.broker["transaction.partition.verification.enable"]:
             return refused, asked
@@ -108,7 +135,7 @@ class Admission:
         for partition, sequence in first_sequences.items():
             try:
                 if partition.log.producers.must_verify(*producer, sequence, begins_at_zero=adds, now_ms=now_ms):
-                    asked.append(partition.topic_partition)
+                    asked[partition.topic_partition] = partition
             except KafkaError as refusal:
                 refused[partition.topic_partition] = refusal.code
             except StorageFailure as failure:
@@ -120,7 +147,7 @@ class Admission:
         self, waits: Waits, transactional_id: str, producer: ProducerStamp, asked: list[TopicPartition]
     ) -> None:
         """Add the partitions; while the transaction before is being completed, try again for a limited time."""
-        give_up_ms = self._clock.monotonic_ms() + self._configs.broker["add.partitions.to.txn.retry.backoff.max.ms"]
+        give_up_ms = self._give_up_ms()
         while True:
             try:
                 await self._transactions.add_partitions(
@@ -131,7 +158,71 @@ class Admission:
                     raise
             else:
                 return
-            await waits.wait(trio.Event(), self._configs.broker["add.partitions.to.txn.retry.backoff.ms"])
+            await self._pause(waits)
+
+    def _give_up_ms(self) -> float:
+        return self._clock.monotonic_ms() + self._configs.broker["add.partitions.to.txn.retry.backoff.max.ms"]
+
+    async def _pause(self, waits: Waits) -> None:
+        await waits.wait(trio.Event(), self._configs.broker["add.partitions.to.txn.retry.backoff.ms"])
+
+    # --- a coordinator at another broker
+    # --------------------------------------------------------------------------------
+
+    async def _elsewhere(self, transactional_id: str) -> int | None:
+        """The broker that coordinates the transaction, None if it is this one.
+
+        Raises KafkaError(COORDINATOR_NOT_AVAILABLE).
+        """
+        if self._remote is None or not transactional_id:
+            return None
+        coordinator = await self._transactions.coordinator_of(transactional_id)
+        return None if coordinator == self._configs.node_id else coordinator
+
+    async def _ask_elsewhere(  # noqa: PLR0917 (as in admit)
+        self,
+        waits: Waits,
+        coordinator: int,
+        transactional_id: str,
+        producer: ProducerStamp,
+        asked: Mapping[TopicPartition, Partition],
+        dialect: Dialect,
+    ) -> Mapping[TopicPartition, Code]:
+        assert self._remote is not None
+        guards = {where: self._markers.guard(partition, producer.producer_id) for where, partition in asked.items()}
+        try:
+            if dialect is Dialect.ADDS:
+                codes = await self._add_elsewhere(waits, coordinator, transactional_id, producer, list(asked))
+            else:
+                codes = await self._remote.add_partitions(
+                    waits, coordinator, transactional_id, producer, list(asked), verify_only=True
+                )
+            return {
+                where: Code.INVALID_TXN_STATE if code is Code.NONE and guards[where].broken else code
+                for where, code in codes.items()
+            }
+        finally:
+            for guard in guards.values():
+                guard.end()
+
+    async def _add_elsewhere(
+        self,
+        waits: Waits,
+        coordinator: int,
+        transactional_id: str,
+        producer: ProducerStamp,
+        asked: list[TopicPartition],
+    ) -> Mapping[TopicPartition, Code]:
+        """The same as ``_add``, at another broker."""
+        assert self._remote is not None
+        give_up_ms = self._give_up_ms()
+        while True:
+            codes = await self._remote.add_partitions(
+                waits, coordinator, transactional_id, producer, asked, verify_only=False
+            )
+            if Code.CONCURRENT_TRANSACTIONS not in codes.values() or self._clock.monotonic_ms() >= give_up_ms:
+                return codes
+            await self._pause(waits)
 
 
 def _as_client_knows(code: Code, dialect: Dialect) -> Code:

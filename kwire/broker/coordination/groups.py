@@ -13,7 +13,7 @@ import trio
 
 from kwire.broker.coordination.runtime import Runtime, RuntimeParts
 from kwire.broker.coordination.shard import Shard
-from kwire.broker.coordination.share_states import ShareStates
+from kwire.broker.coordination.share_persister import SharePersister
 from kwire.broker.logs import Logger
 from kwire.broker.waits import Patient, Waits
 from kwire.coordinators.group.commands import GroupConfig
@@ -39,11 +39,16 @@ _NO_TICKET = 0
 class Groups(Runtime[GroupCoordinator]):
     """All groups, over the partitions of ``__consumer_offsets``."""
 
-    def __init__(self, parts: RuntimeParts, *, configs: EffectiveConfigs, share_states: ShareStates) -> None:
+    def __init__(self, parts: RuntimeParts, *, configs: EffectiveConfigs, share_states: SharePersister) -> None:
         config = group_config(configs)
         codec = Codec(configs.broker["offsets.topic.compression.codec"])
         super().__init__(
-            parts, OFFSETS_TOPIC, lambda: GroupCoordinator(config), codec=codec, run_action=self._run_action
+            parts,
+            OFFSETS_TOPIC,
+            lambda: GroupCoordinator(config),
+            codec=codec,
+            run_action=self._run_action,
+            write_timeout_ms=configs.broker["offsets.commit.timeout.ms"],
         )
         self._share_states = share_states
 
@@ -96,7 +101,7 @@ class Groups(Runtime[GroupCoordinator]):
         shard.run(outcome)
 
 
-async def initialize_states(states: ShareStates, waits: Waits, action: InitializeStates) -> KafkaError | None:
+async def initialize_states(states: SharePersister, waits: Waits, action: InitializeStates) -> KafkaError | None:
     """Initialize the states of share partitions; the first refusal, None if there is none."""
     refusal: KafkaError | None = None
     for topic_id, starts in action.offsets.items():

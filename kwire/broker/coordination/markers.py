@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeAlias
 
 from kwire.broker.partitions.partition import Partition
 from kwire.coordinators.machine import ProducerStamp
@@ -52,6 +52,43 @@ class OffsetsMarkerAppended(Protocol):
     def __call__(self, index: int, producer: ProducerStamp, end_offset: int, *, committed: bool) -> None: ...
 
 
+class VerificationGuard:
+    """Taken before another broker is asked whether a producer's transaction has a partition (KIP-890).
+
+    While that is asked the transaction may end: then ``broken`` is True, and what the producer wrote before must not be
+    appended any more, or it would begin a transaction that nothing ends.
+    """
+
+    __slots__ = ("_guards", "_has_marker", "_key", "_leader_epoch", "_partition")
+
+    def __init__(
+        self, partition: Partition, producer_id: int, guards: dict[_GuardKey, list[VerificationGuard]]
+    ) -> None:
+        self._partition = partition
+        self._leader_epoch = partition.leader_epoch
+        self._key = (partition.topic_partition, producer_id)
+        self._guards = guards
+        self._has_marker = False
+        guards.setdefault(self._key, []).append(self)
+
+    @property
+    def broken(self) -> bool:
+        """Whether a marker of the producer was appended since, or the partition has had another leader."""
+        return self._has_marker or self._partition.leader_epoch != self._leader_epoch
+
+    def note_marker(self) -> None:
+        self._has_marker = True
+
+    def end(self) -> None:
+        others = self._guards[self._key]
+        others.remove(self)
+        if not others:
+            del self._guards[self._key]
+
+
+_GuardKey: TypeAlias = tuple[TopicPartition, int]
+
+
 class MarkerWriter:
     """Appends markers. ``find`` gives a partition that this broker leads, or raises KafkaError."""
 
@@ -65,6 +102,11 @@ class MarkerWriter:
         self._find = find
         self._now_ms = now_ms
         self._offsets_marker_appended = offsets_marker_appended
+        self._guards: dict[_GuardKey, list[VerificationGuard]] = {}
+
+    def guard(self, partition: Partition, producer_id: int) -> VerificationGuard:
+        """Take notice of markers of this producer in a partition, until ``end`` of the guard."""
+        return VerificationGuard(partition, producer_id, self._guards)
 
     def append(self, where: TopicPartition, marker: Marker) -> tuple[Partition, int]:
         """Append the marker, and tell the group coordinator of it where the partition is one of its own.
@@ -80,6 +122,9 @@ class MarkerWriter:
             raise KafkaError(Code.NOT_ENOUGH_REPLICAS)
         batch = marker.batch(self._now_ms())
         end_offset = partition.append_own(batch, transaction_version=marker.transaction_version).next_offset
+        if self._guards:
+            for guard in self._guards.get((where, marker.producer.producer_id), ()):
+                guard.note_marker()
         if is_offsets:
             self._offsets_marker_appended(where.partition, marker.producer, end_offset, committed=marker.committed)
         return partition, end_offset

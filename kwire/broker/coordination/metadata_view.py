@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from kwire.coordinators.machine import MetadataChange
 from kwire.coordinators.topics import TopicDescription
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.entities import ResourceType, Topic
+from kwire.metadata.entities import NO_LEADER, ResourceType, Topic
 from kwire.metadata.image import Delta, MetadataImage
-from kwire.types import Uuid
+from kwire.types import TopicPartition, Uuid
 
 
 class MetadataView:
@@ -37,6 +37,14 @@ class MetadataView:
         """0 for a topic that does not exist."""
         found = self._image.topics.get(topic)
         return 0 if found is None else len(found.partitions)
+
+    def leader(self, where: TopicPartition) -> int:
+        """The node id of the partition's leader; -1 if there is none, or no such partition."""
+        found = self._image.partition(*where)
+        return NO_LEADER if found is None else found.leader
+
+    def partition_exists(self, where: TopicPartition) -> bool:
+        return self._image.partition(*where) is not None
 
     def topic(self, name: str) -> TopicDescription | None:
         found = self._image.topics.get(name)

@@ -3,8 +3,13 @@
 Responsible for: the machines of one topic, which of them has a key, loading them by replaying their logs, and replacing
 one that failed. Must not depend on: any particular coordinator, requests, how Effects are carried out (``shard``).
 
-A machine is loaded when a request first needs it, or soon after the start if its partition has a directory: sessions
-and retention begin then. A request that needs a machine which is being loaded waits; no client gets
+A broker runs the machines of the partitions that it leads. A machine is loaded when a request first needs it, or, if
+its partition has a directory, soon after the start or after this broker became the leader: sessions and retention begin
+then. It is unloaded when another broker becomes the leader, and requests that wait for it are answered NOT_COORDINATOR.
+
+A request that needs a machine which is being loaded waits. In a cluster loading may depend on other brokers: the
+records that the partition had when this broker became its leader must be committed first, so that no answer is older
+than one that the leader before has given. A request then waits for a limited time and is answered
 COORDINATOR_LOAD_IN_PROGRESS.
 """
 
@@ -20,11 +25,12 @@ import trio
 
 from kwire.broker.clock import Clock
 from kwire.broker.containment import must_stop_broker
+from kwire.broker.coordination.commits import Commits
 from kwire.broker.coordination.metadata_view import MetadataView, change_of
 from kwire.broker.coordination.replay import replay_log
 from kwire.broker.coordination.shard import Shard, ShardServices, Waiter, as_coordinator
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.partition import Partition
+from kwire.broker.partitions.partition import Partition, Role
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.waits import Waits
 from kwire.coordinators.machine import Effects, Machine, ProducerStamp, partition_for
@@ -60,7 +66,7 @@ class RuntimeParts:
     """The parts of the broker that the runtimes of all coordinators use.
 
     ``create_topic`` creates the internal topic of that name, or raises KafkaError; ``storage_failed`` reports a disk
-    that refuses.
+    that refuses; ``load_wait_ms`` is how long a request waits for a machine that is being loaded.
     """
 
     clock: Clock
@@ -68,6 +74,7 @@ class RuntimeParts:
     metadata: MetadataView
     create_topic: Callable[[str], Awaitable[None]]
     storage_failed: Callable[[StorageFailure], None]
+    load_wait_ms: float = math.inf
 
 
 class Runtime(Generic[M]):
@@ -75,7 +82,8 @@ class Runtime(Generic[M]):
 
     ``make`` makes an empty machine; ``run_action`` performs a machine's actions, whose outcome goes back through the
     shard's ``run``; ``codec`` compresses what is appended, and ``base_sequence`` is what Kafka writes in this topic's
-    batches.
+    batches. Of a replicated partition, a write that is not committed within ``write_timeout_ms`` is answered
+    COORDINATOR_NOT_AVAILABLE; it may be committed later.
     """
 
     def __init__(
@@ -87,6 +95,7 @@ class Runtime(Generic[M]):
         codec: Codec = Codec.NONE,
         base_sequence: int = 0,
         run_action: Callable[[Shard[M], object], None] | None = None,
+        write_timeout_ms: float = math.inf,
     ) -> None:
         self.topic = topic
         self._make = make
@@ -95,13 +104,21 @@ class Runtime(Generic[M]):
         self._metadata = parts.metadata
         self._create = parts.create_topic
         self._storage_failed = parts.storage_failed
+        self._load_wait_ms = parts.load_wait_ms
+        self._commits: Commits[M] = Commits(
+            clock=parts.clock,
+            start_task=self.start_task,
+            storage_failed=parts.storage_failed,
+            lost=self._unload,
+            timeout_ms=write_timeout_ms,
+        )
         self._services = ShardServices(
             clock=parts.clock,
             now_ms=self.now_ms,
             codec=codec,
             base_sequence=base_sequence,
             storage_failed=parts.storage_failed,
-            wait_committed=self._start_commit,
+            wait_committed=self._commits.wait_for,
             run_action=run_action or _no_actions,
             failed=self._failed,
         )
@@ -148,16 +165,21 @@ class Runtime(Generic[M]):
             waiter.event = trio.Event()
         return waiter
 
+    def is_loaded(self, key: str) -> bool:
+        """Whether the machine that has ``key`` is loaded here."""
+        count = self._partition_count
+        return count is not None and partition_for(key, count) in self._shards
+
     async def machine(self, waits: Waits, key: str) -> M:
         """The loaded machine that has ``key``, for questions that it answers at once.
 
-        Raises KafkaError(COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR).
+        Raises KafkaError(COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS).
         """
         return (await self._shard(waits, key)).machine
 
     async def machines(self, waits: Waits) -> list[M]:
-        """All machines that hold anything, loaded. Raises as ``machine`` does."""
-        found = [one for one in self._partitions.of_topic(self.topic).values() if self._holds_anything(one)]
+        """All machines of this broker that hold anything, loaded. Raises as ``machine`` does."""
+        found = [one for one in self._partitions.of_topic(self.topic).values() if self._is_ours(one)]
         return [(await self._loaded(waits, one.index)).machine for one in found]
 
     def loaded_shards(self) -> list[Shard[M]]:
@@ -188,8 +210,22 @@ class Runtime(Generic[M]):
         if self._partition_count is None:
             if not self._metadata.partition_count(self.topic):
                 await self._create_topic()
-            self._partition_count = self._metadata.partition_count(self.topic)
+            count = self._metadata.partition_count(self.topic)
+            if not count:
+                # Another broker has just created it, and this one has not applied the record yet.
+                raise KafkaError(Code.COORDINATOR_NOT_AVAILABLE)
+            self._partition_count = count
         return self._partition_count
+
+    async def coordinator_of(self, key: str) -> int:
+        """The node id of the broker that coordinates ``key``; the topic is created if it does not exist.
+
+        Raises KafkaError(COORDINATOR_NOT_AVAILABLE).
+        """
+        leader = self._metadata.leader(await self.partition_of(key))
+        if leader < 0:
+            raise KafkaError(Code.COORDINATOR_NOT_AVAILABLE)
+        return leader
 
     async def _create_topic(self) -> None:
         try:
@@ -225,7 +261,10 @@ class Runtime(Generic[M]):
             self._failed(shard, error)
 
     def on_metadata_delta(self, delta: Delta) -> None:
-        """The metadata changed. A coordinator whose topic was deleted is unloaded, the others learn what changed."""
+        """The metadata changed: unload the machines of deleted or lost partitions, load those of gained ones.
+
+        The machines that stay get what of the change concerns them.
+        """
         if any(topic.name == self.topic for topic in delta.topics_deleted):
             for shard in list(self._shards.values()):
                 self._unload(shard)
@@ -233,10 +272,27 @@ class Runtime(Generic[M]):
                 self._unload(loading.shard)
             self._partition_count = None
             return
+        if delta.partitions_changed:
+            for topic, index in delta.partitions_changed:
+                if topic == self.topic:
+                    self._follow_leader(index)
         change = change_of(delta, self._metadata)
         if change is not None:
             for shard in list(self._shards.values()):
                 shard.run(lambda machine, now_ms: machine.on_metadata_change(change, self._metadata, now_ms))
+
+    def _follow_leader(self, index: int) -> None:
+        """The partition may have another leader: a machine is unloaded here, or is loaded."""
+        partition = self._partitions.of_topic(self.topic).get(index)
+        if partition is not None and partition.role is Role.LEADER:
+            # Before the start is done, ``run`` loads them.
+            if self._nursery is not None:
+                self._load_if_stored(index)
+            return
+        shard = self._shards.get(index) or (self._loading[index].shard if index in self._loading else None)
+        if shard is not None:
+            log.info("coordinator unloaded: another broker leads its partition", partition=str(shard.partition))
+            self._unload(shard)
 
     def marker_appended(self, index: int, producer: ProducerStamp, end_offset: int, *, committed: bool) -> None:
         """A marker that ends the transaction of ``producer`` was appended to this partition, below ``end_offset``."""
@@ -250,6 +306,10 @@ class Runtime(Generic[M]):
 
     def _holds_anything(self, partition: Partition) -> bool:
         return self._partitions.has_directory(partition)
+
+    def _is_ours(self, partition: Partition) -> bool:
+        """Whether this broker leads the partition, and it holds anything."""
+        return partition.role is Role.LEADER and self._holds_anything(partition)
 
     async def _shard(self, waits: Waits, key: str) -> Shard[M]:
         index = partition_for(key, self._partition_count or await self.partition_count())
@@ -266,7 +326,8 @@ class Runtime(Generic[M]):
                 loading = self._begin(self._partitions.get(self.topic, index))
             except KafkaError as refusal:
                 raise as_coordinator(refusal) from refusal
-        await waits.wait(loading.done, math.inf)
+        if not await waits.wait(loading.done, self._load_wait_ms):
+            raise KafkaError(Code.COORDINATOR_LOAD_IN_PROGRESS)
         if loading.shard.closed_because is not None:
             raise KafkaError(loading.shard.closed_because)
         return loading.shard
@@ -275,7 +336,7 @@ class Runtime(Generic[M]):
         partition = self._partitions.of_topic(self.topic).get(index)
         if partition is None or index in self._shards or index in self._loading:
             return
-        if self._holds_anything(partition):
+        if self._is_ours(partition):
             self._begin(partition)
 
     def _begin(self, partition: Partition) -> _Loading[M]:
@@ -283,10 +344,25 @@ class Runtime(Generic[M]):
         # No directory is created for a partition that holds nothing.
         slices = replay_log(partition, shard.machine) if self._holds_anything(partition) else iter(())
         loading = self._loading[partition.index] = _Loading(shard, slices)
+        if _waits_for_replicas(partition):
+            self.start_task(shard, self._load_once_committed, loading)
         # Most logs are short, and done with at once.
-        if not self._load_slice(loading):
+        elif not self._load_slice(loading):
             self.start_task(shard, self._load_in_slices, loading)
         return loading
+
+    async def _load_once_committed(self, loading: _Loading[M]) -> None:
+        """Load after all that the leader before may have committed is known to be committed."""
+        shard = loading.shard
+        try:
+            await shard.partition.committed(shard.partition.log.end_offset)
+        except (KafkaError, StorageFailure) as failure:
+            if isinstance(failure, StorageFailure):
+                self._storage_failed(failure)
+            if shard.closed_because is None:
+                self._unload(shard)
+            return
+        await self._load_in_slices(loading)
 
     async def _load_in_slices(self, loading: _Loading[M]) -> None:
         while not self._load_slice(loading):
@@ -360,12 +436,6 @@ class Runtime(Generic[M]):
     def _measure_wall_ahead_ms(self) -> int:
         return self._clock.now_ms() - int(self._clock.monotonic_ms())
 
-    # --- committing
-    # --------------------------------------------------------------------------------------------------
-
-    def _start_commit(self, shard: Shard[M], offset: int) -> None:
-        self.start_task(shard, self._commit, shard, offset)
-
     async def _commit_replayed(self, shard: Shard[M], offset: int) -> None:
         """Wait for records that were replayed before they were committed.
 
@@ -376,24 +446,16 @@ class Runtime(Generic[M]):
         except StorageFailure as failure:
             self._storage_failed(failure)
         except KafkaError:
-            self._unload(shard)
+            if shard.closed_because is None:
+                self._unload(shard)
         else:
             if shard.closed_because is None:
                 shard.committed()
 
-    async def _commit(self, shard: Shard[M], offset: int) -> None:
-        if shard.closed_because is not None:
-            return
-        try:
-            await shard.partition.committed(offset)
-        except (KafkaError, StorageFailure) as failure:
-            if isinstance(failure, StorageFailure):
-                self._storage_failed(failure)
-            # The machine has replayed more than what is committed: load it again when a request needs it.
-            self._unload(shard)
-            return
-        if shard.closed_because is None:
-            shard.committed()
+
+def _waits_for_replicas(partition: Partition) -> bool:
+    """Whether a leader has records that other replicas must have before they are committed."""
+    return len(partition.replicas) > 1 and not partition.is_committed(partition.log.end_offset)
 
 
 def _no_actions(_shard: object, action: object) -> None:

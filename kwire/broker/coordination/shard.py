@@ -131,6 +131,15 @@ class Shard(Generic[M]):
         """The high watermark has moved: go on with what waited for it."""
         self._contained(self._conclude_committed)
 
+    def time_out(self) -> None:
+        """What was written is not committed in time: answer the requests that wait for it.
+
+        Clients look for their coordinator again and repeat the request. What was written may still be committed.
+        """
+        for _, effects in self._uncommitted:
+            for ticket, _ in effects.replies:
+                self._deliver(ticket, KafkaError(Code.COORDINATOR_NOT_AVAILABLE))
+
     def forget(self, waiter: Waiter) -> None:
         """The request of this waiter ended. The machine is not informed: the client is only silent."""
         self._waiters.pop(waiter.ticket, None)

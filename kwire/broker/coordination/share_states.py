@@ -38,7 +38,13 @@ class ShareStates(Runtime[ShareCoordinator]):
             cold_interval_ms=configs.broker["share.coordinator.cold.partition.snapshot.interval.ms"],
         )
         codec = Codec(configs.broker["share.coordinator.state.topic.compression.codec"])
-        super().__init__(parts, SHARE_STATE_TOPIC, lambda: ShareCoordinator(config), codec=codec)
+        super().__init__(
+            parts,
+            SHARE_STATE_TOPIC,
+            lambda: ShareCoordinator(config),
+            codec=codec,
+            write_timeout_ms=configs.broker["share.coordinator.write.timeout.ms"],
+        )
         self._prune_interval_ms = configs.broker[_PRUNE_INTERVAL]
 
     async def initialize(self, waits: Waits, key: SharePartitionKey, state_epoch: int, start_offset: int) -> None:

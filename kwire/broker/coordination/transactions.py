@@ -3,16 +3,18 @@
 Responsible for: which settings transactions obey, spare producer ids, and completing a decided transaction whatever
 fails in between. Must not depend on: requests, how a transaction works.
 
-A decision is appended, then answered, and in the same turn of the event loop the markers are appended to the partitions
-and the completion to the coordinator's log, so that the next transaction need not wait. Only a disk that refuses, a
-flush, or very many partitions make the rest a task of its own; it tries again until the markers are committed.
+A decision is appended, then answered, and in the same turn of the event loop the markers are appended to the
+partitions and the completion to the coordinator's log, so that the next transaction need not wait. Only a disk that
+refuses, a flush, replicas, partitions that other brokers lead, or very many partitions make the rest a task of its
+own; it tries again until the markers are committed. Markers for other brokers go to the leaders of the partitions, as
+they are at each attempt.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import trio
 
@@ -36,18 +38,20 @@ from kwire.coordinators.transaction.coordinator import TransactionCoordinator
 from kwire.coordinators.transaction.transaction import NO_PRODUCER_ID, PREPARED
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.entities import NO_LEADER
 from kwire.types import TRANSACTION_TOPIC, TopicPartition
 from kwire.wire.batch import NO_SEQUENCE
+
+if TYPE_CHECKING:  # imported where the node is part of a cluster
+    from kwire.broker.coordination.remote_transactions import RemoteTransactions
 
 log = Logger("kwire.transactions")
 
 # The markers that are appended in one turn of the event loop.
 _MARKERS_AT_ONCE: Final = 20
 _RETRY_MS: Final = 500
-# The partition is deleted, or has records of a later producer: this transaction has ended there.
-_OVER: Final = frozenset(
-    {Code.UNKNOWN_TOPIC_OR_PARTITION, Code.INVALID_PRODUCER_EPOCH, Code.TRANSACTION_COORDINATOR_FENCED}
-)
+# The partition has records of a later producer, or a marker of a later coordinator: this transaction has ended there.
+_OVER: Final = frozenset({Code.INVALID_PRODUCER_EPOCH, Code.TRANSACTION_COORDINATOR_FENCED})
 
 
 class Transactions(Runtime[TransactionCoordinator]):
@@ -60,6 +64,7 @@ class Transactions(Runtime[TransactionCoordinator]):
         configs: EffectiveConfigs,
         producer_ids: ProducerIds,
         markers: MarkerWriter,
+        remote: RemoteTransactions | None = None,
     ) -> None:
         config = transaction_config(configs)
         super().__init__(
@@ -68,9 +73,11 @@ class Transactions(Runtime[TransactionCoordinator]):
             lambda: TransactionCoordinator(config),
             base_sequence=NO_SEQUENCE,
             run_action=self._run_action,
+            write_timeout_ms=configs.broker["request.timeout.ms"],
         )
         self._producer_ids = producer_ids
         self._markers = markers
+        self._remote = remote
 
     # --- commands
     # ----------------------------------------------------------------------------------------------------
@@ -161,7 +168,14 @@ class Transactions(Runtime[TransactionCoordinator]):
 
     def _write_markers(self, shard: Shard[TransactionCoordinator], action: WriteMarkers) -> None:
         completion = _Completion(
-            shard, action, markers=self._markers, clock=self._clock, storage_failed=self._storage_failed
+            shard,
+            action,
+            markers=self._markers,
+            remote=self._remote,
+            leader=self._metadata.leader,
+            exists=self._metadata.partition_exists,
+            clock=self._clock,
+            storage_failed=self._storage_failed,
         )
         completion.append_markers()
         if not completion.are_written or not completion.complete():
@@ -177,11 +191,17 @@ class _Completion:
         action: WriteMarkers,
         *,
         markers: MarkerWriter,
+        remote: RemoteTransactions | None,
+        leader: Callable[[TopicPartition], int],
+        exists: Callable[[TopicPartition], bool],
         clock: Clock,
         storage_failed: Callable[[StorageFailure], None],
     ) -> None:
         self._shard = shard
         self._markers = markers
+        self._remote = remote
+        self._leader = leader
+        self._exists = exists
         self._clock = clock
         self._storage_failed = storage_failed
         self._transactional_id = action.transactional_id
@@ -191,10 +211,12 @@ class _Completion:
         # Where the append was refused, and where the marker is not committed yet.
         self._again: list[TopicPartition] = []
         self._uncommitted: list[tuple[Partition, int]] = []
+        # Partitions that other brokers lead.
+        self._elsewhere: list[TopicPartition] = []
 
     @property
     def are_written(self) -> bool:
-        return not (self._left or self._again or self._uncommitted)
+        return not (self._left or self._again or self._uncommitted or self._elsewhere)
 
     def append_markers(self) -> None:
         """As many as may be appended in one turn of the event loop."""
@@ -213,12 +235,20 @@ class _Completion:
             while self._left:
                 await trio.lowlevel.checkpoint()
                 self.append_markers()
-            await self._commit()
+            if self._elsewhere:
+                await self._commit_everywhere()
+            else:
+                await self._commit()
             if self._shard.closed_because is not None or (self.are_written and self.complete()):
                 return
             self._left.extend(self._again)
             self._again.clear()
             await self._clock.sleep(_RETRY_MS)
+
+    async def _commit_everywhere(self) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._commit)
+            nursery.start_soon(self._send)
 
     def _append(self, where: TopicPartition) -> None:
         try:
@@ -227,17 +257,49 @@ class _Completion:
             self._storage_failed(failure)
             self._again.append(where)
         except KafkaError as refusal:
-            if refusal.code not in _OVER:
-                self._again.append(where)
-            log.warning(
-                "transaction marker refused",
-                partition=str(where),
-                transactional_id=self._transactional_id,
-                error=str(refusal),
-            )
+            if refusal.code is Code.NOT_LEADER_OR_FOLLOWER and self._remote is not None:
+                self._elsewhere.append(where)
+            else:
+                self._refused(where, refusal)
         else:
             if not partition.is_committed(next_offset):
                 self._uncommitted.append((partition, next_offset))
+
+    def _refused(self, where: TopicPartition, refusal: KafkaError) -> None:
+        is_over = refusal.code in _OVER or not self._exists(where)
+        if not is_over:
+            self._again.append(where)
+        log.warning(
+            "transaction marker refused",
+            partition=str(where),
+            transactional_id=self._transactional_id,
+            error=str(refusal),
+            will_retry=not is_over,
+        )
+
+    async def _send(self) -> None:
+        """Have other brokers write their markers; each answers once its markers are committed."""
+        by_leader: dict[int, list[TopicPartition]] = {}
+        for where in self._elsewhere:
+            by_leader.setdefault(self._leader(where), []).append(where)
+        self._elsewhere.clear()
+        # Partitions without a leader get their markers when there is one.
+        self._again += by_leader.pop(NO_LEADER, [])
+        async with trio.open_nursery() as nursery:
+            for leader, partitions in by_leader.items():
+                nursery.start_soon(self._send_to, leader, partitions)
+
+    async def _send_to(self, leader: int, partitions: list[TopicPartition]) -> None:
+        assert self._remote is not None
+        try:
+            codes = await self._remote.write_marker(leader, self._marker, partitions)
+        except KafkaError as failure:
+            log.warning("transaction markers not sent", node=leader, error=str(failure))
+            self._again += partitions
+            return
+        for where, code in codes.items():
+            if code is not Code.NONE:
+                self._refused(where, KafkaError(code))
 
     async def _commit(self) -> None:
         uncommitted, self._uncommitted = self._uncommitted, []

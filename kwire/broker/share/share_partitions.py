@@ -23,7 +23,7 @@ import trio
 from kwire.broker.clock import Clock, Timer
 from kwire.broker.containment import must_stop_broker
 from kwire.broker.coordination.shard import Waiter
-from kwire.broker.coordination.share_states import ShareStates
+from kwire.broker.coordination.share_persister import SharePersister
 from kwire.broker.logs import Logger
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
@@ -91,7 +91,9 @@ class _Outcome:
 class SharePartitions:
     """The share partitions of one broker by group, topic id and partition."""
 
-    def __init__(self, *, clock: Clock, configs: EffectiveConfigs, partitions: Partitions, states: ShareStates) -> None:
+    def __init__(
+        self, *, clock: Clock, configs: EffectiveConfigs, partitions: Partitions, states: SharePersister
+    ) -> None:
         self._clock = clock
         self._configs = configs
         self._partitions = partitions

@@ -1,0 +1,335 @@
+"""A cluster of processes: controllers and brokers, kwire's and Apache Kafka's, with a proxy between the nodes.
+
+Responsible for: settings, formatting, starting, killing, pausing and stopping the processes, and waiting until replicas
+are in sync. Must not depend on: what clients do.
+
+Each broker has two listeners: CLIENT, which clients reach directly, and BROKER, which other brokers reach through the
+proxy. Controllers are reached through the proxy too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+import confluent_kafka.admin
+
+from interop.brokers import PYTHON, free_port, wait_until_serving
+from interop.cluster.proxy import Network
+from interop.jars import ROOT, classpath, need
+
+CLUSTER_ID: Final = "kwireInteropClusterIdA"
+FIRST_CONTROLLER: Final = 3000
+KWIRE: Final = "kwire"
+APACHE: Final = "apache"
+
+_JVM: Final = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+_INTERNAL_PARTITIONS: Final = 4
+
+
+def common_settings(broker_count: int) -> dict[str, str]:
+    """Settings for a small cluster whose failures are noticed soon."""
+    factor, in_sync = str(min(3, broker_count)), str(min(2, broker_count))
+    return {
+        "default.replication.factor": factor,
+        "min.insync.replicas": in_sync,
+        "num.partitions": "3",
+        "offsets.topic.replication.factor": factor,
+        "offsets.topic.num.partitions": str(_INTERNAL_PARTITIONS),
+        "transaction.state.log.replication.factor": factor,
+        "transaction.state.log.min.isr": in_sync,
+        "transaction.state.log.num.partitions": str(_INTERNAL_PARTITIONS),
+        "share.coordinator.state.topic.replication.factor": factor,
+        "share.coordinator.state.topic.min.isr": in_sync,
+        "share.coordinator.state.topic.num.partitions": str(_INTERNAL_PARTITIONS),
+        "group.initial.rebalance.delay.ms": "0",
+        "broker.heartbeat.interval.ms": "500",
+        "broker.session.timeout.ms": "3000",
+        "replica.lag.time.max.ms": "4000",
+        "log.cleaner.dedupe.buffer.size": "2097152",
+        "unclean.leader.election.enable": "false",
+    }
+
+
+@dataclass(slots=True)
+class Node:
+    """One process. ``port`` is that of its CLIENT listener, or of its CONTROLLER listener."""
+
+    id: int
+    kind: str
+    folder: Path
+    is_controller: bool
+    port: int
+    settings: dict[str, str] = field(default_factory=dict)
+    program: Sequence[str] = ()
+    process: subprocess.Popen[bytes] | None = None
+    paused: bool = False
+
+    @property
+    def name(self) -> str:
+        return f"{'controller' if self.is_controller else 'broker'} {self.id} ({self.kind})"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "log"
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def tail(self, lines: int = 40) -> str:
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+    @property
+    def file(self) -> Path:
+        return self.folder / "server.properties"
+
+    def write_file(self) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.file.write_text("".join(f"{key}={value}\n" for key, value in self.settings.items()))
+
+    def format(self) -> None:
+        """Format the log directory, unless it is formatted."""
+        if "process.roles" not in self.settings or (self.data / "meta.properties").exists():
+            return
+        alone = ("--standalone",) if self.is_controller else ()
+        if self.kind == KWIRE:
+            command = [PYTHON, "-P", "-m", "kwire", "storage", "format"]
+        else:
+            command = [need("java"), *_JVM, "-cp", classpath(), "kafka.tools.StorageTool", "format"]
+        command += ["-t", CLUSTER_ID, "-c", str(self.file), *alone]
+        finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+        assert finished.returncode == 0, f"{self.name}: {finished.stdout}{finished.stderr}"
+
+    def start(self) -> None:
+        """Start the process; does not wait until it serves."""
+        assert not self.is_running, f"{self.name} runs already"
+        if self.kind == KWIRE:
+            program = self.program or (PYTHON, "-P", "-m", "kwire")
+            command = [*program, "serve", "--config", str(self.file)]
+        else:
+            command = [
+                need("java"), *_JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+                "-cp", classpath(), "kafka.Kafka", str(self.file),
+            ]  # fmt: skip
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT
+            )
+
+    def wait(self, timeout_s: float = 90) -> None:
+        """Wait until the process serves."""
+        assert self.process is not None
+        wait_until_serving(self.port, self.process, self, timeout_s)  # type: ignore[arg-type]
+
+    def kill(self) -> None:
+        process, self.process = self.process, None
+        self.paused = False
+        if process is not None:
+            process.kill()
+            process.wait()
+
+    def pause(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGSTOP)
+        self.paused = True
+
+    def resume(self) -> None:
+        if self.process is not None and self.paused:
+            self.process.send_signal(signal.SIGCONT)
+        self.paused = False
+
+    def stop(self, timeout_s: float = 60) -> None:
+        """Send SIGTERM and wait. Raises AssertionError if the process does not end."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        if self.paused:
+            process.send_signal(signal.SIGCONT)
+            self.paused = False
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            raise AssertionError(f"{self.name} did not stop in {timeout_s} s; its log ends:\n{self.tail()}") from None
+
+
+class Rig:
+    """``brokers`` and ``controllers``: the kind of each process, "kwire" or "apache"; brokers have ids from 1 on.
+
+    Without controllers there is one broker, which is its own controller. ``programs``: what runs instead of
+    ``python -m kwire``, by broker id.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        brokers: Sequence[str],
+        controllers: Sequence[str] = (KWIRE,),
+        settings: Mapping[str, str] | None = None,
+        programs: Mapping[int, Sequence[str]] | None = None,
+    ) -> None:
+        assert len(controllers) == 1 or len(brokers) == 1, "one controller, or one node"
+        self.folder = folder
+        self.network = Network()
+        self._voters = ""
+        self.controllers = [self._controller(FIRST_CONTROLLER + index, kind) for index, kind in enumerate(controllers)]
+        shared = common_settings(len(brokers)) | dict(settings or {})
+        for controller in self.controllers:
+            controller.settings |= shared
+        self.brokers = [
+            self._broker(index + 1, kind, shared, (programs or {}).get(index + 1, ()))
+            for index, kind in enumerate(brokers)
+        ]
+
+    def _controller(self, node_id: int, kind: str) -> Node:
+        node = Node(node_id, kind, self.folder / f"controller-{node_id}", True, free_port())
+        proxy = self.network.proxy(node_id, node.port)
+        self._voters = f"127.0.0.1:{proxy}"
+        node.settings = {
+            "process.roles": "controller",
+            "node.id": str(node_id),
+            "listeners": f"CONTROLLER://127.0.0.1:{node.port}",
+            "advertised.listeners": f"CONTROLLER://127.0.0.1:{proxy}",
+            "listener.security.protocol.map": "CONTROLLER:PLAINTEXT",
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.bootstrap.servers": self._voters,
+            "log.dirs": str(node.data),
+        }
+        return node
+
+    def _broker(self, node_id: int, kind: str, shared: Mapping[str, str], program: Sequence[str]) -> Node:
+        node = Node(node_id, kind, self.folder / f"broker-{node_id}", False, free_port(), program=program)
+        inner = free_port()
+        proxy = self.network.proxy(node_id, inner)
+        node.settings = {
+            "process.roles": "broker",
+            "node.id": str(node_id),
+            "listeners": f"CLIENT://127.0.0.1:{node.port},BROKER://127.0.0.1:{inner}",
+            "advertised.listeners": f"CLIENT://127.0.0.1:{node.port},BROKER://127.0.0.1:{proxy}",
+            "listener.security.protocol.map": "CLIENT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+            "inter.broker.listener.name": "BROKER",
+            "controller.listener.names": "CONTROLLER",
+            "controller.quorum.bootstrap.servers": self._voters,
+            "log.dirs": str(node.data),
+            **shared,
+        }
+        if not self.controllers:
+            for name in ("process.roles", "controller.listener.names", "controller.quorum.bootstrap.servers"):
+                del node.settings[name]
+        return node
+
+    @property
+    def bootstrap(self) -> str:
+        return ",".join(f"127.0.0.1:{node.port}" for node in self.brokers)
+
+    @property
+    def nodes(self) -> list[Node]:
+        return [*self.controllers, *self.brokers]
+
+    def broker(self, node_id: int) -> Node:
+        return self.brokers[node_id - 1]
+
+    def start(self) -> None:
+        """Format and start all nodes, and wait until each broker is in the metadata."""
+        for node in self.nodes:
+            node.write_file()
+            node.format()
+        for node in self.nodes:
+            node.start()
+        for node in self.nodes:
+            node.wait()
+        self.wait_for_brokers(len(self.brokers))
+
+    def admin(self) -> confluent_kafka.admin.AdminClient:
+        return confluent_kafka.admin.AdminClient(
+            {"bootstrap.servers": self.bootstrap, "log_level": 0, "socket.timeout.ms": 10_000}
+        )
+
+    def wait_for_brokers(self, count: int, timeout_s: float = 60) -> None:
+        """Wait until a client sees so many brokers."""
+        admin, deadline = self.admin(), time.monotonic() + timeout_s
+        found = -1
+        while time.monotonic() < deadline:
+            with contextlib.suppress(confluent_kafka.KafkaException):
+                found = len(admin.list_topics(timeout=5).brokers)
+                if found == count:
+                    return
+            time.sleep(0.2)
+        raise AssertionError(f"{found} brokers are registered after {timeout_s} s, not {count}\n{self.tails()}")
+
+    def out_of_sync(self) -> list[str]:
+        """The partitions that lack an in-sync replica or a leader, as any broker describes them."""
+        return [
+            f"{topic.topic}-{partition.id} {partition.replicas} isr {partition.isrs}"
+            for topic in self.admin().list_topics(timeout=10).topics.values()
+            for partition in topic.partitions.values()
+            if partition.leader < 0 or set(partition.isrs) != set(partition.replicas)
+        ]
+
+    def wait_in_sync(self, timeout_s: float = 90) -> None:
+        """Wait until all replicas of all partitions are in sync."""
+        deadline, missing = time.monotonic() + timeout_s, ["no answer"]
+        while time.monotonic() < deadline:
+            with contextlib.suppress(confluent_kafka.KafkaException):
+                missing = self.out_of_sync()
+                if not missing:
+                    return
+            time.sleep(0.3)
+        raise AssertionError(f"not in sync after {timeout_s} s: {missing}\n{self.tails()}")
+
+    def leaders(self, topic: str) -> dict[int, int]:
+        """The leader of each partition."""
+        found = self.admin().list_topics(topic, timeout=10).topics[topic]
+        return {partition.id: partition.leader for partition in found.partitions.values()}
+
+    def assert_alive(self) -> None:
+        """Raise AssertionError if a process has ended that was not killed."""
+        for node in self.nodes:
+            code = None if node.process is None else node.process.poll()
+            assert code is None, f"{node.name} ended with {code}; its log ends:\n{node.tail()}"
+
+    def tails(self) -> str:
+        return "\n".join(f"--- {node.name}\n{node.tail(15)}" for node in self.nodes)
+
+    def data(self) -> dict[int, Path]:
+        """The log directories of the brokers."""
+        return {node.id: node.data for node in self.brokers}
+
+    def memory_bytes(self) -> dict[str, int]:
+        """Resident memory of each process."""
+        pages = os.sysconf("SC_PAGE_SIZE")
+        return {
+            node.name: int(Path(f"/proc/{node.process.pid}/statm").read_text().split()[1]) * pages
+            for node in self.nodes
+            if node.process is not None and node.is_running
+        }
+
+    def stop(self) -> None:
+        """Stop the brokers in order, then the controllers."""
+        self.network.heal()
+        for node in [*self.brokers, *self.controllers]:
+            node.resume()
+            node.stop()
+
+    def close(self) -> None:
+        """End every process, whatever its state."""
+        for node in self.nodes:
+            node.kill()
+        self.network.close()

@@ -1,0 +1,114 @@
+"""One run: clients write and read while brokers fail, then everything is compared.
+
+Responsible for: the order of a run, and its result. Must not depend on: the command line.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from confluent_kafka.admin import NewTopic
+
+from interop.cluster import replicas
+from interop.cluster.faults import Fault, carry_out
+from interop.cluster.history import Contents, History, Kind, Violation, Where, check, check_copies
+from interop.cluster.rig import Rig
+from interop.cluster.workload import Clients, read_all
+
+WRITES: Final = "writes"
+TRANSACTIONS: Final = "transactions"
+COPIES: Final = "copies"
+TOPICS: Final = {WRITES: 3, TRANSACTIONS: 3, COPIES: 3}
+_SETTLE_S: Final = 1.0
+
+
+@dataclass(slots=True)
+class Outcome:
+    """``failures``: what went wrong beside broken promises, such as clients that did not end."""
+
+    violations: list[Violation] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    faults: int = 0
+    # From the beginning of each fault to the next acknowledgement of a record that was sent after it.
+    seconds: float = 0.0
+
+    @property
+    def is_good(self) -> bool:
+        return not self.violations and not self.failures
+
+
+def run(
+    rig: Rig,
+    faults: Sequence[Fault],
+    *,
+    seed: int,
+    transactions: bool = True,
+    say: Callable[[str], None] = print,
+    before_check: Callable[[Rig], None] | None = None,
+) -> Outcome:
+    """Run clients against a started rig while ``faults`` happen, then check. ``before_check`` may spoil the logs."""
+    started = time.monotonic()
+    history, outcome = History(), Outcome(faults=len(faults))
+    create_topics(rig)
+    clients = Clients(rig.bootstrap, history, seed)
+    clients.start("idempotent", partial(clients.write, "i", WRITES, Kind.IDEMPOTENT))
+    clients.start("plain", partial(clients.write, "p", WRITES, Kind.PLAIN))
+    clients.start("follow", partial(clients.follow, WRITES, TOPICS[WRITES]))
+    if transactions:
+        clients.start("transactional", partial(clients.write_transactions, "t", TRANSACTIONS))
+        clients.start("copy", partial(clients.copy, TRANSACTIONS, COPIES, "copier"))
+    time.sleep(_SETTLE_S)
+    for number, fault in enumerate(faults, 1):
+        before = history.acknowledged
+        say(f"[{number}/{len(faults)}] {fault}")
+        carry_out(rig, fault)
+        if number % 2 == 0 or fault.kind in ("kill", "stop"):
+            rig.wait_in_sync()
+        say(f"        {history.acknowledged - before} records acknowledged meanwhile")
+    time.sleep(_SETTLE_S)
+    clients.stop()
+    outcome.failures += clients.failures
+    rig.wait_in_sync()
+    if before_check is not None:
+        before_check(rig)
+    finish(rig, history, outcome, transactions=transactions)
+    outcome.counts = dict(sorted(clients.counts.items()))
+    outcome.seconds = time.monotonic() - started
+    return outcome
+
+
+def create_topics(rig: Rig) -> None:
+    admin = rig.admin()
+    factor = min(3, len(rig.brokers))
+    futures = admin.create_topics([NewTopic(name, count, factor) for name, count in TOPICS.items()])
+    for future in futures.values():
+        future.result(60)
+    rig.wait_in_sync()
+
+
+def finish(rig: Rig, history: History, outcome: Outcome, *, transactions: bool) -> None:
+    """Read everything, compare with the history, stop, and compare the replicas."""
+    stored = read_all(rig.bootstrap, TOPICS, committed=False)
+    visible = read_all(rig.bootstrap, {TRANSACTIONS: TOPICS[TRANSACTIONS], COPIES: TOPICS[COPIES]}, committed=True)
+    written = {where: records for where, records in stored.items() if where.topic != COPIES}
+    outcome.violations += check(history, written, {w: r for w, r in visible.items() if w.topic == TRANSACTIONS})
+    if transactions:
+        outcome.violations += _check_copies(visible)
+    rig.assert_alive()
+    rig.stop()
+    outcome.violations += replicas.compare(rig.data())
+
+
+def _check_copies(visible: Contents) -> list[Violation]:
+    """What the copier had copied when it stopped is in the target once: a prefix of each source partition."""
+    found: list[Violation] = []
+    for index in range(TOPICS[TRANSACTIONS]):
+        source = [value for _, value in visible[Where(TRANSACTIONS, index)]]
+        target = [value for _, value in visible[Where(COPIES, index)]]
+        found += check_copies(source[: len(target)], target)
+    return found

@@ -1,0 +1,1 @@
+"""Connections to other nodes of the cluster: brokers and controllers."""
