@@ -21,6 +21,7 @@ from bench.growth_loads import (  # noqa: F401 - loads, too
 )
 from bench.raw import RawClient, fetch_frame, value
 from bench.soak_loads import steady_consume, steady_latency, steady_produce, steady_requests  # noqa: F401
+from bench.tls import librdkafka
 from kwire.wire import codec
 from kwire.wire import messages as m
 
@@ -41,7 +42,7 @@ def produce(
     count = total_mb * 1_000_000 // record_bytes
     producer = Producer(
         {
-            "bootstrap.servers": bootstrap,
+            **librdkafka(bootstrap),
             "acks": "all",
             "linger.ms": 5,
             "batch.size": 1_000_000,
@@ -87,7 +88,7 @@ def consume(
     everybody = [
         Consumer(
             {
-                "bootstrap.servers": bootstrap,
+                **librdkafka(bootstrap),
                 "group.id": "bench",
                 "enable.auto.commit": False,
                 "fetch.message.max.bytes": 1_048_576,

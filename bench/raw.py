@@ -8,6 +8,7 @@ import random
 import socket
 import time
 
+from bench.tls import wrapped
 from kwire.wire import codec
 from kwire.wire import messages as m
 from kwire.wire.records import Record, build_batch
@@ -18,8 +19,9 @@ class RawClient:
 
     def __init__(self, bootstrap: str, *, negotiate: bool = False) -> None:
         host, _, port = bootstrap.rpartition(":")
-        self.socket = socket.create_connection((host, int(port)), 30)
-        self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        plain = socket.create_connection((host, int(port)), 30)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = wrapped(plain, host)
         self._buffer = bytearray()
         if negotiate:
             self.ask(18, 3, m.ApiVersionsRequest(client_software_name="bench", client_software_version="1"))

@@ -11,6 +11,7 @@ from typing import Any
 
 from bench import tools
 from bench.run import Numbers, Run
+from bench.targets import TLS_PREFIX
 
 Row = Callable[[Run], Numbers]
 
@@ -136,8 +137,9 @@ def warm_up(run: Run) -> None:
     produce(run, 100, 100)
     small_requests(run, 64, 40_000)
     small_requests(run, 1, 10_000)
-    latency(run, 0)
-    latency(run)
+    if not run.tls:
+        latency(run, 0)
+        latency(run)
 
 
 def _scaled(run: Run, mb: int) -> int:
@@ -180,7 +182,14 @@ ROWS: dict[str, Row] = {
     "memory after the load": loaded_memory,
     "1,000 topics": thousand_topics,
     "latency, 10,000 partitions": latency_among_10k_partitions,
+    "TLS, 1,000 connections": thousand_connections,
+    "TLS, one in flight": partial(small_requests, depth=1, requests=20_000),
+    "TLS, produce 1 KB": partial(produce, record_bytes=1000, mb=500),
+    "TLS, consume 1 KB": partial(consume, mb=500),
 }
+
+# The rows that run on a broker of their own, over its TLS listener: keys and certificates are a part of its start.
+TLS = tuple(row for row in ROWS if row.startswith(TLS_PREFIX))
 
 # The rows that need no load before them; all others run on a broker that is warm.
 COLD = ("start", "idle memory", "first group of five", "later group of five", "1,000 connections")

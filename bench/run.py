@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,10 @@ from typing import Any
 
 from bench.measure import Usage, usage
 from bench.raw import RawClient
+from bench.tls import CA_VARIABLE
 from interop.brokers import KINDS, ONE_MACHINE, Apache
 from interop.jars import ROOT
+from interop.tls import Certificates, add_tls
 
 Numbers = dict[str, float]
 
@@ -30,7 +33,10 @@ _SETTINGS = {**ONE_MACHINE, "log.segment.delete.delay.ms": "0"}
 
 
 class Run:
-    """``kind`` is "kwire" or "apache". ``scale`` shrinks or grows all loads; ``pin`` gives each side a core."""
+    """``kind`` is "kwire" or "apache". ``scale`` shrinks or grows all loads; ``pin`` gives each side a core.
+
+    With ``tls`` the loads use a TLS listener beside the plain one.
+    """
 
     def __init__(
         self,
@@ -40,14 +46,22 @@ class Run:
         settings: Mapping[str, str] | None = None,
         pin: bool = False,
         data: Path | None = None,
+        tls: bool = False,
     ) -> None:
         self.kind = kind
+        self.tls = tls
         self.scale = scale
         self.pin = pin
         self.folder = Path(tempfile.mkdtemp(prefix=f"kwire-bench-{kind}-"))
         self.broker = KINDS[kind](self.folder, {**_SETTINGS, **(settings or {})}, data=data)
         if isinstance(self.broker, Apache):
             self.broker.jvm = OFFICIAL_JVM
+        self._environment = dict(os.environ)
+        self._tls_port = 0
+        if tls:
+            certificates = Certificates(self.folder / "certificates")
+            self._tls_port = add_tls(self.broker, certificates)["SSL"]
+            self._environment[CA_VARIABLE] = str(certificates.ca)
         self.started = Usage(0, 0, 0, 0)
         self.start_seconds = 0.0
         self._topics = 0
@@ -104,7 +118,12 @@ class Run:
     def held(self, name: str, **values: Any) -> Iterator["Held"]:
         """Run a load up to its first pause; it ends with the block."""
         process = subprocess.Popen(
-            self._command(name, values), cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            self._command(name, values),
+            cwd=ROOT,
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         held = Held(process)
         held.read()
@@ -116,14 +135,17 @@ class Run:
 
     def _load(self, name: str, **values: Any) -> Numbers:
         command = self._command(name, values)
-        finished = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=600)
+        finished = subprocess.run(
+            command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False, timeout=600
+        )
         assert finished.returncode == 0, finished.stderr[-2000:]
         numbers: Numbers = json.loads(finished.stdout.splitlines()[-1])
         return numbers
 
     def _command(self, name: str, values: Mapping[str, Any]) -> list[str]:
         command = [sys.executable, "-m", "bench.loads", name]
-        command += [json.dumps({"bootstrap": self.broker.bootstrap, **values})]
+        bootstrap = f"localhost:{self._tls_port}" if self.tls else self.broker.bootstrap
+        command += [json.dumps({"bootstrap": bootstrap, **values})]
         return ["taskset", "-c", "1", *command] if self.pin else command
 
 

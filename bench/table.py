@@ -10,7 +10,7 @@ from typing import Any
 
 from bench import floor
 from bench.report import machine, summary, table, write_json
-from bench.rows import COLD, ROWS, warm_up
+from bench.rows import COLD, ROWS, TLS, warm_up
 from bench.run import Numbers, Run
 from interop.jars import ROOT
 
@@ -49,8 +49,11 @@ class Table:
             for number in range(options.rounds):
                 # The second broker finds a warmer machine or a busier disk, so the order alternates.
                 for kind in options.kinds if number % 2 == 0 else reversed(options.kinds):
-                    warm_page_cache(options.scale)
-                    self._round(number, kind)
+                    for tls in (False, True):
+                        rows = [row for row in options.rows if (row in TLS) is tls]
+                        if rows:
+                            warm_page_cache(options.scale)
+                            self._round(number, kind, rows, tls=tls)
         except KeyboardInterrupt:
             print("stopped; this is what was measured", flush=True)
         print(table(self.seen))
@@ -61,12 +64,12 @@ class Table:
             write_json(options.json, document)
         return document
 
-    def _round(self, number: int, kind: str) -> None:
-        run = Run(kind, scale=self.options.scale, pin=self.options.pin)
+    def _round(self, number: int, kind: str, rows: Sequence[str], *, tls: bool) -> None:
+        run = Run(kind, scale=self.options.scale, pin=self.options.pin, tls=tls)
         run.start()
         warm = False
         try:
-            for row in self.options.rows:
+            for row in rows:
                 if row not in COLD and not warm:
                     self._say(number, kind, "warming up")
                     warm_up(run)

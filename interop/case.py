@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from interop.brokers import KINDS, Apache, Kwire
+from interop.brokers import KINDS, PYTHON, Apache, Kwire
 from interop.jars import CURRENT, Missing
 from interop.java import Finished, Job, Jvm
 from interop.tools import main_class
@@ -150,6 +150,12 @@ class Run:
             *self._with_server(name, args),
             stdin=stdin,
             timeout_s=timeout_s,
+        )
+
+    def twin(self, name: str, *args: str, stdin: str = "") -> Finished:
+        """The same script without a JVM, ``kwire scripts kafka-NAME``."""
+        return self.program(
+            [PYTHON, "-P", "-m", "kwire", "scripts", f"kafka-{name}", *self._with_server(name, args)], stdin=stdin
         )
 
     def start_tool(self, name: str, *args: str, release: str = CURRENT) -> Job:

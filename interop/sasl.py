@@ -31,10 +31,16 @@ def sasl_settings(listener: str, mechanisms: tuple[str, ...] = MECHANISMS) -> di
     return settings
 
 
-def add_sasl(broker: Kwire | Apache, *listeners: str, mechanisms: tuple[str, ...] = MECHANISMS) -> dict[str, int]:
-    """Give a broker that is not started yet SASL_PLAINTEXT listeners; returns their ports."""
+def add_sasl(
+    broker: Kwire | Apache, *listeners: str, mechanisms: tuple[str, ...] = MECHANISMS, encrypted: tuple[str, ...] = ()
+) -> dict[str, int]:
+    """Give a broker that is not started yet SASL_PLAINTEXT listeners; returns their ports.
+
+    Those of the names in ``encrypted`` are SASL_SSL; the broker must have a key store.
+    """
     ports = {name: free_port() for name in listeners}
     protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **dict.fromkeys(listeners, "SASL_PLAINTEXT")}
+    protocols |= dict.fromkeys(encrypted, "SASL_SSL")
     broker.settings["listener.security.protocol.map"] = ",".join(map(":".join, protocols.items()))
     for name, port in ports.items():
         broker.more_listeners.append(f"{name}://localhost:{port}")

@@ -36,9 +36,9 @@ class Certificates:
         path.write_text(content)
         return path
 
-    def environment(self, *, own: bool) -> dict[str, str]:
+    def environment(self, *, own: bool, protocol: str = "SSL") -> dict[str, str]:
         """What the client programs read; ``own``: they show a certificate."""
-        chosen = {"protocol": "SSL", "ca": str(self.ca)}
+        chosen = {"protocol": protocol, "ca": str(self.ca)}
         if own:
             chosen |= {"certificate": str(self.client), "key": str(self.client)}
         return {"CLIENT_SECURITY": json.dumps({key: chosen[key] for key in chosen})}
@@ -54,6 +54,16 @@ class Certificates:
         return path
 
 
+def key_stores(certificates: Certificates) -> dict[str, str]:
+    """The settings of a broker with these certificates."""
+    return {
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(certificates.server),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(certificates.ca),
+    }
+
+
 def add_tls(
     broker: Kwire | Apache, certificates: Certificates, more: Mapping[str, str] | None = None
 ) -> dict[str, int]:
@@ -61,11 +71,8 @@ def add_tls(
     ports = {name: free_port() for name in LISTENERS}
     protocols = {"PLAINTEXT": "PLAINTEXT", "CONTROLLER": "PLAINTEXT", **dict.fromkeys(LISTENERS, "SSL")}
     broker.settings |= {
+        **key_stores(certificates),
         "listener.security.protocol.map": ",".join(map(":".join, protocols.items())),
-        "ssl.keystore.type": "PEM",
-        "ssl.keystore.location": str(certificates.server),
-        "ssl.truststore.type": "PEM",
-        "ssl.truststore.location": str(certificates.ca),
         "listener.name.mutual.ssl.client.auth": "required",
         **(more or {}),
     }

@@ -79,7 +79,10 @@ class Permission(_Codes):
 
 
 class Acl(NamedTuple):
-    """One rule. ``principal`` is ``Type:name``, ``host`` an address as Java prints it, or ``*``."""
+    """One rule. ``principal`` is ``Type:name``, ``host`` an address as Java prints it, ``*``, or a network.
+
+    See ``acl_hosts`` for networks.
+    """
 
     resource_type: ResourceType
     resource_name: str

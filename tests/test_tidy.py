@@ -34,7 +34,6 @@ ALLOWED_IMPORTS = {
 IMPURE_CALLS = {"os.urandom", "input", "breakpoint"}
 
 LONG_FILES: dict[str, str] = {
-    "kwire/server/connection.py": "reading, answering, waiting and turns share the state of one connection",
     "kwire/storage/files.py": "files, slices and descriptors share the table of open files",
     "kwire/storage/log.py": "append, read, truncate and flush share offsets and segments",
 }

@@ -23,6 +23,7 @@ TARGET = ROOT / "tests" / "security" / "authorizer_vectors.json.gz"
 NAMES = ("*", "a", "ab", "abc", "abd", "b", "ba", "z.1", "hardcode")
 ASKED_NAMES = ("a", "ab", "abc", "abcd", "abd", "b", "ba", "bab", "c", "z.1", "hardcode")
 HOSTS = ("10.0.0.1", "10.0.0.2", "0:0:0:0:0:0:0:1")
+NETWORKS = ("10.0.0.0/31", "10.0.0.3/31", "10.0.0.0/8", "0.0.0.0/0", "::/127", "0:0:0:0:0:0:0:1/128", "10.0.0.2/x")
 PRINCIPALS = ("User:alice", "User:bob", "Group:alice")
 KINDS = (ResourceType.TOPIC, ResourceType.GROUP, ResourceType.CLUSTER, ResourceType.TRANSACTIONAL_ID)
 OPERATIONS = [each for each in Operation if each >= Operation.ALL]
@@ -65,7 +66,7 @@ def acl(generator: random.Random) -> list[Any]:
         generator.choice(NAMES),
         int(generator.choice((PatternType.LITERAL, PatternType.PREFIXED))),
         generator.choice((*PRINCIPALS, "User:*", "User:*", "Group:*")),
-        generator.choice((*HOSTS, "*", "*", "*")),
+        generator.choice((*HOSTS, *NETWORKS, "*", "*", "*", "*", "*")),
         int(generator.choice(OPERATIONS)) if generator.random() < 0.5 else int(generator.choice(OPERATIONS[:3])),
         int(generator.choice((Permission.ALLOW, Permission.ALLOW, Permission.DENY))),
     ]

@@ -1,18 +1,19 @@
 """Asks both brokers everything, and compares the answers."""
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
-from interop.authorization.brokers import LoggedIn, SecuredApache, SecuredKwire, client_of
-from interop.authorization.principals import ADMIN, PRINCIPALS, Principal, creations
-from interop.authorization.questions import Topics, questions
+from interop.authorization.brokers import LoggedIn, SecuredApache, SecuredKwire, Token, client_of
+from interop.authorization.principals import ADMIN, ANONYMOUS, PRINCIPALS, Principal, creations
+from interop.authorization.questions import NO_TOKEN, Prepared, questions
 from interop.oracle.asker import Step, records, versions
 from interop.oracle.known import known
 from interop.oracle.normal import differences
 
 Broker = SecuredApache | SecuredKwire
 TITLE = "authorization"
+LIFETIME_MS = 3_000_000  # times less than an hour away are compared as "now"
 
 
 class Choice(NamedTuple):
@@ -32,8 +33,10 @@ def chosen(choice: Choice) -> list[Principal]:
     return [each for each in PRINCIPALS if not choice.principals or each.name in choice.principals]
 
 
-def prepare(broker: Broker, principals: Sequence[Principal]) -> dict[str, Topics]:
-    """Make topics, offsets and ACLs; gives the ids of each principal's topics."""
+def prepare(
+    broker: Broker, principals: Sequence[Principal], tokens: Mapping[str, Token] | None = None
+) -> dict[str, Prepared]:
+    """Make topics, offsets and ACLs; gives what each principal asks about. ``tokens`` are those of the users."""
     admin = client_of(broker, ADMIN)
     names = [name for each in principals for name in (each.names.topic, each.names.hidden)]
     wanted = [{"name": name, "numPartitions": 1, "replicationFactor": 1} for name in names]
@@ -68,10 +71,24 @@ def prepare(broker: Broker, principals: Sequence[Principal]) -> dict[str, Topics
     admin.close()
     if broker.name == "apache":
         time.sleep(2)  # until the broker has the ACLs that the controller has
-    return {each.name: Topics(ids) for each in principals}
+    hmacs = {name: token.hmac for name, token in (tokens or {}).items()}
+    return {each.name: Prepared(ids, hmacs.get(each.name, NO_TOKEN), hmacs.get(ADMIN, NO_TOKEN)) for each in principals}
 
 
-def known_topics(broker: Broker, principals: Sequence[Principal]) -> dict[str, Topics]:
+def make_tokens(broker: Broker, principals: Sequence[Principal]) -> dict[str, Token]:
+    """Let each user, and the admin, make itself a delegation token."""
+    tokens = {}
+    for name in {ADMIN, *(each.name for each in principals)} - {ANONYMOUS}:
+        client = client_of(broker, name)
+        body = {"renewers": [], "maxLifetimeMs": LIFETIME_MS}
+        made = client.ask("CreateDelegationToken", 3, body, note=False)
+        assert made["errorCode"] == 0, made
+        tokens[name] = Token(made["tokenId"], made["hmac"])
+        client.close()
+    return tokens
+
+
+def known_topics(broker: Broker, principals: Sequence[Principal]) -> dict[str, Prepared]:
     """Wait until a broker that found everything on its disk serves it."""
     admin = client_of(broker, ADMIN)
     names = [name for each in principals for name in (each.names.topic, each.names.hidden)]
@@ -80,30 +97,31 @@ def known_topics(broker: Broker, principals: Sequence[Principal]) -> dict[str, T
     for each in principals:
         body = {"groupId": each.names.group, "topics": None}
         admin.until("OffsetFetch", 7, body, lambda got: got["errorCode"] == 0, timeout_s=60)
-    topics = Topics({name: admin.topic_id(name) for name in names})
+    topics = Prepared({name: admin.topic_id(name) for name in names})
     admin.close()
     return {each.name: topics for each in principals}
 
 
 def ask_all(broker: Broker, principals: Sequence[Principal], choice: Choice) -> list[Step]:
     """The answers of one broker, in the order of the questions."""
-    topics = known_topics(broker, principals) if choice.prepared else prepare(broker, principals)
+    tokens = {} if choice.prepared else make_tokens(broker, principals)
+    prepared = known_topics(broker, principals) if choice.prepared else prepare(broker, principals, tokens)
     steps: list[Step] = []
     for principal in principals:
-        client = client_of(broker, principal.name)
-        for name, topic_id in topics[principal.name].ids.items():
+        client = client_of(broker, principal.name, tokens[principal.name] if principal.by_token else None)
+        for name, topic_id in prepared[principal.name].ids.items():
             client.normalizer.known_id(topic_id, name)
-        _ask(client, principal, topics[principal.name], choice)
+        _ask(client, principal, prepared[principal.name], choice)
         steps += client.transcript
         client.close()
     return steps
 
 
-def _ask(client: LoggedIn, principal: Principal, topics: Topics, choice: Choice) -> None:
+def _ask(client: LoggedIn, principal: Principal, prepared: Prepared, choice: Choice) -> None:
     from interop.advertised import KEYS
 
     number = 0
-    for question in questions(principal.names, topics):
+    for question in questions(principal.names, prepared):
         if choice.apis and question.api not in choice.apis:
             continue
         if choice.served and KEYS[question.api] not in choice.served:

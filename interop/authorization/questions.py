@@ -22,10 +22,15 @@ class Question(NamedTuple):
     highest: int = 99
 
 
-class Topics(NamedTuple):
-    """The ids of the topics that exist, by name."""
+NO_TOKEN = "AAAA"
+
+
+class Prepared(NamedTuple):
+    """What exists: the ids of topics by name, and the HMACs of the principal's delegation token and of the admin's."""
 
     ids: dict[str, str]
+    own_hmac: str = NO_TOKEN
+    admins_hmac: str = NO_TOKEN
 
     def named(self, name: str, **more: Any) -> Json:
         """A topic in a request, by name and by id."""
@@ -33,7 +38,7 @@ class Topics(NamedTuple):
         return {"name": name, "topic": name, "topicId": topic_id, **more}
 
 
-def questions(names: Names, topics: Topics) -> Iterator[Question]:
+def questions(names: Names, topics: Prepared) -> Iterator[Question]:
     """Everything, in an order in which what is deleted comes last."""
     yield from _data(names, topics)
     yield from _groups(names, topics)
@@ -43,6 +48,7 @@ def questions(names: Names, topics: Topics) -> Iterator[Question]:
     yield from _cluster(names)
     yield from _acls(names)
     yield from _topics(names)
+    yield from _tokens(names, topics)
     yield from _deletions(names, topics)
 
 
@@ -50,7 +56,7 @@ def _fields(entry: Json, *keys: str) -> Json:
     return {key: entry[key] for key in keys}
 
 
-def _data(names: Names, topics: Topics) -> Iterator[Question]:
+def _data(names: Names, topics: Prepared) -> Iterator[Question]:
     for name in (names.topic, names.hidden, names.missing, names.hidden_missing):
         topic = topics.named(name)
         batch = base64.b64encode(records("a")).decode()
@@ -84,7 +90,7 @@ def _data(names: Names, topics: Topics) -> Iterator[Question]:
     yield Question("Metadata", "everything", {"topics": None, "includeTopicAuthorizedOperations": True}, 1)
 
 
-def _groups(names: Names, topics: Topics) -> Iterator[Question]:
+def _groups(names: Names, topics: Prepared) -> Iterator[Question]:
     asked = [topics.named(name) for name in (names.topic, names.hidden, names.missing)]
     for group in (names.group, f"x-{names.group}"):
         committed = [
@@ -117,7 +123,7 @@ def _groups(names: Names, topics: Topics) -> Iterator[Question]:
     yield Question("ListGroups", "all", {})
 
 
-def _transactions(names: Names, topics: Topics) -> Iterator[Question]:
+def _transactions(names: Names, topics: Prepared) -> Iterator[Question]:
     producer = {"producerId": 4711, "producerEpoch": 0}
     asked = [topics.named(name) for name in (names.topic, names.hidden)]
     for transaction in (names.transaction, f"x-{names.transaction}"):
@@ -284,7 +290,23 @@ def _topics(names: Names) -> Iterator[Question]:
         yield Question("CreatePartitions", name, body)
 
 
-def _deletions(names: Names, topics: Topics) -> Iterator[Question]:
+def _tokens(names: Names, prepared: Prepared) -> Iterator[Question]:
+    """First what there is, then what changes it: Apache's brokers apply a change a moment after it was answered."""
+    own, unknown = ({"principalType": "User", "principalName": name} for name in (names.principal, names.unknown_user))
+    for label, owners in (("all", None), ("none", []), ("own", [own]), ("of an unknown user", [unknown])):
+        yield Question("DescribeDelegationToken", label, {"owners": owners})
+    for label, hmac in (("own", prepared.own_hmac), ("the admin's", prepared.admins_hmac), ("no", NO_TOKEN)):
+        yield Question("RenewDelegationToken", label, {"hmac": hmac, "renewPeriodMs": 3_000_000})
+        yield Question("ExpireDelegationToken", label, {"hmac": hmac, "expiryTimePeriodMs": 3_000_000})
+    created = {"renewers": [], "maxLifetimeMs": 3_000_000}
+    owner = {"ownerPrincipalType": "User", "ownerPrincipalName": names.unknown_user}
+    yield Question("CreateDelegationToken", "own", created)
+    yield Question("CreateDelegationToken", "for an unknown user", {**created, **owner}, 3)
+    renewers = [{"principalType": "Group", "principalName": "g"}]
+    yield Question("CreateDelegationToken", "group as renewer", {**created, "renewers": renewers})
+
+
+def _deletions(names: Names, topics: Prepared) -> Iterator[Question]:
     for name in (names.topic, names.hidden, names.missing):
         deleted = [{"name": name, "partitions": [{"partitionIndex": 0}]}]
         for group in (names.group, f"x-{names.group}"):

@@ -9,13 +9,13 @@ from interop.case import Run, case
 from interop.jars import CURRENT, classpath, need
 from interop.tools import main_class
 
-SAMPLE = ("ANONYMOUS", "admin", "owner", "reader", "writer", "prefixed", "denied", "elsewhere")
+SAMPLE = ("ANONYMOUS", "admin", "owner", "reader", "writer", "prefixed", "denied", "elsewhere", "token")
 EVERY = 3
 
 
 @case("oracle", "ACLs", "authorization-matrix-sample")
 def authorization_matrix_sample(run: Run) -> None:
-    """Eight principals, a third of the questions; ``python -m interop authorization`` asks all of them."""
+    """Nine principals, a third of the questions; ``python -m interop authorization`` asks all of them."""
     brokers = make("apache", run.folder / "apache"), make(run.target, run.folder / "other")
     try:
         for broker in brokers:

@@ -146,9 +146,14 @@ OAUTH: dict[str, Probe] = {
 }  # fmt: skip
 
 
-def sessions(port: int) -> dict[str, Any]:
-    """Sessions of three seconds."""
+LONG_S = 9
+
+
+def sessions(port: int, long_port: int) -> dict[str, Any]:
+    """Sessions of three seconds; and one of ``LONG_S``, which is renewed some seconds before its end."""
     found: dict[str, Any] = {}
+    renewed, began = Wire(long_port), time.monotonic()
+    found["renewed"] = [renewed.plain()]
     wires = {
         name: Wire(port) for name in ("again", "expired", "other user", "other mechanism", "at once", "wrong", "busy")
     }
@@ -169,6 +174,11 @@ def sessions(port: int) -> dict[str, Any]:
     found["late"] = [late.plain()]
     time.sleep(3.3)  # so is this one
     found["late"] += [late.plain(), metadata(late)]
+    found["renewed"] += [renewed.plain(), metadata(renewed)]
+    left_s = began + LONG_S + 1 - time.monotonic()
+    assert left_s > 0, "the machine is too busy for this probe"
+    time.sleep(left_s)  # until the session of the first login would be over
+    found["renewed"] += [metadata(renewed)]
     return found
 
 
@@ -263,8 +273,9 @@ def tokens(plain_port: int, port: int) -> dict[str, Any]:
 def transcript(run: Run, kind: str) -> dict[str, Any]:
     """Everything, asked of one broker."""
     secured = run.own_broker({"delegation.token.secret.key": "k3y"}, kind=kind)
-    ports = add_sasl(secured, "SASL", "SHORT", mechanisms=MECHANISMS)
+    ports = add_sasl(secured, "SASL", "SHORT", "LONG", mechanisms=MECHANISMS)
     secured.settings["listener.name.short.connections.max.reauth.ms"] = "3000"
+    secured.settings["listener.name.long.connections.max.reauth.ms"] = f"{LONG_S}000"
     secured.start()
     for user, password in USERS.items():
         for mechanism in ("SCRAM-SHA-256", "SCRAM-SHA-512"):
@@ -277,7 +288,7 @@ def transcript(run: Run, kind: str) -> dict[str, Any]:
         wire = Wire(ports["SASL"])
         found[label] = probe(wire)
         wire.close()
-    found |= {f"session {label}": value for label, value in sessions(ports["SHORT"]).items()}
+    found |= {f"session {label}": value for label, value in sessions(ports["SHORT"], ports["LONG"]).items()}
     found |= {f"tokens: {label}": value for label, value in tokens(secured.port, ports["SASL"]).items()}
     secured.stop()
     without = run.own_broker({}, kind=kind)

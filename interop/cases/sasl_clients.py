@@ -6,36 +6,73 @@ import re
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from interop.brokers import Apache, Kwire, copy_data
 from interop.case import Run, case
 from interop.cases.clients_other import franz_go, kafkajs, rskafka
-from interop.jars import ROOT, need
+from interop.jars import CURRENT, ROOT, need
 from interop.sasl import MODULES, USERS, Wire, add_sasl, client_properties, unsecured_token
+from interop.tls import Certificates, key_stores
+from kwire.wire.messages import MetadataRequest
 
 SCRAM = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 PASSWORDS = ("PLAIN", *SCRAM)
+EVERY = (*PASSWORDS, "OAUTHBEARER")
 OAUTH_PROPERTIES = (
     "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=OAUTHBEARER\n"
     f'sasl.jaas.config={MODULES}oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="alice";\n'
 )
+PROPERTIES = {**{mechanism: client_properties(mechanism) for mechanism in PASSWORDS}, "OAUTHBEARER": OAUTH_PROPERTIES}
 REFUSED = 58  # SASL_AUTHENTICATION_FAILED
 T = TypeVar("T")
 TOKEN_KEY = {"delegation.token.secret.key": "k3y"}
 _starting = threading.Lock()
-_secured: dict[int, tuple[Kwire | Apache, int]] = {}
 
 
-def secured(run: Run) -> tuple[Kwire | Apache, int]:
-    """The broker of all cases here and the port of its SASL listener."""
+class Secured(NamedTuple):
+    """A broker with a SASL_PLAINTEXT and a SASL_SSL listener."""
+
+    broker: Kwire | Apache
+    certificates: Certificates
+    ports: Mapping[str, int]
+
+    @property
+    def server(self) -> str:
+        """The SASL_PLAINTEXT listener."""
+        return f"localhost:{self.ports['SASL']}"
+
+    @property
+    def tls_server(self) -> str:
+        """The SASL_SSL listener."""
+        return f"localhost:{self.ports['SECURE']}"
+
+    def servers(self) -> Iterator[tuple[str, dict[str, str]]]:
+        """Both listeners, each with the variables from which a client program learns its protocol and authority."""
+        yield self.server, dict(os.environ)
+        yield self.tls_server, {**os.environ, **self.certificates.environment(own=False, protocol="SASL_SSL")}
+
+    def over_tls(self, text: str) -> str:
+        """The settings of a Java client for the SASL_SSL listener."""
+        trust = f"ssl.truststore.type=PEM\nssl.truststore.location={self.certificates.ca}\n"
+        return text.replace("SASL_PLAINTEXT", "SASL_SSL") + trust
+
+
+_secured: dict[int, Secured] = {}
+
+
+def secured(run: Run) -> Secured:
+    """The broker of all cases here."""
     with _starting:
         found = _secured.get(id(run.world))
         if found is None:
             broker = run.world.own(run.target, "sasl", TOKEN_KEY, None)
-            found = _secured[id(run.world)] = broker, add_sasl(broker, "SASL")["SASL"]
+            certificates = Certificates(broker.folder / "certificates")
+            broker.settings |= key_stores(certificates)
+            ports = add_sasl(broker, "SASL", "SECURE", encrypted=("SECURE",))
+            found = _secured[id(run.world)] = Secured(broker, certificates, ports)
             broker.start()
             for user, password in USERS.items():
                 add_user(run, broker, user, password)
@@ -71,20 +108,38 @@ def talk(run: Run, server: str, config: str) -> None:
     assert seen.ok().out == "hello\n", seen
 
 
-def register_tools(mechanism: str, text: str) -> None:
+def register_tools(mechanism: str) -> None:
     @case("tools", "sasl", mechanism.lower(), smoke=mechanism == "SCRAM-SHA-256")
     def body(run: Run) -> None:
-        talk(run, f"localhost:{secured(run)[1]}", properties(run, text))
+        talk(run, secured(run).server, properties(run, PROPERTIES[mechanism]))
 
 
-for _mechanism in PASSWORDS:
-    register_tools(_mechanism, client_properties(_mechanism))
-register_tools("OAUTHBEARER", OAUTH_PROPERTIES)
+for _mechanism in EVERY:
+    register_tools(_mechanism)
+
+
+@case("tools", "sasl", "over-tls")
+def tools_over_tls(run: Run) -> None:
+    """The official tools over SASL_SSL with each mechanism."""
+    for mechanism in EVERY:
+        text = secured(run).over_tls(PROPERTIES[mechanism])
+        at = ("--bootstrap-server", secured(run).tls_server, "--command-config", properties(run, text))
+        run.tool("topics", *at, "--create", "--topic", run.unique(mechanism.lower())).ok()
+
+
+@case("clients", "java", "login")
+def java_login(run: Run) -> None:
+    """The Java clients over both protocols with each mechanism."""
+    for mechanism in EVERY:
+        text = PROPERTIES[mechanism]
+        for server, settings in ((secured(run).server, text), (secured(run).tls_server, secured(run).over_tls(text))):
+            arguments = (server, "round-trip", run.unique("login"), properties(run, settings))
+            run.jvm.run(CURRENT, "JavaClient", *arguments, timeout_s=120).ok().prints("ok")
 
 
 @case("tools", "sasl", "wrong-password")
 def wrong_password(run: Run) -> None:
-    server = f"localhost:{secured(run)[1]}"
+    server = secured(run).server
     for mechanism, message in (
         ("PLAIN", "Authentication failed: Invalid username or password"),
         ("SCRAM-SHA-256", "due to invalid credentials with SASL mechanism SCRAM-SHA-256"),
@@ -96,7 +151,7 @@ def wrong_password(run: Run) -> None:
 @case("tools", "sasl", "users")
 def users(run: Run) -> None:
     """Users come and go by kafka-configs, and its output is the same everywhere."""
-    broker, port = secured(run)
+    broker, port = secured(run).broker, secured(run).ports["SASL"]
     user = run.unique("user")
     added = configs(run, broker, user, "--alter", "--add-config", "SCRAM-SHA-256=[iterations=8192,password=first]")
     assert added == f"Completed updating config for user {user}.\n", added
@@ -130,7 +185,7 @@ def until(ask: Callable[[], T], fits: Callable[[T], bool]) -> T:
 @case("tools", "sasl", "delegation-tokens")
 def delegation_tokens(run: Run) -> None:
     """The official kafka-delegation-tokens, and a login with what it creates."""
-    server = f"localhost:{secured(run)[1]}"
+    server = secured(run).server
     config = properties(run, client_properties("SCRAM-SHA-256"))
 
     def tokens(*args: str) -> str:
@@ -166,13 +221,21 @@ def delegation_tokens(run: Run) -> None:
     until(lambda: tokens("--describe"), lambda text: hmac not in text)
 
 
-@case("datadirs", "sasl", "users-and-tokens")
-def users_and_tokens_of_the_other_broker(run: Run) -> None:
-    """A directory with users and a token is served by the other broker, and back."""
-    token: dict[str, str] = {}
+AUTHORIZED = {
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": "User:ANONYMOUS;User:alice",
+}
+TOPIC_AUTHORIZATION_FAILED = 29
+
+
+@case("datadirs", "sasl", "users-tokens-and-acls")
+def users_tokens_and_acls_of_the_other_broker(run: Run) -> None:
+    """A directory with users, tokens and ACLs is served by the other broker, and back."""
+    tokens: dict[str, str] = {}
+    topics: dict[str, int] = {}  # what bob is answered about each
     data: Path | None = None
     for number, kind in enumerate(("apache", "kwire", "apache")):
-        broker = run.own_broker(TOKEN_KEY, kind=kind, data=data)
+        broker = run.own_broker(TOKEN_KEY | AUTHORIZED, kind=kind, data=data)
         port = add_sasl(broker, "SASL")["SASL"]
         broker.start()
         try:
@@ -182,58 +245,91 @@ def users_and_tokens_of_the_other_broker(run: Run) -> None:
             else:
                 for mechanism in SCRAM:
                     assert not Wire(port).scram("alice", USERS["alice"], mechanism)["errorCode"], (kind, mechanism)
-                for name, hmac in token.items():
+                for name, hmac in tokens.items():
                     login = Wire(port).scram(name, hmac, by_token=True)
                     assert not login.get("errorCode", 1), (kind, login)
-            config = properties(run, client_properties("PLAIN"))
-            created = run.tool(
-                "delegation-tokens", "--bootstrap-server", f"localhost:{port}", "--command-config", config,
-                "--create", "--max-life-time-period", "-1",
-            ).ok().out  # fmt: skip
-            token_id, hmac = created.split("\n\n")[-1].split()[:2]
-            token[token_id] = hmac
+            until(lambda port=port: seen_by_bob(port, topics), lambda found: found == topics)
+            token_id, hmac = create_token(run, port)
+            tokens[token_id] = hmac
+            at = ("--bootstrap-server", broker.bootstrap)
+            for name, code in ((f"open-{number}", 0), (f"closed-{number}", TOPIC_AUTHORIZATION_FAILED)):
+                run.tool("topics", *at, "--create", "--topic", name).ok()
+                topics[name] = code
+            reads = ("--add", "--allow-principal", "User:bob", "--operation", "Read", "--allow-host", "127.0.0.0/8")
+            run.tool("acls", *at, *reads, "--topic", f"open-{number}").ok()
+            until(lambda port=port: seen_by_bob(port, topics), lambda found: found == topics)
         finally:
             broker.stop()
         data = copy_data(broker.data, run.folder / f"data-{number}")
 
 
+def seen_by_bob(port: int, topics: Mapping[str, int]) -> dict[str, int]:
+    """The code of each topic in an answer to a user who may read some of them."""
+    wire = Wire(port)
+    assert not wire.plain("bob").get("errorCode", 1)
+    wanted = [MetadataRequest.MetadataRequestTopic(name=name) for name in topics]
+    answer = wire.call(9, MetadataRequest(topics=wanted, allow_auto_topic_creation=False))
+    wire.close()
+    return {topic["name"]: topic["errorCode"] for topic in answer["topics"]}
+
+
+def create_token(run: Run, port: int) -> tuple[str, str]:
+    """Let alice make a token; its id and HMAC."""
+    created = run.tool(
+        "delegation-tokens", "--bootstrap-server", f"localhost:{port}", "--command-config",
+        properties(run, client_properties("PLAIN")), "--create", "--max-life-time-period", "-1",
+    ).ok().out  # fmt: skip
+    token_id, hmac = created.split("\n\n")[-1].split()[:2]
+    return token_id, hmac
+
+
+def secret(mechanism: str) -> str:
+    """Alice's password, or a token of hers."""
+    return unsecured_token() if mechanism == "OAUTHBEARER" else USERS["alice"]
+
+
 def register_python(client: str, mechanism: str) -> None:
     @case("clients", client, f"login-{mechanism.lower()}")
     def body(run: Run) -> None:
-        secret = unsecured_token() if mechanism == "OAUTHBEARER" else USERS["alice"]
         program = [sys.executable, "-W", "ignore", str(ROOT / "interop" / "clients" / "logins.py"), client]
-        server, topic = f"localhost:{secured(run)[1]}", run.unique("login")
-        run.program([*program, server, topic, mechanism, "alice", secret]).ok().prints("ok")
+        for server, environment in secured(run).servers():
+            arguments = [server, run.unique("login"), mechanism, "alice", secret(mechanism)]
+            run.program([*program, *arguments], env=environment).ok().prints("ok")
 
 
 for _client in ("confluent-kafka", "kafka-python", "aiokafka"):
-    for _mechanism in (*PASSWORDS, *(["OAUTHBEARER"] if _client == "confluent-kafka" else [])):
+    for _mechanism in EVERY:
         register_python(_client, _mechanism)
 
 
 def register_other(client: str, mechanism: str, command) -> None:
     @case("clients", client, f"login-{mechanism.lower()}")
     def body(run: Run) -> None:
-        environment = {
-            **os.environ, "SASL_MECHANISM": mechanism, "SASL_USER": "alice", "SASL_PASSWORD": USERS["alice"],
-        }  # fmt: skip
-        server = f"localhost:{secured(run)[1]}"
-        run.program([*command(), server, "round-trip", run.unique("login")], env=environment).ok().prints("ok")
+        login = {"SASL_MECHANISM": mechanism, "SASL_USER": "alice", "SASL_PASSWORD": secret(mechanism)}
+        for server, environment in secured(run).servers():
+            arguments = [server, "round-trip", run.unique("login")]
+            run.program([*command(), *arguments], env={**environment, **login}).ok().prints("ok")
 
 
-for _mechanism in PASSWORDS:
+for _mechanism in EVERY:
     register_other("kafkajs", _mechanism, kafkajs)
     register_other("franz-go", _mechanism, franz_go)
     register_other("rskafka", _mechanism, rskafka)
 
 
-@case("clients", "kcat", "login-plain")
-def kcat_login(run: Run) -> None:
-    """Kcat of 2021 repeats its nonce in SCRAM, which Apache Kafka refuses too since 3.9: PLAIN alone."""
-    server, topic = f"localhost:{secured(run)[1]}", run.unique("login")
-    login = ["-X", "security.protocol=SASL_PLAINTEXT", "-X", "sasl.mechanism=PLAIN"]
-    login += ["-X", "sasl.username=alice", "-X", f"sasl.password={USERS['alice']}"]
-    kcat = [need("kcat"), "-b", server, *login]
-    run.program([*kcat, "-P", "-t", topic], stdin="hello\n").ok()
-    assert run.program([*kcat, "-C", "-t", topic, "-e", "-q"]).ok().out == "hello\n"
-    assert json.loads(run.program([*kcat, "-L", "-J"]).ok().out)["brokers"]
+def register_kcat(mechanism: str, *login: str) -> None:
+    @case("clients", "kcat", f"login-{mechanism.lower()}")
+    def body(run: Run) -> None:
+        """Kcat of 2021 repeats its nonce in SCRAM, which Apache Kafka refuses too since 3.9."""
+        for server, protocol in ((secured(run).server, "SASL_PLAINTEXT"), (secured(run).tls_server, "SASL_SSL")):
+            settings = [f"security.protocol={protocol}", f"ssl.ca.location={secured(run).certificates.ca}"]
+            settings += [f"sasl.mechanism={mechanism}", *login]
+            kcat = [need("kcat"), "-b", server, *(word for setting in settings for word in ("-X", setting))]
+            topic = run.unique("login")
+            run.program([*kcat, "-P", "-t", topic], stdin="hello\n").ok()
+            assert run.program([*kcat, "-C", "-t", topic, "-e", "-q"]).ok().out == "hello\n"
+            assert json.loads(run.program([*kcat, "-L", "-J"]).ok().out)["brokers"]
+
+
+register_kcat("PLAIN", "sasl.username=alice", f"sasl.password={USERS['alice']}")
+register_kcat("OAUTHBEARER", "enable.sasl.oauthbearer.unsecure.jwt=true", "sasl.oauthbearer.config=principal=alice")

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable
 
 from interop.case import Run, case
-from interop.cases.clients_other import CLIENTS, franz_go, kafkajs
+from interop.cases.clients_other import CLIENTS, franz_go, kafkajs, rskafka
 from interop.jars import CURRENT, need
 from interop.tls import Certificates, add_tls
 
@@ -21,25 +21,26 @@ def tls_broker(run: Run) -> tuple[Certificates, dict[str, int]]:
     return certificates, ports
 
 
-def run_scenarios(run: Run, command: list[str]) -> None:
+def run_scenarios(run: Run, command: list[str], scenarios: tuple[str, ...]) -> None:
     certificates, ports = tls_broker(run)
     for listener, port in ports.items():
         environment = {**os.environ, **certificates.environment(own=listener == "MUTUAL")}
-        for scenario in SCENARIOS:
+        for scenario in scenarios:
             finished = run.program([*command, f"localhost:{port}", scenario, run.unique(scenario)], env=environment)
             finished.ok().prints("ok")
 
 
-def register(client: str, command: Callable[[], list[str]]) -> None:
+def register(client: str, command: Callable[[], list[str]], scenarios: tuple[str, ...] = SCENARIOS) -> None:
     @case("clients", "tls", client, smoke=client == "confluent-kafka")
     def body(run: Run) -> None:
-        run_scenarios(run, command())
+        run_scenarios(run, command(), scenarios)
 
 
 for _client, _program in PYTHON.items():
     register(_client, lambda program=_program: [sys.executable, "-W", "ignore", str(CLIENTS / program)])
 register("kafkajs", kafkajs)
 register("franz-go", franz_go)
+register("rskafka", rskafka, ("round-trip", "codecs"))
 
 
 @case("clients", "tls", "java")

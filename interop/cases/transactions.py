@@ -160,6 +160,11 @@ def _differences(found: list[str], expected: list[str]) -> str:
 # With tools
 
 
+def readable(run: Run, topic: str, server: str) -> int:
+    """How many records a consumer of committed records reads."""
+    return len(run.read_to_end(topic, committed=True, server=server))
+
+
 @case("transactions", "tools", "hanging-transactions-are-found-and-aborted")
 def hanging(run: Run) -> None:
     # Without verification (KIP-890) a late batch may open a transaction that no producer ends.
@@ -168,24 +173,25 @@ def hanging(run: Run) -> None:
     at = ("--bootstrap-server", broker.bootstrap)
     asker = Asker(broker.port, "hang", broker.name == "kwire")
     warm(broker)
-    topic = asker.topic("t", 2)
-    producer, epoch = init(asker, "hang-tx")
-    batch = records("late", producer_id=producer, producer_epoch=epoch, base_sequence=0, transactional=True)
-    asker.produce(topic, batch, 9, partition=1, transactional_id="hang-tx")
-    for partition in (0, 1):
-        asker.produce(topic, records(*map(str, range(10))), 9, partition=partition)
-
-    def seen() -> int:
-        return len(run.read_to_end(topic, committed=True, server=broker.bootstrap))
-
-    assert seen() == 10, "the hanging transaction holds nothing back"
-    found = run.tool("transactions", *at, "find-hanging", "--broker-id", "1").ok()
-    found.prints(topic, str(producer))
-    (line,) = [line.split() for line in found.lines if line.startswith(topic)]
-    run.tool("transactions", *at, "abort", "--topic", topic, "--partition", "1", "--start-offset", line[5]).ok()
-    left = run.tool("transactions", *at, "find-hanging", "--broker-id", "1").ok()
-    assert not [line for line in left.lines if line.startswith(topic)], left.out
-    assert seen() == 20
+    # The official script and its twin see the same, and each aborts a transaction.
+    for name, script in (("official", run.tool), ("twin", run.twin)):
+        topic = asker.topic(name, 2)
+        producer, epoch = init(asker, f"hang-{name}")
+        batch = records("late", producer_id=producer, producer_epoch=epoch, base_sequence=0, transactional=True)
+        asker.produce(topic, batch, 9, partition=1, transactional_id=f"hang-{name}")
+        for partition in (0, 1):
+            asker.produce(topic, records(*map(str, range(10))), 9, partition=partition)
+        assert readable(run, topic, broker.bootstrap) == 10, "the hanging transaction holds nothing back"
+        find = ("transactions", *at, "find-hanging", "--broker-id", "1", "--topic", topic)
+        found = run.tool(*find).ok()
+        assert run.twin(*find).ok().out == found.out
+        found.prints(topic, str(producer))
+        (line,) = [line.split() for line in found.lines if line.startswith(topic)]
+        script("transactions", *at, "abort", "--topic", topic, "--partition", "1", "--start-offset", line[5]).ok()
+        left = run.tool(*find).ok()
+        assert not [line for line in left.lines if line.startswith(topic)], left.out
+        assert run.twin(*find).ok().out == left.out
+        assert readable(run, topic, broker.bootstrap) == 20
 
     # A transaction of the coordinator is aborted by force, which fences its producer.
     producer, epoch = init(asker, "force-tx")

@@ -15,7 +15,7 @@ KAFKA_UUID = re.compile(r"(?<![\w/+-])[A-Za-z0-9_-]{22}(?![\w/+-])")
 # Fields whose values are made up by the broker; the first one seen is number 1, so that equal stays equal.
 MADE_UP = {
     "topicId", "clusterId", "producerId", "sessionId", "memberId", "leader", "members", "directoryId", "topicIds",
-    "incarnationId",
+    "incarnationId", "tokenId", "hmac",
 }  # fmt: skip
 # Fields that measure this broker, not its answer.
 MEASURED = {
@@ -114,6 +114,8 @@ class Normalizer:
     def _order(self, item: Any) -> str:
         if not isinstance(item, dict):
             return str(item)
+        if "issueTimestamp" in item:  # a delegation token
+            return f"{item['principalName']}|{item['issueTimestamp']}"
         if "producerId" in item:
             known = self._names.get(("producerId", item["producerId"]))
             return f"{item['producerId']:>20}" if known is None else known

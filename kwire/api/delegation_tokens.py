@@ -1,11 +1,15 @@
 """What the delegation token APIs share.
 
-Responsible for: which clients may send their requests. Must not depend on: single APIs.
+Responsible for: which clients may send their requests, and a change of a token's expiry. Must not depend on: single
+APIs.
 """
 
 from __future__ import annotations
 
+from kwire.broker.controller.interface import only
 from kwire.broker.requests.context import Context
+from kwire.errors import Code, KafkaError
+from kwire.metadata.delegation_tokens import ExpireToken, RenewToken
 from kwire.security.principal import ANONYMOUS
 
 NO_TIME = -1  # the times of an answer that the broker refuses before it asks the controller
@@ -20,3 +24,18 @@ def may_ask(context: Context) -> bool:
     protocol = context.endpoint.security_protocol
     anonymous = protocol == "PLAINTEXT" or (protocol == "SSL" and client.principal == ANONYMOUS)
     return not (client.authenticated_by_token or anonymous)
+
+
+async def change_expiry(
+    context: Context, change: type[RenewToken | ExpireToken], hmac: bytes | memoryview, period_ms: int
+) -> tuple[Code, int]:
+    """Renew or expire the token with an HMAC; the code of the answer, and the new expiry."""
+    if not may_ask(context):
+        return Code.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED, NO_TIME
+    broker = context.broker
+    token_id = broker.delegation_tokens.id_of(bytes(hmac))
+    command = change(token_id, str(context.principal), period_ms, broker.clock.now_ms())
+    try:
+        return Code.NONE, only(await broker.controller.submit(command))
+    except KafkaError as refusal:
+        return refusal.code, 0

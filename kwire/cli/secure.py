@@ -3,9 +3,10 @@
 Responsible for: what ``--secure`` adds to the settings, its files, and the user of the first start. Must not depend on:
 how settings are gathered, how a broker starts.
 
-The certificates are made once, in a directory beside the data. The user is made when the broker has no user that may
-log in: its password is random, printed once, and stored as SCRAM credentials; ``admin.properties`` beside the
-certificates, which only its owner may read, has it for ``--config`` and ``--command-config``.
+The certificates are made once, in a directory beside the data. ACLs decide who may do what; super users are the user of
+the first start and the users of ``--user``. That user is made when no super user may log in: its password is random,
+printed once, and stored as SCRAM credentials; ``admin.properties`` beside the certificates, which only its owner may
+read, has it for ``--config`` and ``--command-config``.
 """
 
 from __future__ import annotations
@@ -18,11 +19,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER, read_authorizer
+
 if TYPE_CHECKING:
+    from kwire.metadata.effective import EffectiveConfigs
     from kwire.server.lifecycle import Server
 
 PROTOCOL: Final = "SASL_SSL"
 USER: Final = "admin"
+_USER_TYPE: Final = "User:"
 MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256")
 _PASSWORD_BYTES: Final = 18
 _HOST: Final = re.compile(r"(?:://|^)(?:\[([^\]]+)\]|([^:/\[\]]*)):\d+$")
@@ -38,13 +43,14 @@ ssl.truststore.location={ca}
 
 
 class Secure:
-    """The files of ``--secure`` in ``folder``, and the settings that name them."""
+    """The files of ``--secure`` in ``folder``, and the settings that name them. ``users`` are those of ``--user``."""
 
-    def __init__(self, folder: Path, urls: Sequence[str]) -> None:
+    def __init__(self, folder: Path, urls: Sequence[str], users: Sequence[str] = ()) -> None:
         """Make what is missing; ``urls`` are the listeners and what they advertise. Raises OSError, ValueError."""
         from kwire.cli.certs import write_certificates
 
         self.folder = folder.absolute()
+        self._super_users = (USER, *users)
         if not (self.folder / "server.pem").exists():
             write_certificates(self.folder, _hosts(urls), (), files=False)
 
@@ -53,6 +59,8 @@ class Secure:
         """What holds unless other settings are given."""
         return {
             "kwire.require.login": "true",
+            "authorizer.class.name": STANDARD_AUTHORIZER,
+            "super.users": ";".join(f"User:{user}" for user in self._super_users),
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(self.folder / "server.pem"),
             "ssl.truststore.type": "PEM",
@@ -63,28 +71,38 @@ class Secure:
         """Make the user if there is none; returns lines that tell its password, which is shown only now."""
         from kwire.server.initial_users import store_users
 
-        if server.broker.image.scram:
+        broker = server.broker
+        super_users = _super_users(broker.configs)
+        if any(user in super_users or not super_users for user, _ in broker.image.scram):
             return []
+        user = USER if USER in super_users or not super_users else super_users[0]
         password = secrets.token_urlsafe(_PASSWORD_BYTES)
-        for error in (await store_users(server.broker, {USER: password})).values():
+        for error in (await store_users(broker, {user: password})).values():
             raise error
         path = self.folder / "admin.properties"
-        self._write_client(path, password)
+        self._write_client(path, user, password)
         return [
-            f"user {USER} with password {password} (shown this once; clients use SASL_SSL and SCRAM-SHA-512)",
+            f"user {user} with password {password} (shown this once; clients use SASL_SSL and SCRAM-SHA-512)",
             f"client settings with this password: {path}; the authority: {self.folder / 'ca.pem'}",
         ]
 
-    def _write_client(self, path: Path, password: str) -> None:
+    def _write_client(self, path: Path, user: str, password: str) -> None:
         path.unlink(missing_ok=True)  # of a broker whose data is gone
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(_CLIENT.format(user=USER, password=password, ca=self.folder / "ca.pem"))
+            file.write(_CLIENT.format(user=user, password=password, ca=self.folder / "ca.pem"))
 
 
 def folder_for(data: str | None, *, memory: bool) -> Path:
     """Return the directory of the certificates: beside that of the data."""
     return Path("kwire-certs") if memory or data is None else Path(data).absolute().parent / "kwire-certs"
+
+
+def _super_users(configs: EffectiveConfigs) -> list[str]:
+    """Return the names of users who may do everything; none where no authorizer decides."""
+    settings = read_authorizer(configs)
+    principals = () if settings is None else sorted(settings.super_users)
+    return [principal.removeprefix(_USER_TYPE) for principal in principals if principal.startswith(_USER_TYPE)]
 
 
 def _hosts(urls: Sequence[str]) -> tuple[str, ...]:

@@ -146,8 +146,8 @@ Clients in containers and clients on the host, each with an address that works f
 @click.option(
     "--secure",
     is_flag=True,
-    help="Serve over TLS with login (SASL_SSL). The first start makes certificates, in kwire-certs beside the data, and"
-    " a user, whose password it prints once.",
+    help="Serve over TLS with login (SASL_SSL) and ACLs. The first start makes certificates, in kwire-certs beside the"
+    " data, and a super user, whose password it prints once.",
 )
 @click.option(
     "--require-login",
@@ -204,7 +204,7 @@ def serve(
         options["data"] = _MEMORY_DIRECTORY
     if require_login:
         options["sets"] = (*options["sets"], "kwire.require.login=true")
-    secured = _secured(options, memory=memory) if secure else None
+    secured = _secured(options, users, memory=memory) if secure else None
     own = None if secured is None else secured.settings
     settings = gathered({**options, "topics": topics, "users": users, "secure": own})
     if not memory:
@@ -222,14 +222,14 @@ def serve(
         raise fail(sentence)
 
 
-def _secured(options: dict[str, Any], *, memory: bool) -> Secure:
+def _secured(options: dict[str, Any], users: tuple[str, ...], *, memory: bool) -> Secure:
     """Make the certificates of --secure, unless they are there."""
     from kwire.cli.secure import Secure, folder_for
 
     advertised = [text for text in options["sets"] if text.startswith("advertised.listeners=")]
     urls = [url for text in (*options["listen"], *advertised) for url in text.split(",")]
     try:
-        return Secure(folder_for(options["data"], memory=memory), urls)
+        return Secure(folder_for(options["data"], memory=memory), urls, [user.partition(":")[0] for user in users])
     except OSError as error:
         raise fail(f"cannot make certificates: {error.filename}: {error.strerror}") from None
     except ValueError as error:

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
+from kwire.acl_hosts import read_network
 from kwire.acls import CLUSTER_NAME, Acl, AclFilter, Operation, PatternType, Permission, ResourceType
 from kwire.errors import Code, KafkaError
+from kwire.kafka_release import METADATA_VERSIONS
 from kwire.metadata.decision import DONE, Decision, Outcome
 from kwire.metadata.image import MetadataImage
 from kwire.types import Uuid
 from kwire.wire.message import Message
 from kwire.wire.messages import AccessControlEntryRecord, RemoveAccessControlEntryRecord
+
+_NETWORKS = 32  # 4.4-IV1: hosts of ACLs may be networks (KIP-1276)
 
 
 def create_acls(image: MetadataImage, acls: Sequence[Acl], *, uuid: Callable[[], Uuid]) -> Decision[Outcome]:
@@ -23,7 +27,7 @@ def create_acls(image: MetadataImage, acls: Sequence[Acl], *, uuid: Callable[[],
     results: list[Outcome | KafkaError] = []
     for acl in acls:
         try:
-            _check(acl)
+            _check(acl, image.metadata_version)
         except KafkaError as refusal:
             results.append(refusal)
             continue
@@ -78,8 +82,8 @@ def acl_record(acl_id: Uuid, acl: Acl) -> AccessControlEntryRecord:
     )
 
 
-def _check(acl: Acl) -> None:
-    """Check a new ACL in the order of Apache Kafka. Raises KafkaError(INVALID_REQUEST)."""
+def _check(acl: Acl, metadata_version: int) -> None:
+    """Check a new ACL in the order of Apache Kafka. Raises KafkaError: INVALID_REQUEST, UNSUPPORTED_VERSION."""
     if acl.resource_type is ResourceType.CLUSTER and acl.resource_name != CLUSTER_NAME:
         raise _invalid(f"The only valid name for the CLUSTER resource is {CLUSTER_NAME}")
     if not acl.resource_name:
@@ -100,8 +104,18 @@ def _check(acl: Acl) -> None:
     if not acl.host:
         raise _invalid("Host pattern cannot be null or empty")
     if "/" in acl.host:
-        # An ACL that would never match protects nothing.
-        raise _invalid(f"Host patterns with a prefix length are not served: {acl.host}")
+        _check_network(acl.host, metadata_version)
+
+
+def _check_network(host: str, metadata_version: int) -> None:
+    if metadata_version < _NETWORKS:
+        name = METADATA_VERSIONS[_NETWORKS][0]
+        message = f"CIDR-based ACL host patterns require metadata version {name} or higher."
+        raise KafkaError(Code.UNSUPPORTED_VERSION, message)
+    try:
+        read_network(host)
+    except ValueError as error:
+        raise _invalid(f"Invalid CIDR notation '{host}': {error}") from None
 
 
 def _invalid(message: str) -> KafkaError:

@@ -94,6 +94,7 @@ share.coordinator.state.topic.replication.factor share.coordinator.state.topic.s
 share.coordinator.write.timeout.ms
 connection.failed.authentication.delay.ms connections.max.reauth.ms sasl.enabled.mechanisms sasl.jaas.config
 sasl.mechanism.inter.broker.protocol sasl.server.callback.handler.class sasl.server.max.receive.size
+sasl.oauthbearer.allow.unverified.audience sasl.oauthbearer.allow.unverified.issuer
 sasl.oauthbearer.clock.skew.seconds sasl.oauthbearer.expected.audience sasl.oauthbearer.expected.issuer
 sasl.oauthbearer.jwks.endpoint.refresh.ms sasl.oauthbearer.jwks.endpoint.url sasl.oauthbearer.jwt.validator.class
 sasl.oauthbearer.scope.claim.name sasl.oauthbearer.sub.claim.name
@@ -204,9 +205,6 @@ sasl.oauthbearer.assertion.claim.sub sasl.oauthbearer.assertion.file sasl.oauthb
 sasl.oauthbearer.assertion.private.key.passphrase sasl.oauthbearer.assertion.template.file
 sasl.oauthbearer.client.credentials.client.id sasl.oauthbearer.client.credentials.client.secret
 sasl.oauthbearer.jwt.retriever.class sasl.oauthbearer.scope sasl.oauthbearer.token.endpoint.url
-""",
-    "tokens without an expected audience or issuer are taken, as before Kafka 4.4": """
-sasl.oauthbearer.allow.unverified.audience sasl.oauthbearer.allow.unverified.issuer
 """,
     "a key set that cannot be read is asked for again at the next login, ten seconds later at the earliest": """
 sasl.oauthbearer.jwks.endpoint.retry.backoff.max.ms sasl.oauthbearer.jwks.endpoint.retry.backoff.ms

@@ -22,7 +22,7 @@ from kwire.wire.message import Message
 from kwire.wire.messages import DelegationTokenRecord, RemoveDelegationTokenRecord
 
 USER_PREFIX: Final = "User:"
-_METADATA_VERSION_MIN: Final = 13  # 3.6-IV2
+_METADATA_VERSION_MIN: Final = 14  # 3.6-IV2
 _TIME_MAX: Final = 2**63 - 1
 
 

@@ -46,6 +46,11 @@ _UNSECURED_HANDLER: Final = f"{_OAUTH_CLASSES}internals.unsecured.OAuthBearerUns
 JWT_VALIDATORS: Final = (f"{_OAUTH_CLASSES}DefaultJwtValidator", f"{_OAUTH_CLASSES}BrokerJwtValidator")
 _HANDLER: Final = "sasl.server.callback.handler.class"
 _JWKS: Final = "sasl.oauthbearer.jwks.endpoint.url"
+# Since Kafka 4.4 the first of each pair is required unless the second allows tokens of any.
+_VERIFIED_CLAIMS: Final = (
+    ("audience", "sasl.oauthbearer.expected.audience", "sasl.oauthbearer.allow.unverified.audience"),
+    ("issuer", "sasl.oauthbearer.expected.issuer", "sasl.oauthbearer.allow.unverified.issuer"),
+)
 
 
 class OAuthSettings(NamedTuple):
@@ -169,6 +174,10 @@ def _oauth(configs: EffectiveConfigs, listener: str, module: LoginModule) -> OAu
     def value(key: str) -> Any:
         return _setting(configs, listener, key, OAUTHBEARER)[1]
 
+    for claim, expected, unverified in _VERIFIED_CLAIMS:
+        if not value(expected) and not value(unverified):
+            message = f"Tokens of any {claim} would be taken without {expected}; {unverified}=true allows that."
+            raise ConfigProblem(expected, None, message, f"the {claim} of the tokens")
     return OAuthSettings(
         jwks_url=url,
         refresh_ms=value("sasl.oauthbearer.jwks.endpoint.refresh.ms"),

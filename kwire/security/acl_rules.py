@@ -17,6 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
+from kwire.acl_hosts import includes
 from kwire.acls import WILDCARD, Acl, Operation, PatternType, Permission, ResourceType
 
 K = TypeVar("K")
@@ -82,7 +83,7 @@ class AclRules:
             listed = True
             for who in (principal, ANY_PRINCIPAL):
                 for acl in by_principal.get(who, ()):
-                    if acl.host not in (WILDCARD, host) or not _covers(acl, operation):
+                    if not _covers(acl, operation) or not includes(acl.host, host):
                         continue
                     if acl.permission is Permission.DENY:
                         return Ruling(allowed=False, listed=True, acl=acl)
@@ -99,7 +100,7 @@ class AclRules:
             acl
             for who in {principal, ANY_PRINCIPAL}
             for acl in principals.get(who, ())
-            if acl.host in (WILDCARD, host) and acl.operation in (operation, Operation.ALL)
+            if acl.operation in (operation, Operation.ALL) and includes(acl.host, host)
         ]
         denied = {_pattern(acl) for acl in relevant if acl.permission is Permission.DENY}
         allowed = {_pattern(acl) for acl in relevant if acl.permission is Permission.ALLOW}

@@ -29,15 +29,14 @@ from kwire.broker.logs import Logger
 from kwire.broker.requests.client import Client, split_peer
 from kwire.broker.requests.context import Context
 from kwire.broker.requests.dispatch import dispatch
-from kwire.broker.requests.response_cache import Caching, Key
+from kwire.broker.requests.response_cache import Caching
 from kwire.broker.requests.table import Api, ApiTable, Shortcut
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import DECODE_INLINE_BYTES_MAX, READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_DEBT_MS, TURN_MS
-from kwire.metadata.sasl_settings import uses_sasl
-from kwire.security.principal import Principal
+from kwire.server.cached_answers import CachedAnswers
 from kwire.server.handshake import Handshake, HandshakeFailed
 from kwire.server.listener import Listener
-from kwire.server.login import ConnectionLogin
+from kwire.server.login import ConnectionLogin, needs_login
 from kwire.server.outgoing import Outgoing, send_through
 from kwire.server.refusals import Ended, PeerGone, encode_refusal
 from kwire.server.transport import Part, Transport, close_slices
@@ -67,7 +66,7 @@ class Connection:
     __slots__ = (
         "_breaths",
         "_broker",
-        "_cache_key",
+        "_cached",
         "_connections",
         "_ended_because",
         "_for",
@@ -118,8 +117,7 @@ class Connection:
         self._breaths = 0  # how often a turn ended within a request
         self._held_bytes = 0  # of those that the registry counts against queued.max.request.bytes
         self._header: RequestHeader | None = None  # of the request being handled, for log lines
-        # What the response to the request being handled is kept under, and the version of what it is made from.
-        self._cache_key: tuple[Key, Hashable] | None = None
+        self._cached = CachedAnswers(broker)
         self._for: int | None = None  # the key of its API
         self._reading = False
         self._parked: trio.CancelScope | None = None
@@ -127,7 +125,7 @@ class Connection:
         self._peer_gone = False
         self._ended_because: str | None = None
         self._login: ConnectionLogin | None = None
-        if uses_sasl(listener.endpoint.security_protocol):
+        if needs_login(listener.endpoint):
             self._login = ConnectionLogin(self, connections, broker.authentication, broker.clock)
         connections.enter(self)
 
@@ -310,7 +308,7 @@ class Connection:
             raise ProtocolViolation(f"a request of {len(frame)} bytes has no header")
         api_key, api_version = _KEY_AND_VERSION.unpack_from(frame)
         known = self._session.admit(api_key, api_version)
-        if not known and not await self._admit_otherwise(known, api_key, api_version, frame):
+        if not known and not await self._admit_otherwise(known, frame):
             return
         header = self._header = read_header(frame)
         self._for = api_key
@@ -343,17 +341,15 @@ class Connection:
             await self._fail(header, error)
         self._header = None
 
-    async def _admit_otherwise(self, known: bool | None, api_key: int, api_version: int, frame: memoryview) -> bool:
-        """Handle a frame of a login, or ApiVersions at an unknown version. True: it is a request like others."""
+    async def _admit_otherwise(self, known: bool | None, frame: memoryview) -> bool:
+        """Pass a frame to the login, or answer ApiVersions at an unknown version. True: it is a request like others."""
         if known is None:
             assert self._login is not None
-            if not await self._login.take(frame):
-                return False
-            if Session.admit(self._session, api_key, api_version):
-                return True
-        header = self._header = read_header(frame)
-        self._queue(encode_response(header._replace(api_version=0), self._connections.unsupported_version))
-        return False
+            known = await self._login.take(frame)
+        if known is False:
+            header = read_header(frame)._replace(api_version=0)
+            self._queue(encode_response(header, self._connections.unsupported_version))
+        return bool(known)
 
     async def _respond(  # noqa: PLR0917 (keywords cost, and every request comes by)
         self,
@@ -380,50 +376,22 @@ class Connection:
             if self._shortcut is None:
                 self._shortcut = api.shortcut(self._broker, self)
             self._shortcut.store(header, frame, request, response)
-        if api.caching is not None and self._cache_key is not None:
-            key, version = self._cache_key
-            is_current = self._cache_version(api.caching) == version
-            if is_current and api.caching.accepts(response) and not hooks.hooked(api.key):
-                self._broker.responses.store(key, version, parts)
-            self._cache_key = None
+        if api.caching is not None:
+            self._cached.store(api.caching, response, parts)
 
     def _answer_again(self, caching: Caching, header: RequestHeader, frame: memoryview) -> bool:
-        """Send the response that an equal request had, if it is kept; else note what the new one is kept under."""
-        self._cache_key = None
-        broker = self._broker
-        if broker.hooks.hooked(header.api_key):
-            return False
-        key = broker.responses.key(header, frame, self.client.endpoint, self._asked_by())
-        if key is None or (broker.authorizer is not None and broker.audit.logs_allowed):
-            return False  # too large, or each decision has a line in the audit log
-        version = self._cache_version(caching)
-        parts = broker.responses.find(key, version, header.correlation_id)
+        """Send the response that an equal request had, if it is kept."""
+        parts = self._cached.find(caching, self.client, header, frame)
         if parts is None:
-            self._cache_key = key, version
             return False
         self._queue(parts)
         self._header = None
         return True
 
-    def _cache_version(self, caching: Caching) -> Hashable:
-        """The version of what a kept response was made from; ACLs are a part of it where an authorizer decides."""
-        authorizer = self._broker.authorizer
-        version = caching.version(self._broker)
-        return version if authorizer is None else (version, authorizer.epoch)
-
-    def _asked_by(self) -> tuple[Principal, str] | None:
-        """What an authorizer decides by, beside the request; None without one."""
-        return None if self._broker.authorizer is None else (self.client.principal, self.client.acl_host)
-
     async def _code_in_thread(self, codec: Callable[[RequestHeader, Any], T], header: RequestHeader, value: Any) -> T:
         """Decode or encode what would hold the event loop for too long."""
         await self._flush()
         return await self._connections.code_in_thread(codec, header, value)
-
-    async def outside_loop(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Send pending replies, then wait for work that does not use the event loop."""
-        await self._flush()
-        return await work()
 
     def _queue(self, parts: Sequence[Any]) -> None:
         self._pending += parts

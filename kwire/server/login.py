@@ -9,7 +9,7 @@ listener; only where sessions expire (KIP-368) SaslHandshake comes here, and aft
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any, Final, NoReturn, Protocol
@@ -19,8 +19,10 @@ import trio
 from kwire.broker.audit import AUDIT, shown
 from kwire.broker.authentication import Authentication
 from kwire.broker.clock import Clock, Timer
+from kwire.broker.endpoint import Endpoint
 from kwire.broker.requests.client import Client
 from kwire.errors import Code
+from kwire.metadata.sasl_settings import uses_sasl
 from kwire.security.sasl.exchange import Refused
 from kwire.security.sasl.login import SASL_HANDSHAKE, LoggedIn, Login, Stage, Step
 from kwire.server.connection_registry import ConnectionRegistry
@@ -46,13 +48,16 @@ class Connection(Protocol):
 
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool: ...
 
-    async def outside_loop(self, work: Callable[[], Awaitable[bytes]]) -> bytes:
-        """Await work in a thread, so that its time is not part of the connection's turn."""
-        ...
+    async def send_pending(self) -> None: ...
 
     def set_session(self, session: Session, frame_bytes_max: int) -> None:
         """Decide which requests are admitted from now on, and how large a frame may be."""
         ...
+
+
+def needs_login(endpoint: Endpoint) -> bool:
+    """Tell whether clients of a listener log in by SASL."""
+    return uses_sasl(endpoint.security_protocol)
 
 
 class ConnectionLogin:
@@ -71,11 +76,20 @@ class ConnectionLogin:
         self._versions_asked: int | None = None  # the version of the ApiVersions request that was passed on
         self._login = self._begin(None)
 
-    async def take(self, frame: memoryview) -> bool:
-        """Handle a frame of the login. True: it is a request for the usual handler.
+    async def take(self, frame: memoryview) -> bool | None:
+        """Handle a frame that the session does not admit by itself.
 
-        Raises Ended when the connection must end, ProtocolViolation for bytes that do not decode.
+        None: it was part of the login and is answered. Otherwise it is a request for the usual handler, and the value
+        is that of ``Session.admit``. Raises Ended when the connection must end, ProtocolViolation for bytes that do not
+        decode.
         """
+        if not await self._takes(frame):
+            return None
+        header = read_header(frame)
+        return Session(self._connections.served).admit(header.api_key, header.api_version)
+
+    async def _takes(self, frame: memoryview) -> bool:
+        """Handle a frame if it is part of the login. True: it is a request for the usual handler."""
         if self._login.stage is Stage.COMPLETE and not self._renew(frame):
             return True
         api_key = int.from_bytes(frame[:2], "big", signed=True)
@@ -183,8 +197,8 @@ class ConnectionLogin:
     async def _evaluate(self, token: bytes) -> bytes:
         login = self._login
         if login.is_slow(token):
-            in_thread = partial(self._connections.log_in_in_thread, partial(login.evaluate, token))
-            return await self._connection.outside_loop(in_thread)
+            await self._connection.send_pending()
+            return await self._connections.log_in_in_thread(partial(login.evaluate, token))
         return login.evaluate(token)
 
     def _completed(self) -> int:

@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import trio
@@ -27,16 +27,16 @@ from kwire.limits import TLS_PIECE_BYTES, TLS_RECORD_BYTES, TLS_TURN_BYTES_MAX
 from kwire.security.tls.failures import why_handshake_failed, why_not_tls
 from kwire.server.close_watch import CloseWatch
 from kwire.server.handshake import HandshakeFailed, NextTurn
-from kwire.server.transport import BYTES, LastHeard, Part, Slice, close_slices, cut_short, lost, peer_text
+from kwire.server.transport import BYTES, AcceptedSocket, LastHeard, Part, Slice, close_slices, lost, read_slice
 
 _HANDSHAKE_RECORD = b"\x16"
 _FIRST_BYTES = 4
 
 
-class TlsTransport:
+class TlsTransport(AcceptedSocket):
     """A TCP connection that a TLS listener accepted. ``handshake`` comes before everything else."""
 
-    __slots__ = ("_close_watch", "_context", "_fd", "_last_heard", "_ready", "_tls", "host", "peer", "yields")
+    __slots__ = ("_context", "_ready", "_tls")
 
     def __init__(
         self,
@@ -46,16 +46,10 @@ class TlsTransport:
         last_heard: LastHeard,
         context: ssl.SSLContext,
     ) -> None:
-        accepted.setblocking(False)
+        super().__init__(accepted, address, close_watch, last_heard)
         self._tls: socket.socket | ssl.SSLSocket = accepted
-        self._fd = accepted.fileno()
         self._ready = False
         self._context = context
-        self._close_watch = close_watch
-        self._last_heard = last_heard
-        self.yields = 0
-        self.host = address[0]
-        self.peer = peer_text(address)
 
     async def handshake(self, next_turn: NextTurn) -> ssl.SSLSocket:
         """Agree on TLS; returns the socket, which knows the client's certificate.
@@ -138,15 +132,9 @@ class TlsTransport:
         finally:
             close_slices(parts)
 
-    def on_peer_closed(self, callback: Callable[[], None]) -> None:
-        self._close_watch.add(self._fd, callback)
-
     def close(self) -> None:
-        if self._fd < 0:
+        if not self._forget_descriptor():
             return
-        self._close_watch.discard(self._fd)
-        trio.lowlevel.notify_closing(self._fd)
-        self._fd = -1
         if isinstance(self._tls, ssl.SSLSocket) and self._ready:
             # Tells the client that nothing was cut off. It does not wait for the client's own word, hence the error.
             with contextlib.suppress(OSError, ValueError):
@@ -173,7 +161,7 @@ class TlsTransport:
                 if gathered + size > TLS_RECORD_BYTES:
                     await self._write(b"".join(small))
                     small, gathered = [], 0
-                small.append(part if isinstance(part, BYTES) else _read(part, 0, size))
+                small.append(part if isinstance(part, BYTES) else read_slice(part, 0, size))
                 gathered += size
                 continue
             if small:
@@ -195,7 +183,7 @@ class TlsTransport:
                 await trio.lowlevel.checkpoint()
                 turn_bytes = 0
             count = min(TLS_PIECE_BYTES, size - position)
-            await self._write(_read(piece, position, count))
+            await self._write(read_slice(piece, position, count))
             turn_bytes += count
 
     async def _write(self, content: bytes | memoryview) -> None:
@@ -221,18 +209,3 @@ class TlsTransport:
                 if sent == len(content):
                     return
                 content = memoryview(content)[sent:]
-
-    async def _wait_readable(self) -> None:
-        self.yields += 1
-        await trio.lowlevel.wait_readable(self._fd)
-
-    async def _wait_writable(self) -> None:
-        self.yields += 1
-        await trio.lowlevel.wait_writable(self._fd)
-
-
-def _read(piece: Slice, offset: int, count: int) -> bytes:
-    content = piece.pread(offset, count)
-    if len(content) != count:
-        raise cut_short(piece)
-    return content

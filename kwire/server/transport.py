@@ -107,28 +107,55 @@ class LastHeard:
         self.transport: Transport | None = None
 
 
-class SocketTransport:
-    """A plain TCP connection that was accepted."""
+class AcceptedSocket:
+    """What the plain and the TLS transport share: the descriptor of a socket, and waiting for the kernel."""
 
-    __slots__ = ("_close_watch", "_fd", "_last_heard", "_polls", "_socket", "_wake_bytes", "host", "peer", "yields")
+    __slots__ = ("_close_watch", "_fd", "_last_heard", "host", "peer", "yields")
 
     def __init__(
-        self,
-        accepted: socket.socket,
-        address: tuple[str, int],
-        close_watch: CloseWatch,
-        last_heard: LastHeard,
+        self, accepted: socket.socket, address: tuple[str, int], close_watch: CloseWatch, last_heard: LastHeard
     ) -> None:
         accepted.setblocking(False)
-        self._socket = accepted
         self._fd = accepted.fileno()
         self._close_watch = close_watch
         self._last_heard = last_heard
-        self._polls = 0  # how many busy polls are left before it waits
-        self._wake_bytes = 1
         self.yields = 0
         self.host = address[0]
         self.peer = peer_text(address)
+
+    def on_peer_closed(self, callback: Callable[[], None]) -> None:
+        self._close_watch.add(self._fd, callback)
+
+    def _forget_descriptor(self) -> bool:
+        """Take the descriptor out of the event loop, before it is closed. False if that has been done."""
+        if self._fd < 0:
+            return False
+        self._close_watch.discard(self._fd)
+        trio.lowlevel.notify_closing(self._fd)
+        self._fd = -1
+        return True
+
+    async def _wait_readable(self) -> None:
+        self.yields += 1
+        await trio.lowlevel.wait_readable(self._fd)
+
+    async def _wait_writable(self) -> None:
+        self.yields += 1
+        await trio.lowlevel.wait_writable(self._fd)
+
+
+class SocketTransport(AcceptedSocket):
+    """A plain TCP connection that was accepted."""
+
+    __slots__ = ("_polls", "_socket", "_wake_bytes")
+
+    def __init__(
+        self, accepted: socket.socket, address: tuple[str, int], close_watch: CloseWatch, last_heard: LastHeard
+    ) -> None:
+        super().__init__(accepted, address, close_watch, last_heard)
+        self._socket = accepted
+        self._polls = 0  # how many busy polls are left before it waits
+        self._wake_bytes = 1
 
     async def recv(self, max_bytes: int) -> bytes:
         while True:
@@ -178,8 +205,7 @@ class SocketTransport:
             except BlockingIOError:
                 # The rest of a large request comes in many packets: wake for a large part of it, not for each.
                 self._wake_at(min(len(space), RECV_WAKE_BYTES_MAX))
-                self.yields += 1
-                await trio.lowlevel.wait_readable(self._fd)
+                await self._wait_readable()
             except OSError as error:
                 raise lost(error) from error
 
@@ -201,16 +227,9 @@ class SocketTransport:
         finally:
             close_slices(parts)
 
-    def on_peer_closed(self, callback: Callable[[], None]) -> None:
-        self._close_watch.add(self._fd, callback)
-
     def close(self) -> None:
-        if self._fd < 0:
-            return
-        self._close_watch.discard(self._fd)
-        trio.lowlevel.notify_closing(self._fd)
-        self._fd = -1
-        self._socket.close()
+        if self._forget_descriptor():
+            self._socket.close()
 
     async def _send_with_slices(self, parts: Sequence[Part]) -> None:
         run: list[bytes | memoryview] = []
@@ -218,7 +237,7 @@ class SocketTransport:
             if isinstance(part, BYTES):
                 run.append(part)
             elif len(part) < SENDFILE_BYTES_MIN:
-                run.append(_read(part))
+                run.append(read_slice(part, 0, len(part)))
             else:
                 if run:
                     await self._send_bytes(run, _MORE)
@@ -241,8 +260,7 @@ class SocketTransport:
                         window[0] = memoryview(window[0])[position:]
                     sent = self._socket.sendmsg(window, (), flags)
             except BlockingIOError:
-                self.yields += 1
-                await trio.lowlevel.wait_writable(self._fd)
+                await self._wait_writable()
                 continue
             except OSError as error:
                 raise lost(error) from error
@@ -267,8 +285,7 @@ class SocketTransport:
             try:
                 sent = piece.sendfile_to(self._fd, position, min(size - position, SENDFILE_BYTES_MAX))
             except BlockingIOError:
-                self.yields += 1
-                await trio.lowlevel.wait_writable(self._fd)
+                await self._wait_writable()
                 turn_bytes = 0
                 continue
             except OSError as error:
@@ -291,9 +308,10 @@ BYTES = (bytes, memoryview)
 _MORE = getattr(socket, "MSG_MORE", 0)
 
 
-def _read(piece: Slice) -> bytes:
-    content = piece.pread()
-    if len(content) != len(piece):
+def read_slice(piece: Slice, offset: int, count: int) -> bytes:
+    """Read a part of a slice. Raises ConnectionAbortedError where the file is shorter."""
+    content = piece.pread(offset, count)
+    if len(content) != count:
         raise cut_short(piece)
     return content
 

@@ -134,6 +134,25 @@ async def test_an_acl_for_a_host_holds_for_that_host(admin, broker):
     assert await produce(client_of(broker, "alice", "::1"), "orders") is Code.TOPIC_AUTHORIZATION_FAILED
 
 
+async def test_an_acl_for_a_network_holds_for_its_addresses(admin, broker):
+    await admin.create_topic("orders")
+    await create(
+        admin, "alice may write topic orders from 10.1.0.0/16", "alice may not all topic orders from 10.1.2.0/24"
+    )
+
+    assert await produce(client_of(broker, "alice", "10.1.3.4"), "orders") is Code.NONE
+    assert await produce(client_of(broker, "alice", "10.1.2.255"), "orders") is Code.TOPIC_AUTHORIZATION_FAILED
+    assert await produce(client_of(broker, "alice", "10.2.0.1"), "orders") is Code.TOPIC_AUTHORIZATION_FAILED
+
+
+async def test_an_acl_for_a_network_needs_its_metadata_version(admin, broker):
+    for level in (31, 32):
+        broker.image._features["metadata.version"] = level
+        answer = await create(admin, "alice may read topic orders from 10.0.0.0/8")
+        message = "CIDR-based ACL host patterns require metadata version 4.4-IV1 or higher."
+        assert answer == [(Code.UNSUPPORTED_VERSION, message) if level == 31 else (Code.NONE, "")]
+
+
 async def test_an_acl_that_exists_is_accepted_and_kept_once(admin, broker):
     sentence = "alice may read topic orders"
     assert await create(admin, sentence, sentence) == [(Code.NONE, "")] * 2
@@ -156,7 +175,7 @@ async def test_an_acl_that_exists_is_accepted_and_kept_once(admin, broker):
                 " principal name)"
             ),
         ),
-        ({"host": "10.0.0.0/8"}, "Host patterns with a prefix length are not served: 10.0.0.0/8"),
+        ({"host": "10.0.0.0/33"}, "Invalid CIDR notation '10.0.0.0/33': Value [33] not in range [0,32]"),
         ({"host": ""}, "Host pattern cannot be null or empty"),
         ({"resource_name": ""}, "Invalid empty resource name"),
         ({"resource_type": 4}, "The only valid name for the CLUSTER resource is kafka-cluster"),

@@ -151,14 +151,32 @@ def settings(**more):
     }
 
 
+SIGNED_TOKENS = {
+    f"{PREFIX}sasl.server.callback.handler.class": SIGNED,
+    "sasl.oauthbearer.jwks.endpoint.url": "file:///k",
+}
+EXPECTED = {"sasl.oauthbearer.expected.audience": "kafka", "sasl.oauthbearer.expected.issuer": "me"}
+
+
 def read(texts):
     return read_sasl(EffectiveConfigs(MetadataImage(), BrokerSettings(texts), node_id=1), "SASL")
 
 
 def test_tokens_are_unsecured_unless_the_handler_class_checks_signatures():
     assert read(settings()).oauth.jwks_url is None
-    signed = {f"{PREFIX}sasl.server.callback.handler.class": SIGNED, "sasl.oauthbearer.jwks.endpoint.url": "file:///k"}
-    assert read({**settings(), **signed}).oauth.jwks_url == "file:///k"
+    assert read({**settings(), **SIGNED_TOKENS, **EXPECTED}).oauth.jwks_url == "file:///k"
+
+
+@pytest.mark.parametrize("claim", ["audience", "issuer"])
+def test_signed_tokens_need_an_expected_audience_and_issuer_or_a_setting_that_takes_any(claim):
+    expected = {key: text for key, text in EXPECTED.items() if not key.endswith(claim)}
+    with pytest.raises(ConfigProblem, match=f"expected.{claim}; .*allow.unverified.{claim}=true allows that"):
+        read({**settings(), **SIGNED_TOKENS, **expected})
+
+    oauth = read(
+        {**settings(), **SIGNED_TOKENS, **expected, f"sasl.oauthbearer.allow.unverified.{claim}": "true"}
+    ).oauth
+    assert (oauth.audiences, oauth.issuer) == (((), "me") if claim == "audience" else (("kafka",), None))
 
 
 def test_the_options_of_the_login_module_are_read():
@@ -193,10 +211,10 @@ async def test_a_signed_token_logs_in(file, start_broker):
         **settings(),
         f"{PREFIX}sasl.server.callback.handler.class": SIGNED,
         "sasl.oauthbearer.jwks.endpoint.url": file.as_uri(),
-        "sasl.oauthbearer.expected.audience": "kafka",
+        **EXPECTED,
     }
     now = int(time.time())
-    claims = {"sub": "app", "iat": now, "exp": now + 60, "aud": "kafka"}
+    claims = {"sub": "app", "iat": now, "exp": now + 60, "aud": "kafka", "iss": "me"}
     async with start_broker(**texts) as broker:
         for key, kid, accepted in ((KEY, "a", True), (KEY, "x", False)):
             exchange = broker.authentication.mechanisms("SASL").begin("OAUTHBEARER")

@@ -9,10 +9,12 @@ import stat
 from datetime import UTC, datetime
 
 import pytest
+from click.testing import CliRunner
 from test_serve import first_line, refused, serving, stop
 
 from kwire.cli.client_config import read_properties, security_of
 from kwire.cli.connection import Connection, parse_address
+from kwire.cli.main import main
 from kwire.security.tls.development import LOCAL_HOSTS, read_authority
 
 
@@ -38,6 +40,37 @@ def test_the_first_start_makes_certificates_and_a_user_and_the_second_uses_them(
         with Connection(parse_address(ready.removeprefix("ready ")), security=security) as connection:
             assert connection.api_versions
         stop(process)
+
+
+def test_the_first_user_may_do_everything_and_a_user_that_is_added_needs_acls(tmp_path):
+    with serving("--secure", "--listen", "0", "--data", str(tmp_path / "data")) as process:
+        address = [first_line(process) for _ in range(3)][2].removeprefix("ready SASL_SSL://")
+        admin = ["-b", address, "--config", str(tmp_path / "kwire-certs" / "admin.properties")]
+        alice = tmp_path / "alice.properties"
+        text = (tmp_path / "kwire-certs" / "admin.properties").read_text()
+        alice.write_text(re.sub('username="admin" password=".*"', 'username="alice" password="secret"', text))
+        as_alice = ["-b", address, "--config", str(alice)]
+
+        assert called("topics", "create", "orders", *admin)[0] == 0
+        assert called("users", "add", "alice", "--password-stdin", *admin, stdin="secret\n")[0] == 0
+        assert "orders" not in called("topics", "list", *as_alice)[1]
+        assert called("acls", "add", "alice may describe topic orders", *admin)[0] == 0
+        assert "orders" in called("topics", "list", *as_alice)[1]
+        stop(process)
+
+
+@pytest.mark.parametrize(
+    ("options", "user"), [(("--set", "super.users=User:ops"), "ops"), (("--set", "authorizer.class.name="), "admin")]
+)
+def test_the_first_user_is_a_super_user_of_the_settings(tmp_path, options, user):
+    with serving("--secure", "--listen", "0", "--data", str(tmp_path / "data"), *options) as process:
+        assert first_line(process).startswith(f"user {user} with password ")
+        stop(process)
+
+
+def called(*arguments, stdin=None):
+    done = CliRunner().invoke(main, arguments, input=stdin)
+    return done.exit_code, done.output
 
 
 def test_a_listener_that_others_can_reach_without_login_is_refused_or_warned_of(tmp_path):

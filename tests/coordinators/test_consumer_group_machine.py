@@ -19,10 +19,10 @@ from kwire.coordinators.group.commands import GroupConfig, Joined, JoinGroup, Le
 from kwire.coordinators.group.consumer.commands import ConsumerHeartbeat, HeartbeatAnswer, ResolveRegexes
 from kwire.coordinators.group.consumer.embedded import read_assignment
 from kwire.coordinators.group.consumer.group import ConsumerGroup
-from kwire.coordinators.group.consumer.patterns import matching_topics
 from kwire.coordinators.group.consumer.state import ResolvedRegex
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.coordinators.machine import MetadataChange
+from kwire.coordinators.patterns import matching_topics
 from kwire.errors import Code, KafkaError
 
 GROUP = "g"

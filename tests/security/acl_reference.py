@@ -2,7 +2,10 @@
 
 decide       KIP-11, KIP-290 (prefixed ACLs)
 decide_any   KIP-679
+is_from      KIP-1276 (networks)
 """
+
+from ipaddress import ip_address, ip_network
 
 from kwire.acls import Operation as Op
 from kwire.acls import PatternType, Permission
@@ -22,7 +25,13 @@ def is_about(acl, kind, name):
 
 
 def is_for(acl, principal, host):
-    return acl.principal in ("User:*", principal) and acl.host in ("*", host)
+    return acl.principal in ("User:*", principal) and is_from(acl.host, host)
+
+
+def is_from(pattern, host):
+    if "/" in pattern:
+        return ip_address(host) in ip_network(pattern, strict=False)
+    return pattern in ("*", host)
 
 
 def covers(acl, operation):

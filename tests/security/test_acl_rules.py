@@ -12,7 +12,8 @@ from kwire.security.principal import Principal
 from kwire.security.standard_authorizer import StandardAuthorizer
 
 NAMES = ["*", "a", "ab", "abc", "abd", "b", "hardcode"]
-HOSTS = ["10.0.0.1", "10.0.0.2"]
+HOSTS = ["10.0.0.1", "10.0.0.2", "0:0:0:0:0:0:0:1"]
+NETWORKS = ["10.0.0.0/31", "10.0.0.3/31", "10.0.0.0/8", "0.0.0.0/0", "::/0", "::/127"]
 PRINCIPALS = ["User:alice", "User:bob", "Group:alice"]
 KINDS = [ResourceType.TOPIC, ResourceType.GROUP]
 OPERATIONS = [each for each in Operation if each > Operation.ALL]
@@ -25,7 +26,7 @@ def acls(draw):
         draw(st.sampled_from(NAMES)),
         draw(st.sampled_from([PatternType.LITERAL, PatternType.PREFIXED])),
         draw(st.sampled_from([*PRINCIPALS, "User:*", "Group:*"])),
-        draw(st.sampled_from([*HOSTS, "*"])),
+        draw(st.sampled_from([*HOSTS, *NETWORKS, "*"])),
         draw(st.sampled_from([Operation.ALL, Operation.READ, Operation.DESCRIBE, Operation.ALTER_CONFIGS])),
         draw(st.sampled_from([Permission.ALLOW, Permission.DENY])),
     )

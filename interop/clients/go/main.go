@@ -15,6 +15,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
 )
@@ -66,7 +67,7 @@ func client(bootstrap string, opts ...kgo.Opt) *kgo.Client {
 	return made
 }
 
-// The variables SASL_MECHANISM, SASL_USER and SASL_PASSWORD let the client log in.
+// The variables SASL_MECHANISM, SASL_USER and SASL_PASSWORD (or a token) let the client log in.
 func login() []kgo.Opt {
 	user, password := os.Getenv("SASL_USER"), os.Getenv("SASL_PASSWORD")
 	switch os.Getenv("SASL_MECHANISM") {
@@ -76,6 +77,8 @@ func login() []kgo.Opt {
 		return []kgo.Opt{kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha256Mechanism())}
 	case "SCRAM-SHA-512":
 		return []kgo.Opt{kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha512Mechanism())}
+	case "OAUTHBEARER":
+		return []kgo.Opt{kgo.SASL(oauth.Auth{Token: password}.AsMechanism())}
 	}
 	return nil
 }

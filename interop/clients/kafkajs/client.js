@@ -6,7 +6,9 @@ CompressionCodecs[CompressionTypes.Snappy] = require('kafkajs-snappy')
 
 const [bootstrap, scenario, prefix] = process.argv.slice(2)
 const { SASL_MECHANISM, SASL_USER, SASL_PASSWORD } = process.env
-const sasl = SASL_MECHANISM && { mechanism: SASL_MECHANISM.toLowerCase(), username: SASL_USER, password: SASL_PASSWORD }
+const sasl = SASL_MECHANISM === 'OAUTHBEARER'
+  ? { mechanism: 'oauthbearer', oauthBearerProvider: async () => ({ value: SASL_PASSWORD }) }
+  : SASL_MECHANISM && { mechanism: SASL_MECHANISM.toLowerCase(), username: SASL_USER, password: SASL_PASSWORD }
 const kafka = new Kafka({ brokers: [bootstrap], logLevel: logLevel.ERROR, ...(sasl && { sasl }), ...secured() })
 
 // CLIENT_SECURITY: JSON with the protocol and paths of PEM files.

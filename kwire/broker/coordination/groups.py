@@ -18,11 +18,11 @@ from kwire.broker.logs import Logger
 from kwire.broker.waits import Patient, Waits
 from kwire.coordinators.group.commands import GroupConfig
 from kwire.coordinators.group.consumer.commands import ResolveRegexes
-from kwire.coordinators.group.consumer.patterns import matching_topics
 from kwire.coordinators.group.consumer.state import ResolvedRegex
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.coordinators.group.share.commands import InitializeStates
 from kwire.coordinators.machine import Effects
+from kwire.coordinators.patterns import matching_topics
 from kwire.coordinators.share.state import SharePartitionKey
 from kwire.errors import KafkaError
 from kwire.metadata.effective import EffectiveConfigs

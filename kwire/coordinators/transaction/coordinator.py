@@ -12,11 +12,11 @@ Durable: ``transactions``. Soft: ``previous`` (see ``transitions.PreviousProduce
 
 from __future__ import annotations
 
-import re
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from typing import Final
 
 from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange, ProducerStamp
+from kwire.coordinators.patterns import transaction_matcher
 from kwire.coordinators.timeline import Table, Timeline
 from kwire.coordinators.transaction import transitions
 from kwire.coordinators.transaction.commands import (
@@ -227,7 +227,7 @@ class TransactionCoordinator:
 
         Raises KafkaError(INVALID_REGULAR_EXPRESSION) at once.
         """
-        matches = _matcher(wanted.pattern)
+        matches = transaction_matcher(wanted.pattern)
         return self._list(self._ids(), wanted, matches, now_ms)
 
     def _ids(self) -> Iterable[str]:
@@ -235,7 +235,7 @@ class TransactionCoordinator:
         return dict.fromkeys([*self.transactions, *self.transactions.history])
 
     def _list(
-        self, ids: Iterable[str], wanted: TransactionFilter, matches: re.Pattern[str] | None, now_ms: int
+        self, ids: Iterable[str], wanted: TransactionFilter, matches: Callable[[str], object] | None, now_ms: int
     ) -> Iterator[ListedTransaction | None]:
         for transactional_id in ids:
             each = self.transactions.committed(transactional_id)
@@ -244,7 +244,7 @@ class TransactionCoordinator:
                 and (not wanted.producer_ids or each.producer_id in wanted.producer_ids)
                 and (not wanted.states or each.state.title in wanted.states)
                 and (wanted.longer_than_ms < 0 or now_ms - each.start_ms > wanted.longer_than_ms)
-                and (matches is None or matches.fullmatch(transactional_id))
+                and (matches is None or matches(transactional_id))
             ):
                 yield ListedTransaction(transactional_id, each.producer_id, each.state.title)
             else:
@@ -441,13 +441,3 @@ def _markers(transactional_id: str, decided: Transaction) -> WriteMarkers:
         tuple(sorted(decided.partitions)),
         decided.client_version,
     )
-
-
-def _matcher(pattern: str | None) -> re.Pattern[str] | None:
-    if not pattern:
-        return None
-    try:
-        return re.compile(pattern)
-    except (re.error, RecursionError, OverflowError) as error:
-        reason = f"Transaction ID pattern `{pattern}` is not a valid regular expression: {error}."
-        raise KafkaError(Code.INVALID_REGULAR_EXPRESSION, reason) from error

@@ -2,9 +2,12 @@
 
 use chrono::{DateTime, Utc};
 use rskafka::client::partition::{Compression, OffsetAt, PartitionClient, UnknownTopicHandling};
-use rskafka::client::{Client, ClientBuilder, Credentials, SaslConfig};
+use rskafka::client::{Client, ClientBuilder, Credentials, OauthBearerCredentials, SaslConfig};
 use rskafka::record::Record;
+use rustls::pki_types::{pem::PemObject, CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, RootCertStore};
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -17,6 +20,9 @@ async fn main() -> Outcome {
     let mut builder = ClientBuilder::new(vec![bootstrap.clone()]);
     if let Some(sasl) = login() {
         builder = builder.sasl_config(sasl);
+    }
+    if let Some(config) = tls()? {
+        builder = builder.tls_config(config);
     }
     let client = builder.build().await?;
     match scenario.as_str() {
@@ -34,12 +40,40 @@ async fn main() -> Outcome {
 /// The variables SASL_MECHANISM, SASL_USER and SASL_PASSWORD let the client log in.
 fn login() -> Option<SaslConfig> {
     let mechanism = std::env::var("SASL_MECHANISM").ok()?;
-    let credentials = Credentials::new(std::env::var("SASL_USER").ok()?, std::env::var("SASL_PASSWORD").ok()?);
+    let password = std::env::var("SASL_PASSWORD").ok()?;
+    let credentials = Credentials::new(std::env::var("SASL_USER").ok()?, password.clone());
     Some(match mechanism.as_str() {
+        "OAUTHBEARER" => SaslConfig::Oauthbearer(OauthBearerCredentials {
+            callback: Arc::new(move || {
+                let token = password.clone();
+                Box::pin(async move { Ok(token) })
+            }),
+            authz_id: None,
+            bearer_kvs: Vec::new(),
+        }),
         "PLAIN" => SaslConfig::Plain(credentials),
         "SCRAM-SHA-256" => SaslConfig::ScramSha256(credentials),
         _ => SaslConfig::ScramSha512(credentials),
     })
+}
+
+/// CLIENT_SECURITY: JSON with the paths of PEM files: the authority under "ca", key and certificate under "certificate".
+fn tls() -> Result<Option<Arc<ClientConfig>>, Box<dyn std::error::Error>> {
+    let Ok(given) = std::env::var("CLIENT_SECURITY") else { return Ok(None) };
+    let files: serde_json::Value = serde_json::from_str(&given)?;
+    let mut authorities = RootCertStore::empty();
+    for certificate in CertificateDer::pem_file_iter(files["ca"].as_str().ok_or("no ca")?)? {
+        authorities.add(certificate?)?;
+    }
+    let builder = ClientConfig::builder().with_root_certificates(authorities);
+    let config = match files["certificate"].as_str() {
+        Some(path) => {
+            let chain = CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>()?;
+            builder.with_client_auth_cert(chain, PrivateKeyDer::from_pem_file(path)?)?
+        }
+        None => builder.with_no_client_auth(),
+    };
+    Ok(Some(Arc::new(config)))
 }
 
 async fn fresh(client: &Client, topic: &str) -> Result<PartitionClient, Box<dyn std::error::Error>> {

@@ -18,9 +18,9 @@ from kwire.coordinators.group.consumer.commands import ResolveRegexes
 from kwire.coordinators.group.consumer.group import ConsumerGroup
 from kwire.coordinators.group.consumer.member import Member
 from kwire.coordinators.group.consumer.parts import Step
-from kwire.coordinators.group.consumer.patterns import check_regex
 from kwire.coordinators.group.consumer.state import ResolvedRegex, epoch_record, regex_record, regex_tombstone
 from kwire.coordinators.group.consumer.target import hash_of
+from kwire.coordinators.patterns import check_regex
 
 _REFRESH_MIN_MS: Final = 10_000
 _NEVER_MS: Final = -(2**62)

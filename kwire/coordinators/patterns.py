@@ -1,6 +1,6 @@
-"""Regular expressions of subscriptions: RE2's language, matched in linear time (KIP-848).
+"""Regular expressions of requests: RE2's language, matched in linear time (KIP-848, KIP-1152).
 
-Responsible for: checking an expression, and the topics that match it. Must not depend on: groups.
+Responsible for: checking an expression, and the names that match it. Must not depend on: groups, transactions.
 
 RE2 has neither backreferences nor lookaround, so no expression takes time that grows faster than the names it is
 matched with; its memory is bounded too. Apache Kafka uses RE2/J, the same language in Java.
@@ -8,7 +8,7 @@ matched with; its memory is bounded too. Apache Kafka uses RE2/J, the same langu
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from kwire.errors import Code, KafkaError
@@ -34,18 +34,32 @@ _REASONS: Final = (
 
 
 def check_regex(regex: str) -> None:
-    """KafkaError(INVALID_REGULAR_EXPRESSION) with RE2's reason."""
+    """KafkaError(INVALID_REGULAR_EXPRESSION) with RE2's reason, for an expression of a subscription."""
+    _check("SubscribedTopicRegex", regex)
+
+
+def transaction_matcher(pattern: str | None) -> Callable[[str], object] | None:
+    """What tells whether a transactional id matches as a whole; None where every id does.
+
+    Raises KafkaError(INVALID_REGULAR_EXPRESSION) with RE2's reason.
+    """
+    if not pattern:
+        return None
+    _check("Transaction ID pattern", pattern)
+    matcher: Callable[[str], object] = _compile(pattern).fullmatch
+    return matcher
+
+
+def _check(what: str, regex: str) -> None:
     reason = why_invalid(regex)
     if reason is not None:
-        raise KafkaError(
-            Code.INVALID_REGULAR_EXPRESSION,
-            f"SubscribedTopicRegex `{regex}` is not a valid regular expression: {reason}.",
-        )
+        message = f"{what} `{regex}` is not a valid regular expression: {reason}."
+        raise KafkaError(Code.INVALID_REGULAR_EXPRESSION, message)
 
 
 def why_invalid(regex: str) -> str | None:
     """RE2's reason; None for a valid expression."""
-    import re2  # noqa: PLC0415 (only for members that subscribe by an expression)
+    import re2  # noqa: PLC0415 (only for requests with an expression)
 
     if len(regex) > _LENGTH_MAX:
         return f"longer than {_LENGTH_MAX} characters"

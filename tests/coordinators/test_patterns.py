@@ -2,7 +2,7 @@
 
 import pytest
 
-from kwire.coordinators.group.consumer.patterns import check_regex, matching_topics, why_invalid
+from kwire.coordinators.patterns import check_regex, matching_topics, transaction_matcher, why_invalid
 from kwire.errors import Code, KafkaError
 
 TOPICS = ["orders", "orders.eu", "payments"]
@@ -58,3 +58,35 @@ def test_an_expression_that_is_slow_elsewhere_matches_in_linear_time(regex):
 @pytest.mark.parametrize("regex", ["\\pL{1000}", "a" * 100_000])
 def test_an_expression_that_is_too_large_is_refused(regex):
     assert why_invalid(regex) is not None
+
+
+def test_a_transactional_id_matches_with_its_whole_name():
+    matches = transaction_matcher("alpha|beta.*")
+
+    assert matches is not None
+    assert [name for name in ("alpha", "alphabet", "beta", "betamax", "x") if matches(name)] == [
+        "alpha",
+        "beta",
+        "betamax",
+    ]
+
+
+@pytest.mark.parametrize("pattern", [None, ""])
+def test_without_a_pattern_every_transactional_id_matches(pattern):
+    assert transaction_matcher(pattern) is None
+
+
+def test_a_pattern_of_transactional_ids_that_backtracks_elsewhere_matches_in_linear_time():
+    matches = transaction_matcher("(a*)*b")
+
+    assert matches is not None
+    assert not matches("a" * 10_000)
+
+
+@pytest.mark.parametrize("pattern", ["(a)\\1", "(?=a)", "["])
+def test_a_pattern_of_transactional_ids_that_is_not_of_re2_is_refused(pattern):
+    with pytest.raises(KafkaError) as refusal:
+        transaction_matcher(pattern)
+
+    assert refusal.value.code is Code.INVALID_REGULAR_EXPRESSION
+    assert refusal.value.message.startswith(f"Transaction ID pattern `{pattern}` is not a valid regular expression: ")
