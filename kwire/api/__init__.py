@@ -491,4 +491,9 @@ def api_table(settings: BrokerValues, features: Mapping[str, int]) -> ApiTable:
 
     It has the rows that are served with these settings and finalized feature levels, as they are at the start.
     """
-    return make_table(sorted((*_ROWS, *SHARE_ROWS, *TELEMETRY_ROWS), key=lambda row: row.key), settings, features)
+    return make_table(table_rows(), settings, features)
+
+
+def table_rows() -> list[Row]:
+    """List the rows of what a broker's listener serves, in order of the keys."""
+    return sorted((*_ROWS, *SHARE_ROWS, *TELEMETRY_ROWS), key=lambda row: row.key)

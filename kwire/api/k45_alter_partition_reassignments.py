@@ -2,9 +2,9 @@
 
 Versions: 0-1.
 
-Behaviour: moves partitions to other brokers (KIP-455). With one broker the only assignment that can be is the one
-that is there; every other names a broker that is not registered. Null replicas stop a reassignment; there is none
-under way.
+Behaviour: moves partitions to other brokers (KIP-455): new replicas are added, and once all that stay are in sync the
+old ones are removed. Null replicas stop a reassignment. With one broker the only assignment that can be is the one that
+is there; every other names a broker that is not registered.
 
 Version notes: 1 can forbid a change of the replication factor (KIP-860).
 """
@@ -14,8 +14,8 @@ from __future__ import annotations
 from kwire.api.pacing import submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
+from kwire.metadata.cluster.reassignment import Reassignment
 from kwire.metadata.commands import AlterPartitionReassignments
-from kwire.metadata.elections import Reassignment
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import TopicPartition

@@ -2,11 +2,10 @@
 
 Versions: 0-2.
 
-Behaviour: the state of the metadata quorum, which is this node alone: leader of the current epoch, only voter, no
-observers (KIP-595). Any other topic or partition is unknown.
+Behaviour: the state of the metadata quorum: the leader of the current epoch, the voters, and as observers the brokers
+that read the metadata log (KIP-595). Any other topic or partition is unknown.
 
-Version notes: 1 adds times (KIP-836); 2 directory ids and the voters' listeners (KIP-853), which are not
-open here.
+Version notes: 1 adds times (KIP-836); 2 directory ids and the voters' listeners (KIP-853).
 """
 
 from __future__ import annotations
@@ -61,7 +60,8 @@ def _unknown(index: int) -> PartitionAnswer:
 
 
 def _quorum(context: Context, quorum: QuorumDescription) -> PartitionAnswer:
-    now_ms = context.broker.clock.now_ms() if context.api_version >= _TIMES_SINCE else -1  # KIP-836
+    tells_times = context.api_version >= _TIMES_SINCE  # KIP-836
+    now_ms = context.broker.clock.now_ms() if tells_times else -1
     tells_directories = context.api_version >= _VOTERS_SINCE  # KIP-853
     return PartitionAnswer(
         partition_index=0,
@@ -77,6 +77,16 @@ def _quorum(context: Context, quorum: QuorumDescription) -> PartitionAnswer:
                 last_caught_up_timestamp=now_ms,
             )
             for voter in quorum.voters
+        ],
+        observers=[
+            DescribeQuorumResponse.ReplicaState(
+                replica_id=observer.node_id,
+                replica_directory_id=observer.directory_id if tells_directories else ZERO_UUID,
+                log_end_offset=observer.log_end_offset,
+                last_fetch_timestamp=observer.last_fetch_ms if tells_times else -1,
+                last_caught_up_timestamp=observer.last_caught_up_ms if tells_times else -1,
+            )
+            for observer in quorum.observers
         ],
     )
 

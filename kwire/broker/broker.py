@@ -45,7 +45,8 @@ from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.security.authorizer import Authorizer
 
-if TYPE_CHECKING:  # only a node of a cluster loads it
+if TYPE_CHECKING:  # not at run time: only a node of a cluster loads these
+    from kwire.broker.controller.cluster_controller import ClusterController
     from kwire.broker.coordination.remote_transactions import RemoteTransactions
 
 
@@ -54,7 +55,7 @@ class Broker:
     """The parts that handlers, connections and tests use. ``start.open_broker`` makes it.
 
     ``endpoints`` are the listeners as clients see them. ``configs`` gives the effective value of every setting.
-    ``authorizer`` None allows everything.
+    ``authorizer`` None allows everything. ``cluster_controller`` is there where other brokers can join this node.
     """
 
     clock: Clock
@@ -64,6 +65,7 @@ class Broker:
     # metadata
     controller: Controller
     image: MetadataImage
+    cluster_controller: ClusterController | None = None
     # log directories and partitions
     dirs: LogDirs
     storage_failures: StorageFailures

@@ -65,10 +65,13 @@ async def open_broker(
     files: Files,
     *,
     endpoints: Sequence[Endpoint],
+    controller_endpoints: Sequence[Endpoint] = (),
     clock: Clock | None = None,
     cluster_id: str | None = None,
 ) -> AsyncIterator[Broker]:
     """Open the log directories, recover, run the background tasks; flush and close everything at the end.
+
+    ``controller_endpoints`` are the listeners by which brokers of other processes join this node's controller.
 
     Raises ConfigProblem, storage.files.DirectoryInUse, log_dirs.ForeignDirectory, StorageFailure, before anything is
     served.
@@ -87,8 +90,10 @@ async def open_broker(
         controller = EmbeddedController(
             log=metadata_log, configs=configs, clock=clock, on_storage_failure=storage_failures.report
         )
-        # First, because partitions that Apache Kafka left without a leader at a clean stop get it back here.
-        controller.register(endpoints, [one.id for one in dirs.dirs])
+        is_broker = "broker" in static.broker["process.roles"]
+        if is_broker:
+            # First, because partitions that Apache Kafka left without a leader at a clean stop get it back here.
+            controller.register(endpoints, [one.id for one in dirs.dirs])
         broker = _make_broker(
             clock=clock,
             configs=configs,
@@ -98,12 +103,16 @@ async def open_broker(
             endpoints=endpoints,
         )
         broker.partitions.load()
+        if controller_endpoints:
+            _serve_controller(broker, controller, controller_endpoints, is_broker=is_broker)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(clock.run)
             await broker.housekeeping.recover()
             nursery.start_soon(broker.housekeeping.run)
             watch = broker.watchdog.watch
             nursery.start_soon(watch, "metadata log", controller.run)
+            if broker.cluster_controller is not None:
+                nursery.start_soon(watch, "controller", broker.cluster_controller.run)
             nursery.start_soon(watch, "partition moves", run_contained, clock.sleep, broker.moves.run)
             if broker.delegation_tokens.enabled:
                 start_contained(nursery, clock.sleep, broker.delegation_tokens.run)
@@ -118,6 +127,26 @@ async def open_broker(
         await _close(broker, controller)
     finally:
         dirs.release()
+
+
+def _serve_controller(
+    broker: Broker, controller: EmbeddedController, endpoints: Sequence[Endpoint], *, is_broker: bool
+) -> None:
+    """Make the controller of several brokers. Raises StorageFailure."""
+    from kwire.broker.controller.cluster_controller import ClusterController  # noqa: PLC0415 (a single node needs none)
+
+    broker.cluster_controller = ClusterController(
+        controller=controller,
+        configs=broker.configs,
+        clock=broker.clock,
+        files=broker.dirs.files,
+        cluster_id=broker.cluster_id,
+        own_broker=broker.node_id if is_broker else None,
+        endpoints=endpoints,
+    )
+    broker.cluster_controller.start()
+    # Last, so that this node's own partitions follow a change before other nodes read it.
+    controller.subscribe(broker.cluster_controller.on_metadata_delta)
 
 
 def _make_broker(

@@ -27,7 +27,7 @@ _KAFKA_LINES: Final = {
 def report_to_programs(server: Server) -> None:
     """Log what is served, and print ``ready NAME://HOST:PORT`` for each listener."""
     log_ready(server)
-    print_lines(f"ready {binding.url}" for binding in server.bindings)
+    print_lines(f"ready {binding.url}" for binding in server.bindings or server.controller_bindings)
 
 
 def report_control(url: str) -> None:
@@ -58,15 +58,17 @@ def banner(server: Server, log_dirs: Sequence[str], control: str | None = None) 
         address if len(addresses) == 1 else f"{address}  ({binding.name})"
         for address, binding in zip(addresses, server.bindings, strict=True)
     ]
+    joined = [f"{one.endpoint.host}:{one.endpoint.port}" for one in server.controller_bindings]
     data = [str(Path(path).absolute()) for path in log_dirs] or ["in memory, gone when the broker stops"]
-    default = addresses[0] == "localhost:9092"
-    ask = "kwire topics create messages" + ("" if default else f" -b {addresses[0]}")
+    default = addresses[:1] == ["localhost:9092"]
+    ask = [f"kwire topics create messages{'' if default else f' -b {addresses[0]}'}"] if addresses else []
     return [
         f"kwire {__version__} is ready.",
         *_titled("Clients connect to", shown),
+        *_titled("Brokers join at", joined),
         *_titled("Data", data),
         *_titled("Control", [] if control is None else [control]),
-        *_titled("Next, in another terminal", [ask]),
+        *_titled("Next, in another terminal", ask),
         *_titled("Stop", ["Ctrl-C"]),
     ]
 

@@ -22,6 +22,9 @@ from kwire.acls import Acl, AclFilter
 from kwire.errors import KafkaError
 from kwire.metadata.acls import create_acls, delete_acls
 from kwire.metadata.alter_configs import ConfigChange, alter_configs, alter_configs_incrementally
+from kwire.metadata.cluster.directories import assign_own_directories
+from kwire.metadata.cluster.elections import elect_leaders
+from kwire.metadata.cluster.reassignment import Reassignment, alter_reassignments
 from kwire.metadata.credentials import (
     QuotaAlteration,
     ScramDeletion,
@@ -31,15 +34,9 @@ from kwire.metadata.credentials import (
 )
 from kwire.metadata.decision import DONE, Charge, Decision, Outcome
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.elections import Reassignment, alter_reassignments, elect_leaders
 from kwire.metadata.entities import Resource, Topic
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.nodes import (
-    assign_directories,
-    reserve_producer_ids,
-    unregister_broker,
-    unregister_controller,
-)
+from kwire.metadata.nodes import reserve_producer_ids, unregister_broker, unregister_controller
 from kwire.metadata.topics import Created, NewPartitions, NewTopic, create_partitions, create_topics, delete_topics
 from kwire.metadata.update_features import FeatureUpdate, update_features
 from kwire.types import TopicPartition, Uuid
@@ -127,7 +124,7 @@ class ElectLeaders(Command[Outcome]):
 
     def decide(self, state: ControllerState, charge: Charge) -> Decision[Outcome]:
         del charge
-        return elect_leaders(state.image, self.election_type, self.partitions)
+        return elect_leaders(state.image, state.configs, self.election_type, self.partitions)
 
 
 @dataclass(frozen=True)
@@ -141,6 +138,7 @@ class AlterPartitionReassignments(Command[Outcome]):
         del charge
         return alter_reassignments(
             state.image,
+            state.configs,
             self.reassignments,
             allow_replication_factor_change=self.allow_replication_factor_change,
         )
@@ -246,7 +244,7 @@ class UnregisterBroker(Command[Outcome]):
 
     def decide(self, state: ControllerState, charge: Charge) -> Decision[Outcome]:
         del charge
-        return each([self.broker_id], lambda broker_id: unregister_broker(state.image, broker_id))
+        return each([self.broker_id], lambda broker_id: unregister_broker(state.image, state.configs, broker_id))
 
 
 @dataclass(frozen=True)
@@ -289,7 +287,8 @@ class AssignReplicasToDirs(Command[Outcome]):
 
     def decide(self, state: ControllerState, charge: Charge) -> Decision[Outcome]:
         del charge
-        return Decision(assign_directories(state.image, self.broker_id, self.directories), [DONE])
+        records = assign_own_directories(state.image, state.configs, self.broker_id, self.directories)
+        return Decision(records, [DONE])
 
 
 _Item = TypeVar("_Item")

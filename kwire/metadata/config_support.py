@@ -39,7 +39,9 @@ def support_of(name: str) -> ConfigSupport:
 
 _HONOURED = """
 add.partitions.to.txn.retry.backoff.max.ms add.partitions.to.txn.retry.backoff.ms
-advertised.listeners authorizer.class.name auto.create.topics.enable broker.id broker.rack
+advertised.listeners authorizer.class.name auto.create.topics.enable auto.leader.rebalance.enable broker.id broker.rack
+broker.session.timeout.ms leader.imbalance.check.interval.seconds
+unclean.leader.election.enable unclean.leader.election.interval.ms
 compression.gzip.level compression.lz4.level
 compression.type compression.zstd.level connections.max.idle.ms controller.listener.names
 controller.quorum.bootstrap.servers controller.quorum.voters controller.quota.window.num
@@ -111,16 +113,15 @@ share.coordinator.threads
 """,
     "there is no other broker to copy from, talk to, or wait for": """
 alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds
-auto.leader.rebalance.enable broker.heartbeat.interval.ms broker.session.timeout.ms controlled.shutdown.enable
+broker.heartbeat.interval.ms controlled.shutdown.enable
 controller.socket.timeout.ms follower.replication.throttled.rate initial.broker.registration.timeout.ms
-inter.broker.listener.name leader.imbalance.check.interval.seconds leader.replication.throttled.rate
+inter.broker.listener.name leader.replication.throttled.rate
 replica.alter.log.dirs.io.max.bytes.per.second replica.fetch.backoff.ms replica.fetch.max.bytes
 replica.fetch.min.bytes replica.fetch.response.max.bytes replica.fetch.wait.max.ms
 replica.high.watermark.checkpoint.interval.ms replica.lag.time.max.ms replica.selector.class
 replica.socket.receive.buffer.bytes replica.socket.timeout.ms replication.quota.window.num
 replication.quota.window.size.seconds security.inter.broker.protocol
 socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms ssl.endpoint.identification.algorithm
-unclean.leader.election.enable unclean.leader.election.interval.ms
 """,
     "the only voter elects itself, and no other node fetches its log": """
 controller.performance.always.log.threshold.ms controller.performance.sample.period.ms

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeAlias, TypeVar
 
 from kwire.errors import KafkaError
-from kwire.metadata.entities import DIRECTORY_UNASSIGNED, BrokerNode
+from kwire.metadata.entities import DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, BrokerNode
 
 if TYPE_CHECKING:
     from kwire.metadata.image import MetadataImage
@@ -50,8 +50,11 @@ def is_active(broker: BrokerNode) -> bool:
 
 
 def default_directory(image: MetadataImage, broker_id: int) -> Uuid:
-    """Give the directory of a new replica: the broker's only one, or unassigned for the broker to choose (KIP-858)."""
+    """Give the directory of a new replica (KIP-858).
+
+    It is the broker's only one, or unassigned for the broker to choose; migrating if the broker registered none.
+    """
     broker = image.brokers.get(broker_id)
-    if broker is None or len(broker.log_dirs) != 1:
-        return DIRECTORY_UNASSIGNED
-    return broker.log_dirs[0]
+    if broker is not None and not broker.log_dirs:
+        return DIRECTORY_MIGRATING
+    return DIRECTORY_UNASSIGNED if broker is None or len(broker.log_dirs) > 1 else broker.log_dirs[0]

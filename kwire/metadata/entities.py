@@ -17,9 +17,9 @@ from kwire.types import ZERO_UUID, Uuid
 NO_LEADER = -1
 
 # Reserved values of the id of the log directory that holds a replica (KIP-858).
-DIRECTORY_UNASSIGNED: Uuid = ZERO_UUID
-DIRECTORY_LOST: Uuid = bytes(15) + b"\x01"
-DIRECTORY_MIGRATING: Uuid = bytes(15) + b"\x02"
+DIRECTORY_MIGRATING: Uuid = ZERO_UUID
+DIRECTORY_UNASSIGNED: Uuid = bytes(15) + b"\x01"
+DIRECTORY_LOST: Uuid = bytes(15) + b"\x02"
 
 
 class ResourceType(IntEnum):

@@ -34,11 +34,15 @@ class ListenerAddress(NamedTuple):
 
 
 class Listeners(NamedTuple):
-    """What the settings say. ``advertised`` holds what is given for clients, by listener name."""
+    """What the settings say. ``advertised`` holds what is given for clients, by listener name.
+
+    ``advertised_controllers`` is the same for the controller's listeners.
+    """
 
     clients: tuple[ListenerAddress, ...]
     controllers: tuple[ListenerAddress, ...]
     advertised: Mapping[str, ListenerAddress]
+    advertised_controllers: Mapping[str, ListenerAddress]
     protocols: Mapping[str, str]
 
 
@@ -54,12 +58,17 @@ def read_listeners(configs: EffectiveConfigs) -> Listeners:
         clients=tuple(one for one in bound if one.name not in names),
         controllers=tuple(one for one in bound if one.name in names),
         advertised={one.name: one for one in advertised if one.name not in names},
+        advertised_controllers={one.name: one for one in advertised if one.name in names},
         protocols=protocols,
     )
     _check_controllers(configs, found)
-    _check_clients(configs, found)
-    _check_login(configs, found)
-    _check_inter_broker(configs, found)
+    if "broker" in configs.broker["process.roles"]:
+        _check_clients(configs, found)
+        _check_login(configs, found)
+        _check_inter_broker(configs, found)
+    else:
+        _check_controller_alone(configs, found)
+        _check_login(configs, found)
     if configs.broker["kwire.require.login"]:
         _check_reachable(configs, found)
     if any(one.host == _NONROUTABLE for one in advertised):
@@ -72,8 +81,9 @@ def read_listeners(configs: EffectiveConfigs) -> Listeners:
 
 
 def reachable_without_login(configs: EffectiveConfigs, found: Listeners) -> list[ListenerAddress]:
-    """Return the listeners that clients on other machines can reach and use without login."""
-    return [one for one in found.clients if not (_is_loopback(one.host) or _asks_for_login(configs, found, one.name))]
+    """Return the listeners that other machines can reach and use without login, those of the controller too."""
+    every = (*found.clients, *found.controllers)
+    return [one for one in every if not (_is_loopback(one.host) or _asks_for_login(configs, found, one.name))]
 
 
 def _asks_for_login(configs: EffectiveConfigs, found: Listeners, name: str) -> bool:
@@ -192,6 +202,22 @@ def _check_controllers(configs: EffectiveConfigs, found: Listeners) -> None:
             raise _problem(configs, "early.start.listeners", message, f"names of {', '.join(sorted(bound))}")
 
 
+def _check_controller_alone(configs: EffectiveConfigs, found: Listeners) -> None:
+    """A controller without a broker has listeners of controllers, and no others."""
+    if not found.controllers:
+        message = (
+            "controller.listener.names must contain at least one value appearing in the 'listeners' configuration when"
+            " running the KRaft controller role"
+        )
+        raise _problem(configs, "controller.listener.names", message, "CONTROLLER, and listeners=CONTROLLER://:9093")
+    if found.clients:
+        message = (
+            "The listeners config must only contain KRaft controller listeners from controller.listener.names when "
+            "process.roles=controller"
+        )
+        raise _problem(configs, "listeners", message, found.controllers[0].url)
+
+
 def _check_clients(configs: EffectiveConfigs, found: Listeners) -> None:
     if not found.clients or (configs.is_set("advertised.listeners") and not found.advertised):
         message = (
@@ -211,7 +237,7 @@ def _check_clients(configs: EffectiveConfigs, found: Listeners) -> None:
 
 
 def _check_login(configs: EffectiveConfigs, found: Listeners) -> None:
-    for name in (one.name for one in found.clients):
+    for name in (one.name for one in (*found.clients, *found.controllers)):
         if uses_sasl(found.protocols[name]):
             read_sasl(configs, name)
 

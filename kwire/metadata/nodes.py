@@ -1,19 +1,23 @@
-"""Commands on nodes: registration and shutdown of brokers, blocks of producer ids, log directories of replicas.
+"""Commands on nodes: the controller's own broker, unregistration, blocks of producer ids.
 
-Responsible for: the records of a broker's registration and shutdown, and which partitions get a leader again when it
-returns. Must not depend on: heartbeats and sessions (a broker of one node runs as long as its process).
+Responsible for: the records of the registration and shutdown of the broker in the controller's process, which has no
+session: it runs as long as the controller. Must not depend on: heartbeats (``cluster`` has the other brokers).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from kwire.errors import Code, KafkaError
-from kwire.metadata.entities import NO_LEADER, BrokerNode, Endpoint, Partition, ResourceType
+from kwire.metadata.cluster import leadership
+from kwire.metadata.cluster.partition_changes import PartitionChanges
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.entities import BrokerNode, Endpoint, ResourceType
 from kwire.metadata.features import SERVED
 from kwire.metadata.image import ELR_VERSION, MetadataImage
-from kwire.types import TopicPartition, Uuid
+from kwire.metadata.snapshot import broker_record
+from kwire.types import Uuid
 from kwire.wire.message import Message
 from kwire.wire.messages import (
     BrokerRegistrationChangeRecord,
@@ -21,8 +25,6 @@ from kwire.wire.messages import (
     FeatureLevelRecord,
     PartitionChangeRecord,
     ProducerIdsRecord,
-    RegisterBrokerRecord,
-    UnregisterBrokerRecord,
     UnregisterControllerRecord,
 )
 
@@ -45,51 +47,20 @@ class Registration:
 
 
 def register_broker(
-    image: MetadataImage, registration: Registration, *, bump_leader_epochs: bool = False
+    image: MetadataImage, configs: EffectiveConfigs, registration: Registration, *, page_cache_lost: bool = False
 ) -> list[Message]:
-    """Register a broker, unfenced; partitions without a leader that it has a replica of get it as leader.
+    """Register the controller's own broker, unfenced; it leads the partitions without a leader that it may lead.
 
-    ``bump_leader_epochs``: what this broker wrote last may be lost (the machine crashed), so partitions that it still
-    leads get a new leader epoch, by which consumers notice the truncation (KIP-320).
+    ``page_cache_lost``: what this broker wrote last may be lost (the machine crashed). It leaves the in-sync sets that
+    others are in; the partitions that it alone has get a new leader epoch, by which consumers notice the truncation
+    (KIP-320).
     """
-    records: list[Message] = [
-        RegisterBrokerRecord(
-            broker_id=registration.broker_id,
-            broker_epoch=registration.epoch,
-            incarnation_id=registration.incarnation_id,
-            end_points=[
-                RegisterBrokerRecord.BrokerEndpoint(
-                    name=point.listener, host=point.host, port=point.port, security_protocol=point.security_protocol
-                )
-                for point in registration.endpoints
-            ],
-            features=[
-                RegisterBrokerRecord.BrokerFeature(
-                    name=name, min_supported_version=levels.lowest, max_supported_version=levels.highest
-                )
-                for name, levels in SERVED.items()
-            ],
-            rack=registration.rack,
-            fenced=True,
-            log_dirs=list(registration.log_dirs),
-        ),
-        BrokerRegistrationChangeRecord(
-            broker_id=registration.broker_id, broker_epoch=registration.epoch, fenced=_UNFENCE
-        ),
+    broker = _node(registration)
+    return [
+        broker_record(broker),
+        *(record for record in leadership.unfence(image, configs, broker) if _is_certain(record, broker.id)),
+        *(_after_lost_page_cache(image, configs, broker.id) if page_cache_lost else ()),
     ]
-    for topic in image.topics.values():
-        for partition in topic.partitions:
-            if registration.broker_id not in partition.replicas:
-                continue
-            if partition.leader == NO_LEADER and _may_lead(partition, registration.broker_id):
-                records.append(_take_lead(partition, registration.broker_id))
-            elif partition.leader == registration.broker_id and bump_leader_epochs:
-                records.append(
-                    PartitionChangeRecord(
-                        topic_id=partition.topic_id, partition_id=partition.index, leader=registration.broker_id
-                    )
-                )
-    return records
 
 
 def stop_broker(broker: BrokerNode) -> list[Message]:
@@ -97,12 +68,12 @@ def stop_broker(broker: BrokerNode) -> list[Message]:
     return [BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, in_controlled_shutdown=1)]
 
 
-def unregister_broker(image: MetadataImage, broker_id: int) -> list[Message]:
+def unregister_broker(image: MetadataImage, configs: EffectiveConfigs, broker_id: int) -> list[Message]:
     """Forget a broker. Raises KafkaError(BROKER_ID_NOT_REGISTERED)."""
     broker = image.brokers.get(broker_id)
     if broker is None:
         raise KafkaError(Code.BROKER_ID_NOT_REGISTERED, f"Broker ID {broker_id} is not currently registered")
-    return [UnregisterBrokerRecord(broker_id=broker_id, broker_epoch=broker.epoch)]
+    return leadership.unregister(image, configs, broker)
 
 
 def unregister_controller(image: MetadataImage, controller_id: int, *, own_id: int) -> list[Message]:
@@ -136,25 +107,6 @@ def reserve_producer_ids(
     return first, [record]
 
 
-def assign_directories(
-    image: MetadataImage, broker_id: int, directories: Mapping[TopicPartition, Uuid]
-) -> list[Message]:
-    """Record in which log directory a broker holds its replicas (KIP-858), where the image has another one."""
-    records: list[Message] = []
-    for (topic, index), directory in directories.items():
-        partition = image.partition(topic, index)
-        if partition is None or broker_id not in partition.replicas:
-            continue
-        held = list(partition.directories) or [bytes(16)] * len(partition.replicas)
-        position = partition.replicas.index(broker_id)
-        if held[position] != directory:
-            held[position] = directory
-            records.append(
-                PartitionChangeRecord(topic_id=partition.topic_id, partition_id=partition.index, directories=held)
-            )
-    return records
-
-
 def bootstrap_records(levels: Mapping[str, int], *, min_insync_replicas: int) -> list[Message]:
     """Give the first records of a new cluster. The caller frames them as one transaction."""
     records: list[Message] = [
@@ -172,20 +124,33 @@ def bootstrap_records(levels: Mapping[str, int], *, min_insync_replicas: int) ->
     return records
 
 
-def _may_lead(partition: Partition, broker_id: int) -> bool:
-    return (
-        broker_id in partition.isr
-        or broker_id in partition.eligible_leader_replicas
-        or (not partition.isr and broker_id in partition.last_known_elr)
+def _is_certain(record: Message, broker_id: int) -> bool:
+    """Tell whether a change elects no other broker: the log may list some that are long gone."""
+    return not isinstance(record, PartitionChangeRecord) or record.leader == broker_id
+
+
+def _node(registration: Registration) -> BrokerNode:
+    return BrokerNode(
+        id=registration.broker_id,
+        epoch=registration.epoch,
+        incarnation_id=registration.incarnation_id,
+        endpoints=tuple(registration.endpoints),
+        features=SERVED,
+        rack=registration.rack,
+        log_dirs=tuple(registration.log_dirs),
     )
 
 
-def _take_lead(partition: Partition, broker_id: int) -> PartitionChangeRecord:
-    return PartitionChangeRecord(
-        topic_id=partition.topic_id,
-        partition_id=partition.index,
-        leader=broker_id,
-        isr=None if broker_id in partition.isr else [*partition.isr, broker_id],
-        eligible_leader_replicas=[] if partition.eligible_leader_replicas else None,
-        last_known_elr=[] if partition.last_known_elr else None,
-    )
+def _after_lost_page_cache(
+    image: MetadataImage, configs: EffectiveConfigs, broker_id: int
+) -> Iterator[PartitionChangeRecord]:
+    changes = PartitionChanges(image, configs, unclean=broker_id)
+    for topic in image.topics.values():
+        for partition in topic.partitions:
+            others = changes.without_lost(partition)
+            if len(others) < len(partition.isr) and others:
+                record = changes.change(topic.name, partition, isr=others, election=changes.usual_election(topic.name))
+                if record is not None:
+                    yield record
+            elif partition.leader == broker_id:
+                yield PartitionChangeRecord(topic_id=partition.topic_id, partition_id=partition.index, leader=broker_id)

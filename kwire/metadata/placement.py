@@ -6,8 +6,8 @@ random numbers: the caller passes where to start, so that the same command makes
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 
 from kwire.errors import Code, KafkaError
@@ -23,7 +23,7 @@ def place(image: MetadataImage, *, partitions: int, replication_factor: int, sta
     fenced, and one leads only while active. Raises KafkaError(INVALID_REPLICATION_FACTOR) without the prefix that tells
     what was asked for.
     """
-    usable = [broker for broker in image.brokers.values() if not _is_cordoned(broker)]
+    usable = [broker for broker in image.brokers.values() if not (_is_cordoned(broker) or _is_stopping(broker))]
     if not any(is_active(broker) for broker in usable):
         raise KafkaError(Code.INVALID_REPLICATION_FACTOR, "All brokers are currently fenced or in controlled shutdown.")
     if replication_factor > len(usable):
@@ -34,7 +34,11 @@ def place(image: MetadataImage, *, partitions: int, replication_factor: int, sta
         )
     active = _in_turns([broker for broker in usable if is_active(broker)])
     idle = _in_turns([broker for broker in usable if not is_active(broker)])
-    return [_row(active, idle, start + index, replication_factor) for index in range(partitions)]
+    rows = [_row(active, idle, start + index) for index in range(partitions)]
+    racks = {broker.id: broker.rack or "" for broker in usable}
+    if len(set(racks.values())) > 1:
+        rows = [_over_racks(row, racks, replication_factor) for row in rows]
+    return [row[:replication_factor] for row in rows]
 
 
 def check_assignment(image: MetadataImage, replicas: Sequence[int], replication_factor: int | None) -> None:
@@ -59,6 +63,11 @@ def _is_cordoned(broker: BrokerNode) -> bool:
     return bool(broker.cordoned_log_dirs) and set(broker.log_dirs) <= set(broker.cordoned_log_dirs or ())
 
 
+def _is_stopping(broker: BrokerNode) -> bool:
+    """Tell whether a broker is in controlled shutdown; once it is fenced it may hold replicas again."""
+    return broker.in_controlled_shutdown and not broker.fenced
+
+
 def _in_turns(brokers: Sequence[BrokerNode]) -> list[int]:
     """Order brokers so that neighbours are on different racks where possible."""
     racks: dict[str, list[int]] = defaultdict(list)
@@ -68,12 +77,25 @@ def _in_turns(brokers: Sequence[BrokerNode]) -> list[int]:
     return [broker_id for turn in rounds for broker_id in turn if broker_id is not None]
 
 
-def _row(active: list[int], idle: list[int], turn: int, replication_factor: int) -> list[int]:
+def _row(active: list[int], idle: list[int], turn: int) -> list[int]:
+    """Return all brokers in the order in which they are considered for one partition."""
     # Every full turn shifts the followers by one more, so that the load of a lost broker spreads over all others.
     first = turn % len(active)
     others = active[first + 1 :] + active[:first]
     shift = turn // len(active) % len(others) if others else 0
-    return [active[first], *others[shift:], *others[:shift], *idle][:replication_factor]
+    return [active[first], *others[shift:], *others[:shift], *idle]
+
+
+def _over_racks(row: list[int], racks: Mapping[int, str], replication_factor: int) -> list[int]:
+    """Choose from a row so that no rack holds a further replica while another that could holds fewer."""
+    chosen, rest = row[:1], row[1:]
+    held = Counter(racks[broker_id] for broker_id in chosen)
+    while len(chosen) < replication_factor:
+        broker_id = min(rest, key=lambda one: held[racks[one]])
+        rest.remove(broker_id)
+        chosen.append(broker_id)
+        held[racks[broker_id]] += 1
+    return chosen
 
 
 def _bad_assignment(message: str) -> KafkaError:

@@ -3,15 +3,19 @@
 Responsible for: what ``controller.quorum.voters``, ``controller.quorum.bootstrap.servers`` and ``process.roles`` may
 say. Must not depend on: where a setting came from, files, sockets.
 
-A broker that accepted them would start alone, with a cluster of its own, and know nothing of the other nodes.
+A node that accepted them would start alone, with a cluster of its own, and know nothing of the other voters.
 """
 
 from __future__ import annotations
 
+from typing import Final
+
 from kwire.metadata.config_values import ConfigProblem, value_text
 from kwire.metadata.effective import EffectiveConfigs
 
-_SERVED = "kwire is a cluster of one node, which is its own controller"
+SERVED_ROLES: Final = ({"broker", "controller"}, {"controller"})
+
+_SERVED = "the controller of a kwire cluster is one node"
 
 
 def check_quorum(configs: EffectiveConfigs) -> None:
@@ -24,9 +28,9 @@ def check_quorum(configs: EffectiveConfigs) -> None:
     if len(set(configs.broker["controller.quorum.bootstrap.servers"])) > 1:
         message = f"A quorum of several nodes is not served: {_SERVED}."
         raise _problem(configs, "controller.quorum.bootstrap.servers", message, "one HOST:PORT, or leave it out")
-    if set(configs.broker["process.roles"]) != {"broker", "controller"}:
-        message = f"A broker without a controller, or a controller without a broker, is not served: {_SERVED}."
-        raise _problem(configs, "process.roles", message, "broker,controller")
+    if set(configs.broker["process.roles"]) not in SERVED_ROLES:
+        message = "A broker without a controller of its own is not served."
+        raise _problem(configs, "process.roles", message, "broker,controller or controller")
 
 
 def _problem(configs: EffectiveConfigs, name: str, message: str, expected: str) -> ConfigProblem:

@@ -32,7 +32,7 @@ def snapshot_records(image: MetadataImage) -> Iterator[Record]:
     """Give the records of a snapshot of ``image``."""
     yield from _features(image)
     for broker in image.brokers.values():
-        yield _broker(broker)
+        yield broker_record(broker)
     for controller in image.controllers.values():
         yield _controller(controller)
     for topic in image.topics.values():
@@ -92,7 +92,8 @@ def _features(image: MetadataImage) -> Iterator[FeatureLevelRecord]:
             yield FeatureLevelRecord(name=name, feature_level=level)
 
 
-def _broker(broker: BrokerNode) -> RegisterBrokerRecord:
+def broker_record(broker: BrokerNode) -> RegisterBrokerRecord:
+    """Return the record of one registration, as it stands."""
     return RegisterBrokerRecord(
         broker_id=broker.id,
         is_migrating_zk_broker=broker.is_migrating_zk_broker,

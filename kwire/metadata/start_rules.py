@@ -18,6 +18,7 @@ from kwire.metadata.config_values import ConfigProblem, ConfigType, address_coun
 from kwire.metadata.configs import broker_keys
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.listeners import read_listeners
+from kwire.metadata.quorum_rules import SERVED_ROLES
 from kwire.metadata.sasl_settings import JWT_VALIDATORS
 
 Rule: TypeAlias = Callable[[EffectiveConfigs], None]
@@ -111,9 +112,9 @@ def _check_replica_times(configs: EffectiveConfigs) -> None:
 
 
 def _check_roles(configs: EffectiveConfigs) -> None:
-    if set(configs.broker["process.roles"]) != {"broker", "controller"}:
-        message = "kwire is a broker with a controller of its own and joins no other."
-        raise problem(configs, "process.roles", message, "broker,controller")
+    if set(configs.broker["process.roles"]) not in SERVED_ROLES:
+        message = "kwire is a broker with a controller of its own, or a controller, and joins no other."
+        raise problem(configs, "process.roles", message, "broker,controller or controller")
 
 
 def _check_node_id(configs: EffectiveConfigs) -> None:

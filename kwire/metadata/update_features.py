@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from enum import IntEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from kwire.errors import Code, KafkaError
 from kwire.kafka_release import METADATA_VERSIONS
+from kwire.metadata.entities import VersionRange
 from kwire.metadata.features import KRAFT_VERSION, METADATA_VERSION, SERVED
 from kwire.metadata.image import MetadataImage
 from kwire.wire.message import Message
 from kwire.wire.messages import FeatureLevelRecord
+
+_NOT_SUPPORTED: Final = VersionRange(0, 0)
 
 
 class UpgradeType(IntEnum):
@@ -44,6 +47,7 @@ def update_features(
         current = kraft_version if update.name == KRAFT_VERSION else image.features.get(update.name, 0)
         try:
             _check(update, current, node_id)
+            _check_brokers(image, update)
         except KafkaError as refusal:
             prefix = "The update failed for all features since the following feature had an error: "
             raise KafkaError(refusal.code, f"{prefix}{refusal.message}") from refusal
@@ -72,6 +76,17 @@ def _check_supported(name: str, level: int, node_id: int) -> None:
     if not supported.lowest <= level <= supported.highest:
         reason = f"Local controller {node_id} only supports versions {supported.lowest}-{supported.highest}"
         raise _invalid(name, level, reason)
+
+
+def _check_brokers(image: MetadataImage, update: FeatureUpdate) -> None:
+    """Each registered broker must support the level, also one that is fenced."""
+    for broker in image.brokers.values():
+        supported = broker.features.get(update.name, _NOT_SUPPORTED)
+        if update.level and not supported.lowest <= update.level <= supported.highest:
+            reason = f"Broker {broker.id} only supports versions {supported.lowest}-{supported.highest}"
+            if not supported.highest:
+                reason = f"Broker {broker.id} does not support this feature."
+            raise _invalid(update.name, update.level, reason)
 
 
 def _check_downgrade(name: str, level: int, current: int, upgrade_type: int) -> None:

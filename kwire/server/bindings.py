@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 from kwire.broker.endpoint import Endpoint
 from kwire.metadata.config_values import address_counts
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.listeners import read_listeners
+from kwire.metadata.listeners import ListenerAddress, Listeners, read_listeners
 
 UNLIMITED: Final = 2**31 - 1
 WILDCARDS: Final = frozenset({"", "0.0.0.0", "::"})  # noqa: S104 (the user sets it)
@@ -76,16 +76,13 @@ class SocketOptions(NamedTuple):
 def read_bindings(configs: EffectiveConfigs) -> list[Binding]:
     """Return the listeners for clients; a controller's are left out. Raises ConfigProblem."""
     listeners = read_listeners(configs)
-    return [
-        Binding(
-            one.name,
-            listeners.protocols[one.name],
-            one.host,
-            one.port,
-            listeners.advertised[one.name][1:] if one.name in listeners.advertised else None,
-        )
-        for one in listeners.clients
-    ]
+    return [_binding(listeners, one, listeners.advertised) for one in listeners.clients]
+
+
+def read_controller_bindings(configs: EffectiveConfigs) -> list[Binding]:
+    """Return the controller's listeners, by which brokers of other processes join it. Raises ConfigProblem."""
+    listeners = read_listeners(configs)
+    return [_binding(listeners, one, listeners.advertised_controllers) for one in listeners.controllers]
 
 
 def read_limits(configs: EffectiveConfigs, listeners: Sequence[str] = ()) -> Limits:
@@ -109,6 +106,13 @@ def read_socket_options(configs: EffectiveConfigs) -> SocketOptions:
         send_buffer_bytes=configs.broker["socket.send.buffer.bytes"],
         receive_buffer_bytes=configs.broker["socket.receive.buffer.bytes"],
         backlog=configs.broker["socket.listen.backlog.size"],
+    )
+
+
+def _binding(listeners: Listeners, one: ListenerAddress, advertised: Mapping[str, ListenerAddress]) -> Binding:
+    given = advertised.get(one.name)
+    return Binding(
+        one.name, listeners.protocols[one.name], one.host, one.port, None if given is None else (given.host, given.port)
     )
 
 

@@ -46,7 +46,15 @@ from kwire.metadata.image import Delta, MetadataImage
 from kwire.metadata.listeners import reachable_without_login, read_listeners
 from kwire.metadata.start_rules import check_start
 from kwire.server.acceptor import Acceptor, Bound, bind
-from kwire.server.bindings import UNLIMITED, Binding, Limits, read_bindings, read_limits, read_socket_options
+from kwire.server.bindings import (
+    UNLIMITED,
+    Binding,
+    Limits,
+    read_bindings,
+    read_controller_bindings,
+    read_limits,
+    read_socket_options,
+)
 from kwire.server.close_watch import CloseWatch
 from kwire.server.connection_registry import ConnectionRegistry
 from kwire.server.hangup import Hangups, Meaning
@@ -64,17 +72,26 @@ Beside: TypeAlias = Callable[..., Awaitable[object]]
 
 
 class Server:
-    """A broker that serves. ``bindings`` have the ports that were got; ``reopen`` replaces broker and connections."""
+    """A broker that serves. ``bindings`` have the ports that were got; ``reopen`` replaces broker and connections.
+
+    ``controller_bindings`` are the listeners for other nodes.
+    """
 
     broker: Broker
     connections: ConnectionRegistry
 
     def __init__(
-        self, settings: BrokerSettings, files: Files, bindings: Sequence[Binding], tls: TlsListeners | None = None
+        self,
+        settings: BrokerSettings,
+        files: Files,
+        bindings: Sequence[Binding],
+        tls: TlsListeners | None = None,
+        controller_bindings: Sequence[Binding] = (),
     ) -> None:
         self.settings = settings
         self.files = files
         self.bindings = tuple(bindings)
+        self.controller_bindings = tuple(controller_bindings)
         self.tls = tls
         # Each is called with another broker, before a client connects to it: hooks are of one broker.
         self.on_reopened: list[Callable[[], None]] = []
@@ -149,15 +166,17 @@ async def open_server(
     configs = EffectiveConfigs(MetadataImage(), settings, node_id=-1)
     check_start(configs)
     bindings = read_bindings(configs)
-    limits = read_limits(configs, [binding.name for binding in bindings])
+    every = [*bindings, *read_controller_bindings(configs)]
+    limits = read_limits(configs, [binding.name for binding in every])
     options = read_socket_options(configs)
-    tls = _tls_listeners(configs, bindings)
+    tls = _tls_listeners(configs, every)
     bounds: list[Bound] = []
     failure: Exception | None = None
     try:
         # One by one, so that those that were taken are given back when the next cannot be had.
-        bounds.extend(bind(binding, options) for binding in bindings)
-        server = Server(settings, files, [bound.binding for bound in bounds], tls)
+        bounds.extend(bind(binding, options) for binding in every)
+        bound_now = [bound.binding for bound in bounds]
+        server = Server(settings, files, bound_now[: len(bindings)], tls, bound_now[len(bindings) :])
         serve_one = partial(_serve_one, server, bounds, limits, connections_max, options.backlog)
         async with trio.open_nursery() as nursery:
             try:
@@ -222,14 +241,23 @@ async def _serve_one(  # noqa: PLR0917
     cluster_id: str | None,
 ) -> AsyncIterator[None]:
     """Serve with one broker within the block."""
-    endpoints = [bound.binding.endpoint for bound in bounds]
     async with open_broker(
-        server.settings, server.files, endpoints=endpoints, clock=clock, cluster_id=cluster_id
+        server.settings,
+        server.files,
+        endpoints=[binding.endpoint for binding in server.bindings],
+        controller_endpoints=[binding.endpoint for binding in server.controller_bindings],
+        clock=clock,
+        cluster_id=cluster_id,
     ) as broker:
         apis = api_table(broker.configs.broker, broker.controller.finalized_features.levels)
         for key in EAGER:
             assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
-        connections = ConnectionRegistry(apis, broker.clock, _limits_in_force(broker, limits, connections_max))
+        read_limits_now = _limits_in_force(broker, limits, connections_max)
+        connections = ConnectionRegistry(apis, broker.clock, read_limits_now)
+        served = [(bound, connections) for bound in bounds[: len(server.bindings)]]
+        if server.controller_bindings:
+            from_nodes = _controller_registry(broker, read_limits_now)
+            served += [(bound, from_nodes) for bound in bounds[len(server.bindings) :]]
         broker.controller.subscribe(partial(_follow_features, broker, connections))
         if server.tls is not None:
             await server.tls.follow(broker)
@@ -238,8 +266,16 @@ async def _serve_one(  # noqa: PLR0917
             listener()
         for bound in bounds:
             bound.listen(backlog)
-        async with _accepting(server, bounds):
+        async with _accepting(server, served):
             yield
+
+
+def _controller_registry(broker: Broker, read_limits_now: Callable[[], Limits]) -> ConnectionRegistry:
+    """Make the registry of connections to the controller, which have a table of APIs of their own."""
+    from kwire.api.controller import controller_table  # noqa: PLC0415 (a single node does not load it)
+
+    table = controller_table(broker.configs.broker, broker.controller.finalized_features.levels)
+    return ConnectionRegistry(table, broker.clock, read_limits_now)
 
 
 def _follow_features(broker: Broker, connections: ConnectionRegistry, delta: Delta) -> None:
@@ -251,7 +287,7 @@ def _follow_features(broker: Broker, connections: ConnectionRegistry, delta: Del
 async def report_ready(server: Server) -> None:
     """Log what is served, and print ``ready NAME://HOST:PORT`` on stdout for each listener."""
     log_ready(server)
-    print_lines(f"ready {binding.url}" for binding in server.bindings)
+    print_lines(f"ready {binding.url}" for binding in server.bindings or server.controller_bindings)
 
 
 def run(
@@ -335,17 +371,19 @@ def _hung_up(hangups: Hangups, server: Server | None) -> Meaning:
 
 
 @asynccontextmanager
-async def _accepting(server: Server, bounds: Sequence[Bound]) -> AsyncIterator[None]:
-    broker, connections, tls = server.broker, server.connections, server.tls
+async def _accepting(server: Server, served: Sequence[tuple[Bound, ConnectionRegistry]]) -> AsyncIterator[None]:
+    broker, tls = server.broker, server.tls
+    registries = list(dict.fromkeys(connections for _, connections in served))
     close_watch = CloseWatch()
     try:
         async with trio.open_nursery() as peers:
             start_contained(peers, broker.clock.sleep, close_watch.run)
             async with trio.open_nursery() as acceptors:
-                start_contained(acceptors, broker.clock.sleep, connections.run)
+                for connections in registries:
+                    start_contained(acceptors, broker.clock.sleep, connections.run)
                 if tls is not None:
                     start_contained(acceptors, broker.clock.sleep, tls.run)
-                for bound in bounds:
+                for bound, connections in served:
                     endpoint = bound.binding.endpoint
                     listener = Listener(endpoint, connections, None if tls is None else tls.get(endpoint.name))
                     acceptor = Acceptor(broker, listener, close_watch, peers)
@@ -354,11 +392,13 @@ async def _accepting(server: Server, bounds: Sequence[Bound]) -> AsyncIterator[N
                 yield
                 acceptors.cancel_scope.cancel()
             if server.reopening is None:
-                for bound in bounds:
+                for bound, _ in served:
                     bound.close()
-            connections.end_all("the broker stops")
+            for connections in registries:
+                connections.end_all("the broker stops")
             with trio.move_on_after(SHUTDOWN_GRACE_S):
-                await connections.empty()
+                for connections in registries:
+                    await connections.empty()
             peers.cancel_scope.cancel()
     finally:
         close_watch.close()
@@ -399,11 +439,11 @@ def log_ready(server: Server) -> None:
     """Log the broker's identity and what each listener advertises."""
     broker = server.broker
     log.info("serving", version=__version__, cluster=broker.cluster_id, node=broker.node_id, pid=os.getpid())
-    for binding in server.bindings:
+    for binding in (*server.bindings, *server.controller_bindings):
         endpoint = binding.endpoint
         log.info("listening", on=binding.url, advertised=f"{endpoint.host}:{endpoint.port}")
     if server.tls is not None:
-        server.tls.describe(server.bindings)
+        server.tls.describe([*server.bindings, *server.controller_bindings])
     warn_of_open_listeners(server)
     warn_of_stand_ins(server)
 
@@ -421,7 +461,7 @@ def warn_of_open_listeners(server: Server) -> None:
 
 def warn_of_stand_ins(server: Server) -> None:
     """Warn where a listener on every interface advertises localhost, because no name was given."""
-    for binding in server.bindings:
+    for binding in (*server.bindings, *server.controller_bindings):
         if binding.advertises_stand_in:
             log.warning(
                 "clients are told localhost, which only works on this machine: set advertised.listeners for others",

@@ -21,12 +21,13 @@ from kwire.broker.authentication import Authentication
 from kwire.broker.clock import Clock, Timer
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.requests.client import Client
+from kwire.broker.requests.refusals import refusal_of
 from kwire.errors import Code
 from kwire.metadata.sasl_settings import uses_sasl
 from kwire.security.sasl.exchange import Refused
 from kwire.security.sasl.login import SASL_HANDSHAKE, LoggedIn, Login, Stage, Step
 from kwire.server.connection_registry import ConnectionRegistry
-from kwire.server.refusals import Ended, refusal_of
+from kwire.server.refusals import Ended
 from kwire.wire.codec import Part, RequestHeader, decode_request, encode_response, read_header, response_class
 from kwire.wire.messages import FindCoordinatorResponse, SaslAuthenticateResponse, SaslHandshakeResponse
 from kwire.wire.session import Gate, SaslSession, Session

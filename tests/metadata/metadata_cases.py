@@ -1,6 +1,7 @@
 import itertools
 
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.features import SERVED
 from kwire.metadata.image import MetadataImage
 from kwire.wire.messages import FeatureLevelRecord, RegisterBrokerRecord
 
@@ -17,8 +18,9 @@ def broker_record(broker_id, *, fenced=False, rack=None, log_dirs=(DIRECTORY,), 
         ],
         features=[
             RegisterBrokerRecord.BrokerFeature(
-                name="metadata.version", min_supported_version=7, max_supported_version=30
+                name=name, min_supported_version=levels.lowest, max_supported_version=levels.highest
             )
+            for name, levels in SERVED.items()
         ],
         rack=rack,
         fenced=fenced,

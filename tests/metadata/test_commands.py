@@ -5,6 +5,9 @@ from metadata_cases import DIRECTORY, broker_record, effective_of, image_with, u
 
 from kwire.errors import Code, KafkaError
 from kwire.metadata.alter_configs import ConfigChange, Operation, alter_configs, alter_configs_incrementally
+from kwire.metadata.cluster.directories import assign_own_directories
+from kwire.metadata.cluster.elections import PREFERRED, UNCLEAN, elect_leaders
+from kwire.metadata.cluster.reassignment import Reassignment, alter_reassignments
 from kwire.metadata.credentials import (
     QuotaChange,
     ScramDeletion,
@@ -13,12 +16,10 @@ from kwire.metadata.credentials import (
     alter_scram_credentials,
 )
 from kwire.metadata.decision import DONE
-from kwire.metadata.elections import PREFERRED, UNCLEAN, Reassignment, alter_reassignments, elect_leaders
 from kwire.metadata.entities import Endpoint, Resource, ResourceType, ScramCredential
 from kwire.metadata.features import finalized
 from kwire.metadata.nodes import (
     Registration,
-    assign_directories,
     register_broker,
     reserve_producer_ids,
     stop_broker,
@@ -115,7 +116,7 @@ def registration(broker_id=1, epoch=77):
 
 def test_a_broker_registers_and_takes_part_at_once():
     image = image_with()
-    image.apply(register_broker(image, registration()))
+    image.apply(register_broker(image, effective_of(image), registration()))
     broker = image.brokers[1]
     assert (broker.epoch, broker.fenced, broker.in_controlled_shutdown) == (77, False, False)
     assert broker.endpoints == (Endpoint("PLAINTEXT", "localhost", 9092, 0),)
@@ -125,9 +126,10 @@ def test_a_broker_registers_and_takes_part_at_once():
 
 def test_a_returning_broker_leads_again_what_waited_for_it():
     image = image_with_topic(1)
+    image.apply([FeatureLevelRecord(name="eligible.leader.replicas.version", feature_level=1)])
     # As Apache Kafka leaves a partition when its only replica stops in order (KIP-966).
     change(image, leader=-1, isr=[], eligible_leader_replicas=[1], last_known_elr=[1])
-    image.apply(register_broker(image, registration()))
+    image.apply(register_broker(image, effective_of(image), registration()))
     partition = image.partition("t", 0)
     assert (partition.leader, partition.isr, partition.leader_epoch) == (1, (1,), 2)
     assert (partition.eligible_leader_replicas, partition.last_known_elr) == ((), ())
@@ -136,24 +138,24 @@ def test_a_returning_broker_leads_again_what_waited_for_it():
 def test_a_returning_broker_does_not_lead_what_it_may_have_missed():
     image = image_with_topic(1, 2, rows=((0, (2, 1)),))
     change(image, leader=-1, isr=[2])
-    image.apply(register_broker(image, registration()))
+    image.apply(register_broker(image, effective_of(image), registration()))
     assert image.partition("t", 0).leader == -1
 
 
 def test_leader_epochs_are_bumped_only_on_request():
     image = image_with_topic(1)
-    image.apply(register_broker(image, registration()))
+    image.apply(register_broker(image, effective_of(image), registration()))
     assert image.partition("t", 0).leader_epoch == 0
-    image.apply(register_broker(image, registration(), bump_leader_epochs=True))
+    image.apply(register_broker(image, effective_of(image), registration(), page_cache_lost=True))
     assert image.partition("t", 0).leader_epoch == 1
 
 
 def test_an_unregistered_broker_is_removed_from_the_image():
     image = image_with(1, 2)
-    image.apply(unregister_broker(image, 2))
+    image.apply(unregister_broker(image, effective_of(image), 2))
     assert set(image.brokers) == {1}
     with pytest.raises(KafkaError) as refused:
-        unregister_broker(image, 2)
+        unregister_broker(image, effective_of(image), 2)
     assert refused.value.code is Code.BROKER_ID_NOT_REGISTERED
 
 
@@ -176,8 +178,8 @@ def test_producer_ids_run_out():
 def test_directories_are_assigned_where_the_image_has_others():
     image = image_with_topic(1)
     other = b"\x0d" * 16
-    assert assign_directories(image, 1, {T0: DIRECTORY}) == []
-    image.apply(assign_directories(image, 1, {T0: other, TopicPartition("gone", 0): other}))
+    assert assign_own_directories(image, effective_of(image), 1, {T0: DIRECTORY}) == []
+    image.apply(assign_own_directories(image, effective_of(image), 1, {T0: other, TopicPartition("gone", 0): other}))
     assert image.partition("t", 0).directories == (other,)
     assert image.partition("t", 0).leader_epoch == 0
 
@@ -188,7 +190,7 @@ def test_directories_are_assigned_where_the_image_has_others():
 def test_the_preferred_leader_is_elected_when_it_is_in_sync():
     image = image_with_topic(1, 2, rows=((0, (1, 2)),))
     change(image, leader=2)
-    decision = elect_leaders(image, PREFERRED, [T0])
+    decision = elect_leaders(image, effective_of(image), PREFERRED, [T0])
     image.apply(decision.records)
     assert decision.results == [DONE]
     assert image.partition("t", 0).leader == 1
@@ -197,17 +199,23 @@ def test_the_preferred_leader_is_elected_when_it_is_in_sync():
 def test_a_preferred_leader_that_lags_or_is_away_is_not_available():
     image = image_with_topic(1, 2, rows=((0, (1, 2)),))
     change(image, leader=2, isr=[2])
-    assert elect_leaders(image, PREFERRED, [T0]).results[0].code is Code.PREFERRED_LEADER_NOT_AVAILABLE
+    assert (
+        elect_leaders(image, effective_of(image), PREFERRED, [T0]).results[0].code
+        is Code.PREFERRED_LEADER_NOT_AVAILABLE
+    )
     change(image, isr=[1, 2])
     image.apply([FenceBrokerRecord(id=1, epoch=11)])
-    assert elect_leaders(image, PREFERRED, [T0]).results[0].code is Code.PREFERRED_LEADER_NOT_AVAILABLE
+    assert (
+        elect_leaders(image, effective_of(image), PREFERRED, [T0]).results[0].code
+        is Code.PREFERRED_LEADER_NOT_AVAILABLE
+    )
 
 
 def test_an_unclean_election_takes_any_replica_and_marks_the_recovery():
     image = image_with_topic(1, 2, rows=((0, (1, 2)),))
     change(image, leader=-1, isr=[2])
     image.apply([FenceBrokerRecord(id=2, epoch=12)])
-    image.apply(elect_leaders(image, UNCLEAN, [T0]).records)
+    image.apply(elect_leaders(image, effective_of(image), UNCLEAN, [T0]).records)
     partition = image.partition("t", 0)
     assert (partition.leader, partition.isr, partition.leader_recovery_state) == (1, (1,), 1)
 
@@ -216,12 +224,14 @@ def test_no_replica_at_all_is_no_election():
     image = image_with_topic(1)
     change(image, leader=-1)
     image.apply([FenceBrokerRecord(id=1, epoch=11)])
-    assert elect_leaders(image, UNCLEAN, [T0]).results[0].code is Code.ELIGIBLE_LEADERS_NOT_AVAILABLE
+    assert (
+        elect_leaders(image, effective_of(image), UNCLEAN, [T0]).results[0].code is Code.ELIGIBLE_LEADERS_NOT_AVAILABLE
+    )
 
 
 def test_a_partition_can_be_reassigned_away_from_an_unregistered_broker():
     image = image_with_topic(1, 2, rows=((0, (2, 1)),))
-    image.apply(alter_reassignments(image, [Reassignment(T0, (1,))]).records)
+    image.apply(alter_reassignments(image, effective_of(image), [Reassignment(T0, (1,))]).records)
     partition = image.partition("t", 0)
     assert (partition.replicas, partition.isr, partition.leader) == ((1,), (1,), 1)
     assert len(partition.directories) == 1
@@ -229,19 +239,23 @@ def test_a_partition_can_be_reassigned_away_from_an_unregistered_broker():
 
 def test_a_replication_factor_that_must_not_change_does_not():
     image = image_with_topic(1, 2, rows=((0, (2, 1)),))
-    decision = alter_reassignments(image, [Reassignment(T0, (1,))], allow_replication_factor_change=False)
+    decision = alter_reassignments(
+        image, effective_of(image), [Reassignment(T0, (1,))], allow_replication_factor_change=False
+    )
     assert decision.results[0].code is Code.INVALID_REPLICATION_FACTOR
 
 
-def test_a_reassignment_to_a_broker_out_of_sync_is_refused():
+def test_a_reassignment_to_a_broker_out_of_sync_waits_for_it():
     image = image_with_topic(1, 2)
-    assert alter_reassignments(image, [Reassignment(T0, (1, 2))]).results[0].code is Code.INVALID_REPLICA_ASSIGNMENT
+    image.apply(alter_reassignments(image, effective_of(image), [Reassignment(T0, (2, 1))]).records)
+    partition = image.partition("t", 0)
+    assert (partition.replicas, partition.adding_replicas, partition.isr, partition.leader) == ((2, 1), (2,), (1,), 1)
 
 
 def test_a_reassignment_that_a_larger_cluster_left_behind_can_be_stopped():
     image = image_with_topic(1, 2)
     change(image, replicas=[1, 2], adding_replicas=[2], directories=[DIRECTORY, DIRECTORY])
-    image.apply(alter_reassignments(image, [Reassignment(T0, None)]).records)
+    image.apply(alter_reassignments(image, effective_of(image), [Reassignment(T0, None)]).records)
     partition = image.partition("t", 0)
     assert (partition.replicas, partition.adding_replicas, partition.directories) == ((1,), (), (DIRECTORY,))
 

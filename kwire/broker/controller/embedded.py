@@ -16,7 +16,7 @@ import trio
 
 from kwire.broker.clock import Clock
 from kwire.broker.containment import start_contained
-from kwire.broker.controller.interface import FinalizedFeatures, QuorumDescription, Voter, VoterEndpoint
+from kwire.broker.controller.interface import FinalizedFeatures, Observer, QuorumDescription, Voter, VoterEndpoint
 from kwire.broker.controller.metadata_log import MetadataLog
 from kwire.broker.endpoint import Endpoint
 from kwire.errors import Code, KafkaError, StorageFailure
@@ -36,9 +36,10 @@ _SNAPSHOT_CHECK_MS_MAX: Final = 60_000
 
 
 class EmbeddedController:
-    """The controller of a single-node cluster.
+    """The controller over this node's metadata log, whose only voter this node is.
 
-    ``on_storage_failure`` is called when the metadata log refuses an append.
+    ``on_storage_failure`` is called when the metadata log refuses an append. ``observers`` lists the nodes that read
+    the log, where it is served to others.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class EmbeddedController:
         self._clock = clock
         self._on_storage_failure = on_storage_failure
         self._on_delta: list[Callable[[Delta], None]] = []
+        self.observers: Callable[[], Sequence[Observer]] = tuple
 
     @property
     def image(self) -> MetadataImage:
@@ -98,6 +100,8 @@ class EmbeddedController:
 
         Raises StorageFailure, with nothing changed.
         """
+        if not records:
+            return Delta()
         delta = self.log.apply(records)
         for on_delta in self._on_delta:
             on_delta(delta)
@@ -123,6 +127,7 @@ class EmbeddedController:
             high_watermark=log.end_offset,
             kraft_version=log.quorum.kraft_version,
             voters=voters,
+            observers=self.observers(),
         )
 
     def register(self, endpoints: Sequence[Endpoint], log_dirs: Sequence[Uuid]) -> None:
@@ -143,7 +148,7 @@ class EmbeddedController:
             log_dirs=list(log_dirs),
         )
         page_cache_lost = not home.clean and not home.same_boot
-        self.commit(register_broker(self.log.image, registration, bump_leader_epochs=page_cache_lost))
+        self.commit(register_broker(self.log.image, self._configs, registration, page_cache_lost=page_cache_lost))
 
     async def run(self) -> None:
         """Write metadata snapshots as they become due, until cancelled.

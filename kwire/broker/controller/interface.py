@@ -39,6 +39,16 @@ class Voter(NamedTuple):
     endpoints: tuple[VoterEndpoint, ...]
 
 
+class Observer(NamedTuple):
+    """A node that reads the metadata log without a vote: a broker. Times are ms since the epoch."""
+
+    node_id: int
+    directory_id: Uuid
+    log_end_offset: int
+    last_fetch_ms: int
+    last_caught_up_ms: int
+
+
 class QuorumDescription(NamedTuple):
     """The state of the metadata quorum (KIP-595)."""
 
@@ -47,6 +57,7 @@ class QuorumDescription(NamedTuple):
     high_watermark: int
     kraft_version: int
     voters: Sequence[Voter]
+    observers: Sequence[Observer] = ()
 
 
 class FinalizedFeatures(NamedTuple):

@@ -31,8 +31,22 @@ from kwire.broker.controller.metadata_format import (
     formatted_records,
 )
 from kwire.broker.controller.metadata_replay import MetadataReplay
-from kwire.broker.controller.metadata_snapshots import SnapshotId, data_batch, list_snapshots, write_snapshot
-from kwire.broker.controller.quorum_state import has_led, leader_change_batch, read_leader_epoch, write_quorum_state
+from kwire.broker.controller.metadata_snapshots import (
+    KRAFT_VOTERS,
+    SnapshotId,
+    control_batch,
+    data_batch,
+    list_snapshots,
+    write_snapshot,
+)
+from kwire.broker.controller.quorum_state import (
+    has_led,
+    leader_change_batch,
+    read_leader_epoch,
+    with_endpoints,
+    write_quorum_state,
+)
+from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
 from kwire.broker.partitions import loss_report
 from kwire.broker.partitions.log_dirs import LogDir, LogDirs
@@ -161,6 +175,15 @@ class MetadataLog:
         if self._bytes_since_snapshot >= self._bytes_between_snapshots:
             self._try_snapshot()
         return delta
+
+    def follow_voter_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
+        """Append the voters again if this node's listeners are others than the log has. Raises StorageFailure."""
+        voters = self.quorum.voters
+        if voters is None or (changed := with_endpoints(voters, self.node_id, endpoints)) == voters:
+            return
+        now_ms = self._clock.now_ms()
+        self._append(control_batch([(KRAFT_VOTERS, changed)], offset=self.end_offset, epoch=self.epoch, now_ms=now_ms))
+        self.quorum = self.quorum._replace(voters=changed)
 
     def tick(self) -> None:
         """Write a snapshot when the last one is older than the interval and records came after it."""

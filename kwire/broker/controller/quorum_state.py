@@ -12,6 +12,7 @@ new epoch. With one voter there is no election: the node increments the epoch an
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Final
 
 from kwire.broker.controller.metadata_snapshots import (
@@ -21,11 +22,12 @@ from kwire.broker.controller.metadata_snapshots import (
     Quorum,
     control_batch,
 )
+from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
 from kwire.storage.files import Files
 from kwire.types import uuid_text
 from kwire.wire.message import Message
-from kwire.wire.messages import KRaftVersionRecord, LeaderChangeMessage
+from kwire.wire.messages import KRaftVersionRecord, LeaderChangeMessage, VotersRecord
 
 logger = Logger("kwire.metadata")
 
@@ -94,3 +96,20 @@ def leader_change_batch(
         if quorum.voters is not None:
             controls.append((KRAFT_VOTERS, quorum.voters))
     return control_batch(controls, offset=offset, epoch=epoch, now_ms=now_ms)
+
+
+def with_endpoints(voters: VotersRecord, node_id: int, endpoints: Sequence[Endpoint]) -> VotersRecord:
+    """Give the voters with the listeners that ``node_id`` has now (KIP-853)."""
+    listed = [VotersRecord.Endpoint(name=one.name, host=one.host, port=one.port) for one in endpoints]
+    return VotersRecord(
+        version=voters.version,
+        voters=[
+            VotersRecord.Voter(
+                voter_id=voter.voter_id,
+                voter_directory_id=voter.voter_directory_id,
+                endpoints=listed if voter.voter_id == node_id else voter.endpoints,
+                kraft_version_feature=voter.kraft_version_feature,
+            )
+            for voter in voters.voters
+        ],
+    )

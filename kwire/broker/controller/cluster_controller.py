@@ -1,0 +1,232 @@
+"""The controller of several brokers: the embedded controller, served to brokers in other processes.
+
+Responsible for: registrations, heartbeats and sessions of those brokers, AlterPartition, blocks of producer ids and log
+directories for them, and the periodic elections. Must not depend on: requests (``kwire.api.controller`` reads those),
+how records are appended (``EmbeddedController``).
+
+What is decided is in ``kwire.metadata.cluster``. A broker in the controller's own process has no session: it lives as
+long as the controller. A node whose controller is not served to others has none of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, NamedTuple, TypeAlias
+
+import trio
+
+from kwire.broker.clock import Clock
+from kwire.broker.containment import start_contained
+from kwire.broker.controller.embedded import EmbeddedController
+from kwire.broker.controller.served_log import ServedLog
+from kwire.broker.endpoint import Endpoint
+from kwire.broker.logs import Logger
+from kwire.errors import Code, KafkaError
+from kwire.metadata.cluster.alter_partition import Proposal, alter_partition
+from kwire.metadata.cluster.directories import ReplicaDirectory, assign_directories
+from kwire.metadata.cluster.heartbeat import Heartbeat, State, check_epoch, decide_heartbeat
+from kwire.metadata.cluster.leadership import elect_preferred_leaders, elect_unclean_leaders, fence
+from kwire.metadata.cluster.partition_changes import PartitionChanges
+from kwire.metadata.cluster.registration import BrokerRegistration, register
+from kwire.metadata.cluster.sessions import BrokerSessions
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.entities import SECURITY_PROTOCOLS, Partition
+from kwire.metadata.features import SERVED
+from kwire.metadata.image import Delta
+from kwire.metadata.nodes import PRODUCER_ID_BLOCK, reserve_producer_ids
+from kwire.storage.files import Files
+from kwire.wire.message import Message
+from kwire.wire.messages import RegisterControllerRecord
+
+logger = Logger("kwire.controller")
+
+# Elections of one batch, as in Apache Kafka; the next batch follows at once.
+_ELECTIONS_MAX: Final = 1000
+_REGISTERS_CONTROLLERS: Final = 15  # 3.7-IV0 (KIP-919)
+
+AlteredPartition: TypeAlias = "Partition | KafkaError"
+
+
+class HeartbeatReply(NamedTuple):
+    """The answer to a heartbeat."""
+
+    is_caught_up: bool
+    is_fenced: bool
+    should_shut_down: bool
+
+
+class ClusterController:
+    """See the module. ``own_broker`` is the id of the broker in this process, None for a controller without one."""
+
+    def __init__(
+        self,
+        *,
+        controller: EmbeddedController,
+        configs: EffectiveConfigs,
+        clock: Clock,
+        files: Files,
+        cluster_id: str,
+        own_broker: int | None,
+        endpoints: Sequence[Endpoint],
+    ) -> None:
+        self._controller = controller
+        self._configs = configs
+        self._clock = clock
+        self._own_broker = own_broker
+        self.cluster_id = cluster_id
+        self.log = ServedLog(controller.log, files, clock=clock, endpoints=endpoints)
+        self.sessions = BrokerSessions(configs.broker["broker.session.timeout.ms"])
+        controller.observers = self.log.observers
+
+    @property
+    def node_id(self) -> int:
+        return self._controller.log.node_id
+
+    def start(self) -> None:
+        """Register this controller, and give each unfenced broker of the log a session. Raises StorageFailure."""
+        now_ms = self._clock.monotonic_ms()
+        for broker in self._controller.image.brokers.values():
+            if broker.id != self._own_broker:
+                self.sessions.assume(broker.id, broker.epoch, fenced=broker.fenced, now_ms=now_ms)
+        self._controller.log.follow_voter_endpoints(self.log.endpoints)
+        if self._controller.image.metadata_version >= _REGISTERS_CONTROLLERS:
+            self._controller.commit([self._own_registration()])
+
+    def register_broker(self, registration: BrokerRegistration) -> int:
+        """Register a broker and return its epoch. Raises KafkaError (see ``cluster.registration``), StorageFailure."""
+        controller = self._controller
+        registered = register(
+            controller.image,
+            self._configs,
+            registration,
+            cluster_id=self.cluster_id,
+            kraft_version=controller.log.quorum.kraft_version,
+            voters={self.node_id},
+            epoch=controller.log.end_offset,
+            has_session=self.sessions.has_session(registration.broker_id, self._clock.monotonic_ms()),
+        )
+        controller.commit(registered.records)
+        broker = controller.image.brokers[registration.broker_id]
+        self.sessions.registered(broker.id, registered.epoch, fenced=broker.fenced)
+        logger.info("broker registered", broker=broker.id, epoch=registered.epoch, rack=broker.rack)
+        return registered.epoch
+
+    def heartbeat(self, beat: Heartbeat) -> HeartbeatReply:
+        """Take a heartbeat, and change the broker's state. Raises KafkaError(STALE_BROKER_EPOCH), StorageFailure."""
+        controller, sessions = self._controller, self.sessions
+        before = check_epoch(controller.image, beat.broker_id, beat.broker_epoch).fenced
+        sessions.registered(beat.broker_id, beat.broker_epoch, fenced=before)
+        decision = decide_heartbeat(controller.image, self._configs, sessions, beat)
+        controller.commit(decision.records)
+        fenced = decision.state in {State.FENCED, State.MAY_SHUT_DOWN}
+        sessions.touch(
+            beat.broker_id, fenced=fenced, metadata_offset=beat.metadata_offset, now_ms=self._clock.monotonic_ms()
+        )
+        if decision.state is State.SHUTTING_DOWN:
+            sessions.begin_shutdown(beat.broker_id, controller.log.end_offset - 1)
+        if fenced != before:
+            logger.info(
+                "broker fenced" if fenced else "broker unfenced", broker=beat.broker_id, state=decision.state.value
+            )
+        return HeartbeatReply(decision.is_caught_up, fenced, decision.state is State.MAY_SHUT_DOWN)
+
+    def alter_partitions(
+        self, broker_id: int, broker_epoch: int, proposals: Sequence[Proposal]
+    ) -> list[AlteredPartition]:
+        """Change in-sync sets; a result for each proposal. Raises KafkaError(STALE_BROKER_EPOCH), StorageFailure."""
+        image = self._controller.image
+        check_epoch(image, broker_id, broker_epoch)
+        changes = PartitionChanges(image, self._configs)
+        decided = [alter_partition(image, changes, broker_id, proposal) for proposal in proposals]
+        self._controller.commit([record for record, _ in decided if record is not None])
+        results: list[AlteredPartition] = []
+        for proposal, (_, refusal) in zip(proposals, decided, strict=True):
+            if refusal is None:
+                results.append(image.topics_by_id[proposal.topic_id].partitions[proposal.index])
+            else:
+                results.append(refusal)
+        return results
+
+    def allocate_producer_ids(self, broker_id: int, broker_epoch: int) -> range:
+        """Reserve a block of producer ids. Raises KafkaError(STALE_BROKER_EPOCH), StorageFailure."""
+        image = self._controller.image
+        check_epoch(image, broker_id, broker_epoch)
+        first, records = reserve_producer_ids(image, broker_id)
+        self._controller.commit(records)
+        return range(first, first + PRODUCER_ID_BLOCK)
+
+    def assign_directories(self, broker_id: int, broker_epoch: int, replicas: Sequence[ReplicaDirectory]) -> list[Code]:
+        """Record where a broker holds replicas; a code for each. Raises KafkaError(STALE_BROKER_EPOCH)."""
+        broker = check_epoch(self._controller.image, broker_id, broker_epoch)
+        assigned = assign_directories(self._controller.image, self._configs, broker, replicas)
+        self._controller.commit(assigned.records)
+        return assigned.codes
+
+    def on_metadata_delta(self, delta: Delta) -> None:
+        """Wake those that read the log, and forget the sessions of brokers that are gone."""
+        for broker_id in delta.brokers_changed:
+            if broker_id not in self._controller.image.brokers:
+                self.sessions.unregistered(broker_id)
+                logger.info("broker unregistered", broker=broker_id)
+        self.log.on_metadata_delta(delta)
+
+    async def run(self) -> None:
+        """Fence brokers whose session ends, and hold the periodic elections, until cancelled."""
+        async with trio.open_nursery() as nursery:
+            start_contained(nursery, self._clock.sleep, self._fence_expired)
+            start_contained(nursery, self._clock.sleep, self._elect_preferred)
+            start_contained(nursery, self._clock.sleep, self._elect_unclean)
+
+    def fence_expired(self) -> None:
+        """Fence the brokers whose session has ended, one batch for each. Raises StorageFailure."""
+        for broker_id in self.sessions.expired(self._clock.monotonic_ms()):
+            broker = self._controller.image.brokers[broker_id]
+            self._controller.commit(fence(self._controller.image, self._configs, broker))
+            self.sessions.fence(broker_id)
+            logger.warning("broker fenced: its session ended", broker=broker_id, session_ms=self.sessions.timeout_ms)
+
+    async def _fence_expired(self) -> None:
+        while True:
+            left_ms = self.sessions.next_expiry_ms() - self._clock.monotonic_ms()
+            # A session that begins while this sleeps ends later than that.
+            await self._clock.sleep(min(max(left_ms, 1.0), self.sessions.timeout_ms))
+            self.fence_expired()
+
+    async def _elect_preferred(self) -> None:
+        while True:
+            await self._clock.sleep(self._configs.broker["leader.imbalance.check.interval.seconds"] * 1000)
+            if self._configs.broker["auto.leader.rebalance.enable"]:
+                await self._elect(elect_preferred_leaders(self._controller.image, self._configs, _ELECTIONS_MAX))
+
+    async def _elect_unclean(self) -> None:
+        while True:
+            await self._clock.sleep(self._configs.broker["unclean.leader.election.interval.ms"])
+            await self._elect(elect_unclean_leaders(self._controller.image, self._configs, _ELECTIONS_MAX))
+
+    async def _elect(self, records: list[Message]) -> None:
+        if records:
+            self._controller.commit(records)
+            logger.info("leaders elected", partitions=len(records))
+        await trio.lowlevel.checkpoint()
+
+    def _own_registration(self) -> RegisterControllerRecord:
+        return RegisterControllerRecord(
+            controller_id=self.node_id,
+            incarnation_id=self._clock.uuid(),
+            zk_migration_ready=False,
+            end_points=[
+                RegisterControllerRecord.ControllerEndpoint(
+                    name=one.name,
+                    host=one.host,
+                    port=one.port,
+                    security_protocol=SECURITY_PROTOCOLS[one.security_protocol],
+                )
+                for one in self.log.endpoints
+            ],
+            features=[
+                RegisterControllerRecord.ControllerFeature(
+                    name=name, min_supported_version=levels.lowest, max_supported_version=levels.highest
+                )
+                for name, levels in SERVED.items()
+            ],
+        )

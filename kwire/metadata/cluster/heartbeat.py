@@ -1,0 +1,135 @@
+"""Heartbeats of brokers: what state a broker is in next, and the records of the change.
+
+Responsible for: the four states (fenced, unfenced, controlled shutdown, may shut down) and their transitions. Must not
+depend on: requests, clocks.
+
+    fenced ---- wants to serve and has applied its registration ----> unfenced
+    unfenced -- wants to stop and leads a partition ----------------> controlled shutdown
+    controlled shutdown -- leads nothing, and the other brokers have applied that --> may shut down
+    fenced, or unfenced and leading nothing, wants to stop ---------> may shut down
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Final, NamedTuple
+
+from kwire.errors import Code, KafkaError
+from kwire.metadata.cluster.leadership import begin_shutdown, fence, leads, lose_directories, unfence
+from kwire.metadata.cluster.sessions import BrokerSessions
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.entities import BrokerNode
+from kwire.metadata.image import MetadataImage
+from kwire.types import Uuid
+from kwire.wire.message import Message
+from kwire.wire.messages import BrokerRegistrationChangeRecord
+
+_DIRECTORIES: Final = 17  # 3.7-IV2 (KIP-858)
+_CORDONED: Final = 30  # 4.3-IV0: log directories may be cordoned (KIP-1066)
+
+
+class State(Enum):
+    """The state of a broker."""
+
+    FENCED = "fenced"
+    UNFENCED = "unfenced"
+    SHUTTING_DOWN = "controlled shutdown"
+    MAY_SHUT_DOWN = "may shut down"
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """What a broker sends (BrokerHeartbeatRequest).
+
+    ``metadata_offset`` is that of the last record it has applied. ``cordoned_dirs`` None says nothing.
+    """
+
+    broker_id: int
+    broker_epoch: int
+    metadata_offset: int
+    want_fence: bool
+    want_shut_down: bool
+    offline_dirs: tuple[Uuid, ...] = ()
+    cordoned_dirs: tuple[Uuid, ...] | None = None
+
+
+class HeartbeatDecision(NamedTuple):
+    """The records of a heartbeat, and the state of the broker once they are applied."""
+
+    records: list[Message]
+    state: State
+    is_caught_up: bool
+
+
+def check_epoch(image: MetadataImage, broker_id: int, broker_epoch: int) -> BrokerNode:
+    """Find the registration of a broker that sends a request. Raises KafkaError(STALE_BROKER_EPOCH)."""
+    broker = image.brokers.get(broker_id)
+    if broker is None:
+        message = f"No broker registration found for broker id {broker_id}"
+        raise KafkaError(Code.STALE_BROKER_EPOCH, message)
+    if broker.epoch != broker_epoch:
+        message = f"Expected broker epoch {broker.epoch}, but got broker epoch {broker_epoch}"
+        raise KafkaError(Code.STALE_BROKER_EPOCH, message)
+    return broker
+
+
+def decide_heartbeat(
+    image: MetadataImage, configs: EffectiveConfigs, sessions: BrokerSessions, beat: Heartbeat
+) -> HeartbeatDecision:
+    """Decide a heartbeat. Changes nothing. Raises KafkaError(STALE_BROKER_EPOCH)."""
+    broker = check_epoch(image, beat.broker_id, beat.broker_epoch)
+    caught_up = beat.metadata_offset >= broker.epoch
+    current = _current(sessions, broker)
+    state = _next(image, sessions, beat, current, caught_up=caught_up)
+    records = _transition(image, configs, broker, current, state)
+    if image.metadata_version >= _DIRECTORIES and beat.offline_dirs:
+        records += lose_directories(image, configs, broker, beat.offline_dirs)
+    if image.metadata_version >= _CORDONED and beat.cordoned_dirs is not None:
+        records += _cordon(broker, beat.cordoned_dirs)
+    return HeartbeatDecision(records, state, caught_up)
+
+
+def _current(sessions: BrokerSessions, broker: BrokerNode) -> State:
+    if sessions.shutdown_offset(broker.id) is not None:
+        return State.SHUTTING_DOWN
+    return State.FENCED if broker.fenced else State.UNFENCED
+
+
+def _next(image: MetadataImage, sessions: BrokerSessions, beat: Heartbeat, current: State, *, caught_up: bool) -> State:
+    match current:
+        case State.FENCED if beat.want_shut_down:
+            return State.MAY_SHUT_DOWN
+        case State.FENCED:
+            return State.UNFENCED if caught_up and not beat.want_fence else State.FENCED
+        case State.UNFENCED if beat.want_fence:
+            return State.MAY_SHUT_DOWN if beat.want_shut_down else State.FENCED
+        case State.UNFENCED if beat.want_shut_down:
+            return State.SHUTTING_DOWN if leads(image, beat.broker_id) else State.MAY_SHUT_DOWN
+        case State.SHUTTING_DOWN if not leads(image, beat.broker_id):
+            offset = sessions.shutdown_offset(beat.broker_id)
+            others_know = offset is not None and offset <= sessions.lowest_active_offset()
+            return State.MAY_SHUT_DOWN if others_know else State.SHUTTING_DOWN
+    return current
+
+
+def _transition(
+    image: MetadataImage, configs: EffectiveConfigs, broker: BrokerNode, current: State, state: State
+) -> list[Message]:
+    if state is current:
+        return []
+    match state:
+        case State.UNFENCED:
+            return unfence(image, configs, broker)
+        case State.SHUTTING_DOWN:
+            return begin_shutdown(image, configs, broker)
+        case State.FENCED | State.MAY_SHUT_DOWN:
+            return [] if broker.fenced else fence(image, configs, broker)
+
+
+def _cordon(broker: BrokerNode, cordoned: tuple[Uuid, ...]) -> list[Message]:
+    if broker.cordoned_log_dirs is not None and set(broker.cordoned_log_dirs) == set(cordoned):
+        return []
+    return [
+        BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, cordoned_log_dirs=list(cordoned))
+    ]
