@@ -13,14 +13,12 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
-import resource
 import signal
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from types import FrameType
 from typing import TYPE_CHECKING, TypeAlias
 
 import trio
@@ -59,6 +57,7 @@ from kwire.server.close_watch import CloseWatch
 from kwire.server.connection_registry import ConnectionRegistry
 from kwire.server.hangup import Hangups, Meaning
 from kwire.server.listener import Listener
+from kwire.server.process import raise_descriptor_limit, stop_at_once_after
 from kwire.storage.files import Files, OsFiles
 
 if TYPE_CHECKING:  # loads key stores, which a broker without TLS does not need
@@ -304,7 +303,7 @@ def run(
 
     Without ``files`` the data is on the disk. Raises as open_server, and what ``on_ready`` raises.
     """
-    descriptors = _raise_descriptor_limit()
+    descriptors = raise_descriptor_limit()
     if files is None:
         files = OsFiles(open_files_max=int(descriptors * FILES_SHARE_OF_DESCRIPTORS))
     connections_max = int(descriptors * CONNECTIONS_SHARE_OF_DESCRIPTORS)
@@ -334,7 +333,7 @@ async def _serve_until_signalled(
                 async for number in signals:
                     if number == signal.SIGHUP and _hung_up(hangups, serving) != "stop":
                         continue
-                    at_once = _stop_at_once_after(time.monotonic() + SECOND_SIGNAL_AFTER_S)
+                    at_once = stop_at_once_after(time.monotonic() + SECOND_SIGNAL_AFTER_S)
                     for each in stopping:
                         signal.signal(each, at_once)
                     log.info("stopping", signal=signal.Signals(number).name)
@@ -474,33 +473,3 @@ def print_lines(lines: Iterable[str]) -> None:
     with contextlib.suppress(OSError):
         sys.stdout.write("".join(f"{line}\n" for line in lines))
         sys.stdout.flush()
-
-
-def _stop_at_once_after(earliest_s: float) -> Callable[[int, FrameType | None], None]:
-    """Return the handler of a second signal, which ends the process at once.
-
-    A second signal right behind the first is the same request: ``timeout`` signals its child, and then the process
-    group of that child.
-    """
-
-    def take(number: int, _frame: FrameType | None) -> None:
-        if time.monotonic() >= earliest_s:
-            signal.signal(number, signal.SIG_DFL)
-            signal.raise_signal(number)
-
-    return take
-
-
-def _raise_descriptor_limit() -> int:
-    """Raise the soft limit to the hard one, and return how many descriptors this process may have."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    # macOS says "unlimited" and refuses it; its own limit for one process is at least this.
-    for wanted in (hard, 10240):
-        if wanted not in {resource.RLIM_INFINITY, soft} and wanted > soft:
-            try:
-                resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            except (ValueError, OSError):
-                continue
-            soft = wanted
-            break
-    return soft if soft != resource.RLIM_INFINITY else 10240

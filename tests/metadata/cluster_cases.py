@@ -43,7 +43,7 @@ class ClusterCase:
         self.image.apply(records)
         return records
 
-    def registration(self, broker_id, **changed):
+    def registration(self, broker_id, /, **changed):
         self.incarnation += 1
         fields = {
             "broker_id": broker_id,
@@ -56,7 +56,7 @@ class ClusterCase:
         }
         return BrokerRegistration(**{**fields, **changed})
 
-    def register(self, broker_id, **changed):
+    def register(self, broker_id, /, **changed):
         registered = register(
             self.image,
             self.configs,
