@@ -15,15 +15,25 @@ if TYPE_CHECKING:
     from kwire.testing.arguments import BrokerConfigError
     from kwire.testing.broker import BrokerStartError, KafkaBroker
     from kwire.testing.faults import Fault, FaultNeverFired
+    from kwire.testing.http_door import ControlRefused
+    from kwire.testing.process import KafkaProcess
+    from kwire.testing.remote import RemoteFault, RemoteKafka
+    from kwire.testing.remote_async import AsyncFault, AsyncKafka
     from kwire.testing.requests import RequestNeverSent
 
 __all__ = [
+    "AsyncFault",
+    "AsyncKafka",
     "BrokerConfigError",
     "BrokerStartError",
+    "ControlRefused",
     "Fault",
     "FaultNeverFired",
     "KafkaBroker",
     "KafkaError",
+    "KafkaProcess",
+    "RemoteFault",
+    "RemoteKafka",
     "RequestNeverSent",
     "RuleError",
     "SeedError",
@@ -37,9 +47,15 @@ def __getattr__(name: str) -> Any:
     from kwire import errors
     from kwire.control import seeds, state
     from kwire.faults import rules
-    from kwire.testing import arguments, broker, faults, requests
+    from kwire.testing import arguments, broker, faults, http_door, process, remote, remote_async, requests
 
     homes = {
+        "AsyncFault": remote_async,
+        "AsyncKafka": remote_async,
+        "ControlRefused": http_door,
+        "KafkaProcess": process,
+        "RemoteFault": remote,
+        "RemoteKafka": remote,
         "BrokerConfigError": arguments,
         "Fault": faults,
         "FaultNeverFired": faults,

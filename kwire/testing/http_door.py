@@ -17,16 +17,17 @@ TIMED_OUT: Final = 408
 class ControlRefused(Exception):
     """The broker refuses, or cannot be reached. ``status`` is that of HTTP, None without an answer."""
 
-    def __init__(self, sentence: str, status: int | None = None) -> None:
+    def __init__(self, sentence: str, status: int | None = None, answer: dict[str, Any] | None = None) -> None:
         super().__init__(sentence)
         self.status = status
+        self.answer = answer or {}
 
 
 class Door:
     """The HTTP interface at one URL."""
 
     def __init__(self, url: str, token: str | None) -> None:
-        self._url = url.rstrip("/")
+        self.url = url.rstrip("/")
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
@@ -46,24 +47,25 @@ class Door:
         content = None if body is None else json.dumps(body).encode()
         headers = {**self._headers, "Content-Type": "application/json"}
         # The URL is the user's own.
-        request = urllib.request.Request(self._url + path, content, headers, method=method)  # noqa: S310
+        request = urllib.request.Request(self.url + path, content, headers, method=method)  # noqa: S310
         try:
             return urllib.request.urlopen(request)  # noqa: S310
         except urllib.error.HTTPError as error:
             if error.code == TIMED_OUT:
                 return error
-            raise ControlRefused(_sentence(error), error.code) from None
+            raise _refusal(error) from None
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise ControlRefused(
-                f"no answer from {self._url}: {reason}; is the broker started with --control?"
+                f"no answer from {self.url}: {reason}; is the broker started with --control?"
             ) from None
 
 
-def _sentence(error: urllib.error.HTTPError) -> str:
-    content = error.read()
+def _refusal(error: urllib.error.HTTPError) -> ControlRefused:
+    with error:
+        content = error.read()
     try:
         answer = json.loads(content)
-        return str(answer.get("message") or answer.get("error"))
+        return ControlRefused(str(answer.get("message") or answer.get("error")), error.code, answer)
     except (ValueError, AttributeError):
-        return content.decode(errors="replace")
+        return ControlRefused(content.decode(errors="replace"), error.code)

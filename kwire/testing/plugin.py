@@ -1,26 +1,37 @@
-"""For pytest: the fixture ``kafka``, a broker for each test, and ``kafka_session``, one for the whole run.
+"""For pytest: fixtures that are brokers, and the mark that says what is in them.
 
-pytest loads this by itself where kwire is installed. A mark sets topics and settings:
+    kafka           a broker of this test alone
+    kafka_module    one for the tests of a module, which share what is in it
+    kafka_session   one for the whole run, emptied before each test
+    kafka_process   one in a process of its own, which can be killed and restarted
+    kafka_factory   makes as many as a test needs
 
-    @pytest.mark.kafka(topics={"orders": 3}, config={"auto.create.topics.enable": False})
+pytest loads this by itself where kwire is installed. A mark sets topics, settings, seeds and faults:
+
+    @pytest.mark.kafka(topics={"orders": 3}, config={"auto.create.topics.enable": False}, seed="orders.json")
     def test_orders(kafka):
         consumer = Consumer({"bootstrap.servers": kafka.bootstrap_servers, ...})
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pytest
 
 if TYPE_CHECKING:
     from kwire.testing.broker import KafkaBroker
+    from kwire.testing.process import KafkaProcess
+    from kwire.testing.remote import RemoteKafka
+
+KafkaFactory: TypeAlias = "Callable[..., KafkaBroker]"
 
 
 _PASSED = pytest.StashKey[bool]()
 _BROKER: pytest.StashKey[KafkaBroker] = pytest.StashKey()
+_SHARED: pytest.StashKey[KafkaBroker] = pytest.StashKey()
 _REQUESTS_SHOWN = 30
 _TOPICS_SHOWN = 20
 
@@ -28,7 +39,8 @@ _TOPICS_SHOWN = 20
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "kafka(topics, config, data, port, users, acls, tls): what the broker of the kafka fixture is made with",
+        "kafka(topics, config, data, port, users, acls, tls, seed, faults): what the broker of a kafka fixture is made"
+        " with; for kafka_session only topics, seed and faults",
     )
     from kwire.testing.frozen_time import keep_real_time
 
@@ -64,45 +76,149 @@ def _records(offsets: list[tuple[int, int]]) -> str:
     return ", ".join(f"partition {index} has {start} to {end}" for index, (start, end) in enumerate(offsets))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Empty the broker of the session before a test that uses it, before the test's own fixtures are made."""
+    broker = item.session.stash.get(_SHARED, None)
+    if broker is not None and "kafka_session" in getattr(item, "fixturenames", ()):
+        broker.reset()
+
+
 @pytest.fixture
 def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
     """A broker of this test alone: data in memory, on a free port.
 
     A test that passes fails all the same if a rule of ``kafka.faults`` is still armed and never disturbed a request.
     """
-    mark = request.node.get_closest_marker("kafka")
-    if mark is not None and mark.args:
-        pytest.fail("the kafka mark takes keywords: @pytest.mark.kafka(topics={...}, config={...})", pytrace=False)
-    with _running(mark.kwargs if mark else {}) as broker:
-        request.node.stash[_BROKER] = broker
-        broker.requests.start()
-        yield broker
-        if request.node.stash.get(_PASSED, False) and broker.is_running:
-            broker.faults.check()
+    arguments = _marked(request)
+    seed, faults = arguments.pop("seed", None), arguments.pop("faults", ())
+    with _running(arguments) as broker:
+        yield from _for_one_test(request, broker, seed, faults)
 
 
-@pytest.fixture(scope="session")
-def kafka_session() -> Iterator[KafkaBroker]:
-    """One broker for all tests of the run, which share it: use topics and groups of your own in each."""
+@pytest.fixture(scope="module")
+def kafka_module() -> Iterator[KafkaBroker]:
+    """One broker for the tests of a module, which share what is in it."""
     with _running({}) as broker:
         yield broker
 
 
+@pytest.fixture(scope="session")
+def _kafka_shared(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
+    with _running({}) as broker:
+        request.session.stash[_SHARED] = broker
+        yield broker
+        del request.session.stash[_SHARED]
+
+
+@pytest.fixture
+def kafka_session(request: pytest.FixtureRequest, _kafka_shared: KafkaBroker) -> Iterator[KafkaBroker]:
+    """One broker for all tests of the run (with xdist: of a worker), emptied before each of them."""
+    arguments = _marked(request)
+    topics, seed, faults = arguments.pop("topics", None), arguments.pop("seed", None), arguments.pop("faults", ())
+    if arguments:
+        pytest.fail(
+            f"kafka_session has topics, seed and faults, not {next(iter(arguments))}: use the fixture kafka",
+            pytrace=False,
+        )
+    with _one_sentence():
+        from kwire.testing.arguments import new_topics
+
+        for topic in new_topics(topics):
+            _kafka_shared.create_topic(topic.name, topic.partitions)
+    yield from _for_one_test(request, _kafka_shared, seed, faults)
+
+
+@pytest.fixture
+def kafka_process(request: pytest.FixtureRequest) -> Iterator[KafkaProcess]:
+    """A broker in a process of its own, with its data on disk: ``kill``, ``start``, ``restart``, ``pause``."""
+    arguments = _marked(request)
+    seed, faults = arguments.pop("seed", None), arguments.pop("faults", ())
+    with _one_sentence():
+        from kwire.testing.process import KafkaProcess
+
+        broker = KafkaProcess(**arguments)
+        broker.start()
+    try:
+        with _one_sentence():
+            _fill(request, broker, seed, faults)
+        yield broker
+        if request.node.stash.get(_PASSED, False) and broker.is_running:
+            broker.faults.check()
+    finally:
+        broker.stop()
+
+
+@pytest.fixture
+def kafka_factory() -> Iterator[KafkaFactory]:
+    """Make brokers: ``kafka_factory(topics=..., tls=True)`` starts one, with the arguments of ``KafkaBroker``."""
+    with ExitStack() as stack:
+
+        def make(**arguments: Any) -> KafkaBroker:
+            return stack.enter_context(_running(arguments))
+
+        yield make
+
+
+def _marked(request: pytest.FixtureRequest) -> dict[str, Any]:
+    mark = request.node.get_closest_marker("kafka")
+    if mark is not None and mark.args:
+        pytest.fail("the kafka mark takes keywords: @pytest.mark.kafka(topics={...}, config={...})", pytrace=False)
+    return dict(mark.kwargs) if mark else {}
+
+
+def _for_one_test(
+    request: pytest.FixtureRequest, broker: KafkaBroker, seed: Any, faults: Sequence[Mapping[str, Any]]
+) -> Iterator[KafkaBroker]:
+    request.node.stash[_BROKER] = broker
+    broker.requests.start()
+    with _one_sentence():
+        _fill(request, broker, seed, faults)
+    yield broker
+    if request.node.stash.get(_PASSED, False) and broker.is_running:
+        broker.faults.check()
+
+
+def _fill(
+    request: pytest.FixtureRequest,
+    broker: KafkaBroker | RemoteKafka,
+    seed: Any,
+    faults: Sequence[Mapping[str, Any]],
+) -> None:
+    """Fill a broker by the mark: a path of a seed counts from the file of the test."""
+    if seed is not None:
+        broker.seed(seed if isinstance(seed, Mapping) else request.path.parent / seed)
+    for rule in faults:
+        broker.faults.add(**rule)
+
+
 @contextmanager
 def _running(arguments: dict[str, Any]) -> Iterator[KafkaBroker]:
-    """A started broker. What is wrong with the arguments fails the test with one sentence, without a traceback."""
-    # Imported here, so that pytest does not pay for a broker where no test asks for one.
-    from kwire.testing.arguments import BrokerConfigError
-    from kwire.testing.broker import BrokerStartError, KafkaBroker
+    """A started broker."""
+    with _one_sentence():
+        # Imported here, so that pytest does not pay for a broker where no test asks for one.
+        from kwire.testing.broker import KafkaBroker
 
-    try:
         broker = KafkaBroker(**arguments)
         broker.start()
-    except (BrokerConfigError, BrokerStartError) as error:
-        pytest.fail(f"kafka fixture: {error}", pytrace=False)
-    except TypeError as error:  # a keyword that there is not
-        pytest.fail(f"kafka mark: {error}", pytrace=False)
     try:
         yield broker
     finally:
         broker.stop()
+
+
+@contextmanager
+def _one_sentence() -> Iterator[None]:
+    """Make what is wrong with the arguments fail the test with one sentence, without a traceback."""
+    from kwire.control.seeds import SeedError
+    from kwire.errors import KafkaError
+    from kwire.faults.rules import RuleError
+    from kwire.testing.arguments import BrokerConfigError
+    from kwire.testing.broker import BrokerStartError
+
+    try:
+        yield
+    except (BrokerConfigError, BrokerStartError, SeedError, RuleError, KafkaError) as error:
+        pytest.fail(f"kafka fixture: {error}", pytrace=False)
+    except TypeError as error:  # a keyword that there is not
+        pytest.fail(f"kafka mark: {error}", pytrace=False)

@@ -8,11 +8,23 @@ import sys
 import pytest
 
 
-def run_tests(folder, content):
+def run_tests(folder, content, *options):
     """pytest over one file, as a user runs it; what it printed."""
     (folder / "test_sample.py").write_text(content)
     ended = subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", "--rootdir", folder, folder],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "no:randomly",
+            *options,
+            "--rootdir",
+            folder,
+            folder,
+        ],
         capture_output=True,
         text=True,
         timeout=120,
@@ -119,17 +131,77 @@ def test_fails(kafka):
     assert "orders: partition 0 has 0 to 0, partition 1 has 0 to 0" in printed
 
 
-def test_a_session_shares_one_broker(tmp_path):
+SHARED = """
+import pytest
+
+ports = {"module": set(), "session": set()}
+BROKEN = {"api": "Heartbeat", "drop": True}
+
+@pytest.fixture
+def empty(kafka_session):
+    return kafka_session.topics()
+
+def test_a_module_shares_what_is_in_its_broker(kafka_module):
+    ports["module"].add(kafka_module.port)
+    kafka_module.create_topic("kept")
+
+def test_the_next_test_of_the_module_sees_it(kafka_module):
+    assert kafka_module.topics() == ["kept"]
+    assert ports["module"] == {kafka_module.port}
+
+@pytest.mark.kafka(topics={"orders": 2}, seed="seed.json")
+def test_one(kafka_session):
+    ports["session"].add(kafka_session.port)
+    assert kafka_session.offsets("orders") == [(0, 0), (0, 1)]
+    kafka_session.faults.add(**BROKEN)
+    kafka_session.faults.clear()
+
+def test_two(kafka_session, empty):
+    assert empty == []
+    assert ports["session"] == {kafka_session.port}
+
+@pytest.mark.kafka(config={})
+def test_wrong(kafka_session): pass
+
+@pytest.mark.kafka(faults=[{"name": "unused", **BROKEN}])
+def test_a_fault_of_the_mark(kafka):
+    assert "unused" in kafka.faults.lines()[0]
+
+@pytest.mark.kafka(seed={"topics": {"a b": 1}})
+def test_a_wrong_seed(kafka): pass
+
+def test_a_factory(kafka_factory):
+    first, second = kafka_factory(topics=["a"]), kafka_factory(tls=True, users={"alice": "secret"})
+    assert first.topics() == ["a"] and second.ca_file and first.port != second.port
+"""
+
+
+@pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["alone", "xdist"])
+def test_fixtures_share_brokers_by_module_and_by_run(tmp_path, options):
+    (tmp_path / "seed.json").write_text('{"topics": {"orders": {"records": [{"value": "a", "partition": 1}]}}}')
+    (tmp_path / "conftest.py").write_text("")
+    printed = run_tests(tmp_path, SHARED, *options, "--dist", "loadfile")
+
+    assert "6 passed, 3 errors" in printed, printed
+    assert "kafka_session has topics, seed and faults, not config: use the fixture kafka" in printed
+    assert "fault 'unused' matched 0 requests" in printed
+    assert "kafka fixture: Topic name is invalid" in printed
+
+
+def test_a_broker_in_a_process_is_killed_and_restarted(tmp_path):
     printed = run_tests(
         tmp_path,
         """
-ports = set()
-def test_one(kafka_session): ports.add(kafka_session.port)
-def test_two(kafka_session): ports.add(kafka_session.port); assert len(ports) == 1
+import pytest
+
+@pytest.mark.kafka(topics=["orders"], seed={"topics": {"orders": {"records": [{"value": "a"}]}}})
+def test_it(kafka_process):
+    kafka_process.kill()
+    kafka_process.start()
+    assert kafka_process.offsets("orders") == [(0, 1)]
 """,
     )
-
-    assert "2 passed" in printed, printed
+    assert "1 passed" in printed, printed
 
 
 def test_a_run_without_a_broker_imports_none(tmp_path):

@@ -13,12 +13,18 @@ import pytest
 from typing_extensions import assert_type
 
 from kwire.testing import (
+    AsyncFault,
+    AsyncKafka,
     BrokerConfigError,
     BrokerStartError,
+    ControlRefused,
     Fault,
     FaultNeverFired,
     KafkaBroker,
     KafkaError,
+    KafkaProcess,
+    RemoteFault,
+    RemoteKafka,
     RequestNeverSent,
     RuleError,
     SeedError,
@@ -81,6 +87,28 @@ def test_state(kafka: KafkaBroker) -> None:
     assert_type(kafka.records("orders", partition=1, offset=0, last=5), list[dict[str, Any]])
     with kafka.fork() as other:
         other.seed(kafka.export("orders"))
+
+
+def test_a_crash(kafka_process: KafkaProcess) -> None:
+    kafka_process.kill()
+    kafka_process.start()
+    assert_type(kafka_process.records("orders"), list[dict[str, Any]])
+
+
+def test_from_outside() -> None:
+    try:
+        kafka = RemoteKafka("http://127.0.0.1:9644", token="t")
+        assert_type(kafka.faults.add(api="Produce", drop=True), RemoteFault)
+        kafka.reset()
+    except ControlRefused as error:
+        print(error)
+
+
+async def test_from_a_loop() -> None:
+    kafka = AsyncKafka("http://127.0.0.1:9644")
+    async with await kafka.faults.add(api="Produce", drop=True) as fault:
+        assert_type(fault, AsyncFault)
+    assert_type(await kafka.topics(), list[str])
 
 
 KafkaBroker(topics=["a", "b"], data="folder", port=9092).start()

@@ -1,0 +1,182 @@
+"""A broker in a process of its own, which a test can kill and restart.
+
+Responsible for: the process, its directory and its ports. Must not depend on: a test framework.
+
+    with KafkaProcess(topics={"orders": 3}) as kafka:
+        kafka.kill()
+        kafka.start()
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from types import TracebackType
+from typing import IO, Final, Self
+
+from kwire.testing.arguments import Config, Topics, broker_texts, checked_users, new_topics
+from kwire.testing.broker import BrokerStartError
+from kwire.testing.remote import RemoteKafka
+
+_START_S: Final = 60.0
+_STOP_S: Final = 30.0
+
+
+class KafkaProcess(RemoteKafka):
+    """One broker of a process of its own, from ``start`` (or ``with``) to ``stop``; needs ``kwire[control]``.
+
+    ``topics``, ``config`` and ``users`` are as for ``KafkaBroker``. Data is on disk, in ``data`` or a directory that
+    goes with ``stop``, so that it survives ``kill``. Ports stay the same after the first start.
+
+    Raises BrokerConfigError for topics and settings that cannot be.
+    """
+
+    def __init__(
+        self,
+        *,
+        topics: Topics | None = None,
+        config: Config | None = None,
+        data: str | os.PathLike[str] | None = None,
+        users: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__("http://127.0.0.1:0")
+        self._topics = new_topics(topics)
+        self._config = broker_texts(config)
+        self._users = checked_users(users)
+        self._own_directory = None if data is not None else tempfile.mkdtemp(prefix="kwire-")
+        self._data = os.fspath(data) if data is not None else f"{self._own_directory}/data"
+        self._port = 0
+        self._control_port = 0
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port on localhost; 0 before the first start."""
+        return self._port
+
+    @property
+    def pid(self) -> int:
+        """The id of the process. Raises RuntimeError if it does not run."""
+        return self._running().pid
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the process runs."""
+        return self._process is not None and self._process.poll() is None
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """``localhost:PORT``, also while the process does not run."""
+        return f"localhost:{self._port}"
+
+    def start(self) -> None:
+        """Start; returns when clients can connect. Raises BrokerStartError, and RuntimeError if it runs already."""
+        if self.is_running:
+            raise RuntimeError("this broker runs already")
+        command = [sys.executable, "-m", "kwire", "serve", "--data", self._data]
+        if "listeners" not in self._config:
+            command += ["--port", str(self._port)]
+        command += ["--control", f"127.0.0.1:{self._control_port}", "--log-level", "warning"]
+        command += [f"--topic={each.name}:{each.partitions}" for each in self._topics]
+        command += [f"--user={name}:{password}" for name, password in self._users.items()]
+        command += [f"--set={key}={value}" for key, value in self._config.items()]
+        with tempfile.TemporaryFile() as errors:
+            # Unbuffered, so that ``select`` tells whether there is a line.
+            self._process = subprocess.Popen(command, bufsize=0, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603
+            try:
+                self._read_addresses(self._process, errors)
+            except BaseException:
+                self._end(signal.SIGKILL)
+                raise
+
+    def stop(self) -> None:
+        """End the process in order (SIGTERM), and remove its directory; does nothing when it has ended."""
+        self._end(signal.SIGTERM)
+        if self._own_directory is not None:
+            shutil.rmtree(self._own_directory, ignore_errors=True)
+
+    def kill(self) -> None:
+        """End the process at once (SIGKILL). ``start`` starts it with the same data and ports."""
+        self._running()
+        self._end(signal.SIGKILL)
+
+    def restart(self) -> None:
+        """End the process in order and start it again, with the same data and ports."""
+        self._running()
+        self._end(signal.SIGTERM)
+        self.start()
+
+    def pause(self) -> None:
+        """Stop the process without ending it (SIGSTOP): clients wait for answers, until ``go_on``."""
+        self._running().send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        """Let the process run again after ``pause``."""
+        self._running().send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _running(self) -> subprocess.Popen[bytes]:
+        if self._process is None or self._process.poll() is not None:
+            raise RuntimeError("this broker does not run: call start() first, or use it in a with block")
+        return self._process
+
+    def _read_addresses(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
+        """Read the lines that ``kwire serve`` prints when it is ready."""
+        assert process.stdout is not None
+        deadline = time.monotonic() + _START_S
+        while True:
+            line = _next_line(process.stdout, deadline).decode().strip()
+            if not line:
+                process.wait(_STOP_S)
+                errors.seek(0)
+                said = errors.read().decode(errors="replace").strip()
+                raise BrokerStartError(said.removeprefix("kwire: ") or f"it ended with code {process.returncode}")
+            kind, _, address = line.partition(" ")
+            if kind == "ready":
+                self._port = int(address.rpartition(":")[2])
+            elif kind == "control":
+                self._control_port = int(address.rpartition(":")[2])
+                self._move(address)
+                return
+
+    def _move(self, url: str) -> None:
+        self.url = url
+        self._door.url = url
+
+    def _end(self, number: signal.Signals) -> None:
+        process, self._process = self._process, None
+        if process is None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
+            process.send_signal(number)
+        try:
+            process.communicate(timeout=_STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+
+
+def _next_line(stream: IO[bytes], deadline: float) -> bytes:
+    """Read a line; empty when the process has ended. Raises BrokerStartError when the time has passed."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        if not selector.select(max(0.0, deadline - time.monotonic())):
+            raise BrokerStartError(f"the broker was not ready within {_START_S:g} s")
+    return stream.readline()
