@@ -14,7 +14,7 @@ class Known(NamedTuple):
 NONSENSE = "Nonsense in a request"
 NONSENSE_REASON = (
     "Where Apache Kafka trips over its own exception and answers UNKNOWN_SERVER_ERROR (a fetch with isolation level 7"
-    " or a negative byte limit, a topic with neither name nor id, an unknown config operation), kwire answers"
+    " or a negative byte limit, a topic with neither name nor id, an unknown config operation, a share partition -1), kwire answers"
     " INVALID_REQUEST or takes the nearest sensible value; so it does where Apache Kafka never answers"
     " (WriteTxnMarkers that names a topic twice). A quota that is no number is"
     " refused."
@@ -46,6 +46,9 @@ SETTLING_REASON = (
 
 KNOWN: tuple[Known, ...] = (
     Known("fetch-at-each-version", r"(isolation level 7|negative bytes a partition)\.", NONSENSE, NONSENSE_REASON),
+    Known("offsets-of-a-share-group", r" partition -1\.", NONSENSE, NONSENSE_REASON),
+    Known("states-of-share-partitions", r" what cannot be\.", NONSENSE, NONSENSE_REASON),
+    Known("share-sessions", r" an unknown mode\.", NONSENSE, NONSENSE_REASON),
     Known("metadata-by-id", r"^Metadata v1[23] null\.", NONSENSE, NONSENSE_REASON),
     Known("fetches-of-strangers", r"^Fetch v\d+ less than no bytes\.", NONSENSE, NONSENSE_REASON),
     Known("produce-a-batch-and-part-of-one", r"^Produce v\d+ and a huge length\.", NONSENSE, NONSENSE_REASON),
@@ -81,18 +84,6 @@ KNOWN: tuple[Known, ...] = (
         r"type 32\..*(\.configSource: 4 / 5$|'group\.consumer\.assignment\.interval\.ms', 'value': '0', 'source': 5)",
         SETTLING,
         SETTLING_REASON,
-    ),
-    Known(
-        "life-of-a-consumer-group",
-        r"^ConsumerGroupDescribe v\d empty\..*\.assignmentEpoch: 3 / 2$",
-        "The assignment epoch of an empty consumer group",
-        "Is that of the last assignment, as in Apache Kafka 4.3; 4.4 raises it with the epoch of the group.",
-    ),
-    Known(
-        "api-versions",
-        r"^feature share\.version\.(min|max)Version(Level)?: 2 / 1$",
-        "Dead letter queues of share groups",
-        "Are not served: the feature `share.version` is finalized at 1, not 2.",
     ),
     Known(
         ".*",

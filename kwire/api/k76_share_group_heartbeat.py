@@ -48,7 +48,7 @@ async def _heartbeat(context: Context, request: ShareGroupHeartbeatRequest) -> H
     if not context.may(Operation.READ, ResourceType.GROUP, request.group_id):
         raise KafkaError(Code.GROUP_AUTHORIZATION_FAILED)
     if not is_member_id(request.member_id):
-        raise KafkaError(Code.INVALID_REQUEST, "Invalid member id in the request.")
+        raise KafkaError(Code.INVALID_REQUEST)
     names = request.subscribed_topic_names
     if not all(context.may(Operation.DESCRIBE, ResourceType.TOPIC, name) for name in names or ()):
         raise KafkaError(Code.TOPIC_AUTHORIZATION_FAILED)

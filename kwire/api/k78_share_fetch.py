@@ -109,15 +109,8 @@ def _check_renewal(request: ShareFetchRequest) -> None:
     """Raise KafkaError(INVALID_REQUEST) if a request that renews locks asks for records, too (KIP-1222)."""
     if not request.is_renew_ack:
         return
-    asked = {
-        "maxBytes": request.max_bytes,
-        "minBytes": request.min_bytes,
-        "maxRecords": request.max_records,
-        "maxWaitMs": request.max_wait_ms,
-    }
-    wrong = "".join(f"{name} must be set to 0, " for name, value in asked.items() if value)
-    if wrong:
-        raise KafkaError(Code.INVALID_REQUEST, f"{wrong}if isRenewAck is true.")
+    if request.max_bytes or request.min_bytes or request.max_records or request.max_wait_ms:
+        raise KafkaError(Code.INVALID_REQUEST)
 
 
 class _Fetch:
@@ -178,7 +171,9 @@ class _Fetch:
         broker = self._context.broker
         topic = broker.image.topics_by_id.get(each.topic_id)
         if topic is None:
-            raise KafkaError(Code.UNKNOWN_TOPIC_ID)
+            known = each.topic_id in self._session.topics_read
+            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION if known else Code.UNKNOWN_TOPIC_ID)
+        self._session.topics_read.add(each.topic_id)
         self._context.authorize(Operation.READ, ResourceType.TOPIC, topic.name)
         key = SharePartitionKey(self._session.key.group_id, each.topic_id, each.partition)
         return await broker.share_partitions.get(self._context, key, topic.name)
@@ -234,9 +229,8 @@ class _Fetch:
 
     def _refuse(self, each: SharedPartition, refusal: KafkaError) -> None:
         self._session.note_answer(each, failed=True)
-        self._answers[each] = PartitionData(
-            partition_index=each.partition, error_code=refusal.code, error_message=refusal.message, records=b""
-        )
+        # Apache Kafka has no text here.
+        self._answers[each] = PartitionData(partition_index=each.partition, error_code=refusal.code, records=b"")
 
 
 def _answer(each: SharedPartition, taken: Taken) -> PartitionData:

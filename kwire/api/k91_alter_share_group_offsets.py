@@ -25,7 +25,7 @@ async def handle(context: Context, request: AlterShareGroupOffsetsRequest) -> Al
     try:
         context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
         if not request.group_id:
-            raise KafkaError(Code.INVALID_GROUP_ID)
+            raise KafkaError(Code.INVALID_GROUP_ID, "The group id is invalid.")
         responses = await _alter(context, request)
     except KafkaError as refusal:
         return AlterShareGroupOffsetsResponse(
@@ -48,7 +48,11 @@ async def _alter(context: Context, request: AlterShareGroupOffsetsRequest) -> li
         for one in topic.partitions:
             is_there = known is not None and 0 <= one.partition_index < len(known.partitions)
             own_code = code if code or is_there else Code.UNKNOWN_TOPIC_OR_PARTITION
-            partitions.append(Partition(partition_index=one.partition_index, error_code=own_code))
+            text = "This server does not host this topic-partition."
+            message = text if own_code == Code.UNKNOWN_TOPIC_OR_PARTITION else None
+            partitions.append(
+                Partition(partition_index=one.partition_index, error_code=own_code, error_message=message)
+            )
             if not own_code:
                 starts.setdefault(topic.topic_name, {})[one.partition_index] = one.start_offset
         topic_id = ZERO_UUID if known is None else known.id

@@ -22,7 +22,7 @@ async def handle(context: Context, request: DeleteShareGroupOffsetsRequest) -> D
     try:
         context.authorize(Operation.DELETE, ResourceType.GROUP, request.group_id)
         if not request.group_id:
-            raise KafkaError(Code.INVALID_GROUP_ID)
+            raise KafkaError(Code.INVALID_GROUP_ID, "The group id is invalid.")
         responses = await _delete(context, request)
     except KafkaError as refusal:
         return DeleteShareGroupOffsetsResponse(
@@ -42,11 +42,15 @@ async def _delete(context: Context, request: DeleteShareGroupOffsetsRequest) -> 
         if not context.may(Operation.READ, ResourceType.TOPIC, name):
             refused.append(Topic(topic_name=name, error_code=Code.TOPIC_AUTHORIZATION_FAILED))
         elif known is None:
-            unknown.append(Topic(topic_name=name, error_code=Code.UNKNOWN_TOPIC_OR_PARTITION))
+            unknown.append(
+                Topic(
+                    topic_name=name,
+                    error_code=Code.UNKNOWN_TOPIC_OR_PARTITION,
+                    error_message="This server does not host this topic-partition.",
+                )
+            )
         else:
             wanted[known.id] = name
-    if not wanted and not unknown:
-        return refused
     found: dict[Uuid, frozenset[int]] = await context.broker.groups.submit(
         context,
         group_id,

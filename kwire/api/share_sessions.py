@@ -25,10 +25,10 @@ _MEMBER_ID_LENGTH_MAX: Final = 36
 def checked_names(context: Context, group_id: str | None, member_id: str | None) -> SessionKey:
     """The group and member of a request. KafkaError: INVALID_REQUEST, GROUP_AUTHORIZATION_FAILED."""
     if group_id is None:
-        raise KafkaError(Code.INVALID_REQUEST, "Invalid group id in the request.")
+        raise KafkaError(Code.INVALID_REQUEST)
     context.authorize(Operation.READ, ResourceType.GROUP, group_id)
     if not is_member_id(member_id):
-        raise KafkaError(Code.INVALID_REQUEST, "Invalid member id in the request.")
+        raise KafkaError(Code.INVALID_REQUEST)
     return SessionKey(group_id, member_id or "")
 
 

@@ -43,6 +43,7 @@ from kwire.broker.requests.authorization import follow_acls, make_authorizer
 from kwire.broker.requests.hooks import Hooks
 from kwire.broker.requests.quotas import Quotas
 from kwire.broker.requests.response_cache import ResponseCache
+from kwire.broker.share.dead_letters import DeadLetterWriter
 from kwire.broker.share.sessions import ShareSessions
 from kwire.broker.share.share_partitions import SharePartitions
 from kwire.broker.storage_failures import StorageFailures
@@ -218,7 +219,15 @@ def _make_broker(
         markers=markers,
         remote=remote_transactions,
     )
-    share_partitions = SharePartitions(clock=clock, configs=configs, partitions=partitions, states=share_persister)
+    share_partitions = SharePartitions(
+        clock=clock,
+        configs=configs,
+        partitions=partitions,
+        states=share_persister,
+        dead_letters=DeadLetterWriter(
+            clock=clock, configs=configs, image=image, partitions=partitions, controller=controller
+        ),
+    )
     hooks = Hooks()
     quotas = Quotas(image, configs, clock, hooks)
     tokens = DelegationTokens(image=image, configs=configs, controller=controller, clock=clock)

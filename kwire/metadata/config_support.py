@@ -46,6 +46,7 @@ compression.gzip.level compression.lz4.level
 compression.type compression.zstd.level connections.max.idle.ms controller.listener.names
 controller.quorum.bootstrap.servers controller.quorum.voters controller.quota.window.num
 controller.quota.window.size.seconds default.replication.factor delete.topic.enable
+errors.deadletterqueue.auto.create.topics.enable errors.deadletterqueue.topic.name.prefix
 fetch.max.bytes group.consumer.assignment.interval.ms group.consumer.assignors group.consumer.heartbeat.interval.ms
 group.consumer.max.assignment.interval.ms group.consumer.max.heartbeat.interval.ms
 group.consumer.max.session.timeout.ms group.consumer.max.size group.consumer.migration.policy
@@ -162,9 +163,6 @@ create.topic.policy.class.name group.share.dlq.manager.class.name group.share.pe
 group.streams.topology.description.plugin.class principal.builder.class security.providers
 """,
     "log directories cannot be cordoned": "cordoned.log.dirs",
-    "dead letter queues of share groups are not served yet": """
-errors.deadletterqueue.auto.create.topics.enable errors.deadletterqueue.topic.name.prefix
-""",
     "the streams group protocol is not served yet": """
 group.streams.acceptable.recovery.lag group.streams.assignors group.streams.max.warmup.replicas
 group.streams.min.task.offset.interval.ms group.streams.num.warmup.replicas group.streams.rack.aware.assignment.tags

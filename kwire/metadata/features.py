@@ -51,7 +51,7 @@ SERVED: Mapping[str, VersionRange] = MappingProxyType(
         KRAFT_VERSION: VersionRange(0, 1),
         ELR_VERSION: VersionRange(0, 1),
         GROUP_VERSION: VersionRange(0, 1),
-        SHARE_VERSION: VersionRange(0, 1),
+        SHARE_VERSION: VersionRange(0, 2),
         TRANSACTION_VERSION: VersionRange(0, 2),
     }
 )

@@ -7,6 +7,7 @@ from sharing import SharePeer, acquired, errors, write
 
 from kwire.coordinators.share.acknowledgement import ACCEPT, REJECT, RELEASE, RENEW
 from kwire.errors import Code
+from kwire.metadata.commands import DeleteTopics
 from kwire.wire.records import read_records
 
 
@@ -194,6 +195,13 @@ async def test_unknown_partitions_are_refused_one_by_one(broker):
     assert errors(response) == {0: Code.NONE, 7: Code.UNKNOWN_TOPIC_OR_PARTITION}
     other = SharePeer(broker, "m2")
     assert errors(await other.fetch(b"\x01" * 16)) == {0: Code.UNKNOWN_TOPIC_ID}
+
+
+async def test_a_topic_that_was_deleted_is_unknown_by_name(broker):
+    member, topic_id = await topic_with(broker, 5)
+    await member.fetch(topic_id)
+    await broker.controller.submit(DeleteTopics([topic_id]))
+    assert errors(await member.fetch()) == {0: Code.UNKNOWN_TOPIC_OR_PARTITION}
 
 
 async def test_no_more_records_are_in_flight_than_the_group_allows(start_broker):

@@ -13,6 +13,7 @@ from kwire.wire.messages import (
     DeleteShareGroupOffsetsRequest,
     DescribeShareGroupOffsetsRequest,
     ListGroupsRequest,
+    OffsetFetchRequest,
     ShareGroupDescribeRequest,
     ShareGroupHeartbeatRequest,
 )
@@ -46,14 +47,40 @@ async def test_the_first_member_gets_all_partitions_once_they_have_a_state(broke
     member = SharePeer(broker)
     topic_id = await member.create_topic("t", 3)
     first = await beat(member, 0, ["t"])
-    assert (first.member_epoch, assigned(first.assignment)) == (1, {})
+    assert (first.member_epoch, assigned(first.assignment)) == (2, {})
     assert first.heartbeat_interval_ms < 1000
     await trio.testing.wait_all_tasks_blocked()
     broker.clock.advance(1000)
-    second = await beat(member, 1)
-    assert (second.member_epoch, assigned(second.assignment)) == (2, {topic_id: [0, 1, 2]})
-    third = await beat(member, 2)
-    assert (third.member_epoch, third.assignment, third.heartbeat_interval_ms) == (2, None, 5000)
+    second = await beat(member, 2)
+    assert (second.member_epoch, assigned(second.assignment)) == (3, {topic_id: [0, 1, 2]})
+    third = await beat(member, 3)
+    assert (third.member_epoch, third.assignment, third.heartbeat_interval_ms) == (3, None, 5000)
+
+
+async def test_the_assignment_epoch_of_an_empty_group_is_that_of_the_group(broker):
+    member = SharePeer(broker)
+    await member.create_topic("t")
+    await join(member, "t")
+    await beat(member, -1)
+    (group,) = (await member.call(1, ShareGroupDescribeRequest(group_ids=["g"]))).groups
+    assert (group.group_epoch, group.assignment_epoch) == (4, 4)
+
+
+async def test_a_group_that_was_created_by_its_offsets_has_the_epoch_one(broker):
+    member = SharePeer(broker)
+    await member.create_topic("t")
+    await alter(member, "t", {0: 0})
+    (group,) = (await member.call(1, ShareGroupDescribeRequest(group_ids=["g"]))).groups
+    assert (group.group_epoch, group.assignment_epoch) == (1, 1)
+
+
+async def test_an_administrator_reads_no_offsets_of_a_share_group(broker):
+    member = SharePeer(broker)
+    await member.create_topic("t")
+    await join(member, "t")
+    wanted = OffsetFetchRequest.OffsetFetchRequestGroup(group_id="g", topics=None)
+    (group,) = (await member.call(9, OffsetFetchRequest(groups=[wanted]))).groups
+    assert (group.error_code, group.topics) == (Code.NONE, [])
 
 
 async def test_two_members_share_the_partitions(broker):

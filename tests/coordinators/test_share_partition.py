@@ -1,7 +1,8 @@
 """Share partitions: single steps that the state machine test found."""
 
 from kwire.coordinators.share.acquiring import FetchedBatch
-from kwire.coordinators.share.share_partition import Limits, SharePartition
+from kwire.coordinators.share.in_flight import Limits
+from kwire.coordinators.share.share_partition import SharePartition
 from kwire.coordinators.share.state import DeliveryState, StateBatch
 
 LIMITS = Limits(5, 100)

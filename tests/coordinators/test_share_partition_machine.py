@@ -1,5 +1,5 @@
 """A share partition against a dictionary with one entry for each record: fetches, acknowledgements, locks that end,
-members that go away, refused writes, restarts, compaction and retention."""
+members that go away, refused writes, restarts, dead letters, compaction and retention."""
 
 from dataclasses import dataclass, replace
 
@@ -8,14 +8,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from kwire.coordinators.share.acknowledgement import ACCEPT, GAP, REJECT, RELEASE, RENEW, Acknowledgement
 from kwire.coordinators.share.acquiring import FetchedBatch
-from kwire.coordinators.share.share_partition import Limits, SharePartition
+from kwire.coordinators.share.in_flight import Limits
+from kwire.coordinators.share.share_partition import SharePartition
 from kwire.coordinators.share.state import DeliveryState, combine
 from kwire.errors import Code, KafkaError
 
 MEMBERS = ("a", "b", "c")
 COUNT_MAX = 4
 LOCK_MS = 30
-AVAILABLE, ACQUIRED, ACKNOWLEDGED, ARCHIVED = DeliveryState
+AVAILABLE, ACQUIRED, ACKNOWLEDGED, ARCHIVING, ARCHIVED = DeliveryState
 STATE_AFTER = {ACCEPT: ACKNOWLEDGED, RELEASE: AVAILABLE, REJECT: ARCHIVED, GAP: ARCHIVED}
 
 kinds = st.sampled_from([ACCEPT, ACCEPT, RELEASE, REJECT, GAP, RENEW])
@@ -32,9 +33,13 @@ class Expected:
 class SharePartitionMachine(RuleBasedStateMachine):
     """``log``: batches as (base, last). ``stored``: what the share coordinator has."""
 
-    @initialize(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=12), records_max=st.sampled_from([5, 12, 200]))
-    def begin(self, sizes, records_max):
-        self.limits = Limits(COUNT_MAX, records_max)
+    @initialize(
+        sizes=st.lists(st.integers(1, 6), min_size=1, max_size=12),
+        records_max=st.sampled_from([5, 12, 200]),
+        dead_letters=st.booleans(),
+    )
+    def begin(self, sizes, records_max, dead_letters):
+        self.limits = Limits(COUNT_MAX, records_max, dead_letters)
         self.log = []
         self.end = 0
         self.log_start = 0
@@ -141,7 +146,8 @@ class SharePartitionMachine(RuleBasedStateMachine):
         for offset in range(first, last + 1):
             kind = each.type_of(offset)
             if kind != RENEW:
-                self.expect_left(offset, STATE_AFTER[kind])
+                rejected = kind == REJECT and self.limits.dead_letters
+                self.expect_left(offset, ARCHIVING if rejected else STATE_AFTER[kind])
         self.partition.complete(change)
         self.forget_delivered()
 
@@ -184,6 +190,17 @@ class SharePartitionMachine(RuleBasedStateMachine):
             if each.state is ACQUIRED and each.deadline_ms <= self.now_ms:
                 self.expect_left(offset, AVAILABLE if offset >= self.start else ARCHIVED)
         self.store(batches)
+        self.forget_delivered()
+
+    @rule()
+    def write_dead_letters(self):
+        for letters in self.partition.take_dead_letters():
+            self.store(self.partition.archive(letters))
+            for offset in range(letters.first_offset, letters.last_offset + 1):
+                if offset in self.expected:
+                    assert self.expected[offset].state is ARCHIVING
+                    assert self.expected[offset].count == letters.delivery_count
+                    self.expected[offset] = replace(self.expected[offset], state=ARCHIVED)
         self.forget_delivered()
 
     # What happens to the log and to the broker
@@ -232,7 +249,7 @@ class SharePartitionMachine(RuleBasedStateMachine):
     def expect_left(self, offset, state):
         before = self.expected[offset]
         if state is AVAILABLE and before.count >= COUNT_MAX:
-            state = ARCHIVED
+            state = ARCHIVING if self.limits.dead_letters else ARCHIVED
         self.expected[offset] = Expected(state, before.count)
 
     def store(self, batches):
@@ -310,6 +327,9 @@ class SharePartitionMachine(RuleBasedStateMachine):
                 self.store(change.batches)
                 self.partition.complete(change)
         assert self.partition.next_fetch_offset >= self.end
+        for letters in self.partition.take_dead_letters():
+            self.store(self.partition.archive(letters))
+        assert not any(delivery.state is ARCHIVING for _, _, delivery in self.parts())
         missing = [
             offset
             for base, last in self.log

@@ -35,16 +35,18 @@ class SharedPartition(NamedTuple):
 class ShareSession:
     """The partitions of one member, in the order in which they were added or last gave records.
 
-    ``partitions``: True for one whose next answer is due even if there is nothing to say.
+    ``partitions``: True for one whose next answer is due even if there is nothing to say. ``topics_read``: ids of
+    topics that existed when the session fetched them.
     """
 
-    __slots__ = ("connection", "epoch", "key", "partitions")
+    __slots__ = ("connection", "epoch", "key", "partitions", "topics_read")
 
     def __init__(self, key: SessionKey, connection: object) -> None:
         self.key = key
         self.connection = connection
         self.epoch = INITIAL_EPOCH + 1
         self.partitions: dict[SharedPartition, bool] = {}
+        self.topics_read: set[Uuid] = set()
 
     def update(self, added: Iterable[SharedPartition], forgotten: Iterable[SharedPartition]) -> None:
         """First what is added, then what is forgotten, as Apache Kafka does."""

@@ -7,12 +7,14 @@ A share partition is loaded when a member first fetches it, and forgotten when i
 when the partition has another leader or is deleted, or when a newer state or leader fences it.
 
 What must follow a write is done by a task of its own, not by the request that led to it, so that a client that
-disconnects does not leave a record between two states.
+disconnects does not leave a record between two states. Dead letters are written by such a task, once the share
+coordinator has stored which records they are of.
 """
 
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
@@ -28,12 +30,15 @@ from kwire.broker.logs import Logger
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.partitions.watches import Watch
+from kwire.broker.share.dead_letters import DeadLettersRefused, DeadLetterWriter
 from kwire.broker.share.start_offset import first_start_offset
 from kwire.broker.waits import Patient, Waits
 from kwire.coordinators.share.acknowledgement import Acknowledgement
 from kwire.coordinators.share.coordinator import Write
+from kwire.coordinators.share.dead_letters import DeadLetters
+from kwire.coordinators.share.in_flight import Limits
 from kwire.coordinators.share.records import Snapshot
-from kwire.coordinators.share.share_partition import Change, Limits, SharePartition
+from kwire.coordinators.share.share_partition import Change, SharePartition
 from kwire.coordinators.share.state import UNKNOWN_START_OFFSET, SharePartitionKey, StateBatch
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
@@ -56,9 +61,12 @@ _OUTDATED: Final = frozenset({Code.NOT_LEADER_OR_FOLLOWER, Code.GROUP_ID_NOT_FOU
 
 
 class LedSharePartition:
-    """A share partition of which this broker leads the partition; ``delivery`` is None until it is loaded."""
+    """A share partition of which this broker leads the partition; ``delivery`` is None until it is loaded.
 
-    __slots__ = ("_watches", "delivery", "key", "loaded", "partition", "refusal", "timer")
+    ``dead_letters``: those to be written, in order; None while there are none.
+    """
+
+    __slots__ = ("_watches", "dead_letters", "delivery", "key", "loaded", "partition", "refusal", "timer")
 
     def __init__(self, key: SharePartitionKey, partition: Partition) -> None:
         self.key = key
@@ -67,6 +75,7 @@ class LedSharePartition:
         self.loaded = trio.Event()
         self.refusal: KafkaError | None = None
         self.timer: Timer | None = None
+        self.dead_letters: deque[DeadLetters] | None = None
         self._watches: dict[Watch, Hashable] = {}
 
     def watch(self, watch: Watch, key: Hashable) -> None:
@@ -92,8 +101,15 @@ class SharePartitions:
     """The share partitions of one broker by group, topic id and partition."""
 
     def __init__(
-        self, *, clock: Clock, configs: EffectiveConfigs, partitions: Partitions, states: SharePersister
+        self,
+        *,
+        clock: Clock,
+        configs: EffectiveConfigs,
+        partitions: Partitions,
+        states: SharePersister,
+        dead_letters: DeadLetterWriter,
     ) -> None:
+        self._dead_letters = dead_letters
         self._clock = clock
         self._configs = configs
         self._partitions = partitions
@@ -140,6 +156,7 @@ class SharePartitions:
         try:
             state = await self._states.read(Patient(), led.key, led.partition.leader_epoch)
             led.delivery = self._delivery(led, state)
+            self._send_dead_letters(led, led.delivery)
         except KafkaError as refusal:
             self._fail(led, as_leader(refusal))
         except StorageFailure as failure:
@@ -168,7 +185,11 @@ class SharePartitions:
 
     def _limits(self, group_id: str) -> Limits:
         values = self._configs.group(group_id)
-        return Limits(values["share.delivery.count.limit"], values["share.partition.max.record.locks"])
+        return Limits(
+            values["share.delivery.count.limit"],
+            values["share.partition.max.record.locks"],
+            self._dead_letters.serves(values["errors.deadletterqueue.topic.name"]),
+        )
 
     # --- acknowledging
     # -----------------------------------------------------------------------------------------------
@@ -183,7 +204,7 @@ class SharePartitions:
         """
         led = self._led.get(key)
         if led is None or led.delivery is None:
-            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
+            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
         led.delivery.limits = self._limits(key.group_id)
         may_renew = self._configs.group(key.group_id)["share.renew.acknowledge.enable"]
         deadline_ms = self.lock_deadline_ms(key.group_id) if may_renew else None
@@ -227,6 +248,7 @@ class SharePartitions:
     ) -> None:
         if error is None:
             delivery.complete(change)
+            self._send_dead_letters(led, delivery)
         else:
             delivery.roll_back(change)
             self._rearm(led, delivery)
@@ -265,7 +287,7 @@ class SharePartitions:
         batches = delivery.expire(self._clock.monotonic_ms())
         if batches:
             # The locks have ended whether or not that can be stored.
-            self._begin_store(led, delivery, batches, lambda _error: None)
+            self._begin_store(led, delivery, batches, lambda _error: self._send_dead_letters(led, delivery))
             led.wake()
         self._rearm(led, delivery)
 
@@ -273,6 +295,44 @@ class SharePartitions:
         deadline_ms = delivery.next_deadline_ms()
         if deadline_ms is not None:
             self.arm(led, deadline_ms)
+
+    # --- dead letters
+    # ------------------------------------------------------------------------------------------------
+
+    def _send_dead_letters(self, led: LedSharePartition, delivery: SharePartition) -> None:
+        """Begin to write the dead letters that are due, behind those that are being written."""
+        due = delivery.take_dead_letters()
+        if not due:
+            return
+        if led.dead_letters is not None:
+            led.dead_letters.extend(due)
+            return
+        led.dead_letters = deque(due)
+        self._start(self._write_dead_letters, led, delivery, led.dead_letters)
+
+    async def _write_dead_letters(
+        self, led: LedSharePartition, delivery: SharePartition, queue: deque[DeadLetters]
+    ) -> None:
+        while queue:
+            letters = queue.popleft()
+            try:
+                await self._dead_letters.write(led.key.group_id, led.partition, letters)
+            except (KafkaError, StorageFailure, DeadLettersRefused) as refusal:
+                # The record must not hold the others for ever.
+                log.warning(
+                    "dead letters not written",
+                    first_offset=letters.first_offset,
+                    last_offset=letters.last_offset,
+                    error=str(refusal),
+                    **_names(led),
+                )
+            if self._led.get(led.key) is not led:
+                return  # what is loaded next has those that are left
+            batches = delivery.archive(letters)
+            if batches:
+                self._begin_store(led, delivery, batches, lambda _error: None)
+                led.wake()
+        led.dead_letters = None
 
     # --- storing
     # -----------------------------------------------------------------------------------------------------

@@ -39,6 +39,9 @@ class Acknowledgement:
         return self.types[0] if len(self.types) == 1 else self.types[offset - self.first_offset]
 
 
-def target_state(kind: int) -> DeliveryState | None:
-    """The state that a record gets; None for RENEW, which leaves it acquired."""
-    return _TARGETS.get(kind)
+def target_state(kind: int, *, dead_letters: bool) -> DeliveryState | None:
+    """The state that a record gets; None for RENEW, which leaves it acquired.
+
+    ``dead_letters``: a record that is rejected is written to a dead letter topic first (KIP-1191).
+    """
+    return DeliveryState.ARCHIVING if kind == REJECT and dead_letters else _TARGETS.get(kind)

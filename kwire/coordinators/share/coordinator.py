@@ -29,7 +29,8 @@ from kwire.coordinators.share.state import UNKNOWN_COUNT, UNKNOWN_START_OFFSET, 
 from kwire.coordinators.timeline import Table, Timeline
 from kwire.errors import Code, KafkaError
 
-_UNKNOWN_EPOCH: Final = -1
+_OLD_LEADER: Final = "The leader epoch in the request is older than the epoch on the broker."
+_OLD_STATE: Final = "The coordinator rejected the request because the state epoch did not match."
 _COLD_TIMER: Final = ("cold partitions",)
 # Share partitions that one pass over cold ones writes before others have a turn.
 _SNAPSHOTS_IN_TURN: Final = 200
@@ -48,15 +49,19 @@ class ShareCoordinatorConfig:
 
 
 class Stored(NamedTuple):
-    """The state of one share partition. ``updates``: how many updates follow the snapshot at ``snapshot_offset``."""
+    """The state of one share partition. ``updates``: how many updates follow the snapshot at ``snapshot_offset``.
+
+    ``leader_epoch_max``: of all leaders, also of those before the state was initialized again.
+    """
 
     state: Snapshot
     updates: int
     snapshot_offset: int
+    leader_epoch_max: int
 
 
 class Write(NamedTuple):
-    """What a leader changes; ``state_epoch`` and ``leader_epoch`` -1 are not checked."""
+    """What a leader changes. ``delivered_count`` UNKNOWN_COUNT: as before."""
 
     state_epoch: int
     leader_epoch: int
@@ -88,9 +93,10 @@ class ShareCoordinator:
     ) -> Effects:
         """Begin the state anew. None follows."""
         self._check_partition(key)
+        _check_epoch(state_epoch, "state")
         stored = self.stored.get(key)
-        if state_epoch != _UNKNOWN_EPOCH and stored is not None and stored.state.state_epoch > state_epoch:
-            raise KafkaError(Code.FENCED_STATE_EPOCH)
+        if stored is not None and stored.state.state_epoch > state_epoch:
+            raise KafkaError(Code.FENCED_STATE_EPOCH, _OLD_STATE)
         self._check_topic(key)
         snapshot = Snapshot(
             snapshot_epoch=0 if stored is None else stored.state.snapshot_epoch + 1,
@@ -107,11 +113,15 @@ class ShareCoordinator:
     def write(self, key: SharePartitionKey, write: Write, *, ticket: int, now_ms: int) -> Effects:
         """Store what a leader changes. None follows."""
         self._check_partition(key)
+        _check_epoch(write.leader_epoch, "leader")
+        _check_epoch(write.state_epoch, "state")
         stored = self._initialized(key, "Write")
-        if write.leader_epoch != _UNKNOWN_EPOCH and stored.state.leader_epoch > write.leader_epoch:
-            raise KafkaError(Code.FENCED_LEADER_EPOCH)
-        if write.state_epoch != _UNKNOWN_EPOCH and stored.state.state_epoch > write.state_epoch:
-            raise KafkaError(Code.FENCED_STATE_EPOCH)
+        if stored.leader_epoch_max > write.leader_epoch:
+            raise KafkaError(Code.FENCED_LEADER_EPOCH, _OLD_LEADER)
+        if stored.state.state_epoch > write.state_epoch:
+            raise KafkaError(Code.FENCED_STATE_EPOCH, _OLD_STATE)
+        if any(batch.last_offset < batch.first_offset for batch in write.batches):
+            raise KafkaError(Code.INVALID_REQUEST, "The last offset of a batch cannot be less than the first.")
         self._check_topic(key)
         # Only reading the state makes a leader's epoch the current one.
         return _answered(ticket, None, self._record(key, stored, write, stored.state.leader_epoch, now_ms))
@@ -119,12 +129,13 @@ class ShareCoordinator:
     def read(self, key: SharePartitionKey, leader_epoch: int, *, ticket: int, now_ms: int) -> Effects:
         """The state for a leader; a ``Snapshot`` follows. Leaders of lower epochs cannot write from then on."""
         self._check_partition(key)
+        _check_epoch(leader_epoch, "leader")
         stored = self._initialized(key, "Read")
-        if leader_epoch != _UNKNOWN_EPOCH and stored.state.leader_epoch > leader_epoch:
-            raise KafkaError(Code.FENCED_LEADER_EPOCH)
+        if stored.leader_epoch_max > leader_epoch:
+            raise KafkaError(Code.FENCED_LEADER_EPOCH, _OLD_LEADER)
         self._check_topic(key)
         state = stored.state
-        if leader_epoch in (_UNKNOWN_EPOCH, state.leader_epoch):
+        if leader_epoch == stored.leader_epoch_max:
             return _answered(ticket, state)
         write = Write(state.state_epoch, leader_epoch, state.start_offset, state.delivered_count, ())
         return _answered(ticket, state, self._record(key, stored, write, leader_epoch, now_ms))
@@ -173,7 +184,8 @@ class ShareCoordinator:
             case None:
                 self.stored.pop(entry.key)
             case Snapshot() as snapshot:
-                self.stored[entry.key] = Stored(snapshot, 0, offset)
+                highest = snapshot.leader_epoch if before is None else before.leader_epoch_max
+                self.stored[entry.key] = Stored(snapshot, 0, offset, max(highest, snapshot.leader_epoch))
             case Update() as update:
                 self.stored[entry.key] = _updated(before, update, offset)
 
@@ -215,7 +227,7 @@ class ShareCoordinator:
         metadata = self._metadata
         topic = None if metadata is None else metadata.topic_by_id(key.topic_id)
         if topic is None or key.partition >= topic.partition_count:
-            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
+            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION, "This server does not host this topic-partition.")
 
     def _initialized(self, key: SharePartitionKey, operation: str) -> Stored:
         stored = self.stored.get(key)
@@ -242,7 +254,7 @@ class ShareCoordinator:
                 state.state_epoch,
                 leader_epoch,
                 start_offset,
-                write.delivered_count,
+                _count(state, write.delivered_count),
                 now_ms,
                 now_ms,
                 tuple(combine(state.batches, write.batches, start_offset)),
@@ -280,6 +292,15 @@ def _answered(ticket: int, result: object, *records: Record) -> Effects:
     return effects
 
 
+def _check_epoch(epoch: int, whose: str) -> None:
+    if epoch < 0:
+        raise KafkaError(Code.INVALID_REQUEST, f"The {whose} epoch cannot be a negative number.")
+
+
+def _count(state: Snapshot, delivered_count: int) -> int:
+    return state.delivered_count if delivered_count == UNKNOWN_COUNT else delivered_count
+
+
 def _updated(before: Stored | None, update: Update, offset: int) -> Stored:
     """The state after an update; one without a snapshot, whose snapshot was lost, counts by itself."""
     if before is None:
@@ -291,7 +312,7 @@ def _updated(before: Stored | None, update: Update, offset: int) -> Stored:
             update.delivered_count,
             batches=update.batches,
         )
-        return Stored(state, 0, offset)
+        return Stored(state, 0, offset, update.leader_epoch)
     state = before.state
     start_offset = state.start_offset if update.start_offset == UNKNOWN_START_OFFSET else update.start_offset
     return Stored(
@@ -299,11 +320,12 @@ def _updated(before: Stored | None, update: Update, offset: int) -> Stored:
             state,
             start_offset=start_offset,
             leader_epoch=max(state.leader_epoch, update.leader_epoch),
-            delivered_count=update.delivered_count,
+            delivered_count=_count(state, update.delivered_count),
             batches=tuple(combine(state.batches, update.batches, start_offset)),
         ),
         before.updates + 1,
         before.snapshot_offset,
+        max(before.leader_epoch_max, update.leader_epoch),
     )
 
 

@@ -7,6 +7,8 @@ each. Must not depend on: which records a member gets, the share coordinator.
         ▲                      │ ├─────reject─► ARCHIVED
         └──release, lock over──┘ └─ release or lock over, delivered as often as allowed ─► ARCHIVED
 
+A group with a dead letter topic has ARCHIVING before ARCHIVED, until the dead letter is written (KIP-1191).
+
 An acknowledgement holds once the share coordinator has stored it. Until then the delivery shows the new state and
 remembers the old one (``before``), so that no other request changes it and a refused write can be undone.
 """
@@ -14,11 +16,22 @@ remembers the old one (``before``), so that no other request changes it and a re
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from kwire.coordinators.share.state import DeliveryState, StateBatch
 
 NO_MEMBER: Final = ""
+
+
+class Limits(NamedTuple):
+    """What the group's configs allow: share.delivery.count.limit, share.partition.max.record.locks.
+
+    ``dead_letters``: the group has a dead letter topic.
+    """
+
+    delivery_count_max: int
+    records_max: int
+    dead_letters: bool = False
 
 
 class Delivery:
@@ -57,21 +70,21 @@ class Delivery:
         self.member_id = member_id
         self.deadline_ms = deadline_ms
 
-    def begin(self, state: DeliveryState, count_max: int) -> None:
+    def begin(self, state: DeliveryState, limits: Limits) -> None:
         """Leave ACQUIRED, until ``complete`` or ``roll_back``.
 
-        A record that was delivered ``count_max`` times is archived instead of made available.
+        A record that was delivered as often as allowed is archived instead of made available.
         """
         before = self.state, self.member_id
-        self.leave(state, count_max)
+        self.leave(state, limits)
         self.before = before
 
-    def leave(self, state: DeliveryState, count_max: int) -> None:
+    def leave(self, state: DeliveryState, limits: Limits) -> None:
         """Leave ACQUIRED at once."""
         assert self.state is DeliveryState.ACQUIRED
         assert self.before is None
-        if state is DeliveryState.AVAILABLE and self.count >= count_max:
-            state = DeliveryState.ARCHIVED
+        if state is DeliveryState.AVAILABLE and self.count >= limits.delivery_count_max:
+            state = DeliveryState.ARCHIVING if limits.dead_letters else DeliveryState.ARCHIVED
         self.state = state
         self.member_id = NO_MEMBER
 

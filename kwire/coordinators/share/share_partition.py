@@ -5,6 +5,9 @@ KIP-1222). Must not depend on: the log, clocks (times are arguments), requests, 
 
 Each change that must survive a restart is a ``Change``: its batches are to be stored by the share coordinator, then
 ``complete`` or ``roll_back`` is called with it. A restart loses what was only acquired: it is delivered again.
+
+With a dead letter topic (KIP-1191), a record that is rejected or was delivered as often as allowed is stored as
+ARCHIVING. ``take_dead_letters`` gives such records, to be written; ``archive`` ends their delivery.
 """
 
 from __future__ import annotations
@@ -15,32 +18,30 @@ from typing import NamedTuple
 
 from kwire.coordinators.share.acknowledgement import Acknowledgement, target_state
 from kwire.coordinators.share.acquiring import Acquired, Acquisition, FetchedBatch, aborted_batches, without
-from kwire.coordinators.share.in_flight import NO_MEMBER, Delivery, Run, stored
+from kwire.coordinators.share.dead_letters import Cause, DeadLetters, cause_of
+from kwire.coordinators.share.in_flight import NO_MEMBER, Delivery, Limits, Run, stored
 from kwire.coordinators.share.state import DeliveryState, StateBatch
 from kwire.coordinators.share.window import Window
 from kwire.errors import Code, KafkaError
 
 
-class Limits(NamedTuple):
-    """What the group's configs allow: share.delivery.count.limit, share.partition.max.record.locks."""
-
-    delivery_count_max: int
-    records_max: int
-
-
 @dataclass(slots=True)
 class Change:
-    """Transitions that hold once ``batches`` are stored."""
+    """Transitions that hold once ``batches`` are stored; ``dead_letters`` are due then."""
 
     deliveries: list[Delivery] = field(default_factory=list)
     batches: list[StateBatch] = field(default_factory=list)
+    dead_letters: list[DeadLetters] = field(default_factory=list)
 
     def begin(
-        self, first_offset: int, last_offset: int, delivery: Delivery, state: DeliveryState, count_max: int
+        self, first_offset: int, last_offset: int, delivery: Delivery, state: DeliveryState, limits: Limits
     ) -> None:
-        delivery.begin(state, count_max)
+        delivery.begin(state, limits)
         self.deliveries.append(delivery)
         self.batches.append(stored(first_offset, last_offset, delivery))
+        if delivery.state is DeliveryState.ARCHIVING:
+            cause = Cause.REJECTED if state is DeliveryState.ARCHIVING else Cause.DELIVERY_COUNT_EXCEEDED
+            self.dead_letters.append(DeadLetters(first_offset, last_offset, delivery.count, cause))
 
 
 class InFlightSummary(NamedTuple):
@@ -60,7 +61,13 @@ class SharePartition:
     def __init__(self, start_offset: int, state_epoch: int, batches: Iterable[StateBatch], limits: Limits) -> None:
         self.state_epoch = state_epoch
         self.limits = limits
+        batches = list(batches)
         self._window = Window(start_offset, batches)
+        self._dead_letters = [
+            DeadLetters(first, last, count, cause_of(count, limits.delivery_count_max))
+            for first, last, state, count in batches
+            if state == DeliveryState.ARCHIVING
+        ]
 
     # --- acquiring
     # -----------------------------------------------------------------------------------------------------
@@ -205,9 +212,9 @@ class SharePartition:
         self, change: Change, part: tuple[int, int, Delivery], kind: int, renewed_deadline_ms: float | None
     ) -> None:
         first, last, delivery = part
-        state = target_state(kind)
+        state = target_state(kind, dead_letters=self.limits.dead_letters)
         if state is not None:
-            change.begin(first, last, delivery, state, self.limits.delivery_count_max)
+            change.begin(first, last, delivery, state, self.limits)
         elif renewed_deadline_ms is None:
             raise KafkaError(Code.INVALID_RECORD_STATE, "Renewing acquisition locks is not enabled for the group.")
         else:
@@ -221,7 +228,7 @@ class SharePartition:
                 run.split()
             for first, last, delivery in run.parts():
                 if _is_held_by(delivery, member_id):
-                    change.begin(first, last, delivery, self._released(last), self.limits.delivery_count_max)
+                    change.begin(first, last, delivery, self._released(last), self.limits)
         return change
 
     def complete(self, change: Change) -> bool:
@@ -230,6 +237,7 @@ class SharePartition:
             delivery.complete()
             if delivery.state is DeliveryState.AVAILABLE:
                 self._window.may_be_available = True
+        self._dead_letters += change.dead_letters
         return self._window.advance_start()
 
     def roll_back(self, change: Change) -> None:
@@ -258,10 +266,13 @@ class SharePartition:
                 run.split()
             for first, last, delivery in run.parts():
                 if _is_overdue(delivery, now_ms):
-                    delivery.leave(self._released(last), self.limits.delivery_count_max)
+                    delivery.leave(self._released(last), self.limits)
                     batches.append(stored(first, last, delivery))
                     if delivery.state is DeliveryState.AVAILABLE:
                         self._window.may_be_available = True
+                    elif delivery.state is DeliveryState.ARCHIVING:
+                        letters = DeadLetters(first, last, delivery.count, Cause.DELIVERY_COUNT_EXCEEDED)
+                        self._dead_letters.append(letters)
         if batches:
             self._window.advance_start()
         return batches
@@ -269,6 +280,29 @@ class SharePartition:
     def _released(self, last_offset: int) -> DeliveryState:
         """The state of records that are given back: those below the start are not delivered again."""
         return DeliveryState.AVAILABLE if last_offset >= self.start_offset else DeliveryState.ARCHIVED
+
+    # --- dead letters
+    # ------------------------------------------------------------------------------------------------
+
+    def take_dead_letters(self) -> list[DeadLetters]:
+        """The records whose dead letters are to be written now; ``archive`` follows for each."""
+        taken, self._dead_letters = self._dead_letters, []
+        return taken
+
+    def archive(self, letters: DeadLetters) -> list[StateBatch]:
+        """End the delivery of records whose dead letters are written, or cannot be.
+
+        Returns what is to be stored, whether or not that succeeds.
+        """
+        batches: list[StateBatch] = []
+        for run in self._window.overlapping(letters.first_offset, letters.last_offset):
+            for first, last, delivery in run.parts():
+                if delivery.state is DeliveryState.ARCHIVING and letters.first_offset <= first <= letters.last_offset:
+                    delivery.archive(is_gone=delivery.is_gone)
+                    batches.append(stored(first, last, delivery))
+        if batches:
+            self._window.advance_start()
+        return batches
 
     # --- the log
     # -----------------------------------------------------------------------------------------------------

@@ -26,6 +26,8 @@ class DeliveryState(IntEnum):
     AVAILABLE = 0
     ACQUIRED = 1
     ACKNOWLEDGED = 2
+    ARCHIVING = 3
+    """A dead letter of the record is being written (KIP-1191)."""
     ARCHIVED = 4
 
     @property

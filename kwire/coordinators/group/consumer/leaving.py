@@ -11,7 +11,7 @@ from collections.abc import Collection
 from kwire.coordinators.group.consumer import migration, regexes
 from kwire.coordinators.group.consumer.member import Member, remove_records
 from kwire.coordinators.group.consumer.parts import Step
-from kwire.coordinators.group.consumer.state import epoch_record
+from kwire.coordinators.group.consumer.state import epoch_record, target_epoch_record
 from kwire.coordinators.group.consumer.target import hash_of
 
 
@@ -30,5 +30,9 @@ def fence(step: Step, members: Collection[Member]) -> None:
         step.cancel_timers(member.member_id)
     regexes.forget_unused(step, members)
     # Its target has to be computed without them.
-    step.add(epoch_record(step.group_id, group.epochs.group + 1, hash_of(step, remaining, group.regexes)))
+    epoch = group.epochs.group + 1
+    step.add(epoch_record(step.group_id, epoch, hash_of(step, remaining, group.regexes)))
+    if not remaining:
+        # There is nothing to assign: the next member does not wait for an interval to pass.
+        step.add(target_epoch_record(step.group_id, epoch, 0))
     step.changed()

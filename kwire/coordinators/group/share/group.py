@@ -89,8 +89,7 @@ class ShareGroup:
         raise self._no_consumer_group()
 
     def check_fetch(self, member_id: str | None, member_epoch: int) -> None:
-        del member_id, member_epoch
-        raise self._no_consumer_group()
+        """A share group has no committed offsets, and the answer says so."""
 
     def subscribes_to(self, topic: str) -> bool:
         return any(topic in member.topics for member in self.members.values())

@@ -76,8 +76,11 @@ class ShareGroups:
         """
         check_request(command)
         is_new = command.member_epoch == 0
+        is_leaving = command.member_epoch == LEAVE_EPOCH
+        if is_leaving and self._find_any(command.group_id) is None:
+            raise self._not_found(command.group_id)
         step = self._step(command.group_id, now_ms, may_create=is_new)
-        answer = leave(step, command) if command.member_epoch == LEAVE_EPOCH else heartbeat(step, command)
+        answer = leave(step, command) if is_leaving else heartbeat(step, command)
         step.effects.reply(ticket, answer)
         return step.effects
 
@@ -123,6 +126,8 @@ class ShareGroups:
 
         Raises KafkaError: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
         """
+        if self._find_any(group_id) is None:
+            raise self._not_found(group_id)
         step = self._step(group_id, now_ms)
         found = offsets.begin_delete(step, topic_ids)
         step.effects.reply(ticket, found)

@@ -145,8 +145,12 @@ def fence(step: Step, member_id: str) -> None:
     """Remove a member; the group's epoch rises."""
     group = step.group
     remaining = [each for each in group.members.values() if each.member_id != member_id]
+    epoch = group.epochs.group + 1
     step.effects.records += remove_records(group.group_id, member_id)
-    step.effects.records.append(epoch_record(group.group_id, group.epochs.group + 1, _hash_of(step, remaining)))
+    step.effects.records.append(epoch_record(group.group_id, epoch, _hash_of(step, remaining)))
+    if not remaining:
+        # There is nothing to assign: the next member does not wait for an interval to pass.
+        step.effects.records.append(target_epoch_record(group.group_id, epoch, 0))
     step.sessions.end(group.group_id, member_id, step.effects)
 
 

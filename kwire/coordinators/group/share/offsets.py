@@ -124,4 +124,4 @@ def without_topics(group_id: str, states: States, gone: Collection[Uuid]) -> lis
 
 def _check_empty(step: Step) -> None:
     if step.group.members:
-        raise KafkaError(Code.NON_EMPTY_GROUP)
+        raise KafkaError(Code.NON_EMPTY_GROUP, "The group is not empty.")

@@ -37,11 +37,11 @@ from kwire.wire.messages import (
 
 @dataclass(frozen=True, slots=True)
 class Epochs:
-    """``assigned_at_ms`` 0: there was no target assignment yet."""
+    """The epochs of a group, which begin at 1. ``assigned_at_ms`` 0: there was no target assignment yet."""
 
-    group: int = 0
+    group: int = 1
     metadata_hash: int = 0
-    assignment: int = 0
+    assignment: int = 1
     assigned_at_ms: int = 0
 
 

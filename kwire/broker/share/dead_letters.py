@@ -1,0 +1,164 @@
+"""Writes the dead letters of share groups (KIP-1191).
+
+Responsible for: the checks of the dead letter topic, creating it, reading the records to copy, and appending. Must not
+depend on: how records are delivered, when a record is given up.
+
+A group has a dead letter topic if share.version is finalized at 2 and its config errors.deadletterqueue.topic.name is
+not empty. Source partition N writes to partition N modulo the number of partitions of that topic.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Final
+
+import trio
+
+from kwire.broker.clock import Clock
+from kwire.broker.controller.interface import Controller, only
+from kwire.broker.partitions.partition import Partition
+from kwire.broker.partitions.partitions import Partitions
+from kwire.broker.partitions.reading import ReadUpTo, read_partition
+from kwire.broker.partitions.validate import LargeBatch
+from kwire.coordinators.share.dead_letters import DeadLetters, dead_letter_records
+from kwire.errors import Code, KafkaError
+from kwire.metadata.commands import CreateTopics
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.features import SHARE_VERSION
+from kwire.metadata.image import MetadataImage
+from kwire.metadata.topics import NewTopic
+from kwire.storage.files import FileSlice
+from kwire.storage.segment import walk_slice
+from kwire.wire.batch import HEADER_BYTES, read_batch_header
+from kwire.wire.records import Record, build_batch, read_records
+
+_SINCE: Final = 2  # of share.version
+# Records beyond these bytes are not copied: their dead letters have headers alone, as those of Apache Kafka.
+_COPIED_BYTES_MAX: Final = 1 << 20
+_NEW_TOPIC: Final = {"errors.deadletterqueue.group.enable": "true", "message.timestamp.type": "CreateTime"}
+
+
+class DeadLettersRefused(Exception):
+    """The configs do not allow the dead letters. One sentence."""
+
+
+class DeadLetterWriter:
+    def __init__(
+        self,
+        *,
+        clock: Clock,
+        configs: EffectiveConfigs,
+        image: MetadataImage,
+        partitions: Partitions,
+        controller: Controller,
+    ) -> None:
+        self._clock = clock
+        self._configs = configs
+        self._image = image
+        self._partitions = partitions
+        self._controller = controller
+
+    def serves(self, topic: str) -> bool:
+        """Whether records that a group gives up are dead letters; ``topic``: as the group's config says."""
+        return bool(topic) and self._image.features.get(SHARE_VERSION, 0) >= _SINCE
+
+    async def write(self, group_id: str, source: Partition, letters: DeadLetters) -> None:
+        """Write and commit one dead letter for each record. Raises DeadLettersRefused, KafkaError, StorageFailure."""
+        group = self._configs.group(group_id)
+        name = group["errors.deadletterqueue.topic.name"]
+        self._check(group_id, name)
+        sources: Mapping[int, Record] = {}
+        if group["errors.deadletterqueue.copy.record.enable"]:
+            sources = await _sources(source, letters)
+        if name not in self._image.topics:
+            only(await self._controller.submit(CreateTopics([NewTopic(name=name, configs=dict(_NEW_TOPIC))])))
+        target = self._partitions.get(name, source.index % len(self._image.topics[name].partitions))
+        records = dead_letter_records(
+            letters,
+            group_id=group_id,
+            topic=source.topic,
+            partition=source.index,
+            sources=sources,
+            now_ms=self._clock.now_ms(),
+        )
+        limit = self._configs.topic(name)["max.message.bytes"]
+        for batch in _batches(records, limit):
+            await target.committed(await _append(target, memoryview(batch)))
+
+    def _check(self, group_id: str, name: str) -> None:
+        broker = self._configs.broker
+        prefix = broker["errors.deadletterqueue.topic.name.prefix"]
+        if not name or name.startswith("__"):
+            raise DeadLettersRefused(f"group {group_id} has no valid dead letter topic: {name!r}")
+        if name in self._image.topics:
+            if not self._configs.topic(name)["errors.deadletterqueue.group.enable"]:
+                raise DeadLettersRefused(f"topic {name} has not errors.deadletterqueue.group.enable=true")
+        elif not broker["errors.deadletterqueue.auto.create.topics.enable"]:
+            raise DeadLettersRefused(
+                f"topic {name} does not exist, and errors.deadletterqueue.auto.create.topics.enable is false"
+            )
+        if not name.startswith(prefix):
+            raise DeadLettersRefused(f"topic {name} does not begin with {prefix}")
+
+
+async def _append(target: Partition, batch: memoryview) -> int:
+    """Append a batch as a producer's; the offset behind it."""
+    header = read_batch_header(batch)
+    try:
+        return target.append(batch, header, acks=-1, trusted=True).next_offset
+    except LargeBatch as large:
+        await trio.to_thread.run_sync(large.validate)
+        return target.append(batch, header, acks=-1, trusted=True, large=large).next_offset
+
+
+async def _sources(source: Partition, letters: DeadLetters) -> dict[int, Record]:
+    """The records of the source by offset; those that the log has no more are missing."""
+    offset = max(letters.first_offset, source.log.log_start_offset)
+    try:
+        piece = read_partition(
+            source, offset, up_to=ReadUpTo.HIGH_WATERMARK, max_bytes=_COPIED_BYTES_MAX, at_least_one=True
+        ).records
+    except KafkaError as refusal:
+        if refusal.code is not Code.OFFSET_OUT_OF_RANGE:
+            raise
+        return {}
+    if piece is None:
+        return {}
+    try:
+        # In a thread: decompression may take longer than a turn of the event loop.
+        return await trio.to_thread.run_sync(_read, piece, letters)
+    finally:
+        piece.close()
+
+
+def _read(piece: FileSlice, letters: DeadLetters) -> dict[int, Record]:
+    found: dict[int, Record] = {}
+    for at, header in walk_slice(piece):
+        if header.base_offset > letters.last_offset:
+            break
+        if header.is_control or header.last_offset < letters.first_offset:
+            continue
+        for record in read_records(memoryview(piece.pread(at, header.size_bytes))):
+            if letters.first_offset <= record.offset <= letters.last_offset:
+                found[record.offset] = record
+    return found
+
+
+def _batches(records: list[Record], bytes_max: int) -> Iterator[bytes]:
+    """Batches of at most ``bytes_max``, unless a single record is larger."""
+    part: list[Record] = []
+    size = HEADER_BYTES
+    for record in records:
+        record_size = _size(record)
+        if part and size + record_size > bytes_max:
+            yield build_batch(part)
+            part, size = [], HEADER_BYTES
+        part.append(record._replace(offset=len(part)))
+        size += record_size
+    yield build_batch(part)
+
+
+def _size(record: Record) -> int:
+    """At least the bytes of a record in a batch."""
+    headers = sum(len(name) + len(value or b"") + 10 for name, value in record.headers)
+    return len(record.key or b"") + len(record.value or b"") + headers + 30
