@@ -14,8 +14,8 @@ class Known(NamedTuple):
 NONSENSE = "Nonsense in a request"
 NONSENSE_REASON = (
     "Where Apache Kafka trips over its own exception and answers UNKNOWN_SERVER_ERROR (a fetch with isolation level 7"
-    " or a negative byte limit, a topic with neither name nor id, an unknown config operation, a share partition -1), kwire answers"
-    " INVALID_REQUEST or takes the nearest sensible value; so it does where Apache Kafka never answers"
+    " or a negative byte limit, a topic with neither name nor id, an unknown config operation, a share partition -1),"
+    " kwire answers INVALID_REQUEST or takes the nearest sensible value; so it does where Apache Kafka never answers"
     " (WriteTxnMarkers that names a topic twice). A quota that is no number is"
     " refused."
 )

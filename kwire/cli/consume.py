@@ -1,7 +1,7 @@
 """``kwire consume``: read records of topics.
 
 Responsible for: the command line, where to begin and when to end, and how a record is shown. Must not depend on: groups
-and fetching (kafka-python has them, see ``kwire.cli.kafka_python_clients``).
+and fetching (kafka-python has them, see ``kwire.cli.kafka_python_clients``; share groups ``kwire.cli.share_consumer``).
 """
 
 from __future__ import annotations
@@ -34,11 +34,13 @@ from kwire.cli.broker_option import (
 from kwire.cli.client import Cluster, no_partition
 from kwire.cli.client_config import ConfigError
 from kwire.cli.record_format import FormatError, compile_format
+from kwire.cli.share_consumer import ShareConsumer
 from kwire.cli.topics import missing
 from kwire.errors import KafkaError
 from kwire.wire.json_records import format_record
 
 _POLL_MS = 200
+_SHARED_MAX = 500
 _WAIT_S = 0.5
 _EARLIEST, _LATEST = "earliest", "latest"
 
@@ -48,6 +50,7 @@ _EARLIEST, _LATEST = "earliest", "latest"
 Examples:
   kwire consume messages --from-beginning
   kwire consume messages --group readers --max-messages 10
+  kwire consume tasks --share workers
   kwire consume messages --offset -5 --format '%p:%o %k %s\\n'
   kwire consume messages --from-beginning --until-end --json | jq .value
 """
@@ -55,6 +58,9 @@ Examples:
 @click.argument("topics", metavar="TOPIC...", nargs=-1, required=True, shell_complete=complete_topic)
 @click.option("--from-beginning", is_flag=True, help="Begin with the oldest record there is, not with the next.")
 @click.option("-g", "--group", metavar="GROUP", help="Read as a member of this group, which remembers how far it came.")
+@click.option(
+    "--share", metavar="GROUP", help="Read as a member of this share group: each record goes to one of its members."
+)
 @click.option("-n", "--max-messages", type=click.IntRange(min=1), metavar="N", help="End after so many records.")
 @click.option("-e", "--until-end", is_flag=True, help="End when everything is read that is there now.")
 @click.option("-p", "--partition", type=click.IntRange(min=0), metavar="N", help="Read this partition alone.")
@@ -89,6 +95,7 @@ def consume(
     config: str | None,
     from_beginning: bool,
     group: str | None,
+    share: str | None,
     max_messages: int | None,
     until_end: bool,
     partition: int | None,
@@ -112,6 +119,14 @@ def consume(
     if sum([verbose, as_json, layout is not None]) > 1:
         raise click.UsageError("--verbose, --json and --format exclude each other")
     show = _shown_as(layout, verbose=verbose, as_json=as_json)
+    if share is not None:
+        _check_share(places=(group, partition, offset), reads=(from_beginning, until_end, read_committed))
+        with _ended_by_signals() as signals, asking(bootstrap, config) as cluster:
+            _waited_for(cluster, topics)
+            signals.patient = True
+            consumer = ShareConsumer(cluster, share, topics, strict=max_messages is not None)
+            _print_shared(consumer, show, max_messages, signals)
+        return
     start = None if offset is None else _start(offset)
     settings = {
         "client.id": "kwire-consume",
@@ -138,6 +153,35 @@ def consume(
         with explained(servers), _opened(settings, servers) as consumer:
             _begin(consumer, topics, partition, starts)
             _print(consumer, show, max_messages, ends, signals)
+
+
+def _check_share(*, places: Sequence[object], reads: Sequence[bool]) -> None:
+    if any(each is not None for each in places):
+        raise click.UsageError("--share is without --group, --partition and --offset")
+    if any(reads):
+        raise click.UsageError(
+            "a share group's configs say where it begins and what it reads: kafka-configs --entity-type groups,"
+            " share.auto.offset.reset and share.isolation.level"
+        )
+
+
+def _print_shared(consumer: ShareConsumer, show: Callable[[Any], bytes], limit: int | None, signals: _Signals) -> None:
+    """Print and accept records. What is not printed is released when the command ends."""
+    out = sys.stdout.buffer
+    count = 0
+    try:
+        while not signals.asked and (limit is None or count < limit):
+            left = _SHARED_MAX if limit is None else limit - count
+            consumer.records_max = min(_SHARED_MAX, left)
+            for record in consumer.poll(_POLL_MS)[:left]:
+                out.write(show(record))
+                consumer.acknowledge(record)
+                count += 1
+            out.flush()
+            for topic, index, error in consumer.commit():
+                note(f"records of {topic}-{index} were not accepted: {error}")
+    finally:
+        consumer.close()
 
 
 class _Ended(BaseException):

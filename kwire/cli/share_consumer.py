@@ -74,8 +74,8 @@ class _Session:
 class ShareConsumer:
     """A member of ``group`` that reads ``topics``.
 
-    ``records_max``: how many records a poll acquires about; ``strict``: never more. Methods raise KafkaError for what a
-    retry does not help, and ClientError.
+    ``records_max``, which may be changed: how many records a poll acquires about; ``strict``: never more. Methods raise
+    KafkaError for what a retry does not help, and ClientError.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class ShareConsumer:
         self._cluster = cluster
         self._group = group
         self._topics = list(topics)
-        self._records_max = records_max
+        self.records_max = records_max
         self._strict = strict
         self._member_id = uuid_text(uuid.uuid4().bytes)
         self._epoch = 0
@@ -215,8 +215,8 @@ class ShareConsumer:
             max_wait_ms=wait_ms,
             min_bytes=1,
             max_bytes=_FETCH_BYTES_MAX,
-            max_records=self._records_max,
-            batch_size=self._records_max,
+            max_records=self.records_max,
+            batch_size=self.records_max,
             topics=_topics(ShareFetchRequest.FetchTopic, ShareFetchRequest.FetchPartition, wanted - session.partitions,
                            acknowledged, ShareFetchRequest.AcknowledgementBatch),
             forgotten_topics_data=[

@@ -426,3 +426,21 @@ def test_log_dump_takes_a_directory(tmp_path, kwire):
     assert "payload: hello" in dumped.output
     assert nothing.exit_code == 2
     assert "name a partition's directory" in nothing.output
+
+
+def test_the_members_of_a_share_group_read_each_record_once(kafka, kwire):
+    configs = ("--entity-type", "groups", "--entity-name", "workers", "--add-config", "share.auto.offset.reset=earliest")
+    assert kwire("scripts", "kafka-configs", "--bootstrap-server", kafka.bootstrap_servers, "--alter", *configs)
+    assert kwire("produce", "tasks", *(f"t{number}" for number in range(5))).exit_code == 0
+    first = kwire("consume", "tasks", "--share", "workers", "--max-messages", "2", "--json")
+    assert first.exit_code == 0, first.output
+    assert [json.loads(line)["value"] for line in first.stdout.splitlines()] == ["t0", "t1"]
+    second = kwire("consume", "tasks", "--share", "workers", "--max-messages", "3")
+    assert second.stdout.split() == ["t2", "t3", "t4"], second.output
+
+
+@pytest.mark.parametrize("option", [("--group", "g"), ("--partition", "0"), ("--from-beginning",), ("--until-end",)])
+def test_what_the_configs_of_a_share_group_say_is_no_option(kwire, option):
+    ended = kwire("consume", "tasks", "--share", "workers", *option)
+    assert ended.exit_code == 2
+    assert "share" in ended.output
