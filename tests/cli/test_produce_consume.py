@@ -429,8 +429,9 @@ def test_log_dump_takes_a_directory(tmp_path, kwire):
 
 
 def test_the_members_of_a_share_group_read_each_record_once(kafka, kwire):
-    configs = ("--entity-type", "groups", "--entity-name", "workers", "--add-config", "share.auto.offset.reset=earliest")
-    assert kwire("scripts", "kafka-configs", "--bootstrap-server", kafka.bootstrap_servers, "--alter", *configs)
+    reset = "share.auto.offset.reset=earliest"
+    configs = ("--entity-type", "groups", "--entity-name", "workers", "--add-config", reset)
+    kwire("scripts", "kafka-configs", "--bootstrap-server", kafka.bootstrap_servers, "--alter", *configs)
     assert kwire("produce", "tasks", *(f"t{number}" for number in range(5))).exit_code == 0
     first = kwire("consume", "tasks", "--share", "workers", "--max-messages", "2", "--json")
     assert first.exit_code == 0, first.output
