@@ -16,6 +16,7 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
+from functools import partial
 from pathlib import Path
 
 from interop.brokers import PYTHON
@@ -50,6 +51,7 @@ def main(arguments: list[str]) -> int:
             rig,
             planned,
             seed=options.seed,
+            say=partial(print, flush=True),
             transactions=not options.no_transactions,
             before_check=flip if options.plant == "flip" else None,
         )

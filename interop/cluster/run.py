@@ -42,13 +42,17 @@ class Outcome:
         return not self.violations and not self.failures
 
 
+def _say_nothing(_line: str) -> None:
+    """The progress of a run that is a case."""
+
+
 def run(
     rig: Rig,
     faults: Sequence[Fault],
     *,
     seed: int,
     transactions: bool = True,
-    say: Callable[[str], None] = print,
+    say: Callable[[str], None] = _say_nothing,
     before_check: Callable[[Rig], None] | None = None,
 ) -> Outcome:
     """Run clients against a started rig while ``faults`` happen, then check. ``before_check`` may spoil the logs."""
