@@ -417,6 +417,18 @@ def _k94() -> Handler:
     return k94_unregister_controller.handle
 
 
+def _forward() -> Handler:
+    from kwire.api import forwarding
+
+    return forwarding.handle
+
+
+def _forward_configs() -> Handler:
+    from kwire.api import forwarding
+
+    return forwarding.handle_configs
+
+
 _ROWS = (
     Row(0, "Produce", (3, 13), _k00, advertised=(0, 13), shortcut=_k00_template_cache),
     Row(1, "Fetch", (4, 18), _k01),
@@ -433,8 +445,8 @@ _ROWS = (
     Row(16, "ListGroups", (0, 5), _k16, caching=Caching(_groups_version, _k16_may_be_kept)),
     Row(17, "SaslHandshake", (0, 1), _k17),
     Row(18, "ApiVersions", (0, 5), _k18),
-    Row(19, "CreateTopics", (2, 7), _k19),
-    Row(20, "DeleteTopics", (1, 6), _k20),
+    Row(19, "CreateTopics", (2, 7), _k19, forward=_forward),
+    Row(20, "DeleteTopics", (1, 6), _k20, forward=_forward),
     Row(21, "DeleteRecords", (0, 2), _k21),
     Row(22, "InitProducerId", (0, 5), _k22),
     Row(23, "OffsetForLeaderEpoch", (2, 4), _k23),
@@ -444,54 +456,59 @@ _ROWS = (
     Row(27, "WriteTxnMarkers", (1, 2), _k27),
     Row(28, "TxnOffsetCommit", (0, 6), _k28),
     Row(29, "DescribeAcls", (1, 3), _k29),
-    Row(30, "CreateAcls", (1, 3), _k30),
-    Row(31, "DeleteAcls", (1, 3), _k31),
+    Row(30, "CreateAcls", (1, 3), _k30, forward=_forward),
+    Row(31, "DeleteAcls", (1, 3), _k31, forward=_forward),
     Row(32, "DescribeConfigs", (1, 4), _k32),
-    Row(33, "AlterConfigs", (0, 2), _k33),
+    Row(33, "AlterConfigs", (0, 2), _k33, forward=_forward_configs),
     Row(34, "AlterReplicaLogDirs", (1, 2), _k34),
     Row(35, "DescribeLogDirs", (1, 5), _k35),
     Row(36, "SaslAuthenticate", (0, 2), _k36),
-    Row(37, "CreatePartitions", (0, 3), _k37),
-    Row(38, "CreateDelegationToken", (1, 3), _k38),
-    Row(39, "RenewDelegationToken", (1, 2), _k39),
-    Row(40, "ExpireDelegationToken", (1, 2), _k40),
+    Row(37, "CreatePartitions", (0, 3), _k37, forward=_forward),
+    Row(38, "CreateDelegationToken", (1, 3), _k38, forward=_forward),
+    Row(39, "RenewDelegationToken", (1, 2), _k39, forward=_forward),
+    Row(40, "ExpireDelegationToken", (1, 2), _k40, forward=_forward),
     Row(41, "DescribeDelegationToken", (1, 3), _k41),
     Row(42, "DeleteGroups", (0, 3), _k42),
-    Row(43, "ElectLeaders", (0, 2), _k43),
-    Row(44, "IncrementalAlterConfigs", (0, 1), _k44),
-    Row(45, "AlterPartitionReassignments", (0, 1), _k45),
-    Row(46, "ListPartitionReassignments", (0, 0), _k46),
+    Row(43, "ElectLeaders", (0, 2), _k43, forward=_forward),
+    Row(44, "IncrementalAlterConfigs", (0, 1), _k44, forward=_forward_configs),
+    Row(45, "AlterPartitionReassignments", (0, 1), _k45, forward=_forward),
+    Row(46, "ListPartitionReassignments", (0, 0), _k46, forward=_forward),
     Row(47, "OffsetDelete", (0, 0), _k47),
     Row(48, "DescribeClientQuotas", (0, 1), _k48),
-    Row(49, "AlterClientQuotas", (0, 1), _k49),
+    Row(49, "AlterClientQuotas", (0, 1), _k49, forward=_forward),
     Row(50, "DescribeUserScramCredentials", (0, 0), _k50),
-    Row(51, "AlterUserScramCredentials", (0, 0), _k51),
-    Row(55, "DescribeQuorum", (0, 2), _k55),
-    Row(57, "UpdateFeatures", (0, 2), _k57),
+    Row(51, "AlterUserScramCredentials", (0, 0), _k51, forward=_forward),
+    Row(55, "DescribeQuorum", (0, 2), _k55, forward=_forward),
+    Row(57, "UpdateFeatures", (0, 2), _k57, forward=_forward),
     Row(60, "DescribeCluster", (0, 2), _k60),
     Row(61, "DescribeProducers", (0, 0), _k61),
-    Row(64, "UnregisterBroker", (0, 0), _k64),
+    Row(64, "UnregisterBroker", (0, 0), _k64, forward=_forward),
     Row(65, "DescribeTransactions", (0, 0), _k65),
     Row(66, "ListTransactions", (0, 2), _k66),
     Row(68, "ConsumerGroupHeartbeat", (0, 1), _k68),
     Row(69, "ConsumerGroupDescribe", (0, 1), _k69),
     Row(74, "ListConfigResources", (0, 1), _k74),
     Row(75, "DescribeTopicPartitions", (0, 0), _k75),
-    Row(80, "AddRaftVoter", (0, 1), _k80),
-    Row(81, "RemoveRaftVoter", (0, 0), _k81),
-    Row(94, "UnregisterController", (0, 0), _k94),
+    Row(80, "AddRaftVoter", (0, 1), _k80, forward=_forward),
+    Row(81, "RemoveRaftVoter", (0, 0), _k81, forward=_forward),
+    Row(94, "UnregisterController", (0, 0), _k94, forward=_forward),
 )
 
 # Every client needs these: imported before the broker is ready.
 EAGER = (0, 1, 3, 18)
 
 
-def api_table(settings: BrokerValues, features: Mapping[str, int]) -> ApiTable:
+def api_table(
+    settings: BrokerValues,
+    features: Mapping[str, int],
+    controller: Mapping[int, tuple[int, int]] | None = None,
+) -> ApiTable:
     """Make the table of one broker, in order of the keys.
 
     It has the rows that are served with these settings and finalized feature levels, as they are at the start.
+    ``controller`` is what the active controller serves, where that is another process.
     """
-    return make_table(table_rows(), settings, features)
+    return make_table(table_rows(), settings, features, controller)
 
 
 def table_rows() -> list[Row]:

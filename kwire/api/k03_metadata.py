@@ -2,9 +2,10 @@
 
 Versions: 0-13.
 
-Behaviour: the broker as the listener of this connection advertises it, and the topics asked for, by name or id. A
+Behaviour: the brokers as the listener of this connection advertises them, and the topics asked for, by name or id. A
 topic that is missing is created where the request and ``auto.create.topics.enable`` allow it, and answered in the
-same breath: there is no LEADER_NOT_AVAILABLE on one node.
+same breath. A partition without a leader, or whose leader lacks this listener, has LEADER_NOT_AVAILABLE or
+LISTENER_NOT_FOUND.
 
 Version notes: 0 an empty list means all topics, from 1 on null does; 4 the client allows or forbids auto-creation;
 8-10 cluster authorized operations (KIP-430); 10-11 carry topic ids that may not be asked by; 12 asking by id
@@ -14,6 +15,7 @@ Version notes: 0 an empty list means all topics, from 1 on null does; 4 the clie
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from functools import partial
 from typing import Final
 
 from kwire.api.pacing import paced, paced_list
@@ -22,6 +24,7 @@ from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.config_rules import check_topic_name
 from kwire.metadata.entities import Partition, Topic
+from kwire.metadata.listener_view import ListenerView
 from kwire.security.operations import (
     ALL_CLUSTER_OPERATIONS,
     ALL_TOPIC_OPERATIONS,
@@ -43,7 +46,7 @@ PartitionAnswer = MetadataResponse.MetadataResponsePartition
 
 async def handle(context: Context, request: MetadataRequest) -> MetadataResponse:
     broker = context.broker
-    endpoint = context.endpoint
+    view = context.cluster_view()
     operations = NOT_ASKED
     if context.api_version < _BY_ID_SINCE and _asks_by_id(request):
         return _no_ids_yet(context, request)
@@ -55,15 +58,13 @@ async def handle(context: Context, request: MetadataRequest) -> MetadataResponse
         throttle_time_ms=context.throttle_ms,
         brokers=[
             MetadataResponse.MetadataResponseBroker(
-                node_id=broker.node_id,
-                host=endpoint.host,
-                port=endpoint.port,
-                rack=broker.configs.broker["broker.rack"],
+                node_id=node.id, host=endpoint.host, port=endpoint.port, rack=node.rack
             )
+            for node, endpoint in view.brokers()
         ],
         cluster_id=broker.cluster_id,
-        controller_id=broker.node_id,
-        topics=await _topics(context, request),
+        controller_id=view.controller_id(),
+        topics=await _topics(context, view, request),
         cluster_authorized_operations=operations,
     )
 
@@ -76,22 +77,22 @@ def may_be_kept(response: MetadataResponse) -> bool:
     return not (response.throttle_time_ms or response.error_code or any(topic.error_code for topic in response.topics))
 
 
-async def _topics(context: Context, request: MetadataRequest) -> list[TopicAnswer]:
+async def _topics(context: Context, view: ListenerView, request: MetadataRequest) -> list[TopicAnswer]:
     with_operations = request.include_topic_authorized_operations
     image = context.broker.image
     asks_all = request.topics is None or (not request.topics and context.api_version < _NULL_IS_ALL_SINCE)
     if asks_all:
         return [
-            await _known(context, topic, with_operations)
+            await _known(context, view, topic, with_operations)
             async for topic in paced(context, image.topics.values())
             if context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.name, audited=False)
         ]
     assert request.topics is not None
     by_id = list(dict.fromkeys(wanted.topic_id for wanted in request.topics if wanted.topic_id != ZERO_UUID))
     if by_id:
-        return [await _by_id(context, topic_id, with_operations) async for topic_id in paced(context, by_id)]
+        return [await _by_id(context, view, topic_id, with_operations) async for topic_id in paced(context, by_id)]
     names = dict.fromkeys(wanted.name for wanted in request.topics if wanted.name is not None)
-    return await _by_name(context, request, names.keys(), with_operations)
+    return await _by_name(context, view, request, names.keys(), with_operations)
 
 
 def _asks_by_id(request: MetadataRequest) -> bool:
@@ -114,17 +115,17 @@ def _no_ids_yet(context: Context, request: MetadataRequest) -> MetadataResponse:
     )
 
 
-async def _by_id(context: Context, topic_id: Uuid, with_operations: bool) -> TopicAnswer:
+async def _by_id(context: Context, view: ListenerView, topic_id: Uuid, with_operations: bool) -> TopicAnswer:
     topic = context.broker.image.topics_by_id.get(topic_id)
     if topic is None:
         return TopicAnswer(error_code=Code.UNKNOWN_TOPIC_ID, name=None, topic_id=topic_id)
     if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic.name):
         return TopicAnswer(error_code=Code.TOPIC_AUTHORIZATION_FAILED, name=None, topic_id=topic_id)
-    return await _known(context, topic, with_operations)
+    return await _known(context, view, topic, with_operations)
 
 
 async def _by_name(
-    context: Context, request: MetadataRequest, names: Collection[str], with_operations: bool
+    context: Context, view: ListenerView, request: MetadataRequest, names: Collection[str], with_operations: bool
 ) -> list[TopicAnswer]:
     topics = context.broker.image.topics
     # Topics that the client may not describe are not looked up: the answer does not tell whether they exist.
@@ -136,7 +137,7 @@ async def _by_name(
         missing = [name for name in names if name not in topics and name not in hidden]
         refused |= await _create_missing(context, request, missing)
     return [
-        await _known(context, topics[name], with_operations)
+        await _known(context, view, topics[name], with_operations)
         if name in topics and name not in hidden
         else _refused(context, name, refused.get(name, Code.UNKNOWN_TOPIC_OR_PARTITION), with_operations)
         async for name in paced(context, names)
@@ -186,21 +187,24 @@ async def _create_missing(context: Context, request: MetadataRequest, names: Seq
     return codes
 
 
-async def _known(context: Context, topic: Topic, with_operations: bool) -> TopicAnswer:
+async def _known(context: Context, view: ListenerView, topic: Topic, with_operations: bool) -> TopicAnswer:
     return TopicAnswer(
         name=topic.name,
         topic_id=topic.id,
         is_internal=topic.name in INTERNAL_TOPICS,
-        partitions=await paced_list(context, _partition, topic.partitions),
+        partitions=await paced_list(context, partial(_partition, view), topic.partitions),
         topic_authorized_operations=_operations(context, topic.name, with_operations),
     )
 
 
-def _partition(partition: Partition) -> PartitionAnswer:
+def _partition(view: ListenerView, partition: Partition) -> PartitionAnswer:
+    code, leader, offline = view.partition(partition)
     return PartitionAnswer(
+        error_code=code,
         partition_index=partition.index,
-        leader_id=partition.leader,
+        leader_id=leader,
         leader_epoch=partition.leader_epoch,
         replica_nodes=list(partition.replicas),
         isr_nodes=list(partition.isr),
+        offline_replicas=offline,
     )

@@ -2,8 +2,8 @@
 
 Versions: 0-2.
 
-Behaviour: cluster id, controller and brokers, each at the listener that this connection came in by (KIP-700). On one
-node the broker is the controller too.
+Behaviour: cluster id, controller and brokers, each at the listener that this connection came in by (KIP-700).
+A broker without that listener is left out.
 
 Version notes: 1 names the type of endpoint that the client expects (KIP-919): this listener is a broker's;
 2 tells of fenced brokers when asked (KIP-1073).
@@ -15,27 +15,29 @@ from typing import Final
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
-from kwire.metadata.entities import BrokerNode
 from kwire.security.operations import ALL_CLUSTER_OPERATIONS, CLUSTER_NAME, NOT_ASKED, Operation, ResourceType
 from kwire.wire.messages import DescribeClusterRequest, DescribeClusterResponse
 
 _BROKERS: Final = 1
 _CONTROLLERS: Final = 2
 
-NodeAnswer = DescribeClusterResponse.DescribeClusterBroker
-
 
 def handle(context: Context, request: DescribeClusterRequest) -> DescribeClusterResponse:
     if request.endpoint_type != _BROKERS:
         return _wrong_endpoint(context, request.endpoint_type)
     broker = context.broker
-    nodes = [node for node in broker.image.brokers.values() if request.include_fenced_brokers or not node.fenced]
+    view = context.cluster_view()
     return DescribeClusterResponse(
         throttle_time_ms=context.throttle_ms,
         error_message=None,
         cluster_id=broker.cluster_id,
-        controller_id=broker.node_id,
-        brokers=[answer for node in nodes if (answer := _node(context, node))],
+        controller_id=view.controller_id(),
+        brokers=[
+            DescribeClusterResponse.DescribeClusterBroker(
+                broker_id=node.id, host=endpoint.host, port=endpoint.port, rack=node.rack, is_fenced=node.fenced
+            )
+            for node, endpoint in view.brokers(with_fenced=request.include_fenced_brokers)
+        ],
         cluster_authorized_operations=_operations(context, request),
     )
 
@@ -61,18 +63,3 @@ def _wrong_endpoint(context: Context, endpoint_type: int) -> DescribeClusterResp
         controller_id=-1,
         cluster_authorized_operations=NOT_ASKED,
     )
-
-
-def _node(context: Context, node: BrokerNode) -> NodeAnswer | None:
-    """Tell where a broker is; one without this listener is left out, as Kafka leaves it out."""
-    if node.id == context.broker.node_id:
-        endpoint = context.endpoint
-        return NodeAnswer(
-            broker_id=node.id, host=endpoint.host, port=endpoint.port, rack=node.rack, is_fenced=node.fenced
-        )
-    for point in node.endpoints:
-        if point.listener == context.endpoint.name:
-            return NodeAnswer(
-                broker_id=node.id, host=point.host, port=point.port, rack=node.rack, is_fenced=node.fenced
-            )
-    return None

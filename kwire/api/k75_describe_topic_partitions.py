@@ -14,7 +14,8 @@ from bisect import bisect_left
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.config_rules import check_topic_name
-from kwire.metadata.entities import NO_LEADER, Partition
+from kwire.metadata.entities import Partition
+from kwire.metadata.listener_view import ListenerView
 from kwire.security.operations import ALL_TOPIC_OPERATIONS, NOT_ASKED, Operation, ResourceType
 from kwire.types import INTERNAL_TOPICS
 from kwire.wire.messages import DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse
@@ -89,23 +90,23 @@ def _describe(context: Context, name: str, first: int, limit: int) -> tuple[Topi
             code = refusal.code
         return TopicAnswer(name=name, error_code=code, topic_authorized_operations=_operations(context, name)), None
     end = first + limit
+    view = context.cluster_view()
     answer = TopicAnswer(
         name=name,
         topic_id=topic.id,
         is_internal=name in INTERNAL_TOPICS,
-        partitions=[_partition(context, partition) for partition in topic.partitions[first:end]],
+        partitions=[_partition(view, partition) for partition in topic.partitions[first:end]],
         topic_authorized_operations=_operations(context, name),
     )
     return answer, end if end < len(topic.partitions) else None
 
 
-def _partition(context: Context, partition: Partition) -> PartitionAnswer:
-    brokers = context.broker.image.brokers
-    offline = [one for one in partition.replicas if one not in brokers or brokers[one].fenced]
+def _partition(view: ListenerView, partition: Partition) -> PartitionAnswer:
+    code, leader, offline = view.partition(partition)
     return PartitionAnswer(
-        error_code=Code.LEADER_NOT_AVAILABLE if partition.leader in {NO_LEADER, *offline} else Code.NONE,
+        error_code=code,
         partition_index=partition.index,
-        leader_id=partition.leader,
+        leader_id=leader,
         leader_epoch=partition.leader_epoch,
         replica_nodes=list(partition.replicas),
         isr_nodes=list(partition.isr),

@@ -48,6 +48,8 @@ from kwire.security.authorizer import Authorizer
 if TYPE_CHECKING:  # not at run time: only a node of a cluster loads these
     from kwire.broker.controller.cluster_controller import ClusterController
     from kwire.broker.coordination.remote_transactions import RemoteTransactions
+    from kwire.broker.node.member import ClusterMember
+    from kwire.broker.outbound.peers import Peers
 
 
 @dataclass(eq=False, kw_only=True)
@@ -98,6 +100,8 @@ class Broker:
     authorizer: Authorizer | None = None
     # None on a broker without others
     remote_transactions: RemoteTransactions | None = None
+    member: ClusterMember | None = None
+    peers: Peers | None = None
 
     @property
     def node_id(self) -> int:

@@ -7,8 +7,8 @@ of them follow changes of the metadata. Must not depend on: sockets, what a sing
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -21,8 +21,6 @@ from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
 from kwire.broker.containment import run_contained, start_contained
 from kwire.broker.controller.auto_topics import auto_create_topic
-from kwire.broker.controller.embedded import EmbeddedController
-from kwire.broker.controller.metadata_log import MetadataLog
 from kwire.broker.coordination.admission import Admission
 from kwire.broker.coordination.groups import Groups
 from kwire.broker.coordination.markers import MarkerWriter
@@ -33,9 +31,11 @@ from kwire.broker.coordination.share_states import ShareStates
 from kwire.broker.coordination.transactions import Transactions
 from kwire.broker.delegation_tokens import DelegationTokens
 from kwire.broker.endpoint import Endpoint
+from kwire.broker.metadata_source import MetadataSource, open_own_log
+from kwire.broker.outbound.interface import Dialer
 from kwire.broker.partitions.fetch_sessions import FetchSessions
 from kwire.broker.partitions.flusher import Flusher
-from kwire.broker.partitions.log_dirs import LogDirs
+from kwire.broker.partitions.log_dirs import LogDirs, has_cluster_id
 from kwire.broker.partitions.moves import Moves
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.requests.audit import AuditLog
@@ -52,10 +52,11 @@ from kwire.broker.watchdog import Watchdog
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.quorum_rules import check_quorum
+from kwire.metadata.quorum_rules import check_quorum, is_broker_alone
 from kwire.storage.files import Files
 
 if TYPE_CHECKING:  # only a node of a cluster loads them
+    from kwire.broker.controller.embedded import EmbeddedController
     from kwire.broker.coordination.remote import RemoteCoordination
     from kwire.broker.outbound.interface import Node
 
@@ -69,13 +70,13 @@ async def open_broker(
     controller_endpoints: Sequence[Endpoint] = (),
     clock: Clock | None = None,
     cluster_id: str | None = None,
+    dialer: Dialer | None = None,
 ) -> AsyncIterator[Broker]:
     """Open the log directories, recover, run the background tasks; flush and close everything at the end.
 
     ``controller_endpoints`` are the listeners by which brokers of other processes join this node's controller.
-
-    Raises ConfigProblem, storage.files.DirectoryInUse, log_dirs.ForeignDirectory, StorageFailure, before anything is
-    served.
+    ``dialer`` connects to other nodes, None over TCP. Raises ConfigProblem, storage.files.DirectoryInUse,
+    log_dirs.ForeignDirectory, StorageFailure, node.member.JoinRefused, before anything is served.
     """
     clock = Clock() if clock is None else clock
     # Dynamic configs are in the metadata log, so only the static ones can say where that log is.
@@ -83,49 +84,55 @@ async def open_broker(
     check_quorum(static)
     node_id = static.broker["node.id"]
     paths = [files.absolute(path) for path in _log_dir_paths(static)]
+    joins = is_broker_alone(static)
+    if joins and cluster_id is None and not has_cluster_id(files, paths):
+        cluster_id = await _learn_cluster_id(static, dialer)
     dirs = LogDirs.open(files, paths, node_id=node_id, cluster_id=cluster_id, clock=clock)
+    storage_failures = StorageFailures(clock)
     try:
-        metadata_log = MetadataLog.open(files, dirs, node_id=node_id, settings=settings, clock=clock)
-        configs = EffectiveConfigs(metadata_log.image, settings, node_id=node_id)
-        storage_failures = StorageFailures(clock)
-        controller = EmbeddedController(
-            log=metadata_log, configs=configs, clock=clock, on_storage_failure=storage_failures.report
+        source = (
+            _open_quorum(settings, dirs=dirs, node_id=node_id, endpoints=endpoints, clock=clock, dialer=dialer)
+            if joins
+            else open_own_log(
+                settings,
+                files,
+                dirs=dirs,
+                node_id=node_id,
+                endpoints=endpoints,
+                clock=clock,
+                storage_failures=storage_failures,
+                has_other_brokers=bool(controller_endpoints),
+                dialer=dialer,
+            )
         )
-        is_broker = "broker" in static.broker["process.roles"]
-        if is_broker:
-            # First, because partitions that Apache Kafka left without a leader at a clean stop get it back here.
-            controller.register(endpoints, [one.id for one in dirs.dirs])
-        broker = _make_broker(
-            clock=clock,
-            configs=configs,
-            dirs=dirs,
-            controller=controller,
-            storage_failures=storage_failures,
-            endpoints=endpoints,
-        )
-        broker.partitions.load()
-        if controller_endpoints:
-            _serve_controller(broker, controller, controller_endpoints, is_broker=is_broker)
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(clock.run)
-            await broker.housekeeping.recover()
-            nursery.start_soon(broker.housekeeping.run)
-            watch = broker.watchdog.watch
-            nursery.start_soon(watch, "metadata log", controller.run)
-            if broker.cluster_controller is not None:
-                nursery.start_soon(watch, "controller", broker.cluster_controller.run)
-            nursery.start_soon(watch, "partition moves", run_contained, clock.sleep, broker.moves.run)
-            if broker.delegation_tokens.enabled:
-                start_contained(nursery, clock.sleep, broker.delegation_tokens.run)
-            await nursery.start(watch, "group coordinator", broker.groups.run)
-            await nursery.start(watch, "transaction coordinator", broker.transactions.run)
-            await nursery.start(watch, "share coordinator", broker.share_states.run)
-            await nursery.start(watch, "share partitions", broker.share_partitions.run)
-            if broker.remote_transactions is not None:
-                await nursery.start(watch, "transactions of other brokers", broker.remote_transactions.run)
-            yield broker
-            nursery.cancel_scope.cancel()
-        await _close(broker, controller)
+        async with source as metadata:
+            broker = _make_broker(
+                clock=clock, dirs=dirs, metadata=metadata, storage_failures=storage_failures, endpoints=endpoints
+            )
+            broker.partitions.load()
+            if controller_endpoints and metadata.own is not None:
+                is_broker = "broker" in static.broker["process.roles"]
+                _serve_controller(broker, metadata.own, controller_endpoints, is_broker=is_broker)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(clock.run)
+                await broker.housekeeping.recover()
+                nursery.start_soon(broker.housekeeping.run)
+                watch = broker.watchdog.watch
+                nursery.start_soon(watch, "metadata log", metadata.run)
+                if broker.cluster_controller is not None:
+                    nursery.start_soon(watch, "controller", broker.cluster_controller.run)
+                nursery.start_soon(watch, "partition moves", run_contained, clock.sleep, broker.moves.run)
+                if broker.delegation_tokens.enabled and metadata.member is None:
+                    start_contained(nursery, clock.sleep, broker.delegation_tokens.run)
+                await nursery.start(watch, "group coordinator", broker.groups.run)
+                await nursery.start(watch, "transaction coordinator", broker.transactions.run)
+                await nursery.start(watch, "share coordinator", broker.share_states.run)
+                await nursery.start(watch, "share partitions", broker.share_partitions.run)
+                if broker.remote_transactions is not None:
+                    await nursery.start(watch, "transactions of other brokers", broker.remote_transactions.run)
+                yield broker
+                nursery.cancel_scope.cancel()
+            await _close(broker, metadata)
     finally:
         dirs.release()
 
@@ -150,18 +157,38 @@ def _serve_controller(
     controller.subscribe(broker.cluster_controller.on_metadata_delta)
 
 
+def _learn_cluster_id(configs: EffectiveConfigs, dialer: Dialer | None) -> Awaitable[str]:
+    from kwire.broker.node.start import learn_cluster_id  # noqa: PLC0415 (only a node of a cluster loads it)
+
+    return learn_cluster_id(configs, dialer)
+
+
+def _open_quorum(
+    settings: BrokerSettings,
+    *,
+    dirs: LogDirs,
+    node_id: int,
+    endpoints: Sequence[Endpoint],
+    clock: Clock,
+    dialer: Dialer | None,
+) -> AbstractAsyncContextManager[MetadataSource]:
+    from kwire.broker.node.start import open_quorum  # noqa: PLC0415 (only a node of a cluster loads it)
+
+    return open_quorum(settings, dirs=dirs, node_id=node_id, endpoints=endpoints, clock=clock, dialer=dialer)
+
+
 def _make_broker(
     *,
     clock: Clock,
-    configs: EffectiveConfigs,
     dirs: LogDirs,
-    controller: EmbeddedController,
+    metadata: MetadataSource,
     storage_failures: StorageFailures,
     endpoints: Sequence[Endpoint],
-    connection: Callable[[int, str], Node] | None = None,
 ) -> Broker:
-    """Make each part from those made before it. ``connection``: to another broker, by node id and client id."""
-    image, node_id = controller.image, configs.node_id
+    """Make each part from those made before it."""
+    image, configs, controller = metadata.image, metadata.configs, metadata.controller
+    node_id = configs.node_id
+    connection = metadata.connection
     watchdog = Watchdog()
     flusher = Flusher(clock, dirs)
     file_remover = FileRemover(files=dirs.files, clock=clock, storage_failures=storage_failures)
@@ -272,6 +299,8 @@ def _make_broker(
         audit=AuditLog(clock.monotonic_ms),
         authorizer=authorizer,
         telemetry=telemetry,
+        member=metadata.member,
+        peers=metadata.peers,
         remote_transactions=remote_transactions,
     )
 
@@ -286,7 +315,7 @@ def _remote_coordination(
     )
 
 
-async def _close(broker: Broker, controller: EmbeddedController) -> None:
+async def _close(broker: Broker, metadata: MetadataSource) -> None:
     """Flush and close every log, write the checkpoints, and mark the log directories as cleanly stopped.
 
     If a log cannot be closed, or could not be recovered since the start, the next start checks all of them.
@@ -299,8 +328,8 @@ async def _close(broker: Broker, controller: EmbeddedController) -> None:
         except StorageFailure as failure:
             all_closed = False
             broker.storage_failures.report(failure)
-    epoch = controller.broker_epoch
-    controller.close()
+    epoch = metadata.broker_epoch()
+    metadata.close()
     if all_closed:
         broker.dirs.mark_clean(epoch)
 

@@ -11,11 +11,11 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Final
 
-from kwire.broker.controller.metadata_snapshots import list_snapshots, read_snapshot
 from kwire.broker.partitions import loss_report
 from kwire.broker.partitions.log_dirs import LOCK_NAME, foreign_directories
 from kwire.cli.diagnosis import Finding, Level
 from kwire.errors import StorageFailure
+from kwire.metadata.log_format import list_snapshots, read_snapshot
 from kwire.storage import checkpoints
 from kwire.storage.files import DirectoryInUse, OsFiles
 from kwire.storage.verification import verify_log
@@ -100,7 +100,7 @@ def _metadata(files: OsFiles, path: str, directories: list[str]) -> Iterator[Fin
         return
     directory = f"{path}/{_METADATA_DIRECTORY}"
     problems: list[str] = []
-    snapshots = list_snapshots(files, directory)
+    snapshots = list_snapshots(files.sizes(directory))
     try:
         problems += verify_log(files, directory).problems
         for snapshot in snapshots:

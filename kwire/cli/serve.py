@@ -333,6 +333,7 @@ def _run(
 
 def explain_start(error: BaseException, settings: Settings) -> str | None:
     """Return the sentence for what keeps a broker from starting, None for an error that is a fault of ours."""
+    from kwire.broker.node.member import JoinRefused
     from kwire.broker.partitions.log_dirs import ForeignDirectory
     from kwire.errors import StorageFailure
     from kwire.metadata.configs import ConfigProblem
@@ -344,7 +345,7 @@ def explain_start(error: BaseException, settings: Settings) -> str | None:
             return settings.explain(error)
         case PortInUse():
             return _port_in_use(error)
-        case CannotBind() | ForeignDirectory() | _StartRefused():
+        case CannotBind() | ForeignDirectory() | JoinRefused() | _StartRefused():
             return str(error)
         case DirectoryInUse():
             return f"{error}; stop that process, or choose another directory with --data"

@@ -39,8 +39,10 @@ def support_of(name: str) -> ConfigSupport:
 
 _HONOURED = """
 add.partitions.to.txn.retry.backoff.max.ms add.partitions.to.txn.retry.backoff.ms
-advertised.listeners authorizer.class.name auto.create.topics.enable auto.leader.rebalance.enable broker.id broker.rack
-broker.session.timeout.ms leader.imbalance.check.interval.seconds
+advertised.listeners authorizer.class.name auto.create.topics.enable auto.leader.rebalance.enable broker.id
+broker.heartbeat.interval.ms broker.rack broker.session.timeout.ms controlled.shutdown.enable
+controller.quorum.request.timeout.ms initial.broker.registration.timeout.ms inter.broker.listener.name
+leader.imbalance.check.interval.seconds request.timeout.ms security.inter.broker.protocol
 unclean.leader.election.enable unclean.leader.election.interval.ms
 compression.gzip.level compression.lz4.level
 compression.type compression.zstd.level connections.max.idle.ms controller.listener.names
@@ -114,21 +116,19 @@ share.coordinator.threads
 """,
     "there is no other broker to copy from, talk to, or wait for": """
 alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds
-broker.heartbeat.interval.ms controlled.shutdown.enable
-controller.socket.timeout.ms follower.replication.throttled.rate initial.broker.registration.timeout.ms
-inter.broker.listener.name leader.replication.throttled.rate
+controller.socket.timeout.ms follower.replication.throttled.rate leader.replication.throttled.rate
 replica.alter.log.dirs.io.max.bytes.per.second replica.fetch.backoff.ms replica.fetch.max.bytes
 replica.fetch.min.bytes replica.fetch.response.max.bytes replica.fetch.wait.max.ms
 replica.high.watermark.checkpoint.interval.ms replica.lag.time.max.ms replica.selector.class
 replica.socket.receive.buffer.bytes replica.socket.timeout.ms replication.quota.window.num
-replication.quota.window.size.seconds security.inter.broker.protocol
+replication.quota.window.size.seconds
 socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms ssl.endpoint.identification.algorithm
 """,
     "the only voter elects itself, and no other node fetches its log": """
 controller.performance.always.log.threshold.ms controller.performance.sample.period.ms
 controller.quorum.append.linger.ms controller.quorum.auto.join.enable controller.quorum.election.backoff.max.ms
 controller.quorum.election.timeout.ms controller.quorum.fetch.max.bytes controller.quorum.fetch.snapshot.max.bytes
-controller.quorum.fetch.timeout.ms controller.quorum.request.timeout.ms controller.quorum.retry.backoff.ms
+controller.quorum.fetch.timeout.ms controller.quorum.retry.backoff.ms
 metadata.max.idle.interval.ms sasl.mechanism.controller.protocol
 """,
     "coordinators answer at once and write without a buffer": """

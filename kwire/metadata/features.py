@@ -77,6 +77,34 @@ def finalized(image: MetadataImage, kraft_version: int) -> dict[str, int]:
     return {name: level for name, level in capped.items() if level > 0}
 
 
+def not_served(image: MetadataImage, kraft_version: int) -> dict[str, int]:
+    """Return the finalized features of a cluster that a broker must support and kwire does not, with their levels."""
+    levels = {**image.features, KRAFT_VERSION: kraft_version}
+    return {
+        name: level
+        for name, level in levels.items()
+        if level and not (name in SERVED and SERVED[name].lowest <= level <= SERVED[name].highest)
+    }
+
+
+def how_to_do_without(missing: Mapping[str, int]) -> str:
+    """Say why a kwire broker cannot join a cluster with these finalized levels, and how to lower them."""
+    highest = {name: SERVED[name].highest if name in SERVED else 0 for name in missing}
+    parts = [
+        f"{name}={level} (kwire serves {f'up to {highest[name]}' if highest[name] else 'no level of it'})"
+        for name, level in missing.items()
+    ]
+    lower = " ".join(
+        f"--release-version {METADATA_VERSIONS[level][0]}" if name == METADATA_VERSION else f"--feature {name}={level}"
+        for name, level in highest.items()
+    )
+    return (
+        f"the cluster has finalized features that kwire does not serve: {', '.join(parts)}. Format the controllers"
+        f" with: kafka-storage format {lower} ..., or lower them in the running cluster with:"
+        f" kafka-features --bootstrap-controller HOST:PORT downgrade {lower}"
+    )
+
+
 def bootstrap_levels() -> dict[str, int]:
     """Give the levels of a new cluster, in the order in which Kafka writes them; kraft.version is not one of these."""
     others = sorted(name for name in SERVED if name not in {METADATA_VERSION, KRAFT_VERSION})

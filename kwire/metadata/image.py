@@ -197,7 +197,10 @@ class MetadataImage:
         # Kafka writes the partitions of a topic in order of their index, and never leaves one out.
         if partition.index > len(partitions):
             raise KeyError(f"partition {partition.index} of {topic.name} follows only {len(partitions)}")
-        partitions[partition.index : partition.index + 1] = [partition]
+        if partition.index < len(partitions):  # a snapshot that an observer loads (``differences``)
+            self._replace_partition(topic, partitions[partition.index], partition, delta)
+            return
+        partitions.append(partition)
         delta.partitions_created[TopicPartition(topic.name, partition.index)] = partition
 
     def _partition_change(self, record: messages.PartitionChangeRecord, delta: Delta) -> None:

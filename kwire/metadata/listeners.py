@@ -80,6 +80,12 @@ def read_listeners(configs: EffectiveConfigs) -> Listeners:
     return found
 
 
+def inter_broker_listener(configs: EffectiveConfigs) -> str:
+    """Return the name of the listener that brokers use among themselves."""
+    name = configs.broker["inter.broker.listener.name"]
+    return (configs.broker["security.inter.broker.protocol"] if name is None else name).upper()
+
+
 def reachable_without_login(configs: EffectiveConfigs, found: Listeners) -> list[ListenerAddress]:
     """Return the listeners that other machines can reach and use without login, those of the controller too."""
     every = (*found.clients, *found.controllers)
@@ -186,6 +192,20 @@ def _ip_version(host: str) -> int | None:
 def _check_controllers(configs: EffectiveConfigs, found: Listeners) -> None:
     bound = {one.name for one in (*found.clients, *found.controllers)}
     names = configs.broker["controller.listener.names"]
+    if set(configs.broker["process.roles"]) == {"broker"}:
+        if bound.intersection(name.upper() for name in names):
+            message = (
+                "controller.listener.names must not contain a value appearing in the 'listeners' configuration when"
+                " running KRaft with just the broker role"
+            )
+            raise _problem(configs, "controller.listener.names", message, "a name that is not in listeners")
+        if (configs.broker["inter.broker.listener.name"] or "") in names:
+            message = (
+                "controller.listener.names must not contain an explicitly set inter.broker.listener.name configuration"
+                " value when process.roles=broker"
+            )
+            raise _problem(configs, "inter.broker.listener.name", message, "a name of listeners")
+        return
     # kwire's own default names a listener that need not be there: clients of the controller use the broker's.
     if configs.is_set("controller.listener.names") and not bound.issuperset(names):
         message = (

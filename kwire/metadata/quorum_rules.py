@@ -1,9 +1,10 @@
-"""Refuses settings that name a metadata quorum of several nodes, which is not served.
+"""Which part of a metadata quorum this node is by its settings, and the refusal of parts that are not served.
 
 Responsible for: what ``controller.quorum.voters``, ``controller.quorum.bootstrap.servers`` and ``process.roles`` may
 say. Must not depend on: where a setting came from, files, sockets.
 
-A node that accepted them would start alone, with a cluster of its own, and know nothing of the other voters.
+A node with the controller role is the only voter of its quorum. One that accepted other voters would start alone, with
+a cluster of its own, and know nothing of the other nodes.
 """
 
 from __future__ import annotations
@@ -12,14 +13,24 @@ from typing import Final
 
 from kwire.metadata.config_values import ConfigProblem, value_text
 from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.listeners import inter_broker_listener, read_listeners
 
-SERVED_ROLES: Final = ({"broker", "controller"}, {"controller"})
+SERVED_ROLES: Final = ({"broker", "controller"}, {"controller"}, {"broker"})
 
-_SERVED = "the controller of a kwire cluster is one node"
+_SERVED = "a controller of kwire is the only one of its cluster"
+
+
+def is_broker_alone(configs: EffectiveConfigs) -> bool:
+    """Whether this node is a broker whose controllers are other processes."""
+    return set(configs.broker["process.roles"]) == {"broker"}
 
 
 def check_quorum(configs: EffectiveConfigs) -> None:
-    """Check that this node is the only one of its quorum. Raises ConfigProblem."""
+    """Check that what the settings say of the quorum is served. Raises ConfigProblem."""
+    if is_broker_alone(configs):
+        check_controllers(configs)
+        _check_security(configs)
+        return
     node_id = configs.broker["node.id"]
     voters = configs.broker["controller.quorum.voters"]
     if len(voters) > 1 or any(voter.partition("@")[0].strip() != str(node_id) for voter in voters):
@@ -29,8 +40,39 @@ def check_quorum(configs: EffectiveConfigs) -> None:
         message = f"A quorum of several nodes is not served: {_SERVED}."
         raise _problem(configs, "controller.quorum.bootstrap.servers", message, "one HOST:PORT, or leave it out")
     if set(configs.broker["process.roles"]) not in SERVED_ROLES:
-        message = "A broker without a controller of its own is not served."
-        raise _problem(configs, "process.roles", message, "broker,controller or controller")
+        expected = "broker,controller, broker or controller"
+        raise _problem(configs, "process.roles", "A node is a broker, a controller, or both.", expected)
+
+
+def check_controllers(configs: EffectiveConfigs) -> None:
+    """Check that a broker alone names controllers, and is none of them. Raises ConfigProblem."""
+    voters = [int(voter.partition("@")[0]) for voter in configs.broker["controller.quorum.voters"]]
+    node_id = configs.broker["node.id"]
+    if node_id in voters:
+        message = (
+            f"If process.roles contains just the 'broker' role, the node id {node_id} must not be included in the set"
+            f" of voters controller.quorum.voters=Set({', '.join(map(str, voters))})"
+        )
+        raise _problem(configs, "node.id", message, "an id that no controller has")
+    if not voters and not configs.broker["controller.quorum.bootstrap.servers"]:
+        message = (
+            "If using process.roles, either controller.quorum.bootstrap.servers must contain the set of bootstrap"
+            " controllers or controller.quorum.voters must contain a parseable set of controllers."
+        )
+        raise _problem(configs, "controller.quorum.bootstrap.servers", message, "HOST:PORT of the controllers")
+
+
+def _check_security(configs: EffectiveConfigs) -> None:
+    """Refuse what connections to other nodes cannot do yet."""
+    found = read_listeners(configs)
+    name = configs.broker["controller.listener.names"][0].upper()
+    if found.protocols.get(name, "PLAINTEXT") != "PLAINTEXT":
+        message = f"Connections to controllers over {found.protocols[name]} are not served yet."
+        raise _problem(configs, "listener.security.protocol.map", message, f"{name}:PLAINTEXT")
+    name = inter_broker_listener(configs)
+    if found.protocols[name] != "PLAINTEXT":
+        message = f"Connections to other brokers over {found.protocols[name]} are not served yet."
+        raise _problem(configs, "inter.broker.listener.name", message, "a PLAINTEXT listener")
 
 
 def _problem(configs: EffectiveConfigs, name: str, message: str, expected: str) -> ConfigProblem:

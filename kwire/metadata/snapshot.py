@@ -10,7 +10,14 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from kwire.metadata.acls import acl_record
-from kwire.metadata.entities import BrokerNode, ControllerNode, Partition
+from kwire.metadata.entities import (
+    BrokerNode,
+    ControllerNode,
+    Partition,
+    QuotaEntity,
+    ScramCredential,
+    ScramMechanism,
+)
 from kwire.metadata.image import METADATA_VERSION, MetadataImage
 from kwire.wire.messages import (
     ClientQuotaRecord,
@@ -34,7 +41,7 @@ def snapshot_records(image: MetadataImage) -> Iterator[Record]:
     for broker in image.brokers.values():
         yield broker_record(broker)
     for controller in image.controllers.values():
-        yield _controller(controller)
+        yield controller_record(controller)
     for topic in image.topics.values():
         yield TopicRecord(name=topic.name, topic_id=topic.id)
         for partition in topic.partitions:
@@ -43,22 +50,14 @@ def snapshot_records(image: MetadataImage) -> Iterator[Record]:
         for name, value in configs.items():
             yield ConfigRecord(resource_type=resource.type, resource_name=resource.name, name=name, value=value)
     for entity, quotas in image.quotas.items():
-        parts = [ClientQuotaRecord.EntityData(entity_type=kind, entity_name=name) for kind, name in entity]
         for key, limit in quotas.items():
-            yield ClientQuotaRecord(entity=parts, key=key, value=limit)
+            yield quota_record(entity, key, limit)
     if image.producer_ids is not None:
         yield ProducerIdsRecord(**image.producer_ids._asdict())
     for acl_id, acl in image.acls.items():
         yield acl_record(acl_id, acl)
     for (user, mechanism), credential in image.scram.items():
-        yield UserScramCredentialRecord(
-            name=user,
-            mechanism=mechanism,
-            salt=credential.salt,
-            stored_key=credential.stored_key,
-            server_key=credential.server_key,
-            iterations=credential.iterations,
-        )
+        yield scram_record(user, mechanism, credential)
     yield from image.tokens.values()
     yield from image.preserved
 
@@ -92,8 +91,26 @@ def _features(image: MetadataImage) -> Iterator[FeatureLevelRecord]:
             yield FeatureLevelRecord(name=name, feature_level=level)
 
 
+def quota_record(entity: QuotaEntity, key: str, limit: float | None) -> ClientQuotaRecord:
+    """Return the record that sets one quota; None removes it."""
+    parts = [ClientQuotaRecord.EntityData(entity_type=kind, entity_name=name) for kind, name in entity]
+    return ClientQuotaRecord(entity=parts, key=key, value=limit or 0.0, remove=limit is None)
+
+
+def scram_record(user: str, mechanism: ScramMechanism, credential: ScramCredential) -> UserScramCredentialRecord:
+    """Return the record of one SCRAM credential."""
+    return UserScramCredentialRecord(
+        name=user,
+        mechanism=mechanism,
+        salt=credential.salt,
+        stored_key=credential.stored_key,
+        server_key=credential.server_key,
+        iterations=credential.iterations,
+    )
+
+
 def broker_record(broker: BrokerNode) -> RegisterBrokerRecord:
-    """Return the record of one registration, as it stands."""
+    """Return the record of a broker's registration as it is now."""
     return RegisterBrokerRecord(
         broker_id=broker.id,
         is_migrating_zk_broker=broker.is_migrating_zk_broker,
@@ -119,7 +136,8 @@ def broker_record(broker: BrokerNode) -> RegisterBrokerRecord:
     )
 
 
-def _controller(controller: ControllerNode) -> RegisterControllerRecord:
+def controller_record(controller: ControllerNode) -> RegisterControllerRecord:
+    """Return the record of a controller's registration."""
     return RegisterControllerRecord(
         controller_id=controller.id,
         incarnation_id=controller.incarnation_id,

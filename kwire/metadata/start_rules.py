@@ -18,7 +18,7 @@ from kwire.metadata.config_values import ConfigProblem, ConfigType, address_coun
 from kwire.metadata.configs import broker_keys
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.listeners import read_listeners
-from kwire.metadata.quorum_rules import SERVED_ROLES
+from kwire.metadata.quorum_rules import SERVED_ROLES, check_controllers, is_broker_alone
 from kwire.metadata.sasl_settings import JWT_VALIDATORS
 
 Rule: TypeAlias = Callable[[EffectiveConfigs], None]
@@ -113,8 +113,8 @@ def _check_replica_times(configs: EffectiveConfigs) -> None:
 
 def _check_roles(configs: EffectiveConfigs) -> None:
     if set(configs.broker["process.roles"]) not in SERVED_ROLES:
-        message = "kwire is a broker with a controller of its own, or a controller, and joins no other."
-        raise problem(configs, "process.roles", message, "broker,controller or controller")
+        expected = "broker,controller, broker or controller"
+        raise problem(configs, "process.roles", "A node is a broker, a controller, or both.", expected)
 
 
 def _check_node_id(configs: EffectiveConfigs) -> None:
@@ -122,12 +122,17 @@ def _check_node_id(configs: EffectiveConfigs) -> None:
     if configs.is_set("broker.id") and broker_id != node_id:
         message = "You must set `node.id` to the same value as `broker.id`."
         raise problem(configs, "broker.id", message, f"{node_id}, or leave it out")
+    if is_broker_alone(configs) and not configs.is_set("node.id"):
+        message = 'Missing required configuration "node.id" which has no default value.'
+        raise problem(configs, "node.id", message, "a number that no other node of the cluster has")
 
 
 def _check_voters(configs: EffectiveConfigs) -> None:
     voters = [int(voter.partition("@")[0]) for voter in configs.broker["controller.quorum.voters"]]
     node_id = configs.broker["node.id"]
-    if voters and node_id not in voters:
+    if is_broker_alone(configs):
+        check_controllers(configs)
+    elif voters and node_id not in voters:
         message = (
             f"If process.roles contains the 'controller' role, the node id {node_id} must be included in the set of "
             f"voters controller.quorum.voters={{{', '.join(map(str, voters))}}}"

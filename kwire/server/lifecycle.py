@@ -29,6 +29,8 @@ from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
 from kwire.broker.containment import start_contained
 from kwire.broker.logs import Logger
+from kwire.broker.outbound.interface import Dialer
+from kwire.broker.requests.table import ApiTable
 from kwire.broker.start import open_broker
 from kwire.limits import (
     CONNECTIONS_SHARE_OF_DESCRIPTORS,
@@ -86,9 +88,12 @@ class Server:
         bindings: Sequence[Binding],
         tls: TlsListeners | None = None,
         controller_bindings: Sequence[Binding] = (),
+        *,
+        dialer: Dialer | None = None,
     ) -> None:
         self.settings = settings
         self.files = files
+        self.dialer = dialer
         self.bindings = tuple(bindings)
         self.controller_bindings = tuple(controller_bindings)
         self.tls = tls
@@ -156,11 +161,13 @@ async def open_server(
     clock: Clock | None = None,
     cluster_id: str | None = None,
     connections_max: int = UNLIMITED,
+    dialer: Dialer | None = None,
 ) -> AsyncIterator[Server]:
     """Serve within the block, and stop in order at its end.
 
-    ``connections_max`` bounds what ``max.connections`` may allow, for a process that has only so many descriptors.
-    Raises CannotBind, ConfigProblem, storage.files.DirectoryInUse, broker.log_dirs.ForeignDirectory, StorageFailure.
+    ``dialer`` connects to other nodes, None over TCP. ``connections_max`` bounds what ``max.connections`` may allow,
+    for a process that has only so many descriptors. Raises CannotBind, ConfigProblem, storage.files.DirectoryInUse,
+    broker.log_dirs.ForeignDirectory, broker.node.member.JoinRefused, StorageFailure.
     """
     configs = EffectiveConfigs(MetadataImage(), settings, node_id=-1)
     check_start(configs)
@@ -175,7 +182,7 @@ async def open_server(
         # One by one, so that those that were taken are given back when the next cannot be had.
         bounds.extend(bind(binding, options) for binding in every)
         bound_now = [bound.binding for bound in bounds]
-        server = Server(settings, files, bound_now[: len(bindings)], tls, bound_now[len(bindings) :])
+        server = Server(settings, files, bound_now[: len(bindings)], tls, bound_now[len(bindings) :], dialer=dialer)
         serve_one = partial(_serve_one, server, bounds, limits, connections_max, options.backlog)
         async with trio.open_nursery() as nursery:
             try:
@@ -247,8 +254,9 @@ async def _serve_one(  # noqa: PLR0917
         controller_endpoints=[binding.endpoint for binding in server.controller_bindings],
         clock=clock,
         cluster_id=cluster_id,
+        dialer=server.dialer,
     ) as broker:
-        apis = api_table(broker.configs.broker, broker.controller.finalized_features.levels)
+        apis = _api_table(broker)
         for key in EAGER:
             assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
         read_limits_now = _limits_in_force(broker, limits, connections_max)
@@ -258,6 +266,9 @@ async def _serve_one(  # noqa: PLR0917
             from_nodes = _controller_registry(broker, read_limits_now)
             served += [(bound, from_nodes) for bound in bounds[len(server.bindings) :]]
         broker.controller.subscribe(partial(_follow_features, broker, connections))
+        member = broker.member
+        if member is not None:
+            member.controller.on_versions.append(lambda: connections.serve(_api_table(broker)))
         if server.tls is not None:
             await server.tls.follow(broker)
         server.broker, server.connections = broker, connections
@@ -266,7 +277,12 @@ async def _serve_one(  # noqa: PLR0917
         for bound in bounds:
             bound.listen(backlog)
         async with _accepting(server, served):
+            if member is not None:
+                # Partitions may be led here as soon as this returns, so clients can connect already.
+                await member.become_unfenced()
             yield
+            if member is not None:
+                await member.leave()
 
 
 def _controller_registry(broker: Broker, read_limits_now: Callable[[], Limits]) -> ConnectionRegistry:
@@ -280,7 +296,13 @@ def _controller_registry(broker: Broker, read_limits_now: Callable[[], Limits]) 
 def _follow_features(broker: Broker, connections: ConnectionRegistry, delta: Delta) -> None:
     """Serve other APIs when the level of a feature has changed."""
     if delta.features_changed:
-        connections.serve(api_table(broker.configs.broker, broker.controller.finalized_features.levels))
+        connections.serve(_api_table(broker))
+
+
+def _api_table(broker: Broker) -> ApiTable:
+    """The table of what this broker serves now."""
+    controller = None if broker.member is None else broker.member.controller.versions
+    return api_table(broker.configs.broker, broker.controller.finalized_features.levels, controller)
 
 
 async def report_ready(server: Server) -> None:

@@ -14,6 +14,7 @@ A reader returns None for a file that is missing or damaged: only meta.propertie
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -105,6 +106,14 @@ def read_properties(content: bytes | None) -> dict[str, str] | None:
 
 def write_clean_shutdown(broker_epoch: int) -> bytes:
     return f'{{"version":0,"brokerEpoch":{broker_epoch}}}'.encode()
+
+
+def read_clean_shutdown(content: bytes | None) -> int:
+    """Read the broker epoch of the run that stopped cleanly; -1 if the file does not tell."""
+    try:
+        return max(-1, int(json.loads(content or b"{}")["brokerEpoch"]))
+    except (ValueError, KeyError, TypeError):
+        return -1
 
 
 def _write_lines(lines: list[str]) -> bytes:

@@ -106,6 +106,10 @@ class MemoryTransport:
         self._wake()
         return taken
 
+    async def changed(self) -> None:
+        """Wait until either end sends, takes or closes."""
+        await self._changed.wait()
+
     async def wait_closed(self) -> None:
         """Wait until the server has closed its end."""
         while not self.closed:

@@ -130,8 +130,6 @@ async def test_a_damaged_topic_id_of_a_partition_is_replaced_and_nothing_is_set_
         ("controller.quorum.voters", "1@a:9093,2@b:9093,3@c:9093"),
         ("controller.quorum.voters", "2@b:9093"),
         ("controller.quorum.bootstrap.servers", "a:9093,b:9093"),
-        ("process.roles", "broker"),
-        ("process.roles", "controller"),
     ],
 )
 async def test_a_quorum_of_other_nodes_is_refused_in_one_sentence(name, text):
@@ -141,8 +139,29 @@ async def test_a_quorum_of_other_nodes_is_refused_in_one_sentence(name, text):
         async with open_broker(settings, files, endpoints=[Peer.endpoint]):
             pass
     assert refused.value.name == name
-    assert "not served: kwire is a cluster of one node" in str(refused.value)
+    assert "not served: a controller of kwire is the only one of its cluster" in str(refused.value)
     assert files.paths() == []
+
+
+@pytest.mark.parametrize(
+    ("texts", "name"),
+    [
+        ({}, "controller.quorum.bootstrap.servers"),
+        ({"controller.quorum.voters": "1@a:9093"}, "node.id"),
+        (
+            {"controller.quorum.voters": "2@a:9093", "listener.security.protocol.map": "CONTROLLER:SSL,P:PLAINTEXT"},
+            "listener.security.protocol.map",
+        ),
+    ],
+)
+async def test_a_broker_alone_needs_controllers_that_it_can_reach(texts, name):
+    listener = {"listeners": "P://localhost:0", "inter.broker.listener.name": "P"}
+    protocols = {"listener.security.protocol.map": "CONTROLLER:PLAINTEXT,P:PLAINTEXT"}
+    texts = {"log.dirs": "/kwire", "node.id": "1", "process.roles": "broker", **listener, **protocols, **texts}
+    with pytest.raises(ConfigProblem) as refused:
+        async with open_broker(BrokerSettings(texts), MemoryFiles(), endpoints=[Peer.endpoint]):
+            pass
+    assert refused.value.name == name
 
 
 async def test_a_quorum_of_this_node_alone_is_served():

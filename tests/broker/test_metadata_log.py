@@ -15,14 +15,6 @@ import pytest
 from kwire.broker.clock import Clock
 from kwire.broker.controller.embedded import EmbeddedController
 from kwire.broker.controller.metadata_log import MetadataLog
-from kwire.broker.controller.metadata_snapshots import (
-    Quorum,
-    control_batch,
-    data_batch,
-    decode_control,
-    list_snapshots,
-    read_snapshot,
-)
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.partitions.log_dirs import LogDirs
 from kwire.errors import StorageFailure
@@ -32,6 +24,14 @@ from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import PreservedRecord, Resource, ResourceType, ScramMechanism
 from kwire.metadata.frames import decode_record, encode_record
 from kwire.metadata.image import MetadataImage
+from kwire.metadata.log_format import (
+    Quorum,
+    control_batch,
+    data_batch,
+    decode_control,
+    list_snapshots,
+    read_snapshot,
+)
 from kwire.metadata.nodes import reserve_producer_ids
 from kwire.metadata.snapshot import snapshot_records
 from kwire.metadata.topics import NewTopic, create_topics, delete_topics
@@ -88,7 +88,7 @@ class Home:
         return self.log.apply(decision.records)
 
     def snapshots(self):
-        return list_snapshots(self.files, f"{self.path}/__cluster_metadata-0")
+        return list_snapshots(self.files.sizes(f"{self.path}/__cluster_metadata-0"))
 
 
 def reserve(home):
@@ -385,7 +385,7 @@ def test_a_quorum_named_in_the_settings_stays_one(apache):
     log.snapshot()
     assert log.quorum == Quorum(0, None)
     assert json.loads((directory / "quorum-state").read_text())["data_version"] == 0
-    (made,) = list_snapshots(OsFiles(), str(directory))
+    (made,) = list_snapshots(OsFiles().sizes(str(directory)))
     assert read_snapshot("x", (directory / made.file_name).read_bytes()).quorum == Quorum(0, None)
 
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from kwire.broker.controller.metadata_snapshots import BOOTSTRAP, Quorum, SnapshotId, read_snapshot, write_snapshot
 from kwire.metadata import features
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage, Record
+from kwire.metadata.log_format import BOOTSTRAP, Quorum, SnapshotId, read_snapshot, write_snapshot
 from kwire.storage.files import Files
 from kwire.types import METADATA_TOPIC, Uuid
 from kwire.wire.message import Message

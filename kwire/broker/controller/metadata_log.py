@@ -7,7 +7,7 @@ depend on: which commands exist (``metadata.commands``), or what a change means 
     bootstrap.checkpoint                        feature levels of a formatted directory (metadata_format)
     __cluster_metadata-0/
       0000...0-0000000000.checkpoint            voters of a formatted directory (metadata_format)
-      OFFSET-EPOCH.checkpoint                   the image up to OFFSET (metadata_snapshots)
+      OFFSET-EPOCH.checkpoint                   the image up to OFFSET (metadata.log_format)
       *.log                                     LeaderChange first in each epoch, then records
       quorum-state                              leader and epoch (quorum_state)
 
@@ -31,14 +31,6 @@ from kwire.broker.controller.metadata_format import (
     formatted_records,
 )
 from kwire.broker.controller.metadata_replay import MetadataReplay
-from kwire.broker.controller.metadata_snapshots import (
-    KRAFT_VOTERS,
-    SnapshotId,
-    control_batch,
-    data_batch,
-    list_snapshots,
-    write_snapshot,
-)
 from kwire.broker.controller.quorum_state import (
     has_led,
     leader_change_batch,
@@ -55,6 +47,14 @@ from kwire.metadata import features
 from kwire.metadata.config_values import ConfigProblem
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import METADATA_VERSION, Delta, MetadataImage, Record
+from kwire.metadata.log_format import (
+    KRAFT_VOTERS,
+    SnapshotId,
+    control_batch,
+    data_batch,
+    list_snapshots,
+    write_snapshot,
+)
 from kwire.metadata.nodes import bootstrap_records
 from kwire.metadata.snapshot import snapshot_records
 from kwire.storage.checkpoints import META_PROPERTIES
@@ -284,7 +284,7 @@ class MetadataLog:
         self.log.delete_records_before(kept.offset)
         for deletion in self.log.apply_retention(now_ms):
             self._files.remove(deletion.path)
-        for snapshot_id in list_snapshots(self._files, self.path):
+        for snapshot_id in list_snapshots(self._files.sizes(self.path)):
             if snapshot_id < kept:
                 self._files.remove(f"{self.path}/{snapshot_id.file_name}")
 

@@ -15,15 +15,15 @@ import json
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.broker.controller.metadata_snapshots import (
+from kwire.broker.endpoint import Endpoint
+from kwire.broker.logs import Logger
+from kwire.metadata.log_format import (
     KRAFT_VERSION,
     KRAFT_VOTERS,
     LEADER_CHANGE,
     Quorum,
     control_batch,
 )
-from kwire.broker.endpoint import Endpoint
-from kwire.broker.logs import Logger
 from kwire.storage.files import Files
 from kwire.types import uuid_text
 from kwire.wire.message import Message

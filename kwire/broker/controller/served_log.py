@@ -17,10 +17,10 @@ import trio
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import Observer
 from kwire.broker.controller.metadata_log import MetadataLog
-from kwire.broker.controller.metadata_snapshots import SnapshotId, list_snapshots
 from kwire.broker.endpoint import Endpoint
 from kwire.errors import Code, KafkaError
 from kwire.metadata.image import Delta
+from kwire.metadata.log_format import SnapshotId, list_snapshots
 from kwire.storage.epochs import EpochEnd
 from kwire.storage.files import Files, FileSlice
 from kwire.types import Uuid
@@ -138,7 +138,7 @@ class ServedLog:
     def read_snapshot(self, snapshot_id: SnapshotId, position: int, max_bytes: int) -> SnapshotPart:
         """Read a part of a snapshot. Raises KafkaError: SNAPSHOT_NOT_FOUND, POSITION_OUT_OF_RANGE; StorageFailure."""
         size_bytes = self._files.sizes(self._log.path).get(snapshot_id.file_name)
-        if size_bytes is None or snapshot_id not in list_snapshots(self._files, self._log.path):
+        if size_bytes is None or snapshot_id not in list_snapshots(self._files.sizes(self._log.path)):
             raise KafkaError(Code.SNAPSHOT_NOT_FOUND)
         if not 0 <= position < size_bytes:
             raise KafkaError(Code.POSITION_OUT_OF_RANGE)
@@ -151,7 +151,7 @@ class ServedLog:
 
     def _latest_snapshot(self) -> SnapshotId | None:
         """Return the newest snapshot; that at offset 0, from formatting, has nothing that the log lacks."""
-        found = list_snapshots(self._files, self._log.path)
+        found = list_snapshots(self._files.sizes(self._log.path))
         return found[-1] if found and found[-1].offset else None
 
     def _needs_snapshot(self, offset: int, last_fetched_epoch: int, latest: SnapshotId) -> bool:

@@ -51,6 +51,7 @@ class LogDir:
         self.path = path
         self.id: Uuid = bytes(16)
         self.clean = False
+        self.clean_epoch = -1  # of the broker that stopped cleanly
         self.same_boot = False
         self.recovery_points: dict[TopicPartition, int] = {}
         self.log_start_offsets: dict[TopicPartition, int] = {}
@@ -110,7 +111,9 @@ class LogDir:
         Raises ForeignDirectory, StorageFailure.
         """
         cluster_id = self._own(node_id, cluster_id, clock)
-        self.clean = self.files.read_bytes(self.file(checkpoints.CLEAN_SHUTDOWN)) is not None
+        mark = self.files.read_bytes(self.file(checkpoints.CLEAN_SHUTDOWN))
+        self.clean = mark is not None
+        self.clean_epoch = checkpoints.read_clean_shutdown(mark)
         boot_id = self.files.boot_id()
         left = self.files.read_bytes(self.file(BOOT_ID_NAME))
         self.same_boot = boot_id is not None and left == boot_id.encode("ascii")
@@ -327,6 +330,12 @@ class LogDirs:
         """Where the next partition goes: the directory with the fewest, as Kafka chooses."""
         return min(self.dirs, key=lambda one: one.partition_count)
 
+    @property
+    def previous_epoch(self) -> int:
+        """The broker epoch of the last run, if every directory says that it stopped cleanly in this epoch; else -1."""
+        epochs = {one.clean_epoch if one.clean else -1 for one in self.dirs}
+        return epochs.pop() if len(epochs) == 1 else -1
+
     def mark_clean(self, broker_epoch: int) -> None:
         for one in self.dirs:
             one.mark_clean(broker_epoch)
@@ -339,6 +348,11 @@ class LogDirs:
     def release(self) -> None:
         for one in self.dirs:
             one.release()
+
+
+def has_cluster_id(files: Files, paths: Sequence[str]) -> bool:
+    """Whether a log directory at one of the paths is formatted, so that it names its cluster."""
+    return any(files.read_bytes(f"{path}/{checkpoints.META_PROPERTIES}") is not None for path in paths)
 
 
 def _is_uuid(text: str) -> bool:

@@ -17,6 +17,9 @@ from kwire.broker.endpoint import Endpoint
 from kwire.broker.requests.audit import Access
 from kwire.broker.requests.client import Client
 from kwire.broker.requests.table import ApiTable
+from kwire.metadata import entities
+from kwire.metadata.entities import SECURITY_PROTOCOLS
+from kwire.metadata.listener_view import ListenerView
 from kwire.security.authorizer import Authorizer, denied
 from kwire.security.operations import CLUSTER_NAME, Operation, ResourceType, bit_field
 from kwire.security.principal import Principal
@@ -84,6 +87,14 @@ class Context:
     def endpoint(self) -> Endpoint:
         """The listener that the request came in by."""
         return self.connection.client.endpoint
+
+    def cluster_view(self) -> ListenerView:
+        """Make a view of the cluster as clients of this listener see it."""
+        endpoint = self.connection.client.endpoint
+        own = entities.Endpoint(
+            endpoint.name, endpoint.host, endpoint.port, SECURITY_PROTOCOLS[endpoint.security_protocol]
+        )
+        return ListenerView(self.broker.image, self.broker.node_id, own)
 
     def authorize(self, operation: Operation, kind: ResourceType, name: str) -> None:
         """Raise KafkaError with the code of the resource type if the client may not do this to the resource."""

@@ -93,7 +93,7 @@ class Row:
     """What is written about one API; ``make_table`` makes the ``Api`` of each broker from it.
 
     ``when(settings, features)``: whether it is served with these broker settings and finalized feature levels; None for
-    always.
+    always. ``forward`` loads the handler that takes the place of the other one where the controller is another process.
     """
 
     key: int
@@ -104,20 +104,39 @@ class Row:
     shortcut: Callable[[Any, Any], Shortcut] | None = None
     caching: Caching | None = None
     when: Callable[[BrokerValues, Mapping[str, int]], bool] | None = None
+    forward: Callable[[], Handler] | None = None
 
 
-def make_table(rows: Iterable[Row], settings: BrokerValues, features: Mapping[str, int]) -> ApiTable:
-    """Make the table of one broker; no two brokers share a row's state."""
-    return {
-        row.key: Api(
-            row.key,
-            row.name,
-            row.served,
-            row.load,
-            advertised=row.advertised,
-            shortcut=row.shortcut,
-            caching=row.caching,
-        )
-        for row in rows
-        if row.when is None or row.when(settings, features)
-    }
+def make_table(
+    rows: Iterable[Row],
+    settings: BrokerValues,
+    features: Mapping[str, int],
+    controller: Mapping[int, tuple[int, int]] | None = None,
+) -> ApiTable:
+    """Make the table of one broker; no two brokers share a row's state.
+
+    ``controller`` has the versions of each API that the active controller serves, where that is another process: rows
+    with ``forward`` are then served at the versions that both serve.
+    """
+    served = (row for row in rows if row.when is None or row.when(settings, features))
+    apis = (_api(row) if controller is None or row.forward is None else _forwarded(row, controller) for row in served)
+    return {api.key: api for api in apis if api is not None}
+
+
+def _api(row: Row) -> Api:
+    return Api(
+        row.key,
+        row.name,
+        row.served,
+        row.load,
+        advertised=row.advertised,
+        shortcut=row.shortcut,
+        caching=row.caching,
+    )
+
+
+def _forwarded(row: Row, controller: Mapping[int, tuple[int, int]]) -> Api | None:
+    assert row.forward is not None
+    lowest, highest = controller.get(row.key, (0, -1))
+    versions = max(row.served[0], lowest), min(row.served[1], highest)
+    return Api(row.key, row.name, versions, row.forward) if versions[0] <= versions[1] else None

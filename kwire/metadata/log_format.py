@@ -1,7 +1,9 @@
-"""Snapshots of the metadata log: the image at an offset, so that a start need not replay the log from its beginning.
+"""The metadata log's batches and control records, and its snapshots: the image at an offset.
 
-Responsible for: the format and names of ``OFFSET-EPOCH.checkpoint`` and ``bootstrap.checkpoint``. Must not depend on:
-the log, when a snapshot is due.
+Responsible for: the format and names of ``OFFSET-EPOCH.checkpoint`` and ``bootstrap.checkpoint``, and which records of
+a sequence of batches take effect (``RecordReader``). Must not depend on: the log, files, when a snapshot is due.
+
+A snapshot:
 
     control batch   SnapshotHeader, then KRaftVersion and KRaftVoters if the quorum is a dynamic one
     batches         records, at most 1024 each
@@ -21,11 +23,18 @@ from typing import Final, NamedTuple
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.metadata.frames import decode_record, encode_record
 from kwire.metadata.image import Record as MetadataRecord
-from kwire.storage.files import Files
 from kwire.wire import codec
-from kwire.wire.batch import HEADER_BYTES, is_valid_batch, read_batch_header
+from kwire.wire.batch import HEADER_BYTES, BatchHeader, is_valid_batch, read_batch_header
 from kwire.wire.message import Message
-from kwire.wire.messages import KRaftVersionRecord, SnapshotFooterRecord, SnapshotHeaderRecord, VotersRecord
+from kwire.wire.messages import (
+    AbortTransactionRecord,
+    BeginTransactionRecord,
+    EndTransactionRecord,
+    KRaftVersionRecord,
+    SnapshotFooterRecord,
+    SnapshotHeaderRecord,
+    VotersRecord,
+)
 from kwire.wire.records import Record, build_batch, read_records
 
 BOOTSTRAP: Final = "bootstrap.checkpoint"
@@ -66,10 +75,52 @@ class Snapshot(NamedTuple):
     last_timestamp_ms: int
 
 
-def list_snapshots(files: Files, directory: str) -> list[SnapshotId]:
-    """List the snapshots in a directory, oldest first."""
-    names = (_NAME.fullmatch(name) for name in files.sizes(directory))
+def list_snapshots(file_names: Iterable[str]) -> list[SnapshotId]:
+    """Find the snapshots among the files of a directory, oldest first."""
+    names = (_NAME.fullmatch(name) for name in file_names)
     return sorted(SnapshotId(int(name[1]), int(name[2])) for name in names if name)
+
+
+class RecordReader:
+    """Reads batches in their order: the records that take effect, and the quorum of the control records.
+
+    A transaction of records takes effect as a whole at its EndTransactionRecord, and not at all if it is aborted
+    (KIP-868).
+    """
+
+    def __init__(self, quorum: Quorum) -> None:
+        self.quorum = quorum
+        self._transaction: list[MetadataRecord] | None = None
+
+    @property
+    def in_transaction(self) -> bool:
+        """Whether the batches so far end inside a transaction."""
+        return self._transaction is not None
+
+    def read(self, batch: memoryview, header: BatchHeader) -> list[MetadataRecord]:
+        """Return the records that take effect with this batch.
+
+        Raises KafkaError or ProtocolViolation for a batch or a record that cannot be read.
+        """
+        if header.is_control:
+            for record in read_records(batch):
+                self.quorum = follow_quorum(self.quorum, decode_control(record)[1])
+            return []
+        ready: list[MetadataRecord] = []
+        for record in read_records(batch):
+            message = decode_record(record.value or b"")
+            if isinstance(message, BeginTransactionRecord):
+                self._transaction = []
+            elif isinstance(message, AbortTransactionRecord):
+                self._transaction = None
+            elif isinstance(message, EndTransactionRecord):
+                ready += self._transaction or []
+                self._transaction = None
+            elif self._transaction is None:
+                ready.append(message)
+            else:
+                self._transaction.append(message)
+        return ready
 
 
 def read_snapshot(path: str, content: bytes) -> Snapshot:

@@ -1,0 +1,103 @@
+"""Where a broker's metadata comes from: its own metadata log, or the controllers of a cluster.
+
+Responsible for: the value ``MetadataSource``, which ``start`` makes the parts of a broker from, and the source that is
+this node's own log. Must not depend on: what the parts do with the metadata. ``node.start`` makes the other source.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kwire.broker.clock import Clock
+from kwire.broker.controller.embedded import EmbeddedController
+from kwire.broker.controller.interface import Controller
+from kwire.broker.controller.metadata_log import MetadataLog
+from kwire.broker.endpoint import Endpoint
+from kwire.broker.partitions.log_dirs import LogDirs
+from kwire.broker.storage_failures import StorageFailures
+from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.image import MetadataImage
+from kwire.metadata.listeners import inter_broker_listener
+from kwire.storage.files import Files
+
+if TYPE_CHECKING:  # a broker that is a cluster of its own does not load them
+    from kwire.broker.node.member import ClusterMember
+    from kwire.broker.outbound.interface import Dialer, Node
+    from kwire.broker.outbound.peers import Peers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MetadataSource:
+    """The image is complete, and shows this broker's registration.
+
+    ``run`` is a background task of the broker. ``close`` is called last at a clean stop; it may raise StorageFailure.
+    ``own`` is the controller, where it is this node's. ``member`` is None where this node has a controller of its own,
+    ``peers`` where no other broker can join.
+    """
+
+    image: MetadataImage
+    configs: EffectiveConfigs
+    controller: Controller
+    broker_epoch: Callable[[], int]
+    run: Callable[[], Awaitable[None]]
+    close: Callable[[], None]
+    own: EmbeddedController | None = None
+    member: ClusterMember | None = None
+    peers: Peers | None = None
+
+    @property
+    def connection(self) -> Callable[[int, str], Node] | None:
+        """Gives the connection to another broker, by node id and client id; None where there are no others."""
+        peers = self.peers
+        return None if peers is None else lambda node_id, client_id: peers.connection(node_id, client_id=client_id)
+
+
+@asynccontextmanager
+async def open_own_log(
+    settings: BrokerSettings,
+    files: Files,
+    *,
+    dirs: LogDirs,
+    node_id: int,
+    endpoints: Sequence[Endpoint],
+    clock: Clock,
+    storage_failures: StorageFailures,
+    has_other_brokers: bool,
+    dialer: Dialer | None,
+) -> AsyncIterator[MetadataSource]:
+    """Open this node's metadata log, and register this broker in it, if the node is one.
+
+    Raises StorageFailure, ConfigProblem.
+    """
+    metadata_log = MetadataLog.open(files, dirs, node_id=node_id, settings=settings, clock=clock)
+    configs = EffectiveConfigs(metadata_log.image, settings, node_id=node_id)
+    controller = EmbeddedController(
+        log=metadata_log, configs=configs, clock=clock, on_storage_failure=storage_failures.report
+    )
+    is_broker = "broker" in configs.broker["process.roles"]
+    if is_broker:
+        # Before partitions are opened: those that Apache Kafka left without a leader at a clean stop get it back here.
+        controller.register(endpoints, [one.id for one in dirs.dirs])
+    peers = _make_peers(configs, metadata_log.image, dialer) if is_broker and has_other_brokers else None
+    yield MetadataSource(
+        image=metadata_log.image,
+        configs=configs,
+        controller=controller,
+        broker_epoch=lambda: controller.broker_epoch,
+        run=controller.run,
+        close=controller.close,
+        own=controller,
+        peers=peers,
+    )
+    if peers is not None:
+        peers.close()
+
+
+def _make_peers(configs: EffectiveConfigs, image: MetadataImage, dialer: Dialer | None) -> Peers:
+    from kwire.broker.outbound.peers import Peers  # noqa: PLC0415 (only a node of a cluster loads it)
+    from kwire.broker.outbound.sockets import SocketDialer  # noqa: PLC0415
+
+    return Peers(image=image, dialer=dialer or SocketDialer(), listener=inter_broker_listener(configs))

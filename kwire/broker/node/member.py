@@ -1,0 +1,232 @@
+"""This broker as a member of a cluster whose controllers are other processes.
+
+Responsible for: the order of a start (metadata, registration, the broker's own registration in the image), being
+unfenced, controlled shutdown, and ending when another process took over this node id. Must not depend on: partitions,
+coordinators, listeners.
+
+    async with open_member(...) as member:      # the image is complete, and shows this broker's registration
+        ...                                     # open logs, accept connections
+        await member.become_unfenced()          # partitions may be led here from now on
+        ...
+        await member.leave()                    # leaders are moved away; then close the logs
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Final
+
+import trio
+
+from kwire.broker.logs import Logger
+from kwire.broker.node.heartbeats import Heartbeats
+from kwire.broker.node.observing import Observing
+from kwire.broker.node.quorum_controller import QuorumController
+from kwire.errors import Code, KafkaError
+from kwire.metadata import features
+from kwire.metadata.broker_lifecycle import BrokerLifecycle, LifeState
+from kwire.metadata.image import Delta
+from kwire.metadata.observer import MetadataDiverged
+from kwire.types import Uuid
+
+log = Logger("kwire.broker")
+
+# Kafka waits as long for the end of a controlled shutdown.
+_SHUTDOWN_S_MAX: Final = 300.0
+_WAITING_LOGGED_S: Final = 5.0
+
+
+class JoinRefused(Exception):
+    """This broker cannot be a member of the cluster. The message says why and what to do, for people."""
+
+
+class ClusterMember:
+    """See the module. ``controllers`` is how the settings name the controllers, for messages."""
+
+    def __init__(
+        self,
+        *,
+        observing: Observing,
+        life: BrokerLifecycle,
+        controller: QuorumController,
+        controllers: str,
+        controlled_shutdown: bool,
+    ) -> None:
+        self.observing = observing
+        self.life = life
+        self.controller = controller
+        self._heartbeats: Heartbeats | None = None
+        self._controllers = controllers
+        self._controlled_shutdown = controlled_shutdown
+        self._changed = trio.Event()
+        self._failure: JoinRefused | None = None
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of this broker's registration; -1 before it is registered."""
+        return self.life.epoch
+
+    def follow(self, heartbeats: Heartbeats) -> None:
+        """Use these heartbeats, which call ``note_change``."""
+        self._heartbeats = heartbeats
+
+    def note_change(self) -> None:
+        """Look at the lifecycle again: a response has arrived."""
+        self._wake()
+
+    async def join(self, tasks: trio.Nursery) -> None:
+        """Read the metadata, register, and wait until the image shows it. Raises JoinRefused."""
+        tasks.start_soon(self._follow_metadata)
+        if not await self._within(lambda: self.observing.observer.is_caught_up, _WAITING_LOGGED_S):
+            log.info("waiting for the controllers", controllers=self._controllers)
+        limit_s = self.life.timing.registration_timeout_ms / 1000
+        if not await self._within(lambda: self.observing.observer.is_caught_up, limit_s):
+            raise JoinRefused(
+                f"no active controller answers at {self._controllers} within {limit_s:g} s"
+                " (initial.broker.registration.timeout.ms): are the controllers running, and is the address right?"
+            )
+        self._check_features()
+        self._check_voters()
+        assert self._heartbeats is not None
+        self._act(lambda life, now_ms: life.begin(now_ms))
+        self.observing.subscribe(self._note_delta)
+        tasks.start_soon(self._heartbeats.run)
+        await self._until(lambda: self._is_registered() or self.life.refusal is not None)
+        if self.life.refusal is not None:
+            raise JoinRefused(self._why_refused(self.life.refusal))
+        await self.controller.learn_versions()
+        tasks.start_soon(self.controller.run)
+        log.info("registered with the controllers", epoch=self.life.epoch, applied_offset=self.observing.applied_offset)
+
+    async def become_unfenced(self) -> None:
+        """Ask to be unfenced, and return once the controller has done it. Raises JoinRefused."""
+        await self._until(lambda: self.life.state is not LifeState.CATCHING_UP)
+        self._act(lambda life, _: life.become_ready())
+        await self._until(lambda: self.life.state is not LifeState.UNFENCING)
+        log.info("unfenced by the controller", epoch=self.life.epoch)
+
+    async def leave(self) -> None:
+        """Shut down in order: return once the controller has moved this broker's leaders, or has fenced it."""
+        if not self._controlled_shutdown:
+            return
+        self._act(lambda life, now_ms: life.shut_down(now_ms))
+        with trio.move_on_after(_SHUTDOWN_S_MAX):
+            while self.life.state is not LifeState.STOPPED and self._failure is None:
+                await self._changed.wait()
+
+    def report_offline(self, directories: Sequence[Uuid]) -> None:
+        """Tell the controller of log directories that failed; it moves what they held."""
+        self._act(lambda life, _: life.change_log_dirs(offline=directories))
+
+    def cordon(self, directories: Sequence[Uuid]) -> None:
+        """Tell the controller which log directories take no new partitions."""
+        self._act(lambda life, _: life.change_log_dirs(cordoned=directories))
+
+    # --- inside ---
+
+    async def _follow_metadata(self) -> None:
+        try:
+            await self.observing.run()
+        except KafkaError as refusal:
+            self._fail(f"the controllers at {self._controllers} refuse this broker: {_text(refusal.code)}")
+        except MetadataDiverged as diverged:
+            self._fail(str(diverged))
+
+    def _fail(self, why: str) -> None:
+        self._failure = JoinRefused(why)
+        self._wake()
+
+    def _act(self, call: Callable[[BrokerLifecycle, float], None]) -> None:
+        assert self._heartbeats is not None
+        self._heartbeats.act(call)
+
+    def _is_registered(self) -> bool:
+        shown = self.observing.image.brokers.get(self.life.identity.broker_id)
+        return (
+            self.life.epoch >= 0
+            and shown is not None
+            and shown.incarnation_id == self.life.identity.incarnation_id
+            and shown.epoch == self.life.epoch
+        )
+
+    def _note_delta(self, delta: Delta) -> None:
+        broker_id = self.life.identity.broker_id
+        if broker_id not in delta.brokers_changed or self.life.epoch < 0:
+            return
+        shown = self.observing.image.brokers.get(broker_id)
+        if shown is None:
+            log.warning("this broker was unregistered: it takes no part in the cluster until it is started again")
+        elif shown.incarnation_id != self.life.identity.incarnation_id and shown.epoch > self.life.epoch:
+            self._fail(f"another process has registered as node {broker_id}: this one stops")
+
+    def _check_features(self) -> None:
+        missing = features.not_served(self.observing.image, self.observing.kraft_version)
+        if missing:
+            raise JoinRefused(features.how_to_do_without(missing))
+
+    def _check_voters(self) -> None:
+        voters = self.observing.observer.quorum.voters
+        broker_id = self.life.identity.broker_id
+        if voters is not None and any(voter.voter_id == broker_id for voter in voters.voters):
+            raise JoinRefused(f"node.id {broker_id} is the id of a controller of this cluster: choose another node.id")
+
+    def _why_refused(self, code: Code) -> str:
+        if code is Code.REQUEST_TIMED_OUT:
+            limit_s = self.life.timing.registration_timeout_ms / 1000
+            why = self.life.refusal_reason or "no controller accepted it"
+            return f"the registration was not accepted within {limit_s:g} s: {why}"
+        return f"the controller refuses the registration of this broker: {_text(code)}"
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition on the metadata or the lifecycle. Raises JoinRefused once it cannot come to hold."""
+        while not condition():
+            if self._failure is not None:
+                raise self._failure
+            await self._changed.wait()
+
+    async def _within(self, condition: Callable[[], bool], seconds: float) -> bool:
+        with trio.move_on_after(seconds):
+            await self._until(condition)
+        return condition()
+
+    async def watch(self) -> None:
+        """Run as long as the broker may. Raises JoinRefused when it must stop."""
+        while self._failure is None:
+            await self._changed.wait()
+        raise self._failure
+
+    def _wake(self) -> None:
+        changed, self._changed = self._changed, trio.Event()
+        changed.set()
+
+    async def wake_on_metadata(self) -> None:
+        """Pass what the controllers answer on to the lifecycle and to those who wait, until cancelled."""
+        while True:
+            self.life.note_applied(self.observing.applied_offset)
+            self._wake()
+            await self.observing.changed()
+
+
+@asynccontextmanager
+async def open_member(member: ClusterMember) -> AsyncIterator[ClusterMember]:
+    """Join the cluster, and follow its metadata and send heartbeats within the block. Raises JoinRefused."""
+    async with trio.open_nursery() as tasks:
+        tasks.start_soon(member.wake_on_metadata)
+        await member.join(tasks)
+        tasks.start_soon(member.watch)
+        yield member
+        tasks.cancel_scope.cancel()
+
+
+def _text(code: Code) -> str:
+    why = _REASONS.get(code)
+    return code.name if why is None else f"{code.name} ({why})"
+
+
+_REASONS: Final = {
+    Code.INCONSISTENT_CLUSTER_ID: "cluster.id in meta.properties is that of another cluster",
+    Code.INVALID_REGISTRATION: "a log directory belongs to another broker of the cluster, which happens when it was"
+    " copied: format a new directory, or unregister that broker",
+    Code.CLUSTER_AUTHORIZATION_FAILED: "the principal of this broker lacks ClusterAction on the cluster",
+}

@@ -1,0 +1,177 @@
+"""Makes the parts of a broker whose controllers are other processes (``process.roles=broker``).
+
+Responsible for: what the settings say about the controllers, and connecting the parts of ``kwire.broker.node``. Must
+not depend on: partitions, coordinators, listeners.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+import trio
+
+from kwire.broker.clock import Clock
+from kwire.broker.endpoint import Endpoint
+from kwire.broker.metadata_source import MetadataSource
+from kwire.broker.node.controller_channel import ControllerChannel
+from kwire.broker.node.heartbeats import HeartbeatTask, HeartbeatThread
+from kwire.broker.node.member import ClusterMember, JoinRefused, open_member
+from kwire.broker.node.observing import Observing
+from kwire.broker.node.quorum_controller import QuorumController
+from kwire.broker.outbound.connection import NodeConnection
+from kwire.broker.outbound.interface import Address, Dialer, OutboundError
+from kwire.broker.outbound.peers import Peers
+from kwire.broker.outbound.sockets import SocketDialer
+from kwire.broker.partitions.log_dirs import LogDirs
+from kwire.metadata import entities
+from kwire.metadata.broker_lifecycle import BrokerLifecycle, Identity, Timing
+from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.entities import SECURITY_PROTOCOLS
+from kwire.metadata.image import MetadataImage
+from kwire.metadata.listeners import inter_broker_listener
+from kwire.metadata.observer import ControllerAddress, MetadataObserver
+from kwire.wire.messages import DescribeClusterRequest
+
+_CONTROLLERS = 2  # DescribeCluster's endpoint type
+_LEARN_EVERY_S = 0.2
+
+
+async def learn_cluster_id(configs: EffectiveConfigs, dialer: Dialer | None) -> str:
+    """Ask the controllers for the id of their cluster, for a node whose directories are new. Raises JoinRefused."""
+    dialer = SocketDialer() if dialer is None else dialer
+    limit_s = configs.broker["initial.broker.registration.timeout.ms"] / 1000
+    why = "no answer"
+    with trio.move_on_after(limit_s):
+        while True:
+            for controller in controller_addresses(configs):
+                address = Address(controller.host, controller.port)
+                connection = NodeConnection(address, dialer=dialer, client_id="kwire", timeout_ms=2000)
+                try:
+                    response = await connection.request(DescribeClusterRequest(endpoint_type=_CONTROLLERS))
+                    if response.cluster_id and not response.error_code:
+                        return str(response.cluster_id)
+                except OutboundError as error:
+                    why = str(error)
+                finally:
+                    connection.close()
+            await trio.sleep(_LEARN_EVERY_S)
+    raise JoinRefused(f"no controller at {_controllers_text(configs)} answered within {limit_s:g} s: {why}")
+
+
+@asynccontextmanager
+async def open_quorum(
+    settings: BrokerSettings,
+    *,
+    dirs: LogDirs,
+    node_id: int,
+    endpoints: Sequence[Endpoint],
+    clock: Clock,
+    dialer: Dialer | None = None,
+) -> AsyncIterator[MetadataSource]:
+    """Join the cluster; leave it at the end of the block. Raises JoinRefused.
+
+    ``dialer`` None connects over TCP and sends heartbeats from a thread.
+    """
+    image = MetadataImage()
+    configs = EffectiveConfigs(image, settings, node_id=node_id)
+    broker = configs.broker
+    dial = SocketDialer() if dialer is None else dialer
+    observer = MetadataObserver(
+        node_id=node_id,
+        directory_id=dirs.dirs[0].id,
+        cluster_id=dirs.cluster_id,
+        bootstrap=controller_addresses(configs),
+    )
+    observing = Observing(
+        observer=observer,
+        image=image,
+        dialer=dial,
+        node_id=node_id,
+        timeout_ms=broker["controller.quorum.request.timeout.ms"],
+    )
+    life = BrokerLifecycle(
+        Identity(
+            broker_id=node_id,
+            cluster_id=dirs.cluster_id,
+            incarnation_id=clock.uuid(),
+            endpoints=[
+                entities.Endpoint(one.name, one.host, one.port, SECURITY_PROTOCOLS[one.security_protocol])
+                for one in endpoints
+            ],
+            rack=broker["broker.rack"],
+            log_dirs=[one.id for one in dirs.dirs],
+            previous_epoch=dirs.previous_epoch,
+        ),
+        Timing(
+            heartbeat_interval_ms=broker["broker.heartbeat.interval.ms"],
+            session_timeout_ms=broker["broker.session.timeout.ms"],
+            registration_timeout_ms=broker["initial.broker.registration.timeout.ms"],
+        ),
+    )
+    channel = ControllerChannel(
+        observing=observing, dialer=dial, client_id=str(node_id), timeout_ms=broker["request.timeout.ms"]
+    )
+    controller = QuorumController(observing=observing, channel=channel, broker_epoch=lambda: life.epoch)
+    member = ClusterMember(
+        observing=observing,
+        life=life,
+        controller=controller,
+        controllers=_controllers_text(configs),
+        controlled_shutdown=broker["controlled.shutdown.enable"],
+    )
+    # Kafka waits this long for the answer to a heartbeat, so that one lost answer does not cost the session.
+    beat_timeout_ms = broker["broker.session.timeout.ms"] / 2
+    member.follow(
+        HeartbeatThread(
+            life,
+            leader=lambda: observing.leader,
+            client_id=str(node_id),
+            timeout_ms=beat_timeout_ms,
+            on_change=member.note_change,
+        )
+        if dialer is None
+        else HeartbeatTask(
+            life,
+            leader=lambda: observing.leader,
+            dialer=dialer,
+            client_id=str(node_id),
+            timeout_ms=beat_timeout_ms,
+            on_change=member.note_change,
+        )
+    )
+    peers = Peers(image=image, dialer=dial, listener=inter_broker_listener(configs))
+    try:
+        async with open_member(member):
+            # From here on the directories change, and count as stopped by a kill unless they are marked again.
+            dirs.remove_clean_marks()
+            yield MetadataSource(
+                image=image,
+                configs=configs,
+                controller=controller,
+                broker_epoch=lambda: member.epoch,
+                run=trio.sleep_forever,
+                close=lambda: None,
+                member=member,
+                peers=peers,
+            )
+    finally:
+        channel.close()
+        peers.close()
+
+
+def controller_addresses(configs: EffectiveConfigs) -> list[ControllerAddress]:
+    """Return where the settings say that controllers are; the voters' ids where these are named."""
+    addresses = [(None, text) for text in configs.broker["controller.quorum.bootstrap.servers"]]
+    voters = [voter.partition("@") for voter in configs.broker["controller.quorum.voters"]]
+    named = [(int(node_id), text) for node_id, _, text in voters]
+    return [ControllerAddress(node_id, *_host_and_port(text)) for node_id, text in named or addresses]
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    host, _, port = text.strip().rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def _controllers_text(configs: EffectiveConfigs) -> str:
+    return ", ".join(str(Address(one.host, one.port)) for one in controller_addresses(configs))

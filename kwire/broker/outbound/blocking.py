@@ -1,0 +1,81 @@
+"""A connection for a thread: blocking, one request at a time.
+
+Responsible for: ``BlockingConnection``, by which heartbeats do not depend on the event loop. Must not depend on: trio,
+what is requested.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from kwire import __version__
+from kwire.broker.outbound.interface import Address, Disconnected, NotServed, TimedOut
+from kwire.errors import ProtocolViolation
+from kwire.wire.codec import api_name, decode_response, encode_request
+from kwire.wire.message import Message
+from kwire.wire.messages import ApiVersionsRequest
+
+_API_VERSIONS_VERSION = 4
+_RESPONSE_BYTES_MAX = 1 << 20
+
+
+class BlockingConnection:
+    """Connects when made. Raises Disconnected, TimedOut; after either it must be closed."""
+
+    def __init__(self, address: Address, *, client_id: str, timeout_ms: float) -> None:
+        self.address = address
+        self._client_id = client_id
+        self._correlation_id = 0
+        self._ranges: dict[int, int] = {}
+        try:
+            self._socket = socket.create_connection(address, timeout_ms / 1000)
+        except TimeoutError as error:
+            raise TimedOut(f"no connection to {address} within {timeout_ms:g} ms") from error
+        except OSError as error:
+            raise Disconnected(f"cannot connect to {address}: {error.strerror or error}") from error
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        try:
+            hello = ApiVersionsRequest(client_software_name="kwire", client_software_version=__version__)
+            served = self.request(hello, version=_API_VERSIONS_VERSION)
+            self._ranges = {api.api_key: api.max_version for api in served.api_keys}
+        except BaseException:
+            self.close()
+            raise
+
+    def request(self, message: Message, *, version: int | None = None) -> Any:
+        """Send a request and return its response. Raises Disconnected, TimedOut, NotServed."""
+        name = api_name(message.KEY)
+        if version is None:
+            if message.KEY not in self._ranges:
+                raise NotServed(f"{self.address} does not serve {name}")
+            version = min(message.VERSIONS.highest, self._ranges[message.KEY])
+        self._correlation_id += 1
+        frame = encode_request(message.KEY, version, self._correlation_id, self._client_id, message)
+        try:
+            self._socket.sendall(frame)
+            size = int.from_bytes(self._read(4), "big", signed=True)
+            if not 4 <= size <= _RESPONSE_BYTES_MAX:
+                raise Disconnected(f"{self.address} sent bytes that are no response")
+            correlation_id, response = decode_response(message.KEY, version, memoryview(self._read(size)))
+        except TimeoutError as error:
+            raise TimedOut(f"{self.address} did not answer {name}") from error
+        except OSError as error:
+            raise Disconnected(f"the connection to {self.address} was lost: {error}") from error
+        except ProtocolViolation as violation:
+            raise Disconnected(f"{self.address} sent bytes that are no response: {violation}") from violation
+        if correlation_id != self._correlation_id:
+            raise Disconnected(f"{self.address} answered another request")
+        return response
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _read(self, count: int) -> bytes:
+        read = bytearray()
+        while len(read) < count:
+            chunk = self._socket.recv(count - len(read))
+            if not chunk:
+                raise ConnectionResetError("the node closed it")
+            read += chunk
+        return bytes(read)
