@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 
+from kwire.api.cluster_rows import CLUSTER_ROWS, forward, forward_configs
 from kwire.api.share_rows import SHARE_ROWS
 from kwire.api.telemetry_rows import TELEMETRY_ROWS
 from kwire.broker.broker import Broker
@@ -333,18 +334,6 @@ def _k51() -> Handler:
     return k51_alter_user_scram_credentials.handle
 
 
-def _k55() -> Handler:
-    from kwire.api import k55_describe_quorum
-
-    return k55_describe_quorum.handle
-
-
-def _k57() -> Handler:
-    from kwire.api import k57_update_features
-
-    return k57_update_features.handle
-
-
 def _k60() -> Handler:
     from kwire.api import k60_describe_cluster
 
@@ -355,12 +344,6 @@ def _k61() -> Handler:
     from kwire.api import k61_describe_producers
 
     return k61_describe_producers.handle
-
-
-def _k64() -> Handler:
-    from kwire.api import k64_unregister_broker
-
-    return k64_unregister_broker.handle
 
 
 def _k65() -> Handler:
@@ -399,36 +382,6 @@ def _k75() -> Handler:
     return k75_describe_topic_partitions.handle
 
 
-def _k80() -> Handler:
-    from kwire.api import k80_add_raft_voter
-
-    return k80_add_raft_voter.handle
-
-
-def _k81() -> Handler:
-    from kwire.api import k81_remove_raft_voter
-
-    return k81_remove_raft_voter.handle
-
-
-def _k94() -> Handler:
-    from kwire.api import k94_unregister_controller
-
-    return k94_unregister_controller.handle
-
-
-def _forward() -> Handler:
-    from kwire.api import forwarding
-
-    return forwarding.handle
-
-
-def _forward_configs() -> Handler:
-    from kwire.api import forwarding
-
-    return forwarding.handle_configs
-
-
 _ROWS = (
     Row(0, "Produce", (3, 13), _k00, advertised=(0, 13), shortcut=_k00_template_cache),
     Row(1, "Fetch", (4, 18), _k01),
@@ -445,8 +398,8 @@ _ROWS = (
     Row(16, "ListGroups", (0, 5), _k16, caching=Caching(_groups_version, _k16_may_be_kept)),
     Row(17, "SaslHandshake", (0, 1), _k17),
     Row(18, "ApiVersions", (0, 5), _k18),
-    Row(19, "CreateTopics", (2, 7), _k19, forward=_forward),
-    Row(20, "DeleteTopics", (1, 6), _k20, forward=_forward),
+    Row(19, "CreateTopics", (2, 7), _k19, forward=forward),
+    Row(20, "DeleteTopics", (1, 6), _k20, forward=forward),
     Row(21, "DeleteRecords", (0, 2), _k21),
     Row(22, "InitProducerId", (0, 5), _k22),
     Row(23, "OffsetForLeaderEpoch", (2, 4), _k23),
@@ -456,42 +409,36 @@ _ROWS = (
     Row(27, "WriteTxnMarkers", (1, 2), _k27),
     Row(28, "TxnOffsetCommit", (0, 6), _k28),
     Row(29, "DescribeAcls", (1, 3), _k29),
-    Row(30, "CreateAcls", (1, 3), _k30, forward=_forward),
-    Row(31, "DeleteAcls", (1, 3), _k31, forward=_forward),
+    Row(30, "CreateAcls", (1, 3), _k30, forward=forward),
+    Row(31, "DeleteAcls", (1, 3), _k31, forward=forward),
     Row(32, "DescribeConfigs", (1, 4), _k32),
-    Row(33, "AlterConfigs", (0, 2), _k33, forward=_forward_configs),
+    Row(33, "AlterConfigs", (0, 2), _k33, forward=forward_configs),
     Row(34, "AlterReplicaLogDirs", (1, 2), _k34),
     Row(35, "DescribeLogDirs", (1, 5), _k35),
     Row(36, "SaslAuthenticate", (0, 2), _k36),
-    Row(37, "CreatePartitions", (0, 3), _k37, forward=_forward),
-    Row(38, "CreateDelegationToken", (1, 3), _k38, forward=_forward),
-    Row(39, "RenewDelegationToken", (1, 2), _k39, forward=_forward),
-    Row(40, "ExpireDelegationToken", (1, 2), _k40, forward=_forward),
+    Row(37, "CreatePartitions", (0, 3), _k37, forward=forward),
+    Row(38, "CreateDelegationToken", (1, 3), _k38, forward=forward),
+    Row(39, "RenewDelegationToken", (1, 2), _k39, forward=forward),
+    Row(40, "ExpireDelegationToken", (1, 2), _k40, forward=forward),
     Row(41, "DescribeDelegationToken", (1, 3), _k41),
     Row(42, "DeleteGroups", (0, 3), _k42),
-    Row(43, "ElectLeaders", (0, 2), _k43, forward=_forward),
-    Row(44, "IncrementalAlterConfigs", (0, 1), _k44, forward=_forward_configs),
-    Row(45, "AlterPartitionReassignments", (0, 1), _k45, forward=_forward),
-    Row(46, "ListPartitionReassignments", (0, 0), _k46, forward=_forward),
+    Row(43, "ElectLeaders", (0, 2), _k43, forward=forward),
+    Row(44, "IncrementalAlterConfigs", (0, 1), _k44, forward=forward_configs),
+    Row(45, "AlterPartitionReassignments", (0, 1), _k45, forward=forward),
+    Row(46, "ListPartitionReassignments", (0, 0), _k46, forward=forward),
     Row(47, "OffsetDelete", (0, 0), _k47),
     Row(48, "DescribeClientQuotas", (0, 1), _k48),
-    Row(49, "AlterClientQuotas", (0, 1), _k49, forward=_forward),
+    Row(49, "AlterClientQuotas", (0, 1), _k49, forward=forward),
     Row(50, "DescribeUserScramCredentials", (0, 0), _k50),
-    Row(51, "AlterUserScramCredentials", (0, 0), _k51, forward=_forward),
-    Row(55, "DescribeQuorum", (0, 2), _k55, forward=_forward),
-    Row(57, "UpdateFeatures", (0, 2), _k57, forward=_forward),
+    Row(51, "AlterUserScramCredentials", (0, 0), _k51, forward=forward),
     Row(60, "DescribeCluster", (0, 2), _k60),
     Row(61, "DescribeProducers", (0, 0), _k61),
-    Row(64, "UnregisterBroker", (0, 0), _k64, forward=_forward),
     Row(65, "DescribeTransactions", (0, 0), _k65),
     Row(66, "ListTransactions", (0, 2), _k66),
     Row(68, "ConsumerGroupHeartbeat", (0, 1), _k68),
     Row(69, "ConsumerGroupDescribe", (0, 1), _k69),
     Row(74, "ListConfigResources", (0, 1), _k74),
     Row(75, "DescribeTopicPartitions", (0, 0), _k75),
-    Row(80, "AddRaftVoter", (0, 1), _k80, forward=_forward),
-    Row(81, "RemoveRaftVoter", (0, 0), _k81, forward=_forward),
-    Row(94, "UnregisterController", (0, 0), _k94, forward=_forward),
 )
 
 # Every client needs these: imported before the broker is ready.
@@ -513,4 +460,4 @@ def api_table(
 
 def table_rows() -> list[Row]:
     """List the rows of what a broker's listener serves, in order of the keys."""
-    return sorted((*_ROWS, *SHARE_ROWS, *TELEMETRY_ROWS), key=lambda row: row.key)
+    return sorted((*_ROWS, *CLUSTER_ROWS, *SHARE_ROWS, *TELEMETRY_ROWS), key=lambda row: row.key)
