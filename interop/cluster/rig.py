@@ -23,7 +23,7 @@ import confluent_kafka.admin
 
 from interop.brokers import PYTHON, free_port, wait_until_serving
 from interop.cluster.proxy import Network
-from interop.jars import ROOT, classpath, need
+from interop.jars import CURRENT, ROOT, classpath, need
 
 CLUSTER_ID: Final = "kwireInteropClusterIdA"
 FIRST_CONTROLLER: Final = 3000
@@ -69,6 +69,8 @@ class Node:
     port: int
     settings: dict[str, str] = field(default_factory=dict)
     program: Sequence[str] = ()
+    release: str = CURRENT  # of Apache Kafka
+    format_arguments: Sequence[str] = ()
     process: subprocess.Popen[bytes] | None = None
     paused: bool = False
 
@@ -107,10 +109,10 @@ class Node:
             return
         alone = ("--standalone",) if self.is_controller else ()
         if self.kind == KWIRE:
-            command = [PYTHON, "-P", "-m", "kwire", "storage", "format"]
+            command = [PYTHON, "-P", "-m", "kwire", "scripts", "kafka-storage", "format"]
         else:
-            command = [need("java"), *_JVM, "-cp", classpath(), "kafka.tools.StorageTool", "format"]
-        command += ["-t", CLUSTER_ID, "-c", str(self.file), *alone]
+            command = [need("java"), *_JVM, "-cp", classpath(self.release), "kafka.tools.StorageTool", "format"]
+        command += ["-t", CLUSTER_ID, "-c", str(self.file), *alone, *self.format_arguments]
         finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         assert finished.returncode == 0, f"{self.name}: {finished.stdout}{finished.stderr}"
 
@@ -123,7 +125,7 @@ class Node:
         else:
             command = [
                 need("java"), *_JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-                "-cp", classpath(), "kafka.Kafka", str(self.file),
+                "-cp", classpath(self.release), "kafka.Kafka", str(self.file),
             ]  # fmt: skip
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(

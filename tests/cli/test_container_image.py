@@ -117,14 +117,14 @@ def test_the_variables_that_people_paste(image):
 
 
 def test_variables_of_bitnami(image):
-    port = free_port()
+    port, controller = free_port(), free_port()
     with entrypoint(
         image,
         KAFKA_CFG_NODE_ID="0",
         KAFKA_CFG_PROCESS_ROLES="controller,broker",
         KAFKA_CFG_CONTROLLER_QUORUM_VOTERS="0@kafka:9093",
         KAFKA_CFG_CONTROLLER_LISTENER_NAMES="CONTROLLER",
-        KAFKA_CFG_LISTENERS=f"PLAINTEXT://:{port},CONTROLLER://:9093",
+        KAFKA_CFG_LISTENERS=f"PLAINTEXT://:{port},CONTROLLER://:{controller}",
         KAFKA_CFG_ADVERTISED_LISTENERS=f"PLAINTEXT://127.0.0.1:{port}",
         KAFKA_CFG_LISTENER_SECURITY_PROTOCOL_MAP="CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
         KAFKA_KRAFT_CLUSTER_ID="4L6g3nShT-eMCtK--X86sw",
@@ -134,8 +134,8 @@ def test_variables_of_bitnami(image):
         cluster = cluster_of(port)
     assert cluster["cluster_id"] == "4L6g3nShT-eMCtK--X86sw"
     assert cluster["controller_id"] == 0
-    (warning,) = [line for line in log_of(image).splitlines() if "warning" in line]
-    assert "OPEN TO OTHER MACHINES" in warning
+    warnings = [line for line in log_of(image).splitlines() if "OPEN TO OTHER MACHINES" in line]
+    assert [f":{one}" in line for one, line in zip((port, controller), warnings, strict=True)] == [True, True]
 
 
 def test_variables_of_wurstmeister(image):
@@ -158,7 +158,7 @@ def test_a_mounted_file_takes_the_place_of_the_defaults(image, tmp_path):
     (image.path / "mnt/shared/config").mkdir(parents=True)
     (image.path / "mnt/shared/config/server.properties").write_text(
         f"process.roles=broker,controller\nnode.id=7\ncontroller.quorum.voters=7@localhost:9093\n"
-        f"listeners=PLAINTEXT://localhost:0,CONTROLLER://localhost:9093\ncontroller.listener.names=CONTROLLER\n"
+        f"listeners=PLAINTEXT://localhost:0,CONTROLLER://localhost:0\ncontroller.listener.names=CONTROLLER\n"
         f"log.dirs={tmp_path / 'elsewhere'}\n"
     )
     with entrypoint(image) as process:

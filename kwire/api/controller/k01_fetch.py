@@ -14,6 +14,8 @@ INVALID_REQUEST.
 
 from __future__ import annotations
 
+from typing import Final
+
 from kwire.api.controller.serving import leader_endpoints, serving
 from kwire.broker.controller.cluster_controller import ClusterController
 from kwire.broker.controller.served_log import MetadataRead
@@ -22,6 +24,8 @@ from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation
 from kwire.types import METADATA_TOPIC_ID
 from kwire.wire.messages import FetchRequest, FetchResponse
+
+_ENDPOINTS_SINCE: Final = 16  # KIP-951
 
 Asked = FetchRequest.FetchPartition
 PartitionData = FetchResponse.PartitionData
@@ -101,12 +105,12 @@ def _response(context: Context, cluster: ClusterController, answer: PartitionDat
     answer.log_start_offset = log.log_start_offset
     answer.aborted_transactions = []
     answer.current_leader = FetchResponse.LeaderIdAndEpoch(leader_id=log.leader_id, leader_epoch=log.leader_epoch)
-    endpoint = leader_endpoints(context, cluster)
+    endpoints = leader_endpoints(context, cluster) if context.api_version >= _ENDPOINTS_SINCE else []
     return FetchResponse(
         throttle_time_ms=context.throttle_ms,
         responses=[FetchResponse.FetchableTopicResponse(topic_id=METADATA_TOPIC_ID, partitions=[answer])],
         node_endpoints=[
             FetchResponse.NodeEndpoint(node_id=log.leader_id, host=one.host, port=one.port, rack=None)
-            for one in endpoint
+            for one in endpoints
         ],
     )

@@ -12,6 +12,8 @@ Version notes: 1 directory ids and node endpoints (KIP-853).
 
 from __future__ import annotations
 
+from typing import Final
+
 from kwire.api.controller.serving import leader_endpoints, serving
 from kwire.broker.controller.cluster_controller import ClusterController
 from kwire.broker.requests.context import Context
@@ -20,6 +22,8 @@ from kwire.metadata.log_format import SnapshotId
 from kwire.security.operations import Operation
 from kwire.types import METADATA_TOPIC
 from kwire.wire.messages import FetchSnapshotRequest, FetchSnapshotResponse
+
+_ENDPOINTS_SINCE: Final = 1  # KIP-853
 
 Asked = FetchSnapshotRequest.PartitionSnapshot
 PartitionAnswer = FetchSnapshotResponse.PartitionSnapshot
@@ -42,7 +46,7 @@ def handle(context: Context, request: FetchSnapshotRequest) -> FetchSnapshotResp
         topics=topics,
         node_endpoints=[
             FetchSnapshotResponse.NodeEndpoint(node_id=cluster.node_id, host=one.host, port=one.port)
-            for one in leader_endpoints(context, cluster)
+            for one in (leader_endpoints(context, cluster) if context.api_version >= _ENDPOINTS_SINCE else ())
         ],
     )
 
