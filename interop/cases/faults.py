@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import pytest
@@ -212,3 +213,174 @@ def java_consumers_detect_corrupt_records_and_wait_for_a_coordinator(run: Run) -
     with disturbed(run, **rule) as (kafka, _):
         Deliveries(kafka).send()
         assert "0" in java_reads(run, kafka).out.split()
+
+
+@case("faults", "librdkafka")
+def a_full_disk_is_waited_for(run: Run) -> None:
+    for effect in ({"disk_full": True}, {"io_error": "write"}):
+        with disturbed(run, topic=TOPIC, times=2, **effect) as (kafka, _):
+            assert Deliveries(kafka, **{"linger.ms": 0}).send().errors == [None], effect
+            assert values(kafka) == ["0"], effect
+
+
+@case("faults", "librdkafka")
+def a_slow_fsync_delays_the_delivery_report(run: Run) -> None:
+    if run.target != "kwire":
+        raise Skip("faults are injected into kwire")
+    with KafkaBroker() as kafka:
+        kafka.create_topic(TOPIC, flush_messages=1)
+        with kafka.faults.add(fsync_ms=900, topic=TOPIC, times=1):
+            started = time.monotonic()
+            assert Deliveries(kafka).send().errors == [None]
+            assert time.monotonic() - started >= 0.9
+
+
+@case("faults", "librdkafka")
+def wrong_metadata_is_refreshed(run: Run) -> None:
+    for wrong in ({"leader_id": 99}, {"port": 1}):
+        with disturbed(run, api="Metadata", times=2, set=wrong) as (kafka, _):
+            assert Deliveries(kafka).send().errors == [None], wrong
+
+
+@case("faults", "librdkafka")
+def stale_metadata_does_not_show_a_new_topic(run: Run) -> None:
+    with disturbed(run, api="Metadata", stale=True, times=3) as (kafka, _):
+        producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, **QUICK})
+        shown = [set(producer.list_topics(timeout=10).topics)]
+        kafka.create_topic("later")
+        while "later" not in shown[-1]:
+            shown.append(set(producer.list_topics(timeout=10).topics))
+        assert "later" not in shown[1]
+
+
+class Member:
+    """A consumer of librdkafka in a group, with what it was told."""
+
+    def __init__(self, kafka: KafkaBroker, protocol: str) -> None:
+        self.assigned = self.lost = 0
+        classic = {"session.timeout.ms": 10_000, "heartbeat.interval.ms": 100}
+        self.consumer = Consumer(
+            {
+                "bootstrap.servers": kafka.bootstrap_servers,
+                "client.id": "member",
+                "group.id": "reader",
+                "group.protocol": protocol,
+                "auto.offset.reset": "earliest",
+                **(classic if protocol == "classic" else {}),
+                **QUICK,
+            }
+        )
+        self.consumer.subscribe([TOPIC], on_assign=self._assign, on_lost=self._lose)
+
+    def _assign(self, _consumer: object, _partitions: object) -> None:
+        self.assigned += 1
+
+    def _lose(self, _consumer: object, _partitions: object) -> None:
+        self.lost += 1
+
+    def reads(self, value: str) -> None:
+        """Poll until this value came."""
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            message = self.consumer.poll(0.1)
+            if message is not None and message.error() is None and message.value().decode() == value:
+                return
+        raise AssertionError(f"{value} was not read")
+
+    def polls_until(self, what: str, count: int) -> None:
+        deadline = time.monotonic() + 30
+        while getattr(self, what) < count:
+            assert time.monotonic() < deadline, f"{what} is {getattr(self, what)}, not {count}"
+            self.consumer.poll(0.1)
+
+
+@case("faults", "librdkafka")
+def group_events_are_survived(run: Run) -> None:
+    if run.target != "kwire":
+        raise Skip("faults are injected into kwire")
+    for protocol in ("classic", "consumer"):
+        with KafkaBroker(topics={TOPIC: 1}) as kafka:
+            member = Member(kafka, protocol)
+            Deliveries(kafka).send()
+            member.reads("0")
+            kafka.happen("coordinator_moved", group="reader")
+            kafka.happen("leader_epoch_bumped", topic=TOPIC, partition=0)
+            kafka.happen("rebalance", group="reader")
+            if protocol == "classic":
+                member.polls_until("assigned", 2)
+            kafka.seed({"topics": {TOPIC: {"records": [{"value": "next"}]}}})
+            member.reads("next")
+            before = member.assigned
+            kafka.happen("member_fenced", group="reader", client_id="member")
+            member.polls_until("assigned", before + 1)
+            assert member.lost == 1
+            member.consumer.close()
+
+
+@case("faults", "librdkafka")
+def a_fenced_producer_cannot_commit(run: Run) -> None:
+    if run.target != "kwire":
+        raise Skip("faults are injected into kwire")
+    with KafkaBroker(topics={TOPIC: 1}) as kafka:
+        producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "transactional.id": "t", **QUICK})
+        producer.init_transactions(10)
+        producer.begin_transaction()
+        producer.produce(TOPIC, "0")
+        producer.flush(10)
+        kafka.happen("producer_fenced", transactional_id="t")
+        with pytest.raises(KafkaException) as failure:
+            producer.commit_transaction(10)
+        assert failure.value.args[0].name() in {"_FENCED", "PRODUCER_FENCED", "INVALID_PRODUCER_EPOCH"}
+        assert values(kafka, **{"isolation.level": "read_committed"}) == []
+
+
+@case("faults", "librdkafka")
+def a_hanging_transaction_stops_readers_of_committed_records(run: Run) -> None:
+    if run.target != "kwire":
+        raise Skip("faults are injected into kwire")
+    with KafkaBroker(topics={TOPIC: 1}) as kafka:
+        Deliveries(kafka).send()
+        kafka.happen("transaction_left_hanging", topic=TOPIC, partition=0)
+        kafka.seed({"topics": {TOPIC: {"records": [{"value": "behind"}]}}})
+        assert values(kafka, **{"isolation.level": "read_committed"}) == ["0"]
+        assert values(kafka, **{"isolation.level": "read_uncommitted", "group.id": "all"})[-1] == "behind"
+
+
+@case("faults", "java")
+def java_waits_for_a_full_disk_and_refreshes_wrong_metadata(run: Run) -> None:
+    for rule in (
+        {"topic": TOPIC, "disk_full": True, "times": 2},
+        {"topic": TOPIC, "io_error": "write", "times": 1},
+        {"api": "Metadata", "topic": TOPIC, "set": {"leader_id": 99}, "times": 2},
+        {"api": "Metadata", "topic": TOPIC, "set": {"leader_id": -1}, "times": 2},
+    ):
+        with disturbed(run, **rule) as (kafka, _):
+            java_sends(run, kafka, "delivery.timeout.ms=30000", "request.timeout.ms=2000", "linger.ms=0").ok()
+            assert values(kafka) == ["0"], rule
+
+
+@case("faults", "java")
+def java_survives_group_events(run: Run) -> None:
+    if run.target != "kwire":
+        raise Skip("faults are injected into kwire")
+    for protocol in ("classic", "consumer"):
+        with KafkaBroker(topics={TOPIC: 1}) as kafka, ThreadPoolExecutor() as pool:
+            kafka.requests.start()
+            reading = pool.submit(
+                run.tool, "console-consumer", "--bootstrap-server", kafka.bootstrap_servers, "--topic", TOPIC,
+                "--from-beginning", "--max-messages", "2", "--timeout-ms", "60000", "--group", "reader",
+                "--command-property", f"group.protocol={protocol}", timeout_s=90,
+            )  # fmt: skip
+            kafka.requests.wait_for(api="OffsetFetch", group="reader", timeout=60)
+            kafka.requests.wait_for(api="Fetch", topic=TOPIC, timeout=60)
+            kafka.seed({"topics": {TOPIC: {"records": [{"value": "first"}]}}})
+            kafka.happen("coordinator_moved", group="reader")
+            kafka.happen("leader_epoch_bumped", topic=TOPIC, partition=0)
+            kafka.happen("rebalance", group="reader")
+            fetched = len(kafka.requests.last(1000, api="OffsetFetch", group="reader"))
+            kafka.happen("member_fenced", group="reader", client_id="console-consumer")
+            kafka.requests.wait_for(fetched + 1, api="OffsetFetch", group="reader", timeout=60)
+            kafka.seed({"topics": {TOPIC: {"records": [{"value": "second"}]}}})
+            printed = reading.result().out.split()
+            assert {"first", "second"} >= set(printed), printed
+            assert "first" in printed, printed

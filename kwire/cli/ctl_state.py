@@ -9,7 +9,7 @@ from pathlib import Path
 
 import click
 
-from kwire.cli.control_door import Door, examples, fail, path, query, show
+from kwire.cli.control_door import Door, examples, fail, pair, path, query, show
 
 
 @click.command(epilog=examples("kwire ctl reset"))
@@ -121,6 +121,21 @@ def seed(door: Door, file: str) -> None:
     show(door.call("POST", "/v1/seed", document))
 
 
+@click.command(
+    epilog=examples(
+        "kwire ctl happen rebalance group=billing",
+        "kwire ctl happen member_fenced group=billing client_id=worker-1",
+        "kwire ctl happen leader_epoch_bumped topic=orders partition=0",
+    )
+)
+@click.argument("event")
+@click.argument("pairs", nargs=-1, metavar="[KEY=VALUE...]")
+@click.pass_obj
+def happen(door: Door, event: str, pairs: tuple[str, ...]) -> None:
+    """Make something happen that clients must survive; docs/faults.md lists the events."""
+    show(door.call("POST", "/v1/events", {**dict(pair(each) for each in pairs), "event": event}))
+
+
 @click.command(epilog=examples("kwire ctl export orders > seed.json"))
 @click.argument("topic")
 @click.pass_obj
@@ -144,4 +159,4 @@ def records(door: Door, topic: str, partition: int | None, offset: int | None, l
     )
 
 
-COMMANDS = (reset, snapshot, fork, seed, export, records)
+COMMANDS = (reset, snapshot, fork, seed, happen, export, records)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from kwire.cli.secure import Secure
     from kwire.server.acceptor import PortInUse
     from kwire.server.lifecycle import Server
+    from kwire.storage.files import Files
 
 _MEMORY_DIRECTORY: Final = "/kwire"
 
@@ -318,6 +319,7 @@ def _run(
             settings.broker_settings,
             cluster_id=settings.cluster_id,
             files=files,
+            wrap=_unchanged if http is None else _wrap_in_faults,
             on_ready=partial(_on_ready, settings=settings, memory=memory, report=report, http=http, secured=secured),
             beside=None if http is None else http.serve,
         )
@@ -329,6 +331,16 @@ def _run(
             raise
         return sentence
     return None
+
+
+def _unchanged(files: Files) -> Files:
+    return files
+
+
+def _wrap_in_faults(files: Files) -> Files:
+    from kwire.faults.disk import FaultyFiles
+
+    return FaultyFiles(files)
 
 
 def explain_start(error: BaseException, settings: Settings) -> str | None:

@@ -29,7 +29,7 @@ from kwire.control.openapi import document
 from kwire.control.request_log import Filter, as_line
 from kwire.control.state_routes import StateRoutes, refused
 from kwire.errors import KafkaError
-from kwire.faults.injector import Armed
+from kwire.faults.injector import AnyArmed
 from kwire.faults.rules import RuleError, read_rule
 from kwire.metadata.commands import CreateTopics
 from kwire.metadata.topics import NewTopic
@@ -187,7 +187,7 @@ class Control:
             return refused(refusal)
         return JSONResponse({"name": name, "partitions": topic.partitions}, status_code=201)
 
-    def _armed(self, request: Request) -> Armed:
+    def _armed(self, request: Request) -> AnyArmed:
         name = request.path_params["name"]
         armed = self.injector.armed.get(name)
         if armed is None:
@@ -237,7 +237,7 @@ def _answer(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:
     return answer
 
 
-def _fault(armed: Armed) -> dict[str, Any]:
+def _fault(armed: AnyArmed) -> dict[str, Any]:
     rule = armed.rule
     return {
         "name": rule.name,

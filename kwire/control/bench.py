@@ -8,11 +8,12 @@ Each door (HTTP, ``kwire.testing``) has one of these and calls the same methods.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from kwire.broker.broker import Broker
 from kwire.control import contents
+from kwire.control.events import Events
 from kwire.control.internal_client import InternalClient
 from kwire.control.request_log import RequestLog
 from kwire.control.seeds import Seed
@@ -33,7 +34,9 @@ class Bench:
     ) -> None:
         self.server = server
         self.log = RequestLog(server.broker, requests_kept)
-        self.injector = Injector(server.broker, server.connections.apis, on_fired=self.log.note_fault)
+        self.injector = Injector(
+            server.broker, server.connections.apis, on_fired=self.log.note_fault, files=server.files
+        )
         self.state = State(server, prepare)
         server.on_reopened.append(self._follow)
 
@@ -52,6 +55,10 @@ class Bench:
         self.injector.clear()
         await self.state.reset()
         self.log.clear()
+
+    async def happen(self, event: str, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Make an event happen; returns what it concerned. Raises EventError, KafkaError."""
+        return await Events(self.broker, self.client).happen(event, given)
 
     async def seed(self, seed: Seed) -> dict[str, int]:
         """Fill the broker; returns how many topics were created and records written. Raises KafkaError."""

@@ -15,6 +15,7 @@ import trio
 
 from kwire.control.bench import Bench
 from kwire.control.state import StateError, write_trees
+from kwire.faults.disk import FaultyFiles
 from kwire.metadata.effective import BrokerSettings
 from kwire.server.lifecycle import Server, open_server
 from kwire.storage.files import Files
@@ -76,7 +77,10 @@ class Forks:
         try:
             with trio.CancelScope() as scope:
                 clock = bench.broker.clock.successor()
-                async with open_server(settings, files, clock=clock) as server, trio.open_nursery() as nursery:
+                async with (
+                    open_server(settings, FaultyFiles(files), clock=clock) as server,
+                    trio.open_nursery() as nursery,
+                ):
                     url = await nursery.start(partial(self._serve, server))
                     servers = ",".join(f"{each.endpoint.host}:{each.port}" for each in server.bindings)
                     shown = {"name": name, "bootstrap_servers": servers, "control": url}

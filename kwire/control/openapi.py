@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from kwire import __version__
+from kwire.control.events import EVENTS
 from kwire.faults.rules import EFFECT_KEYS, RuleFields
 
 _FILTERS: Final = {
@@ -114,6 +115,21 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] 
             "configs": "dynamic configs of all brokers",
             "users": "names to passwords",
             "acls": "rules such as: alice may read topic orders",
+        },
+    ),
+    (
+        "POST",
+        "/v1/events",
+        "Make something happen that clients must survive: " + ", ".join(EVENTS) + ".",
+        {200: "what it concerned", 400: _NOT_SO, 404: "no such topic or group"},
+        {
+            "event": "",
+            "topic": "",
+            "partition": "default 0",
+            "group": "",
+            "member_id": "",
+            "client_id": "",
+            "transactional_id": "",
         },
     ),
     (

@@ -18,6 +18,7 @@ from typing import Final
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import only
 from kwire.control.trees import Tree, clear_tree, read_tree, size_bytes, write_tree
+from kwire.faults.disk import without_faults
 from kwire.metadata.commands import AllocateProducerIds
 from kwire.server.lifecycle import Server
 from kwire.storage.files import Files, OsFiles
@@ -56,7 +57,12 @@ class State:
 
     @property
     def is_in_memory(self) -> bool:
-        return not isinstance(self._server.files, OsFiles)
+        return not isinstance(self._files, OsFiles)
+
+    @property
+    def _files(self) -> Files:
+        """The files without their faults."""
+        return without_faults(self._server.files)
 
     async def reset(self) -> None:
         """Remove all topics, groups, configs, users and ACLs, then make what the start made. The clock is real again.
@@ -66,7 +72,7 @@ class State:
         """
         before = self._server.broker
         next_producer_id = before.image.next_producer_id
-        clear = partial(_each, [partial(clear_tree, self._server.files, root) for root in self._roots()])
+        clear = partial(_each, [partial(clear_tree, self._files, root) for root in self._roots()])
         await self._server.reopen(clear, clock=Clock(), cluster_id=before.cluster_id)
         broker = self._server.broker
         if next_producer_id:
@@ -150,10 +156,10 @@ class State:
         return [one.path for one in self._server.broker.dirs.dirs]
 
     def _read(self) -> list[Tree]:
-        return [read_tree(self._server.files, root) for root in self._roots()]
+        return [read_tree(self._files, root) for root in self._roots()]
 
     def _write(self, trees: Sequence[Tree]) -> None:
-        write_trees(self._server.files, self._roots(), trees)
+        write_trees(self._files, self._roots(), trees)
 
 
 def write_trees(files: Files, roots: Sequence[str], trees: Sequence[Tree]) -> None:

@@ -14,6 +14,7 @@ from starlette.responses import JSONResponse, Response
 from kwire.control.bench import Bench
 from kwire.control.bodies import BadRequest, NotFound, query_number, read_body, refuse_unknown, text
 from kwire.control.contents import RECORDS_MAX
+from kwire.control.events import EventError
 from kwire.control.forks import Forks
 from kwire.control.seeds import SeedError, read_seed
 from kwire.control.state import Snapshot, StateError
@@ -39,6 +40,7 @@ class StateRoutes:
             ("POST", "/v1/forks", self._fork),
             ("DELETE", "/v1/forks/{name}", self._end_fork),
             ("POST", "/v1/seed", self._seed),
+            ("POST", "/v1/events", self._happen),
             ("GET", "/v1/topics/{name}/records", self._records),
             ("GET", "/v1/topics/{name}/export", self._export),
         ]
@@ -110,6 +112,16 @@ class StateRoutes:
         try:
             return JSONResponse(await self._bench.seed(read_seed(given)), status_code=201)
         except SeedError as error:
+            raise BadRequest(str(error)) from None
+        except KafkaError as refusal:
+            return refused(refusal)
+
+    async def _happen(self, request: Request) -> Response:
+        given = await read_body(request)
+        event = given.pop("event", None)
+        try:
+            return JSONResponse(await self._bench.happen(str(event), given))
+        except EventError as error:
             raise BadRequest(str(error)) from None
         except KafkaError as refusal:
             return refused(refusal)

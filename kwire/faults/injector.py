@@ -18,23 +18,30 @@ from kwire.broker.requests.context import Context
 from kwire.broker.requests.table import Api, ApiTable
 from kwire.errors import Code
 from kwire.faults import placement
+from kwire.faults.disk import ArmedOnDisk, FaultyFiles
+from kwire.faults.rewriting import fields_of, fits, rewrite
 from kwire.faults.rules import (
     Close,
     CorruptRecords,
     Delay,
+    DiskEffect,
     Drop,
     Error,
     Garbage,
     Hold,
+    Rewrite,
     Rule,
     RuleError,
     Scope,
+    Stale,
     Throttle,
     Trigger,
     Truncate,
+    did_you_mean,
 )
 from kwire.faults.subjects import KINDS, Subject, kinds_named, subjects
-from kwire.wire.codec import Message, api_keys, api_name, request_class, response_class
+from kwire.storage.files import Files
+from kwire.wire.codec import Message, api_keys, api_name, encode_request, request_class, response_class
 from kwire.wire.messages import FetchRequest, FetchResponse
 
 _FETCH: Final = 1
@@ -47,6 +54,8 @@ _BATCH_HEAD: Final = 21
 
 
 OnFired: TypeAlias = Callable[[str, Context], None]
+# Answers that a rule with ``stale`` keeps.
+_STALE_MAX: Final = 1000
 
 
 class Armed:
@@ -65,6 +74,8 @@ class Armed:
         # Connection and correlation id of requests whose reply is to be spoilt: what a request contains is seen around
         # dispatch, its reply where it leaves.
         self._marked: set[tuple[int, int]] = set()
+        # By API, version and request: the first answers, for ``Stale``.
+        self._first_answers: dict[bytes, Message] = {}
 
     @property
     def is_released(self) -> bool:
@@ -101,7 +112,9 @@ class Armed:
         self._disarm.clear()
         self.release()
 
-    async def _at_dispatch(self, context: Context, request: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
+    async def _at_dispatch(  # noqa: PLR0911 (guards)
+        self, context: Context, request: Any, proceed: Callable[[], Awaitable[Any]]
+    ) -> Any:
         scope = self.rule.scope
         if not _is_from(scope, context):
             return await proceed()
@@ -110,9 +123,11 @@ class Armed:
             if ended is not None:
                 return ended
         if scope.names_items and not any(each.matches(scope) for each in subjects(request, self._topic_name)):
-            if isinstance(self.rule.effect, Error) and placement.only_reads(context.api_key):
+            if isinstance(self.rule.effect, (Error, Rewrite)) and placement.only_reads(context.api_key):
                 return self._spoil_answer(self.rule.effect, context, await proceed())
             return await proceed()
+        if isinstance(self.rule.effect, Stale):
+            return await self._answer_stale(context, request, proceed)
         if not self._triggers(context):
             return await proceed()
         return await self._disturb(context, request, proceed)
@@ -157,6 +172,8 @@ class Armed:
                 response.throttle_time_ms = context.throttle_ms = max(ms, context.throttle_ms)
             case CorruptRecords():
                 _corrupt(response)
+            case Rewrite(values) if response is not None:
+                rewrite(response, context.api_version, values, self._item_matches, self._topic_name)
             case Truncate() | Garbage():
                 self._marked.add((id(context.connection), context.correlation_id))
         return response
@@ -195,13 +212,31 @@ class Armed:
             taken.put(response, error.code)
         return response
 
-    def _spoil_answer(self, error: Error, context: Context, response: Any) -> Any:
-        """Put the error into what the answer names and the request did not: Metadata of all topics."""
-        path = self._level(error, context)
+    async def _answer_stale(self, context: Context, request: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
+        """Give the first answer to an equal request; the one that is kept now disturbs nothing."""
+        asked = encode_request(context.api_key, context.api_version, 0, None, request)
+        kept = self._first_answers.get(asked)
+        if kept is not None and self._triggers(context):
+            return kept
+        response = await proceed()
+        if kept is None and response is not None and len(self._first_answers) < _STALE_MAX:
+            self._first_answers[asked] = response
+        return response
+
+    def _spoil_answer(self, effect: Error | Rewrite, context: Context, response: Any) -> Any:
+        """Spoil what the answer names and the request did not: Metadata of all topics."""
+        if isinstance(effect, Rewrite):
+            named = response is not None and any(
+                each.matches(self.rule.scope) for each in subjects(response, self._topic_name)
+            )
+            if named and self._triggers(context):
+                rewrite(response, context.api_version, effect.values, self._item_matches, self._topic_name)
+            return response
+        path = self._level(effect, context)
         if path and response is not None:
             chosen = placement.elements(response, path, self._item_matches, self._topic_name)
             if chosen and self._triggers(context):
-                placement.overwrite(chosen, context.api_version, error.code)
+                placement.overwrite(chosen, context.api_version, effect.code)
         return response
 
     def _level(self, error: Error, context: Context) -> placement.Path | None:
@@ -234,24 +269,36 @@ class Armed:
         return None if topic is None else topic.name
 
 
+AnyArmed: TypeAlias = Armed | ArmedOnDisk
+
+
 class Injector:
     """The rules that are armed on a broker, by name, oldest first.
 
-    ``on_fired`` is called with the name of a rule and the request that it disturbs.
+    ``on_fired`` is called with the name of a rule and the request that it disturbs. Rules about files need ``files``
+    that are ``FaultyFiles``.
     """
 
-    def __init__(self, broker: Broker, apis: ApiTable, on_fired: OnFired = lambda _name, _context: None) -> None:
+    def __init__(
+        self,
+        broker: Broker,
+        apis: ApiTable,
+        on_fired: OnFired = lambda _name, _context: None,
+        *,
+        files: Files | None = None,
+    ) -> None:
         self._broker = broker
         self._on_fired = on_fired
         self._apis = apis
-        self._armed: dict[str, Armed] = {}
+        self._files = files if isinstance(files, FaultyFiles) else None
+        self._armed: dict[str, AnyArmed] = {}
         self._numbers = 0
 
     @property
-    def armed(self) -> Mapping[str, Armed]:
+    def armed(self) -> Mapping[str, AnyArmed]:
         return self._armed
 
-    def add(self, rule: Rule) -> Armed:
+    def add(self, rule: Rule) -> AnyArmed:
         """Arm a rule. Raises RuleError for a name that is taken, or an error without a place."""
         name = rule.name
         if not name:
@@ -259,23 +306,40 @@ class Injector:
             name = f"fault-{self._numbers}"
         if name in self._armed:
             raise RuleError(f"a rule named {name!r} is armed")
+        rule = replace(rule, name=name)
+        if isinstance(rule.effect, DiskEffect):
+            on_disk = self._armed[name] = self._add_on_disk(rule)
+            return on_disk
         _check_places(rule, self._apis)
-        armed = Armed(replace(rule, name=name), self._broker, self._on_fired)
+        armed = self._armed[name] = Armed(rule, self._broker, self._on_fired)
         armed.arm()
-        self._armed[name] = armed
         return armed
 
-    def remove(self, name: str) -> Armed:
+    def _add_on_disk(self, rule: Rule) -> ArmedOnDisk:
+        if self._files is None:
+            raise RuleError("this broker was started without --control, so that its files do not fail on demand")
+        armed = ArmedOnDisk(rule, self._broker.clock)
+        self._files.rules = (*self._files.rules, armed)
+        return armed
+
+    def remove(self, name: str) -> AnyArmed:
         """Disarm a rule and return it with its counts. Raises KeyError."""
         armed = self._armed.pop(name)
-        armed.disarm()
+        if isinstance(armed, Armed):
+            armed.disarm()
+        elif self._files is not None:
+            self._files.rules = tuple(each for each in self._files.rules if each is not armed)
+            armed.release()
         return armed
 
     def move_to(self, broker: Broker, apis: ApiTable) -> None:
         """Arm all rules on another broker, which has taken the place of the one before."""
         self._broker, self._apis = broker, apis
         for armed in self._armed.values():
-            armed.move_to(broker)
+            if isinstance(armed, Armed):
+                armed.move_to(broker)
+            else:
+                armed.move_to(broker.clock)
 
     def clear(self) -> None:
         """Disarm all rules."""
@@ -285,7 +349,12 @@ class Injector:
 
 def _check_places(rule: Rule, apis: ApiTable) -> None:
     """Raise RuleError if an API that the rule names cannot do what it says."""
+    effect = rule.effect
+    if isinstance(effect, Rewrite):
+        _check_values(effect, rule.scope, apis)
     if len(rule.scope.apis) == len(api_keys()):
+        if isinstance(effect, Stale):
+            raise RuleError("stale needs an api, such as Metadata")
         return
     named = {kind for kind in KINDS if getattr(rule.scope, kind) is not None}
     for key in sorted(rule.scope.apis):
@@ -293,13 +362,29 @@ def _check_places(rule: Rule, apis: ApiTable) -> None:
         if api is None:
             raise RuleError(f"{api_name(key)} is not served")
         known = kinds_named(request_class(key))
-        if isinstance(rule.effect, Error) and placement.only_reads(key):
+        if isinstance(effect, (Error, Rewrite)) and placement.only_reads(key):
             known |= kinds_named(response_class(key))
         unknown = sorted(named - known)
         if unknown:
             raise RuleError(f"a request of {api.name} names no {unknown[0].replace('_', ' ')}")
-        if isinstance(rule.effect, Error):
-            _check_place(rule.effect, rule.scope, api)
+        if isinstance(effect, Error):
+            _check_place(effect, rule.scope, api)
+        if isinstance(effect, Stale) and (key == _FETCH or not placement.only_reads(key)):
+            raise RuleError(f"stale is for requests that only read, such as Metadata; {api.name} is none")
+
+
+def _check_values(effect: Rewrite, scope: Scope, apis: ApiTable) -> None:
+    """Raise RuleError unless each value has a field, of its type, in an answer of the APIs."""
+    known = {}
+    for key in scope.apis & apis.keys():
+        lowest, highest = apis[key].served
+        for version in range(lowest, highest + 1):
+            known.update(fields_of(response_class(key), version))
+    for name, value in effect.values.items():
+        if name not in known:
+            raise RuleError(f"no answer has a field {name!r} that can be set{did_you_mean(name, known)}")
+        if not fits(known[name], value):
+            raise RuleError(f"the field {name} is of type {known[name].type}, which {value!r} is not")
 
 
 def _check_place(error: Error, scope: Scope, api: Api) -> None:

@@ -131,7 +131,45 @@ class CorruptRecords:
     """Flip one bit of each batch of records in the response, so that its CRC does not match."""
 
 
-Effect = Error | Delay | Hold | Drop | Close | Throttle | Truncate | Garbage | CorruptRecords
+@dataclass(frozen=True, slots=True)
+class Rewrite:
+    """Set fields of the answer to these values, in the items that the scope names."""
+
+    values: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Stale:
+    """Give the answer that an equal request had first since the rule was armed."""
+
+
+@dataclass(frozen=True, slots=True)
+class DiskFull:
+    """Writing files fails with ENOSPC."""
+
+
+@dataclass(frozen=True, slots=True)
+class IoError:
+    """Files fail with EIO when they are read, written or synced; ``operation`` is one of these, or any."""
+
+    operation: str
+
+
+@dataclass(frozen=True, slots=True)
+class SyncError:
+    """An fsync fails with EIO."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlowSync:
+    """An fsync takes ``ms`` more, in real time."""
+
+    ms: float
+
+
+DiskEffect = DiskFull | IoError | SyncError | SlowSync
+ReplyEffect = Throttle | Truncate | Garbage | CorruptRecords | Rewrite | Stale
+Effect = Error | Delay | Hold | Drop | Close | ReplyEffect | DiskEffect
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +184,7 @@ class Rule:
 
 
 class RuleFields(TypedDict, total=False):
-    """The keys of a rule. ``api`` is a name or key, or several; exactly one of the last nine is given, the effect."""
+    """The keys of a rule. ``api`` is a name or key, or several; exactly one of the last 15 is given, the effect."""
 
     name: str
     api: str | int | Sequence[str | int]
@@ -175,6 +213,12 @@ class RuleFields(TypedDict, total=False):
     truncate: int
     garbage: bool
     corrupt_records: bool
+    set: Mapping[str, Any]
+    stale: bool
+    disk_full: bool
+    io_error: str
+    fsync_error: bool
+    fsync_ms: float
 
 
 _SCOPE: Final = {
@@ -197,14 +241,23 @@ EFFECT_KEYS: Final = (
     "truncate",
     "garbage",
     "corrupt_records",
+    "set",
+    "stale",
+    "disk_full",
+    "io_error",
+    "fsync_error",
+    "fsync_ms",
 )
+_OF_THE_REPLY: Final = frozenset({"throttle_ms", "truncate", "garbage", "corrupt_records", "set", "stale"})
+_OF_THE_DISK: Final = frozenset({"disk_full", "io_error", "fsync_error", "fsync_ms"})
+_DISK_SCOPE: Final = frozenset({"name", "topic", "partition"})
+_IO_OPERATIONS: Final = ("read", "write", "sync", "any")
 _KIND_NAMES: Final[Mapping[type, str]] = {
     str: "a string",
     int: "a whole number",
     float: "a number",
     bool: "true or false",
 }
-_BEFORE_OR_AFTER: Final[Mapping[str, Callable[[bool], Effect]]] = {"hold": Hold, "drop": Drop, "close": Close}
 _KEYS: Final = tuple(RuleFields.__annotations__)
 
 
@@ -218,7 +271,7 @@ def read_rule(given: Mapping[str, Any]) -> Rule:
     """Read a rule. Raises RuleError."""
     for key in given:
         if key not in _KEYS:
-            raise RuleError(f"a rule has no {key!r}{_did_you_mean(key, _KEYS)}")
+            raise RuleError(f"a rule has no {key!r}{did_you_mean(key, _KEYS)}")
     scope = Scope(
         _apis(given.get("api")),
         _versions(given.get("versions")),
@@ -242,24 +295,50 @@ def _effect(given: Mapping[str, Any]) -> Effect:
     done = bool(_typed(given, "done", bool))
     if "level" in given and key != "error":
         raise RuleError("level belongs to an error")
-    if "done" in given and key in ("throttle_ms", "truncate", "garbage", "corrupt_records"):
+    if "done" in given and key in _OF_THE_REPLY:
         raise RuleError(f"{key} changes the reply, so the request always takes effect: leave out done")
-    if key in _BEFORE_OR_AFTER:
-        return _BEFORE_OR_AFTER[key](done)
-    match key:
-        case "error":
-            effect: Effect = Error(_code(given[key]), _typed(given, "level", str), done)
-        case "delay_ms":
-            effect = Delay(_milliseconds(given, key), done)
-        case "throttle_ms":
-            effect = Throttle(int(_milliseconds(given, key)))
-        case "truncate":
-            effect = Truncate(_count(given, key))
-        case "garbage":
-            effect = Garbage()
-        case _:
-            effect = CorruptRecords()
-    return effect
+    if key in _OF_THE_DISK:
+        for other in given:
+            if other != key and other not in _DISK_SCOPE and other not in _TRIGGER:
+                raise RuleError(f"{key} is about files, which have a topic and a partition, but no {other}")
+        if "partition" in given and "topic" not in given:
+            raise RuleError("a partition needs its topic")
+    return _EFFECTS[key](given, done)
+
+
+def _values(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    values = given["set"]
+    if not isinstance(values, Mapping) or not values:
+        raise RuleError(f"set has names of fields and their values, not {values!r}")
+    return dict(values)
+
+
+def _operation(given: Mapping[str, Any]) -> str:
+    operation = given["io_error"]
+    if operation is True:
+        return "any"
+    if operation not in _IO_OPERATIONS:
+        raise RuleError(f"io_error is one of {', '.join(_IO_OPERATIONS)}, not {operation!r}")
+    return str(operation)
+
+
+_EFFECTS: Final[Mapping[str, Callable[[Mapping[str, Any], bool], Effect]]] = {
+    "error": lambda given, done: Error(_code(given["error"]), _typed(given, "level", str), done),
+    "delay_ms": lambda given, done: Delay(_milliseconds(given, "delay_ms"), done),
+    "hold": lambda _given, done: Hold(done),
+    "drop": lambda _given, done: Drop(done),
+    "close": lambda _given, done: Close(done),
+    "throttle_ms": lambda given, _done: Throttle(int(_milliseconds(given, "throttle_ms"))),
+    "truncate": lambda given, _done: Truncate(_count(given, "truncate")),
+    "garbage": lambda _given, _done: Garbage(),
+    "corrupt_records": lambda _given, _done: CorruptRecords(),
+    "set": lambda given, _done: Rewrite(_values(given)),
+    "stale": lambda _given, _done: Stale(),
+    "disk_full": lambda _given, _done: DiskFull(),
+    "io_error": lambda given, _done: IoError(_operation(given)),
+    "fsync_error": lambda _given, _done: SyncError(),
+    "fsync_ms": lambda given, _done: SlowSync(_milliseconds(given, "fsync_ms")),
+}
 
 
 def _apis(given: object) -> frozenset[int]:
@@ -276,7 +355,7 @@ def _api(given: object) -> int:
     for name, key in names.items():
         if (given == key and not isinstance(given, bool)) or str(given).lower() == name.lower():
             return key
-    raise RuleError(f"there is no API {given!r}{_did_you_mean(str(given), names)}")
+    raise RuleError(f"there is no API {given!r}{did_you_mean(str(given), names)}")
 
 
 def _versions(given: object) -> tuple[int, int] | None:
@@ -298,7 +377,7 @@ def _code(given: object) -> Code:
     elif isinstance(given, str) and given.upper() in Code.__members__:
         code = Code[given.upper()]
     else:
-        raise RuleError(f"there is no error code {given!r}{_did_you_mean(str(given).upper(), list(Code.__members__))}")
+        raise RuleError(f"there is no error code {given!r}{did_you_mean(str(given).upper(), list(Code.__members__))}")
     if code == Code.NONE:
         raise RuleError("NONE is no error")
     return code
@@ -328,6 +407,7 @@ def _typed(given: Mapping[str, Any], key: str, kind: type) -> Any:
     return value
 
 
-def _did_you_mean(given: str, known: Any) -> str:
+def did_you_mean(given: str, known: Any) -> str:
+    """Give the end of a sentence that refuses a name."""
     close = difflib.get_close_matches(given, list(known), 1)
     return f": did you mean {close[0]}?" if close else ""

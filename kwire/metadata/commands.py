@@ -23,7 +23,7 @@ from kwire.errors import KafkaError
 from kwire.metadata.acls import create_acls, delete_acls
 from kwire.metadata.alter_configs import ConfigChange, alter_configs, alter_configs_incrementally
 from kwire.metadata.cluster.directories import assign_own_directories
-from kwire.metadata.cluster.elections import elect_leaders
+from kwire.metadata.cluster.elections import bump_leader_epoch, elect_leaders
 from kwire.metadata.cluster.reassignment import Reassignment, alter_reassignments
 from kwire.metadata.credentials import (
     QuotaAlteration,
@@ -125,6 +125,17 @@ class ElectLeaders(Command[Outcome]):
     def decide(self, state: ControllerState, charge: Charge) -> Decision[Outcome]:
         del charge
         return elect_leaders(state.image, state.configs, self.election_type, self.partitions)
+
+
+@dataclass(frozen=True)
+class BumpLeaderEpochs(Command[Outcome]):
+    """Begin a new leader epoch of partitions, with the leaders that they have."""
+
+    partitions: Sequence[TopicPartition]
+
+    def decide(self, state: ControllerState, charge: Charge) -> Decision[Outcome]:
+        del charge
+        return each(self.partitions, lambda item: bump_leader_epoch(state.image, item.topic, item.partition))
 
 
 @dataclass(frozen=True)

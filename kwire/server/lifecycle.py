@@ -316,6 +316,7 @@ def run(
     *,
     cluster_id: str | None = None,
     files: Files | None = None,
+    wrap: Callable[[Files], Files] = lambda files: files,
     on_ready: OnReady = report_ready,
     beside: Beside | None = None,
 ) -> None:
@@ -323,7 +324,8 @@ def run(
 
     ``beside`` is a task that runs as long as the broker and is started before (``trio.Nursery.start``).
 
-    Without ``files`` the data is on the disk. Raises as open_server, and what ``on_ready`` raises.
+    Without ``files`` the data is on the disk. ``wrap`` may put something between the broker and its files. Raises as
+    open_server, and what ``on_ready`` raises.
     """
     descriptors = raise_descriptor_limit()
     if files is None:
@@ -333,7 +335,7 @@ def run(
     gc.set_threshold(50_000, 20, 50)
     # A thread that encodes a large response gives the interpreter back to the event loop this soon.
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    open_it = partial(open_server, settings, files, cluster_id=cluster_id, connections_max=connections_max)
+    open_it = partial(open_server, settings, wrap(files), cluster_id=cluster_id, connections_max=connections_max)
     trio.run(_serve_until_signalled, open_it, on_ready, beside)
 
 

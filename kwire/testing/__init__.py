@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kwire.control.events import EventError
     from kwire.control.seeds import SeedError
     from kwire.control.state import StateError
     from kwire.errors import KafkaError
@@ -27,6 +28,7 @@ __all__ = [
     "BrokerConfigError",
     "BrokerStartError",
     "ControlRefused",
+    "EventError",
     "Fault",
     "FaultNeverFired",
     "KafkaBroker",
@@ -45,7 +47,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from kwire import errors
-    from kwire.control import seeds, state
+    from kwire.control import events, seeds, state
     from kwire.faults import rules
     from kwire.testing import arguments, broker, faults, http_door, process, remote, remote_async, requests
 
@@ -53,6 +55,7 @@ def __getattr__(name: str) -> Any:
         "AsyncFault": remote_async,
         "AsyncKafka": remote_async,
         "ControlRefused": http_door,
+        "EventError": events,
         "KafkaProcess": process,
         "RemoteFault": remote,
         "RemoteKafka": remote,

@@ -29,6 +29,7 @@ from kwire.control.request_log import RequestLog
 from kwire.control.seeds import load_document, read_seed
 from kwire.control.state import Snapshot, write_trees
 from kwire.errors import KafkaError, StorageFailure
+from kwire.faults.disk import FaultyFiles
 from kwire.faults.injector import Injector
 from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
 from kwire.metadata.commands import CreateAcls, CreateTopics
@@ -250,6 +251,15 @@ class KafkaBroker:
         write_trees(other._files, [other._data], snapshot.trees)
         return other
 
+    def happen(self, event: str, **what: str | int) -> dict[str, Any]:
+        """Make something happen that clients must survive: ``kafka.happen("rebalance", group="billing")``.
+
+        Events are leader_epoch_bumped, coordinator_moved, rebalance, member_fenced, producer_fenced,
+        transaction_left_hanging and locks_expired; docs/faults.md says what each needs and does. Raises EventError for
+        one that cannot happen, KafkaError for what the broker refuses.
+        """
+        return self._in_broker(lambda: self._its_bench().happen(event, what))
+
     def seed(self, document: Mapping[str, Any] | str | os.PathLike[str]) -> None:
         """Create topics, configs, users and ACLs, and write records: from a file, or from a value of its form.
 
@@ -382,7 +392,7 @@ class KafkaBroker:
         settings |= self._config
         clock = Clock()
         clock.advance(self._clock_shift_ms)
-        async with open_server(BrokerSettings(settings), self._files, clock=clock) as server:
+        async with open_server(BrokerSettings(settings), FaultyFiles(self._files), clock=clock) as server:
             self._server = server
             self._bench = Bench(server, prepare=self._prepare)
             self._port = server.bindings[0].port
@@ -391,6 +401,7 @@ class KafkaBroker:
             await self._prepare()
             ready.set()
             await self._stop.wait()
+            self._bench.close()  # a disk that fails on demand does not keep the broker from stopping in order
         self._server = None
 
     async def _prepare(self) -> None:

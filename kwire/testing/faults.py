@@ -18,7 +18,7 @@ from typing import Any, Self, Unpack
 
 import trio
 
-from kwire.faults.injector import Armed, Injector
+from kwire.faults.injector import AnyArmed, Injector
 from kwire.faults.rules import RuleFields, read_rule
 
 
@@ -29,7 +29,7 @@ class FaultNeverFired(AssertionError):
 class Fault:
     """One armed rule."""
 
-    def __init__(self, faults: Faults, armed: Armed) -> None:
+    def __init__(self, faults: Faults, armed: AnyArmed) -> None:
         self._faults = faults
         self._armed = armed
 
@@ -113,13 +113,13 @@ class Faults:
 
     def lines(self) -> list[str]:
         """Give the armed rules as lines for a person."""
-        armed: list[Armed] = self.run_sync(lambda: list(self._injector().armed.values()))
+        armed: list[AnyArmed] = self.run_sync(lambda: list(self._injector().armed.values()))
         return [
             f"{each.rule.name}: {dict(each.rule.given)}, matched {each.matched} requests, disturbed {each.fired}"
             for each in armed
         ]
 
-    def discard(self, armed: Armed) -> None:
+    def discard(self, armed: AnyArmed) -> None:
         """Disarm a rule unless it was before."""
 
         def remove() -> None:

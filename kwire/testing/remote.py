@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+from kwire.control.events import EventError
 from kwire.control.seeds import SeedError, load_document, read_seed
 from kwire.control.state import StateError
 from kwire.errors import Code, KafkaError
@@ -188,6 +189,13 @@ class RemoteKafka:
     def fork(self) -> RemoteFork:
         """Start a second broker with the state of now, in the process of this one; it ends with its block."""
         return RemoteFork(self, self._state("POST", "/v1/forks"), self._token)
+
+    def happen(self, event: str, **what: str | int) -> dict[str, Any]:
+        """See ``KafkaBroker.happen``."""
+        try:
+            return dict(self._door.call("POST", "/v1/events", {**what, "event": event})[1])
+        except ControlRefused as refusal:
+            raise _as_kafka(refusal) or EventError(str(refusal)) from None
 
     def seed(self, document: Mapping[str, Any] | str | os.PathLike[str]) -> None:
         """See ``KafkaBroker.seed``; files are read here."""

@@ -138,6 +138,9 @@ class AsyncKafka:
         fork = await _in_thread(self._kafka.fork)
         return AsyncFork(fork.url, fork._token, fork.stop)  # noqa: SLF001
 
+    async def happen(self, event: str, **what: str | int) -> dict[str, Any]:
+        return await _in_thread(partial(self._kafka.happen, event, **what))
+
     async def seed(self, document: Mapping[str, Any] | str | os.PathLike[str]) -> None:
         await _in_thread(partial(self._kafka.seed, document))
 

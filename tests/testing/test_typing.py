@@ -18,6 +18,7 @@ from kwire.testing import (
     BrokerConfigError,
     BrokerStartError,
     ControlRefused,
+    EventError,
     Fault,
     FaultNeverFired,
     KafkaBroker,
@@ -82,7 +83,8 @@ def test_state(kafka: KafkaBroker) -> None:
         kafka.save("folder")
         kafka.load("folder")
         kafka.reset()
-    except (SeedError, StateError) as error:
+        kafka.happen("rebalance", group="billing")
+    except (EventError, SeedError, StateError) as error:
         print(error)
     assert_type(kafka.records("orders", partition=1, offset=0, last=5), list[dict[str, Any]])
     with kafka.fork() as other:

@@ -182,6 +182,15 @@ class Runtime(Generic[M]):
         found = [one for one in self._partitions.of_topic(self.topic).values() if self._is_ours(one)]
         return [(await self._loaded(waits, one.index)).machine for one in found]
 
+    async def unload(self, waits: Waits, key: str) -> TopicPartition:
+        """Forget the machine that has ``key``, as when its partition moves to another broker; returns the partition.
+
+        Requests that wait for it are answered NOT_COORDINATOR; the next request has it loaded. Raises as ``machine``.
+        """
+        shard = await self._shard(waits, key)
+        self._unload(shard)
+        return shard.partition.topic_partition
+
     def loaded_shards(self) -> list[Shard[M]]:
         """The shards that are loaded now."""
         return list(self._shards.values())

@@ -272,19 +272,28 @@ class SharePartitions:
             led.timer.cancel()
         led.timer = self._clock.call_later(deadline_ms - self._clock.monotonic_ms(), partial(self._expire, led))
 
+    def expire_locks(self, group_id: str) -> int:
+        """End all acquisition locks of a group now; returns on how many partitions there were any."""
+        count = 0
+        for led in [each for key, each in self._led.items() if key.group_id == group_id]:
+            if led.delivery is not None and led.delivery.next_deadline_ms() is not None:
+                count += 1
+                self._end_locks(led, led.delivery, math.inf)
+        return count
+
     def _expire(self, led: LedSharePartition) -> None:
         led.timer = None
         delivery = led.delivery
         if delivery is None or self._led.get(led.key) is not led:
             return
         try:
-            self._end_locks(led, delivery)
+            self._end_locks(led, delivery, self._clock.monotonic_ms())
         except Exception as error:  # noqa: BLE001 (a bug, whatever it is)
             self._failed(led, error)
 
-    def _end_locks(self, led: LedSharePartition, delivery: SharePartition) -> None:
+    def _end_locks(self, led: LedSharePartition, delivery: SharePartition, now_ms: float) -> None:
         delivery.limits = self._limits(led.key.group_id)
-        batches = delivery.expire(self._clock.monotonic_ms())
+        batches = delivery.expire(now_ms)
         if batches:
             # The locks have ended whether or not that can be stored.
             self._begin_store(led, delivery, batches, lambda _error: self._send_dead_letters(led, delivery))

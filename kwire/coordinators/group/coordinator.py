@@ -118,6 +118,15 @@ class GroupCoordinator:
             return self.consumer.classic_leave(group_id, members, ticket=ticket, now_ms=now_ms)
         return self.classic.leave(group_id, members, ticket=ticket, now_ms=now_ms)
 
+    def rebalance(self, group_id: str, *, ticket: int, now_ms: int) -> Effects:
+        """Have the members of a classic or consumer group rebalance, though nothing has changed; None follows.
+
+        KafkaError(GROUP_ID_NOT_FOUND) for a group without members.
+        """
+        if self.consumer.has_members(group_id):
+            return self.consumer.rebalance(group_id, ticket=ticket, now_ms=now_ms)
+        return self.classic.rebalance(group_id, ticket=ticket, now_ms=now_ms)
+
     # Offsets
 
     def commit_offsets(self, command: CommitOffsets, *, ticket: int, now_ms: int) -> Effects:

@@ -38,6 +38,16 @@ def elect_leaders(
     return Decision(records, results)
 
 
+def bump_leader_epoch(image: MetadataImage, topic: str, index: int) -> list[Message]:
+    """Begin a new leader epoch of a partition with the leader that it has. Raises KafkaError."""
+    partition = image.partition(topic, index)
+    if partition is None:
+        raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION, f"there is no partition {topic}-{index}")
+    if partition.leader == NO_LEADER:
+        raise KafkaError(Code.LEADER_NOT_AVAILABLE, f"the partition {topic}-{index} has no leader")
+    return [PartitionChangeRecord(topic_id=partition.topic_id, partition_id=index, leader=partition.leader)]
+
+
 def _elect_one(
     image: MetadataImage, changes: PartitionChanges, election_type: int, topic: str, index: int
 ) -> PartitionChangeRecord:

@@ -228,6 +228,17 @@ class ClassicGroups:
                 try_complete_join(group, step)
         return step.effects
 
+    def rebalance(self, group_id: str, *, ticket: int, now_ms: int) -> Effects:
+        """Have all members join again; None follows. KafkaError(GROUP_ID_NOT_FOUND) for one without members."""
+        step = Step(self.config, now_ms)
+        group = self.find_to_change(group_id)
+        if group is None or group.is_empty:
+            raise KafkaError(Code.GROUP_ID_NOT_FOUND, f"the group {group_id} has no members")
+        if group.may_rebalance:
+            prepare_rebalance(group, step)
+        step.effects.reply(ticket, None)
+        return step.effects
+
     # The machine's events
 
     def loaded(self, now_ms: int) -> Effects:

@@ -29,7 +29,7 @@ from kwire.coordinators.group.consumer.leaving import fence
 from kwire.coordinators.group.consumer.member import LEAVE_EPOCH, LEAVE_STATIC_EPOCH, Member, MemberState, owned_by
 from kwire.coordinators.group.consumer.parts import ConsumerParts, Step
 from kwire.coordinators.group.consumer.state import ResolvedRegex
-from kwire.coordinators.group.consumer.target import preferred_assignor
+from kwire.coordinators.group.consumer.target import bump_epoch, preferred_assignor
 from kwire.coordinators.group.group import Group, each_listed
 from kwire.coordinators.group.modern.assignment import NO_PARTITIONS
 from kwire.coordinators.group.records import ModernEntry
@@ -114,6 +114,13 @@ class ConsumerGroups:
             return Effects()
         step = Step(self.parts, group, now_ms)
         regexes.resolved(step, found or {})
+        return step.effects
+
+    def rebalance(self, group_id: str, *, ticket: int, now_ms: int) -> Effects:
+        """Begin a new epoch with a new target assignment; None follows. The group has members."""
+        step = Step(self.parts, self._existing(group_id), now_ms)
+        bump_epoch(step, next(iter(step.group.members.values())), must_bump=True)
+        step.effects.reply(ticket, None)
         return step.effects
 
     # Commands of members of the classic protocol, for groups that have members

@@ -1,0 +1,72 @@
+"""Rewriting answers: a field gets another value wherever it is, or in the items that a scope names.
+
+Responsible for: finding the fields, and checking values against their types. Must not depend on: single APIs, rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from kwire.faults.subjects import Subject, TopicName, with_fields
+from kwire.wire.codec import Message
+from kwire.wire.spec import Field, walk
+
+_KINDS: Final[Mapping[str, type]] = {"string": str, "bool": bool, "float64": float}
+
+
+def fields_of(message: type[Message], version: int) -> dict[str, Field]:
+    """Give the fields of a message whose values can be set, by name: those that are no arrays, records or bytes."""
+    return {
+        field.name: field
+        for _, field in walk(message.FIELDS)
+        if version in field.versions and field.struct is None and _kind(field) is not None
+    }
+
+
+def fits(field: Field, value: object) -> bool:
+    """Tell whether a field can have a value."""
+    kind = _kind(field)
+    if value is None:
+        return bool(field.nullable)
+    return kind is not None and isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+
+
+def rewrite(
+    message: Message,
+    version: int,
+    values: Mapping[str, Any],
+    matches: Callable[[Subject], bool],
+    topic_name: TopicName,
+) -> None:
+    """Set fields in each element that matches."""
+    _rewrite(message, Subject(), "", (version, values, matches, topic_name))
+
+
+def _rewrite(
+    item: Message,
+    subject: Subject,
+    array: str,
+    wanted: tuple[int, Mapping[str, Any], Callable[[Subject], bool], TopicName],
+) -> None:
+    version, values, matches, topic_name = wanted
+    subject = with_fields(subject, item, array, topic_name)
+    chosen = matches(subject)
+    for field in item.FIELDS:
+        if version not in field.versions:
+            continue
+        value = getattr(item, field.name)
+        if field.type == "array":
+            for element in value or ():
+                if isinstance(element, Message):
+                    _rewrite(element, subject, field.name, wanted)
+        elif isinstance(value, Message):
+            _rewrite(value, subject, field.name, wanted)
+        elif chosen and field.name in values:
+            setattr(item, field.name, values[field.name])
+
+
+def _kind(field: Field) -> type | None:
+    if field.type == "array":
+        return None
+    return int if "int" in str(field.type) else _KINDS.get(str(field.type))
