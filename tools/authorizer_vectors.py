@@ -55,7 +55,8 @@ def vector(generator: random.Random, questions: int) -> dict[str, Any]:
         settings["allow.everyone.if.no.acl.found"] = generator.choice(["true", "TRUE", "false", "yes"])
     return {
         "settings": settings,
-        "acls": [acl(generator) for _ in range(generator.randint(0, 14))],
+        # The official authorizer refuses an ACL that it has.
+        "acls": [*map(list, dict.fromkeys(tuple(acl(generator)) for _ in range(generator.randint(0, 14))))],
         "questions": [question(generator) for _ in range(questions)],
     }
 

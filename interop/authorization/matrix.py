@@ -120,18 +120,24 @@ def ask_all(broker: Broker, principals: Sequence[Principal], choice: Choice) -> 
 def _ask(client: LoggedIn, principal: Principal, prepared: Prepared, choice: Choice) -> None:
     from interop.advertised import KEYS
 
-    number = 0
+    number, changed = 0, False
     for question in questions(principal.names, prepared):
         if choice.apis and question.api not in choice.apis:
             continue
         if choice.served and KEYS[question.api] not in choice.served:
             continue
+        if question.api in _CHANGES_OF_ACLS:
+            changed = True
+        elif question.api == "DescribeAcls" and changed:
+            client.on_append_result(0.8)
+            changed = False
         for version in versions(question.api):
             number += 1
             if question.lowest <= version <= question.highest and number % choice.every == 0:
                 client.ask(question.api, version, question.body, label=question.label, own=question.api in _LISTINGS)
 
 
+_CHANGES_OF_ACLS = {"CreateAcls", "DeleteAcls"}
 _LISTINGS = {"ListGroups", "ListTransactions", "Metadata"}
 
 

@@ -89,6 +89,13 @@ PRINCIPALS = (
             "may not all GROUP from 127.0.0.1", "may not all cluster from 127.0.0.1",
         ),
     ),
+    Principal(
+        "network",
+        (
+            "may all TOPIC from 127.0.0.0/8", "may all GROUP", "may not all GROUP from 126.0.0.0/7",
+            "may all TXN from ::/0",
+        ),
+    ),
     Principal("token", ("may all TOPIC", "may read GROUP", "may write TXN", "may create cluster"), by_token=True),
     *(Principal(f"t-{each}", (f"may {each} TOPIC",)) for each in TOPIC_OPERATIONS),
     *(Principal(f"g-{each}", (f"may {each} GROUP", "may describe TOPIC")) for each in GROUP_OPERATIONS),

@@ -23,6 +23,11 @@ class Question(NamedTuple):
 
 
 NO_TOKEN = "AAAA"
+NETWORKS = (
+    "10.0.0.0/8", "10.1.2.3/8", "::/0", "2001:db8::/+32", "10.0.0.0/33", "10.0.0.256/8", "10.0.0/8", "10.0.0.0/",
+    "host/8", "10.0.0.0/8/8", "::1/", "::1/129", "::1/-1", "::1/99999999999", "a:b/8", "::ffff:10.0.0.1/96",
+    "[::1]/64", "*/8",
+)  # fmt: skip
 
 
 class Prepared(NamedTuple):
@@ -264,6 +269,7 @@ def _acls(names: Names) -> Iterator[Question]:
         {"principal": ""},
         {"host": ""},
         {"host": "no.such.host"},
+        *({"host": host} for host in NETWORKS),
         {"resourcePatternType": 4, "resourceName": "*"},
     )
     yield Question("CreateAcls", "odd", {"creations": [*({**creation, **each} for each in odd), creation]}, 1)
