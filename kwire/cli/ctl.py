@@ -13,6 +13,7 @@ import click
 
 from kwire.cli.control_door import Door, examples, pair, path, query, show
 from kwire.cli.ctl_state import COMMANDS as STATE_COMMANDS
+from kwire.cli.ctl_views import COMMANDS as VIEW_COMMANDS
 from kwire.cli.durations import duration
 
 _URL: Final = "http://127.0.0.1:9644"
@@ -197,5 +198,5 @@ def topics(door: Door) -> None:
     show(door.call("GET", "/v1/topics"))
 
 
-for _command in STATE_COMMANDS:
+for _command in (*STATE_COMMANDS, *VIEW_COMMANDS):
     ctl.add_command(_command)

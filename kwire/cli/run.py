@@ -56,7 +56,8 @@ def run(
     127.
     """
     from kwire.testing.arguments import BrokerConfigError
-    from kwire.testing.broker import BrokerStartError, KafkaBroker
+    from kwire.testing.broker import KafkaBroker
+    from kwire.testing.start_errors import BrokerStartError
 
     # Before the broker's thread starts: threads inherit the mask, and signals then wait for sigwait below.
     signal.pthread_sigmask(signal.SIG_BLOCK, {*_PASSED_ON, signal.SIGCHLD})

@@ -28,6 +28,7 @@ from kwire.control.forks import Forks
 from kwire.control.openapi import document
 from kwire.control.request_log import Filter, as_line
 from kwire.control.state_routes import StateRoutes, refused
+from kwire.control.view_routes import ViewRoutes
 from kwire.errors import KafkaError
 from kwire.faults.injector import AnyArmed
 from kwire.faults.rules import RuleError, read_rule
@@ -47,6 +48,7 @@ class Control:
         self.log = bench.log
         self.injector = bench.injector
         self._state = StateRoutes(bench, forks)
+        self._views = ViewRoutes(bench)
 
     @property
     def _clock(self) -> Clock:
@@ -74,6 +76,7 @@ class Control:
             ("GET", "/v1/topics", self._list_topics),
             ("POST", "/v1/topics", self._create_topic),
             *self._state.table(),
+            *self._views.table(),
         ]
         return [Route(path, handler, methods=[method]) for method, path, handler in table]
 

@@ -12,12 +12,14 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from kwire.broker.broker import Broker
-from kwire.control import contents
+from kwire.control import conditions, contents
+from kwire.control.conditions import read_condition
 from kwire.control.events import Events
 from kwire.control.internal_client import InternalClient
 from kwire.control.request_log import RequestLog
 from kwire.control.seeds import Seed
 from kwire.control.state import State
+from kwire.control.views import Views
 from kwire.faults.injector import Injector
 from kwire.server.lifecycle import Server
 
@@ -49,6 +51,20 @@ class Bench:
     def client(self) -> InternalClient:
         """A client of the broker that serves now."""
         return InternalClient(self.server.broker, self.server.connections.apis)
+
+    @property
+    def views(self) -> Views:
+        """What the broker that serves now knows."""
+        return Views(self.server.broker, self.server.connections, self.client)
+
+    async def wait_until(self, given: Mapping[str, Any], timeout_s: float) -> tuple[bool, str, str]:
+        """Wait, in real time: whether the condition holds, what was waited for, what is there.
+
+        Raises ConditionError, KafkaError.
+        """
+        condition = read_condition(given)
+        holds, seen = await conditions.wait_until(condition, lambda: self.views, timeout_s)
+        return holds, condition.text, seen
 
     async def reset(self) -> None:
         """Disarm all rules, empty the broker, forget its requests. Raises StorageFailure."""

@@ -174,6 +174,11 @@ class ConnectionRegistry:
             if idle_ms >= 0:
                 self._sweep(idle_ms)
 
+    @property
+    def open(self) -> list[RegisteredConnection]:
+        """The connections that there are, oldest first."""
+        return list(self._connections)
+
     def end_all(self, why: str) -> None:
         """End every connection: at once if it only waits, else after the reply that is being made."""
         for connection in list(self._connections):

@@ -8,25 +8,29 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from kwire.control.conditions import ConditionError
     from kwire.control.events import EventError
     from kwire.control.seeds import SeedError
     from kwire.control.state import StateError
     from kwire.errors import KafkaError
     from kwire.faults.rules import RuleError
     from kwire.testing.arguments import BrokerConfigError
-    from kwire.testing.broker import BrokerStartError, KafkaBroker
+    from kwire.testing.broker import KafkaBroker
     from kwire.testing.faults import Fault, FaultNeverFired
     from kwire.testing.http_door import ControlRefused
     from kwire.testing.process import KafkaProcess
     from kwire.testing.remote import RemoteFault, RemoteKafka
     from kwire.testing.remote_async import AsyncFault, AsyncKafka
     from kwire.testing.requests import RequestNeverSent
+    from kwire.testing.start_errors import BrokerStartError
+    from kwire.testing.waiting import NeverHappened
 
 __all__ = [
     "AsyncFault",
     "AsyncKafka",
     "BrokerConfigError",
     "BrokerStartError",
+    "ConditionError",
     "ControlRefused",
     "EventError",
     "Fault",
@@ -34,6 +38,7 @@ __all__ = [
     "KafkaBroker",
     "KafkaError",
     "KafkaProcess",
+    "NeverHappened",
     "RemoteFault",
     "RemoteKafka",
     "RequestNeverSent",
@@ -47,16 +52,30 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from kwire import errors
-    from kwire.control import events, seeds, state
+    from kwire.control import conditions, events, seeds, state
     from kwire.faults import rules
-    from kwire.testing import arguments, broker, faults, http_door, process, remote, remote_async, requests
+    from kwire.testing import (
+        arguments,
+        broker,
+        faults,
+        http_door,
+        process,
+        remote,
+        remote_async,
+        requests,
+        start_errors,
+        waiting,
+    )
 
     homes = {
         "AsyncFault": remote_async,
         "AsyncKafka": remote_async,
+        "BrokerStartError": start_errors,
+        "ConditionError": conditions,
         "ControlRefused": http_door,
         "EventError": events,
         "KafkaProcess": process,
+        "NeverHappened": waiting,
         "RemoteFault": remote,
         "RemoteKafka": remote,
         "BrokerConfigError": arguments,

@@ -17,30 +17,28 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 import trio
 
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import only
-from kwire.broker.partitions.log_dirs import ForeignDirectory
 from kwire.control.bench import Bench
+from kwire.control.conditions import ConditionKeys
 from kwire.control.request_log import RequestLog
 from kwire.control.seeds import load_document, read_seed
 from kwire.control.state import Snapshot, write_trees
-from kwire.errors import KafkaError, StorageFailure
+from kwire.errors import KafkaError
 from kwire.faults.disk import FaultyFiles
 from kwire.faults.injector import Injector
 from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
 from kwire.metadata.commands import CreateAcls, CreateTopics
-from kwire.metadata.configs import ConfigProblem
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.sasl_settings import settings_for_users
-from kwire.server.acceptor import CannotBind
 from kwire.server.initial_topics import create_missing_topics
 from kwire.server.initial_users import store_users
 from kwire.server.lifecycle import Server, open_server
-from kwire.storage.files import DirectoryInUse, Files, OsFiles
+from kwire.storage.files import Files, OsFiles
 from kwire.testing.arguments import (
     BrokerConfigError,
     Config,
@@ -50,12 +48,13 @@ from kwire.testing.arguments import (
     new_acls,
     new_topic,
     new_topics,
-    problem_text,
 )
 from kwire.testing.faults import Faults
 from kwire.testing.files import MemoryFiles
 from kwire.testing.frozen_time import keep_real_time
 from kwire.testing.requests import Requests
+from kwire.testing.start_errors import start_error
+from kwire.testing.waiting import never_happened
 
 if TYPE_CHECKING:  # makes keys, which a broker without TLS does not need
     from kwire.testing.certificates import Certificates
@@ -65,10 +64,6 @@ keep_real_time()
 T = TypeVar("T")
 
 _STOP_S = 30.0
-
-
-class BrokerStartError(RuntimeError):
-    """The broker cannot start: a busy port, a directory in use, settings that exclude each other. One sentence."""
 
 
 class KafkaBroker:
@@ -175,7 +170,7 @@ class KafkaBroker:
         if failure is not None:
             self._thread.join()
             self._thread = None
-            raise _start_error(failure)
+            raise start_error(failure)
 
     def stop(self) -> None:
         """Stop in order; does nothing when the broker does not run. Raises what failed inside it, if anything did."""
@@ -235,7 +230,7 @@ class KafkaBroker:
         try:
             self._in_broker(lambda: self._its_bench().state.load(os.fspath(directory)))
         except Exception as error:  # noqa: BLE001 (whatever keeps a broker from starting)
-            raise _start_error(error) from None
+            raise start_error(error) from None
 
     def fork(self) -> KafkaBroker:
         """Make a second broker with the state of now, in memory, on a free port; start it, or use it in a with block.
@@ -283,6 +278,39 @@ class KafkaBroker:
         """
         bench = self._its_bench()
         return self._in_broker_sync(lambda: bench.records(topic, partition=partition, offset=offset, last=last))
+
+    def groups(self) -> list[dict[str, Any]]:
+        """Give group, kind (classic, consumer, share) and state of each group."""
+        return self._in_broker(self._its_bench().views.groups)
+
+    def group(self, group_id: str) -> dict[str, Any]:
+        """Give a group with members, offsets and lag. Raises KafkaError if it is not there."""
+        return self._in_broker(lambda: self._its_bench().views.group(group_id))
+
+    def transactions(self) -> list[dict[str, Any]]:
+        """Give id, state, producer and partitions of each transactional id."""
+        return self._in_broker(self._its_bench().views.transactions)
+
+    def producers(self, topic: str) -> list[dict[str, Any]]:
+        """Give the producers that wrote to a topic, by partition. Raises KafkaError if it is not there."""
+        return self._in_broker(lambda: self._its_bench().views.producers(topic))
+
+    def connections(self) -> list[dict[str, Any]]:
+        """Give peer, listener, principal and software of each client that is connected."""
+        return self._in_broker_sync(self._its_bench().views.connections)
+
+    def locks(self, group_id: str) -> list[dict[str, Any]]:
+        """Give the runs of records that members of a share group have acquired."""
+        return self._in_broker_sync(lambda: self._its_bench().views.locks(group_id))
+
+    def wait_until(self, timeout: float = 10.0, **condition: Unpack[ConditionKeys]) -> None:
+        """Return once something holds: ``kafka.wait_until(group="billing", lag=0)``; docs/testing.md lists what.
+
+        Raises NeverHappened after ``timeout`` seconds, ConditionError for a condition that there is not.
+        """
+        holds, text, seen = self._in_broker(lambda: self._its_bench().wait_until(condition, timeout))
+        if not holds:
+            raise never_happened(text, timeout, seen)
 
     def create_topic(self, name: str, partitions: int = 1, **config: str | float | bool) -> None:
         """Create a topic. Names of its configs are Kafka's with underscores for dots: ``retention_ms=1000``.
@@ -421,22 +449,3 @@ def _new_certificates() -> Certificates:
     from kwire.testing.certificates import Certificates
 
     return Certificates()
-
-
-def _start_error(failure: BaseException) -> BaseException:
-    """One sentence for what keeps a broker from starting; what is a fault of kwire stays as it is."""
-    while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
-        failure = failure.exceptions[0]
-    match failure:
-        case ConfigProblem():
-            sentence = problem_text(failure)
-        case CannotBind() | ForeignDirectory() | DirectoryInUse():
-            sentence = str(failure)
-        case StorageFailure():
-            sentence = f"cannot use {failure}"
-        case _:
-            return failure
-    error = BrokerStartError(sentence)
-    error.__cause__ = None
-    error.__suppress_context__ = True
-    return error

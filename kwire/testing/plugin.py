@@ -214,7 +214,7 @@ def _one_sentence() -> Iterator[None]:
     from kwire.errors import KafkaError
     from kwire.faults.rules import RuleError
     from kwire.testing.arguments import BrokerConfigError
-    from kwire.testing.broker import BrokerStartError
+    from kwire.testing.start_errors import BrokerStartError
 
     try:
         yield

@@ -23,8 +23,8 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from kwire.testing.arguments import Config, Topics, broker_texts, checked_users, new_topics
-from kwire.testing.broker import BrokerStartError
 from kwire.testing.remote import RemoteKafka
+from kwire.testing.start_errors import BrokerStartError
 
 _START_S: Final = 60.0
 _STOP_S: Final = 30.0

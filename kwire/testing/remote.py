@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self, Unpack
 
+from kwire.control.conditions import ConditionError, ConditionKeys
 from kwire.control.events import EventError
 from kwire.control.seeds import SeedError, load_document, read_seed
 from kwire.control.state import StateError
@@ -24,6 +25,7 @@ from kwire.faults.rules import RuleError, RuleFields
 from kwire.testing.faults import FaultNeverFired
 from kwire.testing.http_door import TIMED_OUT, ControlRefused, Door
 from kwire.testing.requests import RequestNeverSent, Wanted
+from kwire.testing.waiting import never_happened
 
 
 class RemoteFault:
@@ -217,6 +219,39 @@ class RemoteKafka:
         given = {"partition": partition, "offset": offset, "last": last}
         query = urllib.parse.urlencode({key: value for key, value in given.items() if value is not None})
         return list(self._kafka("GET", _path("topics", topic, "records") + f"?{query}"))
+
+    def groups(self) -> list[dict[str, Any]]:
+        """See ``KafkaBroker.groups``."""
+        return list(self._kafka("GET", "/v1/groups"))
+
+    def group(self, group_id: str) -> dict[str, Any]:
+        """See ``KafkaBroker.group``."""
+        return dict(self._kafka("GET", _path("groups", group_id)))
+
+    def transactions(self) -> list[dict[str, Any]]:
+        """See ``KafkaBroker.transactions``."""
+        return list(self._kafka("GET", "/v1/transactions"))
+
+    def producers(self, topic: str) -> list[dict[str, Any]]:
+        """See ``KafkaBroker.producers``."""
+        return list(self._kafka("GET", _path("topics", topic, "producers")))
+
+    def connections(self) -> list[dict[str, Any]]:
+        """See ``KafkaBroker.connections``."""
+        return list(self._kafka("GET", "/v1/connections"))
+
+    def locks(self, group_id: str) -> list[dict[str, Any]]:
+        """See ``KafkaBroker.locks``."""
+        return list(self._kafka("GET", _path("groups", group_id, "locks")))
+
+    def wait_until(self, timeout: float = 10.0, **condition: Unpack[ConditionKeys]) -> None:
+        """See ``KafkaBroker.wait_until``."""
+        try:
+            status, answer = self._door.call("POST", "/v1/wait", {**condition, "timeout_ms": timeout * 1000})
+        except ControlRefused as refusal:
+            raise _as_kafka(refusal) or ConditionError(str(refusal)) from None
+        if status == TIMED_OUT:
+            raise never_happened(answer["waited_for"], timeout, answer["seen"])
 
     def create_topic(self, name: str, partitions: int = 1, **config: str | float | bool) -> None:
         """See ``KafkaBroker.create_topic``."""

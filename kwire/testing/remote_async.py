@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar, Unpack
 import sniffio
 import trio
 
+from kwire.control.conditions import ConditionKeys
 from kwire.faults.rules import RuleFields
 from kwire.testing.remote import RemoteFault, RemoteFaults, RemoteKafka, RemoteRequests
 from kwire.testing.requests import Wanted
@@ -151,6 +152,31 @@ class AsyncKafka:
         self, topic: str, *, partition: int | None = None, offset: int | None = None, last: int = 100
     ) -> list[dict[str, Any]]:
         return await _in_thread(partial(self._kafka.records, topic, partition=partition, offset=offset, last=last))
+
+    async def groups(self) -> list[dict[str, Any]]:
+        return await _in_thread(self._kafka.groups)
+
+    async def group(self, group_id: str) -> dict[str, Any]:
+        return await _in_thread(partial(self._kafka.group, group_id))
+
+    async def transactions(self) -> list[dict[str, Any]]:
+        return await _in_thread(self._kafka.transactions)
+
+    async def producers(self, topic: str) -> list[dict[str, Any]]:
+        return await _in_thread(partial(self._kafka.producers, topic))
+
+    async def connections(self) -> list[dict[str, Any]]:
+        return await _in_thread(self._kafka.connections)
+
+    async def locks(self, group_id: str) -> list[dict[str, Any]]:
+        return await _in_thread(partial(self._kafka.locks, group_id))
+
+    async def wait_until(
+        self,
+        timeout: float = 10.0,  # noqa: ASYNC109 (as in the other doors)
+        **condition: Unpack[ConditionKeys],
+    ) -> None:
+        await _in_thread(partial(self._kafka.wait_until, timeout, **condition))
 
     async def create_topic(self, name: str, partitions: int = 1, **config: str | float | bool) -> None:
         await _in_thread(partial(self._kafka.create_topic, name, partitions, **config))

@@ -17,6 +17,7 @@ from kwire.testing import (
     AsyncKafka,
     BrokerConfigError,
     BrokerStartError,
+    ConditionError,
     ControlRefused,
     EventError,
     Fault,
@@ -24,6 +25,7 @@ from kwire.testing import (
     KafkaBroker,
     KafkaError,
     KafkaProcess,
+    NeverHappened,
     RemoteFault,
     RemoteKafka,
     RequestNeverSent,
@@ -84,7 +86,8 @@ def test_state(kafka: KafkaBroker) -> None:
         kafka.load("folder")
         kafka.reset()
         kafka.happen("rebalance", group="billing")
-    except (EventError, SeedError, StateError) as error:
+        kafka.wait_until(group="billing", state="Stable", members=2, timeout=1)
+    except (ConditionError, EventError, NeverHappened, SeedError, StateError) as error:
         print(error)
     assert_type(kafka.records("orders", partition=1, offset=0, last=5), list[dict[str, Any]])
     with kafka.fork() as other:

@@ -272,6 +272,14 @@ class SharePartitions:
             led.timer.cancel()
         led.timer = self._clock.call_later(deadline_ms - self._clock.monotonic_ms(), partial(self._expire, led))
 
+    def of_group(self, group_id: str) -> list[tuple[SharePartitionKey, SharePartition]]:
+        """The share partitions of a group that are loaded."""
+        return [
+            (key, led.delivery)
+            for key, led in self._led.items()
+            if key.group_id == group_id and led.delivery is not None
+        ]
+
     def expire_locks(self, group_id: str) -> int:
         """End all acquisition locks of a group now; returns on how many partitions there were any."""
         count = 0

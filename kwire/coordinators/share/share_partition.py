@@ -339,6 +339,10 @@ class SharePartition:
             if delivery.state.is_final and last >= self.start_offset
         )
 
+    def in_flight(self) -> list[tuple[int, int, Delivery]]:
+        """The records in flight: first and last offset of each run of the same delivery."""
+        return [part for run in self._window for part in run.parts()]
+
     def summary(self) -> InFlightSummary:
         acquired = available = 0
         by_count: dict[int, int] = {}

@@ -1,0 +1,70 @@
+"""``kwire ctl groups``, ``transactions``, ``producers``, ``connections``, ``locks``, ``until``: what the broker knows.
+
+Responsible for: these commands. Must not depend on: how the broker makes its views.
+"""
+
+from __future__ import annotations
+
+import click
+
+from kwire.cli.control_door import Door, examples, pair, path, show
+from kwire.cli.durations import duration
+
+
+@click.command(epilog=examples("kwire ctl groups", "kwire ctl groups billing"))
+@click.argument("group", required=False)
+@click.pass_obj
+def groups(door: Door, group: str | None) -> None:
+    """Show all groups, or one with its members, offsets and lag."""
+    show(door.call("GET", "/v1/groups" if group is None else path("groups", group)))
+
+
+@click.command(epilog=examples("kwire ctl transactions"))
+@click.pass_obj
+def transactions(door: Door) -> None:
+    """Show transactional ids with their states and partitions."""
+    show(door.call("GET", "/v1/transactions"))
+
+
+@click.command(epilog=examples("kwire ctl producers orders"))
+@click.argument("topic")
+@click.pass_obj
+def producers(door: Door, topic: str) -> None:
+    """Show the producers that wrote to a topic."""
+    show(door.call("GET", path("topics", topic, "producers")))
+
+
+@click.command(epilog=examples("kwire ctl connections"))
+@click.pass_obj
+def connections(door: Door) -> None:
+    """Show the clients that are connected."""
+    show(door.call("GET", "/v1/connections"))
+
+
+@click.command(epilog=examples("kwire ctl locks billing"))
+@click.argument("group")
+@click.pass_obj
+def locks(door: Door, group: str) -> None:
+    """Show the records that members of a share group have acquired."""
+    show(door.call("GET", path("groups", group, "locks")))
+
+
+@click.command(
+    epilog=examples(
+        "kwire ctl until group=billing state=Stable members=2",
+        "kwire ctl until group=billing lag=0 --timeout 1m",
+        "kwire ctl until topic=orders records=10",
+    )
+)
+@click.argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...")
+@click.option("--timeout", type=duration, default="10s", show_default=True, help="How long to wait, in real time.")
+@click.pass_obj
+def until(door: Door, pairs: tuple[str, ...], timeout: int) -> None:
+    """Wait until something holds; docs/testing.md lists the conditions.
+
+    Exit code 3 if it does not in time; what is there instead is printed.
+    """
+    show(door.call("POST", "/v1/wait", {**dict(pair(each) for each in pairs), "timeout_ms": timeout}))
+
+
+COMMANDS = (groups, transactions, producers, connections, locks, until)

@@ -1,0 +1,72 @@
+"""HTTP for what a broker knows, and waiting until something holds.
+
+Responsible for: these routes. Must not depend on: how a view is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from kwire.control.bench import Bench
+from kwire.control.bodies import BadRequest, read_body, refuse_unknown, timeout_s
+from kwire.control.conditions import ConditionError, ConditionKeys
+from kwire.control.state_routes import refused
+from kwire.errors import KafkaError
+
+
+class ViewRoutes:
+    """The handlers, over one bench."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+
+    def table(self) -> list[tuple[str, str, Callable[[Request], Awaitable[Response]]]]:
+        def named(request: Request) -> str:
+            return str(request.path_params["name"])
+
+        return [
+            ("GET", "/v1/groups", _shows(lambda _request: self._bench.views.groups())),
+            ("GET", "/v1/groups/{name}", _shows(lambda request: self._bench.views.group(named(request)))),
+            ("GET", "/v1/groups/{name}/locks", self._locks),
+            ("GET", "/v1/transactions", _shows(lambda _request: self._bench.views.transactions())),
+            (
+                "GET",
+                "/v1/topics/{name}/producers",
+                _shows(lambda request: self._bench.views.producers(named(request))),
+            ),
+            ("GET", "/v1/connections", self._connections),
+            ("POST", "/v1/wait", self._wait),
+        ]
+
+    async def _locks(self, request: Request) -> Response:
+        return JSONResponse(self._bench.views.locks(request.path_params["name"]))
+
+    async def _connections(self, _request: Request) -> Response:
+        return JSONResponse(self._bench.views.connections())
+
+    async def _wait(self, request: Request) -> Response:
+        given = await read_body(request)
+        refuse_unknown(given, *ConditionKeys.__annotations__, "timeout_ms")
+        timeout = timeout_s(given)
+        given.pop("timeout_ms", None)
+        try:
+            holds, text, seen = await self._bench.wait_until(given, timeout)
+        except ConditionError as error:
+            raise BadRequest(str(error)) from None
+        except KafkaError as refusal:
+            return refused(refusal)
+        return JSONResponse({"waited_for": text, "seen": seen}, status_code=200 if holds else 408)
+
+
+def _shows(view: Callable[[Request], Awaitable[Any]]) -> Callable[[Request], Awaitable[Response]]:
+    async def show(request: Request) -> Response:
+        try:
+            return JSONResponse(await view(request))
+        except KafkaError as refusal:
+            return refused(refusal)
+
+    return show
