@@ -30,6 +30,12 @@ class Door(http_door.Door):
         except ControlRefused as refusal:
             fail(str(refusal))
 
+    def text(self, path: str) -> str:
+        try:
+            return super().text(path)
+        except ControlRefused as refusal:
+            fail(str(refusal))
+
     def lines(self, path: str) -> Iterator[str]:
         try:
             yield from super().lines(path)

@@ -67,4 +67,11 @@ def until(door: Door, pairs: tuple[str, ...], timeout: int) -> None:
     show(door.call("POST", "/v1/wait", {**dict(pair(each) for each in pairs), "timeout_ms": timeout}))
 
 
-COMMANDS = (groups, transactions, producers, connections, locks, until)
+@click.command(epilog=examples("kwire ctl metrics | grep lag"))
+@click.pass_obj
+def metrics(door: Door) -> None:
+    """Print the metrics for Prometheus."""
+    click.echo(door.text("/metrics"), nl=False)
+
+
+COMMANDS = (metrics, groups, transactions, producers, connections, locks, until)

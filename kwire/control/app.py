@@ -13,6 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, Final
 
 import trio
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -25,6 +26,7 @@ from kwire.broker.controller.interface import only
 from kwire.control.bench import Bench
 from kwire.control.bodies import BadRequest, NotFound, number, read_body, refuse_unknown, within
 from kwire.control.forks import Forks
+from kwire.control.metrics import Metrics
 from kwire.control.openapi import document
 from kwire.control.request_log import Filter, as_line
 from kwire.control.state_routes import StateRoutes, refused
@@ -40,10 +42,11 @@ _HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class Control:
-    """The handlers, over one bench. ``forks`` makes copies of the broker."""
+    """The handlers, over one bench. ``forks`` makes copies of the broker, ``metrics`` counts its requests."""
 
-    def __init__(self, bench: Bench, forks: Forks) -> None:
+    def __init__(self, bench: Bench, forks: Forks, metrics: Metrics) -> None:
         self._bench = bench
+        self._metrics = metrics
         self._server = bench.server
         self.log = bench.log
         self.injector = bench.injector
@@ -58,7 +61,8 @@ class Control:
         """Give the routes; ``openapi`` describes each, and a test compares them."""
         table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
             ("GET", "/livez", self._live),
-            ("GET", "/readyz", self._live),
+            ("GET", "/readyz", self._ready),
+            ("GET", "/metrics", self._show_metrics),
             ("GET", "/v1/openapi.json", self._document),
             ("GET", "/v1/faults", self._list_faults),
             ("POST", "/v1/faults", self._add_fault),
@@ -83,6 +87,14 @@ class Control:
     async def _live(self, _request: Request) -> Response:
         listeners = [binding.url for binding in self._server.bindings]
         return JSONResponse({"status": "ok", "cluster_id": self._bench.broker.cluster_id, "listeners": listeners})
+
+    async def _ready(self, request: Request) -> Response:
+        if self._server.reopening is not None:
+            return JSONResponse({"status": "the broker restarts"}, status_code=503)
+        return await self._live(request)
+
+    async def _show_metrics(self, _request: Request) -> Response:
+        return Response(await self._metrics.exposition(), media_type=CONTENT_TYPE_LATEST)
 
     async def _document(self, _request: Request) -> Response:
         return JSONResponse(document())

@@ -25,7 +25,8 @@ _NOT_SO: Final = "one sentence why not"
 # Method, path, summary, {status: description}, fields of the body.
 ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] = (
     ("GET", "/livez", "The broker runs.", {200: "listeners and cluster id"}, {}),
-    ("GET", "/readyz", "Clients can connect.", {200: "listeners and cluster id"}, {}),
+    ("GET", "/readyz", "Clients can connect.", {200: "listeners and cluster id", 503: "the broker restarts"}, {}),
+    ("GET", "/metrics", "Metrics for Prometheus.", {200: "Prometheus' text format"}, {}),
     ("GET", "/v1/openapi.json", "This document.", {200: "OpenAPI 3.1"}, {}),
     ("GET", "/v1/faults", "The rules that are armed, oldest first.", {200: "rules with their counts"}, {}),
     ("POST", "/v1/faults", "Arm a rule.", {201: _COUNTS, 400: "a rule that cannot be"}, {"rule": ""}),

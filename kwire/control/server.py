@@ -17,6 +17,7 @@ from hypercorn.config import Config
 from kwire.control.app import Control, make_app
 from kwire.control.bench import Bench, nothing
 from kwire.control.forks import Forks
+from kwire.control.metrics import Metrics
 from kwire.server.acceptor import CannotBind
 from kwire.server.lifecycle import Server
 from kwire.storage.files import Files
@@ -54,17 +55,26 @@ async def serve_control(
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.errorlog = logging.getLogger("kwire.control")
     config.graceful_timeout = 0.1
+    metrics = Metrics(server.broker, lambda: server.connections, lambda: bench.views)
+
+    def follow() -> None:
+        metrics.move_to(server.broker)
+
+    server.on_reopened.append(follow)
     bench.log.start()
+    metrics.start()
     try:
         async with trio.open_nursery() as nursery:
             forks = Forks(nursery, new_files, partial(_serve_fork, host=host, new_files=new_files, token=token))
-            app = make_app(Control(bench, forks), token=token)
+            app = make_app(Control(bench, forks, metrics), token=token)
             try:
                 urls = await nursery.start(hypercorn.trio.serve, app, config)
             except OSError as error:
                 raise CannotControl(f"cannot listen on {host}:{port} (--control): {error.strerror}") from error
             task_status.started(int(urls[0].rpartition(":")[2]))
     finally:
+        server.on_reopened.remove(follow)
+        metrics.stop()
         bench.close()
 
 

@@ -36,6 +36,11 @@ class Door:
             content = answer.read()
             return answer.status, json.loads(content) if content else None
 
+    def text(self, path: str) -> str:
+        """Give an answer that is no JSON. Raises ControlRefused."""
+        with self._open("GET", path, None) as answer:
+            return str(answer.read().decode())
+
     def lines(self, path: str) -> Iterator[str]:
         """Give the data of server-sent events. Raises ControlRefused."""
         with self._open("GET", path, None) as answer:

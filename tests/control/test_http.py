@@ -211,7 +211,7 @@ def test_the_document_describes_each_route(shared):
     routes = {(method, path) for method, path, *_ in ROUTES}
     served = {
         (method, route.path)
-        for route in Control(Bench(shared.server), forks=None).routes()
+        for route in Control(Bench(shared.server), forks=None, metrics=None).routes()
         for method in route.methods - {"HEAD"}
     }
     assert served == routes
