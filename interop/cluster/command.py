@@ -74,6 +74,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--controllers", default=KWIRE, choices=[KWIRE, APACHE, "none"], help="none: one combined node")
     parser.add_argument("--faults", type=int, default=12, help="how many")
     parser.add_argument("--kinds", default=",".join(faults.KINDS), help="which kinds of faults")
+    parser.add_argument("--factor", type=int, default=3, help="the replication factor of all topics")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-transactions", action="store_true", help="only plain and idempotent producers")
     parser.add_argument("--lie", choices=["drop", "twice", "show"], help="let every broker lie like this")
@@ -87,7 +88,7 @@ def make_rig(options: argparse.Namespace, folder: Path) -> Rig:
     liar = (PYTHON, str(ROOT / "interop" / "cluster" / "liar.py"), options.lie)
     programs = {index + 1: liar for index, kind in enumerate(kinds) if kind == KWIRE} if options.lie else {}
     controllers = () if options.controllers == "none" else (options.controllers,)
-    return Rig(folder, brokers=kinds, controllers=controllers, programs=programs)
+    return Rig(folder, brokers=kinds, controllers=controllers, programs=programs, replication_factor=options.factor)
 
 
 def flip(rig: Rig) -> None:

@@ -34,9 +34,9 @@ _JVM: Final = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xsha
 _INTERNAL_PARTITIONS: Final = 4
 
 
-def common_settings(broker_count: int) -> dict[str, str]:
+def common_settings(replication_factor: int) -> dict[str, str]:
     """Settings for a small cluster whose failures are noticed soon."""
-    factor, in_sync = str(min(3, broker_count)), str(min(2, broker_count))
+    factor, in_sync = str(replication_factor), str(min(2, replication_factor))
     return {
         "default.replication.factor": factor,
         "min.insync.replicas": in_sync,
@@ -186,13 +186,15 @@ class Rig:
         controllers: Sequence[str] = (KWIRE,),
         settings: Mapping[str, str] | None = None,
         programs: Mapping[int, Sequence[str]] | None = None,
+        replication_factor: int = 3,
     ) -> None:
         assert len(controllers) == 1 or len(brokers) == 1, "one controller, or one node"
         self.folder = folder
         self.network = Network()
         self._voters = ""
         self.controllers = [self._controller(FIRST_CONTROLLER + index, kind) for index, kind in enumerate(controllers)]
-        shared = common_settings(len(brokers)) | dict(settings or {})
+        self.replication_factor = min(replication_factor, len(brokers))
+        shared = common_settings(self.replication_factor) | dict(settings or {})
         for controller in self.controllers:
             controller.settings |= shared
         self.brokers = [

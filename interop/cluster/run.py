@@ -88,8 +88,7 @@ def run(
 
 def create_topics(rig: Rig) -> None:
     admin = rig.admin()
-    factor = min(3, len(rig.brokers))
-    futures = admin.create_topics([NewTopic(name, count, factor) for name, count in TOPICS.items()])
+    futures = admin.create_topics([NewTopic(name, count, rig.replication_factor) for name, count in TOPICS.items()])
     for future in futures.values():
         future.result(60)
     rig.wait_in_sync()
