@@ -87,15 +87,13 @@ async def _find(context: Context, key_type: int, key: str) -> Coordinator:
 
 def _address(context: Context, node_id: int) -> tuple[str, int]:
     """Where clients of this listener reach a broker. Raises KafkaError(COORDINATOR_NOT_AVAILABLE)."""
-    here = context.endpoint
     if node_id == context.broker.node_id:
-        return here.host, here.port
+        return context.endpoint.host, context.endpoint.port
     node = context.broker.image.brokers.get(node_id)
-    if node is not None and not node.fenced:
-        for endpoint in node.endpoints:
-            if endpoint.listener == here.name:
-                return endpoint.host, endpoint.port
-    raise KafkaError(Code.COORDINATOR_NOT_AVAILABLE)
+    endpoint = None if node is None or node.fenced else context.cluster_view().endpoint(node_id)
+    if endpoint is None:
+        raise KafkaError(Code.COORDINATOR_NOT_AVAILABLE)
+    return endpoint.host, endpoint.port
 
 
 def _check_share_key(key: str) -> None:

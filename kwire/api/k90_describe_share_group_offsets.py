@@ -13,11 +13,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from kwire.api.pacing import paced
+from kwire.broker.broker import Broker
 from kwire.broker.requests.context import Context
 from kwire.coordinators.share.state import UNKNOWN_COUNT, UNKNOWN_START_OFFSET, SharePartitionKey
 from kwire.errors import Code, KafkaError
+from kwire.metadata.entities import NO_LEADER
 from kwire.security.operations import Operation, ResourceType
-from kwire.types import ZERO_UUID, Uuid
+from kwire.types import ZERO_UUID, TopicPartition, Uuid
 from kwire.wire.messages import DescribeShareGroupOffsetsRequest, DescribeShareGroupOffsetsResponse
 
 Group = DescribeShareGroupOffsetsResponse.DescribeShareGroupOffsetsResponseGroup
@@ -88,6 +90,16 @@ async def _partitions(context: Context, group_id: str, topic_id: Uuid, indexes: 
     ]
 
 
+async def _high_watermark(broker: Broker, where: TopicPartition) -> int:
+    """The high watermark at the partition's leader. Raises KafkaError if the leader does not give it."""
+    known = broker.image.partition(*where)
+    if broker.peers is None or known is None or known.leader in {NO_LEADER, broker.node_id}:
+        return broker.partitions.get(*where).high_watermark
+    from kwire.broker.coordination.remote_end_offsets import remote_high_watermark  # noqa: PLC0415 (of a cluster only)
+
+    return await remote_high_watermark(broker.peers, node_id=broker.node_id, leader=known.leader, where=where)
+
+
 async def _partition(context: Context, key: SharePartitionKey) -> Partition:
     broker = context.broker
     try:
@@ -99,10 +111,11 @@ async def _partition(context: Context, key: SharePartitionKey) -> Partition:
     lag = _UNKNOWN_LAG
     if state.start_offset != UNKNOWN_START_OFFSET and state.delivered_count != UNKNOWN_COUNT:
         try:
-            partition = broker.partitions.get(broker.image.topics_by_id[key.topic_id].name, key.partition)
+            where = TopicPartition(broker.image.topics_by_id[key.topic_id].name, key.partition)
+            end_offset = await _high_watermark(broker, where)
         except KafkaError as refusal:
             return Partition(partition_index=key.partition, error_code=refusal.code, error_message=refusal.message)
-        lag = partition.high_watermark - state.start_offset - state.delivered_count
+        lag = end_offset - state.start_offset - state.delivered_count
     return Partition(
         partition_index=key.partition, start_offset=state.start_offset, leader_epoch=state.leader_epoch, lag=lag
     )

@@ -5,10 +5,10 @@ Responsible for: ListOffsets to the leader. Must not depend on: what the offset 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Final
 
-from kwire.broker.outbound.interface import Node, OutboundError
+from kwire.broker.outbound.interface import OutboundError
+from kwire.broker.outbound.peers import Peers
 from kwire.errors import Code, KafkaError, code_of
 from kwire.types import TopicPartition
 from kwire.wire.messages import ListOffsetsRequest
@@ -18,9 +18,7 @@ _LATEST: Final = -1
 _FROM_A_CLIENT: Final = -1
 
 
-async def remote_high_watermark(
-    connection: Callable[[int, str], Node], *, node_id: int, leader: int, where: TopicPartition
-) -> int:
+async def remote_high_watermark(peers: Peers, *, node_id: int, leader: int, where: TopicPartition) -> int:
     """Ask ``leader`` for the high watermark; ``node_id`` is that of this broker.
 
     Raises KafkaError: what the leader answers, NETWORK_EXCEPTION if it does not.
@@ -32,7 +30,7 @@ async def remote_high_watermark(
         topics=[request.ListOffsetsTopic(name=where.topic, partitions=[partition])],
     )
     try:
-        response = await connection(leader, _CLIENT.format(node_id)).request(message)
+        response = await peers.connection(leader, client_id=_CLIENT.format(node_id)).request(message)
     except OutboundError as failure:
         raise KafkaError(Code.NETWORK_EXCEPTION, str(failure)) from failure
     for topic in response.topics:
