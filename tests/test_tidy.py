@@ -40,7 +40,6 @@ LONG_FILES: dict[str, str] = {
 
 # APIs that a broker with default settings does not serve, each with the reason.
 _CONTROLLER = "spoken between brokers and controllers, never on a client's listener"
-_LATER = "not served yet, hence not advertised"
 NOT_SERVED: dict[str, str] = {
     "Vote": _CONTROLLER,
     "BeginQuorumEpoch": _CONTROLLER,
@@ -54,9 +53,6 @@ NOT_SERVED: dict[str, str] = {
     "ControllerRegistration": _CONTROLLER,
     "AssignReplicasToDirs": _CONTROLLER,
     "UpdateRaftVoter": _CONTROLLER,
-    "StreamsGroupHeartbeat": _LATER,
-    "StreamsGroupDescribe": _LATER,
-    "StreamsGroupTopologyDescriptionUpdate": _LATER,
     "GetTelemetrySubscriptions": "only where a metrics sink is configured, as in Apache Kafka",
     "PushTelemetry": "only where a metrics sink is configured, as in Apache Kafka",
 }

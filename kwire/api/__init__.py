@@ -13,6 +13,7 @@ from collections.abc import Hashable, Mapping
 
 from kwire.api.cluster_rows import CLUSTER_ROWS, forward, forward_configs
 from kwire.api.share_rows import SHARE_ROWS
+from kwire.api.streams_rows import STREAMS_ROWS
 from kwire.api.telemetry_rows import TELEMETRY_ROWS
 from kwire.broker.broker import Broker
 from kwire.broker.requests.context import Connection
@@ -460,4 +461,4 @@ def api_table(
 
 def table_rows() -> list[Row]:
     """List the rows of what a broker's listener serves, in order of the keys."""
-    return sorted((*_ROWS, *CLUSTER_ROWS, *SHARE_ROWS, *TELEMETRY_ROWS), key=lambda row: row.key)
+    return sorted((*_ROWS, *CLUSTER_ROWS, *SHARE_ROWS, *STREAMS_ROWS, *TELEMETRY_ROWS), key=lambda row: row.key)

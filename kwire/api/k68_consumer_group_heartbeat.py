@@ -13,6 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
+from kwire.api.modern_groups import refused, topic_partitions
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.consumer.commands import ConsumerHeartbeat, HeartbeatAnswer
 from kwire.errors import Code, KafkaError
@@ -22,25 +23,17 @@ from kwire.wire.messages import ConsumerGroupHeartbeatRequest, ConsumerGroupHear
 
 _OWN_MEMBER_ID_SINCE: Final = 1  # KIP-1082
 
-Assignment = ConsumerGroupHeartbeatResponse.Assignment
-
 
 async def handle(context: Context, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatResponse:
     """The member's epoch and, when it changed, its assignment."""
     try:
         answer = await _heartbeat(context, request)
     except KafkaError as refusal:
-        return ConsumerGroupHeartbeatResponse(
-            throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message
-        )
+        return refused(context, ConsumerGroupHeartbeatResponse, refusal)
     assignment = None
     if answer.assignment is not None:
-        assignment = Assignment(
-            topic_partitions=[
-                ConsumerGroupHeartbeatResponse.TopicPartitions(topic_id=topic_id, partitions=sorted(partitions))
-                for topic_id, partitions in answer.assignment.items()
-            ]
-        )
+        held = topic_partitions(ConsumerGroupHeartbeatResponse.TopicPartitions, answer.assignment)
+        assignment = ConsumerGroupHeartbeatResponse.Assignment(topic_partitions=held)
     return ConsumerGroupHeartbeatResponse(
         throttle_time_ms=context.throttle_ms,
         member_id=answer.member_id,

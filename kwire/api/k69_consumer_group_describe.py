@@ -13,12 +13,11 @@ from __future__ import annotations
 from typing import Final
 
 from kwire.api.k68_consumer_group_heartbeat import check_served
+from kwire.api.modern_groups import check_visible, describe_each, named_topic_partitions
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.consumer.commands import DescribedConsumer, DescribedConsumerGroup
 from kwire.coordinators.group.modern.assignment import Partitions
-from kwire.errors import Code, KafkaError
-from kwire.security.operations import ALL_GROUP_OPERATIONS, Operation, ResourceType
 from kwire.wire.messages import ConsumerGroupDescribeRequest, ConsumerGroupDescribeResponse
 
 DescribedGroup = ConsumerGroupDescribeResponse.DescribedGroup
@@ -28,32 +27,18 @@ TopicPartitions = ConsumerGroupDescribeResponse.TopicPartitions
 
 _CLASSIC: Final = 0
 _CONSUMER: Final = 1
-_HIDDEN_TOPIC: Final = "The group has described topic(s) that the client is not authorized to describe."
 
 
 async def handle(context: Context, request: ConsumerGroupDescribeRequest) -> ConsumerGroupDescribeResponse:
     """Each group by itself."""
-    groups = []
-    async for group_id in paced(context, request.group_ids):
-        described = await _describe(context, group_id)
-        if request.include_authorized_operations and not described.error_code:
-            described.authorized_operations = context.allowed_operations(
-                ResourceType.GROUP, group_id, ALL_GROUP_OPERATIONS
-            )
-        groups.append(described)
+    groups = await describe_each(context, request, DescribedGroup, _describe, check_served=check_served)
     return ConsumerGroupDescribeResponse(throttle_time_ms=context.throttle_ms, groups=groups)
 
 
 async def _describe(context: Context, group_id: str) -> DescribedGroup:
-    try:
-        check_served(context)
-        if not context.may(Operation.DESCRIBE, ResourceType.GROUP, group_id):
-            raise KafkaError(Code.GROUP_AUTHORIZATION_FAILED)
-        machine = await context.broker.groups.machine(context, group_id)
-        group: DescribedConsumerGroup = machine.consumer.describe(group_id)
-        _check_topics(context, group)
-    except KafkaError as refusal:
-        return DescribedGroup(group_id=group_id, error_code=refusal.code, error_message=refusal.message)
+    machine = await context.broker.groups.machine(context, group_id)
+    group: DescribedConsumerGroup = machine.consumer.describe(group_id)
+    check_visible(context, _topics(context, group))
     return DescribedGroup(
         group_id=group_id,
         group_state=group.state,
@@ -64,16 +49,13 @@ async def _describe(context: Context, group_id: str) -> DescribedGroup:
     )
 
 
-def _check_topics(context: Context, group: DescribedConsumerGroup) -> None:
-    """A client that may not see a topic of the group sees nothing of the group."""
-    if context.broker.authorizer is None:
-        return
+def _topics(context: Context, group: DescribedConsumerGroup) -> set[str]:
+    """All topics that the description names."""
     names = {topic for member in group.members for topic in member.topics}
     by_id = context.broker.image.topics_by_id
     for member in group.members:
         names |= {by_id[topic_id].name for topic_id in (*member.assignment, *member.target) if topic_id in by_id}
-    if not all(context.may(Operation.DESCRIBE, ResourceType.TOPIC, name) for name in names):
-        raise KafkaError(Code.TOPIC_AUTHORIZATION_FAILED, _HIDDEN_TOPIC)
+    return names
 
 
 def _member(context: Context, member: DescribedConsumer) -> Member:
@@ -93,12 +75,4 @@ def _member(context: Context, member: DescribedConsumer) -> Member:
 
 
 def _assignment(context: Context, partitions: Partitions) -> Assignment:
-    """Topics that were deleted have no name and are left out."""
-    by_id = context.broker.image.topics_by_id
-    return Assignment(
-        topic_partitions=[
-            TopicPartitions(topic_id=topic_id, topic_name=by_id[topic_id].name, partitions=sorted(held))
-            for topic_id, held in partitions.items()
-            if topic_id in by_id
-        ]
-    )
+    return Assignment(topic_partitions=named_topic_partitions(context, TopicPartitions, partitions))

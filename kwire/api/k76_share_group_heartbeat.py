@@ -9,6 +9,7 @@ them, so a group's first member gets its assignment with a later heartbeat: it i
 
 from __future__ import annotations
 
+from kwire.api.modern_groups import refused, topic_partitions
 from kwire.api.share_sessions import is_member_id
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.share.commands import HeartbeatAnswer, ShareHeartbeat
@@ -16,25 +17,17 @@ from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse
 
-Assignment = ShareGroupHeartbeatResponse.Assignment
-
 
 async def handle(context: Context, request: ShareGroupHeartbeatRequest) -> ShareGroupHeartbeatResponse:
     """The member's epoch and, when it changed, its assignment."""
     try:
         answer = await _heartbeat(context, request)
     except KafkaError as refusal:
-        return ShareGroupHeartbeatResponse(
-            throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message
-        )
+        return refused(context, ShareGroupHeartbeatResponse, refusal)
     assignment = None
     if answer.assignment is not None:
-        assignment = Assignment(
-            topic_partitions=[
-                ShareGroupHeartbeatResponse.TopicPartitions(topic_id=topic_id, partitions=sorted(partitions))
-                for topic_id, partitions in answer.assignment.items()
-            ]
-        )
+        held = topic_partitions(ShareGroupHeartbeatResponse.TopicPartitions, answer.assignment)
+        assignment = ShareGroupHeartbeatResponse.Assignment(topic_partitions=held)
     return ShareGroupHeartbeatResponse(
         throttle_time_ms=context.throttle_ms,
         member_id=answer.member_id,

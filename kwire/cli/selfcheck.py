@@ -4,7 +4,7 @@ Responsible for: the loop over the advertised versions, and which answers are va
 the requests (``kwire.cli.probe_requests``).
 
 An advertised version must be answered with bytes that decode completely. The error code does not matter, except that
-UNSUPPORTED_VERSION is not a valid answer to an advertised version.
+UNSUPPORTED_VERSION is not a valid answer to an advertised version, but of an API that needs a plugin.
 """
 
 from __future__ import annotations
@@ -42,6 +42,8 @@ FAILURES: Final = frozenset({CLOSED, SILENT, GARBLED, DENIED})
 # librdkafka up to 2.6 requires these to be advertised but does not use them; Kafka advertises them, and closes the
 # connection on a request at one of them (KIP-896).
 _ADVERTISED_FOR_LIBRDKAFKA: Final = {(0, version) for version in (0, 1, 2)}
+# Kafka 4.4 advertises StreamsGroupTopologyDescriptionUpdate, and refuses it without a plugin (KIP-1331).
+_NEEDS_PLUGIN: Final = {93}
 
 
 class Outcome(NamedTuple):
@@ -159,7 +161,7 @@ class _Prober:
         except NotKafka as error:
             return GARBLED, str(error), ()
         errors = tuple(sorted({_code_name(code) for code in _codes(answer)}))
-        if Code.UNSUPPORTED_VERSION.name in errors:
+        if Code.UNSUPPORTED_VERSION.name in errors and request.KEY not in _NEEDS_PLUGIN:
             return DENIED, "advertised, but answered with UNSUPPORTED_VERSION", errors
         return ANSWERED, "", errors
 

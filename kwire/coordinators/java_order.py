@@ -1,4 +1,4 @@
-"""Java's hash codes, and the order in which a Java ``HashMap`` iterates.
+"""Java's hash codes, the order in which a Java ``HashMap`` iterates, and its ``PriorityQueue``.
 
 Responsible for: results of Apache Kafka that depend on that order: assignments, the choice of a protocol. Must not
 depend on: what is ordered.
@@ -11,7 +11,7 @@ tree of it; that is not modelled.)
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from typing import Final, TypeVar
+from typing import Final, Generic, TypeVar
 
 from kwire.types import Uuid
 
@@ -63,3 +63,50 @@ def _copy_capacity(count: int) -> int:
     """The table of ``new HashSet<>(collection)``: max(count / 0.75 + 1, 16), up to the next power of two."""
     wanted = max(int(count / 0.75) + 1, DEFAULT_CAPACITY)
     return 1 << (wanted - 1).bit_length()
+
+
+class PriorityQueue(Generic[K]):
+    """Java's ``PriorityQueue``: among equal elements, ``poll`` gives the one that Java's gives.
+
+    ``rank`` gives what elements are compared by; it may change while an element is out of the queue only.
+    """
+
+    def __init__(self, rank: Callable[[K], float]) -> None:
+        self._rank = rank
+        self._heap: list[K] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._heap)
+
+    def add(self, element: K) -> None:
+        heap, rank = self._heap, self._rank
+        place, value = len(heap), rank(element)
+        heap.append(element)
+        while place > 0:
+            parent = (place - 1) >> 1
+            if value >= rank(heap[parent]):
+                break
+            heap[place] = heap[parent]
+            place = parent
+        heap[place] = element
+
+    def poll(self) -> K | None:
+        """Remove and return the least element; None from an empty queue."""
+        heap, rank = self._heap, self._rank
+        if not heap:
+            return None
+        first, last = heap[0], heap.pop()
+        size = len(heap)
+        if size == 0:
+            return first
+        place, value = 0, rank(last)
+        while place < size >> 1:
+            child = 2 * place + 1
+            if child + 1 < size and rank(heap[child]) > rank(heap[child + 1]):
+                child += 1
+            if value <= rank(heap[child]):
+                break
+            heap[place] = heap[child]
+            place = child
+        heap[place] = last
+        return first

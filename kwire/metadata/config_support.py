@@ -92,6 +92,13 @@ group.share.max.size group.share.min.assignment.interval.ms group.share.min.deli
 group.share.min.heartbeat.interval.ms group.share.min.partition.max.record.locks
 group.share.min.record.lock.duration.ms group.share.min.session.timeout.ms group.share.partition.max.record.locks
 group.share.record.lock.duration.ms group.share.session.timeout.ms
+group.streams.acceptable.recovery.lag group.streams.assignment.interval.ms group.streams.assignors
+group.streams.heartbeat.interval.ms group.streams.initial.rebalance.delay.ms group.streams.max.assignment.interval.ms
+group.streams.max.heartbeat.interval.ms group.streams.max.session.timeout.ms group.streams.max.size
+group.streams.max.standby.replicas group.streams.max.warmup.replicas group.streams.min.assignment.interval.ms
+group.streams.min.heartbeat.interval.ms group.streams.min.session.timeout.ms group.streams.min.task.offset.interval.ms
+group.streams.num.standby.replicas group.streams.rack.aware.assignment.tags
+group.streams.session.timeout.ms group.streams.task.offset.interval.ms
 share.coordinator.cold.partition.snapshot.interval.ms share.coordinator.snapshot.update.records.per.snapshot
 share.coordinator.state.topic.compression.codec share.coordinator.state.topic.prune.interval.ms
 share.coordinator.state.topic.min.isr share.coordinator.state.topic.num.partitions
@@ -114,6 +121,7 @@ group.coordinator.threads group.share.assignor.offload.enable group.streams.assi
 num.network.threads num.recovery.threads.per.data.dir num.replica.alter.log.dirs.threads num.replica.fetchers
 share.coordinator.threads
 """,
+    "Kafka 4.4 gives no member of a streams group a warm-up task": "group.streams.num.warmup.replicas",
     "there is no other broker to copy from, talk to, or wait for": """
 alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds
 controller.socket.timeout.ms follower.replication.throttled.rate leader.replication.throttled.rate
@@ -163,16 +171,6 @@ create.topic.policy.class.name group.share.dlq.manager.class.name group.share.pe
 group.streams.topology.description.plugin.class principal.builder.class security.providers
 """,
     "log directories cannot be cordoned": "cordoned.log.dirs",
-    "the streams group protocol is not served yet": """
-group.streams.acceptable.recovery.lag group.streams.assignors group.streams.max.warmup.replicas
-group.streams.min.task.offset.interval.ms group.streams.num.warmup.replicas group.streams.rack.aware.assignment.tags
-group.streams.task.offset.interval.ms
-group.streams.assignment.interval.ms group.streams.heartbeat.interval.ms
-group.streams.initial.rebalance.delay.ms group.streams.max.assignment.interval.ms
-group.streams.max.heartbeat.interval.ms group.streams.max.session.timeout.ms group.streams.max.size
-group.streams.max.standby.replicas group.streams.min.assignment.interval.ms group.streams.min.heartbeat.interval.ms
-group.streams.min.session.timeout.ms group.streams.num.standby.replicas group.streams.session.timeout.ms
-""",
     "tiered storage is not served": """
 follower.fetch.last.tiered.offset.enable log.remote.copy.lag.bytes log.remote.copy.lag.ms remote.fetch.max.wait.ms
 remote.list.offsets.request.timeout.ms remote.log.index.file.cache.total.size.bytes

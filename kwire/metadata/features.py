@@ -52,6 +52,7 @@ SERVED: Mapping[str, VersionRange] = MappingProxyType(
         ELR_VERSION: VersionRange(0, 1),
         GROUP_VERSION: VersionRange(0, 1),
         SHARE_VERSION: VersionRange(0, 2),
+        STREAMS_VERSION: VersionRange(0, 1),
         TRANSACTION_VERSION: VersionRange(0, 2),
     }
 )

@@ -629,6 +629,37 @@ ASKS = [
     ),
     (
         1,
+        make(
+            "StreamsGroupHeartbeat",
+            group_id=GROUP,
+            member_id=MEMBER,
+            topology=part(
+                "StreamsGroupHeartbeat",
+                "Topology",
+                subtopologies=[part("StreamsGroupHeartbeat", "Subtopology", subtopology_id="0", source_topics=[TOPIC])],
+            ),
+            active_tasks=[],
+            standby_tasks=[],
+            warmup_tasks=[],
+            rebalance_timeout_ms=1000,
+        ),
+        {(Op.READ, Res.GROUP, GROUP), (Op.DESCRIBE, Res.TOPIC, TOPIC)},
+        {"GROUP_AUTHORIZATION_FAILED"},
+    ),
+    (
+        1,
+        make("StreamsGroupDescribe", group_ids=[GROUP]),
+        {(Op.DESCRIBE, Res.GROUP, GROUP)},
+        {"GROUP_AUTHORIZATION_FAILED"},
+    ),
+    (
+        0,
+        make("StreamsGroupTopologyDescriptionUpdate", group_id=GROUP, member_id=MEMBER),
+        {(Op.READ, Res.GROUP, GROUP)},
+        {"GROUP_AUTHORIZATION_FAILED"},
+    ),
+    (
+        1,
         make("ShareFetch", group_id=GROUP, member_id=MEMBER, max_bytes=1),
         {(Op.READ, Res.GROUP, GROUP)},
         {"GROUP_AUTHORIZATION_FAILED"},

@@ -40,13 +40,19 @@ def tables_of(machine):
     tables = machine.consumer.tables
     return (
         *(tables.epochs, tables.members, tables.targets, tables.regexes, tables.owners, tables.instances),
-        *(machine.classic.records, machine.preserved.kinds, machine.offsets.committed),
+        *(machine.classic.records, machine.offsets.committed),
     )
 
 
 def soft_of(machine):
     parts = machine.consumer.parts
-    return (tables_of(machine), parts.watched, parts.deadlines, set(parts.sessions._sessions), machine.classic.live)
+    return (
+        tables_of(machine),
+        parts.watched,
+        parts.deadlines._deadlines,
+        set(parts.sessions._sessions),
+        machine.classic.live,
+    )
 
 
 @dataclasses.dataclass

@@ -21,7 +21,8 @@ from kwire.coordinators.group.commands import (
 )
 from kwire.coordinators.group.coordinator import GroupCoordinator
 from kwire.coordinators.group.records import GroupEntry, OffsetEntry, read_record
-from kwire.coordinators.machine import MetadataChange, ProducerStamp, Record
+from kwire.coordinators.group.streams.state import Epochs, epoch_record
+from kwire.coordinators.machine import MetadataChange, ProducerStamp
 from kwire.errors import Code
 
 TRANSCRIPTS = Path(__file__).parent / "transcripts" / "group"
@@ -42,7 +43,7 @@ def durable(machine: GroupCoordinator) -> object:
     offsets = machine.offsets
     return (
         *(offsets.committed, offsets.pending, offsets.open_in_group),
-        *(machine.classic.records, machine.preserved.kinds, machine.preserved.records),
+        *(machine.classic.records, machine.streams.tables.epochs),
     )
 
 
@@ -186,10 +187,9 @@ def drop_topics(playback: Playback, words: list[str], values: dict[str, str]) ->
 
 
 def append(playback: Playback, words: list[str], values: dict[str, str]) -> None:
-    """append TYPE GROUP [tombstone]: a record of a kind that is not served, key without more than the group id."""
+    """append GROUP: the record that makes a streams group."""
     del values
-    key = struct.pack(">hh", int(words[0]), len(words[1])) + words[1].encode()
-    playback.append_foreign(Record(key, None if "tombstone" in words else b"\0\0whatever"))
+    playback.append_foreign(epoch_record(words[0], Epochs()))
 
 
 def end(playback: Playback, words: list[str], values: dict[str, str]) -> None:

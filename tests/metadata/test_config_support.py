@@ -13,7 +13,7 @@ INTERNAL_TOPICS = ("offsets.topic", "transaction.state.log")
 INTERNAL_TOPIC_SETTINGS = ("min.isr", "num.partitions", "replication.factor", "segment.bytes")
 READ_BY_METADATA = {"default.replication.factor", "num.partitions", "process.roles"}
 # Bounds of what groups may set, and of the broker's own values.
-READ_BY_METADATA |= {limit for name, *limits in GROUP_LIMITS for limit in limits if limit and "streams" not in name}
+READ_BY_METADATA |= {limit for _, *limits in GROUP_LIMITS for limit in limits if limit}
 ONE_VALUE_AT_START = {"group.share.assignors"}  # start_rules allows the only assignor there is
 
 PACKAGE = Path(kwire.__file__).parent

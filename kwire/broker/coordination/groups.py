@@ -132,4 +132,7 @@ def group_config(configs: EffectiveConfigs) -> GroupConfig:
         share_max_size=configs.broker["group.share.max.size"],
         share_initialize_retry_interval_ms=configs.broker["group.share.initialize.retry.interval.ms"],
         share_fast_heartbeats=not configs.is_set("group.share.heartbeat.interval.ms"),
+        streams_max_size=configs.broker["group.streams.max.size"],
+        streams_assignors=configs.broker["group.streams.assignors"],
+        streams_fast_heartbeats=not configs.is_set("group.streams.heartbeat.interval.ms"),
     )

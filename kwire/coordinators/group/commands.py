@@ -36,6 +36,10 @@ class GroupConfig:
     share_initialize_retry_interval_ms: int = 30_000
     # Whether members of share groups may be asked to send heartbeats sooner than configured while their group settles.
     share_fast_heartbeats: bool = True
+    streams_max_size: int = 2**31 - 1
+    streams_assignors: tuple[str, ...] = ("sticky",)
+    # The same for streams groups.
+    streams_fast_heartbeats: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,10 @@
 Responsible for: which kinds of groups there are, replay, offsets of groups, and the commands on whole groups (list,
 describe, delete). Must not depend on: the log, clocks, requests, how a kind of group works.
 
-Every kind of group is a ``GroupKind``: ``classic``, ``consumer``, and ``preserved`` for the kinds that are not served.
-A group id belongs to the kind that finds a group of it (``_find``); records and timers carry the name of their kind. A
-command of one kind is a method of that kind (``machine.consumer.heartbeat``). A group that only ever committed offsets
-has no record of its own; it is an empty classic group without a protocol type.
+Every kind of group is a ``GroupKind``: ``classic``, ``consumer``, ``share`` and ``streams``. A group id belongs to the
+kind that finds a group of it (``_find``); records and timers carry the name of their kind. A command of one kind is a
+method of that kind (``machine.consumer.heartbeat``). A group that only ever committed offsets has no record of its own;
+it is an empty classic group without a protocol type.
 
 Commands see the state as it is written; ``fetch_offsets``, ``list_groups`` and ``describe`` answer what is committed.
 """
@@ -31,13 +31,15 @@ from kwire.coordinators.group.commands import (
     ListedGroup,
     SyncGroup,
 )
+from kwire.coordinators.group.consumer.group import KIND as CONSUMER
 from kwire.coordinators.group.consumer.groups import ConsumerGroups
 from kwire.coordinators.group.group import Group, GroupKind, ModernKind, Retention
 from kwire.coordinators.group.offsets import Offsets, TopicToFetch
-from kwire.coordinators.group.preserved import PreservedGroups
-from kwire.coordinators.group.records import GroupEntry, ModernEntry, OffsetEntry, PreservedEntry, read_record
+from kwire.coordinators.group.records import GroupEntry, ModernEntry, OffsetEntry, read_record
 from kwire.coordinators.group.share.group import KIND as SHARE
 from kwire.coordinators.group.share.groups import ShareGroups
+from kwire.coordinators.group.streams.group import KIND as STREAMS
+from kwire.coordinators.group.streams.groups import StreamsGroups
 from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange, ProducerStamp, Record
 from kwire.coordinators.timeline import Timeline
 from kwire.errors import Code, KafkaError
@@ -70,13 +72,13 @@ class GroupCoordinator:
         self.timeline = Timeline()
         self.offsets = Offsets(self.timeline)
         self.classic = ClassicGroups(config, self.timeline)
-        self.consumer = ConsumerGroups(config, self.timeline, classic=self.classic, find=self._find)
-        self.preserved = PreservedGroups(self.timeline)
-        # By the names that their records and timers carry.
+        self.consumer = ConsumerGroups(config, self.timeline, classic=self.classic, find_any=self._find)
         self.share = ShareGroups(config, self.timeline, find_any=self._find)
-        self._modern: dict[str, ModernKind] = {"consumer": self.consumer, SHARE: self.share}
+        self.streams = StreamsGroups(config, self.timeline, find_any=self._find)
+        # By the names that their records and timers carry.
+        self._modern: dict[str, ModernKind] = {CONSUMER: self.consumer, SHARE: self.share, STREAMS: self.streams}
         # A group id is of one kind; the classic groups include those that have offsets only.
-        self._kinds: tuple[GroupKind, ...] = (self.classic, *self._modern.values(), self.preserved)
+        self._kinds: tuple[GroupKind, ...] = (self.classic, *self._modern.values())
         # The groups that a pass over all of them has still to look at for expired offsets.
         self._to_expire: list[str] = []
         self._topic_deletions: deque[_TopicDeletion] = deque()
@@ -88,13 +90,13 @@ class GroupCoordinator:
         group = self._find(command.group_id)
         if group is None or isinstance(group, ClassicGroup):
             return self.classic.join(command, ticket=ticket, now_ms=now_ms)
-        if group.kind != "consumer":
+        if group.kind == CONSUMER and not group.is_empty:
+            return self.consumer.classic_join(command, ticket=ticket, now_ms=now_ms)
+        if group.kind == SHARE or not group.is_empty:
             effects = Effects()
             effects.reply(ticket, Joined("", Code.INCONSISTENT_GROUP_PROTOCOL))
             return effects
-        if not group.is_empty:
-            return self.consumer.classic_join(command, ticket=ticket, now_ms=now_ms)
-        # An empty consumer group becomes a classic one: its records are deleted first (KIP-848).
+        # An empty consumer or streams group becomes a classic one: its records are deleted first (KIP-848, KIP-1071).
         effects = self.classic.join(command, ticket=ticket, now_ms=now_ms)
         if effects.records:
             effects.records[:0] = group.tombstones()
@@ -256,13 +258,9 @@ class GroupCoordinator:
                 if value is not None:
                     self._replace_offsets_only(entry.group_id)
                 self._modern[entry.kind].replay(entry)
-            case PreservedEntry() as entry:
-                if value is not None:
-                    self._replace_offsets_only(entry.group_id)
-                self.preserved.replay(entry, key, value)
 
     def _is_modern(self, group_id: str) -> bool:
-        return group_id in self.preserved.kinds or any(kind.find(group_id) for kind in self._modern.values())
+        return any(kind.find(group_id) for kind in self._modern.values())
 
     def _replace_offsets_only(self, group_id: str) -> None:
         """A group of a newer kind has this id: its offsets came before its records, as compaction may leave them."""

@@ -3,10 +3,10 @@
 Responsible for: the ``Group`` interface and the rules of retention that all kinds share. Must not depend on: any kind
 of group.
 
-A kind of group is a package beside this module (``classic``; consumer, share and streams groups when they are
-served). It has a class of all its groups, a ``GroupKind``, and a class of one group, a ``Group``. The coordinator gives
-a kind the records of its types, the timers whose keys begin with its name, and the follow-ups of that name; a kind
-other than classic is a ``ModernKind``.
+A kind of group is a package beside this module (``classic``, ``consumer``, ``share``, ``streams``). It has a class of
+all its groups, a ``GroupKind``, and a class of one group, a ``Group``. The coordinator gives a kind the records of its
+types, the timers whose keys begin with its name, and the follow-ups of that name; a kind other than classic is a
+``ModernKind``.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ the log.
     value  int16 value version, then the value's fields    none at all: a tombstone
 
 Types 0 and 1 are offsets (0: written by old brokers), 2 is a classic group; the rest belongs to the newer
-kinds of groups (KIP-848, KIP-932, KIP-1071). What Kafka 4.3 writes: offsets at version 4 with the topic's id, or at 1
+kinds of groups (KIP-848, KIP-932, KIP-1071). What Kafka 4.4 writes: offsets at version 4 with the topic's id, or at 1
 where the client asked for a retention of its own (versions 2-4 of OffsetCommit); classic groups at version 3; the
 newer kinds at version 0.
 """
@@ -32,12 +32,11 @@ OFFSET_VERSION_WITH_EXPIRY = 1
 GROUP_VERSION = 3
 
 _INT16 = struct.Struct(">h")
-_TYPE_AND_LENGTH = struct.Struct(">hh")
 
 _OFFSET_TYPES = frozenset({0, 1})
 _GROUP_TYPE = 2
-# The kinds that are served: type -> kind of group, and the names of the messages for key and value.
-_SERVED: Final[Mapping[int, tuple[str, str]]] = {
+# Type -> kind of group, and the names of the messages for key and value.
+_MODERN: Final[Mapping[int, tuple[str, str]]] = {
     3: ("consumer", "ConsumerGroupMetadata"),
     4: ("consumer", "ConsumerGroupPartitionMetadata"),
     5: ("consumer", "ConsumerGroupMemberMetadata"),
@@ -51,10 +50,12 @@ _SERVED: Final[Mapping[int, tuple[str, str]]] = {
     14: ("share", "ShareGroupCurrentMemberAssignment"),
     15: ("share", "ShareGroupStatePartitionMetadata"),
     16: ("consumer", "ConsumerGroupRegularExpression"),
-}
-# The kinds that are not.
-_PRESERVED = {
-    **dict.fromkeys((17, 18, 19, 20, 21, 22, 23), "streams"),
+    17: ("streams", "StreamsGroupMetadata"),
+    19: ("streams", "StreamsGroupMemberMetadata"),
+    20: ("streams", "StreamsGroupTargetAssignmentMetadata"),
+    21: ("streams", "StreamsGroupTargetAssignmentMember"),
+    22: ("streams", "StreamsGroupCurrentMemberAssignment"),
+    23: ("streams", "StreamsGroupTopology"),
 }
 
 
@@ -70,13 +71,6 @@ class GroupEntry(NamedTuple):
     value: GroupMetadataValue | None
 
 
-class PreservedEntry(NamedTuple):
-    """A record of a kind of group that is not served."""
-
-    group_id: str
-    kind: str
-
-
 class ModernEntry(NamedTuple):
     """A record of a consumer, share or streams group. ``key`` and ``value`` are messages; None is a tombstone."""
 
@@ -86,7 +80,7 @@ class ModernEntry(NamedTuple):
     value: Any
 
 
-Entry: TypeAlias = OffsetEntry | GroupEntry | ModernEntry | PreservedEntry
+Entry: TypeAlias = OffsetEntry | GroupEntry | ModernEntry
 
 
 def offset_record(group_id: str, topic: str, partition: int, offset: CommittedOffset | None) -> Record:
@@ -120,7 +114,7 @@ def modern_record(key: Message, value: Message | None) -> Record:
 
 
 def read_record(key: bytes, value: bytes | None) -> Entry | None:
-    """The meaning of a record; None for a type that Kafka 4.3 does not know. ProtocolViolation if it cannot be read."""
+    """The meaning of a record; None for a type that Kafka 4.4 does not know. ProtocolViolation if it cannot be read."""
     try:
         return _read(key, value)
     except (struct.error, UnicodeDecodeError) as error:
@@ -128,7 +122,7 @@ def read_record(key: bytes, value: bytes | None) -> Entry | None:
 
 
 def _read(key: bytes, value: bytes | None) -> Entry | None:
-    record_type, id_length = _TYPE_AND_LENGTH.unpack_from(key)
+    (record_type,) = _INT16.unpack_from(key)
     if record_type in _OFFSET_TYPES:
         offset_key = decode(OffsetCommitKey, 0, memoryview(key)[2:])
         read = None if value is None else decode(OffsetCommitValue, *_versioned(value))
@@ -136,17 +130,13 @@ def _read(key: bytes, value: bytes | None) -> Entry | None:
     if record_type == _GROUP_TYPE:
         group_key = decode(GroupMetadataKey, 0, memoryview(key)[2:])
         return GroupEntry(group_key.group, None if value is None else decode(GroupMetadataValue, *_versioned(value)))
-    if record_type in _SERVED:
+    if record_type in _MODERN:
         return _read_modern(record_type, key, value)
-    kind = _PRESERVED.get(record_type)
-    if kind is None:
-        return None
-    # All their keys begin with the group id.
-    return PreservedEntry(key[4 : 4 + id_length].decode("utf-8"), kind)
+    return None
 
 
 def _read_modern(record_type: int, key: bytes, value: bytes | None) -> ModernEntry:
-    kind, name = _SERVED[record_type]
+    kind, name = _MODERN[record_type]
     read_key: Any = decode(getattr(messages, f"{name}Key"), 0, memoryview(key)[2:])
     read_value = None if value is None else decode(getattr(messages, f"{name}Value"), *_versioned(value))
     return ModernEntry(read_key.group_id, kind, read_key, read_value)

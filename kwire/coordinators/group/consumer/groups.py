@@ -1,6 +1,6 @@
 """The consumer groups of one partition.
 
-Responsible for: finding and creating groups, and the commands and events of the machine that concern them. Must not
+Responsible for: creating groups, and the commands and events of the machine that concern them. Must not
 depend on: how a heartbeat is answered (``heartbeat``, ``classic_members``), the log.
 
 Timers, by key, all beginning with ``"consumer"``: ``session`` ends that of a member; ``rebalance`` removes a member
@@ -9,7 +9,7 @@ that does not give up its partitions, ``join`` and ``sync`` one of the classic p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping
 
 from kwire.coordinators.group.classic.group import ClassicGroup
 from kwire.coordinators.group.classic.groups import ClassicGroups
@@ -18,7 +18,6 @@ from kwire.coordinators.group.commands import (
     Joined,
     JoinGroup,
     LeavingMember,
-    ListedGroup,
     Synced,
     SyncGroup,
 )
@@ -30,16 +29,17 @@ from kwire.coordinators.group.consumer.member import LEAVE_EPOCH, LEAVE_STATIC_E
 from kwire.coordinators.group.consumer.parts import ConsumerParts, Step
 from kwire.coordinators.group.consumer.state import ResolvedRegex
 from kwire.coordinators.group.consumer.target import bump_epoch, preferred_assignor
-from kwire.coordinators.group.group import Group, each_listed
+from kwire.coordinators.group.group import Group
 from kwire.coordinators.group.modern.assignment import NO_PARTITIONS
+from kwire.coordinators.group.modern.groups import ModernGroups
 from kwire.coordinators.group.records import ModernEntry
 from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange
 from kwire.coordinators.timeline import Timeline
 from kwire.errors import Code, KafkaError
 
 
-class ConsumerGroups:
-    """A ``ModernKind``. ``find`` gives the group of an id, whatever its kind."""
+class ConsumerGroups(ModernGroups[ConsumerGroup]):
+    """A ``ModernKind``. ``find_any`` gives the group of an id, whatever its kind."""
 
     def __init__(
         self,
@@ -47,33 +47,16 @@ class ConsumerGroups:
         timeline: Timeline,
         *,
         classic: ClassicGroups,
-        find: Callable[[str], Group | None],
+        find_any: Callable[[str], Group | None],
     ) -> None:
-        self.parts = ConsumerParts(config, timeline, classic=classic, find=find)
-        self.tables = self.parts.tables
-
-    # The groups
-
-    def find(self, group_id: str) -> ConsumerGroup | None:
-        return ConsumerGroup(self.tables, group_id) if group_id in self.tables.epochs else None
-
-    def committed(self, group_id: str) -> ConsumerGroup | None:
-        if self.tables.epochs.committed(group_id) is None:
-            return None
-        return ConsumerGroup(self.tables, group_id, is_committed=True)
-
-    def group_ids(self) -> list[str]:
-        return list(self.tables.epochs)
-
-    def listed(self) -> Iterator[ListedGroup | None]:
-        return each_listed((group_id for group_id, _ in self.tables.epochs.committed_items()), self.committed)
-
-    @property
-    def changes(self) -> int:
-        return self.tables.epochs.changes + self.tables.members.changes
-
-    def has_members(self, group_id: str) -> bool:
-        return bool(self.tables.members.branch(group_id))
+        self.parts = ConsumerParts(config, timeline, classic=classic, find_any=find_any)
+        self.tables = tables = self.parts.tables
+        super().__init__(
+            KIND,
+            tables,
+            make=lambda group_id, is_committed: ConsumerGroup(tables, group_id, is_committed=is_committed),
+            find_any=find_any,
+        )
 
     # Commands
 
@@ -82,21 +65,17 @@ class ConsumerGroups:
         heartbeat.check_request(command, self.parts.config.consumer_assignors)
         effects = Effects()
         if command.member_epoch in (LEAVE_EPOCH, LEAVE_STATIC_EPOCH):
-            step = Step(self.parts, self._existing(command.group_id), now_ms, effects)
+            step = Step(self.parts, self.existing(command.group_id), now_ms, effects)
             effects.reply(ticket, heartbeat.leave(step, command))
             return effects
         is_joining = command.member_epoch == 0
-        group = self._created(command.group_id, now_ms, effects) if is_joining else self._existing(command.group_id)
+        group = self._created(command.group_id, now_ms, effects) if is_joining else self.existing(command.group_id)
         effects.reply(ticket, heartbeat.heartbeat(Step(self.parts, group, now_ms, effects), command))
         return effects
 
     def describe(self, group_id: str) -> DescribedConsumerGroup:
         """KafkaError(INVALID_GROUP_ID, GROUP_ID_NOT_FOUND)."""
-        if not group_id:
-            raise KafkaError(Code.INVALID_GROUP_ID)
-        group = self.committed(group_id)
-        if group is None:
-            raise self._not_consumer(group_id, "Group {} not found.")
+        group = self.described(group_id)
         epochs, members, default = group.epochs, group.members, self.parts.config.consumer_assignors[0]
         return DescribedConsumerGroup(
             group_id,
@@ -127,7 +106,7 @@ class ConsumerGroups:
 
     def classic_join(self, command: JoinGroup, *, ticket: int, now_ms: int) -> Effects:
         """A ``Joined`` follows at once."""
-        step = Step(self.parts, self._existing(command.group_id), now_ms)
+        step = Step(self.parts, self.existing(command.group_id), now_ms)
         try:
             joined = classic_members.join(step, command)
         except KafkaError as refusal:
@@ -139,7 +118,7 @@ class ConsumerGroups:
 
     def classic_sync(self, command: SyncGroup, *, ticket: int, now_ms: int) -> Effects:
         """A ``Synced`` follows at once."""
-        step = Step(self.parts, self._existing(command.group_id), now_ms)
+        step = Step(self.parts, self.existing(command.group_id), now_ms)
         try:
             synced = classic_members.sync(step, command)
         except KafkaError as refusal:
@@ -158,14 +137,14 @@ class ConsumerGroups:
         now_ms: int,
     ) -> Effects:
         """A ``Code`` follows, NONE or REBALANCE_IN_PROGRESS. Raises KafkaError."""
-        step = Step(self.parts, self._existing(group_id), now_ms)
+        step = Step(self.parts, self.existing(group_id), now_ms)
         code = classic_members.heartbeat(step, generation_id, member_id, group_instance_id)
         step.effects.reply(ticket, code)
         return step.effects
 
     def classic_leave(self, group_id: str, leaving: Iterable[LeavingMember], *, ticket: int, now_ms: int) -> Effects:
         """A list of ``LeftMember`` follows."""
-        step = Step(self.parts, self._existing(group_id), now_ms)
+        step = Step(self.parts, self.existing(group_id), now_ms)
         step.effects.reply(ticket, classic_members.leave(step, leaving))
         return step.effects
 
@@ -211,7 +190,7 @@ class ConsumerGroups:
             elif sessions.has_expired(group_id, member_id, now_ms=step.now_ms, effects=step.effects):
                 fence(step, [member])
             return
-        self.parts.deadlines.pop((KIND, name, group_id, member_id))
+        self.parts.deadlines.fired(name, group_id, member_id)
         # A member that has moved on since has another timer, or none.
         if member is not None:
             fence(step, [member])
@@ -225,19 +204,13 @@ class ConsumerGroups:
 
     # Helpers
 
-    def _existing(self, group_id: str) -> ConsumerGroup:
-        group = self.find(group_id)
-        if group is None:
-            raise self._not_consumer(group_id, "Consumer group {} not found.")
-        return group
-
     def _created(self, group_id: str, now_ms: int, effects: Effects) -> ConsumerGroup:
         """The group, new, or made of a classic one. KafkaError(GROUP_ID_NOT_FOUND) for a group of another kind."""
         other = self.parts.find_any(group_id)
         if other is None or isinstance(other, ConsumerGroup):
             return ConsumerGroup(self.tables, group_id)
         if not isinstance(other, ClassicGroup):
-            raise self._not_consumer(group_id, "")
+            raise self.not_found(group_id, "")
         if other.is_empty:
             effects.records += other.tombstones()
             return ConsumerGroup(self.tables, group_id)
@@ -245,11 +218,6 @@ class ConsumerGroups:
         changing = self.parts.classic.find_to_change(group_id)
         assert changing is not None
         return migration.upgrade(self.parts, changing, now_ms, effects)
-
-    def _not_consumer(self, group_id: str, not_found: str) -> KafkaError:
-        if self.parts.find_any(group_id) is None:
-            return KafkaError(Code.GROUP_ID_NOT_FOUND, not_found.format(group_id))
-        return KafkaError(Code.GROUP_ID_NOT_FOUND, f"Group {group_id} is not a consumer group.")
 
 
 def _described(group: ConsumerGroup, member: Member) -> DescribedConsumer:

@@ -16,6 +16,7 @@ from kwire.coordinators.group.consumer.group import KIND, ConsumerGroup
 from kwire.coordinators.group.consumer.member import Member
 from kwire.coordinators.group.consumer.state import ConsumerTables
 from kwire.coordinators.group.group import Group
+from kwire.coordinators.group.modern.deadlines import Deadlines
 from kwire.coordinators.group.modern.sessions import Sessions
 from kwire.coordinators.machine import ClusterMetadata, Effects, Record
 from kwire.coordinators.timeline import Table, Timeline
@@ -48,16 +49,15 @@ class ConsumerParts:
         timeline: Timeline,
         *,
         classic: ClassicGroups,
-        find: Callable[[str], Group | None],
+        find_any: Callable[[str], Group | None],
     ) -> None:
         self.config = config
         self.tables = ConsumerTables(timeline)
         self.sessions = Sessions(KIND, timeline)
-        # When the rebalance, join and sync timers of members fire, by timer key.
-        self.deadlines: Table[tuple[str, ...], int] = Table(timeline)
+        self.deadlines = Deadlines(KIND, timeline)
         self.watched: Table[str, Watched] = Table(timeline)
         self.classic = classic
-        self.find_any = find
+        self.find_any = find_any
         self.topics_version = 0
         self._metadata: ClusterMetadata | None = None
 
@@ -111,14 +111,11 @@ class Step:
 
     def set_deadline(self, name: str, member_id: str, after_ms: int | None, *, keep: bool = False) -> None:
         """Set the timer ``name`` of a member, or cancel it (None). ``keep``: not if it is set."""
-        key = (KIND, name, self.group_id, member_id)
         deadlines = self.parts.deadlines
         if after_ms is None:
-            if deadlines.pop(key) is not None:
-                self.effects.set_timer(key, None)
-        elif not (keep and key in deadlines):
-            deadlines[key] = self.now_ms + after_ms
-            self.effects.set_timer(key, self.now_ms + after_ms)
+            deadlines.cancel(name, self.group_id, member_id, self.effects)
+        elif not (keep and deadlines.is_set(name, self.group_id, member_id)):
+            deadlines.set(name, self.group_id, member_id, self.now_ms + after_ms, self.effects)
 
     def cancel_timers(self, member_id: str) -> None:
         self.parts.sessions.end(self.group_id, member_id, self.effects)

@@ -1,6 +1,6 @@
 """The share groups of one partition.
 
-Responsible for: finding groups, commands on them, timers, and what changes of the metadata mean. Must not depend on:
+Responsible for: commands on groups, timers, and what changes of the metadata mean. Must not depend on:
 the log, how a heartbeat is decided (``heartbeat``) and how offsets change (``offsets``).
 
 Timers have the keys ``("share", "session", group id, member id)``: a member that sends no heartbeat is removed.
@@ -8,10 +8,11 @@ Timers have the keys ``("share", "session", group id, member id)``: a member tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping
+from collections.abc import Callable, Collection, Hashable, Mapping
 
-from kwire.coordinators.group.commands import GroupConfig, ListedGroup
-from kwire.coordinators.group.group import Group, each_listed
+from kwire.coordinators.group.commands import GroupConfig
+from kwire.coordinators.group.group import Group
+from kwire.coordinators.group.modern.groups import ModernGroups
 from kwire.coordinators.group.modern.sessions import Sessions
 from kwire.coordinators.group.records import ModernEntry
 from kwire.coordinators.group.share import offsets
@@ -21,44 +22,28 @@ from kwire.coordinators.group.share.heartbeat import Step, check_request, fence,
 from kwire.coordinators.group.share.state import ShareTables, States
 from kwire.coordinators.machine import ClusterMetadata, Effects, MetadataChange
 from kwire.coordinators.timeline import Table, Timeline
-from kwire.errors import Code, KafkaError
+from kwire.errors import Code
 from kwire.types import Uuid
 
 
-class ShareGroups:
+class ShareGroups(ModernGroups[ShareGroup]):
     """A ``ModernKind``. ``find_any`` gives the group of an id, whatever its kind."""
 
     def __init__(self, config: GroupConfig, timeline: Timeline, *, find_any: Callable[[str], Group | None]) -> None:
         self.config = config
-        self.tables = ShareTables(timeline)
+        self.tables = tables = ShareTables(timeline)
         self.sessions = Sessions(KIND, timeline)
         # Soft: the version of the topics at which a group's hash was computed; when a topic's initialization began.
         self.checked: Table[str, int] = Table(timeline)
         self.initializing_since: Table[tuple[str, Uuid], int] = Table(timeline)
         self.topics_version = 1
-        self._find_any = find_any
         self._metadata: ClusterMetadata | None = None
-
-    # --- finding
-    # -----------------------------------------------------------------------------------------------------
-
-    def find(self, group_id: str) -> ShareGroup | None:
-        return ShareGroup(self.tables, group_id) if group_id in self.tables.epochs else None
-
-    def committed(self, group_id: str) -> ShareGroup | None:
-        if self.tables.epochs.committed(group_id) is None:
-            return None
-        return ShareGroup(self.tables, group_id, is_committed=True)
-
-    def group_ids(self) -> list[str]:
-        return list(self.tables.epochs)
-
-    def listed(self) -> Iterator[ListedGroup | None]:
-        return each_listed((group_id for group_id, _ in self.tables.epochs.committed_items()), self.committed)
-
-    @property
-    def changes(self) -> int:
-        return self.tables.epochs.changes + self.tables.members.changes
+        super().__init__(
+            KIND,
+            tables,
+            make=lambda group_id, is_committed: ShareGroup(tables, group_id, is_committed=is_committed),
+            find_any=find_any,
+        )
 
     @property
     def metadata(self) -> ClusterMetadata:
@@ -85,11 +70,8 @@ class ShareGroups:
         return step.effects
 
     def describe(self, group_id: str) -> DescribedShareGroup:
-        """What is committed. KafkaError(GROUP_ID_NOT_FOUND)."""
-        group = self.committed(group_id)
-        if group is None:
-            raise self._not_found(group_id)
-        return group.described_share_group()
+        """What is committed. KafkaError(INVALID_GROUP_ID, GROUP_ID_NOT_FOUND)."""
+        return self.described(group_id).described_share_group()
 
     def states(self, group_id: str) -> States | None:
         """Which partitions have a state, as it is committed; None for a group that does not exist."""
@@ -202,13 +184,11 @@ class ShareGroups:
 
     def _step(self, group_id: str, now_ms: int, *, may_create: bool = False) -> Step:
         """A step of the group. KafkaError(GROUP_ID_NOT_FOUND) without one, unless it may be created."""
-        other = self._find_any(group_id)
-        if other is not None and not isinstance(other, ShareGroup):
-            raise KafkaError(Code.GROUP_ID_NOT_FOUND, f"Group {group_id} is not a share group.")
-        if other is None and not may_create:
-            raise KafkaError(Code.GROUP_ID_NOT_FOUND, f"Share group {group_id} not found.")
+        group = self.find(group_id)
+        if group is None and may_create and self._find_any(group_id) is None:
+            group = ShareGroup(self.tables, group_id)
         return Step(
-            group=ShareGroup(self.tables, group_id),
+            group=group or self.existing(group_id),
             metadata=self.metadata,
             config=self.config,
             sessions=self.sessions,
@@ -222,11 +202,6 @@ class ShareGroups:
         timeout_ms = self.metadata.group_config(group_id)["share.session.timeout.ms"]
         assert isinstance(timeout_ms, int)
         return timeout_ms
-
-    def _not_found(self, group_id: str) -> KafkaError:
-        other = self._find_any(group_id)
-        text = f"Group {group_id} not found." if other is None else f"Group {group_id} is not a share group."
-        return KafkaError(Code.GROUP_ID_NOT_FOUND, text)
 
     def _answered(self, step: Step, ticket: int) -> Effects:
         step.effects.reply(ticket, None)

@@ -1,0 +1,194 @@
+"""The durable state of the streams groups of one partition.
+
+Responsible for: the tables, changed by ``replay`` alone, and the records of a group as a whole. Must not depend on:
+commands, timers.
+
+    type 17  StreamsGroupMetadata                  the group's epoch, the hash of its topics, its validated topology
+    type 19  StreamsGroupMemberMetadata            see ``member``
+    type 20  StreamsGroupTargetAssignmentMetadata  the epoch of the target assignment, and when it was computed
+    type 21  StreamsGroupTargetAssignmentMember    see ``member``
+    type 22  StreamsGroupCurrentMemberAssignment   see ``member``
+    type 23  StreamsGroupTopology                  see ``topology``
+
+Compaction may leave a group's records in any order, so each is taken as it comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+from kwire.coordinators.group.records import ModernEntry, modern_record
+from kwire.coordinators.group.streams.member import Member, target_of_record, with_current, with_metadata
+from kwire.coordinators.group.streams.tasks import TaskSet
+from kwire.coordinators.group.streams.topology import Topology, topology_of
+from kwire.coordinators.machine import Record
+from kwire.coordinators.timeline import NestedTable, Table, Timeline
+from kwire.wire import messages
+
+_Config = messages.StreamsGroupMetadataValue.LastAssignmentConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Epochs:
+    """The epochs of a group, which begin at 1, and what is stored with them.
+
+    ``validated_topology``: the epoch of the topology whose topics all exist, -1 if some do not. ``configs``: the
+    settings that the target assignment was last computed with. ``stored_description`` and ``failed_description``: of
+    a plugin that keeps descriptions of topologies; they are kept as they are.
+    """
+
+    group: int = 1
+    metadata_hash: int = 0
+    validated_topology: int = 0
+    configs: tuple[tuple[str, str], ...] = ()
+    stored_description: int = -1
+    failed_description: int = -1
+    assignment: int = 1
+    assigned_at_ms: int = 0
+
+
+class Target(NamedTuple):
+    """What the target assignment gives a member."""
+
+    tasks: TaskSet
+
+
+class StreamsTables:
+    """By group id, and then: ``members`` and ``targets`` by member id, ``instances`` by instance id."""
+
+    def __init__(self, timeline: Timeline) -> None:
+        self.epochs: Table[str, Epochs] = Table(timeline)
+        self.topologies: Table[str, Topology] = Table(timeline)
+        self.members: NestedTable[Member] = NestedTable(timeline)
+        self.targets: NestedTable[Target] = NestedTable(timeline)
+        self.instances: NestedTable[str] = NestedTable(timeline)
+
+    def replay(self, entry: ModernEntry) -> None:
+        """Apply one record of a streams group."""
+        group_id, key, value = entry.group_id, entry.key, entry.value
+        match type(key).KEY:
+            case 17:
+                self._replay_metadata(group_id, value)
+            case 19:
+                self._replay_member(group_id, key.member_id, value)
+            case 20:
+                self._replay_target_metadata(group_id, value)
+            case 21:
+                self._replay_target(group_id, key.member_id, value)
+            case 22:
+                self._replay_current(group_id, key.member_id, value)
+            case 23:
+                self._replay_topology(group_id, value)
+
+    def _change(self, group_id: str, **fields: Any) -> None:
+        self.epochs[group_id] = replace(self.epochs.get(group_id) or Epochs(), **fields)
+
+    def _replay_metadata(self, group_id: str, value: messages.StreamsGroupMetadataValue | None) -> None:
+        if value is not None:
+            self._change(
+                group_id,
+                group=value.epoch,
+                metadata_hash=value.metadata_hash,
+                validated_topology=value.validated_topology_epoch,
+                configs=tuple((each.key, each.value) for each in value.last_assignment_configs or ()),
+                stored_description=value.stored_description_topology_epoch,
+                failed_description=value.failed_description_topology_epoch,
+            )
+            return
+        self.epochs.pop(group_id)
+        self.topologies.pop(group_id)
+        for path, _ in self.targets.under(group_id):
+            self.targets.remove(path)
+        for path, _ in self.members.under(group_id):
+            self._remove_member(group_id, path[1])
+
+    def _replay_member(self, group_id: str, member_id: str, value: Any) -> None:
+        path = (group_id, member_id)
+        before = self.members.get(path)
+        if value is None:
+            if before is not None:
+                self._remove_member(group_id, member_id)
+            return
+        self._change(group_id)
+        member = with_metadata(before or Member(member_id), value)
+        self.members.set(path, member)
+        if before is not None and before.instance_id not in (None, member.instance_id):
+            self._release_instance(group_id, before)
+        if member.instance_id is not None:
+            self.instances.set((group_id, member.instance_id), member_id)
+
+    def _replay_current(self, group_id: str, member_id: str, value: Any) -> None:
+        path = (group_id, member_id)
+        before = self.members.get(path)
+        if before is None and value is None:
+            return
+        self._change(group_id)
+        self.members.set(path, with_current(before or Member(member_id), value))
+
+    def _replay_target_metadata(self, group_id: str, value: Any) -> None:
+        if value is not None:
+            self._change(group_id, assignment=value.assignment_epoch, assigned_at_ms=value.assignment_timestamp)
+        elif group_id in self.epochs:
+            self._change(group_id, assignment=-1, assigned_at_ms=0)
+
+    def _replay_target(self, group_id: str, member_id: str, value: Any) -> None:
+        if value is None:
+            self.targets.remove((group_id, member_id))
+            return
+        self._change(group_id)
+        self.targets.set((group_id, member_id), Target(target_of_record(value)))
+
+    def _replay_topology(self, group_id: str, value: Any) -> None:
+        if value is None:
+            self.topologies.pop(group_id)
+            return
+        self._change(group_id)
+        topology = topology_of(value)
+        if topology is not None:
+            self.topologies[group_id] = topology
+
+    def _remove_member(self, group_id: str, member_id: str) -> None:
+        member = self.members.get((group_id, member_id))
+        assert member is not None
+        self._release_instance(group_id, member)
+        self.members.remove((group_id, member_id))
+
+    def _release_instance(self, group_id: str, member: Member) -> None:
+        path = (group_id, member.instance_id)
+        if member.instance_id is not None and self.instances.get(path) == member.member_id:
+            self.instances.remove(path)
+
+
+def epoch_record(group_id: str, epochs: Epochs) -> Record:
+    """The record of what ``epochs`` says, the target assignment apart."""
+    value = messages.StreamsGroupMetadataValue(
+        epoch=epochs.group,
+        metadata_hash=epochs.metadata_hash,
+        validated_topology_epoch=epochs.validated_topology,
+        last_assignment_configs=[_Config(key=key, value=value) for key, value in epochs.configs],
+        stored_description_topology_epoch=epochs.stored_description,
+        failed_description_topology_epoch=epochs.failed_description,
+    )
+    return modern_record(messages.StreamsGroupMetadataKey(group_id=group_id), value)
+
+
+def epoch_tombstone(group_id: str) -> Record:
+    return modern_record(messages.StreamsGroupMetadataKey(group_id=group_id), None)
+
+
+def target_epoch_record(group_id: str, epoch: int, now_ms: int) -> Record:
+    return modern_record(
+        messages.StreamsGroupTargetAssignmentMetadataKey(group_id=group_id),
+        messages.StreamsGroupTargetAssignmentMetadataValue(assignment_epoch=epoch, assignment_timestamp=now_ms),
+    )
+
+
+def target_epoch_tombstone(group_id: str) -> Record:
+    return modern_record(messages.StreamsGroupTargetAssignmentMetadataKey(group_id=group_id), None)
+
+
+def configs_of(settings: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
+    """Settings as they are stored and compared."""
+    return tuple(sorted(settings.items()))

@@ -1,0 +1,147 @@
+"""What the commands of streams groups share.
+
+Responsible for: ``StreamsParts``, the state and settings of the groups of one partition, and ``Step``, one command on
+one group. Must not depend on: any command.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kwire.coordinators.group.commands import GroupConfig
+from kwire.coordinators.group.group import Group
+from kwire.coordinators.group.modern.deadlines import Deadlines
+from kwire.coordinators.group.modern.sessions import Sessions
+from kwire.coordinators.group.streams.group import KIND, StreamsGroup
+from kwire.coordinators.group.streams.internal_topics import ConfiguredTopology
+from kwire.coordinators.group.streams.member import Member
+from kwire.coordinators.group.streams.state import StreamsTables
+from kwire.coordinators.group.streams.tasks import TaskOffsets
+from kwire.coordinators.machine import ClusterMetadata, Effects, Record
+from kwire.coordinators.timeline import NestedTable, Table, Timeline
+from kwire.coordinators.topics import group_hash
+
+# The member that the timer of a group as a whole names.
+ALL_MEMBERS = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Soft state of a group, replaced when it changes.
+
+    ``configured``: its topology compared with the topics that exist, as of version ``checked_version`` of the topics.
+    ``shutdown_by``: the member that asked for the end of the whole application. ``endpoint_epoch`` rises when what
+    interactive queries find at an endpoint changes.
+    """
+
+    configured: ConfiguredTopology | None = None
+    checked_version: int = -1
+    shutdown_by: str | None = None
+    endpoint_epoch: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """What a member last reported of the state on its disk."""
+
+    offsets: TaskOffsets = field(default_factory=dict)
+    end_offsets: TaskOffsets = field(default_factory=dict)
+
+
+class StreamsParts:
+    """``metadata`` is set once the machine is loaded; ``topics_version`` counts changes of topics since."""
+
+    def __init__(self, config: GroupConfig, timeline: Timeline, *, find_any: Callable[[str], Group | None]) -> None:
+        self.config = config
+        self.tables = StreamsTables(timeline)
+        self.sessions = Sessions(KIND, timeline)
+        self.deadlines = Deadlines(KIND, timeline)
+        self.watched: Table[str, Watched] = Table(timeline)
+        self.reported: NestedTable[Reported] = NestedTable(timeline)
+        self.find_any = find_any
+        self.topics_version = 0
+        self._metadata: ClusterMetadata | None = None
+
+    @property
+    def metadata(self) -> ClusterMetadata:
+        assert self._metadata is not None, "the machine is not loaded"
+        return self._metadata
+
+    @metadata.setter
+    def metadata(self, metadata: ClusterMetadata) -> None:
+        self._metadata = metadata
+
+    def partition_count(self, topic: str) -> int | None:
+        found = self.metadata.topic(topic)
+        return None if found is None else found.partition_count
+
+    def hash_of(self, topics: frozenset[str]) -> int:
+        found = map(self.metadata.topic, topics)
+        return group_hash(topic for topic in found if topic is not None)
+
+
+@dataclass(slots=True)
+class Step:
+    """One command on one group: what it reads, and what comes of it. ``group`` shows the state before the command.
+
+    ``is_new``: the group is created by this command; what is soft about it begins with the next one.
+    """
+
+    parts: StreamsParts
+    group: StreamsGroup
+    now_ms: int
+    is_new: bool = False
+    effects: Effects = field(default_factory=Effects)
+
+    @property
+    def group_id(self) -> str:
+        return self.group.group_id
+
+    def add(self, *records: Record) -> None:
+        self.effects.records += records
+
+    def setting(self, name: str) -> Any:
+        return self.parts.metadata.group_config(self.group_id)[name]
+
+    # Timers
+
+    def start_session(self, member_id: str) -> None:
+        """The member has shown that it is alive."""
+        timeout_ms = self.setting("streams.session.timeout.ms")
+        sessions = self.parts.sessions
+        sessions.extend(self.group_id, member_id, timeout_ms, now_ms=self.now_ms, effects=self.effects)
+
+    def limit_rebalance(self, member: Member) -> None:
+        """The member must give up tasks within its rebalance timeout."""
+        deadline_ms = self.now_ms + member.rebalance_timeout_ms
+        self.parts.deadlines.set("rebalance", self.group_id, member.member_id, deadline_ms, self.effects)
+
+    def end_rebalance(self, member_id: str) -> None:
+        self.parts.deadlines.cancel("rebalance", self.group_id, member_id, self.effects)
+
+    def delay_assignment(self, after_ms: int) -> None:
+        """Wait for more members before the first assignment; a delay that runs is not prolonged."""
+        if not self.is_delayed:
+            deadline_ms = self.now_ms + after_ms
+            self.parts.deadlines.set("initial", self.group_id, ALL_MEMBERS, deadline_ms, self.effects)
+
+    @property
+    def is_delayed(self) -> bool:
+        return self.parts.deadlines.is_set("initial", self.group_id, ALL_MEMBERS)
+
+    def forget_member(self, member_id: str) -> None:
+        """Cancel the member's timers, and forget what it reported."""
+        self.parts.sessions.end(self.group_id, member_id, self.effects)
+        self.end_rebalance(member_id)
+        self.parts.reported.remove((self.group_id, member_id))
+
+    # Soft state of the group
+
+    @property
+    def watched(self) -> Watched:
+        return self.parts.watched.get(self.group_id) or Watched()
+
+    def watch(self, **fields: Any) -> None:
+        self.parts.watched[self.group_id] = replace(self.watched, **fields)
