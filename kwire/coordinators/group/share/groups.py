@@ -63,7 +63,7 @@ class ShareGroups(ModernGroups[ShareGroup]):
         is_new = command.member_epoch == 0
         is_leaving = command.member_epoch == LEAVE_EPOCH
         if is_leaving and self._find_any(command.group_id) is None:
-            raise self._not_found(command.group_id)
+            raise self.not_found(command.group_id, f"Group {command.group_id} not found.")
         step = self._step(command.group_id, now_ms, may_create=is_new)
         answer = leave(step, command) if is_leaving else heartbeat(step, command)
         step.effects.reply(ticket, answer)
@@ -109,7 +109,7 @@ class ShareGroups(ModernGroups[ShareGroup]):
         Raises KafkaError: GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP.
         """
         if self._find_any(group_id) is None:
-            raise self._not_found(group_id)
+            raise self.not_found(group_id, f"Group {group_id} not found.")
         step = self._step(group_id, now_ms)
         found = offsets.begin_delete(step, topic_ids)
         step.effects.reply(ticket, found)
