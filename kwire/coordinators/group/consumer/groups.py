@@ -97,7 +97,7 @@ class ConsumerGroups(ModernGroups[ConsumerGroup]):
 
     def rebalance(self, group_id: str, *, ticket: int, now_ms: int) -> Effects:
         """Begin a new epoch with a new target assignment; None follows. The group has members."""
-        step = Step(self.parts, self._existing(group_id), now_ms)
+        step = Step(self.parts, self.existing(group_id), now_ms)
         bump_epoch(step, next(iter(step.group.members.values())), must_bump=True)
         step.effects.reply(ticket, None)
         return step.effects
