@@ -35,6 +35,7 @@ IMPURE_CALLS = {"os.urandom", "input", "breakpoint"}
 
 LONG_FILES: dict[str, str] = {
     "kwire/storage/files.py": "files, slices and descriptors share the table of open files",
+    "kwire/broker/partitions/partition.py": "writing, committing, roles and watches share the high watermark",
     "kwire/storage/log.py": "append, read, truncate and flush share offsets and segments",
 }
 

@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
 from kwire.api.transactional_produce import PartitionData, Verification, is_transactional_batch, pieces, produced_batch
-from kwire.broker.partitions.partition import Partition
+from kwire.broker.partitions.partition import ACKS_ALL, Partition
 from kwire.broker.partitions.validate import InvalidRecords, LargeBatch
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
@@ -79,7 +79,7 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
             )
         )
     if uncommitted:
-        await _commit(context, uncommitted)
+        await _commit(context, request, uncommitted)
     if request.acks == 0:
         _close_on_refusal(answers)
         return None
@@ -210,13 +210,20 @@ def _start_of(found: Partition | None, code: Code) -> int:
     return found.log.log_start_offset
 
 
-async def _commit(context: Context, uncommitted: list[Uncommitted]) -> None:
-    """Wait until each batch is committed; where that fails the error is the answer."""
+async def _commit(context: Context, request: ProduceRequest, uncommitted: list[Uncommitted]) -> None:
+    """Wait until each batch is committed, on other replicas with acks=-1 only; a failure is the answer."""
+    acks, clock = request.acks, context.broker.clock
+    waiting = [one for one in uncommitted if not one[0].is_answerable(one[1], acks)]
+    if not waiting:
+        return
     await context.connection.send_pending()
-    for partition, next_offset, response in uncommitted:
+    deadline_ms = clock.monotonic_ms() + request.timeout_ms
+    for partition, next_offset, response in waiting:
         await context.breathe()
         try:
-            await partition.committed(next_offset)
+            await partition.committed(next_offset, acks=acks, timeout_ms=deadline_ms - clock.monotonic_ms())
+            if acks == ACKS_ALL:
+                partition.check_enough_replicas()
         except KafkaError as refusal:
             response.error_code = refusal.code
             response.base_offset = -1

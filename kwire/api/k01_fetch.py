@@ -12,8 +12,8 @@ Version notes: 7 sessions (KIP-227); 9 leader epochs (KIP-320); 10 zstd (KIP-110
 topic ids (KIP-516); 15 replica state (KIP-903); 16 node endpoints (KIP-951); 17 directory ids (KIP-858); 18 high
 watermark (KIP-1166).
 
-Left out: followers. A replica id is that of no replica here, so such a fetch is NOT_LEADER_OR_FOLLOWER; -2, the
-debugging consumer, reads to the end of the log.
+Followers read up to the log end; what they ask for shows how far they have copied the log, and so what is committed.
+So does -2, the debugging consumer, which is no replica. A consumer may read from a follower since version 11 (KIP-392).
 """
 
 from __future__ import annotations
@@ -21,7 +21,15 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
-from kwire.broker.partitions.fetch_sessions import FINAL_EPOCH, INITIAL_EPOCH, NO_SESSION, FetchItem, FetchSession
+from kwire.broker.partitions.fetch_sessions import (
+    FINAL_EPOCH,
+    INITIAL_EPOCH,
+    NO_SESSION,
+    FetchItem,
+    FetchSession,
+    FollowerFetchItem,
+)
+from kwire.broker.partitions.leading import check_follower, note_follower_fetch
 from kwire.broker.partitions.partition import READ_COMMITTED, Partition
 from kwire.broker.partitions.reading import ReadUpTo, read_partition, visible_end
 from kwire.broker.requests.context import Context
@@ -32,6 +40,7 @@ from kwire.storage.index import AbortedTransaction
 from kwire.wire.messages import FetchRequest, FetchResponse
 
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
+_FOLLOWERS_SERVE_SINCE: Final = 11  # KIP-392
 _STORAGE_ERROR_SINCE: Final = 6  # older clients know NOT_LEADER_OR_FOLLOWER only
 # A fetch of many partitions looks at the clock after every 32 of them.
 _BREATHE_MASK: Final = 31
@@ -106,7 +115,13 @@ def _session(context: Context, request: FetchRequest) -> tuple[FetchSession, boo
         return session, False
     if request.session_id != NO_SESSION:
         broker.fetch_sessions.end(request.session_id)
-    session = FetchSession(uses_topic_ids=uses_topic_ids, committed_only=committed_only)
+    replica_id = _replica_id(request)
+    session = FetchSession(
+        uses_topic_ids=uses_topic_ids,
+        committed_only=committed_only,
+        log_end=replica_id != _CONSUMER,
+        follower=replica_id >= 0,
+    )
     session.ask(request.topics)
     # A session is kept from the first request on, so that partitions watched while it waits stay watched.
     if request.session_epoch == INITIAL_EPOCH:
@@ -114,8 +129,12 @@ def _session(context: Context, request: FetchRequest) -> tuple[FetchSession, boo
     return session, False
 
 
+def _replica_id(request: FetchRequest) -> int:
+    return request.replica_id if request.replica_id != _CONSUMER else request.replica_state.replica_id
+
+
 def _up_to(request: FetchRequest, replica_id: int) -> ReadUpTo:
-    if replica_id == _DEBUGGING_CONSUMER:
+    if replica_id >= 0 or replica_id == _DEBUGGING_CONSUMER:
         return ReadUpTo.LOG_END
     return ReadUpTo.LAST_STABLE_OFFSET if request.isolation_level == READ_COMMITTED else ReadUpTo.HIGH_WATERMARK
 
@@ -131,7 +150,10 @@ class _Fetch:
         "_bytes_max",
         "_context",
         "_incremental",
+        "_is_first_read",
         "_is_follower",
+        "_replica_epoch",
+        "_replica_id",
         "_session",
         "_unknown",
         "_unknown_at_first",
@@ -141,7 +163,9 @@ class _Fetch:
     )
 
     def __init__(self, context: Context, request: FetchRequest, session: FetchSession, *, incremental: bool) -> None:
-        replica_id = request.replica_id if request.replica_id != _CONSUMER else request.replica_state.replica_id
+        replica_id = self._replica_id = _replica_id(request)
+        self._replica_epoch = request.replica_state.replica_epoch
+        self._is_first_read = True
         self._context = context
         self._bytes_max = min(request.max_bytes, context.broker.configs.broker["fetch.max.bytes"])
         self._session = session
@@ -187,6 +211,7 @@ class _Fetch:
             elif item.fetch_offset >= self._visible_end(item) and not (self._incremental and _has_news(item, answer)):
                 # Clean: an append, a change or the client's next request marks it as dirty again.
                 session.watch.dirty.pop(item.key, None)
+        self._is_first_read = False
         if self._unknown_at_first is None:
             self._unknown_at_first = frozenset(self._unknown)
         elif not self._unknown_at_first.issuperset(self._unknown):
@@ -245,10 +270,19 @@ class _Fetch:
         UNKNOWN_TOPIC_OR_PARTITION once the topic is deleted, INCONSISTENT_TOPIC_ID when another topic has its name.
         """
         partition = item.partition
-        if partition is not None and not partition.deleted:
+        if partition is not None and partition.leads:
             return partition
-        if partition is not None:
-            item.unwatch(self._session.watch)
+        if partition is None or partition.deleted:
+            partition = self._found(item)
+        if not partition.leads:
+            # The reader's epoch first: which of both has older metadata matters more than who leads (KIP-320).
+            partition.check_leader_epoch(item.leader_epoch)
+            if self._is_follower or self._context.api_version < _FOLLOWERS_SERVE_SINCE:
+                raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+        return partition
+
+    def _found(self, item: FetchItem) -> Partition:
+        item.unwatch(self._session.watch)
         broker = self._context.broker
         uses_topic_ids = self._session.uses_topic_ids
         if uses_topic_ids and not item.topic:
@@ -256,7 +290,7 @@ class _Fetch:
             if known is None:
                 raise KafkaError(Code.UNKNOWN_TOPIC_ID)
             item.topic = known.name
-        partition = broker.partitions.get(item.topic, item.index)
+        partition = broker.partitions.replica(item.topic, item.index)
         if uses_topic_ids and partition.topic_id != item.topic_id:
             raise KafkaError(Code.INCONSISTENT_TOPIC_ID)
         partition.watch(self._session.watch, item.key)
@@ -279,7 +313,7 @@ class _Fetch:
             self._authorize(item)
         partition = self._partition(item)
         if self._is_follower:
-            raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+            check_follower(partition, self._replica_id, item.leader_epoch)
         records, high_watermark, last_stable_offset, log_start_offset, aborted, diverging = read_partition(
             partition,
             item.fetch_offset,
@@ -289,6 +323,8 @@ class _Fetch:
             max_bytes=min(item.max_bytes, left),
             at_least_one=self.byte_count == 0,
         )
+        if self._is_follower and diverging is None:
+            high_watermark = self._note_follower(partition, item, records)
         return PartitionData(
             partition_index=item.index,
             high_watermark=high_watermark,
@@ -302,6 +338,23 @@ class _Fetch:
             aborted_transactions=aborted if aborted is None else [_aborted(one) for one in aborted],
             records=b"" if records is None else records,
         )
+
+    def _note_follower(self, partition: Partition, item: FetchItem, records: FileSlice | None) -> int:
+        """Note what the fetch of a follower shows, once for each request; returns the high watermark then."""
+        if self._is_first_read:
+            assert isinstance(item, FollowerFetchItem)
+            try:
+                note_follower_fetch(
+                    partition,
+                    self._replica_id,
+                    offset=item.fetch_offset,
+                    log_start_offset=item.log_start_offset,
+                    broker_epoch=self._replica_epoch,
+                )
+            except BaseException:
+                _release(records)
+                raise
+        return partition.high_watermark
 
 
 def _has_news(item: FetchItem, answer: PartitionData) -> bool:

@@ -43,6 +43,7 @@ _KNOWN_SINCE: Final = {
     EARLIEST_PENDING_UPLOAD: 11,
 }
 _EPOCHS_SINCE: Final = 4  # KIP-320
+_NOT_AVAILABLE_SINCE: Final = 5  # KIP-207
 _CONSUMER: Final = -1
 
 PartitionResponse = ListOffsetsResponse.ListOffsetsPartitionResponse
@@ -87,13 +88,15 @@ def _answer(
             raise KafkaError(Code.INVALID_REQUEST)
         if wanted.timestamp < 0 and context.api_version < _KNOWN_SINCE.get(wanted.timestamp, 2**15):
             raise KafkaError(Code.UNSUPPORTED_VERSION)
-        partition = context.broker.partitions.get(topic, wanted.partition_index)
-        partition.check_leader_epoch(wanted.current_leader_epoch)
+        partition = context.broker.partitions.get_in_epoch(topic, wanted.partition_index, wanted.current_leader_epoch)
         timestamp_ms, offset, leader_epoch = _look_up(request, partition, wanted.timestamp)
         if context.api_version < _EPOCHS_SINCE:
             leader_epoch = -1
     except KafkaError as refusal:
-        return PartitionResponse(partition_index=wanted.partition_index, error_code=refusal.code)
+        code = refusal.code
+        if code == Code.OFFSET_NOT_AVAILABLE and context.api_version < _NOT_AVAILABLE_SINCE:
+            code = Code.LEADER_NOT_AVAILABLE
+        return PartitionResponse(partition_index=wanted.partition_index, error_code=code)
     except StorageFailure as failure:
         context.broker.storage_failures.report(failure)
         return PartitionResponse(partition_index=wanted.partition_index, error_code=Code.KAFKA_STORAGE_ERROR)
@@ -111,7 +114,14 @@ def _look_up(request: ListOffsetsRequest, partition: Partition, timestamp: int) 
     end = log.last_stable_offset if request.isolation_level == READ_COMMITTED else log.high_watermark
     if request.replica_id != _CONSUMER:
         end = log.end_offset
+    # A leader that does not know yet how far the replicas are must not show an earlier end than its predecessor did.
+    leader = partition.leader
+    is_behind = (
+        leader is not None and request.replica_id == _CONSUMER and leader.epoch_start_offset > log.high_watermark
+    )
     if timestamp == LATEST:
+        if is_behind:
+            raise KafkaError(Code.OFFSET_NOT_AVAILABLE)
         return -1, end, partition.leader_epoch
     if timestamp in (EARLIEST, EARLIEST_LOCAL):
         if log.log_start_offset == log.end_offset:
@@ -121,5 +131,7 @@ def _look_up(request: ListOffsetsRequest, partition: Partition, timestamp: int) 
         return _UNKNOWN
     found = log.max_timestamp() if timestamp == MAX_TIMESTAMP else log.offset_for_timestamp(timestamp)
     if found is None or found.offset >= end:
+        if is_behind:
+            raise KafkaError(Code.OFFSET_NOT_AVAILABLE)
         return _UNKNOWN
     return found.timestamp_ms, found.offset, found.leader_epoch

@@ -38,8 +38,7 @@ def _answer(
     try:
         if not context.may_cluster(Operation.CLUSTER_ACTION):
             context.authorize(Operation.DESCRIBE, ResourceType.TOPIC, topic)
-        partition = context.broker.partitions.get(topic, wanted.partition)
-        partition.check_leader_epoch(wanted.current_leader_epoch)
+        partition = context.broker.partitions.get_in_epoch(topic, wanted.partition, wanted.current_leader_epoch)
         leader_epoch, end_offset = partition.log.offset_for_epoch(wanted.leader_epoch)
     except KafkaError as refusal:
         return EpochEndOffset(partition=wanted.partition, error_code=refusal.code)

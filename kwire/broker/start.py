@@ -33,6 +33,7 @@ from kwire.broker.delegation_tokens import DelegationTokens
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.metadata_source import MetadataSource, open_own_log
 from kwire.broker.outbound.interface import Dialer
+from kwire.broker.partitions.cluster_view import ClusterView
 from kwire.broker.partitions.fetch_sessions import FetchSessions
 from kwire.broker.partitions.flusher import Flusher
 from kwire.broker.partitions.log_dirs import LogDirs, has_cluster_id
@@ -116,6 +117,7 @@ async def open_broker(
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(clock.run)
                 await broker.housekeeping.recover()
+                broker.partitions.begin_roles()
                 nursery.start_soon(broker.housekeeping.run)
                 watch = broker.watchdog.watch
                 nursery.start_soon(watch, "metadata log", metadata.run)
@@ -190,6 +192,7 @@ def _make_broker(
     node_id = configs.node_id
     connection = metadata.connection
     watchdog = Watchdog()
+    cluster = ClusterView.of_one(node_id)
     flusher = Flusher(clock, dirs)
     file_remover = FileRemover(files=dirs.files, clock=clock, storage_failures=storage_failures)
     partitions = Partitions(
@@ -200,6 +203,7 @@ def _make_broker(
         clock=clock,
         remove_later=file_remover.remove_when_due,
         flush=flusher.flush,
+        cluster=cluster,
     )
     moves = Moves(
         node_id=node_id,

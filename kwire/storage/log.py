@@ -211,6 +211,10 @@ class Log:
             if self.producers.undecided:
                 self.producers.high_watermark_moved(self.high_watermark)
 
+    def lower_high_watermark(self, offset: int) -> None:
+        """Set the high watermark of a log that was just opened: what other replicas are known to have is below it."""
+        self.high_watermark = min(max(offset, self.log_start_offset), self.end_offset)
+
     def roll(self, now_ms: int) -> None:
         """Seal the active segment and begin another, unless it is empty. Raises StorageFailure with nothing changed."""
         self._roll(self.end_offset, now_ms)
@@ -310,6 +314,10 @@ class Log:
     def truncate_to(self, offset: int, *, now_ms: int) -> None:
         """Remove the batches that hold ``offset`` or anything behind it (a follower that disagrees with its leader)."""
         if offset >= self.end_offset:
+            # An epoch that begins at the log end has no records: this broker led and appended nothing in it.
+            self.epochs.truncate_to(offset)
+            if self.epochs.changed:
+                self._directory.write_epochs(self.epochs)
             return
         if offset < self.segments[0].base_offset:
             self.truncate_fully_and_start_at(offset)

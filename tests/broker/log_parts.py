@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from kwire.broker.background.file_remover import FileRemover
 from kwire.broker.clock import Clock
+from kwire.broker.partitions.cluster_view import ClusterView
 from kwire.broker.partitions.flusher import Flusher
 from kwire.broker.partitions.log_dirs import LogDirs
 from kwire.broker.partitions.partition import Partition
@@ -36,6 +37,7 @@ class LogParts:
         self.file_remover = FileRemover(files=self.files, clock=self.clock, storage_failures=self.storage_failures)
         self.flusher = Flusher(self.clock, self.dirs)
         self.partitions = Partitions(
+            cluster=ClusterView.of_one(1),
             node_id=NODE_ID,
             image=self.image,
             configs=self.configs,

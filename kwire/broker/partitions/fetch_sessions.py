@@ -68,10 +68,25 @@ class FetchItem:
             self.partition = None
 
 
+class FollowerFetchItem(FetchItem):
+    """One partition that a follower fetches: also where its own log starts."""
+
+    __slots__ = ("log_start_offset",)
+
+    def __init__(self, key: Hashable, topic: str, topic_id: bytes, index: int) -> None:
+        super().__init__(key, topic, topic_id, index)
+        self.log_start_offset = -1
+
+    def ask(self, wanted: Any) -> None:
+        super().ask(wanted)
+        self.log_start_offset = wanted.log_start_offset
+
+
 class FetchSession:
     """The partitions of one client, in the order in which they are to be read next."""
 
     __slots__ = (
+        "_new_item",
         "access_epoch",
         "created_ms",
         "epoch",
@@ -82,13 +97,17 @@ class FetchSession:
         "watch",
     )
 
-    def __init__(self, *, uses_topic_ids: bool, committed_only: bool) -> None:
+    def __init__(
+        self, *, uses_topic_ids: bool, committed_only: bool, log_end: bool = False, follower: bool = False
+    ) -> None:
+        """``log_end``: the client reads up to the log end. ``follower``: it is a replica."""
         self.session_id = NO_SESSION
         self.epoch = INITIAL_EPOCH
         self.access_epoch = 0  # of the authorizer, when each partition was last decided
         self.uses_topic_ids = uses_topic_ids
         self.items: dict[Hashable, FetchItem] = {}
-        self.watch = Watch(committed_only=committed_only)
+        self.watch = Watch(committed_only=committed_only, log_end=log_end)
+        self._new_item = FollowerFetchItem if follower else FetchItem
         self.created_ms = 0
         self.last_used_ms = 0
 
@@ -114,7 +133,7 @@ class FetchSession:
                 key = (name, wanted.partition)
                 item = self.items.get(key)
                 if item is None:
-                    item = self.items[key] = FetchItem(key, topic.topic, topic.topic_id, wanted.partition)
+                    item = self.items[key] = self._new_item(key, topic.topic, topic.topic_id, wanted.partition)
                 item.ask(wanted)
                 self.watch.dirty[key] = None
 

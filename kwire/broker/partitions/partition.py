@@ -4,9 +4,10 @@ Responsible for: the partition's role (leader or follower), leader epoch, replic
 at first use), its high watermark, waiting until records are committed, and the watches of fetches. Must not depend on:
 requests, connections, how long a client waits.
 
-The high watermark is kept apart from the end of the log: records below it are committed. A leader that is the only
-in-sync replica moves it as soon as a batch is written, or, when the topic's flush settings ask for it, once the batch
-is on the disk. Every caller that appends and needs committed records does the same two steps::
+The high watermark is kept apart from the end of the log: records below it are committed. The only replica moves it as
+soon as a batch is written, or, when the topic's flush settings ask for it, once the batch is on the disk. A leader with
+followers moves it when the in-sync replicas have fetched the batch (``kwire.replication.leader``), a follower as its
+leader says. Every caller that appends and needs committed records does the same two steps::
 
     appended = partition.append(batch, header, acks=acks)       # or append_own
     await partition.committed(appended.next_offset)             # returns at once in the usual case
@@ -16,15 +17,20 @@ docs/decisions/committed.md has the reasons.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from kwire.broker.clock import Clock
+from kwire.broker.partitions.cluster_view import ClusterView
+from kwire.broker.partitions.offset_waits import OffsetWaits
 from kwire.broker.partitions.validate import LargeBatch, ValidationSettings, validate
 from kwire.broker.partitions.watches import Watch
 from kwire.errors import Code, KafkaError
+from kwire.metadata import entities
+from kwire.replication.leader import Leader, Leadership
 from kwire.storage.config import FOREVER
 from kwire.storage.log import Appended, Log, LogConfig
 from kwire.types import TopicPartition, Uuid
@@ -33,6 +39,8 @@ from kwire.wire.batch import BatchHeader, check_batch, read_batch_header
 ACKS_ALL: Final = -1
 READ_UNCOMMITTED: Final = 0
 READ_COMMITTED: Final = 1
+# Batches above the high watermark whose sizes are kept apart; those behind are counted together.
+_UNCOMMITTED_BATCHES_MAX: Final = 1024
 
 
 class Role(Enum):
@@ -52,26 +60,37 @@ class TopicSettings:
 
 
 class Partition:
-    """This broker's replica of one partition. Every method but ``committed`` is atomic.
+    """This broker's replica of one partition. Every method but the waits is atomic.
 
     ``flush`` brings all that is in the partition's log to the disk, shared with the others that wait for the same log.
+    ``leads``: it has the role of the leader and is not deleted. ``leader`` is the leader's view of the followers; None
+    on a follower, and where there is only one replica.
     """
 
     __slots__ = (
-        "_clock",
+        "_commit_waits",
+        "_end_watches",
         "_flush",
         "_log",
         "_open_log",
+        "_uncommitted",
         "_uncommitted_bytes",
         "_watches",
+        "clock",
+        "cluster",
         "commits_on_append",
         "deleted",
         "flushed_ms",
         "index",
         "isr",
+        "leader",
         "leader_epoch",
         "leader_id",
+        "leading_since",
+        "leads",
         "log_dir",
+        "low_watermark_waits",
+        "partition_epoch",
         "replicas",
         "role",
         "settings",
@@ -95,6 +114,8 @@ class Partition:
         open_log: Callable[[Partition], Log],
         flush: Callable[[Partition], Awaitable[None]],
         clock: Clock,
+        cluster: ClusterView,
+        partition_epoch: int = 0,
     ) -> None:
         self.topic = topic
         self.index = index
@@ -102,21 +123,33 @@ class Partition:
         self.role = role
         self.leader_id = leader_id
         self.leader_epoch = leader_epoch
+        self.partition_epoch = partition_epoch
         self.replicas = replicas
         self.isr = isr
         self.log_dir = log_dir
         self.settings = settings
-        # No flush setting: an append is committed when it returns.
-        self.commits_on_append = settings.log.flush_messages == FOREVER
+        self.leads = role is Role.LEADER
+        # The leader epoch since which this replica has led, also if it was elected again.
+        self.leading_since = leader_epoch if self.leads else -1
+        self.leader: Leader | None = None
+        # An append is committed when it returns: there is no flush setting, and no other replica.
+        self.commits_on_append = settings.log.flush_messages == FOREVER and len(replicas) <= 1
         self.deleted = False
         self.flushed_ms = clock.monotonic_ms()
         self._open_log = open_log
         self._flush = flush
-        self._clock = clock
+        self.clock = clock
+        self.cluster = cluster
         self._log: Log | None = None
         # Bytes of the batches above the high watermark, which a flush commits.
         self._uncommitted_bytes = 0
+        # With other replicas: the offset behind each batch above the high watermark, and its bytes.
+        self._uncommitted: deque[tuple[int, int]] = deque()
         self._watches: dict[Watch, Hashable] = {}
+        # Those that read up to the log end, where that is not what is committed.
+        self._end_watches: dict[Watch, Hashable] = {}
+        self._commit_waits = OffsetWaits()
+        self.low_watermark_waits = OffsetWaits()
 
     def __str__(self) -> str:
         return f"{self.topic}-{self.index}"
@@ -148,9 +181,12 @@ class Partition:
     def configure(self, settings: TopicSettings) -> None:
         """Take over changed topic configs; they hold from the next append on."""
         self.settings = settings
-        self.commits_on_append = settings.log.flush_messages == FOREVER
+        self._follow_commit_mode()
         if self._log is not None:
             self._log.config = settings.log
+        if self.leader is not None:
+            self.leader.min_insync_replicas = settings.min_insync_replicas
+            self.advance_replicated()
 
     # --- writing
     # -----------------------------------------------------------------------------------------------------
@@ -182,7 +218,7 @@ class Partition:
                 f"The size of the current ISR {in_sync} is insufficient to satisfy the min.isr requirement of "
                 f"{min(settings.min_insync_replicas, len(self.replicas))} for partition {self}",
             )
-        now_ms = self._clock.now_ms()
+        now_ms = self.clock.now_ms()
         check_batch(batch, header)
         if large is None:
             batch, header = validate(
@@ -198,7 +234,7 @@ class Partition:
         ``transaction_version`` is that of a marker's transaction. Raises KafkaError(NOT_LEADER_OR_FOLLOWER),
         StorageFailure.
         """
-        view, now_ms = memoryview(batch), self._clock.now_ms()
+        view, now_ms = memoryview(batch), self.clock.now_ms()
         return self._write(
             view, read_batch_header(view), now_ms, check_sequence=False, transaction_version=transaction_version
         )
@@ -214,7 +250,8 @@ class Partition:
     ) -> Appended:
         if self.role is not Role.LEADER:
             raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
-        appended = self.log.append(
+        log = self.log
+        appended = log.append(
             batch,
             (header,),
             leader_epoch=self.leader_epoch,
@@ -223,13 +260,39 @@ class Partition:
             transaction_version=transaction_version,
         )
         if not appended.duplicate:
-            if self.commits_on_append or not self._is_flush_due():
-                self._advance(len(batch))
+            if self.commits_on_append:
+                self._advance(log, log.end_offset, len(batch))
             else:
-                self._uncommitted_bytes += len(batch)
+                self._note_written(log, appended, len(batch))
         return appended
 
-    def _is_flush_due(self) -> bool:
+    def _note_written(self, log: Log, appended: Appended, byte_count: int) -> None:
+        """Commit the batch that was appended, as far as its flush and the other replicas allow now."""
+        leader = self.leader
+        if leader is not None:
+            leader.note_append(appended.base_offset, int(self.clock.monotonic_ms()))
+            self._note_end(log, byte_count)
+            self.advance_replicated()
+        elif self.is_flush_due:
+            self._uncommitted_bytes += byte_count
+            self._wake_end_watches(byte_count)
+        else:
+            self._advance(log, log.end_offset, byte_count)
+
+    def _note_end(self, log: Log, byte_count: int) -> None:
+        """Note a batch above the high watermark, and tell those that read up to the log end."""
+        if len(self._uncommitted) < _UNCOMMITTED_BATCHES_MAX:
+            self._uncommitted.append((log.end_offset, byte_count))
+        else:
+            self._uncommitted[-1] = (log.end_offset, self._uncommitted[-1][1] + byte_count)
+        self._wake_end_watches(byte_count)
+
+    def _wake_end_watches(self, byte_count: int) -> None:
+        for watch, key in list(self._end_watches.items()):
+            watch.note(key, byte_count)
+
+    @property
+    def is_flush_due(self) -> bool:
         """Whether as much was appended since the last flush as ``flush.messages`` allows."""
         log = self.log
         return log.end_offset - log.recovery_point >= self.settings.log.flush_messages
@@ -241,39 +304,104 @@ class Partition:
         """Whether all records below ``offset`` are committed; the question before ``committed`` in hot paths."""
         return self.log.high_watermark >= offset
 
-    async def committed(self, offset: int) -> None:
+    def is_answerable(self, offset: int, acks: int) -> bool:
+        """Whether a produce request with these acks can be answered, without ``committed``."""
+        if self.leader is None or acks == ACKS_ALL:
+            return self.log.high_watermark >= offset
+        return not self.is_flush_due or self.log.recovery_point >= offset
+
+    async def committed(self, offset: int, *, acks: int = ACKS_ALL, timeout_ms: float | None = None) -> None:
         """Return once all records below ``offset`` are committed, without a task switch if they are already.
 
         ``offset`` is ``Appended.next_offset`` of an append, a duplicate's too. Committed means: below the high
-        watermark, so on the disk where the topic's flush settings ask for that. A wait may be cancelled at any time;
-        the records then are committed or not, as if the caller had not waited. Returns also if the topic is deleted
-        meanwhile.
+        watermark, so on the disk where the topic's flush settings ask for that, and on all in-sync replicas; with other
+        ``acks`` the other replicas do not count. A wait may be cancelled at any time; the records then are committed or
+        not, as if the caller had not waited. Returns also if the topic is deleted meanwhile.
 
         Raises StorageFailure if the disk refuses (the records may be gone after a restart and the log takes no more),
-        KafkaError(NOT_LEADER_OR_FOLLOWER) if the partition gets another leader before the records are committed.
+        KafkaError: NOT_LEADER_OR_FOLLOWER if the partition gets another leader before the records are committed,
+        REQUEST_TIMED_OUT if other replicas have not fetched them after ``timeout_ms``.
         """
-        while not self.deleted and self.log.high_watermark < offset:
-            if self.role is not Role.LEADER:
-                raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+        since = self.leading_since
+
+        def is_reached() -> bool:
+            if self.deleted:
+                return True
+            # Another leader may have other records at the same offsets.
+            if self.leads and self.leading_since == since:
+                return self.is_answerable(offset, acks)
+            raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+
+        while not is_reached() and (self.leader is None or (self.is_flush_due and self.log.recovery_point < offset)):
             await self._flush(self)
+        await self._commit_waits.until(is_reached, offset, clock=self.clock, timeout_ms=timeout_ms)
+
+    def check_enough_replicas(self) -> None:
+        """Refuse acks=all for committed records if the in-sync replicas became too few since they were appended.
+
+        Raises KafkaError(NOT_ENOUGH_REPLICAS_AFTER_APPEND).
+        """
+        if self.leader is not None:
+            self.leader.check_after_commit()
 
     def commit_all(self) -> None:
-        """Move the high watermark to the end of the log, all of which is on the disk. Only a leader does so."""
-        byte_count, self._uncommitted_bytes = self._uncommitted_bytes, 0
-        if self.log.high_watermark < self.log.end_offset:
-            self._advance(byte_count)
+        """Commit all that is on the disk, which is the end of the log, as far as other replicas have it.
 
-    def _advance(self, byte_count: int) -> None:
-        """Move the high watermark to the end of the log and mark the partition as dirty for its watches.
+        Only a leader does so.
+        """
+        if self.leader is not None:
+            self.advance_replicated()
+            return
+        byte_count, self._uncommitted_bytes = self._uncommitted_bytes, 0
+        log = self.log
+        if log.high_watermark < log.end_offset:
+            self._advance(log, log.end_offset, byte_count)
+
+    def note_copied(self, byte_count: int) -> None:
+        """Follower: a batch of the leader was appended."""
+        self._note_end(self.log, byte_count)
+
+    def note_truncated(self) -> None:
+        """Follower: the log was cut where it differed from the leader's."""
+        self._uncommitted.clear()
+        self.note_change()
+
+    def follow_high_watermark(self, offset: int) -> None:
+        """Follower: move the high watermark up to the leader's, or to the end of the log if that is lower."""
+        self._commit_up_to(min(offset, self.log.end_offset))
+
+    def advance_replicated(self) -> None:
+        """Leader with followers: move the high watermark to where the in-sync replicas have all records."""
+        leader, log = self.leader, self.log
+        assert leader is not None
+        own_end = log.recovery_point if self.is_flush_due else log.end_offset
+        now_ms = int(self.clock.monotonic_ms())
+        self._commit_up_to(leader.high_watermark(end_offset=own_end, alive=self.cluster.alive, now_ms=now_ms))
+
+    def _commit_up_to(self, offset: int) -> None:
+        log = self.log
+        if offset <= log.high_watermark:
+            return
+        byte_count = 0
+        uncommitted = self._uncommitted
+        while uncommitted and uncommitted[0][0] <= offset:
+            byte_count += uncommitted.popleft()[1]
+        self._advance(log, offset, byte_count)
+        for watch, key in list(self._end_watches.items()):
+            watch.mark(key)
+        if self._commit_waits:
+            self._commit_waits.wake(offset)
+
+    def _advance(self, log: Log, offset: int, byte_count: int) -> None:
+        """Move the high watermark to ``offset`` and mark the partition as dirty for its watches.
 
         ``byte_count`` is the size of the batches that this commits.
         """
-        log = self.log
         if not self._watches:
-            log.advance_high_watermark(log.end_offset)
+            log.advance_high_watermark(offset)
             return
         stable_before, watermark_before = log.last_stable_offset, log.high_watermark
-        log.advance_high_watermark(log.end_offset)
+        log.advance_high_watermark(offset)
         stable = log.last_stable_offset
         all_stable = stable_before == watermark_before and stable == log.high_watermark
         for watch, key in list(self._watches.items()):
@@ -285,14 +413,73 @@ class Partition:
                 # Nothing more to read, but the next answer of the session has a new high watermark.
                 watch.mark(key)
 
+    # --- following the metadata
+    # --------------------------------------------------------------------------------------
+
+    def follow_metadata(self, after: entities.Partition, role: Role) -> None:
+        """Apply what the metadata has for this partition now; an older partition epoch changes nothing."""
+        if after.partition_epoch < self.partition_epoch:
+            return
+        self.partition_epoch = after.partition_epoch
+        self.replicas = after.replicas
+        if self.leader is None or after.partition_epoch > self.leader.partition_epoch:
+            self.isr = after.isr
+        if (role, after.leader, after.leader_epoch) != (self.role, self.leader_id, self.leader_epoch):
+            self.change_role(role, leader_id=after.leader, leader_epoch=after.leader_epoch)
+        else:
+            self.begin_role()
+
     def change_role(self, role: Role, *, leader_id: int, leader_epoch: int) -> None:
         """Follow the metadata: this replica leads, or follows ``leader_id``, since ``leader_epoch`` began."""
         self.role = role
+        led, self.leads = self.leads, role is Role.LEADER and not self.deleted
+        if not self.leads:
+            self.leading_since = -1
+        elif not led:
+            self.leading_since = leader_epoch
         self.leader_id = leader_id
         self.leader_epoch = leader_epoch
         if self._log is not None and role is Role.LEADER:
             self._log.begin_epoch(leader_epoch)
+        self.begin_role()
         self.note_change()
+
+    def begin_role(self) -> None:
+        """Make the state of a leader with followers, bring it up to date, or drop it. Raises StorageFailure.
+
+        A leader with followers opens its log: from where its epoch starts is what followers must reach.
+        """
+        if not self.leads or len(self.replicas) <= 1:
+            had_followers, self.leader = self.leader is not None, None
+            self._follow_commit_mode()
+            if had_followers and self.leads:
+                self._commit_up_to(self.log.end_offset)
+            self._commit_waits.wake()
+            self.low_watermark_waits.wake()
+            return
+        leadership = Leadership(tuple(self.replicas), tuple(self.isr), self.leader_epoch, self.partition_epoch)
+        now_ms, end_offset = int(self.clock.monotonic_ms()), self.log.end_offset
+        if self.leader is None:
+            self.leader = Leader(
+                self.cluster.node_id,
+                leadership,
+                end_offset=end_offset,
+                min_insync_replicas=self.settings.min_insync_replicas,
+                lag_time_max_ms=self.cluster.lag_time_max_ms,
+                now_ms=now_ms,
+            )
+            self._uncommitted.clear()
+        else:
+            self.leader.follow_metadata(leadership, end_offset=end_offset, now_ms=now_ms)
+        self._follow_commit_mode()
+        self.advance_replicated()
+
+    def _follow_commit_mode(self) -> None:
+        """Decide again whether an append commits at once, and with that who is notified when."""
+        self.commits_on_append = self.settings.log.flush_messages == FOREVER and len(self.replicas) <= 1
+        for watch, key in [*self._watches.items(), *self._end_watches.items()]:
+            self.unwatch(watch)
+            self.watch(watch, key)
 
     # --- reading
     # -----------------------------------------------------------------------------------------------------
@@ -306,7 +493,10 @@ class Partition:
         raise KafkaError(Code.UNKNOWN_LEADER_EPOCH)
 
     def delete_records_before(self, offset: int) -> int:
-        """Move the log start offset (DeleteRecords); -1 means the high watermark. Returns the new low watermark."""
+        """Move the log start offset (DeleteRecords); -1 means the high watermark. Returns the new log start offset.
+
+        Raises KafkaError(OFFSET_OUT_OF_RANGE).
+        """
         log = self.log
         wanted = log.high_watermark if offset == -1 else offset
         if not 0 <= wanted <= log.high_watermark:
@@ -319,14 +509,18 @@ class Partition:
     # -------------------------------------------------------------------------------------------------
 
     def watch(self, watch: Watch, key: Hashable) -> None:
-        self._watches[watch] = key
+        if watch.log_end and not self.commits_on_append:
+            self._end_watches[watch] = key
+        else:
+            self._watches[watch] = key
 
     def unwatch(self, watch: Watch) -> None:
         self._watches.pop(watch, None)
+        self._end_watches.pop(watch, None)
 
     def note_change(self) -> None:
         """Wake all watches: the log start, the leader or the partition itself changed."""
-        for watch, key in list(self._watches.items()):
+        for watch, key in [*self._watches.items(), *self._end_watches.items()]:
             watch.wake(key)
 
     # --- the end
@@ -344,6 +538,11 @@ class Partition:
         A topic of the same name may get the same directory: an append would write to its files.
         """
         self.deleted = True
+        self.leads = False
         self.role = Role.FOLLOWER
+        self.leader = None
         self.note_change()
         self._watches.clear()
+        self._end_watches.clear()
+        self._commit_waits.wake()
+        self.low_watermark_waits.wake()

@@ -7,11 +7,13 @@ know, and following the image (created, deleted, changed). Must not depend on: r
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
 from typing import NamedTuple
 
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
 from kwire.broker.partitions import loss_report
+from kwire.broker.partitions.cluster_view import ClusterView
 from kwire.broker.partitions.log_dirs import LogDir, LogDirs
 from kwire.broker.partitions.partition import Partition, Role, TopicSettings
 from kwire.broker.partitions.topic_settings import topic_settings
@@ -53,6 +55,7 @@ class Partitions:
         clock: Clock,
         remove_later: Callable[[PendingDeletion], None],
         flush: Callable[[Partition], Awaitable[None]],
+        cluster: ClusterView,
     ) -> None:
         self._node_id = node_id
         self._image = image
@@ -61,12 +64,15 @@ class Partitions:
         self._clock = clock
         self._remove_later = remove_later
         self._flush = flush
+        self._cluster = cluster
         self._by_topic: dict[str, dict[int, Partition]] = {}
         self._settings: dict[str, TopicSettings] = {}
         # Of all topics without configs of their own; None: not needed yet, or the broker's configs changed.
         self._usual_settings: TopicSettings | None = None
         # Partitions that have a directory, or whose log was opened.
         self._found: dict[TopicPartition, LogLocation] = {}
+        # Replicated partitions that do not lead or follow yet.
+        self._to_begin: list[Partition] = []
 
     def get(self, topic: str, index: int) -> Partition:
         """The partition, which this broker leads.
@@ -82,6 +88,31 @@ class Partitions:
         if self._image.partition(topic, index) is None:
             raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
         raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+
+    def replica(self, topic: str, index: int) -> Partition:
+        """This broker's replica of the partition, whether it leads or follows.
+
+        Raises KafkaError: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER if there is none here.
+        """
+        try:
+            return self._by_topic[topic][index]
+        except KeyError:
+            pass
+        if self._image.partition(topic, index) is None:
+            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
+        raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+
+    def get_in_epoch(self, topic: str, index: int, leader_epoch: int) -> Partition:
+        """The partition, which this broker leads in the leader epoch that a client knows; -1: it knows none.
+
+        Raises KafkaError: UNKNOWN_TOPIC_OR_PARTITION, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH,
+        NOT_LEADER_OR_FOLLOWER; in this order, so that a client learns first whose metadata is older (KIP-320).
+        """
+        partition = self.replica(topic, index)
+        partition.check_leader_epoch(leader_epoch)
+        if not partition.leads:
+            raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+        return partition
 
     def of_topic(self, topic: str) -> Mapping[int, Partition]:
         return self._by_topic.get(topic, {})
@@ -142,17 +173,40 @@ class Partitions:
             self._configure(name)
         for (name, _), partition in delta.partitions_created.items():
             self._add(name, partition)
-        for (name, index), (_, after) in delta.partitions_changed.items():
-            known = self.of_topic(name).get(index)
-            if known is not None:
-                known.replicas, known.isr = after.replicas, after.isr
-                known.change_role(self._role(after), leader_id=after.leader, leader_epoch=after.leader_epoch)
+        for (name, _), (_, after) in delta.partitions_changed.items():
+            self._follow(name, after)
+        self.begin_roles()
+
+    def begin_roles(self) -> None:
+        """Let new replicated partitions lead; at the start once their logs are recovered."""
+        begin, self._to_begin = self._to_begin, []
+        for partition in begin:
+            self._begin(partition.begin_role)
+
+    def _follow(self, topic: str, after: entities.Partition) -> None:
+        """Apply a change of a partition; a reassignment adds or removes this broker's replica."""
+        known = self.of_topic(topic).get(after.index)
+        if known is None:
+            self._add(topic, after)
+        elif self._node_id in after.replicas:
+            self._begin(partial(known.follow_metadata, after, self._role(after)))
+        else:
+            del self._by_topic[topic][after.index]
+            known.mark_deleted()
+            self._remove_files(known)
+
+    def _begin(self, follow: Callable[[], None]) -> None:
+        """Let a partition take its role; the log of a leader that cannot be opened refuses requests later."""
+        try:
+            follow()
+        except StorageFailure as failure:
+            log.failure("the log of a partition cannot be opened", failure)
 
     def _add(self, topic: str, partition: entities.Partition) -> None:
         if self._node_id not in partition.replicas:
             return
         key = TopicPartition(topic, partition.index)
-        self._by_topic.setdefault(topic, {})[partition.index] = Partition(
+        added = self._by_topic.setdefault(topic, {})[partition.index] = Partition(
             topic,
             partition.index,
             partition.topic_id,
@@ -166,7 +220,11 @@ class Partitions:
             open_log=self._open_log,
             flush=self._flush,
             clock=self._clock,
+            cluster=self._cluster,
+            partition_epoch=partition.partition_epoch,
         )
+        if len(partition.replicas) > 1:
+            self._to_begin.append(added)
 
     def _role(self, partition: entities.Partition) -> Role:
         return Role.LEADER if partition.leader == self._node_id else Role.FOLLOWER
@@ -275,6 +333,8 @@ class Partitions:
         if opened.losses:
             loss_report.report(one.files, one.path, key, opened.losses, time_ms=self._clock.now_ms())
         self._found[key] = LogLocation(one, path)
+        if len(partition.replicas) > 1:
+            opened.lower_high_watermark(one.high_watermarks.get(key, opened.log_start_offset))
         if partition.role is Role.LEADER:
             opened.begin_epoch(partition.leader_epoch)
         return opened
@@ -344,7 +404,7 @@ class Partitions:
 
     def _is_ours(self, one: LogDir, key: TopicPartition, path: str) -> bool:
         known = self._image.partition(*key)
-        if known is None:
+        if known is None or self._node_id not in known.replicas:
             return False
         file = f"{path}/{checkpoints.PARTITION_METADATA}"
         content = one.files.read_bytes(file)

@@ -19,11 +19,13 @@ import trio
 class Watch:
     """What one fetch (or one fetch session) has not seen yet, and the event of the request that waits for it."""
 
-    __slots__ = ("_event", "_missing_bytes", "committed_only", "dirty")
+    __slots__ = ("_event", "_missing_bytes", "committed_only", "dirty", "log_end")
 
-    def __init__(self, *, committed_only: bool) -> None:
+    def __init__(self, *, committed_only: bool, log_end: bool = False) -> None:
+        """``log_end``: it reads what is not committed yet too, as followers do."""
         self.dirty: dict[Hashable, None] = {}
         self.committed_only = committed_only
+        self.log_end = log_end
         self._event: trio.Event | None = None
         self._missing_bytes = 0
 

@@ -1,0 +1,34 @@
+"""What partitions must know of the other brokers, and how they reach the controller.
+
+Responsible for: the values. Must not depend on: partitions, the metadata image.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from kwire.types import TopicPartition
+
+
+@dataclass(slots=True, eq=False)
+class ClusterView:
+    """What the leaders of this broker know of the cluster; shared by its partitions.
+
+    ``alive`` has the broker epoch of each broker that may be in sync: registered, not fenced, not in controlled
+    shutdown. ``propose`` is called when a partition has a change of its in-sync replicas for the controller.
+    """
+
+    node_id: int
+    alive: Mapping[int, int]
+    lag_time_max_ms: int
+    propose: Callable[[TopicPartition], None]
+
+    @classmethod
+    def of_one(cls, node_id: int) -> ClusterView:
+        """The view of a broker that is alone: no partition has followers, so nothing is ever proposed."""
+        return cls(node_id, {}, 0, _nothing)
+
+
+def _nothing(partition: TopicPartition) -> None:
+    del partition

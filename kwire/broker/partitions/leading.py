@@ -1,0 +1,112 @@
+"""What the leader of a partition does with its followers: their fetches, the in-sync replicas, the low watermark.
+
+Responsible for: applying fetches of followers, lag and the controller's answers to a partition, deletion of records on
+all replicas. Must not depend on: requests, how a proposal reaches the controller.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from kwire.broker.partitions.partition import Partition
+from kwire.errors import Code, KafkaError
+from kwire.replication.leader import IsrProposal
+
+
+def check_follower(partition: Partition, replica_id: int, leader_epoch: int) -> None:
+    """Refuse a fetch of a broker that is no follower of this leader, before anything is read.
+
+    Raises KafkaError: FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH; the latter also for a replica that this broker's
+    metadata does not have yet, so that it asks again, or NOT_LEADER_OR_FOLLOWER if it sent no epoch.
+    """
+    partition.check_leader_epoch(leader_epoch)
+    if partition.leader is None or not partition.leader.is_follower(replica_id):
+        raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER if leader_epoch < 0 else Code.UNKNOWN_LEADER_EPOCH)
+
+
+def note_follower_fetch(
+    partition: Partition, replica_id: int, *, offset: int, log_start_offset: int, broker_epoch: int
+) -> None:
+    """Note how far a follower's log goes, which its fetch showed, and commit what all in-sync replicas have.
+
+    Call it for a fetch that was read: ``check_follower`` passed and the logs do not diverge. Raises
+    KafkaError(NOT_LEADER_OR_FOLLOWER) for a broker of an earlier registration.
+    """
+    leader, log, alive = partition.leader, partition.log, partition.cluster.alive
+    assert leader is not None
+    moved = leader.note_fetch(
+        replica_id,
+        offset=offset,
+        log_start_offset=log_start_offset,
+        broker_epoch=broker_epoch,
+        leader_end_offset=log.end_offset,
+        alive=alive,
+        now_ms=int(partition.clock.monotonic_ms()),
+    )
+    if leader.propose_growth(high_watermark=log.high_watermark, alive=alive) is not None:
+        partition.cluster.propose(partition.topic_partition)
+    if moved:
+        partition.advance_replicated()
+    if partition.low_watermark_waits:
+        partition.low_watermark_waits.wake()
+
+
+def check_lag(partition: Partition) -> None:
+    """Propose to remove followers that have lagged for ``replica.lag.time.max.ms`` from the in-sync replicas."""
+    leader = partition.leader
+    if leader is None:
+        return
+    proposal = leader.propose_shrink(
+        end_offset=partition.log.end_offset,
+        alive=partition.cluster.alive,
+        now_ms=int(partition.clock.monotonic_ms()),
+    )
+    if proposal is not None:
+        partition.cluster.propose(partition.topic_partition)
+    # A follower outside of the in-sync replicas may have held the high watermark back until now.
+    partition.advance_replicated()
+
+
+def isr_accepted(
+    partition: Partition, proposal: IsrProposal, *, isr: Sequence[int], leader_epoch: int, partition_epoch: int
+) -> None:
+    """Apply the controller's answer to a proposal; ignored if metadata was faster."""
+    leader = partition.leader
+    if leader is None:
+        return
+    leader.accepted(proposal, isr=isr, leader_epoch=leader_epoch, partition_epoch=partition_epoch)
+    partition.partition_epoch = max(partition.partition_epoch, leader.partition_epoch)
+    partition.isr = tuple(one for one in partition.replicas if one in leader.isr)
+    partition.advance_replicated()
+
+
+def isr_refused(partition: Partition, proposal: IsrProposal, code: Code) -> bool:
+    """Apply the controller's refusal; whether the proposal is to be sent again."""
+    if partition.leader is None:
+        return False
+    again = partition.leader.refused(proposal, code)
+    partition.advance_replicated()
+    return again
+
+
+def low_watermark(partition: Partition) -> int:
+    """Return the smallest log start offset of the live replicas."""
+    start, leader = partition.log.log_start_offset, partition.leader
+    return start if leader is None else leader.low_watermark(start, partition.cluster.alive)
+
+
+async def records_deleted(partition: Partition, offset: int, *, timeout_ms: float) -> int:
+    """Wait until all live replicas have moved their log start up to ``offset``; returns the low watermark.
+
+    Raises KafkaError: REQUEST_TIMED_OUT, NOT_LEADER_OR_FOLLOWER.
+    """
+
+    def is_reached() -> bool:
+        if partition.deleted or low_watermark(partition) >= offset:
+            return True
+        if not partition.leads:
+            raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+        return False
+
+    await partition.low_watermark_waits.until(is_reached, offset, clock=partition.clock, timeout_ms=timeout_ms)
+    return low_watermark(partition)
