@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # not at run time: only a node of a cluster loads these
     from kwire.broker.coordination.remote_transactions import RemoteTransactions
     from kwire.broker.node.member import ClusterMember
     from kwire.broker.outbound.peers import Peers
+    from kwire.broker.replication.replication import Replication
 
 
 @dataclass(eq=False, kw_only=True)
@@ -99,6 +100,7 @@ class Broker:
     telemetry: ClientTelemetry
     authorizer: Authorizer | None = None
     # None on a broker without others
+    replication: Replication | None = None
     remote_transactions: RemoteTransactions | None = None
     member: ClusterMember | None = None
     peers: Peers | None = None

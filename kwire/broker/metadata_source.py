@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kwire.broker.clock import Clock
 from kwire.broker.controller.embedded import EmbeddedController
@@ -22,6 +22,7 @@ from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.listeners import inter_broker_listener
 from kwire.storage.files import Files
+from kwire.wire.message import Message
 
 if TYPE_CHECKING:  # a broker that is a cluster of its own does not load them
     from kwire.broker.node.member import ClusterMember
@@ -34,8 +35,9 @@ class MetadataSource:
     """The image is complete, and shows this broker's registration.
 
     ``run`` is a background task of the broker. ``close`` is called last at a clean stop; it may raise StorageFailure.
-    ``own`` is the controller, where it is this node's. ``member`` is None where this node has a controller of its own,
-    ``peers`` where no other broker can join.
+    ``own`` is the controller, where it is this node's; where it is not, ``ask_controller`` sends it a request of this
+    broker, or raises KafkaError. ``member`` is None where this node has a controller of its own, ``peers`` where no
+    other broker can join.
     """
 
     image: MetadataImage
@@ -44,6 +46,7 @@ class MetadataSource:
     broker_epoch: Callable[[], int]
     run: Callable[[], Awaitable[None]]
     close: Callable[[], None]
+    ask_controller: Callable[[Message], Awaitable[Any]] | None = None
     own: EmbeddedController | None = None
     member: ClusterMember | None = None
     peers: Peers | None = None

@@ -60,6 +60,7 @@ if TYPE_CHECKING:  # only a node of a cluster loads them
     from kwire.broker.controller.embedded import EmbeddedController
     from kwire.broker.coordination.remote import RemoteCoordination
     from kwire.broker.outbound.interface import Node
+    from kwire.broker.replication.replication import Replication
 
 
 @asynccontextmanager
@@ -130,6 +131,8 @@ async def open_broker(
                 await nursery.start(watch, "transaction coordinator", broker.transactions.run)
                 await nursery.start(watch, "share coordinator", broker.share_states.run)
                 await nursery.start(watch, "share partitions", broker.share_partitions.run)
+                if broker.replication is not None:
+                    await nursery.start(watch, "replication", broker.replication.run)
                 if broker.remote_transactions is not None:
                     await nursery.start(watch, "transactions of other brokers", broker.remote_transactions.run)
                 yield broker
@@ -155,6 +158,10 @@ def _serve_controller(
         endpoints=endpoints,
     )
     broker.cluster_controller.start()
+    if broker.replication is not None:
+        from kwire.broker.controller.alter_partition import ask_own_controller  # noqa: PLC0415 (as above)
+
+        broker.replication.isr_updates.ask_controller = partial(ask_own_controller, broker.cluster_controller)
     # Last, so that this node's own partitions follow a change before other nodes read it.
     controller.subscribe(broker.cluster_controller.on_metadata_delta)
 
@@ -266,9 +273,23 @@ def _make_broker(
     if authorizer is not None:
         controller.subscribe(partial(follow_acls, authorizer))
     telemetry = ClientTelemetry(image, clock, bytes_max=configs.broker["telemetry.max.bytes"])
+    replication = None
+    if connection is not None:
+        replication = _replication(
+            metadata=metadata,
+            connection=connection,
+            partitions=partitions,
+            housekeeping=housekeeping,
+            storage_failures=storage_failures,
+            clock=clock,
+        )
+        # Before partitions: a leader that begins asks which brokers may be in sync.
+        controller.subscribe(replication.alive.on_metadata_delta)
     # In this order: coordinators find the partitions that a change has created or deleted.
     for part in (partitions, groups, transactions, share_states, share_partitions, quotas, tokens, telemetry):
         controller.subscribe(part.on_metadata_delta)
+    if replication is not None:
+        controller.subscribe(replication.on_metadata_delta)
     return Broker(
         clock=clock,
         configs=configs,
@@ -306,6 +327,31 @@ def _make_broker(
         member=metadata.member,
         peers=metadata.peers,
         remote_transactions=remote_transactions,
+        replication=replication,
+    )
+
+
+def _replication(
+    *,
+    metadata: MetadataSource,
+    connection: Callable[[int, str], Node],
+    partitions: Partitions,
+    housekeeping: Housekeeping,
+    storage_failures: StorageFailures,
+    clock: Clock,
+) -> Replication:
+    from kwire.broker.replication.replication import Replication  # noqa: PLC0415 (only a node of a cluster loads it)
+
+    return Replication(
+        image=metadata.image,
+        configs=metadata.configs,
+        partitions=partitions,
+        connect=connection,
+        clock=clock,
+        broker_epoch=metadata.broker_epoch,
+        ask_controller=metadata.ask_controller,
+        write_high_watermarks=housekeeping.write_high_watermarks,
+        storage_failures=storage_failures,
     )
 
 

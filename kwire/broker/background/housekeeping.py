@@ -240,6 +240,19 @@ class Housekeeping:
             except StorageFailure as failure:
                 self._storage_failures.report(failure)
 
+    def write_high_watermarks(self) -> None:
+        """Write the high watermark checkpoint of every log directory, of the partitions whose log is open."""
+        for one in self._dirs.dirs:
+            opened = {
+                partition.topic_partition: partition.opened.high_watermark
+                for partition in self._partitions
+                if partition.opened is not None and partition.log_dir == one.path
+            }
+            try:
+                one.write_high_watermarks(opened)
+            except StorageFailure as failure:
+                self._storage_failures.report(failure)
+
 
 async def _in_slices(partitions: Iterable[Partition]) -> AsyncGenerator[Partition, None]:
     """Each partition, with the loop given back to others every few of them."""

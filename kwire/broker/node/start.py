@@ -112,6 +112,10 @@ async def open_quorum(
     channel = ControllerChannel(
         observing=observing, dialer=dial, client_id=str(node_id), timeout_ms=broker["request.timeout.ms"]
     )
+    # A connection of its own, as Kafka's brokers have: what a client's request waits for must not wait for this.
+    alter_partition = ControllerChannel(
+        observing=observing, dialer=dial, client_id=str(node_id), timeout_ms=broker["request.timeout.ms"]
+    )
     controller = QuorumController(observing=observing, channel=channel, broker_epoch=lambda: life.epoch)
     member = ClusterMember(
         observing=observing,
@@ -152,11 +156,13 @@ async def open_quorum(
                 broker_epoch=lambda: member.epoch,
                 run=trio.sleep_forever,
                 close=lambda: None,
+                ask_controller=alter_partition.request,
                 member=member,
                 peers=peers,
             )
     finally:
         channel.close()
+        alter_partition.close()
         peers.close()
 
 

@@ -136,6 +136,11 @@ class LogDir:
         self.high_watermarks = dict(high_watermarks)
         self._write_offset_checkpoints()
 
+    def write_high_watermarks(self, high_watermarks: Mapping[TopicPartition, int]) -> None:
+        """Write the high watermarks of partitions here; the others keep theirs. Raises StorageFailure."""
+        self.high_watermarks |= high_watermarks
+        self._write_checkpoint(checkpoints.HIGH_WATERMARK_CHECKPOINT, durable=False)
+
     def _write_offset_checkpoints(self) -> None:
         for name in (
             checkpoints.RECOVERY_POINT_CHECKPOINT,

@@ -336,6 +336,10 @@ class Partition:
             await self._flush(self)
         await self._commit_waits.until(is_reached, offset, clock=self.clock, timeout_ms=timeout_ms)
 
+    async def flush(self) -> None:
+        """Bring all that is in the log to the disk. Raises StorageFailure."""
+        await self._flush(self)
+
     def check_enough_replicas(self) -> None:
         """Refuse acks=all for committed records if the in-sync replicas became too few since they were appended.
 

@@ -64,7 +64,7 @@ class Partitions:
         self._clock = clock
         self._remove_later = remove_later
         self._flush = flush
-        self._cluster = cluster
+        self.cluster = cluster
         self._by_topic: dict[str, dict[int, Partition]] = {}
         self._settings: dict[str, TopicSettings] = {}
         # Of all topics without configs of their own; None: not needed yet, or the broker's configs changed.
@@ -220,7 +220,7 @@ class Partitions:
             open_log=self._open_log,
             flush=self._flush,
             clock=self._clock,
-            cluster=self._cluster,
+            cluster=self.cluster,
             partition_epoch=partition.partition_epoch,
         )
         if len(partition.replicas) > 1:

@@ -1,0 +1,81 @@
+"""What a follower does to its log: append what the leader sent, cut where the logs differ, follow the leader's offsets.
+
+Responsible for: these changes of one partition. Must not depend on: requests, connections, which leader it is.
+
+Batches are appended byte for byte: offsets, epochs and times are the leader's. As far as size decides, a new segment
+begins at the same batch as on the leader.
+"""
+
+from __future__ import annotations
+
+from kwire.broker.partitions.partition import Partition
+from kwire.errors import Code, KafkaError
+from kwire.storage.log import Log
+from kwire.wire.batch import HEADER_BYTES, BatchHeader, is_valid_batch, read_batch_header
+
+
+def append_copied(partition: Partition, records: memoryview) -> int:
+    """Append the whole batches of ``records``; returns their size in bytes. The last batch may be cut off.
+
+    Raises KafkaError: CORRUPT_MESSAGE for a batch that fails its checksum, OFFSET_OUT_OF_RANGE for one that does not
+    follow the log; StorageFailure. Batches before it are in the log then.
+    """
+    log = partition.log
+    position, now_ms = 0, partition.clock.now_ms()
+    while len(records) - position >= HEADER_BYTES:
+        headers, size = _next_batches(log, records, position)
+        if not headers:
+            break
+        if log.end_offset == log.log_start_offset and headers[0].base_offset < log.end_offset < headers[0].next_offset:
+            # The leader's log starts within this batch, because records were deleted.
+            log.truncate_fully_and_start_at(headers[0].base_offset)
+        log.append(
+            records[position : position + size],
+            headers,
+            leader_epoch=partition.leader_epoch,
+            now_ms=now_ms,
+            assign_offsets=False,
+            check_sequence=False,
+        )
+        partition.note_copied(size)
+        position += size
+    return position
+
+
+def follow_leader_offsets(partition: Partition, *, high_watermark: int, log_start_offset: int) -> None:
+    """Move the high watermark and the log start up to the leader's. Raises StorageFailure."""
+    partition.follow_high_watermark(high_watermark)
+    log = partition.log
+    start = min(log_start_offset, log.high_watermark)
+    if start > log.log_start_offset:
+        log.delete_records_before(start)
+        partition.note_change()
+
+
+def truncate(partition: Partition, offset: int) -> None:
+    """Remove the records from ``offset`` on. Raises StorageFailure."""
+    partition.log.truncate_to(offset, now_ms=partition.clock.now_ms())
+    partition.note_truncated()
+
+
+def restart_at(partition: Partition, offset: int) -> None:
+    """Remove all records; the log begins at ``offset``. Raises StorageFailure."""
+    partition.log.truncate_fully_and_start_at(offset)
+    partition.note_truncated()
+
+
+def _next_batches(log: Log, records: memoryview, position: int) -> tuple[list[BatchHeader], int]:
+    """Return the headers and the size of the next batches that go into one segment."""
+    headers: list[BatchHeader] = []
+    size = 0
+    room = log.config.segment_bytes - log.active.size_bytes
+    while len(records) - position - size >= HEADER_BYTES:
+        header = read_batch_header(records, position + size)
+        end = size + header.size_bytes
+        if position + end > len(records) or (headers and end > room):
+            break
+        if not is_valid_batch(records, position + size, header):
+            raise KafkaError(Code.CORRUPT_MESSAGE, f"the batch at offset {header.base_offset} fails its checksum")
+        headers.append(header)
+        size = end
+    return headers, size

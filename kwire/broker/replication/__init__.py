@@ -1,0 +1,1 @@
+"""Replication of this broker's partitions: fetching from leaders, and changes of in-sync replicas."""

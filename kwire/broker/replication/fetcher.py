@@ -1,0 +1,370 @@
+"""Copies the partitions that one other broker leads.
+
+Responsible for: one fetch request after the other to one leader, in an incremental session, and applying the answers to
+the partitions. Must not depend on: which partitions are led there (``follow`` and ``unfollow``), how a log is changed.
+
+A partition that the leader refuses is asked for again after 20 ms, then after twice as long, up to
+``replica.fetch.backoff.ms``: a leader that applies the same metadata a little later is ready by then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import trio
+
+from kwire.broker.clock import Clock
+from kwire.broker.logs import Logger
+from kwire.broker.outbound.interface import Node, OutboundError
+from kwire.broker.partitions.copying import append_copied, follow_leader_offsets, restart_at, truncate
+from kwire.broker.partitions.partition import Partition
+from kwire.broker.storage_failures import StorageFailures
+from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.replication.follower import (
+    Backoff,
+    Reaction,
+    RestartAt,
+    TruncateTo,
+    fetch_position,
+    out_of_range,
+    reaction,
+    truncation_offset,
+)
+from kwire.replication.sessions import FollowerSession, SessionRequest
+from kwire.types import Uuid
+from kwire.wire.messages import FetchRequest, FetchResponse, ListOffsetsRequest
+
+log = Logger("kwire.replication")
+
+Key: TypeAlias = tuple[Uuid, int]
+PartitionData: TypeAlias = FetchResponse.PartitionData
+
+_LATEST: Final = -1
+_EARLIEST: Final = -4  # of the local log
+# A follower whose metadata is old gets new metadata; this is for the case that the answer was about an older state.
+_AWAIT_METADATA_MS: Final = 1000
+# The log start moves without a fetch; positions are compared with it this often.
+_REFRESH_MS: Final = 1000
+_SESSION_LOST: Final = (
+    Code.FETCH_SESSION_ID_NOT_FOUND,
+    Code.INVALID_FETCH_SESSION_EPOCH,
+    Code.FETCH_SESSION_TOPIC_ID_ERROR,
+)
+
+
+class _Followed:
+    """A partition of this fetcher, and when it may be fetched again after an error."""
+
+    __slots__ = ("backoff", "not_before_ms", "partition")
+
+    def __init__(self, partition: Partition, backoff_max_ms: int) -> None:
+        self.partition = partition
+        self.backoff = Backoff(backoff_max_ms)
+        self.not_before_ms = 0.0
+
+
+class Fetcher:
+    """One of ``num.replica.fetchers`` for one leader. ``connect`` returns the connection to it, or raises.
+
+    ``broker_epoch`` is that of this broker's registration, -1 before it is registered (KIP-903).
+    """
+
+    def __init__(
+        self,
+        *,
+        leader_id: int,
+        configs: EffectiveConfigs,
+        clock: Clock,
+        connect: Callable[[], Node],
+        broker_epoch: Callable[[], int],
+        storage_failures: StorageFailures,
+    ) -> None:
+        self.leader_id = leader_id
+        self._node_id = configs.node_id
+        self._configs = configs
+        self._clock = clock
+        self._connect = connect
+        self._broker_epoch = broker_epoch
+        self._storage_failures = storage_failures
+        self._followed: dict[Key, _Followed] = {}
+        # Partitions that are not in the session, because of an error.
+        self._paused: dict[Key, _Followed] = {}
+        self._session: FollowerSession[Key] = FollowerSession()
+        self._connection_backoff = Backoff(self._backoff_max_ms)
+        self._refreshed_ms = clock.monotonic_ms()
+        self._changed = trio.Event()
+
+    @property
+    def _backoff_max_ms(self) -> int:
+        return max(1, self._configs.broker["replica.fetch.backoff.ms"])
+
+    def __len__(self) -> int:
+        return len(self._followed)
+
+    # --- which partitions
+    # --------------------------------------------------------------------------------------------
+
+    def follow(self, partition: Partition) -> None:
+        """Copy a partition, from now on or with newer metadata than before."""
+        key = (partition.topic_id, partition.index)
+        self._followed[key] = followed = _Followed(partition, self._backoff_max_ms)
+        self._paused.pop(key, None)
+        self._refresh(key, followed)
+        self._changed.set()
+
+    def unfollow(self, partition: Partition) -> None:
+        key = (partition.topic_id, partition.index)
+        if self._followed.pop(key, None) is not None:
+            self._paused.pop(key, None)
+            self._session.remove(key)
+            self._changed.set()
+
+    def _refresh(self, key: Key, followed: _Followed) -> None:
+        """Ask for what follows the partition's log now."""
+        try:
+            self._session.set(key, fetch_position(followed.partition.log, followed.partition.leader_epoch))
+        except StorageFailure as failure:
+            self._failed(key, followed, failure)
+
+    def _pause(self, key: Key, followed: _Followed, pause_ms: float) -> None:
+        followed.not_before_ms = self._clock.monotonic_ms() + pause_ms
+        self._paused[key] = followed
+        self._session.remove(key)
+
+    def _failed(self, key: Key, followed: _Followed, failure: StorageFailure) -> None:
+        """Leave a partition alone for a while whose log the disk refuses; the others go on."""
+        self._storage_failures.report(failure)
+        self._pause(key, followed, self._backoff_max_ms)
+
+    def _resume(self) -> None:
+        """Take partitions back whose pause is over, and compare all positions now and then."""
+        now_ms = self._clock.monotonic_ms()
+        for key, followed in list(self._paused.items()):
+            if followed.not_before_ms <= now_ms:
+                del self._paused[key]
+                self._refresh(key, followed)
+        if now_ms - self._refreshed_ms >= _REFRESH_MS:
+            self._refreshed_ms = now_ms
+            for key, followed in list(self._followed.items()):
+                if key not in self._paused:
+                    self._refresh(key, followed)
+
+    # --- fetching
+    # ----------------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Fetch until cancelled."""
+        self._session.reset()
+        while True:
+            self._resume()
+            if not self._session.has_news:
+                await self._wait()
+                continue
+            try:
+                await self._fetch_once()
+            except OutboundError as error:
+                self._session.reset()
+                pause_ms = self._connection_backoff.failed()
+                log.warning("fetch from leader failed", leader=self.leader_id, why=str(error), again_in_ms=pause_ms)
+                await self._clock.sleep(pause_ms)
+            else:
+                self._connection_backoff.succeeded()
+
+    async def _wait(self) -> None:
+        """Wait for partitions, or for the end of a pause."""
+        self._changed = trio.Event()
+        timer = None
+        if self._paused:
+            due_ms = min(followed.not_before_ms for followed in self._paused.values())
+            timer = self._clock.call_later(due_ms - self._clock.monotonic_ms(), self._changed.set)
+        try:
+            await self._changed.wait()
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    async def _fetch_once(self) -> None:
+        node = self._connect()
+        session, broker = self._session, self._configs.broker
+        request = session.build()
+        # Paused partitions are asked for again as soon as their pause is over, though the others have nothing new.
+        max_wait_ms = 0 if self._paused else broker["replica.fetch.wait.max.ms"]
+        if self._paused:
+            due_ms = min(followed.not_before_ms for followed in self._paused.values())
+            left_ms = due_ms - self._clock.monotonic_ms()
+            max_wait_ms = min(broker["replica.fetch.wait.max.ms"], max(0, int(left_ms)))
+        try:
+            response = await node.request(
+                self._request(request, max_wait_ms), timeout_ms=broker["replica.socket.timeout.ms"]
+            )
+        except BaseException:
+            session.reset()
+            raise
+        if response.error_code:
+            session.reset()
+            if response.error_code not in _SESSION_LOST:
+                code = Code(response.error_code).name
+                log.warning("fetch refused by leader", leader=self.leader_id, error=code)
+                await self._clock.sleep(self._connection_backoff.failed())
+            return
+        session.answered(response.session_id)
+        for topic in response.responses:
+            for answer in topic.partitions:
+                await self._apply(node, (topic.topic_id, answer.partition_index), answer)
+
+    def _request(self, request: SessionRequest[Key], max_wait_ms: int) -> FetchRequest:
+        broker = self._configs.broker
+        partition_bytes_max = broker["replica.fetch.max.bytes"]
+        topics: dict[Uuid, FetchRequest.FetchTopic] = {}
+        for (topic_id, index), position in request.partitions.items():
+            topic = topics.get(topic_id)
+            if topic is None:
+                topic = topics[topic_id] = FetchRequest.FetchTopic(topic_id=topic_id, partitions=[])
+            topic.partitions.append(
+                FetchRequest.FetchPartition(
+                    partition=index,
+                    current_leader_epoch=position.leader_epoch,
+                    fetch_offset=position.offset,
+                    last_fetched_epoch=position.last_fetched_epoch,
+                    log_start_offset=position.log_start_offset,
+                    partition_max_bytes=partition_bytes_max,
+                )
+            )
+        forgotten: dict[Uuid, FetchRequest.ForgottenTopic] = {}
+        for topic_id, index in request.forgotten:
+            left = forgotten.get(topic_id)
+            if left is None:
+                left = forgotten[topic_id] = FetchRequest.ForgottenTopic(topic_id=topic_id, partitions=[])
+            left.partitions.append(index)
+        return FetchRequest(
+            replica_state=FetchRequest.ReplicaState(replica_id=self._node_id, replica_epoch=self._broker_epoch()),
+            max_wait_ms=max_wait_ms,
+            min_bytes=broker["replica.fetch.min.bytes"],
+            max_bytes=broker["replica.fetch.response.max.bytes"],
+            session_id=request.session_id,
+            session_epoch=request.epoch,
+            topics=list(topics.values()),
+            forgotten_topics_data=list(forgotten.values()),
+        )
+
+    # --- answers
+    # -----------------------------------------------------------------------------------------------------
+
+    async def _apply(self, node: Node, key: Key, answer: PartitionData) -> None:
+        """Apply the answer for one partition, unless its log or its role has changed since the request."""
+        followed = self._followed.get(key)
+        if followed is None or key in self._paused or not self._is_current(key, followed.partition):
+            return
+        partition = followed.partition
+        try:
+            if answer.error_code:
+                await self._react(node, key, followed, Code(answer.error_code))
+                return
+            diverging = answer.diverging_epoch
+            if diverging.epoch >= 0:
+                offset = truncation_offset(partition.log, epoch=diverging.epoch, end_offset=diverging.end_offset)
+                self._truncate(partition, offset)
+            else:
+                self._copy(partition, answer)
+                if partition.is_flush_due:
+                    # What this broker asks for next counts as written here.
+                    await partition.flush()
+            followed.backoff.succeeded()
+        except StorageFailure as failure:
+            self._failed(key, followed, failure)
+            return
+        except KafkaError as refusal:
+            log.warning("copied batch refused", partition=str(partition), error=refusal.code.name, why=refusal.message)
+            self._pause(key, followed, followed.backoff.failed())
+            return
+        if self._followed.get(key) is followed and not partition.leads:
+            self._refresh(key, followed)
+        if answer.records:
+            # A whole response may hold 10 MB: others run between its partitions.
+            await trio.lowlevel.checkpoint()
+
+    def _is_current(self, key: Key, partition: Partition) -> bool:
+        """Whether the answer is for the log's end and the epoch of now."""
+        requested = self._session.requested.get(key)
+        return (
+            requested is not None
+            and not partition.leads
+            and not partition.deleted
+            and partition.leader_id == self.leader_id
+            and requested.offset == partition.log.end_offset
+            and requested.leader_epoch == partition.leader_epoch
+        )
+
+    def _copy(self, partition: Partition, answer: PartitionData) -> None:
+        records = answer.records
+        if records:
+            assert isinstance(records, (bytes, memoryview))
+            append_copied(partition, memoryview(records))
+        follow_leader_offsets(partition, high_watermark=answer.high_watermark, log_start_offset=answer.log_start_offset)
+
+    def _truncate(self, partition: Partition, offset: int) -> None:
+        opened = partition.log
+        if offset < opened.end_offset:
+            below = offset < opened.high_watermark
+            (log.warning if below else log.info)(
+                "log truncated: it differs from the leader's",
+                partition=str(partition),
+                offset=offset,
+                log_end_offset=opened.end_offset,
+                high_watermark=opened.high_watermark,
+                leader=self.leader_id,
+            )
+        truncate(partition, offset)
+
+    async def _react(self, node: Node, key: Key, followed: _Followed, code: Code) -> None:
+        match reaction(code):
+            case Reaction.ASK_OFFSETS:
+                await self._find_offset(node, key, followed)
+            case Reaction.AWAIT_METADATA:
+                self._pause(key, followed, _AWAIT_METADATA_MS)
+            case Reaction.RETRY:
+                self._pause(key, followed, followed.backoff.failed())
+
+    async def _find_offset(self, node: Node, key: Key, followed: _Followed) -> None:
+        """The leader has nothing at this broker's log end: ask where its log starts and ends."""
+        partition = followed.partition
+        end = await self._offset_of(node, partition, _LATEST)
+        start = await self._offset_of(node, partition, _EARLIEST) if end is not None else None
+        if start is None or end is None:
+            self._pause(key, followed, followed.backoff.failed())
+            return
+        if self._followed.get(key) is not followed or not self._is_current(key, partition):
+            return
+        decision = out_of_range(partition.log, leader_start=start, leader_end=end)
+        log.warning(
+            "fetch offset out of the leader's range",
+            partition=str(partition),
+            offset=partition.log.end_offset,
+            leader_start=start,
+            leader_end=end,
+            decision=type(decision).__name__,
+        )
+        if isinstance(decision, TruncateTo):
+            self._truncate(partition, decision.offset)
+        elif isinstance(decision, RestartAt):
+            restart_at(partition, decision.offset)
+        self._pause(key, followed, followed.backoff.failed())
+
+    async def _offset_of(self, node: Node, partition: Partition, timestamp: int) -> int | None:
+        """Ask the leader for an offset of its log; None if it refuses."""
+        wanted = ListOffsetsRequest.ListOffsetsPartition(
+            partition_index=partition.index, current_leader_epoch=partition.leader_epoch, timestamp=timestamp
+        )
+        response: Any = await node.request(
+            ListOffsetsRequest(
+                replica_id=self._node_id,
+                topics=[ListOffsetsRequest.ListOffsetsTopic(name=partition.topic, partitions=[wanted])],
+            )
+        )
+        answers = [answer for topic in response.topics for answer in topic.partitions]
+        if not answers or answers[0].error_code:
+            return None
+        offset: int = answers[0].offset
+        return offset

@@ -1,0 +1,172 @@
+"""Replication of one broker: which partitions are fetched from which leader, and what runs for those that lead here.
+
+Responsible for: following the metadata (leaders, brokers that may be in sync), the fetchers, the check for lagging
+followers, the checkpoint of high watermarks. Must not depend on: how a partition is copied, sockets.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+from typing import Any
+
+import trio
+
+from kwire.broker.clock import Clock
+from kwire.broker.containment import start_contained
+from kwire.broker.outbound.interface import Node
+from kwire.broker.partitions.leading import check_lag
+from kwire.broker.partitions.partition import Partition
+from kwire.broker.partitions.partitions import Partitions
+from kwire.broker.replication.fetcher import Fetcher
+from kwire.broker.replication.isr_updates import IsrUpdates
+from kwire.broker.storage_failures import StorageFailures
+from kwire.errors import StorageFailure
+from kwire.metadata.effective import EffectiveConfigs
+from kwire.metadata.image import Delta, MetadataImage
+from kwire.wire.messages import AlterPartitionRequest
+
+
+def alive_brokers(image: MetadataImage) -> dict[int, int]:
+    """Return the broker epochs of the brokers that may be in sync: not fenced, not in controlled shutdown."""
+    return {
+        broker.id: broker.epoch
+        for broker in image.brokers.values()
+        if not broker.fenced and not broker.in_controlled_shutdown
+    }
+
+
+class AliveBrokers(Mapping[int, int]):
+    """``alive_brokers`` as of the last change of the metadata; shared with the partitions."""
+
+    def __init__(self, image: MetadataImage) -> None:
+        self._image = image
+        self._epochs = alive_brokers(image)
+
+    def on_metadata_delta(self, delta: Delta) -> None:
+        """Before partitions: a leader that begins asks who may be in sync."""
+        if delta.brokers_changed:
+            self._epochs = alive_brokers(self._image)
+
+    def __getitem__(self, broker_id: int) -> int:
+        return self._epochs[broker_id]
+
+    def __iter__(self) -> Any:
+        return iter(self._epochs)
+
+    def __len__(self) -> int:
+        return len(self._epochs)
+
+
+class Replication:
+    """See the module. ``ask_controller`` sends a request to the active controller, or raises KafkaError.
+
+    ``connect`` returns the connection of this broker to another one with a client id, or raises OutboundError.
+    """
+
+    def __init__(
+        self,
+        *,
+        image: MetadataImage,
+        configs: EffectiveConfigs,
+        partitions: Partitions,
+        connect: Callable[[int, str], Node],
+        clock: Clock,
+        broker_epoch: Callable[[], int],
+        ask_controller: Callable[[AlterPartitionRequest], Awaitable[Any]] | None,
+        write_high_watermarks: Callable[[], None],
+        storage_failures: StorageFailures,
+    ) -> None:
+        self._configs = configs
+        self._partitions = partitions
+        self._connect = connect
+        self._clock = clock
+        self._broker_epoch = broker_epoch
+        self._write_high_watermarks = write_high_watermarks
+        self._storage_failures = storage_failures
+        self.isr_updates = IsrUpdates(
+            node_id=configs.node_id,
+            partitions=partitions,
+            clock=clock,
+            broker_epoch=broker_epoch,
+            ask_controller=ask_controller,
+        )
+        self._fetchers: dict[tuple[int, int], Fetcher] = {}
+        self._by_partition: dict[Partition, Fetcher] = {}
+        self._nursery: trio.Nursery | None = None
+        self.alive = AliveBrokers(image)
+        cluster = partitions.cluster
+        cluster.alive, cluster.propose = self.alive, self.isr_updates.propose
+        cluster.lag_time_max_ms = configs.broker["replica.lag.time.max.ms"]
+
+    def on_metadata_delta(self, delta: Delta) -> None:
+        """Fetch from the leaders of now; after ``Partitions``, which give the partitions their roles."""
+        if self._nursery is None:
+            return
+        for topic, index in [*delta.partitions_created, *delta.partitions_changed]:
+            partition = self._partitions.of_topic(topic).get(index)
+            if partition is not None:
+                self._assign(partition)
+        for partition in [one for one in self._by_partition if one.deleted]:
+            self._leave(partition)
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Copy, check for lag and write checkpoints until cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            for partition in self._partitions:
+                self._assign(partition)
+            for task in (self.isr_updates.run, self._check_lag, self._checkpoint):
+                start_contained(nursery, self._clock.sleep, task)
+            task_status.started()
+
+    def _assign(self, partition: Partition) -> None:
+        """Fetch a partition from its leader, if it follows one."""
+        follows = not partition.leads and not partition.deleted and partition.leader_id >= 0
+        fetcher = self._fetcher_of(partition) if follows else None
+        if self._by_partition.get(partition) is not fetcher:
+            self._leave(partition)
+        if fetcher is not None:
+            self._by_partition[partition] = fetcher
+            fetcher.follow(partition)
+
+    def _leave(self, partition: Partition) -> None:
+        fetcher = self._by_partition.pop(partition, None)
+        if fetcher is not None:
+            fetcher.unfollow(partition)
+
+    def _fetcher_of(self, partition: Partition) -> Fetcher:
+        number = zlib.crc32(str(partition).encode()) % max(1, self._configs.broker["num.replica.fetchers"])
+        key = (partition.leader_id, number)
+        fetcher = self._fetchers.get(key)
+        if fetcher is None:
+            client_id = f"broker-{self._configs.node_id}-fetcher-{number}"
+            fetcher = self._fetchers[key] = Fetcher(
+                leader_id=partition.leader_id,
+                configs=self._configs,
+                clock=self._clock,
+                connect=partial(self._connect, partition.leader_id, client_id),
+                broker_epoch=self._broker_epoch,
+                storage_failures=self._storage_failures,
+            )
+            assert self._nursery is not None
+            start_contained(self._nursery, self._clock.sleep, fetcher.run)
+        return fetcher
+
+    async def _check_lag(self) -> None:
+        """As often as Kafka: a lagging follower leaves the in-sync replicas within 1.5 times the allowed time."""
+        while True:
+            await self._clock.sleep(max(1, self._configs.broker["replica.lag.time.max.ms"] // 2))
+            for partition in self._partitions:
+                if partition.leader is not None:
+                    try:
+                        check_lag(partition)
+                    except StorageFailure as failure:
+                        self._storage_failures.report(failure)
+
+    async def _checkpoint(self) -> None:
+        """Write replication-offset-checkpoint, from which a restart knows what was committed."""
+        while True:
+            await self._clock.sleep(max(1, self._configs.broker["replica.high.watermark.checkpoint.interval.ms"]))
+            self._write_high_watermarks()

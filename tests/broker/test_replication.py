@@ -1,0 +1,298 @@
+"""Replication between brokers in one process, each with its own files and metadata."""
+
+import pytest
+import trio
+from peer import Peer
+from replicated_brokers import TOPIC_ID, replicated_brokers, until
+
+from kwire.errors import Code
+from kwire.wire.batch import read_batch_header
+from kwire.wire.messages import (
+    DeleteRecordsRequest,
+    FetchRequest,
+    ListOffsetsRequest,
+    ProduceRequest,
+    RegisterBrokerRecord,
+)
+from kwire.wire.records import Record, build_batch
+
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
+
+def append(node, *values, acks=-1):
+    batch = memoryview(build_batch([Record(index, 0, b"k", value) for index, value in enumerate(values)]))
+    return node.partition().append(batch, read_batch_header(batch), acks=acks)
+
+
+def content(node):
+    log = node.log
+    return b"".join(bytes(batch) for batch in log.read_batches(log.log_start_offset))
+
+
+async def produce(node, value=b"v", *, acks=-1, timeout_ms=1000):
+    partition = ProduceRequest.PartitionProduceData(index=0, records=build_batch([Record(0, 0, b"k", value)]))
+    topic = ProduceRequest.TopicProduceData(topic_id=TOPIC_ID, partition_data=[partition])
+    response = await Peer(node.broker).call(13, ProduceRequest(acks=acks, timeout_ms=timeout_ms, topic_data=[topic]))
+    return response.responses[0].partition_responses[0].error_code
+
+
+async def fetch(node, offset, *, version=18, max_wait_ms=0, epoch=-1):
+    wanted = FetchRequest.FetchPartition(
+        partition=0, fetch_offset=offset, partition_max_bytes=1 << 20, current_leader_epoch=epoch
+    )
+    response = await Peer(node.broker).call(
+        version,
+        FetchRequest(
+            max_wait_ms=max_wait_ms,
+            min_bytes=1,
+            max_bytes=1 << 20,
+            topics=[FetchRequest.FetchTopic(topic="t", topic_id=TOPIC_ID, partitions=[wanted])],
+        ),
+    )
+    return response.responses[0].partitions[0]
+
+
+async def test_an_append_is_committed_once_the_followers_have_it():
+    async with replicated_brokers(3) as cluster:
+        cluster.create_topic([1, 2, 3])
+        leader = cluster.nodes[1]
+        appended = append(leader, b"a", b"b")
+        assert not leader.partition().is_committed(appended.next_offset)
+        await leader.partition().committed(appended.next_offset)
+        assert content(cluster.nodes[2]) == content(cluster.nodes[3]) == content(leader) != b""
+        await until(lambda: [one.log.high_watermark for one in cluster.nodes.values()] == [2, 2, 2])
+
+
+async def test_acks_1_is_answered_without_the_followers_and_acks_all_times_out():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        cluster.cut.add(1)
+        leader = cluster.nodes[1]
+        assert await produce(leader, acks=1) == Code.NONE
+        assert await produce(leader, acks=-1, timeout_ms=500) == Code.REQUEST_TIMED_OUT
+        assert leader.log.end_offset == 2
+        assert leader.log.high_watermark == 0
+        assert not (await fetch(leader, 0)).records
+
+
+async def test_a_follower_that_lags_leaves_the_in_sync_replicas_and_comes_back():
+    async with replicated_brokers(2, replica_lag_time_max_ms=1000) as cluster:
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        await until(lambda: leader.partition().leader.progress(2).end_offset == 0)
+        cluster.cut.add(1)
+        assert await produce(leader, timeout_ms=30_000) == Code.NONE
+        assert tuple(leader.partition().isr) == (1,)
+        cluster.cut.clear()
+        await until(lambda: tuple(leader.partition().isr) == (1, 2))
+        assert content(cluster.nodes[2]) == content(leader)
+
+
+async def test_too_few_in_sync_replicas_refuse_acks_all_before_and_after_the_append():
+    async with replicated_brokers(2, replica_lag_time_max_ms=1000) as cluster:
+        cluster.create_topic([1, 2], min_insync_replicas=2)
+        leader = cluster.nodes[1]
+        await until(lambda: leader.partition().leader.progress(2).end_offset == 0)
+        cluster.cut.add(1)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(produce, leader)
+            await until(lambda: tuple(leader.partition().isr) == (1,))
+        assert await produce(leader) == Code.NOT_ENOUGH_REPLICAS
+        assert await produce(leader, acks=1) == Code.NONE
+        # Below min.insync.replicas nothing is committed, whatever the acks.
+        assert leader.log.high_watermark == 0
+
+
+async def test_the_next_leader_has_every_committed_record_and_the_old_one_truncates():
+    async with replicated_brokers(3) as cluster:
+        cluster.create_topic([1, 2, 3])
+        old, new = cluster.nodes[1], cluster.nodes[2]
+        await old.partition().committed(append(old, b"committed").next_offset)
+        cluster.cut.add(1)
+        append(old, b"lost", acks=1)
+        cluster.behind.add(1)
+        cluster.change(leader=2, isr=[2, 3])
+        await new.partition().committed(append(new, b"next").next_offset)
+        cluster.cut.clear()
+        cluster.behind = {2, 3}
+        cluster.change(leader=2, isr=[2, 3])
+        cluster.behind.clear()
+        await until(lambda: content(old) == content(new))
+        assert old.log.end_offset == 2
+        assert [one.epoch for one in old.log.epochs.entries] == [0, 1]
+        await until(lambda: set(new.partition().isr) == {1, 2, 3})
+
+
+async def test_a_produce_that_waits_is_refused_when_the_leader_changes():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        cluster.cut.add(1)
+        codes = []
+        async with trio.open_nursery() as nursery:
+
+            async def wait():
+                codes.append(await produce(cluster.nodes[1], timeout_ms=60_000))
+
+            nursery.start_soon(wait)
+            await trio.sleep(0.1)
+            cluster.change(leader=2)
+        assert codes == [Code.NOT_LEADER_OR_FOLLOWER]
+
+
+async def test_a_follower_starts_again_behind_a_log_that_was_cut():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2], isr=[1])
+        cluster.cut.add(1)
+        leader = cluster.nodes[1]
+        for _ in range(5):
+            append(leader, b"v")
+        leader.log.roll(0)
+        append(leader, b"v")
+        leader.partition().commit_all()
+        assert leader.log.high_watermark == 6
+        leader.partition().delete_records_before(5)
+        leader.log.segments.pop(0)
+        cluster.cut.clear()
+        await until(lambda: cluster.nodes[2].log.end_offset == 6)
+        assert cluster.nodes[2].log.log_start_offset == 5
+        assert content(cluster.nodes[2]) == content(leader)
+
+
+async def test_deletion_of_records_waits_for_the_followers():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        await leader.partition().committed(append(leader, b"a", b"b").next_offset)
+        request = DeleteRecordsRequest(
+            timeout_ms=5000,
+            topics=[
+                DeleteRecordsRequest.DeleteRecordsTopic(
+                    name="t",
+                    partitions=[DeleteRecordsRequest.DeleteRecordsPartition(partition_index=0, offset=1)],
+                )
+            ],
+        )
+        answer = (await Peer(leader.broker).call(2, request)).topics[0].partitions[0]
+        assert (answer.error_code, answer.low_watermark) == (Code.NONE, 1)
+        assert cluster.nodes[2].log.log_start_offset == 1
+        cluster.cut.add(1)
+        request.topics[0].partitions[0].offset = 2
+        answer = (await Peer(leader.broker).call(2, request)).topics[0].partitions[0]
+        assert (answer.error_code, answer.low_watermark) == (Code.REQUEST_TIMED_OUT, -1)
+
+
+async def test_consumers_may_read_from_followers():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        leader, follower = cluster.nodes[1], cluster.nodes[2]
+        await leader.partition().committed(append(leader, b"a").next_offset)
+        await until(lambda: follower.log.high_watermark == 1)
+        answer = await fetch(follower, 0, version=11)
+        assert (answer.error_code, answer.high_watermark) == (Code.NONE, 1)
+        assert bytes(answer.records) == content(leader)
+        assert (await fetch(follower, 0, version=10)).error_code == Code.NOT_LEADER_OR_FOLLOWER
+        assert (await fetch(follower, 0, epoch=7)).error_code == Code.UNKNOWN_LEADER_EPOCH
+
+
+async def test_a_new_leader_does_not_show_an_end_before_it_knows_the_followers():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        leader, follower = cluster.nodes[1], cluster.nodes[2]
+        await leader.partition().committed(append(leader, b"a").next_offset)
+        follower.log.high_watermark = 0
+        cluster.cut.add(2)
+        cluster.change(leader=2)
+        wanted = ListOffsetsRequest.ListOffsetsPartition(partition_index=0, timestamp=-1)
+        request = ListOffsetsRequest(
+            replica_id=-1, topics=[ListOffsetsRequest.ListOffsetsTopic(name="t", partitions=[wanted])]
+        )
+        answer = (await Peer(follower.broker).call(7, request)).topics[0].partitions[0]
+        assert answer.error_code == Code.OFFSET_NOT_AVAILABLE
+        cluster.cut.clear()
+        await until(lambda: follower.log.high_watermark == 1)
+        answer = (await Peer(follower.broker).call(7, request)).topics[0].partitions[0]
+        assert (answer.error_code, answer.offset) == (Code.NONE, 1)
+
+
+async def test_a_leader_with_older_metadata_costs_a_few_milliseconds():
+    async with replicated_brokers(2) as cluster:
+        cluster.behind.add(1)
+        cluster.create_topic([1, 2])
+        await trio.sleep(0.01)
+        begun = trio.current_time()
+        cluster.behind = {2}
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        await leader.partition().committed(append(leader, b"a").next_offset)
+        assert trio.current_time() - begun < 0.2
+
+
+async def test_a_deleted_topic_leaves_every_replica():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        await leader.partition().committed(append(leader, b"a").next_offset)
+        cluster.delete_topic()
+        for node in cluster.nodes.values():
+            assert not node.broker.partitions.of_topic("t")
+        cluster.create_topic([2, 1])
+        leader = cluster.nodes[2]
+        await leader.partition().committed(append(leader, b"new").next_offset)
+        assert cluster.nodes[1].log.end_offset == 1
+
+
+async def test_a_replica_that_a_reassignment_adds_and_removes():
+    async with replicated_brokers(3) as cluster:
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        await leader.partition().committed(append(leader, b"a").next_offset)
+        cluster.change(replicas=[1, 2, 3])
+        await until(lambda: set(leader.partition().isr) == {1, 2, 3})
+        assert content(cluster.nodes[3]) == content(leader)
+        cluster.change(replicas=[1, 3], isr=[1, 3])
+        assert not cluster.nodes[2].broker.partitions.of_topic("t")
+        await leader.partition().committed(append(leader, b"b").next_offset)
+
+
+async def test_a_restarted_follower_continues_and_its_high_watermark_is_that_of_the_checkpoint():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        await leader.partition().committed(append(leader, b"a").next_offset)
+        await until(lambda: cluster.nodes[2].log.high_watermark == 1)
+        append(leader, b"b")
+        await until(lambda: cluster.nodes[2].log.end_offset == 2)
+        cluster.nodes[2].log.high_watermark = 1
+        await cluster.stop(2)
+        cluster.cut.add(1)
+        await cluster.start(2)
+        assert cluster.nodes[2].log.high_watermark == 1
+        cluster.cut.clear()
+        await until(lambda: cluster.nodes[2].log.high_watermark == 2)
+
+
+async def test_a_fenced_broker_does_not_join_the_in_sync_replicas():
+    async with replicated_brokers(2) as cluster:
+        cluster.commit(RegisterBrokerRecord(broker_id=2, broker_epoch=2, fenced=True))
+        cluster.create_topic([1, 2], isr=[1])
+        leader = cluster.nodes[1]
+        append(leader, b"a")
+        await until(lambda: cluster.nodes[2].log.end_offset == 1)
+        await trio.sleep(1)
+        assert cluster.altered == []
+        cluster.commit(RegisterBrokerRecord(broker_id=2, broker_epoch=2, fenced=False))
+        append(leader, b"b")
+        await until(lambda: tuple(leader.partition().isr) == (1, 2))
+
+
+async def test_a_duplicate_batch_of_the_leader_is_never_appended_twice():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        leader, follower = cluster.nodes[1], cluster.nodes[2]
+        await leader.partition().committed(append(leader, b"a").next_offset)
+        for _ in range(3):
+            cluster.cut.add(1)
+            await trio.sleep(0.1)
+            cluster.cut.clear()
+            await leader.partition().committed(append(leader, b"b").next_offset)
+        assert content(follower) == content(leader)
