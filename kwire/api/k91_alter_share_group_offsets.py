@@ -8,7 +8,7 @@ exist. What was in flight or delivered behind the old start is forgotten.
 
 from __future__ import annotations
 
-from kwire.broker.coordination.groups import initialize_states
+from kwire.broker.coordination.group_machines import initialize_states
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.share.commands import InitializeStates
 from kwire.errors import Code, KafkaError

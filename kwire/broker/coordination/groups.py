@@ -1,55 +1,55 @@
 """The group coordinator of this broker: the runtime of its machines.
 
-Responsible for: which settings groups obey, and finding the topics that match regular expressions. Must not depend on:
-requests, how groups work.
+Responsible for: the ids of members, and loading what groups need with the first of them (``group_machines``). Must not
+depend on: requests, how groups work.
 """
 
 from __future__ import annotations
 
 import uuid
 from collections.abc import Hashable
-
-import trio
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 from kwire.broker.coordination.runtime import Runtime, RuntimeParts
 from kwire.broker.coordination.shard import Shard
 from kwire.broker.coordination.share_persister import SharePersister
-from kwire.broker.logs import Logger
-from kwire.broker.waits import Patient, Waits
-from kwire.coordinators.group.commands import GroupConfig
-from kwire.coordinators.group.consumer.commands import ResolveRegexes
-from kwire.coordinators.group.consumer.state import ResolvedRegex
-from kwire.coordinators.group.coordinator import GroupCoordinator
-from kwire.coordinators.group.share.commands import InitializeStates
-from kwire.coordinators.machine import Effects
-from kwire.coordinators.patterns import matching_topics
-from kwire.coordinators.share.state import SharePartitionKey
-from kwire.errors import KafkaError
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.types import OFFSETS_TOPIC, uuid_text
 from kwire.wire.compression import Codec
 
-log = Logger("kwire.groups")
+if TYPE_CHECKING:  # loaded with the first group
+    from kwire.broker.coordination.group_machines import GroupMachines
+    from kwire.coordinators.group.coordinator import GroupCoordinator
 
-_MINUTE_MS = 60_000
-# No request waits for the reply.
-_NO_TICKET = 0
+# What ``group_machines`` imports, in steps of a few milliseconds each.
+_MODULES: Final = (
+    "kwire.coordinators.group.commands",
+    "kwire.coordinators.group.records",
+    "kwire.coordinators.group.classic.groups",
+    "kwire.coordinators.group.consumer.state",
+    "kwire.coordinators.group.consumer.member",
+    "kwire.coordinators.group.consumer.groups",
+    "kwire.coordinators.group.share.groups",
+    "kwire.coordinators.group.streams.groups",
+    "kwire.broker.coordination.group_machines",
+)
 
 
-class Groups(Runtime[GroupCoordinator]):
+class Groups(Runtime["GroupCoordinator"]):
     """All groups, over the partitions of ``__consumer_offsets``."""
 
     def __init__(self, parts: RuntimeParts, *, configs: EffectiveConfigs, share_states: SharePersister) -> None:
-        config = group_config(configs)
-        codec = Codec(configs.broker["offsets.topic.compression.codec"])
         super().__init__(
             parts,
             OFFSETS_TOPIC,
-            lambda: GroupCoordinator(config),
-            codec=codec,
+            self._make,
+            codec=Codec(configs.broker["offsets.topic.compression.codec"]),
             run_action=self._run_action,
             write_timeout_ms=configs.broker["offsets.commit.timeout.ms"],
+            modules=_MODULES,
         )
+        self._configs = configs
         self._share_states = share_states
 
     def listing_version(self) -> Hashable:
@@ -67,72 +67,20 @@ class Groups(Runtime[GroupCoordinator]):
         """The id of a new member of a consumer group that did not make one itself."""
         return uuid_text(self._clock.random_bytes(16))
 
+    @cached_property
+    def _machines(self) -> GroupMachines:
+        from kwire.broker.coordination.group_machines import GroupMachines  # noqa: PLC0415  with the first group
+
+        return GroupMachines(
+            clock=self._clock,
+            configs=self._configs,
+            metadata=self._metadata,
+            share_states=self._share_states,
+            start_task=self.start_task,
+        )
+
+    def _make(self) -> GroupCoordinator:
+        return self._machines.make()
+
     def _run_action(self, shard: Shard[GroupCoordinator], action: object) -> None:
-        if isinstance(action, ResolveRegexes):
-            self.start_task(shard, self._resolve, shard, action)
-        else:
-            assert isinstance(action, InitializeStates), action
-            self.start_task(shard, self._initialize_states, shard, action)
-
-    async def _resolve(self, shard: Shard[GroupCoordinator], action: ResolveRegexes) -> None:
-        """Find the topics that match, in a thread: RE2 is linear, but there may be very many topics."""
-        names = list(self._metadata.topic_names())
-        version, started_ms = self._metadata.version, self._clock.now_ms()
-        matching = await trio.to_thread.run_sync(matching_topics, action.regexes, names)
-        found = {
-            regex: ResolvedRegex(frozenset(filter(action.may_describe, topics)), version, started_ms)
-            for regex, topics in matching.items()
-        }
-        shard.run(lambda machine, now_ms: machine.consumer.resolved(action.group_id, found, now_ms=now_ms))
-
-    async def _initialize_states(self, shard: Shard[GroupCoordinator], action: InitializeStates) -> None:
-        """Have the share coordinator initialize states, and have the group's machine note the result."""
-        refusal = await initialize_states(self._share_states, Patient(), action)
-        partitions = {topic_id: frozenset(starts) for topic_id, starts in action.offsets.items()}
-        if refusal is not None:
-            log.warning("share group states not initialized", group=action.group_id, error=str(refusal))
-
-        def outcome(machine: GroupCoordinator, now_ms: int) -> Effects:
-            if machine.share.find(action.group_id) is None:
-                return Effects()  # deleted meanwhile
-            note = machine.share.initialized if refusal is None else machine.share.not_initialized
-            return note(action.group_id, partitions, ticket=_NO_TICKET, now_ms=now_ms)
-
-        shard.run(outcome)
-
-
-async def initialize_states(states: SharePersister, waits: Waits, action: InitializeStates) -> KafkaError | None:
-    """Initialize the states of share partitions; the first refusal, None if there is none."""
-    refusal: KafkaError | None = None
-    for topic_id, starts in action.offsets.items():
-        for partition, start_offset in starts.items():
-            key = SharePartitionKey(action.group_id, topic_id, partition)
-            try:
-                await states.initialize(waits, key, action.state_epoch, start_offset)
-            except KafkaError as error:
-                refusal = refusal or error
-    return refusal
-
-
-def group_config(configs: EffectiveConfigs) -> GroupConfig:
-    """The broker's settings for groups."""
-    return GroupConfig(
-        initial_rebalance_delay_ms=configs.broker["group.initial.rebalance.delay.ms"],
-        max_size=configs.broker["group.max.size"],
-        min_session_timeout_ms=configs.broker["group.min.session.timeout.ms"],
-        max_session_timeout_ms=configs.broker["group.max.session.timeout.ms"],
-        offset_metadata_max_bytes=configs.broker["offset.metadata.max.bytes"],
-        offsets_retention_ms=configs.broker["offsets.retention.minutes"] * _MINUTE_MS,
-        offsets_retention_check_interval_ms=configs.broker["offsets.retention.check.interval.ms"],
-        consumer_max_size=configs.broker["group.consumer.max.size"],
-        consumer_assignors=configs.broker["group.consumer.assignors"],
-        consumer_migration_policy=configs.broker["group.consumer.migration.policy"].lower(),
-        consumer_regex_refresh_interval_ms=configs.broker["group.consumer.regex.refresh.interval.ms"],
-        consumer_fast_heartbeats=not configs.is_set("group.consumer.heartbeat.interval.ms"),
-        share_max_size=configs.broker["group.share.max.size"],
-        share_initialize_retry_interval_ms=configs.broker["group.share.initialize.retry.interval.ms"],
-        share_fast_heartbeats=not configs.is_set("group.share.heartbeat.interval.ms"),
-        streams_max_size=configs.broker["group.streams.max.size"],
-        streams_assignors=configs.broker["group.streams.assignors"],
-        streams_fast_heartbeats=not configs.is_set("group.streams.heartbeat.interval.ms"),
-    )
+        self._machines.run_action(shard, action)

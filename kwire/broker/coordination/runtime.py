@@ -17,8 +17,10 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, Final, Generic, TypeVar, TypeVarTuple
 
 import trio
@@ -83,7 +85,8 @@ class Runtime(Generic[M]):
     ``make`` makes an empty machine; ``run_action`` performs a machine's actions, whose outcome goes back through the
     shard's ``run``; ``codec`` compresses what is appended, and ``base_sequence`` is what Kafka writes in this topic's
     batches. Of a replicated partition, a write that is not committed within ``write_timeout_ms`` is answered
-    COORDINATOR_NOT_AVAILABLE; it may be committed later.
+    COORDINATOR_NOT_AVAILABLE; it may be committed later. ``modules`` are imported before the first machine is made, one
+    in each pass of the event loop.
     """
 
     def __init__(
@@ -96,8 +99,10 @@ class Runtime(Generic[M]):
         base_sequence: int = 0,
         run_action: Callable[[Shard[M], object], None] | None = None,
         write_timeout_ms: float = math.inf,
+        modules: Sequence[str] = (),
     ) -> None:
         self.topic = topic
+        self._modules = deque(modules)
         self._make = make
         self._clock = parts.clock
         self._partitions = parts.partitions
@@ -217,6 +222,7 @@ class Runtime(Generic[M]):
         Raises KafkaError(COORDINATOR_NOT_AVAILABLE).
         """
         if self._partition_count is None:
+            await self._import_modules()
             if not self._metadata.partition_count(self.topic):
                 await self._create_topic()
             count = self._metadata.partition_count(self.topic)
@@ -236,6 +242,11 @@ class Runtime(Generic[M]):
             raise KafkaError(Code.COORDINATOR_NOT_AVAILABLE)
         return leader
 
+    async def _import_modules(self) -> None:
+        while self._modules:
+            import_module(self._modules.popleft())
+            await trio.lowlevel.checkpoint()
+
     async def _create_topic(self) -> None:
         try:
             await self._create(self.topic)
@@ -253,8 +264,10 @@ class Runtime(Generic[M]):
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             task_status.started()
-            for index in list(self._partitions.of_topic(self.topic)):
+            for index, partition in list(self._partitions.of_topic(self.topic).items()):
                 await trio.lowlevel.checkpoint()
+                if self._is_ours(partition):
+                    await self._import_modules()
                 self._load_if_stored(index)
             await trio.sleep_forever()
 
