@@ -1,0 +1,73 @@
+"""Three brokers under a controller, in memory: what a cluster is for."""
+
+import pytest
+
+from kwire.errors import Code
+from kwire.testing.memory_cluster import CONTROLLER_ID, memory_cluster
+from kwire.wire.messages import CreateTopicsRequest
+
+
+@pytest.fixture
+async def cluster(autojump_clock):
+    async with memory_cluster(brokers=3) as running:
+        yield running
+
+
+async def create(cluster, name, *rows, broker=1):
+    request = CreateTopicsRequest
+    topic = request.CreatableTopic(
+        name=name,
+        num_partitions=-1,
+        replication_factor=-1,
+        assignments=[
+            request.CreatableReplicaAssignment(partition_index=index, broker_ids=list(row))
+            for index, row in enumerate(rows)
+        ],
+        configs=[],
+    )
+    response = await cluster.client(broker).request(request(topics=[topic], timeout_ms=10_000))
+    assert response.topics[0].error_code == Code.NONE, response.topics[0].error_message
+
+
+def partition(cluster, name, index=0):
+    return cluster.controller.image.topics[name].partitions[index]
+
+
+async def test_brokers_join_and_a_topic_is_created_through_any_of_them(cluster, autojump_clock):
+    await create(cluster, "t", [1, 2, 3], broker=2)
+    assert partition(cluster, "t").isr == (1, 2, 3)
+    for broker_id in (1, 2, 3):
+        await cluster.until(lambda one=broker_id: "t" in cluster.broker(one).image.topics)
+
+
+async def test_a_killed_leader_is_replaced_and_returns(cluster, autojump_clock):
+    await create(cluster, "t", [1, 2, 3])
+    await cluster.kill(1)
+    await cluster.until(lambda: cluster.unfenced() == {2, 3})
+    assert partition(cluster, "t").leader == 2
+    await cluster.start(1)
+    await cluster.until(lambda: cluster.unfenced() == {1, 2, 3})
+
+
+async def test_a_broker_that_stops_in_order_hands_its_leaderships_over(cluster, autojump_clock):
+    await create(cluster, "t", [1, 2, 3])
+    await cluster.stop(1)
+    assert partition(cluster, "t").leader == 2
+    assert cluster.unfenced() == {2, 3}
+
+
+async def test_brokers_go_on_after_a_controller_that_was_killed(cluster, autojump_clock):
+    await create(cluster, "t", [1, 2, 3])
+    epochs = {one.id: one.epoch for one in cluster.controller.image.brokers.values()}
+    await cluster.kill(CONTROLLER_ID)
+    await cluster.start(CONTROLLER_ID)
+    await create(cluster, "u", [2, 3], broker=2)
+    assert {one.id: one.epoch for one in cluster.controller.image.brokers.values()} == epochs
+    assert cluster.unfenced() == {1, 2, 3}
+
+
+async def test_a_broker_that_is_cut_off_is_fenced_and_comes_back(cluster, autojump_clock):
+    cluster.network.cut("broker3", "controller")
+    await cluster.until(lambda: cluster.unfenced() == {1, 2})
+    cluster.network.mend()
+    await cluster.until(lambda: cluster.unfenced() == {1, 2, 3})
