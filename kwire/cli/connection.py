@@ -138,7 +138,7 @@ class Connection:
         address: Address,
         *,
         security: Security = PLAINTEXT,
-        client_id: str = "kwire",
+        client_id: str | None = "kwire",
         timeout_s: float = 10.0,
         negotiate: bool = True,
     ) -> None:
@@ -209,6 +209,13 @@ class Connection:
     def send_only(self, request: Message, version: int) -> None:
         """Send a request that has no answer (acks=0)."""
         self._send(request, version)
+
+    def receive(self) -> bytes:
+        """Read the next answer, without its size, whatever request it is to. Raises ClientError, OSError."""
+        size = int.from_bytes(self._read(4), "big")
+        if not 4 <= size <= FRAME_BYTES_MAX:
+            raise NotKafka(f"{self.address} sent an answer of {size} bytes", "unknown")
+        return self._read(size)
 
     def _round_trip(self, request: Message, version: int, timeout_s: float | None) -> bytes:
         self._socket.settimeout(self.timeout_s if timeout_s is None else timeout_s)

@@ -136,6 +136,36 @@ def happen(door: Door, event: str, pairs: tuple[str, ...]) -> None:
     show(door.call("POST", "/v1/events", {**dict(pair(each) for each in pairs), "event": event}))
 
 
+@click.group(
+    short_help="Record what clients send, for kwire replay.",
+    epilog=examples("kwire ctl record start field.jsonl", "kwire ctl record stop"),
+)
+def record() -> None:
+    """A recording has requests with their answers, records and all; kwire replay sends them again."""
+
+
+@record.command(name="start", epilog=examples("kwire ctl record start field.jsonl"))
+@click.argument("file", type=click.Path())
+@click.pass_obj
+def start_recording(door: Door, file: str) -> None:
+    """Record to a new file of the broker's machine."""
+    show(door.call("POST", "/v1/recording", {"file": str(Path(file).absolute())}))
+
+
+@record.command(name="show", epilog=examples("kwire ctl record show"))
+@click.pass_obj
+def show_recording(door: Door) -> None:
+    """Show the recording that is made."""
+    show(door.call("GET", "/v1/recording"))
+
+
+@record.command(name="stop", epilog=examples("kwire ctl record stop"))
+@click.pass_obj
+def stop_recording(door: Door) -> None:
+    """End the recording."""
+    show(door.call("DELETE", "/v1/recording"))
+
+
 @click.command(epilog=examples("kwire ctl export orders > seed.json"))
 @click.argument("topic")
 @click.pass_obj
@@ -159,4 +189,4 @@ def records(door: Door, topic: str, partition: int | None, offset: int | None, l
     )
 
 
-COMMANDS = (reset, snapshot, fork, seed, happen, export, records)
+COMMANDS = (reset, snapshot, fork, record, seed, happen, export, records)

@@ -20,6 +20,7 @@ from kwire import __version__
 COMMANDS: Final = {
     "serve": "Run a broker.",
     "run": "Run a command with a broker of its own, such as a test suite.",
+    "replay": "Send recorded requests to a broker, and compare its answers.",
     "config": "Show every setting of a broker, and where its value came from.",
     "topics": "List, create, describe and delete topics.",
     "produce": "Write records to a topic, from arguments or standard input.",

@@ -16,6 +16,7 @@ from kwire.control import conditions, contents
 from kwire.control.conditions import read_condition
 from kwire.control.events import Events
 from kwire.control.internal_client import InternalClient
+from kwire.control.recording import Recorder, RecordingError
 from kwire.control.request_log import RequestLog
 from kwire.control.seeds import Seed
 from kwire.control.state import State
@@ -40,6 +41,7 @@ class Bench:
             server.broker, server.connections.apis, on_fired=self.log.note_fault, files=server.files
         )
         self.state = State(server, prepare)
+        self.recorder: Recorder | None = None
         server.on_reopened.append(self._follow)
 
     @property
@@ -66,6 +68,23 @@ class Bench:
         holds, seen = await conditions.wait_until(condition, lambda: self.views, timeout_s)
         return holds, condition.text, seen
 
+    def record(self, path: str) -> Recorder:
+        """Record what clients send to a new file. Raises RecordingError."""
+        if self.recorder is not None:
+            raise RecordingError(f"a recording is made already: {self.recorder.path}")
+        recorder = Recorder(self.broker, path)
+        recorder.start()
+        self.recorder = recorder
+        return recorder
+
+    def stop_recording(self) -> Recorder:
+        """End the recording. Raises RecordingError if there is none."""
+        recorder, self.recorder = self.recorder, None
+        if recorder is None:
+            raise RecordingError("no recording is made")
+        recorder.stop()
+        return recorder
+
     async def reset(self) -> None:
         """Disarm all rules, empty the broker, forget its requests. Raises StorageFailure."""
         self.injector.clear()
@@ -82,6 +101,8 @@ class Bench:
 
     def close(self) -> None:
         """Disarm all rules and record no more."""
+        if self.recorder is not None:
+            self.stop_recording()
         self.log.stop()
         self.injector.clear()
         if self._follow in self.server.on_reopened:
@@ -99,4 +120,6 @@ class Bench:
 
     def _follow(self) -> None:
         self.log.move_to(self.server.broker)
+        if self.recorder is not None:
+            self.recorder.move_to(self.server.broker)
         self.injector.move_to(self.server.broker, self.server.connections.apis)

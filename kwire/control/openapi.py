@@ -19,6 +19,7 @@ _FILTERS: Final = {
     "group": "a group that the request names",
 }
 _COUNTS: Final = "the rule with its counts"
+_RECORDING: Final = "its file, size and number of requests"
 _SNAPSHOT: Final = "the snapshot with its size"
 _NOT_SO: Final = "one sentence why not"
 
@@ -162,6 +163,15 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] 
             "timeout_ms": "default 10000",
         },
     ),
+    (
+        "POST",
+        "/v1/recording",
+        "Record what clients send, and the answers, to a new file of the broker's machine.",
+        {201: _RECORDING, 400: _NOT_SO},
+        {"file": ""},
+    ),
+    ("GET", "/v1/recording", "The recording that is made.", {200: _RECORDING, 404: "none is made"}, {}),
+    ("DELETE", "/v1/recording", "End the recording.", {200: _RECORDING, 404: "none is made"}, {}),
     (
         "GET",
         "/v1/topics/{name}/records",

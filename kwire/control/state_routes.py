@@ -16,6 +16,7 @@ from kwire.control.bodies import BadRequest, NotFound, query_number, read_body, 
 from kwire.control.contents import RECORDS_MAX
 from kwire.control.events import EventError
 from kwire.control.forks import Forks
+from kwire.control.recording import Recorder, RecordingError
 from kwire.control.seeds import SeedError, read_seed
 from kwire.control.state import Snapshot, StateError
 from kwire.errors import Code, KafkaError, StorageFailure
@@ -41,6 +42,9 @@ class StateRoutes:
             ("DELETE", "/v1/forks/{name}", self._end_fork),
             ("POST", "/v1/seed", self._seed),
             ("POST", "/v1/events", self._happen),
+            ("POST", "/v1/recording", self._record),
+            ("GET", "/v1/recording", self._show_recording),
+            ("DELETE", "/v1/recording", self._stop_recording),
             ("GET", "/v1/topics/{name}/records", self._records),
             ("GET", "/v1/topics/{name}/export", self._export),
         ]
@@ -126,6 +130,25 @@ class StateRoutes:
         except KafkaError as refusal:
             return refused(refusal)
 
+    async def _record(self, request: Request) -> Response:
+        given = await read_body(request)
+        refuse_unknown(given, "file")
+        try:
+            return JSONResponse(_recording(self._bench.record(text(given, "file"))), status_code=201)
+        except RecordingError as error:
+            raise BadRequest(str(error)) from None
+
+    async def _show_recording(self, _request: Request) -> Response:
+        if self._bench.recorder is None:
+            raise NotFound("no recording is made")
+        return JSONResponse(_recording(self._bench.recorder))
+
+    async def _stop_recording(self, _request: Request) -> Response:
+        try:
+            return JSONResponse(_recording(self._bench.stop_recording()))
+        except RecordingError as error:
+            raise NotFound(str(error)) from None
+
     async def _records(self, request: Request) -> Response:
         refuse_unknown(request.query_params, "partition", "offset", "last")
         last = query_number(request, "last")
@@ -163,6 +186,15 @@ def _found(find: Callable[[str], Snapshot], name: str) -> Snapshot:
 
 def _shown(snapshot: Snapshot, **where: Any) -> dict[str, Any]:
     return {**where, "bytes": snapshot.size_bytes, "made_at_ms": snapshot.made_at_ms}
+
+
+def _recording(recorder: Recorder) -> dict[str, Any]:
+    return {
+        "file": recorder.path,
+        "requests": recorder.requests,
+        "bytes": recorder.size_bytes,
+        "full": recorder.is_full,
+    }
 
 
 def _innermost(error: BaseException) -> BaseException:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from kwire.control.conditions import ConditionError
     from kwire.control.events import EventError
+    from kwire.control.recording import RecordingError
     from kwire.control.seeds import SeedError
     from kwire.control.state import StateError
     from kwire.errors import KafkaError
@@ -39,6 +40,7 @@ __all__ = [
     "KafkaError",
     "KafkaProcess",
     "NeverHappened",
+    "RecordingError",
     "RemoteFault",
     "RemoteKafka",
     "RequestNeverSent",
@@ -52,7 +54,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from kwire import errors
-    from kwire.control import conditions, events, seeds, state
+    from kwire.control import conditions, events, recording, seeds, state
     from kwire.faults import rules
     from kwire.testing import (
         arguments,
@@ -76,6 +78,7 @@ def __getattr__(name: str) -> Any:
         "EventError": events,
         "KafkaProcess": process,
         "NeverHappened": waiting,
+        "RecordingError": recording,
         "RemoteFault": remote,
         "RemoteKafka": remote,
         "BrokerConfigError": arguments,

@@ -246,6 +246,17 @@ class KafkaBroker:
         write_trees(other._files, [other._data], snapshot.trees)
         return other
 
+    def record(self, file: str | os.PathLike[str]) -> None:
+        """Record what clients send from now on, with the answers, to a new file, which ``kwire replay`` sends again.
+
+        Raises RecordingError if the file exists or a recording is made already.
+        """
+        self._in_broker_sync(lambda: self._its_bench().record(os.fspath(file)))
+
+    def stop_recording(self) -> None:
+        """End the recording. Raises RecordingError if none is made."""
+        self._in_broker_sync(self._its_bench().stop_recording)
+
     def happen(self, event: str, **what: str | int) -> dict[str, Any]:
         """Make something happen that clients must survive: ``kafka.happen("rebalance", group="billing")``.
 

@@ -18,6 +18,7 @@ from typing import Any, Self, Unpack
 
 from kwire.control.conditions import ConditionError, ConditionKeys
 from kwire.control.events import EventError
+from kwire.control.recording import RecordingError
 from kwire.control.seeds import SeedError, load_document, read_seed
 from kwire.control.state import StateError
 from kwire.errors import Code, KafkaError
@@ -192,6 +193,14 @@ class RemoteKafka:
         """Start a second broker with the state of now, in the process of this one; it ends with its block."""
         return RemoteFork(self, self._state("POST", "/v1/forks"), self._token)
 
+    def record(self, file: str | os.PathLike[str]) -> None:
+        """See ``KafkaBroker.record``; the file is one of the broker's machine."""
+        self._recording("POST", {"file": os.fspath(file)})
+
+    def stop_recording(self) -> None:
+        """See ``KafkaBroker.stop_recording``."""
+        self._recording("DELETE")
+
     def happen(self, event: str, **what: str | int) -> dict[str, Any]:
         """See ``KafkaBroker.happen``."""
         try:
@@ -279,6 +288,14 @@ class RemoteKafka:
         except ControlRefused as refusal:
             if refusal.status in {400, 404}:
                 raise StateError(str(refusal)) from None
+            raise
+
+    def _recording(self, method: str, body: dict[str, Any] | None = None) -> None:
+        try:
+            self._door.call(method, "/v1/recording", body)
+        except ControlRefused as refusal:
+            if refusal.status in {400, 404}:
+                raise RecordingError(str(refusal)) from None
             raise
 
     def _kafka(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:

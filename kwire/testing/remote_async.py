@@ -139,6 +139,12 @@ class AsyncKafka:
         fork = await _in_thread(self._kafka.fork)
         return AsyncFork(fork.url, fork._token, fork.stop)  # noqa: SLF001
 
+    async def record(self, file: str | os.PathLike[str]) -> None:
+        await _in_thread(partial(self._kafka.record, file))
+
+    async def stop_recording(self) -> None:
+        await _in_thread(self._kafka.stop_recording)
+
     async def happen(self, event: str, **what: str | int) -> dict[str, Any]:
         return await _in_thread(partial(self._kafka.happen, event, **what))
 

@@ -116,3 +116,14 @@ def test_what_cannot_be_is_one_sentence(control, asked, status, sentence):
     answered, answer = control.ask(*asked)
     assert answered == status
     assert sentence in answer["error"]
+
+
+def test_a_recording_is_made_and_ended(control, tmp_path):
+    file = str(tmp_path / "recording.jsonl")
+    assert run(control, "record", "start", file)[0] == 0
+    control.heartbeat()
+    assert run(control, "record", "show")[1]["requests"] == 1
+    status, ended = control.ask("DELETE", "/v1/recording")
+    assert (status, ended["file"], ended["requests"], ended["full"]) == (200, file, 1, False)
+    assert run(control, "record", "stop")[0] == 1
+    assert control.ask("POST", "/v1/recording", {"file": file})[0] == 400

@@ -26,6 +26,9 @@ from peer import Peer, apis_of
 
 import kwire.storage.log
 from kwire.broker.start import open_broker
+from kwire.faults.disk import FaultyFiles
+from kwire.faults.injector import Injector
+from kwire.faults.rules import read_rule
 from kwire.limits import CHECKED_BATCHES
 from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
 from kwire.metadata.commands import CreateAcls
@@ -234,6 +237,17 @@ async def test_a_small_produce_that_is_answered_from_the_cache(client):
     for _ in range(CHECKED_BATCHES + WARM_UP):
         await client.call(9, produce(TOPIC, b"value"))
     check("produce, cached", await client.count(9, [produce(TOPIC, b"value")] * COUNTED))
+
+
+async def test_a_rule_for_another_api_and_files_that_may_fail_cost_a_produce_nothing(nursery):
+    settings = BrokerSettings({"log.dirs": "/data"})
+    async with open_broker(settings, FaultyFiles(MemoryFiles()), endpoints=[Peer.endpoint]) as broker:
+        await Peer(broker).create_topic(TOPIC, 2)
+        client = Client(broker, nursery)
+        Injector(broker, apis_of(broker)).add(read_rule({"api": "Heartbeat", "drop": True}))
+        for _ in range(CHECKED_BATCHES + WARM_UP):
+            await client.call(9, produce(TOPIC, b"value"))
+        check("produce, cached", await client.count(9, [produce(TOPIC, b"value")] * COUNTED))
 
 
 async def test_a_small_produce_that_an_acl_allows(secured):

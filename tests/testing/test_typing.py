@@ -26,6 +26,7 @@ from kwire.testing import (
     KafkaError,
     KafkaProcess,
     NeverHappened,
+    RecordingError,
     RemoteFault,
     RemoteKafka,
     RequestNeverSent,
@@ -87,7 +88,9 @@ def test_state(kafka: KafkaBroker) -> None:
         kafka.reset()
         kafka.happen("rebalance", group="billing")
         kafka.wait_until(group="billing", state="Stable", members=2, timeout=1)
-    except (ConditionError, EventError, NeverHappened, SeedError, StateError) as error:
+        kafka.record("file")
+        kafka.stop_recording()
+    except (ConditionError, EventError, NeverHappened, RecordingError, SeedError, StateError) as error:
         print(error)
     assert_type(kafka.records("orders", partition=1, offset=0, last=5), list[dict[str, Any]])
     with kafka.fork() as other:
