@@ -19,7 +19,10 @@ JAVA = (
     " admin-transactions-and-quotas transactions exactly-once"
 )
 KAFKAJS = "round-trip auto-create codecs acks shapes idempotent group commit-and-seek pause admin transactions"
-FRANZ_GO = "round-trip codecs acks shapes megabyte group roundrobin static commit-and-seek pause admin transactions"
+FRANZ_GO = (
+    "round-trip codecs acks shapes megabyte group roundrobin new-group-protocol share-group static commit-and-seek"
+    " pause admin transactions"
+)
 RSKAFKA = "round-trip codecs shapes seek-by-time admin"
 SMOKE = ("round-trip", "group", "admin", "exactly-once")
 

@@ -27,6 +27,7 @@ REQUIRES = {
     "exactly-once": ("EndTxn",),
     "admin-transactions-and-quotas": ("ListTransactions", "DescribeClientQuotas"),
     "new-group-protocol": ("ConsumerGroupHeartbeat",),
+    "share-group": ("ShareFetch",),
 }
 SMOKE = ("round-trip", "group", "admin")
 

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import click
 
 from kwire.cli.admin import groups as admin
+from kwire.cli.admin import share_groups as shares
 from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
 from kwire.cli.admin.topics import list_topics
 from kwire.cli.broker_option import asking, broker_options, complete_topic, fail, json_option, print_json
@@ -181,17 +182,17 @@ def delete(names: tuple[str, ...], bootstrap: str | None, config: str | None) ->
 
 def _described(cluster: Cluster, name: str) -> dict[str, Any]:
     try:
-        group = admin.describe_group(cluster, name)
+        group = shares.describe_group_of_any_kind(cluster, name)
     except KafkaError as error:
         if error.code is Code.GROUP_ID_NOT_FOUND:
             fail(f"there is no group {name}")
         raise
-    # Of a share group, what is committed is the start offset; a partition may be with several members.
-    is_share = group.type == admin.SHARE
-    committed = (admin.share_start_offsets if is_share else admin.committed_offsets)(cluster, name)
+    if group.type == shares.SHARE:
+        return _described_share_group(cluster, group)
+    committed = admin.committed_offsets(cluster, name)
     owners = {
         (topic, index): member
-        for member in (() if is_share else group.members)
+        for member in group.members
         for topic, indexes in member.assignment.items()
         for index in indexes
     }
@@ -225,6 +226,53 @@ def _described(cluster: Cluster, name: str) -> dict[str, Any]:
     }
 
 
+def _described_share_group(cluster: Cluster, group: admin.GroupDescription) -> dict[str, Any]:
+    """Start offsets take the place of committed ones; a partition may be with several members."""
+    starts = shares.share_start_offsets(cluster, group.id)
+    ends = list_offsets(cluster, dict.fromkeys(starts, LATEST))
+    ids = {topic.name: topic.topic_id for topic in cluster.metadata({name for name, _ in starts}).topics}
+    again: dict[Place, dict[int, int]] = {}
+    for name in sorted({name for name, _ in starts}):
+        try:
+            counts = shares.delivery_counts(cluster, group.id, name, ids[name], starts)
+        except KafkaError as error:
+            if error.code is not Code.CLUSTER_AUTHORIZATION_FAILED:
+                raise
+            break
+        again |= {(name, index): each for index, each in counts.items()}
+    return {
+        "group": group.id,
+        "state": group.state,
+        "type": group.type,
+        "assignor": group.assignor,
+        "coordinator": group.coordinator.id,
+        "epoch": group.epoch,
+        "assignment_epoch": group.assignment_epoch,
+        "members": [
+            {
+                "id": member.id,
+                "client": member.client_id,
+                "host": member.host,
+                "partitions": sum(map(len, member.assignment.values())),
+                "epoch": member.epoch,
+                "assignment": member.assignment,
+            }
+            for member in group.members
+        ],
+        "partitions": [
+            {
+                "topic": place[0],
+                "partition": place[1],
+                "start": start.offset,
+                "end": end if isinstance(end := ends.get(place), int) else None,
+                "lag": start.lag,
+                "redelivered": {str(count): size for count, size in sorted(again.get(place, {}).items())},
+            }
+            for place, start in sorted(starts.items())
+        ],
+    }
+
+
 def _partition(
     place: Place,
     committed: Mapping[Place, admin.Committed],
@@ -234,9 +282,7 @@ def _partition(
     offset = committed[place].offset if place in committed else None
     end = ends.get(place)
     known_end = end if isinstance(end, int) else None
-    lag = committed[place].lag if place in committed else None
-    if lag is None and offset is not None and known_end is not None:
-        lag = known_end - offset
+    lag = None if offset is None or known_end is None else known_end - offset
     return {
         "topic": place[0],
         "partition": place[1],
@@ -255,6 +301,9 @@ def _print_group(group: Mapping[str, Any]) -> None:
     assignor = f", assignor {group['assignor']}" if group["assignor"] else ""
     epochs = f", epoch {group['epoch']}, assignment of epoch {group['assignment_epoch']}" if "epoch" in group else ""
     click.echo(f"{group['group']}: {group['state']}, {members}{assignor}{epochs}")
+    if group["type"] == shares.SHARE:
+        _print_share_group(group)
+        return
     if group["partitions"]:
         columns = ("topic", "partition", "committed", "end", "lag", "client", "host")
         print_table(
@@ -281,6 +330,30 @@ def _print_group(group: Mapping[str, Any]) -> None:
         click.echo(f"members without a partition: {', '.join(idle)}")
 
 
+def _print_share_group(group: Mapping[str, Any]) -> None:
+    if group["partitions"]:
+        print_table(
+            ("TOPIC", "PARTITION", "START", "END", "LAG", "TO DELIVER AGAIN"),
+            [
+                (
+                    *(row[name] for name in ("topic", "partition", "start", "end", "lag")),
+                    " ".join(f"{size} (delivered {count}x)" for count, size in row["redelivered"].items()) or None,
+                )
+                for row in group["partitions"]
+            ],
+        )
+    else:
+        click.echo("no start offsets")
+    if group["members"]:
+        print_table(
+            ("MEMBER", "CLIENT", "EPOCH", "ASSIGNMENT"),
+            [
+                (each["id"], each["client"], each["epoch"], _places_text(each["assignment"]))
+                for each in group["members"]
+            ],
+        )
+
+
 def _places_text(partitions: Mapping[str, Sequence[int]]) -> str:
     return " ".join(f"{topic}:{','.join(map(str, held))}" for topic, held in sorted(partitions.items())) or "-"
 
@@ -288,7 +361,7 @@ def _places_text(partitions: Mapping[str, Sequence[int]]) -> str:
 def _refuse_members(cluster: Cluster, name: str) -> None:
     """Fail if a group has members: they would overwrite the offsets with their own commits."""
     try:
-        group = admin.describe_group(cluster, name)
+        group = shares.describe_group_of_any_kind(cluster, name)
     except KafkaError as error:
         if error.code is Code.GROUP_ID_NOT_FOUND:
             return

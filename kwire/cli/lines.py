@@ -112,7 +112,10 @@ class LineReader:
 
 
 class ConsumedRecord(NamedTuple):
-    """A record to print; ``timestamp_type`` is 0 for create time, 1 for log append time."""
+    """A record to print; ``timestamp_type`` is 0 for create time, 1 for log append time.
+
+    ``delivery_count`` is that of a share group, else None.
+    """
 
     partition: int
     offset: int
@@ -122,6 +125,7 @@ class ConsumedRecord(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
+    delivery_count: int | None = None
 
 
 Deserializer = Callable[[bytes], bytes]
@@ -134,6 +138,7 @@ class LineFormatter:
     print_timestamp: bool = False
     print_partition: bool = False
     print_offset: bool = False
+    print_delivery: bool = False
     print_epoch: bool = False
     print_headers: bool = False
     print_key: bool = False
@@ -151,7 +156,7 @@ class LineFormatter:
         """Make a formatter out of properties. Raises LineError for a deserializer that is not known here."""
         fields: dict[str, Any] = {
             f"print_{what}": properties[f"print.{what}"].strip().lower() == "true"
-            for what in ("timestamp", "partition", "offset", "epoch", "headers", "key", "value")
+            for what in ("timestamp", "partition", "offset", "delivery", "epoch", "headers", "key", "value")
             if f"print.{what}" in properties
         }
         fields |= {
@@ -178,6 +183,9 @@ class LineFormatter:
             columns.append(b"Partition:%d" % record.partition)
         if self.print_offset:
             columns.append(b"Offset:%d" % record.offset)
+        if self.print_delivery:
+            count = record.delivery_count
+            columns.append(b"Delivery:NOT_PRESENT" if count is None else b"Delivery:%d" % count)
         if self.print_epoch:
             columns.append(b"Epoch:%d" % record.leader_epoch if record.leader_epoch >= 0 else b"Epoch:NOT_PRESENT")
         if self.print_headers:

@@ -31,7 +31,7 @@ exec '{python}' -c 'import sys; from kwire.cli.script_twins import run; sys.exit
 
 _CONNECT: Final = "Kafka Connect runs on the JVM: use the official script, with kwire as its broker"
 _STREAMS: Final = "kwire does not serve streams groups"
-_SHARE: Final = "it has no twin yet: use the official script, with kwire as its broker"
+_SHARE: Final = "it is for Kafka's own system tests: use the official script, with kwire as its broker"
 _BENCHMARK: Final = "it runs Kafka's own JVM tests: use the official script, with kwire as its broker"
 
 # Official scripts without a twin: why, and what to use.
@@ -40,13 +40,10 @@ NO_TWIN: Final = {
     "connect-mirror-maker": _CONNECT,
     "connect-plugin-path": _CONNECT,
     "connect-standalone": _CONNECT,
-    "kafka-console-share-consumer": _SHARE,
     "kafka-jmx": "kwire has no JVM and no JMX: kwire doctor and its log show its state",
     "kafka-metadata-shell": "kafka-dump-log --cluster-metadata-decoder shows the records of the metadata log",
     "kafka-mirror-maker": "Kafka 4 has removed it: use MirrorMaker 2 (connect-mirror-maker), with kwire as its broker",
     "kafka-run-class": "there is no JVM and no Java class to run: name the script itself",
-    "kafka-share-consumer-perf-test": _SHARE,
-    "kafka-share-groups": f"{_SHARE}, or kwire groups describe",
     "kafka-streams-application-reset": (
         "use kafka-consumer-groups --reset-offsets for its offsets and kafka-topics --delete for its internal topics"
     ),

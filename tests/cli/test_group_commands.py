@@ -193,6 +193,7 @@ def test_a_share_group_is_described(kafka, kwire, readers):
         cluster.call_on(cluster.coordinator("workers"), request, ShareGroupHeartbeatResponse)
         shown = kwire("groups", "describe").stdout
 
-    assert "workers: Stable, 1 member, assignor simple\n" in shown
+    assert "workers: Stable, 1 member, assignor simple, epoch 2, assignment of epoch 2\n" in shown
+    assert "MEMBER" in shown
     assert f"{readers}: Empty, no members\n" in shown
     assert kwire("groups", "describe", "none").output == "kwire: there is no group none\n"

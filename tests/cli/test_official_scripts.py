@@ -19,6 +19,9 @@ CLASSES = {
     "kafka-topics": "org.apache.kafka.tools.TopicCommand",
     "kafka-console-producer": "org.apache.kafka.tools.ConsoleProducer",
     "kafka-console-consumer": "org.apache.kafka.tools.consumer.ConsoleConsumer",
+    "kafka-console-share-consumer": "org.apache.kafka.tools.consumer.ConsoleShareConsumer",
+    "kafka-share-consumer-perf-test": "org.apache.kafka.tools.ShareConsumerPerformance",
+    "kafka-share-groups": "org.apache.kafka.tools.consumer.group.ShareGroupCommand",
     "kafka-consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
     "kafka-configs": "org.apache.kafka.tools.ConfigCommand",
     "kafka-get-offsets": "org.apache.kafka.tools.GetOffsetShell",
@@ -282,6 +285,64 @@ def test_consumer_groups(compare, bootstrap, twin, side, tmp_path):
         "--delete --group {s}-r",
         "--delete --group {s}-r",
         *(f"--validate-regex {expression}" for expression in EXPRESSIONS),
+    )
+
+
+def test_share_groups(compare, bootstrap, twin, side, tmp_path):
+    server = ["--bootstrap-server", bootstrap]
+    twin("kafka-topics", [*server, "--create", "--topic", "queue", "--partitions", "1"], "")
+    twin("kafka-console-producer", [*server, "--topic", "queue"], "1\n2\n3\n4\n")
+    for group in (*(f"{name}-c" for name in side.values()), *(f"{name}-p" for name in side.values()), "idle"):
+        reset = ["--entity-type", "groups", "--entity-name", group, "--add-config", "share.auto.offset.reset=earliest"]
+        twin("kafka-configs", [*server, "--alter", *reset], "")
+    twin("kafka-console-share-consumer", [*server, "--topic", "queue", "--group", "idle", "--max-messages", "3"], "")
+    (tmp_path / "plan.csv").write_text("queue,0,1\n")
+    compare(
+        "kafka-share-groups",
+        "--list",
+        "--list --state",
+        "--list --state empty",
+        "--list --state odd",
+        "--describe --group idle",
+        "--describe --group idle --verbose",
+        "--describe --group idle --members",
+        "--describe --group idle --state",
+        "--describe --group idle --state --verbose",
+        "--describe --group nosuch",
+        "--describe --group idle --members --state",
+        "--describe",
+        "",
+        "--list --describe --group idle",
+        "--delete --group nosuch",
+        "--delete --group idle --topic queue",
+        "--reset-offsets --group idle --topic queue --to-earliest",
+        "--reset-offsets --group idle --topic queue --dry-run",
+        "--reset-offsets --group idle --to-earliest --dry-run",
+        "--reset-offsets --group idle --topic queue --to-earliest --to-latest --dry-run",
+        "--reset-offsets --group idle --topic queue --to-latest --dry-run",
+        "--reset-offsets --group idle --all-topics --to-current --dry-run --export",
+        "--reset-offsets --group idle --topic nosuch --to-earliest --dry-run",
+        f"--reset-offsets --group idle --from-file {tmp_path}/plan.csv --dry-run",
+        "--reset-offsets --group {s}-r --topic queue:0 --to-offset 2 --execute",
+        "--describe --group {s}-r",
+        "--delete-offsets --group {s}-r --topic queue --topic nosuch",
+        "--delete-offsets --group nosuch --topic queue",
+        "--delete --group {s}-r",
+    )
+    compare(
+        "kafka-console-share-consumer",
+        "--topic queue --group {s}-c --max-messages 1 --formatter-property print.delivery=true --release",
+        "--topic queue --group {s}-c --timeout-ms 3000 --formatter-property print.offset=true",
+        "--topic queue --group {s}-c --reject --release",
+        "--group {s}-c",
+    )
+    numbers = r"\d+-\d+-\d+ [\d:]+|\d+\.\d+|(?<=, )\d+(?=\n)"
+    compare(
+        "kafka-share-consumer-perf-test",
+        "--topic queue --group {s}-p --num-records 4 --show-consumer-stats",
+        "--topic queue --group {s}-p --messages 4 --hide-header --timeout 2000",
+        "--topic queue",
+        masked=numbers,
     )
 
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 	"github.com/twmb/franz-go/pkg/sasl/oauth"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
@@ -23,13 +24,17 @@ import (
 type scenario func(ctx context.Context, bootstrap, prefix string)
 
 var scenarios = map[string]scenario{
-	"round-trip":      roundTrip,
-	"codecs":          codecs,
-	"acks":            acks,
-	"shapes":          shapes,
-	"megabyte":        megabyte,
-	"group":           func(c context.Context, b, p string) { group(c, b, p, kgo.CooperativeStickyBalancer()) },
-	"roundrobin":      func(c context.Context, b, p string) { group(c, b, p, kgo.RoundRobinBalancer()) },
+	"round-trip": roundTrip,
+	"codecs":     codecs,
+	"acks":       acks,
+	"shapes":     shapes,
+	"megabyte":   megabyte,
+	"group":      func(c context.Context, b, p string) { group(c, b, p, kgo.CooperativeStickyBalancer()) },
+	"roundrobin": func(c context.Context, b, p string) { group(c, b, p, kgo.RoundRobinBalancer()) },
+	"new-group-protocol": func(c context.Context, b, p string) {
+		group(c, b, p, kgo.StickyBalancer(), kgo.ServerSideBalancer())
+	},
+	"share-group":     shareGroup,
 	"static":          static,
 	"commit-and-seek": commitAndSeek,
 	"pause":           pause,
@@ -210,7 +215,7 @@ func owned(member *kgo.Client, topic string) int {
 	return len(member.CommittedOffsets()[topic])
 }
 
-func group(ctx context.Context, bootstrap, prefix string, balancer kgo.GroupBalancer) {
+func group(ctx context.Context, bootstrap, prefix string, balancer kgo.GroupBalancer, more ...kgo.Opt) {
 	topic := makeTopic(ctx, bootstrap, prefix, 4)
 	send(ctx, bootstrap, topic, numbered(100))
 	counts := [2]chan int{make(chan int, 1000), make(chan int, 1000)}
@@ -222,9 +227,9 @@ func group(ctx context.Context, bootstrap, prefix string, balancer kgo.GroupBala
 				counts[n] <- have
 			}
 		}
-		return client(bootstrap, kgo.ConsumerGroup(prefix), kgo.ConsumeTopics(topic), kgo.Balancers(balancer),
-			kgo.HeartbeatInterval(500*time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
-			kgo.OnPartitionsAssigned(changed(1)), kgo.OnPartitionsRevoked(changed(-1)))
+		return client(bootstrap, append([]kgo.Opt{kgo.ConsumerGroup(prefix), kgo.ConsumeTopics(topic), kgo.Balancers(balancer),
+			kgo.HeartbeatInterval(500 * time.Millisecond), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+			kgo.OnPartitionsAssigned(changed(1)), kgo.OnPartitionsRevoked(changed(-1))}, more...)...)
 	}
 	until := func(n, count int) {
 		for {
@@ -255,6 +260,58 @@ func group(ctx context.Context, bootstrap, prefix string, balancer kgo.GroupBala
 	first.Close()
 	until(1, 4)
 	second.Close()
+}
+
+// Each record goes to one of two members; what one of them releases comes again, with a higher delivery count.
+func shareGroup(ctx context.Context, bootstrap, prefix string) {
+	topic := makeTopic(ctx, bootstrap, prefix, 2)
+	earliest := "earliest"
+	config := kmsg.NewIncrementalAlterConfigsRequestResourceConfig()
+	config.Name, config.Value = "share.auto.offset.reset", &earliest
+	resource := kmsg.NewIncrementalAlterConfigsRequestResource()
+	resource.ResourceType, resource.ResourceName = 32, prefix
+	resource.Configs = append(resource.Configs, config)
+	request := kmsg.NewPtrIncrementalAlterConfigsRequest()
+	request.Resources = append(request.Resources, resource)
+	admin := client(bootstrap)
+	answer, err := request.RequestWith(ctx, admin)
+	check(err)
+	want(answer.Resources[0].ErrorCode, 0)
+	admin.Close()
+	send(ctx, bootstrap, topic, numbered(100))
+	seen := map[string]int{}
+	counts := map[int32]int{}
+	accepted := 0
+	members := []*kgo.Client{}
+	for n := 0; n < 2; n++ {
+		members = append(members, client(bootstrap, kgo.ShareGroup(prefix), kgo.ConsumeTopics(topic)))
+	}
+	for accepted < 100 {
+		for _, member := range members {
+			polled, cancel := context.WithTimeout(ctx, 500*time.Millisecond)
+			fetches := member.PollFetches(polled)
+			cancel()
+			check(ctx.Err())
+			for _, record := range fetches.Records() {
+				seen[string(record.Value)]++
+				counts[record.DeliveryCount()]++
+				if record.DeliveryCount() == 1 && len(seen)%10 == 0 {
+					record.Ack(kgo.AckRelease)
+					continue
+				}
+				record.Ack(kgo.AckAccept)
+				accepted++
+			}
+			check(member.FlushAcks(ctx))
+		}
+	}
+	want(len(seen), 100)
+	if counts[2] == 0 {
+		panic("nothing was delivered again")
+	}
+	for _, member := range members {
+		member.Close()
+	}
 }
 
 func static(ctx context.Context, bootstrap, prefix string) {

@@ -324,8 +324,6 @@ def states_of_share_partitions(ask: Asker) -> None:
     read("the start moved", leader=5)
     write("start -1", (8, 9, 0, 1), startOffset=-1, leaderEpoch=5)
     read("start -1", leader=5)
-    write("a lower count", startOffset=3, leaderEpoch=5, deliveryCompleteCount=1)
-    summary("a lower count")
     write("a count and start -1", startOffset=-1, leaderEpoch=5, deliveryCompleteCount=3)
     summary("a count and start -1")
     write("at version 0", (10, 10, 2, 1), version=0, leaderEpoch=5, startOffset=3)

@@ -1,7 +1,7 @@
 """Consumer groups: list, describe, committed offsets, delete.
 
-Responsible for: the requests about groups of the protocols (classic, KIP-848, share groups), each sent to the
-coordinator of the group. Must not depend on: details of streams groups; they are listed by name only.
+Responsible for: the requests about groups of both protocols of consumers (classic, KIP-848), each sent to the
+coordinator of the group. Must not depend on: details of share and streams groups; they are listed by name only.
 """
 
 from __future__ import annotations
@@ -21,8 +21,6 @@ from kwire.wire.messages import (
     DeleteGroupsResponse,
     DescribeGroupsRequest,
     DescribeGroupsResponse,
-    DescribeShareGroupOffsetsRequest,
-    DescribeShareGroupOffsetsResponse,
     ListGroupsRequest,
     ListGroupsResponse,
     OffsetCommitRequest,
@@ -31,12 +29,9 @@ from kwire.wire.messages import (
     OffsetDeleteResponse,
     OffsetFetchRequest,
     OffsetFetchResponse,
-    ShareGroupDescribeRequest,
-    ShareGroupDescribeResponse,
 )
 
 CONSUMER_PROTOCOL: Final = "consumer"
-SHARE: Final = "Share"  # the type of a share group
 
 # The last versions with topic names; later versions have topic ids (KIP-848), which a tool would have to look up.
 _OFFSET_FETCH_BY_NAME: Final = 9
@@ -77,12 +72,9 @@ class GroupDescription(NamedTuple):
 
 
 class Committed(NamedTuple):
-    """``lag`` is that of a share group, which does not follow from its start offset (KIP-1226); else None."""
-
     offset: int
     leader_epoch: int
     metadata: str
-    lag: int | None = None
 
 
 def list_groups(cluster: Cluster, *, states: Sequence[str] = (), types: Sequence[str] = ()) -> list[ListedGroup]:
@@ -109,18 +101,13 @@ def list_groups(cluster: Cluster, *, states: Sequence[str] = (), types: Sequence
 
 
 def describe_group(cluster: Cluster, group_id: str) -> GroupDescription:
-    """Describe a group of any of these protocols. KafkaError(GROUP_ID_NOT_FOUND) when there is none."""
+    """Describe a group of one of both protocols. KafkaError(GROUP_ID_NOT_FOUND) when there is none."""
     return cluster.with_retries(lambda: _described(cluster, group_id))
 
 
 def committed_offsets(cluster: Cluster, group_id: str) -> dict[tuple[str, int], Committed]:
     """All committed offsets of a group."""
     return cluster.with_retries(lambda: _committed(cluster, group_id))
-
-
-def share_start_offsets(cluster: Cluster, group_id: str) -> dict[tuple[str, int], Committed]:
-    """The share-partition start offset of each partition of a share group that has one."""
-    return cluster.with_retries(lambda: _share_starts(cluster, group_id))
 
 
 def commit_offsets(
@@ -210,49 +197,7 @@ def _described(cluster: Cluster, group_id: str) -> GroupDescription:
         # KIP-848: a coordinator returns these codes for a classic group, too.
         if error.code not in (Code.GROUP_ID_NOT_FOUND, Code.UNSUPPORTED_VERSION):
             raise
-    try:
-        return _classic_group(cluster, group_id, coordinator)
-    except KafkaError as error:
-        if error.code is not Code.GROUP_ID_NOT_FOUND:
-            raise
-        try:
-            return _share_group(cluster, group_id, coordinator)
-        except NotServed:
-            raise error from None
-
-
-def _share_group(cluster: Cluster, group_id: str, coordinator: Node) -> GroupDescription:
-    request = ShareGroupDescribeRequest(group_ids=[group_id])
-    answer = cluster.call_on(cluster.node(coordinator.id), request, ShareGroupDescribeResponse)
-    group = answer.groups[0]
-    check(group.error_code, group.error_message)
-    members = [
-        Member(
-            member.member_id,
-            None,
-            member.client_id,
-            member.client_host,
-            {item.topic_name: sorted(item.partitions) for item in member.assignment.topic_partitions},
-        )
-        for member in group.members
-    ]
-    return GroupDescription(group_id, SHARE, group.group_state, "share", group.assignor_name, members, coordinator)
-
-
-def _share_starts(cluster: Cluster, group_id: str) -> dict[tuple[str, int], Committed]:
-    group = DescribeShareGroupOffsetsRequest.DescribeShareGroupOffsetsRequestGroup(group_id=group_id, topics=None)
-    request = DescribeShareGroupOffsetsRequest(groups=[group])
-    answer = cluster.call_on(cluster.coordinator(group_id), request, DescribeShareGroupOffsetsResponse)
-    found = answer.groups[0]
-    check(found.error_code, found.error_message)
-    return {
-        (topic.topic_name, item.partition_index): Committed(
-            item.start_offset, item.leader_epoch, "", item.lag if item.lag >= 0 else None
-        )
-        for topic in found.topics
-        for item in topic.partitions
-        if item.start_offset >= 0
-    }
+    return _classic_group(cluster, group_id, coordinator)
 
 
 def _consumer_group(cluster: Cluster, group_id: str, coordinator: Node) -> GroupDescription:

@@ -28,7 +28,13 @@ Place = tuple[str, int]
 
 def plan(parsed: Parsed, cluster: Cluster, group: str, group_count: int) -> dict[Place, int]:
     """Work out the new offset of each partition. Raises Wrong, KafkaError; ends with Failure."""
-    committed = admin.committed_offsets(cluster, group)
+    return plan_from(parsed, cluster, group, admin.committed_offsets(cluster, group), group_count=group_count)
+
+
+def plan_from(
+    parsed: Parsed, cluster: Cluster, group: str, committed: Mapping[Place, admin.Committed], *, group_count: int
+) -> dict[Place, int]:
+    """The same for offsets that are known: those of a share group are no committed ones."""
     if parsed.has("from-file"):
         return _from_file(parsed, cluster, group, group_count)
     if parsed.has("all-topics"):

@@ -254,7 +254,7 @@ class ShareCoordinator:
                 state.state_epoch,
                 leader_epoch,
                 start_offset,
-                _count(state, write.delivered_count),
+                _count(state, write),
                 now_ms,
                 now_ms,
                 tuple(combine(state.batches, write.batches, start_offset)),
@@ -297,8 +297,11 @@ def _check_epoch(epoch: int, whose: str) -> None:
         raise KafkaError(Code.INVALID_REQUEST, f"The {whose} epoch cannot be a negative number.")
 
 
-def _count(state: Snapshot, delivered_count: int) -> int:
-    return state.delivered_count if delivered_count == UNKNOWN_COUNT else delivered_count
+def _count(state: Snapshot, change: Write | Update) -> int:
+    """The count belongs to a start offset: without one it stays (KIP-1226)."""
+    if change.delivered_count == UNKNOWN_COUNT or change.start_offset == UNKNOWN_START_OFFSET:
+        return state.delivered_count
+    return change.delivered_count
 
 
 def _updated(before: Stored | None, update: Update, offset: int) -> Stored:
@@ -320,7 +323,7 @@ def _updated(before: Stored | None, update: Update, offset: int) -> Stored:
             state,
             start_offset=start_offset,
             leader_epoch=max(state.leader_epoch, update.leader_epoch),
-            delivered_count=_count(state, update.delivered_count),
+            delivered_count=_count(state, update),
             batches=tuple(combine(state.batches, update.batches, start_offset)),
         ),
         before.updates + 1,
