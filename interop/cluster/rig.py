@@ -24,6 +24,7 @@ import confluent_kafka.admin
 from interop.brokers import PYTHON, free_port, wait_until_serving
 from interop.cluster.proxy import Network
 from interop.jars import CURRENT, ROOT, classpath, need
+from kwire.metadata.features import GROUP_VERSION, SERVED, SHARE_VERSION, STREAMS_VERSION
 
 CLUSTER_ID: Final = "kwireInteropClusterIdA"
 FIRST_CONTROLLER: Final = 3000
@@ -32,6 +33,14 @@ APACHE: Final = "apache"
 
 _JVM: Final = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 _INTERNAL_PARTITIONS: Final = 4
+
+# How Apache Kafka's controllers are formatted so that a kwire broker can join.
+WHAT_KWIRE_SERVES: Final = tuple(
+    part
+    for name in (GROUP_VERSION, SHARE_VERSION, STREAMS_VERSION)
+    if name not in SERVED
+    for part in ("--feature", f"{name}=0")
+)
 
 
 def common_settings(replication_factor: int) -> dict[str, str]:
@@ -187,12 +196,17 @@ class Rig:
         settings: Mapping[str, str] | None = None,
         programs: Mapping[int, Sequence[str]] | None = None,
         replication_factor: int = 3,
+        release: str = CURRENT,
+        format_options: Sequence[str] = WHAT_KWIRE_SERVES,
     ) -> None:
         assert len(controllers) == 1 or len(brokers) == 1, "one controller, or one node"
         self.folder = folder
         self.network = Network()
         self._voters = ""
         self.controllers = [self._controller(FIRST_CONTROLLER + index, kind) for index, kind in enumerate(controllers)]
+        for controller in self.controllers:
+            if KWIRE in brokers and controller.kind == APACHE:
+                controller.format_options = format_options
         self.replication_factor = min(replication_factor, len(brokers))
         shared = common_settings(self.replication_factor) | dict(settings or {})
         for controller in self.controllers:
@@ -201,6 +215,8 @@ class Rig:
             self._broker(index + 1, kind, shared, (programs or {}).get(index + 1, ()))
             for index, kind in enumerate(brokers)
         ]
+        for node in self.nodes:
+            node.release = release
 
     def _controller(self, node_id: int, kind: str) -> Node:
         node = Node(node_id, kind, self.folder / f"controller-{node_id}", True, free_port())

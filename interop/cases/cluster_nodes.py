@@ -1,0 +1,93 @@
+"""A kwire broker under Apache Kafka's own controller: it joins or is refused in one line."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from interop.case import Run, case
+from interop.cluster.rig import APACHE, KWIRE, Rig
+from interop.jars import CURRENT
+
+
+@contextmanager
+def cluster(run: Run, *brokers: str, release: str = CURRENT, **more: object) -> Iterator[Rig]:
+    """Run a cluster with one official controller; everything is killed at the end."""
+    rig = Rig(run.folder, brokers=brokers, controllers=(APACHE,), release=release, **more)  # type: ignore[arg-type]
+    try:
+        rig.start()
+        yield rig
+        rig.assert_alive()
+    finally:
+        rig.close()
+
+
+@case("cluster", "nodes", smoke=True)
+def official_tools_through_a_kwire_broker(run: Run) -> None:
+    _tools(run, CURRENT)
+
+
+@case("cluster", "nodes")
+def official_tools_through_a_kwire_broker_431(run: Run) -> None:
+    _tools(run, "4.3.1")
+
+
+def _tools(run: Run, release: str) -> None:
+    with cluster(run, KWIRE, APACHE, release=release) as rig:
+        server = ("--bootstrap-server", f"127.0.0.1:{rig.broker(1).port}")
+
+        def tool(name: str, *args: str) -> str:
+            return run.tool(name, *server, *args, release=release).ok().out
+
+        versions = tool("broker-api-versions")
+        assert "(id: 1 " in versions, versions
+        assert "(id: 2 " in versions, versions
+        tool("topics", "--create", "--topic", "t", "--partitions", "4", "--replication-factor", "1")
+        described = tool("topics", "--describe", "--topic", "t")
+        assert "PartitionCount: 4" in described, described
+        assert "Leader: 1" in described, described
+        assert "Leader: 2" in described, described
+        java = run.tool(
+            "topics", "--bootstrap-server", f"127.0.0.1:{rig.broker(2).port}", "--describe", release=release
+        )
+        assert sorted(java.ok().out.splitlines()) == sorted(described.splitlines())
+        quorum = tool("metadata-quorum", "describe", "--status")
+        assert "LeaderId:               3000" in quorum, quorum
+        assert '"id": 3000' in quorum, quorum
+        observers = [
+            line.split()
+            for line in tool("metadata-quorum", "describe", "--replication").splitlines()
+            if line.endswith("Observer") or "Observer" in line
+        ]
+        assert sorted(line[0] for line in observers) == ["1", "2"], observers
+        tool(
+            "configs", "--alter", "--entity-type", "topics", "--entity-name", "t", "--add-config", "retention.ms=99999"
+        )
+        assert "retention.ms=99999" in tool("configs", "--describe", "--entity-type", "topics", "--entity-name", "t")
+        tool("topics", "--alter", "--topic", "t", "--partitions", "6")
+        assert "PartitionCount: 6" in tool("topics", "--describe", "--topic", "t")
+        tool("topics", "--delete", "--topic", "t")
+        assert tool("topics", "--list").strip() == ""
+        features = tool("features", "describe")
+        assert "Feature: metadata.version" in features, features
+
+
+@case("cluster", "nodes")
+def a_feature_that_is_not_served_is_refused_with_the_way_out(run: Run) -> None:
+    rig = Rig(run.folder, brokers=(KWIRE,), controllers=(APACHE,), format_options=())
+    try:
+        controller, broker = rig.controllers[0], rig.broker(1)
+        for node in (controller, broker):
+            node.write_file()
+            node.format()
+        controller.start()
+        controller.wait()
+        broker.start()
+        assert broker.process is not None
+        assert broker.process.wait(60) != 0
+        told = broker.log.read_text().strip().splitlines()[-1]
+        assert "streams.version=1" in told, told
+        assert "--feature streams.version=0" in told, told
+    except subprocess.TimeoutExpired:
+        raise AssertionError(f"the broker runs: {rig.broker(1).tail()}") from None
+    finally:
+        rig.close()

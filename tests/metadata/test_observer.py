@@ -1,0 +1,236 @@
+"""The observer against recorded answers of official controllers, and against a model of a quorum."""
+
+import hypothesis.strategies as st
+import pytest
+from hypothesis import settings
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from metadata_leader import LeaderLog, response_of, transcript
+
+from kwire.errors import Code, KafkaError, ProtocolViolation
+from kwire.metadata.image import MetadataImage
+from kwire.metadata.observer import ControllerAddress, LoadedSnapshot, MetadataDiverged, MetadataObserver
+from kwire.wire import codec
+from kwire.wire.messages import (
+    AbortTransactionRecord,
+    BeginTransactionRecord,
+    EndTransactionRecord,
+    FetchRequest,
+    FetchResponse,
+    TopicRecord,
+)
+
+BOOTSTRAP = ControllerAddress(None, "bootstrap", 9093)
+CONTROLLERS = (3000, 3001, 3002)
+
+
+def new_observer(*addresses, node_id=1):
+    return MetadataObserver(
+        node_id=node_id, directory_id=bytes(16), cluster_id="c", bootstrap=addresses or (BOOTSTRAP,)
+    )
+
+
+def caught_up(log, observer=None):
+    """An observer that has applied all that is committed in ``log``."""
+    observer = observer or new_observer()
+    while not observer.is_caught_up or observer.leader is None:
+        observer.answered(log.answer(observer.next().message))
+    return observer
+
+
+@pytest.mark.parametrize("name", ["start", "snapshot", "three-controllers"])
+def test_it_asks_as_a_recorded_broker_did_and_applies_what_is_committed(name):
+    observer, image = new_observer(), MetadataImage()
+    for exchange in transcript(name):
+        message = observer.next().message
+        wanted = exchange["request"]["topics"][0]["partitions"][0]
+        (asked,) = message.topics[0].partitions
+        assert exchange["api"] + "Request" == message.NAME
+        assert asked.current_leader_epoch == wanted["currentLeaderEpoch"]
+        if isinstance(message, FetchRequest):
+            version = 18
+            assert (asked.fetch_offset, asked.last_fetched_epoch) == (wanted["fetchOffset"], wanted["lastFetchedEpoch"])
+        else:
+            version = 1
+            assert asked.position == wanted["position"]
+        codec.encode(message, version)
+        for change in observer.answered(response_of(exchange)):
+            image.apply(change.records)
+    assert image.metadata_version == 30
+    assert image.controllers
+    assert observer.quorum.kraft_version == 1
+    assert observer.is_caught_up
+
+
+def test_the_recorded_snapshot_replaces_what_came_before():
+    observer = new_observer()
+    changes = []
+    for exchange in transcript("snapshot")[:3]:
+        observer.next()
+        changes += observer.answered(response_of(exchange))
+    (loaded,) = changes
+    assert isinstance(loaded, LoadedSnapshot)
+    assert loaded.offset == observer.applied_offset == 6292
+
+
+def test_records_above_the_high_watermark_are_not_returned():
+    log = LeaderLog()
+    log.commit()
+    observer = caught_up(log)
+    log.append("a")
+    assert observer.answered(log.answer(observer.next().message)) == []
+    assert observer.end_offset == log.end
+    log.commit()
+    (change,) = observer.answered(log.answer(observer.next().message))
+    assert [record.name for record in change.records] == ["a"]
+
+
+def test_uncommitted_records_that_a_new_leader_lacks_are_dropped():
+    log = LeaderLog()
+    log.commit()
+    observer = caught_up(log)
+    kept = log.end
+    log.append("lost")
+    observer.answered(log.answer(observer.next().message))
+    log.elect(3001, keep_end=kept)
+    log.append("kept")
+    log.commit()
+    found = []
+    while observer.applied_offset + 1 < log.end:
+        found += observer.answered(log.answer(observer.next().message))
+    assert [record.name for change in found for record in change.records] == ["kept"]
+
+
+def test_a_log_without_the_committed_records_is_refused():
+    log = LeaderLog()
+    log.append("a")
+    log.commit()
+    observer = caught_up(log)
+    other = LeaderLog()
+    other.elect(3000)
+    other.commit()
+    observer.answered(other.answer(observer.next().message))  # names the leader and its epoch
+    answer = other.answer(observer.next().message)
+    with pytest.raises(MetadataDiverged):
+        observer.answered(answer)
+
+
+def test_a_transaction_of_records_takes_effect_at_its_end_and_not_at_all_when_aborted():
+    log = LeaderLog()
+    log.commit()
+    observer = caught_up(log)
+    topic = TopicRecord(name="a", topic_id=bytes(16))
+    for records in ([BeginTransactionRecord(name="x"), topic], [AbortTransactionRecord(reason="y")]):
+        log.append_records(records)
+    log.append_records([BeginTransactionRecord(name="x"), topic])
+    log.commit()
+    changes = observer.answered(log.answer(observer.next().message))
+    assert [change.records for change in changes] == [[], [], []]
+    log.append_records([EndTransactionRecord()])
+    log.commit()
+    (change,) = observer.answered(log.answer(observer.next().message))
+    assert [record.name for record in change.records] == ["a"]
+
+
+def test_after_the_leader_is_lost_the_others_are_asked_until_they_name_another():
+    log = LeaderLog()
+    log.commit()
+    addresses = [ControllerAddress(None, str(node), 9093) for node in CONTROLLERS]
+    observer = caught_up(log, new_observer(*addresses))
+    assert observer.leader == ControllerAddress(3000, "3000", 9093)
+    observer.failed()
+    asked = []
+    for _ in range(12):
+        ask = observer.next()
+        asked.append(ask.target.host)
+        if ask.target.host == "3000":
+            observer.failed()  # the process is gone
+        else:
+            observer.answered(log.answer(ask.message, asked=int(ask.target.host)))
+    assert set(asked) == {"3000", "3001", "3002"}
+    log.elect(3001)
+    log.commit()
+    for _ in range(4):
+        ask = observer.next()
+        observer.answered(log.answer(ask.message, asked=int(ask.target.host)))
+    assert observer.leader == ControllerAddress(3001, "3001", 9093)
+
+
+def test_another_cluster_id_is_a_refusal_that_lasts():
+    observer = new_observer()
+    observer.next()
+    with pytest.raises(KafkaError) as refused:
+        observer.answered(FetchResponse(error_code=Code.INCONSISTENT_CLUSTER_ID))
+    assert refused.value.code is Code.INCONSISTENT_CLUSTER_ID
+
+
+def test_a_batch_out_of_order_or_damaged_is_refused():
+    log = LeaderLog()
+    log.append("a")
+    log.commit()
+    for damage in (
+        lambda records: records[:70] + b"\xff" + records[71:],
+        lambda records: records[len(log.batches[0]) :],
+    ):
+        observer = new_observer()
+        observer.answered(log.answer(observer.next().message))
+        response = log.answer(observer.next().message)
+        partition = response.responses[0].partitions[0]
+        partition.records = damage(partition.records)
+        with pytest.raises(ProtocolViolation):
+            observer.answered(response)
+
+
+class QuorumMachine(RuleBasedStateMachine):
+    """Leaders change, uncommitted records are lost, answers are lost: an observer applies the committed ones alone."""
+
+    @initialize()
+    def begin(self):
+        self.log = LeaderLog()
+        self.observer = new_observer(*(ControllerAddress(None, str(node), 9093) for node in CONTROLLERS))
+        self.applied = []
+        self.count = 0
+
+    @rule(batch=st.integers(1, 3))
+    def append(self, batch):
+        names = [f"t{self.count + index}" for index in range(batch)]
+        self.count += batch
+        self.log.append(*names)
+
+    @rule(data=st.data())
+    def commit(self, data):
+        self.log.commit(data.draw(st.sampled_from(self.log.boundaries() or [self.log.committed_end])))
+
+    @precondition(lambda self: self.log.boundaries())
+    @rule(data=st.data(), leader=st.sampled_from(CONTROLLERS))
+    def elect(self, data, leader):
+        self.log.elect(leader, keep_end=data.draw(st.sampled_from(self.log.boundaries())))
+
+    @rule(answers=st.integers(1, 4), lost=st.booleans())
+    def fetch(self, answers, lost):
+        for _ in range(answers):
+            ask = self.observer.next()
+            if lost:
+                self.observer.failed()
+                lost = False
+            else:
+                self._apply(self.observer.answered(self.log.answer(ask.message, asked=int(ask.target.host))))
+
+    def _apply(self, changes):
+        for change in changes:
+            self.applied += [record.name for record in change.records if isinstance(record, TopicRecord)]
+
+    @invariant()
+    def only_committed_records_are_applied(self):
+        committed = self.log.committed_topics()
+        assert self.applied == committed[: len(self.applied)]
+
+    def teardown(self):
+        self.log.commit()
+        for _ in range(30):
+            ask = self.observer.next()
+            self._apply(self.observer.answered(self.log.answer(ask.message, asked=int(ask.target.host))))
+        assert self.applied == self.log.committed_topics()
+
+
+QuorumMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
+TestQuorum = QuorumMachine.TestCase
