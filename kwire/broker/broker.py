@@ -99,6 +99,8 @@ class Broker:
     reconfiguration: Reconfiguration = field(default_factory=Reconfiguration)
     telemetry: ClientTelemetry
     authorizer: Authorizer | None = None
+    # The data directories are about to be replaced: nothing need be flushed at the stop.
+    is_discarded: bool = False
     # None on a broker without others
     replication: Replication | None = None
     remote_transactions: RemoteTransactions | None = None

@@ -368,10 +368,12 @@ def _remote_coordination(
 async def _close(broker: Broker, metadata: MetadataSource) -> None:
     """Flush and close every log, write the checkpoints, and mark the log directories as cleanly stopped.
 
-    If a log cannot be closed, or could not be recovered since the start, the next start checks all of them.
+    If a log cannot be closed, or could not be recovered since the start, the next start checks all of them. What is
+    discarded is closed only.
     """
-    await broker.housekeeping.flush_and_checkpoint()
-    all_closed = not broker.partitions.unrecovered()
+    if not broker.is_discarded:
+        await broker.housekeeping.flush_and_checkpoint()
+    all_closed = not broker.is_discarded and not broker.partitions.unrecovered()
     for partition in broker.partitions:
         try:
             broker.partitions.close(partition)

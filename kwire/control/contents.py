@@ -125,7 +125,7 @@ async def plant(broker: Broker, client: InternalClient, seed: Seed) -> dict[str,
     missing = [topic for topic in seed.topics if topic.name not in broker.image.topics]
     if missing:
         new = [NewTopic(topic.name, topic.partitions or -1, configs=dict(topic.configs)) for topic in missing]
-        for created in await broker.controller.submit(CreateTopics(new)):
+        for created in await broker.controller.submit(CreateTopics(new, described=False)):
             if isinstance(created, KafkaError):
                 raise created
     for topic in seed.topics:

@@ -73,7 +73,7 @@ class State:
         before = self._server.broker
         next_producer_id = before.image.next_producer_id
         clear = partial(_each, [partial(clear_tree, self._files, root) for root in self._roots()])
-        await self._server.reopen(clear, clock=Clock(), cluster_id=before.cluster_id)
+        await self._server.reopen(clear, clock=Clock(), cluster_id=before.cluster_id, discard=True)
         broker = self._server.broker
         if next_producer_id:
             only(await broker.controller.submit(AllocateProducerIds(broker.node_id, next_producer_id)))

@@ -77,11 +77,13 @@ class CreateTopics(Command[Created]):
     """Create topics. The caller has refused names that occur twice in one request.
 
     ``created_together``: the new names of the whole request, when it is submitted a few topics at a time.
+    ``described``: the results have all configs of the new topics, which takes longer than the rest.
     """
 
     topics: Sequence[NewTopic]
     validate_only: bool = False
     created_together: Collection[str] = ()
+    described: bool = True
 
     def decide(self, state: ControllerState, charge: Charge) -> Decision[Created]:
         return create_topics(
@@ -91,6 +93,7 @@ class CreateTopics(Command[Created]):
             uuid=state.uuid,
             charge=charge,
             created_together=self.created_together,
+            described=self.described,
         )
 
 

@@ -103,7 +103,7 @@ class ConfigKey:
 
     @property
     def default(self) -> Value:
-        return parse_value(self.name, self.type, self.default_text)
+        return _default(self.name, self.type, self.default_text)
 
     def parse(self, text: str | None) -> Value:
         """Parse and check ``text``. Raises ConfigProblem with Kafka's message."""
@@ -113,6 +113,12 @@ class ConfigKey:
         if text is not None:
             self.check(self.name, value)
         return value
+
+
+@cache
+def _default(name: str, config_type: ConfigType, text: str | None) -> Value:
+    """Parse a default, which each broker asks for anew."""
+    return parse_value(name, config_type, text)
 
 
 # Kafka's defaults need three brokers, or wait for members that one machine starts at the same time.

@@ -51,7 +51,7 @@ class NewPartitions:
 
 @dataclass(frozen=True, slots=True)
 class Created:
-    """A topic as created; ``configs`` is every config that it runs with."""
+    """A topic as created; ``configs`` is every config that it runs with, if the command asks for them."""
 
     name: str
     topic_id: Uuid
@@ -68,8 +68,9 @@ def create_topics(
     uuid: Callable[[], Uuid],
     charge: Charge = no_charge,
     created_together: Collection[str] = (),
+    described: bool = True,
 ) -> Decision[Created]:
-    """Create each topic that can be created. To validate only, drop the records.
+    """Create each topic that can be created. To validate only, drop the records. ``described``: with ``configs``.
 
     The caller has refused names that occur twice in one request. Names of one request do not collide with each other:
     ``created_together`` has those that other commands of the same request have created or will.
@@ -83,7 +84,7 @@ def create_topics(
                 raise too_many
             check_topic_name(topic.name)
             _check_new(image, topic.name, created_together)
-            created, made = _create_one(image, effective, topic, uuid)
+            created, made = _create_one(image, effective, topic, uuid, described=described)
             charge(created.partitions)
         except KafkaError as refusal:
             results.append(refusal)
@@ -158,7 +159,7 @@ def _check_new(image: MetadataImage, name: str, created_together: Collection[str
 
 
 def _create_one(
-    image: MetadataImage, effective: EffectiveConfigs, topic: NewTopic, uuid: Callable[[], Uuid]
+    image: MetadataImage, effective: EffectiveConfigs, topic: NewTopic, uuid: Callable[[], Uuid], *, described: bool
 ) -> tuple[Created, list[Message]]:
     check_topic_configs(effective, topic.configs)
     rows = _rows_by_hand(image, topic) if topic.assignments else _rows_placed(image, effective, topic)
@@ -170,8 +171,8 @@ def _create_one(
         for name, text in configs.items()
     ]
     records += [_partition_record(image, topic_id, index, row) for index, row in enumerate(rows)]
-    described = effective.describe_new_topic(configs)
-    return Created(topic.name, topic_id, len(rows), len(rows[0]), described), records
+    rows_of_configs = effective.describe_new_topic(configs) if described else []
+    return Created(topic.name, topic_id, len(rows), len(rows[0]), rows_of_configs), records
 
 
 def _rows_by_hand(image: MetadataImage, topic: NewTopic) -> list[Sequence[int]]:

@@ -22,5 +22,5 @@ async def create_missing_topics(broker: Broker, topics: Sequence[NewTopic]) -> l
     missing = [topic for name, topic in wanted.items() if name not in broker.image.topics]
     if not missing:
         return []
-    results = await broker.controller.submit(CreateTopics(missing))
+    results = await broker.controller.submit(CreateTopics(missing, described=False))
     return [(topic, result) for topic, result in zip(missing, results, strict=True) if isinstance(result, KafkaError)]

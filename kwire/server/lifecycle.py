@@ -109,16 +109,19 @@ class Server:
         undo: Callable[[], None] | None = None,
         clock: Clock | None = None,
         cluster_id: str | None = None,
+        discard: bool = False,
     ) -> None:
         """End all connections, stop the broker, call ``between`` while no file is open, and start a broker again.
 
         The sockets listen all the time, so that clients reconnect as after a restart. ``clock`` None: the new broker's
         clock goes on from that of the old one. When the broker cannot start, ``undo`` is called, and what failed is
-        raised once it serves again; without ``undo`` this server ends.
+        raised once it serves again; without ``undo`` this server ends. ``discard``: what the old broker has need not
+        reach the disk.
         """
         while self.reopening is not None:
             await self.reopening.done.wait()
         reopening = self.reopening = Reopening(between, undo, clock or self.broker.clock.successor(), cluster_id)
+        self.broker.is_discarded = discard
         self.leave.set()
         await reopening.done.wait()
         if reopening.failure is not None:

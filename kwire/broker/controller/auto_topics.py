@@ -44,7 +44,7 @@ async def auto_create_topics(
     results: list[Created | KafkaError] = []
     for start in range(0, len(topics), _TOPICS_AT_ONCE):
         some = topics[start : start + _TOPICS_AT_ONCE]
-        outcomes = await controller.submit(CreateTopics(some, created_together=created))
+        outcomes = await controller.submit(CreateTopics(some, created_together=created, described=False))
         created |= {outcome.name for outcome in outcomes if isinstance(outcome, Created)}
         results += outcomes
         if breathe is not None:
