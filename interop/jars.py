@@ -34,6 +34,11 @@ ARTEFACTS: dict[str, tuple[str, ...]] = {
     "4.3.1": _broker_and_tools("4.3.1"),
     "3.9.1": _broker_and_tools("3.9.1"),
     "2.8.2": _broker_and_tools("2.8.2", "1.7.30"),
+    "junit": (
+        "org.junit.platform:junit-platform-console-standalone:1.11.4",
+        f"org.apache.kafka:kafka-clients:{CURRENT}",
+        "org.slf4j:slf4j-simple:1.7.36",
+    ),
     f"streams-{CURRENT}": (
         f"org.apache.kafka:kafka-streams:{CURRENT}",
         "org.slf4j:slf4j-simple:1.7.36",

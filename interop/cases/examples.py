@@ -6,11 +6,12 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from interop.brokers import PYTHON
 from interop.case import Run, Skip, case
 from interop.cases.clients_other import CLIENTS, kafkajs
-from interop.jars import ROOT, TOOLS, need
+from interop.jars import ROOT, TOOLS, classpath, need
 
 EXAMPLES = ROOT / "examples" / "faults"
 
@@ -54,3 +55,16 @@ def go(run: Run) -> None:
     shutil.copy(EXAMPLES / "go" / "orders_test.go", folder / "orders_test.go")
     with under_control(run) as env:
         run.program([need("go"), "test", "-count=1", "./..."], env=env, cwd=folder).ok()
+
+
+@case("faults", "examples", "java")
+def java(run: Run) -> None:
+    if run.target != "kwire":
+        raise Skip("control is kwire's")
+    jars = classpath("junit")
+    classes = run.folder / "classes"
+    run.program([need("javac"), "-cp", jars, "-d", str(classes), str(EXAMPLES / "java" / "OrdersTest.java")]).ok()
+    launcher = "org.junit.platform.console.ConsoleLauncher"
+    command = [need("java"), "-cp", jars, launcher, "execute", "--class-path", str(classes), "--scan-class-path"]
+    env = {**os.environ, "KWIRE": str(Path(PYTHON).with_name("kwire"))}
+    run.program(command, env=env).ok().prints("1 tests successful")
