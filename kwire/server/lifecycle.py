@@ -60,6 +60,7 @@ from kwire.server.connection_registry import ConnectionRegistry
 from kwire.server.hangup import Hangups, Meaning
 from kwire.server.listener import Listener
 from kwire.server.process import raise_descriptor_limit, stop_at_once_after
+from kwire.server.reopening import Reopening
 from kwire.storage.files import Files, OsFiles
 
 if TYPE_CHECKING:  # loads key stores, which a broker without TLS does not need
@@ -126,34 +127,6 @@ class Server:
         await reopening.done.wait()
         if reopening.failure is not None:
             raise reopening.failure
-
-
-class Reopening:
-    """What happens between two brokers of one server. ``done`` is set when the second one serves."""
-
-    def __init__(
-        self,
-        between: Callable[[], None],
-        undo: Callable[[], None] | None,
-        clock: Clock,
-        cluster_id: str | None,
-    ) -> None:
-        self.between = between
-        self.undo = undo
-        self.clock = clock
-        self.cluster_id = cluster_id
-        self.done = trio.Event()
-        self.failure: Exception | None = None
-
-    def failed(self, failure: Exception) -> bool:
-        """Restore what there was before; False if it cannot be."""
-        undo, self.undo = self.undo, None
-        if undo is None:
-            return False
-        self.failure = failure
-        self.cluster_id = None
-        undo()
-        return True
 
 
 @asynccontextmanager
