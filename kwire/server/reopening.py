@@ -1,6 +1,7 @@
 """One broker after another on the same sockets.
 
-Responsible for: what is to happen between them, and whether the second one serves. Must not depend on: brokers, sockets.
+Responsible for: what is to happen between them, and whether the second one serves. Must not depend on: brokers,
+sockets.
 """
 
 from __future__ import annotations
