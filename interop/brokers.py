@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from interop.jars import ROOT, classpath, need
+from interop.jars import CURRENT, ROOT, classpath, need
 
 # Where kwire's defaults differ from Kafka's; Apache is set to the same.
 ONE_MACHINE = {
@@ -133,6 +133,7 @@ def _ready_port(process: subprocess.Popen[str], broker: Kwire) -> int:
 class Apache(_Process):
     name = "apache"
     clean_codes = (0, 143)
+    release = CURRENT
     jvm: Sequence[str] = ("-Xmx1g", "-XX:+UseSerialGC")
 
     def start(self) -> None:
@@ -158,7 +159,7 @@ class Apache(_Process):
         command = [
             need("java"), *self.jvm, "-Xshare:auto",
             "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-            "-cp", classpath(), "kafka.Kafka", str(config),
+            "-cp", classpath(self.release), "kafka.Kafka", str(config),
         ]  # fmt: skip
         self._process = subprocess.Popen(
             command,
@@ -173,11 +174,17 @@ class Apache(_Process):
     def _format(self, config: Path) -> None:
         if (self.data / "meta.properties").exists():
             return
-        command = [need("java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classpath()]
+        command = [need("java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", classpath(self.release)]
         command += ["kafka.tools.StorageTool", "format", "--standalone", "-t", "kwireInteropClusterIdA"]
         command += ["-c", str(config)]
         finished = subprocess.run(command, capture_output=True, text=True, check=False)
         assert finished.returncode == 0, finished.stdout + finished.stderr
+
+
+class ApacheBefore(Apache):
+    """The release before the current one."""
+
+    release = "4.3.1"
 
 
 def wait_until_serving(port: int, process: subprocess.Popen[str], broker: _Process, timeout_s: float = 90) -> None:
@@ -202,7 +209,9 @@ def free_port() -> int:
         return port
 
 
-KINDS: dict[str, type[Kwire] | type[Apache]] = {"kwire": Kwire, "apache": Apache}
+KINDS: dict[str, type[Kwire] | type[Apache]] = {
+    "kwire": Kwire, "apache": Apache, f"apache-{ApacheBefore.release}": ApacheBefore,
+}  # fmt: skip
 
 
 def copy_data(data: Path, into: Path) -> Path:

@@ -1,0 +1,174 @@
+"""Data directories with groups of all kinds: what one broker wrote of them, the other one goes on with."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from interop.brokers import Apache, Kwire, copy_data
+from interop.case import Run, case
+from kwire.cli.admin import groups as admin
+from kwire.cli.admin import share_groups as shares
+from kwire.cli.client import Cluster
+from kwire.cli.connection import parse_addresses
+from kwire.cli.share_consumer import REJECT, RELEASE, ShareConsumer, SharedRecord
+from kwire.wire.messages import IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse
+
+TOPIC = "of-all-kinds"
+RECORDS = 20
+PROTOCOLS = ("classic", "consumer")
+SHARE = "share"
+
+
+def cluster_of(broker: Apache | Kwire) -> Cluster:
+    return Cluster(parse_addresses(broker.bootstrap), timeout_s=40)
+
+
+def write(broker: Apache | Kwire) -> None:
+    """Members of each kind of group read and commit; of the share group's records, each has another fate."""
+    from confluent_kafka import Producer
+    from confluent_kafka.admin import AdminClient, NewTopic
+
+    bootstrap = {"bootstrap.servers": broker.bootstrap}
+    admin_client = AdminClient(bootstrap)
+    admin_client.create_topics([NewTopic(TOPIC, 1, 1)])[TOPIC].result()
+    producer = Producer(bootstrap)
+    for number in range(RECORDS):
+        producer.produce(TOPIC, b"%d" % number, partition=0)
+    assert producer.flush(30) == 0
+    for protocol in PROTOCOLS:
+        assert len(consume(broker, protocol, 7)) == 7
+    with cluster_of(broker) as cluster:
+        begin_at_the_start(cluster)
+        consumer = ShareConsumer(cluster, SHARE, [TOPIC], records_max=8, strict=True)
+        held = acquire(consumer, 8)
+        for record in held:
+            number = int(record.value or b"")
+            if number < 6:
+                consumer.acknowledge(record, (1, RELEASE, REJECT)[number % 3])
+        assert consumer.commit() == []
+        # The last two are held by a member that vanishes; the stop of the broker gives them back.
+        cluster.close()
+
+
+def begin_at_the_start(cluster: Cluster) -> None:
+    config = IncrementalAlterConfigsRequest.AlterableConfig(
+        name="share.auto.offset.reset", config_operation=0, value="earliest"
+    )
+    resource = IncrementalAlterConfigsRequest.AlterConfigsResource(
+        resource_type=32, resource_name=SHARE, configs=[config]
+    )
+    answer = cluster.call_controller(
+        IncrementalAlterConfigsRequest(resources=[resource]), IncrementalAlterConfigsResponse
+    )
+    assert answer.responses[0].error_code == 0, answer
+    time.sleep(0.5)  # Apache's brokers apply a change of metadata a moment after it was answered
+
+
+def consume(broker: Apache | Kwire, protocol: str, count: int) -> list[bytes]:
+    from confluent_kafka import Consumer
+
+    consumer = Consumer({
+        "bootstrap.servers": broker.bootstrap, "group.id": protocol, "group.protocol": protocol,
+        "auto.offset.reset": "earliest", "enable.auto.commit": False, "enable.auto.offset.store": False,
+    })  # fmt: skip
+    consumer.subscribe([TOPIC])
+    seen: list[bytes] = []
+    deadline = time.monotonic() + 60
+    while len(seen) < count:
+        assert time.monotonic() < deadline, f"{protocol}: {seen}"
+        record = consumer.poll(0.5)
+        if record is not None and record.error() is None:
+            seen.append(record.value())
+            consumer.store_offsets(record)
+    consumer.commit(asynchronous=False)
+    consumer.close()
+    return seen
+
+
+def acquire(consumer: ShareConsumer, count: int) -> list[SharedRecord]:
+    found: list[SharedRecord] = []
+    deadline = time.monotonic() + 60
+    while len(found) < count:
+        assert time.monotonic() < deadline, found
+        consumer.records_max = count - len(found)
+        found += consumer.poll(500)
+    return found
+
+
+def state(broker: Apache | Kwire) -> dict[str, Any]:
+    with cluster_of(broker) as cluster:
+        listed = sorted((each.id, each.type, each.state) for each in admin.list_groups(cluster))
+        starts = shares.share_start_offsets(cluster, SHARE)
+        topic_id = cluster.metadata([TOPIC]).topics[0].topic_id
+        group = shares.describe_share_group(cluster, SHARE)
+        return {
+            "listed": listed,
+            "committed": {one: {at: each.offset for at, each in admin.committed_offsets(cluster, one).items()}
+                          for one in PROTOCOLS},
+            "starts": {at: (each.offset, each.lag) for at, each in starts.items()},
+            "deliveries": shares.delivery_counts(cluster, SHARE, TOPIC, topic_id, starts),
+            "epochs": (group.epoch, group.assignment_epoch),
+        }  # fmt: skip
+
+
+def without_members(broker: Apache | Kwire) -> dict[str, Any]:
+    """The state, once sessions of members that vanished have ended."""
+    deadline = time.monotonic() + 90
+    while True:
+        found = state(broker)
+        if all(each[2] == "Empty" for each in found["listed"]):
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.5)  # a poll, bounded above
+
+
+def handed_over(run: Run, writer: str, reader: str) -> None:
+    settings = {
+        "group.share.session.timeout.ms": "4000",
+        "group.share.min.session.timeout.ms": "3000",
+        "group.share.heartbeat.interval.ms": "1000",
+        "group.share.min.heartbeat.interval.ms": "500",
+    }
+    make: Callable[..., Apache | Kwire] = run.own_broker
+    first = make(settings, kind=writer)
+    first.start()
+    write(first)
+    before = without_members(first)
+    assert before["committed"] == {one: {(TOPIC, 0): 7} for one in PROTOCOLS}, before
+    first.stop()
+    second = make(settings, kind=reader, data=copy_data(first.data, run.folder / "copy"))
+    second.start()
+    after = without_members(second)
+    assert after == before, f"written {before}\nserved  {after}"
+    for protocol in PROTOCOLS:
+        assert consume(second, protocol, 5) == [b"%d" % number for number in range(7, 12)]
+    with cluster_of(second) as cluster:
+        consumer = ShareConsumer(cluster, SHARE, [TOPIC], records_max=5, strict=True)
+        again = [(int(each.value or b""), each.delivery_count) for each in acquire(consumer, 6)]
+        # What was accepted or rejected does not come again; what was released and held does, and is counted.
+        assert sorted(again) == [(1, 2), (4, 2), (6, 2), (7, 2), (8, 1), (9, 1)], again
+        consumer.close()
+    before = without_members(second)
+    second.stop()
+    third = make(settings, kind=writer, data=copy_data(second.data, run.folder / "copy-back"))
+    third.start()
+    after = without_members(third)
+    assert after == before, f"written {before}\nserved  {after}"
+    third.stop()
+
+
+@case("datadirs", "groups of all kinds", "to-apache-and-back", requires=("ShareFetch", "ConsumerGroupHeartbeat"))
+def to_apache(run: Run) -> None:
+    handed_over(run, run.target, "apache")
+
+
+@case("datadirs", "groups of all kinds", "from-apache-and-back", requires=("ShareFetch", "ConsumerGroupHeartbeat"))
+def from_apache(run: Run) -> None:
+    handed_over(run, "apache", run.target)
+
+
+@case(
+    "datadirs", "groups of all kinds", "from-apache-4.3.1-and-back", requires=("ShareFetch", "ConsumerGroupHeartbeat")
+)
+def from_the_release_before(run: Run) -> None:
+    handed_over(run, "apache-4.3.1", run.target)
