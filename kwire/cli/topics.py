@@ -57,6 +57,7 @@ def list_command(bootstrap: str | None, config: str | None, as_json: bool, inter
                     "partitions": len(topic.partitions),
                     "replicationFactor": _factor(topic),
                     "internal": topic.internal,
+                    **({} if topic.error is None else {"error": topic.error.code.name}),
                 }
                 for topic in found
             ]
@@ -66,7 +67,13 @@ def list_command(bootstrap: str | None, config: str | None, as_json: bool, inter
         click.echo("No topics yet. Create one: kwire topics create messages", err=True)
         return
     print_table(
-        ("TOPIC", "PARTITIONS", "REPLICAS"), [(topic.name, len(topic.partitions), _factor(topic)) for topic in found]
+        ("TOPIC", "PARTITIONS", "REPLICAS"),
+        [
+            (topic.name, len(topic.partitions), _factor(topic))
+            if topic.error is None
+            else (topic.name, topic.error.code.name, None)
+            for topic in found
+        ],
     )
 
 

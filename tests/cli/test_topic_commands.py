@@ -6,8 +6,11 @@ import json
 
 import pytest
 from click.testing import CliRunner
+from fake_broker import fake_broker
 
 from kwire.cli.main import main
+from kwire.errors import Code
+from kwire.wire.messages import MetadataResponse
 
 
 @pytest.fixture
@@ -168,3 +171,18 @@ def test_settings_that_cannot_be_honoured_are_one_sentence(tmp_path, content, me
     assert ended.exit_code == 1
     assert message in ended.output
     assert ended.output.count("\n") == 1
+
+
+def test_a_topic_whose_metadata_is_an_error_is_listed_with_the_error():
+    topic = MetadataResponse.MetadataResponseTopic
+    node = MetadataResponse.MetadataResponseBroker(node_id=1, host="127.0.0.1", port=1)
+    answer = MetadataResponse(
+        brokers=[node],
+        topics=[
+            topic(error_code=Code.LEADER_NOT_AVAILABLE, name="young", partitions=[]),
+            topic(error_code=Code.KAFKA_STORAGE_ERROR, name="broken", partitions=[]),
+        ],
+    )
+    with fake_broker({3: (0, 12), 18: (0, 4)}, {3: answer}) as broker:
+        run = CliRunner().invoke(main, ["topics", "list", "-b", broker.address])
+    assert columns(run.stdout)[1:] == [["broken", "KAFKA_STORAGE_ERROR", "-"], ["young", "LEADER_NOT_AVAILABLE", "-"]]

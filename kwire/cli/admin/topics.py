@@ -41,14 +41,17 @@ class PartitionDescription(NamedTuple):
 
 
 class TopicDescription(NamedTuple):
+    """``error``: why there are no partitions, if the broker answered with an error for the topic."""
+
     name: str
     id: Uuid
     internal: bool
     partitions: list[PartitionDescription]
+    error: KafkaError | None = None
 
 
 def list_topics(cluster: Cluster) -> dict[str, TopicDescription]:
-    """Every topic, with its partitions, by name."""
+    """Every topic, with its partitions or its error, by name."""
     return cluster.with_retries(lambda: _described(cluster, None))
 
 
@@ -183,13 +186,16 @@ def leaders(
 
 
 def _described(cluster: Cluster, names: Sequence[str] | None) -> dict[str, TopicDescription]:
-    """Topics from a Metadata response, without those that do not exist. Raises KafkaError for other errors."""
+    """Topics from a Metadata response, without those that do not exist.
+
+    Other errors are raised as KafkaError, but those of a list of all topics are part of their descriptions.
+    """
     found = {}
     for topic in cluster.metadata(names).topics:
         if topic.error_code in (Code.UNKNOWN_TOPIC_OR_PARTITION, Code.INVALID_TOPIC_EXCEPTION):
             continue
         # A new topic may have partitions without a leader; describe those too.
-        if topic.error_code != Code.LEADER_NOT_AVAILABLE:
+        if topic.error_code != Code.LEADER_NOT_AVAILABLE and names is not None:
             check(topic.error_code)
         found[topic.name or ""] = TopicDescription(
             topic.name or "",
@@ -199,6 +205,7 @@ def _described(cluster: Cluster, names: Sequence[str] | None) -> dict[str, Topic
                 PartitionDescription(item.partition_index, item.leader_id, item.replica_nodes, item.isr_nodes)
                 for item in topic.partitions
             ),
+            KafkaError(Code(topic.error_code)) if topic.error_code and not topic.partitions else None,
         )
     return found
 
