@@ -17,6 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Final, TypeAlias
 
+from kwire.api.moved_leader import current_leader, endpoints_of
 from kwire.api.transactional_produce import PartitionData, Verification, is_transactional_batch, pieces, produced_batch
 from kwire.broker.partitions.partition import ACKS_ALL, Partition
 from kwire.broker.partitions.validate import InvalidRecords, LargeBatch
@@ -28,6 +29,7 @@ from kwire.types import INTERNAL_TOPICS, TopicPartition, Uuid
 from kwire.wire.messages import ProduceRequest, ProduceResponse
 
 ADMIN_CLIENT_ID: Final = "__admin_client"
+_LEADER_TOLD_SINCE: Final = 10  # KIP-951
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
 _ACKS: Final = (-1, 1, 0)
 _START_UNKNOWN: Final = (
@@ -83,7 +85,10 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
     if request.acks == 0:
         _close_on_refusal(answers)
         return None
-    return ProduceResponse(responses=answers, throttle_time_ms=context.throttle_ms)
+    response = ProduceResponse(responses=answers, throttle_time_ms=context.throttle_ms)
+    if context.broker.replication is not None and context.api_version >= _LEADER_TOLD_SINCE:
+        _tell_leaders(context, response)
+    return response
 
 
 async def _append(  # noqa: PLR0917 (as for ``answer``)
@@ -184,6 +189,21 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
     if not partition.is_committed(appended.last_offset + 1):
         uncommitted.append((partition, appended.last_offset + 1, response))
     return response
+
+
+def _tell_leaders(context: Context, response: ProduceResponse) -> None:
+    """Add the leader of now where this broker is not the one (KIP-951)."""
+    leaders = []
+    for topic in response.responses:
+        for answer in topic.partition_responses:
+            if answer.error_code == Code.NOT_LEADER_OR_FOLLOWER:
+                known = context.broker.image.topics_by_id.get(topic.topic_id)
+                name = topic.name if known is None else known.name
+                leader, epoch = current_leader(context, name, answer.index)
+                answer.current_leader = ProduceResponse.LeaderIdAndEpoch(leader_id=leader, leader_epoch=epoch)
+                leaders.append(leader)
+    if leaders:
+        response.node_endpoints = endpoints_of(context, leaders, ProduceResponse.NodeEndpoint)
 
 
 async def _verification(

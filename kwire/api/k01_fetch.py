@@ -21,6 +21,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, Final
 
+from kwire.api.moved_leader import current_leader, endpoints_of
 from kwire.broker.partitions.fetch_sessions import (
     FINAL_EPOCH,
     INITIAL_EPOCH,
@@ -47,6 +48,8 @@ _BREATHE_MASK: Final = 31
 _CONSUMER: Final = -1
 _DEBUGGING_CONSUMER: Final = -2
 
+_LEADER_TOLD_SINCE: Final = 16  # KIP-951
+_LEADER_MOVED: Final = (Code.NOT_LEADER_OR_FOLLOWER, Code.FENCED_LEADER_EPOCH)
 _NOT_THERE: Final = (Code.UNKNOWN_TOPIC_OR_PARTITION, Code.UNKNOWN_TOPIC_ID, Code.TOPIC_AUTHORIZATION_FAILED)
 PartitionData = FetchResponse.PartitionData
 
@@ -239,9 +242,26 @@ class _Fetch:
             topic.partitions.append(answer)
             if self._incremental and answer.records:
                 session.move_to_end(item)
-        return FetchResponse(
+        response = FetchResponse(
             throttle_time_ms=self._context.throttle_ms, session_id=session.session_id, responses=list(topics.values())
         )
+        if self.failed and self._context.api_version >= _LEADER_TOLD_SINCE:
+            self._tell_leaders(response)
+        return response
+
+    def _tell_leaders(self, response: FetchResponse) -> None:
+        """Add the leader of now where this broker is not the one, or the client has an older epoch (KIP-951)."""
+        leaders = []
+        for topic in response.responses:
+            for answer in topic.partitions:
+                if answer.error_code in _LEADER_MOVED:
+                    known = self._context.broker.image.topics_by_id.get(topic.topic_id)
+                    name = topic.topic if known is None else known.name
+                    leader, epoch = current_leader(self._context, name, answer.partition_index)
+                    answer.current_leader = FetchResponse.LeaderIdAndEpoch(leader_id=leader, leader_epoch=epoch)
+                    leaders.append(leader)
+        if leaders:
+            response.node_endpoints = endpoints_of(self._context, leaders, FetchResponse.NodeEndpoint)
 
     def _must_tell(self, item: FetchItem, answer: PartitionData) -> bool:
         """A full answer has every partition; an incremental one what the client does not know (KIP-227)."""
@@ -314,6 +334,8 @@ class _Fetch:
         partition = self._partition(item)
         if self._is_follower:
             check_follower(partition, self._replica_id, item.leader_epoch)
+            if self._is_throttled(partition):
+                return self._read_nothing(partition, item)
         records, high_watermark, last_stable_offset, log_start_offset, aborted, diverging = read_partition(
             partition,
             item.fetch_offset,
@@ -339,6 +361,16 @@ class _Fetch:
             records=b"" if records is None else records,
         )
 
+    def _is_throttled(self, partition: Partition) -> bool:
+        """Whether a follower that is not in sync gets nothing now: ``leader.replication.throttled.rate`` (KIP-73)."""
+        replication = self._context.broker.replication
+        return (
+            replication is not None
+            and partition.index in partition.settings.throttled_as_leader
+            and self._replica_id not in partition.isr
+            and replication.leader_quota.is_exceeded
+        )
+
     def _note_follower(self, partition: Partition, item: FetchItem, records: FileSlice | None) -> int:
         """Note what the fetch of a follower shows, once for each request; returns the high watermark then."""
         if self._is_first_read:
@@ -354,7 +386,33 @@ class _Fetch:
             except BaseException:
                 _release(records)
                 raise
+        replication, throttled = self._context.broker.replication, partition.settings.throttled_as_leader
+        if replication is not None and records is not None and partition.index in throttled:
+            replication.leader_quota.record(len(records))
         return partition.high_watermark
+
+    def _read_nothing(self, partition: Partition, item: FetchItem) -> PartitionData:
+        """Answer a throttled follower: offsets, and no records."""
+        read = read_partition(
+            partition,
+            item.fetch_offset,
+            leader_epoch=item.leader_epoch,
+            last_fetched_epoch=item.last_fetched_epoch,
+            up_to=self._up_to,
+            max_bytes=0,
+            at_least_one=False,
+        )
+        diverging = read.diverging
+        return PartitionData(
+            partition_index=item.index,
+            high_watermark=read.high_watermark if diverging else self._note_follower(partition, item, None),
+            last_stable_offset=read.last_stable_offset,
+            log_start_offset=read.log_start_offset,
+            diverging_epoch=_NOT_DIVERGING
+            if diverging is None
+            else FetchResponse.EpochEndOffset(epoch=diverging.epoch, end_offset=diverging.end_offset),
+            records=b"",
+        )
 
 
 def _has_news(item: FetchItem, answer: PartitionData) -> bool:

@@ -56,6 +56,8 @@ group.consumer.min.assignment.interval.ms group.consumer.min.heartbeat.interval.
 group.consumer.min.session.timeout.ms group.consumer.regex.refresh.interval.ms group.consumer.session.timeout.ms
 group.coordinator.rebalance.protocols group.initial.rebalance.delay.ms group.max.session.timeout.ms group.max.size
 group.min.session.timeout.ms listener.security.protocol.map listeners log.cleanup.policy log.dir log.dirs
+follower.replication.throttled.rate leader.replication.throttled.rate replication.quota.window.num
+replication.quota.window.size.seconds
 num.replica.fetchers replica.fetch.backoff.ms replica.fetch.max.bytes replica.fetch.min.bytes
 replica.fetch.response.max.bytes replica.fetch.wait.max.ms replica.high.watermark.checkpoint.interval.ms
 replica.lag.time.max.ms replica.socket.timeout.ms
@@ -127,21 +129,8 @@ share.coordinator.threads
     "Kafka 4.4 gives no member of a streams group a warm-up task": "group.streams.num.warmup.replicas",
     "there is no other broker to copy from, talk to, or wait for": """
 alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds
-<<<<<<< HEAD
-controller.socket.timeout.ms follower.replication.throttled.rate leader.replication.throttled.rate
-replica.alter.log.dirs.io.max.bytes.per.second replica.fetch.backoff.ms replica.fetch.max.bytes
-replica.fetch.min.bytes replica.fetch.response.max.bytes replica.fetch.wait.max.ms
-replica.high.watermark.checkpoint.interval.ms replica.lag.time.max.ms replica.selector.class
-replica.socket.receive.buffer.bytes replica.socket.timeout.ms replication.quota.window.num
-replication.quota.window.size.seconds
-=======
-broker.heartbeat.interval.ms controlled.shutdown.enable
-controller.socket.timeout.ms follower.replication.throttled.rate initial.broker.registration.timeout.ms
-inter.broker.listener.name leader.replication.throttled.rate
-replica.alter.log.dirs.io.max.bytes.per.second replica.selector.class
-replica.socket.receive.buffer.bytes replication.quota.window.num
-replication.quota.window.size.seconds security.inter.broker.protocol
->>>>>>> d107278 (replication: fetchers, ISR updates, high watermark checkpoint)
+controller.socket.timeout.ms replica.alter.log.dirs.io.max.bytes.per.second replica.selector.class
+replica.socket.receive.buffer.bytes
 socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms ssl.endpoint.identification.algorithm
 """,
     "the only voter elects itself, and no other node fetches its log": """

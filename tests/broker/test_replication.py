@@ -8,6 +8,7 @@ from replicated_brokers import TOPIC_ID, replicated_brokers, until
 from kwire.errors import Code
 from kwire.wire.batch import read_batch_header
 from kwire.wire.messages import (
+    ConfigRecord,
     DeleteRecordsRequest,
     FetchRequest,
     ListOffsetsRequest,
@@ -36,13 +37,14 @@ async def produce(node, value=b"v", *, acks=-1, timeout_ms=1000):
     return response.responses[0].partition_responses[0].error_code
 
 
-async def fetch(node, offset, *, version=18, max_wait_ms=0, epoch=-1):
+async def fetch(node, offset, *, version=18, max_wait_ms=0, epoch=-1, replica=-1):
     wanted = FetchRequest.FetchPartition(
         partition=0, fetch_offset=offset, partition_max_bytes=1 << 20, current_leader_epoch=epoch
     )
     response = await Peer(node.broker).call(
         version,
         FetchRequest(
+            replica_state=FetchRequest.ReplicaState(replica_id=replica),
             max_wait_ms=max_wait_ms,
             min_bytes=1,
             max_bytes=1 << 20,
@@ -194,6 +196,15 @@ async def test_consumers_may_read_from_followers():
         assert (await fetch(follower, 0, epoch=7)).error_code == Code.UNKNOWN_LEADER_EPOCH
 
 
+async def test_a_client_that_asks_the_wrong_broker_gets_the_leader():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        follower = cluster.nodes[2]
+        answer = await fetch(follower, 0, epoch=-1, version=18, replica=1)
+        assert answer.error_code == Code.NOT_LEADER_OR_FOLLOWER
+        assert (answer.current_leader.leader_id, answer.current_leader.leader_epoch) == (1, 0)
+
+
 async def test_a_new_leader_does_not_show_an_end_before_it_knows_the_followers():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
@@ -296,3 +307,37 @@ async def test_a_duplicate_batch_of_the_leader_is_never_appended_twice():
             cluster.cut.clear()
             await leader.partition().committed(append(leader, b"b").next_offset)
         assert content(follower) == content(leader)
+
+
+async def test_a_throttled_follower_that_is_not_in_sync_copies_at_the_rate():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2], isr=[1], follower_replication_throttled_replicas="*")
+        cluster.cut.add(1)
+        leader, follower = cluster.nodes[1], cluster.nodes[2]
+        for _ in range(4):
+            append(leader, bytes(900_000))
+        cluster.commit(
+            ConfigRecord(resource_type=4, resource_name="2", name="follower.replication.throttled.rate", value="500000")
+        )
+        begun = trio.current_time()
+        cluster.cut.clear()
+        await until(lambda: follower.log.end_offset == 4)
+        assert trio.current_time() - begun > 4
+        assert content(follower) == content(leader)
+
+
+async def test_a_throttled_leader_gives_nothing_to_a_follower_that_is_not_in_sync():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2], isr=[1], leader_replication_throttled_replicas="0:1")
+        cluster.cut.add(1)
+        leader, follower = cluster.nodes[1], cluster.nodes[2]
+        leader.broker.replication = leader.replication
+        for _ in range(4):
+            append(leader, bytes(900_000))
+        cluster.commit(
+            ConfigRecord(resource_type=4, resource_name="1", name="leader.replication.throttled.rate", value="500000")
+        )
+        begun = trio.current_time()
+        cluster.cut.clear()
+        await until(lambda: follower.log.end_offset == 4)
+        assert trio.current_time() - begun > 4

@@ -18,7 +18,7 @@ docs/decisions/committed.md has the reasons.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Container, Hashable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -57,6 +57,9 @@ class TopicSettings:
     log: LogConfig
     validation: ValidationSettings
     min_insync_replicas: int
+    # Indexes of the partitions whose replica here is throttled while it is not in sync.
+    throttled_as_leader: Container[int] = frozenset()
+    throttled_as_follower: Container[int] = frozenset()
 
 
 class Partition:

@@ -11,6 +11,7 @@ from kwire.broker.partitions.validate import RecordChecks, ValidationSettings
 from kwire.limits import OPENED_BYTES_MAX, OPENED_BYTES_MIN, OPENED_FACTOR
 from kwire.metadata.config_types import TopicValues
 from kwire.metadata.effective import EffectiveConfigs
+from kwire.replication.throttle import throttled_partitions
 from kwire.storage.config import LogConfig
 from kwire.wire.compression import Codec
 
@@ -48,6 +49,8 @@ def topic_settings(configs: EffectiveConfigs, topic: str) -> TopicSettings:
             record_checks=RecordChecks(configs.broker["kwire.record.checks"]),
         ),
         min_insync_replicas=values["min.insync.replicas"],
+        throttled_as_leader=throttled_partitions(values["leader.replication.throttled.replicas"], configs.node_id),
+        throttled_as_follower=throttled_partitions(values["follower.replication.throttled.replicas"], configs.node_id),
     )
 
 

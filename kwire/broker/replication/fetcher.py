@@ -19,6 +19,7 @@ from kwire.broker.logs import Logger
 from kwire.broker.outbound.interface import Node, OutboundError
 from kwire.broker.partitions.copying import append_copied, follow_leader_offsets, restart_at, truncate
 from kwire.broker.partitions.partition import Partition
+from kwire.broker.replication.throttle import Throttle
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
@@ -47,6 +48,8 @@ _EARLIEST: Final = -4  # of the local log
 _AWAIT_METADATA_MS: Final = 1000
 # The log start moves without a fetch; positions are compared with it this often.
 _REFRESH_MS: Final = 1000
+# How long a throttled replica waits before the rate is looked at again.
+_THROTTLED_MS: Final = 100
 _SESSION_LOST: Final = (
     Code.FETCH_SESSION_ID_NOT_FOUND,
     Code.INVALID_FETCH_SESSION_EPOCH,
@@ -57,12 +60,14 @@ _SESSION_LOST: Final = (
 class _Followed:
     """A partition of this fetcher, and when it may be fetched again after an error."""
 
-    __slots__ = ("backoff", "not_before_ms", "partition")
+    __slots__ = ("backoff", "is_throttled", "not_before_ms", "partition")
 
     def __init__(self, partition: Partition, backoff_max_ms: int) -> None:
         self.partition = partition
         self.backoff = Backoff(backoff_max_ms)
         self.not_before_ms = 0.0
+        # It waits for the replication quota.
+        self.is_throttled = False
 
 
 class Fetcher:
@@ -79,6 +84,7 @@ class Fetcher:
         clock: Clock,
         connect: Callable[[], Node],
         broker_epoch: Callable[[], int],
+        quota: Throttle,
         storage_failures: StorageFailures,
     ) -> None:
         self.leader_id = leader_id
@@ -87,12 +93,14 @@ class Fetcher:
         self._clock = clock
         self._connect = connect
         self._broker_epoch = broker_epoch
+        self._quota = quota
         self._storage_failures = storage_failures
         self._followed: dict[Key, _Followed] = {}
         # Partitions that are not in the session, because of an error.
         self._paused: dict[Key, _Followed] = {}
         self._session: FollowerSession[Key] = FollowerSession()
         self._connection_backoff = Backoff(self._backoff_max_ms)
+        self._is_failing = False
         self._refreshed_ms = clock.monotonic_ms()
         self._changed = trio.Event()
 
@@ -142,7 +150,10 @@ class Fetcher:
         """Take partitions back whose pause is over, and compare all positions now and then."""
         now_ms = self._clock.monotonic_ms()
         for key, followed in list(self._paused.items()):
+            if followed.is_throttled and self._quota.is_exceeded:
+                followed.not_before_ms = max(followed.not_before_ms, now_ms + _THROTTLED_MS)
             if followed.not_before_ms <= now_ms:
+                followed.is_throttled = False
                 del self._paused[key]
                 self._refresh(key, followed)
         if now_ms - self._refreshed_ms >= _REFRESH_MS:
@@ -166,11 +177,22 @@ class Fetcher:
                 await self._fetch_once()
             except OutboundError as error:
                 self._session.reset()
-                pause_ms = self._connection_backoff.failed()
-                log.warning("fetch from leader failed", leader=self.leader_id, why=str(error), again_in_ms=pause_ms)
-                await self._clock.sleep(pause_ms)
+                self._note_failure(error)
+                await self._clock.sleep(self._connection_backoff.failed())
             else:
-                self._connection_backoff.succeeded()
+                self._note_success()
+
+    def _note_failure(self, error: OutboundError) -> None:
+        """Log the first of a row of failures: a broker that is down is asked every second."""
+        if not self._is_failing:
+            self._is_failing = True
+            log.warning("fetch from leader failed", leader=self.leader_id, why=str(error))
+
+    def _note_success(self) -> None:
+        if self._is_failing:
+            self._is_failing = False
+            log.info("fetch from leader succeeds again", leader=self.leader_id)
+        self._connection_backoff.succeeded()
 
     async def _wait(self) -> None:
         """Wait for partitions, or for the end of a pause."""
@@ -281,6 +303,9 @@ class Fetcher:
             return
         if self._followed.get(key) is followed and not partition.leads:
             self._refresh(key, followed)
+            if self._is_throttled(partition, answer):
+                followed.is_throttled = True
+                self._pause(key, followed, _THROTTLED_MS)
         if answer.records:
             # A whole response may hold 10 MB: others run between its partitions.
             await trio.lowlevel.checkpoint()
@@ -296,6 +321,14 @@ class Fetcher:
             and requested.offset == partition.log.end_offset
             and requested.leader_epoch == partition.leader_epoch
         )
+
+    def _is_throttled(self, partition: Partition, answer: PartitionData) -> bool:
+        """Whether a replica that is behind must wait, because of ``follower.replication.throttled.rate`` (KIP-73)."""
+        if partition.index not in partition.settings.throttled_as_follower:
+            return False
+        if answer.records:
+            self._quota.record(len(answer.records))
+        return partition.log.end_offset < answer.high_watermark and self._quota.is_exceeded
 
     def _copy(self, partition: Partition, answer: PartitionData) -> None:
         records = answer.records

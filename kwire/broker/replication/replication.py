@@ -9,7 +9,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
@@ -21,10 +21,12 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.replication.fetcher import Fetcher
 from kwire.broker.replication.isr_updates import IsrUpdates
+from kwire.broker.replication.throttle import Throttle
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import Delta, MetadataImage
+from kwire.replication.throttle import ReplicationQuota
 from kwire.wire.messages import AlterPartitionRequest
 
 
@@ -92,6 +94,9 @@ class Replication:
             broker_epoch=broker_epoch,
             ask_controller=ask_controller,
         )
+        # Of all replicas here that the topics' configs throttle, those that lead and those that follow.
+        self.leader_quota = _quota(configs, "leader.replication.throttled.rate", clock)
+        self._follower_quota = _quota(configs, "follower.replication.throttled.rate", clock)
         self._fetchers: dict[tuple[int, int], Fetcher] = {}
         self._by_partition: dict[Partition, Fetcher] = {}
         self._nursery: trio.Nursery | None = None
@@ -148,6 +153,7 @@ class Replication:
                 clock=self._clock,
                 connect=partial(self._connect, partition.leader_id, client_id),
                 broker_epoch=self._broker_epoch,
+                quota=self._follower_quota,
                 storage_failures=self._storage_failures,
             )
             assert self._nursery is not None
@@ -170,3 +176,15 @@ class Replication:
         while True:
             await self._clock.sleep(max(1, self._configs.broker["replica.high.watermark.checkpoint.interval.ms"]))
             self._write_high_watermarks()
+
+
+def _quota(
+    configs: EffectiveConfigs,
+    rate: Literal["leader.replication.throttled.rate", "follower.replication.throttled.rate"],
+    clock: Clock,
+) -> Throttle:
+    counted = ReplicationQuota(
+        window_count=configs.broker["replication.quota.window.num"],
+        window_ms=configs.broker["replication.quota.window.size.seconds"] * 1000,
+    )
+    return Throttle(counted, rate=lambda: configs.broker[rate], clock=clock)
