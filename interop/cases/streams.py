@@ -68,6 +68,61 @@ def one_of_two(run: Run) -> None:
         count.assert_exactly_right()
 
 
+# With the streams protocol the broker assigns the tasks. A member that was killed is missed soon.
+STREAMS_PROTOCOL = "group.protocol=streams"
+QUICK = {
+    "group.streams.min.session.timeout.ms": "3000",
+    "group.streams.session.timeout.ms": "6000",
+    "group.streams.min.heartbeat.interval.ms": "300",
+    "group.streams.heartbeat.interval.ms": "500",
+    "group.streams.initial.rebalance.delay.ms": "0",
+}
+STREAMS_GROUPS = ("StreamsGroupHeartbeat", "StreamsGroupDescribe")
+
+
+@case(
+    "applications", "streams", "streams-protocol-exactly-once-application-and-broker-restarted", requires=STREAMS_GROUPS
+)
+def streams_protocol_exactly_once(run: Run) -> None:
+    with WordCount.of(run, run.own_broker({**EAGER_CLEANER, **QUICK}), "exactly_once_v2", STREAMS_PROTOCOL) as count:
+        everything_in_the_middle(count)
+        described = run.tool("streams-groups", "--bootstrap-server", count.broker.bootstrap, "--list").ok().out
+        assert count.name in described, described
+        count.assert_exactly_right()
+        count.assert_internal_topics(run)
+
+
+@case("applications", "streams", "streams-protocol-two-applications-one-killed", requires=STREAMS_GROUPS)
+def streams_protocol_one_of_two(run: Run) -> None:
+    broker = run.own_broker(QUICK)
+    with (
+        WordCount.of(run, broker, "exactly_once_v2", STREAMS_PROTOCOL) as count,
+        count.another("second", STREAMS_PROTOCOL) as second,
+    ):
+        for app in (count.app, second):
+            app.start()
+        for app in (count.app, second):
+            app.wait_for("state RUNNING")
+        count.while_fed(2000, count.app.kill)
+        count.wait_for_counts(4 * count.lines)
+        at = ("--bootstrap-server", broker.bootstrap)
+        members = run.tool("streams-groups", *at, "--describe", "--group", count.name, "--members").ok().out
+        assert count.name in members, members
+        state = run.tool("streams-groups", *at, "--describe", "--group", count.name, "--state").ok().out
+        assert "Stable" in state, state
+        second.stop()
+        count.assert_exactly_right()
+
+
+@case("applications", "streams", "streams-protocol-with-stock-settings", requires=STREAMS_GROUPS, smoke=True)
+def streams_protocol_stock(run: Run) -> None:
+    with WordCount.of(run, run.broker, "at_least_once", STREAMS_PROTOCOL) as count:
+        count.app.start()
+        count.feed(200).wait(60).ok()
+        count.wait_for_counts(4 * count.lines)
+        count.assert_at_least_right()
+
+
 def everything_in_the_middle(count: "WordCount") -> None:
     """Stop and kill the application and the broker, each while it counts."""
     count.app.start()
@@ -108,9 +163,9 @@ class WordCount:
     def __exit__(self, *_: object) -> None:
         self.app.kill()
 
-    def another(self, name: str) -> JavaProcess:
+    def another(self, name: str, *more: str) -> JavaProcess:
         folder = self.run.folder / name
-        return application(folder, self.broker.bootstrap, self.name, (self.input, self.output), self.guarantee)
+        return application(folder, self.broker.bootstrap, self.name, (self.input, self.output), self.guarantee, *more)
 
     def feed(self, lines: int) -> Job:
         """Produce lines at a steady rate; the producer continues after a restart of its broker."""
