@@ -14,6 +14,7 @@ Topology = StreamsGroupHeartbeatRequest.Topology
 Subtopology = StreamsGroupHeartbeatRequest.Subtopology
 TopicInfo = StreamsGroupHeartbeatRequest.TopicInfo
 TaskIds = StreamsGroupHeartbeatRequest.TaskIds
+Endpoint = StreamsGroupHeartbeatRequest.Endpoint
 
 
 def topology(*subtopologies, epoch=0):
@@ -49,8 +50,14 @@ class StreamsPeer(Peer):
         """A heartbeat; it takes what the answer gives."""
         request = StreamsGroupHeartbeatRequest(
             group_id=self.group_id,
-            member_id=self.member_id,
-            **{"member_epoch": self.epoch, "process_id": self.process_id, **self._tasks(), **self.fields, **more},
+            **{
+                "member_id": self.member_id,
+                "member_epoch": self.epoch,
+                "process_id": self.process_id,
+                **self._tasks(),
+                **self.fields,
+                **more,
+            },
         )
         answer = await self.call(version, request)
         if not answer.error_code:

@@ -70,7 +70,7 @@ def _group(dice: random.Random) -> dict[str, Any]:
         for number in range(dice.randint(1, 4))
     }
     processes = [f"process-{dice.randrange(10**6)}" for _ in range(dice.randint(1, 6))]
-    count = dice.randint(0 if dice.random() < 0.02 else 1, 12)
+    count = 0 if dice.random() < 0.01 else dice.randint(1, 12)
     members: dict[str, Any] = {
         f"member-{dice.randrange(10**6)}": {
             "process": dice.choice(processes), "active": {}, "standby": {}, "warmup": {}, "offsets": {},

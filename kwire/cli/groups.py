@@ -15,6 +15,7 @@ import click
 
 from kwire.cli.admin import groups as admin
 from kwire.cli.admin import share_groups as shares
+from kwire.cli.admin import streams_groups as streams
 from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
 from kwire.cli.admin.topics import list_topics
 from kwire.cli.broker_option import asking, broker_options, complete_topic, fail, json_option, print_json
@@ -182,7 +183,7 @@ def delete(names: tuple[str, ...], bootstrap: str | None, config: str | None) ->
 
 def _described(cluster: Cluster, name: str) -> dict[str, Any]:
     try:
-        group = shares.describe_group_of_any_kind(cluster, name)
+        group = streams.describe_group_of_any_kind(cluster, name)
     except KafkaError as error:
         if error.code is Code.GROUP_ID_NOT_FOUND:
             fail(f"there is no group {name}")
@@ -219,6 +220,7 @@ def _described(cluster: Cluster, name: str) -> dict[str, Any]:
                     if member.epoch is None
                     else {"epoch": member.epoch, "assignment": member.assignment, "target": member.target}
                 ),
+                **({} if member.tasks is None else {"tasks": member.tasks._asdict()}),
             }
             for member in group.members
         ],
@@ -312,6 +314,23 @@ def _print_group(group: Mapping[str, Any]) -> None:
     else:
         click.echo("no committed offsets, no assigned partitions")
     if "epoch" in group and group["members"]:
+        _print_members(group["members"])
+    idle = [member["client"] for member in group["members"] if not member["partitions"]]
+    if idle:
+        click.echo(f"members without a partition: {', '.join(idle)}")
+
+
+def _print_members(members: Sequence[Mapping[str, Any]]) -> None:
+    if "tasks" in members[0]:
+        kinds = ("active", "standby", "warmup")
+        print_table(
+            ("MEMBER", "CLIENT", "EPOCH", "ACTIVE TASKS", "STANDBY TASKS", "WARM-UP TASKS"),
+            [
+                (each["id"], each["client"], each["epoch"], *(_places_text(each["tasks"][kind]) for kind in kinds))
+                for each in members
+            ],
+        )
+    else:
         print_table(
             ("MEMBER", "CLIENT", "EPOCH", "ASSIGNMENT", "TARGET"),
             [
@@ -322,12 +341,9 @@ def _print_group(group: Mapping[str, Any]) -> None:
                     _places_text(each["assignment"]),
                     _places_text(each["target"]),
                 )
-                for each in group["members"]
+                for each in members
             ],
         )
-    idle = [member["client"] for member in group["members"] if not member["partitions"]]
-    if idle:
-        click.echo(f"members without a partition: {', '.join(idle)}")
 
 
 def _print_share_group(group: Mapping[str, Any]) -> None:
@@ -361,7 +377,7 @@ def _places_text(partitions: Mapping[str, Sequence[int]]) -> str:
 def _refuse_members(cluster: Cluster, name: str) -> None:
     """Fail if a group has members: they would overwrite the offsets with their own commits."""
     try:
-        group = shares.describe_group_of_any_kind(cluster, name)
+        group = streams.describe_group_of_any_kind(cluster, name)
     except KafkaError as error:
         if error.code is Code.GROUP_ID_NOT_FOUND:
             return

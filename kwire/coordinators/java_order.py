@@ -59,6 +59,33 @@ def hash_map_order(
     return [given[position] for position in sorted(range(len(given)), key=buckets.__getitem__)]
 
 
+def computed_map_order(keys: Iterable[K], hash_code: Callable[[K], int], *, expected: int) -> list[K]:
+    """The same for ``new HashMap<>(expected)`` that is filled by one ``computeIfAbsent`` for each of the given keys.
+
+    ``computeIfAbsent`` puts a key to the front of its bucket, and doubles the table before the key that is too many.
+    """
+    size = 1 << max(expected - 1, 0).bit_length()
+    buckets: list[list[K]] = [[] for _ in range(size)]
+    count = 0
+    for key in keys:
+        if count > size * 3 // 4:
+            held = [each for bucket in buckets for each in bucket]
+            size *= 2
+            buckets = [[] for _ in range(size)]
+            for each in held:
+                buckets[_spread(hash_code(each)) & size - 1].append(each)
+        bucket = buckets[_spread(hash_code(key)) & size - 1]
+        if key not in bucket:
+            bucket.insert(0, key)
+            count += 1
+    return [key for bucket in buckets for key in bucket]
+
+
+def _spread(hash_code: int) -> int:
+    code = hash_code & 0xFFFFFFFF
+    return code ^ code >> 16
+
+
 def _copy_capacity(count: int) -> int:
     """The table of ``new HashSet<>(collection)``: max(count / 0.75 + 1, 16), up to the next power of two."""
     wanted = max(int(count / 0.75) + 1, DEFAULT_CAPACITY)

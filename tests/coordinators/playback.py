@@ -40,6 +40,19 @@ class Logged(NamedTuple):
     committed: bool
 
 
+_STREAMS_CONFIGS = {
+    "session.timeout.ms": 45_000,
+    "heartbeat.interval.ms": 5000,
+    "assignment.interval.ms": 0,
+    "initial.rebalance.delay.ms": 0,
+    "num.standby.replicas": 0,
+    "rack.aware.assignment.tags": (),
+    "task.offset.interval.ms": 60_000,
+    "acceptable.recovery.lag": 10_000,
+    "assignor.name": None,
+}
+
+
 class AllTopics:
     """A metadata image with the given feature levels, in which every topic id exists.
 
@@ -49,7 +62,8 @@ class AllTopics:
     def __init__(self, features: dict[str, int]) -> None:
         self.features = features
         self.topics: dict[str, TopicDescription] = {}
-        self.group_configs = {
+        self.group_configs: dict[str, Any] = {
+            **{f"streams.{name}": value for name, value in _STREAMS_CONFIGS.items()},
             "consumer.session.timeout.ms": 45_000,
             "consumer.heartbeat.interval.ms": 5000,
             "consumer.assignment.interval.ms": 0,
@@ -68,7 +82,7 @@ class AllTopics:
     def topic_names(self) -> Iterable[str]:
         return self.topics
 
-    def group_config(self, group_id: str) -> dict[str, int]:
+    def group_config(self, group_id: str) -> dict[str, Any]:
         del group_id
         return self.group_configs
 

@@ -47,8 +47,19 @@ class ListedGroup(NamedTuple):
     type: str
 
 
+class Tasks(NamedTuple):
+    """Tasks of a Streams application, each kind by subtopology id."""
+
+    active: dict[str, list[int]]
+    standby: dict[str, list[int]]
+    warmup: dict[str, list[int]]
+
+
 class Member(NamedTuple):
-    """A member; epochs and ``target`` are those of KIP-848 and None for a classic group."""
+    """A member; epochs and ``target`` are those of KIP-848 and None for a classic group.
+
+    A member of a streams group has ``tasks`` and ``target_tasks`` beside the partitions that these process.
+    """
 
     id: str
     instance_id: str | None
@@ -57,6 +68,8 @@ class Member(NamedTuple):
     assignment: dict[str, list[int]]
     epoch: int | None = None
     target: dict[str, list[int]] | None = None
+    tasks: Tasks | None = None
+    target_tasks: Tasks | None = None
 
 
 class GroupDescription(NamedTuple):

@@ -17,7 +17,7 @@ from typing import Final, NamedTuple
 
 from kwire.coordinators.group.streams.process_load import ProcessLoad
 from kwire.coordinators.group.streams.tasks import NOTHING, TaskId, Tasks, TaskSet, each_task, tasks_of
-from kwire.coordinators.java_order import PriorityQueue, hash_map_order, string_hash
+from kwire.coordinators.java_order import PriorityQueue, computed_map_order, hash_map_order, string_hash
 
 NAME: Final = "sticky"
 
@@ -104,7 +104,8 @@ class _Assignment:
         self._previous_active: dict[TaskId, _Member] = {}
         candidates: dict[TaskId, list[_Candidate]] = {}
         processes: dict[str, ProcessLoad] = {}
-        for member_id in hash_map_order(members, string_hash):
+        order = hash_map_order(members, string_hash)
+        for member_id in order:
             spec = members[member_id]
             process = processes.setdefault(spec.process_id, ProcessLoad(spec.process_id))
             process.add_member(member_id)
@@ -112,8 +113,9 @@ class _Assignment:
             self._previous_active.update(dict.fromkeys(each_task(spec.held.active), member))
             _collect(candidates, member, spec)
         self._with_state = {task: _ranked(found) for task, found in candidates.items()}
-        order = hash_map_order(processes, string_hash, capacity=_table_size(len(members)))
-        self.processes = {process_id: processes[process_id] for process_id in order}
+        process_ids = [members[member_id].process_id for member_id in order]
+        in_order = computed_map_order(process_ids, string_hash, expected=len(members))
+        self.processes = {process_id: processes[process_id] for process_id in in_order}
 
     def assign_active(self) -> None:
         tasks = sorted(self._tasks(), key=_by_partition)
@@ -240,11 +242,6 @@ def _by_subtopology(tasks: Iterable[TaskId]) -> Tasks:
 
 def _share(tasks: int, members: int) -> int:
     return -(-tasks // members) if members else 0
-
-
-def _table_size(count: int) -> int:
-    """The table of ``new HashMap<>(count)``."""
-    return 1 << max(count - 1, 0).bit_length()
 
 
 def _text(task: TaskId) -> str:
