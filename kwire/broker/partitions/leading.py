@@ -43,12 +43,23 @@ def note_follower_fetch(
         alive=alive,
         now_ms=int(partition.clock.monotonic_ms()),
     )
-    if leader.propose_growth(high_watermark=log.high_watermark, alive=alive) is not None:
-        partition.cluster.propose(partition.topic_partition)
+    check_growth(partition)
     if moved:
         partition.advance_replicated()
     if partition.low_watermark_waits:
         partition.low_watermark_waits.wake()
+
+
+def check_growth(partition: Partition) -> None:
+    """Propose to add followers that have caught up, as after a fetch, or when one of them was unfenced.
+
+    A follower's session does not fetch a partition again that has no news, so its fetch may be older than that.
+    """
+    leader, alive = partition.leader, partition.cluster.alive
+    if leader is None or len(partition.isr) == len(partition.replicas):
+        return
+    if leader.propose_growth(high_watermark=partition.log.high_watermark, alive=alive) is not None:
+        partition.cluster.propose(partition.topic_partition)
 
 
 def check_lag(partition: Partition) -> None:

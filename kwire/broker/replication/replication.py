@@ -16,7 +16,7 @@ import trio
 from kwire.broker.clock import Clock
 from kwire.broker.containment import start_contained
 from kwire.broker.outbound.interface import Node
-from kwire.broker.partitions.leading import check_lag
+from kwire.broker.partitions.leading import check_growth, check_lag
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.replication.fetcher import Fetcher
@@ -115,6 +115,16 @@ class Replication:
                 self._assign(partition)
         for partition in [one for one in self._by_partition if one.deleted]:
             self._leave(partition)
+        if delta.brokers_changed:
+            self._check_growth()
+
+    def _check_growth(self) -> None:
+        for partition in self._partitions:
+            if partition.leader is not None:
+                try:
+                    check_growth(partition)
+                except StorageFailure as failure:
+                    self._storage_failures.report(failure)
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Copy, check for lag and write checkpoints until cancelled."""
