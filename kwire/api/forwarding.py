@@ -13,7 +13,9 @@ import copy
 from typing import Any
 
 from kwire.api import k33_alter_configs, k44_incremental_alter_configs
+from kwire.api.forwarding_refusals import refuse_items
 from kwire.broker.requests.context import Context
+from kwire.errors import KafkaError
 from kwire.metadata.entities import ResourceType
 from kwire.wire.messages import AlterConfigsRequest
 
@@ -23,13 +25,19 @@ async def handle(context: Context, request: Any) -> Any:
     member = context.broker.member
     assert member is not None
     await context.connection.send_pending()
-    response = await member.controller.forward(
-        context.client,
-        request,
-        version=context.api_version,
-        client_id=context.client_id,
-        correlation_id=context.correlation_id,
-    )
+    try:
+        response = await member.controller.forward(
+            context.client,
+            request,
+            version=context.api_version,
+            client_id=context.client_id,
+            correlation_id=context.correlation_id,
+        )
+    except KafkaError as refusal:
+        refused = refuse_items(request, refusal)
+        if refused is None:
+            raise
+        return refused
     context.throttle_ms = max(context.throttle_ms, getattr(response, "throttle_time_ms", 0))
     return response
 

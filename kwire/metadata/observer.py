@@ -134,6 +134,11 @@ class MetadataObserver:
         return self._endpoints.get(self.leader_id)
 
     @property
+    def is_controller_id(self) -> bool:
+        """Whether the active controller has this broker's node id, so that it fails on this broker's requests."""
+        return self.leader_id == self._node_id
+
+    @property
     def controllers(self) -> Mapping[int, ControllerAddress]:
         """The controllers whose addresses are known, by node id."""
         return self._endpoints
@@ -227,7 +232,11 @@ class MetadataObserver:
 
     def _take_fetch(self, response: Any) -> list[Change]:
         if response.error_code:
-            raise KafkaError(Code(response.error_code))
+            code = Code(response.error_code)
+            if code not in _PASSING or self.is_controller_id:
+                raise KafkaError(code)
+            self.failed()
+            return []
         (topic,) = response.responses
         (partition,) = topic.partitions
         for point in response.node_endpoints:

@@ -103,6 +103,21 @@ def test_formats_that_cannot_be_are_refused(script, properties, argv, complaint)
     assert not (properties.parent / "one").exists()
 
 
+def test_the_directory_of_a_broker_alone_gets_an_identity_and_no_quorum(script, properties):
+    text = properties.read_text()
+    text = re.sub(r"process.roles=.*", "process.roles=broker\ncontroller.quorum.bootstrap.servers=localhost:9093", text)
+    properties.write_text(re.sub(r",CONTROLLER://\S*", "", text))
+    layout = ("kafka-storage", "format", "-t", "my-cluster", "-c", str(properties))
+    alone = script(*layout, "--standalone", alone=True)
+    assert alone == Ended(1, "", "You can only use --standalone on a controller.\n")
+    made = script(*layout, "--feature", "streams.version=0", alone=True)
+    assert made.code == 0, made
+    files = OsFiles()
+    assert b"cluster.id=my-cluster" in files.read_bytes(str(properties.parent / "one" / "meta.properties"))
+    assert files.read_bytes(str(properties.parent / "one" / "bootstrap.checkpoint")) is None
+    assert not (properties.parent / "one" / "__cluster_metadata-0").exists()
+
+
 @pytest.mark.parametrize("command", ["info", "format"])
 @pytest.mark.parametrize("key", ["process.roles", "node.id", "controller.listener.names"])
 def test_a_required_setting_that_is_missing_is_named_as_the_official_tool_does(script, properties, command, key):

@@ -7,6 +7,7 @@ depend on: what the broker does about a change of its state.
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from collections.abc import Callable
@@ -50,7 +51,9 @@ class HeartbeatThread:
         client_id: str,
         timeout_ms: float,
         on_change: Callable[[], None],
+        connect: Callable[[Address, float], socket.socket] = socket.create_connection,
     ) -> None:
+        self.connect = connect
         self._life = life
         self._leader = leader
         self._client_id = client_id
@@ -116,7 +119,9 @@ class HeartbeatThread:
         address = Address(leader.host, leader.port)
         if self._connection is None or self._connection.address != address:
             self._disconnect()
-            self._connection = BlockingConnection(address, client_id=self._client_id, timeout_ms=self._timeout_ms)
+            self._connection = BlockingConnection(
+                address, client_id=self._client_id, timeout_ms=self._timeout_ms, connect=self.connect
+            )
         return self._connection.request(request)
 
     def _disconnect(self) -> None:

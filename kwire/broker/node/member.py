@@ -88,6 +88,8 @@ class ClusterMember:
             )
         self._check_features()
         self._check_voters()
+        if self._failure is not None:
+            raise self._failure
         assert self._heartbeats is not None
         self._act(lambda life, now_ms: life.begin(now_ms))
         self.observing.subscribe(self._note_delta)
@@ -129,12 +131,13 @@ class ClusterMember:
         try:
             await self.observing.run()
         except KafkaError as refusal:
+            self._check_voters()
             self._fail(f"the controllers at {self._controllers} refuse this broker: {_text(refusal.code)}")
         except MetadataDiverged as diverged:
             self._fail(str(diverged))
 
     def _fail(self, why: str) -> None:
-        self._failure = JoinRefused(why)
+        self._failure = self._failure or JoinRefused(why)
         self._wake()
 
     def _act(self, call: Callable[[BrokerLifecycle, float], None]) -> None:
@@ -168,8 +171,9 @@ class ClusterMember:
     def _check_voters(self) -> None:
         voters = self.observing.observer.quorum.voters
         broker_id = self.life.identity.broker_id
-        if voters is not None and any(voter.voter_id == broker_id for voter in voters.voters):
-            raise JoinRefused(f"node.id {broker_id} is the id of a controller of this cluster: choose another node.id")
+        voter_ids = () if voters is None else [voter.voter_id for voter in voters.voters]
+        if broker_id in voter_ids or self.observing.observer.is_controller_id:
+            self._fail(f"node.id {broker_id} is the id of a controller of this cluster: choose another node.id")
 
     def _why_refused(self, code: Code) -> str:
         if code is Code.REQUEST_TIMED_OUT:
@@ -225,6 +229,7 @@ def _text(code: Code) -> str:
 
 
 _REASONS: Final = {
+    Code.INVALID_REQUEST: "node.id may be the id of a controller of this cluster",
     Code.INCONSISTENT_CLUSTER_ID: "cluster.id in meta.properties is that of another cluster",
     Code.INVALID_REGISTRATION: "a log directory belongs to another broker of the cluster, which happens when it was"
     " copied: format a new directory, or unregister that broker",

@@ -7,6 +7,7 @@ what is requested.
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any
 
 from kwire import __version__
@@ -21,20 +22,32 @@ _RESPONSE_BYTES_MAX = 1 << 20
 
 
 class BlockingConnection:
-    """Connects when made. Raises Disconnected, TimedOut; after either it must be closed."""
+    """Connects when made, by ``connect(address, timeout_s)``.
 
-    def __init__(self, address: Address, *, client_id: str, timeout_ms: float) -> None:
+    Raises Disconnected, TimedOut; after either it must be closed.
+    """
+
+    def __init__(
+        self,
+        address: Address,
+        *,
+        client_id: str,
+        timeout_ms: float,
+        connect: Callable[[Address, float], socket.socket] = socket.create_connection,
+    ) -> None:
         self.address = address
         self._client_id = client_id
         self._correlation_id = 0
         self._ranges: dict[int, int] = {}
         try:
-            self._socket = socket.create_connection(address, timeout_ms / 1000)
+            self._socket = connect(address, timeout_ms / 1000)
         except TimeoutError as error:
             raise TimedOut(f"no connection to {address} within {timeout_ms:g} ms") from error
         except OSError as error:
             raise Disconnected(f"cannot connect to {address}: {error.strerror or error}") from error
-        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket.settimeout(timeout_ms / 1000)
+        if self._socket.family in {socket.AF_INET, socket.AF_INET6}:
+            self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             hello = ApiVersionsRequest(client_software_name="kwire", client_software_version=__version__)
             served = self.request(hello, version=_API_VERSIONS_VERSION)

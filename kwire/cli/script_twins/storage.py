@@ -24,8 +24,9 @@ from kwire.cli.script_twins.features import OFFLINE, add_offline_commands, parse
 from kwire.cli.settings import SettingsError, gather
 from kwire.kafka_release import METADATA_VERSIONS
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.features import METADATA_VERSION, SERVED, bootstrap_levels
+from kwire.metadata.features import KNOWN, METADATA_VERSION, SERVED, bootstrap_levels
 from kwire.metadata.image import MetadataImage
+from kwire.metadata.quorum_rules import is_broker_alone
 from kwire.storage import checkpoints
 from kwire.storage.files import OsFiles
 from kwire.types import uuid_from_text, uuid_text
@@ -136,7 +137,10 @@ def _info(configs: EffectiveConfigs) -> int:
 def _format(given: argparse.Namespace, configs: EffectiveConfigs) -> int:
     levels = _levels(given)
     users = _users(given.add_scram, levels)
-    directory_id = _own_directory_id(given.initial_controllers, configs.node_id)
+    joins = is_broker_alone(configs)
+    if joins and given.standalone:
+        raise Failure("You can only use --standalone on a controller.")
+    directory_id = None if joins else _own_directory_id(given.initial_controllers, configs.node_id)
     dirs = _directories(configs)
     new = [path for path in dirs if not _is_formatted(path, given.cluster_id, ignore=given.ignore_formatted)]
     if not new:
@@ -168,7 +172,7 @@ def _format(given: argparse.Namespace, configs: EffectiveConfigs) -> int:
             *controller_endpoint(configs),
         )
         files.make_directory(path)
-        if home:
+        if home and not joins:
             format_if_new(files, path, identity, time.time_ns() // 1_000_000, levels=levels, users=users)
         properties = {
             "version": "1",
@@ -199,6 +203,8 @@ def _levels(given: argparse.Namespace) -> dict[str, int]:
         release = release_levels(release_level(given.release_version))
         levels = {name: min(level, release[name]) for name, level in levels.items()}
     for name, level in map(parse_level, given.feature):
+        if name in KNOWN and name not in SERVED and level == 0:
+            continue  # the same command formats Apache Kafka's controllers of a cluster that kwire can join
         if name not in SERVED:
             known = ", ".join(sorted(each for each in SERVED if each != METADATA_VERSION))
             raise Failure(f"Unsupported feature: {name}. Supported features are: {known}")

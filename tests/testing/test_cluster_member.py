@@ -1,0 +1,181 @@
+"""A broker as a member of a cluster: joining and its refusals, forwarding, ids, shutdown. All in memory."""
+
+import pytest
+import trio
+
+from kwire.broker.controller.interface import only
+from kwire.broker.node.member import JoinRefused
+from kwire.errors import Code
+from kwire.metadata.commands import AllocateProducerIds, CreateTopics
+from kwire.metadata.topics import NewTopic
+from kwire.testing.memory_cluster import CONTROLLER_ID, MemoryNode, memory_cluster
+from kwire.wire.messages import (
+    ApiVersionsRequest,
+    CreateTopicsRequest,
+    DeleteTopicsRequest,
+    DescribeClusterRequest,
+    DescribeConfigsRequest,
+    DescribeQuorumRequest,
+    FeatureLevelRecord,
+    IncrementalAlterConfigsRequest,
+    InitProducerIdRequest,
+    MetadataRequest,
+)
+
+TOPIC, SET = 2, 0
+
+
+@pytest.fixture
+async def cluster(autojump_clock):
+    async with memory_cluster(brokers=2) as running:
+        yield running
+
+
+def innermost(error):
+    while isinstance(error, BaseExceptionGroup):
+        (error,) = error.exceptions
+    return error
+
+
+async def refusal_of(cluster, node):
+    """The sentence with which a node does not start."""
+    with pytest.raises((JoinRefused, BaseExceptionGroup)) as refused:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(node.run, cluster.network)
+    found = innermost(refused.value)
+    assert isinstance(found, JoinRefused)
+    return str(found)
+
+
+async def test_the_other_broker_serves_what_was_created_through_this_one(cluster):
+    topic = CreateTopicsRequest.CreatableTopic(name="t", num_partitions=4, replication_factor=1)
+    created = await cluster.client(1).request(CreateTopicsRequest(topics=[topic], timeout_ms=1000))
+    assert created.topics[0].error_code == Code.NONE
+    assert created.topics[0].num_partitions == 4
+    await cluster.until(lambda: "t" in cluster.broker(2).image.topics)
+    metadata = await cluster.client(2).request(MetadataRequest(topics=None))
+    assert {(one.node_id, one.host) for one in metadata.brokers} == {(1, "broker1"), (2, "broker2")}
+    assert {partition.leader_id for partition in metadata.topics[0].partitions} == {1, 2}
+    assert metadata.controller_id == 2
+    config = IncrementalAlterConfigsRequest.AlterableConfig(name="retention.ms", config_operation=SET, value="77777")
+    resource = IncrementalAlterConfigsRequest.AlterConfigsResource(
+        resource_type=TOPIC, resource_name="t", configs=[config]
+    )
+    altered = await cluster.client(2).request(IncrementalAlterConfigsRequest(resources=[resource]))
+    assert altered.responses[0].error_code == Code.NONE
+    await cluster.until(lambda: cluster.broker(1).configs.topic("t")["retention.ms"] == 77777)
+    wanted = DescribeConfigsRequest.DescribeConfigsResource(resource_type=TOPIC, resource_name="t")
+    described = await cluster.client(1).request(DescribeConfigsRequest(resources=[wanted]))
+    assert "77777" in {one.value for one in described.results[0].configs}
+    name = DeleteTopicsRequest.DeleteTopicState(name="t")
+    deleted = await cluster.client(2).request(DeleteTopicsRequest(topics=[name], timeout_ms=1000))
+    assert deleted.responses[0].error_code == Code.NONE
+    await cluster.until(lambda: "t" not in cluster.broker(1).image.topics)
+
+
+async def test_a_refusal_of_the_controller_reaches_the_client(cluster):
+    topic = CreateTopicsRequest.CreatableTopic(name="t", num_partitions=1, replication_factor=3)
+    refused = await cluster.client(1).request(CreateTopicsRequest(topics=[topic], timeout_ms=1000))
+    assert refused.topics[0].error_code == Code.INVALID_REPLICATION_FACTOR
+
+
+async def test_the_quorum_and_the_cluster_are_described_through_a_broker(cluster):
+    partition = DescribeQuorumRequest.PartitionData(partition_index=0)
+    topic = DescribeQuorumRequest.TopicData(topic_name="__cluster_metadata", partitions=[partition])
+    described = await cluster.client(1).request(DescribeQuorumRequest(topics=[topic]))
+    (quorum,) = described.topics[0].partitions
+    assert quorum.leader_id == CONTROLLER_ID
+    assert {one.replica_id for one in quorum.observers} == {1, 2}
+    found = await cluster.client(1).request(DescribeClusterRequest())
+    assert {one.broker_id for one in found.brokers} == {1, 2}
+    assert found.controller_id == 1
+
+
+async def test_api_versions_holds_only_what_the_controller_serves_too(cluster):
+    member = cluster.broker(1).member
+    served = await cluster.client(1).request(ApiVersionsRequest(client_software_name="a", client_software_version="1"))
+    ranges = {one.api_key: (one.min_version, one.max_version) for one in served.api_keys}
+    assert ranges[CreateTopicsRequest.KEY] == member.controller.versions[CreateTopicsRequest.KEY]
+    member.controller.versions = {key: value for key, value in member.controller.versions.items() if key != 19}
+    for follow in member.controller.on_versions:
+        follow()
+    served = await cluster.client(1).request(ApiVersionsRequest(client_software_name="a", client_software_version="1"))
+    assert CreateTopicsRequest.KEY not in {one.api_key for one in served.api_keys}
+
+
+async def test_brokers_give_out_different_producer_ids(cluster):
+    ids = [
+        (await cluster.client(broker).request(InitProducerIdRequest(transactional_id=None))).producer_id
+        for broker in (1, 2, 1, 2)
+    ]
+    assert len(set(ids)) == 4
+    block = only(await cluster.broker(1).controller.submit(AllocateProducerIds(1, 1000)))
+    assert len(block) == 1000
+    assert block.start not in ids
+
+
+async def test_a_topic_that_the_broker_creates_shows_in_its_image_when_that_returns(cluster):
+    broker = cluster.broker(1)
+    created = only(await broker.controller.submit(CreateTopics([NewTopic("mine", 1, 1)])))
+    assert broker.image.topics["mine"].id == created.topic_id
+
+
+async def test_without_an_active_controller_a_change_times_out(cluster):
+    await cluster.kill(CONTROLLER_ID)
+    topic = CreateTopicsRequest.CreatableTopic(name="t", num_partitions=1, replication_factor=1)
+    refused = await cluster.client(1).request(CreateTopicsRequest(topics=[topic], timeout_ms=1000))
+    assert refused.topics[0].error_code == Code.REQUEST_TIMED_OUT
+
+
+async def test_a_broker_that_stopped_in_order_names_its_epoch_when_it_returns(cluster):
+    epoch = cluster.broker(1).member.epoch
+    await cluster.stop(1)
+    await cluster.start(1)
+    assert cluster.broker(1).member.life.identity.previous_epoch == epoch
+    await cluster.kill(1)
+    await cluster.start(1)
+    assert cluster.broker(1).member.life.identity.previous_epoch == -1
+
+
+async def test_a_directory_of_another_cluster_is_refused(cluster):
+    async with trio.open_nursery() as nursery:
+        other = MemoryNode(CONTROLLER_ID, is_controller=True, settings={})
+        other.host, other.address = "elsewhere", other.address._replace(host="elsewhere")
+        await nursery.start(other.run, cluster.network)
+        stranger = MemoryNode(3, is_controller=False, settings={})
+        stranger.files.make_directory("/data")
+        meta = b"version=1\ncluster.id=AAAAAAAAAAAAAAAAAAAAAA\nnode.id=3\n"
+        stranger.files.write_bytes("/data/meta.properties", meta, durable=True)
+        told = await refusal_of(cluster, stranger)
+        nursery.cancel_scope.cancel()
+    assert "INCONSISTENT_CLUSTER_ID" in told
+    assert "meta.properties" in told
+
+
+async def test_the_id_of_a_controller_is_refused(cluster):
+    told = await refusal_of(cluster, MemoryNode(CONTROLLER_ID, is_controller=False, settings={}))
+    assert "the id of a controller" in told
+
+
+async def test_a_feature_that_is_not_served_is_refused_with_the_way_out(cluster):
+    cluster.controller.controller.commit([FeatureLevelRecord(name="some.version", feature_level=1)])
+    told = await refusal_of(cluster, MemoryNode(3, is_controller=False, settings={}))
+    assert "some.version=1 (kwire serves no level of it)" in told
+    assert "kafka-storage format --feature some.version=0" in told
+
+
+async def test_a_second_process_with_the_same_id_is_refused_while_the_first_lives(cluster):
+    settings = {"initial.broker.registration.timeout.ms": "3000"}
+    twin = MemoryNode(1, is_controller=False, settings=settings)
+    told = await refusal_of(cluster, twin)
+    assert "another process with this node id" in told
+
+
+async def test_unreachable_controllers_are_named(cluster):
+    settings = {
+        "controller.quorum.bootstrap.servers": "nowhere:9093",
+        "initial.broker.registration.timeout.ms": "2000",
+    }
+    told = await refusal_of(cluster, MemoryNode(3, is_controller=False, settings=settings))
+    assert "nowhere:9093" in told
+    assert "within 2 s" in told
