@@ -19,6 +19,7 @@ from kwire import __version__
 
 COMMANDS: Final = {
     "serve": "Run a broker.",
+    "cluster": "Run several brokers and their controller on this machine.",
     "run": "Run a command with a broker of its own, such as a test suite.",
     "replay": "Send recorded requests to a broker, and compare its answers.",
     "config": "Show every setting of a broker, and where its value came from.",

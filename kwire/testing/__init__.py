@@ -17,8 +17,10 @@ if TYPE_CHECKING:
     from kwire.faults.rules import RuleError
     from kwire.testing.arguments import BrokerConfigError
     from kwire.testing.broker import KafkaBroker
+    from kwire.testing.cluster import kafka_cluster
     from kwire.testing.faults import Fault, FaultNeverFired
     from kwire.testing.http_door import ControlRefused
+    from kwire.testing.local_cluster import ClusterError, LocalCluster
     from kwire.testing.process import KafkaProcess
     from kwire.testing.remote import RemoteFault, RemoteKafka
     from kwire.testing.remote_async import AsyncFault, AsyncKafka
@@ -31,6 +33,7 @@ __all__ = [
     "AsyncKafka",
     "BrokerConfigError",
     "BrokerStartError",
+    "ClusterError",
     "ConditionError",
     "ControlRefused",
     "EventError",
@@ -39,6 +42,7 @@ __all__ = [
     "KafkaBroker",
     "KafkaError",
     "KafkaProcess",
+    "LocalCluster",
     "NeverHappened",
     "RecordingError",
     "RemoteFault",
@@ -47,6 +51,7 @@ __all__ = [
     "RuleError",
     "SeedError",
     "StateError",
+    "kafka_cluster",
 ]
 
 
@@ -59,8 +64,10 @@ def __getattr__(name: str) -> Any:
     from kwire.testing import (
         arguments,
         broker,
+        cluster,
         faults,
         http_door,
+        local_cluster,
         process,
         remote,
         remote_async,
@@ -70,6 +77,9 @@ def __getattr__(name: str) -> Any:
     )
 
     homes = {
+        "ClusterError": local_cluster,
+        "LocalCluster": local_cluster,
+        "kafka_cluster": cluster,
         "AsyncFault": remote_async,
         "AsyncKafka": remote_async,
         "BrokerStartError": start_errors,

@@ -1,0 +1,53 @@
+"""Several brokers for a test: processes on free ports, which a test may kill and pause.
+
+Responsible for: ``kafka_cluster``. Must not depend on: a test framework.
+
+    with kafka_cluster(brokers=3) as cluster:
+        producer = Producer({"bootstrap.servers": cluster.bootstrap_servers, "acks": "all"})
+        cluster.kill(1)
+        cluster.start_node(1)
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from kwire.testing.arguments import Config, broker_texts
+from kwire.testing.local_cluster import LocalCluster
+
+
+@contextmanager
+def kafka_cluster(
+    brokers: int = 3, *, config: Config | None = None, data: str | os.PathLike[str] | None = None, port: int = 0
+) -> Iterator[LocalCluster]:
+    """Run ``brokers`` brokers and a controller within the block; they know each other when it begins.
+
+    ``config``: settings of all nodes under Kafka's names. ``data``: a directory for their files, which goes on with the
+    cluster that it has; without one they are in a temporary directory, which is deleted. ``port``: that of broker 1,
+    the others and the controller follow; 0 takes free ones. Raises BrokerConfigError for settings that cannot be,
+    local_cluster.ClusterError for nodes that do not start.
+    """
+    if brokers < 1:
+        raise ValueError(f"a cluster needs a broker, not {brokers}")
+    texts = broker_texts(config)
+    with ExitStack() as stack:
+        if data is None:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kwire-cluster-")))
+        else:
+            folder = Path(data).absolute()
+        has_one = (folder / "cluster.json").exists()
+        cluster = (
+            LocalCluster.open(folder)
+            if has_one
+            else LocalCluster.create(folder, brokers=brokers, port=port, settings=texts)
+        )
+        # What is in a temporary directory need not be closed in order.
+        stack.callback(cluster.kill_all if data is None else cluster.stop)
+        for _node in cluster.start():
+            pass
+        cluster.wait_for_brokers()
+        yield cluster

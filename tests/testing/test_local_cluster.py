@@ -1,0 +1,112 @@
+"""Clusters of processes: kwire.testing.kafka_cluster and the command kwire cluster."""
+
+import json
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.admin import KafkaAdminClient, NewTopic
+
+from kwire.testing import kafka_cluster
+from kwire.testing.local_cluster import CONTROLLER_ID, ClusterError, LocalCluster
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with kafka_cluster(brokers=2, config={"broker.session.timeout.ms": 2000}) as running:
+        yield running
+
+
+def test_a_topic_has_a_replica_on_each_broker(cluster):
+    admin = KafkaAdminClient(bootstrap_servers=cluster.bootstrap_servers)
+    admin.create_topics([NewTopic("t", 2, 2)])
+    (topic,) = admin.describe_topics(["t"])
+    admin.close()
+    assert {tuple(sorted(one["replica_nodes"])) for one in topic["partitions"]} == {(1, 2)}
+    assert {one["leader_id"] for one in topic["partitions"]} == {1, 2}
+
+
+def test_each_node_has_its_folder(cluster):
+    names = {path.name for path in cluster.folder.iterdir()}
+    assert names == {"cluster.json", f"controller-{CONTROLLER_ID}", "broker-1", "broker-2"}
+    again = LocalCluster.open(cluster.folder)
+    assert [again.state(node) for node in again.nodes] == ["running"] * 3
+
+
+def test_a_node_is_paused_killed_and_started(cluster):
+    cluster.pause(2)
+    assert cluster.state(cluster.node(2)) == "paused"
+    cluster.resume(2)
+    assert cluster.state(cluster.node(2)) == "running"
+    cluster.kill(2)
+    assert cluster.state(cluster.node(2)) == "stopped"
+    with pytest.raises(ClusterError, match="broker 2 does not run"):
+        cluster.kill(2)
+    cluster.start_node(2)
+    with pytest.raises(ClusterError, match="broker 2 runs already"):
+        cluster.start_node(2)
+    with pytest.raises(ClusterError, match="there is no node 7"):
+        cluster.pause(7)
+    cluster.wait_for_brokers()
+
+
+def test_records_are_there_after_their_leader_was_killed(cluster):
+    admin = KafkaAdminClient(bootstrap_servers=cluster.bootstrap_servers)
+    admin.create_topics([NewTopic("kept", 1, 2)])
+    (topic,) = admin.describe_topics(["kept"])
+    admin.close()
+    producer = KafkaProducer(bootstrap_servers=cluster.bootstrap_servers, acks="all")
+    for number in range(20):
+        producer.send("kept", str(number).encode())
+    producer.flush(30)
+    leader = topic["partitions"][0]["leader_id"]
+    cluster.kill(leader)
+    producer.send("kept", b"20").get(30)
+    producer.close()
+    consumer = KafkaConsumer("kept", bootstrap_servers=cluster.bootstrap_servers, auto_offset_reset="earliest")
+    found = []
+    while len(found) < 21:
+        records = consumer.poll(10_000)
+        assert records, f"only {len(found)} records"
+        found += [record.value for batch in records.values() for record in batch]
+    consumer.close()
+    assert found == [str(number).encode() for number in range(21)]
+    cluster.start_node(leader)
+
+
+def test_the_command_runs_a_cluster_until_it_is_stopped(tmp_path):
+    folder = tmp_path / "cluster"
+    command = [sys.executable, "-m", "kwire", "cluster"]
+    at = ("--data", str(folder))
+    with subprocess.Popen(
+        [*command, "--brokers", "1", "--port", "0", *at], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        lines = [process.stdout.readline() for _ in range(3)]
+        assert re.fullmatch(rf"ready controller {CONTROLLER_ID} localhost:\d+\n", lines[0])
+        assert re.fullmatch(r"ready broker 1 localhost:\d+\n", lines[1])
+        assert lines[2] == f"bootstrap.servers={lines[1].split()[-1]}\n"
+        shown = subprocess.run([*command, "status", *at], capture_output=True, text=True, check=True).stdout
+        assert [line.split()[3] for line in shown.splitlines()] == ["running", "running"]
+        subprocess.run([*command, "kill", "1", *at], check=True)
+        refused = subprocess.run([*command, "kill", "1", *at], capture_output=True, text=True, check=False)
+        assert (refused.returncode, refused.stderr) == (1, "Error: broker 1 does not run\n")
+        subprocess.run([*command, "start", "1", *at], check=True)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+    nodes = json.loads((folder / "cluster.json").read_text())["nodes"]
+    assert [node["pid"] for node in nodes] == [0, 0]
+
+
+def test_a_folder_without_a_cluster_is_refused(tmp_path):
+    with pytest.raises(ClusterError, match="has no cluster"):
+        LocalCluster.open(tmp_path)
+
+
+def test_a_node_that_does_not_start_is_named_with_its_log(tmp_path):
+    cluster = LocalCluster.create(tmp_path, brokers=1, settings={"num.partitions": "none"})
+    with pytest.raises(ClusterError, match=r"controller 100 does not start; its log ends:(.|\n)*num.partitions"):
+        list(cluster.start())
+    cluster.kill_all()
