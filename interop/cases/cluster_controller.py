@@ -18,7 +18,7 @@ from interop.case import Run, case
 from interop.cluster.rig import APACHE, KWIRE, Rig
 
 OLDER = "4.3.1"
-OLDER_METADATA_VERSION = 30  # 4.3-IV0
+OLDER_METADATA_VERSION = "4.3-IV0"
 TOPIC = "life"
 
 
@@ -27,7 +27,7 @@ def java_brokers(folder: Path) -> Iterator[Rig]:
     """A cluster of two Java brokers under a kwire controller."""
     rig = Rig(folder, brokers=(APACHE, APACHE), controllers=(KWIRE,), settings={"min.insync.replicas": "1"})
     rig.broker(2).release = OLDER
-    rig.controllers[0].format_arguments = ("--feature", f"metadata.version={OLDER_METADATA_VERSION}")
+    rig.controllers[0].format_arguments = ("--release-version", OLDER_METADATA_VERSION)
     try:
         rig.start()
         yield rig

@@ -32,6 +32,7 @@ from kwire.metadata.configs import (
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.jaas import LoginModule, login_module_text, parse_file
+from kwire.metadata.listeners import read_listeners
 from kwire.metadata.sasl_settings import LOGIN_MODULES, jaas_key, settings_for_users, uses_sasl
 from kwire.metadata.start_rules import check_start
 from kwire.metadata.topics import NewTopic
@@ -306,7 +307,15 @@ def _check_together(settings: Settings) -> None:
         raise SettingsError(settings.explain(problem)) from problem
 
 
+def _can_have_other_brokers(settings: Settings) -> bool:
+    """Tell whether this node is one of a cluster, or serves its controller to brokers that join it."""
+    configs = EffectiveConfigs(MetadataImage(), settings.broker_settings, node_id=-1)
+    return len(configs.broker["process.roles"]) == 1 or bool(read_listeners(configs).controllers)
+
+
 def _warn_of_replica_counts(settings: Settings) -> None:
+    if _can_have_other_brokers(settings):
+        return
     for key, consequence in _REPLICA_COUNTS.items():
         if key in settings.chosen and int(settings.chosen[key].text) > 1:
             text, source = settings.chosen[key]

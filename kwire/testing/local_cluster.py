@@ -34,7 +34,7 @@ CONTROLLER_ID: Final = 100
 _STATE: Final = "cluster.json"
 _READY_S: Final = 30.0
 _STOP_S: Final = 30.0
-_POLL_S: Final = 0.02
+_POLL_S: Final = 0.03
 _TAIL_LINES: Final = 8
 _METADATA_VERSION: Final = 12
 # An ApiVersions request of version 0 without a client id.
@@ -196,8 +196,7 @@ class LocalCluster:
         if not node.pid:
             return "stopped"
         _reap(node.pid)
-        asked = ["ps", "-ww", "-o", "stat=,command=", "-p", str(node.pid)]
-        shown = subprocess.run(asked, capture_output=True, text=True, check=False).stdout.strip()  # noqa: S603
+        shown = _shown(node.pid, "stat=,command=")
         # Another process may have the number by now: ours has its file of settings in its command line.
         if str(self._file(node)) not in shown or shown.startswith("Z"):
             return "stopped"
@@ -345,11 +344,15 @@ def _receive(connection: socket.socket, count: int) -> bytes:
 
 def _is_there(pid: int) -> bool:
     _reap(pid)
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+    # One whose parent does not collect its exit code stays listed, as a zombie.
+    return not _shown(pid, "stat=").startswith(("Z", "none"))
+
+
+def _shown(pid: int, columns: str) -> str:
+    """Ask ps about a process; ``none`` if there is no such process."""
+    asked = ["ps", "-ww", "-o", columns, "-p", str(pid)]
+    finished = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
+    return finished.stdout.strip() or "none"
 
 
 def _reap(pid: int) -> None:
