@@ -59,16 +59,17 @@ def life(run: Run) -> None:
         read_in_group(rig, 300, group="again")
         restart_controller(rig)
         write(rig, 300, 310)
-        admin(rig).delete_topics([TOPIC])[TOPIC].result(30)
+        client = rig.admin()
+        client.delete_topics([TOPIC])[TOPIC].result(30)
 
 
-def admin(rig: Rig) -> confluent_kafka.admin.AdminClient:
-    return rig.admin()
+def create_topic(rig: Rig, topic: confluent_kafka.admin.NewTopic) -> None:
+    client = rig.admin()  # kept until the answer is there
+    client.create_topics([topic], request_timeout=20)[topic.topic].result(30)
 
 
 def create(rig: Rig) -> None:
-    topic = confluent_kafka.admin.NewTopic(TOPIC, num_partitions=4, replication_factor=2)
-    admin(rig).create_topics([topic])[TOPIC].result(30)
+    create_topic(rig, confluent_kafka.admin.NewTopic(TOPIC, num_partitions=4, replication_factor=2))
     rig.wait_in_sync()
     assert sorted(set(rig.leaders(TOPIC).values())) == [1, 2]
 
@@ -140,15 +141,14 @@ def wait_for_leaders(rig: Rig, *, without: int) -> None:
 
 def reassign(run: Run, rig: Rig) -> None:
     """Move the only replica of a partition from one broker to the other, with the official tool."""
-    topic = confluent_kafka.admin.NewTopic("moved", replica_assignment=[[1]])
-    admin(rig).create_topics([topic])["moved"].result(30)
+    create_topic(rig, confluent_kafka.admin.NewTopic("moved", replica_assignment=[[1]]))
     plan = run.folder / "move.json"
     plan.write_text(json.dumps({"version": 1, "partitions": [{"topic": "moved", "partition": 0, "replicas": [2]}]}))
     at = ("--bootstrap-server", rig.bootstrap, "--reassignment-json-file", str(plan))
     run.tool("reassign-partitions", *at, "--execute").ok()
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
-        partition = admin(rig).list_topics("moved", timeout=10).topics["moved"].partitions[0]
+        partition = rig.admin().list_topics("moved", timeout=10).topics["moved"].partitions[0]
         if (partition.leader, partition.replicas, partition.isrs) == (2, [2], [2]):
             return
         time.sleep(0.3)
@@ -165,7 +165,7 @@ def restart_controller(rig: Rig) -> None:
     deadline = time.monotonic() + 60
     while True:
         try:
-            admin(rig).create_topics([topic], request_timeout=10)["after"].result(30)
+            create_topic(rig, topic)
         except confluent_kafka.KafkaException as error:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{error}\n{rig.tails()}") from error
