@@ -8,6 +8,7 @@ from contextlib import contextmanager
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer
 
+from interop.brokers import PYTHON
 from interop.case import Run, Skip, case
 from interop.java import Finished
 from kwire.testing import Fault, KafkaBroker
@@ -384,3 +385,41 @@ def java_survives_group_events(run: Run) -> None:
             printed = reading.result().out.split()
             assert {"first", "second"} >= set(printed), printed
             assert "first" in printed, printed
+
+
+@case("faults", "java")
+def java_feels_hanging_transactions_stale_metadata_and_slow_fsyncs(run: Run) -> None:
+    if run.target != "kwire":
+        raise Skip("faults are injected into kwire")
+    with KafkaBroker() as kafka:
+        server = ("--bootstrap-server", kafka.bootstrap_servers)
+        with kafka.faults.add(api="Metadata", stale=True, times=1):
+            run.tool("topics", *server, "--list", timeout_s=90).ok()
+            kafka.create_topic(TOPIC, flush_messages=1)
+            assert TOPIC not in run.tool("topics", *server, "--list", timeout_s=90).lines
+            assert TOPIC in run.tool("topics", *server, "--list", timeout_s=90).lines
+        with kafka.faults.add(fsync_ms=900, topic=TOPIC, times=1):
+            java_sends(run, kafka, "request.timeout.ms=10000").ok()
+        kafka.happen("transaction_left_hanging", topic=TOPIC)
+        kafka.seed({"topics": {TOPIC: {"records": [{"value": "behind"}]}}})
+        for isolation, seen in (("read_committed", False), ("read_uncommitted", True)):
+            reading = run.tool(
+                "console-consumer", *server, "--topic", TOPIC, "--from-beginning", "--timeout-ms", "4000",
+                "--isolation-level", isolation, timeout_s=90,
+            )  # fmt: skip
+            assert ("0" in reading.lines, "behind" in reading.lines) == (True, seen), reading
+
+
+@case("faults", "librdkafka", "replay")
+def a_recording_of_librdkafka_is_answered_alike(run: Run) -> None:
+    """A producer and a consumer are recorded on kwire; the broker under test answers the same."""
+    file = run.folder / "recording.jsonl"
+    topic = run.topic("recorded")
+    with KafkaBroker(topics={topic: 1}) as kafka:
+        kafka.record(file)
+        producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, "enable.idempotence": True, **QUICK})
+        producer.produce(topic, "0", key="k")
+        assert producer.flush(20) == 0
+        kafka.stop_recording()
+    command = [PYTHON, "-P", "-m", "kwire", "replay", str(file), "-b", run.bootstrap]
+    run.program(command).ok().prints("0 answers differ")

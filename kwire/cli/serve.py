@@ -217,7 +217,7 @@ def serve(
     for note in settings.notes:
         (log.info if note.level == "info" else log.warning)(note.text)
     if http is not None:
-        http.settings = settings
+        http.settings, http.secured = settings, secured
     sentence = _run(settings, memory=memory, report=report, http=http, secured=secured)
     if sentence is not None:
         raise fail(sentence)
@@ -260,6 +260,7 @@ class _Control:
     port: int
     token: str | None
     settings: Settings | None = None
+    secured: Secure | None = None
     url: str | None = None
 
     async def serve(self, server: Server, *, task_status: trio.TaskStatus[None]) -> None:
@@ -270,7 +271,7 @@ class _Control:
 
         async def prepare() -> None:
             if self.settings is not None:
-                await _make_what_the_start_names(server, self.settings)
+                await _make_what_the_start_names(server, self.settings, self.secured)
 
         async with trio.open_nursery() as nursery:
             serve = partial(
@@ -370,11 +371,8 @@ async def _on_ready(
     server: Server, *, settings: Settings, memory: bool, report: str, http: _Control | None, secured: Secure | None
 ) -> None:
     from kwire.cli import announce
-    from kwire.server.lifecycle import print_lines
 
-    await _make_what_the_start_names(server, settings)
-    if secured is not None and not settings.users:
-        print_lines(await secured.make_first_user(server))
+    await _make_what_the_start_names(server, settings, secured)
     if report == "kafka":
         announce.report_as_kafka(server)
     elif report == "terminal":
@@ -387,9 +385,13 @@ async def _on_ready(
         announce.report_control(http.url)
 
 
-async def _make_what_the_start_names(server: Server, settings: Settings) -> None:
+async def _make_what_the_start_names(server: Server, settings: Settings, secured: Secure | None) -> None:
+    from kwire.server.lifecycle import print_lines
+
     if settings.users:
         await _store_users(server, settings)
+    elif secured is not None:
+        print_lines(await secured.make_first_user(server))
     if settings.topics:
         await _create_topics(server, settings)
 
