@@ -38,6 +38,7 @@ from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.security.operations import Operation, ResourceType
 from kwire.storage.files import FileSlice
 from kwire.storage.index import AbortedTransaction
+from kwire.types import METADATA_TOPIC_ID
 from kwire.wire.messages import FetchRequest, FetchResponse
 
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
@@ -308,7 +309,9 @@ class _Fetch:
         if uses_topic_ids and not item.topic:
             known = broker.image.topics_by_id.get(item.topic_id)
             if known is None:
-                raise KafkaError(Code.UNKNOWN_TOPIC_ID)
+                # A broker that takes this listener for a controller's would repeat a fetch of the metadata log at once.
+                is_metadata = item.topic_id == METADATA_TOPIC_ID
+                raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER if is_metadata else Code.UNKNOWN_TOPIC_ID)
             item.topic = known.name
         partition = broker.partitions.replica(item.topic, item.index)
         if uses_topic_ids and partition.topic_id != item.topic_id:

@@ -8,6 +8,7 @@ from test_produce_and_fetch import fetch, fetch_request, produce, records_of, va
 from kwire.broker.partitions.partition import Role
 from kwire.errors import Code
 from kwire.metadata.topics import delete_topics
+from kwire.types import METADATA_TOPIC_ID
 from kwire.wire import messages as m
 
 COMMITTED = 1
@@ -187,6 +188,11 @@ async def test_a_fetch_of_partitions_that_do_not_exist_answers_at_once(client):
     response = await fetch(client, NO_ID, (0, 0), max_wait_ms=60_000)
     assert codes(response.responses[0].partitions) == [Code.UNKNOWN_TOPIC_ID]
     assert client.waits == 0
+
+
+async def test_the_metadata_log_is_not_read_here(client):
+    response = await fetch(client, METADATA_TOPIC_ID, (0, 0), max_wait_ms=60_000)
+    assert codes(response.responses[0].partitions) == [Code.NOT_LEADER_OR_FOLLOWER]
 
 
 # ---- sessions
