@@ -33,12 +33,14 @@ from kwire.cli.connection import (
     TlsFailed,
     resolve,
 )
+from kwire.cli.controller_diagnosis import examine_controller
 from kwire.cli.sasl_diagnosis import explain_login
 from kwire.cli.tls_diagnosis import explain_tls, requires_tls
 from kwire.kafka_release import METADATA_VERSIONS, RELEASE
 from kwire.metadata.features import METADATA_VERSION
 from kwire.wire.messages import (
     ApiVersionsRequest,
+    BrokerRegistrationRequest,
     FetchRequest,
     FindCoordinatorRequest,
     InitProducerIdRequest,
@@ -273,12 +275,15 @@ def _protocol(connection: Connection) -> Finding:
 def _versions(connection: Connection) -> Iterator[Finding]:
     """Whether current and older clients support a version that the broker serves."""
     if not connection.serves(MetadataRequest):
+        is_controller = connection.serves(BrokerRegistrationRequest)
         yield Finding(
             "versions",
-            "problem",
+            "warning" if is_controller else "problem",
             f"{connection.address} serves no Metadata: this is a listener for controllers",
             "Use the port of a broker's listener; see listeners and controller.listener.names in its settings.",
         )
+        if is_controller:
+            yield Finding("controller", *examine_controller(connection))
         return
     for request in _ESSENTIAL:
         name = request.NAME.removesuffix("Request")

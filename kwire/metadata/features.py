@@ -78,9 +78,8 @@ def finalized(image: MetadataImage, kraft_version: int) -> dict[str, int]:
     return {name: level for name, level in capped.items() if level > 0}
 
 
-def not_served(image: MetadataImage, kraft_version: int) -> dict[str, int]:
-    """Return the finalized features of a cluster that a broker must support and kwire does not, with their levels."""
-    levels = {**image.features, KRAFT_VERSION: kraft_version}
+def not_served(levels: Mapping[str, int]) -> dict[str, int]:
+    """Return what of a cluster's finalized levels kwire does not serve, so that its brokers cannot join the cluster."""
     return {
         name: level
         for name, level in levels.items()

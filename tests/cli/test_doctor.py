@@ -13,7 +13,13 @@ from kwire.cli.connection import PLAINTEXT, Address
 from kwire.cli.diagnosis import LocalEnvironment, examine
 from kwire.cli.main import main
 from kwire.kafka_release import RELEASE
-from kwire.wire.messages import MetadataResponse, SaslAuthenticateResponse, SaslHandshakeResponse
+from kwire.wire.messages import (
+    ApiVersionsResponse,
+    DescribeClusterResponse,
+    MetadataResponse,
+    SaslAuthenticateResponse,
+    SaslHandshakeResponse,
+)
 
 MACHINE, CONTAINER = LocalEnvironment(in_container=False), LocalEnvironment(in_container=True)
 METADATA, SASL_HANDSHAKE, SASL_AUTHENTICATE = 3, 17, 36
@@ -253,6 +259,28 @@ def test_a_login_that_fails_is_explained(tmp_path, mechanism, answers, advice):
     assert ended.exit_code == 1
     assert advice in words(ended)
     assert "s3cret" not in ended.output
+
+
+@pytest.mark.parametrize(
+    ("levels", "level", "text"),
+    [
+        ({"metadata.version": 30, "transaction.version": 2}, "ok", "can join cluster here"),
+        ({"metadata.version": 30, "some.version": 1}, "problem", "--feature some.version=0"),
+        ({"metadata.version": 99}, "problem", "--release-version 4.4-IV2"),
+    ],
+)
+def test_a_controller_tells_whether_a_kwire_broker_can_join(levels, level, text):
+    features = [ApiVersionsResponse.FinalizedFeatureKey(name=name, max_version_level=at) for name, at in levels.items()]
+    keys = {18: (0, 5), 60: (0, 2), 62: (0, 4)}
+    apis = [ApiVersionsResponse.ApiVersion(api_key=key, max_version=high) for key, (_, high) in keys.items()]
+    answers = {
+        18: ApiVersionsResponse(api_keys=apis, finalized_features=features),
+        60: DescribeClusterResponse(cluster_id="here"),
+    }
+    with fake_broker(keys, answers) as controller:
+        found = findings(controller)
+    assert [(one.step, one.level) for one in found[-2:]] == [("versions", "warning"), ("controller", level)]
+    assert text in found[-1].what + found[-1].advice
 
 
 def test_a_listener_for_controllers():

@@ -164,7 +164,9 @@ class ClusterMember:
             self._fail(f"another process has registered as node {broker_id}: this one stops")
 
     def _check_features(self) -> None:
-        missing = features.not_served(self.observing.image, self.observing.kraft_version)
+        missing = features.not_served(
+            {**self.observing.image.features, features.KRAFT_VERSION: self.observing.kraft_version}
+        )
         if missing:
             raise JoinRefused(features.how_to_do_without(missing))
 
