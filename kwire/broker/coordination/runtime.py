@@ -249,7 +249,9 @@ class Runtime(Generic[M]):
 
     async def _create_topic(self) -> None:
         try:
-            await self._create(self.topic)
+            # In a cluster the controller may be away for long; clients ask again.
+            with trio.move_on_after(self._load_wait_ms / 1000):
+                await self._create(self.topic)
         except KafkaError as refusal:
             if str(refusal) != self._reported:  # clients ask ten times a second
                 log.warning("cannot create internal topic", topic=self.topic, error=str(refusal))
