@@ -11,12 +11,20 @@ from kwire.cli.admin import share_groups as shares
 from kwire.cli.client import Cluster
 from kwire.cli.connection import parse_addresses
 from kwire.cli.share_consumer import REJECT, RELEASE, ShareConsumer, SharedRecord
-from kwire.wire.messages import IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse
+from kwire.wire.messages import (
+    IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
+    StreamsGroupDescribeRequest,
+    StreamsGroupDescribeResponse,
+    StreamsGroupHeartbeatRequest,
+    StreamsGroupHeartbeatResponse,
+)
 
 TOPIC = "of-all-kinds"
 RECORDS = 20
 PROTOCOLS = ("classic", "consumer")
 SHARE = "share"
+STREAMS = "streams"
 
 
 def cluster_of(broker: Apache | Kwire) -> Cluster:
@@ -47,7 +55,41 @@ def write(broker: Apache | Kwire) -> None:
                 consumer.acknowledge(record, (1, RELEASE, REJECT)[number % 3])
         assert consumer.commit() == []
         # The last two are held by a member that vanishes; the stop of the broker gives them back.
+        assert has_all_tasks(cluster)
         cluster.close()
+
+
+def has_all_tasks(cluster: Cluster) -> bool:
+    """A member joins the streams group, gets its tasks, and vanishes."""
+    info = StreamsGroupHeartbeatRequest.TopicInfo(
+        name=f"{STREAMS}-changelog",
+        topic_configs=[StreamsGroupHeartbeatRequest.KeyValue(key="cleanup.policy", value="compact")],
+    )
+    part = StreamsGroupHeartbeatRequest.Subtopology(
+        subtopology_id="0", source_topics=[TOPIC], state_changelog_topics=[info]
+    )
+    member_id, epoch, owned = f"m{time.monotonic_ns()}", 0, []
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        joining = epoch == 0
+        request = StreamsGroupHeartbeatRequest(
+            group_id=STREAMS, member_id=member_id, member_epoch=epoch,
+            rebalance_timeout_ms=5000 if joining else -1, process_id="p",
+            topology=StreamsGroupHeartbeatRequest.Topology(subtopologies=[part]) if joining else None,
+            active_tasks=owned, standby_tasks=[], warmup_tasks=[],
+        )  # fmt: skip
+        answer = cluster.call_on(cluster.coordinator(STREAMS), request, StreamsGroupHeartbeatResponse)
+        assert not answer.error_code, answer
+        epoch = answer.member_epoch
+        if answer.active_tasks is not None:
+            owned = [
+                StreamsGroupHeartbeatRequest.TaskIds(subtopology_id=each.subtopology_id, partitions=each.partitions)
+                for each in answer.active_tasks
+            ]
+        if [(each.subtopology_id, each.partitions) for each in owned] == [("0", [0])]:
+            return True
+        time.sleep(0.3)
+    return False
 
 
 def begin_at_the_start(cluster: Cluster) -> None:
@@ -101,6 +143,8 @@ def state(broker: Apache | Kwire) -> dict[str, Any]:
         starts = shares.share_start_offsets(cluster, SHARE)
         topic_id = cluster.metadata([TOPIC]).topics[0].topic_id
         group = shares.describe_share_group(cluster, SHARE)
+        request = StreamsGroupDescribeRequest(group_ids=[STREAMS])
+        streams = cluster.call_on(cluster.coordinator(STREAMS), request, StreamsGroupDescribeResponse).groups[0]
         return {
             "listed": listed,
             "committed": {one: {at: each.offset for at, each in admin.committed_offsets(cluster, one).items()}
@@ -108,6 +152,7 @@ def state(broker: Apache | Kwire) -> dict[str, Any]:
             "starts": {at: (each.offset, each.lag) for at, each in starts.items()},
             "deliveries": shares.delivery_counts(cluster, SHARE, TOPIC, topic_id, starts),
             "epochs": (group.epoch, group.assignment_epoch),
+            "streams": (streams.group_epoch, streams.assignment_epoch, streams.topology),
         }  # fmt: skip
 
 
@@ -128,6 +173,9 @@ def handed_over(run: Run, writer: str, reader: str) -> None:
         "group.share.min.session.timeout.ms": "3000",
         "group.share.heartbeat.interval.ms": "1000",
         "group.share.min.heartbeat.interval.ms": "500",
+        "group.streams.session.timeout.ms": "4000",
+        "group.streams.min.session.timeout.ms": "3000",
+        "group.streams.initial.rebalance.delay.ms": "0",
     }
     make: Callable[..., Apache | Kwire] = run.own_broker
     first = make(settings, kind=writer)
@@ -148,6 +196,7 @@ def handed_over(run: Run, writer: str, reader: str) -> None:
         # What was accepted or rejected does not come again; what was released and held does, and is counted.
         assert sorted(again) == [(1, 2), (4, 2), (6, 2), (7, 2), (8, 1), (9, 1)], again
         consumer.close()
+        assert has_all_tasks(cluster)
     before = without_members(second)
     second.stop()
     third = make(settings, kind=writer, data=copy_data(second.data, run.folder / "copy-back"))

@@ -93,6 +93,14 @@ KNOWN: tuple[Known, ...] = (
         " ms. Setting `group.share.heartbeat.interval.ms` of the broker ends that.",
     ),
     Known(
+        ".*",
+        r"^StreamsGroupHeartbeat v\d .*\.heartbeatIntervalMs: 5000 / \d+$",
+        "Heartbeats while a streams group settles",
+        "A member of a streams group that waits for its tasks is asked to send the next heartbeat after 100 ms (later"
+        " in a group of more than 50 members). Setting `group.streams.heartbeat.interval.ms` of the broker, or"
+        " `streams.heartbeat.interval.ms` of the group, ends that.",
+    ),
+    Known(
         "differential",
         r"^AlterConfigs v\d: 'no answer' / .*Each resource must appear at most once",
         "A resource twice in one AlterConfigs",

@@ -23,7 +23,7 @@ from kwire.broker.requests.context import Context
 from kwire.coordinators.group.streams.commands import EndpointPartitions, HeartbeatAnswer, StreamsHeartbeat
 from kwire.coordinators.group.streams.member import Endpoint
 from kwire.coordinators.group.streams.tasks import TaskOffsets, Tasks, TaskSet
-from kwire.coordinators.group.streams.topology import topology_of
+from kwire.coordinators.group.streams.topology import Topology, topology_of
 from kwire.errors import Code, KafkaError
 from kwire.metadata.features import STREAMS_VERSION
 from kwire.security.operations import Operation, ResourceType
@@ -66,9 +66,14 @@ async def _heartbeat(context: Context, request: StreamsGroupHeartbeatRequest) ->
     # As in Apache Kafka, this refusal has no text.
     if not context.may(Operation.READ, ResourceType.GROUP, request.group_id):
         raise KafkaError(Code.GROUP_AUTHORIZATION_FAILED)
+    topology = None
     if request.topology is not None:
         check_topics(context, request.topology)
-    command = _command(context, request)
+        topology = topology_of(request.topology)
+        if topology is None:
+            # As Apache Kafka answers what it does not expect.
+            raise KafkaError(Code.UNKNOWN_SERVER_ERROR)
+    command = _command(context, request, topology)
     answer: HeartbeatAnswer = await context.broker.groups.submit(
         context,
         request.group_id,
@@ -88,7 +93,7 @@ def check_served(context: Context) -> None:
         raise KafkaError(Code.UNSUPPORTED_VERSION)
 
 
-def _command(context: Context, request: StreamsGroupHeartbeatRequest) -> StreamsHeartbeat:
+def _command(context: Context, request: StreamsGroupHeartbeatRequest, topology: Topology | None) -> StreamsHeartbeat:
     endpoint = request.user_endpoint
     kinds = (request.active_tasks, request.standby_tasks, request.warmup_tasks)
     named = sum(each is not None for each in kinds)
@@ -100,7 +105,7 @@ def _command(context: Context, request: StreamsGroupHeartbeatRequest) -> Streams
         instance_id=request.instance_id,
         rack_id=request.rack_id,
         rebalance_timeout_ms=request.rebalance_timeout_ms,
-        topology=None if request.topology is None else topology_of(request.topology),
+        topology=topology,
         owned=None if named == 0 else TaskSet(*(_tasks(each or ()) for each in kinds)),
         owns_some_kinds_only=0 < named < len(kinds),
         process_id=request.process_id,

@@ -30,7 +30,6 @@ exec '{python}' -c 'import sys; from kwire.cli.script_twins import run; sys.exit
 
 
 _CONNECT: Final = "Kafka Connect runs on the JVM: use the official script, with kwire as its broker"
-_STREAMS: Final = "kwire does not serve streams groups"
 _SHARE: Final = "it is for Kafka's own system tests: use the official script, with kwire as its broker"
 _BENCHMARK: Final = "it runs Kafka's own JVM tests: use the official script, with kwire as its broker"
 
@@ -47,7 +46,7 @@ NO_TWIN: Final = {
     "kafka-streams-application-reset": (
         "use kafka-consumer-groups --reset-offsets for its offsets and kafka-topics --delete for its internal topics"
     ),
-    "kafka-streams-groups": f"{_STREAMS}: kafka-groups lists groups of all types",
+    "kafka-streams-groups": "it has no twin yet: use the official script, or kwire groups describe",
     "kafka-verifiable-share-consumer": _SHARE,
     "trogdor": _BENCHMARK,
     "zookeeper-server-start": "Kafka 4 has no ZooKeeper: kafka-server-start starts the broker alone",

@@ -227,6 +227,7 @@ async def test_a_group_has_settings_of_its_own(broker):
         ({"member_epoch": -1, "topology": None}, Code.GROUP_ID_NOT_FOUND),
         ({"topology": topology(stateless(source="__consumer_offsets"))}, Code.STREAMS_INVALID_TOPOLOGY),
         ({"topology": topology(stateless(source="a b"))}, Code.STREAMS_INVALID_TOPOLOGY),
+        ({"topology": topology(stateless(), stateless())}, Code.UNKNOWN_SERVER_ERROR),
         ({"topology": topology(Subtopology(subtopology_id="0", source_topic_regex=["a"]))}, Code.INVALID_REQUEST),
     ],
 )

@@ -12,7 +12,12 @@ from kafka import KafkaConsumer
 from kwire.cli.broker_option import asking
 from kwire.cli.groups import reset
 from kwire.cli.main import main
-from kwire.wire.messages import ShareGroupHeartbeatRequest, ShareGroupHeartbeatResponse
+from kwire.wire.messages import (
+    ShareGroupHeartbeatRequest,
+    ShareGroupHeartbeatResponse,
+    StreamsGroupHeartbeatRequest,
+    StreamsGroupHeartbeatResponse,
+)
 
 
 @pytest.fixture
@@ -197,3 +202,29 @@ def test_a_share_group_is_described(kafka, kwire, readers):
     assert "MEMBER" in shown
     assert f"{readers}: Empty, no members\n" in shown
     assert kwire("groups", "describe", "none").output == "kwire: there is no group none\n"
+
+
+@pytest.mark.kafka(config={"group.streams.initial.rebalance.delay.ms": "0"})
+def test_a_streams_group_is_described_with_its_tasks(kafka, kwire):
+    kafka.create_topic("messages", 2)
+    subtopology = StreamsGroupHeartbeatRequest.Subtopology(subtopology_id="0", source_topics=["messages"])
+    request = StreamsGroupHeartbeatRequest(
+        group_id="app",
+        member_id="m",
+        member_epoch=0,
+        process_id="p",
+        rebalance_timeout_ms=1000,
+        topology=StreamsGroupHeartbeatRequest.Topology(subtopologies=[subtopology]),
+        active_tasks=[],
+        standby_tasks=[],
+        warmup_tasks=[],
+    )
+    with asking(kafka.bootstrap_servers, None) as cluster:
+        cluster.call_on(cluster.coordinator("app"), request, StreamsGroupHeartbeatResponse)
+    shown = kwire("groups", "describe", "app").stdout
+    (told,) = json.loads(kwire("groups", "describe", "app", "--json").stdout)
+
+    assert shown.startswith("app: Stable, 1 member, assignor sticky, epoch 2, assignment of epoch 2\n")
+    assert "ACTIVE TASKS" in shown
+    assert told["members"][0]["tasks"] == {"active": {"0": [0, 1]}, "standby": {}, "warmup": {}}
+    assert [(row["topic"], row["partition"]) for row in told["partitions"]] == [("messages", 0), ("messages", 1)]

@@ -273,8 +273,8 @@ def standby_tasks_endpoints_tags_and_shutdown(ask: Asker) -> None:
     tags = [{"key": "zone", "value": "a"}]
     here, there = {"host": "here", "port": 7}, {"host": "there", "port": 8}
     answer = say(ask, group, MEMBER, 0, "joins", **first(parts, userEndpoint=here, clientTags=tags))
-    say(ask, group, MEMBER, answer["memberEpoch"], "version 0 has no status of tags", 0)
     ask.ready(changelog, 3)
+    say(ask, group, MEMBER, answer["memberEpoch"], "version 0 has no status of tags", 0)
     for _ in range(3):
         answer = say(ask, group, MEMBER, answer["memberEpoch"], "gets its tasks")
     offsets = [{"subtopologyId": "0", "partition": n, "offset": 10 * n} for n in range(3)]
@@ -316,7 +316,7 @@ def streams_groups_and_other_kinds_of_groups(ask: Asker) -> None:
     ask.ask("DescribeGroups", 6, {"groups": [group]}, label="converted back")
     look(ask, group, "converted back")
     group = group_of(ask, "consumer")
-    ask.ask("ConsumerGroupHeartbeat", 1, beat(group, OTHER, 0, **first_of(topic)))
+    ask.ask("ConsumerGroupHeartbeat", 1, beat(group, OTHER, 0, **first_of(topic)), label="joins")
     say(ask, group, MEMBER, 0, "a consumer group", **wish)
     look(ask, group, "a consumer group")
     ask.ask("ConsumerGroupHeartbeat", 1, beat(group, OTHER, -1))

@@ -147,10 +147,15 @@ class GroupCoordinator:
     ) -> Effects:
         """The same inside the open transaction of ``producer``: they count once it commits (KIP-98, KIP-447)."""
         group = self._find(command.group_id)
-        if group is not None:
-            group.check_transactional_commit(command)
-        elif command.generation_id >= 0:
-            raise KafkaError(command.unknown_group)
+        try:
+            if group is not None:
+                group.check_transactional_commit(command)
+            elif command.generation_id >= 0:
+                raise KafkaError(command.unknown_group)
+        except KafkaError as refusal:
+            if refusal.code is Code.STALE_MEMBER_EPOCH and not command.has_member_epoch:
+                raise KafkaError(Code.ILLEGAL_GENERATION) from None
+            raise
         effects = self._commit(command, ticket, now_ms)
         effects.producer = producer
         return effects

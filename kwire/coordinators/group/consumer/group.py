@@ -147,12 +147,7 @@ class ConsumerGroup:
             return
         if command.generation_id == -1 and not command.member_id and command.group_instance_id is None:
             return
-        try:
-            _check_commit(self.member(command.member_id), command)
-        except KafkaError as refusal:
-            if refusal.code is Code.STALE_MEMBER_EPOCH and not command.has_member_epoch:
-                raise KafkaError(Code.ILLEGAL_GENERATION) from None
-            raise
+        _check_commit(self.member(command.member_id), command)
 
     def check_fetch(self, member_id: str | None, member_epoch: int) -> None:
         """Whether the sender of OffsetFetch may read. KafkaError(UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH)."""

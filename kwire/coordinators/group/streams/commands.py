@@ -65,7 +65,7 @@ class HeartbeatAnswer:
     member_epoch: int
     heartbeat_interval_ms: int = 0
     task_offset_interval_ms: int = 0
-    acceptable_recovery_lag: int = 0
+    acceptable_recovery_lag: int = -1
     statuses: tuple[Problem, ...] = ()
     tasks: TaskSet | None = None
     endpoint_epoch: int = 0
