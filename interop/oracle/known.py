@@ -123,7 +123,7 @@ KNOWN: tuple[Known, ...] = (
         "authorization|fetches-of-strangers",
         r"Fetch v\d+ (replica 7|.* as a follower)\..*currentLeader: ",
         "Followers",
-        "There is no other replica: a fetch in the name of one is refused, and the refusal does not name the leader.",
+        "A fetch in the name of a broker without a replica is refused, and the refusal does not name the leader.",
     ),
     Known(
         "protocol-names-repeated",
