@@ -6,14 +6,13 @@ from typing import Any
 
 from interop.brokers import Apache, Kwire, copy_data
 from interop.case import Run, case
+from interop.cases.shares import begin_at_the_start
 from kwire.cli.admin import groups as admin
 from kwire.cli.admin import share_groups as shares
 from kwire.cli.client import Cluster
 from kwire.cli.connection import parse_addresses
 from kwire.cli.share_consumer import REJECT, RELEASE, ShareConsumer, SharedRecord
 from kwire.wire.messages import (
-    IncrementalAlterConfigsRequest,
-    IncrementalAlterConfigsResponse,
     StreamsGroupDescribeRequest,
     StreamsGroupDescribeResponse,
     StreamsGroupHeartbeatRequest,
@@ -46,7 +45,7 @@ def write(broker: Apache | Kwire) -> None:
     for protocol in PROTOCOLS:
         assert len(consume(broker, protocol, 7)) == 7
     with cluster_of(broker) as cluster:
-        begin_at_the_start(cluster)
+        begin_at_the_start(cluster, SHARE)
         consumer = ShareConsumer(cluster, SHARE, [TOPIC], records_max=8, strict=True)
         held = acquire(consumer, 8)
         for record in held:
@@ -90,20 +89,6 @@ def has_all_tasks(cluster: Cluster) -> bool:
             return True
         time.sleep(0.3)
     return False
-
-
-def begin_at_the_start(cluster: Cluster) -> None:
-    config = IncrementalAlterConfigsRequest.AlterableConfig(
-        name="share.auto.offset.reset", config_operation=0, value="earliest"
-    )
-    resource = IncrementalAlterConfigsRequest.AlterConfigsResource(
-        resource_type=32, resource_name=SHARE, configs=[config]
-    )
-    answer = cluster.call_controller(
-        IncrementalAlterConfigsRequest(resources=[resource]), IncrementalAlterConfigsResponse
-    )
-    assert answer.responses[0].error_code == 0, answer
-    time.sleep(0.5)  # Apache's brokers apply a change of metadata a moment after it was answered
 
 
 def consume(broker: Apache | Kwire, protocol: str, count: int) -> list[bytes]:

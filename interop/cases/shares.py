@@ -20,6 +20,9 @@ from interop.brokers import Apache, Kwire
 from interop.case import Run, case
 from interop.jars import CURRENT, ROOT, classpath
 from interop.java import CLASSES, compile_sources
+from kwire.cli.client import Cluster
+from kwire.cli.connection import parse_addresses
+from kwire.wire.messages import IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse
 
 SHARES = ("ShareFetch", "ShareGroupHeartbeat")
 LOCK_S = 4
@@ -56,18 +59,32 @@ def killed_java(run: Run) -> None:
     kill_and_check(run, java_worker, workers=2, rounds=1)
 
 
+def begin_at_the_start(cluster: Cluster, group: str) -> None:
+    """Set the config by which the share group reads what is in a topic already."""
+    config = IncrementalAlterConfigsRequest.AlterableConfig(
+        name="share.auto.offset.reset", config_operation=0, value="earliest"
+    )
+    resource = IncrementalAlterConfigsRequest.AlterConfigsResource(
+        resource_type=32, resource_name=group, configs=[config]
+    )
+    answer = cluster.call_controller(
+        IncrementalAlterConfigsRequest(resources=[resource]), IncrementalAlterConfigsResponse
+    )
+    assert answer.responses[0].error_code == 0, answer
+    time.sleep(0.5)  # Apache's brokers apply a change of metadata a moment after it was answered
+
+
 def kill_and_check(run: Run, command: Callable[..., list[str]], *, workers: int, rounds: int) -> None:
     from confluent_kafka import Producer
+    from confluent_kafka.admin import AdminClient, NewTopic
 
     broker = run.own_broker(QUICK)
     broker.start()
-    at = ("--bootstrap-server", broker.bootstrap)
     topic, group = run.unique("work"), run.unique("workers")
-    run.tool("topics", *at, "--create", "--topic", topic, "--partitions", "3").ok()
-    run.tool(
-        "configs", *at, "--alter", "--entity-type", "groups", "--entity-name", group,
-        "--add-config", "share.auto.offset.reset=earliest",
-    ).ok()  # fmt: skip
+    admin = AdminClient({"bootstrap.servers": broker.bootstrap})
+    admin.create_topics([NewTopic(topic, 3, 1)])[topic].result()
+    with Cluster(parse_addresses(broker.bootstrap)) as cluster:
+        begin_at_the_start(cluster, group)
     history = History(run.folder, lambda seed: command(broker.bootstrap, topic, group, str(seed)))
     producer = Producer({"bootstrap.servers": broker.bootstrap, "linger.ms": 1, "log_level": 0})
 
