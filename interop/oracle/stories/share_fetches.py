@@ -1,11 +1,14 @@
 """Share groups (KIP-932): fetches, sessions, acknowledgements, delivery counts, isolation, dead letters."""
 
+import base64
 import time
 
 from interop.oracle.asker import Asker, Json, records
 from interop.oracle.stories.groups import MEMBER
 from interop.oracle.stories.share_groups import NO_ID, OTHER, configure, settled, warm_share_coordinator
 from interop.oracle.story import story
+from kwire.wire.batch import read_batch_header
+from kwire.wire.records import Record, read_records
 
 ZERO_ID = "AAAAAAAAAAAAAAAAAAAAAA"
 # Long enough to load a share partition, which its first fetch begins.
@@ -312,3 +315,65 @@ def share_groups_and_transactions(ask: Asker) -> None:
     two.acknowledge("a plain record", topic_id, (0, 3, 3, ACCEPT))
     ask.ask("DescribeShareGroupOffsets", 1, {"groups": [{"groupId": committed_only, "topics": None}]})
     two.ask.close()
+
+
+def letters(ask: Asker, topic: str, count: int) -> list[Record]:
+    """The records of the topic's one partition, once there are so many."""
+    deadline = time.monotonic() + 30
+    while True:
+        answer = ask.fetch(topic, note=False)
+        stored = memoryview(base64.b64decode(answer["responses"][0]["partitions"][0]["records"] or ""))
+        found: list[Record] = []
+        while stored:
+            size = read_batch_header(stored).size_bytes
+            found += read_records(stored[:size])
+            stored = stored[size:]
+        if len(found) >= count:
+            return found
+        assert time.monotonic() < deadline, found
+        time.sleep(0.1)  # a poll, bounded above
+
+
+@story("ShareFetch", "ShareAcknowledge")
+def dead_letters_of_a_share_group(ask: Asker) -> None:
+    prefix = f"dlq.{ask.prefix}"
+    enabled = {"errors.deadletterqueue.group.enable": "true"}
+    wish = {"numPartitions": 1, "replicationFactor": 1}
+    for stem, configs in (("copied", enabled), ("bare", enabled), ("closed", {})):
+        texts = [{"name": key, "value": value} for key, value in configs.items()]
+        topics = [{"name": f"{prefix}-{stem}", **wish, "configs": texts}]
+        assert ask.ask("CreateTopics", 7, {"topics": topics, "timeoutMs": 10000}, note=False)
+        ask.ready(f"{prefix}-{stem}", 1)
+    topic, topic_id, group = reading(ask, share_delivery_count_limit="2")
+    for stem, copied in (("copied", "true"), ("bare", "false")):
+        configure(
+            ask, group, errors_deadletterqueue_topic_name=f"{prefix}-{stem}",
+            errors_deadletterqueue_copy_record_enable=copied,
+        )  # fmt: skip
+        ask.produce(topic, records("a", "b", None, "d"), note=False)
+        one = Session(ask, group)
+        one.until_acquired(topic_id)
+        first = 0 if stem == "copied" else 4
+        one.acknowledge(
+            f"{stem}, rejected", topic_id, (0, first, first + 1, REJECT), (0, first + 2, first + 2, RELEASE)
+        )
+        one.acknowledge(f"{stem}, accepted", topic_id, (0, first + 3, first + 3, ACCEPT))
+        one.until_acquired(topic_id)
+        one.acknowledge(f"{stem}, released", topic_id, (0, first + 2, first + 2, RELEASE))
+        one.fetch(f"{stem}, nothing left", topic_id)
+        one.fetch(f"{stem}, ends", epoch=-1)
+        for letter in letters(ask, f"{prefix}-{stem}", 3):
+            headers = [(name, (value or b"").decode()) for name, value in letter.headers]
+            ask.note(f"{stem}, letter {letter.offset}", [repr(letter.key), repr(letter.value), headers])
+    configure(ask, group, errors_deadletterqueue_topic_name=f"{prefix}-closed")
+    ask.produce(topic, records("x"), note=False)
+    one = Session(ask, group)
+    one.until_acquired(topic_id)
+    one.acknowledge("a topic that allows none", topic_id, (0, 8, 8, REJECT))
+    every = {"groups": [{"groupId": group, "topics": None}]}
+
+    def is_over(answer: Json) -> bool:
+        return bool(answer["groups"][0]["topics"][0]["partitions"][0]["lag"] == 0)
+
+    ask.until("DescribeShareGroupOffsets", 1, every, is_over)
+    ask.ask("DescribeShareGroupOffsets", 1, every, label="in the end")
