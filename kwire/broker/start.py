@@ -342,11 +342,14 @@ def _replication(
 ) -> Replication:
     from kwire.broker.replication.replication import Replication  # noqa: PLC0415 (only a node of a cluster loads it)
 
+    peers = metadata.peers
+    assert peers is not None
     return Replication(
         image=metadata.image,
         configs=metadata.configs,
         partitions=partitions,
         connect=connection,
+        disconnect=lambda node_id, client_id: peers.drop(node_id, client_id=client_id),
         clock=clock,
         broker_epoch=metadata.broker_epoch,
         ask_controller=metadata.ask_controller,

@@ -60,7 +60,7 @@ class FollowerSession(Generic[Key]):
             self._forgotten[key] = None
 
     def build(self) -> SessionRequest[Key]:
-        """Return what the next request has. ``answered`` or ``reset`` must follow."""
+        """Return what the next request has. ``answered``, ``reset`` or ``forget`` must follow."""
         if self._epoch == FULL:
             request = SessionRequest(self._session_id, FULL, dict(self.positions), [])
         else:
@@ -72,12 +72,16 @@ class FollowerSession(Generic[Key]):
     def answered(self, session_id: int) -> None:
         """Go on with the session that the leader's answer names; 0: it keeps none."""
         if session_id == NO_SESSION:
-            self.reset()
+            self.forget()
         else:
-            self._epoch = 1 if session_id != self._session_id or self._epoch == _EPOCH_MAX else self._epoch + 1
+            self._epoch = 1 if self._epoch in (FULL, _EPOCH_MAX) else self._epoch + 1
             self._session_id = session_id
 
     def reset(self) -> None:
-        """Begin a new session with the next request: the old one is unknown to the leader, or the request failed."""
+        """Begin a new session with the next request, because the last one failed; it ends the old one."""
+        self._epoch = FULL
+
+    def forget(self) -> None:
+        """Begin a new session; the leader does not know the old one, or keeps none."""
         self._session_id = NO_SESSION
         self._epoch = FULL

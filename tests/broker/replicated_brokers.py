@@ -100,6 +100,7 @@ class ReplicatedBrokers:
                     configs=broker.configs,
                     partitions=broker.partitions,
                     connect=lambda target, client_id: Link(self, target),
+                    disconnect=lambda target, client_id: None,
                     clock=broker.clock,
                     broker_epoch=lambda: node_id,
                     ask_controller=self.alter_partition,
@@ -118,14 +119,15 @@ class ReplicatedBrokers:
             if node_id not in self.behind:
                 node.broker.controller.commit(list(records))
 
-    def create_topic(self, replicas, *, isr=None, leader=None, **configs):
+    def create_topic(self, replicas, *, isr=None, leader=None, name="t", **configs):
+        topic_id = TOPIC_ID if name == "t" else name.encode().rjust(16)
         names = {name.replace("_", "."): str(value) for name, value in configs.items()}
         self.commit(
-            TopicRecord(name="t", topic_id=TOPIC_ID),
-            *[ConfigRecord(resource_type=2, resource_name="t", name=key, value=value) for key, value in names.items()],
+            TopicRecord(name=name, topic_id=topic_id),
+            *[ConfigRecord(resource_type=2, resource_name=name, name=key, value=value) for key, value in names.items()],
             PartitionRecord(
                 partition_id=0,
-                topic_id=TOPIC_ID,
+                topic_id=topic_id,
                 replicas=list(replicas),
                 isr=list(replicas if isr is None else isr),
                 leader=replicas[0] if leader is None else leader,

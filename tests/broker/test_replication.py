@@ -238,6 +238,19 @@ async def test_a_leader_with_older_metadata_costs_a_few_milliseconds():
         assert trio.current_time() - begun < 0.2
 
 
+async def test_a_partition_is_fetched_at_once_while_a_fetch_of_others_waits():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        await until(lambda: leader.partition().leader.progress(2).end_offset == 0)
+        await trio.sleep(0.02)  # the next fetch waits for 500 ms
+        begun = trio.current_time()
+        cluster.create_topic([1, 2], name="other")
+        partition = leader.broker.partitions.of_topic("other")[0]
+        await until(lambda: partition.leader.progress(2).end_offset == 0)
+        assert trio.current_time() - begun < 0.3
+
+
 async def test_a_deleted_topic_leaves_every_replica():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])

@@ -48,6 +48,7 @@ _EARLIEST: Final = -4  # of the local log
 _AWAIT_METADATA_MS: Final = 1000
 # The log start moves without a fetch; positions are compared with it this often.
 _REFRESH_MS: Final = 1000
+_INTERRUPT_MS: Final = 200
 # How long a throttled replica waits before the rate is looked at again.
 _THROTTLED_MS: Final = 100
 _SESSION_LOST: Final = (
@@ -83,6 +84,7 @@ class Fetcher:
         configs: EffectiveConfigs,
         clock: Clock,
         connect: Callable[[], Node],
+        disconnect: Callable[[], None],
         broker_epoch: Callable[[], int],
         quota: Throttle,
         storage_failures: StorageFailures,
@@ -92,6 +94,10 @@ class Fetcher:
         self._configs = configs
         self._clock = clock
         self._connect = connect
+        self._disconnect = disconnect
+        # The request that waits at the leader, and when one was given up last.
+        self._waiting: trio.CancelScope | None = None
+        self._interrupted_ms = float("-inf")
         self._broker_epoch = broker_epoch
         self._quota = quota
         self._storage_failures = storage_failures
@@ -117,10 +123,24 @@ class Fetcher:
     def follow(self, partition: Partition) -> None:
         """Copy a partition, from now on or with newer metadata than before."""
         key = (partition.topic_id, partition.index)
+        is_new = key not in self._session.requested
         self._followed[key] = followed = _Followed(partition, self._backoff_max_ms)
         self._paused.pop(key, None)
         self._refresh(key, followed)
         self._changed.set()
+        if is_new:
+            self._interrupt()
+
+    def _interrupt(self) -> None:
+        """Give up the request that waits at the leader: it lacks a partition for which acks=all waits.
+
+        The leader answers the requests of a connection in order, so the connection goes too. At most one in
+        ``_INTERRUPT_MS``, since the next session begins with all partitions.
+        """
+        now_ms = self._clock.monotonic_ms()
+        if self._waiting is not None and now_ms - self._interrupted_ms >= _INTERRUPT_MS:
+            self._interrupted_ms = now_ms
+            self._waiting.cancel()
 
     def unfollow(self, partition: Partition) -> None:
         key = (partition.topic_id, partition.index)
@@ -167,7 +187,7 @@ class Fetcher:
 
     async def run(self) -> None:
         """Fetch until cancelled."""
-        self._session.reset()
+        self._session.forget()
         while True:
             self._resume()
             if not self._session.has_news:
@@ -217,15 +237,21 @@ class Fetcher:
             due_ms = min(followed.not_before_ms for followed in self._paused.values())
             left_ms = due_ms - self._clock.monotonic_ms()
             max_wait_ms = min(broker["replica.fetch.wait.max.ms"], max(0, int(left_ms)))
+        response: FetchResponse | None = None
         try:
-            response = await node.request(
-                self._request(request, max_wait_ms), timeout_ms=broker["replica.socket.timeout.ms"]
-            )
-        except BaseException:
-            session.reset()
-            raise
+            with trio.CancelScope() as self._waiting:
+                response = await node.request(
+                    self._request(request, max_wait_ms), timeout_ms=broker["replica.socket.timeout.ms"]
+                )
+        finally:
+            self._waiting = None
+            if response is None:
+                session.reset()
+        if response is None:
+            self._disconnect()
+            return
         if response.error_code:
-            session.reset()
+            session.forget()
             if response.error_code not in _SESSION_LOST:
                 code = Code(response.error_code).name
                 log.warning("fetch refused by leader", leader=self.leader_id, error=code)

@@ -64,7 +64,8 @@ class AliveBrokers(Mapping[int, int]):
 class Replication:
     """See the module. ``ask_controller`` sends a request to the active controller, or raises KafkaError.
 
-    ``connect`` returns the connection of this broker to another one with a client id, or raises OutboundError.
+    ``connect`` returns the connection of this broker to another one with a client id, or raises OutboundError;
+    ``disconnect`` closes it.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Replication:
         configs: EffectiveConfigs,
         partitions: Partitions,
         connect: Callable[[int, str], Node],
+        disconnect: Callable[[int, str], None],
         clock: Clock,
         broker_epoch: Callable[[], int],
         ask_controller: Callable[[AlterPartitionRequest], Awaitable[Any]] | None,
@@ -83,6 +85,7 @@ class Replication:
         self._configs = configs
         self._partitions = partitions
         self._connect = connect
+        self._disconnect = disconnect
         self._clock = clock
         self._broker_epoch = broker_epoch
         self._write_high_watermarks = write_high_watermarks
@@ -109,12 +112,16 @@ class Replication:
         """Fetch from the leaders of now; after ``Partitions``, which give the partitions their roles."""
         if self._nursery is None:
             return
+        is_gone = bool(delta.topics_deleted)
         for topic, index in [*delta.partitions_created, *delta.partitions_changed]:
             partition = self._partitions.of_topic(topic).get(index)
             if partition is not None:
                 self._assign(partition)
-        for partition in [one for one in self._by_partition if one.deleted]:
-            self._leave(partition)
+            else:
+                is_gone = True  # of other brokers, or removed from here by a reassignment
+        if is_gone:
+            for partition in [one for one in self._by_partition if one.deleted]:
+                self._leave(partition)
         if delta.brokers_changed:
             self._check_growth()
 
@@ -162,6 +169,7 @@ class Replication:
                 configs=self._configs,
                 clock=self._clock,
                 connect=partial(self._connect, partition.leader_id, client_id),
+                disconnect=partial(self._disconnect, partition.leader_id, client_id),
                 broker_epoch=self._broker_epoch,
                 quota=self._follower_quota,
                 storage_failures=self._storage_failures,
