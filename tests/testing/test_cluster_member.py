@@ -20,6 +20,7 @@ from kwire.wire.messages import (
     IncrementalAlterConfigsRequest,
     InitProducerIdRequest,
     MetadataRequest,
+    UnregisterBrokerRequest,
 )
 
 TOPIC, SET = 2, 0
@@ -179,3 +180,34 @@ async def test_unreachable_controllers_are_named(cluster):
     told = await refusal_of(cluster, MemoryNode(3, is_controller=False, settings=settings))
     assert "nowhere:9093" in told
     assert "within 2 s" in told
+
+
+async def test_a_process_whose_id_was_taken_over_stops_with_one_sentence(cluster):
+    await cluster.stop(2)
+
+    async def take_over():
+        async with trio.open_nursery() as nursery:
+            first = MemoryNode(2, is_controller=False, settings={})
+            await nursery.start(first.run, cluster.network)
+            cluster.network.cut("broker2", "controller")
+            await cluster.until(lambda: cluster.unfenced() == {1})
+            second = MemoryNode(2, is_controller=False, settings={})
+            second.host, second.address = "twin", second.address._replace(host="twin")
+            await nursery.start(second.run, cluster.network)
+            cluster.network.mend()
+            await trio.sleep(60)
+
+    with pytest.raises((JoinRefused, BaseExceptionGroup)) as stopped:
+        await take_over()
+    assert "another process has registered as node 2" in str(innermost(stopped.value))
+
+
+async def test_a_broker_that_was_unregistered_runs_on_until_it_is_started_again(cluster, capsys):
+    await cluster.client(1).request(UnregisterBrokerRequest(broker_id=2))
+    await cluster.until(lambda: 2 not in cluster.broker(2).image.brokers)
+    await cluster.until(lambda: cluster.broker(2).member.life.is_stale)
+    assert "this broker was unregistered" in capsys.readouterr().err
+    assert 2 not in cluster.controller.image.brokers
+    await cluster.kill(2)
+    await cluster.start(2)
+    assert 2 in cluster.unfenced()
