@@ -102,6 +102,7 @@ class Server:
         self.on_reopened: list[Callable[[], None]] = []
         self.reopening: Reopening | None = None
         self.leave = trio.Event()
+        self.is_stopping = False
 
     async def reopen(
         self,
@@ -167,6 +168,7 @@ async def open_server(
                 failure = error
             else:
                 yield server
+                server.is_stopping = True
                 server.leave.set()
     finally:
         for bound in bounds:
@@ -208,7 +210,8 @@ async def _serve_one_after_the_other(
             except Exception as error:
                 if not reopening.failed(error):
                     raise
-        server.leave = trio.Event()
+        if not server.is_stopping:
+            server.leave = trio.Event()
         clock, cluster_id = reopening.clock, reopening.cluster_id
 
 

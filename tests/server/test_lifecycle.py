@@ -220,6 +220,16 @@ async def test_idle_connections_do_not_hold_up_the_stop(tmp_path, monkeypatch):
         peer.close()
 
 
+async def test_a_stop_while_another_broker_takes_the_place_ends_the_server(tmp_path):
+    async with trio.open_nursery() as nursery, open_server(settings(tmp_path), OsFiles()) as server:
+        before = server.broker
+        nursery.start_soon(server.reopen, lambda: None)
+        while not server.leave.is_set():
+            await trio.lowlevel.checkpoint()
+
+    assert server.broker is not before
+
+
 async def test_directories_are_named_from_the_root_as_the_tools_that_move_partitions_name_them(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     relative = BrokerSettings({"listeners": "PLAINTEXT://127.0.0.1:0", "log.dirs": "a,b", "metadata.log.dir": "b"})
