@@ -34,6 +34,8 @@ from kwire.wire.messages import (
     ListGroupsRequest,
     ShareGroupDescribeRequest,
     ShareGroupHeartbeatRequest,
+    StreamsGroupDescribeRequest,
+    StreamsGroupHeartbeatRequest,
 )
 from kwire.wire.records import Record, build_batch
 
@@ -130,6 +132,8 @@ class Events:
             answer = await self._client.call(ConsumerGroupDescribeRequest(group_ids=[group]))
         elif kind == "share":
             answer = await self._client.call(ShareGroupDescribeRequest(group_ids=[group]))
+        elif kind == "streams":
+            answer = await self._client.call(StreamsGroupDescribeRequest(group_ids=[group]))
         else:
             raise KafkaError(Code.GROUP_ID_NOT_FOUND, f"there is no group {group}")
         return kind, [(each.member_id, each.client_id) for each in answer.groups[0].members]
@@ -141,6 +145,9 @@ class Events:
         elif kind == "share":
             leave = ShareGroupHeartbeatRequest(group_id=group, member_id=member, member_epoch=_LEAVE)
             code = (await self._client.call(leave)).error_code
+        elif kind == "streams":
+            going = StreamsGroupHeartbeatRequest(group_id=group, member_id=member, member_epoch=_LEAVE)
+            code = (await self._client.call(going)).error_code
         else:
             identity = LeaveGroupRequest.MemberIdentity(member_id=member)
             answer = await self._client.call(LeaveGroupRequest(group_id=group, members=[identity]))

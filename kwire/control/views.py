@@ -26,6 +26,7 @@ from kwire.wire.messages import (
     ListTransactionsRequest,
     OffsetFetchRequest,
     ShareGroupDescribeRequest,
+    StreamsGroupDescribeRequest,
 )
 
 _OFFSETS_BY_NAME = 8
@@ -41,7 +42,7 @@ class Views:
         self._client = client
 
     async def groups(self) -> list[dict[str, Any]]:
-        """Give group, kind (classic, consumer, share) and state of each group."""
+        """Give group, kind (classic, consumer, share, streams) and state of each group."""
         answer = await self._client.call(ListGroupsRequest())
         _check(answer.error_code)
         return sorted(
@@ -76,6 +77,9 @@ class Views:
         if kind == "share":
             answer = await self._client.call(ShareGroupDescribeRequest(group_ids=[group_id]))
             return [_member(each, None, _assignment(each)) for each in answer.groups[0].members]
+        if kind == "streams":
+            answer = await self._client.call(StreamsGroupDescribeRequest(group_ids=[group_id]))
+            return [_member(each, each.instance_id, _active_tasks(each)) for each in answer.groups[0].members]
         answer = await self._client.call(ConsumerGroupDescribeRequest(group_ids=[group_id]))
         return [_member(each, each.instance_id, _assignment(each)) for each in answer.groups[0].members]
 
@@ -194,6 +198,11 @@ def _member(member: Any, instance_id: str | None, assignment: dict[str, list[int
 
 def _assignment(member: Any) -> dict[str, list[int]]:
     return {each.topic_name: sorted(each.partitions) for each in member.assignment.topic_partitions}
+
+
+def _active_tasks(member: Any) -> dict[str, list[int]]:
+    """By subtopology id."""
+    return {each.subtopology_id: sorted(each.partitions) for each in member.assignment.active_tasks}
 
 
 def _classic_assignment(encoded: bytes | memoryview) -> dict[str, list[int]]:

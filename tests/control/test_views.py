@@ -175,3 +175,22 @@ def test_http_and_the_commands_show_and_wait_for_the_same():
         for command in (["groups"], ["transactions"], ["producers", "orders"], ["connections"], ["locks", "g"]):
             assert run(*command) == 0
         assert run("groups", "none") == 1
+
+
+def test_a_streams_group_shows_its_tasks_and_loses_a_member(kafka):
+    part = m.StreamsGroupHeartbeatRequest.Subtopology(subtopology_id="0", source_topics=["orders"])
+    request = m.StreamsGroupHeartbeatRequest(
+        group_id="app",
+        member_id="m",
+        process_id="p",
+        rebalance_timeout_ms=1000,
+        topology=m.StreamsGroupHeartbeatRequest.Topology(subtopologies=[part]),
+        active_tasks=[],
+        standby_tasks=[],
+        warmup_tasks=[],
+    )
+    ask(kafka, request)
+    (member,) = kafka.group("app")["members"]
+    assert (member["member_id"], member["assignment"]) == ("m", {})
+    kafka.happen("member_fenced", group="app", member_id="m")
+    assert kafka.group("app")["members"] == []
