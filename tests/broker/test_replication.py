@@ -6,6 +6,8 @@ from peer import Peer
 from replicated_brokers import TOPIC_ID, replicated_brokers, until
 
 from kwire.errors import Code
+from kwire.storage.checkpoints import RECOVERY_POINT_CHECKPOINT, read_offsets
+from kwire.types import TopicPartition
 from kwire.wire.batch import read_batch_header
 from kwire.wire.messages import (
     ConfigRecord,
@@ -112,6 +114,8 @@ async def test_the_next_leader_has_every_committed_record_and_the_old_one_trunca
         await old.partition().committed(append(old, b"committed").next_offset)
         cluster.cut.add(1)
         append(old, b"lost", acks=1)
+        old.log.flush()
+        old.broker.housekeeping.write_checkpoints()
         cluster.behind.add(1)
         cluster.change(leader=2, isr=[2, 3])
         await new.partition().committed(append(new, b"next").next_offset)
@@ -122,6 +126,11 @@ async def test_the_next_leader_has_every_committed_record_and_the_old_one_trunca
         await until(lambda: content(old) == content(new))
         assert old.log.end_offset == 2
         assert [one.epoch for one in old.log.epochs.entries] == [0, 1]
+        # At once, so that a crash of the machine leaves nothing unchecked behind the cut.
+        written = read_offsets(
+            cluster.files[1].read_bytes(f"{old.broker.dirs.dirs[0].path}/{RECOVERY_POINT_CHECKPOINT}")
+        )
+        assert written[TopicPartition("t", 0)] == 1
         await until(lambda: set(new.partition().isr) == {1, 2, 3})
 
 
@@ -354,3 +363,16 @@ async def test_a_throttled_leader_gives_nothing_to_a_follower_that_is_not_in_syn
         cluster.cut.clear()
         await until(lambda: follower.log.end_offset == 4)
         assert trio.current_time() - begun > 4
+
+
+async def test_a_full_disk_of_one_follower_costs_its_place_in_the_isr_and_no_acknowledgement():
+    async with replicated_brokers(3, replica_lag_time_max_ms=1000) as cluster:
+        cluster.create_topic([1, 2, 3])
+        leader, broken = cluster.nodes[1], cluster.nodes[3]
+        await leader.partition().committed(append(leader, b"a").next_offset)
+        cluster.files[3].free_bytes = 0
+        assert await produce(leader, timeout_ms=30_000) == Code.NONE
+        assert tuple(leader.partition().isr) == (1, 2)
+        cluster.files[3].free_bytes = None
+        await until(lambda: tuple(leader.partition().isr) == (1, 2, 3))
+        assert content(broken) == content(leader)

@@ -6,7 +6,7 @@ Responsible for: the values. Must not depend on: partitions, the metadata image.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from kwire.types import TopicPartition
 
@@ -23,6 +23,8 @@ class ClusterView:
     alive: Mapping[int, int]
     lag_time_max_ms: int
     propose: Callable[[TopicPartition], None]
+    # A follower's log was cut: what the recovery point checkpoint says of it may be too high.
+    truncated: Callable[[TopicPartition], None] = field(default_factory=lambda: _nothing)
 
     @classmethod
     def of_one(cls, node_id: int) -> ClusterView:

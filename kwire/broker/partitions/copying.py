@@ -56,12 +56,14 @@ def truncate(partition: Partition, offset: int) -> None:
     """Remove the records from ``offset`` on. Raises StorageFailure."""
     partition.log.truncate_to(offset, now_ms=partition.clock.now_ms())
     partition.note_truncated()
+    partition.cluster.truncated(partition.topic_partition)
 
 
 def restart_at(partition: Partition, offset: int) -> None:
     """Remove all records; the log begins at ``offset``. Raises StorageFailure."""
     partition.log.truncate_fully_and_start_at(offset)
     partition.note_truncated()
+    partition.cluster.truncated(partition.topic_partition)
 
 
 def _next_batches(log: Log, records: memoryview, position: int) -> tuple[list[BatchHeader], int]:

@@ -136,6 +136,15 @@ class LogDir:
         self.high_watermarks = dict(high_watermarks)
         self._write_offset_checkpoints()
 
+    def lower_recovery_point(self, partition: TopicPartition, offset: int) -> None:
+        """Write a lower recovery point at once, if the checkpoint has a higher one. Raises StorageFailure.
+
+        Otherwise a crash of the machine would leave records unchecked that were written behind the cut.
+        """
+        if self.recovery_points.get(partition, 0) > offset:
+            self.recovery_points[partition] = offset
+            self._write_checkpoint(checkpoints.RECOVERY_POINT_CHECKPOINT, durable=True)
+
     def write_high_watermarks(self, high_watermarks: Mapping[TopicPartition, int]) -> None:
         """Write the high watermarks of partitions here; the others keep theirs. Raises StorageFailure."""
         self.high_watermarks |= high_watermarks

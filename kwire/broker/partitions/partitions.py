@@ -65,6 +65,7 @@ class Partitions:
         self._remove_later = remove_later
         self._flush = flush
         self.cluster = cluster
+        cluster.truncated = self._note_truncated
         self._by_topic: dict[str, dict[int, Partition]] = {}
         self._settings: dict[str, TopicSettings] = {}
         # Of all topics without configs of their own; None: not needed yet, or the broker's configs changed.
@@ -338,6 +339,13 @@ class Partitions:
         if partition.role is Role.LEADER:
             opened.begin_epoch(partition.leader_epoch)
         return opened
+
+    def _note_truncated(self, key: TopicPartition) -> None:
+        """Keep the recovery point checkpoint from lying above a log that was cut. Raises StorageFailure."""
+        partition = self._by_topic[key.topic][key.partition]
+        one = self._dirs.by_path(partition.log_dir)
+        assert one is not None
+        one.lower_recovery_point(key, partition.log.recovery_point)
 
     def prepare_directory(self, one: LogDir, partition: Partition) -> None:
         """Make sure that a partition that gets a directory in ``one`` finds nothing of a deleted topic of its name.
