@@ -59,6 +59,7 @@ from kwire.storage.files import Files
 if TYPE_CHECKING:  # only a node of a cluster loads them
     from kwire.broker.controller.embedded import EmbeddedController
     from kwire.broker.coordination.remote import RemoteCoordination
+    from kwire.broker.node.directory_assignments import DirectoryAssignments
     from kwire.broker.outbound.interface import Node
     from kwire.broker.replication.replication import Replication
 
@@ -135,6 +136,9 @@ async def open_broker(
                     await nursery.start(watch, "replication", broker.replication.run)
                 if broker.remote_transactions is not None:
                     await nursery.start(watch, "transactions of other brokers", broker.remote_transactions.run)
+                if metadata.member is not None and len(dirs.dirs) > 1:
+                    assignments = _directory_assignments(broker)
+                    nursery.start_soon(watch, "directories of replicas", run_contained, clock.sleep, assignments.run)
                 yield broker
                 nursery.cancel_scope.cancel()
             await _close(broker, metadata)
@@ -164,6 +168,20 @@ def _serve_controller(
         broker.replication.isr_updates.ask_controller = partial(ask_own_controller, broker.cluster_controller)
     # Last, so that this node's own partitions follow a change before other nodes read it.
     controller.subscribe(broker.cluster_controller.on_metadata_delta)
+
+
+def _directory_assignments(broker: Broker) -> DirectoryAssignments:
+    from kwire.broker.node.directory_assignments import DirectoryAssignments  # noqa: PLC0415 (only a node loads it)
+
+    made = DirectoryAssignments(
+        node_id=broker.node_id,
+        image=broker.image,
+        partitions=broker.partitions,
+        dirs=broker.dirs,
+        controller=broker.controller,
+    )
+    broker.controller.subscribe(made.on_metadata_delta)
+    return made
 
 
 def _learn_cluster_id(configs: EffectiveConfigs, dialer: Dialer | None) -> Awaitable[str]:

@@ -211,3 +211,24 @@ async def test_a_broker_that_was_unregistered_runs_on_until_it_is_started_again(
     await cluster.kill(2)
     await cluster.start(2)
     assert 2 in cluster.unfenced()
+
+
+async def test_a_broker_with_several_log_directories_reports_where_its_replicas_are(cluster):
+    node = MemoryNode(3, is_controller=False, settings={"log.dirs": "/one,/two"})
+    async with trio.open_nursery() as nursery:
+        await nursery.start(node.run, cluster.network)
+        await cluster.until(lambda: 3 in cluster.unfenced())
+        assignments = [
+            CreateTopicsRequest.CreatableReplicaAssignment(partition_index=index, broker_ids=[3]) for index in range(4)
+        ]
+        topic = CreateTopicsRequest.CreatableTopic(
+            name="t", num_partitions=-1, replication_factor=-1, assignments=assignments
+        )
+        await cluster.client(1).request(CreateTopicsRequest(topics=[topic], timeout_ms=1000))
+
+        def reported():
+            return {one.directories[0] for one in cluster.controller.image.topics["t"].partitions}
+
+        ids = {one.id for one in node.broker.dirs.dirs}
+        await cluster.until(lambda: reported() == ids)
+        nursery.cancel_scope.cancel()

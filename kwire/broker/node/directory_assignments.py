@@ -1,0 +1,82 @@
+"""Tells the controller in which log directory each replica of this broker lies (KIP-858).
+
+Responsible for: replicas whose directory the metadata does not have, which happens where a broker has several log
+directories and chooses one itself. Must not depend on: how a directory is chosen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+import trio
+
+from kwire.broker.controller.interface import Controller, only
+from kwire.broker.logs import Logger
+from kwire.broker.partitions.log_dirs import LogDirs
+from kwire.broker.partitions.partitions import Partitions
+from kwire.errors import KafkaError
+from kwire.metadata.commands import AssignReplicasToDirs
+from kwire.metadata.entities import DIRECTORY_UNASSIGNED, Partition
+from kwire.metadata.image import Delta, MetadataImage
+from kwire.types import TopicPartition
+
+log = Logger("kwire.broker")
+
+_AT_ONCE: Final = 1000
+_RETRY_S: Final = 1.0
+
+
+class DirectoryAssignments:
+    """The replicas of one broker that are to be reported. ``run`` reports them."""
+
+    def __init__(
+        self, *, node_id: int, image: MetadataImage, partitions: Partitions, dirs: LogDirs, controller: Controller
+    ) -> None:
+        self._node_id = node_id
+        self._partitions = partitions
+        self._dirs = dirs
+        self._controller = controller
+        self._pending: dict[TopicPartition, None] = {}
+        self._some = trio.Event()
+        for topic in image.topics.values():
+            self._note((TopicPartition(topic.name, one.index), one) for one in topic.partitions)
+
+    def on_metadata_delta(self, delta: Delta) -> None:
+        """Note the replicas that a change has placed here; called after the partitions have followed it."""
+        self._note(delta.partitions_created.items())
+        self._note((name, after) for name, (_, after) in delta.partitions_changed.items())
+
+    async def run(self) -> None:
+        """Report until cancelled."""
+        while True:
+            await self._some.wait()
+            some = dict.fromkeys(list(self._pending)[:_AT_ONCE])
+            try:
+                only(await self._controller.submit(AssignReplicasToDirs(self._node_id, self._directories(some))))
+            except KafkaError as refusal:
+                log.warning("the controller takes no directories of replicas", why=str(refusal))
+                await trio.sleep(_RETRY_S)
+                continue
+            for name in some:
+                self._pending.pop(name, None)
+            if not self._pending:
+                self._some = trio.Event()
+
+    def _note(self, partitions: Iterable[tuple[TopicPartition, Partition]]) -> None:
+        for name, partition in partitions:
+            if self._node_id not in partition.replicas:
+                continue
+            position = partition.replicas.index(self._node_id)
+            if partition.directories[position : position + 1] == (DIRECTORY_UNASSIGNED,):
+                self._pending[name] = None
+                self._some.set()
+
+    def _directories(self, names: Iterable[TopicPartition]) -> dict[TopicPartition, bytes]:
+        found = {}
+        for name in names:
+            partition = self._partitions.of_topic(name.topic).get(name.partition)
+            home = None if partition is None else self._dirs.by_path(partition.log_dir)
+            if home is not None:
+                found[name] = home.id
+        return found
