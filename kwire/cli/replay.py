@@ -36,7 +36,15 @@ Examples:
 )
 @click.argument("file", type=click.Path())
 @broker_options
-@click.option("--timeout", "timeout_s", type=click.FloatRange(min=0.1), default=10.0, show_default=True, metavar="S")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0.1),
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for an answer.",
+)
 def replay(file: str, bootstrap: str | None, config: str | None, timeout_s: float) -> None:
     """Send the requests of a recording to one broker, in their order, each connection on one of its own.
 
