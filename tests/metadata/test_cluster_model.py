@@ -131,6 +131,14 @@ class Controller(RuleBasedStateMachine):
                 assert is_active(self.case.image.brokers[one.leader]), (name, one)
 
     @invariant()
+    def a_broker_that_is_not_there_is_in_no_in_sync_set(self):
+        for name, one in self.partitions():
+            gone = [broker for broker in one.isr if not self.is_live(broker)]
+            # Without eligible leader replicas the last in-sync one stays listed.
+            stays = not self.case.image.elr_enabled and len(one.isr) == 1 and one.leader < 0
+            assert not gone or stays, (name, one)
+
+    @invariant()
     def in_sync_and_eligible_replicas_are_replicas_and_not_both(self):
         for name, one in self.partitions():
             assert set(one.isr) <= set(one.replicas), (name, one)
