@@ -310,13 +310,19 @@ class Runtime(Generic[M]):
         partition = self._partitions.of_topic(self.topic).get(index)
         if partition is not None and partition.role is Role.LEADER:
             # Before the start is done, ``run`` loads them.
-            if self._nursery is not None:
+            if self._nursery is not None and self._modules:
+                self._nursery.start_soon(self._import_and_load, index)
+            elif self._nursery is not None:
                 self._load_if_stored(index)
             return
         shard = self._shards.get(index) or (self._loading[index].shard if index in self._loading else None)
         if shard is not None:
             log.info("coordinator unloaded: another broker leads its partition", partition=str(shard.partition))
             self._unload(shard)
+
+    async def _import_and_load(self, index: int) -> None:
+        await self._import_modules()
+        self._load_if_stored(index)
 
     def marker_appended(self, index: int, producer: ProducerStamp, end_offset: int, *, committed: bool) -> None:
         """A marker that ends the transaction of ``producer`` was appended to this partition, below ``end_offset``."""
