@@ -129,7 +129,7 @@ share.coordinator.threads
     "Kafka 4.4 gives no member of a streams group a warm-up task": "group.streams.num.warmup.replicas",
     "there is no other broker to copy from, talk to, or wait for": """
 alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds
-controller.socket.timeout.ms replica.alter.log.dirs.io.max.bytes.per.second replica.selector.class
+controller.socket.timeout.ms replica.alter.log.dirs.io.max.bytes.per.second
 replica.socket.receive.buffer.bytes
 socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms ssl.endpoint.identification.algorithm
 """,
@@ -172,6 +172,9 @@ create.topic.policy.class.name group.share.dlq.manager.class.name group.share.pe
 group.streams.topology.description.plugin.class principal.builder.class security.providers
 """,
     "log directories cannot be cordoned": "cordoned.log.dirs",
+    "leaders do not send consumers to a replica in their rack; a consumer that asks a follower is served": """
+replica.selector.class
+""",
     "tiered storage is not served": """
 follower.fetch.last.tiered.offset.enable log.remote.copy.lag.bytes log.remote.copy.lag.ms remote.fetch.max.wait.ms
 remote.list.offsets.request.timeout.ms remote.log.index.file.cache.total.size.bytes
