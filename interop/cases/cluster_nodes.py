@@ -1,6 +1,5 @@
-"""A kwire broker under Apache Kafka's own controller: it joins or is refused in one line."""
+"""A kwire broker under Apache Kafka's own controller: it joins, and serves the official tools."""
 
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -69,25 +68,3 @@ def _tools(run: Run, release: str) -> None:
         assert tool("topics", "--list").strip() == ""
         features = tool("features", "describe")
         assert "Feature: metadata.version" in features, features
-
-
-@case("cluster", "nodes")
-def a_feature_that_is_not_served_is_refused_with_the_way_out(run: Run) -> None:
-    rig = Rig(run.folder, brokers=(KWIRE,), controllers=(APACHE,), format_options=())
-    try:
-        controller, broker = rig.controllers[0], rig.broker(1)
-        for node in (controller, broker):
-            node.write_file()
-            node.format()
-        controller.start()
-        controller.wait()
-        broker.start()
-        assert broker.process is not None
-        assert broker.process.wait(60) != 0
-        told = broker.log.read_text().strip().splitlines()[-1]
-        assert "streams.version=1" in told, told
-        assert "--feature streams.version=0" in told, told
-    except subprocess.TimeoutExpired:
-        raise AssertionError(f"the broker runs: {rig.broker(1).tail()}") from None
-    finally:
-        rig.close()
