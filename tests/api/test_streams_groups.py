@@ -7,6 +7,7 @@ from kwire.errors import Code
 from kwire.wire.messages import (
     ConsumerGroupHeartbeatRequest,
     DeleteGroupsRequest,
+    DeleteTopicsRequest,
     IncrementalAlterConfigsRequest,
     MetadataRequest,
     StreamsGroupTopologyDescriptionUpdateRequest,
@@ -182,6 +183,20 @@ async def test_the_partitions_of_all_endpoints_are_given_when_they_change(start_
         assert found == {"a": [("t", [0])], "b": [("t", [1])]}
         known = await first.beat(endpoint_information_epoch=answer.endpoint_information_epoch)
         assert known.partitions_by_user_endpoint is None
+
+
+async def test_a_deleted_source_topic_takes_the_tasks_away(start_broker):
+    async with start_broker(**NO_DELAY) as broker:
+        member = StreamsPeer(broker, user_endpoint=Endpoint(host="a", port=1))
+        await member.create("t", 2)
+        await member.join(stateless())
+        await member.settle(2)
+        await member.call(5, DeleteTopicsRequest(topic_names=["t"], timeout_ms=1000))
+        answer = await member.beat(endpoint_information_epoch=-1)
+        assert (answer.error_code, statuses(answer)) == (Code.NONE, [(1, "Source topics t are missing.")])
+        await member.settle(2)
+        assert member.owned["active"] == {}
+        assert (await member.described()).group_state == "NotReady"
 
 
 async def test_a_group_has_settings_of_its_own(broker):

@@ -38,7 +38,10 @@ def _partitions(
 ) -> list[tuple[str, list[int]]]:
     found = []
     for subtopology_id in hash_map_order(sorted(tasks), string_hash):
-        subtopology = subtopologies[subtopology_id]
+        subtopology = subtopologies.get(subtopology_id)
+        if subtopology is None:
+            # Topics of the topology were deleted: its tasks are about to be taken from their members.
+            continue
         topics = subtopology.source_topics | subtopology.repartition_source_topics.keys()
         for topic in hash_map_order(sorted(topics), string_hash):
             # A topic with fewer partitions than the subtopology has tasks has none for some of them.
