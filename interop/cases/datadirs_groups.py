@@ -137,7 +137,7 @@ def state(broker: Apache | Kwire) -> dict[str, Any]:
             "starts": {at: (each.offset, each.lag) for at, each in starts.items()},
             "deliveries": shares.delivery_counts(cluster, SHARE, TOPIC, topic_id, starts),
             "epochs": (group.epoch, group.assignment_epoch),
-            "streams": (streams.group_epoch, streams.assignment_epoch, streams.topology),
+            "streams": (streams.group_epoch, streams.assignment_epoch, streams.topology and streams.topology.epoch),
         }  # fmt: skip
 
 
@@ -160,6 +160,8 @@ def handed_over(run: Run, writer: str, reader: str) -> None:
         "group.share.min.heartbeat.interval.ms": "500",
         "group.streams.session.timeout.ms": "4000",
         "group.streams.min.session.timeout.ms": "3000",
+        "group.streams.heartbeat.interval.ms": "1000",
+        "group.streams.min.heartbeat.interval.ms": "500",
         "group.streams.initial.rebalance.delay.ms": "0",
     }
     make: Callable[..., Apache | Kwire] = run.own_broker
