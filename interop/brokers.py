@@ -120,7 +120,7 @@ class Kwire(_Process):
 
 def _ready_port(process: subprocess.Popen[str], broker: Kwire) -> int:
     assert process.stdout is not None
-    watchdog = threading.Timer(60, process.kill)
+    watchdog = threading.Timer(120, process.kill)
     watchdog.start()
     try:
         line = process.stdout.readline()
@@ -187,7 +187,7 @@ class ApacheBefore(Apache):
     release = "4.3.1"
 
 
-def wait_until_serving(port: int, process: subprocess.Popen[str], broker: _Process, timeout_s: float = 90) -> None:
+def wait_until_serving(port: int, process: subprocess.Popen[str], broker: _Process, timeout_s: float = 180) -> None:
     """Wait for the answer to an ApiVersions request; a port accepts connections before the broker serves them."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
