@@ -119,7 +119,12 @@ def _on_cluster(data: Path, call: Callable[[LocalCluster], Any]) -> None:
         raise click.ClickException(str(error)) from error
 
 
-@cluster.command()
+@cluster.command(
+    epilog="""\b
+Examples:
+  kwire cluster status
+"""
+)
 @_data
 def status(data: Path) -> None:
     """Show each node: its address, process and state."""
@@ -133,7 +138,13 @@ def status(data: Path) -> None:
     _on_cluster(data, show)
 
 
-@cluster.command()
+@cluster.command(
+    epilog="""\b
+Examples:
+  kwire cluster stop 2
+  kwire cluster stop          all of it
+"""
+)
 @click.argument("node", type=int, required=False)
 @_data
 def stop(node: int | None, data: Path) -> None:
@@ -141,7 +152,12 @@ def stop(node: int | None, data: Path) -> None:
     _on_cluster(data, lambda running: running.stop() if node is None else running.stop_node(node))
 
 
-@cluster.command()
+@cluster.command(
+    epilog="""\b
+Examples:
+  kwire cluster start 2
+"""
+)
 @click.argument("node", type=int)
 @_data
 def start(node: int, data: Path) -> None:
@@ -149,7 +165,12 @@ def start(node: int, data: Path) -> None:
     _on_cluster(data, lambda running: running.start_node(node))
 
 
-@cluster.command()
+@cluster.command(
+    epilog="""\b
+Examples:
+  kwire cluster kill 2
+"""
+)
 @click.argument("node", type=int)
 @_data
 def kill(node: int, data: Path) -> None:
@@ -157,7 +178,12 @@ def kill(node: int, data: Path) -> None:
     _on_cluster(data, lambda running: running.kill(node))
 
 
-@cluster.command()
+@cluster.command(
+    epilog="""\b
+Examples:
+  kwire cluster pause 2
+"""
+)
 @click.argument("node", type=int)
 @_data
 def pause(node: int, data: Path) -> None:
@@ -165,7 +191,12 @@ def pause(node: int, data: Path) -> None:
     _on_cluster(data, lambda running: running.pause(node))
 
 
-@cluster.command()
+@cluster.command(
+    epilog="""\b
+Examples:
+  kwire cluster resume 2
+"""
+)
 @click.argument("node", type=int)
 @_data
 def resume(node: int, data: Path) -> None:

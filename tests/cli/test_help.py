@@ -82,7 +82,7 @@ def test_examples_can_be_typed(words):
     for example in examples_in(help_of(words)):
         typed = shlex.split(example.partition(" > ")[0])[1:]
         command = main
-        while isinstance(command, click.Group):
+        while isinstance(command, click.Group) and typed and not typed[0].startswith("-"):
             command = (
                 command_of([typed.pop(0)])
                 if command is main
