@@ -80,8 +80,8 @@ KNOWN: tuple[Known, ...] = (
         SETTLING_REASON,
     ),
     Known(
-        "incremental-alter-configs",
-        r"type 32\..*(\.configSource: 4 / 5$|'group\.consumer\.assignment\.interval\.ms', 'value': '0', 'source': 5)",
+        "incremental-alter-configs|describe-configs-refused",
+        r"type 32.*\..*(\.configSource: 4 / 5$|'group\.consumer\.assignment\.interval\.ms', 'value': '0', 'source': 5)",
         SETTLING,
         SETTLING_REASON,
     ),

@@ -59,7 +59,7 @@ def every_broker_config(ask: Asker) -> None:
         "log.dir",
     }
     for config in sorted(answer["results"][0]["configs"], key=lambda found: found["name"]):
-        if config["name"] not in here:
+        if config["name"] not in here and not config["name"].startswith("kwire."):
             ask.note(config["name"], {key: config[key] for key in ("value", "readOnly", "isSensitive", "configType")})
 
 

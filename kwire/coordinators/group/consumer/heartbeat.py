@@ -33,7 +33,7 @@ from kwire.coordinators.group.consumer.pace import heartbeat_interval_ms
 from kwire.coordinators.group.consumer.parts import Step
 from kwire.coordinators.group.consumer.reconciliation import ReconciliationInputs, reconcile
 from kwire.coordinators.group.consumer.state import target_record
-from kwire.coordinators.group.consumer.target import bump_epoch, target_of
+from kwire.coordinators.group.consumer.target import bump_epoch, preferred_assignor, target_of
 from kwire.coordinators.group.modern.assignment import Partitions
 from kwire.errors import Code, KafkaError
 from kwire.types import Uuid
@@ -82,7 +82,8 @@ def heartbeat(step: Step, command: ConsumerHeartbeat) -> HeartbeatAnswer:
     regex_change = regexes.update(step, before, member, command.may_describe)
     subscription_changed = names_changed or regex_change is not regexes.Change.NONE
     # An expression that is not resolved yet raises the epoch when it is.
-    epoch = bump_epoch(step, member, must_bump=names_changed or regex_change is regexes.Change.RESOLVED)
+    must_bump = names_changed or regex_change is regexes.Change.RESOLVED or _assignor_changed(step, before, member)
+    epoch = bump_epoch(step, member, must_bump=must_bump)
     target_epoch, target = target_of(step, member, epoch)
     reconciled = move(step, member, target_epoch, target, command.owned, subscription_changed=subscription_changed)
     step.start_session(reconciled)
@@ -92,6 +93,15 @@ def heartbeat(step: Step, command: ConsumerHeartbeat) -> HeartbeatAnswer:
     return HeartbeatAnswer(
         reconciled.member_id, reconciled.epoch, heartbeat_interval_ms(step, reconciled, epoch), assignment
     )
+
+
+def _assignor_changed(step: Step, before: Member, member: Member) -> bool:
+    """Whether most members ask for another assignor now, so that the target has to be computed again."""
+    if member.assignor == before.assignor:
+        return False
+    members, default = step.group.members, step.parts.config.consumer_assignors[0]
+    after = {**members, member.member_id: member}
+    return preferred_assignor(members.values(), default) != preferred_assignor(after.values(), default)
 
 
 def leave(step: Step, command: ConsumerHeartbeat) -> HeartbeatAnswer:
