@@ -24,6 +24,8 @@ TRANSACTIONS: Final = "transactions"
 COPIES: Final = "copies"
 TOPICS: Final = {WRITES: 3, TRANSACTIONS: 3, COPIES: 3}
 _SETTLE_S: Final = 1.0
+# After this time each client must have done something.
+_PROGRESS_S: Final = 30.0
 
 
 @dataclass(slots=True)
@@ -34,7 +36,6 @@ class Outcome:
     failures: list[str] = field(default_factory=list)
     counts: dict[str, int] = field(default_factory=dict)
     faults: int = 0
-    # From the beginning of each fault to the next acknowledgement of a record that was sent after it.
     seconds: float = 0.0
 
     @property
@@ -83,6 +84,12 @@ def run(
     finish(rig, history, outcome, transactions=transactions)
     outcome.counts = dict(sorted(clients.counts.items()))
     outcome.seconds = time.monotonic() - started
+    if outcome.seconds > _PROGRESS_S:
+        # Promises are easily kept by a cluster in which nothing happens.
+        expected = ["acknowledged", *(("copied", "transactions committed") if transactions else ())]
+        outcome.failures += [
+            f"nothing {name} in {outcome.seconds:.0f} s" for name in expected if name not in outcome.counts
+        ]
     return outcome
 
 
