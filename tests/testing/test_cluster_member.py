@@ -24,11 +24,12 @@ from kwire.wire.messages import (
 )
 
 TOPIC, SET = 2, 0
+SHORT = {"request.timeout.ms": "2000", "broker.session.timeout.ms": "2000", "broker.heartbeat.interval.ms": "400"}
 
 
 @pytest.fixture
 async def cluster(autojump_clock):
-    async with memory_cluster(brokers=2) as running:
+    async with memory_cluster(brokers=2, settings=SHORT) as running:
         yield running
 
 
@@ -195,7 +196,7 @@ async def test_a_process_whose_id_was_taken_over_stops_with_one_sentence(cluster
             second.host, second.address = "twin", second.address._replace(host="twin")
             await nursery.start(second.run, cluster.network)
             cluster.network.mend()
-            await trio.sleep(60)
+            await trio.sleep(10)
 
     with pytest.raises((JoinRefused, BaseExceptionGroup)) as stopped:
         await take_over()
