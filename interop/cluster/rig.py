@@ -197,7 +197,7 @@ class Rig:
         programs: Mapping[int, Sequence[str]] | None = None,
         replication_factor: int = 3,
         release: str = CURRENT,
-        format_options: Sequence[str] = WHAT_KWIRE_SERVES,
+        format_arguments: Sequence[str] = WHAT_KWIRE_SERVES,
     ) -> None:
         assert len(controllers) == 1 or len(brokers) == 1, "one controller, or one node"
         self.folder = folder
@@ -206,7 +206,7 @@ class Rig:
         self.controllers = [self._controller(FIRST_CONTROLLER + index, kind) for index, kind in enumerate(controllers)]
         for controller in self.controllers:
             if KWIRE in brokers and controller.kind == APACHE:
-                controller.format_options = format_options
+                controller.format_arguments = format_arguments
         self.replication_factor = min(replication_factor, len(brokers))
         shared = common_settings(self.replication_factor) | dict(settings or {})
         for controller in self.controllers:
