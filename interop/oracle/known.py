@@ -50,7 +50,7 @@ KNOWN: tuple[Known, ...] = (
     Known("states-of-share-partitions", r" what cannot be\.", NONSENSE, NONSENSE_REASON),
     Known("share-sessions", r" an unknown mode\.", NONSENSE, NONSENSE_REASON),
     Known("metadata-by-id", r"^Metadata v1[23] null\.", NONSENSE, NONSENSE_REASON),
-    Known("fetches-of-strangers", r"^Fetch v\d+ less than no bytes\.", NONSENSE, NONSENSE_REASON),
+    Known("fetches-with-odd-fields", r"^Fetch v\d+ less than no bytes\.", NONSENSE, NONSENSE_REASON),
     Known("produce-a-batch-and-part-of-one", r"^Produce v\d+ and a huge length\.", NONSENSE, NONSENSE_REASON),
     Known("list-offsets-of-odd-requests", r"^ListOffsets v\d+ isolation level (7|-1)\.", NONSENSE, NONSENSE_REASON),
     Known("create-partitions-of-odd-requests", r"^CreatePartitions v\d too many\.", NONSENSE, NONSENSE_REASON),
@@ -120,7 +120,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known("authorization", r"rrorMessage: ['\"]Request Request\(processor=", REQUEST_TEXT, REQUEST_TEXT_REASON),
     Known(
-        "authorization|fetches-of-strangers",
+        "authorization|fetches-with-odd-fields",
         r"Fetch v\d+ (replica 7|.* as a follower)\..*currentLeader: ",
         "Followers",
         "A fetch in the name of a broker without a replica is refused, and the refusal does not name the leader.",

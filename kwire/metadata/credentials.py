@@ -183,6 +183,8 @@ def _check_quota(allowed: Mapping[str, bool], key: str, value: float) -> None:
         raise _bad_request(f"Quota {key} must be greater than 0")  # Kafka takes it, and then no comparison holds
     if value <= 0:
         raise _bad_request(f"Quota {key} must be greater than 0")
+    if math.isinf(value):
+        raise _bad_request(f"Quota {key} must be a finite number")
     if allowed[key]:
         return
     # An address's rate is an int, the others are longs.

@@ -354,6 +354,7 @@ def test_quotas_are_set_changed_and_removed():
         ([("user", "a")], "producer_byte_rate", 0, "Quota producer_byte_rate must be greater than 0"),
         ([("user", "a")], "producer_byte_rate", 1.5, "producer_byte_rate cannot be a fractional value."),
         ([("user", "a")], "producer_byte_rate", 1e19, "Proposed value for producer_byte_rate is too large for a LONG."),
+        ([("user", "a")], "producer_byte_rate", float("inf"), "Quota producer_byte_rate must be a finite number"),
         ([("user", "a")], "producer_byte_rate", float("nan"), "Quota producer_byte_rate must be greater than 0"),
     ],
 )
