@@ -101,6 +101,12 @@ KNOWN: tuple[Known, ...] = (
         " `streams.heartbeat.interval.ms` of the group, ends that.",
     ),
     Known(
+        "dead-letters-of-a-share-group",
+        r"^DescribeShareGroupOffsets v1 in the end\..*\.startOffset: 8 / 9$",
+        "The start offset of a share group after a dead letter",
+        "Is stored with the end of the record's delivery; Apache Kafka stores it with the next change.",
+    ),
+    Known(
         "differential",
         r"^AlterConfigs v\d: 'no answer' / .*Each resource must appear at most once",
         "A resource twice in one AlterConfigs",
