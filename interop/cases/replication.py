@@ -46,6 +46,7 @@ def create(rig: Rig, **configs: str) -> None:
     """A topic of two partitions: each broker leads one."""
     topic = NewTopic(
         TOPIC,
+        num_partitions=2,
         replica_assignment=[[OURS, JAVA], [JAVA, OURS]],
         config={name.replace("_", "."): value for name, value in configs.items()},
     )
@@ -54,12 +55,23 @@ def create(rig: Rig, **configs: str) -> None:
     rig.wait_in_sync()
 
 
-def write(rig: Rig, count: int, *, codec: str = "none", value_bytes: int = 100, only: int | None = None) -> None:
-    """Write with acks=all to both partitions, or to one; each record must be acknowledged."""
+def write(
+    rig: Rig,
+    count: int,
+    *,
+    codec: str = "none",
+    value_bytes: int = 100,
+    only: int | None = None,
+    at: int | None = None,
+) -> None:
+    """Write with acks=all to both partitions, or to one; each record must be acknowledged.
+
+    ``at``: the broker to ask for metadata, where the other one has old metadata.
+    """
     failures: list[object] = []
     producer = confluent_kafka.Producer(
         {
-            "bootstrap.servers": rig.bootstrap,
+            "bootstrap.servers": rig.bootstrap if at is None else f"127.0.0.1:{rig.broker(at).port}",
             "acks": "all",
             "compression.type": codec,
             "linger.ms": 5,
@@ -104,11 +116,18 @@ def wait_for_leaders(rig: Rig, wanted: Mapping[int, int]) -> None:
 
 
 def elect_preferred(rig: Rig) -> None:
-    admin = rig.admin()
-    partitions = [TopicPartition(TOPIC, 0), TopicPartition(TOPIC, 1)]
-    with contextlib.suppress(confluent_kafka.KafkaException):  # those that need no election are an error
-        admin.elect_leaders(ElectionType.PREFERRED, partitions).result(30)
-    wait_for_leaders(rig, {0: OURS, 1: JAVA})
+    """Elect until each broker leads its partition; a broker that is not unfenced yet cannot be elected."""
+    admin, wanted = rig.admin(), {0: OURS, 1: JAVA}
+    partitions = [TopicPartition(TOPIC, index) for index in wanted]
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with contextlib.suppress(confluent_kafka.KafkaException):  # one that needs no election is an error
+            admin.elect_leaders(ElectionType.PREFERRED, partitions).result(30)
+        with contextlib.suppress(confluent_kafka.KafkaException):
+            if rig.leaders(TOPIC) == wanted:
+                return
+        time.sleep(0.5)
+    raise AssertionError(f"leaders {rig.leaders(TOPIC)}, not {wanted}\n{rig.tails()}")
 
 
 def bounce(rig: Rig, node_id: int, *, in_order: bool) -> None:
@@ -190,7 +209,7 @@ def cut_leader_writes_alone(rig: Rig, leader: int, partition: int) -> None:
         alone.produce(TOPIC, f"not committed {number}", partition=partition)
     assert alone.flush(10) == 0
     wait_for_leaders_at(rig, other, {partition: other})
-    write(rig, 20, only=partition)
+    write(rig, 20, only=partition, at=other)
     rig.network.heal()
     rig.wait_in_sync()
 
