@@ -50,8 +50,6 @@ _REPLICA_COUNTS: Final = {
     "default.replication.factor": "topics cannot be created without an explicit replication factor",
     "offsets.topic.replication.factor": "consumer groups will not work",
     "transaction.state.log.replication.factor": "transactions will not work",
-    "min.insync.replicas": "records with acks=all and offset commits will be refused",
-    "transaction.state.log.min.isr": "transactions will not work",
 }
 
 

@@ -86,9 +86,10 @@ class FakePartition:
     """A log of values; ``is_held``: what is appended is committed only by ``commit``."""
 
     index = 0
-    isr = replicas = (1,)
+    leader = None
+    replicas = (1,)
     role = Role.LEADER
-    settings = SimpleNamespace(min_insync_replicas=1, validation=SimpleNamespace(max_message_bytes=1000))
+    settings = SimpleNamespace(validation=SimpleNamespace(max_message_bytes=1000))
 
     def __init__(self):
         self.log = SimpleNamespace(

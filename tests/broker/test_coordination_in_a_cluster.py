@@ -1,5 +1,7 @@
 """Groups and transactions in a cluster whose brokers come and go: a controller and three brokers in memory."""
 
+from contextlib import asynccontextmanager
+
 import pytest
 import trio
 from transactional import READ_COMMITTED, Producer, seen
@@ -121,13 +123,20 @@ class Client:
                 return coordinator, lambda answer: answer.error_code
 
 
-@pytest.fixture
-async def cluster(autojump_clock):
-    async with memory_cluster(brokers=3, settings={"replica.lag.time.max.ms": "2000"}) as running:
+@asynccontextmanager
+async def cluster_of_three(**settings):
+    names = {name.replace("_", "."): str(value) for name, value in settings.items()}
+    async with memory_cluster(brokers=3, settings=names) as running:
         request = m.CreateTopicsRequest
         topic = request.CreatableTopic(name="t", num_partitions=3, replication_factor=3)
         answer = await running.client(1).request(request(topics=[topic], timeout_ms=10_000))
         assert not answer.topics[0].error_code
+        yield running
+
+
+@pytest.fixture
+async def cluster(autojump_clock):
+    async with cluster_of_three(replica_lag_time_max_ms=2000) as running:
         yield running
 
 
@@ -153,6 +162,26 @@ async def test_a_group_moves_with_the_leader_of_its_partition_and_keeps_its_offs
     await cluster.until(lambda: in_sync(cluster, OFFSETS_TOPIC))
     await cluster.stop(after)
     assert await client.committed() == 6
+
+
+async def test_offsets_are_refused_while_too_few_replicas_are_in_sync(autojump_clock):
+    async with cluster_of_three(min_insync_replicas=2) as cluster:
+        client = Client(cluster)
+        assert await client.commit(5) is Code.NONE
+        await cluster.until(lambda: in_sync(cluster, OFFSETS_TOPIC))
+        coordinator = await client.group()
+        away = {1, 2, 3} - {coordinator}
+        for node_id in away:
+            await cluster.kill(node_id)
+        await cluster.until(lambda: cluster.unfenced() == {coordinator})
+        client.answers.clear()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.commit, 6)
+            await trio.sleep(10)
+            assert set(client.answers) == {Code.COORDINATOR_NOT_AVAILABLE}
+            await cluster.start(away.pop())
+        assert client.answers[-1] is Code.NONE
+        assert await client.committed() == 6
 
 
 async def test_a_member_that_waits_is_sent_to_the_new_coordinator(cluster, nursery):

@@ -237,15 +237,33 @@ def test_a_stock_kraft_file_gives_no_warning_even_with_strict(file):
 def test_a_replication_factor_above_one_is_a_warning(file):
     path = file("offsets.topic.replication.factor=3\ndefault.replication.factor=1\nmin.insync.replicas=2")
 
-    factor, in_sync = notes(gather(file=path, strict=True))
+    (factor,) = notes(gather(file=path, strict=True))
 
     assert (
         factor
         == f"offsets.topic.replication.factor=3 ({path}), but there is only one broker: consumer groups will not work"
     )
-    assert in_sync.startswith(
-        f"min.insync.replicas=2 ({path}), but there is only one broker: records with acks=all and"
+
+
+@pytest.mark.parametrize("role", ["broker", "controller"])
+def test_the_replication_factors_of_a_cluster_are_no_warning(file, role):
+    listener = "PLAINTEXT" if role == "broker" else "CONTROLLER"
+    path = file(
+        f"process.roles={role}\nnode.id=4\nlisteners={listener}://:9092\ncontroller.listener.names=CONTROLLER\n"
+        "controller.quorum.bootstrap.servers=controller:9093\ndefault.replication.factor=3\n"
+        "offsets.topic.replication.factor=3\ntransaction.state.log.replication.factor=3\n"
     )
+
+    assert gather(file=path, strict=True).notes == []
+
+
+def test_a_broker_that_others_can_join_has_no_warning_of_replication_factors(file):
+    path = file(
+        "listeners=PLAINTEXT://:9092,CONTROLLER://:9093\ncontroller.listener.names=CONTROLLER\n"
+        "transaction.state.log.replication.factor=3\n"
+    )
+
+    assert notes(gather(file=path)) == []
 
 
 def test_a_broker_id_is_a_node_id():

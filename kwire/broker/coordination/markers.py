@@ -16,7 +16,6 @@ from typing import Final, Protocol, TypeAlias
 
 from kwire.broker.partitions.partition import Partition
 from kwire.coordinators.machine import ProducerStamp
-from kwire.errors import Code, KafkaError
 from kwire.types import OFFSETS_TOPIC, TopicPartition
 from kwire.wire.records import Record, build_batch
 
@@ -118,8 +117,8 @@ class MarkerWriter:
         """
         partition = self._find(*where)
         is_offsets = where.topic == OFFSETS_TOPIC
-        if not is_offsets and len(partition.isr) < partition.settings.min_insync_replicas:
-            raise KafkaError(Code.NOT_ENOUGH_REPLICAS)
+        if not is_offsets and partition.leader is not None:
+            partition.leader.check_before_append(partition)
         batch = marker.batch(self._now_ms())
         end_offset = partition.append_own(batch, transaction_version=marker.transaction_version).next_offset
         if self._guards:

@@ -242,8 +242,8 @@ class Shard(Generic[M]):
         """Append and replay. Of effects that are not atomic a part may be done when the rest is refused."""
         partition = self.partition
         try:
-            if len(partition.isr) < partition.settings.min_insync_replicas:
-                raise KafkaError(Code.NOT_ENOUGH_REPLICAS)
+            if partition.leader is not None:
+                partition.leader.check_before_append(partition)
             for records in self._batches(effects):
                 self._append_batch(records, effects.producer, now_ms)
         except KafkaError as refusal:
