@@ -1,8 +1,8 @@
 """Writes docs/compatibility.md: python -m interop.compatibility [OUTCOMES.json ...] docs/compatibility.md
 
-The table and the failures come from the outcomes that `python -m interop --json` wrote; of a case in several of the
-files the last counts. The differences come from `differences.md` beside this file and from what the oracle is told
-to pass over; without outcomes only this part of the page is written again.
+The tables and the failures come from the outcomes that `python -m interop --json` wrote; of a case in several of the
+files the last counts. The differences come from `differences.md` beside this file and from `interop/oracle/known.py`;
+without outcomes only this part of the page is written again.
 """
 
 import json
@@ -21,6 +21,9 @@ PARTS = {
     "differential": "Random sequences compared with Apache Kafka",
     "datadirs": "Data directories",
     "crash": "Killed under load",
+    "cluster": "Clusters, with brokers of kwire and of Apache Kafka",
+    "faults": "Faults, state and recordings, used by programs in several languages",
+    "telemetry": "Metrics that clients push",
 }
 
 DIFFERENT = "## What is different"

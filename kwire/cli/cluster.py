@@ -40,10 +40,10 @@ Examples:
 @click.option("--brokers", type=click.IntRange(1, 20), default=3, show_default=True, help="How many brokers.")
 @click.option(
     "--port", type=click.IntRange(0, 65000), default=9092, show_default=True,
-    help="The port of broker 1; the others and the controller follow. 0 takes free ones.",
+    help="The port of broker 1; the other nodes have the next ones. 0 takes free ports.",
 )  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of all nodes; may be repeated.")
-@click.option("--memory", is_flag=True, help="Use a new directory, which is deleted at the end.")
+@click.option("--memory", is_flag=True, help="Use a temporary directory, deleted at the end.")
 @_data
 @click.pass_context
 def cluster(
@@ -51,7 +51,8 @@ def cluster(
 ) -> None:
     """Run brokers and their controller as processes of this machine, until Ctrl-C.
 
-    A directory that has a cluster goes on with it: its brokers, ports and settings stay as they were.
+    A directory that holds a cluster starts it again with the brokers, ports and settings that it has; the options
+    --brokers, --port and --set count for a new cluster only.
     """
     if ctx.invoked_subcommand is not None:
         return

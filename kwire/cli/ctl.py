@@ -33,9 +33,9 @@ _URL: Final = "http://127.0.0.1:9644"
     envvar="KWIRE_CONTROL_URL",
     default=_URL,
     show_default=True,
-    help="What --control printed. [env: KWIRE_CONTROL_URL]",
+    help="The address that --control printed. [env: KWIRE_CONTROL_URL]",
 )
-@click.option("--token", envvar="KWIRE_CONTROL_TOKEN", help="What --control-token was. [env: KWIRE_CONTROL_TOKEN]")
+@click.option("--token", envvar="KWIRE_CONTROL_TOKEN", help="The broker's --control-token. [env: KWIRE_CONTROL_TOKEN]")
 @click.pass_context
 def ctl(ctx: click.Context, url: str, token: str | None) -> None:
     """Control a broker that was started with --control.
@@ -90,7 +90,7 @@ def show_fault(door: Door, name: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def remove(door: Door, name: str) -> None:
-    """Disarm a rule; requests that it holds go on."""
+    """Disarm a rule; requests that it holds continue."""
     show(door.call("DELETE", path("faults", name)))
 
 
@@ -105,7 +105,7 @@ def clear(door: Door) -> None:
 @click.argument("name")
 @click.pass_obj
 def release(door: Door, name: str) -> None:
-    """Let the requests go that a rule holds."""
+    """Let the requests that a rule holds continue."""
     show(door.call("POST", path("faults", name, "release")))
 
 
@@ -115,9 +115,9 @@ def release(door: Door, name: str) -> None:
 @click.option("--timeout", type=duration, default="10s", show_default=True, help="How long to wait, in real time.")
 @click.pass_obj
 def wait_fault(door: Door, name: str, times: int, timeout: int) -> None:
-    """Wait until a rule has disturbed so many requests.
+    """Wait until a rule has disturbed that many requests.
 
-    Exit code 3 if it has not in time.
+    Exit code 3 if the time is over first.
     """
     show(door.call("POST", path("faults", name, "wait"), {"times": times, "timeout_ms": timeout}))
 
@@ -182,9 +182,9 @@ def requests(door: Door, /, *, last: int, follow: bool, **wanted: str | None) ->
 @click.option("--timeout", type=duration, default="10s", show_default=True, help="How long to wait, in real time.")
 @click.pass_obj
 def wait(door: Door, /, pairs: tuple[str, ...], *, times: int, since: int, timeout: int, **wanted: str | None) -> None:
-    """Wait for requests.
+    """Wait until the broker has received requests.
 
-    Exit code 3 if they were not received in time. KEY=VALUE are fields of the request, such as acks=-1.
+    Exit code 3 if they did not arrive in time. KEY=VALUE are fields of the request, such as acks=-1.
     """
     body: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     body |= {"times": times, "since": since, "timeout_ms": timeout, "fields": dict(pair(each) for each in pairs)}

@@ -42,7 +42,7 @@ def make(door: Door, name: str) -> None:
 @click.argument("name")
 @click.pass_obj
 def restore(door: Door, name: str) -> None:
-    """Make the state that of the snapshot; clients see a restart."""
+    """Replace the state by a snapshot; clients see a restart."""
     show(door.call("POST", path("snapshots", name, "restore")))
 
 
@@ -65,7 +65,10 @@ def remove(door: Door, name: str) -> None:
 @click.argument("directory")
 @click.pass_obj
 def save(door: Door, directory: str) -> None:
-    """Write the state to a new directory of the broker's machine, which kwire serve --data can use."""
+    """Write the state to a new directory.
+
+    The directory is on the broker's machine; kwire serve --data and Apache Kafka can use it.
+    """
     show(door.call("POST", "/v1/snapshots", {"directory": str(Path(directory).absolute())}))
 
 
@@ -73,7 +76,7 @@ def save(door: Door, directory: str) -> None:
 @click.argument("directory")
 @click.pass_obj
 def load(door: Door, directory: str) -> None:
-    """Make the state that of a directory of the broker's machine."""
+    """Replace the state by that of a data directory on the broker's machine."""
     show(door.call("POST", "/v1/restore", {"directory": str(Path(directory).absolute())}))
 
 
@@ -81,13 +84,13 @@ def load(door: Door, directory: str) -> None:
     short_help="Start copies of the broker.", epilog=examples("kwire ctl fork start", "kwire ctl fork end fork-1")
 )
 def fork() -> None:
-    """A copy has the state of now, in memory, its own ports and its own control."""
+    """A copy has the broker's present state, in memory, and its own ports and control."""
 
 
 @fork.command(epilog=examples("kwire ctl fork start"))
 @click.pass_obj
 def start(door: Door) -> None:
-    """Start a copy; prints its addresses."""
+    """Start a copy, and print its addresses."""
     show(door.call("POST", "/v1/forks"))
 
 
@@ -110,7 +113,11 @@ def end(door: Door, name: str) -> None:
 @click.argument("file", type=click.Path())
 @click.pass_obj
 def seed(door: Door, file: str) -> None:
-    """Fill the broker from a file: topics, configs, users, ACLs, and records from .jsonl and .csv files beside it."""
+    """Fill the broker from a file.
+
+    The file has topics, configs, users, ACLs and records, or names .jsonl and .csv files with records;
+    docs/testing-state.md has the format.
+    """
     from kwire.control.seeds import SeedError, load_document, read_seed
 
     try:
@@ -132,7 +139,10 @@ def seed(door: Door, file: str) -> None:
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE...]")
 @click.pass_obj
 def happen(door: Door, event: str, pairs: tuple[str, ...]) -> None:
-    """Make something happen that clients must survive; docs/faults.md lists the events."""
+    """Trigger an event, such as a rebalance.
+
+    Clients must survive it; docs/faults.md lists the events and their keys.
+    """
     show(door.call("POST", "/v1/events", {**dict(pair(each) for each in pairs), "event": event}))
 
 
@@ -141,21 +151,21 @@ def happen(door: Door, event: str, pairs: tuple[str, ...]) -> None:
     epilog=examples("kwire ctl record start field.jsonl", "kwire ctl record stop"),
 )
 def record() -> None:
-    """A recording has requests with their answers, records and all; kwire replay sends them again."""
+    """A recording has requests and answers with their records; kwire replay sends the requests again."""
 
 
 @record.command(name="start", epilog=examples("kwire ctl record start field.jsonl"))
 @click.argument("file", type=click.Path())
 @click.pass_obj
 def start_recording(door: Door, file: str) -> None:
-    """Record to a new file of the broker's machine."""
+    """Record to a new file on the broker's machine."""
     show(door.call("POST", "/v1/recording", {"file": str(Path(file).absolute())}))
 
 
 @record.command(name="show", epilog=examples("kwire ctl record show"))
 @click.pass_obj
 def show_recording(door: Door) -> None:
-    """Show the recording that is made."""
+    """Show the recording in progress."""
     show(door.call("GET", "/v1/recording"))
 
 
@@ -176,12 +186,12 @@ def export(door: Door, topic: str) -> None:
 
 @click.command(epilog=examples("kwire ctl records orders --last 5", "kwire ctl records orders -p 1 --offset 100"))
 @click.argument("topic")
-@click.option("-p", "--partition", type=click.IntRange(min=0), help="Of this partition only.")
+@click.option("-p", "--partition", type=click.IntRange(min=0), help="Records of this partition only.")
 @click.option("--offset", type=click.IntRange(min=0), help="The first offset. [default: the last records]")
-@click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="How many of each partition.")
+@click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="Records of each partition.")
 @click.pass_obj
 def records(door: Door, topic: str, partition: int | None, offset: int | None, last: int) -> None:
-    """Show records, without a group."""
+    """Show records, without a consumer group."""
     show(
         door.call(
             "GET", path("topics", topic, "records") + query({"partition": partition, "offset": offset, "last": last})

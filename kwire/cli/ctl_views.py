@@ -60,9 +60,9 @@ def locks(door: Door, group: str) -> None:
 @click.option("--timeout", type=duration, default="10s", show_default=True, help="How long to wait, in real time.")
 @click.pass_obj
 def until(door: Door, pairs: tuple[str, ...], timeout: int) -> None:
-    """Wait until something holds; docs/testing.md lists the conditions.
+    """Wait until a condition holds; docs/testing.md lists the conditions.
 
-    Exit code 3 if it does not in time; what is there instead is printed.
+    Exit code 3 if the time is over first; the present state is printed.
     """
     show(door.call("POST", "/v1/wait", {**dict(pair(each) for each in pairs), "timeout_ms": timeout}))
 

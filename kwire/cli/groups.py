@@ -37,7 +37,7 @@ Examples:
 """
 )
 def groups() -> None:
-    """List and describe consumer groups, move their offsets, delete them."""
+    """List and describe groups (classic, consumer, share, streams), move their offsets, delete them."""
 
 
 @groups.command(

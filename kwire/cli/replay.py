@@ -46,11 +46,11 @@ Examples:
     help="How long to wait for an answer.",
 )
 def replay(file: str, bootstrap: str | None, config: str | None, timeout_s: float) -> None:
-    """Send the requests of a recording to one broker, in their order, each connection on one of its own.
+    """Send the requests of a recording to one broker, in the recorded order, and compare the answers.
 
-    Member ids, topic ids, producer ids and session ids that the broker chooses take the place of those recorded.
-    Answers are compared without addresses, times and messages. Exit code 4 if an answer differs. The broker should hold
-    what the recorded one held at the beginning.
+    Each recorded connection gets a connection of its own. Member ids, topic ids, producer ids and session ids that the
+    broker chooses replace the recorded ones. Addresses and ids of nodes, leader epochs, times and messages are not
+    compared. Exit code 4 if an answer differs. The broker should hold what the recorded one held at the beginning.
     """
     settings = client_settings(config)
     servers = servers_of(bootstrap, settings)

@@ -71,7 +71,7 @@ class Bench:
     def record(self, path: str) -> Recorder:
         """Record what clients send to a new file. Raises RecordingError."""
         if self.recorder is not None:
-            raise RecordingError(f"a recording is made already: {self.recorder.path}")
+            raise RecordingError(f"a recording is in progress already: {self.recorder.path}")
         recorder = Recorder(self.broker, path)
         recorder.start()
         self.recorder = recorder
@@ -81,7 +81,7 @@ class Bench:
         """End the recording. Raises RecordingError if there is none."""
         recorder, self.recorder = self.recorder, None
         if recorder is None:
-            raise RecordingError("no recording is made")
+            raise RecordingError("no recording is in progress")
         recorder.stop()
         return recorder
 

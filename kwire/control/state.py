@@ -150,7 +150,7 @@ class State:
 
     def _one_directory(self) -> None:
         if len(self._roots()) > 1:
-            raise StateError("a broker with several log directories is not saved to one; use named snapshots")
+            raise StateError("a broker with several log directories cannot be saved to one; make a named snapshot")
 
     def _roots(self) -> list[str]:
         return [one.path for one in self._server.broker.dirs.dirs]

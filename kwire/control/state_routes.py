@@ -140,7 +140,7 @@ class StateRoutes:
 
     async def _show_recording(self, _request: Request) -> Response:
         if self._bench.recorder is None:
-            raise NotFound("no recording is made")
+            raise NotFound("no recording is in progress")
         return JSONResponse(_recording(self._bench.recorder))
 
     async def _stop_recording(self, _request: Request) -> Response:

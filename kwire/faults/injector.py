@@ -317,7 +317,7 @@ class Injector:
 
     def _add_on_disk(self, rule: Rule) -> ArmedOnDisk:
         if self._files is None:
-            raise RuleError("this broker was started without --control, so that its files do not fail on demand")
+            raise RuleError("rules about files need a broker that was started with --control")
         armed = ArmedOnDisk(rule, self._broker.clock)
         self._files.rules = (*self._files.rules, armed)
         return armed

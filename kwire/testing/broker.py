@@ -249,7 +249,7 @@ class KafkaBroker:
     def record(self, file: str | os.PathLike[str]) -> None:
         """Record what clients send from now on, with the answers, to a new file, which ``kwire replay`` sends again.
 
-        Raises RecordingError if the file exists or a recording is made already.
+        Raises RecordingError if the file exists or a recording is in progress already.
         """
         self._in_broker_sync(lambda: self._its_bench().record(os.fspath(file)))
 
@@ -269,7 +269,7 @@ class KafkaBroker:
     def seed(self, document: Mapping[str, Any] | str | os.PathLike[str]) -> None:
         """Create topics, configs, users and ACLs, and write records: from a file, or from a value of its form.
 
-        docs/testing.md has the form. Raises SeedError for a seed that cannot be, KafkaError for what is refused.
+        docs/testing-state.md has the format. Raises SeedError for an invalid seed, KafkaError for what is refused.
         """
         given = document if isinstance(document, Mapping) else load_document(os.fspath(document))
         seed = read_seed(given)
@@ -291,7 +291,7 @@ class KafkaBroker:
         return self._in_broker_sync(lambda: bench.records(topic, partition=partition, offset=offset, last=last))
 
     def groups(self) -> list[dict[str, Any]]:
-        """Give group, kind (classic, consumer, share) and state of each group."""
+        """Give group, kind (classic, consumer, share, streams) and state of each group."""
         return self._in_broker(self._its_bench().views.groups)
 
     def group(self, group_id: str) -> dict[str, Any]:

@@ -115,10 +115,10 @@ class KafkaProcess(RemoteKafka):
         self.start()
 
     def pause(self) -> None:
-        """Stop the process without ending it (SIGSTOP): clients wait for answers, until ``go_on``."""
+        """Stop the process without ending it (SIGSTOP): clients wait for answers, until ``resume``."""
         self._running().send_signal(signal.SIGSTOP)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         """Let the process run again after ``pause``."""
         self._running().send_signal(signal.SIGCONT)
 

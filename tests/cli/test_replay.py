@@ -101,11 +101,11 @@ def recording(tmp_path_factory):
     with KafkaBroker(topics=["orders"], config=CONFIG) as kafka:
         kafka.requests.start()
         kafka.record(file)
-        with pytest.raises(RecordingError, match="a recording is made already"):
+        with pytest.raises(RecordingError, match="a recording is in progress already"):
             kafka.record(file)
         work(kafka)
         kafka.stop_recording()
-        with pytest.raises(RecordingError, match="no recording is made"):
+        with pytest.raises(RecordingError, match="no recording is in progress"):
             kafka.stop_recording()
         with pytest.raises(RecordingError, match="exists"):
             kafka.record(file)

@@ -55,7 +55,7 @@ class DirectoryAssignments:
             try:
                 only(await self._controller.submit(AssignReplicasToDirs(self._node_id, self._directories(some))))
             except KafkaError as refusal:
-                log.warning("the controller takes no directories of replicas", why=str(refusal))
+                log.warning("AssignReplicasToDirs refused by the controller", why=str(refusal))
                 await trio.sleep(_RETRY_S)
                 continue
             for name in some:

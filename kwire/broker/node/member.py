@@ -159,7 +159,7 @@ class ClusterMember:
             return
         shown = self.observing.image.brokers.get(broker_id)
         if shown is None:
-            log.warning("this broker was unregistered: it takes no part in the cluster until it is started again")
+            log.warning("this broker was unregistered: it joins the cluster again only after a restart")
         elif shown.incarnation_id != self.life.identity.incarnation_id and shown.epoch > self.life.epoch:
             self._fail(f"another process has registered as node {broker_id}: this one stops")
 

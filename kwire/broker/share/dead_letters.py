@@ -92,7 +92,7 @@ class DeadLetterWriter:
             raise DeadLettersRefused(f"group {group_id} has no valid dead letter topic: {name!r}")
         if name in self._image.topics:
             if not self._configs.topic(name)["errors.deadletterqueue.group.enable"]:
-                raise DeadLettersRefused(f"topic {name} has not errors.deadletterqueue.group.enable=true")
+                raise DeadLettersRefused(f"topic {name} does not have errors.deadletterqueue.group.enable=true")
         elif not broker["errors.deadletterqueue.auto.create.topics.enable"]:
             raise DeadLettersRefused(
                 f"topic {name} does not exist, and errors.deadletterqueue.auto.create.topics.enable is false"
