@@ -157,7 +157,7 @@ def consume(
 
 def _check_share(*, places: Sequence[object], reads: Sequence[bool]) -> None:
     if any(each is not None for each in places):
-        raise click.UsageError("--share is without --group, --partition and --offset")
+        raise click.UsageError("--share cannot be combined with --group, --partition or --offset")
     if any(reads):
         raise click.UsageError(
             "a share group's configs say where it begins and what it reads: kafka-configs --entity-type groups,"

@@ -136,7 +136,7 @@ Clients in containers and clients on the host, each with an address that works f
 @click.option(
     "--control",
     metavar="[HOST:]PORT",
-    help="Also serve HTTP for faults, the clock and the request log; needs kwire[control]. kwire ctl uses it.",
+    help="Also serve HTTP for kwire ctl (faults, clock, request log, snapshots) and for metrics; needs kwire[control].",
 )
 @click.option(
     "--control-token",

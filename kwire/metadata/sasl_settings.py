@@ -176,7 +176,7 @@ def _oauth(configs: EffectiveConfigs, listener: str, module: LoginModule) -> OAu
 
     for claim, expected, unverified in _VERIFIED_CLAIMS:
         if not value(expected) and not value(unverified):
-            message = f"Tokens of any {claim} would be taken without {expected}; {unverified}=true allows that."
+            message = f"Without {expected}, tokens of any {claim} would be accepted; {unverified}=true allows that."
             raise ConfigProblem(expected, None, message, f"the {claim} of the tokens")
     return OAuthSettings(
         jwks_url=url,
