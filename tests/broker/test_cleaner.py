@@ -66,7 +66,7 @@ def create(broker, name: str, **configs: str):
 
 
 def put(partition, *pairs: tuple[str, str], codec: Codec = Codec.NONE) -> None:
-    now_ms = partition._clock.now_ms()
+    now_ms = partition.clock.now_ms()
     records = [Record(index, now_ms, key.encode(), value.encode()) for index, (key, value) in enumerate(pairs)]
     batch = memoryview(build_batch(records, codec=codec))
     partition.append(batch, read_batch_header(batch), acks=1)
@@ -76,7 +76,7 @@ def fill(partition, count: int = 20, size: int = 10) -> None:
     """Write a sealed segment in which each of two keys has ``count`` values, and something behind it."""
     for number in range(count):
         put(partition, ("a", f"{number}" + "x" * size), ("b", f"{number}"))
-    partition.log.roll(partition._clock.now_ms())
+    partition.log.roll(partition.clock.now_ms())
     put(partition, ("c", "last"))
 
 

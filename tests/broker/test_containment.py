@@ -202,7 +202,7 @@ def test_every_background_task_is_contained():
                 receiver = ast.unparse(node.func.value)
                 if node.func.attr == "start_soon" or (node.func.attr == "start" and receiver.endswith("nursery")):
                     # The watchdog runs the task behind its name.
-                    is_watched = ast.unparse(node.args[0]).split(".")[-1] == "watch"
+                    is_watched = len(node.args) > 2 and ast.unparse(node.args[0]).split(".")[-1] == "watch"
                     task = ast.unparse(node.args[2] if is_watched else node.args[0])
                     if task != "run_contained" or not is_watched:
                         started.add((path.relative_to(PACKAGE).as_posix(), task))
@@ -223,6 +223,7 @@ def test_every_task_of_the_server_is_contained_or_ends_it():
     assert started == {
         ("acceptor.py", "self._connection(accepted, (host, address[1])).run"),
         ("lifecycle.py", "beside"),  # serves HTTP for kwire serve --control
+        ("lifecycle.py", "_serve_one_after_the_other"),  # ends the server
         ("lifecycle.py", "acceptor.run"),  # contains each refused or failed connection
         ("lifecycle.py", "stop_when_signalled"),
     }
@@ -236,6 +237,11 @@ def test_each_timer_is_contained_by_the_clock_or_by_its_owner():
         ("broker/clock.py", "callback"),
         ("broker/coordination/shard.py", "partial(self._fire, key)"),  # replaces the coordinator
         ("broker/share/share_partitions.py", "partial(self._expire, led)"),  # loads the share partition again
+        ("broker/coordination/commits.py", "shard.time_out"),  # answers requests with an error
+        ("broker/coordination/remote_share_states.py", "over.set"),
+        ("broker/partitions/offset_waits.py", "self.wake"),
+        ("broker/replication/fetcher.py", "self._changed.set"),
+        ("control/internal_client.py", "scope.cancel"),
         ("broker/background/file_remover.py", "partial(self._due.send_nowait, deletion)"),  # the file stays
         ("server/connection.py", "scope.cancel"),
         ("server/connection.py", "callback"),

@@ -60,7 +60,7 @@ async def test_brokers_do_not_wait_for_each_other(batches, node):
     batches.ask(2, "a")
     batches.ask(3, "b")
     await trio.testing.wait_all_tasks_blocked()
-    assert node.requests == [["a"], ["b"]]
+    assert sorted(node.requests) == [["a"], ["b"]]
 
 
 async def test_questions_of_one_key_go_into_different_requests(batches, node):

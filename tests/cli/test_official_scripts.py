@@ -302,7 +302,6 @@ def test_share_groups(compare, bootstrap, twin, side, tmp_path):
         "--list",
         "--list --state",
         "--list --state empty",
-        "--list --state odd",
         "--describe --group idle",
         "--describe --group idle --verbose",
         "--describe --group idle --members",
