@@ -45,8 +45,9 @@ _SORTED_AT_ONCE: Final = 256
 
 TopicData = ProduceRequest.TopicProduceData
 PartitionResponse = ProduceResponse.PartitionProduceResponse
-# A partition, the offset behind the batch that was appended to it, and the answer that waits for the commit.
-Uncommitted: TypeAlias = tuple[Partition, int, PartitionResponse]
+# A partition, the offset behind the batch that was appended to it, ``leading_since`` of then, and the answer that waits
+# for the commit.
+Uncommitted: TypeAlias = tuple[Partition, int, int, PartitionResponse]
 
 
 async def handle(context: Context, request: ProduceRequest) -> ProduceResponse | None:
@@ -187,7 +188,7 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
         log_start_offset=appended.log_start_offset,
     )
     if not partition.is_committed(appended.last_offset + 1):
-        uncommitted.append((partition, appended.last_offset + 1, response))
+        uncommitted.append((partition, appended.last_offset + 1, partition.leading_since, response))
     return response
 
 
@@ -233,15 +234,16 @@ def _start_of(found: Partition | None, code: Code) -> int:
 async def _commit(context: Context, request: ProduceRequest, uncommitted: list[Uncommitted]) -> None:
     """Wait until each batch is committed, on other replicas with acks=-1 only; a failure is the answer."""
     acks, clock = request.acks, context.broker.clock
-    waiting = [one for one in uncommitted if not one[0].is_answerable(one[1], acks)]
+    waiting = [one for one in uncommitted if not one[0].is_answerable(one[1], acks, one[2])]
     if not waiting:
         return
     await context.connection.send_pending()
     deadline_ms = clock.monotonic_ms() + request.timeout_ms
-    for partition, next_offset, response in waiting:
+    for partition, next_offset, since, response in waiting:
         await context.breathe()
         try:
-            await partition.committed(next_offset, acks=acks, timeout_ms=deadline_ms - clock.monotonic_ms())
+            left_ms = deadline_ms - clock.monotonic_ms()
+            await partition.committed(next_offset, acks=acks, timeout_ms=left_ms, since=since)
             if acks == ACKS_ALL:
                 partition.check_enough_replicas()
         except KafkaError as refusal:

@@ -5,7 +5,8 @@ import trio
 from peer import Peer
 from replicated_brokers import TOPIC_ID, replicated_brokers, until
 
-from kwire.errors import Code
+from kwire.broker.partitions.partition import ACKS_ALL
+from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.storage.checkpoints import RECOVERY_POINT_CHECKPOINT, read_offsets
 from kwire.types import TopicPartition
 from kwire.wire.batch import read_batch_header
@@ -376,3 +377,52 @@ async def test_a_full_disk_of_one_follower_costs_its_place_in_the_isr_and_no_ack
         cluster.files[3].free_bytes = None
         await until(lambda: tuple(leader.partition().isr) == (1, 2, 3))
         assert content(broken) == content(leader)
+
+
+async def test_a_leader_whose_log_could_not_be_opened_commits_nothing_alone():
+    async with replicated_brokers(2) as cluster:
+        cluster.files[1].fault = _refuse_partition
+        cluster.cut.add(1)
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        assert leader.partition().leader is None
+        cluster.files[1].fault = None
+        appended = append(leader, b"a")
+        await leader.partition().flush()
+        assert not leader.partition().is_committed(appended.next_offset)
+        cluster.cut.clear()
+        await leader.partition().committed(appended.next_offset)
+        assert content(cluster.nodes[2]) == content(leader)
+
+
+async def test_a_leader_whose_log_cannot_be_opened_leads_its_followers_later():
+    async with replicated_brokers(2) as cluster:
+        cluster.files[1].fault = _refuse_partition
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        assert leader.partition().leader is None
+        assert await produce(leader) == Code.KAFKA_STORAGE_ERROR
+        cluster.files[1].fault = None
+        await until(lambda: leader.partition().leader is not None)
+        await leader.partition().committed(append(leader, b"a").next_offset)
+        assert content(cluster.nodes[2]) == content(leader)
+
+
+def _refuse_partition(_operation, path):
+    if "/t-0" in path:
+        raise StorageFailure(path, "refused")
+
+
+async def test_records_of_another_leader_at_the_same_offset_answer_no_earlier_append():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        cluster.cut.add(1)
+        old, new = cluster.nodes[1].partition(), cluster.nodes[2].partition()
+        next_offset, since = append(cluster.nodes[1], b"lost").next_offset, old.leading_since
+        cluster.change(leader=2)
+        append(cluster.nodes[2], b"kept")
+        await until(lambda: old.log.high_watermark == new.log.high_watermark == next_offset)
+        assert not old.is_answerable(next_offset, ACKS_ALL, since)
+        with pytest.raises(KafkaError) as refused:
+            await old.committed(next_offset, since=since)
+        assert refused.value.code is Code.NOT_LEADER_OR_FOLLOWER

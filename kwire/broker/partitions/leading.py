@@ -17,9 +17,11 @@ def check_follower(partition: Partition, replica_id: int, leader_epoch: int) -> 
     """Refuse a fetch of a broker that is no follower of this leader, before anything is read.
 
     Raises KafkaError: FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH; the latter also for a replica that this broker's
-    metadata does not have yet, so that it asks again, or NOT_LEADER_OR_FOLLOWER if it sent no epoch.
+    metadata does not have yet, so that it asks again, or NOT_LEADER_OR_FOLLOWER if it sent no epoch. Raises
+    StorageFailure if the log cannot be opened.
     """
     partition.check_leader_epoch(leader_epoch)
+    partition.complete_role()
     if partition.leader is None or not partition.leader.is_follower(replica_id):
         raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER if leader_epoch < 0 else Code.UNKNOWN_LEADER_EPOCH)
 

@@ -253,6 +253,8 @@ class Partition:
     ) -> Appended:
         if self.role is not Role.LEADER:
             raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+        if not self.commits_on_append:
+            self.complete_role()
         log = self.log
         appended = log.append(
             batch,
@@ -307,35 +309,46 @@ class Partition:
         """Whether all records below ``offset`` are committed; the question before ``committed`` in hot paths."""
         return self.log.high_watermark >= offset
 
-    def is_answerable(self, offset: int, acks: int) -> bool:
-        """Whether a produce request with these acks can be answered, without ``committed``."""
+    def is_answerable(self, offset: int, acks: int, since: int) -> bool:
+        """Whether a produce request with these acks can be answered, without ``committed``.
+
+        ``since`` is ``leading_since`` of the append: after another leader there may be other records at the offset.
+        """
+        if self.leading_since != since:
+            return False
         if self.leader is None or acks == ACKS_ALL:
             return self.log.high_watermark >= offset
         return not self.is_flush_due or self.log.recovery_point >= offset
 
-    async def committed(self, offset: int, *, acks: int = ACKS_ALL, timeout_ms: float | None = None) -> None:
+    async def committed(
+        self, offset: int, *, acks: int = ACKS_ALL, timeout_ms: float | None = None, since: int | None = None
+    ) -> None:
         """Return once all records below ``offset`` are committed, without a task switch if they are already.
 
         ``offset`` is ``Appended.next_offset`` of an append, a duplicate's too. Committed means: below the high
         watermark, so on the disk where the topic's flush settings ask for that, and on all in-sync replicas; with other
-        ``acks`` the other replicas do not count. A wait may be cancelled at any time; the records then are committed or
+        ``acks`` the other replicas do not count. ``since`` is ``leading_since`` of the append, for a caller that has
+        waited for something else in between. A wait may be cancelled at any time; the records then are committed or
         not, as if the caller had not waited. Returns also if the topic is deleted meanwhile.
 
         Raises StorageFailure if the disk refuses (the records may be gone after a restart and the log takes no more),
         KafkaError: NOT_LEADER_OR_FOLLOWER if the partition gets another leader before the records are committed,
         REQUEST_TIMED_OUT if other replicas have not fetched them after ``timeout_ms``.
         """
-        since = self.leading_since
+        appended_since = self.leading_since if since is None else since
 
         def is_reached() -> bool:
             if self.deleted:
                 return True
             # Another leader may have other records at the same offsets.
-            if self.leads and self.leading_since == since:
-                return self.is_answerable(offset, acks)
+            if self.leads and self.leading_since == appended_since:
+                return self.is_answerable(offset, acks, appended_since)
             raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
 
-        while not is_reached() and (self.leader is None or (self.is_flush_due and self.log.recovery_point < offset)):
+        self.complete_role()
+        while not is_reached() and (
+            len(self.replicas) <= 1 or (self.is_flush_due and self.log.recovery_point < offset)
+        ):
             await self._flush(self)
         await self._commit_waits.until(is_reached, offset, clock=self.clock, timeout_ms=timeout_ms)
 
@@ -359,6 +372,8 @@ class Partition:
         if self.leader is not None:
             self.advance_replicated()
             return
+        if len(self.replicas) > 1:
+            return  # its role is not complete
         byte_count, self._uncommitted_bytes = self._uncommitted_bytes, 0
         log = self.log
         if log.high_watermark < log.end_offset:
@@ -480,6 +495,14 @@ class Partition:
             self.leader.follow_metadata(leadership, end_offset=end_offset, now_ms=now_ms)
         self._follow_commit_mode()
         self.advance_replicated()
+
+    def complete_role(self) -> None:
+        """Make the state of a leader with followers where ``begin_role`` failed: without it nothing may be committed.
+
+        Raises StorageFailure if the log still cannot be opened.
+        """
+        if self.leads and self.leader is None and len(self.replicas) > 1:
+            self.begin_role()
 
     def _follow_commit_mode(self) -> None:
         """Decide again whether an append commits at once, and with that who is notified when."""
