@@ -3,7 +3,7 @@
 import pytest
 import trio
 from peer import Peer
-from replicated_brokers import TOPIC_ID, replicated_brokers, until
+from replicated_brokers import TOPIC_ID, Link, replicated_brokers, until
 
 from kwire.broker.partitions.partition import ACKS_ALL
 from kwire.errors import Code, KafkaError, StorageFailure
@@ -14,6 +14,7 @@ from kwire.wire.messages import (
     ConfigRecord,
     DeleteRecordsRequest,
     FetchRequest,
+    FetchResponse,
     ListOffsetsRequest,
     ProduceRequest,
     RegisterBrokerRecord,
@@ -426,3 +427,37 @@ async def test_records_of_another_leader_at_the_same_offset_answer_no_earlier_ap
         with pytest.raises(KafkaError) as refused:
             await old.committed(next_offset, since=since)
         assert refused.value.code is Code.NOT_LEADER_OR_FOLLOWER
+
+
+async def test_a_leader_that_refuses_every_fetch_is_asked_less_often(monkeypatch):
+    asked = []
+
+    async def refuse(_link, _message, **_options):
+        await trio.lowlevel.checkpoint()
+        asked.append(trio.current_time())
+        return FetchResponse(error_code=Code.UNKNOWN_SERVER_ERROR)
+
+    async with replicated_brokers(2) as cluster:
+        monkeypatch.setattr(Link, "request", refuse)
+        cluster.create_topic([1, 2])
+        await trio.sleep(10)
+        assert 10 <= len(asked) <= 20
+        monkeypatch.undo()
+        await cluster.nodes[1].partition().committed(append(cluster.nodes[1], b"a").next_offset)
+
+
+async def test_a_change_of_the_isr_survives_an_error_of_the_task_that_sends_it():
+    async with replicated_brokers(2, replica_lag_time_max_ms=1000) as cluster:
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        updates = leader.replication.isr_updates
+
+        async def fail(_request):
+            updates.ask_controller = cluster.alter_partition
+            await trio.lowlevel.checkpoint()
+            raise ZeroDivisionError
+
+        updates.ask_controller = fail
+        cluster.cut.add(1)
+        append(leader, b"a")
+        await until(lambda: tuple(leader.partition().isr) == (1,))

@@ -21,7 +21,7 @@ from kwire.broker.partitions.copying import append_copied, follow_leader_offsets
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.replication.throttle import Throttle
 from kwire.broker.storage_failures import StorageFailures
-from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.errors import Code, KafkaError, StorageFailure, code_of
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.replication.follower import (
     Backoff,
@@ -51,6 +51,13 @@ _REFRESH_MS: Final = 1000
 _INTERRUPT_MS: Final = 200
 # How long a throttled replica waits before the rate is looked at again.
 _THROTTLED_MS: Final = 100
+# Answers of a leader that has older or newer metadata than this broker.
+_USUAL: Final = (
+    Code.UNKNOWN_LEADER_EPOCH,
+    Code.NOT_LEADER_OR_FOLLOWER,
+    Code.UNKNOWN_TOPIC_ID,
+    Code.UNKNOWN_TOPIC_OR_PARTITION,
+)
 _SESSION_LOST: Final = (
     Code.FETCH_SESSION_ID_NOT_FOUND,
     Code.INVALID_FETCH_SESSION_EPOCH,
@@ -61,10 +68,12 @@ _SESSION_LOST: Final = (
 class _Followed:
     """A partition of this fetcher, and when it may be fetched again after an error."""
 
-    __slots__ = ("backoff", "is_throttled", "not_before_ms", "partition")
+    __slots__ = ("backoff", "is_throttled", "not_before_ms", "partition", "refusal")
 
     def __init__(self, partition: Partition, backoff_max_ms: int) -> None:
         self.partition = partition
+        # What the leader answered last, if that was logged.
+        self.refusal = Code.NONE
         self.backoff = Backoff(backoff_max_ms)
         self.not_before_ms = 0.0
         # It waits for the replication quota.
@@ -232,11 +241,11 @@ class Fetcher:
         session, broker = self._session, self._configs.broker
         request = session.build()
         # Paused partitions are asked for again as soon as their pause is over, though the others have nothing new.
-        max_wait_ms = 0 if self._paused else broker["replica.fetch.wait.max.ms"]
+        max_wait_ms = broker["replica.fetch.wait.max.ms"]
         if self._paused:
             due_ms = min(followed.not_before_ms for followed in self._paused.values())
             left_ms = due_ms - self._clock.monotonic_ms()
-            max_wait_ms = min(broker["replica.fetch.wait.max.ms"], max(0, int(left_ms)))
+            max_wait_ms = min(max_wait_ms, max(0, int(left_ms)))
         response: FetchResponse | None = None
         try:
             with trio.CancelScope() as self._waiting:
@@ -252,11 +261,9 @@ class Fetcher:
             return
         if response.error_code:
             session.forget()
-            if response.error_code not in _SESSION_LOST:
-                code = Code(response.error_code).name
-                log.warning("fetch refused by leader", leader=self.leader_id, error=code)
-                await self._clock.sleep(self._connection_backoff.failed())
-            return
+            if response.error_code in _SESSION_LOST:
+                return
+            raise OutboundError(f"the leader refuses the request: {code_of(response.error_code).name}")
         session.answered(response.session_id)
         for topic in response.responses:
             for answer in topic.partitions:
@@ -303,12 +310,14 @@ class Fetcher:
     async def _apply(self, node: Node, key: Key, answer: PartitionData) -> None:
         """Apply the answer for one partition, unless its log or its role has changed since the request."""
         followed = self._followed.get(key)
-        if followed is None or key in self._paused or not self._is_current(key, followed.partition):
+        if followed is None or key in self._paused:
             return
         partition = followed.partition
         try:
+            if not self._is_current(key, partition):
+                return
             if answer.error_code:
-                await self._react(node, key, followed, Code(answer.error_code))
+                await self._react(node, key, followed, code_of(answer.error_code))
                 return
             diverging = answer.diverging_epoch
             if diverging.epoch >= 0:
@@ -320,6 +329,7 @@ class Fetcher:
                     # What this broker asks for next counts as written here.
                     await partition.flush()
             followed.backoff.succeeded()
+            followed.refusal = Code.NONE
         except StorageFailure as failure:
             self._failed(key, followed, failure)
             return
@@ -384,6 +394,14 @@ class Fetcher:
             case Reaction.AWAIT_METADATA:
                 self._pause(key, followed, _AWAIT_METADATA_MS)
             case Reaction.RETRY:
+                if code not in _USUAL and code is not followed.refusal:
+                    followed.refusal = code
+                    log.warning(
+                        "fetch of a partition refused by leader",
+                        partition=str(followed.partition),
+                        leader=self.leader_id,
+                        error=code.name,
+                    )
                 self._pause(key, followed, followed.backoff.failed())
 
     async def _find_offset(self, node: Node, key: Key, followed: _Followed) -> None:

@@ -16,7 +16,7 @@ from kwire.broker.logs import Logger
 from kwire.broker.partitions.leading import isr_accepted, isr_refused
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
-from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.errors import Code, KafkaError, StorageFailure, code_of
 from kwire.replication.leader import IsrProposal
 from kwire.types import TopicPartition
 from kwire.wire.messages import AlterPartitionRequest
@@ -55,7 +55,10 @@ class IsrUpdates:
         self._added.set()
 
     async def run(self) -> None:
-        """Send proposals until cancelled."""
+        """Send proposals until cancelled; first those that were in flight when this was ended by an error."""
+        for partition in self._partitions:
+            if partition.leader is not None and partition.leader.proposal is not None:
+                self.propose(partition.topic_partition)
         while True:
             await self._added.wait()
             self._added = trio.Event()
@@ -78,7 +81,7 @@ class IsrUpdates:
         except StorageFailure:
             return self._failed(sent, Code.KAFKA_STORAGE_ERROR)
         if response.error_code:
-            return self._failed(sent, Code(response.error_code))
+            return self._failed(sent, code_of(response.error_code))
         answers = {
             (topic.topic_id, answer.partition_index): answer for topic in response.topics for answer in topic.partitions
         }
@@ -127,7 +130,7 @@ class IsrUpdates:
     @staticmethod
     def _apply(partition: Partition, proposal: IsrProposal, answer: Any) -> bool:
         """Apply the controller's answer for one partition; false if the proposal is to be sent again."""
-        code = Code.UNKNOWN_SERVER_ERROR if answer is None else Code(answer.error_code)
+        code = Code.UNKNOWN_SERVER_ERROR if answer is None else code_of(answer.error_code)
         wanted = [broker_id for broker_id, _ in proposal.isr]
         if code:
             log.warning("ISR change refused", partition=str(partition), isr=wanted, error=code.name)
