@@ -7,15 +7,17 @@ from peer import Peer
 from kwire.api.controller import controller_table
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.start import open_broker
-from kwire.errors import Code
+from kwire.errors import Code, KafkaError
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.features import SERVED
 from kwire.metadata.frames import decode_record
+from kwire.security.operations import Operation, ResourceType
 from kwire.security.principal import Principal
 from kwire.testing.files import MemoryFiles
 from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID
 from kwire.wire import codec, messages
 from kwire.wire.batch import read_batch_header
+from kwire.wire.message import Message
 from kwire.wire.records import read_records
 
 CONTROLLER_ID = 3000
@@ -491,6 +493,52 @@ async def test_the_listener_describes_controllers_only(node):
     assert wrong.error_code == Code.MISMATCHED_ENDPOINT_TYPE
     unknown = await node.call(2, messages.DescribeClusterRequest(endpoint_type=7))
     assert unknown.error_code == Code.UNSUPPORTED_ENDPOINT_TYPE
+
+
+class Denying:
+    """An authorizer that allows all but one operation on the cluster."""
+
+    epoch = 0
+
+    def __init__(self, denied):
+        self.denied = denied
+
+    def allows(self, principal, host, operation, kind, name):
+        del principal, host, name
+        return (operation, kind) != (self.denied, ResourceType.CLUSTER)
+
+
+async def test_the_listener_describes_the_cluster_to_those_who_may_alter_it(node):
+    node.broker.authorizer = Denying(Operation.ALTER)
+    with pytest.raises(KafkaError) as refused:
+        await node.call(2, messages.DescribeClusterRequest(endpoint_type=2))
+    assert refused.value.code is Code.CLUSTER_AUTHORIZATION_FAILED
+
+
+@pytest.mark.parametrize(
+    ("version", "request_of_a_broker"),
+    [
+        (18, messages.FetchRequest()),
+        (3, messages.AlterPartitionRequest()),
+        (0, messages.EnvelopeRequest(request_data=b"", client_host_address=bytes(4))),
+        (1, messages.FetchSnapshotRequest()),
+        (4, messages.BrokerRegistrationRequest()),
+        (2, messages.BrokerHeartbeatRequest()),
+        (0, messages.AllocateProducerIdsRequest()),
+        (0, messages.AssignReplicasToDirsRequest()),
+    ],
+    ids=lambda value: value.NAME if isinstance(value, Message) else "",
+)
+async def test_what_brokers_ask_needs_cluster_action(node, version, request_of_a_broker):
+    node.broker.authorizer = Denying(Operation.CLUSTER_ACTION)
+    with pytest.raises(KafkaError) as refused:
+        await node.call(version, request_of_a_broker)
+    assert refused.value.code is Code.CLUSTER_AUTHORIZATION_FAILED
+
+
+async def test_a_reader_without_a_node_id_is_no_observer(node):
+    await node.fetch(replica_state=messages.FetchRequest.ReplicaState(replica_id=-1))
+    assert node.broker.cluster_controller.log.observers() == []
 
 
 PRINCIPAL = bytes(2) + codec.encode(messages.DefaultPrincipalData(type="User", name="alice"), 0)

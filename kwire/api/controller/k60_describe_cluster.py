@@ -3,7 +3,8 @@
 Versions: 0-2.
 
 Behaviour: cluster id, active controller, and the registered controllers at the listener that the request came in by
-(KIP-919). Brokers are not listed here: a client that expects them gets MISMATCHED_ENDPOINT_TYPE.
+(KIP-919). Brokers are not listed here: a client that expects them gets MISMATCHED_ENDPOINT_TYPE. Needs ALTER on the
+cluster, unlike on a broker's listener.
 
 Version notes: 1 names the type of endpoint that the client expects; 2 fenced brokers, of which there are none here.
 """
@@ -23,6 +24,7 @@ _CONTROLLERS: Final = 2
 
 
 def handle(context: Context, request: DescribeClusterRequest) -> DescribeClusterResponse:
+    context.authorize_cluster(Operation.ALTER)
     if request.endpoint_type != _CONTROLLERS:
         return _wrong_endpoint(context, request.endpoint_type)
     cluster = serving(context)

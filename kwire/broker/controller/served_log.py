@@ -118,22 +118,32 @@ class ServedLog:
         return MetadataRead(log.read(offset, max_bytes=max_bytes, end_offset=end_offset, at_least_one=True))
 
     def note_reader(self, node_id: int, directory_id: Uuid, offset: int) -> None:
-        """Note that an observer fetches from ``offset`` on: it has everything before."""
+        """Note that an observer fetches from ``offset`` on: it has everything before.
+
+        A reader without a node id, such as a consumer, is no observer.
+        """
+        if node_id < 0:
+            return
         now_ms = self._clock.now_ms()
         key = (node_id, directory_id)
         before = self._readers.get(key)
+        if before is None:
+            self._forget_readers()
         caught_up_ms = now_ms if offset >= self.high_watermark or before is None else before.caught_up_ms
         self._readers[key] = _Reader(offset, now_ms, caught_up_ms)
 
     def observers(self) -> list[Observer]:
         """List the observers that fetched lately."""
-        oldest_ms = self._clock.now_ms() - _OBSERVER_KEPT_MS
-        for key in [key for key, one in self._readers.items() if one.fetched_ms < oldest_ms]:
-            del self._readers[key]
+        self._forget_readers()
         return [
             Observer(node_id, directory_id, one.log_end_offset, one.fetched_ms, one.caught_up_ms)
             for (node_id, directory_id), one in self._readers.items()
         ]
+
+    def _forget_readers(self) -> None:
+        oldest_ms = self._clock.now_ms() - _OBSERVER_KEPT_MS
+        for key in [key for key, one in self._readers.items() if one.fetched_ms < oldest_ms]:
+            del self._readers[key]
 
     def read_snapshot(self, snapshot_id: SnapshotId, position: int, max_bytes: int) -> SnapshotPart:
         """Read a part of a snapshot. Raises KafkaError: SNAPSHOT_NOT_FOUND, POSITION_OUT_OF_RANGE; StorageFailure."""

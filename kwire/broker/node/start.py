@@ -24,6 +24,7 @@ from kwire.broker.outbound.interface import Address, Dialer, OutboundError
 from kwire.broker.outbound.peers import Peers
 from kwire.broker.outbound.sockets import SocketDialer
 from kwire.broker.partitions.log_dirs import LogDirs
+from kwire.errors import code_of
 from kwire.metadata import entities
 from kwire.metadata.broker_lifecycle import BrokerLifecycle, Identity, Timing
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
@@ -51,6 +52,7 @@ async def learn_cluster_id(configs: EffectiveConfigs, dialer: Dialer | None) -> 
                     response = await connection.request(DescribeClusterRequest(endpoint_type=_CONTROLLERS))
                     if response.cluster_id and not response.error_code:
                         return str(response.cluster_id)
+                    why = f"{address} answered {code_of(response.error_code).name}"
                 except OutboundError as error:
                     why = str(error)
                 finally:
