@@ -121,6 +121,79 @@ async def test_a_cancelled_request_leaves_the_connection_to_the_others(connectio
     assert node.connections == 1
 
 
+class HeldStream:
+    """A stream whose node answers only when the test says so, at once."""
+
+    def __init__(self):
+        self.held = []
+        self._arrived = b""
+        self._more = trio.Event()
+        self.peer_closed = False
+
+    def deliver(self, request):
+        header, broker_id = request
+        self._put(header, BrokerHeartbeatResponse(throttle_time_ms=broker_id))
+
+    def _put(self, header, response):
+        self._arrived += b"".join(codec.encode_response(header, response))
+        self._more.set()
+
+    async def send(self, parts):
+        await trio.lowlevel.checkpoint()
+        frame = memoryview(b"".join(parts))[4:]
+        header = codec.read_header(frame)
+        if header.api_key == ApiVersionsResponse.KEY:
+            served = [ApiVersionsResponse.ApiVersion(api_key=63, min_version=0, max_version=1)]
+            self._put(header, ApiVersionsResponse(api_keys=served))
+        else:
+            self.held.append((header, codec.decode_request(header, frame).broker_id))
+
+    async def recv(self, max_bytes):
+        await self._more.wait()
+        chunk, self._arrived = self._arrived[:max_bytes], self._arrived[max_bytes:]
+        if not self._arrived:
+            self._more = trio.Event()
+        return chunk
+
+    async def recv_into(self, space):
+        chunk = await self.recv(len(space))
+        space[: len(chunk)] = chunk
+        return len(chunk)
+
+    def close(self):
+        self.peer_closed = True
+
+
+class HeldDialer:
+    def __init__(self, stream):
+        self.stream = stream
+
+    async def connect(self, _address):
+        await trio.lowlevel.checkpoint()
+        return self.stream
+
+
+@pytest.mark.parametrize("attempt", range(12))  # the order in which tasks run within one turn is random
+async def test_a_caller_that_is_cancelled_as_it_should_read_passes_that_on(attempt, autojump_clock):
+    stream = HeldStream()
+    connection = NodeConnection(NODE, dialer=HeldDialer(stream), client_id="test", timeout_ms=1000)
+    found, scope = [], trio.CancelScope()
+
+    async def ask(number, within):
+        with within:
+            found.append((await connection.request(beat(number))).throttle_time_ms)
+
+    async with trio.open_nursery() as nursery:
+        for number, within in ((1, trio.CancelScope()), (2, scope), (3, trio.CancelScope())):
+            nursery.start_soon(ask, number, within)
+            await trio.testing.wait_all_tasks_blocked()
+        stream.deliver(stream.held[0])
+        scope.cancel()
+        await trio.testing.wait_all_tasks_blocked()
+        stream.deliver(stream.held[2])
+    assert (attempt, found) == (attempt, [1, 3])
+
+
 async def test_a_request_without_an_answer_times_out_and_the_next_one_connects_again(connection, node, autojump_clock):
     await connection.request(beat(1))
     node.may_answer, held = trio.Event(), node.may_answer

@@ -204,7 +204,12 @@ class _Channel:
         while call.response is None:
             self._check()
             if self._reading:
-                await call.wake.wait()
+                try:
+                    await call.wake.wait()
+                except trio.Cancelled:
+                    # Another caller may have passed the reading on to this one after it was cancelled.
+                    self._pass_reading_on(call)
+                    raise
                 call.wake = trio.Event()
                 continue
             self._reading = True
@@ -216,6 +221,9 @@ class _Channel:
                 self._pass_reading_on(call)
 
     def _pass_reading_on(self, besides: _Call) -> None:
+        """Wake one caller that waits, to read; nothing if another caller reads already."""
+        if self._reading:
+            return
         for other in self._calls.values():
             if other is not besides and not other.abandoned:
                 other.wake.set()
