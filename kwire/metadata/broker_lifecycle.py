@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final
 
-from kwire.errors import Code
+from kwire.errors import Code, code_of
 from kwire.metadata.entities import Endpoint
 from kwire.metadata.features import SERVED
 from kwire.types import Uuid
@@ -133,7 +133,7 @@ class BrokerLifecycle:
 
     def answered(self, request: Message, response: Any, now_ms: float) -> None:
         """Take the response to ``request``."""
-        code = Code(response.error_code)
+        code = code_of(response.error_code)
         if isinstance(request, BrokerRegistrationRequest):
             self._take_registration(code, response.broker_epoch, now_ms)
         elif code is Code.NONE:

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple, TypeAlias
 
-from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
+from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure, code_of
 from kwire.metadata.image import Record
 from kwire.metadata.log_format import Quorum, RecordReader, SnapshotId, read_snapshot
 from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID, Uuid
@@ -232,13 +232,14 @@ class MetadataObserver:
 
     def _take_fetch(self, response: Any) -> list[Change]:
         if response.error_code:
-            code = Code(response.error_code)
+            code = code_of(response.error_code)
             if code not in _PASSING or self.is_controller_id:
                 raise KafkaError(code)
             self.failed()
             return []
-        (topic,) = response.responses
-        (partition,) = topic.partitions
+        if len(response.responses) != 1 or len(response.responses[0].partitions) != 1:
+            raise ProtocolViolation("a controller's answer does not have the one partition that was asked for")
+        (partition,) = response.responses[0].partitions
         for point in response.node_endpoints:
             self._endpoints[point.node_id] = ControllerAddress(point.node_id, point.host, point.port)
         current = partition.current_leader
@@ -246,7 +247,7 @@ class MetadataObserver:
             self._failed_leader = None
             self._note_leader(current.leader_id, current.leader_epoch)
             return self._take_partition(partition)
-        self._take_refusal(Code(partition.error_code), current.leader_id, current.leader_epoch)
+        self._take_refusal(code_of(partition.error_code), current.leader_id, current.leader_epoch)
         return []
 
     def _take_refusal(self, code: Code, leader_id: int, leader_epoch: int) -> None:
@@ -373,7 +374,7 @@ class MetadataObserver:
 
 # The node knows another leader or epoch than the request had.
 _LEADER_CHANGES: Final = frozenset({Code.NOT_LEADER_OR_FOLLOWER, Code.FENCED_LEADER_EPOCH, Code.LEADER_NOT_AVAILABLE})
-# The node lags behind, or is starting or stopping.
+# The node lags behind, is starting or stopping, or has a failure of its own.
 _PASSING: Final = frozenset(
     {
         Code.UNKNOWN_LEADER_EPOCH,
@@ -381,6 +382,7 @@ _PASSING: Final = frozenset(
         Code.UNKNOWN_TOPIC_ID,
         Code.UNKNOWN_TOPIC_OR_PARTITION,
         Code.UNKNOWN_SERVER_ERROR,
+        Code.KAFKA_STORAGE_ERROR,
         Code.OFFSET_NOT_AVAILABLE,
     }
 )

@@ -110,13 +110,14 @@ async def test_heartbeats_go_on_while_the_event_loop_is_held(life, controller, b
     assert life.epoch == 5
 
 
-async def test_a_controller_that_closes_is_connected_to_again(life, controller, beats):
+@pytest.mark.parametrize("error", [ConnectionRefusedError(111, "connection refused"), UnicodeError("label too long")])
+async def test_a_controller_that_cannot_be_reached_is_connected_to_again(life, controller, beats, error):
     refusals = iter([True, True])
     connect = controller.connect
 
     def refuse_twice(address, timeout_s):
         if next(refusals, False):
-            raise ConnectionRefusedError(111, "connection refused")
+            raise error
         return connect(address, timeout_s)
 
     beats.connect = refuse_twice

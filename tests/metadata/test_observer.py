@@ -163,6 +163,20 @@ def test_another_cluster_id_is_a_refusal_that_lasts():
     assert refused.value.code is Code.INCONSISTENT_CLUSTER_ID
 
 
+def test_a_controller_whose_disk_fails_is_asked_again():
+    observer = new_observer()
+    observer.next()
+    assert observer.answered(FetchResponse(error_code=Code.KAFKA_STORAGE_ERROR)) == []
+    assert observer.next().pause_ms > 0
+
+
+def test_an_answer_without_the_partition_is_a_violation():
+    observer = new_observer()
+    observer.next()
+    with pytest.raises(ProtocolViolation):
+        observer.answered(FetchResponse())
+
+
 def test_a_batch_out_of_order_or_damaged_is_refused():
     log = LeaderLog()
     log.append("a")

@@ -88,7 +88,7 @@ class HeartbeatThread:
                     self._changed.wait(max(0.0, self._life.due_ms / 1000 - time.monotonic()))
                     continue
             if request is not None:
-                self._exchange(request)
+                self._exchange_contained(request)
             try:
                 token.run_sync_soon(self._on_change)
             except trio.RunFinishedError:
@@ -97,14 +97,25 @@ class HeartbeatThread:
                 break
         self._disconnect()
 
+    def _exchange_contained(self, request: Message) -> None:
+        """Without this thread the broker would be fenced, and nothing would tell why."""
+        try:
+            self._exchange(request)
+        except Exception as error:  # noqa: BLE001 (a bug, whatever it is)
+            log.failure("heartbeat failed", error)
+            self._note_failed()
+
+    def _note_failed(self) -> None:
+        self._disconnect()
+        with self._changed:
+            self._life.failed(time.monotonic() * 1000)
+
     def _exchange(self, request: Message) -> None:
         try:
             response = self._send(request)
         except OutboundError as error:
             self._trouble.note(str(error))
-            self._disconnect()
-            with self._changed:
-                self._life.failed(time.monotonic() * 1000)
+            self._note_failed()
             return
         self._trouble.end()
         with self._changed:

@@ -103,7 +103,7 @@ class Observing:
             for change in changes:
                 self._apply(change)
                 # A new broker reads a long log: others run between two of its batches.
-                await trio.lowlevel.checkpoint_if_cancelled()
+                await trio.lowlevel.checkpoint()
         self._wake()
 
     def _apply(self, change: Change) -> None:
