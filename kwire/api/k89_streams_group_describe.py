@@ -5,13 +5,14 @@ Versions: 0-1.
 Behaviour: streams groups with their topology and members, each with the tasks that it has and those that the target
 assignment gives it (KIP-1071). A group with a topic that the client may not describe is refused as a whole.
 
-Version notes: 1 the name of the assignor, and the description of the topology (KIP-1331): none, as nothing here stores
-it.
+Version notes: 1 the name of the assignor, and the description of the topology (KIP-1331): a request for one is answered
+NOT_STORED, as nothing here stores it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from typing import Final
 
 from kwire.api.k88_streams_group_heartbeat import check_served
 from kwire.api.modern_groups import check_visible, describe_each
@@ -31,10 +32,15 @@ TaskIds = StreamsGroupDescribeResponse.TaskIds
 TaskOffset = StreamsGroupDescribeResponse.TaskOffset
 Assignment = StreamsGroupDescribeResponse.Assignment
 
+_NOT_STORED: Final = 1  # the status of a description
+
 
 async def handle(context: Context, request: StreamsGroupDescribeRequest) -> StreamsGroupDescribeResponse:
     """Each group by itself."""
     groups = await describe_each(context, request, DescribedGroup, _describe, check_served=check_served)
+    if request.include_topology_description:
+        for group in groups:
+            group.topology_description_status = 0 if group.error_code else _NOT_STORED
     return StreamsGroupDescribeResponse(throttle_time_ms=context.throttle_ms, groups=groups)
 
 

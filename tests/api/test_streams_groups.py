@@ -10,6 +10,7 @@ from kwire.wire.messages import (
     DeleteTopicsRequest,
     IncrementalAlterConfigsRequest,
     MetadataRequest,
+    StreamsGroupDescribeRequest,
     StreamsGroupTopologyDescriptionUpdateRequest,
 )
 
@@ -37,6 +38,17 @@ async def test_a_member_gets_all_tasks_once_the_changelog_exists(broker):
     assert (group.group_state, group.assignor_name, group.topology.epoch) == ("Stable", "sticky", 0)
     (changelog,) = group.topology.subtopologies[0].state_changelog_topics
     assert (changelog.name, changelog.partitions) == ("app-counts-changelog", 2)
+
+
+async def test_a_description_of_the_topology_is_not_stored(broker):
+    member = StreamsPeer(broker)
+    await member.create("t")
+    await member.join(stateless())
+    request = StreamsGroupDescribeRequest(group_ids=["g", "nosuch"], include_topology_description=True)
+    asked, missing = (await member.call(1, request)).groups
+    assert (asked.topology_description_status, asked.topology_description) == (1, None)
+    assert (missing.error_code, missing.topology_description_status) == (Code.GROUP_ID_NOT_FOUND, 0)
+    assert (await member.described()).topology_description_status == 0
 
 
 async def test_a_task_moves_after_its_owner_has_given_it_up(start_broker):
