@@ -44,9 +44,9 @@ NO_TWIN: Final = {
     "kafka-mirror-maker": "Kafka 4 has removed it: use MirrorMaker 2 (connect-mirror-maker), with kwire as its broker",
     "kafka-run-class": "there is no JVM and no Java class to run: name the script itself",
     "kafka-streams-application-reset": (
-        "use kafka-consumer-groups --reset-offsets for its offsets and kafka-topics --delete for its internal topics"
+        "use kafka-consumer-groups --reset-offsets for its offsets and kafka-topics --delete for its internal topics;"
+        " kafka-streams-groups for an application with group.protocol=streams"
     ),
-    "kafka-streams-groups": "it has no twin yet: use the official script, or kwire groups describe",
     "kafka-verifiable-share-consumer": _SHARE,
     "trogdor": _BENCHMARK,
     "zookeeper-server-start": "Kafka 4 has no ZooKeeper: kafka-server-start starts the broker alone",

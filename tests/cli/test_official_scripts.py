@@ -12,6 +12,7 @@ import sys
 import kafka
 import pytest
 from official import class_path
+from streams_member import StreamsMember
 
 from kwire.cli.script_twins import run
 
@@ -22,6 +23,7 @@ CLASSES = {
     "kafka-console-share-consumer": "org.apache.kafka.tools.consumer.ConsoleShareConsumer",
     "kafka-share-consumer-perf-test": "org.apache.kafka.tools.ShareConsumerPerformance",
     "kafka-share-groups": "org.apache.kafka.tools.consumer.group.ShareGroupCommand",
+    "kafka-streams-groups": "org.apache.kafka.tools.streams.StreamsGroupCommand",
     "kafka-consumer-groups": "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand",
     "kafka-configs": "org.apache.kafka.tools.ConfigCommand",
     "kafka-get-offsets": "org.apache.kafka.tools.GetOffsetShell",
@@ -342,6 +344,90 @@ def test_share_groups(compare, bootstrap, twin, side, tmp_path):
         "--topic queue --group {s}-p --messages 4 --hide-header --timeout 2000",
         "--topic queue",
         masked=numbers,
+    )
+
+
+@pytest.fixture
+def streams_member(bootstrap, twin):
+    """Makes a member of a streams group that has joined; it leaves with the test."""
+    server = ["--bootstrap-server", bootstrap]
+    twin("kafka-topics", [*server, "--create", "--topic", "stream", "--partitions", "2"], "")
+    twin("kafka-console-producer", [*server, "--topic", "stream"], "1\n2\n3\n4\n")
+    members = []
+
+    def joined(group):
+        changelog = f"{group}-counts-changelog"
+        twin("kafka-topics", [*server, "--create", "--topic", changelog, "--partitions", "2"], "")
+        config = ["--entity-type", "groups", "--entity-name", group]
+        config += ["--add-config", "streams.initial.rebalance.delay.ms=0,streams.session.timeout.ms=60000"]
+        twin("kafka-configs", [*server, "--alter", *config], "")
+        members.append(StreamsMember(bootstrap, group, "stream", [changelog]))
+        members[-1].join()
+        return members[-1]
+
+    yield joined
+    for member in members:
+        member.leave()
+
+
+def test_streams_groups(compare, streams_member, side, tmp_path):
+    for name in side.values():
+        streams_member(f"{name}-s").leave(committed=9)  # beyond the end, whatever partition has the records
+    live = streams_member("live")
+    (tmp_path / "plan.csv").write_text("stream,0,1\n")
+    compare(
+        "kafka-streams-groups",
+        "--list",
+        "--list --state",
+        "--list --state notready,EMPTY",
+        "--describe --group live",
+        "--describe --group live --verbose",
+        "--describe --group live --members",
+        "--describe --group live --members --verbose",
+        "--describe --group live --state",
+        "--describe --group live --state --verbose",
+        "--describe --group live --topology",
+        "--reset-offsets --group live --input-topic stream --to-earliest --dry-run",
+        "--delete --group live --group nosuch",
+        "--delete-offsets --group live --input-topic stream",
+    )
+    live.beat()
+    compare(
+        "kafka-streams-groups",
+        "--describe --group {s}-s",
+        "--describe --group {s}-s --members",
+        "--describe --group {s}-s --state",
+        "--describe --group nosuch",
+        "--describe",
+        "",
+        "--list --verbose",
+        "--describe --group live --offsets --members",
+        "--list --describe --all-groups",
+        "--delete --group live --input-topic stream",
+        "--delete-offsets --group live",
+        "--delete-offsets --group nosuch --all-input-topics",
+        "--delete-offsets --group nosuch --input-topic stream --input-topic nosuch",
+        "--reset-offsets --group {s}-s --input-topic stream --to-earliest",
+    )
+    live.beat()
+    compare(
+        "kafka-streams-groups",
+        "--reset-offsets --group {s}-s --to-earliest --dry-run",
+        "--reset-offsets --group {s}-s --all-input-topics --dry-run",
+        "--reset-offsets --group {s}-s --all-input-topics --shift-by 1 --dry-run",
+        "--reset-offsets --group {s}-s --all-input-topics --to-current --dry-run --export",
+        "--reset-offsets --group {s}-s --input-topic stream:0 --to-latest --dry-run",
+        "--reset-offsets --group {s}-s --input-topic stream --to-latest --dry-run",
+        "--reset-offsets --group {s}-s --input-topic stream:9 --to-latest --dry-run",
+        "--reset-offsets --group {s}-s --input-topic nosuch --to-latest --dry-run",
+        "--reset-offsets --group {s}-s --input-topic stream:0:1 --to-latest --dry-run",
+        "--reset-offsets --group {s}-s --all-input-topics --to-datetime 2199 --dry-run",
+        "--reset-offsets --group nosuch --input-topic stream --to-latest --dry-run",
+        f"--reset-offsets --group {{s}}-s --from-file {tmp_path}/plan.csv --dry-run",
+        "--reset-offsets --group {s}-s --all-input-topics --to-offset 2 --execute --delete-internal-topic nosuch",
+        "--delete-offsets --group {s}-s --input-topic stream --input-topic nosuch",
+        "--delete --group {s}-s --delete-all-internal-topics",
+        "--delete --group {s}-s",
     )
 
 

@@ -55,10 +55,20 @@ class Tasks(NamedTuple):
     warmup: dict[str, list[int]]
 
 
+class Subtopology(NamedTuple):
+    """A part of a Streams application: the topics that it reads, and the changelogs of its stores."""
+
+    id: str
+    source_topics: list[str]
+    repartition_topics: list[str]
+    changelog_topics: list[str]
+
+
 class Member(NamedTuple):
     """A member; epochs and ``target`` are those of KIP-848 and None for a classic group.
 
-    A member of a streams group has ``tasks`` and ``target_tasks`` beside the partitions that these process.
+    A member of a streams group has ``tasks`` and ``target_tasks`` beside the partitions that these process, the id of
+    its process, and is classic while the group is being migrated.
     """
 
     id: str
@@ -70,9 +80,13 @@ class Member(NamedTuple):
     target: dict[str, list[int]] | None = None
     tasks: Tasks | None = None
     target_tasks: Tasks | None = None
+    process_id: str = ""
+    is_classic: bool = False
 
 
 class GroupDescription(NamedTuple):
+    """A group with its members; only a streams group has a topology."""
+
     id: str
     type: str
     state: str
@@ -82,6 +96,8 @@ class GroupDescription(NamedTuple):
     coordinator: Node
     epoch: int | None = None
     assignment_epoch: int | None = None
+    topology_epoch: int | None = None
+    subtopologies: Sequence[Subtopology] = ()
 
 
 class Committed(NamedTuple):

@@ -43,6 +43,7 @@ TWINS: Final = {
     "kafka-share-consumer-perf-test": "share_consumer_perf_test",
     "kafka-share-groups": "share_groups",
     "kafka-storage": "storage",
+    "kafka-streams-groups": "streams_groups",
     "kafka-topics": "topics",
     "kafka-transactions": "transactions",
     "kafka-verifiable-consumer": "verifiable_consumer",

@@ -1,4 +1,4 @@
-"""The offsets to which kafka-consumer-groups resets a group.
+"""The offsets to which the scripts for groups reset one.
 
 Responsible for: the scenarios (--to-earliest, --shift-by, --to-datetime ...), the partitions they are for, the CSV
 form. Must not depend on: how offsets are committed.
@@ -36,11 +36,26 @@ def plan_from(
 ) -> dict[Place, int]:
     """The same for offsets that are known: those of a share group are no committed ones."""
     if parsed.has("from-file"):
-        return _from_file(parsed, cluster, group, group_count)
-    if parsed.has("all-topics"):
+        places: Sequence[Place] = ()  # those of the file
+    elif parsed.has("all-topics"):
         places = list(committed)
     else:
         places = partitions_of(parsed, cluster, parsed.values("topic"), unknown_is_fatal=True)
+    return plan_of(parsed, cluster, group, committed, places, group_count=group_count)
+
+
+def plan_of(
+    parsed: Parsed,
+    cluster: Cluster,
+    group: str,
+    committed: Mapping[Place, admin.Committed],
+    places: Sequence[Place],
+    *,
+    group_count: int,
+) -> dict[Place, int]:
+    """The same for partitions that are known; with --from-file those of the file count."""
+    if parsed.has("from-file"):
+        return _from_file(parsed, cluster, group, group_count)
     for option, when in (("to-earliest", EARLIEST), ("to-latest", LATEST)):
         if parsed.has(option):
             return _looked_up(cluster, places, when)
@@ -48,26 +63,24 @@ def plan_from(
         return _at_time(cluster, places, _milliseconds_of(parsed.text("to-datetime")))
     if parsed.has("by-duration"):
         return _at_time(cluster, places, time.time_ns() // 1_000_000 - _duration_ms(parsed.text("by-duration")))
-    return _in_range(cluster, _moved(parsed, committed, places)) | (
-        _looked_up(cluster, [place for place in places if place not in committed], LATEST)
-        if parsed.has("to-current")
-        else {}
-    )
+    if parsed.has("to-current"):
+        # As it is, even beyond the end of the partition.
+        current = {place: committed[place].offset for place in places if place in committed}
+        return current | _looked_up(cluster, [place for place in places if place not in committed], LATEST)
+    return _in_range(cluster, _moved(parsed, committed, places))
 
 
 def _moved(parsed: Parsed, committed: Mapping[Place, admin.Committed], places: Sequence[Place]) -> dict[Place, int]:
-    """Where --to-offset, --shift-by and --to-current want to go, be there records or not."""
+    """Where --to-offset and --shift-by want to go, be there records or not."""
     if parsed.has("to-offset"):
         return dict.fromkeys(places, parsed.number("to-offset") or 0)
-    if parsed.has("shift-by"):
-        shift = parsed.number("shift-by") or 0
-        for topic, partition in places:
-            if (topic, partition) not in committed:
-                parsed.refuse(
-                    f"Cannot shift offset for partition {topic}-{partition} since there is no current committed offset"
-                )
-        return {place: committed[place].offset + shift for place in places}
-    return {place: committed[place].offset for place in places if place in committed}
+    shift = parsed.number("shift-by") or 0
+    for topic, partition in places:
+        if (topic, partition) not in committed:
+            parsed.refuse(
+                f"Cannot shift offset for partition {topic}-{partition} since there is no current committed offset"
+            )
+    return {place: committed[place].offset + shift for place in places}
 
 
 def partitions_of(parsed: Parsed, cluster: Cluster, words: Sequence[str], *, unknown_is_fatal: bool) -> list[Place]:
@@ -79,6 +92,8 @@ def partitions_of(parsed: Parsed, cluster: Cluster, words: Sequence[str], *, unk
         if not colon:
             whole.append(topic)
             continue
+        if not numbers or ":" in numbers:
+            parsed.refuse(f"Invalid topic arg '{word}', expected topic name and partitions")
         for number in numbers.split(","):
             if not number.isdecimal():
                 parsed.refuse(f"Invalid partition '{number}' specified in topic arg '{word}''")
@@ -136,7 +151,7 @@ def _from_file(parsed: Parsed, cluster: Cluster, group: str, group_count: int) -
         if name == group:
             wanted[topic, partition] = offset
     if not wanted:
-        print(f"\nError: No reset plan for group {group} found")
+        print(f"\nError: No reset plan for group {group} found.")
     return _in_range(cluster, wanted)
 
 
