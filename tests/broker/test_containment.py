@@ -182,7 +182,22 @@ def test_every_background_task_is_contained():
     plain = {
         ("start.py", "clock.run"),  # contains each timer
         ("start.py", "broker.housekeeping.run"),  # starts contained tasks only
-        ("start.py", "controller.run"),  # ends the broker when the metadata log is lost
+        ("start.py", "metadata.run"),  # ends the broker when the metadata log is lost
+        ("start.py", "broker.cluster_controller.run"),
+        ("start.py", "broker.replication.run"),  # starts contained tasks only
+        ("start.py", "broker.remote_transactions.run"),
+        ("coordination/remote_transactions.py", "self._additions.run"),
+        ("coordination/remote_transactions.py", "self._markers.run"),
+        ("coordination/batches.py", "self._send_all"),  # answers with NETWORK_EXCEPTION
+        ("coordination/runtime.py", "self._import_and_load"),  # loading is contained
+        ("coordination/transactions.py", "self._commit"),  # within a task of a shard
+        ("coordination/transactions.py", "self._send"),
+        ("coordination/transactions.py", "self._send_to"),
+        ("node/member.py", "member.wake_on_metadata"),
+        ("node/member.py", "member.watch"),
+        ("node/member.py", "self._follow_metadata"),  # ends the broker, whose image would miss a change
+        ("node/member.py", "self._heartbeats.run"),
+        ("node/member.py", "self.controller.run"),
         ("start.py", "broker.groups.run"),  # coordinators are contained one by one
         ("start.py", "broker.transactions.run"),
         ("start.py", "broker.share_states.run"),

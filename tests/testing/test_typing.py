@@ -17,6 +17,7 @@ from kwire.testing import (
     AsyncKafka,
     BrokerConfigError,
     BrokerStartError,
+    ClusterError,
     ConditionError,
     ControlRefused,
     EventError,
@@ -25,6 +26,7 @@ from kwire.testing import (
     KafkaBroker,
     KafkaError,
     KafkaProcess,
+    LocalCluster,
     NeverHappened,
     RecordingError,
     RemoteFault,
@@ -33,6 +35,7 @@ from kwire.testing import (
     RuleError,
     SeedError,
     StateError,
+    kafka_cluster,
 )
 
 
@@ -75,6 +78,17 @@ def test_what_was_sent(kafka: KafkaBroker) -> None:
     assert_type(kafka.requests.last(10, api="Fetch"), list[dict[str, Any]])
     assert_type(kafka.offsets("orders"), list[tuple[int, int]])
     assert_type(kafka.topics(), list[str])
+
+
+def test_a_cluster() -> None:
+    try:
+        with kafka_cluster(brokers=3) as cluster:
+            assert_type(cluster, LocalCluster)
+            assert_type(cluster.bootstrap_servers, str)
+            cluster.kill(1)
+            cluster.start_node(1)
+    except ClusterError as error:
+        print(error)
 
 
 def test_state(kafka: KafkaBroker) -> None:

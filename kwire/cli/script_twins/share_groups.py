@@ -194,10 +194,8 @@ def _describe(parsed: Parsed, cluster: Cluster) -> None:
 def _print_offsets(
     group: admin.GroupDescription, starts: Mapping[shares.Place, shares.StartOffset], *, verbose: bool
 ) -> None:
-    if not _remarked(group):
-        return
     if not starts:
-        warn(f"\nShare group '{group.id}' has no offset information.")
+        print(f"\nShare group '{group.id}' has no offset information.")
         return
     groups = max(_COLUMN_MIN, len(group.id))
     topics = max([_COLUMN_MIN, *(len(topic) for topic, _ in starts)])
@@ -273,7 +271,7 @@ def _delete(parsed: Parsed, cluster: Cluster) -> None:
     deleted: list[str] = []
     for name in names:
         if name not in listed:
-            failed[name] = f"java.lang.IllegalArgumentException: Group '{name}' is not a share group."
+            failed[name] = f"{exception_class(Code.GROUP_ID_NOT_FOUND)}: Group '{name}' is not a share group."
         elif listed[name].state != "Empty":
             failed[name] = f"{exception_class(Code.NON_EMPTY_GROUP)}: Share group '{name}' is not EMPTY."
         else:
