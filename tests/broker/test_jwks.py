@@ -170,7 +170,7 @@ def test_tokens_are_unsecured_unless_the_handler_class_checks_signatures():
 @pytest.mark.parametrize("claim", ["audience", "issuer"])
 def test_signed_tokens_need_an_expected_audience_and_issuer_or_a_setting_that_takes_any(claim):
     expected = {key: text for key, text in EXPECTED.items() if not key.endswith(claim)}
-    with pytest.raises(ConfigProblem, match=f"expected.{claim}; .*allow.unverified.{claim}=true allows that"):
+    with pytest.raises(ConfigProblem, match=f"expected.{claim}, .*allow.unverified.{claim}=true allows that"):
         read({**settings(), **SIGNED_TOKENS, **expected})
 
     oauth = read(
