@@ -309,7 +309,8 @@ class SharePartitionMachine(RuleBasedStateMachine):
         self.store(self.partition.expire(self.now_ms))
         for _ in range(3 * self.end + 10):
             # Records whose dead letters are not written count as in flight, and may leave no room for others.
-            self.write_dead_letters()
+            for letters in self.partition.take_dead_letters():
+                self.store(self.partition.archive(letters))
             offset = self.partition.next_fetch_offset
             if offset >= self.end:
                 break
@@ -329,7 +330,8 @@ class SharePartitionMachine(RuleBasedStateMachine):
                 self.store(change.batches)
                 self.partition.complete(change)
         assert self.partition.next_fetch_offset >= self.end
-        self.write_dead_letters()
+        for letters in self.partition.take_dead_letters():
+            self.store(self.partition.archive(letters))
         assert not any(delivery.state is ARCHIVING for _, _, delivery in self.parts())
         missing = [
             offset
