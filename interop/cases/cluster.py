@@ -50,11 +50,11 @@ def kill_leader_then_coordinator(rig: Rig, topic: str, group: str) -> list[str]:
         node = rig.broker(find())
         killed.append(node.name)
         node.kill()
-        time.sleep(5)
+        time.sleep(5)  # clients write and read while the broker is away
         node.start()
         node.wait()
         rig.wait_in_sync()
-        time.sleep(2)
+        time.sleep(2)  # clients go on before the next kill
     return killed
 
 
@@ -64,7 +64,7 @@ def ride_through(run: Run, library: str) -> None:
         command = [sys.executable, "-W", "ignore", str(CLIENTS / "ride_through.py"), library, rig.bootstrap, "t", "g"]
         client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
-            time.sleep(5)
+            time.sleep(5)  # the clients write and read before the first kill
             killed = kill_leader_then_coordinator(rig, "t", "g")
             out, _ = client.communicate(timeout=240)
         finally:

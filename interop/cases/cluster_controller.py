@@ -142,7 +142,7 @@ def wait_for_leaders(rig: Rig, *, without: int) -> None:
         leaders = set(rig.leaders(TOPIC).values())
         if without not in leaders and -1 not in leaders:
             return
-        time.sleep(0.2)
+        time.sleep(0.2)  # a poll, bounded above
     raise AssertionError(f"the leaders are {rig.leaders(TOPIC)}\n{rig.tails()}")
 
 
@@ -158,7 +158,7 @@ def reassign(run: Run, rig: Rig) -> None:
         partition = rig.admin().list_topics("moved", timeout=10).topics["moved"].partitions[0]
         if (partition.leader, partition.replicas, partition.isrs) == (2, [2], [2]):
             return
-        time.sleep(0.3)
+        time.sleep(0.3)  # a poll, bounded above
     raise AssertionError(f"not moved: {partition}\n{rig.tails()}")
 
 
@@ -176,7 +176,7 @@ def restart_controller(rig: Rig) -> None:
         except confluent_kafka.KafkaException as error:
             if time.monotonic() > deadline:
                 raise AssertionError(f"{error}\n{rig.tails()}") from error
-            time.sleep(0.5)
+            time.sleep(0.5)  # a poll, bounded above
         else:
             break
     rig.wait_in_sync()

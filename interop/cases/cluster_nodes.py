@@ -11,6 +11,7 @@ from interop.jars import CURRENT
 @contextmanager
 def cluster(run: Run, *brokers: str, release: str = CURRENT, **more: object) -> Iterator[Rig]:
     """Run a cluster with one official controller; everything is killed at the end."""
+    # mypy cannot match **more with the keywords of Rig.
     rig = Rig(run.folder, brokers=brokers, controllers=(APACHE,), release=release, **more)  # type: ignore[arg-type]
     try:
         rig.start()

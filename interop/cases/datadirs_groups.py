@@ -87,7 +87,7 @@ def has_all_tasks(cluster: Cluster) -> bool:
             ]
         if [(each.subtopology_id, each.partitions) for each in owned] == [("0", [0])]:
             return True
-        time.sleep(0.3)
+        time.sleep(0.3)  # a poll, bounded above
     return False
 
 

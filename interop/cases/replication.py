@@ -111,7 +111,7 @@ def wait_for_leaders(rig: Rig, wanted: Mapping[int, int]) -> None:
             found = rig.leaders(TOPIC)
             if found == wanted:
                 return
-        time.sleep(0.2)
+        time.sleep(0.2)  # a poll, bounded above
     raise AssertionError(f"leaders {found}, not {wanted}\n{rig.tails()}")
 
 
@@ -126,7 +126,7 @@ def elect_preferred(rig: Rig) -> None:
         with contextlib.suppress(confluent_kafka.KafkaException):
             if rig.leaders(TOPIC) == wanted:
                 return
-        time.sleep(0.5)
+        time.sleep(0.5)  # a poll, bounded above
     raise AssertionError(f"leaders {rig.leaders(TOPIC)}, not {wanted}\n{rig.tails()}")
 
 
@@ -224,7 +224,7 @@ def wait_for_leaders_at(rig: Rig, node_id: int, wanted: Mapping[int, int]) -> No
         found = client.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions
         if all(found[index].leader == leader for index, leader in wanted.items()):
             return
-        time.sleep(0.3)
+        time.sleep(0.3)  # a poll, bounded above
     raise AssertionError(f"no leader {wanted}\n{rig.tails()}")
 
 

@@ -9,7 +9,7 @@ its sequences from 0. What is checked:
 * an acknowledged record is in its partition, at the offset that was acknowledged;
 * a record of an idempotent or transactional writer is there at most once, and a writer's records of a partition are in
   the order in which they were sent (a plain writer may repeat records, and only its first copies must be in order);
-* no record is there that nobody sent;
+* no record is there that no client sent;
 * what a consumer has read at an offset stays there, and nothing else comes to that offset;
 * a transaction that was committed is visible as a whole to read_committed, one that was aborted not at all, and one
   whose end was never answered either as a whole or not at all.

@@ -117,7 +117,7 @@ class ConfigKey:
 
 @cache
 def _default(name: str, config_type: ConfigType, text: str | None) -> Value:
-    """Parse a default, which each broker asks for anew."""
+    """Parse a default, which each broker asks for again."""
     return parse_value(name, config_type, text)
 
 

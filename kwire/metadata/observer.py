@@ -1,12 +1,12 @@
 """A replica of the metadata log that does not vote: what a broker fetches next, and which records it may apply.
 
-Responsible for: whom to ask for what (Fetch and FetchSnapshot on ``__cluster_metadata``), changes of the leader,
+Responsible for: which node to ask for what (Fetch and FetchSnapshot on ``__cluster_metadata``), changes of the leader,
 divergence, snapshots, and the gate of the high watermark: a record is returned only once it is committed. Must not
 depend on: connections, clocks, files, what the records change.
 
 Use, one request at a time:
 
-    ask = observer.next()                       # whom to ask, what, and after which pause
+    ask = observer.next()                       # which node, what to ask, and after which pause
     committed = observer.answered(response)     # or observer.failed(), when no response arrived
     for change in committed: ...                # apply in this order
 
@@ -156,7 +156,7 @@ class MetadataObserver:
     # --- requests ---
 
     def next(self) -> Ask:
-        """Return what to send now, and to whom."""
+        """Return what to send now, and to which node."""
         leader = self.leader
         self._asked_leader = leader is not None
         pause_ms, self._pause_ms = self._pause_ms, _NO_PAUSE_MS

@@ -262,7 +262,7 @@ class _Builder:
             record.leader = before.leader
 
     def _remember_last_leader(self) -> None:
-        """Keep who led last while nobody is in sync, until there is a leader again."""
+        """Keep the last leader while no replica is in sync, until there is a leader again."""
         if not self._elr_enabled:
             return
         before, record = self._before, self._record

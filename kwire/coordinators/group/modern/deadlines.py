@@ -1,6 +1,6 @@
 """Timers of members other than their sessions, such as the end of the time to give up what was taken from them.
 
-Responsible for: when each fires; a heartbeat may set it anew or cancel it. Must not depend on: any kind of group, what
+Responsible for: when each fires; a heartbeat may replace or cancel it. Must not depend on: any kind of group, what
 a timer means.
 
 Deadlines are soft state, but what sets or cancels one goes through the timeline, so that a refused append undoes it.

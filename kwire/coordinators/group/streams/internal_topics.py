@@ -316,5 +316,5 @@ def _invalid(message: str) -> KafkaError:
 
 
 def _contradiction(reason: str) -> NoReturn:
-    """Apache Kafka has no check for it and fails with an exception that no client is told of."""
+    """Apache Kafka has no check for it and fails with an exception that no response shows."""
     raise KafkaError(Code.UNKNOWN_SERVER_ERROR) from ValueError(reason)
