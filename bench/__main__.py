@@ -1,4 +1,4 @@
-"""`python -m bench [table|abuse|growth|soak|document]`: what kwire costs, beside Apache Kafka and by itself."""
+"""`python -m bench [table|abuse|growth|soak|scale|document]`: what kwire costs, beside Apache Kafka and by itself."""
 
 import argparse
 import sys
@@ -21,7 +21,7 @@ def _table(arguments: list[str]) -> int:
         prog="python -m bench",
         description=_table.__doc__,
         epilog="others: `abuse` (one abusive client), `growth` (how cost grows), `soak` (an hour of mixed load), "
-        "`document` (docs/performance.md)",
+        "`scale` (clusters), `document` (docs/performance.md)",
     )
     parser.add_argument("rows", nargs="*", help="rows to run, by a part of their name (default: all)")
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
@@ -67,6 +67,12 @@ def _soak(arguments: list[str]) -> int:
     return soak(arguments)
 
 
+def _scale(arguments: list[str]) -> int:
+    from bench.scale import main as scale
+
+    return scale(arguments)
+
+
 def _document(arguments: list[str]) -> int:
     from bench.document import main as document
 
@@ -79,7 +85,7 @@ def _abuse(arguments: list[str]) -> int:
     return abuse(arguments)
 
 
-_OTHERS = {"abuse": _abuse, "growth": _growth, "soak": _soak, "document": _document}
+_OTHERS = {"abuse": _abuse, "growth": _growth, "soak": _soak, "scale": _scale, "document": _document}
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""`python -m bench document`: writes the measured tables into ``docs/performance.md`` and draws its chart.
+"""`python -m bench document`: writes the measured tables into ``docs/performance.md`` and ``docs/scale.md``.
 
-The page is written by hand; the text between ``<!-- NAME -->`` and ``<!-- /NAME -->`` is generated from the JSON files
-in ``docs/performance/``: ``rows.json`` (`--json` of the table), ``compiled.json`` (the same of the compiled wheel),
-``growth.json``, ``soak.json``.
+It draws the chart too. The pages are written by hand; the text between ``<!-- NAME -->`` and ``<!-- /NAME -->`` is
+generated from the JSON files in ``docs/performance/``: ``rows.json`` (`--json` of the table), ``compiled.json`` (the
+same of the compiled wheel), ``growth.json``, ``soak.json``, ``scale.json`` (`--json` of `python -m bench scale`).
 """
 
 import argparse
@@ -20,18 +20,17 @@ _FOLDER = Path("docs/performance")
 
 def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m bench document", description=__doc__)
-    parser.add_argument("--page", type=Path, default=Path("docs/performance.md"))
     parser.add_argument("--folder", type=Path, default=_FOLDER)
     options = parser.parse_args(arguments)
-    blocks = {}
-    for name, write in _BLOCKS.items():
-        path = options.folder / f"{name.partition(' ')[0]}.json"
-        if path.exists():
-            blocks[name] = write(json.loads(path.read_text()))
-    page = options.page.read_text()
-    for name, text in blocks.items():
-        page = _replaced(page, name, text)
-    options.page.write_text(page)
+    for page, blocks in _PAGES.items():
+        if not page.exists():
+            continue
+        text = page.read_text()
+        for name, write in blocks.items():
+            path = options.folder / f"{name.partition(' ')[0]}.json"
+            if path.exists():
+                text = _replaced(text, name, write(json.loads(path.read_text())))
+        page.write_text(text)
     rows = options.folder / "rows.json"
     if rows.exists():
         rows.with_suffix(".svg").write_text(chart(json.loads(rows.read_text())["rows"]))
@@ -86,6 +85,25 @@ def _some(rows: Sequence[Mapping[str, float]]) -> list[Mapping[str, float]]:
     return list(rows[::step])
 
 
+def _scale(document: Mapping[str, Any]) -> str:
+    """A table for each part; a column for each kind of broker, of the model for each size."""
+    lines: list[str] = []
+    for part, by_kind in document.items():
+        if part == "machine":
+            continue
+        if part == "model":
+            by_kind = {name: {"": numbers} for name, numbers in by_kind["model"].items()}  # noqa: PLW2901
+        heads = list(by_kind)
+        lines += [f"### {part.capitalize()}", "", f"| | | {' | '.join(heads)} |", f"|---|---|{'---:|' * len(heads)}"]
+        for name, numbers in next(iter(by_kind.values())).items():
+            for index, number in enumerate(numbers):
+                values = [by_kind[kind].get(name, {}).get(number) for kind in heads]
+                shown = ["" if value is None else report.short(value) for value in values]
+                lines.append(f"| {name if index == 0 else ''} | {report.unit(number)} | {' | '.join(shown)} |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
+
+
 _BLOCKS = {
     "rows": lambda document: report.markdown(document["rows"]),
     "rows summary": lambda document: report.summary(document["rows"]) + ".",
@@ -94,4 +112,8 @@ _BLOCKS = {
     "compiled": lambda document: report.markdown(document["rows"]),
     "growth": _growth,
     "soak": _soak,
+}
+_PAGES = {
+    Path("docs/performance.md"): _BLOCKS,
+    Path("docs/scale.md"): {"scale": _scale, "scale machine": _machine},
 }

@@ -1,6 +1,7 @@
 """Three brokers of the target under a controller of the same kind, while brokers fail and return."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -10,12 +11,17 @@ from contextlib import contextmanager
 from confluent_kafka.admin import NewTopic
 
 from interop.case import Run, case
+from interop.cases.clients_other import franz_go
 from interop.cluster import faults
 from interop.cluster import run as cluster_run
-from interop.cluster.rig import Rig
-from interop.jars import ROOT
+from interop.cluster.rig import APACHE, JVM, Rig
+from interop.jars import CURRENT, ROOT, classpath, need
+from interop.java import CLASSES, compile_sources
 
 CLIENTS = ROOT / "interop" / "clients"
+
+# (bootstrap servers, topic, group) to the command of a program like clients/ride_through.py.
+Command = Callable[[str, str, str], list[str]]
 
 
 @contextmanager
@@ -58,37 +64,93 @@ def kill_leader_then_coordinator(rig: Rig, topic: str, group: str) -> list[str]:
     return killed
 
 
-def ride_through(run: Run, library: str) -> None:
+def in_python(library: str) -> Command:
+    return lambda server, topic, group: [
+        sys.executable, "-W", "ignore", str(CLIENTS / "ride_through.py"), library, server, topic, group
+    ]  # fmt: skip
+
+
+def in_java(server: str, topic: str, group: str) -> list[str]:
+    compile_sources()
+    path = os.pathsep.join([classpath(), str(CLASSES / f"for-{CURRENT}")])
+    quiet = "-Dorg.slf4j.simpleLogger.defaultLogLevel=error"
+    return [need("java"), *JVM, quiet, "-cp", path, "RideThrough", server, topic, group]
+
+
+def in_go(server: str, topic: str, _group: str) -> list[str]:
+    return [*franz_go(), server, "ride-through", topic]
+
+
+LIBRARIES: dict[str, Command] = {
+    "confluent": in_python("confluent"),
+    "kafka-python": in_python("kafka-python"),
+    "java": in_java,
+    "franz-go": in_go,
+}
+
+
+def ride_through(run: Run, make_command: Command) -> None:
     with cluster(run) as rig:
         make_topic(rig, "t")
-        command = [sys.executable, "-W", "ignore", str(CLIENTS / "ride_through.py"), library, rig.bootstrap, "t", "g"]
+        group = "t-readers"
+        command = make_command(rig.bootstrap, "t", group)
         client = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             time.sleep(5)  # the clients write and read before the first kill
-            killed = kill_leader_then_coordinator(rig, "t", "g")
+            killed = kill_leader_then_coordinator(rig, "t", group)
             out, _ = client.communicate(timeout=240)
         finally:
             client.kill()
-        found = json.loads(out)
+        assert out.strip(), f"{command[0]} ended with {client.returncode} and printed nothing; killed: {killed}"
+        found = json.loads(out.splitlines()[0])
+        print(f"{killed} were killed: {found}")
         assert found["acknowledged"] > 500, (killed, found)
         assert not found["missing"], (killed, found)
         assert not found["errors"], (killed, found)
 
 
-def ride(library: str) -> Callable[[Run], None]:
+def ride(make_command: Command) -> Callable[[Run], None]:
     def body(run: Run) -> None:
-        ride_through(run, library)
+        ride_through(run, make_command)
 
     return body
 
 
-for _library in ("confluent", "kafka-python"):
-    case("cluster", "ride-through", _library)(ride(_library))
+for _library, _command in LIBRARIES.items():
+    case("cluster", "ride-through", _library)(ride(_command))
 
 
 @case("cluster", "history", "kills-pauses-and-cuts")
 def every_promise_is_kept(run: Run) -> None:
     with cluster(run) as rig:
-        planned = faults.schedule(11, 6, brokers=(1, 2, 3), controllers=(3000,), kinds=faults.KINDS)
-        outcome = cluster_run.run(rig, planned, seed=11)
-        assert outcome.is_good, [*outcome.failures, *map(str, outcome.violations)][:20]
+        check_history(rig, seed=11, count=6)
+
+
+def mixed(*others: str) -> Callable[[Run], None]:
+    """A broker of the target beside others, under Apache Kafka's controller."""
+
+    def body(run: Run) -> None:
+        rig = Rig(run.folder, brokers=[run.target, *(other or run.target for other in others)], controllers=[APACHE])
+        try:
+            rig.start()
+            check_history(rig, seed=12, count=4)
+        finally:
+            rig.close()
+
+    return body
+
+
+case("cluster", "history", "one-broker-beside-two-of-java")(mixed(APACHE, APACHE))
+case("cluster", "history", "two-brokers-beside-one-of-java")(mixed("", APACHE))
+
+
+def check_history(rig: Rig, *, seed: int, count: int) -> None:
+    planned = faults.schedule(
+        seed,
+        count,
+        brokers=[node.id for node in rig.brokers],
+        controllers=[node.id for node in rig.controllers],
+        kinds=faults.KINDS,
+    )
+    outcome = cluster_run.run(rig, planned, seed=seed)
+    assert outcome.is_good, [*outcome.failures, *map(str, outcome.violations)][:20]

@@ -7,7 +7,7 @@ import urllib.request
 from collections.abc import Callable
 from typing import Any, Self
 
-from interop.brokers import Apache, Kwire, free_port
+from interop.brokers import Restartable, free_port
 from interop.case import Run, case
 from interop.jars import CONNECT, classpath
 from interop.processes import JavaProcess
@@ -112,7 +112,7 @@ class Pipe:
 class Worker:
     """One worker of its own Connect cluster, and its REST API."""
 
-    def __init__(self, run: Run, broker: Kwire | Apache, *, exactly_once: bool = False) -> None:
+    def __init__(self, run: Run, broker: Restartable, *, exactly_once: bool = False, replicas: int = 1) -> None:
         self.run = run
         self.broker = broker
         self.folder = run.folder
@@ -128,9 +128,9 @@ class Worker:
             "config.storage.topic": "connect-configs",
             "offset.storage.topic": "connect-offsets",
             "status.storage.topic": "connect-status",
-            "config.storage.replication.factor": "1",
-            "offset.storage.replication.factor": "1",
-            "status.storage.replication.factor": "1",
+            "config.storage.replication.factor": str(replicas),
+            "offset.storage.replication.factor": str(replicas),
+            "status.storage.replication.factor": str(replicas),
             "offset.storage.partitions": "5",
             "offset.flush.interval.ms": "500",
             "session.timeout.ms": "6000",

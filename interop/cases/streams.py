@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from interop.brokers import Apache, Kwire
+from interop.brokers import Restartable
 from interop.case import Run, case
 from interop.jars import CURRENT, classpath
 from interop.java import CLASSES, SOURCES, Job, compile_program
@@ -135,7 +135,7 @@ class WordCount:
     """The application, its input, and the expected counts."""
 
     run: Run
-    broker: Kwire | Apache
+    broker: Restartable
     app: JavaProcess
     name: str
     input: str
@@ -144,7 +144,7 @@ class WordCount:
     lines: int = 0
 
     @classmethod
-    def of(cls, run: Run, broker: Kwire | Apache, guarantee: str, *more: str) -> "WordCount":
+    def of(cls, run: Run, broker: Restartable, guarantee: str, *more: str) -> "WordCount":
         compile_once()
         if not broker.alive:
             broker.start()

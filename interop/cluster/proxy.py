@@ -46,6 +46,8 @@ class Network:
         self._changed = asyncio.Event()
         self._connections: dict[asyncio.Task[None], tuple[int, int]] = {}
         self._servers: list[asyncio.Server] = []
+        self._watched = b""
+        self._received_by: set[int] = set()
 
     def proxy(self, node_id: int, port: int) -> int:
         """Open a proxy in front of a node's port; returns the proxy's port."""
@@ -58,6 +60,15 @@ class Network:
     def heal(self) -> None:
         """Pass everything again."""
         self._in_loop(self._heal())
+
+    def watch(self, content: bytes) -> None:
+        """From now on note which nodes receive these bytes in a response."""
+        self._received_by = set()
+        self._watched = content
+
+    def has_received(self, node_id: int) -> bool:
+        """Tell whether a node has received what is watched."""
+        return node_id in self._received_by
 
     def close(self) -> None:
         self._in_loop(self._close())
@@ -103,17 +114,30 @@ class Network:
             there_writer.write(first + name)
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._pump(reader, there_writer, pair))
-                group.create_task(self._pump(there_reader, writer, pair))
+                group.create_task(self._pump(there_reader, writer, pair, receiver=source))
         except* OSError:
             pass
         finally:
             _reset(there_writer)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pair: tuple[int, int]) -> None:
+    async def _pump(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        pair: tuple[int, int],
+        *,
+        receiver: int | None = None,
+    ) -> None:
+        before = b""
         while chunk := await reader.read(_CHUNK):
             await self._wait_for_pass(pair)
             writer.write(chunk)
             await writer.drain()
+            if receiver is not None and self._watched:
+                passed = before + chunk
+                if self._watched in passed:
+                    self._received_by.add(receiver)
+                before = passed[-len(self._watched) :]
         raise ConnectionResetError
 
     def _mode(self, pair: tuple[int, int]) -> Mode:

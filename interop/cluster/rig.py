@@ -9,6 +9,7 @@ proxy. Controllers are reached through the proxy too.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import os
 import signal
@@ -22,16 +23,18 @@ from typing import Final
 import confluent_kafka.admin
 
 from interop.brokers import PYTHON, free_port, wait_until_serving
+from interop.cluster.ask import ask
 from interop.cluster.proxy import Network
 from interop.jars import CURRENT, ROOT, classpath, need
 from kwire.metadata.features import GROUP_VERSION, SERVED, SHARE_VERSION, STREAMS_VERSION
+from kwire.wire import messages as m
 
 CLUSTER_ID: Final = "kwireInteropClusterIdA"
 FIRST_CONTROLLER: Final = 3000
 KWIRE: Final = "kwire"
 APACHE: Final = "apache"
 
-_JVM: Final = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+JVM: Final = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
 _INTERNAL_PARTITIONS: Final = 4
 
 # How Apache Kafka's controllers are formatted so that a kwire broker can join.
@@ -80,6 +83,8 @@ class Node:
     program: Sequence[str] = ()
     release: str = CURRENT  # of Apache Kafka
     format_arguments: Sequence[str] = ()
+    jvm: Sequence[str] = JVM
+    voters: Sequence[str] = ()  # of --initial-controllers; without any a controller is formatted as the only one
     process: subprocess.Popen[bytes] | None = None
     paused: bool = False
 
@@ -116,12 +121,14 @@ class Node:
         """Format the log directory, unless it is formatted."""
         if "process.roles" not in self.settings or (self.data / "meta.properties").exists():
             return
-        alone = ("--standalone",) if self.is_controller else ()
+        quorum: tuple[str, ...] = ()
+        if self.is_controller:
+            quorum = ("--initial-controllers", ",".join(self.voters)) if self.voters else ("--standalone",)
         if self.kind == KWIRE:
             command = [PYTHON, "-P", "-m", "kwire", "scripts", "kafka-storage", "format"]
         else:
-            command = [need("java"), *_JVM, "-cp", classpath(self.release), "kafka.tools.StorageTool", "format"]
-        command += ["-t", CLUSTER_ID, "-c", str(self.file), *alone, *self.format_arguments]
+            command = [need("java"), *JVM, "-cp", classpath(self.release), "kafka.tools.StorageTool", "format"]
+        command += ["-t", CLUSTER_ID, "-c", str(self.file), *quorum, *self.format_arguments]
         finished = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
         assert finished.returncode == 0, f"{self.name}: {finished.stdout}{finished.stderr}"
 
@@ -133,7 +140,7 @@ class Node:
             command = [*program, "serve", "--config", str(self.file)]
         else:
             command = [
-                need("java"), *_JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+                need("java"), *self.jvm, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
                 "-cp", classpath(self.release), "kafka.Kafka", str(self.file),
             ]  # fmt: skip
         with self.log.open("ab") as log:
@@ -183,8 +190,9 @@ class Node:
 class Rig:
     """``brokers`` and ``controllers``: the kind of each process, "kwire" or "apache"; brokers have ids from 1 on.
 
-    Without controllers there is one broker, which is its own controller. ``programs``: what runs instead of
-    ``python -m kwire``, by broker id.
+    Without controllers there is one broker, which is its own controller. Several controllers, all Apache Kafka's, are
+    the voters of one quorum. ``programs``: what runs instead of ``python -m kwire``, by broker id. With ``direct`` no
+    proxy is between the nodes: for measurements.
     """
 
     def __init__(
@@ -198,13 +206,23 @@ class Rig:
         replication_factor: int = 3,
         release: str = CURRENT,
         format_arguments: Sequence[str] = WHAT_KWIRE_SERVES,
+        direct: bool = False,
+        jvm: Sequence[str] = JVM,
     ) -> None:
-        assert len(controllers) == 1 or len(brokers) == 1, "one controller, or one node"
+        assert controllers or len(brokers) == 1, "several brokers need a controller"
+        assert len(controllers) < 2 or KWIRE not in controllers, "kwire's controller is the only voter"
         self.folder = folder
         self.network = Network()
-        self._voters = ""
+        self._direct = direct
         self.controllers = [self._controller(FIRST_CONTROLLER + index, kind) for index, kind in enumerate(controllers)]
+        # Where the others reach the controllers.
+        self._bootstrap_controllers = ",".join(
+            controller.settings["advertised.listeners"].removeprefix("CONTROLLER://") for controller in self.controllers
+        )
         for controller in self.controllers:
+            controller.settings["controller.quorum.bootstrap.servers"] = self._bootstrap_controllers
+            if len(controllers) > 1:
+                controller.voters = [_voter(one) for one in self.controllers]
             if KWIRE in brokers and controller.kind == APACHE:
                 controller.format_arguments = format_arguments
         self.replication_factor = min(replication_factor, len(brokers))
@@ -217,11 +235,11 @@ class Rig:
         ]
         for node in self.nodes:
             node.release = release
+            node.jvm = jvm
 
     def _controller(self, node_id: int, kind: str) -> Node:
         node = Node(node_id, kind, self.folder / f"controller-{node_id}", True, free_port())
-        proxy = self.network.proxy(node_id, node.port)
-        self._voters = f"127.0.0.1:{proxy}"
+        proxy = self._front(node_id, node.port)
         node.settings = {
             "process.roles": "controller",
             "node.id": str(node_id),
@@ -229,7 +247,6 @@ class Rig:
             "advertised.listeners": f"CONTROLLER://127.0.0.1:{proxy}",
             "listener.security.protocol.map": "CONTROLLER:PLAINTEXT",
             "controller.listener.names": "CONTROLLER",
-            "controller.quorum.bootstrap.servers": self._voters,
             "log.dirs": str(node.data),
         }
         return node
@@ -237,7 +254,7 @@ class Rig:
     def _broker(self, node_id: int, kind: str, shared: Mapping[str, str], program: Sequence[str]) -> Node:
         node = Node(node_id, kind, self.folder / f"broker-{node_id}", False, free_port(), program=program)
         inner = free_port()
-        proxy = self.network.proxy(node_id, inner)
+        proxy = self._front(node_id, inner)
         node.settings = {
             "process.roles": "broker",
             "node.id": str(node_id),
@@ -246,7 +263,7 @@ class Rig:
             "listener.security.protocol.map": "CLIENT:PLAINTEXT,BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "BROKER",
             "controller.listener.names": "CONTROLLER",
-            "controller.quorum.bootstrap.servers": self._voters,
+            "controller.quorum.bootstrap.servers": self._bootstrap_controllers,
             "log.dirs": str(node.data),
             **shared,
         }
@@ -254,6 +271,10 @@ class Rig:
             for name in ("process.roles", "controller.listener.names", "controller.quorum.bootstrap.servers"):
                 del node.settings[name]
         return node
+
+    def _front(self, node_id: int, port: int) -> int:
+        """The port that other nodes use."""
+        return port if self._direct else self.network.proxy(node_id, port)
 
     @property
     def bootstrap(self) -> str:
@@ -314,6 +335,18 @@ class Rig:
             time.sleep(0.3)
         raise AssertionError(f"not in sync after {timeout_s} s: {missing}\n{self.tails()}")
 
+    def active_controller(self, timeout_s: float = 30) -> Node:
+        """The controller that leads the metadata quorum, as a broker or another controller describes it."""
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            for node in self.brokers:
+                found = _quorum_leader(node.port) if node.is_running else None
+                leader = next((one for one in self.controllers if one.id == found and one.is_running), None)
+                if leader is not None and not leader.paused:
+                    return leader
+            time.sleep(0.2)
+        raise AssertionError(f"no active controller in {timeout_s} s\n{self.tails()}")
+
     def leaders(self, topic: str) -> dict[int, int]:
         """The leader of each partition."""
         found = self.admin().list_topics(topic, timeout=10).topics[topic]
@@ -353,3 +386,23 @@ class Rig:
         for node in self.nodes:
             node.kill()
         self.network.close()
+
+
+def _voter(controller: Node) -> str:
+    """A controller as ``--initial-controllers`` names it."""
+    directory_id = base64.urlsafe_b64encode(controller.id.to_bytes(2, "big") * 8).decode().rstrip("=")
+    return f"{controller.id}@{controller.settings['advertised.listeners'].removeprefix('CONTROLLER://')}:{directory_id}"
+
+
+def _quorum_leader(port: int) -> int | None:
+    """The leader of the metadata quorum, as the broker at a port describes it; None without an answer."""
+    partition = m.DescribeQuorumRequest.PartitionData(partition_index=0)
+    topic = m.DescribeQuorumRequest.TopicData(topic_name="__cluster_metadata", partitions=[partition])
+    try:
+        response = ask(port, m.DescribeQuorumRequest(topics=[topic]), version=2)
+    except OSError:
+        return None
+    if response.error_code or not response.topics:
+        return None
+    found: int = response.topics[0].partitions[0].leader_id
+    return found

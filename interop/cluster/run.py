@@ -57,8 +57,32 @@ def run(
     before_check: Callable[[Rig], None] | None = None,
 ) -> Outcome:
     """Run clients against a started rig while ``faults`` happen, then check. ``before_check`` may spoil the logs."""
+
+    def disturb(history: History) -> None:
+        for number, fault in enumerate(faults, 1):
+            before = history.acknowledged
+            say(f"[{number}/{len(faults)}] {fault}")
+            carry_out(rig, fault)
+            if number % 2 == 0 or fault.kind in ("kill", "stop"):
+                rig.wait_in_sync()
+            say(f"        {history.acknowledged - before} records acknowledged meanwhile")
+
+    outcome = run_during(rig, disturb, seed=seed, transactions=transactions, before_check=before_check)
+    outcome.faults = len(faults)
+    return outcome
+
+
+def run_during(
+    rig: Rig,
+    disturb: Callable[[History], None],
+    *,
+    seed: int,
+    transactions: bool = True,
+    before_check: Callable[[Rig], None] | None = None,
+) -> Outcome:
+    """Run clients against a started rig until ``disturb`` returns, then check."""
     started = time.monotonic()
-    history, outcome = History(), Outcome(faults=len(faults))
+    history, outcome = History(), Outcome()
     create_topics(rig)
     clients = Clients(rig.bootstrap, history, seed)
     clients.start("idempotent", partial(clients.write, "i", WRITES, Kind.IDEMPOTENT))
@@ -68,13 +92,7 @@ def run(
         clients.start("transactional", partial(clients.write_transactions, "t", TRANSACTIONS))
         clients.start("copy", partial(clients.copy, TRANSACTIONS, COPIES, "copier"))
     time.sleep(_SETTLE_S)
-    for number, fault in enumerate(faults, 1):
-        before = history.acknowledged
-        say(f"[{number}/{len(faults)}] {fault}")
-        carry_out(rig, fault)
-        if number % 2 == 0 or fault.kind in ("kill", "stop"):
-            rig.wait_in_sync()
-        say(f"        {history.acknowledged - before} records acknowledged meanwhile")
+    disturb(history)
     time.sleep(_SETTLE_S)
     clients.stop()
     outcome.failures += clients.failures

@@ -47,7 +47,11 @@ func main() {
 		fmt.Println("usage: PROGRAM BOOTSTRAP SCENARIO PREFIX")
 		os.Exit(2)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 90*time.Second)
+	limit, known := limits[os.Args[2]]
+	if !known {
+		limit = 90 * time.Second
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	scenarios[os.Args[2]](ctx, os.Args[1], os.Args[3])
 	fmt.Println("ok")
