@@ -100,7 +100,8 @@ class History:
 
     @property
     def acknowledged(self) -> int:
-        return sum(record.offset is not None for record in self.sent.values())
+        # A list at once: other threads add records meanwhile.
+        return sum(record.offset is not None for record in list(self.sent.values()))
 
 
 Contents = Mapping[Where, Sequence[tuple[int, str]]]
