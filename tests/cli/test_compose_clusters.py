@@ -91,6 +91,9 @@ def test_three_brokers_and_a_controller_of_kwire(compose):
     """A topic has a replica on each broker, all in sync, and the controller's health check succeeds."""
     health = re.search(r"test: (.*)", compose.text)[1]
     assert "LeaderId:               100" in compose.run(health)
+    identity = f"Cluster ID: {settings_of(compose.text, 'controller')['CLUSTER_ID']}\n"
+    assert compose.run("kafka-cluster.sh cluster-id --bootstrap-controller localhost:9093") == identity
+    assert compose.run("kafka-cluster.sh cluster-id --bootstrap-server broker-2:9092") == identity
 
     topics = "kafka-topics.sh --bootstrap-server broker-1:9092"
     assert compose.run(f"{topics} --create --topic messages") == "Created topic messages.\n"

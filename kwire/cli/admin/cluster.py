@@ -46,8 +46,10 @@ class LogDir(NamedTuple):
     replicas: list[Replica]
 
 
-def cluster_id(cluster: Cluster) -> str | None:
-    """The cluster's id; None if the broker does not return one."""
+def cluster_id(cluster: Cluster, *, at_controller: bool = False) -> str | None:
+    """The cluster's id; None if the broker does not return one. ``at_controller``: a controller, without Metadata."""
+    if at_controller:
+        return describe_cluster(cluster, endpoint_type=CONTROLLERS).cluster_id
     return cluster.with_retries(lambda: cluster.metadata([])).cluster_id
 
 

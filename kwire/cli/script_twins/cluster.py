@@ -27,7 +27,7 @@ def main(argv: Sequence[str]) -> int:
     with cluster_at(given.bootstrap_server or given.bootstrap_controller, config, NAME) as cluster:
         try:
             if given.command == "cluster-id":
-                _print_id(cluster)
+                _print_id(cluster, at_controller=given.bootstrap_controller is not None)
             elif given.command == "unregister":
                 _unregister(cluster, given.id)
             else:
@@ -56,8 +56,8 @@ def _parser() -> Arguments:
     return parser
 
 
-def _print_id(cluster: Cluster) -> None:
-    found = admin.cluster_id(cluster)
+def _print_id(cluster: Cluster, *, at_controller: bool) -> None:
+    found = admin.cluster_id(cluster, at_controller=at_controller)
     print(f"Cluster ID: {found}" if found else "No cluster ID found. The Kafka version is probably too old.")
 
 

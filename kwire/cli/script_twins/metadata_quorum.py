@@ -49,7 +49,7 @@ def main(argv: Sequence[str]) -> int:
     with cluster_at(given.bootstrap_server or given.bootstrap_controller, config, NAME) as cluster:
         try:
             if given.status:
-                _print_status(cluster)
+                _print_status(cluster, at_controller=given.bootstrap_controller is not None)
             else:
                 _print_replication(cluster, human=given.human_readable)
         except KafkaError as error:
@@ -74,7 +74,7 @@ def _parser() -> Arguments:
     return parser
 
 
-def _print_status(cluster: Cluster) -> None:
+def _print_status(cluster: Cluster, *, at_controller: bool) -> None:
     answer = admin.describe_quorum(cluster)
     partition = answer.topics[0].partitions[0]
     leader = next(
@@ -88,7 +88,7 @@ def _print_status(cluster: Cluster) -> None:
     if slowest is not None:
         lag_ms = -1 if slowest.last_caught_up_timestamp < 0 else _now_ms() - slowest.last_caught_up_timestamp
     for name, value in (
-        ("ClusterId", admin.cluster_id(cluster)),
+        ("ClusterId", admin.cluster_id(cluster, at_controller=at_controller)),
         ("LeaderId", partition.leader_id),
         ("LeaderEpoch", partition.leader_epoch),
         ("HighWatermark", partition.high_watermark),
