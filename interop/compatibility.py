@@ -23,6 +23,7 @@ PARTS = {
     "crash": "Killed under load",
     "cluster": "Clusters, with brokers of kwire and of Apache Kafka",
     "faults": "Faults, state and recordings, used by programs in several languages",
+    "console": "The console, in Chromium",
     "telemetry": "Metrics that clients push",
 }
 

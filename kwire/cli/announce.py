@@ -30,16 +30,18 @@ def report_to_programs(server: Server) -> None:
     print_lines(f"ready {binding.url}" for binding in server.bindings or server.controller_bindings)
 
 
-def report_control(url: str) -> None:
-    """Print ``control URL`` for programs."""
-    print_lines([f"control {url}"])
+def report_control(url: str, console: str | None) -> None:
+    """Print ``control URL`` for programs, and ``console URL`` where the page is served."""
+    print_lines([f"control {url}", *([] if console is None else [f"console {console}"])])
 
 
-def report_to_terminal(server: Server, log_dirs: Sequence[str], control: str | None = None) -> None:
+def report_to_terminal(
+    server: Server, log_dirs: Sequence[str], control: str | None = None, console: str | None = None
+) -> None:
     """Print the banner: where clients connect, where the data is, and what to type next."""
     warn_of_open_listeners(server)
     warn_of_stand_ins(server)
-    print_lines(banner(server, log_dirs, control))
+    print_lines(banner(server, log_dirs, control, console))
 
 
 def report_as_kafka(server: Server) -> None:
@@ -51,7 +53,9 @@ def report_as_kafka(server: Server) -> None:
     )
 
 
-def banner(server: Server, log_dirs: Sequence[str], control: str | None = None) -> list[str]:
+def banner(
+    server: Server, log_dirs: Sequence[str], control: str | None = None, console: str | None = None
+) -> list[str]:
     """Lines for a person. ``log_dirs`` is empty when the data is in memory."""
     addresses = [f"{binding.endpoint.host}:{binding.endpoint.port}" for binding in server.bindings]
     shown = [
@@ -68,6 +72,7 @@ def banner(server: Server, log_dirs: Sequence[str], control: str | None = None) 
         *_titled("Brokers join at", joined),
         *_titled("Data", data),
         *_titled("Control", [] if control is None else [control]),
+        *_titled("Console, in a browser", [] if console is None else [console]),
         *_titled("Next, in another terminal", ask),
         *_titled("Stop", ["Ctrl-C"]),
     ]

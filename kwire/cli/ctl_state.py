@@ -118,7 +118,8 @@ def seed(door: Door, file: str) -> None:
     The file has topics, configs, users, ACLs and records, or names .jsonl and .csv files with records;
     docs/testing-state.md has the format.
     """
-    from kwire.control.seeds import SeedError, load_document, read_seed
+    from kwire.control.seed_error import SeedError
+    from kwire.control.seeds import load_document, read_seed
 
     try:
         document = load_document(file)

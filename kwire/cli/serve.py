@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from kwire.storage.files import Files
 
 _MEMORY_DIRECTORY: Final = "/kwire"
+_CONSOLE_ADDRESS: Final = "127.0.0.1:9644"
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -145,6 +146,12 @@ Clients in containers and clients on the host, each with an address that works f
     help="What HTTP clients must send as Authorization: Bearer TOKEN. [env: KWIRE_CONTROL_TOKEN]",
 )
 @click.option(
+    "--console",
+    is_flag=True,
+    help="Also serve a page for the browser that shows topics, messages, groups and requests, at the address of"
+    " --control. [default address: 127.0.0.1:9644]",
+)
+@click.option(
     "--secure",
     is_flag=True,
     help="Serve over TLS with login (SASL_SSL) and ACLs. The first start makes certificates, in kwire-certs beside the"
@@ -168,6 +175,11 @@ Clients in containers and clients on the host, each with an address that works f
     help="Log lines for people (text) or for programs (json).",
 )
 @click.option(
+    "--stop-at-eof",
+    is_flag=True,
+    help="Stop when standard input ends: a program that starts kwire with a pipe takes it along, however it ends.",
+)
+@click.option(
     "--kafka-ready-lines",
     is_flag=True,
     help="When ready, also print the lines that Apache Kafka logs, for programs that wait for them.",
@@ -179,11 +191,13 @@ def serve(
     users: tuple[str, ...],
     control: str | None,
     control_token: str | None,
+    console: bool,
     secure: bool,
     require_login: bool,
     log_level: str | None,
     log_format: str,
     kafka_ready_lines: bool,
+    stop_at_eof: bool,
     **options: Any,
 ) -> None:
     """Run a broker until Ctrl-C or SIGTERM.
@@ -196,7 +210,13 @@ def serve(
         raise fail("there is no broker for Windows; run kwire in WSL or in its container")
     if memory and options["data"] is not None:
         raise click.UsageError("--memory and --data exclude each other")
-    http = None if control is None else _control(control, control_token)
+    if console and control is None:
+        control = _CONSOLE_ADDRESS
+    http = None if control is None else _control(control, control_token, console=console)
+    if stop_at_eof:
+        from kwire.cli.end_of_input import stop_at_end_of_input
+
+        stop_at_end_of_input()
     from kwire.broker import logs
 
     # The start makes many objects that stay; lifecycle.run enables collection when it is done.
@@ -259,9 +279,17 @@ class _Control:
     host: str
     port: int
     token: str | None
+    console: bool
     settings: Settings | None = None
     secured: Secure | None = None
     url: str | None = None
+
+    @property
+    def page(self) -> str | None:
+        """The URL of the console, where it is served."""
+        from kwire.control.console import CONSOLE_PATH
+
+        return self.url + CONSOLE_PATH if self.console and self.url is not None else None
 
     async def serve(self, server: Server, *, task_status: trio.TaskStatus[None]) -> None:
         import trio
@@ -280,6 +308,7 @@ class _Control:
                 self.host,
                 self.port,
                 token=self.token,
+                console=self.console,
                 new_files=MemoryFiles,
                 prepare=prepare,
             )
@@ -287,8 +316,8 @@ class _Control:
             task_status.started()
 
 
-def _control(address: str, token: str | None) -> _Control:
-    """Read ``--control``. Ends the command where it cannot be served."""
+def _control(address: str, token: str | None, *, console: bool) -> _Control:
+    """Read ``--control`` and ``--console``. Ends the command where it cannot be served."""
     host, _, port = address.rpartition(":")
     host = host.strip("[]") or "127.0.0.1"
     if not port.isdigit() or int(port) > 65535:
@@ -301,7 +330,7 @@ def _control(address: str, token: str | None) -> _Control:
         check_address(host, token)
     except CannotControl as error:
         raise fail(str(error)) from None
-    return _Control(host, int(port), token)
+    return _Control(host, int(port), token, console)
 
 
 def _run(
@@ -377,12 +406,13 @@ async def _on_ready(
         announce.report_as_kafka(server)
     elif report == "terminal":
         url = None if http is None else http.url
-        announce.report_to_terminal(server, [] if memory else _log_directories(settings), url)
+        page = http.page if http is not None else None
+        announce.report_to_terminal(server, [] if memory else _log_directories(settings), url, page)
         return
     else:
         announce.report_to_programs(server)
     if http is not None and http.url is not None:
-        announce.report_control(http.url)
+        announce.report_control(http.url, http.page)
 
 
 async def _make_what_the_start_names(server: Server, settings: Settings, secured: Secure | None) -> None:

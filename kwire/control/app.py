@@ -1,15 +1,12 @@
 """HTTP: the application that answers requests under ``/v1``.
 
-Responsible for: routes, reading and writing JSON, status codes, who may ask. Must not depend on: how it listens.
-
-A request with a body must say that it is JSON, and without a token the Host header must name this machine's loopback:
-a page in a browser can do neither.
+Responsible for: the table of routes, and those for faults, the clock and the request log. Must not depend on: how it
+listens, who may ask (``guard``).
 """
 
 from __future__ import annotations
 
-import hmac
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import trio
@@ -17,34 +14,34 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
 
 from kwire.broker.clock import Clock
-from kwire.broker.controller.interface import only
 from kwire.control.bench import Bench
 from kwire.control.bodies import BadRequest, NotFound, number, read_body, refuse_unknown, within
+from kwire.control.broker_routes import BrokerRoutes
+from kwire.control.console import CONSOLE_PATH, console_routes
+from kwire.control.event_stream import Emitter, EventStream
 from kwire.control.forks import Forks
+from kwire.control.guard import Guard
 from kwire.control.metrics import Metrics
 from kwire.control.openapi import document
-from kwire.control.request_log import Filter, as_line
-from kwire.control.state_routes import StateRoutes, refused
+from kwire.control.record_routes import RecordRoutes
+from kwire.control.request_log import Filter
+from kwire.control.state_routes import StateRoutes
+from kwire.control.traffic import Traffic
 from kwire.control.view_routes import ViewRoutes
-from kwire.errors import KafkaError
 from kwire.faults.injector import AnyArmed
 from kwire.faults.rules import RuleError, read_rule
-from kwire.metadata.commands import CreateTopics
-from kwire.metadata.topics import NewTopic
 
 _LAST: Final = 100
-_HOSTS: Final = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 class Control:
-    """The handlers, over one bench. ``forks`` makes copies of the broker, ``metrics`` counts its requests."""
+    """The handlers, over one bench. ``forks`` makes copies of the broker, ``traffic`` counts its requests."""
 
-    def __init__(self, bench: Bench, forks: Forks, metrics: Metrics) -> None:
+    def __init__(self, bench: Bench, forks: Forks, traffic: Traffic, metrics: Metrics) -> None:
         self._bench = bench
         self._metrics = metrics
         self._server = bench.server
@@ -52,6 +49,8 @@ class Control:
         self.injector = bench.injector
         self._state = StateRoutes(bench, forks)
         self._views = ViewRoutes(bench)
+        self._records = RecordRoutes(bench)
+        self._broker = BrokerRoutes(bench, traffic)
 
     @property
     def _clock(self) -> Clock:
@@ -77,10 +76,10 @@ class Control:
             ("DELETE", "/v1/requests", self._clear_requests),
             ("GET", "/v1/requests/stream", self._stream_requests),
             ("POST", "/v1/requests/wait", self._wait_request),
-            ("GET", "/v1/topics", self._list_topics),
-            ("POST", "/v1/topics", self._create_topic),
+            *self._broker.table(),
             *self._state.table(),
             *self._views.table(),
+            *self._records.table(),
         ]
         return [Route(path, handler, methods=[method]) for method, path, handler in table]
 
@@ -162,12 +161,12 @@ class Control:
     async def _stream_requests(self, request: Request) -> Response:
         wanted = _filter(dict(request.query_params))
 
-        async def events() -> AsyncIterator[str]:
-            yield ": requests from now on\n\n"
+        async def events(emitter: Emitter) -> None:
+            await emitter.comment("requests from now on")
             async for entry in self.log.follow(wanted):
-                yield f"id: {entry.number}\ndata: {as_line(entry)}\n\n"
+                await emitter.event(entry.to_json(), number=entry.number)
 
-        return StreamingResponse(events(), media_type="text/event-stream")
+        return EventStream(events)
 
     async def _wait_request(self, request: Request) -> Response:
         given = await read_body(request, empty=True)
@@ -177,31 +176,6 @@ class Control:
         seen = [each.to_json() for each in self.log.last(times, wanted) if each.number > since]
         return JSONResponse(seen, status_code=200 if in_time else 408)
 
-    async def _list_topics(self, _request: Request) -> Response:
-        topics: dict[str, list[dict[str, int]]] = {}
-        for name in sorted(self._bench.broker.image.topics):
-            partitions = self._bench.broker.partitions.of_topic(name)
-            topics[name] = [
-                {"partition": index, "start": one.log.log_start_offset, "end": one.high_watermark}
-                for index, one in sorted(partitions.items())
-            ]
-        return JSONResponse(topics)
-
-    async def _create_topic(self, request: Request) -> Response:
-        given = await read_body(request)
-        refuse_unknown(given, "name", "partitions", "configs")
-        configs = given.get("configs", {})
-        name = given.get("name")
-        if not isinstance(name, str) or not isinstance(configs, dict):
-            raise BadRequest('a topic is {"name": ..., "partitions": 1, "configs": {...}}')
-        texts = {str(key): str(value) for key, value in configs.items()}
-        topic = NewTopic(name=name, partitions=number(given, "partitions", 1), configs=texts)
-        try:
-            only(await self._bench.broker.controller.submit(CreateTopics([topic])))
-        except KafkaError as refusal:
-            return refused(refusal)
-        return JSONResponse({"name": name, "partitions": topic.partitions}, status_code=201)
-
     def _armed(self, request: Request) -> AnyArmed:
         name = request.path_params["name"]
         armed = self.injector.armed.get(name)
@@ -210,39 +184,16 @@ class Control:
         return armed
 
 
-def make_app(control: Control, *, token: str | None) -> Starlette:
-    """Make the application. With a ``token`` each request must have ``Authorization: Bearer TOKEN``."""
+def make_app(control: Control, *, token: str | None, console: bool = False) -> Starlette:
+    """Make the application. With a ``token`` each request must have ``Authorization: Bearer TOKEN``.
+
+    ``console`` adds the page, which needs no token because it holds no data.
+    """
     return Starlette(
-        routes=control.routes(),
-        middleware=[Middleware(_Guard, token=token)],
+        routes=[*control.routes(), *(console_routes() if console else ())],
+        middleware=[Middleware(Guard, token=token, public=CONSOLE_PATH if console else None)],
         exception_handlers={BadRequest: _answer(400), NotFound: _answer(404)},
     )
-
-
-class _Guard:
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
-        self._app = app
-        self._token = token
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
-            refusal = self._refusal(Request(scope))
-            if refusal is not None:
-                await refusal(scope, receive, send)
-                return
-        await self._app(scope, receive, send)
-
-    def _refusal(self, request: Request) -> Response | None:
-        if self._token is not None:
-            given = request.headers.get("authorization", "").encode()
-            if not hmac.compare_digest(given, f"Bearer {self._token}".encode()):
-                return JSONResponse({"error": "this needs the header Authorization: Bearer TOKEN"}, status_code=401)
-            return None
-        host = request.headers.get("host", "")
-        name = host.rpartition(":")[0] if not host.endswith("]") and ":" in host else host
-        if name not in _HOSTS:
-            return JSONResponse({"error": f"the Host header names {host!r}, not this machine"}, status_code=403)
-        return None
 
 
 def _answer(status: int) -> Callable[[Request, Exception], Awaitable[Response]]:

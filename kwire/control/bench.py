@@ -8,7 +8,7 @@ Each door (HTTP, ``kwire.testing``) has one of these and calls the same methods.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from kwire.broker.broker import Broker
@@ -17,12 +17,14 @@ from kwire.control.conditions import read_condition
 from kwire.control.events import Events
 from kwire.control.internal_client import InternalClient
 from kwire.control.recording import Recorder, RecordingError
+from kwire.control.records import Selection, read_topic
 from kwire.control.request_log import RequestLog
 from kwire.control.seeds import Seed
 from kwire.control.state import State
 from kwire.control.views import Views
 from kwire.faults.injector import Injector
 from kwire.server.lifecycle import Server
+from kwire.wire.json_records import JsonRecord
 
 
 async def nothing() -> None:
@@ -111,8 +113,12 @@ class Bench:
     def records(
         self, topic: str, *, partition: int | None = None, offset: int | None = None, last: int = 100
     ) -> list[dict[str, Any]]:
-        """See ``contents.read_topic``."""
-        return contents.read_topic(self.broker, topic, partition=partition, offset=offset, last=last)
+        """See ``records.read_topic``."""
+        return read_topic(self.broker, topic, Selection(partition=partition, offset=offset, last=last))
+
+    async def write(self, topic: str, records: Sequence[JsonRecord]) -> list[tuple[int, int]]:
+        """See ``contents.write_records``."""
+        return await contents.write_records(self.broker, self.client, topic, records)
 
     def export(self, topic: str) -> dict[str, Any]:
         """See ``contents.export_topic``."""

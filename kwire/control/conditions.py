@@ -18,7 +18,7 @@ from typing import Any, Final, TypedDict
 
 import trio
 
-from kwire.control.contents import record_count
+from kwire.control.records import record_count
 from kwire.control.views import Views
 from kwire.errors import Code, KafkaError
 

@@ -1,34 +1,32 @@
-"""What topics hold: reading records without a group, and filling a broker from a seed.
+"""Filling a broker: seeds, records of one topic; and a topic as a seed.
 
-Responsible for: records out of and into partitions, export of a topic. Must not depend on: where a seed comes from.
+Responsible for: records into partitions, topics, configs, users and ACLs of a seed, export of a topic. Must not depend
+on: where a seed comes from, HTTP.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import cycle, islice
+from itertools import cycle
 from typing import Any, Final
 
 from kwire.broker.broker import Broker
 from kwire.broker.controller.interface import only
-from kwire.broker.partitions.partition import Partition
 from kwire.control.internal_client import InternalClient
-from kwire.control.seeds import Seed, SeedTopic
+from kwire.control.records import partitions_of, read_partition, shown
+from kwire.control.seeds import Seed
 from kwire.errors import Code, KafkaError
 from kwire.metadata.alter_configs import ConfigChange
 from kwire.metadata.commands import CreateAcls, CreateTopics, IncrementalAlterConfigs
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.topics import NewTopic
 from kwire.server.initial_users import store_users
-from kwire.wire.batch import read_batch_header
-from kwire.wire.json_records import JsonRecord, record_fields
+from kwire.wire.json_records import JsonRecord
 from kwire.wire.messages import ProduceRequest
 from kwire.wire.partitioner import partition_of_key
-from kwire.wire.records import Record, build_batch, read_records
+from kwire.wire.records import Record, build_batch
 
-RECORDS_MAX: Final = 10_000
-_READ_BYTES: Final = 1 << 20
 _BATCH_BYTES: Final = 500_000
 _BATCH_RECORDS: Final = 1000
 _RECORD_OVERHEAD_BYTES: Final = 32
@@ -37,78 +35,13 @@ _PRODUCE_BY_NAME: Final = 12
 _TIMEOUT_MS: Final = 30_000
 
 
-def partitions_of(broker: Broker, topic: str) -> Mapping[int, Partition]:
-    """Give the partitions of a topic. Raises KafkaError(UNKNOWN_TOPIC_OR_PARTITION)."""
-    if topic not in broker.image.topics:
-        raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION, f"there is no topic {topic}")
-    return dict(sorted(broker.partitions.of_topic(topic).items()))
-
-
-def record_count(broker: Broker, topic: str) -> int:
-    """Give the number of offsets from the start to the end of all partitions of a topic, 0 without the topic."""
-    partitions = broker.partitions.of_topic(topic).values()
-    return sum(one.high_watermark - one.log.log_start_offset for one in partitions)
-
-
-def read_topic(
-    broker: Broker, topic: str, *, partition: int | None = None, offset: int | None = None, last: int = 100
-) -> list[dict[str, Any]]:
-    """Give up to ``last`` records of each partition: from ``offset`` on, or the last ones.
-
-    A record has topic, partition, offset, timestamp, key, value and headers. Control records are left out; records of
-    open and aborted transactions are there. Raises KafkaError, StorageFailure.
-    """
-    found = partitions_of(broker, topic)
-    if partition is not None and partition not in found:
-        raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION, f"the topic {topic} has no partition {partition}")
-    chosen = found.values() if partition is None else [found[partition]]
-    records: list[dict[str, Any]] = []
-    for one in chosen:
-        start = max(one.log.log_start_offset, one.high_watermark - last) if offset is None else offset
-        records += islice(_records(one, start), last)
-    return records
-
-
-def _records(partition: Partition, offset: int) -> Iterator[dict[str, Any]]:
-    log = partition.log
-    offset = max(offset, log.log_start_offset)
-    while offset < log.high_watermark:
-        piece = log.read(offset, max_bytes=_READ_BYTES, end_offset=log.high_watermark, at_least_one=True)
-        if piece is None:
-            return
-        try:
-            content = memoryview(piece.pread())
-        finally:
-            piece.close()
-        position = 0
-        while position + 12 <= len(content):
-            size = 12 + int.from_bytes(content[position + 8 : position + 12], "big")
-            if position + size > len(content):
-                break
-            batch = content[position : position + size]
-            header = read_batch_header(batch)
-            for record in () if header.is_control else read_records(batch):
-                if record.offset >= offset:
-                    yield record_fields(
-                        topic=partition.topic,
-                        partition=partition.index,
-                        offset=record.offset,
-                        timestamp_ms=record.timestamp_ms,
-                        key=record.key,
-                        value=record.value,
-                        headers=record.headers,
-                    )
-            offset = header.next_offset
-            position += size
-
-
 def export_topic(broker: Broker, topic: str) -> dict[str, Any]:
     """Give a topic as a seed: its partitions, configs and records. Raises KafkaError."""
     partitions = partitions_of(broker, topic)
     records = [
         {name: fields[name] for name in ("partition", "timestamp", "key", "value", "headers")}
         for one in partitions.values()
-        for fields in _records(one, 0)
+        for fields in (shown(one, record) for record in read_partition(one, 0))
     ]
     configs = dict(broker.image.config(ResourceType.TOPIC, topic))
     return {"topics": {topic: {"partitions": len(partitions), "configs": configs, "records": records}}}
@@ -139,7 +72,7 @@ async def plant(broker: Broker, client: InternalClient, seed: Seed) -> dict[str,
                 raise outcome
     written = 0
     for topic in seed.topics:
-        written += await _write(broker, client, topic)
+        written += len(await write_records(broker, client, topic.name, topic.records))
     return {"topics": len(missing), "records": written}
 
 
@@ -148,20 +81,30 @@ async def _configure(broker: Broker, resource: Resource, configs: Mapping[str, s
     only(await broker.controller.submit(IncrementalAlterConfigs([(resource, changes)])))
 
 
-async def _write(broker: Broker, client: InternalClient, topic: SeedTopic) -> int:
-    count = len(partitions_of(broker, topic.name))
+async def write_records(
+    broker: Broker, client: InternalClient, topic: str, records: Sequence[JsonRecord]
+) -> list[tuple[int, int]]:
+    """Write records to a topic; returns partition and offset of each, in their order.
+
+    Raises KafkaError at the first refusal: what was written before it stays.
+    """
+    count = len(partitions_of(broker, topic))
     now_ms = broker.clock.now_ms()
     by_partition: dict[int, list[Record]] = defaultdict(list)
+    places: list[tuple[int, int]] = []
     turns = cycle(range(count))
-    for each in topic.records:
+    for each in records:
         index = _choose(each, count, turns)
         timestamp_ms = now_ms if each.timestamp_ms is None else each.timestamp_ms
-        records = by_partition[index]
-        records.append(Record(len(records), timestamp_ms, each.key, each.value, each.headers))
-    for index, records in by_partition.items():
-        for batch in _batches(records):
-            await _produce(client, topic.name, index, batch)
-    return len(topic.records)
+        chosen = by_partition[index]
+        places.append((index, len(chosen)))
+        chosen.append(Record(len(chosen), timestamp_ms, each.key, each.value, each.headers))
+    offsets: dict[int, list[int]] = defaultdict(list)
+    for index, of_partition in by_partition.items():
+        for batch, size in _batches(of_partition):
+            base_offset = await _produce(client, topic, index, batch)
+            offsets[index].extend(range(base_offset, base_offset + size))
+    return [(index, offsets[index][place]) for index, place in places]
 
 
 def _choose(record: JsonRecord, count: int, turns: Iterator[int]) -> int:
@@ -170,20 +113,22 @@ def _choose(record: JsonRecord, count: int, turns: Iterator[int]) -> int:
     return next(turns) if record.key is None else partition_of_key(record.key, count)
 
 
-def _batches(records: Sequence[Record]) -> Iterator[bytes]:
+def _batches(records: Sequence[Record]) -> Iterator[tuple[bytes, int]]:
+    """Yield batches, each with its number of records."""
     batch: list[Record] = []
     size = 0
     for record in records:
         size += len(record.key or b"") + len(record.value or b"") + _RECORD_OVERHEAD_BYTES
         batch.append(record._replace(offset=len(batch)))
         if size >= _BATCH_BYTES or len(batch) >= _BATCH_RECORDS:
-            yield build_batch(batch)
+            yield build_batch(batch), len(batch)
             batch, size = [], 0
     if batch:
-        yield build_batch(batch)
+        yield build_batch(batch), len(batch)
 
 
-async def _produce(client: InternalClient, topic: str, index: int, batch: bytes) -> None:
+async def _produce(client: InternalClient, topic: str, index: int, batch: bytes) -> int:
+    """Write one batch; returns its base offset."""
     partition = ProduceRequest.PartitionProduceData(index=index, records=memoryview(batch))
     request = ProduceRequest(
         acks=-1,
@@ -194,3 +139,4 @@ async def _produce(client: InternalClient, topic: str, index: int, batch: bytes)
     answer = response.responses[0].partition_responses[0]
     if answer.error_code:
         raise KafkaError(Code(answer.error_code), f"{topic}-{index}: {answer.error_message or 'not written'}")
+    return int(answer.base_offset)

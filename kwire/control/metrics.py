@@ -1,18 +1,17 @@
 """Metrics of one broker for Prometheus.
 
-Responsible for: counting requests, and the families that ``/metrics`` gives. Must not depend on: HTTP.
+Responsible for: the families that ``/metrics`` gives. Must not depend on: HTTP, how requests are counted.
 
 Names are those that dashboards for Apache Kafka use: of the JMX exporter (``kafka_server_...``, ``kafka_network_...``,
 ``kafka_log_...``, ``kafka_controller_...``) and of kafka_exporter (``kafka_consumergroup_...``,
 ``kafka_topic_partition_...``); what Kafka has no name for begins with ``kwire_``. Counters count since the broker was
-started or reset. Times are those of the broker's clock.
+started or reset. Times are those of the broker's clock; those of fsyncs are real time.
 """
 
 from __future__ import annotations
 
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
 
 from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
@@ -20,63 +19,29 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.registry import Collector
 
 from kwire.broker.broker import Broker
-from kwire.broker.requests.context import Context
+from kwire.control.traffic import FETCH, PRODUCE, Traffic
 from kwire.control.views import Views
-from kwire.errors import KafkaError
-from kwire.server.connection_registry import ConnectionRegistry
-from kwire.wire.batch import HEADER_BYTES, OVERHEAD_BYTES, read_batch_header
-from kwire.wire.codec import Message, api_name
-from kwire.wire.messages import FetchResponse, ProduceRequest
+from kwire.server.lifecycle import Server
+from kwire.wire.codec import api_name
 
-_PRODUCE: Final = 0
-_FETCH: Final = 1
-# The times of so many requests of an API make its quantiles.
-_TIMES_KEPT: Final = 1000
 _QUANTILES: Final = (0.5, 0.95, 0.99, 0.999)
 
 
-@dataclass(slots=True)
-class _Requests:
-    """The requests of one API."""
-
-    by_version: Counter[int] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    total_ms: float = 0.0
-    times_ms: deque[float] = field(default_factory=lambda: deque(maxlen=_TIMES_KEPT))
-
-
 class Metrics:
-    """Counts from ``start`` on; ``connections`` and ``views`` give what is there now."""
+    """Of what ``traffic`` has counted and of what ``server`` has now; ``views`` give its groups."""
 
-    def __init__(
-        self, broker: Broker, connections: Callable[[], ConnectionRegistry], views: Callable[[], Views]
-    ) -> None:
-        self._broker = broker
-        self._connections = connections
+    def __init__(self, traffic: Traffic, server: Server, views: Callable[[], Views]) -> None:
+        self._traffic = traffic
+        self._server = server
         self._views = views
-        self._remove: Callable[[], None] | None = None
-        self._forget()
 
-    def start(self) -> None:
-        """Count from now on. Requests are then decoded always, so each costs more."""
-        self._remove = self._remove or self._broker.hooks.around_dispatch(self._count)
-
-    def stop(self) -> None:
-        """Count no more."""
-        if self._remove is not None:
-            self._remove()
-            self._remove = None
-
-    def move_to(self, broker: Broker) -> None:
-        """Count what another broker does, from 0 on: Prometheus takes it for a restart."""
-        self._broker = broker
-        self._forget()
-        if self._remove is not None:
-            self._remove = broker.hooks.around_dispatch(self._count)
+    @property
+    def _broker(self) -> Broker:
+        return self._server.broker
 
     async def exposition(self) -> bytes:
         """Give all metrics in Prometheus' text format."""
-        groups = [await self._views().group(each["group"]) for each in await self._views().groups()]
+        groups = await self._views().described_groups()
         registry = CollectorRegistry(auto_describe=False)
         quorum = await self._broker.controller.describe_quorum()
         active = quorum.leader_id == self._broker.node_id
@@ -84,97 +49,35 @@ class Metrics:
         ProcessCollector(registry=registry)
         return generate_latest(registry)
 
-    def _forget(self) -> None:
-        self._requests: dict[int, _Requests] = {}
-        self._messages_in: Counter[str] = Counter()
-        self._bytes_in: Counter[str] = Counter()
-        self._bytes_out: Counter[str] = Counter()
-        self._produced: Counter[str] = Counter()
-        self._fetched: Counter[str] = Counter()
-        self._failed: dict[int, Counter[str]] = {_PRODUCE: Counter(), _FETCH: Counter()}
-
-    async def _count(self, context: Context, request: Message, proceed: Callable[[], Awaitable[Any]]) -> Any:
-        clock = self._broker.clock
-        started_ms = clock.monotonic_ms()
-        if context.api_key == _PRODUCE:
-            self._count_produce(request)
-        try:
-            response = await proceed()
-        except KafkaError as refusal:
-            self._of(context).errors[refusal.code.name] += 1
-            raise
-        finally:
-            took_ms = clock.monotonic_ms() - started_ms
-            requests = self._of(context)
-            requests.by_version[context.api_version] += 1
-            requests.total_ms += took_ms
-            requests.times_ms.append(took_ms)
-        if context.api_key == _FETCH and response is not None:
-            self._count_fetch(response)
-        elif context.api_key == _PRODUCE and response is not None:
-            for topic in response.responses:
-                if any(each.error_code for each in topic.partition_responses):
-                    self._failed[_PRODUCE][self._name(topic)] += 1
-        return response
-
-    def _of(self, context: Context) -> _Requests:
-        return self._requests.setdefault(context.api_key, _Requests())
-
-    def _count_produce(self, request: Message) -> None:
-        assert isinstance(request, ProduceRequest)
-        for topic in request.topic_data:
-            name = self._name(topic)
-            self._produced[name] += 1
-            for partition in topic.partition_data:
-                records = partition.records
-                if records is not None:
-                    self._bytes_in[name] += len(records)
-                    self._messages_in[name] += _record_count(records)
-
-    def _count_fetch(self, response: Message) -> None:
-        assert isinstance(response, FetchResponse)
-        for topic in response.responses:
-            name = self._name(topic)
-            self._fetched[name] += 1
-            for partition in topic.partitions:
-                if partition.records is not None:
-                    self._bytes_out[name] += len(partition.records)
-                self._failed[_FETCH][name] += bool(partition.error_code)
-
-    def _name(self, topic: Any) -> str:
-        """Give the name of a topic that a message names or gives the id of."""
-        name = getattr(topic, "name", "") or getattr(topic, "topic", "")
-        if name:
-            return str(name)
-        found = self._broker.image.topics_by_id.get(topic.topic_id)
-        return "" if found is None else found.name
-
     def _families(self, active: bool) -> Iterator[Metric]:
+        traffic = self._traffic
         for name, text, counts in (
-            ("messagesin", "Records that producers sent.", self._messages_in),
-            ("bytesin", "Bytes of record batches that producers sent.", self._bytes_in),
-            ("bytesout", "Bytes of record batches that consumers were sent.", self._bytes_out),
-            ("totalproducerequests", "Produce requests.", self._produced),
-            ("totalfetchrequests", "Fetch requests that were answered with the topic.", self._fetched),
-            ("failedproducerequests", "Produce requests of which a partition was refused.", self._failed[_PRODUCE]),
-            ("failedfetchrequests", "Partitions of fetch requests that were refused.", self._failed[_FETCH]),
+            ("messagesin", "Records that producers sent.", traffic.messages_in),
+            ("bytesin", "Bytes of record batches that producers sent.", traffic.bytes_in),
+            ("bytesout", "Bytes of record batches that consumers were sent.", traffic.bytes_out),
+            ("totalproducerequests", "Produce requests.", traffic.produced),
+            ("totalfetchrequests", "Fetch requests that were answered with the topic.", traffic.fetched),
+            ("failedproducerequests", "Produce requests of which a partition was refused.", traffic.failed[PRODUCE]),
+            ("failedfetchrequests", "Partitions of fetch requests that were refused.", traffic.failed[FETCH]),
         ):
             yield _counter(f"kafka_server_brokertopicmetrics_{name}", text, ["topic"], _by_topic(counts))
         yield from self._request_families()
         yield from self._log_families()
+        yield from self._flush_families()
+        yield from self._cleaner_families()
         yield from self._cluster_families(active)
         yield from self._process_families()
 
     def _request_families(self) -> Iterator[Metric]:
         rows = [
             ((api_name(key), str(version)), count)
-            for key, requests in self._requests.items()
+            for key, requests in self._traffic.apis.items()
             for version, count in requests.by_version.items()
         ]
         yield _counter("kafka_network_requestmetrics_requests", "Requests.", ["request", "version"], rows)
         errors = [
             ((api_name(key), code), count)
-            for key, requests in self._requests.items()
+            for key, requests in self._traffic.apis.items()
             for code, count in requests.errors.items()
         ]
         yield _counter(
@@ -183,14 +86,9 @@ class Metrics:
         times = Metric(
             "kafka_network_requestmetrics_totaltimems", "Time of a request in ms, without sending.", "summary"
         )
-        for key, requests in self._requests.items():
+        for key, requests in self._traffic.apis.items():
             labels = {"request": api_name(key)}
-            ordered = sorted(requests.times_ms)
-            for quantile in _QUANTILES:
-                value = ordered[min(len(ordered) - 1, int(quantile * len(ordered)))]
-                times.add_sample(times.name, {**labels, "quantile": str(quantile)}, value)
-            times.add_sample(f"{times.name}_count", labels, sum(requests.by_version.values()))
-            times.add_sample(f"{times.name}_sum", labels, requests.total_ms)
+            _add_times(times, labels, requests.times_ms, requests.count, requests.total_ms)
         yield times
 
     def _log_families(self) -> Iterator[Metric]:
@@ -221,6 +119,36 @@ class Metrics:
             [(names, log.log_start_offset) for names, log in logs],
         )
 
+    def _flush_families(self) -> Iterator[Metric]:
+        flusher = self._broker.flusher
+        times = Metric("kafka_log_logflushstats_logflushrateandtimems", "Time of an fsync of a log in ms.", "summary")
+        _add_times(times, {}, flusher.times_ms, flusher.flushes, flusher.total_ms)
+        yield times
+        yield _counter("kwire_log_flush_errors", "Fsyncs of a log that failed.", [], [((), flusher.failures)])
+
+    def _cleaner_families(self) -> Iterator[Metric]:
+        """None before compaction has begun, log.cleaner.backoff.ms after the start."""
+        cleaner = self._broker.housekeeping.cleaner
+        if cleaner is None:
+            return
+        name = "kafka_log_logcleanermanager"
+        ratio = round(100 * cleaner.dirtiest_ratio)
+        yield _gauge(f"{name}_max_dirty_percent", "Percent of the dirtiest log to compact.", [], [((), ratio)])
+        by_directory = Counter(partition.log_dir for partition in cleaner.uncleanable)
+        yield _gauge(
+            f"{name}_uncleanable_partitions_count",
+            "Logs that are not compacted because that failed.",
+            ["logDirectory"],
+            [((one.path,), by_directory[one.path]) for one in self._broker.dirs.dirs],
+        )
+        yield _gauge("kwire_log_cleaner_rounds_running", "Logs being compacted.", [], [((), len(cleaner.rounds))])
+        for name, text, count in (
+            ("rounds", "Rounds of compaction that ended.", cleaner.rounds_done),
+            ("bytes_read", "Bytes that compaction read.", cleaner.bytes_read),
+            ("bytes_written", "Bytes that compaction wrote.", cleaner.bytes_written),
+        ):
+            yield _counter(f"kwire_log_cleaner_{name}", text, [], [((), count)])
+
     def _cluster_families(self, active: bool) -> Iterator[Metric]:
         partitions = list(self._broker.partitions)
         image = self._broker.image
@@ -240,7 +168,7 @@ class Metrics:
             ("kafka_controller_kafkacontroller_globaltopiccount", "Topics.", len(image.topics)),
         ):
             yield _gauge(name, text, [], [((), value)])
-        listeners = Counter(each.endpoint.name for each in self._connections().open)
+        listeners = Counter(each.endpoint.name for each in self._server.connections.open)
         yield _gauge(
             "kafka_server_socketservermetrics_connection_count",
             "Connections.",
@@ -292,6 +220,16 @@ def _group_families(groups: list[dict[str, Any]]) -> Iterator[Metric]:
     )
 
 
+def _add_times(times: Metric, labels: dict[str, str], last_ms: Iterable[float], count: int, total_ms: float) -> None:
+    """Add quantiles of the last times, and count and sum of all."""
+    ordered = sorted(last_ms)
+    for quantile in _QUANTILES if ordered else ():
+        value = ordered[min(len(ordered) - 1, int(quantile * len(ordered)))]
+        times.add_sample(times.name, {**labels, "quantile": str(quantile)}, value)
+    times.add_sample(f"{times.name}_count", labels, count)
+    times.add_sample(f"{times.name}_sum", labels, total_ms)
+
+
 def _by_topic(counts: Counter[str]) -> list[tuple[tuple[str, ...], float]]:
     return [((topic,), count) for topic, count in counts.items()]
 
@@ -308,16 +246,3 @@ def _gauge(name: str, text: str, labels: list[str], rows: Iterable[tuple[tuple[s
     for names, value in rows:
         family.add_metric(names, value)
     return family
-
-
-def _record_count(records: Any) -> int:
-    """Count the records of batches by their headers."""
-    view = memoryview(records)
-    count = position = 0
-    while position + HEADER_BYTES <= len(view):
-        header = read_batch_header(view, position)
-        count += max(0, header.record_count)
-        if header.length <= 0:
-            break
-        position += OVERHEAD_BYTES + header.length
-    return count

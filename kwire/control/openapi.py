@@ -19,6 +19,11 @@ _FILTERS: Final = {
     "group": "a group that the request names",
 }
 _COUNTS: Final = "the rule with its counts"
+_SELECTION: Final = {
+    "partition": "default: all",
+    "offset": "the first",
+    "timestamp": "the first at or after this time, in ms since the epoch",
+}
 _RECORDING: Final = "its file, size and number of requests"
 _SNAPSHOT: Final = "the snapshot with its size"
 _NOT_SO: Final = "one sentence why not"
@@ -66,6 +71,20 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] 
             "timeout_ms": "default 10000",
         },
     ),
+    (
+        "GET",
+        "/v1/broker",
+        "The broker: ids, releases, listeners, clock.",
+        {200: "cluster_id, node_id, version, kafka, listeners, authorizer, now_ms, rate"},
+        {},
+    ),
+    (
+        "GET",
+        "/v1/traffic",
+        "Sizes and counters of topics and counters of APIs since the start; two answers make rates.",
+        {200: "monotonic_ms, topics, requests"},
+        {},
+    ),
     ("GET", "/v1/topics", "Topics with the offsets of their partitions.", {200: "topics"}, {}),
     (
         "POST",
@@ -73,6 +92,13 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] 
         "Create a topic.",
         {201: "the topic", 400: "refused", 409: "it exists"},
         {"name": "", "partitions": "default 1", "configs": "names and values"},
+    ),
+    (
+        "GET",
+        "/v1/topics/{name}",
+        "One topic.",
+        {200: "its own configs, and its partitions with leader, replicas, offsets and sizes", 404: "no such topic"},
+        {},
     ),
     ("POST", "/v1/reset", "Remove all topics, groups, users, rules, requests; the clock is real again.", {204: ""}, {}),
     ("GET", "/v1/snapshots", "The named snapshots, oldest first.", {200: "names, sizes, when they were made"}, {}),
@@ -134,7 +160,13 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] 
             "transactional_id": "",
         },
     ),
-    ("GET", "/v1/groups", "All groups.", {200: "group, kind and state of each"}, {}),
+    (
+        "GET",
+        "/v1/groups",
+        "All groups.",
+        {200: "group, kind and state of each", 400: _NOT_SO},
+        {"details": "true: with members, offsets and lag of each"},
+    ),
     ("GET", "/v1/groups/{name}", "One group.", {200: "members, offsets and lag", 404: "no such group"}, {}),
     ("GET", "/v1/groups/{name}/locks", "What members of a share group have acquired.", {200: "runs of offsets"}, {}),
     ("GET", "/v1/transactions", "All transactional ids.", {200: "state, producer and partitions of each"}, {}),
@@ -145,7 +177,25 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] 
         {200: "producers by partition", 404: "no such topic"},
         {},
     ),
-    ("GET", "/v1/connections", "The clients that are connected.", {200: "peer, principal and software of each"}, {}),
+    (
+        "GET",
+        "/v1/connections",
+        "The clients that are connected.",
+        {200: "peer, principal, software and client.id of each, its requests and bytes of records"},
+        {},
+    ),
+    (
+        "GET",
+        "/v1/configs",
+        "Configs, each with the sources of its value; secrets are null.",
+        {200: "configs", 400: _NOT_SO, 404: "no such topic"},
+        {
+            "type": "broker (default), topic, group or client-metrics",
+            "name": "default: the id of this broker; empty: the dynamic configs of all brokers",
+        },
+    ),
+    ("GET", "/v1/acls", "All ACLs.", {200: "each in its parts and as a sentence"}, {}),
+    ("GET", "/v1/users", "Users with SCRAM credentials.", {200: "mechanisms and iterations of each"}, {}),
     (
         "POST",
         "/v1/wait",
@@ -178,10 +228,34 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] 
         "Records, without a group.",
         {200: "records with key, value, headers, offset", 400: _NOT_SO, 404: "no such topic or partition"},
         {
-            "partition": "default: all",
-            "offset": "the first; default: the last records",
+            **_SELECTION,
             "last": "how many of each partition, default 100",
         },
+    ),
+    (
+        "POST",
+        "/v1/topics/{name}/records",
+        "Write records.",
+        {201: "partition and offset of each", 400: _NOT_SO, 404: "no such topic or partition"},
+        {"records": "a list; a record has value, and optionally key, headers, partition and timestamp"},
+    ),
+    (
+        "GET",
+        "/v1/topics/{name}/records/stream",
+        "Each record that is written from now on.",
+        {200: "server-sent events; skipped counts records that were left out", 400: _NOT_SO, 404: "no such topic"},
+        {"partition": "default: all"},
+    ),
+    (
+        "GET",
+        "/v1/topics/{name}/search",
+        "Records whose key, value or headers hold a text.",
+        {
+            200: "records; how many were scanned; next: offsets where another search goes on",
+            400: _NOT_SO,
+            404: "no such topic or partition",
+        },
+        {"text": "", **_SELECTION, "last": "how many in all, default 100"},
     ),
     ("GET", "/v1/topics/{name}/export", "A topic as a seed.", {200: "a seed", 404: "no such topic"}, {}),
 )

@@ -5,7 +5,6 @@ Responsible for: recording, a bounded ring, filters, and waiting for a request. 
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -249,11 +248,6 @@ class _Plain:
 def _is_secret_config(name: str) -> bool:
     """Tell whether a config holds a password or a key; names may have the prefix of a listener."""
     return any(word in name for word in _SECRET_CONFIGS)
-
-
-def as_line(entry: Entry) -> str:
-    """Write an entry as one line of JSON."""
-    return json.dumps(entry.to_json(), separators=(",", ":"))
 
 
 def for_people(entry: Entry) -> str:

@@ -8,7 +8,7 @@ broker.
 
 ``records`` is a list, or the name of a file beside the seed: ``.jsonl`` has a record on each line, as
 ``kwire consume --json`` writes it; ``.csv`` has the columns ``key``, ``value``, ``partition``, ``timestamp`` and
-``header.NAME``, of which ``value`` is needed. An empty key is none.
+``header.NAME``, of which ``value`` is needed. An empty key is none. ``.avro`` is described in ``avro_files``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from kwire.acls import Acl
+from kwire.control.avro_files import AvroOptions, read_avro, read_options
+from kwire.control.seed_error import SeedError
 from kwire.errors import KafkaError
 from kwire.metadata.config_rules import check_topic_name
 from kwire.security.acl_text import read_acls
@@ -31,10 +33,6 @@ _KEYS: Final = ("topics", "configs", "users", "acls")
 _TOPIC_KEYS: Final = ("partitions", "configs", "records")
 _HEADER: Final = "header."
 _COLUMNS: Final = ("key", "value", "partition", "timestamp")
-
-
-class SeedError(ValueError):
-    """A seed that cannot be; the message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +65,9 @@ def load_document(path: str) -> dict[str, Any]:
     except ValueError as error:
         raise SeedError(f"{path} is not JSON: {error}") from None
     topics = document.get("topics") if isinstance(document, dict) else None
-    for topic in topics.values() if isinstance(topics, dict) else ():
+    for name, topic in topics.items() if isinstance(topics, dict) else ():
         if isinstance(topic, dict) and isinstance(topic.get("records"), str):
-            topic["records"] = list(_read_file(file.parent / topic["records"]))
+            topic["records"] = list(_read_named(file.parent, name, topic))
     return document if isinstance(document, dict) else {"": document}
 
 
@@ -117,6 +115,17 @@ def _topic(name: str, given: object) -> SeedTopic:
     except JsonRecordError as error:
         raise SeedError(f"the records of the topic {name}: {error}") from None
     return SeedTopic(name, partitions, _texts(_mapping(given, "configs", f"the configs of the topic {name}")), read)
+
+
+def _read_named(folder: Path, name: str, topic: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Read the file that a topic names, which may be Avro."""
+    path = folder / topic["records"]
+    avro = topic.pop("avro", None)
+    if path.suffix == ".avro":
+        return read_avro(path, AvroOptions() if avro is None else read_options(avro, folder, f"the topic {name}"))
+    if avro is not None:
+        raise SeedError(f"the topic {name}: avro is for records in a file whose name ends with .avro")
+    return _read_file(path)
 
 
 def _read_file(path: Path) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,7 @@ import ipaddress
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Any
 
 import hypercorn.trio
 import trio
@@ -18,6 +19,7 @@ from kwire.control.app import Control, make_app
 from kwire.control.bench import Bench, nothing
 from kwire.control.forks import Forks
 from kwire.control.metrics import Metrics
+from kwire.control.traffic import Traffic
 from kwire.server.acceptor import CannotBind
 from kwire.server.lifecycle import Server
 from kwire.storage.files import Files
@@ -40,6 +42,7 @@ async def serve_control(
     *,
     new_files: Callable[[], Files],
     token: str | None = None,
+    console: bool = False,
     requests_kept: int = 1000,
     prepare: Callable[[], Awaitable[None]] = nothing,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
@@ -47,7 +50,7 @@ async def serve_control(
     """Serve until cancelled; reports the port when it listens. Raises CannotControl.
 
     ``new_files`` makes empty files in memory, for copies of the broker; ``prepare`` makes what a start of the broker
-    makes, again after a reset.
+    makes, again after a reset. ``console`` serves the page too.
     """
     check_address(host, token)
     bench = Bench(server, requests_kept=requests_kept, prepare=prepare)
@@ -55,18 +58,20 @@ async def serve_control(
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.errorlog = logging.getLogger("kwire.control")
     config.graceful_timeout = 0.1
-    metrics = Metrics(server.broker, lambda: server.connections, lambda: bench.views)
+    traffic = Traffic(server.broker)
+    metrics = Metrics(traffic, server, lambda: bench.views)
 
     def follow() -> None:
-        metrics.move_to(server.broker)
+        traffic.move_to(server.broker)
 
     server.on_reopened.append(follow)
     bench.log.start()
-    metrics.start()
+    traffic.start()
     try:
         async with trio.open_nursery() as nursery:
-            forks = Forks(nursery, new_files, partial(_serve_fork, host=host, new_files=new_files, token=token))
-            app = make_app(Control(bench, forks, metrics), token=token)
+            again: dict[str, Any] = {"new_files": new_files, "token": token, "console": console}
+            forks = Forks(nursery, new_files, partial(_serve_fork, host=host, **again))
+            app = make_app(Control(bench, forks, traffic, metrics), token=token, console=console)
             try:
                 urls = await nursery.start(hypercorn.trio.serve, app, config)
             except OSError as error:
@@ -74,15 +79,13 @@ async def serve_control(
             task_status.started(int(urls[0].rpartition(":")[2]))
     finally:
         server.on_reopened.remove(follow)
-        metrics.stop()
+        traffic.stop()
         bench.close()
 
 
-async def _serve_fork(
-    server: Server, *, host: str, new_files: Callable[[], Files], token: str | None, task_status: trio.TaskStatus[str]
-) -> None:
+async def _serve_fork(server: Server, *, host: str, task_status: trio.TaskStatus[str], **options: Any) -> None:
     async with trio.open_nursery() as nursery:
-        port = await nursery.start(partial(serve_control, server, host, 0, new_files=new_files, token=token))
+        port = await nursery.start(partial(serve_control, server, host, 0, **options))
         task_status.started(control_url(host, port))
 
 

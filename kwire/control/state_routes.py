@@ -1,4 +1,4 @@
-"""HTTP for the state of a broker: reset, snapshots, seeds, records, export, copies.
+"""HTTP for the state of a broker: reset, snapshots, seeds, events, recordings, copies.
 
 Responsible for: these routes. Must not depend on: how state is kept.
 """
@@ -12,14 +12,15 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from kwire.control.bench import Bench
-from kwire.control.bodies import BadRequest, NotFound, query_number, read_body, refuse_unknown, text
-from kwire.control.contents import RECORDS_MAX
+from kwire.control.bodies import BadRequest, NotFound, read_body, refuse_unknown, text
 from kwire.control.events import EventError
 from kwire.control.forks import Forks
 from kwire.control.recording import Recorder, RecordingError
-from kwire.control.seeds import SeedError, read_seed
+from kwire.control.refusals import refused
+from kwire.control.seed_error import SeedError
+from kwire.control.seeds import read_seed
 from kwire.control.state import Snapshot, StateError
-from kwire.errors import Code, KafkaError, StorageFailure
+from kwire.errors import KafkaError, StorageFailure
 
 
 class StateRoutes:
@@ -45,8 +46,6 @@ class StateRoutes:
             ("POST", "/v1/recording", self._record),
             ("GET", "/v1/recording", self._show_recording),
             ("DELETE", "/v1/recording", self._stop_recording),
-            ("GET", "/v1/topics/{name}/records", self._records),
-            ("GET", "/v1/topics/{name}/export", self._export),
         ]
 
     async def _reset(self, request: Request) -> Response:
@@ -148,33 +147,6 @@ class StateRoutes:
             return JSONResponse(_recording(self._bench.stop_recording()))
         except RecordingError as error:
             raise NotFound(str(error)) from None
-
-    async def _records(self, request: Request) -> Response:
-        refuse_unknown(request.query_params, "partition", "offset", "last")
-        last = query_number(request, "last")
-        try:
-            records = self._bench.records(
-                request.path_params["name"],
-                partition=query_number(request, "partition"),
-                offset=query_number(request, "offset"),
-                last=min(100 if last is None else last, RECORDS_MAX),
-            )
-        except KafkaError as refusal:
-            return refused(refusal)
-        return JSONResponse(records)
-
-    async def _export(self, request: Request) -> Response:
-        try:
-            return JSONResponse(self._bench.export(request.path_params["name"]))
-        except KafkaError as refusal:
-            return refused(refusal)
-
-
-def refused(refusal: KafkaError) -> Response:
-    """Answer with what Kafka refuses: 404 for a topic that is not there, 409 for one that exists, else 400."""
-    statuses = {Code.UNKNOWN_TOPIC_OR_PARTITION: 404, Code.TOPIC_ALREADY_EXISTS: 409, Code.GROUP_ID_NOT_FOUND: 404}
-    answer = {"error": refusal.code.name, "message": refusal.message}
-    return JSONResponse(answer, status_code=statuses.get(refusal.code, 400))
 
 
 def _found(find: Callable[[str], Snapshot], name: str) -> Snapshot:

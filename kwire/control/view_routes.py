@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 from kwire.control.bench import Bench
 from kwire.control.bodies import BadRequest, read_body, refuse_unknown, timeout_s
 from kwire.control.conditions import ConditionError, ConditionKeys
-from kwire.control.state_routes import refused
+from kwire.control.refusals import refused
 from kwire.errors import KafkaError
 
 
@@ -29,7 +29,7 @@ class ViewRoutes:
             return str(request.path_params["name"])
 
         return [
-            ("GET", "/v1/groups", _shows(lambda _request: self._bench.views.groups())),
+            ("GET", "/v1/groups", _shows(self._groups)),
             ("GET", "/v1/groups/{name}", _shows(lambda request: self._bench.views.group(named(request)))),
             ("GET", "/v1/groups/{name}/locks", self._locks),
             ("GET", "/v1/transactions", _shows(lambda _request: self._bench.views.transactions())),
@@ -38,15 +38,19 @@ class ViewRoutes:
                 "/v1/topics/{name}/producers",
                 _shows(lambda request: self._bench.views.producers(named(request))),
             ),
-            ("GET", "/v1/connections", self._connections),
             ("POST", "/v1/wait", self._wait),
         ]
 
+    async def _groups(self, request: Request) -> list[dict[str, Any]]:
+        refuse_unknown(request.query_params, "details")
+        details = request.query_params.get("details", "false")
+        if details not in ("true", "false"):
+            raise BadRequest(f"details is true or false, not {details!r}")
+        views = self._bench.views
+        return await (views.described_groups() if details == "true" else views.groups())
+
     async def _locks(self, request: Request) -> Response:
         return JSONResponse(self._bench.views.locks(request.path_params["name"]))
-
-    async def _connections(self, _request: Request) -> Response:
-        return JSONResponse(self._bench.views.connections())
 
     async def _wait(self, request: Request) -> Response:
         given = await read_body(request)

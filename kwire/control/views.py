@@ -8,8 +8,9 @@ from __future__ import annotations
 from typing import Any
 
 from kwire.broker.broker import Broker
-from kwire.control.contents import partitions_of
 from kwire.control.internal_client import InternalClient
+from kwire.control.records import partitions_of
+from kwire.control.traffic import ConnectionCounts, Traffic
 from kwire.coordinators.share.state import DeliveryState
 from kwire.errors import Code, KafkaError, ProtocolViolation
 from kwire.server.connection import Connection
@@ -60,9 +61,15 @@ class Views:
         """
         for shown in await self.groups():
             if shown["group"] == group_id:
-                break
-        else:
-            raise KafkaError(Code.GROUP_ID_NOT_FOUND, f"there is no group {group_id}")
+                return await self._describe(shown)
+        raise KafkaError(Code.GROUP_ID_NOT_FOUND, f"there is no group {group_id}")
+
+    async def described_groups(self) -> list[dict[str, Any]]:
+        """Give all groups, each as ``group`` does."""
+        return [await self._describe(shown) for shown in await self.groups()]
+
+    async def _describe(self, shown: dict[str, Any]) -> dict[str, Any]:
+        group_id = shown["group"]
         offsets = await self._share_offsets(group_id) if shown["kind"] == "share" else await self._offsets(group_id)
         lag = sum(each["lag"] for each in offsets) if offsets else None
         return {**shown, "members": await self._members(group_id, str(shown["kind"])), "offsets": offsets, "lag": lag}
@@ -157,9 +164,13 @@ class Views:
             for each in partition.active_producers
         ]
 
-    def connections(self) -> list[dict[str, Any]]:
-        """Give the clients that are connected."""
-        return [_connection(each) for each in self._connections.open if isinstance(each, Connection)]
+    def connections(self, traffic: Traffic | None = None) -> list[dict[str, Any]]:
+        """Give the clients that are connected, with what each has sent and got where ``traffic`` counts it."""
+        return [
+            {**_connection(each), **({} if traffic is None else _counts(traffic, each))}
+            for each in self._connections.open
+            if isinstance(each, Connection)
+        ]
 
     def locks(self, group_id: str) -> list[dict[str, Any]]:
         """Give the records of a share group that a member has acquired, as runs of offsets."""
@@ -216,6 +227,16 @@ def _classic_assignment(encoded: bytes | memoryview) -> dict[str, list[int]]:
         return {}
     assert isinstance(assignment, ConsumerProtocolAssignment)
     return {each.topic: sorted(each.partitions) for each in assignment.assigned_partitions}
+
+
+def _counts(traffic: Traffic, connection: Connection) -> dict[str, Any]:
+    counts = traffic.connections.get(connection, ConnectionCounts())
+    return {
+        "client_id": counts.client_id,
+        "requests": counts.requests,
+        "bytes_in": counts.bytes_in,
+        "bytes_out": counts.bytes_out,
+    }
 
 
 def _connection(connection: Connection) -> dict[str, Any]:

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from kwire.control.conditions import ConditionError
     from kwire.control.events import EventError
     from kwire.control.recording import RecordingError
-    from kwire.control.seeds import SeedError
+    from kwire.control.seed_error import SeedError
     from kwire.control.state import StateError
     from kwire.errors import KafkaError
     from kwire.faults.rules import RuleError
@@ -59,7 +59,7 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from kwire import errors
-    from kwire.control import conditions, events, recording, seeds, state
+    from kwire.control import conditions, events, recording, seed_error, state
     from kwire.faults import rules
     from kwire.testing import (
         arguments,
@@ -97,7 +97,7 @@ def __getattr__(name: str) -> Any:
         "KafkaError": errors,
         "RequestNeverSent": requests,
         "RuleError": rules,
-        "SeedError": seeds,
+        "SeedError": seed_error,
         "StateError": state,
     }
     return getattr(homes.get(name, broker), name)

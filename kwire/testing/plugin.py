@@ -210,7 +210,7 @@ def _running(arguments: dict[str, Any]) -> Iterator[KafkaBroker]:
 @contextmanager
 def _one_sentence() -> Iterator[None]:
     """Make what is wrong with the arguments fail the test with one sentence, without a traceback."""
-    from kwire.control.seeds import SeedError
+    from kwire.control.seed_error import SeedError
     from kwire.errors import KafkaError
     from kwire.faults.rules import RuleError
     from kwire.testing.arguments import BrokerConfigError

@@ -34,7 +34,8 @@ class KafkaProcess(RemoteKafka):
     """One broker of a process of its own, from ``start`` (or ``with``) to ``stop``; needs ``kwire[control]``.
 
     ``topics``, ``config`` and ``users`` are as for ``KafkaBroker``. Data is on disk, in ``data`` or a directory that
-    goes with ``stop``, so that it survives ``kill``. Ports stay the same after the first start.
+    goes with ``stop``, so that it survives ``kill``. Ports stay the same after the first start. The broker stops when
+    the process that started it ends without ``stop``, also when that was killed.
 
     Raises BrokerConfigError for topics and settings that cannot be.
     """
@@ -81,7 +82,7 @@ class KafkaProcess(RemoteKafka):
         """Start; returns when clients can connect. Raises BrokerStartError, and RuntimeError if it runs already."""
         if self.is_running:
             raise RuntimeError("this broker runs already")
-        command = [sys.executable, "-m", "kwire", "serve", "--data", self._data]
+        command = [sys.executable, "-m", "kwire", "serve", "--stop-at-eof", "--data", self._data]
         if "listeners" not in self._config:
             command += ["--port", str(self._port)]
         command += ["--control", f"127.0.0.1:{self._control_port}", "--log-level", "warning"]
@@ -89,8 +90,10 @@ class KafkaProcess(RemoteKafka):
         command += [f"--user={name}:{password}" for name, password in self._users.items()]
         command += [f"--set={key}={value}" for key, value in self._config.items()]
         with tempfile.TemporaryFile() as errors:
-            # Unbuffered, so that ``select`` tells whether there is a line.
-            self._process = subprocess.Popen(command, bufsize=0, stdout=subprocess.PIPE, stderr=errors)  # noqa: S603
+            # Unbuffered, so that ``select`` tells whether there is a line. Its standard input ends with this process.
+            self._process = subprocess.Popen(  # noqa: S603 (our own command)
+                command, bufsize=0, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+            )
             try:
                 self._read_addresses(self._process, errors)
             except BaseException:
@@ -166,11 +169,16 @@ class KafkaProcess(RemoteKafka):
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGCONT)
             process.send_signal(number)
+        # ``communicate`` would close it, and the broker would take its end for a second signal.
+        held, process.stdin = process.stdin, None
         try:
             process.communicate(timeout=_STOP_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.communicate()
+        finally:
+            if held is not None:
+                held.close()
 
 
 def _next_line(stream: IO[bytes], deadline: float) -> bytes:

@@ -12,6 +12,7 @@ from kwire.control.app import Control
 from kwire.control.bench import Bench
 from kwire.control.openapi import ROUTES, document
 from kwire.control.server import CannotControl, check_address, serve_control
+from kwire.faults.disk import FaultyFiles
 from kwire.metadata.effective import BrokerSettings
 from kwire.server.lifecycle import open_server
 from kwire.testing.files import MemoryFiles
@@ -24,17 +25,17 @@ TOKEN = "open sesame"
 class Running:
     """A broker with control in a thread; ``ask`` sends one HTTP request."""
 
-    def __init__(self, token=None):
+    def __init__(self, token=None, *, console=False):
         self.token = token
+        self.console = console
         self.ready = threading.Event()
         self.thread = threading.Thread(target=trio.run, args=(self._serve,), daemon=True)
 
     async def _serve(self):
         settings = BrokerSettings({"log.dirs": "/kwire", "listeners": "PLAINTEXT://localhost:0"})
-        async with open_server(settings, MemoryFiles()) as self.server, trio.open_nursery() as nursery:
-            self.port = await nursery.start(
-                functools.partial(serve_control, self.server, "127.0.0.1", 0, token=self.token, new_files=MemoryFiles)
-            )
+        async with open_server(settings, FaultyFiles(MemoryFiles())) as self.server, trio.open_nursery() as nursery:
+            how = {"token": self.token, "console": self.console, "new_files": MemoryFiles}
+            self.port = await nursery.start(functools.partial(serve_control, self.server, "127.0.0.1", 0, **how))
             self.trio_token = trio.lowlevel.current_trio_token()
             self.stop = nursery.cancel_scope
             self.ready.set()
@@ -62,14 +63,17 @@ class Running:
 
     def heartbeat(self, group="g"):
         """A stock request over the Kafka listener; returns its error code."""
+        return self.call(4, m.HeartbeatRequest(group_id=group)).error_code
+
+    def call(self, version, request):
+        """Send one request over the Kafka listener; returns the response."""
         import socket
 
-        port = self.server.bindings[0].port
-        with socket.create_connection(("localhost", port), timeout=20) as client:
-            client.sendall(codec.encode_request(12, 4, 7, "client", m.HeartbeatRequest(group_id=group)))
-            size = int.from_bytes(client.recv(4), "big")
-            frame = client.recv(size)
-        return codec.decode_response(12, 4, memoryview(frame))[1].error_code
+        with socket.create_connection(("localhost", self.server.bindings[0].port), timeout=20) as client:
+            client.sendall(codec.encode_request(request.KEY, version, 7, "client", request))
+            with client.makefile("rb") as received:
+                frame = received.read(int.from_bytes(received.read(4), "big"))
+        return codec.decode_response(request.KEY, version, memoryview(frame))[1]
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +215,7 @@ def test_the_document_describes_each_route(shared):
     routes = {(method, path) for method, path, *_ in ROUTES}
     served = {
         (method, route.path)
-        for route in Control(Bench(shared.server), forks=None, metrics=None).routes()
+        for route in Control(Bench(shared.server), forks=None, traffic=None, metrics=None).routes()
         for method in route.methods - {"HEAD"}
     }
     assert served == routes

@@ -115,6 +115,47 @@ def test_groups_have_lag_and_the_broker_its_partitions(control):
     assert seen["process_resident_memory_bytes",] > 0
 
 
+def test_fsyncs_are_counted_with_their_times(control):
+    control.ask("POST", "/v1/topics", {"name": "flushed", "partitions": 2, "configs": {"flush.messages": 1}})
+    before = scrape(control)
+    produce(control, 1, "flushed")
+    seen = scrape(control)
+    name = "kafka_log_logflushstats_logflushrateandtimems"
+    assert seen[f"{name}_count",] - before[f"{name}_count",] == 1
+    assert seen[f"{name}_sum",] >= seen[name, ("quantile", "0.5")] >= 0
+    assert seen["kwire_log_flush_errors_total",] == 0
+    control.ask("POST", "/v1/faults", {"topic": "flushed", "fsync_error": True})
+    produce(control, 1, "flushed")
+    control.ask("DELETE", "/v1/faults")
+    assert scrape(control)["kwire_log_flush_errors_total",] == 1
+
+
+def test_compaction_is_counted(control):
+    from kwire.broker.background.cleaner import Cleaner
+
+    broker = control.server.broker
+    assert "kafka_log_logcleanermanager_max_dirty_percent" not in {name for name, *_ in scrape(control)}
+    broker.housekeeping.cleaner = Cleaner(
+        partitions=broker.partitions,
+        dirs=broker.dirs,
+        clock=broker.clock,
+        configs=broker.configs,
+        file_remover=broker.file_remover,
+        storage_failures=broker.storage_failures,
+    )
+    cleaner = broker.housekeeping.cleaner
+    cleaner.dirtiest_ratio, cleaner.rounds_done, cleaner.bytes_read, cleaner.bytes_written = 0.25, 2, 300, 100
+    cleaner.uncleanable[broker.partitions.get("orders", 0)] = "broken"
+    seen = scrape(control)
+    manager = "kafka_log_logcleanermanager"
+    assert seen[f"{manager}_max_dirty_percent",] == 25
+    assert seen[f"{manager}_uncleanable_partitions_count", ("logDirectory", "/kwire")] == 1
+    assert seen["kwire_log_cleaner_rounds_running",] == 0
+    assert seen["kwire_log_cleaner_rounds_total",] == 2
+    assert seen["kwire_log_cleaner_bytes_read_total",] == 300
+    assert seen["kwire_log_cleaner_bytes_written_total",] == 100
+
+
 def test_counts_begin_again_after_a_reset(control):
     produce(control, 3)
     control.ask("POST", "/v1/reset")

@@ -108,6 +108,30 @@ def test_a_killed_broker_comes_back_with_its_data_on_its_ports():
         assert (kafka.port, kafka.pid != pid, values(kafka)) == (port, True, ["a"])
 
 
+PROGRAM = """
+import sys
+from kwire.testing import KafkaProcess
+kafka = KafkaProcess(data=sys.argv[1])
+kafka.start()
+print(kafka.port, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_broker_ends_with_the_process_that_started_it_and_was_killed(tmp_path):
+    import socket
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as program:
+        port = int(program.stdout.readline())
+        with socket.create_connection(("localhost", port), timeout=60) as client:
+            program.kill()
+            assert client.recv(1) == b""  # the broker has closed it
+    assert program.returncode < 0
+
+
 def test_a_process_that_cannot_start_is_one_sentence(kafka):
     other = KafkaProcess(config={"listeners": f"PLAINTEXT://localhost:{kafka.port}"})
     try:
