@@ -23,12 +23,27 @@ from interop.differential.comparison import Outcome, compare
 from interop.differential.operations import Operation, read_script, to_line
 from interop.differential.sequences import KINDS, REPEATED, sequence
 from interop.differential.shrinking import shrunk
+from interop.oracle.asker import Asker
+from interop.oracle.stories.share_groups import warm_share_coordinator
 from interop.oracle.story import warm
 from interop.processes import end_with
 
+# Members of the newer protocols get what they are to have at once, and may have short sessions. An interval of
+# heartbeats that is set is the same on both brokers.
 SETTINGS = {
     "group.min.session.timeout.ms": "100",
     "transaction.abort.timed.out.transaction.cleanup.interval.ms": "200",
+    "group.streams.initial.rebalance.delay.ms": "0",
+    **{
+        f"group.{kind}.{name}.ms": value
+        for kind in ("consumer", "share", "streams")
+        for name, value in (
+            ("assignment.interval", "0"),
+            ("heartbeat.interval", "5000"),
+            ("min.heartbeat.interval", "500"),
+            ("min.session.timeout", "1000"),
+        )
+    },
 }
 # The quick compiler alone: it starts sooner, and leaves the processors to the brokers' work.
 JVM = ("-Xmx768m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
@@ -66,6 +81,7 @@ class Pair:
                     broker.jvm = JVM
                 broker.start()
                 warm(broker)
+                warm_share_coordinator(Asker(broker.port, "warm", eager=False))
             self._brokers, self._used = (apache, other), 0
         self._used += sequences
         return self._brokers

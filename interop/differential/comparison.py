@@ -160,6 +160,12 @@ def merged(responses: list[dict]) -> list[dict]:
     return [topics[name] for name in sorted(topics)]
 
 
+def in_order(responses: list[dict]) -> list[dict]:
+    for topic in responses:
+        topic["partitions"].sort(key=lambda partition: partition["partitionIndex"])
+    return sorted(responses, key=lambda topic: str(topic["topicId"]))
+
+
 def normalised(session: Session, operations: list[Operation], answers: list[Any], prefix: str) -> list[Any]:
     normalizer = Normalizer()
     for name, ids in session.topic_ids.items():
@@ -179,6 +185,9 @@ def normalised(session: Session, operations: list[Operation], answers: list[Any]
             value["configResources"] = [one for one in value["configResources"] if not is_barrier(one)]
         if operation.api == "DescribeConfigs" and isinstance(value, dict):
             without_sources_of_defaults(value)
+        if operation.api == "ShareFetch" and isinstance(value, dict):
+            # Which partition comes first depends on how many sessions a broker has had.
+            value["responses"] = in_order(value["responses"])
         if operation.api == "Fetch" and isinstance(value, dict):
             value["responses"] = merged(value["responses"])
         found.append(json.loads(json.dumps(value).replace(prefix + "-", "~")))

@@ -26,7 +26,7 @@ class Member:
     instance: str | None
     session_ms: int
     rebalance_ms: int
-    protocols: list[tuple[str, str]]
+    protocols: list[tuple[str, str | Json]]
     protocol_type: str = "consumer"
     version: int = 5
 

@@ -7,6 +7,8 @@ A body holds values as the protocol's JSON form has them, and these in their pla
 {"$": "id.m0", "else": "", "plus": 1}  what an answer before gave ("keep" names it), or the value of "else"
 {"$id": "~t0", "nth": -1}              the topic's id; nth counts the ids that the name has had
 {"$next": ["p0", "~t0", 0], "plus": 0} the producer's next sequence number for the partition
+{"$subscription": ["~t0"]}             what a consumer that joins a classic group says of these topics
+{"$acknowledge": "n0", "type": 1}      all that the last ShareFetch answer on n0 gave, each with this type
 {"$batch": {...}}                      records; see `values.Values.batch`
 {"$assign": "m0"}                      an assignment for each member that the last JoinGroup answer on m0 lists
 ```

@@ -7,11 +7,17 @@ from interop.differential.data import DataLife
 from interop.differential.groups import GroupLife
 from interop.differential.mutations import mutated, repeated
 from interop.differential.operations import Operation
+from interop.differential.protocols import ProtocolLife, look_at_groups
 from interop.differential.transactions import TransactionLife
 from interop.differential.world import TOPICS, World
 
-KINDS = {"groups": 35, "transactions": 30, "data": 20, "admin": 10, "mixed": 5}
-LIVES = {"groups": GroupLife, "transactions": TransactionLife, "data": DataLife, "admin": AdminLife}
+# "protocols" is drawn only when it is asked for, so that a seed without a kind gives the same sequence as ever.
+KINDS = {"groups": 35, "transactions": 30, "data": 20, "admin": 10, "mixed": 5, "protocols": 0}
+LIVES = {
+    "groups": GroupLife, "transactions": TransactionLife, "data": DataLife, "admin": AdminLife,
+    "protocols": ProtocolLife,
+}  # fmt: skip
+MIXED = (GroupLife, TransactionLife, DataLife, AdminLife)
 # The share of requests that are made slightly wrong.
 WRONG = 0.08
 # The share of requests in which an item of a list stands twice.
@@ -25,7 +31,7 @@ def sequence(seed: int, only: str = "", share: float = REPEATED) -> list[Operati
     kind = only or kind
     world.create_topics(DataLife.topic_configs(world) if kind == "data" else None)
     first = len(world.operations)
-    lives = [LIVES[kind](world)] if kind in LIVES else [life(world) for life in LIVES.values()]
+    lives = [LIVES[kind](world)] if kind in LIVES else [life(world) for life in MIXED]
     for _ in range(world.random.randint(12, 40)):
         world.random.choice(lives).step()
     made = world.operations[first:]
@@ -74,6 +80,8 @@ def look_at_everything(world: World, kind: str) -> None:
         world.ask("end", "OffsetFetch", {"groups": wish, "requireStable": True}, version=9)
         world.ask("end", "DescribeGroups", {"groups": [group]}, version=6)
     world.ask("end", "ListGroups", {"statesFilter": [], "typesFilter": []}, version=5)
+    if kind == "protocols":
+        look_at_groups(world)
     if kind in ("admin", "mixed"):
         resources = [{"resourceType": 2, "resourceName": name, "configurationKeys": None} for name in names]
         resources += [

@@ -16,12 +16,15 @@ from typing import Any
 
 from interop.advertised import KEYS
 from interop.brokers import Apache, Kwire
+from interop.differential.group_waits import after_heartbeat
 from interop.differential.operations import Json, Operation
 from interop.differential.values import Values, fitted
 from interop.oracle.asker import canonical_bytes
 from kwire.wire import codec
 
 MAY_WAIT = {"JoinGroup", "SyncGroup"}
+MEMBER_EPOCH = "at."
+HEARTBEATS = {"ConsumerGroupHeartbeat", "ShareGroupHeartbeat", "StreamsGroupHeartbeat"}
 PROBE = "probe"
 REPEATED = "repeated"
 MOMENT_S = 0.12
@@ -198,6 +201,8 @@ class Session:
                 return
         if answer in (None, "", -1) or answer == self.values.kept.get(name):
             return
+        if name.startswith(MEMBER_EPOCH) and answer == 0:  # of a refused heartbeat
+            return
         self.values.kept[name] = answer
         if name.startswith(("pid.", "epoch.")):
             self.values.restart_sequences(name.partition(".")[2])
@@ -217,6 +222,11 @@ class Session:
             self._again(place, operation)
         if operation.api == "Metadata" and operation.on != REPEATED and creates_topics(operation):
             self._repeat(place, operation)
+        if operation.api in HEARTBEATS:
+            request = self.values.resolve(operation.body)
+            topics_were_created = after_heartbeat(self._ask, operation.api, request, answer)
+            if topics_were_created and self.is_apache:
+                self._metadata_barrier()
         if operation.api == "JoinGroup":
             self.values.joined[operation.on] = [member["memberId"] for member in answer["members"]]
         if operation.api == "Produce":

@@ -7,6 +7,7 @@ from typing import Any
 
 from interop.differential.operations import Json
 from interop.oracle.asker import FIXED_TIME_MS
+from interop.oracle.stories.groups import subscription
 from kwire.wire.compression import Codec
 from kwire.wire.crc import crc32c
 from kwire.wire.records import Record, build_batch
@@ -63,6 +64,10 @@ class Values:
             self._arrived(f"id.{value['$assign']}")
             members = self.joined.get(value["$assign"], [])
             return [{"memberId": member, "assignment": self._assignment(member)} for member in members]
+        if "$subscription" in value:
+            return subscription(*map(self.name, value["$subscription"]))
+        if "$acknowledge" in value:
+            return self._acknowledgements(value["$acknowledge"], value["type"])
         if "$batch" in value:
             return base64.b64encode(self.batch(value["$batch"])).decode()
         raise ValueError(f"no such reference: {value}")
@@ -76,6 +81,30 @@ class Values:
         # Named by the connection that joined, because ids are made up by each broker.
         owner = next((name for name, value in self.kept.items() if value == member), "?")
         return base64.b64encode(f"for {owner}".encode()).decode()
+
+    def _acknowledgements(self, member: str, kind: int) -> list[Json]:
+        """Of all records that the last ShareFetch answer of a member gave it, as its request's topics have them."""
+        self._arrived(f"got.{member}")
+        return [
+            {
+                "topicId": topic["topicId"],
+                "partitions": [
+                    {
+                        "partitionIndex": each["partitionIndex"],
+                        "acknowledgementBatches": [
+                            {
+                                "firstOffset": run["firstOffset"],
+                                "lastOffset": run["lastOffset"],
+                                "acknowledgeTypes": [kind],
+                            }
+                            for run in each["acquiredRecords"]
+                        ],
+                    }
+                    for each in topic["partitions"]
+                ],
+            }
+            for topic in self.kept.get(f"got.{member}", [])
+        ]
 
     def batch(self, wish: Json) -> bytes:
         """A batch of `values`; the other keys are optional, `time_ms` is relative to FIXED_TIME_MS."""

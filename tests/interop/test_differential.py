@@ -75,6 +75,14 @@ def test_without_repeated_items_a_seed_gives_the_same_sequence_otherwise():
     assert plain != with_repeats
 
 
+def test_members_of_all_protocols_are_drawn_only_when_they_are_asked_for():
+    asked = {one.api for seed in range(20) for one in sequence(seed, "protocols")}
+    drawn = {one.api for seed in range(100) for one in sequence(seed)}
+    heartbeats = {"ConsumerGroupHeartbeat", "ShareGroupHeartbeat", "StreamsGroupHeartbeat"}
+    assert heartbeats | {"JoinGroup", "Heartbeat"} <= asked
+    assert not heartbeats & drawn
+
+
 LEAVING = {"groupId": "g"}
 UNKNOWN_MEMBER = {"errorCode": 25}
 
