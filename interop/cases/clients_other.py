@@ -15,8 +15,8 @@ CLIENTS = ROOT / "interop" / "clients"
 building = threading.Lock()
 
 JAVA = (
-    "round-trip codecs acks shapes group cooperative new-group-protocol static commit-and-seek seek-by-time pause admin"
-    " admin-transactions-and-quotas transactions exactly-once"
+    "round-trip codecs acks shapes group cooperative new-group-protocol share-group static commit-and-seek"
+    " seek-by-time pause admin admin-transactions-and-quotas transactions exactly-once"
 )
 KAFKAJS = "round-trip auto-create codecs acks shapes idempotent group commit-and-seek pause admin transactions"
 FRANZ_GO = (

@@ -1,16 +1,12 @@
-"""Consumer groups of the new protocol (KIP-848): settling, crashes of the broker and of members, the assignors."""
+"""Consumer groups of the new protocol (KIP-848): settling, crashes of the broker and of members, migration, the records."""
 
-import sys
 import threading
 import time
-from pathlib import Path
 
 from interop.brokers import Apache, Kwire
 from interop.case import Run, case
-from interop.jars import ROOT
 
 SERVED = ("ConsumerGroupHeartbeat",)
-GROUPS_COMPARED = 10_000
 
 
 class Member:
@@ -144,23 +140,3 @@ def the_records_are_official(run: Run) -> None:
     dumped = run.tool("dump-log", "--files", log, "--offsets-decoder", "--print-data-log").ok()
     for kind in (3, 5, 6, 7, 8, 16):
         dumped.prints(f'"type":"{kind}"')
-
-
-@case("oracle", "ConsumerGroupHeartbeat", "assignors-of-random-groups")
-def assignors_of_random_groups(run: Run) -> None:
-    """kwire's assignors and the official ones on random groups."""
-    del run
-    tools = str(Path(ROOT) / "tools")
-    sys.path.insert(0, tools)
-    try:
-        import assignor_vectors as vectors
-    finally:
-        sys.path.remove(tools)
-    seed = int(time.time())
-    groups = list(vectors.groups(seed, GROUPS_COMPARED))
-    wrong = [
-        (group, expected)
-        for group, expected in zip(groups, vectors.official(groups), strict=True)
-        if not vectors.same(expected, vectors.ours(group))
-    ]
-    assert not wrong, f"seed {seed}: {len(wrong)} of {GROUPS_COMPARED} groups differ; the first: {wrong[0]}"

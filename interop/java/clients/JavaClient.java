@@ -15,15 +15,19 @@ import java.util.function.BooleanSupplier;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
+import org.apache.kafka.clients.admin.ListShareGroupOffsetsSpec;
 import org.apache.kafka.clients.admin.NewPartitions;
 import org.apache.kafka.clients.admin.NewTopic;
 import org.apache.kafka.clients.admin.OffsetSpec;
 import org.apache.kafka.clients.admin.RecordsToDelete;
+import org.apache.kafka.clients.consumer.AcknowledgeType;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
+import org.apache.kafka.clients.consumer.KafkaShareConsumer;
 import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
+import org.apache.kafka.common.GroupType;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.ProducerFencedException;
@@ -58,7 +62,8 @@ public final class JavaClient {
             case "group" -> client.group(Map.of());
             case "cooperative" -> client.group(Map.of("partition.assignment.strategy",
                 "org.apache.kafka.clients.consumer.CooperativeStickyAssignor"));
-            case "new-group-protocol" -> client.group(Map.of("group.protocol", "consumer"));
+            case "new-group-protocol" -> client.newGroupProtocol();
+            case "share-group" -> client.shareGroup();
             case "static" -> client.staticMember();
             case "commit-and-seek" -> client.commitAndSeek();
             case "seek-by-time" -> client.seekByTime();
@@ -228,9 +233,82 @@ public final class JavaClient {
         same(values(read(topic, 1, member)), List.of("late0"));
     }
 
+    void newGroupProtocol() throws Exception {
+        group(Map.of("group.protocol", "consumer"));
+        try (Admin admin = Admin.create(with(Map.of()))) {
+            same(admin.describeConsumerGroups(List.of(prefix)).all().get().get(prefix).type(), GroupType.CONSUMER);
+        }
+    }
+
     static int poll(KafkaConsumer<byte[], byte[]> consumer) {
         consumer.poll(Duration.ofMillis(100));
         return consumer.assignment().size();
+    }
+
+    KafkaShareConsumer<byte[], byte[]> shareConsumer(String topic, Map<String, String> settings) {
+        Properties properties = with(Map.of("group.id", prefix));
+        properties.putAll(settings);
+        KafkaShareConsumer<byte[], byte[]> consumer =
+            new KafkaShareConsumer<>(properties, new ByteArrayDeserializer(), new ByteArrayDeserializer());
+        consumer.subscribe(List.of(topic));
+        return consumer;
+    }
+
+    /** What is accepted or rejected does not come again; what is released does, with a higher delivery count. */
+    void shareGroup() throws Exception {
+        String topic = makeTopic(prefix, 2);
+        try (Admin admin = Admin.create(with(Map.of()))) {
+            ConfigResource group = new ConfigResource(ConfigResource.Type.GROUP, prefix);
+            AlterConfigOp earliest =
+                new AlterConfigOp(new ConfigEntry("share.auto.offset.reset", "earliest"), AlterConfigOp.OpType.SET);
+            admin.incrementalAlterConfigs(Map.of(group, List.of(earliest))).all().get();
+            send(topic, 100, "v", Map.of());
+            Set<String> done = new TreeSet<>();
+            Set<String> again = new TreeSet<>();
+            Map<String, String> explicit = Map.of("share.acknowledgement.mode", "explicit");
+            try (KafkaShareConsumer<byte[], byte[]> first = shareConsumer(topic, explicit);
+                 KafkaShareConsumer<byte[], byte[]> second = shareConsumer(topic, explicit)) {
+                until("100 records are accepted or rejected", () -> {
+                    settle(first, done, again);
+                    settle(second, done, again);
+                    return done.size() == 100;
+                });
+                same(admin.describeShareGroups(List.of(prefix)).all().get().get(prefix).members().size(), 2);
+            }
+            same(again.size(), 50);
+            send(topic, 10, "w", Map.of());
+            Set<String> seen = new TreeSet<>();
+            try (KafkaShareConsumer<byte[], byte[]> implicit = shareConsumer(topic, Map.of())) {
+                until("10 more records", () -> {
+                    implicit.poll(Duration.ofMillis(200)).forEach(record -> seen.add(text(record.value())));
+                    return seen.size() >= 10;
+                });
+                implicit.commitSync();
+            }
+            same(seen.stream().allMatch(value -> value.startsWith("w")), true);
+            long start = 0;
+            for (var offset : admin.listShareGroupOffsets(Map.of(prefix, new ListShareGroupOffsetsSpec())).partitionsToOffsetInfo(prefix).get().values()) {
+                start += offset.startOffset();
+            }
+            same(start, 110L);
+            admin.deleteShareGroups(List.of(prefix)).all().get();
+        }
+    }
+
+    /** Releases each record with an even number once, rejects those that end in 9, and accepts the others. */
+    static void settle(KafkaShareConsumer<byte[], byte[]> consumer, Set<String> done, Set<String> again) {
+        consumer.poll(Duration.ofMillis(200)).forEach(record -> {
+            String value = text(record.value());
+            boolean isSecond = record.deliveryCount().orElseThrow() == 2;
+            same(again.contains(value), isSecond);
+            if (Integer.parseInt(value.substring(1)) % 2 == 0 && again.add(value)) {
+                consumer.acknowledge(record, AcknowledgeType.RELEASE);
+                return;
+            }
+            consumer.acknowledge(record, value.endsWith("9") ? AcknowledgeType.REJECT : AcknowledgeType.ACCEPT);
+            if (!done.add(value)) throw new AssertionError(value + " came again");
+        });
+        consumer.commitSync().values().forEach(error -> same(error.isPresent(), false));
     }
 
     void staticMember() throws Exception {
