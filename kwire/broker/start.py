@@ -62,6 +62,7 @@ if TYPE_CHECKING:  # only a node of a cluster loads them
     from kwire.broker.node.directory_assignments import DirectoryAssignments
     from kwire.broker.outbound.interface import Node
     from kwire.broker.replication.replication import Replication
+    from kwire.broker.share.remote_dead_letters import RemoteDeadLetters
 
 
 @asynccontextmanager
@@ -281,7 +282,12 @@ def _make_broker(
         partitions=partitions,
         states=share_persister,
         dead_letters=DeadLetterWriter(
-            clock=clock, configs=configs, image=image, partitions=partitions, controller=controller
+            clock=clock,
+            configs=configs,
+            image=image,
+            partitions=partitions,
+            controller=controller,
+            remote=None if connection is None else _remote_dead_letters(connection, configs),
         ),
     )
     hooks = Hooks()
@@ -383,6 +389,14 @@ def _remote_coordination(
 
     return remote_coordination(
         connection, node_id=configs.node_id, clock=clock, timeout_ms=configs.broker["request.timeout.ms"]
+    )
+
+
+def _remote_dead_letters(connection: Callable[[int, str], Node], configs: EffectiveConfigs) -> RemoteDeadLetters:
+    from kwire.broker.share.remote_dead_letters import RemoteDeadLetters  # noqa: PLC0415 (only a node of a cluster)
+
+    return RemoteDeadLetters(
+        connection, node_id=configs.node_id, timeout_ms=configs.broker["request.timeout.ms"]
     )
 
 

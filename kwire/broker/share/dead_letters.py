@@ -10,7 +10,7 @@ not empty. Source partition N writes to partition N modulo the number of partiti
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -32,9 +32,25 @@ from kwire.storage.segment import walk_slice
 from kwire.wire.batch import HEADER_BYTES, read_batch_header
 from kwire.wire.records import Record, build_batch, read_records
 
+if TYPE_CHECKING:  # only a node of a cluster loads it
+    from kwire.broker.share.remote_dead_letters import RemoteDeadLetters
+
 _SINCE: Final = 2  # of share.version
 # Records beyond these bytes are not copied: their dead letters have headers alone, as those of Apache Kafka.
 _COPIED_BYTES_MAX: Final = 1 << 20
+# What a broker of a cluster answers while the leader of a partition changes or a topic is created.
+_WRITTEN_AGAIN: Final = frozenset(
+    {
+        Code.LEADER_NOT_AVAILABLE,
+        Code.NETWORK_EXCEPTION,
+        Code.NOT_ENOUGH_REPLICAS,
+        Code.NOT_LEADER_OR_FOLLOWER,
+        Code.UNKNOWN_TOPIC_ID,
+        Code.UNKNOWN_TOPIC_OR_PARTITION,
+    }
+)
+# As long in all as Apache Kafka's five attempts.
+_PAUSES_MS: Final = (100, 200, 400, 800, 1600, 3200, 6400)
 _NEW_TOPIC: Final = {"errors.deadletterqueue.group.enable": "true", "message.timestamp.type": "CreateTime"}
 
 
@@ -43,6 +59,8 @@ class DeadLettersRefused(Exception):
 
 
 class DeadLetterWriter:
+    """``remote``: for partitions that other brokers lead, if there are others."""
+
     def __init__(
         self,
         *,
@@ -51,12 +69,14 @@ class DeadLetterWriter:
         image: MetadataImage,
         partitions: Partitions,
         controller: Controller,
+        remote: RemoteDeadLetters | None = None,
     ) -> None:
         self._clock = clock
         self._configs = configs
         self._image = image
         self._partitions = partitions
         self._controller = controller
+        self._remote = remote
 
     def serves(self, topic: str) -> bool:
         """Whether records that a group gives up are dead letters; ``topic``: as the group's config says."""
@@ -70,9 +90,8 @@ class DeadLetterWriter:
         sources: Mapping[int, Record] = {}
         if group["errors.deadletterqueue.copy.record.enable"]:
             sources = await _sources(source, letters)
-        if name not in self._image.topics:
-            only(await self._controller.submit(CreateTopics([NewTopic(name=name, configs=dict(_NEW_TOPIC))])))
-        target = self._partitions.get(name, source.index % len(self._image.topics[name].partitions))
+        await self._create(name)
+        index = source.index % len(self._image.topics[name].partitions)
         records = dead_letter_records(
             letters,
             group_id=group_id,
@@ -83,7 +102,50 @@ class DeadLetterWriter:
         )
         limit = self._configs.topic(name)["max.message.bytes"]
         for batch in _batches(records, limit):
+            await self._write(name, index, batch)
+
+    async def _create(self, name: str) -> None:
+        """Create the topic unless it is there. Another broker may create it at the same time."""
+        if name in self._image.topics:
+            return
+        try:
+            only(await self._controller.submit(CreateTopics([NewTopic(name=name, configs=dict(_NEW_TOPIC))])))
+        except KafkaError as refusal:
+            if refusal.code is not Code.TOPIC_ALREADY_EXISTS:
+                raise
+        for pause_ms in _PAUSES_MS:
+            if name in self._image.topics:
+                return
+            await self._pause(pause_ms)
+        raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
+
+    async def _write(self, topic: str, index: int, batch: bytes) -> None:
+        """Write a batch to the leader; again where it moves, or does not know the partition yet."""
+        for pause_ms in _PAUSES_MS:
+            try:
+                await self._write_once(topic, index, batch)
+            except KafkaError as refusal:
+                if self._remote is None or refusal.code not in _WRITTEN_AGAIN:
+                    raise
+            else:
+                return
+            await self._pause(pause_ms)
+        await self._write_once(topic, index, batch)
+
+    async def _pause(self, pause_ms: int) -> None:
+        over = trio.Event()
+        self._clock.call_later(pause_ms, over.set)
+        await over.wait()
+
+    async def _write_once(self, topic: str, index: int, batch: bytes) -> None:
+        partition = self._image.partition(topic, index)
+        if self._remote is None or partition is None or partition.leader == self._remote.node_id:
+            target = self._partitions.get(topic, index)
             await target.committed(await _append(target, memoryview(batch)))
+        elif partition.leader < 0:
+            raise KafkaError(Code.LEADER_NOT_AVAILABLE)
+        else:
+            await self._remote.write(partition.leader, self._image.topics[topic].id, index, batch)
 
     def _check(self, group_id: str, name: str) -> None:
         broker = self._configs.broker
