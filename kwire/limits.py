@@ -125,6 +125,9 @@ CLIENT_INSTANCES_MAX = 16_384
 # Most metrics of one push that get a line in the log. The Java producer has about 100, and 12 for each partition.
 LOGGED_METRICS_MAX = 2000
 
+# Metrics of clients whose last values are kept to be shown, about 30 MB.
+CLIENT_METRICS_KEPT_MAX = 100_000
+
 # Most lines in the report of lost records of a log directory.
 LOSSES_KEPT_MAX = 1000
 

@@ -1,4 +1,4 @@
-"""Consumer groups of the new protocol (KIP-848): settling, crashes of the broker and of members, migration, the records."""
+"""Consumer groups of the new protocol (KIP-848): settling, crashes of the broker and of members, migration, records."""
 
 import threading
 import time

@@ -40,7 +40,9 @@ def _until_initialized(ask: Ask, group: str) -> None:
 
     def are_there() -> bool:
         found = ask("DescribeShareGroupOffsets", 0, {"groups": [{"groupId": group, "topics": None}]})["groups"][0]
-        return wanted <= {(topic["topicName"], one["partitionIndex"]) for topic in found["topics"] for one in topic["partitions"]}
+        return wanted <= {
+            (topic["topicName"], one["partitionIndex"]) for topic in found["topics"] for one in topic["partitions"]
+        }
 
     _until(are_there)
 

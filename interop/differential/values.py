@@ -49,7 +49,7 @@ class Values:
     def name(self, text: str) -> str:
         return f"{self.prefix}-{text[1:]}" if text.startswith("~") else text
 
-    def _reference(self, value: Json) -> Any:
+    def _reference(self, value: Json) -> Any:  # noqa: PLR0911 - one kind of reference a line
         if "$" in value:
             self._arrived(value["$"])
             found = self.kept.get(value["$"], value.get("else", -1))

@@ -395,9 +395,7 @@ def _remote_coordination(
 def _remote_dead_letters(connection: Callable[[int, str], Node], configs: EffectiveConfigs) -> RemoteDeadLetters:
     from kwire.broker.share.remote_dead_letters import RemoteDeadLetters  # noqa: PLC0415 (only a node of a cluster)
 
-    return RemoteDeadLetters(
-        connection, node_id=configs.node_id, timeout_ms=configs.broker["request.timeout.ms"]
-    )
+    return RemoteDeadLetters(connection, node_id=configs.node_id, timeout_ms=configs.broker["request.timeout.ms"])
 
 
 async def _close(broker: Broker, metadata: MetadataSource) -> None:

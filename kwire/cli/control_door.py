@@ -1,4 +1,4 @@
-"""What the commands of ``kwire ctl`` share: the broker's HTTP interface, exit codes, examples in the help.
+"""What ``kwire ctl`` and ``kwire clients`` share: the broker's HTTP interface, exit codes, examples in the help.
 
 Responsible for: calling it and printing the answer. Must not depend on: single commands.
 
@@ -18,29 +18,34 @@ import click
 from kwire.testing import http_door
 from kwire.testing.http_door import TIMED_OUT, ControlRefused
 
+CONTROL_URL: Final = "http://127.0.0.1:9644"
 _NOT_IN_TIME: Final = 3
 
 
 class Door(http_door.Door):
-    """The HTTP interface of one broker; a refusal ends the command."""
+    """The HTTP interface of one broker; a refusal ends the command, whose name is ``command``."""
+
+    def __init__(self, url: str, token: str | None, command: str = "ctl") -> None:
+        super().__init__(url, token)
+        self._command = command
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
         try:
             return super().call(method, path, body)
         except ControlRefused as refusal:
-            fail(str(refusal))
+            fail(str(refusal), self._command)
 
     def text(self, path: str) -> str:
         try:
             return super().text(path)
         except ControlRefused as refusal:
-            fail(str(refusal))
+            fail(str(refusal), self._command)
 
     def lines(self, path: str) -> Iterator[str]:
         try:
             yield from super().lines(path)
         except ControlRefused as refusal:
-            fail(str(refusal))
+            fail(str(refusal), self._command)
 
 
 def examples(*lines: str) -> str:
@@ -48,9 +53,9 @@ def examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
-def fail(why: str) -> NoReturn:
+def fail(why: str, command: str = "ctl") -> NoReturn:
     """End the command with exit code 1."""
-    click.echo(f"kwire ctl: {why}", err=True)
+    click.echo(f"kwire {command}: {why}", err=True)
     sys.exit(1)
 
 

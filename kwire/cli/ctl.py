@@ -7,16 +7,14 @@ Exit codes: 0 done; 1 the broker refused or cannot be reached; 3 what was waited
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import click
 
-from kwire.cli.control_door import Door, examples, pair, path, query, show
+from kwire.cli.control_door import CONTROL_URL, Door, examples, pair, path, query, show
 from kwire.cli.ctl_state import COMMANDS as STATE_COMMANDS
 from kwire.cli.ctl_views import COMMANDS as VIEW_COMMANDS
 from kwire.cli.durations import duration
-
-_URL: Final = "http://127.0.0.1:9644"
 
 
 @click.group(
@@ -31,7 +29,7 @@ _URL: Final = "http://127.0.0.1:9644"
 @click.option(
     "--url",
     envvar="KWIRE_CONTROL_URL",
-    default=_URL,
+    default=CONTROL_URL,
     show_default=True,
     help="The address that --control printed. [env: KWIRE_CONTROL_URL]",
 )

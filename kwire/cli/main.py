@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "produce": "Write records to a topic, from arguments or standard input.",
     "consume": "Read records of a topic.",
     "groups": "List and describe groups of all types, and move their offsets.",
+    "clients": "List who is connected, and the metrics that clients push.",
     "users": "List, add and remove users that log in with SCRAM.",
     "acls": "List, add and remove the rules of who may do what.",
     "log": "Show what is in the files of a log, without a broker.",

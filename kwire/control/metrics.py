@@ -10,6 +10,7 @@ started or reset. Times are those of the broker's clock; those of fsyncs are rea
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Final
@@ -24,6 +25,9 @@ from kwire.control.views import Views
 from kwire.server.lifecycle import Server
 from kwire.wire.codec import api_name
 
+# What a name of Prometheus must not have.
+_NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
+_JAVA_PREFIX: Final = "org.apache.kafka."
 _QUANTILES: Final = (0.5, 0.95, 0.99, 0.999)
 
 
@@ -45,7 +49,8 @@ class Metrics:
         registry = CollectorRegistry(auto_describe=False)
         quorum = await self._broker.controller.describe_quorum()
         active = quorum.leader_id == self._broker.node_id
-        registry.register(_Families([*self._families(active), *_group_families(groups)]))
+        pushed = _pushed_families(self._views().client_metrics())
+        registry.register(_Families([*self._families(active), *_group_families(groups), *pushed]))
         ProcessCollector(registry=registry)
         return generate_latest(registry)
 
@@ -218,6 +223,21 @@ def _group_families(groups: list[dict[str, Any]]) -> Iterator[Metric]:
         ["consumergroup"],
         [((group["group"],), len(group["members"])) for group in groups],
     )
+
+
+def _pushed_families(pushed: list[dict[str, Any]]) -> Iterator[Metric]:
+    """What clients have pushed, under their own names: ``kafka_client_`` and the name with underscores.
+
+    Metrics of one name have labels of their own, so each sample names its labels.
+    """
+    families: dict[str, Metric] = {}
+    for each in pushed:
+        name = "kafka_client_" + _NO_NAME.sub("_", each["name"].removeprefix(_JAVA_PREFIX))
+        family = families.setdefault(name, Metric(name, f"{each['name']} of clients.", "gauge"))
+        labels = {_NO_NAME.sub("_", label): value for label, value in each["labels"].items()}
+        own = {"client_id": each["client_id"] or "", "client_instance_id": each["client_instance_id"]}
+        family.add_sample(name, {**labels, **own}, each["value"])
+    yield from families.values()
 
 
 def _add_times(times: Metric, labels: dict[str, str], last_ms: Iterable[float], count: int, total_ms: float) -> None:

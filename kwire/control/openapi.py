@@ -196,6 +196,7 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] 
     ),
     ("GET", "/v1/acls", "All ACLs.", {200: "each in its parts and as a sentence"}, {}),
     ("GET", "/v1/users", "Users with SCRAM credentials.", {200: "mechanisms and iterations of each"}, {}),
+    ("GET", "/v1/client-metrics", "What connected clients have pushed (KIP-714).", {200: "client, name, value"}, {}),
     (
         "POST",
         "/v1/wait",

@@ -38,6 +38,7 @@ class ViewRoutes:
                 "/v1/topics/{name}/producers",
                 _shows(lambda request: self._bench.views.producers(named(request))),
             ),
+            ("GET", "/v1/client-metrics", self._client_metrics),
             ("POST", "/v1/wait", self._wait),
         ]
 
@@ -51,6 +52,9 @@ class ViewRoutes:
 
     async def _locks(self, request: Request) -> Response:
         return JSONResponse(self._bench.views.locks(request.path_params["name"]))
+
+    async def _client_metrics(self, _request: Request) -> Response:
+        return JSONResponse(self._bench.views.client_metrics())
 
     async def _wait(self, request: Request) -> Response:
         given = await read_body(request)

@@ -167,9 +167,35 @@ class Views:
     def connections(self, traffic: Traffic | None = None) -> list[dict[str, Any]]:
         """Give the clients that are connected, with what each has sent and got where ``traffic`` counts it."""
         return [
-            {**_connection(each), **({} if traffic is None else _counts(traffic, each))}
+            {
+                **_connection(each),
+                "metrics": self._pushed_count(each),
+                **({} if traffic is None else _counts(traffic, each)),
+            }
             for each in self._connections.open
             if isinstance(each, Connection)
+        ]
+
+    def _pushed_count(self, connection: Connection) -> int:
+        telemetry = self.broker.telemetry
+        instance = telemetry.instance_of(connection)
+        return 0 if instance is None else len(telemetry.pushed.of(instance.id))
+
+    def client_metrics(self) -> list[dict[str, Any]]:
+        """Give the last values of the metrics that clients have pushed (KIP-714)."""
+        telemetry = self.broker.telemetry
+        instances = [telemetry.instance_of(each) for each in self._connections.open]
+        return [
+            {
+                "client_id": instance.attributes["client_id"],
+                "client_instance_id": instance.attributes["client_instance_id"],
+                "name": point.name,
+                "labels": dict(point.labels),
+                "value": point.value,
+            }
+            for instance in instances
+            if instance is not None
+            for point in telemetry.pushed.of(instance.id)
         ]
 
     def locks(self, group_id: str) -> list[dict[str, Any]]:

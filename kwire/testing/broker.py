@@ -310,6 +310,10 @@ class KafkaBroker:
         """Give peer, listener, principal and software of each client that is connected."""
         return self._in_broker_sync(self._its_bench().views.connections)
 
+    def client_metrics(self) -> list[dict[str, Any]]:
+        """Give the last values of the metrics that connected clients have pushed (KIP-714)."""
+        return self._in_broker_sync(self._its_bench().views.client_metrics)
+
     def locks(self, group_id: str) -> list[dict[str, Any]]:
         """Give the runs of records that members of a share group have acquired."""
         return self._in_broker_sync(lambda: self._its_bench().views.locks(group_id))

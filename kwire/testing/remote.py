@@ -250,6 +250,10 @@ class RemoteKafka:
         """See ``KafkaBroker.connections``."""
         return list(self._kafka("GET", "/v1/connections"))
 
+    def client_metrics(self) -> list[dict[str, Any]]:
+        """See ``KafkaBroker.client_metrics``."""
+        return list(self._kafka("GET", "/v1/client-metrics"))
+
     def locks(self, group_id: str) -> list[dict[str, Any]]:
         """See ``KafkaBroker.locks``."""
         return list(self._kafka("GET", _path("groups", group_id, "locks")))

@@ -3,6 +3,7 @@
 import pytest
 from peer import Peer, all_apis
 
+from kwire.broker.telemetry.pushed_metrics import Point, PushedMetrics
 from kwire.broker.telemetry.subscriptions import read_subscription, requested_metrics
 from kwire.errors import Code
 from kwire.wire import messages as m
@@ -173,6 +174,40 @@ async def test_a_decompression_bomb_is_refused(client):
     answer = await get(client)
     bomb = compress(Codec.ZSTD, bytes(50_000_000))
     assert await push(client, answer, bomb, codec=Codec.ZSTD) is Code.TELEMETRY_TOO_LARGE
+
+
+async def test_the_values_of_a_client_are_kept_while_it_is_connected(client, broker):
+    answer = await get(client)
+    assert await push(client, answer, otlp(1.0)) is Code.NONE
+    assert await push(client, answer, otlp(2.5), terminating=True) is Code.NONE
+    name = "org.apache.kafka.producer.record.send.total"
+    assert [(each.name, each.value) for each in broker.telemetry.pushed.of(answer.client_instance_id)] == [(name, 2.5)]
+    (connection,) = broker.telemetry._by_connection
+    assert broker.telemetry.instance_of(connection).attributes["client_id"] == "test"
+    broker.telemetry.connection_closed(connection)
+    assert broker.telemetry.instance_of(connection) is None
+    assert broker.telemetry.pushed.of(answer.client_instance_id) == []
+
+
+def test_differences_add_up_for_each_set_of_labels():
+    pushed = PushedMetrics(10)
+    for value in (2.0, 3.0):
+        pushed.add(NOBODY, [Point("sent", value, {"topic": "a"}, is_delta=True), Point("now", value, {})])
+        pushed.add(NOBODY, [Point("sent", 1.0, {"topic": "b"}, is_delta=True)])
+    assert [(each.name, each.value, each.labels) for each in pushed.of(NOBODY)] == [
+        ("sent", 5.0, {"topic": "a"}),
+        ("now", 3.0, {}),
+        ("sent", 2.0, {"topic": "b"}),
+    ]
+
+
+def test_the_values_of_the_client_that_pushed_longest_ago_are_forgotten_first():
+    pushed = PushedMetrics(3)
+    for client in (b"a", b"b", b"a", b"c"):
+        pushed.add(client, [Point("one", 1.0, {}), Point("two", 1.0, {})][: 1 if client == b"b" else 2])
+    assert [len(pushed.of(client)) for client in (b"a", b"b", b"c")] == [0, 0, 2]
+    pushed.add(b"d", [Point(str(number), 1.0, {}) for number in range(4)])
+    assert [pushed.of(client) for client in (b"c", b"d")] == [[], []]
 
 
 async def test_an_instance_is_forgotten_when_its_connection_closes(client, broker):

@@ -11,11 +11,13 @@ from __future__ import annotations
 
 import re
 from collections import OrderedDict
+from collections.abc import Iterable
 from typing import Final, Protocol
 
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
 from kwire.broker.requests.client import Client
+from kwire.broker.telemetry.pushed_metrics import Point, PushedMetrics
 from kwire.broker.telemetry.subscriptions import (
     Attributes,
     RequestedMetrics,
@@ -24,7 +26,7 @@ from kwire.broker.telemetry.subscriptions import (
     requested_metrics,
 )
 from kwire.errors import Code, KafkaError
-from kwire.limits import CLIENT_INSTANCES_MAX
+from kwire.limits import CLIENT_INSTANCES_MAX, CLIENT_METRICS_KEPT_MAX
 from kwire.metadata.configs import ConfigProblem
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta, MetadataImage
@@ -109,6 +111,7 @@ class ClientTelemetry:
         self._version = 0
         self._instances: OrderedDict[Uuid, ClientInstance] = OrderedDict()  # the one used last is at the end
         self._by_connection: dict[object, Uuid] = {}
+        self.pushed = PushedMetrics(CLIENT_METRICS_KEPT_MAX)
 
     @property
     def bytes_max(self) -> int:
@@ -125,7 +128,21 @@ class ClientTelemetry:
         """Forget the instance of a connection."""
         instance_id = self._by_connection.pop(connection, None)
         if instance_id is not None:
-            self._instances.pop(instance_id, None)
+            self._forget(instance_id)
+
+    def instance_of(self, connection: object) -> ClientInstance | None:
+        """Give the client instance of a connection, if it asked for a subscription there."""
+        instance_id = self._by_connection.get(connection)
+        return None if instance_id is None else self._instances.get(instance_id)
+
+    def take_metrics(self, instance: ClientInstance, points: Iterable[Point]) -> None:
+        """Keep what an instance has pushed, unless it was forgotten while its push was read."""
+        if instance.id in self._instances:
+            self.pushed.add(instance.id, points)
+
+    def _forget(self, instance_id: Uuid) -> None:
+        self._instances.pop(instance_id, None)
+        self.pushed.forget(instance_id)
 
     def subscribe(self, requester: Requester, client_instance_id: Uuid) -> ClientInstance:
         """Give what a client is asked for. An id of zeros asks for a new id.
@@ -188,7 +205,7 @@ class ClientTelemetry:
             self._by_connection[requester.connection] = instance_id
         self._instances.move_to_end(instance_id)
         if len(self._instances) > CLIENT_INSTANCES_MAX:
-            self._instances.popitem(last=False)
+            self._forget(next(iter(self._instances)))
         known.expires_ms = now_ms + max(_SILENT_MS_MIN, _SILENT_INTERVALS * known.requested.interval_ms)
         return known
 

@@ -5,11 +5,12 @@ Responsible for: opening what a client has pushed, and its log lines. Must not d
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from kwire.broker.logs import Logger
 from kwire.broker.telemetry.client_telemetry import ClientInstance
+from kwire.broker.telemetry.pushed_metrics import Point
 from kwire.errors import Code, KafkaError
 from kwire.limits import LOGGED_METRICS_MAX
 from kwire.wire.compression import decompress
@@ -19,8 +20,8 @@ log = Logger("kwire.telemetry")
 _CLIENT_SHOWN: Final = ("client_id", "client_software_name", "client_software_version", "client_instance_id")
 
 
-def log_metrics(instance: ClientInstance, compression_type: int, payload: bytes, *, bytes_max: int) -> None:
-    """Write an info line for each metric, and a debug line for the push as a whole.
+def log_metrics(instance: ClientInstance, compression_type: int, payload: bytes, *, bytes_max: int) -> Sequence[Point]:
+    """Write an info line for each metric, and a debug line for the push as a whole; the metrics that have a line.
 
     ``bytes_max`` is how much it may be after decompression. Raises KafkaError: TELEMETRY_TOO_LARGE for more,
     INVALID_RECORD for bytes that are no compressed metrics. It takes too long for the event loop.
@@ -49,6 +50,7 @@ def log_metrics(instance: ClientInstance, compression_type: int, payload: bytes,
         labels=_joined(metrics.labels),
         **client,
     )
+    return metrics.points[:LOGGED_METRICS_MAX]
 
 
 def _joined(labels: Mapping[str, str]) -> str:

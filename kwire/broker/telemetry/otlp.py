@@ -11,18 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from google.protobuf.message import DecodeError
-from opentelemetry.proto.metrics.v1.metrics_pb2 import MetricsData
+from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA, MetricsData
+
+from kwire.broker.telemetry.pushed_metrics import Point
 
 # The kinds of metrics with one number a point, and those that count and sum.
 _NUMBERS: Final = ("gauge", "sum")
-
-
-class Point(NamedTuple):
-    """One value of a metric. ``labels`` are those of the point alone, as text."""
-
-    name: str
-    value: float
-    labels: Mapping[str, str]
 
 
 class Metrics(NamedTuple):
@@ -56,15 +50,18 @@ def _points(metric: Any) -> Iterator[Point]:
     kind = metric.WhichOneof("data")
     if kind is None:
         return
-    for point in getattr(metric, kind).data_points:
+    points = getattr(metric, kind)
+    # Gauges and summaries have no temporality.
+    is_delta = getattr(points, "aggregation_temporality", None) == AGGREGATION_TEMPORALITY_DELTA
+    for point in points.data_points:
         labels = _labels(point.attributes)
         if kind in _NUMBERS:
             which = point.WhichOneof("value")
             if which is not None:
-                yield Point(metric.name, getattr(point, which), labels)
+                yield Point(metric.name, getattr(point, which), labels, is_delta)
         else:
-            yield Point(f"{metric.name}.count", point.count, labels)
-            yield Point(f"{metric.name}.sum", point.sum, labels)
+            yield Point(f"{metric.name}.count", point.count, labels, is_delta)
+            yield Point(f"{metric.name}.sum", point.sum, labels, is_delta)
 
 
 def _labels(attributes: Any) -> dict[str, str]:
