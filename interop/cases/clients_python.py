@@ -15,7 +15,7 @@ PROGRAMS = {
     "confluent-kafka": (
         "confluent.py",
         """round-trip auto-create codecs acks shapes megabyte idempotent group roundrobin cooperative new-group-protocol
-        static commit-and-seek seek-by-time pause admin transactions""",
+        share-group static commit-and-seek seek-by-time pause admin transactions""",
     ),
     "aiokafka": (
         "aiokafka_client.py",

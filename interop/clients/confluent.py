@@ -4,7 +4,7 @@ import time
 
 import confluent_kafka
 import confluent_kafka.admin
-from confluent_kafka import OFFSET_BEGINNING, ConsumerGroupTopicPartitions, KafkaError, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, AcknowledgeType, ConsumerGroupTopicPartitions, KafkaError, TopicPartition
 from confluent_kafka.admin import (
     AlterConfigOpType,
     ConfigEntry,
@@ -180,6 +180,40 @@ def new_group_protocol(bootstrap: str, prefix: str) -> None:
     group(bootstrap, prefix, **{"group.protocol": "consumer"})
 
 
+def share_group(bootstrap: str, prefix: str) -> None:
+    """What is accepted or rejected does not come again; what is released does, with a higher delivery count."""
+    topic = make_topic(bootstrap, prefix, 2)
+    earliest = ConfigEntry("share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ResourceType.GROUP, prefix, incremental_configs=[earliest])
+    done(admin_client(bootstrap).incremental_alter_configs([resource]))
+    send(bootstrap, topic, numbered(100))
+    config = {"bootstrap.servers": bootstrap, "group.id": prefix, "share.acknowledgement.mode": "explicit"}
+    members = [confluent_kafka.ShareConsumer(SECURITY | config) for _ in range(2)]
+    for member in members:
+        member.subscribe([topic])
+    settled: set[bytes] = set()
+    again: set[bytes] = set()
+    deadline = time.monotonic() + 60
+    while len(settled) < 100 and time.monotonic() < deadline:
+        for member in members:
+            records = [record for record in member.poll(0.2) if record.error() is None]
+            for record in records:
+                value = record.value()
+                same(record.delivery_count(), 2 if value in again else 1)
+                if int(value[1:]) % 2 == 0 and value not in again:
+                    again.add(value)
+                    member.acknowledge(record, AcknowledgeType.RELEASE)
+                    continue
+                assert value not in settled, f"{value!r} came again"
+                settled.add(value)
+                member.acknowledge(record, AcknowledgeType.REJECT if value.endswith(b"9") else AcknowledgeType.ACCEPT)
+            if records:
+                same([error for error in member.commit_sync(20.0).values() if error is not None], [])
+    same((len(settled), len(again)), (100, 50))
+    for member in members:
+        member.close()
+
+
 def static(bootstrap: str, prefix: str) -> None:
     topic = make_topic(bootstrap, prefix, 2)
     config = {
@@ -301,6 +335,7 @@ SCENARIOS = {
     "roundrobin": roundrobin,
     "cooperative": cooperative,
     "new-group-protocol": new_group_protocol,
+    "share-group": share_group,
     "static": static,
     "commit-and-seek": commit_and_seek,
     "seek-by-time": seek_by_time,

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 
 from kwire.coordinators.group.consumer.member import Member, Owned, with_current, with_subscription
 from kwire.coordinators.group.modern.assignment import Partitions, partitions_of
+from kwire.coordinators.group.modern.instances import note_instance, release_instance
 from kwire.coordinators.group.records import ModernEntry, modern_record
 from kwire.coordinators.machine import Record
 from kwire.coordinators.timeline import NestedTable, Table, Timeline
@@ -114,10 +115,7 @@ class ConsumerTables:
         self._change(group_id)
         member = with_subscription(before or Member(member_id), value)
         self.members.set(path, member)
-        if before is not None and before.instance_id not in (None, member.instance_id):
-            self._release_instance(group_id, before)
-        if member.instance_id is not None:
-            self.instances.set((group_id, member.instance_id), member_id)
+        note_instance(self.instances, group_id, before, member)
 
     def _replay_current(self, group_id: str, member_id: str, value: Any) -> None:
         path = (group_id, member_id)
@@ -137,7 +135,7 @@ class ConsumerTables:
         member = self.members.get((group_id, member_id))
         assert member is not None
         self._release(group_id, member)
-        self._release_instance(group_id, member)
+        release_instance(self.instances, group_id, member)
         self.members.remove((group_id, member_id))
 
     def _release(self, group_id: str, member: Member) -> None:
@@ -146,11 +144,6 @@ class ConsumerTables:
                 path = (group_id, topic_id, partition)
                 if self.owners.get(path) == member.member_id:
                     self.owners.remove(path)
-
-    def _release_instance(self, group_id: str, member: Member) -> None:
-        path = (group_id, member.instance_id)
-        if member.instance_id is not None and self.instances.get(path) == member.member_id:
-            self.instances.remove(path)
 
     def _replay_target_metadata(
         self, group_id: str, value: messages.ConsumerGroupTargetAssignmentMetadataValue | None

@@ -19,6 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
+from kwire.coordinators.group.modern.instances import note_instance, release_instance
 from kwire.coordinators.group.records import ModernEntry, modern_record
 from kwire.coordinators.group.streams.member import Member, target_of_record, with_current, with_metadata
 from kwire.coordinators.group.streams.tasks import TaskSet
@@ -114,10 +115,7 @@ class StreamsTables:
         self._change(group_id)
         member = with_metadata(before or Member(member_id), value)
         self.members.set(path, member)
-        if before is not None and before.instance_id not in (None, member.instance_id):
-            self._release_instance(group_id, before)
-        if member.instance_id is not None:
-            self.instances.set((group_id, member.instance_id), member_id)
+        note_instance(self.instances, group_id, before, member)
 
     def _replay_current(self, group_id: str, member_id: str, value: Any) -> None:
         path = (group_id, member_id)
@@ -152,13 +150,8 @@ class StreamsTables:
     def _remove_member(self, group_id: str, member_id: str) -> None:
         member = self.members.get((group_id, member_id))
         assert member is not None
-        self._release_instance(group_id, member)
+        release_instance(self.instances, group_id, member)
         self.members.remove((group_id, member_id))
-
-    def _release_instance(self, group_id: str, member: Member) -> None:
-        path = (group_id, member.instance_id)
-        if member.instance_id is not None and self.instances.get(path) == member.member_id:
-            self.instances.remove(path)
 
 
 def epoch_record(group_id: str, epochs: Epochs) -> Record:
