@@ -133,7 +133,9 @@ class Normalizer:
         return "" if topic_id == NO_ID else self._names.get(("id", topic_id), "~")
 
     def _known(self, text: str) -> str:
-        """A made-up id sorts by when it was first seen."""
+        """A made-up id sorts by when it was first seen; Apache Kafka's ids of members are not always UUIDs."""
+        if ("memberId", text) in self._names:
+            return self._names["memberId", text]
         return UUID.sub(lambda found: self._names.get(("uuid", found[0]), ""), text)
 
     def _is_foreign(self, item: Any, own: str | None) -> bool:
