@@ -21,6 +21,12 @@ BUSY_POLL_IF_WITHIN_US = 200
 BUSY_POLL_US = 60
 BUSY_POLLS_MAX = 16
 
+# The proxy holds a frame that it changes or shows to hooks up to this size; others pass through in pieces. How many
+# topic ids it knows the names of, and how many nodes it listens for.
+PROXY_FRAME_BYTES_MAX = 512 * 1024 * 1024
+PROXY_TOPICS_MAX = 100_000
+PROXY_NODES_MAX = 1000
+
 # Time for which one connection may use the event loop, and bytes that it may read and answer, before others run.
 TURN_MS = 2.0
 TURN_BYTES_MAX = 4 * 1024 * 1024

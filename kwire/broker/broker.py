@@ -114,3 +114,8 @@ class Broker:
     @property
     def cluster_id(self) -> str:
         return self.dirs.cluster_id
+
+    def topic_name(self, topic_id: bytes) -> str | None:
+        """Give the name of the topic that has an id now, or None."""
+        topic = self.image.topics_by_id.get(topic_id)
+        return None if topic is None else topic.name

@@ -21,6 +21,7 @@ COMMANDS: Final = {
     "serve": "Run a broker.",
     "cluster": "Run several brokers and their controller on this machine.",
     "run": "Run a command with a broker of its own, such as a test suite.",
+    "proxy": "Stand between clients and any Kafka cluster.",
     "replay": "Send recorded requests to a broker, and compare its answers.",
     "config": "Show every setting of a broker, and where its value came from.",
     "topics": "List, create, describe and delete topics.",

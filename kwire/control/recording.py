@@ -18,8 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
-from kwire.broker.broker import Broker
-from kwire.broker.requests.context import Context
+from kwire.broker.requests.hooks import HookedRequest, HookedServer
 from kwire.wire.codec import Message, RequestHeader, api_name, encode_request, encode_response
 
 VERSION: Final = 1
@@ -55,7 +54,7 @@ class RecordedResponse(NamedTuple):
 class Recorder:
     """Writes what passes to a file, from ``start`` to ``stop``; at most ``bytes_max``, then it stops by itself."""
 
-    def __init__(self, broker: Broker, path: str, *, bytes_max: int = BYTES_MAX) -> None:
+    def __init__(self, broker: HookedServer, path: str, *, bytes_max: int = BYTES_MAX) -> None:
         self.path = path
         self.requests = 0
         self.size_bytes = 0
@@ -86,13 +85,13 @@ class Recorder:
             self._file.close()
             self._file = None
 
-    def move_to(self, broker: Broker) -> None:
+    def move_to(self, broker: HookedServer) -> None:
         """Go on with another broker, which has taken the place of the one before."""
         self._broker = broker
         if self._remove is not None:
             self._remove = broker.hooks.around_dispatch(self._record)
 
-    async def _record(self, context: Context, request: Message, proceed: Callable[[], Awaitable[Any]]) -> Any:
+    async def _record(self, context: HookedRequest, request: Message, proceed: Callable[[], Awaitable[Any]]) -> Any:
         if context.api_key in _LEFT_OUT:
             return await proceed()
         self.requests += 1
@@ -118,7 +117,7 @@ class Recorder:
             self._write({"response": number} | ({} if response is None else {"frame": _response(context, response)}))
         return response
 
-    def _forget(self, context: Context) -> None:
+    def _forget(self, context: HookedRequest) -> None:
         self._connections.pop(id(context.connection), None)
 
     def _write(self, line: dict[str, Any]) -> None:
@@ -164,7 +163,7 @@ def _events(path: str, lines: Iterable[bytes]) -> Iterator[RecordedRequest | Rec
             raise RecordingError(f"{path}: line {number} is no event of a recording: {error!r}") from None
 
 
-def _response(context: Context, response: Message) -> str:
+def _response(context: HookedRequest, response: Message) -> str:
     header = RequestHeader(context.api_key, context.api_version, context.correlation_id, context.client_id, 0)
     return _text(_joined(encode_response(header, response))[_SIZE_BYTES:])
 

@@ -14,8 +14,7 @@ from typing import Any, Final
 
 import trio
 
-from kwire.broker.broker import Broker
-from kwire.broker.requests.context import Context
+from kwire.broker.requests.hooks import HookedRequest, HookedServer
 from kwire.errors import Code, KafkaError
 from kwire.faults.subjects import Subject, subjects
 from kwire.wire.codec import Message, api_name
@@ -81,9 +80,9 @@ class Entry:
 
 
 class RequestLog:
-    """Keeps the last ``size`` requests of a broker from ``start`` to ``stop``."""
+    """Keeps the last ``size`` requests of a broker or proxy from ``start`` to ``stop``."""
 
-    def __init__(self, broker: Broker, size: int = 1000) -> None:
+    def __init__(self, broker: HookedServer, size: int = 1000) -> None:
         self._broker = broker
         self._entries: deque[Entry] = deque(maxlen=size)
         self._open: dict[tuple[int, int], Entry] = {}
@@ -101,7 +100,7 @@ class RequestLog:
             self._remove()
             self._remove = None
 
-    def move_to(self, broker: Broker) -> None:
+    def move_to(self, broker: HookedServer) -> None:
         """Record the requests of another broker, if this records; what was recorded stays."""
         self._broker = broker
         self._open.clear()
@@ -137,13 +136,13 @@ class RequestLog:
                 return
             await changed.wait()
 
-    def note_fault(self, name: str, context: Context) -> None:
+    def note_fault(self, name: str, context: HookedRequest) -> None:
         """Note that a rule disturbs a request."""
         entry = self._open.get((id(context.connection), context.correlation_id))
         if entry is not None:
             entry.faults.append(name)
 
-    async def _record(self, context: Context, request: Message, proceed: Callable[[], Awaitable[Any]]) -> Any:
+    async def _record(self, context: HookedRequest, request: Message, proceed: Callable[[], Awaitable[Any]]) -> Any:
         entry = self._new_entry(context, request)
         key = (id(context.connection), context.correlation_id)
         self._open[key] = entry
@@ -167,7 +166,7 @@ class RequestLog:
             self._open.pop(key, None)
             self._notify()
 
-    def _new_entry(self, context: Context, request: Message) -> Entry:
+    def _new_entry(self, context: HookedRequest, request: Message) -> Entry:
         client = context.client
         self._number += 1
         return Entry(
@@ -181,13 +180,9 @@ class RequestLog:
             listener=client.endpoint.name,
             principal=str(client.principal),
             request=plain(request, context.api_version),
-            about=frozenset(islice(subjects(request, self._topic_name), _SUBJECTS_KEPT)),
+            about=frozenset(islice(subjects(request, self._broker.topic_name), _SUBJECTS_KEPT)),
             faults=[],
         )
-
-    def _topic_name(self, topic_id: bytes) -> str | None:
-        topic = self._broker.image.topics_by_id.get(topic_id)
-        return None if topic is None else topic.name
 
     def _notify(self) -> None:
         changed, self._changed = self._changed, trio.Event()

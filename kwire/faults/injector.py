@@ -13,8 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
-from kwire.broker.broker import Broker
-from kwire.broker.requests.context import Context
+from kwire.broker.requests.hooks import HookedRequest, HookedServer
 from kwire.broker.requests.table import Api, ApiTable
 from kwire.errors import Code
 from kwire.faults import placement
@@ -53,15 +52,15 @@ _CRC_AT: Final = 17
 _BATCH_HEAD: Final = 21
 
 
-OnFired: TypeAlias = Callable[[str, Context], None]
+OnFired: TypeAlias = Callable[[str, HookedRequest], None]
 # Answers that a rule with ``stale`` keeps.
 _STALE_MAX: Final = 1000
 
 
 class Armed:
-    """One rule on one broker. ``matched`` and ``fired`` count requests."""
+    """One rule on one broker or proxy. ``matched`` and ``fired`` count requests."""
 
-    def __init__(self, rule: Rule, broker: Broker, on_fired: OnFired) -> None:
+    def __init__(self, rule: Rule, broker: HookedServer, on_fired: OnFired) -> None:
         self.rule = rule
         self.matched = 0
         self.fired = 0
@@ -98,7 +97,7 @@ class Armed:
             self._disarm.append(hooks.around_reply(self._at_reply, api_keys=rule.scope.apis))
         self._disarm.append(hooks.around_dispatch(self._at_dispatch, api_keys=rule.scope.apis))
 
-    def move_to(self, broker: Broker) -> None:
+    def move_to(self, broker: HookedServer) -> None:
         """Register with another broker, which has taken the place of the one before; counts go on."""
         self._disarm.clear()
         self._marked.clear()
@@ -113,7 +112,7 @@ class Armed:
         self.release()
 
     async def _at_dispatch(  # noqa: PLR0911 (guards)
-        self, context: Context, request: Any, proceed: Callable[[], Awaitable[Any]]
+        self, context: HookedRequest, request: Any, proceed: Callable[[], Awaitable[Any]]
     ) -> Any:
         scope = self.rule.scope
         if not _is_from(scope, context):
@@ -122,7 +121,7 @@ class Armed:
             ended = _without_session(request)
             if ended is not None:
                 return ended
-        if scope.names_items and not any(each.matches(scope) for each in subjects(request, self._topic_name)):
+        if scope.names_items and not any(each.matches(scope) for each in subjects(request, self._broker.topic_name)):
             if isinstance(self.rule.effect, (Error, Rewrite)) and placement.only_reads(context.api_key):
                 return self._spoil_answer(self.rule.effect, context, await proceed())
             return await proceed()
@@ -132,7 +131,7 @@ class Armed:
             return await proceed()
         return await self._disturb(context, request, proceed)
 
-    def _triggers(self, context: Context) -> bool:
+    def _triggers(self, context: HookedRequest) -> bool:
         """Count a request that the rule is about, and tell whether it is disturbed."""
         self.matched += 1
         if not self._is_due(self.rule.trigger):
@@ -153,7 +152,7 @@ class Armed:
             return False
         return trigger.probability >= 1.0 or self._random.random() < trigger.probability
 
-    async def _disturb(self, context: Context, request: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
+    async def _disturb(self, context: HookedRequest, request: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
         effect = self.rule.effect
         match effect:
             case Error():
@@ -173,7 +172,7 @@ class Armed:
             case CorruptRecords():
                 _corrupt(response)
             case Rewrite(values) if response is not None:
-                rewrite(response, context.api_version, values, self._item_matches, self._topic_name)
+                rewrite(response, context.api_version, values, self._item_matches, self._broker.topic_name)
             case Truncate() | Garbage():
                 self._marked.add((id(context.connection), context.correlation_id))
         return response
@@ -182,14 +181,14 @@ class Armed:
     def _why(self) -> str:
         return f"fault rule {self.rule.name}"
 
-    async def _wait(self, effect: Delay | Hold, context: Context) -> None:
+    async def _wait(self, effect: Delay | Hold, context: HookedRequest) -> None:
         if isinstance(effect, Delay):
             await context.wait(trio.Event(), effect.ms)
         else:
             await context.wait(self._released, float("inf"))
 
     async def _answer_error(
-        self, error: Error, context: Context, request: Any, proceed: Callable[[], Awaitable[Any]]
+        self, error: Error, context: HookedRequest, request: Any, proceed: Callable[[], Awaitable[Any]]
     ) -> Any:
         key, version = context.api_key, context.api_version
         path = self._level(error, context)
@@ -200,19 +199,19 @@ class Armed:
         if error.done or (path and placement.only_reads(key)):
             response = await proceed()
             if response is not None:
-                chosen = placement.elements(response, path, self._item_matches, self._topic_name)
+                chosen = placement.elements(response, path, self._item_matches, self._broker.topic_name)
                 placement.overwrite(chosen, version, error.code)
             return response
         if not path:
             return placement.whole_error(key, version, error.code)
         taken = placement.Taken(key, version, path)
-        taken.take(request, self._item_matches, self._topic_name)
+        taken.take(request, self._item_matches, self._broker.topic_name)
         response = await proceed() if taken.rest else response_class(key)()
         if response is not None:
             taken.put(response, error.code)
         return response
 
-    async def _answer_stale(self, context: Context, request: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
+    async def _answer_stale(self, context: HookedRequest, request: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
         """Give the first answer to an equal request; the one that is kept now disturbs nothing."""
         asked = encode_request(context.api_key, context.api_version, 0, None, request)
         kept = self._first_answers.get(asked)
@@ -223,23 +222,23 @@ class Armed:
             self._first_answers[asked] = response
         return response
 
-    def _spoil_answer(self, effect: Error | Rewrite, context: Context, response: Any) -> Any:
+    def _spoil_answer(self, effect: Error | Rewrite, context: HookedRequest, response: Any) -> Any:
         """Spoil what the answer names and the request did not: Metadata of all topics."""
         if isinstance(effect, Rewrite):
             named = response is not None and any(
-                each.matches(self.rule.scope) for each in subjects(response, self._topic_name)
+                each.matches(self.rule.scope) for each in subjects(response, self._broker.topic_name)
             )
             if named and self._triggers(context):
-                rewrite(response, context.api_version, effect.values, self._item_matches, self._topic_name)
+                rewrite(response, context.api_version, effect.values, self._item_matches, self._broker.topic_name)
             return response
         path = self._level(effect, context)
         if path and response is not None:
-            chosen = placement.elements(response, path, self._item_matches, self._topic_name)
+            chosen = placement.elements(response, path, self._item_matches, self._broker.topic_name)
             if chosen and self._triggers(context):
                 placement.overwrite(chosen, context.api_version, effect.code)
         return response
 
-    def _level(self, error: Error, context: Context) -> placement.Path | None:
+    def _level(self, error: Error, context: HookedRequest) -> placement.Path | None:
         partition = self.rule.scope.partition is not None
         return placement.level_named(context.api_key, context.api_version, error.level, partition=partition)
 
@@ -264,10 +263,6 @@ class Armed:
         scope = self.rule.scope
         return not scope.names_items or subject.matches(scope)
 
-    def _topic_name(self, topic_id: bytes) -> str | None:
-        topic = self._broker.image.topics_by_id.get(topic_id)
-        return None if topic is None else topic.name
-
 
 AnyArmed: TypeAlias = Armed | ArmedOnDisk
 
@@ -276,18 +271,20 @@ class Injector:
     """The rules that are armed on a broker, by name, oldest first.
 
     ``on_fired`` is called with the name of a rule and the request that it disturbs. Rules about files need ``files``
-    that are ``FaultyFiles``.
+    that are ``FaultyFiles``; ``why_no_files`` is why there are none.
     """
 
     def __init__(
         self,
-        broker: Broker,
+        broker: HookedServer,
         apis: ApiTable,
         on_fired: OnFired = lambda _name, _context: None,
         *,
         files: Files | None = None,
+        why_no_files: str = "rules about files need a broker that was started with --control",
     ) -> None:
         self._broker = broker
+        self._why_no_files = why_no_files
         self._on_fired = on_fired
         self._apis = apis
         self._files = files if isinstance(files, FaultyFiles) else None
@@ -317,7 +314,7 @@ class Injector:
 
     def _add_on_disk(self, rule: Rule) -> ArmedOnDisk:
         if self._files is None:
-            raise RuleError("rules about files need a broker that was started with --control")
+            raise RuleError(self._why_no_files)
         armed = ArmedOnDisk(rule, self._broker.clock)
         self._files.rules = (*self._files.rules, armed)
         return armed
@@ -332,7 +329,7 @@ class Injector:
             armed.release()
         return armed
 
-    def move_to(self, broker: Broker, apis: ApiTable) -> None:
+    def move_to(self, broker: HookedServer, apis: ApiTable) -> None:
         """Arm all rules on another broker, which has taken the place of the one before."""
         self._broker, self._apis = broker, apis
         for armed in self._armed.values():
@@ -398,7 +395,7 @@ def _check_place(error: Error, scope: Scope, api: Api) -> None:
         raise RuleError(f"items of {api.name} cannot be refused one by one: use drop, close, or done with the error")
 
 
-def _is_from(scope: Scope, context: Context) -> bool:
+def _is_from(scope: Scope, context: HookedRequest) -> bool:
     """Tell whether the request has the version and comes from the client that the scope names."""
     client = context.client
     return (

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kwire.testing.cluster import kafka_cluster
     from kwire.testing.faults import Fault, FaultNeverFired
     from kwire.testing.http_door import ControlRefused
+    from kwire.testing.kafka_proxy import KafkaProxy, proxy
     from kwire.testing.local_cluster import ClusterError, LocalCluster
     from kwire.testing.process import KafkaProcess
     from kwire.testing.remote import RemoteFault, RemoteKafka
@@ -42,6 +43,7 @@ __all__ = [
     "KafkaBroker",
     "KafkaError",
     "KafkaProcess",
+    "KafkaProxy",
     "LocalCluster",
     "NeverHappened",
     "RecordingError",
@@ -52,6 +54,7 @@ __all__ = [
     "SeedError",
     "StateError",
     "kafka_cluster",
+    "proxy",
 ]
 
 
@@ -67,6 +70,7 @@ def __getattr__(name: str) -> Any:
         cluster,
         faults,
         http_door,
+        kafka_proxy,
         local_cluster,
         process,
         remote,
@@ -87,6 +91,8 @@ def __getattr__(name: str) -> Any:
         "ControlRefused": http_door,
         "EventError": events,
         "KafkaProcess": process,
+        "KafkaProxy": kafka_proxy,
+        "proxy": kafka_proxy,
         "NeverHappened": waiting,
         "RecordingError": recording,
         "RemoteFault": remote,

@@ -39,6 +39,7 @@ __all__ = [
     "metadata_class",
     "read_header",
     "request_class",
+    "response_body_position",
     "response_class",
     "to_json",
 ]
@@ -141,13 +142,16 @@ def decode_response(api_key: int, version: int, frame: memoryview) -> tuple[int,
     """Decode a response's frame into correlation id and body. Raises ProtocolViolation."""
     cls = response_class(api_key)
     _check_version(cls, api_key, version)
-    if len(frame) < 4:
-        raise ProtocolViolation(f"response of {len(frame)} bytes has no header")
-    position = 4
-    if _response_header_is_flexible(api_key, version):
-        position = _pass_tags(frame, position)
+    position = response_body_position(api_key, version, frame)
     function = _decoders.get((cls, version)) or _new_decoder(cls, version)
     return int.from_bytes(frame[:4], "big", signed=True), function(frame, position, True)
+
+
+def response_body_position(api_key: int, version: int, frame: memoryview) -> int:
+    """Give the position of the body in a response's frame. Raises ProtocolViolation."""
+    if len(frame) < 4:
+        raise ProtocolViolation(f"response of {len(frame)} bytes has no header")
+    return _pass_tags(frame, 4) if _response_header_is_flexible(api_key, version) else 4
 
 
 def encode(message: Message, version: int) -> bytes:

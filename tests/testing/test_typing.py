@@ -26,6 +26,7 @@ from kwire.testing import (
     KafkaBroker,
     KafkaError,
     KafkaProcess,
+    KafkaProxy,
     LocalCluster,
     NeverHappened,
     RecordingError,
@@ -36,6 +37,7 @@ from kwire.testing import (
     SeedError,
     StateError,
     kafka_cluster,
+    proxy,
 )
 
 

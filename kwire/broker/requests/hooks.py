@@ -10,9 +10,12 @@ without decoding them step aside for an API that has a hook (``Hooks.hooked``).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Hashable, Sequence
 from typing import Any, Generic, Protocol, TypeAlias, TypeVar
 
+import trio
+
+from kwire.broker.clock import Clock
 from kwire.broker.requests.client import Client
 from kwire.broker.waits import Waits
 from kwire.wire.codec import RequestHeader, api_keys
@@ -23,6 +26,59 @@ H = TypeVar("H")
 # ``await hook(context, request, proceed) -> response``: ``await proceed()`` runs the hooks registered later, and the
 # handler. A hook may change the request before and the response after, answer by itself, or raise as a handler does.
 DispatchHook: TypeAlias = Callable[[Any, Any, Callable[[], Awaitable[Any]]], Awaitable[Any]]
+
+
+class HookedConnection(Protocol):
+    """The part of a connection that hooks use."""
+
+    closing: dict[Hashable, Callable[[], None]]
+    """What is called when the connection has closed; each is plain and quick."""
+
+    def drop(self, why: str) -> None:
+        """Close the connection at once, without what is pending."""
+        ...
+
+
+class HookedRequest(Protocol):
+    """What hooks know of a request, besides the request: a broker's ``Context``, or that of a proxy."""
+
+    throttle_ms: int
+
+    @property
+    def api_key(self) -> int: ...
+
+    @property
+    def api_version(self) -> int: ...
+
+    @property
+    def client_id(self) -> str | None: ...
+
+    @property
+    def correlation_id(self) -> int: ...
+
+    @property
+    def connection(self) -> HookedConnection: ...
+
+    @property
+    def client(self) -> Client: ...
+
+    async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
+        """See ``waits.Waits``."""
+        ...
+
+
+class HookedServer(Protocol):
+    """What has hooks around its requests: a broker, or a proxy in front of brokers."""
+
+    @property
+    def hooks(self) -> Hooks: ...
+
+    @property
+    def clock(self) -> Clock: ...
+
+    def topic_name(self, topic_id: bytes) -> str | None:
+        """Give the name of a topic id, None for one that is not known."""
+        ...
 
 
 class Outgoing(Protocol):

@@ -1,0 +1,75 @@
+"""What the proxy must know of a request to pass it on: its header, and whether there will be a response.
+
+Responsible for: telling requests from the tokens of an old login, and reading single fields without decoding. Must not
+depend on: connections.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from struct import Struct
+from typing import Any, Final, NamedTuple
+
+from kwire.errors import ProtocolViolation
+from kwire.wire.codec import api_keys, read_header, request_class
+from kwire.wire.splicing import reader
+
+HEAD_BYTES: Final = 8
+# The client id and the transactional id before ``acks`` have at most this many bytes together with the header.
+ACKS_WITHIN_BYTES: Final = 2 * 0x8000 + 64
+PRODUCE: Final = 0
+SASL_HANDSHAKE: Final = 17
+_HEAD: Final = Struct(">hhi")
+_ACKS: Final = Struct(">h")
+# Versions are small numbers; a token that reads as a request of a known API has another one.
+_VERSION_MAX: Final = 31
+
+
+class Head(NamedTuple):
+    """What every request begins with."""
+
+    api_key: int
+    api_version: int
+    correlation_id: int
+
+    @property
+    def is_known(self) -> bool:
+        """Whether there is a spec for the API at this version."""
+        return self.api_key in api_keys() and self.api_version in request_class(self.api_key).VERSIONS
+
+
+def read_head(begin: bytes) -> Head | None:
+    """Read the begin of a request; None if it is too short for one."""
+    return Head(*_HEAD.unpack_from(begin)) if len(begin) >= HEAD_BYTES else None
+
+
+def may_be_token(head: Head | None) -> bool:
+    """Tell whether a frame that follows SaslHandshake version 0 is a token of the login and not a request.
+
+    Such a token has no header. PLAIN, SCRAM and OAUTHBEARER begin with text or with a zero and a name, GSSAPI with an
+    ASN.1 tag: none begins with the key of an API and a version.
+    """
+    return head is None or head.api_key not in api_keys() or not 0 <= head.api_version <= _VERSION_MAX
+
+
+def has_response(head: Head, begin: bytes) -> bool:
+    """Tell whether a request gets a response: Produce with acks=0 gets none. Raises ProtocolViolation.
+
+    ``begin`` is the request as far as ``ACKS_WITHIN_BYTES``.
+    """
+    if head.api_key != PRODUCE:
+        return True
+    frame = memoryview(begin)
+    position = read_header(frame).body_position
+    if head.api_version < request_class(PRODUCE).VERSIONS.lowest:
+        if len(frame) < position + _ACKS.size:
+            raise ProtocolViolation("a Produce request ends before its acks")
+        acks = _ACKS.unpack_from(frame, position)[0]  # first up to version 2
+    else:
+        acks = _acks_reader(min(head.api_version, request_class(PRODUCE).VERSIONS.highest))(frame, position)
+    return bool(acks != 0)
+
+
+@cache
+def _acks_reader(version: int) -> Any:
+    return reader(request_class(PRODUCE), version, "acks")

@@ -1,0 +1,170 @@
+"""A proxy inside a test: between any client and any Kafka cluster, with kwire's fault rules and request log.
+
+Responsible for: running a proxy in a thread of the test's process, and what a test may do to it. Must not depend on: a
+test framework.
+
+    with proxy(upstream="localhost:9092") as kafka, kafka.faults.add(api="Produce", drop=True, times=1):
+        send_an_order(kafka.bootstrap_servers)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import ssl
+import threading
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import trio
+
+from kwire.broker.clock import Clock
+from kwire.broker.outbound.interface import Address
+from kwire.control.proxy_bench import ProxyBench
+from kwire.proxy.serving import Sockets
+from kwire.testing.faults import Faults
+from kwire.testing.requests import Requests
+from kwire.testing.start_errors import start_error
+
+T = TypeVar("T")
+
+_STOP_S = 30.0
+
+
+class KafkaProxy:
+    """One proxy on free ports of localhost, from ``start`` (or ``with``) to ``stop``.
+
+    ``upstream`` is ``HOST:PORT`` of a broker; the others are found by what it answers, and each gets a port. ``port``:
+    that of the first broker; 0 takes a free one. ``tls``: a context for TLS to the brokers; clients connect without it.
+
+    ``faults`` arms rules that disturb requests, ``requests`` are those that passed. Raises ValueError for an upstream
+    that is no address.
+    """
+
+    def __init__(self, upstream: str, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+        host, _, number = upstream.rpartition(":")
+        if not host or not number.isdigit():
+            raise ValueError(f"upstream is HOST:PORT, not {upstream!r}")
+        self._upstream = Address(host.strip("[]"), int(number))
+        self._port = port
+        self._tls = tls
+        self._thread: threading.Thread | None = None
+        self._token: trio.lowlevel.TrioToken | None = None
+        self._stop: trio.Event | None = None
+        self._bench: ProxyBench | None = None
+        self._failure: BaseException | None = None
+        self.faults = Faults(self._in_proxy, self._in_proxy_sync, lambda: self._its_bench().injector)
+        self.requests = Requests(self._in_proxy, self._in_proxy_sync, lambda: self._its_bench().log)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, _type: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """``localhost:PORT``, the value of a client's ``bootstrap.servers``."""
+        return f"localhost:{self._port}"
+
+    def start(self) -> None:
+        """Start; returns when clients can connect. Raises BrokerStartError for a port that cannot be used."""
+        if self._thread is not None:
+            raise RuntimeError("this proxy runs already")
+        ready = threading.Event()
+        self._failure = None
+        self._thread = threading.Thread(target=self._run, args=(ready,), name="kwire-proxy", daemon=True)
+        self._thread.start()
+        ready.wait()
+        failure = self._take_failure()
+        if failure is not None:
+            self._thread.join()
+            self._thread = None
+            raise start_error(failure)
+
+    def stop(self) -> None:
+        """Close all connections and end; does nothing when the proxy does not run."""
+        thread, self._thread = self._thread, None
+        if thread is None:
+            return
+        assert self._token is not None
+        assert self._stop is not None
+        with contextlib.suppress(trio.RunFinishedError):  # it ended by itself: the failure is raised below
+            self._token.run_sync_soon(self._stop.set)
+        thread.join(_STOP_S)
+        self._token = None
+        if thread.is_alive():
+            raise RuntimeError(f"the proxy did not stop within {_STOP_S:g} s")
+        failure = self._take_failure()
+        if failure is not None:
+            raise failure
+
+    def nodes(self) -> dict[str, str]:
+        """Give the brokers that are known, ``HOST:PORT``, with the addresses at which clients reach them."""
+        shown = self._in_proxy_sync(lambda: self._its_bench().nodes())
+        return {each["node"]: each["listener"] for each in shown}
+
+    def connections(self) -> list[dict[str, Any]]:
+        """Give peer, node and number of requests of each client that is connected."""
+        return self._in_proxy_sync(lambda: self._its_bench().connections())
+
+    def record(self, file: str | os.PathLike[str]) -> None:
+        """Record what clients send from now on, with the answers, to a new file, which ``kwire replay`` sends again.
+
+        Raises RecordingError if the file exists or a recording is in progress already.
+        """
+        self._in_proxy_sync(lambda: self._its_bench().record(os.fspath(file)))
+
+    def stop_recording(self) -> None:
+        """End the recording. Raises RecordingError if none is made."""
+        self._in_proxy_sync(lambda: self._its_bench().stop_recording())
+
+    def advance(self, milliseconds: float) -> None:
+        """Move the clock of the rules forward; that of the brokers stays."""
+        self._in_proxy_sync(lambda: self._its_bench().proxy.clock.advance(milliseconds))
+
+    def _in_proxy(self, call: Callable[[], Awaitable[T]]) -> T:
+        return trio.from_thread.run(call, trio_token=self._running())
+
+    def _in_proxy_sync(self, call: Callable[[], T]) -> T:
+        return trio.from_thread.run_sync(call, trio_token=self._running())
+
+    def _its_bench(self) -> ProxyBench:
+        assert self._bench is not None
+        return self._bench
+
+    def _running(self) -> trio.lowlevel.TrioToken:
+        if self._token is None:
+            raise RuntimeError("this proxy does not run: call start() first, or use it in a with block")
+        return self._token
+
+    def _take_failure(self) -> BaseException | None:
+        failure, self._failure = self._failure, None
+        return failure
+
+    def _run(self, ready: threading.Event) -> None:
+        try:
+            trio.run(self._serve, ready)
+        except BaseException as error:  # noqa: BLE001 (raised in the thread that starts or stops the proxy)
+            self._failure = error
+        finally:
+            ready.set()
+
+    async def _serve(self, ready: threading.Event) -> None:
+        async with Sockets("localhost", self._port, tls=self._tls).serve(self._upstream, Clock()) as running:
+            self._bench = ProxyBench(running)
+            self._port = running.nodes[self._upstream].port
+            self._token = trio.lowlevel.current_trio_token()
+            self._stop = trio.Event()
+            ready.set()
+            await self._stop.wait()
+            self._bench.close()
+
+
+def proxy(upstream: str, *, port: int = 0, tls: ssl.SSLContext | None = None) -> KafkaProxy:
+    """Make a proxy in front of a broker, to be used in a with block; see ``KafkaProxy``."""
+    return KafkaProxy(upstream, port=port, tls=tls)

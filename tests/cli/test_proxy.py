@@ -1,0 +1,63 @@
+"""``kwire proxy``: its options, and a process of its own."""
+
+from __future__ import annotations
+
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+from kwire.cli.connection import Connection, parse_address
+from kwire.cli.proxy import proxy
+from kwire.testing import KafkaBroker
+from kwire.wire.messages import MetadataRequest, MetadataResponse
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        ([], "Missing option '--upstream'"),
+        (["--upstream", "a:1,b:2"], "--upstream is HOST:PORT"),
+        (["--upstream", "a:b"], "--upstream is HOST:PORT"),
+        (["--upstream", "a:1", "--listen", "here"], "--listen is a port, or HOST:PORT"),
+        (["--upstream", "a:1", "--listen", "99999"], "--listen is a port, or HOST:PORT"),
+    ],
+)
+def test_wrong_options_are_one_sentence(arguments, sentence):
+    ended = CliRunner().invoke(proxy, arguments)
+    assert ended.exit_code == 2
+    assert sentence in ended.output
+
+
+def test_settings_that_cannot_be_used_end_the_command(tmp_path):
+    (tmp_path / "client.properties").write_text("security.protocol=SSL\nssl.truststore.location=/none.pem\n")
+    ended = CliRunner().invoke(proxy, ["--upstream", "a:1", "--config", str(tmp_path / "client.properties")])
+    assert ended.exit_code == 1
+    assert "/none.pem" in ended.stderr
+
+
+def test_a_port_that_is_taken_is_one_sentence():
+    with KafkaBroker() as kafka:
+        ended = CliRunner().invoke(proxy, ["--upstream", "a:1", "--listen", str(kafka.port)])
+    assert ended.exit_code == 1
+    assert f"another program listens on port {kafka.port}" in ended.stderr
+
+
+def test_it_passes_requests_on_until_a_signal():
+    with KafkaBroker(topics=["orders"]) as kafka:
+        command = [sys.executable, "-m", "kwire", "proxy", "--upstream", kafka.bootstrap_servers, "--listen", "0"]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            address = re.fullmatch(r"ready PLAINTEXT://(\S+)\n", process.stdout.readline())[1]
+            connection = Connection(parse_address(address, None), timeout_s=20)
+            (broker,) = connection.call(MetadataRequest(topics=None), MetadataResponse, version=12).brokers
+            assert f"{broker.host}:{broker.port}" == address
+            connection.close()
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+        finally:
+            process.kill()
+            process.communicate()
