@@ -161,6 +161,23 @@ class Wire:
         return content
 
 
+def wait_until_applied(port: int) -> None:
+    """Wait until a broker has applied the metadata records of earlier requests: it knows a topic that is created now.
+
+    Apache Kafka answers once its controller has written a record, and its broker follows the log.
+    """
+    wire, name = Wire(port), f"applied-{time.monotonic_ns()}"
+    topic = m.CreateTopicsRequest.CreatableTopic(name=name, num_partitions=1, replication_factor=1)
+    wire.call(7, m.CreateTopicsRequest(topics=[topic], timeout_ms=30_000))
+    wanted = m.MetadataRequest(topics=[m.MetadataRequest.MetadataRequestTopic(name=name)])
+    deadline = time.monotonic() + 30
+    while wire.call(9, wanted)["topics"][0]["errorCode"]:
+        assert time.monotonic() < deadline, "the broker does not follow its controller"
+        time.sleep(0.1)
+    time.sleep(0.5)  # topics are shown first, then credentials and tokens are derived
+    wire.close()
+
+
 def masked(answer: Mapping[str, Any], *names: str) -> dict[str, Any]:
     """Leave out fields whose values differ from run to run."""
     return {name: value for name, value in answer.items() if name not in names}

@@ -85,10 +85,33 @@ LINES: tuple[tuple[str, ...], ...] = (
 ASKING = 14
 
 
+EVERY_ACL = {
+    "resourceTypeFilter": 1, "resourceNameFilter": None, "patternTypeFilter": 1, "principalFilter": None,
+    "hostFilter": None, "operation": 1, "permissionType": 1,
+}  # fmt: skip
+
+
 def printed(out: str) -> list[str]:
     """What a run printed, in an order of its own: the official tool prints hash tables."""
     trace = ("\tat ", "\t... ", "Caused by: ", "java.", "joptsimple.", "org.apache.")
     return sorted(line.strip() for line in out.splitlines() if line.strip() and not line.startswith(trace))
+
+
+def _run(run: Run, tool: str, *arguments: str) -> tuple[int, list[str]]:
+    # The official tool ends its process, so it does not run in the resident JVM.
+    command = [PYTHON, "-P", "-m", "kwire", "scripts", "kafka-acls"]
+    if tool == "official":
+        quick = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
+        command = [need("java"), *quick, "-cp", classpath(), main_class("acls", CURRENT)]
+    ended = run.program([*command, *arguments], stdin="n\n")
+    return ended.code, printed(ended.out)
+
+
+def _remove_acls(broker: SecuredApache | SecuredKwire) -> None:
+    admin = client_of(broker, "admin")
+    admin.ask("DeleteAcls", 3, {"filters": [EVERY_ACL]}, note=False)
+    admin.until("DescribeAcls", 3, EVERY_ACL, lambda got: not got["resources"], timeout_s=60)
+    admin.close()
 
 
 @case("tools", "kafka-acls", "official-output-and-twin")
@@ -96,28 +119,22 @@ def official_output_and_twin(run: Run) -> None:
     """The official tool prints the same on both brokers, and its twin prints what it prints."""
     outputs: dict[str, list[tuple[int, list[str]]]] = {}
     for kind in ("apache", "kwire"):
-        for tool in ("official", "twin"):
-            broker = make(kind, run.folder / f"{kind}-{tool}")
-            try:
-                broker.start()
-                config = run.folder / "admin.properties"
-                config.write_text(
-                    "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n"
-                    f'sasl.jaas.config={PLAIN} username="admin" password="{PASSWORD}";\n'
-                )
-                server = ("--bootstrap-server", f"127.0.0.1:{broker.sasl_port}", "--command-config", str(config))
-                results = outputs[f"{kind} {tool}"] = []
-                # A line that is refused before a broker is asked needs one official answer.
-                for line in LINES[:ASKING] if (kind, tool) == ("kwire", "official") else LINES:
-                    # The tool ends its process, so it does not run in the resident JVM.
-                    command = [PYTHON, "-P", "-m", "kwire", "scripts", "kafka-acls"]
-                    if tool == "official":
-                        quick = ("-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto")
-                        command = [need("java"), *quick, "-cp", classpath(), main_class("acls", CURRENT)]
-                    ended = run.program([*command, *server, *line], stdin="n\n")
-                    results.append((ended.code, printed(ended.out)))
-            finally:
-                broker.kill()
+        broker = make(kind, run.folder / kind)
+        try:
+            broker.start()
+            config = run.folder / "admin.properties"
+            config.write_text(
+                "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n"
+                f'sasl.jaas.config={PLAIN} username="admin" password="{PASSWORD}";\n'
+            )
+            server = ("--bootstrap-server", f"127.0.0.1:{broker.sasl_port}", "--command-config", str(config))
+            for tool in ("official", "twin"):
+                # A line that is refused before a broker is asked needs one answer of each tool.
+                lines = LINES if (kind, tool) in {("apache", "official"), ("kwire", "twin")} else LINES[:ASKING]
+                outputs[f"{kind} {tool}"] = [_run(run, tool, *server, *line) for line in lines]
+                _remove_acls(broker)
+        finally:
+            broker.kill()
     expected = outputs.pop("apache official")
     differences = [
         f"{who}: kafka-acls {' '.join(line)}\n  official on Apache Kafka: {official}\n  here: {seen}"

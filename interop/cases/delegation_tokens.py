@@ -1,13 +1,12 @@
 """The official kafka-delegation-tokens beside its twin, on both brokers."""
 
 import re
-import time
 from collections.abc import Callable
 
 from interop.brokers import Apache, Kwire
 from interop.case import Run, case
 from interop.java import Finished
-from interop.sasl import add_sasl, client_properties
+from interop.sasl import add_sasl, client_properties, wait_until_applied
 
 # {hmac} is that of the token of the last line that created one.
 LINES = (
@@ -76,8 +75,8 @@ def results(run: Run, broker: Kwire | Apache, port: int, script: Callable[..., F
         created = _CREATED.search(ended.out) if line.startswith("--create") else None
         hmac = created[2] if created else hmac
         found.append([str(int(ended.code != 0)), *printed(ended)])
-        if broker.name == "apache":
-            time.sleep(0.4)  # until the broker has applied the controller's records
+        if broker.name == "apache" and not ended.code and not line.startswith("--describe"):
+            wait_until_applied(broker.port)
     return found
 
 

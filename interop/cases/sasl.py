@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from interop.case import Run, case
-from interop.sasl import MECHANISMS, USERS, Wire, add_sasl, masked, unsecured_token
+from interop.sasl import MECHANISMS, USERS, Wire, add_sasl, masked, unsecured_token, wait_until_applied
 from kwire.wire import messages as m
 
 Probe = Callable[[Wire], Any]
@@ -243,17 +243,18 @@ def tokens(plain_port: int, port: int) -> dict[str, Any]:
     ask("expire nothing", alice, 2, m.ExpireDelegationTokenRequest(hmac=b"x", expiry_time_period_ms=5))
     if made.get("errorCode") == 0:
         secret = base64.b64decode(made["hmac"])
-        time.sleep(0.5)  # until the broker has applied the records
+        wait_until_applied(plain_port)
         for period_ms in (-1, 0, 3_600_000, 2**62):
             ask(f"renew {period_ms}", alice, 2, m.RenewDelegationTokenRequest(hmac=secret, renew_period_ms=period_ms))
         ask("renew by another", bob, 2, m.RenewDelegationTokenRequest(hmac=secret, renew_period_ms=5))
         ask("expire by another", bob, 2, m.ExpireDelegationTokenRequest(hmac=secret, expiry_time_period_ms=5))
-        time.sleep(0.5)  # until the broker has applied the controller's records
+        wait_until_applied(plain_port)
         ask("describe", alice, 3, describe(owners=None))
         ask("describe none", alice, 3, describe(owners=[]))
         ask("describe bob's", alice, 2, describe(owners=owners))
         ask("describe by bob", bob, 1, describe(owners=None))
-        by_token, login = log_in_by_token(port, made["tokenId"], made["hmac"])
+        by_token = Wire(port)
+        login = by_token.scram(made["tokenId"], made["hmac"], by_token=True)
         found["login by token"] = masked(login, "sessionLifetimeMs"), round(int(login["sessionLifetimeMs"]) / 60_000)
         ask("create by token", by_token, 3, create())
         ask("describe by token", by_token, 3, describe(owners=None))
@@ -262,23 +263,11 @@ def tokens(plain_port: int, port: int) -> dict[str, Any]:
         later = m.ExpireDelegationTokenRequest(hmac=secret, expiry_time_period_ms=60_000)
         ask("expire later", alice, 2, later)
         ask("expire now", alice, 2, m.ExpireDelegationTokenRequest(hmac=secret, expiry_time_period_ms=-1))
-        time.sleep(0.5)  # until the broker has applied the controller's records
+        wait_until_applied(plain_port)
         ask("expire again", alice, 2, m.ExpireDelegationTokenRequest(hmac=secret, expiry_time_period_ms=-1))
         gone = Wire(port)
         found["login by a token that is gone"] = gone.scram(made["tokenId"], made["hmac"], by_token=True)
     return found
-
-
-def log_in_by_token(port: int, token_id: str, hmac: str) -> tuple[Wire, dict[str, Any]]:
-    """Log in with a token that was just made: Apache's broker knows it once it has the controller's record."""
-    for _ in range(20):
-        wire = Wire(port)
-        login = wire.scram(token_id, hmac, by_token=True)
-        if "sessionLifetimeMs" in login:
-            return wire, login
-        wire.close()
-        time.sleep(0.5)  # until the broker has applied the record
-    raise AssertionError(f"the token was never accepted: {login}")
 
 
 def transcript(run: Run, kind: str) -> dict[str, Any]:
@@ -293,7 +282,7 @@ def transcript(run: Run, kind: str) -> dict[str, Any]:
             config = f"{mechanism}=[iterations=4096,password={password}]"
             entity = ("--entity-type", "users", "--entity-name", user, "--bootstrap-server", secured.bootstrap)
             run.tool("configs", *entity, "--alter", "--add-config", config).ok()
-    time.sleep(0.5)  # until the broker has applied the controller's records
+    wait_until_applied(secured.port)
     found: dict[str, Any] = {}
     for label, probe in {**PROBES, **OAUTH}.items():
         wire = Wire(ports["SASL"])

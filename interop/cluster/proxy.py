@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 _NODE = re.compile(rb"(\d+)(?:-fetcher|-txn-marker|-share|$)")
 _CHUNK = 65536
+_TLS = b"\x16"
 
 
 class Mode(Enum):
@@ -99,7 +100,8 @@ class Network:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, node_id: int, port: int) -> None:
         first = await reader.readexactly(14)
-        name_bytes = max(0, struct.unpack(">h", first[12:14])[0])
+        # Of a connection with TLS the node is not known: it cannot be cut off from one other node alone.
+        name_bytes = 0 if first[:1] == _TLS else max(0, struct.unpack(">h", first[12:14])[0])
         name = await reader.readexactly(name_bytes)
         found = _NODE.search(name)
         source = int(found[1]) if found else -1

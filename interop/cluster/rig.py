@@ -93,6 +93,10 @@ class Node:
         return f"{'controller' if self.is_controller else 'broker'} {self.id} ({self.kind})"
 
     @property
+    def protocols(self) -> list[str]:
+        return self.settings["listener.security.protocol.map"].split(",")
+
+    @property
     def data(self) -> Path:
         return self.folder / "data"
 
@@ -149,8 +153,10 @@ class Node:
             )
 
     def wait(self, timeout_s: float = 90) -> None:
-        """Wait until the process serves."""
+        """Wait until the process serves. For a controller with TLS it does not: its brokers wait for it."""
         assert self.process is not None
+        if self.is_controller and {"CONTROLLER:SSL", "CONTROLLER:SASL_SSL"}.intersection(self.protocols):
+            return
         wait_until_serving(self.port, self.process, self, timeout_s)  # type: ignore[arg-type]
 
     def kill(self) -> None:
@@ -192,7 +198,7 @@ class Rig:
 
     Without controllers there is one broker, which is its own controller. Several controllers, all Apache Kafka's, are
     the voters of one quorum. ``programs``: what runs instead of ``python -m kwire``, by broker id. With ``direct`` no
-    proxy is between the nodes: for measurements.
+    proxy is between the nodes: for measurements. ``client``: settings of librdkafka for clients.
     """
 
     def __init__(
@@ -208,12 +214,14 @@ class Rig:
         format_arguments: Sequence[str] = WHAT_KWIRE_SERVES,
         direct: bool = False,
         jvm: Sequence[str] = JVM,
+        client: Mapping[str, str] | None = None,
     ) -> None:
         assert controllers or len(brokers) == 1, "several brokers need a controller"
         assert len(controllers) < 2 or KWIRE not in controllers, "kwire's controller is the only voter"
         self.folder = folder
         self.network = Network()
         self._direct = direct
+        self._client = dict(client or {})
         self.controllers = [self._controller(FIRST_CONTROLLER + index, kind) for index, kind in enumerate(controllers)]
         # Where the others reach the controllers.
         self._bootstrap_controllers = ",".join(
@@ -299,9 +307,11 @@ class Rig:
         self.wait_for_brokers(len(self.brokers))
 
     def admin(self) -> confluent_kafka.admin.AdminClient:
-        return confluent_kafka.admin.AdminClient(
-            {"bootstrap.servers": self.bootstrap, "log_level": 0, "socket.timeout.ms": 10_000}
-        )
+        return confluent_kafka.admin.AdminClient(self.client_settings({"socket.timeout.ms": 10_000}))
+
+    def client_settings(self, more: Mapping[str, object] | None = None) -> dict[str, object]:
+        """The settings of a client of librdkafka."""
+        return {"bootstrap.servers": self.bootstrap, "log_level": 0, **self._client, **(more or {})}
 
     def wait_for_brokers(self, count: int, timeout_s: float = 60) -> None:
         """Wait until a client sees so many brokers."""

@@ -27,6 +27,7 @@ from kwire.wire.message import Message
 if TYPE_CHECKING:  # a broker that is a cluster of its own does not load them
     from kwire.broker.node.member import ClusterMember
     from kwire.broker.outbound.interface import Dialer, Node
+    from kwire.broker.outbound.listener_security import ListenerSecurity
     from kwire.broker.outbound.peers import Peers
 
 
@@ -84,7 +85,9 @@ async def open_own_log(
     if is_broker:
         # Before partitions are opened: those that Apache Kafka left without a leader at a clean stop get it back here.
         controller.register(endpoints, [one.id for one in dirs.dirs])
-    peers = _make_peers(configs, metadata_log.image, dialer) if is_broker and has_other_brokers else None
+    peers = None
+    if is_broker and has_other_brokers:
+        peers = _make_peers(configs, metadata_log.image, controller, dialer, clock)
     yield MetadataSource(
         image=metadata_log.image,
         configs=configs,
@@ -99,8 +102,23 @@ async def open_own_log(
         peers.close()
 
 
-def _make_peers(configs: EffectiveConfigs, image: MetadataImage, dialer: Dialer | None) -> Peers:
+def _make_peers(
+    configs: EffectiveConfigs, image: MetadataImage, controller: Controller, dialer: Dialer | None, clock: Clock
+) -> Peers:
     from kwire.broker.outbound.peers import Peers  # noqa: PLC0415 (only a node of a cluster loads it)
+    from kwire.broker.outbound.secured import secured_later  # noqa: PLC0415
     from kwire.broker.outbound.sockets import SocketDialer  # noqa: PLC0415
 
-    return Peers(image=image, dialer=dialer or SocketDialer(), listener=inter_broker_listener(configs))
+    def read() -> ListenerSecurity | None:
+        from kwire.broker.outbound.listener_security import security_towards_brokers  # noqa: PLC0415
+
+        security = security_towards_brokers(configs, clock.random_bytes)
+        if security is not None:
+            controller.subscribe(security.on_metadata_delta)
+        return security
+
+    return Peers(
+        image=image,
+        dialer=secured_later(dialer or SocketDialer(), read),
+        listener=inter_broker_listener(configs),
+    )

@@ -12,15 +12,15 @@ import os
 import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Final
 
-from kwire.cli.connection import AuthenticationFailed, Mechanism, Security
+from kwire.cli.connection import Security
 from kwire.metadata.jaas import JaasError, parse_login_module
 from kwire.metadata.sasl_settings import LOGIN_MODULES
-from kwire.security.sasl.scram_client import ScramClient, ScramRefused
+from kwire.security.sasl.client import CLIENT_MECHANISMS, SaslLogin, begin_exchange
+from kwire.security.sasl.exchange import ClientExchange
 from kwire.security.sasl.scram_keys import RANDOM_BYTES, random_text
 
-SASL_MECHANISMS: Final = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 SECURITY_PROTOCOLS: Final = ("PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL")
 
 # The settings that this module honours. A caller adds its own, and names the keys of a file that have no effect.
@@ -79,26 +79,17 @@ def security_of(config: Mapping[str, str]) -> Security:
     if protocol.startswith("SASL_"):
         login = sasl_of(config)
 
-        def mechanism() -> Mechanism:
-            return _Plain(login) if login.mechanism == "PLAIN" else _Scram(login)
+        def mechanism() -> ClientExchange:
+            return begin_exchange(login, random_text(os.urandom(RANDOM_BYTES)))
 
     return Security(tls=tls_of(config) if protocol.endswith("SSL") else None, mechanism=mechanism)
-
-
-class SaslLogin(NamedTuple):
-    """Mechanism, user and password of a client. ``by_token``: they are the id and HMAC of a delegation token."""
-
-    mechanism: str
-    user: str
-    password: str
-    by_token: bool = False
 
 
 def sasl_of(config: Mapping[str, str]) -> SaslLogin:
     """Read sasl.mechanism and sasl.jaas.config. Raises ConfigError."""
     name = config.get("sasl.mechanism", "GSSAPI")
-    if name not in SASL_MECHANISMS:
-        raise ConfigError(f"sasl.mechanism={name} is not supported here; supported are {', '.join(SASL_MECHANISMS)}")
+    if name not in CLIENT_MECHANISMS:
+        raise ConfigError(f"sasl.mechanism={name} is not supported here; supported are {', '.join(CLIENT_MECHANISMS)}")
     example = f'{LOGIN_MODULES[name]} required username="alice" password="secret";'
     try:
         options = parse_login_module(config.get("sasl.jaas.config", "")).options
@@ -126,37 +117,3 @@ def tls_of(config: Mapping[str, str]) -> ssl.SSLContext:
         raise ConfigError(
             f"{problem.name}{shown}: {str(problem).rstrip('.')}; accepted: {problem.expected}"
         ) from problem
-
-
-class _Plain:
-    name = "PLAIN"
-
-    def __init__(self, login: SaslLogin) -> None:
-        self._token = f"\0{login.user}\0{login.password}".encode()
-
-    def first(self) -> bytes:
-        return self._token
-
-    def next(self, _challenge: bytes) -> bytes | None:
-        return None
-
-
-class _Scram:
-    def __init__(self, login: SaslLogin) -> None:
-        self.name = login.mechanism
-        nonce = random_text(os.urandom(RANDOM_BYTES))
-        self._client = ScramClient(login.mechanism, login.user, login.password, nonce, token=login.by_token)
-        self._answered = False
-
-    def first(self) -> bytes:
-        return self._client.first()
-
-    def next(self, challenge: bytes) -> bytes | None:
-        try:
-            if self._answered:
-                self._client.check(challenge)
-                return None
-            self._answered = True
-            return self._client.final(challenge)
-        except ScramRefused as error:
-            raise AuthenticationFailed(f"SASL {self.name}: {error}") from error

@@ -14,9 +14,10 @@ import socket
 import ssl
 from collections.abc import Callable
 from types import TracebackType
-from typing import Final, NamedTuple, Protocol, Self, TypeVar, cast
+from typing import Final, NamedTuple, Self, TypeVar, cast
 
 from kwire.errors import ProtocolViolation
+from kwire.security.sasl.exchange import ClientExchange
 from kwire.wire.codec import decode_response, encode_request
 from kwire.wire.message import Message
 from kwire.wire.messages import (
@@ -86,20 +87,11 @@ class NotServed(ClientError):
     """The broker does not serve this API, or at no version that this client supports."""
 
 
-class Mechanism(Protocol):
-    """The client's side of one SASL mechanism."""
-
-    name: str
-
-    def first(self) -> bytes: ...
-    def next(self, challenge: bytes) -> bytes | None: ...
-
-
 class Security(NamedTuple):
     """How to authenticate and encrypt. ``mechanism`` makes a new SASL exchange for each connection."""
 
     tls: ssl.SSLContext | None = None
-    mechanism: Callable[[], Mechanism] | None = None
+    mechanism: Callable[[], ClientExchange] | None = None
 
 
 PLAINTEXT: Final = Security()
@@ -286,7 +278,9 @@ class Connection:
         self.features = answer
         self.api_versions = {api.api_key: (api.min_version, api.max_version) for api in answer.api_keys}
 
-    def _authenticate(self, mechanism: Mechanism) -> None:
+    def _authenticate(self, mechanism: ClientExchange) -> None:
+        from kwire.security.sasl.scram_client import ScramRefused
+
         handshake = self.call(SaslHandshakeRequest(mechanism=mechanism.name), SaslHandshakeResponse)
         if handshake.error_code:
             offered = list(handshake.mechanisms)
@@ -300,7 +294,10 @@ class Connection:
             answer = self.call(SaslAuthenticateRequest(auth_bytes=token), SaslAuthenticateResponse)
             if answer.error_code:
                 raise AuthenticationFailed(answer.error_message or f"{self.address} refused the credentials")
-            token = mechanism.next(answer.auth_bytes)
+            try:
+                token = mechanism.next(answer.auth_bytes)
+            except ScramRefused as error:
+                raise AuthenticationFailed(f"SASL {mechanism.name}: {error}") from error
 
 
 def resolve(address: Address) -> list[tuple[int, tuple[str | int, ...]]]:

@@ -85,7 +85,8 @@ transaction.max.timeout.ms transaction.partition.verification.enable
 transaction.remove.expired.transaction.cleanup.interval.ms transaction.state.log.min.isr
 transaction.state.log.num.partitions transaction.state.log.replication.factor transaction.state.log.segment.bytes
 transactional.id.expiration.ms telemetry.max.bytes
-ssl.allow.dn.changes ssl.allow.san.changes ssl.cipher.suites ssl.client.auth ssl.enabled.protocols ssl.key.password
+ssl.allow.dn.changes ssl.allow.san.changes ssl.cipher.suites ssl.client.auth ssl.enabled.protocols
+ssl.endpoint.identification.algorithm ssl.key.password
 ssl.keystore.certificate.chain ssl.keystore.key ssl.keystore.location ssl.keystore.password ssl.keystore.type
 ssl.principal.mapping.rules ssl.protocol ssl.truststore.certificates ssl.truststore.location ssl.truststore.password
 ssl.truststore.type
@@ -110,7 +111,8 @@ share.coordinator.state.topic.min.isr share.coordinator.state.topic.num.partitio
 share.coordinator.state.topic.replication.factor share.coordinator.state.topic.segment.bytes
 share.coordinator.write.timeout.ms
 connection.failed.authentication.delay.ms connections.max.reauth.ms sasl.enabled.mechanisms sasl.jaas.config
-sasl.mechanism.inter.broker.protocol sasl.server.callback.handler.class sasl.server.max.receive.size
+sasl.mechanism.controller.protocol sasl.mechanism.inter.broker.protocol sasl.server.callback.handler.class
+sasl.server.max.receive.size
 sasl.oauthbearer.allow.unverified.audience sasl.oauthbearer.allow.unverified.issuer
 sasl.oauthbearer.clock.skew.seconds sasl.oauthbearer.expected.audience sasl.oauthbearer.expected.issuer
 sasl.oauthbearer.jwks.endpoint.refresh.ms sasl.oauthbearer.jwks.endpoint.url sasl.oauthbearer.jwt.validator.class
@@ -131,14 +133,14 @@ share.coordinator.threads
 alter.log.dirs.replication.quota.window.num alter.log.dirs.replication.quota.window.size.seconds
 controller.socket.timeout.ms replica.alter.log.dirs.io.max.bytes.per.second
 replica.socket.receive.buffer.bytes
-socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms ssl.endpoint.identification.algorithm
+socket.connection.setup.timeout.max.ms socket.connection.setup.timeout.ms
 """,
     "the only voter elects itself, and no other node fetches its log": """
 controller.performance.always.log.threshold.ms controller.performance.sample.period.ms
 controller.quorum.append.linger.ms controller.quorum.auto.join.enable controller.quorum.election.backoff.max.ms
 controller.quorum.election.timeout.ms controller.quorum.fetch.max.bytes controller.quorum.fetch.snapshot.max.bytes
 controller.quorum.fetch.timeout.ms controller.quorum.retry.backoff.ms
-metadata.max.idle.interval.ms sasl.mechanism.controller.protocol
+metadata.max.idle.interval.ms
 """,
     "coordinators answer at once and write without a buffer": """
 group.coordinator.append.linger.ms

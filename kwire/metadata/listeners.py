@@ -86,6 +86,20 @@ def inter_broker_listener(configs: EffectiveConfigs) -> str:
     return (configs.broker["security.inter.broker.protocol"] if name is None else name).upper()
 
 
+class NodeListeners(NamedTuple):
+    """The listeners of other nodes that this node connects to: name and security protocol of each."""
+
+    controllers: tuple[str, str]
+    brokers: tuple[str, str]
+
+
+def node_listeners(configs: EffectiveConfigs) -> NodeListeners:
+    """Return the listeners that nodes use among themselves. Raises ConfigProblem."""
+    protocols = read_listeners(configs).protocols
+    controllers, brokers = configs.broker["controller.listener.names"][0].upper(), inter_broker_listener(configs)
+    return NodeListeners((controllers, protocols.get(controllers, "PLAINTEXT")), (brokers, protocols[brokers]))
+
+
 def reachable_without_login(configs: EffectiveConfigs, found: Listeners) -> list[ListenerAddress]:
     """Return the listeners that other machines can reach and use without login, those of the controller too."""
     every = (*found.clients, *found.controllers)

@@ -13,7 +13,8 @@ from typing import Final
 
 from kwire.metadata.config_values import ConfigProblem, value_text
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.listeners import inter_broker_listener, read_listeners
+from kwire.metadata.listeners import node_listeners
+from kwire.metadata.sasl_settings import read_client_login, uses_sasl
 
 SERVED_ROLES: Final = ({"broker", "controller"}, {"controller"}, {"broker"})
 
@@ -29,7 +30,7 @@ def check_quorum(configs: EffectiveConfigs) -> None:
     """Check that what the settings say of the quorum is served. Raises ConfigProblem."""
     if is_broker_alone(configs):
         check_controllers(configs)
-        _check_security(configs)
+        _check_logins(configs)
         return
     node_id = configs.broker["node.id"]
     voters = configs.broker["controller.quorum.voters"]
@@ -62,17 +63,15 @@ def check_controllers(configs: EffectiveConfigs) -> None:
         raise _problem(configs, "controller.quorum.bootstrap.servers", message, "HOST:PORT of the controllers")
 
 
-def _check_security(configs: EffectiveConfigs) -> None:
-    """Refuse what connections to other nodes cannot do yet."""
-    found = read_listeners(configs)
-    name = configs.broker["controller.listener.names"][0].upper()
-    if found.protocols.get(name, "PLAINTEXT") != "PLAINTEXT":
-        message = f"Connections to controllers over {found.protocols[name]} are not served yet."
-        raise _problem(configs, "listener.security.protocol.map", message, f"{name}:PLAINTEXT")
-    name = inter_broker_listener(configs)
-    if found.protocols[name] != "PLAINTEXT":
-        message = f"Connections to other brokers over {found.protocols[name]} are not served yet."
-        raise _problem(configs, "inter.broker.listener.name", message, "a PLAINTEXT listener")
+def _check_logins(configs: EffectiveConfigs) -> None:
+    """Check that this node can log in where other nodes require it. Raises ConfigProblem."""
+    listeners = node_listeners(configs)
+    for (name, protocol), key in (
+        (listeners.controllers, "sasl.mechanism.controller.protocol"),
+        (listeners.brokers, "sasl.mechanism.inter.broker.protocol"),
+    ):
+        if uses_sasl(protocol):
+            read_client_login(configs, name, key)
 
 
 def _problem(configs: EffectiveConfigs, name: str, message: str, expected: str) -> ConfigProblem:

@@ -1,7 +1,8 @@
 """The SASL settings of a listener, with Kafka's prefixes.
 
 Responsible for: ``sasl.enabled.mechanisms``, ``sasl.jaas.config``, ``connections.max.reauth.ms`` and the settings of
-OAUTHBEARER as they hold for one listener and mechanism, and what is wrong with them. Must not depend on: how a
+OAUTHBEARER as they hold for one listener and mechanism, how this node logs in at other nodes, and what is wrong with
+any of them. Must not depend on: how a
 mechanism works, sockets.
 
     listener.name.NAME.MECHANISM.KEY      in lower case; looked for first
@@ -24,11 +25,13 @@ PLAIN: Final = "PLAIN"
 SCRAM: Final = ("SCRAM-SHA-256", "SCRAM-SHA-512")
 OAUTHBEARER: Final = "OAUTHBEARER"
 _SERVED: Final = (PLAIN, *SCRAM, OAUTHBEARER)
+_LOGS_IN_BY: Final = (PLAIN, *SCRAM)
 _HIDDEN: Final = "[hidden]"
 _KEY: Final = "sasl.enabled.mechanisms"
 _JAAS: Final = "sasl.jaas.config"
 _USER: Final = "user_"
 _EXAMPLE_USER: Final = ' user_alice="secret"'
+_EXAMPLE_LOGIN: Final = ' username="broker" password="secret"'
 
 LOGIN_MODULES: Final[Mapping[str, str]] = MappingProxyType(
     {
@@ -75,6 +78,18 @@ class SaslSettings(NamedTuple):
     oauth: OAuthSettings | None
 
 
+class ClientLogin(NamedTuple):
+    """How this node logs in at other nodes. ``by_token``: user and password are a delegation token's."""
+
+    mechanism: str
+    user: str
+    password: str
+    by_token: bool
+
+    def __repr__(self) -> str:
+        return f"ClientLogin({self.mechanism}, {self.user})"
+
+
 def uses_sasl(protocol: str) -> bool:
     """Whether clients of a listener with this security protocol authenticate by SASL."""
     return protocol.startswith("SASL_")
@@ -115,7 +130,8 @@ def read_sasl(configs: EffectiveConfigs, listener: str) -> SaslSettings:
             raise ConfigProblem(
                 key, value_text(given), _not_served(listener, mechanism), f"some of {','.join(_SERVED)}"
             )
-        module = _login_module(configs, listener, mechanism)
+        use = f"The listener {listener} serves {mechanism}"
+        module = _login_module(configs, listener, mechanism, use, _EXAMPLE_USER if mechanism == PLAIN else "")
         if mechanism == PLAIN:
             plain_users = {
                 name.removeprefix(_USER): password
@@ -130,12 +146,34 @@ def read_sasl(configs: EffectiveConfigs, listener: str) -> SaslSettings:
     return SaslSettings(mechanisms, plain_users, reauth_ms, oauth)
 
 
-def _login_module(configs: EffectiveConfigs, listener: str, mechanism: str) -> LoginModule:
+def read_client_login(configs: EffectiveConfigs, listener: str, mechanism_key: str) -> ClientLogin:
+    """Read how this node logs in at a listener of other nodes, by the mechanism of that setting. Raises ConfigProblem.
+
+    As in Kafka the same JAAS configuration is for the side that accepts: ``username`` and ``password`` are this node's.
+    """
+    mechanism = str(configs.broker_value(mechanism_key))
+    if mechanism not in _LOGS_IN_BY:
+        message = f"This node cannot log in at other nodes by {mechanism}."
+        raise ConfigProblem(mechanism_key, mechanism, message, " or ".join(_LOGS_IN_BY))
+    use = f"This node logs in at the listener {listener} of other nodes by {mechanism}"
+    options = _login_module(configs, listener, mechanism, use, _EXAMPLE_LOGIN).options
+    if not options.get("username") or "password" not in options:
+        key = jaas_key(listener, mechanism)
+        example = f"{key}={LOGIN_MODULES[mechanism]} required{_EXAMPLE_LOGIN};"
+        raise ConfigProblem(key, _HIDDEN, f"{use}, but no username and password are given.", example)
+    by_token = mechanism != PLAIN and options.get("tokenauth", "").lower() == "true"
+    return ClientLogin(mechanism, options["username"], options["password"], by_token)
+
+
+def _login_module(
+    configs: EffectiveConfigs, listener: str, mechanism: str, use: str, example_options: str
+) -> LoginModule:
+    """Read the JAAS configuration of a listener's mechanism; ``use`` says in a message what needs it."""
     key, expected = jaas_key(listener, mechanism), LOGIN_MODULES[mechanism]
-    example = f"{key}={expected} required{_EXAMPLE_USER if mechanism == PLAIN else ''};"
+    example = f"{key}={expected} required{example_options};"
     text = configs.broker_value(key)
     if text is None:
-        message = f"The listener {listener} serves {mechanism}, but no JAAS configuration is given for it"
+        message = f"{use}, but no JAAS configuration is given for it"
         if configs.is_set(_JAAS):
             message += f"; a {_JAAS} without prefix is not read, in Apache Kafka neither"
         raise ConfigProblem(key, None, f"{message}.", example)

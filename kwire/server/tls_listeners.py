@@ -13,12 +13,12 @@ from __future__ import annotations
 import ssl
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Final, NamedTuple
 
 import trio
 
 from kwire.broker.broker import Broker
+from kwire.broker.listener_tls import config_problem, file_states, listener_tls_settings
 from kwire.broker.logs import Logger
 from kwire.errors import Code, KafkaError
 from kwire.metadata.config_values import ConfigProblem
@@ -29,7 +29,7 @@ from kwire.security.principal import ANONYMOUS, Principal
 from kwire.security.tls.contexts import read_file, served_suites, server_context
 from kwire.security.tls.names import distinguished_name
 from kwire.security.tls.principal_mapping import BadRule, NoMatchingRule, PrincipalMapping
-from kwire.security.tls.settings import TlsProblem, TlsSettings, read_tls_settings
+from kwire.security.tls.settings import TlsProblem, TlsSettings
 from kwire.security.tls.stores import KeyStore, read_key_store
 from kwire.server.bindings import Binding
 from kwire.server.handshake import HandshakeFailed, NextTurn
@@ -117,7 +117,7 @@ class TlsListeners:
                     name, _load(settings), security_protocol=protocol, failure_delay_ms=delay_ms
                 )
             except TlsProblem as problem:
-                raise _config_problem(configs, name, problem) from problem
+                raise config_problem(configs, name, problem) from problem
         return cls(listeners, protocols)
 
     def get(self, name: str) -> TlsListener | None:
@@ -206,7 +206,7 @@ class TlsListeners:
     def _note_changes(self) -> None:
         for name, settings in self._settings_now().items():
             loaded = self._listeners[name].loaded
-            if settings != loaded.settings or _states(settings) != loaded.files:
+            if settings != loaded.settings or file_states(settings) != loaded.files:
                 self._wanted[name] = settings
                 self._changed.set()
 
@@ -222,11 +222,8 @@ class TlsListeners:
 
 
 def _settings_of(configs: EffectiveConfigs, name: str, security_protocol: str) -> TlsSettings:
-    """Read the settings of a listener, its own over those without its prefix. Raises ConfigProblem."""
-    try:
-        settings = read_tls_settings(lambda key: configs.listener_value(name, key))
-    except TlsProblem as problem:
-        raise _config_problem(configs, name, problem) from problem
+    """Read the settings of a listener. Raises ConfigProblem."""
+    settings = listener_tls_settings(configs, name)
     if security_protocol == "SASL_SSL" and not configs.is_set(f"listener.name.{name.lower()}.ssl.client.auth"):
         return settings.without_client_auth()  # KIP-684: for SASL_SSL only a listener's own setting counts
     return settings
@@ -234,7 +231,7 @@ def _settings_of(configs: EffectiveConfigs, name: str, security_protocol: str) -
 
 def _load(settings: TlsSettings) -> Loaded:
     """Read the files and make the context; in a thread while the broker serves. Raises TlsProblem."""
-    files = _states(settings)  # before they are read: a change meanwhile is then noticed
+    files = file_states(settings)  # before they are read: a change meanwhile is then noticed
     store = read_key_store(settings, read_file)
     if store is None:
         message = "A TLS listener needs a private key with its certificate."
@@ -249,19 +246,6 @@ def _load(settings: TlsSettings) -> Loaded:
             "ssl.principal.mapping.rules", rules, str(error), "RULE:pattern/replacement/[LU] or DEFAULT"
         ) from error
     return Loaded(settings, store, server_context(settings, store), mapping, served_suites(settings), files)
-
-
-def _states(settings: TlsSettings) -> tuple[object, ...]:
-    """What tells whether the files of the settings have changed."""
-    return tuple(_state(path) for path in (settings.keystore_location, settings.truststore_location))
-
-
-def _state(path: str | None) -> object:
-    try:
-        status = None if path is None else Path(path).stat()
-    except OSError:
-        return None
-    return status and (status.st_ino, status.st_mtime_ns, status.st_size)
 
 
 def _check_trust_store(old: TlsSettings, new: TlsSettings) -> None:
@@ -293,13 +277,6 @@ def _contains(names: Iterable[str], host: str) -> bool:
     """Whether a host is one of the names of a certificate, which may begin with ``*.``."""
     wanted = {f"DNS:{host.lower()}", f"DNS:*.{host.lower().partition('.')[2]}", f"IP:{host}"}
     return any(name in wanted or name.lower() in wanted for name in names)
-
-
-def _config_problem(configs: EffectiveConfigs, listener: str, problem: TlsProblem) -> ConfigProblem:
-    """The same problem under the name of the setting that counts: the listener's own, if it has one."""
-    own = f"listener.name.{listener.lower()}.{problem.name}"
-    name = own if configs.is_set(own) else problem.name
-    return ConfigProblem(name, problem.value, str(problem), problem.expected)
 
 
 def _log_certificate(event: str, listener: TlsListener) -> None:

@@ -31,6 +31,7 @@ from kwire.broker.outbound.interface import Address
 from kwire.broker.requests.table import ApiTable
 from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
+from kwire.security.sasl.client import SaslLogin
 from kwire.server.bindings import Limits
 from kwire.server.connection import serve_connection
 from kwire.server.connection_registry import ConnectionRegistry
@@ -49,13 +50,15 @@ _POLL_S: Final = 0.05
 class MemoryNode:
     """One node. ``broker`` is there while it runs; ``files`` stay."""
 
-    def __init__(self, node_id: int, *, is_controller: bool, settings: Mapping[str, str]) -> None:
+    def __init__(
+        self, node_id: int, *, is_controller: bool, settings: Mapping[str, str], protocol: str = "PLAINTEXT"
+    ) -> None:
         self.id = node_id
         self.is_controller = is_controller
         self.host = "controller" if is_controller else f"broker{node_id}"
         port = _CONTROLLER_PORT if is_controller else _PORT
-        name = "CONTROLLER" if is_controller else "PLAINTEXT"
-        self.endpoint = Endpoint(name, "PLAINTEXT", self.host, port)
+        name = "CONTROLLER" if is_controller else protocol
+        self.endpoint = Endpoint(name, protocol, self.host, port)
         self.address = Address(self.host, port)
         self.files = MemoryFiles()
         self.clock = Clock()
@@ -66,6 +69,8 @@ class MemoryNode:
             "controller.listener.names": "CONTROLLER",
             "controller.quorum.bootstrap.servers": f"controller:{_CONTROLLER_PORT}",
             "listeners": f"{name}://{self.host}:{port}",
+            "listener.security.protocol.map": f"CONTROLLER:{protocol},{protocol}:{protocol}",
+            "security.inter.broker.protocol": protocol,
             "log.dirs": "/data",
             **settings,
         }
@@ -133,11 +138,14 @@ async def _serve(broker: Broker, listener: Listener, transport: object) -> None:
 class MemoryCluster:
     """See the module. Brokers have the ids 1, 2, ..., the controller ``CONTROLLER_ID``."""
 
-    def __init__(self, nursery: trio.Nursery, nodes: Mapping[int, MemoryNode]) -> None:
+    def __init__(
+        self, nursery: trio.Nursery, nodes: Mapping[int, MemoryNode], *, login: SaslLogin | None = None
+    ) -> None:
         self.network = MemoryNetwork(nursery)
+        self._login = login
         self.nodes = dict(nodes)
         self._nursery = nursery
-        self._clients: dict[int, NodeConnection] = {}
+        self._clients: dict[tuple[int, SaslLogin | None], NodeConnection] = {}
 
     @property
     def controller(self) -> Broker:
@@ -150,16 +158,21 @@ class MemoryCluster:
         assert broker is not None, f"node {node_id} does not run"
         return broker
 
-    def client(self, node_id: int) -> NodeConnection:
-        """Return a test's connection to a node, which connects again after it was lost."""
-        if node_id not in self._clients:
-            self._clients[node_id] = NodeConnection(
+    def client(self, node_id: int, *, login: SaslLogin | None = None) -> NodeConnection:
+        """Return a test's connection to a node, which connects again after it was lost.
+
+        It logs in with ``login``, by default that of the cluster.
+        """
+        login = login or self._login
+        known = self._clients.get((node_id, login))
+        if known is None:
+            known = self._clients[node_id, login] = NodeConnection(
                 self.nodes[node_id].address,
-                dialer=self.network.dialer("client"),
+                dialer=self.network.dialer("client", login=login),
                 client_id="test",
                 timeout_ms=_REQUEST_MS,
             )
-        return self._clients[node_id]
+        return known
 
     async def start(self, node_id: int) -> None:
         """Start a node that does not run."""
@@ -188,16 +201,23 @@ class MemoryCluster:
 
 @asynccontextmanager
 async def memory_cluster(
-    *, brokers: int = 3, settings: Mapping[str, str] | None = None
+    *,
+    brokers: int = 3,
+    settings: Mapping[str, str] | None = None,
+    protocol: str = "PLAINTEXT",
+    login: SaslLogin | None = None,
 ) -> AsyncIterator[MemoryCluster]:
-    """Run a controller and brokers, all of them unfenced. ``settings`` are for every node."""
+    """Run a controller and brokers, all of them unfenced. ``settings`` are for every node.
+
+    ``protocol`` is that of every listener, PLAINTEXT or SASL_PLAINTEXT; ``login`` is for the test's own connections.
+    """
     shared = {**_small(brokers), **(settings or {})}
     nodes = {
-        node_id: MemoryNode(node_id, is_controller=node_id == CONTROLLER_ID, settings=shared)
+        node_id: MemoryNode(node_id, is_controller=node_id == CONTROLLER_ID, protocol=protocol, settings=shared)
         for node_id in (CONTROLLER_ID, *range(1, brokers + 1))
     }
     async with trio.open_nursery() as nursery:
-        cluster = MemoryCluster(nursery, nodes)
+        cluster = MemoryCluster(nursery, nodes, login=login)
         for node_id in nodes:
             await cluster.start(node_id)
         await cluster.until(lambda: cluster.unfenced() == set(range(1, brokers + 1)))

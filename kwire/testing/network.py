@@ -13,12 +13,16 @@ what the handlers do.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TypeAlias
 
 import trio
 
 from kwire.broker.outbound.interface import Address
+from kwire.security.sasl.client import SaslLogin, begin_exchange
+from kwire.security.sasl.exchange import ClientExchange
+from kwire.security.sasl.scram_keys import RANDOM_BYTES, random_text
 from kwire.testing.transport import MemoryTransport
 
 Handler: TypeAlias = Callable[[MemoryTransport], Awaitable[None]]
@@ -45,9 +49,9 @@ class MemoryNetwork:
         for stream in [each for each in self._streams if each.address == address]:
             stream.reset()
 
-    def dialer(self, node: str) -> MemoryDialer:
-        """Make the dialer of the node with this name."""
-        return MemoryDialer(self, node)
+    def dialer(self, node: str, *, login: SaslLogin | None = None) -> MemoryDialer:
+        """Make the dialer of the node with this name, which logs in with ``login``."""
+        return MemoryDialer(self, node, login)
 
     def cut(self, one: str, other: str) -> None:
         """Reset the connections between two nodes, and refuse new ones."""
@@ -99,12 +103,16 @@ class MemoryNetwork:
 class MemoryDialer:
     """The ``Dialer`` of one node."""
 
-    def __init__(self, network: MemoryNetwork, node: str) -> None:
+    def __init__(self, network: MemoryNetwork, node: str, login: SaslLogin | None = None) -> None:
         self._network = network
         self._node = node
+        self._login = login
 
     async def connect(self, address: Address) -> MemoryStream:
         return await self._network.connect(self._node, address)
+
+    def login(self) -> ClientExchange | None:
+        return None if self._login is None else begin_exchange(self._login, random_text(os.urandom(RANDOM_BYTES)))
 
 
 class MemoryStream:

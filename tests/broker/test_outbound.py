@@ -172,6 +172,9 @@ class HeldDialer:
         await trio.lowlevel.checkpoint()
         return self.stream
 
+    def login(self):
+        return None
+
 
 @pytest.mark.parametrize("attempt", range(12))  # the order in which tasks run within one turn is random
 async def test_a_caller_that_is_cancelled_as_it_should_read_passes_that_on(attempt, autojump_clock):

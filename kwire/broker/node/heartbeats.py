@@ -21,6 +21,7 @@ from kwire.broker.outbound.connection import NodeConnection
 from kwire.broker.outbound.interface import Address, Dialer, OutboundError
 from kwire.metadata.broker_lifecycle import BrokerLifecycle
 from kwire.metadata.observer import ControllerAddress
+from kwire.security.sasl.exchange import ClientExchange
 from kwire.wire.message import Message
 
 log = Logger("kwire.broker")
@@ -41,7 +42,10 @@ class Heartbeats(Protocol):
 
 
 class HeartbeatThread:
-    """``leader`` gives the active controller; the event loop changes it, this thread reads it."""
+    """``leader`` gives the active controller; the event loop changes it, this thread reads it.
+
+    ``connect`` and ``login`` are those of ``BlockingConnection``.
+    """
 
     def __init__(
         self,
@@ -52,8 +56,10 @@ class HeartbeatThread:
         timeout_ms: float,
         on_change: Callable[[], None],
         connect: Callable[[Address, float], socket.socket] = socket.create_connection,
+        login: Callable[[], ClientExchange | None] = lambda: None,
     ) -> None:
         self.connect = connect
+        self._login = login
         self._life = life
         self._leader = leader
         self._client_id = client_id
@@ -128,12 +134,17 @@ class HeartbeatThread:
         if leader is None:
             raise OutboundError("no active controller is known")
         address = Address(leader.host, leader.port)
-        if self._connection is None or self._connection.address != address:
+        known = self._connection
+        if known is None or known.address != address or not known.is_usable:
             self._disconnect()
-            self._connection = BlockingConnection(
-                address, client_id=self._client_id, timeout_ms=self._timeout_ms, connect=self.connect
+            self._connection = known = BlockingConnection(
+                address,
+                client_id=self._client_id,
+                timeout_ms=self._timeout_ms,
+                connect=self.connect,
+                login=self._login,
             )
-        return self._connection.request(request)
+        return known.request(request)
 
     def _disconnect(self) -> None:
         if self._connection is not None:

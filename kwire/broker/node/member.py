@@ -84,7 +84,8 @@ class ClusterMember:
         if not await self._within(lambda: self.observing.observer.is_caught_up, limit_s):
             raise JoinRefused(
                 f"no active controller answers at {self._controllers} within {limit_s:g} s"
-                " (initial.broker.registration.timeout.ms): are the controllers running, and is the address right?"
+                " (initial.broker.registration.timeout.ms): "
+                + (self.observing.trouble or "are the controllers running, and is the address right?")
             )
         self._check_features()
         self._check_voters()

@@ -39,6 +39,7 @@ class Observing:
         self._on_delta: list[Callable[[Delta], None]] = []
         self._connection: NodeConnection | None = None
         self._changed = trio.Event()
+        self.trouble: str | None = None  # why the controllers gave no metadata at the last attempt
         self._outage_since_s: float | None = None
         self._outage_logged_s = float("-inf")
 
@@ -136,6 +137,7 @@ class Observing:
         changed.set()
 
     def _note_outage(self, why: str) -> None:
+        self.trouble = why
         now_s = trio.current_time()
         if self._outage_since_s is None:
             self._outage_since_s = now_s
@@ -144,6 +146,7 @@ class Observing:
             log.warning("no metadata from the controllers", why=why, applied_offset=self.applied_offset)
 
     def _note_answer(self) -> None:
+        self.trouble = None
         if self._outage_since_s is not None and self.leader is not None:
             lasted_s = round(trio.current_time() - self._outage_since_s, 1)
             log.info("following the active controller", controller=_text(self.leader), outage_s=lasted_s)

@@ -6,6 +6,7 @@ not depend on: partitions, coordinators, listeners.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
@@ -21,7 +22,9 @@ from kwire.broker.node.observing import Observing
 from kwire.broker.node.quorum_controller import QuorumController
 from kwire.broker.outbound.connection import NodeConnection
 from kwire.broker.outbound.interface import Address, Dialer, OutboundError
+from kwire.broker.outbound.listener_security import security_towards_brokers, security_towards_controllers
 from kwire.broker.outbound.peers import Peers
+from kwire.broker.outbound.secured import connect_blocking, secured
 from kwire.broker.outbound.sockets import SocketDialer
 from kwire.broker.partitions.log_dirs import LogDirs
 from kwire.errors import code_of
@@ -39,8 +42,14 @@ _LEARN_EVERY_S = 0.2
 
 
 async def learn_cluster_id(configs: EffectiveConfigs, dialer: Dialer | None) -> str:
-    """Ask the controllers for the id of their cluster, for a node whose directories are new. Raises JoinRefused."""
-    dialer = SocketDialer() if dialer is None else dialer
+    """Ask the controllers for the id of their cluster, for a node whose directories are new.
+
+    Raises JoinRefused, ConfigProblem.
+    """
+    security = security_towards_controllers(configs, os.urandom)
+    if security is not None:
+        security.load()
+    dialer = secured(SocketDialer() if dialer is None else dialer, security)
     limit_s = configs.broker["initial.broker.registration.timeout.ms"] / 1000
     why = "no answer"
     with trio.move_on_after(limit_s):
@@ -71,14 +80,19 @@ async def open_quorum(
     clock: Clock,
     dialer: Dialer | None = None,
 ) -> AsyncIterator[MetadataSource]:
-    """Join the cluster; leave it at the end of the block. Raises JoinRefused.
+    """Join the cluster; leave it at the end of the block. Raises JoinRefused, ConfigProblem.
 
     ``dialer`` None connects over TCP and sends heartbeats from a thread.
     """
     image = MetadataImage()
     configs = EffectiveConfigs(image, settings, node_id=node_id)
     broker = configs.broker
-    dial = SocketDialer() if dialer is None else dialer
+    towards_controllers = security_towards_controllers(configs, clock.random_bytes)
+    towards_brokers = security_towards_brokers(configs, clock.random_bytes)
+    for security in filter(None, (towards_controllers, towards_brokers)):
+        security.load()
+    sockets = SocketDialer() if dialer is None else dialer
+    dial = secured(sockets, towards_controllers)
     observer = MetadataObserver(
         node_id=node_id,
         directory_id=dirs.dirs[0].id,
@@ -135,18 +149,22 @@ async def open_quorum(
             client_id=str(node_id),
             timeout_ms=beat_timeout_ms,
             on_change=member.note_change,
+            connect=connect_blocking(towards_controllers),
+            login=dial.login,
         )
         if dialer is None
         else HeartbeatTask(
             life,
             leader=lambda: observing.leader,
-            dialer=dialer,
+            dialer=dial,
             client_id=str(node_id),
             timeout_ms=beat_timeout_ms,
             on_change=member.note_change,
         )
     )
-    peers = Peers(image=image, dialer=dial, listener=inter_broker_listener(configs))
+    peers = Peers(image=image, dialer=secured(sockets, towards_brokers), listener=inter_broker_listener(configs))
+    for security in filter(None, (towards_controllers, towards_brokers)):
+        observing.subscribe(security.on_metadata_delta)
     try:
         async with open_member(member):
             # From here on the directories change, and count as stopped by a kill unless they are marked again.

@@ -7,12 +7,15 @@ what is requested.
 from __future__ import annotations
 
 import socket
+import time
 from collections.abc import Callable
 from typing import Any
 
 from kwire import __version__
 from kwire.broker.outbound.interface import Address, Disconnected, NotServed, TimedOut
+from kwire.broker.outbound.login import NodeLogin
 from kwire.errors import ProtocolViolation
+from kwire.security.sasl.exchange import ClientExchange
 from kwire.wire.codec import api_name, decode_response, encode_request
 from kwire.wire.message import Message
 from kwire.wire.messages import ApiVersionsRequest
@@ -22,7 +25,7 @@ _RESPONSE_BYTES_MAX = 1 << 20
 
 
 class BlockingConnection:
-    """Connects when made, by ``connect(address, timeout_s)``.
+    """Connects when made, by ``connect(address, timeout_s)``, and logs in by what ``login()`` returns.
 
     Raises Disconnected, TimedOut; after either it must be closed.
     """
@@ -34,11 +37,13 @@ class BlockingConnection:
         client_id: str,
         timeout_ms: float,
         connect: Callable[[Address, float], socket.socket] = socket.create_connection,
+        login: Callable[[], ClientExchange | None] = lambda: None,
     ) -> None:
         self.address = address
         self._client_id = client_id
         self._correlation_id = 0
         self._ranges: dict[int, int] = {}
+        self._ends_s = float("inf")
         try:
             self._socket = connect(address, timeout_ms / 1000)
         except TimeoutError as error:
@@ -52,9 +57,15 @@ class BlockingConnection:
             hello = ApiVersionsRequest(client_software_name="kwire", client_software_version=__version__)
             served = self.request(hello, version=_API_VERSIONS_VERSION)
             self._ranges = {api.api_key: api.max_version for api in served.api_keys}
+            self._log_in(login())
         except BaseException:
             self.close()
             raise
+
+    @property
+    def is_usable(self) -> bool:
+        """Whether requests can be sent: False when the session of a login is about to end (KIP-368)."""
+        return time.monotonic() < self._ends_s
 
     def request(self, message: Message, *, version: int | None = None) -> Any:
         """Send a request and return its response. Raises Disconnected, TimedOut, NotServed."""
@@ -80,6 +91,19 @@ class BlockingConnection:
         if correlation_id != self._correlation_id:
             raise Disconnected(f"{self.address} answered another request")
         return response
+
+    def _log_in(self, exchange: ClientExchange | None) -> None:
+        if exchange is None:
+            return
+        login = NodeLogin(self.address, exchange)
+        while login.request is not None:
+            try:
+                response = self.request(login.request)
+            except NotServed as error:
+                raise Disconnected(str(error)) from error
+            login.answered(response)
+        if login.lasts_s is not None:
+            self._ends_s = time.monotonic() + login.lasts_s
 
     def close(self) -> None:
         self._socket.close()

@@ -1,10 +1,13 @@
-"""One connection to another node: connecting with back-off, ApiVersions, pipelined requests with deadlines.
+"""One connection to another node: connecting with back-off, ApiVersions, login, pipelined requests with deadlines.
 
 Responsible for: ``NodeConnection``. Must not depend on: which node it is, what requests mean, sockets.
 
 There is no task per connection: of the callers that wait for a response one reads, and passes that on when its own
 response has arrived. A request that runs out of time closes the connection, as in Kafka's clients: a node answers in
 order, so the responses behind it would come late too.
+
+A session that ends (KIP-368) is not renewed: before its end another connection takes the requests from then on, and the
+first one closes once the last of its responses has arrived.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ import trio
 
 from kwire import __version__
 from kwire.broker.outbound.interface import Address, Dialer, Disconnected, NotServed, Stream, TimedOut
+from kwire.broker.outbound.login import NodeLogin
 from kwire.errors import Code, ProtocolViolation
 from kwire.limits import READ_CHUNK_BYTES
+from kwire.security.sasl.exchange import ClientExchange
 from kwire.wire.codec import API_VERSIONS, api_name, decode_response, encode_request
 from kwire.wire.frames import FrameSplitter
 from kwire.wire.message import Message
@@ -84,6 +89,8 @@ class NodeConnection:
             await trio.sleep_until(self._retry_at_s)
             if self._closed:
                 raise Disconnected(f"the connection to {self.address} is closed")
+            if self._channel is not None:
+                self._channel.retire()
             self._channel = None
             self._channel = await self._connect()
             return self._channel
@@ -97,6 +104,7 @@ class NodeConnection:
         channel = _Channel(stream, self.address, self._client_id)
         try:
             await channel.negotiate()
+            await channel.log_in(self._dialer.login())
         except BaseException as error:
             channel.fail(f"the connection to {self.address} was not completed")
             if isinstance(error, Disconnected):
@@ -140,6 +148,9 @@ class _Channel:
         self._sending = trio.Lock()
         self._reading = False
         self._failure: str | None = None
+        self._ends_s = float("inf")
+        self._retired = False
+        self._callers = 0
         self._splitter = FrameSplitter(RESPONSE_BYTES_MAX)
 
     @property
@@ -147,7 +158,7 @@ class _Channel:
         """Whether requests can be sent; a node may have closed a connection that was idle."""
         if self._failure is None and not self._calls and self._stream.peer_closed:
             self.fail(f"{self._address} closed the connection")
-        return self._failure is None
+        return self._failure is None and trio.current_time() < self._ends_s
 
     def version_of(self, message: Message) -> int:
         """Return the highest version of a request that both sides have. Raises NotServed."""
@@ -168,8 +179,43 @@ class _Channel:
             raise Disconnected(f"{self._address} refused ApiVersions version {_API_VERSIONS_VERSION}: {code}")
         self._ranges = {api.api_key: (api.min_version, api.max_version) for api in self.api_versions.api_keys}
 
+    async def log_in(self, exchange: ClientExchange | None) -> None:
+        """Log in, if ``exchange`` is not None. Raises Disconnected."""
+        if exchange is None:
+            return
+        login = NodeLogin(self._address, exchange)
+        while login.request is not None:
+            try:
+                version = self.version_of(login.request)
+            except NotServed as error:
+                raise Disconnected(str(error)) from error
+            response = await self.call(login.request, version)
+            if login.is_slow:
+                await trio.to_thread.run_sync(login.answered, response)
+            else:
+                login.answered(response)
+        if login.lasts_s is not None:
+            self._ends_s = trio.current_time() + login.lasts_s
+
+    def retire(self) -> None:
+        """Close once no caller waits for a response."""
+        self._retired = True
+        self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        if self._retired and not self._callers:
+            self.fail(f"the session at {self._address} has ended")
+
     async def call(self, message: Message, version: int) -> Any:
         """Send a request and wait for its response. Raises Disconnected."""
+        self._callers += 1
+        try:
+            return await self._call(message, version)
+        finally:
+            self._callers -= 1
+            self._close_if_unused()
+
+    async def _call(self, message: Message, version: int) -> Any:
         correlation_id = next(self._correlation_ids)
         frame = encode_request(message.KEY, version, correlation_id, self._client_id, message)
         call = _Call(message.KEY, version)

@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+from kwire.security.sasl.exchange import ClientExchange
 from kwire.wire.message import Message
 
 
@@ -67,10 +68,14 @@ class Stream(Protocol):
 
 
 class Dialer(Protocol):
-    """Makes connections: ``sockets.SocketDialer``, and ``kwire.testing.network`` in memory."""
+    """Makes connections: ``sockets.SocketDialer``, ``secured.secured``, and ``kwire.testing.network`` in memory."""
 
     async def connect(self, address: Address) -> Stream:
         """Connect, with TLS where the dialer is made for it. Raises OSError."""
+        ...
+
+    def login(self) -> ClientExchange | None:
+        """Begin the login of one connection; None where nodes do not log in."""
         ...
 
 

@@ -16,13 +16,16 @@ from kwire.broker.outbound.interface import Address
 
 
 class SocketDialer:
-    """Connects without TLS."""
+    """Connects without TLS and login."""
 
     async def connect(self, address: Address) -> SocketStream:
         """Connect to the first address of the host that accepts. Raises OSError."""
         stream = await trio.open_tcp_stream(address.host, address.port, happy_eyeballs_delay=_NEXT_ADDRESS_S)
         connected = socket.socket(fileno=stream.socket.detach())
         return SocketStream(connected)
+
+    def login(self) -> None:
+        return None
 
 
 # How long a connection attempt to one of several addresses of a host runs alone (RFC 8305).
@@ -67,6 +70,10 @@ class SocketStream:
             return False
         except OSError:
             return True
+
+    def detach(self) -> socket.socket:
+        """Return the socket; this stream is not used any more."""
+        return self._socket
 
     def close(self) -> None:
         if self._socket.fileno() >= 0:

@@ -1,7 +1,7 @@
-"""The server's side of one SASL exchange: the interface of the mechanisms, and their refusals.
+"""One SASL exchange: the interfaces of the mechanisms, of the server's side and of the client's, and refusals.
 
-Responsible for: ``Exchange``, ``Identity`` and ``Refused``. Must not depend on: frames, requests, where users are
-stored.
+Responsible for: ``Exchange``, ``ClientExchange``, ``Identity`` and ``Refused``. Must not depend on: frames, requests,
+where users are stored.
 """
 
 from __future__ import annotations
@@ -54,4 +54,26 @@ class Exchange(Protocol):
 
     def evaluate(self, token: bytes) -> bytes:
         """Take a token of the client and return the answer to it, which may be empty. Raises Refused."""
+        ...
+
+
+class ClientExchange(Protocol):
+    """The client's side of one exchange."""
+
+    name: str
+
+    @property
+    def is_slow(self) -> bool:
+        """Whether ``next`` takes milliseconds, so that it belongs in a thread."""
+        ...
+
+    def first(self) -> bytes:
+        """Return the first token."""
+        ...
+
+    def next(self, challenge: bytes) -> bytes | None:
+        """Take a token of the server and return the answer to it, None once the exchange is complete.
+
+        Raises scram_client.ScramRefused for a server that does not know the password, or a token that cannot be read.
+        """
         ...

@@ -1,4 +1,4 @@
-"""SASL SCRAM (RFC 5802): the client's side, for kwire's own commands.
+"""SASL SCRAM (RFC 5802): the client's side, for kwire's commands and connections to other nodes.
 
 Responsible for: the two tokens of the client and the check of the server's signature. Must not depend on: connections.
 """
