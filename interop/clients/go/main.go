@@ -40,7 +40,11 @@ var scenarios = map[string]scenario{
 	"pause":           pause,
 	"admin":           administer,
 	"transactions":    transactions,
+	"ride-through":    rideThrough,
 }
+
+// The scenarios that last longer than usual.
+var limits = map[string]time.Duration{"ride-through": 6 * time.Minute}
 
 func main() {
 	if len(os.Args) != 4 {
