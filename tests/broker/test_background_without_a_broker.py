@@ -181,7 +181,7 @@ async def test_retention_leaves_a_deleted_partition_alone():
     parts = LogParts()
     partition = parts.create("t", retention_ms="1000")
     append(partition, b"x")
-    partition.mark_deleted()
+    partition.mark_deleted(topic_deleted=True)
     housekeeping_of(parts).apply_retention(partition)
     assert partition.log.log_start_offset == 0
 

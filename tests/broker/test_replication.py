@@ -5,6 +5,7 @@ import trio
 from peer import Peer
 from replicated_brokers import TOPIC_ID, Link, replicated_brokers, until
 
+from kwire.broker.partitions.leading import records_deleted
 from kwire.broker.partitions.partition import ACKS_ALL
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.storage.checkpoints import RECOVERY_POINT_CHECKPOINT, read_offsets
@@ -461,3 +462,28 @@ async def test_a_change_of_the_isr_survives_an_error_of_the_task_that_sends_it()
         cluster.cut.add(1)
         append(leader, b"a")
         await until(lambda: tuple(leader.partition().isr) == (1,))
+
+
+@pytest.mark.parametrize("replicas", [[2], [2, 3]])
+async def test_what_is_not_committed_when_its_replica_moves_away_is_not_acknowledged(replicas):
+    async with replicated_brokers(3) as cluster:
+        cluster.create_topic([1, 2])
+        leader, answers = cluster.nodes[1], []
+        cluster.cut.add(1)
+
+        async def produce_one():
+            answers.append(await produce(leader, timeout_ms=30_000))
+
+        async def delete_records():
+            with pytest.raises(KafkaError) as caught:
+                await records_deleted(leader.partition(), 1, timeout_ms=30_000)
+            answers.append(caught.value.code)
+
+        moved = leader.partition()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(produce_one)
+            nursery.start_soon(delete_records)
+            await until(lambda: moved.log.end_offset == 1)
+            cluster.change(replicas=replicas, isr=[2], leader=2)
+        assert moved.deleted
+        assert answers == [Code.NOT_LEADER_OR_FOLLOWER] * 2

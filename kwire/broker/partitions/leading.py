@@ -115,7 +115,7 @@ async def records_deleted(partition: Partition, offset: int, *, timeout_ms: floa
     """
 
     def is_reached() -> bool:
-        if partition.deleted or low_watermark(partition) >= offset:
+        if partition.topic_deleted or low_watermark(partition) >= offset:
             return True
         if not partition.leads:
             raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)

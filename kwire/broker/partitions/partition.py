@@ -98,6 +98,7 @@ class Partition:
         "role",
         "settings",
         "topic",
+        "topic_deleted",
         "topic_id",
     )
 
@@ -138,6 +139,7 @@ class Partition:
         # An append is committed when it returns: there is no flush setting, and no other replica.
         self.commits_on_append = settings.log.flush_messages == FOREVER and len(replicas) <= 1
         self.deleted = False
+        self.topic_deleted = False
         self.flushed_ms = clock.monotonic_ms()
         self._open_log = open_log
         self._flush = flush
@@ -338,7 +340,7 @@ class Partition:
         appended_since = self.leading_since if since is None else since
 
         def is_reached() -> bool:
-            if self.deleted:
+            if self.topic_deleted:
                 return True
             # Another leader may have other records at the same offsets.
             if self.leads and self.leading_since == appended_since:
@@ -562,12 +564,14 @@ class Partition:
             self._log.close()
             self._log = None
 
-    def mark_deleted(self) -> None:
-        """The topic was deleted: end every wait and refuse appends.
+    def mark_deleted(self, *, topic_deleted: bool) -> None:
+        """The topic was deleted, or this replica moved to another broker: end every wait and refuse appends.
 
-        A topic of the same name may get the same directory: an append would write to its files.
+        A topic of the same name may get the same directory: an append would write to its files. Records that were not
+        committed when the replica moved are not acknowledged: the new leader may lack them.
         """
         self.deleted = True
+        self.topic_deleted = topic_deleted
         self.leads = False
         self.role = Role.FOLLOWER
         self.leader = None

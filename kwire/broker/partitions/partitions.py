@@ -193,7 +193,7 @@ class Partitions:
             self._begin(partial(known.follow_metadata, after, self._role(after)))
         else:
             del self._by_topic[topic][after.index]
-            known.mark_deleted()
+            known.mark_deleted(topic_deleted=False)
             self._remove_files(known)
 
     def _begin(self, follow: Callable[[], None]) -> None:
@@ -253,7 +253,7 @@ class Partitions:
         """Remove the topic's partitions at once; their files are deleted after ``file.delete.delay.ms``."""
         self._settings.pop(topic.name, None)
         for partition in self._by_topic.pop(topic.name, {}).values():
-            partition.mark_deleted()
+            partition.mark_deleted(topic_deleted=True)
             self._remove_files(partition)
 
     def _remove_files(self, partition: Partition) -> None:
