@@ -66,7 +66,7 @@ class InternalClient:
     async def in_thread(self, call: Callable[[], None]) -> None:
         await trio.to_thread.run_sync(call)
 
-    def drop(self, why: str) -> None:
+    def drop(self, why: str, *, reset: bool = False) -> None:
         """There is no connection to close."""
 
     async def breathe(self) -> None:

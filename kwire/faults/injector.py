@@ -163,7 +163,7 @@ class Armed:
                 if effect.done:
                     _discard(await proceed())
                 if isinstance(effect, Close):
-                    context.connection.drop(self._why)
+                    context.connection.drop(self._why, reset=effect.reset)
                 return None
         response = await proceed()
         match effect:

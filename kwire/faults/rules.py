@@ -102,9 +102,10 @@ class Drop:
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """Close the connection instead of the reply. ``done``: the request takes effect."""
+    """Close the connection instead of the reply. ``done``: the request takes effect. ``reset``: with a reset (RST)."""
 
     done: bool = False
+    reset: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +185,7 @@ class Rule:
 
 
 class RuleFields(TypedDict, total=False):
-    """The keys of a rule. ``api`` is a name or key, or several; exactly one of the last 15 is given, the effect."""
+    """The keys of a rule. ``api`` is a name or key, or several; exactly one of the last 16 is given, the effect."""
 
     name: str
     api: str | int | Sequence[str | int]
@@ -209,6 +210,7 @@ class RuleFields(TypedDict, total=False):
     hold: bool
     drop: bool
     close: bool
+    reset: bool
     throttle_ms: float
     truncate: int
     garbage: bool
@@ -237,6 +239,7 @@ EFFECT_KEYS: Final = (
     "hold",
     "drop",
     "close",
+    "reset",
     "throttle_ms",
     "truncate",
     "garbage",
@@ -328,6 +331,7 @@ _EFFECTS: Final[Mapping[str, Callable[[Mapping[str, Any], bool], Effect]]] = {
     "hold": lambda _given, done: Hold(done),
     "drop": lambda _given, done: Drop(done),
     "close": lambda _given, done: Close(done),
+    "reset": lambda _given, done: Close(done, reset=True),
     "throttle_ms": lambda given, _done: Throttle(int(_milliseconds(given, "throttle_ms"))),
     "truncate": lambda given, _done: Truncate(_count(given, "truncate")),
     "garbage": lambda _given, _done: Garbage(),

@@ -11,6 +11,7 @@ decoded and passed through the hooks as a broker's dispatch does; the node sees 
 
 from __future__ import annotations
 
+import socket
 from collections import deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
@@ -42,7 +43,7 @@ from kwire.proxy.rewriting import API_VERSIONS, ceiling, is_rewritten, passes, r
 from kwire.security.principal import Principal
 from kwire.server.outgoing import Outgoing, send_through
 from kwire.server.refusals import Ended, PeerGone
-from kwire.server.transport import Part
+from kwire.server.transport import LINGER_NOT, Part
 from kwire.wire.codec import (
     Message,
     RequestHeader,
@@ -158,8 +159,10 @@ class ProxiedConnection:
             for callback in self.closing.values():
                 callback()
 
-    def drop(self, why: str) -> None:
-        """Close both sides at once."""
+    def drop(self, why: str, *, reset: bool = False) -> None:
+        """Close both sides at once; ``reset``: the client gets a reset."""
+        if reset and isinstance(self._stream, trio.SocketStream):
+            self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
         log.debug("connection dropped", why=why, peer=self.client.peer)
         self._scope.cancel()
 

@@ -193,8 +193,10 @@ class Connection:
         elif self._reading or self._handshake is not None:
             self._transport.close()
 
-    def drop(self, why: str) -> None:
-        """End at once, also in the middle of a reply."""
+    def drop(self, why: str, *, reset: bool = False) -> None:
+        """End at once, also in the middle of a reply; ``reset``: the peer gets a reset."""
+        if reset:
+            self._transport.abort()
         self.end(why)
         self._transport.close()
 

@@ -27,7 +27,17 @@ from kwire.limits import TLS_PIECE_BYTES, TLS_RECORD_BYTES, TLS_TURN_BYTES_MAX
 from kwire.security.tls.failures import why_handshake_failed, why_not_tls
 from kwire.server.close_watch import CloseWatch
 from kwire.server.handshake import HandshakeFailed, NextTurn
-from kwire.server.transport import BYTES, AcceptedSocket, LastHeard, Part, Slice, close_slices, lost, read_slice
+from kwire.server.transport import (
+    BYTES,
+    AcceptedSocket,
+    LastHeard,
+    Part,
+    Slice,
+    close_slices,
+    lost,
+    read_slice,
+    reset_when_closed,
+)
 
 _HANDSHAKE_RECORD = b"\x16"
 _FIRST_BYTES = 4
@@ -140,6 +150,11 @@ class TlsTransport(AcceptedSocket):
             with contextlib.suppress(OSError, ValueError):
                 self._tls.unwrap()
         self._tls.close()
+
+    def abort(self) -> None:
+        if self._forget_descriptor():
+            reset_when_closed(self._tls)
+            self._tls.close()
 
     async def _first_bytes(self) -> bytes:
         """Wait for the first bytes, and leave them in the socket."""

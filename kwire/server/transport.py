@@ -14,12 +14,14 @@ the first request that comes late, and with the first bytes from another client 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
+import struct
 import sys
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import trio
 
@@ -49,6 +51,8 @@ class Slice(Protocol):
 
 
 Part: TypeAlias = "bytes | memoryview | Slice"
+# SO_LINGER, on, with no time to linger
+LINGER_NOT: Final = struct.pack("ii", 1, 0)
 
 
 class Transport(Protocol):
@@ -85,12 +89,22 @@ class Transport(Protocol):
 
     def close(self) -> None: ...
 
+    def abort(self) -> None:
+        """Close with a reset (RST): the peer sees a failed connection, not its end."""
+        ...
+
 
 def close_slices(parts: Sequence[Part]) -> None:
     """Close the slices of parts that will not be sent."""
     for part in parts:
         if not isinstance(part, BYTES):
             part.close()
+
+
+def reset_when_closed(connection: socket.socket) -> None:
+    """Make the close of a socket a reset; one that is closed already stays as it is."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
 
 
 def peer_text(address: tuple[str, int]) -> str:
@@ -230,6 +244,10 @@ class SocketTransport(AcceptedSocket):
     def close(self) -> None:
         if self._forget_descriptor():
             self._socket.close()
+
+    def abort(self) -> None:
+        reset_when_closed(self._socket)
+        self.close()
 
     async def _send_with_slices(self, parts: Sequence[Part]) -> None:
         run: list[bytes | memoryview] = []

@@ -24,6 +24,7 @@ class MemoryTransport:
         self.peer = peer
         self.host = peer.rpartition(":")[0]
         self.closed = False
+        self.aborted = False
         self.yields = 0  # see ``Transport``
         self.sends = 0  # calls of ``send``: replies that are sent together count once
         self._window_bytes = window_bytes
@@ -65,6 +66,10 @@ class MemoryTransport:
     def close(self) -> None:
         self.closed = True
         self._wake()
+
+    def abort(self) -> None:
+        self.aborted = True
+        self.close()
 
     # The test's end.
 

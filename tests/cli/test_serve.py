@@ -12,22 +12,29 @@ import struct
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 from kafka import KafkaAdminClient
+
+from kwire.cli import serve as serve_module
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")}
 
 
 @contextmanager
-def serving(*arguments: str, environment: dict[str, str] | None = None, before: Sequence[str] = ()):
+def serving(
+    *arguments: str, environment: dict[str, str] | None = None, before: Sequence[str] = (), stdin: int | None = None
+):
     """A broker process."""
     command = [*before, sys.executable, "-m", "kwire", "serve", *arguments]
     with subprocess.Popen(
         command,
+        stdin=stdin,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -353,3 +360,29 @@ main(["serve", "--data", "unused"], standalone_mode=False)
     others = {f"kwire.cli.{name}" for name in COMMANDS} - {"kwire.cli.serve"}
     heavy = {"kafka", "javaproperties", "rich", "cramjam", "prometheus_client", "starlette", "hypothesis"}
     assert not modules & (others | heavy)
+
+
+def test_a_console_is_announced_and_served():
+    with serving("--memory", "--port", "0", "--control", "0", "--console", "--log-level", "warning") as process:
+        lines = dict(process.stdout.readline().split() for _ in range(3))
+        assert lines["console"] == lines["control"] + "/console/"
+        with urllib.request.urlopen(lines["console"], timeout=20) as page:
+            assert b"<title>kwire console</title>" in page.read()
+        assert stop(process)[0] == 0
+
+
+def test_a_console_alone_is_served_on_this_machine_at_its_port(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(serve_module, "_run", lambda _settings, *, http, **_: chosen.append(http))
+    assert CliRunner().invoke(serve_module.serve, ["--memory", "--port", "0", "--console"]).exit_code == 0
+    assert [(each.host, each.port, each.token, each.console) for each in chosen] == [("127.0.0.1", 9644, None, True)]
+
+
+def test_a_broker_stops_when_its_standard_input_ends():
+    with serving("--memory", "--port", "0", "--stop-at-eof", stdin=subprocess.PIPE) as process:
+        first_line(process)
+        process.stdin.write("what comes before the end is ignored")
+        process.stdin.flush()
+        assert process.poll() is None
+        process.stdin.close()
+        assert process.wait(30) == 0

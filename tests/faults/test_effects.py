@@ -276,6 +276,16 @@ def test_a_connection_is_closed_instead_of_the_reply(kafka, client, connect, don
     assert end_offset(connect(), "orders", 0) == before + done
 
 
+@pytest.mark.parametrize("done", [False, True])
+def test_a_connection_is_reset_instead_of_the_reply(kafka, client, connect, done):
+    before = end_offset(client, "orders", 0)
+    with kafka.faults.add(api="Produce", reset=True, done=done, times=1):
+        client.send(PRODUCE, 9, produce(("orders", 0)))
+        with pytest.raises(ConnectionResetError):
+            client.socket.recv(1)
+    assert end_offset(connect(), "orders", 0) == before + done
+
+
 def test_a_truncated_reply_ends_in_the_middle(kafka, client):
     with kafka.faults.add(api="ApiVersions", truncate=10):
         client.send(API_VERSIONS, 0, m.ApiVersionsRequest())

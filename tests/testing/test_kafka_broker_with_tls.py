@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import select
+import socket
+
 import certificates
 import pytest
 from click.testing import CliRunner
@@ -9,6 +13,8 @@ from kafka import KafkaConsumer, KafkaProducer
 
 from kwire.cli.main import main
 from kwire.testing import KafkaBroker
+from kwire.wire import codec
+from kwire.wire.messages import ApiVersionsRequest
 
 
 def test_clients_connect_over_tls():
@@ -24,6 +30,18 @@ def test_clients_connect_over_tls():
         consumer = KafkaConsumer("orders", auto_offset_reset="earliest", consumer_timeout_ms=10_000, **how)
         assert len(next(consumer).value) == 100_000
         consumer.close()
+
+
+def test_a_fault_resets_a_connection_with_tls():
+    with KafkaBroker(tls=True) as kafka, kafka.faults.add(api="ApiVersions", reset=True):
+        plain = socket.create_connection(("localhost", kafka.port), timeout=20)
+        with kafka.ssl_context.wrap_socket(plain, server_hostname="localhost") as client:
+            client.sendall(codec.encode_request(18, 0, 1, "client", ApiVersionsRequest()))
+            # OpenSSL takes a reset for an end without close_notify; the socket has what came.
+            failed = select.poll()
+            failed.register(client, 0)
+            assert failed.poll(20_000)
+            assert client.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNRESET
 
 
 def test_users_log_in_over_tls():

@@ -10,6 +10,7 @@ import pytest
 from kwire.cli.connection import Connection, parse_address
 from kwire.errors import Code
 from kwire.testing import BrokerStartError, FaultNeverFired, KafkaBroker, RequestNeverSent, proxy
+from kwire.wire import codec
 from kwire.wire.messages import (
     ApiVersionsRequest,
     ApiVersionsResponse,
@@ -62,6 +63,14 @@ def test_what_the_proxy_offers_is_what_the_broker_serves(broker, front):
     assert through.call(hello, ApiVersionsResponse, version=4) == direct.call(hello, ApiVersionsResponse, version=4)
     direct.close()
     through.close()
+
+
+def test_a_rule_resets_the_connection_of_the_client(front):
+    host, _, port = front.bootstrap_servers.rpartition(":")
+    with front.faults.add(api="ApiVersions", reset=True), socket.create_connection((host, int(port)), 20) as client:
+        client.sendall(codec.encode_request(18, 0, 1, "client", ApiVersionsRequest()))
+        with pytest.raises(ConnectionResetError):
+            client.recv(1)
 
 
 def test_a_rule_and_the_request_log(front):

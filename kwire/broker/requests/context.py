@@ -54,8 +54,8 @@ class Connection(Protocol):
         """Send pending replies, then run ``call`` in one of a few threads: opening and compressing large batches."""
         ...
 
-    def drop(self, why: str) -> None:
-        """Close the connection at once, without what is pending."""
+    def drop(self, why: str, *, reset: bool = False) -> None:
+        """Close the connection at once, without what is pending; ``reset``: with a reset (RST)."""
         ...
 
     async def breathe(self) -> None:

@@ -37,8 +37,8 @@ class ForwardedConnection:
     async def in_thread(self, call: Callable[[], None]) -> None:
         await self.carrier.in_thread(call)
 
-    def drop(self, why: str) -> None:
-        self.carrier.drop(why)
+    def drop(self, why: str, *, reset: bool = False) -> None:
+        self.carrier.drop(why, reset=reset)
 
     async def breathe(self) -> None:
         await self.carrier.breathe()

@@ -34,8 +34,8 @@ class HookedConnection(Protocol):
     closing: dict[Hashable, Callable[[], None]]
     """What is called when the connection has closed; each is plain and quick."""
 
-    def drop(self, why: str) -> None:
-        """Close the connection at once, without what is pending."""
+    def drop(self, why: str, *, reset: bool = False) -> None:
+        """Close the connection at once, without what is pending; ``reset``: with a reset (RST)."""
         ...
 
 

@@ -18,7 +18,7 @@ const SWITCHES = [
   ["console-full", "The disk is full", { disk_full: true }],
   ["console-fsync", "An fsync takes 1 s longer", { fsync_ms: 1000 }],
 ];
-const EFFECTS = ["error", "delay_ms", "hold", "drop", "close", "throttle_ms", "truncate", "garbage", "corrupt_records", "stale", "disk_full", "io_error", "fsync_error", "fsync_ms"];
+const EFFECTS = ["error", "delay_ms", "hold", "drop", "close", "reset", "throttle_ms", "truncate", "garbage", "corrupt_records", "stale", "disk_full", "io_error", "fsync_error", "fsync_ms"];
 const WITH_VALUE = ["error", "delay_ms", "throttle_ms", "truncate", "io_error", "fsync_ms"];
 const TEXTS = ["error", "io_error"];
 const SCOPE = [["api", "API"], ["topic", "Topic"], ["group", "Group"], ["client_id", "Client id"], ["principal", "Principal"]];
