@@ -86,4 +86,7 @@ def printed(ended: Finished) -> list[str]:
     for pattern, word in _OWN:
         text = re.sub(pattern, word, text)
     lines = [line.rstrip() for line in text.splitlines() if line.strip()]
-    return sorted(line for line in lines if not ended.code or _REFUSAL.match(line))
+    if not ended.code:
+        return sorted(lines)
+    # An exception that the official tool does not catch has its class before the text.
+    return sorted({line[found.start() :] for line in lines if (found := _REFUSAL.search(line))})

@@ -21,6 +21,7 @@ from kwire.broker.outbound.secured import secured_later
 from kwire.broker.outbound.tls import TlsFailed, TlsStream, start_tls
 from kwire.metadata.config_values import ConfigProblem
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.quorum_rules import check_quorum
 from kwire.security.sasl.client import SaslLogin
@@ -33,6 +34,7 @@ from kwire.wire.messages import (
     ApiVersionsResponse,
     BrokerHeartbeatRequest,
     BrokerHeartbeatResponse,
+    ConfigRecord,
     SaslAuthenticateRequest,
     SaslAuthenticateResponse,
     SaslHandshakeRequest,
@@ -313,7 +315,7 @@ def network_login(mechanism):
 # --- settings ---
 
 
-def configs(**more: str) -> EffectiveConfigs:
+def configs(image: MetadataImage | None = None, **more: str) -> EffectiveConfigs:
     settings = {
         "process.roles": "broker",
         "node.id": "1",
@@ -333,7 +335,7 @@ def configs(**more: str) -> EffectiveConfigs:
         "ssl.truststore.type": "PEM",
         "ssl.truststore.certificates": certificates.authority().certificate_pem,
     }
-    return EffectiveConfigs(MetadataImage(), BrokerSettings({**settings, **more}), node_id=1)
+    return EffectiveConfigs(image or MetadataImage(), BrokerSettings({**settings, **more}), node_id=1)
 
 
 def no_random(count: int) -> bytes:
@@ -419,6 +421,22 @@ def test_a_changed_file_is_used_for_the_next_connection_and_a_broken_one_is_not(
     path.write_text("no certificate")
     assert security.context() is second
     assert security.login() is None
+
+
+def test_settings_that_are_changed_dynamically_count_for_the_next_connection():
+    image = MetadataImage()
+    security = security_towards_brokers(configs(image), no_random)
+    security.load()
+
+    def change(name: str, value: str) -> None:
+        record = ConfigRecord(resource_type=ResourceType.BROKER, resource_name="1", name=name, value=value)
+        security.on_metadata_delta(image.apply([record]))
+
+    assert security.context().check_hostname
+    change("listener.name.broker.ssl.endpoint.identification.algorithm", "")
+    assert not security.context().check_hostname
+    change("ssl.truststore.password", "no password belongs to PEM")  # left by another broker, say
+    assert not security.context().check_hostname
 
 
 async def test_a_node_with_its_own_controller_reads_how_to_connect_at_the_first_connection(nursery):
