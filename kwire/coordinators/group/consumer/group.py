@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import cached_property
 
-from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, ListedGroup
+from kwire.coordinators.group.commands import CommitOffsets
 from kwire.coordinators.group.consumer.member import (
     Member,
     current_tombstone,
@@ -29,25 +29,22 @@ from kwire.coordinators.group.consumer.state import (
     subscribed_topics,
     target_epoch_tombstone,
 )
-from kwire.coordinators.group.group import Retention
 from kwire.coordinators.group.modern.assignment import NO_PARTITIONS, Partitions
+from kwire.coordinators.group.modern.view import GroupView
 from kwire.coordinators.machine import Record
 from kwire.errors import Code, KafkaError
 
 KIND = "consumer"
 
 
-class ConsumerGroup:
+class ConsumerGroup(GroupView[Member, Target]):
     """A ``Group``. One that is about to be created has no members."""
 
     kind = KIND
-    empty_since_ms = -1
-    retention = Retention.SINCE_COMMIT
 
     def __init__(self, tables: ConsumerTables, group_id: str, *, is_committed: bool = False) -> None:
-        self.group_id = group_id
+        super().__init__(tables, group_id, is_committed=is_committed)
         self._tables = tables
-        self._is_committed = is_committed
 
     # Its parts
 
@@ -58,34 +55,10 @@ class ConsumerGroup:
         return Epochs() if found is None else found
 
     @cached_property
-    def members(self) -> Mapping[str, Member]:
-        """By member id; not to be kept over a change."""
-        if self._is_committed:
-            return {path[1]: member for path, member in self._tables.members.committed_under(self.group_id)}
-        return self._tables.members.branch(self.group_id)
-
-    @cached_property
-    def targets(self) -> Mapping[str, Target]:
-        if self._is_committed:
-            return {path[1]: target for path, target in self._tables.targets.committed_under(self.group_id)}
-        return self._tables.targets.branch(self.group_id)
-
-    @cached_property
     def regexes(self) -> Mapping[str, ResolvedRegex]:
         if self._is_committed:
             return {path[1]: regex for path, regex in self._tables.regexes.committed_under(self.group_id)}
         return self._tables.regexes.branch(self.group_id)
-
-    def member(self, member_id: str) -> Member:
-        """KafkaError(UNKNOWN_MEMBER_ID)."""
-        member = self.members.get(member_id)
-        if member is None:
-            raise KafkaError(Code.UNKNOWN_MEMBER_ID, f"Member {member_id} is not a member of group {self.group_id}.")
-        return member
-
-    def static_member(self, instance_id: str) -> Member | None:
-        member_id = self._tables.instances.get((self.group_id, instance_id))
-        return None if member_id is None else self.members.get(member_id)
 
     def owner(self, topic_id: bytes, partition: int) -> str | None:
         """The member that has the partition or must give it up."""
@@ -122,14 +95,6 @@ class ConsumerGroup:
 
     # What the coordinator asks of every group
 
-    @property
-    def is_empty(self) -> bool:
-        return not self.members
-
-    @property
-    def may_expire(self) -> bool:
-        return not self.members
-
     def check_commit(self, command: CommitOffsets, now_ms: int) -> None:
         del now_ms
         if command.generation_id < 0 and not self.members:
@@ -155,17 +120,8 @@ class ConsumerGroup:
             return
         check_epoch(self.member(member_id or ""), member_epoch)
 
-    def check_offset_delete(self) -> None:
-        pass
-
     def subscribes_to(self, topic: str) -> bool:
         return topic in self.topics
-
-    def listed(self) -> ListedGroup:
-        return ListedGroup(self.group_id, KIND, self.state, KIND)
-
-    def described(self) -> DescribedGroup:
-        raise KafkaError(Code.GROUP_ID_NOT_FOUND, f"Group {self.group_id} is not a classic group.")
 
     def tombstones(self) -> list[Record]:
         """Those of the members first, the group's own last."""

@@ -8,12 +8,10 @@ It keeps nothing: it looks at the tables, at what is written or at what is commi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import cached_property
 from typing import Final
 
-from kwire.coordinators.group.commands import CommitOffsets, DescribedGroup, ListedGroup
-from kwire.coordinators.group.group import Retention
+from kwire.coordinators.group.commands import CommitOffsets
+from kwire.coordinators.group.modern.view import GroupView
 from kwire.coordinators.group.streams.member import (
     Member,
     current_tombstone,
@@ -35,17 +33,14 @@ from kwire.errors import Code, KafkaError
 KIND: Final = "streams"
 
 
-class StreamsGroup:
+class StreamsGroup(GroupView[Member, Target]):
     """A ``Group``. One that is about to be created has no members and no topology."""
 
     kind = KIND
-    empty_since_ms = -1
-    retention = Retention.SINCE_COMMIT
 
     def __init__(self, tables: StreamsTables, group_id: str, *, is_committed: bool = False) -> None:
-        self.group_id = group_id
+        super().__init__(tables, group_id, is_committed=is_committed)
         self._tables = tables
-        self._is_committed = is_committed
 
     # Its parts
 
@@ -59,30 +54,6 @@ class StreamsGroup:
     def topology(self) -> Topology | None:
         table = self._tables.topologies
         return table.committed(self.group_id) if self._is_committed else table.get(self.group_id)
-
-    @cached_property
-    def members(self) -> Mapping[str, Member]:
-        """By member id; not to be kept over a change."""
-        if self._is_committed:
-            return {path[1]: member for path, member in self._tables.members.committed_under(self.group_id)}
-        return self._tables.members.branch(self.group_id)
-
-    @cached_property
-    def targets(self) -> Mapping[str, Target]:
-        if self._is_committed:
-            return {path[1]: target for path, target in self._tables.targets.committed_under(self.group_id)}
-        return self._tables.targets.branch(self.group_id)
-
-    def member(self, member_id: str) -> Member:
-        """KafkaError(UNKNOWN_MEMBER_ID)."""
-        member = self.members.get(member_id)
-        if member is None:
-            raise KafkaError(Code.UNKNOWN_MEMBER_ID, f"Member {member_id} is not a member of group {self.group_id}.")
-        return member
-
-    def static_member(self, instance_id: str) -> Member | None:
-        member_id = self._tables.instances.get((self.group_id, instance_id))
-        return None if member_id is None else self.members.get(member_id)
 
     def target(self, member_id: str) -> TaskSet:
         """What the target assignment gives a member; nothing if it does not know it."""
@@ -104,14 +75,6 @@ class StreamsGroup:
 
     # What the coordinator asks of every group
 
-    @property
-    def is_empty(self) -> bool:
-        return not self.members
-
-    @property
-    def may_expire(self) -> bool:
-        return not self.members
-
     def check_commit(self, command: CommitOffsets, now_ms: int) -> None:
         del now_ms
         if command.generation_id < 0 and not self.members:
@@ -131,9 +94,6 @@ class StreamsGroup:
             return
         self._check_commit(self.member(command.member_id), command)
 
-    def check_offset_delete(self) -> None:
-        pass
-
     def check_fetch(self, member_id: str | None, member_epoch: int) -> None:
         """Whether the sender of OffsetFetch may read. KafkaError(UNKNOWN_MEMBER_ID, STALE_MEMBER_EPOCH)."""
         if member_id is None and member_epoch < 0:
@@ -148,12 +108,6 @@ class StreamsGroup:
         if not self.members or self.topology is None:
             return False
         return self.topology.reader_of(topic) is not None
-
-    def listed(self) -> ListedGroup:
-        return ListedGroup(self.group_id, KIND, self.state, KIND)
-
-    def described(self) -> DescribedGroup:
-        raise KafkaError(Code.GROUP_ID_NOT_FOUND, f"Group {self.group_id} is not a classic group.")
 
     def tombstones(self) -> list[Record]:
         """Those of the members first, then the group's own."""
