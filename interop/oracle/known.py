@@ -132,6 +132,14 @@ KNOWN: tuple[Known, ...] = (
         "A fetch in the name of a broker without a replica is refused, and the refusal does not name the leader.",
     ),
     Known(
+        "join-metadata-over-the-record-size",
+        r"^JoinGroup v\d a dynamic member\.",
+        "JoinGroup metadata that no group record holds",
+        "Is refused with `UNKNOWN_SERVER_ERROR` when it arrives, so that one client cannot make the broker keep what"
+        " can never become a generation; Apache Kafka keeps it until the member leaves, and refuses the SyncGroup of"
+        " the leader.",
+    ),
+    Known(
         "protocol-names-repeated",
         r"^JoinGroup v\d+ repeated",
         "A protocol name twice in one JoinGroup",

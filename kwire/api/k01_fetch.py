@@ -261,7 +261,7 @@ class _Fetch:
                     leader, epoch = current_leader(self._context, name, answer.partition_index)
                     answer.current_leader = FetchResponse.LeaderIdAndEpoch(leader_id=leader, leader_epoch=epoch)
                     leaders.append(leader)
-        if leaders:
+        if leaders and not self._is_follower:  # a broker finds the others in the metadata
             response.node_endpoints = endpoints_of(self._context, leaders, FetchResponse.NodeEndpoint)
 
     def _must_tell(self, item: FetchItem, answer: PartitionData) -> bool:

@@ -1,7 +1,7 @@
 """Requests of groups that repeat topics, partitions and members, and join metadata over the record size."""
 
 from interop.oracle.asker import Asker
-from interop.oracle.stories.groups import b64, commit, joined
+from interop.oracle.stories.groups import b64, commit, join, joined
 from interop.oracle.story import story
 
 UNKNOWN_ID = "AAAAAAAAAAAAAAAAAAAAbg"
@@ -67,17 +67,12 @@ def group_requests_that_repeat(ask: Asker) -> None:
 
 @story("JoinGroup", "SyncGroup")
 def join_metadata_over_the_record_size(ask: Asker) -> None:
-    """JoinGroup is accepted; SyncGroup, which writes the record, is not, and a static member keeps its old self."""
+    """A static member whose new metadata cannot be written keeps its old self."""
     large = b64(b"\0" * 2_000_000)
     assignment = b64("x")
     for version in (2, 9):
-        group = f"{ask.prefix}-{version}"
-        member_id, answer = joined(ask, group, version, protocols=(("range", large),))
-        ids = {"groupId": group, "generationId": answer["generationId"], "memberId": member_id}
-        named = {**ids, "protocolType": "consumer", "protocolName": "range"}
-        given = [{"memberId": member_id, "assignment": assignment}]
-        ask.ask("SyncGroup", min(version, 5), {**named, "assignments": given})
-        ask.ask("Heartbeat", 3, ids)
+        too_large = join(f"{ask.prefix}-{version}", protocols=(("range", large),))
+        ask.ask("JoinGroup", version, too_large, label="a dynamic member")
     group = f"{ask.prefix}-static"
     member_id, _ = joined(ask, group, protocols=(("range", ""),), instance="i")
     ids = {"groupId": group, "generationId": 1, "memberId": member_id, "groupInstanceId": "i"}
