@@ -1,4 +1,4 @@
-"""``kwire ctl groups``, ``transactions``, ``producers``, ``connections``, ``locks``, ``until``: what the broker knows.
+"""The commands of ``kwire ctl`` that show what a broker or a proxy knows, such as ``kwire ctl groups``.
 
 Responsible for: these commands. Must not depend on: how the broker makes its views.
 """
@@ -41,6 +41,16 @@ def connections(door: Door) -> None:
     show(door.call("GET", "/v1/connections"))
 
 
+@click.command(epilog=examples("kwire ctl nodes"))
+@click.pass_obj
+def nodes(door: Door) -> None:
+    """Show the brokers behind kwire proxy, with the addresses that clients get.
+
+    Only a proxy has them.
+    """
+    show(door.call("GET", "/v1/nodes"))
+
+
 @click.command(epilog=examples("kwire ctl locks billing"))
 @click.argument("group")
 @click.pass_obj
@@ -74,4 +84,4 @@ def metrics(door: Door) -> None:
     click.echo(door.text("/metrics"), nl=False)
 
 
-COMMANDS = (metrics, groups, transactions, producers, connections, locks, until)
+COMMANDS = (metrics, groups, transactions, producers, connections, nodes, locks, until)

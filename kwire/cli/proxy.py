@@ -8,11 +8,13 @@ from __future__ import annotations
 import signal
 import ssl
 import sys
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from kwire.cli.serve import fail
+from kwire.cli.control_address import ControlRefused, control_options, read_control
+from kwire.cli.serve import fail, innermost
 
 if TYPE_CHECKING:
     from kwire.broker.outbound.interface import Address
@@ -26,6 +28,8 @@ _DEFAULT_LISTEN: Final = "localhost:19092"
 Examples:
   kwire proxy --upstream localhost:9092
   kwire proxy --upstream kafka-1.example:9093 --config client.properties
+  kwire proxy --upstream localhost:9092 --control 9644
+  kwire ctl faults add api=Produce drop=true times=1
   kwire proxy --upstream kafka:9092 --listen 0.0.0.0:19092 --advertise proxy.example
 """,
 )
@@ -56,6 +60,7 @@ Examples:
     help="Client settings under Java's names, for TLS to the cluster: security.protocol=SSL or SASL_SSL, and ssl.*."
     " Clients log in themselves.",
 )
+@control_options
 @click.option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
@@ -63,12 +68,21 @@ Examples:
     show_default=True,
     help="The lowest level that is logged.",
 )
-def proxy(*, upstream: str, listen: str, advertise: str | None, config: str | None, log_level: str) -> None:
+def proxy(
+    *,
+    upstream: str,
+    listen: str,
+    advertise: str | None,
+    config: str | None,
+    control: str | None,
+    control_token: str | None,
+    log_level: str,
+) -> None:
     """Pass requests of any client on to a Kafka cluster, and its responses back, until Ctrl-C or SIGTERM.
 
     Clients connect to the proxy instead of the cluster. The addresses of brokers in responses are replaced by addresses
     of the proxy, so that clients stay with it; everything else passes byte for byte. When clients can connect, it
-    prints "ready PLAINTEXT://HOST:PORT". Log lines go to standard error.
+    prints "ready PLAINTEXT://HOST:PORT", and "control URL" with --control. Log lines go to standard error.
     """
     if sys.platform == "win32":
         raise fail("there is no proxy for Windows; run kwire in WSL or in its container")
@@ -78,7 +92,12 @@ def proxy(*, upstream: str, listen: str, advertise: str | None, config: str | No
     host, port = _listen(listen)
     tls = _tls(config)
     logs.configure(level=log_level, form="text")
-    sentence = _run(node, host, port, {"advertised": advertise, "tls": tls})
+    try:
+        where = None if control is None else read_control(control, control_token)
+    except ControlRefused as refusal:
+        raise fail(str(refusal)) from None
+    sockets = {"host": host, "port": port, "advertised": advertise, "tls": tls}
+    sentence = _run(node, sockets, where, control_token)
     if sentence is not None:
         raise fail(sentence)
 
@@ -115,7 +134,9 @@ def _tls(config: str | None) -> ssl.SSLContext | None:
         raise fail(f"{config}: {error}") from None
 
 
-def _run(node: Address, host: str, port: int, options: dict[str, Any]) -> str | None:
+def _run(
+    node: Address, sockets: dict[str, Any], control: tuple[str, int] | None, control_token: str | None
+) -> str | None:
     """Run to the end. Returns a sentence if it could not start, None after a clean stop."""
     import trio
 
@@ -129,15 +150,24 @@ def _run(node: Address, host: str, port: int, options: dict[str, Any]) -> str | 
 
     async def main() -> None:
         with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-            async with Sockets(host, port, **options).serve(node, Clock()) as proxy:
+            async with Sockets(**sockets).serve(node, Clock()) as proxy, trio.open_nursery() as nursery:
+                url = None
+                if control is not None:
+                    from kwire.control.server import control_url, serve_proxy_control
+
+                    serve = partial(serve_proxy_control, proxy, *control, token=control_token)
+                    url = control_url(control[0], await nursery.start(serve))
                 click.echo(f"ready PLAINTEXT://{proxy.nodes[node]}")
+                if url is not None:
+                    click.echo(f"control {url}")
                 async for number in signals:
                     Logger("kwire.cli").info("stopping", signal=signal.Signals(number).name)
                     break
+                nursery.cancel_scope.cancel()
 
     sentence = None
     try:
         trio.run(main)
     except* CannotBind as group:
-        sentence = str(group.exceptions[0])
+        sentence = str(innermost(group))
     return sentence

@@ -318,19 +318,12 @@ class _Control:
 
 def _control(address: str, token: str | None, *, console: bool) -> _Control:
     """Read ``--control`` and ``--console``. Ends the command where it cannot be served."""
-    host, _, port = address.rpartition(":")
-    host = host.strip("[]") or "127.0.0.1"
-    if not port.isdigit() or int(port) > 65535:
-        raise click.UsageError(f"--control is a port, or HOST:PORT, not {address!r}")
+    from kwire.cli.control_address import ControlRefused, read_control
+
     try:
-        from kwire.control.server import CannotControl, check_address
-    except ImportError as error:
-        raise fail(f"--control needs more packages: pip install 'kwire[control]' ({error})") from None
-    try:
-        check_address(host, token)
-    except CannotControl as error:
-        raise fail(str(error)) from None
-    return _Control(host, int(port), token, console)
+        return _Control(*read_control(address, token), token, console)
+    except ControlRefused as refusal:
+        raise fail(str(refusal)) from None
 
 
 def _run(
@@ -356,7 +349,7 @@ def _run(
     except KeyboardInterrupt:
         return "interrupted before the broker was ready"
     except Exception as error:
-        sentence = explain_start(_innermost(error), settings)
+        sentence = explain_start(innermost(error), settings)
         if sentence is None:
             raise
         return sentence
@@ -457,7 +450,7 @@ def _other_port(port: int) -> int:
     return port + 1 if port < 65535 else port - 1
 
 
-def _innermost(error: BaseException) -> BaseException:
+def innermost(error: BaseException) -> BaseException:
     """Return the one exception in groups that hold nothing else, as nurseries wrap it."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]

@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from kwire.broker.broker import Broker
+from kwire.broker.clock import Clock
 from kwire.control import conditions, contents
 from kwire.control.conditions import read_condition
 from kwire.control.events import Events
@@ -50,6 +51,11 @@ class Bench:
     def broker(self) -> Broker:
         """The broker that serves now."""
         return self.server.broker
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the broker that serves now."""
+        return self.server.broker.clock
 
     @property
     def client(self) -> InternalClient:

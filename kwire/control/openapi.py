@@ -5,7 +5,8 @@ Responsible for: one entry for each route. Must not depend on: how a route is an
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from typing import Any, Final, TypeAlias
 
 from kwire import __version__
 from kwire.control.events import EVENTS
@@ -29,7 +30,8 @@ _SNAPSHOT: Final = "the snapshot with its size"
 _NOT_SO: Final = "one sentence why not"
 
 # Method, path, summary, {status: description}, fields of the body.
-ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] = (
+_Route: TypeAlias = tuple[str, str, str, dict[int, str], dict[str, str]]
+ROUTES: Final[tuple[_Route, ...]] = (
     ("GET", "/livez", "The broker runs.", {200: "listeners and cluster id"}, {}),
     ("GET", "/readyz", "Clients can connect.", {200: "listeners and cluster id", 503: "the broker restarts"}, {}),
     ("GET", "/metrics", "Metrics for Prometheus.", {200: "Prometheus' text format"}, {}),
@@ -262,10 +264,23 @@ ROUTES: Final[tuple[tuple[str, str, str, dict[int, str], dict[str, str]], ...]] 
 )
 
 
-def document() -> dict[str, Any]:
+# What a proxy has of these, and what it has besides.
+OF_A_PROXY: Final = (
+    *(
+        route
+        for route in ROUTES
+        if route[1].startswith(("/livez", "/readyz", "/v1/openapi", "/v1/faults", "/v1/clock", "/v1/requests"))
+        or route[1] == "/v1/recording"
+    ),
+    ("GET", "/v1/connections", "The clients that are connected.", {200: "peer, node and requests of each"}, {}),
+    ("GET", "/v1/nodes", "The nodes of the cluster.", {200: "the address of each, and that which clients get"}, {}),
+)
+
+
+def document(routes: Sequence[_Route] = ROUTES) -> dict[str, Any]:
     """Make the document."""
     paths: dict[str, Any] = {}
-    for method, path, summary, answers, fields in ROUTES:
+    for method, path, summary, answers, fields in routes:
         operation: dict[str, Any] = {
             "summary": summary,
             "responses": {str(status): {"description": text} for status, text in answers.items()},

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
+from kwire.broker.clock import Clock
 from kwire.broker.requests.table import Api, ApiTable
 from kwire.control.recording import Recorder, RecordingError
 from kwire.control.request_log import RequestLog
@@ -25,6 +26,11 @@ class ProxyBench:
             proxy, _decodable(), on_fired=self.log.note_fault, why_no_files="a proxy has no files to disturb"
         )
         self.recorder: Recorder | None = None
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of rules; that of the brokers is their own."""
+        return self.proxy.clock
 
     def record(self, path: str) -> Recorder:
         """Record what clients send to a new file. Raises RecordingError."""

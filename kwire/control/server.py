@@ -14,12 +14,16 @@ from typing import Any
 import hypercorn.trio
 import trio
 from hypercorn.config import Config
+from starlette.applications import Starlette
 
 from kwire.control.app import Control, make_app
 from kwire.control.bench import Bench, nothing
 from kwire.control.forks import Forks
 from kwire.control.metrics import Metrics
+from kwire.control.proxy_bench import ProxyBench
+from kwire.control.proxy_routes import proxy_routes
 from kwire.control.traffic import Traffic
+from kwire.proxy.proxy import Proxy
 from kwire.server.acceptor import CannotBind
 from kwire.server.lifecycle import Server
 from kwire.storage.files import Files
@@ -54,10 +58,6 @@ async def serve_control(
     """
     check_address(host, token)
     bench = Bench(server, requests_kept=requests_kept, prepare=prepare)
-    config = Config()
-    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
-    config.errorlog = logging.getLogger("kwire.control")
-    config.graceful_timeout = 0.1
     traffic = Traffic(server.broker)
     metrics = Metrics(traffic, server, lambda: bench.views)
 
@@ -71,16 +71,44 @@ async def serve_control(
         async with trio.open_nursery() as nursery:
             again: dict[str, Any] = {"new_files": new_files, "token": token, "console": console}
             forks = Forks(nursery, new_files, partial(_serve_fork, host=host, **again))
-            app = make_app(Control(bench, forks, traffic, metrics), token=token, console=console)
-            try:
-                urls = await nursery.start(hypercorn.trio.serve, app, config)
-            except OSError as error:
-                raise CannotControl(f"cannot listen on {host}:{port} (--control): {error.strerror}") from error
-            task_status.started(int(urls[0].rpartition(":")[2]))
+            app = make_app(Control(bench, forks, traffic, metrics).routes(), token=token, console=console)
+            task_status.started(await _start(nursery, app, host, port))
     finally:
         server.on_reopened.remove(follow)
         traffic.stop()
         bench.close()
+
+
+async def serve_proxy_control(
+    proxy: Proxy,
+    host: str,
+    port: int,
+    *,
+    token: str | None = None,
+    task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Serve the control interface of a proxy until cancelled; reports the port. Raises CannotControl."""
+    check_address(host, token)
+    bench = ProxyBench(proxy)
+    bench.log.start()
+    try:
+        async with trio.open_nursery() as nursery:
+            task_status.started(await _start(nursery, make_app(proxy_routes(bench), token=token), host, port))
+    finally:
+        bench.close()
+
+
+async def _start(nursery: trio.Nursery, app: Starlette, host: str, port: int) -> int:
+    """Serve an application in ``nursery``; returns the port."""
+    config = Config()
+    config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
+    config.errorlog = logging.getLogger("kwire.control")
+    config.graceful_timeout = 0.1
+    try:
+        urls = await nursery.start(hypercorn.trio.serve, app, config)
+    except OSError as error:
+        raise CannotControl(f"cannot listen on {host}:{port} (--control): {error.strerror}") from error
+    return int(urls[0].rpartition(":")[2])
 
 
 async def _serve_fork(server: Server, *, host: str, task_status: trio.TaskStatus[str], **options: Any) -> None:

@@ -15,7 +15,6 @@ from kwire.control.bench import Bench
 from kwire.control.bodies import BadRequest, NotFound, read_body, refuse_unknown, text
 from kwire.control.events import EventError
 from kwire.control.forks import Forks
-from kwire.control.recording import Recorder, RecordingError
 from kwire.control.refusals import refused
 from kwire.control.seed_error import SeedError
 from kwire.control.seeds import read_seed
@@ -43,9 +42,6 @@ class StateRoutes:
             ("DELETE", "/v1/forks/{name}", self._end_fork),
             ("POST", "/v1/seed", self._seed),
             ("POST", "/v1/events", self._happen),
-            ("POST", "/v1/recording", self._record),
-            ("GET", "/v1/recording", self._show_recording),
-            ("DELETE", "/v1/recording", self._stop_recording),
         ]
 
     async def _reset(self, request: Request) -> Response:
@@ -129,25 +125,6 @@ class StateRoutes:
         except KafkaError as refusal:
             return refused(refusal)
 
-    async def _record(self, request: Request) -> Response:
-        given = await read_body(request)
-        refuse_unknown(given, "file")
-        try:
-            return JSONResponse(_recording(self._bench.record(text(given, "file"))), status_code=201)
-        except RecordingError as error:
-            raise BadRequest(str(error)) from None
-
-    async def _show_recording(self, _request: Request) -> Response:
-        if self._bench.recorder is None:
-            raise NotFound("no recording is in progress")
-        return JSONResponse(_recording(self._bench.recorder))
-
-    async def _stop_recording(self, _request: Request) -> Response:
-        try:
-            return JSONResponse(_recording(self._bench.stop_recording()))
-        except RecordingError as error:
-            raise NotFound(str(error)) from None
-
 
 def _found(find: Callable[[str], Snapshot], name: str) -> Snapshot:
     try:
@@ -158,15 +135,6 @@ def _found(find: Callable[[str], Snapshot], name: str) -> Snapshot:
 
 def _shown(snapshot: Snapshot, **where: Any) -> dict[str, Any]:
     return {**where, "bytes": snapshot.size_bytes, "made_at_ms": snapshot.made_at_ms}
-
-
-def _recording(recorder: Recorder) -> dict[str, Any]:
-    return {
-        "file": recorder.path,
-        "requests": recorder.requests,
-        "bytes": recorder.size_bytes,
-        "full": recorder.is_full,
-    }
 
 
 def _innermost(error: BaseException) -> BaseException:
