@@ -13,7 +13,8 @@ topic ids (KIP-516); 15 replica state (KIP-903); 16 node endpoints (KIP-951); 17
 watermark (KIP-1166).
 
 Followers read up to the log end; what they ask for shows how far they have copied the log, and so what is committed.
-So does -2, the debugging consumer, which is no replica. A consumer may read from a follower since version 11 (KIP-392).
+So does -2, the debugging consumer, which is no replica. A consumer may read from a follower since version 11 (KIP-392);
+with ``replica.selector.class`` the leader names one in the consumer's rack instead of sending records.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from kwire.broker.partitions.fetch_sessions import (
 from kwire.broker.partitions.leading import check_follower, note_follower_fetch
 from kwire.broker.partitions.partition import READ_COMMITTED, Partition
 from kwire.broker.partitions.reading import ReadUpTo, read_partition, visible_end
+from kwire.broker.partitions.replica_selector import NO_REPLICA
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.security.operations import Operation, ResourceType
@@ -146,7 +148,7 @@ def _up_to(request: FetchRequest, replica_id: int) -> ReadUpTo:
 class _Fetch:
     """The answer to one request while it is gathered: an answer per partition, bytes so far.
 
-    ``failed``: a partition could not be read or diverges, so the answer must not wait.
+    ``failed``: a partition could not be read, diverges or is to be read elsewhere, so the answer must not wait.
     """
 
     __slots__ = (
@@ -156,6 +158,7 @@ class _Fetch:
         "_incremental",
         "_is_first_read",
         "_is_follower",
+        "_rack",
         "_replica_epoch",
         "_replica_id",
         "_session",
@@ -175,6 +178,8 @@ class _Fetch:
         self._session = session
         self._incremental = incremental
         self._is_follower = replica_id >= 0
+        # Of a consumer that may be sent to a replica near it.
+        self._rack = request.rack_id if replica_id < 0 and context.broker.replica_selector is not None else ""
         self._up_to = _up_to(request, replica_id)
         self._answers: dict[FetchItem, PartitionData] = {}
         # Answers for partitions that do not exist: they come last, and do not end a wait that began with them.
@@ -267,6 +272,7 @@ class _Fetch:
     def _must_tell(self, item: FetchItem, answer: PartitionData) -> bool:
         """A full answer has every partition; an incremental one what the client does not know (KIP-227)."""
         tell = not self._incremental or bool(answer.records) or _has_news(item, answer)
+        tell = tell or answer.preferred_read_replica != NO_REPLICA
         item.sent_high_watermark = -1 if answer.error_code else answer.high_watermark
         item.sent_log_start_offset = answer.log_start_offset
         return tell
@@ -339,6 +345,11 @@ class _Fetch:
             check_follower(partition, self._replica_id, item.leader_epoch)
             if self._is_throttled(partition):
                 return self._read_nothing(partition, item)
+        if self._rack and (preferred := self._preferred_replica(partition, item)) != NO_REPLICA:
+            answer = self._read_nothing(partition, item)
+            answer.preferred_read_replica = preferred
+            self.failed = True
+            return answer
         records, high_watermark, last_stable_offset, log_start_offset, aborted, diverging = read_partition(
             partition,
             item.fetch_offset,
@@ -362,6 +373,19 @@ class _Fetch:
             snapshot_id=_NO_SNAPSHOT,
             aborted_transactions=aborted if aborted is None else [_aborted(one) for one in aborted],
             records=b"" if records is None else records,
+        )
+
+    def _preferred_replica(self, partition: Partition, item: FetchItem) -> int:
+        context = self._context
+        selector = context.broker.replica_selector
+        if selector is None or not partition.leads:
+            return NO_REPLICA
+        return selector.preferred(
+            partition,
+            item.fetch_offset,
+            rack=self._rack,
+            listener=context.endpoint.name,
+            now_ms=int(context.broker.clock.monotonic_ms()),
         )
 
     def _is_throttled(self, partition: Partition) -> bool:
@@ -408,7 +432,9 @@ class _Fetch:
         diverging = read.diverging
         return PartitionData(
             partition_index=item.index,
-            high_watermark=read.high_watermark if diverging else self._note_follower(partition, item, None),
+            high_watermark=read.high_watermark
+            if diverging or not self._is_follower
+            else self._note_follower(partition, item, None),
             last_stable_offset=read.last_stable_offset,
             log_start_offset=read.log_start_offset,
             diverging_epoch=_NOT_DIVERGING

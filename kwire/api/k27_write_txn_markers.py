@@ -15,8 +15,7 @@ from __future__ import annotations
 from typing import TypeAlias
 
 from kwire.api.pacing import paced
-from kwire.broker.coordination.markers import Marker
-from kwire.broker.partitions.partition import Partition
+from kwire.broker.coordination.markers import AppendedMarker, Marker
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError, StorageFailure
@@ -26,8 +25,8 @@ from kwire.wire.batch import NO_PRODUCER_EPOCH, NO_PRODUCER_ID
 from kwire.wire.messages import WriteTxnMarkersRequest, WriteTxnMarkersResponse
 
 PartitionResult = WriteTxnMarkersResponse.WritableTxnMarkerPartitionResult
-# A partition, the offset behind the marker that was appended to it, and the answer that waits for the commit.
-Uncommitted: TypeAlias = tuple[Partition, int, PartitionResult]
+# A marker that was appended, and the answer that waits for the commit.
+Uncommitted: TypeAlias = tuple[AppendedMarker, PartitionResult]
 
 
 async def handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnMarkersResponse:
@@ -47,9 +46,9 @@ async def handle(context: Context, request: WriteTxnMarkersRequest) -> WriteTxnM
                 by_topic[where.partition] = PartitionResult(
                     partition_index=where.partition, error_code=Code.CLUSTER_AUTHORIZATION_FAILED
                 )
-    for partition, next_offset, result in uncommitted:
+    for appended, result in uncommitted:
         try:
-            await partition.committed(next_offset)
+            await appended.committed()
         except KafkaError as refusal:
             result.error_code = refusal.code
         except StorageFailure as failure:
@@ -78,13 +77,13 @@ def _append(context: Context, where: TopicPartition, marker: Marker, uncommitted
             context.broker.partitions.get(*where)
             # Apache Kafka's code for a marker that it cannot build.
             raise KafkaError(Code.UNKNOWN_SERVER_ERROR)
-        partition, next_offset = context.broker.markers.append(where, marker)
+        appended = context.broker.markers.append(where, marker)
     except KafkaError as refusal:
         result.error_code = refusal.code
     except StorageFailure as failure:
         context.broker.storage_failures.report(failure)
         result.error_code = Code.KAFKA_STORAGE_ERROR
     else:
-        if not partition.is_committed(next_offset):
-            uncommitted.append((partition, next_offset, result))
+        if not appended.is_committed:
+            uncommitted.append((appended, result))
     return result

@@ -3,7 +3,8 @@
 Versions: 1-2.
 
 Behaviour: moves partitions to another of ``log.dirs`` (KIP-113). The answer is sent when a move has begun; it goes on
-in the background, and DescribeLogDirs shows both places until it is done.
+in the background, and DescribeLogDirs shows both places until it is done. A directory that failed gets
+KAFKA_STORAGE_ERROR, one that is cordoned (KIP-1066) INVALID_REPLICA_ASSIGNMENT.
 """
 
 from __future__ import annotations
@@ -44,7 +45,14 @@ def _move(context: Context, path: str, topic: str, index: int) -> Code:
     if target is None:
         return Code.LOG_DIR_NOT_FOUND
     try:
-        broker.moves.request(broker.partitions.get(topic, index), target)
+        partition = broker.partitions.replica(topic, index)
     except KafkaError as refusal:
-        return refusal.code
+        # The code of the time when brokers had no such answer to other requests, which Apache Kafka keeps.
+        is_elsewhere = refusal.code is Code.NOT_LEADER_OR_FOLLOWER
+        return Code.REPLICA_NOT_AVAILABLE if is_elsewhere else refusal.code
+    if target.is_offline or broker.partitions.is_offline(partition):
+        return Code.KAFKA_STORAGE_ERROR
+    if target.is_cordoned and target.path != partition.log_dir:
+        return Code.INVALID_REPLICA_ASSIGNMENT
+    broker.moves.request(partition, target)
     return Code.NONE

@@ -3,10 +3,10 @@
 Versions: 1-5.
 
 Behaviour: each data directory with the partitions that lie in it and their sizes (KIP-113). Null means all
-partitions; a partition that is not here is left out.
+partitions; a partition that is not here is left out. A directory that failed has KAFKA_STORAGE_ERROR.
 
 Version notes: 3 adds a top-level error; 4 the size of the volume (KIP-827), -1 when it cannot be told; 5 whether the
-directory is cordoned (KIP-1066), which none ever is.
+directory is cordoned (KIP-1066).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from kwire.wire.messages import DescribeLogDirsRequest, DescribeLogDirsResponse
 
 _ERROR_SINCE: Final = 3
 _VOLUME_SINCE: Final = 4
+_CORDONED_SINCE: Final = 5
 _LOG_SUFFIX: Final = ".log"
 _UNKNOWN: Final = -1
 
@@ -57,6 +58,15 @@ def _asked_for(context: Context, request: DescribeLogDirsRequest) -> list[Partit
 async def _directory(
     context: Context, one: LogDir, topics: dict[str, list[Partition]]
 ) -> DescribeLogDirsResponse.DescribeLogDirsResult:
+    if one.is_offline:
+        return DescribeLogDirsResponse.DescribeLogDirsResult(
+            log_dir=one.path,
+            error_code=Code.KAFKA_STORAGE_ERROR,
+            topics=[],
+            total_bytes=_UNKNOWN,
+            usable_bytes=_UNKNOWN,
+            is_cordoned=one.is_cordoned and context.api_version >= _CORDONED_SINCE,
+        )
     total, usable = one.files.space(one.path) if context.api_version >= _VOLUME_SINCE else (_UNKNOWN, _UNKNOWN)
     return DescribeLogDirsResponse.DescribeLogDirsResult(
         log_dir=one.path,
@@ -68,6 +78,7 @@ async def _directory(
         ],
         total_bytes=total,
         usable_bytes=usable,
+        is_cordoned=one.is_cordoned and context.api_version >= _CORDONED_SINCE,
     )
 
 

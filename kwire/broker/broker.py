@@ -50,6 +50,7 @@ if TYPE_CHECKING:  # not at run time: only a node of a cluster loads these
     from kwire.broker.coordination.remote_transactions import RemoteTransactions
     from kwire.broker.node.member import ClusterMember
     from kwire.broker.outbound.peers import Peers
+    from kwire.broker.partitions.replica_selector import RackAwareReplicaSelector
     from kwire.broker.replication.replication import Replication
 
 
@@ -106,6 +107,8 @@ class Broker:
     remote_transactions: RemoteTransactions | None = None
     member: ClusterMember | None = None
     peers: Peers | None = None
+    # None: consumers read from leaders, unless they ask a follower.
+    replica_selector: RackAwareReplicaSelector | None = None
 
     @property
     def node_id(self) -> int:

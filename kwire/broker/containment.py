@@ -10,8 +10,8 @@ the reasons.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Final, TypeVarTuple
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Final, TypeVar, TypeVarTuple
 
 import trio
 
@@ -20,6 +20,7 @@ from kwire.errors import StorageFailure
 
 log = Logger("kwire.broker")
 
+T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
 # A task that fails at once each time it is started must not fill the log or hold the event loop.
@@ -37,6 +38,26 @@ def must_stop_broker(error: BaseException) -> bool:
         traceback = traceback.tb_next
     module = "" if traceback is None else str(traceback.tb_frame.f_globals.get("__name__"))
     return module.startswith("kwire.storage.")
+
+
+def notify(subscribers: Iterable[Callable[[T], None]], change: T) -> None:
+    """Call each subscriber with a change. When one raises, log that and call the others.
+
+    The change has taken effect already, so it is not refused for that. Raises what ``must_stop_broker`` says must stop
+    the broker, once all were called.
+    """
+    fatal: Exception | None = None
+    for subscriber in subscribers:
+        try:
+            subscriber(change)
+        except Exception as error:  # noqa: BLE001 (a bug, whatever it is)
+            if must_stop_broker(error):
+                fatal = fatal or error
+            else:
+                name = getattr(subscriber, "__qualname__", repr(subscriber))
+                log.failure("subscriber failed on a change", error, subscriber=name)
+    if fatal is not None:
+        raise fatal
 
 
 def start_contained(

@@ -36,9 +36,11 @@ from kwire.broker.outbound.interface import Dialer
 from kwire.broker.partitions.cluster_view import ClusterView
 from kwire.broker.partitions.fetch_sessions import FetchSessions
 from kwire.broker.partitions.flusher import Flusher
-from kwire.broker.partitions.log_dirs import LogDirs, has_cluster_id
+from kwire.broker.partitions.log_dir_cordons import LogDirCordons
+from kwire.broker.partitions.log_dirs import LogDir, LogDirs, has_cluster_id
 from kwire.broker.partitions.moves import Moves
 from kwire.broker.partitions.partitions import Partitions
+from kwire.broker.partitions.replica_selector import RACK_AWARE, RackAwareReplicaSelector
 from kwire.broker.requests.audit import AuditLog
 from kwire.broker.requests.authorization import follow_acls, make_authorizer
 from kwire.broker.requests.hooks import Hooks
@@ -61,6 +63,7 @@ if TYPE_CHECKING:  # only a node of a cluster loads them
     from kwire.broker.coordination.remote import RemoteCoordination
     from kwire.broker.node.directory_assignments import DirectoryAssignments
     from kwire.broker.outbound.interface import Node
+    from kwire.broker.partitions.log_dir_failures import LogDirFailures
     from kwire.broker.replication.replication import Replication
     from kwire.broker.share.remote_dead_letters import RemoteDeadLetters
 
@@ -133,18 +136,29 @@ async def open_broker(
                 await nursery.start(watch, "transaction coordinator", broker.transactions.run)
                 await nursery.start(watch, "share coordinator", broker.share_states.run)
                 await nursery.start(watch, "share partitions", broker.share_partitions.run)
-                if broker.replication is not None:
-                    await nursery.start(watch, "replication", broker.replication.run)
-                if broker.remote_transactions is not None:
-                    await nursery.start(watch, "transactions of other brokers", broker.remote_transactions.run)
-                if metadata.member is not None and len(dirs.dirs) > 1:
-                    assignments = _directory_assignments(broker)
-                    nursery.start_soon(watch, "directories of replicas", run_contained, clock.sleep, assignments.run)
+                await _start_cluster_parts(nursery, broker, metadata)
                 yield broker
                 nursery.cancel_scope.cancel()
             await _close(broker, metadata)
     finally:
         dirs.release()
+
+
+async def _start_cluster_parts(nursery: trio.Nursery, broker: Broker, metadata: MetadataSource) -> None:
+    """Start what a broker does for and with others; a broker of its own has the first of it alone."""
+    watch, sleep = broker.watchdog.watch, broker.clock.sleep
+    cordons = _log_dir_cordons(broker, metadata)
+    if cordons is not None:
+        nursery.start_soon(watch, "cordoned log directories", run_contained, sleep, cordons.run)
+    if broker.replication is not None:
+        await nursery.start(watch, "replication", broker.replication.run)
+        failures = _log_dir_failures(broker, metadata)
+        nursery.start_soon(watch, "log directory failures", run_contained, sleep, failures.run)
+    if broker.remote_transactions is not None:
+        await nursery.start(watch, "transactions of other brokers", broker.remote_transactions.run)
+    if metadata.member is not None:
+        assignments = _directory_assignments(broker)
+        nursery.start_soon(watch, "directories of replicas", run_contained, sleep, assignments.run)
 
 
 def _serve_controller(
@@ -182,6 +196,44 @@ def _directory_assignments(broker: Broker) -> DirectoryAssignments:
         controller=broker.controller,
     )
     broker.controller.subscribe(made.on_metadata_delta)
+    return made
+
+
+def _log_dir_cordons(broker: Broker, metadata: MetadataSource) -> LogDirCordons | None:
+    member, own = metadata.member, metadata.own
+    if member is not None:
+        tell = member.cordon
+    elif own is not None and own.broker_epoch >= 0:
+        tell = own.cordon
+    else:
+        return None
+    made = LogDirCordons(dirs=broker.dirs, configs=broker.configs, tell=tell)
+    broker.controller.subscribe(made.on_metadata_delta)
+    return made
+
+
+def _log_dir_failures(broker: Broker, metadata: MetadataSource) -> LogDirFailures:
+    from kwire.broker.partitions.log_dir_failures import LogDirFailures  # noqa: PLC0415 (only a node loads it)
+
+    replication = broker.replication
+    assert replication is not None
+
+    async def on_offline(one: LogDir) -> None:
+        replication.leave_offline()
+        if metadata.member is not None:
+            await metadata.member.report_offline(
+                one.id, is_last=not broker.dirs.online, timeout_ms=broker.configs.broker["log.dir.failure.timeout.ms"]
+            )
+        elif broker.cluster_controller is not None:
+            broker.cluster_controller.lose_own_directory(one.id)
+
+    made = LogDirFailures(
+        dirs=broker.dirs,
+        partitions=broker.partitions,
+        on_offline=on_offline,
+        kept=() if metadata.own is None else (metadata.own.log.home,),
+    )
+    broker.storage_failures.subscribers.append(made.note)
     return made
 
 
@@ -307,6 +359,8 @@ def _make_broker(
             storage_failures=storage_failures,
             clock=clock,
         )
+        assert metadata.peers is not None
+        controller.subscribe(metadata.peers.on_metadata_delta)
         # Before partitions: a leader that begins asks which brokers may be in sync.
         controller.subscribe(replication.alive.on_metadata_delta)
     # In this order: coordinators find the partitions that a change has created or deleted.
@@ -352,6 +406,9 @@ def _make_broker(
         peers=metadata.peers,
         remote_transactions=remote_transactions,
         replication=replication,
+        replica_selector=RackAwareReplicaSelector(image)
+        if replication is not None and configs.broker["replica.selector.class"] == RACK_AWARE
+        else None,
     )
 
 

@@ -5,6 +5,8 @@ Responsible for: one log line per file and interval. Must not depend on: what a 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
 from kwire.errors import StorageFailure
@@ -18,6 +20,8 @@ class StorageFailures:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        # Each is called with every failure that is reported.
+        self.subscribers: list[Callable[[StorageFailure], None]] = []
         self._reported_ms: dict[str, float] = {}  # path -> when it was last reported, on the monotonic clock
 
     def report(self, failure: StorageFailure) -> None:
@@ -26,3 +30,5 @@ class StorageFailures:
         if now_ms - self._reported_ms.get(failure.path, float("-inf")) >= STORAGE_TROUBLE_EVERY_MS:
             self._reported_ms[failure.path] = now_ms
             log.error("log directory I/O error", path=failure.path, error=str(failure))
+        for subscriber in self.subscribers:
+            subscriber(failure)

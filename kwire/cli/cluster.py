@@ -52,25 +52,32 @@ def cluster(
     """Run brokers and their controller as processes of this machine, until Ctrl-C.
 
     A directory that holds a cluster starts it again with the brokers, ports and settings that it has; the options
-    --brokers, --port and --set count for a new cluster only.
+    --brokers, --port and --set count for a new cluster only, and are refused where the cluster has something else.
     """
     if ctx.invoked_subcommand is not None:
         return
+    given = {
+        name: value
+        for name, value in (("brokers", brokers), ("port", port))
+        if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+    }
     if memory:
         with tempfile.TemporaryDirectory(prefix="kwire-cluster-") as folder:
-            _run(Path(folder), brokers, port, _pairs(settings))
+            _run(Path(folder), brokers, port, _pairs(settings), given)
     else:
-        _run(data.absolute(), brokers, port, _pairs(settings))
+        _run(data.absolute(), brokers, port, _pairs(settings), given)
 
 
-def _run(folder: Path, brokers: int, port: int, settings: dict[str, str]) -> None:
+def _run(folder: Path, brokers: int, port: int, settings: dict[str, str], given: dict[str, int]) -> None:
+    """``given`` are the numbers that the command line names."""
     from kwire.testing.local_cluster import ClusterError, LocalCluster
 
     stopping = _Stopping()
     try:
-        try:
+        if LocalCluster.is_in(folder):
             running = LocalCluster.open(folder)
-        except ClusterError:
+            running.check_options(brokers=given.get("brokers"), port=given.get("port"), settings=settings)
+        else:
             running = LocalCluster.create(folder, brokers=brokers, port=port, settings=settings)
         try:
             for node in running.start():

@@ -174,7 +174,7 @@ class Events:
         record = Record(0, self._broker.clock.now_ms(), None, b"of a transaction that was left hanging")
         batch = build_batch([record], producer_id=producer_id, producer_epoch=0, base_sequence=0, transactional=True)
         appended = partition.append_own(batch)
-        await partition.committed(appended.next_offset)
+        await partition.committed(appended.next_offset, since=partition.leading_since)
         return {"producer_id": producer_id, "offset": appended.next_offset - 1}
 
 

@@ -64,7 +64,7 @@ def alter_configs_incrementally(
     if resource.type is ResourceType.UNKNOWN:
         raise _unknown_type(resource)
     if resource.type is ResourceType.BROKER and resource.name:
-        _check_own_id(resource.name, effective.node_id)
+        _check_node_id(image, resource.name, effective.node_id)
     wanted = dict(image.config(resource.type, resource.name))
     for change in changes:
         _change_entry(resource, wanted, change)
@@ -184,8 +184,9 @@ def _check_broker(
     image: MetadataImage, effective: EffectiveConfigs, name: str, wanted: Mapping[str, str], *, changed: set[str]
 ) -> None:
     if name:
-        _check_own_id(name, effective.node_id)
-    check_broker_configs(effective, wanted, changed=changed, for_all=not name)
+        _check_node_id(image, name, effective.node_id)
+    is_other = bool(name) and whole_number(name) != effective.node_id
+    check_broker_configs(effective, wanted, changed=changed, for_all=not name, of_other=is_other)
     if image.elr_enabled and _MIN_ISR in changed:
         # The choice of leaders depends on it (KIP-966), so it is one number for the cluster and always set.
         if name:
@@ -196,12 +197,13 @@ def _check_broker(
             raise KafkaError(Code.INVALID_CONFIG, message)
 
 
-def _check_own_id(name: str, node_id: int) -> None:
+def _check_node_id(image: MetadataImage, name: str, node_id: int) -> None:
+    """Refuse a name that is neither this node's id nor that of a broker."""
     try:
         given_id = whole_number(name)
     except ValueError:
         raise KafkaError(Code.INVALID_REQUEST, f"Node id must be an integer, but it is: {name}") from None
-    if given_id != node_id:
+    if given_id != node_id and given_id not in image.brokers:
         raise KafkaError(Code.INVALID_REQUEST, f"Unexpected broker id, expected {node_id}, but received {name}")
 
 

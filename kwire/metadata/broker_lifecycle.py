@@ -83,6 +83,8 @@ class BrokerLifecycle:
     due_ms: float = float("-inf")
     applied_offset: int = -1
     offline_log_dirs: set[Uuid] = field(default_factory=set)
+    # Of those, what the controller has been told.
+    known_offline: set[Uuid] = field(default_factory=set)
     cordoned_log_dirs: tuple[Uuid, ...] = ()
     _answered_ms: float = float("-inf")
     _began_ms: float = float("inf")
@@ -137,6 +139,8 @@ class BrokerLifecycle:
         if isinstance(request, BrokerRegistrationRequest):
             self._take_registration(code, response.broker_epoch, now_ms)
         elif code is Code.NONE:
+            assert isinstance(request, BrokerHeartbeatRequest)
+            self.known_offline.update(request.offline_log_dirs)
             self._take_heartbeat(response, now_ms)
         else:
             # The other fields of a refusal are defaults: a broker that is not fenced reads there that it is.

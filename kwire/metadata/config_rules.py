@@ -76,9 +76,16 @@ def _check_topic_together(values: Mapping[str, Value]) -> None:
 
 
 def check_broker_configs(
-    effective: EffectiveConfigs, configs: Mapping[str, str], *, changed: Container[str], for_all: bool
+    effective: EffectiveConfigs,
+    configs: Mapping[str, str],
+    *,
+    changed: Container[str],
+    for_all: bool,
+    of_other: bool = False,
 ) -> None:
     """Check the dynamic configs of a broker, or with ``for_all`` those of all brokers. Raises INVALID_REQUEST.
+
+    ``of_other``: they are those of another broker, whose log directories are not known here.
 
     ``configs`` are all dynamic configs after the change, ``changed`` the names in the change. Names that Kafka does not
     know are accepted, as in Kafka, for plugins. A config that kwire does not serve is refused, because it would have no
@@ -111,7 +118,10 @@ def check_broker_configs(
         "kwire reads these configs at its start only",
     )
     if any(name in changed for name in known):
-        _check_rules(effective, {name: text for name, text in configs.items() if name in known})
+        unchecked = _OF_ITS_DIRECTORIES if of_other else ()
+        _check_rules(
+            effective, {name: text for name, text in configs.items() if name in known and name not in unchecked}
+        )
     for name, value in values.items():
         if name in changed:
             _check_broker_value(effective, name, value)
@@ -182,6 +192,7 @@ def check_client_metrics_configs(own: Mapping[str, str]) -> None:
 _READ_AT_START: Final = frozenset({"config.providers", "listeners", "listener.security.protocol.map"})
 # Kafka refuses to change them for a listener that exists.
 _OF_LOGINS: Final = frozenset({"sasl.enabled.mechanisms", "sasl.jaas.config", "sasl.mechanism.inter.broker.protocol"})
+_OF_ITS_DIRECTORIES: Final = frozenset({"cordoned.log.dirs"})
 _LISTENER_SECRETS: Final = frozenset(
     {
         "ssl.key.password",

@@ -60,7 +60,8 @@ follower.replication.throttled.rate leader.replication.throttled.rate replicatio
 replication.quota.window.size.seconds
 num.replica.fetchers replica.fetch.backoff.ms replica.fetch.max.bytes replica.fetch.min.bytes
 replica.fetch.response.max.bytes replica.fetch.wait.max.ms replica.high.watermark.checkpoint.interval.ms
-replica.lag.time.max.ms replica.socket.timeout.ms
+cordoned.log.dirs replica.lag.time.max.ms replica.selector.class replica.socket.timeout.ms
+log.dir.failure.timeout.ms
 log.flush.interval.messages log.flush.interval.ms log.flush.offset.checkpoint.interval.ms
 log.flush.scheduler.interval.ms log.index.interval.bytes log.index.size.max.bytes
 log.message.timestamp.after.max.ms log.message.timestamp.before.max.ms log.message.timestamp.type log.preallocate
@@ -154,7 +155,7 @@ producer.purgatory.purge.interval.requests queued.max.requests share.fetch.purga
 """,
     "housekeeping here has no such step": """
 internal.metadata.delete.delay.millis internal.metadata.log.segment.bytes
-internal.metadata.max.batch.size.in.bytes log.dir.failure.timeout.ms
+internal.metadata.max.batch.size.in.bytes
 log.flush.start.offset.checkpoint.interval.ms log.initial.task.delay.ms metadata.max.retention.bytes
 metadata.max.retention.ms server.max.startup.time.ms
 """,
@@ -172,10 +173,6 @@ _NOT_SERVED = {
 alter.config.policy.class.name client.quota.callback.class
 create.topic.policy.class.name group.share.dlq.manager.class.name group.share.persister.class.name
 group.streams.topology.description.plugin.class principal.builder.class security.providers
-""",
-    "log directories cannot be cordoned": "cordoned.log.dirs",
-    "leaders do not send consumers to a replica in their rack; a consumer that asks a follower is served": """
-replica.selector.class
 """,
     "tiered storage is not served": """
 follower.fetch.last.tiered.offset.enable log.remote.copy.lag.bytes log.remote.copy.lag.ms remote.fetch.max.wait.ms

@@ -138,15 +138,24 @@ class MetadataImage:
         found = self._topics.get(topic)
         return found.partitions[index] if found and 0 <= index < len(found.partitions) else None
 
-    def apply(self, records: Iterable[Record]) -> Delta:
-        """Change the image by committed records, in their order. The only way it ever changes."""
+    def apply(self, records: Iterable[Record], *, failed: Callable[[Record, Exception], None] | None = None) -> Delta:
+        """Change the image by committed records, in their order. The only way it ever changes.
+
+        ``failed`` is called with a record that cannot be applied, which is then left out, as Apache Kafka's brokers do;
+        without ``failed`` its exception is raised.
+        """
         delta = Delta()
         preserved: list[PreservedRecord] = []
         for record in records:
             if isinstance(record, PreservedRecord):
                 preserved.append(record)
             else:
-                _APPLY[record.NAME](self, record, delta)
+                try:
+                    _APPLY[record.NAME](self, record, delta)
+                except Exception as error:
+                    if failed is None:
+                        raise
+                    failed(record, error)
             self.version += 1
         if preserved:
             self._preserved += preserved

@@ -285,6 +285,10 @@ class MetadataObserver:
             return []
         if partition.snapshot_id.end_offset >= 0:
             snapshot_id = SnapshotId(partition.snapshot_id.end_offset, partition.snapshot_id.epoch)
+            if snapshot_id <= (self.applied_offset + 1, self._applied_epoch) and self.applied_offset >= 0:
+                # All of it is applied already: the leader may have another answer in a while.
+                self._pause_ms = _FAILURE_PAUSE_MS
+                return []
             self._download = _Download(snapshot_id, bytearray())
             return []
         self._append(memoryview(partition.records or b""))

@@ -249,6 +249,10 @@ _OWN_CLASSES: Final[dict[str, tuple[str, ...]]] = {
     "group.share.assignors": ("simple",),
     "group.streams.assignors": ("sticky",),
     "sasl.oauthbearer.jwt.validator.class": JWT_VALIDATORS,
+    "replica.selector.class": (
+        "org.apache.kafka.common.replica.RackAwareReplicaSelector",
+        "org.apache.kafka.common.replica.LeaderSelector",
+    ),
     "metric.reporters": ("org.apache.kafka.common.metrics.JmxReporter",),
 }
 

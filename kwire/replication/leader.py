@@ -21,6 +21,7 @@ from kwire.replication.progress import ReplicaProgress
 
 UNKNOWN_BROKER_EPOCH: Final = -1
 RECOVERED: Final = 0
+RECOVERING: Final = 1
 
 # The controller says that the request was not applied and that the partition epoch is right.
 _NOT_APPLIED: Final = (Code.OPERATION_NOT_ATTEMPTED, Code.INELIGIBLE_REPLICA)
@@ -43,6 +44,7 @@ class Leadership:
     isr: tuple[int, ...]
     leader_epoch: int
     partition_epoch: int
+    recovery_state: int = RECOVERED
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,6 +79,7 @@ class Leader:
         "node_id",
         "partition_epoch",
         "proposal",
+        "recovery_state",
     )
 
     def __init__(
@@ -97,15 +100,12 @@ class Leader:
         self.partition_epoch = leadership.partition_epoch
         self.epoch_start_offset = end_offset
         self.isr: frozenset[int] = frozenset(leadership.isr)
+        self.recovery_state = leadership.recovery_state
         # The proposal that is in flight, if any.
         self.proposal: IsrProposal | None = None
         self._maximal_isr = self.isr
         self._followers: dict[int, ReplicaProgress] = {}
         self._assign(leadership.replicas, now_ms)
-
-    @property
-    def follower_ids(self) -> Iterable[int]:
-        return self._followers.keys()
 
     def is_follower(self, replica_id: int) -> bool:
         return replica_id in self._followers
@@ -124,6 +124,7 @@ class Leader:
         if leadership.partition_epoch <= self.partition_epoch:
             return
         self.partition_epoch = leadership.partition_epoch
+        self.recovery_state = leadership.recovery_state
         self._commit(leadership.isr)
         self._assign(leadership.replicas, now_ms)
         if leadership.leader_epoch > self.leader_epoch:
@@ -216,11 +217,21 @@ class Leader:
             return None
         return self._propose(self.isr - removed, maximal_isr=self.isr, alive=alive)
 
+    def propose_recovered(self, *, alive: Mapping[int, int]) -> IsrProposal | None:
+        """Propose that this leader has recovered: it was elected though it was not in sync (KIP-704).
+
+        Its log is what there is of the partition, once it is opened; followers truncate to it.
+        """
+        if self.proposal is not None or self.recovery_state == RECOVERED:
+            return None
+        return self._propose(self.isr, maximal_isr=self.isr, alive=alive)
+
     def accepted(self, proposal: IsrProposal, *, isr: Iterable[int], leader_epoch: int, partition_epoch: int) -> None:
         """Apply the controller's answer, unless metadata was faster."""
         if proposal is not self.proposal or leader_epoch != self.leader_epoch or partition_epoch < self.partition_epoch:
             return
         self.partition_epoch = partition_epoch
+        self.recovery_state = proposal.leader_recovery_state
         self._commit(isr)
 
     def refused(self, proposal: IsrProposal, code: Code) -> bool:

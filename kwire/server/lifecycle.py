@@ -262,6 +262,8 @@ async def _serve_one(  # noqa: PLR0917
             yield
             if member is not None:
                 await member.leave()
+            elif broker.cluster_controller is not None and broker.configs.broker["controlled.shutdown.enable"]:
+                await broker.cluster_controller.hand_over()
 
 
 def _controller_registry(broker: Broker, read_limits_now: Callable[[], Limits]) -> ConnectionRegistry:

@@ -15,23 +15,30 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Final
 
 from kwire.testing.arguments import Config, broker_texts
 from kwire.testing.local_cluster import LocalCluster
 
+_BROKERS: Final = 3
+
 
 @contextmanager
 def kafka_cluster(
-    brokers: int = 3, *, config: Config | None = None, data: str | os.PathLike[str] | None = None, port: int = 0
+    brokers: int | None = None,
+    *,
+    config: Config | None = None,
+    data: str | os.PathLike[str] | None = None,
+    port: int = 0,
 ) -> Iterator[LocalCluster]:
-    """Run ``brokers`` brokers and a controller within the block; they know each other when it begins.
+    """Run ``brokers`` brokers (3) and a controller within the block; they know each other when it begins.
 
     ``config``: settings of all nodes under Kafka's names. ``data``: a directory for their files, which goes on with the
     cluster that it has; without one they are in a temporary directory, which is deleted. ``port``: that of broker 1,
     the others and the controller follow; 0 takes free ones. Raises BrokerConfigError for settings that cannot be,
-    local_cluster.ClusterError for nodes that do not start.
+    local_cluster.ClusterError for nodes that do not start, and for arguments that the cluster of ``data`` contradicts.
     """
-    if brokers < 1:
+    if brokers is not None and brokers < 1:
         raise ValueError(f"a cluster needs a broker, not {brokers}")
     texts = broker_texts(config)
     with ExitStack() as stack:
@@ -39,12 +46,11 @@ def kafka_cluster(
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kwire-cluster-")))
         else:
             folder = Path(data).absolute()
-        has_one = (folder / "cluster.json").exists()
-        cluster = (
-            LocalCluster.open(folder)
-            if has_one
-            else LocalCluster.create(folder, brokers=brokers, port=port, settings=texts)
-        )
+        if LocalCluster.is_in(folder):
+            cluster = LocalCluster.open(folder)
+            cluster.check_options(brokers=brokers, port=port, settings=texts)
+        else:
+            cluster = LocalCluster.create(folder, brokers=brokers or _BROKERS, port=port, settings=texts)
         # What is in a temporary directory need not be closed in order.
         stack.callback(cluster.kill_all if data is None else cluster.stop)
         for _node in cluster.start():

@@ -94,6 +94,11 @@ class LocalCluster:
         cluster._save()
         return cluster
 
+    @staticmethod
+    def is_in(folder: Path) -> bool:
+        """Whether a folder has a cluster."""
+        return (folder / _STATE).exists()
+
     @classmethod
     def open(cls, folder: Path) -> LocalCluster:
         """Open the cluster that a folder has. Raises ClusterError without one."""
@@ -104,6 +109,34 @@ class LocalCluster:
             raise ClusterError(f"{folder} has no cluster: start one with kwire cluster") from error
         except (ValueError, KeyError, TypeError) as error:
             raise ClusterError(f"{folder / _STATE} is damaged: {error}") from error
+
+    def check_options(
+        self, *, brokers: int | None = None, port: int | None = None, settings: Mapping[str, str] | None = None
+    ) -> None:
+        """Refuse what a new cluster would get and this one does not have; None counts for nothing.
+
+        Raises ClusterError, which names the option.
+        """
+        differing = []
+        if brokers is not None and brokers != len(self.brokers):
+            differing.append(f"--brokers {brokers} (it has {len(self.brokers)})")
+        if port and port != self.brokers[0].port:
+            differing.append(f"--port {port} (broker 1 has {self.brokers[0].port})")
+        for key, value in (settings or {}).items():
+            known = {self._settings(node).get(key) for node in self.nodes}
+            if known != {value}:
+                differing.append(f"--set {key}={value}")
+        if differing:
+            raise ClusterError(
+                f"{self.folder} has a cluster, which keeps its brokers, ports and settings:"
+                f" {', '.join(differing)} would have no effect. Leave that out, change the server.properties of its"
+                " nodes, or take another directory"
+            )
+
+    def _settings(self, node: ClusterNode) -> dict[str, str]:
+        lines = self._file(node).read_text("utf-8").splitlines()
+        pairs = (line.partition("=") for line in lines if line.strip() and not line.lstrip().startswith("#"))
+        return {key.strip(): value.strip() for key, _, value in pairs}
 
     @property
     def controller(self) -> ClusterNode:

@@ -204,16 +204,23 @@ async def memory_cluster(
     *,
     brokers: int = 3,
     settings: Mapping[str, str] | None = None,
+    own_settings: Mapping[int, Mapping[str, str]] | None = None,
     protocol: str = "PLAINTEXT",
     login: SaslLogin | None = None,
 ) -> AsyncIterator[MemoryCluster]:
-    """Run a controller and brokers, all of them unfenced. ``settings`` are for every node.
+    """Run a controller and brokers, all of them unfenced. ``settings`` are for every node, ``own_settings`` by node.
 
     ``protocol`` is that of every listener, PLAINTEXT or SASL_PLAINTEXT; ``login`` is for the test's own connections.
     """
     shared = {**_small(brokers), **(settings or {})}
+    own = own_settings or {}
     nodes = {
-        node_id: MemoryNode(node_id, is_controller=node_id == CONTROLLER_ID, protocol=protocol, settings=shared)
+        node_id: MemoryNode(
+            node_id,
+            is_controller=node_id == CONTROLLER_ID,
+            protocol=protocol,
+            settings={**shared, **own.get(node_id, {})},
+        )
         for node_id in (CONTROLLER_ID, *range(1, brokers + 1))
     }
     async with trio.open_nursery() as nursery:

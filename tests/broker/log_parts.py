@@ -15,7 +15,7 @@ from kwire.metadata.image import MetadataImage
 from kwire.testing.files import MemoryFiles
 from kwire.wire.batch import read_batch_header
 from kwire.wire.messages import ConfigRecord, PartitionRecord, TopicRecord
-from kwire.wire.records import Record, build_batch
+from kwire.wire.records import Record, build_batch, read_records
 
 NODE_ID = 1
 TOPIC_RESOURCE = 2
@@ -71,3 +71,10 @@ def append(partition: Partition, *keys: bytes, size: int = 10) -> None:
 def offsets(partition: Partition) -> list[int]:
     log = partition.log
     return [read_batch_header(batch).base_offset for batch in log.read_batches(log.log_start_offset)]
+
+
+def keys(partition: Partition) -> list[bytes | None]:
+    log = partition.log
+    return [
+        record.key for batch in log.read_batches(log.log_start_offset) for record in read_records(memoryview(batch))
+    ]

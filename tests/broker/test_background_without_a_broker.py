@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import errno
+import threading
 from contextlib import asynccontextmanager
 
 import pytest
 import trio
 import trio.testing
-from log_parts import NODE_ID, LogParts, append, offsets
+from log_parts import NODE_ID, LogParts, append, keys, offsets
 
 from kwire.broker import logs
 from kwire.broker.background.cleaner import Cleaner
 from kwire.broker.background.housekeeping import Housekeeping
+from kwire.broker.partitions.copying import truncate
 from kwire.broker.partitions.moves import Moves
 from kwire.broker.watchdog import Watchdog
 from kwire.metadata.commands import AssignReplicasToDirs
@@ -230,3 +232,89 @@ async def test_a_partition_moves_while_retention_deletes_a_segment_that_is_being
     assert partition.log_dir == "b"
     assert offsets(partition) == [1]
     assert f"b/t-0/{0:020d}.log" not in parts.files.paths()
+
+
+async def test_a_follower_that_truncates_while_it_moves_has_its_leaders_records_in_the_new_directory():
+    parts = LogParts(log_dirs=("a", "b"))
+    partition = parts.create("t")
+    append(partition, b"a")
+    append(partition, b"lost")
+    calls = []
+
+    def truncate_once(operation, path):
+        # What was read of the segment is about to be written to the copy.
+        if operation == "write" and path.startswith("b/") and path.endswith(".log"):
+            calls.append(path)
+            parts.files.fault = None
+            truncate(partition, 1)
+            append(partition, b"kept")  # as long as what was cut, in the same millisecond
+
+    parts.files.fault = truncate_once
+    await move(parts, partition, "b")
+    assert calls
+    assert partition.log_dir == "b"
+    assert keys(partition) == [b"a", b"kept"]
+
+
+async def test_a_segment_that_is_cut_while_it_is_copied_is_no_failure_of_the_disk(capsys):
+    parts = LogParts(log_dirs=("a", "b"))
+    partition = parts.create("t")
+    append(partition, b"a")
+    append(partition, b"b")
+    first = f"a/t-0/{0:020d}.log"
+    calls = []
+
+    def truncate_once(operation, path):
+        if (operation, path) == ("read", first) and not calls:
+            calls.append(path)
+            parts.files.fault = None
+            truncate(partition, 1)
+
+    parts.files.fault = truncate_once
+    await move(parts, partition, "b")
+    assert calls
+    assert partition.log_dir == "b"
+    assert offsets(partition) == [0]
+    assert "cannot move" not in capsys.readouterr().err
+
+
+async def test_high_watermarks_are_written_in_a_thread_and_only_when_they_have_changed():
+    parts = LogParts()
+    append(parts.create("t"), b"x")
+    housekeeping, threads = housekeeping_of(parts), []
+
+    def note(operation, path):
+        if operation == "write" and path.endswith(checkpoints.HIGH_WATERMARK_CHECKPOINT):
+            threads.append(threading.current_thread())
+
+    parts.files.fault = note
+    await housekeeping.write_high_watermarks()
+    await housekeeping.write_high_watermarks()
+    assert len(threads) == 1
+    assert threads[0] is not threading.main_thread()
+    written = checkpoints.read_offsets(parts.files.read_bytes(f"a/{checkpoints.HIGH_WATERMARK_CHECKPOINT}"))
+    assert list(written.values()) == [1]
+
+
+async def test_the_high_watermark_of_a_topic_that_is_deleted_while_it_is_written_is_dropped_for_the_next_of_its_name():
+    parts = LogParts()
+    partition = parts.create("t")
+    append(partition, b"x")
+    (one,), key = parts.dirs.dirs, partition.topic_partition
+    write = one.high_watermarks_to_write({key: 1})
+    one.forget(key)
+    write()
+    assert parts.files.read_bytes(f"a/{checkpoints.HIGH_WATERMARK_CHECKPOINT}") is None
+
+    write = one.high_watermarks_to_write({key: 1})
+
+    def forget_meanwhile(operation, path):
+        if operation == "write" and path.endswith(checkpoints.HIGH_WATERMARK_CHECKPOINT):
+            parts.files.fault = None
+            one.forget(key)
+
+    parts.files.fault = forget_meanwhile
+    write()
+    one.drop_stale_entries(key)
+    written = checkpoints.read_offsets(parts.files.read_bytes(f"a/{checkpoints.HIGH_WATERMARK_CHECKPOINT}"))
+    assert written == {}

@@ -496,20 +496,20 @@ async def test_the_listener_describes_controllers_only(node):
 
 
 class Denying:
-    """An authorizer that allows all but one operation on the cluster."""
+    """An authorizer that allows all but some operations on the cluster."""
 
     epoch = 0
 
-    def __init__(self, denied):
+    def __init__(self, *denied):
         self.denied = denied
 
     def allows(self, principal, host, operation, kind, name):
         del principal, host, name
-        return (operation, kind) != (self.denied, ResourceType.CLUSTER)
+        return kind is not ResourceType.CLUSTER or operation not in self.denied
 
 
-async def test_the_listener_describes_the_cluster_to_those_who_may_alter_it(node):
-    node.broker.authorizer = Denying(Operation.ALTER)
+async def test_the_listener_describes_the_cluster_to_those_who_may_alter_it_or_are_brokers(node):
+    node.broker.authorizer = Denying(Operation.ALTER, Operation.CLUSTER_ACTION)
     with pytest.raises(KafkaError) as refused:
         await node.call(2, messages.DescribeClusterRequest(endpoint_type=2))
     assert refused.value.code is Code.CLUSTER_AUTHORIZATION_FAILED
@@ -618,3 +618,103 @@ async def test_other_brokers_can_join_a_node_that_is_broker_and_controller(files
 async def test_a_node_whose_controller_is_not_served_has_no_part_for_a_cluster(broker):
     assert broker.cluster_controller is None
     assert broker.image.brokers[broker.node_id].fenced is False
+
+
+# --- a controller that was paused, and what a metadata fetch costs
+
+
+async def test_a_controller_that_was_paused_fences_nobody_before_it_reads_heartbeats(node, autojump_clock, capsys):
+    one, two = await node.join(1), await node.join(2)
+    await trio.sleep(1)
+    autojump_clock.jump(30)  # as SIGSTOP: nothing of this process runs meanwhile
+    await trio.sleep(0.001)
+    image = node.broker.image
+    assert [one.fenced for one in image.brokers.values()] == [False, False]
+    assert "controller was paused" in capsys.readouterr().err
+    assert not (await node.beat(1, one)).is_fenced
+    await trio.sleep(8.5)
+    assert (image.brokers[1].fenced, image.brokers[2].fenced) == (False, True)
+    assert not (await node.beat(2, two)).is_fenced
+
+
+async def test_a_session_ends_when_a_test_moves_the_clock_of_the_controller(node, autojump_clock):
+    await node.join(1)
+    await trio.sleep(0.001)
+    node.broker.clock.advance(10_000)
+    await trio.sleep(0.001)
+    assert node.broker.image.brokers[1].fenced
+
+
+async def test_a_fetch_of_the_metadata_lists_no_directory(node, files, monkeypatch):
+    snapshot_id = await snapshot_of(node)
+    listed = []
+    sizes = files.sizes
+    monkeypatch.setattr(files, "sizes", lambda directory: listed.append(directory) or sizes(directory))
+    assert partition_of(await node.fetch()).snapshot_id == snapshot_id
+    await node.fetch(snapshot_id.end_offset, last_epoch=snapshot_id.epoch)
+    assert listed == []
+
+
+async def test_the_snapshot_of_an_earlier_run_is_known(start_controller):
+    async with start_controller() as first:
+        made = await snapshot_of(ControllerPeer(first))
+    async with start_controller() as second:
+        found = partition_of(await ControllerPeer(second).fetch(epoch=2)).snapshot_id
+    assert found == made
+
+
+class OnlyClusterAction:
+    """An authorizer that allows what a broker needs."""
+
+    epoch = 0
+
+    def allows(self, principal, host, operation, kind, name):
+        del principal, host, kind, name
+        return operation is Operation.CLUSTER_ACTION
+
+
+async def test_a_broker_with_a_new_directory_may_ask_for_the_cluster_id(node):
+    node.broker.authorizer = OnlyClusterAction()
+    found = await node.call(2, messages.DescribeClusterRequest(endpoint_type=2))
+    assert (found.error_code, found.cluster_id) == (0, node.broker.cluster_id)
+
+
+async def test_a_node_with_both_roles_hands_its_leaderships_over_when_it_stops(files, autojump_clock):
+    settings = {"log.dirs": "/data", "node.id": "1", "default.replication.factor": "2"}
+    endpoint = Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092)
+    opening = open_broker(BrokerSettings(settings), files, endpoints=[endpoint], controller_endpoints=[CONTROLLER])
+    async with opening as broker:
+        node = ControllerPeer(broker)
+        epoch = await node.join(2)
+        await create(node, [1, 2], [1, 2])
+        shrunk = messages.PartitionChangeRecord(topic_id=broker.image.topics["t"].id, partition_id=1, isr=[1], leader=1)
+        broker.controller.commit([shrunk])
+        done = trio.Event()
+
+        async def stop():
+            await broker.cluster_controller.hand_over()
+            done.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stop)
+            await trio.sleep(1)
+            handed, alone = (broker.image.partition("t", index) for index in (0, 1))
+            assert (handed.leader, handed.isr) == (2, (2,))
+            assert alone.leader == 1
+            assert broker.image.brokers[1].in_controlled_shutdown
+            assert not done.is_set()
+            await node.beat(2, epoch)
+            await trio.sleep(1)
+            assert done.is_set()
+
+
+async def test_a_node_with_both_roles_and_no_other_broker_stops_at_once(files):
+    settings = {"log.dirs": "/data", "node.id": "1"}
+    endpoint = Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092)
+    opening = open_broker(BrokerSettings(settings), files, endpoints=[endpoint], controller_endpoints=[CONTROLLER])
+    async with opening as broker:
+        await create(ControllerPeer(broker), [1])
+        before = broker.image.version
+        await broker.cluster_controller.hand_over()
+        assert broker.image.version == before
+        assert broker.image.partition("t", 0).leader == 1

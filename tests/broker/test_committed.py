@@ -35,6 +35,10 @@ def batch_of(*values: bytes, **stamp) -> memoryview:
     return memoryview(build_batch([Record(index, 0, b"k", value) for index, value in enumerate(values)], **stamp))
 
 
+async def committed(partition, offset):
+    await partition.committed(offset, since=partition.leading_since)
+
+
 def append(partition, *values: bytes, **stamp):
     batch = batch_of(*values, **stamp)
     return partition.append(batch, read_batch_header(batch), acks=-1)
@@ -64,7 +68,7 @@ async def test_without_flush_settings_an_append_is_committed_when_it_returns():
         assert partition.is_committed(2)
         assert not partition.is_committed(3)
         with trio.testing.assert_no_checkpoints():
-            await partition.committed(appended.next_offset)
+            await committed(partition, appended.next_offset)
 
 
 async def test_a_record_is_not_committed_before_its_flush_is_done(monkeypatch):
@@ -76,7 +80,7 @@ async def test_a_record_is_not_committed_before_its_flush_is_done(monkeypatch):
             done = []
 
             async def wait():
-                await partition.committed(appended.next_offset)
+                await committed(partition, appended.next_offset)
                 done.append(partition.high_watermark)
 
             async with trio.open_nursery() as nursery:
@@ -93,10 +97,10 @@ async def test_waits_that_come_during_a_flush_share_the_next_one(monkeypatch):
         with monkeypatch.context() as patch:
             held = HeldSyncs(patch)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(partition.committed, append(partition, b"a").next_offset)
+                nursery.start_soon(committed, partition, append(partition, b"a").next_offset)
                 await trio.testing.wait_all_tasks_blocked()
                 for value in (b"b", b"c", b"d"):
-                    nursery.start_soon(partition.committed, append(partition, value).next_offset)
+                    nursery.start_soon(committed, partition, append(partition, value).next_offset)
                 await trio.testing.wait_all_tasks_blocked()
                 assert held.count == 1
                 held.release()
@@ -125,7 +129,7 @@ async def test_a_failed_flush_commits_nothing_and_ends_every_wait():
 
         async def wait(offset):
             with pytest.raises(StorageFailure):
-                await partition.committed(offset)
+                await committed(partition, offset)
             failures.append(offset)
 
         async with trio.open_nursery() as nursery:
@@ -144,10 +148,10 @@ async def test_a_wait_that_is_cancelled_leaves_the_flush_to_the_others(monkeypat
             held = HeldSyncs(patch)
             async with trio.open_nursery() as nursery:
                 offset = append(partition, b"a").next_offset
-                nursery.start_soon(partition.committed, offset)
+                nursery.start_soon(committed, partition, offset)
                 await trio.testing.wait_all_tasks_blocked()
                 with trio.move_on_after(0):
-                    await partition.committed(offset)
+                    await committed(partition, offset)
                 assert not partition.is_committed(offset)
                 held.release()
             assert partition.is_committed(offset)
@@ -161,7 +165,7 @@ async def test_a_wait_ends_with_not_leader_when_the_partition_gets_another_leade
 
             async def wait():
                 with pytest.raises(KafkaError) as refusal:
-                    await partition.committed(append(partition, b"a").next_offset)
+                    await committed(partition, append(partition, b"a").next_offset)
                 refused.append(refusal.value.code)
 
             async with trio.open_nursery() as nursery:
@@ -195,7 +199,7 @@ async def test_a_wait_ends_when_the_topic_is_deleted(monkeypatch):
         with monkeypatch.context() as patch:
             held = HeldSyncs(patch)
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(partition.committed, append(partition, b"a").next_offset)
+                nursery.start_soon(committed, partition, append(partition, b"a").next_offset)
                 await trio.testing.wait_all_tasks_blocked()
                 broker.controller.commit(delete_topics(broker.image, [broker.image.topics["t"].id]).records)
                 held.release()
@@ -240,7 +244,7 @@ async def test_a_flush_wakes_a_waiting_fetch_as_soon_as_its_min_bytes_are_commit
         event = watch.arm(min_bytes)
         offset = append(partition, b"a").next_offset
         assert not event.is_set()
-        await partition.committed(offset)
+        await committed(partition, offset)
         assert event.is_set()
 
 

@@ -1,12 +1,16 @@
 """Replication between brokers in one process, each with its own files and metadata."""
 
+from unittest import mock
+
 import pytest
 import trio
 from peer import Peer
 from replicated_brokers import TOPIC_ID, Link, replicated_brokers, until
 
+from kwire.broker.coordination.markers import Marker
 from kwire.broker.partitions.leading import records_deleted
 from kwire.broker.partitions.partition import ACKS_ALL
+from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.storage.checkpoints import RECOVERY_POINT_CHECKPOINT, read_offsets
 from kwire.types import TopicPartition
@@ -28,6 +32,11 @@ pytestmark = pytest.mark.usefixtures("autojump_clock")
 def append(node, *values, acks=-1):
     batch = memoryview(build_batch([Record(index, 0, b"k", value) for index, value in enumerate(values)]))
     return node.partition().append(batch, read_batch_header(batch), acks=acks)
+
+
+async def committed(node, appended):
+    partition = node.partition()
+    await partition.committed(appended.next_offset, since=partition.leading_since)
 
 
 def content(node):
@@ -65,7 +74,7 @@ async def test_an_append_is_committed_once_the_followers_have_it():
         leader = cluster.nodes[1]
         appended = append(leader, b"a", b"b")
         assert not leader.partition().is_committed(appended.next_offset)
-        await leader.partition().committed(appended.next_offset)
+        await committed(leader, appended)
         assert content(cluster.nodes[2]) == content(cluster.nodes[3]) == content(leader) != b""
         await until(lambda: [one.log.high_watermark for one in cluster.nodes.values()] == [2, 2, 2])
 
@@ -114,14 +123,14 @@ async def test_the_next_leader_has_every_committed_record_and_the_old_one_trunca
     async with replicated_brokers(3) as cluster:
         cluster.create_topic([1, 2, 3])
         old, new = cluster.nodes[1], cluster.nodes[2]
-        await old.partition().committed(append(old, b"committed").next_offset)
+        await committed(old, append(old, b"committed"))
         cluster.cut.add(1)
         append(old, b"lost", acks=1)
         old.log.flush()
         old.broker.housekeeping.write_checkpoints()
         cluster.behind.add(1)
         cluster.change(leader=2, isr=[2, 3])
-        await new.partition().committed(append(new, b"next").next_offset)
+        await committed(new, append(new, b"next"))
         cluster.cut.clear()
         cluster.behind = {2, 3}
         cluster.change(leader=2, isr=[2, 3])
@@ -176,7 +185,7 @@ async def test_deletion_of_records_waits_for_the_followers():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
-        await leader.partition().committed(append(leader, b"a", b"b").next_offset)
+        await committed(leader, append(leader, b"a", b"b"))
         request = DeleteRecordsRequest(
             timeout_ms=5000,
             topics=[
@@ -199,7 +208,7 @@ async def test_consumers_may_read_from_followers():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader, follower = cluster.nodes[1], cluster.nodes[2]
-        await leader.partition().committed(append(leader, b"a").next_offset)
+        await committed(leader, append(leader, b"a"))
         await until(lambda: follower.log.high_watermark == 1)
         answer = await fetch(follower, 0, version=11)
         assert (answer.error_code, answer.high_watermark) == (Code.NONE, 1)
@@ -221,7 +230,7 @@ async def test_a_new_leader_does_not_show_an_end_before_it_knows_the_followers()
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader, follower = cluster.nodes[1], cluster.nodes[2]
-        await leader.partition().committed(append(leader, b"a").next_offset)
+        await committed(leader, append(leader, b"a"))
         follower.log.high_watermark = 0
         cluster.cut.add(2)
         cluster.change(leader=2)
@@ -246,7 +255,7 @@ async def test_a_leader_with_older_metadata_costs_a_few_milliseconds():
         cluster.behind = {2}
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
-        await leader.partition().committed(append(leader, b"a").next_offset)
+        await committed(leader, append(leader, b"a"))
         assert trio.current_time() - begun < 0.2
 
 
@@ -267,13 +276,13 @@ async def test_a_deleted_topic_leaves_every_replica():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
-        await leader.partition().committed(append(leader, b"a").next_offset)
+        await committed(leader, append(leader, b"a"))
         cluster.delete_topic()
         for node in cluster.nodes.values():
             assert not node.broker.partitions.of_topic("t")
         cluster.create_topic([2, 1])
         leader = cluster.nodes[2]
-        await leader.partition().committed(append(leader, b"new").next_offset)
+        await committed(leader, append(leader, b"new"))
         assert cluster.nodes[1].log.end_offset == 1
 
 
@@ -281,20 +290,20 @@ async def test_a_replica_that_a_reassignment_adds_and_removes():
     async with replicated_brokers(3) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
-        await leader.partition().committed(append(leader, b"a").next_offset)
+        await committed(leader, append(leader, b"a"))
         cluster.change(replicas=[1, 2, 3])
         await until(lambda: set(leader.partition().isr) == {1, 2, 3})
         assert content(cluster.nodes[3]) == content(leader)
         cluster.change(replicas=[1, 3], isr=[1, 3])
         assert not cluster.nodes[2].broker.partitions.of_topic("t")
-        await leader.partition().committed(append(leader, b"b").next_offset)
+        await committed(leader, append(leader, b"b"))
 
 
 async def test_a_restarted_follower_continues_and_its_high_watermark_is_that_of_the_checkpoint():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
-        await leader.partition().committed(append(leader, b"a").next_offset)
+        await committed(leader, append(leader, b"a"))
         await until(lambda: cluster.nodes[2].log.high_watermark == 1)
         append(leader, b"b")
         await until(lambda: cluster.nodes[2].log.end_offset == 2)
@@ -325,12 +334,12 @@ async def test_a_duplicate_batch_of_the_leader_is_never_appended_twice():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader, follower = cluster.nodes[1], cluster.nodes[2]
-        await leader.partition().committed(append(leader, b"a").next_offset)
+        await committed(leader, append(leader, b"a"))
         for _ in range(3):
             cluster.cut.add(1)
             await trio.sleep(0.1)
             cluster.cut.clear()
-            await leader.partition().committed(append(leader, b"b").next_offset)
+            await committed(leader, append(leader, b"b"))
         assert content(follower) == content(leader)
 
 
@@ -372,7 +381,7 @@ async def test_a_full_disk_of_one_follower_costs_its_place_in_the_isr_and_no_ack
     async with replicated_brokers(3, replica_lag_time_max_ms=1000) as cluster:
         cluster.create_topic([1, 2, 3])
         leader, broken = cluster.nodes[1], cluster.nodes[3]
-        await leader.partition().committed(append(leader, b"a").next_offset)
+        await committed(leader, append(leader, b"a"))
         cluster.files[3].free_bytes = 0
         assert await produce(leader, timeout_ms=30_000) == Code.NONE
         assert tuple(leader.partition().isr) == (1, 2)
@@ -393,7 +402,7 @@ async def test_a_leader_whose_log_could_not_be_opened_commits_nothing_alone():
         await leader.partition().flush()
         assert not leader.partition().is_committed(appended.next_offset)
         cluster.cut.clear()
-        await leader.partition().committed(appended.next_offset)
+        await committed(leader, appended)
         assert content(cluster.nodes[2]) == content(leader)
 
 
@@ -406,7 +415,7 @@ async def test_a_leader_whose_log_cannot_be_opened_leads_its_followers_later():
         assert await produce(leader) == Code.KAFKA_STORAGE_ERROR
         cluster.files[1].fault = None
         await until(lambda: leader.partition().leader is not None)
-        await leader.partition().committed(append(leader, b"a").next_offset)
+        await committed(leader, append(leader, b"a"))
         assert content(cluster.nodes[2]) == content(leader)
 
 
@@ -444,7 +453,7 @@ async def test_a_leader_that_refuses_every_fetch_is_asked_less_often(monkeypatch
         await trio.sleep(10)
         assert 10 <= len(asked) <= 20
         monkeypatch.undo()
-        await cluster.nodes[1].partition().committed(append(cluster.nodes[1], b"a").next_offset)
+        await committed(cluster.nodes[1], append(cluster.nodes[1], b"a"))
 
 
 async def test_a_change_of_the_isr_survives_an_error_of_the_task_that_sends_it():
@@ -487,3 +496,55 @@ async def test_what_is_not_committed_when_its_replica_moves_away_is_not_acknowle
             cluster.change(replicas=replicas, isr=[2], leader=2)
         assert moved.deleted
         assert answers == [Code.NOT_LEADER_OR_FOLLOWER] * 2
+
+
+async def test_a_leader_whose_log_did_not_open_begins_without_any_request():
+    async with replicated_brokers(2) as cluster:
+        cluster.files[1].fault = _refuse_partition
+        cluster.cut.add(1)  # no follower asks
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1].partition()
+        await trio.sleep(3)
+        assert leader.leader is None
+        cluster.files[1].fault = None
+        await until(lambda: leader.leader is not None)
+        assert cluster.requests == []
+
+
+async def test_a_leader_that_is_elected_again_and_fails_takes_the_new_epoch_later():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        partition = cluster.nodes[1].partition()
+        begin, failures = partition.begin_role, []
+
+        def fail_twice():
+            if len(failures) < 2:
+                failures.append(partition.leader_epoch)
+                raise StorageFailure("t-0", "refused")
+            begin()
+
+        with mock.patch.object(type(partition), "begin_role", side_effect=fail_twice):
+            cluster.change(leader=1)
+            await until(lambda: partition.leader.leader_epoch == 1)
+        assert failures == [1, 1]
+        await committed(cluster.nodes[1], append(cluster.nodes[1], b"a"))
+
+
+async def test_a_marker_that_was_cut_by_another_leader_is_not_committed_by_what_came_instead():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        old, new = cluster.nodes[1], cluster.nodes[2]
+        cluster.cut.add(1)
+        marker = Marker(ProducerStamp(7, 0), committed=True, coordinator_epoch=0, transaction_version=1)
+        appended = old.broker.markers.append(TopicPartition("t", 0), marker)
+        assert not appended.is_committed
+        cluster.change(leader=2)
+        append(new, b"instead")
+        cluster.cut.clear()
+        await until(lambda: old.log.high_watermark == new.log.high_watermark == 1)
+        cluster.change(leader=1)
+        await committed(old, append(old, b"more"))
+        assert not appended.is_committed
+        with pytest.raises(KafkaError) as refused:
+            await appended.committed()
+        assert refused.value.code is Code.NOT_LEADER_OR_FOLLOWER

@@ -248,3 +248,19 @@ class QuorumMachine(RuleBasedStateMachine):
 
 QuorumMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
 TestQuorum = QuorumMachine.TestCase
+
+
+def test_a_snapshot_that_is_applied_already_is_not_fetched_and_the_leader_is_asked_after_a_pause():
+    log = LeaderLog()
+    log.append("a", "b")
+    log.commit()
+    observer = caught_up(log)
+    for end_offset in (observer.applied_offset, observer.applied_offset + 1):
+        ask = observer.next()
+        response = log.answer(ask.message)
+        partition = response.responses[0].partitions[0]
+        partition.snapshot_id = FetchResponse.SnapshotId(end_offset=end_offset, epoch=log.epoch)
+        assert observer.answered(response) == []
+        again = observer.next()
+        assert isinstance(again.message, FetchRequest)
+        assert again.pause_ms > 0

@@ -5,8 +5,11 @@ import trio
 
 from kwire.broker.controller.interface import only
 from kwire.broker.node.member import JoinRefused
+from kwire.broker.partitions.partitions import Partitions
 from kwire.errors import Code
+from kwire.metadata import image
 from kwire.metadata.commands import AllocateProducerIds, CreateTopics
+from kwire.metadata.image import MetadataImage
 from kwire.metadata.topics import NewTopic
 from kwire.testing.memory_cluster import CONTROLLER_ID, MemoryNode, memory_cluster
 from kwire.wire.messages import (
@@ -233,3 +236,116 @@ async def test_a_broker_with_several_log_directories_reports_where_its_replicas_
         ids = {one.id for one in node.broker.dirs.dirs}
         await cluster.until(lambda: reported() == ids)
         nursery.cancel_scope.cancel()
+
+
+# --- nothing of the metadata ends a broker that has joined
+
+
+async def create(cluster, name, broker=1):
+    topic = CreateTopicsRequest.CreatableTopic(name=name, num_partitions=1, replication_factor=1)
+    response = await cluster.client(broker).request(CreateTopicsRequest(topics=[topic], timeout_ms=1000))
+    assert response.topics[0].error_code == Code.NONE
+
+
+async def test_a_part_that_fails_on_a_change_of_the_metadata_does_not_end_the_broker(cluster, capsys):
+    broker, later = cluster.broker(1), []
+
+    def fail(_delta):
+        raise ZeroDivisionError
+
+    broker.controller.subscribe(fail)
+    broker.controller.subscribe(later.append)
+    await create(cluster, "t", broker=2)
+    await cluster.until(lambda: "t" in broker.image.topics)
+    await create(cluster, "u", broker=2)
+    await cluster.until(lambda: "u" in broker.image.topics)
+    assert len(later) >= 2
+    assert cluster.broker(1) is broker
+    assert "subscriber failed on a change" in capsys.readouterr().err
+
+
+async def test_a_record_that_cannot_be_applied_is_left_out(cluster, monkeypatch, capsys):
+    broker = cluster.broker(1)
+    apply = MetadataImage._topic
+
+    def refuse(self, record, delta):
+        if self is broker.image and record.name == "bad":
+            raise KeyError(record.name)
+        apply(self, record, delta)
+
+    monkeypatch.setitem(image._APPLY, "TopicRecord", refuse)
+    await create(cluster, "bad", broker=2)
+    await create(cluster, "good", broker=2)
+    await cluster.until(lambda: "good" in broker.image.topics)
+    assert "bad" not in broker.image.topics
+    assert "metadata record not applied" in capsys.readouterr().err
+
+
+async def test_a_partition_that_fails_to_follow_the_metadata_does_so_later(cluster, monkeypatch, capsys):
+    broker = cluster.broker(1)
+    place, failures = Partitions._place, []
+
+    def fail_twice(self, key, partition):
+        if self is broker.partitions and key.topic == "t" and len(failures) < 2:
+            failures.append(key)
+            raise ZeroDivisionError
+        return place(self, key, partition)
+
+    monkeypatch.setattr(Partitions, "_place", fail_twice)
+    assignment = CreateTopicsRequest.CreatableReplicaAssignment(partition_index=0, broker_ids=[1])
+    topic = CreateTopicsRequest.CreatableTopic(
+        name="t", num_partitions=-1, replication_factor=-1, assignments=[assignment]
+    )
+    await cluster.client(2).request(CreateTopicsRequest(topics=[topic], timeout_ms=1000))
+    await cluster.until(lambda: broker.partitions.of_topic("t"))
+    assert len(failures) == 2
+    assert "partition cannot follow the metadata" in capsys.readouterr().err
+
+
+async def test_a_broker_that_the_controllers_refuse_after_its_start_asks_again(cluster, capsys):
+    broker = cluster.broker(1)
+    cluster.controller.authorizer = Denying()
+    await cluster.until(lambda: 1 not in cluster.unfenced())
+    await trio.sleep(100)
+    assert cluster.broker(1) is broker
+    cluster.controller.authorizer = None
+    await cluster.until(lambda: 1 in cluster.unfenced())
+    await create(cluster, "t", broker=2)
+    await cluster.until(lambda: "t" in broker.image.topics)
+    logged = [line for line in capsys.readouterr().err.splitlines() if "metadata fetch refused" in line]
+    assert logged
+    assert all("CLUSTER_AUTHORIZATION_FAILED" in line for line in logged)
+    assert len(logged) < 30  # in 100 s: with a back-off
+
+
+class Denying:
+    """An authorizer that allows nothing."""
+
+    epoch = 0
+
+    def allows(self, *_asked):
+        return False
+
+
+async def test_a_new_broker_that_may_not_learn_the_cluster_id_says_so_at_once(cluster):
+    cluster.controller.authorizer = Denying()
+    began = trio.current_time()
+    told = await refusal_of(cluster, MemoryNode(3, is_controller=False, settings={}))
+    assert trio.current_time() - began < 1
+    assert "CLUSTER_AUTHORIZATION_FAILED" in told
+    assert "kafka-storage format" in told
+
+
+async def test_nothing_is_kept_for_a_broker_that_was_unregistered(cluster):
+    assignment = CreateTopicsRequest.CreatableReplicaAssignment(partition_index=0, broker_ids=[2, 1])
+    topic = CreateTopicsRequest.CreatableTopic(
+        name="t", num_partitions=-1, replication_factor=-1, assignments=[assignment]
+    )
+    await cluster.client(1).request(CreateTopicsRequest(topics=[topic], timeout_ms=1000))
+    broker = cluster.broker(1)
+    await cluster.until(lambda: {one for one, _ in broker.replication._fetchers} == {2})
+    await cluster.until(lambda: {one for one, _ in broker.peers._connections} == {2})
+    await cluster.client(1).request(UnregisterBrokerRequest(broker_id=2))
+    await cluster.until(lambda: 2 not in broker.image.brokers)
+    assert broker.replication._fetchers == {}
+    assert broker.peers._connections == {}

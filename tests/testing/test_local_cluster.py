@@ -88,3 +88,21 @@ def test_a_node_that_does_not_start_is_named_with_its_log(tmp_path):
     with pytest.raises(ClusterError, match=r"controller 100 does not start; its log ends:(.|\n)*num.partitions"):
         list(cluster.start())
     cluster.kill_all()
+
+
+def test_options_that_a_cluster_contradicts_are_refused(tmp_path):
+    cluster = LocalCluster.create(tmp_path, brokers=2, port=19092, settings={"num.partitions": "4"})
+    cluster.check_options(brokers=2, port=19092, settings={"num.partitions": "4"})
+    cluster.check_options()
+    with pytest.raises(ClusterError) as refused:
+        cluster.check_options(brokers=5, port=29092, settings={"num.partitions": "6", "log.retention.ms": "1"})
+    for text in ("--brokers 5 (it has 2)", "--port 29092 (broker 1 has 19092)", "num.partitions=6", "log.retention.ms"):
+        assert text in str(refused.value)
+    with pytest.raises(ClusterError, match="--brokers 3"), kafka_cluster(3, data=tmp_path):
+        pass
+    command = [sys.executable, "-m", "kwire", "cluster", "--data", str(tmp_path)]
+    for options, text in ((["--brokers", "3"], "--brokers 3 (it has 2)"), (["--set", "a=b"], "--set a=b")):
+        ended = subprocess.run([*command, *options], capture_output=True, text=True, check=False)
+        assert ended.returncode == 1
+        assert text in ended.stderr
+    assert [cluster.state(node) for node in cluster.nodes] == ["stopped"] * 3

@@ -4,7 +4,8 @@ Versions: 0-2.
 
 Behaviour: cluster id, active controller, and the registered controllers at the listener that the request came in by
 (KIP-919). Brokers are not listed here: a client that expects them gets MISMATCHED_ENDPOINT_TYPE. Needs ALTER on the
-cluster, unlike on a broker's listener.
+cluster, unlike on a broker's listener; or CLUSTER_ACTION, which brokers have, unlike in Apache Kafka: a broker with a
+new directory asks for the cluster id.
 
 Version notes: 1 names the type of endpoint that the client expects; 2 fenced brokers, of which there are none here.
 """
@@ -24,7 +25,8 @@ _CONTROLLERS: Final = 2
 
 
 def handle(context: Context, request: DescribeClusterRequest) -> DescribeClusterResponse:
-    context.authorize_cluster(Operation.ALTER)
+    if not context.may_cluster(Operation.ALTER, audited=False):
+        context.authorize_cluster(Operation.CLUSTER_ACTION)
     if request.endpoint_type != _CONTROLLERS:
         return _wrong_endpoint(context, request.endpoint_type)
     cluster = serving(context)

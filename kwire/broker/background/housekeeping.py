@@ -221,7 +221,7 @@ class Housekeeping:
         by_dir: dict[str, list[Partition]] = defaultdict(list)
         for partition in self._partitions:
             by_dir[partition.log_dir].append(partition)
-        for one in self._dirs.dirs:
+        for one in self._dirs.online:
             recovery_points: dict[TopicPartition, int] = {}
             log_starts: dict[TopicPartition, int] = {}
             watermarks: dict[TopicPartition, int] = {}
@@ -240,16 +240,18 @@ class Housekeeping:
             except StorageFailure as failure:
                 self._storage_failures.report(failure)
 
-    def write_high_watermarks(self) -> None:
-        """Write the high watermark checkpoint of every log directory, of the partitions whose log is open."""
-        for one in self._dirs.dirs:
-            opened = {
-                partition.topic_partition: partition.opened.high_watermark
-                for partition in self._partitions
-                if partition.opened is not None and partition.log_dir == one.path
-            }
+    async def write_high_watermarks(self) -> None:
+        """Write the high watermarks of open logs to the checkpoint of each log directory, where they have changed."""
+        opened: dict[str, dict[TopicPartition, int]] = defaultdict(dict)
+        for partition in self._partitions:  # without a task switch: what is forgotten must not be noted again
+            if partition.opened is not None:
+                opened[partition.log_dir][partition.topic_partition] = partition.opened.high_watermark
+        for one in self._dirs.online:
+            write = one.high_watermarks_to_write(opened[one.path])
+            if write is None:
+                continue
             try:
-                one.write_high_watermarks(opened)
+                await trio.to_thread.run_sync(write)
             except StorageFailure as failure:
                 self._storage_failures.report(failure)
 

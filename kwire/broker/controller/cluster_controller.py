@@ -25,7 +25,13 @@ from kwire.errors import Code, KafkaError
 from kwire.metadata.cluster.alter_partition import Proposal, alter_partition
 from kwire.metadata.cluster.directories import ReplicaDirectory, assign_directories
 from kwire.metadata.cluster.heartbeat import Heartbeat, State, check_epoch, decide_heartbeat
-from kwire.metadata.cluster.leadership import elect_preferred_leaders, elect_unclean_leaders, fence
+from kwire.metadata.cluster.leadership import (
+    begin_shutdown,
+    elect_preferred_leaders,
+    elect_unclean_leaders,
+    fence,
+    lose_directories,
+)
 from kwire.metadata.cluster.partition_changes import PartitionChanges
 from kwire.metadata.cluster.registration import BrokerRegistration, register
 from kwire.metadata.cluster.sessions import BrokerSessions
@@ -35,6 +41,7 @@ from kwire.metadata.features import SERVED
 from kwire.metadata.image import Delta
 from kwire.metadata.nodes import PRODUCER_ID_BLOCK, reserve_producer_ids
 from kwire.storage.files import Files
+from kwire.types import Uuid
 from kwire.wire.message import Message
 from kwire.wire.messages import RegisterControllerRecord
 
@@ -42,6 +49,10 @@ logger = Logger("kwire.controller")
 
 # Elections of one batch, as in Apache Kafka; the next batch follows at once.
 _ELECTIONS_MAX: Final = 1000
+_HAND_OVER_POLL_S: Final = 0.02
+# How often sessions are looked at, by which a pause of this process is noticed, and the shortest that counts as one.
+_SESSION_CHECK_MS: Final = 500.0
+_PAUSE_MS_MIN: Final = 500.0
 _REGISTERS_CONTROLLERS: Final = 15  # 3.7-IV0 (KIP-919)
 
 AlteredPartition: TypeAlias = "Partition | KafkaError"
@@ -162,6 +173,28 @@ class ClusterController:
         self._controller.commit(assigned.records)
         return assigned.codes
 
+    async def hand_over(self) -> None:
+        """Shut the broker of this process down in order: others lead what it led, and know it, when this returns.
+
+        Without another broker that could lead nothing changes. Waits no longer than a session lasts.
+        """
+        image = self._controller.image
+        own = None if self._own_broker is None else image.brokers.get(self._own_broker)
+        if own is None or self.sessions.lowest_active_offset() == float("inf"):
+            return
+        self._controller.commit(begin_shutdown(image, self._configs, own))
+        offset = self._controller.log.end_offset - 1
+        with trio.move_on_after(self.sessions.timeout_ms / 1000):
+            while self.sessions.lowest_active_offset() < offset:  # noqa: ASYNC110 (heartbeats have no event)
+                await trio.sleep(_HAND_OVER_POLL_S)
+
+    def lose_own_directory(self, directory: Uuid) -> None:
+        """Record that a log directory of the broker in this process failed. Raises StorageFailure."""
+        assert self._own_broker is not None
+        image = self._controller.image
+        broker = image.brokers[self._own_broker]
+        self._controller.commit(lose_directories(image, self._configs, broker, [directory]))
+
     def on_metadata_delta(self, delta: Delta) -> None:
         """Wake those that read the log, and forget the sessions of brokers that are gone."""
         for broker_id in delta.brokers_changed:
@@ -188,8 +221,16 @@ class ClusterController:
     async def _fence_expired(self) -> None:
         while True:
             left_ms = self.sessions.next_expiry_ms() - self._clock.monotonic_ms()
-            # A session that begins while this sleeps ends later than that.
-            await self._clock.sleep(min(max(left_ms, 1.0), self.sessions.timeout_ms))
+            wait_ms = min(max(left_ms, 1.0), _SESSION_CHECK_MS)
+            began_s = trio.current_time()
+            await self._clock.sleep(wait_ms)
+            # By the time of the event loop: one who moves the broker's clock wants sessions to end.
+            paused_ms = (trio.current_time() - began_s) * 1000 * self._clock.rate - wait_ms
+            if paused_ms >= _PAUSE_MS_MIN:
+                # This process did not run (SIGSTOP, a machine that hung). The brokers' heartbeats of that time wait in
+                # the sockets, so nothing is known yet of who is gone.
+                logger.warning("controller was paused: the sessions of brokers are extended", paused_ms=int(paused_ms))
+                self.sessions.extend(paused_ms)
             self.fence_expired()
 
     async def _elect_preferred(self) -> None:

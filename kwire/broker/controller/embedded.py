@@ -15,12 +15,13 @@ from typing import Final, TypeVar
 import trio
 
 from kwire.broker.clock import Clock
-from kwire.broker.containment import start_contained
+from kwire.broker.containment import notify, start_contained
 from kwire.broker.controller.interface import FinalizedFeatures, Observer, QuorumDescription, Voter, VoterEndpoint
 from kwire.broker.controller.metadata_log import MetadataLog
 from kwire.broker.endpoint import Endpoint
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata import entities
+from kwire.metadata.cluster.heartbeat import cordon
 from kwire.metadata.commands import Command, ControllerState
 from kwire.metadata.decision import Charge, no_charge
 from kwire.metadata.effective import EffectiveConfigs
@@ -103,8 +104,7 @@ class EmbeddedController:
         if not records:
             return Delta()
         delta = self.log.apply(records)
-        for on_delta in self._on_delta:
-            on_delta(delta)
+        notify(self._on_delta, delta)
         return delta
 
     async def describe_quorum(self) -> QuorumDescription:
@@ -149,6 +149,12 @@ class EmbeddedController:
         )
         page_cache_lost = not home.clean and not home.same_boot
         self.commit(register_broker(self.log.image, self._configs, registration, page_cache_lost=page_cache_lost))
+
+    def cordon(self, directories: Sequence[Uuid]) -> None:
+        """Record which log directories of this node's broker get no new partitions. Raises StorageFailure."""
+        broker = self.log.image.brokers.get(self.log.node_id)
+        if broker is not None:
+            self.commit(cordon(self.log.image, broker, directories))
 
     async def run(self) -> None:
         """Write metadata snapshots as they become due, until cancelled.

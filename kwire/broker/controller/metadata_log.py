@@ -100,6 +100,8 @@ class MetadataLog:
         # Set once an fsync has failed: what the disk holds is unknown from then on, so nothing more can be committed.
         self.lost = trio.Event()
         self.log = _open_log(files, home, configs, clock, loaded)
+        # The newest snapshot; that at offset 0, from formatting, has nothing that the log lacks.
+        self.latest_snapshot = _latest_snapshot(files, self.path)
 
     @classmethod
     def open(cls, files: Files, dirs: LogDirs, *, node_id: int, settings: BrokerSettings, clock: Clock) -> MetadataLog:
@@ -206,6 +208,7 @@ class MetadataLog:
         self.flush()  # a snapshot must not be ahead of the log on the disk
         self._files.write_bytes(f"{self.path}/{made.file_name}", content, durable=True)
         self._snapshot_ms, self._bytes_since_snapshot = now_ms, 0
+        self.latest_snapshot = made
         self._delete_before(made, now_ms)
 
     def flush(self) -> None:
@@ -292,6 +295,11 @@ class MetadataLog:
 def metadata_path(home: LogDir) -> str:
     """Return the directory of the metadata log in a log directory."""
     return f"{home.path}/{METADATA_TOPIC}-0"
+
+
+def _latest_snapshot(files: Files, path: str) -> SnapshotId | None:
+    found = list_snapshots(files.sizes(path))
+    return found[-1] if found and found[-1].offset else None
 
 
 def _open_log(files: Files, home: LogDir, configs: EffectiveConfigs, clock: Clock, loaded: MetadataReplay) -> Log:

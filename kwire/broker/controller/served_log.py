@@ -106,7 +106,7 @@ class ServedLog:
 
         Raises StorageFailure.
         """
-        log, latest = self._log.log, self._latest_snapshot()
+        log, latest = self._log.log, self._log.latest_snapshot
         if latest is not None and (offset == 0 or self._needs_snapshot(offset, last_fetched_epoch, latest)):
             return MetadataRead(snapshot=latest)
         if offset or last_fetched_epoch:
@@ -158,11 +158,6 @@ class ServedLog:
             return SnapshotPart(bytes(file.read(position, count)), size_bytes)
         finally:
             file.close()
-
-    def _latest_snapshot(self) -> SnapshotId | None:
-        """Return the newest snapshot; that at offset 0, from formatting, has nothing that the log lacks."""
-        found = list_snapshots(self._files.sizes(self._log.path))
-        return found[-1] if found and found[-1].offset else None
 
     def _needs_snapshot(self, offset: int, last_fetched_epoch: int, latest: SnapshotId) -> bool:
         start = self._log.log_start_offset

@@ -69,7 +69,7 @@ class Commits(Generic[M]):
     async def _commit_below(self, shard: Shard[M], offset: int) -> None:
         timer = self._time_out_later(shard) if len(shard.partition.replicas) > 1 else None
         try:
-            await shard.partition.committed(offset)
+            await shard.partition.committed(offset, since=shard.since)
         except (KafkaError, StorageFailure) as failure:
             if isinstance(failure, StorageFailure):
                 self._storage_failed(failure)

@@ -12,9 +12,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
 
-from kwire.broker.partitions.partition import Partition
+from kwire.broker.partitions.partition import ACKS_ALL, Partition
 from kwire.coordinators.machine import ProducerStamp
 from kwire.types import OFFSETS_TOPIC, TopicPartition
 from kwire.wire.records import Record, build_batch
@@ -43,6 +43,22 @@ class Marker:
             transactional=True,
             control=True,
         )
+
+
+class AppendedMarker(NamedTuple):
+    """A marker that is to be committed: see ``Partition.committed``."""
+
+    partition: Partition
+    next_offset: int
+    since: int
+
+    @property
+    def is_committed(self) -> bool:
+        return self.partition.is_answerable(self.next_offset, ACKS_ALL, self.since)
+
+    async def committed(self) -> None:
+        """Return once the marker is committed. Raises KafkaError, StorageFailure."""
+        await self.partition.committed(self.next_offset, since=self.since)
 
 
 class OffsetsMarkerAppended(Protocol):
@@ -107,10 +123,8 @@ class MarkerWriter:
         """Take notice of markers of this producer in a partition, until ``end`` of the guard."""
         return VerificationGuard(partition, producer_id, self._guards)
 
-    def append(self, where: TopicPartition, marker: Marker) -> tuple[Partition, int]:
+    def append(self, where: TopicPartition, marker: Marker) -> AppendedMarker:
         """Append the marker, and tell the group coordinator of it where the partition is one of its own.
-
-        Returns the partition and the offset that the caller passes to ``Partition.committed``.
 
         Raises KafkaError (UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER, NOT_ENOUGH_REPLICAS,
         INVALID_PRODUCER_EPOCH, TRANSACTION_COORDINATOR_FENCED) or StorageFailure.
@@ -126,4 +140,4 @@ class MarkerWriter:
                 guard.note_marker()
         if is_offsets:
             self._offsets_marker_appended(where.partition, marker.producer, end_offset, committed=marker.committed)
-        return partition, end_offset
+        return AppendedMarker(partition, end_offset, partition.leading_since)

@@ -385,7 +385,7 @@ class Runtime(Generic[M]):
         """Load after all that the leader before may have committed is known to be committed."""
         shard = loading.shard
         try:
-            await shard.partition.committed(shard.partition.log.end_offset)
+            await shard.partition.committed(shard.partition.log.end_offset, since=shard.since)
         except (KafkaError, StorageFailure) as failure:
             if isinstance(failure, StorageFailure):
                 self._storage_failed(failure)
@@ -472,7 +472,7 @@ class Runtime(Generic[M]):
         After a failed sync the log takes no more: the machine then goes on answering from what is committed.
         """
         try:
-            await shard.partition.committed(offset)
+            await shard.partition.committed(offset, since=shard.since)
         except StorageFailure as failure:
             self._storage_failed(failure)
         except KafkaError:

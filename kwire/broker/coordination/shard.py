@@ -84,13 +84,15 @@ class ShardServices(Generic[M]):
 class Shard(Generic[M]):
     """One machine and its partition. ``closed_because`` is set once it may not be used any more.
 
-    ``number`` tells the shards of one runtime apart, also those of one partition that followed each other.
+    ``number`` tells the shards of one runtime apart, also those of one partition that followed each other. ``since`` is
+    ``leading_since`` of the partition: with another leadership there is another shard.
     """
 
     def __init__(self, partition: Partition, machine: M, services: ShardServices[M], *, number: int = 0) -> None:
         self.partition = partition
         self.machine = machine
         self.number = number
+        self.since = partition.leading_since
         self.closed_because: Code | None = None
         self._services = services
         self._tickets = itertools.count(1)

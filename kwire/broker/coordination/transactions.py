@@ -19,12 +19,11 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import trio
 
 from kwire.broker.clock import Clock
-from kwire.broker.coordination.markers import Marker, MarkerWriter
+from kwire.broker.coordination.markers import AppendedMarker, Marker, MarkerWriter
 from kwire.broker.coordination.producer_ids import ProducerIds
 from kwire.broker.coordination.runtime import Runtime, RuntimeParts
 from kwire.broker.coordination.shard import Shard
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.partition import Partition
 from kwire.broker.waits import Waits
 from kwire.coordinators.machine import Effects, ProducerStamp
 from kwire.coordinators.transaction.commands import (
@@ -210,7 +209,7 @@ class _Completion:
         self._left = deque(action.partitions)
         # Where the append was refused, and where the marker is not committed yet.
         self._again: list[TopicPartition] = []
-        self._uncommitted: list[tuple[Partition, int]] = []
+        self._uncommitted: list[AppendedMarker] = []
         # Partitions that other brokers lead.
         self._elsewhere: list[TopicPartition] = []
 
@@ -252,7 +251,7 @@ class _Completion:
 
     def _append(self, where: TopicPartition) -> None:
         try:
-            partition, next_offset = self._markers.append(where, self._marker)
+            appended = self._markers.append(where, self._marker)
         except StorageFailure as failure:
             self._storage_failed(failure)
             self._again.append(where)
@@ -262,8 +261,8 @@ class _Completion:
             else:
                 self._refused(where, refusal)
         else:
-            if not partition.is_committed(next_offset):
-                self._uncommitted.append((partition, next_offset))
+            if not appended.is_committed:
+                self._uncommitted.append(appended)
 
     def _refused(self, where: TopicPartition, refusal: KafkaError) -> None:
         is_over = refusal.code in _OVER or not self._exists(where)
@@ -303,14 +302,14 @@ class _Completion:
 
     async def _commit(self) -> None:
         uncommitted, self._uncommitted = self._uncommitted, []
-        for partition, next_offset in uncommitted:
+        for appended in uncommitted:
             try:
-                await partition.committed(next_offset)
+                await appended.committed()
             except KafkaError:
-                self._again.append(partition.topic_partition)
+                self._again.append(appended.partition.topic_partition)
             except StorageFailure as failure:
                 self._storage_failed(failure)
-                self._again.append(partition.topic_partition)
+                self._again.append(appended.partition.topic_partition)
 
 
 def transaction_config(configs: EffectiveConfigs) -> TransactionConfig:

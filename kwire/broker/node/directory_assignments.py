@@ -1,7 +1,8 @@
 """Tells the controller in which log directory each replica of this broker lies (KIP-858).
 
-Responsible for: replicas whose directory the metadata does not have, which happens where a broker has several log
-directories and chooses one itself. Must not depend on: how a directory is chosen.
+Responsible for: replicas for which the metadata has another directory or none. That happens where a broker has several
+log directories and chooses one itself, and where directories were moved while it was down. Must not depend on: how a
+directory is chosen.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ import trio
 
 from kwire.broker.controller.interface import Controller, only
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.log_dirs import LogDirs
+from kwire.broker.partitions.log_dirs import LogDir, LogDirs
 from kwire.broker.partitions.partitions import Partitions
 from kwire.errors import KafkaError
 from kwire.metadata.commands import AssignReplicasToDirs
-from kwire.metadata.entities import DIRECTORY_UNASSIGNED, Partition
+from kwire.metadata.entities import Partition
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.types import TopicPartition
 
@@ -25,6 +26,7 @@ log = Logger("kwire.broker")
 
 _AT_ONCE: Final = 1000
 _RETRY_S: Final = 1.0
+_DIRECTORIES: Final = 17  # 3.7-IV2: replicas have directories (KIP-858)
 
 
 class DirectoryAssignments:
@@ -34,6 +36,7 @@ class DirectoryAssignments:
         self, *, node_id: int, image: MetadataImage, partitions: Partitions, dirs: LogDirs, controller: Controller
     ) -> None:
         self._node_id = node_id
+        self._image = image
         self._partitions = partitions
         self._dirs = dirs
         self._controller = controller
@@ -64,19 +67,25 @@ class DirectoryAssignments:
                 self._some = trio.Event()
 
     def _note(self, partitions: Iterable[tuple[TopicPartition, Partition]]) -> None:
+        if self._image.metadata_version < _DIRECTORIES:
+            return
         for name, partition in partitions:
             if self._node_id not in partition.replicas:
                 continue
             position = partition.replicas.index(self._node_id)
-            if partition.directories[position : position + 1] == (DIRECTORY_UNASSIGNED,):
+            home = self._home(name)
+            if home is not None and partition.directories[position : position + 1] != (home.id,):
                 self._pending[name] = None
                 self._some.set()
+
+    def _home(self, name: TopicPartition) -> LogDir | None:
+        partition = self._partitions.of_topic(name.topic).get(name.partition)
+        return None if partition is None else self._dirs.by_path(partition.log_dir)
 
     def _directories(self, names: Iterable[TopicPartition]) -> dict[TopicPartition, bytes]:
         found = {}
         for name in names:
-            partition = self._partitions.of_topic(name.topic).get(name.partition)
-            home = None if partition is None else self._dirs.by_path(partition.log_dir)
+            home = self._home(name)
             if home is not None:
                 found[name] = home.id
         return found

@@ -19,6 +19,7 @@ from typing import Final
 
 import trio
 
+from kwire.broker.containment import RESTART_MS, must_stop_broker, start_contained
 from kwire.broker.logs import Logger
 from kwire.broker.node.heartbeats import Heartbeats
 from kwire.broker.node.observing import Observing
@@ -35,6 +36,8 @@ log = Logger("kwire.broker")
 # Kafka waits as long for the end of a controlled shutdown.
 _SHUTDOWN_S_MAX: Final = 300.0
 _WAITING_LOGGED_S: Final = 5.0
+# Between two attempts to follow the metadata after a refusal or a failure that lasts.
+_FOLLOW_PAUSE_MS_MAX: Final = 30_000.0
 
 
 class JoinRefused(Exception):
@@ -61,6 +64,7 @@ class ClusterMember:
         self._controlled_shutdown = controlled_shutdown
         self._changed = trio.Event()
         self._failure: JoinRefused | None = None
+        self._has_joined = False
 
     @property
     def epoch(self) -> int:
@@ -99,7 +103,8 @@ class ClusterMember:
         if self.life.refusal is not None:
             raise JoinRefused(self._why_refused(self.life.refusal))
         await self.controller.learn_versions()
-        tasks.start_soon(self.controller.run)
+        start_contained(tasks, _sleep_ms, self.controller.run)
+        self._has_joined = True
         log.info("registered with the controllers", epoch=self.life.epoch, applied_offset=self.observing.applied_offset)
 
     async def become_unfenced(self) -> None:
@@ -118,9 +123,22 @@ class ClusterMember:
             while self.life.state is not LifeState.STOPPED and self._failure is None:
                 await self._changed.wait()
 
-    def report_offline(self, directories: Sequence[Uuid]) -> None:
-        """Tell the controller of log directories that failed; it moves what they held."""
-        self._act(lambda life, _: life.change_log_dirs(offline=directories))
+    async def report_offline(self, directory: Uuid, *, is_last: bool, timeout_ms: float) -> None:
+        """Tell the controller of a log directory that failed; it moves what it held.
+
+        The broker ends when that takes longer than ``timeout_ms``, and with the last of its directories.
+        """
+        self._act(lambda life, _: life.change_log_dirs(offline=[directory]))
+        with trio.move_on_after(timeout_ms / 1000):
+            while directory not in self.life.known_offline and self._failure is None:
+                await self._changed.wait()
+        if is_last:
+            self._fail("all log directories have failed: this broker stops")
+        elif directory not in self.life.known_offline:
+            self._fail(
+                "the controllers could not be told within"
+                f" {timeout_ms / 1000:g} s (log.dir.failure.timeout.ms) that a log directory failed: this broker stops"
+            )
 
     def cordon(self, directories: Sequence[Uuid]) -> None:
         """Tell the controller which log directories take no new partitions."""
@@ -129,13 +147,38 @@ class ClusterMember:
     # --- inside ---
 
     async def _follow_metadata(self) -> None:
-        try:
-            await self.observing.run()
-        except KafkaError as refusal:
-            self._check_voters()
-            self._fail(f"the controllers at {self._controllers} refuse this broker: {_text(refusal.code)}")
-        except MetadataDiverged as diverged:
-            self._fail(str(diverged))
+        """Follow the metadata log until the broker ends.
+
+        A refusal ends the start of a broker. One that comes later is asked about again and again: the broker serves
+        with the metadata that it has.
+        """
+        pause_ms = float(RESTART_MS)
+        while self._failure is None:
+            applied_offset = self.observing.applied_offset
+            try:
+                await self.observing.run()
+            except KafkaError as refusal:
+                if not self._has_joined:
+                    self._check_voters()
+                    self._fail(f"the controllers at {self._controllers} refuse this broker: {_text(refusal.code)}")
+                    return
+                log.error(  # noqa: TRY400 (a refusal is no fault of the code)
+                    "metadata fetch refused by the controllers, sent again",
+                    controllers=self._controllers,
+                    error=_text(refusal.code),
+                    pause_ms=int(pause_ms),
+                )
+            except MetadataDiverged as diverged:
+                self._fail(str(diverged))
+                return
+            except Exception as error:
+                if must_stop_broker(error):
+                    raise
+                log.failure("following the metadata failed, begun again", error, pause_ms=int(pause_ms))
+            if self.observing.applied_offset > applied_offset:
+                pause_ms = float(RESTART_MS)
+            await _sleep_ms(pause_ms)
+            pause_ms = min(pause_ms * 2, _FOLLOW_PAUSE_MS_MAX)
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or JoinRefused(why)
@@ -224,6 +267,10 @@ async def open_member(member: ClusterMember) -> AsyncIterator[ClusterMember]:
         tasks.start_soon(member.watch)
         yield member
         tasks.cancel_scope.cancel()
+
+
+async def _sleep_ms(delay_ms: float) -> None:
+    await trio.sleep(delay_ms / 1000)
 
 
 def _text(code: Code) -> str:

@@ -2,21 +2,26 @@
 
 Responsible for: sending what the observer asks for, applying what is committed to the image, and telling the other
 parts of the broker what changed. Must not depend on: what a change means to them, registration.
+
+A record that the image cannot apply, and a part of the broker that fails on a change, are logged and left out. The
+broker goes on, as Apache Kafka's brokers do.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import trio
 
+from kwire.broker.containment import notify
 from kwire.broker.logs import Logger
 from kwire.broker.outbound.connection import NodeConnection
 from kwire.broker.outbound.interface import Address, Dialer, OutboundError
 from kwire.errors import ProtocolViolation
 from kwire.metadata.differences import differences
-from kwire.metadata.image import Delta, MetadataImage
+from kwire.metadata.image import Delta, MetadataImage, Record
 from kwire.metadata.observer import Change, ControllerAddress, LoadedSnapshot, MetadataObserver
 
 log = Logger("kwire.metadata")
@@ -83,8 +88,7 @@ class Observing:
             while True:
                 await self._ask()
         finally:
-            if self._connection is not None:
-                self._connection.close()
+            self._disconnect()
 
     async def _ask(self) -> None:
         ask = self.observer.next()
@@ -114,9 +118,8 @@ class Observing:
             records = differences(self.image, records)
         if not records:
             return
-        delta = self.image.apply(records)
-        for on_delta in self._on_delta:
-            on_delta(delta)
+        delta = self.image.apply(records, failed=partial(_log_record, change.offset))
+        notify(self._on_delta, delta)
 
     def _connect(self, target: ControllerAddress) -> NodeConnection:
         address = Address(target.host, target.port)
@@ -151,6 +154,11 @@ class Observing:
             lasted_s = round(trio.current_time() - self._outage_since_s, 1)
             log.info("following the active controller", controller=_text(self.leader), outage_s=lasted_s)
             self._outage_since_s, self._outage_logged_s = None, float("-inf")
+
+
+def _log_record(offset: int, record: Record, error: Exception) -> None:
+    name = getattr(record, "NAME", type(record).__name__)
+    log.failure("metadata record not applied", error, record=name, batch_end_offset=offset)
 
 
 def _text(controller: ControllerAddress) -> str:

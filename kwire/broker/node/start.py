@@ -27,7 +27,7 @@ from kwire.broker.outbound.peers import Peers
 from kwire.broker.outbound.secured import connect_blocking, secured
 from kwire.broker.outbound.sockets import SocketDialer
 from kwire.broker.partitions.log_dirs import LogDirs
-from kwire.errors import code_of
+from kwire.errors import Code, code_of
 from kwire.metadata import entities
 from kwire.metadata.broker_lifecycle import BrokerLifecycle, Identity, Timing
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
@@ -44,7 +44,8 @@ _LEARN_EVERY_S = 0.2
 async def learn_cluster_id(configs: EffectiveConfigs, dialer: Dialer | None) -> str:
     """Ask the controllers for the id of their cluster, for a node whose directories are new.
 
-    Raises JoinRefused, ConfigProblem.
+    DescribeCluster, which tells it, needs more of an authorizer than the requests of a broker do. Raises JoinRefused,
+    ConfigProblem.
     """
     security = security_towards_controllers(configs, os.urandom)
     if security is not None:
@@ -61,6 +62,8 @@ async def learn_cluster_id(configs: EffectiveConfigs, dialer: Dialer | None) -> 
                     response = await connection.request(DescribeClusterRequest(endpoint_type=_CONTROLLERS))
                     if response.cluster_id and not response.error_code:
                         return str(response.cluster_id)
+                    if response.error_code == Code.CLUSTER_AUTHORIZATION_FAILED:
+                        raise JoinRefused(_may_not_describe(address))
                     why = f"{address} answered {code_of(response.error_code).name}"
                 except OutboundError as error:
                     why = str(error)
@@ -192,6 +195,14 @@ def controller_addresses(configs: EffectiveConfigs) -> list[ControllerAddress]:
     voters = [voter.partition("@") for voter in configs.broker["controller.quorum.voters"]]
     named = [(int(node_id), text) for node_id, _, text in voters]
     return [ControllerAddress(node_id, *_host_and_port(text)) for node_id, text in named or addresses]
+
+
+def _may_not_describe(address: Address) -> str:
+    return (
+        f"the controller at {address} does not tell this broker the id of the cluster (CLUSTER_AUTHORIZATION_FAILED):"
+        " format the log directory with it, kafka-storage format -t CLUSTER_ID -c FILE, or allow the principal of this"
+        " broker ALTER on the cluster"
+    )
 
 
 def _host_and_port(text: str) -> tuple[str, int]:

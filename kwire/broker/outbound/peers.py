@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from kwire.broker.outbound.connection import NodeConnection
 from kwire.broker.outbound.interface import Address, Dialer, Disconnected, Node
-from kwire.metadata.image import MetadataImage
+from kwire.metadata.image import Delta, MetadataImage
 
 
 class Peers:
@@ -52,6 +52,13 @@ class Peers:
         known = self._connections.pop((node_id, client_id), None)
         if known is not None:
             known.close()
+
+    def on_metadata_delta(self, delta: Delta) -> None:
+        """Close the connections to brokers that are registered no more."""
+        if not delta.brokers_changed:
+            return
+        for key in [key for key in self._connections if key[0] not in self._image.brokers]:
+            self._connections.pop(key).close()
 
     def close(self) -> None:
         for connection in self._connections.values():

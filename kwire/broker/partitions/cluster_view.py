@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from kwire.errors import StorageFailure
 from kwire.types import TopicPartition
 
 
@@ -23,6 +24,8 @@ class ClusterView:
     alive: Mapping[int, int]
     lag_time_max_ms: int
     propose: Callable[[TopicPartition], None]
+    # The disk refuses a log whose role has changed.
+    storage_failed: Callable[[StorageFailure], None] = field(default_factory=lambda: _report_nothing)
     # A follower's log was cut: what the recovery point checkpoint says of it may be too high.
     truncated: Callable[[TopicPartition], None] = field(default_factory=lambda: _nothing)
 
@@ -30,6 +33,10 @@ class ClusterView:
     def of_one(cls, node_id: int) -> ClusterView:
         """The view of a broker that is alone: no partition has followers, so nothing is ever proposed."""
         return cls(node_id, {}, 0, _nothing)
+
+
+def _report_nothing(failure: StorageFailure) -> None:
+    del failure
 
 
 def _nothing(partition: TopicPartition) -> None:

@@ -76,6 +76,7 @@ def check_lag(partition: Partition) -> None:
     )
     if proposal is not None:
         partition.cluster.propose(partition.topic_partition)
+    partition.propose_recovered()
     # A follower outside of the in-sync replicas may have held the high watermark back until now.
     partition.advance_replicated()
 

@@ -12,7 +12,9 @@ of the machine, or a sync that failed, everything since the recovery point is re
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Mapping, Sequence
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from kwire.broker.clock import Clock
@@ -58,9 +60,17 @@ class LogDir:
         self.high_watermarks: dict[TopicPartition, int] = {}
         self.cleaned_offsets: dict[TopicPartition, int] = {}
         self.partition_count = 0
+        # It failed: nothing is read or written any more. It is tried again at the next start.
+        self.is_offline = False
+        # It gets no new partitions (KIP-1066).
+        self.is_cordoned = False
         self._lock = lock
         # By the name of a checkpoint: the keys that its file has.
         self._written: dict[str, set[TopicPartition]] = {}
+        # By the name of a checkpoint: how often its file was written. One thread writes a file at a time.
+        self._writes: Counter[str] = Counter()
+        self._writing = threading.Lock()
+        self._high_watermarks_written: dict[TopicPartition, int] | None = None
         # By the name of a checkpoint: keys whose entry in the file is that of a deleted topic.
         self._stale: dict[str, set[TopicPartition]] = {}
 
@@ -145,10 +155,31 @@ class LogDir:
             self.recovery_points[partition] = offset
             self._write_checkpoint(checkpoints.RECOVERY_POINT_CHECKPOINT, durable=True)
 
-    def write_high_watermarks(self, high_watermarks: Mapping[TopicPartition, int]) -> None:
-        """Write the high watermarks of partitions here; the others keep theirs. Raises StorageFailure."""
+    def high_watermarks_to_write(self, high_watermarks: Mapping[TopicPartition, int]) -> Callable[[], None] | None:
+        """Note the high watermarks of partitions here; the others keep theirs. None: the file has them already.
+
+        The function that is returned writes the checkpoint, in a thread, unless it was written otherwise meanwhile. It
+        raises StorageFailure.
+        """
+        name = checkpoints.HIGH_WATERMARK_CHECKPOINT
         self.high_watermarks |= high_watermarks
-        self._write_checkpoint(checkpoints.HIGH_WATERMARK_CHECKPOINT, durable=False)
+        offsets = dict(self.high_watermarks)
+        if offsets == self._high_watermarks_written:
+            return None
+        writes = self._writes[name]
+
+        def write() -> None:
+            content = checkpoints.write_offsets(offsets)
+            with self._writing:
+                if self._writes[name] != writes:
+                    return
+                self.files.write_bytes(self.file(name), content, durable=False)
+                self._note_written(name, offsets)
+                forgotten = offsets.keys() - self.high_watermarks.keys()
+                if forgotten:  # while this was writing
+                    self._stale.setdefault(name, set()).update(forgotten)
+
+        return write
 
     def _write_offset_checkpoints(self) -> None:
         for name in (
@@ -184,6 +215,7 @@ class LogDir:
         """
         for name, offsets in self._checkpoints().items():
             offsets.pop(partition, None)
+            self._writes[name] += 1  # a thread must not write the entry now
             if partition in self._written.get(name, ()):
                 self._stale.setdefault(name, set()).add(partition)
 
@@ -195,7 +227,9 @@ class LogDir:
 
     def drop_stale_entries(self, partition: TopicPartition) -> None:
         """Make sure that no checkpoint file has an entry of a deleted topic's partition. Raises StorageFailure."""
-        for name in [name for name, stale in self._stale.items() if partition in stale]:
+        with self._writing:
+            names = [name for name, stale in self._stale.items() if partition in stale]
+        for name in names:
             self._write_checkpoint(name, durable=True)
 
     def mark_clean(self, broker_epoch: int) -> None:
@@ -292,9 +326,16 @@ class LogDir:
 
     def _write_checkpoint(self, name: str, *, durable: bool) -> None:
         offsets = self._checkpoints()[name]
-        self.files.write_bytes(self.file(name), checkpoints.write_offsets(offsets), durable=durable)
+        with self._writing:
+            self.files.write_bytes(self.file(name), checkpoints.write_offsets(offsets), durable=durable)
+            self._note_written(name, offsets)
+            self._stale.pop(name, None)
+
+    def _note_written(self, name: str, offsets: Mapping[TopicPartition, int]) -> None:
+        self._writes[name] += 1
         self._written[name] = set(offsets)
-        self._stale.pop(name, None)
+        if name == checkpoints.HIGH_WATERMARK_CHECKPOINT:
+            self._high_watermarks_written = dict(offsets)
 
     def _read_offsets(self, name: str) -> dict[TopicPartition, int]:
         content = self.files.read_bytes(self.file(name))
@@ -340,9 +381,29 @@ class LogDirs:
     def by_path(self, path: str) -> LogDir | None:
         return next((one for one in self.dirs if one.path == path), None)
 
+    def of_file(self, path: str) -> LogDir | None:
+        """Return the log directory that a path is in."""
+        found = [one for one in self.dirs if path == one.path or path.startswith(f"{one.path}/")]
+        return max(found, key=lambda one: len(one.path), default=None)
+
+    @property
+    def online(self) -> list[LogDir]:
+        """The directories that have not failed."""
+        return [one for one in self.dirs if not one.is_offline]
+
     def emptiest(self) -> LogDir:
-        """Where the next partition goes: the directory with the fewest, as Kafka chooses."""
-        return min(self.dirs, key=lambda one: one.partition_count)
+        """Where the next partition goes: the directory with the fewest, as Kafka chooses.
+
+        One that is cordoned is chosen only if all are: an assignment that names this broker counts all the same.
+        """
+        return min(self.dirs, key=lambda one: (one.is_offline, one.is_cordoned, one.partition_count))
+
+    def cordon(self, paths: Collection[str]) -> list[Uuid]:
+        """Let the directories at these paths, and no others, get no new partitions; "*" is all. Returns their ids."""
+        cordoned = {self.files.absolute(path.rstrip("/") or path) for path in paths}
+        for one in self.dirs:
+            one.is_cordoned = "*" in paths or one.path in cordoned
+        return [one.id for one in self.dirs if one.is_cordoned]
 
     @property
     def previous_epoch(self) -> int:
@@ -351,7 +412,7 @@ class LogDirs:
         return epochs.pop() if len(epochs) == 1 else -1
 
     def mark_clean(self, broker_epoch: int) -> None:
-        for one in self.dirs:
+        for one in self.online:
             one.mark_clean(broker_epoch)
 
     def remove_clean_marks(self) -> None:

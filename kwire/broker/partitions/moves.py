@@ -6,8 +6,10 @@ Responsible for: pending moves, copying, and the switch to the copy. Must not de
     2  copy those to ``TOPIC-N.UNIQUE-future`` in the new directory, in a thread; producers and consumers continue
     3  without a task switch: close the log, copy what is new or changed since, rename, open it there
 
-Step 3 blocks the broker while the active segment is copied, which step 1 has made small. Then the metadata gets the new
-directory. A move that fails leaves the partition in its directory.
+A file that is cut or replaced while it is copied in step 2, because a follower truncates its log or a segment is
+compacted, is copied again in step 3. After a truncation everything is copied again in step 2, since a file that was
+cut and has grown again may look as it did. Step 3 blocks the broker while the active segment is copied, which step 1
+has made small. Then the metadata gets the new directory. A move that fails leaves the partition in its directory.
 """
 
 from __future__ import annotations
@@ -115,9 +117,15 @@ class Moves:
             self._partitions.close(partition)
             await self._settle(partition, target)
             return
-        partition.log.roll(self._clock.now_ms())
-        target.files.make_directory(future)
-        copied = await trio.to_thread.run_sync(copy_changed_files, target.files, path, future, {})
+        copied: dict[str, FileStamp] | None = None
+        while copied is None:
+            partition.log.roll(self._clock.now_ms())
+            target.files.make_directory(future)
+            truncations = partition.truncations
+            copied = await trio.to_thread.run_sync(copy_files_in_use, target.files, path, future)
+            if partition.truncations != truncations and not partition.deleted:
+                target.files.remove_directory(future)
+                copied = None
         if partition.deleted or self.pending.get(partition) is not target:
             target.files.remove_directory(future)
             return
@@ -154,13 +162,26 @@ class Moves:
         log.info("partition moved", partition=str(key), directory=target.path)
 
 
+def copy_files_in_use(files: Files, path: str, new_path: str) -> dict[str, FileStamp]:
+    """Copy a directory while its files may change; return what is copied as it was at the beginning.
+
+    A file that changes meanwhile in a way that cannot be copied is left out. Raises StorageFailure.
+    """
+    return _copy_changed(files, path, new_path, {}, in_use=True)
+
+
 def copy_changed_files(files: Files, path: str, new_path: str, copied: Mapping[str, FileStamp]) -> dict[str, FileStamp]:
     """Copy a directory, but for the files that are in ``copied`` and have not changed since; return what is copied now.
 
-    A file that is deleted while it is being copied is left out. All copies are on the disk when this returns. Raises
-    StorageFailure.
+    All copies are on the disk when this returns. Raises StorageFailure.
     """
-    stamps = {name: FileStamp(size, files.modified_ms(f"{path}/{name}")) for name, size in files.sizes(path).items()}
+    return _copy_changed(files, path, new_path, copied, in_use=False)
+
+
+def _copy_changed(
+    files: Files, path: str, new_path: str, copied: Mapping[str, FileStamp], *, in_use: bool
+) -> dict[str, FileStamp]:
+    stamps = _stamps(files, path)
     for name in copied.keys() - stamps.keys():
         files.remove(f"{new_path}/{name}")
     for name, stamp in list(stamps.items()):
@@ -170,12 +191,16 @@ def copy_changed_files(files: Files, path: str, new_path: str, copied: Mapping[s
         try:
             _copy(files, f"{path}/{name}", f"{new_path}/{name}", stamp.size)
         except StorageFailure:
-            if name in files.sizes(path):
+            if not in_use or _stamps(files, path).get(name) == stamp:
                 raise
             files.remove(f"{new_path}/{name}")
             del stamps[name]
     files.sync_directory(new_path)
     return stamps
+
+
+def _stamps(files: Files, path: str) -> dict[str, FileStamp]:
+    return {name: FileStamp(size, files.modified_ms(f"{path}/{name}")) for name, size in files.sizes(path).items()}
 
 
 def _copy(files: Files, path: str, new_path: str, size: int) -> None:

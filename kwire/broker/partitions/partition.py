@@ -10,13 +10,15 @@ followers moves it when the in-sync replicas have fetched the batch (``kwire.rep
 leader says. Every caller that appends and needs committed records does the same two steps::
 
     appended = partition.append(batch, header, acks=acks)       # or append_own
-    await partition.committed(appended.next_offset)             # returns at once in the usual case
+    since = partition.leading_since                             # before the next await
+    await partition.committed(appended.next_offset, since=since)    # returns at once in the usual case
 
 docs/decisions/committed.md has the reasons.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Container, Hashable, Sequence
 from dataclasses import dataclass
@@ -28,9 +30,9 @@ from kwire.broker.partitions.cluster_view import ClusterView
 from kwire.broker.partitions.offset_waits import OffsetWaits
 from kwire.broker.partitions.validate import LargeBatch, ValidationSettings, validate
 from kwire.broker.partitions.watches import Watch
-from kwire.errors import Code, KafkaError
+from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata import entities
-from kwire.replication.leader import Leader, Leadership
+from kwire.replication.leader import RECOVERED, Leader, Leadership
 from kwire.storage.config import FOREVER
 from kwire.storage.log import Appended, Log, LogConfig
 from kwire.types import TopicPartition, Uuid
@@ -94,12 +96,14 @@ class Partition:
         "log_dir",
         "low_watermark_waits",
         "partition_epoch",
+        "recovery_state",
         "replicas",
         "role",
         "settings",
         "topic",
         "topic_deleted",
         "topic_id",
+        "truncations",
     )
 
     def __init__(
@@ -120,6 +124,7 @@ class Partition:
         clock: Clock,
         cluster: ClusterView,
         partition_epoch: int = 0,
+        recovery_state: int = RECOVERED,
     ) -> None:
         self.topic = topic
         self.index = index
@@ -130,6 +135,7 @@ class Partition:
         self.partition_epoch = partition_epoch
         self.replicas = replicas
         self.isr = isr
+        self.recovery_state = recovery_state
         self.log_dir = log_dir
         self.settings = settings
         self.leads = role is Role.LEADER
@@ -154,6 +160,8 @@ class Partition:
         # Those that read up to the log end, where that is not what is committed.
         self._end_watches: dict[Watch, Hashable] = {}
         self._commit_waits = OffsetWaits()
+        # How often the log was cut since the start, where it differed from the leader's.
+        self.truncations = 0
         self.low_watermark_waits = OffsetWaits()
 
     def __str__(self) -> str:
@@ -323,28 +331,28 @@ class Partition:
         return not self.is_flush_due or self.log.recovery_point >= offset
 
     async def committed(
-        self, offset: int, *, acks: int = ACKS_ALL, timeout_ms: float | None = None, since: int | None = None
+        self, offset: int, *, since: int, acks: int = ACKS_ALL, timeout_ms: float | None = None
     ) -> None:
         """Return once all records below ``offset`` are committed, without a task switch if they are already.
 
         ``offset`` is ``Appended.next_offset`` of an append, a duplicate's too. Committed means: below the high
         watermark, so on the disk where the topic's flush settings ask for that, and on all in-sync replicas; with other
-        ``acks`` the other replicas do not count. ``since`` is ``leading_since`` of the append, for a caller that has
-        waited for something else in between. A wait may be cancelled at any time; the records then are committed or
-        not, as if the caller had not waited. Returns also if the topic is deleted meanwhile.
+        ``acks`` the other replicas do not count. ``since`` is ``leading_since`` when the records were appended: this
+        broker may have lost the leadership since and got it back, with other records at the offset. A wait may be
+        cancelled at any time; the records then are committed or not, as if the caller had not waited. Returns also if
+        the topic is deleted meanwhile.
 
         Raises StorageFailure if the disk refuses (the records may be gone after a restart and the log takes no more),
         KafkaError: NOT_LEADER_OR_FOLLOWER if the partition gets another leader before the records are committed,
         REQUEST_TIMED_OUT if other replicas have not fetched them after ``timeout_ms``.
         """
-        appended_since = self.leading_since if since is None else since
 
         def is_reached() -> bool:
             if self.topic_deleted:
                 return True
             # Another leader may have other records at the same offsets.
-            if self.leads and self.leading_since == appended_since:
-                return self.is_answerable(offset, acks, appended_since)
+            if self.leads and self.leading_since == since:
+                return self.is_answerable(offset, acks, since)
             raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
 
         self.complete_role()
@@ -387,6 +395,7 @@ class Partition:
 
     def note_truncated(self) -> None:
         """Follower: the log was cut where it differed from the leader's."""
+        self.truncations += 1
         self._uncommitted.clear()
         self.note_change()
 
@@ -446,6 +455,7 @@ class Partition:
             return
         self.partition_epoch = after.partition_epoch
         self.replicas = after.replicas
+        self.recovery_state = after.leader_recovery_state
         if self.leader is None or after.partition_epoch > self.leader.partition_epoch:
             self.isr = after.isr
         if (role, after.leader, after.leader_epoch) != (self.role, self.leader_id, self.leader_epoch):
@@ -468,6 +478,13 @@ class Partition:
         self.begin_role()
         self.note_change()
 
+    def take_role_again(self) -> None:
+        """Do what is left of a change of the role that a failure has interrupted. Raises StorageFailure."""
+        if self.leads and self._log is not None:
+            self._log.begin_epoch(self.leader_epoch)
+        self.begin_role()
+        self.note_change()
+
     def begin_role(self) -> None:
         """Make the state of a leader with followers, bring it up to date, or drop it. Raises StorageFailure.
 
@@ -481,7 +498,9 @@ class Partition:
             self._commit_waits.wake()
             self.low_watermark_waits.wake()
             return
-        leadership = Leadership(tuple(self.replicas), tuple(self.isr), self.leader_epoch, self.partition_epoch)
+        leadership = Leadership(
+            tuple(self.replicas), tuple(self.isr), self.leader_epoch, self.partition_epoch, self.recovery_state
+        )
         now_ms, end_offset = int(self.clock.monotonic_ms()), self.log.end_offset
         if self.leader is None:
             self.leader = Leader(
@@ -497,6 +516,12 @@ class Partition:
             self.leader.follow_metadata(leadership, end_offset=end_offset, now_ms=now_ms)
         self._follow_commit_mode()
         self.advance_replicated()
+        self.propose_recovered()
+
+    def propose_recovered(self) -> None:
+        """Leader: have the controller note that this replica has recovered, if it was elected uncleanly."""
+        if self.leader is not None and self.leader.propose_recovered(alive=self.cluster.alive) is not None:
+            self.cluster.propose(self.topic_partition)
 
     def complete_role(self) -> None:
         """Make the state of a leader with followers where ``begin_role`` failed: without it nothing may be committed.
@@ -563,6 +588,18 @@ class Partition:
         if self._log is not None:
             self._log.close()
             self._log = None
+
+    def take_offline(self) -> None:
+        """The log directory failed: close the log, and let those that wait see that it refuses."""
+        with contextlib.suppress(StorageFailure):
+            self.close()
+        self._log = None
+        self.leader = None
+        self._uncommitted.clear()
+        self._uncommitted_bytes = 0
+        self.note_change()
+        self._commit_waits.wake()
+        self.low_watermark_waits.wake()
 
     def mark_deleted(self, *, topic_deleted: bool) -> None:
         """The topic was deleted, or this replica moved to another broker: end every wait and refuse appends.

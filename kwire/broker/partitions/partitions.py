@@ -7,10 +7,10 @@ know, and following the image (created, deleted, changed). Must not depend on: r
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, TypeVarTuple
 
 from kwire.broker.clock import Clock
+from kwire.broker.containment import must_stop_broker
 from kwire.broker.logs import Logger
 from kwire.broker.partitions import loss_report
 from kwire.broker.partitions.cluster_view import ClusterView
@@ -29,6 +29,8 @@ from kwire.storage.segment import PendingDeletion
 from kwire.types import TopicPartition, Uuid, uuid_text
 
 log = Logger("kwire.broker")
+
+Ts = TypeVarTuple("Ts")
 
 # Two ids of 22 characters that are alike in all but this many are one id, damaged.
 _DAMAGED_CHARACTERS_MAX = 2
@@ -74,6 +76,8 @@ class Partitions:
         self._found: dict[TopicPartition, LogLocation] = {}
         # Replicated partitions that do not lead or follow yet.
         self._to_begin: list[Partition] = []
+        # Partitions that could not follow the metadata, as a leader cannot whose log does not open.
+        self._failed: dict[TopicPartition, None] = {}
 
     def get(self, topic: str, index: int) -> Partition:
         """The partition, which this broker leads.
@@ -164,25 +168,46 @@ class Partitions:
     def on_metadata_delta(self, delta: Delta) -> None:
         """Apply a change of the image to partitions and logs."""
         for topic in delta.topics_deleted:
-            self._delete(topic)
+            self._contained(topic.name, self._delete, topic)
         # Before there are new partitions, which begin with the settings of now.
         broker_changed = any(resource.type is ResourceType.BROKER for resource in delta.configs_changed)
         if broker_changed:
             self._usual_settings = None
         changed = {resource.name for resource in delta.configs_changed if resource.type is ResourceType.TOPIC}
         for name in list(self._by_topic) if broker_changed else changed:
-            self._configure(name)
-        for (name, _), partition in delta.partitions_created.items():
-            self._add(name, partition)
-        for (name, _), (_, after) in delta.partitions_changed.items():
-            self._follow(name, after)
+            self._contained(name, self._configure, name)
+        for key, partition in delta.partitions_created.items():
+            self._contained(key, self._add, key.topic, partition)
+        for key, (_, after) in delta.partitions_changed.items():
+            self._contained(key, self._follow, key.topic, after)
         self.begin_roles()
+
+    def retry_failed(self) -> list[Partition]:
+        """Follow the metadata with the partitions that could not; returns those that do now."""
+        failed, self._failed = self._failed, {}
+        followed = []
+        for key in failed:
+            wanted = self._image.partition(*key)
+            if wanted is None or self._node_id not in wanted.replicas:
+                continue
+            self._contained(key, self._follow_again, key.topic, wanted, was_failing=True)
+            known = self.of_topic(key.topic).get(key.partition)
+            if key not in self._failed and known is not None:
+                log.info("partition follows the metadata now", partition=str(key))
+                followed.append(known)
+        self.begin_roles()
+        return followed
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether ``retry_failed`` has something to do."""
+        return bool(self._failed)
 
     def begin_roles(self) -> None:
         """Let new replicated partitions lead; at the start once their logs are recovered."""
         begin, self._to_begin = self._to_begin, []
         for partition in begin:
-            self._begin(partition.begin_role)
+            self._contained(partition.topic_partition, partition.begin_role)
 
     def _follow(self, topic: str, after: entities.Partition) -> None:
         """Apply a change of a partition; a reassignment adds or removes this broker's replica."""
@@ -190,18 +215,41 @@ class Partitions:
         if known is None:
             self._add(topic, after)
         elif self._node_id in after.replicas:
-            self._begin(partial(known.follow_metadata, after, self._role(after)))
+            known.follow_metadata(after, self._role(after))
         else:
             del self._by_topic[topic][after.index]
             known.mark_deleted(topic_deleted=False)
             self._remove_files(known)
 
-    def _begin(self, follow: Callable[[], None]) -> None:
-        """Let a partition take its role; the log of a leader that cannot be opened refuses requests later."""
+    def _follow_again(self, topic: str, wanted: entities.Partition) -> None:
+        known = self.of_topic(topic).get(wanted.index)
+        if known is None or known.topic_id != wanted.topic_id:
+            self._add(topic, wanted)
+        elif wanted.partition_epoch > known.partition_epoch:
+            known.follow_metadata(wanted, self._role(wanted))
+        else:
+            known.take_role_again()
+
+    def _contained(
+        self, key: TopicPartition | str, step: Callable[[*Ts], None], *args: *Ts, was_failing: bool = False
+    ) -> None:
+        """Carry out a step of one topic or partition; when it fails, the others follow the metadata still.
+
+        A leader whose log cannot be opened refuses requests. A partition is tried again (``retry_failed``).
+        """
         try:
-            follow()
-        except StorageFailure as failure:
-            log.failure("the log of a partition cannot be opened", failure)
+            step(*args)
+        except Exception as error:
+            if must_stop_broker(error):
+                raise
+            if isinstance(key, TopicPartition):
+                self._failed[key] = None
+            if not was_failing:
+                is_disk = isinstance(error, StorageFailure)
+                if isinstance(error, StorageFailure):
+                    self.cluster.storage_failed(error)
+                event = "the log of a partition cannot be opened" if is_disk else "partition cannot follow the metadata"
+                log.failure(event, error, partition=str(key))
 
     def _add(self, topic: str, partition: entities.Partition) -> None:
         if self._node_id not in partition.replicas:
@@ -223,6 +271,7 @@ class Partitions:
             clock=self._clock,
             cluster=self.cluster,
             partition_epoch=partition.partition_epoch,
+            recovery_state=partition.leader_recovery_state,
         )
         if len(partition.replicas) > 1:
             self._to_begin.append(added)
@@ -306,10 +355,27 @@ class Partitions:
         found.log_dir.note_offsets(key, opened)
         self._found[key] = found._replace(is_clean=True)
 
+    def take_offline(self, one: LogDir) -> int:
+        """Close the logs in a directory that failed; returns how many partitions it has.
+
+        Each use of them raises StorageFailure from now on.
+        """
+        lost = [partition for partition in self if partition.log_dir == one.path]
+        for partition in lost:
+            partition.take_offline()
+        return len(lost)
+
+    def is_offline(self, partition: Partition) -> bool:
+        """Whether the log directory of a partition has failed."""
+        one = self._dirs.by_path(partition.log_dir)
+        return one is not None and one.is_offline
+
     def _open_log(self, partition: Partition) -> Log:
         """Open one log with what its directory's checkpoints know of it, recovering it after an unclean stop."""
         one = self._dirs.by_path(partition.log_dir)
         assert one is not None
+        if one.is_offline:
+            raise StorageFailure(one.path, "the log directory is offline")
         key = partition.topic_partition
         path = one.partition_path(key)
         found = self._found.get(key)

@@ -118,6 +118,8 @@ class Fetcher:
         self._is_failing = False
         self._refreshed_ms = clock.monotonic_ms()
         self._changed = trio.Event()
+        self._scope: trio.CancelScope | None = None
+        self._is_stopped = False
 
     @property
     def _backoff_max_ms(self) -> int:
@@ -194,8 +196,20 @@ class Fetcher:
     # --- fetching
     # ----------------------------------------------------------------------------------------------------
 
+    def stop(self) -> None:
+        """End ``run``: the leader is not there any more."""
+        self._is_stopped = True
+        if self._scope is not None:
+            self._scope.cancel()
+        self._disconnect()
+
     async def run(self) -> None:
-        """Fetch until cancelled."""
+        """Fetch until stopped or cancelled."""
+        if not self._is_stopped:
+            with trio.CancelScope() as self._scope:
+                await self._run()
+
+    async def _run(self) -> None:
         self._session.forget()
         while True:
             self._resume()

@@ -7,9 +7,9 @@ followers, the checkpoint of high watermarks. Must not depend on: how a partitio
 from __future__ import annotations
 
 import zlib
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import trio
 
@@ -28,6 +28,10 @@ from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.replication.throttle import ReplicationQuota
 from kwire.wire.messages import AlterPartitionRequest
+
+# Between two attempts of partitions that could not follow the metadata.
+_RETRY_MS: Final = 1000.0
+_RETRY_MS_MAX: Final = 30_000.0
 
 
 def alive_brokers(image: MetadataImage) -> dict[int, int]:
@@ -79,9 +83,10 @@ class Replication:
         clock: Clock,
         broker_epoch: Callable[[], int],
         ask_controller: Callable[[AlterPartitionRequest], Awaitable[Any]] | None,
-        write_high_watermarks: Callable[[], None],
+        write_high_watermarks: Callable[[], Awaitable[None]],
         storage_failures: StorageFailures,
     ) -> None:
+        self._image = image
         self._configs = configs
         self._partitions = partitions
         self._connect = connect
@@ -106,6 +111,7 @@ class Replication:
         self.alive = AliveBrokers(image)
         cluster = partitions.cluster
         cluster.alive, cluster.propose = self.alive, self.isr_updates.propose
+        cluster.storage_failed = storage_failures.report
         cluster.lag_time_max_ms = configs.broker["replica.lag.time.max.ms"]
 
     def on_metadata_delta(self, delta: Delta) -> None:
@@ -123,7 +129,18 @@ class Replication:
             for partition in [one for one in self._by_partition if one.deleted]:
                 self._leave(partition)
         if delta.brokers_changed:
+            self._forget_unregistered(delta.brokers_changed)
             self._check_growth()
+
+    def _forget_unregistered(self, changed: Collection[int]) -> None:
+        """End the fetchers of brokers that are registered no more."""
+        gone = {one for one in changed if one not in self._image.brokers}
+        if not gone:
+            return
+        for partition in [one for one, fetcher in self._by_partition.items() if fetcher.leader_id in gone]:
+            self._leave(partition)
+        for key in [key for key in self._fetchers if key[0] in gone]:
+            self._fetchers.pop(key).stop()
 
     def _check_growth(self) -> None:
         for partition in self._partitions:
@@ -139,19 +156,25 @@ class Replication:
             self._nursery = nursery
             for partition in self._partitions:
                 self._assign(partition)
-            for task in (self.isr_updates.run, self._check_lag, self._checkpoint):
+            for task in (self.isr_updates.run, self._check_lag, self._checkpoint, self._retry_failed):
                 start_contained(nursery, self._clock.sleep, task)
             task_status.started()
 
     def _assign(self, partition: Partition) -> None:
         """Fetch a partition from its leader, if it follows one."""
-        follows = not partition.leads and not partition.deleted and partition.leader_id >= 0
+        follows = not (partition.leads or partition.deleted or self._partitions.is_offline(partition))
+        follows = follows and partition.leader_id >= 0
         fetcher = self._fetcher_of(partition) if follows else None
         if self._by_partition.get(partition) is not fetcher:
             self._leave(partition)
         if fetcher is not None:
             self._by_partition[partition] = fetcher
             fetcher.follow(partition)
+
+    def leave_offline(self) -> None:
+        """Fetch no partition any more whose log directory has failed."""
+        for partition in [one for one in self._by_partition if self._partitions.is_offline(one)]:
+            self._leave(partition)
 
     def _leave(self, partition: Partition) -> None:
         fetcher = self._by_partition.pop(partition, None)
@@ -189,11 +212,23 @@ class Replication:
                     except StorageFailure as failure:
                         self._storage_failures.report(failure)
 
+    async def _retry_failed(self) -> None:
+        """Let partitions take their role that could not, such as leaders whose log did not open."""
+        pause_ms = _RETRY_MS
+        while True:
+            await self._clock.sleep(pause_ms)
+            if not self._partitions.has_failed:
+                pause_ms = _RETRY_MS
+                continue
+            for partition in self._partitions.retry_failed():
+                self._assign(partition)
+            pause_ms = min(pause_ms * 2, _RETRY_MS_MAX)
+
     async def _checkpoint(self) -> None:
         """Write replication-offset-checkpoint, from which a restart knows what was committed."""
         while True:
             await self._clock.sleep(max(1, self._configs.broker["replica.high.watermark.checkpoint.interval.ms"]))
-            self._write_high_watermarks()
+            await self._write_high_watermarks()
 
 
 def _quota(

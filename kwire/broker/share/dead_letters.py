@@ -141,7 +141,8 @@ class DeadLetterWriter:
         partition = self._image.partition(topic, index)
         if self._remote is None or partition is None or partition.leader == self._remote.node_id:
             target = self._partitions.get(topic, index)
-            await target.committed(await _append(target, memoryview(batch)))
+            next_offset, since = await _append(target, memoryview(batch))
+            await target.committed(next_offset, since=since)
         elif partition.leader < 0:
             raise KafkaError(Code.LEADER_NOT_AVAILABLE)
         else:
@@ -163,14 +164,15 @@ class DeadLetterWriter:
             raise DeadLettersRefused(f"topic {name} does not begin with {prefix}")
 
 
-async def _append(target: Partition, batch: memoryview) -> int:
-    """Append a batch as a producer's; the offset behind it."""
+async def _append(target: Partition, batch: memoryview) -> tuple[int, int]:
+    """Append a batch as a producer's; the offset behind it, and ``leading_since`` of the append."""
     header = read_batch_header(batch)
     try:
-        return target.append(batch, header, acks=-1, trusted=True).next_offset
+        appended = target.append(batch, header, acks=-1, trusted=True)
     except LargeBatch as large:
         await trio.to_thread.run_sync(large.validate)
-        return target.append(batch, header, acks=-1, trusted=True, large=large).next_offset
+        appended = target.append(batch, header, acks=-1, trusted=True, large=large)
+    return appended.next_offset, target.leading_since
 
 
 async def _sources(source: Partition, letters: DeadLetters) -> dict[int, Record]:

@@ -11,6 +11,7 @@ depend on: requests, clocks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final, NamedTuple
@@ -85,8 +86,8 @@ def decide_heartbeat(
     records = _transition(image, configs, broker, current, state)
     if image.metadata_version >= _DIRECTORIES and beat.offline_dirs:
         records += lose_directories(image, configs, broker, beat.offline_dirs)
-    if image.metadata_version >= _CORDONED and beat.cordoned_dirs is not None:
-        records += _cordon(broker, beat.cordoned_dirs)
+    if beat.cordoned_dirs is not None:
+        records += cordon(image, broker, beat.cordoned_dirs)
     return HeartbeatDecision(records, state, caught_up)
 
 
@@ -127,7 +128,10 @@ def _transition(
             return [] if broker.fenced else fence(image, configs, broker)
 
 
-def _cordon(broker: BrokerNode, cordoned: tuple[Uuid, ...]) -> list[Message]:
+def cordon(image: MetadataImage, broker: BrokerNode, cordoned: Sequence[Uuid]) -> list[Message]:
+    """Record which log directories of a broker get no new partitions, at a metadata.version that has such records."""
+    if image.metadata_version < _CORDONED:
+        return []
     if broker.cordoned_log_dirs is not None and set(broker.cordoned_log_dirs) == set(cordoned):
         return []
     return [

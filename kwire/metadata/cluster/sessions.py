@@ -70,6 +70,11 @@ class BrokerSessions:
         if session.shutdown_offset is None:
             session.shutdown_offset = offset
 
+    def extend(self, by_ms: float) -> None:
+        """Give every session more time: for as long the controller itself could not read heartbeats."""
+        for session in self._sessions.values():
+            session.contact_ms += by_ms
+
     def shutdown_offset(self, broker_id: int) -> int | None:
         """Return what ``begin_shutdown`` noted; None for a broker that is not in controlled shutdown."""
         session = self._sessions.get(broker_id)
