@@ -212,7 +212,7 @@ async def alter_broker(cluster, broker_id, operation, value=None, *, through=1):
     assert response.responses[0].error_code == Code.NONE, response.responses[0].error_message
 
 
-async def test_a_broker_whose_directories_are_cordoned_gets_no_partition_but_by_assignment():
+async def test_a_broker_whose_directories_are_cordoned_gets_no_partition():
     async with memory_cluster(brokers=3, own_settings={3: {"cordoned.log.dirs": "*"}}) as cluster:
         ids = tuple(one.id for one in cluster.broker(3).dirs.dirs)
         assert cluster.controller.image.brokers[3].cordoned_log_dirs == ids
@@ -221,8 +221,13 @@ async def test_a_broker_whose_directories_are_cordoned_gets_no_partition_but_by_
         await cluster.client(1).request(CreateTopicsRequest(topics=[topic], timeout_ms=1000))
         used = {one for each in cluster.controller.image.topics["t"].partitions for one in each.replicas}
         assert used == {1, 2}
-        await create(cluster, "u", [3, 1])
-        assert partition(cluster, "u").leader == 3
+        assignment = CreateTopicsRequest.CreatableReplicaAssignment(partition_index=0, broker_ids=[3, 1])
+        topic = CreateTopicsRequest.CreatableTopic(
+            name="u", num_partitions=-1, replication_factor=-1, assignments=[assignment]
+        )
+        refused = (await cluster.client(1).request(CreateTopicsRequest(topics=[topic], timeout_ms=1000))).topics[0]
+        assert refused.error_code == Code.INVALID_REPLICA_ASSIGNMENT
+        assert "broker 3, but all its log directories are cordoned" in refused.error_message
         described = await cluster.client(3).request(DescribeLogDirsRequest(topics=None))
         assert [one.is_cordoned for one in described.results] == [True]
         await alter_broker(cluster, 3, SET, "", through=3)

@@ -394,7 +394,7 @@ class LogDirs:
     def emptiest(self) -> LogDir:
         """Where the next partition goes: the directory with the fewest, as Kafka chooses.
 
-        One that is cordoned is chosen only if all are: an assignment that names this broker counts all the same.
+        One that is cordoned is chosen only if all are: controllers before Apache Kafka 4.4 assign partitions then too.
         """
         return min(self.dirs, key=lambda one: (one.is_offline, one.is_cordoned, one.partition_count))
 
