@@ -42,7 +42,7 @@ def place(image: MetadataImage, *, partitions: int, replication_factor: int, sta
 
 
 def check_assignment(image: MetadataImage, replicas: Sequence[int], replication_factor: int | None) -> None:
-    """Refuse an assignment of a client that is empty, or names an unknown or cordoned broker or one broker twice."""
+    """Refuse an assignment that is empty, or names an unknown or cordoned broker, or one broker twice."""
     if not replicas:
         raise _bad_assignment("The manual partition assignment includes an empty replica list.")
     for broker_id in sorted(replicas):
@@ -52,7 +52,8 @@ def check_assignment(image: MetadataImage, replicas: Sequence[int], replication_
             )
         if _is_cordoned(image.brokers[broker_id]):
             raise _bad_assignment(
-                f"The manual partition assignment includes broker {broker_id}, but all its log directories are cordoned."
+                f"The manual partition assignment includes broker {broker_id}, but all its log directories are "
+                "cordoned."
             )
         if replicas.count(broker_id) > 1:
             raise _bad_assignment(f"The manual partition assignment includes the broker {broker_id} more than once.")

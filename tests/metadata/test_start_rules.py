@@ -28,6 +28,7 @@ SHARDS = 4
 DIFFERENCES = {
     r"Missing required configuration": "kwire has a default for each of the three configs that Kafka requires",
     r"either controller\.quorum\.bootstrap\.servers must": "without voters the node is its own quorum",
+    r"RackAwareReplicaSelector": "Apache Kafka loads the class of replica.selector.class later in its start, and fails",
     r"'localhost:5' is not ADDRESS:COUNT": "max.connections.per.ip.overrides takes addresses, and looks up no names",
 }
 

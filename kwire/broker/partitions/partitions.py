@@ -16,24 +16,21 @@ from kwire.broker.partitions import loss_report
 from kwire.broker.partitions.cluster_view import ClusterView
 from kwire.broker.partitions.log_dirs import LogDir, LogDirs
 from kwire.broker.partitions.partition import Partition, Role, TopicSettings
+from kwire.broker.partitions.partition_metadata import is_of_topic, topic_id_in
 from kwire.broker.partitions.topic_settings import topic_settings
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata import entities
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta, MetadataImage
-from kwire.storage import checkpoints
 from kwire.storage.log import Log
 from kwire.storage.losses import Cause, Loss
 from kwire.storage.segment import PendingDeletion
-from kwire.types import TopicPartition, Uuid, uuid_text
+from kwire.types import TopicPartition, uuid_text
 
 log = Logger("kwire.broker")
 
 Ts = TypeVarTuple("Ts")
-
-# Two ids of 22 characters that are alike in all but this many are one id, damaged.
-_DAMAGED_CHARACTERS_MAX = 2
 
 
 class LogLocation(NamedTuple):
@@ -421,7 +418,7 @@ class Partitions:
         key = partition.topic_partition
         path = one.partition_path(key)
         one.drop_stale_entries(key)
-        if one.files.sizes(path) and self._topic_id_in(one, path) not in (None, partition.topic_id):
+        if one.files.sizes(path) and topic_id_in(one, path) not in (None, partition.topic_id):
             # The directory could not be renamed when its topic was deleted.
             deleted_path = one.deleted_directory_name(key, self.unique_name())
             one.files.rename(path, deleted_path)
@@ -480,26 +477,8 @@ class Partitions:
         known = self._image.partition(*key)
         if known is None or self._node_id not in known.replicas:
             return False
-        file = f"{path}/{checkpoints.PARTITION_METADATA}"
-        content = one.files.read_bytes(file)
-        topic_id = checkpoints.read_partition_metadata(content)
-        if content is None or topic_id == known.topic_id:
-            return True
-        if topic_id is None or _differs_by_damage(topic_id, known.topic_id):
-            log.warning("damaged file replaced: the topic id is that of the metadata log", path=file)
-            one.files.write_bytes(file, checkpoints.write_partition_metadata(known.topic_id), durable=False)
-            return True
-        return False
-
-    def _topic_id_in(self, one: LogDir, path: str) -> Uuid | None:
-        return checkpoints.read_partition_metadata(one.files.read_bytes(f"{path}/{checkpoints.PARTITION_METADATA}"))
+        return is_of_topic(one, path, known.topic_id)
 
     def unique_name(self) -> str:
         """A unique part for a directory name."""
         return uuid_text(self._clock.uuid()).replace("-", "").replace("_", "")
-
-
-def _differs_by_damage(topic_id: Uuid, known: Uuid) -> bool:
-    """Whether two ids differ in so few characters that one is the other with a damaged byte: ids are random."""
-    pairs = zip(uuid_text(topic_id), uuid_text(known), strict=True)
-    return sum(one != other for one, other in pairs) <= _DAMAGED_CHARACTERS_MAX
