@@ -197,7 +197,6 @@ def test_every_background_task_is_contained():
         ("node/member.py", "member.watch"),
         ("node/member.py", "self._follow_metadata"),  # ends the broker, whose image would miss a change
         ("node/member.py", "self._heartbeats.run"),
-        ("node/member.py", "self.controller.run"),
         ("start.py", "broker.groups.run"),  # coordinators are contained one by one
         ("start.py", "broker.transactions.run"),
         ("start.py", "broker.share_states.run"),
