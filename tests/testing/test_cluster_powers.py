@@ -169,7 +169,7 @@ async def end_of(cluster, node, act):
 
 
 async def test_a_broker_whose_only_log_directory_fails_ends_after_its_leaderships_have_moved():
-    async with memory_cluster(brokers=2, settings={**SHORT, "broker.session.timeout.ms": "60000"}) as cluster:
+    async with memory_cluster(brokers=2, settings={**SHORT, "broker.session.timeout.ms": "20000"}) as cluster:
         await cluster.stop(1)
         node = MemoryNode(1, is_controller=False, settings=cluster.nodes[1].settings)
         cluster.nodes[1] = node
@@ -178,9 +178,11 @@ async def test_a_broker_whose_only_log_directory_fails_ends_after_its_leadership
             await create(cluster, "t", [1, 2])
             break_disk(node, "/data")
             assert await produce(cluster, 1, "t") == Code.KAFKA_STORAGE_ERROR
+            failed_s = trio.current_time()
+            await cluster.until(lambda: partition(cluster, "t").leader == 2)
+            assert trio.current_time() - failed_s < 10  # before the session ends
 
         assert "all log directories have failed" in await end_of(cluster, node, lose_the_only_directory)
-        assert partition(cluster, "t").leader == 2
 
 
 async def test_a_broker_that_cannot_report_a_failed_log_directory_ends():
