@@ -10,6 +10,7 @@ KAFKA_STORAGE_ERROR, one that is cordoned (KIP-1066) INVALID_REPLICA_ASSIGNMENT.
 from __future__ import annotations
 
 from kwire.api.pacing import paced
+from kwire.broker.partitions.log_dirs import LogDir, LogDirs
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation
@@ -41,18 +42,25 @@ def _move(context: Context, path: str, topic: str, index: int) -> Code:
     broker = context.broker
     if not context.may_cluster(Operation.ALTER):
         return Code.CLUSTER_AUTHORIZATION_FAILED
-    target = broker.dirs.by_path(path)
-    if target is None:
-        return Code.LOG_DIR_NOT_FOUND
     try:
+        target = _target(broker.dirs, path)
         partition = broker.partitions.replica(topic, index)
     except KafkaError as refusal:
         # The code of the time when brokers had no such answer to other requests, which Apache Kafka keeps.
         is_elsewhere = refusal.code is Code.NOT_LEADER_OR_FOLLOWER
         return Code.REPLICA_NOT_AVAILABLE if is_elsewhere else refusal.code
-    if target.is_offline or broker.partitions.is_offline(partition):
+    if broker.partitions.is_offline(partition):
         return Code.KAFKA_STORAGE_ERROR
-    if target.is_cordoned and target.path != partition.log_dir:
-        return Code.INVALID_REPLICA_ASSIGNMENT
     broker.moves.request(partition, target)
     return Code.NONE
+
+
+def _target(dirs: LogDirs, path: str) -> LogDir:
+    target = dirs.by_path(path)
+    if target is None:
+        raise KafkaError(Code.LOG_DIR_NOT_FOUND)
+    if target.is_offline:
+        raise KafkaError(Code.KAFKA_STORAGE_ERROR)
+    if target.is_cordoned:
+        raise KafkaError(Code.INVALID_REPLICA_ASSIGNMENT)
+    return target

@@ -19,6 +19,7 @@ from kwire.broker.partitions.log_dirs import LogDir
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
+from kwire.metadata.features import CORDONED_LOG_DIRS
 from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeLogDirsRequest, DescribeLogDirsResponse
 
@@ -65,7 +66,6 @@ async def _directory(
             topics=[],
             total_bytes=_UNKNOWN,
             usable_bytes=_UNKNOWN,
-            is_cordoned=one.is_cordoned and context.api_version >= _CORDONED_SINCE,
         )
     total, usable = one.files.space(one.path) if context.api_version >= _VOLUME_SINCE else (_UNKNOWN, _UNKNOWN)
     return DescribeLogDirsResponse.DescribeLogDirsResult(
@@ -78,7 +78,9 @@ async def _directory(
         ],
         total_bytes=total,
         usable_bytes=usable,
-        is_cordoned=one.is_cordoned and context.api_version >= _CORDONED_SINCE,
+        is_cordoned=one.is_cordoned
+        and context.api_version >= _CORDONED_SINCE
+        and context.broker.image.metadata_version >= CORDONED_LOG_DIRS,
     )
 
 

@@ -22,11 +22,13 @@ from kwire.metadata.config_values import ConfigType, whole_number
 from kwire.metadata.configs import Keys, broker_keys, client_metrics_keys, group_keys, topic_keys
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.entities import Resource, ResourceType
+from kwire.metadata.features import CORDONED_LOG_DIRS
 from kwire.metadata.image import MetadataImage
 from kwire.wire.message import Message
 from kwire.wire.messages import ConfigRecord
 
 _MIN_ISR = "min.insync.replicas"
+_CORDONED = "cordoned.log.dirs"
 
 
 class Operation(IntEnum):
@@ -187,6 +189,9 @@ def _check_broker(
         _check_node_id(image, name, effective.node_id)
     is_other = bool(name) and whole_number(name) != effective.node_id
     check_broker_configs(effective, wanted, changed=changed, for_all=not name, of_other=is_other)
+    if _CORDONED in changed and image.metadata_version < CORDONED_LOG_DIRS:
+        message = f"The {_CORDONED} configuration value cannot be set because it requires metadata.version >= 4.3-IV0"
+        raise KafkaError(Code.INVALID_CONFIG, message)
     if image.elr_enabled and _MIN_ISR in changed:
         # The choice of leaders depends on it (KIP-966), so it is one number for the cluster and always set.
         if name:

@@ -65,7 +65,7 @@ KNOWN: Mapping[str, VersionRange] = MappingProxyType(
 
 _DIRECTORIES = 17  # 3.7-IV2: replicas have directories (KIP-858)
 _ELR = 23  # 4.0-IV1: eligible leader replicas (KIP-966)
-_CORDONED = 30  # 4.3-IV0: log directories may be cordoned (KIP-1066)
+CORDONED_LOG_DIRS = 30  # 4.3-IV0: log directories may be cordoned (KIP-1066)
 
 
 def finalized(image: MetadataImage, kraft_version: int) -> dict[str, int]:
@@ -117,7 +117,7 @@ def record_version(record: Message, metadata_version: int) -> int:
     if name in {"PartitionRecord", "PartitionChangeRecord"}:
         return 2 if metadata_version >= _ELR else 1 if metadata_version >= _DIRECTORIES else 0
     if name == "RegisterBrokerRecord":
-        newest = ((_CORDONED, 4), (_DIRECTORIES, 3), (8, 2))
+        newest = ((CORDONED_LOG_DIRS, 4), (_DIRECTORIES, 3), (8, 2))
         return next((version for level, version in newest if metadata_version >= level), 1)
     if name == "BrokerRegistrationChangeRecord":
         return _lowest_that_holds(record)

@@ -6,13 +6,14 @@ import pytest
 from cluster_cases import CONTROLLER, ClusterCase, directory
 
 from kwire.errors import Code, KafkaError
+from kwire.metadata.alter_configs import ConfigChange, alter_configs_incrementally
 from kwire.metadata.cluster.alter_partition import ProposedReplica
 from kwire.metadata.cluster.directories import ReplicaDirectory, assign_directories
 from kwire.metadata.cluster.elections import PREFERRED, UNCLEAN, elect_leaders
 from kwire.metadata.cluster.heartbeat import State, check_epoch
 from kwire.metadata.cluster.leadership import elect_preferred_leaders, elect_unclean_leaders, unregister
 from kwire.metadata.cluster.reassignment import Reassignment, alter_reassignments
-from kwire.metadata.entities import DIRECTORY_UNASSIGNED, VersionRange
+from kwire.metadata.entities import DIRECTORY_UNASSIGNED, Resource, ResourceType, VersionRange
 from kwire.metadata.features import SERVED
 from kwire.metadata.placement import place
 from kwire.types import TopicPartition
@@ -444,8 +445,11 @@ def test_a_fenced_broker_leads_no_new_partition_and_a_cordoned_one_holds_none():
     created = case.create("t")
     assert created.partitions == 1
     assert place(case.image, partitions=3, replication_factor=2, start=0) == [[1, 2]] * 3
-    case.create("by_hand", [3])
-    assert case.partition("by_hand").leader == 3
+    refused = case.create("by_hand", [3])
+    assert (refused.code, refused.message) == (
+        Code.INVALID_REPLICA_ASSIGNMENT,
+        "The manual partition assignment includes broker 3, but all its log directories are cordoned.",
+    )
 
 
 def test_a_new_replica_of_a_broker_with_several_directories_is_unassigned():
@@ -469,3 +473,25 @@ def test_directories_of_replicas_that_are_not_there_have_a_code_each():
     assigned = assign_directories(case.image, case.configs, case.image.brokers[2], wanted)
     assert assigned.codes == [Code.UNKNOWN_TOPIC_ID, Code.UNKNOWN_TOPIC_OR_PARTITION, Code.NOT_LEADER_OR_FOLLOWER]
     assert assigned.records == []
+
+
+@pytest.mark.parametrize("level", [29, 30])
+def test_directories_are_cordoned_from_the_level_on_that_has_such_records(level):
+    case = ClusterCase(metadata_version=level, elr=False)
+    case.start(1)
+    change, resource = ConfigChange("cordoned.log.dirs", 0, "*"), Resource(ResourceType.BROKER, "1")
+    try:
+        alter_configs_incrementally(case.image, case.configs, resource=resource, changes=[change])
+        code = Code.NONE
+    except KafkaError as refusal:
+        code = refusal.code
+    assert code is (Code.NONE if level >= 30 else Code.INVALID_CONFIG)
+    case.beat(1, cordoned_dirs=(directory(1),))
+    assert case.image.brokers[1].cordoned_log_dirs == ((directory(1),) if level >= 30 else None)
+
+
+def test_configs_of_a_broker_that_is_not_registered_are_refused():
+    case = cluster_of(1)
+    change, resource = ConfigChange("log.retention.ms", 0, "1"), Resource(ResourceType.BROKER, "9")
+    with pytest.raises(KafkaError, match="Unexpected broker id"):
+        alter_configs_incrementally(case.image, case.configs, resource=resource, changes=[change])

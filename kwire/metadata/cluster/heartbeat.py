@@ -21,13 +21,13 @@ from kwire.metadata.cluster.leadership import begin_shutdown, fence, leads, lose
 from kwire.metadata.cluster.sessions import BrokerSessions
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.entities import BrokerNode
+from kwire.metadata.features import CORDONED_LOG_DIRS
 from kwire.metadata.image import MetadataImage
 from kwire.types import Uuid
 from kwire.wire.message import Message
 from kwire.wire.messages import BrokerRegistrationChangeRecord
 
 _DIRECTORIES: Final = 17  # 3.7-IV2 (KIP-858)
-_CORDONED: Final = 30  # 4.3-IV0: log directories may be cordoned (KIP-1066)
 
 
 class State(Enum):
@@ -130,7 +130,7 @@ def _transition(
 
 def cordon(image: MetadataImage, broker: BrokerNode, cordoned: Sequence[Uuid]) -> list[Message]:
     """Record which log directories of a broker get no new partitions, at a metadata.version that has such records."""
-    if image.metadata_version < _CORDONED:
+    if image.metadata_version < CORDONED_LOG_DIRS:
         return []
     if broker.cordoned_log_dirs is not None and set(broker.cordoned_log_dirs) == set(cordoned):
         return []
