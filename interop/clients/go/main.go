@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"os"
 	"sort"
+	"strings"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -75,7 +76,7 @@ func want(seen, expected any) {
 
 func client(bootstrap string, opts ...kgo.Opt) *kgo.Client {
 	opts = append(append(secured(), login()...), opts...)
-	made, err := kgo.NewClient(append(opts, kgo.SeedBrokers(bootstrap))...)
+	made, err := kgo.NewClient(append(opts, kgo.SeedBrokers(strings.Split(bootstrap, ",")...))...)
 	check(err)
 	return made
 }
