@@ -46,10 +46,13 @@ def _replaced(page: str, name: str, text: str) -> str:
 def _machine(document: Mapping[str, Any]) -> str:
     about = document["machine"]
     pinned = "cores not pinned" if about["pinned"] == "no" else about["pinned"]
+    return f"{_software(about)}, {pinned}, {about['rounds']} rounds at scale {about['scale']:g}."
+
+
+def _software(about: Mapping[str, Any]) -> str:
     return (
         f"{about['cores']} cores ({about['cpu']}, a virtual machine), {about['kernel']}, Python {about['python']}, "
-        f"librdkafka {about['librdkafka']}, {about['java']}, Kafka {about['kafka']}, {pinned}, "
-        f"{about['rounds']} rounds at scale {about['scale']:g}."
+        f"librdkafka {about['librdkafka']}, {about['java']}, Kafka {about['kafka']}"
     )
 
 
@@ -89,19 +92,28 @@ def _scale(document: Mapping[str, Any]) -> str:
     """A table for each part; a column for each kind of broker, of the model for each size."""
     lines: list[str] = []
     for part, by_kind in document.items():
-        if part == "machine":
-            continue
-        if part == "model":
-            by_kind = {name: {"": numbers} for name, numbers in by_kind["model"].items()}  # noqa: PLW2901
-        heads = list(by_kind)
-        lines += [f"### {part.capitalize()}", "", f"| | | {' | '.join(heads)} |", f"|---|---|{'---:|' * len(heads)}"]
-        for name, numbers in next(iter(by_kind.values())).items():
-            for index, number in enumerate(numbers):
-                values = [by_kind[kind].get(name, {}).get(number) for kind in heads]
-                shown = ["" if value is None else report.short(value) for value in values]
-                lines.append(f"| {name if index == 0 else ''} | {report.unit(number)} | {' | '.join(shown)} |")
-        lines.append("")
+        if part != "machine":
+            lines += [f"### {part.capitalize()}", "", *(_by_size if part == "model" else _by_kind)(by_kind), ""]
     return "\n".join(lines).rstrip()
+
+
+def _by_size(measured: Mapping[str, Any]) -> list[str]:
+    sizes = measured["model"]
+    lines = [f"| | {' | '.join(sizes)} |", f"|---|{'---:|' * len(sizes)}"]
+    for number in next(iter(sizes.values())):
+        values = " | ".join(report.short(numbers[number]) for numbers in sizes.values())
+        lines.append(f"| {report.unit(number)} | {values} |")
+    return lines
+
+
+def _by_kind(measured: Mapping[str, Any]) -> list[str]:
+    lines = [f"| | | {' | '.join(measured)} |", f"|---|---|{'---:|' * len(measured)}"]
+    for name, numbers in next(iter(measured.values())).items():
+        for index, number in enumerate(numbers):
+            values = [by_name.get(name, {}).get(number) for by_name in measured.values()]
+            shown = " | ".join("" if value is None else report.short(value) for value in values)
+            lines.append(f"| {'' if index else name} | {report.unit(number)} | {shown} |")
+    return lines
 
 
 _BLOCKS = {
@@ -115,5 +127,8 @@ _BLOCKS = {
 }
 _PAGES = {
     Path("docs/performance.md"): _BLOCKS,
-    Path("docs/scale.md"): {"scale": _scale, "scale machine": _machine},
+    Path("docs/scale.md"): {
+        "scale": _scale,
+        "scale machine": lambda document: f"{_software(document['machine'])}.",
+    },
 }
