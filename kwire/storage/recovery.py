@@ -58,6 +58,7 @@ from kwire.wire.batch import (
 )
 
 Progress: TypeAlias = Callable[[int, int], None]
+Batches: TypeAlias = Iterator[tuple[int, BatchHeader]]  # position and header of each
 
 CLEANED_SUFFIX: Final = ".cleaned"
 SWAP_SUFFIX: Final = ".swap"
@@ -421,7 +422,9 @@ def _check_unsynced(
     for index in range(first, len(segments)):
         segment = segments[index]
         size_bytes = segment.size_bytes
-        is_whole = _index(segment, 0, sound_batches(segment, 0, synced_below=recovery_point), config, cuts)
+        end_offset = segments[index + 1].base_offset if index + 1 < len(segments) else None
+        batches = sound_batches(segment, 0, synced_below=recovery_point, end_offset=end_offset)
+        is_whole = _index(segment, 0, batches, config, cuts)
         done += size_bytes
         if on_progress is not None:
             on_progress(done, total)
@@ -432,9 +435,7 @@ def _check_unsynced(
             return
 
 
-def _index(
-    segment: Segment, position: int, batches: Iterator[tuple[int, BatchHeader]], config: LogConfig, cuts: Cuts
-) -> bool:
+def _index(segment: Segment, position: int, batches: Batches, config: LogConfig, cuts: Cuts) -> bool:
     """Index ``batches``, which begin at ``position``, cut off what is behind them, and tell if nothing was."""
     segment.forget_index_from(position)
     end = segment.index_batches(batches, position, config.index_interval_bytes)
@@ -448,16 +449,18 @@ def _index(
     return is_whole
 
 
-def sound_batches(segment: Segment, position: int, synced_below: int = -1) -> Iterator[tuple[int, BatchHeader]]:
+def sound_batches(segment: Segment, position: int, synced_below: int = -1, end_offset: int | None = None) -> Batches:
     """Give position and header of each batch from ``position`` on, up to the first that is not whole and sound.
 
-    Batches that end below offset ``synced_below`` are known to be sound: their bytes are not read.
+    Of batches below offset ``synced_below`` only headers are read. ``end_offset``: where the next segment begins.
     """
     file = segment.file
     next_offset = segment.base_offset
+    highest = next_offset + RELATIVE_OFFSET_MAX if end_offset is None else end_offset - 1
     if synced_below >= 0:
         for at, header in segment.walk(position):
-            if header.next_offset > synced_below or not _is_in_order(header, next_offset, segment):
+            in_order = next_offset <= header.base_offset <= header.last_offset <= highest
+            if header.next_offset > synced_below or not in_order:
                 break
             yield at, header
             next_offset = header.next_offset
@@ -477,7 +480,9 @@ def sound_batches(segment: Segment, position: int, synced_below: int = -1) -> It
                 if at:
                     break
                 chunk = memoryview(file.read(position, size_bytes))
-            if not is_valid_batch(chunk, at, header) or not _is_in_order(header, next_offset, segment):
+            # No CRC covers the offsets: they follow the last, and are within the segment.
+            in_order = next_offset <= header.base_offset <= header.last_offset <= highest
+            if not in_order or not is_valid_batch(chunk, at, header):
                 return
             yield position + at, header
             next_offset = header.next_offset
@@ -485,11 +490,6 @@ def sound_batches(segment: Segment, position: int, synced_below: int = -1) -> It
         if at == 0:
             return
         position += at
-
-
-def _is_in_order(header: BatchHeader, next_offset: int, segment: Segment) -> bool:
-    """Whether the offsets, which no CRC covers, follow the last and are within the segment."""
-    return next_offset <= header.base_offset <= header.last_offset <= segment.base_offset + RELATIVE_OFFSET_MAX
 
 
 def _is_legacy(chunk: memoryview, header: BatchHeader) -> bool:

@@ -35,11 +35,11 @@ def verify_log(files: Files, path: str) -> Verification:
         for loss in missing_segments(names, offsets, min(offsets, default=0))
     ]
     batches, end_offset = 0, 0
-    for base_offset in offsets:
+    for base_offset, next_base in zip(offsets, [*offsets[1:], None], strict=False):
         segment = Segment(files, path, base_offset, names=names)
         end_offset = max(end_offset, base_offset)
         end = 0
-        for position, header in sound_batches(segment, 0):
+        for position, header in sound_batches(segment, 0, end_offset=next_base):
             batches += 1
             end_offset = header.next_offset
             end = position + header.size_bytes

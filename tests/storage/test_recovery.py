@@ -345,6 +345,19 @@ def test_an_epoch_checkpoint_that_cannot_be_written_does_not_stop_the_log(files)
     assert reopen(files, clean=True).epochs.rebuilt
 
 
+def test_a_batch_with_an_offset_of_the_next_segment_ends_an_unsynced_log(files):
+    content = files.content(f"{NAMES[0]}.log")
+    position = 0
+    while (header := read_batch_header(content, position)).base_offset != 19:
+        position += header.size_bytes
+    content[position + 4] ^= 1  # no CRC covers the base offset
+
+    log = reopen(files)
+
+    assert log.end_offset == 19
+    assert offsets(log) == [(offset, offset) for offset in range(19)]
+
+
 @pytest.mark.parametrize("top_byte", [0x40, 0x80])
 def test_a_batch_whose_offset_is_damaged_is_not_indexed(files, top_byte):
     log = Log.open(files, "data/other-0", LogConfig(index_interval_bytes=0), now_ms=NOW, clean=True)
@@ -383,6 +396,30 @@ def test_a_kill_in_the_middle_of_a_write_costs_that_write_alone(preallocate, siz
     reopened = Log.open(files, PATH, config, now_ms=NOW, same_boot=True)
     assert offsets(reopened) == [(0, 0), (1, 1), (2, 2)]
     assert reopened.active.size_bytes == 3 * log.active.size_bytes // 4
+
+
+@pytest.mark.parametrize(
+    ("index_interval_bytes", "size", "damaged", "kept"),
+    [
+        pytest.param(4096, 3000, 0, 10, id="before the last index entry: not read"),
+        pytest.param(4096, 3000, 9, 9, id="behind it: checked"),
+        pytest.param(10**9, 1_000_000, 6, 10, id="behind it, more than two megabytes from the end: headers only"),
+        pytest.param(10**9, 1_000_000, 8, 8, id="behind it, within two megabytes: checked"),
+    ],
+)
+def test_what_is_checked_after_a_kill(index_interval_bytes, size, damaged, kept):
+    files = MemoryFiles()
+    files.make_directory("data")
+    config = LogConfig(segment_bytes=20_000_000, index_interval_bytes=index_interval_bytes)
+    log = Log.open(files, PATH, config, now_ms=NOW, clean=True)
+    for _ in range(10):
+        append(log, batch(size=size))
+    log.checkpoint()  # writes the index entries
+    files.kill()
+    content = files.content(f"{PATH}/{0:020d}.log")
+    content[len(content) // 10 * damaged + 100] ^= 1
+
+    assert Log.open(files, PATH, config, now_ms=NOW, same_boot=True).end_offset == kept
 
 
 def test_an_aborted_transaction_is_known_after_a_crash_that_lost_its_index():
