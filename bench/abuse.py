@@ -25,6 +25,7 @@ from kwire.wire.compression import Codec, compress
 from kwire.wire.records import Record, build_batch
 
 METADATA, LIST_GROUPS, API_VERSIONS, PRODUCE, OFFSET_COMMIT, JOIN_GROUP = 3, 16, 18, 0, 8, 11
+SYNC_GROUP, ADD_PARTITIONS = 14, 24
 SETTINGS = {"auto.create.topics.enable": "true"}
 PARTITIONS = 4000
 GROUPS = 20_000
@@ -204,6 +205,27 @@ def large_join(bootstrap: str) -> None:
     flood(bootstrap, 1, frames(JOIN_GROUP, 2, request, 1), 1)
 
 
+def many_partitions(bootstrap: str) -> None:
+    """A transaction that is to write to two million partitions of a topic that does not exist."""
+    request = m.AddPartitionsToTxnRequest
+    topic = request.AddPartitionsToTxnTopic(name="unknown", partitions=list(range(2_000_000)))
+    wish = request(
+        v3_and_below_transactional_id="x",
+        v3_and_below_producer_id=1,
+        v3_and_below_producer_epoch=0,
+        v3_and_below_topics=[topic],
+    )
+    flood(bootstrap, 1, frames(ADD_PARTITIONS, 3, wish, 1), 1)
+
+
+def many_assignments(bootstrap: str) -> None:
+    """A SyncGroup with the assignments of a million members that do not exist."""
+    request = m.SyncGroupRequest
+    given = [request.SyncGroupRequestAssignment(member_id=f"m{i}", assignment=b"") for i in range(1_000_000)]
+    wish = request(group_id="g", generation_id=1, member_id="m", assignments=given)
+    flood(bootstrap, 1, frames(SYNC_GROUP, 3, wish, 1), 1)
+
+
 def unfinished(bootstrap: str) -> None:
     """Twenty requests of 90 MB whose last byte never comes."""
     host, _, port = bootstrap.rpartition(":")
@@ -238,6 +260,8 @@ CASES: dict[str, Callable[[str], None]] = {
     "one Metadata of 100,000 unknown names": unknown_names,
     f"64 ListGroups over {GROUPS:,} groups": list_groups,
     "JoinGroup with 95 MB of metadata": large_join,
+    "AddPartitionsToTxn of 2,000,000 partitions": many_partitions,
+    "SyncGroup with 1,000,000 assignments": many_assignments,
     "20 unfinished requests of 90 MB": unfinished,
     "900 slow senders": slow_senders,
 }

@@ -5,6 +5,7 @@ standard streams, exit status and, when it latches in static fields, freshly loa
 """
 
 import base64
+import contextlib
 import itertools
 import os
 import re
@@ -98,8 +99,11 @@ class Job:
             while self.code is None:
                 left = deadline - time.monotonic()
                 if left <= 0:
+                    where = self._jvm.dump_threads()
                     self.stop()
-                    raise AssertionError(f"{self.command} did not end in {timeout_s} s:\n{self.out}\n{self.err}")
+                    raise AssertionError(
+                        f"{self.command} did not end in {timeout_s} s; {where}:\n{self.out}\n{self.err}"
+                    )
                 self._changed.wait(left)
         return Finished(self.command, self.code, self.out, self.err)
 
@@ -115,6 +119,7 @@ class Job:
 class Jvm:
     def __init__(self, log: Path) -> None:
         compile_sources()
+        self._log = log
         # Warnings of the tools go to stderr; of what is noise when many clients live in one JVM, only errors do.
         quiet = ("org.apache.kafka.common.utils.AppInfoParser", "org.apache.kafka.clients.admin.AdminClientConfig")
         command = [
@@ -162,6 +167,16 @@ class Jvm:
     def alive(self) -> bool:
         return self._process.poll() is None
 
+    def dump_threads(self) -> str:
+        """Write what each thread is doing to the log; return a sentence that says where."""
+        if shutil.which("jcmd") is None:
+            return "there is no jcmd to list its threads"
+        with self._log.open("ab") as log:
+            command = ["jcmd", str(self._process.pid), "Thread.print"]
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                subprocess.run(command, stdout=log, stderr=log, timeout=30, check=False)
+        return f"its threads are in {self._log}"
+
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
@@ -176,9 +191,14 @@ class Jvm:
     def _listen(self) -> None:
         assert self._process.stdout is not None
         for line in self._process.stdout:
-            stream, job_id, *payload = line.split()
-            if payload:
-                self._jobs[job_id].receive(stream, payload[0])
+            try:
+                stream, job_id, *payload = line.split()
+                if payload:
+                    self._jobs[job_id].receive(stream, payload[0])
+            except (ValueError, KeyError):
+                # The jobs of the other lines go on; the one that this line was for ends by its timeout.
+                with self._log.open("a") as log:
+                    log.write(f"not a line of the tool server: {line}")
         for job in self._jobs.values():
             if job.code is None:
                 job.receive("exit", "255")

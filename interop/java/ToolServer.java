@@ -342,16 +342,21 @@ public final class ToolServer {
         endThreads(job);
     }
 
-    /** What a process's end does to its threads. An interrupt would not do: a client's loop spins on it for ever. */
+    /**
+     * What a process's end does to its threads. An interrupt would not do: a client's loop spins on it for ever. None of
+     * them is stopped while it writes a line, because the rest of that line would be missing before the next one.
+     */
     static void endThreads(Job job) {
         Thread[] threads = new Thread[64];
         int count = job.group.enumerate(threads);
-        for (int i = 0; i < count; i++) {
-            if (threads[i] == Thread.currentThread()) continue;
-            try {
-                Thread.class.getMethod("stop").invoke(threads[i]);
-            } catch (ReflectiveOperationException e) {
-                return; // this Java cannot; they stay, idle
+        synchronized (WIRE) {
+            for (int i = 0; i < count; i++) {
+                if (threads[i] == Thread.currentThread()) continue;
+                try {
+                    Thread.class.getMethod("stop").invoke(threads[i]);
+                } catch (ReflectiveOperationException e) {
+                    return; // this Java cannot; they stay, idle
+                }
             }
         }
     }

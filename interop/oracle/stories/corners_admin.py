@@ -420,6 +420,12 @@ def update_features_of_odd_requests(ask: Asker) -> None:
         for label, updates in (
             ("no name", [update("", 1)]),
             ("a feature twice", [update("transaction.version", 2), update("transaction.version", 2)]),
+            ("a feature down, then as it is", [update("transaction.version", 1, 2), update("transaction.version", 2)]),
+            ("a feature as it is, then down", [update("transaction.version", 2), update("transaction.version", 1, 2)]),
+            (
+                "a feature too high, then as it is",
+                [update("transaction.version", 99), update("transaction.version", 2)],
+            ),
             ("one good, one bad", [update("transaction.version", 2), update("no.such", 1)]),
             ("one bad, one good", [update("no.such", 1), update("transaction.version", 2)]),
             ("metadata.version to nothing", [update("metadata.version", 0)]),
