@@ -43,6 +43,7 @@ SETTINGS = {
     "log.dirs": "/kwire",
     "offsets.topic.num.partitions": "1",
     "transaction.state.log.num.partitions": "1",
+    "share.coordinator.state.topic.num.partitions": "1",
     "log.index.interval.bytes": "100",
     "log.cleaner.enable": "false",
 }
@@ -62,7 +63,7 @@ async def write_directory(files):
     """Fill a log directory with some of everything; give the copy that a kill leaves."""
     async with open_on(files) as broker:
         client = Peer(broker)
-        await client.create_topic("a", 2, retention_ms=-1)
+        topic_id = await client.create_topic("a", 2, retention_ms=-1)
         await client.create_topic("b")
         for number in range(6):
             append(broker, "a", number % 2, f"value {number}".encode())
@@ -70,6 +71,8 @@ async def write_directory(files):
         broker.partitions.get("a", 0).log.roll(broker.clock.now_ms())
         append(broker, "a", 0, b"in the second segment")
         await client.call(8, commit("group", ("a", 0, 2)))
+        await client.call(0, initialize_share_state(topic_id))
+        await client.call(1, consumer_heartbeat())
         producer = Producer(client, "transactional id")
         await producer.init()
         await producer.write("b", b"aborted")
@@ -77,6 +80,46 @@ async def write_directory(files):
         await producer.write("b", b"committed")
         await producer.commit()
         return files.fork()
+
+
+def initialize_share_state(topic_id):
+    request = m.InitializeShareGroupStateRequest
+    partition = request.PartitionData(partition=0, state_epoch=1, start_offset=2)
+    topic = request.InitializeStateData(topic_id=topic_id, partitions=[partition])
+    return request(group_id="share group", topics=[topic])
+
+
+def consumer_heartbeat():
+    """The join of a member of a consumer group."""
+    return m.ConsumerGroupHeartbeatRequest(
+        group_id="consumer group",
+        member_id="AAAAAAAAAAAAAAAAAAAAAQ",
+        member_epoch=0,
+        rebalance_timeout_ms=1000,
+        subscribed_topic_names=["a"],
+        topic_partitions=[],
+    )
+
+
+async def share_state(client):
+    """Error, epoch and start offset of the one share partition that has a state, as the share coordinator has them."""
+    request = m.ReadShareGroupStateSummaryRequest
+    topic_id = client.broker.image.topics["a"].id if "a" in client.broker.image.topics else bytes(16)
+    topic = request.ReadStateSummaryData(topic_id=topic_id, partitions=[request.PartitionData(partition=0)])
+    answer = await client.call(1, request(group_id="share group", topics=[topic]))
+    found = answer.results[0].partitions[0]
+    return found.error_code, found.state_epoch, found.start_offset
+
+
+async def consumer_group(client):
+    """Error, epoch, and members with their assignments of the consumer group."""
+    answer = await client.call(1, m.ConsumerGroupDescribeRequest(group_ids=["consumer group"]))
+    (group,) = answer.groups
+    held = [
+        [(each.topic_name, each.partitions) for each in member.target_assignment.topic_partitions]
+        for member in group.members
+    ]
+    return group.error_code, group.group_epoch, held
 
 
 def append(broker, topic, index, value):
@@ -108,6 +151,8 @@ async def content_of(files):
             answer.error_code or answer.topics[0].partitions[0].error_code,
             answer.topics[0].partitions[0].committed_offset if answer.topics else None,
         )
+        seen["share state"] = await share_state(client)
+        seen["consumer group"] = await consumer_group(client)
         answer = await client.call(0, m.DescribeTransactionsRequest(transactional_ids=["transactional id"]))
         (state,) = answer.transaction_states
         seen["transaction"] = (state.error_code, state.transaction_state, state.producer_id, state.producer_epoch)
