@@ -68,7 +68,7 @@ async def alter_each(
     would leave them. ``command`` makes the
     controller's command from the changes.
     """
-    counts = Counter((wanted.resource_type, wanted.resource_name) for wanted in resources)
+    counts = Counter([(wanted.resource_type, wanted.resource_name) for wanted in resources])
     outcomes: list[object] = []
     submitted: list[tuple[Resource, T]] = []
     places: list[int] = []
@@ -91,7 +91,8 @@ async def alter_each(
     results = await submit_in_slices(context, submitted, command, size=lambda item: 1 + len(item[1]) // _CHANGES_OF_ONE)
     for place, result in zip(places, results, strict=True):
         outcomes[place] = result
-    return [_altered(wanted, outcome) for wanted, outcome in zip(resources, outcomes, strict=True)]
+    pairs = zip(resources, outcomes, strict=True)
+    return [_altered(wanted, outcome) async for wanted, outcome in paced(context, pairs)]
 
 
 async def _check_reconfiguration(

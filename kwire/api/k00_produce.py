@@ -74,7 +74,7 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
         else:
             for piece in pieces(topic.partition_data):
                 await _append(context, request, name, piece, responses, uncommitted, verification)
-                if verification.is_in_pieces:
+                if verification.breathes:
                     await context.breathe()
         answers.append(
             ProduceResponse.TopicProduceResponse(

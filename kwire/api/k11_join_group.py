@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.pacing import paced_list
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import Joined, JoinGroup
 from kwire.errors import Code, KafkaError
@@ -26,6 +27,8 @@ _NULL_PROTOCOL_SINCE: Final = 7  # KIP-559
 _SKIP_ASSIGNMENT_SINCE: Final = 9  # KIP-814
 # A member may send this many times what one group record may hold, over all its protocols.
 _PROTOCOLS_AT_LIMIT_MAX: Final = 4
+# What a protocol counts beside its metadata: it is work for each join of the group.
+_PROTOCOL_BYTES: Final = 64
 
 
 async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupResponse:
@@ -44,7 +47,7 @@ async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupRespon
         session_timeout_ms=request.session_timeout_ms,
         rebalance_timeout_ms=request.rebalance_timeout_ms if own_rebalance_timeout else request.session_timeout_ms,
         protocol_type=request.protocol_type,
-        protocols=tuple((each.name, bytes(each.metadata)) for each in request.protocols),
+        protocols=tuple(await paced_list(context, _protocol, request.protocols)),
         random_suffix=groups.new_member_suffix(),
         member_id_required=version >= _MEMBER_ID_REQUIRED_SINCE,
         may_skip_assignment=version >= _SKIP_ASSIGNMENT_SINCE,
@@ -54,7 +57,7 @@ async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupRespon
     joined: Joined
     try:
         context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
-        if sum(sizes) > _PROTOCOLS_AT_LIMIT_MAX * record_bytes_max:
+        if sum(sizes) + _PROTOCOL_BYTES * len(sizes) > _PROTOCOLS_AT_LIMIT_MAX * record_bytes_max:
             # Apache Kafka's code for a group record that is too large.
             raise KafkaError(Code.UNKNOWN_SERVER_ERROR)
         joined = await groups.submit(
@@ -80,3 +83,7 @@ async def handle(context: Context, request: JoinGroupRequest) -> JoinGroupRespon
             for each in joined.members
         ],
     )
+
+
+def _protocol(given: JoinGroupRequest.JoinGroupRequestProtocol) -> tuple[str, bytes]:
+    return given.name, bytes(given.metadata)

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+from kwire.api.pacing import paced_list
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import LeavingMember, LeftMember
 from kwire.errors import Code, KafkaError
@@ -29,7 +30,7 @@ async def handle(context: Context, request: LeaveGroupRequest) -> LeaveGroupResp
     if is_one:
         leaving = [LeavingMember(request.member_id)]
     else:
-        leaving = [LeavingMember(each.member_id, each.group_instance_id) for each in request.members]
+        leaving = await paced_list(context, _leaving, request.members)
     try:
         context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
         left: list[LeftMember] = []
@@ -43,12 +44,17 @@ async def handle(context: Context, request: LeaveGroupRequest) -> LeaveGroupResp
     return LeaveGroupResponse(
         throttle_time_ms=context.throttle_ms,
         error_code=Code.NONE,
-        members=[
-            LeaveGroupResponse.MemberResponse(
-                member_id=each.member_id, group_instance_id=each.group_instance_id, error_code=each.error
-            )
-            for each in left
-        ],
+        members=await paced_list(context, _answer, left),
+    )
+
+
+def _leaving(member: LeaveGroupRequest.MemberIdentity) -> LeavingMember:
+    return LeavingMember(member.member_id, member.group_instance_id)
+
+
+def _answer(left: LeftMember) -> LeaveGroupResponse.MemberResponse:
+    return LeaveGroupResponse.MemberResponse(
+        member_id=left.member_id, group_instance_id=left.group_instance_id, error_code=left.error
     )
 
 

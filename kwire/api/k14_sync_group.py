@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.pacing import paced_list
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import Synced, SyncGroup
 from kwire.errors import Code, KafkaError
@@ -30,7 +31,7 @@ async def handle(context: Context, request: SyncGroupRequest) -> SyncGroupRespon
         request.group_instance_id,
         request.protocol_type,
         request.protocol_name,
-        tuple((each.member_id, bytes(each.assignment)) for each in request.assignments),
+        tuple(await paced_list(context, _assignment, request.assignments)),
     )
     synced: Synced
     try:
@@ -51,3 +52,7 @@ async def handle(context: Context, request: SyncGroupRequest) -> SyncGroupRespon
         protocol_name=synced.protocol_name,
         assignment=synced.assignment,
     )
+
+
+def _assignment(given: SyncGroupRequest.SyncGroupRequestAssignment) -> tuple[str, bytes]:
+    return given.member_id, bytes(given.assignment)

@@ -38,8 +38,12 @@ Shown: TypeAlias = dict[frozenset[tuple[str, str | None]], list[Config]]
 async def handle(context: Context, request: CreateTopicsRequest) -> CreateTopicsResponse:
     broker = context.broker
     counts = Counter(topic.name for topic in request.topics)
-    denied = _denied(context, counts)
-    wanted = [_new_topic(topic) for topic in request.topics if counts[topic.name] == 1 and topic.name not in denied]
+    denied = await _denied(context, counts)
+    wanted = [
+        _new_topic(topic)
+        async for topic in paced(context, request.topics)
+        if counts[topic.name] == 1 and topic.name not in denied
+    ]
     strict = context.api_version >= _THROTTLING_ERROR_SINCE
     outcomes: Sequence[Created | KafkaError]
     too_many = too_many_partitions(broker.configs, wanted)
@@ -60,22 +64,25 @@ async def handle(context: Context, request: CreateTopicsRequest) -> CreateTopics
     ]
     results += [
         _refused(name, KafkaError(Code.INVALID_REQUEST, "Duplicate topic name."))
-        for name, count in counts.items()
+        async for name, count in paced(context, counts.items())
         if count > 1
     ]
-    results += [_refused(name, KafkaError(Code.TOPIC_AUTHORIZATION_FAILED, "Authorization failed.")) for name in denied]
+    results += [
+        _refused(name, KafkaError(Code.TOPIC_AUTHORIZATION_FAILED, "Authorization failed."))
+        async for name in paced(context, denied)
+    ]
     return CreateTopicsResponse(throttle_time_ms=context.throttle_ms, topics=results)
 
 
-def _denied(context: Context, counts: Counter[str]) -> list[str]:
+async def _denied(context: Context, counts: Counter[str]) -> dict[str, None]:
     """The topics, named once, that the client may not create."""
     if context.may_cluster(Operation.CREATE, audited=False):
-        return []
-    return [
-        name
-        for name, count in counts.items()
+        return {}
+    return {
+        name: None
+        async for name, count in paced(context, counts.items())
         if count == 1 and not context.may(Operation.CREATE, ResourceType.TOPIC, name)
-    ]
+    }
 
 
 def _new_topic(topic: CreateTopicsRequest.CreatableTopic) -> NewTopic:

@@ -11,9 +11,11 @@ transactions at once, either to add or only to verify (KIP-890); 5 TRANSACTION_A
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final
 
+from kwire.api.pacing import paced, paced_list
 from kwire.broker.requests.context import Context
 from kwire.coordinators.machine import ProducerStamp
 from kwire.coordinators.transaction.transaction import NEW_EPOCH_SINCE
@@ -39,7 +41,7 @@ async def handle(context: Context, request: AddPartitionsToTxnRequest) -> AddPar
         return AddPartitionsToTxnResponse(throttle_time_ms=context.throttle_ms, results_by_topic_v3_and_below=results)
     context.authorize_cluster(Operation.CLUSTER_ACTION)
     by_transaction = []
-    for one in request.transactions:
+    async for one in paced(context, request.transactions):
         producer = ProducerStamp(one.producer_id, one.producer_epoch)
         do = _verify if one.verify_only else _add
         results = await do(context, one.transactional_id, producer, one.topics)
@@ -51,12 +53,12 @@ async def _add(
     context: Context, transactional_id: str, producer: ProducerStamp, topics: Sequence[Topic]
 ) -> list[TopicResult]:
     by_broker = context.api_version >= _BY_BROKERS_SINCE
-    asked = _partitions(topics)
+    asked = await _partitions(context, topics)
     if not by_broker and not context.may(Operation.WRITE, ResourceType.TRANSACTIONAL_ID, transactional_id):
-        return _results(dict.fromkeys(asked, Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED))
-    impossible = _impossible(context, asked, allow_internal=by_broker)
+        return await _results(context, dict.fromkeys(asked, Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED))
+    impossible = await _impossible(context, asked, allow_internal=by_broker)
     if impossible:
-        return _results({each: impossible.get(each, Code.OPERATION_NOT_ATTEMPTED) for each in asked})
+        return await _results(context, dict.fromkeys(asked, Code.OPERATION_NOT_ATTEMPTED) | impossible)
     code = Code.NONE
     try:
         await context.broker.transactions.add_partitions(
@@ -69,32 +71,33 @@ async def _add(
     return [
         TopicResult(
             name=topic.name,
-            results_by_partition=[
-                PartitionResult(partition_index=index, partition_error_code=code) for index in topic.partitions
-            ],
+            results_by_partition=await paced_list(context, partial(_result, code), topic.partitions),
         )
-        for topic in topics
+        async for topic in paced(context, topics)
     ]
 
 
 async def _verify(
     context: Context, transactional_id: str, producer: ProducerStamp, topics: Sequence[Topic]
 ) -> list[TopicResult]:
-    asked = _partitions(topics)
-    impossible = _impossible(context, asked, allow_internal=True)
+    asked = await _partitions(context, topics)
+    impossible = await _impossible(context, asked, allow_internal=True)
     if impossible:
-        return _results({each: impossible.get(each, Code.OPERATION_NOT_ATTEMPTED) for each in asked})
+        return await _results(context, dict.fromkeys(asked, Code.OPERATION_NOT_ATTEMPTED) | impossible)
     try:
         machine = await context.broker.transactions.machine(context, transactional_id)
-        return _results(machine.verify_partitions(transactional_id, producer, asked))
+        codes = machine.verify_partitions(transactional_id, producer, asked)
     except KafkaError as refusal:
-        return _results(dict.fromkeys(asked, refusal.code))
+        codes = dict.fromkeys(asked, refusal.code)
+    return await _results(context, codes)
 
 
-def _impossible(context: Context, asked: list[TopicPartition], *, allow_internal: bool) -> dict[TopicPartition, Code]:
+async def _impossible(
+    context: Context, asked: Sequence[TopicPartition], *, allow_internal: bool
+) -> dict[TopicPartition, Code]:
     """The partitions that cannot be written to; clients may not write to internal topics."""
     found = {}
-    for each in asked:
+    async for each in paced(context, asked):
         may_write = allow_internal or (
             each.topic not in INTERNAL_TOPICS and context.may(Operation.WRITE, ResourceType.TOPIC, each.topic)
         )
@@ -105,13 +108,22 @@ def _impossible(context: Context, asked: list[TopicPartition], *, allow_internal
     return found
 
 
-def _partitions(topics: Sequence[Topic]) -> list[TopicPartition]:
-    return [TopicPartition(topic.name, index) for topic in topics for index in topic.partitions]
+async def _partitions(context: Context, topics: Sequence[Topic]) -> list[TopicPartition]:
+    asked: list[TopicPartition] = []
+    async for topic in paced(context, topics):
+        asked += await paced_list(context, partial(TopicPartition, topic.name), topic.partitions)
+    return asked
 
 
-def _results(codes: dict[TopicPartition, Code]) -> list[TopicResult]:
+async def _results(context: Context, codes: Mapping[TopicPartition, Code]) -> list[TopicResult]:
     by_topic: dict[str, list[PartitionResult]] = {}
-    for (topic, index), code in codes.items():
-        result = PartitionResult(partition_index=index, partition_error_code=code)
-        by_topic.setdefault(topic, []).append(result)
-    return [TopicResult(name=topic, results_by_partition=results) for topic, results in by_topic.items()]
+    async for (topic, index), code in paced(context, codes.items()):
+        by_topic.setdefault(topic, []).append(_result(code, index))
+    return [
+        TopicResult(name=topic, results_by_partition=results)
+        async for topic, results in paced(context, by_topic.items())
+    ]
+
+
+def _result(code: Code, index: int) -> PartitionResult:
+    return PartitionResult(partition_index=index, partition_error_code=code)

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from kwire.acls import Acl, Operation, PatternType, Permission, ResourceType
 from kwire.api.acl_requests import check_codes
-from kwire.api.pacing import submit_in_slices
+from kwire.api.pacing import paced_list, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.limits import ACLS_OF_REQUEST_MAX
@@ -26,11 +26,11 @@ Result = CreateAclsResponse.AclCreationResult
 
 
 async def handle(context: Context, request: CreateAclsRequest) -> CreateAclsResponse:
-    acls = [_acl(creation) for creation in request.creations]
+    acls = await paced_list(context, _acl, request.creations)
     outcomes: Sequence[object]
     if not context.may_cluster(Operation.ALTER):
         outcomes = [denied(ResourceType.CLUSTER)] * len(acls)
-    elif any(_is_filter(acl) for acl in acls):
+    elif any(await paced_list(context, _is_filter, acls)):
         outcomes = [KafkaError(Code.UNKNOWN_SERVER_ERROR)] * len(acls)
     elif context.broker.authorizer is None:
         outcomes = [KafkaError(Code.SECURITY_DISABLED, "No Authorizer is configured.")] * len(acls)
@@ -39,7 +39,8 @@ async def handle(context: Context, request: CreateAclsRequest) -> CreateAclsResp
         outcomes = [KafkaError(Code.POLICY_VIOLATION, message)] * len(acls)
     else:
         outcomes = await submit_in_slices(context, acls, CreateAcls)
-    return CreateAclsResponse(throttle_time_ms=context.throttle_ms, results=[_result(one) for one in outcomes])
+    results = await paced_list(context, _result, outcomes)
+    return CreateAclsResponse(throttle_time_ms=context.throttle_ms, results=results)
 
 
 def _is_filter(acl: Acl) -> bool:

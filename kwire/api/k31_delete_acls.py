@@ -14,7 +14,7 @@ from collections.abc import Sequence
 
 from kwire.acls import Acl, AclFilter, ResourceType
 from kwire.api.acl_requests import read_filter
-from kwire.api.pacing import submit_in_slices
+from kwire.api.pacing import paced_list, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.limits import ACLS_OF_REQUEST_MAX
@@ -29,7 +29,7 @@ Selected = Sequence[Acl] | KafkaError
 
 
 async def handle(context: Context, request: DeleteAclsRequest) -> DeleteAclsResponse:
-    filters = [read_filter(each) for each in request.filters]
+    filters = await paced_list(context, read_filter, request.filters)
     outcomes: list[Selected]
     if not context.may_cluster(Operation.ALTER):
         outcomes = [denied(ResourceType.CLUSTER)] * len(filters)
@@ -37,7 +37,8 @@ async def handle(context: Context, request: DeleteAclsRequest) -> DeleteAclsResp
         outcomes = [KafkaError(Code.SECURITY_DISABLED, "No Authorizer is configured.")] * len(filters)
     else:
         outcomes = await _delete(context, filters)
-    return DeleteAclsResponse(throttle_time_ms=context.throttle_ms, filter_results=[_result(one) for one in outcomes])
+    results = await paced_list(context, _result, outcomes)
+    return DeleteAclsResponse(throttle_time_ms=context.throttle_ms, filter_results=results)
 
 
 async def _delete(context: Context, filters: Sequence[AclFilter]) -> list[Selected]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from kwire.api.config_changes import alter_each
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.metadata.commands import AlterConfigs
 from kwire.wire.messages import AlterConfigsRequest, AlterConfigsResponse
@@ -26,7 +27,9 @@ async def handle(context: Context, request: AlterConfigsRequest) -> AlterConfigs
     )
     return AlterConfigsResponse(
         throttle_time_ms=context.throttle_ms,
-        responses=[AlterConfigsResponse.AlterConfigsResourceResponse(**one._asdict()) for one in altered],
+        responses=[
+            AlterConfigsResponse.AlterConfigsResourceResponse(**one._asdict()) async for one in paced(context, altered)
+        ],
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Final
 
-from kwire.api.pacing import submit_in_slices
+from kwire.api.pacing import paced, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import CreatePartitions
@@ -29,20 +29,14 @@ _THROTTLING_ERROR_SINCE: Final = 3  # KIP-599
 async def handle(context: Context, request: CreatePartitionsRequest) -> CreatePartitionsResponse:
     broker = context.broker
     counts = Counter(topic.name for topic in request.topics)
-    denied = [
-        name
-        for name, count in counts.items()
+    denied = {
+        name: None
+        async for name, count in paced(context, counts.items())
         if count == 1 and not context.may(Operation.ALTER, ResourceType.TOPIC, name)
-    ]
+    }
     grown = [
-        NewPartitions(
-            topic=topic.name,
-            count=topic.count,
-            assignments=(
-                None if topic.assignments is None else tuple(tuple(one.broker_ids) for one in topic.assignments)
-            ),
-        )
-        for topic in request.topics
+        _new_partitions(topic)
+        async for topic in paced(context, request.topics)
         if counts[topic.name] == 1 and topic.name not in denied
     ]
     strict = context.api_version >= _THROTTLING_ERROR_SINCE
@@ -54,13 +48,25 @@ async def handle(context: Context, request: CreatePartitionsRequest) -> CreatePa
     )
     results = [
         Result(name=name, error_code=Code.INVALID_REQUEST, error_message="Duplicate topic name.")
-        for name, count in counts.items()
+        async for name, count in paced(context, counts.items())
         if count > 1
     ]
-    results += [Result(name=name, error_code=Code.TOPIC_AUTHORIZATION_FAILED, error_message=None) for name in denied]
-    for item, outcome in zip(grown, outcomes, strict=True):
+    results += [
+        Result(name=name, error_code=Code.TOPIC_AUTHORIZATION_FAILED, error_message=None)
+        async for name in paced(context, denied)
+    ]
+    async for item, outcome in paced(context, zip(grown, outcomes, strict=True)):
         result = Result(name=item.topic, error_message=None)
         if isinstance(outcome, KafkaError):
             result.error_code, result.error_message = outcome.code, outcome.message
         results.append(result)
     return CreatePartitionsResponse(throttle_time_ms=context.throttle_ms, results=results)
+
+
+def _new_partitions(topic: CreatePartitionsRequest.CreatePartitionsTopic) -> NewPartitions:
+    assignments = topic.assignments
+    return NewPartitions(
+        topic=topic.name,
+        count=topic.count,
+        assignments=None if assignments is None else tuple([tuple(one.broker_ids) for one in assignments]),
+    )

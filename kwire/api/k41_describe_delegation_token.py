@@ -43,7 +43,7 @@ async def handle(context: Context, request: DescribeDelegationTokenRequest) -> D
 
 
 def _is_shown(context: Context, token: Token, owners: set[str] | None) -> bool:
-    if owners is not None and not any(map(token.concerns, owners)):
+    if owners is not None and owners.isdisjoint((token.owner, token.requester, *token.renewers)):
         return False
     if token.concerns(str(context.principal)):
         return True

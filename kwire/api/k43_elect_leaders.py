@@ -12,9 +12,10 @@ Version notes: 0 has preferred elections only; 1 adds the election type and a to
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
-from kwire.api.pacing import paced, submit_in_slices
+from kwire.api.pacing import paced, paced_list, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.commands import ElectLeaders
@@ -31,17 +32,19 @@ Result = ElectLeadersResponse.PartitionResult
 async def handle(context: Context, request: ElectLeadersRequest) -> ElectLeadersResponse:
     broker = context.broker
     wanted = [] if request.topic_partitions is None else request.topic_partitions
-    named = [TopicPartition(item.topic, index) for item in wanted for index in item.partitions]
+    named: list[TopicPartition] = []
+    async for item in paced(context, wanted):
+        named += await paced_list(context, partial(TopicPartition, item.topic), item.partitions)
     if not context.may_cluster(Operation.ALTER):
         refusal = denied(ResourceType.CLUSTER)
-        return _answer(context, refusal.code, _as_named(request, [refusal] * len(named)))
+        return await _answer(context, refusal.code, await _as_named(context, request, [refusal] * len(named)))
     # Apache Kafka looks at the election type with the first topic that the request names.
     if request.election_type not in _TYPES and request.topic_partitions != []:
         refusal = KafkaError(Code.INVALID_REQUEST, f"Unknown election type {request.election_type}")
-        return _answer(context, Code.INVALID_REQUEST, _as_named(request, [refusal] * len(named)))
+        return await _answer(context, Code.INVALID_REQUEST, await _as_named(context, request, [refusal] * len(named)))
     if request.topic_partitions is not None:
         outcomes = await _elect(context, request, named)
-        return _answer(context, Code.NONE, _as_named(request, outcomes))
+        return await _answer(context, Code.NONE, await _as_named(context, request, outcomes))
     everything = [
         TopicPartition(topic.name, one.index)
         async for topic in paced(context, broker.image.topics.values())
@@ -53,7 +56,7 @@ async def handle(context: Context, request: ElectLeadersRequest) -> ElectLeaders
     async for (topic, index), outcome in paced(context, zip(everything, outcomes, strict=True)):
         if not isinstance(outcome, KafkaError) or outcome.code is not Code.ELECTION_NOT_NEEDED:
             by_topic.setdefault(topic, []).append(_result(index, outcome))
-    return _answer(context, Code.NONE, list(by_topic.items()))
+    return await _answer(context, Code.NONE, list(by_topic.items()))
 
 
 async def _elect(
@@ -62,12 +65,14 @@ async def _elect(
     return await submit_in_slices(context, partitions, lambda some: ElectLeaders(request.election_type, some))
 
 
-def _as_named(request: ElectLeadersRequest, outcomes: Sequence[object]) -> list[tuple[str, list[Result]]]:
+async def _as_named(
+    context: Context, request: ElectLeadersRequest, outcomes: Sequence[object]
+) -> list[tuple[str, list[Result]]]:
     """The outcomes in the shape of the request, a topic that it names twice standing there twice."""
     rest = iter(outcomes)
     return [
-        (item.topic, [_result(index, next(rest)) for index in item.partitions])
-        for item in request.topic_partitions or ()
+        (item.topic, await paced_list(context, lambda index: _result(index, next(rest)), item.partitions))
+        async for item in paced(context, request.topic_partitions or ())
     ]
 
 
@@ -77,13 +82,13 @@ def _result(index: int, outcome: object) -> Result:
     return Result(partition_id=index, error_message=None)
 
 
-def _answer(context: Context, code: Code, topics: list[tuple[str, list[Result]]]) -> ElectLeadersResponse:
+async def _answer(context: Context, code: Code, topics: list[tuple[str, list[Result]]]) -> ElectLeadersResponse:
     return ElectLeadersResponse(
         throttle_time_ms=context.throttle_ms,
         # Version 0 has no top-level error.
         error_code=code if context.api_version else Code.NONE,
         replica_election_results=[
             ElectLeadersResponse.ReplicaElectionResult(topic=topic, partition_result=results)
-            for topic, results in topics
+            async for topic, results in paced(context, topics)
         ],
     )

@@ -11,6 +11,7 @@ Left out: loggers other than the root, and the levels TRACE and FATAL, which kwi
 from __future__ import annotations
 
 from kwire.api.config_changes import alter_each, alter_loggers
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.metadata.alter_configs import ConfigChange, configs_after
 from kwire.metadata.commands import IncrementalAlterConfigs
@@ -40,7 +41,8 @@ async def handle(context: Context, request: IncrementalAlterConfigsRequest) -> I
         ),
         lambda resources: IncrementalAlterConfigs(resources, validate_only=request.validate_only),
     )
+    answer = IncrementalAlterConfigsResponse.AlterConfigsResourceResponse
     return IncrementalAlterConfigsResponse(
         throttle_time_ms=context.throttle_ms,
-        responses=[IncrementalAlterConfigsResponse.AlterConfigsResourceResponse(**one._asdict()) for one in altered],
+        responses=[answer(**one._asdict()) async for one in paced(context, altered)],
     )

@@ -11,7 +11,9 @@ Version notes: 1 can forbid a change of the replication factor (KIP-860).
 
 from __future__ import annotations
 
-from kwire.api.pacing import submit_in_slices
+from functools import partial
+
+from kwire.api.pacing import paced, paced_list, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.cluster.reassignment import Reassignment
@@ -26,15 +28,11 @@ PartitionAnswer = AlterPartitionReassignmentsResponse.ReassignablePartitionRespo
 
 
 async def handle(context: Context, request: AlterPartitionReassignmentsRequest) -> AlterPartitionReassignmentsResponse:
-    wanted = [
-        Reassignment(
-            TopicPartition(topic.name, one.partition_index), None if one.replicas is None else tuple(one.replicas)
-        )
-        for topic in request.topics
-        for one in topic.partitions
-    ]
+    wanted: list[Reassignment] = []
+    async for topic in paced(context, request.topics):
+        wanted += await paced_list(context, partial(_reassignment, topic.name), topic.partitions)
     if not context.may_cluster(Operation.ALTER):
-        return _denied(context, request)
+        return await _denied(context, request)
     outcomes = iter(
         await submit_in_slices(
             context,
@@ -47,9 +45,11 @@ async def handle(context: Context, request: AlterPartitionReassignmentsRequest) 
     answers = [
         TopicAnswer(
             name=topic.name,
-            partitions=[_answer(one.partition_index, next(outcomes)) for one in topic.partitions],
+            partitions=await paced_list(
+                context, lambda one: _answer(one.partition_index, next(outcomes)), topic.partitions
+            ),
         )
-        for topic in request.topics
+        async for topic in paced(context, request.topics)
     ]
     return AlterPartitionReassignmentsResponse(
         throttle_time_ms=context.throttle_ms,
@@ -60,15 +60,25 @@ async def handle(context: Context, request: AlterPartitionReassignmentsRequest) 
     )
 
 
-def _denied(context: Context, request: AlterPartitionReassignmentsRequest) -> AlterPartitionReassignmentsResponse:
+def _reassignment(topic: str, wanted: AlterPartitionReassignmentsRequest.ReassignablePartition) -> Reassignment:
+    replicas = None if wanted.replicas is None else tuple(wanted.replicas)
+    return Reassignment(TopicPartition(topic, wanted.partition_index), replicas)
+
+
+async def _denied(context: Context, request: AlterPartitionReassignmentsRequest) -> AlterPartitionReassignmentsResponse:
     refusal = denied(ResourceType.CLUSTER)
     return AlterPartitionReassignmentsResponse(
         throttle_time_ms=context.throttle_ms,
         error_code=refusal.code,
         error_message=refusal.message,
         responses=[
-            TopicAnswer(name=topic.name, partitions=[_answer(one.partition_index, refusal) for one in topic.partitions])
-            for topic in request.topics
+            TopicAnswer(
+                name=topic.name,
+                partitions=await paced_list(
+                    context, lambda one: _answer(one.partition_index, refusal), topic.partitions
+                ),
+            )
+            async for topic in paced(context, request.topics)
         ],
     )
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TypeAlias
 
-from kwire.api.pacing import paced, submit_in_slices
+from kwire.api.pacing import paced, paced_list, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.commands import AlterClientQuotas
@@ -31,13 +31,13 @@ Entity: TypeAlias = tuple[tuple[str, str | None], ...]
 async def handle(context: Context, request: AlterClientQuotasRequest) -> AlterClientQuotasResponse:
     if not context.may_cluster(Operation.ALTER_CONFIGS):
         refusal = denied(ResourceType.CLUSTER)
-        entries = [_entry(_entity(wanted), refusal) for wanted in request.entries]
+        entries = await paced_list(context, lambda wanted: _entry(_entity(wanted), refusal), request.entries)
         return AlterClientQuotasResponse(throttle_time_ms=context.throttle_ms, entries=entries)
-    counts = Counter(_entity(wanted) for wanted in request.entries)
+    entities = await paced_list(context, _entity, request.entries)
+    counts = Counter(entities)
     outcomes: dict[Entity, object] = {}
     alterations = []
-    async for wanted in paced(context, request.entries):
-        entity = _entity(wanted)
+    async for entity, wanted in paced(context, zip(entities, request.entries, strict=True)):
         if counts[entity] > 1:
             outcomes[entity] = duplicate_entity(entity)
             continue
@@ -50,7 +50,7 @@ async def handle(context: Context, request: AlterClientQuotasRequest) -> AlterCl
     outcomes |= {item.entity: result for item, result in zip(alterations, results, strict=True)}
     return AlterClientQuotasResponse(
         throttle_time_ms=context.throttle_ms,
-        entries=[_entry(entity, outcome) for entity, outcome in outcomes.items()],
+        entries=[_entry(entity, outcome) async for entity, outcome in paced(context, outcomes.items())],
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from kwire.api.pacing import paced, paced_list
 from kwire.broker.controller.interface import QuorumDescription
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
@@ -33,9 +34,9 @@ async def handle(context: Context, request: DescribeQuorumRequest) -> DescribeQu
             topics=[
                 TopicAnswer(
                     topic_name=topic.topic_name,
-                    partitions=[_unknown(partition.partition_index) for partition in topic.partitions],
+                    partitions=await paced_list(context, _unknown, [one.partition_index for one in topic.partitions]),
                 )
-                for topic in request.topics
+                async for topic in paced(context, request.topics)
             ]
         )
     quorum = await context.broker.controller.describe_quorum()
@@ -46,9 +47,8 @@ async def handle(context: Context, request: DescribeQuorumRequest) -> DescribeQu
 
 
 def _asks_for_metadata(request: DescribeQuorumRequest) -> bool:
-    return [(topic.topic_name, [one.partition_index for one in topic.partitions]) for topic in request.topics] == [
-        (METADATA_TOPIC, [0])
-    ]
+    topics = [topic.topic_name for topic in request.topics]
+    return topics == [METADATA_TOPIC] and [one.partition_index for one in request.topics[0].partitions] == [0]
 
 
 def _unknown(index: int) -> PartitionAnswer:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from kwire.api.modern_groups import refused, topic_partitions
+from kwire.api.modern_groups import may_describe_all, refused, topic_partitions
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.consumer.commands import ConsumerHeartbeat, HeartbeatAnswer
 from kwire.errors import Code, KafkaError
@@ -49,7 +49,7 @@ async def _heartbeat(context: Context, request: ConsumerGroupHeartbeatRequest) -
     if not context.may(Operation.READ, ResourceType.GROUP, request.group_id):
         raise KafkaError(Code.GROUP_AUTHORIZATION_FAILED)
     may_describe = partial(context.may, Operation.DESCRIBE, ResourceType.TOPIC)
-    if not all(map(may_describe, request.subscribed_topic_names or ())):
+    if not await may_describe_all(context, request.subscribed_topic_names or ()):
         raise KafkaError(Code.TOPIC_AUTHORIZATION_FAILED)
     groups = context.broker.groups
     owned = request.topic_partitions

@@ -9,7 +9,7 @@ them, so a group's first member gets its assignment with a later heartbeat: it i
 
 from __future__ import annotations
 
-from kwire.api.modern_groups import refused, topic_partitions
+from kwire.api.modern_groups import may_describe_all, refused, topic_partitions
 from kwire.api.share_sessions import is_member_id
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.share.commands import HeartbeatAnswer, ShareHeartbeat
@@ -43,7 +43,7 @@ async def _heartbeat(context: Context, request: ShareGroupHeartbeatRequest) -> H
     if not is_member_id(request.member_id):
         raise KafkaError(Code.INVALID_REQUEST)
     names = request.subscribed_topic_names
-    if not all(context.may(Operation.DESCRIBE, ResourceType.TOPIC, name) for name in names or ()):
+    if not await may_describe_all(context, names or ()):
         raise KafkaError(Code.TOPIC_AUTHORIZATION_FAILED)
     command = ShareHeartbeat(
         group_id=request.group_id,

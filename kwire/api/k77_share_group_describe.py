@@ -9,6 +9,7 @@ refused as a whole.
 from __future__ import annotations
 
 from kwire.api.modern_groups import check_visible, describe_each, named_topic_partitions
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.share.commands import DescribedMember
 from kwire.wire.messages import ShareGroupDescribeRequest, ShareGroupDescribeResponse
@@ -26,7 +27,7 @@ async def handle(context: Context, request: ShareGroupDescribeRequest) -> ShareG
 async def _describe(context: Context, group_id: str) -> DescribedGroup:
     machine = await context.broker.groups.machine(context, group_id)
     group = machine.share.describe(group_id)
-    members = [_member(context, each) for each in group.members]
+    members = [_member(context, each) async for each in paced(context, group.members)]
     check_visible(context, (topic.topic_name for member in members for topic in member.assignment.topic_partitions))
     return DescribedGroup(
         group_id=group_id,

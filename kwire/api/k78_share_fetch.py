@@ -14,8 +14,11 @@ Left out: node endpoints, as no other broker leads a partition.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from functools import partial
 from typing import Any, Final
 
+from kwire.api.pacing import paced, paced_list
 from kwire.api.share_acknowledgements import acknowledge
 from kwire.api.share_sessions import checked_names, connection_closed, end_session
 from kwire.broker.partitions.reading import ReadUpTo
@@ -42,7 +45,8 @@ async def handle(context: Context, request: ShareFetchRequest) -> ShareFetchResp
     try:
         key = checked_names(context, request.group_id, request.member_id)
         _check_renewal(request)
-        session = _session(context, request, key)
+        added, forgotten = await _listed(context, request)
+        session = _session(context, request, key, added, forgotten)
     except KafkaError as refusal:
         if refusal.code is Code.SHARE_SESSION_LIMIT_REACHED:
             # So that clients that try again and again keep no one busy.
@@ -58,7 +62,7 @@ async def handle(context: Context, request: ShareFetchRequest) -> ShareFetchResp
         await end_session(context, session)
     elif not request.is_renew_ack:
         answers = await _Fetch(context, request, session).run()
-    for each, refused in acknowledged.items():
+    async for each, refused in paced(context, acknowledged.items()):
         answer = answers.get(each)
         if answer is None:
             answer = answers[each] = PartitionData(partition_index=each.partition, records=b"")
@@ -68,11 +72,29 @@ async def handle(context: Context, request: ShareFetchRequest) -> ShareFetchResp
     return ShareFetchResponse(
         throttle_time_ms=context.throttle_ms,
         acquisition_lock_timeout_ms=context.broker.share_partitions.lock_ms(key.group_id),
-        responses=_by_topic(answers),
+        responses=await _by_topic(context, answers),
     )
 
 
-def _session(context: Context, request: ShareFetchRequest, key: SessionKey) -> ShareSession:
+async def _listed(context: Context, request: ShareFetchRequest) -> tuple[list[SharedPartition], list[SharedPartition]]:
+    """The partitions that the request adds to the session, and those that it removes."""
+    added: list[SharedPartition] = []
+    forgotten: list[SharedPartition] = []
+    async for topic in paced(context, request.topics):
+        indexes = [one.partition_index for one in topic.partitions]
+        added += await paced_list(context, partial(SharedPartition, topic.topic_id), indexes)
+    async for each in paced(context, request.forgotten_topics_data):
+        forgotten += await paced_list(context, partial(SharedPartition, each.topic_id), each.partitions)
+    return added, forgotten
+
+
+def _session(
+    context: Context,
+    request: ShareFetchRequest,
+    key: SessionKey,
+    added: Sequence[SharedPartition],
+    forgotten: Sequence[SharedPartition],
+) -> ShareSession:
     """The session of the request, brought up to date.
 
     Raises KafkaError: INVALID_REQUEST for acknowledgements in a session's first request, SHARE_SESSION_NOT_FOUND,
@@ -80,9 +102,6 @@ def _session(context: Context, request: ShareFetchRequest, key: SessionKey) -> S
     """
     sessions = context.broker.share_sessions
     epoch = request.share_session_epoch
-    added = [
-        SharedPartition(topic.topic_id, one.partition_index) for topic in request.topics for one in topic.partitions
-    ]
     if epoch == FINAL_EPOCH:
         return sessions.resume(key, epoch)
     if epoch == INITIAL_EPOCH:
@@ -94,9 +113,6 @@ def _session(context: Context, request: ShareFetchRequest, key: SessionKey) -> S
         context.connection.closing[key] = lambda: connection_closed(broker, session)
         return session
     session = sessions.resume(key, epoch)
-    forgotten = [
-        SharedPartition(each.topic_id, index) for each in request.forgotten_topics_data for index in each.partitions
-    ]
     session.update(added, forgotten)
     return session
 
@@ -246,9 +262,9 @@ def _answer(each: SharedPartition, taken: Taken) -> PartitionData:
     )
 
 
-def _by_topic(answers: dict[SharedPartition, PartitionData]) -> list[Any]:
+async def _by_topic(context: Context, answers: dict[SharedPartition, PartitionData]) -> list[Any]:
     topics: dict[bytes, ShareFetchResponse.ShareFetchableTopicResponse] = {}
-    for each, answer in answers.items():
+    async for each, answer in paced(context, answers.items()):
         topic = topics.get(each.topic_id)
         if topic is None:
             topic = topics[each.topic_id] = ShareFetchResponse.ShareFetchableTopicResponse(

@@ -10,6 +10,7 @@ Version notes: 2 RENEW and the duration of the acquisition lock (KIP-1222).
 
 from __future__ import annotations
 
+from kwire.api.pacing import paced
 from kwire.api.share_acknowledgements import acknowledge
 from kwire.api.share_sessions import checked_names, end_session
 from kwire.broker.requests.context import Context
@@ -34,7 +35,7 @@ async def handle(context: Context, request: ShareAcknowledgeRequest) -> ShareAck
     if request.share_session_epoch == FINAL_EPOCH:
         await end_session(context, session)
     topics: dict[bytes, ShareAcknowledgeResponse.ShareAcknowledgeTopicResponse] = {}
-    for each, refused in results.items():
+    async for each, refused in paced(context, results.items()):
         topic = topics.setdefault(
             each.topic_id,
             ShareAcknowledgeResponse.ShareAcknowledgeTopicResponse(topic_id=each.topic_id, partitions=[]),

@@ -68,7 +68,7 @@ async def _heartbeat(context: Context, request: StreamsGroupHeartbeatRequest) ->
         raise KafkaError(Code.GROUP_AUTHORIZATION_FAILED)
     topology = None
     if request.topology is not None:
-        check_topics(context, request.topology)
+        await check_topics(context, request.topology)
         topology = topology_of(request.topology)
         if topology is None:
             # As Apache Kafka answers what it does not expect.

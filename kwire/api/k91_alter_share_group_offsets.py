@@ -8,6 +8,7 @@ exist. What was in flight or delivered behind the old start is forgotten.
 
 from __future__ import annotations
 
+from kwire.api.pacing import paced
 from kwire.broker.coordination.group_machines import initialize_states
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.share.commands import InitializeStates
@@ -37,7 +38,7 @@ async def handle(context: Context, request: AlterShareGroupOffsetsRequest) -> Al
 async def _alter(context: Context, request: AlterShareGroupOffsetsRequest) -> list[Topic]:
     responses = []
     starts: dict[str, dict[int, int]] = {}
-    for topic in request.topics:
+    async for topic in paced(context, request.topics):
         known = context.broker.image.topics.get(topic.topic_name)
         code = Code.NONE
         if not context.may(Operation.READ, ResourceType.TOPIC, topic.topic_name):
@@ -45,7 +46,7 @@ async def _alter(context: Context, request: AlterShareGroupOffsetsRequest) -> li
         elif known is None:
             code = Code.UNKNOWN_TOPIC_OR_PARTITION
         partitions = []
-        for one in topic.partitions:
+        async for one in paced(context, topic.partitions):
             is_there = known is not None and 0 <= one.partition_index < len(known.partitions)
             own_code = code if code or is_there else Code.UNKNOWN_TOPIC_OR_PARTITION
             text = "This server does not host this topic-partition."

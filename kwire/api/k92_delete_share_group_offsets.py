@@ -7,6 +7,7 @@ Behaviour: forgets where a share group without members is in whole topics; it be
 
 from __future__ import annotations
 
+from kwire.api.pacing import paced
 from kwire.api.share_deletion import delete_states
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
@@ -36,7 +37,7 @@ async def _delete(context: Context, request: DeleteShareGroupOffsetsRequest) -> 
     refused: list[Topic] = []
     unknown: list[Topic] = []
     wanted: dict[Uuid, str] = {}
-    for topic in request.topics:
+    async for topic in paced(context, request.topics):
         name = topic.topic_name
         known = context.broker.image.topics.get(name)
         if not context.may(Operation.READ, ResourceType.TOPIC, name):
@@ -58,7 +59,7 @@ async def _delete(context: Context, request: DeleteShareGroupOffsetsRequest) -> 
             group_id, list(wanted), ticket=ticket, now_ms=now_ms
         ),
     )
-    for topic_id, name in wanted.items():
+    async for topic_id, name in paced(context, wanted.items()):
         if topic_id not in found:
             unknown.append(
                 Topic(
@@ -69,7 +70,7 @@ async def _delete(context: Context, request: DeleteShareGroupOffsetsRequest) -> 
             )
     deleted = []
     failed = await delete_states(context, group_id, found)
-    for topic_id in found:
+    async for topic_id in paced(context, found):
         refusal = failed.get(topic_id)
         answer = Topic(topic_name=wanted[topic_id], topic_id=topic_id)
         if refusal is not None:

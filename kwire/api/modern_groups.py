@@ -6,7 +6,7 @@ kind of group.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final, Protocol, TypeVar
 
 from kwire.api.pacing import paced
@@ -53,6 +53,16 @@ async def describe_each(
                 )
         groups.append(described)
     return groups
+
+
+async def may_describe_all(context: Context, topics: Sequence[str]) -> bool:
+    """Whether the client may describe each topic of a subscription."""
+    if context.broker.authorizer is None:
+        return True
+    async for topic in paced(context, topics):
+        if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic):
+            return False
+    return True
 
 
 def check_visible(context: Context, topics: Iterable[str]) -> None:

@@ -6,8 +6,10 @@ how many partitions they need.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
+from kwire.api.modern_groups import may_describe_all
+from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.streams.internal_topics import InternalTopic, Problem, Status
 from kwire.errors import Code, KafkaError
@@ -19,19 +21,21 @@ from kwire.types import INTERNAL_TOPICS
 from kwire.wire.messages import StreamsGroupHeartbeatRequest
 
 
-def check_topics(context: Context, topology: StreamsGroupHeartbeatRequest.Topology) -> None:
+async def check_topics(context: Context, topology: StreamsGroupHeartbeatRequest.Topology) -> None:
     """KafkaError(STREAMS_INVALID_TOPOLOGY, TOPIC_AUTHORIZATION_FAILED)."""
-    topics = list(_topics(topology))
+    topics: list[str] = []
+    async for subtopology in paced(context, topology.subtopologies):
+        topics += _topics(subtopology)
     internal = [topic for topic in topics if topic in INTERNAL_TOPICS]
     if internal:
         raise KafkaError(
             Code.STREAMS_INVALID_TOPOLOGY,
             f"Use of Kafka internal topics {','.join(internal)} in a Kafka Streams topology is prohibited.",
         )
-    invalid = [topic for topic in topics if not _is_valid(topic)]
+    invalid = [topic async for topic in paced(context, topics) if not _is_valid(topic)]
     if invalid:
         raise KafkaError(Code.STREAMS_INVALID_TOPOLOGY, f"Topic names {','.join(invalid)} are not valid topic names.")
-    if not all(context.may(Operation.DESCRIBE, ResourceType.TOPIC, topic) for topic in topics):
+    if not await may_describe_all(context, topics):
         raise KafkaError(Code.TOPIC_AUTHORIZATION_FAILED)
 
 
@@ -53,12 +57,13 @@ async def create_internal_topics(
     )
 
 
-def _topics(topology: StreamsGroupHeartbeatRequest.Topology) -> Iterator[str]:
-    for subtopology in topology.subtopologies:
-        yield from subtopology.source_topics
-        yield from subtopology.repartition_sink_topics
-        yield from (topic.name for topic in subtopology.repartition_source_topics)
-        yield from (topic.name for topic in subtopology.state_changelog_topics)
+def _topics(subtopology: StreamsGroupHeartbeatRequest.Subtopology) -> list[str]:
+    return [
+        *subtopology.source_topics,
+        *subtopology.repartition_sink_topics,
+        *[topic.name for topic in subtopology.repartition_source_topics],
+        *[topic.name for topic in subtopology.state_changelog_topics],
+    ]
 
 
 def _is_valid(topic: str) -> bool:

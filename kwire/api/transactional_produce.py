@@ -81,13 +81,23 @@ class Verification:
     """The transactional batches of one request, as the transaction coordinator admits them.
 
     A small request is admitted as a whole. Of a larger one the partitions are added to the transaction together, and
-    each piece is admitted just before it is appended: ``is_in_pieces``, so that other connections run in between.
+    each piece is admitted just before it is appended: ``is_in_pieces``, so that other connections run in between, as
+    they do (``breathes``) where no batch is transactional and nothing is admitted.
     """
 
-    __slots__ = ("_context", "_dialect", "_producer", "_refused", "_topics", "_transactional_id", "is_in_pieces")
+    __slots__ = (
+        "_context",
+        "_dialect",
+        "_producer",
+        "_refused",
+        "_topics",
+        "_transactional_id",
+        "breathes",
+        "is_in_pieces",
+    )
 
     def __init__(self, context: Context, transactional_id: str, topics: Sequence[NamedTopic]) -> None:
-        self.is_in_pieces = not _is_small(topics)
+        self.breathes = self.is_in_pieces = not _is_small(topics)
         self._context = context
         self._transactional_id = transactional_id
         self._topics = topics

@@ -109,9 +109,11 @@ def _change_entry(resource: Resource, wanted: dict[str, str], change: ConfigChan
     present = [item for item in wanted.get(change.name, key.default_text or "").split(",") if item]
     given = _split(change.value)
     if change.operation == Operation.APPEND:
-        present += dict.fromkeys(item for item in given if item not in present)
+        held = set(present)
+        present += [item for item in dict.fromkeys(given) if item not in held]
     else:
-        present = [item for item in present if item not in given]
+        removed = set(given)
+        present = [item for item in present if item not in removed]
     wanted[change.name] = ",".join(present)
 
 
