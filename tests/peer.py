@@ -9,7 +9,7 @@ from kwire.broker.endpoint import Endpoint
 from kwire.broker.requests.client import Client
 from kwire.broker.requests.context import Context
 from kwire.broker.requests.dispatch import dispatch
-from kwire.metadata.commands import CreateTopics
+from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.features import bootstrap_levels
 from kwire.metadata.image import MetadataImage

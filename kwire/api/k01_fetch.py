@@ -445,7 +445,7 @@ class _Fetch:
 
 
 def _has_news(item: FetchItem, answer: PartitionData) -> bool:
-    """Whether the answer says something beside records that the client of the session was not told yet."""
+    """Whether the answer has something beside records that the client of the session does not have yet."""
     return (
         answer.error_code != 0
         or answer.high_watermark != item.sent_high_watermark

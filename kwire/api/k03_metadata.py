@@ -19,7 +19,6 @@ from functools import partial
 from typing import Final
 
 from kwire.api.pacing import paced, paced_list
-from kwire.broker.controller.auto_topics import auto_create_topics
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.metadata.config_rules import check_topic_name
@@ -180,6 +179,8 @@ async def _create_missing(context: Context, request: MetadataRequest, names: Seq
             if not context.may(Operation.CREATE, ResourceType.TOPIC, name):
                 codes[name] = Code.TOPIC_AUTHORIZATION_FAILED
     valid = [name for name in names if name not in codes]
+    from kwire.broker.controller.auto_topics import auto_create_topics  # noqa: PLC0415 (with the first such topic)
+
     results = await auto_create_topics(broker.controller, broker.configs, valid, breathe=context.breathe)
     for name, result in zip(valid, results, strict=True):
         if result is not None and result.code is Code.KAFKA_STORAGE_ERROR:

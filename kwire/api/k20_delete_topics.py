@@ -17,7 +17,7 @@ from typing import Final
 from kwire.api.pacing import paced, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.commands import DeleteTopics
+from kwire.metadata.commands.topics import DeleteTopics
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import ZERO_UUID, Uuid

@@ -18,7 +18,7 @@ from kwire.api.pacing import paced_list, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.limits import ACLS_OF_REQUEST_MAX
-from kwire.metadata.commands import CreateAcls
+from kwire.metadata.commands.security import CreateAcls
 from kwire.security.authorizer import denied
 from kwire.wire.messages import CreateAclsRequest, CreateAclsResponse
 

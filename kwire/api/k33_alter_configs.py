@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from kwire.api.config_changes import alter_each
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
-from kwire.metadata.commands import AlterConfigs
+from kwire.metadata.commands.configs import AlterConfigs
 from kwire.wire.messages import AlterConfigsRequest, AlterConfigsResponse
 
 

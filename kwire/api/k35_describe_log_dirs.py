@@ -5,7 +5,7 @@ Versions: 1-5.
 Behaviour: each data directory with the partitions that lie in it and their sizes (KIP-113). Null means all
 partitions; a partition that is not here is left out. A directory that failed has KAFKA_STORAGE_ERROR.
 
-Version notes: 3 adds a top-level error; 4 the size of the volume (KIP-827), -1 when it cannot be told; 5 whether the
+Version notes: 3 adds a top-level error; 4 the size of the volume (KIP-827), -1 when it is not known; 5 whether the
 directory is cordoned (KIP-1066).
 """
 

@@ -16,7 +16,7 @@ from typing import Final
 from kwire.api.pacing import paced, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.commands import CreatePartitions
+from kwire.metadata.commands.topics import CreatePartitions
 from kwire.metadata.topics import NewPartitions
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import CreatePartitionsRequest, CreatePartitionsResponse

@@ -18,7 +18,7 @@ from typing import Final
 from kwire.api.pacing import paced, paced_list, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
-from kwire.metadata.commands import ElectLeaders
+from kwire.metadata.commands.partitions import ElectLeaders
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import TopicPartition

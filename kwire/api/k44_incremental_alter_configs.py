@@ -14,7 +14,7 @@ from kwire.api.config_changes import alter_each, alter_loggers
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.metadata.alter_configs import ConfigChange, configs_after
-from kwire.metadata.commands import IncrementalAlterConfigs
+from kwire.metadata.commands.configs import IncrementalAlterConfigs
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.wire.messages import IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse
 

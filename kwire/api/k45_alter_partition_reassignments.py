@@ -17,7 +17,7 @@ from kwire.api.pacing import paced, paced_list, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
 from kwire.metadata.cluster.reassignment import Reassignment
-from kwire.metadata.commands import AlterPartitionReassignments
+from kwire.metadata.commands.partitions import AlterPartitionReassignments
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import TopicPartition

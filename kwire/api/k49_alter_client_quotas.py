@@ -17,7 +17,7 @@ from typing import TypeAlias
 from kwire.api.pacing import paced, paced_list, submit_in_slices
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
-from kwire.metadata.commands import AlterClientQuotas
+from kwire.metadata.commands.configs import AlterClientQuotas
 from kwire.metadata.credentials import QuotaAlteration, QuotaChange, duplicate_entity
 from kwire.security.authorizer import denied
 from kwire.security.operations import Operation, ResourceType

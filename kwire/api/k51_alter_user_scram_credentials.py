@@ -11,7 +11,7 @@ from __future__ import annotations
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
-from kwire.metadata.commands import AlterUserScramCredentials
+from kwire.metadata.commands.security import AlterUserScramCredentials
 from kwire.metadata.credentials import ScramDeletion, ScramUpsertion
 from kwire.metadata.entities import ScramCredential
 from kwire.security.authorizer import denied

@@ -18,13 +18,14 @@ from kwire.errors import Code
 from kwire.security.operations import ALL_CLUSTER_OPERATIONS, CLUSTER_NAME, NOT_ASKED, Operation, ResourceType
 from kwire.wire.messages import DescribeClusterRequest, DescribeClusterResponse
 
-_BROKERS: Final = 1
-_CONTROLLERS: Final = 2
+BROKERS: Final = 1
+CONTROLLERS: Final = 2
+_TYPE_NAMES: Final = {BROKERS: "BROKER", CONTROLLERS: "CONTROLLER"}
 
 
 def handle(context: Context, request: DescribeClusterRequest) -> DescribeClusterResponse:
-    if request.endpoint_type != _BROKERS:
-        return _wrong_endpoint(context, request.endpoint_type)
+    if request.endpoint_type != BROKERS:
+        return wrong_endpoint(context, request.endpoint_type, own=BROKERS)
     broker = context.broker
     view = context.cluster_view()
     return DescribeClusterResponse(
@@ -38,11 +39,12 @@ def handle(context: Context, request: DescribeClusterRequest) -> DescribeCluster
             )
             for node, endpoint in view.brokers(with_fenced=request.include_fenced_brokers)
         ],
-        cluster_authorized_operations=_operations(context, request),
+        cluster_authorized_operations=operations(context, request),
     )
 
 
-def _operations(context: Context, request: DescribeClusterRequest) -> int:
+def operations(context: Context, request: DescribeClusterRequest) -> int:
+    """Give the bit field of what the client may do to the cluster, if it asked for that."""
     if not request.include_cluster_authorized_operations:
         return NOT_ASKED
     if not context.may_cluster(Operation.DESCRIBE):
@@ -50,11 +52,15 @@ def _operations(context: Context, request: DescribeClusterRequest) -> int:
     return context.allowed_operations(ResourceType.CLUSTER, CLUSTER_NAME, ALL_CLUSTER_OPERATIONS)
 
 
-def _wrong_endpoint(context: Context, endpoint_type: int) -> DescribeClusterResponse:
+def wrong_endpoint(context: Context, endpoint_type: int, *, own: int) -> DescribeClusterResponse:
+    """Refuse a request for another type of endpoint than ``own``, that of this listener."""
     code, message = Code.UNSUPPORTED_ENDPOINT_TYPE, f"Unsupported endpoint type {endpoint_type}"
-    if endpoint_type == _CONTROLLERS:
+    if endpoint_type in _TYPE_NAMES:
         code = Code.MISMATCHED_ENDPOINT_TYPE
-        message = "The request was sent to an endpoint of type BROKER, but we wanted an endpoint of type CONTROLLER"
+        message = (
+            f"The request was sent to an endpoint of type {_TYPE_NAMES[own]}, "
+            f"but we wanted an endpoint of type {_TYPE_NAMES[endpoint_type]}"
+        )
     return DescribeClusterResponse(
         throttle_time_ms=context.throttle_ms,
         error_code=code,

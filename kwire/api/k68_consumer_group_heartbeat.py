@@ -2,7 +2,7 @@
 
 Versions: 0-1.
 
-Behaviour: a member of a consumer group joins, says that it is alive and what it owns, learns what it is to own, and
+Behaviour: a member of a consumer group joins, says that it is alive and what it owns, gets what it is to own, and
 leaves (KIP-848). The answer never waits for other members.
 
 Version notes: 1 a regular expression as subscription; the client must make its member id itself (KIP-1082).

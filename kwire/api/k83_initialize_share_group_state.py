@@ -2,8 +2,8 @@
 
 Versions: 0.
 
-Behaviour: the state of share partitions begins anew, at a start offset or at an unknown one. Brokers ask; a client
-needs CLUSTER_ACTION on the cluster.
+Behaviour: the state of share partitions is initialized again, at a start offset or at an unknown one. Brokers ask; a
+client needs CLUSTER_ACTION on the cluster.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from __future__ import annotations
 from kwire.broker.controller.interface import only
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
-from kwire.metadata.commands import UnregisterController
+from kwire.metadata.commands.nodes import UnregisterController
 from kwire.security.operations import Operation
 from kwire.wire.messages import UnregisterControllerRequest, UnregisterControllerResponse
 

@@ -13,7 +13,7 @@ from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.streams.internal_topics import InternalTopic, Problem, Status
 from kwire.errors import Code, KafkaError
-from kwire.metadata.commands import CreateTopics
+from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.config_rules import check_topic_name
 from kwire.metadata.topics import USE_DEFAULT, NewTopic, too_many_partitions
 from kwire.security.operations import Operation, ResourceType

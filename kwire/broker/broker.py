@@ -8,11 +8,11 @@ There are no globals: ten brokers in one process are ten values of ``Broker``.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
-from kwire.broker.authentication import Authentication
 from kwire.broker.background.file_remover import FileRemover
 from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.clock import Clock
@@ -24,7 +24,6 @@ from kwire.broker.coordination.producer_ids import ProducerIds
 from kwire.broker.coordination.share_persister import SharePersister
 from kwire.broker.coordination.share_states import ShareStates
 from kwire.broker.coordination.transactions import Transactions
-from kwire.broker.delegation_tokens import DelegationTokens
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.partitions.fetch_sessions import FetchSessions
 from kwire.broker.partitions.flusher import Flusher
@@ -45,9 +44,11 @@ from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.security.authorizer import Authorizer
 
-if TYPE_CHECKING:  # not at run time: only a node of a cluster loads these
+if TYPE_CHECKING:  # not at run time: only a broker with logins, or a node of a cluster, loads these
+    from kwire.broker.authentication import Authentication
     from kwire.broker.controller.cluster_controller import ClusterController
     from kwire.broker.coordination.remote_transactions import RemoteTransactions
+    from kwire.broker.delegation_tokens import DelegationTokens
     from kwire.broker.node.member import ClusterMember
     from kwire.broker.outbound.peers import Peers
     from kwire.broker.partitions.replica_selector import RackAwareReplicaSelector
@@ -90,8 +91,8 @@ class Broker:
     share_partitions: SharePartitions
     share_sessions: ShareSessions
     # requests
-    authentication: Authentication
-    delegation_tokens: DelegationTokens
+    make_delegation_tokens: Callable[[], DelegationTokens]
+    make_authentication: Callable[[DelegationTokens], Authentication]
     hooks: Hooks
     quotas: Quotas
     fetch_sessions: FetchSessions
@@ -109,6 +110,15 @@ class Broker:
     peers: Peers | None = None
     # None: consumers read from leaders, unless they ask a follower.
     replica_selector: RackAwareReplicaSelector | None = None
+
+    @cached_property
+    def delegation_tokens(self) -> DelegationTokens:
+        """Made at first use, as ``authentication`` is: a broker without logins loads neither."""
+        return self.make_delegation_tokens()
+
+    @cached_property
+    def authentication(self) -> Authentication:
+        return self.make_authentication(self.delegation_tokens)
 
     @property
     def node_id(self) -> int:

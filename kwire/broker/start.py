@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from kwire.broker.authentication import Authentication
 from kwire.broker.background.file_remover import FileRemover
 from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
 from kwire.broker.containment import run_contained, start_contained
-from kwire.broker.controller.auto_topics import auto_create_topic
+from kwire.broker.controller.interface import Controller
 from kwire.broker.coordination.admission import Admission
 from kwire.broker.coordination.groups import Groups
 from kwire.broker.coordination.markers import MarkerWriter
@@ -29,7 +28,6 @@ from kwire.broker.coordination.producer_ids import ProducerIds
 from kwire.broker.coordination.runtime import RuntimeParts
 from kwire.broker.coordination.share_states import ShareStates
 from kwire.broker.coordination.transactions import Transactions
-from kwire.broker.delegation_tokens import DelegationTokens
 from kwire.broker.endpoint import Endpoint
 from kwire.broker.metadata_source import MetadataSource, open_own_log
 from kwire.broker.outbound.interface import Dialer
@@ -58,9 +56,11 @@ from kwire.metadata.image import MetadataImage
 from kwire.metadata.quorum_rules import check_quorum, is_broker_alone
 from kwire.storage.files import Files
 
-if TYPE_CHECKING:  # only a node of a cluster loads them
+if TYPE_CHECKING:  # only a broker with logins, or a node of a cluster, loads them
+    from kwire.broker.authentication import Authentication
     from kwire.broker.controller.embedded import EmbeddedController
     from kwire.broker.coordination.remote import RemoteCoordination
+    from kwire.broker.delegation_tokens import DelegationTokens
     from kwire.broker.node.directory_assignments import DirectoryAssignments
     from kwire.broker.outbound.interface import Node
     from kwire.broker.partitions.log_dir_failures import LogDirFailures
@@ -130,7 +130,7 @@ async def open_broker(
                 if broker.cluster_controller is not None:
                     nursery.start_soon(watch, "controller", broker.cluster_controller.run)
                 nursery.start_soon(watch, "partition moves", run_contained, clock.sleep, broker.moves.run)
-                if broker.delegation_tokens.enabled and metadata.member is None:
+                if static.broker["delegation.token.secret.key"] and metadata.member is None:
                     start_contained(nursery, clock.sleep, broker.delegation_tokens.run)
                 await nursery.start(watch, "group coordinator", broker.groups.run)
                 await nursery.start(watch, "transaction coordinator", broker.transactions.run)
@@ -307,7 +307,7 @@ def _make_broker(
         clock=clock,
         partitions=partitions,
         metadata=MetadataView(image, configs),
-        create_topic=partial(auto_create_topic, controller, configs),
+        create_topic=partial(_create_internal_topic, controller, configs),
         storage_failed=storage_failures.report,
         load_wait_ms=math.inf if remote is None else remote.load_wait_ms,
     )
@@ -344,7 +344,6 @@ def _make_broker(
     )
     hooks = Hooks()
     quotas = Quotas(image, configs, clock, hooks)
-    tokens = DelegationTokens(image=image, configs=configs, controller=controller, clock=clock)
     authorizer = make_authorizer(image, configs)
     if authorizer is not None:
         controller.subscribe(partial(follow_acls, authorizer))
@@ -364,7 +363,7 @@ def _make_broker(
         # Before partitions: a leader that begins asks which brokers may be in sync.
         controller.subscribe(replication.alive.on_metadata_delta)
     # In this order: coordinators find the partitions that a change has created or deleted.
-    for part in (partitions, groups, transactions, share_states, share_partitions, quotas, tokens, telemetry):
+    for part in (partitions, groups, transactions, share_states, share_partitions, quotas, telemetry):
         controller.subscribe(part.on_metadata_delta)
     if replication is not None:
         controller.subscribe(replication.on_metadata_delta)
@@ -387,8 +386,8 @@ def _make_broker(
         producer_ids=producer_ids,
         markers=markers,
         admission=admission,
-        authentication=Authentication(image=image, configs=configs, clock=clock, tokens=tokens),
-        delegation_tokens=tokens,
+        make_delegation_tokens=partial(_delegation_tokens, metadata, clock),
+        make_authentication=partial(_authentication, metadata, clock),
         share_states=share_states,
         share_persister=share_persister,
         share_partitions=share_partitions,
@@ -410,6 +409,28 @@ def _make_broker(
         if replication is not None and configs.broker["replica.selector.class"] == RACK_AWARE
         else None,
     )
+
+
+def _delegation_tokens(metadata: MetadataSource, clock: Clock) -> DelegationTokens:
+    from kwire.broker.delegation_tokens import DelegationTokens  # noqa: PLC0415 (a broker without logins has none)
+
+    tokens = DelegationTokens(
+        image=metadata.image, configs=metadata.configs, controller=metadata.controller, clock=clock
+    )
+    metadata.controller.subscribe(tokens.on_metadata_delta)
+    return tokens
+
+
+def _authentication(metadata: MetadataSource, clock: Clock, tokens: DelegationTokens) -> Authentication:
+    from kwire.broker.authentication import Authentication  # noqa: PLC0415 (as above)
+
+    return Authentication(image=metadata.image, configs=metadata.configs, clock=clock, tokens=tokens)
+
+
+async def _create_internal_topic(controller: Controller, configs: EffectiveConfigs, name: str) -> None:
+    from kwire.broker.controller.auto_topics import auto_create_topic  # noqa: PLC0415 (with the first group or the like)
+
+    await auto_create_topic(controller, configs, name)
 
 
 def _replication(

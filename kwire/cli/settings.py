@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from kwire.cli.config_providers import CONFIG_PROVIDERS, ConfigProviders, ProviderError, is_provider_setting
 from kwire.cli.container_environment import read_environment
@@ -35,7 +35,9 @@ from kwire.metadata.jaas import LoginModule, login_module_text, parse_file
 from kwire.metadata.listeners import read_listeners
 from kwire.metadata.sasl_settings import LOGIN_MODULES, jaas_key, settings_for_users, uses_sasl
 from kwire.metadata.start_rules import check_start
-from kwire.metadata.topics import NewTopic
+
+if TYPE_CHECKING:  # most brokers start without a list of topics
+    from kwire.metadata.topics import NewTopic
 
 Level: TypeAlias = Literal["info", "warning"]
 

@@ -5,11 +5,13 @@ Responsible for: reading ``--topic`` and the list in ``KAFKA_CREATE_TOPICS``. Mu
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from kwire.errors import KafkaError
 from kwire.metadata.config_rules import check_topic_name
-from kwire.metadata.topics import USE_DEFAULT, NewTopic
+
+if TYPE_CHECKING:  # most brokers start without a list of topics
+    from kwire.metadata.topics import NewTopic
 
 FORM: Final = "NAME[:PARTITIONS[:REPLICAS[:CLEANUP_POLICY]]]"
 _POLICIES: Final = frozenset({"delete", "compact"})
@@ -21,6 +23,8 @@ class TopicSpecError(ValueError):
 
 def parse_topic(word: str) -> NewTopic:
     """Read one topic. An empty part takes the broker's default. Raises TopicSpecError."""
+    from kwire.metadata.topics import NewTopic
+
     name, *rest = word.strip().split(":")
     if len(rest) > 3:
         raise TopicSpecError(f"{word!r} has too many parts: write {FORM}, such as orders:3")
@@ -42,6 +46,8 @@ def parse_topic(word: str) -> NewTopic:
 
 
 def _count(text: str, what: str, word: str) -> int:
+    from kwire.metadata.topics import USE_DEFAULT
+
     if not text.strip():
         return USE_DEFAULT
     if not text.strip().isdecimal() or int(text) < 1:

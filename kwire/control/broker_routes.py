@@ -25,7 +25,7 @@ from kwire.control.broker_views import (
 from kwire.control.refusals import refused
 from kwire.control.traffic import Traffic
 from kwire.errors import KafkaError
-from kwire.metadata.commands import CreateTopics
+from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.topics import NewTopic
 
 

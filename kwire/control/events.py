@@ -23,7 +23,7 @@ from kwire.broker.controller.interface import only
 from kwire.broker.waits import Patient
 from kwire.control.internal_client import InternalClient
 from kwire.errors import Code, KafkaError
-from kwire.metadata.commands import BumpLeaderEpochs
+from kwire.metadata.commands.partitions import BumpLeaderEpochs
 from kwire.types import TopicPartition
 from kwire.wire.messages import (
     ConsumerGroupDescribeRequest,

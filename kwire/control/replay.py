@@ -59,7 +59,7 @@ class Translation:
     def __init__(self) -> None:
         self._values: dict[tuple[str, Any], Any] = {}
 
-    def learn(self, recorded: Message, replayed: Message) -> None:
+    def note(self, recorded: Message, replayed: Message) -> None:
         """Note what differs between two answers to the same request and was chosen by the broker."""
         for field, ours, theirs in _scalars(recorded, replayed):
             kind = _chosen(field)

@@ -19,7 +19,7 @@ from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import only
 from kwire.control.trees import Tree, clear_tree, read_tree, size_bytes, write_tree
 from kwire.faults.disk import without_faults
-from kwire.metadata.commands import AllocateProducerIds
+from kwire.metadata.commands.nodes import AllocateProducerIds
 from kwire.server.lifecycle import Server
 from kwire.storage.files import Files, OsFiles
 

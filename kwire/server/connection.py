@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from struct import Struct
-from typing import Any, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import trio
 
@@ -33,10 +33,10 @@ from kwire.broker.requests.response_cache import Caching
 from kwire.broker.requests.table import Api, ApiTable, Shortcut
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import DECODE_INLINE_BYTES_MAX, READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_DEBT_MS, TURN_MS
+from kwire.metadata.sasl_settings import uses_sasl
 from kwire.server.cached_answers import CachedAnswers
 from kwire.server.handshake import Handshake, HandshakeFailed
 from kwire.server.listener import Listener
-from kwire.server.login import ConnectionLogin, needs_login
 from kwire.server.outgoing import Outgoing, send_through
 from kwire.server.refusals import Ended, PeerGone, encode_refusal
 from kwire.server.transport import Part, Transport, close_slices
@@ -45,6 +45,9 @@ from kwire.wire.codec import Message, RequestHeader, api_name, decode_request, e
 from kwire.wire.decoding_cost import decodes_slowly
 from kwire.wire.frames import FrameSplitter
 from kwire.wire.session import Session
+
+if TYPE_CHECKING:  # loaded with the first connection to a SASL listener
+    from kwire.server.login import ConnectionLogin
 
 log = Logger("kwire.server")
 
@@ -125,7 +128,9 @@ class Connection:
         self._peer_gone = False
         self._ended_because: str | None = None
         self._login: ConnectionLogin | None = None
-        if needs_login(listener.endpoint):
+        if uses_sasl(listener.endpoint.security_protocol):
+            from kwire.server.login import ConnectionLogin  # noqa: PLC0415 (with the first login)
+
             self._login = ConnectionLogin(self, connections, broker.authentication, broker.clock)
         connections.enter(self)
 

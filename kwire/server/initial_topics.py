@@ -1,4 +1,4 @@
-"""Topics that a start names: those that do not exist yet are created before clients are told that the broker is ready.
+"""Topics that a start names: those that do not exist yet are created before the broker is ready.
 
 Responsible for: creating what is missing. Must not depend on: where the names come from.
 """
@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from kwire.broker.broker import Broker
 from kwire.errors import KafkaError
-from kwire.metadata.commands import CreateTopics
+from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.topics import NewTopic
 
 

@@ -1,4 +1,4 @@
-"""Users that a start names: their SCRAM credentials are stored before clients are told that the broker is ready.
+"""Users that a start names: their SCRAM credentials are stored before the broker is ready.
 
 Responsible for: storing what is missing or has another password. Must not depend on: where names and passwords come
 from.
@@ -12,7 +12,7 @@ import trio
 
 from kwire.broker.broker import Broker
 from kwire.errors import KafkaError
-from kwire.metadata.commands import AlterUserScramCredentials
+from kwire.metadata.commands.security import AlterUserScramCredentials
 from kwire.metadata.credentials import ScramUpsertion
 from kwire.metadata.entities import ScramCredential, ScramMechanism
 from kwire.security.sasl.scram_keys import (

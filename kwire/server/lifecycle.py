@@ -44,6 +44,7 @@ from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.metadata.listeners import reachable_without_login, read_listeners
+from kwire.metadata.sasl_settings import uses_sasl
 from kwire.metadata.start_rules import check_start
 from kwire.server.acceptor import Acceptor, Bound, bind
 from kwire.server.bindings import (
@@ -238,6 +239,9 @@ async def _serve_one(  # noqa: PLR0917
         apis = _api_table(broker)
         for key in EAGER:
             assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
+        protocols = [binding.endpoint.security_protocol for binding in (*server.bindings, *server.controller_bindings)]
+        if any(map(uses_sasl, protocols)):
+            _load_logins(broker)
         read_limits_now = _limits_in_force(broker, limits, connections_max)
         connections = ConnectionRegistry(apis, broker.clock, read_limits_now)
         served = [(bound, connections) for bound in bounds[: len(server.bindings)]]
@@ -264,6 +268,13 @@ async def _serve_one(  # noqa: PLR0917
                 await member.leave()
             elif broker.cluster_controller is not None and broker.configs.broker["controlled.shutdown.enable"]:
                 await broker.cluster_controller.hand_over()
+
+
+def _load_logins(broker: Broker) -> None:
+    """Import what a login needs, so that the first client need not wait for it."""
+    import kwire.server.login  # noqa: F401, PLC0415
+
+    assert broker.authentication is not None
 
 
 def _controller_registry(broker: Broker, read_limits_now: Callable[[], Limits]) -> ConnectionRegistry:
@@ -468,7 +479,7 @@ def warn_of_stand_ins(server: Server) -> None:
     for binding in (*server.bindings, *server.controller_bindings):
         if binding.advertises_stand_in:
             log.warning(
-                "clients are told localhost, which only works on this machine: set advertised.listeners for others",
+                "clients get localhost, which only works on this machine: set advertised.listeners for others",
                 listener=binding.name,
             )
 

@@ -19,11 +19,9 @@ import trio
 from kwire.broker.audit import AUDIT, shown
 from kwire.broker.authentication import Authentication
 from kwire.broker.clock import Clock, Timer
-from kwire.broker.endpoint import Endpoint
 from kwire.broker.requests.client import Client
 from kwire.broker.requests.refusals import refusal_of
 from kwire.errors import Code
-from kwire.metadata.sasl_settings import uses_sasl
 from kwire.security.sasl.exchange import Refused
 from kwire.security.sasl.login import SASL_HANDSHAKE, LoggedIn, Login, Stage, Step
 from kwire.server.connection_registry import ConnectionRegistry
@@ -54,11 +52,6 @@ class Connection(Protocol):
     def set_session(self, session: Session, frame_bytes_max: int) -> None:
         """Decide which requests are admitted from now on, and how large a frame may be."""
         ...
-
-
-def needs_login(endpoint: Endpoint) -> bool:
-    """Tell whether clients of a listener log in by SASL."""
-    return uses_sasl(endpoint.security_protocol)
 
 
 class ConnectionLogin:
@@ -232,7 +225,7 @@ class ConnectionLogin:
         raise Ended
 
     async def _refuse(self, why: str, answer: Sequence[Part] | None) -> NoReturn:
-        """Answer after ``connection.failed.authentication.delay.ms``, which slows down who tries passwords."""
+        """Answer after ``connection.failed.authentication.delay.ms``, so that passwords are tried slowly."""
         self._login.stage = Stage.FAILED
         self._log_failure(why)
         await self._connection.wait(trio.Event(), self._authentication.limits.failure_delay_ms)

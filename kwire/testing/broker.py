@@ -32,7 +32,8 @@ from kwire.errors import KafkaError
 from kwire.faults.disk import FaultyFiles
 from kwire.faults.injector import Injector
 from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
-from kwire.metadata.commands import CreateAcls, CreateTopics
+from kwire.metadata.commands.security import CreateAcls
+from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.sasl_settings import settings_for_users
 from kwire.server.initial_topics import create_missing_topics

@@ -148,8 +148,8 @@ class KafkaProcess(RemoteKafka):
             if not line:
                 process.wait(_STOP_S)
                 errors.seek(0)
-                said = errors.read().decode(errors="replace").strip()
-                raise BrokerStartError(said.removeprefix("kwire: ") or f"it ended with code {process.returncode}")
+                text = errors.read().decode(errors="replace").strip()
+                raise BrokerStartError(text.removeprefix("kwire: ") or f"it ended with code {process.returncode}")
             kind, _, address = line.partition(" ")
             if kind == "ready":
                 self._port = int(address.rpartition(":")[2])

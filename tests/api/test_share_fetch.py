@@ -7,7 +7,7 @@ from sharing import SharePeer, acquired, errors, write
 
 from kwire.coordinators.share.acknowledgement import ACCEPT, REJECT, RELEASE, RENEW
 from kwire.errors import Code
-from kwire.metadata.commands import DeleteTopics
+from kwire.metadata.commands.topics import DeleteTopics
 from kwire.wire.records import read_records
 
 
@@ -75,7 +75,7 @@ async def test_a_lock_ends_by_the_clock(broker):
     assert await first.acknowledge(topic_id, (0, 0, 4, ACCEPT)) == {0: Code.INVALID_RECORD_STATE}
 
 
-async def test_renew_begins_the_lock_anew(broker):
+async def test_renew_restarts_the_lock(broker):
     member, topic_id = await topic_with(broker, 5)
     await member.fetch(topic_id)
     broker.clock.advance(20_000)

@@ -295,7 +295,7 @@ async def test_a_deleted_topic_leaves_the_group_and_the_share_coordinator(broker
     member = SharePeer(broker)
     await member.create_topic("t")
     await alter(member, "t", {0: 0})
-    from kwire.metadata.commands import DeleteTopics
+    from kwire.metadata.commands.topics import DeleteTopics
 
     topic_id = broker.image.topics["t"].id
     await broker.controller.submit(DeleteTopics([topic_id]))

@@ -9,16 +9,10 @@ from kwire.broker.controller.auto_topics import auto_create_topics
 from kwire.broker.controller.interface import only
 from kwire.broker.coordination.producer_ids import BLOCK_SIZE, ProducerIds
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.metadata.commands import (
-    AllocateProducerIds,
-    AssignReplicasToDirs,
-    CreatePartitions,
-    CreateTopics,
-    DeleteTopics,
-    IncrementalAlterConfigs,
-    UnregisterBroker,
-    UpdateFeatures,
-)
+from kwire.metadata.commands.configs import IncrementalAlterConfigs
+from kwire.metadata.commands.nodes import AllocateProducerIds, UnregisterBroker, UpdateFeatures
+from kwire.metadata.commands.partitions import AssignReplicasToDirs
+from kwire.metadata.commands.topics import CreatePartitions, CreateTopics, DeleteTopics
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.topics import Created, NewPartitions, NewTopic
 from kwire.metadata.update_features import FeatureUpdate, UpgradeType

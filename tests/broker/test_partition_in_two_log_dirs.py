@@ -6,7 +6,7 @@ import pytest
 from peer import Peer
 
 from kwire.broker.start import open_broker
-from kwire.metadata.commands import AssignReplicasToDirs
+from kwire.metadata.commands.partitions import AssignReplicasToDirs
 from kwire.metadata.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
 from kwire.types import TopicPartition

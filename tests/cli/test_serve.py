@@ -339,7 +339,7 @@ def test_a_wildcard_listener_warns_that_it_advertises_localhost(tmp_path):
         assert re.fullmatch(r"ready PLAINTEXT://0\.0\.0\.0:\d+", first_line(process))
         _, _, err = stop(process)
 
-    assert "clients are told localhost" in err
+    assert "clients get localhost" in err
 
 
 def test_serve_imports_nothing_that_it_does_not_need(tmp_path):

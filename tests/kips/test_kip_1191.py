@@ -10,7 +10,7 @@ from kwire.coordinators.share.acknowledgement import ACCEPT, REJECT, RELEASE
 from kwire.coordinators.share.coordinator import Write
 from kwire.coordinators.share.state import SharePartitionKey, StateBatch
 from kwire.errors import Code
-from kwire.metadata.commands import AlterConfigs
+from kwire.metadata.commands.configs import AlterConfigs
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.features import bootstrap_levels
 from kwire.wire.records import Record, build_batch, read_records

@@ -31,7 +31,7 @@ from kwire.faults.injector import Injector
 from kwire.faults.rules import read_rule
 from kwire.limits import CHECKED_BATCHES
 from kwire.metadata.authorizer_settings import STANDARD_AUTHORIZER
-from kwire.metadata.commands import CreateAcls
+from kwire.metadata.commands.security import CreateAcls
 from kwire.metadata.effective import BrokerSettings
 from kwire.security.acl_text import read_acls
 from kwire.server.bindings import Limits

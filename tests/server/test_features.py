@@ -1,7 +1,7 @@
 """A change of a feature's level changes which APIs a running server answers."""
 
 from kwire.broker.controller.interface import only
-from kwire.metadata.commands import UpdateFeatures
+from kwire.metadata.commands.nodes import UpdateFeatures
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.update_features import FeatureUpdate, UpgradeType
 from kwire.server.lifecycle import open_server

@@ -8,7 +8,8 @@ from kwire.broker.node.member import JoinRefused
 from kwire.broker.partitions.partitions import Partitions
 from kwire.errors import Code
 from kwire.metadata import image
-from kwire.metadata.commands import AllocateProducerIds, CreateTopics
+from kwire.metadata.commands.nodes import AllocateProducerIds
+from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.topics import NewTopic
 from kwire.testing.memory_cluster import CONTROLLER_ID, MemoryNode, memory_cluster
@@ -52,7 +53,7 @@ async def refusal_of(cluster, node):
     return str(found)
 
 
-async def test_the_other_broker_serves_what_was_created_through_this_one(cluster):
+async def test_the_other_broker_serves_what_was_created_through_this_one(autojump_clock, cluster):
     topic = CreateTopicsRequest.CreatableTopic(name="t", num_partitions=4, replication_factor=1)
     created = await cluster.client(1).request(CreateTopicsRequest(topics=[topic], timeout_ms=1000))
     assert created.topics[0].error_code == Code.NONE
@@ -78,13 +79,13 @@ async def test_the_other_broker_serves_what_was_created_through_this_one(cluster
     await cluster.until(lambda: "t" not in cluster.broker(1).image.topics)
 
 
-async def test_a_refusal_of_the_controller_reaches_the_client(cluster):
+async def test_a_refusal_of_the_controller_reaches_the_client(autojump_clock, cluster):
     topic = CreateTopicsRequest.CreatableTopic(name="t", num_partitions=1, replication_factor=3)
     refused = await cluster.client(1).request(CreateTopicsRequest(topics=[topic], timeout_ms=1000))
     assert refused.topics[0].error_code == Code.INVALID_REPLICATION_FACTOR
 
 
-async def test_the_quorum_and_the_cluster_are_described_through_a_broker(cluster):
+async def test_the_quorum_and_the_cluster_are_described_through_a_broker(autojump_clock, cluster):
     partition = DescribeQuorumRequest.PartitionData(partition_index=0)
     topic = DescribeQuorumRequest.TopicData(topic_name="__cluster_metadata", partitions=[partition])
     described = await cluster.client(1).request(DescribeQuorumRequest(topics=[topic]))
@@ -96,7 +97,7 @@ async def test_the_quorum_and_the_cluster_are_described_through_a_broker(cluster
     assert found.controller_id == 1
 
 
-async def test_api_versions_holds_only_what_the_controller_serves_too(cluster):
+async def test_api_versions_holds_only_what_the_controller_serves_too(autojump_clock, cluster):
     member = cluster.broker(1).member
     served = await cluster.client(1).request(ApiVersionsRequest(client_software_name="a", client_software_version="1"))
     ranges = {one.api_key: (one.min_version, one.max_version) for one in served.api_keys}
@@ -108,7 +109,7 @@ async def test_api_versions_holds_only_what_the_controller_serves_too(cluster):
     assert CreateTopicsRequest.KEY not in {one.api_key for one in served.api_keys}
 
 
-async def test_brokers_give_out_different_producer_ids(cluster):
+async def test_brokers_give_out_different_producer_ids(autojump_clock, cluster):
     ids = [
         (await cluster.client(broker).request(InitProducerIdRequest(transactional_id=None))).producer_id
         for broker in (1, 2, 1, 2)
@@ -119,20 +120,20 @@ async def test_brokers_give_out_different_producer_ids(cluster):
     assert block.start not in ids
 
 
-async def test_a_topic_that_the_broker_creates_shows_in_its_image_when_that_returns(cluster):
+async def test_a_topic_that_the_broker_creates_shows_in_its_image_when_that_returns(autojump_clock, cluster):
     broker = cluster.broker(1)
     created = only(await broker.controller.submit(CreateTopics([NewTopic("mine", 1, 1)])))
     assert broker.image.topics["mine"].id == created.topic_id
 
 
-async def test_without_an_active_controller_a_change_times_out(cluster):
+async def test_without_an_active_controller_a_change_times_out(autojump_clock, cluster):
     await cluster.kill(CONTROLLER_ID)
     topic = CreateTopicsRequest.CreatableTopic(name="t", num_partitions=1, replication_factor=1)
     refused = await cluster.client(1).request(CreateTopicsRequest(topics=[topic], timeout_ms=1000))
     assert refused.topics[0].error_code == Code.REQUEST_TIMED_OUT
 
 
-async def test_a_broker_that_stopped_in_order_names_its_epoch_when_it_returns(cluster):
+async def test_a_broker_that_stopped_in_order_names_its_epoch_when_it_returns(autojump_clock, cluster):
     epoch = cluster.broker(1).member.epoch
     await cluster.stop(1)
     await cluster.start(1)
@@ -142,7 +143,7 @@ async def test_a_broker_that_stopped_in_order_names_its_epoch_when_it_returns(cl
     assert cluster.broker(1).member.life.identity.previous_epoch == -1
 
 
-async def test_a_directory_of_another_cluster_is_refused(cluster):
+async def test_a_directory_of_another_cluster_is_refused(autojump_clock, cluster):
     async with trio.open_nursery() as nursery:
         other = MemoryNode(CONTROLLER_ID, is_controller=True, settings={})
         other.host, other.address = "elsewhere", other.address._replace(host="elsewhere")
@@ -157,26 +158,26 @@ async def test_a_directory_of_another_cluster_is_refused(cluster):
     assert "meta.properties" in told
 
 
-async def test_the_id_of_a_controller_is_refused(cluster):
+async def test_the_id_of_a_controller_is_refused(autojump_clock, cluster):
     told = await refusal_of(cluster, MemoryNode(CONTROLLER_ID, is_controller=False, settings={}))
     assert "the id of a controller" in told
 
 
-async def test_a_feature_that_is_not_served_is_refused_with_the_way_out(cluster):
+async def test_a_feature_that_is_not_served_is_refused_with_the_way_out(autojump_clock, cluster):
     cluster.controller.controller.commit([FeatureLevelRecord(name="some.version", feature_level=1)])
     told = await refusal_of(cluster, MemoryNode(3, is_controller=False, settings={}))
     assert "some.version=1 (kwire serves no level of it)" in told
     assert "kafka-storage format --feature some.version=0" in told
 
 
-async def test_a_second_process_with_the_same_id_is_refused_while_the_first_lives(cluster):
+async def test_a_second_process_with_the_same_id_is_refused_while_the_first_lives(autojump_clock, cluster):
     settings = {"initial.broker.registration.timeout.ms": "3000"}
     twin = MemoryNode(1, is_controller=False, settings=settings)
     told = await refusal_of(cluster, twin)
     assert "another process with this node id" in told
 
 
-async def test_unreachable_controllers_are_named(cluster):
+async def test_unreachable_controllers_are_named(autojump_clock, cluster):
     settings = {
         "controller.quorum.bootstrap.servers": "nowhere:9093",
         "initial.broker.registration.timeout.ms": "2000",
@@ -186,7 +187,7 @@ async def test_unreachable_controllers_are_named(cluster):
     assert "within 2 s" in told
 
 
-async def test_a_process_whose_id_was_taken_over_stops_with_one_sentence(cluster):
+async def test_a_process_whose_id_was_taken_over_stops_with_one_sentence(autojump_clock, cluster):
     await cluster.stop(2)
 
     async def take_over():
@@ -206,7 +207,7 @@ async def test_a_process_whose_id_was_taken_over_stops_with_one_sentence(cluster
     assert "another process has registered as node 2" in str(innermost(stopped.value))
 
 
-async def test_a_broker_that_was_unregistered_runs_on_until_it_is_started_again(cluster, capsys):
+async def test_a_broker_that_was_unregistered_runs_on_until_it_is_started_again(autojump_clock, cluster, capsys):
     await cluster.client(1).request(UnregisterBrokerRequest(broker_id=2))
     await cluster.until(lambda: 2 not in cluster.broker(2).image.brokers)
     await cluster.until(lambda: cluster.broker(2).member.life.is_stale)
@@ -217,7 +218,7 @@ async def test_a_broker_that_was_unregistered_runs_on_until_it_is_started_again(
     assert 2 in cluster.unfenced()
 
 
-async def test_a_broker_with_several_log_directories_reports_where_its_replicas_are(cluster):
+async def test_a_broker_with_several_log_directories_reports_where_its_replicas_are(autojump_clock, cluster):
     node = MemoryNode(3, is_controller=False, settings={"log.dirs": "/one,/two"})
     async with trio.open_nursery() as nursery:
         await nursery.start(node.run, cluster.network)

@@ -12,28 +12,23 @@ Version notes: 1 names the type of endpoint that the client expects; 2 fenced br
 
 from __future__ import annotations
 
-from typing import Final
-
 from kwire.api.controller.serving import serving
+from kwire.api.k60_describe_cluster import CONTROLLERS, operations, wrong_endpoint
 from kwire.broker.requests.context import Context
-from kwire.errors import Code
-from kwire.security.operations import ALL_CLUSTER_OPERATIONS, CLUSTER_NAME, NOT_ASKED, Operation, ResourceType
+from kwire.security.operations import Operation
 from kwire.wire.messages import DescribeClusterRequest, DescribeClusterResponse
-
-_BROKERS: Final = 1
-_CONTROLLERS: Final = 2
 
 
 def handle(context: Context, request: DescribeClusterRequest) -> DescribeClusterResponse:
     if not context.may_cluster(Operation.ALTER, audited=False):
         context.authorize_cluster(Operation.CLUSTER_ACTION)
-    if request.endpoint_type != _CONTROLLERS:
-        return _wrong_endpoint(context, request.endpoint_type)
+    if request.endpoint_type != CONTROLLERS:
+        return wrong_endpoint(context, request.endpoint_type, own=CONTROLLERS)
     cluster = serving(context)
     return DescribeClusterResponse(
         throttle_time_ms=context.throttle_ms,
         error_message=None,
-        endpoint_type=_CONTROLLERS,
+        endpoint_type=CONTROLLERS,
         cluster_id=cluster.cluster_id,
         controller_id=cluster.node_id,
         brokers=[
@@ -44,28 +39,5 @@ def handle(context: Context, request: DescribeClusterRequest) -> DescribeCluster
             for point in node.endpoints
             if point.listener == context.endpoint.name
         ],
-        cluster_authorized_operations=_operations(context, request),
-    )
-
-
-def _operations(context: Context, request: DescribeClusterRequest) -> int:
-    if not request.include_cluster_authorized_operations:
-        return NOT_ASKED
-    if not context.may_cluster(Operation.DESCRIBE):
-        return 0
-    return context.allowed_operations(ResourceType.CLUSTER, CLUSTER_NAME, ALL_CLUSTER_OPERATIONS)
-
-
-def _wrong_endpoint(context: Context, endpoint_type: int) -> DescribeClusterResponse:
-    code, message = Code.UNSUPPORTED_ENDPOINT_TYPE, f"Unsupported endpoint type {endpoint_type}"
-    if endpoint_type == _BROKERS:
-        code = Code.MISMATCHED_ENDPOINT_TYPE
-        message = "The request was sent to an endpoint of type CONTROLLER, but we wanted an endpoint of type BROKER"
-    return DescribeClusterResponse(
-        throttle_time_ms=context.throttle_ms,
-        error_code=code,
-        error_message=message,
-        cluster_id="",
-        controller_id=-1,
-        cluster_authorized_operations=NOT_ASKED,
+        cluster_authorized_operations=operations(context, request),
     )

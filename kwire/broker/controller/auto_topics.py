@@ -14,7 +14,7 @@ from kwire.broker.controller.interface import Controller
 from kwire.broker.logs import Logger
 from kwire.errors import Code, KafkaError
 from kwire.limits import PARTITIONS_PER_REQUEST_MAX
-from kwire.metadata.commands import CreateTopics
+from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.topics import Created, NewTopic, too_many_partitions
 

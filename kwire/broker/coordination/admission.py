@@ -24,7 +24,6 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.storage_failures import StorageFailures
 from kwire.broker.waits import Waits
 from kwire.coordinators.machine import ProducerStamp
-from kwire.coordinators.transaction.transaction import NEW_EPOCH_SINCE
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.types import TopicPartition
@@ -147,6 +146,8 @@ class Admission:
         self, waits: Waits, transactional_id: str, producer: ProducerStamp, asked: list[TopicPartition]
     ) -> None:
         """Add the partitions; while the transaction before is being completed, try again for a limited time."""
+        from kwire.coordinators.transaction.transaction import NEW_EPOCH_SINCE  # noqa: PLC0415 (with transactions only)
+
         give_up_ms = self._give_up_ms()
         while True:
             try:

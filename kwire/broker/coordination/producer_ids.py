@@ -14,7 +14,7 @@ import trio
 
 from kwire.broker.controller.interface import Controller, only
 from kwire.errors import Code, KafkaError
-from kwire.metadata.commands import AllocateProducerIds
+from kwire.wire.batch import NO_PRODUCER_ID
 
 BLOCK_SIZE: Final = 1000
 
@@ -45,12 +45,18 @@ class ProducerIds:
         self._left -= 1
         return next(self._block)
 
+    def take_if(self, is_needed: bool) -> int:
+        """Return an id if one is needed, else NO_PRODUCER_ID. Raises as ``take`` does."""
+        return self.take() if is_needed else NO_PRODUCER_ID
+
     async def fill(self) -> None:
         """Reserve a block if none is left; one request at a time. Raises KafkaError when the controller refuses."""
         while not self._left:
             if self._filling is not None:
                 await self._filling.wait()
                 continue
+            from kwire.metadata.commands.nodes import AllocateProducerIds  # noqa: PLC0415 (a start needs no commands)
+
             self._filling = trio.Event()
             try:
                 block = only(await self._controller.submit(AllocateProducerIds(self._broker_id, BLOCK_SIZE)))

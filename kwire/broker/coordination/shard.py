@@ -177,7 +177,7 @@ class Shard(Generic[M]):
         if self._uncommitted:
             self._conclude_committed()
         timeline = self.machine.timeline
-        # Before ``begin``: machines may hear now that the clock was set, which no refused append takes back.
+        # Before ``begin``: machines may note now that the clock was set, which no refused append takes back.
         now_ms = self._services.now_ms()
         timeline.begin()
         try:

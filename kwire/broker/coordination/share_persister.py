@@ -5,13 +5,15 @@ Responsible for: the protocol ``SharePersister``. Must not depend on: where the 
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from kwire.broker.coordination.shard import Waiter
 from kwire.broker.waits import Waits
-from kwire.coordinators.share.coordinator import Write
-from kwire.coordinators.share.records import Snapshot
-from kwire.coordinators.share.state import SharePartitionKey
+
+if TYPE_CHECKING:  # loaded with the first share group
+    from kwire.coordinators.share.coordinator import Write
+    from kwire.coordinators.share.records import Snapshot
+    from kwire.coordinators.share.state import SharePartitionKey
 
 
 class SharePersister(Protocol):

@@ -6,7 +6,8 @@ Responsible for: which settings it obeys, which machine has a share partition, a
 
 from __future__ import annotations
 
-from typing import Final
+from functools import cached_property
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -15,36 +16,44 @@ from kwire.broker.coordination.runtime import Runtime, RuntimeParts
 from kwire.broker.coordination.shard import Waiter
 from kwire.broker.waits import Waits
 from kwire.coordinators.machine import Effects
-from kwire.coordinators.share.coordinator import ShareCoordinator, ShareCoordinatorConfig, Write
-from kwire.coordinators.share.records import Snapshot
-from kwire.coordinators.share.state import SharePartitionKey
 from kwire.errors import KafkaError, StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.types import SHARE_STATE_TOPIC, uuid_text
 from kwire.wire.compression import Codec
 
+if TYPE_CHECKING:  # loaded with the first share group
+    from kwire.coordinators.share.coordinator import ShareCoordinator, ShareCoordinatorConfig, Write
+    from kwire.coordinators.share.records import Snapshot
+    from kwire.coordinators.share.state import SharePartitionKey
+
+# Loaded before the first machine, in steps of a few milliseconds each.
+_MODULES: Final = (
+    "kwire.coordinators.share.state",
+    "kwire.coordinators.share.records",
+    "kwire.coordinators.share.coordinator",
+    "kwire.coordinators.share.in_flight",
+    "kwire.coordinators.share.share_partition",
+)
 _PRUNE_INTERVAL: Final = "share.coordinator.state.topic.prune.interval.ms"
 
 
-class ShareStates(Runtime[ShareCoordinator]):
+class ShareStates(Runtime["ShareCoordinator"]):
     """The state of all share partitions, over the partitions of ``__share_group_state``.
 
     Commands raise KafkaError as the machine does, or as its log does.
     """
 
     def __init__(self, parts: RuntimeParts, *, configs: EffectiveConfigs) -> None:
-        config = ShareCoordinatorConfig(
-            updates_per_snapshot=configs.broker["share.coordinator.snapshot.update.records.per.snapshot"],
-            cold_interval_ms=configs.broker["share.coordinator.cold.partition.snapshot.interval.ms"],
-        )
         codec = Codec(configs.broker["share.coordinator.state.topic.compression.codec"])
         super().__init__(
             parts,
             SHARE_STATE_TOPIC,
-            lambda: ShareCoordinator(config),
+            self._make,
             codec=codec,
             write_timeout_ms=configs.broker["share.coordinator.write.timeout.ms"],
+            modules=_MODULES,
         )
+        self._configs = configs
         self._prune_interval_ms = configs.broker[_PRUNE_INTERVAL]
 
     async def initialize(self, waits: Waits, key: SharePartitionKey, state_epoch: int, start_offset: int) -> None:
@@ -82,6 +91,20 @@ class ShareStates(Runtime[ShareCoordinator]):
             return machine.delete(key, ticket=ticket, now_ms=now_ms)
 
         await self.submit(waits, key_text(key), command)
+
+    def _make(self) -> ShareCoordinator:
+        from kwire.coordinators.share.coordinator import ShareCoordinator  # noqa: PLC0415 (with the first share group)
+
+        return ShareCoordinator(self._config)
+
+    @cached_property
+    def _config(self) -> ShareCoordinatorConfig:
+        from kwire.coordinators.share.coordinator import ShareCoordinatorConfig  # noqa: PLC0415 (as above)
+
+        return ShareCoordinatorConfig(
+            updates_per_snapshot=self._configs.broker["share.coordinator.snapshot.update.records.per.snapshot"],
+            cold_interval_ms=self._configs.broker["share.coordinator.cold.partition.snapshot.interval.ms"],
+        )
 
     # --- pruning
     # -----------------------------------------------------------------------------------------------------

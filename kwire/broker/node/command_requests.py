@@ -12,7 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from kwire.errors import Code, KafkaError
-from kwire.metadata.commands import AllocateProducerIds, AssignReplicasToDirs, Command, CreateTopics
+from kwire.metadata.commands import Command
+from kwire.metadata.commands.nodes import AllocateProducerIds
+from kwire.metadata.commands.partitions import AssignReplicasToDirs
+from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.decision import DONE
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.topics import Created

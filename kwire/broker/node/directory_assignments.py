@@ -17,7 +17,7 @@ from kwire.broker.logs import Logger
 from kwire.broker.partitions.log_dirs import LogDir, LogDirs
 from kwire.broker.partitions.partitions import Partitions
 from kwire.errors import KafkaError
-from kwire.metadata.commands import AssignReplicasToDirs
+from kwire.metadata.commands.partitions import AssignReplicasToDirs
 from kwire.metadata.entities import Partition
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.types import TopicPartition

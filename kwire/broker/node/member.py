@@ -251,7 +251,7 @@ class ClusterMember:
         changed.set()
 
     async def wake_on_metadata(self) -> None:
-        """Pass what the controllers answer on to the lifecycle and to those who wait, until cancelled."""
+        """Pass what the controllers answer on to the lifecycle and to what waits for it, until cancelled."""
         while True:
             self.life.note_applied(self.observing.applied_offset)
             self._wake()

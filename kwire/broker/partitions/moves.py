@@ -27,7 +27,6 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import StorageFailure
-from kwire.metadata.commands import AssignReplicasToDirs
 from kwire.storage.files import Files
 from kwire.storage.segment import PendingDeletion
 
@@ -154,6 +153,8 @@ class Moves:
         await self._settle(partition, target)
 
     async def _settle(self, partition: Partition, target: LogDir) -> None:
+        from kwire.metadata.commands.partitions import AssignReplicasToDirs  # noqa: PLC0415 (with the first move)
+
         key = partition.topic_partition
         self._partitions.moved(partition, target)
         # A refusal does not undo the move: the next start takes the directory in which it finds the partition.

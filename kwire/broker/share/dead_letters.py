@@ -20,20 +20,18 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.partitions.reading import ReadUpTo, read_partition
 from kwire.broker.partitions.validate import LargeBatch
-from kwire.coordinators.share.dead_letters import DeadLetters, dead_letter_records
 from kwire.errors import Code, KafkaError
-from kwire.metadata.commands import CreateTopics
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.features import SHARE_VERSION
 from kwire.metadata.image import MetadataImage
-from kwire.metadata.topics import NewTopic
 from kwire.storage.files import FileSlice
 from kwire.storage.segment import walk_slice
 from kwire.wire.batch import HEADER_BYTES, read_batch_header
 from kwire.wire.records import Record, build_batch, read_records
 
-if TYPE_CHECKING:  # only a node of a cluster loads it
+if TYPE_CHECKING:  # loaded with the first share group, or by a node of a cluster
     from kwire.broker.share.remote_dead_letters import RemoteDeadLetters
+    from kwire.coordinators.share.dead_letters import DeadLetters
 
 _SINCE: Final = 2  # of share.version
 # Records beyond these bytes are not copied: their dead letters have headers alone, as those of Apache Kafka.
@@ -84,6 +82,10 @@ class DeadLetterWriter:
 
     async def write(self, group_id: str, source: Partition, letters: DeadLetters) -> None:
         """Write and commit one dead letter for each record. Raises DeadLettersRefused, KafkaError, StorageFailure."""
+        from kwire.coordinators.share.dead_letters import dead_letter_records  # noqa: PLC0415 (a start needs none)
+        from kwire.metadata.commands.topics import CreateTopics  # noqa: PLC0415 (as above)
+        from kwire.metadata.topics import NewTopic  # noqa: PLC0415 (as above)
+
         group = self._configs.group(group_id)
         name = group["errors.deadletterqueue.topic.name"]
         self._check(group_id, name)

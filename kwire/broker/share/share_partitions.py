@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass
 from functools import partial
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -31,18 +31,19 @@ from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.partitions.watches import Watch
 from kwire.broker.share.dead_letters import DeadLettersRefused, DeadLetterWriter
-from kwire.broker.share.start_offset import first_start_offset
 from kwire.broker.waits import Patient, Waits
-from kwire.coordinators.share.acknowledgement import Acknowledgement
-from kwire.coordinators.share.coordinator import Write
-from kwire.coordinators.share.dead_letters import DeadLetters
-from kwire.coordinators.share.in_flight import Limits
-from kwire.coordinators.share.records import Snapshot
-from kwire.coordinators.share.share_partition import Change, SharePartition
-from kwire.coordinators.share.state import UNKNOWN_START_OFFSET, SharePartitionKey, StateBatch
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import Delta
+
+if TYPE_CHECKING:  # loaded with the first share group
+    from kwire.coordinators.share.acknowledgement import Acknowledgement
+    from kwire.coordinators.share.coordinator import Write
+    from kwire.coordinators.share.dead_letters import DeadLetters
+    from kwire.coordinators.share.in_flight import Limits
+    from kwire.coordinators.share.records import Snapshot
+    from kwire.coordinators.share.share_partition import Change, SharePartition
+    from kwire.coordinators.share.state import SharePartitionKey, StateBatch
 
 log = Logger("kwire.share")
 
@@ -169,6 +170,10 @@ class SharePartitions:
             led.loaded.set()
 
     def _delivery(self, led: LedSharePartition, state: Snapshot) -> SharePartition:
+        from kwire.broker.share.start_offset import first_start_offset  # noqa: PLC0415 (with the first one)
+        from kwire.coordinators.share.share_partition import SharePartition  # noqa: PLC0415 (as above)
+        from kwire.coordinators.share.state import UNKNOWN_START_OFFSET  # noqa: PLC0415 (as above)
+
         start_offset = state.start_offset
         if start_offset == UNKNOWN_START_OFFSET:
             start_offset = first_start_offset(
@@ -184,6 +189,8 @@ class SharePartitions:
             del self._led[led.key]
 
     def _limits(self, group_id: str) -> Limits:
+        from kwire.coordinators.share.in_flight import Limits  # noqa: PLC0415 (with the first share partition)
+
         values = self._configs.group(group_id)
         return Limits(
             values["share.delivery.count.limit"],
@@ -362,6 +369,8 @@ class SharePartitions:
         conclude: Callable[[KafkaError | None], None],
     ) -> trio.Event | None:
         """Write to the share coordinator, then call ``conclude``; None if that is done, else an event for it."""
+        from kwire.coordinators.share.coordinator import Write  # noqa: PLC0415 (with the first share partition)
+
         write = Write(
             delivery.state_epoch,
             led.partition.leader_epoch,
