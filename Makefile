@@ -2,6 +2,7 @@
 #
 #   make run            serve on localhost:9092, data in ./kwire-data
 #   make test           the tests
+#   make test-long      the same with all random examples and crash points, of which make test takes a part
 #   make check          ruff, mypy --strict, import contracts, no import cycles
 #   make jars           the official jars: with them, make test compares with the official tools too
 #   make interop        real clients, the official tools and the official broker (needs Java 17+, Maven; Node, Go, Rust if there)
@@ -24,7 +25,7 @@ PYTHON ?= $(shell for candidate in python3 python3.13 python3.12 python3.11 pyth
 	$$candidate -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$candidate && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check format compiled jars interop interop-smoke bench compatibility coverage docs clean
+.PHONY: help run test test-long check format compiled jars interop interop-smoke bench compatibility coverage docs clean
 
 help:
 	@sed -n 's/^#   //p' Makefile
@@ -59,6 +60,10 @@ run: $(VENV)/.installed
 
 test: $(VENV)/.installed-test
 	$(BIN)/python -m pytest -n $(TEST_JOBS) $(ARGS)
+
+# KWIRE_TESTS=long also serves a single file: KWIRE_TESTS=long python -m pytest tests/storage/test_log_machine.py
+test-long: $(VENV)/.installed-test
+	KWIRE_TESTS=long $(BIN)/python -m pytest -n $(TEST_JOBS) $(ARGS)
 
 check: $(VENV)/.installed-check
 	$(BIN)/ruff check .

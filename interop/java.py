@@ -6,6 +6,7 @@ standard streams, exit status and, when it latches in static fields, freshly loa
 
 import base64
 import contextlib
+import fcntl
 import itertools
 import os
 import re
@@ -80,6 +81,10 @@ class Job:
         return b"".join(self._out).decode(errors="replace")
 
     @property
+    def out_bytes(self) -> bytes:
+        return b"".join(self._out)
+
+    @property
     def err(self) -> str:
         return b"".join(self._err).decode(errors="replace")
 
@@ -117,15 +122,17 @@ class Job:
 
 
 class Jvm:
-    def __init__(self, log: Path) -> None:
+    """``log`` gets what the JVM itself prints; ``log_level`` is what the programs log to their standard error."""
+
+    def __init__(self, log: Path, *, log_level: str = "warn") -> None:
         compile_sources()
         self._log = log
         # Warnings of the tools go to stderr; of what is noise when many clients live in one JVM, only errors do.
         quiet = ("org.apache.kafka.common.utils.AppInfoParser", "org.apache.kafka.clients.admin.AdminClientConfig")
         command = [
             need("java"), "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto", "-Xmx768m",
-            "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
-            *(f"-Dorg.slf4j.simpleLogger.log.{name}=error" for name in quiet),
+            f"-Dorg.slf4j.simpleLogger.defaultLogLevel={log_level}",
+            *(f"-Dorg.slf4j.simpleLogger.log.{name}=error" for name in quiet if log_level != "off"),
             *(["-Djava.security.manager=allow"] if java_release() < 24 else []),
             "--add-opens", "java.base/java.lang=ALL-UNNAMED",
             "-cp", str(CLASSES), "ToolServer",
@@ -142,7 +149,8 @@ class Jvm:
         threading.Thread(target=self._listen, daemon=True).start()
 
     def start(self, release: str, main_class: str, *args: str) -> Job:
-        self._load(release)
+        if release not in self._loaders:
+            self.load(release, os.pathsep.join([classpath(release), str(CLASSES / f"for-{release}")]))
         job_id = str(next(self._ids))
         job = Job(" ".join([main_class.rsplit(".", 1)[-1], *args]), self, job_id)
         self._jobs[job_id] = job
@@ -181,10 +189,8 @@ class Jvm:
         self._process.kill()
         self._process.wait()
 
-    def _load(self, release: str) -> None:
-        if release in self._loaders:
-            return
-        path = os.pathsep.join([classpath(release), str(CLASSES / f"for-{release}")])
+    def load(self, release: str, path: str) -> None:
+        """Give ``release`` a class path of its own, before a program of it runs."""
         self.send("loader", release, _b64(path.encode()))
         self._loaders.add(release)
 
@@ -214,15 +220,18 @@ def compile_sources() -> None:
     """The tool server, and our client programs against the current release's jars; again only when a source changed."""
     newest = max(source.stat().st_mtime for source in SOURCES.rglob("*.java"))
     stamp = CLASSES / ".compiled"
-    if stamp.exists() and stamp.stat().st_mtime >= newest:
-        return
-    if shutil.which("javac") is None:
-        raise Missing("javac is not installed")
-    _javac([SOURCES / "ToolServer.java"], CLASSES, "")
-    clients = sorted((SOURCES / "clients").glob("*.java"))
-    if clients:
-        _javac(clients, CLASSES / f"for-{CURRENT}", classpath())
-    stamp.touch()
+    CLASSES.mkdir(parents=True, exist_ok=True)
+    with (CLASSES / ".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # tests run in several processes
+        if stamp.exists() and stamp.stat().st_mtime >= newest:
+            return
+        if shutil.which("javac") is None:
+            raise Missing("javac is not installed")
+        _javac([SOURCES / "ToolServer.java"], CLASSES, "")
+        clients = sorted((SOURCES / "clients").glob("*.java"))
+        if clients:
+            _javac(clients, CLASSES / f"for-{CURRENT}", classpath())
+        stamp.touch()
 
 
 def compile_program(source: Path, into: Path, class_path: str) -> None:

@@ -1,9 +1,14 @@
 """A broker without sockets, for tests of handlers."""
 
+import inspect
+import math
 import signal
 
 import hypothesis
 import pytest
+import trio
+import trio.testing
+from effort import examples
 from peer import Peer
 
 from kwire.broker.start import open_broker
@@ -11,7 +16,7 @@ from kwire.metadata.effective import BrokerSettings
 from kwire.storage.files import OsFiles
 
 # How long an example takes says how busy the machine is, and nothing else.
-hypothesis.settings.register_profile("patient", parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.register_profile("patient", parent=hypothesis.settings(), deadline=None, max_examples=examples(100))
 hypothesis.settings.load_profile("patient")
 
 # A script's background jobs ignore SIGINT, nohup ignores SIGHUP, and children inherit that: processes that a test ends
@@ -20,6 +25,30 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
+@pytest.fixture
+def autojump_clock(request, monkeypatch):
+    """pytest-trio's clock, which jumps over what all tasks wait for, but never while a thread works for one of them."""
+    if "autojump_clock" not in inspect.signature(request.function).parameters:
+        pytest.fail("autojump_clock must be an argument of the test: pytest-trio takes it from nowhere else")
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    in_thread = trio.to_thread.run_sync
+    running = 0
+
+    async def run_sync(*args, **options):
+        nonlocal running
+        running += 1
+        clock.autojump_threshold = math.inf
+        try:
+            return await in_thread(*args, **options)
+        finally:
+            running -= 1
+            if not running:
+                clock.autojump_threshold = 0
+
+    monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
+    return clock
 
 
 @pytest.fixture

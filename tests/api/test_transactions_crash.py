@@ -8,7 +8,9 @@ import itertools
 from dataclasses import dataclass
 
 import pytest
+import trio
 import trio.testing
+from effort import some
 from peer import Peer
 from transactional import NEW, OLD, Producer, batch, committed, latest, produce, seen, state
 
@@ -90,10 +92,10 @@ async def tell(recorder, speaks, settings):
 
 
 async def until_ended(client, name, unless=("PrepareCommit", "PrepareAbort")):
-    """With every batch flushed the markers wait for the disk, which a thread waits for."""
+    """With every batch flushed the markers wait for the disk, which a thread waits for, or for the next attempt."""
     await trio.testing.wait_all_tasks_blocked()
-    while await state(client, name) in unless:
-        await trio.testing.wait_all_tasks_blocked()
+    while await state(client, name) in unless:  # the jumping clock passes the time
+        await trio.sleep(0.05)
 
 
 async def outcome(client):
@@ -112,7 +114,7 @@ NOT_KEPT = {"t-0": [b"plain"], "t-1": [b"plain"], "u-0": [b"plain"], "g": -1}
 
 @pytest.mark.parametrize("speaks", [NEW, OLD], ids=["new", "old"])
 @pytest.mark.parametrize("flush", ["9223372036854775807", "1"], ids=["page-cache", "flush"])
-async def test_a_broker_that_dies_between_two_writes_finishes_what_was_decided(speaks, flush):
+async def test_a_broker_that_dies_between_two_writes_finishes_what_was_decided(autojump_clock, speaks, flush):
     recorder = Recorder()
     settings = {"log.flush.interval.messages": flush}
     await tell(recorder, speaks, settings)
@@ -120,7 +122,8 @@ async def test_a_broker_that_dies_between_two_writes_finishes_what_was_decided(s
     # Both transactions: init, adds, three batches, an offset, the decision, four markers, the completion.
     assert len(appends) >= 2 * 11, appends
     kinds = set()
-    for step in [*recorder.steps, *torn(recorder.steps)]:
+    first = 2 * (flush == "1") + (speaks is OLD)
+    for step in some([*recorder.steps, *torn(recorder.steps)], first=first):
         kinds.add(await revive(step, settings))
     assert {"kept by decision", "kept at once", "undecided"} <= kinds
 

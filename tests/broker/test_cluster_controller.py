@@ -141,7 +141,7 @@ def node(controller):
 # --- the log ---
 
 
-async def test_a_reader_is_told_the_leader_and_its_epoch_first(node):
+async def test_an_answer_names_the_leader_and_its_epoch_first(node):
     response = await node.fetch(epoch=0)
     answer = partition_of(response)
     assert (answer.error_code, answer.high_watermark, answer.records) == (Code.FENCED_LEADER_EPOCH, -1, b"")

@@ -145,7 +145,7 @@ def in_sync(cluster, topic):
     return found is not None and all(len(one.isr) == len(one.replicas) for one in found.partitions)
 
 
-async def test_a_group_moves_with_the_leader_of_its_partition_and_keeps_its_offsets(cluster):
+async def test_a_group_moves_with_the_leader_of_its_partition_and_keeps_its_offsets(autojump_clock, cluster):
     client = Client(cluster)
     assert await client.commit(5) is Code.NONE
     before = await client.group()
@@ -184,7 +184,7 @@ async def test_offsets_are_refused_while_too_few_replicas_are_in_sync(autojump_c
         assert await client.committed() == 6
 
 
-async def test_a_member_that_waits_is_sent_to_the_new_coordinator(cluster, nursery):
+async def test_a_member_that_waits_is_sent_to_the_new_coordinator(autojump_clock, cluster, nursery):
     client = Client(cluster)
     await client.commit(5)
     coordinator = await client.group()
@@ -220,7 +220,7 @@ async def test_a_member_that_waits_is_sent_to_the_new_coordinator(cluster, nurse
     assert await client.committed() == 5
 
 
-async def test_a_transaction_survives_its_coordinator(cluster):
+async def test_a_transaction_survives_its_coordinator(autojump_clock, cluster):
     client = Client(cluster)
     producer = Producer(client, TRANSACTIONAL_ID)
     assert await producer.init() is Code.NONE
@@ -239,7 +239,7 @@ async def test_a_transaction_survives_its_coordinator(cluster):
     assert await producer.abort() is Code.NONE
 
 
-async def test_markers_reach_a_partition_whose_leader_changes_before_they_are_written(cluster):
+async def test_markers_reach_a_partition_whose_leader_changes_before_they_are_written(autojump_clock, cluster):
     client = Client(cluster)
     producer = Producer(client, TRANSACTIONAL_ID)
     await producer.init()

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import trio
 import trio.testing
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from peer import Peer, cleaner_of
@@ -258,7 +259,7 @@ async def _run(steps) -> None:
         await world.stop()
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=examples(40), deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from(NAMES), st.floats(0, 1)), min_size=15, max_size=30))
 def test_a_recreated_topic_has_nothing_of_the_former_topic_of_its_name(steps):
     trio.run(_run, steps)

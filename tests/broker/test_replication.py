@@ -26,8 +26,6 @@ from kwire.wire.messages import (
 )
 from kwire.wire.records import Record, build_batch
 
-pytestmark = pytest.mark.usefixtures("autojump_clock")
-
 
 def append(node, *values, acks=-1):
     batch = memoryview(build_batch([Record(index, 0, b"k", value) for index, value in enumerate(values)]))
@@ -68,7 +66,7 @@ async def fetch(node, offset, *, version=18, max_wait_ms=0, epoch=-1, replica=-1
     return response.responses[0].partitions[0]
 
 
-async def test_an_append_is_committed_once_the_followers_have_it():
+async def test_an_append_is_committed_once_the_followers_have_it(autojump_clock):
     async with replicated_brokers(3) as cluster:
         cluster.create_topic([1, 2, 3])
         leader = cluster.nodes[1]
@@ -79,7 +77,7 @@ async def test_an_append_is_committed_once_the_followers_have_it():
         await until(lambda: [one.log.high_watermark for one in cluster.nodes.values()] == [2, 2, 2])
 
 
-async def test_acks_1_is_answered_without_the_followers_and_acks_all_times_out():
+async def test_acks_1_is_answered_without_the_followers_and_acks_all_times_out(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         cluster.cut.add(1)
@@ -91,7 +89,7 @@ async def test_acks_1_is_answered_without_the_followers_and_acks_all_times_out()
         assert not (await fetch(leader, 0)).records
 
 
-async def test_a_follower_that_lags_leaves_the_in_sync_replicas_and_comes_back():
+async def test_a_follower_that_lags_leaves_the_in_sync_replicas_and_comes_back(autojump_clock):
     async with replicated_brokers(2, replica_lag_time_max_ms=1000) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
@@ -104,7 +102,7 @@ async def test_a_follower_that_lags_leaves_the_in_sync_replicas_and_comes_back()
         assert content(cluster.nodes[2]) == content(leader)
 
 
-async def test_too_few_in_sync_replicas_refuse_acks_all_before_and_after_the_append():
+async def test_too_few_in_sync_replicas_refuse_acks_all_before_and_after_the_append(autojump_clock):
     async with replicated_brokers(2, replica_lag_time_max_ms=1000) as cluster:
         cluster.create_topic([1, 2], min_insync_replicas=2)
         leader = cluster.nodes[1]
@@ -119,7 +117,7 @@ async def test_too_few_in_sync_replicas_refuse_acks_all_before_and_after_the_app
         assert leader.log.high_watermark == 0
 
 
-async def test_the_next_leader_has_every_committed_record_and_the_old_one_truncates():
+async def test_the_next_leader_has_every_committed_record_and_the_old_one_truncates(autojump_clock):
     async with replicated_brokers(3) as cluster:
         cluster.create_topic([1, 2, 3])
         old, new = cluster.nodes[1], cluster.nodes[2]
@@ -146,7 +144,7 @@ async def test_the_next_leader_has_every_committed_record_and_the_old_one_trunca
         await until(lambda: set(new.partition().isr) == {1, 2, 3})
 
 
-async def test_a_produce_that_waits_is_refused_when_the_leader_changes():
+async def test_a_produce_that_waits_is_refused_when_the_leader_changes(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         cluster.cut.add(1)
@@ -162,7 +160,7 @@ async def test_a_produce_that_waits_is_refused_when_the_leader_changes():
         assert codes == [Code.NOT_LEADER_OR_FOLLOWER]
 
 
-async def test_a_follower_starts_again_behind_a_log_that_was_cut():
+async def test_a_follower_starts_again_behind_a_log_that_was_cut(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2], isr=[1])
         cluster.cut.add(1)
@@ -181,7 +179,7 @@ async def test_a_follower_starts_again_behind_a_log_that_was_cut():
         assert content(cluster.nodes[2]) == content(leader)
 
 
-async def test_deletion_of_records_waits_for_the_followers():
+async def test_deletion_of_records_waits_for_the_followers(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
@@ -204,7 +202,7 @@ async def test_deletion_of_records_waits_for_the_followers():
         assert (answer.error_code, answer.low_watermark) == (Code.REQUEST_TIMED_OUT, -1)
 
 
-async def test_consumers_may_read_from_followers():
+async def test_consumers_may_read_from_followers(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader, follower = cluster.nodes[1], cluster.nodes[2]
@@ -217,7 +215,7 @@ async def test_consumers_may_read_from_followers():
         assert (await fetch(follower, 0, epoch=7)).error_code == Code.UNKNOWN_LEADER_EPOCH
 
 
-async def test_a_client_that_asks_the_wrong_broker_gets_the_leader():
+async def test_a_client_that_asks_the_wrong_broker_gets_the_leader(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         follower = cluster.nodes[2]
@@ -226,7 +224,7 @@ async def test_a_client_that_asks_the_wrong_broker_gets_the_leader():
         assert (answer.current_leader.leader_id, answer.current_leader.leader_epoch) == (1, 0)
 
 
-async def test_a_new_leader_does_not_show_an_end_before_it_knows_the_followers():
+async def test_a_new_leader_does_not_show_an_end_before_it_knows_the_followers(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader, follower = cluster.nodes[1], cluster.nodes[2]
@@ -246,7 +244,7 @@ async def test_a_new_leader_does_not_show_an_end_before_it_knows_the_followers()
         assert (answer.error_code, answer.offset) == (Code.NONE, 1)
 
 
-async def test_a_leader_with_older_metadata_costs_a_few_milliseconds():
+async def test_a_leader_with_older_metadata_costs_a_few_milliseconds(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.behind.add(1)
         cluster.create_topic([1, 2])
@@ -259,7 +257,7 @@ async def test_a_leader_with_older_metadata_costs_a_few_milliseconds():
         assert trio.current_time() - begun < 0.2
 
 
-async def test_a_partition_is_fetched_at_once_while_a_fetch_of_others_waits():
+async def test_a_partition_is_fetched_at_once_while_a_fetch_of_others_waits(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
@@ -272,7 +270,7 @@ async def test_a_partition_is_fetched_at_once_while_a_fetch_of_others_waits():
         assert trio.current_time() - begun < 0.3
 
 
-async def test_a_deleted_topic_leaves_every_replica():
+async def test_a_deleted_topic_leaves_every_replica(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
@@ -286,7 +284,7 @@ async def test_a_deleted_topic_leaves_every_replica():
         assert cluster.nodes[1].log.end_offset == 1
 
 
-async def test_a_replica_that_a_reassignment_adds_and_removes():
+async def test_a_replica_that_a_reassignment_adds_and_removes(autojump_clock):
     async with replicated_brokers(3) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
@@ -299,7 +297,7 @@ async def test_a_replica_that_a_reassignment_adds_and_removes():
         await committed(leader, append(leader, b"b"))
 
 
-async def test_a_restarted_follower_continues_and_its_high_watermark_is_that_of_the_checkpoint():
+async def test_a_restarted_follower_continues_and_its_high_watermark_is_that_of_the_checkpoint(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
@@ -316,7 +314,7 @@ async def test_a_restarted_follower_continues_and_its_high_watermark_is_that_of_
         await until(lambda: cluster.nodes[2].log.high_watermark == 2)
 
 
-async def test_a_fenced_broker_does_not_join_the_in_sync_replicas():
+async def test_a_fenced_broker_does_not_join_the_in_sync_replicas(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.commit(RegisterBrokerRecord(broker_id=2, broker_epoch=2, fenced=True))
         cluster.create_topic([1, 2], isr=[1])
@@ -330,7 +328,7 @@ async def test_a_fenced_broker_does_not_join_the_in_sync_replicas():
         await until(lambda: tuple(leader.partition().isr) == (1, 2))
 
 
-async def test_a_duplicate_batch_of_the_leader_is_never_appended_twice():
+async def test_a_duplicate_batch_of_the_leader_is_never_appended_twice(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader, follower = cluster.nodes[1], cluster.nodes[2]
@@ -343,7 +341,7 @@ async def test_a_duplicate_batch_of_the_leader_is_never_appended_twice():
         assert content(follower) == content(leader)
 
 
-async def test_a_throttled_follower_that_is_not_in_sync_copies_at_the_rate():
+async def test_a_throttled_follower_that_is_not_in_sync_copies_at_the_rate(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2], isr=[1], follower_replication_throttled_replicas="*")
         cluster.cut.add(1)
@@ -360,7 +358,7 @@ async def test_a_throttled_follower_that_is_not_in_sync_copies_at_the_rate():
         assert content(follower) == content(leader)
 
 
-async def test_a_throttled_leader_gives_nothing_to_a_follower_that_is_not_in_sync():
+async def test_a_throttled_leader_gives_nothing_to_a_follower_that_is_not_in_sync(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2], isr=[1], leader_replication_throttled_replicas="0:1")
         cluster.cut.add(1)
@@ -377,7 +375,7 @@ async def test_a_throttled_leader_gives_nothing_to_a_follower_that_is_not_in_syn
         assert trio.current_time() - begun > 4
 
 
-async def test_a_full_disk_of_one_follower_costs_its_place_in_the_isr_and_no_acknowledgement():
+async def test_a_full_disk_of_one_follower_costs_its_place_in_the_isr_and_no_acknowledgement(autojump_clock):
     async with replicated_brokers(3, replica_lag_time_max_ms=1000) as cluster:
         cluster.create_topic([1, 2, 3])
         leader, broken = cluster.nodes[1], cluster.nodes[3]
@@ -390,7 +388,7 @@ async def test_a_full_disk_of_one_follower_costs_its_place_in_the_isr_and_no_ack
         assert content(broken) == content(leader)
 
 
-async def test_a_leader_whose_log_could_not_be_opened_commits_nothing_alone():
+async def test_a_leader_whose_log_could_not_be_opened_commits_nothing_alone(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.files[1].fault = _refuse_partition
         cluster.cut.add(1)
@@ -406,7 +404,7 @@ async def test_a_leader_whose_log_could_not_be_opened_commits_nothing_alone():
         assert content(cluster.nodes[2]) == content(leader)
 
 
-async def test_a_leader_whose_log_cannot_be_opened_leads_its_followers_later():
+async def test_a_leader_whose_log_cannot_be_opened_leads_its_followers_later(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.files[1].fault = _refuse_partition
         cluster.create_topic([1, 2])
@@ -424,7 +422,7 @@ def _refuse_partition(_operation, path):
         raise StorageFailure(path, "refused")
 
 
-async def test_records_of_another_leader_at_the_same_offset_answer_no_earlier_append():
+async def test_records_of_another_leader_at_the_same_offset_answer_no_earlier_append(autojump_clock):
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         cluster.cut.add(1)
@@ -439,7 +437,7 @@ async def test_records_of_another_leader_at_the_same_offset_answer_no_earlier_ap
         assert refused.value.code is Code.NOT_LEADER_OR_FOLLOWER
 
 
-async def test_a_leader_that_refuses_every_fetch_is_asked_less_often(monkeypatch):
+async def test_a_leader_that_refuses_every_fetch_is_asked_less_often(autojump_clock, monkeypatch):
     asked = []
 
     async def refuse(_link, _message, **_options):
@@ -456,7 +454,7 @@ async def test_a_leader_that_refuses_every_fetch_is_asked_less_often(monkeypatch
         await committed(cluster.nodes[1], append(cluster.nodes[1], b"a"))
 
 
-async def test_a_change_of_the_isr_survives_an_error_of_the_task_that_sends_it():
+async def test_a_change_of_the_isr_survives_an_error_of_the_task_that_sends_it(autojump_clock):
     async with replicated_brokers(2, replica_lag_time_max_ms=1000) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]

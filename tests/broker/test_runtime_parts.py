@@ -184,7 +184,7 @@ async def test_a_bug_replaces_the_machine(stage):
     assert await stage.read() == 2
 
 
-async def test_a_machine_hears_of_metadata_that_concerns_it(stage):
+async def test_a_machine_gets_metadata_that_concerns_it(stage):
     machine = await stage.machine()
     gone = SimpleNamespace(name="t", id=b"g" * 16)
 

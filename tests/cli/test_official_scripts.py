@@ -6,14 +6,17 @@ What has no meaning without Java is left out: usage texts, stack traces, log lin
 import json
 import os
 import re
-import subprocess
 import sys
 
 import kafka
 import pytest
-from official import class_path
+from official import class_path, missing
 from streams_member import StreamsMember
 
+pytest.importorskip("interop.java", reason="interop is no part of the installed package")
+
+from interop.jars import Missing
+from interop.java import Jvm
 from kwire.cli.script_twins import run
 
 CLASSES = {
@@ -66,22 +69,23 @@ EXPRESSIONS = (
 
 @pytest.fixture(scope="module")
 def official(tmp_path_factory):
-    """Runs an official script; the JVM keeps its classes in an archive of ours, which starts in a third of the time."""
+    """Runs an official script, all of them in one JVM: a start of one costs more than most scripts."""
     jars = class_path()
-    archive = tmp_path_factory.mktemp("jvm") / "classes.jsa"
-    java = ["java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xlog:disable", "-Xlog:all=off"]
-    java += ["-Dorg.slf4j.simpleLogger.defaultLogLevel=off", "-cp", jars]
-    dump = [*java, f"-XX:ArchiveClassesAtExit={archive}", CLASSES["kafka-topics"], "--version"]
-    subprocess.run(dump, capture_output=True, check=True)
+    try:
+        jvm = Jvm(tmp_path_factory.mktemp("jvm") / "log", log_level="off")
+    except Missing as tool:
+        missing(str(tool))
+    jvm.load("official", jars)
 
     def ended(name, argv, stdin):
-        command = [*java, f"-XX:SharedArchiveFile={archive}", "-Xshare:auto", CLASSES[name], *argv]
-        done = subprocess.run(
-            command, capture_output=True, text=True, input=stdin, timeout=100, check=False, errors="surrogateescape"
-        )
-        return done.returncode, done.stdout, _first_complaint(done.stderr)
+        job = jvm.start("official", CLASSES[name], *argv)
+        job.write(stdin.encode(errors="surrogateescape"))
+        job.end_input()
+        code = job.wait(100).code
+        return code, job.out_bytes.decode(errors="surrogateescape"), _first_complaint(job.err)
 
-    return ended
+    yield ended
+    jvm.close()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from collections import Counter
 from functools import partial
 
 import pytest
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -387,7 +388,7 @@ class ConsumerGroupMachine(RuleBasedStateMachine):
 
 
 TestConsumerGroups = ConsumerGroupMachine.TestCase
-TestConsumerGroups.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestConsumerGroups.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
 
 
 def test_a_heartbeat_of_no_group_is_refused():

@@ -3,6 +3,7 @@
 from collections import Counter
 from functools import partial
 
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -328,4 +329,4 @@ def check_group(group_id, group, timers, now_ms):
 
 
 TestGroupMachine = GroupMachine.TestCase
-TestGroupMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestGroupMachine.settings = settings(max_examples=examples(100), stateful_step_count=40, deadline=None)

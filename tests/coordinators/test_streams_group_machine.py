@@ -8,6 +8,7 @@ import dataclasses
 from collections import Counter
 from functools import partial
 
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -268,4 +269,4 @@ class StreamsGroupMachine(RuleBasedStateMachine):
 
 
 TestStreamsGroups = StreamsGroupMachine.TestCase
-TestStreamsGroups.settings = settings(max_examples=30, stateful_step_count=40, deadline=None)
+TestStreamsGroups.settings = settings(max_examples=examples(30), stateful_step_count=40, deadline=None)

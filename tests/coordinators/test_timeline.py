@@ -1,5 +1,6 @@
 """A timeline against a model: a list of maps, one for each version."""
 
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -118,4 +119,4 @@ class TimelineMachine(RuleBasedStateMachine):
 
 
 TestTimeline = TimelineMachine.TestCase
-TestTimeline.settings = settings(max_examples=100, stateful_step_count=30, deadline=None)
+TestTimeline.settings = settings(max_examples=examples(100), stateful_step_count=30, deadline=None)

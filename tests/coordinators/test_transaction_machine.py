@@ -6,6 +6,7 @@ a rule says so, and an action may come twice, as after a restart.
 
 from collections import Counter
 
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -249,4 +250,4 @@ class TransactionMachine(RuleBasedStateMachine):
 
 
 TestTransactionMachine = TransactionMachine.TestCase
-TestTransactionMachine.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestTransactionMachine.settings = settings(max_examples=examples(100), stateful_step_count=40, deadline=None)

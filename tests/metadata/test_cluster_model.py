@@ -1,6 +1,7 @@
 """A model test of the controller's decisions: whatever happens to brokers and partitions, these rules hold."""
 
 from cluster_cases import ClusterCase
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -191,7 +192,7 @@ class Controller(RuleBasedStateMachine):
         assert copy.brokers == self.case.image.brokers
 
 
-Controller.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
+Controller.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=30, deadline=None)
 TestController = Controller.TestCase
 
 

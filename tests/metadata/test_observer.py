@@ -2,6 +2,7 @@
 
 import hypothesis.strategies as st
 import pytest
+from effort import examples
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from metadata_leader import LeaderLog, response_of, transcript
@@ -246,7 +247,7 @@ class QuorumMachine(RuleBasedStateMachine):
         assert self.applied == self.log.committed_topics()
 
 
-QuorumMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
+QuorumMachine.TestCase.settings = settings(max_examples=examples(60), stateful_step_count=25)
 TestQuorum = QuorumMachine.TestCase
 
 

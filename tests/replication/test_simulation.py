@@ -7,6 +7,7 @@ step, so that a few hundred steps hold many elections, truncations and ISR chang
 from random import Random
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from simulated_cluster import LAG_TIME_MAX_MS, REPLICAS, Cluster, Node
@@ -126,7 +127,7 @@ class Schedule:
 
 
 @pytest.mark.parametrize("min_insync_replicas", [1, 2])
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
+@settings(max_examples=examples(100), deadline=None, derandomize=True, database=None)
 @given(seed=st.integers(0, 2**32))
 def test_no_committed_record_is_lost_and_logs_become_equal(min_insync_replicas, seed):
     Schedule(seed, min_insync_replicas).run()

@@ -119,7 +119,7 @@ def more():
 
 
 @pytest.fixture
-async def server(nursery, autojump_clock, more):
+async def server(nursery, more):
     async with open_broker(BrokerSettings({**SETTINGS, **more}), MemoryFiles(), endpoints=[ENDPOINT]) as broker:
         await store_users(broker, USERS)
         yield Server(broker, nursery)

@@ -173,7 +173,7 @@ def test_a_second_round_uses_what_came_since_against_the_whole_log(log):
 
 
 @pytest.mark.parametrize("codec", list(Codec))
-def test_a_batch_keeps_codec_offsets_and_sequence_and_tells_what_is_left(log, codec):
+def test_a_batch_keeps_codec_offsets_and_sequence_and_counts_what_is_left(log, codec):
     put(log, ("a", "1"), ("b", "1"), ("c", "1"), codec=codec, producer_id=5, producer_epoch=1, base_sequence=40)
     put(log, ("a", "2"), ("c", "2"))
     roll(log)
@@ -200,7 +200,7 @@ def test_a_record_without_a_key_goes(log):
     assert compaction.keyless_records == 1
 
 
-def test_long_keys_are_told_apart(log):
+def test_long_keys_are_distinguished(log):
     long_keys = [f"{'k' * 100}{number}" for number in range(3)]
     put(log, *((key, "1") for key in long_keys), (long_keys[0], "2"))
     roll(log)

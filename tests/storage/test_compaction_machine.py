@@ -11,6 +11,7 @@ import itertools
 import random
 
 import pytest
+from effort import examples
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -255,4 +256,4 @@ class CompactionMachine(RuleBasedStateMachine):
 
 
 TestCompaction = pytest.mark.filterwarnings("error")(CompactionMachine.TestCase)
-TestCompaction.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
+TestCompaction.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)

@@ -192,7 +192,7 @@ def disk(tmp_path):
     return f"{tmp_path}/data"
 
 
-def test_a_syncer_that_nobody_takes_hold_of_gives_its_descriptor_back(disk):
+def test_a_syncer_that_is_not_used_closes_its_descriptor(disk):
     file = OsFiles().open(f"{disk}/a")
     file.append([b"x"], 1)
     before = open_descriptors()

@@ -291,7 +291,7 @@ def test_a_full_disk_holds_index_entries_up_but_no_batches(files):
     assert files.sizes(PATH)["00000000000000000000.index"] == 199 * 8
 
 
-def test_a_failed_sync_closes_the_log_until_it_is_opened_anew(log, files):
+def test_a_failed_sync_closes_the_log_until_it_is_opened_again(log, files):
     append(log, batch())
     files.fault = lambda name, _: OSError(errno.EIO, "bad") if name == "sync" else None
     with pytest.raises(StorageFailure):

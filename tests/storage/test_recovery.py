@@ -3,6 +3,7 @@
 import struct
 
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from log_batches import NOW, append, append_marker, batch, marker, offsets
@@ -63,7 +64,7 @@ def test_everything_is_there(files, stop):
 @pytest.mark.parametrize("stop", STOPS)
 @pytest.mark.parametrize("suffix", [".index", ".timeindex"])
 @pytest.mark.parametrize("name", NAMES)
-def test_a_deleted_index_is_made_anew(files, stop, suffix, name):
+def test_a_deleted_index_is_rebuilt(files, stop, suffix, name):
     before = bytes(files.content(name + suffix))
     files.remove(name + suffix)
     log = reopen(files, **stop)
@@ -74,7 +75,7 @@ def test_a_deleted_index_is_made_anew(files, stop, suffix, name):
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_a_deleted_transaction_index_is_made_anew_from_the_snapshot_on(files, stop):
+def test_a_deleted_transaction_index_is_rebuilt_from_the_snapshot_on(files, stop):
     log = reopen(files, **stop)
     files.remove(f"{NAMES[0]}.txnindex")
     for name in [name for name in files.sizes(PATH) if name.endswith(".snapshot")]:
@@ -83,9 +84,9 @@ def test_a_deleted_transaction_index_is_made_anew_from_the_snapshot_on(files, st
     assert [each[:3] for each in log.aborted_transactions(0, 30)] == [(1, 0, 9), (1, 10, 19), (1, 20, 29)]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60), deadline=None)
 @given(data=st.data())
-def test_a_damaged_index_misleads_nobody(data):
+def test_a_damaged_index_changes_no_read(data):
     files = written()
     name = data.draw(st.sampled_from(NAMES)) + ".index"
     content = files.content(name)
@@ -99,9 +100,9 @@ def test_a_damaged_index_misleads_nobody(data):
         assert read_batch_header(piece.pread()).base_offset == offset
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=examples(150), deadline=None)
 @given(data=st.data())
-def test_a_damaged_time_index_misleads_no_search_by_time(data):
+def test_a_damaged_time_index_changes_no_search_by_time(data):
     files = written()
     name = data.draw(st.sampled_from(NAMES)) + ".timeindex"
     # The last entry also has the largest timestamp of the segment, which another test covers.
@@ -137,7 +138,7 @@ def test_a_damaged_index_does_not_change_how_late_a_segment_is(stop, suffix, nam
         assert log.max_timestamp()[:2] == (NOW + 28, 28)
 
 
-def test_a_time_index_that_was_found_damaged_is_made_anew(files):
+def test_a_time_index_that_was_found_damaged_is_rebuilt(files):
     name = f"{NAMES[0]}.timeindex"
     before = bytes(files.content(name))
     content = files.content(name)
@@ -150,7 +151,7 @@ def test_a_time_index_that_was_found_damaged_is_made_anew(files):
     assert all(at_ms == NOW + offset for at_ms, offset in entries)
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(data=st.data())
 def test_a_flipped_bit_in_an_unsynced_log_cuts_it_there(data):
     files = written()
@@ -181,7 +182,7 @@ def test_a_log_that_was_cut_where_its_last_indexed_batch_began_keeps_what_is_bef
     assert last == (log.active.offsets.last[0] + 19,) * 2
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=examples(80), deadline=None)
 @given(data=st.data())
 def test_a_log_that_was_cut_ends_with_a_whole_batch(data):
     files = written()
@@ -212,7 +213,7 @@ def test_what_is_below_the_recovery_point_is_not_read_again(files):
     assert reopen(files, recovery_point=25).end_offset == 30
 
 
-def test_progress_is_told_in_bytes(files):
+def test_progress_is_counted_in_bytes(files):
     progress = []
     Log.open(files, PATH, CONFIG, now_ms=NOW, on_progress=lambda done, total: progress.append((done, total)))
     sizes = [files.sizes(PATH)[f"{base:020d}.log"] for base in (0, 20)]
