@@ -142,7 +142,7 @@ def _come_and_go(client: RawClient, topic: str) -> None:
         gone = client.ask(20, 6, delete(topics=[delete.DeleteTopicState(name=topic)], timeout_ms=30_000)).responses[0]
         if gone.error_code == 0:
             return
-        # In Apache Kafka a broker learns of a new topic slightly after the client has its answer.
+        # In Apache Kafka a broker applies a new topic slightly after the client has its answer.
         assert gone.error_code == Code.UNKNOWN_TOPIC_OR_PARTITION, Code(gone.error_code)
 
 

@@ -86,7 +86,7 @@ def _group(dice: random.Random) -> dict[str, Any]:
         _leave_targets(dice, topics, members)
     read = {topic_id for member in members.values() for topic_id in member["topics"]}
     if dice.random() < 0.02 and read:
-        # Deleted, though members subscribe to it; nobody has its partitions any more.
+        # Deleted, though members subscribe to it; no member has its partitions any more.
         gone = dice.choice(sorted(read))
         del topics[gone]
         for member in members.values():

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TESTS_AT_MOST = 250
 SECONDS_AT_MOST = 400
 # Whether an argument is given by keyword, or a number is one more, is one mutation; these two make mutants by the dozen
-# that do not compile or that nobody writes by mistake.
+# that do not compile or that are not written by mistake.
 LEFT_OUT = ("core/RemoveDecorator", "core/ExceptionReplacer")
 
 

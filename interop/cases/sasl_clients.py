@@ -50,7 +50,7 @@ class Secured(NamedTuple):
         return f"localhost:{self.ports['SECURE']}"
 
     def servers(self) -> Iterator[tuple[str, dict[str, str]]]:
-        """Both listeners, each with the variables from which a client program learns its protocol and authority."""
+        """Both listeners, each with the variables that give a client program its protocol and authority."""
         yield self.server, dict(os.environ)
         yield self.tls_server, {**os.environ, **self.certificates.environment(own=False, protocol="SASL_SSL")}
 

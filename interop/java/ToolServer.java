@@ -193,7 +193,7 @@ public final class ToolServer {
         }
     }
 
-    /** Loads the main class's package anew for each job: the tools count and latch in static fields. */
+    /** Loads the main class's package again for each job: the tools keep counts and flags in static fields. */
     static final class FreshPackage extends URLClassLoader {
         final String prefix;
 

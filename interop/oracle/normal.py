@@ -30,7 +30,7 @@ SORTED_BY = (
     "resourceType", "resourceName", "feature", "apiKey", "transactionalId", "user", "memberId", "logDir", "nodeId",
     "brokerId", "errorCode", "entityType", "mechanism", "key", "principal", "operation", "permissionType", "host",
 )  # fmt: skip
-# In these the order is part of the answer; in the others it is a hash table's, or nobody's business.
+# In these the order is part of the answer; in the others it is that of a hash table, or has no meaning.
 ORDERED_APIS = {
     "Fetch",
     "DescribeTopicPartitions",

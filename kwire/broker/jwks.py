@@ -86,7 +86,7 @@ def read_jwks(url: str) -> Sequence[PyJWK]:
         raise JwksError(f"{url} cannot be read: {error}") from None
     except (ValueError, jwt.PyJWTError, AttributeError, TypeError) as error:
         raise JwksError(f"{url} is not a key set (JWKS): {error}") from None
-    # Symmetric keys are no keys of a provider: whoever verifies with one can sign.
+    # Symmetric keys are no keys of a provider: a server that verifies with one could sign with it.
     return [key for key in keys if key.key_type != "oct"]
 
 

@@ -121,7 +121,7 @@ class _Replay:
             return
         ours = decode_response(api_key, request.version, memoryview(recorded.frame))[1]
         theirs = decode_response(api_key, request.version, memoryview(frame))[1]
-        self._translation.learn(ours, theirs)
+        self._translation.note(ours, theirs)
         lines = list(self._translation.differences(ours, theirs))
         self.different += bool(lines)
         yield from (f"{what}: {line}" for line in lines)

@@ -407,7 +407,7 @@ def _is_from(scope: Scope, context: HookedRequest) -> bool:
 
 
 def _without_session(request: FetchRequest) -> FetchResponse | None:
-    """Make a fetch name its partitions: an incremental one is told that its session is gone, a first one gets none."""
+    """Make a fetch name its partitions: an incremental one has lost its session, a first one gets none."""
     if request.session_id != 0 and request.session_epoch > 0:
         return FetchResponse(error_code=Code.FETCH_SESSION_ID_NOT_FOUND)
     request.session_id, request.session_epoch = 0, _NO_SESSION

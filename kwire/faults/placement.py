@@ -206,7 +206,7 @@ class Taken:
         struct = _struct_at(self._response, self._path)
         if any(field.name in _KEY_FIELDS for field in struct.FIELDS):
             return answered + [each for each in errors if each is not None]
-        # Elements without a key are told apart by their position.
+        # Elements without a key are matched by their position.
         rest = iter(answered)
         merged = [next(rest, None) if each is None else each for each in errors]
         return [each for each in merged if each is not None]
@@ -215,8 +215,8 @@ class Taken:
         """Tell whether two elements have the same key. A version has only some of the key fields: the rest is blank."""
         blank = type(other)()
         keys = [field.name for field in other.FIELDS if field.name in _KEY_FIELDS]
-        told = [name for name in keys if getattr(other, name) != getattr(blank, name)]
-        return all(getattr(one, name) == getattr(other, name) for name in told or keys)
+        set_keys = [name for name in keys if getattr(other, name) != getattr(blank, name)]
+        return all(getattr(one, name) == getattr(other, name) for name in set_keys or keys)
 
     def _error(self, element: Any, depth: int, code: Code) -> Message:
         made = self._new(element, depth)

@@ -38,7 +38,7 @@ _EVERY: Final[_Pattern] = (PatternType.LITERAL, WILDCARD)
 
 
 class Ruling(NamedTuple):
-    """What ACLs say. ``listed``: at least one is about the resource, whoever it is for. ``acl`` decided, if one did."""
+    """What ACLs say. ``listed``: at least one is about the resource, for any principal. ``acl`` decided, if one did."""
 
     allowed: bool
     listed: bool

@@ -2,7 +2,7 @@
 
 Responsible for: the decision, and the answer to why. Must not depend on: where ACLs are stored, requests, log lines.
 
-Deny comes before allow. Without an ACL about a resource the default decides; with one, whoever it is for, what is not
+Deny comes before allow. Without an ACL about a resource the default decides; with one, for any principal, what is not
 allowed is denied. Decisions are kept until an ACL changes, because a client asks the same thing with each request.
 """
 

@@ -180,9 +180,9 @@ class SocketTransport(AcceptedSocket):
                     self._wake_at(1)
                 in_vain = False
                 if self._polls and self._last_heard.transport is self:
-                    heard = self._busy_poll(max_bytes)
-                    if heard is not None:
-                        return heard
+                    polled = self._busy_poll(max_bytes)
+                    if polled is not None:
+                        return polled
                     in_vain = True
                 await self._wait_for_request(polled_in_vain=in_vain)
             except OSError as error:

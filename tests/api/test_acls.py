@@ -370,7 +370,7 @@ async def test_a_topic_that_may_not_be_written_does_not_become_part_of_the_trans
     assert [topic.topic for topic in described.transaction_states[0].topics] == ["mine"]
 
 
-async def test_a_fetch_session_learns_of_a_revoked_right_without_new_records(admin, broker):
+async def test_a_fetch_session_answers_a_revoked_right_without_new_records(admin, broker):
     topic_id = await admin.create_topic("orders")
     await create(admin, "alice may read topic orders")
     alice = client_of(broker, "alice")

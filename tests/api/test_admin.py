@@ -115,7 +115,7 @@ async def test_a_moved_partition_is_found_again_after_a_restart(start_broker, tm
         assert len(await read_all(Peer(broker), "t")) == 1
 
 
-async def test_a_partition_that_nobody_has_used_moves_by_name(client, tmp_path):
+async def test_a_partition_that_was_never_opened_moves_by_name(client, tmp_path):
     await client.create_topic("t")
     other = "b" if places(client.broker)["t-0"] == "a" else "a"
     await move(client, "t", 0, tmp_path / other)
@@ -336,7 +336,7 @@ async def test_a_scram_credential_is_kept_as_two_keys_that_prove_the_password(cl
     assert kept.server_key == hmac.digest(salted, b"Server Key", hashlib.sha512)
 
 
-async def test_producers_that_are_not_heard_of_are_forgotten(client):
+async def test_producers_that_write_nothing_expire(client):
     await client.create_topic("t")
     broker = client.broker
     await produce(client, "t", b"1", producer_id=5)

@@ -274,7 +274,7 @@ async def begin_transaction(client, topic_id):
     return producer
 
 
-async def test_a_high_watermark_that_moved_behind_an_open_transaction_is_told(client, session):
+async def test_a_high_watermark_that_moved_behind_an_open_transaction_is_answered(client, session):
     topic_id = await client.create_topic("a")
     await session.fetch(topic_id, (0, 0), isolation_level=COMMITTED)
     await begin_transaction(client, topic_id)
@@ -300,7 +300,7 @@ async def test_a_high_watermark_behind_an_open_transaction_ends_no_wait(client, 
     assert not answers
 
 
-async def test_news_that_ends_no_wait_is_told_when_the_wait_is_over(client, session):
+async def test_a_change_that_ends_no_wait_is_answered_when_the_wait_is_over(client, session):
     topic_id = await client.create_topic("a")
     (refused,) = await session.fetch(topic_id, (0, 2))
     assert refused.error_code == Code.OFFSET_OUT_OF_RANGE

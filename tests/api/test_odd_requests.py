@@ -34,7 +34,7 @@ async def test_list_offsets_answers_a_topic_once_and_one_without_partitions_not_
     assert shape(answer.topics) == [("t", [0, 1])]
 
 
-async def test_list_offsets_tells_a_replica_where_the_log_ends(client):
+async def test_list_offsets_answers_a_replica_with_the_log_end(client):
     topic_id = await client.create_topic("t")
     await produce(client, topic_id, b"a", b"b")
     answer = await client.call(11, list_offsets(("t", [0]), replica_id=7))

@@ -134,7 +134,7 @@ async def test_an_offset_outside_of_the_log_is_out_of_range(client, offset):
     assert (answer.high_watermark, answer.log_start_offset) == (-1, -1)
 
 
-async def test_an_incremental_session_tells_only_what_is_new(client):
+async def test_an_incremental_session_answers_only_what_has_changed(client):
     topic_id = await client.create_topic("a", partitions=3)
     for index in range(3):
         await produce(client, topic_id, b"old", index=index)
@@ -158,7 +158,7 @@ async def test_a_session_repeats_what_the_client_has_not_taken(client):
     assert values_in(again.responses[0].partitions[0]) == [b"1"]
 
 
-async def test_a_session_learns_that_records_were_deleted(client, broker):
+async def test_a_session_answers_that_records_were_deleted(client, broker):
     topic_id = await client.create_topic("a")
     await produce(client, topic_id, b"1", b"2")
     first = await fetch(client, topic_id, (0, 2), session_epoch=0)
@@ -209,7 +209,7 @@ async def test_unknown_acks_are_refused(client):
     assert (await produce(client, topic_id, b"1", acks=2)).error_code == Code.INVALID_REQUIRED_ACKS
 
 
-async def test_an_unknown_topic_id_is_told_as_such(client):
+async def test_an_unknown_topic_id_has_its_own_error_code(client):
     assert (await produce(client, b"?" * 16, b"1")).error_code == Code.UNKNOWN_TOPIC_ID
 
 
@@ -233,7 +233,7 @@ async def test_what_is_no_whole_batch_behind_the_first_is_passed_over(client, br
     assert broker.partitions.get("a", 0).log.size_bytes == len(records_of(b"1"))
 
 
-async def test_a_log_that_refuses_tells_its_start_and_no_reason(client):
+async def test_a_log_that_refuses_answers_its_start_and_no_reason(client):
     topic_id = await client.create_topic("a")
     gap = build_batch([Record(0, 0, None, b"1", ())], producer_id=7, producer_epoch=0, base_sequence=0)
     await client.call(13, produce_request(topic_id, gap))
@@ -250,7 +250,7 @@ async def test_with_flush_messages_one_the_answer_comes_from_the_disk(client, br
     assert (log.recovery_point, log.high_watermark) == (1, 1)
 
 
-async def test_log_append_time_is_stamped_and_told(client, broker):
+async def test_log_append_time_is_stamped_and_answered(client, broker):
     topic_id = await client.create_topic("a", message_timestamp_type="LogAppendTime")
     answer = await produce(client, topic_id, b"1")
     assert abs(answer.log_append_time_ms - broker.clock.now_ms()) < 60_000

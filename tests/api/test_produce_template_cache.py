@@ -304,7 +304,7 @@ async def test_topics_with_names_of_another_length_take_the_usual_way(client, pr
     assert len([reply for reply in taken if reply]) == 2
 
 
-async def test_a_full_disk_is_told_and_tried_once(client, producer, taken, broker, monkeypatch):
+async def test_a_full_disk_is_answered_and_tried_once(client, producer, taken, broker, monkeypatch):
     topic_id = await client.create_topic("t")
     for _ in range(2):
         await producer.call(13, request(topic_id, batch(b"a")))

@@ -75,7 +75,7 @@ class Story:
     ("name", "version"),
     each_version("InitProducerId", "AddPartitionsToTxn", "AddOffsetsToTxn", "TxnOffsetCommit", "EndTxn"),
 )
-async def test_a_transaction_ends_as_it_is_told(client, name, version, commit):
+async def test_a_transaction_ends_as_end_txn_says(client, name, version, commit):
     story = Story(client, **{name: version})
     await story.begin()
     assert await seen(client, "t") == []
@@ -130,7 +130,7 @@ async def test_a_marker_of_another_coordinator_ends_the_transaction_in_its_parti
 @pytest.mark.parametrize(
     ("name", "version"), each_version("DescribeTransactions", "ListTransactions", "DescribeProducers")
 )
-async def test_a_transaction_is_told_of(client, name, version):
+async def test_a_transaction_is_described(client, name, version):
     story = Story(client)
     await story.begin()
     who = story.who

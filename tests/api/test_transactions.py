@@ -41,7 +41,7 @@ def set_level(broker, level):
 
 
 @SPEAKS
-async def test_what_is_aborted_is_seen_by_nobody_who_asks_for_committed_records(client, speaks):
+async def test_aborted_records_are_hidden_from_read_committed(client, speaks):
     await client.create_topic("t")
     producer = await started(client, speaks=speaks)
     for n, commit in enumerate((True, False, True)):
@@ -170,7 +170,7 @@ async def test_a_transaction_that_is_open_for_too_long_is_aborted(client, broker
     assert await seen(client, "t") == [b"z"]
 
 
-async def test_a_successor_fences_whoever_is_behind(client):
+async def test_a_successor_fences_earlier_epochs(client):
     await client.create_topic("t")
     first = await started(client)
     await first.write("t", b"first")
@@ -193,7 +193,7 @@ async def test_a_successor_fences_whoever_is_behind(client):
     ("version", "code"),
     [(10, Code.INVALID_TXN_STATE), (11, Code.TRANSACTION_ABORTABLE), (12, Code.NONE)],
 )
-async def test_a_partition_that_was_not_added_is_told_by_the_age_of_the_client(client, version, code):
+async def test_the_code_for_a_partition_that_was_not_added_depends_on_the_version(client, version, code):
     await client.create_topic("t", 2)
     producer = await started(client)
     assert (await producer.send("t", b"x", version=version)).error_code == code
@@ -228,7 +228,7 @@ async def test_verification_can_be_switched_off_for_old_clients(start_broker, co
         assert await state(client, "tx") == "Empty"
 
 
-async def test_nobody_writes_in_a_transaction_without_saying_in_which(client):
+async def test_a_transactional_batch_without_a_transactional_id_is_refused(client):
     await client.create_topic("t")
     producer = await started(client)
     records = batch(b"x", producer_id=producer.producer_id, epoch=producer.epoch, sequence=0)

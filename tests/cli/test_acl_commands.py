@@ -68,7 +68,7 @@ def test_the_rules_of_a_principal_are_listed_and_removed(acls):
         (("remove",), "Name rules to remove, or --principal."),
     ],
 )
-def test_what_cannot_be_done_is_said_in_one_sentence(acls, arguments, said):
+def test_what_cannot_be_done_is_one_sentence(acls, arguments, said):
     ended = acls(*arguments)
 
     assert ended.exit_code != 0
@@ -76,7 +76,7 @@ def test_what_cannot_be_done_is_said_in_one_sentence(acls, arguments, said):
 
 
 @pytest.mark.kafka(acls=[])
-def test_a_client_that_may_not_see_the_rules_is_told_so(acls):
+def test_a_client_that_may_not_see_the_rules_gets_a_refusal(acls):
     ended = acls("list")
 
     assert ended.exit_code == 1

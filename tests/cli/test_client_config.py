@@ -152,7 +152,7 @@ def test_scram_proves_the_password_without_sending_it(name):
     assert client.next(server.get_server_final().encode()) is None
 
 
-def test_a_server_that_does_not_know_the_password_is_not_believed():
+def test_a_server_that_does_not_prove_the_password_is_refused():
     mechanism = ScramMechanism("SCRAM-SHA-256")
     known = mechanism.make_auth_info("hunter2", iteration_count=4096)
     server = mechanism.make_server(lambda _: known)

@@ -269,7 +269,7 @@ def test_a_login_that_fails_is_explained(tmp_path, mechanism, answers, advice):
         ({"metadata.version": 99}, "problem", "--release-version 4.4-IV2"),
     ],
 )
-def test_a_controller_tells_whether_a_kwire_broker_can_join(levels, level, text):
+def test_a_controller_shows_whether_a_kwire_broker_can_join(levels, level, text):
     features = [ApiVersionsResponse.FinalizedFeatureKey(name=name, max_version_level=at) for name, at in levels.items()]
     keys = {18: (0, 5), 60: (0, 2), 62: (0, 4)}
     apis = [ApiVersionsResponse.ApiVersion(api_key=key, max_version=high) for key, (_, high) in keys.items()]

@@ -137,7 +137,7 @@ def test_features_are_described_and_changed(script):
     assert refused.err == "1 out of 1 operation(s) failed.\n"
 
 
-def test_features_of_releases_are_told_without_a_broker(script):
+def test_features_of_releases_are_printed_without_a_broker(script):
     mapping = script("kafka-features", "version-mapping", "--release-version", "4.0", alone=True)
     assert mapping.lines[:4] == [
         "metadata.version=25 (4.0)",

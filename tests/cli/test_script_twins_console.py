@@ -141,7 +141,7 @@ def test_what_was_read_before_a_bad_line_is_sent(script, topic):
     assert consume(script, topic, "--from-beginning", "--max-messages", "1").out == "good\n"
 
 
-def test_a_record_that_is_refused_is_told_and_the_script_goes_on(script):
+def test_a_record_that_is_refused_is_printed_and_the_script_goes_on(script):
     sent = script("kafka-console-producer", "--topic", "no good", stdin="abc\n")
     assert sent.code == 0
     assert sent.err == (

@@ -57,7 +57,7 @@ def test_members_are_described(bootstrap, script, topic):
     assert "Assignments can only be reset if the group 'membered' is inactive, but the current state is" in moved.out
 
 
-def test_a_group_that_is_not_there_is_told_with_exit_code_0(script):
+def test_a_group_that_does_not_exist_is_printed_with_exit_code_0(script):
     missing = script("kafka-consumer-groups", "--describe", "--group", "nobody")
     assert missing.code == 0
     assert missing.out == (
@@ -112,7 +112,7 @@ def test_moved_offsets_are_exported_and_read_back(script, topic, group, tmp_path
         (["--to-offset", "x"], "Cannot parse argument 'x' of option to-offset"),
     ],
 )
-def test_times_that_cannot_be_read_are_told(script, group, argv, complaint):
+def test_times_that_cannot_be_read_are_refused(script, group, argv, complaint):
     ended = script("kafka-consumer-groups", "--reset-offsets", "--group", group, "--all-topics", "--dry-run", *argv)
     assert ended.code == 0
     assert complaint in ended.out

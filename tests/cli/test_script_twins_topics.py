@@ -26,7 +26,7 @@ def failed(message):
     return (1, f"Error while executing topic command : {message}\n", "")
 
 
-def test_refusals_are_told_on_stdout_with_exit_code_1(script, topic):
+def test_refusals_are_printed_on_stdout_with_exit_code_1(script, topic):
     assert script("kafka-topics", "--create", "--topic", topic) == failed(f"Topic '{topic}' already exists.")
     assert script("kafka-topics", "--create", "--topic", topic, "--if-not-exists") == (0, "", "")
     missing = failed("Topic 'no-such' does not exist as expected")
@@ -79,7 +79,7 @@ def test_zookeeper_is_taken_and_the_broker_asked(script, bootstrap, monkeypatch)
     assert f"asking the broker {bootstrap} instead of zookeeper:2181" in made.err
 
 
-def test_a_broker_that_is_not_there_is_told_at_once_and_waited_for(script, tmp_path):
+def test_a_broker_that_cannot_be_reached_is_printed_at_once_and_waited_for(script, tmp_path):
     (tmp_path / "short").write_text("default.api.timeout.ms=0\n")
     gone = script(
         "kafka-topics", "--list", "--bootstrap-server", "localhost:1", "--command-config", str(tmp_path / "short"),

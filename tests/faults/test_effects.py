@@ -304,7 +304,7 @@ def test_a_garbage_reply_has_the_right_size_and_correlation_id(kafka, client):
     assert set(frame[4:]) == {0xFF}
 
 
-def test_a_throttle_time_is_told_and_mutes_the_connection(kafka, client):
+def test_a_throttle_time_is_answered_and_mutes_the_connection(kafka, client):
     with kafka.faults.add(api="Heartbeat", throttle_ms=60_000, times=1):
         response = client.call(HEARTBEAT, 4, m.HeartbeatRequest(group_id="g"))
         assert response.throttle_time_ms == 60_000

@@ -66,7 +66,7 @@ async def test_a_member_of_a_group_that_is_not_there_is_fenced(client, producer,
     assert await producer.offsets("nowhere", "t", 3, version=version, **who) is code
 
 
-async def test_clients_before_it_say_nothing_and_are_believed(client):
+async def test_earlier_versions_name_no_cluster_and_are_served(client):
     await client.create_topic("t")
     producer = Producer(client, "tx", speaks=OLD)
     await producer.init()

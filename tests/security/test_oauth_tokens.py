@@ -156,7 +156,7 @@ def hmac_of_the_public_key():
         (signed({"exp": NOW_S - 30}), "has expired"),
         (signed({"nbf": NOW_S + 31}), "not valid yet"),
         (signed({"exp": "soon"}), "exp is not a number"),
-        (signed({"sub": " "}), "the claim sub names nobody"),
+        (signed({"sub": " "}), "the claim sub is empty"),
         (signed({"scope": ["a", "a"]}), "an empty or a repeated scope"),
         (signed({"scope": [""]}), "an empty or a repeated scope"),
         (signed({"scope": [1]}), "an empty or a repeated scope"),

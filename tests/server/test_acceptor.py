@@ -60,7 +60,7 @@ async def test_a_busy_port_is_one_sentence():
     first.close()
 
 
-async def test_a_port_that_somebody_else_took_between_bind_and_listen_is_the_same_sentence():
+async def test_a_port_taken_between_bind_and_listen_is_the_same_sentence():
     first, second = bind(binding("127.0.0.1"), OPTIONS), None
     second = bind(binding("127.0.0.1", first.binding.port), OPTIONS)
     first.listen(1)
@@ -84,7 +84,7 @@ def test_an_address_that_this_machine_does_not_have_is_one_sentence():
         bind(binding("192.0.2.1"), OPTIONS)
 
 
-def test_a_host_that_nobody_knows_is_one_sentence(monkeypatch):
+def test_an_unknown_host_is_one_sentence(monkeypatch):
     def unknown(*_args, **_kwargs):
         raise socket.gaierror(-2, "Name or service not known")
 

@@ -36,7 +36,7 @@ def test_an_address_that_cannot_be_dialled_is_not_advertised(host):
     assert binding.endpoint.host == "localhost"
 
 
-def test_a_container_and_its_host_are_told_different_names():
+def test_a_container_and_its_host_get_different_names():
     bindings = read_bindings(
         settings(
             listeners="IN://0.0.0.0:29092, OUT://0.0.0.0:9092",

@@ -148,7 +148,7 @@ async def test_connections_beyond_the_creation_rate_wait_their_turn(autojump_clo
     assert trio.current_time() - start == pytest.approx(2.0, abs=0.01)
 
 
-async def test_a_creation_rate_of_0_lets_nobody_in_until_it_is_raised(autojump_clock, nursery):
+async def test_a_creation_rate_of_0_accepts_no_connection_until_it_is_raised(autojump_clock, nursery):
     clock = Clock()
     nursery.start_soon(clock.run)
     pace = RateLimiter(clock)

@@ -55,7 +55,7 @@ async def test_a_broker_serves_from_the_block_and_leaves_its_directory_in_order(
         socket.create_connection(("127.0.0.1", binding.port))
 
 
-async def test_each_listener_tells_its_own_address(tmp_path):
+async def test_each_listener_advertises_its_own_address(tmp_path):
     both = settings(
         tmp_path,
         listeners="IN://localhost:0,OUT://localhost:0",

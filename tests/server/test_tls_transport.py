@@ -109,7 +109,7 @@ async def test_a_client_that_closes_without_a_word_of_tls_has_ended_too(make_pai
     assert await pair.transport.recv(100) == b""
 
 
-async def test_a_close_tells_the_client_that_nothing_was_cut_off(make_pair):
+async def test_a_close_shows_the_client_that_nothing_was_cut_off(make_pair):
     pair = make_pair()
     client = await pair.connected()
 

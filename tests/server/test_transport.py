@@ -204,7 +204,7 @@ async def test_a_closed_peer_is_noticed_behind_unread_bytes(pair):
     assert await transport.recv(100) == b"unread"
 
 
-async def test_closing_while_somebody_reads_wakes_the_reader(pair, nursery):
+async def test_closing_wakes_a_reader(pair, nursery):
     transport, _ = pair
     ended = trio.Event()
 
@@ -326,7 +326,7 @@ async def test_others_get_their_turn_after_so_many_requests_that_came_soon(asked
     assert scripted.script == [b"late"]
 
 
-async def test_nobody_is_listened_to_once_another_has_spoken(asked_alone):
+async def test_a_busy_poll_ends_when_another_client_sends(asked_alone):
     transport, scripted, ask = asked_alone
     await ask()
     transport._last_heard.transport = None
@@ -336,7 +336,7 @@ async def test_nobody_is_listened_to_once_another_has_spoken(asked_alone):
     assert scripted.script == [b"later"]
 
 
-async def test_nobody_is_listened_to_while_he_has_a_large_answer_to_read(asked_alone):
+async def test_no_busy_poll_while_the_client_reads_a_large_answer(asked_alone):
     transport, scripted, ask = asked_alone
     await ask()
     await transport.send([FileSlice(Pinned(b"x" * 90_000, step=10_000), 0, 90_000)])

@@ -197,7 +197,7 @@ def control_batch(key, value):
 
 
 @pytest.mark.parametrize(("kind", "committed"), [(0, False), (1, True)])
-def test_an_end_marker_tells_the_outcome_and_the_coordinator(kind, committed):
+def test_an_end_marker_has_the_outcome_and_the_coordinator(kind, committed):
     content = control_batch(struct.pack(">hh", 0, kind), struct.pack(">hi", 0, 12))
     assert read_end_marker(content) == EndMarker(committed, 12)
     assert read_end_marker(bytes(10) + content, 10) == EndMarker(committed, 12)

@@ -92,7 +92,7 @@ def test_a_bomb_costs_no_more_memory_than_its_limit(codec):
     assert peak_bytes < 3 * limit_bytes + len(bomb)
 
 
-def test_a_snappy_block_that_claims_gigabytes_is_not_believed():
+def test_a_snappy_block_that_claims_gigabytes_is_refused():
     claims_2_gigabytes = b"\xff\xff\xff\xff\x07" + b"\x00x"
     with pytest.raises(KafkaError) as refusal:
         decompress(Codec.SNAPPY, claims_2_gigabytes, limit_bytes=2**40)

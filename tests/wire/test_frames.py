@@ -97,7 +97,7 @@ def test_a_growing_buffer_stays_within_twice_what_came_plus_one_large_chunk():
         splitter.filled(len(space))
 
 
-def test_a_view_of_the_old_buffer_does_not_hinder_growth():
+def test_a_view_of_the_old_buffer_does_not_prevent_growth():
     splitter = FrameSplitter(1 << 30)
     splitter.feed(struct.pack(">i", 3 * READ_CHUNK_BYTES_MAX))
     kept = splitter.space()

@@ -108,7 +108,7 @@ class Partitions:
         """The partition, which this broker leads in the leader epoch that a client knows; -1: it knows none.
 
         Raises KafkaError: UNKNOWN_TOPIC_OR_PARTITION, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH,
-        NOT_LEADER_OR_FOLLOWER; in this order, so that a client learns first whose metadata is older (KIP-320).
+        NOT_LEADER_OR_FOLLOWER; in this order, so that the answer says first whose metadata is older (KIP-320).
         """
         partition = self.replica(topic, index)
         partition.check_leader_epoch(leader_epoch)

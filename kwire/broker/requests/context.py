@@ -27,7 +27,7 @@ from kwire.wire.codec import api_name
 
 
 class Connection(Protocol):
-    """The server's side of a context. ``client`` is replaced when more is learned about the client."""
+    """The server's side of a context. ``client`` is replaced when more is known about the client."""
 
     client: Client
 

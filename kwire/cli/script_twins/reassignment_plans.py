@@ -81,12 +81,12 @@ def check_plan(plan: Plan) -> None:
         raise Wrong(f"Partition reassignment contains duplicate topic partitions: {names}")
     repeated = [(place, duplicates(replicas)) for place, replicas in plan.partitions]
     if any(brokers for _, brokers in repeated):
-        told = ". ".join(
+        listed = ". ".join(
             f"{place_text(place)} contains multiple entries for {','.join(map(str, brokers))}"
             for place, brokers in repeated
             if brokers
         )
-        raise Wrong(f"Partition replica lists may not contain duplicate entries: {told}")
+        raise Wrong(f"Partition replica lists may not contain duplicate entries: {listed}")
 
 
 def read_topics(text: str) -> list[str]:

@@ -5,7 +5,7 @@ that fence old leaders and states, snapshots, and which records of the log are r
 clocks, requests, how records are delivered.
 
 Leaders of partitions read the state when they begin to serve a share group and write what changes. The group
-coordinator initializes and deletes it. ``state_epoch`` begins anew each time the state is initialized;
+coordinator initializes and deletes it. ``state_epoch`` is set each time the state is initialized;
 ``leader_epoch`` is the highest of the leaders that read or wrote it.
 """
 
@@ -91,7 +91,7 @@ class ShareCoordinator:
     def initialize(
         self, key: SharePartitionKey, state_epoch: int, start_offset: int, *, ticket: int, now_ms: int
     ) -> Effects:
-        """Begin the state anew. None follows."""
+        """Initialize the state again. The reply is None."""
         self._check_partition(key)
         _check_epoch(state_epoch, "state")
         stored = self.stored.get(key)

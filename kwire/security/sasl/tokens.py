@@ -128,7 +128,7 @@ def _checked_claims(rules: Signed, claims: Claims, now_ms: int) -> ValidToken:
     _check_scope(rules.scope_claim, claims.get(rules.scope_claim))
     name = claims.get(rules.sub_claim)
     if not isinstance(name, str) or not name.strip():
-        raise InvalidToken(f"the claim {rules.sub_claim} names nobody")
+        raise InvalidToken(f"the claim {rules.sub_claim} is empty")
     return ValidToken(name.strip(), int(1000 * expires))
 
 

@@ -3,7 +3,7 @@
 Responsible for: the answers to these requests in a consumer group that has members. Must not depend on: classic groups.
 
 No request waits: JoinGroup moves the member towards its target as a heartbeat of the consumer protocol does, SyncGroup
-gives what it owns now. The member learns by REBALANCE_IN_PROGRESS that it has to join again.
+gives what it owns now. REBALANCE_IN_PROGRESS asks the member to join again.
 """
 
 from __future__ import annotations

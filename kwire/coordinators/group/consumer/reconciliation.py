@@ -76,7 +76,7 @@ def _next_assignment(member: Member, epoch: int, around: ReconciliationInputs) -
         _put(kept, topic_id, {each: at for each, at in current.items() if each in target})
         _put(revoking, topic_id, {each: at for each, at in current.items() if each not in target})
         wanted = sorted(target - current.keys())
-        # What it must give up itself is its own: nobody else can have it.
+        # What the member itself must give up is still its own: no other member can have it.
         free = [each for each in wanted if each in own_revoking or not around.is_owned(topic_id, each)]
         has_unreleased = has_unreleased or len(free) < len(wanted)
         if free:
