@@ -28,7 +28,7 @@ if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
 
 
 @pytest.fixture
-def autojump_clock(request, monkeypatch):
+def autojump_clock(request):
     """pytest-trio's clock, which jumps over what all tasks wait for, but never while a thread works for one of them."""
     if "autojump_clock" not in inspect.signature(request.function).parameters:
         pytest.fail("autojump_clock must be an argument of the test: pytest-trio takes it from nowhere else")
@@ -47,8 +47,9 @@ def autojump_clock(request, monkeypatch):
             if not running:
                 clock.autojump_threshold = 0
 
-    monkeypatch.setattr(trio.to_thread, "run_sync", run_sync)
-    return clock
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trio.to_thread, "run_sync", run_sync)
+        yield clock
 
 
 @pytest.fixture

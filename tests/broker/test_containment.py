@@ -114,7 +114,7 @@ EVERY_METHOD = [
 
 
 @pytest.mark.parametrize(("machine", "name"), EVERY_METHOD, ids=lambda value: getattr(value, "__name__", value))
-async def test_a_coordinator_that_raises_is_loaded_again(start_broker, monkeypatch, machine, name):
+async def test_a_coordinator_that_raises_is_loaded_again(autojump_clock, start_broker, monkeypatch, machine, name):
     async with serving(start_broker) as broker:
         raised = []
         monkeypatch.setattr(machine, name, failing_once(getattr(machine, name), raised))
@@ -253,9 +253,11 @@ def test_each_timer_is_contained_by_the_clock_or_by_its_owner():
         ("broker/share/share_partitions.py", "partial(self._expire, led)"),  # loads the share partition again
         ("broker/coordination/commits.py", "shard.time_out"),  # answers requests with an error
         ("broker/coordination/remote_share_states.py", "over.set"),
+        ("broker/share/dead_letters.py", "over.set"),
         ("broker/partitions/offset_waits.py", "self.wake"),
         ("broker/replication/fetcher.py", "self._changed.set"),
         ("control/internal_client.py", "scope.cancel"),
+        ("proxy/connection.py", "nursery.cancel_scope.cancel"),
         ("broker/background/file_remover.py", "partial(self._due.send_nowait, deletion)"),  # the file stays
         ("server/connection.py", "scope.cancel"),
         ("server/connection.py", "callback"),

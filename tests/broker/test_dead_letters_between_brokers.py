@@ -69,13 +69,13 @@ async def cluster(autojump_clock):
         yield running
 
 
-async def test_dead_letters_go_to_the_leader_of_their_partition(cluster):
+async def test_dead_letters_go_to_the_leader_of_their_partition(autojump_clock, cluster):
     await create(cluster, DLQ, 2, errors_deadletterqueue_group_enable="true")
     await write_letters(cluster)
     assert values(cluster.broker(2)) == [b"a", b"b"]
 
 
-async def test_dead_letters_are_written_again_until_there_is_a_leader(cluster):
+async def test_dead_letters_are_written_again_until_there_is_a_leader(autojump_clock, cluster):
     await create(cluster, DLQ, 2, errors_deadletterqueue_group_enable="true")
     await cluster.kill(2)
     async with trio.open_nursery() as nursery:
@@ -85,7 +85,7 @@ async def test_dead_letters_are_written_again_until_there_is_a_leader(cluster):
     assert values(cluster.broker(2)) == [b"a", b"b"]
 
 
-async def test_dead_letters_are_refused_when_no_leader_comes(cluster):
+async def test_dead_letters_are_refused_when_no_leader_comes(autojump_clock, cluster):
     await create(cluster, DLQ, 2, errors_deadletterqueue_group_enable="true")
     await cluster.kill(2)
     with pytest.raises(KafkaError) as refused:

@@ -472,7 +472,7 @@ async def test_a_change_of_the_isr_survives_an_error_of_the_task_that_sends_it(a
 
 
 @pytest.mark.parametrize("replicas", [[2], [2, 3]])
-async def test_what_is_not_committed_when_its_replica_moves_away_is_not_acknowledged(replicas):
+async def test_what_is_not_committed_when_its_replica_moves_away_is_not_acknowledged(autojump_clock, replicas):
     async with replicated_brokers(3) as cluster:
         cluster.create_topic([1, 2])
         leader, answers = cluster.nodes[1], []

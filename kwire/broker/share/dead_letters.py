@@ -83,8 +83,6 @@ class DeadLetterWriter:
     async def write(self, group_id: str, source: Partition, letters: DeadLetters) -> None:
         """Write and commit one dead letter for each record. Raises DeadLettersRefused, KafkaError, StorageFailure."""
         from kwire.coordinators.share.dead_letters import dead_letter_records  # noqa: PLC0415 (a start needs none)
-        from kwire.metadata.commands.topics import CreateTopics  # noqa: PLC0415 (as above)
-        from kwire.metadata.topics import NewTopic  # noqa: PLC0415 (as above)
 
         group = self._configs.group(group_id)
         name = group["errors.deadletterqueue.topic.name"]
@@ -108,6 +106,9 @@ class DeadLetterWriter:
 
     async def _create(self, name: str) -> None:
         """Create the topic unless it is there. Another broker may create it at the same time."""
+        from kwire.metadata.commands.topics import CreateTopics  # noqa: PLC0415 (a start needs none)
+        from kwire.metadata.topics import NewTopic  # noqa: PLC0415 (as above)
+
         if name in self._image.topics:
             return
         try:
