@@ -19,7 +19,6 @@ from kwire.broker.background.housekeeping import Housekeeping
 from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
 from kwire.broker.containment import run_contained, start_contained
-from kwire.broker.controller.interface import Controller
 from kwire.broker.coordination.admission import Admission
 from kwire.broker.coordination.groups import Groups
 from kwire.broker.coordination.markers import MarkerWriter
@@ -39,6 +38,7 @@ from kwire.broker.partitions.log_dirs import LogDir, LogDirs, has_cluster_id
 from kwire.broker.partitions.moves import Moves
 from kwire.broker.partitions.partitions import Partitions
 from kwire.broker.partitions.replica_selector import RACK_AWARE, RackAwareReplicaSelector
+from kwire.broker.parts_at_first_use import create_internal_topic, make_authentication, make_delegation_tokens
 from kwire.broker.requests.audit import AuditLog
 from kwire.broker.requests.authorization import follow_acls, make_authorizer
 from kwire.broker.requests.hooks import Hooks
@@ -57,10 +57,8 @@ from kwire.metadata.quorum_rules import check_quorum, is_broker_alone
 from kwire.storage.files import Files
 
 if TYPE_CHECKING:  # only a broker with logins, or a node of a cluster, loads them
-    from kwire.broker.authentication import Authentication
     from kwire.broker.controller.embedded import EmbeddedController
     from kwire.broker.coordination.remote import RemoteCoordination
-    from kwire.broker.delegation_tokens import DelegationTokens
     from kwire.broker.node.directory_assignments import DirectoryAssignments
     from kwire.broker.outbound.interface import Node
     from kwire.broker.partitions.log_dir_failures import LogDirFailures
@@ -307,7 +305,7 @@ def _make_broker(
         clock=clock,
         partitions=partitions,
         metadata=MetadataView(image, configs),
-        create_topic=partial(_create_internal_topic, controller, configs),
+        create_topic=partial(create_internal_topic, controller, configs),
         storage_failed=storage_failures.report,
         load_wait_ms=math.inf if remote is None else remote.load_wait_ms,
     )
@@ -386,8 +384,8 @@ def _make_broker(
         producer_ids=producer_ids,
         markers=markers,
         admission=admission,
-        make_delegation_tokens=partial(_delegation_tokens, metadata, clock),
-        make_authentication=partial(_authentication, metadata, clock),
+        make_delegation_tokens=partial(make_delegation_tokens, metadata, clock),
+        make_authentication=partial(make_authentication, metadata, clock),
         share_states=share_states,
         share_persister=share_persister,
         share_partitions=share_partitions,
@@ -409,28 +407,6 @@ def _make_broker(
         if replication is not None and configs.broker["replica.selector.class"] == RACK_AWARE
         else None,
     )
-
-
-def _delegation_tokens(metadata: MetadataSource, clock: Clock) -> DelegationTokens:
-    from kwire.broker.delegation_tokens import DelegationTokens  # noqa: PLC0415 (a broker without logins has none)
-
-    tokens = DelegationTokens(
-        image=metadata.image, configs=metadata.configs, controller=metadata.controller, clock=clock
-    )
-    metadata.controller.subscribe(tokens.on_metadata_delta)
-    return tokens
-
-
-def _authentication(metadata: MetadataSource, clock: Clock, tokens: DelegationTokens) -> Authentication:
-    from kwire.broker.authentication import Authentication  # noqa: PLC0415 (as above)
-
-    return Authentication(image=metadata.image, configs=metadata.configs, clock=clock, tokens=tokens)
-
-
-async def _create_internal_topic(controller: Controller, configs: EffectiveConfigs, name: str) -> None:
-    from kwire.broker.controller.auto_topics import auto_create_topic  # noqa: PLC0415 (with the first group or the like)
-
-    await auto_create_topic(controller, configs, name)
 
 
 def _replication(
