@@ -185,9 +185,15 @@ def share_group(bootstrap: str, prefix: str) -> None:
     topic = make_topic(bootstrap, prefix, 2)
     earliest = ConfigEntry("share.auto.offset.reset", "earliest", incremental_operation=AlterConfigOpType.SET)
     resource = ConfigResource(ResourceType.GROUP, prefix, incremental_configs=[earliest])
-    done(admin_client(bootstrap).incremental_alter_configs([resource]))
+    admin = admin_client(bootstrap)
+    done(admin.incremental_alter_configs([resource]))
     send(bootstrap, topic, numbered(100))
-    config = {"bootstrap.servers": bootstrap, "group.id": prefix, "share.acknowledgement.mode": "explicit"}
+    config = {
+        "bootstrap.servers": bootstrap,
+        "group.id": prefix,
+        "share.acknowledgement.mode": "explicit",
+        "log_level": 0,
+    }
     members = [confluent_kafka.ShareConsumer(SECURITY | config) for _ in range(2)]
     for member in members:
         member.subscribe([topic])
