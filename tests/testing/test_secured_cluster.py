@@ -7,7 +7,7 @@ from kwire.acls import Operation, PatternType, Permission, ResourceType
 from kwire.broker.node.member import JoinRefused
 from kwire.errors import Code
 from kwire.security.sasl.client import SaslLogin
-from kwire.testing.memory_cluster import CONTROLLER_ID, MemoryNode, memory_cluster
+from kwire.testing.memory_cluster import CONTROLLER_ID, MemoryCluster, MemoryNode, memory_cluster
 from kwire.wire.messages import (
     AllocateProducerIdsRequest,
     BrokerHeartbeatRequest,
@@ -38,10 +38,24 @@ async def cluster(autojump_clock):
         yield running
 
 
-async def create(cluster, name, broker=1, login=ADMIN):
-    topic = CreateTopicsRequest.CreatableTopic(name=name, num_partitions=1, replication_factor=3)
+async def create(cluster, name, broker=1, login=ADMIN, replicas=3):
+    topic = CreateTopicsRequest.CreatableTopic(name=name, num_partitions=1, replication_factor=replicas)
     request = CreateTopicsRequest(topics=[topic], timeout_ms=10_000)
     return (await cluster.client(broker, login=login).request(request)).topics[0].error_code
+
+
+def allow(principal, operation):
+    """Allow an operation on the cluster."""
+    creation = CreateAclsRequest.AclCreation(
+        resource_type=ResourceType.CLUSTER,
+        resource_name="kafka-cluster",
+        resource_pattern_type=PatternType.LITERAL,
+        principal=principal,
+        host="*",
+        operation=operation,
+        permission_type=Permission.ALLOW,
+    )
+    return CreateAclsRequest(creations=[creation])
 
 
 async def test_brokers_log_in_replicate_and_return(cluster, autojump_clock):
@@ -55,16 +69,7 @@ async def test_brokers_log_in_replicate_and_return(cluster, autojump_clock):
 
 async def test_a_forwarded_request_is_the_clients_and_not_the_brokers(cluster, autojump_clock):
     assert await create(cluster, "t", broker=2, login=ALICE) == Code.TOPIC_AUTHORIZATION_FAILED
-    creation = CreateAclsRequest.AclCreation(
-        resource_type=ResourceType.CLUSTER,
-        resource_name="kafka-cluster",
-        resource_pattern_type=PatternType.LITERAL,
-        principal="User:alice",
-        host="*",
-        operation=Operation.CREATE,
-        permission_type=Permission.ALLOW,
-    )
-    response = await cluster.client(3).request(CreateAclsRequest(creations=[creation]))
+    response = await cluster.client(3).request(allow("User:alice", Operation.CREATE))
     assert response.results[0].error_code == Code.NONE
     assert await create(cluster, "t", broker=2, login=ALICE) == Code.NONE
 
@@ -101,3 +106,29 @@ async def test_a_broker_that_may_not_join_says_why(cluster, autojump_clock, user
     with pytest.RaisesGroup(pytest.RaisesExc(JoinRefused, match=why), flatten_subgroups=True):
         async with trio.open_nursery() as nursery:
             await nursery.start(node.run, cluster.network)
+
+
+async def test_cluster_action_is_enough_for_a_broker_with_a_formatted_directory(autojump_clock, nursery):
+    settings = {**SETTINGS, "super.users": "User:admin", "default.replication.factor": "2"}
+    nodes = {
+        node_id: MemoryNode(
+            node_id, is_controller=node_id == CONTROLLER_ID, settings=settings, protocol="SASL_PLAINTEXT"
+        )
+        for node_id in (CONTROLLER_ID, 1, 2)
+    }
+    cluster = MemoryCluster(nursery, nodes, login=ADMIN)
+    await cluster.start(CONTROLLER_ID)
+    await cluster.client(CONTROLLER_ID).request(allow("User:node", Operation.CLUSTER_ACTION))
+    for node_id in (1, 2):
+        nodes[node_id].files.make_directory("/data")
+        meta = f"version=1\ncluster.id={cluster.controller.cluster_id}\nnode.id={node_id}\n"
+        nodes[node_id].files.write_bytes("/data/meta.properties", meta.encode(), durable=True)
+        await cluster.start(node_id)
+    assert await create(cluster, "t", replicas=2) == Code.NONE
+    await cluster.until(lambda: "t" in cluster.broker(1).image.topics)
+    await cluster.until(lambda: set(cluster.controller.image.topics["t"].partitions[0].isr) == {1, 2})
+    await cluster.kill(2)
+    await cluster.until(lambda: set(cluster.controller.image.topics["t"].partitions[0].isr) == {1})
+    await cluster.start(2)
+    await cluster.until(lambda: set(cluster.controller.image.topics["t"].partitions[0].isr) == {1, 2})
+    nursery.cancel_scope.cancel()
