@@ -87,6 +87,7 @@ class FakePartition:
 
     index = 0
     leader = None
+    leading_since = 0
     replicas = (1,)
     role = Role.LEADER
     settings = SimpleNamespace(validation=SimpleNamespace(max_message_bytes=1000))
@@ -122,7 +123,8 @@ class FakePartition:
     def is_committed(self, offset):
         return self.high_watermark >= offset
 
-    async def committed(self, offset):
+    async def committed(self, offset, *, since):
+        assert since == self.leading_since
         while self.high_watermark < offset:
             await self.changed.wait()
             if self.failure is not None:

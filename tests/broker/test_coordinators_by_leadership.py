@@ -183,9 +183,9 @@ async def test_one_task_waits_for_the_commits_of_a_machine(stage, nursery):
     waits = []
     committed = stage.partition.committed
 
-    async def counted(offset):
+    async def counted(offset, *, since):
         waits.append(offset)
-        await committed(offset)
+        await committed(offset, since=since)
 
     stage.partition.committed = counted
     for by in (1, 2, 3):
