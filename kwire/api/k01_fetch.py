@@ -34,7 +34,6 @@ from kwire.broker.partitions.fetch_sessions import (
 from kwire.broker.partitions.leading import check_follower, note_follower_fetch
 from kwire.broker.partitions.partition import READ_COMMITTED, Partition
 from kwire.broker.partitions.reading import ReadUpTo, read_partition, visible_end
-from kwire.broker.partitions.replica_selector import NO_REPLICA
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.security.operations import Operation, ResourceType
@@ -49,6 +48,7 @@ _STORAGE_ERROR_SINCE: Final = 6  # older clients know NOT_LEADER_OR_FOLLOWER onl
 # A fetch of many partitions looks at the clock after every 32 of them.
 _BREATHE_MASK: Final = 31
 _CONSUMER: Final = -1
+_NO_REPLICA: Final = -1
 _DEBUGGING_CONSUMER: Final = -2
 
 _LEADER_TOLD_SINCE: Final = 16  # KIP-951
@@ -272,7 +272,7 @@ class _Fetch:
     def _must_tell(self, item: FetchItem, answer: PartitionData) -> bool:
         """A full answer has every partition; an incremental one what the client does not know (KIP-227)."""
         tell = not self._incremental or bool(answer.records) or _has_news(item, answer)
-        tell = tell or answer.preferred_read_replica != NO_REPLICA
+        tell = tell or answer.preferred_read_replica != _NO_REPLICA
         item.sent_high_watermark = -1 if answer.error_code else answer.high_watermark
         item.sent_log_start_offset = answer.log_start_offset
         return tell
@@ -345,7 +345,7 @@ class _Fetch:
             check_follower(partition, self._replica_id, item.leader_epoch)
             if self._is_throttled(partition):
                 return self._read_nothing(partition, item)
-        if self._rack and (preferred := self._preferred_replica(partition, item)) != NO_REPLICA:
+        if self._rack and (preferred := self._preferred_replica(partition, item)) != _NO_REPLICA:
             answer = self._read_nothing(partition, item)
             answer.preferred_read_replica = preferred
             self.failed = True
@@ -379,7 +379,7 @@ class _Fetch:
         context = self._context
         selector = context.broker.replica_selector
         if selector is None or not partition.leads:
-            return NO_REPLICA
+            return _NO_REPLICA
         return selector.preferred(
             partition,
             item.fetch_offset,

@@ -10,7 +10,7 @@ import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -33,11 +33,9 @@ from kwire.broker.outbound.interface import Dialer
 from kwire.broker.partitions.cluster_view import ClusterView
 from kwire.broker.partitions.fetch_sessions import FetchSessions
 from kwire.broker.partitions.flusher import Flusher
-from kwire.broker.partitions.log_dir_cordons import LogDirCordons
 from kwire.broker.partitions.log_dirs import LogDir, LogDirs, has_cluster_id
 from kwire.broker.partitions.moves import Moves
 from kwire.broker.partitions.partitions import Partitions
-from kwire.broker.partitions.replica_selector import RACK_AWARE, RackAwareReplicaSelector
 from kwire.broker.parts_at_first_use import create_internal_topic, make_authentication, make_delegation_tokens
 from kwire.broker.requests.audit import AuditLog
 from kwire.broker.requests.authorization import follow_acls, make_authorizer
@@ -52,7 +50,7 @@ from kwire.broker.telemetry.client_telemetry import ClientTelemetry
 from kwire.broker.watchdog import Watchdog
 from kwire.errors import StorageFailure
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
-from kwire.metadata.image import MetadataImage
+from kwire.metadata.image import Delta, MetadataImage
 from kwire.metadata.quorum_rules import check_quorum, is_broker_alone
 from kwire.storage.files import Files
 
@@ -62,8 +60,11 @@ if TYPE_CHECKING:  # only a broker with logins, or a node of a cluster, loads th
     from kwire.broker.node.directory_assignments import DirectoryAssignments
     from kwire.broker.outbound.interface import Node
     from kwire.broker.partitions.log_dir_failures import LogDirFailures
+    from kwire.broker.partitions.replica_selector import RackAwareReplicaSelector
     from kwire.broker.replication.replication import Replication
     from kwire.broker.share.remote_dead_letters import RemoteDeadLetters
+
+_CORDONED: Final = "cordoned.log.dirs"
 
 
 @asynccontextmanager
@@ -145,9 +146,7 @@ async def open_broker(
 async def _start_cluster_parts(nursery: trio.Nursery, broker: Broker, metadata: MetadataSource) -> None:
     """Start what a broker does for and with others; a broker of its own has the first of it alone."""
     watch, sleep = broker.watchdog.watch, broker.clock.sleep
-    cordons = _log_dir_cordons(broker, metadata)
-    if cordons is not None:
-        nursery.start_soon(watch, "cordoned log directories", run_contained, sleep, cordons.run)
+    _start_cordons(nursery, broker, metadata)
     if broker.replication is not None:
         await nursery.start(watch, "replication", broker.replication.run)
         failures = _log_dir_failures(broker, metadata)
@@ -197,17 +196,42 @@ def _directory_assignments(broker: Broker) -> DirectoryAssignments:
     return made
 
 
-def _log_dir_cordons(broker: Broker, metadata: MetadataSource) -> LogDirCordons | None:
-    member, own = metadata.member, metadata.own
-    if member is not None:
-        tell = member.cordon
-    elif own is not None and own.broker_epoch >= 0:
-        tell = own.cordon
+def _start_cordons(nursery: trio.Nursery, broker: Broker, metadata: MetadataSource) -> None:
+    """Follow ``cordoned.log.dirs``; a node that is alone begins once it is set."""
+    configs, member, own = broker.configs.broker, metadata.member, metadata.own
+    if member is None and (own is None or own.broker_epoch < 0):
+        return
+    is_running = False
+
+    def begin(delta: Delta | None = None) -> None:
+        nonlocal is_running
+        if is_running or (delta is not None and not (delta.configs_changed and broker.configs.broker[_CORDONED])):
+            return
+        is_running = True
+        from kwire.broker.partitions.log_dir_cordons import LogDirCordons  # noqa: PLC0415 (most brokers need none)
+
+        tell = member.cordon if member is not None else own.cordon if own is not None else None
+        assert tell is not None
+        cordons = LogDirCordons(dirs=broker.dirs, configs=broker.configs, tell=tell)
+        broker.controller.subscribe(cordons.on_metadata_delta)
+        watch = broker.watchdog.watch
+        nursery.start_soon(watch, "cordoned log directories", run_contained, broker.clock.sleep, cordons.run)
+
+    if member is not None or configs[_CORDONED]:
+        begin()
     else:
+        broker.controller.subscribe(begin)
+
+
+def _replica_selector(image: MetadataImage, configs: EffectiveConfigs) -> RackAwareReplicaSelector | None:
+    if configs.broker["replica.selector.class"] is None:
         return None
-    made = LogDirCordons(dirs=broker.dirs, configs=broker.configs, tell=tell)
-    broker.controller.subscribe(made.on_metadata_delta)
-    return made
+    from kwire.broker.partitions.replica_selector import (  # noqa: PLC0415 (few brokers choose one)
+        RACK_AWARE,
+        RackAwareReplicaSelector,
+    )
+
+    return RackAwareReplicaSelector(image) if configs.broker["replica.selector.class"] == RACK_AWARE else None
 
 
 def _log_dir_failures(broker: Broker, metadata: MetadataSource) -> LogDirFailures:
@@ -403,9 +427,7 @@ def _make_broker(
         peers=metadata.peers,
         remote_transactions=remote_transactions,
         replication=replication,
-        replica_selector=RackAwareReplicaSelector(image)
-        if replication is not None and configs.broker["replica.selector.class"] == RACK_AWARE
-        else None,
+        replica_selector=None if replication is None else _replica_selector(image, configs),
     )
 
 

@@ -59,3 +59,11 @@ def test_a_start_loads_nothing_that_only_some_brokers_need() -> None:
 def test_a_start_loads_no_more_modules_than_it_used_to() -> None:
     of_kwire = [name for name in modules_at_start() if name.startswith("kwire.")]
     assert len(of_kwire) <= MOST_MODULES_OF_KWIRE, sorted(of_kwire)
+
+
+def test_a_broker_of_a_cluster_without_tls_loads_no_cryptography() -> None:
+    """Three brokers and a controller would each pay for it."""
+    modules = "kwire.broker.node.start, kwire.broker.replication.replication, kwire.broker.coordination.remote"
+    shown = "print([name for name in sys.modules if name.startswith(('cryptography', 'jwt', 'scramp'))])"
+    command = [sys.executable, "-c", f"import sys, {modules}; {shown}"]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -4,6 +4,8 @@ import errno
 
 import pytest
 import trio
+import trio.testing
+from peer import Peer
 
 from kwire.broker.node.member import JoinRefused
 from kwire.errors import Code, StorageFailure
@@ -375,3 +377,20 @@ async def test_without_a_replica_selector_the_leader_answers_consumers_of_every_
         assert await produce(cluster, 1, "t", b"value") == Code.NONE
         answer = only(await fetch(cluster, 1, "t", rack="b"))
         assert (answer.preferred_read_replica, b"value" in bytes(answer.records)) == (-1, True)
+
+
+async def test_a_node_that_is_its_own_controller_follows_the_config_too(start_broker):
+    async with start_broker() as broker:
+        peer = Peer(broker)
+        request = IncrementalAlterConfigsRequest
+        config = request.AlterableConfig(name="cordoned.log.dirs", config_operation=SET, value="*")
+        resource = request.AlterConfigsResource(
+            resource_type=BROKER, resource_name=str(broker.node_id), configs=[config]
+        )
+        altered = await peer.call(1, request(resources=[resource]))
+        assert altered.responses[0].error_code == Code.NONE, altered.responses[0].error_message
+        await trio.testing.wait_all_tasks_blocked()
+        assert broker.image.brokers[broker.node_id].cordoned_log_dirs == (broker.dirs.dirs[0].id,)
+        topic = CreateTopicsRequest.CreatableTopic(name="t", num_partitions=1, replication_factor=1)
+        refused = (await peer.call(7, CreateTopicsRequest(topics=[topic], timeout_ms=1000))).topics[0]
+        assert refused.error_code == Code.INVALID_REPLICATION_FACTOR

@@ -25,7 +25,6 @@ from kwire.metadata.sasl_settings import read_client_login, uses_sasl
 from kwire.security.sasl.client import SaslLogin, begin_exchange
 from kwire.security.sasl.exchange import ClientExchange
 from kwire.security.sasl.scram_keys import RANDOM_BYTES, random_text
-from kwire.security.tls.contexts import client_context
 from kwire.security.tls.settings import TlsProblem, TlsSettings
 
 log = Logger("kwire.broker")
@@ -149,5 +148,7 @@ def _security(
 
 
 def _load(settings: TlsSettings) -> _Loaded:
+    from kwire.security.tls.contexts import client_context  # noqa: PLC0415 (loads cryptography, for TLS alone)
+
     files = file_states(settings)  # before they are read: a change meanwhile is then noticed
     return _Loaded(settings, files, client_context(settings))
