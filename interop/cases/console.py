@@ -95,7 +95,8 @@ def fill(shown: Console) -> None:
     producer.begin_transaction()
     producer.produce("orders", "in a transaction", "tx")
     producer.commit_transaction(20)
-    consumer = Consumer({**common, "group.id": "billing", "auto.offset.reset": "earliest", "enable.auto.commit": False})
+    billing = {"client.id": "billing-1", "group.id": "billing", "enable.auto.commit": False}
+    consumer = Consumer({**common, **billing, "auto.offset.reset": "earliest"})
     consumer.subscribe(["orders"])
     read = 0
     while read < 5:
@@ -137,6 +138,11 @@ def every_view_shows_what_clients_sent_as_text(run: Run) -> None:
         page.get_by_role("heading", name=f"Group {SCRIPT}").wait_for()
         shown.show("groups/billing")
         page.get_by_role("img", name="Lag in records").wait_for()
+        for values in ("abcdef", "gh", "ijklmnopqr"):
+            shown.ask("POST", "/v1/topics/orders/records", {"records": [{"value": value} for value in values]})
+            lag = shown.ask("GET", "/v1/groups/billing")["lag"]
+            page.get_by_text(f"members and a lag of {lag}.").wait_for()
+            page.locator(".legend", has_text=f"now {lag}").wait_for()
         page.screenshot(path=run.folder / "group.png")
         shown.show("connections")
         page.get_by_role("cell", name=IMAGE).first.wait_for()

@@ -1,0 +1,107 @@
+"""The effects of faults that `faults.py` does not show yet, each felt by librdkafka and by Java as what it names."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from confluent_kafka import KafkaError, KafkaException, Producer
+
+from interop.case import Run, Skip, case
+from interop.cases.faults import QUICK, TOPIC, Deliveries, disturbed, java_reads, java_sends, values
+from kwire.testing import KafkaBroker
+
+LOST = {KafkaError._MSG_TIMED_OUT, KafkaError.KAFKA_STORAGE_ERROR}  # noqa: SLF001 (its public name of the code)
+
+
+def only_kwire(run: Run) -> None:
+    if run.target != "kwire":
+        raise Skip("faults are injected into kwire")
+
+
+@case("faults", "librdkafka")
+def a_request_that_is_lost_undone_is_sent_again(run: Run) -> None:
+    for effect in ({"drop": True}, {"close": True}, {"reset": True}):
+        with disturbed(run, api="Produce", times=1, **effect) as (kafka, _):
+            assert Deliveries(kafka).send().errors == [None], effect
+            assert values(kafka) == ["0"], effect
+
+
+@case("faults", "librdkafka")
+def a_silent_connection_times_out(run: Run) -> None:
+    with disturbed(run, api="Metadata", drop=True) as (kafka, _):
+        producer = Producer({"bootstrap.servers": kafka.bootstrap_servers, **QUICK})
+        started = time.monotonic()
+        with pytest.raises(KafkaException) as failure:
+            producer.list_topics(timeout=2)
+        assert failure.value.args[0].name() in ("_TRANSPORT", "_TIMED_OUT")
+        assert time.monotonic() - started >= 1.4
+
+
+@case("faults", "librdkafka")
+def a_delay_after_the_write_delays_the_delivery_report(run: Run) -> None:
+    with disturbed(run, api="Produce", delay_ms=900, done=True, times=1) as (kafka, fault):
+        deliveries = Deliveries(kafka)
+        started = time.monotonic()
+        deliveries.producer.produce(TOPIC, "0", on_delivery=lambda error, _: deliveries.errors.append(error))
+        deliveries.producer.poll(0)
+        fault.wait_fired()
+        kafka.wait_until(topic=TOPIC, records=1)
+        assert deliveries.errors == []
+        deliveries.producer.flush(20)
+        assert deliveries.errors == [None]
+        assert time.monotonic() - started >= 0.9
+
+
+@case("faults", "librdkafka")
+def a_failed_fsync_is_no_delivery(run: Run) -> None:
+    only_kwire(run)
+    with KafkaBroker(topics={"other": 1}) as kafka:
+        kafka.create_topic(TOPIC, flush_messages=1)
+        assert Deliveries(kafka).send().errors == [None]  # so that the next fsync is that of the log
+        with kafka.faults.add(fsync_error=True, topic=TOPIC, times=1):
+            (error,) = Deliveries(kafka, **{"message.timeout.ms": 4000}).send().errors
+        assert error is not None
+        assert error.code() in LOST, error
+        kafka.restart()
+        assert Deliveries(kafka).send().errors == [None]
+
+
+@case("faults", "librdkafka")
+def a_failed_read_is_tried_again(run: Run) -> None:
+    with disturbed(run, topic=TOPIC, io_error="read", times=2) as (kafka, fault):
+        Deliveries(kafka).send()
+        assert values(kafka) == ["0"]
+        assert fault.fired == 2
+
+
+@case("faults", "java")
+def java_counts_a_failed_fsync_as_no_delivery_and_reads_again_after_a_failed_read(run: Run) -> None:
+    only_kwire(run)
+    with KafkaBroker() as kafka:
+        kafka.create_topic(TOPIC, flush_messages=1)
+        assert Deliveries(kafka).send().errors == [None]
+        with kafka.faults.add(fsync_error=True, topic=TOPIC, times=1):
+            finished = java_sends(run, kafka, "request.timeout.ms=1500", "delivery.timeout.ms=4000", "linger.ms=0")
+        printed = finished.out + finished.err
+        assert "KafkaStorageException" in printed or "TimeoutException" in printed, finished
+    with disturbed(run, topic=TOPIC, io_error="read", times=2) as (kafka, fault):
+        Deliveries(kafka).send()
+        assert "0" in java_reads(run, kafka).out.split()
+        assert fault.fired == 2
+
+
+@case("faults", "java")
+def a_fenced_java_producer_cannot_commit(run: Run) -> None:
+    only_kwire(run)
+    with KafkaBroker(topics={TOPIC: 1}) as kafka, ThreadPoolExecutor() as pool:
+        sending = pool.submit(
+            run.tool, "producer-perf-test", "--topic", TOPIC, "--num-records", "400", "--record-size", "10",
+            "--throughput", "20", "--transactional-id", "t", "--transaction-duration-ms", "60000",
+            "--bootstrap-server", kafka.bootstrap_servers, timeout_s=90,
+        )  # fmt: skip
+        kafka.wait_until(transactional_id="t", state="Ongoing", timeout=60)
+        kafka.happen("producer_fenced", transactional_id="t")
+        finished = sending.result()
+        printed = finished.out + finished.err
+        assert "ProducerFencedException" in printed or "InvalidProducerEpochException" in printed, finished
+        assert values(kafka, **{"isolation.level": "read_committed"}) == []
