@@ -38,7 +38,7 @@ from kwire.metadata.observer import ControllerAddress, MetadataObserver
 from kwire.wire.messages import DescribeClusterRequest
 
 _CONTROLLERS = 2  # DescribeCluster's endpoint type
-_LEARN_EVERY_S = 0.2
+_LEARN_EVERY_S = 0.05
 
 
 async def learn_cluster_id(configs: EffectiveConfigs, dialer: Dialer | None) -> str:
