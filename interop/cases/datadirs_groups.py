@@ -142,11 +142,12 @@ def state(broker: Apache | Kwire) -> dict[str, Any]:
 
 
 def without_members(broker: Apache | Kwire) -> dict[str, Any]:
-    """The state, once sessions of members that vanished have ended."""
+    """The state, once all groups are loaded and sessions of members that vanished have ended."""
     deadline = time.monotonic() + 90
     while True:
         found = state(broker)
-        if all(each[2] == "Empty" for each in found["listed"]):
+        listed = {name: state for name, _, state in found["listed"]}
+        if listed == dict.fromkeys((*PROTOCOLS, SHARE, STREAMS), "Empty"):
             return found
         assert time.monotonic() < deadline, found
         time.sleep(0.5)  # a poll, bounded above
