@@ -152,7 +152,7 @@ class Node:
                 command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, cwd=ROOT
             )
 
-    def wait(self, timeout_s: float = 90) -> None:
+    def wait(self, timeout_s: float = 180) -> None:
         """Wait until the process serves. For a controller with TLS it does not: its brokers wait for it."""
         assert self.process is not None
         if self.is_controller and {"CONTROLLER:SSL", "CONTROLLER:SASL_SSL"}.intersection(self.protocols):
