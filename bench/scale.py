@@ -2,7 +2,7 @@
 
     cluster      three brokers and a controller: start, memory, produce and consume with replication factor 3
     failover     from kill -9 of a leader to the first acknowledgement of a record that was sent afterwards
-    catchup      the lag of a follower at 5, 20 and 50 MB/s, and how fast it copies what it missed
+    catchup      the lag of a follower at several rates, and how fast it copies what it missed
     partitions   memory and idle CPU of each node, and the time of a fail-over, by the number of partitions
     model        the controller's decisions and the brokers' metadata, without processes, to 1,000,000 partitions
 
@@ -40,7 +40,6 @@ DEFAULTS = {
     "log.cleaner.dedupe.buffer.size": "134217728",
 }
 _SETTLE_S = 5.0
-_RATES_MB_PER_S = (5, 20, 50)
 
 
 def main(arguments: list[str]) -> int:
@@ -53,6 +52,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--rounds", type=int, default=3, help="cluster and failover: how many (3)")
     parser.add_argument("--sizes", type=int, nargs="*", help="partitions, model: instead of the usual numbers")
     parser.add_argument("--session-ms", type=int, default=9000, help="failover: broker.session.timeout.ms (9000)")
+    parser.add_argument("--rates", type=int, nargs="*", default=(5, 20, 50), help="catchup: MB/s (5 20 50)")
     parser.add_argument("--mb", type=int, default=500, help="cluster: how much is produced (500)")
     parser.add_argument("--json", help="add everything measured to this file")
     options = parser.parse_args(arguments)
@@ -208,9 +208,9 @@ def catchup(options: argparse.Namespace) -> dict[str, Numbers]:
     seen = {}
     with cluster(kinds, settings) as rig:
         rig.start()
-        for rate in _RATES_MB_PER_S:
+        for rate in options.rates:
             topic = f"{TOPIC}-{rate}"
-            create(rig, NewTopic(topic, replica_assignment=[[1, 2]]))
+            create(rig, NewTopic(topic, num_partitions=1, replica_assignment=[[1, 2]]))
             rig.wait_in_sync()
             seen[f"{rate} MB/s"] = numbers = at_rate(rig, topic, rate)
             say(f"{kinds[1]} follows {kinds[0]} at {rate} MB/s", numbers)

@@ -148,7 +148,7 @@ def wait_for_leaders(rig: Rig, *, without: int) -> None:
 
 def reassign(run: Run, rig: Rig) -> None:
     """Move the only replica of a partition from one broker to the other, with the official tool."""
-    create_topic(rig, confluent_kafka.admin.NewTopic("moved", replica_assignment=[[1]]))
+    create_topic(rig, confluent_kafka.admin.NewTopic("moved", num_partitions=1, replica_assignment=[[1]]))
     plan = run.folder / "move.json"
     plan.write_text(json.dumps({"version": 1, "partitions": [{"topic": "moved", "partition": 0, "replicas": [2]}]}))
     at = ("--bootstrap-server", rig.bootstrap, "--reassignment-json-file", str(plan))
