@@ -214,7 +214,8 @@ def catchup(options: argparse.Namespace) -> dict[str, Numbers]:
             rig.wait_in_sync()
             seen[f"{rate} MB/s"] = numbers = at_rate(rig, topic, rate)
             say(f"{kinds[1]} follows {kinds[0]} at {rate} MB/s", numbers)
-            rig.admin().delete_topics([topic])[topic].result(60)
+            admin = rig.admin()
+            admin.delete_topics([topic])[topic].result(60)
     return seen
 
 
