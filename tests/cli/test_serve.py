@@ -373,9 +373,14 @@ def test_a_console_is_announced_and_served():
 
 def test_a_console_alone_is_served_on_this_machine_at_its_port(monkeypatch):
     chosen = []
-    monkeypatch.setattr(serve_module, "_run", lambda _settings, *, http, **_: chosen.append(http))
+
+    def choose(address: str, token: str | None, *, console: bool) -> None:
+        chosen.append((address, token, console))
+        raise SystemExit(0)  # before this process is set up as a broker
+
+    monkeypatch.setattr(serve_module, "_control", choose)
     assert CliRunner().invoke(serve_module.serve, ["--memory", "--port", "0", "--console"]).exit_code == 0
-    assert [(each.host, each.port, each.token, each.console) for each in chosen] == [("127.0.0.1", 9644, None, True)]
+    assert chosen == [("127.0.0.1:9644", None, True)]
 
 
 def test_a_broker_stops_when_its_standard_input_ends():
