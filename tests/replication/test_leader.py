@@ -3,7 +3,7 @@
 import pytest
 
 from kwire.errors import Code, KafkaError
-from kwire.replication.leader import Leader, Leadership
+from kwire.replication.leader import RECOVERED, RECOVERING, Leader, Leadership
 
 ALIVE = {0: 10, 1: 11, 2: 12}
 LAG_MS = 100
@@ -275,3 +275,29 @@ def test_the_low_watermark_counts_live_replicas():
     assert state.low_watermark(5, ALIVE) == 1
     assert state.low_watermark(5, {0: 10, 1: 11}) == 3
     assert state.low_watermark(2, {0: 10, 1: 11}) == 2
+
+
+# --- recovery (KIP-704)
+
+
+def test_a_leader_that_was_elected_uncleanly_proposes_once_that_it_has_recovered():
+    state = Leader(
+        0,
+        Leadership((0, 1), (0,), 5, 7, RECOVERING),
+        end_offset=0,
+        min_insync_replicas=1,
+        lag_time_max_ms=LAG_MS,
+        now_ms=0,
+    )
+    proposal = state.propose_recovered(alive=ALIVE)
+    assert [broker_id for broker_id, _ in proposal.isr] == [0]
+    assert (proposal.leader_recovery_state, proposal.partition_epoch) == (RECOVERED, 7)
+    assert state.propose_recovered(alive=ALIVE) is None  # one in flight
+    state.accepted(proposal, isr=(0,), leader_epoch=5, partition_epoch=8)
+    assert state.propose_recovered(alive=ALIVE) is None
+    state.follow_metadata(Leadership((0, 1), (0,), 6, 9, RECOVERING), end_offset=0, now_ms=0)
+    assert state.propose_recovered(alive=ALIVE) is not None
+
+
+def test_a_leader_that_is_recovered_proposes_nothing():
+    assert leader(isr=(0,)).propose_recovered(alive=ALIVE) is None
