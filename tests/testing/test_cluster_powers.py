@@ -205,6 +205,31 @@ async def test_a_broker_that_cannot_report_a_failed_log_directory_ends():
         assert "within 4 s (log.dir.failure.timeout.ms)" in told
 
 
+async def move(cluster, broker, name, path):
+    request = AlterReplicaLogDirsRequest
+    wanted = request.AlterReplicaLogDir(path=path, topics=[request.AlterReplicaLogDirTopic(name=name, partitions=[0])])
+    response = await cluster.client(broker).request(request(dirs=[wanted]))
+    return response.results[0].partitions[0].error_code
+
+
+async def test_a_follower_moves_to_another_log_directory_and_goes_on_following(two_dirs):
+    cluster = two_dirs
+    await create(cluster, "u", [2, 1])
+    await create(cluster, "v", [2])
+    assert await produce(cluster, 2, "u", b"first") == Code.NONE
+    replica = cluster.broker(1).partitions.of_topic("u")[0]
+    target = "/two" if replica.log_dir == "/one" else "/one"
+    assert await move(cluster, 1, "u", target) == Code.NONE
+    assert await move(cluster, 1, "v", target) == Code.REPLICA_NOT_AVAILABLE
+    assert await move(cluster, 1, "u", "/three") == Code.LOG_DIR_NOT_FOUND
+    await cluster.until(lambda: replica.log_dir == target)
+    moved_to = cluster.broker(1).dirs.by_path(target).id
+    await cluster.until(lambda: partition(cluster, "u").directories[1] == moved_to)
+    assert await produce(cluster, 2, "u", b"second") == Code.NONE  # acks=all
+    assert replica.log.end_offset == 2
+    assert partition(cluster, "u").isr == (2, 1)
+
+
 # --- cordoned directories
 
 
@@ -251,12 +276,7 @@ async def test_a_cordoned_directory_gets_no_new_replica_and_no_move():
         await cluster.until(lambda: len(cluster.controller.image.brokers[1].cordoned_log_dirs) == 1)
         await create(cluster, "u", [1], [1], [1], broker=1)
         assert {one.log_dir for one in cluster.broker(1).partitions.of_topic("u").values()} == {old}
-        request = AlterReplicaLogDirsRequest
-        wanted = request.AlterReplicaLogDir(
-            path=other, topics=[request.AlterReplicaLogDirTopic(name="t", partitions=[0])]
-        )
-        moved = await cluster.client(1).request(request(dirs=[wanted]))
-        assert moved.results[0].partitions[0].error_code == Code.INVALID_REPLICA_ASSIGNMENT
+        assert await move(cluster, 1, "t", other) == Code.INVALID_REPLICA_ASSIGNMENT
         await alter_broker(cluster, 1, DELETE)
         await cluster.until(lambda: cluster.controller.image.brokers[1].cordoned_log_dirs == ())
 
