@@ -93,7 +93,7 @@ async def open_broker(
     joins = is_broker_alone(static)
     if joins and cluster_id is None and not has_cluster_id(files, paths):
         cluster_id = await _learn_cluster_id(static, dialer)
-    dirs = LogDirs.open(files, paths, node_id=node_id, cluster_id=cluster_id, clock=clock)
+    dirs = LogDirs.open(files, paths, node_id=node_id, cluster_id=cluster_id, clock=clock, without_failed=joins)
     storage_failures = StorageFailures(clock)
     try:
         source = (

@@ -205,6 +205,25 @@ async def test_a_broker_that_cannot_report_a_failed_log_directory_ends():
         assert "within 4 s (log.dir.failure.timeout.ms)" in told
 
 
+async def test_a_broker_starts_without_a_log_directory_that_cannot_be_read(two_dirs):
+    cluster = two_dirs
+    lost = {index for index in range(4) if known_directory(cluster, index) == "/two"}
+    await cluster.stop(1)
+    cluster.nodes[1].files.fault = lambda operation, at: (
+        OSError(errno.EIO, "Input/output error") if at.startswith("/two") else None
+    )
+    await cluster.start(1)
+    broker = cluster.broker(1)
+    assert [one.is_offline for one in broker.dirs.dirs] == [False, True]
+    await cluster.until(lambda: all(partition(cluster, "t", index).isr == (1, 2) for index in set(range(4)) - lost))
+    assert all(partition(cluster, "t", index).isr == (2,) for index in lost)
+    assert {broker.partitions.of_topic("t")[index].log_dir for index in lost} == {"/two"}
+    await cluster.stop(1)
+    cluster.nodes[1].files.fault = None
+    await cluster.start(1)
+    await cluster.until(lambda: all(partition(cluster, "t", index).isr == (1, 2) for index in range(4)))
+
+
 async def move(cluster, broker, name, path):
     request = AlterReplicaLogDirsRequest
     wanted = request.AlterReplicaLogDir(path=path, topics=[request.AlterReplicaLogDirTopic(name=name, partitions=[0])])

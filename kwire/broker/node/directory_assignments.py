@@ -14,7 +14,7 @@ import trio
 
 from kwire.broker.controller.interface import Controller, only
 from kwire.broker.logs import Logger
-from kwire.broker.partitions.log_dirs import LogDir, LogDirs
+from kwire.broker.partitions.log_dirs import UNKNOWN_ID, LogDir, LogDirs
 from kwire.broker.partitions.partitions import Partitions
 from kwire.errors import KafkaError
 from kwire.metadata.commands.partitions import AssignReplicasToDirs
@@ -74,7 +74,11 @@ class DirectoryAssignments:
                 continue
             position = partition.replicas.index(self._node_id)
             home = self._home(name)
-            if home is not None and partition.directories[position : position + 1] != (home.id,):
+            if (
+                home is not None
+                and home.id != UNKNOWN_ID
+                and partition.directories[position : position + 1] != (home.id,)
+            ):
                 self._pending[name] = None
                 self._some.set()
 

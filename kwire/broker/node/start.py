@@ -98,7 +98,7 @@ async def open_quorum(
     dial = secured(sockets, towards_controllers)
     observer = MetadataObserver(
         node_id=node_id,
-        directory_id=dirs.dirs[0].id,
+        directory_id=dirs.online[0].id,
         cluster_id=dirs.cluster_id,
         bootstrap=controller_addresses(configs),
     )
@@ -119,7 +119,7 @@ async def open_quorum(
                 for one in endpoints
             ],
             rack=broker["broker.rack"],
-            log_dirs=[one.id for one in dirs.dirs],
+            log_dirs=[one.id for one in dirs.online],
             previous_epoch=dirs.previous_epoch,
         ),
         Timing(

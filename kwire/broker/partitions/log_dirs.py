@@ -15,19 +15,23 @@ import contextlib
 import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
 from kwire.errors import StorageFailure
 from kwire.storage import checkpoints
-from kwire.storage.files import Files, Lock
+from kwire.storage.files import DirectoryInUse, Files, Lock
 from kwire.storage.log import Log
 from kwire.types import METADATA_TOPIC, TopicPartition, Uuid, uuid_from_text, uuid_text
 
 log = Logger("kwire.broker")
 
+T = TypeVar("T")
+
 LOCK_NAME: Final = ".lock"
+UNKNOWN_ID: Final = b""
 BOOT_ID_NAME: Final = ".boot-id"
 _BOOTSTRAP: Final = "bootstrap.checkpoint"
 _WITHOUT: Final = {
@@ -46,9 +50,9 @@ class ForeignDirectory(Exception):
 
 
 class LogDir:
-    """One data directory, locked."""
+    """One data directory, locked by ``lock``."""
 
-    def __init__(self, files: Files, path: str, lock: Lock) -> None:
+    def __init__(self, files: Files, path: str) -> None:
         self.files = files
         self.path = path
         self.id: Uuid = bytes(16)
@@ -60,11 +64,9 @@ class LogDir:
         self.high_watermarks: dict[TopicPartition, int] = {}
         self.cleaned_offsets: dict[TopicPartition, int] = {}
         self.partition_count = 0
-        # It failed: nothing is read or written any more. It is tried again at the next start.
-        self.is_offline = False
-        # It gets no new partitions (KIP-1066).
-        self.is_cordoned = False
-        self._lock = lock
+        self.is_offline = False  # it failed, and is tried again at the next start
+        self.is_cordoned = False  # it gets no new partitions (KIP-1066)
+        self._lock: Lock | None = None
         # By the name of a checkpoint: the keys that its file has.
         self._written: dict[str, set[TopicPartition]] = {}
         # By the name of a checkpoint: how often its file was written. One thread writes a file at a time.
@@ -73,6 +75,15 @@ class LogDir:
         self._high_watermarks_written: dict[TopicPartition, int] | None = None
         # By the name of a checkpoint: keys whose entry in the file is that of a deleted topic.
         self._stale: dict[str, set[TopicPartition]] = {}
+
+    def lock(self) -> None:
+        """Make the directory and lock it. Raises storage.files.DirectoryInUse, StorageFailure."""
+        self.files.make_directory(self.path)
+        self._lock = self.files.lock(self.file(LOCK_NAME))
+
+    def is_new(self) -> bool:
+        """Whether it is not formatted. Raises StorageFailure."""
+        return self.files.read_bytes(self.file(checkpoints.META_PROPERTIES)) is None
 
     def file(self, name: str) -> str:
         return f"{self.path}/{name}"
@@ -248,7 +259,8 @@ class LogDir:
             self.files.remove(self.file(BOOT_ID_NAME))
 
     def release(self) -> None:
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
     def _own(self, node_id: int, cluster_id: str | None, clock: Clock) -> str:
         """Read ``meta.properties``, or write it in a new directory, with the given cluster id or a new one."""
@@ -354,20 +366,45 @@ class LogDirs:
         self.cluster_id = cluster_id
 
     @classmethod
-    def open(cls, files: Files, paths: Sequence[str], *, node_id: int, cluster_id: str | None, clock: Clock) -> LogDirs:
-        """Lock and read every directory, or none.
+    def open(
+        cls,
+        files: Files,
+        paths: Sequence[str],
+        *,
+        node_id: int,
+        cluster_id: str | None,
+        clock: Clock,
+        without_failed: bool = False,
+    ) -> LogDirs:
+        """Lock and read every directory, or none. ``without_failed``: those whose disk fails are offline, but not all.
 
         Raises storage.files.DirectoryInUse, ForeignDirectory, StorageFailure.
         """
-        dirs: list[LogDir] = []
+        dirs = [LogDir(files, path) for path in paths]
+        failures: list[StorageFailure] = []
+
+        def attempt(one: LogDir, step: Callable[[], T]) -> T | None:
+            try:
+                return step()
+            except StorageFailure as failure:
+                is_disk = isinstance(failure.__cause__, OSError) and not isinstance(failure, DirectoryInUse)
+                if not (without_failed and is_disk):
+                    raise
+                failures.append(failure)
+                one.is_offline, one.id = True, UNKNOWN_ID
+                log.warning("log directory offline: it cannot be read", directory=one.path, why=str(failure))
+                return None
+
         try:
-            for path in paths:
-                files.make_directory(path)
-                dirs.append(LogDir(files, path, files.lock(f"{path}/{LOCK_NAME}")))
+            for one in dirs:
+                attempt(one, one.lock)
             # A new directory gets the cluster id of the others, so those with meta.properties are read first.
-            known = sorted(dirs, key=lambda one: files.read_bytes(one.file(checkpoints.META_PROPERTIES)) is None)
-            for one in known:
-                cluster_id = one.open(node_id, cluster_id, clock)
+            new = {one.path for one in dirs if not one.is_offline and attempt(one, one.is_new)}
+            for one in sorted(dirs, key=lambda one: one.path in new):
+                if not one.is_offline:
+                    cluster_id = attempt(one, partial(one.open, node_id, cluster_id, clock)) or cluster_id
+            if len(failures) == len(dirs):
+                raise failures[0]
         except BaseException:
             for one in dirs:
                 one.release()
@@ -403,12 +440,16 @@ class LogDirs:
         cordoned = {self.files.absolute(path.rstrip("/") or path) for path in paths}
         for one in self.dirs:
             one.is_cordoned = "*" in paths or one.path in cordoned
-        return [one.id for one in self.dirs if one.is_cordoned]
+        return [one.id for one in self.dirs if one.is_cordoned and one.id != UNKNOWN_ID]
+
+    def not_read(self) -> LogDir | None:
+        """Return a directory whose id is not known, because its disk failed before the start."""
+        return next((one for one in self.dirs if one.id == UNKNOWN_ID), None)
 
     @property
     def previous_epoch(self) -> int:
         """The broker epoch of the last run, if every directory says that it stopped cleanly in this epoch; else -1."""
-        epochs = {one.clean_epoch if one.clean else -1 for one in self.dirs}
+        epochs = {one.clean_epoch if one.clean else -1 for one in self.online}
         return epochs.pop() if len(epochs) == 1 else -1
 
     def mark_clean(self, broker_epoch: int) -> None:
@@ -417,7 +458,7 @@ class LogDirs:
 
     def remove_clean_marks(self) -> None:
         """See ``LogDir.remove_clean_mark``."""
-        for one in self.dirs:
+        for one in self.online:
             one.remove_clean_mark()
 
     def release(self) -> None:
@@ -427,7 +468,11 @@ class LogDirs:
 
 def has_cluster_id(files: Files, paths: Sequence[str]) -> bool:
     """Whether a log directory at one of the paths is formatted, so that it names its cluster."""
-    return any(files.read_bytes(f"{path}/{checkpoints.META_PROPERTIES}") is not None for path in paths)
+    found = False
+    for path in paths:
+        with contextlib.suppress(StorageFailure):
+            found = found or files.exists(f"{path}/{checkpoints.META_PROPERTIES}")
+    return found
 
 
 def _is_uuid(text: str) -> bool:

@@ -21,7 +21,7 @@ from kwire.broker.partitions.topic_settings import topic_settings
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata import entities
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.entities import ResourceType
+from kwire.metadata.entities import DIRECTORY_LOST, DIRECTORY_MIGRATING, DIRECTORY_UNASSIGNED, ResourceType
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.storage.log import Log
 from kwire.storage.losses import Cause, Loss
@@ -31,6 +31,9 @@ from kwire.types import TopicPartition, uuid_text
 log = Logger("kwire.broker")
 
 Ts = TypeVarTuple("Ts")
+
+
+_RESERVED = (DIRECTORY_UNASSIGNED, DIRECTORY_MIGRATING, DIRECTORY_LOST)
 
 
 class LogLocation(NamedTuple):
@@ -131,7 +134,7 @@ class Partitions:
 
     def load(self) -> None:
         """Find the directory of each partition; directories that belong to no topic of the image are set aside."""
-        for one in self._dirs.dirs:
+        for one in self._dirs.online:
             one.remove_half_deleted()
             one.warn_of_foreign_directories()
             for topic_partition, path in one.partitions():
@@ -436,7 +439,9 @@ class Partitions:
         """The log directory that the metadata names for this broker's replica, if it is one of ``log.dirs``."""
         for replica, directory in zip(partition.replicas, partition.directories, strict=False):
             if replica == self._node_id:
-                return self._dirs.by_id(directory)
+                known = self._dirs.by_id(directory)
+                # Nothing is created elsewhere for a replica that may be in a directory which could not be read.
+                return known or (None if directory in _RESERVED else self._dirs.not_read())
         return None
 
     def _note_found(self, key: TopicPartition, location: LogLocation) -> None:
