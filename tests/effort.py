@@ -6,11 +6,11 @@ Every test runs in both. What differs is how many seeds, sequences and crash poi
 import os
 
 LONG = os.environ.get("KWIRE_TESTS") == "long"
-_PART = 4
+_PART = 2
 
 
 def examples(count):
-    """``count`` in the long run, a quarter of it otherwise."""
+    """``count`` in the long run, half of it otherwise."""
     return count if LONG else max(1, count // _PART)
 
 

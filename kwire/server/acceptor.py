@@ -21,7 +21,6 @@ from kwire.server.close_watch import CloseWatch
 from kwire.server.connection import Connection
 from kwire.server.handshake import shake_hands
 from kwire.server.listener import Listener
-from kwire.server.tls_transport import TlsTransport
 from kwire.server.transport import SocketTransport
 
 log = Logger("kwire.server")
@@ -169,6 +168,8 @@ class Acceptor:
         if tls is None:
             plain = SocketTransport(accepted, address, self._close_watch, last_heard)
             return Connection(self._broker, plain, self._listener)
+        from kwire.server.tls_transport import TlsTransport  # noqa: PLC0415 (loaded with the listener's certificates)
+
         transport = TlsTransport(accepted, address, self._close_watch, last_heard, tls.context)
         agree = partial(tls.handshake, transport, self._connections.turns.next_turn)
         handshake = partial(shake_hands, agree, self._broker.clock, tls.failure_delay_ms)

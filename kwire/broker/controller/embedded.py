@@ -21,7 +21,6 @@ from kwire.broker.controller.metadata_log import MetadataLog
 from kwire.broker.endpoint import Endpoint
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata import entities
-from kwire.metadata.cluster.heartbeat import cordon
 from kwire.metadata.commands import Command, ControllerState
 from kwire.metadata.decision import Charge, no_charge
 from kwire.metadata.effective import EffectiveConfigs
@@ -152,6 +151,8 @@ class EmbeddedController:
 
     def cordon(self, directories: Sequence[Uuid]) -> None:
         """Record which log directories of this node's broker get no new partitions. Raises StorageFailure."""
+        from kwire.metadata.cluster.heartbeat import cordon  # noqa: PLC0415 (cordons are rare)
+
         broker = self.log.image.brokers.get(self.log.node_id)
         if broker is not None:
             self.commit(cordon(self.log.image, broker, directories))

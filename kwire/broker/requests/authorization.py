@@ -6,10 +6,14 @@ decision is made, single requests.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from kwire.metadata.authorizer_settings import read_authorizer
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import Delta, MetadataImage
-from kwire.security.standard_authorizer import StandardAuthorizer
+
+if TYPE_CHECKING:  # most brokers have no authorizer
+    from kwire.security.standard_authorizer import StandardAuthorizer
 
 
 def make_authorizer(image: MetadataImage, configs: EffectiveConfigs) -> StandardAuthorizer | None:
@@ -17,6 +21,8 @@ def make_authorizer(image: MetadataImage, configs: EffectiveConfigs) -> Standard
     settings = read_authorizer(configs)
     if settings is None:
         return None
+    from kwire.security.standard_authorizer import StandardAuthorizer  # noqa: PLC0415 (most brokers have none)
+
     return StandardAuthorizer(
         super_users=settings.super_users, allow_unlisted=settings.allow_unlisted, acls=image.acl_ids
     )
