@@ -2,7 +2,7 @@
 #
 #   make run            serve on localhost:9092, data in ./kwire-data
 #   make test           the tests
-#   make test-long      the same with all random examples and crash points, of which make test takes a part
+#   make test-long      the same with all random examples and crash points, of which make test takes some
 #   make check          ruff, mypy --strict, import contracts, no import cycles
 #   make jars           the official jars: with them, make test compares with the official tools too
 #   make interop        real clients, the official tools and the official broker (needs Java 17+, Maven; Node, Go, Rust if there)

@@ -137,16 +137,18 @@ class Jvm:
             "--add-opens", "java.base/java.lang=ALL-UNNAMED",
             "-cp", str(CLASSES), "ToolServer",
         ]  # fmt: skip
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log.open("ab"), text=True, bufsize=1
-        )
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True, bufsize=1
+            )
         assert self._process.stdout is not None
         assert self._process.stdout.readline() == "ready\n"
         self._jobs: dict[str, Job] = {}
         self._ids = itertools.count(1)
         self._loaders: set[str] = set()
         self._writing = threading.Lock()
-        threading.Thread(target=self._listen, daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
 
     def start(self, release: str, main_class: str, *args: str) -> Job:
         if release not in self._loaders:
@@ -188,6 +190,11 @@ class Jvm:
     def close(self) -> None:
         self._process.kill()
         self._process.wait()
+        self._listener.join()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            with contextlib.suppress(OSError):
+                pipe.close()
 
     def load(self, release: str, path: str) -> None:
         """Give ``release`` a class path of its own, before a program of it runs."""
@@ -252,7 +259,7 @@ def _javac(sources: list[Path], into: Path, class_path: str) -> None:
 
 
 def _b64(raw: bytes) -> str:
-    return base64.b64encode(raw).decode() or "="
+    return base64.b64encode(raw).decode() or "-"
 
 
 __all__ = ["Finished", "Job", "Jvm"]

@@ -378,7 +378,7 @@ public final class ToolServer {
     }
 
     static String text(String base64) {
-        return new String(Base64.getDecoder().decode(base64), StandardCharsets.UTF_8);
+        return base64.equals("-") ? "" : new String(Base64.getDecoder().decode(base64), StandardCharsets.UTF_8);
     }
 
     public static void main(String[] ignored) throws IOException {
