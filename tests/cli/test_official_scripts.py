@@ -53,6 +53,10 @@ _USAGE = re.compile(r"^usage: .*\n(?: .*\n)*", re.MULTILINE)
 _STACK_TRACE = re.compile(r"(?<=\n)(?:java|org|com|joptsimple)\.[\w.$]+(?:Exception|Error): (?s:.*)")
 # Java writes the fields of an event in another order at some starts.
 _EVENT = re.compile(r'(?m)^\{"timestamp":.*$')
+# A consumer of kafka-python joins a second time if the partitions of its topic come to it after the first.
+_JOINED_AGAIN = re.compile(
+    r'(?m)^\{"name":"partitions_assigned".*\n\{"name":"partitions_revoked".*\n(?=\{"name":"partitions_assigned")'
+)
 _WRAPPED_ERROR = re.compile(r"^\S+:\s+error: (?:.+\n?)+", re.MULTILINE)
 # Lines on stderr that only a JVM writes, or that only a person without one needs.
 _NOISE = re.compile(
@@ -138,7 +142,7 @@ def compare(bootstrap, official, twin, side):
                 argv = [word.replace("{s}", own).replace("{b}", bootstrap) for word in _words(text)]
                 argv = [*(["--bootstrap-server", bootstrap] if server else []), *argv]
                 code, out, complaint = script(name, argv, stdin)
-                out = _EVENT.sub(_sorted_event, _STACK_TRACE.sub("", out))
+                out = _JOINED_AGAIN.sub("", _EVENT.sub(_sorted_event, _STACK_TRACE.sub("", out)))
                 out = out if masked is None else re.sub(masked, "T", out)
                 ends.append((code, out.replace(own, "side"), complaint.replace(own, "side")))
             assert ends[1] == ends[0], f"{name} {text}"
