@@ -4,7 +4,7 @@ import base64
 import json
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from interop.brokers import Apache, Kwire, free_port
@@ -170,12 +170,36 @@ def wait_until_applied(port: int) -> None:
     topic = m.CreateTopicsRequest.CreatableTopic(name=name, num_partitions=1, replication_factor=1)
     wire.call(7, m.CreateTopicsRequest(topics=[topic], timeout_ms=30_000))
     wanted = m.MetadataRequest(topics=[m.MetadataRequest.MetadataRequestTopic(name=name)])
-    deadline = time.monotonic() + 30
-    while wire.call(9, wanted)["topics"][0]["errorCode"]:
+    _until(lambda: not wire.call(9, wanted)["topics"][0]["errorCode"])
+    time.sleep(0.5)  # topics are shown first, then credentials are stored
+    wire.close()
+
+
+def wait_for_tokens(port: int) -> None:
+    """Wait until broker and controller have applied earlier changes of tokens: one of bob's is known, then gone.
+
+    As ``wait_until_applied``; deriving the credentials of tokens takes long on a busy machine.
+    """
+    wire = Wire(port)
+    wire.plain("bob")
+    made = wire.call(3, m.CreateDelegationTokenRequest(max_lifetime_ms=-1))
+    everything = m.DescribeDelegationTokenRequest(owners=None)
+    gone = m.ExpireDelegationTokenRequest(hmac=base64.b64decode(made["hmac"]), expiry_time_period_ms=-1)
+
+    def described() -> bool:
+        return any(token["tokenId"] == made["tokenId"] for token in wire.call(3, everything)["tokens"])
+
+    _until(described)
+    _until(lambda: wire.call(2, gone)["errorCode"] == 0)
+    _until(lambda: not described())
+    wire.close()
+
+
+def _until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
         assert time.monotonic() < deadline, "the broker does not follow its controller"
         time.sleep(0.1)
-    time.sleep(0.5)  # topics are shown first, then credentials and tokens are derived
-    wire.close()
 
 
 def masked(answer: Mapping[str, Any], *names: str) -> dict[str, Any]:

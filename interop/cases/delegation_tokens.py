@@ -6,7 +6,7 @@ from collections.abc import Callable
 from interop.brokers import Apache, Kwire
 from interop.case import Run, case
 from interop.java import Finished
-from interop.sasl import add_sasl, client_properties, wait_until_applied
+from interop.sasl import add_sasl, client_properties, wait_for_tokens
 
 # {hmac} is that of the token of the last line that created one.
 LINES = (
@@ -76,7 +76,7 @@ def results(run: Run, broker: Kwire | Apache, port: int, script: Callable[..., F
         hmac = created[2] if created else hmac
         found.append([str(int(ended.code != 0)), *printed(ended)])
         if broker.name == "apache" and not ended.code and not line.startswith("--describe"):
-            wait_until_applied(broker.port)
+            wait_for_tokens(port)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from interop.case import Run, case
-from interop.sasl import MECHANISMS, USERS, Wire, add_sasl, masked, unsecured_token, wait_until_applied
+from interop.sasl import MECHANISMS, USERS, Wire, add_sasl, masked, unsecured_token, wait_for_tokens, wait_until_applied
 from kwire.wire import messages as m
 
 Probe = Callable[[Wire], Any]
@@ -243,12 +243,12 @@ def tokens(plain_port: int, port: int) -> dict[str, Any]:
     ask("expire nothing", alice, 2, m.ExpireDelegationTokenRequest(hmac=b"x", expiry_time_period_ms=5))
     if made.get("errorCode") == 0:
         secret = base64.b64decode(made["hmac"])
-        wait_until_applied(plain_port)
+        wait_for_tokens(port)
         for period_ms in (-1, 0, 3_600_000, 2**62):
             ask(f"renew {period_ms}", alice, 2, m.RenewDelegationTokenRequest(hmac=secret, renew_period_ms=period_ms))
         ask("renew by another", bob, 2, m.RenewDelegationTokenRequest(hmac=secret, renew_period_ms=5))
         ask("expire by another", bob, 2, m.ExpireDelegationTokenRequest(hmac=secret, expiry_time_period_ms=5))
-        wait_until_applied(plain_port)
+        wait_for_tokens(port)
         ask("describe", alice, 3, describe(owners=None))
         ask("describe none", alice, 3, describe(owners=[]))
         ask("describe bob's", alice, 2, describe(owners=owners))
@@ -263,7 +263,7 @@ def tokens(plain_port: int, port: int) -> dict[str, Any]:
         later = m.ExpireDelegationTokenRequest(hmac=secret, expiry_time_period_ms=60_000)
         ask("expire later", alice, 2, later)
         ask("expire now", alice, 2, m.ExpireDelegationTokenRequest(hmac=secret, expiry_time_period_ms=-1))
-        wait_until_applied(plain_port)
+        wait_for_tokens(port)
         ask("expire again", alice, 2, m.ExpireDelegationTokenRequest(hmac=secret, expiry_time_period_ms=-1))
         gone = Wire(port)
         found["login by a token that is gone"] = gone.scram(made["tokenId"], made["hmac"], by_token=True)
