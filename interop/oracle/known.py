@@ -135,8 +135,8 @@ KNOWN: tuple[Known, ...] = (
         "join-metadata-over-the-record-size",
         r"^JoinGroup v\d a dynamic member\.",
         "JoinGroup metadata that no group record holds",
-        "Is refused with `UNKNOWN_SERVER_ERROR` when it arrives, so that one client cannot make the broker keep what"
-        " can never become a generation; Apache Kafka keeps it until the member leaves, and refuses the SyncGroup of"
+        "Is refused, as are more than 65,000 protocols, with `UNKNOWN_SERVER_ERROR` when it arrives, so that one client"
+        " cannot make the broker keep what can never become a generation; Apache Kafka keeps it until the member leaves, and refuses the SyncGroup of"
         " the leader.",
     ),
     Known(

@@ -322,14 +322,15 @@ async def test_only_the_admin_client_id_may_produce_to_an_internal_topic(broker,
     assert answer.responses[0].partition_responses[0].error_code == code
 
 
-async def test_a_join_with_metadata_that_no_group_record_holds_is_refused(client):
-    protocol = m.JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=bytes(2 * 1024 * 1024))
+@pytest.mark.parametrize(("count", "metadata_bytes"), [(1, 2 * 1024 * 1024), (65_600, 0)])
+async def test_a_join_with_metadata_that_no_group_record_holds_is_refused(client, count, metadata_bytes):
+    protocol = m.JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=bytes(metadata_bytes))
     request = m.JoinGroupRequest(
         group_id="g",
         session_timeout_ms=10_000,
         rebalance_timeout_ms=10_000,
         protocol_type="consumer",
-        protocols=[protocol],
+        protocols=[protocol] * count,
     )
 
     assert (await client.call(3, request)).error_code == Code.UNKNOWN_SERVER_ERROR
