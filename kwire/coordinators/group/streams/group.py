@@ -128,8 +128,9 @@ class StreamsGroup(GroupView[Member, Target]):
         topology = self.topology
         if topology is None:
             raise _stale("Topology is not available for offset commit validation.")
+        readers = topology.readers()
         for each in command.offsets:
-            reader = topology.reader_of(each.topic)
+            reader = readers.get(each.topic)
             if reader is None:
                 raise _stale(f"Topic {each.topic} is not in the topology.")
             subtopology = reader.subtopology_id

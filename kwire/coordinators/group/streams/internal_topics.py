@@ -14,9 +14,10 @@ Java's hash maps, as in Apache Kafka.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from heapq import heappop, heappush
 from typing import Final, NamedTuple, NoReturn
 
 from kwire.coordinators.group.streams.topology import Subtopology, TopicInfo, Topology
@@ -157,9 +158,10 @@ def _decide(topology: Topology, existing: PartitionCount) -> dict[str, int]:
     counts.decided.update(_repartition_counts(order, existing))
     fixed = {each.name for one in order for each in one.repartition_source_topics if each.partitions != 0}
     flexible = {each.name for one in order for each in one.repartition_source_topics if each.partitions == 0}
+    fixed_counts = {counts[topic] for topic in fixed}
     for subtopology in order:
         for topics in _copartition_groups(subtopology):
-            counts.decided.update(_copartitioned(topics, fixed, flexible, counts))
+            counts.decided.update(_copartitioned(topics, fixed, fixed_counts, flexible, counts))
     changelogs: dict[str, int] = {}
     for subtopology in order:
         inputs = [counts[topic] for topic in subtopology.input_topics()]
@@ -170,28 +172,39 @@ def _decide(topology: Topology, existing: PartitionCount) -> dict[str, int]:
     return counts.decided
 
 
-def _repartition_counts(order: Collection[Subtopology], existing: PartitionCount) -> dict[str, int]:
-    """The partitions of the repartition topics, in as many rounds as subtopologies follow each other."""
+def _repartition_counts(order: Sequence[Subtopology], existing: PartitionCount) -> dict[str, int]:
+    """The partitions of the repartition topics, decided as Apache Kafka does, in rounds.
+
+    In each round every subtopology has its turn, and decides about the topics that it writes to by those of its inputs
+    that are known then. One without a known input is looked at again only once it has one: there may be as many rounds
+    as subtopologies.
+    """
     found = {each.name: each.partitions for one in order for each in one.repartition_source_topics if each.partitions}
-    while True:
-        is_open = has_progress = False
-        for subtopology in order:
-            for topic in subtopology.repartition_sink_topics:
-                if topic in found:
-                    continue
-                count = _widest_input(subtopology, found, existing)
-                if count is None:
-                    is_open = True
-                else:
-                    found[topic] = count
-                    has_progress = True
-        if is_open and not has_progress:
-            raise _invalid(
-                "Failed to compute number of partitions for all repartition topics. There may be loops in the topology "
-                "that cannot be resolved."
-            )
-        if not is_open:
-            break
+    readers: dict[str, list[int]] = {}
+    for place, subtopology in enumerate(order):
+        for each in subtopology.repartition_source_topics:
+            readers.setdefault(each.name, []).append(place)
+    turns = [(0, place) for place in range(len(order))]  # a heap of rounds and places in them
+    waiting: set[int] = set()
+    while turns:
+        number, place = heappop(turns)
+        undecided = [topic for topic in order[place].repartition_sink_topics if topic not in found]
+        count = _widest_input(order[place], found, existing) if undecided else None
+        if count is None:
+            if undecided:
+                waiting.add(place)
+            continue
+        for topic in undecided:
+            found[topic] = count
+            for reader in readers.get(topic, ()):
+                if reader in waiting:
+                    waiting.remove(reader)
+                    heappush(turns, (number + (reader <= place), reader))
+    if any(topic not in found for place in waiting for topic in order[place].repartition_sink_topics):
+        raise _invalid(
+            "Failed to compute number of partitions for all repartition topics. There may be loops in the topology "
+            "that cannot be resolved."
+        )
     if any(each.name not in found for one in order for each in one.repartition_source_topics):
         raise _invalid(
             "Failed to compute number of partitions for all repartition topics, because a repartition source topic is "
@@ -220,9 +233,13 @@ def _copartition_groups(subtopology: Subtopology) -> Iterable[frozenset[str]]:
 
 
 def _copartitioned(
-    topics: frozenset[str], fixed: Collection[str], flexible: Collection[str], counts: _Counts
+    topics: frozenset[str],
+    fixed: Collection[str],
+    fixed_counts: Collection[int],
+    flexible: Collection[str],
+    counts: _Counts,
 ) -> dict[str, int]:
-    """The partitions of the repartition topics in a copartition group."""
+    """The partitions of the repartition topics in a copartition group. ``fixed_counts``: those of the fixed topics."""
     if not topics:
         return {}
     order = hash_map_order(sorted(topics), string_hash)
@@ -231,7 +248,6 @@ def _copartitioned(
     if others:
         wanted = _same_count(others)
     elif fixed:
-        fixed_counts = {counts[topic] for topic in fixed}
         if len(fixed_counts) > 1:
             raise _different(repartition)
         (wanted,) = fixed_counts

@@ -66,6 +66,10 @@ class Topology:
             for topic in subtopology.state_changelog_topics:
                 yield topic.name
 
+    def readers(self) -> dict[str, Subtopology]:
+        """The subtopology that reads each topic, as ``reader_of`` gives it for one."""
+        return {topic: one for one in self.subtopologies.values() for topic in one.input_topics()}
+
     def reader_of(self, topic: str) -> Subtopology | None:
         """The subtopology that reads ``topic``; the last one, if more than one does."""
         found = None
