@@ -136,8 +136,8 @@ KNOWN: tuple[Known, ...] = (
         r"^JoinGroup v\d a dynamic member\.",
         "JoinGroup metadata that no group record holds",
         "Is refused, as are more than 65,000 protocols, with `UNKNOWN_SERVER_ERROR` when it arrives, so that one client"
-        " cannot make the broker keep what can never become a generation; Apache Kafka keeps it until the member leaves, and refuses the SyncGroup of"
-        " the leader.",
+        " cannot make the broker keep what can never become a generation; Apache Kafka keeps it until the member"
+        " leaves, and refuses the SyncGroup of the leader.",
     ),
     Known(
         "protocol-names-repeated",

@@ -41,9 +41,12 @@ class FeatureUpdate(NamedTuple):
 def update_features(
     image: MetadataImage, updates: Sequence[FeatureUpdate], *, node_id: int, kraft_version: int
 ) -> list[Message]:
-    """Change feature levels. Raises KafkaError for the first that cannot be, and then none is changed."""
+    """Change feature levels. Raises KafkaError for the first that cannot be, and then none is changed.
+
+    Of several updates of one feature the last counts, as in Apache Kafka.
+    """
     records: list[Message] = []
-    for update in updates:
+    for update in {each.name: each for each in updates}.values():
         current = kraft_version if update.name == KRAFT_VERSION else image.features.get(update.name, 0)
         try:
             _check(update, current, node_id)

@@ -276,6 +276,20 @@ def test_all_of_a_feature_update_or_nothing():
     assert records == [FeatureLevelRecord(name="eligible.leader.replicas.version", feature_level=1)]
 
 
+@pytest.mark.parametrize(("levels", "refused"), [((99, 1), False), ((1, 99), True)])
+def test_of_two_updates_of_one_feature_the_last_counts(levels, refused):
+    image = image_with(1)
+    name = "eligible.leader.replicas.version"
+    updates = [FeatureUpdate(name, level, UpgradeType.UPGRADE) for level in levels]
+    if refused:
+        with pytest.raises(KafkaError) as refusal:
+            update_features(image, updates, node_id=1, kraft_version=1)
+        assert refusal.value.code is Code.INVALID_UPDATE_VERSION
+    else:
+        records = update_features(image, updates, node_id=1, kraft_version=1)
+        assert records == [FeatureLevelRecord(name=name, feature_level=1)]
+
+
 def test_an_older_metadata_version_can_go_up_and_not_down_past_a_change_of_form():
     image = image_with(1)
     image.apply([FeatureLevelRecord(name="metadata.version", feature_level=25)])
