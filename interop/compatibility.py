@@ -23,6 +23,8 @@ PARTS = {
     "crash": "Killed under load",
     "cluster": "Clusters, with brokers of kwire and of Apache Kafka",
     "faults": "Faults, state and recordings, used by programs in several languages",
+    "proxy": "kwire proxy between clients and the broker",
+    "personas": "kwire as an older release, with tools and clients",
     "console": "The console, in Chromium",
     "telemetry": "Metrics that clients push",
 }

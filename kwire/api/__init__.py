@@ -20,6 +20,7 @@ from kwire.broker.requests.context import Connection
 from kwire.broker.requests.response_cache import Caching
 from kwire.broker.requests.table import ApiTable, Handler, Row, Shortcut, make_table
 from kwire.metadata.config_types import BrokerValues
+from kwire.personas import persona
 from kwire.wire.messages import ListGroupsResponse, MetadataResponse
 
 
@@ -456,7 +457,13 @@ def api_table(
     It has the rows that are served with these settings and finalized feature levels, as they are at the start.
     ``controller`` is what the active controller serves, where that is another process.
     """
-    return make_table(table_rows(), settings, features, controller)
+    rows = table_rows()
+    release = persona(settings["kwire.as.release"])
+    if release is not None:
+        from kwire.api.persona_rows import as_release
+
+        rows = as_release(rows, release)
+    return make_table(rows, settings, features, controller)
 
 
 def table_rows() -> list[Row]:

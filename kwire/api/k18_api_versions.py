@@ -19,7 +19,8 @@ from typing import Final
 
 from kwire.broker.requests.context import Context
 from kwire.errors import Code
-from kwire.metadata.features import SERVED
+from kwire.metadata.features import supported_features
+from kwire.personas import Persona, persona
 from kwire.wire.messages import ApiVersionsRequest, ApiVersionsResponse
 
 _SOFTWARE_SINCE: Final = 3  # KIP-511
@@ -40,22 +41,30 @@ def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse
         context.connection.client = replace(
             context.client, software_name=request.client_software_name, software_version=request.client_software_version
         )
+    answer = ApiVersionsResponse(api_keys=advertised(context), throttle_time_ms=context.throttle_ms)
+    release = persona(context.broker.configs.broker["kwire.as.release"])
+    if release is None or release.has_features:
+        _add_features(context, answer, release)
+    else:
+        answer.finalized_features_epoch = 0  # the version of ZooKeeper's node of features in a new cluster
+    return answer
+
+
+def _add_features(context: Context, answer: ApiVersionsResponse, release: Persona | None) -> None:
     finalized = context.broker.controller.finalized_features
-    return ApiVersionsResponse(
-        api_keys=advertised(context),
-        throttle_time_ms=context.throttle_ms,
-        supported_features=[
-            ApiVersionsResponse.SupportedFeatureKey(name=name, min_version=lowest, max_version=highest)
-            for name, (lowest, highest) in sorted(SERVED.items())
-            if lowest > 0 or context.api_version >= _ZERO_FEATURES_SINCE
-        ],
-        finalized_features_epoch=finalized.epoch,
-        finalized_features=[
-            ApiVersionsResponse.FinalizedFeatureKey(name=name, max_version_level=level, min_version_level=level)
-            for name, level in sorted(finalized.levels.items())
-            if level > 0
-        ],
-    )
+    supported = supported_features(release)
+    order = supported if release is None else {**release.finalized, **supported}
+    answer.supported_features = [
+        ApiVersionsResponse.SupportedFeatureKey(name=name, min_version=lowest, max_version=highest)
+        for name, (lowest, highest) in supported.items()
+        if lowest > 0 or context.api_version >= _ZERO_FEATURES_SINCE
+    ]
+    answer.finalized_features_epoch = finalized.epoch
+    answer.finalized_features = [
+        ApiVersionsResponse.FinalizedFeatureKey(name=name, max_version_level=level, min_version_level=level)
+        for name in order
+        if (level := finalized.levels.get(name, 0)) > 0
+    ]
 
 
 def _check_destination(context: Context, request: ApiVersionsRequest) -> Code:

@@ -108,6 +108,7 @@ Examples:
   kwire serve --port 9093 --memory --topic orders:3
   kwire serve --listen 0.0.0.0:9092 --data /var/lib/kwire --set num.partitions=3
   kwire serve --config server.properties --strict
+  kwire serve --memory --as 3.9
   kwire serve --secure
 
 \b
@@ -133,6 +134,12 @@ Clients in containers and clients on the host, each with an address that works f
     metavar="NAME:PASSWORD",
     help="Let only users log in, with PLAIN or SCRAM over SASL_PLAINTEXT; may be repeated. Other users of the machine"
     " can read a command line: --set and --config take ${env:NAME} too.",
+)
+@click.option(
+    "--as",
+    "release",
+    type=click.Choice(["2.8", "3.9", "4.0", "4.3", "4.4"]),
+    help="Appear to clients as this release of Apache Kafka: short for --set kwire.as.release=RELEASE.",
 )
 @click.option(
     "--control",
@@ -189,6 +196,7 @@ def serve(
     memory: bool,
     topics: tuple[str, ...],
     users: tuple[str, ...],
+    release: str | None,
     control: str | None,
     control_token: str | None,
     console: bool,
@@ -225,6 +233,8 @@ def serve(
         options["data"] = _MEMORY_DIRECTORY
     if require_login:
         options["sets"] = (*options["sets"], "kwire.require.login=true")
+    if release is not None:
+        options["sets"] = (*options["sets"], f"kwire.as.release={release}")
     secured = _secured(options, users, memory=memory) if secure else None
     own = None if secured is None else secured.settings
     settings = gathered({**options, "topics": topics, "users": users, "secure": own})

@@ -12,11 +12,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from kwire.kafka_release import FEATURES, METADATA_VERSIONS
+from kwire.metadata.config_values import ConfigProblem
 from kwire.metadata.entities import VersionRange
 from kwire.metadata.image import ELR_VERSION, KRAFT_VERSION, METADATA_VERSION
 
 if TYPE_CHECKING:
     from kwire.metadata.image import MetadataImage
+    from kwire.personas import Persona
     from kwire.wire.message import Message
 
 __all__ = [
@@ -32,8 +34,11 @@ __all__ = [
     "STREAMS_VERSION",
     "TRANSACTION_VERSION",
     "bootstrap_levels",
+    "check_levels",
     "finalized",
+    "first_levels",
     "record_version",
+    "supported_features",
 ]
 
 GROUP_VERSION = "group.version"
@@ -66,6 +71,36 @@ KNOWN: Mapping[str, VersionRange] = MappingProxyType(
 _DIRECTORIES = 17  # 3.7-IV2: replicas have directories (KIP-858)
 _ELR = 23  # 4.0-IV1: eligible leader replicas (KIP-966)
 CORDONED_LOG_DIRS = 30  # 4.3-IV0: log directories may be cordoned (KIP-1066)
+
+
+def supported_features(release: Persona | None) -> Mapping[str, VersionRange]:
+    """Give the levels that a broker says it supports: those that are served, or those of the release it appears as.
+
+    They are in the order in which responses list them.
+    """
+    if release is None:
+        return dict(sorted(SERVED.items()))
+    return {name: VersionRange(*levels) for name, levels in release.supported.items()}
+
+
+def first_levels(release: Persona | None) -> dict[str, int]:
+    """Give the levels of a new cluster. A release without features gets a metadata.version that it does not show."""
+    if release is None:
+        return bootstrap_levels()
+    levels = {METADATA_VERSION: _DIRECTORIES, **release.finalized}
+    return {name: levels.get(name, 0) for name in bootstrap_levels()}
+
+
+def check_levels(levels: Mapping[str, int], release: Persona | None) -> None:
+    """Raise ConfigProblem if a data directory has higher levels than the release that a broker appears as."""
+    if release is None:
+        return
+    supported = supported_features(release) or {METADATA_VERSION: VersionRange(0, _DIRECTORIES)}
+    for name, level in levels.items():
+        highest = supported[name].highest if name in supported else 0
+        if level > highest:
+            message = f"the data directory has {name} at level {level}, and {release.release} supports up to {highest}"
+            raise ConfigProblem("kwire.as.release", release.name, message, "another data directory, or a newer release")
 
 
 def finalized(image: MetadataImage, kraft_version: int) -> dict[str, int]:

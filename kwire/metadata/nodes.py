@@ -13,10 +13,11 @@ from kwire.errors import Code, KafkaError
 from kwire.metadata.cluster import leadership
 from kwire.metadata.cluster.partition_changes import PartitionChanges
 from kwire.metadata.effective import EffectiveConfigs
-from kwire.metadata.entities import BrokerNode, Endpoint, ResourceType
-from kwire.metadata.features import SERVED
+from kwire.metadata.entities import BrokerNode, Endpoint, ResourceType, VersionRange
+from kwire.metadata.features import supported_features
 from kwire.metadata.image import ELR_VERSION, MetadataImage
 from kwire.metadata.snapshot import broker_record
+from kwire.personas import persona
 from kwire.types import Uuid
 from kwire.wire.message import Message
 from kwire.wire.messages import (
@@ -55,7 +56,7 @@ def register_broker(
     others are in; the partitions that it alone has get a new leader epoch, by which consumers notice the truncation
     (KIP-320).
     """
-    broker = _node(registration)
+    broker = _node(registration, supported_features(persona(configs.broker["kwire.as.release"])))
     return [
         broker_record(broker),
         *(record for record in leadership.unfence(image, configs, broker) if _is_certain(record, broker.id)),
@@ -129,13 +130,13 @@ def _is_certain(record: Message, broker_id: int) -> bool:
     return not isinstance(record, PartitionChangeRecord) or record.leader == broker_id
 
 
-def _node(registration: Registration) -> BrokerNode:
+def _node(registration: Registration, features: Mapping[str, VersionRange]) -> BrokerNode:
     return BrokerNode(
         id=registration.broker_id,
         epoch=registration.epoch,
         incarnation_id=registration.incarnation_id,
         endpoints=tuple(registration.endpoints),
-        features=SERVED,
+        features=features,
         rack=registration.rack,
         log_dirs=tuple(registration.log_dirs),
     )

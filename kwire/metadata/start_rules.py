@@ -20,6 +20,7 @@ from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.listeners import read_listeners
 from kwire.metadata.quorum_rules import SERVED_ROLES, check_controllers, is_broker_alone
 from kwire.metadata.sasl_settings import JWT_VALIDATORS
+from kwire.personas import NONE
 
 Rule: TypeAlias = Callable[[EffectiveConfigs], None]
 
@@ -62,6 +63,14 @@ def _check_cleaner(configs: EffectiveConfigs) -> None:
         message = "log.cleaner.dedupe.buffer.size must be at least 1MB per cleaner thread."
         name, least = "log.cleaner.dedupe.buffer.size", threads * (_MEGABYTE + 1)
         raise problem(configs, name, message, f"{least} or more for log.cleaner.threads={threads}")
+
+
+def _check_release(configs: EffectiveConfigs) -> None:
+    is_part = is_broker_alone(configs) or read_listeners(configs).controllers
+    if configs.broker["kwire.as.release"] != NONE and is_part:
+        message = "a broker that is part of a cluster cannot appear as another release"
+        expected = f"{NONE}, or process.roles=broker,controller without a controller listener"
+        raise problem(configs, "kwire.as.release", message, expected)
 
 
 def _check_compression_codecs(configs: EffectiveConfigs) -> None:
@@ -285,4 +294,5 @@ _RULES: Final[tuple[Rule, ...]] = (
     _check_group_limits,
     _check_classes,
     _check_authorizer,
+    _check_release,
 )

@@ -62,6 +62,11 @@ def checked_users(users: Mapping[str, str] | None) -> dict[str, str]:
     return dict(users or {})
 
 
+def appears_as(persona: str | None) -> Config:
+    """Give the settings of a broker that appears as a release, such as "3.9"."""
+    return {} if persona is None else {"kwire.as.release": persona}
+
+
 def broker_texts(config: Config | None) -> dict[str, str]:
     """Turn broker settings into Kafka's text. Raises BrokerConfigError for an unknown key or a wrong value."""
     texts = {}

@@ -44,6 +44,7 @@ from kwire.testing.arguments import (
     BrokerConfigError,
     Config,
     Topics,
+    appears_as,
     broker_texts,
     checked_users,
     new_acls,
@@ -74,9 +75,10 @@ class KafkaBroker:
     broker settings under Kafka's names; numbers and booleans may be Python's. ``data``: a directory for the files;
     without one they are kept in memory, across ``restart`` too. ``port``: 0 takes a free one, which ``restart`` keeps.
     ``users``: names to passwords; with users the only listener is SASL_PLAINTEXT, and clients must log in with PLAIN,
-    SCRAM-SHA-256 or SCRAM-SHA-512. ``tls``: the listener is SSL, or with users SASL_SSL; see ``ca_file``.
-    ``acls``: rules such as ``"alice may read topic orders"`` (docs/authorization.md has the grammar); what they do not
-    allow is refused, to clients without login too (``anyone``), except to ``super.users`` of ``config``.
+    SCRAM-SHA-256 or SCRAM-SHA-512. ``tls``: the listener is SSL, or with users SASL_SSL; see ``ca_file``. ``acls``:
+    rules such as ``"alice may read topic orders"`` (docs/authorization.md has the grammar); what they do not allow is
+    refused, to clients without login too (``anyone``), except to ``super.users`` of ``config``. ``persona``: the
+    release of Apache Kafka that the broker appears as, such as "3.9".
 
     ``faults`` arms rules that disturb requests, ``requests`` are those that clients sent. Raises BrokerConfigError for
     topics, settings and rules that cannot be.
@@ -92,9 +94,10 @@ class KafkaBroker:
         users: Mapping[str, str] | None = None,
         acls: Sequence[str] | None = None,
         tls: bool = False,
+        persona: str | None = None,
     ) -> None:
         self._topics = new_topics(topics)
-        self._config = broker_texts(config)
+        self._config = broker_texts({**(config or {}), **appears_as(persona)})
         self._acls = new_acls(acls)
         if acls is not None:
             self._config.setdefault("authorizer.class.name", STANDARD_AUTHORIZER)

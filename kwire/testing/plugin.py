@@ -39,8 +39,8 @@ _TOPICS_SHOWN = 20
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
-        "kafka(topics, config, data, port, users, acls, tls, seed, faults): what the broker of a kafka fixture is made"
-        " with; for kafka_session only topics, seed and faults",
+        "kafka(topics, config, data, port, users, acls, tls, persona, seed, faults): what the broker of a kafka fixture"
+        " is made with; for kafka_session only topics, seed and faults",
     )
     from kwire.testing.frozen_time import keep_real_time
 

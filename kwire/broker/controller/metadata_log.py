@@ -57,6 +57,7 @@ from kwire.metadata.log_format import (
 )
 from kwire.metadata.nodes import bootstrap_records
 from kwire.metadata.snapshot import snapshot_records
+from kwire.personas import persona
 from kwire.storage.checkpoints import META_PROPERTIES
 from kwire.storage.config import LogConfig
 from kwire.storage.files import Files
@@ -113,7 +114,8 @@ class MetadataLog:
         configs = EffectiveConfigs(MetadataImage(), settings, node_id)
         home = _home(dirs, configs)
         identity = Identity(node_id, home.id, *controller_endpoint(configs))
-        if format_if_new(files, home.path, identity, clock.now_ms()):
+        release = persona(configs.broker["kwire.as.release"])
+        if format_if_new(files, home.path, identity, clock.now_ms(), levels=features.first_levels(release)):
             logger.info("metadata log formatted", path=metadata_path(home))
         # Kafka's format makes no directory for the log where the settings name the quorum's voters.
         files.make_directory(metadata_path(home))
@@ -133,6 +135,7 @@ class MetadataLog:
         self.last_timestamp_ms = loaded.last_timestamp_ms
         self._bytes_since_snapshot = loaded.bytes_since_snapshot
         _check_voters(home, node_id, loaded)
+        features.check_levels(loaded.image.features, release)
         # The marks count until now: what refuses a start above leaves the next one as much to trust.
         dirs.remove_clean_marks()
         self._lead()

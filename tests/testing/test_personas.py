@@ -1,0 +1,151 @@
+"""A broker that appears as another release answers as the official broker of that release did."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from pathlib import Path
+
+import pytest
+
+from kwire.cli.connection import Connection, parse_address
+from kwire.errors import Code
+from kwire.metadata.configs import broker_keys
+from kwire.personas import names, persona
+from kwire.testing import BrokerConfigError, BrokerStartError, KafkaBroker
+from kwire.wire import codec
+from kwire.wire import messages as m
+
+API_VERSIONS, METADATA, LEADER_AND_ISR = 18, 3, 4
+OF_THE_FUTURE = "99"
+RECORDED = json.loads((Path(__file__).parent.parent / "api" / "persona_answers.json").read_text())
+
+
+@pytest.fixture(scope="module", params=names())
+def release(request):
+    with KafkaBroker(persona=request.param, topics={"orders": 1}) as kafka:
+        kafka.persona = persona(request.param)
+        yield kafka
+
+
+def exchange(kafka, api_key, version, body=b"", tags=b""):
+    """Send a request of bytes; gives the response's frame without its size, empty if the broker closed."""
+    frame = struct.pack(">hhih", api_key, version, 7, 1) + b"c" + tags + body
+    with socket.create_connection(("localhost", kafka.port), 20) as connection:
+        connection.sendall(struct.pack(">i", len(frame)) + frame)
+        stream = connection.makefile("rb")
+        size = stream.read(4)
+        return stream.read(struct.unpack(">i", size)[0]) if size else b""
+
+
+def api_versions(kafka, version):
+    tags = b"\0" if version >= 3 else b""
+    software = b"\x09recorder\x021" if version >= 3 else b""
+    node = b"\0" + struct.pack(">i", -1) if version >= 5 else b""
+    return exchange(kafka, API_VERSIONS, version, software + node + tags, tags)
+
+
+def with_epoch(frame, version, epoch):
+    """The frame with another epoch of the finalized features, which is an offset of the metadata log."""
+    if version < 3:
+        return frame
+    ours = codec.decode_response(API_VERSIONS, version, memoryview(frame))[1].finalized_features_epoch
+    head = b"\x01\x08"  # tag 1, eight bytes
+    return frame.replace(head + struct.pack(">q", ours), head + struct.pack(">q", epoch), 1)
+
+
+def test_every_persona_was_recorded_and_can_be_set():
+    assert set(RECORDED) == set(names())
+    check = broker_keys()["kwire.as.release"].parse
+    assert [check(name) for name in ("none", *names())] == ["none", *names()]
+
+
+def test_the_answers_to_api_versions_are_those_of_the_release(release):
+    for text, recorded in RECORDED[release.persona.name].items():
+        answer = api_versions(release, int(text))
+        if answer[4:6] == b"\0\0":
+            answer = with_epoch(answer, int(text), epoch := epoch_of(recorded, int(text)))
+            assert epoch != 0 or not release.persona.has_features
+        assert answer.hex() == recorded, text
+
+
+def epoch_of(recorded, version):
+    if version < 3:
+        return -1
+    return codec.decode_response(API_VERSIONS, version, memoryview(bytes.fromhex(recorded)))[1].finalized_features_epoch
+
+
+def test_a_version_beyond_the_release_closes_the_connection(release):
+    highest = release.persona.apis[METADATA][1]
+    assert exchange(release, METADATA, highest + 1, b"\0" * 40, b"\0") == b""
+    with Connection(parse_address(release.bootstrap_servers, None), timeout_s=20) as connection:
+        answer = connection.call(m.MetadataRequest(topics=None), m.MetadataResponse, version=highest)
+        assert [each.name for each in answer.topics] == ["orders"]
+
+
+def test_what_the_release_lists_and_kafka_4_removed_closes_the_connection(release):
+    removed = [
+        (key, lowest)
+        for key, (lowest, _) in release.persona.apis.items()
+        if key not in codec.api_keys() or lowest < codec.request_class(key).VERSIONS.lowest
+    ]
+    for key, version in removed[:3]:
+        assert exchange(release, key, version, b"\0" * 60) == b""
+
+
+def test_features_beyond_the_release_are_refused(release):
+    if not release.persona.has_features:
+        pytest.skip("this release has no features")
+    highest = release.persona.supported["metadata.version"][1]
+    update = m.UpdateFeaturesRequest.FeatureUpdateKey(
+        feature="metadata.version", max_version_level=highest + 1, upgrade_type=1
+    )
+    with Connection(parse_address(release.bootstrap_servers, None), timeout_s=20) as connection:
+        answer = connection.call(m.UpdateFeaturesRequest(feature_updates=[update]), m.UpdateFeaturesResponse)
+    codes = {answer.error_code, *(each.error_code for each in answer.results)}
+    assert Code.INVALID_UPDATE_VERSION in codes
+
+
+def test_records_and_offsets_pass_at_the_highest_versions(release):
+    release.seed({"topics": {"orders": {"records": [{"value": "one"}]}}})
+    assert [each["value"] for each in release.records("orders")][-1] == "one"
+    with Connection(parse_address(release.bootstrap_servers, None), timeout_s=20) as connection:
+        coordinator = connection.call(
+            m.FindCoordinatorRequest(key="g", coordinator_keys=[]),
+            m.FindCoordinatorResponse,
+            version=3,
+        )
+        assert coordinator.node_id == 1
+
+
+def test_a_directory_of_a_newer_release_is_refused(tmp_path):
+    with KafkaBroker(data=tmp_path / "data"):
+        pass
+    with pytest.raises(BrokerStartError, match=r"metadata.version at level 33, and 3.9.1 supports up to 21"):
+        KafkaBroker(data=tmp_path / "data", persona="3.9").start()
+
+
+def test_a_directory_keeps_its_release(tmp_path):
+    with KafkaBroker(data=tmp_path / "data", persona="3.9", topics=["orders"]) as kafka:
+        kafka.restart()
+        assert "orders" in kafka.topics()
+
+
+def test_a_release_that_is_not_known_is_refused():
+    with pytest.raises((BrokerConfigError, BrokerStartError), match=r"kwire\.as\.release"):
+        KafkaBroker(persona="1.1").start()
+
+
+def test_a_broker_of_a_cluster_appears_as_itself():
+    with pytest.raises(BrokerStartError, match="part of a cluster"):
+        KafkaBroker(
+            persona="3.9",
+            config={"listeners": "PLAINTEXT://localhost:0,CONTROLLER://localhost:0"},
+        ).start()
+
+
+@pytest.mark.kafka(persona="2.8", topics=["orders"])
+def test_the_mark_takes_a_persona(kafka):
+    with Connection(parse_address(kafka.bootstrap_servers, None), timeout_s=20) as connection:
+        assert connection.api_versions[METADATA] == persona("2.8").apis[METADATA]

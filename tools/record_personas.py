@@ -1,0 +1,165 @@
+"""Record what older releases of Apache Kafka answer to ApiVersions, for ``kwire serve --as``.
+
+    python tools/record_personas.py [2.8] [3.9] ...
+
+Starts the official broker of each release in turn, with its default settings for one machine, and writes
+``kwire/personas.json`` (ranges and features) and ``tests/api/persona_answers.json`` (the answers as they were sent).
+Responsible for: the brokers, what is asked, the layout of both files. Must not depend on: what kwire makes of it. Needs
+what ``make interop`` needs.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any, Final
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT)]
+
+from interop import jars  # noqa: E402
+from interop.brokers import ONE_MACHINE, Apache, free_port, wait_until_serving  # noqa: E402
+from kwire.errors import ProtocolViolation  # noqa: E402
+from kwire.wire import codec  # noqa: E402
+
+TABLES: Final = ROOT / "kwire" / "personas.json"
+ANSWERS: Final = ROOT / "tests" / "api" / "persona_answers.json"
+RELEASES: Final = {"2.8": "2.8.2", "3.9": "3.9.1", "4.0": "4.0.1", "4.3": "4.3.1", "4.4": "4.4.0"}
+API_VERSIONS: Final = 18
+_HIGHEST: Final = 5
+_OF_THE_FUTURE: Final = 99
+
+
+class Older(Apache):
+    """A broker of one release, its own controller."""
+
+    def __init__(self, folder: Path, release: str) -> None:
+        super().__init__(folder)
+        self.release = release
+
+
+class WithZooKeeper(Older):
+    """A broker of a release that keeps its metadata in ZooKeeper, and that."""
+
+    _zookeeper: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        self.port, zookeeper = free_port(), free_port()
+        where = self.folder / "zookeeper.properties"
+        where.write_text(
+            f"dataDir={self.folder}/zookeeper\nclientPort={zookeeper}\nclientPortAddress=127.0.0.1\n"
+            "admin.enableServer=false\nmaxClientCnxns=0\n"
+        )
+        properties = {
+            "broker.id": "1",
+            "listeners": f"PLAINTEXT://localhost:{self.port}",
+            "zookeeper.connect": f"127.0.0.1:{zookeeper}",
+            "log.dirs": str(self.data),
+            **{key: value for key, value in ONE_MACHINE.items() if not key.startswith(("share.", "group.consumer."))},
+        }
+        config = self.folder / "server.properties"
+        config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
+        self._zookeeper = self._java("org.apache.zookeeper.server.quorum.QuorumPeerMain", where, "zookeeper.log")
+        self._process = self._java("kafka.Kafka", config, self.log.name)
+        wait_until_serving(self.port, self._process, self)
+
+    def stop(self) -> None:
+        super().stop()
+        if self._zookeeper is not None:
+            self._zookeeper.terminate()
+            self._zookeeper.wait(60)
+
+    def _java(self, main: str, config: Path, log: str) -> subprocess.Popen[str]:
+        command = [jars.need("java"), *self.jvm, "-cp", jars.classpath(self.release), main, str(config)]
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=(self.folder / log).open("ab"),
+            stderr=subprocess.STDOUT,
+            text=True,
+            cwd=self.folder,
+        )
+
+
+def main() -> None:
+    wanted = sys.argv[1:] or list(RELEASES)
+    tables = json.loads(TABLES.read_text("utf-8")) if TABLES.exists() else {}
+    answers = json.loads(ANSWERS.read_text("utf-8")) if ANSWERS.exists() else {}
+    for name in wanted:
+        tables[name], answers[name] = record(RELEASES[name])
+        print(f"{name}: {len(tables[name]['apis'])} APIs, features {tables[name]['finalized_features']}", flush=True)
+        TABLES.write_text(_text({name: tables[name] for name in RELEASES if name in tables}), "utf-8")
+        ANSWERS.write_text(_text({name: answers[name] for name in RELEASES if name in answers}), "utf-8")
+
+
+def record(release: str) -> tuple[dict[str, Any], dict[str, str]]:
+    """Give the table of a release, and its answers as hexadecimal text by the version that was asked for."""
+    jars.ARTEFACTS.setdefault(release, (f"org.apache.kafka:kafka_2.13:{release}", "org.slf4j:slf4j-simple:1.7.36"))
+    with tempfile.TemporaryDirectory(prefix="persona-") as folder:
+        kind = WithZooKeeper if release.startswith("2.") else Older
+        broker = kind(Path(folder), release)
+        broker.start()
+        try:
+            answers = {str(version): ask(broker.port, version) for version in (*range(_HIGHEST + 1), _OF_THE_FUTURE)}
+        finally:
+            broker.stop()
+    return table(release, answers), {version: answer.hex() for version, answer in answers.items()}
+
+
+def ask(port: int, version: int) -> bytes:
+    """Send ApiVersions at a version; give the response's frame without its size, empty if the broker closed."""
+    body = b"" if version < 3 else b"\x09recorder\x021"
+    body += b"\x00" + struct.pack(">i", -1) if version >= 5 else b""
+    tags = b"\x00" if version >= 3 else b""
+    frame = struct.pack(">hhih", API_VERSIONS, version, 7, 1) + b"c" + tags + body + tags
+    with socket.create_connection(("localhost", port), 10) as connection:
+        connection.settimeout(30)
+        connection.sendall(struct.pack(">i", len(frame)) + frame)
+        size = struct.unpack(">i", _receive(connection, 4) or b"\0\0\0\0")[0]
+        return _receive(connection, size)
+
+
+def _receive(connection: socket.socket, count: int) -> bytes:
+    received = b""
+    while len(received) < count:
+        chunk = connection.recv(count - len(received))
+        if not chunk:
+            return b""
+        received += chunk
+    return received
+
+
+def table(release: str, answers: dict[str, bytes]) -> dict[str, Any]:
+    """Read the newest answer that is no refusal."""
+    version = max(int(text) for text, answer in answers.items() if answer and answer[4:6] == b"\0\0")
+    try:
+        _, answer = codec.decode_response(API_VERSIONS, version, memoryview(answers[str(version)]))
+    except ProtocolViolation as violation:
+        raise SystemExit(f"{release}: {violation}") from violation
+    return {
+        "release": release,
+        "apis": [[each.api_key, each.min_version, each.max_version] for each in answer.api_keys],
+        "supported_features": [[each.name, each.min_version, each.max_version] for each in answer.supported_features],
+        "finalized_features": [[each.name, each.max_version_level] for each in answer.finalized_features],
+        "keeps_metadata_in_zookeeper": release.startswith("2."),
+    }
+
+
+def _text(value: dict[str, Any]) -> str:
+    """Write JSON with one line for each release and field."""
+    lines = [
+        f" {json.dumps(name)}: {{\n"
+        + ",\n".join(f"  {json.dumps(key)}: {json.dumps(one)}" for key, one in fields.items())
+        + "\n }"
+        for name, fields in value.items()
+    ]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+if __name__ == "__main__":
+    main()
