@@ -16,6 +16,7 @@ from interop.differential.session import NO_ANSWER
 from interop.differential.shrinking import shrunk
 from interop.differential.world import World
 from interop.jars import ROOT
+from interop.oracle.normal import Normalizer
 
 
 def operation(number):
@@ -132,3 +133,16 @@ def test_the_source_of_a_default_that_apache_is_given_does_not_count():
     answer = {"results": [{"configs": [dict(given), dict(other)]}, {"configs": None}]}
     without_sources_of_defaults(answer)
     assert answer["results"][0]["configs"] == [{"name": given["name"], "value": "0"}, other]
+
+
+def test_members_are_in_the_order_in_which_their_ids_were_first_seen():
+    """Apache Kafka gives a classic member of a consumer group an id of 22 random characters."""
+    orders = []
+    for made_up in ("AbCdEfGhIjKlMnOpQrStUv", "zbCdEfGhIjKlMnOpQrStUv"):
+        normalizer = Normalizer()
+        normalizer.normal({"memberId": "d1-n0"}, "ConsumerGroupHeartbeat")
+        normalizer.normal({"memberId": made_up}, "JoinGroup")
+        members = sorted([made_up, "d1-n0"])
+        group = {"members": [{"memberId": one, "rack": one == made_up} for one in members]}
+        orders.append(normalizer.normal(group, "ConsumerGroupDescribe"))
+    assert orders[0] == orders[1]
