@@ -233,6 +233,9 @@ class ProtocolLife:
     def fetch(self, member: Member) -> None:
         """A share fetch: the first opens the session, the next may acknowledge what it gave."""
         member = self._who_shares(member)
+        if member.kind == "share" and member.name not in self.has_joined:
+            self.join(member)
+            self.beat(member)
         topics: Json | list[Json] = []
         if member.fetches == 0 or self.world.chance(0.3):
             topics = [
@@ -240,7 +243,7 @@ class ProtocolLife:
                     "topicId": {"$id": topic},
                     "partitions": [{"partitionIndex": each, "acknowledgementBatches": []} for each in range(count)],
                 }
-                for topic, count in self.world.some(list(TOPICS.items()), 2)
+                for topic, count in self._read_by(member)
             ]
         elif self.world.chance(0.6):
             topics = {"$acknowledge": member.name, "type": self._outcome()}
@@ -263,6 +266,11 @@ class ProtocolLife:
             member.fetches = -1
         self.world.ask(member.name, "ShareAcknowledge", body)
         member.fetches += 1
+
+    def _read_by(self, member: Member) -> list[tuple[str, int]]:
+        """Topics with their partitions: mostly those that the member subscribes to, which have a state to read."""
+        mine = [(topic, TOPICS[topic]) for topic in member.wish.get("subscribedTopicNames") or () if topic in TOPICS]
+        return mine if mine and self.world.chance(0.8) else self.world.some(list(TOPICS.items()), 2)
 
     def _who_shares(self, member: Member) -> Member:
         return self.world.random.choice([one for one in self.members if one.kind == "share"] or [member])
