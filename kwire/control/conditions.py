@@ -115,6 +115,9 @@ async def _lag(views: Views, group: str, lag: int) -> tuple[bool, str]:
         return False, f"there is no group {group}"
     if found["lag"] is None:
         return False, "it has committed no offset"
+    unknown = [f"{each['topic']}-{each['partition']}" for each in found["offsets"] if each["lag"] is None]
+    if unknown:
+        return False, f"its lag is not known here, where there is no replica of {', '.join(unknown)}"
     behind = [f"{each['topic']}-{each['partition']}: {each['lag']}" for each in found["offsets"] if each["lag"]]
     return found["lag"] <= lag, f"its lag is {found['lag']}" + (f" ({', '.join(behind)})" if behind else "")
 

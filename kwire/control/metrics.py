@@ -210,7 +210,8 @@ def _group_families(groups: list[dict[str, Any]]) -> Iterator[Metric]:
     rows = [
         ((group["group"], each["topic"], str(each["partition"])), each) for group in groups for each in group["offsets"]
     ]
-    yield _gauge("kafka_consumergroup_lag", "Records behind.", labels, [(names, each["lag"]) for names, each in rows])
+    known = [(names, each["lag"]) for names, each in rows if each["lag"] is not None]
+    yield _gauge("kafka_consumergroup_lag", "Records behind.", labels, known)
     yield _gauge(
         "kafka_consumergroup_current_offset",
         "Committed offset.",

@@ -71,7 +71,7 @@ class Views:
     async def _describe(self, shown: dict[str, Any]) -> dict[str, Any]:
         group_id = shown["group"]
         offsets = await self._share_offsets(group_id) if shown["kind"] == "share" else await self._offsets(group_id)
-        lag = sum(each["lag"] for each in offsets) if offsets else None
+        lag = sum(each["lag"] or 0 for each in offsets) if offsets else None
         return {**shown, "members": await self._members(group_id, str(shown["kind"])), "offsets": offsets, "lag": lag}
 
     async def _members(self, group_id: str, kind: str) -> list[dict[str, Any]]:
@@ -101,8 +101,13 @@ class Views:
         return [
             self._position(topic, index, offsets.get(index, _NO_OFFSET))
             for topic, offsets in sorted(committed.items())
-            for index in sorted(self.broker.partitions.of_topic(topic))
+            for index in range(self._partition_count(topic))
         ]
+
+    def _partition_count(self, topic: str) -> int:
+        """0 for a topic that was deleted."""
+        found = self.broker.image.topics.get(topic)
+        return 0 if found is None else len(found.partitions)
 
     async def _share_offsets(self, group_id: str) -> list[dict[str, Any]]:
         wanted = DescribeShareGroupOffsetsRequest.DescribeShareGroupOffsetsRequestGroup(group_id=group_id, topics=None)
@@ -114,15 +119,21 @@ class Views:
         ]
 
     def _position(self, topic: str, index: int, offset: int) -> dict[str, Any]:
-        """``lag`` counts from the start of the log where no offset is committed."""
-        partition = self.broker.partitions.get(topic, index)
-        start, end = partition.log.log_start_offset, partition.high_watermark
+        """``lag`` counts from the start of the log where no offset is committed.
+
+        End and lag are None where this broker has no replica. They are as a follower knows them where it does not lead.
+        """
+        partition = self.broker.partitions.of_topic(topic).get(index)
+        end = lag = None
+        if partition is not None:
+            end = partition.high_watermark
+            lag = end - max(partition.log.log_start_offset, offset)
         return {
             "topic": topic,
             "partition": index,
             "offset": None if offset < 0 else offset,
             "end": end,
-            "lag": end - max(start, offset),
+            "lag": lag,
         }
 
     async def transactions(self) -> list[dict[str, Any]]:

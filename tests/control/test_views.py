@@ -5,6 +5,7 @@ import threading
 import pytest
 from click.testing import CliRunner
 
+from kwire.broker.partitions.partition import Role
 from kwire.cli.ctl import ctl
 from kwire.testing import ConditionError, KafkaBroker, KafkaError, KafkaProcess, NeverHappened
 from kwire.wire import messages as m
@@ -72,6 +73,20 @@ def test_lag_counts_from_the_start_where_nothing_is_committed(kafka):
         (1, None, 1, 1),
     ]
     assert (shown["kind"], shown["state"], shown["lag"]) == ("classic", "Empty", 2)
+
+
+def test_lag_is_shown_where_this_broker_does_not_lead_and_unknown_without_a_replica(kafka, monkeypatch):
+    commit(kafka, 1)
+    partitions = kafka._its_bench().broker.partitions
+    of_topic = partitions.of_topic
+    first = of_topic("orders")[0]
+    monkeypatch.setattr(first, "role", Role.FOLLOWER)
+    monkeypatch.setattr(partitions, "of_topic", lambda topic: {0: first} if topic == "orders" else of_topic(topic))
+    shown = kafka.group("idle")
+    assert [(each["partition"], each["end"], each["lag"]) for each in shown["offsets"]] == [(0, 2, 1), (1, None, None)]
+    assert shown["lag"] == 1
+    with pytest.raises(NeverHappened, match="not known here, where there is no replica of orders-1"):
+        kafka.wait_until(group="idle", lag=5, timeout=0.0)
 
 
 def test_consumer_and_share_groups_are_shown_too(kafka):
