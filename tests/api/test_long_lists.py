@@ -19,7 +19,7 @@ from kwire.broker.requests.context import Context
 from kwire.broker.requests.dispatch import dispatch
 from kwire.broker.start import open_broker
 from kwire.errors import KafkaError, ProtocolViolation
-from kwire.metadata.commands import CreateTopics
+from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import NewTopic
 from kwire.testing.files import MemoryFiles
