@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import threading
 
 import certificates
 import pytest
@@ -24,7 +25,7 @@ from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.quorum_rules import check_quorum
-from kwire.security.sasl.client import SaslLogin
+from kwire.security.sasl.client import SaslLogin, begin_exchange
 from kwire.server.close_watch import CloseWatch
 from kwire.server.tls_transport import TlsTransport
 from kwire.server.transport import LastHeard
@@ -293,23 +294,18 @@ def test_a_thread_logs_in_too():
                 answer = node._answer(codec.decode_request(header, frame))
                 theirs.sendall(b"".join(codec.encode_response(header, answer)))
 
-    import threading
-
     threading.Thread(target=serve, daemon=True).start()
-    login = network_login("PLAIN")
     connection = BlockingConnection(
-        NODE, client_id="test", timeout_ms=5000, connect=lambda _address, _timeout_s: ours, login=login
+        NODE,
+        client_id="test",
+        timeout_ms=5000,
+        connect=lambda _address, _timeout_s: ours,
+        login=lambda: begin_exchange(SaslLogin("PLAIN", "node", "secret"), "nonce"),
     )
     assert connection.request(BrokerHeartbeatRequest()).is_caught_up
     assert connection.is_usable
     connection.close()
     assert node.logins == [b"\0node\0secret"]
-
-
-def network_login(mechanism):
-    from kwire.security.sasl.client import begin_exchange
-
-    return lambda: begin_exchange(SaslLogin(mechanism, "node", "secret"), "nonce")
 
 
 # --- settings ---
