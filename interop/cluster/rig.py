@@ -67,6 +67,8 @@ def common_settings(replication_factor: int) -> dict[str, str]:
         "replica.lag.time.max.ms": "4000",
         "log.cleaner.dedupe.buffer.size": "2097152",
         "unclean.leader.election.enable": "false",
+        # On a busy machine a JVM needs longer than the usual minute until its controller is active.
+        "initial.broker.registration.timeout.ms": "180000",
     }
 
 
