@@ -22,7 +22,7 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import IO, Final, Self
 
-from kwire.testing.arguments import Config, Topics, broker_texts, checked_users, new_topics
+from kwire.testing.arguments import Config, Topics, appears_as, broker_texts, checked_users, new_topics
 from kwire.testing.remote import RemoteKafka
 from kwire.testing.start_errors import BrokerStartError
 
@@ -33,9 +33,9 @@ _STOP_S: Final = 30.0
 class KafkaProcess(RemoteKafka):
     """One broker of a process of its own, from ``start`` (or ``with``) to ``stop``; needs ``kwire[control]``.
 
-    ``topics``, ``config`` and ``users`` are as for ``KafkaBroker``. Data is on disk, in ``data`` or a directory that
-    goes with ``stop``, so that it survives ``kill``. Ports stay the same after the first start. The broker stops when
-    the process that started it ends without ``stop``, also when that was killed.
+    ``topics``, ``config``, ``users`` and ``persona`` are as for ``KafkaBroker``. Data is on disk, in ``data`` or a
+    directory that goes with ``stop``, so that it survives ``kill``. Ports stay the same after the first start. The
+    broker stops when the process that started it ends without ``stop``, also when that was killed.
 
     Raises BrokerConfigError for topics and settings that cannot be.
     """
@@ -47,10 +47,11 @@ class KafkaProcess(RemoteKafka):
         config: Config | None = None,
         data: str | os.PathLike[str] | None = None,
         users: Mapping[str, str] | None = None,
+        persona: str | None = None,
     ) -> None:
         super().__init__("http://127.0.0.1:0")
         self._topics = new_topics(topics)
-        self._config = broker_texts(config)
+        self._config = broker_texts({**(config or {}), **appears_as(persona)})
         self._users = checked_users(users)
         self._own_directory = None if data is not None else tempfile.mkdtemp(prefix="kwire-")
         self._data = os.fspath(data) if data is not None else f"{self._own_directory}/data"
