@@ -98,9 +98,9 @@ class TlsTransport(AcceptedSocket):
             try:
                 chunk = self._tls.read(min(max_bytes, TLS_RECORD_BYTES))
             except ssl.SSLWantReadError:
-                await self._wait_readable()
+                ready = self._wait_readable  # awaited below: within this block the error and its frames stay in memory
             except ssl.SSLWantWriteError:
-                await self._wait_writable()
+                ready = self._wait_writable
             except OSError as error:
                 raise lost(error) from error
             except ValueError as error:  # closed by another task
@@ -109,6 +109,7 @@ class TlsTransport(AcceptedSocket):
                 if self._last_heard.transport is not self:
                     self._last_heard.transport = self
                 return chunk
+            await ready()
 
     async def recv_into(self, space: memoryview) -> int:
         assert isinstance(self._tls, ssl.SSLSocket)

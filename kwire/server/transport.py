@@ -176,15 +176,7 @@ class SocketTransport(AcceptedSocket):
             try:
                 chunk = self._socket.recv(max_bytes)
             except BlockingIOError:
-                if self._wake_bytes != 1:
-                    self._wake_at(1)
-                in_vain = False
-                if self._polls and self._last_heard.transport is self:
-                    polled = self._busy_poll(max_bytes)
-                    if polled is not None:
-                        return polled
-                    in_vain = True
-                await self._wait_for_request(polled_in_vain=in_vain)
+                pass  # it waits below: within this block the error and its frames would take half a kilobyte
             except OSError as error:
                 raise lost(error) from error
             else:
@@ -192,6 +184,15 @@ class SocketTransport(AcceptedSocket):
                     self._last_heard.transport = self
                     self._polls = 0
                 return chunk
+            if self._wake_bytes != 1:
+                self._wake_at(1)
+            in_vain = False
+            if self._polls and self._last_heard.transport is self:
+                polled = self._busy_poll(max_bytes)
+                if polled is not None:
+                    return polled
+                in_vain = True
+            await self._wait_for_request(polled_in_vain=in_vain)
 
     def _busy_poll(self, max_bytes: int) -> bytes | None:
         """Try to read for ``BUSY_POLL_US``."""
@@ -217,11 +218,12 @@ class SocketTransport(AcceptedSocket):
             try:
                 return self._socket.recv_into(space)
             except BlockingIOError:
-                # The rest of a large request comes in many packets: wake for a large part of it, not for each.
-                self._wake_at(min(len(space), RECV_WAKE_BYTES_MAX))
-                await self._wait_readable()
+                pass
             except OSError as error:
                 raise lost(error) from error
+            # The rest of a large request comes in many packets: wake for a large part of it, not for each.
+            self._wake_at(min(len(space), RECV_WAKE_BYTES_MAX))
+            await self._wait_readable()
 
     def _wake_at(self, byte_count: int) -> None:
         """Let the kernel say "readable" only once so many bytes are there, or the peer has closed (SO_RCVLOWAT)."""
