@@ -173,3 +173,28 @@ async def test_more_than_a_batch_of_dead_letters_is_written_in_several(broker):
     await member.acknowledge(topic_id, (0, 0, 49, REJECT))
     await written(broker)
     assert [headers(each)["offset"] for each in dead_letters(broker)] == [str(n) for n in range(50)]
+
+
+async def test_letters_that_are_written_when_the_last_session_ends_are_not_written_again(broker, monkeypatch):
+    member, topic_id = await group_with(broker)
+    await member.create_topic(DLQ, **ENABLED)
+    write(broker, "t", b"a")
+    await member.fetch(topic_id)
+    writer = broker.share_partitions._dead_letters
+    write_now, may_write = writer.write, trio.Event()
+
+    async def write_later(*arguments):
+        await may_write.wait()
+        await write_now(*arguments)
+
+    monkeypatch.setattr(writer, "write", write_later)
+    await member.acknowledge(topic_id, (0, 0, 0, REJECT))
+    await member.fetch(epoch=-1)
+    may_write.set()
+    await written(broker)
+    assert (await stored(broker, topic_id)).start_offset == 1
+    member.epoch = 0
+    write(broker, "t", b"b")
+    assert acquired(await member.fetch(topic_id)) == [(0, 1, 1, 1)]
+    await written(broker)
+    assert len(dead_letters(broker)) == 1

@@ -64,10 +64,22 @@ _OUTDATED: Final = frozenset({Code.NOT_LEADER_OR_FOLLOWER, Code.GROUP_ID_NOT_FOU
 class LedSharePartition:
     """A share partition of which this broker leads the partition; ``delivery`` is None until it is loaded.
 
-    ``dead_letters``: those to be written, in order; None while there are none.
+    ``dead_letters``: those to be written, in order; None while there are none. ``unused_since``: the leader epoch
+    in which it was forgotten because its group has no session here any more; until the share partition is loaded again,
+    or has another leader, its state holds.
     """
 
-    __slots__ = ("_watches", "dead_letters", "delivery", "key", "loaded", "partition", "refusal", "timer")
+    __slots__ = (
+        "_watches",
+        "dead_letters",
+        "delivery",
+        "key",
+        "loaded",
+        "partition",
+        "refusal",
+        "timer",
+        "unused_since",
+    )
 
     def __init__(self, key: SharePartitionKey, partition: Partition) -> None:
         self.key = key
@@ -77,6 +89,7 @@ class LedSharePartition:
         self.refusal: KafkaError | None = None
         self.timer: Timer | None = None
         self.dead_letters: deque[DeadLetters] | None = None
+        self.unused_since: int | None = None
         self._watches: dict[Watch, Hashable] = {}
 
     def watch(self, watch: Watch, key: Hashable) -> None:
@@ -350,7 +363,8 @@ class SharePartitions:
                     error=str(refusal),
                     **_names(led),
                 )
-            if self._led.get(led.key) is not led:
+            known = self._led.get(led.key)
+            if known is not led and not (known is None and led.unused_since == led.partition.leader_epoch):
                 return  # what is loaded next has those that are left
             batches = delivery.archive(letters)
             if batches:
@@ -449,6 +463,7 @@ class SharePartitions:
         """The group has no session here any more: its state is read again when one begins."""
         for key, led in list(self._led.items()):
             if key.group_id == group_id:
+                led.unused_since = led.partition.leader_epoch
                 self._forget(led)
 
     def on_metadata_delta(self, delta: Delta) -> None:
