@@ -2,7 +2,8 @@
 
 It draws the chart too. The pages are written by hand; the text between ``<!-- NAME -->`` and ``<!-- /NAME -->`` is
 generated from the JSON files in ``docs/performance/``: ``rows.json`` (`--json` of the table), ``compiled.json`` (the
-same of the compiled wheel), ``growth.json``, ``soak.json``, ``scale.json`` (`--json` of `python -m bench scale`).
+same of the compiled wheel), ``tls.json`` (the rows whose names begin with TLS), ``growth.json``, ``soak.json``,
+``scale.json`` (`--json` of `python -m bench scale`).
 """
 
 import argparse
@@ -122,6 +123,8 @@ _BLOCKS = {
     "rows machine": _machine,
     "rows floor": _floor,
     "compiled": lambda document: report.markdown(document["rows"]),
+    "tls": lambda document: report.markdown(document["rows"]),
+    "tls machine": _machine,
     "growth": _growth,
     "soak": _soak,
 }
