@@ -12,7 +12,7 @@ leader therefore has every committed record.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -192,14 +192,24 @@ class Leader:
     # --- in-sync replicas
     # --------------------------------------------------------------------------------------------
 
-    def propose_growth(self, *, high_watermark: int, alive: Mapping[int, int]) -> IsrProposal | None:
-        """Propose to add the followers that have reached the high watermark and this leader's epoch."""
+    def caught_up(self, *, end_offset: int, now_ms: int) -> set[int]:
+        """Return the followers that do not lag."""
+        return {one for one in self._followers if not self._lags(one, end_offset, now_ms)}
+
+    def propose_growth(
+        self, *, high_watermark: int, alive: Mapping[int, int], only: Container[int] | None = None
+    ) -> IsrProposal | None:
+        """Propose to add the followers that have reached the high watermark and this leader's epoch.
+
+        ``only``: none but these, where no fetch of a follower has just shown its progress.
+        """
         if self.proposal is not None or len(self.isr) > len(self._followers):
             return None
         added = {
             replica_id
             for replica_id, progress in self._followers.items()
             if replica_id not in self.isr
+            and (only is None or replica_id in only)
             and progress.end_offset >= high_watermark
             and progress.end_offset >= self.epoch_start_offset
             and self._is_eligible(replica_id, progress, alive)

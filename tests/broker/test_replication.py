@@ -546,3 +546,36 @@ async def test_a_marker_that_was_cut_by_another_leader_is_not_committed_by_what_
         with pytest.raises(KafkaError) as refused:
             await appended.committed()
         assert refused.value.code is Code.NOT_LEADER_OR_FOLLOWER
+
+
+async def test_a_follower_that_catches_up_while_it_leaves_the_isr_returns_though_the_partition_is_idle():
+    async with replicated_brokers(2, replica_lag_time_max_ms=1000) as cluster:
+        cluster.cut.add(1)
+        cluster.create_topic([1, 2])
+        leader, may_answer = cluster.nodes[1], trio.Event()
+
+        async def answer_later(request):
+            await may_answer.wait()
+            return await cluster.alter_partition(request)
+
+        leader.replication.isr_updates.ask_controller = answer_later
+        state = leader.partition().leader
+        await until(lambda: state.proposal is not None)
+        cluster.cut.clear()
+        await until(lambda: state.progress(2).end_offset == 0)
+        may_answer.set()
+        await until(lambda: cluster.altered)
+        await until(lambda: tuple(leader.partition().isr) == (1, 2) and state.proposal is None)
+        assert len(cluster.altered) == 2
+
+
+async def test_a_leader_that_was_paused_takes_no_follower_for_lagging(autojump_clock):
+    async with replicated_brokers(2, replica_lag_time_max_ms=1000) as cluster:
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        await committed(leader, append(leader, b"a"))
+        append(leader, b"b")
+        autojump_clock.jump(30)  # as SIGSTOP: nothing of this process runs meanwhile
+        await until(lambda: leader.log.high_watermark == 2)
+        await trio.sleep(3)
+        assert cluster.altered == []

@@ -64,6 +64,20 @@ def check_growth(partition: Partition) -> None:
         partition.cluster.propose(partition.topic_partition)
 
 
+def _check_caught_up(partition: Partition) -> None:
+    """Propose to add followers that have caught up while another proposal was in flight.
+
+    They fetch an idle partition of their session no more, so no fetch shows it again.
+    """
+    leader, log = partition.leader, partition.log
+    if leader is None or len(partition.isr) == len(partition.replicas):
+        return
+    only = leader.caught_up(end_offset=log.end_offset, now_ms=int(partition.clock.monotonic_ms()))
+    alive = partition.cluster.alive
+    if leader.propose_growth(high_watermark=log.high_watermark, alive=alive, only=only) is not None:
+        partition.cluster.propose(partition.topic_partition)
+
+
 def check_lag(partition: Partition) -> None:
     """Propose to remove followers that have lagged for ``replica.lag.time.max.ms`` from the in-sync replicas."""
     leader = partition.leader
@@ -92,6 +106,7 @@ def isr_accepted(
     partition.partition_epoch = max(partition.partition_epoch, leader.partition_epoch)
     partition.isr = tuple(one for one in partition.replicas if one in leader.isr)
     partition.advance_replicated()
+    _check_caught_up(partition)
 
 
 def isr_refused(partition: Partition, proposal: IsrProposal, code: Code) -> bool:
@@ -100,6 +115,7 @@ def isr_refused(partition: Partition, proposal: IsrProposal, code: Code) -> bool
         return False
     again = partition.leader.refused(proposal, code)
     partition.advance_replicated()
+    _check_caught_up(partition)
     return again
 
 

@@ -32,6 +32,8 @@ from kwire.wire.messages import AlterPartitionRequest
 # Between two attempts of partitions that could not follow the metadata.
 _RETRY_MS: Final = 1000.0
 _RETRY_MS_MAX: Final = 30_000.0
+# A task that is this late has been paused with the whole process, as by SIGSTOP.
+_PAUSE_MS_MIN: Final = 500.0
 
 
 def alive_brokers(image: MetadataImage) -> dict[int, int]:
@@ -204,7 +206,12 @@ class Replication:
     async def _check_lag(self) -> None:
         """As often as Kafka: a lagging follower leaves the in-sync replicas within 1.5 times the allowed time."""
         while True:
-            await self._clock.sleep(max(1, self._configs.broker["replica.lag.time.max.ms"] // 2))
+            wait_ms = max(1, self._configs.broker["replica.lag.time.max.ms"] // 2)
+            began_s = trio.current_time()
+            await self._clock.sleep(wait_ms)
+            if (trio.current_time() - began_s) * 1000 * self._clock.rate - wait_ms >= _PAUSE_MS_MIN:
+                # This process did not run: the fetches of that time wait in the sockets.
+                continue
             for partition in self._partitions:
                 if partition.leader is not None:
                     try:
