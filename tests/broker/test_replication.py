@@ -26,6 +26,8 @@ from kwire.wire.messages import (
 )
 from kwire.wire.records import Record, build_batch
 
+pytestmark = pytest.mark.usefixtures("autojump_clock")
+
 
 def append(node, *values, acks=-1):
     batch = memoryview(build_batch([Record(index, 0, b"k", value) for index, value in enumerate(values)]))
@@ -66,7 +68,7 @@ async def fetch(node, offset, *, version=18, max_wait_ms=0, epoch=-1, replica=-1
     return response.responses[0].partitions[0]
 
 
-async def test_an_append_is_committed_once_the_followers_have_it(autojump_clock):
+async def test_an_append_is_committed_once_the_followers_have_it():
     async with replicated_brokers(3) as cluster:
         cluster.create_topic([1, 2, 3])
         leader = cluster.nodes[1]
@@ -77,7 +79,7 @@ async def test_an_append_is_committed_once_the_followers_have_it(autojump_clock)
         await until(lambda: [one.log.high_watermark for one in cluster.nodes.values()] == [2, 2, 2])
 
 
-async def test_acks_1_is_answered_without_the_followers_and_acks_all_times_out(autojump_clock):
+async def test_acks_1_is_answered_without_the_followers_and_acks_all_times_out():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         cluster.cut.add(1)
@@ -89,7 +91,7 @@ async def test_acks_1_is_answered_without_the_followers_and_acks_all_times_out(a
         assert not (await fetch(leader, 0)).records
 
 
-async def test_a_follower_that_lags_leaves_the_in_sync_replicas_and_comes_back(autojump_clock):
+async def test_a_follower_that_lags_leaves_the_in_sync_replicas_and_comes_back():
     async with replicated_brokers(2, replica_lag_time_max_ms=1000) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
@@ -102,7 +104,7 @@ async def test_a_follower_that_lags_leaves_the_in_sync_replicas_and_comes_back(a
         assert content(cluster.nodes[2]) == content(leader)
 
 
-async def test_too_few_in_sync_replicas_refuse_acks_all_before_and_after_the_append(autojump_clock):
+async def test_too_few_in_sync_replicas_refuse_acks_all_before_and_after_the_append():
     async with replicated_brokers(2, replica_lag_time_max_ms=1000) as cluster:
         cluster.create_topic([1, 2], min_insync_replicas=2)
         leader = cluster.nodes[1]
@@ -117,7 +119,7 @@ async def test_too_few_in_sync_replicas_refuse_acks_all_before_and_after_the_app
         assert leader.log.high_watermark == 0
 
 
-async def test_the_next_leader_has_every_committed_record_and_the_old_one_truncates(autojump_clock):
+async def test_the_next_leader_has_every_committed_record_and_the_old_one_truncates():
     async with replicated_brokers(3) as cluster:
         cluster.create_topic([1, 2, 3])
         old, new = cluster.nodes[1], cluster.nodes[2]
@@ -144,7 +146,7 @@ async def test_the_next_leader_has_every_committed_record_and_the_old_one_trunca
         await until(lambda: set(new.partition().isr) == {1, 2, 3})
 
 
-async def test_a_produce_that_waits_is_refused_when_the_leader_changes(autojump_clock):
+async def test_a_produce_that_waits_is_refused_when_the_leader_changes():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         cluster.cut.add(1)
@@ -160,7 +162,7 @@ async def test_a_produce_that_waits_is_refused_when_the_leader_changes(autojump_
         assert codes == [Code.NOT_LEADER_OR_FOLLOWER]
 
 
-async def test_a_follower_starts_again_behind_a_log_that_was_cut(autojump_clock):
+async def test_a_follower_starts_again_behind_a_log_that_was_cut():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2], isr=[1])
         cluster.cut.add(1)
@@ -179,7 +181,7 @@ async def test_a_follower_starts_again_behind_a_log_that_was_cut(autojump_clock)
         assert content(cluster.nodes[2]) == content(leader)
 
 
-async def test_deletion_of_records_waits_for_the_followers(autojump_clock):
+async def test_deletion_of_records_waits_for_the_followers():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
@@ -202,7 +204,7 @@ async def test_deletion_of_records_waits_for_the_followers(autojump_clock):
         assert (answer.error_code, answer.low_watermark) == (Code.REQUEST_TIMED_OUT, -1)
 
 
-async def test_consumers_may_read_from_followers(autojump_clock):
+async def test_consumers_may_read_from_followers():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader, follower = cluster.nodes[1], cluster.nodes[2]
@@ -215,7 +217,7 @@ async def test_consumers_may_read_from_followers(autojump_clock):
         assert (await fetch(follower, 0, epoch=7)).error_code == Code.UNKNOWN_LEADER_EPOCH
 
 
-async def test_a_client_that_asks_the_wrong_broker_gets_the_leader(autojump_clock):
+async def test_a_client_that_asks_the_wrong_broker_gets_the_leader():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         follower = cluster.nodes[2]
@@ -224,7 +226,7 @@ async def test_a_client_that_asks_the_wrong_broker_gets_the_leader(autojump_cloc
         assert (answer.current_leader.leader_id, answer.current_leader.leader_epoch) == (1, 0)
 
 
-async def test_a_new_leader_does_not_show_an_end_before_it_knows_the_followers(autojump_clock):
+async def test_a_new_leader_does_not_show_an_end_before_it_knows_the_followers():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader, follower = cluster.nodes[1], cluster.nodes[2]
@@ -244,7 +246,7 @@ async def test_a_new_leader_does_not_show_an_end_before_it_knows_the_followers(a
         assert (answer.error_code, answer.offset) == (Code.NONE, 1)
 
 
-async def test_a_leader_with_older_metadata_costs_a_few_milliseconds(autojump_clock):
+async def test_a_leader_with_older_metadata_costs_a_few_milliseconds():
     async with replicated_brokers(2) as cluster:
         cluster.behind.add(1)
         cluster.create_topic([1, 2])
@@ -257,7 +259,7 @@ async def test_a_leader_with_older_metadata_costs_a_few_milliseconds(autojump_cl
         assert trio.current_time() - begun < 0.2
 
 
-async def test_a_partition_is_fetched_at_once_while_a_fetch_of_others_waits(autojump_clock):
+async def test_a_partition_is_fetched_at_once_while_a_fetch_of_others_waits():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
@@ -270,7 +272,7 @@ async def test_a_partition_is_fetched_at_once_while_a_fetch_of_others_waits(auto
         assert trio.current_time() - begun < 0.3
 
 
-async def test_a_deleted_topic_leaves_every_replica(autojump_clock):
+async def test_a_deleted_topic_leaves_every_replica():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
@@ -284,7 +286,7 @@ async def test_a_deleted_topic_leaves_every_replica(autojump_clock):
         assert cluster.nodes[1].log.end_offset == 1
 
 
-async def test_a_replica_that_a_reassignment_adds_and_removes(autojump_clock):
+async def test_a_replica_that_a_reassignment_adds_and_removes():
     async with replicated_brokers(3) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
@@ -297,7 +299,7 @@ async def test_a_replica_that_a_reassignment_adds_and_removes(autojump_clock):
         await committed(leader, append(leader, b"b"))
 
 
-async def test_a_restarted_follower_continues_and_its_high_watermark_is_that_of_the_checkpoint(autojump_clock):
+async def test_a_restarted_follower_continues_and_its_high_watermark_is_that_of_the_checkpoint():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
@@ -314,7 +316,7 @@ async def test_a_restarted_follower_continues_and_its_high_watermark_is_that_of_
         await until(lambda: cluster.nodes[2].log.high_watermark == 2)
 
 
-async def test_a_fenced_broker_does_not_join_the_in_sync_replicas(autojump_clock):
+async def test_a_fenced_broker_does_not_join_the_in_sync_replicas():
     async with replicated_brokers(2) as cluster:
         cluster.commit(RegisterBrokerRecord(broker_id=2, broker_epoch=2, fenced=True))
         cluster.create_topic([1, 2], isr=[1])
@@ -328,7 +330,7 @@ async def test_a_fenced_broker_does_not_join_the_in_sync_replicas(autojump_clock
         await until(lambda: tuple(leader.partition().isr) == (1, 2))
 
 
-async def test_a_duplicate_batch_of_the_leader_is_never_appended_twice(autojump_clock):
+async def test_a_duplicate_batch_of_the_leader_is_never_appended_twice():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         leader, follower = cluster.nodes[1], cluster.nodes[2]
@@ -341,7 +343,7 @@ async def test_a_duplicate_batch_of_the_leader_is_never_appended_twice(autojump_
         assert content(follower) == content(leader)
 
 
-async def test_a_throttled_follower_that_is_not_in_sync_copies_at_the_rate(autojump_clock):
+async def test_a_throttled_follower_that_is_not_in_sync_copies_at_the_rate():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2], isr=[1], follower_replication_throttled_replicas="*")
         cluster.cut.add(1)
@@ -358,7 +360,7 @@ async def test_a_throttled_follower_that_is_not_in_sync_copies_at_the_rate(autoj
         assert content(follower) == content(leader)
 
 
-async def test_a_throttled_leader_gives_nothing_to_a_follower_that_is_not_in_sync(autojump_clock):
+async def test_a_throttled_leader_gives_nothing_to_a_follower_that_is_not_in_sync():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2], isr=[1], leader_replication_throttled_replicas="0:1")
         cluster.cut.add(1)
@@ -375,7 +377,7 @@ async def test_a_throttled_leader_gives_nothing_to_a_follower_that_is_not_in_syn
         assert trio.current_time() - begun > 4
 
 
-async def test_a_full_disk_of_one_follower_costs_its_place_in_the_isr_and_no_acknowledgement(autojump_clock):
+async def test_a_full_disk_of_one_follower_costs_its_place_in_the_isr_and_no_acknowledgement():
     async with replicated_brokers(3, replica_lag_time_max_ms=1000) as cluster:
         cluster.create_topic([1, 2, 3])
         leader, broken = cluster.nodes[1], cluster.nodes[3]
@@ -388,7 +390,7 @@ async def test_a_full_disk_of_one_follower_costs_its_place_in_the_isr_and_no_ack
         assert content(broken) == content(leader)
 
 
-async def test_a_leader_whose_log_could_not_be_opened_commits_nothing_alone(autojump_clock):
+async def test_a_leader_whose_log_could_not_be_opened_commits_nothing_alone():
     async with replicated_brokers(2) as cluster:
         cluster.files[1].fault = _refuse_partition
         cluster.cut.add(1)
@@ -404,7 +406,7 @@ async def test_a_leader_whose_log_could_not_be_opened_commits_nothing_alone(auto
         assert content(cluster.nodes[2]) == content(leader)
 
 
-async def test_a_leader_whose_log_cannot_be_opened_leads_its_followers_later(autojump_clock):
+async def test_a_leader_whose_log_cannot_be_opened_leads_its_followers_later():
     async with replicated_brokers(2) as cluster:
         cluster.files[1].fault = _refuse_partition
         cluster.create_topic([1, 2])
@@ -422,7 +424,7 @@ def _refuse_partition(_operation, path):
         raise StorageFailure(path, "refused")
 
 
-async def test_records_of_another_leader_at_the_same_offset_answer_no_earlier_append(autojump_clock):
+async def test_records_of_another_leader_at_the_same_offset_answer_no_earlier_append():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])
         cluster.cut.add(1)
@@ -437,7 +439,7 @@ async def test_records_of_another_leader_at_the_same_offset_answer_no_earlier_ap
         assert refused.value.code is Code.NOT_LEADER_OR_FOLLOWER
 
 
-async def test_a_leader_that_refuses_every_fetch_is_asked_less_often(autojump_clock, monkeypatch):
+async def test_a_leader_that_refuses_every_fetch_is_asked_less_often(monkeypatch):
     asked = []
 
     async def refuse(_link, _message, **_options):
@@ -454,7 +456,7 @@ async def test_a_leader_that_refuses_every_fetch_is_asked_less_often(autojump_cl
         await committed(cluster.nodes[1], append(cluster.nodes[1], b"a"))
 
 
-async def test_a_change_of_the_isr_survives_an_error_of_the_task_that_sends_it(autojump_clock):
+async def test_a_change_of_the_isr_survives_an_error_of_the_task_that_sends_it():
     async with replicated_brokers(2, replica_lag_time_max_ms=1000) as cluster:
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
@@ -472,7 +474,7 @@ async def test_a_change_of_the_isr_survives_an_error_of_the_task_that_sends_it(a
 
 
 @pytest.mark.parametrize("replicas", [[2], [2, 3]])
-async def test_what_is_not_committed_when_its_replica_moves_away_is_not_acknowledged(autojump_clock, replicas):
+async def test_what_is_not_committed_when_its_replica_moves_away_is_not_acknowledged(replicas):
     async with replicated_brokers(3) as cluster:
         cluster.create_topic([1, 2])
         leader, answers = cluster.nodes[1], []

@@ -86,13 +86,14 @@ async def test_cut_bytes_are_kept_if_the_setting_is_true(kept):
 def test_the_report_keeps_the_latest_losses_and_survives_lines_that_it_cannot_read():
     files = MemoryFiles()
     loss = Loss(1, 2, 3, Cause.INCOMPLETE_BATCH)
-    for time_ms in range(LOSSES_KEPT_MAX + 5):
-        if time_ms == LOSSES_KEPT_MAX:
-            files.content(f"data/{loss_report.FILE_NAME}").extend(b'{"time_ms": 1}\nno json\n\xff\n[]\n')
+    loss_report.write(files, "data", TopicPartition("t", 0), [loss] * LOSSES_KEPT_MAX, time_ms=0)
+    files.content(f"data/{loss_report.FILE_NAME}").extend(b'{"time_ms": 1}\nno json\n\xff\n[]\n')
+    for time_ms in range(1, 6):
         loss_report.write(files, "data", TopicPartition("t", 0), [loss], time_ms=time_ms)
     reported = loss_report.read(files, "data")
     assert len(reported) == LOSSES_KEPT_MAX
-    assert reported[-1] == ReportedLoss(LOSSES_KEPT_MAX + 4, "t", 0, 1, 2, 3, "incomplete batch at the end of the log")
+    assert [one.time_ms for one in reported[-6:]] == [0, 1, 2, 3, 4, 5]
+    assert reported[-1] == ReportedLoss(5, "t", 0, 1, 2, 3, "incomplete batch at the end of the log")
 
 
 async def stopped_with(files, topic: str, count: int) -> None:
