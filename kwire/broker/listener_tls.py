@@ -1,6 +1,6 @@
 """The TLS settings of a listener, for the side that accepts connections and the side that makes them.
 
-Responsible for: the ``ssl.*`` settings of one listener, what tells that their files have changed, and the name of the
+Responsible for: the ``ssl.*`` settings of one listener, how a change of their files is noticed, and the name of the
 setting that is wrong. Must not depend on: contexts, connections.
 """
 
@@ -29,7 +29,7 @@ def config_problem(configs: EffectiveConfigs, listener: str, problem: TlsProblem
 
 
 def file_states(settings: TlsSettings) -> tuple[object, ...]:
-    """Return what tells whether the files of the settings have changed."""
+    """Return a value that differs once the files of the settings have changed."""
     return tuple(_state(path) for path in (settings.keystore_location, settings.truststore_location))
 
 

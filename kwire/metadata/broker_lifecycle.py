@@ -83,7 +83,7 @@ class BrokerLifecycle:
     due_ms: float = float("-inf")
     applied_offset: int = -1
     offline_log_dirs: set[Uuid] = field(default_factory=set)
-    # Of those, what the controller has been told.
+    # Of those, what was reported to the controller.
     known_offline: set[Uuid] = field(default_factory=set)
     cordoned_log_dirs: tuple[Uuid, ...] = ()
     _answered_ms: float = float("-inf")

@@ -71,7 +71,7 @@ class Stream(Protocol):
     async def aclose(self) -> None: ...
 
 
-class Surroundings(Protocol):
+class ProxyParts(Protocol):
     """The part of the proxy that its connections use."""
 
     @property
@@ -84,7 +84,7 @@ class Surroundings(Protocol):
         """Give the proxy's address for a node's."""
         ...
 
-    def learn(self, response: Message) -> None:
+    def note_names(self, response: Message) -> None:
         """Take note of names that later requests do not have."""
         ...
 
@@ -131,14 +131,14 @@ class ProxiedRequest:
 class ProxiedConnection:
     """From ``run`` to the end of either side. ``client.endpoint`` names the node; see the module."""
 
-    def __init__(self, client: Client, stream: Stream, upstream: Stream, surroundings: Surroundings) -> None:
+    def __init__(self, client: Client, stream: Stream, upstream: Stream, parts: ProxyParts) -> None:
         self.client = client
         self.client_id: str | None = None
         self.requests = 0
         self.closing: dict[Hashable, Callable[[], None]] = {}
         self._stream = stream
         self._upstream = upstream
-        self._around = surroundings
+        self._around = parts
         self._from_client = FrameReader(stream)  # type: ignore[arg-type]  # it reads only
         self._from_upstream = FrameReader(upstream)  # type: ignore[arg-type]
         self._sent: deque[_Sent] = deque()
@@ -350,9 +350,9 @@ class ProxiedConnection:
         if not self._from_client.holds_more:
             await self._end_upstream()
 
-    def learn(self, response: Message) -> None:
-        """See ``Surroundings.learn``."""
-        self._around.learn(response)
+    def note_names(self, response: Message) -> None:
+        """See ``ProxyParts.note_names``."""
+        self._around.note_names(response)
 
     # Responses
 
@@ -433,7 +433,7 @@ class _Exchange:
             _, response = decode_response(self._header.api_key, self._header.api_version, view)
         except ProtocolViolation as violation:
             raise Undecodable(str(violation)) from violation
-        self._connection.learn(response)
+        self._connection.note_names(response)
         self._answered_as = _joined(encode_response(self._header, response))
         return response
 

@@ -85,7 +85,7 @@ class Proxy:
         """Give the name of a topic id that a response to a request with hooks had."""
         return self._topics.get(topic_id)
 
-    def learn(self, response: Message) -> None:
+    def note_names(self, response: Message) -> None:
         """Keep the names of the topic ids in a response."""
         for field in response.FIELDS:
             value = getattr(response, field.name)

@@ -1,4 +1,4 @@
-"""The console: the files of the page, the headers that a browser gets, and that nobody else's page can use the API."""
+"""The console: the files of the page, the headers that a browser gets, and that other sites cannot use the API."""
 
 import http.client
 import re

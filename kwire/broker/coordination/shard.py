@@ -84,7 +84,7 @@ class ShardServices(Generic[M]):
 class Shard(Generic[M]):
     """One machine and its partition. ``closed_because`` is set once it may not be used any more.
 
-    ``number`` tells the shards of one runtime apart, also those of one partition that followed each other. ``since`` is
+    ``number`` identifies the shards of one runtime, also those of one partition that followed each other. ``since`` is
     ``leading_since`` of the partition: with another leadership there is another shard.
     """
 

@@ -136,8 +136,8 @@ class ClusterMember:
             self._fail("all log directories have failed: this broker stops")
         elif directory not in self.life.known_offline:
             self._fail(
-                "the controllers could not be told within"
-                f" {timeout_ms / 1000:g} s (log.dir.failure.timeout.ms) that a log directory failed: this broker stops"
+                "the report that a log directory failed did not reach the controllers within"
+                f" {timeout_ms / 1000:g} s (log.dir.failure.timeout.ms): this broker stops"
             )
 
     def cordon(self, directories: Sequence[Uuid]) -> None:

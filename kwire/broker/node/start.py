@@ -44,7 +44,7 @@ _LEARN_EVERY_S = 0.05
 async def learn_cluster_id(configs: EffectiveConfigs, dialer: Dialer | None) -> str:
     """Ask the controllers for the id of their cluster, for a node whose directories are new.
 
-    DescribeCluster, which tells it, needs more of an authorizer than the requests of a broker do. Raises JoinRefused,
+    DescribeCluster, which answers it, needs more of an authorizer than the requests of a broker do. Raises JoinRefused,
     ConfigProblem.
     """
     security = security_towards_controllers(configs, os.urandom)

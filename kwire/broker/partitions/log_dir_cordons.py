@@ -1,7 +1,7 @@
 """Log directories that get no new partitions: ``cordoned.log.dirs`` (KIP-1066).
 
 Responsible for: following the config, which is dynamic, and telling the controller, which places no partition on a
-broker whose directories are all cordoned. Must not depend on: how the controller is told.
+broker whose directories are all cordoned. Must not depend on: how the controller gets to know.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Log directories that fail while the broker runs (KIP-112, KIP-858).
 
 Responsible for: which storage failure means that a whole log directory has failed, and taking it offline: its logs are
-closed, its replicas refuse requests with KAFKA_STORAGE_ERROR until the next start. Must not depend on: who is told.
+closed, its replicas refuse requests with KAFKA_STORAGE_ERROR until the next start. Must not depend on: who reports it.
 
-A node without other brokers takes no directory offline: nobody else has the records, so each log that fails tries again
+A node without other brokers takes no directory offline: no other has the records, so each log that fails tries again
 at its next append. In a cluster other replicas can lead, so the directory goes offline as in Apache Kafka. What is
 certain from the error of the operating system counts at once; after any other failure a file is written to find out.
 """

@@ -16,7 +16,7 @@ NO_REPLICA: Final = -1
 
 
 class RackAwareReplicaSelector:
-    """Chooses among the replicas in sync; ``image`` tells their racks."""
+    """Chooses among the replicas in sync; ``image`` has their racks."""
 
     def __init__(self, image: MetadataImage) -> None:
         self._image = image
