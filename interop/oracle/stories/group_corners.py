@@ -70,9 +70,6 @@ def join_metadata_over_the_record_size(ask: Asker) -> None:
     """A static member whose new metadata cannot be written keeps its old self."""
     large = b64(b"\0" * 2_000_000)
     assignment = b64("x")
-    for version in (2, 9):
-        too_large = join(f"{ask.prefix}-{version}", protocols=(("range", large),))
-        ask.ask("JoinGroup", version, too_large, label="a dynamic member")
     group = f"{ask.prefix}-static"
     member_id, _ = joined(ask, group, protocols=(("range", ""),), instance="i")
     ids = {"groupId": group, "generationId": 1, "memberId": member_id, "groupInstanceId": "i"}
@@ -80,3 +77,6 @@ def join_metadata_over_the_record_size(ask: Asker) -> None:
     ask.ask("SyncGroup", 5, {**named, "assignments": [{"memberId": member_id, "assignment": assignment}]})
     joined(ask, group, protocols=(("range", large),), instance="i")
     ask.ask("Heartbeat", 4, ids)
+    for version in (2, 9):
+        too_large = join(f"{ask.prefix}-{version}", protocols=(("range", large),))
+        ask.ask("JoinGroup", version, too_large, label="a dynamic member")
