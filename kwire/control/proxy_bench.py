@@ -26,6 +26,7 @@ class ProxyBench:
             proxy, _decodable(), on_fired=self.log.note_fault, why_no_files="a proxy has no files to disturb"
         )
         self.recorder: Recorder | None = None
+        proxy.notes_topic_names = True
 
     @property
     def clock(self) -> Clock:

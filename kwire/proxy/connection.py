@@ -32,6 +32,7 @@ from kwire.proxy.logins import LOGIN_KEYS, TOKEN_BYTES_MAX, Login
 from kwire.proxy.requests import (
     ACKS_WITHIN_BYTES,
     HEAD_BYTES,
+    METADATA,
     PRODUCE,
     SASL_HANDSHAKE,
     Head,
@@ -82,6 +83,11 @@ class ProxyParts(Protocol):
 
     def advertise(self, host: str, port: int) -> tuple[str, int]:
         """Give the proxy's address for a node's."""
+        ...
+
+    @property
+    def notes_topic_names(self) -> bool:
+        """Whether rules may come that need the names of topic ids."""
         ...
 
     def note_names(self, response: Message) -> None:
@@ -395,6 +401,9 @@ class ProxiedConnection:
         if head is None or not is_rewritten(head.api_key, head.api_version):
             return frame
         view = memoryview(frame)[SIZE_BYTES:]
+        if head.api_key == METADATA and sent.waiter is None and self._around.notes_topic_names:
+            with suppress(ProtocolViolation):
+                self._around.note_names(decode_response(head.api_key, head.api_version, view)[1])
         changed = rewrite_response(head.api_key, head.api_version, view, self._around.advertise)
         return frame if changed is None else len(changed).to_bytes(SIZE_BYTES, "big") + changed
 

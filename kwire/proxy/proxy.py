@@ -38,12 +38,17 @@ _NAMES: Final = ("name", "topic", "topic_name")
 
 
 class Proxy:
-    """See the module. The listener that fault rules and the request log name is the node's address."""
+    """See the module. The listener that fault rules and the request log name is the node's address.
+
+    ``notes_topic_names``: whether responses to Metadata are decoded for the names of topic ids, which later rules may
+    need.
+    """
 
     def __init__(self, *, dial: Dial, open_listener: OpenListener, clock: Clock, hooks: Hooks | None = None) -> None:
         self.hooks = hooks or Hooks()
         self.clock = clock
         self.connections: set[ProxiedConnection] = set()
+        self.notes_topic_names = False
         self._dial = dial
         self._open_listener = open_listener
         self._listeners: dict[Address, Address] = {}
@@ -82,7 +87,7 @@ class Proxy:
         return listener
 
     def topic_name(self, topic_id: bytes) -> str | None:
-        """Give the name of a topic id that a response to a request with hooks had."""
+        """Give the name of a topic id that a response had."""
         return self._topics.get(topic_id)
 
     def note_names(self, response: Message) -> None:

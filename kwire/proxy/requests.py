@@ -18,6 +18,7 @@ HEAD_BYTES: Final = 8
 # The client id and the transactional id before ``acks`` have at most this many bytes together with the header.
 ACKS_WITHIN_BYTES: Final = 2 * 0x8000 + 64
 PRODUCE: Final = 0
+METADATA: Final = 3
 SASL_HANDSHAKE: Final = 17
 _HEAD: Final = Struct(">hhi")
 _ACKS: Final = Struct(">h")

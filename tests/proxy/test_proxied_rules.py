@@ -277,6 +277,21 @@ async def test_topic_ids_count_as_the_topics_that_metadata_named(network, bench)
     assert [each.api for each in bench.log.last(10, Filter(topic="orders"))] == ["Fetch"]
 
 
+async def test_a_rule_for_fetch_alone_knows_the_topics_that_metadata_named_before(network, bench):
+    client, node = await network.pair()
+    sent = await client.ask(METADATA, 12)
+    await node.frame()
+    topic = MetadataResponse.MetadataResponseTopic(name="orders", topic_id=TOPIC_ID)
+    await node.send(answer(sent, MetadataResponse(topics=[topic])))
+    await client.response()
+
+    rule = armed(bench, api="Fetch", topic="orders", drop=True)
+    wanted = FetchRequest.FetchTopic(topic_id=TOPIC_ID, partitions=[FetchRequest.FetchPartition(partition=0)])
+    await client.ask(FETCH, 13, topics=[wanted])
+    await rule.wait_fired(1)
+    assert rule.fired == 1
+
+
 async def test_rules_and_the_log_know_who_logged_in(network, bench):
     bench.log.start()
     armed(bench, api="Heartbeat", principal="User:al,ice", error="NOT_COORDINATOR")
