@@ -75,6 +75,45 @@ def a_failed_read_is_tried_again(run: Run) -> None:
 
 
 @case("faults", "java")
+def java_waits_as_long_as_it_is_delayed(run: Run) -> None:
+    # The console producer waits 1.5 s for an answer by default.
+    quick = ("linger.ms=0", "batch.size=1", "max.in.flight.requests.per.connection=1", "request.timeout.ms=30000")
+    for rule in ({"delay_ms": 4000}, {"delay_ms": 4000, "done": True}):
+        with disturbed(run, api="Produce", times=1, **rule) as (kafka, _):
+            started = time.monotonic()
+            java_sends(run, kafka, *quick, stdin="0\n1\n").ok()
+            assert time.monotonic() - started >= 4, rule
+            assert values(kafka) == ["0", "1"], rule
+
+
+@case("faults", "java")
+def java_waits_until_it_is_released(run: Run) -> None:
+    with disturbed(run, api="Produce", hold=True) as (kafka, fault), ThreadPoolExecutor() as pool:
+        sending = pool.submit(java_sends, run, kafka, "request.timeout.ms=60000", "delivery.timeout.ms=80000")
+        fault.wait_fired(timeout=60)
+        assert not sending.done()
+        assert kafka.offsets(TOPIC) == [(0, 0)]
+        fault.release()
+        sending.result().ok()
+        assert values(kafka) == ["0"]
+
+
+@case("faults", "java")
+def java_sends_again_what_was_lost_undone(run: Run) -> None:
+    quick = ("request.timeout.ms=1500", "delivery.timeout.ms=30000", "linger.ms=0")
+    for rule in (
+        {"api": "Produce", "drop": True},
+        {"api": "Produce", "close": True},
+        {"api": "Produce", "reset": True},
+        {"api": "Metadata", "truncate": 9},
+    ):
+        with disturbed(run, times=1, **rule) as (kafka, _):
+            finished = java_sends(run, kafka, *quick).ok()
+            assert kafka.offsets(TOPIC) == [(0, 1)], (rule, finished)
+            assert values(kafka) == ["0"], rule
+
+
+@case("faults", "java")
 def java_counts_a_failed_fsync_as_no_delivery_and_reads_again_after_a_failed_read(run: Run) -> None:
     only_kwire(run)
     with KafkaBroker() as kafka:
@@ -105,3 +144,35 @@ def a_fenced_java_producer_cannot_commit(run: Run) -> None:
         printed = finished.out + finished.err
         assert "ProducerFencedException" in printed or "InvalidProducerEpochException" in printed, finished
         assert values(kafka, **{"isolation.level": "read_committed"}) == []
+
+
+@case("faults", "java")
+def java_gets_records_again_whose_locks_have_expired(run: Run) -> None:
+    only_kwire(run)
+    with KafkaBroker(topics={TOPIC: 1}) as kafka, ThreadPoolExecutor() as pool:
+        server = ("--bootstrap-server", kafka.bootstrap_servers)
+        earliest = ("--alter", "--add-config", "share.auto.offset.reset=earliest")
+        run.tool("configs", *server, *earliest, "--entity-type", "groups", "--entity-name", "sharers").ok()
+        kafka.seed({"topics": {TOPIC: {"records": [{"value": "shared"}]}}})
+        # The first member has acquired the record and does not know it yet.
+        with kafka.faults.add(api="ShareFetch", client_id="first", hold=True, done=True) as fault:
+
+            def consumes(name: str) -> str:
+                return run.tool(
+                    "console-share-consumer", *server, "--topic", TOPIC, "--group", "sharers", "--max-messages", "1",
+                    "--timeout-ms", "60000", "--command-property", f"client.id={name}",
+                    "--formatter-property", "print.delivery=true", timeout_s=90,
+                ).out  # fmt: skip
+
+            first = pool.submit(consumes, "first")
+            fault.wait_fired(timeout=60)
+            deadline = time.monotonic() + 30
+            while not kafka.locks("sharers"):
+                assert time.monotonic() < deadline, "nothing was acquired"
+            second = pool.submit(consumes, "second")
+            kafka.happen("locks_expired", group="sharers")
+            delivered = second.result()
+            assert "shared" in delivered, delivered
+            assert "Delivery:2" in delivered, delivered
+            fault.release()
+            assert "shared" in first.result()

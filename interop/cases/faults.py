@@ -162,12 +162,12 @@ def a_coordinator_that_loads_is_waited_for(run: Run) -> None:
         assert values(kafka) == ["0"]
 
 
-def java_sends(run: Run, kafka: KafkaBroker, *properties: str) -> Finished:
-    """Run the official console producer with one record."""
+def java_sends(run: Run, kafka: KafkaBroker, *properties: str, stdin: str = "0\n") -> Finished:
+    """Run the official console producer, with one record unless ``stdin`` has more lines."""
     args = ["--bootstrap-server", kafka.bootstrap_servers, "--topic", TOPIC]
     for each in properties:
         args += ["--command-property", each]
-    return run.tool("console-producer", *args, stdin="0\n", timeout_s=90)
+    return run.tool("console-producer", *args, stdin=stdin, timeout_s=90)
 
 
 def java_reads(run: Run, kafka: KafkaBroker) -> Finished:
