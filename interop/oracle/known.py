@@ -108,7 +108,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         "differential",
-        r"^AlterConfigs v\d: 'no answer' / .*Each resource must appear at most once",
+        r"^AlterConfigs v\d: 'no answer' / .* \(a resource twice\)$",
         "A resource twice in one AlterConfigs",
         "Is refused with INVALID_REQUEST; Apache Kafka never answers it.",
     ),

@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("interop.differential", reason="interop is no part of the installed package")
 
-from interop.differential.comparison import blocked_by_known_silence, without_sources_of_defaults
+from interop.differential.comparison import blocked_by_known_silence, is_known, without_sources_of_defaults
 from interop.differential.mutations import mutated, repeated
 from interop.differential.operations import Operation, from_line, read_script, to_line
 from interop.differential.sequences import KINDS, sequence
@@ -82,6 +82,14 @@ def test_members_of_all_protocols_are_drawn_only_when_they_are_asked_for():
     heartbeats = {"ConsumerGroupHeartbeat", "ShareGroupHeartbeat", "StreamsGroupHeartbeat"}
     assert heartbeats | {"JoinGroup", "Heartbeat"} <= asked
     assert not heartbeats & drawn
+
+
+@pytest.mark.parametrize(("names", "expected"), [(("t", "u", "t"), True), (("t", "u"), False)])
+def test_that_apache_does_not_answer_a_resource_twice_is_known_however_long_the_other_answer_is(names, expected):
+    resources = [{"resourceType": 2, "resourceName": name, "configs": []} for name in names]
+    altering = Operation("admin", "AlterConfigs", 2, {"resources": resources})
+
+    assert is_known(altering, ": 'no answer' / {'responses': [ ... ]}") is expected
 
 
 LEAVING = {"groupId": "g"}
