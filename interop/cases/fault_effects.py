@@ -176,3 +176,20 @@ def java_gets_records_again_whose_locks_have_expired(run: Run) -> None:
             assert "Delivery:2" in delivered, delivered
             fault.release()
             assert "shared" in first.result()
+
+
+@case("faults", "java")
+def java_obeys_a_throttle_time(run: Run) -> None:
+    quick = ("linger.ms=0", "batch.size=1", "max.in.flight.requests.per.connection=1", "request.timeout.ms=30000")
+    with disturbed(run, api="Produce", times=1, throttle_ms=4000) as (kafka, _):
+        started = time.monotonic()
+        java_sends(run, kafka, *quick, stdin="0\n1\n").ok()
+        assert time.monotonic() - started >= 4
+
+
+@case("faults", "java")
+def java_reports_an_answer_that_it_cannot_parse(run: Run) -> None:
+    with disturbed(run, api="Produce", times=1, garbage=True) as (kafka, _):
+        finished = java_sends(run, kafka, "request.timeout.ms=1500", "delivery.timeout.ms=6000", "linger.ms=0")
+        assert "Uncaught error in kafka producer I/O thread" in finished.err + finished.out, finished
+        assert kafka.offsets(TOPIC) == [(0, 1)]
