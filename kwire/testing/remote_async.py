@@ -174,6 +174,9 @@ class AsyncKafka:
     async def connections(self) -> list[dict[str, Any]]:
         return await _in_thread(self._kafka.connections)
 
+    async def client_metrics(self) -> list[dict[str, Any]]:
+        return await _in_thread(self._kafka.client_metrics)
+
     async def locks(self, group_id: str) -> list[dict[str, Any]]:
         return await _in_thread(partial(self._kafka.locks, group_id))
 
