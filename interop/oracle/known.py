@@ -132,6 +132,12 @@ KNOWN: tuple[Known, ...] = (
         "A fetch in the name of a broker without a replica is refused, and the refusal does not name the leader.",
     ),
     Known(
+        "differential",
+        r"^ListGroups v\d\.groups: \[\] / .*'groupState': 'NotReady'",
+        "Streams groups that are not ready in ListGroups",
+        "Are found by the state `NotReady`, as they are listed; Apache Kafka finds them by `not_ready` alone.",
+    ),
+    Known(
         "join-metadata-over-the-record-size",
         r"^JoinGroup v\d a dynamic member\.",
         "JoinGroup metadata that no group record holds",

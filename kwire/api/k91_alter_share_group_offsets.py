@@ -58,8 +58,9 @@ async def _alter(context: Context, request: AlterShareGroupOffsetsRequest) -> li
                 starts.setdefault(topic.topic_name, {})[one.partition_index] = one.start_offset
         topic_id = ZERO_UUID if known is None else known.id
         responses.append(Topic(topic_name=topic.topic_name, topic_id=topic_id, partitions=partitions))
-    if not starts:
+    if all(each.error_code == Code.TOPIC_AUTHORIZATION_FAILED for topic in responses for each in topic.partitions):
         return responses
+    # Also without a partition to set: the group may be of another kind, or have members.
     refusal = await _set(context, request.group_id, starts)
     if refusal is not None:
         for answer in responses:
@@ -76,6 +77,8 @@ async def _set(context: Context, group_id: str, starts: dict[str, dict[int, int]
         group_id,
         lambda machine, ticket, now_ms: machine.share.alter_offsets(group_id, starts, ticket=ticket, now_ms=now_ms),
     )
+    if not starts:
+        return None
     refusal = await initialize_states(context.broker.share_persister, context, action)
     if refusal is not None:
         return refusal

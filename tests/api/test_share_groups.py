@@ -224,6 +224,15 @@ async def alter(peer, topic, starts):
     return {one.partition_index: one.error_code for each in response.responses for one in each.partitions}
 
 
+async def test_a_group_with_members_refuses_offsets_also_of_what_does_not_exist(broker):
+    member = SharePeer(broker)
+    await member.create_topic("t")
+    assert await alter(member, "none", {0: 1}) == {0: Code.UNKNOWN_TOPIC_OR_PARTITION}
+    await beat(member, 0, ["t"])
+    assert await alter(member, "none", {0: 1}) == Code.NON_EMPTY_GROUP
+    assert await alter(member, "t", {7: 1}) == Code.NON_EMPTY_GROUP
+
+
 async def test_offsets_are_described_with_their_lag(broker):
     member = SharePeer(broker)
     topic_id = await member.create_topic("t")
