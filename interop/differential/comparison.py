@@ -177,6 +177,13 @@ def in_order(responses: list[dict]) -> list[dict]:
     return sorted((topic for topic in responses if topic["partitions"]), key=lambda topic: str(topic["topicId"]))
 
 
+def sort_subscriptions(description: dict) -> None:
+    """Apache Kafka gives the names of topics in the order of a hash table."""
+    for group in description["groups"]:
+        for member in group["members"]:
+            member.get("subscribedTopicNames", []).sort()
+
+
 def normalised(session: Session, operations: list[Operation], answers: list[Any], prefix: str) -> list[Any]:
     normalizer = Normalizer()
     for name, ids in session.topic_ids.items():
@@ -196,6 +203,8 @@ def normalised(session: Session, operations: list[Operation], answers: list[Any]
             value["configResources"] = [one for one in value["configResources"] if not is_barrier(one)]
         if operation.api == "DescribeConfigs" and isinstance(value, dict):
             without_sources_of_defaults(value)
+        if operation.api.endswith("GroupDescribe") and isinstance(value, dict):
+            sort_subscriptions(value)
         if operation.api == "ShareFetch" and isinstance(value, dict):
             # Which partition comes first depends on how many sessions a broker has had.
             value["responses"] = in_order(value["responses"])
