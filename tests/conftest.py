@@ -13,7 +13,7 @@ from peer import Peer
 
 from kwire.broker.start import open_broker
 from kwire.metadata.effective import BrokerSettings
-from kwire.storage.files import OsFiles
+from kwire.storage.os_files import OsFiles
 
 # How long an example takes says how busy the machine is, and nothing else.
 hypothesis.settings.register_profile("patient", parent=hypothesis.settings(), deadline=None, max_examples=examples(100))

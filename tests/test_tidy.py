@@ -29,12 +29,11 @@ IMPURE_MODULES = {"time", "random", "secrets", "uuid", "datetime", "socket", "se
 ALLOWED_IMPORTS = {
     # For values: the caller gives the time.
     *(f"kwire/security/tls/development.py imports datetime{name}" for name in ("", ".datetime", ".timedelta")),
-    "kwire/storage/files.py imports threading",  # fsyncs and cold reads share its table of open files with the loop
+    "kwire/storage/os_files.py imports threading",  # fsyncs and cold reads share its table of open files with the loop
 }
 IMPURE_CALLS = {"os.urandom", "input", "breakpoint"}
 
 LONG_FILES: dict[str, str] = {
-    "kwire/storage/files.py": "files, slices and descriptors share the table of open files",
     "kwire/broker/partitions/partition.py": "writing, committing, roles and watches share the high watermark",
     "kwire/storage/log.py": "append, read, truncate and flush share offsets and segments",
 }
@@ -137,11 +136,11 @@ def test_nothing_waits_in_the_pure_packages_below_api() -> None:
     assert offences == []
 
 
-def test_only_files_py_touches_the_operating_system_in_storage() -> None:
+def test_only_os_files_py_touches_the_operating_system_in_storage() -> None:
     offences = [
         f"{relative(path)} imports {name}"
         for path in MODULES
-        if package_of(path) == "storage" and path.name != "files.py"
+        if package_of(path) == "storage" and path.name != "os_files.py"
         for name in imports_of(tree_of(path))
         if name.split(".")[0] in {"os", "io", "mmap", "shutil", "fcntl", "pathlib"}
     ]

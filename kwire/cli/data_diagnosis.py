@@ -17,7 +17,8 @@ from kwire.cli.diagnosis import Finding, Level
 from kwire.errors import StorageFailure
 from kwire.metadata.log_format import list_snapshots, read_snapshot
 from kwire.storage import checkpoints
-from kwire.storage.files import DirectoryInUse, OsFiles
+from kwire.storage.files import DirectoryInUse
+from kwire.storage.os_files import OsFiles
 from kwire.storage.verification import verify_log
 from kwire.types import METADATA_TOPIC
 

@@ -21,7 +21,8 @@ from kwire.control.trees import Tree, clear_tree, read_tree, size_bytes, write_t
 from kwire.faults.disk import without_faults
 from kwire.metadata.commands.nodes import AllocateProducerIds
 from kwire.server.lifecycle import Server
-from kwire.storage.files import Files, OsFiles
+from kwire.storage.files import Files
+from kwire.storage.os_files import OsFiles
 
 SNAPSHOTS_MAX: Final = 100
 

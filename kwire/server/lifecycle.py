@@ -62,7 +62,8 @@ from kwire.server.hangup import Hangups, Meaning
 from kwire.server.listener import Listener
 from kwire.server.process import raise_descriptor_limit, stop_at_once_after
 from kwire.server.reopening import Reopening
-from kwire.storage.files import Files, OsFiles
+from kwire.storage.files import Files
+from kwire.storage.os_files import OsFiles
 
 if TYPE_CHECKING:  # loads key stores, which a broker without TLS does not need
     from kwire.server.tls_listeners import TlsListeners

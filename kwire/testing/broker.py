@@ -39,7 +39,8 @@ from kwire.metadata.sasl_settings import settings_for_users
 from kwire.server.initial_topics import create_missing_topics
 from kwire.server.initial_users import store_users
 from kwire.server.lifecycle import Server, open_server
-from kwire.storage.files import Files, OsFiles
+from kwire.storage.files import Files
+from kwire.storage.os_files import OsFiles
 from kwire.testing.arguments import (
     BrokerConfigError,
     Config,

@@ -1,6 +1,6 @@
 """Files in memory: a broker without a disk, and a disk that fails on demand.
 
-Responsible for: the counterpart of ``kwire.storage.files.OsFiles`` in memory, the state after a kill or a power cut,
+Responsible for: the counterpart of ``kwire.storage.os_files.OsFiles`` in memory, the state after a kill or a power cut,
 injected faults. Must not depend on: the content of the files.
 
 A file holds the bytes that were written and how many of them were synced. ``kill`` models the end of the process: all

@@ -35,7 +35,7 @@ from kwire.metadata.log_format import (
 from kwire.metadata.nodes import reserve_producer_ids
 from kwire.metadata.snapshot import snapshot_records
 from kwire.metadata.topics import NewTopic, create_topics, delete_topics
-from kwire.storage.files import OsFiles
+from kwire.storage.os_files import OsFiles
 from kwire.testing.files import MemoryFiles
 from kwire.wire.batch import read_batch_header
 from kwire.wire.messages import (

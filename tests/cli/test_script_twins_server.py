@@ -16,7 +16,7 @@ from kwire.kafka_release import METADATA_VERSIONS
 from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.entities import ScramMechanism
 from kwire.security.sasl.scram_keys import make_credential
-from kwire.storage.files import OsFiles
+from kwire.storage.os_files import OsFiles
 
 NEWEST = METADATA_VERSIONS[max(METADATA_VERSIONS)][0]
 

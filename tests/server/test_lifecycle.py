@@ -20,7 +20,8 @@ from kwire.metadata.effective import BrokerSettings
 from kwire.server import lifecycle
 from kwire.server.acceptor import CannotBind
 from kwire.server.lifecycle import open_server
-from kwire.storage.files import DirectoryInUse, OsFiles
+from kwire.storage.files import DirectoryInUse
+from kwire.storage.os_files import OsFiles
 from kwire.wire import codec
 from kwire.wire.messages import ApiVersionsRequest, ConfigRecord, IncrementalAlterConfigsRequest, MetadataRequest
 

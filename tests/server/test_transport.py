@@ -12,7 +12,8 @@ from kwire.limits import BUSY_POLLS_MAX
 from kwire.server import transport as transport_module
 from kwire.server.close_watch import CloseWatch
 from kwire.server.transport import LastHeard, SocketTransport
-from kwire.storage.files import FileSlice, OsFiles
+from kwire.storage.files import FileSlice
+from kwire.storage.os_files import OsFiles
 from kwire.testing.transport import MemoryTransport
 
 

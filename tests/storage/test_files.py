@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from kwire.errors import StorageFailure
-from kwire.storage.files import DirectoryInUse, OsFiles
+from kwire.storage.files import DirectoryInUse
+from kwire.storage.os_files import OsFiles
 from kwire.testing.files import MemoryFiles
 
 

@@ -9,8 +9,8 @@ from log_batches import NOW, append, append_marker, batch, marker
 from official import class_path
 
 from kwire.storage.config import LogConfig
-from kwire.storage.files import OsFiles
 from kwire.storage.log import Log
+from kwire.storage.os_files import OsFiles
 
 # The tool counts from -1, so it prints this for the first record of each later segment of any log.
 FIRST_RECORD = re.compile(r"Non-consecutive offsets in \S+(\d{20})\.log\n  -1 is followed by (\d+)\n")

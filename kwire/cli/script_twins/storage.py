@@ -28,7 +28,7 @@ from kwire.metadata.features import KNOWN, METADATA_VERSION, SERVED, bootstrap_l
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.quorum_rules import is_broker_alone
 from kwire.storage import checkpoints
-from kwire.storage.files import OsFiles
+from kwire.storage.os_files import OsFiles
 from kwire.types import uuid_from_text, uuid_text
 from kwire.wire.messages import UserScramCredentialRecord
 
