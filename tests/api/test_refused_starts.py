@@ -148,10 +148,6 @@ async def test_a_quorum_of_other_nodes_is_refused_in_one_sentence(name, text):
     [
         ({}, "controller.quorum.bootstrap.servers"),
         ({"controller.quorum.voters": "1@a:9093"}, "node.id"),
-        (
-            {"controller.quorum.voters": "2@a:9093", "listener.security.protocol.map": "CONTROLLER:SSL,P:PLAINTEXT"},
-            "listener.security.protocol.map",
-        ),
     ],
 )
 async def test_a_broker_alone_needs_controllers_that_it_can_reach(texts, name):
