@@ -19,6 +19,7 @@ from typing import Final
 
 from kwire.api.group_partitions import Judged, fits_one_batch, in_slices, judge_topic, offset_to_commit, sort_partitions
 from kwire.broker.coordination.admission import Dialect
+from kwire.broker.coordination.shard import as_coordinator
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.coordinators.machine import ProducerStamp
@@ -145,4 +146,4 @@ async def _admit(context: Context, request: TxnOffsetCommitRequest, producer: Pr
         context, request.transactional_id, producer, {partition: _NO_SEQUENCE}, dialect
     )
     if where in refused:
-        raise KafkaError(refused[where])
+        raise as_coordinator(KafkaError(refused[where]))

@@ -171,6 +171,32 @@ async def test_a_transaction_that_ends_while_the_coordinator_is_asked_gets_no_mo
     assert len(pair.markers()) == 1
 
 
+LEADS, FOLLOWS = (Role.LEADER, LEADER), (Role.FOLLOWER, COORDINATOR)
+
+
+@pytest.mark.parametrize(
+    ("roles", "code"),
+    [
+        ([FOLLOWS], Code.NOT_LEADER_OR_FOLLOWER),
+        ([FOLLOWS, LEADS], Code.NOT_LEADER_OR_FOLLOWER),
+        ([LEADS], Code.NONE),
+    ],
+    ids=["lost", "lost and won again", "the same leader in another epoch"],
+)
+async def test_a_client_asks_again_if_the_leader_changed_while_the_coordinator_was_asked(pair, roles, code):
+    producer = producer_of(pair, OLD)
+    await producer.init()
+    await producer.add("t", 0)
+    partition = pair.leader.partitions.get(*TOPIC)
+
+    async def elect():
+        for epoch, (role, leader_id) in enumerate(roles, partition.leader_epoch + 1):
+            partition.change_role(role, leader_id=leader_id, leader_epoch=epoch)
+
+    pair.to_coordinator.before_answer = elect
+    assert await send(producer, b"a") is code
+
+
 async def test_markers_are_sent_again_until_the_leader_has_written_them(pair):
     producer = producer_of(pair, NEW)
     await producer.init()

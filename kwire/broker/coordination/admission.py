@@ -198,10 +198,7 @@ class Admission:
                 codes = await self._remote.add_partitions(
                     waits, coordinator, transactional_id, producer, list(asked), verify_only=True
                 )
-            return {
-                where: Code.INVALID_TXN_STATE if code is Code.NONE and guards[where].broken else code
-                for where, code in codes.items()
-            }
+            return {where: guards[where].refusal if code is Code.NONE else code for where, code in codes.items()}
         finally:
             for guard in guards.values():
                 guard.end()

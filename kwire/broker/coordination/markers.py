@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, Protocol, TypeAlias
 
 from kwire.broker.partitions.partition import ACKS_ALL, Partition
 from kwire.coordinators.machine import ProducerStamp
+from kwire.errors import Code
 from kwire.types import OFFSETS_TOPIC, TopicPartition
 from kwire.wire.records import Record, build_batch
 
@@ -70,26 +71,31 @@ class OffsetsMarkerAppended(Protocol):
 class VerificationGuard:
     """Taken before another broker is asked whether a producer's transaction has a partition (KIP-890).
 
-    While that is asked the transaction may end: then ``broken`` is True, and what the producer wrote before must not be
-    appended any more, or it would begin a transaction that nothing ends.
+    While that is asked the transaction may end: then ``refusal`` is a code, and what the producer wrote before must not
+    be appended any more, or it would begin a transaction that nothing ends.
     """
 
-    __slots__ = ("_guards", "_has_marker", "_key", "_leader_epoch", "_partition")
+    __slots__ = ("_guards", "_has_marker", "_key", "_leading_since", "_partition")
 
     def __init__(
         self, partition: Partition, producer_id: int, guards: dict[_GuardKey, list[VerificationGuard]]
     ) -> None:
         self._partition = partition
-        self._leader_epoch = partition.leader_epoch
+        self._leading_since = partition.leading_since
         self._key = (partition.topic_partition, producer_id)
         self._guards = guards
         self._has_marker = False
         guards.setdefault(self._key, []).append(self)
 
     @property
-    def broken(self) -> bool:
-        """Whether a marker of the producer was appended since, or the partition has had another leader."""
-        return self._has_marker or self._partition.leader_epoch != self._leader_epoch
+    def refusal(self) -> Code:
+        """INVALID_TXN_STATE if a marker of the producer was appended since.
+
+        NOT_LEADER_OR_FOLLOWER if the partition has had another leader, which may have written one: clients ask again.
+        """
+        if self._partition.leading_since != self._leading_since:
+            return Code.NOT_LEADER_OR_FOLLOWER
+        return Code.INVALID_TXN_STATE if self._has_marker else Code.NONE
 
     def note_marker(self) -> None:
         self._has_marker = True
