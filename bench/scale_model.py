@@ -141,9 +141,10 @@ def topics(image: MetadataImage, partitions: int) -> Iterator[list[Message]]:
 def snapshots(image: MetadataImage, partitions: int) -> Numbers:
     """Write the image out, and load it as a broker does that starts."""
     started = time.process_time()
-    content = write_snapshot(
+    batches = write_snapshot(
         snapshot_records(image), Quorum(0, None), metadata_version=_VERSION, epoch=1, now_ms=0, last_timestamp_ms=0
     )
+    content = b"".join(batches)
     written_s = time.process_time() - started
     started = time.process_time()
     read = read_snapshot("snapshot", content)

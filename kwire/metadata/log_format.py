@@ -6,7 +6,7 @@ a sequence of batches take effect (``RecordReader``). Must not depend on: the lo
 A snapshot:
 
     control batch   SnapshotHeader, then KRaftVersion and KRaftVoters if the quorum is a dynamic one
-    batches         records, at most 1024 each
+    batches         records, at most 128 each: encoding one is a step that takes a few ms
     control batch   SnapshotFooter: a file without it is not whole
 
 The name has the next offset (exclusive end) and the raft epoch of the last record. Offsets inside count from
@@ -46,7 +46,7 @@ KRAFT_VERSION: Final = 5
 KRAFT_VOTERS: Final = 6
 
 _NAME: Final = re.compile(r"(\d{20})-(\d{10})\.checkpoint")
-_RECORDS_PER_BATCH: Final = 1024
+_RECORDS_PER_BATCH: Final = 128
 
 
 class SnapshotId(NamedTuple):
@@ -155,8 +155,8 @@ def write_snapshot(
     epoch: int,
     now_ms: int,
     last_timestamp_ms: int,
-) -> bytes:
-    """Write a snapshot's content."""
+) -> Iterator[bytes]:
+    """Give a snapshot's content batch by batch; other tasks can run between two of them."""
     header: list[tuple[int, Message]] = [
         (SNAPSHOT_HEADER, SnapshotHeaderRecord(last_contained_log_timestamp=last_timestamp_ms))
     ]
@@ -164,15 +164,14 @@ def write_snapshot(
         header.append((KRAFT_VERSION, KRaftVersionRecord(kraft_version=quorum.kraft_version)))
         if quorum.voters is not None:
             header.append((KRAFT_VOTERS, quorum.voters))
-    parts = [control_batch(header, offset=0, epoch=epoch, now_ms=now_ms)]
+    yield control_batch(header, offset=0, epoch=epoch, now_ms=now_ms)
     offset = len(header)
     rest = iter(records)
     while chunk := list(islice(rest, _RECORDS_PER_BATCH)):
-        parts.append(data_batch(chunk, metadata_version, offset=offset, epoch=epoch, now_ms=now_ms))
+        yield data_batch(chunk, metadata_version, offset=offset, epoch=epoch, now_ms=now_ms)
         offset += len(chunk)
     footer: list[tuple[int, Message]] = [(SNAPSHOT_FOOTER, SnapshotFooterRecord())]
-    parts.append(control_batch(footer, offset=offset, epoch=epoch, now_ms=now_ms))
-    return b"".join(parts)
+    yield control_batch(footer, offset=offset, epoch=epoch, now_ms=now_ms)
 
 
 def data_batch(

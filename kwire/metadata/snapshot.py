@@ -2,26 +2,36 @@
 
 Responsible for: the records and their order, which is Kafka's: features, nodes, topics, configs, quotas, producer ids,
 ACLs, credentials, tokens; preserved records come last. Must not depend on: files, batches.
+
+The records can be taken one after another while the image changes: they are those of the image when it was asked.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kwire.acls import Acl
 from kwire.metadata.acls import acl_record
 from kwire.metadata.entities import (
     BrokerNode,
     ControllerNode,
     Partition,
+    PreservedRecord,
+    ProducerIdBlock,
     QuotaEntity,
+    Resource,
     ScramCredential,
     ScramMechanism,
+    Topic,
 )
 from kwire.metadata.image import METADATA_VERSION, MetadataImage
+from kwire.types import Uuid
 from kwire.wire.messages import (
     ClientQuotaRecord,
     ConfigRecord,
+    DelegationTokenRecord,
     FeatureLevelRecord,
     PartitionRecord,
     ProducerIdsRecord,
@@ -35,14 +45,49 @@ if TYPE_CHECKING:
     from kwire.metadata.image import Record
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Frozen:
+    """What an image held at one moment. The maps are copies; their values are shared, since nothing changes them."""
+
+    features: Mapping[str, int]
+    brokers: Sequence[BrokerNode]
+    controllers: Sequence[ControllerNode]
+    topics: Sequence[Topic]
+    configs: Mapping[Resource, Mapping[str, str]]
+    quotas: Mapping[QuotaEntity, Mapping[str, float]]
+    producer_ids: ProducerIdBlock | None
+    acls: Mapping[Uuid, Acl]
+    scram: Mapping[tuple[str, ScramMechanism], ScramCredential]
+    tokens: Sequence[DelegationTokenRecord]
+    preserved: Sequence[PreservedRecord]
+
+
 def snapshot_records(image: MetadataImage) -> Iterator[Record]:
-    """Give the records of a snapshot of ``image``."""
-    yield from _features(image)
-    for broker in image.brokers.values():
+    """Give the records of a snapshot of ``image`` as it is at this call; it may change while they are taken."""
+    return _records(
+        _Frozen(
+            features=dict(image.features),
+            brokers=tuple(image.brokers.values()),
+            controllers=tuple(image.controllers.values()),
+            topics=tuple(image.topics.values()),
+            configs=dict(image.configs),
+            quotas=dict(image.quotas),
+            producer_ids=image.producer_ids,
+            acls=dict(image.acls),
+            scram=dict(image.scram),
+            tokens=tuple(image.tokens.values()),
+            preserved=tuple(image.preserved),
+        )
+    )
+
+
+def _records(image: _Frozen) -> Iterator[Record]:
+    yield from _features(image.features)
+    for broker in image.brokers:
         yield broker_record(broker)
-    for controller in image.controllers.values():
+    for controller in image.controllers:
         yield controller_record(controller)
-    for topic in image.topics.values():
+    for topic in image.topics:
         yield TopicRecord(name=topic.name, topic_id=topic.id)
         for partition in topic.partitions:
             yield partition_record(partition)
@@ -58,7 +103,7 @@ def snapshot_records(image: MetadataImage) -> Iterator[Record]:
         yield acl_record(acl_id, acl)
     for (user, mechanism), credential in image.scram.items():
         yield scram_record(user, mechanism, credential)
-    yield from image.tokens.values()
+    yield from image.tokens
     yield from image.preserved
 
 
@@ -82,11 +127,11 @@ def partition_record(partition: Partition) -> PartitionRecord:
     )
 
 
-def _features(image: MetadataImage) -> Iterator[FeatureLevelRecord]:
+def _features(levels: Mapping[str, int]) -> Iterator[FeatureLevelRecord]:
     # metadata.version comes first: readers need it for the rest.
-    if METADATA_VERSION in image.features:
-        yield FeatureLevelRecord(name=METADATA_VERSION, feature_level=image.features[METADATA_VERSION])
-    for name, level in image.features.items():
+    if METADATA_VERSION in levels:
+        yield FeatureLevelRecord(name=METADATA_VERSION, feature_level=levels[METADATA_VERSION])
+    for name, level in levels.items():
         if name != METADATA_VERSION:
             yield FeatureLevelRecord(name=name, feature_level=level)
 

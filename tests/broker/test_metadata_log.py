@@ -209,11 +209,13 @@ def test_the_log_does_not_grow_what_a_start_must_replay(home):
     assert log.log_start_offset == home.snapshots()[0].offset
 
 
-def test_a_snapshot_is_written_when_enough_was_appended(tmp_path):
+async def test_a_snapshot_is_written_when_enough_was_appended(tmp_path):
     home = Home(tmp_path / "data", {"metadata.log.max.record.bytes.between.snapshots": "2000"})
     home.open()
     for number in range(30):
         home.create(NewTopic(f"t{number}"))
+        if home.log.snapshot_due.is_set():
+            await home.log.write_due_snapshot()
     (kept,) = home.snapshots()
     assert 0 < kept.offset < home.log.end_offset
     before = state_of(home.log.image)
@@ -223,24 +225,32 @@ def test_a_snapshot_is_written_when_enough_was_appended(tmp_path):
     assert len(before) > 60
 
 
-def test_a_snapshot_that_cannot_be_written_does_not_undo_the_change(capsys):
+async def test_a_snapshot_that_cannot_be_written_does_not_undo_the_change(capsys):
     settings = {"metadata.log.max.record.bytes.between.snapshots": "2000"}
     home = Home("/data", settings, MemoryFiles())
     home.open()
     home.files.fault = lambda _, path: OSError(errno.ENOSPC, "full") if ".checkpoint" in path else None
     for number in range(30):
         home.create(NewTopic(f"t{number}"))
-    assert len(home.log.image.topics) == 30
+    await home.log.write_due_snapshot()
     assert "no metadata snapshot" in capsys.readouterr().err
+    assert len(home.log.image.topics) == 30
+    # It is tried again after the next change.
+    assert not home.log.snapshot_due.is_set()
+    home.files.fault = None
+    home.create(NewTopic("next"))
+    await home.log.write_due_snapshot()
+    assert [snapshot.offset for snapshot in home.snapshots()] == [home.log.end_offset]
 
 
-def test_an_old_snapshot_is_renewed_by_time(tmp_path):
+async def test_an_old_snapshot_is_renewed_by_time(tmp_path):
     home = Home(tmp_path / "data", {"metadata.log.max.snapshot.interval.ms": "60000"})
     home.open()
     home.log.tick()
-    assert [snapshot.offset for snapshot in home.snapshots()] == [0]
+    assert not home.log.snapshot_due.is_set()
     home.clock.advance(60_001)
     home.log.tick()
+    await home.log.write_due_snapshot()
     assert [snapshot.offset for snapshot in home.snapshots()] == [home.log.end_offset]
 
 

@@ -165,6 +165,7 @@ class EmbeddedController:
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_when_lost)
+            start_contained(nursery, self._clock.sleep, self._note_old_snapshots)
             start_contained(nursery, self._clock.sleep, self._write_snapshots)
 
     def close(self) -> None:
@@ -175,6 +176,10 @@ class EmbeddedController:
         self.log.close()
 
     async def _write_snapshots(self) -> None:
+        while True:
+            await self.log.write_due_snapshot()
+
+    async def _note_old_snapshots(self) -> None:
         interval_ms = self._configs.broker["metadata.log.max.snapshot.interval.ms"]
         while True:
             await self._clock.sleep(min(interval_ms, _SNAPSHOT_CHECK_MS_MAX) or _SNAPSHOT_CHECK_MS_MAX)

@@ -60,8 +60,8 @@ def format_if_new(
     quorum = Quorum(features.SERVED[features.KRAFT_VERSION].highest, _own_vote(identity))
     voters = write_snapshot([], quorum, metadata_version=0, epoch=0, now_ms=now_ms, last_timestamp_ms=now_ms)
     # The voters first: a directory that has a bootstrap file counts as formatted.
-    files.write_bytes(f"{path}/{SnapshotId(0, 0).file_name}", voters, durable=True)
-    files.write_bytes(f"{directory}/{BOOTSTRAP}", bootstrap, durable=True)
+    files.write_bytes(f"{path}/{SnapshotId(0, 0).file_name}", b"".join(voters), durable=True)
+    files.write_bytes(f"{directory}/{BOOTSTRAP}", b"".join(bootstrap), durable=True)
     return True
 
 

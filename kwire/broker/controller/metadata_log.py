@@ -16,8 +16,9 @@ An Apache Kafka broker can start on this directory, and this broker on a directo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final, NamedTuple
 
 import trio
 
@@ -61,6 +62,7 @@ from kwire.personas import persona
 from kwire.storage.checkpoints import META_PROPERTIES
 from kwire.storage.config import LogConfig
 from kwire.storage.files import Files
+from kwire.storage.flush import PendingFlush
 from kwire.storage.log import Log
 from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID, TopicPartition, uuid_text
 from kwire.wire.batch import read_batch_header
@@ -70,6 +72,14 @@ logger = Logger("kwire.metadata")
 
 # A clean stop leaves at most this many bytes of log for the next start to replay.
 _REPLAY_BYTES_MAX: Final = 64 * 1024
+
+
+class _BegunSnapshot(NamedTuple):
+    """A snapshot of the image as it was at ``snapshot_id``, encoded while ``batches`` are taken."""
+
+    snapshot_id: SnapshotId
+    now_ms: int
+    batches: Iterator[bytes]
 
 
 class MetadataLog:
@@ -98,6 +108,8 @@ class MetadataLog:
         self._snapshot_interval_ms = configs.broker["metadata.log.max.snapshot.interval.ms"]
         self._snapshot_ms = clock.now_ms()
         self._bytes_since_snapshot = loaded.bytes_since_snapshot
+        # Set when enough was appended, or the last snapshot is too old: ``write_due_snapshot`` writes one.
+        self.snapshot_due = trio.Event()
         # Set once an fsync has failed: what the disk holds is unknown from then on, so nothing more can be committed.
         self.lost = trio.Event()
         self.log = _open_log(files, home, configs, clock, loaded)
@@ -178,7 +190,7 @@ class MetadataLog:
         self._append_records(records)
         delta = self.image.apply(records)
         if self._bytes_since_snapshot >= self._bytes_between_snapshots:
-            self._try_snapshot()
+            self.snapshot_due.set()
         return delta
 
     def follow_voter_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
@@ -191,39 +203,53 @@ class MetadataLog:
         self.quorum = self.quorum._replace(voters=changed)
 
     def tick(self) -> None:
-        """Write a snapshot when the last one is older than the interval and records came after it."""
+        """Note that a snapshot is due when the last one is older than the interval and records came after it."""
         age_ms = self._clock.now_ms() - self._snapshot_ms
         if self._bytes_since_snapshot and 0 < self._snapshot_interval_ms <= age_ms:
-            self._try_snapshot()
+            self.snapshot_due.set()
+
+    async def write_due_snapshot(self) -> None:
+        """Wait until a snapshot is due, and write it in steps with other tasks in between.
+
+        The log may grow meanwhile: the snapshot has the image of its first step. A stop waits for it, since ``close``
+        would write it again from the start. A failure only makes the next start slower, so it is logged and not raised.
+        """
+        await self.snapshot_due.wait()
+        self.snapshot_due = trio.Event()
+        covered_bytes, self._bytes_since_snapshot = self._bytes_since_snapshot, 0
+        try:
+            with trio.CancelScope(shield=True):
+                await self._snapshot_in_steps()
+        except BaseException as failure:
+            self._bytes_since_snapshot += covered_bytes
+            if not isinstance(failure, StorageFailure):
+                raise
+            logger.failure("no metadata snapshot", failure)
+
+    async def _snapshot_in_steps(self) -> None:
+        begun = self._begin_snapshot()
+        parts = []
+        for batch in begun.batches:
+            parts.append(batch)
+            await trio.lowlevel.checkpoint()
+        with self._flushing() as pending:  # a snapshot must not be ahead of the log on the disk
+            await trio.to_thread.run_sync(pending.sync)
+        await trio.to_thread.run_sync(self._store, begun.snapshot_id, parts)
+        self._finish_snapshot(begun)
 
     def snapshot(self) -> None:
-        """Write a snapshot of the image and delete the log before it. Raises StorageFailure."""
-        made = SnapshotId(self.end_offset, self.epoch)
-        now_ms = self._clock.now_ms()
-        content = write_snapshot(
-            snapshot_records(self.image),
-            self.quorum,
-            metadata_version=self.image.metadata_version,
-            epoch=made.epoch,
-            now_ms=now_ms,
-            last_timestamp_ms=self.last_timestamp_ms,
-        )
-        self.flush()  # a snapshot must not be ahead of the log on the disk
-        self._files.write_bytes(f"{self.path}/{made.file_name}", content, durable=True)
-        self._snapshot_ms, self._bytes_since_snapshot = now_ms, 0
-        self.latest_snapshot = made
-        self._delete_before(made, now_ms)
+        """Write a snapshot of the image and delete the log before it, all at once. Raises StorageFailure."""
+        begun = self._begin_snapshot()
+        parts = list(begun.batches)
+        self.flush()
+        self._store(begun.snapshot_id, parts)
+        self._finish_snapshot(begun)
+        self._bytes_since_snapshot = 0
 
     def flush(self) -> None:
         """Write everything to the disk (fsync). Raises StorageFailure, and sets ``lost``."""
-        pending = self.log.begin_flush()
-        try:
+        with self._flushing() as pending:
             pending.sync()
-        except StorageFailure:
-            self._home.mark_page_cache_untrusted()
-            self.lost.set()
-            raise
-        self.log.finish_flush(pending)
 
     def close(self) -> None:
         """Flush and close, with a snapshot if the next start would have much to replay. Raises StorageFailure."""
@@ -232,12 +258,40 @@ class MetadataLog:
         self.flush()
         self.log.close()
 
-    def _try_snapshot(self) -> None:
-        """Write a snapshot; a failure only makes the next start slower, so it is logged and not raised."""
+    @contextmanager
+    def _flushing(self) -> Iterator[PendingFlush]:
+        """The body calls ``sync`` of what this gives, here or in a thread."""
+        pending = self.log.begin_flush()
         try:
-            self.snapshot()
-        except StorageFailure as failure:
-            logger.failure("no metadata snapshot", failure)
+            yield pending
+        except StorageFailure:
+            self._home.mark_page_cache_untrusted()
+            self.lost.set()
+            raise
+        finally:
+            pending.close()
+        self.log.finish_flush(pending)
+
+    def _begin_snapshot(self) -> _BegunSnapshot:
+        snapshot_id = SnapshotId(self.end_offset, self.epoch)
+        now_ms = self._clock.now_ms()
+        batches = write_snapshot(
+            snapshot_records(self.image),
+            self.quorum,
+            metadata_version=self.image.metadata_version,
+            epoch=snapshot_id.epoch,
+            now_ms=now_ms,
+            last_timestamp_ms=self.last_timestamp_ms,
+        )
+        return _BegunSnapshot(snapshot_id, now_ms, batches)
+
+    def _store(self, snapshot_id: SnapshotId, parts: Sequence[bytes]) -> None:
+        self._files.write_bytes(f"{self.path}/{snapshot_id.file_name}", b"".join(parts), durable=True)
+
+    def _finish_snapshot(self, begun: _BegunSnapshot) -> None:
+        self._snapshot_ms = begun.now_ms
+        self.latest_snapshot = begun.snapshot_id
+        self._delete_before(begun.snapshot_id, begun.now_ms)
 
     def _lead(self) -> None:
         """Begin a new epoch."""
