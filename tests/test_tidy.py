@@ -35,7 +35,6 @@ IMPURE_CALLS = {"os.urandom", "input", "breakpoint"}
 
 LONG_FILES: dict[str, str] = {
     "kwire/broker/partitions/partition.py": "writing, committing, roles and watches share the high watermark",
-    "kwire/storage/log.py": "append, read, truncate and flush share offsets and segments",
 }
 
 # APIs that a broker with default settings does not serve, each with the reason.

@@ -1,59 +1,48 @@
-"""The log of one partition: ordered segments, and what must be known to append to and read from them.
+"""The log of one partition: ordered segments, and what must be known to append to them.
 
-Responsible for: offsets (log start, end, high watermark, recovery point), appending in the order check, write,
-remember, reading by offset, rolling, truncation. Must not depend on: topics' metadata, requests, clocks (``now_ms`` is
-a parameter), waiting.
+Responsible for: every change of a log: appending in the order check, write, remember, rolling, truncation, deletion of
+records, flushes. Must not depend on: topics' metadata, requests, clocks (``now_ms`` is a parameter), waiting.
 
-How a log is opened after a stop of any kind is in ``recovery``, what is deleted when in ``retention``, finding by time
-in ``lookup``.
+Reading is in ``log_reading``, how a log is opened after a stop of any kind in ``recovery``, what is deleted when in
+``retention``.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.storage import lookup, recovery, retention
+from kwire.storage import recovery, retention
 from kwire.storage.config import FOREVER, LogConfig
 from kwire.storage.directory import SMALL_FILES, LogDirectory
-from kwire.storage.epochs import EpochEnd
-from kwire.storage.files import Files, FileSlice
+from kwire.storage.files import Files
 from kwire.storage.flush import PendingFlush
-from kwire.storage.index import AbortedTransaction
+from kwire.storage.log_reading import ReadableLog
 from kwire.storage.lookup import TimestampOffset
-from kwire.storage.producer_state import Change, ProducerStates
+from kwire.storage.producer_state import Change
 from kwire.storage.segment import AppendedBatch, PendingDeletion, Segment
 from kwire.storage.stamping import Appended, as_appended, stamp_batches, take_stamped_batches
 from kwire.types import Uuid
-from kwire.wire.batch import OVERHEAD_BYTES, BatchHeader, is_valid_batch, read_batch_header
+from kwire.wire.batch import OVERHEAD_BYTES, BatchHeader
 
 __all__ = ["Appended", "Log", "LogConfig", "PendingDeletion", "PendingFlush", "TimestampOffset"]
 
 # A snapshot of the producers is taken after so many batches, so that a start after a kill has little to walk; with
 # many producers, after as many as there are, so that its size does not show in the cost of an append.
 SNAPSHOT_INTERVAL_BATCHES: Final = 512
-_READ_BYTES: Final = 1024 * 1024
 
 
-class Log:
+class Log(ReadableLog):
     """See the module. There is always an active segment, the last one, though it may have no file yet."""
 
     def __init__(
         self, files: Files, path: str, config: LogConfig, recovered: recovery.Recovered, *, topic_id: Uuid | None
     ) -> None:
-        self.files = files
-        self.path = path
-        self.config = config
-        self.segments = recovered.segments
-        self.log_start_offset = recovered.log_start_offset
-        self.end_offset = recovered.end_offset
+        super().__init__(files, path, config, recovered)
         self.recovery_point = recovered.recovery_point
-        self.high_watermark = recovered.end_offset
         self.size_bytes = sum(segment.size_bytes for segment in self.segments)
-        self.producers: ProducerStates = recovered.producers
-        self.epochs = recovered.epochs
         self.snapshots = recovered.snapshots
         # Records that recovery removed or found missing; empty for a sound log.
         self.losses = recovered.losses
@@ -68,10 +57,7 @@ class Log:
             with contextlib.suppress(StorageFailure):
                 self._directory.write_epochs(self.epochs)
         self._flush: PendingFlush | None = None
-        self._any_aborted = recovered.any_aborted
         self._batches_since_snapshot = 0
-        # An end offset inside a segment and its position: many reads end at the same last stable offset.
-        self._known_end = (-1, -1)
 
     @classmethod
     def open(
@@ -107,23 +93,6 @@ class Log:
             keep_cut_bytes=keep_cut_bytes,
         )
         return cls(files, path, config, recovered, topic_id=topic_id)
-
-    @property
-    def active(self) -> Segment:
-        return self.segments[-1]
-
-    @property
-    def last_stable_offset(self) -> int:
-        """All transactions that begin below are decided, and the decision is below the high watermark."""
-        unstable = self.producers.first_unstable_offset
-        if unstable is None:
-            return self.high_watermark
-        return min(self.high_watermark, max(unstable, self.log_start_offset))
-
-    @property
-    def latest_epoch(self) -> int:
-        """The epoch of the last batch, -1 if no batch has one."""
-        return self.epochs.latest
 
     # --- appending
 
@@ -219,95 +188,12 @@ class Log:
         """Seal the active segment and begin another, unless it is empty. Raises StorageFailure with nothing changed."""
         self._roll(self.end_offset, now_ms)
 
-    # --- reading
-
-    def check_offset(self, offset: int) -> None:
-        """Raise KafkaError(OFFSET_OUT_OF_RANGE) for an offset before the log start or after the log end."""
-        if not self.log_start_offset <= offset <= self.end_offset:
-            raise self._out_of_range(offset)
-
-    def read(self, offset: int, *, max_bytes: int, end_offset: int, at_least_one: bool = False) -> FileSlice | None:
-        """Give the batches from the one that holds ``offset`` on, below ``end_offset``, up to ``max_bytes``.
-
-        The last batch may be cut off. A first batch that does not fit is given whole if ``at_least_one``, else not at
-        all. None: nothing to read. ``FileSlice.end_offset`` is the bound below which Kafka names aborted transactions
-        with what it gives. Raises KafkaError (OFFSET_OUT_OF_RANGE) or StorageFailure.
-        """
-        if not self.log_start_offset <= offset <= self.end_offset:
-            raise self._out_of_range(offset)
-        if offset >= end_offset:
-            return None
-        segments = self.segments
-        index = lookup.segment_index(segments, offset)
-        found = segments[index].find(offset)
-        while found is None:
-            # Compaction may have left nothing at the end of a segment.
-            index += 1
-            if index == len(segments):
-                return None
-            found = segments[index].find(offset)
-        segment = segments[index]
-        next_base = segments[index + 1].base_offset if index + 1 < len(segments) else self.end_offset
-        end = segment.size_bytes if end_offset >= next_base else self._position_of(segment, end_offset)
-        available = end - found.position
-        if available <= 0 or (max_bytes < found.size_bytes and not at_least_one):
-            return None
-        count = min(available, max(max_bytes, found.size_bytes))
-        # An offset that the index has behind the slice is a cheap bound for its records. The reader's end offset is no
-        # bound: Kafka also names transactions that were aborted above it.
-        behind = segment.offsets.offset_behind(found.position + count) if self._any_aborted else None
-        piece = segment.file.slice(found.position, count)
-        piece.end_offset = next_base if behind is None else behind
-        return piece
-
-    def read_batches(
-        self, offset: int, *, end_offset: int | None = None, read_bytes: int = _READ_BYTES
-    ) -> Iterator[memoryview]:
-        """Give each whole batch from the one that holds ``offset`` on, below ``end_offset``, to be replayed.
-
-        Raises StorageFailure for a batch that fails its checksum.
-        """
-        end_offset = self.end_offset if end_offset is None else end_offset
-        offset = max(offset, self.log_start_offset)
-        while (piece := self.read(offset, max_bytes=read_bytes, end_offset=end_offset, at_least_one=True)) is not None:
-            try:
-                chunk = memoryview(piece.pread())
-            finally:
-                piece.close()
-            behind = offset
-            for batch, behind in lookup.whole_batches(chunk, end_offset):  # noqa: B007 (the last one counts)
-                self._check_crc(batch)
-                yield batch
-            if behind == offset:
-                raise StorageFailure(self.path, f"there is no whole batch for offset {offset}")
-            offset = behind
-
-    def aborted_transactions(self, first_offset: int, end_offset: int) -> list[AbortedTransaction]:
-        """Aborted transactions with records from ``first_offset`` to below ``end_offset``."""
-        return lookup.aborted_transactions(self.segments, first_offset, end_offset) if self._any_aborted else []
-
-    def offset_for_timestamp(self, timestamp_ms: int) -> TimestampOffset | None:
-        """Find the first record that is not earlier than ``timestamp_ms``."""
-        return lookup.offset_for_timestamp(self.segments, timestamp_ms, self.log_start_offset)
-
-    def max_timestamp(self) -> TimestampOffset | None:
-        """Find the record with the largest timestamp; it may be below the log start offset, see ``lookup``."""
-        return lookup.max_timestamp(self.segments)
-
     def begin_epoch(self, leader_epoch: int) -> None:
         """Note that ``leader_epoch`` begins at the log end, before its first append.
 
         The next append or truncation writes it to the checkpoint; until then each start takes it from the metadata.
         """
         self.epochs.assign(leader_epoch, self.end_offset)
-
-    def offset_for_epoch(self, epoch: int) -> EpochEnd:
-        """Answer OffsetForLeaderEpoch (KIP-101)."""
-        return self.epochs.end_of(epoch, self.end_offset)
-
-    def epoch_of(self, offset: int) -> int:
-        """Return the leader epoch in which the record at ``offset`` was written, -1 if unknown."""
-        return self.epochs.epoch_of(offset)
 
     # --- cutting
 
@@ -467,17 +353,7 @@ class Log:
             self._close_files()
         self._check_synced()
 
-    # --- helpers of read and append
-
-    def _check_crc(self, batch: memoryview) -> None:
-        header = read_batch_header(batch)
-        if not is_valid_batch(batch, 0, header):
-            raise StorageFailure(self.path, f"the batch at offset {header.base_offset} fails its checksum")
-
-    def _out_of_range(self, offset: int) -> KafkaError:
-        return KafkaError(
-            Code.OFFSET_OUT_OF_RANGE, f"offset {offset} is outside of {self.log_start_offset} to {self.end_offset}"
-        )
+    # --- helpers of append
 
     def _too_large(self, size_bytes: int) -> KafkaError:
         return KafkaError(
@@ -538,15 +414,6 @@ class Log:
     def _check_synced(self) -> None:
         if self._flush is not None and self._flush.failure is not None:
             raise StorageFailure(self.path, f"closed after a failed sync: {self._flush.failure}")
-
-    def _position_of(self, segment: Segment, end_offset: int) -> int:
-        """Return the position in ``segment`` at which reading below ``end_offset`` ends."""
-        known_offset, position = self._known_end
-        if known_offset != end_offset:
-            found = segment.find(end_offset)
-            position = segment.size_bytes if found is None else found.position
-            self._known_end = (end_offset, position)
-        return position
 
     def _move_start(self, offset: int) -> None:
         self.log_start_offset = offset
