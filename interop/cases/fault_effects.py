@@ -114,6 +114,14 @@ def java_sends_again_what_was_lost_undone(run: Run) -> None:
 
 
 @case("faults", "java")
+def java_leaves_a_silent_connection_and_goes_on_with_another(run: Run) -> None:
+    for rule in ({"api": "Metadata"}, {"api": "ApiVersions"}, {"api": "InitProducerId", "done": True}):
+        with disturbed(run, drop=True, times=1, **rule) as (kafka, _):
+            java_sends(run, kafka, "request.timeout.ms=1500", "delivery.timeout.ms=30000", "linger.ms=0").ok()
+            assert values(kafka) == ["0"], rule
+
+
+@case("faults", "java")
 def java_counts_a_failed_fsync_as_no_delivery_and_reads_again_after_a_failed_read(run: Run) -> None:
     only_kwire(run)
     with KafkaBroker() as kafka:

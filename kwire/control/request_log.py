@@ -14,7 +14,7 @@ from typing import Any, Final
 
 import trio
 
-from kwire.broker.requests.hooks import HookedRequest, HookedServer
+from kwire.broker.requests.hooks import CutOff, HookedRequest, HookedServer
 from kwire.errors import Code, KafkaError
 from kwire.faults.subjects import Subject, subjects
 from kwire.wire.codec import Message, api_name
@@ -87,6 +87,9 @@ class RequestLog:
         self._entries: deque[Entry] = deque(maxlen=size)
         self._open: dict[tuple[int, int], Entry] = {}
         self._number = 0
+        # Entries in the order in which they were answered; followers read what was added since they looked last.
+        self._answered: deque[Entry] = deque(maxlen=size)
+        self._answered_count = 0
         self._changed = trio.Event()
         self._remove: Callable[[], None] | None = None
 
@@ -109,6 +112,7 @@ class RequestLog:
 
     def clear(self) -> None:
         self._entries.clear()
+        self._answered.clear()
 
     def last(self, count: int, wanted: Filter) -> list[Entry]:
         """Give the last ``count`` requests that match, oldest first."""
@@ -116,14 +120,13 @@ class RequestLog:
         return found[-count:] if count else []
 
     async def follow(self, wanted: Filter) -> Any:
-        """Yield each matching request once it was answered, from now on."""
-        number = self._number
+        """Yield each matching request that is answered from now on, in the order of the answers."""
+        count = self._answered_count
         while True:
             changed = self._changed
-            for entry in [each for each in self._entries if each.number > number]:
-                if entry.outcome == "waiting":
-                    break
-                number = entry.number
+            fresh = self._answered_count - count
+            count = self._answered_count
+            for entry in list(self._answered)[-fresh:] if fresh else ():
                 if wanted.matches(entry):
                     yield entry
             await changed.wait()
@@ -154,6 +157,9 @@ class RequestLog:
         except KafkaError as refusal:
             entry.outcome = refusal.code.name
             raise
+        except CutOff:
+            entry.outcome = "no reply"
+            raise
         except BaseException as error:
             entry.outcome = type(error).__name__.lstrip("_")
             raise
@@ -164,6 +170,8 @@ class RequestLog:
         finally:
             entry.took_ms = round(self._broker.clock.monotonic_ms() - started_ms, 3)
             self._open.pop(key, None)
+            self._answered.append(entry)
+            self._answered_count += 1
             self._notify()
 
     def _new_entry(self, context: HookedRequest, request: Message) -> Entry:

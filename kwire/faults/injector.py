@@ -13,7 +13,7 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
-from kwire.broker.requests.hooks import HookedRequest, HookedServer
+from kwire.broker.requests.hooks import CutOff, HookedRequest, HookedServer
 from kwire.broker.requests.table import Api, ApiTable
 from kwire.errors import Code
 from kwire.faults import placement
@@ -164,7 +164,9 @@ class Armed:
                     _discard(await proceed())
                 if isinstance(effect, Close):
                     context.connection.drop(self._why, reset=effect.reset)
-                return None
+                else:
+                    await context.wait(trio.Event(), 0)  # sends the replies to earlier requests
+                raise CutOff
         response = await proceed()
         match effect:
             case Throttle(ms) if response is not None and "throttle_time_ms" in response.__slots__:

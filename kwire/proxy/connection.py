@@ -25,7 +25,7 @@ from kwire.broker.clock import Clock
 from kwire.broker.containment import must_stop_broker
 from kwire.broker.logs import Logger
 from kwire.broker.requests.client import Client
-from kwire.broker.requests.hooks import DispatchHook, Hooks
+from kwire.broker.requests.hooks import CutOff, DispatchHook, Hooks
 from kwire.errors import Code, KafkaError, ProtocolViolation
 from kwire.proxy.frames import SIZE_BYTES, FrameReader
 from kwire.proxy.logins import LOGIN_KEYS, TOKEN_BYTES_MAX, Login
@@ -205,6 +205,9 @@ class ProxiedConnection:
     async def _contained(self, pass_on: Callable[[], Awaitable[None]]) -> None:
         try:
             await pass_on()
+        except CutOff:
+            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                await self._from_client.discard()
         except (trio.BrokenResourceError, trio.ClosedResourceError, Ended) as end:
             log.debug("connection ended", peer=self.client.peer, upstream=self._upstream_name, why=str(end))
         except ProtocolViolation as violation:

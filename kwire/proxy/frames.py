@@ -85,6 +85,12 @@ class FrameReader:
                 return
         await trio.sleep_forever()
 
+    async def discard(self) -> None:
+        """Read to the end of the stream and keep nothing."""
+        self._held.clear()
+        while await self._stream.receive_some(READ_CHUNK_BYTES):
+            pass
+
     async def _need(self, byte_count: int) -> None:
         if not await self._fill(byte_count):
             raise ProtocolViolation("the stream ends in the middle of a frame")

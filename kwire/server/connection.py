@@ -29,6 +29,7 @@ from kwire.broker.logs import Logger
 from kwire.broker.requests.client import Client, split_peer
 from kwire.broker.requests.context import Context
 from kwire.broker.requests.dispatch import dispatch
+from kwire.broker.requests.hooks import CutOff
 from kwire.broker.requests.response_cache import Caching
 from kwire.broker.requests.table import Api, ApiTable, Shortcut
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
@@ -38,7 +39,7 @@ from kwire.server.cached_answers import CachedAnswers
 from kwire.server.handshake import Handshake, HandshakeFailed
 from kwire.server.listener import Listener
 from kwire.server.outgoing import Outgoing, send_through
-from kwire.server.refusals import Ended, PeerGone, encode_refusal
+from kwire.server.refusals import Ended, PeerGone, discard, encode_refusal
 from kwire.server.transport import Part, Transport, close_slices
 from kwire.server.turns import Turn
 from kwire.wire.codec import Message, RequestHeader, api_name, decode_request, encode_response, read_header
@@ -136,7 +137,6 @@ class Connection:
 
     @property
     def apis(self) -> ApiTable:
-        """What is served on this connection."""
         return self._connections.apis
 
     @property
@@ -167,6 +167,10 @@ class Connection:
                 self._handshake = None
             while self._ended_because is None and await self._answer_what_comes():
                 pass
+        except CutOff:
+            self._hold(0)
+            self._reading = True
+            await discard(self._transport)
         except HandshakeFailed as failure:
             self._connections.log_handshake_failure(self, str(failure))
         except ProtocolViolation as violation:
@@ -205,25 +209,21 @@ class Connection:
         self.end(why)
         self._transport.close()
 
-    async def send_pending(self) -> None:
-        """See ``context.Connection``."""
-        await self._flush()
-
     async def send(self, parts: Sequence[Part]) -> None:
         """Send one encoded reply, after those that are pending."""
         self._queue(parts)
-        await self._flush()
+        await self.send_pending()
 
     async def breathe(self) -> None:
         """See ``context.Connection``."""
         if self._turn.elapsed_s() >= _TURN_S:
             self._breaths += 1
-            await self._flush()
+            await self.send_pending()
             await self._next_turn()
 
     async def in_thread(self, call: Callable[[], None]) -> None:
         """See ``context.Connection``."""
-        await self._flush()
+        await self.send_pending()
         await self._connections.open_in_thread(call)
 
     def set_session(self, session: Session, frame_bytes_max: int) -> None:
@@ -235,7 +235,7 @@ class Connection:
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
         """Send what is pending, then wait for ``event``; True when it was set in time. See ``context.Connection``."""
         if self._pending:
-            await self._flush()
+            await self.send_pending()
         if timeout_ms > 0:
             await self._park(event.wait(), timeout_ms)
         return event.is_set()
@@ -262,7 +262,7 @@ class Connection:
         if self._turn_bytes >= TURN_BYTES_MAX:
             await self._give_way()
         if self._pending:
-            await self._flush()
+            await self.send_pending()
         if self._held_bytes:
             self._hold(self._splitter.claimed_bytes)
         return True
@@ -333,7 +333,7 @@ class Connection:
             if response is not None:
                 await self._respond(api, header, frame, request, response, context.throttle_ms, breaths)
             if context.throttle_ms:
-                await self._flush()
+                await self.send_pending()
                 await self._park(trio.Event().wait(), context.throttle_ms)
         except ProtocolViolation:
             raise
@@ -375,7 +375,7 @@ class Connection:
             parts = await self._code_in_thread(encode_response, header, response)
         hooks = self._broker.hooks
         if hooks.replies and api.key in hooks.replies:
-            await self._flush()
+            await self.send_pending()
             await send_through(hooks.replies[api.key], Outgoing(self, header, throttle_ms, parts))
         else:
             self._queue(parts)
@@ -397,13 +397,12 @@ class Connection:
 
     async def _code_in_thread(self, codec: Callable[[RequestHeader, Any], T], header: RequestHeader, value: Any) -> T:
         """Decode or encode what would hold the event loop for too long."""
-        await self._flush()
+        await self.send_pending()
         return await self._connections.code_in_thread(codec, header, value)
 
     def _queue(self, parts: Sequence[Any]) -> None:
         self._pending += parts
-        size = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
-        self._turn_bytes += size
+        self._turn_bytes += len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
 
     def _refuse(self, header: RequestHeader, code: Code, message: str | None) -> None:
         """Answer the whole request with one code; where the response has no place for one, the connection ends."""
@@ -418,10 +417,11 @@ class Connection:
             raise error
         log.failure("request failed by a bug in kwire", error, **self._who())
         self._refuse(header, Code.UNKNOWN_SERVER_ERROR, None)
-        await self._flush()
+        await self.send_pending()
         raise Ended("a request failed")
 
-    async def _flush(self) -> None:
+    async def send_pending(self) -> None:
+        """See ``context.Connection``."""
         parts, self._pending = self._pending, []
         if not parts:
             return
@@ -435,7 +435,7 @@ class Connection:
 
     async def _give_way(self) -> None:
         """Between two requests: send what is pending and wait for the next turn."""
-        await self._flush()
+        await self.send_pending()
         await self._next_turn()
         if self._ended_because is not None:
             raise Ended(self._ended_because)
@@ -454,8 +454,7 @@ class Connection:
 
     def _report_turn(self, elapsed_s: float) -> None:
         """Tell the watchdog of a turn that held the event loop for too long."""
-        name = "connection" if self._for is None else api_name(self._for)
-        self._broker.watchdog.report(name, elapsed_s)
+        self._broker.watchdog.report("connection" if self._for is None else api_name(self._for), elapsed_s)
 
     async def _park(self, awaitable: Awaitable[None], timeout_ms: float = float("inf")) -> None:
         """Await something that is not the peer, for a time.

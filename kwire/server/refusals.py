@@ -7,9 +7,14 @@ depend on: sockets, what a request means.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+
+import trio
 
 from kwire.broker.requests.refusals import refusal_of
 from kwire.errors import Code
+from kwire.limits import READ_CHUNK_BYTES
+from kwire.server.transport import Transport
 from kwire.wire.codec import Part, RequestHeader, encode_response
 
 
@@ -19,6 +24,13 @@ class Ended(BaseException):
 
 class PeerGone(Ended):
     """The peer has closed: the reply cannot be sent."""
+
+
+async def discard(transport: Transport) -> None:
+    """Read until the peer closes, or the transport is closed, and keep nothing."""
+    with suppress(ConnectionError, trio.ClosedResourceError):
+        while await transport.recv(READ_CHUNK_BYTES):
+            pass
 
 
 def encode_refusal(header: RequestHeader, code: Code, message: str | None) -> Sequence[Part] | None:

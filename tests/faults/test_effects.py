@@ -1,6 +1,7 @@
 """Each effect on a broker with real sockets, seen by a client that speaks the protocol."""
 
 import contextlib
+import select
 import socket
 import struct
 import threading
@@ -28,6 +29,13 @@ class Client:
     def send(self, key, version, body):
         self.sent += 1
         self.socket.sendall(codec.encode_request(key, version, self.sent, self.client_id, body))
+
+    def send_together(self, *requests):
+        frames = []
+        for key, version, body in requests:
+            self.sent += 1
+            frames.append(codec.encode_request(key, version, self.sent, self.client_id, body))
+        self.socket.sendall(b"".join(frames))
 
     def receive(self):
         size = struct.unpack(">i", self._exactly(4))[0]
@@ -259,12 +267,36 @@ def test_a_request_held_after_it_took_effect_has_its_records(kafka, client, conn
 
 
 @pytest.mark.parametrize("done", [False, True])
-def test_a_dropped_request_is_not_answered_and_its_connection_stays(kafka, client, done):
+def test_after_a_dropped_request_its_connection_is_open_and_silent(kafka, client, connect, done):
     before = end_offset(client, "orders", 0)
-    with kafka.faults.add(api="Produce", drop=True, done=done):
+    with kafka.faults.add(api="Produce", drop=True, done=done, times=1) as fault:
+        client.send_together(
+            (API_VERSIONS, 0, m.ApiVersionsRequest()),
+            (PRODUCE, 9, produce(("orders", 0))),
+            (PRODUCE, 9, produce(("orders", 0))),
+        )
+        client.receive()  # the answer to what came before it
+        fault.wait_fired()
+    client.send(PRODUCE, 9, produce(("orders", 0)))
+    other = connect()
+    other.call(PRODUCE, 9, produce(("orders", 0)))
+    assert end_offset(other, "orders", 0) == before + done + 1
+    assert not select.select([client.socket], [], [], 0)[0]
+
+
+def test_a_connection_that_was_cut_off_ends_with_its_client(kafka, client):
+    with kafka.faults.add(api="Produce", drop=True):
         client.send(PRODUCE, 9, produce(("orders", 0)))
-        client.call(API_VERSIONS, 0, m.ApiVersionsRequest())
-    assert end_offset(client, "orders", 0) == before + done
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.socket.recv(1) == b""
+
+
+def test_requests_behind_one_that_closes_the_connection_are_not_handled(kafka, client, connect):
+    before = end_offset(client, "orders", 0)
+    with kafka.faults.add(api="Produce", close=True, times=1):
+        client.send_together((PRODUCE, 9, produce(("orders", 0))), (PRODUCE, 9, produce(("orders", 0))))
+        assert client.socket.recv(1) == b""
+    assert end_offset(connect(), "orders", 0) == before
 
 
 @pytest.mark.parametrize("done", [False, True])

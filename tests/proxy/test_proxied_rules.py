@@ -117,15 +117,41 @@ async def test_what_is_done_is_done_before_the_reply_is_lost(network, bench):
     assert await client.frame() is None
 
 
-async def test_a_dropped_request_is_not_answered_and_the_next_one_is(network, bench):
-    armed(bench, api="Heartbeat", drop=True, times=1)
+async def test_after_a_dropped_request_its_connection_is_silent_until_the_client_closes(network, bench):
+    rule = armed(bench, api="Heartbeat", drop=True, times=1)
     client, node = await network.pair()
 
     await client.ask(HEARTBEAT, 4, group_id="first")
-    sent = await client.ask(HEARTBEAT, 4, group_id="second")
-    assert await node.frame() == sent
-    await node.send(answer(sent, HeartbeatResponse()))
-    assert (await client.response())[0] == 2
+    await client.ask(METADATA, 12)
+    await rule.wait_fired(1)
+    await client.ask(HEARTBEAT, 4, group_id="second")
+    await trio.testing.wait_all_tasks_blocked()
+    await client.stream.aclose()
+    assert await node.frame() is None
+    assert rule.fired == rule.matched == 1
+
+
+async def test_requests_are_followed_past_one_that_waits(network, bench):
+    bench.log.start()
+    armed(bench, api="Heartbeat", group="held", hold=True)
+    followed = []
+
+    async def follow():
+        async for entry in bench.log.follow(Filter(api="Heartbeat")):
+            followed.extend([entry.request["group_id"]])
+
+    network.nursery.start_soon(follow)
+    waiting, _ = await network.pair()
+    await waiting.ask(HEARTBEAT, 4, group_id="held")
+    await trio.testing.wait_all_tasks_blocked()
+    client, node = await network.pair()
+    for group in ("second", "third"):
+        sent = await client.ask(HEARTBEAT, 4, group_id=group)
+        await node.frame()
+        await node.send(answer(sent, HeartbeatResponse()))
+        await client.frame()
+    await trio.testing.wait_all_tasks_blocked()
+    assert followed == ["second", "third"]
 
 
 async def test_a_held_request_goes_on_when_it_is_released(network, bench):

@@ -28,6 +28,14 @@ H = TypeVar("H")
 DispatchHook: TypeAlias = Callable[[Any, Any, Callable[[], Awaitable[Any]]], Awaitable[Any]]
 
 
+class CutOff(BaseException):
+    """Raised by a dispatch hook: neither this request nor a later one of its connection is handled or answered.
+
+    The connection stays open until the peer closes, unless the hook has dropped it. Not an Exception, so that no
+    handler catches it.
+    """
+
+
 class HookedConnection(Protocol):
     """The part of a connection that hooks use."""
 
