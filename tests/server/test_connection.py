@@ -163,6 +163,41 @@ async def test_a_peer_that_closes_ends_the_wait_and_what_it_sent_behind_is_carri
     assert edge.broker.seen == [(FETCH, 1), (HEARTBEAT, 2)]
 
 
+async def test_a_wait_that_begins_after_its_peer_has_closed_ends_at_once(autojump_clock, edge):
+    ended = []
+
+    async def wait(context, _):
+        try:
+            await context.wait(trio.Event(), 60_000)
+        finally:
+            ended.append(trio.current_time())
+
+    edge.broker.handlers[FETCH] = wait
+    client = edge.connect()
+    client.send(FETCH, FETCH)
+    await trio.testing.wait_all_tasks_blocked()
+    start = trio.current_time()
+    client.transport.finish()
+
+    with trio.fail_after(1):
+        await client.transport.wait_closed()
+    assert ended == [start, start]
+
+
+async def test_a_wait_that_begins_after_the_stop_ends_at_once(autojump_clock, edge):
+    async def wait(context, _):
+        edge.connections.end_all("the broker stops")
+        await context.wait(trio.Event(), 60_000)
+        return FetchResponse()
+
+    edge.broker.handlers[FETCH] = wait
+    client = edge.connect()
+    client.send(FETCH)
+
+    with trio.fail_after(1):
+        assert await client.response() is None
+
+
 async def test_a_handler_cannot_mistake_the_end_of_its_peer_for_trouble_of_its_own(edge):
     caught = []
 
