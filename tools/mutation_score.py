@@ -1,12 +1,17 @@
-"""Mutate single places of the source at random, run the tests that execute them, and count what the tests find.
+"""Mutate single places of the source at random, run tests that may find it, and count what the tests find.
+
+    .venv/bin/pip install cosmic-ray
+    .venv/bin/python tools/mutation_score.py --own-tests --sample 40 --seed 1 kwire/storage kwire/broker
+
+``--own-tests`` runs the tests of the package (``tests/storage`` for ``kwire/storage``), those that name the module
+first. Without it the tests that execute the line are run, which ``.coverage`` must have::
 
     make coverage ARGS=--cov-context=test
-    .venv/bin/pip install cosmic-ray
-    .venv/bin/python tools/mutation_score.py --sample 100 --seed 1 kwire/storage kwire/broker
 
-Which tests execute a line is read from ``.coverage``. A mutant that only changes an annotation, or that no test
-executes, is not counted with the others; the latter are listed. Each place has the same chance, whatever the number of
-operators that apply there. The files are changed where they stand and restored afterwards: use a clone of its own.
+A mutant that only changes an annotation, or that no test executes, is not counted with the others; the latter are
+listed. Each place has the same chance, whatever the number of operators that apply there. A survivor of its package's
+own tests may be found by those of another package. The files are changed where they stand and restored afterwards: use
+a clone of its own.
 """
 
 from __future__ import annotations
@@ -41,9 +46,11 @@ def main() -> int:
     parser.add_argument("paths", nargs="+", help="packages or modules to mutate")
     parser.add_argument("--sample", type=int, default=100, help="mutants to try (default 100)")
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--own-tests", action="store_true", help="run the tests of the package, without .coverage")
     chosen = parser.parse_args()
     data = CoverageData(str(ROOT / ".coverage"))
-    data.read()
+    if not chosen.own_tests:
+        data.read()
     random.seed(chosen.seed)
     found, survived, untested = 0, 0, 0
     for spec in mutants(chosen.paths):
@@ -52,7 +59,8 @@ def main() -> int:
         if mutated is None or meaning(mutated) in (None, meaning(source)):
             continue
         place = f"{spec.module_path}:{spec.start_pos[0]} {spec.operator_name.removeprefix('core/')}"
-        tests = tests_of(data, spec.module_path.resolve(), spec.start_pos[0])
+        module = spec.module_path.resolve()
+        tests = own_tests(module) if chosen.own_tests else tests_of(data, module, spec.start_pos[0])
         if not tests:
             untested += 1
             print("not executed", place, flush=True)
@@ -60,7 +68,13 @@ def main() -> int:
         if passes_with(spec.module_path, source, mutated, tests):
             survived += 1
             line = mutated.splitlines()[spec.start_pos[0] - 1].strip()
-            print("SURVIVED    ", place, f"({len(tests)} tests)\n             ", line, flush=True)
+            print(
+                "SURVIVED    ",
+                place,
+                f"({len(tests)} {'files' if chosen.own_tests else 'tests'})\n             ",
+                line,
+                flush=True,
+            )
         else:
             found += 1
             print("found       ", place, flush=True)
@@ -109,6 +123,15 @@ def tests_of(data: CoverageData, module: Path, line: int) -> list[str]:
     contexts = data.contexts_by_lineno(name).get(line, []) if name else []
     tests = sorted({each.split("|")[0] for each in contexts if each})
     return tests if len(tests) <= TESTS_AT_MOST else random.sample(tests, TESTS_AT_MOST)
+
+
+def own_tests(module: Path) -> list[str]:
+    """The test files of the module's package: those that name the module first, then the others."""
+    package = module.relative_to(ROOT / "kwire").parts[0]
+    files = sorted((ROOT / "tests" / package).rglob("test_*.py"))
+    dotted = ".".join(module.relative_to(ROOT).with_suffix("").parts)
+    named = [file for file in files if dotted in file.read_text("utf-8") or module.stem in file.stem]
+    return [str(file.relative_to(ROOT)) for file in [*named, *(file for file in files if file not in named)]]
 
 
 def passes_with(module: Path, source: str, mutated: str, tests: list[str]) -> bool:
