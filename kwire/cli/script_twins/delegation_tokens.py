@@ -111,7 +111,7 @@ def _describe(cluster: Cluster, parsed: Parsed) -> None:
         print(f"Calling describe token operation for owners: {_listed(owners)}", flush=True)
     else:
         print("Calling describe token operation for current user.", flush=True)
-    # As the Java client: without owners it asks for those of all.
+    # The official tool asks for the tokens of no owner when none is given, and prints none.
     tokens = describe_tokens(cluster, owners or None)
     print(f"Total number of tokens : {len(tokens)}", end="")
     _print_tokens(tokens)
