@@ -68,7 +68,9 @@ KNOWN: Mapping[str, VersionRange] = MappingProxyType(
     | {name: VersionRange(levels[0].level, levels[-1].level) for name, levels in FEATURES.items()}
 )
 
-_DIRECTORIES = 17  # 3.7-IV2: replicas have directories (KIP-858)
+DIRECTORIES = 17  # 3.7-IV2: replicas have directories (KIP-858)
+# Of a release with ZooKeeper, which shows none. It keeps SCRAM users and delegation tokens, which need 11 and 14.
+_BEFORE_FEATURES = 17
 _ELR = 23  # 4.0-IV1: eligible leader replicas (KIP-966)
 CORDONED_LOG_DIRS = 30  # 4.3-IV0: log directories may be cordoned (KIP-1066)
 
@@ -87,7 +89,7 @@ def first_levels(release: Persona | None) -> dict[str, int]:
     """Give the levels of a new cluster. A release without features gets a metadata.version that it does not show."""
     if release is None:
         return bootstrap_levels()
-    levels = {METADATA_VERSION: _DIRECTORIES, **release.finalized}
+    levels = {METADATA_VERSION: _BEFORE_FEATURES, **release.finalized}
     return {name: levels.get(name, 0) for name in bootstrap_levels()}
 
 
@@ -95,7 +97,7 @@ def check_levels(levels: Mapping[str, int], release: Persona | None) -> None:
     """Raise ConfigProblem if a data directory has higher levels than the release that a broker appears as."""
     if release is None:
         return
-    supported = supported_features(release) or {METADATA_VERSION: VersionRange(0, _DIRECTORIES)}
+    supported = supported_features(release) or {METADATA_VERSION: VersionRange(0, _BEFORE_FEATURES)}
     for name, level in levels.items():
         highest = supported[name].highest if name in supported else 0
         if level > highest:
@@ -150,9 +152,9 @@ def record_version(record: Message, metadata_version: int) -> int:
     """Give the version at which a record is written under a level of metadata.version, as Kafka chooses it."""
     name = record.NAME
     if name in {"PartitionRecord", "PartitionChangeRecord"}:
-        return 2 if metadata_version >= _ELR else 1 if metadata_version >= _DIRECTORIES else 0
+        return 2 if metadata_version >= _ELR else 1 if metadata_version >= DIRECTORIES else 0
     if name == "RegisterBrokerRecord":
-        newest = ((CORDONED_LOG_DIRS, 4), (_DIRECTORIES, 3), (8, 2))
+        newest = ((CORDONED_LOG_DIRS, 4), (DIRECTORIES, 3), (8, 2))
         return next((version for level, version in newest if metadata_version >= level), 1)
     if name == "BrokerRegistrationChangeRecord":
         return _lowest_that_holds(record)

@@ -14,7 +14,7 @@ from kwire.metadata.cluster import leadership
 from kwire.metadata.cluster.partition_changes import PartitionChanges
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.entities import BrokerNode, Endpoint, ResourceType, VersionRange
-from kwire.metadata.features import supported_features
+from kwire.metadata.features import DIRECTORIES, supported_features
 from kwire.metadata.image import ELR_VERSION, MetadataImage
 from kwire.metadata.snapshot import broker_record
 from kwire.personas import persona
@@ -56,7 +56,8 @@ def register_broker(
     others are in; the partitions that it alone has get a new leader epoch, by which consumers notice the truncation
     (KIP-320).
     """
-    broker = _node(registration, supported_features(persona(configs.broker["kwire.as.release"])))
+    features = supported_features(persona(configs.broker["kwire.as.release"]))
+    broker = _node(registration, features, image.metadata_version)
     return [
         broker_record(broker),
         *(record for record in leadership.unfence(image, configs, broker) if _is_certain(record, broker.id)),
@@ -130,7 +131,7 @@ def _is_certain(record: Message, broker_id: int) -> bool:
     return not isinstance(record, PartitionChangeRecord) or record.leader == broker_id
 
 
-def _node(registration: Registration, features: Mapping[str, VersionRange]) -> BrokerNode:
+def _node(registration: Registration, features: Mapping[str, VersionRange], metadata_version: int) -> BrokerNode:
     return BrokerNode(
         id=registration.broker_id,
         epoch=registration.epoch,
@@ -138,7 +139,7 @@ def _node(registration: Registration, features: Mapping[str, VersionRange]) -> B
         endpoints=tuple(registration.endpoints),
         features=features,
         rack=registration.rack,
-        log_dirs=tuple(registration.log_dirs),
+        log_dirs=tuple(registration.log_dirs) if metadata_version >= DIRECTORIES else (),
     )
 
 

@@ -17,6 +17,7 @@ from kwire.metadata.config_rules import check_topic_configs, check_topic_name
 from kwire.metadata.decision import DONE, Charge, Decision, Outcome, default_directory, is_active, no_charge
 from kwire.metadata.effective import Described, EffectiveConfigs
 from kwire.metadata.entities import ResourceType, Topic
+from kwire.metadata.features import DIRECTORIES
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.placement import check_assignment, place
 from kwire.types import METADATA_TOPIC, Uuid
@@ -222,6 +223,7 @@ def _placed(image: MetadataImage, *, partitions: int, replication_factor: int, s
 
 def _partition_record(image: MetadataImage, topic_id: Uuid, index: int, replicas: Sequence[int]) -> PartitionRecord:
     in_sync = [broker_id for broker_id in replicas if is_active(image.brokers[broker_id])]
+    has_directories = image.metadata_version >= DIRECTORIES
     return PartitionRecord(
         partition_id=index,
         topic_id=topic_id,
@@ -230,7 +232,7 @@ def _partition_record(image: MetadataImage, topic_id: Uuid, index: int, replicas
         leader=in_sync[0],
         leader_epoch=0,
         partition_epoch=0,
-        directories=[default_directory(image, broker_id) for broker_id in replicas],
+        directories=[default_directory(image, broker_id) for broker_id in replicas] if has_directories else [],
     )
 
 
