@@ -149,6 +149,7 @@ async def _start_cluster_parts(nursery: trio.Nursery, broker: Broker, metadata: 
     _start_cordons(nursery, broker, metadata)
     if broker.replication is not None:
         await nursery.start(watch, "replication", broker.replication.run)
+    if broker.replication is not None or broker.cluster_controller is not None:
         failures = _log_dir_failures(broker, metadata)
         nursery.start_soon(watch, "log directory failures", run_contained, sleep, failures.run)
     if broker.remote_transactions is not None:
@@ -237,12 +238,12 @@ def _replica_selector(image: MetadataImage, configs: EffectiveConfigs) -> RackAw
 def _log_dir_failures(broker: Broker, metadata: MetadataSource) -> LogDirFailures:
     from kwire.broker.partitions.log_dir_failures import LogDirFailures  # noqa: PLC0415 (only a node loads it)
 
-    replication = broker.replication
-    assert replication is not None
-
     async def on_offline(one: LogDir) -> None:
-        replication.leave_offline()
-        if metadata.member is not None:
+        if broker.replication is not None:
+            broker.replication.leave_offline()
+        if metadata.own is not None and one is metadata.own.log.home:
+            metadata.own.log.lose_directory()  # without its metadata log the node ends, as in Apache Kafka
+        elif metadata.member is not None:
             await metadata.member.report_offline(
                 one.id, is_last=not broker.dirs.online, timeout_ms=broker.configs.broker["log.dir.failure.timeout.ms"]
             )
@@ -253,7 +254,6 @@ def _log_dir_failures(broker: Broker, metadata: MetadataSource) -> LogDirFailure
         dirs=broker.dirs,
         partitions=broker.partitions,
         on_offline=on_offline,
-        kept=() if metadata.own is None else (metadata.own.log.home,),
     )
     broker.storage_failures.subscribers.append(made.note)
     return made

@@ -7,10 +7,14 @@ import trio
 import trio.testing
 from peer import Peer
 
+from kwire.broker.endpoint import Endpoint
 from kwire.broker.node.member import JoinRefused
+from kwire.broker.start import open_broker
 from kwire.errors import Code, StorageFailure
+from kwire.metadata.effective import BrokerSettings
 from kwire.replication.leader import RECOVERED, RECOVERING
-from kwire.testing.memory_cluster import MemoryNode, memory_cluster
+from kwire.testing.files import MemoryFiles
+from kwire.testing.memory_cluster import CONTROLLER_ID, MemoryNode, memory_cluster
 from kwire.wire.messages import (
     AlterReplicaLogDirsRequest,
     CreateTopicsRequest,
@@ -185,6 +189,51 @@ async def test_a_broker_whose_only_log_directory_fails_ends_after_its_leadership
             assert trio.current_time() - failed_s < 10  # before the session ends
 
         assert "all log directories have failed" in await end_of(cluster, node, lose_the_only_directory)
+
+
+async def test_a_controller_whose_metadata_directory_fails_ends():
+    async with memory_cluster(brokers=1, settings=SHORT) as cluster:
+        await cluster.stop(CONTROLLER_ID)
+        node = MemoryNode(CONTROLLER_ID, is_controller=True, settings=cluster.nodes[CONTROLLER_ID].settings)
+        node.files = cluster.nodes[CONTROLLER_ID].files
+        cluster.nodes[CONTROLLER_ID] = node
+
+        async def lose_its_directory():
+            node.files.fault = lambda operation, at: (
+                OSError(errno.EIO, "Input/output error") if at.startswith("/data") and operation == "append" else None
+            )
+            # Its own change, that no request asked for.
+            cluster.network.cut("broker1", "controller")
+
+        assert "the log directory of the metadata log has failed" in await end_of(cluster, node, lose_its_directory)
+
+
+async def test_a_broker_with_a_controller_of_its_own_ends_when_the_metadata_directory_fails():
+    files = MemoryFiles()
+    settings = {"log.dirs": "/one,/two", "listeners": "PLAINTEXT://b:9092,CONTROLLER://b:9093"}
+    settings["controller.listener.names"] = "CONTROLLER"
+
+    async def run():
+        async with open_broker(
+            BrokerSettings(settings),
+            files,
+            endpoints=[Endpoint("PLAINTEXT", "PLAINTEXT", "b", 9092)],
+            controller_endpoints=[Endpoint("CONTROLLER", "PLAINTEXT", "b", 9093)],
+            dialer=None,
+        ) as broker:
+            lose(broker)
+            await trio.sleep(30)
+
+    def lose(broker):
+        # A log beside that of the metadata: Apache Kafka's broker ends too, since the directory is the same.
+        cause = OSError(errno.EIO, "Input/output error")
+        failure = StorageFailure("/one/t-0/0.log", str(cause))
+        failure.__cause__ = cause
+        broker.storage_failures.report(failure)
+
+    with pytest.raises(BaseExceptionGroup) as stopped:
+        await run()
+    assert "the log directory of the metadata log has failed" in str(innermost(stopped.value))
 
 
 async def test_a_broker_that_cannot_report_a_failed_log_directory_ends():

@@ -90,7 +90,6 @@ class EmbeddedController:
         try:
             self.commit(decision.records)
         except StorageFailure as failure:
-            self._on_storage_failure(failure)
             refusal = KafkaError(Code.KAFKA_STORAGE_ERROR, str(failure))
             return [one if isinstance(one, KafkaError) else refusal for one in decision.results]
         return decision.results
@@ -102,7 +101,11 @@ class EmbeddedController:
         """
         if not records:
             return Delta()
-        delta = self.log.apply(records)
+        try:
+            delta = self.log.apply(records)
+        except StorageFailure as failure:
+            self._on_storage_failure(failure)
+            raise
         notify(self._on_delta, delta)
         return delta
 
@@ -160,8 +163,8 @@ class EmbeddedController:
     async def run(self) -> None:
         """Write metadata snapshots as they become due, until cancelled.
 
-        Raises StorageFailure once an fsync of the metadata log has failed: the broker then ends, and the next start
-        finds out what is on the disk.
+        Raises StorageFailure once an fsync of the metadata log has failed, or the log directory of it: the broker then
+        ends, and the next start finds out what is on the disk.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_when_lost)
@@ -187,4 +190,4 @@ class EmbeddedController:
 
     async def _end_when_lost(self) -> None:
         await self.log.lost.wait()
-        raise StorageFailure(self.log.path, "the metadata log could not be brought to the disk: kwire stops")
+        raise StorageFailure(self.log.path, f"{self.log.lost_because}: kwire stops")

@@ -112,6 +112,7 @@ class MetadataLog:
         self.snapshot_due = trio.Event()
         # Set once an fsync has failed: what the disk holds is unknown from then on, so nothing more can be committed.
         self.lost = trio.Event()
+        self.lost_because = "the metadata log could not be brought to the disk"
         self.log = _open_log(files, home, configs, clock, loaded)
         # The newest snapshot; that at offset 0, from formatting, has nothing that the log lacks.
         self.latest_snapshot = _latest_snapshot(files, self.path)
@@ -250,6 +251,11 @@ class MetadataLog:
         """Write everything to the disk (fsync). Raises StorageFailure, and sets ``lost``."""
         with self._flushing() as pending:
             pending.sync()
+
+    def lose_directory(self) -> None:
+        """Set ``lost``: the log directory that holds this log has failed."""
+        self.lost_because = "the log directory of the metadata log has failed"
+        self.lost.set()
 
     def close(self) -> None:
         """Flush and close, with a snapshot if the next start would have much to replay. Raises StorageFailure."""

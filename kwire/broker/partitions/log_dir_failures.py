@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import trio
@@ -42,10 +42,7 @@ _NOT_OF_THE_DISK: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, e
 
 
 class LogDirFailures:
-    """Takes log directories offline. ``run`` finds out which failed, and awaits ``on_offline`` with each of them.
-
-    ``kept`` are directories that are never taken offline, as that of this node's own metadata log.
-    """
+    """Takes log directories offline. ``run`` finds out which failed, and awaits ``on_offline`` with each of them."""
 
     def __init__(
         self,
@@ -53,12 +50,10 @@ class LogDirFailures:
         dirs: LogDirs,
         partitions: Partitions,
         on_offline: Callable[[LogDir], Awaitable[None]],
-        kept: Iterable[LogDir] = (),
     ) -> None:
         self._dirs = dirs
         self._partitions = partitions
         self._on_offline = on_offline
-        self._kept = list(kept)
         # By directory: whether its failure is certain.
         self._suspected: dict[str, bool] = {}
         self._some = trio.Event()
@@ -66,7 +61,7 @@ class LogDirFailures:
     def note(self, failure: StorageFailure) -> None:
         """Look at a storage failure: it may be that of a whole directory."""
         one = self._dirs.of_file(failure.path)
-        if one is None or one.is_offline or one in self._kept:
+        if one is None or one.is_offline:
             return
         cause = failure.__cause__
         number = cause.errno if isinstance(cause, OSError) else None
