@@ -25,6 +25,7 @@ from kwire.control.metrics import Metrics
 from kwire.control.openapi import document
 from kwire.control.record_routes import RecordRoutes
 from kwire.control.request_routes import RequestRoutes
+from kwire.control.routing import make_routes
 from kwire.control.state_routes import StateRoutes
 from kwire.control.traffic import Traffic
 from kwire.control.view_routes import ViewRoutes
@@ -56,7 +57,7 @@ class Control:
             *self._views.table(),
             *self._records.table(),
         ]
-        return [Route(path, handler, methods=[method]) for method, path, handler in table]
+        return make_routes(table)
 
     async def _live(self, _request: Request) -> Response:
         listeners = [binding.url for binding in self._server.bindings]

@@ -13,6 +13,7 @@ from kwire.control.bodies import NotFound
 from kwire.control.openapi import OF_A_PROXY, document
 from kwire.control.proxy_bench import ProxyBench
 from kwire.control.request_routes import RequestRoutes
+from kwire.control.routing import make_routes
 
 
 def proxy_routes(bench: ProxyBench) -> list[Route]:
@@ -42,5 +43,4 @@ def proxy_routes(bench: ProxyBench) -> list[Route]:
         ("GET", "/v1/connections", connections),
         ("GET", "/v1/nodes", nodes),
     ]
-    routes = [Route(path, handler, methods=[method]) for method, path, handler in table]
-    return [*routes, Route("/{path:path}", of_brokers, methods=["GET", "POST", "DELETE", "PUT"])]
+    return [*make_routes(table), Route("/{path:path}", of_brokers, methods=["GET", "POST", "DELETE", "PUT"])]

@@ -4,6 +4,7 @@ import functools
 import http.client
 import json
 import threading
+from urllib.parse import quote
 
 import pytest
 import trio
@@ -148,6 +149,18 @@ def test_a_request_can_be_waited_for(control):
     asker.join()
     assert (status, [each["request"]["group_id"] for each in seen]) == (200, ["awaited"])
     assert control.ask("POST", "/v1/requests/wait", {"api": "Produce", "timeout_ms": 1}) == (408, [])
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", "100%", "%2F", "a b?c#d", "größe/☃"])
+def test_a_group_is_found_by_its_name_in_a_path(control, name):
+    topic = m.CreateTopicsRequest.CreatableTopic(name="named", num_partitions=1, replication_factor=1)
+    control.call(5, m.CreateTopicsRequest(topics=[topic], timeout_ms=1000))
+    partition = m.OffsetCommitRequest.OffsetCommitRequestPartition(partition_index=0, committed_offset=0)
+    offsets = m.OffsetCommitRequest.OffsetCommitRequestTopic(name="named", partitions=[partition])
+    control.call(8, m.OffsetCommitRequest(group_id=name, topics=[offsets]))
+    status, group = control.ask("GET", f"/v1/groups/{quote(name, safe='')}")
+    assert (status, group["group"]) == (200, name)
+    assert control.ask("GET", f"/v1/groups/{quote(name + 'x', safe='')}?a=b")[0] == 404
 
 
 def test_requests_are_streamed_as_they_are_answered(control):
