@@ -2,12 +2,17 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer, ShareConsumer
 
 from interop.case import Run, Skip, case
 from interop.cases.faults import QUICK, TOPIC, Deliveries, disturbed, java_reads, java_sends, values
+from interop.cases.shares import begin_at_the_start
+from kwire.cli.client import Cluster
+from kwire.cli.connection import parse_addresses
 from kwire.testing import KafkaBroker
 
 LOST = {KafkaError._MSG_TIMED_OUT, KafkaError.KAFKA_STORAGE_ERROR}  # noqa: SLF001 (its public name of the code)
@@ -184,6 +189,41 @@ def java_gets_records_again_whose_locks_have_expired(run: Run) -> None:
             assert "Delivery:2" in delivered, delivered
             fault.release()
             assert "shared" in first.result()
+
+
+@case("faults", "librdkafka")
+def an_expired_lock_gives_the_record_to_another_member(run: Run) -> None:
+    only_kwire(run)
+    with KafkaBroker(topics={TOPIC: 1}) as kafka, ExitStack() as closing:
+        kafka.seed({"topics": {TOPIC: {"records": [{"value": "shared"}]}}})
+        with Cluster(parse_addresses(kafka.bootstrap_servers)) as cluster:
+            begin_at_the_start(cluster, "sharers")
+
+        def member(name: str) -> ShareConsumer:
+            settings = {"bootstrap.servers": kafka.bootstrap_servers, "group.id": "sharers", "client.id": name}
+            consumer = ShareConsumer({**settings, "share.acknowledgement.mode": "explicit", "log_level": 0})
+            closing.callback(consumer.close)
+            consumer.subscribe([TOPIC])
+            return consumer
+
+        def delivered(consumer: ShareConsumer) -> Any:
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                for message in consumer.poll(0.5):
+                    return message
+            raise AssertionError("nothing was delivered")
+
+        first = member("first")
+        once = delivered(first)
+        kafka.happen("locks_expired", group="sharers")
+        second = member("second")
+        again = delivered(second)
+        assert (again.value(), once.delivery_count(), again.delivery_count()) == (b"shared", 1, 2)
+        first.acknowledge(once)
+        (refused,) = first.commit_sync(20.0).values()
+        assert refused.args[0].name() == "INVALID_RECORD_STATE", refused
+        second.acknowledge(again)
+        assert list(second.commit_sync(20.0).values()) == [None]
 
 
 @case("faults", "java")

@@ -36,7 +36,7 @@ from kwire.cli.durations import duration
 @click.option("--token", envvar="KWIRE_CONTROL_TOKEN", help="The broker's --control-token. [env: KWIRE_CONTROL_TOKEN]")
 @click.pass_context
 def ctl(ctx: click.Context, url: str, token: str | None) -> None:
-    """Control a broker that was started with --control.
+    """Control a broker, or a proxy, that was started with --control.
 
     It prints JSON. Exit code 1 when the broker refuses, 3 when what was waited for did not happen in time.
     """
@@ -48,7 +48,7 @@ def ctl(ctx: click.Context, url: str, token: str | None) -> None:
     epilog=examples("kwire ctl faults add api=Produce drop=true times=1", "kwire ctl faults list"),
 )
 def faults() -> None:
-    """Rules that disturb requests: docs/faults.md lists their keys."""
+    """Rules that disturb requests."""
 
 
 @faults.command(
@@ -64,7 +64,17 @@ def faults() -> None:
 def add(door: Door, pairs: tuple[str, ...]) -> None:
     """Arm a rule: for which requests, when, and one effect.
 
-    The pairs are the keys that docs/faults.md lists.
+    Which requests: api, versions, topic, partition, group, transactional_id, client_id, principal, listener. Without
+    them: all.
+
+    When: skip (serve so many first), times (at most so many), probability and seed, from_ms and until_ms (of the
+    broker's clock).
+
+    Effect, one of: error, delay_ms, hold, drop, close, reset, throttle_ms, truncate, garbage, corrupt_records, set,
+    stale; of files: disk_full, io_error, fsync_error, fsync_ms. done=true: after the request has taken effect. level:
+    where an error goes.
+
+    name: what to call the rule. docs/faults.md explains each key.
     """
     show(door.call("POST", "/v1/faults", dict(pair(each) for each in pairs)))
 

@@ -142,7 +142,9 @@ def seed(door: Door, file: str) -> None:
 def happen(door: Door, event: str, pairs: tuple[str, ...]) -> None:
     """Trigger an event, such as a rebalance.
 
-    Clients must survive it; docs/faults.md lists the events and their keys.
+    Events: leader_epoch_bumped (topic, partition), coordinator_moved (group or transactional_id), rebalance (group),
+    member_fenced (group, and member_id or client_id), producer_fenced (transactional_id), transaction_left_hanging
+    (topic, partition), locks_expired (group). docs/faults.md explains each.
     """
     show(door.call("POST", "/v1/events", {**dict(pair(each) for each in pairs), "event": event}))
 

@@ -44,9 +44,9 @@ def connections(door: Door) -> None:
 @click.command(epilog=examples("kwire ctl nodes"))
 @click.pass_obj
 def nodes(door: Door) -> None:
-    """Show the brokers behind kwire proxy, with the addresses that clients get.
+    """Show the brokers behind a proxy.
 
-    Only a proxy has them.
+    Each has the address that clients get for it. A broker has none of these.
     """
     show(door.call("GET", "/v1/nodes"))
 
@@ -55,7 +55,10 @@ def nodes(door: Door) -> None:
 @click.argument("group")
 @click.pass_obj
 def locks(door: Door, group: str) -> None:
-    """Show the records that members of a share group have acquired."""
+    """Show acquisition locks of a share group.
+
+    They are runs of records that its members have acquired and not acknowledged.
+    """
     show(door.call("GET", path("groups", group, "locks")))
 
 
@@ -70,7 +73,10 @@ def locks(door: Door, group: str) -> None:
 @click.option("--timeout", type=duration, default="10s", show_default=True, help="How long to wait, in real time.")
 @click.pass_obj
 def until(door: Door, pairs: tuple[str, ...], timeout: int) -> None:
-    """Wait until a condition holds; docs/testing.md lists the conditions.
+    """Wait until a condition holds.
+
+    Conditions: a group with state and members, with lag (at most) or with left (a member id, instance id or client id);
+    a topic with records (at least); a transactional_id with state.
 
     Exit code 3 if the time is over first; the present state is printed.
     """

@@ -160,6 +160,7 @@ def _run(
                 click.echo(f"ready PLAINTEXT://{proxy.nodes[node]}")
                 if url is not None:
                     click.echo(f"control {url}")
+                nursery.start_soon(proxy.check, node)
                 async for number in signals:
                     Logger("kwire.cli").info("stopping", signal=signal.Signals(number).name)
                     break

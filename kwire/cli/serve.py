@@ -184,7 +184,8 @@ Clients in containers and clients on the host, each with an address that works f
 @click.option(
     "--stop-at-eof",
     is_flag=True,
-    help="Stop when standard input ends: a program that starts kwire with a pipe takes it along, however it ends.",
+    help="Stop when standard input ends: a broker that a program has started with a pipe stops with it, also when the"
+    " program is killed.",
 )
 @click.option(
     "--kafka-ready-lines",

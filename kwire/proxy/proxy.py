@@ -118,6 +118,13 @@ class Proxy:
             self.connections.discard(connection)
             await _close(stream, upstream)
 
+    async def check(self, node: Address) -> None:
+        """Log a warning if a node cannot be reached now."""
+        try:
+            await _close(await self._dial(node))
+        except OSError as error:
+            log.warning("cannot connect to node", node=str(node), why=error.strerror or str(error))
+
     def _learn_topic(self, element: object) -> None:
         topic_id = getattr(element, "topic_id", ZERO_UUID)
         if topic_id == ZERO_UUID or topic_id in self._topics:

@@ -62,7 +62,7 @@ class Door:
         except OSError as error:
             reason = getattr(error, "reason", error)
             raise ControlRefused(
-                f"no answer from {self.url}: {reason}; is the broker started with --control?"
+                f"no answer from {self.url}: {reason}; is the broker started with --control, at this address?"
             ) from None
 
 

@@ -46,6 +46,18 @@ def test_a_port_that_is_taken_is_one_sentence():
     assert f"another program listens on port {kafka.port}" in ended.stderr
 
 
+def test_an_upstream_that_cannot_be_reached_is_in_the_log():
+    command = [sys.executable, "-m", "kwire", "proxy", "--upstream", "127.0.0.1:1", "--listen", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        while "cannot connect to node" not in (line := process.stderr.readline()):
+            assert line
+        assert "127.0.0.1:1" in line
+    finally:
+        process.kill()
+        process.communicate()
+
+
 def test_it_passes_requests_on_until_a_signal():
     with KafkaBroker(topics=["orders"]) as kafka:
         command = [sys.executable, "-m", "kwire", "proxy", "--upstream", kafka.bootstrap_servers, "--listen", "0"]

@@ -129,4 +129,4 @@ def test_a_broker_without_control_is_named():
     ended = CliRunner().invoke(main, ["clients", "--url", f"http://127.0.0.1:{port}"])
     assert ended.exit_code == 1
     assert "kwire clients: no answer from" in ended.output
-    assert "is the broker started with --control?" in ended.output
+    assert "is the broker started with --control" in ended.output

@@ -1,12 +1,17 @@
 """``kwire ctl`` against a served broker."""
 
+import itertools
 import json
+import re
 
 import pytest
 from click.testing import CliRunner
 from test_http import Running
 
 from kwire.cli.ctl import ctl
+from kwire.control.conditions import ConditionKeys
+from kwire.control.events import EVENTS
+from kwire.faults.rules import RuleFields
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +73,20 @@ def test_requests_and_topics_are_shown(control):
     assert run(control, "topics")[1]["orders"] == [{"partition": 0, "start": 0, "end": 0}]
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (["faults", "add"], RuleFields.__annotations__),
+        (["happen"], {*EVENTS, *itertools.chain(*EVENTS.values())}),
+        (["until"], ConditionKeys.__annotations__),
+    ],
+)
+def test_the_help_names_every_key(command, words):
+    shown = CliRunner().invoke(ctl, [*command, "--help"]).stdout
+    assert set(words) <= set(re.findall(r"\w+", shown))
+
+
 def test_a_broker_without_control_is_one_sentence():
     ended = CliRunner().invoke(ctl, ["--url", "http://127.0.0.1:1", "topics"])
     assert ended.exit_code == 1
-    assert "is the broker started with --control?" in ended.stderr
+    assert "is the broker started with --control" in ended.stderr
