@@ -70,6 +70,7 @@ def cluster(
 
 def _run(folder: Path, brokers: int, port: int, settings: dict[str, str], given: dict[str, int]) -> None:
     """``given`` are the numbers that the command line names."""
+    from kwire.cli import forked_node
     from kwire.testing.local_cluster import ClusterError, LocalCluster
 
     stopping = _Stopping()
@@ -80,6 +81,9 @@ def _run(folder: Path, brokers: int, port: int, settings: dict[str, str], given:
         else:
             running = LocalCluster.create(folder, brokers=brokers, port=port, settings=settings)
         try:
+            if forked_node.is_possible():
+                forked_node.import_for_nodes()
+                running.spawn = forked_node.fork_node
             for node in running.start():
                 click.echo(f"ready {node.name} localhost:{node.port}")
             running.wait_for_brokers()

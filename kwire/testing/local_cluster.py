@@ -4,7 +4,7 @@ Responsible for: their settings, files and ports, starting, stopping, killing an
 processes they are. Must not depend on: command lines, a test framework.
 
     FOLDER/
-      cluster.json            each node: id, role, port, process id
+      cluster.json            each node: id, role, port, process id and when the process started
       controller-100/         server.properties, data/, log
       broker-1/, broker-2/    likewise
 
@@ -21,7 +21,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
@@ -47,12 +47,16 @@ class ClusterError(RuntimeError):
 
 @dataclass(slots=True)
 class ClusterNode:
-    """One process. ``pid`` is 0 while it does not run."""
+    """One process. ``pid`` is 0 while it does not run.
+
+    ``started_ticks`` is when the process started, in ticks since the machine did; 0 where there is no /proc.
+    """
 
     id: int
     role: str
     port: int
     pid: int = 0
+    started_ticks: int = 0
 
     @property
     def name(self) -> str:
@@ -64,11 +68,15 @@ class ClusterNode:
 
 
 class LocalCluster:
-    """The cluster in ``folder``. ``create`` lays a new one out, ``start`` starts what does not run."""
+    """The cluster in ``folder``. ``create`` lays a new one out, ``start`` starts what does not run.
+
+    ``spawn`` starts a node with a file of settings and a file for its log, and returns the process id.
+    """
 
     def __init__(self, folder: Path, nodes: Sequence[ClusterNode]) -> None:
         self.folder = folder
         self.nodes = list(nodes)
+        self.spawn: Callable[[Path, Path], int] = spawn_node
 
     @classmethod
     def create(
@@ -230,8 +238,13 @@ class LocalCluster:
             return "stopped"
         _reap(node.pid)
         shown = _shown(node.pid, "stat=,command=")
-        # Another process may have the number by now: ours has its file of settings in its command line.
-        if str(self._file(node)) not in shown or shown.startswith("Z"):
+        # Another process may have the number by now: ours started at a known time, or has its file of settings in its
+        # command line.
+        if node.started_ticks:
+            is_ours = _started_ticks(node.pid) == node.started_ticks
+        else:
+            is_ours = str(self._file(node)) in shown
+        if not is_ours or shown.startswith("Z"):
             return "stopped"
         return "paused" if shown.startswith("T") else "running"
 
@@ -250,21 +263,8 @@ class LocalCluster:
         return node
 
     def _spawn(self, node: ClusterNode) -> None:
-        command = [sys.executable, "-m", "kwire", "serve", "--config", str(self._file(node))]
-        log = str(self.folder / node.folder_name / "log")
-        # Not subprocess.Popen: the process outlives this object. A process group of its own, so that Ctrl-C in a
-        # terminal reaches the command that stops it in order.
-        node.pid = os.posix_spawn(
-            sys.executable,
-            command,
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-                (os.POSIX_SPAWN_OPEN, 1, log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
-                (os.POSIX_SPAWN_DUP2, 1, 2),
-            ],
-            setpgroup=0,
-        )
+        node.pid = self.spawn(self._file(node), self.folder / node.folder_name / "log")
+        node.started_ticks = _started_ticks(node.pid)
 
     def _wait_ready(self, node: ClusterNode) -> None:
         deadline = time.monotonic() + _READY_S
@@ -303,6 +303,23 @@ class LocalCluster:
         half = path.with_suffix(".half")
         half.write_text(json.dumps({"nodes": [asdict(node) for node in self.nodes]}, indent=2) + "\n", "utf-8")
         half.replace(path)
+
+
+def spawn_node(config: Path, log: Path) -> int:
+    """Start ``kwire serve --config CONFIG`` as a program that writes to ``log``; returns its process id."""
+    # Not subprocess.Popen: the process outlives the object. A process group of its own, so that Ctrl-C in a terminal
+    # reaches the command that stops it in order.
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-m", "kwire", "serve", "--config", str(config)],
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setpgroup=0,
+    )
 
 
 def _settings_of(node: ClusterNode, controller: ClusterNode, directory: Path) -> dict[str, str]:
@@ -386,6 +403,15 @@ def _shown(pid: int, columns: str) -> str:
     asked = ["ps", "-ww", "-o", columns, "-p", str(pid)]
     finished = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
     return finished.stdout.strip() or "none"
+
+
+def _started_ticks(pid: int) -> int:
+    """Return when a process started, in ticks since the machine did; 0 without /proc or the process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[19])  # the 22nd field; the second is a name that may hold anything
 
 
 def _reap(pid: int) -> None:

@@ -5,6 +5,7 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from kafka.admin import KafkaAdminClient, NewTopic
@@ -68,6 +69,17 @@ def test_the_command_runs_a_cluster_until_it_is_stopped(tmp_path):
         assert lines[2] == f"bootstrap.servers={lines[1].split()[-1]}\n"
         shown = subprocess.run([*command, "status", *at], capture_output=True, text=True, check=True).stdout
         assert [line.split()[3] for line in shown.splitlines()] == ["running", "running"]
+        state = LocalCluster.open(folder)
+        if sys.platform == "linux":  # the nodes are forks of the command
+            line = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+            assert [Path(f"/proc/{node.pid}/cmdline").read_bytes() for node in state.nodes] == [line, line]
+            names = [Path(f"/proc/{node.pid}/comm").read_text().strip() for node in state.nodes]
+            assert names == [f"controller-{CONTROLLER_ID}", "broker-1"]
+        assert "ready" in (folder / "broker-1" / "log").read_text()
+        for act, then in (("pause", "paused"), ("resume", "running"), ("kill", "stopped"), ("start", "running")):
+            subprocess.run([*command, act, "1", *at], check=True)
+            state = LocalCluster.open(folder)
+            assert state.state(state.node(1)) == then
         subprocess.run([*command, "stop", "1", *at], check=True)
         refused = subprocess.run([*command, "kill", "1", *at], capture_output=True, text=True, check=False)
         assert (refused.returncode, refused.stderr) == (1, "Error: broker 1 does not run\n")
@@ -76,6 +88,25 @@ def test_the_command_runs_a_cluster_until_it_is_stopped(tmp_path):
         assert process.wait(60) == 0
     nodes = json.loads((folder / "cluster.json").read_text())["nodes"]
     assert [node["pid"] for node in nodes] == [0, 0]
+
+
+def test_a_node_that_ends_at_its_start_ends_the_command_with_its_log(tmp_path):
+    folder = tmp_path / "cluster"
+    LocalCluster.create(folder, brokers=1, settings={"num.partitions": "none"})
+    command = [sys.executable, "-m", "kwire", "cluster", "--data", str(folder)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert ended.returncode == 1
+    assert re.search(r"controller 100 does not start; its log ends:(.|\n)*num.partitions", ended.stderr)
+    assert ended.stdout == ""
+
+
+def test_a_process_that_only_has_the_number_of_a_node_is_not_the_node(tmp_path):
+    cluster = LocalCluster.create(tmp_path, brokers=1)
+    node = cluster.node(1)
+    with subprocess.Popen(["sleep", "60", str(tmp_path / "broker-1" / "server.properties")]) as other:
+        node.pid, node.started_ticks = other.pid, 1
+        assert cluster.state(node) == "stopped"
+        other.kill()
 
 
 def test_a_folder_without_a_cluster_is_refused(tmp_path):
