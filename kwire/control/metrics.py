@@ -25,6 +25,8 @@ from kwire.control.views import Views
 from kwire.server.lifecycle import Server
 from kwire.wire.codec import api_name
 
+REQUESTS: Final = "kafka_network_requestmetrics_requests"
+CONNECTIONS: Final = "kafka_server_socketservermetrics_connection_count"
 # What a name of Prometheus must not have.
 _NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
 _JAVA_PREFIX: Final = "org.apache.kafka."
@@ -50,7 +52,7 @@ class Metrics:
         quorum = await self._broker.controller.describe_quorum()
         active = quorum.leader_id == self._broker.node_id
         pushed = _pushed_families(self._views().client_metrics())
-        registry.register(_Families([*self._families(active), *_group_families(groups), *pushed]))
+        registry.register(Families([*self._families(active), *_group_families(groups), *pushed]))
         ProcessCollector(registry=registry)
         return generate_latest(registry)
 
@@ -65,7 +67,7 @@ class Metrics:
             ("failedproducerequests", "Produce requests of which a partition was refused.", traffic.failed[PRODUCE]),
             ("failedfetchrequests", "Partitions of fetch requests that were refused.", traffic.failed[FETCH]),
         ):
-            yield _counter(f"kafka_server_brokertopicmetrics_{name}", text, ["topic"], _by_topic(counts))
+            yield counter(f"kafka_server_brokertopicmetrics_{name}", text, ["topic"], _by_topic(counts))
         yield from self._request_families()
         yield from self._log_families()
         yield from self._flush_families()
@@ -79,13 +81,13 @@ class Metrics:
             for key, requests in self._traffic.apis.items()
             for version, count in requests.by_version.items()
         ]
-        yield _counter("kafka_network_requestmetrics_requests", "Requests.", ["request", "version"], rows)
+        yield counter(REQUESTS, "Requests.", ["request", "version"], rows)
         errors = [
             ((api_name(key), code), count)
             for key, requests in self._traffic.apis.items()
             for code, count in requests.errors.items()
         ]
-        yield _counter(
+        yield counter(
             "kafka_network_requestmetrics_errors", "Requests that were refused whole.", ["request", "error"], errors
         )
         times = Metric(
@@ -110,14 +112,14 @@ class Metrics:
             ("logendoffset", "Next offset of a log.", [(names, log.end_offset) for names, log in logs]),
             ("numlogsegments", "Segments of a log.", [(names, len(log.segments)) for names, log in logs]),
         ):
-            yield _gauge(f"kafka_log_log_{name}", text, labels, rows)
-        yield _gauge(
+            yield gauge(f"kafka_log_log_{name}", text, labels, rows)
+        yield gauge(
             "kafka_topic_partition_current_offset",
             "High watermark of a partition.",
             labels,
             [(names, log.high_watermark) for names, log in logs],
         )
-        yield _gauge(
+        yield gauge(
             "kafka_topic_partition_oldest_offset",
             "First offset of a partition.",
             labels,
@@ -129,7 +131,7 @@ class Metrics:
         times = Metric("kafka_log_logflushstats_logflushrateandtimems", "Time of an fsync of a log in ms.", "summary")
         _add_times(times, {}, flusher.times_ms, flusher.flushes, flusher.total_ms)
         yield times
-        yield _counter("kwire_log_flush_errors", "Fsyncs of a log that failed.", [], [((), flusher.failures)])
+        yield counter("kwire_log_flush_errors", "Fsyncs of a log that failed.", [], [((), flusher.failures)])
 
     def _cleaner_families(self) -> Iterator[Metric]:
         """None before compaction has begun, log.cleaner.backoff.ms after the start."""
@@ -138,21 +140,21 @@ class Metrics:
             return
         name = "kafka_log_logcleanermanager"
         ratio = round(100 * cleaner.dirtiest_ratio)
-        yield _gauge(f"{name}_max_dirty_percent", "Percent of the dirtiest log to compact.", [], [((), ratio)])
+        yield gauge(f"{name}_max_dirty_percent", "Percent of the dirtiest log to compact.", [], [((), ratio)])
         by_directory = Counter(partition.log_dir for partition in cleaner.uncleanable)
-        yield _gauge(
+        yield gauge(
             f"{name}_uncleanable_partitions_count",
             "Logs that are not compacted because that failed.",
             ["logDirectory"],
             [((one.path,), by_directory[one.path]) for one in self._broker.dirs.dirs],
         )
-        yield _gauge("kwire_log_cleaner_rounds_running", "Logs being compacted.", [], [((), len(cleaner.rounds))])
+        yield gauge("kwire_log_cleaner_rounds_running", "Logs being compacted.", [], [((), len(cleaner.rounds))])
         for name, text, count in (
             ("rounds", "Rounds of compaction that ended.", cleaner.rounds_done),
             ("bytes_read", "Bytes that compaction read.", cleaner.bytes_read),
             ("bytes_written", "Bytes that compaction wrote.", cleaner.bytes_written),
         ):
-            yield _counter(f"kwire_log_cleaner_{name}", text, [], [((), count)])
+            yield counter(f"kwire_log_cleaner_{name}", text, [], [((), count)])
 
     def _cluster_families(self, active: bool) -> Iterator[Metric]:
         partitions = list(self._broker.partitions)
@@ -172,10 +174,10 @@ class Metrics:
             ("kafka_controller_kafkacontroller_offlinepartitionscount", "Partitions without a leader.", offline),
             ("kafka_controller_kafkacontroller_globaltopiccount", "Topics.", len(image.topics)),
         ):
-            yield _gauge(name, text, [], [((), value)])
+            yield gauge(name, text, [], [((), value)])
         listeners = Counter(each.endpoint.name for each in self._server.connections.open)
-        yield _gauge(
-            "kafka_server_socketservermetrics_connection_count",
+        yield gauge(
+            CONNECTIONS,
             "Connections.",
             ["listener"],
             [((endpoint.name,), listeners[endpoint.name]) for endpoint in self._broker.endpoints],
@@ -183,13 +185,13 @@ class Metrics:
 
     def _process_families(self) -> Iterator[Metric]:
         watchdog = self._broker.watchdog
-        yield _counter(
+        yield counter(
             "kwire_event_loop_held",
             "Steps that held the event loop too long.",
             ["by"],
             [((name,), count) for name, count in watchdog.held.items()],
         )
-        yield _gauge(
+        yield gauge(
             "kwire_event_loop_held_longest_ms",
             "The longest of these steps in ms.",
             ["by"],
@@ -197,7 +199,7 @@ class Metrics:
         )
 
 
-class _Families(Collector):
+class Families(Collector):
     def __init__(self, families: Iterable[Metric]) -> None:
         self._families = list(families)
 
@@ -211,14 +213,14 @@ def _group_families(groups: list[dict[str, Any]]) -> Iterator[Metric]:
         ((group["group"], each["topic"], str(each["partition"])), each) for group in groups for each in group["offsets"]
     ]
     known = [(names, each["lag"]) for names, each in rows if each["lag"] is not None]
-    yield _gauge("kafka_consumergroup_lag", "Records behind.", labels, known)
-    yield _gauge(
+    yield gauge("kafka_consumergroup_lag", "Records behind.", labels, known)
+    yield gauge(
         "kafka_consumergroup_current_offset",
         "Committed offset.",
         labels,
         [(names, each["offset"]) for names, each in rows if each["offset"] is not None],
     )
-    yield _gauge(
+    yield gauge(
         "kafka_consumergroup_members",
         "Members.",
         ["consumergroup"],
@@ -255,14 +257,14 @@ def _by_topic(counts: Counter[str]) -> list[tuple[tuple[str, ...], float]]:
     return [((topic,), count) for topic, count in counts.items()]
 
 
-def _counter(name: str, text: str, labels: list[str], rows: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+def counter(name: str, text: str, labels: list[str], rows: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
     family = CounterMetricFamily(name, text, labels=labels)
     for names, value in rows:
         family.add_metric(names, value)
     return family
 
 
-def _gauge(name: str, text: str, labels: list[str], rows: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
+def gauge(name: str, text: str, labels: list[str], rows: Iterable[tuple[tuple[str, ...], float]]) -> Metric:
     family = GaugeMetricFamily(name, text, labels=labels)
     for names, value in rows:
         family.add_metric(names, value)

@@ -269,7 +269,9 @@ OF_A_PROXY: Final = (
     *(
         route
         for route in ROUTES
-        if route[1].startswith(("/livez", "/readyz", "/v1/openapi", "/v1/faults", "/v1/clock", "/v1/requests"))
+        if route[1].startswith(
+            ("/livez", "/readyz", "/metrics", "/v1/openapi", "/v1/faults", "/v1/clock", "/v1/requests")
+        )
         or route[1] == "/v1/recording"
     ),
     ("GET", "/v1/connections", "The clients that are connected.", {200: "peer, node and requests of each"}, {}),

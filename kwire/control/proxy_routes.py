@@ -5,6 +5,7 @@ Responsible for: its routes, and the sentence for what only a broker has. Must n
 
 from __future__ import annotations
 
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
@@ -12,6 +13,7 @@ from starlette.routing import Route
 from kwire.control.bodies import NotFound
 from kwire.control.openapi import OF_A_PROXY, document
 from kwire.control.proxy_bench import ProxyBench
+from kwire.control.proxy_metrics import proxy_exposition
 from kwire.control.request_routes import RequestRoutes
 from kwire.control.routing import make_routes
 
@@ -26,6 +28,9 @@ def proxy_routes(bench: ProxyBench) -> list[Route]:
     async def show_document(_request: Request) -> Response:
         return JSONResponse(document(OF_A_PROXY))
 
+    async def show_metrics(_request: Request) -> Response:
+        return Response(proxy_exposition(bench.proxy), media_type=CONTENT_TYPE_LATEST)
+
     async def connections(_request: Request) -> Response:
         return JSONResponse(bench.connections())
 
@@ -38,6 +43,7 @@ def proxy_routes(bench: ProxyBench) -> list[Route]:
     table = [
         ("GET", "/livez", live),
         ("GET", "/readyz", live),
+        ("GET", "/metrics", show_metrics),
         ("GET", "/v1/openapi.json", show_document),
         *RequestRoutes(bench).table(),
         ("GET", "/v1/connections", connections),

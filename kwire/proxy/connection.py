@@ -12,7 +12,7 @@ decoded and passed through the hooks as a broker's dispatch does; the node sees 
 from __future__ import annotations
 
 import socket
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -80,6 +80,11 @@ class ProxyParts(Protocol):
 
     @property
     def clock(self) -> Clock: ...
+
+    @property
+    def request_counts(self) -> Counter[tuple[int, int] | None]:
+        """How many requests clients have sent, by API key and version; None: those that kwire does not know."""
+        ...
 
     def advertise(self, host: str, port: int) -> tuple[str, int]:
         """Give the proxy's address for a node's."""
@@ -261,6 +266,7 @@ class ProxiedConnection:
         if head is None:
             await self._forward_pieces(size, None)  # the node judges it
             return
+        self._around.request_counts[(head.api_key, head.api_version) if head.is_known else None] += 1
         if not passes(head.api_key, head.api_version):
             await self._refuse(size, head)
             return

@@ -9,6 +9,7 @@ first time, before the response is passed on.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeAlias
 
@@ -49,6 +50,9 @@ class Proxy:
         self.clock = clock
         self.connections: set[ProxiedConnection] = set()
         self.notes_topic_names = False
+        # By API key and version, None for those that kwire does not know; by node.
+        self.request_counts: Counter[tuple[int, int] | None] = Counter()
+        self.failed_connections: Counter[str] = Counter()
         self._dial = dial
         self._open_listener = open_listener
         self._listeners: dict[Address, Address] = {}
@@ -105,6 +109,7 @@ class Proxy:
             upstream = await self._dial(node)
         except OSError as error:
             log.warning("cannot connect to node", node=str(node), peer=peer, why=error.strerror or str(error))
+            self.failed_connections[str(node)] += 1
             await _close(stream)
             return
         host, port = split_peer(peer)

@@ -9,6 +9,7 @@ from functools import partial
 import pytest
 import trio
 from click.testing import CliRunner
+from prometheus_client.parser import text_string_to_metric_families
 from starlette.routing import Route
 
 from kwire.broker.clock import Clock
@@ -89,6 +90,21 @@ def test_ctl_shows_nodes_and_connections(running):
     assert node == {"node": str(running.upstream), "listener": str(running.proxy.nodes[running.upstream])}
     with Connection(running.proxy.nodes[running.upstream], timeout_s=20):
         assert {each["node"] for each in run(running, "connections")[1]} == {str(running.upstream)}
+
+
+def test_metrics_count_requests_and_connections(running):
+    running.heartbeat()
+    with Connection(running.proxy.nodes[running.upstream], timeout_s=20) as connection:
+        connection.call(HeartbeatRequest(group_id="g"), HeartbeatResponse, version=4)
+        text = CliRunner().invoke(ctl, ["--url", running.url, "metrics"]).stdout
+    values = {
+        f.name: {s.labels.get("listener") or s.labels.get("request"): s.value for s in f.samples}
+        for f in text_string_to_metric_families(text)
+    }
+    node = str(running.upstream)
+    assert values["kafka_network_requestmetrics_requests"]["Heartbeat"] >= 2
+    assert values["kafka_server_socketservermetrics_connection_count"] == {node: 1}
+    assert values["kwire_proxy_failed_connections"] == {node: 0}
 
 
 def test_what_only_a_broker_has_is_one_sentence(running):
