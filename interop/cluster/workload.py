@@ -29,6 +29,9 @@ from interop.cluster.history import Contents, End, History, Kind, Sent, Where
 
 _PAUSE_S = 0.01
 _QUIET = {"log_level": 0}
+# When Metadata no longer lists the coordinator of the group, librdkafka waits in send_offsets_to_transaction without a
+# timeout until a connection opens or closes (its issues 5511 and 5456). An idle connection closes after this time.
+_NO_ENDLESS_WAIT = {"connections.max.idle.ms": 5000}
 
 
 @dataclass(slots=True)
@@ -195,7 +198,8 @@ class Clients:
                     time.sleep(0.2)
 
     def _copy_until_a_failure(self, consumer: Consumer, target: str, group: str) -> None:
-        producer = _producer(self.bootstrap, {"transactional.id": group, "transaction.timeout.ms": 20_000})
+        settings = {"transactional.id": group, "transaction.timeout.ms": 20_000, **_NO_ENDLESS_WAIT}
+        producer = _producer(self.bootstrap, settings)
         producer.init_transactions(60)
         while not self.stopping.is_set():
             messages = [one for one in consumer.consume(50, 0.2) if one.error() is None]
