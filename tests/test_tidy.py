@@ -33,9 +33,7 @@ ALLOWED_IMPORTS = {
 }
 IMPURE_CALLS = {"os.urandom", "input", "breakpoint"}
 
-LONG_FILES: dict[str, str] = {
-    "kwire/broker/partitions/partition.py": "writing, committing, roles and watches share the high watermark",
-}
+LONG_FILES: dict[str, str] = {}
 
 # APIs that a broker with default settings does not serve, each with the reason.
 _CONTROLLER = "spoken between brokers and controllers, never on a client's listener"

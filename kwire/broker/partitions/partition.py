@@ -1,13 +1,12 @@
 """One partition of which this broker has a replica.
 
-Responsible for: the partition's role (leader or follower), leader epoch, replicas and in-sync replicas, its log (opened
-at first use), its high watermark, waiting until records are committed, and the watches of fetches. Must not depend on:
-requests, connections, how long a client waits.
+Responsible for: the partition's role (leader or follower), leader epoch, replicas and in-sync replicas, appending, and
+waiting until records are committed. Must not depend on: requests, connections, how long a client waits.
 
 The high watermark is kept apart from the end of the log: records below it are committed. The only replica moves it as
 soon as a batch is written, or, when the topic's flush settings ask for it, once the batch is on the disk. A leader with
 followers moves it when the in-sync replicas have fetched the batch (``kwire.replication.leader``), a follower as its
-leader says. Every caller that appends and needs committed records does the same two steps::
+leader says; ``replica`` moves it. Every caller that appends and needs committed records does the same two steps::
 
     appended = partition.append(batch, header, acks=acks)       # or append_own
     since = partition.leading_since                             # before the next await
@@ -19,30 +18,26 @@ docs/decisions/committed.md has the reasons.
 from __future__ import annotations
 
 import contextlib
-from collections import deque
-from collections.abc import Awaitable, Callable, Container, Hashable, Sequence
+from collections.abc import Awaitable, Callable, Container, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
 from kwire.broker.clock import Clock
 from kwire.broker.partitions.cluster_view import ClusterView
-from kwire.broker.partitions.offset_waits import OffsetWaits
+from kwire.broker.partitions.replica import Replica
 from kwire.broker.partitions.validate import LargeBatch, ValidationSettings, validate
-from kwire.broker.partitions.watches import Watch
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata import entities
 from kwire.replication.leader import RECOVERED, Leader, Leadership
 from kwire.storage.config import FOREVER
 from kwire.storage.log import Appended, Log, LogConfig
-from kwire.types import TopicPartition, Uuid
+from kwire.types import Uuid
 from kwire.wire.batch import BatchHeader, check_batch, read_batch_header
 
 ACKS_ALL: Final = -1
 READ_UNCOMMITTED: Final = 0
 READ_COMMITTED: Final = 1
-# Batches above the high watermark whose sizes are kept apart; those behind are counted together.
-_UNCOMMITTED_BATCHES_MAX: Final = 1024
 
 
 class Role(Enum):
@@ -64,7 +59,7 @@ class TopicSettings:
     throttled_as_follower: Container[int] = frozenset()
 
 
-class Partition:
+class Partition(Replica):
     """This broker's replica of one partition. Every method but the waits is atomic.
 
     ``flush`` brings all that is in the partition's log to the disk, shared with the others that wait for the same log.
@@ -73,20 +68,12 @@ class Partition:
     """
 
     __slots__ = (
-        "_commit_waits",
-        "_end_watches",
         "_flush",
-        "_log",
         "_open_log",
-        "_uncommitted",
-        "_uncommitted_bytes",
-        "_watches",
         "clock",
         "cluster",
-        "commits_on_append",
         "deleted",
         "flushed_ms",
-        "index",
         "isr",
         "leader",
         "leader_epoch",
@@ -94,16 +81,12 @@ class Partition:
         "leading_since",
         "leads",
         "log_dir",
-        "low_watermark_waits",
         "partition_epoch",
         "recovery_state",
         "replicas",
         "role",
         "settings",
-        "topic",
         "topic_deleted",
-        "topic_id",
-        "truncations",
     )
 
     def __init__(
@@ -126,9 +109,7 @@ class Partition:
         partition_epoch: int = 0,
         recovery_state: int = RECOVERED,
     ) -> None:
-        self.topic = topic
-        self.index = index
-        self.topic_id = topic_id
+        super().__init__(topic, index, topic_id)
         self.role = role
         self.leader_id = leader_id
         self.leader_epoch = leader_epoch
@@ -142,7 +123,7 @@ class Partition:
         # The leader epoch since which this replica has led, also if it was elected again.
         self.leading_since = leader_epoch if self.leads else -1
         self.leader: Leader | None = None
-        # An append is committed when it returns: there is no flush setting, and no other replica.
+        # There is no flush setting, and no other replica.
         self.commits_on_append = settings.log.flush_messages == FOREVER and len(replicas) <= 1
         self.deleted = False
         self.topic_deleted = False
@@ -151,45 +132,10 @@ class Partition:
         self._flush = flush
         self.clock = clock
         self.cluster = cluster
-        self._log: Log | None = None
-        # Bytes of the batches above the high watermark, which a flush commits.
-        self._uncommitted_bytes = 0
-        # With other replicas: the offset behind each batch above the high watermark, and its bytes.
-        self._uncommitted: deque[tuple[int, int]] = deque()
-        self._watches: dict[Watch, Hashable] = {}
-        # Those that read up to the log end, where that is not what is committed.
-        self._end_watches: dict[Watch, Hashable] = {}
-        self._commit_waits = OffsetWaits()
-        # How often the log was cut since the start, where it differed from the leader's.
-        self.truncations = 0
-        self.low_watermark_waits = OffsetWaits()
 
-    def __str__(self) -> str:
-        return f"{self.topic}-{self.index}"
-
-    @property
-    def topic_partition(self) -> TopicPartition:
-        return TopicPartition(self.topic, self.index)
-
-    # --- the log
-    # -----------------------------------------------------------------------------------------------------
-
-    @property
-    def log(self) -> Log:
-        """The log, opened (and recovered, after an unclean stop) at first use. Raises StorageFailure."""
-        log = self._log
-        if log is None:
-            log = self._log = self._open_log(self)
-        return log
-
-    @property
-    def opened(self) -> Log | None:
-        """The log if it was opened, otherwise None."""
-        return self._log
-
-    @property
-    def high_watermark(self) -> int:
-        return self.log.high_watermark
+    def open_log(self) -> Log:
+        """See ``Replica``."""
+        return self._open_log(self)
 
     def configure(self, settings: TopicSettings) -> None:
         """Take over changed topic configs; they hold from the next append on."""
@@ -294,18 +240,6 @@ class Partition:
         else:
             self._advance(log, log.end_offset, byte_count)
 
-    def _note_end(self, log: Log, byte_count: int) -> None:
-        """Note a batch above the high watermark, and tell those that read up to the log end."""
-        if len(self._uncommitted) < _UNCOMMITTED_BATCHES_MAX:
-            self._uncommitted.append((log.end_offset, byte_count))
-        else:
-            self._uncommitted[-1] = (log.end_offset, self._uncommitted[-1][1] + byte_count)
-        self._wake_end_watches(byte_count)
-
-    def _wake_end_watches(self, byte_count: int) -> None:
-        for watch, key in list(self._end_watches.items()):
-            watch.note(key, byte_count)
-
     @property
     def is_flush_due(self) -> bool:
         """Whether as much was appended since the last flush as ``flush.messages`` allows."""
@@ -389,20 +323,6 @@ class Partition:
         if log.high_watermark < log.end_offset:
             self._advance(log, log.end_offset, byte_count)
 
-    def note_copied(self, byte_count: int) -> None:
-        """Follower: a batch of the leader was appended."""
-        self._note_end(self.log, byte_count)
-
-    def note_truncated(self) -> None:
-        """Follower: the log was cut where it differed from the leader's."""
-        self.truncations += 1
-        self._uncommitted.clear()
-        self.note_change()
-
-    def follow_high_watermark(self, offset: int) -> None:
-        """Follower: move the high watermark up to the leader's, or to the end of the log if that is lower."""
-        self._commit_up_to(min(offset, self.log.end_offset))
-
     def advance_replicated(self) -> None:
         """Leader with followers: move the high watermark to where the in-sync replicas have all records."""
         leader, log = self.leader, self.log
@@ -410,41 +330,6 @@ class Partition:
         own_end = log.recovery_point if self.is_flush_due else log.end_offset
         now_ms = int(self.clock.monotonic_ms())
         self._commit_up_to(leader.high_watermark(end_offset=own_end, alive=self.cluster.alive, now_ms=now_ms))
-
-    def _commit_up_to(self, offset: int) -> None:
-        log = self.log
-        if offset <= log.high_watermark:
-            return
-        byte_count = 0
-        uncommitted = self._uncommitted
-        while uncommitted and uncommitted[0][0] <= offset:
-            byte_count += uncommitted.popleft()[1]
-        self._advance(log, offset, byte_count)
-        for watch, key in list(self._end_watches.items()):
-            watch.mark(key)
-        if self._commit_waits:
-            self._commit_waits.wake(offset)
-
-    def _advance(self, log: Log, offset: int, byte_count: int) -> None:
-        """Move the high watermark to ``offset`` and mark the partition as dirty for its watches.
-
-        ``byte_count`` is the size of the batches that this commits.
-        """
-        if not self._watches:
-            log.advance_high_watermark(offset)
-            return
-        stable_before, watermark_before = log.last_stable_offset, log.high_watermark
-        log.advance_high_watermark(offset)
-        stable = log.last_stable_offset
-        all_stable = stable_before == watermark_before and stable == log.high_watermark
-        for watch, key in list(self._watches.items()):
-            if all_stable or not watch.committed_only:
-                watch.note(key, byte_count)
-            elif stable != stable_before:
-                watch.wake(key)
-            else:
-                # Nothing more to read, but the next answer of the session has a new high watermark.
-                watch.mark(key)
 
     # --- following the metadata
     # --------------------------------------------------------------------------------------
@@ -549,45 +434,8 @@ class Partition:
             raise KafkaError(Code.FENCED_LEADER_EPOCH)
         raise KafkaError(Code.UNKNOWN_LEADER_EPOCH)
 
-    def delete_records_before(self, offset: int) -> int:
-        """Move the log start offset (DeleteRecords); -1 means the high watermark. Returns the new log start offset.
-
-        Raises KafkaError(OFFSET_OUT_OF_RANGE).
-        """
-        log = self.log
-        wanted = log.high_watermark if offset == -1 else offset
-        if not 0 <= wanted <= log.high_watermark:
-            raise KafkaError(Code.OFFSET_OUT_OF_RANGE)
-        log.delete_records_before(wanted)
-        self.note_change()
-        return log.log_start_offset
-
-    # --- watches
-    # -------------------------------------------------------------------------------------------------
-
-    def watch(self, watch: Watch, key: Hashable) -> None:
-        if watch.log_end and not self.commits_on_append:
-            self._end_watches[watch] = key
-        else:
-            self._watches[watch] = key
-
-    def unwatch(self, watch: Watch) -> None:
-        self._watches.pop(watch, None)
-        self._end_watches.pop(watch, None)
-
-    def note_change(self) -> None:
-        """Wake all watches: the log start, the leader or the partition itself changed."""
-        for watch, key in [*self._watches.items(), *self._end_watches.items()]:
-            watch.wake(key)
-
     # --- the end
     # -----------------------------------------------------------------------------------------------------
-
-    def close(self) -> None:
-        """Close the log; a later use would open it again."""
-        if self._log is not None:
-            self._log.close()
-            self._log = None
 
     def take_offline(self) -> None:
         """The log directory failed: close the log, and let those that wait see that it refuses."""
