@@ -93,6 +93,6 @@ def warm(broker: Apache | Kwire) -> None:
     asker.until(
         "OffsetFetch", 7, {"groupId": "o-warm", "topics": None}, lambda got: got["errorCode"] == 0, timeout_s=40
     )
-    nobody = {"transactionalId": None, "transactionTimeoutMs": 60000, "producerId": -1, "producerEpoch": -1}
-    asker.until("InitProducerId", 4, nobody, lambda got: got["errorCode"] == 0, timeout_s=40)
+    body = {"transactionalId": None, "transactionTimeoutMs": 60000, "producerId": -1, "producerEpoch": -1}
+    asker.until("InitProducerId", 4, body, lambda got: got["errorCode"] == 0, timeout_s=40)
     asker.close()

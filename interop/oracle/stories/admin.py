@@ -381,8 +381,8 @@ def reassignments(ask: Asker) -> None:
         for label, name, index, replicas in (
             ("to itself", topic, 0, [1]),
             ("cancel nothing", topic, 0, None),
-            ("to nobody", topic, 0, []),
-            ("to a stranger", topic, 0, [7]),
+            ("without replicas", topic, 0, []),
+            ("to an unknown broker", topic, 0, [7]),
             ("twice to one", topic, 0, [1, 1]),
             ("negative", topic, 0, [-1]),
             ("bad partition", topic, 9, [1]),

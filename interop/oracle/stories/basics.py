@@ -232,7 +232,7 @@ def create_topics_refused(ask: Asker) -> None:
         },
         "assignment and count": {**assignment((0, [1])), "numPartitions": 1},
         "assignment and factor": {**assignment((0, [1])), "replicationFactor": 1},
-        "assignment to nobody": assignment((0, [])),
+        "assignment without replicas": assignment((0, [])),
         "assignment to an unknown broker": assignment((0, [7])),
         "assignment twice to one": assignment((0, [1, 1])),
         "assignment with a hole": assignment((0, [1]), (2, [1])),
@@ -321,7 +321,7 @@ def create_partitions(ask: Asker) -> None:
         grow("assigned too few", 8, [{"brokerIds": [1]}])
         grow("assigned to an unknown broker", 6, [{"brokerIds": [9]}])
         grow("assigned twice to one", 6, [{"brokerIds": [1, 1]}])
-        grow("assigned to nobody", 6, [{"brokerIds": []}])
+        grow("assigned without replicas", 6, [{"brokerIds": []}])
         grow("unknown", 3, topic="no-such")
         grow("bad name", 3, topic="bad name")
         twice = [{"name": name, "count": 9, "assignments": None}] * 2

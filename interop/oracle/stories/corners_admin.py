@@ -8,7 +8,7 @@ from interop.oracle.story import story
 
 TOPIC, BROKER, LOGGER, METRICS, GROUP = 2, 4, 8, 16, 32
 SET, DELETE, APPEND, SUBTRACT = 0, 1, 2, 3
-NOBODYS_ID = "AAAAAAAAAAAAAAAAAAAAbg"
+UNKNOWN_ID = "AAAAAAAAAAAAAAAAAAAAbg"
 
 
 def change(kind: int, name: str, *changes: tuple[str, int, str | None]) -> dict:
@@ -74,7 +74,7 @@ def alter_configs_oddities(ask: Asker) -> None:
     alter("append to a logger", change(LOGGER, "1", ("root", APPEND, "INFO")), only_look=True)
     alter("delete the root logger's level", change(LOGGER, "1", ("root", DELETE, None)), only_look=True)
     alter("loggers of another broker", change(LOGGER, "7", ("root", SET, "INFO")), only_look=True)
-    alter("loggers of nobody", change(LOGGER, "", ("root", SET, "INFO")), only_look=True)
+    alter("loggers of no broker", change(LOGGER, "", ("root", SET, "INFO")), only_look=True)
     alter("a listener's setting", change(BROKER, "1", ("listeners", SET, "PLAINTEXT://:1")), only_look=True)
     alter("a password for all brokers", change(BROKER, "", ("ssl.keystore.password", SET, "x")), only_look=True)
     alter("append to a broker's number", change(BROKER, "", ("log.cleaner.threads", APPEND, "1")), only_look=True)
@@ -188,7 +188,7 @@ def delete_topics_of_odd_requests(ask: Asker) -> None:
     name = ask.topic("a")
     for label, topics in (
         ("a bad name", [{"name": "bad name"}]),
-        ("an unknown id twice", [{"name": None, "topicId": NOBODYS_ID}] * 2),
+        ("an unknown id twice", [{"name": None, "topicId": UNKNOWN_ID}] * 2),
         ("an unknown name twice", [{"name": "no-such"}] * 2),
         ("nothing named, twice", [{"name": None, "topicId": "AAAAAAAAAAAAAAAAAAAAAA"}] * 2),
         ("the metadata log", [{"name": "__cluster_metadata"}]),
@@ -297,7 +297,7 @@ def reassignments_of_odd_requests(ask: Asker) -> None:
             ("no name", [{"name": "", "partitions": [part(0, [1])]}]),
             ("bad name", [{"name": "bad name", "partitions": [part(0, [1])]}]),
             ("the metadata log", [{"name": "__cluster_metadata", "partitions": [part(0, [1])]}]),
-            ("a stranger too", [{"name": topic, "partitions": [part(0, [1, 7])]}]),
+            ("an unknown broker too", [{"name": topic, "partitions": [part(0, [1, 7])]}]),
             ("a negative too", [{"name": topic, "partitions": [part(0, [1, -1])]}]),
         ):  # fmt: skip
             body = {"timeoutMs": 5000, "topics": topics, "allowReplicationFactorChange": True}
@@ -451,9 +451,9 @@ def metadata_of_odd_requests(ask: Asker) -> None:
         quiet = {"allowAutoTopicCreation": False}
         for label, topics in (
             ("an id twice", [{"topicId": topic_id, "name": None}] * 2),
-            ("an unknown id twice", [{"topicId": NOBODYS_ID, "name": None}] * 2),
-            ("known and unknown ids", [{"topicId": topic_id, "name": None}, {"topicId": NOBODYS_ID, "name": None}]),
-            ("a name and another's id", [{"topicId": NOBODYS_ID, "name": one}]),
+            ("an unknown id twice", [{"topicId": UNKNOWN_ID, "name": None}] * 2),
+            ("known and unknown ids", [{"topicId": topic_id, "name": None}, {"topicId": UNKNOWN_ID, "name": None}]),
+            ("a name and an unknown id", [{"topicId": UNKNOWN_ID, "name": one}]),
             ("no name, and good ones", [{"name": ""}, {"name": one}, {"name": "no-such"}]),
         ):
             ask.ask("Metadata", version, {"topics": topics, **quiet}, label=label)

@@ -7,7 +7,7 @@ from interop.oracle.story import story
 from kwire.wire.batch import HEADER_BYTES, read_batch_header
 from kwire.wire.records import assemble_batch
 
-NOBODYS_ID = "AAAAAAAAAAAAAAAAAAAAbg"
+UNKNOWN_ID = "AAAAAAAAAAAAAAAAAAAAbg"
 
 
 @story("Produce")
@@ -57,7 +57,7 @@ def produce_several_partitions(ask: Asker) -> None:
         return {"index": index, "records": base64.b64encode(batch).decode()}
 
     def topics(*named: tuple[str, list[dict]]) -> list[dict]:
-        return [{"name": name, "topicId": ids.get(name, NOBODYS_ID), "partitionData": parts} for name, parts in named]
+        return [{"name": name, "topicId": ids.get(name, UNKNOWN_ID), "partitionData": parts} for name, parts in named]
 
     ids = {name: ask.topic_id(name) for name in (topic, other)}
     a, bad = records("a"), records("a")[:-1]

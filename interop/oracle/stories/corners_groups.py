@@ -84,12 +84,12 @@ def groups_in_use(ask: Asker) -> None:
     for version in versions("DescribeGroups"):
         ask.ask("DescribeGroups", version, {"groups": [group, group, "", "no-such"]}, label="twice")
         ask.ask("DescribeGroups", version, {"groups": []}, label="nothing")
-    nobody = {"memberId": "nobody", "groupInstanceId": None}
+    unknown = {"memberId": "nobody", "groupInstanceId": None}
     for version in versions("LeaveGroup"):
-        ask.ask("LeaveGroup", version, {"groupId": group, "memberId": "nobody", "members": [nobody, nobody]})
-        ask.ask("LeaveGroup", version, {"groupId": "", "memberId": member, "members": [nobody]}, label="no group")
+        ask.ask("LeaveGroup", version, {"groupId": group, "memberId": "nobody", "members": [unknown, unknown]})
+        ask.ask("LeaveGroup", version, {"groupId": "", "memberId": member, "members": [unknown]}, label="no group")
         if version >= 3:
-            ask.ask("LeaveGroup", version, {"groupId": group, "members": []}, label="nobody at all")
+            ask.ask("LeaveGroup", version, {"groupId": group, "members": []}, label="no members")
     here = {"memberId": member, "groupInstanceId": None}
     ask.ask("LeaveGroup", 5, {"groupId": group, "members": [here, here]}, label="twice")
 
@@ -103,7 +103,7 @@ def static_members_of_odd_requests(ask: Asker) -> None:
         ("an empty instance", join(f"{group}-e", protocols=wish, instance="")),
         ("an instance with blanks", join(f"{group}-b", protocols=wish, instance="a b")),
         ("a long instance", join(f"{group}-l", protocols=wish, instance="x" * 300)),
-        ("another's instance", join(group, "nobody", protocols=wish, instance="one")),
+        ("the instance of another member", join(group, "nobody", protocols=wish, instance="one")),
         ("an unknown instance with a member", join(group, member, protocols=wish, instance="two")),
         ("other protocols", join(group, member, protocols=(("other", ""),), instance="one")),
         ("a protocol twice", join(f"{group}-t", protocols=wish * 2)),

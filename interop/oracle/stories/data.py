@@ -156,7 +156,7 @@ def idempotent_producers(ask: Asker) -> None:
     ask.produce(topic, batch(5, epoch=2), label="epoch 2 from 5")
     ask.produce(topic, batch(0, epoch=2), label="epoch 2 from 0")
     ask.produce(topic, batch(3), partition=1, label="first one is sequence 3")
-    ask.produce(topic, batch(0, producer=999_999), partition=1, label="a producer id nobody gave")
+    ask.produce(topic, batch(0, producer=999_999), partition=1, label="a producer id that was never allocated")
     ask.produce(topic, batch(1, 2) + batch(3, 1), label="two batches in one request")
     ask.fetch(topic)
     ask.each_version("DescribeProducers", {"topics": [{"name": topic, "partitionIndexes": [0, 1, 7]}]})

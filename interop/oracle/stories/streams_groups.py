@@ -124,11 +124,11 @@ def life_of_a_streams_group(ask: Asker) -> None:
     ask.ask("OffsetCommit", 9, commit(group, ("elsewhere", "", 0, 4, ""), **older), label="not its topic")
     ask.ask("OffsetCommit", 9, commit(group, (topic, "", 9, 4, ""), **older), label="not its partition")
     ask.ask("OffsetCommit", 9, commit(group, (topic, "", 0, 4, ""), member="x", generation=1), label="of no member")
-    ask.ask("OffsetCommit", 9, commit(group, (topic, "", 0, 4, "")), label="of nobody")
+    ask.ask("OffsetCommit", 9, commit(group, (topic, "", 0, 4, "")), label="without a member")
     fetch = {"groupId": group, "memberId": MEMBER, "memberEpoch": epoch, "topics": None}
     for label, fields in (
         ("of the member", {}), ("stale", {"memberEpoch": 1}), ("of no member", {"memberId": "x"}),
-        ("of nobody", {"memberId": None, "memberEpoch": -1}),
+        ("without a member", {"memberId": None, "memberEpoch": -1}),
     ):  # fmt: skip
         ask.ask("OffsetFetch", 9, {"groups": [{**fetch, **fields}], "requireStable": False}, label=label)
     deletion = {"groupId": group, "topics": [{"name": topic, "partitions": [{"partitionIndex": 0}]}]}

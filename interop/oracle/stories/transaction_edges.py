@@ -77,7 +77,7 @@ def init_producer_id_repeated(ask: Asker) -> None:
     topic = ask.topic("t")
     for version in (3, 4, 5):
         name = f"{ask.prefix}-tx{version}"
-        init(ask, name, version, producer=7, epoch=3, label="of an id nobody knows")
+        init(ask, name, version, producer=7, epoch=3, label="of an unknown id")
         name = f"{name}-b"
         producer, epoch = init(ask, name, version)
         init(ask, name, version, producer=producer, epoch=-1, label="no epoch")
@@ -135,7 +135,7 @@ def end_txn_repeated(ask: Asker) -> None:
     settled(ask, name)
     written(ask, name)
     for version in range(6):
-        end(ask, f"{ask.prefix}-nobody", 5, 0, True, version=version, label="of an id nobody knows")
+        end(ask, f"{ask.prefix}-nobody", 5, 0, True, version=version, label="of an unknown id")
         end(ask, "", 5, 0, True, version=version, label="of no id")
 
 
@@ -163,7 +163,7 @@ def partitions_are_added(ask: Asker) -> None:
                 ("epoch behind", {"producerEpoch": epoch - 1}),
                 ("epoch ahead", {"producerEpoch": epoch + 1}),
                 ("other id", {"producerId": producer + 1000}),
-                ("nobody", {"transactionalId": f"{name}-nobody"}),
+                ("unknown id", {"transactionalId": f"{name}-nobody"}),
                 ("no name", {"transactionalId": ""}),
             ):
                 wish = {
@@ -188,7 +188,7 @@ def partitions_are_added(ask: Asker) -> None:
             ("again", {}),
             ("epoch behind", {"producerEpoch": epoch - 1}),
             ("other id", {"producerId": producer + 1000}),
-            ("nobody", {"transactionalId": f"{name}-nobody"}),
+            ("unknown id", {"transactionalId": f"{name}-nobody"}),
             ("no name", {"transactionalId": ""}),
             ("no group", {"groupId": ""}),
         ):
@@ -211,7 +211,7 @@ def produce_outside_of_the_transaction(ask: Asker) -> None:
                 transactional_id=name if who == "" else who,
             )  # fmt: skip
 
-        produce(batch("x", producer, epoch), "of nobody", who=f"{name}-nobody")
+        produce(batch("x", producer, epoch), "of an unknown id", who=f"{name}-nobody")
         produce(batch("x", producer, epoch), "of no name", who="")
         produce(batch("x", producer, epoch), "without a name", who=None)
         produce(batch("x", producer, epoch, 3), "not added, later sequence", partition=1)
@@ -306,13 +306,13 @@ def offsets_of_members(ask: Asker) -> None:
             commit("not added")
             wish = {"transactionalId": name, "producerId": producer, "producerEpoch": epoch, "groupId": group}
             ask.ask("AddOffsetsToTxn", 3, wish)
-        commit("of nobody")
+        commit("without a member")
         if version >= 3:
             commit("of the member", memberId=member, generationIdOrMemberEpoch=generation)
             commit("of a generation ahead", memberId=member, generationIdOrMemberEpoch=generation + 1)
             commit("of a generation behind", memberId=member, generationIdOrMemberEpoch=generation - 1)
-            commit("of a stranger", memberId="stranger", generationIdOrMemberEpoch=generation)
-            commit("of a static stranger", memberId=member, generationIdOrMemberEpoch=generation, groupInstanceId="i")
+            commit("of an unknown member", memberId="stranger", generationIdOrMemberEpoch=generation)
+            commit("of an unknown instance", memberId=member, generationIdOrMemberEpoch=generation, groupInstanceId="i")
             commit("without a generation", memberId=member)
             commit("without a name", generationIdOrMemberEpoch=generation)
             commit("of no group", groupId=f"{group}-none", memberId=member, generationIdOrMemberEpoch=1)
@@ -324,7 +324,7 @@ def offsets_of_members(ask: Asker) -> None:
         commit("epoch behind", producerEpoch=epoch - 1)
         commit("epoch ahead", producerEpoch=epoch + 1)
         commit("other id", producerId=producer + 1000)
-        commit("nobody's transaction", transactionalId=f"{name}-nobody")
+        commit("of an unknown transaction", transactionalId=f"{name}-nobody")
         commit("no transaction", transactionalId="")
         describe(ask, name, label=f"v{version}")
         answer = end(ask, name, producer, epoch, version % 2 == 0, version=5)
@@ -441,7 +441,7 @@ def transactions_are_filtered(ask: Asker) -> None:
         ("longer than 10 ms", {"durationFilter": 10}),
         ("longer than -2", {"durationFilter": -2}),
         ("states in other case", {"stateFilters": ["ongoing", "Empty"]}),
-        ("states that nobody is in", {"stateFilters": ["Dead", "PrepareEpochFence"]}),
+        ("states without transactions", {"stateFilters": ["Dead", "PrepareEpochFence"]}),
         ("no state", {"stateFilters": [""]}),
     ):
         ask.ask("ListTransactions", 1, body, label=label, own=True)

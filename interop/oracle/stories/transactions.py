@@ -115,7 +115,7 @@ def transactions_refused(ask: Asker) -> None:
     init(ask, name, timeout_ms=0, label="no timeout")
     init(ask, name, timeout_ms=-1, label="negative timeout")
     init(ask, name, timeout_ms=10**9, label="long timeout")
-    init(ask, name, producer=5, epoch=0, label="an epoch of somebody else")
+    init(ask, name, producer=5, epoch=0, label="another producer id and epoch")
     producer, epoch = init(ask, name)
     init(ask, name, producer=producer, epoch=7, label="an epoch ahead")
     init(ask, name, producer=producer + 100_000, epoch=0, label="another producer id")
