@@ -9,9 +9,9 @@ first. Without it the tests that execute the line are run, which ``.coverage`` m
     make coverage ARGS=--cov-context=test
 
 A mutant that only changes an annotation, or that no test executes, is not counted with the others; the latter are
-listed. Each place has the same chance, whatever the number of operators that apply there. A survivor of its package's
-own tests may be found by those of another package. The files are changed where they stand and restored afterwards: use
-a clone of its own.
+listed. Each place has about the same chance, whatever the number of operators that apply there. A survivor of its
+package's own tests may be found by those of another package. The files are changed where they stand and restored
+afterwards: use a clone of its own.
 """
 
 from __future__ import annotations
@@ -86,18 +86,32 @@ def main() -> int:
 
 
 def mutants(paths: list[str]) -> Iterator[Any]:
-    """Mutations in random order: a place of the source at random, then one of those that apply there."""
-    modules: list[Path] = []
+    """Mutations in random order: a module by its size, a place in it at random, one of those that apply there."""
+    sizes: dict[Path, int] = {}
     for path in map(Path, paths):
-        modules += sorted(path.rglob("*.py")) if path.is_dir() else [path]
+        for module in sorted(path.rglob("*.py")) if path.is_dir() else [path]:
+            sizes[module] = module.stat().st_size
+    left: dict[Path, list[list[Any]]] = {}
+    while sizes:
+        [module] = random.choices(list(sizes), list(sizes.values()))  # noqa: S311  nothing is kept secret here
+        if module not in left:
+            left[module] = shuffled_places(module)
+        if left[module]:
+            yield random.choice(left[module].pop())  # noqa: S311
+        else:
+            del sizes[module]
+
+
+def shuffled_places(module: Path) -> list[list[Any]]:
+    """The mutations of a module by place, the places in random order."""
     places = defaultdict(list)
-    for item in _all_work_items(modules, {}):
+    for item in _all_work_items([module], {}):
         spec = item.mutations[0]
         if spec.operator_name not in LEFT_OUT:
-            places[spec.module_path, spec.start_pos].append(spec)
+            places[spec.start_pos].append(spec)
     order = list(places.values())
     random.shuffle(order)
-    return (random.choice(each) for each in order)  # noqa: S311  nothing is kept secret here
+    return order
 
 
 def meaning(source: str) -> str | None:
