@@ -129,7 +129,7 @@ def _ask(client: LoggedIn, principal: Principal, prepared: Prepared, choice: Cho
         if question.api in _CHANGES_OF_ACLS:
             changed = True
         elif question.api == "DescribeAcls" and changed:
-            client.on_append_result(0.8)
+            client.wait_for_metadata(0.8)
             changed = False
         for version in versions(question.api):
             number += 1

@@ -163,7 +163,7 @@ def limits_settings_and_creation(run: Run) -> None:
                 reader.ask("Metadata", version, asked, label="a topic that may not be seen")
             prefix = {**one_acl("reader", "new"), "resourcePatternType": 4, "operation": 8}
             admin.ask("CreateAcls", 3, {"creations": [prefix]}, note=False)
-            admin.on_append_result(2)
+            admin.wait_for_metadata(2)
             for version in range(1, 14):
                 asked = {"topics": [{"name": "new-topic"}], "allowAutoTopicCreation": True}
                 reader.ask("Metadata", version, asked, label="a topic that may be seen and not created")

@@ -137,7 +137,7 @@ class Asker:
             assert time.monotonic() < deadline, f"{api} never got as far as expected: {answer}"
             time.sleep(0.05)
 
-    def on_append_result(self, seconds: float = 0.4) -> None:
+    def wait_for_metadata(self, seconds: float = 0.4) -> None:
         """Apache's brokers apply a change of metadata a moment after it was answered."""
         if not self.eager:
             time.sleep(seconds)

@@ -103,7 +103,7 @@ def incremental_alter_configs(ask: Asker) -> None:
             ask.ask("IncrementalAlterConfigs", version, {"resources": [entry], "validateOnly": only_look}, label=label)
 
     def now(label: str) -> None:
-        ask.on_append_result()
+        ask.wait_for_metadata()
         keys = ["retention.ms", "cleanup.policy", "segment.bytes"]
         body = {"includeSynonyms": True, "resources": [resource(TOPIC, topic, keys)]}
         ask.ask("DescribeConfigs", 4, body, label=label)
@@ -152,7 +152,7 @@ def incremental_alter_configs(ask: Asker) -> None:
     alter("metrics, bad", METRICS, f"{ask.prefix}-m", ("interval.ms", SET, "1"))
     alter("metrics, unknown key", METRICS, f"{ask.prefix}-m", ("x", SET, "1"))
     alter("unknown type", 99, "x", ("retention.ms", SET, "1"))
-    ask.on_append_result()
+    ask.wait_for_metadata()
     for kind, name in ((GROUP, f"{ask.prefix}-g"), (METRICS, f"{ask.prefix}-m"), (BROKER, "")):
         ask.ask(
             "DescribeConfigs", 4, {"includeSynonyms": True, "resources": [resource(kind, name)]}, label=f"type {kind}"
@@ -178,7 +178,7 @@ def alter_configs(ask: Asker) -> None:
             for only_look in (True, False):
                 body = {"resources": [entry], "validateOnly": only_look}
                 ask.ask("AlterConfigs", version, body, label=f"{label}, {only_look}")
-    ask.on_append_result()
+    ask.wait_for_metadata()
     keys = ["retention.ms", "segment.bytes"]
     ask.ask("DescribeConfigs", 4, {"resources": [resource(TOPIC, topic, keys)]}, label="the rest was reset")
 
@@ -189,7 +189,7 @@ def list_config_resources(ask: Asker) -> None:
     changes = [{"name": "consumer.session.timeout.ms", "configOperation": 0, "value": "50000"}]
     entry = {"resourceType": GROUP, "resourceName": f"{ask.prefix}-g", "configs": changes}
     ask.ask("IncrementalAlterConfigs", 1, {"resources": [entry]})
-    ask.on_append_result()
+    ask.wait_for_metadata()
     ask.ask("ListConfigResources", 0, own=True)
     for kinds in ([], [TOPIC], [BROKER], [LOGGER], [METRICS], [GROUP], [TOPIC, GROUP], [99], [0]):
         ask.ask(
@@ -224,7 +224,7 @@ def client_quotas(ask: Asker) -> None:
     alter("user", [("user", user)], ("producer_byte_rate", 1000.0, False), ("consumer_byte_rate", 2000.0, False))
     alter("user and client", [("user", user), ("client-id", client)], ("request_percentage", 50.5, False))
     alter("ip", [("ip", "127.0.0.9")], ("connection_creation_rate", 10.0, False))
-    ask.on_append_result()
+    ask.wait_for_metadata()
     describe("user", ("user", 0, user))
     describe("user, strictly", ("user", 0, user), strict=True)
     describe("user and client", ("user", 0, user), ("client-id", 0, client))
@@ -253,7 +253,7 @@ def client_quotas(ask: Asker) -> None:
     alter("ip and user", [("ip", "127.0.0.9"), ("user", user)], ("connection_creation_rate", 1.0, False))
     alter("type twice", [("user", user), ("user", "other")], ("producer_byte_rate", 1.0, False))
     alter("ip back", [("ip", "127.0.0.9")], ("connection_creation_rate", 0.0, True))
-    ask.on_append_result()
+    ask.wait_for_metadata()
     describe("what is left", ("user", 0, user))
 
 
@@ -292,7 +292,7 @@ def scram_users(ask: Asker) -> None:
         ("nothing", {"deletions": [], "upsertions": []}),
     ):
         ask.ask("AlterUserScramCredentials", 0, body, label=label)
-    ask.on_append_result()
+    ask.wait_for_metadata()
     for label, users in (
         ("one", [{"name": user}]),
         ("unknown", [{"name": f"{user}-no"}]),
@@ -302,7 +302,7 @@ def scram_users(ask: Asker) -> None:
         ask.ask("DescribeUserScramCredentials", 0, {"users": users}, label=label)
     ask.ask("DescribeUserScramCredentials", 0, {"users": None}, label="all", own=True)
     ask.ask("AlterUserScramCredentials", 0, delete(user), label="delete")
-    ask.on_append_result()
+    ask.wait_for_metadata()
     ask.ask("DescribeUserScramCredentials", 0, {"users": [{"name": user}]}, label="after delete")
     ask.ask("AlterUserScramCredentials", 0, delete(user, 2), label="delete the other")
 
@@ -394,7 +394,7 @@ def reassignments(ask: Asker) -> None:
         body = {"timeoutMs": 5000, "topics": more, "allowReplicationFactorChange": False}
         ask.ask("AlterPartitionReassignments", version, body, label="more replicas")
         ask.ask("AlterPartitionReassignments", version, {"timeoutMs": 5000, "topics": []}, label="nothing")
-    ask.on_append_result()
+    ask.wait_for_metadata()
     ask.ask("ListPartitionReassignments", 0, {"timeoutMs": 5000, "topics": None}, label="all")
     for name, index in ((topic, 0), (topic, 9), ("no-such", 0)):
         topics = [{"name": name, "partitionIndexes": [index]}]

@@ -253,7 +253,7 @@ def create_topics_refused(ask: Asker) -> None:
     )
     dotted = {**good, "name": f"{ask.prefix}.dot"}
     ask.ask("CreateTopics", 7, {"topics": [dotted], "timeoutMs": 9000}, label="dotted")
-    ask.on_append_result()
+    ask.wait_for_metadata()
     ask.ask("CreateTopics", 7, {"topics": [{**good, "name": f"{ask.prefix}_dot"}], "timeoutMs": 9000}, label="collides")
     ask.ask("CreateTopics", 7, {"topics": [], "timeoutMs": 9000}, label="nothing")
 
@@ -311,13 +311,13 @@ def create_partitions(ask: Asker) -> None:
 
         grow("only look", 3, only_look=True)
         grow("to 3", 3)
-        ask.on_append_result()
+        ask.wait_for_metadata()
         grow("to 3 again", 3)
         grow("fewer", 1)
         grow("zero", 0)
         grow("negative", -1)
         grow("assigned", 5, [{"brokerIds": [1]}, {"brokerIds": [1]}])
-        ask.on_append_result()
+        ask.wait_for_metadata()
         grow("assigned too few", 8, [{"brokerIds": [1]}])
         grow("assigned to an unknown broker", 6, [{"brokerIds": [9]}])
         grow("assigned twice to one", 6, [{"brokerIds": [1, 1]}])

@@ -24,7 +24,7 @@ def alter_configs_oddities(ask: Asker) -> None:
     def alter(label: str, *entries: dict, only_look: bool = False) -> None:
         body = {"resources": list(entries), "validateOnly": only_look}
         ask.ask("IncrementalAlterConfigs", 1, body, label=label)
-        ask.on_append_result()
+        ask.wait_for_metadata()
         keys = ["cleanup.policy", "retention.ms", "segment.bytes", "preallocate", "compression.type",
                 "leader.replication.throttled.replicas"]  # fmt: skip
         wish = {"resourceType": TOPIC, "resourceName": topic, "configurationKeys": keys}
@@ -103,7 +103,7 @@ def alter_configs_of_odd_requests(ask: Asker) -> None:
             ("reset", [entry(TOPIC, topic)]),
         ):
             ask.ask("AlterConfigs", version, {"resources": entries, "validateOnly": False}, label=label)
-            ask.on_append_result()
+            ask.wait_for_metadata()
             wish = {
                 "resourceType": TOPIC,
                 "resourceName": topic,
@@ -354,7 +354,7 @@ def client_quotas_of_odd_requests(ask: Asker) -> None:
         for version in versions("AlterClientQuotas"):
             ask.ask("AlterClientQuotas", version, {"entries": entries, "validateOnly": True}, label=f"look: {label}")
         ask.ask("AlterClientQuotas", 1, {"entries": entries, "validateOnly": False}, label=label)
-        ask.on_append_result(0.2)
+        ask.wait_for_metadata(0.2)
         describe(f"after {label}", ("user", 0, user))
     describe("nothing named", strict=True)
     describe("match type -1", ("user", -1, user))
@@ -404,7 +404,7 @@ def scram_users_of_odd_requests(ask: Asker) -> None:
     ):
         body = {"deletions": deletions, "upsertions": upsertions}
         ask.ask("AlterUserScramCredentials", 0, body, label=label)
-    ask.on_append_result()
+    ask.wait_for_metadata()
     ask.ask("DescribeUserScramCredentials", 0, {"users": None}, label="all", own=True)
     ask.ask("DescribeUserScramCredentials", 0, {"users": []}, label="none named", own=True)
     ask.ask("DescribeUserScramCredentials", 0, {"users": [{"name": user}, {"name": "no-such"}]}, label="two")

@@ -92,7 +92,7 @@ def fetch_sessions_of_deleted_topics(ask: Asker) -> None:
         ask.produce(topic, records("a", "b"), note=False)
         session.fetch("full", (topic, 0, 0), (topic, 1, 0), **COMMITTED)
         ask.ask("DeleteTopics", 6, {"topics": [{"name": topic}], "timeoutMs": 5000}, note=False)
-        ask.on_append_result()
+        ask.wait_for_metadata()
         session.fetch("deleted", **COMMITTED)
         session.fetch("deleted, asked for", (topic, 0, 1), **COMMITTED)
         session.topic("d")

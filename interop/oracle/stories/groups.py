@@ -511,5 +511,5 @@ def offsets_of_a_deleted_topic(ask: Asker) -> None:
     group = f"{ask.prefix}-g"
     ask.ask("OffsetCommit", 8, commit(group, (topic, "", 0, 1, "")))
     ask.ask("DeleteTopics", 5, {"topicNames": [topic], "timeoutMs": 9000})
-    ask.on_append_result(1.0)
+    ask.wait_for_metadata(1.0)
     ask.ask("OffsetFetch", 7, {"groupId": group, "topics": None}, label="after the topic was deleted")

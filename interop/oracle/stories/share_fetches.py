@@ -273,7 +273,7 @@ def share_partitions_after_deletion_of_records(ask: Asker) -> None:
     one.acknowledge("what is left", topic_id, (0, 7, 11, ACCEPT))
     ask.ask("DescribeShareGroupOffsets", 1, {"groups": [{"groupId": group, "topics": None}]})
     ask.ask("DeleteTopics", 6, {"topics": [{"name": topic, "topicId": ZERO_ID}], "timeoutMs": 10000}, note=False)
-    ask.on_append_result(1)
+    ask.wait_for_metadata(1)
     one.fetch("a topic that was deleted")
     one.acknowledge("a topic that was deleted", topic_id, (0, 11, 11, ACCEPT))
     ask.ask("DescribeShareGroupOffsets", 1, {"groups": [{"groupId": group, "topics": None}]}, label="deleted")
@@ -301,7 +301,7 @@ def share_groups_and_transactions(ask: Asker) -> None:
         ask.produce(topic, batch, transactional_id=name, note=False)
         sequence += 2
         ask.until("EndTxn", 3, {**producer, "committed": committed}, lambda got: got["errorCode"] == 0)
-        ask.on_append_result()
+        ask.wait_for_metadata()
         ask.produce(topic, records("plain"), note=False)
     one = Session(ask, group)
     one.fetch("everything", topic_id, maxWaitMs=LOADING_MS)

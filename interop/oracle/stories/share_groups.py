@@ -36,7 +36,7 @@ def configure(ask: Asker, group: str, **configs: str) -> None:
     resource = {"resourceType": 32, "resourceName": group, "configs": wanted}
     answer = ask.ask("IncrementalAlterConfigs", 1, {"resources": [resource]}, note=False)
     assert answer["responses"][0]["errorCode"] == 0, answer
-    ask.on_append_result()
+    ask.wait_for_metadata()
 
 
 def settled(ask: Asker, group: str, member: str, topics: list[str], partitions: int) -> int:
