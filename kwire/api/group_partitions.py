@@ -44,6 +44,7 @@ CommittedTopic: TypeAlias = (
 K = TypeVar("K", bound=Hashable)
 W = TypeVar("W", bound=_Wanted)
 A = TypeVar("A", bound=_Answer)
+C = TypeVar("C", bound=CommittedPartition)
 T = TypeVar("T")
 
 
@@ -72,6 +73,24 @@ class Sorted(Generic[K, A, T]):
     def topics(self) -> list[tuple[K, list[A]]]:
         """The topics of the answer, each with its partitions."""
         return merge_answers(self.refused, self.accepted)
+
+
+async def commit_offsets(
+    context: Context,
+    group_id: str,
+    entries: Iterable[Judged[K, C]],
+    *,
+    answer: Callable[[int], A],
+    commit: Callable[[Sequence[OffsetToCommit]], Awaitable[Sequence[Code]]],
+) -> list[tuple[K, list[A]]]:
+    """Commit what is not refused, in slices. Returns the topics of the answer, each with its partitions."""
+    found = await sort_partitions(context, entries, answer=answer, item=offset_to_commit)
+    codes = await in_slices(
+        context, found.items, commit, fits=lambda offsets: fits_one_batch(context, group_id, offsets)
+    )
+    for one, code in zip(found.asked, codes, strict=True):
+        one.error_code = code
+    return found.topics()
 
 
 async def sort_partitions(

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.api.group_partitions import Judged, fits_one_batch, in_slices, judge_topic, offset_to_commit, sort_partitions
+from kwire.api.group_partitions import Judged, commit_offsets, judge_topic
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.errors import Code, KafkaError
@@ -34,23 +34,15 @@ async def handle(context: Context, request: OffsetCommitRequest) -> OffsetCommit
     """Answer each partition; which topics the answer lists is decided in ``merge_answers``."""
     if not context.may(Operation.READ, ResourceType.GROUP, request.group_id):
         return _denied(context, request)
-    found = await sort_partitions(
+    committed = await commit_offsets(
         context,
+        request.group_id,
         (_judged(context, wanted) for wanted in request.topics),
         answer=lambda index: PartitionResponse(partition_index=index),
-        item=offset_to_commit,
+        commit=lambda offsets: _commit(context, request, offsets),
     )
-    codes = await in_slices(
-        context,
-        found.items,
-        lambda offsets: _commit(context, request, offsets),
-        fits=lambda offsets: fits_one_batch(context, request.group_id, offsets),
-    )
-    for answer, code in zip(found.asked, codes, strict=True):
-        answer.error_code = code
     topics = [
-        TopicResponse(name=name, topic_id=topic_id, partitions=partitions)
-        for (name, topic_id), partitions in found.topics()
+        TopicResponse(name=name, topic_id=topic_id, partitions=partitions) for (name, topic_id), partitions in committed
     ]
     return OffsetCommitResponse(throttle_time_ms=context.throttle_ms, topics=topics)
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.api.group_partitions import Judged, fits_one_batch, in_slices, judge_topic, offset_to_commit, sort_partitions
+from kwire.api.group_partitions import Judged, commit_offsets, judge_topic
 from kwire.broker.coordination.admission import Dialect
 from kwire.broker.coordination.shard import as_coordinator
 from kwire.broker.requests.context import Context
@@ -43,23 +43,15 @@ async def handle(context: Context, request: TxnOffsetCommitRequest) -> TxnOffset
     code = _denied(context, request)
     if code is not Code.NONE:
         return _refuse_all(context, request, code)
-    found = await sort_partitions(
+    committed = await commit_offsets(
         context,
+        request.group_id,
         (_judged(context, wanted) for wanted in request.topics),
         answer=lambda index: PartitionResponse(partition_index=index),
-        item=offset_to_commit,
+        commit=lambda offsets: _commit(context, request, offsets),
     )
-    codes = await in_slices(
-        context,
-        found.items,
-        lambda offsets: _commit(context, request, offsets),
-        fits=lambda offsets: fits_one_batch(context, request.group_id, offsets),
-    )
-    for answer, code in zip(found.asked, codes, strict=True):
-        answer.error_code = code
     topics = [
-        TopicResponse(name=name, topic_id=topic_id, partitions=partitions)
-        for (name, topic_id), partitions in found.topics()
+        TopicResponse(name=name, topic_id=topic_id, partitions=partitions) for (name, topic_id), partitions in committed
     ]
     return TxnOffsetCommitResponse(throttle_time_ms=context.throttle_ms, topics=topics)
 

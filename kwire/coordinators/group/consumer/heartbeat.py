@@ -35,6 +35,7 @@ from kwire.coordinators.group.consumer.reconciliation import ReconciliationInput
 from kwire.coordinators.group.consumer.state import target_record
 from kwire.coordinators.group.consumer.target import bump_epoch, preferred_assignor, target_of
 from kwire.coordinators.group.modern.assignment import Partitions
+from kwire.coordinators.group.modern.instances import check_instance
 from kwire.errors import Code, KafkaError
 from kwire.types import Uuid
 
@@ -202,16 +203,8 @@ def _find_or_add(step: Step, command: ConsumerHeartbeat, *, is_joining: bool) ->
 
 def _static_member(step: Step, command: ConsumerHeartbeat) -> Member:
     assert command.instance_id is not None
-    member = step.group.static_member(command.instance_id)
-    if member is None:
-        raise KafkaError(Code.UNKNOWN_MEMBER_ID, f"Instance id {command.instance_id} is unknown.")
-    if member.member_id != command.member_id:
-        raise KafkaError(
-            Code.FENCED_INSTANCE_ID,
-            f"Static member {command.member_id} with instance id {command.instance_id} was fenced by member "
-            f"{member.member_id}.",
-        )
-    return member
+    found = step.group.static_member(command.instance_id)
+    return check_instance(found, command.member_id, command.instance_id)
 
 
 def _check_epoch(member: Member, command: ConsumerHeartbeat) -> None:

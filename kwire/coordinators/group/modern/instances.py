@@ -1,13 +1,15 @@
 """Which member of a group has an instance id.
 
-Responsible for: keeping that table in step with the records of members. Must not depend on: any kind of group.
+Responsible for: keeping that table in step with the records of members, and refusing a member that has lost its
+instance id. Must not depend on: any kind of group.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from kwire.coordinators.timeline import NestedTable
+from kwire.errors import Code, KafkaError
 
 
 class MayBeStatic(Protocol):
@@ -17,6 +19,24 @@ class MayBeStatic(Protocol):
     def member_id(self) -> str: ...
     @property
     def instance_id(self) -> str | None: ...
+
+
+M = TypeVar("M", bound=MayBeStatic)
+
+
+def check_instance(member: M | None, member_id: str, instance_id: str) -> M:
+    """Return ``member``, which has the instance id, if it is the one that sent the request.
+
+    Raises KafkaError: UNKNOWN_MEMBER_ID if no member has the instance id, FENCED_INSTANCE_ID if another member has it.
+    """
+    if member is None:
+        raise KafkaError(Code.UNKNOWN_MEMBER_ID, f"Instance id {instance_id} is unknown.")
+    if member.member_id != member_id:
+        raise KafkaError(
+            Code.FENCED_INSTANCE_ID,
+            f"Static member {member_id} with instance id {instance_id} was fenced by member {member.member_id}.",
+        )
+    return member
 
 
 def note_instance(instances: NestedTable[str], group_id: str, before: MayBeStatic | None, member: MayBeStatic) -> None:

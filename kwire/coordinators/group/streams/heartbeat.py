@@ -16,6 +16,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from operator import attrgetter
 
+from kwire.coordinators.group.modern.instances import check_instance
 from kwire.coordinators.group.streams.commands import HeartbeatAnswer, StreamsHeartbeat
 from kwire.coordinators.group.streams.endpoints import partitions_by_endpoint
 from kwire.coordinators.group.streams.group import StreamsGroup
@@ -195,16 +196,8 @@ def _replace_static(step: Step, old: Member, member_id: str) -> Member:
 
 def _static_member(step: Step, command: StreamsHeartbeat) -> Member:
     assert command.instance_id is not None
-    member = step.group.static_member(command.instance_id)
-    if member is None:
-        raise KafkaError(Code.UNKNOWN_MEMBER_ID, f"Instance id {command.instance_id} is unknown.")
-    if member.member_id != command.member_id:
-        raise KafkaError(
-            Code.FENCED_INSTANCE_ID,
-            f"Static member {command.member_id} with instance id {command.instance_id} was fenced by member "
-            f"{member.member_id}.",
-        )
-    return member
+    found = step.group.static_member(command.instance_id)
+    return check_instance(found, command.member_id, command.instance_id)
 
 
 def _check_epoch(member: Member, command: StreamsHeartbeat) -> None:
