@@ -25,7 +25,8 @@ def control_options(command: F) -> F:
     return click.option(
         "--control",
         metavar="[HOST:]PORT",
-        help="Also serve HTTP for kwire ctl (faults, clock, request log, recordings); needs kwire[control].",
+        help="Also serve HTTP for kwire ctl (faults, clock, request log, recordings) and for metrics; needs"
+        " kwire[control].",
     )(command)
 
 
