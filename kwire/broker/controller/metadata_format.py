@@ -65,27 +65,24 @@ def format_if_new(
     return True
 
 
-def formatted_levels(files: Files, directory: str) -> dict[str, int]:
-    """Read the levels that a directory was formatted with, capped by what is served: no more is ever finalized."""
+def formatted(files: Files, directory: str) -> tuple[dict[str, int], list[Record]]:
+    """Read what a directory was formatted with: feature levels, and other records, which are its first users.
+
+    Levels are capped by what is served: no more is ever finalized.
+    """
     path = f"{directory}/{BOOTSTRAP}"
     content = files.read_bytes(path)
     if content is None:
-        return features.bootstrap_levels()
+        return features.bootstrap_levels(), []
+    records = read_snapshot(path, content).records
     chosen = MetadataImage()
-    chosen.apply(read_snapshot(path, content).records)
-    return {
+    chosen.apply(records)
+    levels = {
         name: min(level, features.SERVED[name].highest)
         for name, level in chosen.features.items()
         if name in features.SERVED
     }
-
-
-def formatted_records(files: Files, directory: str) -> list[Record]:
-    """Read the records besides feature levels that a directory was formatted with: its first users."""
-    path = f"{directory}/{BOOTSTRAP}"
-    content = files.read_bytes(path)
-    records = [] if content is None else read_snapshot(path, content).records
-    return [record for record in records if not isinstance(record, FeatureLevelRecord)]
+    return levels, [record for record in records if not isinstance(record, FeatureLevelRecord)]
 
 
 def controller_endpoint(configs: EffectiveConfigs) -> tuple[str, str, int]:

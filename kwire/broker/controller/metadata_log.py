@@ -28,8 +28,7 @@ from kwire.broker.controller.metadata_format import (
     Identity,
     controller_endpoint,
     format_if_new,
-    formatted_levels,
-    formatted_records,
+    formatted,
 )
 from kwire.broker.controller.metadata_replay import MetadataReplay
 from kwire.broker.controller.quorum_state import (
@@ -317,9 +316,9 @@ class MetadataLog:
 
     def _bootstrap(self, directory: str, min_insync_replicas: int) -> None:
         """Append the first records, from the levels and users that the directory was formatted with."""
-        levels = formatted_levels(self._files, directory)
+        levels, others = formatted(self._files, directory)
         records: list[Record] = [*bootstrap_records(levels, min_insync_replicas=min_insync_replicas)]
-        records += formatted_records(self._files, directory)
+        records += others
         framed = [BeginTransactionRecord(name="Bootstrap records"), *records, EndTransactionRecord()]
         self._append_records(framed, levels.get(METADATA_VERSION, 0))
         self.image.apply(records)
