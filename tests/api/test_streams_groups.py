@@ -282,6 +282,31 @@ async def test_a_wrong_epoch_and_unknown_tasks_are_refused(start_broker):
         )
 
 
+async def test_the_epoch_before_is_accepted_with_tasks_that_the_member_still_has(start_broker):
+    async with start_broker(**NO_DELAY) as broker:
+        first, second = StreamsPeer(broker, "m1"), StreamsPeer(broker, "m2", process_id="q")
+        await first.create("t", 2)
+        await first.join(stateless())
+        await first.settle(2)
+        await second.join(stateless())
+        before = first.epoch
+        await first.beat()
+        await first.beat()
+        assert first.epoch == before + 1
+        kept = [TaskIds(subtopology_id="0", partitions=[0])]
+        both = [TaskIds(subtopology_id="0", partitions=[0, 1])]
+
+        async def answer(epoch, active_tasks):
+            others = None if active_tasks is None else []
+            tasks = {"active_tasks": active_tasks, "standby_tasks": others, "warmup_tasks": others}
+            return (await first.beat(member_epoch=epoch, **tasks)).error_code
+
+        assert await answer(before, None) == Code.FENCED_MEMBER_EPOCH
+        assert await answer(before, both) == Code.FENCED_MEMBER_EPOCH
+        assert await answer(before - 1, kept) == Code.FENCED_MEMBER_EPOCH
+        assert await answer(before, kept) == Code.NONE
+
+
 async def test_a_group_is_full(start_broker):
     async with start_broker(**NO_DELAY, **{"group.streams.max.size": "1"}) as broker:
         member = StreamsPeer(broker)
