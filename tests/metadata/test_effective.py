@@ -75,6 +75,11 @@ def test_flush_and_roll_fall_back_as_in_kafka(image):
     assert (values["flush.ms"], values["segment.ms"]) == (9, 7_200_000)
 
 
+@pytest.mark.parametrize("text", ["true", "false"])
+def test_a_topic_takes_a_boolean_of_the_broker_as_it_is(image, text):
+    assert effective_of(image, {"log.preallocate": text}).topic("t")["preallocate"] is (text == "true")
+
+
 def test_broker_values_are_typed_and_follow_dynamic_changes(image):
     configs = effective_of(image, {"log.dirs": "/a, /b"})
     assert configs.broker["log.dirs"] == ("/a", "/b")
