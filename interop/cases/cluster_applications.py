@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from interop.case import Run, case
 from interop.cases.connect import Pipe, Worker, differs
@@ -16,6 +16,8 @@ _SETTINGS = {
     "log.cleaner.backoff.ms": "500",
     "group.streams.initial.rebalance.delay.ms": "0",
 }
+# The lines of a file are in order in one partition only.
+_IN_ORDER = {**_SETTINGS, "num.partitions": "1"}
 
 
 class LosesOne:
@@ -61,8 +63,8 @@ class LosesOne:
 
 
 @contextlib.contextmanager
-def cluster(run: Run) -> Iterator[LosesOne]:
-    rig = Rig(run.folder, brokers=[run.target] * _BROKERS, controllers=[run.target], settings=_SETTINGS)
+def cluster(run: Run, settings: Mapping[str, str] = _SETTINGS) -> Iterator[LosesOne]:
+    rig = Rig(run.folder, brokers=[run.target] * _BROKERS, controllers=[run.target], settings=settings)
     try:
         yield LosesOne(rig)
         rig.assert_alive()
@@ -95,7 +97,7 @@ def streams_protocol(run: Run) -> None:
 
 @case("cluster", "applications", "connect-file-to-file-with-an-exactly-once-source")
 def connect(run: Run) -> None:
-    with cluster(run) as brokers, Worker(run, brokers, exactly_once=True, replicas=_BROKERS) as worker:
+    with cluster(run, _IN_ORDER) as brokers, Worker(run, brokers, exactly_once=True, replicas=_BROKERS) as worker:
         pipe = Pipe(worker)
         pipe.every_upset()
         assert list(dict.fromkeys(pipe.sunk())) == pipe.written, differs(pipe.sunk(), pipe.written)

@@ -241,7 +241,7 @@ def catch_up(run: Run) -> None:
             write(rig, 10_000, value_bytes=20_000, only=partition)
             node.start()
             node.wait()
-            path = partition_directories(node.data)[f"{TOPIC}-{partition}"]
+            path = node.data / f"{TOPIC}-{partition}"  # made when the broker copies its first records
             goal = len(log_bytes(partition_directories(rig.broker(3 - node_id).data)[f"{TOPIC}-{partition}"]))
             begun, first = time.monotonic(), size_of(path)
             while (size := size_of(path)) < goal and time.monotonic() < begun + 120:
