@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import sys
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -23,6 +24,8 @@ from kwire.errors import ProtocolViolation
 from kwire.wire.codec import decode_request, decode_response, read_header
 
 _DIFFERENT: Final = 4
+# A broker reads its connections in any order. What waits for its answer on another connection gets this long to be read.
+_READ_S: Final = 0.02
 
 
 @click.command(
@@ -78,9 +81,8 @@ class _Replay:
         self._security = security_in(settings)
         self._translation = Translation()
         self._connections: dict[int, Connection] = {}
-        # By connection: numbers of requests whose answers were not read yet.
-        self._waiting: dict[int, list[int]] = {}
         self._requests: dict[int, RecordedRequest] = {}
+        self._last: RecordedRequest | None = None
 
     def step(self, event: RecordedRequest | RecordedResponse) -> Iterator[str]:
         if isinstance(event, RecordedRequest):
@@ -98,6 +100,9 @@ class _Replay:
         if connection is None:
             connection = Connection(self._address, security=self._security, timeout_s=self._timeout_s)
             self._connections[recorded.connection] = connection
+        last, self._last = self._last, recorded
+        if last is not None and last.number in self._requests and last.connection != recorded.connection:
+            time.sleep(_READ_S)
         frame = memoryview(recorded.frame)
         header = read_header(frame)
         request = decode_request(header, frame)

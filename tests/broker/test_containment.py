@@ -283,5 +283,5 @@ async def test_tasks_that_raise_while_they_run_leave_a_broker_that_serves(start_
             await pass_ms(broker, HOUR_MS)
         monkeypatch.undo()
 
-        assert {"_retain", "_flush_and_checkpoint", "_expire_producers", "_write_snapshots"} <= failed
+        assert {"_retain", "_flush_and_checkpoint", "_expire_producers", "_note_old_snapshots"} <= failed
         assert await answers(broker)
