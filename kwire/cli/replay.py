@@ -24,7 +24,8 @@ from kwire.errors import ProtocolViolation
 from kwire.wire.codec import decode_request, decode_response, read_header
 
 _DIFFERENT: Final = 4
-# A broker reads its connections in any order. What waits for its answer on another connection gets this long to be read.
+# A broker reads its connections in any order: a request that waits for its answer gets this long to be read before one
+# of another connection is sent.
 _READ_S: Final = 0.02
 
 

@@ -106,6 +106,7 @@ def test_the_twin_runs_by_its_name(kafka):
 def test_the_twin_adds_lists_and_removes(twin):
     wanted = ("--allow-principal", "User:alice", "--operation", "Read", "--topic", "orders")
     assert twin("--add", *wanted) == (0, f"Adding ACLs for resource `{ORDERS}`: \n \t{ALICE} \n\n", "")
+    assert twin("--add", *wanted) == (0, f"Acl (pattern={ORDERS}, entry={ALICE}) already exists.\n", "")
     assert twin("--list", "--topic", "orders") == (0, f"Current ACLs for resource `{ORDERS}`: \n \t{ALICE} \n\n", "")
     assert twin("--list", "--topic", "orders", "--principal", "User:eve")[1] == "ACLs for principal `User:eve`\n"
     assert twin("--remove", "--force", *wanted) == (0, "", "")

@@ -194,8 +194,14 @@ def _add(parsed: Parsed) -> None:
         parsed.refuse("You must specify one of: --allow-principal, --deny-principal when trying to add ACLs.")
     with _cluster(parsed) as cluster:
         for resource, entries in wanted.items():
-            _say(f"Adding ACLs for resource `{resource}`: \n {_lines(entries)} \n")
-            admin.create_acls(cluster, [_acl(resource, entry) for entry in entries])
+            there = set(admin.describe_acls(cluster, AclFilter(*_fields(resource))))
+            missing = [entry for entry in entries if _acl(resource, entry) not in there]
+            for entry in entries:
+                if entry not in missing:
+                    _say(f"Acl (pattern={resource}, entry={entry}) already exists.")
+            if missing:
+                _say(f"Adding ACLs for resource `{resource}`: \n {_lines(missing)} \n")
+                admin.create_acls(cluster, [_acl(resource, entry) for entry in missing])
 
 
 def _remove(parsed: Parsed) -> None:
