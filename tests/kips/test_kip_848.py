@@ -1,8 +1,10 @@
-"""KIP-848: what a change of a member's server-side assignor does to its group."""
+"""KIP-848: a member's server-side assignor changes; a member of the classic protocol sends what is no subscription."""
 
+import pytest
 from peer import Peer
 
-from kwire.wire.messages import ConsumerGroupHeartbeatRequest
+from kwire.errors import Code
+from kwire.wire.messages import ConsumerGroupHeartbeatRequest, JoinGroupRequest
 
 
 async def beat(peer, epoch, **more):
@@ -20,3 +22,21 @@ async def test_another_preferred_assignor_raises_the_epoch(broker):
     assert await beat(member, epoch, server_assignor="uniform") == epoch
     assert await beat(member, epoch, server_assignor="range") == epoch + 1
     assert await beat(member, epoch + 1, server_assignor="range") == epoch + 1
+
+
+@pytest.mark.parametrize("metadata", [b"", b"\0", b"\0\0\0", b"\0\0\0\0\0\5", b"\xff\xff\0\0\0\0"])
+async def test_a_subscription_that_cannot_be_read_is_refused_in_a_consumer_group(broker, metadata):
+    member = Peer(broker)
+    await member.create_topic("t", 1)
+    await beat(member, 0, subscribed_topic_names=["t"], rebalance_timeout_ms=5000, topic_partitions=[])
+    protocol = JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=metadata)
+    request = JoinGroupRequest(
+        group_id="g",
+        session_timeout_ms=10_000,
+        rebalance_timeout_ms=10_000,
+        protocol_type="consumer",
+        protocols=[protocol],
+    )
+    joining = Peer(broker)
+    request.member_id = (await joining.call(9, request)).member_id
+    assert (await joining.call(9, request)).error_code == Code.INCONSISTENT_GROUP_PROTOCOL

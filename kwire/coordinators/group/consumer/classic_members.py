@@ -36,7 +36,7 @@ def join(step: Step, command: JoinGroup) -> Joined:
     try:
         subscription = embedded.read_subscription(command.protocols[0][1])
     except embedded.MalformedProtocol as error:
-        raise KafkaError(Code.UNKNOWN_SERVER_ERROR, str(error)) from error
+        raise KafkaError(Code.INCONSISTENT_GROUP_PROTOCOL, str(error)) from error
     member = replace(
         before,
         instance_id=before.instance_id if command.group_instance_id is None else command.group_instance_id,
