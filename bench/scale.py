@@ -135,7 +135,7 @@ def one_cluster(rig: Rig, mb: int) -> Iterator[tuple[str, Numbers]]:
     started = time.perf_counter()
     rig.start()
     yield "start", {"seconds": time.perf_counter() - started, "cpu_s": cpu_s(rig)}
-    time.sleep(_SETTLE_S)
+    time.sleep(_SETTLE_S)  # so that what follows a start is not measured
     yield "idle memory", memory(rig)
     create(rig, NewTopic(TOPIC, 3, 3))
     rig.wait_in_sync()
@@ -182,7 +182,7 @@ def failover(options: argparse.Namespace) -> dict[str, Numbers]:
         for number in range(options.rounds):
             rig.wait_in_sync()
             with Acknowledgements(rig.bootstrap, TOPIC) as acknowledgements:
-                time.sleep(_SETTLE_S)
+                time.sleep(_SETTLE_S)  # so that what follows a start is not measured
                 node = rig.broker(rig.leaders(TOPIC)[0])
                 killed = time.perf_counter()
                 node.kill()
@@ -223,22 +223,22 @@ def at_rate(rig: Rig, topic: str, rate: int, *, watched_s: float = 8.0, away_s: 
     """The lag of the follower while a load runs, in MB; then it is away, and copies what it missed beside the load."""
     leader, follower = rig.broker(1), rig.broker(2)
     with PacedLoad(f"127.0.0.1:{leader.port}", topic, rate) as paced:
-        time.sleep(3)
+        time.sleep(3)  # the load is even before lag is measured
         lags = []
         ends = time.perf_counter() + watched_s
         while time.perf_counter() < ends:
             copied = size_of(follower, topic)
             lags.append(max(0, size_of(leader, topic) - copied))
-            time.sleep(0.02)
+            time.sleep(0.02)  # a sample, until the end above
         follower.kill()
-        time.sleep(away_s)
+        time.sleep(away_s)  # what the follower misses
         follower.start()
         follower.wait()
         begun, first = time.perf_counter(), size_of(follower, topic)
         missed = size_of(leader, topic) - first
         while size_of(leader, topic) - size_of(follower, topic) > rate * 100_000:
             assert time.perf_counter() < begun + 60, f"not caught up in 60 s\n{rig.tails()}"
-            time.sleep(0.01)
+            time.sleep(0.01)  # a poll, bounded above
         seconds = time.perf_counter() - begun
         copied_mb = (size_of(follower, topic) - first) / 1e6
         achieved = paced.mb_per_s
@@ -267,7 +267,7 @@ def partitions(options: argparse.Namespace) -> dict[str, Numbers]:
     for count in options.sizes or (300, 1000, 3000):
         with cluster([options.kind] * 3, {"num.recovery.threads.per.data.dir": "2"}) as rig:
             rig.start()
-            time.sleep(_SETTLE_S)
+            time.sleep(_SETTLE_S)  # so that what follows a start is not measured
             seen[str(count)] = numbers = with_partitions(rig, count)
             say(f"{count:,} partitions, replication factor 3", numbers)
     return seen
@@ -282,14 +282,14 @@ def with_partitions(rig: Rig, count: int, *, idle_s: float = 20.0) -> Numbers:
     created_s = time.perf_counter() - started
     after = memory(rig)
     idle = usages(rig)
-    time.sleep(idle_s)
+    time.sleep(idle_s)  # the span over which the CPU of an idle cluster is measured
     cpus = {name: (one.cpu_s - idle[name].cpu_s) / idle_s * 100 for name, one in usages(rig).items()}
     brokers = [cpus[node.name] for node in rig.brokers]
     killed = time.perf_counter()
     rig.broker(3).kill()
     while not moved_away(rig, 3):
         assert time.perf_counter() < killed + 90, rig.tails()
-        time.sleep(0.1)
+        time.sleep(0.1)  # a poll, bounded above
     moved_s = time.perf_counter() - killed
     return {
         "create_s": created_s,

@@ -66,7 +66,7 @@ def produce_paced(bootstrap: str, topic: str, mb_per_s: int) -> None:
             client.read_replies(1)
             answered += 1
         else:
-            time.sleep(0.002)
+            time.sleep(0.002)  # until the next request is due
         if answered and answered % 50 == 0:
             print(answered * records * 1000 / 1e6 / (time.perf_counter() - started), flush=True)
 

@@ -199,7 +199,7 @@ def _until(holds: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not holds():
         assert time.monotonic() < deadline, "the broker does not follow its controller"
-        time.sleep(0.1)
+        time.sleep(0.1)  # a poll, bounded above
 
 
 def masked(answer: Mapping[str, Any], *names: str) -> dict[str, Any]:

@@ -324,7 +324,7 @@ class Rig:
                 found = len(admin.list_topics(timeout=5).brokers)
                 if found == count:
                     return
-            time.sleep(0.2)
+            time.sleep(0.2)  # a poll, bounded above
         raise AssertionError(f"{found} brokers are registered after {timeout_s} s, not {count}\n{self.tails()}")
 
     def out_of_sync(self) -> list[str]:
@@ -344,7 +344,7 @@ class Rig:
                 missing = self.out_of_sync()
                 if not missing:
                     return
-            time.sleep(0.3)
+            time.sleep(0.3)  # a poll, bounded above
         raise AssertionError(f"not in sync after {timeout_s} s: {missing}\n{self.tails()}")
 
     def active_controller(self, timeout_s: float = 30) -> Node:
@@ -356,7 +356,7 @@ class Rig:
                 leader = next((one for one in self.controllers if one.id == found and one.is_running), None)
                 if leader is not None and not leader.paused:
                     return leader
-            time.sleep(0.2)
+            time.sleep(0.2)  # a poll, bounded above
         raise AssertionError(f"no active controller in {timeout_s} s\n{self.tails()}")
 
     def leaders(self, topic: str) -> dict[int, int]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from kwire.cli.control_door import CONTROL_URL, Door, examples, path
+from kwire.cli.control_door import Door, control_options, examples, path
 from kwire.cli.tables import print_table
 
 _CLIENT_COLUMNS = ("CLIENT-ID", "PEER", "SOFTWARE", "PRINCIPAL", "LISTENER", "REQUESTS", "METRICS")
@@ -26,14 +26,7 @@ _METRIC_COLUMNS = ("CLIENT-ID", "METRIC", "LABELS", "VALUE")
         "kwire clients --metrics --client-id orders --prefix org.apache.kafka.producer.record",
     )
 )
-@click.option(
-    "--url",
-    envvar="KWIRE_CONTROL_URL",
-    default=CONTROL_URL,
-    show_default=True,
-    help="The address that --control printed. [env: KWIRE_CONTROL_URL]",
-)
-@click.option("--token", envvar="KWIRE_CONTROL_TOKEN", help="The broker's --control-token. [env: KWIRE_CONTROL_TOKEN]")
+@control_options
 @click.option("--client-id", metavar="ID", help="Only clients with this client.id.")
 @click.option("--metrics", is_flag=True, help="Show the last values of the metrics that they have pushed.")
 @click.option("--prefix", metavar="TEXT", default="", help="Only metrics whose names begin so; implies --metrics.")

@@ -10,16 +10,32 @@ from __future__ import annotations
 import json
 import sys
 import urllib.parse
-from collections.abc import Iterator
-from typing import Any, Final, NoReturn
+from collections.abc import Callable, Iterator
+from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
 from kwire.testing import http_door
 from kwire.testing.http_door import TIMED_OUT, ControlRefused
 
-CONTROL_URL: Final = "http://127.0.0.1:9644"
+_URL: Final = "http://127.0.0.1:9644"
 _NOT_IN_TIME: Final = 3
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def control_options(command: F) -> F:
+    """Add ``--url`` and ``--token``: where the HTTP interface is, and what it wants to see."""
+    url = click.option(
+        "--url",
+        envvar="KWIRE_CONTROL_URL",
+        default=_URL,
+        show_default=True,
+        help="The address that --control printed. [env: KWIRE_CONTROL_URL]",
+    )
+    what = "The broker's --control-token. [env: KWIRE_CONTROL_TOKEN]"
+    token = click.option("--token", envvar="KWIRE_CONTROL_TOKEN", help=what)
+    return url(token(command))
 
 
 class Door(http_door.Door):

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from kwire.cli.control_door import CONTROL_URL, Door, examples, pair, path, query, show
+from kwire.cli.control_door import Door, control_options, examples, pair, path, query, show
 from kwire.cli.ctl_state import COMMANDS as STATE_COMMANDS
 from kwire.cli.ctl_views import COMMANDS as VIEW_COMMANDS
 from kwire.cli.durations import duration
@@ -26,14 +26,7 @@ from kwire.cli.durations import duration
         "kwire ctl requests --follow --api Produce",
     )
 )
-@click.option(
-    "--url",
-    envvar="KWIRE_CONTROL_URL",
-    default=CONTROL_URL,
-    show_default=True,
-    help="The address that --control printed. [env: KWIRE_CONTROL_URL]",
-)
-@click.option("--token", envvar="KWIRE_CONTROL_TOKEN", help="The broker's --control-token. [env: KWIRE_CONTROL_TOKEN]")
+@control_options
 @click.pass_context
 def ctl(ctx: click.Context, url: str, token: str | None) -> None:
     """Control a broker, or a proxy, that was started with --control.

@@ -13,11 +13,12 @@ from typing import Any
 
 from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
+from kwire.broker.requests.hooks import HookedServer
 from kwire.control import conditions, contents
 from kwire.control.conditions import read_condition
 from kwire.control.events import Events
 from kwire.control.internal_client import InternalClient
-from kwire.control.recording import Recorder, RecordingError
+from kwire.control.recording import Recordings
 from kwire.control.records import Selection, read_topic
 from kwire.control.request_log import RequestLog
 from kwire.control.seeds import Seed
@@ -32,7 +33,7 @@ async def nothing() -> None:
     """For a server whose start makes no topics or users."""
 
 
-class Bench:
+class Bench(Recordings):
     """``prepare`` makes what a start of the broker makes, again after a reset."""
 
     def __init__(
@@ -44,7 +45,6 @@ class Bench:
             server.broker, server.connections.apis, on_fired=self.log.note_fault, files=server.files
         )
         self.state = State(server, prepare)
-        self.recorder: Recorder | None = None
         server.on_reopened.append(self._follow)
 
     @property
@@ -76,22 +76,8 @@ class Bench:
         holds, seen = await conditions.wait_until(condition, lambda: self.views, timeout_s)
         return holds, condition.text, seen
 
-    def record(self, path: str) -> Recorder:
-        """Record what clients send to a new file. Raises RecordingError."""
-        if self.recorder is not None:
-            raise RecordingError(f"a recording is in progress already: {self.recorder.path}")
-        recorder = Recorder(self.broker, path)
-        recorder.start()
-        self.recorder = recorder
-        return recorder
-
-    def stop_recording(self) -> Recorder:
-        """End the recording. Raises RecordingError if there is none."""
-        recorder, self.recorder = self.recorder, None
-        if recorder is None:
-            raise RecordingError("no recording is in progress")
-        recorder.stop()
-        return recorder
+    def _recorded(self) -> HookedServer:
+        return self.broker
 
     async def reset(self) -> None:
         """Disarm all rules, empty the broker, forget its requests. Raises StorageFailure."""

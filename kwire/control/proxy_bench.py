@@ -8,15 +8,16 @@ from __future__ import annotations
 from typing import Any, NoReturn
 
 from kwire.broker.clock import Clock
+from kwire.broker.requests.hooks import HookedServer
 from kwire.broker.requests.table import Api, ApiTable
-from kwire.control.recording import Recorder, RecordingError
+from kwire.control.recording import Recordings
 from kwire.control.request_log import RequestLog
 from kwire.faults.injector import Injector
 from kwire.proxy.proxy import Proxy
 from kwire.wire.codec import api_keys, api_name, request_class
 
 
-class ProxyBench:
+class ProxyBench(Recordings):
     """Each door (HTTP, ``kwire.testing``) has one of these and calls the same methods."""
 
     def __init__(self, proxy: Proxy, *, requests_kept: int = 1000) -> None:
@@ -25,7 +26,6 @@ class ProxyBench:
         self.injector = Injector(
             proxy, _decodable(), on_fired=self.log.note_fault, why_no_files="a proxy has no files to disturb"
         )
-        self.recorder: Recorder | None = None
         proxy.notes_topic_names = True
 
     @property
@@ -33,22 +33,8 @@ class ProxyBench:
         """The clock of rules; that of the brokers is their own."""
         return self.proxy.clock
 
-    def record(self, path: str) -> Recorder:
-        """Record what clients send to a new file. Raises RecordingError."""
-        if self.recorder is not None:
-            raise RecordingError(f"a recording is in progress already: {self.recorder.path}")
-        recorder = Recorder(self.proxy, path)
-        recorder.start()
-        self.recorder = recorder
-        return recorder
-
-    def stop_recording(self) -> Recorder:
-        """End the recording. Raises RecordingError if there is none."""
-        recorder, self.recorder = self.recorder, None
-        if recorder is None:
-            raise RecordingError("no recording is in progress")
-        recorder.stop()
-        return recorder
+    def _recorded(self) -> HookedServer:
+        return self.proxy
 
     def nodes(self) -> list[dict[str, Any]]:
         """Give the nodes of the cluster that are known, with the addresses at which clients reach them."""

@@ -131,6 +131,32 @@ class Recorder:
         self.size_bytes += len(content)
 
 
+class Recordings:
+    """What a test bench has of recordings: at most one at a time, of the server that ``_recorded`` gives."""
+
+    recorder: Recorder | None = None
+
+    def _recorded(self) -> HookedServer:
+        raise NotImplementedError
+
+    def record(self, path: str) -> Recorder:
+        """Record what clients send to a new file. Raises RecordingError."""
+        if self.recorder is not None:
+            raise RecordingError(f"a recording is in progress already: {self.recorder.path}")
+        recorder = Recorder(self._recorded(), path)
+        recorder.start()
+        self.recorder = recorder
+        return recorder
+
+    def stop_recording(self) -> Recorder:
+        """End the recording. Raises RecordingError if there is none."""
+        recorder, self.recorder = self.recorder, None
+        if recorder is None:
+            raise RecordingError("no recording is in progress")
+        recorder.stop()
+        return recorder
+
+
 def read_recording(path: str) -> Iterator[RecordedRequest | RecordedResponse]:
     """Read the events of a recording. Raises RecordingError."""
     try:

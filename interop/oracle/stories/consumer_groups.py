@@ -73,7 +73,7 @@ def a_classic_group_is_upgraded_and_downgraded(ask: Asker) -> None:
     ask.ask("SyncGroup", 5, {**sync, "memberId": MEMBER, "generationId": generation}, label="a consumer member")
     ask.ask("Heartbeat", 4, {**heartbeat, "generationId": generation}, label="in its generation")
     ask.ask("Heartbeat", 4, {**heartbeat, "generationId": 77}, label="in another generation")
-    ask.ask("Heartbeat", 4, {**heartbeat, "memberId": "nobody"}, label="of an unknown member")
+    ask.ask("Heartbeat", 4, {**heartbeat, "memberId": "unknown-id"}, label="of an unknown member")
     ask.ask("JoinGroup", 9, join(group, classic, protocols=(("other", ""),)), label="another protocol")
     ask.ask("JoinGroup", 9, join(group, classic, protocols=wish, kind="connect"), label="another protocol type")
     answer = ask.ask("JoinGroup", 9, join(group, classic, protocols=wish), label="it joins again")
@@ -174,7 +174,7 @@ def offsets_of_a_consumer_group(ask: Asker) -> None:
             ("as before, what it lost", commit(group, (topic, topic_id, 1, 5, ""), member=MEMBER, generation=old)),
             ("before all", commit(group, (topic, topic_id, 0, 5, ""), member=MEMBER, generation=old - 1)),
             ("of the future", commit(group, (topic, topic_id, 0, 5, ""), member=MEMBER, generation=epoch + 1)),
-            ("of an unknown member", commit(group, (topic, topic_id, 0, 5, ""), member="nobody", generation=epoch)),
+            ("of an unknown member", commit(group, (topic, topic_id, 0, 5, ""), member="unknown-id", generation=epoch)),
             ("of an admin", commit(group, (topic, topic_id, 0, 5, ""))),
         ):
             ask.ask("OffsetCommit", version, body, label=label)
@@ -183,7 +183,7 @@ def offsets_of_a_consumer_group(ask: Asker) -> None:
         for label, fields in (
             ("now", {}),
             ("as before", {"memberEpoch": old}),
-            ("of an unknown member", {"memberId": "nobody"}),
+            ("of an unknown member", {"memberId": "unknown-id"}),
             ("of an admin", {"memberId": None, "memberEpoch": -1}),
             ("without an id", {"memberId": "", "memberEpoch": 0}),
         ):

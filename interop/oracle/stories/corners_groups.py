@@ -24,7 +24,7 @@ def offsets_of_odd_requests(ask: Asker) -> None:
             ("the longest metadata", commit(group, entry(1, 1, "x" * 4096))),
             ("a byte more metadata", commit(group, entry(1, 2, "x" * 4097))),
             ("one good, one bad", commit(group, entry(0, 3), entry(0, 1, name="no-such"))),
-            ("a member without a generation", commit(group, entry(0, 4), member="nobody")),
+            ("a member without a generation", commit(group, entry(0, 4), member="unknown-id")),
             ("a generation without a member", commit(group, entry(0, 5), generation=3)),
             ("generation -2", commit(group, entry(0, 6), generation=-2)),
             ("an instance without a member", commit(group, entry(0, 7), instance="one")),
@@ -84,9 +84,9 @@ def groups_in_use(ask: Asker) -> None:
     for version in versions("DescribeGroups"):
         ask.ask("DescribeGroups", version, {"groups": [group, group, "", "no-such"]}, label="twice")
         ask.ask("DescribeGroups", version, {"groups": []}, label="nothing")
-    unknown = {"memberId": "nobody", "groupInstanceId": None}
+    unknown = {"memberId": "unknown-id", "groupInstanceId": None}
     for version in versions("LeaveGroup"):
-        ask.ask("LeaveGroup", version, {"groupId": group, "memberId": "nobody", "members": [unknown, unknown]})
+        ask.ask("LeaveGroup", version, {"groupId": group, "memberId": "unknown-id", "members": [unknown, unknown]})
         ask.ask("LeaveGroup", version, {"groupId": "", "memberId": member, "members": [unknown]}, label="no group")
         if version >= 3:
             ask.ask("LeaveGroup", version, {"groupId": group, "members": []}, label="no members")
@@ -103,7 +103,7 @@ def static_members_of_odd_requests(ask: Asker) -> None:
         ("an empty instance", join(f"{group}-e", protocols=wish, instance="")),
         ("an instance with blanks", join(f"{group}-b", protocols=wish, instance="a b")),
         ("a long instance", join(f"{group}-l", protocols=wish, instance="x" * 300)),
-        ("the instance of another member", join(group, "nobody", protocols=wish, instance="one")),
+        ("the instance of another member", join(group, "unknown-id", protocols=wish, instance="one")),
         ("an unknown instance with a member", join(group, member, protocols=wish, instance="two")),
         ("other protocols", join(group, member, protocols=(("other", ""),), instance="one")),
         ("a protocol twice", join(f"{group}-t", protocols=wish * 2)),
@@ -121,7 +121,7 @@ def static_members_of_odd_requests(ask: Asker) -> None:
         ("another protocol", {"protocolName": "other"}),
         ("another type", {"protocolType": "connect"}),
         ("no protocol", {"protocolName": None, "protocolType": None}),
-        ("another member", {"memberId": "nobody"}),
+        ("another member", {"memberId": "unknown-id"}),
         ("another group", {"groupId": "no-such"}),
     ):
         ask.ask("SyncGroup", 5, {**sync, **fields}, label=label)
@@ -140,7 +140,7 @@ def static_members_of_odd_requests(ask: Asker) -> None:
         {
             "groupId": group,
             "members": [
-                {"memberId": "nobody", "groupInstanceId": "one"},
+                {"memberId": "unknown-id", "groupInstanceId": "one"},
                 {"memberId": "", "groupInstanceId": ""},
                 {"memberId": member, "groupInstanceId": None},
             ],

@@ -48,13 +48,13 @@ def offsets_of_a_simple_group(ask: Asker) -> None:
         ask.ask(
             "OffsetCommit",
             version,
-            commit(group, (topic, topic_id, 0, 1, ""), member="nobody", generation=3),
+            commit(group, (topic, topic_id, 0, 1, ""), member="unknown-id", generation=3),
             label="unknown member",
         )
         ask.ask(
             "OffsetCommit",
             version,
-            commit(f"{group}-new", (topic, topic_id, 0, 1, ""), member="nobody", generation=3),
+            commit(f"{group}-new", (topic, topic_id, 0, 1, ""), member="unknown-id", generation=3),
             label="unknown member of no group",
         )
         ask.ask("OffsetCommit", version, commit(group), label="nothing")
@@ -82,7 +82,7 @@ def offsets_of_a_simple_group(ask: Asker) -> None:
         ask.ask("OffsetFetch", version, {"groups": both}, label="all topics of two groups")
         ask.ask("OffsetFetch", version, {"groups": []}, label="no groups")
         if version >= 9:
-            member = [{**entry, "memberId": "nobody", "memberEpoch": 3, "topics": topics[:1]}]
+            member = [{**entry, "memberId": "unknown-id", "memberEpoch": 3, "topics": topics[:1]}]
             ask.ask("OffsetFetch", version, {"groups": member}, label="unknown member")
 
 
@@ -155,7 +155,7 @@ def life_of_a_classic_group(ask: Asker) -> None:
         }  # fmt: skip
         for label, changed in (
             ("wrong generation", {"generationId": 99}),
-            ("unknown member", {"memberId": "nobody"}),
+            ("unknown member", {"memberId": "unknown-id"}),
             ("unknown group", {"groupId": f"{group}-no"}),
             ("wrong protocol type", {"protocolType": "connect"}),
             ("wrong protocol name", {"protocolName": "sticky"}),
@@ -168,7 +168,7 @@ def life_of_a_classic_group(ask: Asker) -> None:
         for label, changed in (
             ("fine", {}),
             ("wrong generation", {"generationId": 99}),
-            ("unknown member", {"memberId": "nobody"}),
+            ("unknown member", {"memberId": "unknown-id"}),
             ("unknown group", {"groupId": f"{group}-no"}),
             ("empty group", {"groupId": ""}),
         ):
@@ -187,9 +187,12 @@ def life_of_a_classic_group(ask: Asker) -> None:
             "OffsetDelete", 0, {"groupId": group, "topics": [{"name": topic, "partitions": parts}]}, label="subscribed"
         )
         leave = min(version, 5)
-        unknown = {"memberId": "nobody", "groupInstanceId": None}
+        unknown = {"memberId": "unknown-id", "groupInstanceId": None}
         ask.ask(
-            "LeaveGroup", leave, {"groupId": group, "memberId": "nobody", "members": [unknown]}, label="unknown member"
+            "LeaveGroup",
+            leave,
+            {"groupId": group, "memberId": "unknown-id", "members": [unknown]},
+            label="unknown member",
         )
         leaving = {"memberId": member, "groupInstanceId": None, "reason": "done"}
         ask.ask("LeaveGroup", leave, {"groupId": group, "memberId": member, "members": [leaving]})
@@ -217,8 +220,8 @@ def joins_refused(ask: Asker) -> None:
             ("no protocol type", join(f"{group}-s", protocols=wish, kind="")),
             ("other protocol type", join(group, protocols=wish, kind="connect")),
             ("no common protocol", join(group, protocols=(("other", ""),))),
-            ("unknown member", join(group, "nobody", protocols=wish)),
-            ("unknown member of no group", join(f"{group}-s", "nobody", protocols=wish)),
+            ("unknown member", join(group, "unknown-id", protocols=wish)),
+            ("unknown member of no group", join(f"{group}-s", "unknown-id", protocols=wish)),
         ):
             ask.ask("JoinGroup", version, body, label=label)
     ask.ask("LeaveGroup", 5, {"groupId": group, "members": [{"memberId": member, "groupInstanceId": None}]})
@@ -272,7 +275,7 @@ def two_members_rebalance(ask: Asker) -> None:
         "Heartbeat", 4, {"groupId": group, "generationId": 2, "memberId": member_id}, label="after the other left"
     )
     other.ask("JoinGroup", 9, join(group, member_id, protocols=other_wish), label="alone")
-    both = [{"memberId": member_id, "groupInstanceId": None}, {"memberId": "nobody", "groupInstanceId": None}]
+    both = [{"memberId": member_id, "groupInstanceId": None}, {"memberId": "unknown-id", "groupInstanceId": None}]
     ask.ask("LeaveGroup", 5, {"groupId": group, "members": both}, label="two at once")
     other.close()
 
@@ -411,14 +414,14 @@ def life_of_a_consumer_group(ask: Asker) -> None:
         ask.ask(
             "OffsetCommit",
             9,
-            commit(group, (topic, "", 0, 4, ""), member="nobody", generation=epoch),
+            commit(group, (topic, "", 0, 4, ""), member="unknown-id", generation=epoch),
             label="unknown member",
         )
         entry = {"groupId": group, "memberId": member, "memberEpoch": epoch, "topics": None}
         ask.ask("OffsetFetch", 9, {"groups": [entry]})
         ask.ask("OffsetFetch", 9, {"groups": [{**entry, "memberEpoch": epoch + 3}]}, label="stale epoch")
         ask.ask("ConsumerGroupHeartbeat", version, beat(group, member, epoch + 7), label="epoch ahead")
-        ask.ask("ConsumerGroupHeartbeat", version, beat(group, "nobody", 3), label="unknown member")
+        ask.ask("ConsumerGroupHeartbeat", version, beat(group, "unknown-id", 3), label="unknown member")
         ask.ask("ConsumerGroupHeartbeat", version, beat(f"{group}-no", member, 3), label="unknown group")
         ask.ask("DeleteGroups", 2, {"groupsNames": [group]}, label="not empty")
         ask.ask("ConsumerGroupHeartbeat", version, beat(group, member, -1), label="leave")

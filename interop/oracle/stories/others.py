@@ -28,7 +28,7 @@ def streams_groups(ask: Asker) -> None:
     ask.ask("StreamsGroupHeartbeat", 0, later, label="later")
     ask.ask("StreamsGroupDescribe", 0, {"groupIds": [group, "no-such-group"], "includeAuthorizedOperations": True})
     ask.ask("StreamsGroupHeartbeat", 0, {**later, "memberEpoch": 99}, label="epoch ahead")
-    ask.ask("StreamsGroupHeartbeat", 0, {**later, "memberId": "nobody"}, label="unknown member")
+    ask.ask("StreamsGroupHeartbeat", 0, {**later, "memberId": "unknown-id"}, label="unknown member")
     ask.ask("StreamsGroupHeartbeat", 0, {**body, "groupId": ""}, label="empty group")
     ask.ask("StreamsGroupHeartbeat", 0, {**body, "memberId": ""}, label="empty member")
     ask.ask("StreamsGroupHeartbeat", 0, {**later, "memberEpoch": -1}, label="leave")

@@ -135,7 +135,7 @@ def end_txn_repeated(ask: Asker) -> None:
     settled(ask, name)
     written(ask, name)
     for version in range(6):
-        end(ask, f"{ask.prefix}-nobody", 5, 0, True, version=version, label="of an unknown id")
+        end(ask, f"{ask.prefix}-unknown-id", 5, 0, True, version=version, label="of an unknown id")
         end(ask, "", 5, 0, True, version=version, label="of no id")
 
 
@@ -163,7 +163,7 @@ def partitions_are_added(ask: Asker) -> None:
                 ("epoch behind", {"producerEpoch": epoch - 1}),
                 ("epoch ahead", {"producerEpoch": epoch + 1}),
                 ("other id", {"producerId": producer + 1000}),
-                ("unknown id", {"transactionalId": f"{name}-nobody"}),
+                ("unknown id", {"transactionalId": f"{name}-unknown-id"}),
                 ("no name", {"transactionalId": ""}),
             ):
                 wish = {
@@ -188,7 +188,7 @@ def partitions_are_added(ask: Asker) -> None:
             ("again", {}),
             ("epoch behind", {"producerEpoch": epoch - 1}),
             ("other id", {"producerId": producer + 1000}),
-            ("unknown id", {"transactionalId": f"{name}-nobody"}),
+            ("unknown id", {"transactionalId": f"{name}-unknown-id"}),
             ("no name", {"transactionalId": ""}),
             ("no group", {"groupId": ""}),
         ):
@@ -211,7 +211,7 @@ def produce_outside_of_the_transaction(ask: Asker) -> None:
                 transactional_id=name if who == "" else who,
             )  # fmt: skip
 
-        produce(batch("x", producer, epoch), "of an unknown id", who=f"{name}-nobody")
+        produce(batch("x", producer, epoch), "of an unknown id", who=f"{name}-unknown-id")
         produce(batch("x", producer, epoch), "of no name", who="")
         produce(batch("x", producer, epoch), "without a name", who=None)
         produce(batch("x", producer, epoch, 3), "not added, later sequence", partition=1)
@@ -324,7 +324,7 @@ def offsets_of_members(ask: Asker) -> None:
         commit("epoch behind", producerEpoch=epoch - 1)
         commit("epoch ahead", producerEpoch=epoch + 1)
         commit("other id", producerId=producer + 1000)
-        commit("of an unknown transaction", transactionalId=f"{name}-nobody")
+        commit("of an unknown transaction", transactionalId=f"{name}-unknown-id")
         commit("no transaction", transactionalId="")
         describe(ask, name, label=f"v{version}")
         answer = end(ask, name, producer, epoch, version % 2 == 0, version=5)

@@ -217,7 +217,7 @@ def offsets_in_transactions(ask: Asker) -> None:
             ask.ask(
                 "TxnOffsetCommit",
                 version,
-                offsets(5, memberId="nobody", generationIdOrMemberEpoch=3),
+                offsets(5, memberId="unknown-id", generationIdOrMemberEpoch=3),
                 label="unknown member",
             )
             ask.ask("TxnOffsetCommit", version, offsets(5, generationIdOrMemberEpoch=3), label="unknown generation")
