@@ -11,6 +11,8 @@ from __future__ import annotations
 READ_CHUNK_BYTES = 64 * 1024
 READ_CHUNK_BYTES_MIN = 4 * 1024
 READ_CHUNK_BYTES_MAX = 1024 * 1024
+# Buffers of READ_CHUNK_BYTES_MAX that a broker keeps for the requests of all clients.
+READ_BUFFERS_KEPT_MAX = 4
 
 # A reader in the middle of a large request wakes after this many more bytes, for fewer and larger reads.
 RECV_WAKE_BYTES_MAX = 256 * 1024

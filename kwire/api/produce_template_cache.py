@@ -12,6 +12,7 @@ checked (``limits.CHECKED_BATCHES``).
 
 from __future__ import annotations
 
+import sys
 from typing import ClassVar, Final, NamedTuple
 
 from kwire.broker.broker import Broker
@@ -65,7 +66,8 @@ class ProduceTemplateCache:
         self._broker = broker
         self._connection = connection
         # Version and position of the records' length, the same for all templates: those of the first stored request.
-        self._start = self._position = -1
+        # No frame is long enough before that.
+        self._start, self._position = -1, sys.maxsize
         self._known: dict[bytes, _Known] = {}
         self._known_max = _KNOWN_MAX
         # The topics that the client was allowed to write to, at an epoch of the authorizer.
@@ -107,8 +109,11 @@ class ProduceTemplateCache:
             return
         if self._connection.checked_batches < CHECKED_BATCHES:
             return  # the records of the connection's next batches are to be checked
-        shape = shape_of(header, frame, request)
-        if shape is None:
+        topic = topics[0]
+        index = topic.partition_responses[0].index
+        partition = self._answerable(topic, index)
+        shape = None if partition is None else shape_of(header, frame, request)
+        if partition is None or shape is None:
             return
         before, behind = shape
         place = START.unpack_from(frame)[0], START.size + len(before)
@@ -116,17 +121,16 @@ class ProduceTemplateCache:
             self._start, self._position = place
         if (self._start, self._position) != place:
             return
-        topic = topics[0]
-        index = topic.partition_responses[0].index
-        try:
-            partition = self._broker.partitions.get(self._name_of(topic), index)
-        except KafkaError:
-            return  # deleted while the answer waited for the disk
         self._known[before] = _Known(partition, request.acks, behind, _template(header, topic, index))
 
-    def _name_of(self, topic: ProduceResponse.TopicProduceResponse) -> str:
+    def _answerable(self, topic: ProduceResponse.TopicProduceResponse, index: int) -> Partition | None:
+        """Return the partition; None if each request for it waits, or it was deleted while the answer waited."""
         known = self._broker.image.topics_by_id.get(topic.topic_id)
-        return topic.name if known is None else known.name
+        try:
+            partition = self._broker.partitions.get(topic.name if known is None else known.name, index)
+        except KafkaError:
+            return None
+        return partition if partition.commits_on_append else None
 
     def _is_allowed(self, authorizer: Authorizer, topic: str) -> bool:
         """Whether the client may write to the topic, asked once until an ACL changes.

@@ -111,7 +111,7 @@ class Connection:
         self._handshake = handshake
         self._connections = connections
         self._session = Session(connections.served)
-        self._splitter = FrameSplitter(connections.request_bytes_max)
+        self._splitter = FrameSplitter(connections.request_bytes_max, connections.read_buffers)
         self._shortcut: Shortcut | None = None  # of the first API with one that this client has used
         self._pending: list[Part] = []
         self._yields = -1  # of the transport, when the turn began

@@ -19,11 +19,17 @@ from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
 from kwire.broker.requests.table import Api, ApiTable
 from kwire.errors import Code
-from kwire.limits import HANDSHAKE_FAILURES_LOGGED, HANDSHAKE_FAILURES_WINDOW_MS, OPENING_THREADS_MAX
+from kwire.limits import (
+    HANDSHAKE_FAILURES_LOGGED,
+    HANDSHAKE_FAILURES_WINDOW_MS,
+    OPENING_THREADS_MAX,
+    READ_BUFFERS_KEPT_MAX,
+)
 from kwire.server.bindings import UNLIMITED, Limits
 from kwire.server.request_memory import RequestMemory, UnfinishedRequests
 from kwire.server.transport import LastHeard
 from kwire.server.turns import TurnQueue
+from kwire.wire.frames import ReadBuffers
 from kwire.wire.messages import ApiVersionsResponse
 from kwire.wire.session import API_VERSIONS_KEY, Served
 
@@ -91,6 +97,7 @@ class ConnectionRegistry:
         self.last_heard = LastHeard()
         self.perf_counter = time.perf_counter  # measures turns; a test may replace it
         self.turns = TurnQueue()
+        self.read_buffers = ReadBuffers(READ_BUFFERS_KEPT_MAX)
         # Encodes and decodes large messages one at a time: a second thread would only compete for the interpreter.
         self._codec_limiter = trio.CapacityLimiter(1)
         # Opens large batches, outside the interpreter for most of the time. Each one may take tens of megabytes.

@@ -3,8 +3,8 @@
 Responsible for: buffering a frame that is not complete yet, and checking every claimed length. Must not depend on: who
 reads, what a frame means.
 
-A frame that lies whole inside one chunk is a view of that chunk. A frame that began and did not end gets a buffer of
-its own, which the reader fills in place (``space``), so a large request is copied once, by the kernel. That buffer
+A frame that lies whole inside one chunk is a view of that chunk. A frame that began and did not end gets a buffer,
+which the reader fills in place (``space``), so a large request is copied once, by the kernel. That buffer
 grows with the bytes received, never with the bytes claimed: a peer that claims 100 MB and sends ten bytes costs one
 chunk.
 """
@@ -21,6 +21,34 @@ _LENGTH = Struct(">i")
 _HTTP_METHODS = (b"GET ", b"POST", b"PUT ", b"HEAD", b"DELE", b"OPTI", b"PATC", b"CONN", b"TRAC", b"PRI ")
 
 
+class ReadBuffers:
+    """Buffers for frames of up to ``READ_CHUNK_BYTES_MAX``, used again once no view of them is alive.
+
+    New memory of that size costs more than reading into it: the allocator returns it to the system, which clears each
+    page for the next frame. At most ``kept_max`` buffers are kept; more are made while these are in use.
+    For one thread.
+    """
+
+    __slots__ = ("_kept", "_kept_max")
+
+    def __init__(self, kept_max: int) -> None:
+        self._kept: list[bytearray] = []
+        self._kept_max = kept_max
+
+    def take(self) -> memoryview:
+        """Return a view of a buffer that has no other; what it holds is arbitrary."""
+        for buffer in self._kept:
+            try:
+                buffer.append(buffer.pop())
+            except BufferError:
+                continue  # a bytearray with views cannot change its size
+            return memoryview(buffer)
+        buffer = bytearray(READ_CHUNK_BYTES_MAX)
+        if len(self._kept) < self._kept_max:
+            self._kept.append(buffer)
+        return memoryview(buffer)
+
+
 class FrameSplitter:
     """Bytes in, whole frames out, in order. ``limit_bytes`` bounds one frame (``socket.request.max.bytes``).
 
@@ -29,12 +57,14 @@ class FrameSplitter:
     from ``feed`` or, when whole frames came before it, from the next ``space``, so that what was in order is answered.
     """
 
-    __slots__ = ("_buffer", "_filled", "_refusal", "_size", "_start", "limit_bytes")
+    __slots__ = ("_buffer", "_buffers", "_filled", "_refusal", "_size", "_start", "limit_bytes")
 
-    def __init__(self, limit_bytes: int) -> None:
+    def __init__(self, limit_bytes: int, buffers: ReadBuffers | None = None) -> None:
         self.limit_bytes = limit_bytes
+        self._buffers = ReadBuffers(0) if buffers is None else buffers
         self._start = b""  # of a frame whose length is not complete: at most three bytes
-        self._buffer: bytearray | None = None  # of a frame that began
+        # For a frame that began; the view keeps it from being taken for another one.
+        self._buffer: memoryview | None = None
         self._filled = 0
         self._size = 0
         self._refusal: str | None = None  # not the exception, whose traceback would keep frames alive
@@ -90,7 +120,7 @@ class FrameSplitter:
             return None
         if self._filled == len(self._buffer):
             self._grow()
-        return memoryview(self._buffer)[self._filled :]
+        return self._buffer[self._filled :]
 
     def filled(self, count: int) -> memoryview | None:
         """``count`` bytes were read into ``space``. Returns the frame if it is whole now."""
@@ -98,7 +128,7 @@ class FrameSplitter:
         if self._filled < self._size:
             return None
         assert self._buffer is not None
-        frame = memoryview(self._buffer)
+        frame = self._buffer
         self._buffer, self._filled, self._size = None, 0, 0
         return frame
 
@@ -115,16 +145,19 @@ class FrameSplitter:
         capacity = READ_CHUNK_BYTES_MIN
         if came >= READ_CHUNK_BYTES_MIN:
             capacity = READ_CHUNK_BYTES_MAX if came >= READ_CHUNK_BYTES // 2 else READ_CHUNK_BYTES
-        self._buffer = bytearray(max(min(size, capacity), came))
+        room = max(min(size, capacity), came)
+        if READ_CHUNK_BYTES < room <= READ_CHUNK_BYTES_MAX:
+            self._buffer = self._buffers.take()[:room]
+        else:
+            self._buffer = memoryview(bytearray(room))
         self._buffer[:came] = part
         self._filled, self._size = came, size
 
     def _grow(self) -> None:
-        # A new buffer instead of a resize: a view of the old one may be alive, and then a resize is an error.
         assert self._buffer is not None
         old = self._buffer
         next_bytes = READ_CHUNK_BYTES if len(old) < READ_CHUNK_BYTES else max(2 * len(old), READ_CHUNK_BYTES_MAX)
-        self._buffer = bytearray(min(self._size, next_bytes))
+        self._buffer = memoryview(bytearray(min(self._size, next_bytes)))
         self._buffer[: len(old)] = old
 
     def _fill_from(self, view: memoryview, frames: list[memoryview]) -> int:

@@ -41,7 +41,16 @@ def shape_of(header: RequestHeader, frame: memoryview, request: Message) -> Shap
         return None
     first, records, last = bytes(parts[0]), parts[1], bytes(parts[2])
     length = write_varint(len(records) + 1)
-    if not first.endswith(length) or frame[header.body_position :] != b"".join(parts):
+    # The records are a view of the frame, so they are in it where they should be if what surrounds them is; comparing
+    # views of a large batch costs 6 ns a byte.
+    start = header.body_position + len(first)
+    end = start + len(records)
+    if (
+        not first.endswith(length)
+        or len(frame) != end + len(last)
+        or frame[header.body_position : start] != first
+        or frame[end:] != last
+    ):
         return None
     return Shape(bytes(frame[START.size : header.body_position]) + first[: -len(length)], last)
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kwire.errors import ProtocolViolation
 from kwire.limits import READ_CHUNK_BYTES, READ_CHUNK_BYTES_MAX, READ_CHUNK_BYTES_MIN
-from kwire.wire.frames import FrameSplitter
+from kwire.wire.frames import FrameSplitter, ReadBuffers
 
 
 def framed(*bodies: bytes) -> bytes:
@@ -164,3 +164,33 @@ def test_a_refusal_does_not_hold_on_to_what_was_read():
         assert sys.getrefcount(chunk) == before
     finally:
         gc.enable()
+
+
+def test_frames_of_connections_that_share_buffers_keep_their_bytes():
+    buffers = ReadBuffers(2)
+    splitters = [FrameSplitter(1 << 30, buffers) for _ in range(4)]
+    bodies = [bytes([number]) * (READ_CHUNK_BYTES + 1000) for number in range(4)]
+    for splitter, body in zip(splitters, bodies, strict=True):
+        assert splitter.feed(framed(body)[:READ_CHUNK_BYTES]) == []
+    frames = []
+    for splitter, body in zip(splitters, bodies, strict=True):
+        rest = framed(body)[READ_CHUNK_BYTES:]
+        splitter.space()[: len(rest)] = rest
+        frames.append(splitter.filled(len(rest)))
+
+    assert frames == bodies
+
+
+def test_a_buffer_is_used_again_once_no_view_of_it_is_alive():
+    buffers = ReadBuffers(1)
+    first = buffers.take()
+    part, used = first[10:20], first.obj
+    del first
+
+    while_viewed = buffers.take()
+    del part
+    afterwards = buffers.take()
+
+    assert while_viewed.obj is not used
+    assert afterwards.obj is used
+    assert len(afterwards) == READ_CHUNK_BYTES_MAX

@@ -24,7 +24,7 @@ from kwire.errors import Code, ProtocolViolation
 from kwire.limits import READ_CHUNK_BYTES
 from kwire.security.sasl.exchange import ClientExchange
 from kwire.wire.codec import API_VERSIONS, api_name, decode_response, encode_request
-from kwire.wire.frames import FrameSplitter
+from kwire.wire.frames import FrameSplitter, ReadBuffers
 from kwire.wire.message import Message
 from kwire.wire.messages import ApiVersionsRequest, ApiVersionsResponse
 
@@ -151,7 +151,7 @@ class _Channel:
         self._ends_s = float("inf")
         self._retired = False
         self._callers = 0
-        self._splitter = FrameSplitter(RESPONSE_BYTES_MAX)
+        self._splitter = FrameSplitter(RESPONSE_BYTES_MAX, ReadBuffers(1))
 
     @property
     def is_usable(self) -> bool:
