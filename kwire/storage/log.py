@@ -213,6 +213,8 @@ class Log(ReadableLog):
         found = self.active.find(offset)
         if found is not None:
             self.active.truncate_to_position(found.position, offset)
+        # The leader of an unclean election may lack records behind which this log began.
+        self.log_start_offset = min(self.log_start_offset, offset)
         self._cut(offset)
         recovery.replay(
             self.segments,
@@ -229,6 +231,7 @@ class Log(ReadableLog):
             self.segments.pop().remove()
         self.segments.append(self._new_segment(offset, 0))
         self.log_start_offset = offset
+        self.epochs.clear()
         self._cut(offset)
         self.high_watermark = offset
         self.snapshots.remove_before(FOREVER)

@@ -8,13 +8,19 @@ from peer import Peer
 from replicated_brokers import TOPIC_ID, Link, replicated_brokers, until
 
 from kwire.broker.coordination.markers import Marker
+from kwire.broker.partitions.copying import append_copied
 from kwire.broker.partitions.leading import records_deleted
 from kwire.broker.partitions.partition import ACKS_ALL
 from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code, KafkaError, StorageFailure
-from kwire.storage.checkpoints import RECOVERY_POINT_CHECKPOINT, read_offsets
+from kwire.storage.checkpoints import (
+    HIGH_WATERMARK_CHECKPOINT,
+    LOG_START_OFFSET_CHECKPOINT,
+    RECOVERY_POINT_CHECKPOINT,
+    read_offsets,
+)
 from kwire.types import TopicPartition
-from kwire.wire.batch import read_batch_header
+from kwire.wire.batch import OVERHEAD_BYTES, STAMP_BYTES, read_batch_header, stamp
 from kwire.wire.messages import (
     ConfigRecord,
     DeleteRecordsRequest,
@@ -179,6 +185,45 @@ async def test_a_follower_starts_again_behind_a_log_that_was_cut():
         await until(lambda: cluster.nodes[2].log.end_offset == 6)
         assert cluster.nodes[2].log.log_start_offset == 5
         assert content(cluster.nodes[2]) == content(leader)
+
+
+async def test_a_follower_goes_back_behind_its_log_start_to_a_leader_that_was_elected_uncleanly():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        old, new = cluster.nodes[1], cluster.nodes[2]
+        await committed(old, append(old, b"a", b"b"))
+        cluster.cut.add(1)
+        await trio.sleep(1)  # the fetch that waits ends
+        cluster.change(isr=[1])
+        await committed(old, append(old, b"c", b"d"))
+        old.partition().delete_records_before(4)
+        old.broker.housekeeping.write_checkpoints()
+        cluster.change(leader=2, isr=[2])
+        cluster.cut.clear()
+        await until(lambda: old.log.end_offset == 2)
+        await committed(new, append(new, b"e"))
+        await until(lambda: old.log.high_watermark == 3)
+        assert (old.log.log_start_offset, content(old)) == (2, content(new)[-len(content(old)) :])
+        data = old.broker.dirs.dirs[0].path
+        names = (RECOVERY_POINT_CHECKPOINT, LOG_START_OFFSET_CHECKPOINT, HIGH_WATERMARK_CHECKPOINT)
+        written = [read_offsets(cluster.files[1].read_bytes(f"{data}/{name}")) for name in names]
+        assert all(offsets[TopicPartition("t", 0)] <= 3 for offsets in written)
+
+
+async def test_a_follower_takes_no_batch_of_an_epoch_that_it_does_not_know():
+    """A deposed leader sends what its file holds where it has read: another leader's batches, once it follows that."""
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        cluster.cut.add(1)
+        follower = cluster.nodes[2].partition()
+
+        def batch(offset, epoch):
+            return stamp(offset, len(plain) - OVERHEAD_BYTES, epoch) + plain[STAMP_BYTES:]
+
+        plain = build_batch([Record(0, 0, b"k", b"v")])
+        records = batch(0, 0) + batch(1, 1) + batch(2, 0)
+        assert append_copied(follower, memoryview(records)) == len(plain)
+        assert (follower.log.end_offset, follower.log.latest_epoch) == (1, 0)
 
 
 async def test_deletion_of_records_waits_for_the_followers():

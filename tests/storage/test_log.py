@@ -517,12 +517,23 @@ def test_truncation_forgets_sequences_epochs_and_transactions_behind(log):
     assert log.epochs.entries == [EpochStart(1, 0), EpochStart(5, 1)]
 
 
+def test_truncation_below_the_log_start_moves_it_back(log):
+    for _ in range(5):
+        append(log, batch())
+    log.delete_records_before(4)
+    log.truncate_to(2, now_ms=NOW)
+    assert (log.log_start_offset, log.end_offset, log.high_watermark) == (2, 2, 2)
+    append(log, batch())
+    assert offsets(log) == [(2, 2)]
+
+
 def test_truncation_below_the_log_starts_over(files):
     log = open_log(files, segment_bytes=SIZE)
-    for _ in range(3):
-        append(log, batch(producer_id=1, sequence=log.end_offset))
+    for epoch in range(3):
+        append(log, batch(producer_id=1, sequence=log.end_offset), leader_epoch=epoch)
     log.truncate_fully_and_start_at(100)
     assert (log.log_start_offset, log.end_offset, log.high_watermark, log.size_bytes) == (100, 100, 100, 0)
+    assert log.latest_epoch == -1
     assert [path for path in files.paths() if path.endswith((".log", ".snapshot"))] == []
     append(log, batch())
     assert offsets(log) == [(100, 100)]

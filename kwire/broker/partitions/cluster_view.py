@@ -26,7 +26,7 @@ class ClusterView:
     propose: Callable[[TopicPartition], None]
     # The disk refuses a log whose role has changed.
     storage_failed: Callable[[StorageFailure], None] = field(default_factory=lambda: _report_nothing)
-    # A follower's log was cut: what the recovery point checkpoint says of it may be too high.
+    # A follower's log was cut: what the checkpoints say of it may be too high.
     truncated: Callable[[TopicPartition], None] = field(default_factory=lambda: _nothing)
 
     @classmethod

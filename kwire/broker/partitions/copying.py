@@ -17,18 +17,21 @@ from kwire.wire.batch import HEADER_BYTES, BatchHeader, is_valid_batch, read_bat
 def append_copied(partition: Partition, records: memoryview) -> int:
     """Append the whole batches of ``records``; returns their size in bytes. The last batch may be cut off.
 
+    Batches end where one has a later leader epoch than this replica knows (KAFKA-18723): a leader that was deposed may
+    have truncated its log, and copied other records to the same place, before it had sent what it read there.
+
     Raises KafkaError: CORRUPT_MESSAGE for a batch that fails its checksum, OFFSET_OUT_OF_RANGE for one that does not
     follow the log; StorageFailure. Batches before it are in the log then.
     """
     log = partition.log
     position, now_ms = 0, partition.clock.now_ms()
     while len(records) - position >= HEADER_BYTES:
-        headers, size = _next_batches(log, records, position)
+        headers, size = _next_batches(log, records, position, leader_epoch=partition.leader_epoch)
         if not headers:
             break
         if log.end_offset == log.log_start_offset and headers[0].base_offset < log.end_offset < headers[0].next_offset:
             # The leader's log starts within this batch, because records were deleted.
-            log.truncate_fully_and_start_at(headers[0].base_offset)
+            restart_at(partition, headers[0].base_offset)
         log.append(
             records[position : position + size],
             headers,
@@ -66,15 +69,15 @@ def restart_at(partition: Partition, offset: int) -> None:
     partition.cluster.truncated(partition.topic_partition)
 
 
-def _next_batches(log: Log, records: memoryview, position: int) -> tuple[list[BatchHeader], int]:
-    """Return the headers and the size of the next batches that go into one segment."""
+def _next_batches(log: Log, records: memoryview, position: int, *, leader_epoch: int) -> tuple[list[BatchHeader], int]:
+    """Return the headers and the size of the next batches, up to ``leader_epoch``, that go into one segment."""
     headers: list[BatchHeader] = []
     size = 0
     room = log.config.segment_bytes - log.active.size_bytes
     while len(records) - position - size >= HEADER_BYTES:
         header = read_batch_header(records, position + size)
         end = size + header.size_bytes
-        if position + end > len(records) or (headers and end > room):
+        if position + end > len(records) or (headers and end > room) or header.leader_epoch > leader_epoch:
             break
         if not is_valid_batch(records, position + size, header):
             raise KafkaError(Code.CORRUPT_MESSAGE, f"the batch at offset {header.base_offset} fails its checksum")

@@ -157,14 +157,16 @@ class LogDir:
         self.high_watermarks = dict(high_watermarks)
         self._write_offset_checkpoints()
 
-    def lower_recovery_point(self, partition: TopicPartition, offset: int) -> None:
-        """Write a lower recovery point at once, if the checkpoint has a higher one. Raises StorageFailure.
+    def note_cut(self, partition: TopicPartition, cut: Log) -> None:
+        """Lower at once what the checkpoints have of a log that was cut. Raises StorageFailure.
 
-        Otherwise a crash of the machine would leave records unchecked that were written behind the cut.
+        Otherwise what is written behind the cut would count as synced, deleted or committed after a crash.
         """
-        if self.recovery_points.get(partition, 0) > offset:
-            self.recovery_points[partition] = offset
-            self._write_checkpoint(checkpoints.RECOVERY_POINT_CHECKPOINT, durable=True)
+        after = (cut.recovery_point, cut.log_start_offset, cut.high_watermark, cut.end_offset)
+        for (name, offsets), offset in zip(self._checkpoints().items(), after, strict=True):
+            if offsets.get(partition, 0) > offset:
+                offsets[partition] = offset
+                self._write_checkpoint(name, durable=True)
 
     def high_watermarks_to_write(self, high_watermarks: Mapping[TopicPartition, int]) -> Callable[[], None] | None:
         """Note the high watermarks of partitions here; the others keep theirs. None: the file has them already.
@@ -193,12 +195,9 @@ class LogDir:
         return write
 
     def _write_offset_checkpoints(self) -> None:
-        for name in (
-            checkpoints.RECOVERY_POINT_CHECKPOINT,
-            checkpoints.LOG_START_OFFSET_CHECKPOINT,
-            checkpoints.HIGH_WATERMARK_CHECKPOINT,
-        ):
-            self._write_checkpoint(name, durable=True)
+        for name in self._checkpoints():
+            if name != checkpoints.CLEANER_CHECKPOINT:
+                self._write_checkpoint(name, durable=True)
 
     def note_offsets(self, partition: TopicPartition, opened: Log) -> None:
         """Keep the offsets of a log that is closed now for the next checkpoint."""

@@ -407,11 +407,11 @@ class Partitions:
         return opened
 
     def _note_truncated(self, key: TopicPartition) -> None:
-        """Keep the recovery point checkpoint from lying above a log that was cut. Raises StorageFailure."""
+        """Keep the checkpoints from lying above a log that was cut. Raises StorageFailure."""
         partition = self._by_topic[key.topic][key.partition]
         one = self._dirs.by_path(partition.log_dir)
         assert one is not None
-        one.lower_recovery_point(key, partition.log.recovery_point)
+        one.note_cut(key, partition.log)
 
     def prepare_directory(self, one: LogDir, partition: Partition) -> None:
         """Make sure that a partition that gets a directory in ``one`` finds nothing of a deleted topic of its name.
