@@ -11,12 +11,10 @@ decoded and passed through the hooks as a broker's dispatch does; the node sees 
 
 from __future__ import annotations
 
-import socket
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Hashable, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from typing import Any, Final, NamedTuple, Protocol
 
 import trio
@@ -24,52 +22,61 @@ import trio
 from kwire.broker.clock import Clock
 from kwire.broker.containment import must_stop_broker
 from kwire.broker.logs import Logger
+from kwire.broker.outbound.tls import TlsFailed
 from kwire.broker.requests.client import Client
-from kwire.broker.requests.hooks import CutOff, DispatchHook, Hooks
+from kwire.broker.requests.hooks import CutOff, Hooks
 from kwire.errors import Code, KafkaError, ProtocolViolation
-from kwire.proxy.frames import SIZE_BYTES, FrameReader
+from kwire.proxy.exchange import Exchange, Frame, Undecodable, through
+from kwire.proxy.frames import SIZE_BYTES, FrameReader, Source
 from kwire.proxy.logins import LOGIN_KEYS, TOKEN_BYTES_MAX, Login
 from kwire.proxy.requests import (
-    ACKS_WITHIN_BYTES,
     HEAD_BYTES,
     METADATA,
     PRODUCE,
     SASL_HANDSHAKE,
     Head,
-    has_response,
+    answers_produce,
     may_be_token,
     read_head,
 )
-from kwire.proxy.rewriting import API_VERSIONS, ceiling, is_rewritten, passes, refuses_version, rewrite_response
+from kwire.proxy.rewriting import API_VERSIONS, Route, ceiling, rewrite_response, route
 from kwire.security.principal import Principal
 from kwire.server.outgoing import Outgoing, send_through
 from kwire.server.refusals import Ended, PeerGone
-from kwire.server.transport import LINGER_NOT, Part
+from kwire.server.transport import Part
 from kwire.wire.codec import (
     Message,
     RequestHeader,
     api_name,
     decode_request,
     decode_response,
-    encode_request,
     encode_response,
     read_header,
 )
+from kwire.wire.frames import why_not_kafka
 from kwire.wire.messages import ApiVersionsResponse
 
 log = Logger("kwire.proxy")
 
 _CORRELATION_ID_BYTES: Final = 4
+# Alerts and handshakes of TLS: what a node that wants TLS answers to a client without it.
+TLS_RECORDS: Final = frozenset({b"\x15\x03", b"\x16\x03"})
 
 
-class Stream(Protocol):
-    """The bytes of one connection; ``trio.abc.Stream``, with ``send_eof`` where one direction can be closed alone."""
+class Stream(Source, Protocol):
+    """The bytes of one connection. Methods that wait raise OSError when it is lost."""
 
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray: ...
+    async def send(self, parts: Sequence[bytes | memoryview]) -> None: ...
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None: ...
+    def close(self) -> None: ...
 
-    async def aclose(self) -> None: ...
+
+class ClientStream(Stream, Protocol):
+    """The connection of a client."""
+
+    def abort(self) -> None:
+        """Close with a reset."""
+        ...
 
 
 class ProxyParts(Protocol):
@@ -104,6 +111,7 @@ class _Sent(NamedTuple):
     """A request that was passed on and not answered. ``head`` None: a token of a login."""
 
     head: Head | None
+    route: Route | None = None
     waiter: _Waiter | None = None
 
 
@@ -114,7 +122,7 @@ class _Waiter:
 
     def __init__(self) -> None:
         self.arrived = trio.Event()
-        self.frame = b""
+        self.frame: Frame = b""
 
 
 class ProxiedRequest:
@@ -142,7 +150,7 @@ class ProxiedRequest:
 class ProxiedConnection:
     """From ``run`` to the end of either side. ``client.endpoint`` names the node; see the module."""
 
-    def __init__(self, client: Client, stream: Stream, upstream: Stream, parts: ProxyParts) -> None:
+    def __init__(self, client: Client, stream: ClientStream, upstream: Stream, parts: ProxyParts) -> None:
         self.client = client
         self.client_id: str | None = None
         self.requests = 0
@@ -150,10 +158,11 @@ class ProxiedConnection:
         self._stream = stream
         self._upstream = upstream
         self._around = parts
-        self._from_client = FrameReader(stream)  # type: ignore[arg-type]  # it reads only
-        self._from_upstream = FrameReader(upstream)  # type: ignore[arg-type]
+        self._from_client = FrameReader(stream, upstream.send)
+        self._from_upstream = FrameReader(upstream, stream.send)
         self._sent: deque[_Sent] = deque()
-        self._answered = trio.Event()
+        self._unsettled = False  # whether responses were taken that may not be sent yet
+        self._settled: trio.Event | None = None  # where something waits for that
         self._login = Login()
         self._takes_tokens = False  # after SaslHandshake version 0
         self._scope = trio.CancelScope()
@@ -172,8 +181,8 @@ class ProxiedConnection:
 
     def drop(self, why: str, *, reset: bool = False) -> None:
         """Close both sides at once; ``reset``: the client gets a reset."""
-        if reset and isinstance(self._stream, trio.SocketStream):
-            self._stream.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
+        if reset:
+            self._stream.abort()
         log.debug("connection dropped", why=why, peer=self.client.peer)
         self._scope.cancel()
 
@@ -185,7 +194,7 @@ class ProxiedConnection:
 
             async def watch() -> None:
                 nonlocal gone
-                with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+                with suppress(OSError, trio.ClosedResourceError):
                     await self._from_client.watch_end()
                 gone = True
                 nursery.cancel_scope.cancel()
@@ -205,15 +214,17 @@ class ProxiedConnection:
 
     async def send(self, parts: Sequence[Any]) -> None:
         """Send a response to the client."""
-        await self._stream.send_all(b"".join(parts))
+        await self._stream.send(parts)
 
     async def _contained(self, pass_on: Callable[[], Awaitable[None]]) -> None:
         try:
             await pass_on()
         except CutOff:
-            with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            with suppress(OSError, trio.ClosedResourceError):
                 await self._from_client.discard()
-        except (trio.BrokenResourceError, trio.ClosedResourceError, Ended) as end:
+        except TlsFailed as failure:  # after the handshake, as nodes with TLSv1.3 refuse the proxy's certificate
+            log.warning("connection to node lost", why=str(failure), peer=self.client.peer, node=self._upstream_name)
+        except (OSError, trio.ClosedResourceError, Ended) as end:
             log.debug("connection ended", peer=self.client.peer, upstream=self._upstream_name, why=str(end))
         except ProtocolViolation as violation:
             log.warning(
@@ -237,60 +248,66 @@ class ProxiedConnection:
     # Requests
 
     async def _pass_requests(self) -> None:
+        begin = await self._from_client.begin()
+        why = None if begin is None else why_not_kafka(begin)
+        if why is not None:
+            raise ProtocolViolation(why)
         while True:
             size = await self._from_client.next_size()
             if size is None:
                 break
             await self._pass_request(size)
-        if not await self._end_upstream():
+        if not self._end_upstream():
             await self._drained()
             self._scope.cancel()
 
-    async def _end_upstream(self) -> bool:
+    def _end_upstream(self) -> bool:
         """Close the direction to the node; False for TLS, which cannot be closed in one direction."""
-        send_eof = getattr(self._upstream, "send_eof", None)
-        if send_eof is None:
+        end_sending = getattr(self._upstream, "end_sending", None)
+        if end_sending is None:
             return False
-        await send_eof()
+        end_sending()
         return True
 
     async def _pass_request(self, size: int) -> None:
-        head = read_head(await self._from_client.head(min(size, HEAD_BYTES)))
+        reader = self._from_client
+        head = read_head(await reader.head(min(size, HEAD_BYTES)))
         if self._takes_tokens and may_be_token(head):
             if size <= TOKEN_BYTES_MAX:
-                self._note_principal(self._login.read_token(await self._from_client.head(size)))
-            await self._forward_pieces(size, _Sent(None))
+                self._note_principal(self._login.read_token(await reader.head(size)))
+            await self._pass_on(size, _Sent(None))
             return
         self._takes_tokens = False
         self.requests += 1
         if head is None:
-            await self._forward_pieces(size, None)  # the node judges it
+            await reader.pass_on(size)  # the node judges it
             return
-        self._around.request_counts[(head.api_key, head.api_version) if head.is_known else None] += 1
-        if not passes(head.api_key, head.api_version):
+        api_key = head.api_key
+        its_route = route(api_key, head.api_version)
+        self._around.request_counts[(api_key, head.api_version) if its_route.is_known else None] += 1
+        if not its_route.passes:
             await self._refuse(size, head)
             return
-        if head.api_key in LOGIN_KEYS and size <= TOKEN_BYTES_MAX:
-            self._note_principal(self._login.read_request(await self._from_client.head(size)))
-        if head.is_known and self._around.hooks.hooked(head.api_key):
+        if api_key in LOGIN_KEYS and size <= TOKEN_BYTES_MAX:
+            self._note_principal(self._login.read_request(await reader.head(size)))
+        if its_route.is_known and self._around.hooks.hooked(api_key):
             await self._pass_through_hooks(size)
             return
-        if head.api_key == SASL_HANDSHAKE:
+        if api_key == SASL_HANDSHAKE:
             await self._drained()
             self._takes_tokens = head.api_version == 0
-        begin = b""
-        if head.api_key == PRODUCE:
-            begin = await self._from_client.head(min(size, ACKS_WITHIN_BYTES))
-        await self._forward_pieces(size, _Sent(head) if has_response(head, begin) else None)
+        if api_key == PRODUCE and not await answers_produce(head, size, reader.head):
+            await reader.pass_on(size)
+            return
+        await self._pass_on(size, _Sent(head, its_route))
 
     def _note_principal(self, principal: Principal | None) -> None:
         if principal is not None:
             self.client = replace(self.client, principal=principal, authenticated_at_ms=self._around.clock.now_ms())
 
-    async def _forward_pieces(self, size: int, sent: _Sent | None) -> None:
-        if sent is not None:
-            self._sent.append(sent)
-        await self._from_client.pass_on(size, self._upstream.send_all)
+    async def _pass_on(self, size: int, sent: _Sent) -> None:
+        self._sent.append(sent)
+        await self._from_client.pass_on(size)
 
     async def _refuse(self, size: int, head: Head) -> None:
         """Answer ApiVersions at a version of the future as a broker does (KIP-511); what else is too new ends it."""
@@ -307,9 +324,11 @@ class ProxiedConnection:
         await self.send(encode_response(RequestHeader(API_VERSIONS, 0, head.correlation_id, None, 0), response))
 
     async def _drained(self) -> None:
-        """Wait until each request that was passed on is answered."""
-        while self._sent:
-            await self._answered.wait()
+        """Wait until each request that was passed on is answered, and the client was sent the answers."""
+        await self._from_client.flush()
+        while self._sent or self._unsettled:
+            self._settled = trio.Event()
+            await self._settled.wait()
 
     # Requests with hooks
 
@@ -321,14 +340,14 @@ class ProxiedConnection:
             header = read_header(view)
             request = decode_request(header, view)
         except ProtocolViolation:
-            await self._upstream.send_all(frame)  # the node judges it
+            await self._upstream.send((frame,))  # the node judges it
             return
         self.client_id = header.client_id
-        exchange = _Exchange(self, header, frame, request)
+        exchange = Exchange(self, header, frame, request)
         context = ProxiedRequest(self, header)
         hooks = self._around.hooks
         try:
-            response = await _through(hooks.dispatch.get(header.api_key, ()), context, request, exchange.forward)
+            response = await through(hooks.dispatch.get(header.api_key, ()), context, request, exchange.forward)
         except PeerGone:
             return
         except (KafkaError, Undecodable):
@@ -345,14 +364,15 @@ class ProxiedConnection:
         if context.throttle_ms:
             await self.wait(trio.Event(), context.throttle_ms)
 
-    async def exchange(self, header: RequestHeader, frame: bytes, *, answered: bool) -> bytes | None:
+    async def exchange(self, header: RequestHeader, frame: Frame, *, answered: bool) -> Frame | None:
         """Pass a request on and return its response, addresses rewritten, its size first; None where there is none."""
         if not answered:
-            await self._upstream.send_all(frame)
+            await self._upstream.send((frame,))
             return None
         waiter = _Waiter()
-        self._sent.append(_Sent(Head(header.api_key, header.api_version, header.correlation_id), waiter))
-        await self._upstream.send_all(frame)
+        head = Head(header.api_key, header.api_version, header.correlation_id)
+        self._sent.append(_Sent(head, route(header.api_key, header.api_version), waiter))
+        await self._upstream.send((frame,))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._contained, self._pass_end_on)
             await waiter.arrived.wait()
@@ -363,7 +383,7 @@ class ProxiedConnection:
         """Let the node notice that the client has closed while its last request waits."""
         await self._from_client.watch_end()
         if not self._from_client.holds_more:
-            await self._end_upstream()
+            self._end_upstream()
 
     def note_names(self, response: Message) -> None:
         """See ``ProxyParts.note_names``."""
@@ -372,22 +392,39 @@ class ProxiedConnection:
     # Responses
 
     async def _pass_responses(self) -> None:
+        reader = self._from_upstream
+        begin = await reader.begin()
+        if begin is not None and begin[:2] in TLS_RECORDS:
+            raise ProtocolViolation("the node uses TLS: the proxy's --config needs security.protocol=SSL or SASL_SSL")
         while True:
-            size = await self._from_upstream.next_size()
+            if not reader.holds_more:
+                await reader.flush()
+                self._settle()
+            size = await reader.next_size()
             if size is None:
                 return
-            sent = await self._answered_by(size)
-            if sent is not None and sent.waiter is not None:
-                sent.waiter.frame = await self._rewritten(size, sent)
-                sent.waiter.arrived.set()
-            elif sent is not None and sent.head is not None and is_rewritten(sent.head.api_key, sent.head.api_version):
-                await self._stream.send_all(await self._rewritten(size, sent))
-            else:
-                await self._from_upstream.pass_on(size, self._stream.send_all)
-            if sent is not None:
-                self._sent.popleft()
-                answered, self._answered = self._answered, trio.Event()
-                answered.set()
+            await self._pass_response(size)
+
+    async def _pass_response(self, size: int) -> None:
+        sent = await self._answered_by(size)
+        rewritten = sent is not None and sent.route is not None and sent.route.is_rewritten
+        if sent is not None and sent.waiter is not None:
+            sent.waiter.frame = await self._rewritten(size, sent)
+            sent.waiter.arrived.set()
+        elif sent is not None and rewritten:
+            await self._stream.send((await self._rewritten(size, sent),))
+        else:
+            await self._from_upstream.pass_on(size)
+        if sent is not None:
+            self._sent.popleft()
+            self._unsettled = True
+
+    def _settle(self) -> None:
+        """All responses that were taken are sent."""
+        self._unsettled = False
+        if self._settled is not None and not self._sent:
+            self._settled.set()
+            self._settled = None
 
     async def _answered_by(self, size: int) -> _Sent | None:
         """Find the request that the next frame answers; it is then the first of those under way."""
@@ -404,10 +441,10 @@ class ProxiedConnection:
             self._sent.popleft()
         raise ProtocolViolation(f"the node answered a request {correlation_id} that was not sent")
 
-    async def _rewritten(self, size: int, sent: _Sent) -> bytes:
+    async def _rewritten(self, size: int, sent: _Sent) -> Frame:
         frame = await self._from_upstream.whole(size)
         head = sent.head
-        if head is None or not is_rewritten(head.api_key, head.api_version):
+        if head is None or sent.route is None or not sent.route.is_rewritten:
             return frame
         view = memoryview(frame)[SIZE_BYTES:]
         if head.api_key == METADATA and sent.waiter is None and self._around.notes_topic_names:
@@ -415,63 +452,3 @@ class ProxiedConnection:
                 self._around.note_names(decode_response(head.api_key, head.api_version, view)[1])
         changed = rewrite_response(head.api_key, head.api_version, view, self._around.advertise)
         return frame if changed is None else len(changed).to_bytes(SIZE_BYTES, "big") + changed
-
-
-class Undecodable(Exception):
-    """A response that is not as the spec says; it is passed on as it is."""
-
-
-class _Exchange:
-    """One request with hooks: what the client sent, and what the node answered."""
-
-    def __init__(self, connection: ProxiedConnection, header: RequestHeader, frame: bytes, request: Message) -> None:
-        self._connection = connection
-        self._header = header
-        self._frame = frame
-        self._given = self._encoded_request(request)
-        self._answered_as: bytes | None = None
-        self.answer: bytes | None = None
-
-    async def forward(self, request: Any) -> Message | None:
-        """Pass the request on, byte for byte unless a hook has changed it.
-
-        Raises KafkaError(UNSUPPORTED_VERSION) where the node refuses the version of ApiVersions, and Undecodable;
-        ``answer`` is what the node answered.
-        """
-        encoded = self._encoded_request(request)
-        frame = self._frame if encoded == self._given else encoded
-        answered = self._header.api_key != PRODUCE or request.acks != 0
-        self.answer = await self._connection.exchange(self._header, frame, answered=answered)
-        if self.answer is None:
-            return None
-        view = memoryview(self.answer)[SIZE_BYTES:]
-        if self._header.api_key == API_VERSIONS and self._header.api_version and refuses_version(view):
-            raise KafkaError(Code.UNSUPPORTED_VERSION)
-        try:
-            _, response = decode_response(self._header.api_key, self._header.api_version, view)
-        except ProtocolViolation as violation:
-            raise Undecodable(str(violation)) from violation
-        self._connection.note_names(response)
-        self._answered_as = _joined(encode_response(self._header, response))
-        return response
-
-    def encoded(self, response: Message) -> list[bytes]:
-        """Encode what the hooks have left of the response: the node's own bytes if that is the same."""
-        encoded = _joined(encode_response(self._header, response))
-        return [self.answer if self.answer is not None and encoded == self._answered_as else encoded]
-
-    def _encoded_request(self, request: Message) -> bytes:
-        header = self._header
-        return encode_request(header.api_key, header.api_version, header.correlation_id, header.client_id, request)
-
-
-async def _through(
-    hooks: Sequence[DispatchHook], context: ProxiedRequest, request: Any, forward: Callable[[Any], Awaitable[Any]]
-) -> Any:
-    if hooks:
-        return await hooks[0](context, request, partial(_through, hooks[1:], context, request, forward))
-    return await forward(request)
-
-
-def _joined(parts: Sequence[Any]) -> bytes:
-    return parts[0] if len(parts) == 1 and isinstance(parts[0], bytes) else b"".join(parts)

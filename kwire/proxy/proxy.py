@@ -23,10 +23,13 @@ from kwire.broker.requests.client import Client, split_peer
 from kwire.broker.requests.hooks import Hooks
 from kwire.errors import ProtocolViolation
 from kwire.limits import PROXY_NODES_MAX, PROXY_TOPICS_MAX
-from kwire.proxy.connection import ProxiedConnection, Stream
+from kwire.proxy.connection import TLS_RECORDS, ClientStream, ProxiedConnection, Stream
+from kwire.proxy.frames import SIZE_BYTES
 from kwire.server.acceptor import CannotBind
+from kwire.server.handshake import Handshake, HandshakeFailed, HandshakeFailures
 from kwire.types import ZERO_UUID
-from kwire.wire.codec import Message
+from kwire.wire.codec import Message, encode_request
+from kwire.wire.messages import ApiVersionsRequest
 
 log = Logger("kwire.proxy")
 
@@ -35,18 +38,33 @@ Dial: TypeAlias = Callable[[Address], Awaitable[Stream]]
 # Opens a listener for a node and gives the address that clients get; raises CannotBind.
 OpenListener: TypeAlias = Callable[[Address], Address]
 
+_CHECK_S: Final = 10.0
+_ASK_VERSIONS: Final = encode_request(ApiVersionsRequest.KEY, 0, 0, "kwire-proxy", ApiVersionsRequest())
+_MAY_USE_TLS: Final = "it may use TLS: --config needs security.protocol=SSL or SASL_SSL"
 _NAMES: Final = ("name", "topic", "topic_name")
 
 
 class Proxy:
     """See the module. The listener that fault rules and the request log name is the node's address.
 
+    ``security_protocol`` is that of the listeners. With TLS the principal of a client is that of its certificate until
+    it logs in.
+
     ``notes_topic_names``: whether responses to Metadata are decoded for the names of topic ids, which later rules may
     need.
     """
 
-    def __init__(self, *, dial: Dial, open_listener: OpenListener, clock: Clock, hooks: Hooks | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        dial: Dial,
+        open_listener: OpenListener,
+        clock: Clock,
+        hooks: Hooks | None = None,
+        security_protocol: str = "PLAINTEXT",
+    ) -> None:
         self.hooks = hooks or Hooks()
+        self.security_protocol = security_protocol
         self.clock = clock
         self.connections: set[ProxiedConnection] = set()
         self.notes_topic_names = False
@@ -58,6 +76,7 @@ class Proxy:
         self._listeners: dict[Address, Address] = {}
         self._own: set[Address] = set()
         self._topics: dict[bytes, str] = {}
+        self._handshake_failures = HandshakeFailures(clock)
 
     @property
     def nodes(self) -> dict[Address, Address]:
@@ -103,32 +122,64 @@ class Proxy:
             for element in value if field.type == "array" else (value,):
                 self._learn_topic(element)
 
-    async def serve(self, stream: Stream, peer: str, node: Address) -> None:
-        """Serve one client of a node's listener to its end."""
+    async def serve(self, stream: ClientStream, peer: str, node: Address, handshake: Handshake | None = None) -> None:
+        """Serve one client of a node's listener to its end; with TLS its handshake comes first."""
+        client = await self._shake_hands(self._client(peer, node), stream, handshake)
+        if client is None:
+            stream.close()
+            return
         try:
             upstream = await self._dial(node)
         except OSError as error:
             log.warning("cannot connect to node", node=str(node), peer=peer, why=error.strerror or str(error))
             self.failed_connections[str(node)] += 1
-            await _close(stream)
+            stream.close()
             return
-        host, port = split_peer(peer)
-        endpoint = Endpoint(str(node), "PLAINTEXT", *self._listeners.get(node, node))
-        client = Client(host, port, endpoint, authenticated_at_ms=self.clock.now_ms())
         connection = ProxiedConnection(client, stream, upstream, self)
         self.connections.add(connection)
         try:
             await connection.run()
         finally:
             self.connections.discard(connection)
-            await _close(stream, upstream)
+            stream.close()
+            upstream.close()
 
     async def check(self, node: Address) -> None:
-        """Log a warning if a node cannot be reached now."""
+        """Log a warning if a node cannot be reached now, or answers no request for its versions."""
         try:
-            await _close(await self._dial(node))
+            upstream = await self._dial(node)
+            try:
+                with trio.fail_after(_CHECK_S):
+                    await upstream.send((_ASK_VERSIONS,))
+                    begin = await upstream.recv(SIZE_BYTES)
+            finally:
+                upstream.close()
         except OSError as error:
             log.warning("cannot connect to node", node=str(node), why=error.strerror or str(error))
+        except trio.TooSlowError:
+            log.warning("node does not answer", node=str(node), within_s=_CHECK_S)
+        else:
+            if not begin or begin[:2] in TLS_RECORDS:
+                log.warning("node refuses the connection", node=str(node), why=_MAY_USE_TLS)
+
+    def _client(self, peer: str, node: Address) -> Client:
+        host, port = split_peer(peer)
+        endpoint = Endpoint(str(node), self.security_protocol, *self._listeners.get(node, node))
+        return Client(host, port, endpoint, authenticated_at_ms=self.clock.now_ms())
+
+    async def _shake_hands(self, client: Client, stream: ClientStream, handshake: Handshake | None) -> Client | None:
+        """Await the handshake, if there is one; None if it failed or the client has closed."""
+        if handshake is None:
+            return client
+        opening = _Opening(client, stream)
+        try:
+            await handshake(opening)
+        except HandshakeFailed as failure:
+            self._handshake_failures.log(client.peer, client.endpoint.name, str(failure))
+            return None
+        except (OSError, trio.ClosedResourceError):
+            return None
+        return opening.client
 
     def _learn_topic(self, element: object) -> None:
         topic_id = getattr(element, "topic_id", ZERO_UUID)
@@ -142,8 +193,12 @@ class Proxy:
         self._topics[topic_id] = name
 
 
-async def _close(*streams: Stream) -> None:
-    """Close at once, without the close_notify of TLS, also while the proxy ends."""
-    with trio.CancelScope(shield=True):
-        for stream in streams:
-            await trio.aclose_forcefully(stream)  # type: ignore[arg-type]  # it calls aclose only
+class _Opening:
+    """A connection before its handshake is done."""
+
+    def __init__(self, client: Client, stream: ClientStream) -> None:
+        self.client = client
+        self._stream = stream
+
+    def drop(self, _why: str) -> None:
+        self._stream.close()

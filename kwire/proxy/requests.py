@@ -6,6 +6,7 @@ depend on: connections.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from functools import cache
 from struct import Struct
 from typing import Any, Final, NamedTuple
@@ -15,8 +16,10 @@ from kwire.wire.codec import api_keys, read_header, request_class
 from kwire.wire.splicing import reader
 
 HEAD_BYTES: Final = 8
-# The client id and the transactional id before ``acks`` have at most this many bytes together with the header.
-ACKS_WITHIN_BYTES: Final = 2 * 0x8000 + 64
+# The client id and the transactional id before ``acks`` have at most this many bytes together with the header, and
+# hardly ever more than the other number.
+_ACKS_WITHIN_BYTES: Final = 2 * 0x8000 + 64
+_ACKS_MOSTLY_WITHIN_BYTES: Final = 512
 PRODUCE: Final = 0
 METADATA: Final = 3
 SASL_HANDSHAKE: Final = 17
@@ -33,11 +36,6 @@ class Head(NamedTuple):
     api_version: int
     correlation_id: int
 
-    @property
-    def is_known(self) -> bool:
-        """Whether there is a spec for the API at this version."""
-        return self.api_key in api_keys() and self.api_version in request_class(self.api_key).VERSIONS
-
 
 def read_head(begin: bytes) -> Head | None:
     """Read the begin of a request; None if it is too short for one."""
@@ -53,13 +51,20 @@ def may_be_token(head: Head | None) -> bool:
     return head is None or head.api_key not in api_keys() or not 0 <= head.api_version <= _VERSION_MAX
 
 
-def has_response(head: Head, begin: bytes) -> bool:
-    """Tell whether a request gets a response: Produce with acks=0 gets none. Raises ProtocolViolation.
+async def answers_produce(head: Head, size: int, read: Callable[[int], Awaitable[bytes]]) -> bool:
+    """Tell whether a Produce request of ``size`` bytes gets a response: with acks=0 it gets none.
 
-    ``begin`` is the request as far as ``ACKS_WITHIN_BYTES``.
+    ``read`` gives the first bytes of the request. Raises ProtocolViolation.
     """
-    if head.api_key != PRODUCE:
-        return True
+    if size > _ACKS_MOSTLY_WITHIN_BYTES:
+        try:
+            return _answers_produce(head, await read(_ACKS_MOSTLY_WITHIN_BYTES))
+        except ProtocolViolation:  # long names stand before it
+            pass
+    return _answers_produce(head, await read(min(size, _ACKS_WITHIN_BYTES)))
+
+
+def _answers_produce(head: Head, begin: bytes) -> bool:
     frame = memoryview(begin)
     position = read_header(frame).body_position
     if head.api_version < request_class(PRODUCE).VERSIONS.lowest:

@@ -10,8 +10,8 @@ Streams applications, by which these reach one another. Records are not looked i
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
-from typing import Final, TypeAlias
+from functools import cache, lru_cache
+from typing import Final, NamedTuple, TypeAlias
 
 from kwire.errors import Code, ProtocolViolation
 from kwire.wire.codec import api_keys, response_body_position, response_class
@@ -45,22 +45,31 @@ def ceiling(api_key: int) -> int | None:
     return highest if api_key == API_VERSIONS or _addresses(api_key, highest) is not None else None
 
 
-@cache
-def passes(api_key: int, version: int) -> bool:
-    """Tell whether a request may be passed on: False if its response may have addresses in a form that is not known."""
+class Route(NamedTuple):
+    """How requests of one API at one version pass, and their responses.
+
+    ``is_known``: there is a spec. ``passes`` is False if the response may have addresses in a form that is not known,
+    ``is_rewritten`` True if the response may have to be changed.
+    """
+
+    is_known: bool
+    passes: bool
+    is_rewritten: bool
+
+
+@lru_cache(maxsize=4096)  # clients may send any number
+def route(api_key: int, version: int) -> Route:
+    """Tell how an API passes at a version."""
+    if api_key not in api_keys():
+        return Route(is_known=False, passes=True, is_rewritten=False)
+    versions = response_class(api_key).VERSIONS
+    is_known = version in versions
+    is_rewritten = is_known and (api_key == API_VERSIONS or _addresses(api_key, version) is not None)
     highest = ceiling(api_key)
-    if highest is None:
-        return True
-    lowest = response_class(api_key).VERSIONS.lowest
-    return version <= highest and (version >= lowest or _addresses(api_key, lowest) is None)
-
-
-@cache
-def is_rewritten(api_key: int, version: int) -> bool:
-    """Tell whether the response of an API at a version may have to be changed."""
-    if api_key not in api_keys() or version not in response_class(api_key).VERSIONS:
-        return False
-    return api_key == API_VERSIONS or _addresses(api_key, version) is not None
+    passes = highest is None or (
+        version <= highest and (version >= versions.lowest or _addresses(api_key, versions.lowest) is None)
+    )
+    return Route(is_known, passes, is_rewritten)
 
 
 def rewrite_response(api_key: int, version: int, frame: memoryview, advertise: Advertise) -> bytes | None:

@@ -172,7 +172,7 @@ class Connection:
             self._reading = True
             await discard(self._transport)
         except HandshakeFailed as failure:
-            self._connections.log_handshake_failure(self, str(failure))
+            self._connections.handshake_failures.log(self.peer, self.endpoint.name, str(failure))
         except ProtocolViolation as violation:
             if self._login is not None:
                 self._login.note_violation(str(violation))

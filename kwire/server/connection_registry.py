@@ -19,13 +19,9 @@ from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
 from kwire.broker.requests.table import Api, ApiTable
 from kwire.errors import Code
-from kwire.limits import (
-    HANDSHAKE_FAILURES_LOGGED,
-    HANDSHAKE_FAILURES_WINDOW_MS,
-    OPENING_THREADS_MAX,
-    READ_BUFFERS_KEPT_MAX,
-)
+from kwire.limits import OPENING_THREADS_MAX, READ_BUFFERS_KEPT_MAX
 from kwire.server.bindings import UNLIMITED, Limits
+from kwire.server.handshake import HandshakeFailures
 from kwire.server.request_memory import RequestMemory, UnfinishedRequests
 from kwire.server.transport import LastHeard
 from kwire.server.turns import TurnQueue
@@ -91,8 +87,7 @@ class ConnectionRegistry:
         self._logged_full_ms = float("-inf")
         self._rate_limiter = RateLimiter(clock)
         self._listener_rate_limiters: dict[str, RateLimiter] = {}
-        self._handshake_window_ms = float("-inf")
-        self._handshake_failures = 0  # in the window of time that began then
+        self.handshake_failures = HandshakeFailures(clock)
         self._left = trio.Event()
         self.last_heard = LastHeard()
         self.perf_counter = time.perf_counter  # measures turns; a test may replace it
@@ -195,18 +190,6 @@ class ConnectionRegistry:
         """Wait until the last connection has ended."""
         while self._connections:
             await self._left.wait()
-
-    def log_handshake_failure(self, connection: RegisteredConnection, why: str) -> None:
-        """Log one; where there are many, as from a flood, the rest of a window of time is counted."""
-        now_ms = self._clock.monotonic_ms()
-        if now_ms - self._handshake_window_ms >= HANDSHAKE_FAILURES_WINDOW_MS:
-            if self._handshake_failures > HANDSHAKE_FAILURES_LOGGED:
-                more = self._handshake_failures - HANDSHAKE_FAILURES_LOGGED
-                log.warning("more TLS handshakes failed", count=more)
-            self._handshake_window_ms, self._handshake_failures = now_ms, 0
-        self._handshake_failures += 1
-        if self._handshake_failures <= HANDSHAKE_FAILURES_LOGGED:
-            log.warning("TLS handshake failed", peer=connection.peer, listener=connection.endpoint.name, why=why)
 
     def _close_unfinished(self, connection: RegisteredConnection, held_bytes: int) -> None:
         log.warning(

@@ -1,7 +1,7 @@
 """What comes before the first request of a connection where its listener uses TLS.
 
-Responsible for: the interface between a connection and its handshake, and the time that a handshake may take. Must not
-depend on: sockets, TLS.
+Responsible for: the interface between a connection and its handshake, the time that a handshake may take, and the log
+of those that fail. Must not depend on: sockets, TLS.
 """
 
 from __future__ import annotations
@@ -13,9 +13,12 @@ from typing import Protocol, TypeAlias
 import trio
 
 from kwire.broker.clock import Clock
+from kwire.broker.logs import Logger
 from kwire.broker.requests.client import Client
-from kwire.limits import TLS_HANDSHAKE_MS_MAX
+from kwire.limits import HANDSHAKE_FAILURES_LOGGED, HANDSHAKE_FAILURES_WINDOW_MS, TLS_HANDSHAKE_MS_MAX
 from kwire.security.principal import Principal
+
+log = Logger("kwire.server")
 
 NextTurn: TypeAlias = Callable[[], Awaitable[None]]
 
@@ -65,3 +68,23 @@ async def shake_hands(
     finally:
         timer.cancel()
     connection.client = replace(connection.client, principal=principal, authenticated_at_ms=clock.now_ms())
+
+
+class HandshakeFailures:
+    """The log lines of failed handshakes; where there are many, as from a flood, the rest of a window is counted."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._window_ms = float("-inf")
+        self._count = 0  # in the window of time that began then
+
+    def log(self, peer: str, listener: str, why: str) -> None:
+        """Log one, or count it."""
+        now_ms = self._clock.monotonic_ms()
+        if now_ms - self._window_ms >= HANDSHAKE_FAILURES_WINDOW_MS:
+            if self._count > HANDSHAKE_FAILURES_LOGGED:
+                log.warning("more TLS handshakes failed", count=self._count - HANDSHAKE_FAILURES_LOGGED)
+            self._window_ms, self._count = now_ms, 0
+        self._count += 1
+        if self._count <= HANDSHAKE_FAILURES_LOGGED:
+            log.warning("TLS handshake failed", peer=peer, listener=listener, why=why)

@@ -97,10 +97,12 @@ class TlsListener:
 class TlsListeners:
     """All TLS listeners of a broker, by name."""
 
-    def __init__(self, listeners: Mapping[str, TlsListener], protocols: Mapping[str, str]) -> None:
+    def __init__(
+        self, listeners: Mapping[str, TlsListener], protocols: Mapping[str, str], configs: EffectiveConfigs
+    ) -> None:
         self._listeners = listeners
         self._protocols = protocols
-        self._configs: EffectiveConfigs | None = None
+        self._configs = configs
         self._wanted: dict[str, TlsSettings] = {}
         self._changed = trio.Event()
 
@@ -118,7 +120,7 @@ class TlsListeners:
                 )
             except TlsProblem as problem:
                 raise config_problem(configs, name, problem) from problem
-        return cls(listeners, protocols)
+        return cls(listeners, protocols, configs)
 
     def get(self, name: str) -> TlsListener | None:
         return self._listeners.get(name)
@@ -211,7 +213,6 @@ class TlsListeners:
                 self._changed.set()
 
     def _settings_now(self) -> dict[str, TlsSettings]:
-        assert self._configs is not None
         wanted = {}
         for name, protocol in self._protocols.items():
             try:

@@ -15,7 +15,7 @@ import ssl
 import threading
 from collections.abc import Awaitable, Callable
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import trio
 
@@ -27,6 +27,9 @@ from kwire.testing.faults import Faults
 from kwire.testing.requests import Requests
 from kwire.testing.start_errors import start_error
 
+if TYPE_CHECKING:  # makes keys, which a proxy without TLS does not need
+    from kwire.testing.certificates import Certificates
+
 T = TypeVar("T")
 
 _STOP_S = 30.0
@@ -36,19 +39,23 @@ class KafkaProxy:
     """One proxy on free ports of localhost, from ``start`` (or ``with``) to ``stop``.
 
     ``upstream`` is ``HOST:PORT`` of a broker; the others are found by what it answers, and each gets a port. ``port``:
-    that of the first broker; 0 takes a free one. ``tls``: a context for TLS to the brokers; clients connect without it.
+    that of the first broker; 0 takes a free one. ``tls``: a context for TLS to the brokers. ``listener_tls``: clients
+    connect with TLS; see ``ca_file``.
 
     ``faults`` arms rules that disturb requests, ``requests`` are those that passed. Raises ValueError for an upstream
     that is no address.
     """
 
-    def __init__(self, upstream: str, *, port: int = 0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self, upstream: str, *, port: int = 0, tls: ssl.SSLContext | None = None, listener_tls: bool = False
+    ) -> None:
         host, _, number = upstream.rpartition(":")
         if not host or not number.isdigit():
             raise ValueError(f"upstream is HOST:PORT, not {upstream!r}")
         self._upstream = Address(host.strip("[]"), int(number))
         self._port = port
         self._tls = tls
+        self._certificates = _new_certificates() if listener_tls else None
         self._thread: threading.Thread | None = None
         self._token: trio.lowlevel.TrioToken | None = None
         self._stop: trio.Event | None = None
@@ -70,6 +77,27 @@ class KafkaProxy:
     def bootstrap_servers(self) -> str:
         """``localhost:PORT``, the value of a client's ``bootstrap.servers``."""
         return f"localhost:{self._port}"
+
+    @property
+    def ca_file(self) -> str:
+        """The path of the certificate that clients must trust (PEM). Raises ValueError without ``listener_tls``."""
+        return str(self._own_certificates.authority)
+
+    @property
+    def client_pem_file(self) -> str:
+        """The path of a key with its certificate, for clients that show one: rules know them as User:CN=client."""
+        return str(self._own_certificates.client)
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """A context for Python clients, with both of these files."""
+        return self._own_certificates.context()
+
+    @property
+    def _own_certificates(self) -> Certificates:
+        if self._certificates is None:
+            raise ValueError("this proxy has no TLS listener: make it with listener_tls=True")
+        return self._certificates
 
     def start(self) -> None:
         """Start; returns when clients can connect. Raises BrokerStartError for a port that cannot be used."""
@@ -155,7 +183,15 @@ class KafkaProxy:
             ready.set()
 
     async def _serve(self, ready: threading.Event) -> None:
-        async with Sockets("localhost", self._port, tls=self._tls).serve(self._upstream, Clock()) as running:
+        certificates = self._certificates
+        sockets = Sockets(
+            "localhost",
+            self._port,
+            security_protocol="PLAINTEXT" if certificates is None else "SSL",
+            listener_settings=None if certificates is None else certificates.settings,
+            tls=self._tls,
+        )
+        async with sockets.serve(self._upstream, Clock()) as running:
             self._bench = ProxyBench(running)
             self._port = running.nodes[self._upstream].port
             self._token = trio.lowlevel.current_trio_token()
@@ -165,6 +201,14 @@ class KafkaProxy:
             self._bench.close()
 
 
-def proxy(upstream: str, *, port: int = 0, tls: ssl.SSLContext | None = None) -> KafkaProxy:
+def proxy(
+    upstream: str, *, port: int = 0, tls: ssl.SSLContext | None = None, listener_tls: bool = False
+) -> KafkaProxy:
     """Make a proxy in front of a broker, to be used in a with block; see ``KafkaProxy``."""
-    return KafkaProxy(upstream, port=port, tls=tls)
+    return KafkaProxy(upstream, port=port, tls=tls, listener_tls=listener_tls)
+
+
+def _new_certificates() -> Certificates:
+    from kwire.testing.certificates import Certificates
+
+    return Certificates()

@@ -176,13 +176,21 @@ class FrameSplitter:
         return position
 
 
-def _why_refused(four: bytes, size: int, limit_bytes: int) -> str:
+def why_not_kafka(four: bytes) -> str | None:
+    """Say why the first four bytes of a client are no size of a request: HTTP, TLS, text; None if they may be one."""
     if four in _HTTP_METHODS:
         return "this looks like an HTTP request; this port speaks the Kafka protocol"
     if four[:2] == b"\x16\x03":
         return "this looks like a TLS hello; this listener is plaintext (the client wants security.protocol=PLAINTEXT)"
     if four.isascii() and four.decode("ascii").isprintable():
         return f"this looks like text ({four.decode('ascii')}...); this port speaks the Kafka protocol"
+    return None
+
+
+def _why_refused(four: bytes, size: int, limit_bytes: int) -> str:
+    why = why_not_kafka(four)
+    if why is not None:
+        return why
     if size > limit_bytes:
         return f"a request of {size} bytes is larger than socket.request.max.bytes={limit_bytes}"
     return f"a request cannot be {size} bytes long"

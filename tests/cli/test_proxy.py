@@ -22,8 +22,11 @@ from kwire.wire.messages import MetadataRequest, MetadataResponse
         ([], "Missing option '--upstream'"),
         (["--upstream", "a:1,b:2"], "--upstream is HOST:PORT"),
         (["--upstream", "a:b"], "--upstream is HOST:PORT"),
-        (["--upstream", "a:1", "--listen", "here"], "--listen is a port, or HOST:PORT"),
-        (["--upstream", "a:1", "--listen", "99999"], "--listen is a port, or HOST:PORT"),
+        (["--upstream", "a:1", "--listen", "here"], "--listen is a port, HOST:PORT or PROTOCOL://HOST:PORT"),
+        (["--upstream", "a:1", "--listen", "99999"], "--listen is a port, HOST:PORT or PROTOCOL://HOST:PORT"),
+        (["--upstream", "a:1", "--listen", "TLS://:1"], "--listen begins with one of PLAINTEXT, SSL,"),
+        (["--upstream", "a:1", "--listen", "SSL://:1"], "--listen SSL:// needs --listener-config FILE"),
+        (["--upstream", "a:1", "--listener-config", "a"], "--listener-config is for SSL:// and SASL_SSL://"),
     ],
 )
 def test_wrong_options_are_one_sentence(arguments, sentence):
@@ -37,6 +40,32 @@ def test_settings_that_cannot_be_used_end_the_command(tmp_path):
     ended = CliRunner().invoke(proxy, ["--upstream", "a:1", "--config", str(tmp_path / "client.properties")])
     assert ended.exit_code == 1
     assert "/none.pem" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("listen", "upstream", "sentence"),
+    [
+        ("SSL://:1", "SASL_SSL", "write --listen SASL_SSL://"),
+        ("PLAINTEXT://:1", "SASL_PLAINTEXT", "write --listen SASL_PLAINTEXT://"),
+        ("SASL_SSL://:1", "SSL", "write --listen SSL://"),
+    ],
+)
+def test_a_login_is_for_both_sides_or_none(tmp_path, listen, upstream, sentence):
+    (tmp_path / "client.properties").write_text(f"security.protocol={upstream}\n")
+    ended = CliRunner().invoke(
+        proxy, ["--upstream", "a:1", "--listen", listen, "--config", str(tmp_path / "client.properties")]
+    )
+    assert ended.exit_code == 2
+    assert sentence in ended.output
+
+
+def test_certificates_that_cannot_be_used_end_the_command(tmp_path):
+    (tmp_path / "server.properties").write_text("ssl.keystore.type=PEM\nssl.keystore.location=/none.pem\nlisteners=x\n")
+    options = ["--listen", "SSL://localhost:0", "--listener-config", str(tmp_path / "server.properties")]
+    ended = CliRunner().invoke(proxy, ["--upstream", "a:1", *options])
+    assert ended.exit_code == 1
+    assert "ssl.keystore.location=/none.pem" in ended.stderr
+    assert "no effect here: listeners" in ended.stderr
 
 
 def test_a_port_that_is_taken_is_one_sentence():

@@ -87,16 +87,16 @@ class Network:
             raise ConnectionRefusedError(111, "Connection refused")
         ours, theirs = self._streams()
         self._accepted[address][0].send_nowait(End(theirs))
-        return _WithoutHalfClose(ours) if self.tls else ours
+        return _Memory(ours) if self.tls else _WithHalfClose(ours)
 
     def _open(self, address):
         self.opened.append(address)
         return Address("proxy", 19092 + len(self.opened) - 1)
 
-    def connect(self, node=BOOTSTRAP):
+    def connect(self, node=BOOTSTRAP, handshake=None):
         """Connect a client to the listener of a node; gives the client's end."""
         ours, theirs = self._streams()
-        self.nursery.start_soon(self.proxy.serve, theirs, "127.0.0.1:50000", node)
+        self.nursery.start_soon(self.proxy.serve, _Memory(theirs), "127.0.0.1:50000", node, handshake)
         return End(ours)
 
     def _streams(self):
@@ -114,10 +114,39 @@ class Network:
         return client, await self.accepted(node)
 
 
-class _WithoutHalfClose:
-    """A stream that cannot be closed in one direction, as TLS."""
+class _Memory:
+    """One end of a stream in memory, as the proxy sees it. It cannot be closed in one direction, as TLS."""
 
     def __init__(self, stream):
-        self.receive_some = stream.receive_some
-        self.send_all = stream.send_all
-        self.aclose = stream.aclose
+        self._stream = stream
+
+    async def recv(self, max_bytes):
+        return bytes(await self._received(max_bytes))
+
+    async def recv_into(self, space):
+        chunk = await self._received(len(space))
+        space[: len(chunk)] = chunk
+        return len(chunk)
+
+    async def _received(self, max_bytes):
+        try:
+            return await self._stream.receive_some(max_bytes)
+        except trio.BrokenResourceError as error:
+            raise ConnectionError from error
+
+    async def send(self, parts):
+        try:
+            await self._stream.send_all(b"".join(parts))
+        except trio.BrokenResourceError as error:
+            raise ConnectionError from error
+
+    def close(self):
+        for half in (self._stream.send_stream, self._stream.receive_stream):
+            half.close()
+
+    abort = close
+
+
+class _WithHalfClose(_Memory):
+    def end_sending(self):
+        self._stream.send_stream.close()

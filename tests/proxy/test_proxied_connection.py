@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from dataclasses import replace
 
 import pytest
 import trio
@@ -11,6 +12,8 @@ from clusters import BOOTSTRAP, Network, answer
 
 from kwire.broker.outbound.interface import Address
 from kwire.limits import PROXY_FRAME_BYTES_MAX
+from kwire.security.principal import Principal
+from kwire.server.handshake import HandshakeFailed
 from kwire.wire import codec
 from kwire.wire.messages import (
     ApiVersionsResponse,
@@ -290,6 +293,57 @@ async def test_a_client_that_is_gone_closes_its_node(network):
     await client.stream.aclose()
 
     assert await node.frame() is None
+
+
+@pytest.mark.parametrize(
+    ("begin", "why"),
+    [
+        (b"\x16\x03\x01\x02\x00\x01", "this looks like a TLS hello; this listener is plaintext"),
+        (b"GET / HTTP/1.1", "this looks like an HTTP request"),
+    ],
+)
+async def test_what_is_no_request_does_not_reach_the_node(network, capsys, begin, why):
+    client, node = await network.pair()
+    await client.send(begin)
+    assert await client.frame() is None
+    assert await node.stream.receive_some(1) == b""
+    assert why in capsys.readouterr().err
+
+
+async def test_a_node_that_wants_tls_is_in_the_log(network, capsys):
+    client, node = await network.pair()
+    await client.ask(METADATA, 12)
+    await node.frame()
+    await node.send(b"\x15\x03\x03\x00\x02\x02\x50")
+    assert await client.frame() is None
+    assert "the node uses TLS: the proxy's --config needs security.protocol=SSL" in capsys.readouterr().err
+
+
+async def test_a_handshake_comes_before_the_connection_to_the_node(network):
+    agreed = trio.Event()
+
+    async def shake_hands(connection):
+        await agreed.wait()
+        connection.client = replace(connection.client, principal=Principal("User", "CN=alice"))
+
+    client = network.connect(handshake=shake_hands)
+    await client.ask(HEARTBEAT, 4)
+    await trio.testing.wait_all_tasks_blocked()
+    assert network.proxy.connections == set()
+
+    agreed.set()
+    node = await network.accepted()
+    await node.frame()
+    assert [str(each.client.principal) for each in network.proxy.connections] == ["User:CN=alice"]
+
+
+async def test_a_handshake_that_fails_closes_the_client_and_is_in_the_log(network, capsys):
+    async def shake_hands(connection):
+        raise HandshakeFailed("no")
+
+    client = network.connect(handshake=shake_hands)
+    assert await client.frame() is None
+    assert "TLS handshake failed" in capsys.readouterr().err
 
 
 async def test_a_stream_that_ends_inside_a_frame_ends_the_connection(network):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from kwire.proxy.rewriting import APPLICATION_FIELDS, ceiling, is_rewritten, passes, rewrite_response
+from kwire.proxy.rewriting import APPLICATION_FIELDS, ceiling, rewrite_response, route
 from kwire.wire import codec
 from kwire.wire.spec import walk
 
@@ -86,7 +86,7 @@ def test_the_apis_whose_responses_have_addresses_are_those():
         names_of(key)
         for key in codec.api_keys()
         for version in versions(key)
-        if is_rewritten(key, version) and key != API_VERSIONS
+        if route(key, version).is_rewritten and key != API_VERSIONS
     }
     assert found == WITH_ADDRESSES
 
@@ -110,7 +110,9 @@ def test_addresses_of_every_version_change_and_nothing_else(key):
             return "a-much-longer-name.example", 19092
 
         changed = (
-            rewrite_response(key, version, memoryview(frame)[4:], advertise) if is_rewritten(key, version) else None
+            rewrite_response(key, version, memoryview(frame)[4:], advertise)
+            if route(key, version).is_rewritten
+            else None
         )
 
         _, before = codec.decode_response(key, version, memoryview(frame)[4:])
@@ -176,12 +178,12 @@ def test_a_refused_version_of_api_versions_has_the_form_of_version_0():
 
 def test_which_versions_pass():
     metadata, heartbeat, produce, share_fetch = 3, 12, 0, 78
-    assert passes(metadata, ceiling(metadata))
-    assert not passes(metadata, ceiling(metadata) + 1)
-    assert passes(heartbeat, 99), "no address in any known version"
-    assert passes(500, 0), "an API that no spec has"
-    assert passes(produce, 0), "older than the specs: addresses came later"
-    assert not passes(share_fetch, 0), "older than the specs, and the oldest that is known has addresses"
+    assert route(metadata, ceiling(metadata)).passes
+    assert not route(metadata, ceiling(metadata) + 1).passes
+    assert route(heartbeat, 99).passes, "no address in any known version"
+    assert route(500, 0).passes, "an API that no spec has"
+    assert route(produce, 0).passes, "older than the specs: addresses came later"
+    assert not route(share_fetch, 0).passes, "older than the specs, and the oldest that is known has addresses"
 
 
 def test_bytes_that_are_no_response_are_a_violation():

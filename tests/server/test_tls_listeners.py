@@ -457,7 +457,7 @@ async def test_failures_are_logged_up_to_a_number_and_then_counted(edge, monkeyp
         def warning(self, event, **values):
             lines.append(event)
 
-    monkeypatch.setattr("kwire.server.connection_registry.log", Log())
+    monkeypatch.setattr("kwire.server.handshake.log", Log())
     peers = [edge.accept() for _ in range(30)]
     for peer in peers:
         peer.send(b"\x00\x00\x00\x0a\x00\x12")

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 
 import pytest
 
-from kwire.cli.connection import Connection, parse_address
+from kwire.cli.connection import Connection, Security, parse_address
 from kwire.errors import Code
+from kwire.security.sasl.client import SaslLogin, begin_exchange
 from kwire.testing import BrokerStartError, FaultNeverFired, KafkaBroker, RequestNeverSent, proxy
 from kwire.wire import codec
 from kwire.wire.messages import (
@@ -110,6 +112,64 @@ def test_a_broker_behind_tls(tmp_path):
         connection = connect(front.bootstrap_servers)
         assert len(connection.call(MetadataRequest(topics=[]), MetadataResponse, version=12).brokers) == 1
         connection.close()
+
+
+@pytest.fixture(scope="module")
+def over_tls(broker):
+    with proxy(upstream=broker.bootstrap_servers, listener_tls=True) as kafka:
+        yield kafka
+
+
+def test_clients_may_connect_with_tls_and_stay_with_the_proxy(over_tls):
+    security = Security(tls=over_tls.ssl_context)
+    with (
+        over_tls.faults.add(api="Heartbeat", principal="User:CN=client", error="REBALANCE_IN_PROGRESS") as fault,
+        Connection(parse_address(over_tls.bootstrap_servers, None), security=security, timeout_s=20) as connection,
+    ):
+        (node,) = connection.call(MetadataRequest(topics=[]), MetadataResponse, version=12).brokers
+        assert f"{node.host}:{node.port}" == over_tls.bootstrap_servers
+        beat = HeartbeatRequest(group_id="g", generation_id=1, member_id="m")
+        assert connection.call(beat, HeartbeatResponse, version=4).error_code == Code.REBALANCE_IN_PROGRESS
+        assert fault.fired == 1
+
+
+def test_a_client_without_tls_is_refused_and_in_the_log(over_tls, capfd):
+    host, port = parse_address(over_tls.bootstrap_servers, None)
+    with socket.create_connection((host, port), 20) as client:
+        client.sendall(codec.encode_request(18, 0, 1, "client", ApiVersionsRequest()))
+        with contextlib.suppress(ConnectionResetError):  # its bytes were not read
+            assert client.recv(1) == b""
+    assert "it must set security.protocol to SSL or SASL_SSL" in capfd.readouterr().err
+
+
+def test_a_client_with_tls_is_refused_where_there_is_none(front, capfd):
+    host, port = parse_address(front.bootstrap_servers, None)
+    context = ssl.create_default_context()
+    with socket.create_connection((host, port), 20) as client, pytest.raises(OSError):  # noqa: PT011 (some SSLError)
+        context.wrap_socket(client, server_hostname="localhost")
+    assert "this listener is plaintext" in capfd.readouterr().err
+
+
+def test_clients_log_in_through_tls_on_both_sides():
+    with (
+        KafkaBroker(tls=True, users={"alice": "secret"}) as kafka,
+        proxy(
+            upstream=kafka.bootstrap_servers,
+            tls=ssl.create_default_context(cafile=kafka.ca_file),
+            listener_tls=True,
+        ) as front,
+    ):
+        login = SaslLogin("SCRAM-SHA-512", "alice", "secret", by_token=False)
+        security = Security(tls=front.ssl_context, mechanism=lambda: begin_exchange(login, "nonce-nonce"))
+        address = parse_address(front.bootstrap_servers, None)
+        with Connection(address, security=security, timeout_s=20) as connection:
+            (node,) = connection.call(MetadataRequest(topics=[]), MetadataResponse, version=12).brokers
+            assert f"{node.host}:{node.port}" == front.bootstrap_servers
+
+
+def test_certificates_are_those_of_a_tls_listener(front):
+    with pytest.raises(ValueError, match="listener_tls=True"):
+        _ = front.ca_file
 
 
 def test_a_broker_that_is_not_there_closes_the_connection():

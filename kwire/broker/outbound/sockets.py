@@ -62,6 +62,10 @@ class SocketStream:
             except BlockingIOError:
                 await trio.lowlevel.wait_writable(self._socket)
 
+    def end_sending(self) -> None:
+        """Close the direction to the node, whose bytes still come. Raises OSError."""
+        self._socket.shutdown(socket.SHUT_WR)
+
     @property
     def peer_closed(self) -> bool:
         try:
