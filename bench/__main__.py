@@ -1,4 +1,4 @@
-"""`python -m bench [table|abuse|growth|soak|scale|document]`: what kwire costs, beside Apache Kafka and by itself."""
+"""`python -m bench [table|abuse|growth|soak|scale|proxy|document]`: what kwire costs, beside Apache Kafka and alone."""
 
 import argparse
 import sys
@@ -21,7 +21,7 @@ def _table(arguments: list[str]) -> int:
         prog="python -m bench",
         description=_table.__doc__,
         epilog="others: `abuse` (one abusive client), `growth` (how cost grows), `soak` (an hour of mixed load), "
-        "`scale` (clusters), `document` (docs/performance.md)",
+        "`scale` (clusters), `proxy` (what it adds), `document` (docs/performance.md)",
     )
     parser.add_argument("rows", nargs="*", help="rows to run, by a part of their name (default: all)")
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
@@ -73,6 +73,12 @@ def _scale(arguments: list[str]) -> int:
     return scale(arguments)
 
 
+def _proxy(arguments: list[str]) -> int:
+    from bench.proxy import main as proxy
+
+    return proxy(arguments)
+
+
 def _document(arguments: list[str]) -> int:
     from bench.document import main as document
 
@@ -85,7 +91,7 @@ def _abuse(arguments: list[str]) -> int:
     return abuse(arguments)
 
 
-_OTHERS = {"abuse": _abuse, "growth": _growth, "soak": _soak, "scale": _scale, "document": _document}
+_OTHERS = {"abuse": _abuse, "growth": _growth, "soak": _soak, "scale": _scale, "proxy": _proxy, "document": _document}
 
 
 if __name__ == "__main__":

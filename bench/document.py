@@ -3,7 +3,7 @@
 It draws the chart too. The pages are written by hand; the text between ``<!-- NAME -->`` and ``<!-- /NAME -->`` is
 generated from the JSON files in ``docs/performance/``: ``rows.json`` (`--json` of the table), ``compiled.json`` (the
 same of the compiled wheel), ``tls.json`` (the rows whose names begin with TLS), ``growth.json``, ``soak.json``,
-``scale.json`` (`--json` of `python -m bench scale`).
+``scale.json`` (`--json` of `python -m bench scale`), ``proxy.json`` (`--json` of `python -m bench proxy`).
 """
 
 import argparse
@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import growth, report
+from bench import growth, proxy, report
 from bench.chart import chart
 
 _FOLDER = Path("docs/performance")
@@ -127,6 +127,9 @@ _BLOCKS = {
     "tls machine": _machine,
     "growth": _growth,
     "soak": _soak,
+    "proxy": lambda document: proxy.markdown(document["rows"]),
+    "proxy summary": lambda document: proxy.sentence(document["rows"]),
+    "proxy machine": _machine,
 }
 _PAGES = {
     Path("docs/performance.md"): _BLOCKS,

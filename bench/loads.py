@@ -171,6 +171,26 @@ def small_requests(*, bootstrap: str, topic: str, requests: int, depth: int) -> 
     return {"seconds": seconds, "requests": requests}
 
 
+def round_trips(*, bootstrap: str, topic: str, requests: int) -> dict[str, float]:
+    """Produce requests of one 100-byte record each, one after the other: how long each of them takes."""
+    client = RawClient(bootstrap)
+    frame = client.produce_frame(topic, 100)
+    taken = []
+    for _ in range(requests):
+        started = time.perf_counter()
+        client.socket.sendall(frame)
+        client.read_replies(1)
+        taken.append((time.perf_counter() - started) * 1000)
+    seconds = sum(taken) / 1000
+    taken.sort()
+    return {
+        "p50_ms": taken[len(taken) // 2],
+        "p99_ms": taken[int(len(taken) * 0.99)],
+        "seconds": seconds,
+        "requests": requests,
+    }
+
+
 def latency(*, bootstrap: str, topic: str, records: int, pause_ms: float = 0.0) -> dict[str, float]:
     """From sending a record to having it in a fetch response, one at a time, in milliseconds."""
     producer, consumer = RawClient(bootstrap), RawClient(bootstrap)

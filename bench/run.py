@@ -56,12 +56,12 @@ class Run:
         self.broker = KINDS[kind](self.folder, {**_SETTINGS, **(settings or {})}, data=data)
         if isinstance(self.broker, Apache):
             self.broker.jvm = OFFICIAL_JVM
-        self._environment = dict(os.environ)
+        self.environment = dict(os.environ)
         self._tls_port = 0
         if tls:
             certificates = Certificates(self.folder / "certificates")
             self._tls_port = add_tls(self.broker, certificates)["SSL"]
-            self._environment[CA_VARIABLE] = str(certificates.ca)
+            self.environment[CA_VARIABLE] = str(certificates.ca)
         self.started = Usage(0, 0, 0, 0)
         self.start_seconds = 0.0
         self._topics = 0
@@ -120,7 +120,7 @@ class Run:
         process = subprocess.Popen(
             self._command(name, values),
             cwd=ROOT,
-            env=self._environment,
+            env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -136,7 +136,7 @@ class Run:
     def _load(self, name: str, **values: Any) -> Numbers:
         command = self._command(name, values)
         finished = subprocess.run(
-            command, cwd=ROOT, env=self._environment, capture_output=True, text=True, check=False, timeout=600
+            command, cwd=ROOT, env=self.environment, capture_output=True, text=True, check=False, timeout=600
         )
         assert finished.returncode == 0, finished.stderr[-2000:]
         numbers: Numbers = json.loads(finished.stdout.splitlines()[-1])

@@ -26,6 +26,7 @@ from kwire.broker.outbound.tls import TlsFailed
 from kwire.broker.requests.client import Client
 from kwire.broker.requests.hooks import CutOff, Hooks
 from kwire.errors import Code, KafkaError, ProtocolViolation
+from kwire.limits import READ_CHUNK_BYTES
 from kwire.proxy.exchange import Exchange, Frame, Undecodable, through
 from kwire.proxy.frames import SIZE_BYTES, FrameReader, Source
 from kwire.proxy.logins import LOGIN_KEYS, TOKEN_BYTES_MAX, Login
@@ -406,18 +407,30 @@ class ProxiedConnection:
             await self._pass_response(size)
 
     async def _pass_response(self, size: int) -> None:
+        reader = self._from_upstream
         sent = await self._answered_by(size)
-        rewritten = sent is not None and sent.route is not None and sent.route.is_rewritten
-        if sent is not None and sent.waiter is not None:
-            sent.waiter.frame = await self._rewritten(size, sent)
+        if sent is None:
+            await reader.pass_on(size)
+            return
+        if sent.waiter is not None:
+            frame = await reader.whole(size)
+            sent.waiter.frame = self._rewritten(memoryview(frame)[SIZE_BYTES:], sent) or frame
             sent.waiter.arrived.set()
-        elif sent is not None and rewritten:
-            await self._stream.send((await self._rewritten(size, sent),))
+        elif sent.route is None or not sent.route.is_rewritten:
+            await reader.pass_on(size)
+        elif size <= READ_CHUNK_BYTES:
+            # Few have addresses: those without are sent together with what came with them.
+            changed = self._rewritten(memoryview(await reader.head(size)), sent)
+            if changed is None:
+                await reader.pass_on(size)
+            else:
+                await reader.whole(size)
+                await self._stream.send((changed,))
         else:
-            await self._from_upstream.pass_on(size)
-        if sent is not None:
-            self._sent.popleft()
-            self._unsettled = True
+            frame = await reader.whole(size)
+            await self._stream.send((self._rewritten(memoryview(frame)[SIZE_BYTES:], sent) or frame,))
+        self._sent.popleft()
+        self._unsettled = True
 
     def _settle(self) -> None:
         """All responses that were taken are sent."""
@@ -441,14 +454,13 @@ class ProxiedConnection:
             self._sent.popleft()
         raise ProtocolViolation(f"the node answered a request {correlation_id} that was not sent")
 
-    async def _rewritten(self, size: int, sent: _Sent) -> Frame:
-        frame = await self._from_upstream.whole(size)
+    def _rewritten(self, frame: memoryview, sent: _Sent) -> bytes | None:
+        """Give a response with the proxy's addresses, its size first; None if it stays as it is."""
         head = sent.head
         if head is None or sent.route is None or not sent.route.is_rewritten:
-            return frame
-        view = memoryview(frame)[SIZE_BYTES:]
+            return None
         if head.api_key == METADATA and sent.waiter is None and self._around.notes_topic_names:
             with suppress(ProtocolViolation):
-                self._around.note_names(decode_response(head.api_key, head.api_version, view)[1])
-        changed = rewrite_response(head.api_key, head.api_version, view, self._around.advertise)
-        return frame if changed is None else len(changed).to_bytes(SIZE_BYTES, "big") + changed
+                self._around.note_names(decode_response(head.api_key, head.api_version, frame)[1])
+        changed = rewrite_response(head.api_key, head.api_version, frame, self._around.advertise)
+        return None if changed is None else len(changed).to_bytes(SIZE_BYTES, "big") + changed

@@ -120,7 +120,10 @@ class FrameReader:
             return
         self._unsent = end
         held = self._held
-        await self._pass_to((held if end - start == len(held) else memoryview(held)[start:end],))
+        if end - start == len(held) and isinstance(held, bytes):
+            await self._pass_to((held,))
+        else:
+            await self._pass_to((memoryview(held)[start:end],))
 
     async def watch_end(self) -> None:
         """Return when the stream ends. What comes meanwhile is kept, up to some kilobytes; cancel it at any time."""

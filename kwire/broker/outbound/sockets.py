@@ -54,7 +54,7 @@ class SocketStream:
             except BlockingIOError:
                 await trio.lowlevel.wait_readable(self._socket)
 
-    async def send(self, parts: Sequence[bytes]) -> None:
+    async def send(self, parts: Sequence[bytes | memoryview]) -> None:
         rest = memoryview(b"".join(parts) if len(parts) > 1 else parts[0])
         while rest:
             try:

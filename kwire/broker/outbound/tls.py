@@ -60,7 +60,7 @@ class TlsStream:
                 self._turn_bytes += count
                 return count
 
-    async def send(self, parts: Sequence[bytes]) -> None:
+    async def send(self, parts: Sequence[bytes | memoryview]) -> None:
         rest = memoryview(b"".join(parts) if len(parts) > 1 else parts[0])
         while rest:
             try:
