@@ -201,9 +201,7 @@ class KafkaProxy:
             self._bench.close()
 
 
-def proxy(
-    upstream: str, *, port: int = 0, tls: ssl.SSLContext | None = None, listener_tls: bool = False
-) -> KafkaProxy:
+def proxy(upstream: str, *, port: int = 0, tls: ssl.SSLContext | None = None, listener_tls: bool = False) -> KafkaProxy:
     """Make a proxy in front of a broker, to be used in a with block; see ``KafkaProxy``."""
     return KafkaProxy(upstream, port=port, tls=tls, listener_tls=listener_tls)
 
