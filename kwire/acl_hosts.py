@@ -21,7 +21,7 @@ _IPV4: Final = re.compile(r"(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})", re.ASCI
 _NUMBER: Final = re.compile(r"[+-]?\d+")
 _INT_MAX: Final = 2**31 - 1
 _IPV4_BITS, _IPV6_BITS = 32, 128
-_NETWORKS_MAX: Final = 1000  # of those that are kept as numbers
+_NETWORKS_MAX: Final = 1000  # size of the cache of parsed networks
 
 
 class Network(NamedTuple):

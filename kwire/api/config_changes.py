@@ -24,7 +24,7 @@ from kwire.security.operations import Operation
 from kwire.security.operations import ResourceType as AclResourceType
 
 T = TypeVar("T", bound=Sequence[Any])
-# Changes of one resource that are as much work as a resource with few of them.
+# A resource with more changes than this counts as several resources.
 _CHANGES_OF_ONE = 16
 
 
@@ -51,7 +51,7 @@ def authorize_configs(context: Context, operation: Operation, resource_type: int
         case ResourceType.BROKER | ResourceType.BROKER_LOGGER | ResourceType.CLIENT_METRICS:
             context.authorize_cluster(operation)
         case _:
-            pass  # refused as unknown
+            pass  # refused below as unknown
 
 
 async def alter_each(
@@ -98,7 +98,7 @@ async def alter_each(
 async def _check_reconfiguration(
     context: Context, resource: Resource, names: Iterable[str], configs: Mapping[str, str]
 ) -> None:
-    """Ask the parts of the broker that must accept a change, such as a new certificate. Raises KafkaError."""
+    """Run the broker's own checks of a change, such as that of a new certificate. Raises KafkaError."""
     effective = context.broker.configs
     await context.broker.reconfiguration.check(names, lambda: effective.with_dynamic_configs(resource.name, configs))
 
@@ -109,7 +109,7 @@ def _altered(wanted: Any, outcome: object) -> Altered:
 
 
 def alter_loggers(node_id: int, name: str, changes: Sequence[ConfigChange], *, validate_only: bool) -> None:
-    """Set log levels, which are no metadata and are forgotten at the next start. Raises KafkaError."""
+    """Set log levels, which are not metadata and last until the broker stops. Raises KafkaError."""
     _check_node(node_id, name)
     for change in changes:
         if change.operation in {ConfigOperation.APPEND, ConfigOperation.SUBTRACT}:

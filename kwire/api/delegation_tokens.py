@@ -12,7 +12,7 @@ from kwire.errors import Code, KafkaError
 from kwire.metadata.delegation_tokens import ExpireToken, RenewToken
 from kwire.security.principal import ANONYMOUS
 
-NO_TIME = -1  # the times of an answer that the broker refuses before it asks the controller
+NO_TIME = -1  # the times in a refusal by this broker, before the controller is involved
 
 
 def may_ask(context: Context) -> bool:
@@ -29,7 +29,7 @@ def may_ask(context: Context) -> bool:
 async def change_expiry(
     context: Context, change: type[RenewToken | ExpireToken], hmac: bytes | memoryview, period_ms: int
 ) -> tuple[Code, int]:
-    """Renew or expire the token with an HMAC; the code of the answer, and the new expiry."""
+    """Renew or expire the token with an HMAC. Returns the code of the answer, and the new expiry in ms."""
     if not may_ask(context):
         return Code.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED, NO_TIME
     broker = context.broker

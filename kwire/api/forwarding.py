@@ -2,7 +2,7 @@
 
 Behaviour: the request goes to the controller in an Envelope, with the client's principal and address, and its response
 back to the client. The controller authorizes and decides. Log levels, which AlterConfigs and IncrementalAlterConfigs
-change too, belong to this broker and are changed here.
+change too, are settings of this broker alone and are changed here.
 
 A request for which no active controller is found in ``request.timeout.ms`` has REQUEST_TIMED_OUT.
 """

@@ -1,7 +1,7 @@
 """Responses that refuse every item of a forwarded request, where the response has no code for the whole.
 
-Responsible for: what a client gets that asked for a change while no controller can be reached, as Kafka's requests make
-their error responses. Must not depend on: why the request is refused.
+Responsible for: the answer to a change while no controller can be reached, in the form of Kafka's own error responses.
+Must not depend on: why the request is refused.
 """
 
 from __future__ import annotations

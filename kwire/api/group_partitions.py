@@ -1,7 +1,7 @@
 """Requests that list partitions of a group by topic: OffsetCommit, TxnOffsetCommit, OffsetDelete.
 
-Responsible for: which partitions are refused without the group coordinator, slices of what the coordinator is asked,
-and the topics of the answer. Must not depend on: what is done with the partitions.
+Responsible for: which partitions are refused without the group coordinator, the slices of the commands to the
+coordinator, and the topics of the answer. Must not depend on: what is done with the partitions.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class Judged(NamedTuple, Generic[K, W]):
 
 @dataclass(slots=True)
 class Sorted(Generic[K, A, T]):
-    """What the group coordinator is asked, ``items``, and the answers of the request.
+    """The ``items`` for the group coordinator, and the answers of the request.
 
     ``asked`` has the answer of each item, whose code is not known yet. ``refused`` and ``accepted``: see
     ``merge_answers``.
@@ -126,7 +126,7 @@ async def sort_partitions(
 def judge_topic(context: Context, wanted: CommittedTopic, *, by_id: bool) -> tuple[Topic | None, Code]:
     """Find the topic of one entry of a commit, and the refusal of its partitions, NONE if there is none.
 
-    A client may know that an id is unknown whatever it may read.
+    An unknown id is answered as such without authorization.
     """
     image = context.broker.image
     topic = image.topics_by_id.get(wanted.topic_id) if by_id else image.topics.get(wanted.name)
@@ -167,7 +167,7 @@ async def in_slices(
     *,
     fits: Callable[[Sequence[T]], bool] | None = None,
 ) -> list[Code]:
-    """One code for each item. More than ``OFFSETS_AT_ONCE`` are submitted in several commands, each a batch.
+    """Submit the items; returns a code for each. More than ``OFFSETS_AT_ONCE`` take several commands, each a batch.
 
     Without items one empty command is submitted. Nothing is submitted if the items do not ``fit`` one batch: Apache
     Kafka refuses the request then, with UNKNOWN_SERVER_ERROR.

@@ -175,7 +175,7 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
             error_code=refusal.code,
             base_offset=-1,
             log_start_offset=_start_of(found, refusal.code),
-            # Kafka sends only the code of a log's refusal, unless single records are the reason.
+            # For a refusal by the log Kafka sends only the code, unless single records are the reason.
             error_message=refusal.message if found is None else None,
         )
     except StorageFailure as failure:
@@ -193,7 +193,7 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
 
 
 def _tell_leaders(context: Context, response: ProduceResponse) -> None:
-    """Add the leader of now where this broker is not the one (KIP-951)."""
+    """Add the current leader of partitions that this broker does not lead (KIP-951)."""
     leaders = []
     for topic in response.responses:
         for answer in topic.partition_responses:

@@ -12,9 +12,9 @@ Version notes: 7 sessions (KIP-227); 9 leader epochs (KIP-320); 10 zstd (KIP-110
 topic ids (KIP-516); 15 replica state (KIP-903); 16 node endpoints (KIP-951); 17 directory ids (KIP-858); 18 high
 watermark (KIP-1166).
 
-Followers read up to the log end; what they ask for shows how far they have copied the log, and so what is committed.
-So does -2, the debugging consumer, which is no replica. A consumer may read from a follower since version 11 (KIP-392);
-with ``replica.selector.class`` the leader names one in the consumer's rack instead of sending records.
+Followers read up to the log end; their fetch offset shows how far they have copied the log, and so what is committed.
+So does replica id -2, the debugging consumer, which is not a replica. A consumer may read from a follower since version
+11 (KIP-392); with ``replica.selector.class`` the leader names one in the consumer's rack instead of sending records.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from kwire.wire.messages import FetchRequest, FetchResponse
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
 _FOLLOWERS_SERVE_SINCE: Final = 11  # KIP-392
 _STORAGE_ERROR_SINCE: Final = 6  # older clients know NOT_LEADER_OR_FOLLOWER only
-# A fetch of many partitions looks at the clock after every 32 of them.
+# A fetch of many partitions checks the length of its turn after every 32 of them.
 _BREATHE_MASK: Final = 31
 _CONSUMER: Final = -1
 _NO_REPLICA: Final = -1
@@ -178,7 +178,7 @@ class _Fetch:
         self._session = session
         self._incremental = incremental
         self._is_follower = replica_id >= 0
-        # Of a consumer that may be sent to a replica near it.
+        # The rack of a consumer that may be sent to a replica near it.
         self._rack = request.rack_id if replica_id < 0 and context.broker.replica_selector is not None else ""
         self._up_to = _up_to(request, replica_id)
         self._answers: dict[FetchItem, PartitionData] = {}
@@ -256,7 +256,7 @@ class _Fetch:
         return response
 
     def _tell_leaders(self, response: FetchResponse) -> None:
-        """Add the leader of now where this broker is not the one, or the client has an older epoch (KIP-951)."""
+        """Add the current leader where it is another broker, or the client has an older epoch (KIP-951)."""
         leaders = []
         for topic in response.responses:
             for answer in topic.partitions:
@@ -266,11 +266,11 @@ class _Fetch:
                     leader, epoch = current_leader(self._context, name, answer.partition_index)
                     answer.current_leader = FetchResponse.LeaderIdAndEpoch(leader_id=leader, leader_epoch=epoch)
                     leaders.append(leader)
-        if leaders and not self._is_follower:  # a broker finds the others in the metadata
+        if leaders and not self._is_follower:  # a follower finds the leaders in the metadata
             response.node_endpoints = endpoints_of(self._context, leaders, FetchResponse.NodeEndpoint)
 
     def _must_tell(self, item: FetchItem, answer: PartitionData) -> bool:
-        """A full answer has every partition; an incremental one what the client does not know (KIP-227)."""
+        """A full answer has every partition; an incremental one those with something new for the client (KIP-227)."""
         tell = not self._incremental or bool(answer.records) or _has_news(item, answer)
         tell = tell or answer.preferred_read_replica != _NO_REPLICA
         item.sent_high_watermark = -1 if answer.error_code else answer.high_watermark
@@ -302,7 +302,8 @@ class _Fetch:
         if partition is None or partition.deleted:
             partition = self._found(item)
         if not partition.leads:
-            # The reader's epoch first: which of both has older metadata matters more than who leads (KIP-320).
+            # The epoch is checked before the leadership: a client with older or newer metadata gets that code
+            # (KIP-320).
             partition.check_leader_epoch(item.leader_epoch)
             if self._is_follower or self._context.api_version < _FOLLOWERS_SERVE_SINCE:
                 raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
@@ -315,7 +316,8 @@ class _Fetch:
         if uses_topic_ids and not item.topic:
             known = broker.image.topics_by_id.get(item.topic_id)
             if known is None:
-                # A broker that takes this listener for a controller's would repeat a fetch of the metadata log at once.
+                # A broker that is configured with this listener as a controller's would repeat its fetch of the
+                # metadata log at once.
                 is_metadata = item.topic_id == METADATA_TOPIC_ID
                 raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER if is_metadata else Code.UNKNOWN_TOPIC_ID)
             item.topic = known.name

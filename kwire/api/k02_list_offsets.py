@@ -109,7 +109,7 @@ _UNKNOWN: Final = (-1, -1, -1)
 
 
 def _look_up(request: ListOffsetsRequest, partition: Partition, timestamp: int) -> tuple[int, int, int]:
-    """Timestamp, offset and leader epoch; the timestamp is -1 where an offset was asked for by its role."""
+    """Timestamp, offset and leader epoch; for a special timestamp, such as latest, the timestamp is -1."""
     log = partition.log
     end = log.last_stable_offset if request.isolation_level == READ_COMMITTED else log.high_watermark
     if request.replica_id != _CONSUMER:

@@ -3,13 +3,13 @@
 Versions: 0-13.
 
 Behaviour: the brokers as the listener of this connection advertises them, and the topics asked for, by name or id. A
-topic that is missing is created where the request and ``auto.create.topics.enable`` allow it, and answered in the
-same breath. A partition without a leader, or whose leader lacks this listener, has LEADER_NOT_AVAILABLE or
+topic that is missing is created where the request and ``auto.create.topics.enable`` allow it, and is in the same
+answer. A partition without a leader, or whose leader lacks this listener, has LEADER_NOT_AVAILABLE or
 LISTENER_NOT_FOUND.
 
-Version notes: 0 an empty list means all topics, from 1 on null does; 4 the client allows or forbids auto-creation;
-8-10 cluster authorized operations (KIP-430); 10-11 carry topic ids that may not be asked by; 12 asking by id
-(KIP-516); 13 a top-level error for rebootstrapping (KIP-1102), which this broker never needs.
+Version notes: 0 an empty list means all topics, from 1 on null does; 4 the client allows or forbids auto-creation; 8-10
+cluster authorized operations (KIP-430); 10-11 have topic ids, but a topic cannot be requested by its id; 12 requests by
+id (KIP-516); 13 a top-level error for rebootstrapping (KIP-1102), which this broker never needs.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _asks_by_id(request: MetadataRequest) -> bool:
 
 
 def _no_ids_yet(context: Context, request: MetadataRequest) -> MetadataResponse:
-    """Versions 10 and 11 carry ids and may not be asked by them: the whole request is refused, brokers and all."""
+    """A request by id in versions 10 and 11 is refused as a whole, including the brokers."""
     return MetadataResponse(
         throttle_time_ms=context.throttle_ms,
         topics=[

@@ -5,9 +5,9 @@ Versions: 2-10.
 Behaviour: a topic or partition that does not exist is answered by itself; the others are committed together, one batch
 in the group's partition of ``__consumer_offsets`` for every 200 of them. A refusal of the group is the answer to each.
 
-Version notes: 2-4 a retention of the client's own, later only the broker's (KIP-211); 6 leader epochs (KIP-320);
-7 static members (KIP-345); 9 a consumer's member epoch, and GROUP_ID_NOT_FOUND for a group that is not there (KIP-848);
-10 topic ids (KIP-848).
+Version notes: 2-4 a retention time in the request, which later versions leave to the broker (KIP-211); 6 leader epochs
+(KIP-320); 7 static members (KIP-345); 9 a consumer's member epoch, and GROUP_ID_NOT_FOUND for a group that is not there
+(KIP-848); 10 topic ids (KIP-848).
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Versions: 0-6.
 
 Behaviour: the broker that leads the key's partition of the internal topic, as its listener of the connection's name
-advertises it. The internal topic is created at the first question. COORDINATOR_NOT_AVAILABLE while the partition has no
+advertises it. The internal topic is created at the first request. COORDINATOR_NOT_AVAILABLE while the partition has no
 leader, or a leader without such a listener.
 
 Version notes: 0 groups only; 4 several keys at once (KIP-699); 5 transactional ids of a newer protocol (KIP-890);
@@ -86,7 +86,7 @@ async def _find(context: Context, key_type: int, key: str) -> Coordinator:
 
 
 def _address(context: Context, node_id: int) -> tuple[str, int]:
-    """Where clients of this listener reach a broker. Raises KafkaError(COORDINATOR_NOT_AVAILABLE)."""
+    """The address of a broker for clients of this listener. Raises KafkaError(COORDINATOR_NOT_AVAILABLE)."""
     if node_id == context.broker.node_id:
         return context.endpoint.host, context.endpoint.port
     node = context.broker.image.brokers.get(node_id)

@@ -27,7 +27,7 @@ _NULL_PROTOCOL_SINCE: Final = 7  # KIP-559
 _SKIP_ASSIGNMENT_SINCE: Final = 9  # KIP-814
 # A member may send this many times what one group record may hold, over all its protocols.
 _PROTOCOLS_AT_LIMIT_MAX: Final = 4
-# What a protocol counts beside its metadata: it is work for each join of the group.
+# Bytes that a protocol counts in addition to its metadata, because each join of the group handles it.
 _PROTOCOL_BYTES: Final = 64
 
 

@@ -56,7 +56,7 @@ async def handle(context: Context, request: DeleteTopicsRequest) -> DeleteTopics
 
 
 def _without_repetition(states: list[State], results: list[Result]) -> list[State]:
-    """Give the items that stand once; refuse the others in ``results``."""
+    """Return the items that occur once; refuse the others in ``results``."""
     names = Counter(state.name for state in states if state.name is not None and state.topic_id == ZERO_UUID)
     ids = Counter(state.topic_id for state in states if state.topic_id != ZERO_UUID and state.name is None)
     results += [_refused(name, ZERO_UUID, "Duplicate topic name.") for name, count in names.items() if count > 1]

@@ -3,7 +3,7 @@
 Versions: 0-5. Version 6 (two-phase commit) is unstable in Kafka 4.3 and not advertised.
 
 Behaviour: without a transactional id, a fresh producer id with epoch 0 for an idempotent producer. With one, the
-producer id of that transactional id and an epoch that fences every producer before; an open transaction is aborted
+producer id of that transactional id and an epoch that fences all earlier producers; an open transaction is aborted
 first, and the client is answered CONCURRENT_TRANSACTIONS (KIP-98).
 
 Version notes: 3 a producer may name its id and epoch to go on with (KIP-360); 4 the PRODUCER_FENCED error, which was

@@ -2,11 +2,11 @@
 
 Versions: 0-5.
 
-Behaviour: commits or aborts. The answer comes when the decision is in the log; what it decides is then done in the same
+Behaviour: commits or aborts. The answer comes when the decision is in the log; the markers are written in the same
 turn, so that the client may begin its next transaction at once.
 
-Version notes: 2 the PRODUCER_FENCED error, which was INVALID_PRODUCER_EPOCH (KIP-588); 4 TRANSACTION_ABORTABLE; 5 every
-end raises the epoch, and the answer has what the producer goes on with (KIP-890).
+Version notes: 2 the PRODUCER_FENCED error, which was INVALID_PRODUCER_EPOCH (KIP-588); 4 TRANSACTION_ABORTABLE; 5 each
+end raises the epoch, and the answer has the producer id and epoch of the next transaction (KIP-890).
 """
 
 from __future__ import annotations

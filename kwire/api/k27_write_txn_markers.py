@@ -4,8 +4,8 @@ Versions: 1-2.
 
 Behaviour: appends markers that end transactions, whatever the coordinator's state: brokers do it for each other, and
 ``kafka-transactions abort`` for a transaction that has no coordinator to end it (KIP-664). As in Apache Kafka the
-answer has each producer once and in it each topic once; what names no partition is left out. A partition that is
-listed twice for a marker gets one marker; Apache Kafka never answers such a request.
+answer has each producer once and in it each topic once; topics and producers without partitions are left out. A
+partition that is listed twice for a marker gets one marker; Apache Kafka never answers such a request.
 
 Version notes: 2 the transaction version of each marker, by which the producer's epoch is judged (KIP-890).
 """
@@ -75,7 +75,7 @@ def _append(context: Context, where: TopicPartition, marker: Marker, uncommitted
     try:
         if marker.producer.producer_id == NO_PRODUCER_ID or marker.producer.producer_epoch == NO_PRODUCER_EPOCH:
             context.broker.partitions.get(*where)
-            # Apache Kafka's code for a marker that it cannot build.
+            # Apache Kafka's code for such a marker.
             raise KafkaError(Code.UNKNOWN_SERVER_ERROR)
         appended = context.broker.markers.append(where, marker)
     except KafkaError as refusal:

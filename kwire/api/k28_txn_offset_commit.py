@@ -6,7 +6,7 @@ Behaviour: commits offsets of a group in a transaction: they count once it commi
 partition that does not exist is answered by itself; a refusal of the transaction or the group is the answer to each of
 the others.
 
-Version notes: 2 leader epochs (KIP-320); 3 the group may fence a member that is no more (KIP-447); 4
+Version notes: 2 leader epochs (KIP-320); 3 the group fences a member that has left (KIP-447); 4
 TRANSACTION_ABORTABLE; 5 the group's partition is added to the transaction without AddOffsetsToTxn (KIP-890);
 6 topic ids, a consumer's member epoch in the place of the generation (STALE_MEMBER_EPOCH), and GROUP_ID_NOT_FOUND for
 a group that is not there.
@@ -107,11 +107,11 @@ async def _commit(
     try:
         if not request.group_id:
             raise KafkaError(Code.INVALID_GROUP_ID)
-        # Loaded first, so that nothing comes between the admission and the append.
+        # Loaded first, so that there is no wait between the admission and the append.
         await groups.machine(context, request.group_id)
         await _admit(context, request, producer)
         if not groups.is_loaded(request.group_id):
-            # Another broker leads the group's partition by now; what was admitted counts for this turn alone.
+            # Another broker leads the group's partition by now; an admission is valid for the current turn only.
             raise KafkaError(Code.NOT_COORDINATOR)
         codes: Sequence[Code] = await groups.submit(
             context,

@@ -38,7 +38,7 @@ _TYPES = frozenset(ResourceType) - {ResourceType.UNKNOWN}
 async def handle(context: Context, request: DescribeConfigsRequest) -> DescribeConfigsResponse:
     unknown = next((one.resource_type for one in request.resources if one.resource_type not in _TYPES), None)
     results = []
-    # The broker has some hundred configs: two milliseconds for each time that it is listed.
+    # A broker has some hundred configs, which take two milliseconds each time that it is listed.
     async for wanted in paced(context, request.resources, every=1):
         result = Result(resource_type=wanted.resource_type, resource_name=wanted.resource_name)
         try:

@@ -21,7 +21,7 @@ PartitionResult = AlterReplicaLogDirsResponse.AlterReplicaLogDirPartitionResult
 
 
 async def handle(context: Context, request: AlterReplicaLogDirsRequest) -> AlterReplicaLogDirsResponse:
-    # Of two entries for one partition the last counts.
+    # The last of two entries for one partition counts.
     wanted = {
         (topic.name, index): directory.path
         for directory in request.dirs
@@ -46,7 +46,7 @@ def _move(context: Context, path: str, topic: str, index: int) -> Code:
         target = _target(broker.dirs, path)
         partition = broker.partitions.replica(topic, index)
     except KafkaError as refusal:
-        # The code of the time when brokers had no such answer to other requests, which Apache Kafka keeps.
+        # As in Apache Kafka: older clients know this code only.
         is_elsewhere = refusal.code is Code.NOT_LEADER_OR_FOLLOWER
         return Code.REPLICA_NOT_AVAILABLE if is_elsewhere else refusal.code
     if broker.partitions.is_offline(partition):

@@ -86,7 +86,7 @@ async def _directory(
 
 def _partition(one: LogDir, partition: Partition) -> PartitionAnswer:
     if partition.log_dir != one.path:
-        # On its way here. Nothing of it can be read from here before all of it can.
+        # A future replica: the partition is being moved here and is read from the other directory until the move ends.
         return PartitionAnswer(partition_index=partition.index, offset_lag=partition.log.end_offset, is_future_key=True)
     return PartitionAnswer(partition_index=partition.index, partition_size=_size(one, partition))
 
@@ -94,6 +94,6 @@ def _partition(one: LogDir, partition: Partition) -> PartitionAnswer:
 def _size(one: LogDir, partition: Partition) -> int:
     if partition.opened is not None:
         return partition.opened.size_bytes
-    # A log that is not open is not opened only to be measured.
+    # The size of a log that is not open is taken without opening it.
     sizes = one.files.sizes(one.partition_path(partition.topic_partition))
     return sum(size for name, size in sizes.items() if name.endswith(_LOG_SUFFIX))

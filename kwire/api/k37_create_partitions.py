@@ -2,8 +2,8 @@
 
 Versions: 0-3.
 
-Behaviour: topics grow, never shrink; the new partitions can be used when the answer is sent. A topic that stands twice
-in a request is refused. ``timeout_ms`` does not matter: nothing takes time.
+Behaviour: topics grow, never shrink; the new partitions can be used when the answer is sent. A topic that a request
+lists twice is refused. ``timeout_ms`` does not matter: nothing takes time.
 
 Version notes: 3 adds THROTTLING_QUOTA_EXCEEDED (KIP-599).
 """

@@ -6,7 +6,7 @@ Behaviour: DELEGATION_TOKEN_REQUEST_NOT_ALLOWED where the client has not authent
 DELEGATION_TOKEN_AUTHORIZATION_FAILED for a token of another owner without CREATE_TOKENS on that user, then
 INVALID_PRINCIPAL_TYPE, then DELEGATION_TOKEN_AUTH_DISABLED without ``delegation.token.secret.key``.
 
-Version notes: 3 lets a client ask for another owner (KIP-373) and answers who asked.
+Version notes: 3 the owner may be another principal, and the answer has the requester (KIP-373).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Behaviour: the tokens of the given owners, or of all for null, that the client o
 describe by DESCRIBE on the token or DESCRIBE_TOKENS on its owner; with their HMACs. No owners: no tokens.
 DELEGATION_TOKEN_REQUEST_NOT_ALLOWED and DELEGATION_TOKEN_AUTH_DISABLED as in the other token APIs.
 
-Version notes: 3 answers who asked for a token (KIP-373).
+Version notes: 3 has the requester of each token (KIP-373).
 """
 
 from __future__ import annotations

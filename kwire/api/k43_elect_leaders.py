@@ -38,7 +38,7 @@ async def handle(context: Context, request: ElectLeadersRequest) -> ElectLeaders
     if not context.may_cluster(Operation.ALTER):
         refusal = denied(ResourceType.CLUSTER)
         return await _answer(context, refusal.code, await _as_named(context, request, [refusal] * len(named)))
-    # Apache Kafka looks at the election type with the first topic that the request names.
+    # Apache Kafka checks the election type only when the request has a topic.
     if request.election_type not in _TYPES and request.topic_partitions != []:
         refusal = KafkaError(Code.INVALID_REQUEST, f"Unknown election type {request.election_type}")
         return await _answer(context, Code.INVALID_REQUEST, await _as_named(context, request, [refusal] * len(named)))
@@ -51,7 +51,7 @@ async def handle(context: Context, request: ElectLeadersRequest) -> ElectLeaders
         for one in topic.partitions
     ]
     outcomes = await _elect(context, request, everything)
-    # Every topic is there, but only those of its partitions that needed an election.
+    # All topics are listed, each with those of its partitions only that needed an election.
     by_topic: dict[str, list[Result]] = {topic: [] for topic in broker.image.topics}
     async for (topic, index), outcome in paced(context, zip(everything, outcomes, strict=True)):
         if not isinstance(outcome, KafkaError) or outcome.code is not Code.ELECTION_NOT_NEEDED:
@@ -68,7 +68,7 @@ async def _elect(
 async def _as_named(
     context: Context, request: ElectLeadersRequest, outcomes: Sequence[object]
 ) -> list[tuple[str, list[Result]]]:
-    """The outcomes in the shape of the request, a topic that it names twice standing there twice."""
+    """The outcomes in the order of the request; a topic that it names twice is listed twice."""
     rest = iter(outcomes)
     return [
         (item.topic, await paced_list(context, lambda index: _result(index, next(rest)), item.partitions))

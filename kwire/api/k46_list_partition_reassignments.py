@@ -2,7 +2,8 @@
 
 Versions: 0.
 
-Behaviour: the reassignments that are under way (KIP-455). Only a directory of a larger cluster brings one along.
+Behaviour: the reassignments that are under way (KIP-455). With one broker there is one only if its directory comes from
+a larger cluster.
 """
 
 from __future__ import annotations

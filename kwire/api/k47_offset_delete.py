@@ -2,7 +2,8 @@
 
 Versions: 0.
 
-Behaviour: forgets offsets of topics that no member of the group reads (KIP-496); others are GROUP_SUBSCRIBED_TO_TOPIC.
+Behaviour: deletes offsets of topics that no member of the group is subscribed to (KIP-496); others are
+GROUP_SUBSCRIBED_TO_TOPIC.
 """
 
 from __future__ import annotations

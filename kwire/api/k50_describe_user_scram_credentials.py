@@ -2,8 +2,8 @@
 
 Versions: 0.
 
-Behaviour: which mechanisms a user has a credential for, and with how many iterations; never anything secret
-(KIP-554). Null or no users means all of them. A user that stands twice, or has no credential, gets an error of its own.
+Behaviour: which mechanisms a user has a credential for, and with how many iterations; never anything secret (KIP-554).
+Null or no users means all of them. A user that is listed twice, or has no credential, gets an error of its own.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Versions: 0.
 
 Behaviour: stores, replaces and deletes SCRAM credentials as metadata records (KIP-554). The client salts the
-password; what is kept are the two keys that come of it. A user may stand once in a request.
+password; the broker stores the two keys that are derived from it. A request may list a user once.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NO_KEYS = ScramKeys(b"", b"")
 async def handle(context: Context, request: AlterUserScramCredentialsRequest) -> AlterUserScramCredentialsResponse:
     if not context.may_cluster(Operation.ALTER):
         return _denied(request)
-    # What a user's items come to does not depend on other users.
+    # The results of one user do not depend on the other users.
     by_user: dict[str, tuple[list[ScramDeletion], list[ScramUpsertion]]] = {}
     for deletion in request.deletions:
         by_user.setdefault(deletion.name, ([], []))[0].append(ScramDeletion(deletion.name, deletion.mechanism))

@@ -5,8 +5,8 @@ Versions: 0-2.
 Behaviour: changes finalized feature levels, all of a request or none (KIP-584). Only levels that this broker serves
 can be finalized; metadata.version can go up, and down only where no record would be lost.
 
-Version notes: 0 says "may go down" with a flag, from 1 on it is an upgrade type, and the request can be tried without
-effect (KIP-778); 2 answers without a result per feature (KIP-1022).
+Version notes: 0 has a flag that allows a downgrade, 1 an upgrade type and ``validate_only`` (KIP-778); 2 answers
+without a result per feature (KIP-1022).
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ Behaviour: cluster id, controller and brokers, each at the listener that this co
 A broker without that listener is left out.
 
 Version notes: 1 names the type of endpoint that the client expects (KIP-919): this listener is a broker's;
-2 tells of fenced brokers when asked (KIP-1073).
+2 lists fenced brokers on request (KIP-1073).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def handle(context: Context, request: DescribeClusterRequest) -> DescribeCluster
 
 
 def operations(context: Context, request: DescribeClusterRequest) -> int:
-    """Give the bit field of what the client may do to the cluster, if it asked for that."""
+    """Return the bit field of the operations on the cluster that the client may do, if it asked for that."""
     if not request.include_cluster_authorized_operations:
         return NOT_ASKED
     if not context.may_cluster(Operation.DESCRIBE):

@@ -2,7 +2,7 @@
 
 Versions: 0.
 
-Behaviour: forgets a broker that is gone (KIP-919), as a directory of a larger cluster may name some. The broker that
+Behaviour: removes the registration of a broker that is gone (KIP-919). The broker that
 answers cannot be unregistered: Apache Kafka does it, and from then on the cluster has no broker until a restart.
 """
 

@@ -2,8 +2,8 @@
 
 Versions: 0-2.
 
-Behaviour: all transactional ids that this broker coordinates, or those that pass every filter. The answer names
-states that do not exist (KIP-664).
+Behaviour: all transactional ids that this broker coordinates, or those that pass every filter. The answer lists the
+states of the filter that do not exist (KIP-664).
 
 Version notes: 1 only transactions that have lasted longer (KIP-994); 2 only ids that match a pattern as
 a whole (KIP-1152); its language is RE2.

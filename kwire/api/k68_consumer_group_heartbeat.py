@@ -2,10 +2,10 @@
 
 Versions: 0-1.
 
-Behaviour: a member of a consumer group joins, says that it is alive and what it owns, gets what it is to own, and
-leaves (KIP-848). The answer never waits for other members.
+Behaviour: a member of a consumer group joins, reports that it is alive and which partitions it owns, gets its target
+partitions, and leaves (KIP-848). The answer never waits for other members.
 
-Version notes: 1 a regular expression as subscription; the client must make its member id itself (KIP-1082).
+Version notes: 1 a regular expression as subscription; the client chooses its member id (KIP-1082).
 """
 
 from __future__ import annotations

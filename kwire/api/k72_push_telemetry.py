@@ -2,9 +2,9 @@
 
 Versions: 0. Served where GetTelemetrySubscriptions is.
 
-Behaviour: checks the push, then decodes its metrics in a thread, writes them into the log and keeps them to be shown.
-Metrics that cannot be decompressed or decoded are answered with INVALID_RECORD, as Apache Kafka does when its reporter
-raises.
+Behaviour: checks the push, then decodes its metrics in a thread, writes them into the log and keeps them for ``kwire
+ctl`` and the console. Metrics that cannot be decompressed or decoded are answered with INVALID_RECORD, as Apache Kafka
+does when its reporter raises.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Versions: 0.
 
 Behaviour: topics in order of their names, partition after partition, at most as many as the request or
-``max.request.partition.size.limit`` allows; a cursor marks where the next request goes on (KIP-966). A request without
-topics is for all of them. A cursor must point at a topic that is asked for.
+``max.request.partition.size.limit`` allows; a cursor marks where the next request continues (KIP-966). A request
+without topics is for all of them. A cursor must point at a topic that is asked for.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def _partition(view: ListenerView, partition: Partition) -> PartitionAnswer:
         leader_epoch=partition.leader_epoch,
         replica_nodes=list(partition.replicas),
         isr_nodes=list(partition.isr),
-        # Never null: null kills the official kafka-topics --describe.
+        # Never null: the official kafka-topics --describe fails on null.
         eligible_leader_replicas=list(partition.eligible_leader_replicas),
         last_known_elr=list(partition.last_known_elr),
         offline_replicas=offline,

@@ -2,9 +2,9 @@
 
 Versions: 1.
 
-Behaviour: a member of a share group joins, says that it is alive, gets the partitions that it may fetch, and leaves
+Behaviour: a member of a share group joins, reports that it is alive, gets the partitions that it may fetch, and leaves
 (KIP-932). The answer never waits for other members. Partitions are assigned once the share coordinator has a state for
-them, so a group's first member gets its assignment with a later heartbeat: it is asked to come back soon.
+them, so a group's first member gets its assignment with a later heartbeat, which it is asked to send soon.
 """
 
 from __future__ import annotations

@@ -35,7 +35,7 @@ from kwire.storage.files import FileSlice
 from kwire.wire.messages import ShareFetchRequest, ShareFetchResponse
 
 _RECORD_LIMIT_MODE: Final = 1  # KIP-1206
-# A fetch of many partitions looks at the clock after every 32 of them.
+# A fetch of many partitions checks the length of its turn after every 32 of them.
 _BREATHE_MASK: Final = 31
 
 PartitionData = ShareFetchResponse.PartitionData
@@ -49,7 +49,7 @@ async def handle(context: Context, request: ShareFetchRequest) -> ShareFetchResp
         session = _session(context, request, key, added, forgotten)
     except KafkaError as refusal:
         if refusal.code is Code.SHARE_SESSION_LIMIT_REACHED:
-            # So that clients that try again and again keep no one busy.
+            # The client retries at once, so the refusal is delayed by the wait that it allows.
             await context.wait(Watch(committed_only=False).arm(1), request.max_wait_ms)
         return ShareFetchResponse(
             throttle_time_ms=context.throttle_ms, error_code=refusal.code, error_message=refusal.message

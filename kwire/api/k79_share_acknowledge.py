@@ -2,8 +2,8 @@
 
 Versions: 1-2.
 
-Behaviour: what a member says of records that it holds, stored before the answer. The request belongs to the share
-session that a ShareFetch began; epoch -1 ends it, and what the member still holds is given back.
+Behaviour: a member acknowledges records that it has acquired; this is stored before the answer. The request belongs to
+the share session that a ShareFetch began; epoch -1 ends it, and the records that the member still holds are released.
 
 Version notes: 2 RENEW and the duration of the acquisition lock (KIP-1222).
 """

@@ -2,7 +2,7 @@
 
 Versions: 0.
 
-Behaviour: the state of share partitions for a leader; leaders of lower epochs cannot write from then on. Brokers ask;
+Behaviour: the state of share partitions for a leader; leaders of lower epochs are fenced. Brokers ask;
 a client needs CLUSTER_ACTION on the cluster.
 """
 

@@ -2,8 +2,8 @@
 
 Versions: 0-1.
 
-Behaviour: what a leader changes in the state of share partitions. Brokers ask; a client needs CLUSTER_ACTION on the
-cluster.
+Behaviour: stores changes of the state of share partitions, for their leader. Brokers ask; a client needs CLUSTER_ACTION
+on the cluster.
 
 Version notes: 1 the number of delivered records (KIP-1226).
 """

@@ -8,7 +8,7 @@ missing are created before the answer; tasks are assigned with a later heartbeat
 soon.
 
 Version notes: 1 the acceptable recovery lag as a 64-bit number, and whether the broker wants the description of the
-topology (KIP-1331): never, as nothing here stores it.
+topology (KIP-1331): never, as this broker does not store it.
 """
 
 from __future__ import annotations

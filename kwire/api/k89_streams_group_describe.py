@@ -6,7 +6,7 @@ Behaviour: streams groups with their topology and members, each with the tasks t
 assignment gives it (KIP-1071). A group with a topic that the client may not describe is refused as a whole.
 
 Version notes: 1 the name of the assignor, and the description of the topology (KIP-1331): a request for one is answered
-NOT_STORED, as nothing here stores it.
+NOT_STORED, as this broker does not store it.
 """
 
 from __future__ import annotations

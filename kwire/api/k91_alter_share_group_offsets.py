@@ -3,7 +3,7 @@
 Versions: 0.
 
 Behaviour: sets the start offsets of partitions of a share group without members, which is created if it does not
-exist. What was in flight or delivered behind the old start is forgotten.
+exist. The states of records in flight or delivered behind the old start are dropped.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
 Versions: 0.
 
-Behaviour: forgets where a share group without members is in whole topics; it begins again as its configs say.
+Behaviour: deletes the start offsets of whole topics of a share group without members, which then begins as its configs
+say.
 """
 
 from __future__ import annotations

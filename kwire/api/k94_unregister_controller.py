@@ -2,7 +2,7 @@
 
 Versions: 0.
 
-Behaviour: forgets a controller that is gone, as a directory of a larger cluster may name some. The active controller,
+Behaviour: removes the registration of a controller that is gone. The active controller,
 which is the one of this node, cannot be unregistered.
 """
 

@@ -1,7 +1,7 @@
 """What the requests of consumer, share and streams groups have in common.
 
-Responsible for: describing groups one by one, refusals of heartbeats, assignments in responses. Must not depend on: any
-kind of group.
+Responsible for: describing groups one by one, refusals of heartbeats, assignments in responses. Must not depend on:
+single kinds of groups.
 """
 
 from __future__ import annotations

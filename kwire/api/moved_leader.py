@@ -1,4 +1,4 @@
-"""Where the leader of a partition is now, in answers to clients that asked another broker (KIP-951).
+"""The current leader of a partition, in answers to clients that asked another broker (KIP-951).
 
 Responsible for: leader, leader epoch and endpoints for Produce and Fetch. Must not depend on: why a request is refused.
 """

@@ -17,9 +17,9 @@ from kwire.metadata.decision import Charge, no_charge
 T = TypeVar("T")
 R = TypeVar("R")
 
-# Items between two looks at the clock: most cost some microseconds.
+# Items between two checks of the turn's length: most cost some microseconds.
 _ITEMS: Final = 16
-# A list of so many items is made at once, which costs less.
+# A list of up to this many items is made at once, which costs less.
 _SHORT_LIST: Final = 64
 # Items of one command of the controller, which appends to the metadata log and changes the image at once.
 _COMMAND_ITEMS: Final = 16
@@ -28,9 +28,9 @@ _COMMAND_ITEMS: Final = 16
 class paced(Generic[T]):  # noqa: N801 (used as a function)
     """Iterate over a copy of ``items``, letting other connections run when this one's turn is used up.
 
-    ``every``: the number of items between two looks at the clock.
+    ``every``: the number of items between two checks of the turn's length.
 
-    No async generator, because trio keeps a register of those: that costs more than a request of one item.
+    Not an async generator: trio registers each of those, which costs more than a request of one item.
     """
 
     __slots__ = ("_context", "_every", "_index", "_items")
@@ -81,7 +81,7 @@ async def submit_in_slices(
     """Submit a command for a few items at a time; the results of all, in order.
 
     Each item of such a command is decided by itself. The caller has checked what holds for the request as a whole.
-    ``size``: how many of the usual items the work for an item is like.
+    ``size``: the work of an item, counted in usual items.
     """
     results: list[Any] = []
     start = end = 0

@@ -2,9 +2,9 @@
 
 Responsible for: which rows it has, and at which versions. Must not depend on: what a handler does.
 
-ApiVersions lists what the release lists. Requests are served at the versions that the release and kwire both have. What
-the release lists besides, APIs between nodes and versions that Kafka 4.0 removed (KIP-896), is listed too and closes
-the connection that asks for it, as a version that no release has does.
+ApiVersions lists what the release lists. Requests are served at the versions that the release and kwire both have. The
+others that the release lists, APIs between nodes and versions that Kafka 4.0 removed (KIP-896), are listed too; a
+request for one closes the connection.
 """
 
 from __future__ import annotations

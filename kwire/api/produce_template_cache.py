@@ -1,6 +1,6 @@
 """Answer a produce request that repeats an earlier one except for its records, without decoding it.
 
-Responsible for: which requests are answered so, and what is remembered of them. Must not depend on: sockets, what is
+Responsible for: which requests are answered this way, and what is stored of them. Must not depend on: sockets, what is
 wrong with a batch (``Partition.append`` checks it).
 
 Most producers send one batch for one partition at a time, and their requests differ only in the records. Such a request

@@ -22,7 +22,7 @@ _RENEW_SINCE: Final = 2  # KIP-1222, of both requests
 async def acknowledge(
     context: Context, member: SessionKey, topics: Iterable[Any], *, is_renew: bool
 ) -> dict[SharedPartition, KafkaError | None]:
-    """Acknowledge what a request says of each partition; the error of each, or None.
+    """Apply the acknowledgements of a request. Returns the error of each partition, or None.
 
     ``topics``: of the request, each with partitions that have acknowledgement batches.
     """

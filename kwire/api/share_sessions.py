@@ -33,7 +33,7 @@ def checked_names(context: Context, group_id: str | None, member_id: str | None)
 
 
 def is_member_id(member_id: str | None) -> bool:
-    """Whether a member of a share group may have this id: it chooses it itself."""
+    """Whether a member of a share group may choose this id."""
     return bool(member_id) and len(member_id or "") <= _MEMBER_ID_LENGTH_MAX
 
 

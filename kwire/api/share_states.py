@@ -26,11 +26,11 @@ async def each_partition(
 ) -> list[tuple[Uuid, list[R]]]:
     """Perform a request's operation for each of its partitions; the results by topic id.
 
-    ``perform`` gets the key of a share partition and what the request says of it, and may raise KafkaError.
+    ``perform`` gets the key of a share partition and its entry in the request, and may raise KafkaError.
     """
     results: list[tuple[Uuid, list[R]]] = []
     if not request.group_id or not all(topic.partitions for topic in request.topics):
-        return results  # as Apache Kafka answers what none of its brokers sends
+        return results  # as Apache Kafka answers a request that none of its brokers sends
     for topic in request.topics:
         answers: list[R] = []
         async for wanted in paced(context, topic.partitions):

@@ -42,7 +42,7 @@ async def check_topics(context: Context, topology: StreamsGroupHeartbeatRequest.
 async def create_internal_topics(
     context: Context, missing: Mapping[str, InternalTopic], statuses: Sequence[Problem]
 ) -> tuple[Problem, ...]:
-    """Create the missing topics; gives the statuses, the one of missing topics with what went wrong."""
+    """Create the missing topics; returns the statuses, where that of missing topics also has the failures."""
     note = ""
     denied = _denied(context, missing)
     if denied:

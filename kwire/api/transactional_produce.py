@@ -23,9 +23,9 @@ _ABORTABLE_SINCE: Final = 11  # KIP-890
 _ADDS_SINCE: Final = 12  # KIP-890
 _ZSTD: Final = 4
 _ZSTD_SINCE: Final = 7  # KIP-110
-# The low byte of the attributes, in which the bit is.
+# Position of the low byte of the attributes, which has the transactional bit.
 _ATTRIBUTES_POSITION: Final = 22
-# What is appended in one turn: about 20 microseconds for each partition, and the time of writing the bytes.
+# Limits of one turn: a partition takes about 20 microseconds, besides the time of writing the bytes.
 _PIECE_PARTITIONS: Final = 64
 _PIECE_BYTES: Final = 256 * 1024
 
@@ -59,12 +59,12 @@ def produced_batch(records: memoryview | None, api_version: int) -> tuple[memory
 
 
 def is_transactional_batch(records: memoryview | None) -> bool:
-    """Whether the batch is transactional, by the bit alone: the usual request has no other test to pass."""
+    """Whether the batch is transactional; reads that bit only, as every produced batch is checked."""
     return records is not None and len(records) >= HEADER_BYTES and bool(records[_ATTRIBUTES_POSITION] & TRANSACTIONAL)
 
 
 def pieces(partitions: Sequence[PartitionData]) -> Iterator[Sequence[PartitionData]]:
-    """Divide the partitions of a topic into what is admitted and appended in one turn."""
+    """Divide the partitions of a topic into pieces that are each admitted and appended in one turn."""
     piece: list[PartitionData] = []
     byte_count = 0
     for wanted in partitions:
@@ -204,7 +204,8 @@ def _is_small(topics: Sequence[NamedTopic]) -> bool:
 def _refusal(code: Code, dialect: Dialect) -> KafkaError:
     if code is Code.INVALID_TXN_STATE:
         return KafkaError(code, "Partition was not added to the transaction")
-    # A client that does not add partitions by producing does not know these codes; it retries this one.
+    # A client of an older version, which adds partitions by AddPartitionsToTxn, does not know these codes; it retries
+    # this one.
     if code in _UNVERIFIED or (code is Code.CONCURRENT_TRANSACTIONS and dialect is not Dialect.ADDS):
         message = f"Unable to verify the partition has been added to the transaction. Underlying error: {code.name}"
         return KafkaError(Code.NOT_ENOUGH_REPLICAS, message)

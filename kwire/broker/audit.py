@@ -15,6 +15,6 @@ _SHOWN_MAX: Final = 200
 
 
 def shown(name: str) -> str:
-    """Return a name that a client has chosen without characters that could make other log lines of it."""
+    """Return a name that a client has chosen, without control characters, which could forge log lines."""
     text = name if len(name) <= _SHOWN_MAX else name[:_SHOWN_MAX] + "..."
     return text if text.isprintable() else ascii(text)[1:-1]

@@ -1,7 +1,7 @@
 """How clients authenticate at each listener of a broker.
 
-Responsible for: the mechanisms of a listener as the settings in force give them, and where an exchange finds users.
-Must not depend on: connections, requests.
+Responsible for: the mechanisms of a listener as the settings in force give them, and the credentials that an exchange
+uses. Must not depend on: connections, requests.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Authentication:
         self._stand_in_key = clock.random_bytes(_STAND_IN_KEY_BYTES)
         self._read_from: object = None
         self._settings: dict[str, SaslSettings] = {}
-        self._jwks: dict[str, Jwks] = {}  # by URL
+        self._jwks: dict[str, Jwks] = {}  # key sets by URL
 
     @property
     def limits(self) -> LoginLimits:
@@ -62,7 +62,7 @@ class Authentication:
         return LoginLimits(values["sasl.server.max.receive.size"], values["connection.failed.authentication.delay.ms"])
 
     def mechanisms(self, listener: str) -> Mechanisms:
-        """Return what a listener offers now."""
+        """Return the mechanisms that a listener offers now."""
         settings = self._settings_of(listener)
 
         def begin(mechanism: str) -> Exchange:

@@ -101,7 +101,7 @@ class Broker:
     reconfiguration: Reconfiguration = field(default_factory=Reconfiguration)
     telemetry: ClientTelemetry
     authorizer: Authorizer | None = None
-    # The data directories are about to be replaced: nothing need be flushed at the stop.
+    # True when the data directories are about to be replaced: the stop need not flush.
     is_discarded: bool = False
     # None on a broker without others
     replication: Replication | None = None

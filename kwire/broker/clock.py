@@ -1,4 +1,4 @@
-"""Time, random bytes and timers: the only module through which they enter kwire.
+"""Time, random bytes and timers. No other module of kwire reads the clock or a random source.
 
 Responsible for: the clock of one broker, its random source, and one queue of timers driven by one task. Must not depend
 on: what a timer is for.
@@ -29,7 +29,7 @@ _DEAD_TIMERS_KEPT = 1000
 
 
 class Timer:
-    """One pending call. ``cancel`` is cheap: the entry stays in the heap and is passed over."""
+    """One pending call. ``cancel`` is cheap: the entry stays in the heap and is skipped."""
 
     __slots__ = ("_clock", "callback", "deadline_ms")
 
@@ -79,7 +79,7 @@ class Clock:
 
     @property
     def rate(self) -> float:
-        """How fast it runs: 1 is real time, 0 stands still."""
+        """How fast it runs: 1 is real time, 0 is stopped."""
         return self._rate
 
     def random_bytes(self, count: int) -> bytes:
@@ -95,8 +95,8 @@ class Clock:
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback`` (plain and quick) once, ``delay_ms`` from now, unless cancelled.
 
-        Timers fire one after the other, so an exception of ``callback`` must not get out: it is logged, and the owner
-        of a timer whose failure means more than that handles it in ``callback``.
+        An exception of ``callback`` is logged, because other timers must still fire; where a failure needs more than a
+        log line, ``callback`` handles it.
         """
         timer = Timer(self, self.monotonic_ms() + max(0.0, delay_ms), callback)
         heapq.heappush(self._heap, (timer.deadline_ms, next(self._order), timer))

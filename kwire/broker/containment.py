@@ -1,11 +1,11 @@
-"""Containment of failures: what a bug in a timer, a background task or a coordinator may end.
+"""Containment of failures: what ends when a timer, a background task or a coordinator raises.
 
 Responsible for: which exceptions must stop the broker, and running background tasks so that any other exception is
 logged and the task started again. Must not depend on: what a task does, the clock.
 
 An exception that no caller expects is a bug in kwire. Only one kind of it stops the process: an AssertionError raised
-in ``kwire.storage``, since writing on with a broken log could damage what is stored. docs/decisions/containment.md has
-the reasons.
+in ``kwire.storage``, since further writes to a broken log could damage stored records. docs/decisions/containment.md
+has the reasons.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ RESTART_MS: Final = 1000
 
 
 def must_stop_broker(error: BaseException) -> bool:
-    """Whether the broker must not go on after ``error``: an invariant of a log is broken."""
+    """Whether the broker must stop after ``error``: an invariant of a log is broken."""
     if isinstance(error, BaseExceptionGroup):
         return any(must_stop_broker(each) for each in error.exceptions)
     if not isinstance(error, AssertionError):

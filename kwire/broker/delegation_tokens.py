@@ -3,8 +3,8 @@
 Responsible for: the HMAC of a token, its SCRAM credentials, and the check of ``delegation.token.expiry.check.interval.
 ms``. Must not depend on: requests, connections.
 
-The metadata log has no secret of a token: its HMAC is that of its id under ``delegation.token.secret.key``. A client
-logs in with the id as user and the HMAC in base64 as password.
+The metadata log has no secret of a token: its HMAC is computed from its id with ``delegation.token.secret.key``. A
+client logs in with the id as user and the HMAC in base64 as password.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class DelegationTokens:
         self._configs = configs
         self._controller = controller
         self._clock = clock
-        self._ids: dict[bytes, str] = {}  # by HMAC
+        self._ids: dict[bytes, str] = {}  # token ids by HMAC
         self._stale = True
-        self._credentials: dict[tuple[str, int], Credential] = {}  # by token id and number of the mechanism
+        self._credentials: dict[tuple[str, int], Credential] = {}  # credentials by token id and number of the mechanism
 
     @property
     def enabled(self) -> bool:
@@ -82,7 +82,7 @@ class DelegationTokens:
         return TokenCredential(made, Principal(kind, name), record.expiration_timestamp)
 
     def on_metadata_delta(self, delta: Delta) -> None:
-        """Drop what was derived of tokens that were removed."""
+        """Drop the HMACs and credentials of tokens that were removed."""
         if not delta.tokens_changed:
             return
         self._stale = True

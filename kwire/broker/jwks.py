@@ -2,9 +2,9 @@
 
 Responsible for: reading and refreshing it. Must not depend on: tokens.
 
-``keys_for`` is called in the thread of a login, and may wait for the provider. A file is read once, as in Kafka; what
-a URL answers is kept for ``sasl.oauthbearer.jwks.endpoint.refresh.ms``, and asked for sooner when a token names a key
-that is not there, at most once in ``_MISSING_KEY_MS``.
+``keys_for`` is called in the thread of a login, and may wait for the provider. A file is read once, as in Kafka; the
+answer of a URL is kept for ``sasl.oauthbearer.jwks.endpoint.refresh.ms``, and fetched sooner when a token names a
+missing key, at most once in ``_MISSING_KEY_MS``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Jwks:
         self._now_ms = now_ms
         self._keys: Sequence[PyJWK] | None = None
         self._read_ms = float("-inf")
-        # Logins of a listener run in one thread at a time; the lock makes that no condition of this class.
+        # Logins of a listener run in one thread at a time, but this class does not rely on that.
         self._lock = threading.Lock()
 
     def keys_for(self, kid: str | None) -> Sequence[PyJWK]:
@@ -86,7 +86,7 @@ def read_jwks(url: str) -> Sequence[PyJWK]:
         raise JwksError(f"{url} cannot be read: {error}") from None
     except (ValueError, jwt.PyJWTError, AttributeError, TypeError) as error:
         raise JwksError(f"{url} is not a key set (JWKS): {error}") from None
-    # Symmetric keys are no keys of a provider: a server that verifies with one could sign with it.
+    # Symmetric keys are left out: a server that can verify with one could also sign with it.
     return [key for key in keys if key.key_type != "oct"]
 
 

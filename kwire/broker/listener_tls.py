@@ -1,7 +1,7 @@
 """The TLS settings of a listener, for the side that accepts connections and the side that makes them.
 
-Responsible for: the ``ssl.*`` settings of one listener, how a change of their files is noticed, and the name of the
-setting that is wrong. Must not depend on: contexts, connections.
+Responsible for: the ``ssl.*`` settings of one listener, detecting changes of their files, and the name of a wrong
+setting. Must not depend on: contexts, connections.
 """
 
 from __future__ import annotations

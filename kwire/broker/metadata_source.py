@@ -83,7 +83,7 @@ async def open_own_log(
     )
     is_broker = "broker" in configs.broker["process.roles"]
     if is_broker:
-        # Before partitions are opened: those that Apache Kafka left without a leader at a clean stop get it back here.
+        # Before partitions are opened: those that Apache Kafka left without a leader at a clean stop get one here.
         controller.register(endpoints, [one.id for one in dirs.dirs])
     peers = None
     if is_broker and has_other_brokers:

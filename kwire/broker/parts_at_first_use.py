@@ -1,6 +1,6 @@
 """Parts of a broker that are made at their first use, so that a start does not load them.
 
-Responsible for: making them from other parts. Must not depend on: when they are used.
+Responsible for: making them from other parts. Must not depend on: where they are used.
 """
 
 # ruff: noqa: PLC0415 (the imports in functions are what this module is for)
@@ -31,7 +31,7 @@ def make_delegation_tokens(metadata: MetadataSource, clock: Clock) -> Delegation
 
 
 def make_authentication(metadata: MetadataSource, clock: Clock, tokens: DelegationTokens) -> Authentication:
-    """Make what decides how clients log in."""
+    """Make the authentication of a broker."""
     from kwire.broker.authentication import Authentication
 
     return Authentication(image=metadata.image, configs=metadata.configs, clock=clock, tokens=tokens)

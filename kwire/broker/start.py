@@ -144,7 +144,7 @@ async def open_broker(
 
 
 async def _start_cluster_parts(nursery: trio.Nursery, broker: Broker, metadata: MetadataSource) -> None:
-    """Start what a broker does for and with others; a broker of its own has the first of it alone."""
+    """Start the tasks of a broker of a cluster; a broker without others has only the first ones."""
     watch, sleep = broker.watchdog.watch, broker.clock.sleep
     _start_cordons(nursery, broker, metadata)
     if broker.replication is not None:
@@ -198,7 +198,7 @@ def _directory_assignments(broker: Broker) -> DirectoryAssignments:
 
 
 def _start_cordons(nursery: trio.Nursery, broker: Broker, metadata: MetadataSource) -> None:
-    """Follow ``cordoned.log.dirs``; a node that is alone begins once it is set."""
+    """Follow ``cordoned.log.dirs``; a node without others begins once it is set."""
     configs, member, own = broker.configs.broker, metadata.member, metadata.own
     if member is None and (own is None or own.broker_epoch < 0):
         return
@@ -242,7 +242,7 @@ def _log_dir_failures(broker: Broker, metadata: MetadataSource) -> LogDirFailure
         if broker.replication is not None:
             broker.replication.leave_offline()
         if metadata.own is not None and one is metadata.own.log.home:
-            metadata.own.log.lose_directory()  # without its metadata log the node ends, as in Apache Kafka
+            metadata.own.log.lose_directory()  # without its metadata log the node stops, as in Apache Kafka
         elif metadata.member is not None:
             await metadata.member.report_offline(
                 one.id, is_last=not broker.dirs.online, timeout_ms=broker.configs.broker["log.dir.failure.timeout.ms"]
@@ -382,7 +382,7 @@ def _make_broker(
         )
         assert metadata.peers is not None
         controller.subscribe(metadata.peers.on_metadata_delta)
-        # Before partitions: a leader that begins asks which brokers may be in sync.
+        # Before partitions: a new leader reads which brokers may be in sync.
         controller.subscribe(replication.alive.on_metadata_delta)
     # In this order: coordinators find the partitions that a change has created or deleted.
     for part in (partitions, groups, transactions, share_states, share_partitions, quotas, telemetry):
@@ -477,8 +477,8 @@ def _remote_dead_letters(connection: Callable[[int, str], Node], configs: Effect
 async def _close(broker: Broker, metadata: MetadataSource) -> None:
     """Flush and close every log, write the checkpoints, and mark the log directories as cleanly stopped.
 
-    If a log cannot be closed, or could not be recovered since the start, the next start checks all of them. What is
-    discarded is closed only.
+    If a log cannot be closed, or could not be recovered since the start, the next start checks all of them. A broker
+    whose state is discarded only closes them.
     """
     if not broker.is_discarded:
         await broker.housekeeping.flush_and_checkpoint()

@@ -1,6 +1,6 @@
 """Reports files that the operating system refuses to read or write.
 
-Responsible for: one log line per file and interval. Must not depend on: what a failure means to a request or a log.
+Responsible for: one log line per file and interval. Must not depend on: the effect of a failure on a request or a log.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How code below the request handlers waits on behalf of a request.
+"""The wait of code below the request handlers, on behalf of a request.
 
 Responsible for: the protocol ``Waits``. Must not depend on: requests, connections, the broker.
 """

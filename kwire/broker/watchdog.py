@@ -1,4 +1,4 @@
-"""Reports what holds the event loop for too long.
+"""Reports steps that hold the event loop for too long.
 
 Responsible for: the count and the log line of each request or background task that kept all others waiting for more
 than ``limits.LOOP_HELD_MS``. Must not depend on: requests, connections.
@@ -31,7 +31,7 @@ class Watchdog:
         self._logged_at: dict[str, float] = {}
 
     def report(self, name: str, elapsed_s: float) -> None:
-        """Take note of ``name`` having used the loop for ``elapsed_s`` without yielding."""
+        """Count and log that ``name`` has used the loop for ``elapsed_s`` without yielding."""
         elapsed_ms = elapsed_s * 1000
         if elapsed_ms < LOOP_HELD_MS:
             return

@@ -159,7 +159,7 @@ class MetadataImage:
             self.version += 1
         if preserved:
             self._preserved += preserved
-        self._settle(delta)
+        self._store_grown_topics(delta)
         return delta
 
     # --- topics and partitions ---
@@ -173,7 +173,7 @@ class MetadataImage:
         delta.topics_created.append(topic)
 
     def _remove_topic(self, record: messages.RemoveTopicRecord, delta: Delta) -> None:
-        self._settle(delta)
+        self._store_grown_topics(delta)
         topic = self._topics_by_id.pop(record.topic_id)
         del self._topics[topic.name]
         similar = self._similar_names.get(_unified(topic.name))
@@ -250,7 +250,7 @@ class MetadataImage:
             self._growing[topic.id] = list(topic.partitions)
         return self._growing[topic.id]
 
-    def _settle(self, delta: Delta) -> None:
+    def _store_grown_topics(self, delta: Delta) -> None:
         """Put what grew into the topics, in the delta too."""
         for topic_id, partitions in self._growing.items():
             grown = replace(self._topics_by_id[topic_id], partitions=tuple(partitions))

@@ -1,6 +1,6 @@
-"""The ACLs of a cluster, arranged so that those for one resource are found without a look at the others.
+"""The ACLs of a cluster, arranged so that those for one resource are found without searching the others.
 
-Responsible for: which ACLs apply to a resource and a principal, and what follows from them. Must not depend on: super
+Responsible for: which ACLs apply to a resource and a principal, and what they decide. Must not depend on: super
 users, what is allowed without an ACL (``standard_authorizer``), where ACLs are stored.
 
     for each resource type
@@ -8,7 +8,7 @@ users, what is allowed without an ACL (``standard_authorizer``), where ACLs are 
                    (PREFIXED, name)  -> principal -> ACLs      looked up once for each length that a prefix has
       principals   principal -> ACLs                           for the question about at least one resource (KIP-679)
 
-``AclRules`` is never changed: a change makes a new one that shares all but what it touches.
+``AclRules`` is never changed: a change makes a new one, which shares the parts that did not change.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ K = TypeVar("K")
 
 ANY_PRINCIPAL: Final = f"User:{WILDCARD}"
 
-# What an ACL that allows an operation allows as well. One that denies denies no other operation.
+# Operations that an ACL allows in addition to its own. An ACL that denies applies to its own operation only.
 _ALLOWED_BY: Final[Mapping[Operation, frozenset[Operation]]] = {
     Operation.DESCRIBE: frozenset({Operation.READ, Operation.WRITE, Operation.DELETE, Operation.ALTER}),
     Operation.DESCRIBE_CONFIGS: frozenset({Operation.ALTER_CONFIGS}),
@@ -38,7 +38,7 @@ _EVERY: Final[_Pattern] = (PatternType.LITERAL, WILDCARD)
 
 
 class Ruling(NamedTuple):
-    """What ACLs say. ``listed``: at least one is about the resource, for any principal. ``acl`` decided, if one did."""
+    """The result. ``listed``: at least one ACL is for the resource, for any principal. ``acl`` decided, if one did."""
 
     allowed: bool
     listed: bool
@@ -58,7 +58,7 @@ _NO_RULES: Final = _TypeRules()
 
 
 class AclRules:
-    """See the module."""
+    """The ACLs of a cluster by resource type, pattern and principal."""
 
     __slots__ = ("_types",)
 
@@ -66,7 +66,7 @@ class AclRules:
         self._types = types or {}
 
     def changed(self, *, created: Iterable[Acl] = (), deleted: Iterable[Acl] = ()) -> AclRules:
-        """Return the rules with some ACLs more and some less."""
+        """Return the rules with some ACLs added and others removed."""
         types = dict(self._types)
         changes: dict[ResourceType, list[tuple[Acl, bool]]] = {}
         for acls, present in ((created, True), (deleted, False)):
@@ -77,7 +77,7 @@ class AclRules:
         return AclRules(types)
 
     def decide(self, principal: str, host: str, operation: Operation, kind: ResourceType, name: str) -> Ruling:
-        """Say what the ACLs about a resource say of an operation: one that denies counts before those that allow."""
+        """Decide an operation on a resource by its ACLs: one that denies comes before those that allow."""
         listed, allowing = False, None
         for by_principal in self._about(kind, name):
             listed = True
@@ -109,7 +109,7 @@ class AclRules:
         return _EVERY in allowed or any(not _is_denied(pattern, denied) for pattern in allowed)
 
     def _about(self, kind: ResourceType, name: str) -> Iterator[Mapping[str, _Acls]]:
-        """Find the ACLs about a resource, by principal."""
+        """Find the ACLs for a resource, by principal."""
         rules = self._types.get(kind, _NO_RULES)
         names: list[_Pattern] = [(PatternType.LITERAL, name)]
         if name != WILDCARD:
@@ -137,7 +137,7 @@ def _is_denied(pattern: _Pattern, denied: set[_Pattern]) -> bool:
 
 
 def _change(rules: _TypeRules, changes: Iterable[tuple[Acl, bool]]) -> _TypeRules:
-    """Copy the maps, and below them what is about the patterns and principals of the changed ACLs."""
+    """Copy the maps, and in them the entries for the patterns and principals of the changed ACLs."""
     patterns: dict[_Pattern, Mapping[str, _Acls]] = dict(rules.patterns)
     principals: dict[str, _Acls] = dict(rules.principals)
     own_patterns: dict[_Pattern, dict[str, dict[Acl, None]]] = {}

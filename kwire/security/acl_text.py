@@ -1,7 +1,7 @@
 """ACLs as sentences: ``alice may read topic orders``.
 
-Responsible for: the sentence of an ACL, and reading it. It is what people type and see; the official tools have words
-of their own. Must not depend on: where ACLs are stored.
+Responsible for: the sentence of an ACL, and reading it. kwire's own commands read and print it; the official tools have
+another form. Must not depend on: where ACLs are stored.
 
     PRINCIPAL may [not] OPERATION[,OPERATION] RESOURCE [from HOST]
 
@@ -9,7 +9,7 @@ of their own. Must not depend on: where ACLs are stored.
     OPERATION    read, write, create, delete, alter, describe, describe-configs, alter-configs, cluster-action,
                  idempotent-write, create-tokens, describe-tokens, two-phase-commit, or all
     RESOURCE     topic NAME, group NAME, transactional-id NAME, delegation-token NAME, user NAME, or cluster;
-                 NAME* is every name with the prefix, * every name; in quotes a * is a letter like others
+                 NAME* is every name with the prefix, * every name; in quotes a * is an ordinary character
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ class Authorizer(Protocol):
         ...
 
     def why(self, principal: Principal, host: str, operation: Operation, kind: ResourceType, name: str) -> str:
-        """Say in a few words what decided, for the audit log."""
+        """The reason of the decision in a few words, for the audit log."""
         ...
 
 

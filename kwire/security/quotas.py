@@ -103,7 +103,7 @@ class Meter:
             self._samples.popleft()
 
     def _span_ms(self, now_ms: int) -> int:
-        """Time since the oldest window began, at least all windows but one: a first burst is no rate yet."""
+        """Time since the oldest window began, at least all windows but one: a first burst is not a rate."""
         elapsed_ms = now_ms - self._samples[0][0]
         missing = self._windows.count - 1 - elapsed_ms // self._windows.size_ms
         return max(1, elapsed_ms + max(0, missing) * self._windows.size_ms)
@@ -144,5 +144,5 @@ class TokenBucket:
 
 
 def _whole_ms(pause_ms: float) -> int:
-    """A pause as an answer can tell it: a small quota asks for more than fits."""
+    """A pause in whole ms, limited to an int32: a small quota can ask for more."""
     return round(min(pause_ms, _PAUSE_MS_MAX))

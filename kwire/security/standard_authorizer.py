@@ -1,6 +1,6 @@
 """Kafka's StandardAuthorizer: decides by the ACLs of the cluster, super users and a default.
 
-Responsible for: the decision, and the answer to why. Must not depend on: where ACLs are stored, requests, log lines.
+Responsible for: the decision and its reason. Must not depend on: where ACLs are stored, requests, log lines.
 
 Deny comes before allow. Without an ACL about a resource the default decides; with one, for any principal, what is not
 allowed is denied. Decisions are kept until an ACL changes, because a client asks the same thing with each request.
@@ -17,7 +17,7 @@ from kwire.security.acl_rules import AclRules
 from kwire.security.acl_text import acl_text
 from kwire.security.principal import Principal
 
-# "hardcode" is the name that Apache Kafka uses to find out what is allowed without an ACL.
+# "hardcode" is the resource name with which Apache Kafka finds out what is allowed without an ACL.
 _UNLISTED_NAME: Final = "hardcode"
 # The name is None for the question about at least one resource of the type.
 _Question: TypeAlias = tuple[Principal, str, Operation, ResourceType, str | None]
@@ -34,7 +34,7 @@ class StandardAuthorizer:
         self.epoch = 0
 
     def change(self, *, created: Iterable[Acl], deleted: Iterable[Acl]) -> None:
-        """Follow a change of the cluster's ACLs. Every decision is made again."""
+        """Apply a change of the cluster's ACLs. Cached decisions are dropped."""
         self._rules = self._rules.changed(created=created, deleted=deleted)
         self._decisions = {}
         self.epoch += 1

@@ -29,7 +29,7 @@ _Address: TypeAlias = tuple[socket.AddressFamily, str]
 
 # The process or the machine is out of a resource that is freed when connections end: pause, then try again.
 _SHORTAGES: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS})
-# accept(2) reports an error of the one connection that it would have returned: the next may be fine.
+# accept(2) reports an error of the connection that it would have returned; the next connection may be without one.
 _PEER_TROUBLE_NAMES: Final = (
     "ECONNABORTED",
     "EHOSTDOWN",
@@ -93,7 +93,7 @@ def bind(binding: Binding, options: SocketOptions) -> Bound:
         except OSError as error:
             for bound in sockets:
                 bound.close()
-            # Any free port: the one that the first address was given may be taken at the second.
+            # Any free port: the one that the first address got may be in use at the second.
             if binding.port == 0 and sockets and error.errno == errno.EADDRINUSE and attempt + 1 < _PORT_ATTEMPTS:
                 continue
             raise _cannot(binding, error) from error
@@ -148,7 +148,7 @@ class Acceptor:
             log.failure("connection not accepted, which is a bug in kwire", error, peer=str(address))
 
     def _admit(self, accepted: socket.socket, address: tuple[str, int]) -> None:
-        # A socket for both families shows IPv4 peers as ::ffff:192.0.2.1; limits and logs speak of 192.0.2.1.
+        # A socket for both families shows IPv4 peers as ::ffff:192.0.2.1; limits and logs use 192.0.2.1.
         host = address[0].removeprefix("::ffff:")
         why = self._connections.refusal(host) or self._broker.quotas.refusal(host)
         if why is not None:

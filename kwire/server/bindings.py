@@ -50,7 +50,7 @@ class Binding(NamedTuple):
 
 
 class Limits(NamedTuple):
-    """Kafka's settings for connections, under their names with units last. -1 is no limit where it is in Kafka."""
+    """Kafka's settings for connections, with units last. -1 means no limit where it does in Kafka."""
 
     request_bytes_max: int = 104857600
     queued_bytes_max: int = -1

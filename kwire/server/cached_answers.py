@@ -1,6 +1,6 @@
 """The response cache as one connection uses it.
 
-Responsible for: what an answer of this client may be kept under, and whether it still is what it was made from. Must
+Responsible for: the cache key of a response to this client, and whether a cached one is still current. Must
 not depend on: transports, how responses are kept (``broker.requests.response_cache``).
 """
 
@@ -22,13 +22,13 @@ class CachedAnswers:
 
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
-        # What the response to the request being handled is kept under, and the version of what it is made from.
+        # The cache key of the response to the current request, and the version of the state that it is made from.
         self._wanted: tuple[Key, Hashable] | None = None
 
     def find(
         self, caching: Caching, client: Client, header: RequestHeader, frame: memoryview
     ) -> Sequence[bytes] | None:
-        """Return the response that an equal request had, if it is kept; else note what the new one is kept under."""
+        """Return the cached response to an equal request; without one, note the key for the new response."""
         self._wanted = None
         broker = self._broker
         if broker.hooks.hooked(header.api_key):
@@ -47,7 +47,7 @@ class CachedAnswers:
         return parts
 
     def store(self, caching: Caching, response: Message, parts: Sequence[Part]) -> None:
-        """Keep the encoded response to the request of the last ``find``, unless what it is made from has changed."""
+        """Cache the response to the request of the last ``find``, unless the state that it shows has changed."""
         if self._wanted is None:
             return
         key, version = self._wanted
@@ -57,7 +57,7 @@ class CachedAnswers:
             broker.responses.store(key, version, parts)
 
     def _version(self, caching: Caching) -> Hashable:
-        """The version of what a response is made from; ACLs are a part of it where an authorizer decides."""
+        """The version of the state that a response shows; with an authorizer, ACLs are a part of it."""
         authorizer = self._broker.authorizer
         version = caching.version(self._broker)
         return version if authorizer is None else (version, authorizer.epoch)

@@ -1,4 +1,4 @@
-"""Notice that a peer has closed while its connection does not read.
+"""Detects that a peer has closed while its connection does not read.
 
 Responsible for: one kernel queue that reports closed connections and nothing else. Must not depend on: what a
 connection waits for.

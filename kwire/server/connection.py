@@ -65,7 +65,10 @@ async def serve_connection(broker: Broker, transport: Transport, listener: Liste
 
 
 class Connection:
-    """See the module. ``idle_turns`` is how many sweeps of the registry have passed since the last read or send."""
+    """One client's connection.
+
+    ``idle_turns`` is how many sweeps of the registry have passed since the last read or send.
+    """
 
     __slots__ = (
         "_breaths",
@@ -176,7 +179,7 @@ class Connection:
         except ProtocolViolation as violation:
             if self._login is not None:
                 self._login.note_violation(str(violation))
-            log.warning("connection closed: protocol violation", why=str(violation), **self._who())
+            log.warning("connection closed: protocol violation", why=str(violation), **self._log_values())
         except (ConnectionError, trio.ClosedResourceError, Ended) as end:
             log.debug("connection ended", peer=self.peer, why=self._ended_because or str(end))
         except Exception as error:
@@ -192,7 +195,7 @@ class Connection:
             if self._login is not None:
                 self._login.close()
             for callback in self.closing.values():
-                self._broker.clock.call_later(0, callback)  # there an exception is contained
+                self._broker.clock.call_later(0, callback)  # exceptions are contained there
 
     def end(self, why: str) -> None:
         """End at once if this connection waits, else after the reply that is being made or sent."""
@@ -338,18 +341,21 @@ class Connection:
         except ProtocolViolation:
             raise
         except PeerGone:
-            pass  # the requests that it sent behind this one are still handled
+            pass  # the requests that the client sent after this one are still handled
         except KafkaError as refusal:
             self._refuse(header, refusal.code, refusal.message)
         except StorageFailure as failure:
-            log.warning("request failed: log directory I/O error", why=str(failure), **self._who())
+            log.warning("request failed: log directory I/O error", why=str(failure), **self._log_values())
             self._refuse(header, Code.KAFKA_STORAGE_ERROR, str(failure))
         except Exception as error:  # noqa: BLE001 (our bug, whatever it is)
             await self._fail(header, error)
         self._header = None
 
     async def _admit_otherwise(self, known: bool | None, frame: memoryview) -> bool:
-        """Pass a frame to the login, or answer ApiVersions at an unknown version. True: it is a request like others."""
+        """Pass a frame to the login, or answer ApiVersions of an unknown version.
+
+        True: handle it as a usual request.
+        """
         if known is None:
             assert self._login is not None
             known = await self._login.take(frame)
@@ -396,7 +402,7 @@ class Connection:
         return True
 
     async def _code_in_thread(self, codec: Callable[[RequestHeader, Any], T], header: RequestHeader, value: Any) -> T:
-        """Decode or encode what would hold the event loop for too long."""
+        """Decode or encode a message that would hold the event loop for too long."""
         await self.send_pending()
         return await self._connections.code_in_thread(codec, header, value)
 
@@ -408,14 +414,14 @@ class Connection:
         """Answer the whole request with one code; where the response has no place for one, the connection ends."""
         answer = encode_refusal(header, code, message)
         if answer is None:
-            log.warning("connection closed: the response has no error code", code=code.name, **self._who())
+            log.warning("connection closed: the response has no error code", code=code.name, **self._log_values())
             raise Ended(code.name)
         self._queue(answer)
 
     async def _fail(self, header: RequestHeader, error: Exception) -> NoReturn:
         if must_stop_broker(error):
             raise error
-        log.failure("request failed by a bug in kwire", error, **self._who())
+        log.failure("request failed by a bug in kwire", error, **self._log_values())
         self._refuse(header, Code.UNKNOWN_SERVER_ERROR, None)
         await self.send_pending()
         raise Ended("a request failed")
@@ -441,7 +447,10 @@ class Connection:
             raise Ended(self._ended_because)
 
     async def _begin_turn(self) -> None:
-        """Called after the transport has waited. One that used up a turn just now goes behind those that wait."""
+        """Called after the transport has waited.
+
+        A connection that just used up a turn queues behind those that wait.
+        """
         self._turn_bytes = 0
         if self._turn_debt_until > self._turn.began and self._connections.turns.busy:
             await self._next_turn()
@@ -453,7 +462,7 @@ class Connection:
         self._turn_debt_until = self._turn.began + _DEBT_S
 
     def _report_turn(self, elapsed_s: float) -> None:
-        """Tell the watchdog of a turn that held the event loop for too long."""
+        """Report a turn that held the event loop for too long to the watchdog."""
         self._broker.watchdog.report("connection" if self._for is None else api_name(self._for), elapsed_s)
 
     async def _park(self, awaitable: Awaitable[None], timeout_ms: float = float("inf")) -> None:
@@ -490,7 +499,7 @@ class Connection:
             self._connections.memory.count(byte_count - self._held_bytes)
             self._held_bytes = byte_count
 
-    def _who(self) -> dict[str, object]:
+    def _log_values(self) -> dict[str, object]:
         who: dict[str, object] = {"peer": self.peer, "listener": self.endpoint.name}
         if self._header is not None:
             name = api_name(self._header.api_key)

@@ -95,7 +95,7 @@ class ConnectionRegistry:
         self.read_buffers = ReadBuffers(READ_BUFFERS_KEPT_MAX)
         # Encodes and decodes large messages one at a time: a second thread would only compete for the interpreter.
         self._codec_limiter = trio.CapacityLimiter(1)
-        # Opens large batches, outside the interpreter for most of the time. Each one may take tens of megabytes.
+        # Decompresses and validates large batches, mostly without the GIL. Each one may take tens of megabytes.
         self._opening_limiter = trio.CapacityLimiter(OPENING_THREADS_MAX)
         # Derives keys and verifies signatures of logins: a burst of them must not hold back large batches.
         self._login_limiter = trio.CapacityLimiter(1)
@@ -104,7 +104,7 @@ class ConnectionRegistry:
         return len(self._connections)
 
     def serve(self, apis: ApiTable) -> None:
-        """Serve this table from now on, also on open connections, which hold these very dicts."""
+        """Serve this table from now on, also on open connections, which share the same dicts."""
         self.apis.clear()
         self.apis.update(apis)
         self.served.clear()
@@ -116,7 +116,7 @@ class ConnectionRegistry:
         return await trio.to_thread.run_sync(codec, *args, limiter=self._codec_limiter)
 
     async def open_in_thread(self, call: Callable[[], None]) -> None:
-        """Open and validate a large record batch in a thread."""
+        """Decompress and validate a large record batch in a thread."""
         await trio.to_thread.run_sync(call, limiter=self._opening_limiter)
 
     async def log_in_in_thread(self, call: Callable[[], T]) -> T:
@@ -162,7 +162,7 @@ class ConnectionRegistry:
                 await self._left.wait()
 
     async def pace(self, listener: str) -> None:
-        """Wait until one more is within ``max.connection.creation.rate``, the broker's and the listener's own."""
+        """Wait until ``max.connection.creation.rate``, of broker and listener, allows another connection."""
         await self._rate_limiter.acquire(lambda: self.read_limits().creation_rate_max)
         if self.read_limits().listener_creation_rate_max:
             pace = self._listener_rate_limiters.setdefault(listener, RateLimiter(self._clock))
@@ -182,7 +182,7 @@ class ConnectionRegistry:
         return list(self._connections)
 
     def end_all(self, why: str) -> None:
-        """End every connection: at once if it only waits, else after the reply that is being made."""
+        """End every connection: at once if it only waits, else after the current reply."""
         for connection in list(self._connections):
             connection.end(why)
 

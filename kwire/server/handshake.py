@@ -1,4 +1,4 @@
-"""What comes before the first request of a connection where its listener uses TLS.
+"""The TLS handshake of a connection, before its first request.
 
 Responsible for: the interface between a connection and its handshake, the time that a handshake may take, and the log
 of those that fail. Must not depend on: sockets, TLS.
@@ -42,7 +42,7 @@ Handshake: TypeAlias = Callable[[Connection], Awaitable[None]]
 async def shake_hands(
     agree: Callable[[], Awaitable[Principal]], clock: Clock, failure_delay_ms: float, connection: Connection
 ) -> None:
-    """Await ``agree`` for a limited time, and note the principal that it returns. Raises as ``agree`` does.
+    """Await ``agree``, the handshake, for a limited time, and note the principal that it returns.
 
     A connection that is closed while the client sends is reset, and then the client does not read the alert that says
     why; so after a failure it stays open for ``failure_delay_ms``.

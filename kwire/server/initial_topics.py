@@ -1,6 +1,6 @@
-"""Topics that a start names: those that do not exist yet are created before the broker is ready.
+"""Topics named at the start of a broker: those that do not exist are created before it is ready.
 
-Responsible for: creating what is missing. Must not depend on: where the names come from.
+Responsible for: creating missing topics. Must not depend on: where the names come from.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from kwire.metadata.topics import NewTopic
 async def create_missing_topics(broker: Broker, topics: Sequence[NewTopic]) -> list[tuple[NewTopic, KafkaError]]:
     """Create the topics that do not exist; returns those that were refused, each with its error.
 
-    An existing topic keeps its partitions and configs; of two with one name the last counts.
+    An existing topic keeps its partitions and configs; of two entries with one name the last counts.
     """
     wanted = {topic.name: topic for topic in topics}
     missing = [topic for name, topic in wanted.items() if name not in broker.image.topics]

@@ -1,7 +1,7 @@
-"""Users that a start names: their SCRAM credentials are stored before the broker is ready.
+"""Users named at the start of a broker: their SCRAM credentials are stored before it is ready.
 
-Responsible for: storing what is missing or has another password. Must not depend on: where names and passwords come
-from.
+Responsible for: storing credentials that are missing or are of another password. Must not depend on: where names and
+passwords come from.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from kwire.security.sasl.scram_keys import (
 async def store_users(broker: Broker, users: Mapping[str, str]) -> dict[str, KafkaError]:
     """Store a credential for each SCRAM mechanism of each user; returns the users that were refused.
 
-    A user whose stored credentials fit the password keeps them. Passwords are salted in a thread.
+    A user whose stored credentials are of the given password keeps them. Passwords are salted in a thread.
     """
     refused: dict[str, KafkaError] = {}
     for number in SCRAM_MECHANISMS.values():
-        # A user may stand once in a command, so there is one for each mechanism.
+        # A command may name a user only once, so there is one for each mechanism.
         upsertions = []
         for user, password in users.items():
             made = await _new_credential(broker, user, password, number)

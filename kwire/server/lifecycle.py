@@ -1,8 +1,8 @@
 """Start and stop: a broker behind its listeners.
 
-Responsible for: the order. Addresses are bound first, so that a busy port is reported before any data is touched;
-connections are accepted last, when everything is recovered. At the stop no more are accepted, replies that are being
-made are sent, and the broker closes its log directories cleanly. Must not depend on: command lines, where settings came
+Responsible for: the order of both. Addresses are bound first, so that a busy port is reported before any data is
+touched; connections are accepted last, when everything is recovered. At the stop no more are accepted, current replies
+are sent, and the broker closes its log directories cleanly. Must not depend on: command lines, where settings came
 from.
 
 ``open_server`` is for programs and tests that have an event loop; ``run`` is a process of its own, with its signals.
@@ -76,7 +76,7 @@ Beside: TypeAlias = Callable[..., Awaitable[object]]
 
 
 class Server:
-    """A broker that serves. ``bindings`` have the ports that were got; ``reopen`` replaces broker and connections.
+    """A running broker with its listeners. ``bindings`` have the bound ports; ``reopen`` replaces the broker.
 
     ``controller_bindings`` are the listeners for other nodes.
     """
@@ -119,8 +119,8 @@ class Server:
 
         The sockets listen all the time, so that clients reconnect as after a restart. ``clock`` None: the new broker's
         clock goes on from that of the old one. When the broker cannot start, ``undo`` is called, and what failed is
-        raised once it serves again; without ``undo`` this server ends. ``discard``: what the old broker has need not
-        reach the disk.
+        raised once it serves again; without ``undo`` this server ends. ``discard``: the old broker need not write its
+        state to the disk.
         """
         while self.reopening is not None:
             await self.reopening.done.wait()
@@ -158,7 +158,7 @@ async def open_server(
     bounds: list[Bound] = []
     failure: Exception | None = None
     try:
-        # One by one, so that those that were taken are given back when the next cannot be had.
+        # One by one, so that bound addresses are released when the next cannot be bound.
         bounds.extend(bind(binding, options) for binding in every)
         bound_now = [bound.binding for bound in bounds]
         server = Server(settings, files, bound_now[: len(bindings)], tls, bound_now[len(bindings) :], dialer=dialer)
@@ -317,7 +317,7 @@ def run(
 
     ``beside`` is a task that runs as long as the broker and is started before (``trio.Nursery.start``).
 
-    Without ``files`` the data is on the disk. ``wrap`` may put something between the broker and its files. Raises as
+    Without ``files`` the data is on the disk. ``wrap`` may add a layer between the broker and its files. Raises as
     open_server, and what ``on_ready`` raises.
     """
     descriptors = raise_descriptor_limit()
@@ -368,7 +368,7 @@ async def _serve_until_signalled(
                     await tasks.start(beside, server)
                 await on_ready(server)
                 serving = server
-                # Objects made so far stay: the collector need not visit them again.
+                # The objects made so far are permanent: the garbage collector need not visit them again.
                 gc.freeze()
                 gc.enable()
                 await stop.wait()
@@ -377,7 +377,7 @@ async def _serve_until_signalled(
 
 
 def _hung_up(hangups: Hangups, server: Server | None) -> Meaning:
-    """Reload what a SIGHUP asks for; returns what it means."""
+    """Handle a SIGHUP: reload certificates if that is its meaning. Returns the meaning."""
     tls = None if server is None else server.tls
     meaning = hangups.meaning(reloadable=tls is not None)
     if meaning == "reload" and tls is not None:
@@ -430,7 +430,7 @@ def _tls_listeners(configs: EffectiveConfigs, bindings: Sequence[Binding]) -> Tl
 
 
 def _limits_in_force(broker: Broker, limits: Limits, connections_max: int) -> Callable[[], Limits]:
-    """The limits as they stand, at first ``limits``, read again only after a dynamic change of the broker's configs."""
+    """Return a function for the current limits: ``limits``, and new ones after a change of the configs."""
     names = [endpoint.name for endpoint in broker.endpoints]
     made_of: tuple[object, object] | None = None
 
@@ -443,7 +443,7 @@ def _limits_in_force(broker: Broker, limits: Limits, connections_max: int) -> Ca
             try:
                 limits = read_limits(broker.configs, names)
             except ConfigProblem as problem:
-                # An Apache broker may have left what is refused here, such as a limit for a host by its name.
+                # An Apache broker may have stored a value that is refused here, such as a limit for a host by its name.
                 log.warning("the limits on connections stay as they were", key=problem.name, why=str(problem))
             limits = limits._replace(connections_max=min(limits.connections_max, connections_max))
         return limits

@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # not at run time: a broker without TLS does not load OpenSSL
 
 
 class Listener(NamedTuple):
-    """What a connection needs of where it was accepted. All listeners of a broker share one registry.
+    """The listener that accepted a connection. All listeners of a broker share one registry.
 
     ``tls`` is None where the security protocol (``endpoint.security_protocol``) is without TLS.
     """

@@ -3,8 +3,8 @@
 Responsible for: the frames of a login, its answers, the delay of a refusal, the end of a session, and the audit lines.
 Must not depend on: sockets, how a mechanism works (``security.sasl``).
 
-While a login runs, the connection passes each frame to ``ConnectionLogin.take``. Afterwards it takes requests as on any
-listener; only where sessions expire (KIP-368) SaslHandshake comes here, and after the expiry every request.
+While a login runs, the connection passes each frame to ``ConnectionLogin.take``. Afterwards requests are handled as on
+any listener; only where sessions expire (KIP-368), SaslHandshake is passed here, and after the expiry every request.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class ConnectionLogin:
         return False
 
     def close(self) -> None:
-        """Drop the timer of the session, and the connection, which refers to this object too."""
+        """Cancel the timer of the session, and drop the reference to the connection."""
         self._cancel_expiry()
         del self._connection
 
@@ -154,7 +154,7 @@ class ConnectionLogin:
             self._login = self._begin(session)
             return True
         if self._expiry is not None and not self._expiry.pending:
-            AUDIT.info("session expired", **self._who(str(session.identity.principal)))
+            AUDIT.info("session expired", **self._log_values(str(session.identity.principal)))
             raise Ended
         return False
 
@@ -209,7 +209,7 @@ class ConnectionLogin:
         AUDIT.info(
             "login renewed" if self._login.again else "login",
             mechanism=session.mechanism,
-            **self._who(str(identity.principal)),
+            **self._log_values(str(identity.principal)),
         )
         self._cancel_expiry()
         if session.lifetime_ms is None:
@@ -235,7 +235,7 @@ class ConnectionLogin:
 
     def _log_failure(self, why: str) -> None:
         claimed = None if self._login.claimed is None else shown(self._login.claimed)
-        AUDIT.warning("login failed", mechanism=self._login.mechanism, reason=shown(why), **self._who(claimed))
+        AUDIT.warning("login failed", mechanism=self._login.mechanism, reason=shown(why), **self._log_values(claimed))
 
     def _set_gate(self, gate: Gate, frame_bytes_max: int | None = None) -> None:
         served = self._connections.served
@@ -246,7 +246,7 @@ class ConnectionLogin:
         api = self._connections.apis.get(header.api_key)
         return api is not None and api.serves(header.api_version)
 
-    def _who(self, principal: str | None) -> dict[str, object]:
+    def _log_values(self, principal: str | None) -> dict[str, object]:
         client = self._connection.client
         return {"principal": principal, "peer": self._connection.peer, "listener": client.endpoint.name}
 

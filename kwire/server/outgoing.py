@@ -1,6 +1,7 @@
 """One encoded reply on its way through the reply hooks of its API.
 
-Responsible for: calling the hooks in order, and sending what they leave. Must not depend on: sockets, requests.
+Responsible for: calling the hooks in order, and sending the reply unless they drop it. Must not depend on: sockets,
+requests.
 """
 
 from __future__ import annotations

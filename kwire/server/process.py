@@ -1,6 +1,6 @@
 """What a server sets in its process: the limit of descriptors, and what a second signal does.
 
-Responsible for: these two. Must not depend on: brokers, listeners.
+Responsible for: both. Must not depend on: brokers, listeners.
 """
 
 from __future__ import annotations

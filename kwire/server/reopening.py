@@ -1,6 +1,6 @@
 """One broker after another on the same sockets.
 
-Responsible for: what is to happen between them, and whether the second one serves. Must not depend on: brokers,
+Responsible for: the step between them, and whether the second broker serves. Must not depend on: brokers,
 sockets.
 """
 
@@ -31,7 +31,7 @@ class Reopening:
         self.failure: Exception | None = None
 
     def failed(self, failure: Exception) -> bool:
-        """Restore what there was before; False if it cannot be."""
+        """Restore the state before the step; False if that is not possible."""
         undo, self.undo = self.undo, None
         if undo is None:
             return False

@@ -43,24 +43,24 @@ class RequestMemory:
 
 
 class UnfinishedRequests(Generic[C]):
-    """``kwire.unfinished.request.bytes``: the memory of requests that have begun to come and are not complete.
+    """``kwire.unfinished.request.bytes``: the memory of partly received requests.
 
     When it exceeds ``bytes_max`` (None for no limit), ``close(connection, held bytes)`` is called for those connections
-    from which no bytes came for the longest time, until the rest is within the limit. Clients that send their requests
-    to the end go on.
+    from which no bytes came for the longest time, until the rest is within the limit. Clients that complete their
+    requests are not affected.
     """
 
     def __init__(self, bytes_max: int | None, close: Callable[[C, int], None]) -> None:
         self._bytes_max = bytes_max
         self._close = close
-        self._held: dict[C, int] = {}  # in order of the last bytes that came
+        self._held: dict[C, int] = {}  # the longest without new bytes first
         self.held_bytes = 0
 
     def __len__(self) -> int:
         return len(self._held)
 
     def note(self, connection: C, held_bytes: int) -> None:
-        """Bytes of a request came, which now holds so much; 0 when it is complete or the connection has ended."""
+        """Note the memory of a partly received request; 0 when it is complete or the connection has ended."""
         self.held_bytes += held_bytes - self._held.pop(connection, 0)
         if held_bytes:
             self._held[connection] = held_bytes

@@ -1,4 +1,4 @@
-"""The TLS listeners of one broker: their certificates, who may connect, and new certificates while it runs.
+"""The TLS listeners of one broker: certificates, client authentication, and changes while the broker runs.
 
 Responsible for: the ``ssl.*`` settings of each listener, the context made of them, the principal of a connection, and
 when a context is made again (a dynamic change of the settings, SIGHUP). Must not depend on: sockets, requests.
@@ -41,14 +41,14 @@ _WARN_BEFORE_EXPIRY: Final = timedelta(days=14)
 
 
 class Loaded(NamedTuple):
-    """What a listener serves with."""
+    """The settings, key store and context of a listener."""
 
     settings: TlsSettings
     store: KeyStore
     context: ssl.SSLContext
     mapping: PrincipalMapping
     suites: frozenset[str] | None
-    files: tuple[object, ...]  # the states of the files that it was made of
+    files: tuple[object, ...]  # the states of the files that it was made from
 
 
 class TlsListener:
@@ -147,7 +147,7 @@ class TlsListeners:
     # --- new settings and files ---
 
     async def follow(self, broker: Broker) -> None:
-        """Use the dynamic settings too: those that ``broker`` has, and each change from now on."""
+        """Apply the dynamic settings too: the current ones of ``broker``, and each change."""
         self._configs = broker.configs
         broker.reconfiguration.add("ssl.", self.check)
         broker.controller.subscribe(self.on_metadata_delta)
@@ -155,7 +155,7 @@ class TlsListeners:
         await self._load_changes()
 
     def on_metadata_delta(self, delta: Delta) -> None:
-        """Load again what a change of the broker's configs concerns: other values, or a file that has changed."""
+        """Reload the listeners whose values, or files with the same name, a change of the broker's configs concerns."""
         if any(resource.type is ResourceType.BROKER for resource in delta.configs_changed):
             self._note_changes()
 
@@ -181,7 +181,7 @@ class TlsListeners:
                 raise KafkaError(Code.INVALID_REQUEST, message) from problem
 
     async def run(self) -> None:
-        """Load what has changed, until cancelled."""
+        """Reload changed listeners, until cancelled."""
         while True:
             await self._changed.wait()
             await self._load_changes()

@@ -147,7 +147,8 @@ class TlsTransport(AcceptedSocket):
         if not self._forget_descriptor():
             return
         if isinstance(self._tls, ssl.SSLSocket) and self._ready:
-            # Tells the client that nothing was cut off. It does not wait for the client's own word, hence the error.
+            # Sends close_notify, so that the client can tell the end from a truncation. It does not wait for the
+            # client's own close_notify, hence the error.
             with contextlib.suppress(OSError, ValueError):
                 self._tls.unwrap()
         self._tls.close()

@@ -316,7 +316,7 @@ class SocketTransport(AcceptedSocket):
             turn_bytes += sent
 
 
-# Elsewhere the option exists and means less.
+# Other systems have the option with another meaning.
 _CAN_WAKE_LATER = sys.platform == "linux"
 
 # With one processor the peer cannot run during a busy poll.

@@ -6,8 +6,8 @@ used up a turn go on (``TurnQueue``). Must not depend on: connections, requests.
 A connection handles what it has read without yielding, which is fast and would let one client that pipelines expensive
 requests stop all others. So its turn is bounded in time (``limits.TURN_MS``). One that has used up its turn waits in a
 queue, and **one connection of the queue goes on in each pass of the event loop**, while every connection outside the
-queue runs in each pass. A client that asks for little therefore waits for about one turn, however many others flood
-the broker.
+queue runs in each pass. A client with few requests therefore waits for about one turn, however many others flood the
+broker.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ class TurnQueue:
 
     def __init__(self) -> None:
         self._waiting: deque[trio.lowlevel.Task] = deque()
-        self._next_chosen = False  # whether a connection of the queue is going to run in the next pass
+        self._next_chosen = False  # whether a connection of the queue runs in the next pass
 
     @property
     def busy(self) -> bool:

@@ -2,24 +2,24 @@
 
 Responsible for: what of a log can be cleaned and how badly it needs it, which records and batches stay, writing the
 cleaned segments and putting them in the place of the old ones. Must not depend on: what keys and values mean, other
-logs, clocks, threads, who waits. Follows Apache Kafka's cleaner batch for batch: its cleaned segments and ours are the
-same bytes.
+logs, clocks, threads. Follows Apache Kafka's cleaner batch for batch: both write the same bytes into the cleaned
+segments.
 
 A round has two passes. The first reads the dirty part and notes for each key the offset of its latest record. The
-second reads the log from its beginning, drops what is superseded, and writes the rest into new segments. Offsets stay
+second reads the log from its beginning, drops superseded records, and writes the rest into new segments. Offsets stay
 what they were, so there are gaps; a batch keeps its first and last offset, and is compressed with the same codec.
 
 Kept although superseded or empty:
 
 * a record without a value (a tombstone), until ``delete.retention.ms`` after the round that first met it. That time is
-  written into the batch in place of its base timestamp (KIP-534), so that no clock but the broker's decides;
+  written into the batch in place of its base timestamp (KIP-534), so that only the broker's clock decides;
 * the marker of a transaction as long as a record of it is there, and then as long as a tombstone;
 * the last batch of each producer that may still write, for its sequence, even without its records; and the last batch
   of the round, for its offset.
 
 Segments are replaced in a way that a crash at any step leaves either the old or the new ones: the new one is written
 under names that end in ``.cleaned``, synced, and renamed to ``.swap``; the old ones are renamed to ``.deleted``; then
-``.swap`` is dropped. What a crash leaves half done, ``recovery`` finishes or undoes.
+``.swap`` is dropped. After a crash, ``recovery`` finishes or undoes the steps that were interrupted.
 """
 
 from __future__ import annotations
@@ -58,18 +58,18 @@ from kwire.wire.records import Span, assemble_batch, open_batch, scan_records, t
 
 T = TypeVar("T")
 
-# So much may be done between two slices: a few milliseconds.
+# The most work of one slice: a few milliseconds.
 SLICE_BYTES: Final = 256 * 1024
 SLICE_RECORDS: Final = 500
 _READ_BYTES: Final = 128 * 1024
 # A batch up to this size is opened or compressed at once; a larger one would take longer than a slice may.
 _CODEC_BYTES_MAX: Final = 32 * 1024
-# What reading, filtering and rebuilding a batch cost besides its records, in records.
+# The cost of reading and filtering a batch, and of rebuilding one, beside its records; counted in records.
 _BATCH_RECORDS: Final = 2
 _REBUILT_RECORDS: Final = 4
-# So much is read, copied or written at once; more of it is done by the driver, in a thread.
+# At most this much is read, copied or written at once; larger pieces are left to the driver, in a thread.
 _MOVED_BYTES_MAX: Final = 512 * 1024
-# Hashing so much of a key takes as long as a record.
+# Hashing this many bytes of a key takes as long as one record.
 _KEY_BYTES_PER_RECORD: Final = 4096
 
 
@@ -77,7 +77,7 @@ class Cleanable(NamedTuple):
     """What of a log can be cleaned."""
 
     first_dirty_offset: int
-    # Where the first segment begins that may not be cleaned yet.
+    # Base offset of the first segment that may not be cleaned yet.
     end_offset: int
     clean_bytes: int
     cleanable_bytes: int
@@ -86,7 +86,7 @@ class Cleanable(NamedTuple):
 
     @property
     def ratio(self) -> float:
-        """How much of what could be cleaned is dirty."""
+        """Dirty bytes as a share of the bytes that could be cleaned, 0 to 1."""
         total_bytes = self.clean_bytes + self.cleanable_bytes
         return self.cleanable_bytes / total_bytes if total_bytes else 0.0
 
@@ -113,7 +113,7 @@ def cleanable_part(log: Log, cleaned_offset: int | None, now_ms: int) -> Cleanab
     segments, config = log.segments, log.config
     first_dirty = log.log_start_offset if cleaned_offset is None else cleaned_offset
     if not log.log_start_offset <= first_dirty <= log.end_offset:
-        # Records were deleted, or the log was cut off: what was known of it is void.
+        # Records were deleted or truncated: the cleaned offset is no longer valid.
         first_dirty = log.log_start_offset
     dirty = segments[_floor(segments, first_dirty) : -1]
     uncleanable = min(log.last_stable_offset, log.active.base_offset)
@@ -147,7 +147,7 @@ class Compaction:
         self.records_read = 0
         self.records_kept = 0
         self.keyless_records = 0
-        # Up to here the log is clean, once the round is done; None if it was not finished.
+        # The offset up to which the log is clean once the round is done; None if it was not finished.
         self.cleaned_offset: int | None = None
         self._now_ms = now_ms
         self._slice_bytes = min(slice_bytes, SLICE_BYTES)
@@ -158,9 +158,9 @@ class Compaction:
         self._records = 0
 
     def slices(self) -> Generator[Slice]:
-        """Do the round, a slice at a time; ``close`` the generator to give it up.
+        """Do the round, a slice at a time; ``close`` the generator to abandon it.
 
-        The log may be appended to, read, and lose segments meanwhile; if it lost one that was being cleaned, the round
+        Meanwhile the log may be read and appended to, and segments may be deleted; if one was being cleaned, the round
         ends unfinished. Raises StorageFailure, or KafkaError for a batch that cannot be read.
         """
         yield from self._note_latest_offsets()
@@ -177,7 +177,7 @@ class Compaction:
 
     def _note_latest_offsets(self) -> Generator[Slice]:
         log, (start, end) = self.log, self.cleanable[:2]
-        self._transactions.expect(log.aborted_transactions(start, end))
+        self._transactions.add_aborted(log.aborted_transactions(start, end))
         dirty = [segment for segment in log.segments[_floor(log.segments, start) :] if segment.base_offset < end]
         for index, segment in enumerate(dirty):
             for found in self._batches(segment, start):
@@ -195,7 +195,7 @@ class Compaction:
 
     def _note_batch(self, header: BatchHeader, batch: memoryview, start: int) -> Generator[Slice]:
         self._records += _BATCH_RECORDS
-        is_aborted = self._transactions.see(header, batch)
+        is_aborted = self._transactions.note(header, batch)
         if not header.is_control and not is_aborted:
             payload = yield from self._opened(header, batch)
             note, base_offset = self._latest.note, header.base_offset
@@ -212,7 +212,7 @@ class Compaction:
     # --- the second pass
 
     def _grouped(self, sources: Sequence[Segment]) -> list[list[Segment]]:
-        """Put neighbours together that fit into one segment, so that cleaned segments do not get ever smaller."""
+        """Group adjacent segments that fit into one, so that cleaned segments do not get smaller with each round."""
         config = self.log.config
         groups: list[list[Segment]] = []
         sizes = (0, 0, 0)
@@ -237,7 +237,7 @@ class Compaction:
         return groups
 
     def _clean(self, group: Sequence[Segment]) -> Generator[Slice, None, bool]:
-        """Write what stays of ``group`` into one new segment and put it there. False if the group is gone meanwhile."""
+        """Replace ``group`` by one segment with its retained records; False if one of its segments was deleted."""
         log = self.log
         if not log.holds(group):
             return False
@@ -251,7 +251,7 @@ class Compaction:
         try:
             cleaned.create()
             for segment, following in zip(group, [*group[1:], behind], strict=True):
-                self._transactions.expect(log.aborted_transactions(segment.base_offset, following.base_offset))
+                self._transactions.add_aborted(log.aborted_transactions(segment.base_offset, following.base_offset))
                 yield from self._clean_into(cleaned, segment)
             cleaned.seal()
             flush = PendingFlush(log.files, 0, cleaned.syncers(sealed=True), [log.path])
@@ -305,8 +305,8 @@ class Compaction:
     def _filter(
         self, header: BatchHeader, batch: memoryview, cleaned: CleanedSegment
     ) -> Generator[Slice, None, Buffer | None]:
-        """Make of a batch what stays of it, None if nothing does."""
-        is_over = self._transactions.see(header, batch, cleaned.aborted)
+        """Return the batch with its retained records; None if the whole batch is dropped."""
+        is_over = self._transactions.note(header, batch, cleaned.aborted)
         horizon_ms = header.delete_horizon_ms
         drops_records = is_over
         if header.is_control:
@@ -324,7 +324,7 @@ class Compaction:
                 horizon_ms = self._now_ms + self.log.config.delete_retention_ms
             if needs_horizon or len(kept.spans) < header.record_count:
                 after = yield from self._rebuilt(header, kept, horizon_ms)
-            # Some at a time: freeing 50,000 takes 20 ms.
+            # Freed in portions: freeing 50,000 at once takes 20 ms.
             while len(kept.spans) > 2 * SLICE_RECORDS:
                 del kept.spans[-2 * SLICE_RECORDS :]
                 yield self._slice()
@@ -357,7 +357,7 @@ class Compaction:
                 kept.any_tombstone |= is_tombstone
             self._records += 1 + max(0, span.key_end - span.key_start) // _KEY_BYTES_PER_RECORD
             if self._records >= 2 * SLICE_RECORDS:
-                # Within a batch, so what was filtered before it is not written yet.
+                # In the middle of a batch: this slice writes nothing.
                 yield self._slice()
         return kept
 
@@ -389,7 +389,7 @@ class Compaction:
             return False
         if last_offset >= 0:
             return header.last_offset == last_offset
-        # A marker is all that is left of the producer: its epoch fences older ones.
+        # The marker is the last batch of the producer: its epoch fences older ones.
         return header.is_control and header.producer_epoch == epoch
 
     def _put_in_place(self, cleaned: CleanedSegment, group: Sequence[Segment]) -> list[PendingDeletion]:
@@ -442,7 +442,7 @@ class Compaction:
         return (yield from self._elsewhere(partial(open_batch, batch, header)))
 
     def _is_short(self, header: BatchHeader, byte_count: int) -> bool:
-        """Whether so many bytes of a batch may be opened or compressed at once."""
+        """Whether a batch of this many bytes may be decompressed or compressed at once."""
         return byte_count < (_MOVED_BYTES_MAX if header.codec == Codec.NONE else _CODEC_BYTES_MAX)
 
     def _elsewhere(self, work: Callable[[], T]) -> Generator[Slice, None, T]:

@@ -1,7 +1,7 @@
-"""The files of a segment that compaction writes, until they take their place, and work that is done in a thread.
+"""The files of a cleaned segment, from their creation to the replacement of the old segments, and work in a thread.
 
-Responsible for: their names on the way (``.cleaned`` while they are written, ``.swap`` once they are complete), syncing
-and renaming them; reading a batch, and keeping what came of it. Must not depend on: what is written, which segments
+Responsible for: their names (``.cleaned`` while they are written, ``.swap`` once they are complete), syncing
+and renaming them; reading a batch, and keeping its result. Must not depend on: what is written, which segments
 they replace.
 """
 
@@ -52,12 +52,12 @@ class CleanedSegment(Segment):
             self._files.remove(super().path(suffix) + SWAP_SUFFIX)
 
     def create(self) -> None:
-        """Make the .log file, which is there even if nothing stays."""
+        """Make the .log file, which exists even if no record is retained."""
         self.remove()
         self.file.append([b""], 0)
 
     def names(self) -> dict[str, int]:
-        """Return the names and sizes that the files have in their place."""
+        """Return the final names and the sizes of the files."""
         sizes = {
             LOG_SUFFIX: self.size_bytes,
             INDEX_SUFFIX: self.offsets.file.size,
@@ -68,7 +68,7 @@ class CleanedSegment(Segment):
         return {file_name(self.base_offset) + suffix: size for suffix, size in sizes.items()}
 
     def rename(self, mark: str) -> None:
-        """Give all files another mark, or none."""
+        """Rename all files to end in ``mark``, which may be empty."""
         self.close()
         for name in self.names():
             path = f"{self._directory}/{name}"
@@ -77,7 +77,7 @@ class CleanedSegment(Segment):
 
 
 class Task(Generic[T]):
-    """A piece of work that is done elsewhere, and what came of it."""
+    """Work that the driver runs in a thread, and its result."""
 
     def __init__(self, work: Callable[[], T]) -> None:
         self._work = work
@@ -97,6 +97,6 @@ class Task(Generic[T]):
 
 
 def read_batch(segment: Segment, position: int, header: BatchHeader) -> tuple[memoryview, bool]:
-    """Read one batch; also whether it is all there and its checksum is right."""
+    """Read one batch; also whether it is complete and its checksum is right."""
     batch = memoryview(segment.file.read(position, header.size_bytes))
     return batch, len(batch) == header.size_bytes and is_valid_batch(batch, 0, header)

@@ -1,4 +1,4 @@
-"""What a round of compaction remembers of the keys: the offset of the latest record of each.
+"""The offset of the latest record of each key, for one round of compaction.
 
 Responsible for: the map and its bound. Must not depend on: batches, files.
 
@@ -15,7 +15,7 @@ _KEY_BYTES_MAX: Final = 32
 _DIGEST_BYTES: Final = 32
 # Not a length that a short key may have, so that no key can be taken for the digest of another.
 _DIGEST_MARK: Final = b"#"
-# The map is made of so many dicts: one of a million keys takes 30 ms whenever it grows, these do so one by one.
+# The map consists of this many dicts: a dict of a million keys takes 30 ms to grow, and these grow one by one.
 _PARTS: Final = 64
 # What an entry costs beside its key: the bytes object, the int, and its share of a dict that is half full.
 _ENTRY_BYTES: Final = 170
@@ -27,7 +27,7 @@ class OffsetMap:
     __slots__ = ("_bytes_left", "_parts", "end_offset")
 
     def __init__(self, bytes_max: int) -> None:
-        # Beyond, nothing is known.
+        # No key from this offset on was noted.
         self.end_offset = 0
         self._bytes_left = bytes_max
         self._parts: list[dict[bytes, int]] = [{} for _ in range(_PARTS)]

@@ -4,7 +4,7 @@ Responsible for: the aborted and committed transactions that the round is in the
 files.
 
 Records of an aborted transaction go at once. A marker goes when the round met no record of its transaction before it:
-then an earlier round has removed them, and no reader needs the transaction's result.
+then an earlier round has removed them, and no reader needs to know how the transaction ended.
 """
 
 from __future__ import annotations
@@ -17,22 +17,22 @@ from kwire.wire.batch import BatchHeader, read_end_marker
 
 
 class CleanedTransactions:
-    """State of one pass over the log, which sees its batches in order."""
+    """State of one pass over the log, whose batches are noted in order."""
 
     def __init__(self) -> None:
         self._expected: list[tuple[int, AbortedTransaction]] = []
         self._aborted: dict[int, AbortedTransaction] = {}
-        # Producers of whose open transaction, by kind, a batch was met.
+        # Producers of which a batch of the open transaction was noted, by how that transaction ends.
         self._seen_aborted: set[int] = set()
         self._seen_committed: set[int] = set()
 
-    def expect(self, aborted: Iterable[AbortedTransaction]) -> None:
-        """Note aborted transactions of the next segment; one that reaches over several may come several times."""
+    def add_aborted(self, aborted: Iterable[AbortedTransaction]) -> None:
+        """Add the aborted transactions of the next segment; one that spans segments may be added again."""
         for one in aborted:
             heapq.heappush(self._expected, (one.first_offset, one))
 
-    def see(self, header: BatchHeader, batch: memoryview, index: TransactionIndex | None = None) -> bool:
-        """Take note of the next batch and tell whether it may be dropped as far as transactions are concerned.
+    def note(self, header: BatchHeader, batch: memoryview, index: TransactionIndex | None = None) -> bool:
+        """Note the next batch and tell whether it may be dropped as far as transactions are concerned.
 
         An aborted transaction whose marker has to stay is added to the new segment's ``index``.
         """
@@ -40,7 +40,7 @@ class CleanedTransactions:
             one = heapq.heappop(self._expected)[1]
             self._aborted.setdefault(one.producer_id, one)
         if header.is_control:
-            return self._see_marker(header, batch, index)
+            return self._note_marker(header, batch, index)
         if not header.is_transactional:
             return False
         if header.producer_id in self._aborted:
@@ -49,7 +49,7 @@ class CleanedTransactions:
         self._seen_committed.add(header.producer_id)
         return False
 
-    def _see_marker(self, header: BatchHeader, batch: memoryview, index: TransactionIndex | None) -> bool:
+    def _note_marker(self, header: BatchHeader, batch: memoryview, index: TransactionIndex | None) -> bool:
         if header.record_count <= 0:
             # Emptied by an earlier round.
             return True

@@ -1,4 +1,4 @@
-"""The settings that a log goes by.
+"""The settings of one log.
 
 Responsible for: names, types and Kafka's defaults of the settings that storage itself applies. Must not depend on:
 where they come from.
@@ -39,7 +39,7 @@ class LogConfig:
 
     @property
     def segment_ms_max(self) -> int:
-        """How long a segment may grow: the compaction lag bounds it too, as an active segment is never compacted."""
+        """The largest age of an active segment; the compaction lag counts too, as that segment is not compacted."""
         if self.compact and self.max_compaction_lag_ms > 0:
             return min(self.max_compaction_lag_ms, self.segment_ms)
         return self.segment_ms

@@ -1,7 +1,7 @@
 """The directory of one log and the small files in it.
 
-Responsible for: that the directory appears when it is needed, ``partition.metadata``, the leader-epoch checkpoint, and
-whether the disk knows all names. Must not depend on: segments, what the epochs mean.
+Responsible for: making the directory when it is needed, ``partition.metadata``, the leader-epoch checkpoint, and which
+names are not synced yet. Must not depend on: segments, what the epochs mean.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SMALL_FILES: Final = (LEADER_EPOCH_CHECKPOINT, PARTITION_METADATA)
 
 
 class LogDirectory:
-    """``names_changed`` counts the names that came or went since the directory was last synced."""
+    """``names_changed`` counts the names that were added or removed since the directory was last synced."""
 
     __slots__ = ("_files", "_topic_id", "exists", "names_changed", "path")
 
@@ -43,7 +43,7 @@ class LogDirectory:
         self.names_changed += 1
 
     def write_epochs(self, epochs: LeaderEpochs) -> None:
-        """Write the checkpoint if it is behind."""
+        """Write the checkpoint if the epochs have changed since it was written."""
         if epochs.changed and self.exists:
             content = write_epochs(epochs.entries)
             self._files.write_bytes(f"{self.path}/{LEADER_EPOCH_CHECKPOINT}", content, durable=False)
@@ -51,6 +51,6 @@ class LogDirectory:
             self.names_changed += 1
 
     def rename(self, path: str) -> None:
-        """Give the directory up under another name."""
+        """Rename the directory, which the log then no longer uses."""
         self._files.rename(self.path, path)
         self.exists = False

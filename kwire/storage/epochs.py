@@ -70,7 +70,7 @@ class LeaderEpochs:
         return self.entries[index - 1].epoch if index else UNDEFINED_EPOCH
 
     def truncate_to(self, end_offset: int) -> None:
-        """Forget epochs that begin at or behind the new end of the log."""
+        """Remove epochs that begin at or behind the new end of the log."""
         while self.entries and self.entries[-1].start_offset >= end_offset:
             self.entries.pop()
             self.changed = True

@@ -1,7 +1,7 @@
-"""What a log asks of files: the protocols ``Files`` and ``File``, and slices of a file.
+"""The files that a log uses: the protocols ``Files`` and ``File``, and slices of a file.
 
-Responsible for: what each call promises, and ``FileSlice``. Must not depend on: the operating system (``os_files`` and
-``kwire.testing.files`` implement the protocols), segments, batches, topics, time.
+Responsible for: the contract of each call, and ``FileSlice``. Must not depend on: the operating system (``os_files``
+and ``kwire.testing.files`` implement the protocols), segments, batches, topics, time.
 
 A ``File`` opens at its first use and may be closed when too many are open; the next use opens it again. A ``FileSlice``
 pins the descriptor it reads from, so a reply in flight can be sent even if the file is closed or deleted. Every failure
@@ -24,11 +24,11 @@ class Files(Protocol):
     """Named files and directories; paths are plain strings."""
 
     def open(self, path: str, *, size: int | None = None, writable: bool = True) -> File:
-        """Give a handle, without touching the disk if ``size`` is known. The file appears at its first append."""
+        """Return a handle, without a system call if ``size`` is known. The file is created at its first append."""
         ...
 
     def sizes(self, directory: str) -> dict[str, int]:
-        """Names and sizes of the regular files in there; empty if there is no such directory."""
+        """Names and sizes of the regular files in the directory; empty if there is no such directory."""
         ...
 
     def exists(self, path: str) -> bool: ...
@@ -39,7 +39,7 @@ class Files(Protocol):
         ...
 
     def absolute(self, path: str) -> str:
-        """Give the path from the root, whatever directory the process was started in."""
+        """Return the absolute path."""
         ...
 
     def make_directory(self, path: str) -> None: ...
@@ -58,12 +58,12 @@ class Files(Protocol):
         ...
 
     def space(self, path: str) -> tuple[int, int]:
-        """Bytes in all and bytes left of the volume that holds ``path``; (-1, -1) if unknown."""
+        """Total and free bytes of the volume that holds ``path``; (-1, -1) if unknown."""
         ...
 
     def lock(self, path: str) -> Lock: ...
     def boot_id(self) -> str | None:
-        """Name this run of the machine; None if unknown. While it stays the same the page cache has lost nothing."""
+        """An id of the machine's boot; None if unknown. While it is the same the page cache has lost nothing."""
         ...
 
 
@@ -86,7 +86,7 @@ class File(Protocol):
     def preallocate(self, size: int) -> None: ...
     def syncer(self) -> Syncer: ...
     def close(self) -> None:
-        """Give the descriptor back; the next use opens the file again."""
+        """Close the descriptor; the next use opens the file again."""
         ...
 
 
@@ -95,7 +95,7 @@ class Lock(Protocol):
 
 
 class Syncer(Protocol):
-    """A handle of its own on one file, so that it can be synced in a thread whatever happens to the file."""
+    """A separate handle on one file, so that a thread can sync it even if the file is closed or renamed."""
 
     def run(self) -> None:
         """Sync and close. Raises StorageFailure."""
@@ -107,7 +107,7 @@ class Syncer(Protocol):
 
 
 class Pinned(Protocol):
-    """What a FileSlice holds on to."""
+    """The open descriptor that a FileSlice reads from."""
 
     def pread(self, position: int, count: int) -> bytes: ...
     def sendfile(self, socket_fd: int, position: int, count: int) -> int: ...
@@ -142,13 +142,13 @@ class FileSlice:
         return self._pinned.pread(self._position + offset, left if count is None else min(count, left))
 
     def narrow(self, offset: int, count: int) -> None:
-        """Keep ``count`` bytes from ``offset`` in this slice on, and forget the others."""
+        """Reduce the slice to its ``count`` bytes from ``offset`` on."""
         assert 0 <= offset <= offset + count <= self._count
         self._position += offset
         self._count = count
 
     def sendfile_to(self, socket_fd: int, offset: int, count: int) -> int:
-        """Hand up to ``count`` bytes from ``offset`` in this slice to a socket; return how many it took.
+        """Send up to ``count`` bytes from ``offset`` in this slice to a socket; return how many it took.
 
         0 means that the file was truncated: the connection must be closed. OSError as ``os.sendfile`` raises it, so
         BlockingIOError when the socket is full.

@@ -1,7 +1,7 @@
 """Syncs a log to the disk, in a thread if wanted.
 
-Responsible for: what one flush syncs, and whether a sync has failed. Must not depend on: when a flush is due, who waits
-for it.
+Responsible for: what one flush syncs, and whether a sync has failed. Must not depend on: when a flush is due, what
+waits for it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kwire.storage.segment import Segment
 
 
 class PendingFlush:
-    """All that a log had not on the disk when this was made, with descriptors of its own.
+    """Everything of a log that was not synced when this was made, with descriptors of its own.
 
     ``sync`` may run in any thread. ``failure`` is the error of a failed sync: what the disk holds is unknown
     then, because the page cache may have dropped what it could not write.
@@ -39,7 +39,7 @@ class PendingFlush:
         self._syncers += segment.syncers(sealed=sealed)
 
     def add_directory(self, path: str, names: Iterable[str], names_changed: int) -> None:
-        """Sync the small files in ``names``, as far as they are there, and the names in and of the directory."""
+        """Sync the small files in ``names`` that exist, and the directory and its parent."""
         self.names_changed = names_changed
         self._directories += (path, path.rpartition("/")[0] or ".")
         sizes = self._files.sizes(path)

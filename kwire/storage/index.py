@@ -1,6 +1,6 @@
 """The three index files beside a segment.
 
-Responsible for: their formats, finding an entry, keeping them as long as the log they describe. Must not depend on:
+Responsible for: their formats, finding an entry, keeping them no longer than the log. Must not depend on:
 batches, segments.
 
 ```
@@ -9,9 +9,9 @@ batches, segments.
 .txnindex  34 bytes an entry:  int16 version 0, int64 producer id, int64 first offset, int64 last offset (the marker's),
                                int64 last stable offset once this transaction is done; aborted transactions only
 ```
-The first two are sparse: an entry for each ``index.interval.bytes`` of log. They are hints that the log can always
-replace, so new entries wait in memory until there are some dozens (a crash costs a short walk at the next start), and
-the part that is on disk stays there: a lookup is a handful of small reads, and an idle index costs no memory.
+The first two are sparse: an entry for each ``index.interval.bytes`` of log. They can always be rebuilt from the log, so
+new entries wait in memory until there are some dozens (a crash costs a short walk at the next start), and the part that
+is on disk stays there: a lookup is a handful of small reads, and an idle index costs no memory.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class SparseIndex:
         return len(self._unwritten)
 
     def write_out(self) -> None:
-        """Bring waiting entries to the file; the file is there afterwards even if it is empty."""
+        """Write waiting entries to the file, which is created even if there are none."""
         self.file.append([b"".join([self._entry.pack(*entry) for entry in self._unwritten])], self._unwritten_bytes())
         self._written += len(self._unwritten)
         self._unwritten.clear()
@@ -98,7 +98,7 @@ class SparseIndex:
         return self._find(target, field)[0]
 
     def _find(self, target: int, field: int) -> tuple[int, tuple[int, int]]:
-        """The same with the entry itself; its values mean nothing where there is none."""
+        """The same with the values of the entry, which mean nothing if the index is -1."""
         if self._unwritten and self._unwritten[0][field] <= target:
             index = bisect_right(self._unwritten, target, key=operator.itemgetter(field)) - 1
             return self._written + index, self._unwritten[index]
@@ -237,17 +237,17 @@ class TransactionIndex:
         return self._loaded
 
     def append(self, aborted: AbortedTransaction) -> None:
-        """Note an abort; one that is known already is passed over, so that replaying the log's tail is harmless."""
+        """Add an aborted transaction, unless a replay of the log's tail adds it again."""
         entries = self.entries()
         if entries and entries[-1].last_offset >= aborted.last_offset:
             return
         entries.append(aborted)
-        # The marker is in the log already, so this must not fail: on a full disk the entry waits on.
+        # The marker is in the log already, so this must not fail: on a full disk the entry stays in memory.
         with contextlib.suppress(StorageFailure):
             self.write_out()
 
     def write_out(self) -> None:
-        """Bring entries that a full disk held up to the file."""
+        """Write the entries that could not be written while the disk was full."""
         if self._loaded is None or self._written == len(self._loaded):
             return
         waiting = self._loaded[self._written :]
@@ -273,7 +273,7 @@ class TransactionIndex:
         self._loaded = kept
 
     def syncers(self) -> list[Syncer]:
-        """A handle to sync the file, if there is one."""
+        """A handle to sync the file, if it exists."""
         if not self.entries():
             return []
         file = self._files.open(self._path, size=self._written * self.ENTRY.size)

@@ -1,7 +1,7 @@
 """The log of one partition: ordered segments, and what must be known to append to them.
 
-Responsible for: every change of a log: appending in the order check, write, remember, rolling, truncation, deletion of
-records, flushes. Must not depend on: topics' metadata, requests, clocks (``now_ms`` is a parameter), waiting.
+Responsible for: every change of a log: appending (check, then write, then change memory), rolling, truncation, deletion
+of records, flushes. Must not depend on: topics' metadata, requests, clocks (``now_ms`` is a parameter), waiting.
 
 Reading is in ``log_reading``, how a log is opened after a stop of any kind in ``recovery``, what is deleted when in
 ``retention``.
@@ -29,13 +29,13 @@ from kwire.wire.batch import OVERHEAD_BYTES, BatchHeader
 
 __all__ = ["Appended", "Log", "LogConfig", "PendingDeletion", "PendingFlush", "TimestampOffset"]
 
-# A snapshot of the producers is taken after so many batches, so that a start after a kill has little to walk; with
-# many producers, after as many as there are, so that its size does not show in the cost of an append.
+# A snapshot of the producers is taken after this many batches, so that a start after a kill reads little of the log;
+# with more producers, after as many batches as there are producers, so that its cost per append stays constant.
 SNAPSHOT_INTERVAL_BATCHES: Final = 512
 
 
 class Log(ReadableLog):
-    """See the module. There is always an active segment, the last one, though it may have no file yet."""
+    """The log of one partition. There is always an active segment, the last one, though it may have no file yet."""
 
     def __init__(
         self, files: Files, path: str, config: LogConfig, recovered: recovery.Recovered, *, topic_id: Uuid | None
@@ -77,7 +77,7 @@ class Log(ReadableLog):
     ) -> Log:
         """Open the log in directory ``path``, which need not exist, and recover it after an unclean stop.
 
-        ``clean``: the log was closed in order. ``same_boot``: the machine has not restarted since, so the page cache
+        ``clean``: the log was closed cleanly. ``same_boot``: the machine has not restarted since, so the page cache
         has lost nothing. ``on_progress`` is called with bytes checked and bytes to check. ``keep_cut_bytes``: bytes
         that recovery removes are kept beside the log. Raises StorageFailure.
         """
@@ -412,7 +412,7 @@ class Log(ReadableLog):
             segment.aborted.append(self.producers.aborted(completed))
             self._directory.names_changed += 1
 
-    # --- helpers of the rest
+    # --- other helpers
 
     def _check_synced(self) -> None:
         if self._flush is not None and self._flush.failure is not None:

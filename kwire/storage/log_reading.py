@@ -1,6 +1,6 @@
 """Reading the log of one partition: by offset, by time, by leader epoch.
 
-Responsible for: which segments and offsets a log has, and what is found in it. Must not depend on: how the log
+Responsible for: which segments and offsets a log has, and lookups in it. Must not depend on: how the log
 changes, which is in ``log``, clocks, waiting.
 """
 
@@ -46,7 +46,7 @@ class ReadableLog:
 
     @property
     def last_stable_offset(self) -> int:
-        """All transactions that begin below are decided, and the decision is below the high watermark."""
+        """All transactions that begin below it have ended, with a marker below the high watermark."""
         unstable = self.producers.first_unstable_offset
         if unstable is None:
             return self.high_watermark
@@ -63,11 +63,11 @@ class ReadableLog:
             raise self._out_of_range(offset)
 
     def read(self, offset: int, *, max_bytes: int, end_offset: int, at_least_one: bool = False) -> FileSlice | None:
-        """Give the batches from the one that holds ``offset`` on, below ``end_offset``, up to ``max_bytes``.
+        """Return the batches from the one that holds ``offset`` on, below ``end_offset``, up to ``max_bytes``.
 
-        The last batch may be cut off. A first batch that does not fit is given whole if ``at_least_one``, else not at
-        all. None: nothing to read. ``FileSlice.end_offset`` is the bound below which Kafka names aborted transactions
-        with what it gives. Raises KafkaError (OFFSET_OUT_OF_RANGE) or StorageFailure.
+        The last batch may be cut off. A first batch that does not fit is returned whole if ``at_least_one``, else not
+        at all. None: nothing to read. ``FileSlice.end_offset`` is the bound below which Kafka lists aborted
+        transactions with these batches. Raises KafkaError (OFFSET_OUT_OF_RANGE) or StorageFailure.
         """
         if not self.log_start_offset <= offset <= self.end_offset:
             raise self._out_of_range(offset)
@@ -89,8 +89,8 @@ class ReadableLog:
         if available <= 0 or (max_bytes < found.size_bytes and not at_least_one):
             return None
         count = min(available, max(max_bytes, found.size_bytes))
-        # An offset that the index has behind the slice is a cheap bound for its records. The reader's end offset is no
-        # bound: Kafka also names transactions that were aborted above it.
+        # The next offset in the index behind the slice is above all its records and cheap to find. The reader's end
+        # offset is no such bound: Kafka also lists transactions that were aborted above it.
         behind = segment.offsets.offset_behind(found.position + count) if self._any_aborted else None
         piece = segment.file.slice(found.position, count)
         piece.end_offset = next_base if behind is None else behind

@@ -1,7 +1,7 @@
-"""Finding things in ordered segments: by offset, by time, aborted transactions.
+"""Lookups in the ordered segments of a log: by offset, by time, aborted transactions.
 
-Responsible for: which segment, which batch and, where a time is asked for, which record inside it. The one place of
-reading where batches are opened. Must not depend on: which records a reader may see.
+Responsible for: finding the segment, the batch and, for a timestamp, the record inside it. No other reading of a log
+decompresses batches. Must not depend on: which records a reader may see.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ def _search(segment: Segment, timestamp_ms: int, log_start_offset: int) -> Times
     try:
         found = _start(segment, timestamp_ms, log_start_offset)
     except IndexDamaged:
-        # The log knows better.
+        # The log is authoritative.
         segment.rebuild_indexes()
         found = _start(segment, timestamp_ms, log_start_offset)
     if found is None:

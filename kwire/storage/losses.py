@@ -40,7 +40,7 @@ class Cause(StrEnum):
 
 
 class Loss(NamedTuple):
-    """Offsets that a log had and has no more: from ``first_offset`` to below ``end_offset``.
+    """Offsets that a log has lost: from ``first_offset`` to below ``end_offset``.
 
     ``end_offset`` is the least that the removed bytes, file names and checkpoints show; it equals ``first_offset`` if
     nothing shows how many records the ``size_bytes`` held.
@@ -90,7 +90,7 @@ class Cuts:
     def total(
         self, log_start_offset: int, end_offset: int, *, known_end: int, incomplete_batch_is_loss: bool
     ) -> list[Loss]:
-        """Give what the log has lost, which now ends at ``end_offset`` and had reached ``known_end`` before.
+        """Return the losses of a log that now ends at ``end_offset`` and had reached ``known_end`` before.
 
         ``incomplete_batch_is_loss``: after a kill it is not, because the write that the kill met was not acknowledged.
         """
@@ -116,7 +116,7 @@ class Cuts:
 
 
 def missing_segments(names: dict[str, int], offsets: list[int], log_start_offset: int) -> list[Loss]:
-    """Find segments of which an index shows that there were records, and the .log file is gone or empty.
+    """Find segments whose .log file is missing or empty though an index shows that they had records.
 
     ``offsets`` are the base offsets of the .log files in ``names``. The last segment's end is not known here.
     """

@@ -135,7 +135,7 @@ class OsFiles:
         return content.decode("ascii").strip() if content else None
 
     def used(self, file: OsFile) -> None:
-        """Note that ``file`` has an open descriptor, and close the one that was idle the longest if they are many.
+        """Note that ``file`` has an open descriptor, and close the least recently used one above the limit.
 
         Only one of this thread's own: another thread may be about to read from what it has just opened.
         """
@@ -275,12 +275,12 @@ class OsSyncer:
             os.close(fd)
 
     def __del__(self) -> None:
-        # Several are made together: if one fails, those before it are not yet in use.
+        # When one of several cannot be made, those before it are dropped without a close.
         self.close()
 
 
 class OsLock:
-    """The lock that Java's FileChannel takes, so that Apache Kafka and kwire keep each other out."""
+    """The lock that Java's FileChannel takes, so that kwire and Apache Kafka never use one directory together."""
 
     __slots__ = ("_fd", "_name")
 

@@ -1,7 +1,8 @@
-"""What a log knows of each producer: its last batches, its epoch, its open transaction.
+"""The state of each producer of a log: its last batches, its epoch, its open transaction.
 
-Responsible for: the checks that make retries harmless and zombies powerless (KIP-98), and which transactions are open.
-Must not depend on: files, segments, what a batch contains beyond its header and its end-transaction marker.
+Responsible for: the checks of sequences and epochs that recognize duplicates and fence zombies (KIP-98), and which
+transactions are open. Must not depend on: files, segments, what a batch contains beyond its header and its
+end-transaction marker.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from kwire.storage.index import AbortedTransaction
 from kwire.storage.segment import AppendedBatch
 from kwire.wire.batch import NO_PRODUCER_EPOCH, NO_SEQUENCE, BatchHeader, EndMarker, read_end_marker
 
-# A producer may have five requests in flight, so a retry can be of any of its last five batches.
+# A producer may have five requests in flight, so it may send any of its last five batches again.
 BATCHES_KEPT: Final = 5
 _SEQUENCE_MAX: Final = 2**31 - 1
 _EPOCH_MAX: Final = 2**15 - 1
@@ -76,7 +77,7 @@ class CompletedTransaction(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What one batch does to its producer, checked and not yet done."""
+    """The change that one batch makes to its producer: checked, not yet applied."""
 
     producer: Producer
     completed: CompletedTransaction | None
@@ -86,7 +87,7 @@ class Change(NamedTuple):
 class Unverified(NamedTuple):
     """A producer whose first batch of a transaction waits for verification: its epoch and lowest sequence.
 
-    The batch with that sequence may have been refused, and then those behind it must not pass (KIP-890).
+    The batch with that sequence may have been refused, and then later ones must not be accepted (KIP-890).
     """
 
     epoch: int
@@ -104,7 +105,7 @@ class ProducerStates:
         self.producers: dict[int, Producer] = {}
         # First offset -> producer id of open transactions, in order of first offsets.
         self.open: dict[int, int] = {}
-        # First offset -> offset of the marker, of transactions whose marker is not below the high watermark yet.
+        # First offset -> offset of the marker, for transactions whose marker is not below the high watermark yet.
         self.undecided: dict[int, int] = {}
         # By producer id: producers that wait for verification. Not persisted; a transactional batch removes it.
         self.unverified: dict[int, Unverified] = {}
@@ -156,8 +157,8 @@ class ProducerStates:
     ) -> list[Change]:
         """Check the batches of one append, each after those before it; nothing changes yet. Raises KafkaError.
 
-        ``check_sequence`` is for clients; coordinators write without sequences. ``fenced`` is false for batches that
-        a leader has accepted already, which a follower or a replay must take as they are.
+        ``check_sequence`` is for clients; coordinators write without sequences. ``fenced`` is false for a follower and
+        for a replay, which accept every batch that the leader has accepted.
         """
         changes: list[Change] = []
         drafts: dict[int, Producer] = {}
@@ -197,7 +198,7 @@ class ProducerStates:
         return changes
 
     def apply(self, change: Change) -> None:
-        """Do what was checked: the batch is in the log now."""
+        """Apply a change once its batch is in the log."""
         producer = change.producer
         self.producers[producer.producer_id] = producer
         if self.unverified and change.is_transactional:
@@ -216,7 +217,7 @@ class ProducerStates:
 
     @property
     def first_unstable_offset(self) -> int | None:
-        """Where the first transaction begins that is open, or decided above the high watermark; None without one."""
+        """First offset of the oldest transaction that is open or has its marker above the high watermark."""
         first_open = next(iter(self.open), None)
         if not self.undecided:
             return first_open
@@ -248,7 +249,7 @@ class ProducerStates:
         self.unverified.clear()
 
     def load(self, producers: Iterable[Producer]) -> None:
-        """Begin with what a snapshot holds."""
+        """Set the producers that a snapshot holds."""
         self.clear()
         for producer in producers:
             self.producers[producer.producer_id] = producer

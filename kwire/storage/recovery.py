@@ -1,6 +1,6 @@
-"""Opening a log after a stop of any kind: clean, killed, or with the whole machine.
+"""Opening a log after a stop of any kind: clean, killed, or a crash of the machine.
 
-Responsible for: which files belong to the log, what must be checked, where a torn end is cut off, and bringing indexes,
+Responsible for: which files belong to the log, what must be checked, where a torn end is cut off, bringing indexes,
 epochs and producer state up to the end of the log. Must not depend on: other logs, clocks, threads.
 
 What is checked depends on how the last run stopped:
@@ -66,7 +66,7 @@ _OFFSET_DIGITS: Final = 20
 _CHECK_BYTES: Final = 1024 * 1024
 # A kill can leave only the last write incomplete: an append is one batch, or a few, and at most this many bytes.
 _TORN_BYTES_MAX: Final = 2 * 1024 * 1024
-# How many index entries from the end may point to no batch before the whole index is rebuilt.
+# The index is rebuilt when this many entries at its end point to no batch.
 _INDEX_TRIES: Final = 3
 _INDEX_SUFFIXES: Final = (INDEX_SUFFIX, TIME_INDEX_SUFFIX)
 
@@ -136,7 +136,7 @@ def recover(
         _check_tail(segments[-1], config, cuts, lost_bytes_max=_TORN_BYTES_MAX)
     end_offset, end_position = segments[-1].read_end()
     if end_position != segments[-1].size_bytes:
-        # The clean mark is wrong for this log.
+        # The log was marked as cleanly closed, but is damaged.
         _check_tail(segments[-1], config, cuts)
         end_offset, _ = segments[-1].read_end()
     if end_offset > segments[-1].base_offset + RELATIVE_OFFSET_MAX + 1 or end_offset < segments[-1].base_offset:
@@ -182,7 +182,7 @@ def recover(
         end_offset=end_offset,
         now_ms=now_ms,
     )
-    # Thousands of logs may be opened at a start: descriptors are for those that are used.
+    # Thousands of logs may be opened at a start: only those that are used keep a descriptor.
     for segment in segments:
         segment.close()
     return recovered
@@ -197,7 +197,7 @@ def replay(
     end_offset: int,
     now_ms: int,
 ) -> bool:
-    """Bring producers and epochs up to the end of the log, from the latest snapshot on; tell if any abort was found.
+    """Replay the log from the latest snapshot on into producers and epochs. True if it has an abort marker.
 
     Batches below the log start offset count as long as they are there (Apache Kafka passes over them, and then may
     refuse the next sequence of a producer of which it has only seen a marker).
@@ -210,7 +210,7 @@ def replay(
                 epochs.assign(header.leader_epoch, header.base_offset)
             if header.producer_id >= 0:
                 found_abort |= _replay_batch(producers, segment, position, header, now_ms)
-    # What is in the log at a start is decided: there is no high watermark below it.
+    # At a start every marker in the log counts as below the high watermark.
     producers.high_watermark_moved(end_offset)
     return found_abort
 
@@ -276,7 +276,7 @@ def _empty(files: Files, path: str, log_start_offset: int, now_ms: int) -> Recov
 
 
 def _offsets(names: dict[str, int], suffix: str) -> list[int]:
-    """Offsets of the files that are named by one and end so, ascending."""
+    """The offsets in the names of the files with this suffix, ascending."""
     length = _OFFSET_DIGITS + len(suffix)
     return sorted(int(name[:_OFFSET_DIGITS]) for name in names if len(name) == length and name.endswith(suffix))
 
@@ -285,7 +285,7 @@ def _offsets(names: dict[str, int], suffix: str) -> list[int]:
 
 
 def _finish_replacements(files: Files, path: str, names: dict[str, int]) -> dict[str, int]:
-    """Remove what was being deleted or written when the stop came, and finish replacing segments (compaction).
+    """Remove files whose deletion or creation was interrupted by the stop, and finish replacing segments (compaction).
 
     Cleaned segments are first named .cleaned, then, all of them being complete, .swap, then take their places. A
     .cleaned file means that the renaming to .swap was not done, so the old segments are kept.
@@ -328,7 +328,7 @@ def _remove_replaced(files: Files, path: str, names: dict[str, int], swapped: di
 
 
 def _remove_orphans(files: Files, path: str, names: dict[str, int]) -> None:
-    """Remove indexes whose log is gone: a later segment of the same name must not find their entries."""
+    """Remove indexes without a .log file, so that a later segment of the same name does not use their entries."""
     logs = {file_name(offset) for offset in _offsets(names, LOG_SUFFIX)}
     for suffix in SUFFIXES[1:]:
         for offset in _offsets(names, suffix):
@@ -359,8 +359,8 @@ def _repair_indexes(segments: Sequence[Segment], names: dict[str, int], config: 
 def _check_tail(segment: Segment, config: LogConfig, cuts: Cuts, *, lost_bytes_max: int | None = None) -> None:
     """Check the batches from the last one on that is indexed and sound.
 
-    With ``lost_bytes_max`` only so many bytes at the end can be anything but what was written: of what lies before, the
-    headers are enough to index it.
+    With ``lost_bytes_max`` only this many bytes at the end can differ from what was written: of the batches before them
+    only headers are read.
     """
     offsets = segment.offsets
     offsets.truncate_to_position(segment.size_bytes)
@@ -372,13 +372,13 @@ def _check_tail(segment: Segment, config: LogConfig, cuts: Cuts, *, lost_bytes_m
         if found is not None and found[1].last_offset == last_offset + segment.base_offset:
             if not _times_fit(segment, position):
                 break
-            sure_below = -1 if lost_bytes_max is None else _sure_below(segment, position, lost_bytes_max)
-            _index(segment, position, sound_batches(segment, position, sure_below), config, cuts)
+            intact_below = -1 if lost_bytes_max is None else _intact_below(segment, position, lost_bytes_max)
+            _index(segment, position, sound_batches(segment, position, intact_below), config, cuts)
             return
         offsets.truncate_entries(len(offsets) - 1)
-    # There is no such batch near the end, or the times are not those of the batches: the indexes are of no use.
-    sure_below = -1 if lost_bytes_max is None else _sure_below(segment, 0, lost_bytes_max)
-    _index(segment, 0, sound_batches(segment, 0, sure_below), config, cuts)
+    # There is no such batch near the end, or the times are not those of the batches: the indexes are rebuilt.
+    intact_below = -1 if lost_bytes_max is None else _intact_below(segment, 0, lost_bytes_max)
+    _index(segment, 0, sound_batches(segment, 0, intact_below), config, cuts)
 
 
 def _times_fit(segment: Segment, position: int) -> bool:
@@ -396,10 +396,11 @@ def _times_fit(segment: Segment, position: int) -> bool:
     return bool(times) and times[0] == latest_ms == last[0]
 
 
-def _sure_below(segment: Segment, position: int, lost_bytes_max: int) -> int:
+def _intact_below(segment: Segment, position: int, lost_bytes_max: int) -> int:
     """Return the offset behind the last batch before the bytes that may be lost; -1 if there is none.
 
-    What was written ends where the headers end: a preallocated file is longer. The last batch is never sure.
+    The written part ends where the headers end, as a preallocated file is longer. The last batch is never counted as
+    intact.
     """
     ends = [(at + header.size_bytes, header.next_offset) for at, header in segment.walk(position)]
     for end, next_offset in reversed(ends[:-1]):
@@ -413,8 +414,8 @@ def _check_unsynced(
 ) -> None:
     """Check all batches from the recovery point on; segments behind a bad one are removed.
 
-    The pages of an index may have been lost anywhere, so these segments get new ones; also the one that ends at the
-    recovery point, which may have been sealed after the last sync.
+    The pages of an index may have been lost anywhere, so the indexes of these segments are rebuilt; also that of the
+    segment that ends at the recovery point, which may have been sealed after the last sync.
     """
     first = segment_index(segments, max(0, recovery_point - 1))
     total = sum(segment.size_bytes for segment in segments[first:])
@@ -436,7 +437,7 @@ def _check_unsynced(
 
 
 def _index(segment: Segment, position: int, batches: Batches, config: LogConfig, cuts: Cuts) -> bool:
-    """Index ``batches``, which begin at ``position``, cut off what is behind them, and tell if nothing was."""
+    """Index ``batches``, which begin at ``position``, and cut off the bytes behind them. True if there were none."""
     segment.forget_index_from(position)
     end = segment.index_batches(batches, position, config.index_interval_bytes)
     is_whole = end == segment.size_bytes

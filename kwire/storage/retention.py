@@ -1,6 +1,6 @@
 """How many segments of a log are to be deleted: by retention time, retention size, log start offset.
 
-Responsible for: the decision. Must not depend on: clocks, files, what removing a segment means.
+Responsible for: the decision. Must not depend on: clocks, files, how a segment is removed.
 
 Segments are deleted from the oldest on, up to the first that is kept. Nothing above the high watermark is deleted, and
 the last segment only if it is not empty.

@@ -57,7 +57,7 @@ class BatchPosition(NamedTuple):
 
 
 class AppendedBatch(NamedTuple):
-    """What a segment and the producer state need to know of one batch of an append."""
+    """The fields of an appended batch that the segment and the producer state need."""
 
     base_offset: int
     last_offset: int
@@ -75,7 +75,7 @@ class PendingDeletion(NamedTuple):
 
 
 class Segment:
-    """See the module. ``names`` are the files of its directory with their sizes: the disk need not be read."""
+    """One segment of a log. ``names`` are the files of its directory with their sizes: the disk need not be read."""
 
     __slots__ = (
         "_bytes_since_entry",
@@ -116,7 +116,7 @@ class Segment:
         )
         # Sizes of the two sparse indexes before they are opened.
         self._index_bytes = (names.get(name + INDEX_SUFFIX, 0), names.get(name + TIME_INDEX_SUFFIX, 0))
-        # Whether the .log file may hold bytes that the disk does not.
+        # Whether the .log file may hold bytes that are not synced.
         self.unsynced = False
         # The indexes and the largest timestamp are looked at when first needed: a thousand logs open at once.
         self._offsets: OffsetIndex | None = None
@@ -153,7 +153,8 @@ class Segment:
 
     def create_file(self) -> None:
         """Create the empty .log file, which otherwise appears at the first append. Raises StorageFailure."""
-        # Through the descriptor: after a failed append the file is open, and another file of its name would replace it.
+        # Through the descriptor, as after a failed append the file is open: a new file of the same name would replace
+        # it.
         self.file.truncate(0)
 
     def append(
@@ -179,7 +180,7 @@ class Segment:
                 times.append_if_later(max_timestamp, max_timestamp_offset)
                 since_entry = 0
                 if offsets.waiting >= UNWRITTEN_MAX:
-                    # The batch is in the log already, so this must not fail: on a full disk the entries wait on.
+                    # The batch is in the log already, so this must not fail: on a full disk the entries stay in memory.
                     with contextlib.suppress(StorageFailure):
                         self.write_out()
             recent[base_offset] = (position, batch_bytes)
@@ -200,7 +201,7 @@ class Segment:
         offsets, times = self._offsets, self._times
         if offsets is None or times is None:
             offsets, times = self.offsets, self.times
-        # Kafka keeps one place in the time index for the entry that is added when the segment is sealed.
+        # Kafka reserves one entry of the time index, which is added when the segment is sealed.
         if offsets.count >= config.segment_index_bytes // _OFFSET_ENTRY_BYTES or (
             times.count >= config.segment_index_bytes // _TIME_ENTRY_BYTES - 1
         ):
@@ -231,7 +232,7 @@ class Segment:
 
     def truncate_to_position(self, position: int, next_offset: int) -> None:
         """Cut off everything from the batch at ``position`` on; ``next_offset`` is the end offset then."""
-        # Indexes first: an index that is too short is repaired by a walk, one that is too long points nowhere.
+        # Indexes first: an index that is too short is repaired by a walk, one that is too long points behind the log.
         self.offsets.truncate_to_position(position)
         self.times.truncate_to_offset(next_offset)
         self.aborted.truncate_to(next_offset)
@@ -249,7 +250,7 @@ class Segment:
         self.write_out()
 
     def forget_index_from(self, position: int) -> None:
-        """Drop index entries for the batches behind ``position``."""
+        """Remove index entries for the batches behind ``position``."""
         if position == 0:
             # The first batch never has an entry. Entries that are there may be damaged.
             self.offsets.truncate_entries(0)
@@ -337,18 +338,18 @@ class Segment:
         return self._find_from(offset, self.offsets.before(offset))
 
     def _find_from(self, offset: int, indexed: tuple[int, int] | None) -> BatchPosition | None:
-        """Walk from the batch that the index has: its last offset and position, which must fit."""
+        """Walk from the batch that the index names; ``indexed`` is its last offset and position, which must match."""
         file, end = self.file, self.file.size
         expected, position = indexed or (None, 0)
         if indexed is not None and not 0 <= position <= end - HEADER_BYTES:
-            raise IndexDamaged(self.offsets.file.path, f"an entry for {expected} leads out of the log")
+            raise IndexDamaged(self.offsets.file.path, f"an entry for {expected} points behind the end of the log")
         while position + HEADER_BYTES <= end:
             chunk = file.read(position, min(_WALK_BYTES, end - position))
             at = 0
             while at + HEADER_BYTES <= len(chunk):
                 base_offset, length, last_delta = _STEP.unpack_from(chunk, at)
                 if expected is not None and base_offset + last_delta != expected:
-                    raise IndexDamaged(self.offsets.file.path, f"an entry for {expected} leads to another batch")
+                    raise IndexDamaged(self.offsets.file.path, f"an entry for {expected} points to another batch")
                 if base_offset + last_delta >= offset:
                     return BatchPosition(position + at, length + OVERHEAD_BYTES)
                 if length < HEADER_BYTES - OVERHEAD_BYTES:
@@ -377,7 +378,7 @@ class Segment:
         return self._max_timestamp
 
     def _find_max_timestamp(self) -> tuple[int, int]:
-        """Walk from the batch that the last entry of the time index has: its time must fit."""
+        """Walk from the batch that the last entry of the time index names, whose timestamp must match."""
         largest, position = (NO_TIMESTAMP, self.base_offset), 0
         if self.file.size and self.times.last is not None:
             largest = (self.times.last[0], self.times.last[1] + self.base_offset)

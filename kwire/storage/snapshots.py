@@ -1,4 +1,4 @@
-"""The .snapshot files of a log: what is known of its producers at some offset, so that a start need not read all of it.
+"""The .snapshot files of a log: its producers as of some offset, so that a start need not read the whole log.
 
 Responsible for: the file format and which snapshots there are. Must not depend on: the log, when a snapshot is due.
 
@@ -7,7 +7,7 @@ int16 version 1, uint32 CRC-32C of what follows, int32 count, then for each prod
     int64 producer id, int16 epoch, int32 last sequence, int64 last offset, int32 offset delta of the last batch,
     int64 timestamp, int32 coordinator epoch, int64 first offset of the open transaction or -1
 ```
-The file is named by the offset up to which it holds. The timestamp is when the producer last appended, by
+The name of the file is the offset up to which the log is included. The timestamp is when the producer last appended, by
 its own clock. Apache Kafka writes the time of the last records there and expires by it, which forgets a live producer
 that copies records of years ago.
 """
@@ -44,7 +44,7 @@ class Snapshots:
         self._directory = directory
 
     def take(self, states: ProducerStates, offset: int, segment_offsets: Collection[int]) -> None:
-        """Write what ``states`` knows at ``offset``, unless there is such a file; one between segments goes for it."""
+        """Write a snapshot at ``offset``; remove the one before it, unless a segment begins there."""
         if self.offsets and self.offsets[-1] >= offset:
             return
         self._files.write_bytes(self._path(offset), write_snapshot(states.producers.values()), durable=False)

@@ -1,7 +1,7 @@
-"""What an append writes: each batch with its offset, its epoch and, where the broker's time counts, its time.
+"""Prepares batches for an append: offset, leader epoch and, with LogAppendTime, timestamp.
 
-Responsible for: the parts that go to the file, the places that the batches get, and the result of an append. Must not
-depend on: files, segments, producers.
+Responsible for: the parts to be written to the file, the offsets and positions of the batches, and the result of an
+append. Must not depend on: files, segments, producers.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class Appended(NamedTuple):
     # -1 if records keep their own time.
     log_append_time_ms: int
     log_start_offset: int
-    # These batches are in the log since an earlier try; nothing was written.
+    # These batches were appended before; nothing was written.
     duplicate: bool
 
     @property
@@ -47,7 +47,7 @@ _as_row = quick(AppendedBatch)
 def stamp_batches(
     batches: memoryview, headers: Sequence[BatchHeader], offset: int, *, leader_epoch: int, append_time_ms: int
 ) -> tuple[list[Buffer], list[AppendedBatch]]:
-    """Give the batches offsets from ``offset`` on; and ``append_time_ms`` for time, unless it is -1.
+    """Give the batches offsets from ``offset`` on, and ``append_time_ms`` as their timestamp unless it is -1.
 
     The records themselves are not copied.
     """

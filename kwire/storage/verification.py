@@ -1,4 +1,4 @@
-"""Checking a log that no broker uses, without changing it.
+"""Checks a log that is not in use, without changing it.
 
 Responsible for: reading every batch of a log directory with its CRC and offsets. Must not depend on: repairing
 (``recovery``), what the records mean.

@@ -3,9 +3,10 @@
 Versions: 13-18.
 
 Behaviour: observers (brokers) read ``__cluster_metadata`` by its topic id (KIP-595). A reader with another leader epoch
-gets FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH with the current leader; one whose log differs gets where it diverges;
-one that begins at 0, or before the log's start, gets the id of the snapshot to load. Else records, all committed, or a
-wait of up to ``max_wait_ms`` for the next one. A reader that knows a lower high watermark is answered at once.
+gets FENCED_LEADER_EPOCH or UNKNOWN_LEADER_EPOCH with the current leader; one whose log differs gets the diverging
+epoch; one that begins at 0, or before the log's start, gets the id of the snapshot to load. Otherwise the answer has
+committed records, or waits up to ``max_wait_ms`` for the next one. A reader that knows a lower high watermark is
+answered at once.
 
 Version notes: 13 topic ids (KIP-516); 15 replica state (KIP-903); 16 node endpoints (KIP-951); 17 directory ids
 (KIP-853); 18 high watermark (KIP-1166). Versions below 13 have no topic id; Apache Kafka advertises them and answers
@@ -49,7 +50,7 @@ async def handle(context: Context, request: FetchRequest) -> FetchResponse:
 
 
 def _only_partition(request: FetchRequest) -> Asked | None:
-    """Return what is asked of the metadata log, if nothing else is asked."""
+    """Return the partition of the request if it is the metadata log and no other is listed."""
     topics = request.topics
     if len(topics) != 1 or topics[0].topic_id != METADATA_TOPIC_ID or len(topics[0].partitions) != 1:
         return None

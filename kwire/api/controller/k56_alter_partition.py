@@ -2,9 +2,9 @@
 
 Versions: 2-3.
 
-Behaviour: the leader of partitions proposes other in-sync replicas (KIP-497). A proposal holds if leader epoch and
-partition epoch are the current ones and each proposed replica is registered, unfenced and not shutting down. A stale
-broker epoch refuses the whole request. Either the answer or the record in the metadata log may arrive first.
+Behaviour: the leader of partitions proposes other in-sync replicas (KIP-497). A proposal is accepted if leader epoch
+and partition epoch are the current ones and each proposed replica is registered, unfenced and not shutting down. A
+stale broker epoch refuses the whole request. The leader may receive the answer or the record in the metadata log first.
 
 Version notes: 2 topic ids (KIP-841); 3 broker epochs of the replicas (KIP-903).
 """

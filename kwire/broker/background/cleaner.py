@@ -1,4 +1,4 @@
-"""Compaction in the background: which log is cleaned next, how fast, and what was achieved.
+"""Compaction in the background: which log is cleaned next, how fast, and the numbers of the rounds.
 
 Responsible for: choosing the dirtiest log, driving its round slice by slice, the throttle,
 ``cleaner-offset-checkpoint``, and the logs that cannot be cleaned. Must not depend on: which records stay
@@ -32,7 +32,7 @@ from kwire.storage.segment import LOG_SUFFIX
 
 log = Logger("kwire.cleaner")
 
-# Logs that are looked at between two checkpoints of the event loop.
+# Logs that are checked between two checkpoints of the event loop.
 _LOGS_PER_SLICE: Final = 20
 _PROGRESS_MS: Final = 10_000
 
@@ -85,10 +85,10 @@ class Cleaner:
                 nursery.start_soon(self._do_round, partition)
 
     async def dirtiest(self) -> tuple[Partition, Cleanable] | None:
-        """Find the log that most of all should be cleaned, if any is dirty or old enough."""
+        """Find the log to clean next, if any is dirty or old enough."""
         best: tuple[Partition, Cleanable] | None = None
         dirtiest_ratio = 0.0
-        self._forget_what_is_gone()
+        self._forget_closed_logs()
         for count, partition in enumerate(list(self._candidates())):
             if count % _LOGS_PER_SLICE == 0:
                 await trio.lowlevel.checkpoint()
@@ -151,7 +151,7 @@ class Cleaner:
         assert one is not None
         return one
 
-    def _forget_what_is_gone(self) -> None:
+    def _forget_closed_logs(self) -> None:
         self.uncleanable = {partition: why for partition, why in self.uncleanable.items() if not partition.deleted}
         self._single = {one for one in self._single if one.opened is None and not one.deleted}
 
@@ -214,19 +214,19 @@ class Cleaner:
             before_ms = clock.monotonic_ms()
             for piece in slices:
                 took_ms = clock.monotonic_ms() - before_ms
-                await self._settle(piece)
+                await self._do_blocking_work(piece)
                 await clock.sleep(max(took_ms, self._throttle_ms(piece.moved_bytes)))
                 if partition.deleted or not partition.settings.log.compact or partition.opened is not compaction.log:
                     return
                 before_ms = clock.monotonic_ms()
                 if before_ms >= next_word_ms:
                     next_word_ms = before_ms + _PROGRESS_MS
-                    self._say_how_far(partition, compaction)
+                    self._log_progress(partition, compaction)
         finally:
             slices.close()
 
-    async def _settle(self, piece: Slice) -> None:
-        """Do what a slice leaves to be done."""
+    async def _do_blocking_work(self, piece: Slice) -> None:
+        """Do the work that a slice leaves to the driver."""
         for deletion in piece.deletions:
             self._file_remover.remove_when_due(deletion)
         if piece.blocking is not None:
@@ -250,7 +250,7 @@ class Cleaner:
             **({"keyless_records": compaction.keyless_records} if compaction.keyless_records else {}),
         )
 
-    def _say_how_far(self, partition: Partition, compaction: Compaction) -> None:
+    def _log_progress(self, partition: Partition, compaction: Compaction) -> None:
         log.info(
             "log cleaning in progress",
             partition=str(partition),
@@ -279,5 +279,5 @@ class Cleaner:
             await self._round_ended.wait()
 
     async def _sleep_backoff(self) -> None:
-        # A backoff of 0 would otherwise look at every log again and again without a pause.
+        # With a backoff of 0 all logs would otherwise be checked continually.
         await self._clock.sleep(max(1, self._configs.broker["log.cleaner.backoff.ms"]))

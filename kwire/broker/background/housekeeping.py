@@ -150,7 +150,7 @@ class Housekeeping:
         if not self._configs.broker["log.cleaner.enable"]:
             return
         await self._clock.sleep(self._configs.broker["log.cleaner.backoff.ms"])
-        # Not before it is due for the first time: a start need not pay for it.
+        # Imported when it is due for the first time, so that a start is faster.
         from kwire.broker.background.cleaner import Cleaner  # noqa: PLC0415
 
         self.cleaner = Cleaner(
@@ -173,7 +173,7 @@ class Housekeeping:
                     partition.opened.producers.expire(self._clock.now_ms(), expiration_ms)
 
     async def _flush_when_old(self) -> None:
-        """``flush.ms``, looked at every ``log.flush.scheduler.interval.ms`` as in Kafka, which by default is never."""
+        """``flush.ms``, checked every ``log.flush.scheduler.interval.ms`` as in Kafka, which by default is never."""
         while True:
             interval_ms = self._configs.broker["log.flush.scheduler.interval.ms"]
             if interval_ms <= 0:
@@ -243,7 +243,7 @@ class Housekeeping:
     async def write_high_watermarks(self) -> None:
         """Write the high watermarks of open logs to the checkpoint of each log directory, where they have changed."""
         opened: dict[str, dict[TopicPartition, int]] = defaultdict(dict)
-        for partition in self._partitions:  # without a task switch: what is forgotten must not be noted again
+        for partition in self._partitions:  # no task switch: a closed log must not be noted again
             if partition.opened is not None:
                 opened[partition.log_dir][partition.topic_partition] = partition.opened.high_watermark
         for one in self._dirs.online:

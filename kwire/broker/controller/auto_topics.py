@@ -1,6 +1,6 @@
 """Topics that the broker creates without a CreateTopics request: internal topics, and those that a client asked for.
 
-Responsible for: with how many partitions and which configs each is created. Must not depend on: which request or
+Responsible for: their partition counts and configs. Must not depend on: which request or
 coordinator needs the topic, what is in it.
 """
 
@@ -35,7 +35,7 @@ async def auto_create_topics(
     A topic that exists by now counts as created, because another request may have created it. Too many partitions
     for one request are refused together. The topics are created a few at a time, with ``breathe`` in between.
     """
-    # Each has a partition at least, so more names than that need not be described to be refused.
+    # Each has at least one partition, so with more names than the limit all are refused without further checks.
     topics = [new_topic(name, configs) for name in names[: PARTITIONS_PER_REQUEST_MAX + 1]]
     too_many = too_many_partitions(configs, topics)
     if too_many is not None:

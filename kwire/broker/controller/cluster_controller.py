@@ -4,8 +4,8 @@ Responsible for: registrations, heartbeats and sessions of those brokers, AlterP
 directories for them, and the periodic elections. Must not depend on: requests (``kwire.api.controller`` reads those),
 how records are appended (``EmbeddedController``).
 
-What is decided is in ``kwire.metadata.cluster``. A broker in the controller's own process has no session: it lives as
-long as the controller. A node whose controller is not served to others has none of this.
+The decisions are made in ``kwire.metadata.cluster``. A broker in the controller's own process has no session: it lives
+as long as the controller. A node whose controller other nodes cannot reach has no ``ClusterController``.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ logger = Logger("kwire.controller")
 # Elections of one batch, as in Apache Kafka; the next batch follows at once.
 _ELECTIONS_MAX: Final = 1000
 _HAND_OVER_POLL_S: Final = 0.02
-# How often sessions are looked at, by which a pause of this process is noticed, and the shortest that counts as one.
+# How often sessions are checked. A check that is late by more than the second value means that this process was paused.
 _SESSION_CHECK_MS: Final = 500.0
 _PAUSE_MS_MIN: Final = 500.0
 _REGISTERS_CONTROLLERS: Final = 15  # 3.7-IV0 (KIP-919)
@@ -67,7 +67,10 @@ class HeartbeatReply(NamedTuple):
 
 
 class ClusterController:
-    """See the module. ``own_broker`` is the id of the broker in this process, None for a controller without one."""
+    """The controller of several brokers.
+
+    ``own_broker`` is the id of the broker in this process, None for a controller without one.
+    """
 
     def __init__(
         self,
@@ -174,9 +177,9 @@ class ClusterController:
         return assigned.codes
 
     async def hand_over(self) -> None:
-        """Shut the broker of this process down in order: others lead what it led, and know it, when this returns.
+        """Controlled shutdown of the broker of this process: on return, other brokers lead its partitions.
 
-        Without another broker that could lead nothing changes. Waits no longer than a session lasts.
+        Nothing changes if no other broker can lead. Waits no longer than a session lasts.
         """
         image = self._controller.image
         own = None if self._own_broker is None else image.brokers.get(self._own_broker)
@@ -196,7 +199,7 @@ class ClusterController:
         self._controller.commit(lose_directories(image, self._configs, broker, [directory]))
 
     def on_metadata_delta(self, delta: Delta) -> None:
-        """Wake those that read the log, and forget the sessions of brokers that are gone."""
+        """Wake waiting readers of the log, and remove the sessions of unregistered brokers."""
         for broker_id in delta.brokers_changed:
             if broker_id not in self._controller.image.brokers:
                 self.sessions.unregistered(broker_id)
@@ -224,11 +227,12 @@ class ClusterController:
             wait_ms = min(max(left_ms, 1.0), _SESSION_CHECK_MS)
             began_s = trio.current_time()
             await self._clock.sleep(wait_ms)
-            # By the time of the event loop: one who moves the broker's clock wants sessions to end.
+            # By the time of the event loop, not the broker's clock: a test that moves that clock forward wants sessions
+            # to end.
             paused_ms = (trio.current_time() - began_s) * 1000 * self._clock.rate - wait_ms
             if paused_ms >= _PAUSE_MS_MIN:
-                # This process did not run (SIGSTOP, a machine that hung). The brokers' heartbeats of that time wait in
-                # the sockets, so nothing is known yet of who is gone.
+                # This process did not run (SIGSTOP, a machine that hung). The heartbeats of that time are still unread
+                # in the sockets, so no broker counts as failed yet.
                 logger.warning("controller was paused: the sessions of brokers are extended", paused_ms=int(paused_ms))
                 self.sessions.extend(paused_ms)
             self.fence_expired()

@@ -1,7 +1,7 @@
 """The controller inside this broker: it decides commands, appends their records to the metadata log, and applies them.
 
-Responsible for: ``Controller`` over this node's own metadata log, this broker's registration, and telling the other
-parts of the broker what changed. Must not depend on: what any single command does.
+Responsible for: ``Controller`` over this node's own metadata log, this broker's registration, and the calls of
+subscribers after a change. Must not depend on: what any single command does.
 
 The metadata log of one voter is committed once it is appended, so ``submit`` never suspends: from reading the image to
 changing it no other task runs.
@@ -76,7 +76,7 @@ class EmbeddedController:
         self._on_delta.append(on_delta)
 
     async def submit(self, command: Command[T], *, charge: Charge = no_charge) -> Sequence[T | KafkaError]:
-        """Carry out a command without suspending; see ``Controller.submit``."""
+        """Execute a command without suspending; see ``Controller.submit``."""
         state = ControllerState(
             image=self.log.image,
             configs=self._configs,
@@ -163,8 +163,8 @@ class EmbeddedController:
     async def run(self) -> None:
         """Write metadata snapshots as they become due, until cancelled.
 
-        Raises StorageFailure once an fsync of the metadata log has failed, or the log directory of it: the broker then
-        ends, and the next start finds out what is on the disk.
+        Raises StorageFailure once an fsync of the metadata log has failed, or its log directory has failed: the broker
+        then stops, and the next start recovers what is on the disk.
         """
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._end_when_lost)

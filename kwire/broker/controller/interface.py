@@ -3,9 +3,9 @@
 Responsible for: the protocol ``Controller`` and the values that it returns. Must not depend on: the metadata log, or
 where the controller runs.
 
-``EmbeddedController`` appends to this broker's own metadata log and answers without suspending. A client of a
-controller quorum would send the command as a request and wait for the reply; so callers treat ``submit`` as a call
-that may suspend: what was read from the image before it may have changed after it.
+``EmbeddedController`` appends to this broker's own metadata log and answers without suspending. ``QuorumController``
+sends the command to another process and waits for the reply. Callers therefore treat ``submit`` as a call that may
+suspend: the image may have changed when it returns.
 """
 
 from __future__ import annotations
@@ -76,7 +76,7 @@ class Controller(Protocol):
         ...
 
     async def submit(self, command: Command[T], *, charge: Charge = no_charge) -> Sequence[T | KafkaError]:
-        """Carry out a command; one result per item, in the command's order.
+        """Execute a command; one result per item, in the command's order.
 
         When this returns, accepted items are committed and this broker's image shows them. ``charge`` counts partition
         mutations against a quota. A controller that cannot commit refuses every item: KAFKA_STORAGE_ERROR from the

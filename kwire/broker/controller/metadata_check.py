@@ -1,15 +1,15 @@
-"""Checks the batches of the metadata log before anything of it is used or cut.
+"""Checks the batches of the metadata log before any of it is used or truncated.
 
 Responsible for: telling a damaged log, which is refused with nothing changed, from a batch that a crash left
 incomplete at the end, which may be cut. Must not depend on: the content of records.
 
-Every batch must carry the right CRC. The CRC does not cover the first 16 bytes, so these are checked by what must hold
-in this log: offsets follow each other without a gap, the length is that of the batch, and the leader epoch is the one
-that the last LeaderChange batch began.
+Every batch must carry the right CRC. The CRC does not cover the first 16 bytes, so these are checked by the rules of
+this log: offsets follow each other without a gap, the length is that of the batch, and the leader epoch is the one that
+the last LeaderChange batch began.
 
-An incomplete batch at the end is what a crash in the middle of a write leaves. It may be cut only where that can have
-happened: after a kill on the same boot a write is either all there or ends too early; after a crash of the machine the
-unsynced end may hold anything; after a clean stop nothing is incomplete.
+A crash in the middle of a write leaves an incomplete batch at the end. It may be cut only where that is possible: after
+a kill on the same boot a write is complete or ends too early; after a crash of the machine the unsynced end may have
+any content; after a clean stop every batch is complete.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def check_metadata_log(
 
 
 class _Walk:
-    """Where a walk over the log is: the offset and the epoch that the next batch must have."""
+    """State of a walk over the log: the offset and the epoch that the next batch must have."""
 
     def __init__(self, epoch: int | None) -> None:
         self.path = ""
@@ -72,7 +72,7 @@ class _Walk:
         self.offset = base_offset
 
     def check(self, content: memoryview, position: int) -> str | None:
-        """Return what is wrong with the batch at ``position``, or None and go on to the next."""
+        """Return the problem of the batch at ``position``; if it has none, return None and advance to the next."""
         if position + HEADER_BYTES > len(content):
             return "ends within the header of a batch"
         header = read_batch_header(content, position)
@@ -138,7 +138,7 @@ def _ends_early(rest: memoryview) -> bool:
     if len(rest) < HEADER_BYTES:
         return True
     header = read_batch_header(rest)
-    # A damaged length looks the same, but then all of the batch is there and its CRC fits.
+    # A damaged length looks the same, but then the whole batch is there and its CRC is right.
     return header.magic == MAGIC and header.size_bytes > len(rest) and crc32c(rest[CRC_START:]) != header.crc
 
 

@@ -129,7 +129,7 @@ class MetadataLog:
         release = persona(configs.broker["kwire.as.release"])
         if format_if_new(files, home.path, identity, clock.now_ms(), levels=features.first_levels(release)):
             logger.info("metadata log formatted", path=metadata_path(home))
-        # Kafka's format makes no directory for the log where the settings name the quorum's voters.
+        # kafka-storage format makes no directory for the log where the settings name the quorum's voters.
         files.make_directory(metadata_path(home))
         loaded = MetadataReplay(files, metadata_path(home))
         loaded.load_snapshot()
@@ -148,7 +148,7 @@ class MetadataLog:
         self._bytes_since_snapshot = loaded.bytes_since_snapshot
         _check_voters(home, node_id, loaded)
         features.check_levels(loaded.image.features, release)
-        # The marks count until now: what refuses a start above leaves the next one as much to trust.
+        # Removed only now: when a start is refused above, the next start still finds the marks of the clean stop.
         dirs.remove_clean_marks()
         self._lead()
         if loaded.in_transaction:
@@ -194,7 +194,7 @@ class MetadataLog:
         return delta
 
     def follow_voter_endpoints(self, endpoints: Sequence[Endpoint]) -> None:
-        """Append the voters again if this node's listeners are others than the log has. Raises StorageFailure."""
+        """Append the voters again if this node's listeners differ from those in the log. Raises StorageFailure."""
         voters = self.quorum.voters
         if voters is None or (changed := with_endpoints(voters, self.node_id, endpoints)) == voters:
             return
@@ -265,7 +265,7 @@ class MetadataLog:
 
     @contextmanager
     def _flushing(self) -> Iterator[PendingFlush]:
-        """The body calls ``sync`` of what this gives, here or in a thread."""
+        """Yields the pending flush; the body calls its ``sync``, here or in a thread."""
         pending = self.log.begin_flush()
         try:
             yield pending
@@ -393,7 +393,7 @@ def _open_log(files: Files, home: LogDir, configs: EffectiveConfigs, clock: Cloc
     if is_empty and loaded.damaged_snapshots:
         raise loaded.damaged_snapshots[0]
     if is_empty and has_led(files, path):
-        # A new, empty log here would make every partition directory one of an unknown topic.
+        # With a new, empty log the topics of all partition directories would be unknown.
         raise StorageFailure(path, "there was a metadata log here, but the records are gone")
     if opened.end_offset < snapshot_offset:
         opened.truncate_fully_and_start_at(snapshot_offset)

@@ -1,4 +1,4 @@
-"""Replays the metadata log: from the newest valid snapshot and the batches after it to the image.
+"""Makes the image from the newest valid snapshot and the batches after it.
 
 Responsible for: which snapshot is loaded, and the order of replay. Must not depend on: appending, epochs, what the
 image is used for.
@@ -18,7 +18,7 @@ logger = Logger("kwire.metadata")
 
 
 class MetadataReplay:
-    """What a metadata directory holds: ``image`` and ``quorum``, once ``load_snapshot`` and ``replay`` have run."""
+    """The content of a metadata directory: ``image`` and ``quorum``, once ``load_snapshot`` and ``replay`` have run."""
 
     def __init__(self, files: Files, directory: str) -> None:
         self.image = MetadataImage()

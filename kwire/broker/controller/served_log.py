@@ -25,14 +25,14 @@ from kwire.storage.epochs import EpochEnd
 from kwire.storage.files import Files, FileSlice
 from kwire.types import Uuid
 
-# What one answer holds at most, whatever the reader asks for.
+# The most bytes of one answer, whatever the request allows.
 _FETCH_BYTES_MAX: Final = 8 * 1024 * 1024
 # An observer that has not fetched for this long is not listed any more, as in Apache Kafka.
 _OBSERVER_KEPT_MS: Final = 300_000
 
 
 class MetadataRead(NamedTuple):
-    """What a reader gets: records, or one of the two other things. The caller sends or closes ``records``."""
+    """Records, a diverging epoch, or a snapshot to load. The caller sends or closes ``records``."""
 
     records: FileSlice | None = None
     diverging: EpochEnd | None = None

@@ -4,8 +4,8 @@ Responsible for: when the coordinator is asked, and its refusals as clients of e
 depend on: requests, what is written.
 
 Between the coordinator's answer and the append no other task may run, or a transaction that ended in between would be
-left open in the partition. So ``Admission.admit`` ends with a question that is answered at once, and its caller appends
-in the same turn of the event loop. Where the coordinator is another broker, that question goes to the guard of each
+left open in the partition. So the last step of ``Admission.admit`` is a check that does not suspend, and its caller
+appends in the same turn of the event loop. Where the coordinator is another broker, that check is the guard of each
 partition: it tells whether the transaction ended here while the other broker was asked.
 """
 
@@ -33,17 +33,17 @@ if TYPE_CHECKING:  # imported where the node is part of a cluster
 
 
 class Dialect(Enum):
-    """What a client of a request's version understands."""
+    """The protocol of a request's version, which decides the codes of refusals."""
 
-    # Before KIP-890: it gets INVALID_TXN_STATE for TRANSACTION_ABORTABLE.
+    # Before KIP-890: the client gets INVALID_TXN_STATE for TRANSACTION_ABORTABLE.
     OLD = 0
     ABORTABLE = 1
-    # It writes without having added the partition: the broker adds it.
+    # The client writes without having added the partition: the broker adds it.
     ADDS = 2
 
 
 class Admission:
-    """Asks transaction coordinators on behalf of the partitions that are written to.
+    """Verifies transactional writes at the transaction coordinators.
 
     ``remote`` asks those of other brokers; None on a broker without others.
     """
@@ -73,7 +73,7 @@ class Admission:
         first_sequences: Mapping[Partition, int],
         dialect: Dialect,
     ) -> dict[TopicPartition, Code]:
-        """The refusals by partition; partitions that are not in the answer may be appended to, in this turn.
+        """Return the refusals by partition; the other partitions may be appended to, in this turn.
 
         ``first_sequences``: the partitions, and with which sequence each batch begins.
         """
@@ -102,7 +102,7 @@ class Admission:
     ) -> dict[TopicPartition, Code]:
         """Add the partitions of a request that is admitted a few partitions at a time, in one record.
 
-        Gives what refuses the partitions that ``admit`` would refuse now.
+        Returns the refusals that ``admit`` would return now.
         """
         refused, asked = self._to_ask(producer, first_sequences, Dialect.ADDS)
         if not asked:

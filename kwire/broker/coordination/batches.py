@@ -1,7 +1,7 @@
-"""Questions to other brokers, gathered into few requests.
+"""Queries to other brokers, batched into few requests.
 
-Responsible for: one request in flight to each broker, which has all questions that came up while the one before was in
-flight. Must not depend on: what is asked.
+Responsible for: one request in flight to each broker, with all queries that were made while the one before was in
+flight. Must not depend on: the content of queries.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ log = Logger("kwire.coordinator")
 Q = TypeVar("Q")
 R = TypeVar("R")
 
-# A request is no larger than this many questions, so that its handling does not take long at the other end.
+# Queries of one request at most, so that the other broker handles it quickly.
 _QUESTIONS_MAX: Final = 200
 
 

@@ -24,7 +24,7 @@ class _StartTask(Protocol[M]):
 
 
 class Commits(Generic[M]):
-    """``lost`` gets a shard whose records were not committed: it has replayed more than what is in the log.
+    """``lost`` is called with a shard that has replayed records which the log has lost.
 
     Of a replicated partition, what is not committed within ``timeout_ms`` is answered COORDINATOR_NOT_AVAILABLE.
     """
@@ -47,7 +47,7 @@ class Commits(Generic[M]):
         self._waiting: dict[int, deque[int]] = {}
 
     def wait_for(self, shard: Shard[M], offset: int) -> None:
-        """Have ``shard.committed`` called once what is below ``offset`` is committed."""
+        """Call ``shard.committed`` once the records below ``offset`` are committed."""
         waiting = self._waiting.get(shard.number)
         if waiting is not None:
             waiting.append(offset)

@@ -1,6 +1,6 @@
-"""The machines of groups, as their runtime makes them and carries out their actions.
+"""Makes the machines of groups for their runtime, and executes their actions.
 
-Responsible for: which settings groups obey, finding the topics that match regular expressions, and initializing states
+Responsible for: the settings of groups, finding the topics that match regular expressions, and initializing states
 of share groups. Must not depend on: requests, how groups work.
 
 It is loaded with the first group: many brokers never have one, and the coordinators of groups are a third of kwire.
@@ -50,7 +50,7 @@ class StartTask(Protocol):
 
 
 class GroupMachines:
-    """Makes machines, and carries out their actions in tasks of the runtime."""
+    """Makes machines, and executes their actions in tasks of the runtime."""
 
     def __init__(
         self,
@@ -72,7 +72,7 @@ class GroupMachines:
         return GroupCoordinator(self._config)
 
     def run_action(self, shard: Shard[GroupCoordinator], action: object) -> None:
-        """Carry out what a machine asks for; the outcome goes to the machine through the shard."""
+        """Execute an action; the outcome goes to the machine through the shard."""
         if isinstance(action, ResolveRegexes):
             self._start_task(shard, self._resolve, shard, action)
         else:

@@ -53,7 +53,7 @@ class Groups(Runtime["GroupCoordinator"]):
         self._share_states = share_states
 
     def listing_version(self) -> Hashable:
-        """Equal as long as ListGroups has the same answer.
+        """A value that stays equal as long as ListGroups has the same answer.
 
         A group of a partition that is not loaded cannot change, and ListGroups loads the partition first.
         """
@@ -64,7 +64,7 @@ class Groups(Runtime["GroupCoordinator"]):
         return str(uuid.UUID(bytes=self._clock.random_bytes(16), version=4))
 
     def new_member_id(self) -> str:
-        """The id of a new member of a consumer group that did not make one itself."""
+        """The id of a new member of a consumer group that did not choose one."""
         return uuid_text(self._clock.random_bytes(16))
 
     @cached_property

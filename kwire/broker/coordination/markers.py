@@ -1,6 +1,6 @@
 """Transaction markers: the control batches that end a transaction in a partition.
 
-Responsible for: what a marker looks like, and appending one. Must not depend on: transactions as a whole, when a marker
+Responsible for: the format of a marker, and appending one. Must not depend on: transactions as a whole, when a marker
 is due.
 
     key    int16 version (0), int16 type: 0 abort, 1 commit
@@ -71,8 +71,8 @@ class OffsetsMarkerAppended(Protocol):
 class VerificationGuard:
     """Taken before another broker is asked whether a producer's transaction has a partition (KIP-890).
 
-    While that is asked the transaction may end: then ``refusal`` is a code, and what the producer wrote before must not
-    be appended any more, or it would begin a transaction that nothing ends.
+    Meanwhile the transaction may end: then ``refusal`` is a code, and the producer's waiting batch must not be
+    appended, or it would begin a transaction that is never ended.
     """
 
     __slots__ = ("_guards", "_has_marker", "_key", "_leading_since", "_partition")
@@ -126,7 +126,7 @@ class MarkerWriter:
         self._guards: dict[_GuardKey, list[VerificationGuard]] = {}
 
     def guard(self, partition: Partition, producer_id: int) -> VerificationGuard:
-        """Take notice of markers of this producer in a partition, until ``end`` of the guard."""
+        """Watch for markers of this producer in a partition, until ``end`` of the guard."""
         return VerificationGuard(partition, producer_id, self._guards)
 
     def append(self, where: TopicPartition, marker: Marker) -> AppendedMarker:

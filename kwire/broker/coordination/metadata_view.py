@@ -1,6 +1,6 @@
 """The metadata image as coordinators see it.
 
-Responsible for: answering a machine's questions about the image, and what of a delta concerns machines. Must not depend
+Responsible for: the queries of machines to the image, and the part of a delta that concerns machines. Must not depend
 on: any particular coordinator.
 """
 
@@ -22,7 +22,7 @@ class MetadataView:
     def __init__(self, image: MetadataImage, configs: EffectiveConfigs) -> None:
         self._image = image
         self._configs = configs
-        # Of topics that coordinators asked for, each with what it describes.
+        # Cache of the topics that coordinators asked for, each with its description.
         self._described: dict[Uuid, tuple[Topic, dict[int, str], TopicDescription]] = {}
 
     @property
@@ -86,7 +86,7 @@ class MetadataView:
 
 
 def change_of(delta: Delta, metadata: MetadataView) -> MetadataChange | None:
-    """What of the delta concerns machines; None if nothing does."""
+    """The part of a delta that concerns machines; None if there is none."""
     change = MetadataChange(
         topics_deleted={topic.name: topic.id for topic in delta.topics_deleted},
         features={name: metadata.feature_level(name) for name in delta.features_changed},

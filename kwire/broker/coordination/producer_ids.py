@@ -1,4 +1,4 @@
-"""Producer ids, given out of blocks that the controller reserves (KIP-730).
+"""Producer ids, from blocks that the controller reserves (KIP-730).
 
 Responsible for: the block in use. Must not depend on: which request needs an id.
 

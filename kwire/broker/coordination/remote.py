@@ -1,4 +1,4 @@
-"""What coordination needs of other brokers: made for a broker of a cluster only.
+"""The coordination parts that send requests to other brokers; only a broker of a cluster has them.
 
 Responsible for: connecting transactions and share states with the connections to other brokers. Must not depend on:
 how connections are made.
@@ -15,7 +15,7 @@ from kwire.broker.coordination.remote_transactions import RemoteTransactions
 from kwire.broker.coordination.share_states import ShareStates
 from kwire.broker.outbound.interface import Node
 
-# A request waits so long for a coordinator that is being loaded, before it is answered COORDINATOR_LOAD_IN_PROGRESS.
+# How long a request waits for a coordinator that is being loaded, before it is answered COORDINATOR_LOAD_IN_PROGRESS.
 LOAD_WAIT_MS = 1000.0
 
 

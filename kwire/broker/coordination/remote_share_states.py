@@ -1,6 +1,6 @@
 """The states of share partitions, wherever in the cluster their coordinator is (KIP-932).
 
-Responsible for: asking the broker that coordinates a share partition, this one or another, and asking again while the
+Responsible for: requests to the broker that coordinates a share partition, this one or another, and retries while the
 coordinator moves or loads. Must not depend on: what a state means, when it is read or written.
 """
 
@@ -42,15 +42,15 @@ _ASK_AGAIN: Final = frozenset(
         Code.NETWORK_EXCEPTION,
     }
 )
-# The pauses before the second question and those after it.
+# The pauses before the second attempt and before later ones.
 _PAUSES_MS: Final = (50, 100, 200, 400, 800, 1600)
 
 
 class RemoteShareStates:
     """A ``SharePersister`` for a broker of a cluster.
 
-    Raises KafkaError as ``ShareStates`` does, after questions that were repeated for a few seconds where repeating may
-    help. A write that is repeated is harmless: it says the same of the same records.
+    Raises KafkaError as ``ShareStates`` does, after retries for a few seconds where a retry may help. A repeated write
+    is harmless: it sets the same states again.
     """
 
     def __init__(
@@ -207,4 +207,4 @@ class RemoteShareStates:
 
 
 def _no(_answer: object) -> None:
-    """The answer says no more than that it is done."""
+    """Reads nothing: an answer without an error has no other content."""

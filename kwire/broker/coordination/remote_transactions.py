@@ -144,7 +144,7 @@ def _addition_results(
 ) -> Sequence[Codes | KafkaError]:
     if response.error_code:
         code = code_of(response.error_code)
-        # A client knows nothing of what brokers may ask of each other.
+        # Codes about a broker's own rights mean nothing to a client.
         refusal = KafkaError(Code.INVALID_TXN_STATE if code is Code.CLUSTER_AUTHORIZATION_FAILED else code)
         return [refusal] * len(additions)
     found: dict[str, dict[TopicPartition, Code]] = {

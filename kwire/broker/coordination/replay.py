@@ -1,7 +1,7 @@
 """Replays the log of a partition into a coordinator's machine.
 
-Responsible for: reading records and transaction markers in slices, and telling what is committed from what is only
-written. Must not depend on: any particular coordinator, how a machine is run.
+Responsible for: reading records and transaction markers in slices, and telling committed records from uncommitted ones.
+Must not depend on: any particular coordinator, how a machine is run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kwire.coordinators.machine import Machine
 from kwire.wire.batch import BatchHeader, read_batch_header
 from kwire.wire.records import read_records
 
-# A machine that replays its log lets others have a turn each time it has read so much.
+# Bytes that are replayed before other tasks run.
 _SLICE_BYTES: Final = 64 * 1024
 _MARKER_COMMIT: Final = 1
 
@@ -22,8 +22,8 @@ _MARKER_COMMIT: Final = 1
 def replay_log(partition: Partition, machine: Machine) -> Iterator[None]:
     """Replay all that is in the log, in slices: each step replays one.
 
-    What lies beyond the high watermark is held in the machine's timeline until it is committed. Raises StorageFailure,
-    KafkaError, ProtocolViolation.
+    Changes by records above the high watermark are held in the machine's timeline until they are committed. Raises
+    StorageFailure, KafkaError, ProtocolViolation.
     """
     source = partition.log
     offset = source.log_start_offset

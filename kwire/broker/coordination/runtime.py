@@ -46,9 +46,9 @@ log = Logger("kwire.coordinator")
 M = TypeVar("M", bound=Machine)
 Ts = TypeVarTuple("Ts")
 
-# The wall clock against the monotonic one: below this it is being adjusted, from this on it was set.
+# A smaller change of the wall clock against the monotonic one is an adjustment, a larger one means that it was set.
 _CLOCK_STEP_MS: Final = 1000
-# A coordinator that fails again and again must not hold the event loop by being loaded again and again.
+# A coordinator that fails repeatedly is not reloaded at once, which would hold the event loop.
 _RELOAD_MS: Final = 1000
 
 
@@ -67,8 +67,8 @@ class _Loading(Generic[M]):
 class RuntimeParts:
     """The parts of the broker that the runtimes of all coordinators use.
 
-    ``create_topic`` creates the internal topic of that name, or raises KafkaError; ``storage_failed`` reports a disk
-    that refuses; ``load_wait_ms`` is how long a request waits for a machine that is being loaded.
+    ``create_topic`` creates the internal topic of that name, or raises KafkaError; ``storage_failed`` reports a failed
+    disk; ``load_wait_ms`` is how long a request waits for a machine that is being loaded.
     """
 
     clock: Clock
@@ -139,9 +139,9 @@ class Runtime(Generic[M]):
     # ----------------------------------------------------------------------------------------------------
 
     async def submit(self, waits: Waits, key: str, command: Callable[[M, int, int], Effects]) -> Any:
-        """Let the machine that has ``key`` carry out ``command(machine, ticket, now_ms)``, and wait for the reply.
+        """Run ``command(machine, ticket, now_ms)`` on the machine that has ``key``, and wait for the reply.
 
-        Raises KafkaError: what the machine refuses, or what a refused append is to a client.
+        Raises KafkaError: a refusal by the machine, or the client's code for a refused append.
         """
         shard = await self._shard(waits, key)
         waiter = shard.submit(command)
@@ -156,7 +156,7 @@ class Runtime(Generic[M]):
         return waiter.result
 
     def submit_now(self, key: str, command: Callable[[M, int, int], Effects]) -> Waiter | None:
-        """Carry out a command on a machine that is loaded, for a caller that does not wait here.
+        """Run a command on a machine that is loaded, for a caller that does not wait here.
 
         The waiter has the reply, or an event that is set when the reply comes. None, with nothing done, if the machine
         is not loaded. Raises KafkaError as ``submit`` does.
@@ -176,7 +176,7 @@ class Runtime(Generic[M]):
         return count is not None and partition_for(key, count) in self._shards
 
     async def machine(self, waits: Waits, key: str) -> M:
-        """The loaded machine that has ``key``, for questions that it answers at once.
+        """The loaded machine that has ``key``, for queries.
 
         Raises KafkaError(COORDINATOR_NOT_AVAILABLE, NOT_COORDINATOR, COORDINATOR_LOAD_IN_PROGRESS).
         """
@@ -188,7 +188,7 @@ class Runtime(Generic[M]):
         return [(await self._loaded(waits, one.index)).machine for one in found]
 
     async def unload(self, waits: Waits, key: str) -> TopicPartition:
-        """Forget the machine that has ``key``, as when its partition moves to another broker; returns the partition.
+        """Unload the machine that has ``key``, as when its partition moves to another broker; returns the partition.
 
         Requests that wait for it are answered NOT_COORDINATOR; the next request has it loaded. Raises as ``machine``.
         """
@@ -287,7 +287,7 @@ class Runtime(Generic[M]):
     def on_metadata_delta(self, delta: Delta) -> None:
         """The metadata changed: unload the machines of deleted or lost partitions, load those of gained ones.
 
-        The machines that stay get what of the change concerns them.
+        The other machines get the part of the change that concerns them.
         """
         if any(topic.name == self.topic for topic in delta.topics_deleted):
             for shard in list(self._shards.values()):
@@ -306,7 +306,7 @@ class Runtime(Generic[M]):
                 shard.run(lambda machine, now_ms: machine.on_metadata_change(change, self._metadata, now_ms))
 
     def _follow_leader(self, index: int) -> None:
-        """The partition may have another leader: a machine is unloaded here, or is loaded."""
+        """Load or unload the machine of a partition whose leader may have changed."""
         partition = self._partitions.of_topic(self.topic).get(index)
         if partition is not None and partition.role is Role.LEADER:
             # Before the start is done, ``run`` loads them.
@@ -327,7 +327,7 @@ class Runtime(Generic[M]):
     def marker_appended(self, index: int, producer: ProducerStamp, end_offset: int, *, committed: bool) -> None:
         """A marker that ends the transaction of ``producer`` was appended to this partition, below ``end_offset``."""
         shard = self._shards.get(index)
-        # One that is not loaded, or not wholly, reads the marker in the log.
+        # A machine that is not completely loaded reads the marker from the log.
         if shard is not None:
             shard.append_marker(producer, end_offset, committed=committed)
 
@@ -376,13 +376,13 @@ class Runtime(Generic[M]):
         loading = self._loading[partition.index] = _Loading(shard, slices)
         if _waits_for_replicas(partition):
             self.start_task(shard, self._load_once_committed, loading)
-        # Most logs are short, and done with at once.
+        # Most logs are short and are replayed at once.
         elif not self._load_slice(loading):
             self.start_task(shard, self._load_in_slices, loading)
         return loading
 
     async def _load_once_committed(self, loading: _Loading[M]) -> None:
-        """Load after all that the leader before may have committed is known to be committed."""
+        """Load once all records that the previous leader may have committed are known to be committed."""
         shard = loading.shard
         try:
             await shard.partition.committed(shard.partition.log.end_offset, since=shard.since)
@@ -433,7 +433,7 @@ class Runtime(Generic[M]):
         loading.done.set()
 
     def _failed(self, shard: Shard[M], error: Exception) -> None:
-        """A coordinator has raised what it must not raise: load it again from its log. Raises if the broker must stop.
+        """A coordinator raised an unexpected exception: reload it from its log. Raises if the broker must stop.
 
         Requests that wait for it are answered NOT_COORDINATOR, upon which clients look for their coordinator again.
         """
@@ -449,7 +449,7 @@ class Runtime(Generic[M]):
         self._load_if_stored(index)
 
     def _unload(self, shard: Shard[M]) -> None:
-        """Forget a machine. Requests that wait for it are answered NOT_COORDINATOR; a new request has it loaded."""
+        """Unload a machine. Requests that wait for it are answered NOT_COORDINATOR; a new request has it loaded."""
         index = shard.partition.index
         self._shards.pop(index, None)
         loading = self._loading.pop(index, None)
@@ -469,7 +469,7 @@ class Runtime(Generic[M]):
     async def _commit_replayed(self, shard: Shard[M], offset: int) -> None:
         """Wait for records that were replayed before they were committed.
 
-        After a failed sync the log takes no more: the machine then goes on answering from what is committed.
+        After a failed sync the log refuses appends: the machine then answers from its committed state.
         """
         try:
             await shard.partition.committed(offset, since=shard.since)
@@ -484,7 +484,7 @@ class Runtime(Generic[M]):
 
 
 def _waits_for_replicas(partition: Partition) -> bool:
-    """Whether a leader has records that other replicas must have before they are committed."""
+    """Whether this leader has records that other replicas must fetch before they are committed."""
     return len(partition.replicas) > 1 and not partition.is_committed(partition.log.end_offset)
 
 

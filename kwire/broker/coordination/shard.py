@@ -1,14 +1,14 @@
-"""One coordinator's machine over one partition: carries out what its Effects ask for.
+"""One coordinator's machine over one partition: executes its Effects.
 
 Responsible for: appending a machine's records and replaying them, reverting a command whose append was refused, its
 timers, and the requests that wait for its replies. Must not depend on: any particular coordinator, requests, when a
 machine is loaded (``runtime``).
 
-What must wait until a batch is committed is kept with the machine, not with the request that led to it, so that a
-client that disconnects does not leave the machine between two states.
+Steps that wait until a batch is committed are kept by the shard, not by the request, so that they are done even if the
+client disconnects.
 
-An exception that neither a machine nor a log is meant to raise is a bug. The shard does not know what the machine did
-by then, so it reports itself as failed and is replaced by one that is loaded from the log.
+An unexpected exception is a bug. The state of the machine is unknown then, so the shard reports itself as failed and is
+replaced by one that is loaded from the log.
 """
 
 from __future__ import annotations
@@ -63,12 +63,12 @@ class Waiter:
 
 @dataclass(frozen=True, slots=True)
 class ShardServices(Generic[M]):
-    """What a shard needs of its broker.
+    """The functions of the broker that a shard uses.
 
     ``now_ms`` is the time for machines; ``wait_committed`` calls ``committed`` once the partition's records below an
     offset are; ``run_action`` performs a machine's actions; ``failed`` replaces a shard after a bug and gets the
-    exception; ``codec`` compresses what is appended, and ``base_sequence`` is what its batches say, though no broker
-    checks the sequence of a coordinator.
+    exception; ``codec`` compresses appended records, and ``base_sequence`` is that of the batches, although no broker
+    checks the sequences of a coordinator.
     """
 
     clock: Clock
@@ -85,7 +85,7 @@ class Shard(Generic[M]):
     """One machine and its partition. ``closed_because`` is set once it may not be used any more.
 
     ``number`` identifies the shards of one runtime, also those of one partition that followed each other. ``since`` is
-    ``leading_since`` of the partition: with another leadership there is another shard.
+    ``leading_since`` of the partition: when this broker becomes its leader again there is another shard.
     """
 
     def __init__(self, partition: Partition, machine: M, services: ShardServices[M], *, number: int = 0) -> None:
@@ -104,9 +104,9 @@ class Shard(Generic[M]):
         self._is_concluding = False
 
     def submit(self, command: Callable[[M, int, int], Effects]) -> Waiter:
-        """Carry out ``command(machine, ticket, now_ms)``. Its reply is there at once, or comes later.
+        """Run ``command(machine, ticket, now_ms)``. Its reply is there at once, or comes later.
 
-        Raises KafkaError when the machine refuses, StorageFailure when the command needed a disk that refuses.
+        Raises KafkaError when the machine refuses, StorageFailure when an append fails.
         """
         waiter = Waiter(next(self._tickets))
         self._waiters[waiter.ticket] = waiter
@@ -121,7 +121,7 @@ class Shard(Generic[M]):
         return waiter
 
     def run(self, command: Callable[[M, int], Effects]) -> None:
-        """Carry out ``command(machine, now_ms)``, for whose reply no request waits."""
+        """Run ``command(machine, now_ms)``, whose reply no request waits for."""
         if self.closed_because is None:
             self._contained(partial(self._step, lambda now_ms: command(self.machine, now_ms)))
 
@@ -130,20 +130,20 @@ class Shard(Generic[M]):
         self._contained(partial(self._replay_marker, producer, end_offset, committed=committed))
 
     def committed(self) -> None:
-        """The high watermark has moved: go on with what waited for it."""
+        """The high watermark has moved: conclude the effects that waited for it."""
         self._contained(self._conclude_committed)
 
     def time_out(self) -> None:
-        """What was written is not committed in time: answer the requests that wait for it.
+        """A write was not committed in time: answer the requests that wait for it.
 
-        Clients look for their coordinator again and repeat the request. What was written may still be committed.
+        Clients look for their coordinator again and repeat the request. The write may still be committed.
         """
         for _, effects in self._uncommitted:
             for ticket, _ in effects.replies:
                 self._deliver(ticket, KafkaError(Code.COORDINATOR_NOT_AVAILABLE))
 
     def forget(self, waiter: Waiter) -> None:
-        """The request of this waiter ended. The machine is not informed: the client is only silent."""
+        """Drop a waiter whose request ended. The machine is not informed: to it the client just sends nothing."""
         self._waiters.pop(waiter.ticket, None)
 
     def close(self, code: Code) -> None:
@@ -173,11 +173,11 @@ class Shard(Generic[M]):
         *,
         replies_at_once: bool = False,
     ) -> None:
-        """Let the machine carry out a command, append and replay its records, and reply when all is committed."""
+        """Run a command on the machine, append and replay its records, and reply when they are committed."""
         if self._uncommitted:
             self._conclude_committed()
         timeline = self.machine.timeline
-        # Before ``begin``: machines may note now that the clock was set, which no refused append takes back.
+        # Before ``begin``: machines may note here that the clock was set, and a refused append must not revert that.
         now_ms = self._services.now_ms()
         timeline.begin()
         try:
@@ -227,7 +227,7 @@ class Shard(Generic[M]):
         high_watermark = self.partition.high_watermark
         self.machine.timeline.commit(high_watermark)
         if self._is_concluding:
-            # A follow-up or an action of one of them runs: the loop below goes on after it.
+            # Called from within the loop below, by a follow-up or an action: the loop continues afterwards.
             return
         self._is_concluding = True
         try:
@@ -291,7 +291,10 @@ class Shard(Generic[M]):
             self._services.wait_committed(self, end_offset)
 
     def _written(self, end_offset: int) -> bool:
-        """Records below ``end_offset`` are about to be replayed: whether their changes must be held, as uncommitted."""
+        """Called before records below ``end_offset`` are replayed.
+
+        True: they are not committed, so their changes are held.
+        """
         timeline = self.machine.timeline
         if not self.partition.is_committed(end_offset):
             return True

@@ -1,4 +1,4 @@
-"""The states of share partitions, as what uses them sees it (KIP-932).
+"""The interface to the states of share partitions (KIP-932).
 
 Responsible for: the protocol ``SharePersister``. Must not depend on: where the states are.
 """

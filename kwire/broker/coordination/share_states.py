@@ -1,7 +1,7 @@
 """The share coordinator of this broker: the runtime of its machines.
 
-Responsible for: which settings it obeys, which machine has a share partition, and deleting the records of
-``__share_group_state`` that no longer count. Must not depend on: requests, how records are delivered.
+Responsible for: its settings, which machine has a share partition, and deleting redundant records of
+``__share_group_state``. Must not depend on: requests, how records are delivered.
 """
 
 from __future__ import annotations
@@ -122,7 +122,7 @@ class ShareStates(Runtime["ShareCoordinator"]):
             self.prune()
 
     def prune(self) -> None:
-        """Delete the records of each loaded machine's log below all that counts."""
+        """Delete the records at the start of each loaded machine's log that are redundant."""
         for shard in list(self._shards.values()):
             partition = shard.partition
             offset = min(shard.machine.redundant_below(), partition.high_watermark)
@@ -132,7 +132,7 @@ class ShareStates(Runtime["ShareCoordinator"]):
             except StorageFailure as failure:
                 self._storage_failed(failure)
             except KafkaError:
-                continue  # another leader has it now
+                continue  # another broker leads it now
 
 
 def key_text(key: SharePartitionKey) -> str:

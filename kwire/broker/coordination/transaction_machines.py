@@ -1,14 +1,14 @@
-"""The machines of transactions, as their runtime makes them and carries out their actions.
+"""Makes the machines of transactions for their runtime, and executes their actions.
 
-Responsible for: which settings transactions obey, and completing a decided transaction whatever fails in between. Must
+Responsible for: the settings of transactions, and completing a decided transaction despite failures. Must
 not depend on: requests, how a transaction works.
 
 It is loaded with the first transaction: many brokers never have one.
 
-A decision is appended, then answered, and in the same turn of the event loop the markers are appended to the
-partitions and the completion to the coordinator's log, so that the next transaction need not wait. Only a disk that
-refuses, a flush, replicas, partitions that other brokers lead, or very many partitions make the rest a task of its
-own; it tries again until the markers are committed. Markers for other brokers go to the leaders of the partitions, as
+A decision is appended, then answered, and in the same turn of the event loop the markers are appended to the partitions
+and the completion to the coordinator's log, so that the next transaction need not wait. A task of its own does the rest
+where a disk fails, a flush or replicas must be waited for, other brokers lead partitions, or there are very many of
+them; it tries again until the markers are committed. Markers for other brokers go to the leaders of the partitions, as
 they are at each attempt.
 """
 
@@ -57,7 +57,7 @@ class StartTask(Protocol):
 
 
 class TransactionMachines:
-    """Makes machines, and carries out their actions in tasks of the runtime."""
+    """Makes machines, and executes their actions in tasks of the runtime."""
 
     def __init__(
         self,
@@ -85,7 +85,7 @@ class TransactionMachines:
         return TransactionCoordinator(self._config)
 
     def run_action(self, shard: Shard[TransactionCoordinator], action: object) -> None:
-        """Carry out what a machine asks for; the outcome goes to the machine through the shard."""
+        """Execute an action; the outcome goes to the machine through the shard."""
         match action:
             case WriteMarkers():
                 self._write_markers(shard, action)
@@ -164,7 +164,7 @@ class _Completion:
         return not (self._left or self._again or self._uncommitted or self._elsewhere)
 
     def append_markers(self) -> None:
-        """As many as may be appended in one turn of the event loop."""
+        """Append as many markers as one turn of the event loop allows."""
         for _ in range(min(len(self._left), _MARKERS_AT_ONCE)):
             self._append(self._left.popleft())
 
@@ -175,7 +175,7 @@ class _Completion:
         return transaction is None or transaction.state not in PREPARED
 
     async def finish(self) -> None:
-        """Go on until all is done, or until the machine is unloaded: the next one asks for the markers again."""
+        """Continue until all is done, or until the machine is unloaded: the next one requests the markers again."""
         while self._shard.closed_because is None:
             while self._left:
                 await trio.lowlevel.checkpoint()

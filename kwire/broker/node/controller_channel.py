@@ -17,7 +17,7 @@ from kwire.errors import Code, KafkaError
 from kwire.wire.message import Message
 from kwire.wire.messages import ApiVersionsResponse, CreateTopicsResponse
 
-# How long to wait for news of another active controller before the same one is asked again.
+# How long to wait for another active controller before the same one is asked again.
 _RETRY_S: Final = 0.05
 
 

@@ -1,8 +1,8 @@
-"""Registration and heartbeats on a path of their own.
+"""Sends the registration and the heartbeats of this broker, outside of the event loop.
 
-Responsible for: sending what the lifecycle asks for at its time, in a thread (``HeartbeatThread``), so that an event
-loop that is held does not cost the session, or in a task (``HeartbeatTask``) where the network is in memory. Must not
-depend on: what the broker does about a change of its state.
+Responsible for: sending the requests of the lifecycle when they are due, in a thread (``HeartbeatThread``), so that an
+event loop that is held does not cost the session, or in a task (``HeartbeatTask``) where the network is in memory. Must
+not depend on: what the broker does about a change of its state.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class HeartbeatThread:
         self._disconnect()
 
     def _exchange_contained(self, request: Message) -> None:
-        """Without this thread the broker would be fenced, and nothing would tell why."""
+        """Logs an unexpected exception: if the thread ended, the broker would be fenced without a log line."""
         try:
             self._exchange(request)
         except Exception as error:  # noqa: BLE001 (a bug, whatever it is)

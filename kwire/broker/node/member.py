@@ -1,7 +1,7 @@
 """This broker as a member of a cluster whose controllers are other processes.
 
-Responsible for: the order of a start (metadata, registration, the broker's own registration in the image), being
-unfenced, controlled shutdown, and ending when another process took over this node id. Must not depend on: partitions,
+Responsible for: the order of a start (metadata, registration, the broker's own registration in the image), unfencing,
+controlled shutdown, and the end when another process takes over this node id. Must not depend on: partitions,
 coordinators, listeners.
 
     async with open_member(...) as member:      # the image is complete, and shows this broker's registration
@@ -33,7 +33,7 @@ from kwire.types import Uuid
 
 log = Logger("kwire.broker")
 
-# Kafka waits as long for the end of a controlled shutdown.
+# As long as Apache Kafka waits for the end of a controlled shutdown.
 _SHUTDOWN_S_MAX: Final = 300.0
 _WAITING_LOGGED_S: Final = 5.0
 # Between two attempts to follow the metadata after a refusal or a failure that lasts.
@@ -45,7 +45,7 @@ class JoinRefused(Exception):
 
 
 class ClusterMember:
-    """See the module. ``controllers`` is how the settings name the controllers, for messages."""
+    """The membership of this broker. ``controllers`` is how the settings name the controllers, for messages."""
 
     def __init__(
         self,
@@ -76,7 +76,7 @@ class ClusterMember:
         self._heartbeats = heartbeats
 
     def note_change(self) -> None:
-        """Look at the lifecycle again: a response has arrived."""
+        """Check the state of the lifecycle, after a response."""
         self._wake()
 
     async def join(self, tasks: trio.Nursery) -> None:
@@ -115,7 +115,7 @@ class ClusterMember:
         log.info("unfenced by the controller", epoch=self.life.epoch)
 
     async def leave(self) -> None:
-        """Shut down in order: return once the controller has moved this broker's leaders, or has fenced it."""
+        """Controlled shutdown: return once the controller has moved this broker's leaders, or has fenced it."""
         if not self._controlled_shutdown:
             return
         self._act(lambda life, now_ms: life.shut_down(now_ms))
@@ -124,7 +124,7 @@ class ClusterMember:
                 await self._changed.wait()
 
     async def report_offline(self, directory: Uuid, *, is_last: bool, timeout_ms: float) -> None:
-        """Tell the controller of a log directory that failed; it moves what it held.
+        """Report a failed log directory to the controller, which moves the leaders and replicas that it held.
 
         The broker ends when that takes longer than ``timeout_ms``, and with the last of its directories.
         """
@@ -149,8 +149,8 @@ class ClusterMember:
     async def _follow_metadata(self) -> None:
         """Follow the metadata log until the broker ends.
 
-        A refusal ends the start of a broker. One that comes later is asked about again and again: the broker serves
-        with the metadata that it has.
+        A refusal ends the start of a broker. After a later one the fetch is repeated, and the broker serves with the
+        metadata that it has.
         """
         pause_ms = float(RESTART_MS)
         while self._failure is None:
@@ -229,7 +229,7 @@ class ClusterMember:
         return f"the controller refuses the registration of this broker: {_text(code)}"
 
     async def _until(self, condition: Callable[[], bool]) -> None:
-        """Wait for a condition on the metadata or the lifecycle. Raises JoinRefused once it cannot come to hold."""
+        """Wait for a condition on the metadata or the lifecycle. Raises JoinRefused once it cannot become true."""
         while not condition():
             if self._failure is not None:
                 raise self._failure
@@ -241,7 +241,7 @@ class ClusterMember:
         return condition()
 
     async def watch(self) -> None:
-        """Run as long as the broker may. Raises JoinRefused when it must stop."""
+        """Wait until cancelled. Raises JoinRefused when this broker must stop."""
         while self._failure is None:
             await self._changed.wait()
         raise self._failure
@@ -251,7 +251,7 @@ class ClusterMember:
         changed.set()
 
     async def wake_on_metadata(self) -> None:
-        """Pass what the controllers answer on to the lifecycle and to what waits for it, until cancelled."""
+        """After each answer of a controller, check the lifecycle and wake the tasks that wait; until cancelled."""
         while True:
             self.life.note_applied(self.observing.applied_offset)
             self._wake()

@@ -1,10 +1,10 @@
-"""Follows the controllers' metadata log and keeps the image by it.
+"""Follows the controllers' metadata log and applies it to the image.
 
-Responsible for: sending what the observer asks for, applying what is committed to the image, and telling the other
-parts of the broker what changed. Must not depend on: what a change means to them, registration.
+Responsible for: sending the requests of the observer, applying committed records to the image, and calling the
+subscribers after a change. Must not depend on: what a change means to them, registration.
 
-A record that the image cannot apply, and a part of the broker that fails on a change, are logged and left out. The
-broker goes on, as Apache Kafka's brokers do.
+A record that the image cannot apply, and a subscriber that fails on a change, are logged and skipped, as in Apache
+Kafka.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Observing:
         self._on_delta: list[Callable[[Delta], None]] = []
         self._connection: NodeConnection | None = None
         self._changed = trio.Event()
-        self.trouble: str | None = None  # why the controllers gave no metadata at the last attempt
+        self.trouble: str | None = None  # why the last attempt to fetch metadata failed
         self._outage_since_s: float | None = None
         self._outage_logged_s = float("-inf")
 

@@ -30,7 +30,7 @@ from kwire.wire.messages import DefaultPrincipalData, EnvelopeRequest
 
 T = TypeVar("T")
 
-# How long a command that was carried out may take to show in this broker's image. It takes a few ms.
+# The longest wait until the result of a command is in this broker's image. It usually takes a few ms.
 _SHOWN_WITHIN_S: Final = 5.0
 
 

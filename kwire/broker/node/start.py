@@ -1,6 +1,6 @@
 """Makes the parts of a broker whose controllers are other processes (``process.roles=broker``).
 
-Responsible for: what the settings say about the controllers, and connecting the parts of ``kwire.broker.node``. Must
+Responsible for: reading the settings about the controllers, and connecting the parts of ``kwire.broker.node``. Must
 not depend on: partitions, coordinators, listeners.
 """
 
@@ -44,8 +44,8 @@ _LEARN_EVERY_S = 0.05
 async def learn_cluster_id(configs: EffectiveConfigs, dialer: Dialer | None) -> str:
     """Ask the controllers for the id of their cluster, for a node whose directories are new.
 
-    DescribeCluster, which answers it, needs more of an authorizer than the requests of a broker do. Raises JoinRefused,
-    ConfigProblem.
+    The request is DescribeCluster, which needs ALTER on the cluster, more than the other requests of a broker. Raises
+    JoinRefused, ConfigProblem.
     """
     security = security_towards_controllers(configs, os.urandom)
     if security is not None:
@@ -131,7 +131,7 @@ async def open_quorum(
     channel = ControllerChannel(
         observing=observing, dialer=dial, client_id=str(node_id), timeout_ms=broker["request.timeout.ms"]
     )
-    # A connection of its own, as Kafka's brokers have: what a client's request waits for must not wait for this.
+    # A separate connection, as in Kafka, so that a client's request does not wait behind these fetches.
     alter_partition = ControllerChannel(
         observing=observing, dialer=dial, client_id=str(node_id), timeout_ms=broker["request.timeout.ms"]
     )
@@ -170,7 +170,7 @@ async def open_quorum(
         observing.subscribe(security.on_metadata_delta)
     try:
         async with open_member(member):
-            # From here on the directories change, and count as stopped by a kill unless they are marked again.
+            # From here on the directories change; without a new mark of a clean stop they count as stopped by a kill.
             dirs.remove_clean_marks()
             yield MetadataSource(
                 image=image,

@@ -2,12 +2,12 @@
 
 Responsible for: ``NodeConnection``. Must not depend on: which node it is, what requests mean, sockets.
 
-There is no task per connection: of the callers that wait for a response one reads, and passes that on when its own
-response has arrived. A request that runs out of time closes the connection, as in Kafka's clients: a node answers in
-order, so the responses behind it would come late too.
+There is no task per connection: one of the callers that wait for a response reads, and another one takes over when its
+own response has arrived. A request that times out closes the connection, as in Kafka's clients: a node answers in
+order, so the later responses would be late too.
 
-A session that ends (KIP-368) is not renewed: before its end another connection takes the requests from then on, and the
-first one closes once the last of its responses has arrived.
+A session that expires (KIP-368) is not renewed: before its end a new connection takes over, and the old one closes once
+its last response has arrived.
 """
 
 from __future__ import annotations
@@ -253,7 +253,7 @@ class _Channel:
                 try:
                     await call.wake.wait()
                 except trio.Cancelled:
-                    # Another caller may have passed the reading on to this one after it was cancelled.
+                    # This caller may have been chosen as the next reader after it was cancelled.
                     self._pass_reading_on(call)
                     raise
                 call.wake = trio.Event()
@@ -267,7 +267,7 @@ class _Channel:
                 self._pass_reading_on(call)
 
     def _pass_reading_on(self, besides: _Call) -> None:
-        """Wake one caller that waits, to read; nothing if another caller reads already."""
+        """Wake one waiting caller, which then reads, unless another caller reads already."""
         if self._reading:
             return
         for other in self._calls.values():

@@ -1,7 +1,7 @@
 """Requests to other nodes, as the rest of the broker uses them.
 
 Responsible for: the protocols ``Dialer``, ``Stream`` and ``Node``, and the errors of a request to another node. Must
-not depend on: sockets, which node is asked for what.
+not depend on: sockets, the content of requests.
 
     connection = peers.connection(node_id=2, client_id="broker-1-fetcher-0")      # peers.Peers
     response = await connection.request(FetchRequest(...), version=18, timeout_ms=30_000)
@@ -75,7 +75,7 @@ class Dialer(Protocol):
         ...
 
     def login(self) -> ClientExchange | None:
-        """Begin the login of one connection; None where nodes do not log in."""
+        """Begin the login of one connection; None if connections need no login."""
         ...
 
 

@@ -31,7 +31,7 @@ log = Logger("kwire.broker")
 
 
 class _Loaded(NamedTuple):
-    """A context, and what it was made of."""
+    """A context, and the settings and file states that it was made from."""
 
     settings: TlsSettings
     files: tuple[object, ...]
@@ -98,7 +98,7 @@ class ListenerSecurity:
             return loaded.context
 
     def login(self) -> ClientExchange | None:
-        """Begin the login of one connection; None where nodes do not log in."""
+        """Begin the login of one connection; None if connections need no login."""
         if self._login is None:
             return None
         return begin_exchange(self._login, random_text(self._random(RANDOM_BYTES)))

@@ -14,7 +14,7 @@ from kwire.security.sasl.scram_client import ScramRefused
 from kwire.wire.message import Message
 from kwire.wire.messages import SaslAuthenticateRequest, SaslHandshakeRequest, SaslHandshakeResponse
 
-# A session is left this part of its lifetime before its end, as Kafka's clients renew theirs (KIP-368).
+# The part of a session's lifetime after which the connection is replaced, as Kafka's clients renew theirs (KIP-368).
 _USED_OF_LIFETIME = 0.85
 
 

@@ -78,7 +78,7 @@ class _DeferredDialer:
 
 
 def connect_blocking(security: ListenerSecurity | None) -> Callable[[Address, float], socket.socket]:
-    """Return what connects a socket within a time in s, with TLS where ``security`` says so. It raises OSError."""
+    """Return a function that connects a socket, with TLS if ``security`` has it. It raises OSError."""
     if security is None or not security.uses_tls:
         return socket.create_connection
 

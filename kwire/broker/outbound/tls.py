@@ -43,7 +43,7 @@ class TlsStream:
 
     async def recv_into(self, space: memoryview) -> int:
         if self._turn_bytes >= TLS_TURN_BYTES_MAX:
-            # Decrypting is slower than the kernel takes bytes in, so a large response may leave nothing to wait for.
+            # The kernel receives faster than OpenSSL decrypts, so a large response may never have to wait.
             self._turn_bytes = 0
             await trio.lowlevel.checkpoint()
         while True:
@@ -75,7 +75,7 @@ class TlsStream:
 
     @property
     def peer_closed(self) -> bool:
-        # It is asked while no response is due: bytes that came are those of TLS itself, or of a node that is confused.
+        # Called while no response is due: bytes that are there are TLS messages, or a violation of the protocol.
         try:
             self._tls.recv(1)
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
@@ -89,7 +89,7 @@ class TlsStream:
             return
         trio.lowlevel.notify_closing(self._tls)
         with contextlib.suppress(OSError, ValueError):
-            self._tls.unwrap()  # tells the node that nothing was cut off; it does not wait for the node's own word
+            self._tls.unwrap()  # sends close_notify, without waiting for the node's own
         self._tls.close()
 
 

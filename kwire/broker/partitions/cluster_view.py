@@ -1,4 +1,4 @@
-"""What partitions must know of the other brokers, and how they reach the controller.
+"""The state of the other brokers that partitions use, and the functions that reach the controller.
 
 Responsible for: the values. Must not depend on: partitions, the metadata image.
 """
@@ -14,7 +14,7 @@ from kwire.types import TopicPartition
 
 @dataclass(slots=True, eq=False)
 class ClusterView:
-    """What the leaders of this broker know of the cluster; shared by its partitions.
+    """The state of the cluster for the leaders on this broker; shared by its partitions.
 
     ``alive`` has the broker epoch of each broker that may be in sync: registered, not fenced, not in controlled
     shutdown. ``propose`` is called when a partition has a change of its in-sync replicas for the controller.
@@ -24,7 +24,7 @@ class ClusterView:
     alive: Mapping[int, int]
     lag_time_max_ms: int
     propose: Callable[[TopicPartition], None]
-    # The disk refuses a log whose role has changed.
+    # Called when a log whose role has changed fails.
     storage_failed: Callable[[StorageFailure], None] = field(default_factory=lambda: _report_nothing)
     # A follower's log was cut: what the checkpoints say of it may be too high.
     truncated: Callable[[TopicPartition], None] = field(default_factory=lambda: _nothing)

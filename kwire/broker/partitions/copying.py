@@ -1,9 +1,9 @@
-"""What a follower does to its log: append what the leader sent, cut where the logs differ, follow the leader's offsets.
+"""Changes of a follower's log: appending the leader's batches, truncating, following the leader's offsets.
 
 Responsible for: these changes of one partition. Must not depend on: requests, connections, which leader it is.
 
-Batches are appended byte for byte: offsets, epochs and times are the leader's. As far as size decides, a new segment
-begins at the same batch as on the leader.
+Batches are appended byte for byte: offsets, epochs and times are the leader's. A segment that is full by its size ends
+at the same batch as on the leader.
 """
 
 from __future__ import annotations

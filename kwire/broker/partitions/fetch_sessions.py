@@ -1,7 +1,7 @@
 """Incremental fetch sessions (KIP-227).
 
-Responsible for: what each session's client asked for and was sent, session ids and epochs, which session is evicted
-when the cache is full. Must not depend on: how a partition is read, sockets, time (``now_ms`` is passed in).
+Responsible for: the partitions of each session and the state that its client has, session ids and epochs, which session
+is evicted when the cache is full. Must not depend on: how a partition is read, sockets, time (``now_ms`` is passed in).
 
 A session remembers its partitions, so that a request names only what changed and a response holds only what is new.
 Its ``Watch`` is marked by its partitions when they change: a request reads the marked ones and no others.
@@ -26,7 +26,7 @@ EVICTION_MS: Final = 120_000
 
 
 class FetchItem:
-    """One partition that a client fetches: what it asked for, and what it was sent last (-1: nothing yet)."""
+    """One partition that a client fetches: the fields of its request, and the offsets sent last (-1: nothing yet)."""
 
     __slots__ = (
         "fetch_offset",
@@ -103,7 +103,7 @@ class FetchSession:
         """``log_end``: the client reads up to the log end. ``follower``: it is a replica."""
         self.session_id = NO_SESSION
         self.epoch = INITIAL_EPOCH
-        self.access_epoch = 0  # of the authorizer, when each partition was last decided
+        self.access_epoch = 0  # the authorizer's epoch when access to each partition was last decided
         self.uses_topic_ids = uses_topic_ids
         self.items: dict[Hashable, FetchItem] = {}
         self.watch = Watch(committed_only=committed_only, log_end=log_end)
@@ -112,9 +112,9 @@ class FetchSession:
         self.last_used_ms = 0
 
     def update(self, topics: Iterable[Any], forgotten: Iterable[Any], *, committed_only: bool) -> None:
-        """Apply an incremental request: first what it adds or changes, then what it forgets, as Apache Kafka does."""
+        """Apply an incremental request: first added and changed partitions, then forgotten ones, as in Apache Kafka."""
         if committed_only != self.watch.committed_only:
-            # The visible end of each partition is another one now.
+            # The visible end of each partition changes with the isolation level.
             self.watch.committed_only = committed_only
             self.watch.dirty.update(dict.fromkeys(self.items))
         self.ask(topics)
@@ -155,7 +155,7 @@ class FetchSession:
         return iter([item for key, item in items.items() if key in dirty])
 
     def move_to_end(self, item: FetchItem) -> None:
-        """Read a partition that gave data last next time, so that a busy one does not starve the others."""
+        """Move a partition that returned records to the end, so that a busy one does not starve the others."""
         if item.key in self.items:
             self.items[item.key] = self.items.pop(item.key)
 
@@ -219,7 +219,7 @@ class FetchSessions:
         if now_ms - oldest.last_used_ms > EVICTION_MS:
             self.end(oldest.session_id)
             return True
-        # A larger session gains more from the cache: it may replace a smaller one that has lived its time.
+        # A larger session saves more, so it may replace a smaller one that is older than the minimum time.
         smallest = min(self._sessions.values(), key=lambda session: len(session.items))
         if len(smallest.items) < size and now_ms - smallest.created_ms > EVICTION_MS:
             self.end(smallest.session_id)

@@ -1,7 +1,7 @@
 """Group commit: many producers that wait for the disk share one fsync.
 
-Responsible for: which log is being flushed and which tasks wait for it. Must not depend on: requests, what was
-appended.
+Responsible for: which log is being flushed and which tasks wait for it. Must not depend on: requests, the content of
+the log.
 
 An fsync runs in a thread on descriptors of its own, so appends continue meanwhile; the next
 fsync covers all of them. A fsync that fails takes the log offline (the page cache may have dropped what it could
@@ -21,7 +21,7 @@ from kwire.broker.partitions.log_dirs import LogDirs
 from kwire.broker.partitions.partition import Partition, Role
 from kwire.errors import StorageFailure
 
-# The times of so many fsyncs make their quantiles.
+# Quantiles are computed over this many fsyncs.
 _TIMES_KEPT: Final = 1000
 
 

@@ -1,4 +1,4 @@
-"""What the leader of a partition does with its followers: their fetches, the in-sync replicas, the low watermark.
+"""The leader's side of replication: fetches of followers, in-sync replicas, the low watermark.
 
 Responsible for: applying fetches of followers, lag and the controller's answers to a partition, deletion of records on
 all replicas. Must not depend on: requests, how a proposal reaches the controller.
@@ -29,7 +29,7 @@ def check_follower(partition: Partition, replica_id: int, leader_epoch: int) -> 
 def note_follower_fetch(
     partition: Partition, replica_id: int, *, offset: int, log_start_offset: int, broker_epoch: int
 ) -> None:
-    """Note how far a follower's log goes, which its fetch showed, and commit what all in-sync replicas have.
+    """Note the end of a follower's log, its fetch offset, and commit what all in-sync replicas have.
 
     Call it for a fetch that was read: ``check_follower`` passed and the logs do not diverge. Raises
     KafkaError(NOT_LEADER_OR_FOLLOWER) for a broker of an earlier registration.
@@ -55,7 +55,7 @@ def note_follower_fetch(
 def check_growth(partition: Partition) -> None:
     """Propose to add followers that have caught up, as after a fetch, or when one of them was unfenced.
 
-    A follower's session does not fetch a partition again that has no news, so its fetch may be older than that.
+    An idle partition is not fetched again in a follower's session, so its last fetch may be older than that.
     """
     leader, alive = partition.leader, partition.cluster.alive
     if leader is None or len(partition.isr) == len(partition.replicas):
@@ -67,7 +67,7 @@ def check_growth(partition: Partition) -> None:
 def _check_caught_up(partition: Partition) -> None:
     """Propose to add followers that have caught up while another proposal was in flight.
 
-    They fetch an idle partition of their session no more, so no fetch shows it again.
+    They do not fetch an idle partition again, so no later fetch would show it.
     """
     leader, log = partition.leader, partition.log
     if leader is None or len(partition.isr) == len(partition.replicas):
@@ -98,7 +98,7 @@ def check_lag(partition: Partition) -> None:
 def isr_accepted(
     partition: Partition, proposal: IsrProposal, *, isr: Sequence[int], leader_epoch: int, partition_epoch: int
 ) -> None:
-    """Apply the controller's answer to a proposal; ignored if metadata was faster."""
+    """Apply the controller's answer to a proposal; ignored if newer metadata was applied already."""
     leader = partition.leader
     if leader is None:
         return

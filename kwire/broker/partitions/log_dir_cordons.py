@@ -1,7 +1,7 @@
 """Log directories that get no new partitions: ``cordoned.log.dirs`` (KIP-1066).
 
-Responsible for: following the config, which is dynamic, and telling the controller, which places no partition on a
-broker whose directories are all cordoned. Must not depend on: how the controller gets to know.
+Responsible for: following the config, which is dynamic, and reporting to the controller, which places no partition on a
+broker whose directories are all cordoned. Must not depend on: how the controller is reached.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class LogDirCordons:
         self._changed.set()
 
     def on_metadata_delta(self, delta: Delta) -> None:
-        """Cordon by the configs of now."""
+        """Cordon the directories that the current configs name."""
         if not any(resource.type is ResourceType.BROKER for resource in delta.configs_changed):
             return
         cordoned = self._dirs.cordon(self._configs.broker["cordoned.log.dirs"])
@@ -43,7 +43,7 @@ class LogDirCordons:
             self._changed.set()
 
     async def run(self) -> None:
-        """Tell the controller, at first and after each change, until cancelled."""
+        """Report to the controller, at first and after each change, until cancelled."""
         while True:
             await self._changed.wait()
             self._tell(self._cordoned)

@@ -1,11 +1,12 @@
 """Log directories that fail while the broker runs (KIP-112, KIP-858).
 
 Responsible for: which storage failure means that a whole log directory has failed, and taking it offline: its logs are
-closed, its replicas refuse requests with KAFKA_STORAGE_ERROR until the next start. Must not depend on: who reports it.
+closed, its replicas refuse requests with KAFKA_STORAGE_ERROR until the next start. Must not depend on: where a failure
+occurred.
 
-A node without other brokers takes no directory offline: no other has the records, so each log that fails tries again
-at its next append. In a cluster other replicas can lead, so the directory goes offline as in Apache Kafka. What is
-certain from the error of the operating system counts at once; after any other failure a file is written to find out.
+A node without other brokers takes no directory offline: there is no other replica, so a log that failed tries again at
+its next append. In a cluster other replicas can lead, so the directory goes offline as in Apache Kafka. Some errors of
+the operating system are certain to concern the whole directory; after any other a test file is written.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from kwire.errors import StorageFailure
 log = Logger("kwire.broker")
 
 _PROBE: Final = ".write-probe"
-# What the operating system says of a disk or a file system, not of one file.
+# Errors of a disk or a file system, not of one file.
 _CERTAIN: Final = frozenset(
     {
         errno.EIO,
@@ -37,7 +38,7 @@ _CERTAIN: Final = frozenset(
         errno.EDQUOT,
     }
 )
-# What it says of this process.
+# Errors of this process.
 _NOT_OF_THE_DISK: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EINTR, errno.EAGAIN})
 
 
@@ -54,7 +55,7 @@ class LogDirFailures:
         self._dirs = dirs
         self._partitions = partitions
         self._on_offline = on_offline
-        # By directory: whether its failure is certain.
+        # Reported failures by directory: whether it is certain that the directory has failed.
         self._suspected: dict[str, bool] = {}
         self._some = trio.Event()
 

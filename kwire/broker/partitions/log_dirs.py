@@ -5,7 +5,7 @@ which directory holds which partition. Must not depend on: partitions at run tim
 log.
 
 A directory that was stopped cleanly needs no recovery. After a kill, the boot id says whether the page cache
-survived: on the same boot nothing that was written is lost, so only the ends of the logs are looked at; after a crash
+survived: on the same boot nothing that was written is lost, so only the ends of the logs are checked; after a crash
 of the machine, or a sync that failed, everything since the recovery point is read again.
 """
 
@@ -64,7 +64,7 @@ class LogDir:
         self.high_watermarks: dict[TopicPartition, int] = {}
         self.cleaned_offsets: dict[TopicPartition, int] = {}
         self.partition_count = 0
-        self.is_offline = False  # it failed, and is tried again at the next start
+        self.is_offline = False  # it has failed, and is used again only after the next start
         self.is_cordoned = False  # it gets no new partitions (KIP-1066)
         self._lock: Lock | None = None
         # By the name of a checkpoint: the keys that its file has.
@@ -92,7 +92,7 @@ class LogDir:
         return f"{self.path}/{partition.topic}-{partition.partition}"
 
     def partitions(self) -> list[tuple[TopicPartition, str]]:
-        """The partition directories in here and their paths; deleted and stray ones are left out."""
+        """The partition directories in this one and their paths; deleted and stray ones are left out."""
         found = []
         for name in self.files.directories(self.path):
             topic, dash, index = name.rpartition("-")
@@ -119,11 +119,11 @@ class LogDir:
         self.files.rename(path, _unique_name(self.path, partition, unique, _STRAY))
 
     def deleted_directory_name(self, partition: TopicPartition, unique: str) -> str:
-        """Where a deleted partition's directory is renamed to before its files go."""
+        """The new name of a deleted partition's directory until its files are removed."""
         return _unique_name(self.path, partition, unique, _DELETED)
 
     def future_name(self, partition: TopicPartition, unique: str) -> str:
-        """Where a partition that moves here is copied to until it is complete."""
+        """The name of the directory into which a moved partition is copied."""
         return _unique_name(self.path, partition, unique, _FUTURE)
 
     def open(self, node_id: int, cluster_id: str | None, clock: Clock) -> str:
@@ -151,7 +151,7 @@ class LogDir:
         log_start_offsets: Mapping[TopicPartition, int],
         high_watermarks: Mapping[TopicPartition, int],
     ) -> None:
-        """Write what the next start needs to know of each partition here. Raises StorageFailure."""
+        """Write the offsets of each partition here, for the next start. Raises StorageFailure."""
         self.recovery_points = dict(recovery_points)
         self.log_start_offsets = dict(log_start_offsets)
         self.high_watermarks = dict(high_watermarks)
@@ -189,7 +189,7 @@ class LogDir:
                 self.files.write_bytes(self.file(name), content, durable=False)
                 self._note_written(name, offsets)
                 forgotten = offsets.keys() - self.high_watermarks.keys()
-                if forgotten:  # while this was writing
+                if forgotten:  # another write has begun meanwhile
                     self._stale.setdefault(name, set()).update(forgotten)
 
         return write
@@ -253,7 +253,7 @@ class LogDir:
         self.files.remove(self.file(checkpoints.CLEAN_SHUTDOWN))
 
     def mark_page_cache_untrusted(self) -> None:
-        """A sync has failed: what the next start reads may not be what the disk holds, though the boot is the same."""
+        """A sync has failed: the page cache may differ from the disk, so the next start checks all logs."""
         with contextlib.suppress(StorageFailure):
             self.files.remove(self.file(BOOT_ID_NAME))
 
@@ -428,14 +428,14 @@ class LogDirs:
         return [one for one in self.dirs if not one.is_offline]
 
     def emptiest(self) -> LogDir:
-        """Where the next partition goes: the directory with the fewest, as Kafka chooses.
+        """The directory for the next partition: the one with the fewest, as in Kafka.
 
         One that is cordoned is chosen only if all are: controllers before Apache Kafka 4.4 assign partitions then too.
         """
         return min(self.dirs, key=lambda one: (one.is_offline, one.is_cordoned, one.partition_count))
 
     def cordon(self, paths: Collection[str]) -> list[Uuid]:
-        """Let the directories at these paths, and no others, get no new partitions; "*" is all. Returns their ids."""
+        """Cordon the directories at these paths, and no others; "*" is all. Returns their ids."""
         cordoned = {self.files.absolute(path.rstrip("/") or path) for path in paths}
         for one in self.dirs:
             one.is_cordoned = "*" in paths or one.path in cordoned

@@ -7,9 +7,10 @@ Responsible for: pending moves, copying, and the switch to the copy. Must not de
     3  without a task switch: close the log, copy what is new or changed since, rename, open it there
 
 A file that is cut or replaced while it is copied in step 2, because a follower truncates its log or a segment is
-compacted, is copied again in step 3. After a truncation everything is copied again in step 2, since a file that was
-cut and has grown again may look as it did. Step 3 blocks the broker while the active segment is copied, which step 1
-has made small. Then the metadata gets the new directory. A move that fails leaves the partition in its directory.
+compacted, is copied again in step 3. After a truncation everything is copied again in step 2, since a file that was cut
+and has grown again may have the same size and time as before. Step 3 blocks the broker while the active segment is
+copied, which step 1 has made small. Then the metadata gets the new directory. A move that fails leaves the partition in
+its directory.
 """
 
 from __future__ import annotations
@@ -105,16 +106,16 @@ class Moves:
 
     async def _move(self, partition: Partition, target: LogDir, future: str) -> None:
         if not self._partitions.has_directory(partition):
-            await self._settle(partition, target)
+            await self._report_moved(partition, target)
             return
         source = self._dirs.by_path(partition.log_dir)
         assert source is not None
         path = source.partition_path(partition.topic_partition)
         self._partitions.prepare_directory(target, partition)
         if not source.files.sizes(path):
-            # The log was opened and nothing was written.
+            # There is no directory yet, as nothing was written.
             self._partitions.close(partition)
-            await self._settle(partition, target)
+            await self._report_moved(partition, target)
             return
         copied: dict[str, FileStamp] | None = None
         while copied is None:
@@ -134,7 +135,7 @@ class Moves:
         new_path = target.partition_path(partition.topic_partition)
         deleted_path = source.deleted_directory_name(partition.topic_partition, self._partitions.unique_name())
         try:
-            # First, so that a start after a kill finds the log start offset where it finds the log.
+            # Before the rename, so that after a kill the start offset is in the same directory as the log.
             target.write_offsets(partition.topic_partition, opened)
             target.files.rename(future, new_path)
         except StorageFailure:
@@ -150,9 +151,9 @@ class Moves:
             raise
         due_ms = self._clock.now_ms() + partition.settings.log.file_delete_delay_ms
         self._remove_later(PendingDeletion(deleted_path, due_ms, is_directory=True))
-        await self._settle(partition, target)
+        await self._report_moved(partition, target)
 
-    async def _settle(self, partition: Partition, target: LogDir) -> None:
+    async def _report_moved(self, partition: Partition, target: LogDir) -> None:
         from kwire.metadata.commands.partitions import AssignReplicasToDirs  # noqa: PLC0415 (with the first move)
 
         key = partition.topic_partition
@@ -164,7 +165,7 @@ class Moves:
 
 
 def copy_files_in_use(files: Files, path: str, new_path: str) -> dict[str, FileStamp]:
-    """Copy a directory while its files may change; return what is copied as it was at the beginning.
+    """Copy a directory while its files may change; return the stamps that the copied files had at the beginning.
 
     A file that changes meanwhile in a way that cannot be copied is left out. Raises StorageFailure.
     """
@@ -172,7 +173,7 @@ def copy_files_in_use(files: Files, path: str, new_path: str) -> dict[str, FileS
 
 
 def copy_changed_files(files: Files, path: str, new_path: str, copied: Mapping[str, FileStamp]) -> dict[str, FileStamp]:
-    """Copy a directory, but for the files that are in ``copied`` and have not changed since; return what is copied now.
+    """Copy the files that are not in ``copied``, or changed since; return the stamps of all copies.
 
     All copies are on the disk when this returns. Raises StorageFailure.
     """

@@ -1,6 +1,7 @@
 """Tasks that wait until an offset of a partition has moved far enough.
 
-Responsible for: who waits for what, and the time limit of a wait. Must not depend on: which offset it is.
+Responsible for: the waiting tasks with their offsets, and the time limit of a wait. Must not depend on: which offset it
+is.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class OffsetWaits:
         return bool(self._waits)
 
     def wake(self, up_to: int = _EVERYONE) -> None:
-        """Wake the tasks that wait for an offset up to ``up_to``; each looks again at what it waits for."""
+        """Wake the tasks that wait for an offset up to ``up_to``; each checks its condition again."""
         waits, self._waits = self._waits, []
         for wait in waits:
             if wait[0] <= up_to:
@@ -39,7 +40,7 @@ class OffsetWaits:
     async def until(
         self, is_reached: Callable[[], bool], offset: int, *, clock: Clock, timeout_ms: float | None
     ) -> None:
-        """Return once ``is_reached``, asked at each wake-up for ``offset``; it may raise what ends the wait.
+        """Return once ``is_reached()``, which is called at each wake-up for ``offset`` and may raise to end the wait.
 
         Raises KafkaError(REQUEST_TIMED_OUT).
         """

@@ -41,7 +41,7 @@ READ_COMMITTED: Final = 1
 
 
 class Role(Enum):
-    """What this broker's replica of a partition is: the leader takes appends, a follower copies the leader's log."""
+    """The role of this broker's replica: a leader takes appends, a follower copies the leader's log."""
 
     LEADER = "leader"
     FOLLOWER = "follower"
@@ -49,7 +49,7 @@ class Role(Enum):
 
 @dataclass(frozen=True, slots=True)
 class TopicSettings:
-    """What a topic's configs mean to its partitions; replaced as a whole when a config changes."""
+    """The topic configs that partitions use; replaced as a whole when a config changes."""
 
     log: LogConfig
     validation: ValidationSettings
@@ -62,7 +62,7 @@ class TopicSettings:
 class Partition(Replica):
     """This broker's replica of one partition. Every method but the waits is atomic.
 
-    ``flush`` brings all that is in the partition's log to the disk, shared with the others that wait for the same log.
+    ``flush`` syncs the partition's whole log to the disk, in one fsync for all tasks that wait for the log.
     ``leads``: it has the role of the leader and is not deleted. ``leader`` is the leader's view of the followers; None
     on a follower, and where there is only one replica.
     """
@@ -123,7 +123,7 @@ class Partition(Replica):
         # The leader epoch since which this replica has led, also if it was elected again.
         self.leading_since = leader_epoch if self.leads else -1
         self.leader: Leader | None = None
-        # There is no flush setting, and no other replica.
+        # True: there is no flush setting, and no other replica.
         self.commits_on_append = settings.log.flush_messages == FOREVER and len(replicas) <= 1
         self.deleted = False
         self.topic_deleted = False
@@ -138,7 +138,7 @@ class Partition(Replica):
         return self._open_log(self)
 
     def configure(self, settings: TopicSettings) -> None:
-        """Take over changed topic configs; they hold from the next append on."""
+        """Apply changed topic configs; they are used from the next append on."""
         self.settings = settings
         self._follow_commit_mode()
         if self._log is not None:
@@ -250,7 +250,7 @@ class Partition(Replica):
     # --------------------------------------------------------------------------------------------------
 
     def is_committed(self, offset: int) -> bool:
-        """Whether all records below ``offset`` are committed; the question before ``committed`` in hot paths."""
+        """Whether all records below ``offset`` are committed; hot paths call this before ``committed``."""
         return self.log.high_watermark >= offset
 
     def is_answerable(self, offset: int, acks: int, since: int) -> bool:
@@ -297,7 +297,7 @@ class Partition(Replica):
         await self._commit_waits.until(is_reached, offset, clock=self.clock, timeout_ms=timeout_ms)
 
     async def flush(self) -> None:
-        """Bring all that is in the log to the disk. Raises StorageFailure."""
+        """Sync the whole log to the disk. Raises StorageFailure."""
         await self._flush(self)
 
     def check_enough_replicas(self) -> None:
@@ -309,7 +309,7 @@ class Partition(Replica):
             self.leader.check_after_commit()
 
     def commit_all(self) -> None:
-        """Commit all that is on the disk, which is the end of the log, as far as other replicas have it.
+        """Commit the whole log, which is on the disk, as far as other replicas have it.
 
         Only a leader does so.
         """
@@ -364,7 +364,7 @@ class Partition(Replica):
         self.note_change()
 
     def take_role_again(self) -> None:
-        """Do what is left of a change of the role that a failure has interrupted. Raises StorageFailure."""
+        """Complete a change of the role that a failure has interrupted. Raises StorageFailure."""
         if self.leads and self._log is not None:
             self._log.begin_epoch(self.leader_epoch)
         self.begin_role()
@@ -373,7 +373,7 @@ class Partition(Replica):
     def begin_role(self) -> None:
         """Make the state of a leader with followers, bring it up to date, or drop it. Raises StorageFailure.
 
-        A leader with followers opens its log: from where its epoch starts is what followers must reach.
+        A leader with followers opens its log, because followers must reach the start offset of its epoch.
         """
         if not self.leads or len(self.replicas) <= 1:
             had_followers, self.leader = self.leader is not None, None
@@ -417,7 +417,7 @@ class Partition(Replica):
             self.begin_role()
 
     def _follow_commit_mode(self) -> None:
-        """Decide again whether an append commits at once, and with that who is notified when."""
+        """Decide whether an append commits at once; that also decides when watches and waiting tasks are woken."""
         self.commits_on_append = self.settings.log.flush_messages == FOREVER and len(self.replicas) <= 1
         for watch, key in [*self._watches.items(), *self._end_watches.items()]:
             self.unwatch(watch)
@@ -438,7 +438,7 @@ class Partition(Replica):
     # -----------------------------------------------------------------------------------------------------
 
     def take_offline(self) -> None:
-        """The log directory failed: close the log, and let those that wait see that it refuses."""
+        """The log directory failed: close the log, and end all waits with its failure."""
         with contextlib.suppress(StorageFailure):
             self.close()
         self._log = None

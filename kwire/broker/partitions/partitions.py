@@ -1,7 +1,7 @@
 """Topic-partition to ``Partition``: the partitions that this broker leads, and their logs on disk.
 
-Responsible for: the map, the settings of each topic as its partitions need them, opening logs with what the checkpoints
-know, and following the image (created, deleted, changed). Must not depend on: requests, why the image changed.
+Responsible for: the map, the settings of each topic as its partitions need them, opening logs with the offsets of the
+checkpoints, and following the image (created, deleted, changed). Must not depend on: requests, why the image changed.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _RESERVED = (DIRECTORY_UNASSIGNED, DIRECTORY_MIGRATING, DIRECTORY_LOST)
 
 
 class LogLocation(NamedTuple):
-    """The directory of a partition's log. ``is_clean``: it was closed in order since this broker started."""
+    """The directory of a partition's log. ``is_clean``: it was closed cleanly since this broker started."""
 
     log_dir: LogDir
     path: str
@@ -70,7 +70,7 @@ class Partitions:
         cluster.truncated = self._note_truncated
         self._by_topic: dict[str, dict[int, Partition]] = {}
         self._settings: dict[str, TopicSettings] = {}
-        # Of all topics without configs of their own; None: not needed yet, or the broker's configs changed.
+        # Shared by all topics without own configs; None until needed, and after a change of the broker's configs.
         self._usual_settings: TopicSettings | None = None
         # Partitions that have a directory, or whose log was opened.
         self._found: dict[TopicPartition, LogLocation] = {}
@@ -111,7 +111,7 @@ class Partitions:
         """The partition, which this broker leads in the leader epoch that a client knows; -1: it knows none.
 
         Raises KafkaError: UNKNOWN_TOPIC_OR_PARTITION, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH,
-        NOT_LEADER_OR_FOLLOWER; in this order, so that the answer says first whose metadata is older (KIP-320).
+        NOT_LEADER_OR_FOLLOWER; in this order, so that old metadata is reported before the role (KIP-320).
         """
         partition = self.replica(topic, index)
         partition.check_leader_epoch(leader_epoch)
@@ -153,7 +153,7 @@ class Partitions:
                 self._add(topic.name, partition)
 
     def unrecovered(self) -> list[Partition]:
-        """The partitions whose log was not closed in order before this start and has not been opened since."""
+        """The partitions whose log was not closed cleanly before this start and has not been opened since."""
         unclean = [key for key, found in self._found.items() if not (found.log_dir.clean or found.is_clean)]
         partitions = [self._by_topic[topic][index] for topic, index in unclean if index in self.of_topic(topic)]
         return [partition for partition in partitions if partition.opened is None]
@@ -169,7 +169,7 @@ class Partitions:
         """Apply a change of the image to partitions and logs."""
         for topic in delta.topics_deleted:
             self._contained(topic.name, self._delete, topic)
-        # Before there are new partitions, which begin with the settings of now.
+        # Before new partitions are made, which use the new settings.
         broker_changed = any(resource.type is ResourceType.BROKER for resource in delta.configs_changed)
         if broker_changed:
             self._usual_settings = None
@@ -233,7 +233,7 @@ class Partitions:
     def _contained(
         self, key: TopicPartition | str, step: Callable[[*Ts], None], *args: *Ts, was_failing: bool = False
     ) -> None:
-        """Carry out a step of one topic or partition; when it fails, the others follow the metadata still.
+        """Run a step for one topic or partition; after a failure the other partitions still follow the metadata.
 
         A leader whose log cannot be opened refuses requests. A partition is tried again (``retry_failed``).
         """
@@ -371,7 +371,7 @@ class Partitions:
         return one is not None and one.is_offline
 
     def _open_log(self, partition: Partition) -> Log:
-        """Open one log with what its directory's checkpoints know of it, recovering it after an unclean stop."""
+        """Open one log with the offsets of its directory's checkpoints, recovering it after an unclean stop."""
         one = self._dirs.by_path(partition.log_dir)
         assert one is not None
         if one.is_offline:
@@ -414,9 +414,9 @@ class Partitions:
         one.note_cut(key, partition.log)
 
     def prepare_directory(self, one: LogDir, partition: Partition) -> None:
-        """Make sure that a partition that gets a directory in ``one`` finds nothing of a deleted topic of its name.
+        """Remove what a deleted topic of the same name left in ``one``, before a partition gets a directory there.
 
-        Raises StorageFailure if what is left of the deleted topic cannot be removed.
+        Raises StorageFailure if that is not possible.
         """
         key = partition.topic_partition
         path = one.partition_path(key)

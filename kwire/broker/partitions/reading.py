@@ -1,4 +1,4 @@
-"""Read one partition for a fetch: what a consumer, a share consumer or a follower gets from a given position.
+"""Read one partition for a fetch: the records and offsets that a consumer, a share consumer or a follower gets.
 
 Responsible for: the order of the checks (leader epoch, diverging log, offset range), how far each kind of reader sees,
 the slice of the log, aborted transactions, and the watermarks of the answer. Must not depend on: requests, sessions,
@@ -32,7 +32,7 @@ class ReadUpTo(Enum):
 
 
 class PartitionRead(NamedTuple):
-    """What was read. The caller sends or closes ``records``."""
+    """The result of a read. The caller sends or closes ``records``."""
 
     records: FileSlice | None
     """None: there is nothing to read, there is no room, or the logs diverge."""

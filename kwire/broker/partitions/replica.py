@@ -43,7 +43,7 @@ class Replica:
         self.topic = topic
         self.index = index
         self.topic_id = topic_id
-        # An append is committed when it returns.
+        # True: an append is committed when it returns.
         self.commits_on_append = False
         self._log: Log | None = None
         # Bytes of the batches above the high watermark, which a flush commits.
@@ -51,10 +51,10 @@ class Replica:
         # With other replicas: the offset behind each batch above the high watermark, and its bytes.
         self._uncommitted: deque[tuple[int, int]] = deque()
         self._watches: dict[Watch, Hashable] = {}
-        # Those that read up to the log end, where that is not what is committed.
+        # Watches of readers up to the log end, where uncommitted records are read too.
         self._end_watches: dict[Watch, Hashable] = {}
         self._commit_waits = OffsetWaits()
-        # How often the log was cut since the start, where it differed from the leader's.
+        # How often the log was truncated since the start because it differed from the leader's.
         self.truncations = 0
         self.low_watermark_waits = OffsetWaits()
 
@@ -83,7 +83,7 @@ class Replica:
         return self.log.high_watermark
 
     def open_log(self) -> Log:
-        """Open the log with what is known of it. Raises StorageFailure."""
+        """Open the log with its checkpointed offsets. Raises StorageFailure."""
         raise NotImplementedError
 
     def close(self) -> None:
@@ -154,11 +154,11 @@ class Replica:
             elif stable != stable_before:
                 watch.wake(key)
             else:
-                # Nothing more to read, but the next answer of the session has a new high watermark.
+                # There are no new records, but the next answer of the session has a new high watermark.
                 watch.mark(key)
 
     def _note_end(self, log: Log, byte_count: int) -> None:
-        """Note a batch above the high watermark, and tell those that read up to the log end."""
+        """Note a batch above the high watermark, and wake the readers up to the log end."""
         if len(self._uncommitted) < _UNCOMMITTED_BATCHES_MAX:
             self._uncommitted.append((log.end_offset, byte_count))
         else:

@@ -17,7 +17,7 @@ from kwire.wire.compression import Codec
 
 
 def topic_settings(configs: EffectiveConfigs, topic: str) -> TopicSettings:
-    """The settings that hold for every partition of ``topic`` from now on."""
+    """The current settings of every partition of ``topic``."""
     values = configs.topic(topic)
     policies = values["cleanup.policy"]
     log_append_time = values["message.timestamp.type"] == "LogAppendTime"

@@ -1,7 +1,7 @@
 """Validation of the batch that a producer sent, by the topic's settings, before it is appended.
 
-Responsible for: which batches are opened, what their records must look like then, which are recompressed. Must not
-depend on: requests, the log, sequences (the log's producer state checks those), who leads.
+Responsible for: which batches are opened, the checks of their records, which are recompressed. Must not
+depend on: requests, the log, sequences (the log's producer state checks those), leadership.
 
 A batch is opened when the topic's settings concern single records: compacted (every record needs a key), a limit on old
 timestamps, another compression than the producer's; and when its header shows a time too far in the future or claims
@@ -70,7 +70,7 @@ class RecordChecks(Enum):
 
 @dataclass(frozen=True, slots=True)
 class ValidationSettings:
-    """What a topic's configs ask of a batch. The defaults are Kafka's."""
+    """The topic configs that a batch is validated by. The defaults are Kafka's."""
 
     codec: Codec | None = None
     """``compression.type``; None is "producer": keep what was sent."""
@@ -81,7 +81,7 @@ class ValidationSettings:
     timestamp_after_max_ms: int = 3_600_000
     max_message_bytes: int = 1_048_588
     opened_bytes_max: int = OPENED_BYTES_MAX
-    """How much one batch may hold when it is opened; Kafka has no such bound."""
+    """Largest decompressed size of a batch that is opened; Kafka has no such limit."""
     record_bytes_max: int = NO_RECORD_LIMIT
     """``max.decompressed.message.bytes``: the largest record that a compressed batch may hold."""
     record_checks: RecordChecks = RecordChecks.FIRST
@@ -96,7 +96,7 @@ class ValidationSettings:
         object.__setattr__(self, "opens_all", self.compacted or limits_age or limits_records)
 
 
-# What is to be appended: the producer's own bytes, or new ones.
+# The bytes to append: the producer's own, or new ones.
 Validated: TypeAlias = tuple[memoryview, BatchHeader]
 
 
@@ -121,8 +121,8 @@ class InvalidRecords(KafkaError):
 class LargeBatch(Exception):
     """The batch holds too much to be validated on the event loop.
 
-    ``validate``, in a thread, does it and keeps the result; ``result`` gives it to the append, which checks everything
-    else by the state of its own time: leader, configs and producer state may change meanwhile.
+    ``validate``, in a thread, does it and keeps the result; ``result`` returns it to the append, which then checks
+    leader, configs and producer state as they are at that time.
     """
 
     def __init__(
@@ -151,7 +151,7 @@ class LargeBatch(Exception):
             self._refusal = refusal.with_traceback(None)
 
     def result(self, settings: ValidationSettings) -> Validated:
-        """Return what ``validate`` returned or raise what it raised, by the settings that the topic has now."""
+        """Return or raise the result of ``validate``; validates again if the topic has other settings by now."""
         if self._settings != settings:
             return self._validate(settings=settings)
         if self._refusal is not None:
@@ -224,7 +224,7 @@ def _is_large(batch: memoryview, header: BatchHeader) -> bool:
 
 
 def _is_usual(batch: memoryview, header: BatchHeader, settings: ValidationSettings, *, trusted: bool) -> bool:
-    """Whether the batch passes the checks that ``record_checks`` asks for; False needs a closer look."""
+    """Whether the batch passes the checks that ``record_checks`` asks for; False: it must be opened."""
     if not begins_as_its_codec(batch, header):
         return False
     if settings.strict:
@@ -236,7 +236,7 @@ def _is_usual(batch: memoryview, header: BatchHeader, settings: ValidationSettin
     try:
         payload = open_batch(batch, header, limit_bytes=opened_bytes_max)
     except KafkaError as error:
-        # Larger than is checked, and not wrong by that.
+        # Too large for this check, which is no error.
         return error.code is Code.RECORD_LIST_TOO_LARGE and not settings.strict
     return are_as_header_says(header, payload, records_max)
 
@@ -261,7 +261,7 @@ class _Opened:
         except KafkaError as error:
             code = Code.UNKNOWN_SERVER_ERROR
             if error.code is Code.RECORD_LIST_TOO_LARGE:
-                # Not a refusal of Apache Kafka's. With this code producers split the batch and try again.
+                # Apache Kafka has no such refusal. With this code producers split the batch and try again.
                 code = Code.MESSAGE_TOO_LARGE
             raise KafkaError(code, error.message) from error
 
@@ -321,7 +321,7 @@ class _Opened:
         before_max_ms, after_max_ms = self.settings.timestamp_before_max_ms, self.settings.timestamp_after_max_ms
         if -after_max_ms <= age_ms <= before_max_ms:
             return True
-        # Kafka subtracts in 64 bits: of the far ends of time, only this tells which are refused.
+        # Kafka subtracts in 64 bits: with timestamps near the limits of int64 the overflow decides.
         return -after_max_ms <= _as_java_long(age_ms) <= before_max_ms
 
     def _kept(self, max_timestamp: int) -> Validated:

@@ -17,12 +17,12 @@ import trio
 
 
 class Watch:
-    """What one fetch (or one fetch session) has not seen yet, and the event of the request that waits for it."""
+    """The dirty partitions of one fetch or fetch session, and the event of its waiting request."""
 
     __slots__ = ("_event", "_missing_bytes", "committed_only", "dirty", "log_end")
 
     def __init__(self, *, committed_only: bool, log_end: bool = False) -> None:
-        """``log_end``: it reads what is not committed yet too, as followers do."""
+        """``log_end``: it reads uncommitted records too, as followers do."""
         self.dirty: dict[Hashable, None] = {}
         self.committed_only = committed_only
         self.log_end = log_end

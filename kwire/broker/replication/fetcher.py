@@ -44,9 +44,10 @@ PartitionData: TypeAlias = FetchResponse.PartitionData
 
 _LATEST: Final = -1
 _EARLIEST: Final = -4  # of the local log
-# A follower whose metadata is old gets new metadata; this is for the case that the answer was about an older state.
+# A follower with old metadata fetches again once it has newer metadata; or after this time, if the answer was about an
+# older state.
 _AWAIT_METADATA_MS: Final = 1000
-# The log start moves without a fetch; positions are compared with it this often.
+# How often the session's positions are compared with the logs, whose start moves without a fetch.
 _REFRESH_MS: Final = 1000
 _INTERRUPT_MS: Final = 200
 # How long a throttled replica waits before the rate is looked at again.
@@ -72,7 +73,7 @@ class _Followed:
 
     def __init__(self, partition: Partition, backoff_max_ms: int) -> None:
         self.partition = partition
-        # What the leader answered last, if that was logged.
+        # The last error code of the leader, if it was logged.
         self.refusal = Code.NONE
         self.backoff = Backoff(backoff_max_ms)
         self.not_before_ms = 0.0
@@ -104,7 +105,7 @@ class Fetcher:
         self._clock = clock
         self._connect = connect
         self._disconnect = disconnect
-        # The request that waits at the leader, and when one was given up last.
+        # The request that waits at the leader, and when one was last abandoned.
         self._waiting: trio.CancelScope | None = None
         self._interrupted_ms = float("-inf")
         self._broker_epoch = broker_epoch
@@ -132,7 +133,7 @@ class Fetcher:
     # --------------------------------------------------------------------------------------------
 
     def follow(self, partition: Partition) -> None:
-        """Copy a partition, from now on or with newer metadata than before."""
+        """Copy a partition; for one that is copied already, apply newer metadata."""
         key = (partition.topic_id, partition.index)
         is_new = key not in self._session.requested
         self._followed[key] = followed = _Followed(partition, self._backoff_max_ms)
@@ -143,7 +144,7 @@ class Fetcher:
             self._interrupt()
 
     def _interrupt(self) -> None:
-        """Give up the request that waits at the leader: it lacks a partition for which acks=all waits.
+        """Abandon the request that waits at the leader: it lacks a partition in which producers wait for this replica.
 
         The leader answers the requests of a connection in order, so the connection goes too. At most one in
         ``_INTERRUPT_MS``, since the next session begins with all partitions.
@@ -161,7 +162,7 @@ class Fetcher:
             self._changed.set()
 
     def _refresh(self, key: Key, followed: _Followed) -> None:
-        """Ask for what follows the partition's log now."""
+        """Fetch the partition from the current end of its log."""
         try:
             self._session.set(key, fetch_position(followed.partition.log, followed.partition.leader_epoch))
         except StorageFailure as failure:
@@ -173,12 +174,12 @@ class Fetcher:
         self._session.remove(key)
 
     def _failed(self, key: Key, followed: _Followed, failure: StorageFailure) -> None:
-        """Leave a partition alone for a while whose log the disk refuses; the others go on."""
+        """Pause a partition whose log failed; the others continue."""
         self._storage_failures.report(failure)
         self._pause(key, followed, self._backoff_max_ms)
 
     def _resume(self) -> None:
-        """Take partitions back whose pause is over, and compare all positions now and then."""
+        """Resume partitions whose pause is over, and compare all positions from time to time."""
         now_ms = self._clock.monotonic_ms()
         for key, followed in list(self._paused.items()):
             if followed.is_throttled and self._quota.is_exceeded:
@@ -226,7 +227,7 @@ class Fetcher:
                 self._note_success()
 
     def _note_failure(self, error: OutboundError) -> None:
-        """Log the first of a row of failures: a broker that is down is asked every second."""
+        """Log the first of several failures in a row: a broker that is down is tried every second."""
         if not self._is_failing:
             self._is_failing = True
             log.warning("fetch from leader failed", leader=self.leader_id, why=str(error))
@@ -254,7 +255,7 @@ class Fetcher:
         node = self._connect()
         session, broker = self._session, self._configs.broker
         request = session.build()
-        # Paused partitions are asked for again as soon as their pause is over, though the others have nothing new.
+        # The wait at the leader ends with the shortest pause, so that paused partitions are fetched again in time.
         max_wait_ms = broker["replica.fetch.wait.max.ms"]
         if self._paused:
             due_ms = min(followed.not_before_ms for followed in self._paused.values())
@@ -340,7 +341,7 @@ class Fetcher:
             else:
                 self._copy(partition, answer)
                 if partition.is_flush_due:
-                    # What this broker asks for next counts as written here.
+                    # The leader takes the next fetch offset as the end of what this broker has written.
                     await partition.flush()
             followed.backoff.succeeded()
             followed.refusal = Code.NONE
@@ -361,7 +362,7 @@ class Fetcher:
             await trio.lowlevel.checkpoint()
 
     def _is_current(self, key: Key, partition: Partition) -> bool:
-        """Whether the answer is for the log's end and the epoch of now."""
+        """Whether the answer is for the current end of the log and the current leader epoch."""
         requested = self._session.requested.get(key)
         return (
             requested is not None
@@ -419,7 +420,7 @@ class Fetcher:
                 self._pause(key, followed, followed.backoff.failed())
 
     async def _find_offset(self, node: Node, key: Key, followed: _Followed) -> None:
-        """The leader has nothing at this broker's log end: ask where its log starts and ends."""
+        """The leader's log does not reach or no longer has this log's end: ask for its start and end."""
         partition = followed.partition
         end = await self._offset_of(node, partition, _LATEST)
         start = await self._offset_of(node, partition, _EARLIEST) if end is not None else None

@@ -55,7 +55,7 @@ class IsrUpdates:
         self._added.set()
 
     async def run(self) -> None:
-        """Send proposals until cancelled; first those that were in flight when this was ended by an error."""
+        """Send proposals until cancelled; first those in flight when an error ended this task before."""
         for partition in self._partitions:
             if partition.leader is not None and partition.leader.proposal is not None:
                 self.propose(partition.topic_partition)
@@ -67,7 +67,7 @@ class IsrUpdates:
                     await self._clock.sleep(_RETRY_MS)
 
     async def _send(self) -> bool:
-        """Send all proposals that wait; whether there may be more to send at once."""
+        """Send all waiting proposals. True if there may be more to send at once."""
         waiting, self._waiting = self._waiting, {}
         proposals = {partition: partition.leader.proposal for partition in self._leading(waiting) if partition.leader}
         sent = {partition: proposal for partition, proposal in proposals.items() if proposal is not None}

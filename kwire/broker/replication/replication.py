@@ -1,4 +1,4 @@
-"""Replication of one broker: which partitions are fetched from which leader, and what runs for those that lead here.
+"""Replication of one broker: which partitions are fetched from which leader, and the background tasks of leaders.
 
 Responsible for: following the metadata (leaders, brokers that may be in sync), the fetchers, the check for lagging
 followers, the checkpoint of high watermarks. Must not depend on: how a partition is copied, sockets.
@@ -29,7 +29,7 @@ from kwire.metadata.image import Delta, MetadataImage
 from kwire.replication.throttle import ReplicationQuota
 from kwire.wire.messages import AlterPartitionRequest
 
-# Between two attempts of partitions that could not follow the metadata.
+# Time between two attempts of partitions that could not follow the metadata.
 _RETRY_MS: Final = 1000.0
 _RETRY_MS_MAX: Final = 30_000.0
 # A task that is this late has been paused with the whole process, as by SIGSTOP.
@@ -53,7 +53,7 @@ class AliveBrokers(Mapping[int, int]):
         self._epochs = alive_brokers(image)
 
     def on_metadata_delta(self, delta: Delta) -> None:
-        """Before partitions: a leader that begins asks who may be in sync."""
+        """Called before the partitions follow: a new leader reads which brokers may be in sync."""
         if delta.brokers_changed:
             self._epochs = alive_brokers(self._image)
 
@@ -68,7 +68,7 @@ class AliveBrokers(Mapping[int, int]):
 
 
 class Replication:
-    """See the module. ``ask_controller`` sends a request to the active controller, or raises KafkaError.
+    """The replication of one broker. ``ask_controller`` sends a request to the active controller, or raises KafkaError.
 
     ``connect`` returns the connection of this broker to another one with a client id, or raises OutboundError;
     ``disconnect`` closes it.
@@ -104,7 +104,7 @@ class Replication:
             broker_epoch=broker_epoch,
             ask_controller=ask_controller,
         )
-        # Of all replicas here that the topics' configs throttle, those that lead and those that follow.
+        # The quotas of leaders and of followers, each for all replicas here that topic configs throttle.
         self.leader_quota = _quota(configs, "leader.replication.throttled.rate", clock)
         self._follower_quota = _quota(configs, "follower.replication.throttled.rate", clock)
         self._fetchers: dict[tuple[int, int], Fetcher] = {}
@@ -117,7 +117,7 @@ class Replication:
         cluster.lag_time_max_ms = configs.broker["replica.lag.time.max.ms"]
 
     def on_metadata_delta(self, delta: Delta) -> None:
-        """Fetch from the leaders of now; after ``Partitions``, which give the partitions their roles."""
+        """Fetch from the new leaders. Called after ``Partitions``, which change the roles."""
         if self._nursery is None:
             return
         is_gone = bool(delta.topics_deleted)
@@ -174,7 +174,7 @@ class Replication:
             fetcher.follow(partition)
 
     def leave_offline(self) -> None:
-        """Fetch no partition any more whose log directory has failed."""
+        """Stop fetching partitions whose log directory has failed."""
         for partition in [one for one in self._by_partition if self._partitions.is_offline(one)]:
             self._leave(partition)
 
@@ -210,7 +210,7 @@ class Replication:
             began_s = trio.current_time()
             await self._clock.sleep(wait_ms)
             if (trio.current_time() - began_s) * 1000 * self._clock.rate - wait_ms >= _PAUSE_MS_MIN:
-                # This process did not run: the fetches of that time wait in the sockets.
+                # This process did not run: the followers' fetches of that time are still unread in the sockets.
                 continue
             for partition in self._partitions:
                 if partition.leader is not None:

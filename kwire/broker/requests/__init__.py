@@ -1,1 +1,1 @@
-"""What one request passes through: its context, the dispatch and its hooks, quotas."""
+"""The handling of one request: its context, the dispatch and its hooks, quotas."""

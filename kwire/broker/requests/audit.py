@@ -1,4 +1,4 @@
-"""The audit log: who was refused what.
+"""The audit log of authorization decisions.
 
 Responsible for: the lines of the logger ``kwire.audit``, at INFO for a refusal and at DEBUG for what is allowed. Must
 not depend on: how a decision is made, requests.
@@ -22,7 +22,7 @@ log = Logger("kwire.audit")
 
 
 class Access(NamedTuple):
-    """What a client asked to do, from where, and by which API."""
+    """One authorization: client, host, operation, resource and API."""
 
     principal: Principal
     host: str

@@ -15,7 +15,7 @@ from kwire.security.principal import ANONYMOUS, Principal
 
 @dataclass(frozen=True, slots=True)
 class Client:
-    """One per connection; replaced when ApiVersions or SASL teaches more.
+    """One per connection; replaced after ApiVersions and after a SASL login, which add to it.
 
     ``host`` is an address as text, without brackets. ``endpoint`` is the listener that the client connected to.
     ``software_name`` and ``software_version`` are None until an ApiVersions request of version 3 or later names them

@@ -1,4 +1,4 @@
-"""What a handler knows about the request that it answers, besides the request.
+"""The context of a request: its client, connection and broker.
 
 Responsible for: ``Context``, and the part of a connection that it uses (``Connection``). Must not depend on: sockets,
 single APIs.
@@ -43,7 +43,7 @@ class Connection(Protocol):
     """What is called when the connection has closed; each is plain and quick."""
 
     async def send_pending(self) -> None:
-        """Send the replies that are pending, before anything that takes time."""
+        """Send the replies that are pending; called before anything that takes time."""
         ...
 
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool:
@@ -134,7 +134,7 @@ class Context:
         return authorizer.allows_any(client.principal, client.acl_host, operation, kind)
 
     def allowed_operations(self, kind: ResourceType, name: str, known: int) -> int:
-        """Give the bit field of what the client may do to a resource (KIP-430), out of ``known``, a bit field too."""
+        """Return the bit field of allowed operations on a resource (KIP-430); ``known`` is that of all operations."""
         if self.broker.authorizer is None:
             return known
         return bit_field(

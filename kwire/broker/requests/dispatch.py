@@ -1,4 +1,4 @@
-"""The way of each decoded request to its handler.
+"""Passes each decoded request to its handler.
 
 Responsible for: ``dispatch``, through which every decoded request passes, and the hooks around it. Must not depend on:
 sockets, what a single API does.

@@ -48,7 +48,7 @@ class HookedConnection(Protocol):
 
 
 class HookedRequest(Protocol):
-    """What hooks know of a request, besides the request: a broker's ``Context``, or that of a proxy."""
+    """The context of a request for hooks: a broker's ``Context``, or that of a proxy."""
 
     throttle_ms: int
 
@@ -76,7 +76,7 @@ class HookedRequest(Protocol):
 
 
 class HookedServer(Protocol):
-    """What has hooks around its requests: a broker, or a proxy in front of brokers."""
+    """A server with hooks: a broker, or a proxy in front of brokers."""
 
     @property
     def hooks(self) -> Hooks: ...

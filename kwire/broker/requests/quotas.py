@@ -1,6 +1,6 @@
 """Client quotas: what each client has used, and the throttle time of a client that exceeds its quota.
 
-Responsible for: the meters, and what is counted: bytes produced, bytes fetched, time spent on requests, partitions
+Responsible for: the meters of bytes produced, bytes fetched, time spent on requests, partitions
 created and deleted, connections opened. Must not depend on: how a quota is found or a throttle time computed
 (``security.quotas``), how a connection is muted (``Context.throttle_ms``).
 
@@ -42,7 +42,7 @@ _KNOWN_MAX: Final = 10_000
 
 
 class Requester(Protocol):
-    """The part of a request's context that is needed here. ``throttle_ms`` is raised by a quota that is exceeded."""
+    """The part of a request's context that quotas use. ``throttle_ms`` is raised by a quota that is exceeded."""
 
     throttle_ms: int
 
@@ -75,7 +75,7 @@ class Quotas:
         return bool(self._quotas)
 
     def on_metadata_delta(self, delta: Delta) -> None:
-        """Measure requests as soon as there is a quota, and no longer than there is one."""
+        """Register the hook when the first quota is set, and remove it with the last."""
         if delta.quotas_changed:
             self._register()
 
@@ -105,7 +105,7 @@ class Quotas:
         return answer
 
     def _cut_fetch(self, context: Requester, request: FetchRequest | ShareFetchRequest) -> None:
-        """Ask for no more than the quota allows in all its windows."""
+        """Reduce ``max_bytes`` to what the quota allows in all its windows."""
         limit = self._limit(context, CONSUMER_BYTE_RATE)
         if limit is not None:
             allowed = limit.per_second * self._windows.count * self._windows.size_ms / 1000
@@ -134,7 +134,7 @@ class Quotas:
             raise KafkaError(Code.THROTTLING_QUOTA_EXCEEDED, "The throttling quota has been exceeded.")
 
     def refusal(self, address: str) -> str | None:
-        """Say why an address may not connect now, or None; counts the connection if it may (KIP-612)."""
+        """The reason why an address may not connect now, or None, which also counts the connection (KIP-612)."""
         if not self._quotas:
             return None
         limit = find_address_limit(self._quotas, address)
@@ -176,7 +176,7 @@ class Quotas:
 
 
 def _make_room(known: dict[K, Meter] | dict[K, TokenBucket]) -> None:
-    """Forget the half that was used the longest ago, once there are too many."""
+    """Remove the least recently used half, once there are too many."""
     if len(known) >= _KNOWN_MAX:
         for name in sorted(known, key=lambda name: known[name].last_ms)[: len(known) // 2]:
             del known[name]

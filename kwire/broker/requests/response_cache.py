@@ -1,4 +1,4 @@
-"""Encoded responses that are sent again while what they were made from has not changed.
+"""Encoded responses that are sent again while the state that they show has not changed.
 
 Responsible for: which response was the answer to which request bytes, on which listener, at which version of the state
 that the API answers from. Must not depend on: what a single API does, connections, the broker.
@@ -39,7 +39,7 @@ class Caching:
 
 
 class Key(NamedTuple):
-    """What a response was the answer to."""
+    """The request that a response answers."""
 
     api_key: int
     api_version: int

@@ -20,7 +20,7 @@ Handler: TypeAlias = Callable[[Any, Any], Any]
 
 
 class Shortcut(Protocol):
-    """Answers requests from their bytes that are like one before; one for each connection.
+    """Answers requests that equal an earlier one except for some bytes, without decoding; one for each connection.
 
     It is not used for an API that has a hook, and asks the broker's authorizer itself.
     """
@@ -35,7 +35,7 @@ class Shortcut(Protocol):
         ...
 
     def store(self, header: RequestHeader, frame: memoryview, request: Any, response: Any) -> None:
-        """Keep a template of what was decoded and dispatched, if requests like it can be answered from one."""
+        """Keep a template of a dispatched request, if similar requests can be answered from one."""
         ...
 
 
@@ -90,7 +90,7 @@ ApiTable: TypeAlias = Mapping[int, Api]
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """What is written about one API; ``make_table`` makes the ``Api`` of each broker from it.
+    """The definition of one API; ``make_table`` makes the ``Api`` of each broker from it.
 
     ``when(settings, features)``: whether it is served with these broker settings and finalized feature levels; None for
     always. ``forward`` loads the handler that takes the place of the other one where the controller is another process.

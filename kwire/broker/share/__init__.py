@@ -1,1 +1,1 @@
-"""What the leader of a partition does for share groups (KIP-932): sessions, delivery, acquisition locks."""
+"""The leader's side of share groups (KIP-932): sessions, delivery, acquisition locks."""

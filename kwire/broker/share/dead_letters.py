@@ -1,7 +1,7 @@
 """Writes the dead letters of share groups (KIP-1191).
 
 Responsible for: the checks of the dead letter topic, creating it, reading the records to copy, and appending. Must not
-depend on: how records are delivered, when a record is given up.
+depend on: how records are delivered, when a record is archived.
 
 A group has a dead letter topic if share.version is finalized at 2 and its config errors.deadletterqueue.topic.name is
 not empty. Source partition N writes to partition N modulo the number of partitions of that topic.
@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # loaded with the first share group, or by a node of a cluste
 _SINCE: Final = 2  # of share.version
 # Records beyond these bytes are not copied: their dead letters have headers alone, as those of Apache Kafka.
 _COPIED_BYTES_MAX: Final = 1 << 20
-# What a broker of a cluster answers while the leader of a partition changes or a topic is created.
+# Codes while the leader of a partition changes or a topic is created.
 _WRITTEN_AGAIN: Final = frozenset(
     {
         Code.LEADER_NOT_AVAILABLE,
@@ -47,7 +47,7 @@ _WRITTEN_AGAIN: Final = frozenset(
         Code.UNKNOWN_TOPIC_OR_PARTITION,
     }
 )
-# As long in all as Apache Kafka's five attempts.
+# In total as long as Apache Kafka's five attempts.
 _PAUSES_MS: Final = (100, 200, 400, 800, 1600, 3200, 6400)
 _NEW_TOPIC: Final = {"errors.deadletterqueue.group.enable": "true", "message.timestamp.type": "CreateTime"}
 
@@ -77,7 +77,7 @@ class DeadLetterWriter:
         self._remote = remote
 
     def serves(self, topic: str) -> bool:
-        """Whether records that a group gives up are dead letters; ``topic``: as the group's config says."""
+        """Whether archived records of a group are written as dead letters; ``topic``: the config of the group."""
         return bool(topic) and self._image.features.get(SHARE_VERSION, 0) >= _SINCE
 
     async def write(self, group_id: str, source: Partition, letters: DeadLetters) -> None:
@@ -168,7 +168,7 @@ class DeadLetterWriter:
 
 
 async def _append(target: Partition, batch: memoryview) -> tuple[int, int]:
-    """Append a batch as a producer's; the offset behind it, and ``leading_since`` of the append."""
+    """Append a batch like one of a producer. Returns the next offset, and ``leading_since`` of the append."""
     header = read_batch_header(batch)
     try:
         appended = target.append(batch, header, acks=-1, trusted=True)
@@ -179,7 +179,7 @@ async def _append(target: Partition, batch: memoryview) -> tuple[int, int]:
 
 
 async def _sources(source: Partition, letters: DeadLetters) -> dict[int, Record]:
-    """The records of the source by offset; those that the log has no more are missing."""
+    """The records of the source by offset; those that the log has deleted are missing."""
     offset = max(letters.first_offset, source.log.log_start_offset)
     try:
         piece = read_partition(

@@ -1,10 +1,10 @@
 """Reads partitions for a share fetch and acquires what was read.
 
-Responsible for: what is read of the log for a share partition, and the slice that holds just the batches of which
-records were acquired. Must not depend on: requests, sessions, waiting.
+Responsible for: the reads for share partitions, and slices with only those batches of which records were acquired. Must
+not depend on: requests, sessions, waiting.
 
-Reading and acquiring are two steps: a fetch whose partitions have fewer bytes than it asked for releases what was read
-and waits, with nothing acquired. There is no wait between the two steps.
+Reading and acquiring are two steps: a fetch that finds fewer than ``min_bytes`` closes the slices and waits, with
+nothing acquired. There is no wait between the two steps.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _ABORT: Final = 0
 
 @dataclass(slots=True)
 class ShareRead:
-    """What was read for one share partition. ``error``: why nothing could be read."""
+    """The read of one share partition. ``error``: why it failed."""
 
     led: LedSharePartition
     delivery: SharePartition
@@ -50,7 +50,7 @@ class ShareRead:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """What a member got of one share partition; ``records``: the batches that hold what was acquired."""
+    """The records of one share partition that a member acquired; ``records``: their batches."""
 
     records: FileSlice | None = None
     acquired: list[Acquired] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Terms:
-    """What a member asks for. ``strict``: never more than ``records_max`` records (KIP-1206)."""
+    """The limits of a fetch. ``strict``: never more than ``records_max`` records (KIP-1206)."""
 
     member_id: str
     batch_size: int
@@ -89,7 +89,7 @@ def _read(read: ShareRead, up_to: ReadUpTo, max_bytes: int, *, at_least_one: boo
         if refusal.code is not Code.OFFSET_OUT_OF_RANGE:
             read.error = refusal
             return
-        # The log begins later by now. The next fetch reads from there.
+        # Records were deleted: the next fetch reads from the new log start.
         read.delivery.log_start_moved(partition.log.log_start_offset)
         read.error = KafkaError(Code.NONE)
         return
@@ -98,7 +98,10 @@ def _read(read: ShareRead, up_to: ReadUpTo, max_bytes: int, *, at_least_one: boo
 
 
 def take(read: ShareRead, shares: SharePartitions, terms: Terms, records_max: int) -> Taken:
-    """Acquire for a member what was read of one share partition; the slice is the caller's, or is closed."""
+    """Acquire the records of a read for a member.
+
+    The caller closes the slice of the result; without one it is closed.
+    """
     piece = read.piece
     if piece is None or read.led.partition.deleted:
         read.close()

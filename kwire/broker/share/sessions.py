@@ -35,7 +35,7 @@ class SharedPartition(NamedTuple):
 class ShareSession:
     """The partitions of one member, in the order in which they were added or last gave records.
 
-    ``partitions``: True for one whose next answer is due even if there is nothing to say. ``topics_read``: ids of
+    ``partitions``: True for one whose next answer must be sent even if it is empty. ``topics_read``: ids of
     topics that existed when the session fetched them.
     """
 
@@ -49,14 +49,14 @@ class ShareSession:
         self.topics_read: set[Uuid] = set()
 
     def update(self, added: Iterable[SharedPartition], forgotten: Iterable[SharedPartition]) -> None:
-        """First what is added, then what is forgotten, as Apache Kafka does."""
+        """First add, then forget partitions, as Apache Kafka does."""
         for each in added:
             self.partitions.setdefault(each, True)
         for each in forgotten:
             self.partitions.pop(each, None)
 
     def note_answer(self, each: SharedPartition, *, failed: bool) -> bool:
-        """Whether an answer for a partition is due though it says nothing: it was added, or had an error before."""
+        """Whether an empty answer for a partition must be sent: it was added, or had an error before."""
         due = self.partitions.get(each, False)
         if each in self.partitions:
             self.partitions[each] = failed

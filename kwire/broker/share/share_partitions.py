@@ -1,14 +1,14 @@
-"""The share partitions that this broker leads: loading, acknowledging, acquisition locks, storing what changes.
+"""The share partitions that this broker leads: loading, acknowledging, acquisition locks, storing changes.
 
 Responsible for: one ``SharePartition`` for each share group that reads a partition here, its timer, and writing its
 changes to the share coordinator. Must not depend on: requests, sessions, which records a member gets.
 
-A share partition is loaded when a member first fetches it, and forgotten when its group has no session here any more,
+A share partition is loaded when a member first fetches it, and dropped when its group has no session here any more,
 when the partition has another leader or is deleted, or when a newer state or leader fences it.
 
-What must follow a write is done by a task of its own, not by the request that led to it, so that a client that
-disconnects does not leave a record between two states. Dead letters are written by such a task, once the share
-coordinator has stored which records they are of.
+A task, not the request, does the steps after a write to the share coordinator, so that they are done even if the client
+disconnects. Such a task also writes dead letters, once the share coordinator has stored the state ARCHIVING of their
+records.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:  # loaded with the first share group
 
 log = Logger("kwire.share")
 
-# What a client is answered when the share coordinator refuses.
+# The code for the client by the share coordinator's code.
 _CODES_OF_LEADER: Final = {
     Code.NOT_COORDINATOR: Code.COORDINATOR_NOT_AVAILABLE,
     Code.COORDINATOR_LOAD_IN_PROGRESS: Code.COORDINATOR_NOT_AVAILABLE,
@@ -64,9 +64,9 @@ _OUTDATED: Final = frozenset({Code.NOT_LEADER_OR_FOLLOWER, Code.GROUP_ID_NOT_FOU
 class LedSharePartition:
     """A share partition of which this broker leads the partition; ``delivery`` is None until it is loaded.
 
-    ``dead_letters``: those to be written, in order; None while there are none. ``unused_since``: the leader epoch
-    in which it was forgotten because its group has no session here any more; until the share partition is loaded again,
-    or has another leader, its state holds.
+    ``dead_letters``: those to be written, in order; None while there are none. ``unused_since``: the leader epoch in
+    which it was dropped because its group has no session here any more; its state stays valid until the share partition
+    is loaded again or has another leader.
     """
 
     __slots__ = (
@@ -228,12 +228,12 @@ class SharePartitions:
         led.delivery.limits = self._limits(key.group_id)
         may_renew = self._configs.group(key.group_id)["share.renew.acknowledge.enable"]
         deadline_ms = self.lock_deadline_ms(key.group_id) if may_renew else None
-        # The timer looks at the locks when the first of those before would have ended, and is set again then.
+        # The timer may be earlier than the first end of a lock; it then checks the locks and is set again.
         change = led.delivery.acknowledge(member_id, acknowledgements, renewed_deadline_ms=deadline_ms)
         await self._change(waits, led, led.delivery, change)
 
     async def release(self, waits: Waits, key: SharePartitionKey, member_id: str) -> None:
-        """Give back all that a member holds of one partition. Raises as ``acknowledge`` does."""
+        """Release all records of one partition that a member holds. Raises as ``acknowledge`` does."""
         led = self._led.get(key)
         if led is None or led.delivery is None:
             raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
@@ -285,7 +285,7 @@ class SharePartitions:
         return self._configs.group(group_id)["share.record.lock.duration.ms"]
 
     def arm(self, led: LedSharePartition, deadline_ms: float) -> None:
-        """A lock ends at ``deadline_ms``: see that locks are looked at by then."""
+        """Set the timer so that locks are checked by ``deadline_ms``, when one ends."""
         if led.timer is not None:
             if led.timer.deadline_ms <= deadline_ms:
                 return
@@ -301,7 +301,7 @@ class SharePartitions:
         ]
 
     def expire_locks(self, group_id: str) -> int:
-        """End all acquisition locks of a group now; returns on how many partitions there were any."""
+        """End all acquisition locks of a group now; returns the number of partitions with any."""
         count = 0
         for led in [each for key, each in self._led.items() if key.group_id == group_id]:
             if led.delivery is not None and led.delivery.next_deadline_ms() is not None:
@@ -323,7 +323,7 @@ class SharePartitions:
         delivery.limits = self._limits(led.key.group_id)
         batches = delivery.expire(now_ms)
         if batches:
-            # The locks have ended whether or not that can be stored.
+            # The locks end even if that cannot be stored.
             self._begin_store(led, delivery, batches, lambda _error: self._send_dead_letters(led, delivery))
             led.wake()
         self._rearm(led, delivery)
@@ -355,7 +355,7 @@ class SharePartitions:
             try:
                 await self._dead_letters.write(led.key.group_id, led.partition, letters)
             except (KafkaError, StorageFailure, DeadLettersRefused) as refusal:
-                # The record must not hold the others for ever.
+                # A record whose dead letter cannot be written must not block the others for ever.
                 log.warning(
                     "dead letters not written",
                     first_offset=letters.first_offset,
@@ -365,7 +365,7 @@ class SharePartitions:
                 )
             known = self._led.get(led.key)
             if known is not led and not (known is None and led.unused_since == led.partition.leader_epoch):
-                return  # what is loaded next has those that are left
+                return  # the next load finds the remaining ones
             batches = delivery.archive(letters)
             if batches:
                 self._begin_store(led, delivery, batches, lambda _error: None)
@@ -382,7 +382,7 @@ class SharePartitions:
         batches: list[StateBatch],
         conclude: Callable[[KafkaError | None], None],
     ) -> trio.Event | None:
-        """Write to the share coordinator, then call ``conclude``; None if that is done, else an event for it."""
+        """Write to the share coordinator, then call ``conclude``. Returns None if that is done, else an event."""
         from kwire.coordinators.share.coordinator import Write  # noqa: PLC0415 (with the first share partition)
 
         write = Write(
@@ -452,7 +452,7 @@ class SharePartitions:
             self._failed(led, error)
 
     def _failed(self, led: LedSharePartition, error: Exception) -> None:
-        """A bug: forget the share partition, so that the next fetch loads what is stored."""
+        """After an unexpected exception: drop the share partition, so that the next fetch loads the stored state."""
         log.failure("share partition failed, loading it again", error, **_names(led))
         self._forget(led)
 

@@ -1,1 +1,1 @@
-"""The metrics that clients push (KIP-714): who is asked for which, and where they go."""
+"""The metrics that clients push (KIP-714): subscriptions, client instances, and where the metrics go."""

@@ -1,10 +1,11 @@
-"""What clients are asked for and what they may push (KIP-714).
+"""The subscription of each client, and the checks of its pushes (KIP-714).
 
 Responsible for: client instances, which subscriptions hold for each, the refusals of both requests. Must not depend on:
-messages, what is in a push and where it goes.
+messages, the content of a push and where it goes.
 
-A client instance is a client with an id of its own, which the broker gives it. It is soft state: it is forgotten when
-its connection closes, when it was silent for long, or when there are too many, and comes back with its next request.
+A client instance is a client with an id that the broker has assigned. It is soft state: it is removed when its
+connection closes, after a long time without a request, or when there are too many, and is made again at its next
+request.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from kwire.wire.compression import Codec
 
 log = Logger("kwire.telemetry")
 
-# An instance is forgotten after this many push intervals of silence, and not before the time below.
+# An instance is removed after this many push intervals without a request, but not before the time below.
 _SILENT_INTERVALS: Final = 3
 _SILENT_MS_MIN: Final = 60_000
 
@@ -75,15 +76,15 @@ class ClientInstance:
         self.id = instance_id
         self.attributes = attributes
         self.requested = requested
-        self.version = version  # of the subscriptions that ``requested`` was made from
+        self.version = version  # of the subscriptions in ``requested``
         self.terminating = False
-        self.may_ask_again = False  # for a subscription, because its last push did not fit the one that it has
+        self.may_ask_again = False  # at once: its last push did not match its subscription
         self.got_ms = float("-inf")
         self.pushed_ms = float("-inf")
         self.expires_ms = float("-inf")
 
     def may_get(self, now_ms: float) -> bool:
-        """Whether a push interval has passed since its last request, and notes the time; or it may ask again."""
+        """Whether the client may request its subscription now: once per push interval, or at once; notes the time."""
         if now_ms - max(self.got_ms, self.pushed_ms) < self.requested.interval_ms:
             return self.may_ask_again
         self.got_ms = now_ms
@@ -145,7 +146,7 @@ class ClientTelemetry:
         self.pushed.forget(instance_id)
 
     def subscribe(self, requester: Requester, client_instance_id: Uuid) -> ClientInstance:
-        """Give what a client is asked for. An id of zeros asks for a new id.
+        """Return the subscription of a client. An id of zeros requests a new id.
 
         Raises KafkaError(THROTTLING_QUOTA_EXCEEDED) for a client that asks again before its push interval has passed,
         unless the subscriptions have changed meanwhile or its last push was refused for its subscription or its codec.
@@ -223,7 +224,7 @@ class ClientTelemetry:
 
 
 def _attributes(requester: Requester, instance_id: Uuid) -> Attributes:
-    """What selectors may ask about a client."""
+    """The attributes of a client that selectors match."""
     client = requester.client
     return {
         "client_instance_id": uuid_text(instance_id),

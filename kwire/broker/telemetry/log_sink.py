@@ -1,6 +1,7 @@
 """Writes the metrics of clients into the log: ``kwire.client.metrics.sink=log``.
 
-Responsible for: opening what a client has pushed, and its log lines. Must not depend on: which pushes are admitted.
+Responsible for: decompressing the metrics of a push, and their log lines. Must not depend on: which pushes are
+admitted.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def log_metrics(instance: ClientInstance, compression_type: int, payload: bytes,
     """Write an info line for each metric, and a debug line for the push as a whole; the metrics that have a line.
 
     ``bytes_max`` is how much it may be after decompression. Raises KafkaError: TELEMETRY_TOO_LARGE for more,
-    INVALID_RECORD for bytes that are no compressed metrics. It takes too long for the event loop.
+    INVALID_RECORD for bytes that are no compressed metrics. Call it in a thread: it is slow.
     """
     # Protobuf is a large import, and only pushes need it.
     from kwire.broker.telemetry.otlp import decode_metrics  # noqa: PLC0415

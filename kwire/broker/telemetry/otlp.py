@@ -15,12 +15,12 @@ from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_D
 
 from kwire.broker.telemetry.pushed_metrics import Point
 
-# The kinds of metrics with one number a point, and those that count and sum.
+# The types of metrics with one number a point, and those with a count and a sum.
 _NUMBERS: Final = ("gauge", "sum")
 
 
 class Metrics(NamedTuple):
-    """What one push holds. ``labels`` belong to the client, such as client_rack or transactional_id."""
+    """The metrics of one push. ``labels`` belong to the client, such as client_rack or transactional_id."""
 
     labels: Mapping[str, str]
     points: Sequence[Point]

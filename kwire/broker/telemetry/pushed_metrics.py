@@ -26,7 +26,7 @@ class Point(NamedTuple):
 
 
 class PushedMetrics:
-    """The values by client instance. Of metrics that are pushed as differences, the sum since the first push.
+    """The values by client instance; for metrics that are pushed as differences, the sum since the first push.
 
     With more than ``points_max`` values, those of the instance that pushed longest ago are forgotten.
     """

@@ -1,7 +1,7 @@
 """Subscriptions to client metrics (KIP-714).
 
-Responsible for: what a ``client-metrics`` config resource asks for, which clients it matches, and what all that match a
-client ask for together. Must not depend on: requests, when a client pushes.
+Responsible for: the metrics of a ``client-metrics`` config resource, the clients it matches, and the combination of all
+that match a client. Must not depend on: requests, when a client pushes.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Subscription:
 
 
 class RequestedMetrics(NamedTuple):
-    """What one client is asked for. ``metrics`` is empty for a client that no subscription matches."""
+    """The subscription of one client. ``metrics`` is empty for a client that no subscription matches."""
 
     metrics: tuple[str, ...]
     interval_ms: int
@@ -74,7 +74,7 @@ def _matches(pattern: re.Pattern[str], value: str | None) -> bool:
 
 
 def _subscription_id(metrics: tuple[str, ...], interval_ms: int, client_instance_id: Uuid) -> int:
-    """Give an id that changes with what is asked for, as Kafka computes it: a checksum and the hash of a Java Uuid."""
+    """Return the id of a subscription, as Kafka computes it: a checksum and the hash of a Java Uuid."""
     checksum = crc32c(f"[{', '.join(metrics)}]{interval_ms}".encode())
     for position in range(0, len(client_instance_id), 4):
         checksum ^= int.from_bytes(client_instance_id[position : position + 4], "big")

@@ -52,7 +52,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def random_uuid() -> str:
-    """Make an id that is good for a cluster: like Kafka's, none that begins with a dash, which options do."""
+    """Make a random cluster id. Like Kafka's, it never begins with a dash, so that it is not read as an option."""
     import uuid
 
     while True:
@@ -68,7 +68,9 @@ def _parser() -> Arguments:
     for command in (info, layout):
         command.add_argument("--config", "-c", required=True, metavar="FILE", help="the server.properties of the node")
     layout.add_argument("--cluster-id", "-t", required=True, metavar="ID", help="the cluster's id")
-    layout.add_argument("--ignore-formatted", "-g", action="store_true", help="pass over what is formatted already")
+    layout.add_argument(
+        "--ignore-formatted", "-g", action="store_true", help="skip formatted directories"
+    )
     layout.add_argument("--release-version", "-r", metavar="RELEASE", help="feature levels of a release")
     layout.add_argument(
         "--feature", "-f", action="append", default=[], metavar="FEATURE=LEVEL", help="one feature's level"
@@ -76,11 +78,15 @@ def _parser() -> Arguments:
     layout.add_argument("--add-scram", "-S", action="append", default=[], metavar="CREDENTIAL",
                         help="a user: SCRAM-SHA-256=[name=alice,password=secret]")  # fmt: skip
     quorum = layout.add_mutually_exclusive_group()
-    quorum.add_argument("--standalone", "-s", action="store_true", help="one node is the whole quorum, as always here")
-    quorum.add_argument("--no-initial-controllers", "-N", action="store_true", help="the same here")
+    quorum.add_argument(
+        "--standalone", "-s", action="store_true", help="this node is the only voter (always so)"
+    )
+    quorum.add_argument(
+        "--no-initial-controllers", "-N", action="store_true", help="no effect: see --standalone"
+    )
     quorum.add_argument("--initial-controllers", "-I", metavar="LIST", help="ID@HOST:PORT:DIRECTORY of this node alone")
     add_offline_commands(parser)
-    parser.add_command("random-uuid", "Print a random id, good for a cluster.")
+    parser.add_command("random-uuid", "Print a random cluster id.")
     return parser
 
 
@@ -150,7 +156,7 @@ def _format(given: argparse.Namespace, configs: EffectiveConfigs) -> int:
         f"ApiMessageAndVersion(FeatureLevelRecord(name='{name}', featureLevel={level}) at version 0)"
         for name, level in levels.items()
     ]
-    # The official tool prints the keys of a credential here, by which anybody can log in: they are left out.
+    # The official tool also prints the keys of the credential. They are left out, because they are enough to log in.
     records += [
         f"ApiMessageAndVersion(UserScramCredentialRecord(name='{user.name}', mechanism={user.mechanism},"
         f" iterations={user.iterations}) at version 0)"
@@ -197,7 +203,7 @@ def _users(arguments: Sequence[str], levels: Mapping[str, int]) -> list[UserScra
 
 
 def _levels(given: argparse.Namespace) -> dict[str, int]:
-    """The feature levels to begin with. Raises Failure for what is not served."""
+    """The feature levels of the new directory. Raises Failure for a feature or level that is not served."""
     levels = bootstrap_levels()
     if given.release_version is not None:
         release = release_levels(release_level(given.release_version))

@@ -30,11 +30,11 @@ class GroupConfig:
     consumer_assignors: tuple[str, ...] = ("uniform", "range")
     consumer_migration_policy: str = "bidirectional"
     consumer_regex_refresh_interval_ms: int = 600_000
-    # Whether members may be asked to send heartbeats sooner than configured while their group settles.
+    # Whether members of consumer groups send heartbeats sooner than configured during a rebalance.
     consumer_fast_heartbeats: bool = True
     share_max_size: int = 200
     share_initialize_retry_interval_ms: int = 30_000
-    # Whether members of share groups may be asked to send heartbeats sooner than configured while their group settles.
+    # The same for members of share groups.
     share_fast_heartbeats: bool = True
     streams_max_size: int = 2**31 - 1
     streams_assignors: tuple[str, ...] = ("sticky",)

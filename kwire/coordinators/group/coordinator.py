@@ -47,7 +47,7 @@ from kwire.types import ZERO_UUID, Uuid
 
 _RETENTION_TIMER = ("retention",)
 _DELETED_TOPICS_TIMER = ("deleted topics",)
-# The groups and offsets after which a pass over all of them lets others have a turn.
+# Groups and offsets of one step of a pass over all of them, after which other tasks run.
 _GROUPS_IN_TURN: Final = 500
 _OFFSETS_IN_TURN: Final = 1000
 
@@ -79,14 +79,14 @@ class GroupCoordinator:
         self._modern: dict[str, ModernKind] = {CONSUMER: self.consumer, SHARE: self.share, STREAMS: self.streams}
         # A group id is of one kind; the classic groups include those that have offsets only.
         self._kinds: tuple[GroupKind, ...] = (self.classic, *self._modern.values())
-        # The groups that a pass over all of them has still to look at for expired offsets.
+        # The groups that a pass for expired offsets has not checked yet.
         self._to_expire: list[str] = []
         self._topic_deletions: deque[_TopicDeletion] = deque()
 
     # Members
 
     def join(self, command: JoinGroup, *, ticket: int, now_ms: int) -> Effects:
-        """A ``Joined`` follows."""
+        """The reply is a ``Joined``."""
         group = self._find(command.group_id)
         if group is None or isinstance(group, ClassicGroup):
             return self.classic.join(command, ticket=ticket, now_ms=now_ms)
@@ -103,7 +103,7 @@ class GroupCoordinator:
         return effects
 
     def sync(self, command: SyncGroup, *, ticket: int, now_ms: int) -> Effects:
-        """A ``Synced`` follows."""
+        """The reply is a ``Synced``."""
         if self.consumer.has_members(command.group_id):
             return self.consumer.classic_sync(command, ticket=ticket, now_ms=now_ms)
         return self.classic.sync(command, ticket=ticket, now_ms=now_ms)
@@ -115,13 +115,13 @@ class GroupCoordinator:
         return self.classic.heartbeat(group_id, generation_id, member_id, group_instance_id, now_ms=now_ms)
 
     def leave(self, group_id: str, members: Iterable[LeavingMember], *, ticket: int, now_ms: int) -> Effects:
-        """A list of ``LeftMember`` follows."""
+        """The reply is a list of ``LeftMember``."""
         if self.consumer.has_members(group_id):
             return self.consumer.classic_leave(group_id, members, ticket=ticket, now_ms=now_ms)
         return self.classic.leave(group_id, members, ticket=ticket, now_ms=now_ms)
 
     def rebalance(self, group_id: str, *, ticket: int, now_ms: int) -> Effects:
-        """Have the members of a classic or consumer group rebalance, though nothing has changed; None follows.
+        """Have the members of a classic or consumer group rebalance, though nothing has changed; the reply is None.
 
         KafkaError(GROUP_ID_NOT_FOUND) for a group without members.
         """
@@ -132,7 +132,7 @@ class GroupCoordinator:
     # Offsets
 
     def commit_offsets(self, command: CommitOffsets, *, ticket: int, now_ms: int) -> Effects:
-        """A list of codes, one for each offset, follows. KafkaError when the group refuses them all."""
+        """The reply is a list of codes, one for each offset. KafkaError when the group refuses them all."""
         # The usual case of groups without members, for which no group need be made of its record.
         if command.generation_id >= 0 or not self.classic.has_record_only(command.group_id):
             group = self._find(command.group_id)
@@ -182,7 +182,7 @@ class GroupCoordinator:
     def delete_offsets(
         self, group_id: str, partitions: Collection[tuple[str, int]], *, ticket: int, now_ms: int
     ) -> Effects:
-        """A list of codes, one for each partition, follows. KafkaError(GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP)."""
+        """The reply is a list of codes, one for each partition. KafkaError(GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP)."""
         del now_ms
         if not group_id:
             raise KafkaError(Code.INVALID_GROUP_ID)
@@ -200,8 +200,8 @@ class GroupCoordinator:
     def list_groups(self, states: Collection[str] = (), types: Collection[str] = ()) -> Iterator[ListedGroup | None]:
         """All groups, or those in one of ``states`` and of one of ``types`` (whatever their case).
 
-        Gives None for a group that is not wanted, or deleted by then: each group is looked at when the iterator gets
-        there, so that the caller may pause after each.
+        Gives None for a group that is not wanted, or deleted by then: each group is read when the iterator gets there,
+        so that the caller may pause after each.
         """
         wanted_states = {state.lower() for state in states}
         wanted_types = {kind.lower() for kind in types}
@@ -230,7 +230,7 @@ class GroupCoordinator:
         raise _not_found(group_id)
 
     def delete_group(self, group_id: str, *, ticket: int, now_ms: int) -> Effects:
-        """None follows. KafkaError(GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP)."""
+        """The reply is None. KafkaError(GROUP_ID_NOT_FOUND, NON_EMPTY_GROUP)."""
         del now_ms
         group = self._found(group_id)
         if not group.is_empty:
@@ -330,7 +330,7 @@ class GroupCoordinator:
             kind.clock_stepped(by_ms)
 
     def unloaded(self) -> None:
-        """Nothing outside of the machine depends on it."""
+        """There is nothing to release."""
 
     def expire_offsets(self, now_ms: int) -> Effects:
         """Delete expired offsets, and empty groups that have none left; some groups at a time."""

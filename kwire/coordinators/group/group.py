@@ -1,4 +1,4 @@
-"""What the coordinator asks of a group, whatever its kind.
+"""The interfaces of a group and of a kind of groups.
 
 Responsible for: the ``Group`` interface and the rules of retention that all kinds share. Must not depend on: any kind
 of group.
@@ -26,7 +26,7 @@ class Retention(Enum):
 
     SINCE_COMMIT = "commit"
     SINCE_EMPTY = "empty"
-    # Members may still need any of them.
+    # Not while the group has members, which may need any of them.
     NONE = "none"
 
 
@@ -94,7 +94,7 @@ class GroupKind(Protocol):
     """All groups of one kind in one partition."""
 
     def find(self, group_id: str) -> Group | None:
-        """The group as commands see it; what they change in it is undone when their records are refused."""
+        """The group as commands see it; their changes to it are undone when their records are refused."""
         ...
 
     def committed(self, group_id: str) -> Group | None:
@@ -124,7 +124,7 @@ def each_listed(group_ids: Iterable[str], committed: Callable[[str], Group | Non
 
 
 class FollowUp(Protocol):
-    """What a modern kind gives as ``Effects.follow_up``."""
+    """The ``Effects.follow_up`` of a modern kind."""
 
     @property
     def kind(self) -> str: ...

@@ -1,10 +1,10 @@
 """The committed offsets of the groups of one partition.
 
-Responsible for: what is committed and what open transactions would commit; committing, fetching, deleting and expiring.
-Must not depend on: members (the coordinator has asked the group before), the log, request versions.
+Responsible for: committed offsets and those of open transactions; committing, fetching, deleting and expiring. Must not
+depend on: members (the coordinator checks those first), the log, request versions.
 
 An offset that is committed inside a transaction is pending: it becomes the group's offset when the transaction commits,
-and vanishes when it aborts. Whichever record stands later in the log wins, plain or transactional, so that compaction
+and is dropped when it aborts. The later record in the log wins, plain or transactional, so that compaction
 cannot change the outcome.
 """
 
@@ -27,18 +27,18 @@ TopicToFetch: TypeAlias = tuple[str, Uuid, Iterable[int]]
 class Offsets:
     """Everything here is durable: changed by ``replay`` and ``replay_marker`` alone.
 
-    ``committed``: by group, topic and partition. ``pending``: by producer id, group, topic and partition, what its open
-    transaction would commit. ``open_in_group``: by group, the producers with an open transaction in it.
+    ``committed``: by group, topic and partition. ``pending``: offsets of open transactions by producer id, group, topic
+    and partition. ``open_in_group``: by group, the producers with an open transaction in it.
     """
 
     def __init__(self, timeline: Timeline) -> None:
         self.committed: NestedTable[CommittedOffset] = NestedTable(timeline)
         self.pending: NestedTable[CommittedOffset] = NestedTable(timeline)
         self.open_in_group: Table[str, frozenset[int]] = Table(timeline)
-        # All records that were replayed lie below it.
+        # The offset behind the last replayed record.
         self.end_offset = 0
 
-    # Commands: the records they ask for, and the answer
+    # Commands: their records and their answer
 
     def commit(
         self,
@@ -67,10 +67,10 @@ class Offsets:
     def fetch(
         self, group_id: str, topics: Iterable[TopicToFetch] | None, *, require_stable: bool
     ) -> list[tuple[str, list[FetchedOffset]]]:
-        """What is committed for these partitions, or for all that the group has ever committed (None).
+        """The committed offsets of these partitions, or (None) of all that the group has committed.
 
-        With ``require_stable`` a partition with a pending offset is UNSTABLE_OFFSET_COMMIT. An offset that was
-        committed for an earlier topic of the same name is none. Records that are not committed yet do not count.
+        With ``require_stable`` a partition with a pending offset is UNSTABLE_OFFSET_COMMIT. An offset of an earlier
+        topic of the same name does not count. Records that are not committed yet do not count.
         """
         if topics is None:
             topics = [
@@ -210,7 +210,7 @@ class Offsets:
             if present is None or present.record_offset < offset.record_offset:
                 self.committed.set(path[1:], offset)
 
-    # Questions
+    # Queries
 
     def _pending_partitions(self, group_id: str) -> frozenset[tuple[str, int]]:
         return frozenset(

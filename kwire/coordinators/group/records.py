@@ -1,6 +1,6 @@
 """The records of ``__consumer_offsets``.
 
-Responsible for: which versions are written, and telling the kinds apart. Must not depend on: groups, offsets as state,
+Responsible for: which versions are written, and recognizing their types. Must not depend on: groups, offsets as state,
 the log.
 
     key    int16 record type, then the key's fields        always at version 0

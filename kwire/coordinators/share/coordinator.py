@@ -111,7 +111,7 @@ class ShareCoordinator:
         return _answered(ticket, None, snapshot_record(key, snapshot))
 
     def write(self, key: SharePartitionKey, write: Write, *, ticket: int, now_ms: int) -> Effects:
-        """Store what a leader changes. None follows."""
+        """Store what a leader changes. The reply is None."""
         self._check_partition(key)
         _check_epoch(write.leader_epoch, "leader")
         _check_epoch(write.state_epoch, "state")
@@ -148,7 +148,7 @@ class ShareCoordinator:
         return None if stored is None else stored.state
 
     def delete(self, key: SharePartitionKey, *, ticket: int, now_ms: int) -> Effects:
-        """Delete the state if there is one. None follows."""
+        """Delete the state if there is one. The reply is None."""
         del now_ms
         self._check_partition(key)
         self._check_topic(key)

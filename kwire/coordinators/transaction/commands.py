@@ -38,7 +38,7 @@ class TransactionConfig:
 class InitProducerId:
     """``expected`` is the producer id and epoch of a producer that goes on after an error (KIP-360).
 
-    A ``ProducerStamp`` follows.
+    The reply is a ``ProducerStamp``.
     """
 
     transactional_id: str
@@ -50,7 +50,7 @@ class InitProducerId:
 class EndTransaction:
     """``client_version`` is 2 from clients that take a new epoch from the answer (KIP-890).
 
-    A ``ProducerStamp`` follows: the next one of such a client.
+    The reply is a ``ProducerStamp``: the next one of such a client.
     """
 
     transactional_id: str

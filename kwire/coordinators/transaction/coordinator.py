@@ -95,7 +95,7 @@ class TransactionCoordinator:
         return transaction is not None and transaction.is_epoch_exhausted
 
     def init_producer_id(self, command: InitProducerId, *, spare_id: int, ticket: int, now_ms: int) -> Effects:
-        """A ``ProducerStamp`` follows, or CONCURRENT_TRANSACTIONS when an open transaction had to be aborted first.
+        """The reply is a ``ProducerStamp``, or CONCURRENT_TRANSACTIONS when an open transaction is aborted first.
 
         ``lacks_producer_id`` was asked before. Raises KafkaError(PRODUCER_FENCED, CONCURRENT_TRANSACTIONS).
         """
@@ -129,7 +129,7 @@ class TransactionCoordinator:
         ticket: int,
         now_ms: int,
     ) -> Effects:
-        """None follows.
+        """The reply is None.
 
         Raises KafkaError(INVALID_REQUEST, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS,
         UNSUPPORTED_VERSION).

@@ -27,7 +27,7 @@ class SaslLogin(NamedTuple):
 
 
 def begin_exchange(login: SaslLogin, nonce: str) -> ClientExchange:
-    """Begin to log in. ``nonce`` is random text, used once (``scram_keys.random_text``)."""
+    """Make the client's side of an exchange. ``nonce`` is random text, used once (``scram_keys.random_text``)."""
     return _Plain(login) if login.mechanism == "PLAIN" else _Scram(login, nonce)
 
 

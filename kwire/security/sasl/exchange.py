@@ -12,7 +12,7 @@ from kwire.security.principal import Principal
 
 
 class Identity(NamedTuple):
-    """Who has authenticated. ``expires_at_ms``: when the credential expires, in ms since the epoch, or None.
+    """The authenticated client. ``expires_at_ms``: when the credential expires, in ms since the epoch, or None.
 
     ``by_token``: a delegation token authenticated the client, which may not ask for tokens then (KIP-48).
     """

@@ -77,7 +77,7 @@ class Mechanisms(NamedTuple):
 
 
 class LoggedIn(NamedTuple):
-    """What a login led to. ``lifetime_ms`` is None when the session does not expire."""
+    """The result of a login. ``lifetime_ms`` is None when the session does not expire."""
 
     identity: Identity
     mechanism: str
@@ -161,7 +161,7 @@ class Login:
         return challenge
 
     def result(self, now_ms: int) -> LoggedIn:
-        """Return what the completed login led to, its lifetime counted from ``now_ms``."""
+        """Return the result of the completed login; its lifetime is counted from ``now_ms``."""
         assert self._exchange is not None
         identity, mechanism = self._exchange.identity, self.mechanism
         assert identity is not None

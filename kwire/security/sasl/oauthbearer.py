@@ -25,7 +25,7 @@ _AFTER_ERROR: Final = b"\x01"
 
 
 class InvalidToken(Exception):
-    """A token is not valid; ``scope`` is what it lacks, as Java lists it, where that is the reason."""
+    """A token is not valid; ``scope`` is the missing scope, as Java lists it, where that is the reason."""
 
     def __init__(self, reason: str, scope: str | None = None) -> None:
         super().__init__(reason)
@@ -33,14 +33,14 @@ class InvalidToken(Exception):
 
 
 class ValidToken(NamedTuple):
-    """What a token says. ``expires_at_ms``: ms since the epoch."""
+    """The claims of a valid token. ``expires_at_ms``: ms since the epoch."""
 
     principal_name: str
     expires_at_ms: int
 
 
 class OAuthBearerExchange:
-    """``validate(token)`` returns what a token says, or raises InvalidToken."""
+    """``validate(token)`` returns the claims of a valid token, or raises InvalidToken."""
 
     def __init__(self, validate: Callable[[str], ValidToken]) -> None:
         self._validate = validate

@@ -9,7 +9,7 @@ Responsible for: the two tokens of the client and the answers to them. Must not 
 
 Only messages without channel binding are read (``n,``), and names are ASCII, as in Kafka. A user that does not exist
 gets a salt too, always the same one, and fails at the proof like a wrong password; Apache Kafka refuses it at the first
-message. Nothing of an exchange is used twice: each has its own nonce, and a token that comes again finds another state.
+message. Tokens cannot be replayed: each exchange has its own nonce, and each token is accepted in one state only.
 """
 
 from __future__ import annotations

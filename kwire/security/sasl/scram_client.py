@@ -11,7 +11,7 @@ import hmac
 
 from kwire.security.sasl.scram_keys import SCRAM_MECHANISMS, digest_of, hmac_of, salted_password, xor
 
-_ITERATIONS_MAX = 1_000_000  # what a broker can ask this process to compute
+_ITERATIONS_MAX = 1_000_000  # bounds the work that a broker can demand of this process
 
 
 class ScramRefused(Exception):

@@ -20,14 +20,14 @@ _DIGITS: Final = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class ScramKeys(NamedTuple):
-    """With these a server can check a client's proof and prove itself; neither gives the password away."""
+    """A server checks a client's proof and proves its own identity with these; the password cannot be derived."""
 
     stored_key: bytes
     server_key: bytes
 
 
 class Credential(NamedTuple):
-    """What a server keeps of a user for one mechanism."""
+    """What a server stores of a user for one mechanism."""
 
     salt: bytes
     stored_key: bytes
@@ -49,7 +49,7 @@ def salted_password(mechanism: int, password: str, salt: bytes, iterations: int)
 
 
 def make_credential(mechanism: int, password: str, salt: bytes, iterations: int = ITERATIONS_MIN) -> Credential:
-    """Make what a server stores of a password. Slow on purpose: call it in a thread."""
+    """Make the credential that a server stores. Slow on purpose: call it in a thread."""
     stored_key, server_key = keys_of_salted_password(mechanism, salted_password(mechanism, password, salt, iterations))
     return Credential(salt, stored_key, server_key, iterations)
 

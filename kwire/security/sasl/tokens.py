@@ -4,8 +4,8 @@ Responsible for: unsecured tokens (RFC 7519, section 6) as Apache Kafka's OAuthB
 checks them, and signed ones as its BrokerJwtValidator does. Must not depend on: where keys come from, time (``now_ms``
 is an argument).
 
-PyJWT verifies signatures. The algorithm must be one of the kind of the key, so a token can neither choose ``none`` nor
-make an HMAC of a public key.
+PyJWT verifies signatures. The algorithm must be one of the key's type, so a token can neither choose ``none`` nor use a
+public key as an HMAC key.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # a second of imports, needed only where tokens are signed
 
 Claims = Mapping[str, Any]
 
-# The algorithms of each kind of key (RFC 7518, RFC 8037).
+# The algorithms of each type of key (RFC 7518, RFC 8037).
 _ALGORITHMS: Final[Mapping[str, Collection[str]]] = {
     "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
     "EC": ("ES256", "ES384", "ES512", "ES256K"),
@@ -32,7 +32,7 @@ _ALGORITHMS: Final[Mapping[str, Collection[str]]] = {
 
 
 class Unsecured(NamedTuple):
-    """What an unsecured token must be like: the ``unsecuredValidator*`` options of the login module."""
+    """The rules for an unsecured token: the ``unsecuredValidator*`` options of the login module."""
 
     principal_claim: str = "sub"
     scope_claim: str = "scope"
@@ -41,9 +41,9 @@ class Unsecured(NamedTuple):
 
 
 class Signed(NamedTuple):
-    """What a signed token must be like: the ``sasl.oauthbearer.*`` settings.
+    """The rules for a signed token: the ``sasl.oauthbearer.*`` settings.
 
-    Without ``audiences`` or ``issuer`` tokens of any are taken; the settings must allow that.
+    Without ``audiences`` or ``issuer`` tokens for any audience or of any issuer are valid; a setting must allow that.
     """
 
     audiences: tuple[str, ...] = ()

@@ -3,7 +3,7 @@
 Responsible for: protocols, cipher suites under Java's names, client authentication, and giving OpenSSL the key and the
 certificates. Must not depend on: connections, where a setting came from.
 
-Making one reads files and decrypts keys, which may take tens of milliseconds: off the event loop, please.
+Making one reads files and decrypts keys, which may take tens of milliseconds, so it must not run on the event loop.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Certificates for development and tests: an authority, and what it issues to brokers and clients.
+"""Certificates for development and tests: an authority, and the certificates that it issues to brokers and clients.
 
 Responsible for: keys and certificates as values. Must not depend on: files, clocks (``now`` is given).
 
@@ -117,7 +117,7 @@ def read_authority(key_pem: bytes, certificate_pem: bytes) -> Authority:
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime, valid: timedelta
 ) -> x509.CertificateBuilder:
-    # A day back, for a client whose clock is late.
+    # A day back, for a client whose clock is behind.
     begin = now - timedelta(days=1)
     return (
         x509.CertificateBuilder()

@@ -1,10 +1,10 @@
 """Key stores and trust stores: PEM (KIP-651) and PKCS12.
 
-Responsible for: from the settings and the bytes of the files they name to a private key with its certificates, and to
-the certificates that are trusted. Must not depend on: the file system (``read`` gives the bytes of a path), sockets.
+Responsible for: reading a private key with its certificates, and the trusted certificates, from the settings and the
+files they name. Must not depend on: the file system (``read`` gives the bytes of a path), sockets.
 
 Java's JKS format is refused with the command that converts it. As in Java, type JKS also reads a PKCS12 file: that is
-what keytool has written since Java 9, whatever the file is called.
+what keytool has written since Java 9, whatever the name of the file.
 """
 
 from __future__ import annotations
@@ -204,7 +204,7 @@ def _public_bytes(key: object) -> bytes:
 
 
 def _chain(own: x509.Certificate, certificates: Sequence[x509.Certificate]) -> tuple[x509.Certificate, ...]:
-    """Put the issuers behind a certificate, in order; what does not belong to its chain is left out."""
+    """Return the certificate and its issuers, in order; certificates outside of the chain are left out."""
     chain = [own]
     while chain[-1].issuer != chain[-1].subject:
         issuer = next((one for one in certificates if one.subject == chain[-1].issuer and one not in chain), None)

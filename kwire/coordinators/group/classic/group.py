@@ -1,4 +1,4 @@
-"""One classic group in memory: its members, its state, and what they imply.
+"""One classic group in memory: its members and its state.
 
 Responsible for: ``ClassicGroup`` and ``Member``, the soft state of a group, and the invariants between their fields.
 Must not depend on: commands, replies and timers (``groups.py`` and ``rebalance.py``).
@@ -10,7 +10,7 @@ The states, and what moves a group between them:
       └─ no member left ───┘   └────────── join, leave, expiry ─────────────┴──────────────────────────────────┘
 
 A restart keeps the last ``GroupMetadataValue`` in the log, written when a group becomes Stable or Empty: a group that
-is rebalancing when the broker stops is afterwards as it was before the rebalance.
+is rebalancing when the broker stops has its state from before the rebalance afterwards.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Member:
 
     ``join_ticket`` and ``sync_ticket`` are the parked requests. ``session_deadline_ms`` moves with every heartbeat;
     ``timer_deadline_ms`` is when the session timer will fire, at or before it: so heartbeats set no timers. ``is_new``:
-    it has not got the answer with its first generation, so only its JoinGroup shows that it is alive.
+    it has not received its first generation yet, so only its parked JoinGroup shows that it is alive.
     """
 
     member_id: str
@@ -75,7 +75,7 @@ class Member:
 
     @property
     def is_kept_alive(self) -> bool:
-        """Whether a parked request shows that the member is alive, which cannot send heartbeats until the answer."""
+        """Whether a parked request shows that the member is alive; it sends no heartbeats until the answer."""
         return not self.is_new and (self.join_ticket is not None or self.sync_ticket is not None)
 
     def copy(self) -> Member:
@@ -131,7 +131,7 @@ class ClassicGroup:
     leader_id: str | None = None
     members: dict[str, Member] = field(default_factory=dict)
     static_members: dict[str, str] = field(default_factory=dict)
-    # Member ids given out under KIP-394 whose second JoinGroup is awaited, each with its deadline.
+    # Pending members (KIP-394): ids whose second JoinGroup is awaited, each with its deadline.
     pending_joins: dict[str, int] = field(default_factory=dict)
     # Members that know the generation and have not sent SyncGroup yet.
     pending_syncs: set[str] = field(default_factory=set)
@@ -199,7 +199,7 @@ class ClassicGroup:
         )
 
     def copy(self) -> ClassicGroup:
-        """A group that later changes of this one do not change; both have the same members until ``change``."""
+        """A copy that shares its members with this group until ``change``."""
         self._unshared.clear()
         return replace(
             self,
@@ -212,9 +212,9 @@ class ClassicGroup:
         )
 
     def change(self, member: Member) -> Member:
-        """The object of a member that may be changed, in the place of ``member`` if a copy of the group has that too.
+        """The object of a member that may be changed: a new one in its place if a copy of the group shares it.
 
-        Only the session of a member may be extended without it (``Member.touch``): no copy needs the time before.
+        Only ``Member.touch`` needs no such call, because no copy needs the old deadline.
         """
         member_id = member.member_id
         if member_id in self._unshared:
@@ -224,10 +224,10 @@ class ClassicGroup:
         return changed
 
     def change_all(self) -> list[Member]:
-        """All members, to be changed."""
+        """All members, as with ``change``."""
         return [self.change(member) for member in list(self.members.values())]
 
-    # What the coordinator asks of every group
+    # The interface ``Group``
 
     @property
     def kind(self) -> str:
@@ -279,7 +279,7 @@ class ClassicGroup:
             raise KafkaError(Code.NON_EMPTY_GROUP)
 
     def check_fetch(self, member_id: str | None, member_epoch: int) -> None:
-        """Members of classic groups are not asked for."""
+        """Any client may read the offsets of a classic group."""
 
     def subscribes_to(self, topic: str) -> bool:
         return self.is_consumer_group if self.topics is None else topic in self.topics
@@ -460,7 +460,7 @@ class ClassicGroup:
         return True
 
     def supports(self, protocol_type: str, protocol_names: Collection[str]) -> bool:
-        """Whether a member with these protocols can join the present members."""
+        """Whether a member with these protocols can join the current members."""
         if self.state is State.EMPTY:
             return bool(protocol_type and protocol_names)
         return self.protocol_type == protocol_type and any(
@@ -471,7 +471,7 @@ class ClassicGroup:
         """The protocol with the most votes among those that all members support; one vote a member.
 
         Of protocols with equally many votes Kafka takes the first in the order of a Java HashMap; so do we, because
-        the result is what the clients of a mixed group use.
+        clients of a group with different protocols depend on the choice.
         """
         candidates = frozenset(name for name, count in self._supporter_counts.items() if count == len(self.members))
         votes = Counter(member.vote(candidates) for member in self.members.values())

@@ -1,11 +1,11 @@
 """The classic group protocol: joining, syncing, heartbeats and leaving.
 
-Responsible for: the commands of classic groups, their timers, and the groups of one partition, as records and as they
-are now. Must not depend on: offsets, the log, request versions.
+Responsible for: the commands of classic groups, their timers, and the groups of one partition, as records and in
+memory. Must not depend on: offsets, the log, request versions.
 
-A command changes the soft state at once; the timeline undoes that if its records are refused. What must wait until a
-record is committed (sending assignments, answering a returning static member) is a follow-up that comes back through
-``on_append_result``.
+A command changes the soft state at once; the timeline undoes that if its records are refused. A step that must wait
+until a record is committed (sending assignments, answering a returning static member) is a follow-up, for which
+``on_append_result`` is called.
 
 Timers, by key: ``("session", group, member)`` checks the session of a member, ``("join", group)`` ends the join phase,
 ``("sync", group)`` removes members that never sent SyncGroup.
@@ -51,12 +51,12 @@ from kwire.errors import Code, KafkaError
 from kwire.wire.messages import GroupMetadataValue
 
 # A new member has no session before its first generation: if the client gave up and joined again with another member
-# id, the first one stays in the rebalance for this time. Kafka has no setting for it either.
+# id, the first one stays in the rebalance for this time. Kafka has the same constant.
 NEW_MEMBER_JOIN_TIMEOUT_MS = 5 * 60 * 1000
 
 
 class LiveGroups(Table[str, ClassicGroup]):
-    """Groups that are changed in place: what the timeline keeps of one before a step is a copy."""
+    """Groups that are changed in place; the timeline keeps a copy from before a step."""
 
     __slots__ = ()
 
@@ -70,7 +70,7 @@ class LiveGroups(Table[str, ClassicGroup]):
         return ABSENT if group is None else group.copy()
 
     def committed(self, key: str) -> ClassicGroup | None:
-        """Not for changes: it may be the group that commands work on."""
+        """Read only: it may be the object that commands change."""
         return super().committed(key) if key in self.history else self.get(key)
 
 
@@ -85,11 +85,11 @@ class ClassicGroups:
     # The groups
 
     def find(self, group_id: str) -> ClassicGroup | None:
-        """The group, for questions and for extending the session of a member."""
+        """The group, for queries and for extending the session of a member."""
         group = self.live.get(group_id)
         if group is not None:
             return group
-        # Not kept: without members, which ``loaded`` makes live, it has no soft state.
+        # Not kept: a group without members has no soft state, and ``loaded`` keeps those with members.
         stored = self.records.get(group_id)
         return None if stored is None else ClassicGroup.from_record(group_id, stored)
 
@@ -122,7 +122,7 @@ class ClassicGroups:
         for group_id in [group_id for group_id, _ in self.records.committed_items()]:
             group, stored = self.live.committed(group_id), self.records.committed(group_id)
             if group is None and stored is not None:
-                # Most of many groups are empty: what is listed of them stands in their record.
+                # Most groups are empty and are listed from their record.
                 state = State.STABLE if stored.members else State.EMPTY
                 yield ListedGroup(group_id, stored.protocol_type, state.value, KIND)
             else:
@@ -150,7 +150,7 @@ class ClassicGroups:
     # Commands
 
     def join(self, command: JoinGroup, *, ticket: int, now_ms: int) -> Effects:
-        """A ``Joined`` follows, at once or at the end of the join phase."""
+        """The reply is a ``Joined``, at once or at the end of the join phase."""
         step = Step(self.config, now_ms)
         group = None
         is_created = False
@@ -174,7 +174,7 @@ class ClassicGroups:
         return step.effects
 
     def sync(self, command: SyncGroup, *, ticket: int, now_ms: int) -> Effects:
-        """A ``Synced`` follows, at once or when the leader has sent the assignments."""
+        """The reply is a ``Synced``, at once or when the leader has sent the assignments."""
         step = Step(self.config, now_ms)
         try:
             group, member = self._syncing_member(command)
@@ -188,7 +188,7 @@ class ClassicGroups:
         if group.state is State.STABLE:
             step.effects.reply(ticket, synced(group, member))
             return step.effects
-        # If an earlier SyncGroup of the member is parked, its client has given up on it.
+        # If an earlier SyncGroup of the member is parked, its client has abandoned it.
         answer_sync(member, Synced(Code.REBALANCE_IN_PROGRESS), step)
         member.sync_ticket = ticket
         if group.is_leader(member.member_id):
@@ -214,7 +214,7 @@ class ClassicGroups:
         return Code.REBALANCE_IN_PROGRESS if group.state is State.PREPARING_REBALANCE else Code.NONE
 
     def leave(self, group_id: str, members: Iterable[LeavingMember], *, ticket: int, now_ms: int) -> Effects:
-        """A list of ``LeftMember`` follows at once. KafkaError(INVALID_GROUP_ID)."""
+        """The reply is a list of ``LeftMember`` at once. KafkaError(INVALID_GROUP_ID)."""
         if not group_id:
             raise KafkaError(Code.INVALID_GROUP_ID)
         step = Step(self.config, now_ms)
@@ -229,7 +229,7 @@ class ClassicGroups:
         return step.effects
 
     def rebalance(self, group_id: str, *, ticket: int, now_ms: int) -> Effects:
-        """Have all members join again; None follows. KafkaError(GROUP_ID_NOT_FOUND) for one without members."""
+        """Have all members join again; the reply is None. KafkaError(GROUP_ID_NOT_FOUND) for one without members."""
         step = Step(self.config, now_ms)
         group = self.find_to_change(group_id)
         if group is None or group.is_empty:
@@ -302,7 +302,7 @@ class ClassicGroups:
         if not group.supports(command.protocol_type, [name for name, _ in command.protocols]):
             raise KafkaError(Code.INCONSISTENT_GROUP_PROTOCOL)
         if not command.fits_record and not _is_stored_at_once(group, command):
-            # Otherwise the metadata would be kept until SyncGroup fails.
+            # Otherwise the metadata would be kept although SyncGroup will fail.
             raise KafkaError(Code.UNKNOWN_SERVER_ERROR)
         if command.member_id:
             _join_again(group, command, ticket, step)
@@ -366,12 +366,12 @@ class ClassicGroups:
             generation_id=group.generation_id,
             protocol_type=group.protocol_type,
             protocol_name=group.protocol_name,
-            # The leader before, even if that was this member under its old id: a client that does not understand
-            # skip_assignment must not take itself for the leader and assign.
+            # The previous leader id, even if that was this member's old id: a client without skip_assignment must not
+            # act as the leader and assign.
             leader=stored.leader_before,
         )
         if error is not None:
-            # The old member is in its place again.
+            # The old member has been restored.
             step.effects.reply(stored.ticket, answer)
             return
         member = group.members.get(stored.member_id)
@@ -384,7 +384,7 @@ class ClassicGroups:
 
 
 def _join_first(group: ClassicGroup, command: JoinGroup, ticket: int, step: Step) -> None:
-    """A JoinGroup without a member id: the member gets one."""
+    """Handle a JoinGroup without a member id: the member gets one."""
     instance_id = command.group_instance_id
     member_id = f"{command.client_id if instance_id is None else instance_id}-{command.random_suffix}"
     if instance_id is not None and instance_id in group.static_members:
@@ -407,7 +407,7 @@ def _is_stored_at_once(group: ClassicGroup, command: JoinGroup) -> bool:
 
 
 def _join_again(group: ClassicGroup, command: JoinGroup, ticket: int, step: Step) -> None:
-    """A JoinGroup with a member id: of a pending member, or of a member."""
+    """Handle a JoinGroup with a member id: of a pending member, or of a member."""
     if command.member_id in group.pending_joins and command.group_instance_id is None:
         _add_member(group, command, command.member_id, ticket, step)
         return
@@ -458,7 +458,7 @@ def _add_member(group: ClassicGroup, command: JoinGroup, member_id: str, ticket:
         command.protocols,
         is_new=True,
         join_ticket=ticket,
-        # The timer of the pending member goes on as its session timer.
+        # The timer of the pending member becomes its session timer.
         timer_deadline_ms=group.pending_joins.get(member_id),
     )
     group.add(member, protocol_type=command.protocol_type)
@@ -468,7 +468,7 @@ def _add_member(group: ClassicGroup, command: JoinGroup, member_id: str, ticket:
 
 def _update_member(group: ClassicGroup, member: Member, command: JoinGroup, ticket: int, step: Step) -> None:
     group.update(member, command.protocols, command.rebalance_timeout_ms, command.session_timeout_ms)
-    # If an earlier JoinGroup of the member is parked, its client has given up on it.
+    # If an earlier JoinGroup of the member is parked, its client has abandoned it.
     answer_join(group, member, Joined(member.member_id, Code.REBALANCE_IN_PROGRESS), step)
     group.park_join(member, ticket)
 

@@ -18,8 +18,8 @@ from kwire.coordinators.group.records import group_record
 from kwire.coordinators.machine import Effects
 from kwire.errors import Code
 
-# The shortest time after which a join phase is looked at again if no member has joined: a client may send a rebalance
-# timeout of 0.
+# The shortest time between two checks of a join phase that no member has joined: a client may send a rebalance timeout
+# of 0.
 NO_JOIN_RETRY_MS = 1000
 
 
@@ -156,7 +156,7 @@ def on_session_timer(group: ClassicGroup, member_id: str, step: Step) -> None:
             step.effects.set_timer(key, pending_until_ms)
             return
         group.remove(member_id)
-        # The other members may have waited for this one only.
+        # This member may have been the last one that the join phase waited for.
         if group.state is State.PREPARING_REBALANCE and group.all_joined:
             complete_join(group, step)
         return

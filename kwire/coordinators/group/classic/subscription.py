@@ -1,4 +1,4 @@
-"""The topics in a consumer's subscription: all that a coordinator reads of the metadata that members exchange.
+"""The topics in a consumer's subscription, the only part of the members' metadata that a coordinator reads.
 
 Responsible for: reading the embedded consumer protocol as far as the topic names. Must not depend on: groups.
 
@@ -13,7 +13,7 @@ from collections.abc import Iterable
 
 
 def subscribed_topics(subscriptions: Iterable[bytes]) -> frozenset[str] | None:
-    """All topics of all subscriptions; None when one of them is something else."""
+    """All topics of all subscriptions; None when one of them is not a consumer's subscription."""
     topics: set[str] = set()
     try:
         for subscription in subscriptions:
@@ -25,7 +25,7 @@ def subscribed_topics(subscriptions: Iterable[bytes]) -> frozenset[str] | None:
 
 def _topics(subscription: bytes) -> list[str]:
     _version, count = struct.unpack_from(">hi", subscription)
-    # A name takes two bytes at least, so a count beyond that is no count.
+    # A name takes at least two bytes, so a larger count is invalid.
     if not 0 <= count <= len(subscription) // 2:
         raise ValueError(f"a subscription of {len(subscription)} bytes does not hold {count} topics")
     position = 6

@@ -1,1 +1,1 @@
-"""Consumer groups of the protocol of KIP-848: see each module's head."""
+"""Consumer groups of the protocol of KIP-848."""

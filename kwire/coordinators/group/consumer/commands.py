@@ -1,4 +1,4 @@
-"""What consumer groups are asked, and their answers.
+"""The commands of consumer groups, and their answers.
 
 Responsible for: the values that cross between the API handlers and the machine. Must not depend on: request versions,
 how a group works.
@@ -15,7 +15,7 @@ from kwire.types import Uuid
 
 @dataclass(frozen=True, slots=True)
 class ConsumerHeartbeat:
-    """ConsumerGroupHeartbeat. None: the field was left out, what the member said last counts.
+    """ConsumerGroupHeartbeat. None: the field was left out, and its last value counts.
 
     ``member_epoch``: 0 joins, -1 leaves, -2 leaves for a while (static members). ``new_member_id`` is for a member
     without an id, which only ``may_lack_id`` allows. ``may_describe`` tells whether the client may see a topic.
@@ -39,7 +39,7 @@ class ConsumerHeartbeat:
 
     @property
     def is_full(self) -> bool:
-        """Whether it has all that a member must send after an error, so that the answer must have all too."""
+        """Whether all fields are set, as after an error; then the answer must have all fields too."""
         has_subscription = self.topics is not None or self.regex is not None
         return self.rebalance_timeout_ms != -1 and has_subscription and self.owned is not None
 

@@ -1,8 +1,8 @@
-"""What members of the classic protocol put into JoinGroup and get from SyncGroup: the embedded consumer protocol.
+"""The embedded consumer protocol: metadata in JoinGroup and assignments in SyncGroup of classic consumers.
 
 Responsible for: reading subscriptions and assignments, writing assignments. Must not depend on: groups.
 
-Each is an int16 version and the message at that version; a version that is not known yet is read as the newest one.
+Each is an int16 version and the message at that version; a newer version than those known is read as the newest one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def read_subscription(metadata: bytes) -> messages.ConsumerProtocolSubscription:
 
 
 def read_assignment(assignment: bytes) -> tuple[dict[str, frozenset[int]], bool]:
-    """By topic its partitions, and whether an assignor added data of its own; none at all for no bytes.
+    """The partitions by topic, and whether an assignor added data of its own; empty for no bytes.
 
     Raises MalformedProtocol.
     """
@@ -43,7 +43,7 @@ def read_assignment(assignment: bytes) -> tuple[dict[str, frozenset[int]], bool]
 
 
 def write_assignment(partitions: Mapping[str, Iterable[int]], version: int) -> bytes:
-    """At the version that the member's subscription has, as far as there is one."""
+    """Write at the version of the member's subscription, or the newest one known."""
     written = min(max(version, 0), messages.ConsumerProtocolAssignment.VERSIONS.highest)
     message = messages.ConsumerProtocolAssignment(
         assigned_partitions=[

@@ -1,9 +1,9 @@
 """One consumer group, as commands or as readers see it.
 
-Responsible for: ``ConsumerGroup``, the ``Group`` of this kind, and questions about its members. Must not depend on:
+Responsible for: ``ConsumerGroup``, the ``Group`` of this kind, and queries about its members. Must not depend on:
 commands, timers, how members are reconciled.
 
-It keeps nothing: it looks at the tables, at what is written or at what is committed. It is made for one command.
+It has no state: it reads the tables, written or committed. One is made for each command.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ class ConsumerGroup(GroupView[Member, Target]):
         return self._tables.owners.get((self.group_id, topic_id, partition))
 
     def target_of(self, member: Member) -> Partitions:
-        """What the target assignment gives a member, or the member that it replaces."""
+        """The target assignment of a member, or of the member that it replaces."""
         target = self.target(member.member_id)
         if target is None and member.instance_id is not None:
             replaced = self._tables.instances.get((self.group_id, member.instance_id))
@@ -73,7 +73,7 @@ class ConsumerGroup(GroupView[Member, Target]):
         return NO_PARTITIONS if target is None else target
 
     def target(self, member_id: str) -> Partitions | None:
-        """What the target assignment gives the member with this id; None if it does not know it."""
+        """The target assignment of the member with this id; None if it has none."""
         target = self.targets.get(member_id)
         return None if target is None else target.partitions
 
@@ -93,7 +93,7 @@ class ConsumerGroup(GroupView[Member, Target]):
         is_stable = all(member.is_reconciled_to(epochs.assignment) for member in self.members.values())
         return "Stable" if is_stable else "Reconciling"
 
-    # What the coordinator asks of every group
+    # The interface ``Group``
 
     def check_commit(self, command: CommitOffsets, now_ms: int) -> None:
         del now_ms
@@ -137,7 +137,7 @@ class ConsumerGroup(GroupView[Member, Target]):
 
 
 def check_epoch(member: Member, epoch: int) -> None:
-    """Whether a request comes from the member as it is now. Raises as ``_stale`` says."""
+    """Check the member epoch of a request. Raises as ``_stale`` says."""
     if epoch == member.epoch:
         return
     word = "generation id" if member.classic is not None else "member epoch"
@@ -145,7 +145,7 @@ def check_epoch(member: Member, epoch: int) -> None:
 
 
 def _check_commit(member: Member, command: CommitOffsets) -> None:
-    """Whether the member may commit: with its epoch, or an older one since which it has had the partitions (KIP-1251).
+    """Check the epoch of a commit: the member's, or an older one since which it has owned the partitions (KIP-1251).
 
     Raises as ``_stale`` says.
     """

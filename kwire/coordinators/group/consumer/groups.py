@@ -61,7 +61,7 @@ class ConsumerGroups(ModernGroups[ConsumerGroup]):
     # Commands
 
     def heartbeat(self, command: ConsumerHeartbeat, *, ticket: int, now_ms: int) -> Effects:
-        """A ``HeartbeatAnswer`` follows. Raises KafkaError."""
+        """The reply is a ``HeartbeatAnswer``. Raises KafkaError."""
         heartbeat.check_request(command, self.parts.config.consumer_assignors)
         effects = Effects()
         if command.member_epoch in (LEAVE_EPOCH, LEAVE_STATIC_EPOCH):
@@ -96,7 +96,7 @@ class ConsumerGroups(ModernGroups[ConsumerGroup]):
         return step.effects
 
     def rebalance(self, group_id: str, *, ticket: int, now_ms: int) -> Effects:
-        """Begin a new epoch with a new target assignment; None follows. The group has members."""
+        """Begin a new epoch with a new target assignment; the reply is None. The group has members."""
         step = Step(self.parts, self.existing(group_id), now_ms)
         bump_epoch(step, next(iter(step.group.members.values())), must_bump=True)
         step.effects.reply(ticket, None)
@@ -105,19 +105,19 @@ class ConsumerGroups(ModernGroups[ConsumerGroup]):
     # Commands of members of the classic protocol, for groups that have members
 
     def classic_join(self, command: JoinGroup, *, ticket: int, now_ms: int) -> Effects:
-        """A ``Joined`` follows at once."""
+        """The reply is a ``Joined`` at once."""
         step = Step(self.parts, self.existing(command.group_id), now_ms)
         try:
             joined = classic_members.join(step, command)
         except KafkaError as refusal:
-            # What was done until then is not.
+            # The effects so far are dropped.
             step = Step(self.parts, step.group, now_ms)
             joined = Joined("", refusal.code)
         step.effects.reply(ticket, joined)
         return step.effects
 
     def classic_sync(self, command: SyncGroup, *, ticket: int, now_ms: int) -> Effects:
-        """A ``Synced`` follows at once."""
+        """The reply is a ``Synced`` at once."""
         step = Step(self.parts, self.existing(command.group_id), now_ms)
         try:
             synced = classic_members.sync(step, command)
@@ -136,14 +136,14 @@ class ConsumerGroups(ModernGroups[ConsumerGroup]):
         ticket: int,
         now_ms: int,
     ) -> Effects:
-        """A ``Code`` follows, NONE or REBALANCE_IN_PROGRESS. Raises KafkaError."""
+        """The reply is a ``Code``, NONE or REBALANCE_IN_PROGRESS. Raises KafkaError."""
         step = Step(self.parts, self.existing(group_id), now_ms)
         code = classic_members.heartbeat(step, generation_id, member_id, group_instance_id)
         step.effects.reply(ticket, code)
         return step.effects
 
     def classic_leave(self, group_id: str, leaving: Iterable[LeavingMember], *, ticket: int, now_ms: int) -> Effects:
-        """A list of ``LeftMember`` follows."""
+        """The reply is a list of ``LeftMember``."""
         step = Step(self.parts, self.existing(group_id), now_ms)
         step.effects.reply(ticket, classic_members.leave(step, leaving))
         return step.effects
@@ -191,7 +191,7 @@ class ConsumerGroups(ModernGroups[ConsumerGroup]):
                 fence(step, [member])
             return
         self.parts.deadlines.fired(name, group_id, member_id)
-        # A member that has moved on since has another timer, or none.
+        # The timer of an earlier state of the member is ignored: it has another one now, or none.
         if member is not None:
             fence(step, [member])
 

@@ -68,7 +68,7 @@ def check_request(command: ConsumerHeartbeat, assignors: Collection[str]) -> Non
 
 
 def heartbeat(step: Step, command: ConsumerHeartbeat) -> HeartbeatAnswer:
-    """A heartbeat that does not leave. Raises KafkaError."""
+    """Handle a heartbeat of a member that does not leave. Raises KafkaError."""
     group = step.group
     config = step.parts.config
     is_joining = command.member_epoch == 0
@@ -106,7 +106,7 @@ def _assignor_changed(step: Step, before: Member, member: Member) -> bool:
 
 
 def leave(step: Step, command: ConsumerHeartbeat) -> HeartbeatAnswer:
-    """A member leaves; with the epoch -2 a static member only for a while, and its partitions stay its own."""
+    """Handle a leaving member; with the epoch -2 a static member leaves for a while and keeps its partitions."""
     group, member_id = step.group, command.member_id
     answer = HeartbeatAnswer(member_id, command.member_epoch)
     if command.instance_id is None:
@@ -124,7 +124,7 @@ def leave(step: Step, command: ConsumerHeartbeat) -> HeartbeatAnswer:
 
 
 def store_subscription(step: Step, before: Member, member: Member) -> bool:
-    """Write the member's record if anything in it changed; whether the names of its topics did."""
+    """Write the member's record if it changed. True if the names of its topics changed."""
     if member == before:
         return False
     step.add(subscription_record(step.group_id, member))
@@ -140,7 +140,7 @@ def move(
     *,
     subscription_changed: bool,
 ) -> Member:
-    """Move the member towards its target, and write where it is now if that changed."""
+    """Move the member towards its target, and write its state if that changed."""
     if not subscription_changed and member.is_reconciled_to(target_epoch):
         return member
     group = step.group
@@ -163,9 +163,9 @@ def move(
 
 
 def replace_static(step: Step, old: Member, member_id: str) -> Member:
-    """A static member comes back under a new member id, with what it had."""
+    """A static member returns under a new member id, with its partitions."""
     new = replace(old, member_id=member_id, epoch=0, previous_epoch=0)
-    # The timers of the old member stay, in case this is not written; afterwards they find no member.
+    # The timers of the old member stay, in case the records are refused; otherwise they find no member.
     step.add(*remove_records(step.group_id, old.member_id))
     step.add(
         subscription_record(step.group_id, new),
@@ -208,7 +208,7 @@ def _static_member(step: Step, command: ConsumerHeartbeat) -> Member:
 
 
 def _check_epoch(member: Member, command: ConsumerHeartbeat) -> None:
-    """Whether the member is where it says: the answer with its last move may have been lost."""
+    """Check the member epoch, which may be the previous one if the last answer was lost."""
     epoch = command.member_epoch
     if epoch in (0, member.epoch):
         return
@@ -229,7 +229,7 @@ def _owns_only(command: ConsumerHeartbeat, member: Member) -> bool:
 
 
 def _with_request(member: Member, command: ConsumerHeartbeat) -> Member:
-    """The member with what the request says; what it leaves out stays."""
+    """The member with the fields of the request; fields that are left out stay."""
     return replace(
         member,
         instance_id=member.instance_id if command.instance_id is None else command.instance_id,

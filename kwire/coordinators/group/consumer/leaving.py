@@ -1,7 +1,7 @@
 """Members that leave a consumer group, or are removed from it.
 
-Responsible for: the records of a removal, and the group's epoch after it. Must not depend on: why a member goes, the
-classic group that may come of it (``migration`` decides that).
+Responsible for: the records of a removal, and the group's epoch after it. Must not depend on: why a member leaves, the
+downgrade to a classic group (``migration``).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Responsible for: ``Member`` and its two records. Must not depend on: the group, how a member is reconciled.
 
-    type 5  ConsumerGroupMemberMetadata              who it is, what it subscribes to, its classic protocols if any
+    type 5  ConsumerGroupMemberMetadata              its identity, subscription, and classic protocols if any
     type 8  ConsumerGroupCurrentMemberAssignment     its epochs, its state, what it owns and what it must revoke
 """
 
@@ -29,7 +29,7 @@ NOTHING_OWNED: Final[Owned] = {}
 
 
 class MemberState(IntEnum):
-    """As in the record. STABLE: it has what the target gives it, as far as its epoch goes."""
+    """As in the record. STABLE: it has its target assignment as of its epoch."""
 
     STABLE = 0
     UNREVOKED_PARTITIONS = 1
@@ -39,7 +39,7 @@ class MemberState(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class ClassicProtocols:
-    """What a member that uses the classic protocol has joined with."""
+    """The protocols with which a member of the classic protocol has joined."""
 
     session_timeout_ms: int
     protocols: Protocols
@@ -49,7 +49,7 @@ class ClassicProtocols:
 class Member:
     """A member as its records describe it. ``classic`` None: it uses the consumer protocol.
 
-    ``assigned``: what it owns or may take. ``revoking``: what it must give up before anything else.
+    ``assigned``: partitions that it owns or may take. ``revoking``: partitions that it must give up first.
     """
 
     member_id: str
@@ -73,7 +73,7 @@ class Member:
 
 
 def subscription_record(group_id: str, member: Member) -> Record:
-    """The record of what a member is and wants."""
+    """The record of a member's identity and subscription."""
     classic = member.classic
     value = messages.ConsumerGroupMemberMetadataValue(
         instance_id=member.instance_id,
@@ -98,7 +98,7 @@ def subscription_record(group_id: str, member: Member) -> Record:
 
 
 def current_record(group_id: str, member: Member) -> Record:
-    """The record of where a member is."""
+    """The record of a member's state and assignment."""
     value = messages.ConsumerGroupCurrentMemberAssignmentValue(
         member_epoch=member.epoch,
         previous_member_epoch=member.previous_epoch,
@@ -176,7 +176,7 @@ def partition_sets(owned: Owned) -> dict[Uuid, frozenset[int]]:
 
 
 def owned_by(member: Member) -> dict[Uuid, frozenset[int]]:
-    """What it owns, also what it still has to give up."""
+    """The partitions that it owns, including those that it must give up."""
     owned = partition_sets(member.assigned)
     for topic_id, partitions in member.revoking.items():
         owned[topic_id] = owned.get(topic_id, frozenset()) | partitions.keys()

@@ -1,9 +1,9 @@
-"""From a classic group to a consumer group and back, while its members go on.
+"""Online migration of a classic group to a consumer group and back.
 
 Responsible for: when a group may change its kind (``group.consumer.migration.policy``), and the records of the change.
 Must not depend on: heartbeats, JoinGroup.
 
-A classic group becomes a consumer group when a member of the consumer protocol joins; its members go on with the
+A classic group becomes a consumer group when a member of the consumer protocol joins; its members keep using the
 classic protocol, served by ``classic_members``. The group becomes classic again when the last member of the consumer
 protocol leaves or is replaced. Offsets stay where they are.
 """

@@ -1,10 +1,10 @@
-"""How soon a member is asked to send its next heartbeat.
+"""The heartbeat interval in the answer to a member.
 
-Responsible for: the interval in the answer. Must not depend on: anything that decides assignments.
+Responsible for: the interval. Must not depend on: how assignments are decided.
 
-A group settles in a few rounds of heartbeats, and Apache Kafka's default asks for one in five seconds. So members are
-asked to come back soon while a rebalance is under way and for a short time after the last change, in which more members
-are likely to join; then as often as configured. A value that a user has set is always the answer.
+A rebalance takes a few rounds of heartbeats, and Apache Kafka's default interval is five seconds. So the interval is
+short during a rebalance and for a short time after the last change, in which more members are likely to join; then it
+is the configured one. A value that a user has set is always used.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from typing import Final
 from kwire.coordinators.group.consumer.member import Member
 from kwire.coordinators.group.consumer.parts import Step
 
-# How long after a change members come back soon.
+# How long after a change the interval stays short.
 _SETTLING_MS: Final = 3000
 _SOON_MS: Final = 100
-# Many members come back less often, so that a group costs at most so many heartbeats a second.
+# With many members the interval is longer, so that a group sends at most this many heartbeats a second.
 _SOON_MS_PER_MEMBER: Final = 2
 
 

@@ -1,4 +1,4 @@
-"""What the commands of consumer groups share.
+"""State and helpers that the commands of consumer groups share.
 
 Responsible for: ``ConsumerParts``, the state and settings of the groups of one partition, and ``Step``, one command on
 one group. Must not depend on: any command.
@@ -28,7 +28,7 @@ class Watched:
     """Soft state of a group, replaced when it changes.
 
     ``checked_version``: the version of the topics that its hash was last computed with. ``changed_ms``: when its
-    members or their assignments changed last; ``is_settled``: all had what the target gives them since.
+    members or their assignments changed last; ``is_settled``: since then all members have reached their targets.
     ``is_resolving``: its regular expressions are being resolved; ``resolved_version``: the version of the topics that
     they were last resolved with.
     """
@@ -84,7 +84,7 @@ class ConsumerParts:
 
 @dataclass(slots=True)
 class Step:
-    """One command on one group: what it reads, and what comes of it. ``group`` shows the state before the command."""
+    """One command on one group, with its effects. ``group`` shows the state before the command."""
 
     parts: ConsumerParts
     group: ConsumerGroup
@@ -101,7 +101,7 @@ class Step:
     # Timers
 
     def start_session(self, member: Member) -> None:
-        """The member has shown that it is alive."""
+        """Extend the session of a member that has sent a request."""
         if member.classic is not None:
             timeout_ms = member.classic.session_timeout_ms
         else:

@@ -1,7 +1,7 @@
-"""How one member moves from what it owns to what the target assignment gives it.
+"""The steps of one member from its owned partitions to its target assignment.
 
-Responsible for: ``reconcile``, a pure function of the member, its target and what others own. Must not depend on:
-records, timers, the group.
+Responsible for: ``reconcile``, a pure function of the member, its target and the partitions of others. Must not depend
+on: records, timers, the group.
 
     STABLE ──new target──► has it to give up anything?
                              yes: UNREVOKED_PARTITIONS   stays in its epoch until it no longer reports them
@@ -24,10 +24,11 @@ from kwire.types import Uuid
 
 @dataclass(frozen=True, slots=True)
 class ReconciliationInputs:
-    """What a member is reconciled with.
+    """The inputs of a reconciliation besides the member.
 
-    ``owned`` is what the member reports that it owns; None: it did not say. ``is_owned``: whether a member has the
-    partition or must give it up. ``topics``: the ids of the topics that it subscribes to, as far as they exist.
+    ``owned`` are the partitions that the member reports to own; None: it did not report any. ``is_owned``: whether a
+    member has the partition or must give it up. ``topics``: the ids of the topics that it subscribes to, as far as they
+    exist.
     """
 
     target_epoch: int
@@ -76,7 +77,7 @@ def _next_assignment(member: Member, epoch: int, around: ReconciliationInputs) -
         _put(kept, topic_id, {each: at for each, at in current.items() if each in target})
         _put(revoking, topic_id, {each: at for each, at in current.items() if each not in target})
         wanted = sorted(target - current.keys())
-        # What the member itself must give up is still its own: no other member can have it.
+        # Partitions that the member itself must give up are still its own: no other member can have them.
         free = [each for each in wanted if each in own_revoking or not around.is_owned(topic_id, each)]
         has_unreleased = has_unreleased or len(free) < len(wanted)
         if free:
@@ -109,7 +110,7 @@ def _moved(member: Member, state: MemberState, epoch: int, assigned: Owned, revo
 
 
 def _reports_any(partitions: Owned, around: ReconciliationInputs) -> bool:
-    """Whether the member reports that it still owns one of them; if it did not say, it may."""
+    """Whether the member reports that it still owns one of them; True if it reported nothing."""
     if around.owned is None:
         return True
     return any(

@@ -1,7 +1,7 @@
 """Subscriptions by regular expression: which expressions a group has, and when they are resolved (KIP-848).
 
-Responsible for: deciding when the topics that match must be looked up again, and storing what was found. Must not
-depend on: how an expression is matched, the thread in which that happens.
+Responsible for: deciding when the topics that match must be looked up again, and storing the topics that were found.
+Must not depend on: how an expression is matched, the thread in which that happens.
 
 All expressions of a group are resolved together, so that a new topic makes one rebalance: when a member brings a new
 one, after topics were created, and each ``group.consumer.regex.refresh.interval.ms``; at most every ten seconds.
@@ -27,7 +27,7 @@ _NEVER_MS: Final = -(2**62)
 
 
 class Change(Enum):
-    """What a heartbeat changed in the member's expression. RESOLVED: its topics are known."""
+    """The change of the member's expression by a heartbeat. RESOLVED: its topics are known."""
 
     NONE = "none"
     UNRESOLVED = "unresolved"

@@ -1,4 +1,4 @@
-"""The durable state of the consumer groups of one partition, and what follows from it.
+"""The durable state of the consumer groups of one partition, and tables derived from it.
 
 Responsible for: the tables, changed by ``replay`` alone, and the records of a group as a whole. Must not depend on:
 commands, timers.
@@ -42,7 +42,7 @@ class Epochs:
 
 
 class Target(NamedTuple):
-    """What the target assignment gives a member."""
+    """The target assignment of a member."""
 
     partitions: Partitions
 
@@ -59,8 +59,8 @@ class ResolvedRegex:
 class ConsumerTables:
     """By group id, and then: ``members`` and ``targets`` by member id, ``regexes`` by expression.
 
-    What follows from the members: ``owners`` by topic id and partition the member that has it, or must give it up;
-    ``instances`` by instance id the member.
+    Derived from the members: ``owners``, the member that has a partition or must give it up, by topic id and partition;
+    ``instances``, the member by instance id.
     """
 
     def __init__(self, timeline: Timeline) -> None:

@@ -36,7 +36,7 @@ from kwire.errors import Code, KafkaError
 def bump_epoch(step: Step, member: Member, *, must_bump: bool) -> int:
     """The group's epoch after the member became ``member``; written if it rose.
 
-    It rises with ``must_bump``, and when the topics of the group have changed since they were last looked at.
+    It rises with ``must_bump``, and when the topics of the group have changed since the last check.
     """
     group, parts = step.group, step.parts
     epochs = group.epochs

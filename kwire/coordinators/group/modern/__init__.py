@@ -1,1 +1,1 @@
-"""What consumer, share and streams groups have in common: see each module's head."""
+"""Code that consumer, share and streams groups share."""

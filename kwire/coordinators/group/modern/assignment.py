@@ -1,4 +1,4 @@
-"""Assignments of partitions to members, and what an assignor gets and gives.
+"""Assignments of partitions to members, and the input of assignors.
 
 Responsible for: the values, and which members' targets change. Must not depend on: any kind of group, how an assignor
 works.
@@ -27,7 +27,7 @@ class AssignorFailure(Exception):
 
 @dataclass(frozen=True, slots=True)
 class MemberSpec:
-    """A member as assignors see it. ``target``: what the last target assignment gave it."""
+    """A member as assignors see it. ``target``: its last target assignment."""
 
     topics: frozenset[Uuid]
     target: Partitions = field(default_factory=dict)

@@ -1,9 +1,9 @@
-"""Timers of members other than their sessions, such as the end of the time to give up what was taken from them.
+"""Timers of members other than their sessions, such as the time to give up revoked partitions.
 
 Responsible for: when each fires; a heartbeat may replace or cancel it. Must not depend on: any kind of group, what
 a timer means.
 
-Deadlines are soft state, but what sets or cancels one goes through the timeline, so that a refused append undoes it.
+Deadlines are soft state, but they are set and cancelled through the timeline, so that a refused append undoes it.
 """
 
 from __future__ import annotations

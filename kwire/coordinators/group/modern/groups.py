@@ -1,6 +1,6 @@
 """Finding the groups of one newer kind, committed or as they are written.
 
-Responsible for: what every ``ModernKind`` answers about its groups as a whole. Must not depend on: any kind of group.
+Responsible for: the methods of ``ModernKind`` that are the same for each kind. Must not depend on: any kind of group.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
 """The sessions of the members of one kind of group.
 
-Responsible for: when a member that sends no heartbeat is removed, with one timer for each member that a heartbeat does
-not move. Must not depend on: any kind of group.
+Responsible for: when a member that sends no heartbeat is removed, with one timer for each member, which a heartbeat
+does not set again. Must not depend on: any kind of group.
 
 Sessions are soft state: they restart when the machine is loaded. A heartbeat moves the deadline in place; the timer
-fires at or before it and is set again for the rest. What makes or ends a session goes through the timeline, so that a
-refused append undoes it.
+fires at or before it and is set again for the rest. A session begins and ends through the timeline, so that a refused
+append undoes it.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ class Sessions:
             effects.set_timer(self.timer_key(group_id, member_id), None)
 
     def has_expired(self, group_id: str, member_id: str, *, now_ms: int, effects: Effects) -> bool:
-        """Whether the session is over now that its timer fired; otherwise the timer is set again.
+        """Whether the session has ended when its timer fires; if not, the timer is set again.
 
-        The session stays until ``end``, as the append of what follows may be refused.
+        The session stays until ``end``, as the append of the member's removal may be refused.
         """
         session = self._sessions.get((group_id, member_id))
         if session is None:

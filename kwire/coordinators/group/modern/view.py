@@ -1,8 +1,8 @@
 """One group whose members have epochs and may be static, as commands or as readers see it.
 
-Responsible for: what consumer and streams groups answer alike. Must not depend on: any kind of group, timers.
+Responsible for: the methods that consumer and streams groups share. Must not depend on: any kind of group, timers.
 
-A view keeps nothing: it looks at the tables, at what is written or at what is committed. It is made for one command.
+A view has no state: it reads the tables, written or committed. One is made for each command.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class MemberTables(Protocol[M, T]):
 
 
 class GroupView(Generic[M, T]):
-    """What is the same in every such ``Group``; ``kind`` is set by each. One about to be created has no members."""
+    """The common part of these ``Group`` classes, each of which sets ``kind``. A group to be created has no members."""
 
     kind: str
     empty_since_ms = -1
@@ -72,7 +72,7 @@ class GroupView(Generic[M, T]):
         """As ListGroups names it."""
         raise NotImplementedError
 
-    # What the coordinator asks of every group
+    # The interface ``Group``
 
     @property
     def is_empty(self) -> bool:

@@ -1,4 +1,4 @@
-"""The simple assignor of share groups (KIP-932): each partition to as many members as there are to spare.
+"""The simple assignor of share groups (KIP-932): all members get partitions, which several of them may share.
 
 Responsible for: the target assignment. Must not depend on: how members get to it.
 
@@ -24,7 +24,7 @@ Unit: TypeAlias = tuple[Uuid, int]
 def assign(
     members: Mapping[str, MemberSpec], assignable: Partitions, *, is_homogeneous: bool
 ) -> Mapping[str, Partitions]:
-    """What each member gets of the ``assignable`` partitions of its topics."""
+    """The partitions of each member, out of the ``assignable`` ones of its topics."""
     member_ids = hash_map_order(members, string_hash)
     specs = [members[member_id] for member_id in member_ids]
     held: list[set[Unit]] = [_units_of(spec) for spec in specs]
@@ -46,7 +46,7 @@ def assign(
 
 
 def _units_of(spec: MemberSpec) -> set[Unit]:
-    """What the member has of topics that it still subscribes to."""
+    """The member's partitions of topics that it still subscribes to."""
     return {(topic_id, index) for topic_id, held in spec.target.items() if topic_id in spec.topics for index in held}
 
 

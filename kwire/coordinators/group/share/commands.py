@@ -1,4 +1,4 @@
-"""The commands of share groups, and what they ask of the broker.
+"""The commands of share groups, their answers and actions.
 
 Responsible for: the values. Must not depend on: requests, how a group works.
 """
@@ -17,7 +17,7 @@ LEAVE_EPOCH = -1
 
 @dataclass(frozen=True, slots=True)
 class ShareHeartbeat:
-    """``topics`` and ``rack_id`` None: as before."""
+    """``topics`` and ``rack_id`` None: not changed."""
 
     group_id: str
     member_id: str
@@ -29,7 +29,7 @@ class ShareHeartbeat:
 
 
 class HeartbeatAnswer(NamedTuple):
-    """``assignment`` None: as the member knows it."""
+    """``assignment`` None: not changed."""
 
     member_id: str
     member_epoch: int

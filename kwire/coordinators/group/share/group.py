@@ -1,6 +1,6 @@
 """One share group, as commands or as requests that only read see it.
 
-Responsible for: a ``Group``: its members, epochs and states, and what it answers the coordinator. Must not depend on:
+Responsible for: a ``Group``: its members, epochs and states. Must not depend on:
 how a heartbeat changes it.
 """
 

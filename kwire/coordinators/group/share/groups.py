@@ -1,6 +1,6 @@
 """The share groups of one partition.
 
-Responsible for: commands on groups, timers, and what changes of the metadata mean. Must not depend on:
+Responsible for: commands on groups, timers, and changes of the metadata. Must not depend on:
 the log, how a heartbeat is decided (``heartbeat``) and how offsets change (``offsets``).
 
 Timers have the keys ``("share", "session", group id, member id)``: a member that sends no heartbeat is removed.
@@ -54,7 +54,7 @@ class ShareGroups(ModernGroups[ShareGroup]):
     # ----------------------------------------------------------------------------------------------------
 
     def heartbeat(self, command: ShareHeartbeat, *, ticket: int, now_ms: int) -> Effects:
-        """A ``HeartbeatAnswer`` follows.
+        """The reply is a ``HeartbeatAnswer``.
 
         Raises KafkaError: INVALID_REQUEST, GROUP_ID_NOT_FOUND, UNKNOWN_MEMBER_ID, FENCED_MEMBER_EPOCH,
         GROUP_MAX_SIZE_REACHED.
@@ -81,13 +81,13 @@ class ShareGroups(ModernGroups[ShareGroup]):
     def initialized(
         self, group_id: str, partitions: Mapping[Uuid, Collection[int]], *, ticket: int, now_ms: int
     ) -> Effects:
-        """The share coordinator has a state for these partitions now. None follows."""
+        """The share coordinator has a state for these partitions now. The reply is None."""
         return self._answered(offsets.initialized(self._step(group_id, now_ms), partitions), ticket)
 
     def not_initialized(
         self, group_id: str, partitions: Mapping[Uuid, Collection[int]], *, ticket: int, now_ms: int
     ) -> Effects:
-        """The share coordinator refused; it is tried again with a later heartbeat. None follows."""
+        """The share coordinator refused; it is tried again with a later heartbeat. The reply is None."""
         return self._answered(offsets.not_initialized(self._step(group_id, now_ms), partitions), ticket)
 
     def alter_offsets(
@@ -95,7 +95,7 @@ class ShareGroups(ModernGroups[ShareGroup]):
     ) -> Effects:
         """Begin to set the start offsets of partitions that exist, by topic name.
 
-        An ``InitializeStates`` follows, to be carried out by the caller. Raises KafkaError: NON_EMPTY_GROUP,
+        The reply is an ``InitializeStates``, to be carried out by the caller. Raises KafkaError: NON_EMPTY_GROUP,
         GROUP_ID_NOT_FOUND for a group of another kind.
         """
         step = self._step(group_id, now_ms, may_create=True)
@@ -126,7 +126,7 @@ class ShareGroups(ModernGroups[ShareGroup]):
         return step.effects
 
     def deleted(self, group_id: str, topic_ids: Collection[Uuid], *, ticket: int, now_ms: int) -> Effects:
-        """The share coordinator has deleted the states of these topics. None follows."""
+        """The share coordinator has deleted the states of these topics. The reply is None."""
         return self._answered(offsets.deleted(self._step(group_id, now_ms), topic_ids), ticket)
 
     # --- ModernKind

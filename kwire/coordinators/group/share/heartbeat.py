@@ -46,13 +46,13 @@ from kwire.errors import Code, KafkaError
 from kwire.types import Uuid
 
 _LEAVE_EPOCH: Final = -1
-# How soon a member comes back while its group settles, unless a user has set the interval.
+# The heartbeat interval during a rebalance, unless a user has set one.
 _SOON_MS: Final = 100
 
 
 @dataclass(slots=True)
 class Step:
-    """One command on one group: what it reads, and the effects that it gathers."""
+    """One command on one group, with its effects."""
 
     group: ShareGroup
     metadata: ClusterMetadata
@@ -91,7 +91,7 @@ def check_request(command: ShareHeartbeat) -> None:
 
 
 def heartbeat(step: Step, command: ShareHeartbeat) -> HeartbeatAnswer:
-    """A heartbeat that does not leave. Raises KafkaError."""
+    """Handle a heartbeat of a member that does not leave. Raises KafkaError."""
     group = step.group
     limit = step.config.share_max_size
     if len(group.members) >= limit and command.member_id not in group.members:
@@ -106,7 +106,7 @@ def heartbeat(step: Step, command: ShareHeartbeat) -> HeartbeatAnswer:
         client_id=command.client_id,
         client_host=command.client_host,
     )
-    # A new member is always stored; Apache Kafka's new member differs from what it says, too.
+    # As in Apache Kafka, a new member is always written.
     if member != before or command.member_id not in group.members:
         step.effects.records.append(subscription_record(group.group_id, member))
     must_bump = member.topics != before.topics
@@ -244,7 +244,7 @@ def _may_compute(step: Step) -> bool:
 def _moved(
     step: Step, member: Member, target_epoch: int, target: Partitions, *, has_subscription_changed: bool
 ) -> Member:
-    """The member with its target: what it no longer subscribes to is left out."""
+    """The member with its target, without topics that it no longer subscribes to."""
     if member.epoch == target_epoch and not has_subscription_changed:
         return member
     topic_ids = _topic_ids(step, member)
@@ -255,7 +255,7 @@ def _moved(
 
 
 def _initialize(step: Step, member: Member, epoch: int) -> bool:
-    """Ask for the states of partitions that members read and that have none; whether any is asked for."""
+    """Request states for partitions that members read and that have none. True if there are any."""
     group = step.group
     wanted: dict[Uuid, TopicState] = {}
     for name in sorted(_topic_names(_members_with(group, member).values())):

@@ -2,8 +2,8 @@
 
 Responsible for: the value ``Member``, its two records, and their replay. Must not depend on: commands, assignments.
 
-    type 10  ShareGroupMemberMetadata            what the member said of itself
-    type 14  ShareGroupCurrentMemberAssignment   its epoch and what it has
+    type 10  ShareGroupMemberMetadata            its rack, client and subscription
+    type 14  ShareGroupCurrentMemberAssignment   its epoch and its partitions
 """
 
 from __future__ import annotations

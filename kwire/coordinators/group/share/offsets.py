@@ -4,7 +4,7 @@ Responsible for: the records when states were initialized, are altered or delete
 partitions are initialized (``heartbeat``).
 
 The share coordinator and the group's record are two logs. A topic is first written as initializing (or deleting), then
-the share coordinator is asked, then the outcome is written; what a crash interrupts is done again.
+the request goes to the share coordinator, then the outcome is written; after a crash the steps are repeated.
 """
 
 from __future__ import annotations

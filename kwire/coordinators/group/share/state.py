@@ -71,7 +71,7 @@ class ShareTables:
     def __init__(self, timeline: Timeline) -> None:
         self.epochs: Table[str, Epochs] = Table(timeline)
         self.members: NestedTable[Member] = NestedTable(timeline)
-        # In a tuple, as the tables take a map for a branch.
+        # In a tuple, as the tables treat a dict as a nested table.
         self.targets: NestedTable[tuple[Partitions]] = NestedTable(timeline)
         self.states: Table[str, States] = Table(timeline)
 

@@ -18,7 +18,7 @@ from kwire.coordinators.group.streams.topology import Topology
 
 @dataclass(frozen=True, slots=True)
 class StreamsHeartbeat:
-    """StreamsGroupHeartbeat. None: the field was left out, what the member said last counts.
+    """StreamsGroupHeartbeat. None: the field was left out, and its last value counts.
 
     ``member_epoch``: 0 joins, -1 leaves, -2 leaves for a while (static members). ``owns_some_kinds_only``: it named
     tasks of some kinds and left out others. ``offsets`` and ``end_offsets``: of the state that the member has on its
@@ -47,7 +47,7 @@ class StreamsHeartbeat:
 
 
 class EndpointPartitions(NamedTuple):
-    """What an instance has, for interactive queries: by topic, partitions."""
+    """The partitions of an instance by topic, for interactive queries."""
 
     endpoint: Endpoint
     active: list[tuple[str, list[int]]]

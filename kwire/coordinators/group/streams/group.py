@@ -1,9 +1,9 @@
 """One streams group, as commands or as requests that only read see it.
 
-Responsible for: ``StreamsGroup``, the ``Group`` of this kind, and questions about its members. Must not depend on: how
+Responsible for: ``StreamsGroup``, the ``Group`` of this kind, and queries about its members. Must not depend on: how
 a heartbeat changes it.
 
-It keeps nothing: it looks at the tables, at what is written or at what is committed. It is made for one command.
+It has no state: it reads the tables, written or committed. One is made for each command.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ class StreamsGroup(GroupView[Member, Target]):
         return table.committed(self.group_id) if self._is_committed else table.get(self.group_id)
 
     def target(self, member_id: str) -> TaskSet:
-        """What the target assignment gives a member; nothing if it does not know it."""
+        """The target assignment of a member; empty if it has none."""
         target = self.targets.get(member_id)
         return NOTHING if target is None else target.tasks
 
@@ -73,7 +73,7 @@ class StreamsGroup(GroupView[Member, Target]):
         is_stable = all(member.is_reconciled_to(epochs.assignment) for member in self.members.values())
         return "Stable" if is_stable else "Reconciling"
 
-    # What the coordinator asks of every group
+    # The interface ``Group``
 
     def check_commit(self, command: CommitOffsets, now_ms: int) -> None:
         del now_ms
@@ -119,7 +119,7 @@ class StreamsGroup(GroupView[Member, Target]):
         return [*records, epoch_tombstone(group_id), topology_tombstone(group_id)]
 
     def _check_commit(self, member: Member, command: CommitOffsets) -> None:
-        """Whether the member may commit: with its epoch, or an older one since which it has had the tasks."""
+        """Check the epoch of a commit: the member's, or an older one since which it has had the tasks."""
         epoch = command.generation_id
         if epoch == member.epoch:
             return

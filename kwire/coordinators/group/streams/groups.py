@@ -44,7 +44,7 @@ class StreamsGroups(ModernGroups[StreamsGroup]):
     # Commands
 
     def heartbeat(self, command: StreamsHeartbeat, *, ticket: int, now_ms: int) -> Effects:
-        """A ``HeartbeatAnswer`` follows. Raises KafkaError."""
+        """The reply is a ``HeartbeatAnswer``. Raises KafkaError."""
         heartbeat.check_request(command)
         if command.member_epoch in (LEAVE_EPOCH, LEAVE_STATIC_EPOCH):
             group = self.existing(command.group_id, f"Group {command.group_id} not found.")
@@ -116,7 +116,7 @@ class StreamsGroups(ModernGroups[StreamsGroup]):
                 heartbeat.fence(step, member)
             return
         self.parts.deadlines.fired(name, step.group_id, member_id)
-        # A member that has moved on since has another timer, or none.
+        # The timer of an earlier state of the member is ignored: it has another one now, or none.
         if member is not None:
             heartbeat.fence(step, member)
 

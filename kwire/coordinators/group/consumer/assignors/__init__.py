@@ -2,7 +2,7 @@
 
 Responsible for: the table. Must not depend on: how an assignor works.
 
-Each gives what Apache Kafka's assignor of that name gives for the same input.
+Each returns the assignment of Apache Kafka's assignor of that name for the same input.
 """
 
 from __future__ import annotations

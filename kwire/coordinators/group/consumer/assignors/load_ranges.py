@@ -1,4 +1,4 @@
-"""The subscribers of one topic by how many partitions they have: which one gets, and which one gives, the next.
+"""The subscribers of one topic, ordered by their number of partitions: which one gets or gives the next partition.
 
 Responsible for: ``LoadRanges``, an order of members that is kept right while partitions move without sorting again.
 Must not depend on: topics, partitions.
@@ -20,7 +20,7 @@ from collections.abc import Sequence
 
 
 class LoadRanges:
-    """``sizes``: by member number how many partitions it has; the caller changes it as partitions move."""
+    """``sizes``: the number of partitions by member number; the caller changes it as partitions move."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self._sizes = sizes
@@ -63,7 +63,7 @@ class LoadRanges:
         members, sizes = self._members, self._sizes
         if self._next_most < self._most_start:
             if self._most_end <= self._most_start and self._most_start > 0:
-                # All of the range were excluded: go on at the level of the next member.
+                # All members of the range were excluded: continue at the level of the next member.
                 self._most_level = sizes[members[self._most_start - 1]]
             else:
                 self._most_level -= 1

@@ -1,7 +1,7 @@
 """The assignor ``range``: each member gets a range of the partitions of each topic.
 
-Responsible for: the assignment. Must not depend on: what members had before; the order of members alone decides, so
-that partitions of the same number in topics of the same size go to the same member.
+Responsible for: the assignment. Must not depend on: earlier assignments; only the order of members decides, so that
+partitions of the same number in topics of the same size go to the same member.
 
 Static members come first, by instance id, then the others by member id.
 """

@@ -90,7 +90,7 @@ class _Heterogeneous:
         for _ in range(_ROUNDS_MAX):
             for topic_id in topics:
                 if topic_id == last_changed:
-                    # All topics were looked at since something moved.
+                    # All topics were checked since the last move.
                     return
                 if self._balance_topic(topic_id) or last_changed is None:
                     last_changed = topic_id
