@@ -1,4 +1,4 @@
-"""What every coordinator has in common: a pure state machine over one partition of an internal topic.
+"""The interface of coordinators: a pure state machine over one partition of an internal topic.
 
 Responsible for: the values that go in and out of a machine, and which partition of its topic a key belongs to. Must not
 depend on: any particular coordinator, logs, clocks, random numbers, trio.
@@ -12,7 +12,7 @@ the records are committed:
 ``replay`` alone changes durable state, at run time and at start-up alike, so the log is the state. Soft state (members
 waiting to join, sessions, parked replies) is changed by the commands themselves and is lost at a restart. Both are kept
 in the tables of the machine's ``timeline``: when an append is refused, the runtime reverts the command's changes, soft
-state included; and requests that only read are answered from what is committed.
+state included; and requests that only read are answered from the committed state.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class ProducerStamp(NamedTuple):
 
 @dataclass(slots=True)
 class Effects:
-    """What a command asks for.
+    """The result of a command.
 
     ``records`` are appended as one batch, all or nothing, unless ``atomic`` is False (clean-ups of any length). When
-    the append of atomic effects is refused, the command did not happen: its changes are reverted, its replies and
+    the append of atomic effects is refused, the command has no effect: its changes are reverted, its replies and
     timers dropped, and its own reply is the error. ``follow_up`` is passed to ``on_append_result`` once the records are
     committed or the append was refused. ``actions`` are performed by the broker after the records are committed; their
     outcome returns as further commands.
@@ -83,7 +83,7 @@ class Effects:
 
 
 class ClusterMetadata(Protocol):
-    """What a machine may ask of the metadata image."""
+    """The queries of machines to the metadata image."""
 
     def topic_exists(self, topic_id: Uuid) -> bool: ...
 
@@ -124,11 +124,11 @@ class MetadataChange:
 
 
 class Machine(Protocol):
-    """What the runtime asks of every coordinator. Commands are further methods of each machine."""
+    """The methods that the runtime calls. Commands are further methods of each machine."""
 
     @property
     def timeline(self) -> Timeline:
-        """Of all tables in which the machine keeps what commands and records change."""
+        """The timeline of all tables that commands and records change."""
         ...
 
     def replay(
@@ -149,7 +149,7 @@ class Machine(Protocol):
         ...
 
     def loaded(self, metadata: ClusterMetadata, now_ms: int) -> Effects:
-        """The log was replayed to its end: the sessions of members restart, what the metadata no longer has goes."""
+        """The log was replayed to its end: the sessions of members restart, and state of deleted topics is removed."""
         ...
 
     def on_metadata_change(self, change: MetadataChange, metadata: ClusterMetadata, now_ms: int) -> Effects:
@@ -161,7 +161,7 @@ class Machine(Protocol):
     def clock_stepped(self, by_ms: int) -> None:
         """``now_ms`` made a step, as when a wall clock is set or a laptop wakes: move the deadlines of soft state.
 
-        Timers that were asked for are not touched by it.
+        Timers that are set do not move.
         """
         ...
 

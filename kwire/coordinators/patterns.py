@@ -17,7 +17,7 @@ from kwire.errors import Code, KafkaError
 _MEMORY_BYTES_MAX = 1 << 20
 _LENGTH_MAX = 64 << 10
 
-# How RE2's reasons begin, and what RE2/J says instead.
+# The beginnings of RE2's reasons, and the texts of RE2/J.
 _REASONS: Final = (
     ("missing ]", "missing closing ]"),
     ("missing )", "missing closing )"),
@@ -39,7 +39,7 @@ def check_regex(regex: str) -> None:
 
 
 def transaction_matcher(pattern: str | None) -> Callable[[str], object] | None:
-    """What tells whether a transactional id matches as a whole; None where every id does.
+    """Return a function that tells whether a whole transactional id matches; None where every id does.
 
     Raises KafkaError(INVALID_REGULAR_EXPRESSION) with RE2's reason.
     """
@@ -94,6 +94,6 @@ def _compile(regex: str) -> Any:
     options = re2.Options()
     options.max_mem = _MEMORY_BYTES_MAX
     options.log_errors = False
-    # Only whole names are matched, and remembering what each of thousands of groups matched takes seconds.
+    # Only whole names are matched: captures of thousands of groups would take seconds.
     options.never_capture = True
     return re2.compile(regex, options)

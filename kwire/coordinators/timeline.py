@@ -1,10 +1,9 @@
 """Versions of a machine's state: as written, as last committed, and as it was before the command that runs.
 
-Responsible for: tables that remember what a key held before, undoing one command, and answering from what is committed.
+Responsible for: tables that keep earlier values of their keys, undoing one command, and reads of the committed state.
 Must not depend on: any particular coordinator, the log.
 
-A machine keeps all that a command or a record may change in tables of one ``Timeline``. The caller that runs the
-machine reports each step:
+A machine keeps all its state in tables of one ``Timeline``. Its caller reports each step:
 
     begin ──► command ──► append ──┬─ refused ───────────────────────► revert: all tables as they were at begin
                                    ├─ committed ─► drop ──► replay     nothing to remember
@@ -26,7 +25,7 @@ V = TypeVar("V")
 
 
 class Absent:
-    """What a table holds for a key that is not there."""
+    """The value of a key that is not in the table."""
 
 
 ABSENT: Final = Absent()
@@ -48,7 +47,7 @@ class Timeline:
         return self._table_count
 
     def begin(self) -> None:
-        """A command begins: remember what it changes from here on."""
+        """A command begins: record its changes."""
         self._step = {}
 
     def note(self, table: Versioned[K, V], key: K) -> None:
@@ -69,7 +68,7 @@ class Timeline:
             table.restore(key, before)
 
     def hold(self, end_offset: int) -> None:
-        """The changes since ``begin`` stand in records below ``end_offset`` that are not committed yet."""
+        """Hold the changes since ``begin``, whose records below ``end_offset`` are not committed yet."""
         step, self._step = self._step or {}, None
         changed = []
         for (_, key), (table, before) in step.items():
@@ -78,7 +77,7 @@ class Timeline:
         self._held.append((end_offset, changed))
 
     def commit(self, offset: int) -> None:
-        """All records below ``offset`` are committed: show what they changed."""
+        """All records below ``offset`` are committed: readers see their changes."""
         held = self._held
         while held and held[0][0] <= offset:
             for table, key in held.popleft()[1]:
@@ -94,9 +93,9 @@ class Timeline:
 
 
 class Versioned(Generic[K, V]):
-    """What a timeline asks of a table. ``history``: what keys held before each held step, the oldest first.
+    """The interface of a table for its timeline. ``history``: values of keys before each held step, oldest first.
 
-    ``changes`` grows whenever what is written or committed may have changed.
+    ``changes`` grows whenever the written or committed state may have changed.
     """
 
     __slots__ = ("changes", "history", "number", "timeline")
@@ -114,7 +113,7 @@ class Versioned(Generic[K, V]):
         raise NotImplementedError
 
     def committed(self, key: K) -> V | None:
-        """What is committed for ``key``; None if nothing is."""
+        """The committed value of ``key``; None without one."""
         versions = self.history.get(key)
         found = self.current(key) if versions is None else versions[0]
         return None if isinstance(found, Absent) else found
@@ -169,7 +168,7 @@ class Table(Versioned[K, V]):
         return self._values.pop(key)
 
     def committed_items(self) -> Iterator[tuple[K, V]]:
-        """All keys with what is committed for each."""
+        """All keys with their committed values."""
         history = self.history
         for key, value in self._values.items():
             if key not in history:
@@ -228,7 +227,7 @@ class NestedTable(Versioned[tuple[Any, ...], V]):
         return list(_leaves(node, prefix))
 
     def branch(self, *prefix: Any) -> Mapping[Any, Any]:
-        """What lies under ``prefix`` by the next part of the paths; not to be changed, nor kept over a change."""
+        """The entries under ``prefix``, by the next part of their paths. Read only, and valid until the next change."""
         node: Any = self._root
         for part in prefix:
             node = node.get(part)
@@ -261,7 +260,7 @@ class NestedTable(Versioned[tuple[Any, ...], V]):
         return sum(map(len, self._root.get(key, {}).values()))
 
     def committed_under(self, *prefix: Any) -> list[tuple[tuple[Any, ...], V]]:
-        """The same of what is committed."""
+        """The same of the committed state."""
         found = self.under(*prefix)
         if not self.history:
             return found

@@ -1,6 +1,6 @@
 """Topics as coordinators see them.
 
-Responsible for: ``TopicDescription``, and the hashes by which a group notices that its topics changed. Must not depend
+Responsible for: ``TopicDescription``, and the hashes by which a change of a group's topics is detected. Must not depend
 on: the metadata image, groups.
 
 A group's hash covers the id, name, partition count and racks of each subscribed topic that exists (KIP-1101); it is
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 
 from kwire.types import Uuid
 
-# The first byte of a topic's hash: the version of what it covers.
+# The first byte of a topic's hash: the version of its format.
 _MAGIC = 0
 
 
@@ -23,8 +23,8 @@ _MAGIC = 0
 class TopicDescription:
     """One topic at one version of the metadata.
 
-    ``racks``: for each partition the racks of its replicas, sorted, as far as they are known. The same object is given
-    out until the topic changes, so that its hash is computed once.
+    ``racks``: for each partition the racks of its replicas, sorted, as far as they are known. One object is used until
+    the topic changes, so that its hash is computed once.
     """
 
     name: str

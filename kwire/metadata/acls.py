@@ -1,7 +1,7 @@
 """Commands on ACLs.
 
 Responsible for: which ACLs may be created, and the records of their creation and removal. Must not depend on: what an
-ACL allows (``security.standard_authorizer``), who may change ACLs.
+ACL allows (``security.standard_authorizer``), authorization.
 """
 
 from __future__ import annotations

@@ -15,7 +15,10 @@ STANDARD_AUTHORIZER: Final = "org.apache.kafka.metadata.authorizer.StandardAutho
 
 
 class AuthorizerSettings(NamedTuple):
-    """``super_users`` are principals such as ``User:admin``. ``allow_unlisted``: what no ACL is about is allowed."""
+    """``super_users`` are principals such as ``User:admin``.
+
+    ``allow_unlisted``: resources without an ACL are allowed.
+    """
 
     super_users: frozenset[str]
     allow_unlisted: bool

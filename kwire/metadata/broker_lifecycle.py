@@ -1,7 +1,7 @@
 """The life of a broker as its controller sees it: registration, heartbeats, fencing, controlled shutdown (KIP-631).
 
-Responsible for: which request to send next and when, and what a response means. Must not depend on: connections,
-clocks (``now_ms`` is an argument), threads, the metadata log.
+Responsible for: which request to send next and when, and the changes of state by responses. Must not depend on:
+connections, clocks (``now_ms`` is an argument), threads, the metadata log.
 
     REGISTERING     BrokerRegistration until it is accepted
     CATCHING_UP     heartbeats that want to stay fenced, until the broker has applied its own registration
@@ -35,7 +35,7 @@ _DUPLICATE_RETRY_MS: Final = 500  # another process with this id was alive a mom
 
 
 class LifeState(Enum):
-    """See the module."""
+    """The state of a broker."""
 
     REGISTERING = "registering"
     CATCHING_UP = "catching up"
@@ -48,7 +48,7 @@ class LifeState(Enum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """What a broker registers with. ``incarnation_id`` is new for each process."""
+    """The fields of a registration. ``incarnation_id`` is new for each process."""
 
     broker_id: int
     cluster_id: str
@@ -83,7 +83,7 @@ class BrokerLifecycle:
     due_ms: float = float("-inf")
     applied_offset: int = -1
     offline_log_dirs: set[Uuid] = field(default_factory=set)
-    # Of those, what was reported to the controller.
+    # The part of these that was reported to the controller.
     known_offline: set[Uuid] = field(default_factory=set)
     cordoned_log_dirs: tuple[Uuid, ...] = ()
     _answered_ms: float = float("-inf")
@@ -97,7 +97,7 @@ class BrokerLifecycle:
     # --- what the broker reports ---
 
     def begin(self, now_ms: float) -> None:
-        """Begin to register: the time for it runs from now."""
+        """Begin to register; the timeout of the registration starts now."""
         self._began_ms = now_ms
 
     def note_applied(self, offset: int) -> None:
@@ -143,7 +143,7 @@ class BrokerLifecycle:
             self.known_offline.update(request.offline_log_dirs)
             self._take_heartbeat(response, now_ms)
         else:
-            # The other fields of a refusal are defaults: a broker that is not fenced reads there that it is.
+            # The other fields of a refusal are defaults, such as is_fenced, and must not be read.
             self.is_stale = code is Code.STALE_BROKER_EPOCH
             self._wait(now_ms, self.timing.heartbeat_interval_ms if self.is_stale else _RETRY_MS)
 
@@ -226,7 +226,7 @@ class BrokerLifecycle:
                 self._wait(now_ms, self.timing.heartbeat_interval_ms)
 
     def _check_patience(self, now_ms: float) -> None:
-        """Give up a registration that takes too long, and a shutdown that no controller answers."""
+        """Abandon a registration that takes too long, and a shutdown that no controller answers."""
         if self.state is LifeState.REGISTERING and now_ms >= self._began_ms + self.timing.registration_timeout_ms:
             self.refusal = Code.REQUEST_TIMED_OUT
             self._enter(LifeState.STOPPED)

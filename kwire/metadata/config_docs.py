@@ -1,4 +1,4 @@
-"""One line of documentation for each config: what it does, and what kwire does with it.
+"""One line of documentation for each config: its effect in Kafka, and in kwire.
 
 Responsible for: the texts of ``config_docs.tsv``, which are in kwire's own words, and of ``kwire_configs.tsv``. The
 file is read at first use. Must not depend on: the request.
@@ -17,7 +17,7 @@ from kwire.metadata.configs import broker_keys, split_listener_prefix
 def documentation_of(name: str, *, of_broker: bool = False) -> str | None:
     """Return the line about a config, or None for a config that is not known.
 
-    ``of_broker`` adds what kwire does with a broker config where it does nothing with it.
+    ``of_broker`` adds why a broker config has no effect in kwire, where it has none.
     """
     base = split_listener_prefix(name)[1]
     key = broker_keys().get(base)
@@ -38,6 +38,6 @@ def documentation_of(name: str, *, of_broker: bool = False) -> str | None:
 
 @cache
 def documentation() -> MappingProxyType[str, str]:
-    """Return the texts of Kafka's configs by name. A name that brokers and topics share means the same for both."""
+    """Return the texts of Kafka's configs by name. A name that brokers and topics share has one text."""
     lines = Path(__file__).with_name("config_docs.tsv").read_text("utf-8").splitlines()[1:]
     return MappingProxyType(dict(line.split("\t") for line in lines))

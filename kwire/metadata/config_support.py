@@ -1,8 +1,8 @@
-"""What kwire does with each broker config: honours it, accepts it without effect, or does not serve it.
+"""How kwire treats each broker config: honoured, accepted without effect, or not served.
 
 Responsible for: one entry for each config, with the reason. Tests assert that every config has exactly one entry and
-that each honoured config is read somewhere. The caller decides what follows: a flag that is not served is an error, a
-line in a file a warning, a dynamic change is refused. Must not depend on: files, values.
+that each honoured config is read somewhere. The caller acts on it: a flag that is not served is an error, a line in a
+file a warning, a dynamic change is refused. Must not depend on: files, values.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from kwire.metadata.configs import KWIRE_PREFIX, broker_keys, split_listener_pre
 
 
 class Kind(Enum):
-    """What kwire does with a value."""
+    """How kwire treats a value."""
 
     HONOURED = "honoured"
     MEANINGLESS = "taken, and means nothing here"
@@ -23,14 +23,14 @@ class Kind(Enum):
 
 
 class ConfigSupport(NamedTuple):
-    """What kwire does with a config, and the reason where it has no effect."""
+    """How kwire treats a config, and the reason where it has no effect."""
 
     kind: Kind
     why: str
 
 
 def support_of(name: str) -> ConfigSupport:
-    """Return what kwire does with a broker config. Raises KeyError for a name that Kafka does not know."""
+    """Return how kwire treats a broker config. Raises KeyError for a name that Kafka does not know."""
     base = split_listener_prefix(name)[1]
     if base not in broker_keys():
         raise KeyError(name)

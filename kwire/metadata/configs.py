@@ -10,8 +10,8 @@ Responsible for: the tables, and parsing a value by them.
                        AlterConfigs (if it is dynamic) set it; ``kwire config`` and DescribeConfigs show it.
 
 Type, check and dynamic mode have the same words in both tables: ``ConfigType``, ``config_values.check_named``, and
-read-only, per-broker or cluster-wide. ``config_support.py`` says what kwire does with a Kafka config, ``effective.py``
-where an effective value comes from. Must not depend on: the user's files, images, the running broker.
+read-only, per-broker or cluster-wide. ``config_support.py`` has how kwire treats a Kafka config, ``effective.py`` the
+sources of effective values. Must not depend on: the user's files, images, the running broker.
 
 kwire's defaults for Kafka's configs differ from Kafka's only where those do not fit one machine (``OWN_DEFAULTS``).
 """
@@ -84,12 +84,12 @@ class ConfigKey:
     required: bool
     importance: str
     check: Check
-    distinct: bool  # a list of which Kafka drops repeated items before its check
+    distinct: bool  # a list from which Kafka drops repeated items before its check
     synonyms: tuple[Synonym, ...]
     dynamic: Dynamic
     internal: bool
-    documentation: str | None = None  # here for kwire's own configs
-    kafka_default_text: str | None = None  # where kwire's default is another one (``OWN_DEFAULTS``)
+    documentation: str | None = None  # set for kwire's own configs only
+    kafka_default_text: str | None = None  # set where kwire's default differs (``OWN_DEFAULTS``)
 
     @property
     def is_kwires(self) -> bool:
@@ -132,7 +132,8 @@ OWN_DEFAULTS = MappingProxyType(
         "process.roles": "broker,controller",
         "share.coordinator.state.topic.min.isr": "1",
         "share.coordinator.state.topic.replication.factor": "1",
-        # One loop accepts all connections: with a backlog of 50, a burst of clients waits seconds for SYN retries.
+        # One event loop accepts all connections: with a backlog of 50, clients of a burst would wait seconds for SYN
+        # retries.
         "socket.listen.backlog.size": "1024",
         # The size that the kernel chooses: a fifth less CPU for each MB produced than with Kafka's 100 KB.
         "socket.receive.buffer.bytes": "-1",

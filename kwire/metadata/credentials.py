@@ -53,7 +53,7 @@ class ScramUpsertion:
 
 
 class ScramDeletion(NamedTuple):
-    """Keys to forget."""
+    """Keys to delete."""
 
     user: str
     mechanism: int

@@ -1,6 +1,6 @@
-"""What a command decides: the records to append, and the result of each item.
+"""The decision of a command: the records to append, and the result of each item.
 
-Responsible for: the value ``Decision``, and what the functions that decide commands share. Such a function changes
+Responsible for: the value ``Decision``, and helpers of the functions that decide commands. Such a function changes
 nothing; the controller appends ``records`` to the metadata log and applies them to the image.
 """
 
@@ -50,7 +50,7 @@ def is_active(broker: BrokerNode) -> bool:
 
 
 def default_directory(image: MetadataImage, broker_id: int) -> Uuid:
-    """Give the directory of a new replica (KIP-858).
+    """Return the directory of a new replica (KIP-858).
 
     It is the broker's only one, or unassigned for the broker to choose; migrating if the broker registered none.
     """

@@ -1,7 +1,7 @@
 """Commands on delegation tokens (KIP-48, KIP-373, KIP-900).
 
-Responsible for: who may renew and expire a token, its times, and the records. Must not depend on: the HMACs of tokens
-(``broker.delegation_tokens``), requests, authorization.
+Responsible for: the checks of renewer and owner, the times of a token, and the records. Must not depend on: the HMACs
+of tokens (``broker.delegation_tokens``), requests, authorization.
 
 Principals are text, ``User:alice``, as in the records. Times are ms since the epoch; none exceeds 2**63 - 1.
 """

@@ -1,10 +1,10 @@
 """The records that lead from one image to another.
 
-Responsible for: replacing what an image holds by a snapshot, so that the parts of a broker get a ``Delta`` of what
-really changed. Must not depend on: where the snapshot came from.
+Responsible for: replacing the content of an image by that of a snapshot, so that the parts of a broker get a ``Delta``
+with the real changes only. Must not depend on: where the snapshot came from.
 
-A broker that was cut off from the controllers for long finds the log gone that it would read next, and a snapshot in
-its place. Its partitions and coordinators run on meanwhile and must be changed, not made again.
+When a broker was cut off from the controllers for long, the log that it would read next is deleted, and it loads a
+snapshot instead. Its partitions and coordinators keep running and must be changed, not made again.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def _broker_values(texts: Mapping[str, str]) -> BrokerValues:
 
 
 class EffectiveConfigs:
-    """The effective values for an image and static settings. They follow the image: read them again after a change."""
+    """The effective values for an image and static settings. They change with the image, so do not keep a value."""
 
     def __init__(self, image: MetadataImage, settings: BrokerSettings, node_id: int) -> None:
         self._image = image
@@ -114,7 +114,7 @@ class EffectiveConfigs:
         self._node_id = node_id
         self._merged: tuple[Mapping[str, str], Mapping[str, str], dict[str, str]] | None = None
         self._merged_version = -1
-        # Caches of what depends on the broker's configs alone; replaced when those change.
+        # Caches of values that depend on the broker's configs alone; replaced when those change.
         self._broker_values = _broker_values({})
         self._inherited: dict[ResourceType, dict[str, Value]] = {}
         self._inherited_rows: dict[ResourceType, dict[str, Described]] = {}
@@ -313,7 +313,7 @@ class EffectiveConfigs:
                 for synonym, text in defaults
                 if text is not None and not split_listener_prefix(synonym)[0]
             ]
-        # Kafka leaves out the synonyms that precede the name itself.
+        # Kafka leaves out the synonyms before the name itself.
         own = (position for position, one in enumerate(synonyms) if one.name == name)
         return synonyms[next(own, len(synonyms)) :]
 

@@ -1,4 +1,4 @@
-"""Feature levels: what Kafka knows, what kwire serves, and what a level means for the records we write.
+"""Feature levels: those that Kafka knows, those that kwire serves, and the record versions of a level.
 
 Responsible for: which of the levels in ``kafka_release`` are served. A feature is finalized at the level that is served
 and never above; one that is not served is absent. A data directory that Apache Kafka wrote may hold higher levels: its
@@ -49,7 +49,7 @@ TRANSACTION_VERSION = "transaction.version"
 METADATA_VERSION_LOWEST = 7
 METADATA_VERSION_SERVED = 33
 
-# What this broker can do. Raise a level here when the feature is served; formatting and ApiVersions follow.
+# The served levels. Raise one here when it is served; formatting and ApiVersions read it.
 SERVED: Mapping[str, VersionRange] = MappingProxyType(
     {
         METADATA_VERSION: VersionRange(METADATA_VERSION_LOWEST, METADATA_VERSION_SERVED),
@@ -69,14 +69,14 @@ KNOWN: Mapping[str, VersionRange] = MappingProxyType(
 )
 
 DIRECTORIES = 17  # 3.7-IV2: replicas have directories (KIP-858)
-# Of a release with ZooKeeper, which shows none. It keeps SCRAM users and delegation tokens, which need 11 and 14.
+# For a release with ZooKeeper, which shows no level. It has SCRAM users and delegation tokens, which need 11 and 14.
 _BEFORE_FEATURES = 17
 _ELR = 23  # 4.0-IV1: eligible leader replicas (KIP-966)
 CORDONED_LOG_DIRS = 30  # 4.3-IV0: log directories may be cordoned (KIP-1066)
 
 
 def supported_features(release: Persona | None) -> Mapping[str, VersionRange]:
-    """Give the levels that a broker says it supports: those that are served, or those of the release it appears as.
+    """Return the levels that a broker reports as supported: the served ones, or those of the release it appears as.
 
     They are in the order in which responses list them.
     """
@@ -116,7 +116,7 @@ def finalized(image: MetadataImage, kraft_version: int) -> dict[str, int]:
 
 
 def not_served(levels: Mapping[str, int]) -> dict[str, int]:
-    """Return what of a cluster's finalized levels kwire does not serve, so that its brokers cannot join the cluster."""
+    """Return the finalized levels of a cluster that kwire does not serve, because of which its brokers cannot join."""
     return {
         name: level
         for name, level in levels.items()

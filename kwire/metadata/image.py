@@ -2,7 +2,7 @@
 
 Responsible for: the durable state that metadata records describe, and the only way to change it: ``apply(records) ->
 Delta``. Replaying the log gives the same image as applying its records did. Must not depend on: where records come
-from, what a command checks before it makes them, files, sockets, time.
+from, the checks of commands, files, sockets, time.
 
 Maps are read-only; values are frozen (``entities.py``). A record that names something unknown means a damaged log:
 KeyError, which ends the replay.
@@ -96,8 +96,8 @@ class MetadataImage:
         self.tokens: Mapping[str, messages.DelegationTokenRecord] = MappingProxyType(self._tokens)
         self.producer_ids: ProducerIdBlock | None = None
         self._preserved: list[PreservedRecord] = []
-        # Topics being changed by the apply that runs, their partitions still growing: a topic of ten thousand
-        # partitions must not be copied ten thousand times.
+        # Topics that the current apply changes, with their partitions as lists, so that a topic of ten thousand
+        # partitions is not copied ten thousand times.
         self._growing: dict[Uuid, list[Partition]] = {}
         # Topics whose names hold "." or "_", by the name with "_" in place of ".", in order of creation.
         self._similar_names: dict[str, list[str]] = {}
@@ -129,7 +129,7 @@ class MetadataImage:
     def first_similar_topic(self, name: str, *, besides: Collection[str] = ()) -> str | None:
         """Find the oldest topic whose name is this one or differs from it only in "." for "_"; None without either.
 
-        Topics named in ``besides`` are passed over.
+        Topics named in ``besides`` are skipped.
         """
         similar = self._similar_names.get(_unified(name), ())
         return next((other for other in similar if other not in besides), None)
@@ -139,7 +139,7 @@ class MetadataImage:
         return found.partitions[index] if found and 0 <= index < len(found.partitions) else None
 
     def apply(self, records: Iterable[Record], *, failed: Callable[[Record, Exception], None] | None = None) -> Delta:
-        """Change the image by committed records, in their order. The only way it ever changes.
+        """Change the image by committed records, in their order. Nothing else changes it.
 
         ``failed`` is called with a record that cannot be applied, which is then left out, as Apache Kafka's brokers do;
         without ``failed`` its exception is raised.
@@ -251,7 +251,7 @@ class MetadataImage:
         return self._growing[topic.id]
 
     def _store_grown_topics(self, delta: Delta) -> None:
-        """Put what grew into the topics, in the delta too."""
+        """Put the partition lists of this apply into the topics, in the delta too."""
         for topic_id, partitions in self._growing.items():
             grown = replace(self._topics_by_id[topic_id], partitions=tuple(partitions))
             self._topics[grown.name] = self._topics_by_id[topic_id] = grown
@@ -404,7 +404,7 @@ class MetadataImage:
         delta.producer_ids_changed = True
 
     def _no_change(self, record: Message, delta: Delta) -> None:
-        """Pass over records that carry no state: NoOp, the frames of a transaction, a migration that is over."""
+        """Skip records without state: NoOp, the frames of a transaction, a completed migration."""
 
 
 _NO_CONFIGS: Mapping[str, str] = MappingProxyType({})

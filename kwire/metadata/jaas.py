@@ -1,7 +1,7 @@
 """JAAS configurations: the text of ``sasl.jaas.config`` and of the file that java.security.auth.login.config names.
 
-Responsible for: the syntax, as Java's StreamTokenizer and Apache Kafka's JaasConfig read it. Must not depend on: what
-an option means.
+Responsible for: the syntax, as Java's StreamTokenizer and Apache Kafka's JaasConfig read it. Must not depend on: the
+meaning of options.
 
     org.apache.kafka.common.security.plain.PlainLoginModule required   one entry: class, control flag,
         username="admin" password="admin-secret"                       options, values quoted or one word,

@@ -1,7 +1,7 @@
 """The cluster as clients of one listener see it: brokers at that listener, leaders, replicas that are offline.
 
-Responsible for: what Metadata, DescribeTopicPartitions and DescribeCluster answer about brokers and partitions, as
-Apache Kafka's metadata cache does. Must not depend on: requests, authorization.
+Responsible for: the brokers and partitions in answers to Metadata, DescribeTopicPartitions and DescribeCluster, as from
+Apache Kafka's metadata cache. Must not depend on: requests, authorization.
 """
 
 from __future__ import annotations

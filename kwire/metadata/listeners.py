@@ -34,7 +34,7 @@ class ListenerAddress(NamedTuple):
 
 
 class Listeners(NamedTuple):
-    """What the settings say. ``advertised`` holds what is given for clients, by listener name.
+    """The listeners of the settings. ``advertised`` has the addresses for clients, by listener name.
 
     ``advertised_controllers`` is the same for the controller's listeners.
     """
@@ -220,7 +220,7 @@ def _check_controllers(configs: EffectiveConfigs, found: Listeners) -> None:
             )
             raise _problem(configs, "inter.broker.listener.name", message, "a name of listeners")
         return
-    # kwire's own default names a listener that need not be there: clients of the controller use the broker's.
+    # kwire's default names a controller listener that need not exist: clients use the broker's listener.
     if configs.is_set("controller.listener.names") and not bound.issuperset(names):
         message = (
             "controller.listener.names must only contain values appearing in the 'listeners' configuration when running"
@@ -283,7 +283,7 @@ def _check_reachable(configs: EffectiveConfigs, found: Listeners) -> None:
 
 
 def _check_inter_broker(configs: EffectiveConfigs, found: Listeners) -> None:
-    """The listener that other brokers use is one of those that are advertised, also where there is no other broker."""
+    """Check that the listener for other brokers is advertised, even where there is no other broker."""
     key = "inter.broker.listener.name"
     given = configs.broker["inter.broker.listener.name"]
     if given is not None and configs.is_set("security.inter.broker.protocol"):

@@ -7,7 +7,7 @@ A snapshot:
 
     control batch   SnapshotHeader, then KRaftVersion and KRaftVoters if the quorum is a dynamic one
     batches         records, at most 128 each: encoding one is a step that takes a few ms
-    control batch   SnapshotFooter: a file without it is not whole
+    control batch   SnapshotFooter: a file without it is incomplete
 
 The name has the next offset (exclusive end) and the raft epoch of the last record. Offsets inside count from
 0.
@@ -50,7 +50,7 @@ _RECORDS_PER_BATCH: Final = 128
 
 
 class SnapshotId(NamedTuple):
-    """Where a snapshot ends: the offset of the next record, and the epoch of the last."""
+    """The end of a snapshot: the offset of the next record, and the epoch of the last."""
 
     offset: int
     epoch: int
@@ -124,7 +124,7 @@ class RecordReader:
 
 
 def read_snapshot(path: str, content: bytes) -> Snapshot:
-    """Read a snapshot. Raises StorageFailure when it is not whole, or not one."""
+    """Read a snapshot. Raises StorageFailure when it is incomplete, or not a snapshot."""
     records: list[MetadataRecord] = []
     quorum = Quorum(0, None)
     last_timestamp_ms = -1
@@ -156,7 +156,7 @@ def write_snapshot(
     now_ms: int,
     last_timestamp_ms: int,
 ) -> Iterator[bytes]:
-    """Give a snapshot's content batch by batch; other tasks can run between two of them."""
+    """Yield a snapshot's content batch by batch; other tasks can run between two of them."""
     header: list[tuple[int, Message]] = [
         (SNAPSHOT_HEADER, SnapshotHeaderRecord(last_contained_log_timestamp=last_timestamp_ms))
     ]
@@ -202,14 +202,14 @@ def control_batch(messages: Iterable[tuple[int, Message]], *, offset: int, epoch
 
 
 def decode_control(record: Record) -> tuple[int, Message | None]:
-    """Read a control record: its type, and its message where it matters here."""
+    """Read a control record: its type, and its message for the types that are used here."""
     kind = int.from_bytes((record.key or bytes(4))[2:4], "big")
     cls = _CONTROL_CLASSES.get(kind)
     return kind, codec.decode(cls, 0, record.value or b"") if cls else None
 
 
 def follow_quorum(quorum: Quorum, message: Message | None) -> Quorum:
-    """Apply a control record to what is known of the quorum."""
+    """Apply a control record to the quorum."""
     if isinstance(message, KRaftVersionRecord):
         return quorum._replace(kraft_version=message.kraft_version)
     if isinstance(message, VotersRecord):

@@ -37,7 +37,7 @@ _UNREGISTERS_CONTROLLERS = 33  # 4.4-IV2
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """A broker as it introduces itself. ``epoch`` is the offset that its record will have."""
+    """The fields of the broker's registration. ``epoch`` is the offset that its record will have."""
 
     broker_id: int
     epoch: int
@@ -52,8 +52,8 @@ def register_broker(
 ) -> list[Message]:
     """Register the controller's own broker, unfenced; it leads the partitions without a leader that it may lead.
 
-    ``page_cache_lost``: what this broker wrote last may be lost (the machine crashed). It leaves the in-sync sets that
-    others are in; the partitions that it alone has get a new leader epoch, by which consumers notice the truncation
+    ``page_cache_lost``: the machine crashed, so this broker's last writes may be lost. It leaves in-sync sets with
+    other replicas; partitions with this one alone get a new leader epoch, by which consumers detect the truncation
     (KIP-320).
     """
     features = supported_features(persona(configs.broker["kwire.as.release"]))
@@ -71,7 +71,7 @@ def stop_broker(broker: BrokerNode) -> list[Message]:
 
 
 def unregister_broker(image: MetadataImage, configs: EffectiveConfigs, broker_id: int) -> list[Message]:
-    """Forget a broker. Raises KafkaError(BROKER_ID_NOT_REGISTERED)."""
+    """Unregister a broker. Raises KafkaError(BROKER_ID_NOT_REGISTERED)."""
     broker = image.brokers.get(broker_id)
     if broker is None:
         raise KafkaError(Code.BROKER_ID_NOT_REGISTERED, f"Broker ID {broker_id} is not currently registered")
@@ -79,7 +79,7 @@ def unregister_broker(image: MetadataImage, configs: EffectiveConfigs, broker_id
 
 
 def unregister_controller(image: MetadataImage, controller_id: int, *, own_id: int) -> list[Message]:
-    """Forget a controller (KIP-1312). ``own_id`` is that of the active controller.
+    """Unregister a controller (KIP-1312). ``own_id`` is that of the active controller.
 
     Raises KafkaError: INVALID_REQUEST for the active controller, UNSUPPORTED_VERSION below metadata.version 33,
     CONTROLLER_ID_NOT_REGISTERED.
@@ -98,7 +98,7 @@ def unregister_controller(image: MetadataImage, controller_id: int, *, own_id: i
 def reserve_producer_ids(
     image: MetadataImage, broker_id: int, *, count: int = PRODUCER_ID_BLOCK
 ) -> tuple[int, list[Message]]:
-    """Reserve ``count`` producer ids; give the first. Raises KafkaError when the numbers have run out."""
+    """Reserve ``count`` producer ids; returns the first. Raises KafkaError when the numbers have run out."""
     first = image.next_producer_id
     if first > _PRODUCER_ID_MAX - count:
         raise KafkaError(Code.UNKNOWN_SERVER_ERROR, "Exhausted all producerIds as the next block's end producerId")
@@ -110,7 +110,7 @@ def reserve_producer_ids(
 
 
 def bootstrap_records(levels: Mapping[str, int], *, min_insync_replicas: int) -> list[Message]:
-    """Give the first records of a new cluster. The caller frames them as one transaction."""
+    """Return the first records of a new cluster. The caller frames them as one transaction."""
     records: list[Message] = [
         FeatureLevelRecord(name=name, feature_level=level) for name, level in levels.items() if level > 0
     ]
@@ -127,7 +127,7 @@ def bootstrap_records(levels: Mapping[str, int], *, min_insync_replicas: int) ->
 
 
 def _is_certain(record: Message, broker_id: int) -> bool:
-    """Tell whether a change elects no other broker: the log may list some that are long gone."""
+    """Tell whether a change elects no other broker, because those in the log may not exist any more."""
     return not isinstance(record, PartitionChangeRecord) or record.leader == broker_id
 
 

@@ -1,12 +1,12 @@
-"""A replica of the metadata log that does not vote: what a broker fetches next, and which records it may apply.
+"""The metadata log as a non-voting replica follows it: the next request of a broker, and the records that it may apply.
 
-Responsible for: which node to ask for what (Fetch and FetchSnapshot on ``__cluster_metadata``), changes of the leader,
-divergence, snapshots, and the gate of the high watermark: a record is returned only once it is committed. Must not
-depend on: connections, clocks, files, what the records change.
+Responsible for: the requests (Fetch and FetchSnapshot on ``__cluster_metadata``) and their target, changes of the
+leader, divergence, snapshots, and the high watermark: a record is returned only once it is committed. Must not depend
+on: connections, clocks, files, the content of records.
 
 Use, one request at a time:
 
-    ask = observer.next()                       # which node, what to ask, and after which pause
+    ask = observer.next()                       # node, request, and pause before it
     committed = observer.answered(response)     # or observer.failed(), when no response arrived
     for change in committed: ...                # apply in this order
 
@@ -33,7 +33,7 @@ from kwire.wire.messages import FetchRequest, FetchSnapshotRequest
 FETCH_BYTES_MAX: Final = 1024 * 1024
 MAX_WAIT_MS: Final = 500
 
-# Pauses before the next request, by what happened before it.
+# Pauses before the next request, by the outcome of the last one.
 _NO_PAUSE_MS: Final = 0
 _ELECTION_PAUSE_MS: Final = 50  # the node knows no leader: an election takes about a second
 _FAILURE_PAUSE_MS: Final = 100
@@ -121,7 +121,7 @@ class MetadataObserver:
         self._pause_ms = _NO_PAUSE_MS
         self._asked_leader = False
 
-    # --- what is known ---
+    # --- state ---
 
     @property
     def quorum(self) -> Quorum:
@@ -135,7 +135,7 @@ class MetadataObserver:
 
     @property
     def is_controller_id(self) -> bool:
-        """Whether the active controller has this broker's node id, so that it fails on this broker's requests."""
+        """Whether the active controller has this broker's node id, so that it refuses this broker's requests."""
         return self.leader_id == self._node_id
 
     @property
@@ -156,7 +156,7 @@ class MetadataObserver:
     # --- requests ---
 
     def next(self) -> Ask:
-        """Return what to send now, and to which node."""
+        """Return the next request and its target."""
         leader = self.leader
         self._asked_leader = leader is not None
         pause_ms, self._pause_ms = self._pause_ms, _NO_PAUSE_MS
@@ -165,7 +165,7 @@ class MetadataObserver:
         return Ask(leader or self._any_controller(), self._fetch(), pause_ms)
 
     def answered(self, response: Any) -> list[Change]:
-        """Take the response to the last request; return what to apply.
+        """Handle the response to the last request; returns the changes to apply.
 
         Raises MetadataDiverged; KafkaError with the leader's code for a refusal that waiting does not cure, such as
         INCONSISTENT_CLUSTER_ID.
@@ -262,7 +262,7 @@ class MetadataObserver:
             raise KafkaError(code)
 
     def _note_leader(self, leader_id: int, leader_epoch: int) -> None:
-        """Follow what a controller says of the leader; what it says of an earlier epoch is out of date."""
+        """Note the leader that a controller names, unless it is of an earlier epoch."""
         if leader_epoch < self.leader_epoch:
             self.leader_id = _NO_LEADER
             self._pause_ms = _ELECTION_PAUSE_MS
@@ -273,8 +273,8 @@ class MetadataObserver:
         self.leader_epoch = leader_epoch
         self.leader_id = leader_id
         if (leader_epoch, leader_id) == self._failed_leader:
-            # The others name the leader that was lost until they have elected another. It may only have been cut off
-            # from this broker, so it is asked again after the others.
+            # The other controllers name the lost leader until they have elected another. It may only be cut off from
+            # this broker, so it is tried again after them.
             self.leader_id = _NO_LEADER
             self._failed_leader = None
             self._pause_ms = _ELECTION_PAUSE_MS
@@ -286,7 +286,7 @@ class MetadataObserver:
         if partition.snapshot_id.end_offset >= 0:
             snapshot_id = SnapshotId(partition.snapshot_id.end_offset, partition.snapshot_id.epoch)
             if snapshot_id <= (self.applied_offset + 1, self._applied_epoch) and self.applied_offset >= 0:
-                # All of it is applied already: the leader may have another answer in a while.
+                # The whole snapshot is applied already: ask again after a pause.
                 self._pause_ms = _FAILURE_PAUSE_MS
                 return []
             self._download = _Download(snapshot_id, bytearray())
@@ -325,7 +325,7 @@ class MetadataObserver:
         return committed
 
     def _truncate(self, epoch: int, end_offset: int) -> None:
-        """Drop the batches behind where this log and the leader's diverge. Raises MetadataDiverged."""
+        """Drop the batches behind the point where this log and the leader's diverge. Raises MetadataDiverged."""
         while self._uncommitted:
             header = self._uncommitted[-1].header
             if header.leader_epoch <= epoch and header.last_offset < end_offset:
@@ -356,7 +356,7 @@ class MetadataObserver:
         return self._load(download)
 
     def _begin_again(self) -> list[Change]:
-        """Ask with Fetch again: the snapshot is gone, the leader is another, or its answer tells nothing."""
+        """Return to Fetch: the snapshot is gone, the leader has changed, or the answer is empty."""
         self._download = None
         self._pause_ms = _FAILURE_PAUSE_MS
         return []

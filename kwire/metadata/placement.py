@@ -1,7 +1,7 @@
 """Which brokers hold the replicas of new partitions.
 
 Responsible for: placement, and the checks of an assignment that a client sends. Must not depend on: topics, records,
-random numbers: the caller passes where to start, so that the same command makes the same records.
+random numbers: the caller passes ``start``, so that the same command makes the same records.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ def place(image: MetadataImage, *, partitions: int, replication_factor: int, sta
     """Choose the replicas of ``partitions`` partitions, the preferred leader first.
 
     Brokers take turns, racks too, beginning with number ``start``; brokers that are active come before those that are
-    fenced, and one leads only while active. Raises KafkaError(INVALID_REPLICATION_FACTOR) without the prefix that tells
-    what was asked for.
+    fenced, and one leads only while active. Raises KafkaError(INVALID_REPLICATION_FACTOR) without the prefix that names
+    the request.
     """
     usable = [broker for broker in image.brokers.values() if not (_is_cordoned(broker) or _is_stopping(broker))]
     if not any(is_active(broker) for broker in usable):
@@ -92,7 +92,7 @@ def _row(active: list[int], idle: list[int], turn: int) -> list[int]:
 
 
 def _over_racks(row: list[int], racks: Mapping[int, str], replication_factor: int) -> list[int]:
-    """Choose from a row so that no rack holds a further replica while another that could holds fewer."""
+    """Choose from a row so that the replicas are spread evenly over racks."""
     chosen, rest = row[:1], row[1:]
     held = Counter(racks[broker_id] for broker_id in chosen)
     while len(chosen) < replication_factor:

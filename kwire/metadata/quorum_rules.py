@@ -1,10 +1,10 @@
-"""Which part of a metadata quorum this node is by its settings, and the refusal of parts that are not served.
+"""This node's role in the metadata quorum by its settings, and the refusal of roles that are not served.
 
 Responsible for: what ``controller.quorum.voters``, ``controller.quorum.bootstrap.servers`` and ``process.roles`` may
-say. Must not depend on: where a setting came from, files, sockets.
+be. Must not depend on: where a setting came from, files, sockets.
 
-A node with the controller role is the only voter of its quorum. One that accepted other voters would start alone, with
-a cluster of its own, and know nothing of the other nodes.
+A node with the controller role is the only voter of its quorum. If other voters were accepted, the node would start
+alone, with a cluster of its own, without the other nodes.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def is_broker_alone(configs: EffectiveConfigs) -> bool:
 
 
 def check_quorum(configs: EffectiveConfigs) -> None:
-    """Check that what the settings say of the quorum is served. Raises ConfigProblem."""
+    """Check that the quorum of the settings is served. Raises ConfigProblem."""
     if is_broker_alone(configs):
         check_controllers(configs)
         _check_logins(configs)
@@ -46,7 +46,10 @@ def check_quorum(configs: EffectiveConfigs) -> None:
 
 
 def check_controllers(configs: EffectiveConfigs) -> None:
-    """Check that a broker alone names controllers, and is none of them. Raises ConfigProblem."""
+    """Check that a broker without the controller role names controllers, and is not one of them.
+
+    Raises ConfigProblem.
+    """
     voters = [int(voter.partition("@")[0]) for voter in configs.broker["controller.quorum.voters"]]
     node_id = configs.broker["node.id"]
     if node_id in voters:

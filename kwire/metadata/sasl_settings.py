@@ -1,9 +1,8 @@
 """The SASL settings of a listener, with Kafka's prefixes.
 
 Responsible for: ``sasl.enabled.mechanisms``, ``sasl.jaas.config``, ``connections.max.reauth.ms`` and the settings of
-OAUTHBEARER as they hold for one listener and mechanism, how this node logs in at other nodes, and what is wrong with
-any of them. Must not depend on: how a
-mechanism works, sockets.
+OAUTHBEARER for one listener and mechanism, the login of this node at other nodes, and the checks of these settings.
+Must not depend on: how a mechanism works, sockets.
 
     listener.name.NAME.MECHANISM.KEY      in lower case; looked for first
     listener.name.NAME.KEY
@@ -49,7 +48,7 @@ _UNSECURED_HANDLER: Final = f"{_OAUTH_CLASSES}internals.unsecured.OAuthBearerUns
 JWT_VALIDATORS: Final = (f"{_OAUTH_CLASSES}DefaultJwtValidator", f"{_OAUTH_CLASSES}BrokerJwtValidator")
 _HANDLER: Final = "sasl.server.callback.handler.class"
 _JWKS: Final = "sasl.oauthbearer.jwks.endpoint.url"
-# Since Kafka 4.4 the first of each pair is required unless the second allows tokens of any.
+# Since Kafka 4.4 the first setting of each pair is required, unless the second is true.
 _VERIFIED_CLAIMS: Final = (
     ("audience", "sasl.oauthbearer.expected.audience", "sasl.oauthbearer.allow.unverified.audience"),
     ("issuer", "sasl.oauthbearer.expected.issuer", "sasl.oauthbearer.allow.unverified.issuer"),
@@ -70,7 +69,7 @@ class OAuthSettings(NamedTuple):
 
 
 class SaslSettings(NamedTuple):
-    """What holds for one listener. ``plain_users`` maps the users of PLAIN to their passwords."""
+    """The SASL settings of one listener. ``plain_users`` maps the users of PLAIN to their passwords."""
 
     mechanisms: tuple[str, ...]
     plain_users: Mapping[str, str]
@@ -149,7 +148,7 @@ def read_sasl(configs: EffectiveConfigs, listener: str) -> SaslSettings:
 def read_client_login(configs: EffectiveConfigs, listener: str, mechanism_key: str) -> ClientLogin:
     """Read how this node logs in at a listener of other nodes, by the mechanism of that setting. Raises ConfigProblem.
 
-    As in Kafka the same JAAS configuration is for the side that accepts: ``username`` and ``password`` are this node's.
+    As in Kafka one JAAS configuration is for both sides: its ``username`` and ``password`` are this node's.
     """
     mechanism = str(configs.broker_value(mechanism_key))
     if mechanism not in _LOGS_IN_BY:
@@ -168,7 +167,7 @@ def read_client_login(configs: EffectiveConfigs, listener: str, mechanism_key: s
 def _login_module(
     configs: EffectiveConfigs, listener: str, mechanism: str, use: str, example_options: str
 ) -> LoginModule:
-    """Read the JAAS configuration of a listener's mechanism; ``use`` says in a message what needs it."""
+    """Read the JAAS configuration of a listener's mechanism; ``use`` names its purpose in messages."""
     key, expected = jaas_key(listener, mechanism), LOGIN_MODULES[mechanism]
     example = f"{key}={expected} required{example_options};"
     text = configs.broker_value(key)

@@ -3,7 +3,7 @@
 Responsible for: the records and their order, which is Kafka's: features, nodes, topics, configs, quotas, producer ids,
 ACLs, credentials, tokens; preserved records come last. Must not depend on: files, batches.
 
-The records can be taken one after another while the image changes: they are those of the image when it was asked.
+The records are those of the image at the call, even if the image changes before all are taken.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Frozen:
-    """What an image held at one moment. The maps are copies; their values are shared, since nothing changes them."""
+    """The content of an image at one moment. The maps are copies; their values are shared, since they never change."""
 
     features: Mapping[str, int]
     brokers: Sequence[BrokerNode]
@@ -63,7 +63,7 @@ class _Frozen:
 
 
 def snapshot_records(image: MetadataImage) -> Iterator[Record]:
-    """Give the records of a snapshot of ``image`` as it is at this call; it may change while they are taken."""
+    """Yield the records of a snapshot of ``image`` as of this call; the image may change meanwhile."""
     return _records(
         _Frozen(
             features=dict(image.features),

@@ -1,11 +1,11 @@
 """Rules between the settings of a broker: a start that breaks one is refused, as is a change while it runs.
 
-Responsible for: what Apache Kafka's KafkaConfig checks beyond single values (the rules for listeners are in
-``listeners.py``). ``tests/metadata/start_vectors.json.gz`` holds what the official classes say, and
-``tools/start_vectors.py`` asks them. Must not depend on: where a setting came from, files, sockets.
+Responsible for: the checks of Apache Kafka's KafkaConfig beyond single values (the rules for listeners are in
+``listeners.py``). ``tests/metadata/start_vectors.json.gz`` has the results of the official classes, made by
+``tools/start_vectors.py``. Must not depend on: where a setting came from, files, sockets.
 
 A new rule is a function that is added to ``_RULES``. It raises ConfigProblem: the config, its value, a message (Kafka's
-where Kafka has the rule), and what would be right.
+where Kafka has the rule), and the valid values.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def _compared(configs: EffectiveConfigs, name: str) -> int:
 
 
 def _check_classes(configs: EffectiveConfigs) -> None:
-    """Refuse Java classes other than Kafka's own: what they would decide or do would not happen."""
+    """Refuse Java classes other than Kafka's own, because kwire cannot run them."""
     for name, key in broker_keys().items():
         own = (
             _OWN_CLASSES.get(name, (key.default_text or "",))

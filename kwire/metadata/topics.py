@@ -1,6 +1,6 @@
 """Commands on topics: create, delete, add partitions.
 
-Responsible for: which topics may be created, deleted and extended, and the records of that. Must not depend on: logs on
+Responsible for: which topics may be created, deleted and extended, and the records. Must not depend on: logs on
 disk, requests, authorization. Errors and their messages are Kafka's; where Kafka fails with UNKNOWN_SERVER_ERROR, the
 item is refused with the code that describes it.
 """

@@ -1,7 +1,7 @@
 """The command that changes finalized feature levels (KIP-584, KIP-1022).
 
-Responsible for: which changes are allowed, and their records; all of a request or none of it. Must not depend on: what
-a level enables.
+Responsible for: which changes are allowed, and their records; all of a request or none of it. Must not depend on: the
+effect of a level.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class FeatureUpdate(NamedTuple):
 def update_features(
     image: MetadataImage, updates: Sequence[FeatureUpdate], *, node_id: int, kraft_version: int
 ) -> list[Message]:
-    """Change feature levels. Raises KafkaError for the first that cannot be, and then none is changed.
+    """Change feature levels. Raises KafkaError for the first that cannot be changed, and then none is.
 
     Of several updates of one feature the last counts, as in Apache Kafka.
     """

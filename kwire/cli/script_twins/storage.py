@@ -68,9 +68,7 @@ def _parser() -> Arguments:
     for command in (info, layout):
         command.add_argument("--config", "-c", required=True, metavar="FILE", help="the server.properties of the node")
     layout.add_argument("--cluster-id", "-t", required=True, metavar="ID", help="the cluster's id")
-    layout.add_argument(
-        "--ignore-formatted", "-g", action="store_true", help="skip formatted directories"
-    )
+    layout.add_argument("--ignore-formatted", "-g", action="store_true", help="skip formatted directories")
     layout.add_argument("--release-version", "-r", metavar="RELEASE", help="feature levels of a release")
     layout.add_argument(
         "--feature", "-f", action="append", default=[], metavar="FEATURE=LEVEL", help="one feature's level"
@@ -78,12 +76,8 @@ def _parser() -> Arguments:
     layout.add_argument("--add-scram", "-S", action="append", default=[], metavar="CREDENTIAL",
                         help="a user: SCRAM-SHA-256=[name=alice,password=secret]")  # fmt: skip
     quorum = layout.add_mutually_exclusive_group()
-    quorum.add_argument(
-        "--standalone", "-s", action="store_true", help="this node is the only voter (always so)"
-    )
-    quorum.add_argument(
-        "--no-initial-controllers", "-N", action="store_true", help="no effect: see --standalone"
-    )
+    quorum.add_argument("--standalone", "-s", action="store_true", help="this node is the only voter (always so)")
+    quorum.add_argument("--no-initial-controllers", "-N", action="store_true", help="no effect: see --standalone")
     quorum.add_argument("--initial-controllers", "-I", metavar="LIST", help="ID@HOST:PORT:DIRECTORY of this node alone")
     add_offline_commands(parser)
     parser.add_command("random-uuid", "Print a random cluster id.")

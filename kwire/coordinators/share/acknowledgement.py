@@ -1,7 +1,7 @@
-"""What a share consumer says of records that it got (KIP-932, KIP-1222).
+"""Acknowledgements of a share consumer (KIP-932, KIP-1222).
 
-Responsible for: the types, what each makes of a record, and the checks that need no state. Must not depend on: share
-partitions, requests.
+Responsible for: the types, the resulting state of a record, and the checks that need no state. Must not depend on:
+share partitions, requests.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ Responsible for: the rules of one acquisition. Must not depend on: requests, the
 
 The rules are those of Apache Kafka, so that both give the same answers: whole record batches while the limits allow, or
 exactly as many records as were asked for (``strict``, KIP-1206); records that failed before are delivered in smaller
-and smaller portions, the last time alone, so that one bad record does not take its neighbours with it.
+and smaller portions, the last time alone, so that one bad record does not make its neighbours fail too.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Acquired(NamedTuple):
 
 
 class Acquisition:
-    """What one fetch acquires: ``acquired`` so far, and how many records are ``left``.
+    """The acquisition of one fetch: ``acquired`` so far, and how many records are ``left``.
 
     ``batch_size``: about how many records one ``Acquired`` holds. ``count_max``: how often a record is delivered.
     ``deadline_ms``: when the acquisition lock ends.
@@ -107,7 +107,7 @@ class Acquisition:
             self._acquire_new(runs[-1].last_offset + 1, last_offset)
 
     def _acquire_again(self, run: Run, first_offset: int, last_offset: int) -> bool:
-        """Acquire what is available of a run in flight. False: nothing more is to be acquired with it."""
+        """Acquire the available records of a run in flight. False: the acquisition ends with it."""
         in_portions = self._is_in_portions(run, first_offset, last_offset)
         if in_portions and self.acquired:
             return False
@@ -188,7 +188,7 @@ class Acquisition:
         return Delivery(DeliveryState.ACQUIRED, 1, self._member_id, self._deadline_ms)
 
     def _add(self, first_offset: int, last_offset: int, delivery_count: int, *, to_last: bool = False) -> None:
-        """Note what is acquired. ``to_last``: neighbours of one run with one count become one entry."""
+        """Note acquired records. ``to_last``: neighbours of one run with one count become one entry."""
         self.left -= last_offset - first_offset + 1
         if to_last:
             last = self.acquired[-1]

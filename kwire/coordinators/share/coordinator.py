@@ -4,7 +4,7 @@ Responsible for: the durable state of share partitions (start offset, delivery s
 that fence old leaders and states, snapshots, and which records of the log are redundant. Must not depend on: the log,
 clocks, requests, how records are delivered.
 
-Leaders of partitions read the state when they begin to serve a share group and write what changes. The group
+Leaders of partitions read the state when they begin to serve a share group and write its changes. The group
 coordinator initializes and deletes it. ``state_epoch`` is set each time the state is initialized;
 ``leader_epoch`` is the highest of the leaders that read or wrote it.
 """
@@ -32,7 +32,7 @@ from kwire.errors import Code, KafkaError
 _OLD_LEADER: Final = "The leader epoch in the request is older than the epoch on the broker."
 _OLD_STATE: Final = "The coordinator rejected the request because the state epoch did not match."
 _COLD_TIMER: Final = ("cold partitions",)
-# Share partitions that one pass over cold ones writes before others have a turn.
+# Share partitions that one step of a pass over cold ones writes before other tasks run.
 _SNAPSHOTS_IN_TURN: Final = 200
 
 
@@ -61,7 +61,7 @@ class Stored(NamedTuple):
 
 
 class Write(NamedTuple):
-    """What a leader changes. ``delivered_count`` UNKNOWN_COUNT: as before."""
+    """A change by a leader. ``delivered_count`` UNKNOWN_COUNT: not changed."""
 
     state_epoch: int
     leader_epoch: int
@@ -74,7 +74,7 @@ class ShareCoordinator:
     """A ``Machine``.
 
     Commands raise KafkaError(INVALID_REQUEST, UNKNOWN_TOPIC_OR_PARTITION, FENCED_LEADER_EPOCH, FENCED_STATE_EPOCH),
-    otherwise a reply follows.
+    otherwise they reply.
     """
 
     def __init__(self, config: ShareCoordinatorConfig) -> None:
@@ -103,7 +103,8 @@ class ShareCoordinator:
             state_epoch=state_epoch,
             leader_epoch=0,
             start_offset=start_offset,
-            # Nothing was delivered behind a start that is known; where it is not, the lag is not either (KIP-1226).
+            # Behind a known start offset nothing was delivered yet; with an unknown one the count is unknown too
+            # (KIP-1226).
             delivered_count=UNKNOWN_COUNT if start_offset == UNKNOWN_START_OFFSET else 0,
             created_ms=now_ms,
             written_ms=now_ms,
@@ -111,7 +112,7 @@ class ShareCoordinator:
         return _answered(ticket, None, snapshot_record(key, snapshot))
 
     def write(self, key: SharePartitionKey, write: Write, *, ticket: int, now_ms: int) -> Effects:
-        """Store what a leader changes. The reply is None."""
+        """Store a change by a leader. The reply is None."""
         self._check_partition(key)
         _check_epoch(write.leader_epoch, "leader")
         _check_epoch(write.state_epoch, "state")
@@ -127,7 +128,7 @@ class ShareCoordinator:
         return _answered(ticket, None, self._record(key, stored, write, stored.state.leader_epoch, now_ms))
 
     def read(self, key: SharePartitionKey, leader_epoch: int, *, ticket: int, now_ms: int) -> Effects:
-        """The state for a leader; a ``Snapshot`` follows. Leaders of lower epochs cannot write from then on."""
+        """The reply is the state as a ``Snapshot``. Leaders of lower epochs are fenced from then on."""
         self._check_partition(key)
         _check_epoch(leader_epoch, "leader")
         stored = self._initialized(key, "Read")
@@ -208,13 +209,13 @@ class ShareCoordinator:
         return self._snapshot_cold_partitions(now_ms)
 
     def clock_stepped(self, by_ms: int) -> None:
-        """Nothing here waits for a time but the pass over cold partitions."""
+        """Only the pass over cold partitions has a timer, which need not move."""
 
     def on_append_result(self, follow_up: object, error: Code | None, now_ms: int) -> Effects:
         raise AssertionError(f"no follow-up was asked for: {follow_up!r}, {error}, {now_ms}")
 
     def unloaded(self) -> None:
-        """Nothing outside of the machine depends on it."""
+        """There is nothing to release."""
 
     # --- helpers
     # -----------------------------------------------------------------------------------------------------

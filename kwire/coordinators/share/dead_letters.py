@@ -1,6 +1,6 @@
-"""Dead letters: records that a share group gives up, written to another topic (KIP-1191).
+"""Dead letters: records that a share group archives undelivered, written to another topic (KIP-1191).
 
-Responsible for: which records they are, why, and the record of each. Must not depend on: share partitions, where the
+Responsible for: their causes, and the record of each. Must not depend on: share partitions, where the
 records are written.
 
 A dead letter has headers that name the place of the record, the group and the cause; key and value are those of the

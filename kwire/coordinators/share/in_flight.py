@@ -24,7 +24,7 @@ NO_MEMBER: Final = ""
 
 
 class Limits(NamedTuple):
-    """What the group's configs allow: share.delivery.count.limit, share.partition.max.record.locks.
+    """Limits by the group's configs: share.delivery.count.limit, share.partition.max.record.locks.
 
     ``dead_letters``: the group has a dead letter topic.
     """
@@ -152,5 +152,5 @@ class Run:
 
 
 def stored(first_offset: int, last_offset: int, delivery: Delivery) -> StateBatch:
-    """What the share coordinator is to store for it."""
+    """The state batch that the share coordinator stores for it."""
     return StateBatch(first_offset, last_offset, delivery.state, delivery.count)

@@ -43,7 +43,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True)
 class Update:
-    """What changed since the snapshot of this epoch; -1 for an epoch or offset that did not change."""
+    """The changes since the snapshot of this epoch; -1 for an epoch or offset that did not change."""
 
     snapshot_epoch: int
     leader_epoch: int
@@ -103,7 +103,7 @@ def tombstone(key: SharePartitionKey) -> Record:
 
 
 def read_record(key: bytes, value: bytes | None) -> Entry | None:
-    """What a record says; None for a version that Kafka 4.3 does not know. ProtocolViolation when it cannot be read."""
+    """Read a record; None for a version that Kafka 4.3 does not know. ProtocolViolation when it cannot be read."""
     kind = _INT16.unpack_from(key)[0]
     if kind not in (_SNAPSHOT, _UPDATE):
         return None

@@ -1,10 +1,10 @@
-"""One partition as one share group reads it: which records are in flight, who holds them, what is delivered next.
+"""One partition as one share group reads it: records in flight, their holders, the next records to deliver.
 
 Responsible for: acquiring records, acknowledgements, acquisition locks and delivery counts (KIP-932, KIP-1206,
 KIP-1222). Must not depend on: the log, clocks (times are arguments), requests, how the state is stored.
 
 Each change that must survive a restart is a ``Change``: its batches are to be stored by the share coordinator, then
-``complete`` or ``roll_back`` is called with it. A restart loses what was only acquired: it is delivered again.
+``complete`` or ``roll_back`` is called with it. After a restart, records that were only acquired are delivered again.
 
 With a dead letter topic (KIP-1191), a record that is rejected or was delivered as often as allowed is stored as
 ARCHIVING. ``take_dead_letters`` gives such records, to be written; ``archive`` ends their delivery.
@@ -45,7 +45,7 @@ class Change:
 
 
 class InFlightSummary(NamedTuple):
-    """For people: how many records are acquired, wait for another delivery, and by count how often delivered."""
+    """For display: how many records are acquired or wait for another delivery, and how many by delivery count."""
 
     acquired: int
     available: int
@@ -82,7 +82,7 @@ class SharePartition:
 
     @property
     def next_fetch_offset(self) -> int:
-        """Where the log is to be read next."""
+        """The offset of the next read."""
         return self._window.next_fetch_offset()
 
     @property
@@ -102,7 +102,7 @@ class SharePartition:
         strict: bool,
         deadline_ms: float,
     ) -> list[Acquired]:
-        """Give the member what it may have of the batches that were read from ``fetch_offset`` on.
+        """Acquire records for the member, out of the batches that were read from ``fetch_offset`` on.
 
         ``batch_size``: about how many records one ``Acquired`` holds. ``deadline_ms``: when the acquisition lock ends.
         """
@@ -151,7 +151,7 @@ class SharePartition:
     def acknowledge(
         self, member_id: str, acknowledgements: Iterable[Acknowledgement], *, renewed_deadline_ms: float | None
     ) -> Change:
-        """Begin what a member says of records that it holds; all of it or, with an error, nothing.
+        """Begin the transitions of all acknowledged records; with an error, none.
 
         RENEW moves the end of the lock to ``renewed_deadline_ms``, None where that is not allowed, and is not stored.
         Records below the start offset are passed over. Raises KafkaError: INVALID_RECORD_STATE for records that the
@@ -221,7 +221,7 @@ class SharePartition:
             delivery.deadline_ms = renewed_deadline_ms
 
     def release(self, member_id: str) -> Change:
-        """Begin to give back all that the member holds and has not acknowledged."""
+        """Begin to release all records that the member holds and has not acknowledged."""
         change = Change()
         for run in self._window:
             if run.whole is not None and _is_held_by(run.whole, member_id) and run.contains_inside(self.start_offset):
@@ -259,7 +259,7 @@ class SharePartition:
         return min(deadlines, default=None)
 
     def expire(self, now_ms: float) -> list[StateBatch]:
-        """End the locks that are over, at once; returns what is to be stored, whether or not that succeeds."""
+        """End the expired locks at once. Returns the change to store; the locks stay ended if that fails."""
         batches: list[StateBatch] = []
         for run in self._window:
             if run.whole is not None and _is_overdue(run.whole, now_ms) and run.contains_inside(self.start_offset):
@@ -278,21 +278,21 @@ class SharePartition:
         return batches
 
     def _released(self, last_offset: int) -> DeliveryState:
-        """The state of records that are given back: those below the start are not delivered again."""
+        """The state of released records: those below the start are not delivered again."""
         return DeliveryState.AVAILABLE if last_offset >= self.start_offset else DeliveryState.ARCHIVED
 
     # --- dead letters
     # ------------------------------------------------------------------------------------------------
 
     def take_dead_letters(self) -> list[DeadLetters]:
-        """The records whose dead letters are to be written now; ``archive`` follows for each."""
+        """The records whose dead letters are to be written now; the caller then calls ``archive`` for each."""
         taken, self._dead_letters = self._dead_letters, []
         return taken
 
     def archive(self, letters: DeadLetters) -> list[StateBatch]:
         """End the delivery of records whose dead letters are written, or cannot be.
 
-        Returns what is to be stored, whether or not that succeeds.
+        Returns the change to store; the delivery stays ended if that fails.
         """
         batches: list[StateBatch] = []
         for run in self._window.overlapping(letters.first_offset, letters.last_offset):
@@ -317,7 +317,7 @@ class SharePartition:
         self._window.move_start(log_start_offset)
 
     def _archive_vanished(self, fetch_offset: int, base_offset: int) -> None:
-        """Compaction removed what lay between ``fetch_offset`` and the first batch that was read."""
+        """Archive records between ``fetch_offset`` and the first batch that was read, which compaction has removed."""
         if fetch_offset >= base_offset:
             return
         window = self._window

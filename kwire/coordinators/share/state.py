@@ -1,7 +1,7 @@
 """The delivery state of records as the share coordinator stores it (KIP-932).
 
-Responsible for: the values that share partitions and the share coordinator exchange, and combining what is stored with
-an update. Must not depend on: records of the log, share partitions.
+Responsible for: the values that share partitions and the share coordinator exchange, and merging updates into it. Must
+not depend on: records of the log, share partitions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ UNKNOWN_COUNT: Final = -1
 
 
 class DeliveryState(IntEnum):
-    """Where the delivery of a record stands. The share coordinator never stores ACQUIRED."""
+    """The state of a record's delivery. The share coordinator never stores ACQUIRED."""
 
     AVAILABLE = 0
     ACQUIRED = 1
@@ -60,7 +60,7 @@ def combine(stored: Iterable[StateBatch], update: Iterable[StateBatch], start_of
     """Merge an update into the stored batches; both may overlap. The result is sorted and does not overlap.
 
     Where two batches cover an offset, the higher delivery count holds, then the higher state: a record's state only
-    moves forward. Neighbours with equal states become one batch. What lies below ``start_offset`` is dropped, unless
+    moves forward. Neighbours with equal states become one batch. Offsets below ``start_offset`` are dropped, unless
     that is UNKNOWN_START_OFFSET.
     """
     batches = sorted(_from(start_offset, [*stored, *update]))

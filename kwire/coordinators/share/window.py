@@ -1,6 +1,6 @@
-"""What one share group has in flight of one partition: runs of records between a start and an end.
+"""The records of one partition that one share group has in flight: runs between a start and an end offset.
 
-Responsible for: finding runs, where the log is to be read next, and moving the start over records that are delivered
+Responsible for: finding runs, the offset of the next read, and moving the start over records that are delivered
 for good. Must not depend on: members, requests, the log, times.
 
     log   ...delivered...│  runs of records in flight  │ not acquired yet ...
@@ -124,7 +124,7 @@ class Window:
         return self._gap_start if self._gap_end == self.end_offset else None
 
     def narrow_gap(self, offset: int) -> None:
-        """All before ``offset`` was acquired at least once, or is not in the log; so was all that is in flight."""
+        """Note that all records before ``offset``, and all in flight, were acquired once or are not in the log."""
         run = self.floor(offset)
         while run is not None and run.last_offset >= offset:
             offset = run.last_offset + 1
@@ -144,9 +144,9 @@ class Window:
             self.narrow_gap(offset)
 
     def advance_start(self) -> bool:
-        """Move the start over records that need no further delivery, and forget the runs before it.
+        """Move the start over records that need no further delivery, and drop the runs before it.
 
-        Returns whether it moved, or a run was forgotten.
+        Returns whether it moved, or a run was dropped.
         """
         last_over = self._last_offset_over()
         if last_over is None:
@@ -161,7 +161,7 @@ class Window:
         assert run is not None
         start, place = last_over + 1, bisect_right(self._firsts, last_over)
         if last_over == run.last_offset:
-            # Without a gap, what lies between two runs is not in the log.
+            # Without a gap, offsets between two runs are not in the log.
             gap_start = self.gap_start
             start = self._firsts[place] if gap_start is None else min(gap_start, self._firsts[place])
         else:
@@ -180,7 +180,7 @@ class Window:
             if gap_start is not None and run.last_offset >= gap_start:
                 break
             for _, last, delivery in run.parts():
-                # What lies before the start needs none, whatever became of it, but its run is kept while a member
+                # Records before the start need no delivery, whatever their state, but their run is kept while a member
                 # holds a part of it.
                 if not delivery.is_over and (last >= self.start_offset or delivery.state is DeliveryState.ACQUIRED):
                     return found

@@ -36,7 +36,7 @@ class TransactionConfig:
 
 @dataclass(frozen=True, slots=True)
 class InitProducerId:
-    """``expected`` is the producer id and epoch of a producer that goes on after an error (KIP-360).
+    """``expected`` is the producer id and epoch of a producer that continues after an error (KIP-360).
 
     The reply is a ``ProducerStamp``.
     """

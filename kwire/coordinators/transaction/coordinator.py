@@ -5,7 +5,7 @@ single transaction are in ``transitions``. Must not depend on: the log, clocks, 
 
     EndTxn ──► PrepareCommit appended ──► reply, and the action WriteMarkers ──► complete ──► CompleteCommit appended
 
-After a crash between any two of these the log says what was decided: ``loaded`` asks for the markers again.
+After a crash between any two of these the decision is in the log: ``loaded`` requests the markers again.
 
 Durable: ``transactions``. Soft: ``previous`` (see ``transitions.PreviousProducer``) and when the timers fire.
 """
@@ -42,11 +42,12 @@ from kwire.coordinators.transaction.transitions import PreviousProducer, Step
 from kwire.errors import Code, KafkaError
 from kwire.types import TopicPartition
 
-# The timers: abort transactions that timed out, go on with that, expire transactional ids. Keys of ``deadlines`` too.
+# Keys of timers and of ``deadlines``: abort transactions that timed out, the next step of that, expire transactional
+# ids.
 _OVERDUE: Final = ("overdue",)
 _OVERDUE_REST: Final = ("overdue", "rest")
 _EXPIRED: Final = ("expired",)
-# The ids that are looked at, and the transactions that are aborted, in one turn of the event loop.
+# The ids that are checked, and the transactions that are aborted, in one turn of the event loop.
 _LOOKED_AT_IN_TURN: Final = 500
 _ABORTED_IN_TURN: Final = 20
 _LONG_AGO_MS: Final = -(2**62)
@@ -69,7 +70,7 @@ class TransactionCoordinator:
         # When the timers fire.
         self.deadlines: Table[tuple[str], int] = Table(self.timeline)
         self._looked_for_overdue_ms = _LONG_AGO_MS
-        # The ids that a pass over all of them has still to look at.
+        # The ids that a pass over all of them has not checked yet.
         self._to_look_at: list[str] = []
         self._to_expire: list[str] = []
         # The oldest update of an id that the pass did not expire.
@@ -104,7 +105,7 @@ class TransactionCoordinator:
         if before is not None and before.state is State.ONGOING:
             transitions.check_may_go_on(before, self._previous(transactional_id), command.expected)
             effects = self._fence(transactional_id, before, spare_id, now_ms)
-            # The client sends InitProducerId again, and then gets an epoch that the aborted transaction never had.
+            # The client sends InitProducerId again, and then gets an epoch above that of the aborted transaction.
             effects.reply(ticket, KafkaError(Code.CONCURRENT_TRANSACTIONS))
             return effects
         step = transitions.initialize(
@@ -164,7 +165,7 @@ class TransactionCoordinator:
         }
 
     def end(self, command: EndTransaction, *, spare_id: int, ticket: int, now_ms: int) -> Effects:
-        """The next ``ProducerStamp`` of a client with KIP-890 follows; (-1, -1) for other clients.
+        """The reply is the next ``ProducerStamp`` of a client with KIP-890; (-1, -1) for other clients.
 
         Raises KafkaError(INVALID_REQUEST, INVALID_PRODUCER_ID_MAPPING, PRODUCER_FENCED, CONCURRENT_TRANSACTIONS,
         INVALID_TXN_STATE, UNSUPPORTED_VERSION).
@@ -209,10 +210,10 @@ class TransactionCoordinator:
         step = transitions.complete(transaction, self._previous(transactional_id), now_ms=now_ms)
         return self._write(transactional_id, step)
 
-    # Questions
+    # Queries
 
     def describe(self, transactional_id: str) -> Transaction:
-        """What is committed. Raises KafkaError(INVALID_REQUEST, TRANSACTIONAL_ID_NOT_FOUND)."""
+        """Describe the committed state. Raises KafkaError(INVALID_REQUEST, TRANSACTIONAL_ID_NOT_FOUND)."""
         if not transactional_id:
             raise KafkaError(Code.INVALID_REQUEST)
         transaction = self.transactions.committed(transactional_id)
@@ -221,7 +222,7 @@ class TransactionCoordinator:
         return transaction
 
     def list(self, wanted: TransactionFilter, now_ms: int) -> Iterator[ListedTransaction | None]:
-        """What is committed, as it is when the iterator gets there, so that the caller may pause after each.
+        """List the committed transactions. Each is read when the iterator gets there: the caller may pause.
 
         Gives None for an id that is not wanted, or deleted by then.
 
@@ -276,7 +277,7 @@ class TransactionCoordinator:
         """No transaction writes to ``__transaction_state``."""
 
     def loaded(self, metadata: ClusterMetadata, now_ms: int) -> Effects:
-        # As it is now: a change while the log was replayed has not come through ``on_metadata_change``.
+        # Read now, because ``on_metadata_change`` was not called for changes during the replay.
         self.transaction_version = metadata.feature_level(TRANSACTION_VERSION)
         effects = Effects()
         for transactional_id, transaction in self.transactions.items():
@@ -294,7 +295,7 @@ class TransactionCoordinator:
         return Effects()
 
     def unloaded(self) -> None:
-        """Nothing outside of the machine depends on it."""
+        """There is nothing to release."""
 
     def on_timer(self, key: Hashable, now_ms: int) -> Effects:
         if key == _EXPIRED:
@@ -399,7 +400,7 @@ class TransactionCoordinator:
         return previous
 
     def _check_recordable(self, transaction: Transaction) -> None:
-        """The records of transaction.version 0 cannot hold what a client of version 2 asks for."""
+        """Refuse a client of version 2 while transaction.version is 0, whose records lack its fields."""
         if transaction.client_version > 0 and self.transaction_version == 0:
             raise KafkaError(Code.UNSUPPORTED_VERSION)
 

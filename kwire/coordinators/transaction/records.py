@@ -56,7 +56,7 @@ def tombstone(transactional_id: str) -> Record:
 
 
 def read_record(key: bytes, value: bytes | None) -> Entry | None:
-    """What a record says; None for a version that Kafka 4.3 does not know. ProtocolViolation when it cannot be read."""
+    """Read a record; None for a version that Kafka 4.3 does not know. ProtocolViolation when it cannot be read."""
     if _INT16.unpack_from(key)[0] != _TRANSACTION_LOG:
         return None
     transactional_id = decode(TransactionLogKey, 0, memoryview(key)[2:]).transactional_id

@@ -1,10 +1,11 @@
-"""The transitions of a transaction: what is allowed in each state, and what the next record says.
+"""The transitions of a transaction: which are allowed in each state, and the next record.
 
-Responsible for: the rules of KIP-98, KIP-360 (going on after an error) and KIP-890 (a new epoch with each end), as
-functions from a ``Transaction`` to a ``Step``. Must not depend on: records, the log, timers, what a step is used for.
+Responsible for: the rules of KIP-98, KIP-360 (recovery of a producer after an error) and KIP-890 (a new epoch with each
+end), as functions from a ``Transaction`` to a ``Step``. Must not depend on: records, the log, timers, the use of a
+step.
 
-Ending with transaction.version 2 (KIP-890), where "again" is a request whose answer was lost, known by its epoch being
-one behind, and "now" has the current epoch:
+Ending with transaction.version 2 (KIP-890), where "again" is a request whose answer was lost, recognized by an epoch
+that is one behind, and "now" has the current epoch:
 
                       abort again   abort now   commit again   commit now
     Empty             fenced        raise       fenced         invalid
@@ -45,7 +46,7 @@ class PreviousProducer(NamedTuple):
 
 
 class Step(NamedTuple):
-    """``after`` is what the record says; ``previous`` is valid once the record is committed."""
+    """``after`` is the state in the record; ``previous`` is valid once the record is committed."""
 
     after: Transaction
     previous: PreviousProducer
@@ -60,7 +61,7 @@ def initialize(
     spare_id: int,
     now_ms: int,
 ) -> Step:
-    """A producer starts, or goes on after an error: it gets a new epoch, and all producers before it are fenced.
+    """A producer starts, or recovers from an error: it gets a new epoch, and all earlier producers are fenced.
 
     ``spare_id`` is needed when the epochs of the producer id are exhausted. Raises KafkaError(PRODUCER_FENCED,
     CONCURRENT_TRANSACTIONS); an open transaction must be aborted first.
@@ -248,7 +249,7 @@ def _decide(
         previous_producer_id=before.producer_id,
         next_producer_id=spare_id if rotates else NO_PRODUCER_ID,
         state=State.PREPARE_COMMIT if commit else State.PREPARE_ABORT,
-        # One that had no partition yet begins and ends in one.
+        # A transaction without a partition begins and ends in this step.
         start_ms=before.start_ms if before.state is State.ONGOING else now_ms,
         update_ms=now_ms,
         client_version=client_version,
@@ -257,7 +258,7 @@ def _decide(
 
 
 def _check_ends_alike(state: State, *, commit: bool) -> None:
-    """The request is repeated after the decision: it must ask for the same end."""
+    """Check that a request repeated after the decision asks for the same end."""
     if state not in (
         (State.PREPARE_COMMIT, State.COMPLETE_COMMIT) if commit else (State.PREPARE_ABORT, State.COMPLETE_ABORT)
     ):

@@ -1,4 +1,4 @@
-"""What a controller of several brokers decides: pure functions over the metadata image.
+"""The decisions of a controller of several brokers: pure functions over the metadata image.
 
 Responsible for: registrations and their refusals (``registration``), broker sessions and heartbeats (``sessions``,
 ``heartbeat``), the one builder of partition changes (``partition_changes``) and what uses it: brokers that come and go

@@ -28,7 +28,7 @@ class ProposedReplica(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """What a leader wants for one partition."""
+    """The in-sync replicas that a leader proposes for one partition."""
 
     topic_id: Uuid
     index: int
@@ -41,7 +41,7 @@ class Proposal:
 def alter_partition(
     image: MetadataImage, changes: PartitionChanges, leader_id: int, proposal: Proposal
 ) -> tuple[PartitionChangeRecord | None, KafkaError | None]:
-    """Decide one proposal. Gives its record and the refusal, None each where there is none.
+    """Decide one proposal. Returns its record and the refusal, each None where there is none.
 
     Both come together when the proposal completes a reassignment that takes the leadership away: NEW_LEADER_ELECTED.
     """

@@ -39,7 +39,7 @@ def elect_leaders(
 
 
 def bump_leader_epoch(image: MetadataImage, topic: str, index: int) -> list[Message]:
-    """Begin a new leader epoch of a partition with the leader that it has. Raises KafkaError."""
+    """Begin a new leader epoch of a partition with its current leader. Raises KafkaError."""
     partition = image.partition(topic, index)
     if partition is None:
         raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION, f"there is no partition {topic}-{index}")

@@ -1,4 +1,4 @@
-"""Heartbeats of brokers: what state a broker is in next, and the records of the change.
+"""Heartbeats of brokers: the next state of a broker, and the records of the change.
 
 Responsible for: the four states (fenced, unfenced, controlled shutdown, may shut down) and their transitions. Must not
 depend on: requests, clocks.
@@ -41,9 +41,9 @@ class State(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Heartbeat:
-    """What a broker sends (BrokerHeartbeatRequest).
+    """The fields of a BrokerHeartbeatRequest.
 
-    ``metadata_offset`` is that of the last record it has applied. ``cordoned_dirs`` None says nothing.
+    ``metadata_offset`` is that of the last record it has applied. ``cordoned_dirs`` None: not sent.
     """
 
     broker_id: int

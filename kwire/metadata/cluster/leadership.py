@@ -1,4 +1,4 @@
-"""What happens to partitions when a broker comes, goes, or loses a log directory.
+"""Changes of partitions when a broker is fenced, unfenced, unregistered, or loses a log directory.
 
 Responsible for: the records of fencing and unfencing, controlled shutdown, unregistration, unclean shutdown and offline
 directories, and the periodic elections. Must not depend on: when these happen (``heartbeat``, the controller's tasks).

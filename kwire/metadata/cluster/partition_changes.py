@@ -1,6 +1,6 @@
 """Changes of one partition: its leader, in-sync replicas, eligible leader replicas (KIP-966), steps of a reassignment.
 
-Responsible for: the only place that makes a PartitionChangeRecord out of what should hold for a partition. Must not
+Responsible for: the only place that makes a PartitionChangeRecord out of the new state of a partition. Must not
 depend on: why a partition changes.
 
 The order of the steps is Apache Kafka's: a reassignment whose new replicas are in sync is completed, replicas that
@@ -52,8 +52,8 @@ class PartitionChanges:
     """Makes the records of changes over one state of the image.
 
     ``joining`` is a broker that may lead although the image does not have it unfenced yet; ``leaving`` and ``unclean``
-    are the ids of brokers that must not lead any more. What ``unclean`` holds may be incomplete, so it is not eligible
-    either.
+    are the ids of brokers that must not lead any more. The logs of ``unclean`` brokers may be incomplete, so these are
+    not eligible either.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class PartitionChanges:
         recovery_state: int | None = None,
         directory: tuple[int, Uuid] | None = None,
     ) -> PartitionChangeRecord | None:
-        """Make the record by which the partition gets what is given; None when nothing changes.
+        """Make the record that changes the given fields of the partition; None when nothing changes.
 
         ``directory`` is a broker's id and the log directory that has its replica from now on.
         """
@@ -145,7 +145,7 @@ def has_online_directory(broker: BrokerNode, directory: Uuid) -> bool:
 
 
 class _Builder:
-    """One change. The attributes are what should hold; ``build`` compares them with what does."""
+    """One change. The attributes are the new state; ``build`` compares them with the current one."""
 
     def __init__(
         self, changes: PartitionChanges, image: MetadataImage, topic: str, partition: Partition, election: Election
@@ -207,7 +207,7 @@ class _Builder:
             self.isr = [elected.leader]
             self._eligible.remove(elected.leader)
         elif elected.unclean:
-            # Records that only other replicas have are lost: the log of this one is what there is.
+            # Unclean: records that only other replicas have are lost, and this log becomes the partition's log.
             self._record.isr = [elected.leader]
             self.recovery_state = RECOVERING
 
@@ -234,7 +234,7 @@ class _Builder:
         return has_all and self._changes.may_lead(self._before, broker_id)
 
     def _may_elect_last_leader(self) -> bool:
-        """Tell whether the last leader comes back after every other replica was lost uncleanly."""
+        """Tell whether the last leader may be elected after every other replica was lost uncleanly."""
         last = self._before.last_known_elr
         return (
             self._elr_enabled

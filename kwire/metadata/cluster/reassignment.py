@@ -1,7 +1,7 @@
 """Reassignments: partitions move to other replicas (KIP-455).
 
-Responsible for: the first step (the new replicas are added to the old ones) and taking it back. The last step follows
-when all that stay are in sync: ``partition_changes`` makes it with whatever change makes it possible. Must not depend
+Responsible for: the first step (the new replicas are added to the old ones) and undoing it. The last step comes when
+all replicas that stay are in sync: ``partition_changes`` adds it to the change that makes it possible. Must not depend
 on: how replicas catch up.
 """
 

@@ -3,8 +3,8 @@
 Responsible for: the checks of Apache Kafka's controller, in its order and with its messages. Must not depend on: how
 long a session lasts (``sessions``), requests.
 
-Three refusals are kwire's own, because Apache Kafka accepts what cannot work: the id of a voter that is another node,
-a negative id, and a broker without listeners.
+Three refusals are kwire's own, because Apache Kafka accepts registrations that cannot work: the id of a voter that is
+another node, a negative id, and a broker without listeners.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _NOT_ENABLED: Final = VersionRange(0, 0)
 
 @dataclass(frozen=True, slots=True)
 class BrokerRegistration:
-    """What a broker sends to register (BrokerRegistrationRequest).
+    """The fields of a BrokerRegistrationRequest.
 
     ``previous_epoch`` is the epoch of its registration before, if it stopped cleanly, else -1.
     """

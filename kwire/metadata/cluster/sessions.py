@@ -16,7 +16,7 @@ _NO_CONTACT = float("-inf")
 
 @dataclass(slots=True)
 class Session:
-    """What is known of one registered broker. ``shutdown_offset``: see ``BrokerSessions.begin_shutdown``."""
+    """The session of one registered broker. ``shutdown_offset``: see ``BrokerSessions.begin_shutdown``."""
 
     epoch: int
     fenced: bool
@@ -39,7 +39,7 @@ class BrokerSessions:
             self._sessions[broker_id] = Session(epoch, fenced)
 
     def assume(self, broker_id: int, epoch: int, *, fenced: bool, now_ms: float) -> None:
-        """Begin with a broker of a metadata log that was replayed: an unfenced one gets a whole session of time."""
+        """Add a broker of the replayed metadata log; an unfenced one gets a full session timeout."""
         self._sessions[broker_id] = Session(epoch, fenced, _NO_CONTACT if fenced else now_ms)
 
     def unregistered(self, broker_id: int) -> None:
@@ -71,17 +71,17 @@ class BrokerSessions:
             session.shutdown_offset = offset
 
     def extend(self, by_ms: float) -> None:
-        """Give every session more time: for as long the controller itself could not read heartbeats."""
+        """Extend every session by the time in which the controller itself could not read heartbeats."""
         for session in self._sessions.values():
             session.contact_ms += by_ms
 
     def shutdown_offset(self, broker_id: int) -> int | None:
-        """Return what ``begin_shutdown`` noted; None for a broker that is not in controlled shutdown."""
+        """Return the offset of ``begin_shutdown``; None for a broker that is not in controlled shutdown."""
         session = self._sessions.get(broker_id)
         return None if session is None else session.shutdown_offset
 
     def lowest_active_offset(self) -> float:
-        """Return the lowest offset that a broker has applied which is unfenced and does not shut down."""
+        """Return the lowest applied offset of the brokers that are unfenced and not shutting down."""
         active = (one for one in self._sessions.values() if not one.fenced and one.shutdown_offset is None)
         return min((one.metadata_offset for one in active), default=float("inf"))
 

@@ -1,7 +1,7 @@
 """The commands that change the cluster's metadata, as values.
 
-Responsible for: what a command is; a module for each kind has the commands. Must not depend on: the metadata log,
-requests, connections, authorization.
+Responsible for: the interface of commands; a module for each kind has the commands. Must not depend on: the metadata
+log, requests, connections, authorization.
 
 A command is a frozen value without references to the broker, so a controller in this process can decide it
 (``decide``), and a client of another controller can send it as a request: CreateTopics as API 19, AllocateProducerIds
@@ -32,7 +32,7 @@ _Item = TypeVar("_Item")
 
 @dataclass(frozen=True, slots=True)
 class ControllerState:
-    """What a controller decides from: the committed image, the effective configs, and a source of topic ids."""
+    """The inputs of a decision: the committed image, the effective configs, and a source of topic ids."""
 
     image: MetadataImage
     configs: EffectiveConfigs

@@ -1,7 +1,7 @@
 """Commands on configs and client quotas.
 
-Responsible for: what each command says. Must not depend on: how it is decided (``alter_configs``, ``credentials``), the
-metadata log, requests.
+Responsible for: the fields of each command. Must not depend on: how it is decided (``alter_configs``, ``credentials``),
+the metadata log, requests.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Commands on brokers, controllers, features and producer ids.
 
-Responsible for: what each command says. Must not depend on: how it is decided (``nodes``, ``update_features``), the
+Responsible for: the fields of each command. Must not depend on: how it is decided (``nodes``, ``update_features``), the
 metadata log, requests.
 """
 

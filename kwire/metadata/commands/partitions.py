@@ -1,6 +1,6 @@
 """Commands on leaders and replicas of partitions.
 
-Responsible for: what each command says. Must not depend on: how it is decided (``metadata.cluster``), the
+Responsible for: the fields of each command. Must not depend on: how it is decided (``metadata.cluster``), the
 metadata log, requests.
 """
 
@@ -31,7 +31,7 @@ class ElectLeaders(Command[Outcome]):
 
 @dataclass(frozen=True)
 class BumpLeaderEpochs(Command[Outcome]):
-    """Begin a new leader epoch of partitions, with the leaders that they have."""
+    """Begin a new leader epoch of partitions, with their current leaders."""
 
     partitions: Sequence[TopicPartition]
 

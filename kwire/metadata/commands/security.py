@@ -1,6 +1,6 @@
 """Commands on SCRAM credentials and ACLs.
 
-Responsible for: what each command says. Must not depend on: how it is decided (``credentials``, ``acls``), the
+Responsible for: the fields of each command. Must not depend on: how it is decided (``credentials``, ``acls``), the
 metadata log, requests.
 """
 

@@ -1,6 +1,6 @@
 """Commands on topics and their partitions.
 
-Responsible for: what each command says. Must not depend on: how it is decided (``metadata.topics``), the
+Responsible for: the fields of each command. Must not depend on: how it is decided (``metadata.topics``), the
 metadata log, requests.
 """
 

@@ -1,9 +1,9 @@
 """The heartbeat of a member of a streams group: joining, staying, leaving (KIP-1071).
 
-Responsible for: the steps of a heartbeat, in Apache Kafka's order. Must not depend on: requests, timers that fire, who
-creates topics.
+Responsible for: the steps of a heartbeat, in Apache Kafka's order. Must not depend on: requests, timers that fire, the
+creation of topics.
 
-    1  find or create the member, store what changed in what it says      the group's epoch rises
+    1  find or create the member, store changes of its metadata      the group's epoch rises
     2  store the topology of a new group                                  one topology for the life of the group
     3  compare the topology with the topics that exist                    see ``internal_topics``
     4  compute the target assignment, if the group's epoch is newer       see ``target``
@@ -68,7 +68,7 @@ def check_request(command: StreamsHeartbeat) -> None:
 
 
 def heartbeat(step: Step, command: StreamsHeartbeat) -> HeartbeatAnswer:
-    """A heartbeat that does not leave. Raises KafkaError."""
+    """Handle a heartbeat of a member that does not leave. Raises KafkaError."""
     group = step.group
     is_joining = command.member_epoch == 0
     if is_joining:
@@ -93,7 +93,7 @@ def heartbeat(step: Step, command: StreamsHeartbeat) -> HeartbeatAnswer:
 
 
 def leave(step: Step, command: StreamsHeartbeat) -> HeartbeatAnswer:
-    """A member leaves; with the epoch -2 a static member only for a while, and its tasks stay its own."""
+    """Handle a leaving member; with the epoch -2 a static member leaves for a while and keeps its tasks."""
     if command.shutdown_application:
         _request_shutdown(step, command.member_id)
     answer = HeartbeatAnswer(command.member_id, command.member_epoch)
@@ -182,9 +182,9 @@ def _find_or_add_static(step: Step, command: StreamsHeartbeat, *, is_joining: bo
 
 
 def _replace_static(step: Step, old: Member, member_id: str) -> Member:
-    """A static member comes back under a new member id, with what it had."""
+    """A static member returns under a new member id, with its tasks."""
     new = replace(old, member_id=member_id, epoch=0, previous_epoch=0)
-    # The timers of the old member stay, in case this is not written; afterwards they find no member.
+    # The timers of the old member stay, in case the records are refused; otherwise they find no member.
     step.add(*remove_records(step.group_id, old.member_id))
     step.add(
         metadata_record(step.group_id, new),
@@ -201,7 +201,7 @@ def _static_member(step: Step, command: StreamsHeartbeat) -> Member:
 
 
 def _check_epoch(member: Member, command: StreamsHeartbeat) -> None:
-    """Whether the member is where it says: the answer with its last move may have been lost."""
+    """Check the member epoch, which may be the previous one if the last answer was lost."""
     epoch = command.member_epoch
     if epoch in (0, member.epoch):
         return
@@ -217,7 +217,7 @@ def _check_epoch(member: Member, command: StreamsHeartbeat) -> None:
 
 
 def _with_request(member: Member, command: StreamsHeartbeat) -> Member:
-    """The member with what the request says; what it leaves out stays, but an endpoint of before it joined."""
+    """The member with the fields of the request. Others stay, except an endpoint from before it joined."""
     is_joining = command.member_epoch == 0
     return replace(
         member,
@@ -236,7 +236,7 @@ def _with_request(member: Member, command: StreamsHeartbeat) -> Member:
 
 
 def _move(step: Step, member: Member, target_epoch: int, target: TaskSet, owned: TaskSet | None) -> Member:
-    """Move the member towards its target, and write where it is now if that changed."""
+    """Move the member towards its target, and write its state if that changed."""
     if member.is_reconciled_to(target_epoch):
         return member
     holders = Holders(step.group.members.values())
@@ -275,7 +275,7 @@ def _check_joining(command: StreamsHeartbeat) -> None:
 
 
 def _topology(step: Step, command: StreamsHeartbeat) -> Topology:
-    """The topology of the group; that of the request becomes it in a new group."""
+    """The topology of the group; in a new group that of the request."""
     known, given = step.group.topology, command.topology
     if known is None:
         if given is None:
@@ -370,7 +370,7 @@ def _delay_first_assignment(step: Step) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """What a heartbeat has come to. ``before``: the member before the command."""
+    """The result of a heartbeat. ``before``: the member before the command."""
 
     before: Member
     member: Member
@@ -419,7 +419,7 @@ def _answer(step: Step, command: StreamsHeartbeat, outcome: _Outcome) -> Heartbe
         step.setting("streams.acceptable.recovery.lag"),
         tuple(statuses),
         tasks,
-        # What is soft about a new group begins with the next heartbeat.
+        # The soft state of a new group begins with the next heartbeat.
         0 if step.is_new else endpoint_epoch,
         endpoints,
         configured.missing,

@@ -1,15 +1,15 @@
 """How many partitions the internal topics of a topology have, and which of them are missing.
 
-Responsible for: ``configure``, a pure function of a topology and the topics that exist. Must not depend on: groups,
-who creates topics.
+Responsible for: ``configure``, a pure function of a topology and the topics that exist. Must not depend on: groups, the
+creation of topics.
 
     1  repartition topics   as given, else as many as the sources of the subtopology that writes them have
     2  copartition groups   all their topics have equally many partitions
     3  changelog topics     as many as the subtopology has tasks
     4  compare with the topics that exist
 
-A topic that exists counts with the partitions that it has. Orders that a reader of error texts can see are those of
-Java's hash maps, as in Apache Kafka.
+A topic that exists counts with the partitions that it has. Names in error texts are in the order of Java's hash maps,
+as in Apache Kafka.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Status(IntEnum):
 
 
 class Problem(NamedTuple):
-    """Why tasks cannot be assigned, or what a member has to know."""
+    """The reason why tasks cannot be assigned, or another status for the member."""
 
     status: Status
     detail: str
@@ -100,8 +100,8 @@ class _Unusable(Exception):
 def configure(topology: Topology, existing: PartitionCount) -> ConfiguredTopology:
     """Compare a topology with the topics that exist; ``existing`` gives a topic's partitions, None without it.
 
-    Raises KafkaError: STREAMS_INVALID_TOPOLOGY for one that no topics could satisfy, UNKNOWN_SERVER_ERROR for one that
-    contradicts itself.
+    Raises KafkaError: STREAMS_INVALID_TOPOLOGY for one that no topics could satisfy, UNKNOWN_SERVER_ERROR for an
+    inconsistent one.
     """
     try:
         _refuse_missing_sources(topology, existing)
@@ -175,9 +175,9 @@ def _decide(topology: Topology, existing: PartitionCount) -> dict[str, int]:
 def _repartition_counts(order: Sequence[Subtopology], existing: PartitionCount) -> dict[str, int]:
     """The partitions of the repartition topics, decided as Apache Kafka does, in rounds.
 
-    In each round every subtopology has its turn, and decides about the topics that it writes to by those of its inputs
-    that are known then. One without a known input is looked at again only once it has one: there may be as many rounds
-    as subtopologies.
+    In each round every subtopology sets the counts of the topics that it writes to, by those of its inputs that are
+    known so far. One without a known input is skipped until it has one, because there may be as many rounds as
+    subtopologies.
     """
     found = {each.name: each.partitions for one in order for each in one.repartition_source_topics if each.partitions}
     readers: dict[str, list[int]] = {}
@@ -332,5 +332,5 @@ def _invalid(message: str) -> KafkaError:
 
 
 def _contradiction(reason: str) -> NoReturn:
-    """Apache Kafka has no check for it and fails with an exception that no response shows."""
+    """Apache Kafka does not check this and fails with an unexpected exception."""
     raise KafkaError(Code.UNKNOWN_SERVER_ERROR) from ValueError(reason)

@@ -3,9 +3,9 @@
 Responsible for: ``Member``, its three records, and their replay. Must not depend on: the group, how a member is
 reconciled.
 
-    type 19  StreamsGroupMemberMetadata           who it is, its process, where it answers interactive queries
-    type 21  StreamsGroupTargetAssignmentMember   what the target assignment gives it
-    type 22  StreamsGroupCurrentMemberAssignment  its epochs, its state, what it has and what it must revoke
+    type 19  StreamsGroupMemberMetadata           its identity, its process, its endpoint for interactive queries
+    type 21  StreamsGroupTargetAssignmentMember   its target assignment
+    type 22  StreamsGroupCurrentMemberAssignment  its epochs, its state, its tasks and those it must revoke
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _CurrentIds = messages.StreamsGroupCurrentMemberAssignmentValue.TaskIds
 
 
 class MemberState(IntEnum):
-    """As in the record. STABLE: it has what the target gives it, as far as its epoch goes."""
+    """As in the record. STABLE: it has its target assignment as of its epoch."""
 
     STABLE = 1
     UNREVOKED_TASKS = 2
@@ -44,7 +44,7 @@ class MemberState(IntEnum):
 
 
 class Endpoint(NamedTuple):
-    """Where an instance of the application answers interactive queries."""
+    """The address of an instance of the application for interactive queries."""
 
     host: str
     port: int
@@ -75,7 +75,7 @@ class Member:
 
 
 def metadata_record(group_id: str, member: Member) -> Record:
-    """The record of what a member says of itself."""
+    """The record of a member's identity and process."""
     endpoint = member.endpoint
     value = messages.StreamsGroupMemberMetadataValue(
         instance_id=member.instance_id,
@@ -106,7 +106,7 @@ def target_record(group_id: str, member_id: str, target: TaskSet) -> Record:
 
 
 def current_record(group_id: str, member: Member) -> Record:
-    """The record of where a member is."""
+    """The record of a member's state and tasks."""
     assigned, revoking = member.assigned, member.revoking
     value = messages.StreamsGroupCurrentMemberAssignmentValue(
         member_epoch=member.epoch,

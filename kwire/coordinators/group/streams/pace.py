@@ -1,10 +1,10 @@
-"""How soon a member of a streams group is asked to send its next heartbeat.
+"""The heartbeat interval in the answer to a member of a streams group.
 
-Responsible for: the interval in the answer. Must not depend on: anything that decides assignments.
+Responsible for: the interval. Must not depend on: how assignments are decided.
 
-A member gets its tasks after the delay of the first assignment, and once its internal topics exist and others have let
-go of the tasks. Apache Kafka's default asks for a heartbeat in five seconds, each time. So members are asked to come
-back soon as long as they wait for something that is about to come. A value that a user has set is always the answer.
+A member gets its tasks after the delay of the first assignment, and once its internal topics exist and other members
+have given up the tasks. Apache Kafka's default interval is five seconds. So the interval is short while a member waits
+for one of these. A value that a user has set is always used.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from kwire.coordinators.group.streams.step import Step
 
 _NAME: Final = "streams.heartbeat.interval.ms"
 _SOON_MS: Final = 100
-# Many members come back less often, so that a group costs at most so many heartbeats a second.
+# With many members the interval is longer, so that a group sends at most this many heartbeats a second.
 _SOON_MS_PER_MEMBER: Final = 2
 
 
 def heartbeat_interval_ms(
     step: Step, member: Member, group_epoch: int, before: ConfiguredTopology | None, now: ConfiguredTopology
 ) -> int:
-    """The interval for a member that is now as ``member``; ``before``: how the topics were before the command."""
+    """The interval for a member that is now as ``member``; ``before``: the state of the topics before the command."""
     configured_ms: int = step.setting(_NAME)
     parts = step.parts
     if not parts.config.streams_fast_heartbeats or parts.metadata.has_group_config(step.group_id, _NAME):

@@ -31,7 +31,7 @@ class ProcessLoad:
         return task in self._tasks
 
     def add(self, member_id: str, task: TaskId, *, is_active: bool) -> int:
-        """Give a member a task; how many it has now."""
+        """Give a member a task; returns the number of its tasks."""
         self._by_load = None
         return self._add(member_id, task, is_active=is_active)
 

@@ -1,6 +1,6 @@
-"""How one member moves from the tasks that it has to those that the target assignment gives it.
+"""The steps of one member from its tasks to those of its target assignment.
 
-Responsible for: ``reconcile``, a pure function of the member, its target and who has which task. Must not depend on:
+Responsible for: ``reconcile``, a pure function of the member, its target and the tasks of others. Must not depend on:
 records, timers, the group.
 
     STABLE ──new target──► has it tasks to give up?
@@ -59,7 +59,7 @@ class Holders:
 
 @dataclass(frozen=True, slots=True)
 class ReconciliationInputs:
-    """What a member is reconciled with. ``owned``: the tasks that it reports; None: it did not say."""
+    """The inputs of a reconciliation. ``owned``: the tasks that the member reports; None: it did not report any."""
 
     target_epoch: int
     target: TaskSet
@@ -82,7 +82,7 @@ def reconcile(member: Member, around: ReconciliationInputs) -> Member:
         case MemberState.UNREVOKED_TASKS:
             if around.may_have(member.revoking):
                 return member
-            # The epoch shows the member that its revocation counts.
+            # The new epoch confirms the revocation to the member.
             return _next_assignment(member, member.epoch + 1, around)
         case MemberState.UNRELEASED_TASKS:
             return _next_assignment(member, member.epoch, around)
@@ -96,7 +96,7 @@ def reconcile(member: Member, around: ReconciliationInputs) -> Member:
 
 
 class _Change:
-    """Between the tasks of one role that a member has, and those of its target.
+    """The difference between a member's tasks of one role and those of its target.
 
     ``taken``: those of the target that are free; ``is_waiting``: others are not.
     """
@@ -111,7 +111,7 @@ class _Change:
         self.is_waiting = self.taken != wanted
 
     def grant(self, tasks: Iterable[TaskId]) -> None:
-        """Give the member tasks at once that it would otherwise take after it has given up others."""
+        """Give the member tasks at once, without waiting for its revocations."""
         self.taken.difference_update(tasks)
         self.kept.update(tasks)
 
@@ -130,7 +130,7 @@ def _next_assignment(member: Member, epoch: int, around: ReconciliationInputs) -
     epochs = member.assigned.active
     revoking = HeldTasks(_with_epochs(active.revoking, epochs, 0), _tasks(standby.revoking), _tasks(warmup.revoking))
     must_revoke = bool(revoking) and around.may_have(revoking)
-    # What becomes active later stays what it is until then.
+    # A task that becomes active later keeps its role until then.
     promoted = set() if must_revoke else active.taken
     for copies in (standby, warmup):
         copies.kept |= (copies.current & active.target) - promoted

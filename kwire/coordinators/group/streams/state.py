@@ -33,7 +33,7 @@ _Config = messages.StreamsGroupMetadataValue.LastAssignmentConfig
 
 @dataclass(frozen=True, slots=True)
 class Epochs:
-    """The epochs of a group, which begin at 1, and what is stored with them.
+    """The epochs of a group, which begin at 1, and the other fields of its record.
 
     ``validated_topology``: the epoch of the topology whose topics all exist, -1 if some do not. ``configs``: the
     settings that the target assignment was last computed with. ``stored_description`` and ``failed_description``: of
@@ -51,7 +51,7 @@ class Epochs:
 
 
 class Target(NamedTuple):
-    """What the target assignment gives a member."""
+    """The target assignment of a member."""
 
     tasks: TaskSet
 
@@ -155,7 +155,7 @@ class StreamsTables:
 
 
 def epoch_record(group_id: str, epochs: Epochs) -> Record:
-    """The record of what ``epochs`` says, the target assignment apart."""
+    """The record of ``epochs``, without the target assignment."""
     value = messages.StreamsGroupMetadataValue(
         epoch=epochs.group,
         metadata_hash=epochs.metadata_hash,

@@ -1,4 +1,4 @@
-"""What the commands of streams groups share.
+"""State and helpers that the commands of streams groups share.
 
 Responsible for: ``StreamsParts``, the state and settings of the groups of one partition, and ``Step``, one command on
 one group. Must not depend on: any command.
@@ -23,7 +23,7 @@ from kwire.coordinators.machine import ClusterMetadata, Effects, Record
 from kwire.coordinators.timeline import NestedTable, Table, Timeline
 from kwire.coordinators.topics import group_hash
 
-# The member that the timer of a group as a whole names.
+# In the place of the member id in the key of a timer of the whole group.
 ALL_MEMBERS = ""
 
 
@@ -32,8 +32,8 @@ class Watched:
     """Soft state of a group, replaced when it changes.
 
     ``configured``: its topology compared with the topics that exist, as of version ``checked_version`` of the topics.
-    ``shutdown_by``: the member that asked for the end of the whole application. ``endpoint_epoch`` rises when what
-    interactive queries find at an endpoint changes.
+    ``shutdown_by``: the member that asked for the end of the whole application. ``endpoint_epoch`` rises when the
+    partitions of an endpoint change (interactive queries).
     """
 
     configured: ConfiguredTopology | None = None
@@ -44,7 +44,7 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """What a member last reported of the state on its disk."""
+    """The offsets of the state on its disk that a member last reported."""
 
     offsets: TaskOffsets = field(default_factory=dict)
     end_offsets: TaskOffsets = field(default_factory=dict)
@@ -84,9 +84,9 @@ class StreamsParts:
 
 @dataclass(slots=True)
 class Step:
-    """One command on one group: what it reads, and what comes of it. ``group`` shows the state before the command.
+    """One command on one group, with its effects. ``group`` shows the state before the command.
 
-    ``is_new``: the group is created by this command; what is soft about it begins with the next one.
+    ``is_new``: the group is created by this command; its soft state begins with the next one.
     """
 
     parts: StreamsParts
@@ -108,7 +108,7 @@ class Step:
     # Timers
 
     def start_session(self, member_id: str) -> None:
-        """The member has shown that it is alive."""
+        """Extend the session of a member that has sent a request."""
         timeout_ms = self.setting("streams.session.timeout.ms")
         sessions = self.parts.sessions
         sessions.extend(self.group_id, member_id, timeout_ms, now_ms=self.now_ms, effects=self.effects)
@@ -132,7 +132,7 @@ class Step:
         return self.parts.deadlines.is_set("initial", self.group_id, ALL_MEMBERS)
 
     def forget_member(self, member_id: str) -> None:
-        """Cancel the member's timers, and forget what it reported."""
+        """Cancel the member's timers, and drop its reported offsets."""
         self.parts.sessions.end(self.group_id, member_id, self.effects)
         self.end_rebalance(member_id)
         self.parts.reported.remove((self.group_id, member_id))

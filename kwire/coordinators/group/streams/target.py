@@ -78,7 +78,7 @@ def _may_compute(step: Step) -> bool:
 def _compute(
     step: Step, members: Mapping[str, Member], configured: ConfiguredTopology, group_epoch: int
 ) -> Mapping[str, TaskSet]:
-    """Compute the target of all members, and write what changed. Without all topics nothing is assigned."""
+    """Compute the target of all members, and write the changes. While topics are missing nothing is assigned."""
     targets: Mapping[str, TaskSet] = {}
     if configured.problem is None and configured.subtopologies is not None:
         specs = {member_id: _spec(step, member) for member_id, member in members.items()}
@@ -98,7 +98,7 @@ def _compute(
 
 
 def _last_target(step: Step, member: Member) -> TaskSet | None:
-    """What the last target assignment gives a member, or the member that it replaces; None if it knows neither."""
+    """The last target assignment of a member, or of the member that it replaces; None without one."""
     group = step.group
     target = group.targets.get(member.member_id)
     if target is None and member.instance_id is not None:
@@ -108,7 +108,7 @@ def _last_target(step: Step, member: Member) -> TaskSet | None:
 
 
 def _spec(step: Step, member: Member) -> MemberSpec:
-    """A member with what it has now, which its target may not show yet."""
+    """A member with its current tasks, which may differ from its target."""
     assigned = member.assigned
     found = step.parts.reported.get((step.group_id, member.member_id)) or Reported()
     held = TaskSet(without_epochs(assigned.active), assigned.standby, assigned.warmup)
