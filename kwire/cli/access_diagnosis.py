@@ -1,4 +1,4 @@
-"""What a client may do on a broker with an authorizer.
+"""The operations that a client is authorized for on a broker with an authorizer.
 
 Responsible for: the sentence of ``kwire doctor`` about missing ACLs. Must not depend on: how a finding is printed.
 """
@@ -19,14 +19,14 @@ Topic = MetadataResponse.MetadataResponseTopic
 
 
 class Access(NamedTuple):
-    """``advice`` is empty where nothing seems to be missing."""
+    """``advice`` is empty where no ACL seems to be missing."""
 
     text: str
     advice: str
 
 
 def examine_access(connection: Connection) -> Access | None:
-    """Say what this client may do; None for a broker without an authorizer, or one that cannot be asked.
+    """Describe what this client may do; None for a broker without an authorizer, or one too old to tell.
 
     Raises ClientError.
     """

@@ -1,4 +1,4 @@
-"""``kwire acls``: list, add and remove the rules of who may do what.
+"""``kwire acls``: list, add and remove ACLs, written as sentences.
 
 Responsible for: the command line, and how rules are printed. Must not depend on: requests (``kwire.cli.admin`` sends
 them), the grammar of a rule (``kwire.security.acl_text``).

@@ -1,4 +1,4 @@
-"""What ``kwire serve`` prints when it is ready: lines for programs, a banner for a terminal, Apache Kafka's log lines.
+"""The output of ``kwire serve`` when it is ready: lines for programs, a banner, Apache Kafka's log lines.
 
 Responsible for: the texts. Must not depend on: how a broker starts.
 """
@@ -13,7 +13,7 @@ from typing import Final
 from kwire import __version__
 from kwire.server.lifecycle import Server, log_ready, print_lines, warn_of_open_listeners, warn_of_stand_ins
 
-# What programs wait for in the log of a container: broker, Raft server, and the server of the ZooKeeper days.
+# Lines that programs wait for in the log of a container: of broker, Raft server, and the server with ZooKeeper.
 _KAFKA_LINES: Final = {
     "kafka.server.BrokerLifecycleManager": (
         "[BrokerLifecycleManager id={node}] The broker has been unfenced. Transitioning from RECOVERY to RUNNING."
@@ -38,14 +38,14 @@ def report_control(url: str, console: str | None) -> None:
 def report_to_terminal(
     server: Server, log_dirs: Sequence[str], control: str | None = None, console: str | None = None
 ) -> None:
-    """Print the banner: where clients connect, where the data is, and what to type next."""
+    """Print the banner: the addresses for clients, the place of the data, and the next commands."""
     warn_of_open_listeners(server)
     warn_of_stand_ins(server)
     print_lines(banner(server, log_dirs, control, console))
 
 
 def report_as_kafka(server: Server) -> None:
-    """Print the ready lines, and the lines that Apache Kafka logs at that moment, in its log format."""
+    """Print the ready lines, and those that Apache Kafka logs when it is ready, in its log format."""
     report_to_programs(server)
     time = datetime.now().astimezone().strftime("%Y-%m-%d %H:%M:%S,%f")[:-3]
     print_lines(
@@ -56,7 +56,7 @@ def report_as_kafka(server: Server) -> None:
 def banner(
     server: Server, log_dirs: Sequence[str], control: str | None = None, console: str | None = None
 ) -> list[str]:
-    """Lines for a person. ``log_dirs`` is empty when the data is in memory."""
+    """The lines of the banner. ``log_dirs`` is empty when the data is in memory."""
     addresses = [f"{binding.endpoint.host}:{binding.endpoint.port}" for binding in server.bindings]
     shown = [
         address if len(addresses) == 1 else f"{address}  ({binding.name})"

@@ -1,7 +1,7 @@
-"""Where the broker is and how to authenticate: what every command that asks a broker shares.
+"""Options of all commands that connect to a broker: its address and the authentication.
 
-Responsible for: the options ``--bootstrap-server`` and ``--config``, the cluster made of them, and the one sentence
-that is printed when a broker refuses or does not answer. Must not depend on: any one command.
+Responsible for: the options ``--bootstrap-server`` and ``--config``, the cluster made of them, and the sentence that is
+printed when a broker refuses or does not answer. Must not depend on: single commands.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _BOOTSTRAP_KEY: Final = "bootstrap.servers"
 
 
 def broker_options(command: F) -> F:
-    """Add the options that say where the broker is; a command takes them as ``bootstrap`` and ``config``."""
+    """Add the options for the broker's address and client settings; a command gets ``bootstrap`` and ``config``."""
     command = config_option(command)
     return click.option(
         "-b",
@@ -75,7 +75,7 @@ def print_json(value: object) -> None:
 
 
 def client_settings(config: str | None) -> dict[str, str]:
-    """Read a file of client settings, or stop with a sentence."""
+    """Read a file of client settings; ends the command with a sentence if that fails."""
     if config is None:
         return {}
     try:
@@ -87,7 +87,7 @@ def client_settings(config: str | None) -> dict[str, str]:
 
 
 def security_in(settings: dict[str, str]) -> Security:
-    """The way to enter that settings describe, or a sentence."""
+    """The TLS and SASL settings; ends the command with a sentence if they are wrong."""
     try:
         return security_of(settings)
     except ConfigError as error:
@@ -95,12 +95,12 @@ def security_in(settings: dict[str, str]) -> Security:
 
 
 def servers_of(bootstrap: str | None, settings: dict[str, str]) -> str:
-    """The option has the last word, then the file."""
+    """The addresses of the option, or else of the file."""
     return bootstrap or settings.get(_BOOTSTRAP_KEY) or DEFAULT_BOOTSTRAP
 
 
 def say_unused(settings: dict[str, str], config: str | None) -> None:
-    """Name the settings of a file that do nothing here."""
+    """Print a note about the settings of a file that have no effect here."""
     unused = sorted(settings.keys() - SECURITY_KEYS - {_BOOTSTRAP_KEY, "client.id"})
     if unused:
         note(f"{config}: no effect here: {', '.join(unused)}")
@@ -108,7 +108,7 @@ def say_unused(settings: dict[str, str], config: str | None) -> None:
 
 @contextmanager
 def asking(bootstrap: str | None, config: str | None) -> Iterator[Cluster]:
-    """Open the cluster for a block; what is refused in it, or not answered, ends the command with a sentence."""
+    """Open the cluster for a block; a refusal or a missing answer in it ends the command with a sentence."""
     settings = client_settings(config)
     say_unused(settings, config)
     servers = servers_of(bootstrap, settings)
@@ -147,7 +147,7 @@ def _first(servers: str) -> str:
 
 
 def refusal(error: KafkaError) -> str:
-    """Say what a broker refused: its own words where it has any, and the name of the code."""
+    """The text of a refusal: the broker's message, if any, and the name of the code."""
     from kwire.cli.script_twins.java_names import error_text
 
     text = error_text(error).rstrip(".")
@@ -155,12 +155,12 @@ def refusal(error: KafkaError) -> str:
 
 
 def note(text: str) -> None:
-    """Say something beside the output."""
+    """Print a note to standard error."""
     sys.stdout.flush()
     sys.stderr.write(f"kwire: {text}\n")
 
 
 def fail(sentence: str) -> NoReturn:
-    """Say why it did not work, and end with exit code 1."""
+    """Print the reason of a failure to standard error, and end with exit code 1."""
     note(sentence)
     raise SystemExit(1)

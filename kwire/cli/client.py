@@ -1,7 +1,7 @@
 """A cluster as its clients see it: brokers, controller and coordinators.
 
 Responsible for: the connections to the brokers of a cluster, the choice of a broker for a request, and retries after
-transient errors. Must not depend on: sockets, what the requests are for.
+transient errors. Must not depend on: sockets, the purpose of requests.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Client settings under their Java names: what `--command-config FILE` holds.
+"""Client settings under their Java names, as in `--command-config FILE`.
 
 Responsible for: reading a client's .properties file, and turning security.protocol, ssl.* and sasl.* into a TLS
 context and a SASL mechanism. Must not depend on: the requests that the client sends.

@@ -1,4 +1,4 @@
-"""``kwire clients``: who is connected to a broker that was started with ``--control``, and what clients have pushed.
+"""``kwire clients``: the connected clients of a broker that was started with ``--control``, and their pushed metrics.
 
 Responsible for: the command line and its tables. Must not depend on: how the broker answers HTTP.
 
@@ -32,10 +32,10 @@ _METRIC_COLUMNS = ("CLIENT-ID", "METRIC", "LABELS", "VALUE")
 @click.option("--prefix", metavar="TEXT", default="", help="Only metrics whose names begin so; implies --metrics.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def clients(url: str, token: str | None, client_id: str | None, *, metrics: bool, prefix: str, as_json: bool) -> None:
-    """List the clients that are connected, one line for each connection.
+    """List the connected clients, one line for each connection.
 
-    METRICS counts what a client has pushed; clients push where kwire.client.metrics.sink=log is set and a subscription
-    asks for it (docs/client-metrics.md).
+    METRICS is the number of metrics that a client has pushed; clients push where kwire.client.metrics.sink=log is set
+    and a subscription asks for it (docs/client-metrics.md).
     """
     shows_metrics = metrics or bool(prefix)
     _, answer = Door(url, token, "clients").call("GET", path("client-metrics" if shows_metrics else "connections"))

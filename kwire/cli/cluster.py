@@ -1,4 +1,4 @@
-"""``kwire cluster``: several brokers and a controller on this machine, and what may happen to them.
+"""``kwire cluster``: run several brokers and a controller on this machine, and stop, kill or pause them.
 
 Responsible for: the command line. Must not depend on: how the processes are run (``kwire.testing.local_cluster``).
 """
@@ -69,7 +69,7 @@ def cluster(
 
 
 def _run(folder: Path, brokers: int, port: int, settings: dict[str, str], given: dict[str, int]) -> None:
-    """``given`` are the numbers that the command line names."""
+    """``given`` are the options of the command line."""
     from kwire.cli import forked_node
     from kwire.testing.local_cluster import ClusterError, LocalCluster
 
@@ -160,7 +160,7 @@ Examples:
 @click.argument("node", type=int, required=False)
 @_data
 def stop(node: int | None, data: Path) -> None:
-    """Stop NODE in order, or the whole cluster."""
+    """Stop NODE cleanly, or the whole cluster."""
     _on_cluster(data, lambda running: running.stop() if node is None else running.stop_node(node))
 
 
@@ -186,7 +186,7 @@ Examples:
 @click.argument("node", type=int)
 @_data
 def kill(node: int, data: Path) -> None:
-    """End NODE at once, without a stop in order (SIGKILL)."""
+    """Kill NODE at once (SIGKILL)."""
     _on_cluster(data, lambda running: running.kill(node))
 
 
@@ -199,7 +199,7 @@ Examples:
 @click.argument("node", type=int)
 @_data
 def pause(node: int, data: Path) -> None:
-    """Halt NODE where it is, as a machine that hangs (SIGSTOP)."""
+    """Pause the process of NODE, as if its machine hung (SIGSTOP)."""
     _on_cluster(data, lambda running: running.pause(node))
 
 
@@ -212,5 +212,5 @@ Examples:
 @click.argument("node", type=int)
 @_data
 def resume(node: int, data: Path) -> None:
-    """Let a paused NODE go on."""
+    """Resume a paused NODE."""
     _on_cluster(data, lambda running: running.resume(node))

@@ -12,7 +12,8 @@ for each reference without a value. Must not depend on: which settings there are
     ${env:NAME}        a variable
     ${dir:PATH:FILE}   what is in a file of a directory
 
-Apache Kafka leaves a reference without a value as it is; here it is refused, because its text is never the value meant.
+Apache Kafka leaves a reference without a value unchanged; kwire refuses it, because its text is never the intended
+value.
 """
 
 from __future__ import annotations

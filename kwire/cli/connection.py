@@ -1,7 +1,7 @@
 """One connection to a broker, as the commands, selfcheck and doctor use it.
 
 Responsible for: connecting to a broker (TCP, TLS, ApiVersions, SASL), sending requests and reading responses, and one
-sentence for each failure. Must not depend on: other brokers of the cluster, what the requests are for.
+sentence for each failure. Must not depend on: other brokers of the cluster, the purpose of requests.
 
 One request at a time, in order. The version of a request is the highest that both sides support, unless the caller
 chooses a lower one.

@@ -62,7 +62,7 @@ Examples:
     "--share", metavar="GROUP", help="Read as a member of this share group: each record goes to one of its members."
 )
 @click.option("-n", "--max-messages", type=click.IntRange(min=1), metavar="N", help="End after so many records.")
-@click.option("-e", "--until-end", is_flag=True, help="End when everything is read that is there now.")
+@click.option("-e", "--until-end", is_flag=True, help="End after the last record that exists at the start.")
 @click.option("-p", "--partition", type=click.IntRange(min=0), metavar="N", help="Read this partition alone.")
 @click.option(
     "-o",
@@ -142,7 +142,7 @@ def consume(
         if until_end:
             _refuse_unknown(cluster, topics)
         if _waited_for(cluster, topics):
-            settings["auto.offset.reset"] = _EARLIEST  # everything in it is new
+            settings["auto.offset.reset"] = _EARLIEST  # all its records are new
         if partition is not None:
             _refuse_missing(cluster, topics[0], partition)
         starts = None if start is None else _resolved(cluster, _places(cluster, topics, partition), start)
@@ -166,7 +166,7 @@ def _check_share(*, places: Sequence[object], reads: Sequence[bool]) -> None:
 
 
 def _print_shared(consumer: ShareConsumer, show: Callable[[Any], bytes], limit: int | None, signals: _Signals) -> None:
-    """Print and accept records. What is not printed is released when the command ends."""
+    """Print and accept records. Records that were not printed are released when the command ends."""
     out = sys.stdout.buffer
     count = 0
     try:
@@ -185,11 +185,14 @@ def _print_shared(consumer: ShareConsumer, show: Callable[[Any], bytes], limit: 
 
 
 class _Ended(BaseException):
-    """Ctrl-C or SIGTERM came."""
+    """Raised on Ctrl-C or SIGTERM."""
 
 
 class _Signals:
-    """Ctrl-C and SIGTERM. Once a consumer is there the first only asks, so that it may say goodbye to its group."""
+    """Ctrl-C and SIGTERM.
+
+    With a consumer the first signal only sets a flag, so that the consumer can leave its group.
+    """
 
     def __init__(self) -> None:
         self.patient = False
@@ -215,7 +218,7 @@ def _ended_by_signals() -> Iterator[_Signals]:
 
 
 def _waited_for(cluster: Cluster, topics: Sequence[str]) -> bool:
-    """Wait until all topics exist; whether that was not at once."""
+    """Wait until all topics exist. True if one did not exist at first."""
     awaited = [topic for topic in topics if topic not in list_topics(cluster)]
     if not awaited:
         return False
@@ -226,7 +229,7 @@ def _waited_for(cluster: Cluster, topics: Sequence[str]) -> bool:
 
 
 def _refuse_unknown(cluster: Cluster, topics: Sequence[str]) -> None:
-    # A command that reads what is there now does not wait for a topic: the name is wrong, or the topic comes later.
+    # A command that reads the existing records only does not wait for a topic.
     known = list_topics(cluster)
     for topic in topics:
         if topic not in known:
@@ -362,7 +365,7 @@ def _print(
         for place, records in consumer.poll(timeout_ms=_POLL_MS).items():
             for record in records:
                 if limit is not None and count >= limit:
-                    # What was fetched and not printed is not consumed: the group's offset must not pass it.
+                    # Records that were fetched and not printed must not be committed.
                     consumer.seek(place, record.offset)
                     break
                 out.write(show(record))
@@ -373,7 +376,7 @@ def _print(
 
 
 def _is_read(consumer: Any, ends: Mapping[tuple[str, int], int]) -> bool:
-    """Whether this consumer has read its partitions up to where they ended."""
+    """Whether this consumer has reached the end offsets of its partitions."""
     mine = consumer.assignment()
     return bool(mine) and all(consumer.position(place) >= ends.get((place.topic, place.partition), 0) for place in mine)
 

@@ -1,9 +1,9 @@
-"""Broker settings in environment variables, as the images that people know take them.
+"""Broker settings in environment variables, with the names of well-known container images.
 
 Responsible for: the names. ``KAFKA_LOG_DIRS`` is log.dirs in the images of Apache and Confluent, where ``__`` is ``_``
 and ``___`` is ``-``; ``KAFKA_CFG_LOG_DIRS`` is the same in Bitnami's; ``KAFKA_ADVERTISED_HOST_NAME``,
 ``KAFKA_ADVERTISED_PORT`` and ``KAFKA_CREATE_TOPICS`` are wurstmeister's. ``KWIRE_X_Y`` is kwire's own config kwire.x.y.
-Must not depend on: what a setting does.
+Must not depend on: the effect of settings.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ _ADVERTISED_PROTOCOL: Final = "KAFKA_ADVERTISED_PROTOCOL_NAME"
 _ADDRESS_PARTS: Final = frozenset(
     {_HOST_NAME, _PORT, _PROTOCOL, _ADVERTISED_HOST_NAME, _ADVERTISED_PORT, _ADVERTISED_PROTOCOL}
 )
-# About a JVM, its log4j and JMX, about where an image keeps Kafka, or about Confluent's other programs.
+# Variables for a JVM, its log4j and JMX, for paths in an image, or for Confluent's other programs.
 _NOTHING_HERE: Final = re.compile(
     r"KAFKA_(OPTS|HEAP_OPTS|GC_LOG_OPTS|JVM_PERFORMANCE_OPTS|DEBUG|JAVA_\w+|JAVA|LOG4J_\w+|TOOLS_LOG4J_LOGLEVEL|JMX_\w+"
     r"|HOME|VERSION|BASE_DIR|CONF_DIR|VOLUME_DIR|DATA_DIR|DAEMON_USER|DAEMON_GROUP|ZOOKEEPER_PROTOCOL"
     r"|SKIP_KRAFT_STORAGE_INIT|REST_\w+|CONFLUENT_\w+"
-    # What Kubernetes and Docker links set for a service named "kafka".
+    # Variables that Kubernetes and Docker links set for a service named "kafka".
     r"|SERVICE_HOST|SERVICE_PORT\w*|PORT_\d+_\w+|NAME|ENV_\w+)"
 )
 
 
 @dataclass
 class ContainerEnvironment:
-    """What the variables say. ``settings`` maps a setting's name to its text and the variable that gave it."""
+    """The values of the variables. ``settings`` maps a setting's name to its text and the variable that gave it."""
 
     settings: dict[str, tuple[str, str]] = field(default_factory=dict)
     cluster_id: str | None = None
@@ -123,7 +123,7 @@ def _bitnami_spelling(words: str) -> str:
 
 
 def _add_addresses(read: ContainerEnvironment, given: Mapping[str, str]) -> None:
-    """Turn host names and ports into listeners, where ``KAFKA_LISTENERS`` and its like do not say them."""
+    """Turn host names and ports into listeners, unless variables such as ``KAFKA_LISTENERS`` set them."""
     used = [name for name in given if name in _ADDRESS_PARTS]
     if not given.get(_PORT, _DEFAULT_PORT).isdecimal():  # tcp://..., set by Kubernetes for a service named "kafka"
         used.remove(_PORT)
@@ -140,7 +140,7 @@ def _add_addresses(read: ContainerEnvironment, given: Mapping[str, str]) -> None
     protocol = given.get(_PROTOCOL, given.get(_ADVERTISED_PROTOCOL, "PLAINTEXT"))
     inside = f"{protocol}://{given.get(_HOST_NAME, '')}:{port}"
     if given.get(_ADVERTISED_PROTOCOL, protocol) != protocol:
-        # Two listeners: one for other containers, one for the world outside.
+        # Two listeners: one for other containers, one for clients outside.
         outside = f"{given[_ADVERTISED_PROTOCOL]}://"
         read.settings["listeners"] = (f"{outside}:{advertised_port},{inside}", source)
         host = given.get(_ADVERTISED_HOST_NAME, "")

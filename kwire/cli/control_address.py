@@ -1,7 +1,7 @@
 """The options ``--control`` and ``--control-token``.
 
-Responsible for: reading them, and the sentence for an address that cannot be served. Must not depend on: what is
-served.
+Responsible for: reading them, and the sentence for an address that cannot be used. Must not depend on: the HTTP
+interface.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """``kwire ctl``: faults, clock, request log and state of a broker that was started with ``--control``.
 
-Responsible for: the command line and what it prints. Must not depend on: how the broker answers HTTP.
+Responsible for: the command line and its output. Must not depend on: how the broker answers HTTP.
 
-Exit codes: 0 done; 1 the broker refused or cannot be reached; 3 what was waited for did not happen in time.
+Exit codes: 0 done; 1 the broker refused or cannot be reached; 3 the time of a wait is over.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from kwire.cli.durations import duration
 def ctl(ctx: click.Context, url: str, token: str | None) -> None:
     """Control a broker, or a proxy, that was started with --control.
 
-    It prints JSON. Exit code 1 when the broker refuses, 3 when what was waited for did not happen in time.
+    It prints JSON. Exit code 1 when the broker refuses, 3 when the time of a wait is over.
     """
     ctx.obj = Door(url, token)
 
@@ -65,9 +65,9 @@ def add(door: Door, pairs: tuple[str, ...]) -> None:
 
     Effect, one of: error, delay_ms, hold, drop, close, reset, throttle_ms, truncate, garbage, corrupt_records, set,
     stale; of files: disk_full, io_error, fsync_error, fsync_ms. done=true: after the request has taken effect. level:
-    where an error goes.
+    the level of an error in the response.
 
-    name: what to call the rule. docs/faults.md explains each key.
+    name: the name of the rule. docs/faults.md explains each key.
     """
     show(door.call("POST", "/v1/faults", dict(pair(each) for each in pairs)))
 

@@ -23,7 +23,7 @@ def reset(door: Door) -> None:
 
 
 @click.group(
-    short_help="Keep the state of the broker, and restore it.",
+    short_help="Store the state of the broker, and restore it.",
     epilog=examples("kwire ctl snapshot make loaded", "kwire ctl snapshot restore loaded"),
 )
 def snapshot() -> None:
@@ -34,7 +34,7 @@ def snapshot() -> None:
 @click.argument("name")
 @click.pass_obj
 def make(door: Door, name: str) -> None:
-    """Keep the state under a name."""
+    """Store the state under a name."""
     show(door.call("POST", "/v1/snapshots", {"name": name}))
 
 
@@ -150,7 +150,7 @@ def happen(door: Door, event: str, pairs: tuple[str, ...]) -> None:
 
 
 @click.group(
-    short_help="Record what clients send, for kwire replay.",
+    short_help="Record requests and answers, for kwire replay.",
     epilog=examples("kwire ctl record start field.jsonl", "kwire ctl record stop"),
 )
 def record() -> None:

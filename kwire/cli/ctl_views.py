@@ -1,4 +1,4 @@
-"""The commands of ``kwire ctl`` that show what a broker or a proxy knows, such as ``kwire ctl groups``.
+"""The commands of ``kwire ctl`` that show the state of a broker or a proxy, such as ``kwire ctl groups``.
 
 Responsible for: these commands. Must not depend on: how the broker makes its views.
 """

@@ -1,6 +1,6 @@
-"""What is wrong with a log directory that no broker uses.
+"""Problems of a log directory that no broker uses.
 
-Responsible for: the checks of ``kwire doctor --data``, and what to do about each thing that can be wrong. Must not
+Responsible for: the checks of ``kwire doctor --data``, and the advice for each problem. Must not
 depend on: how findings are shown. Nothing in the directory is changed.
 """
 
@@ -89,7 +89,7 @@ def _checkpoints(files: OsFiles, path: str, names: dict[str, int]) -> Finding:
             "checkpoints",
             "warning",
             f"cannot read {', '.join(damaged)}",
-            "The next start does without: logs are checked from their beginning, and records deleted with DeleteRecords"
+            "The next start ignores it: logs are checked from their beginning, and records deleted with DeleteRecords"
             " may be visible again.",
         )
     return Finding("checkpoints", "ok", f"{sum(name in names for name in _FILES)} offset checkpoints can be read")
@@ -131,7 +131,7 @@ def _logs(files: OsFiles, path: str, directories: list[str]) -> Iterator[Finding
             size_bytes += verified.size_bytes
         problems += len(found)
         for problem in found:
-            yield Finding("logs", "problem", problem, "A start after an unclean stop removes what follows.")
+            yield Finding("logs", "problem", problem, "A start after an unclean stop removes the rest of the log.")
     if not problems:
         yield Finding("logs", "ok", f"{logs} logs are sound: {batches} batches, {size_bytes} bytes")
 

@@ -96,7 +96,7 @@ class Finding(NamedTuple):
 
 
 class LocalEnvironment(NamedTuple):
-    """Where the client runs."""
+    """The environment of the client."""
 
     in_container: bool
 
@@ -132,7 +132,7 @@ def examine(address: Address, security: Security, timeout_s: float, environment:
         except ClientError as error:
             yield _metadata_refused(address, security, error, timeout_s)
             return
-        with suppress(ClientError):  # a broker that closes on the question; what follows connects again
+        with suppress(ClientError):  # the broker closed the connection on this request; the next step connects again
             access = examine_access(connection)
     yield from _brokers(address, metadata, security, timeout_s, environment)
     yield from _topics(metadata)
@@ -248,7 +248,7 @@ def _connection_failed(address: Address, security: Security, error: ClientError,
 
 
 def _is_http(address: Address, error: ClientError, timeout_s: float) -> bool:
-    """Whether the answer was HTTP, or is HTTP after a GET: some servers wait for the end of a line."""
+    """Whether the server speaks HTTP; tries a GET, because some servers wait for the end of a line."""
     if not isinstance(error, TimedOut):
         return isinstance(error, NotKafka) and error.protocol == "HTTP"
     with suppress(OSError), socket.create_connection(address, timeout_s) as stream:

@@ -1,7 +1,7 @@
-"""``kwire doctor``: find out why a client cannot connect, or what is wrong with a log directory.
+"""``kwire doctor``: find out why a client cannot connect, or check a log directory.
 
-Responsible for: the command and how findings are printed. Must not depend on: what is examined (``kwire.cli.diagnosis``
-and ``kwire.cli.data_diagnosis``).
+Responsible for: the command and how findings are printed. Must not depend on: the checks (``kwire.cli.diagnosis`` and
+``kwire.cli.data_diagnosis``).
 """
 
 from __future__ import annotations

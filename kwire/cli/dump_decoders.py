@@ -4,7 +4,7 @@ Responsible for: the decoders of kafka-dump-log, and how control records are pri
 batches, the command line.
 
 The JSON has Kafka's own form, on one line without spaces, so that the output of both tools can be compared. A record
-that cannot be decoded is printed as an error and the dump continues, because people dump logs that are damaged.
+that cannot be decoded is printed as an error and the dump continues, because logs that are dumped are often damaged.
 """
 
 from __future__ import annotations

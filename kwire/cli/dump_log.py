@@ -1,10 +1,10 @@
 """The content of the files of a log: the twin of the official kafka-dump-log.
 
-Responsible for: its options, its output, the reader for each kind of file. Must not depend on: brokers. It reads files
-and changes none.
+Responsible for: its options, its output, the reader for each kind of file. Must not depend on: brokers. It only reads
+files.
 
-The lines equal those of the official tool, because people compare and grep them. Mismatches (index entries with a wrong
-position, gaps between offsets) are printed at the end to stderr, as the official tool does.
+The lines equal those of the official tool, because scripts compare and grep them. Mismatches (index entries with a
+wrong position, gaps between offsets) are printed at the end to stderr, as the official tool does.
 """
 
 from __future__ import annotations

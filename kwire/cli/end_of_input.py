@@ -1,6 +1,6 @@
 """Stopping when standard input ends: a broker that was started by a program ends with it.
 
-Responsible for: noticing the end, also when the program was killed. Must not depend on: how a broker stops.
+Responsible for: detecting the end, also when the program was killed. Must not depend on: how a broker stops.
 
 The program holds the other end of a pipe. The operating system closes it when the program ends, however that happens,
 on Linux and macOS alike; PR_SET_PDEATHSIG exists on Linux alone, and fires when the thread ends that started a process.
@@ -19,7 +19,7 @@ _READ_BYTES: Final = 4096
 
 
 def stop_at_end_of_input() -> None:
-    """Send SIGTERM to this process when its standard input ends; what comes before the end is ignored."""
+    """Send SIGTERM to this process when its standard input ends; its content is ignored."""
     threading.Thread(target=_wait, name="end of standard input", daemon=True).start()
 
 

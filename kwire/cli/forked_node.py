@@ -1,7 +1,7 @@
-"""A node of ``kwire cluster`` as a fork of the command's process: what brokers import is imported once for all nodes.
+"""A node of ``kwire cluster`` as a fork of the command's process: modules are imported once for all nodes.
 
-Responsible for: the import, the fork, and what a child must not inherit (signal handlers, standard streams, the process
-group). Must not depend on: which nodes there are, their settings.
+Responsible for: the import, the fork, and replacing signal handlers, standard streams and the process group in the
+child. Must not depend on: which nodes there are, their settings.
 
 Only on Linux, from a process without threads. A node then costs a fifth of the CPU of one that imports for itself, and
 shares pages of memory with the others (docs/decisions/cluster.md).
@@ -18,7 +18,7 @@ import traceback
 from pathlib import Path
 from typing import Final, NoReturn
 
-# What a node of either role has imported when it is ready, apart from what these import.
+# Modules that a node of either role has imported when it is ready, besides those that these import.
 _IMPORTED: Final = (
     "kwire.cli.serve",
     "kwire.cli.announce",
@@ -54,13 +54,13 @@ def fork_node(config: Path, log: Path) -> int:
 def _become_node(config: Path, log: Path) -> NoReturn:
     code = 1
     try:
-        # A process group of its own, so that Ctrl-C in a terminal reaches the command that stops it in order.
+        # Its own process group, so that Ctrl-C in a terminal reaches only the command, which then stops it cleanly.
         os.setpgid(0, 0)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
         _redirect(log)
-        # The command line is that of the parent: top and ps -o comm tell the nodes apart by this name.
+        # The command line is that of the parent, but top and ps -o comm show this name.
         Path("/proc/self/comm").write_text(config.parent.name, "utf-8")
         code = _serve(config)
         sys.stdout.flush()

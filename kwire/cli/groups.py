@@ -229,7 +229,7 @@ def _described(cluster: Cluster, name: str) -> dict[str, Any]:
 
 
 def _described_share_group(cluster: Cluster, group: admin.GroupDescription) -> dict[str, Any]:
-    """Start offsets take the place of committed ones; a partition may be with several members."""
+    """Start offsets are shown as committed ones; a partition may have several members."""
     starts = shares.share_start_offsets(cluster, group.id)
     ends = list_offsets(cluster, dict.fromkeys(starts, LATEST))
     ids = {topic.name: topic.topic_id for topic in cluster.metadata({name for name, _ in starts}).topics}

@@ -104,7 +104,7 @@ def unused(settings: Mapping[str, str]) -> list[str]:
 def logged_to_stderr() -> Iterator[None]:
     """Print the package's connection warnings and its errors to stderr, one line each.
 
-    Each message is printed once; otherwise a broker that is down would fill the screen.
+    Each message is printed once, because a broker that is down causes many.
     """
     printed: set[str] = set()
 

@@ -1,7 +1,7 @@
-"""Lines of text as records, and back: what the console producer reads and the console consumer writes.
+"""Lines of text as records, and back: the input of the console producer and the output of the console consumer.
 
 Responsible for: the properties of Kafka's line reader and default formatter (key, headers, null marker, separators,
-the columns before a value), and the deserializers by name. Must not depend on: where records go or come from.
+the columns before a value), and the deserializers by name. Must not depend on: producers, consumers.
 """
 
 from __future__ import annotations
@@ -298,7 +298,7 @@ _DESERIALIZERS: Final[dict[str, Deserializer]] = {
     "Boolean": _boolean,
     "UUID": _uuid,
     "Bytes": _escaped,
-    # Java prints the class and identity of an array, which is of no use to a reader; kwire prints the bytes in hex.
+    # Java prints the class and identity of an array, which is useless; kwire prints the bytes in hex.
     "ByteArray": _hex,
     "Void": _void,
 }

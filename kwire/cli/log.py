@@ -1,4 +1,4 @@
-"""`kwire log`: look into the files of a log, without a broker.
+"""`kwire log`: show the content of a log's files, without a broker.
 
 Responsible for: the command line. Must not depend on: the content of files; ``kwire.cli.dump_log`` shows them, for the
 official script's twin as well.
@@ -24,7 +24,7 @@ Example:
 """
 )
 def log() -> None:
-    """Look into the files of a log; no broker is needed."""
+    """Show the content of a log's files; no broker is needed."""
 
 
 def _official_options(command: click.Command) -> click.Command:

@@ -1,6 +1,6 @@
-"""The command ``kwire``: which commands there are.
+"""The command ``kwire`` and the table of its sub-commands.
 
-Responsible for: the table of commands and their one line of help. Must not depend on: what a command does. Each is in a
+Responsible for: the table of commands, each with a line of help. Must not depend on: single commands. Each is in a
 module of its name, which holds a click command of that name and is imported when it is called: ``kwire serve`` does not
 import the others, and ``kwire --help`` imports none. A command without a module is not listed.
 """
@@ -21,22 +21,22 @@ COMMANDS: Final = {
     "serve": "Run a broker.",
     "cluster": "Run several brokers and their controller on this machine.",
     "run": "Run a command with a broker of its own, such as a test suite.",
-    "proxy": "Stand between clients and any Kafka cluster.",
+    "proxy": "Run a proxy between clients and any Kafka cluster.",
     "replay": "Send recorded requests to a broker, and compare its answers.",
     "config": "Show every setting of a broker, and where its value came from.",
     "topics": "List, create, describe and delete topics.",
     "produce": "Write records to a topic, from arguments or standard input.",
     "consume": "Read records of a topic.",
     "groups": "List and describe groups of all types, and move their offsets.",
-    "clients": "List who is connected, and the metrics that clients push.",
+    "clients": "List connected clients, and the metrics that they push.",
     "users": "List, add and remove users that log in with SCRAM.",
-    "acls": "List, add and remove the rules of who may do what.",
+    "acls": "List, add and remove ACLs, written as sentences.",
     "log": "Show what is in the files of a log, without a broker.",
     "codec": "Show the schema of a message, or decode a captured frame.",
     "certs": "Make certificates for development.",
-    "ctl": "Disturb a running broker, move its clock, see its requests.",
+    "ctl": "Control a running broker: faults, clock, requests, state.",
     "doctor": "Find out why a client cannot connect.",
-    "selfcheck": "Call every API that a broker says it serves.",
+    "selfcheck": "Call every API that a broker advertises.",
     "scripts": "Run the twin of one of Kafka's own scripts.",
 }
 
@@ -54,7 +54,7 @@ class Commands(click.Group):
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run a command. A reader of its output that leaves early, as ``head`` does, is no failure."""
+        """Run a command. If the reader of its output closes the pipe early, as ``head`` does, that is not a failure."""
         try:
             try:
                 return super().invoke(ctx)

@@ -1,7 +1,7 @@
 """Which process listens on a TCP port of this machine.
 
-Responsible for: reading Linux's ``/proc``; elsewhere, and for processes of other users, there is no answer. Must not
-depend on: why somebody asks.
+Responsible for: reading Linux's ``/proc``; elsewhere, and for processes of other users, the answer is None. Must not
+depend on: the reason of the query.
 """
 
 from __future__ import annotations

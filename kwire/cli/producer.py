@@ -1,7 +1,7 @@
 """A small blocking producer: the commands send records with it.
 
-Responsible for: batches by partition, the choice of a partition, idempotence (KIP-98), retries. Must not depend on:
-where records come from.
+Responsible for: batches by partition, the choice of a partition, idempotence (KIP-98), retries. Must not depend on: the
+source of records.
 
 One request is in flight at a time, so retries keep the order. A retried batch keeps its bytes and so its sequence
 numbers; a broker that has it already answers DUPLICATE_SEQUENCE_NUMBER and stores it once.
@@ -30,7 +30,7 @@ ALL: Final = -1
 # Version 13 replaces topic names with topic ids (KIP-516); this producer uses names.
 _PRODUCE_BY_NAME: Final = 12
 
-# Upper estimate of what a batch and a request add to the bytes of a record.
+# Upper estimate of the bytes that a batch and a request add to those of a record.
 _RECORD_OVERHEAD_BYTES: Final = 32
 _RETRY_PAUSE_S: Final = 0.1
 _RETRIABLE: Final = TRANSIENT_ERRORS | {
@@ -137,7 +137,7 @@ class Producer:
             batches = retry
 
     def _send_all(self, batches: dict[TopicPartition, list[Record]]) -> dict[TopicPartition, KafkaError | ClientError]:
-        """Send one batch for each partition, leader by leader; return what failed."""
+        """Send one batch for each partition, leader by leader; return those that failed."""
         failed: dict[TopicPartition, KafkaError | ClientError] = {}
         by_leader: dict[int, list[TopicPartition]] = {}
         for place in batches:

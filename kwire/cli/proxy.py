@@ -1,4 +1,4 @@
-"""``kwire proxy``: stand between clients and a Kafka cluster.
+"""``kwire proxy``: a proxy between clients and a Kafka cluster.
 
 Responsible for: the command line, and running until a signal; SIGHUP reads certificates again. Must not depend on: what
 passes through.
@@ -26,7 +26,7 @@ _DEFAULT_LISTEN: Final = "localhost:19092"
 
 
 @click.command(
-    short_help="Stand between clients and any Kafka cluster.",
+    short_help="Run a proxy between clients and any Kafka cluster.",
     epilog="""\b
 Examples:
   kwire proxy --upstream localhost:9092
@@ -42,7 +42,7 @@ Examples:
     "--upstream",
     required=True,
     metavar="HOST:PORT",
-    help="A broker of the cluster. The others are found by what it answers.",
+    help="A broker of the cluster. The others are found in its answers.",
 )
 @click.option(
     "--listen",

@@ -1,6 +1,6 @@
 r"""The formats of ``kwire consume -f``, which are kcat's.
 
-Responsible for: reading a format and writing records with it. Must not depend on: where records come from.
+Responsible for: reading a format and writing records with it. Must not depend on: the source of records.
 
 ``%s`` value, ``%S`` its length or -1, ``%R`` its length as four bytes, ``%k`` key, ``%K`` its length or -1, ``%t``
 topic, ``%p`` partition, ``%o`` offset, ``%T`` timestamp in ms, ``%h`` headers as ``name=value,name=value``, ``%%`` a

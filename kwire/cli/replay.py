@@ -1,6 +1,6 @@
 """``kwire replay``: send the requests of a recording to a broker, and compare its answers with those recorded.
 
-Responsible for: the connections, the order of events, and what is printed. Must not depend on: how answers are
+Responsible for: the connections, the order of events, and the output. Must not depend on: how answers are
 compared.
 
 Exit codes: 0 all answers agree; 1 the recording or the broker cannot be used; 4 answers differ.
@@ -24,8 +24,8 @@ from kwire.errors import ProtocolViolation
 from kwire.wire.codec import decode_request, decode_response, read_header
 
 _DIFFERENT: Final = 4
-# A broker reads its connections in any order: a request that waits for its answer gets this long to be read before one
-# of another connection is sent.
+# A broker reads its connections in any order. After a request whose answer is delayed, this pause lets the broker read
+# it before a request of another connection is sent.
 _READ_S: Final = 0.02
 
 
@@ -54,7 +54,8 @@ def replay(file: str, bootstrap: str | None, config: str | None, timeout_s: floa
 
     Each recorded connection gets a connection of its own. Member ids, topic ids, producer ids and session ids that the
     broker chooses replace the recorded ones. Addresses and ids of nodes, leader epochs, times and messages are not
-    compared. Exit code 4 if an answer differs. The broker should hold what the recorded one held at the beginning.
+    compared. Exit code 4 if an answer differs. The broker should have the data that the recorded one had at the
+    beginning.
     """
     settings = client_settings(config)
     servers = servers_of(bootstrap, settings)
@@ -73,7 +74,7 @@ def replay(file: str, bootstrap: str | None, config: str | None, timeout_s: floa
 
 
 class _Replay:
-    """One replay. ``step`` gives the lines for what differs."""
+    """One replay. ``step`` returns the lines about differences."""
 
     def __init__(self, servers: str, timeout_s: float, settings: dict[str, str]) -> None:
         self.sent = self.different = 0

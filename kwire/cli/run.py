@@ -1,7 +1,7 @@
-"""``kwire run``: a broker for the length of a command.
+"""``kwire run``: runs a command with a broker, which stops with the command.
 
-Responsible for: the command line, the child process, its signals and exit code. Must not depend on: how a broker works
-inside (``kwire.testing`` starts it).
+Responsible for: the command line, the child process, its signals and exit code. Must not depend on: the broker's
+internals (``kwire.testing`` starts it).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why a login by SASL fails, and what to change on which side.
+"""Why a login by SASL fails, and how to fix it.
 
 Responsible for: a sentence and one piece of advice for each failure of a login. Must not depend on: the other steps of
 a client (``kwire.cli.diagnosis``).
@@ -14,7 +14,7 @@ _AUDIT: Final = "The broker logs the reason at kwire.audit."
 
 
 def explain_login(error: AuthenticationFailed, security: Security) -> tuple[str, str]:
-    """What is wrong, and what to change."""
+    """Return the problem and the advice."""
     protocol = "PLAINTEXT" if security.tls is None else "SSL"
     if isinstance(error, UnsupportedMechanism) and not error.mechanisms:
         advice = (

@@ -27,7 +27,7 @@ _ITERATIONS_DEFAULT: Final = 4096
 
 
 class ScramArgumentError(ValueError):
-    """An argument cannot be used; the message is Kafka's, without what is secret in it."""
+    """An invalid argument; the message is Kafka's, without secrets."""
 
 
 def scram_record(argument: str) -> UserScramCredentialRecord:

@@ -1,7 +1,7 @@
 """``kwire scripts``: run the twin of one of Kafka's own scripts, or install them all under their official names.
 
 Responsible for: the click command, the executables of the scripts, and the reason for each official script that has no
-twin. Must not depend on: what a script does.
+twin. Must not depend on: single scripts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from kwire.cli.script_twins import run
 sys.exit(run({name!r}, sys.argv[1:]))
 """
 
-# Every name that the kernel takes in the first line of a script: 127 bytes on Linux, no blanks.
+# Interpreter names that the kernel accepts in the first line of a script: up to 127 bytes on Linux, no blanks.
 _SHEBANG_BYTES_MAX: Final = 120
 _LONG_SHIM: Final = """\
 #!/bin/sh
@@ -76,7 +76,7 @@ Examples:
 )
 @click.option("--install", "folder", metavar="DIR", type=click.Path(file_okay=False, path_type=Path),
               help="Put all scripts into a folder, each with and without .sh.")  # fmt: skip
-@click.option("--list", "listed", is_flag=True, help="List the scripts that there are.")
+@click.option("--list", "listed", is_flag=True, help="List the scripts.")
 @click.argument("name", required=False, shell_complete=_begun)
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def scripts(folder: Path | None, listed: bool, name: str | None, arguments: tuple[str, ...]) -> None:

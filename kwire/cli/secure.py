@@ -3,10 +3,10 @@
 Responsible for: what ``--secure`` adds to the settings, its files, and the user of the first start. Must not depend on:
 how settings are gathered, how a broker starts.
 
-The certificates are made once, in a directory beside the data. ACLs decide who may do what; super users are the user of
-the first start and the users of ``--user``. That user is made when no super user may log in: its password is random,
-printed once, and stored as SCRAM credentials; ``admin.properties`` beside the certificates, which only its owner may
-read, has it for ``--config`` and ``--command-config``.
+The certificates are made once, in a directory beside the data. ACLs authorize; super users are the user of the first
+start and the users of ``--user``. That user is made when no super user may log in: its password is random, printed
+once, and stored as SCRAM credentials; ``admin.properties`` beside the certificates, which only its owner may read, has
+it for ``--config`` and ``--command-config``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ class Secure:
     """The files of ``--secure`` in ``folder``, and the settings that name them. ``users`` are those of ``--user``."""
 
     def __init__(self, folder: Path, urls: Sequence[str], users: Sequence[str] = ()) -> None:
-        """Make what is missing; ``urls`` are the listeners and what they advertise. Raises OSError, ValueError."""
+        """Make missing files; ``urls`` are the listeners and advertised listeners. Raises OSError, ValueError."""
         from kwire.cli.certs import write_certificates
 
         self.folder = folder.absolute()
@@ -56,7 +56,7 @@ class Secure:
 
     @property
     def settings(self) -> dict[str, str]:
-        """What holds unless other settings are given."""
+        """The settings of --secure, which other settings override."""
         return {
             "kwire.require.login": "true",
             "authorizer.class.name": STANDARD_AUTHORIZER,
@@ -87,7 +87,7 @@ class Secure:
         ]
 
     def _write_client(self, path: Path, user: str, password: str) -> None:
-        path.unlink(missing_ok=True)  # of a broker whose data is gone
+        path.unlink(missing_ok=True)  # from an earlier broker whose data was deleted
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(_CLIENT.format(user=user, password=password, ca=self.folder / "ca.pem"))
@@ -99,7 +99,7 @@ def folder_for(data: str | None, *, memory: bool) -> Path:
 
 
 def _super_users(configs: EffectiveConfigs) -> list[str]:
-    """Return the names of users who may do everything; none where no authorizer decides."""
+    """Return the names of super users; none without an authorizer."""
     settings = read_authorizer(configs)
     principals = () if settings is None else sorted(settings.super_users)
     return [principal.removeprefix(_USER_TYPE) for principal in principals if principal.startswith(_USER_TYPE)]

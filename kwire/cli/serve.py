@@ -95,7 +95,7 @@ def gathered(options: dict[str, Any]) -> Settings:
 
 
 def fail(lines: str) -> SystemExit:
-    """Print why the broker does not start; returns the exit to raise."""
+    """Print why the broker does not start; returns the exception to raise."""
     sys.stderr.write("".join(f"kwire: {line}\n" for line in lines.splitlines()))
     return SystemExit(1)
 
@@ -228,7 +228,7 @@ def serve(
         stop_at_end_of_input()
     from kwire.broker import logs
 
-    # The start makes many objects that stay; lifecycle.run enables collection when it is done.
+    # The start makes many permanent objects; lifecycle.run enables garbage collection afterwards.
     gc.disable()
     if memory:
         options["data"] = _MEMORY_DIRECTORY
@@ -378,7 +378,7 @@ def _wrap_in_faults(files: Files) -> Files:
 
 
 def explain_start(error: BaseException, settings: Settings) -> str | None:
-    """Return the sentence for what keeps a broker from starting, None for an error that is a fault of ours."""
+    """Return the sentence for an error that the user can fix, None for a bug of kwire."""
     from kwire.broker.node.member import JoinRefused
     from kwire.broker.partitions.log_dirs import ForeignDirectory
     from kwire.errors import StorageFailure
@@ -445,7 +445,7 @@ async def _create_topics(server: Server, settings: Settings) -> None:
     for topic, error in await create_missing_topics(server.broker, [wanted.topic for wanted in settings.topics]):
         if sources[topic.name] == "--topic":
             raise _StartRefused(f"cannot create the topic {topic.name} (--topic): {error.message or error.code.name}")
-        # As in the image that has this variable: the broker serves without the topic.
+        # As in the container image with this variable, the broker starts without the topic.
         Logger("kwire.cli").warning("cannot create topic", topic=topic.name, source=sources[topic.name], why=str(error))
 
 
@@ -462,7 +462,7 @@ def _other_port(port: int) -> int:
 
 
 def innermost(error: BaseException) -> BaseException:
-    """Return the one exception in groups that hold nothing else, as nurseries wrap it."""
+    """Return the single exception in nested exception groups, as nurseries wrap it."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
     return error

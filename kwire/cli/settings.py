@@ -1,7 +1,7 @@
-"""The settings of a broker, gathered: flags, environment, a server.properties file, and what kwire starts with.
+"""The settings of a broker, gathered: flags, environment, a server.properties file, and kwire's own defaults.
 
 Responsible for: the sources of settings, their precedence (flag, environment, file, kwire's own), and the messages for
-a key that is unknown, retired, not served or out of range. Must not depend on: what a setting does.
+a key that is unknown, retired, not served or out of range. Must not depend on: the effect of settings.
 """
 
 from __future__ import annotations
@@ -56,11 +56,11 @@ _REPLICA_COUNTS: Final = {
 
 
 class SettingsError(Exception):
-    """The broker cannot start with these settings; the message is a line for each thing that is wrong with them."""
+    """The broker cannot start with these settings; the message has a line for each problem."""
 
 
 class Setting(NamedTuple):
-    """A value as text, and where it came from: "--set", "server.properties", "KAFKA_LOG_DIRS"."""
+    """A value as text, and its source: "--set", "server.properties", "KAFKA_LOG_DIRS"."""
 
     text: str
     source: str
@@ -74,14 +74,14 @@ class InitialTopic(NamedTuple):
 
 
 class Note(NamedTuple):
-    """Something to log once logging is set up."""
+    """A message to log once logging is set up."""
 
     level: Level
     text: str
 
 
 class Settings:
-    """What was gathered, by Kafka's names."""
+    """The gathered settings, by Kafka's names."""
 
     def __init__(self) -> None:
         self.chosen: dict[str, Setting] = {}
@@ -227,7 +227,7 @@ def _serve_users(settings: Settings) -> None:
 
 
 def _serve_scram(settings: Settings) -> None:
-    """Let the users that the broker has log in at each SASL listener, by SCRAM."""
+    """Let users with stored credentials log in at each SASL listener, by SCRAM."""
     mechanisms = ("SCRAM-SHA-512", "SCRAM-SHA-256")
     texts = {"sasl.enabled.mechanisms": ",".join(mechanisms), "sasl.mechanism.inter.broker.protocol": mechanisms[0]}
     for listener in _sasl_listeners(settings):
@@ -237,7 +237,7 @@ def _serve_scram(settings: Settings) -> None:
 
 
 def _read_jaas_file(settings: Settings, environment: Mapping[str, str]) -> None:
-    """Give each listener the login modules of the file that KAFKA_OPTS names, where it has none of its own."""
+    """Set the login modules of the file in KAFKA_OPTS for each listener without its own."""
     named = _JAAS_FILE.search(environment.get("KAFKA_OPTS", ""))
     listeners = _sasl_listeners(settings)
     if named is None or not listeners:
@@ -325,7 +325,7 @@ def _warn_of_replica_counts(settings: Settings) -> None:
 
 
 def _note_authorizer(settings: Settings) -> None:
-    """Name the settings of an authorizer where there is none: they protect nothing. Note one without a super user."""
+    """Report settings of an authorizer where there is none, and note an authorizer without super users."""
     class_name = settings.chosen.get("authorizer.class.name")
     if class_name is not None and class_name.text.strip():
         if "super.users" not in settings.chosen:
@@ -459,7 +459,7 @@ class ConfigLine(NamedTuple):
 
 
 def show(settings: Settings) -> list[ConfigLine]:
-    """Every broker setting with the value that the broker would run with, and where it came from."""
+    """Every broker setting with its effective value and source."""
     keys = [key for key, known in broker_keys().items() if not known.internal or key in settings.chosen]
     keys += [key for key in settings.chosen if key not in broker_keys()]
     return [_show_one(settings, key) for key in sorted(keys)]

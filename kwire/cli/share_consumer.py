@@ -75,7 +75,7 @@ class ShareConsumer:
     """A member of ``group`` that reads ``topics``.
 
     ``records_max``, which may be changed: how many records a poll acquires about; ``strict``: never more. Methods raise
-    KafkaError for what a retry does not help, and ClientError.
+    ClientError, and KafkaError for errors that a retry does not fix.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class ShareConsumer:
         self._acknowledged.setdefault(record.place, {})[record.offset] = kind
 
     def commit(self) -> list[tuple[str, int, KafkaError]]:
-        """Send what is acknowledged; topic, partition and error of what was refused since the last call."""
+        """Send acknowledgements. Returns topic, partition and error of refusals since the last call."""
         for leader, session in list(self._sessions.items()):
             if session.epoch and any(self._leaders.get(place) == leader for place in self._acknowledged):
                 self._acknowledge(leader, session, session.epoch)
@@ -125,7 +125,7 @@ class ShareConsumer:
         return refused
 
     def close(self) -> None:
-        """Send acknowledgements, end the sessions (what is still held is released), and leave the group."""
+        """Send acknowledgements, end the sessions (which releases records), and leave the group."""
         try:
             for leader, session in list(self._sessions.items()):
                 if session.epoch:
@@ -133,7 +133,7 @@ class ShareConsumer:
             if self._epoch > 0:
                 self._send_heartbeat(_LEAVE_EPOCH)
         except (KafkaError, CannotConnect, ConnectionLost, TimedOut):
-            pass  # the group finds out by the session's timeout
+            pass  # the group removes the member when its session times out
         self._sessions.clear()
 
     # --- the group

@@ -1,6 +1,6 @@
 """Tables on a terminal.
 
-Responsible for: column widths. Must not depend on: what is printed.
+Responsible for: column widths. Must not depend on: the content.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Why a TLS connection to a broker fails, and what to change on which side.
+"""Why a TLS connection to a broker fails, and how to fix it.
 
 Responsible for: examining the listener (does it use TLS, for which hosts is its certificate, who signed it), and one
 piece of advice for each problem. Must not depend on: the other steps of a client (``kwire.cli.diagnosis``).
@@ -55,7 +55,7 @@ def requires_tls(address: Address, error: ClientError, timeout_s: float) -> bool
 
 
 def explain_tls(address: Address, error: TlsFailed, timeout_s: float) -> tuple[str, str]:
-    """What is wrong, and what to change."""
+    """Return the problem and the advice."""
     from kwire.security.tls.failures import has_expired, is_wrong_host, requires_certificate
 
     cause = error.__cause__

@@ -54,7 +54,7 @@ Examples:
     type=click.IntRange(4096, 16384),
     default=admin.SCRAM_ITERATIONS_DEFAULT,
     show_default=True,
-    help="How often the password is hashed.",
+    help="Iterations of the password hash.",
 )
 @broker_options
 def add(
@@ -66,12 +66,12 @@ def add(
     bootstrap: str | None,
     config: str | None,
 ) -> None:
-    """Add a user, or give it another password. The password is asked for; it is sent hashed."""
+    """Add a user, or give it another password. It prompts for the password, which is sent hashed."""
     password = sys.stdin.read().removesuffix("\n") if password_stdin else _asked(name)
     if not password:
         fail("the password is empty")
     with asking(bootstrap, config) as cluster:
-        # One request has a user once, so each mechanism needs its own.
+        # A request may list a user once, so each mechanism needs its own request.
         for mechanism in mechanisms or _MECHANISMS:
             admin.alter_scram(cluster, name, put={mechanism: (iterations, password)}, delete=[])
     click.echo(f"{name} can log in with {' and '.join(mechanisms or _MECHANISMS)}")
@@ -119,7 +119,7 @@ Example:
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
 @broker_options
 def remove(names: tuple[str, ...], bootstrap: str | None, config: str | None) -> None:
-    """Remove users: they cannot log in any more. Their connections stay until they end."""
+    """Remove users: they cannot log in again. Their open connections continue."""
     with asking(bootstrap, config) as cluster:
         described = admin.describe_scram(cluster, names)
         missing = [name for name in names if isinstance(described[name], KafkaError)]

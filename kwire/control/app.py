@@ -1,7 +1,7 @@
 """HTTP: the application that answers requests under ``/v1``.
 
-Responsible for: the table of routes of a broker, and the application. Must not depend on: how it listens, who may ask
-(``guard``).
+Responsible for: the table of routes of a broker, and the application. Must not depend on: how it listens, access
+control (``guard``).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Control:
         self._broker = BrokerRoutes(bench, traffic)
 
     def routes(self) -> list[Route]:
-        """Give the routes; ``openapi`` describes each, and a test compares them."""
+        """Return the routes; ``openapi`` describes each, and a test compares them."""
         table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
             ("GET", "/livez", self._live),
             ("GET", "/readyz", self._ready),

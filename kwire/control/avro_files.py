@@ -1,6 +1,6 @@
 """Records of a seed from Avro files.
 
-Responsible for: reading an object container file, and what its values become: keys, and values as JSON or Avro. Must
+Responsible for: reading an object container file, and its values as keys, and as values in JSON or Avro. Must
 not depend on: topics.
 
     {"records": "orders.avro", "avro": {"schema": "order.avsc", "key": "id", "value": "avro", "schema_id": 7}}
@@ -31,7 +31,7 @@ _SCHEMA_ID_MAX: Final = 2**31 - 1
 
 @dataclass(frozen=True, slots=True)
 class AvroOptions:
-    """How the values of a file become records."""
+    """How records are made of the values of a file."""
 
     schema: Path | None = None
     key: str | None = None

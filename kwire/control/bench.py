@@ -1,9 +1,9 @@
-"""The test bench of one server: rules, the request log, its state, and a client that looks inside.
+"""The test bench of one server: rules, the request log, its state, and an internal client.
 
-Responsible for: what stays the same while the broker behind the sockets is replaced. Must not depend on: HTTP, a test
+Responsible for: the parts that remain when the broker behind the sockets is replaced. Must not depend on: HTTP, a test
 framework.
 
-Each door (HTTP, ``kwire.testing``) has one of these and calls the same methods.
+The HTTP interface and ``kwire.testing`` each have one and call the same methods.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ async def nothing() -> None:
 
 
 class Bench(Recordings):
-    """``prepare`` makes what a start of the broker makes, again after a reset."""
+    """``prepare`` makes the topics and users of the broker's start again, after a reset."""
 
     def __init__(
         self, server: Server, *, requests_kept: int = 1000, prepare: Callable[[], Awaitable[None]] = nothing
@@ -49,26 +49,26 @@ class Bench(Recordings):
 
     @property
     def broker(self) -> Broker:
-        """The broker that serves now."""
+        """The current broker."""
         return self.server.broker
 
     @property
     def clock(self) -> Clock:
-        """The clock of the broker that serves now."""
+        """The clock of the current broker."""
         return self.server.broker.clock
 
     @property
     def client(self) -> InternalClient:
-        """A client of the broker that serves now."""
+        """A client of the current broker."""
         return InternalClient(self.server.broker, self.server.connections.apis)
 
     @property
     def views(self) -> Views:
-        """What the broker that serves now knows."""
+        """The views of the current broker."""
         return Views(self.server.broker, self.server.connections, self.client)
 
     async def wait_until(self, given: Mapping[str, Any], timeout_s: float) -> tuple[bool, str, str]:
-        """Wait, in real time: whether the condition holds, what was waited for, what is there.
+        """Wait, in real time. Returns whether the condition holds, its text, and the current state as text.
 
         Raises ConditionError, KafkaError.
         """
@@ -80,13 +80,13 @@ class Bench(Recordings):
         return self.broker
 
     async def reset(self) -> None:
-        """Disarm all rules, empty the broker, forget its requests. Raises StorageFailure."""
+        """Disarm all rules, empty the broker, clear the request log. Raises StorageFailure."""
         self.injector.clear()
         await self.state.reset()
         self.log.clear()
 
     async def happen(self, event: str, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Make an event happen; returns what it concerned. Raises EventError, KafkaError."""
+        """Trigger an event; returns the objects that it affected. Raises EventError, KafkaError."""
         return await Events(self.broker, self.client).happen(event, given)
 
     async def seed(self, seed: Seed) -> dict[str, int]:
@@ -94,7 +94,7 @@ class Bench(Recordings):
         return await contents.plant(self.broker, self.client, seed)
 
     def close(self) -> None:
-        """Disarm all rules and record no more."""
+        """Disarm all rules and stop recording."""
         if self.recorder is not None:
             self.stop_recording()
         self.log.stop()

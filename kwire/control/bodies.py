@@ -1,6 +1,6 @@
-"""What an HTTP request says: its JSON body and its query.
+"""The JSON body and the query of an HTTP request.
 
-Responsible for: reading them, with one sentence for what is wrong. Must not depend on: routes.
+Responsible for: reading them, with one sentence for each error. Must not depend on: routes.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ _WAIT_MS_MAX: Final = 600_000
 
 
 class BadRequest(Exception):
-    """What a request asks for cannot be. One sentence."""
+    """An invalid request. One sentence."""
 
 
 class NotFound(Exception):
-    """What a request names is not there. One sentence."""
+    """A request names an object that does not exist. One sentence."""
 
 
 async def read_body(request: Request, *, empty: bool = False) -> dict[str, Any]:
-    """Read the object that the body is. Raises BadRequest."""
+    """Read the JSON object in the body. Raises BadRequest."""
     content = await request.body()
     if not content and empty:
         return {}

@@ -1,4 +1,4 @@
-"""HTTP for what a broker is and has: ids, topics, traffic, configs, ACLs, users.
+"""HTTP for the state of a broker: ids, topics, traffic, configs, ACLs, users.
 
 Responsible for: these routes. Must not depend on: how a view is made.
 """
@@ -30,7 +30,7 @@ from kwire.metadata.topics import NewTopic
 
 
 class BrokerRoutes:
-    """The handlers, over one bench and what ``traffic`` counts."""
+    """The handlers, over one bench and the counters of ``traffic``."""
 
     def __init__(self, bench: Bench, traffic: Traffic) -> None:
         self._bench = bench

@@ -1,6 +1,6 @@
-"""What a broker is and has: its topics with sizes and counts, configs with their sources, ACLs, users.
+"""Views of a broker: its topics with sizes and counts, configs with their sources, ACLs, users.
 
-Responsible for: each view as what ``json`` takes. Must not depend on: HTTP, groups, transactions.
+Responsible for: each view as a value for ``json``. Must not depend on: HTTP, groups, transactions.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from kwire.wire.codec import api_name
 from kwire.wire.messages import DescribeConfigsRequest
 
 CONFIG_TYPES: Final = ("broker", "topic", "group", "client-metrics")
-# Logs that are looked at between two checkpoints of the event loop; one that is not open yet is opened.
+# Logs that are read between two checkpoints of the event loop; one that is not open yet is opened.
 _LOGS_PER_SLICE: Final = 20
 
 
@@ -154,7 +154,7 @@ def _source(number: int) -> str:
 
 
 def acls_view(broker: Broker) -> list[dict[str, str]]:
-    """Give each ACL, in its parts and as a sentence. They are kept also where no authorizer asks them."""
+    """Give each ACL, in its parts and as a sentence. They exist also where no authorizer uses them."""
     return [
         {
             "principal": acl.principal,

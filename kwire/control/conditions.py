@@ -1,6 +1,6 @@
 """Conditions that a test waits for: groups, lags, members, records, transactions.
 
-Responsible for: reading a condition, whether it holds, and what is there instead. Must not depend on: HTTP, a test
+Responsible for: reading a condition, whether it holds, and the current state as text. Must not depend on: HTTP, a test
 framework. Requests that a client sent are waited for in the request log.
 
     {"group": "billing", "state": "Stable", "members": 2}
@@ -32,7 +32,7 @@ _FORMS: Final = (
 
 
 class ConditionError(ValueError):
-    """A condition that there is not. One sentence."""
+    """An unknown or invalid condition. One sentence."""
 
 
 class ConditionKeys(TypedDict, total=False):
@@ -50,7 +50,7 @@ class ConditionKeys(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """``text`` says what is waited for; ``look`` gives whether it holds, and what there is."""
+    """``text`` describes the condition; ``look`` returns whether it holds, and the current state as text."""
 
     text: str
     look: Callable[[Views], Awaitable[tuple[bool, str]]]
@@ -83,7 +83,7 @@ def read_condition(given: Mapping[str, Any]) -> Condition:
 
 
 async def wait_until(condition: Condition, views: Callable[[], Views], timeout_s: float) -> tuple[bool, str]:
-    """Wait, in real time; whether the condition holds in the end, and what there is."""
+    """Wait, in real time. Returns whether the condition holds in the end, and the current state as text."""
     deadline = trio.current_time() + timeout_s
     while True:
         holds, seen = await condition.look(views())

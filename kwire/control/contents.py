@@ -52,8 +52,8 @@ def export_topic(broker: Broker, topic: str) -> dict[str, Any]:
 async def plant(broker: Broker, client: InternalClient, seed: Seed) -> dict[str, int]:
     """Fill a broker; returns how many topics were created and how many records written.
 
-    A topic that exists keeps its partitions and gets the configs and records. Raises KafkaError at the first refusal:
-    what was done before it stays.
+    A topic that exists keeps its partitions and gets the configs and records. Raises KafkaError at the first refusal;
+    earlier changes stay.
     """
     if seed.configs:
         await _configure(broker, Resource(ResourceType.BROKER, ""), seed.configs)
@@ -88,7 +88,7 @@ async def write_records(
 ) -> list[tuple[int, int]]:
     """Write records to a topic; returns partition and offset of each, in their order.
 
-    Raises KafkaError at the first refusal: what was written before it stays.
+    Raises KafkaError at the first refusal; earlier records stay.
     """
     count = len(partitions_of(broker, topic))
     now_ms = broker.clock.now_ms()

@@ -1,7 +1,7 @@
 """Server-sent events: an answer that lasts as long as the client listens.
 
-Responsible for: the format, comments that show that the connection lives, the end when the client goes. Must not depend
-on: what the events are.
+Responsible for: the format, comments as keepalive, the end when the client disconnects. Must not depend on: the content
+of events.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _COMMENT_EVERY_S: Final = 15.0
 
 
 class Emitter:
-    """Sends events to one client; each call returns when the connection has taken it, which slows the sender down."""
+    """Sends events to one client; each call returns when the connection has taken the event (backpressure)."""
 
     def __init__(self, send: Send) -> None:
         self._send = send
@@ -36,7 +36,7 @@ class Emitter:
 
 
 class EventStream(Response):
-    """Calls ``events(emitter)`` until it returns or the client has gone."""
+    """Runs ``events(emitter)`` until it returns or the client disconnects."""
 
     media_type = "text/event-stream"
 

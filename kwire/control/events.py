@@ -1,6 +1,6 @@
-"""Events: things that happen in a cluster and that a client must survive, made to happen now.
+"""Events of a cluster that a client must handle, triggered on demand.
 
-Responsible for: each event, and one sentence where it cannot happen. Must not depend on: HTTP, a test framework.
+Responsible for: each event, and one sentence where it is not possible. Must not depend on: HTTP, a test framework.
 
 | event | needs | what happens |
 |---|---|---|
@@ -54,18 +54,18 @@ _ATTEMPTS: Final = 100
 
 
 class EventError(ValueError):
-    """An event that cannot happen. One sentence."""
+    """An unknown event, or one that is not possible. One sentence."""
 
 
 class Events:
-    """What may happen to one broker."""
+    """The events of one broker."""
 
     def __init__(self, broker: Broker, client: InternalClient) -> None:
         self._broker = broker
         self._client = client
 
     async def happen(self, event: str, given: Mapping[str, Any]) -> dict[str, Any]:  # noqa: PLR0911 (a table)
-        """Make an event happen; returns what it concerned. Raises EventError, KafkaError."""
+        """Trigger an event; returns the objects that it affected. Raises EventError, KafkaError."""
         keys = EVENTS.get(event)
         if keys is None:
             raise EventError(f"there is no event {event!r}; there are {', '.join(EVENTS)}")

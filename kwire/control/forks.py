@@ -1,6 +1,6 @@
 """Copies of a broker: each is a broker of its own in this process, with its data in memory and its own control.
 
-Responsible for: starting and ending copies. Must not depend on: what the copied state is.
+Responsible for: starting and ending copies. Must not depend on: the content of the copied state.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Forks:
         return [shown for shown, _, _ in self._running.values()]
 
     async def add(self, bench: Bench) -> dict[str, Any]:
-        """Start a copy of a broker as it is now, on free ports; its clock goes on from there. Raises StateError."""
+        """Start a copy of a broker in its current state, on free ports, with the same time. Raises StateError."""
         if len(self._running) >= FORKS_MAX:
             raise StateError(f"there are {FORKS_MAX} forks: end one")
         if len(bench.broker.dirs.dirs) > 1:

@@ -1,9 +1,9 @@
-"""Who may use the HTTP interface: the token, the Host header, and where a browser's request comes from.
+"""Access control of the HTTP interface: the token, the Host header, and the origin of a browser's request.
 
-Responsible for: refusing a request before it reaches a route, and headers that keep a browser from running what an
-answer holds. Must not depend on: routes.
+Responsible for: refusing a request before it reaches a route, and headers that keep a browser from running scripts in
+an answer. Must not depend on: routes.
 
-A page of another site must not be able to do anything here through the browser of someone on this machine:
+A page of another site must not reach this interface through a browser on this machine:
 
 - Without a token the Host header must name this machine's loopback address, so that a name of another site that
   resolves to it (DNS rebinding) is refused.
@@ -29,7 +29,10 @@ _NOTHING_RUNS: Final = "default-src 'none'; frame-ancestors 'none'"
 
 
 class Guard:
-    """Asks each request before ``app`` does. ``public`` is a prefix of paths without data, which need no token."""
+    """Checks each request before ``app`` handles it.
+
+    ``public`` is a prefix of paths without data, which need no token.
+    """
 
     def __init__(self, app: ASGIApp, token: str | None, public: str | None) -> None:
         self._app = app
@@ -76,13 +79,13 @@ def _is_of_another_origin(request: Request) -> bool:
     origin = request.headers.get("origin")
     if origin is not None and urlsplit(origin).netloc != request.headers.get("host", ""):
         return True
-    # A link on another site may lead here; what the page gets stays out of that site's reach.
+    # A link on another site may open the page here; that site cannot read the answer.
     is_link = request.method in _READS and request.headers.get("sec-fetch-mode") == "navigate"
     return not is_link and request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin")
 
 
 def _is_json(request: Request) -> bool:
-    """Whether the body is said to be JSON; a request without a body need not say it."""
+    """Whether Content-Type is JSON; a request without a body needs none."""
     kind = request.headers.get("content-type")
     return kind is None or kind.partition(";")[0].strip().lower() == "application/json"
 

@@ -1,6 +1,6 @@
-"""A client inside the broker: it asks the handlers, and may do everything.
+"""A client inside the broker, which calls the handlers and is authorized for everything.
 
-Responsible for: calling a handler as a connection would. Must not depend on: what a request means.
+Responsible for: calling a handler like a connection. Must not depend on: the content of requests.
 
 Its requests pass no hooks: they are not in the request log, no rule disturbs them, no quota counts them.
 """
@@ -38,9 +38,9 @@ class InternalClient:
         return self._apis
 
     async def call(self, request: Message, version: int | None = None) -> Any:
-        """Give the response, in the highest version that is served or the one that is named.
+        """Return the response, in the highest served version or ``version``.
 
-        Raises KafkaError(UNSUPPORTED_VERSION) where the API is not served, and what the handler raises.
+        Raises KafkaError(UNSUPPORTED_VERSION) where the API is not served, and the exceptions of the handler.
         """
         api = self._apis.get(request.KEY)
         if api is None:
@@ -74,7 +74,7 @@ class InternalClient:
 
 
 class _Unrestricted(Context):
-    """A context whose client may do everything."""
+    """A context whose client is authorized for everything."""
 
     __slots__ = ()
 

@@ -1,11 +1,11 @@
 """Metrics of one broker for Prometheus.
 
-Responsible for: the families that ``/metrics`` gives. Must not depend on: HTTP, how requests are counted.
+Responsible for: the metric families of ``/metrics``. Must not depend on: HTTP, how requests are counted.
 
 Names are those that dashboards for Apache Kafka use: of the JMX exporter (``kafka_server_...``, ``kafka_network_...``,
 ``kafka_log_...``, ``kafka_controller_...``) and of kafka_exporter (``kafka_consumergroup_...``,
-``kafka_topic_partition_...``); what Kafka has no name for begins with ``kwire_``. Counters count since the broker was
-started or reset. Times are those of the broker's clock; those of fsyncs are real time.
+``kafka_topic_partition_...``); metrics that Kafka does not have begin with ``kwire_``. Counters count since the broker
+was started or reset. Times are those of the broker's clock; those of fsyncs are real time.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from kwire.wire.codec import api_name
 
 REQUESTS: Final = "kafka_network_requestmetrics_requests"
 CONNECTIONS: Final = "kafka_server_socketservermetrics_connection_count"
-# What a name of Prometheus must not have.
+# Characters that a Prometheus name must not have.
 _NO_NAME: Final = re.compile(r"[^a-zA-Z0-9_]")
 _JAVA_PREFIX: Final = "org.apache.kafka."
 _QUANTILES: Final = (0.5, 0.95, 0.99, 0.999)
 
 
 class Metrics:
-    """Of what ``traffic`` has counted and of what ``server`` has now; ``views`` give its groups."""
+    """Collects the counters of ``traffic``, the state of ``server``, and groups from ``views``."""
 
     def __init__(self, traffic: Traffic, server: Server, views: Callable[[], Views]) -> None:
         self._traffic = traffic
@@ -229,7 +229,7 @@ def _group_families(groups: list[dict[str, Any]]) -> Iterator[Metric]:
 
 
 def _pushed_families(pushed: list[dict[str, Any]]) -> Iterator[Metric]:
-    """What clients have pushed, under their own names: ``kafka_client_`` and the name with underscores.
+    """Metrics that clients have pushed: ``kafka_client_`` and their name with underscores.
 
     Metrics of one name have labels of their own, so each sample names its labels.
     """

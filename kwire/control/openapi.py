@@ -37,11 +37,11 @@ ROUTES: Final[tuple[_Route, ...]] = (
     ("GET", "/metrics", "Metrics for Prometheus.", {200: "Prometheus' text format"}, {}),
     ("GET", "/v1/openapi.json", "This document.", {200: "OpenAPI 3.1"}, {}),
     ("GET", "/v1/faults", "The rules that are armed, oldest first.", {200: "rules with their counts"}, {}),
-    ("POST", "/v1/faults", "Arm a rule.", {201: _COUNTS, 400: "a rule that cannot be"}, {"rule": ""}),
+    ("POST", "/v1/faults", "Arm a rule.", {201: _COUNTS, 400: "an invalid rule"}, {"rule": ""}),
     ("DELETE", "/v1/faults", "Disarm all rules.", {200: "the rules that were armed"}, {}),
     ("GET", "/v1/faults/{name}", "One rule.", {200: _COUNTS, 404: "no such rule"}, {}),
     ("DELETE", "/v1/faults/{name}", "Disarm a rule.", {200: _COUNTS, 404: "no such rule"}, {}),
-    ("POST", "/v1/faults/{name}/release", "Let held requests go.", {200: _COUNTS, 404: "no such rule"}, {}),
+    ("POST", "/v1/faults/{name}/release", "Release held requests.", {200: _COUNTS, 404: "no such rule"}, {}),
     (
         "POST",
         "/v1/faults/{name}/wait",
@@ -54,17 +54,17 @@ ROUTES: Final[tuple[_Route, ...]] = (
         "POST",
         "/v1/clock",
         "Move the clock forward, or let it run at another rate; 0 stops it.",
-        {200: "now_ms and rate", 400: "a value that cannot be"},
+        {200: "now_ms and rate", 400: "an invalid value"},
         {"advance_ms": "milliseconds", "rate": "1 is real time"},
     ),
     ("GET", "/v1/requests", "The last requests, oldest first.", {200: "requests"}, {**_FILTERS, "last": "default 100"}),
-    ("DELETE", "/v1/requests", "Forget the requests so far.", {204: "done"}, {}),
+    ("DELETE", "/v1/requests", "Clear the request log.", {204: "done"}, {}),
     ("GET", "/v1/requests/stream", "Each request from now on.", {200: "server-sent events"}, _FILTERS),
     (
         "POST",
         "/v1/requests/wait",
         "Wait for requests.",
-        {200: "the requests", 408: "the time passed; what was seen"},
+        {200: "the requests", 408: "the time passed; the requests so far"},
         {
             **_FILTERS,
             "fields": "fields of the request and their values",
@@ -139,7 +139,7 @@ ROUTES: Final[tuple[_Route, ...]] = (
         "POST",
         "/v1/seed",
         "Create topics, configs, users and ACLs, and write records.",
-        {201: "how many topics and records", 400: "a seed that cannot be, or what Kafka refuses"},
+        {201: "how many topics and records", 400: "an invalid seed, or a refusal by Kafka"},
         {
             "topics": "names to partitions, configs and records",
             "configs": "dynamic configs of all brokers",
@@ -150,8 +150,8 @@ ROUTES: Final[tuple[_Route, ...]] = (
     (
         "POST",
         "/v1/events",
-        "Make something happen that clients must survive: " + ", ".join(EVENTS) + ".",
-        {200: "what it concerned", 400: _NOT_SO, 404: "no such topic or group"},
+        "Trigger an event that clients must handle: " + ", ".join(EVENTS) + ".",
+        {200: "the affected objects", 400: _NOT_SO, 404: "no such topic or group"},
         {
             "event": "",
             "topic": "",
@@ -170,7 +170,13 @@ ROUTES: Final[tuple[_Route, ...]] = (
         {"details": "true: with members, offsets and lag of each"},
     ),
     ("GET", "/v1/groups/{name}", "One group.", {200: "members, offsets and lag", 404: "no such group"}, {}),
-    ("GET", "/v1/groups/{name}/locks", "What members of a share group have acquired.", {200: "runs of offsets"}, {}),
+    (
+        "GET",
+        "/v1/groups/{name}/locks",
+        "Records that members of a share group have acquired.",
+        {200: "runs of offsets"},
+        {},
+    ),
     ("GET", "/v1/transactions", "All transactional ids.", {200: "state, producer and partitions of each"}, {}),
     (
         "GET",
@@ -198,12 +204,18 @@ ROUTES: Final[tuple[_Route, ...]] = (
     ),
     ("GET", "/v1/acls", "All ACLs.", {200: "each in its parts and as a sentence"}, {}),
     ("GET", "/v1/users", "Users with SCRAM credentials.", {200: "mechanisms and iterations of each"}, {}),
-    ("GET", "/v1/client-metrics", "What connected clients have pushed (KIP-714).", {200: "client, name, value"}, {}),
+    (
+        "GET",
+        "/v1/client-metrics",
+        "Metrics that connected clients have pushed (KIP-714).",
+        {200: "client, name, value"},
+        {},
+    ),
     (
         "POST",
         "/v1/wait",
         "Wait until a group is in a state, its lag is small, a member left, a topic has records, a transaction ends.",
-        {200: "what was waited for and what is there", 400: _NOT_SO, 408: "the same, when the time passed"},
+        {200: "the condition and the current state", 400: _NOT_SO, 408: "the same, when the time passed"},
         {
             "group": "with state and members, or lag, or left",
             "state": "default Stable, or CompleteCommit",
@@ -219,7 +231,7 @@ ROUTES: Final[tuple[_Route, ...]] = (
     (
         "POST",
         "/v1/recording",
-        "Record what clients send, and the answers, to a new file of the broker's machine.",
+        "Record requests and answers to a new file of the broker's machine.",
         {201: _RECORDING, 400: _NOT_SO},
         {"file": ""},
     ),
@@ -264,7 +276,7 @@ ROUTES: Final[tuple[_Route, ...]] = (
 )
 
 
-# What a proxy has of these, and what it has besides.
+# The routes of these that a proxy has, and its own.
 OF_A_PROXY: Final = (
     *(
         route

@@ -18,7 +18,7 @@ from kwire.wire.codec import api_keys, api_name, request_class
 
 
 class ProxyBench(Recordings):
-    """Each door (HTTP, ``kwire.testing``) has one of these and calls the same methods."""
+    """The HTTP interface and ``kwire.testing`` each have one and call the same methods."""
 
     def __init__(self, proxy: Proxy, *, requests_kept: int = 1000) -> None:
         self.proxy = proxy
@@ -30,7 +30,7 @@ class ProxyBench(Recordings):
 
     @property
     def clock(self) -> Clock:
-        """The clock of rules; that of the brokers is their own."""
+        """The clock of rules; the brokers have their own."""
         return self.proxy.clock
 
     def _recorded(self) -> HookedServer:
@@ -48,7 +48,7 @@ class ProxyBench(Recordings):
         ]
 
     def close(self) -> None:
-        """Disarm all rules and record no more."""
+        """Disarm all rules and stop recording."""
         if self.recorder is not None:
             self.stop_recording()
         self.log.stop()
@@ -56,7 +56,7 @@ class ProxyBench(Recordings):
 
 
 def _decodable() -> ApiTable:
-    """Make a table of every API that has a spec: those are what rules can be about."""
+    """Make a table of every API that has a spec, for the checks of rules."""
     return {key: Api(key, api_name(key), request_class(key).VERSIONS, _no_handler) for key in api_keys()}
 
 

@@ -2,7 +2,8 @@
 
 Responsible for: the families that ``/metrics`` of a proxy gives. Must not depend on: HTTP, how requests are counted.
 
-What a broker has too has the same name (``metrics``); the listener of a connection is the address of its node.
+Metrics that a broker has too have the same names (``metrics``); the listener of a connection is the address of its
+node.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The HTTP interface of a proxy: rules, their clock, the request log, recordings, nodes and connections.
 
-Responsible for: its routes, and the sentence for what only a broker has. Must not depend on: how it listens.
+Responsible for: its routes, and the answer for routes that only a broker has. Must not depend on: how it listens.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from kwire.control.routing import make_routes
 
 
 def proxy_routes(bench: ProxyBench) -> list[Route]:
-    """Give the routes; ``openapi`` describes each, and a test compares them."""
+    """Return the routes; ``openapi`` describes each, and a test compares them."""
 
     async def live(_request: Request) -> Response:
         nodes = bench.nodes()

@@ -29,7 +29,7 @@ _SIZE_BYTES: Final = 4
 
 
 class RecordingError(Exception):
-    """A file that is no recording, or that cannot be written. One sentence."""
+    """A file that is not a recording, or that cannot be written. One sentence."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ class RecordedResponse(NamedTuple):
 
 
 class Recorder:
-    """Writes what passes to a file, from ``start`` to ``stop``; at most ``bytes_max``, then it stops by itself."""
+    """Writes requests and answers to a file, from ``start`` to ``stop``, or until it has ``bytes_max``."""
 
     def __init__(self, broker: HookedServer, path: str, *, bytes_max: int = BYTES_MAX) -> None:
         self.path = path
@@ -77,7 +77,7 @@ class Recorder:
         self._remove = self._broker.hooks.around_dispatch(self._record)
 
     def stop(self) -> None:
-        """Record no more; the file is complete."""
+        """Stop recording; the file is complete."""
         if self._remove is not None:
             self._remove()
             self._remove = None
@@ -86,7 +86,7 @@ class Recorder:
             self._file = None
 
     def move_to(self, broker: HookedServer) -> None:
-        """Go on with another broker, which has taken the place of the one before."""
+        """Continue with another broker, which has replaced the one before."""
         self._broker = broker
         if self._remove is not None:
             self._remove = broker.hooks.around_dispatch(self._record)
@@ -132,7 +132,7 @@ class Recorder:
 
 
 class Recordings:
-    """What a test bench has of recordings: at most one at a time, of the server that ``_recorded`` gives."""
+    """The recordings of a test bench: at most one at a time, of the server that ``_recorded`` returns."""
 
     recorder: Recorder | None = None
 
@@ -140,7 +140,7 @@ class Recordings:
         raise NotImplementedError
 
     def record(self, path: str) -> Recorder:
-        """Record what clients send to a new file. Raises RecordingError."""
+        """Record requests and answers to a new file. Raises RecordingError."""
         if self.recorder is not None:
             raise RecordingError(f"a recording is in progress already: {self.recorder.path}")
         recorder = Recorder(self._recorded(), path)
@@ -195,7 +195,7 @@ def _response(context: HookedRequest, response: Message) -> str:
 
 
 def _joined(parts: Sequence[Any]) -> bytes:
-    """Join what is sent; slices of files stay open, because they are still to be sent."""
+    """Join the parts of a reply; slices of files stay open, because they are sent afterwards."""
     return b"".join(part if isinstance(part, (bytes, bytearray, memoryview)) else part.pread() for part in parts)
 
 

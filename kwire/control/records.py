@@ -1,6 +1,6 @@
 """Records of topics, without a group: the last ones, those from an offset or a time on, search, and following the end.
 
-Responsible for: reading records in pieces that do not hold the event loop. Must not depend on: HTTP, who asks.
+Responsible for: reading records in pieces that do not hold the event loop. Must not depend on: HTTP.
 
 Control records are left out; records of open and aborted transactions are there. A record has topic, partition, offset,
 timestamp, key, value and headers, as ``kwire consume --json`` writes it.
@@ -160,7 +160,7 @@ def read_partition(partition: Partition, offset: int) -> Iterator[Record]:
 
 
 def shown(partition: Partition, record: Record) -> dict[str, Any]:
-    """Give a record as what ``json`` takes."""
+    """Return a record as a value for ``json``."""
     return record_fields(
         topic=partition.topic,
         partition=partition.index,

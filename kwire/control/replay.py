@@ -1,7 +1,7 @@
-"""Replaying a recording: requests for another broker, and how its answers differ from those recorded.
+"""Replays a recording: requests for another broker, and the differences between its answers and the recorded ones.
 
-Responsible for: what brokers choose themselves (member ids, topic ids, producer ids, session ids), put into later
-requests in place of what was recorded; and comparing answers. Must not depend on: connections.
+Responsible for: replacing recorded values that a broker chooses (member ids, topic ids, producer ids, session ids) in
+later requests by those of the other broker; and comparing answers. Must not depend on: connections.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from kwire.wire.codec import Message
 from kwire.wire.records import read_records
 from kwire.wire.spec import Field
 
-# Fields in which a broker says what it has chosen.
+# Fields with values that a broker chooses.
 _CHOSEN_TEXTS: Final = frozenset({"member_id", "leader"})
 _CHOSEN_NUMBERS: Final = frozenset({"producer_id", "session_id"})
-# The value of each kind that names nothing.
+# The value of each kind that means none.
 _NONE: Final = {"member": "", "id": ZERO_UUID, "producer_id": -1, "session_id": 0}
 # Fields that differ between any two brokers, or from run to run.
 _IGNORED: Final = frozenset(
@@ -54,20 +54,20 @@ _SIZE_AT: Final = 8
 
 
 class Translation:
-    """What the other broker chose in place of what was recorded."""
+    """The values of the other broker by the recorded ones."""
 
     def __init__(self) -> None:
         self._values: dict[tuple[str, Any], Any] = {}
 
     def note(self, recorded: Message, replayed: Message) -> None:
-        """Note what differs between two answers to the same request and was chosen by the broker."""
+        """Note the values chosen by the brokers that differ between two answers to the same request."""
         for field, ours, theirs in _scalars(recorded, replayed):
             kind = _chosen(field)
             if kind is not None and ours != theirs and ours != _NONE[kind]:
                 self._values[kind, ours] = theirs
 
     def apply(self, message: Message) -> None:
-        """Put what the other broker chose into a request, in place."""
+        """Put the other broker's values into a request, in place."""
         for field in message.FIELDS:
             value = getattr(message, field.name)
             if isinstance(value, Message):
@@ -84,7 +84,7 @@ class Translation:
                     setattr(message, field.name, self._other(kind, value))
 
     def differences(self, recorded: Message, replayed: Message) -> Iterator[str]:
-        """Say how an answer differs from the one that was recorded, one line for each field."""
+        """List the differences between an answer and the recorded one, one line for each field."""
         self.apply(recorded)
         yield from _differences("", _plain(recorded), _plain(replayed))
 
@@ -93,7 +93,7 @@ class Translation:
 
 
 def _chosen(field: Field) -> str | None:
-    """What kind of value a broker chooses in a field; None for one that it does not choose."""
+    """The kind of a field's value if a broker chooses it, else None."""
     if field.type == "uuid":
         return "id"
     if field.name in _CHOSEN_TEXTS:

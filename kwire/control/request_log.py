@@ -1,4 +1,4 @@
-"""The request log: the last requests of a broker, decoded, with what became of each.
+"""The request log: the last requests of a broker, decoded, each with its outcome.
 
 Responsible for: recording, a bounded ring, filters, and waiting for a request. Must not depend on: HTTP.
 """
@@ -22,7 +22,7 @@ from kwire.wire.spec import Field
 
 _BYTES_SHOWN: Final = 64
 ELEMENTS_SHOWN: Final = 500
-# A filter by topic or group sees so many items of a request.
+# A filter by topic or group checks this many items of a request.
 _SUBJECTS_KEPT: Final = 1000
 _SECRET_CONFIGS: Final = ("password", "passphrase", "secret", "jaas.config", "keystore.key", "certificate")
 # Fields that let a client log in.
@@ -55,8 +55,8 @@ class Filter:
 class Entry:
     """One request. ``took_ms`` is None until it is answered; ``outcome`` is answered, no reply or a refusal's code.
 
-    ``faults`` are the rules that disturbed it. ``request`` and ``response`` are what ``json`` takes; long bytes are
-    given by their number, records too.
+    ``faults`` are the rules that disturbed it. ``request`` and ``response`` are values for ``json``; long bytes and
+    records are shown by their size.
     """
 
     number: int
@@ -87,24 +87,24 @@ class RequestLog:
         self._entries: deque[Entry] = deque(maxlen=size)
         self._open: dict[tuple[int, int], Entry] = {}
         self._number = 0
-        # Entries in the order in which they were answered; followers read what was added since they looked last.
+        # Entries in the order in which they were answered; followers read those added since their last read.
         self._answered: deque[Entry] = deque(maxlen=size)
         self._answered_count = 0
         self._changed = trio.Event()
         self._remove: Callable[[], None] | None = None
 
     def start(self) -> None:
-        """Record from now on. Requests are then decoded always, so each costs more."""
+        """Start recording. Every request is then decoded, so each costs more."""
         self._remove = self._remove or self._broker.hooks.around_dispatch(self._record)
 
     def stop(self) -> None:
-        """Record no more; what was recorded stays."""
+        """Stop recording; the entries stay."""
         if self._remove is not None:
             self._remove()
             self._remove = None
 
     def move_to(self, broker: HookedServer) -> None:
-        """Record the requests of another broker, if this records; what was recorded stays."""
+        """Record the requests of another broker, if this records; the entries stay."""
         self._broker = broker
         self._open.clear()
         if self._remove is not None:
@@ -254,7 +254,7 @@ def _is_secret_config(name: str) -> bool:
 
 
 def for_people(entry: Entry) -> str:
-    """Write an entry as one line for a person: when, what, who, about what, what became of it."""
+    """Write an entry as one line: time, API, client, subject, outcome."""
     at = datetime.fromtimestamp(entry.at_ms / 1000, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
     about = sorted({str(each) for subject in entry.about for each in _names(subject)})
     took = "" if entry.took_ms is None else f" in {entry.took_ms:g} ms"

@@ -1,4 +1,4 @@
-"""HTTP for what concerns requests: fault rules, their clock, the request log, recordings.
+"""HTTP for fault rules, their clock, the request log and recordings.
 
 Responsible for: these routes, of a broker and of a proxy. Must not depend on: where requests are handled.
 """

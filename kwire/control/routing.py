@@ -1,4 +1,4 @@
-"""Routes whose paths hold names of Kafka: a group may be called ``a/b`` or ``100%``.
+"""Routes with Kafka's names in their paths: a group may be called ``a/b`` or ``100%``.
 
 Responsible for: matching the path as the client sent it. Must not depend on: which routes there are.
 """

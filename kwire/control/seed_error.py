@@ -1,10 +1,10 @@
 """The error of a seed.
 
-Responsible for: ``SeedError``. Must not depend on: what a seed is.
+Responsible for: ``SeedError``. Must not depend on: the content of seeds.
 """
 
 from __future__ import annotations
 
 
 class SeedError(ValueError):
-    """A seed that cannot be; the message is one sentence."""
+    """An invalid seed; the message is one sentence."""

@@ -1,6 +1,6 @@
 """Seeds: topics, configs, users, ACLs and records that a broker is filled with.
 
-Responsible for: reading a seed from JSON values and files, with one sentence for what is wrong. Must not depend on: a
+Responsible for: reading a seed from JSON values and files, with one sentence for each error. Must not depend on: a
 broker.
 
     {"topics": {"orders": {"partitions": 3, "configs": {"retention.ms": 1000}, "records": "orders.jsonl"}},
@@ -47,7 +47,7 @@ class SeedTopic:
 
 @dataclass(frozen=True, slots=True)
 class Seed:
-    """What to create and write. ``configs`` are dynamic configs of all brokers."""
+    """The objects to create and the records to write. ``configs`` are dynamic configs of all brokers."""
 
     topics: Sequence[SeedTopic] = ()
     configs: Mapping[str, str] = field(default_factory=dict)
@@ -72,7 +72,7 @@ def load_document(path: str) -> dict[str, Any]:
 
 
 def read_seed(document: Mapping[str, Any]) -> Seed:
-    """Read a seed from what ``json`` gives. Raises SeedError."""
+    """Read a seed from a JSON value. Raises SeedError."""
     _refuse_unknown(document, _KEYS, "a seed")
     topics = _mapping(document, "topics", "topics")
     users = _mapping(document, "users", "users")

@@ -53,8 +53,8 @@ async def serve_control(
 ) -> None:
     """Serve until cancelled; reports the port when it listens. Raises CannotControl.
 
-    ``new_files`` makes empty files in memory, for copies of the broker; ``prepare`` makes what a start of the broker
-    makes, again after a reset. ``console`` serves the page too.
+    ``new_files`` makes empty files in memory, for copies of the broker; ``prepare`` makes the topics and users of the
+    broker's start again, after a reset. ``console`` serves the page too.
     """
     check_address(host, token)
     bench = Bench(server, requests_kept=requests_kept, prepare=prepare)

@@ -1,11 +1,11 @@
 """The state of a broker as a whole: reset to empty, snapshots, and copies for other brokers.
 
-Responsible for: what the data directories hold when, and stopping the broker where its files must not be in use. Must
-not depend on: how a client asks for it.
+Responsible for: copying and replacing the content of the data directories, and stopping the broker where its files must
+not be in use. Must not depend on: how a client asks for it.
 
 A reset or a restored snapshot replaces the broker behind its sockets (``Server.reopen``): connections end, clients
-reconnect as after a restart and see what the snapshot had. Sessions and members without records of their own are gone,
-as after a restart. Files in memory are copied while the broker runs; a broker with files on disk is stopped for it.
+reconnect as after a restart and see the state of the snapshot. Sessions and members without records are lost, as after
+a restart. Files in memory are copied while the broker runs; a broker with files on disk is stopped first.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ SNAPSHOTS_MAX: Final = 100
 
 
 class StateError(Exception):
-    """A snapshot that there is not, or that cannot be. One sentence."""
+    """A snapshot that does not exist, or is not possible. One sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """What the log directories held, in the order of ``log.dirs``, at ``made_at_ms`` of the broker's clock."""
+    """The content of the log directories, in the order of ``log.dirs``, at ``made_at_ms`` of the broker's clock."""
 
     trees: Sequence[Tree]
     made_at_ms: int
@@ -44,7 +44,7 @@ class Snapshot:
 
 
 class State:
-    """The state of one server. ``prepare`` makes what a start of this broker makes: topics, users, ACLs."""
+    """The state of one server. ``prepare`` makes the topics, users and ACLs of this broker's start."""
 
     def __init__(self, server: Server, prepare: Callable[[], Awaitable[None]]) -> None:
         self._server = server
@@ -66,9 +66,9 @@ class State:
         return without_faults(self._server.files)
 
     async def reset(self) -> None:
-        """Remove all topics, groups, configs, users and ACLs, then make what the start made. The clock is real again.
+        """Remove all topics, groups, configs, users and ACLs, then make those of the start. The clock is real again.
 
-        Producer ids are not given out a second time, so that a producer that survives a reset is no other's twin.
+        Producer ids are not used again, so that a producer that survives a reset never has the id of a new one.
         Raises StorageFailure.
         """
         before = self._server.broker
@@ -117,7 +117,7 @@ class State:
     async def restore(self, snapshot: Snapshot) -> None:
         """Make the state that of the snapshot; rules and the clock stay.
 
-        Raises what a start of the broker raises, and goes on with what there was, where the snapshot cannot be used.
+        Where the snapshot cannot be used, raises as a start of the broker does, and the previous state stays.
         """
         if len(snapshot.trees) != len(self._roots()):
             raise StateError(f"the snapshot has {len(snapshot.trees)} log directories, not {len(self._roots())}")
@@ -140,7 +140,10 @@ class State:
         return snapshot
 
     async def load(self, directory: str) -> Snapshot:
-        """Restore what ``save`` wrote, or another data directory that is not in use. Raises as ``restore``."""
+        """Restore a directory that ``save`` wrote, or another data directory that is not in use.
+
+        Raises as ``restore``.
+        """
         self._one_directory()
         tree = read_tree(OsFiles(), directory)
         if "meta.properties" not in tree:

@@ -1,6 +1,6 @@
-"""What clients sent and got since the start: by API, by topic, by connection.
+"""Counters of requests, records and bytes since the start: by API, by topic, by connection.
 
-Responsible for: counting requests, records and bytes. Must not depend on: HTTP, the format of metrics.
+Responsible for: counting. Must not depend on: HTTP, the format of metrics.
 
 Counters count since the broker was started or reset. Times are those of the broker's clock; the time of a request ends
 when its response is complete.
@@ -22,7 +22,7 @@ from kwire.wire.messages import FetchResponse, ProduceRequest
 
 PRODUCE: Final = 0
 FETCH: Final = 1
-# The times of so many requests of an API make its quantiles.
+# Quantiles of an API are computed over this many requests.
 _TIMES_KEPT: Final = 1000
 
 
@@ -59,11 +59,11 @@ class Traffic:
         self._forget()
 
     def start(self) -> None:
-        """Count from now on. Requests are then decoded always, so each costs more."""
+        """Start counting. Every request is then decoded, so each costs more."""
         self._remove = self._remove or self._broker.hooks.around_dispatch(self._count)
 
     def stop(self) -> None:
-        """Count no more."""
+        """Stop counting."""
         if self._remove is not None:
             self._remove()
             self._remove = None

@@ -1,8 +1,9 @@
 """The content of data directories as a value.
 
-Responsible for: reading and replacing all files of a directory. Must not depend on: what the files mean, brokers.
+Responsible for: reading and replacing all files of a directory. Must not depend on: the meaning of files, brokers.
 
-Nothing else may use the directory meanwhile. The lock file is left out: it says that a process has the directory.
+Nothing else may use the directory meanwhile. The lock file is left out, as it belongs to the process that uses the
+directory.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ def read_tree(files: Files, root: str) -> Tree:
 
 
 def clear_tree(files: Files, root: str) -> None:
-    """Remove all that is in a directory, which stays: it may be where a volume is mounted. Raises StorageFailure."""
+    """Empty a directory, which itself stays, as it may be a mount point. Raises StorageFailure."""
     for name in files.directories(root):
         files.remove_directory(f"{root}/{name}")
     for name in files.sizes(root):
@@ -32,7 +33,7 @@ def clear_tree(files: Files, root: str) -> None:
 
 
 def write_tree(files: Files, root: str, tree: Tree) -> None:
-    """Make a directory hold just this. Raises StorageFailure."""
+    """Replace the content of a directory. Raises StorageFailure."""
     clear_tree(files, root)
     files.make_directory(root)
     made = {""}

@@ -1,4 +1,4 @@
-"""HTTP for what a broker knows, and waiting until something holds.
+"""HTTP for groups, transactions, producers and the other views, and for waiting until a condition holds.
 
 Responsible for: these routes. Must not depend on: how a view is made.
 """

@@ -1,6 +1,6 @@
-"""What a broker knows: groups with members and lag, transactions, producers, connections, acquisition locks.
+"""Views of a broker: groups with members and lag, transactions, producers, connections, acquisition locks.
 
-Responsible for: each view as what ``json`` takes. Must not depend on: HTTP, a test framework.
+Responsible for: each view as a value for ``json``. Must not depend on: HTTP, a test framework.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ class Views:
         ]
 
     def connections(self, traffic: Traffic | None = None) -> list[dict[str, Any]]:
-        """Give the clients that are connected, with what each has sent and got where ``traffic`` counts it."""
+        """Return the connected clients, with their counters if there is a ``traffic``."""
         return [
             {
                 **_connection(each),

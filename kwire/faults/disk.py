@@ -1,7 +1,7 @@
-"""Faults of the disk: files that refuse to be written, read or synced while a rule says so.
+"""Faults of the disk: files whose writes, reads or syncs fail by a rule.
 
 Responsible for: the files that a rule concerns, which operations fail, and the counts of the rule. Must not depend on:
-what is in the files, requests.
+the content of files, requests.
 
 ``FaultyFiles`` is between a broker and its files. Operations have three kinds: ``read``, ``write`` and ``sync``. An
 fsync runs in a thread of its own, so that counts are changed under a lock.
@@ -24,7 +24,7 @@ from kwire.storage.files import Buffer, File, Files, FileSlice, Lock, Syncer
 
 
 class ArmedOnDisk:
-    """One rule about files. ``matched`` counts the operations that it is about, ``fired`` those that it disturbed.
+    """One rule for files. ``matched`` counts the operations that it applies to, ``fired`` those that it disturbed.
 
     ``clock`` is that of the broker; made and disarmed in its event loop.
     """
@@ -45,7 +45,7 @@ class ArmedOnDisk:
         return self._over.is_set()
 
     def release(self) -> None:
-        """End the delays that are under way, and delay no more."""
+        """End the current delays, and delay no more operations."""
         self._over.set()
 
     async def wait_fired(self, times: int) -> None:
@@ -58,12 +58,12 @@ class ArmedOnDisk:
         self._clock = clock
 
     def at(self, operation: str, path: str) -> None:
-        """Disturb an operation, or not. Raises StorageFailure."""
+        """Disturb an operation if it is due. Raises StorageFailure."""
         effect = self.rule.effect
         if not self._concerns(operation, path) or not self._triggers():
             return
         if isinstance(effect, SlowSync):
-            # The event loop itself is not held.
+            # On the event loop there is no delay, which would stop the whole broker.
             if threading.get_ident() != self._loop_thread:
                 self._over.wait(effect.ms / 1000)
             return
@@ -129,7 +129,7 @@ class FaultyFiles:
         self.rules: tuple[ArmedOnDisk, ...] = ()
 
     def check(self, operation: str, path: str) -> None:
-        """Raise StorageFailure if a rule says so; take time if one says that."""
+        """Raise StorageFailure, or delay, by the rules."""
         for rule in self.rules:
             rule.at(operation, path)
 

@@ -1,7 +1,7 @@
-"""Arming rules on a running broker.
+"""Arms rules on a running broker.
 
-Responsible for: which rules are armed, whether one is triggered by a request, carrying its effect out, and its counts.
-Must not depend on: how a rule was given, sockets.
+Responsible for: which rules are armed, whether a request triggers one, its effect, and its counts. Must not depend on:
+the form in which rules are given, sockets.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from kwire.wire.codec import Message, api_keys, api_name, encode_request, reques
 from kwire.wire.messages import FetchRequest, FetchResponse
 
 _FETCH: Final = 1
-_NO_SESSION: Final = -1  # the epoch of a fetch that wants no session (KIP-227)
+_NO_SESSION: Final = -1  # the epoch of a fetch without a session (KIP-227)
 _HEADER_BYTES: Final = 8  # size and correlation id of a response
 # In the header of a record batch: what precedes its length's bytes, the CRC, and what reaches to the end of the CRC.
 _BATCH_OVERHEAD: Final = 12
@@ -70,8 +70,8 @@ class Armed:
         self._released = trio.Event()
         self._fired_once_more = trio.Event()
         self._disarm: list[Callable[[], None]] = []
-        # Connection and correlation id of requests whose reply is to be spoilt: what a request contains is seen around
-        # dispatch, its reply where it leaves.
+        # Connection and correlation id of requests whose reply is changed: the content of a request is known at
+        # dispatch, its reply in the reply hook.
         self._marked: set[tuple[int, int]] = set()
         # By API, version and request: the first answers, for ``Stale``.
         self._first_answers: dict[bytes, Message] = {}
@@ -81,7 +81,7 @@ class Armed:
         return self._released.is_set()
 
     def release(self) -> None:
-        """Let go of the requests that it holds, and hold no more."""
+        """Release the requests that it holds, and hold no more."""
         self._released.set()
 
     async def wait_fired(self, times: int) -> None:
@@ -98,7 +98,7 @@ class Armed:
         self._disarm.append(hooks.around_dispatch(self._at_dispatch, api_keys=rule.scope.apis))
 
     def move_to(self, broker: HookedServer) -> None:
-        """Register with another broker, which has taken the place of the one before; counts go on."""
+        """Register with another broker, which has replaced the one before; counts continue."""
         self._disarm.clear()
         self._marked.clear()
         self._broker = broker
@@ -132,7 +132,7 @@ class Armed:
         return await self._disturb(context, request, proceed)
 
     def _triggers(self, context: HookedRequest) -> bool:
-        """Count a request that the rule is about, and tell whether it is disturbed."""
+        """Count a request that the rule applies to, and tell whether it is disturbed."""
         self.matched += 1
         if not self._is_due(self.rule.trigger):
             return False
@@ -214,7 +214,7 @@ class Armed:
         return response
 
     async def _answer_stale(self, context: HookedRequest, request: Any, proceed: Callable[[], Awaitable[Any]]) -> Any:
-        """Give the first answer to an equal request; the one that is kept now disturbs nothing."""
+        """Return the first answer to an equal request; the request whose answer is kept is not disturbed."""
         asked = encode_request(context.api_key, context.api_version, 0, None, request)
         kept = self._first_answers.get(asked)
         if kept is not None and self._triggers(context):
@@ -225,7 +225,7 @@ class Armed:
         return response
 
     def _spoil_answer(self, effect: Error | Rewrite, context: HookedRequest, response: Any) -> Any:
-        """Spoil what the answer names and the request did not: Metadata of all topics."""
+        """Change items that only the answer names, as in Metadata of all topics."""
         if isinstance(effect, Rewrite):
             named = response is not None and any(
                 each.matches(self.rule.scope) for each in subjects(response, self._broker.topic_name)
@@ -332,7 +332,7 @@ class Injector:
         return armed
 
     def move_to(self, broker: HookedServer, apis: ApiTable) -> None:
-        """Arm all rules on another broker, which has taken the place of the one before."""
+        """Arm all rules on another broker, which has replaced the one before."""
         self._broker, self._apis = broker, apis
         for armed in self._armed.values():
             if isinstance(armed, Armed):
@@ -347,7 +347,7 @@ class Injector:
 
 
 def _check_places(rule: Rule, apis: ApiTable) -> None:
-    """Raise RuleError if an API that the rule names cannot do what it says."""
+    """Raise RuleError if an API that the rule names does not support its effect."""
     effect = rule.effect
     if isinstance(effect, Rewrite):
         _check_values(effect, rule.scope, apis)
@@ -409,7 +409,7 @@ def _is_from(scope: Scope, context: HookedRequest) -> bool:
 
 
 def _without_session(request: FetchRequest) -> FetchResponse | None:
-    """Make a fetch name its partitions: an incremental one has lost its session, a first one gets none."""
+    """Remove the session from a fetch: an incremental one is refused, a first one gets none."""
     if request.session_id != 0 and request.session_epoch > 0:
         return FetchResponse(error_code=Code.FETCH_SESSION_ID_NOT_FOUND)
     request.session_id, request.session_epoch = 0, _NO_SESSION

@@ -85,7 +85,7 @@ _ONLY_WHOLE: Final = frozenset({"AlterReplicaLogDirs", "AlterUserScramCredential
 
 
 def only_reads(api_key: int) -> bool:
-    """Tell whether a request changes nothing, so that its response can be made first and spoilt afterwards."""
+    """Tell whether a request changes nothing, so that the error can be put into its finished response."""
     name = api_name(api_key)
     return name.startswith(_READING) or name in _READS_TOO
 

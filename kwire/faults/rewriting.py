@@ -1,4 +1,4 @@
-"""Rewriting answers: a field gets another value wherever it is, or in the items that a scope names.
+"""Rewrites answers: sets a field in the whole answer, or in the items that a scope names.
 
 Responsible for: finding the fields, and checking values against their types. Must not depend on: single APIs, rules.
 """

@@ -1,6 +1,6 @@
 """Fault rules as values, and reading them from JSON-like dicts.
 
-Responsible for: what a rule can say, and one clear sentence for each thing that it cannot. Must not depend on: a
+Responsible for: the keys of a rule, and one sentence for each error. Must not depend on: a
 broker, requests.
 
     {"name": "moved", "api": "Produce", "topic": "orders", "partition": 1, "times": 3,
@@ -24,12 +24,12 @@ _MS_MAX: Final = 2**31 - 1
 
 
 class RuleError(ValueError):
-    """A rule that cannot be. The message is one sentence."""
+    """An invalid rule. The message is one sentence."""
 
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Which requests a rule is about. None means any; a request matches when all that are given match.
+    """Which requests a rule applies to. None means any; a request matches when all given fields match.
 
     ``topic`` and ``partition`` match when one item of the request does. ``principal`` is as in ``User:alice``.
     """
@@ -46,7 +46,7 @@ class Scope:
 
     @property
     def names_items(self) -> bool:
-        """Whether it depends on what a request contains, not only on who sent it."""
+        """Whether it depends on the content of a request, not only on the client."""
         return (self.topic, self.partition, self.group, self.transactional_id) != (None, None, None, None)
 
 
@@ -68,9 +68,10 @@ class Trigger:
 
 @dataclass(frozen=True, slots=True)
 class Error:
-    """Answer with an error code. ``level``: request, topic, partition...; None: the items that the scope names.
+    """Answer with an error code.
 
-    ``done`` tells whether the request takes effect all the same.
+    ``level``: request, topic, partition...; None: the items that the scope names. ``done``: the request takes effect
+    nevertheless.
     """
 
     code: Code
@@ -110,7 +111,7 @@ class Close:
 
 @dataclass(frozen=True, slots=True)
 class Throttle:
-    """Set the throttle time of the response, and mute the connection for as long."""
+    """Set the throttle time of the response, and mute the connection for that time."""
 
     ms: int
 
@@ -141,7 +142,7 @@ class Rewrite:
 
 @dataclass(frozen=True, slots=True)
 class Stale:
-    """Give the answer that an equal request had first since the rule was armed."""
+    """Repeat the first answer that an equal request got since the rule was armed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +176,7 @@ Effect = Error | Delay | Hold | Drop | Close | ReplyEffect | DiskEffect
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """``name`` is unique among the rules of a broker; "" lets the injector choose one. ``given`` is what was read."""
+    """``name`` is unique among the rules of a broker; "" lets the injector choose one. ``given`` is its dict."""
 
     scope: Scope
     trigger: Trigger
@@ -412,6 +413,6 @@ def _typed(given: Mapping[str, Any], key: str, kind: type) -> Any:
 
 
 def did_you_mean(given: str, known: Any) -> str:
-    """Give the end of a sentence that refuses a name."""
+    """Return the end of a sentence that refuses a name."""
     close = difflib.get_close_matches(given, list(known), 1)
     return f": did you mean {close[0]}?" if close else ""

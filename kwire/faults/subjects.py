@@ -1,4 +1,4 @@
-"""What a request is about: topics, partitions, groups and transactional ids, found in any message.
+"""The subjects of a request: topics, partitions, groups and transactional ids, found in any message.
 
 Responsible for: the meaning of field names in the protocol, and matching them with a scope. Must not depend on: single
 APIs, rules about clients, the broker.
@@ -25,7 +25,7 @@ _TOPIC_RESOURCE = 2
 
 
 class Subject(NamedTuple):
-    """One item of a request; None where it says nothing."""
+    """One item of a request; a field is None where the item has no such name."""
 
     topic: str | None = None
     partition: int | None = None
@@ -67,7 +67,7 @@ def kinds_named(message: type[Message]) -> frozenset[str]:
 
 
 def with_fields(subject: Subject, item: Message, array: str, topic_name: TopicName) -> Subject:
-    """Add what the fields of ``item``, an element of the array of this name, say."""
+    """Add the names in the fields of ``item``, an element of the array of this name."""
     for field in item.FIELDS:
         if field.type != "array":
             subject = _with_value(subject, field.name, getattr(item, field.name), (array, item), topic_name)
@@ -75,7 +75,7 @@ def with_fields(subject: Subject, item: Message, array: str, topic_name: TopicNa
 
 
 def with_element(subject: Subject, array: str, element: object, holder: Message, topic_name: TopicName) -> Subject:
-    """Add what an element of an array of strings or numbers says; ``holder`` has the array."""
+    """Add the name that an element of an array of strings or numbers is; ``holder`` has the array."""
     name = "partition" if "partition" in array else "topic" if "topic" in array else array
     if array == "coordinator_keys":
         name = "key"
@@ -100,14 +100,14 @@ def _says_something(field: Field) -> bool:
 
 
 def _with_value(subject: Subject, name: str, value: Any, holder: tuple[str, Message], topic_name: TopicName) -> Subject:
-    """Add what a value of this name says; ``holder`` is what it is in, and the array which that is an element of."""
+    """Add the value of a field; ``holder`` has its structure, and the array that this is an element of."""
     array, item = holder
     if value is None or value in ("", ZERO_UUID):
-        return subject  # the version has another way to say it
+        return subject  # the version has another field for it
     if name == "topic_id":
         return subject._replace(topic=topic_name(value))
     if name == "key" and not hasattr(item, "key_type"):
-        return subject._replace(group=value, transactional_id=value)  # an answer: its request says which
+        return subject._replace(group=value, transactional_id=value)  # an answer: its request has the kind
     kind = _kind(name, array, item)
     return subject if kind is None else subject._replace(**{kind: value})
 

@@ -1,9 +1,10 @@
 """One client's connection through the proxy.
 
 Responsible for: passing requests to one node and its responses back in their order, hooks around those requests for
-which there are any, and how a connection ends. Must not depend on: sockets, where a node is, what hooks do.
+which there are any, and how a connection ends. Must not depend on: sockets, the addresses of nodes, the effect of
+hooks.
 
-Each client has a connection of its own to the node, so that logins, quotas and the order of requests are the node's. A
+Each client has its own connection to the node, so that the node handles logins, quotas and the order of requests. A
 request without hooks is passed on as its bytes arrive, and many may be under way; its response is passed back likewise,
 unless it has addresses to be rewritten. For a request with hooks all earlier responses are awaited first, then it is
 decoded and passed through the hooks as a broker's dispatch does; the node sees the next request after it was answered.
@@ -95,16 +96,16 @@ class ProxyParts(Protocol):
         ...
 
     def advertise(self, host: str, port: int) -> tuple[str, int]:
-        """Give the proxy's address for a node's."""
+        """Return the proxy's address for a node's."""
         ...
 
     @property
     def notes_topic_names(self) -> bool:
-        """Whether rules may come that need the names of topic ids."""
+        """Whether later rules may need the names of topic ids."""
         ...
 
     def note_names(self, response: Message) -> None:
-        """Take note of names that later requests do not have."""
+        """Store the names of topic ids, which later requests do not have."""
         ...
 
 
@@ -127,7 +128,7 @@ class _Waiter:
 
 
 class ProxiedRequest:
-    """What hooks know of a request; see ``requests.hooks.HookedRequest``."""
+    """The context of a request for hooks; see ``requests.hooks.HookedRequest``."""
 
     __slots__ = ("api_key", "api_version", "client_id", "connection", "correlation_id", "throttle_ms")
 
@@ -149,7 +150,7 @@ class ProxiedRequest:
 
 
 class ProxiedConnection:
-    """From ``run`` to the end of either side. ``client.endpoint`` names the node; see the module."""
+    """From ``run`` to the end of either side. ``client.endpoint`` names the node."""
 
     def __init__(self, client: Client, stream: ClientStream, upstream: Stream, parts: ProxyParts) -> None:
         self.client = client
@@ -311,7 +312,7 @@ class ProxiedConnection:
         await self._from_client.pass_on(size)
 
     async def _refuse(self, size: int, head: Head) -> None:
-        """Answer ApiVersions at a version of the future as a broker does (KIP-511); what else is too new ends it."""
+        """Answer ApiVersions at an unknown version as a broker does (KIP-511); any other unknown version ends it."""
         known = ceiling(head.api_key)
         if head.api_key != API_VERSIONS:
             name = api_name(head.api_key)
@@ -381,7 +382,7 @@ class ProxiedConnection:
         return waiter.frame
 
     async def _pass_end_on(self) -> None:
-        """Let the node notice that the client has closed while its last request waits."""
+        """Close the connection to the node when the client closes while its last request waits."""
         await self._from_client.watch_end()
         if not self._from_client.holds_more:
             self._end_upstream()

@@ -1,4 +1,4 @@
-"""Reading a stream frame by frame: an int32 length, then that many bytes.
+"""Reads a stream frame by frame: an int32 length, then that many bytes.
 
 Responsible for: giving a frame as a whole, or passing its bytes on as they arrive. Must not depend on: what a frame
 means.
@@ -62,9 +62,9 @@ class FrameReader:
         return self._position < len(self._held)
 
     async def next_size(self) -> int | None:
-        """Give the size that the next frame claims; None when the stream ends between two frames.
+        """Return the length of the next frame; None when the stream ends between two frames.
 
-        Raises ProtocolViolation for what no frame begins with.
+        Raises ProtocolViolation for a length that no frame has.
         """
         if not await self._fill(SIZE_BYTES):
             if self.holds_more:
@@ -80,7 +80,7 @@ class FrameReader:
         return bytes(self._held[:SIZE_BYTES]) if await self._fill(SIZE_BYTES) else None
 
     async def head(self, byte_count: int) -> bytes:
-        """Give the first bytes of the frame, without its size; it stays to be taken."""
+        """Return the first bytes of the frame, without its size, and leave the frame in the stream."""
         await self._need(SIZE_BYTES + byte_count)
         start = self._position + SIZE_BYTES
         return bytes(self._held[start : start + byte_count])

@@ -1,9 +1,9 @@
-"""Who logs in through a connection, as fault rules and the request log name it.
+"""The principal of a connection, as fault rules and the request log show it.
 
-Responsible for: reading the user's name from SASL tokens as they pass. Must not depend on: whether the login succeeds,
-which the node decides: it closes the connection of one that does not.
+Responsible for: reading the user's name from SASL tokens as they pass. Must not depend on: whether the login succeeds:
+the node decides, and closes the connection if not.
 
-Known are the names of PLAIN and SCRAM. Other mechanisms keep theirs in certificates, tickets and web tokens.
+Names are read for PLAIN and SCRAM. Other mechanisms have them in certificates, tickets and web tokens.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class Login:
             header = read_header(memoryview(frame))
             request = decode_request(header, memoryview(frame))
         except ProtocolViolation:
-            return None  # the node judges it
+            return None  # the node refuses it, or not
         if isinstance(request, SaslHandshakeRequest):
             self._mechanism = request.mechanism
             return None

@@ -1,4 +1,4 @@
-"""The proxy of one cluster: a listener for each node, and what its connections share.
+"""The proxy of one cluster: a listener for each node, and the state that its connections share.
 
 Responsible for: which address of the proxy stands for which node, the names of topic ids, the connections that are
 open. Must not depend on: sockets, how a listener is opened.
@@ -45,7 +45,7 @@ _NAMES: Final = ("name", "topic", "topic_name")
 
 
 class Proxy:
-    """See the module. The listener that fault rules and the request log name is the node's address.
+    """The proxy of one cluster. In fault rules and the request log, the listener is the node's address.
 
     ``security_protocol`` is that of the listeners. With TLS the principal of a client is that of its certificate until
     it logs in.

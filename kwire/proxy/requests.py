@@ -1,4 +1,4 @@
-"""What the proxy must know of a request to pass it on: its header, and whether there will be a response.
+"""The header of a passing request, and whether it gets a response.
 
 Responsible for: telling requests from the tokens of an old login, and reading single fields without decoding. Must not
 depend on: connections.
@@ -30,7 +30,7 @@ _VERSION_MAX: Final = 31
 
 
 class Head(NamedTuple):
-    """What every request begins with."""
+    """The first fields of every request."""
 
     api_key: int
     api_version: int
@@ -38,7 +38,7 @@ class Head(NamedTuple):
 
 
 def read_head(begin: bytes) -> Head | None:
-    """Read the begin of a request; None if it is too short for one."""
+    """Read the first fields of a request; None if it is too short."""
     return Head(*_HEAD.unpack_from(begin)) if len(begin) >= HEAD_BYTES else None
 
 

@@ -1,10 +1,10 @@
-"""Which responses have addresses of nodes, and putting others in their place.
+"""Finds the addresses of nodes in responses and replaces them.
 
 Responsible for: finding the addresses by the specs, and the versions at which that is possible. Must not depend on:
 sockets, which address stands for which.
 
 Every structure of a response with a ``host`` and a ``port`` is the address of a node, except the endpoints of Kafka
-Streams applications, by which these reach one another. Records are not looked into.
+Streams applications, by which these reach one another. Records are not searched.
 """
 
 from __future__ import annotations

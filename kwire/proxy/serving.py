@@ -116,7 +116,7 @@ class Sockets:
         return Address(self._advertised, bound.binding.port)
 
     def _bind(self) -> Bound:
-        """Bind the next port. One that another program has is passed over, unless it is the first."""
+        """Bind the next port. A port in use is skipped, unless it is the first."""
         for _ in range(_PORTS_TRIED):
             port = self._next_port
             if port:

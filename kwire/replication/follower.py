@@ -1,11 +1,11 @@
-"""What a follower does with the answers of its leader.
+"""The decisions of a follower after the answers of its leader.
 
 Responsible for: from where to fetch, where to truncate when the logs diverge (KIP-101, KIP-279, KIP-595), what to do
 when the fetch offset is out of the leader's range, when to fetch again after an error. Must not depend on: the log's
 files, connections, clocks.
 
-A follower has no state of its own beside its log and its retries: the position of a fetch is the end of the log, and
-an answer is applied only if it is still the answer to that position.
+A follower has no state of its own beside its log and its retries: the position of a fetch is the end of the log, and an
+answer is applied only if the log still ends at that position.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class EpochEnd(Protocol):
 
 
 class FollowerLog(Protocol):
-    """What is asked of a follower's log (``storage.log.Log``)."""
+    """The part of a follower's log that is used (``storage.log.Log``)."""
 
     @property
     def log_start_offset(self) -> int: ...
@@ -42,7 +42,7 @@ class FollowerLog(Protocol):
 
 
 class FetchPosition(NamedTuple):
-    """What a follower asks of one partition, as in the Fetch request."""
+    """The fields of one partition in a follower's Fetch request."""
 
     offset: int
     leader_epoch: int
@@ -58,8 +58,8 @@ def fetch_position(log: FollowerLog, leader_epoch: int) -> FetchPosition:
 def truncation_offset(log: FollowerLog, *, epoch: int, end_offset: int) -> int:
     """Return where to truncate, given the end of the leader's largest epoch that is not above the follower's last.
 
-    The next fetch shows whether the logs agree now: of an epoch that the follower does not have either, it keeps what
-    belongs to lower epochs, and asks again.
+    The next fetch shows whether the logs agree. If the follower does not have that epoch either, it keeps the records
+    of lower epochs, and asks again.
     """
     own = log.offset_for_epoch(epoch)
     if UNKNOWN in (epoch, own.epoch):
@@ -102,7 +102,7 @@ def out_of_range(log: FollowerLog, *, leader_start: int, leader_end: int) -> Tru
 
 
 class Reaction(Enum):
-    """What an error in the answer for one partition means to the follower."""
+    """The follower's reaction to an error in the answer for one partition."""
 
     RETRY = "retry"
     """Fetch again after a pause."""

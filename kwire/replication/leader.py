@@ -23,9 +23,9 @@ UNKNOWN_BROKER_EPOCH: Final = -1
 RECOVERED: Final = 0
 RECOVERING: Final = 1
 
-# The controller says that the request was not applied and that the partition epoch is right.
+# The request was not applied, and the partition epoch is current: it may be sent again.
 _NOT_APPLIED: Final = (Code.OPERATION_NOT_ATTEMPTED, Code.INELIGIBLE_REPLICA)
-# The metadata is newer than this leader's, or the request may have been applied: new metadata decides.
+# The controller has newer metadata, or the request may have been applied: wait for new metadata.
 _AWAIT_METADATA: Final = (
     Code.UNKNOWN_TOPIC_OR_PARTITION,
     Code.UNKNOWN_TOPIC_ID,
@@ -62,7 +62,7 @@ class IsrProposal:
 
 
 class Leader:
-    """The state of a leader in one leader epoch after the other. All methods are plain and quick.
+    """The state of a leader, also over several leader epochs. All methods are plain and quick.
 
     ``alive`` maps the id of each broker that may be in sync (registered, not fenced, not in controlled shutdown) to
     its broker epoch.
@@ -159,7 +159,7 @@ class Leader:
         alive: Mapping[int, int],
         now_ms: int,
     ) -> bool:
-        """Note the progress that a follower's fetch shows; whether its log end moved.
+        """Note the progress that a follower's fetch shows. True if its log end moved.
 
         Call it only for a fetch that was read: its leader epoch is this one's and the logs do not diverge. Raises
         KafkaError: UNKNOWN_LEADER_EPOCH for a replica that the metadata here does not name yet, and
@@ -181,9 +181,9 @@ class Leader:
         return offset != before
 
     def note_append(self, end_offset_before: int, now_ms: int) -> None:
-        """Note that the log grows: a follower that has all of it until now was caught up until now.
+        """Called before an append: a follower that has the whole log is caught up until now.
 
-        A follower of an idle partition asks for nothing new, so its last fetch may have been long ago.
+        In an idle partition its last fetch may have been long ago.
         """
         for progress in self._followers.values():
             if progress.end_offset == end_offset_before:
@@ -230,14 +230,14 @@ class Leader:
     def propose_recovered(self, *, alive: Mapping[int, int]) -> IsrProposal | None:
         """Propose that this leader has recovered: it was elected though it was not in sync (KIP-704).
 
-        Its log is what there is of the partition, once it is opened; followers truncate to it.
+        Its log becomes the partition's log; followers truncate to it.
         """
         if self.proposal is not None or self.recovery_state == RECOVERED:
             return None
         return self._propose(self.isr, maximal_isr=self.isr, alive=alive)
 
     def accepted(self, proposal: IsrProposal, *, isr: Iterable[int], leader_epoch: int, partition_epoch: int) -> None:
-        """Apply the controller's answer, unless metadata was faster."""
+        """Apply the controller's answer, unless newer metadata was applied before."""
         if proposal is not self.proposal or leader_epoch != self.leader_epoch or partition_epoch < self.partition_epoch:
             return
         self.partition_epoch = partition_epoch
@@ -245,7 +245,7 @@ class Leader:
         self._commit(isr)
 
     def refused(self, proposal: IsrProposal, code: Code) -> bool:
-        """Apply the controller's refusal; whether to send the same proposal again."""
+        """Apply the controller's refusal. True if the same proposal is to be sent again."""
         if proposal is not self.proposal:
             return False
         if code in _NOT_APPLIED:

@@ -1,4 +1,4 @@
-"""How far a follower has copied the log of its leader.
+"""The progress of a follower in copying the log of its leader.
 
 Responsible for: a follower's offsets as its fetches show them, and since when it lags. Must not depend on: clocks
 (``now_ms`` is an argument), in-sync replicas, the log.
@@ -12,11 +12,11 @@ UNKNOWN_OFFSET: Final = -1
 
 
 class ReplicaProgress:
-    """What the leader knows of one follower. Offsets are -1 and ``broker_epoch`` is None until its first fetch.
+    """The offsets of one follower. They are -1 and ``broker_epoch`` is None until its first fetch.
 
     ``caught_up_ms`` is the latest time at which the follower had all that the leader had: the time of a fetch from the
-    log end, or the time of the fetch before if the follower has reached the log end of then. A follower that copies a
-    busy log is therefore caught up although it never reaches the log end.
+    log end, or the time of the previous fetch if the follower has reached the log end of that time. A follower that
+    copies a busy log is therefore caught up although it never reaches the log end.
     """
 
     __slots__ = ("broker_epoch", "caught_up_ms", "end_offset", "fetched_ms", "leader_end_at_fetch", "log_start_offset")
@@ -48,7 +48,7 @@ class ReplicaProgress:
         self.fetched_ms = now_ms
 
     def begin_epoch(self, *, leader_end_offset: int, in_sync: bool, now_ms: int) -> None:
-        """Keep the offsets when the same leader is elected again; the time in which to catch up begins again."""
+        """Keep the offsets when the same leader is elected again; the lag time begins again."""
         self.caught_up_ms = now_ms if in_sync else None
         self.fetched_ms = now_ms if in_sync else None
         self.leader_end_at_fetch = leader_end_offset

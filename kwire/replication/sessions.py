@@ -1,7 +1,7 @@
 """The follower's side of incremental fetch sessions (KIP-227).
 
 Responsible for: which partitions a request must name, session id and epoch. Must not depend on: messages, connections,
-what the leader answers for a partition.
+the answers for single partitions.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _EPOCH_MAX: Final = 2**31 - 1
 
 
 class SessionRequest(NamedTuple, Generic[Key]):
-    """What the next request has: partitions to fetch from where, and partitions that leave the session."""
+    """The next request: partitions with fetch positions, and partitions that leave the session."""
 
     session_id: int
     epoch: int
@@ -28,7 +28,7 @@ class SessionRequest(NamedTuple, Generic[Key]):
 
 
 class FollowerSession(Generic[Key]):
-    """The partitions that one fetcher fetches from one leader, and what the leader knows of them."""
+    """The partitions that one fetcher fetches from one leader, and the state that the leader has of them."""
 
     def __init__(self) -> None:
         self.positions: dict[Key, FetchPosition] = {}
@@ -60,7 +60,7 @@ class FollowerSession(Generic[Key]):
             self._forgotten[key] = None
 
     def build(self) -> SessionRequest[Key]:
-        """Return what the next request has. ``answered``, ``reset`` or ``forget`` must follow."""
+        """Return the next request. The caller then calls ``answered``, ``reset`` or ``forget``."""
         if self._epoch == FULL:
             request = SessionRequest(self._session_id, FULL, dict(self.positions), [])
         else:
@@ -70,7 +70,7 @@ class FollowerSession(Generic[Key]):
         return request
 
     def answered(self, session_id: int) -> None:
-        """Go on with the session that the leader's answer names; 0: it keeps none."""
+        """Continue with the session in the leader's answer; 0: the leader keeps none."""
         if session_id == NO_SESSION:
             self.forget()
         else:
@@ -82,6 +82,6 @@ class FollowerSession(Generic[Key]):
         self._epoch = FULL
 
     def forget(self) -> None:
-        """Begin a new session; the leader does not know the old one, or keeps none."""
+        """Begin a new session, because the leader has none."""
         self._session_id = NO_SESSION
         self._epoch = FULL

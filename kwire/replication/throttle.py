@@ -1,7 +1,7 @@
 """Replication quotas: how many bytes a second a leader sends, or a follower fetches, of throttled replicas.
 
 Responsible for: the rate over the last windows, and which replicas a topic's config throttles (KIP-73). Must not depend
-on: clocks (``now_ms`` is an argument), what is sent.
+on: clocks (``now_ms`` is an argument), requests.
 """
 
 from __future__ import annotations

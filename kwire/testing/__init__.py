@@ -1,4 +1,4 @@
-"""What tests import: a broker in one line, and the errors that it raises. See docs/testing.md.
+"""The API for tests: a broker in one line, and the errors that it raises. See docs/testing.md.
 
 Names are imported at first use, because pytest loads the plugin in every run, also where no test asks for a broker.
 """

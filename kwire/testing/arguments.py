@@ -1,6 +1,6 @@
-"""What a test passes to a broker, checked: topics and settings as Python values.
+"""Checks the arguments of a test's broker: topics and settings as Python values.
 
-Responsible for: turning them into Kafka's text and numbers, and one sentence for what is wrong. Must not depend on: a
+Responsible for: turning them into Kafka's text and numbers, and one sentence for each error. Must not depend on: a
 broker.
 """
 
@@ -28,7 +28,7 @@ Config: TypeAlias = Mapping[str, str | int | float | bool]
 
 
 class BrokerConfigError(ValueError):
-    """A topic or setting that a broker cannot have; the message is one sentence."""
+    """An invalid topic or setting; the message is one sentence."""
 
 
 def new_topics(topics: Topics | None) -> list[NewTopic]:
@@ -42,7 +42,7 @@ def new_topics(topics: Topics | None) -> list[NewTopic]:
 
 
 def new_topic(name: str, partitions: int, config: Config | None = None) -> NewTopic:
-    """Check name and number, which are a person's. Raises BrokerConfigError."""
+    """Check name and number. Raises BrokerConfigError."""
     if not isinstance(name, str):
         raise BrokerConfigError(f"topic name {name!r} is not a string")
     if not isinstance(partitions, int) or isinstance(partitions, bool) or partitions < 1:
@@ -96,7 +96,7 @@ def new_acls(rules: Sequence[str] | None) -> list[Acl]:
 
 
 def problem_text(problem: ConfigProblem) -> str:
-    """One sentence: key, value, what is wrong, what would be right."""
+    """One sentence with key, value, error, and valid values."""
     why = str(problem).removeprefix(f"Invalid value {problem.value} for configuration {problem.name}: ").rstrip(".")
     given = problem.name if problem.value is None else f"{problem.name}={problem.value}"
     return f"{given}: {why}; accepted: {problem.expected}"

@@ -1,6 +1,6 @@
 """A broker inside a test: real sockets, data in memory, ready in milliseconds.
 
-Responsible for: running a broker in a thread of the test's process, and what a test may do to it from outside. Must not
+Responsible for: running a broker in a thread of the test's process, and its methods for tests. Must not
 depend on: a test framework (``plugin.py`` is for pytest).
 
     with KafkaBroker(topics={"orders": 3}) as kafka:
@@ -77,12 +77,12 @@ class KafkaBroker:
     without one they are kept in memory, across ``restart`` too. ``port``: 0 takes a free one, which ``restart`` keeps.
     ``users``: names to passwords; with users the only listener is SASL_PLAINTEXT, and clients must log in with PLAIN,
     SCRAM-SHA-256 or SCRAM-SHA-512. ``tls``: the listener is SSL, or with users SASL_SSL; see ``ca_file``. ``acls``:
-    rules such as ``"alice may read topic orders"`` (docs/authorization.md has the grammar); what they do not allow is
-    refused, to clients without login too (``anyone``), except to ``super.users`` of ``config``. ``persona``: the
-    release of Apache Kafka that the broker appears as, such as "3.9".
+    rules such as ``"alice may read topic orders"`` (docs/authorization.md has the grammar); everything else is refused,
+    to clients without login too (``anyone``), except to ``super.users`` of ``config``. ``persona``: the release of
+    Apache Kafka that the broker appears as, such as "3.9".
 
     ``faults`` arms rules that disturb requests, ``requests`` are those that clients sent. Raises BrokerConfigError for
-    topics, settings and rules that cannot be.
+    invalid topics, settings and rules.
     """
 
     def __init__(
@@ -178,13 +178,13 @@ class KafkaBroker:
             raise start_error(failure)
 
     def stop(self) -> None:
-        """Stop in order; does nothing when the broker does not run. Raises what failed inside it, if anything did."""
+        """Stop cleanly; does nothing when the broker does not run. Raises the exception that ended it, if any."""
         thread, self._thread = self._thread, None
         if thread is None:
             return
         assert self._token is not None
         assert self._stop is not None
-        with contextlib.suppress(trio.RunFinishedError):  # it ended by itself: the failure is raised below
+        with contextlib.suppress(trio.RunFinishedError):  # it has ended: its failure is raised below
             self._token.run_sync_soon(self._stop.set)
         thread.join(_STOP_S)
         self._token = None
@@ -195,12 +195,12 @@ class KafkaBroker:
             raise failure
 
     def restart(self) -> None:
-        """Stop and start on the same port with the same data. Clients see a broker that was updated."""
+        """Stop and start on the same port with the same data. To clients this looks like a rolling update."""
         self.stop()
         self.start()
 
     def reset(self) -> None:
-        """Empty the broker, disarm its rules, forget its requests; make its topics, users and ACLs again.
+        """Empty the broker, disarm its rules, clear its request log; make its topics, users and ACLs again.
 
         Clients see a restart. The clock is real again.
         """
@@ -212,7 +212,7 @@ class KafkaBroker:
         self._in_broker(lambda: self._its_bench().state.snapshot(name))
 
     def restore(self, name: str = "default") -> None:
-        """Make the state that of a snapshot. Clients see a restart; rules and the clock stay as they are.
+        """Restore a snapshot. Clients see a restart; rules and the clock stay.
 
         Raises StateError if there is no snapshot of that name.
         """
@@ -227,10 +227,10 @@ class KafkaBroker:
         self._in_broker(lambda: self._its_bench().state.save(os.fspath(directory)))
 
     def load(self, directory: str | os.PathLike[str]) -> None:
-        """Make the state that of a directory that ``save`` wrote, or of another data directory that is not in use.
+        """Restore a directory that ``save`` wrote, or another data directory that is not in use.
 
-        Raises StateError if it is no data directory, BrokerStartError if no broker can start with it; the state then
-        is what it was.
+        Raises StateError if it is not a data directory, BrokerStartError if no broker can start with it; the previous
+        state then stays.
         """
         try:
             self._in_broker(lambda: self._its_bench().state.load(os.fspath(directory)))
@@ -238,9 +238,9 @@ class KafkaBroker:
             raise start_error(error) from None
 
     def fork(self) -> KafkaBroker:
-        """Make a second broker with the state of now, in memory, on a free port; start it, or use it in a with block.
+        """Make a second broker with the current state, in memory, on a free port; start it like this one.
 
-        It has the settings, users and certificates of this one. What happens to one of them does not concern the other.
+        It has the settings, users and certificates of this one. Later changes of one do not affect the other.
         """
         snapshot: Snapshot = self._in_broker(self._its_bench().state.capture)
         other = KafkaBroker()
@@ -252,36 +252,36 @@ class KafkaBroker:
         return other
 
     def record(self, file: str | os.PathLike[str]) -> None:
-        """Record what clients send from now on, with the answers, to a new file, which ``kwire replay`` sends again.
+        """Record requests and answers from now on to a new file, which ``kwire replay`` sends again.
 
         Raises RecordingError if the file exists or a recording is in progress already.
         """
         self._in_broker_sync(lambda: self._its_bench().record(os.fspath(file)))
 
     def stop_recording(self) -> None:
-        """End the recording. Raises RecordingError if none is made."""
+        """End the recording. Raises RecordingError if none is in progress."""
         self._in_broker_sync(self._its_bench().stop_recording)
 
     def happen(self, event: str, **what: str | int) -> dict[str, Any]:
-        """Make something happen that clients must survive: ``kafka.happen("rebalance", group="billing")``.
+        """Trigger an event that clients must handle: ``kafka.happen("rebalance", group="billing")``.
 
         Events are leader_epoch_bumped, coordinator_moved, rebalance, member_fenced, producer_fenced,
-        transaction_left_hanging and locks_expired; docs/faults.md says what each needs and does. Raises EventError for
-        one that cannot happen, KafkaError for what the broker refuses.
+        transaction_left_hanging and locks_expired; docs/faults.md describes them. Raises EventError for one that is not
+        possible, KafkaError for a refusal by the broker.
         """
         return self._in_broker(lambda: self._its_bench().happen(event, what))
 
     def seed(self, document: Mapping[str, Any] | str | os.PathLike[str]) -> None:
         """Create topics, configs, users and ACLs, and write records: from a file, or from a value of its form.
 
-        docs/testing-state.md has the format. Raises SeedError for an invalid seed, KafkaError for what is refused.
+        docs/testing-state.md has the format. Raises SeedError for an invalid seed, KafkaError for a refusal.
         """
         given = document if isinstance(document, Mapping) else load_document(os.fspath(document))
         seed = read_seed(given)
         self._in_broker(lambda: self._its_bench().seed(seed))
 
     def export(self, topic: str) -> dict[str, Any]:
-        """Give a topic with its configs and records as a seed. Raises KafkaError if it is not there."""
+        """Return a topic with its configs and records as a seed. Raises KafkaError if it does not exist."""
         return self._in_broker_sync(lambda: self._its_bench().export(topic))
 
     def records(
@@ -290,7 +290,7 @@ class KafkaBroker:
         """Give records without a group: the last ones of each partition, or those from ``offset`` on.
 
         Keys: topic, partition, offset, timestamp, key, value, headers. Bytes that are not UTF-8 are {"base64": ...}.
-        Records of open and aborted transactions are there too. Raises KafkaError for a topic that is not there.
+        Records of open and aborted transactions are there too. Raises KafkaError for a topic that does not exist.
         """
         bench = self._its_bench()
         return self._in_broker_sync(lambda: bench.records(topic, partition=partition, offset=offset, last=last))
@@ -300,7 +300,7 @@ class KafkaBroker:
         return self._in_broker(self._its_bench().views.groups)
 
     def group(self, group_id: str) -> dict[str, Any]:
-        """Give a group with members, offsets and lag. Raises KafkaError if it is not there."""
+        """Return a group with members, offsets and lag. Raises KafkaError if it does not exist."""
         return self._in_broker(lambda: self._its_bench().views.group(group_id))
 
     def transactions(self) -> list[dict[str, Any]]:
@@ -308,7 +308,7 @@ class KafkaBroker:
         return self._in_broker(self._its_bench().views.transactions)
 
     def producers(self, topic: str) -> list[dict[str, Any]]:
-        """Give the producers that wrote to a topic, by partition. Raises KafkaError if it is not there."""
+        """Return the producers that wrote to a topic, by partition. Raises KafkaError if it does not exist."""
         return self._in_broker(lambda: self._its_bench().views.producers(topic))
 
     def connections(self) -> list[dict[str, Any]]:
@@ -324,9 +324,9 @@ class KafkaBroker:
         return self._in_broker_sync(lambda: self._its_bench().views.locks(group_id))
 
     def wait_until(self, timeout: float = 10.0, **condition: Unpack[ConditionKeys]) -> None:
-        """Return once something holds: ``kafka.wait_until(group="billing", lag=0)``; docs/testing.md lists what.
+        """Return once a condition holds: ``kafka.wait_until(group="billing", lag=0)``; docs/testing.md lists them.
 
-        Raises NeverHappened after ``timeout`` seconds, ConditionError for a condition that there is not.
+        Raises NeverHappened after ``timeout`` seconds, ConditionError for an unknown condition.
         """
         holds, text, seen = self._in_broker(lambda: self._its_bench().wait_until(condition, timeout))
         if not holds:
@@ -335,8 +335,8 @@ class KafkaBroker:
     def create_topic(self, name: str, partitions: int = 1, **config: str | float | bool) -> None:
         """Create a topic. Names of its configs are Kafka's with underscores for dots: ``retention_ms=1000``.
 
-        Raises BrokerConfigError for a bad name or number, KafkaError for what the broker refuses, such as a topic that
-        exists; its ``code`` is Kafka's error code.
+        Raises BrokerConfigError for a bad name or number, KafkaError for a refusal by the broker, such as for a topic
+        that exists; its ``code`` is Kafka's error code.
         """
         topic = new_topic(name, partitions, {key.replace("_", "."): value for key, value in config.items()})
 
@@ -347,9 +347,9 @@ class KafkaBroker:
         self._in_broker(create)
 
     def add_acls(self, *rules: str) -> None:
-        """Add rules, which count for each request from now on.
+        """Add rules, which apply from the next request on.
 
-        Raises BrokerConfigError for a rule that cannot be, RuntimeError for a broker that was made without ``acls``.
+        Raises BrokerConfigError for an invalid rule, RuntimeError for a broker that was made without ``acls``.
         """
         acls = new_acls(rules)
 
@@ -364,7 +364,7 @@ class KafkaBroker:
         self._in_broker(add)
 
     def offsets(self, topic: str) -> list[tuple[int, int]]:
-        """Give the first and the next offset of each partition of a topic; an empty list for one that is not there."""
+        """Return the first and the next offset of each partition of a topic; an empty list without the topic."""
 
         def read() -> list[tuple[int, int]]:
             assert self._server is not None
@@ -449,7 +449,7 @@ class KafkaBroker:
             await self._prepare()
             ready.set()
             await self._stop.wait()
-            self._bench.close()  # a disk that fails on demand does not keep the broker from stopping in order
+            self._bench.close()  # so that injected failures of the disk do not disturb the clean stop
         self._server = None
 
     async def _prepare(self) -> None:

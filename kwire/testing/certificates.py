@@ -1,4 +1,4 @@
-"""Certificates of a test's broker, as files that clients can name.
+"""Certificates of a test's broker, as files for its clients.
 
 Responsible for: an authority of this broker alone, the broker's certificate, a client's, and their files. Must not
 depend on: the broker.
@@ -17,7 +17,7 @@ from kwire.security.tls.development import LOCAL_HOSTS, make_authority
 
 
 class Certificates:
-    """PEM files in a directory of their own, which goes when this value goes."""
+    """PEM files in a temporary directory, which is deleted with this object."""
 
     def __init__(self) -> None:
         folder = Path(tempfile.mkdtemp(prefix="kwire-certs-"))

@@ -33,9 +33,9 @@ def kafka_cluster(
 ) -> Iterator[LocalCluster]:
     """Run ``brokers`` brokers (3) and a controller within the block; they know each other when it begins.
 
-    ``config``: settings of all nodes under Kafka's names. ``data``: a directory for their files, which goes on with the
-    cluster that it has; without one they are in a temporary directory, which is deleted. ``port``: that of broker 1,
-    the others and the controller follow; 0 takes free ones. Raises BrokerConfigError for settings that cannot be,
+    ``config``: settings of all nodes under Kafka's names. ``data``: a directory for their files, whose cluster, if it
+    has one, is started again; without one they are in a temporary directory, which is deleted. ``port``: that of broker
+    1, the others and the controller follow; 0 takes free ones. Raises BrokerConfigError for invalid settings,
     local_cluster.ClusterError for nodes that do not start, and for arguments that the cluster of ``data`` contradicts.
     """
     if brokers is not None and brokers < 1:
@@ -51,7 +51,7 @@ def kafka_cluster(
             cluster.check_options(brokers=brokers, port=port, settings=texts)
         else:
             cluster = LocalCluster.create(folder, brokers=brokers or _BROKERS, port=port, settings=texts)
-        # What is in a temporary directory need not be closed in order.
+        # Nodes in a temporary directory need no clean stop.
         stack.callback(cluster.kill_all if data is None else cluster.stop)
         for _node in cluster.start():
             pass

@@ -1,4 +1,4 @@
-"""Faults of a broker in a test: what goes wrong, how often, and whether it did.
+"""Fault rules of a broker in a test, and their counts.
 
 Responsible for: arming rules on a ``KafkaBroker`` from the test's thread. Must not depend on: a test framework.
 
@@ -23,7 +23,7 @@ from kwire.faults.rules import RuleFields, read_rule
 
 
 class FaultNeverFired(AssertionError):
-    """A rule was armed and disturbed no request, or fewer than were waited for."""
+    """An armed rule disturbed no request, or fewer than expected."""
 
 
 class Fault:
@@ -40,7 +40,7 @@ class Fault:
 
     @property
     def matched(self) -> int:
-        """How many requests the rule was about."""
+        """How many requests matched the rule."""
         return self._armed.matched
 
     @property
@@ -60,11 +60,11 @@ class Fault:
             raise FaultNeverFired(f"{self._counts()} after {timeout:g} s; {times} were waited for")
 
     def release(self) -> None:
-        """Let the requests go that the rule holds; it holds no more from now on."""
+        """Release the requests that the rule holds; it holds no more."""
         self._faults.run_sync(self._armed.release)
 
     def remove(self) -> None:
-        """Disarm the rule; requests that it holds go on. Does nothing when it is no longer armed."""
+        """Disarm the rule; requests that it holds continue. Does nothing when it is no longer armed."""
         self._faults.discard(self._armed)
 
     def check(self) -> None:
@@ -97,7 +97,7 @@ class Faults:
     def add(self, **rule: Unpack[RuleFields]) -> Fault:
         """Arm a rule: keywords for which requests, when, and exactly one effect (docs/faults.md lists them).
 
-        Raises RuleError, a ValueError, for a rule that cannot be.
+        Raises RuleError, a ValueError, for an invalid rule.
         """
         read = read_rule(rule)
         return Fault(self, self.run_sync(lambda: self._injector().add(read)))
@@ -112,7 +112,7 @@ class Faults:
             Fault(self, armed).check()
 
     def lines(self) -> list[str]:
-        """Give the armed rules as lines for a person."""
+        """Return the armed rules as lines of text."""
         armed: list[AnyArmed] = self.run_sync(lambda: list(self._injector().armed.values()))
         return [
             f"{each.rule.name}: {dict(each.rule.given)}, matched {each.matched} requests, disturbed {each.fired}"

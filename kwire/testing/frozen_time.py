@@ -1,4 +1,4 @@
-"""freezegun stops the time of a whole process; a broker in it, whose timers and event loop need time, must go on.
+"""Keeps the broker's time running while freezegun freezes that of the test's process.
 
 Responsible for: freezegun's list of modules that keep the real time. Must not depend on: a broker, and on freezegun
 being installed.

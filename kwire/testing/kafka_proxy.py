@@ -1,6 +1,6 @@
 """A proxy inside a test: between any client and any Kafka cluster, with kwire's fault rules and request log.
 
-Responsible for: running a proxy in a thread of the test's process, and what a test may do to it. Must not depend on: a
+Responsible for: running a proxy in a thread of the test's process, and its methods for tests. Must not depend on: a
 test framework.
 
     with proxy(upstream="localhost:9092") as kafka, kafka.faults.add(api="Produce", drop=True, times=1):
@@ -43,7 +43,7 @@ class KafkaProxy:
     connect with TLS; see ``ca_file``.
 
     ``faults`` arms rules that disturb requests, ``requests`` are those that passed. Raises ValueError for an upstream
-    that is no address.
+    that is not an address.
     """
 
     def __init__(
@@ -121,7 +121,7 @@ class KafkaProxy:
             return
         assert self._token is not None
         assert self._stop is not None
-        with contextlib.suppress(trio.RunFinishedError):  # it ended by itself: the failure is raised below
+        with contextlib.suppress(trio.RunFinishedError):  # it has ended: its failure is raised below
             self._token.run_sync_soon(self._stop.set)
         thread.join(_STOP_S)
         self._token = None
@@ -141,14 +141,14 @@ class KafkaProxy:
         return self._in_proxy_sync(lambda: self._its_bench().connections())
 
     def record(self, file: str | os.PathLike[str]) -> None:
-        """Record what clients send from now on, with the answers, to a new file, which ``kwire replay`` sends again.
+        """Record requests and answers from now on to a new file, which ``kwire replay`` sends again.
 
         Raises RecordingError if the file exists or a recording is in progress already.
         """
         self._in_proxy_sync(lambda: self._its_bench().record(os.fspath(file)))
 
     def stop_recording(self) -> None:
-        """End the recording. Raises RecordingError if none is made."""
+        """End the recording. Raises RecordingError if none is in progress."""
         self._in_proxy_sync(lambda: self._its_bench().stop_recording())
 
     def advance(self, milliseconds: float) -> None:

@@ -1,14 +1,14 @@
 """A cluster of processes on this machine: a controller and brokers, each ``kwire serve`` with a file of settings.
 
-Responsible for: their settings, files and ports, starting, stopping, killing and pausing them, and knowing later which
-processes they are. Must not depend on: command lines, a test framework.
+Responsible for: their settings, files and ports, starting, stopping, killing and pausing them, and finding their
+processes again. Must not depend on: command lines, a test framework.
 
     FOLDER/
       cluster.json            each node: id, role, port, process id and when the process started
       controller-100/         server.properties, data/, log
       broker-1/, broker-2/    likewise
 
-The processes outlive the object that started them: another one that opens the same folder goes on from there.
+The processes outlive the object that started them: another object that opens the same folder controls them.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _API_VERSIONS: Final = bytes.fromhex("0000000a 0012 0000 00000001 ffff")
 
 
 class ClusterError(RuntimeError):
-    """The cluster cannot do what it should: one sentence."""
+    """An operation on the cluster failed: one sentence."""
 
 
 @dataclass(slots=True)
@@ -68,7 +68,7 @@ class ClusterNode:
 
 
 class LocalCluster:
-    """The cluster in ``folder``. ``create`` lays a new one out, ``start`` starts what does not run.
+    """The cluster in ``folder``. ``create`` writes a new one, ``start`` starts the nodes that do not run.
 
     ``spawn`` starts a node with a file of settings and a file for its log, and returns the process id.
     """
@@ -82,8 +82,9 @@ class LocalCluster:
     def create(
         cls, folder: Path, *, brokers: int, port: int = 0, settings: Mapping[str, str] | None = None
     ) -> LocalCluster:
-        """Lay out a cluster. ``port`` is that of broker 1, the others and the controller follow; 0 takes free ones.
+        """Write the files of a new cluster.
 
+        ``port`` is that of broker 1, the others and the controller follow; 0 takes free ones.
         ``settings`` count for every broker and the controller. Raises ClusterError for a folder that has a cluster.
         """
         if (folder / _STATE).exists():
@@ -121,7 +122,7 @@ class LocalCluster:
     def check_options(
         self, *, brokers: int | None = None, port: int | None = None, settings: Mapping[str, str] | None = None
     ) -> None:
-        """Refuse what a new cluster would get and this one does not have; None counts for nothing.
+        """Refuse options of a new cluster that differ from those of this one; None is no option.
 
         Raises ClusterError, which names the option.
         """
@@ -197,13 +198,13 @@ class LocalCluster:
         self._wait_ready(node)
 
     def stop(self) -> None:
-        """Stop the brokers in order, then the controller."""
+        """Stop the brokers cleanly, then the controller."""
         for node in (*self.brokers, self.controller):
             self._stop(node)
         self._save()
 
     def stop_node(self, node_id: int) -> None:
-        """Stop one node in order: a broker hands its leaderships over first. Raises ClusterError."""
+        """Stop one node cleanly: a broker hands its leaderships over first. Raises ClusterError."""
         self._stop(self._running(node_id))
         self._save()
 
@@ -215,11 +216,11 @@ class LocalCluster:
         self._save()
 
     def pause(self, node_id: int) -> None:
-        """Stop a node's process where it is (SIGSTOP), as if its machine hung. Raises ClusterError."""
+        """Pause a node's process (SIGSTOP), as if its machine hung. Raises ClusterError."""
         self._signal(self._running(node_id), signal.SIGSTOP)
 
     def resume(self, node_id: int) -> None:
-        """Let a paused node go on (SIGCONT). Raises ClusterError."""
+        """Resume a paused node (SIGCONT). Raises ClusterError."""
         self._signal(self._running(node_id), signal.SIGCONT)
 
     def kill_all(self) -> None:
@@ -307,8 +308,8 @@ class LocalCluster:
 
 def spawn_node(config: Path, log: Path) -> int:
     """Start ``kwire serve --config CONFIG`` as a program that writes to ``log``; returns its process id."""
-    # Not subprocess.Popen: the process outlives the object. A process group of its own, so that Ctrl-C in a terminal
-    # reaches the command that stops it in order.
+    # Not subprocess.Popen, as the process outlives the object. It has its own process group, so that Ctrl-C in a
+    # terminal reaches only the command, which then stops it cleanly.
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-m", "kwire", "serve", "--config", str(config)],
@@ -335,7 +336,7 @@ def _settings_of(node: ClusterNode, controller: ClusterNode, directory: Path) ->
 
 
 def _shared_settings(brokers: int) -> dict[str, str]:
-    """Replication as far as the brokers go, with Kafka's numbers where there are enough."""
+    """Replication settings: Kafka's numbers, or the number of brokers if that is smaller."""
     factor, in_sync = str(min(3, brokers)), str(min(2, brokers))
     return {
         "default.replication.factor": factor,
@@ -348,7 +349,7 @@ def _shared_settings(brokers: int) -> dict[str, str]:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Find ports that are free now; all are held until the last is found, so that no two are the same."""
+    """Find different free ports; each stays bound until the last is found."""
     with contextlib.ExitStack() as held:
         probes = [held.enter_context(socket.socket()) for _ in range(count)]
         for probe in probes:

@@ -1,7 +1,7 @@
 """A cluster in one event loop: a controller and brokers, their network and files in memory.
 
-Responsible for: starting, stopping and killing nodes, and requests of a test to them. Must not depend on: what a test
-does; sockets, threads.
+Responsible for: starting, stopping and killing nodes, and requests of a test to them. Must not depend on: sockets,
+threads.
 
     async with memory_cluster(brokers=3) as cluster:
         await cluster.client(1).request(CreateTopicsRequest(...))
@@ -120,7 +120,7 @@ class MemoryNode:
         registry.serve(self._table(broker))
 
     async def stop(self) -> None:
-        """Stop in order."""
+        """Stop cleanly."""
         self._stop.set()
         await self._ended.wait()
 
@@ -136,7 +136,7 @@ async def _serve(broker: Broker, listener: Listener, transport: object) -> None:
 
 
 class MemoryCluster:
-    """See the module. Brokers have the ids 1, 2, ..., the controller ``CONTROLLER_ID``."""
+    """The nodes of one cluster. Brokers have the ids 1, 2, ..., the controller ``CONTROLLER_ID``."""
 
     def __init__(
         self, nursery: trio.Nursery, nodes: Mapping[int, MemoryNode], *, login: SaslLogin | None = None
@@ -159,7 +159,7 @@ class MemoryCluster:
         return broker
 
     def client(self, node_id: int, *, login: SaslLogin | None = None) -> NodeConnection:
-        """Return a test's connection to a node, which connects again after it was lost.
+        """Return a test's connection to a node, which reconnects after a loss.
 
         It logs in with ``login``, by default that of the cluster.
         """
@@ -179,7 +179,7 @@ class MemoryCluster:
         await self._nursery.start(self.nodes[node_id].run, self.network)
 
     async def stop(self, node_id: int) -> None:
-        """Stop a node in order."""
+        """Stop a node cleanly."""
         await self.nodes[node_id].stop()
 
     async def kill(self, node_id: int) -> None:

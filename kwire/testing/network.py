@@ -1,13 +1,13 @@
 """A network in memory, between the brokers and controllers of one test: no ports, no threads.
 
 Responsible for: which handler serves which address, connections between them, and cutting them. Must not depend on:
-what the handlers do.
+the handlers.
 
     network = MemoryNetwork(nursery)
     network.listen(Address("broker1", 9092), partial(serve_connection, broker, listener=listener))
     peers = Peers(image=..., dialer=network.dialer("broker2"), listener="PLAINTEXT")
     network.cut("broker1", "broker2")                     # connections are reset, new ones refused
-    network.hold("broker1", "broker2")                    # bytes are kept back and no connection is reset
+    network.hold("broker1", "broker2")                    # bytes are held back, connections stay
     network.mend()
 """
 
@@ -61,11 +61,11 @@ class MemoryNetwork:
             stream.reset()
 
     def hold(self, one: str, other: str) -> None:
-        """Keep back what two nodes send to each other, until ``mend``."""
+        """Hold back the bytes between two nodes, until ``mend``."""
         self._held.add(frozenset((one, other)))
 
     def mend(self) -> None:
-        """End every cut and hold; what was held back is delivered."""
+        """End every cut and hold; bytes that were held back are delivered."""
         self._cut.clear()
         self._held.clear()
         self._mended.set()
@@ -153,7 +153,7 @@ class MemoryStream:
         return self._is_reset or self.server_end.closed
 
     def deliver(self) -> None:
-        """Pass on what was held back, unless it must still be held."""
+        """Deliver bytes that were held back, unless the hold goes on."""
         if not self._network.is_held(self.ends):
             held, self._held = bytes(self._held), bytearray()
             self.server_end.feed(held)

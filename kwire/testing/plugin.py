@@ -1,10 +1,10 @@
-"""For pytest: fixtures that are brokers, and the mark that says what is in them.
+"""The pytest plugin: fixtures for brokers, and the mark that configures them.
 
-    kafka           a broker of this test alone
-    kafka_module    one for the tests of a module, which share what is in it
+    kafka           a broker for this test alone
+    kafka_module    one for the tests of a module, which share its data
     kafka_session   one for the whole run, emptied before each test
     kafka_process   one in a process of its own, which can be killed and restarted
-    kafka_factory   makes as many as a test needs
+    kafka_factory   makes any number of brokers
 
 pytest loads this by itself where kwire is installed. A mark sets topics, settings, seeds and faults:
 
@@ -60,7 +60,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
 
 
 def _sections(broker: KafkaBroker) -> Iterator[tuple[str, str]]:
-    """What the report of a failed test shows of its broker."""
+    """The sections about its broker in the report of a failed test."""
     requests = broker.requests.lines(_REQUESTS_SHOWN)
     yield "kafka: the last requests", "\n".join(requests) or "none"
     faults = broker.faults.lines()
@@ -86,9 +86,9 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 @pytest.fixture
 def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
-    """A broker of this test alone: data in memory, on a free port.
+    """A broker for this test alone: data in memory, on a free port.
 
-    A test that passes fails all the same if a rule of ``kafka.faults`` is still armed and never disturbed a request.
+    A passing test fails if a rule of ``kafka.faults`` is still armed and never disturbed a request.
     """
     arguments = _marked(request)
     seed, faults = arguments.pop("seed", None), arguments.pop("faults", ())
@@ -98,7 +98,7 @@ def kafka(request: pytest.FixtureRequest) -> Iterator[KafkaBroker]:
 
 @pytest.fixture(scope="module")
 def kafka_module() -> Iterator[KafkaBroker]:
-    """One broker for the tests of a module, which share what is in it."""
+    """One broker for the tests of a module, which share its data."""
     with _running({}) as broker:
         yield broker
 
@@ -209,7 +209,7 @@ def _running(arguments: dict[str, Any]) -> Iterator[KafkaBroker]:
 
 @contextmanager
 def _one_sentence() -> Iterator[None]:
-    """Make what is wrong with the arguments fail the test with one sentence, without a traceback."""
+    """Let invalid arguments fail the test with one sentence, without a traceback."""
     from kwire.control.seed_error import SeedError
     from kwire.errors import KafkaError
     from kwire.faults.rules import RuleError
@@ -220,5 +220,5 @@ def _one_sentence() -> Iterator[None]:
         yield
     except (BrokerConfigError, BrokerStartError, SeedError, RuleError, KafkaError) as error:
         pytest.fail(f"kafka fixture: {error}", pytrace=False)
-    except TypeError as error:  # a keyword that there is not
+    except TypeError as error:  # an unknown keyword
         pytest.fail(f"kafka mark: {error}", pytrace=False)

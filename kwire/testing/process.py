@@ -34,10 +34,10 @@ class KafkaProcess(RemoteKafka):
     """One broker of a process of its own, from ``start`` (or ``with``) to ``stop``; needs ``kwire[control]``.
 
     ``topics``, ``config``, ``users`` and ``persona`` are as for ``KafkaBroker``. Data is on disk, in ``data`` or a
-    directory that goes with ``stop``, so that it survives ``kill``. Ports stay the same after the first start. The
+    temporary directory that ``stop`` deletes, so it survives ``kill``. Ports stay the same after the first start. The
     broker stops when the process that started it ends without ``stop``, also when that was killed.
 
-    Raises BrokerConfigError for topics and settings that cannot be.
+    Raises BrokerConfigError for invalid topics and settings.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class KafkaProcess(RemoteKafka):
                 raise
 
     def stop(self) -> None:
-        """End the process in order (SIGTERM), and remove its directory; does nothing when it has ended."""
+        """Stop the process cleanly (SIGTERM), and delete its temporary directory; does nothing when it has ended."""
         self._end(signal.SIGTERM)
         if self._own_directory is not None:
             shutil.rmtree(self._own_directory, ignore_errors=True)
@@ -113,17 +113,17 @@ class KafkaProcess(RemoteKafka):
         self._end(signal.SIGKILL)
 
     def restart(self) -> None:
-        """End the process in order and start it again, with the same data and ports."""
+        """Stop the process cleanly and start it again, with the same data and ports."""
         self._running()
         self._end(signal.SIGTERM)
         self.start()
 
     def pause(self) -> None:
-        """Stop the process without ending it (SIGSTOP): clients wait for answers, until ``resume``."""
+        """Pause the process (SIGSTOP): clients wait for answers, until ``resume``."""
         self._running().send_signal(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let the process run again after ``pause``."""
+        """Resume the process after ``pause``."""
         self._running().send_signal(signal.SIGCONT)
 
     def __enter__(self) -> Self:
@@ -170,7 +170,7 @@ class KafkaProcess(RemoteKafka):
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGCONT)
             process.send_signal(number)
-        # ``communicate`` would close it, and the broker would take its end for a second signal.
+        # ``communicate`` would close it, which the broker would treat like a second signal.
         held, process.stdin = process.stdin, None
         try:
             process.communicate(timeout=_STOP_S)

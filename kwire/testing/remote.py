@@ -1,7 +1,7 @@
-"""A broker in another process, by its HTTP interface: the methods of ``KafkaBroker`` that do not need the process.
+"""A client of the HTTP interface of a broker in another process, with most methods of ``KafkaBroker``.
 
 Responsible for: turning calls into HTTP requests, and refusals into the errors that ``KafkaBroker`` raises. Must not
-depend on: who started the broker.
+depend on: how the broker was started.
 
     kafka = RemoteKafka("http://127.0.0.1:9644")
     with kafka.faults.add(api="Produce", error="NOT_LEADER_OR_FOLLOWER", times=2):
@@ -43,12 +43,12 @@ class RemoteFault:
 
     @property
     def matched(self) -> int:
-        """How many requests the rule was about, as of now, or of its end."""
+        """How many requests matched the rule, now or when it was removed."""
         return int(self._read()["matched"])
 
     @property
     def fired(self) -> int:
-        """How many of them it disturbed, as of now, or of its end."""
+        """How many of them it disturbed, now or when it was removed."""
         return int(self._read()["fired"])
 
     def wait_fired(self, times: int = 1, timeout: float = 10.0) -> None:
@@ -59,7 +59,7 @@ class RemoteFault:
             raise FaultNeverFired(f"{self._counts()} after {timeout:g} s; {times} were waited for")
 
     def release(self) -> None:
-        """Let the requests go that the rule holds; it holds no more from now on."""
+        """Release the requests that the rule holds; it holds no more."""
         self._door.call("POST", self._path + "/release")
 
     def remove(self) -> None:
@@ -108,7 +108,7 @@ class RemoteFaults:
         self._door = door
 
     def add(self, **rule: Unpack[RuleFields]) -> RemoteFault:
-        """Arm a rule. Raises RuleError for a rule that cannot be."""
+        """Arm a rule. Raises RuleError for an invalid rule."""
         try:
             return RemoteFault(self._door, self._door.call("POST", "/v1/faults", dict(rule))[1])
         except ControlRefused as refusal:
@@ -147,7 +147,7 @@ class RemoteRequests:
             raise RequestNeverSent(f"{times} x {wanted} was not received in {timeout:g} s, but {len(seen)}")
 
     def clear(self) -> None:
-        """Forget the requests so far."""
+        """Clear the request log."""
         self._door.call("DELETE", "/v1/requests")
 
 
@@ -191,7 +191,7 @@ class RemoteKafka:
         self._state("POST", "/v1/restore", {"directory": os.fspath(directory)})
 
     def fork(self) -> RemoteFork:
-        """Start a second broker with the state of now, in the process of this one; it ends with its block."""
+        """Start a second broker with the current state, in the process of this one; it ends with its block."""
         return RemoteFork(self, self._state("POST", "/v1/forks"), self._token)
 
     def record(self, file: str | os.PathLike[str]) -> None:
@@ -339,7 +339,7 @@ def _path(*parts: str) -> str:
 
 
 def _as_kafka(refusal: ControlRefused) -> KafkaError | None:
-    """What Kafka refuses, as the error that ``KafkaBroker`` raises."""
+    """A refusal by Kafka as the error that ``KafkaBroker`` raises."""
     code = str(refusal.answer.get("error"))
     if "message" not in refusal.answer or code not in Code.__members__:
         return None

@@ -1,6 +1,6 @@
-"""A broker in another process, from asyncio or trio: the methods of ``RemoteKafka``, each to be awaited.
+"""``RemoteKafka`` for asyncio and trio: its methods as coroutines.
 
-Responsible for: running each call in a thread of the event loop that it is awaited in. Must not depend on: HTTP.
+Responsible for: running each call in a thread of the current event loop. Must not depend on: HTTP.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class AsyncFault:
         return self._fault.name
 
     async def matched(self) -> int:
-        """How many requests the rule was about."""
+        """How many requests matched the rule."""
         return await _in_thread(lambda: self._fault.matched)
 
     async def fired(self) -> int:

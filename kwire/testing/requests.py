@@ -28,14 +28,14 @@ class Wanted(TypedDict, total=False):
 
 
 class RequestNeverSent(AssertionError):
-    """A request that was waited for was not received in time. The message shows what was."""
+    """An awaited request was not received in time. The message shows those that were."""
 
 
 class Requests:
     """The last 1,000 requests of one broker, ``kafka.requests``.
 
     They are recorded from the first use of this object, in the pytest fixture from the start. A recorded request is
-    decoded always, so that it costs more.
+    always decoded, so it costs more.
     """
 
     def __init__(self, run: Callable[..., Any], run_sync: Callable[..., Any], log: Callable[[], RequestLog]) -> None:
@@ -51,8 +51,8 @@ class Requests:
         """Give the last ``count`` matching requests, oldest first.
 
         Keys: number, at_ms, api, version, correlation_id, client_id, peer, listener, principal, request, response,
-        outcome, took_ms, faults. ``request`` and ``response`` have the fields of the protocol; long bytes are given by
-        their number.
+        outcome, took_ms, faults. ``request`` and ``response`` have the fields of the protocol; long bytes are shown by
+        their size.
         """
         chosen = _filter(wanted)
         self.start()
@@ -73,11 +73,11 @@ class Requests:
             raise RequestNeverSent(f"{times} x {wanted} was not received in {timeout:g} s; the last requests:\n{shown}")
 
     def clear(self) -> None:
-        """Forget the requests so far."""
+        """Clear the request log."""
         self._run_sync(lambda: self._log().clear())
 
     def lines(self, count: int) -> list[str]:
-        """Give the last requests as lines for a person."""
+        """Return the last requests as lines of text."""
         return [for_people(each) for each in self._run_sync(lambda: self._log().last(count, Filter()))]
 
 

@@ -1,6 +1,6 @@
-"""What keeps a broker from starting, as one sentence.
+"""Errors of a broker's start, each as one sentence.
 
-Responsible for: which errors are a user's, and their sentences. Must not depend on: how a broker is started.
+Responsible for: which errors a user can fix, and their sentences. Must not depend on: how a broker is started.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ class BrokerStartError(RuntimeError):
 
 
 def start_error(failure: BaseException) -> BaseException:
-    """One sentence for what keeps a broker from starting; what is a fault of kwire stays as it is."""
+    """Return an error with one sentence for the user; other exceptions are bugs and returned unchanged."""
     while isinstance(failure, BaseExceptionGroup) and len(failure.exceptions) == 1:
         failure = failure.exceptions[0]
     match failure:

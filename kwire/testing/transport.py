@@ -1,6 +1,6 @@
-"""A connection without a socket: the server's end is a ``Transport``, the test's end feeds bytes and takes frames.
+"""A connection in memory: the server's end is a ``Transport``, the test's end feeds bytes and takes frames.
 
-Responsible for: two buffers in memory. Must not depend on: what the bytes mean.
+Responsible for: its two buffers. Must not depend on: the content of the bytes.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""Waiting until something holds: the error when it does not.
+"""The error of a wait whose condition did not become true.
 
-Responsible for: one exception. Must not depend on: what is waited for.
+Responsible for: one exception. Must not depend on: conditions.
 """
 
 from __future__ import annotations
 
 
 class NeverHappened(AssertionError):
-    """What was waited for did not hold in time. The message says what was there instead."""
+    """A condition did not become true in time. The message has the state at the end."""
 
 
 def never_happened(text: str, timeout: float, seen: str) -> NeverHappened:

@@ -1,7 +1,7 @@
 """The 61-byte header of a record batch (magic 2), read and stamped without touching the records.
 
 Responsible for: where each header field lies, what a well-formed batch is, and the few header bytes that a broker may
-change. Must not depend on: what is in the records (``kwire.wire.records`` opens them), files, topics.
+change. Must not depend on: the content of records (``kwire.wire.records`` reads them), files, topics.
 
 ```
  0 base offset      int64   bytes 0-15 are the stamp: outside the CRC,
@@ -35,7 +35,7 @@ from kwire.wire.crc import crc32c
 Buffer: TypeAlias = bytes | bytearray | memoryview
 
 HEADER_BYTES: Final = 61
-# Offset and length: what must be there before the size of a batch is known.
+# Offset and length: the bytes from which the size of a batch is known.
 OVERHEAD_BYTES: Final = 12
 STAMP_BYTES: Final = 16
 CRC_POSITION: Final = 17
@@ -121,7 +121,7 @@ class BatchHeader(NamedTuple):
 
     @property
     def delete_horizon_ms(self) -> int | None:
-        """When a cleaner may drop the tombstones in here (KIP-534), or None if no cleaner has seen the batch."""
+        """When compaction may drop the batch's tombstones (KIP-534); None before its first compaction."""
         return self.base_timestamp if self.attributes & DELETE_HORIZON else None
 
     @property
@@ -136,7 +136,7 @@ _as_header: Final = quick(BatchHeader)
 
 
 def read_batch_header(view: Buffer, position: int = 0) -> BatchHeader:
-    """Read the header at ``position``. No check but that 61 bytes are there (CORRUPT_MESSAGE)."""
+    """Read the header at ``position``. Checks only that there are 61 bytes (CORRUPT_MESSAGE)."""
     if len(view) - position < HEADER_BYTES:
         raise KafkaError(Code.CORRUPT_MESSAGE, f"a batch header needs {HEADER_BYTES} bytes")
     return _as_header(_HEADER.unpack_from(view, position))

@@ -44,7 +44,7 @@ __all__ = [
     "to_json",
 ]
 
-# bytes, memoryview, or whatever has len() and the transport knows how to send (storage.FileSlice).
+# bytes, memoryview, or another object with len() that the transport can send (storage.FileSlice).
 Part: TypeAlias = Sized
 M = TypeVar("M", bound=Message)
 
@@ -55,7 +55,7 @@ _RESPONSE_HEADER_FLEXIBLE = Struct(">iix")
 
 
 class RequestHeader(NamedTuple):
-    """What stands before a request's body, and where the body begins in its frame."""
+    """A request's header, and the position of its body in the frame."""
 
     api_key: int
     api_version: int
@@ -87,7 +87,7 @@ def read_header(frame: memoryview) -> RequestHeader:
         end = position + length
         if length < 0 or end > len(frame):
             raise ProtocolViolation(f"request header: client id of {length} bytes")
-        # Kafka takes a client id in any encoding; it is only ever shown.
+        # Kafka accepts a client id in any encoding; it is only displayed.
         client_id = str(frame[position:end], "utf-8", "replace")
         position = end
     # Header version 2 keeps the client id as it was and adds tagged fields, of which none is defined.
@@ -102,7 +102,7 @@ def read_header(frame: memoryview) -> RequestHeader:
 def decode_request(header: RequestHeader, frame: memoryview) -> Message:
     """Decode the body behind ``header``. Raises ProtocolViolation.
 
-    Bytes behind the body are passed over, as in Kafka: librdkafka 2.16 sends three of them in a Metadata request for
+    Bytes behind the body are ignored, as in Kafka: librdkafka 2.16 sends three of them in a Metadata request for
     all topics.
     """
     message: Message = _request_decoder(header.api_key, header.api_version)(frame, header.body_position, False)
@@ -112,7 +112,7 @@ def decode_request(header: RequestHeader, frame: memoryview) -> Message:
 def encode_response(header: RequestHeader, body: Message) -> list[Part]:
     """Encode the frame that answers the request of ``header``, size first.
 
-    What is in a ``records`` field comes back as a part of its own, the very object.
+    The value of a ``records`` field is a part of its own, and the same object.
     """
     encode_body, flexible = _response_encoder(header.api_key, header.api_version)
     parts: list[Any] = []
@@ -161,7 +161,7 @@ def encode(message: Message, version: int) -> bytes:
 
 
 def encode_parts(message: Message, version: int) -> list[bytes | bytearray | memoryview]:
-    """The same, what is in a ``records`` field being a part of its own."""
+    """The same, with the value of a ``records`` field as a part of its own."""
     cls = type(message)
     function = _encoders.get((cls, version)) or _new_encoder(cls, version)
     parts: list[Any] = []
@@ -172,7 +172,7 @@ def encode_parts(message: Message, version: int) -> list[bytes | bytearray | mem
 def decode(cls: type[M], version: int, buffer: bytes | memoryview, *, exact: bool = True) -> M:
     """Decode a message from ``buffer``. Raises ProtocolViolation, also for a version that it does not have.
 
-    Unless ``exact``, bytes behind the message are passed over: what embedded protocols of the future may have there.
+    Unless ``exact``, bytes behind the message are ignored, as newer versions of an embedded protocol may add some.
     """
     function = _decoders.get((cls, version)) or _new_decoder(cls, version)
     message: M = function(buffer, 0, exact)
@@ -292,8 +292,7 @@ def _flexible_from(api_key: int) -> int:
 
 
 def _response_header_is_flexible(api_key: int, version: int) -> bool:
-    # A client that asks for a version we lack must be able to read the answer, so ApiVersions stays at header 0
-    # (KIP-511).
+    # A client with a newer version must be able to read the answer, so ApiVersions always has header 0 (KIP-511).
     return api_key != API_VERSIONS and version >= _flexible_from(api_key)
 
 

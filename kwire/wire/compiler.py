@@ -1,12 +1,12 @@
 """Compile a schema into flat Python: the functions that decode and encode every message at run time.
 
 Responsible for: the interface of code generation (``decoding`` and ``encoding`` write the source, over the nodes of
-``schema``). Must not depend on: what a message means, headers, frames, who keeps the functions (``codec`` does).
+``schema``). Must not depend on: the meaning of messages, headers, frames, the cache of functions (``codec``).
 
 Generated code is fast because it has no calls per field, one ``struct`` call for a run of adjacent numbers (lengths and
 counts included), and makes objects without their constructor. It is safe because a count is compared with the bytes
-left before anything is made of it, a slice with the end of the buffer before it is taken, and numbers go through
-``struct``, which checks its bounds.
+left before it is used, a slice with the end of the buffer before it is taken, and numbers go through ``struct``, which
+checks its bounds.
 
 Generated source is registered with ``linecache``, so a traceback shows its lines; ``source`` returns it.
 """
@@ -22,8 +22,8 @@ from kwire.wire.message import Message
 
 # (buffer, position, exact) -> message. If exact, bytes behind the message are a violation.
 Decoder: TypeAlias = Callable[[bytes | memoryview, int, bool], Message]
-# (message, out, parts) -> the bytearray that was written last. What went before it, when records stand in between, is
-# in ``parts``.
+# (message, out, parts) -> the bytearray that was written last. With records in between, the earlier bytes are in
+# ``parts``.
 Encoder: TypeAlias = Callable[[Any, bytearray, list[Any]], bytearray]
 
 
@@ -40,5 +40,5 @@ def encoder(message: type[Message], version: int) -> Encoder:
 
 
 def source(message: type[Message], version: int) -> str:
-    """Write the source of both functions, to be read."""
+    """Return the source of both functions, for reading."""
     return DecoderWriter(message, version).text() + "\n\n" + EncoderWriter(message, version).text()

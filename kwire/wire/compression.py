@@ -1,7 +1,7 @@
 """The four codecs of record batches, bounded.
 
-Responsible for: the bytes that each codec writes and reads in Kafka, its levels, and how many bytes may come out of
-how few. Must not depend on: records, topics, settings by name.
+Responsible for: the bytes that each codec writes and reads in Kafka, its levels, and the limit of the decompressed
+size. Must not depend on: records, topics, settings by name.
 
 The library (cramjam) is loaded when the first batch is opened.
 
@@ -38,7 +38,7 @@ class Codec(IntEnum):
     ZSTD = 4
 
 
-# Kafka's own defaults. Gzip -1 is "the library's choice", which is 6; lz4 9 is not a level but the fast compressor.
+# Kafka's own defaults. Gzip -1 is the library's default, 6; lz4 9 selects the fast compressor.
 LEVEL_DEFAULTS: Final = {Codec.GZIP: -1, Codec.LZ4: 9, Codec.ZSTD: 3}
 LEVEL_RANGES: Final = {Codec.GZIP: range(1, 10), Codec.LZ4: range(1, 18), Codec.ZSTD: range(-131_072, 23)}
 
@@ -53,9 +53,9 @@ def compress(codec: Codec, payload: bytes, level: int | None = None) -> bytes:
 def decompress(codec: int, payload: bytes | memoryview, *, limit_bytes: int) -> bytes:
     """Return the plain bytes, at most ``limit_bytes`` of them.
 
-    KafkaError: UNSUPPORTED_COMPRESSION_TYPE for a number that is no codec, CORRUPT_MESSAGE for bytes that are not what
-    the codec says, RECORD_LIST_TOO_LARGE for more than ``limit_bytes``. Memory grows with the bytes that come out, not
-    with the number that a header claims.
+    KafkaError: UNSUPPORTED_COMPRESSION_TYPE for a number that is no codec, CORRUPT_MESSAGE for bytes that are not in
+    the format of the codec, RECORD_LIST_TOO_LARGE for more than ``limit_bytes``. Memory grows with the decompressed
+    bytes, not with the size in a header.
     """
     decompressor = _DECOMPRESSORS.get(codec)
     if decompressor is None:
@@ -103,7 +103,7 @@ _DOES_NOT_FIT: Final = "whole buffer"
 
 
 def _decompress_growing(module: Any, payload: bytes | memoryview, limit_bytes: int) -> bytes:
-    """Decompress into a buffer that grows until it fits: a bomb costs its limit, a usual batch one try."""
+    """Decompress into a buffer that grows until it fits: usually once, for a decompression bomb up to the limit."""
     library = _library()
     size_bytes = min(limit_bytes, max(_FIRST_GUESS_BYTES_MIN, _FIRST_GUESS_FACTOR * len(payload)))
     while True:
@@ -156,7 +156,7 @@ def _unsnappy(payload: bytes | memoryview, limit_bytes: int) -> bytes:
     return b"".join(parts)
 
 
-# A copy of 3 bytes gives 64 bytes at most, so no valid block claims much more than 22 times its size.
+# A copy of 3 bytes yields at most 64 bytes, so no valid block decompresses to much more than 22 times its size.
 _SNAPPY_RATIO_MAX: Final = 32
 
 

@@ -1,6 +1,6 @@
 """CRC-32C, the checksum of record batches.
 
-Responsible for: which library computes it. Must not depend on: what is summed.
+Responsible for: which library computes it. Must not depend on: batches.
 """
 
 from __future__ import annotations

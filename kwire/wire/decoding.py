@@ -1,7 +1,7 @@
 """Decoders: the flat functions that turn bytes into messages.
 
 Responsible for: writing their source, and the functions that the source calls where it is not inlined. Must not depend
-on: who keeps the functions. ``compiler`` explains what makes them fast and safe.
+on: the cache of functions. ``compiler`` explains what makes them fast and safe.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from kwire.wire.spec import Field
 class DecoderWriter(SourceWriter):
     """Writes ``decode(b, p, exact)``: b is the buffer, p the position, end its end.
 
-    Numbers wait in ``run`` until something of unknown size comes, and are then read together.
+    Numbers are collected in ``run`` up to the next value of unknown size, and are then read together.
     """
 
     def __init__(self, message: type[Message], version: int) -> None:
@@ -44,7 +44,7 @@ class DecoderWriter(SourceWriter):
 
     def write(self) -> None:
         with self.block(f"def {self.function}(b, p, exact):"):
-            # Where nothing will be borrowed: slices of bytes cost half of what slices of a view cost.
+            # Where no view is kept: a slice of bytes costs half of a slice of a view.
             self.line("b = memoryview(b)" if _holds_records(self.schema) else "b = bytes(b)")
             self.line("end = len(b)")
             with self.block("try:"):
@@ -63,7 +63,7 @@ class DecoderWriter(SourceWriter):
             self.line(f"return {result}")
 
     def flush(self) -> None:
-        """Read the numbers that wait."""
+        """Read the collected numbers."""
         if not self.run:
             return
         format_ = "".join(character for character, _ in self.run)
@@ -119,7 +119,7 @@ class DecoderWriter(SourceWriter):
                 raise AssertionError(node)
 
     def length(self, node: Prefixed) -> str:
-        """Write the reading of a length or count; return its variable. Compact ones are still one too many."""
+        """Write the reading of a length or count; return its variable. Compact ones are still plus one."""
         variable = self.fresh("n")
         if isinstance(node.prefix, CompactLength):
             self.run.append(("B", variable))
@@ -133,7 +133,7 @@ class DecoderWriter(SourceWriter):
 
     @contextmanager
     def unless_null(self, node: Prefixed, target: str, name: str, length: str) -> Iterator[int]:
-        """Open the branch in which there is a value; yields what is to be subtracted from the length."""
+        """Open the branch with a value; yields the number to subtract from the length."""
         compact = isinstance(node.prefix, CompactLength)
         null = "0" if compact else "-1"
         if node.nullable:
@@ -244,7 +244,7 @@ def _holds_records(node: Node) -> bool:
 
 
 def _snake_initial(name: str) -> str:
-    """Make a variable name out of a class name: its capitals, small."""
+    """Make a variable name of a class name: its capitals in lower case."""
     return "".join(letter for letter in name if letter.isupper()).lower() + "_"
 
 

@@ -1,4 +1,4 @@
-"""Whether decoding a request would take long, found out without decoding it.
+"""Estimates whether decoding a request takes long, without decoding it.
 
 Responsible for: the bound above which a request is decoded in a thread. Must not depend on: connections, threads.
 
@@ -60,7 +60,7 @@ def _has_many_partitions(header: RequestHeader, frame: memoryview) -> bool:
                 walk.pass_tags()
             walk.pass_tags()
     except (IndexError, StructError, ProtocolViolation):
-        pass  # decoding refuses it, at the latest where this walk has come to
+        pass  # the decoder will refuse it
     return False
 
 

@@ -1,7 +1,7 @@
 """Encoders: the flat functions that turn messages into bytes.
 
 Responsible for: writing their source, and the functions that the source calls where it is not inlined. Must not depend
-on: who keeps the functions. ``compiler`` explains what makes them fast.
+on: the cache of functions. ``compiler`` explains what makes them fast.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from kwire.wire.spec import Field
 class EncoderWriter(SourceWriter):
     """Writes ``encode(m, o, parts)``: m is the message, o the bytearray that grows.
 
-    Numbers wait in ``run`` until something of unknown size comes, and are then packed together.
+    Numbers are collected in ``run`` up to the next value of unknown size, and are then packed together.
     """
 
-    # What Python raises where a field holds something that is no value of its type.
+    # Exceptions of Python where a field has a value of a wrong type.
     NOT_A_VALUE = ("StructError", "AttributeError", "TypeError", "OverflowError", "UnicodeEncodeError")
 
     def __init__(self, message: type[Message], version: int) -> None:
@@ -59,7 +59,7 @@ class EncoderWriter(SourceWriter):
                 self.line(f'raise EncodingError(f"{self.message.NAME} v{self.version}: {{error}}") from error')
 
     def packed(self) -> str:
-        """Take the numbers that wait, as an expression of bytes."""
+        """Return the collected numbers as an expression of bytes."""
         format_ = "".join(character for character, _ in self.run)
         values = ", ".join(expression for _, expression in self.run if expression)
         self.run.clear()
@@ -117,7 +117,7 @@ class EncoderWriter(SourceWriter):
                 raise AssertionError(node)
 
     def prefix(self, node: Prefixed, length: str) -> None:
-        """Write a length or count, together with the numbers that wait."""
+        """Write a length or count, together with the collected numbers."""
         if not isinstance(node.prefix, CompactLength):
             self.run.append((node.prefix.format, length))
             self.flush()

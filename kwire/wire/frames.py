@@ -1,7 +1,7 @@
 """A byte stream split into frames: an int32 length, then that many bytes.
 
-Responsible for: buffering a frame that is not complete yet, and checking every claimed length. Must not depend on: who
-reads, what a frame means.
+Responsible for: buffering a frame that is not complete yet, and checking every length. Must not depend on: the reader,
+the content of frames.
 
 A frame that lies whole inside one chunk is a view of that chunk. A frame that began and did not end gets a buffer,
 which the reader fills in place (``space``), so a large request is copied once, by the kernel. That buffer
@@ -54,7 +54,8 @@ class FrameSplitter:
 
     The reader asks ``space()``: None means "read a chunk and ``feed`` it", a writable view means "read into this and
     tell ``filled`` how much came". ``feed`` is always allowed. A length that no frame can have is a ProtocolViolation,
-    from ``feed`` or, when whole frames came before it, from the next ``space``, so that what was in order is answered.
+    from ``feed`` or, when whole frames came before it, from the next ``space``, so that the earlier frames are
+    answered.
     """
 
     __slots__ = ("_buffer", "_buffers", "_filled", "_refusal", "_size", "_start", "limit_bytes")
@@ -76,7 +77,7 @@ class FrameSplitter:
 
     @property
     def held_bytes(self) -> int:
-        """Memory held for what is not a whole frame yet."""
+        """Memory held for an incomplete frame."""
         return len(self._start) if self._buffer is None else len(self._buffer)
 
     @property
@@ -85,9 +86,9 @@ class FrameSplitter:
         return self._buffer is None and not self._start
 
     def feed(self, chunk: bytes | memoryview) -> list[memoryview]:
-        """Cut off the frames that end within ``chunk``: views of it, so the caller does not touch it again."""
+        """Return the frames that end within ``chunk`` as views of it; the caller must not reuse it."""
         if not self._start and self._buffer is None and len(chunk) > _LENGTH_BYTES:
-            # One request and no more, the usual chunk.
+            # The usual chunk: exactly one request.
             (size,) = _LENGTH.unpack_from(chunk)
             if size == len(chunk) - _LENGTH_BYTES and size <= self.limit_bytes:
                 return [memoryview(chunk)[_LENGTH_BYTES:]]
@@ -113,7 +114,7 @@ class FrameSplitter:
         return frames
 
     def space(self) -> memoryview | None:
-        """Where the next bytes of the frame that began belong, or None between frames. Ends where the frame ends."""
+        """The buffer for the next bytes of an incomplete frame, up to its end; None between frames."""
         if self._refusal is not None:
             raise ProtocolViolation(self._refusal)
         if self._buffer is None:
@@ -139,8 +140,8 @@ class FrameSplitter:
         return frames
 
     def _begin(self, size: int, part: memoryview) -> None:
-        # After a first part has come, up to one large chunk is given at once: most large requests then need one buffer.
-        # A client that sends little at first gets little: thousands of them may be slow.
+        # After a first part has arrived, the buffer has up to one large chunk, so that most large requests need one
+        # buffer. A client that sends little at first gets a small one, as there may be thousands of slow clients.
         came = len(part)
         capacity = READ_CHUNK_BYTES_MIN
         if came >= READ_CHUNK_BYTES_MIN:

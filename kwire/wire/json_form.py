@@ -19,12 +19,15 @@ M = TypeVar("M", bound=Message)
 
 
 def to_json(message: Message, version: int) -> dict[str, Any]:
-    """Turn a message into a value that json.dumps takes. Raises EncodingError for what the version has no place for."""
+    """Turn a message into a value for json.dumps.
+
+    Raises EncodingError for a value that the version has no field for.
+    """
     return _structure_to_json(message, message.FIELDS, version)
 
 
 def from_json(cls: type[M], version: int, value: dict[str, Any]) -> M:
-    """Turn what ``to_json`` made back into a message. Raises ValueError for names that the version does not have."""
+    """Turn the value of ``to_json`` back into a message. Raises ValueError for names that the version does not have."""
     return _structure_from_json(cls, cls, cls.FIELDS, version, value)
 
 

@@ -1,6 +1,6 @@
 """A record as a JSON object on one line: what ``kwire consume --json`` writes and ``kwire produce --json`` reads.
 
-Responsible for: the format. Must not depend on: where records come from or go.
+Responsible for: the format. Must not depend on: the source and the target of records.
 
     {"topic": "messages", "partition": 0, "offset": 5, "timestamp": 1767225600000, "key": null, "value": "hello",
      "headers": [["name", "value"]]}
@@ -46,7 +46,7 @@ def record_fields(
     value: bytes | None,
     headers: Headers,
 ) -> dict[str, Any]:
-    """Write a record as what ``json`` takes."""
+    """Return a record as a value for ``json``."""
     return {
         "topic": topic,
         "partition": partition,
@@ -91,7 +91,7 @@ def parse_record(line: bytes, number: int) -> JsonRecord:
 
 
 def read_record(fields: object, number: int) -> JsonRecord:
-    """Read a record from what ``json`` gives; ``number`` is its place. Raises JsonRecordError."""
+    """Read a record from a JSON value; ``number`` is its place. Raises JsonRecordError."""
     if not isinstance(fields, dict) or "value" not in fields:
         raise JsonRecordError(
             f'line {number} is not a record: write {{"value": ...}}, and optionally "key" and "headers"'

@@ -17,7 +17,7 @@ from kwire.wire.spec import Field, MessageSpec, Struct, Versions, walk
 
 
 class EncodingError(ValueError):
-    """A message cannot be put into bytes: a value out of range, or one that the version has no place for."""
+    """A message cannot be encoded: a value out of range, or one that the version has no field for."""
 
 
 class Message:  # noqa: PLW1641 - mutable, hence without a hash
@@ -48,7 +48,7 @@ class Message:  # noqa: PLW1641 - mutable, hence without a hash
 
 
 def make_class(spec: MessageSpec) -> type[Message]:
-    """Make the class of a message, the classes of its structs hanging off it."""
+    """Make the class of a message, with the classes of its structs as attributes."""
     structs: dict[str, dict[str, Field]] = {}
     for _, field in walk(spec.fields):
         if field.struct is not None:

@@ -1,7 +1,7 @@
 """A quick check that a batch holds the records that its header describes.
 
-Responsible for: telling a usual batch from one that must be looked at closely. Must not depend on: error codes, topic
-settings (``kwire.broker.partitions.validate`` decides what is wrong with the others).
+Responsible for: telling a usual batch from one that needs a full validation. Must not depend on: error codes, topic
+settings (``kwire.broker.partitions.validate``).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import Final
 from kwire.wire.batch import CODEC_MASK, HEADER_BYTES, BatchHeader, Buffer
 from kwire.wire.varint import read_unsigned_varint, read_unsigned_varlong, read_varint
 
-# What compressed records begin with; raw snappy blocks have no such mark.
+# The first bytes of compressed records; raw snappy blocks have no such mark.
 _MAGIC: Final = {1: b"\x1f\x8b", 3: b"\x04\x22\x4d\x18", 4: b"\x28\xb5\x2f\xfd"}
 
 
@@ -24,8 +24,8 @@ def begins_as_its_codec(batch: Buffer, header: BatchHeader) -> bool:
 def are_as_header_says(header: BatchHeader, payload: bytes, records_max: int) -> bool:
     """Tell whether ``payload`` is well-formed records with offset deltas 0, 1, 2, ... and the header's max timestamp.
 
-    Only the first ``records_max`` records are looked at; then neither what follows them nor the max timestamp is
-    checked. Never raises: what is False here is for ``scan_records`` to explain.
+    Only the first ``records_max`` records are checked; if there are more, neither the rest nor the max timestamp is
+    checked. Never raises: after False, ``scan_records`` finds the error.
     """
     count = header.record_count
     try:

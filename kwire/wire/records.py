@@ -66,7 +66,7 @@ class Record(NamedTuple):
 
 
 class Span(NamedTuple):
-    """Where a record lies in its payload. Of a null key or value the end is less than the start."""
+    """The position of a record in its payload. The end of a null key or value is less than its start."""
 
     offset_delta: int
     timestamp_delta: int
@@ -83,7 +83,7 @@ class Span(NamedTuple):
 def read_records(batch: Buffer, *, limit_bytes: int = OPENED_BYTES_MAX) -> Iterator[Record]:
     """Yield the records of one batch; one that is empty (compacted away) yields none.
 
-    KafkaError as ``open_batch`` and ``scan_records`` raise it; a caller that must not act on half a batch takes a list.
+    KafkaError as ``open_batch`` and ``scan_records`` raise it; a caller that needs all records or none makes a list.
     """
     header = read_batch_header(batch)
     return make_records(header, open_batch(batch, header, limit_bytes=limit_bytes))
@@ -141,7 +141,7 @@ def scan_records(record_count: int, payload: bytes) -> Iterator[Span]:
 
 def with_timestamp_delta(payload: bytes, span: Span, timestamp_delta: int) -> bytes:
     """Return the record at ``span`` with another timestamp delta and all else as it is."""
-    # Behind the length stands one byte of attributes, then the delta that goes.
+    # Behind the length: one byte of attributes, then the delta to be replaced.
     position = span.start + 1
     while payload[position] >= 0x80:
         position += 1
@@ -167,8 +167,8 @@ def build_batch(
 ) -> bytes:
     """Build one batch. Timestamps are create times unless ``log_append_time_ms`` is given.
 
-    ``last_offset`` and ``delete_horizon_ms`` are a cleaner's: the first keeps the last offset, hence the last sequence,
-    of a batch whose last records are gone; the second takes the place of the base timestamp (KIP-534).
+    ``last_offset`` and ``delete_horizon_ms`` are a cleaner's: the first keeps the last offset, and so the last
+    sequence, of a batch whose last records were removed; the second is stored as the base timestamp (KIP-534).
     """
     base_timestamp = delete_horizon_ms
     max_timestamp = NO_TIMESTAMP
@@ -225,10 +225,10 @@ _new_span: Final = tuple.__new__
 
 
 def _scan(record_count: int, payload: bytes) -> Iterator[Span]:  # noqa: C901, PLR0912, PLR0915 - inlined
-    """Walk over the records. Raises IndexError where they end too early, ValueError for what cannot be.
+    """Walk over the records. Raises IndexError where they end too early, ValueError for invalid records.
 
-    Coordinators' start and compaction stand on this loop. Nearly every number in a record has one or two bytes, and a
-    call for each would cost more than all the rest, so those cases are written out, six times.
+    The start of coordinators and compaction spend most of their time in this loop. Nearly every number in a record has
+    one or two bytes, and a call for each would cost more than all the rest, so those cases are inlined, six times.
     """
     position = 0
     for _ in range(record_count):
@@ -345,7 +345,7 @@ def _read_headers(payload: bytes, span: Span) -> Headers:
     position = span.headers_start
     for _ in range(span.header_count):
         name_bytes, position = read_varint(payload, position)
-        # Names are not checked when they are produced; Java reads what is no UTF-8 with replacement characters.
+        # Names are not checked when they are produced; Java reads invalid UTF-8 with replacement characters.
         name = payload[position : position + name_bytes].decode("utf-8", "replace")
         value_bytes, position = read_varint(payload, position + name_bytes)
         value = None

@@ -1,7 +1,7 @@
 """Requests that repeat an earlier one except for its records, recognized by their bytes.
 
-Responsible for: what a frame with one records field has in common with the next of its kind, and replies made by
-packing numbers into one that was encoded before. Must not depend on: which API uses it, what a request means.
+Responsible for: the bytes that frames with one records field have in common, and replies made by packing numbers into
+an encoded one. Must not depend on: single APIs.
 
 Two produce requests of one client for one partition differ only in the correlation id and the records; comparing the
 other bytes costs a quarter of decoding them.
@@ -56,9 +56,9 @@ def shape_of(header: RequestHeader, frame: memoryview, request: Message) -> Shap
 
 
 def records_between(frame: memoryview, position: int, behind: bytes) -> memoryview | None:
-    """Take the records whose compact length is at ``position``; None if ``behind`` is not all that follows them.
+    """Return the records whose compact length is at ``position``; None unless exactly ``behind`` follows them.
 
-    Raises ProtocolViolation for a length that is none; at least five bytes must be there.
+    Raises ProtocolViolation for an invalid length; there must be at least five bytes.
     """
     length = frame[position]
     position += 1

@@ -196,7 +196,7 @@ FIXED = {
 
 
 class Prefixed(Node):
-    """Base of what begins with its length or count."""
+    """Base of the nodes that begin with a length or count."""
 
     content: str
 
@@ -248,7 +248,7 @@ class Bytes(Prefixed):
 
 
 class Records(Bytes):
-    """Record batches: borrowed, never looked into, and possibly in several parts."""
+    """Record batches: views that are not read, possibly in several parts."""
 
     content = "records"
 
@@ -369,7 +369,7 @@ class NullableStructure(Node):
 
 
 class TaggedFields(Node):
-    """A count, then tag, size and content of each field that is not at its default. Unknown tags are passed over."""
+    """A count, then tag, size and content of each field that is not at its default. Unknown tags are skipped."""
 
     size_min = 1
 
@@ -442,7 +442,7 @@ class _Version(NamedTuple):
             message,
             members,
             TaggedFields(message, tagged) if self.flexible else None,
-            # What a struct of the same name elsewhere in the message has counts as absent too.
+            # Fields of a struct of the same name elsewhere in the message count as absent too.
             [
                 field
                 for field in message.FIELDS

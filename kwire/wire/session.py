@@ -1,7 +1,7 @@
 """Which requests a connection may send.
 
 Responsible for: the check of every request before it is decoded: whether this API is served at this version, and
-whether it belongs to a login. Must not depend on: what a request does, how an answer is sent.
+whether it belongs to a login. Must not depend on: the effect of requests, how an answer is sent.
 
 ApiVersions is the usual first request but not a required one: old clients begin with Metadata. It is also the one
 request whose unknown versions are answered instead of refused (KIP-35, KIP-511): a newer client sends its own newest

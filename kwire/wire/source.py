@@ -1,7 +1,7 @@
-"""What the generators of decoders and encoders share.
+"""The common base of the generators of decoders and encoders.
 
 Responsible for: lines of source, unused names, and the values that the source refers to by name. Must not depend on:
-what is generated.
+the generated functions.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class SourceWriter:
         return "\n".join(self.lines) + "\n"
 
     def function_object(self) -> Any:
-        """Compile what was written, known to linecache so that a traceback shows its lines."""
+        """Compile the source, registered with linecache so that a traceback shows its lines."""
         text = self.text()
         filename = f"<kwire {self.function}>"
         linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)

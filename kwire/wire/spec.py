@@ -1,7 +1,7 @@
 """Parse ``protocol_specs/`` into trees of fields: the only parser of that language.
 
 Responsible for: the syntax (docs/protocol-specs.md), the field tree, and which file holds which message. Must not
-depend on: how a field is encoded, or what a message class is.
+depend on: how a field is encoded, message classes.
 
 A file is read when a message in it is first used, and then only that message's lines are parsed, because a start uses
 about twenty of the 272 messages.
@@ -169,7 +169,7 @@ def _block(name: str) -> _Block:
 
 @cache
 def _other_blocks() -> dict[str, _Block]:
-    """Whatever is no API: headers and records."""
+    """The specs that are not APIs: headers and records."""
     apis = set(_api_paths().values())
     return {name: block for path in _paths() if path not in apis for name, block in _blocks(path).items()}
 
@@ -273,7 +273,7 @@ class _Lines:
         self.structs: dict[str, Struct] = {}
 
     def fields(self, versions: Versions) -> tuple[Field, ...]:
-        """Read the message's own fields; whatever they do not say of versions is ``versions``."""
+        """Read the message's own fields; fields without versions have ``versions``."""
         # "0+" and "0-12" of a message with versions 0-12 mean the same; keep fields open-ended.
         fields = self._level(0, Versions(versions.lowest, OPEN))
         if self.next < len(self.lines):

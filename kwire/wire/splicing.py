@@ -1,10 +1,10 @@
 """Replace the values of some fields in an encoded message and leave every other byte as it is.
 
-Responsible for: finding structures that have the fields, by walking over the bytes. Must not depend on: what the
-fields mean, frames, headers.
+Responsible for: finding structures that have the fields, by walking over the bytes. Must not depend on: the meaning of
+fields, frames, headers.
 
-Decoding and encoding again would lose tagged fields that the spec does not know, and cost more: what lies behind the
-last structure of interest is not looked at. Of a tagged field that holds a replaced value the size is written again.
+Decoding and encoding again would lose tagged fields that the spec does not know, and cost more, as bytes behind the
+last such structure are not read here. The size of a tagged field with a replaced value is written again.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ class Splicer:
     def splice(self, buffer: memoryview, position: int, change: Change) -> bytes | None:
         """Replace the values for which ``change`` gives others; None if there are none.
 
-        ``position`` is where the message begins; what stands before it is copied. Raises ProtocolViolation for bytes
+        ``position`` is where the message begins; bytes before it are copied. Raises ProtocolViolation for bytes
         that are not of this message.
         """
         if self._visit is None:
@@ -110,7 +110,7 @@ class Splicer:
 
 
 class _Step(NamedTuple):
-    """One field of a structure: passed over, visited, or (``name`` is not None) a value that may be replaced."""
+    """One field of a structure: skipped, visited, or (``name`` is not None) a value that may be replaced."""
 
     name: str | None
     node: Node | None
@@ -123,7 +123,7 @@ class _Step(NamedTuple):
 
 
 class _Output:
-    """What was written so far. ``copied`` is the position in ``buffer`` behind what it stands for."""
+    """The output so far. ``copied`` is the position in ``buffer`` up to which it is complete."""
 
     __slots__ = ("_buffer", "_written", "changed", "copied")
 
@@ -221,7 +221,7 @@ def _value(node: Node, content: memoryview) -> Any:
     return node.parse(bytes(content))
 
 
-# Passing over values
+# Skipping values
 
 
 def skipper(node: Node) -> _Skip:
@@ -345,7 +345,7 @@ def _skip_structure(node: Structure) -> _Skip:
 
 
 def _joined(steps: list[_Step]) -> list[_Step]:
-    """Make one step of numbers that stand side by side."""
+    """Make one step of adjacent numbers."""
     joined: list[_Step] = []
     run = 0
     for step in steps:

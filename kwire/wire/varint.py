@@ -1,7 +1,7 @@
 """Variable-length integers, as records and compact fields hold them.
 
 Responsible for: the protobuf encoding, 7 bits a byte, lowest first; plain for lengths and counts, zig-zag where a value
-may be negative. Must not depend on: what the numbers mean.
+may be negative. Must not depend on: the meaning of numbers.
 
 A varint has at most 5 bytes and 32 bits, a varlong at most 10 bytes and 64 bits. Bits beyond are dropped, as in Kafka;
 a byte more is a ValueError, and bytes that end too early are an IndexError.

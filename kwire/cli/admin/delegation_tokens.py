@@ -1,4 +1,4 @@
-"""The requests on delegation tokens."""
+"""The requests for delegation tokens."""
 
 from __future__ import annotations
 

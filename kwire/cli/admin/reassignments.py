@@ -1,4 +1,4 @@
-"""Partitions on the move between brokers and between log directories.
+"""Reassignments of partitions to other brokers and to other log directories.
 
 Responsible for: ListPartitionReassignments, AlterPartitionReassignments, AlterReplicaLogDirs. Must not depend on: how
 an assignment is chosen.
@@ -33,7 +33,7 @@ class Reassignment(NamedTuple):
 def list_reassignments(
     cluster: Cluster, partitions: Iterable[tuple[str, int]] | None = None
 ) -> dict[tuple[str, int], Reassignment]:
-    """List the partitions on the move, of all or of some. Raises KafkaError, NotServed."""
+    """List the reassignments of all partitions or of some. Raises KafkaError, NotServed."""
     request = ListPartitionReassignmentsRequest(
         topics=None
         if partitions is None
@@ -59,7 +59,7 @@ def list_reassignments(
 
 
 def reassignments_or_none(cluster: Cluster) -> dict[tuple[str, int], Reassignment]:
-    """List every partition on the move; none where the broker does not say, or does not allow it."""
+    """List every reassignment; empty if the broker does not support the request, or refuses it."""
     try:
         return list_reassignments(cluster)
     except NotServed:

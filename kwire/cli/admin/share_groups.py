@@ -108,8 +108,8 @@ def delivery_counts(
 ) -> dict[int, dict[int, int]]:
     """By partition of a topic: how many records wait for another delivery, by how often they were delivered.
 
-    This is what the share coordinator has stored: a record that a member holds counts as it was before. Raises
-    KafkaError(CLUSTER_AUTHORIZATION_FAILED) for a client that may not do what brokers do.
+    The share coordinator's stored state: a record that a member has acquired counts as before the acquisition. Raises
+    KafkaError(CLUSTER_AUTHORIZATION_FAILED) for a client without CLUSTER_ACTION.
     """
     indexes = [index for name, index in starts if name == topic]
     found: dict[int, dict[int, int]] = {}
@@ -166,7 +166,7 @@ def alter_share_offsets(cluster: Cluster, group_id: str, offsets: Mapping[Place,
 
 
 def delete_share_offsets(cluster: Cluster, group_id: str, topics: Iterable[str]) -> dict[str, KafkaError | None]:
-    """Forget the start offsets of topics; the error of each, or None. Raises KafkaError of the whole request."""
+    """Delete the start offsets of topics; the error of each, or None. Raises KafkaError of the whole request."""
     wanted = list(topics)
 
     def attempt() -> dict[str, KafkaError | None]:

@@ -1,7 +1,7 @@
 """JVM-free twins of the official scripts, by their official names.
 
-Responsible for: the table of names, and turning the end of a script into an exit code. Must not depend on: what a
-script does. Each module has ``main(argv) -> int`` and is imported on first use.
+Responsible for: the table of names, and the exit code of a script. Must not depend on: single scripts. Each module has
+``main(argv) -> int`` and is imported on first use.
 """
 
 from __future__ import annotations

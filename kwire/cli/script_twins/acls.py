@@ -1,6 +1,6 @@
 """kafka-acls: list, add and remove ACLs.
 
-Responsible for: the flags of the official script, what it checks, what it prints. Must not depend on: the wire.
+Responsible for: the flags, checks and output of the official script. Must not depend on: the wire.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ OPTIONS: Final = (
     Option("user-principal", "A user whose tokens may be created or described.", "PRINCIPAL", many=True),
     Option(
         "resource-pattern-type",
-        "How names are taken: literal or prefixed; to list or remove also any, or match (every ACL that applies).",
+        "How names match: literal or prefixed; to list or remove also any, or match (every ACL that applies).",
         "ANY|MATCH|LITERAL|PREFIXED",
         default="LITERAL",
     ),
@@ -105,7 +105,7 @@ class Resource(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """Who may or may not do what from where. ``str()`` is what Java prints."""
+    """Principal, host, operation and permission of an ACL. ``str()`` is what Java prints."""
 
     principal: str
     host: str
@@ -141,7 +141,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check(parsed: Parsed) -> None:
-    """Refuse what makes no sense, in the official words and order."""
+    """Refuse invalid combinations, with the official messages and order."""
     servers = parsed.count(("bootstrap-server", "bootstrap-controller"))
     if servers == 2:
         parsed.refuse("Only one of --bootstrap-server or --bootstrap-controller must be specified")
@@ -257,7 +257,7 @@ def _acl(resource: Resource, entry: Entry) -> Acl:
 
 
 def _entries(parsed: Parsed) -> dict[Resource, list[Entry]]:
-    """Return what the line says of each resource."""
+    """Return the entries of the command line by resource."""
     found: dict[Resource, list[Entry]] = {}
     if not parsed.has("producer") and not parsed.has("consumer"):
         entries = _of(parsed, [_operation(text) for text in parsed.values("operation")])

@@ -1,7 +1,7 @@
 """kafka-client-metrics: show and change subscriptions to the metrics of clients (KIP-714).
 
-Responsible for: the options and the output of the official script. Must not depend on: the wire, what a subscription
-means.
+Responsible for: the options and the output of the official script. Must not depend on: the wire, the meaning of a
+subscription.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check(parsed: Parsed) -> None:
-    """Refuse what makes no sense, in the official words."""
+    """Refuse invalid combinations, with the official messages."""
     if parsed.count(_ACTIONS) != 1:
         parsed.refuse("Command must include exactly one action: --alter, --delete, --describe or --list.")
     if not parsed.has("bootstrap-server"):

@@ -17,7 +17,7 @@ def key_values(words: Iterable[str]) -> dict[str, str]:
 
 
 def merged(parsed: Parsed, files: Iterable[str], properties: Iterable[str]) -> dict[str, str]:
-    """Put together what files hold and, stronger, what stands on the line."""
+    """Merge the settings of files with those of the command line, which override them."""
     settings: dict[str, str] = {}
     for option in files:
         path = parsed.value(option)

@@ -1,4 +1,4 @@
-"""What the scripts share: the broker's address, the client settings and the timeout.
+"""Common options of the scripts: the broker's address, the client settings and the timeout.
 
 Responsible for: `--bootstrap-server` with its old spellings, `--command-config`, and the cluster made of them. Must not
 depend on: any script.
@@ -37,7 +37,7 @@ DEFAULT_API_TIMEOUT_MS: Final = 60_000
 CONNECT_TIMEOUT_S: Final = 10.0
 CONNECT_TIMEOUT_MIN_S: Final = 0.1
 
-# Keys of the Java clients that do something here; the rest is named, not passed over in silence.
+# Keys of the Java clients that have an effect here; a warning names the others.
 ADMIN_KEYS: Final = SECURITY_KEYS | {"bootstrap.servers", "client.id", "default.api.timeout.ms", "request.timeout.ms"}
 
 
@@ -47,7 +47,7 @@ def warn(message: str) -> None:
 
 
 def warn_unused(script: str, config: Iterable[str], used: Container[str]) -> None:
-    """Name the settings that do nothing here; none is passed over in silence."""
+    """Print a warning with the settings that have no effect here."""
     if unused := [key for key in sorted(config) if key not in used]:
         warn(f"WARN {script}: no effect here: {', '.join(unused)}")
 
@@ -135,7 +135,7 @@ def cluster_at(servers: str, config: dict[str, str], script: str) -> Cluster:
 
 
 def timed_out(error: TimedOut, call: str) -> str:
-    """Return the words of the Java client when no broker could be asked."""
+    """Return the Java client's message when no broker could be reached."""
     if isinstance(error.__cause__, ClientError):
         return f"Timed out waiting for a node assignment. Call: {call}"
     return str(error)

@@ -1,7 +1,7 @@
 """kafka-configs: show and change configs of topics, brokers, groups and client metrics, quotas, and SCRAM credentials.
 
-Responsible for: the flags of the official script, what it checks, what it prints. Must not depend on: the wire, and
-which keys exist beyond quotas (the broker does).
+Responsible for: the flags, checks and output of the official script. Must not depend on: the wire, and which keys exist
+beyond quotas (the broker knows them).
 """
 
 from __future__ import annotations
@@ -54,15 +54,15 @@ OPTIONS: Final = (
     Option("bootstrap-controller", "Controllers to ask instead of brokers.", "HOST:PORT"),
     Option("describe", "Show configs."),
     Option("alter", "Change configs; see --add-config and --delete-config."),
-    Option("entity-type", f"What has the configs: {', '.join(_TYPES)}.", "TYPE", many=True),
+    Option("entity-type", f"The type of the entity: {', '.join(_TYPES)}.", "TYPE", many=True),
     Option("entity-name", "Its name; a broker's is its id.", "NAME", many=True),
     Option(
         "entity-default", "The default for users, clients, brokers or ips without a config of their own.", many=True
     ),
-    Option("all", "Show every config, not those that were set alone."),
-    Option("add-config", "What to set: k1=v1,k2=[v1,v2],k3=v3.", "CONFIGS"),
-    Option("add-config-file", "Properties file with what to set.", "FILE"),
-    Option("delete-config", "What to set back: k1,k2.", "KEYS", many=True),
+    Option("all", "Show every config, not only those that were set."),
+    Option("add-config", "Configs to set: k1=v1,k2=[v1,v2],k3=v3.", "CONFIGS"),
+    Option("add-config-file", "Properties file with configs to set.", "FILE"),
+    Option("delete-config", "Configs to reset: k1,k2.", "KEYS", many=True),
     *(Option(name, f"Short for --entity-type {kind} --entity-name NAME.", "NAME") for name, kind in _SHORT.items()),
     *(Option(name, f"Short for --entity-type {kind} --entity-default.") for name, kind in _SHORT_DEFAULTS.items()),
 )
@@ -119,7 +119,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check(parsed: Parsed) -> list[Entity]:
-    """Refuse what makes no sense, in the official words; return what the line is about."""
+    """Refuse invalid combinations, with the official messages; return the entities of the line."""
     if parsed.count(("describe", "alter")) != 1:
         parsed.refuse("Command must include exactly one action: --describe, --alter")
     entities = _entities(parsed)

@@ -1,7 +1,7 @@
 """kafka-console-consumer: print the records of topics.
 
-Responsible for: the flags of the official script, where to begin, when to end. Must not depend on: groups and fetching
-(kafka-python does), how a record looks (``kwire.cli.lines``).
+Responsible for: the flags of the official script, the begin and the end of reading. Must not depend on: groups and
+fetching (kafka-python does), the format of records (``kwire.cli.lines``).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ OPTIONS: Final = (
         "LEVEL",
         default="read_uncommitted",
     ),
-    Option("skip-message-on-error", "Go on after a record that cannot be shown."),
+    Option("skip-message-on-error", "Continue after a record that cannot be shown."),
     Option("key-deserializer", "How to show keys: a Java class name, such as LongDeserializer.", "CLASS"),
     Option("value-deserializer", "How to show values.", "CLASS"),
     Option("formatter", "The formatter's class; Kafka's own are there.", "CLASS"),
@@ -115,7 +115,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class _Terminated(BaseException):
-    """SIGTERM came."""
+    """Raised on SIGTERM."""
 
 
 @contextmanager
@@ -145,7 +145,7 @@ def _consume(parsed: Parsed, consumer: Any, formatter: LineFormatter | Coordinat
         for place, records in polled.items():
             for record in records:
                 if limit is not None and 0 <= limit <= count:
-                    # What was fetched and not printed is not consumed: the group's offset must not pass it.
+                    # Records that were fetched and not printed must not be committed.
                     consumer.seek(place, record.offset)
                     break
                 count += 1
@@ -249,7 +249,7 @@ def _formatter(parsed: Parsed) -> LineFormatter | CoordinatorFormatter | None:
 
 
 def _check(parsed: Parsed) -> tuple[str, dict[str, str]]:
-    """Refuse what makes no sense, in the official words; return the address and the consumer's settings."""
+    """Refuse invalid combinations, with the official messages; return the address and the consumer's settings."""
     if parsed.count(("topic", "include", "whitelist")) != 1:
         parsed.refuse("Exactly one of the following arguments is required: [topic], [include]")
     _check_place(parsed)
@@ -302,7 +302,7 @@ def _settings(parsed: Parsed) -> dict[str, str]:
     if groups:
         settings["group.id"] = groups[0]
     elif not parsed.has("partition"):
-        # By default the official script reads in a group of its own, which leaves nothing behind.
+        # By default the official script reads in a temporary group.
         settings["group.id"] = f"console-consumer-{random.randrange(100_000)}"  # noqa: S311 - a name, no secret
         if "enable.auto.commit" not in {**from_file, **on_line}:
             settings["enable.auto.commit"] = "false"

@@ -3,8 +3,9 @@
 Responsible for: the flags of the official script, and reading lines as they come. Must not depend on: batches, the
 wire.
 
-Lines that are there at once go together; when no more is waiting, what was read is sent, so a person at a terminal
-sees each line arrive. ``--timeout`` waits that long for more, as the official script does by default (a second).
+Lines that are available at once are sent together; otherwise a batch is sent as soon as the next read would wait, so
+that each line typed at a terminal is sent at once. ``--timeout`` waits that long for more, as the official script does
+by default (a second).
 """
 
 from __future__ import annotations
@@ -49,11 +50,11 @@ OPTIONS: Final = (
     Option("max-partition-memory-bytes", "Old spelling of --batch-size.", "BYTES", number=True),
     Option("message-send-max-retries", "How often a batch is sent again.", "N", number=True, default="3"),
     Option("retry-backoff-ms", "Has no effect: a retry waits 100 ms.", "MS", number=True),
-    Option("timeout", "Wait this long for more lines before sending what is there.", "MS", number=True),
+    Option("timeout", "Wait this long for more lines before a batch is sent.", "MS", number=True),
     Option("request-timeout-ms", "How long the broker may take to acknowledge.", "MS", number=True, default="1500"),
     Option("max-block-ms", "How long to wait for the topic to appear.", "MS", number=True, default="60000"),
-    Option("max-memory-bytes", "Has no effect: no more than a batch is held.", "BYTES", number=True),
-    Option("metadata-expiry-ms", "Has no effect: metadata is asked again when it is wrong.", "MS", number=True),
+    Option("max-memory-bytes", "Has no effect: only one batch is buffered.", "BYTES", number=True),
+    Option("metadata-expiry-ms", "Has no effect: metadata is requested again when it is outdated.", "MS", number=True),
     Option("socket-buffer-size", "Has no effect: the system chooses.", "BYTES", number=True),
     Option("line-reader", "The class that reads lines; only Kafka's default is there.", "CLASS"),
     Option("reader-property", _READER_PROPERTIES, "NAME=VALUE", many=True),
@@ -68,7 +69,7 @@ OPTIONS: Final = (
 _LINE_READERS: Final = ("org.apache.kafka.tools.LineMessageReader", "kafka.tools.ConsoleProducer$LineMessageReader")
 _CODECS: Final = tuple(codec.name.lower() for codec in Codec)
 
-# Settings of the Java producer that mean something here.
+# Settings of the Java producer that have an effect here.
 _PRODUCER_KEYS: Final = SECURITY_KEYS | {
     "acks",
     "batch.size",
@@ -128,7 +129,7 @@ def _as_text(line: bytes) -> bytes:
 def read_lines(idle: Callable[[], None], linger_s: float = 0.0) -> Iterator[bytes]:
     """Yield the lines of standard input without their ends; call ``idle`` whenever the next read would wait.
 
-    A line ends with a line feed, a carriage return or both. A person at a terminal gets a prompt.
+    A line ends with a line feed, a carriage return or both. On a terminal it prints a prompt.
     """
     stdin = sys.stdin.fileno()
     prompt = sys.stdin.isatty() and sys.stdout.isatty()
@@ -153,7 +154,7 @@ def read_lines(idle: Callable[[], None], linger_s: float = 0.0) -> Iterator[byte
 
 
 def _check(parsed: Parsed) -> tuple[LineReader, dict[str, str], str]:
-    """Refuse what makes no sense; return the reader, the producer's settings and the address."""
+    """Refuse invalid combinations; return the reader, the producer's settings and the address."""
     parsed.require("topic")
     servers = bootstrap_of(parsed)
     if servers is None:

@@ -1,7 +1,7 @@
 """kafka-console-share-consumer: print the records that a share group gets.
 
-Responsible for: the flags of the official script, and what becomes of a record that was printed. Must not depend on:
-share sessions (``kwire.cli.share_consumer``), how a record looks (``kwire.cli.lines``).
+Responsible for: the flags of the official script, and acknowledging printed records. Must not depend on: share sessions
+(``kwire.cli.share_consumer``), the format of records (``kwire.cli.lines``).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ OPTIONS: Final = (
     Option("timeout-ms", "End when no record comes for so long.", "MS", number=True),
     Option("reject", "Reject each record after it was printed."),
     Option("release", "Release each record after it was printed, so that it is delivered again."),
-    Option("reject-message-on-error", "Reject a record that cannot be shown, and go on."),
+    Option("reject-message-on-error", "Reject a record that cannot be shown, and continue."),
     Option("key-deserializer", "How to show keys: a Java class name, such as LongDeserializer.", "CLASS"),
     Option("value-deserializer", "How to show values.", "CLASS"),
     Option("formatter", "The formatter's class; Kafka's own are there.", "CLASS"),
@@ -114,7 +114,7 @@ class _Reader:
                 return
             for record in records:
                 if limit is not None and 0 <= limit <= self.count:
-                    break  # what was acquired and not printed is released at the end
+                    break  # acquired records that were not printed are released at the end
                 self.count += 1
                 self._print(record)
             sys.stdout.buffer.flush()
@@ -173,7 +173,7 @@ def _formatter(parsed: Parsed) -> LineFormatter | None:
 
 
 def _check(parsed: Parsed) -> dict[str, str]:
-    """Refuse what makes no sense, in the official words; return the consumer's settings."""
+    """Refuse invalid combinations, with the official messages; return the consumer's settings."""
     if parsed.has("reject") and parsed.has("release"):
         parsed.refuse("At most one of --reject and --release may be specified.")
     for old, new in (

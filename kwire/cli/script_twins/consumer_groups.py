@@ -1,7 +1,7 @@
 """kafka-consumer-groups: list and describe groups, delete them, and delete or move their offsets.
 
-Responsible for: the flags of the official script and what it checks; what each action prints lies in ``group_tables``,
-how offsets are moved in ``group_resets``. Must not depend on: the wire.
+Responsible for: the flags and checks of the official script; its output is in ``group_tables``, new offsets are
+computed in ``group_resets``. Must not depend on: the wire.
 
 As in the official script, a command that the broker refuses prints the reason and exits with 0.
 """
@@ -47,7 +47,7 @@ OPTIONS: Final = (
     Option("describe", "Show a group's offsets and lag; its members with --members, its state with --state."),
     Option("delete", "Delete groups and their offsets."),
     Option("reset-offsets", "Move a group's offsets; the group must have no members. See --dry-run and --execute."),
-    Option("delete-offsets", "Forget a group's offsets of some topics."),
+    Option("delete-offsets", "Delete a group's offsets of some topics."),
     Option("validate-regex", "Print whether a regular expression is valid.", "REGEX"),
     Option("group", "The group; may be repeated.", "NAME", many=True),
     Option("all-groups", "Every group."),
@@ -59,7 +59,7 @@ OPTIONS: Final = (
     Option("state", "With --describe the group's state; with --list the states, or the groups in these.", "STATES",
            optional_value=True),
     Option("type", "With --list the types of groups, or the groups of these types.", "TYPES", optional_value=True),
-    Option("timeout", "How long a group may take to settle.", "MS", number=True, default="30000"),
+    Option("timeout", "How long to wait for a rebalancing group.", "MS", number=True, default="30000"),
     Option("dry-run", "Only show the offsets that --reset-offsets would set."),
     Option("execute", "Do it."),
     Option("export", "Print the new offsets as CSV, which --from-file reads."),
@@ -114,7 +114,7 @@ def _say_failed(reason: str) -> None:
 
 
 def _check(parsed: Parsed) -> str:
-    """Refuse combinations that make no sense, in the official words; return the action."""
+    """Refuse invalid combinations, with the official messages; return the action."""
     actions = [action for action in _ACTIONS if parsed.has(action)]
     if not actions:
         parsed.refuse(
@@ -178,7 +178,7 @@ def _check_reset(parsed: Parsed) -> None:
 
 
 def _list(parsed: Parsed, cluster: Cluster) -> None:
-    parsed.number("timeout")  # which it needs nowhere, and reads all the same
+    parsed.number("timeout")  # unused here, but the official script reads it too
     states = _words(parsed, "state", _STATES, "state")
     types = _words(parsed, "type", _TYPES, "types")
     found = {
@@ -198,7 +198,7 @@ def _list(parsed: Parsed, cluster: Cluster) -> None:
 
 
 def _words(parsed: Parsed, option: str, known: Sequence[str], plural: str) -> list[str]:
-    """Read a list of states or types in any case; refuse what is none."""
+    """Read a list of states or types, ignoring case; refuse unknown ones."""
     text = parsed.value(option)
     if not text:
         return []

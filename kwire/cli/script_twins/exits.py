@@ -1,6 +1,6 @@
-"""How a script ends after an error.
+"""The exception that ends a script.
 
-Responsible for: the exception that carries what to print, where and the exit code. Must not depend on: who raises it.
+Responsible for: message, stream and exit code of a failure. Must not depend on: single scripts.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """kafka-features: show, upgrade and downgrade the feature levels of a cluster.
 
-Responsible for: the sub-commands of the official script, what a release means for each feature. Must not depend on: the
+Responsible for: the sub-commands of the official script, the feature levels of a release. Must not depend on: the
 wire.
 """
 
@@ -83,7 +83,7 @@ def _parser() -> Arguments:
             help="a feature; may be repeated",
         )
         if name != "upgrade":
-            command.add_argument("--unsafe", action="store_true", help="do it though metadata may be lost")
+            command.add_argument("--unsafe", action="store_true", help="also if metadata may be lost")
         command.add_argument("--dry-run", action="store_true", help="print what would happen; change nothing")
     add_offline_commands(parser)
     return parser
@@ -137,7 +137,7 @@ def _update(cluster: Cluster, given: argparse.Namespace, levels: Mapping[str, in
 
 
 def _levels(given: argparse.Namespace) -> dict[str, int]:
-    """The levels that a line asks for. Raises Failure."""
+    """The levels that a line requests. Raises Failure."""
     if given.command == "disable":
         levels = dict.fromkeys(given.feature, 0)
     else:

@@ -1,4 +1,4 @@
-"""The offsets to which the scripts for groups reset one.
+"""The new offsets of a group that is reset by one of the scripts for groups.
 
 Responsible for: the scenarios (--to-earliest, --shift-by, --to-datetime ...), the partitions they are for, the CSV
 form. Must not depend on: how offsets are committed.
@@ -34,7 +34,7 @@ def plan(parsed: Parsed, cluster: Cluster, group: str, group_count: int) -> dict
 def plan_from(
     parsed: Parsed, cluster: Cluster, group: str, committed: Mapping[Place, admin.Committed], *, group_count: int
 ) -> dict[Place, int]:
-    """The same for offsets that are known: those of a share group are no committed ones."""
+    """The same with given current offsets, as a share group has no committed ones."""
     if parsed.has("from-file"):
         places: Sequence[Place] = ()  # those of the file
     elif parsed.has("all-topics"):
@@ -71,7 +71,7 @@ def plan_of(
 
 
 def _moved(parsed: Parsed, committed: Mapping[Place, admin.Committed], places: Sequence[Place]) -> dict[Place, int]:
-    """Where --to-offset and --shift-by want to go, be there records or not."""
+    """The targets of --to-offset and --shift-by, not yet limited to the range of the log."""
     if parsed.has("to-offset"):
         return dict.fromkeys(places, parsed.number("to-offset") or 0)
     shift = parsed.number("shift-by") or 0
@@ -84,7 +84,7 @@ def _moved(parsed: Parsed, committed: Mapping[Place, admin.Committed], places: S
 
 
 def partitions_of(parsed: Parsed, cluster: Cluster, words: Sequence[str], *, unknown_is_fatal: bool) -> list[Place]:
-    """Read topic and topic:0,1. A topic that does not exist raises KafkaError, or stands as partition -1."""
+    """Read topic and topic:0,1. A topic that does not exist raises KafkaError, or is returned as partition -1."""
     whole: list[str] = []
     places: list[Place] = []
     for word in words:

@@ -1,7 +1,7 @@
 """The tables that kafka-consumer-groups prints.
 
 Responsible for: widths, headings, dashes for missing values, and the remarks about groups without members. Must not
-depend on: where the values come from.
+depend on: the source of the values.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ NONE = "-"
 
 
 class Row(NamedTuple):
-    """One line of --describe: a partition, what is committed, where it ends, and who reads it."""
+    """One line of --describe: a partition with its committed offset, end offset and member."""
 
     place: tuple[str, int] | None
     committed: Committed | None

@@ -1,4 +1,4 @@
-"""JSON files of the official scripts, and the words in which their reader refuses one.
+"""JSON files of the official scripts, and their reader's error messages.
 
 Responsible for: reading a file, picking typed values out of a document. Must not depend on: any script.
 """

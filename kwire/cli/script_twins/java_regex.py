@@ -1,8 +1,9 @@
 """Regular expressions as the broker of Apache Kafka checks them: RE2 in Java (re2j).
 
-Responsible for: whether an expression is valid, and the words for one that is not. Must not depend on: any script.
+Responsible for: whether an expression is valid, and the error message if not. Must not depend on: any script.
 
-Python's parser does the work. What RE2 has not is refused before, and Python's reasons become those of re2j.
+Python's parser checks the expression. Constructs that RE2 lacks are refused before, and Python's reasons are translated
+to those of re2j.
 """
 
 from __future__ import annotations

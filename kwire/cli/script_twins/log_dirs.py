@@ -18,7 +18,7 @@ from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, pa
 from kwire.errors import KafkaError
 
 NAME: Final = "kafka-log-dirs"
-ABOUT: Final = "Show what lies in the log directories of brokers."
+ABOUT: Final = "Show the content of the log directories of brokers."
 
 OPTIONS: Final = (
     BOOTSTRAP,

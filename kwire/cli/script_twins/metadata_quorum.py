@@ -64,7 +64,7 @@ def _parser() -> Arguments:
     add_servers(parser)
     describe = parser.add_command("describe", "Show the quorum.")
     describe.add_argument("--status", action="store_true", help="in short")
-    describe.add_argument("--replication", action="store_true", help="how far each replica has come")
+    describe.add_argument("--replication", action="store_true", help="the log end offset and lag of each replica")
     describe.add_argument("--human-readable", action="store_true", help="times as how long ago")
     parser.add_command("add-controller", "Not available here.").add_argument("rest", nargs="*")
     remove = parser.add_command("remove-controller", "Not available here.")

@@ -59,7 +59,7 @@ class Wrong(Exception):
 
 
 class Parsed:
-    """The options that were given, in the order of the line."""
+    """The given options, in the order of the command line."""
 
     def __init__(self, script: str, about: str, options: Sequence[Option]) -> None:
         self._script = script
@@ -107,7 +107,7 @@ class Parsed:
             raise Wrong(f"Cannot parse argument '{value}' of option {name}") from None
 
     def refuse(self, message: str) -> NoReturn:
-        """End with what is wrong on stderr and where to look."""
+        """End with the error and a reference to --help on stderr."""
         raise Failure(f"{message}\nOptions: {self._script} --help")
 
     def require(self, *names: str) -> None:

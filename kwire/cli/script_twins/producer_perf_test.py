@@ -235,7 +235,7 @@ def _check(parser: Arguments, given: argparse.Namespace) -> None:
 
 
 def _payloads(given: argparse.Namespace) -> Callable[[int], bytes]:
-    """Return what makes the value of a record of its number."""
+    """Return a function from the number of a record to its value."""
     source = random.Random(0)  # noqa: S311 - contents of a benchmark, the same in each run
     if given.payload_file is not None:
         payloads = _read_payloads(given.payload_file, given.payload_delimiter)

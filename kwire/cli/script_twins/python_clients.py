@@ -1,4 +1,4 @@
-"""What the scripts share that send and read with kafka-python.
+"""Helpers of the scripts that use kafka-python.
 
 Responsible for: Java's names for its errors, refusals while a client is made, and stopping on signals. Must not depend
 on: any script.
@@ -28,7 +28,7 @@ class Stopped(threading.Event):
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Stopped]:
-    """Let SIGINT and SIGTERM set an event, so that a script ends in order."""
+    """Let SIGINT and SIGTERM set an event, so that a script ends cleanly."""
     stop = Stopped()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
@@ -47,7 +47,7 @@ def stopped_by_signals() -> Iterator[Stopped]:
 
 
 def made(make: Callable[[], Any], script: str) -> Any:
-    """Make a client. Raises Failure when its settings or its broker are no good."""
+    """Make a client. Raises Failure for wrong settings or an unreachable broker."""
     try:
         return make()
     except ConfigError as error:

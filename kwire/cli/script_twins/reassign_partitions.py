@@ -84,9 +84,9 @@ OPTIONS: Final = (
     COMMAND_CONFIG,
     Option("generate", "Propose a plan for topics and brokers; change nothing."),
     Option("execute", "Start the plan of --reassignment-json-file."),
-    Option("verify", "Show how far a plan is; remove its throttles when it is complete."),
+    Option("verify", "Show the progress of a plan; remove its throttles when it is complete."),
     Option("cancel", "Cancel the plan of --reassignment-json-file."),
-    Option("list", "List the partitions on the move."),
+    Option("list", "List the reassignments in progress."),
     Option(
         "reassignment-json-file",
         'The plan: {"partitions": [{"topic": "foo", "partition": 1, "replicas": [1,2], "log_dirs": ["any","/d"]}],'
@@ -96,7 +96,7 @@ OPTIONS: Final = (
     Option("topics-to-move-json-file", 'Topics for --generate: {"topics": [{"topic": "foo"}], "version": 1}.', "FILE"),
     Option("broker-list", "Brokers for --generate: 0,1,2.", "IDS"),
     Option("disable-rack-aware", "Let --generate ignore racks."),
-    Option("additional", "Execute although other partitions are on the move."),
+    Option("additional", "Execute although other reassignments are in progress."),
     Option("disallow-replication-factor-change", "Refuse a plan that changes a replication factor."),
     Option("preserve-throttles", "Leave throttles as they are."),
     Option("throttle", "Bytes per second between brokers; -1 sets none.", "BYTES", number=True, default="-1"),
@@ -265,7 +265,7 @@ def _cancel(parsed: Parsed, cluster: Cluster) -> None:
 
 
 class _Moves:
-    """Where each partition comes from and goes to, per topic: what the throttles are made of."""
+    """Old and new brokers of each partition by topic, from which the throttles are made."""
 
     def __init__(
         self,

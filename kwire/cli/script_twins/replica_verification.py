@@ -73,7 +73,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class _Verification:
-    """The partitions, how far each is compared, and when the last report was."""
+    """The partitions with their compared offsets, and the time of the last report."""
 
     def __init__(self, parsed: Parsed, cluster: Cluster) -> None:
         self._cluster = cluster
@@ -87,7 +87,7 @@ class _Verification:
         self._reported_s = time.monotonic()
 
     def round(self) -> None:
-        """Fetch from every broker, compare what came, and print a report when one is due."""
+        """Fetch from every broker, compare the batches, and print a report when one is due."""
         fetched: dict[Place, dict[int, _Fetched]] = {place: {} for place in self._order}
         for broker, places in self._brokers.items():
             for place, found in self._fetch(broker, places).items():

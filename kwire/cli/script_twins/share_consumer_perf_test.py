@@ -71,7 +71,7 @@ def main(argv: Sequence[str]) -> int:
 
 @dataclass
 class _Member:
-    """What one thread has read; ``number`` begins at 1."""
+    """The counts of one thread; ``number`` begins at 1."""
 
     number: int
     client_id: str

@@ -1,6 +1,6 @@
 """kafka-share-groups: list and describe share groups, delete them, and delete or reset their start offsets.
 
-Responsible for: the flags of the official script, what it checks and prints. Must not depend on: the wire.
+Responsible for: the flags, checks and output of the official script. Must not depend on: the wire.
 
 As in the official script, a command that the broker refuses prints the reason and exits with 0.
 """
@@ -32,7 +32,7 @@ OPTIONS: Final = (
     Option("describe", "Show a group's start offsets; its members with --members, its state with --state."),
     Option("delete", "Delete groups."),
     Option("reset-offsets", "Move the start offsets of a group without members; --dry-run or --execute."),
-    Option("delete-offsets", "Forget a group's start offsets of some topics."),
+    Option("delete-offsets", "Delete a group's start offsets of some topics."),
     Option("group", "The group; may be repeated.", "NAME", many=True),
     Option("all-groups", "Every share group."),
     Option("topic", "A topic, or topic:0,1 for some of its partitions; may be repeated.", "TOPIC", many=True),
@@ -48,7 +48,7 @@ OPTIONS: Final = (
     Option("export", "Print the new offsets as CSV, which --from-file reads."),
     Option("to-earliest", "Move to the oldest record."),
     Option("to-latest", "Move to the end."),
-    Option("to-current", "Move to the start offset as it is."),
+    Option("to-current", "Keep the current start offset."),
     Option("to-offset", "Move to this offset.", "OFFSET", number=True),
     Option("to-datetime", "Move to the first record at or after a time: YYYY-MM-DDThh:mm:ss.sss.", "TIME"),
     Option("from-file", "Move to the offsets of a CSV file.", "FILE"),
@@ -93,7 +93,7 @@ def _print_failure(reason: str) -> None:
 
 
 def _check(parsed: Parsed) -> str:
-    """Refuse combinations that make no sense, in the official words; return the action."""
+    """Refuse invalid combinations, with the official messages; return the action."""
     parsed.require("bootstrap-server")
     if parsed.has("describe"):
         _check_describe(parsed)
@@ -255,7 +255,7 @@ def _print_members(group: admin.GroupDescription, *, verbose: bool) -> None:
 
 
 def _remarked(group: admin.GroupDescription) -> bool:
-    """Say what there is to say of the state of a group; whether there are rows to print."""
+    """Print a remark about the state of a group. True if there are rows to print."""
     if group.state == "Dead":
         print(f"\nError: Share group '{group.id}' does not exist.")
         return False

@@ -1,7 +1,7 @@
 """kafka-storage: format data directories before the first start, and describe them.
 
-Responsible for: the sub-commands of the official script and their output. Must not depend on: what a formatted
-directory looks like inside (``kwire.broker.controller.metadata_format`` does).
+Responsible for: the sub-commands of the official script and their output. Must not depend on: the format of a directory
+(``kwire.broker.controller.metadata_format``).
 
 A broker formats a new directory by itself; this is for quick starts that do it by hand, and for choosing the cluster
 id.

@@ -1,6 +1,6 @@
 """The options of kafka-streams-groups and which of them go together.
 
-Responsible for: reading the line, and the sentences that refuse a wrong one. Must not depend on: what an action does.
+Responsible for: reading the line, and the messages for a wrong one. Must not depend on: the actions.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ OPTIONS: Final = (
     Option("describe", "Show a group's offsets and lag; its members with --members, its state with --state."),
     Option("delete", "Delete groups and their offsets."),
     Option("reset-offsets", "Move the offsets of a group without members; --dry-run or --execute."),
-    Option("delete-offsets", "Forget a group's offsets of some topics."),
+    Option("delete-offsets", "Delete a group's offsets of some topics."),
     Option("group", "The group; may be repeated.", "NAME", many=True),
     Option("all-groups", "Every streams group."),
     Option("input-topic", "A source topic, or topic:0,1 for some of its partitions; may be repeated.",
@@ -61,7 +61,7 @@ SCENARIOS: Final = (
     "shift-by",
     "from-file",
 )
-# option -> the actions of which one must be there
+# option -> the actions of which one must be given
 _AVAILABLE_WITH: Final = {
     "state": ("list", "describe"),
     "members": ("describe",),
@@ -95,7 +95,7 @@ def _check_availability(parsed: Parsed) -> None:
 
 
 def _check(parsed: Parsed) -> str:
-    """Refuse combinations that make no sense, in the official words; return the action."""
+    """Refuse invalid combinations, with the official messages; return the action."""
     parsed.require("bootstrap-server")
     if parsed.has("describe"):
         _check_describe(parsed)

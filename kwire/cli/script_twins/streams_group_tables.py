@@ -23,7 +23,7 @@ Place = tuple[str, int]
 
 
 class Offsets(NamedTuple):
-    """What --describe prints of a partition; ``current`` and ``leader_epoch`` None: nothing is committed."""
+    """The offsets of a partition for --describe; ``current`` and ``leader_epoch`` None: nothing is committed."""
 
     current: int | None
     leader_epoch: int | None
@@ -162,7 +162,7 @@ def print_plans(plans: Mapping[str, Mapping[Place, int]]) -> None:
 
 
 def print_topology(group_id: str, topology: StoredTopology) -> bool:
-    """Print what the broker has stored, or why there is nothing; whether there was something."""
+    """Print the stored topology, or why there is none. True if there is one."""
     if topology.status == "AVAILABLE":
         print(topology_text(topology))
         return True

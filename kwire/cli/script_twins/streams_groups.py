@@ -1,7 +1,7 @@
 """kafka-streams-groups: list and describe streams groups, delete them, and delete or reset their offsets.
 
-Responsible for: the actions of the official script; its options lie in ``streams_group_options``, what --describe
-prints in ``streams_group_tables``, how offsets are moved in ``group_resets``. Must not depend on: the wire.
+Responsible for: the actions of the official script; its options are in ``streams_group_options``, its tables in
+``streams_group_tables``, new offsets are computed in ``group_resets``. Must not depend on: the wire.
 
 As in the official script, a command that the broker refuses prints the reason and exits with 1, which the scripts for
 consumer and share groups do not. A group of several that cannot be deleted or reset is named, and the exit code is 0.
@@ -66,7 +66,7 @@ def _print_error(text: str) -> None:
 
 @contextmanager
 def _unchecked(call: str) -> Iterator[None]:
-    """Where the official script wraps a failure into an unchecked exception, and prints both."""
+    """Wrap a failure as the official script does, which prints an unchecked exception and its cause."""
     wrapper = "java.util.concurrent.ExecutionException"
     try:
         yield
@@ -182,7 +182,7 @@ def _undeletable(cluster: Cluster, names: Iterable[str]) -> dict[str, str]:
 
 
 def _delete_topics(cluster: Cluster, topics: Iterable[str]) -> KafkaError | None:
-    """Delete each topic, and name those that cannot be deleted; the first refusal."""
+    """Delete each topic, and print those that cannot be deleted. Returns the first refusal."""
     refusals: dict[str, KafkaError] = {}
     for topic in topics:
         try:

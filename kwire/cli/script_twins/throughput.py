@@ -1,6 +1,6 @@
 """A limit of records per second, as the official performance scripts keep it.
 
-Responsible for: when to pause, and for how long. Must not depend on: what is sent.
+Responsible for: when to pause, and for how long. Must not depend on: records.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _PAUSE_MIN_S: Final = 0.002
 
 
 class Stop(Protocol):
-    """What ends a pause early; a ``threading.Event`` is one."""
+    """Ends a pause early, such as a ``threading.Event``."""
 
     def wait(self, timeout: float | None = None) -> bool: ...
 

@@ -1,7 +1,7 @@
 """Topic filters: the regular expressions of --topic and --include.
 
 Responsible for: the list form (`a,b` is `a|b`), the whole-name match, and the refusal of invalid expressions. Must not
-depend on: where the topics come from. Python compiles the expression; the common forms mean the same in Java.
+depend on: the source of topics. Python compiles the expression; the common forms mean the same in Java.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from kwire.cli.script_twins.options import Wrong
 
 
 def compile_filter(expression: str) -> re.Pattern[str]:
-    """Compile what stands after --topic or --include. Raises Wrong."""
+    """Compile the value of --topic or --include. Raises Wrong."""
     text = expression.strip().replace(",", "|").replace(" ", "").strip("\"'")
     try:
         return re.compile(text)

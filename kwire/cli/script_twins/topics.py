@@ -57,7 +57,12 @@ OPTIONS: Final = (
     Option("topic-id", "Describe the topic with this id.", "ID", many=True),
     Option("partitions", "How many partitions; the broker's default when left out.", "N", number=True, many=True),
     Option("replication-factor", "How many replicas; the broker's default when left out.", "N", number=True, many=True),
-    Option("replica-assignment", "Brokers by hand: 1:2,2:1 puts two partitions on two brokers.", "LIST", many=True),
+    Option(
+        "replica-assignment",
+        "Brokers of each partition: 1:2,2:1 puts two partitions on two brokers.",
+        "LIST",
+        many=True,
+    ),
     Option("config", "A config of the topic to create, as name=value; may be repeated.", "NAME=VALUE", many=True),
     Option("delete-config", "Has no effect since Kafka 4.0.", "NAME", many=True),
     Option("if-exists", "No error when the topic does not exist."),
@@ -109,7 +114,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 def _check(parsed: Parsed) -> str:
-    """Refuse combinations that make no sense, in the official words; return the action."""
+    """Refuse invalid combinations, with the official messages; return the action."""
     actions = [action for action in _ACTIONS if parsed.has(action)]
     if len(actions) != 1:
         parsed.refuse("Command must include exactly one action: --list, --describe, --create, --alter or --delete")
@@ -181,7 +186,7 @@ def _alter(parsed: Parsed, cluster: Cluster) -> None:
     assert count is not None
     text = parsed.value("replica-assignment")
     for name, topic in known.items():
-        # The official script gives the whole assignment; only what is new goes to the broker.
+        # The option has the whole assignment; only that of new partitions is sent to the broker.
         new = None if text is None else _assignment(text)[len(topic.partitions) :]
         admin.create_partitions(cluster, name, count, new)
 

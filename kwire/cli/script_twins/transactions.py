@@ -142,7 +142,7 @@ def _describe(cluster: Cluster, given: argparse.Namespace) -> None:
 
 
 def _in_words(error: KafkaError | ClientError, transactional_id: str) -> KafkaError | ClientError:
-    """Give a refusal of DescribeTransactions the words of the Java client."""
+    """Return the Java client's message for a refusal of DescribeTransactions."""
     reasons = {
         Code.TRANSACTIONAL_ID_NOT_FOUND: "because the ID could not be found",
         Code.TRANSACTIONAL_ID_AUTHORIZATION_FAILED: "due to authorization failure",
@@ -204,7 +204,7 @@ def _abort(cluster: Cluster, given: argparse.Namespace) -> None:
 
 
 def _abort_words(error: KafkaError | ClientError, spec: str, coordinator_epoch: int) -> KafkaError | ClientError:
-    """Give a refusal of WriteTxnMarkers the words of the Java client."""
+    """Return the Java client's message for a refusal of WriteTxnMarkers."""
     if not isinstance(error, KafkaError):
         return error
     reasons = {

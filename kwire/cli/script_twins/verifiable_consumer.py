@@ -1,4 +1,4 @@
-"""kafka-verifiable-consumer: read a topic in a group, and print what happens as JSON.
+"""kafka-verifiable-consumer: read a topic in a group, and print events as JSON.
 
 Responsible for: the options and the events of the official script. Must not depend on: groups and fetching, which
 kafka-python does.
@@ -69,7 +69,7 @@ def main(argv: Sequence[str]) -> int:
 
 
 class _Run:
-    """Reads until a number of records or a stop, and prints an event for each thing that happens."""
+    """Reads until a number of records or a stop, and prints its events."""
 
     def __init__(self, consumer: Any, limit: int, *, verbose: bool, commits: bool) -> None:
         self._consumer = consumer
@@ -98,7 +98,7 @@ class _Run:
             self.report("shutdown_requested")
 
     def _received(self, records: Mapping[Any, Sequence[Any]]) -> dict[Any, int]:
-        """Print what a poll brought; return the next offset of each partition."""
+        """Print the records of a poll; return the next offset of each partition."""
         offsets = {}
         summaries = []
         total = sum(map(len, records.values()))

@@ -1,10 +1,9 @@
 """The console: one page in the browser that shows and controls a broker over ``/v1``.
 
-Responsible for: the files of the page, and the headers with which a browser treats them. Must not depend on: what the
-page does.
+Responsible for: the files of the page, and their HTTP headers. Must not depend on: the content of the page.
 
-The page is plain HTML, CSS and ES modules, and loads nothing from elsewhere. Its Content-Security-Policy lets only its
-own files run, and forbids to make HTML of strings (Trusted Types): what clients send is shown as text.
+The page is plain HTML, CSS and ES modules, and loads nothing from elsewhere. Its Content-Security-Policy allows only
+its own files, and no HTML made of strings (Trusted Types): data of clients is shown as text.
 """
 
 from __future__ import annotations
@@ -34,13 +33,13 @@ _HEADERS: Final = {
     "Referrer-Policy": "no-referrer",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # A newer kwire on the same port has newer files.
+    # Not cached, because a newer kwire on the same port has newer files.
     "Cache-Control": "no-cache",
 }
 
 
 def console_routes() -> list[Route]:
-    """Give a route for each file, read now, and one that leads from ``/`` to the page."""
+    """Return a route for each file, read now, and a redirect from ``/`` to the page."""
 
     async def lead(_request: Request) -> Response:
         return RedirectResponse(CONSOLE_PATH)
