@@ -65,10 +65,7 @@ async def serve_connection(broker: Broker, transport: Transport, listener: Liste
 
 
 class Connection:
-    """One client's connection.
-
-    ``idle_turns`` is how many sweeps of the registry have passed since the last read or send.
-    """
+    """One connection. ``idle_turns`` is how many sweeps of the registry have passed since the last read or send."""
 
     __slots__ = (
         "_breaths",
@@ -179,7 +176,7 @@ class Connection:
         except ProtocolViolation as violation:
             if self._login is not None:
                 self._login.note_violation(str(violation))
-            log.warning("connection closed: protocol violation", why=str(violation), **self._log_values())
+            log.warning("connection closed: protocol violation", why=str(violation), **self._tags())
         except (ConnectionError, trio.ClosedResourceError, Ended) as end:
             log.debug("connection ended", peer=self.peer, why=self._ended_because or str(end))
         except Exception as error:
@@ -345,17 +342,14 @@ class Connection:
         except KafkaError as refusal:
             self._refuse(header, refusal.code, refusal.message)
         except StorageFailure as failure:
-            log.warning("request failed: log directory I/O error", why=str(failure), **self._log_values())
+            log.warning("request failed: log directory I/O error", why=str(failure), **self._tags())
             self._refuse(header, Code.KAFKA_STORAGE_ERROR, str(failure))
         except Exception as error:  # noqa: BLE001 (our bug, whatever it is)
             await self._fail(header, error)
         self._header = None
 
     async def _admit_otherwise(self, known: bool | None, frame: memoryview) -> bool:
-        """Pass a frame to the login, or answer ApiVersions of an unknown version.
-
-        True: handle it as a usual request.
-        """
+        """Pass a frame to the login, or answer an unknown version of ApiVersions. True: it is a usual request."""
         if known is None:
             assert self._login is not None
             known = await self._login.take(frame)
@@ -414,14 +408,14 @@ class Connection:
         """Answer the whole request with one code; where the response has no place for one, the connection ends."""
         answer = encode_refusal(header, code, message)
         if answer is None:
-            log.warning("connection closed: the response has no error code", code=code.name, **self._log_values())
+            log.warning("connection closed: the response has no error code", code=code.name, **self._tags())
             raise Ended(code.name)
         self._queue(answer)
 
     async def _fail(self, header: RequestHeader, error: Exception) -> NoReturn:
         if must_stop_broker(error):
             raise error
-        log.failure("request failed by a bug in kwire", error, **self._log_values())
+        log.failure("request failed by a bug in kwire", error, **self._tags())
         self._refuse(header, Code.UNKNOWN_SERVER_ERROR, None)
         await self.send_pending()
         raise Ended("a request failed")
@@ -447,10 +441,7 @@ class Connection:
             raise Ended(self._ended_because)
 
     async def _begin_turn(self) -> None:
-        """Called after the transport has waited.
-
-        A connection that just used up a turn queues behind those that wait.
-        """
+        """Called after a wait of the transport. A connection that just used up a turn queues for the next one."""
         self._turn_bytes = 0
         if self._turn_debt_until > self._turn.began and self._connections.turns.busy:
             await self._next_turn()
@@ -499,7 +490,7 @@ class Connection:
             self._connections.memory.count(byte_count - self._held_bytes)
             self._held_bytes = byte_count
 
-    def _log_values(self) -> dict[str, object]:
+    def _tags(self) -> dict[str, object]:
         who: dict[str, object] = {"peer": self.peer, "listener": self.endpoint.name}
         if self._header is not None:
             name = api_name(self._header.api_key)

@@ -154,7 +154,7 @@ class ConnectionLogin:
             self._login = self._begin(session)
             return True
         if self._expiry is not None and not self._expiry.pending:
-            AUDIT.info("session expired", **self._log_values(str(session.identity.principal)))
+            AUDIT.info("session expired", **self._tags(str(session.identity.principal)))
             raise Ended
         return False
 
@@ -209,7 +209,7 @@ class ConnectionLogin:
         AUDIT.info(
             "login renewed" if self._login.again else "login",
             mechanism=session.mechanism,
-            **self._log_values(str(identity.principal)),
+            **self._tags(str(identity.principal)),
         )
         self._cancel_expiry()
         if session.lifetime_ms is None:
@@ -235,7 +235,7 @@ class ConnectionLogin:
 
     def _log_failure(self, why: str) -> None:
         claimed = None if self._login.claimed is None else shown(self._login.claimed)
-        AUDIT.warning("login failed", mechanism=self._login.mechanism, reason=shown(why), **self._log_values(claimed))
+        AUDIT.warning("login failed", mechanism=self._login.mechanism, reason=shown(why), **self._tags(claimed))
 
     def _set_gate(self, gate: Gate, frame_bytes_max: int | None = None) -> None:
         served = self._connections.served
@@ -246,7 +246,7 @@ class ConnectionLogin:
         api = self._connections.apis.get(header.api_key)
         return api is not None and api.serves(header.api_version)
 
-    def _log_values(self, principal: str | None) -> dict[str, object]:
+    def _tags(self, principal: str | None) -> dict[str, object]:
         client = self._connection.client
         return {"principal": principal, "peer": self._connection.peer, "listener": client.endpoint.name}
 

@@ -399,8 +399,7 @@ def _times_fit(segment: Segment, position: int) -> bool:
 def _intact_below(segment: Segment, position: int, lost_bytes_max: int) -> int:
     """Return the offset behind the last batch before the bytes that may be lost; -1 if there is none.
 
-    The written part ends where the headers end, as a preallocated file is longer. The last batch is never counted as
-    intact.
+    The written part ends where the headers end, as a preallocated file is longer. The last batch does not count.
     """
     ends = [(at + header.size_bytes, header.next_offset) for at, header in segment.walk(position)]
     for end, next_offset in reversed(ends[:-1]):
