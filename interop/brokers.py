@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from interop.jars import CURRENT, ROOT, classpath, need
+from kwire.testing.local_nodes import free_ports
 
 # Where kwire's defaults differ from Kafka's; Apache is set to the same.
 ONE_MACHINE = {
@@ -215,10 +216,8 @@ def wait_until_serving(port: int, process: subprocess.Popen[str], broker: _Proce
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port that another program takes only on purpose, so that it is free again when a broker that ended returns."""
+    return free_ports(1)[0]
 
 
 KINDS: dict[str, type[Kwire] | type[Apache]] = {

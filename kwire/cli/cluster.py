@@ -1,4 +1,4 @@
-"""``kwire cluster``: run several brokers and a controller on this machine, and stop, kill or pause them.
+"""``kwire cluster``: run several brokers and controllers on this machine, and stop, kill or pause them.
 
 Responsible for: the command line. Must not depend on: how the processes are run (``kwire.testing.local_cluster``).
 """
@@ -35,6 +35,8 @@ Examples:
   kwire cluster kill 2                  in another terminal: end broker 2 at once
   kwire cluster start 2
   kwire cluster --brokers 5 --memory    gone when it stops
+  kwire cluster --secure                TLS, login and ACLs
+  kwire cluster --controllers apache --controller-count 3 --kafka-home /opt/kafka
 """,
 )
 @click.option("--brokers", type=click.IntRange(1, 20), default=3, show_default=True, help="How many brokers.")
@@ -43,43 +45,68 @@ Examples:
     help="The port of broker 1; the other nodes have the next ones. 0 takes free ports.",
 )  # fmt: skip
 @click.option("--set", "settings", multiple=True, metavar="KEY=VALUE", help="A setting of all nodes; may be repeated.")
+@click.option(
+    "--controllers", type=click.Choice(["kwire", "apache"]), default="kwire", show_default=True,
+    help="Whose controllers: kwire's, or those of Apache Kafka, which need Java and a distribution.",
+)  # fmt: skip
+@click.option(
+    "--controller-count", type=click.Choice(["1", "3", "5"]), default="1", show_default=True,
+    help="How many controllers of Apache Kafka.",
+)  # fmt: skip
+@click.option(
+    "--kafka-home", type=click.Path(file_okay=False), metavar="DIR",
+    help="The directory of Apache Kafka's distribution, for --controllers apache. [default: the variable KAFKA_HOME]",
+)  # fmt: skip
+@click.option(
+    "--secure", is_flag=True,
+    help="Serve over TLS with login (SASL_SSL) and ACLs, and use TLS between nodes. The first start makes certificates"
+    " and a super user, whose password it prints once.",
+)  # fmt: skip
+@click.option(
+    "--user", "users", multiple=True, metavar="NAME:PASSWORD",
+    help="A super user of a cluster with --secure; may be repeated. Other users of the machine can read command lines.",
+)  # fmt: skip
 @click.option("--memory", is_flag=True, help="Use a temporary directory, deleted at the end.")
 @_data
 @click.pass_context
-def cluster(
-    ctx: click.Context, *, brokers: int, port: int, settings: tuple[str, ...], memory: bool, data: Path
-) -> None:
-    """Run brokers and their controller as processes of this machine, until Ctrl-C.
+def cluster(ctx: click.Context, /, *, memory: bool, data: Path, **options: Any) -> None:
+    """Run brokers and their controllers as processes of this machine, until Ctrl-C.
 
-    A directory that holds a cluster starts it again with the brokers, ports and settings that it has; the options
-    --brokers, --port and --set count for a new cluster only, and are refused where the cluster has something else.
+    A directory that holds a cluster starts it again with the nodes, ports and settings that it has. Options that say
+    what a new cluster gets are refused where the cluster has something else.
     """
     if ctx.invoked_subcommand is not None:
         return
+    options["controller_count"] = int(options["controller_count"])
+    options["settings"] = dict(_pair(text, "=", "--set", "KEY=VALUE") for text in options["settings"])
+    users = dict(_pair(text, ":", "--user", "NAME:PASSWORD") for text in options.pop("users"))
+    if users and not options["secure"] and not _is_secured(data):
+        raise click.UsageError("--user needs --secure")
     given = {
         name: value
-        for name, value in (("brokers", brokers), ("port", port))
+        for name, value in options.items()
         if ctx.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     }
     if memory:
         with tempfile.TemporaryDirectory(prefix="kwire-cluster-") as folder:
-            _run(Path(folder), brokers, port, _pairs(settings), given)
+            _run(Path(folder), options, given, users)
     else:
-        _run(data.absolute(), brokers, port, _pairs(settings), given)
+        _run(data.absolute(), options, given, users)
 
 
-def _run(folder: Path, brokers: int, port: int, settings: dict[str, str], given: dict[str, int]) -> None:
-    """``given`` are the options of the command line."""
+def _run(folder: Path, options: dict[str, Any], given: dict[str, Any], users: dict[str, str]) -> None:
+    """``options`` has a value for each option, ``given`` those of the command line."""
     from kwire.cli import forked_node
-    from kwire.testing.local_cluster import ClusterError, LocalCluster
+    from kwire.testing.local_cluster import LocalCluster
+    from kwire.testing.local_nodes import ClusterError
 
     stopping = _Stopping()
     try:
         if LocalCluster.is_in(folder):
             running = LocalCluster.open(folder)
-            running.check_options(brokers=given.get("brokers"), port=given.get("port"), settings=settings)
+            running.check_options(**given, users=users)
         else:
-            running = LocalCluster.create(folder, brokers=brokers, port=port, settings=settings)
+            running = LocalCluster.create(folder, **options, users=users)
         try:
             if forked_node.is_possible():
                 forked_node.import_for_nodes()
@@ -87,6 +114,8 @@ def _run(folder: Path, brokers: int, port: int, settings: dict[str, str], given:
             for node in running.start():
                 click.echo(f"ready {node.name} localhost:{node.port}")
             running.wait_for_brokers()
+            for line in running.store_users(users):
+                click.echo(line)
             click.echo(f"bootstrap.servers={running.bootstrap_servers}")
             while not stopping.wanted and _any_runs(LocalCluster.open(folder)):
                 time.sleep(_POLL_S)
@@ -112,18 +141,22 @@ def _any_runs(running: LocalCluster) -> bool:
     return any(running.state(node) != "stopped" for node in running.nodes)
 
 
-def _pairs(settings: tuple[str, ...]) -> dict[str, str]:
-    pairs = {}
-    for text in settings:
-        key, equals, value = text.partition("=")
-        if not equals or not key:
-            raise click.BadParameter(f"{text!r} is not KEY=VALUE", param_hint="--set")
-        pairs[key] = value
-    return pairs
+def _is_secured(folder: Path) -> bool:
+    from kwire.testing.local_cluster import LocalCluster
+
+    return LocalCluster.is_in(folder) and LocalCluster.open(folder).is_secured
+
+
+def _pair(text: str, separator: str, option: str, form: str) -> tuple[str, str]:
+    key, found, value = text.partition(separator)
+    if not found or not key:
+        raise click.BadParameter(f"{text!r} is not {form}", param_hint=option)
+    return key, value
 
 
 def _on_cluster(data: Path, call: Callable[[LocalCluster], Any]) -> None:
-    from kwire.testing.local_cluster import ClusterError, LocalCluster
+    from kwire.testing.local_cluster import LocalCluster
+    from kwire.testing.local_nodes import ClusterError
 
     try:
         call(LocalCluster.open(data.absolute()))

@@ -11,7 +11,6 @@ it for ``--config`` and ``--command-config``.
 
 from __future__ import annotations
 
-import os
 import re
 import secrets
 import socket
@@ -31,15 +30,6 @@ _USER_TYPE: Final = "User:"
 MECHANISMS: Final = ("SCRAM-SHA-512", "SCRAM-SHA-256")
 _PASSWORD_BYTES: Final = 18
 _HOST: Final = re.compile(r"(?:://|^)(?:\[([^\]]+)\]|([^:/\[\]]*)):\d+$")
-
-_CLIENT: Final = """\
-security.protocol=SASL_SSL
-sasl.mechanism=SCRAM-SHA-512
-sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required \\
-  username="{user}" password="{password}";
-ssl.truststore.type=PEM
-ssl.truststore.location={ca}
-"""
 
 
 class Secure:
@@ -70,6 +60,7 @@ class Secure:
     async def make_first_user(self, server: Server) -> list[str]:
         """Make the user if there is none; returns lines that tell its password, which is shown only now."""
         from kwire.server.initial_users import store_users
+        from kwire.testing.client_properties import write_client_properties
 
         broker = server.broker
         super_users = _super_users(broker.configs)
@@ -80,17 +71,11 @@ class Secure:
         for error in (await store_users(broker, {user: password})).values():
             raise error
         path = self.folder / "admin.properties"
-        self._write_client(path, user, password)
+        write_client_properties(path, user, password, self.folder / "ca.pem")
         return [
             f"user {user} with password {password} (shown this once; clients use SASL_SSL and SCRAM-SHA-512)",
             f"client settings with this password: {path}; the authority: {self.folder / 'ca.pem'}",
         ]
-
-    def _write_client(self, path: Path, user: str, password: str) -> None:
-        path.unlink(missing_ok=True)  # from an earlier broker whose data was deleted
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(_CLIENT.format(user=user, password=password, ca=self.folder / "ca.pem"))
 
 
 def folder_for(data: str | None, *, memory: bool) -> Path:

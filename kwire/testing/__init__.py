@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from kwire.testing.faults import Fault, FaultNeverFired
     from kwire.testing.http_door import ControlRefused
     from kwire.testing.kafka_proxy import KafkaProxy, proxy
-    from kwire.testing.local_cluster import ClusterError, LocalCluster
+    from kwire.testing.local_cluster import LocalCluster
+    from kwire.testing.local_nodes import ClusterError
     from kwire.testing.process import KafkaProcess
     from kwire.testing.remote import RemoteFault, RemoteKafka
     from kwire.testing.remote_async import AsyncFault, AsyncKafka
@@ -72,6 +73,7 @@ def __getattr__(name: str) -> Any:
         http_door,
         kafka_proxy,
         local_cluster,
+        local_nodes,
         process,
         remote,
         remote_async,
@@ -81,7 +83,7 @@ def __getattr__(name: str) -> Any:
     )
 
     homes = {
-        "ClusterError": local_cluster,
+        "ClusterError": local_nodes,
         "LocalCluster": local_cluster,
         "kafka_cluster": cluster,
         "AsyncFault": remote_async,

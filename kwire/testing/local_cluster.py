@@ -1,105 +1,111 @@
-"""A cluster of processes on this machine: a controller and brokers, each ``kwire serve`` with a file of settings.
+"""A cluster of processes on this machine: controllers and brokers, each with a file of settings.
 
-Responsible for: their settings, files and ports, starting, stopping, killing and pausing them, and finding their
-processes again. Must not depend on: command lines, a test framework.
+Responsible for: writing its files, starting, stopping, killing and pausing its nodes, and finding their processes
+again. Must not depend on: command lines, a test framework.
 
     FOLDER/
-      cluster.json            each node: id, role, port, process id and when the process started
+      cluster.json            each node: id, role, ports, process id and when the process started
       controller-100/         server.properties, data/, log
       broker-1/, broker-2/    likewise
+      certs/                  of a secured cluster: certificates, and settings of a client (``cluster_security``)
 
 The processes outlive the object that started them: another object that opens the same folder controls them.
+Controllers are one of kwire, or one or three of Apache Kafka (``apache_controllers``).
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import signal
-import socket
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict
+from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from kwire.wire import codec
-from kwire.wire.messages import MetadataRequest, MetadataResponse
+from kwire.testing.local_nodes import (
+    APACHE,
+    BROKER,
+    CONTROLLER,
+    CONTROLLER_ID,
+    KWIRE,
+    ClusterError,
+    ClusterNode,
+    make_nodes,
+    read_settings,
+    settings_of,
+    shared_settings,
+    write_settings,
+)
+from kwire.testing.local_processes import send, spawn_node, spawn_program, state_of, wait_gone, when_started
+from kwire.testing.local_requests import answers, brokers_known, voters_of_the_leader
 
-CONTROLLER_ID: Final = 100
+if TYPE_CHECKING:  # a cluster without them imports neither keys nor certificates
+    from ssl import SSLContext
+
+    from kwire.testing.apache_controllers import KafkaHome
+    from kwire.testing.cluster_security import ClusterSecurity
+
+__all__ = ["CONTROLLER_ID", "ClusterError", "ClusterNode", "LocalCluster"]
 
 _STATE: Final = "cluster.json"
 _READY_S: Final = 30.0
+_JAVA_READY_S: Final = 120.0
 _STOP_S: Final = 30.0
 _POLL_S: Final = 0.03
 _TAIL_LINES: Final = 8
-_METADATA_VERSION: Final = 12
-# An ApiVersions request of version 0 without a client id.
-_API_VERSIONS: Final = bytes.fromhex("0000000a 0012 0000 00000001 ffff")
-
-
-class ClusterError(RuntimeError):
-    """An operation on the cluster failed: one sentence."""
-
-
-@dataclass(slots=True)
-class ClusterNode:
-    """One process. ``pid`` is 0 while it does not run.
-
-    ``started_ticks`` is when the process started, in ticks since the machine did; 0 where there is no /proc.
-    """
-
-    id: int
-    role: str
-    port: int
-    pid: int = 0
-    started_ticks: int = 0
-
-    @property
-    def name(self) -> str:
-        return f"{self.role} {self.id}"
-
-    @property
-    def folder_name(self) -> str:
-        return f"{self.role}-{self.id}"
 
 
 class LocalCluster:
     """The cluster in ``folder``. ``create`` writes a new one, ``start`` starts the nodes that do not run.
 
-    ``spawn`` starts a node with a file of settings and a file for its log, and returns the process id.
+    ``spawn`` starts a node of kwire with a file of settings and a file for its log, and returns the process id.
+    ``kafka_home`` is the directory of the distribution whose controllers the cluster has.
     """
 
-    def __init__(self, folder: Path, nodes: Sequence[ClusterNode]) -> None:
+    def __init__(
+        self, folder: Path, nodes: Sequence[ClusterNode], *, kafka_home: str | None = None, secured: bool = False
+    ) -> None:
         self.folder = folder
         self.nodes = list(nodes)
+        self.kafka_home = kafka_home
+        self.is_secured = secured
         self.spawn: Callable[[Path, Path], int] = spawn_node
 
     @classmethod
     def create(
-        cls, folder: Path, *, brokers: int, port: int = 0, settings: Mapping[str, str] | None = None
+        cls,
+        folder: Path,
+        *,
+        brokers: int,
+        port: int = 0,
+        settings: Mapping[str, str] | None = None,
+        controllers: str = KWIRE,
+        controller_count: int = 1,
+        kafka_home: str | os.PathLike[str] | None = None,
+        secure: bool = False,
+        users: Collection[str] = (),
     ) -> LocalCluster:
         """Write the files of a new cluster.
 
-        ``port`` is that of broker 1, the others and the controller follow; 0 takes free ones.
-        ``settings`` count for every broker and the controller. Raises ClusterError for a folder that has a cluster.
+        ``port`` is that of broker 1, the others and the controllers follow; 0 takes free ones.
+        ``settings`` count for every node. ``controllers`` are "kwire" or "apache"; the latter are formatted by the
+        distribution in ``kafka_home``. ``users`` are super users of a secured cluster. Raises ClusterError for a folder
+        that has a cluster, and for a distribution or Java that cannot run the controllers.
         """
-        if (folder / _STATE).exists():
+        if cls.is_in(folder):
             raise ClusterError(f"{folder} has a cluster already")
-        ports = [port + index for index in range(brokers + 1)] if port else _free_ports(brokers + 1)
-        nodes = [ClusterNode(index + 1, "broker", ports[index]) for index in range(brokers)]
-        controller = ClusterNode(CONTROLLER_ID, "controller", ports[brokers])
-        cluster = cls(folder, [controller, *nodes])
-        shared = {**_shared_settings(brokers), **(settings or {})}
-        for node in cluster.nodes:
-            directory = folder / node.folder_name
-            directory.mkdir(parents=True, exist_ok=True)
-            own = _settings_of(node, controller, directory)
-            lines = [f"{key}={value}\n" for key, value in {**shared, **own}.items()]
-            (directory / "server.properties").write_text("".join(lines), "utf-8")
+        home = _kafka(controllers, controller_count, kafka_home)
+        nodes = make_nodes(brokers=brokers, controllers=controller_count, kind=controllers, port=port, secured=secure)
+        cluster = cls(folder, nodes, kafka_home=None if home is None else str(home.folder), secured=secure)
+        if cluster.security is not None:
+            cluster.security.make_certificates(nodes)
+        for node in nodes:
+            cluster._write_settings(node, settings or {}, users)
+        if home is not None:
+            home.format(cluster.controllers, [cluster._file(node).parent for node in cluster.controllers])
         cluster._save()
         return cluster
 
@@ -113,26 +119,45 @@ class LocalCluster:
         """Open the cluster that a folder has. Raises ClusterError without one."""
         try:
             content = json.loads((folder / _STATE).read_text("utf-8"))
-            return cls(folder, [ClusterNode(**node) for node in content["nodes"]])
+            nodes = [ClusterNode(**node) for node in content["nodes"]]
+            return cls(folder, nodes, kafka_home=content.get("kafka_home"), secured=content.get("secured", False))
         except FileNotFoundError as error:
             raise ClusterError(f"{folder} has no cluster: start one with kwire cluster") from error
         except (ValueError, KeyError, TypeError) as error:
             raise ClusterError(f"{folder / _STATE} is damaged: {error}") from error
 
     def check_options(
-        self, *, brokers: int | None = None, port: int | None = None, settings: Mapping[str, str] | None = None
+        self,
+        *,
+        brokers: int | None = None,
+        port: int | None = None,
+        settings: Mapping[str, str] | None = None,
+        controllers: str | None = None,
+        controller_count: int | None = None,
+        kafka_home: str | os.PathLike[str] | None = None,
+        secure: bool = False,
+        users: Collection[str] = (),
     ) -> None:
         """Refuse options of a new cluster that differ from those of this one; None is no option.
 
-        Raises ClusterError, which names the option.
+        Another ``kafka_home`` is used from now on. Raises ClusterError, which names the option.
         """
         differing = []
         if brokers is not None and brokers != len(self.brokers):
             differing.append(f"--brokers {brokers} (it has {len(self.brokers)})")
         if port and port != self.brokers[0].port:
             differing.append(f"--port {port} (broker 1 has {self.brokers[0].port})")
+        if controllers is not None and controllers != self.controller.kind:
+            differing.append(f"--controllers {controllers} (it has {self.controller.kind})")
+        if controller_count is not None and controller_count != len(self.controllers):
+            differing.append(f"--controller-count {controller_count} (it has {len(self.controllers)})")
+        if secure and not self.is_secured:
+            differing.append("--secure (it is not secured)")
+        differing += [f"--user {user}" for user in users if user not in self.super_users]
         for key, value in (settings or {}).items():
-            known = {self._settings(node).get(key) for node in self.nodes}
+            known = {read_settings(self._file(node)).get(key) for node in self.nodes}
+            if key == "super.users" and self.is_secured:  # the nodes are there beside them
+                known = {";".join(f"User:{user}" for user in self.super_users)}
             if known != {value}:
                 differing.append(f"--set {key}={value}")
         if differing:
@@ -141,19 +166,44 @@ class LocalCluster:
                 f" {', '.join(differing)} would have no effect. Leave that out, change the server.properties of its"
                 " nodes, or take another directory"
             )
+        if kafka_home is not None:
+            home = _kafka(self.controller.kind, len(self.controllers), kafka_home)
+            self.kafka_home = None if home is None else str(home.folder)
 
-    def _settings(self, node: ClusterNode) -> dict[str, str]:
-        lines = self._file(node).read_text("utf-8").splitlines()
-        pairs = (line.partition("=") for line in lines if line.strip() and not line.lstrip().startswith("#"))
-        return {key.strip(): value.strip() for key, _, value in pairs}
+    @cached_property
+    def security(self) -> ClusterSecurity | None:
+        """What secures the cluster, None if nothing does."""
+        if not self.is_secured:
+            return None
+        from kwire.testing.cluster_security import ClusterSecurity
+
+        return ClusterSecurity(self.folder)
+
+    @property
+    def ca_file(self) -> str:
+        """The path of the certificate that clients of a secured cluster must trust. Raises ClusterError."""
+        if self.security is None:
+            raise ClusterError("this cluster has no certificates: make it with secure=True")
+        return str(self.security.ca_file)
+
+    @property
+    def super_users(self) -> list[str]:
+        """The users of a secured cluster that may do everything."""
+        if self.security is None:
+            return []
+        return self.security.super_users(self.nodes, read_settings(self._file(self.brokers[0])).get("super.users", ""))
+
+    @property
+    def controllers(self) -> list[ClusterNode]:
+        return [node for node in self.nodes if node.role == CONTROLLER]
 
     @property
     def controller(self) -> ClusterNode:
-        return self.nodes[0]
+        return self.controllers[0]
 
     @property
     def brokers(self) -> list[ClusterNode]:
-        return self.nodes[1:]
+        return [node for node in self.nodes if node.role == BROKER]
 
     @property
     def bootstrap_servers(self) -> str:
@@ -170,23 +220,39 @@ class LocalCluster:
 
     def start(self) -> Iterator[ClusterNode]:
         """Start every node that does not run, and give each as it becomes ready. Raises ClusterError."""
-        started = [node for node in self.nodes if self.state(node) == "stopped"]
-        for node in started:
-            self._spawn(node)
-        self._save()
-        for node in started:
-            self._wait_ready(node)
-            yield node
+        # Brokers look for controllers of kwire while these start. A Java controller may take longer than they wait.
+        is_java = self.controller.kind == APACHE
+        for group in (self.controllers, self.brokers) if is_java else (self.nodes,):
+            started = [node for node in group if self.state(node) == "stopped"]
+            for node in started:
+                self._spawn(node)
+            self._save()
+            for node in started:
+                self._wait_ready(node)
+                yield node
 
     def wait_for_brokers(self, timeout_s: float = _READY_S) -> None:
         """Wait until each broker that runs knows all of them. Raises ClusterError."""
-        running = [node for node in self.brokers if self.state(node) == "running"]
+        running = self._running_brokers()
         deadline = time.monotonic() + timeout_s
-        while any(_brokers_known(node.port) < len(running) for node in running):
+        while any(brokers_known(node.nodes_port, self._tls) < len(running) for node in running):
             if time.monotonic() > deadline:
                 tails = "\n".join(f"{node.name}: {self.log_tail(node, 3)}" for node in self.nodes)
                 raise ClusterError(f"the brokers are not in the cluster after {timeout_s:g} s:\n{tails}")
             time.sleep(_POLL_S)
+
+    def store_users(self, users: Mapping[str, str]) -> list[str]:
+        """Store users of a secured cluster; without any the first start makes one.
+
+        Returns lines that tell its password. The brokers must run. Raises ClusterError.
+        """
+        running = self._running_brokers()
+        if self.security is None or not running:
+            return []
+        if not users:
+            return self.security.make_first_user(running, self.super_users)
+        self.security.store_users(running, users)
+        return []
 
     def start_node(self, node_id: int) -> None:
         """Start one node, and wait until it serves. Raises ClusterError."""
@@ -198,64 +264,70 @@ class LocalCluster:
         self._wait_ready(node)
 
     def stop(self) -> None:
-        """Stop the brokers cleanly, then the controller."""
-        for node in (*self.brokers, self.controller):
-            self._stop(node)
+        """Stop the brokers cleanly, then the controllers."""
+        for node in self.brokers:
+            self._stop([node])
+        self._stop(self.controllers)
         self._save()
 
     def stop_node(self, node_id: int) -> None:
         """Stop one node cleanly: a broker hands its leaderships over first. Raises ClusterError."""
-        self._stop(self._running(node_id))
+        self._stop([self._running(node_id)])
         self._save()
 
     def kill(self, node_id: int) -> None:
         """End a node at once (SIGKILL). Raises ClusterError."""
         node = self._running(node_id)
-        self._signal(node, signal.SIGKILL)
-        self._wait_gone(node, _STOP_S)
+        send(node.pid, signal.SIGKILL)
+        self._wait_gone(node)
         self._save()
 
     def pause(self, node_id: int) -> None:
         """Pause a node's process (SIGSTOP), as if its machine hung. Raises ClusterError."""
-        self._signal(self._running(node_id), signal.SIGSTOP)
+        send(self._running(node_id).pid, signal.SIGSTOP)
 
     def resume(self, node_id: int) -> None:
         """Resume a paused node (SIGCONT). Raises ClusterError."""
-        self._signal(self._running(node_id), signal.SIGCONT)
+        send(self._running(node_id).pid, signal.SIGCONT)
 
     def kill_all(self) -> None:
         """End every process at once."""
-        for node in self.nodes:
-            if self.state(node) != "stopped":
-                self._signal(node, signal.SIGKILL)
-        for node in self.nodes:
-            if node.pid:
-                self._wait_gone(node, _STOP_S)
+        running = [node for node in self.nodes if self.state(node) != "stopped"]
+        for node in running:
+            send(node.pid, signal.SIGKILL)
+        for node in running:
+            self._wait_gone(node)
         self._save()
 
     def state(self, node: ClusterNode) -> str:
         """Tell whether a node is ``running``, ``paused`` or ``stopped``."""
-        if not node.pid:
-            return "stopped"
-        _reap(node.pid)
-        shown = _shown(node.pid, "stat=,command=")
-        # Another process may have the number by now: ours started at a known time, or has its file of settings in its
-        # command line.
-        if node.started_ticks:
-            is_ours = _started_ticks(node.pid) == node.started_ticks
-        else:
-            is_ours = str(self._file(node)) in shown
-        if not is_ours or shown.startswith("Z"):
-            return "stopped"
-        return "paused" if shown.startswith("T") else "running"
+        return state_of(node.pid, node.started_ticks, self._file(node))
 
     def log_tail(self, node: ClusterNode, lines: int = _TAIL_LINES) -> str:
         """Return the end of a node's log."""
-        path = self.folder / node.folder_name / "log"
+        path = self._log(node)
         return "\n".join(path.read_text("utf-8", "replace").splitlines()[-lines:]) if path.exists() else ""
 
     def _file(self, node: ClusterNode) -> Path:
         return self.folder / node.folder_name / "server.properties"
+
+    def _log(self, node: ClusterNode) -> Path:
+        return self.folder / node.folder_name / "log"
+
+    @property
+    def _tls(self) -> SSLContext | None:
+        return None if self.security is None else self.security.tls
+
+    def _write_settings(self, node: ClusterNode, given: Mapping[str, str], users: Collection[str]) -> None:
+        texts = {**shared_settings(len(self.brokers)), **given}
+        if self.security is not None:
+            texts |= self.security.settings(node, self.nodes, users, given)
+        file = self._file(node)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write_settings(file, {**texts, **settings_of(node, self.controllers, file.parent)})
+
+    def _running_brokers(self) -> list[ClusterNode]:
+        return [node for node in self.brokers if self.state(node) == "running"]
 
     def _running(self, node_id: int) -> ClusterNode:
         node = self.node(node_id)
@@ -264,158 +336,70 @@ class LocalCluster:
         return node
 
     def _spawn(self, node: ClusterNode) -> None:
-        node.pid = self.spawn(self._file(node), self.folder / node.folder_name / "log")
-        node.started_ticks = _started_ticks(node.pid)
+        if node.kind == APACHE:
+            from kwire.testing.apache_controllers import find_kafka
+
+            node.pid = spawn_program(find_kafka(self.kafka_home).command(self._file(node)), self._log(node))
+        else:
+            node.pid = self.spawn(self._file(node), self._log(node))
+        node.started_ticks = when_started(node.pid)
 
     def _wait_ready(self, node: ClusterNode) -> None:
-        deadline = time.monotonic() + _READY_S
+        timeout_s = _JAVA_READY_S if node.kind == APACHE else _READY_S
+        deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
-            if _answers(node.port):
+            if self._is_ready(node):
                 return
-            if not _is_there(node.pid):
+            if self.state(node) == "stopped":
                 raise ClusterError(f"{node.name} does not start; its log ends:\n{self.log_tail(node)}")
             time.sleep(_POLL_S)
-        raise ClusterError(f"{node.name} is not ready after {_READY_S:g} s; its log ends:\n{self.log_tail(node)}")
+        raise ClusterError(f"{node.name} is not ready after {timeout_s:g} s; its log ends:\n{self.log_tail(node)}")
 
-    def _stop(self, node: ClusterNode) -> None:
-        if self.state(node) == "stopped":
-            return
-        self._signal(node, signal.SIGCONT)
-        self._signal(node, signal.SIGTERM)
-        if not self._wait_gone(node, _STOP_S):
-            self._signal(node, signal.SIGKILL)
-            self._wait_gone(node, _STOP_S)
+    def _is_ready(self, node: ClusterNode) -> bool:
+        """A controller of Apache Kafka serves before its quorum has a leader; brokers and kwire's controller do not."""
+        if not answers(node.nodes_port, self._tls):
+            return False
+        ports = [one.port for one in self.controllers]
+        return node.kind != APACHE or node.id in voters_of_the_leader(ports, self._tls)
 
-    def _signal(self, node: ClusterNode, number: signal.Signals) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(node.pid, number)
+    def _stop(self, nodes: Sequence[ClusterNode]) -> None:
+        running = [node for node in nodes if self.state(node) != "stopped"]
+        for node in running:
+            send(node.pid, signal.SIGCONT)
+            send(node.pid, signal.SIGTERM)
+        for node in running:
+            if not self._wait_gone(node):
+                send(node.pid, signal.SIGKILL)
+                self._wait_gone(node)
 
-    def _wait_gone(self, node: ClusterNode, timeout_s: float) -> bool:
-        deadline = time.monotonic() + timeout_s
-        while _is_there(node.pid):
-            if time.monotonic() > deadline:
-                return False
-            time.sleep(_POLL_S)
+    def _wait_gone(self, node: ClusterNode) -> bool:
+        if not wait_gone(node.pid, _STOP_S):
+            return False
         node.pid = 0
         return True
 
     def _save(self) -> None:
         path = self.folder / _STATE
         half = path.with_suffix(".half")
-        half.write_text(json.dumps({"nodes": [asdict(node) for node in self.nodes]}, indent=2) + "\n", "utf-8")
+        content = {
+            "nodes": [asdict(node) for node in self.nodes],
+            "kafka_home": self.kafka_home,
+            "secured": self.is_secured,
+        }
+        half.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
         half.replace(path)
 
 
-def spawn_node(config: Path, log: Path) -> int:
-    """Start ``kwire serve --config CONFIG`` as a program that writes to ``log``; returns its process id."""
-    # Not subprocess.Popen, as the process outlives the object. It has its own process group, so that Ctrl-C in a
-    # terminal reaches only the command, which then stops it cleanly.
-    return os.posix_spawn(
-        sys.executable,
-        [sys.executable, "-m", "kwire", "serve", "--config", str(config)],
-        os.environ,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
-        setpgroup=0,
-    )
+def _kafka(controllers: str, count: int, given: str | os.PathLike[str] | None) -> KafkaHome | None:
+    """Find what runs the controllers of Apache Kafka. Raises ClusterError for options that do not fit."""
+    if controllers == APACHE:
+        from kwire.testing.apache_controllers import find_kafka
 
-
-def _settings_of(node: ClusterNode, controller: ClusterNode, directory: Path) -> dict[str, str]:
-    is_controller = node.role == "controller"
-    return {
-        "process.roles": node.role,
-        "node.id": str(node.id),
-        "controller.listener.names": "CONTROLLER",
-        "controller.quorum.bootstrap.servers": f"localhost:{controller.port}",
-        "listeners": f"{'CONTROLLER' if is_controller else 'PLAINTEXT'}://localhost:{node.port}",
-        "log.dirs": str(directory / "data"),
-    }
-
-
-def _shared_settings(brokers: int) -> dict[str, str]:
-    """Replication settings: Kafka's numbers, or the number of brokers if that is smaller."""
-    factor, in_sync = str(min(3, brokers)), str(min(2, brokers))
-    return {
-        "default.replication.factor": factor,
-        "offsets.topic.replication.factor": factor,
-        "transaction.state.log.replication.factor": factor,
-        "transaction.state.log.min.isr": in_sync,
-        "share.coordinator.state.topic.replication.factor": factor,
-        "share.coordinator.state.topic.min.isr": in_sync,
-    }
-
-
-def _free_ports(count: int) -> list[int]:
-    """Find different free ports; each stays bound until the last is found."""
-    with contextlib.ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [int(probe.getsockname()[1]) for probe in probes]
-
-
-def _answers(port: int) -> bool:
-    """Tell whether a broker answers ApiVersions there; a port accepts before requests are served."""
-    try:
-        with socket.create_connection(("localhost", port), 1) as connection:
-            connection.settimeout(2)
-            connection.sendall(_API_VERSIONS)
-            return len(connection.recv(64)) > 8
-    except OSError:
-        return False
-
-
-def _brokers_known(port: int) -> int:
-    """Ask a broker how many brokers there are; 0 if it does not answer."""
-    request = MetadataRequest(topics=[], allow_auto_topic_creation=False)
-    try:
-        with socket.create_connection(("localhost", port), 1) as connection:
-            connection.settimeout(2)
-            connection.sendall(codec.encode_request(request.KEY, _METADATA_VERSION, 1, "kwire-cluster", request))
-            frame = _receive(connection, int.from_bytes(_receive(connection, 4), "big"))
-    except OSError:
-        return 0
-    _, response = codec.decode_response(request.KEY, _METADATA_VERSION, memoryview(frame))
-    assert isinstance(response, MetadataResponse)
-    return len(response.brokers)
-
-
-def _receive(connection: socket.socket, count: int) -> bytes:
-    received = b""
-    while len(received) < count:
-        chunk = connection.recv(count - len(received))
-        if not chunk:
-            raise ConnectionResetError
-        received += chunk
-    return received
-
-
-def _is_there(pid: int) -> bool:
-    _reap(pid)
-    # One whose parent does not collect its exit code stays listed, as a zombie.
-    return not _shown(pid, "stat=").startswith(("Z", "none"))
-
-
-def _shown(pid: int, columns: str) -> str:
-    """Ask ps about a process; ``none`` if there is no such process."""
-    asked = ["ps", "-ww", "-o", columns, "-p", str(pid)]
-    finished = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
-    return finished.stdout.strip() or "none"
-
-
-def _started_ticks(pid: int) -> int:
-    """Return when a process started, in ticks since the machine did; 0 without /proc or the process."""
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
-    except OSError:
-        return 0
-    return int(stat.rpartition(")")[2].split()[19])  # the 22nd field; the second is a name that may hold anything
-
-
-def _reap(pid: int) -> None:
-    """Collect the exit code of a child, which else stays listed; a process of another parent is left alone."""
-    with contextlib.suppress(ChildProcessError):
-        os.waitpid(pid, os.WNOHANG)
+        return find_kafka(given)
+    if given is not None:
+        raise ClusterError("--kafka-home counts for --controllers apache only")
+    if count != 1:
+        raise ClusterError(
+            f"--controller-count {count} needs --controllers apache: kwire's controller is the only voter of its quorum"
+        )
+    return None

@@ -6,9 +6,7 @@ No container engine runs in the tests. What is rewritten is the beginning of abs
 import os
 import re
 import shutil
-import socket
 import sys
-from contextlib import ExitStack
 from pathlib import Path
 
 from click.testing import CliRunner
@@ -55,12 +53,3 @@ class ImageRoot:
         base = {key: value for key, value in os.environ.items() if not key.startswith(("KAFKA_", "KWIRE_"))}
         base.pop("CLUSTER_ID", None)
         return {**base, "PATH": f"{self.path}/opt/kafka/bin:{Path(sys.executable).parent}:{base['PATH']}"}
-
-
-def free_ports(count):
-    """Ports of this machine that are free now; no two are the same."""
-    with ExitStack() as held:
-        probes = [held.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]

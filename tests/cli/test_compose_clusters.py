@@ -11,7 +11,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from image_root import ImageRoot, free_ports
+from image_root import ImageRoot
+
+from kwire.testing.local_nodes import free_ports
 
 ROOT = Path(__file__).parent.parent.parent
 FILES = {name: ROOT / "docker" / "cluster" / f"{name}-controller.yml" for name in ("kwire", "apache")}

@@ -1,0 +1,99 @@
+"""Processes that outlive the object that started them: start one, tell whether it runs, signal it.
+
+Responsible for: process ids, and knowing that a process is still the one that was started. Must not depend on: what the
+processes do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Final
+
+_POLL_S: Final = 0.03
+
+
+def spawn_node(config: Path, log: Path) -> int:
+    """Start ``kwire serve --config CONFIG`` as a program that writes to ``log``; returns its process id."""
+    return spawn_program([sys.executable, "-m", "kwire", "serve", "--config", str(config)], log)
+
+
+def spawn_program(command: list[str], log: Path) -> int:
+    """Start a program, named by its path, that writes to ``log``; returns its process id."""
+    # Not subprocess.Popen, as the process outlives the object. It has its own process group, so that Ctrl-C in a
+    # terminal reaches only the command, which then stops it cleanly.
+    return os.posix_spawn(
+        command[0],
+        command,
+        os.environ,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(log), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+        setpgroup=0,
+    )
+
+
+def state_of(pid: int, started_ticks: int, config: Path) -> str:
+    """Tell whether the process of a node is ``running``, ``paused`` or ``stopped``; ``pid`` is 0 without one."""
+    if not pid:
+        return "stopped"
+    _reap(pid)
+    shown = _shown(pid, "stat=,command=")
+    # Another process may have the number by now: ours started at a known time, or has its file of settings in its
+    # command line.
+    is_ours = when_started(pid) == started_ticks if started_ticks else str(config) in shown
+    if not is_ours or shown.startswith("Z"):
+        return "stopped"
+    return "paused" if shown.startswith("T") else "running"
+
+
+def is_there(pid: int) -> bool:
+    """Tell whether a process runs."""
+    _reap(pid)
+    # One whose parent does not collect its exit code stays listed, as a zombie.
+    return not _shown(pid, "stat=").startswith(("Z", "none"))
+
+
+def when_started(pid: int) -> int:
+    """Return when a process started, in ticks since the machine did; 0 without /proc or the process."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace")
+    except OSError:
+        return 0
+    return int(stat.rpartition(")")[2].split()[19])  # the 22nd field; the second is a name that may hold anything
+
+
+def send(pid: int, number: signal.Signals) -> None:
+    """Send a signal; a process that has ended is left alone."""
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(pid, number)
+
+
+def wait_gone(pid: int, timeout_s: float) -> bool:
+    """Wait until a process has ended; False if it has not in time."""
+    deadline = time.monotonic() + timeout_s
+    while is_there(pid):
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+    return True
+
+
+def _shown(pid: int, columns: str) -> str:
+    """Ask ps about a process; ``none`` if there is no such process."""
+    asked = ["ps", "-ww", "-o", columns, "-p", str(pid)]
+    finished = subprocess.run(asked, capture_output=True, text=True, check=False)  # noqa: S603
+    return finished.stdout.strip() or "none"
+
+
+def _reap(pid: int) -> None:
+    """Collect the exit code of a child, which else stays listed; a process of another parent is left alone."""
+    with contextlib.suppress(ChildProcessError):
+        os.waitpid(pid, os.WNOHANG)
