@@ -4,12 +4,22 @@
 
 Sends numbers until standard input ends, reads until every acknowledged number has come (at most 90 s more), and prints
 one line of JSON: how many were sent, acknowledged and read, and which acknowledged ones are missing.
+RIDE_SETTINGS names a file of more settings of librdkafka, KEY=VALUE on each line.
 """
 
 import json
+import os
 import sys
 import threading
 import time
+from pathlib import Path
+
+
+def more_settings() -> dict[str, str]:
+    path = os.environ.get("RIDE_SETTINGS")
+    if path is None:
+        return {}
+    return dict(line.split("=", 1) for line in Path(path).read_text().splitlines())
 
 
 def with_confluent(bootstrap: str, topic: str, group: str, run: "Numbers") -> None:
@@ -21,7 +31,7 @@ def with_confluent(bootstrap: str, topic: str, group: str, run: "Numbers") -> No
         else:
             run.errors.append(str(error))
 
-    producer = Producer({"bootstrap.servers": bootstrap})
+    producer = Producer({"bootstrap.servers": bootstrap, **more_settings()})
 
     def send() -> None:
         for number in run.numbers():
@@ -30,7 +40,8 @@ def with_confluent(bootstrap: str, topic: str, group: str, run: "Numbers") -> No
         producer.flush(120)
 
     def read() -> None:
-        consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest"})
+        settings = {"bootstrap.servers": bootstrap, "group.id": group, "auto.offset.reset": "earliest"}
+        consumer = Consumer({**settings, **more_settings()})
         consumer.subscribe([topic])
         while not run.is_read():
             message = consumer.poll(0.2)

@@ -11,7 +11,7 @@ from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Final
 
 from kwire.wire import codec
-from kwire.wire.messages import DescribeQuorumRequest, MetadataRequest
+from kwire.wire.messages import DescribeQuorumRequest, DescribeQuorumResponse, MetadataRequest
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -57,6 +57,19 @@ def voters_of_the_leader(ports: Collection[int], tls: SSLContext | None = None) 
 
     A voter takes part when it has fetched the metadata. Without a leader no voter does.
     """
+    found = _as_its_leader_sees_it(ports, tls)
+    return set() if found is None else {one.replica_id for one in found.current_voters if one.log_end_offset >= 0}
+
+
+def leader_of_the_quorum(ports: Collection[int], tls: SSLContext | None = None) -> int | None:
+    """Ask the controllers at these ports which of them leads the quorum; None without a leader."""
+    found = _as_its_leader_sees_it(ports, tls)
+    return None if found is None else found.leader_id
+
+
+def _as_its_leader_sees_it(
+    ports: Collection[int], tls: SSLContext | None
+) -> DescribeQuorumResponse.PartitionData | None:
     partition = DescribeQuorumRequest.PartitionData(partition_index=0)
     topic = DescribeQuorumRequest.TopicData(topic_name="__cluster_metadata", partitions=[partition])
     for port in ports:
@@ -68,8 +81,9 @@ def voters_of_the_leader(ports: Collection[int], tls: SSLContext | None = None) 
         if response.error_code or not response.topics or response.topics[0].partitions[0].error_code:
             continue
         found = response.topics[0].partitions[0]
-        return {one.replica_id for one in found.current_voters if one.log_end_offset >= 0}
-    return set()
+        assert isinstance(found, DescribeQuorumResponse.PartitionData)
+        return found
+    return None
 
 
 def _connected(port: int, tls: SSLContext | None, timeout_s: float) -> socket.socket:

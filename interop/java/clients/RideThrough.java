@@ -1,7 +1,14 @@
+import java.io.IOException;
+import java.io.InputStream;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Properties;
 import java.util.Set;
 import java.util.TreeSet;
 import java.util.concurrent.ConcurrentHashMap;
@@ -17,7 +24,7 @@ import org.apache.kafka.common.serialization.StringSerializer;
  * A producer and a consumer of a group with default settings, as in clients/ride_through.py: PROGRAM BOOTSTRAP TOPIC GROUP.
  *
  * <p>Sends numbers until standard input ends, reads until every acknowledged number has come (at most 90 s more), and
- * prints one line of JSON.
+ * prints one line of JSON. RIDE_SETTINGS names a file of more settings.
  */
 public final class RideThrough {
     private static final long READ_ON_NS = 90_000_000_000L;
@@ -52,9 +59,25 @@ public final class RideThrough {
             sent, acknowledged.size(), read.size(), read.size() - once.size(), missing, first);
     }
 
+    private static Map<String, Object> settings(String bootstrap) {
+        Map<String, Object> settings = new HashMap<>();
+        settings.put("bootstrap.servers", bootstrap);
+        String path = System.getenv("RIDE_SETTINGS");
+        if (path != null) {
+            Properties more = new Properties();
+            try (InputStream file = Files.newInputStream(Path.of(path))) {
+                more.load(file);
+            } catch (IOException error) {
+                throw new UncheckedIOException(error);
+            }
+            more.forEach((key, value) -> settings.put(key.toString(), value));
+        }
+        return settings;
+    }
+
     private void send(String bootstrap, String topic) {
         try (KafkaProducer<String, String> producer =
-                new KafkaProducer<>(Map.of("bootstrap.servers", bootstrap), new StringSerializer(), new StringSerializer())) {
+                new KafkaProducer<>(settings(bootstrap), new StringSerializer(), new StringSerializer())) {
             while (!ending) {
                 int number = sent++;
                 producer.send(new ProducerRecord<>(topic, Integer.toString(number)), (metadata, error) -> {
@@ -69,9 +92,10 @@ public final class RideThrough {
     }
 
     private void read(String bootstrap, String topic, String group, List<Integer> read) {
-        Map<String, Object> settings =
-            Map.of("bootstrap.servers", bootstrap, "group.id", group, "auto.offset.reset", "earliest");
         Set<Integer> missing = new TreeSet<>();
+        Map<String, Object> settings = settings(bootstrap);
+        settings.put("group.id", group);
+        settings.put("auto.offset.reset", "earliest");
         try (KafkaConsumer<String, String> consumer =
                 new KafkaConsumer<>(settings, new StringDeserializer(), new StringDeserializer())) {
             consumer.subscribe(List.of(topic));
