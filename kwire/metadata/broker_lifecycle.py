@@ -86,6 +86,7 @@ class BrokerLifecycle:
     # The part of these that was reported to the controller.
     known_offline: set[Uuid] = field(default_factory=set)
     cordoned_log_dirs: tuple[Uuid, ...] = ()
+    _registers_again: bool = False
     _answered_ms: float = float("-inf")
     _began_ms: float = float("inf")
 
@@ -124,6 +125,12 @@ class BrokerLifecycle:
             self.cordoned_log_dirs = tuple(cordoned)
         self.due_ms = float("-inf")
 
+    def register_again(self) -> None:
+        """Send the registration again, at once: the cluster has begun to record what it did not record before."""
+        if self.epoch != NO_EPOCH and not self.has_stopped:
+            self._registers_again = True
+            self.due_ms = float("-inf")
+
     # --- requests ---
 
     def next(self, now_ms: float) -> Message | None:
@@ -131,12 +138,17 @@ class BrokerLifecycle:
         self._check_patience(now_ms)
         if self.state is LifeState.STOPPED or now_ms < self.due_ms:
             return None
-        return self._registration() if self.state is LifeState.REGISTERING else self._heartbeat()
+        registers = self._registers_again or self.state is LifeState.REGISTERING
+        return self._registration() if registers else self._heartbeat()
 
     def answered(self, request: Message, response: Any, now_ms: float) -> None:
         """Take the response to ``request``."""
         code = code_of(response.error_code)
-        if isinstance(request, BrokerRegistrationRequest):
+        if isinstance(request, BrokerRegistrationRequest) and self.epoch != NO_EPOCH:
+            # A refused broker goes on with the registration that it has.
+            self._registers_again = code is not Code.NONE and code not in _FINAL_REFUSALS
+            self._wait(now_ms, _RETRY_MS if self._registers_again else 0)
+        elif isinstance(request, BrokerRegistrationRequest):
             self._take_registration(code, response.broker_epoch, now_ms)
         elif code is Code.NONE:
             assert isinstance(request, BrokerHeartbeatRequest)

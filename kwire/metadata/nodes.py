@@ -65,6 +65,11 @@ def register_broker(
     ]
 
 
+def lacks_directories(image: MetadataImage, broker: BrokerNode | None) -> bool:
+    """Tell whether a broker registered before the metadata had log directories, so that it must register again."""
+    return broker is not None and not broker.log_dirs and image.metadata_version >= DIRECTORIES
+
+
 def stop_broker(broker: BrokerNode) -> list[Message]:
     """Record that a broker shuts down, so that its next registration need not wait for a session to end."""
     return [BrokerRegistrationChangeRecord(broker_id=broker.id, broker_epoch=broker.epoch, in_controlled_shutdown=1)]

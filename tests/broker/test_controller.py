@@ -1,5 +1,7 @@
 """Commands through the controller: the embedded one, and one that takes its time as a quorum elsewhere would."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 import trio.testing
@@ -14,6 +16,7 @@ from kwire.metadata.commands.nodes import AllocateProducerIds, UnregisterBroker,
 from kwire.metadata.commands.partitions import AssignReplicasToDirs
 from kwire.metadata.commands.topics import CreatePartitions, CreateTopics, DeleteTopics
 from kwire.metadata.entities import Resource, ResourceType
+from kwire.metadata.snapshot import broker_record
 from kwire.metadata.topics import Created, NewPartitions, NewTopic
 from kwire.metadata.update_features import FeatureUpdate, UpgradeType
 from kwire.types import OFFSETS_TOPIC, TopicPartition
@@ -262,3 +265,13 @@ async def test_metadata_answers_a_name_that_collides_as_unknown(client, broker):
     answer = await client.call(12, m.MetadataRequest(topics=wanted))
     codes = {topic.name: topic.error_code for topic in answer.topics}
     assert codes == {"a_b": 3, "c": 0, "bad name": 17}
+
+
+async def test_an_upgrade_to_a_metadata_version_with_directories_registers_them(broker):
+    own = broker.image.brokers[broker.node_id]
+    before = broker_record(replace(own, log_dirs=()))
+    broker.controller.commit([m.FeatureLevelRecord(name="metadata.version", feature_level=16)])
+    broker.controller.commit([before])
+    assert not broker.image.brokers[broker.node_id].log_dirs
+    only(await broker.controller.submit(UpdateFeatures([FeatureUpdate("metadata.version", 17, UpgradeType.UPGRADE)])))
+    assert broker.image.brokers[broker.node_id] == own

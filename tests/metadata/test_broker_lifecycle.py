@@ -164,3 +164,30 @@ def test_failed_and_cordoned_directories_are_reported_at_once(life):
     asked = answer(life, 1, is_fenced=False)
     assert asked.offline_log_dirs == [DIRECTORY]
     assert asked.cordoned_log_dirs == [DIRECTORY]
+
+
+def test_a_broker_that_must_register_again_does_so_at_once_and_stays_what_it_is(life):
+    running(life)
+    assert life.next(1) is None
+    life.register_again()
+    for code, epoch in ((Code.NOT_CONTROLLER, -1), (Code.NONE, 10)):
+        request = life.next(life.due_ms)
+        assert isinstance(request, BrokerRegistrationRequest)
+        assert request.incarnation_id == life.identity.incarnation_id
+        life.answered(request, BrokerRegistrationResponse(error_code=code, broker_epoch=epoch), 100)
+    assert (life.state, life.epoch) == (LifeState.RUNNING, 10)
+    assert isinstance(life.next(100), BrokerHeartbeatRequest)
+
+
+def test_a_refused_second_registration_leaves_the_broker_running(life):
+    running(life)
+    life.register_again()
+    life.answered(life.next(0), BrokerRegistrationResponse(error_code=Code.INVALID_REGISTRATION), 0)
+    assert life.state is LifeState.RUNNING
+    assert isinstance(life.next(0), BrokerHeartbeatRequest)
+
+
+def test_a_broker_that_is_not_registered_does_not_register_twice(life):
+    life.register_again()
+    registered(life)
+    assert isinstance(life.next(0), BrokerHeartbeatRequest)

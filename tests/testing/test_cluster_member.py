@@ -1,5 +1,7 @@
 """A broker as a member of a cluster: joining and its refusals, forwarding, ids, shutdown. All in memory."""
 
+from dataclasses import replace
+
 import pytest
 import trio
 
@@ -8,10 +10,11 @@ from kwire.broker.node.member import JoinRefused
 from kwire.broker.partitions.partitions import Partitions
 from kwire.errors import Code
 from kwire.metadata import image
-from kwire.metadata.commands.nodes import AllocateProducerIds
+from kwire.metadata.commands.nodes import AllocateProducerIds, UpdateFeatures
 from kwire.metadata.commands.topics import CreateTopics
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.topics import NewTopic
+from kwire.metadata.update_features import FeatureUpdate, UpgradeType
 from kwire.testing.memory_cluster import CONTROLLER_ID, MemoryNode, memory_cluster
 from kwire.wire.messages import (
     ApiVersionsRequest,
@@ -25,6 +28,7 @@ from kwire.wire.messages import (
     InitProducerIdRequest,
     MetadataRequest,
     UnregisterBrokerRequest,
+    UnregisterControllerRecord,
 )
 
 TOPIC, SET = 2, 0
@@ -124,6 +128,24 @@ async def test_a_topic_that_the_broker_creates_shows_in_its_image_when_that_retu
     broker = cluster.broker(1)
     created = only(await broker.controller.submit(CreateTopics([NewTopic("mine", 1, 1)])))
     assert broker.image.topics["mine"].id == created.topic_id
+
+
+async def test_an_upgrade_to_a_metadata_version_with_directories_registers_them(autojump_clock, cluster):
+    """KIP-858: below 3.7-IV2 registrations have no directories, and no controllers are registered below 3.7-IV0."""
+    controller = cluster.controller
+    await cluster.stop(1)
+    controller.controller.commit([FeatureLevelRecord(name="metadata.version", feature_level=14)])
+    controller.controller.commit([UnregisterControllerRecord(controller_id=CONTROLLER_ID)])
+    await cluster.start(1)
+    registration = controller.image.brokers[1]
+    assert not registration.log_dirs
+    update = FeatureUpdate("metadata.version", 17, UpgradeType.UPGRADE)
+    only(await controller.controller.submit(UpdateFeatures([update])))
+    await cluster.until(lambda: bool(controller.image.brokers[1].log_dirs))
+    with_directories = controller.image.brokers[1]
+    assert replace(with_directories, log_dirs=()) == registration
+    assert cluster.broker(1).member.epoch == registration.epoch
+    assert CONTROLLER_ID in controller.image.controllers
 
 
 async def test_without_an_active_controller_a_change_times_out(autojump_clock, cluster):

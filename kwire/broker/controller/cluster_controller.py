@@ -103,6 +103,10 @@ class ClusterController:
             if broker.id != self._own_broker:
                 self.sessions.assume(broker.id, broker.epoch, fenced=broker.fenced, now_ms=now_ms)
         self._controller.log.follow_voter_endpoints(self.log.endpoints)
+        self._register()
+        self._controller.after_upgrade.append(lambda _: self._register())
+
+    def _register(self) -> None:
         if self._controller.image.metadata_version >= _REGISTERS_CONTROLLERS:
             self._controller.commit([self._own_registration()])
 

@@ -10,6 +10,7 @@ changing it no other task runs.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final, TypeVar
 
 import trio
@@ -25,8 +26,9 @@ from kwire.metadata.commands import Command, ControllerState
 from kwire.metadata.decision import Charge, no_charge
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.entities import SECURITY_PROTOCOLS
-from kwire.metadata.image import Delta, MetadataImage, Record
-from kwire.metadata.nodes import Registration, register_broker, stop_broker
+from kwire.metadata.image import METADATA_VERSION, Delta, MetadataImage, Record
+from kwire.metadata.nodes import Registration, lacks_directories, register_broker, stop_broker
+from kwire.metadata.snapshot import broker_record
 from kwire.types import Uuid
 
 T = TypeVar("T")
@@ -39,7 +41,7 @@ class EmbeddedController:
     """The controller over this node's metadata log, whose only voter this node is.
 
     ``on_storage_failure`` is called when the metadata log refuses an append. ``observers`` lists the nodes that read
-    the log, where it is served to others.
+    the log, where it is served to others. ``after_upgrade`` are called after a change of the metadata.version.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class EmbeddedController:
         self._clock = clock
         self._on_storage_failure = on_storage_failure
         self._on_delta: list[Callable[[Delta], None]] = []
+        self._log_dirs: Sequence[Uuid] = ()
         self.observers: Callable[[], Sequence[Observer]] = tuple
+        self.after_upgrade: list[Callable[[Delta], None]] = [self._register_directories]
 
     @property
     def image(self) -> MetadataImage:
@@ -107,7 +111,15 @@ class EmbeddedController:
             self._on_storage_failure(failure)
             raise
         notify(self._on_delta, delta)
+        if METADATA_VERSION in delta.features_changed:
+            notify(self.after_upgrade, delta)
         return delta
+
+    def _register_directories(self, _delta: Delta) -> None:
+        """Register this broker again after an upgrade to a metadata.version that has log directories."""
+        broker = self.log.image.brokers.get(self.log.node_id)
+        if broker is not None and self._log_dirs and lacks_directories(self.log.image, broker):
+            self.commit([broker_record(replace(broker, log_dirs=tuple(self._log_dirs)))])
 
     async def describe_quorum(self) -> QuorumDescription:
         log = self.log
@@ -138,6 +150,7 @@ class EmbeddedController:
         Raises StorageFailure.
         """
         home = self.log.home
+        self._log_dirs = log_dirs
         registration = Registration(
             broker_id=self.log.node_id,
             epoch=self.log.end_offset,

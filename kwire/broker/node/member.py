@@ -28,6 +28,7 @@ from kwire.errors import Code, KafkaError
 from kwire.metadata import features
 from kwire.metadata.broker_lifecycle import BrokerLifecycle, LifeState
 from kwire.metadata.image import Delta
+from kwire.metadata.nodes import lacks_directories
 from kwire.metadata.observer import MetadataDiverged
 from kwire.types import Uuid
 
@@ -199,9 +200,12 @@ class ClusterMember:
 
     def _note_delta(self, delta: Delta) -> None:
         broker_id = self.life.identity.broker_id
+        image = self.observing.image
+        shown = image.brokers.get(broker_id)
+        if features.METADATA_VERSION in delta.features_changed and lacks_directories(image, shown):
+            self._act(lambda life, _: life.register_again())
         if broker_id not in delta.brokers_changed or self.life.epoch < 0:
             return
-        shown = self.observing.image.brokers.get(broker_id)
         if shown is None:
             log.warning("this broker was unregistered: it joins the cluster again only after a restart")
         elif shown.incarnation_id != self.life.identity.incarnation_id and shown.epoch > self.life.epoch:
