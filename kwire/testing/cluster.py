@@ -42,8 +42,8 @@ def kafka_cluster(
     has one, is started again; without one they are in a temporary directory, which is deleted. ``port``: that of broker
     1, the others and the controller follow; 0 takes free ones. ``controllers``: "kwire", or "apache" for
     ``controller_count`` (1) controllers of Apache Kafka, which need Java and the distribution in ``kafka_home`` (or
-    KAFKA_HOME). ``users``: names to passwords; with users the cluster is secured: TLS between nodes, SASL_SSL with SCRAM
-    for clients, which must trust ``ca_file``, and ACLs. These users are super users.
+    KAFKA_HOME). ``users``: names to passwords; with users the cluster is secured: ACLs, TLS between nodes, and
+    SASL_SSL with SCRAM for clients, which must trust ``ca_file``. These users are super users.
 
     Raises BrokerConfigError for invalid settings, local_nodes.ClusterError for nodes that do not start, for missing
     Java, and for arguments that the cluster of ``data`` contradicts.
