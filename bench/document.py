@@ -108,7 +108,8 @@ def _by_size(measured: Mapping[str, Any]) -> list[str]:
 
 
 def _by_kind(measured: Mapping[str, Any]) -> list[str]:
-    lines = [f"| | | {' | '.join(measured)} |", f"|---|---|{'---:|' * len(measured)}"]
+    kinds = [kind.replace("apache", "Apache Kafka") for kind in measured]
+    lines = [f"| | | {' | '.join(kinds)} |", f"|---|---|{'---:|' * len(kinds)}"]
     for name, numbers in next(iter(measured.values())).items():
         for index, number in enumerate(numbers):
             values = [by_name.get(name, {}).get(number) for by_name in measured.values()]
