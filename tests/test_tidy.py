@@ -161,8 +161,12 @@ def test_every_module_is_used() -> None:
     for name, path in names.items():
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
         used.update(imported for imported in imports_of(tree_of(path), package) if imported != name)
-        # Commands are loaded by their dotted names.
-        used.update(re.findall(r"kwire(?:\.\w+)+", path.read_text()) if package_of(path) == "cli" else ())
+        # Commands are loaded, and the process that decodes is started, by their dotted names.
+        used.update(
+            re.findall(r"kwire(?:\.\w+)+", path.read_text())
+            if package_of(path) == "cli" or path.stem == "process"
+            else ()
+        )
     used.update(re.findall(r"kwire(?:\.\w+)+", (ROOT / "pyproject.toml").read_text()))
     public = {name for name in names if name.startswith("kwire.testing")}
     dead = [

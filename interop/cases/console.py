@@ -48,7 +48,7 @@ class Console:
 
 
 @contextlib.contextmanager
-def console(run: Run) -> Iterator[Console]:
+def console(run: Run, *options: str) -> Iterator[Console]:
     if run.target != "kwire":
         raise Skip("the console is kwire's")
     try:
@@ -59,7 +59,7 @@ def console(run: Run) -> Iterator[Console]:
     if browser_path is None:
         raise Missing("Chromium is not installed")
     command = [PYTHON, "-P", "-m", "kwire", "serve", "--memory", "--port", "0", "--control", "0", "--console"]
-    command += ["--stop-at-eof", "--log-level", "warning"]
+    command += ["--stop-at-eof", "--log-level", "warning", *options]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as broker:
         addresses = dict(broker.stdout.readline().split() for _ in range(3))
         try:
@@ -141,7 +141,7 @@ def every_view_shows_what_clients_sent_as_text(run: Run) -> None:
         for values in ("abcdef", "gh", "ijklmnopqr"):
             shown.ask("POST", "/v1/topics/orders/records", {"records": [{"value": value} for value in values]})
             lag = shown.ask("GET", "/v1/groups/billing")["lag"]
-            page.get_by_text(f"members and a lag of {lag}.").wait_for()
+            page.get_by_text(f"members: 1, lag: {lag}.").wait_for()
             page.locator(".legend", has_text=f"now {lag}").wait_for()
         page.screenshot(path=run.folder / "group.png")
         shown.show("connections")
@@ -213,3 +213,34 @@ def switches_arm_rules_and_move_the_clock(run: Run) -> None:
         page.get_by_role("alert").filter(has_text="NO_SUCH_ERROR").wait_for()
         # The browser logs the status 400 of the refusal, and nothing else.
         assert [each for each in shown.problems if "400" not in each] == []
+
+
+@case("console", "chromium")
+def focus_and_names_serve_the_keyboard_and_a_screen_reader(run: Run) -> None:
+    with console(run) as shown:
+        fill(shown)
+        page = shown.page
+        shown.show("messages")
+        topic = page.get_by_role("combobox", name="Topic")
+        topic.focus()
+        # Arrow keys choose, they do not lead elsewhere.
+        for name in ("__consumer_offsets", "__transaction_state", "hostile", "orders"):
+            page.keyboard.press("ArrowDown")
+            assert topic.input_value() == name
+        page.keyboard.press("Tab")
+        page.keyboard.press("Enter")
+        page.get_by_role("heading", name="Messages of orders").wait_for()
+        assert page.evaluate("document.activeElement.tagName") == "H1"
+        details = page.get_by_role("button", name="Details of partition 0 offset 0", exact=True)
+        details.press("Enter")
+        assert details.get_attribute("aria-expanded") == "true"
+        page.get_by_role("group", name="Value").focus()
+        shown.show("faults")
+        page.get_by_role("switch", name="The disk is full", exact=True).wait_for()
+        shown.show("groups/billing")
+        remove = page.get_by_role("button", name="Remove billing-1")
+        remove.focus()
+        page.keyboard.press("Enter")
+        remove.wait_for(state="detached")
+        assert page.evaluate("document.activeElement.querySelector('caption').textContent") == "Members"
+        assert shown.problems == []

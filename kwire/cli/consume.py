@@ -6,6 +6,7 @@ and fetching (kafka-python has them, see ``kwire.cli.kafka_python_clients``; sha
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -34,10 +35,14 @@ from kwire.cli.broker_option import (
 from kwire.cli.client import Cluster, no_partition
 from kwire.cli.client_config import ConfigError
 from kwire.cli.record_format import FormatError, compile_format
+from kwire.cli.schema_registry_option import RegistryRefused, read_schema_registry, schema_registry_options
 from kwire.cli.share_consumer import ShareConsumer
 from kwire.cli.topics import missing
 from kwire.errors import KafkaError
-from kwire.wire.json_records import format_record
+from kwire.wire.json_records import record_fields
+
+if TYPE_CHECKING:
+    from kwire.cli.decoded_records import RecordTexts
 
 _POLL_MS = 200
 _SHARED_MAX = 500
@@ -87,6 +92,7 @@ Examples:
     help=r"Print each record as kcat does: %s value, %k key, %t topic, %p partition, %o offset, %T timestamp,"
     r" %h headers, %S and %K lengths, and \n.",
 )
+@schema_registry_options
 @broker_options
 def consume(
     *,
@@ -104,11 +110,14 @@ def consume(
     verbose: bool,
     as_json: bool,
     layout: str | None,
+    schema_registry: str | None,
+    schema_registry_token: str | None,
+    schema_registry_ca: str | None,
 ) -> None:
     """Print records of TOPICs as they come, one a line, until Ctrl-C.
 
     Without --group every record is read and nothing is remembered. A topic that does not exist yet is waited for,
-    unless with --until-end.
+    unless with --until-end. With --schema-registry, keys and values are printed as JSON; --json has them as "decoded".
     """
     if partition is not None and (group is not None or len(topics) > 1):
         raise click.UsageError("--partition is for one topic, and without --group")
@@ -118,7 +127,8 @@ def consume(
         raise click.UsageError("--from-beginning and --offset are two places to begin at")
     if sum([verbose, as_json, layout is not None]) > 1:
         raise click.UsageError("--verbose, --json and --format exclude each other")
-    show = _shown_as(layout, verbose=verbose, as_json=as_json)
+    texts = _texts(schema_registry, schema_registry_token, schema_registry_ca)
+    show = _shown_as(layout, verbose=verbose, as_json=as_json, texts=texts)
     if share is not None:
         _check_share(places=(group, partition, offset), reads=(from_beginning, until_end, read_committed))
         with _ended_by_signals() as signals, asking(bootstrap, config) as cluster:
@@ -381,15 +391,39 @@ def _is_read(consumer: Any, ends: Mapping[tuple[str, int], int]) -> bool:
     return bool(mine) and all(consumer.position(place) >= ends.get((place.topic, place.partition), 0) for place in mine)
 
 
-def _shown_as(layout: str | None, *, verbose: bool, as_json: bool) -> Callable[[Any], bytes]:
+def _texts(url: str | None, token: str | None, ca_file: str | None) -> RecordTexts | None:
+    """What decodes keys and values, until the command ends; None without a schema registry."""
+    try:
+        registry = read_schema_registry(url, token, ca_file)
+    except RegistryRefused as refusal:
+        fail(str(refusal))
+    if registry is None:
+        return None
+    from kwire.cli.decoded_records import RecordTexts
+
+    texts = RecordTexts(registry)
+    click.get_current_context().call_on_close(texts.close)
+    return texts
+
+
+def _shown_as(layout: str | None, *, verbose: bool, as_json: bool, texts: RecordTexts | None) -> Callable[[Any], bytes]:
     """The function that makes the bytes to print for a record."""
     if layout is not None:
         try:
-            return compile_format(layout)
+            shown = compile_format(layout)
         except FormatError as error:
             raise click.BadParameter(f"--format: {error}") from None
-    line = _as_json if as_json else _as_columns if verbose else _as_value
-    return lambda record: line(record) + b"\n"
+    else:
+        line = _as_json if as_json else _as_columns if verbose else _as_value
+
+        def shown(record: Any) -> bytes:
+            return line(record) + b"\n"
+
+    if texts is None:
+        return shown
+    if as_json:
+        return lambda record: _as_json(record, texts.decoded(record)) + b"\n"
+    return lambda record: shown(texts.replaced(record))
 
 
 def _as_value(record: Any) -> bytes:
@@ -413,8 +447,8 @@ def _shown(content: bytes | None) -> str:
     return "-" if content is None else content.decode(errors="replace")
 
 
-def _as_json(record: Any) -> bytes:
-    return format_record(
+def _as_json(record: Any, decoded: Mapping[str, Any] | None = None) -> bytes:
+    fields = record_fields(
         topic=record.topic,
         partition=record.partition,
         offset=record.offset,
@@ -422,4 +456,5 @@ def _as_json(record: Any) -> bytes:
         key=record.key,
         value=record.value,
         headers=tuple(record.headers),
-    ).encode()
+    )
+    return json.dumps({**fields, "decoded": decoded} if decoded else fields, ensure_ascii=False).encode()

@@ -15,7 +15,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
+from click.core import ParameterSource
 
+from kwire.cli.schema_registry_option import schema_registry_options
 from kwire.cli.settings import Settings, SettingsError, gather
 from kwire.cli.topic_specs import FORM
 
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     import trio
 
     from kwire.cli.secure import Secure
+    from kwire.schemas.address import RegistryAddress
     from kwire.server.acceptor import PortInUse
     from kwire.server.lifecycle import Server
     from kwire.storage.files import Files
@@ -158,6 +161,7 @@ Clients in containers and clients on the host, each with an address that works f
     help="Also serve a page for the browser that shows topics, messages, groups and requests, at the address of"
     " --control. [default address: 127.0.0.1:9644]",
 )
+@schema_registry_options
 @click.option(
     "--secure",
     is_flag=True,
@@ -201,6 +205,9 @@ def serve(
     control: str | None,
     control_token: str | None,
     console: bool,
+    schema_registry: str | None,
+    schema_registry_token: str | None,
+    schema_registry_ca: str | None,
     secure: bool,
     require_login: bool,
     log_level: str | None,
@@ -219,9 +226,8 @@ def serve(
         raise fail("there is no broker for Windows; run kwire in WSL or in its container")
     if memory and options["data"] is not None:
         raise click.UsageError("--memory and --data exclude each other")
-    if console and control is None:
-        control = _CONSOLE_ADDRESS
-    http = None if control is None else _control(control, control_token, console=console)
+    registry = (schema_registry, schema_registry_token, schema_registry_ca)
+    http = _control(control, control_token, console=console, registry=registry)
     if stop_at_eof:
         from kwire.cli.end_of_input import stop_at_end_of_input
 
@@ -291,6 +297,7 @@ class _Control:
     port: int
     token: str | None
     console: bool
+    registry: RegistryAddress | None
     settings: Settings | None = None
     secured: Secure | None = None
     url: str | None = None
@@ -320,6 +327,7 @@ class _Control:
                 self.port,
                 token=self.token,
                 console=self.console,
+                registry=self.registry,
                 new_files=MemoryFiles,
                 prepare=prepare,
             )
@@ -327,13 +335,23 @@ class _Control:
             task_status.started()
 
 
-def _control(address: str, token: str | None, *, console: bool) -> _Control:
-    """Read ``--control`` and ``--console``. Ends the command where it cannot be served."""
+def _control(
+    address: str | None, token: str | None, *, console: bool, registry: tuple[str | None, str | None, str | None]
+) -> _Control | None:
+    """Read ``--control``, ``--console`` and ``--schema-registry``. Ends the command where it cannot be served."""
+    if console and address is None:
+        address = _CONSOLE_ADDRESS
+    if address is None:
+        # A variable may be there for other commands.
+        if click.get_current_context().get_parameter_source("schema_registry") is ParameterSource.COMMANDLINE:
+            raise click.UsageError("--schema-registry is for --console or --control")
+        return None
     from kwire.cli.control_address import ControlRefused, read_control
+    from kwire.cli.schema_registry_option import RegistryRefused, read_schema_registry
 
     try:
-        return _Control(*read_control(address, token), token, console)
-    except ControlRefused as refusal:
+        return _Control(*read_control(address, token), token, console, read_schema_registry(*registry))
+    except (ControlRefused, RegistryRefused) as refusal:
         raise fail(str(refusal)) from None
 
 

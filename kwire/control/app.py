@@ -19,6 +19,7 @@ from kwire.control.bench import Bench
 from kwire.control.bodies import BadRequest, NotFound
 from kwire.control.broker_routes import BrokerRoutes
 from kwire.control.console import CONSOLE_PATH, console_routes
+from kwire.control.decoding import RecordDecoder
 from kwire.control.forks import Forks
 from kwire.control.guard import Guard
 from kwire.control.metrics import Metrics
@@ -32,17 +33,22 @@ from kwire.control.view_routes import ViewRoutes
 
 
 class Control:
-    """The handlers, over one bench. ``forks`` makes copies of the broker, ``traffic`` counts its requests."""
+    """The handlers, over one bench.
 
-    def __init__(self, bench: Bench, forks: Forks, traffic: Traffic, metrics: Metrics) -> None:
+    ``forks`` makes copies of the broker, ``traffic`` counts its requests, ``decoder`` decodes records.
+    """
+
+    def __init__(
+        self, bench: Bench, forks: Forks, traffic: Traffic, metrics: Metrics, decoder: RecordDecoder | None = None
+    ) -> None:
         self._bench = bench
         self._metrics = metrics
         self._server = bench.server
         self._requests = RequestRoutes(bench)
         self._state = StateRoutes(bench, forks)
         self._views = ViewRoutes(bench)
-        self._records = RecordRoutes(bench)
-        self._broker = BrokerRoutes(bench, traffic)
+        self._records = RecordRoutes(bench, decoder)
+        self._broker = BrokerRoutes(bench, traffic, schema_registry=None if decoder is None else decoder.url)
 
     def routes(self) -> list[Route]:
         """Return the routes; ``openapi`` describes each, and a test compares them."""

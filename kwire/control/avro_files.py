@@ -18,11 +18,11 @@ import io
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, time
 from pathlib import Path
 from typing import Any, Final
 
 from kwire.control.seed_error import SeedError
+from kwire.schemas.json_text import to_json
 
 KEYS: Final = ("schema", "key", "value", "schema_id")
 _FORMS: Final = ("json", "avro")
@@ -102,12 +102,12 @@ def _key(value: Any, name: str | None, where: str) -> Any:
     if not isinstance(value, Mapping) or name not in value:
         raise SeedError(f"{where} has no field {name!r}")
     key = value[name]
-    return key if key is None or isinstance(key, str) else _base64(key) if isinstance(key, bytes) else _json(key)
+    return key if key is None or isinstance(key, str) else _base64(key) if isinstance(key, bytes) else to_json(key)
 
 
 def _value(value: Any, schema: Any, options: AvroOptions) -> Any:
     if options.value == "json":
-        return None if value is None else _json(value)
+        return None if value is None else to_json(value)
     import fastavro  # noqa: PLC0415
 
     encoded = io.BytesIO()
@@ -119,14 +119,3 @@ def _value(value: Any, schema: Any, options: AvroOptions) -> Any:
 
 def _base64(content: bytes) -> dict[str, str]:
     return {"base64": base64.b64encode(content).decode()}
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, default=_plain)
-
-
-def _plain(value: Any) -> str:
-    """Bytes as Avro writes them in JSON, a character for each; dates, decimals and UUIDs as texts."""
-    if isinstance(value, bytes):
-        return value.decode("latin-1")
-    return value.isoformat() if isinstance(value, (date, datetime, time)) else str(value)

@@ -30,9 +30,10 @@ from kwire.metadata.topics import NewTopic
 
 
 class BrokerRoutes:
-    """The handlers, over one bench and the counters of ``traffic``."""
+    """The handlers, over one bench and the counters of ``traffic``. ``schema_registry`` is the URL of one."""
 
-    def __init__(self, bench: Bench, traffic: Traffic) -> None:
+    def __init__(self, bench: Bench, traffic: Traffic, *, schema_registry: str | None) -> None:
+        self._schema_registry = schema_registry
         self._bench = bench
         self._traffic = traffic
 
@@ -50,7 +51,7 @@ class BrokerRoutes:
         ]
 
     async def _show(self, _request: Request) -> Response:
-        return JSONResponse(broker_view(self._bench.broker))
+        return JSONResponse({**broker_view(self._bench.broker), "schema_registry": self._schema_registry})
 
     async def _show_traffic(self, _request: Request) -> Response:
         return JSONResponse(await traffic_view(self._bench.broker, self._traffic))

@@ -27,6 +27,10 @@ _SELECTION: Final = {
 }
 _RECORDING: Final = "its file, size and number of requests"
 _SNAPSHOT: Final = "the snapshot with its size"
+_DECODED: Final = (
+    "; with a schema registry also decoded: of key and value what names a schema, each with schema (id or GUID), and"
+    " type, name and text (JSON) or error"
+)
 _NOT_SO: Final = "one sentence why not"
 
 # Method, path, summary, {status: description}, fields of the body.
@@ -77,7 +81,7 @@ ROUTES: Final[tuple[_Route, ...]] = (
         "GET",
         "/v1/broker",
         "The broker: ids, releases, listeners, clock.",
-        {200: "cluster_id, node_id, version, kafka, listeners, authorizer, now_ms, rate"},
+        {200: "cluster_id, node_id, version, kafka, listeners, authorizer, now_ms, rate, schema_registry"},
         {},
     ),
     (
@@ -241,7 +245,7 @@ ROUTES: Final[tuple[_Route, ...]] = (
         "GET",
         "/v1/topics/{name}/records",
         "Records, without a group.",
-        {200: "records with key, value, headers, offset", 400: _NOT_SO, 404: "no such topic or partition"},
+        {200: "records with key, value, headers, offset" + _DECODED, 400: _NOT_SO, 404: "no such topic or partition"},
         {
             **_SELECTION,
             "last": "how many of each partition, default 100",
@@ -258,15 +262,19 @@ ROUTES: Final[tuple[_Route, ...]] = (
         "GET",
         "/v1/topics/{name}/records/stream",
         "Each record that is written from now on.",
-        {200: "server-sent events; skipped counts records that were left out", 400: _NOT_SO, 404: "no such topic"},
+        {
+            200: "server-sent events; skipped counts records that were left out" + _DECODED,
+            400: _NOT_SO,
+            404: "no such topic",
+        },
         {"partition": "default: all"},
     ),
     (
         "GET",
         "/v1/topics/{name}/search",
-        "Records whose key, value or headers hold a text.",
+        "Records whose key, value or headers hold a text, or with a schema registry the decoded key or value.",
         {
-            200: "records; how many were scanned; next: offsets where another search goes on",
+            200: "records; how many were scanned; next: offsets where another search goes on" + _DECODED,
             400: _NOT_SO,
             404: "no such topic or partition",
         },

@@ -15,12 +15,13 @@ from starlette.responses import JSONResponse, Response
 
 from kwire.control.bench import Bench
 from kwire.control.bodies import BadRequest, query_number, read_body, refuse_unknown
+from kwire.control.decoding import RecordDecoder
 from kwire.control.event_stream import Emitter, EventStream
 from kwire.control.records import (
     RECORDS_MAX,
     Selection,
     Tail,
-    read_topic,
+    read_decoded,
     search_topic,
 )
 from kwire.control.refusals import refused
@@ -32,10 +33,11 @@ _SELECTION: Final = ("partition", "offset", "timestamp", "last")
 
 
 class RecordRoutes:
-    """The handlers, over one bench."""
+    """The handlers, over one bench. With a ``decoder`` records are shown and searched decoded too."""
 
-    def __init__(self, bench: Bench) -> None:
+    def __init__(self, bench: Bench, decoder: RecordDecoder | None) -> None:
         self._bench = bench
+        self._decoder = decoder
 
     def table(self) -> list[tuple[str, str, Callable[[Request], Awaitable[Response]]]]:
         return [
@@ -50,7 +52,8 @@ class RecordRoutes:
         refuse_unknown(request.query_params, *_SELECTION)
         chosen = _selection(request)
         try:
-            return JSONResponse(read_topic(self._bench.broker, request.path_params["name"], chosen))
+            topic = request.path_params["name"]
+            return JSONResponse(await read_decoded(self._bench.broker, topic, chosen, self._decoder))
         except KafkaError as refusal:
             return refused(refusal)
 
@@ -60,7 +63,8 @@ class RecordRoutes:
         if not text:
             raise BadRequest("text is what to search for")
         try:
-            found = await search_topic(self._bench.broker, request.path_params["name"], text, _selection(request))
+            topic = request.path_params["name"]
+            found = await search_topic(self._bench.broker, topic, text, _selection(request), self._decoder)
         except KafkaError as refusal:
             return refused(refusal)
         return JSONResponse({**found, "next": {str(index): offset for index, offset in found["next"].items()}})
@@ -70,7 +74,7 @@ class RecordRoutes:
         topic, partition = request.path_params["name"], query_number(request, "partition")
         server = self._bench.server
         try:
-            tail = Tail(self._bench.broker, topic, partition)
+            tail = Tail(self._bench.broker, topic, partition, self._decoder)
         except KafkaError as refusal:
             return refused(refusal)
 

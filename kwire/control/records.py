@@ -3,15 +3,16 @@
 Responsible for: reading records in pieces that do not hold the event loop. Must not depend on: HTTP.
 
 Control records are left out; records of open and aborted transactions are there. A record has topic, partition, offset,
-timestamp, key, value and headers, as ``kwire consume --json`` writes it.
+timestamp, key, value and headers, as ``kwire consume --json`` writes it. With a ``RecordDecoder`` it also has
+``decoded``: what its key and value are by their schemas.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any, Final, TypeAlias
 
 import trio
@@ -19,6 +20,7 @@ import trio
 from kwire.broker.broker import Broker
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.partitions.watches import Watch
+from kwire.control.decoding import RecordDecoder
 from kwire.errors import Code, KafkaError
 from kwire.wire.batch import read_batch_header
 from kwire.wire.json_records import record_fields
@@ -28,6 +30,11 @@ RECORDS_MAX: Final = 10_000
 SCANNED_MAX: Final = 100_000
 # A reader that follows the end and is further behind than this continues at the end.
 BEHIND_MAX: Final = 10_000
+# Decoding a record costs more than looking at its bytes.
+SCANNED_DECODED_MAX: Final = 20_000
+# How many records are given to the decoder at once, and how many bytes of them.
+_PIECE_RECORDS: Final = 500
+_PIECE_BYTES: Final = 1 << 20
 _READ_BYTES: Final = 1 << 20
 _SLICE_S: Final = 0.002
 
@@ -61,43 +68,83 @@ def record_count(broker: Broker, topic: str) -> int:
 
 def read_topic(broker: Broker, topic: str, chosen: Selection) -> list[dict[str, Any]]:
     """Give up to ``last`` records of each chosen partition. Raises KafkaError, StorageFailure."""
-    records: list[dict[str, Any]] = []
-    for one in _chosen(broker, topic, chosen.partition):
-        start = _start(one, chosen, max(one.log.log_start_offset, one.high_watermark - chosen.last))
-        records += [shown(one, record) for record in islice(read_partition(one, start), chosen.last)]
-    return records
+    return [shown(one, record) for one, record in _read(broker, topic, chosen)]
 
 
-async def search_topic(broker: Broker, topic: str, text: str, chosen: Selection) -> dict[str, Any]:
+async def read_decoded(
+    broker: Broker, topic: str, chosen: Selection, decoder: RecordDecoder | None
+) -> list[dict[str, Any]]:
+    """Give what ``read_topic`` gives, decoded."""
+    return await _shown_decoded(_read(broker, topic, chosen), decoder)
+
+
+async def search_topic(
+    broker: Broker, topic: str, text: str, chosen: Selection, decoder: RecordDecoder | None = None
+) -> dict[str, Any]:
     """Give records whose key, value or headers hold ``text``, from the start of the log unless another is chosen.
 
-    Stops after ``last`` records or SCANNED_MAX scanned ones; ``next`` has the offset of each partition where another
-    search goes on, and is empty at the end. Raises KafkaError, StorageFailure.
+    With a decoder the decoded key and value count too. Stops after ``last`` records, SCANNED_MAX scanned ones, or
+    SCANNED_DECODED_MAX with a decoder; ``next`` has the offset of each partition where another search goes on, and is
+    empty at the end. Raises KafkaError, StorageFailure.
     """
-    wanted = text.encode()
-    found: list[dict[str, Any]] = []
-    following: dict[int, int] = {}
-    scanned = 0
-    pause = _Pause()
+    search = _Search(text, chosen.last, decoder)
     for one in _chosen(broker, topic, chosen.partition):
-        position = _start(one, chosen, one.log.log_start_offset)
-        for record in read_partition(one, position):
-            if len(found) >= chosen.last or scanned >= SCANNED_MAX:
-                following[one.index] = record.offset
-                break
-            scanned += 1
-            if _holds(record, wanted):
-                found.append(shown(one, record))
-            await pause.when_due()
+        await search.look_at(one, _start(one, chosen, one.log.log_start_offset))
+    records = await _shown_decoded(search.found, decoder)
+    return {"records": records, "scanned": search.scanned, "next": search.following}
+
+
+class _Search:
+    """A search in one partition after the other."""
+
+    def __init__(self, text: str, last: int, decoder: RecordDecoder | None) -> None:
+        self._text = text
+        self._wanted = text.encode()
+        self._last = last
+        self._decoder = decoder
+        self._scanned_max = SCANNED_MAX if decoder is None else SCANNED_DECODED_MAX
+        self._pause = _Pause()
+        self.found: list[tuple[Partition, Record]] = []
+        self.following: dict[int, int] = {}
+        self.scanned = 0
+
+    async def look_at(self, one: Partition, position: int) -> None:
+        for piece in _pieces(read_partition(one, position), self._decoder):
+            if not await self._took(one, piece):
+                return
+            await self._pause.when_due()
             if one.deleted:
-                break
-    return {"records": found, "scanned": scanned, "next": following}
+                return
+
+    async def _took(self, one: Partition, piece: Sequence[Record]) -> bool:
+        """Look at some records; False where the search ends before the last of them."""
+        matches = [False] * len(piece) if self._ended else await self._holding(piece)
+        for record, holds in zip(piece, matches, strict=True):
+            if self._ended:
+                self.following[one.index] = record.offset
+                return False
+            self.scanned += 1
+            if holds:
+                self.found.append((one, record))
+        return True
+
+    @property
+    def _ended(self) -> bool:
+        return len(self.found) >= self._last or self.scanned >= self._scanned_max
+
+    async def _holding(self, records: Sequence[Record]) -> list[bool]:
+        raw = [_holds(record, self._wanted) for record in records]
+        if self._decoder is None or all(raw):
+            return raw
+        decoded = await self._decoder.holding(records, self._text)
+        return [one or other for one, other in zip(raw, decoded, strict=True)]
 
 
 class Tail:
     """The records of a topic, or of one partition, that are written after this was made. Raises KafkaError."""
 
-    def __init__(self, broker: Broker, topic: str, partition: int | None) -> None:
+    def __init__(self, broker: Broker, topic: str, partition: int | None, decoder: RecordDecoder | None = None) -> None:
+        self._decoder = decoder
         self._positions = {one: one.high_watermark for one in _chosen(broker, topic, partition)}
 
     async def run(self, emit: Emit, skip: Skip) -> None:
@@ -126,10 +173,10 @@ class Tail:
         if end - begin > BEHIND_MAX:
             await skip(end - begin)
             return True
-        for record in read_partition(one, begin):
-            if record.offset >= end:
-                break
-            await emit(shown(one, record))
+        new = takewhile(lambda each: each.offset < end, read_partition(one, begin))
+        for piece in _pieces(new, self._decoder):
+            for each in await _shown_decoded([(one, record) for record in piece], self._decoder):
+                await emit(each)
         return True
 
 
@@ -170,6 +217,40 @@ def shown(partition: Partition, record: Record) -> dict[str, Any]:
         value=record.value,
         headers=record.headers,
     )
+
+
+def _pieces(records: Iterable[Record], decoder: RecordDecoder | None) -> Iterator[list[Record]]:
+    """Yield one record after the other, or with a decoder several at a time: asking it for each would be slow."""
+    piece: list[Record] = []
+    size = 0
+    for record in records:
+        piece.append(record)
+        size += len(record.key or b"") + len(record.value or b"")
+        if decoder is None or len(piece) >= _PIECE_RECORDS or size >= _PIECE_BYTES:
+            yield piece
+            piece, size = [], 0
+    if piece:
+        yield piece
+
+
+async def _shown_decoded(
+    records: Sequence[tuple[Partition, Record]], decoder: RecordDecoder | None
+) -> list[dict[str, Any]]:
+    if decoder is None:
+        return [shown(one, record) for one, record in records]
+    decoded = await decoder.decoded([record for _, record in records])
+    return [
+        {**shown(one, record), **({"decoded": each} if each else {})}
+        for (one, record), each in zip(records, decoded, strict=True)
+    ]
+
+
+def _read(broker: Broker, topic: str, chosen: Selection) -> list[tuple[Partition, Record]]:
+    records: list[tuple[Partition, Record]] = []
+    for one in _chosen(broker, topic, chosen.partition):
+        start = _start(one, chosen, max(one.log.log_start_offset, one.high_watermark - chosen.last))
+        records += [(one, record) for record in islice(read_partition(one, start), chosen.last)]
+    return records
 
 
 def _chosen(broker: Broker, topic: str, index: int | None) -> Sequence[Partition]:

@@ -18,12 +18,14 @@ from starlette.applications import Starlette
 
 from kwire.control.app import Control, make_app
 from kwire.control.bench import Bench, nothing
+from kwire.control.decoding import RecordDecoder
 from kwire.control.forks import Forks
 from kwire.control.metrics import Metrics
 from kwire.control.proxy_bench import ProxyBench
 from kwire.control.proxy_routes import proxy_routes
 from kwire.control.traffic import Traffic
 from kwire.proxy.proxy import Proxy
+from kwire.schemas.address import RegistryAddress
 from kwire.server.acceptor import CannotBind
 from kwire.server.lifecycle import Server
 from kwire.storage.files import Files
@@ -48,18 +50,20 @@ async def serve_control(
     token: str | None = None,
     console: bool = False,
     requests_kept: int = 1000,
+    registry: RegistryAddress | None = None,
     prepare: Callable[[], Awaitable[None]] = nothing,
     task_status: trio.TaskStatus[int] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Serve until cancelled; reports the port when it listens. Raises CannotControl.
 
     ``new_files`` makes empty files in memory, for copies of the broker; ``prepare`` makes the topics and users of the
-    broker's start again, after a reset. ``console`` serves the page too.
+    broker's start again, after a reset. ``console`` serves the page too, ``registry`` has the schemas of records.
     """
     check_address(host, token)
     bench = Bench(server, requests_kept=requests_kept, prepare=prepare)
     traffic = Traffic(server.broker)
     metrics = Metrics(traffic, server, lambda: bench.views)
+    decoder = None if registry is None else RecordDecoder(registry)
 
     def follow() -> None:
         traffic.move_to(server.broker)
@@ -69,14 +73,21 @@ async def serve_control(
     traffic.start()
     try:
         async with trio.open_nursery() as nursery:
-            again: dict[str, Any] = {"new_files": new_files, "token": token, "console": console}
+            again: dict[str, Any] = {
+                "new_files": new_files,
+                "token": token,
+                "console": console,
+                "registry": registry,
+            }
             forks = Forks(nursery, new_files, partial(_serve_fork, host=host, **again))
-            app = make_app(Control(bench, forks, traffic, metrics).routes(), token=token, console=console)
+            app = make_app(Control(bench, forks, traffic, metrics, decoder).routes(), token=token, console=console)
             task_status.started(await _start(nursery, app, host, port))
     finally:
         server.on_reopened.remove(follow)
         traffic.stop()
         bench.close()
+        if decoder is not None:
+            decoder.close()
 
 
 async def serve_proxy_control(

@@ -58,29 +58,6 @@ def record_fields(
     }
 
 
-def format_record(
-    *,
-    topic: str,
-    partition: int,
-    offset: int,
-    timestamp_ms: int,
-    key: bytes | None,
-    value: bytes | None,
-    headers: Headers,
-) -> str:
-    """Write a record as one line, without its end."""
-    fields = record_fields(
-        topic=topic,
-        partition=partition,
-        offset=offset,
-        timestamp_ms=timestamp_ms,
-        key=key,
-        value=value,
-        headers=headers,
-    )
-    return json.dumps(fields, ensure_ascii=False)
-
-
 def parse_record(line: bytes, number: int) -> JsonRecord:
     """Read a record from line ``number``. Raises JsonRecordError."""
     try:

@@ -21,6 +21,7 @@ import pytest
 from click.testing import CliRunner
 from kafka import KafkaAdminClient
 
+from kwire.cli import control_address
 from kwire.cli import serve as serve_module
 
 ENVIRONMENT = {key: value for key, value in os.environ.items() if not key.startswith("KAFKA_")}
@@ -374,13 +375,13 @@ def test_a_console_is_announced_and_served():
 def test_a_console_alone_is_served_on_this_machine_at_its_port(monkeypatch):
     chosen = []
 
-    def choose(address: str, token: str | None, *, console: bool) -> None:
-        chosen.append((address, token, console))
+    def choose(address: str, token: str | None) -> None:
+        chosen.append((address, token))
         raise SystemExit(0)  # before this process is set up as a broker
 
-    monkeypatch.setattr(serve_module, "_control", choose)
+    monkeypatch.setattr(control_address, "read_control", choose)
     assert CliRunner().invoke(serve_module.serve, ["--memory", "--port", "0", "--console"]).exit_code == 0
-    assert chosen == [("127.0.0.1:9644", None, True)]
+    assert chosen == [("127.0.0.1:9644", None)]
 
 
 def test_a_broker_stops_when_its_standard_input_ends():

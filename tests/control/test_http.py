@@ -26,9 +26,10 @@ TOKEN = "open sesame"
 class Running:
     """A broker with control in a thread; ``ask`` sends one HTTP request."""
 
-    def __init__(self, token=None, *, console=False, settings=()):
+    def __init__(self, token=None, *, console=False, registry=None, settings=()):
         self.token = token
         self.console = console
+        self.registry = registry
         self.settings = {"log.dirs": "/kwire", "listeners": "PLAINTEXT://localhost:0", **dict(settings)}
         self.ready = threading.Event()
         self.thread = threading.Thread(target=trio.run, args=(self._serve,), daemon=True)
@@ -36,7 +37,7 @@ class Running:
     async def _serve(self):
         settings = BrokerSettings(self.settings)
         async with open_server(settings, FaultyFiles(MemoryFiles())) as self.server, trio.open_nursery() as nursery:
-            how = {"token": self.token, "console": self.console, "new_files": MemoryFiles}
+            how = {"token": self.token, "console": self.console, "registry": self.registry, "new_files": MemoryFiles}
             self.port = await nursery.start(functools.partial(serve_control, self.server, "127.0.0.1", 0, **how))
             self.trio_token = trio.lowlevel.current_trio_token()
             self.stop = nursery.cancel_scope

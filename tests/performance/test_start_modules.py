@@ -31,6 +31,7 @@ NOT_AT_START = (
     "kwire.metadata.commands.",
     "kwire.metadata.topics",
     "kwire.security.standard_authorizer",
+    "kwire.schemas",
     "kwire.server.tls_transport",
     "kwire.testing",
     "scramp",

@@ -15,8 +15,8 @@ export function h(tag, attributes = {}, ...children) {
 
 // A table whose rows are kept while they are shown, so that an update neither moves the focus nor is read aloud again.
 // A column is {title, value(row), cell(row), number, preview}: `value` is compared and sorted by, `cell` is what is
-// shown in place of it. `details(row)` gives what a button of the row opens.
-export function table({ caption, columns, key, details = null, empty = "Nothing here." }) {
+// shown in place of it. `details(row)` gives what a button of the row opens; `name(row)` tells a screen reader which row.
+export function table({ caption, columns, key, name = key, details = null, empty = "Nothing here." }) {
   const body = h("tbody");
   const none = h("p", { class: "empty" }, empty);
   const shown = new Map();
@@ -26,7 +26,7 @@ export function table({ caption, columns, key, details = null, empty = "Nothing 
   const heads = columns.map((column, index) =>
     h("th", { scope: "col", class: column.number ? "number" : null },
       column.title ? h("button", { type: "button", onclick: () => sortBy(index) }, column.title) : h("span", { class: "unseen" }, "Actions")));
-  const element = h("div", { class: "scroll" },
+  const element = h("div", { class: "scroll", tabindex: -1 },
     h("table", {}, h("caption", {}, caption), h("thead", {}, h("tr", {}, heads, details ? h("th", { scope: "col" }, h("span", { class: "unseen" }, "Details")) : null)), body), none);
 
   function sortBy(index) {
@@ -45,39 +45,39 @@ export function table({ caption, columns, key, details = null, empty = "Nothing 
     return sorted.down ? ordered.reverse() : ordered;
   }
 
-  function newRow(name, row) {
+  function newRow(id, row) {
     const cells = columns.map((column) => h("td", { class: column.number ? "number" : column.preview ? "preview" : null }));
-    const button = details && h("button", { type: "button", "aria-expanded": "false" }, "Details");
+    const button = details && h("button", { type: "button", "aria-expanded": "false", "aria-label": `Details of ${name(row)}` }, "Details");
     const tr = h("tr", {}, cells, details ? h("td", {}, button) : null);
     const entry = { tr, cells, values: [], row };
     if (button) {
       button.addEventListener("click", () => {
-        const open = !opened.has(name);
+        const open = !opened.has(id);
         button.setAttribute("aria-expanded", String(open));
         if (open) {
           const panel = h("tr", { class: "details" }, h("td", { colspan: columns.length + 1 }, details(entry.row)));
-          opened.set(name, panel);
+          opened.set(id, panel);
           tr.after(panel);
-        } else close(name);
+        } else close(id);
       });
     }
     return entry;
   }
 
-  function close(name) {
-    opened.get(name)?.remove();
-    opened.delete(name);
+  function close(id) {
+    opened.get(id)?.remove();
+    opened.delete(id);
   }
 
   function update(given) {
     rows = given;
-    const names = new Set();
+    const ids = new Set();
     let before = body.firstChild;
     for (const row of inOrder()) {
-      const name = key(row);
-      names.add(name);
-      if (!shown.has(name)) shown.set(name, newRow(name, row));
-      const entry = shown.get(name);
+      const id = key(row);
+      ids.add(id);
+      if (!shown.has(id)) shown.set(id, newRow(id, row));
+      const entry = shown.get(id);
       entry.row = row;
       columns.forEach((column, index) => {
         const value = column.value(row);
@@ -87,17 +87,19 @@ export function table({ caption, columns, key, details = null, empty = "Nothing 
       });
       if (entry.tr === before) before = before.nextSibling;
       else body.insertBefore(entry.tr, before);
-      const panel = opened.get(name);
+      const panel = opened.get(id);
       if (panel) {
         if (panel === before) before = before.nextSibling;
         else body.insertBefore(panel, before);
       }
     }
-    for (const [name, entry] of shown) {
-      if (names.has(name)) continue;
-      close(name);
+    for (const [id, entry] of shown) {
+      if (ids.has(id)) continue;
+      // Who works with the keyboard goes on at the table, not at the top of the page.
+      if (entry.tr.contains(document.activeElement) || opened.get(id)?.contains(document.activeElement)) element.focus();
+      close(id);
       entry.tr.remove();
-      shown.delete(name);
+      shown.delete(id);
     }
     none.hidden = rows.length > 0;
   }
@@ -108,6 +110,11 @@ export function table({ caption, columns, key, details = null, empty = "Nothing 
 
 export function facts(pairs) {
   return h("dl", { class: "facts" }, pairs.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value ?? "–")]));
+}
+
+// Text that may be longer than its box, which the keyboard scrolls.
+export function long(label, content = "") {
+  return h("pre", { tabindex: 0, role: "group", "aria-label": label }, content);
 }
 
 export function field(label, control, inline = false) {

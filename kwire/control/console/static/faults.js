@@ -38,7 +38,7 @@ export async function mount(main, page) {
       {
         title: "", value: (row) => `${row.released}`,
         cell: (row) => h("span", {},
-          row.rule.hold && !row.released ? h("button", { type: "button", onclick: () => change(page, refresh, "Held requests continue.", "POST", row.name, "release") }, "Release") : null, " ",
+          row.rule.hold && !row.released ? h("button", { type: "button", "aria-label": `Release the requests of ${row.name}`, onclick: () => change(page, refresh, "Held requests continue.", "POST", row.name, "release") }, "Release") : null, " ",
           h("button", { type: "button", "aria-label": `Disarm ${row.name}`, onclick: () => change(page, refresh, "Rule disarmed.", "DELETE", row.name) }, "Disarm")),
       },
     ],

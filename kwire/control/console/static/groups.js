@@ -75,7 +75,7 @@ async function one(main, page, name) {
       { title: "Assignment", value: (row) => Object.entries(row.assignment).map(([topic, found]) => `${topic}: ${found.join(", ")}`).join("; ") },
       {
         title: "", value: () => "",
-        cell: (row) => h("button", { type: "button", onclick: () => happen(page, { event: "member_fenced", group: name, member_id: row.member_id }, "The member was removed.") }, "Remove"),
+        cell: (row) => h("button", { type: "button", "aria-label": `Remove ${row.member_id}`, onclick: () => happen(page, { event: "member_fenced", group: name, member_id: row.member_id }, "The member was removed.") }, "Remove"),
       },
     ],
   });
@@ -115,7 +115,7 @@ async function one(main, page, name) {
     note(groups);
     const group = groups.find((each) => each.group === name);
     if (!group) throw new Error(`there is no group ${name}`);
-    about.textContent = `A ${group.kind} group, ${group.state}, with ${number(group.members.length)} members and a lag of ${number(group.lag ?? 0)}.`;
+    about.textContent = `A ${group.kind} group in state ${group.state}; members: ${number(group.members.length)}, lag: ${number(group.lag ?? 0)}.`;
     members.update(group.members);
     offsets.update(group.offsets);
     lag.update(history.get(name) ?? []);

@@ -78,10 +78,10 @@ async function show(moveFocus) {
     if (each === known) link.setAttribute("aria-current", "page");
     else link.removeAttribute("aria-current");
   }
-  const heading = h("h1", {}, views[known].title);
+  const heading = h("h1", { tabindex: -1 }, views[known].title);
   main.replaceChildren(heading);
   document.title = `${views[known].title} – kwire console`;
-  if (moveFocus) main.focus();
+  if (moveFocus) heading.focus();
   say("alert", "");
   const page = frame(current.signal);
   const setTitle = (title) => {

@@ -1,7 +1,8 @@
 // The request log: who sent what, what was answered, how long it took, which fault rules disturbed it.
 
-import { follow, get, query, send } from "./api.js";
-import { facts, field, h, moment, number, table } from "./dom.js";
+import { get, query, send } from "./api.js";
+import { facts, field, h, long, moment, number, table } from "./dom.js";
+import { live } from "./live.js";
 
 export const title = "Requests";
 
@@ -10,11 +11,11 @@ const FILTERS = [["api", "API"], ["client_id", "Client id"], ["principal", "Prin
 
 export async function mount(main, page) {
   const inputs = Object.fromEntries(FILTERS.map(([name]) => [name, h("input", { size: 12, autocomplete: "off" })]));
-  const tail = h("button", { type: "button", "aria-pressed": "false" }, "Follow live");
   const note = h("p", { role: "status" });
   const list = table({
     caption: "The newest first. Times are those of the broker's clock (UTC).",
     key: (row) => row.number,
+    name: (row) => `request ${row.number}, ${row.api}`,
     empty: "No requests.",
     details,
     columns: [
@@ -30,7 +31,6 @@ export async function mount(main, page) {
     ],
   });
   let rows = [];
-  let following = null;
 
   const wanted = () => Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, input.value]));
   const show = () => {
@@ -39,37 +39,28 @@ export async function mount(main, page) {
   };
 
   async function read() {
-    stop();
-    rows = (await get("/v1/requests" + query({ ...wanted(), last: KEPT }), page.signal)).reverse();
+    tail.stop();
+    note.setAttribute("aria-live", "polite");
+    const found = await get("/v1/requests" + query({ ...wanted(), last: KEPT }), page.signal);
+    // The button may have been pressed since.
+    if (tail.running()) return;
+    rows = found.reverse();
     show();
   }
 
-  async function start() {
-    following = new AbortController();
-    page.signal.addEventListener("abort", () => following?.abort());
-    tail.setAttribute("aria-pressed", "true");
-    let due = null;
-    try {
-      await follow("/v1/requests/stream" + query(wanted()), (entry) => {
-        rows = [entry, ...rows].slice(0, KEPT);
-        due ??= setTimeout(() => {
-          due = null;
-          show();
-        }, 200);
-      }, following.signal);
-    } catch (error) {
-      page.fail(error);
-    }
-    stop();
-  }
+  const tail = live(page, {
+    where: () => "/v1/requests/stream" + query(wanted()),
+    begin() {
+      note.textContent = "Requests appear here as they are answered.";
+    },
+    take: (entry) => (rows = [entry, ...rows].slice(0, KEPT)),
+    show() {
+      show();
+      // Not read aloud: the number changes all the time.
+      note.setAttribute("aria-live", "off");
+    },
+  });
 
-  function stop() {
-    following?.abort();
-    following = null;
-    tail.setAttribute("aria-pressed", "false");
-  }
-
-  tail.addEventListener("click", () => (following ? stop() : start()));
   const empty = () => page.act("The request log is empty.", async () => {
     await send("DELETE", "/v1/requests");
     rows = [];
@@ -82,13 +73,13 @@ export async function mount(main, page) {
       event.preventDefault();
       read().catch(page.fail);
     },
-  }, FILTERS.map(([name, label]) => field(label, inputs[name])), h("button", { type: "submit" }, "Read"), tail,
+  }, FILTERS.map(([name, label]) => field(label, inputs[name])), h("button", { type: "submit" }, "Read"), tail.button,
   h("button", { type: "button", onclick: empty }, "Empty the log")), note, list.element);
   await read();
 }
 
 const details = (row) => [
   facts([["Correlation id", number(row.correlation_id)], ["Listener", row.listener]]),
-  h("h2", {}, "Request"), h("pre", {}, JSON.stringify(row.request, null, 2)),
-  h("h2", {}, "Response"), h("pre", {}, JSON.stringify(row.response, null, 2)),
+  h("h2", {}, "Request"), long("Request", JSON.stringify(row.request, null, 2)),
+  h("h2", {}, "Response"), long("Response", JSON.stringify(row.response, null, 2)),
 ];

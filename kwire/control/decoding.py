@@ -1,0 +1,65 @@
+"""Keys and values of records as JSON text, by the schemas of a registry.
+
+Responsible for: what a record gets for it, and keeping the work out of the event loop. Must not depend on: HTTP,
+formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, Final
+
+import trio
+
+from kwire.schemas.address import RegistryAddress
+from kwire.schemas.framing import KEY_HEADER, VALUE_HEADER, find_schema, schema_header
+from kwire.schemas.process import Content, DecodingProcess
+from kwire.wire.records import Record
+
+_PARTS: Final = ("key", "value")
+
+
+class RecordDecoder:
+    """Decodes by the schemas of the registry at ``address``; one call after the other."""
+
+    def __init__(self, address: RegistryAddress) -> None:
+        self.url = address.url
+        self._process = DecodingProcess(address)
+        self._one = trio.CapacityLimiter(1)
+
+    async def decoded(self, records: Sequence[Record]) -> list[dict[str, Any]]:
+        """Give for each record what its key and value are, where they name a schema."""
+        answers = await self._ask(records, None)
+        return [
+            {part: answer for part, answer in zip(_PARTS, both, strict=True) if answer is not None} for both in answers
+        ]
+
+    async def holding(self, records: Sequence[Record], text: str) -> list[bool]:
+        """Tell for each record whether its decoded key or value holds a text."""
+        return [any(each is not None for each in both) for both in await self._ask(records, text)]
+
+    async def _ask(self, records: Sequence[Record], text: str | None) -> list[Sequence[Any]]:
+        contents = [content for record in records for content in _contents(record)]
+        if not any(contents):
+            return [(None, None)] * len(records)
+        # When the client goes, or the broker stops, the thread ends by itself.
+        answers = await trio.to_thread.run_sync(
+            partial(self._process.decode, contents, containing=text), abandon_on_cancel=True, limiter=self._one
+        )
+        return [answers[place : place + 2] for place in range(0, len(answers), 2)]
+
+    def close(self) -> None:
+        """End the process that decodes."""
+        self._process.close()
+
+
+def _contents(record: Record) -> tuple[Content | None, Content | None]:
+    return _content(record, record.key, KEY_HEADER), _content(record, record.value, VALUE_HEADER)
+
+
+def _content(record: Record, content: bytes | None, name: str) -> Content | None:
+    if content is None:
+        return None
+    header = schema_header(record.headers, name)
+    return None if find_schema(content, header) is None else Content(content, header)

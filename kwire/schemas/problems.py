@@ -1,0 +1,24 @@
+"""Why a key or value is not decoded: one sentence that a reader sees beside it.
+
+Responsible for: the exception. Must not depend on: formats, HTTP.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_SENTENCE_MAX: Final = 300
+
+
+class SchemaError(Exception):
+    """A key or value cannot be decoded. One sentence, on one line; ``about_registry`` if it holds for all schemas."""
+
+    def __init__(self, sentence: str, *, about_registry: bool = False) -> None:
+        shown = " ".join(sentence.split())
+        super().__init__(shown if len(shown) <= _SENTENCE_MAX else f"{shown[:_SENTENCE_MAX]}…")
+        self.about_registry = about_registry
+
+
+def reason(error: BaseException) -> str:
+    """Give the text of an exception, or its name if it has none."""
+    return str(error) or type(error).__name__

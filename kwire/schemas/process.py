@@ -1,0 +1,196 @@
+"""Asking the process that decodes.
+
+Responsible for: starting it at the first question, ending one that hangs, what is answered then. Must not depend on:
+records, the event loop: the calls block, so a server makes them in a thread.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import IO, Any, Final, NamedTuple
+
+from kwire.schemas.address import RegistryAddress
+from kwire.schemas.framing import SchemaId, find_schema
+
+CONTENT_BYTES_MAX: Final = 1 << 20
+# Of one call, whatever it asks.
+CALL_S: Final = 10.0
+# Of one key or value: the registry has 2 s, decoding takes microseconds.
+CONTENT_S: Final = 4.0
+# Half a second, on a machine that has nothing else to do. It is not part of CALL_S.
+_START_S: Final = 30.0
+_ENDED_MAX: Final = 3
+_QUESTION_CONTENTS_MAX: Final = 500
+_QUESTION_BYTES_MAX: Final = 1 << 20
+
+
+class Content(NamedTuple):
+    """A key or value, and the header of its record that may name its schema."""
+
+    content: bytes
+    header: bytes | None = None
+
+
+class DecodingProcess:
+    """Decodes by the schemas of one registry. The process starts at the first call that needs it."""
+
+    def __init__(self, address: RegistryAddress, command: Sequence[str] = ("-m", "kwire.schemas.worker")) -> None:
+        self._address = address
+        self._command = command
+        self._lock = threading.Lock()
+        self._worker: _Worker | None = None
+        self._closed = False
+
+    def decode(self, contents: Sequence[Content | None], *, containing: str | None = None) -> list[Any]:
+        """Give a ``Decoded`` for each content, None for one that names no schema. Takes CALL_S at most.
+
+        With ``containing`` None too for what could not be decoded or has not this text.
+        """
+        until = time.monotonic() + CALL_S
+        answers: list[Any] = [None] * len(contents)
+        asked: list[tuple[int, SchemaId, Content]] = []
+        for place, each in enumerate(contents):
+            framed = None if each is None else find_schema(*each)
+            if each is None or framed is None:
+                continue
+            if len(each.content) > CONTENT_BYTES_MAX:
+                sentence = f"{len(each.content)} bytes are too many: at most {CONTENT_BYTES_MAX} are decoded"
+                answers[place] = _problem(framed.schema, sentence)
+            else:
+                asked.append((place, framed.schema, each))
+        with self._lock:
+            self._decode(asked, containing, until, answers.__setitem__)
+        if containing is None:
+            return answers
+        return [each if each is not None and "text" in each else None for each in answers]
+
+    def _decode(
+        self,
+        asked: Sequence[tuple[int, SchemaId, Content]],
+        containing: str | None,
+        until: float,
+        take: Callable[[int, Any], None],
+    ) -> None:
+        done = ended = 0
+        while done < len(asked):
+            place, schema, _ = asked[done]
+            if ended >= _ENDED_MAX or time.monotonic() >= until or self._closed:
+                take(place, _problem(schema, "not decoded, because other keys and values took too long: read again"))
+                done += 1
+                continue
+            try:
+                began = time.monotonic()
+                worker = self._started()
+                until += time.monotonic() - began
+                question = _first(asked, done)
+                worker.ask([each for _, _, each in question], containing)
+                for place, _, _ in question:
+                    take(place, worker.read(min(CONTENT_S, max(0.0, until - time.monotonic()))))
+                    done += 1
+            except _Ended as error:
+                self._end()
+                ended += 1
+                take(asked[done][0], _problem(asked[done][1], str(error)))
+                done += 1
+
+    def _started(self) -> _Worker:
+        if self._worker is None:
+            self._worker = _Worker(self._address, self._command)
+        return self._worker
+
+    def _end(self) -> None:
+        if self._worker is not None:
+            self._worker.end()
+            self._worker = None
+
+    def close(self) -> None:
+        """End the process; a call that waits for it returns soon."""
+        self._closed = True
+        worker = self._worker
+        if worker is not None:
+            worker.end()
+
+
+class _Ended(Exception):
+    """The process hangs or has ended. One sentence."""
+
+
+class _Worker:
+    """One process."""
+
+    def __init__(self, address: RegistryAddress, command: Sequence[str]) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 (this interpreter)
+            [sys.executable, "-P", *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        self._lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+        threading.Thread(target=_read_lines, args=(self._process.stdout, self._lines), daemon=True).start()
+        try:
+            self._write(asdict(address))
+            self.read(_START_S)
+        except _Ended:
+            self.end()
+            raise _Ended("the process that decodes did not start") from None
+
+    def ask(self, contents: Sequence[Content], containing: str | None) -> None:
+        """Ask for a ``Decoded`` of each content; ``read`` gives one after the other."""
+        given = [[_text(each.content), _text(each.header)] for each in contents]
+        self._write({"contents": given, "containing": containing})
+
+    def _write(self, question: dict[str, Any]) -> None:
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(question).encode() + b"\n")
+            self._process.stdin.flush()
+        except OSError:
+            raise _Ended("the process that decodes has ended") from None
+
+    def read(self, timeout_s: float) -> Any:
+        try:
+            line = self._lines.get(timeout=timeout_s)
+        except queue.Empty:
+            raise _Ended(f"these bytes were not decoded within {timeout_s:.0f} s") from None
+        if not line.endswith(b"\n"):
+            raise _Ended("these bytes ended the process that decodes: too much memory, or nested too deep")
+        return json.loads(line)
+
+    def end(self) -> None:
+        self._process.kill()
+        self._process.wait()
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+
+
+def _read_lines(output: IO[bytes], lines: queue.SimpleQueue[bytes]) -> None:
+    """Put each line, and at the end one without a newline."""
+    with output:
+        for line in output:
+            lines.put(line)
+    lines.put(b"")
+
+
+def _first(asked: Sequence[tuple[int, SchemaId, Content]], done: int) -> list[tuple[int, SchemaId, Content]]:
+    """Give the contents of the next question."""
+    chosen: list[tuple[int, SchemaId, Content]] = []
+    size = 0
+    for each in asked[done : done + _QUESTION_CONTENTS_MAX]:
+        size += len(each[2].content)
+        if chosen and size > _QUESTION_BYTES_MAX:
+            break
+        chosen.append(each)
+    return chosen
+
+
+def _problem(schema: SchemaId, sentence: str) -> dict[str, Any]:
+    return {"schema": schema, "error": f"schema {schema}: {sentence}"}
+
+
+def _text(content: bytes | None) -> str | None:
+    return None if content is None else base64.b64encode(content).decode()

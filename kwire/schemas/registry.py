@@ -1,0 +1,136 @@
+"""Schemas by their ids, from a schema registry.
+
+Responsible for: the REST calls, what their answers mean, schemas that refer to others, remembering failures. Must not
+depend on: how HTTP is spoken, formats.
+
+Confluent Schema Registry, Karapace and Apicurio (under /apis/ccompat/v7) answer these calls:
+
+    GET /schemas/ids/17?format=serialized, /schemas/guids/GUID?format=serialized
+    GET /subjects/NAME/versions/3?format=serialized             what a schema refers to
+
+``format=serialized`` asks for a Protobuf schema as a FileDescriptorProto in base64 instead of its source. The other
+types, and registries that do not know it, ignore it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+from urllib.parse import quote
+
+import trio
+
+from kwire.schemas.framing import SchemaId
+from kwire.schemas.problems import SchemaError
+
+# For a schema with all that it refers to.
+ANSWER_S: Final = 2.0
+# A failure is answered from memory for so long.
+FAILURE_KEPT_S: Final = 10.0
+REFERENCES_MAX: Final = 100
+_FAILURES_MAX: Final = 1000
+
+# ``await fetch(path)`` gives status and body. Raises SchemaError without an answer.
+Fetch: TypeAlias = Callable[[str], Awaitable[tuple[int, bytes]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """A schema as the registry has it. ``imports`` has what it refers to by name, each after what it needs itself."""
+
+    kind: str
+    text: str
+    imports: tuple[tuple[str, str], ...] = ()
+
+
+class Registry:
+    """Loads schemas. ``name`` is its URL in sentences, without a password."""
+
+    def __init__(self, name: str, fetch: Fetch) -> None:
+        self._name = name
+        self._fetch = fetch
+        self._failures: dict[SchemaId | None, tuple[float, str]] = {}
+
+    async def load(self, schema_id: SchemaId) -> Schema:
+        """Get a schema with all that it refers to. Raises SchemaError."""
+        self._raise_remembered(schema_id)
+        try:
+            with trio.fail_after(ANSWER_S):
+                return await self._load(schema_id)
+        except trio.TooSlowError:
+            sentence = f"{self._name} did not answer within {ANSWER_S:g} s"
+            raise self._remembered(schema_id, SchemaError(sentence, about_registry=True)) from None
+        except SchemaError as error:
+            raise self._remembered(schema_id, error) from None
+
+    async def _load(self, schema_id: SchemaId) -> Schema:
+        kind = "guids" if isinstance(schema_id, str) else "ids"
+        answer = await self._get(f"/schemas/{kind}/{schema_id}")
+        imports: dict[tuple[str, int], tuple[str, str]] = {}
+        await self._import(answer, imports, [])
+        return Schema(answer.get("schemaType") or "AVRO", answer["schema"], tuple(imports.values()))
+
+    async def _import(
+        self, answer: dict[str, Any], found: dict[tuple[str, int], tuple[str, str]], path: list[tuple[str, int]]
+    ) -> None:
+        """Add what a schema refers to, depth first."""
+        for name, place in _references(answer, self._name):
+            if place in path:
+                raise SchemaError(f"{self._name} has a schema that refers to itself: {place[0]} version {place[1]}")
+            if place in found:
+                continue
+            if len(found) + len(path) >= REFERENCES_MAX:
+                raise SchemaError(f"it refers to more than {REFERENCES_MAX} schemas")
+            subject, version = place
+            needed = await self._get(f"/subjects/{quote(subject, safe='')}/versions/{version}")
+            await self._import(needed, found, [*path, place])
+            found[place] = (name, needed["schema"])
+
+    async def _get(self, path: str) -> dict[str, Any]:
+        status, body = await self._fetch(f"{path}?format=serialized")
+        if status != 200:
+            raise self._refusal(status, path)
+        try:
+            answer = json.loads(body)
+        except (ValueError, RecursionError):
+            raise SchemaError(f"{self._name} answered with something that is not JSON") from None
+        if not isinstance(answer, dict) or not isinstance(answer.get("schema"), str):
+            raise SchemaError(f"{self._name} answered with JSON that is not a schema")
+        if not isinstance(answer.get("schemaType") or "", str):
+            raise SchemaError(f"{self._name} answered with a schema of an unknown type")
+        return answer
+
+    def _refusal(self, status: int, path: str) -> SchemaError:
+        if status == 404:
+            what = "it" if path.startswith("/schemas") else path.removeprefix("/subjects/")
+            return SchemaError(f"{self._name} does not have {what}")
+        if status in (401, 403):
+            return SchemaError(f"{self._name} refused the login (HTTP status {status})", about_registry=True)
+        if 300 <= status < 400:
+            sentence = f"{self._name} sends elsewhere (HTTP status {status}): give that address instead"
+            return SchemaError(sentence, about_registry=True)
+        return SchemaError(f"{self._name} answered with HTTP status {status}", about_registry=status >= 500)
+
+    def _raise_remembered(self, schema_id: SchemaId) -> None:
+        for about in (None, schema_id):
+            failed = self._failures.get(about)
+            if failed is not None and trio.current_time() < failed[0]:
+                raise SchemaError(failed[1])
+
+    def _remembered(self, schema_id: SchemaId, error: SchemaError) -> SchemaError:
+        if len(self._failures) >= _FAILURES_MAX:
+            self._failures.clear()
+        about = None if error.about_registry else schema_id
+        self._failures[about] = (trio.current_time() + FAILURE_KEPT_S, str(error))
+        return error
+
+
+def _references(answer: dict[str, Any], name: str) -> list[tuple[str, tuple[str, int]]]:
+    """Give name, subject and version of each schema that a schema refers to."""
+    references = answer.get("references") or []
+    try:
+        return [(str(each["name"]), (str(each["subject"]), int(each["version"]))) for each in references]
+    except (KeyError, TypeError, ValueError):
+        raise SchemaError(f"{name} answered with references that cannot be read") from None

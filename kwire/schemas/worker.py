@@ -1,0 +1,90 @@
+"""The process that decodes: ``python -m kwire.schemas.worker``.
+
+Responsible for: its limits, and answering one question a line. Must not depend on: who asks.
+
+It may hang, run out of memory or crash for hostile bytes: who started it ends it then, and starts another. Standard
+input has a line with the registry's address, then one for each question; standard output a line when it is ready, then
+one for each content of a question.
+
+    {"url": "http://localhost:8081", "user": null, ...}
+    {"contents": [[BASE64, null], [BASE64, BASE64 of the header]], "containing": null}
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+import trio
+
+from kwire.schemas.address import RegistryAddress
+from kwire.schemas.decoder import Decoded, Decoder
+from kwire.schemas.framing import find_schema
+from kwire.schemas.http import make_fetch
+from kwire.schemas.registry import Registry
+
+READY: Final = b'"ready"\n'
+MEMORY_BYTES_MAX: Final = 1 << 30
+# Of one question; schemas that are known by then are used, others wait for the next question.
+FETCHING_S_MAX: Final = 5.0
+
+Write: TypeAlias = Callable[[bytes], object]
+
+
+def main() -> None:
+    """Answer until standard input ends."""
+    # Ctrl-C reaches all processes of a terminal. This one ends when the one that asks has closed the pipe.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    limit_memory()
+    answers = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # what a library prints is no answer
+    trio.run(_serve, sys.stdin.buffer, answers.write)
+
+
+def limit_memory() -> None:
+    """Limit this process, where the system can."""
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415 (not on Windows)
+
+        hard = resource.getrlimit(resource.RLIMIT_AS)[1]
+        limit = MEMORY_BYTES_MAX if hard == resource.RLIM_INFINITY else min(MEMORY_BYTES_MAX, hard)
+        resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
+
+
+async def _serve(asked: Any, write: Write) -> None:
+    address = RegistryAddress(**json.loads(asked.readline()))
+    decoder = Decoder(Registry(address.name, make_fetch(address)))
+    write(READY)
+    while line := await trio.to_thread.run_sync(asked.readline):
+        await answer(decoder, json.loads(line), write)
+
+
+async def answer(decoder: Decoder, question: dict[str, Any], write: Write) -> None:
+    """Write a line for each content of a question."""
+    fetching_s = 0.0
+    containing = question["containing"]
+    for given in question["contents"]:
+        content, header = (None if each is None else base64.b64decode(each) for each in given)
+        assert content is not None
+        framed = find_schema(content, header)
+        assert framed is not None
+        began = trio.current_time()
+        if fetching_s >= FETCHING_S_MAX and not decoder.knows(framed.schema):
+            sentence = f"schema {framed.schema}: not yet asked for, because the registry is slow: read again"
+            decoded: Decoded | None = {"schema": framed.schema, "error": sentence}
+        else:
+            known = decoder.knows(framed.schema)
+            decoded = await decoder.decode(content, header)
+            fetching_s += 0.0 if known else trio.current_time() - began
+        if containing is not None and (decoded is None or containing not in decoded.get("text", "")):
+            decoded = None
+        write(json.dumps(decoded).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main()

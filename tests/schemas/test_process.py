@@ -1,0 +1,91 @@
+"""The process that decodes: bytes that take too long or crash it cost one sentence each."""
+
+import pytest
+from fake_registry import FakeRegistry, framed, served
+
+from kwire.schemas import process
+from kwire.schemas.address import read_address
+from kwire.schemas.process import CONTENT_BYTES_MAX, Content, DecodingProcess
+
+pytest.importorskip("httpx2")
+pytest.importorskip("fastavro")
+
+NESTED = {"type": "record", "name": "N", "fields": [{"name": "n", "type": ["null", "N"]}]}
+# A process that is ready, and answers each question by BEHAVIOUR.
+FAKE = """
+import sys, time
+sys.stdin.readline()
+print('"ready"', flush=True)
+for line in sys.stdin:
+    BEHAVIOUR
+"""
+
+
+@pytest.fixture
+def start():
+    started = []
+
+    def start(url="http://127.0.0.1:1", behaviour=None):
+        command = () if behaviour is None else (("-c", FAKE.replace("BEHAVIOUR", behaviour)),)
+        started.append(DecodingProcess(read_address(url), *command))
+        return started[-1]
+
+    yield start
+    for each in started:
+        each.close()
+
+
+def contents(*payloads):
+    return [Content(framed(1, payload)) for payload in payloads]
+
+
+def test_contents_are_decoded_in_their_order(start):
+    fake = FakeRegistry()
+    fake.schemas["/schemas/ids/1"] = {"schema": '"string"'}
+    fake.add(2, NESTED)
+    with served(fake) as url:
+        decoder = start(url)
+        many = [Content(framed(1, b"\2" + bytes([97 + place % 26]))) for place in range(1200)]
+        given = [Content(b"text"), None, *many]
+        answers = decoder.decode(given)
+        assert answers[:2] == [None, None]
+        assert [each["text"] for each in answers[2:]] == [f'"{chr(97 + place % 26)}"' for place in range(1200)]
+        found = decoder.decode(given, containing='"z"')
+        assert [place for place, each in enumerate(found) if each is not None] == [*range(27, 1202, 26)]
+        # So many levels end the process, or its recursion.
+        deep = Content(framed(2, b"\2" * 200_000))
+        first, crashed, last = decoder.decode([given[2], deep, given[3]])
+        assert (first["text"], last["text"]) == ('"a"', '"b"')
+        assert "nested too deep" in crashed["error"] or "too much memory" in crashed["error"]
+    assert [path.partition("?")[0] for path in fake.asked].count("/schemas/ids/1") <= 2
+
+
+def test_a_process_that_hangs_is_ended_a_few_times_only(start, monkeypatch):
+    monkeypatch.setattr(process, "CONTENT_S", 0.1)
+    answers = start(behaviour="time.sleep(1000)").decode(contents(b"a", b"b", b"c", b"d", b"e"))
+    errors = [each["error"] for each in answers]
+    assert errors[:3] == ["schema 1: these bytes were not decoded within 0 s"] * 3
+    assert errors[3:] == ["schema 1: not decoded, because other keys and values took too long: read again"] * 2
+
+
+def test_what_was_decoded_before_a_crash_is_kept(start):
+    behaviour = """print('{"text": "a"}', flush=True); sys.exit(1)"""
+    answers = start(behaviour=behaviour).decode(contents(b"a", b"b"))
+    assert answers[0] == {"text": "a"}
+    assert "these bytes ended the process" in answers[1]["error"]
+
+
+def test_a_process_that_does_not_start_is_named(start):
+    decoder = DecodingProcess(read_address("http://127.0.0.1:1"), ("-c", "raise SystemExit(1)"))
+    assert decoder.decode(contents(b"a"))[0]["error"] == "schema 1: the process that decodes did not start"
+
+
+def test_large_contents_are_not_decoded(start):
+    (answer,) = start(behaviour="raise SystemExit").decode(contents(b"a" * CONTENT_BYTES_MAX))
+    assert f"{CONTENT_BYTES_MAX + 5} bytes are too many: at most {CONTENT_BYTES_MAX}" in answer["error"]
+
+
+def test_a_closed_process_decodes_no_more(start):
+    decoder = start(behaviour="raise SystemExit")
+    decoder.close()
+    assert "not decoded" in decoder.decode(contents(b"a"))[0]["error"]
