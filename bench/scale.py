@@ -3,6 +3,7 @@
     cluster      three brokers and a controller: start, memory, produce and consume with replication factor 3
     failover     from kill -9 of a leader to the first acknowledgement of a record that was sent afterwards
     catchup      the lag of a follower at several rates, and how fast it copies what it missed
+    cores        small requests to one broker, and to several at once, which use a core each
     partitions   memory and idle CPU of each node, and the time of a fail-over, by the number of partitions
     model        the controller's decisions and the brokers' metadata, without processes, to 1,000,000 partitions
 
@@ -24,7 +25,7 @@ from bench import scale_model
 from bench.measure import Usage, usage
 from bench.report import machine, short, write_json
 from bench.run import OFFICIAL_JVM, Numbers
-from bench.scale_loads import Acknowledgements, PacedLoad, load
+from bench.scale_loads import Acknowledgements, PacedLoad, load, pipelined
 from interop.cluster.replicas import partition_directories
 from interop.cluster.rig import APACHE, KWIRE, Node, Rig
 
@@ -260,6 +261,28 @@ def size_of(node: Node, topic: str) -> int:
     return 0 if directory is None else sum(path.stat().st_size for path in directory.glob("*.log"))
 
 
+# --- cores -----------------------------------------------------------------------------------------------------------
+
+
+def cores(options: argparse.Namespace, *, seconds: int = 5) -> dict[str, Numbers]:
+    """A topic on each broker, which has one replica; a client of its own writes to each."""
+    seen: dict[str, list[float]] = {}
+    with cluster([options.kind] * 3) as rig:
+        rig.start()
+        targets = {}
+        for node in rig.brokers:
+            topic = f"{TOPIC}-{node.id}"
+            create(rig, NewTopic(topic, num_partitions=1, replica_assignment=[[node.id]]))
+            targets[f"127.0.0.1:{node.port}"] = topic
+        pipelined(targets, 2 * seconds)  # warms up
+        for _ in range(options.rounds):
+            for count in range(1, len(targets) + 1):
+                rates = pipelined(dict(list(targets.items())[:count]), seconds)
+                seen.setdefault(f"{count} of {len(targets)} brokers", []).append(sum(rates))
+                say(f"{options.kind}, {count} brokers", {"requests_per_s": sum(rates)})
+    return {name: {"requests_per_s": statistics.median(rates)} for name, rates in seen.items()}
+
+
 # --- partitions ------------------------------------------------------------------------------------------------------
 
 
@@ -325,6 +348,7 @@ PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Numbers]]] = {
     "cluster": of_three,
     "failover": failover,
     "catchup": catchup,
+    "cores": cores,
     "partitions": partitions,
     "model": model,
 }

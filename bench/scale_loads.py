@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from typing import Any, Self
 
 from bench.raw import RawClient
@@ -22,11 +23,21 @@ def load(name: str, **values: Any) -> Numbers:
     return numbers
 
 
+def pipelined(targets: Mapping[str, str], seconds: int) -> list[float]:
+    """Run ``produce_pipelined`` for each address and topic at once, each in a process; requests/s of each."""
+    command = [sys.executable, "-m", "bench.scale_loads", "pipelined"]
+    processes = [
+        subprocess.Popen([*command, address, topic, str(seconds)], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        for address, topic in targets.items()
+    ]
+    return [float(process.communicate(timeout=seconds + 60)[0]) for process in processes]
+
+
 class PacedLoad:
     """Prepared produce requests to partition 0 at a steady rate, acks=all, in a process of its own."""
 
     def __init__(self, bootstrap: str, topic: str, mb_per_s: int) -> None:
-        self._command = [sys.executable, "-m", "bench.scale_loads", bootstrap, topic, str(mb_per_s)]
+        self._command = [sys.executable, "-m", "bench.scale_loads", "paced", bootstrap, topic, str(mb_per_s)]
         self._process: subprocess.Popen[str] | None = None
         self.mb_per_s = 0.0
 
@@ -69,6 +80,20 @@ def produce_paced(bootstrap: str, topic: str, mb_per_s: int) -> None:
             time.sleep(0.002)  # until the next request is due
         if answered and answered % 50 == 0:
             print(answered * records * 1000 / 1e6 / (time.perf_counter() - started), flush=True)
+
+
+def produce_pipelined(bootstrap: str, topic: str, seconds: int) -> None:
+    """Send a small prepared produce request, up to 64 in flight, for so long; prints answered requests per second."""
+    client = RawClient(bootstrap)
+    burst = client.produce_frame(topic, 100) * 32
+    client.socket.sendall(burst)
+    started = time.perf_counter()
+    answered = 0
+    while (now := time.perf_counter()) < started + seconds:
+        client.socket.sendall(burst)
+        client.read_replies(32)
+        answered += 32
+    print(answered / (now - started), flush=True)
 
 
 class Acknowledgements:
@@ -121,4 +146,5 @@ class Acknowledgements:
 
 
 if __name__ == "__main__":
-    produce_paced(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    loads = {"paced": produce_paced, "pipelined": produce_pipelined}
+    loads[sys.argv[1]](sys.argv[2], sys.argv[3], int(sys.argv[4]))
