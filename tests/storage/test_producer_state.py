@@ -1,10 +1,12 @@
 import pytest
-from log_batches import NOW, append, append_marker, batch, marker
+from log_batches import NOW, append, append_marker, batch, headers_of, marker
 
 from kwire.errors import Code, KafkaError
 from kwire.storage.config import LogConfig
+from kwire.storage.index import AbortedTransaction
 from kwire.storage.log import Log
 from kwire.storage.producer_state import Producer, ProducerBatch, ProducerStates
+from kwire.storage.segment import AppendedBatch
 from kwire.storage.snapshots import read_snapshot, write_snapshot
 from kwire.testing.files import MemoryFiles
 
@@ -256,3 +258,117 @@ def test_open_transactions_come_back_in_order():
     states.load([Producer(1, transaction_first_offset=50), Producer(2, transaction_first_offset=20), Producer(3)])
     assert states.first_unstable_offset == 20
     assert list(states.open) == [20, 50]
+
+
+# --- open, aborted and expired
+
+
+def test_a_transaction_that_begins_at_offset_zero_is_open(log):
+    append(log, batch(producer_id=1, transactional=True))
+    assert log.producers.open == {0: 1}
+    assert not log.producers.must_verify(1, 0, 1, begins_at_zero=True, now_ms=NOW)
+    assert refusal(append, log, batch(producer_id=1, sequence=1)) is Code.INVALID_TXN_STATE
+    assert log.producers.expire(NOW + 1000, 1000) == []
+    append(log, batch(producer_id=1, sequence=1, transactional=True))
+    assert log.producers.open == {0: 1}
+    append_marker(log, marker(1, committed=False))
+    assert log.aborted_transactions(0, 3) == [AbortedTransaction(1, 0, 2, 3)]
+    assert log.producers.open == {}
+
+
+def test_the_stable_offset_of_an_abort_is_where_another_transaction_begins(log):
+    append(log, batch(producer_id=1, transactional=True))
+    append(log, batch(producer_id=2, transactional=True))
+    append(log, batch(producer_id=3, transactional=True))
+    append_marker(log, marker(1, committed=False))
+    assert log.aborted_transactions(0, 4) == [AbortedTransaction(1, 0, 3, 1)]
+
+
+def test_a_completed_transaction_is_unstable_until_its_marker_is_below_the_high_watermark(log):
+    append(log, batch(producer_id=1, transactional=True))
+    append(log, batch(producer_id=2, transactional=True))
+    append(log, marker(2, committed=True), high_watermark=False, check_sequence=False)
+    append(log, marker(1, committed=True), high_watermark=False, check_sequence=False)
+    states = log.producers
+    assert states.first_unstable_offset == 0
+    append(log, batch(producer_id=3, transactional=True), high_watermark=False)
+    assert (states.undecided, states.open) == ({1: 2, 0: 3}, {4: 3})
+    assert states.first_unstable_offset == 0
+    log.advance_high_watermark(3)
+    assert states.undecided == {0: 3}
+    log.advance_high_watermark(4)
+    assert states.undecided == {}
+    assert states.first_unstable_offset == 4
+
+
+def test_loading_a_snapshot_forgets_what_was_known_before():
+    states = ProducerStates()
+    states.load([Producer(1, transaction_first_offset=0)])
+    states.undecided[7] = 9
+    states.must_verify(2, 0, 0, begins_at_zero=False, now_ms=NOW)
+    states.load([Producer(3)])
+    assert (set(states.producers), states.open, states.undecided, states.unverified) == ({3}, {}, {}, {})
+
+
+def test_a_producer_that_waits_for_verification_expires(log):
+    log.producers.must_verify(1, 0, 5, begins_at_zero=False, now_ms=NOW)
+    log.producers.must_verify(2, 0, 5, begins_at_zero=False, now_ms=NOW + 1)
+    assert log.producers.expire(NOW + 1000, 1000) == []
+    assert set(log.producers.unverified) == {2}
+
+
+def test_in_transaction_version_2_a_producer_begins_at_zero(log):
+    """KIP-890: its batch 0 may still be on the way."""
+    log.producers.must_verify(1, 0, 1, begins_at_zero=True, now_ms=NOW)
+    late = batch(producer_id=1, sequence=1, transactional=True)
+    assert refusal(append, log, late) is Code.OUT_OF_ORDER_SEQUENCE_NUMBER
+    log.producers.must_verify(1, 0, 0, begins_at_zero=True, now_ms=NOW)
+    append(log, batch(producer_id=1, transactional=True))
+    append(log, late)
+
+
+def test_a_producer_with_earlier_batches_goes_on_in_transaction_version_2(log):
+    append(log, batch(producer_id=1, transactional=True))
+    append_marker(log, marker(1, committed=True))
+    log.producers.must_verify(1, 0, 1, begins_at_zero=True, now_ms=NOW)
+    append(log, batch(producer_id=1, sequence=1, transactional=True))
+
+
+def test_an_old_epoch_is_refused_before_the_coordinator_is_asked(log):
+    append(log, batch(producer_id=1, epoch=3))
+    assert refusal(log.producers.must_verify, 1, 2, 0, begins_at_zero=False, now_ms=NOW) is Code.INVALID_PRODUCER_EPOCH
+    assert log.producers.must_verify(1, 3, 1, begins_at_zero=False, now_ms=NOW)
+    assert log.producers.must_verify(1, 4, 0, begins_at_zero=False, now_ms=NOW)
+
+
+def test_a_follower_takes_what_its_leader_accepted(log):
+    """The leader decided with what it knew, and the follower may know less or more."""
+    states = log.producers
+    append(log, batch(producer_id=1, epoch=3, transactional=True))
+    append_marker(log, marker(2, committed=True, epoch=3, coordinator_epoch=5))
+    from_leader = [
+        batch(producer_id=1, epoch=2, sequence=9),
+        batch(producer_id=1, epoch=3, sequence=9),
+        marker(2, committed=True, epoch=2, coordinator_epoch=4),
+    ]
+    for view in from_leader:
+        [header] = headers_of(view)
+        row = AppendedBatch(5, 5, NOW, header.size_bytes)
+        [change] = states.check_all(view, [header], [row], now_ms=NOW, check_sequence=True, fenced=False)
+        assert change.producer.epoch == header.producer_epoch
+        with pytest.raises(KafkaError):
+            states.check_all(view, [header], [row], now_ms=NOW, check_sequence=True)
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_a_marker_without_a_transaction_completes_none(log, committed):
+    append(log, batch(producer_id=1))
+    append_marker(log, marker(1, committed=committed))
+    assert log.aborted_transactions(0, 2) == []
+    assert log.producers.undecided == {}
+
+
+def test_after_its_marker_a_producer_has_no_transaction_in_the_snapshot(log):
+    append(log, batch(producer_id=1, transactional=True))
+    append_marker(log, marker(1, committed=True))
+    assert write_snapshot(log.producers.producers.values()).endswith((-1).to_bytes(8, "big", signed=True))

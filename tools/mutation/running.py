@@ -35,7 +35,8 @@ FRESH = "fresh"  # needs a process that has not imported the module
 CPU_SECONDS_MAX = 60
 SECONDS_MAX = 240
 SECONDS_MAX_OF_A_FILE = 600
-_OPTIONS = ("-p", "no:cacheprovider", "-p", "no:xdist")
+# Without rewritten assertions, which have a loader of their own.
+_OPTIONS = ("-p", "no:cacheprovider", "-p", "no:xdist", "--assert=plain")
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,7 +206,7 @@ def _live_functions() -> dict[Any, list[FunctionType]]:
 
 
 def _forked(run: Callable[[Callable[[Any], None]], None], *, seconds: float, cpu_seconds: int = 0) -> Any:
-    """What ``run`` reports in a fork; its wait status if it ends without a report, 0 if it was killed after ``seconds``.
+    """What ``run`` reports in a fork; its wait status if it ends without a report, 0 if killed after ``seconds``.
 
     What it prints is dropped. Processes that it has started are killed.
     """
