@@ -153,7 +153,6 @@ def recover(
         # The log ends below its log start offset: none of its records is valid.
         for segment in segments:
             segment.remove()  # what is below the log start offset was deleted, so this is no loss
-        snapshots.remove_before(log_start_offset)
         segments = [Segment(files, path, log_start_offset, names={}, created_ms=now_ms)]
         end_offset = log_start_offset
     log_start_offset = max(log_start_offset, segments[0].base_offset)

@@ -1,5 +1,6 @@
 import errno
 import os
+from pathlib import Path
 
 import pytest
 from log_batches import NOW, append, append_marker, batch, headers_of, marker, offsets
@@ -9,12 +10,14 @@ from kwire.storage.checkpoints import read_epochs, read_partition_metadata
 from kwire.storage.config import LogConfig
 from kwire.storage.epochs import EpochEnd, EpochStart
 from kwire.storage.log import SNAPSHOT_INTERVAL_BATCHES, Log
+from kwire.storage.os_files import OsFiles
 from kwire.testing.files import MemoryFiles
 from kwire.wire.batch import is_valid_batch, read_batch_header, stamp
 from kwire.wire.records import read_records
 
 PATH = "data/topic-0"
 TOPIC_ID = bytes(range(16))
+DESCRIPTORS = Path("/proc/self/fd")
 SIZE = len(batch())
 
 
@@ -172,6 +175,31 @@ def test_offsets_that_do_not_fit_the_index_roll_the_segment(log):
         log.append(stamped, [read_batch_header(stamped)], leader_epoch=0, now_ms=NOW, assign_offsets=False)
     assert [segment.base_offset for segment in log.segments] == [0, 2**31, 2**32]
     assert [first for first, _ in offsets(log)] == [0, 2**31 - 1, 2**31, 2**32]
+
+
+def test_an_empty_segment_with_another_base_offset_is_replaced(log, files):
+    """A follower may begin far behind the start of its empty log: its leader compacted all records before."""
+    view = batch()
+    stamped = memoryview(stamp(2**32, len(view) - 12, 0) + bytes(view[16:]))
+    log.append(stamped, [read_batch_header(stamped)], leader_epoch=0, now_ms=NOW, assign_offsets=False)
+    assert [segment.base_offset for segment in log.segments] == [2**32]
+    assert [name for name in files.sizes(PATH) if name.endswith(".log")] == [f"{2**32:020d}.log"]
+
+
+@pytest.mark.skipif(not DESCRIPTORS.exists(), reason="lists descriptors where Linux shows them")
+def test_a_closed_log_has_no_open_files(tmp_path):
+    log = Log.open(OsFiles(), str(tmp_path / "topic-0"), LogConfig(), now_ms=NOW, clean=True)
+    append(log, batch())
+    log.roll(NOW)
+    append(log, batch())
+    assert _open_below(tmp_path) != []
+    log.close()
+    assert _open_below(tmp_path) == []
+
+
+def _open_below(directory):
+    targets = [entry.readlink() for entry in DESCRIPTORS.iterdir() if entry.exists()]
+    return [target for target in targets if target.is_relative_to(directory)]
 
 
 def test_an_empty_segment_is_not_rolled(log):

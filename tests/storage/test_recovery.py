@@ -255,6 +255,7 @@ def test_a_replacement_that_was_complete_is_finished(files):
     assert [segment.base_offset for segment in log.segments] == [0, 20]
     assert offsets(log) == [(offset, offset) for offset in range(30)]
     assert [path for path in files.paths() if path.endswith(".swap")] == []
+    assert f"{PATH}/{7:020d}.log" not in files.paths()
 
 
 def test_a_replacement_that_was_not_complete_is_undone(files):
