@@ -210,6 +210,30 @@ def test_an_answer_that_metadata_has_overtaken_changes_nothing():
     assert not state.refused(proposal, Code.UNKNOWN_SERVER_ERROR)
 
 
+@pytest.mark.parametrize(
+    ("leader_epoch", "partition_epoch", "applied"), [(5, 8, True), (5, 7, True), (5, 6, False), (4, 8, False)]
+)
+def test_an_answer_of_an_earlier_epoch_is_not_applied(leader_epoch, partition_epoch, applied):
+    state = leader(isr=(0, 1))
+    fetch(state, 2, 0)
+    proposal = state.propose_growth(high_watermark=0, alive=ALIVE)
+    state.accepted(proposal, isr=[0, 1, 2], leader_epoch=leader_epoch, partition_epoch=partition_epoch)
+    assert (state.isr == {0, 1, 2}) is applied
+    assert (state.proposal is None) is applied
+    assert state.partition_epoch == (partition_epoch if applied else 7)
+
+
+def test_an_answer_to_another_proposal_is_not_applied():
+    state = leader(isr=(0, 1))
+    fetch(state, 2, 0)
+    old = state.propose_growth(high_watermark=0, alive=ALIVE)
+    assert not state.refused(old, Code.OPERATION_NOT_ATTEMPTED)
+    proposal = state.propose_growth(high_watermark=0, alive=ALIVE)
+    state.accepted(old, isr=[0, 1, 2], leader_epoch=5, partition_epoch=8)
+    assert (state.isr, state.partition_epoch) == ({0, 1}, 7)
+    assert state.proposal is proposal
+
+
 def test_metadata_of_the_epoch_that_an_answer_brought_keeps_the_next_proposal():
     state = leader(isr=(0,))
     fetch(state, 1, 0)

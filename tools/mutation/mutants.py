@@ -44,8 +44,11 @@ _NAMES = (
 
 # Whether a line is logged is not tested for each line.
 _LOGS = re.compile(r"(self\.)?_?log(ger)?\.(debug|info|warning|error|exception)\(")
-# The value of a named constant is a choice.
-_CONSTANT = re.compile(r"[A-Z_]+(: Final)? = ")
+# The value of a named constant is a choice, and these arguments only guard against mistakes.
+_NOT_DECIDING = {
+    "NumberReplacer": re.compile(r"[A-Z_]+(: Final)? = "),
+    "ReplaceTrueWithFalse": re.compile(r"@dataclass|.*\bstrict=True"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +124,8 @@ def _has_effect(statement: Any) -> bool:
             return True
         case "expr_stmt":
             operator = statement.children[1].get_code().strip()
-            return operator.endswith("=") and (operator != "=" or statement.children[0].type != "name")
+            target = statement.children[0].get_code()
+            return operator.endswith("=") and (operator != "=" or "." in target or "[" in target)
         case "atom_expr" | "power" | "await_expr":
             return not _LOGS.match(statement.get_code().strip())
     return False
@@ -164,9 +168,9 @@ def _places(module: Path) -> dict[tuple[int, int], list[tuple[str, int, int]]]:
 
 
 def _made(module: Path, name: str, occurrence: int, line: int) -> Mutant | None:
-    """None for a mutant that does not parse, means the same, is another constant, or has not as many lines."""
+    """None for a mutant that does not parse, means the same, decides nothing, or has not as many lines."""
     source = module.read_text("utf-8")
-    if name == "NumberReplacer" and _CONSTANT.match(source.splitlines()[line - 1]):
+    if name in _NOT_DECIDING and _NOT_DECIDING[name].match(source.splitlines()[line - 1]):
         return None
     mutated = mutate_code(source, _OPERATORS[name], occurrence)
     if mutated is None or mutated.count("\n") != source.count("\n") or _meaning(mutated) in (None, _meaning(source)):
