@@ -97,9 +97,15 @@ def settings_of(node: ClusterNode, controllers: Sequence[ClusterNode], directory
 
 
 def shared_settings(brokers: int) -> dict[str, str]:
-    """Replication settings: Kafka's numbers, or the number of brokers if that is smaller."""
+    """Settings of all nodes that are not Kafka's defaults, or that depend on the number of brokers.
+
+    Replication factors are Kafka's, or the number of brokers if that is smaller. A test that kills a broker waits for
+    the end of its session, so that is 3 s instead of 9.
+    """
     factor, in_sync = str(min(3, brokers)), str(min(2, brokers))
     return {
+        "broker.heartbeat.interval.ms": "500",
+        "broker.session.timeout.ms": "3000",
         "default.replication.factor": factor,
         "offsets.topic.replication.factor": factor,
         "transaction.state.log.replication.factor": factor,
