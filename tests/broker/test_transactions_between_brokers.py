@@ -97,7 +97,8 @@ class Pair:
 async def pair(nursery):
     @asynccontextmanager
     async def start(node_id):
-        settings = BrokerSettings({"log.dirs": "/data", "node.id": str(node_id)})
+        retries = {"add.partitions.to.txn.retry.backoff.max.ms": "5000"}
+        settings = BrokerSettings({"log.dirs": "/data", "node.id": str(node_id), **retries})
         async with open_broker(settings, MemoryFiles(), endpoints=[Peer.endpoint], cluster_id="c" * 22) as broker:
             await Peer(broker).create_topic("t", 1)
             yield broker
@@ -169,6 +170,26 @@ async def test_a_transaction_that_ends_while_the_coordinator_is_asked_gets_no_mo
     producers = pair.leader.partitions.get(*TOPIC).log.producers
     assert not producers.open
     assert len(pair.markers()) == 1
+
+
+async def test_the_marker_of_the_transaction_before_refuses_no_record_of_the_next(pair):
+    """The coordinator answers CONCURRENT_TRANSACTIONS until that marker is written; it is written before the retry."""
+    producer = producer_of(pair, NEW)
+    await producer.init()
+    await send(producer, b"a")
+    pair.to_leader.is_down = True
+    assert await producer.commit() is Code.NONE
+    await trio.testing.wait_all_tasks_blocked()
+
+    async def write_marker():
+        assert pair.markers() == []
+        pair.to_leader.is_down = False
+        await pair.pass_ms(600)
+        assert len(pair.markers()) == 1
+
+    pair.to_coordinator.before_answer = write_marker
+    assert await send(producer, b"b") is Code.NONE
+    assert len(pair.to_coordinator.requests) == 3
 
 
 LEADS, FOLLOWS = (Role.LEADER, LEADER), (Role.FOLLOWER, COORDINATOR)

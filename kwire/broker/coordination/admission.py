@@ -190,18 +190,22 @@ class Admission:
         dialect: Dialect,
     ) -> Mapping[TopicPartition, Code]:
         assert self._remote is not None
-        guards = {where: self._markers.guard(partition, producer.producer_id) for where, partition in asked.items()}
-        try:
-            if dialect is Dialect.ADDS:
-                codes = await self._add_elsewhere(waits, coordinator, transactional_id, producer, list(asked))
-            else:
+        adds = dialect is Dialect.ADDS
+        give_up_ms = self._give_up_ms()
+        while True:
+            # Taken again for each question: a marker that comes before it ends the transaction before.
+            guards = {where: self._markers.guard(partition, producer.producer_id) for where, partition in asked.items()}
+            try:
                 codes = await self._remote.add_partitions(
-                    waits, coordinator, transactional_id, producer, list(asked), verify_only=True
+                    waits, coordinator, transactional_id, producer, list(asked), verify_only=not adds
                 )
-            return {where: guards[where].refusal if code is Code.NONE else code for where, code in codes.items()}
-        finally:
-            for guard in guards.values():
-                guard.end()
+                answers = {where: guards[where].refusal if code is Code.NONE else code for where, code in codes.items()}
+            finally:
+                for guard in guards.values():
+                    guard.end()
+            if not adds or self._is_final(codes, give_up_ms):
+                return answers
+            await self._pause(waits)
 
     async def _add_elsewhere(
         self,
@@ -218,9 +222,13 @@ class Admission:
             codes = await self._remote.add_partitions(
                 waits, coordinator, transactional_id, producer, asked, verify_only=False
             )
-            if Code.CONCURRENT_TRANSACTIONS not in codes.values() or self._clock.monotonic_ms() >= give_up_ms:
+            if self._is_final(codes, give_up_ms):
                 return codes
             await self._pause(waits)
+
+    def _is_final(self, codes: Mapping[TopicPartition, Code], give_up_ms: float) -> bool:
+        """Whether not to ask again: the transaction before is not being completed, or it takes too long."""
+        return Code.CONCURRENT_TRANSACTIONS not in codes.values() or self._clock.monotonic_ms() >= give_up_ms
 
 
 def _as_client_knows(code: Code, dialect: Dialect) -> Code:
