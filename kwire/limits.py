@@ -93,7 +93,7 @@ ACCEPTS_PER_TURN = 64
 ACCEPT_PAUSE_MS = 1000
 
 # An I/O error of one file is logged at most this often.
-STORAGE_TROUBLE_EVERY_MS = 60_000
+STORAGE_FAILURE_LOGGED_MS = 60_000
 
 # At shutdown, pending replies may take this long to be sent.
 SHUTDOWN_GRACE_S = 5.0

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
 from kwire.errors import StorageFailure
-from kwire.limits import STORAGE_TROUBLE_EVERY_MS
+from kwire.limits import STORAGE_FAILURE_LOGGED_MS
 
 log = Logger("kwire.broker")
 
 
 class StorageFailures:
-    """Logs storage failures, at most one line per file in STORAGE_TROUBLE_EVERY_MS."""
+    """Logs storage failures, at most one line per file in STORAGE_FAILURE_LOGGED_MS."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -27,7 +27,7 @@ class StorageFailures:
     def report(self, failure: StorageFailure) -> None:
         """Log a failure. The caller answers its request; the log that failed tries again at its next append."""
         now_ms = self._clock.monotonic_ms()
-        if now_ms - self._reported_ms.get(failure.path, float("-inf")) >= STORAGE_TROUBLE_EVERY_MS:
+        if now_ms - self._reported_ms.get(failure.path, float("-inf")) >= STORAGE_FAILURE_LOGGED_MS:
             self._reported_ms[failure.path] = now_ms
             log.error("log directory I/O error", path=failure.path, error=str(failure))
         for subscriber in self.subscribers:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import trio
 
-from kwire.broker.node.observing import Observing
+from kwire.broker.node.metadata_follower import MetadataFollower
 from kwire.broker.outbound.connection import NodeConnection
 from kwire.broker.outbound.interface import Address, Dialer, Disconnected, NotServed, TimedOut
 from kwire.errors import Code, KafkaError
@@ -24,8 +24,8 @@ _RETRY_S: Final = 0.05
 class ControllerChannel:
     """``timeout_ms`` bounds a request with all its attempts; Kafka's ``request.timeout.ms``."""
 
-    def __init__(self, *, observing: Observing, dialer: Dialer, client_id: str, timeout_ms: float) -> None:
-        self._observing = observing
+    def __init__(self, *, follower: MetadataFollower, dialer: Dialer, client_id: str, timeout_ms: float) -> None:
+        self._follower = follower
         self._dialer = dialer
         self._client_id = client_id
         self._timeout_ms = timeout_ms
@@ -72,8 +72,8 @@ class ControllerChannel:
 
     async def _connected(self) -> NodeConnection:
         """Return a connection to the active controller as it is known now, once one is known."""
-        await self._observing.until(lambda: self._observing.leader is not None)
-        leader = self._observing.leader
+        await self._follower.until(lambda: self._follower.leader is not None)
+        leader = self._follower.leader
         assert leader is not None
         address = Address(leader.host, leader.port)
         if self._connection is None or self._connection.address != address:
@@ -85,7 +85,7 @@ class ControllerChannel:
 
     async def _wait_for_news(self) -> None:
         with trio.move_on_after(_RETRY_S):
-            await self._observing.changed()
+            await self._follower.changed()
 
 
 def _is_of_another_controller(response: Any) -> bool:

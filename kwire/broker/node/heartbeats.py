@@ -68,7 +68,7 @@ class HeartbeatThread:
         self._changed = threading.Condition()
         self._ended = False
         self._connection: BlockingConnection | None = None
-        self._trouble = _Trouble()
+        self._trouble = _Outage()
 
     def act(self, call: Callable[[BrokerLifecycle, float], None]) -> None:
         with self._changed:
@@ -173,7 +173,7 @@ class HeartbeatTask:
         self._on_change = on_change
         self._changed = trio.Event()
         self._connection: NodeConnection | None = None
-        self._trouble = _Trouble()
+        self._trouble = _Outage()
 
     def act(self, call: Callable[[BrokerLifecycle, float], None]) -> None:
         call(self._life, trio.current_time() * 1000)
@@ -222,7 +222,7 @@ class HeartbeatTask:
             self._connection = None
 
 
-class _Trouble:
+class _Outage:
     """Logs the first failure of several in a row, and their end."""
 
     def __init__(self) -> None:

@@ -22,7 +22,7 @@ import trio
 from kwire.broker.containment import RESTART_MS, must_stop_broker, start_contained
 from kwire.broker.logs import Logger
 from kwire.broker.node.heartbeats import Heartbeats
-from kwire.broker.node.observing import Observing
+from kwire.broker.node.metadata_follower import MetadataFollower
 from kwire.broker.node.quorum_controller import QuorumController
 from kwire.errors import Code, KafkaError
 from kwire.metadata import features
@@ -51,13 +51,13 @@ class ClusterMember:
     def __init__(
         self,
         *,
-        observing: Observing,
+        follower: MetadataFollower,
         life: BrokerLifecycle,
         controller: QuorumController,
         controllers: str,
         controlled_shutdown: bool,
     ) -> None:
-        self.observing = observing
+        self.follower = follower
         self.life = life
         self.controller = controller
         self._heartbeats: Heartbeats | None = None
@@ -83,14 +83,14 @@ class ClusterMember:
     async def join(self, tasks: trio.Nursery) -> None:
         """Read the metadata, register, and wait until the image shows it. Raises JoinRefused."""
         tasks.start_soon(self._follow_metadata)
-        if not await self._within(lambda: self.observing.observer.is_caught_up, _WAITING_LOGGED_S):
+        if not await self._within(lambda: self.follower.observer.is_caught_up, _WAITING_LOGGED_S):
             log.info("waiting for the controllers", controllers=self._controllers)
         limit_s = self.life.timing.registration_timeout_ms / 1000
-        if not await self._within(lambda: self.observing.observer.is_caught_up, limit_s):
+        if not await self._within(lambda: self.follower.observer.is_caught_up, limit_s):
             raise JoinRefused(
                 f"no active controller answers at {self._controllers} within {limit_s:g} s"
                 " (initial.broker.registration.timeout.ms): "
-                + (self.observing.trouble or "are the controllers running, and is the address right?")
+                + (self.follower.last_failure or "are the controllers running, and is the address right?")
             )
         self._check_features()
         self._check_voters()
@@ -98,7 +98,7 @@ class ClusterMember:
             raise self._failure
         assert self._heartbeats is not None
         self._act(lambda life, now_ms: life.begin(now_ms))
-        self.observing.subscribe(self._note_delta)
+        self.follower.subscribe(self._note_delta)
         tasks.start_soon(self._heartbeats.run)
         await self._until(lambda: self._is_registered() or self.life.refusal is not None)
         if self.life.refusal is not None:
@@ -106,7 +106,7 @@ class ClusterMember:
         await self.controller.learn_versions()
         start_contained(tasks, _sleep_ms, self.controller.run)
         self._has_joined = True
-        log.info("registered with the controllers", epoch=self.life.epoch, applied_offset=self.observing.applied_offset)
+        log.info("registered with the controllers", epoch=self.life.epoch, applied_offset=self.follower.applied_offset)
 
     async def become_unfenced(self) -> None:
         """Ask to be unfenced, and return once the controller has done it. Raises JoinRefused."""
@@ -155,9 +155,9 @@ class ClusterMember:
         """
         pause_ms = float(RESTART_MS)
         while self._failure is None:
-            applied_offset = self.observing.applied_offset
+            applied_offset = self.follower.applied_offset
             try:
-                await self.observing.run()
+                await self.follower.run()
             except KafkaError as refusal:
                 if not self._has_joined:
                     self._check_voters()
@@ -176,7 +176,7 @@ class ClusterMember:
                 if must_stop_broker(error):
                     raise
                 log.failure("following the metadata failed, begun again", error, pause_ms=int(pause_ms))
-            if self.observing.applied_offset > applied_offset:
+            if self.follower.applied_offset > applied_offset:
                 pause_ms = float(RESTART_MS)
             await _sleep_ms(pause_ms)
             pause_ms = min(pause_ms * 2, _FOLLOW_PAUSE_MS_MAX)
@@ -190,7 +190,7 @@ class ClusterMember:
         self._heartbeats.act(call)
 
     def _is_registered(self) -> bool:
-        shown = self.observing.image.brokers.get(self.life.identity.broker_id)
+        shown = self.follower.image.brokers.get(self.life.identity.broker_id)
         return (
             self.life.epoch >= 0
             and shown is not None
@@ -213,16 +213,16 @@ class ClusterMember:
 
     def _check_features(self) -> None:
         missing = features.not_served(
-            {**self.observing.image.features, features.KRAFT_VERSION: self.observing.kraft_version}
+            {**self.follower.image.features, features.KRAFT_VERSION: self.follower.kraft_version}
         )
         if missing:
             raise JoinRefused(features.how_to_do_without(missing))
 
     def _check_voters(self) -> None:
-        voters = self.observing.observer.quorum.voters
+        voters = self.follower.observer.quorum.voters
         broker_id = self.life.identity.broker_id
         voter_ids = () if voters is None else [voter.voter_id for voter in voters.voters]
-        if broker_id in voter_ids or self.observing.observer.is_controller_id:
+        if broker_id in voter_ids or self.follower.observer.is_controller_id:
             self._fail(f"node.id {broker_id} is the id of a controller of this cluster: choose another node.id")
 
     def _why_refused(self, code: Code) -> str:
@@ -257,9 +257,9 @@ class ClusterMember:
     async def wake_on_metadata(self) -> None:
         """After each answer of a controller, check the lifecycle and wake the tasks that wait; until cancelled."""
         while True:
-            self.life.note_applied(self.observing.applied_offset)
+            self.life.note_applied(self.follower.applied_offset)
             self._wake()
-            await self.observing.changed()
+            await self.follower.changed()
 
 
 @asynccontextmanager

@@ -16,7 +16,7 @@ import trio
 from kwire.broker.controller.interface import FinalizedFeatures, QuorumDescription
 from kwire.broker.node.command_requests import item_count, request_of, results_of
 from kwire.broker.node.controller_channel import ControllerChannel
-from kwire.broker.node.observing import Observing
+from kwire.broker.node.metadata_follower import MetadataFollower
 from kwire.broker.requests.client import Client
 from kwire.errors import Code, KafkaError, ProtocolViolation
 from kwire.metadata import features
@@ -37,8 +37,10 @@ _SHOWN_WITHIN_S: Final = 5.0
 class QuorumController:
     """``broker_epoch`` gives the epoch of this broker's registration; -1 before it is registered."""
 
-    def __init__(self, *, observing: Observing, channel: ControllerChannel, broker_epoch: Callable[[], int]) -> None:
-        self._observing = observing
+    def __init__(
+        self, *, follower: MetadataFollower, channel: ControllerChannel, broker_epoch: Callable[[], int]
+    ) -> None:
+        self._follower = follower
         self._channel = channel
         self._broker_epoch = broker_epoch
         # What the active controller serves, by API key, as (lowest, highest); and who follows changes of it.
@@ -47,12 +49,12 @@ class QuorumController:
 
     @property
     def finalized_features(self) -> FinalizedFeatures:
-        levels = features.finalized(self._observing.image, self._observing.kraft_version)
-        return FinalizedFeatures(levels, self._observing.applied_offset)
+        levels = features.finalized(self._follower.image, self._follower.kraft_version)
+        return FinalizedFeatures(levels, self._follower.applied_offset)
 
     def subscribe(self, on_delta: Callable[[Delta], None]) -> None:
         """Call ``on_delta`` after each change of the image, in the order of subscription."""
-        self._observing.subscribe(on_delta)
+        self._follower.subscribe(on_delta)
 
     async def submit(self, command: Command[T], *, charge: Charge = no_charge) -> Sequence[T | KafkaError]:
         """Send a command of this broker's own to the active controller: see ``Controller.submit``.
@@ -61,7 +63,7 @@ class QuorumController:
         """
         del charge
         try:
-            request = request_of(command, self._observing.image, self._broker_epoch())
+            request = request_of(command, self._follower.image, self._broker_epoch())
             results = results_of(command, await self._channel.request(request))
         except KafkaError as refusal:
             return [refusal] * item_count(command)
@@ -112,8 +114,8 @@ class QuorumController:
     async def run(self) -> None:
         """Ask each new active controller what it serves, until cancelled."""
         while True:
-            known = self._observing.leader
-            await self._observing.until(lambda: self._observing.leader not in {None, known})  # noqa: B023 (awaited)
+            known = self._follower.leader
+            await self._follower.until(lambda: self._follower.leader not in {None, known})  # noqa: B023 (awaited)
             with contextlib.suppress(KafkaError):
                 await self.learn_versions()
 
@@ -122,8 +124,8 @@ class QuorumController:
         created = [one.topic_id for one in results if isinstance(one, Created)]
         if created:
             with trio.move_on_after(_SHOWN_WITHIN_S):
-                await self._observing.until(
-                    lambda: all(topic_id in self._observing.image.topics_by_id for topic_id in created)
+                await self._follower.until(
+                    lambda: all(topic_id in self._follower.image.topics_by_id for topic_id in created)
                 )
 
 

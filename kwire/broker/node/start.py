@@ -18,7 +18,7 @@ from kwire.broker.metadata_source import MetadataSource
 from kwire.broker.node.controller_channel import ControllerChannel
 from kwire.broker.node.heartbeats import HeartbeatTask, HeartbeatThread
 from kwire.broker.node.member import ClusterMember, JoinRefused, open_member
-from kwire.broker.node.observing import Observing
+from kwire.broker.node.metadata_follower import MetadataFollower
 from kwire.broker.node.quorum_controller import QuorumController
 from kwire.broker.outbound.connection import NodeConnection
 from kwire.broker.outbound.interface import Address, Dialer, OutboundError
@@ -102,7 +102,7 @@ async def open_quorum(
         cluster_id=dirs.cluster_id,
         bootstrap=controller_addresses(configs),
     )
-    observing = Observing(
+    follower = MetadataFollower(
         observer=observer,
         image=image,
         dialer=dial,
@@ -129,15 +129,15 @@ async def open_quorum(
         ),
     )
     channel = ControllerChannel(
-        observing=observing, dialer=dial, client_id=str(node_id), timeout_ms=broker["request.timeout.ms"]
+        follower=follower, dialer=dial, client_id=str(node_id), timeout_ms=broker["request.timeout.ms"]
     )
     # A separate connection, as in Kafka, so that a client's request does not wait behind these fetches.
     alter_partition = ControllerChannel(
-        observing=observing, dialer=dial, client_id=str(node_id), timeout_ms=broker["request.timeout.ms"]
+        follower=follower, dialer=dial, client_id=str(node_id), timeout_ms=broker["request.timeout.ms"]
     )
-    controller = QuorumController(observing=observing, channel=channel, broker_epoch=lambda: life.epoch)
+    controller = QuorumController(follower=follower, channel=channel, broker_epoch=lambda: life.epoch)
     member = ClusterMember(
-        observing=observing,
+        follower=follower,
         life=life,
         controller=controller,
         controllers=_controllers_text(configs),
@@ -148,7 +148,7 @@ async def open_quorum(
     member.follow(
         HeartbeatThread(
             life,
-            leader=lambda: observing.leader,
+            leader=lambda: follower.leader,
             client_id=str(node_id),
             timeout_ms=beat_timeout_ms,
             on_change=member.note_change,
@@ -158,7 +158,7 @@ async def open_quorum(
         if dialer is None
         else HeartbeatTask(
             life,
-            leader=lambda: observing.leader,
+            leader=lambda: follower.leader,
             dialer=dial,
             client_id=str(node_id),
             timeout_ms=beat_timeout_ms,
@@ -167,7 +167,7 @@ async def open_quorum(
     )
     peers = Peers(image=image, dialer=secured(sockets, towards_brokers), listener=inter_broker_listener(configs))
     for security in filter(None, (towards_controllers, towards_brokers)):
-        observing.subscribe(security.on_metadata_delta)
+        follower.subscribe(security.on_metadata_delta)
     try:
         async with open_member(member):
             # From here on the directories change; without a new mark of a clean stop they count as stopped by a kill.

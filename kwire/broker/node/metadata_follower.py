@@ -30,7 +30,7 @@ log = Logger("kwire.metadata")
 _LOG_OUTAGE_EVERY_S: Final = 30.0
 
 
-class Observing:
+class MetadataFollower:
     """The image of a broker whose controllers are other processes."""
 
     def __init__(
@@ -44,7 +44,7 @@ class Observing:
         self._on_delta: list[Callable[[Delta], None]] = []
         self._connection: NodeConnection | None = None
         self._changed = trio.Event()
-        self.trouble: str | None = None  # why the last attempt to fetch metadata failed
+        self.last_failure: str | None = None  # why the last attempt to fetch metadata failed
         self._outage_since_s: float | None = None
         self._outage_logged_s = float("-inf")
 
@@ -140,7 +140,7 @@ class Observing:
         changed.set()
 
     def _note_outage(self, why: str) -> None:
-        self.trouble = why
+        self.last_failure = why
         now_s = trio.current_time()
         if self._outage_since_s is None:
             self._outage_since_s = now_s
@@ -149,7 +149,7 @@ class Observing:
             log.warning("no metadata from the controllers", why=why, applied_offset=self.applied_offset)
 
     def _note_answer(self) -> None:
-        self.trouble = None
+        self.last_failure = None
         if self._outage_since_s is not None and self.leader is not None:
             lasted_s = round(trio.current_time() - self._outage_since_s, 1)
             log.info("following the active controller", controller=_text(self.leader), outage_s=lasted_s)
