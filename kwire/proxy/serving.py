@@ -25,7 +25,7 @@ from kwire.server.acceptor import Bound, CannotBind, PortInUse, bind
 from kwire.server.bindings import WILDCARDS, Binding, SocketOptions
 from kwire.server.close_watch import CloseWatch
 from kwire.server.handshake import Handshake, shake_hands
-from kwire.server.transport import LastHeard, SocketTransport
+from kwire.server.transport import LastReceived, SocketTransport
 from kwire.server.turns import TurnQueue
 
 if TYPE_CHECKING:  # not at run time: a proxy without TLS does not load OpenSSL
@@ -68,7 +68,7 @@ class Sockets:
         self._dialer = SocketDialer()
         self._tls = tls
         self._turns = TurnQueue()
-        self._last_heard = LastHeard()
+        self._last_received = LastReceived()
 
     @property
     def listener_tls(self) -> TlsListeners | None:
@@ -160,12 +160,12 @@ class Sockets:
         self, accepted: socket.socket, address: tuple[str, int], close_watch: CloseWatch, proxy: Proxy
     ) -> tuple[SocketTransport | TlsTransport, Handshake | None]:
         if self._listeners is None:
-            return SocketTransport(accepted, address, close_watch, self._last_heard), None
+            return SocketTransport(accepted, address, close_watch, self._last_received), None
         from kwire.server.tls_transport import TlsTransport  # noqa: PLC0415 (loaded with the certificates)
 
         listener = self._listeners.get(self._protocol)
         assert listener is not None
-        transport = TlsTransport(accepted, address, close_watch, self._last_heard, listener.context)
+        transport = TlsTransport(accepted, address, close_watch, self._last_received, listener.context)
         agree = partial(listener.handshake, transport, self._turns.next_turn)
         return transport, partial(shake_hands, agree, proxy.clock, listener.failure_delay_ms)
 

@@ -164,13 +164,13 @@ class Acceptor:
         self._nursery.start_soon(self._connection(accepted, (host, address[1])).run)
 
     def _connection(self, accepted: socket.socket, address: tuple[str, int]) -> Connection:
-        last_heard, tls = self._connections.last_heard, self._listener.tls
+        last_received, tls = self._connections.last_received, self._listener.tls
         if tls is None:
-            plain = SocketTransport(accepted, address, self._close_watch, last_heard)
+            plain = SocketTransport(accepted, address, self._close_watch, last_received)
             return Connection(self._broker, plain, self._listener)
         from kwire.server.tls_transport import TlsTransport  # noqa: PLC0415 (loaded with the listener's certificates)
 
-        transport = TlsTransport(accepted, address, self._close_watch, last_heard, tls.context)
+        transport = TlsTransport(accepted, address, self._close_watch, last_received, tls.context)
         agree = partial(tls.handshake, transport, self._connections.turns.next_turn)
         handshake = partial(shake_hands, agree, self._broker.clock, tls.failure_delay_ms)
         return Connection(self._broker, transport, self._listener, handshake)

@@ -23,7 +23,7 @@ from kwire.limits import OPENING_THREADS_MAX, READ_BUFFERS_KEPT_MAX
 from kwire.server.bindings import UNLIMITED, Limits
 from kwire.server.handshake import HandshakeFailures
 from kwire.server.request_memory import RequestMemory, UnfinishedRequests
-from kwire.server.transport import LastHeard
+from kwire.server.transport import LastReceived
 from kwire.server.turns import TurnQueue
 from kwire.wire.frames import ReadBuffers
 from kwire.wire.messages import ApiVersionsResponse
@@ -89,7 +89,7 @@ class ConnectionRegistry:
         self._listener_rate_limiters: dict[str, RateLimiter] = {}
         self.handshake_failures = HandshakeFailures(clock)
         self._left = trio.Event()
-        self.last_heard = LastHeard()
+        self.last_received = LastReceived()
         self.perf_counter = time.perf_counter  # measures turns; a test may replace it
         self.turns = TurnQueue()
         self.read_buffers = ReadBuffers(READ_BUFFERS_KEPT_MAX)

@@ -30,7 +30,7 @@ from kwire.server.handshake import HandshakeFailed, NextTurn
 from kwire.server.transport import (
     BYTES,
     AcceptedSocket,
-    LastHeard,
+    LastReceived,
     Part,
     Slice,
     close_slices,
@@ -53,10 +53,10 @@ class TlsTransport(AcceptedSocket):
         accepted: socket.socket,
         address: tuple[str, int],
         close_watch: CloseWatch,
-        last_heard: LastHeard,
+        last_received: LastReceived,
         context: ssl.SSLContext,
     ) -> None:
-        super().__init__(accepted, address, close_watch, last_heard)
+        super().__init__(accepted, address, close_watch, last_received)
         self._tls: socket.socket | ssl.SSLSocket = accepted
         self._ready = False
         self._context = context
@@ -106,8 +106,8 @@ class TlsTransport(AcceptedSocket):
             except ValueError as error:  # closed by another task
                 raise trio.ClosedResourceError from error
             else:
-                if self._last_heard.transport is not self:
-                    self._last_heard.transport = self
+                if self._last_received.transport is not self:
+                    self._last_received.transport = self
                 return chunk
             await ready()
 

@@ -9,7 +9,7 @@ quarter of trio's SocketStream. A call that succeeds does not yield to other tas
 A client that sends a request, waits for the reply and sends the next spends most of its time in two wake-ups, its own
 and the broker's. While it is the only active client and its next request came soon after the last reply, the broker
 polls the socket for some microseconds instead of sleeping (busy poll): a fifth more requests a second. That ends with
-the first request that comes late, and with the first bytes from another client (``LastHeard``).
+the first request that comes late, and with the first bytes from another client (``LastReceived``).
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def peer_text(address: tuple[str, int]) -> str:
     return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
 
 
-class LastHeard:
+class LastReceived:
     """The connection of a server that received bytes last."""
 
     __slots__ = ("transport",)
@@ -124,15 +124,15 @@ class LastHeard:
 class AcceptedSocket:
     """What the plain and the TLS transport share: the descriptor of a socket, and waiting for the kernel."""
 
-    __slots__ = ("_close_watch", "_fd", "_last_heard", "host", "peer", "yields")
+    __slots__ = ("_close_watch", "_fd", "_last_received", "host", "peer", "yields")
 
     def __init__(
-        self, accepted: socket.socket, address: tuple[str, int], close_watch: CloseWatch, last_heard: LastHeard
+        self, accepted: socket.socket, address: tuple[str, int], close_watch: CloseWatch, last_received: LastReceived
     ) -> None:
         accepted.setblocking(False)
         self._fd = accepted.fileno()
         self._close_watch = close_watch
-        self._last_heard = last_heard
+        self._last_received = last_received
         self.yields = 0
         self.host = address[0]
         self.peer = peer_text(address)
@@ -164,9 +164,9 @@ class SocketTransport(AcceptedSocket):
     __slots__ = ("_polls", "_socket", "_wake_bytes")
 
     def __init__(
-        self, accepted: socket.socket, address: tuple[str, int], close_watch: CloseWatch, last_heard: LastHeard
+        self, accepted: socket.socket, address: tuple[str, int], close_watch: CloseWatch, last_received: LastReceived
     ) -> None:
-        super().__init__(accepted, address, close_watch, last_heard)
+        super().__init__(accepted, address, close_watch, last_received)
         self._socket = accepted
         self._polls = 0  # how many busy polls are left before it waits
         self._wake_bytes = 1
@@ -180,14 +180,14 @@ class SocketTransport(AcceptedSocket):
             except OSError as error:
                 raise lost(error) from error
             else:
-                if self._last_heard.transport is not self:
-                    self._last_heard.transport = self
+                if self._last_received.transport is not self:
+                    self._last_received.transport = self
                     self._polls = 0
                 return chunk
             if self._wake_bytes != 1:
                 self._wake_at(1)
             in_vain = False
-            if self._polls and self._last_heard.transport is self:
+            if self._polls and self._last_received.transport is self:
                 polled = self._busy_poll(max_bytes)
                 if polled is not None:
                     return polled
@@ -211,7 +211,7 @@ class SocketTransport(AcceptedSocket):
         self.yields += 1
         await trio.lowlevel.wait_readable(self._fd)
         soon = not polled_in_vain and time.perf_counter() - started < BUSY_POLL_IF_WITHIN_US / 1e6
-        self._polls = BUSY_POLLS_MAX if soon and self._last_heard.transport is self and _MAY_BUSY_POLL else 0
+        self._polls = BUSY_POLLS_MAX if soon and self._last_received.transport is self and _MAY_BUSY_POLL else 0
 
     async def recv_into(self, space: memoryview) -> int:
         while True:

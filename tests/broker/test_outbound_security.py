@@ -28,7 +28,7 @@ from kwire.metadata.quorum_rules import check_quorum
 from kwire.security.sasl.client import SaslLogin, begin_exchange
 from kwire.server.close_watch import CloseWatch
 from kwire.server.tls_transport import TlsTransport
-from kwire.server.transport import LastHeard
+from kwire.server.transport import LastReceived
 from kwire.testing.network import MemoryNetwork
 from kwire.wire import codec
 from kwire.wire.messages import (
@@ -57,7 +57,7 @@ class Pair:
     def __init__(self, context: ssl.SSLContext, watch: CloseWatch) -> None:
         self.ours, theirs = socket.socketpair()
         self.ours.setblocking(False)
-        self.transport = TlsTransport(theirs, ("127.0.0.1", 9), watch, LastHeard(), context)
+        self.transport = TlsTransport(theirs, ("127.0.0.1", 9), watch, LastReceived(), context)
 
     async def connected(self, context: ssl.SSLContext, host: str = "localhost") -> TlsStream:
         made = []

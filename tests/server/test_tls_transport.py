@@ -14,7 +14,7 @@ from kwire.limits import TLS_PIECE_BYTES
 from kwire.server.close_watch import CloseWatch
 from kwire.server.handshake import HandshakeFailed
 from kwire.server.tls_transport import TlsTransport
-from kwire.server.transport import LastHeard
+from kwire.server.transport import LastReceived
 from kwire.storage.files import FileSlice
 
 
@@ -35,7 +35,7 @@ class Pair:
 
     def __init__(self, context: ssl.SSLContext, close_watch: CloseWatch) -> None:
         ours, theirs = socket.socketpair()
-        self.transport = TlsTransport(ours, ("127.0.0.1", 9), close_watch, LastHeard(), context)
+        self.transport = TlsTransport(ours, ("127.0.0.1", 9), close_watch, LastReceived(), context)
         self.peer = trio.SocketStream(trio.socket.from_stdlib_socket(theirs))
         self.turns = 0
 

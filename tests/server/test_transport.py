@@ -11,7 +11,7 @@ import trio.testing
 from kwire.limits import BUSY_POLLS_MAX
 from kwire.server import transport as transport_module
 from kwire.server.close_watch import CloseWatch
-from kwire.server.transport import LastHeard, SocketTransport
+from kwire.server.transport import LastReceived, SocketTransport
 from kwire.storage.files import FileSlice
 from kwire.storage.os_files import OsFiles
 from kwire.testing.transport import MemoryTransport
@@ -29,7 +29,7 @@ async def close_watch(nursery):
 @pytest.fixture
 async def pair(close_watch):
     ours, theirs = socket.socketpair()
-    transport = SocketTransport(ours, ("127.0.0.1", 9), close_watch, LastHeard())
+    transport = SocketTransport(ours, ("127.0.0.1", 9), close_watch, LastReceived())
     peer = trio.socket.from_stdlib_socket(theirs)
     yield transport, peer
     transport.close()
@@ -226,7 +226,7 @@ async def test_a_descriptor_that_is_used_again_has_a_watch_of_its_own(close_watc
     fired = []
     for turn in range(3):
         ours, theirs = socket.socketpair()
-        transport = SocketTransport(ours, ("::1", 9), close_watch, LastHeard())
+        transport = SocketTransport(ours, ("::1", 9), close_watch, LastReceived())
         transport.on_peer_closed(lambda turn=turn: fired.append(turn))
         if turn != 1:
             theirs.close()
@@ -330,7 +330,7 @@ async def test_others_get_their_turn_after_so_many_requests_that_came_soon(asked
 async def test_a_busy_poll_ends_when_another_client_sends(asked_alone):
     transport, scripted, ask = asked_alone
     await ask()
-    transport._last_heard.transport = None
+    transport._last_received.transport = None
     scripted.script = [None, b"later"]
     with trio.testing.assert_checkpoints(), trio.move_on_after(0):
         await transport.recv(10)
