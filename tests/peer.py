@@ -1,4 +1,4 @@
-"""A connection without a socket: requests go through the same dispatch door as on the wire."""
+"""A connection without a socket: requests go through the same dispatch as on the wire."""
 
 import trio
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from kwire.cli.control_door import Door, control_options, examples, path
+from kwire.cli.control_command import CommandClient, control_options, examples, path
 from kwire.cli.tables import print_table
 
 _CLIENT_COLUMNS = ("CLIENT-ID", "PEER", "SOFTWARE", "PRINCIPAL", "LISTENER", "REQUESTS", "METRICS")
@@ -38,7 +38,8 @@ def clients(url: str, token: str | None, client_id: str | None, *, metrics: bool
     and a subscription asks for it (docs/client-metrics.md).
     """
     shows_metrics = metrics or bool(prefix)
-    _, answer = Door(url, token, "clients").call("GET", path("client-metrics" if shows_metrics else "connections"))
+    view = "client-metrics" if shows_metrics else "connections"
+    _, answer = CommandClient(url, token, "clients").call("GET", path(view))
     found = [each for each in answer if client_id is None or each["client_id"] == client_id]
     if shows_metrics:
         found = [each for each in found if each["name"].startswith(prefix)]

@@ -11,7 +11,7 @@ from typing import Any
 
 import click
 
-from kwire.cli.control_door import Door, control_options, examples, pair, path, query, show
+from kwire.cli.control_command import CommandClient, control_options, examples, pair, path, query, show
 from kwire.cli.ctl_state import COMMANDS as STATE_COMMANDS
 from kwire.cli.ctl_views import COMMANDS as VIEW_COMMANDS
 from kwire.cli.durations import duration
@@ -33,7 +33,7 @@ def ctl(ctx: click.Context, url: str, token: str | None) -> None:
 
     It prints JSON. Exit code 1 when the broker refuses, 3 when the time of a wait is over.
     """
-    ctx.obj = Door(url, token)
+    ctx.obj = CommandClient(url, token)
 
 
 @ctl.group(
@@ -54,7 +54,7 @@ def faults() -> None:
 )
 @click.argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...")
 @click.pass_obj
-def add(door: Door, pairs: tuple[str, ...]) -> None:
+def add(client: CommandClient, pairs: tuple[str, ...]) -> None:
     """Arm a rule: for which requests, when, and one effect.
 
     Which requests: api, versions, topic, partition, group, transactional_id, client_id, principal, listener. Without
@@ -69,45 +69,45 @@ def add(door: Door, pairs: tuple[str, ...]) -> None:
 
     name: the name of the rule. docs/faults.md explains each key.
     """
-    show(door.call("POST", "/v1/faults", dict(pair(each) for each in pairs)))
+    show(client.call("POST", "/v1/faults", dict(pair(each) for each in pairs)))
 
 
 @faults.command(name="list", epilog=examples("kwire ctl faults list"))
 @click.pass_obj
-def list_faults(door: Door) -> None:
+def list_faults(client: CommandClient) -> None:
     """Show the rules that are armed, with their counts."""
-    show(door.call("GET", "/v1/faults"))
+    show(client.call("GET", "/v1/faults"))
 
 
 @faults.command(name="show", epilog=examples("kwire ctl faults show fault-1"))
 @click.argument("name")
 @click.pass_obj
-def show_fault(door: Door, name: str) -> None:
+def show_fault(client: CommandClient, name: str) -> None:
     """Show one rule."""
-    show(door.call("GET", path("faults", name)))
+    show(client.call("GET", path("faults", name)))
 
 
 @faults.command(epilog=examples("kwire ctl faults remove fault-1"))
 @click.argument("name")
 @click.pass_obj
-def remove(door: Door, name: str) -> None:
+def remove(client: CommandClient, name: str) -> None:
     """Disarm a rule; requests that it holds continue."""
-    show(door.call("DELETE", path("faults", name)))
+    show(client.call("DELETE", path("faults", name)))
 
 
 @faults.command(epilog=examples("kwire ctl faults clear"))
 @click.pass_obj
-def clear(door: Door) -> None:
+def clear(client: CommandClient) -> None:
     """Disarm all rules."""
-    show(door.call("DELETE", "/v1/faults"))
+    show(client.call("DELETE", "/v1/faults"))
 
 
 @faults.command(epilog=examples("kwire ctl faults release stuck"))
 @click.argument("name")
 @click.pass_obj
-def release(door: Door, name: str) -> None:
+def release(client: CommandClient, name: str) -> None:
     """Let the requests that a rule holds continue."""
-    show(door.call("POST", path("faults", name, "release")))
+    show(client.call("POST", path("faults", name, "release")))
 
 
 @faults.command(name="wait", epilog=examples("kwire ctl faults wait fault-1 --times 2 --timeout 30s"))
@@ -115,12 +115,12 @@ def release(door: Door, name: str) -> None:
 @click.option("--times", type=click.IntRange(min=1), default=1, show_default=True, help="How many requests.")
 @click.option("--timeout", type=duration, default="10s", show_default=True, help="How long to wait, in real time.")
 @click.pass_obj
-def wait_fault(door: Door, name: str, times: int, timeout: int) -> None:
+def wait_fault(client: CommandClient, name: str, times: int, timeout: int) -> None:
     """Wait until a rule has disturbed that many requests.
 
     Exit code 3 if the time is over first.
     """
-    show(door.call("POST", path("faults", name, "wait"), {"times": times, "timeout_ms": timeout}))
+    show(client.call("POST", path("faults", name, "wait"), {"times": times, "timeout_ms": timeout}))
 
 
 @ctl.group(
@@ -133,25 +133,25 @@ def clock() -> None:
 
 @clock.command(name="show", epilog=examples("kwire ctl clock show"))
 @click.pass_obj
-def show_clock(door: Door) -> None:
+def show_clock(client: CommandClient) -> None:
     """Show the time and the rate."""
-    show(door.call("GET", "/v1/clock"))
+    show(client.call("GET", "/v1/clock"))
 
 
 @clock.command(epilog=examples("kwire ctl clock advance 90s"))
 @click.argument("by", type=duration, metavar="DURATION")
 @click.pass_obj
-def advance(door: Door, by: int) -> None:
+def advance(client: CommandClient, by: int) -> None:
     """Move the clock forward, such as by 90s or 2h."""
-    show(door.call("POST", "/v1/clock", {"advance_ms": by}))
+    show(client.call("POST", "/v1/clock", {"advance_ms": by}))
 
 
 @clock.command(epilog=examples("kwire ctl clock rate 0", "kwire ctl clock rate 10"))
 @click.argument("times", type=click.FloatRange(min=0))
 @click.pass_obj
-def rate(door: Door, times: float) -> None:
+def rate(client: CommandClient, times: float) -> None:
     """Set how fast the clock runs: 1 is real time, 0 stops it."""
-    show(door.call("POST", "/v1/clock", {"rate": times}))
+    show(client.call("POST", "/v1/clock", {"rate": times}))
 
 
 @ctl.command(epilog=examples("kwire ctl requests --api Produce --last 5", "kwire ctl requests --follow --topic orders"))
@@ -163,12 +163,12 @@ def rate(door: Door, times: float) -> None:
 @click.option("--last", type=click.IntRange(min=0), default=20, show_default=True, help="How many.")
 @click.option("--follow", is_flag=True, help="Print each request from now on, one line of JSON each.")
 @click.pass_obj
-def requests(door: Door, /, *, last: int, follow: bool, **wanted: str | None) -> None:
+def requests(client: CommandClient, /, *, last: int, follow: bool, **wanted: str | None) -> None:
     """Show the last requests, decoded, with their answers."""
     if not follow:
-        show(door.call("GET", "/v1/requests" + query({**wanted, "last": last})))
+        show(client.call("GET", "/v1/requests" + query({**wanted, "last": last})))
         return
-    for line in door.lines("/v1/requests/stream" + query(wanted)):
+    for line in client.lines("/v1/requests/stream" + query(wanted)):
         click.echo(line)
 
 
@@ -182,21 +182,23 @@ def requests(door: Door, /, *, last: int, follow: bool, **wanted: str | None) ->
 @click.option("--since", type=click.IntRange(min=0), default=0, help="Count requests with a number above this one.")
 @click.option("--timeout", type=duration, default="10s", show_default=True, help="How long to wait, in real time.")
 @click.pass_obj
-def wait(door: Door, /, pairs: tuple[str, ...], *, times: int, since: int, timeout: int, **wanted: str | None) -> None:
+def wait(
+    client: CommandClient, /, pairs: tuple[str, ...], *, times: int, since: int, timeout: int, **wanted: str | None
+) -> None:
     """Wait until the broker has received requests.
 
     Exit code 3 if they did not arrive in time. KEY=VALUE are fields of the request, such as acks=-1.
     """
     body: dict[str, Any] = {name: value for name, value in wanted.items() if value is not None}
     body |= {"times": times, "since": since, "timeout_ms": timeout, "fields": dict(pair(each) for each in pairs)}
-    show(door.call("POST", "/v1/requests/wait", body))
+    show(client.call("POST", "/v1/requests/wait", body))
 
 
 @ctl.command(epilog=examples("kwire ctl topics"))
 @click.pass_obj
-def topics(door: Door) -> None:
+def topics(client: CommandClient) -> None:
     """Show the topics with the offsets of their partitions."""
-    show(door.call("GET", "/v1/topics"))
+    show(client.call("GET", "/v1/topics"))
 
 
 for _command in (*STATE_COMMANDS, *VIEW_COMMANDS):

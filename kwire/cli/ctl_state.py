@@ -9,17 +9,17 @@ from pathlib import Path
 
 import click
 
-from kwire.cli.control_door import Door, examples, fail, pair, path, query, show
+from kwire.cli.control_command import CommandClient, examples, fail, pair, path, query, show
 
 
 @click.command(epilog=examples("kwire ctl reset"))
 @click.pass_obj
-def reset(door: Door) -> None:
+def reset(client: CommandClient) -> None:
     """Empty the broker: topics, groups, users, ACLs, rules.
 
     Topics and users that its command line names are made again. Clients see a restart.
     """
-    show(door.call("POST", "/v1/reset"))
+    show(client.call("POST", "/v1/reset"))
 
 
 @click.group(
@@ -33,51 +33,51 @@ def snapshot() -> None:
 @snapshot.command(epilog=examples("kwire ctl snapshot make loaded"))
 @click.argument("name")
 @click.pass_obj
-def make(door: Door, name: str) -> None:
+def make(client: CommandClient, name: str) -> None:
     """Store the state under a name."""
-    show(door.call("POST", "/v1/snapshots", {"name": name}))
+    show(client.call("POST", "/v1/snapshots", {"name": name}))
 
 
 @snapshot.command(epilog=examples("kwire ctl snapshot restore loaded"))
 @click.argument("name")
 @click.pass_obj
-def restore(door: Door, name: str) -> None:
+def restore(client: CommandClient, name: str) -> None:
     """Replace the state by a snapshot; clients see a restart."""
-    show(door.call("POST", path("snapshots", name, "restore")))
+    show(client.call("POST", path("snapshots", name, "restore")))
 
 
 @snapshot.command(name="list", epilog=examples("kwire ctl snapshot list"))
 @click.pass_obj
-def list_snapshots(door: Door) -> None:
+def list_snapshots(client: CommandClient) -> None:
     """Show the snapshots with their sizes."""
-    show(door.call("GET", "/v1/snapshots"))
+    show(client.call("GET", "/v1/snapshots"))
 
 
 @snapshot.command(epilog=examples("kwire ctl snapshot remove loaded"))
 @click.argument("name")
 @click.pass_obj
-def remove(door: Door, name: str) -> None:
+def remove(client: CommandClient, name: str) -> None:
     """Remove a snapshot."""
-    show(door.call("DELETE", path("snapshots", name)))
+    show(client.call("DELETE", path("snapshots", name)))
 
 
 @snapshot.command(epilog=examples("kwire ctl snapshot save ./loaded"))
 @click.argument("directory")
 @click.pass_obj
-def save(door: Door, directory: str) -> None:
+def save(client: CommandClient, directory: str) -> None:
     """Write the state to a new directory.
 
     The directory is on the broker's machine; kwire serve --data and Apache Kafka can use it.
     """
-    show(door.call("POST", "/v1/snapshots", {"directory": str(Path(directory).absolute())}))
+    show(client.call("POST", "/v1/snapshots", {"directory": str(Path(directory).absolute())}))
 
 
 @snapshot.command(epilog=examples("kwire ctl snapshot load ./loaded"))
 @click.argument("directory")
 @click.pass_obj
-def load(door: Door, directory: str) -> None:
+def load(client: CommandClient, directory: str) -> None:
     """Replace the state by that of a data directory on the broker's machine."""
-    show(door.call("POST", "/v1/restore", {"directory": str(Path(directory).absolute())}))
+    show(client.call("POST", "/v1/restore", {"directory": str(Path(directory).absolute())}))
 
 
 @click.group(
@@ -89,30 +89,30 @@ def fork() -> None:
 
 @fork.command(epilog=examples("kwire ctl fork start"))
 @click.pass_obj
-def start(door: Door) -> None:
+def start(client: CommandClient) -> None:
     """Start a copy, and print its addresses."""
-    show(door.call("POST", "/v1/forks"))
+    show(client.call("POST", "/v1/forks"))
 
 
 @fork.command(name="list", epilog=examples("kwire ctl fork list"))
 @click.pass_obj
-def list_forks(door: Door) -> None:
+def list_forks(client: CommandClient) -> None:
     """Show the copies that run."""
-    show(door.call("GET", "/v1/forks"))
+    show(client.call("GET", "/v1/forks"))
 
 
 @fork.command(epilog=examples("kwire ctl fork end fork-1"))
 @click.argument("name")
 @click.pass_obj
-def end(door: Door, name: str) -> None:
+def end(client: CommandClient, name: str) -> None:
     """End a copy."""
-    show(door.call("DELETE", path("forks", name)))
+    show(client.call("DELETE", path("forks", name)))
 
 
 @click.command(epilog=examples("kwire ctl seed seed.json", "kwire ctl export orders > seed.json"))
 @click.argument("file", type=click.Path())
 @click.pass_obj
-def seed(door: Door, file: str) -> None:
+def seed(client: CommandClient, file: str) -> None:
     """Fill the broker from a file.
 
     The file has topics, configs, users, ACLs and records, or names .jsonl and .csv files with records;
@@ -126,7 +126,7 @@ def seed(door: Door, file: str) -> None:
         read_seed(document)
     except SeedError as error:
         fail(str(error))
-    show(door.call("POST", "/v1/seed", document))
+    show(client.call("POST", "/v1/seed", document))
 
 
 @click.command(
@@ -139,14 +139,14 @@ def seed(door: Door, file: str) -> None:
 @click.argument("event")
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE...]")
 @click.pass_obj
-def happen(door: Door, event: str, pairs: tuple[str, ...]) -> None:
+def happen(client: CommandClient, event: str, pairs: tuple[str, ...]) -> None:
     """Trigger an event, such as a rebalance.
 
     Events: leader_epoch_bumped (topic, partition), coordinator_moved (group or transactional_id), rebalance (group),
     member_fenced (group, and member_id or client_id), producer_fenced (transactional_id), transaction_left_hanging
     (topic, partition), locks_expired (group). docs/faults.md explains each.
     """
-    show(door.call("POST", "/v1/events", {**dict(pair(each) for each in pairs), "event": event}))
+    show(client.call("POST", "/v1/events", {**dict(pair(each) for each in pairs), "event": event}))
 
 
 @click.group(
@@ -160,31 +160,31 @@ def record() -> None:
 @record.command(name="start", epilog=examples("kwire ctl record start field.jsonl"))
 @click.argument("file", type=click.Path())
 @click.pass_obj
-def start_recording(door: Door, file: str) -> None:
+def start_recording(client: CommandClient, file: str) -> None:
     """Record to a new file on the broker's machine."""
-    show(door.call("POST", "/v1/recording", {"file": str(Path(file).absolute())}))
+    show(client.call("POST", "/v1/recording", {"file": str(Path(file).absolute())}))
 
 
 @record.command(name="show", epilog=examples("kwire ctl record show"))
 @click.pass_obj
-def show_recording(door: Door) -> None:
+def show_recording(client: CommandClient) -> None:
     """Show the recording in progress."""
-    show(door.call("GET", "/v1/recording"))
+    show(client.call("GET", "/v1/recording"))
 
 
 @record.command(name="stop", epilog=examples("kwire ctl record stop"))
 @click.pass_obj
-def stop_recording(door: Door) -> None:
+def stop_recording(client: CommandClient) -> None:
     """End the recording."""
-    show(door.call("DELETE", "/v1/recording"))
+    show(client.call("DELETE", "/v1/recording"))
 
 
 @click.command(epilog=examples("kwire ctl export orders > seed.json"))
 @click.argument("topic")
 @click.pass_obj
-def export(door: Door, topic: str) -> None:
+def export(client: CommandClient, topic: str) -> None:
     """Print a topic with its configs and records as a seed."""
-    show(door.call("GET", path("topics", topic, "export")))
+    show(client.call("GET", path("topics", topic, "export")))
 
 
 @click.command(epilog=examples("kwire ctl records orders --last 5", "kwire ctl records orders -p 1 --offset 100"))
@@ -193,10 +193,10 @@ def export(door: Door, topic: str) -> None:
 @click.option("--offset", type=click.IntRange(min=0), help="The first offset. [default: the last records]")
 @click.option("--last", type=click.IntRange(min=1), default=10, show_default=True, help="Records of each partition.")
 @click.pass_obj
-def records(door: Door, topic: str, partition: int | None, offset: int | None, last: int) -> None:
+def records(client: CommandClient, topic: str, partition: int | None, offset: int | None, last: int) -> None:
     """Show records, without a consumer group."""
     show(
-        door.call(
+        client.call(
             "GET", path("topics", topic, "records") + query({"partition": partition, "offset": offset, "last": last})
         )
     )

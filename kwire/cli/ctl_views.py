@@ -7,59 +7,59 @@ from __future__ import annotations
 
 import click
 
-from kwire.cli.control_door import Door, examples, pair, path, show
+from kwire.cli.control_command import CommandClient, examples, pair, path, show
 from kwire.cli.durations import duration
 
 
 @click.command(epilog=examples("kwire ctl groups", "kwire ctl groups billing"))
 @click.argument("group", required=False)
 @click.pass_obj
-def groups(door: Door, group: str | None) -> None:
+def groups(client: CommandClient, group: str | None) -> None:
     """Show all groups, or one with its members, offsets and lag."""
-    show(door.call("GET", "/v1/groups" if group is None else path("groups", group)))
+    show(client.call("GET", "/v1/groups" if group is None else path("groups", group)))
 
 
 @click.command(epilog=examples("kwire ctl transactions"))
 @click.pass_obj
-def transactions(door: Door) -> None:
+def transactions(client: CommandClient) -> None:
     """Show transactional ids with their states and partitions."""
-    show(door.call("GET", "/v1/transactions"))
+    show(client.call("GET", "/v1/transactions"))
 
 
 @click.command(epilog=examples("kwire ctl producers orders"))
 @click.argument("topic")
 @click.pass_obj
-def producers(door: Door, topic: str) -> None:
+def producers(client: CommandClient, topic: str) -> None:
     """Show the producers that wrote to a topic."""
-    show(door.call("GET", path("topics", topic, "producers")))
+    show(client.call("GET", path("topics", topic, "producers")))
 
 
 @click.command(epilog=examples("kwire ctl connections"))
 @click.pass_obj
-def connections(door: Door) -> None:
+def connections(client: CommandClient) -> None:
     """Show the clients that are connected."""
-    show(door.call("GET", "/v1/connections"))
+    show(client.call("GET", "/v1/connections"))
 
 
 @click.command(epilog=examples("kwire ctl nodes"))
 @click.pass_obj
-def nodes(door: Door) -> None:
+def nodes(client: CommandClient) -> None:
     """Show the brokers behind a proxy.
 
     Each has the address that clients get for it. A broker has none of these.
     """
-    show(door.call("GET", "/v1/nodes"))
+    show(client.call("GET", "/v1/nodes"))
 
 
 @click.command(epilog=examples("kwire ctl locks billing"))
 @click.argument("group")
 @click.pass_obj
-def locks(door: Door, group: str) -> None:
+def locks(client: CommandClient, group: str) -> None:
     """Show acquisition locks of a share group.
 
     They are runs of records that its members have acquired and not acknowledged.
     """
-    show(door.call("GET", path("groups", group, "locks")))
+    show(client.call("GET", path("groups", group, "locks")))
 
 
 @click.command(
@@ -72,7 +72,7 @@ def locks(door: Door, group: str) -> None:
 @click.argument("pairs", nargs=-1, required=True, metavar="KEY=VALUE...")
 @click.option("--timeout", type=duration, default="10s", show_default=True, help="How long to wait, in real time.")
 @click.pass_obj
-def until(door: Door, pairs: tuple[str, ...], timeout: int) -> None:
+def until(client: CommandClient, pairs: tuple[str, ...], timeout: int) -> None:
     """Wait until a condition holds.
 
     Conditions: a group with state and members, with lag (at most) or with left (a member id, instance id or client id);
@@ -80,14 +80,14 @@ def until(door: Door, pairs: tuple[str, ...], timeout: int) -> None:
 
     Exit code 3 if the time is over first; the present state is printed.
     """
-    show(door.call("POST", "/v1/wait", {**dict(pair(each) for each in pairs), "timeout_ms": timeout}))
+    show(client.call("POST", "/v1/wait", {**dict(pair(each) for each in pairs), "timeout_ms": timeout}))
 
 
 @click.command(epilog=examples("kwire ctl metrics | grep lag"))
 @click.pass_obj
-def metrics(door: Door) -> None:
+def metrics(client: CommandClient) -> None:
     """Print the metrics for Prometheus."""
-    click.echo(door.text("/metrics"), nl=False)
+    click.echo(client.text("/metrics"), nl=False)
 
 
 COMMANDS = (metrics, groups, transactions, producers, connections, nodes, locks, until)

@@ -91,7 +91,7 @@ class Bench(Recordings):
 
     async def seed(self, seed: Seed) -> dict[str, int]:
         """Fill the broker; returns how many topics were created and records written. Raises KafkaError."""
-        return await contents.plant(self.broker, self.client, seed)
+        return await contents.apply_seed(self.broker, self.client, seed)
 
     def close(self) -> None:
         """Disarm all rules and stop recording."""

@@ -49,7 +49,7 @@ def export_topic(broker: Broker, topic: str) -> dict[str, Any]:
     return {"topics": {topic: {"partitions": len(partitions), "configs": configs, "records": records}}}
 
 
-async def plant(broker: Broker, client: InternalClient, seed: Seed) -> dict[str, int]:
+async def apply_seed(broker: Broker, client: InternalClient, seed: Seed) -> dict[str, int]:
     """Fill a broker; returns how many topics were created and how many records written.
 
     A topic that exists keeps its partitions and gets the configs and records. Raises KafkaError at the first refusal;

@@ -253,7 +253,7 @@ def _is_secret_config(name: str) -> bool:
     return any(word in name for word in _SECRET_CONFIGS)
 
 
-def for_people(entry: Entry) -> str:
+def entry_line(entry: Entry) -> str:
     """Write an entry as one line: time, API, client, subject, outcome."""
     at = datetime.fromtimestamp(entry.at_ms / 1000, tz=UTC).strftime("%H:%M:%S.%f")[:-3]
     about = sorted({str(each) for subject in entry.about for each in _names(subject)})

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from kwire.testing.arguments import BrokerConfigError
     from kwire.testing.broker import KafkaBroker
     from kwire.testing.cluster import kafka_cluster
+    from kwire.testing.control_client import ControlRefused
     from kwire.testing.faults import Fault, FaultNeverFired
-    from kwire.testing.http_door import ControlRefused
     from kwire.testing.kafka_proxy import KafkaProxy, proxy
     from kwire.testing.local_cluster import LocalCluster
     from kwire.testing.local_nodes import ClusterError
@@ -69,8 +69,8 @@ def __getattr__(name: str) -> Any:
         arguments,
         broker,
         cluster,
+        control_client,
         faults,
-        http_door,
         kafka_proxy,
         local_cluster,
         local_nodes,
@@ -90,7 +90,7 @@ def __getattr__(name: str) -> Any:
         "AsyncKafka": remote_async,
         "BrokerStartError": start_errors,
         "ConditionError": conditions,
-        "ControlRefused": http_door,
+        "ControlRefused": control_client,
         "EventError": events,
         "KafkaProcess": process,
         "KafkaProxy": kafka_proxy,

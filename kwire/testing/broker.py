@@ -114,8 +114,8 @@ class KafkaBroker:
         self._stop: trio.Event | None = None
         self._bench: Bench | None = None
         self._failure: BaseException | None = None
-        self.faults = Faults(self._in_broker, self._in_broker_sync, self._its_injector)
-        self.requests = Requests(self._in_broker, self._in_broker_sync, self._its_log)
+        self.faults = Faults(self._in_broker, self._in_broker_sync, self._current_injector)
+        self.requests = Requests(self._in_broker, self._in_broker_sync, self._current_log)
 
     def __enter__(self) -> Self:
         self.start()
@@ -204,19 +204,19 @@ class KafkaBroker:
 
         Clients see a restart. The clock is real again.
         """
-        self._in_broker(self._its_bench().reset)
+        self._in_broker(self._current_bench().reset)
         self._clock_shift_ms = 0.0
 
     def snapshot(self, name: str = "default") -> None:
         """Keep the state under a name, until the broker stops; one that has the name is replaced."""
-        self._in_broker(lambda: self._its_bench().state.snapshot(name))
+        self._in_broker(lambda: self._current_bench().state.snapshot(name))
 
     def restore(self, name: str = "default") -> None:
         """Restore a snapshot. Clients see a restart; rules and the clock stay.
 
         Raises StateError if there is no snapshot of that name.
         """
-        state = self._its_bench().state
+        state = self._current_bench().state
         self._in_broker(lambda: state.restore(state.find(name)))
 
     def save(self, directory: str | os.PathLike[str]) -> None:
@@ -224,7 +224,7 @@ class KafkaBroker:
 
         Raises StateError if the directory is not empty.
         """
-        self._in_broker(lambda: self._its_bench().state.save(os.fspath(directory)))
+        self._in_broker(lambda: self._current_bench().state.save(os.fspath(directory)))
 
     def load(self, directory: str | os.PathLike[str]) -> None:
         """Restore a directory that ``save`` wrote, or another data directory that is not in use.
@@ -233,7 +233,7 @@ class KafkaBroker:
         state then stays.
         """
         try:
-            self._in_broker(lambda: self._its_bench().state.load(os.fspath(directory)))
+            self._in_broker(lambda: self._current_bench().state.load(os.fspath(directory)))
         except Exception as error:  # noqa: BLE001 (whatever keeps a broker from starting)
             raise start_error(error) from None
 
@@ -242,7 +242,7 @@ class KafkaBroker:
 
         It has the settings, users and certificates of this one. Later changes of one do not affect the other.
         """
-        snapshot: Snapshot = self._in_broker(self._its_bench().state.capture)
+        snapshot: Snapshot = self._in_broker(self._current_bench().state.capture)
         other = KafkaBroker()
         other._config, other._users, other._acls = self._config, self._users, self._acls
         other._certificates = self._certificates
@@ -256,11 +256,11 @@ class KafkaBroker:
 
         Raises RecordingError if the file exists or a recording is in progress already.
         """
-        self._in_broker_sync(lambda: self._its_bench().record(os.fspath(file)))
+        self._in_broker_sync(lambda: self._current_bench().record(os.fspath(file)))
 
     def stop_recording(self) -> None:
         """End the recording. Raises RecordingError if none is in progress."""
-        self._in_broker_sync(self._its_bench().stop_recording)
+        self._in_broker_sync(self._current_bench().stop_recording)
 
     def happen(self, event: str, **what: str | int) -> dict[str, Any]:
         """Trigger an event that clients must handle: ``kafka.happen("rebalance", group="billing")``.
@@ -269,7 +269,7 @@ class KafkaBroker:
         transaction_left_hanging and locks_expired; docs/faults.md describes them. Raises EventError for one that is not
         possible, KafkaError for a refusal by the broker.
         """
-        return self._in_broker(lambda: self._its_bench().happen(event, what))
+        return self._in_broker(lambda: self._current_bench().happen(event, what))
 
     def seed(self, document: Mapping[str, Any] | str | os.PathLike[str]) -> None:
         """Create topics, configs, users and ACLs, and write records: from a file, or from a value of its form.
@@ -278,11 +278,11 @@ class KafkaBroker:
         """
         given = document if isinstance(document, Mapping) else load_document(os.fspath(document))
         seed = read_seed(given)
-        self._in_broker(lambda: self._its_bench().seed(seed))
+        self._in_broker(lambda: self._current_bench().seed(seed))
 
     def export(self, topic: str) -> dict[str, Any]:
         """Return a topic with its configs and records as a seed. Raises KafkaError if it does not exist."""
-        return self._in_broker_sync(lambda: self._its_bench().export(topic))
+        return self._in_broker_sync(lambda: self._current_bench().export(topic))
 
     def records(
         self, topic: str, *, partition: int | None = None, offset: int | None = None, last: int = 100
@@ -292,43 +292,43 @@ class KafkaBroker:
         Keys: topic, partition, offset, timestamp, key, value, headers. Bytes that are not UTF-8 are {"base64": ...}.
         Records of open and aborted transactions are there too. Raises KafkaError for a topic that does not exist.
         """
-        bench = self._its_bench()
+        bench = self._current_bench()
         return self._in_broker_sync(lambda: bench.records(topic, partition=partition, offset=offset, last=last))
 
     def groups(self) -> list[dict[str, Any]]:
         """Give group, kind (classic, consumer, share, streams) and state of each group."""
-        return self._in_broker(self._its_bench().views.groups)
+        return self._in_broker(self._current_bench().views.groups)
 
     def group(self, group_id: str) -> dict[str, Any]:
         """Return a group with members, offsets and lag. Raises KafkaError if it does not exist."""
-        return self._in_broker(lambda: self._its_bench().views.group(group_id))
+        return self._in_broker(lambda: self._current_bench().views.group(group_id))
 
     def transactions(self) -> list[dict[str, Any]]:
         """Give id, state, producer and partitions of each transactional id."""
-        return self._in_broker(self._its_bench().views.transactions)
+        return self._in_broker(self._current_bench().views.transactions)
 
     def producers(self, topic: str) -> list[dict[str, Any]]:
         """Return the producers that wrote to a topic, by partition. Raises KafkaError if it does not exist."""
-        return self._in_broker(lambda: self._its_bench().views.producers(topic))
+        return self._in_broker(lambda: self._current_bench().views.producers(topic))
 
     def connections(self) -> list[dict[str, Any]]:
         """Give peer, listener, principal and software of each client that is connected."""
-        return self._in_broker_sync(self._its_bench().views.connections)
+        return self._in_broker_sync(self._current_bench().views.connections)
 
     def client_metrics(self) -> list[dict[str, Any]]:
         """Give the last values of the metrics that connected clients have pushed (KIP-714)."""
-        return self._in_broker_sync(self._its_bench().views.client_metrics)
+        return self._in_broker_sync(self._current_bench().views.client_metrics)
 
     def locks(self, group_id: str) -> list[dict[str, Any]]:
         """Give the runs of records that members of a share group have acquired."""
-        return self._in_broker_sync(lambda: self._its_bench().views.locks(group_id))
+        return self._in_broker_sync(lambda: self._current_bench().views.locks(group_id))
 
     def wait_until(self, timeout: float = 10.0, **condition: Unpack[ConditionKeys]) -> None:
         """Return once a condition holds: ``kafka.wait_until(group="billing", lag=0)``; docs/testing.md lists them.
 
         Raises NeverHappened after ``timeout`` seconds, ConditionError for an unknown condition.
         """
-        holds, text, seen = self._in_broker(lambda: self._its_bench().wait_until(condition, timeout))
+        holds, text, seen = self._in_broker(lambda: self._current_bench().wait_until(condition, timeout))
         if not holds:
             raise never_happened(text, timeout, seen)
 
@@ -401,13 +401,13 @@ class KafkaBroker:
     def _in_broker_sync(self, call: Callable[[], T]) -> T:
         return trio.from_thread.run_sync(call, trio_token=self._running())
 
-    def _its_injector(self) -> Injector:
-        return self._its_bench().injector
+    def _current_injector(self) -> Injector:
+        return self._current_bench().injector
 
-    def _its_log(self) -> RequestLog:
-        return self._its_bench().log
+    def _current_log(self) -> RequestLog:
+        return self._current_bench().log
 
-    def _its_bench(self) -> Bench:
+    def _current_bench(self) -> Bench:
         assert self._bench is not None
         return self._bench
 

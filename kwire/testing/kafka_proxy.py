@@ -61,8 +61,8 @@ class KafkaProxy:
         self._stop: trio.Event | None = None
         self._bench: ProxyBench | None = None
         self._failure: BaseException | None = None
-        self.faults = Faults(self._in_proxy, self._in_proxy_sync, lambda: self._its_bench().injector)
-        self.requests = Requests(self._in_proxy, self._in_proxy_sync, lambda: self._its_bench().log)
+        self.faults = Faults(self._in_proxy, self._in_proxy_sync, lambda: self._current_bench().injector)
+        self.requests = Requests(self._in_proxy, self._in_proxy_sync, lambda: self._current_bench().log)
 
     def __enter__(self) -> Self:
         self.start()
@@ -133,27 +133,27 @@ class KafkaProxy:
 
     def nodes(self) -> dict[str, str]:
         """Give the brokers that are known, ``HOST:PORT``, with the addresses at which clients reach them."""
-        shown = self._in_proxy_sync(lambda: self._its_bench().nodes())
+        shown = self._in_proxy_sync(lambda: self._current_bench().nodes())
         return {each["node"]: each["listener"] for each in shown}
 
     def connections(self) -> list[dict[str, Any]]:
         """Give peer, node and number of requests of each client that is connected."""
-        return self._in_proxy_sync(lambda: self._its_bench().connections())
+        return self._in_proxy_sync(lambda: self._current_bench().connections())
 
     def record(self, file: str | os.PathLike[str]) -> None:
         """Record requests and answers from now on to a new file, which ``kwire replay`` sends again.
 
         Raises RecordingError if the file exists or a recording is in progress already.
         """
-        self._in_proxy_sync(lambda: self._its_bench().record(os.fspath(file)))
+        self._in_proxy_sync(lambda: self._current_bench().record(os.fspath(file)))
 
     def stop_recording(self) -> None:
         """End the recording. Raises RecordingError if none is in progress."""
-        self._in_proxy_sync(lambda: self._its_bench().stop_recording())
+        self._in_proxy_sync(lambda: self._current_bench().stop_recording())
 
     def advance(self, milliseconds: float) -> None:
         """Move the clock of the rules forward; that of the brokers stays."""
-        self._in_proxy_sync(lambda: self._its_bench().proxy.clock.advance(milliseconds))
+        self._in_proxy_sync(lambda: self._current_bench().proxy.clock.advance(milliseconds))
 
     def _in_proxy(self, call: Callable[[], Awaitable[T]]) -> T:
         return trio.from_thread.run(call, trio_token=self._running())
@@ -161,7 +161,7 @@ class KafkaProxy:
     def _in_proxy_sync(self, call: Callable[[], T]) -> T:
         return trio.from_thread.run_sync(call, trio_token=self._running())
 
-    def _its_bench(self) -> ProxyBench:
+    def _current_bench(self) -> ProxyBench:
         assert self._bench is not None
         return self._bench
 

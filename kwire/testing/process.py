@@ -161,7 +161,7 @@ class KafkaProcess(RemoteKafka):
 
     def _move(self, url: str) -> None:
         self.url = url
-        self._door.url = url
+        self._client.url = url
 
     def _end(self, number: signal.Signals) -> None:
         process, self._process = self._process, None

@@ -24,8 +24,8 @@ from kwire.control.seeds import load_document, read_seed
 from kwire.control.state import StateError
 from kwire.errors import Code, KafkaError
 from kwire.faults.rules import RuleError, RuleFields
+from kwire.testing.control_client import TIMED_OUT, ControlClient, ControlRefused
 from kwire.testing.faults import FaultNeverFired
-from kwire.testing.http_door import TIMED_OUT, ControlRefused, Door
 from kwire.testing.requests import RequestNeverSent, Wanted
 from kwire.testing.waiting import never_happened
 
@@ -33,8 +33,8 @@ from kwire.testing.waiting import never_happened
 class RemoteFault:
     """One rule that is armed on the broker; see ``Fault``."""
 
-    def __init__(self, door: Door, shown: dict[str, Any]) -> None:
-        self._door = door
+    def __init__(self, client: ControlClient, shown: dict[str, Any]) -> None:
+        self._client = client
         self._shown = shown
 
     @property
@@ -54,18 +54,18 @@ class RemoteFault:
     def wait_fired(self, times: int = 1, timeout: float = 10.0) -> None:
         """Return once it has disturbed ``times`` requests. Raises FaultNeverFired after ``timeout`` seconds."""
         body = {"times": times, "timeout_ms": timeout * 1000}
-        status, self._shown = self._door.call("POST", self._path + "/wait", body)
+        status, self._shown = self._client.call("POST", self._path + "/wait", body)
         if status == TIMED_OUT:
             raise FaultNeverFired(f"{self._counts()} after {timeout:g} s; {times} were waited for")
 
     def release(self) -> None:
         """Release the requests that the rule holds; it holds no more."""
-        self._door.call("POST", self._path + "/release")
+        self._client.call("POST", self._path + "/release")
 
     def remove(self) -> None:
         """Disarm the rule; does nothing when it is no longer armed."""
         try:
-            _, self._shown = self._door.call("DELETE", self._path)
+            _, self._shown = self._client.call("DELETE", self._path)
         except ControlRefused as refusal:
             if refusal.status != 404:
                 raise
@@ -91,7 +91,7 @@ class RemoteFault:
 
     def _read(self) -> dict[str, Any]:
         try:
-            _, self._shown = self._door.call("GET", self._path)
+            _, self._shown = self._client.call("GET", self._path)
         except ControlRefused as refusal:
             if refusal.status != 404:
                 raise
@@ -104,13 +104,13 @@ class RemoteFault:
 class RemoteFaults:
     """The rules of the broker; see ``Faults``."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, client: ControlClient) -> None:
+        self._client = client
 
     def add(self, **rule: Unpack[RuleFields]) -> RemoteFault:
         """Arm a rule. Raises RuleError for an invalid rule."""
         try:
-            return RemoteFault(self._door, self._door.call("POST", "/v1/faults", dict(rule))[1])
+            return RemoteFault(self._client, self._client.call("POST", "/v1/faults", dict(rule))[1])
         except ControlRefused as refusal:
             if refusal.status == 400:
                 raise RuleError(str(refusal)) from None
@@ -118,37 +118,37 @@ class RemoteFaults:
 
     def clear(self) -> None:
         """Disarm all rules."""
-        self._door.call("DELETE", "/v1/faults")
+        self._client.call("DELETE", "/v1/faults")
 
     def check(self) -> None:
         """Raise FaultNeverFired if a rule that is armed has disturbed nothing so far."""
-        for shown in self._door.call("GET", "/v1/faults")[1]:
-            RemoteFault(self._door, shown).check()
+        for shown in self._client.call("GET", "/v1/faults")[1]:
+            RemoteFault(self._client, shown).check()
 
 
 class RemoteRequests:
     """The requests that clients sent; see ``Requests``."""
 
-    def __init__(self, door: Door) -> None:
-        self._door = door
+    def __init__(self, client: ControlClient) -> None:
+        self._client = client
 
     def last(self, count: int = 100, **wanted: Unpack[Wanted]) -> list[dict[str, Any]]:
         """Give the last ``count`` matching requests, oldest first."""
         if "fields" in wanted:
             raise ValueError("fields belong to wait_for")
         query = urllib.parse.urlencode({**wanted, "last": count})
-        return list(self._door.call("GET", f"/v1/requests?{query}")[1])
+        return list(self._client.call("GET", f"/v1/requests?{query}")[1])
 
     def wait_for(self, times: int = 1, timeout: float = 10.0, **wanted: Unpack[Wanted]) -> None:
         """Return once ``times`` matching requests were received. Raises RequestNeverSent after ``timeout`` seconds."""
         body = {**wanted, "times": times, "timeout_ms": timeout * 1000}
-        status, seen = self._door.call("POST", "/v1/requests/wait", body)
+        status, seen = self._client.call("POST", "/v1/requests/wait", body)
         if status == TIMED_OUT:
             raise RequestNeverSent(f"{times} x {wanted} was not received in {timeout:g} s, but {len(seen)}")
 
     def clear(self) -> None:
         """Clear the request log."""
-        self._door.call("DELETE", "/v1/requests")
+        self._client.call("DELETE", "/v1/requests")
 
 
 class RemoteKafka:
@@ -158,21 +158,21 @@ class RemoteKafka:
     """
 
     def __init__(self, url: str, token: str | None = None) -> None:
-        self._door = Door(url, token)
+        self._client = ControlClient(url, token)
         self._token = token
         self.url = url
-        self.faults = RemoteFaults(self._door)
-        self.requests = RemoteRequests(self._door)
+        self.faults = RemoteFaults(self._client)
+        self.requests = RemoteRequests(self._client)
 
     @property
     def bootstrap_servers(self) -> str:
         """The value of a client's ``bootstrap.servers``."""
-        listeners = self._door.call("GET", "/readyz")[1]["listeners"]
+        listeners = self._client.call("GET", "/readyz")[1]["listeners"]
         return ",".join(each.rpartition("://")[2] for each in listeners)
 
     def reset(self) -> None:
         """See ``KafkaBroker.reset``."""
-        self._door.call("POST", "/v1/reset")
+        self._client.call("POST", "/v1/reset")
 
     def snapshot(self, name: str = "default") -> None:
         """See ``KafkaBroker.snapshot``."""
@@ -205,7 +205,7 @@ class RemoteKafka:
     def happen(self, event: str, **what: str | int) -> dict[str, Any]:
         """See ``KafkaBroker.happen``."""
         try:
-            return dict(self._door.call("POST", "/v1/events", {**what, "event": event})[1])
+            return dict(self._client.call("POST", "/v1/events", {**what, "event": event})[1])
         except ControlRefused as refusal:
             raise _as_kafka(refusal) or EventError(str(refusal)) from None
 
@@ -214,7 +214,7 @@ class RemoteKafka:
         given = dict(document) if isinstance(document, Mapping) else load_document(os.fspath(document))
         read_seed(given)
         try:
-            self._door.call("POST", "/v1/seed", given)
+            self._client.call("POST", "/v1/seed", given)
         except ControlRefused as refusal:
             raise _as_kafka(refusal) or SeedError(str(refusal)) from None
 
@@ -261,7 +261,7 @@ class RemoteKafka:
     def wait_until(self, timeout: float = 10.0, **condition: Unpack[ConditionKeys]) -> None:
         """See ``KafkaBroker.wait_until``."""
         try:
-            status, answer = self._door.call("POST", "/v1/wait", {**condition, "timeout_ms": timeout * 1000})
+            status, answer = self._client.call("POST", "/v1/wait", {**condition, "timeout_ms": timeout * 1000})
         except ControlRefused as refusal:
             raise _as_kafka(refusal) or ConditionError(str(refusal)) from None
         if status == TIMED_OUT:
@@ -277,19 +277,19 @@ class RemoteKafka:
 
     def topics(self) -> list[str]:
         """See ``KafkaBroker.topics``."""
-        return list(self._door.call("GET", "/v1/topics")[1])
+        return list(self._client.call("GET", "/v1/topics")[1])
 
     def offsets(self, topic: str) -> list[tuple[int, int]]:
         """See ``KafkaBroker.offsets``."""
-        return [(each["start"], each["end"]) for each in self._door.call("GET", "/v1/topics")[1].get(topic, [])]
+        return [(each["start"], each["end"]) for each in self._client.call("GET", "/v1/topics")[1].get(topic, [])]
 
     def advance(self, milliseconds: float) -> None:
         """See ``KafkaBroker.advance``."""
-        self._door.call("POST", "/v1/clock", {"advance_ms": milliseconds})
+        self._client.call("POST", "/v1/clock", {"advance_ms": milliseconds})
 
     def _state(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         try:
-            return self._door.call(method, path, body)[1]
+            return self._client.call(method, path, body)[1]
         except ControlRefused as refusal:
             if refusal.status in {400, 404}:
                 raise StateError(str(refusal)) from None
@@ -297,7 +297,7 @@ class RemoteKafka:
 
     def _recording(self, method: str, body: dict[str, Any] | None = None) -> None:
         try:
-            self._door.call(method, "/v1/recording", body)
+            self._client.call(method, "/v1/recording", body)
         except ControlRefused as refusal:
             if refusal.status in {400, 404}:
                 raise RecordingError(str(refusal)) from None
@@ -305,7 +305,7 @@ class RemoteKafka:
 
     def _kafka(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         try:
-            return self._door.call(method, path, body)[1]
+            return self._client.call(method, path, body)[1]
         except ControlRefused as refusal:
             raise _as_kafka(refusal) or refusal from None
 

@@ -47,7 +47,7 @@ class AsyncFault:
         """How many of them it disturbed."""
         return await _in_thread(lambda: self._fault.fired)
 
-    async def wait_fired(self, times: int = 1, timeout: float = 10.0) -> None:  # noqa: ASYNC109 (as in the other doors)
+    async def wait_fired(self, times: int = 1, timeout: float = 10.0) -> None:  # noqa: ASYNC109 (as in the others)
         await _in_thread(partial(self._fault.wait_fired, times, timeout))
 
     async def release(self) -> None:
@@ -98,7 +98,7 @@ class AsyncRequests:
     async def wait_for(
         self,
         times: int = 1,
-        timeout: float = 10.0,  # noqa: ASYNC109 (as in the other doors)
+        timeout: float = 10.0,  # noqa: ASYNC109 (as in the others)
         **wanted: Unpack[Wanted],
     ) -> None:
         await _in_thread(partial(self._requests.wait_for, times, timeout, **wanted))
@@ -182,7 +182,7 @@ class AsyncKafka:
 
     async def wait_until(
         self,
-        timeout: float = 10.0,  # noqa: ASYNC109 (as in the other doors)
+        timeout: float = 10.0,  # noqa: ASYNC109 (as in the others)
         **condition: Unpack[ConditionKeys],
     ) -> None:
         await _in_thread(partial(self._kafka.wait_until, timeout, **condition))

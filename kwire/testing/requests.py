@@ -13,7 +13,7 @@ from typing import Any, TypedDict, Unpack
 
 import trio
 
-from kwire.control.request_log import Filter, RequestLog, for_people
+from kwire.control.request_log import Filter, RequestLog, entry_line
 
 
 class Wanted(TypedDict, total=False):
@@ -78,7 +78,7 @@ class Requests:
 
     def lines(self, count: int) -> list[str]:
         """Return the last requests as lines of text."""
-        return [for_people(each) for each in self._run_sync(lambda: self._log().last(count, Filter()))]
+        return [entry_line(each) for each in self._run_sync(lambda: self._log().last(count, Filter()))]
 
 
 def _filter(wanted: Wanted) -> Filter:

@@ -1,4 +1,4 @@
-"""Transactions through the dispatch door: what is written, what is seen, and when."""
+"""Transactions through dispatch: what is written, what is seen, and when."""
 
 import errno
 import os

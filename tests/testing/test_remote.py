@@ -164,7 +164,7 @@ def test_asyncio_and_trio_have_the_same_methods(kafka):
     assert trio.run(all_of_it, kafka.url) == expected
 
 
-def test_each_door_has_the_methods_of_the_others():
+def test_each_interface_has_the_methods_of_the_others():
     def methods(kind):
         return {name: value for name, value in vars(kind).items() if inspect.isfunction(value) and name[0] != "_"}
 

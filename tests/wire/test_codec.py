@@ -1,4 +1,4 @@
-"""Headers, frames and parts: what the door between bytes and messages promises to the rest of kwire."""
+"""Headers, frames and parts: the interface between bytes and messages."""
 
 import pytest
 

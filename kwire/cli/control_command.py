@@ -1,8 +1,8 @@
-"""What ``kwire ctl`` and ``kwire clients`` share: the broker's HTTP interface, exit codes, examples in the help.
+"""The HTTP client of ``kwire ctl`` and ``kwire clients``, their exit codes, and examples in the help.
 
 Responsible for: calling it and printing the answer. Must not depend on: single commands.
 
-Exit codes: 0 done; 1 the broker refused or cannot be reached; 3 what was waited for did not happen in time.
+Exit codes: 0 done; 1 the broker refused or cannot be reached; 3 the time of a wait is over.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from typing import Any, Final, NoReturn, TypeVar
 
 import click
 
-from kwire.testing import http_door
-from kwire.testing.http_door import TIMED_OUT, ControlRefused
+from kwire.testing import control_client
+from kwire.testing.control_client import TIMED_OUT, ControlRefused
 
 _URL: Final = "http://127.0.0.1:9644"
 _NOT_IN_TIME: Final = 3
@@ -25,7 +25,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def control_options(command: F) -> F:
-    """Add ``--url`` and ``--token``: where the HTTP interface is, and what it wants to see."""
+    """Add ``--url`` and ``--token``: the address of the HTTP interface, and its token."""
     url = click.option(
         "--url",
         envvar="KWIRE_CONTROL_URL",
@@ -38,7 +38,7 @@ def control_options(command: F) -> F:
     return url(token(command))
 
 
-class Door(http_door.Door):
+class CommandClient(control_client.ControlClient):
     """The HTTP interface of one broker; a refusal ends the command, whose name is ``command``."""
 
     def __init__(self, url: str, token: str | None, command: str = "ctl") -> None:

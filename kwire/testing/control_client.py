@@ -1,6 +1,6 @@
-"""The HTTP interface of a broker that was started with ``--control``, as a client calls it.
+"""A client of the HTTP interface of a broker that was started with ``--control``.
 
-Responsible for: one request, its JSON, and the sentence of a refusal. Must not depend on: which requests there are.
+Responsible for: one request, its JSON, and the sentence of a refusal. Must not depend on: single requests.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ class ControlRefused(Exception):
         self.answer = answer or {}
 
 
-class Door:
-    """The HTTP interface at one URL."""
+class ControlClient:
+    """A client of the HTTP interface at one URL."""
 
     def __init__(self, url: str, token: str | None) -> None:
         self.url = url.rstrip("/")
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-        """Give status and decoded answer: a success, or 408 where the time passed. Raises ControlRefused."""
+        """Return status and decoded answer: a success, or 408 when the time of a wait is over. Raises ControlRefused."""
         with self._open(method, path, body) as answer:
             content = answer.read()
             return answer.status, json.loads(content) if content else None
 
     def text(self, path: str) -> str:
-        """Give an answer that is no JSON. Raises ControlRefused."""
+        """Return an answer that is not JSON. Raises ControlRefused."""
         with self._open("GET", path, None) as answer:
             return str(answer.read().decode())
 
     def lines(self, path: str) -> Iterator[str]:
-        """Give the data of server-sent events. Raises ControlRefused."""
+        """Yield the data of server-sent events. Raises ControlRefused."""
         with self._open("GET", path, None) as answer:
             for line in answer:
                 if line.startswith(b"data: "):
