@@ -48,7 +48,7 @@ C = TypeVar("C", bound=CommittedPartition)
 T = TypeVar("T")
 
 
-class Judged(NamedTuple, Generic[K, W]):
+class CheckedTopic(NamedTuple, Generic[K, W]):
     """One entry of the request. ``code``: the refusal of all its partitions; NONE if the topic is there."""
 
     key: K
@@ -78,7 +78,7 @@ class Sorted(Generic[K, A, T]):
 async def commit_offsets(
     context: Context,
     group_id: str,
-    entries: Iterable[Judged[K, C]],
+    entries: Iterable[CheckedTopic[K, C]],
     *,
     answer: Callable[[int], A],
     commit: Callable[[Sequence[OffsetToCommit]], Awaitable[Sequence[Code]]],
@@ -95,7 +95,7 @@ async def commit_offsets(
 
 async def sort_partitions(
     context: Context,
-    entries: Iterable[Judged[K, W]],
+    entries: Iterable[CheckedTopic[K, W]],
     *,
     answer: Callable[[int], A],
     item: Callable[[Topic, W], T],
@@ -123,7 +123,7 @@ async def sort_partitions(
     return found
 
 
-def judge_topic(context: Context, wanted: CommittedTopic, *, by_id: bool) -> tuple[Topic | None, Code]:
+def check_topic(context: Context, wanted: CommittedTopic, *, by_id: bool) -> tuple[Topic | None, Code]:
     """Find the topic of one entry of a commit, and the refusal of its partitions, NONE if there is none.
 
     An unknown id is answered as such without authorization.

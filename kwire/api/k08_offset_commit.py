@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.api.group_partitions import Judged, commit_offsets, judge_topic
+from kwire.api.group_partitions import CheckedTopic, check_topic, commit_offsets
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.errors import Code, KafkaError
@@ -37,7 +37,7 @@ async def handle(context: Context, request: OffsetCommitRequest) -> OffsetCommit
     committed = await commit_offsets(
         context,
         request.group_id,
-        (_judged(context, wanted) for wanted in request.topics),
+        (_checked(context, wanted) for wanted in request.topics),
         answer=lambda index: PartitionResponse(partition_index=index),
         commit=lambda offsets: _commit(context, request, offsets),
     )
@@ -64,11 +64,11 @@ def _denied(context: Context, request: OffsetCommitRequest) -> OffsetCommitRespo
     )
 
 
-def _judged(
+def _checked(
     context: Context, wanted: OffsetCommitRequest.OffsetCommitRequestTopic
-) -> Judged[tuple[str, Uuid], OffsetCommitRequest.OffsetCommitRequestPartition]:
-    topic, code = judge_topic(context, wanted, by_id=context.api_version >= _TOPIC_IDS_SINCE)
-    return Judged((wanted.name, wanted.topic_id), topic, code, wanted.partitions)
+) -> CheckedTopic[tuple[str, Uuid], OffsetCommitRequest.OffsetCommitRequestPartition]:
+    topic, code = check_topic(context, wanted, by_id=context.api_version >= _TOPIC_IDS_SINCE)
+    return CheckedTopic((wanted.name, wanted.topic_id), topic, code, wanted.partitions)
 
 
 async def _commit(context: Context, request: OffsetCommitRequest, offsets: Sequence[OffsetToCommit]) -> Sequence[Code]:

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-from kwire.api.group_partitions import Judged, commit_offsets, judge_topic
+from kwire.api.group_partitions import CheckedTopic, check_topic, commit_offsets
 from kwire.broker.coordination.admission import Dialect
 from kwire.broker.coordination.shard import as_coordinator
 from kwire.broker.requests.context import Context
@@ -46,7 +46,7 @@ async def handle(context: Context, request: TxnOffsetCommitRequest) -> TxnOffset
     committed = await commit_offsets(
         context,
         request.group_id,
-        (_judged(context, wanted) for wanted in request.topics),
+        (_checked(context, wanted) for wanted in request.topics),
         answer=lambda index: PartitionResponse(partition_index=index),
         commit=lambda offsets: _commit(context, request, offsets),
     )
@@ -56,11 +56,11 @@ async def handle(context: Context, request: TxnOffsetCommitRequest) -> TxnOffset
     return TxnOffsetCommitResponse(throttle_time_ms=context.throttle_ms, topics=topics)
 
 
-def _judged(
+def _checked(
     context: Context, wanted: TxnOffsetCommitRequest.TxnOffsetCommitRequestTopic
-) -> Judged[tuple[str, Uuid], TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition]:
-    topic, code = judge_topic(context, wanted, by_id=context.api_version >= _TOPIC_IDS_SINCE)
-    return Judged((wanted.name, wanted.topic_id), topic, code, wanted.partitions)
+) -> CheckedTopic[tuple[str, Uuid], TxnOffsetCommitRequest.TxnOffsetCommitRequestPartition]:
+    topic, code = check_topic(context, wanted, by_id=context.api_version >= _TOPIC_IDS_SINCE)
+    return CheckedTopic((wanted.name, wanted.topic_id), topic, code, wanted.partitions)
 
 
 def _denied(context: Context, request: TxnOffsetCommitRequest) -> Code:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from kwire.api.group_partitions import Judged, in_slices, sort_partitions
+from kwire.api.group_partitions import CheckedTopic, in_slices, sort_partitions
 from kwire.broker.requests.context import Context
 from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
@@ -26,7 +26,7 @@ async def handle(context: Context, request: OffsetDeleteRequest) -> OffsetDelete
         return OffsetDeleteResponse(throttle_time_ms=context.throttle_ms, error_code=Code.GROUP_AUTHORIZATION_FAILED)
     found = await sort_partitions(
         context,
-        (_judged(context, wanted) for wanted in request.topics),
+        (_checked(context, wanted) for wanted in request.topics),
         answer=lambda index: PartitionResponse(partition_index=index),
         item=lambda topic, wanted: (topic.name, wanted.partition_index),
     )
@@ -40,16 +40,16 @@ async def handle(context: Context, request: OffsetDeleteRequest) -> OffsetDelete
     return OffsetDeleteResponse(throttle_time_ms=context.throttle_ms, topics=topics)
 
 
-def _judged(
+def _checked(
     context: Context, wanted: OffsetDeleteRequest.OffsetDeleteRequestTopic
-) -> Judged[str, OffsetDeleteRequest.OffsetDeleteRequestPartition]:
+) -> CheckedTopic[str, OffsetDeleteRequest.OffsetDeleteRequestPartition]:
     topic = context.broker.image.topics.get(wanted.name)
     code = Code.NONE
     if not context.may(Operation.READ, ResourceType.TOPIC, wanted.name):
         code = Code.TOPIC_AUTHORIZATION_FAILED
     elif topic is None:
         code = Code.UNKNOWN_TOPIC_OR_PARTITION
-    return Judged(wanted.name, topic, code, wanted.partitions)
+    return CheckedTopic(wanted.name, topic, code, wanted.partitions)
 
 
 async def _delete(context: Context, group_id: str, partitions: Sequence[tuple[str, int]]) -> Sequence[Code]:

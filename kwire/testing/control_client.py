@@ -31,7 +31,7 @@ class ControlClient:
         self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
 
     def call(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, Any]:
-        """Return status and decoded answer: a success, or 408 when the time of a wait is over. Raises ControlRefused."""
+        """Return status and decoded answer: a success, or 408 for a timeout. Raises ControlRefused."""
         with self._open(method, path, body) as answer:
             content = answer.read()
             return answer.status, json.loads(content) if content else None

@@ -181,7 +181,7 @@ async def test_an_acl_that_exists_is_accepted_and_kept_once(admin, broker):
         ({"resource_type": 4}, "The only valid name for the CLUSTER resource is kafka-cluster"),
     ],
 )
-async def test_an_acl_that_cannot_be_is_refused_and_the_others_are_created(admin, broker, changed, message):
+async def test_an_invalid_acl_is_refused_and_the_others_are_created(admin, broker, changed, message):
     (good,) = read_acls("alice may read topic orders")
     answer = await admin.call(3, m.CreateAclsRequest(creations=[creation(good, **changed), creation(good)]))
 
@@ -278,7 +278,7 @@ async def test_more_acls_than_a_request_may_create_or_delete_are_refused_as_a_wh
     assert len(broker.image.acls) == 4
 
 
-async def test_acls_are_for_those_who_may_describe_or_alter_the_cluster(broker, admin):
+async def test_acls_need_describe_or_alter_on_the_cluster(broker, admin):
     eve = client_of(broker, "eve")
     with pytest.raises(KafkaError) as refused:
         await describe(eve)
@@ -325,7 +325,7 @@ async def test_without_an_authorizer_security_is_disabled_and_acls_are_kept(star
         ({"super.users": "admin"}, "super.users"),
     ],
 )
-async def test_an_authorizer_that_cannot_be_stops_the_start(start_broker, settings, texts, name):
+async def test_an_unknown_authorizer_stops_the_start(start_broker, settings, texts, name):
     from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
     from kwire.metadata.image import MetadataImage
     from kwire.metadata.start_rules import check_start
@@ -335,7 +335,7 @@ async def test_an_authorizer_that_cannot_be_stops_the_start(start_broker, settin
     assert refused.value.name == name
 
 
-async def test_what_no_acl_is_about_is_allowed_where_the_settings_say_so(start_broker, settings):
+async def test_a_resource_without_an_acl_is_allowed_if_the_settings_say_so(start_broker, settings):
     more = {**settings, "allow.everyone.if.no.acl.found": "TRUE "}
     async with start_broker(**more) as broker:
         await client_of(broker, "admin").create_topic("orders")

@@ -82,7 +82,7 @@ async def read_all(client, topic, index=0):
     return [bytes(batch[61:]) for batch in partition.log.read_batches(0)]
 
 
-async def test_a_partition_moves_with_everything_in_it(client, tmp_path):
+async def test_a_partition_moves_with_its_records_and_state(client, tmp_path):
     await client.create_topic("t")
     broker = client.broker
     home = places(broker)["t-0"]
@@ -102,7 +102,7 @@ async def test_a_partition_moves_with_everything_in_it(client, tmp_path):
     assert len(await read_all(client, "t")) == 3
 
 
-async def test_a_moved_partition_is_found_again_after_a_restart(start_broker, tmp_path):
+async def test_a_moved_partition_is_in_its_new_directory_after_a_restart(start_broker, tmp_path):
     async with start_broker() as broker:
         client = Peer(broker)
         await client.create_topic("t")
@@ -123,7 +123,7 @@ async def test_a_partition_that_was_never_opened_moves_by_name(client, tmp_path)
     assert places(client.broker) == {"t-0": other}
 
 
-async def test_moving_back_forgets_the_move(client, tmp_path):
+async def test_a_move_to_the_own_directory_cancels_the_pending_move(client, tmp_path):
     await client.create_topic("t")
     home = places(client.broker)["t-0"]
     other = "b" if home == "a" else "a"
@@ -204,7 +204,7 @@ async def test_a_move_is_done_though_the_metadata_cannot_be_written(client, tmp_
     assert len(await read_all(client, "t")) == 1
 
 
-async def test_what_cannot_move_is_refused(client, tmp_path):
+async def test_invalid_moves_are_refused(client, tmp_path):
     await client.create_topic("t")
     assert await move(client, "t", 0, tmp_path / "nowhere") == 57
     assert await move(client, "t", 9, tmp_path / "a") == 3
@@ -230,7 +230,7 @@ async def test_a_changed_topic_config_holds_at_once(client):
     assert response.responses[0].partition_responses[0].error_code == 10
 
 
-async def test_created_grown_and_deleted_topics_are_there_and_gone_at_once(client):
+async def test_created_grown_and_deleted_topics_are_visible_at_once(client):
     create = m.CreateTopicsRequest
     topic = create.CreatableTopic(name="t", num_partitions=1, replication_factor=1)
     await client.call(7, create(topics=[topic]))
@@ -245,7 +245,7 @@ async def test_created_grown_and_deleted_topics_are_there_and_gone_at_once(clien
     assert await read_all(client, "t") == []
 
 
-async def test_a_broker_that_may_not_delete_topics_says_so(start_broker):
+async def test_delete_topics_is_refused_with_topic_deletion_disabled(start_broker):
     async with start_broker(**{"delete.topic.enable": "false"}) as broker:
         client = Peer(broker)
         await client.create_topic("t")

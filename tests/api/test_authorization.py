@@ -775,7 +775,7 @@ def test_every_api_has_a_row_or_a_reason():
 
 
 @pytest.mark.parametrize(("version", "request_", "asked", "_codes"), ASKS)
-async def test_what_an_api_asks_while_all_is_allowed(broker, version, request_, asked, _codes):
+async def test_authorizations_of_each_api_while_everything_is_allowed(broker, version, request_, asked, _codes):
     client = Peer(broker)
     await client.create_topic(TOPIC)
     broker.authorizer = Deciding()

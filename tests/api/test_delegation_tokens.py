@@ -107,7 +107,7 @@ async def test_renewers_must_be_users(alice):
 
 
 @pytest.mark.parametrize("how", [{"by_token": True}, {"endpoint": Peer.endpoint}])
-async def test_clients_without_a_login_and_those_with_a_token_may_not_ask(broker, how):
+async def test_clients_without_a_login_or_with_a_token_are_refused(broker, how):
     client = Asker(broker, "alice", **how)
     answers = [await client.create(), await client.renew(b"x"), await client.expire(b"x"), await client.describe()]
     assert {answer.error_code for answer in answers} == {Code.DELEGATION_TOKEN_REQUEST_NOT_ALLOWED}

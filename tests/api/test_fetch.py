@@ -102,7 +102,7 @@ async def test_a_fetch_with_another_leader_epoch_is_refused_unless_it_is_negativ
         (-2, 3, None),
     ],
 )
-async def test_a_log_that_goes_on_differently_is_answered_with_the_diverging_epoch_and_no_records(
+async def test_a_diverging_log_is_answered_with_the_diverging_epoch_and_no_records(
     client, led_twice, last_fetched_epoch, offset, diverging
 ):
     answer = await fetch_with_epochs(client, led_twice, offset, last_fetched_epoch=last_fetched_epoch)
@@ -190,7 +190,7 @@ async def test_a_fetch_of_partitions_that_do_not_exist_answers_at_once(client):
     assert client.waits == 0
 
 
-async def test_the_metadata_log_is_not_read_here(client):
+async def test_the_metadata_log_is_not_served_by_a_brokers_fetch(client):
     response = await fetch(client, METADATA_TOPIC_ID, (0, 0), max_wait_ms=60_000)
     assert codes(response.responses[0].partitions) == [Code.NOT_LEADER_OR_FOLLOWER]
 
@@ -324,7 +324,7 @@ async def test_another_isolation_level_reads_each_partition_of_the_session_again
 # ---- topic ids
 
 
-async def test_a_session_answers_a_deleted_topic_with_3_and_its_successor_with_103(client, session):
+async def test_a_session_answers_a_deleted_topic_with_3_and_a_recreated_one_with_103(client, session):
     topic_id = await client.create_topic("a", 2)
     await session.fetch(topic_id, (0, 0), (1, 0), isolation_level=COMMITTED)
     delete(client, topic_id)
@@ -339,7 +339,7 @@ async def test_a_session_answers_a_deleted_topic_with_3_and_its_successor_with_1
     assert codes(await session.fetch(forget=[(topic_id, [1])])) == [Code.INCONSISTENT_TOPIC_ID]
 
 
-async def test_a_session_by_names_goes_on_with_the_topic_that_was_created_again(client):
+async def test_a_session_by_names_continues_with_the_recreated_topic(client):
     session = Session(client, version=12)
     request = m.FetchRequest
     await client.create_topic("a")

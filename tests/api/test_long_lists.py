@@ -169,7 +169,7 @@ async def most_calls(broker, key, version, request):
 
 
 @pytest.mark.parametrize("key", apis())
-async def test_a_longer_list_is_more_steps_and_no_longer_one(key):
+async def test_a_longer_list_takes_more_steps_of_the_same_length(key):
     growing = {}
     async with open_broker(BrokerSettings(SETTINGS), MemoryFiles(), endpoints=[Peer.endpoint]) as broker:
         topics = [NewTopic(f"topic-{number}", LONG if number == 0 else 1) for number in range(LONG)]

@@ -127,7 +127,7 @@ async def test_a_change_is_refused_item_by_item_and_made_when_there_is_space(hom
         assert item(await client.call(version, request)).error_code == Code.NONE
 
 
-async def test_what_was_refused_is_not_there_after_a_kill(home):
+async def test_refused_changes_are_absent_after_a_kill(home):
     async with home.start() as broker:
         client = Peer(broker)
         await client.create_topic("before")

@@ -86,7 +86,7 @@ async def test_a_leader_that_wrote_nothing_yet_has_its_epoch(client):
     assert (answer.error_code, answer.leader_epoch, answer.end_offset) == (Code.NONE, 0, 0)
 
 
-async def test_of_two_log_directories_for_a_partition_the_last_counts(client, data_dir):
+async def test_the_last_of_two_log_directories_for_a_partition_counts(client, data_dir):
     await client.create_topic("t")
     request = m.AlterReplicaLogDirsRequest
     dirs = [
@@ -107,7 +107,7 @@ async def test_of_two_log_directories_for_a_partition_the_last_counts(client, da
         (2, " compact", "delete,compact"),
     ],
 )
-async def test_lists_grow_as_apache_lets_them(client, operation, value, then):
+async def test_appended_list_values_are_checked_as_in_apache(client, operation, value, then):
     await client.create_topic("t")
     request = m.IncrementalAlterConfigsRequest
     change = request.AlterableConfig(name="cleanup.policy", config_operation=operation, value=value)
@@ -140,14 +140,14 @@ async def test_what_is_read_at_the_start_cannot_be_changed_later(client, name):
     assert answer.responses[0].error_message == f"kwire reads these configs at its start only: [{name}]"
 
 
-async def test_a_broker_id_has_no_blanks(client):
+async def test_a_broker_id_with_blanks_is_refused(client):
     request = m.DescribeConfigsRequest
     resource = request.DescribeConfigsResource(resource_type=4, resource_name=" 1", configuration_keys=None)
     answer = await client.call(4, request(resources=[resource]))
     assert answer.results[0].error_message == "Broker id must be an integer, but it is:  1"
 
 
-async def test_elect_leaders_answers_in_the_shape_of_the_request(client):
+async def test_elect_leaders_answers_in_the_order_of_the_request(client):
     await client.create_topic("t", 2)
     request = m.ElectLeadersRequest
     topics = [request.TopicPartitions(topic="t", partitions=parts) for parts in ([0], [], [1])]

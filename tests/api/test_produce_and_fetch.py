@@ -62,7 +62,7 @@ def values_in(answer):
     return found
 
 
-async def test_what_was_produced_is_fetched_in_order(client):
+async def test_produced_records_are_fetched_in_order(client):
     topic_id = await client.create_topic("a")
     assert (await produce(client, topic_id, b"1", b"2")).base_offset == 0
     assert (await produce(client, topic_id, b"3")).base_offset == 2
@@ -90,7 +90,7 @@ async def test_a_fetch_waits_until_enough_bytes_have_come(client, nursery):
     assert seen == [[b"1", b"2" * 100]]
 
 
-async def test_a_fetch_without_news_ends_at_its_time(client, broker, nursery):
+async def test_a_fetch_without_new_records_ends_after_max_wait_ms(client, broker, nursery):
     topic_id = await client.create_topic("a")
     ended = trio.Event()
 
@@ -148,7 +148,7 @@ async def test_an_incremental_session_answers_only_what_has_changed(client):
     assert [(one.partition_index, values_in(one)) for one in second.responses[0].partitions] == [(1, [b"new"])]
 
 
-async def test_a_session_repeats_what_the_client_has_not_taken(client):
+async def test_a_session_repeats_records_until_the_client_fetches_past_them(client):
     topic_id = await client.create_topic("a")
     await produce(client, topic_id, b"1")
     first = await fetch(client, topic_id, (0, 0), session_epoch=0)
@@ -175,7 +175,7 @@ async def test_a_wrong_session_is_refused_as_a_whole(client):
     assert response.responses == []
 
 
-async def test_at_least_one_batch_comes_whatever_the_limits(client):
+async def test_at_least_one_batch_is_returned_whatever_the_limits(client):
     topic_id = await client.create_topic("a")
     await produce(client, topic_id, b"x" * 5000)
     response = await fetch(client, topic_id, (0, 0), max_bytes=1)
@@ -226,14 +226,14 @@ async def test_min_insync_replicas_cannot_ask_for_more_than_there_are(client):
     assert (await produce(client, topic_id, b"1")).error_code == 0
 
 
-async def test_what_is_no_whole_batch_behind_the_first_is_passed_over(client, broker):
+async def test_an_incomplete_batch_behind_the_first_is_ignored(client, broker):
     topic_id = await client.create_topic("a")
     response = await client.call(13, produce_request(topic_id, records_of(b"1") + b"\0"))
     assert response.responses[0].partition_responses[0].error_code == 0
     assert broker.partitions.get("a", 0).log.size_bytes == len(records_of(b"1"))
 
 
-async def test_a_log_that_refuses_answers_its_start_and_no_reason(client):
+async def test_a_refused_append_is_answered_with_the_log_start_and_no_message(client):
     topic_id = await client.create_topic("a")
     gap = build_batch([Record(0, 0, None, b"1", ())], producer_id=7, producer_epoch=0, base_sequence=0)
     await client.call(13, produce_request(topic_id, gap))
@@ -267,7 +267,7 @@ async def test_a_duplicate_of_an_idempotent_producer_gets_its_old_offset(client)
     assert response.responses[0].partition_responses[0].error_code == Code.OUT_OF_ORDER_SEQUENCE_NUMBER
 
 
-async def test_everything_is_there_after_a_restart(start_broker):
+async def test_all_state_is_present_after_a_restart(start_broker):
     async with start_broker() as broker:
         topic_id = await Peer(broker).create_topic("a", partitions=2)
         await produce(Peer(broker), topic_id, b"1", index=1)

@@ -193,7 +193,7 @@ async def test_any_sequence_of_requests_is_answered_as_usual(client, producer, t
     assert 5 < replies < len(taken) - 20
 
 
-async def test_what_was_answered_shortly_can_be_read(client, producer, taken, broker):
+async def test_records_appended_by_the_template_cache_can_be_fetched(client, producer, taken, broker):
     topic_id = await client.create_topic("t")
     for value in (b"one", b"two", b"three"):
         await producer.call(13, request(topic_id, batch(value)))
@@ -204,7 +204,7 @@ async def test_what_was_answered_shortly_can_be_read(client, producer, taken, br
     ] * 3
 
 
-async def test_no_answer_is_asked_for_with_acks_0_and_none_given(client, producer, taken, broker):
+async def test_acks_0_gets_no_answer(client, producer, taken, broker):
     topic_id = await client.create_topic("t")
     for _ in range(3):
         await producer.call(13, request(topic_id, batch(b"a"), acks=0))
@@ -235,7 +235,7 @@ async def test_a_topic_that_is_deleted_and_made_again_is_another_one(client, pro
     assert len([reply for reply in taken if reply]) == 4
 
 
-async def test_topics_whose_acks_wait_for_the_disk_take_the_usual_way(client, producer, taken, broker):
+async def test_topics_with_flush_settings_take_the_usual_path(client, producer, taken, broker):
     topic_id = await client.create_topic("t", flush_messages=1)
     for _ in range(3):
         await producer.call(13, request(topic_id, batch(b"a")))
@@ -257,7 +257,7 @@ async def test_changed_topic_configs_hold_at_once(client, producer, taken, broke
     assert [reply is not None for reply in taken] == [True, False]
 
 
-async def test_a_quota_that_comes_later_is_kept(client, producer, taken, broker):
+async def test_a_quota_set_later_throttles(client, producer, taken, broker):
     topic_id = await client.create_topic("t")
     for _ in range(2):
         assert (await producer.call(13, request(topic_id, batch(b"a" * 500)))).throttle_time_ms == 0
@@ -269,7 +269,7 @@ async def test_a_quota_that_comes_later_is_kept(client, producer, taken, broker)
     assert len(taken) == 1
 
 
-async def test_a_connection_is_remembered_to_write_to_so_many_partitions_and_no_more(client, producer, taken):
+async def test_the_templates_of_a_connection_are_bounded(client, producer, taken):
     topic_id = await client.create_topic("t", 200)
     for _ in range(2):
         for index in range(200):
@@ -277,14 +277,14 @@ async def test_a_connection_is_remembered_to_write_to_so_many_partitions_and_no_
     assert len([reply for reply in taken if reply]) == 128
 
 
-async def test_a_client_that_changes_the_version_is_answered_in_each(client, producer, taken):
+async def test_a_client_that_changes_the_version_is_answered_in_each_version(client, producer, taken):
     await client.create_topic("t")
     for version in (9, 12, 9, 12, 9):
         assert only(await producer.call(version, request("t", batch(b"a")))).error_code == 0
     assert [reply is not None for reply in taken] == [False, True, False, True]
 
 
-async def test_deleted_topics_are_forgotten_for_new_ones(client, producer, taken, broker):
+async def test_templates_of_deleted_topics_make_room_for_new_ones(client, producer, taken, broker):
     for _ in range(3):
         topic_id = await client.create_topic("t", 100)
         for _ in range(2):
@@ -295,7 +295,7 @@ async def test_deleted_topics_are_forgotten_for_new_ones(client, producer, taken
     assert len([reply for reply in taken if reply]) == 300
 
 
-async def test_topics_with_names_of_another_length_take_the_usual_way(client, producer, taken):
+async def test_topics_with_names_of_another_length_take_the_usual_path(client, producer, taken):
     for name in ("short", "a-longer-one"):
         await client.create_topic(name)
     for offset in range(3):

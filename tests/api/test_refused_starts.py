@@ -53,7 +53,7 @@ async def test_a_damaged_metadata_batch_is_refused_with_file_position_and_offset
     assert "fails its checksum. Nothing was changed. Restore the directory from a copy" in message
 
 
-async def test_a_second_start_after_a_refusal_is_refused_alike(stopped):
+async def test_a_second_start_is_refused_with_the_same_message(stopped):
     files = stopped.fork()
     files.content(LOG)[second_batch(files) + 70] ^= 1
     assert await refusal(files) == await refusal(files)
@@ -95,7 +95,7 @@ async def test_missing_meta_properties_beside_data_is_refused(stopped):
     [b"", b"\x00\xff garbage", b"version=1\nnode.id=1\n", b"version=1\ncluster.id=x\nnode.id=one\n",
      b"version=1\ncluster.id=x\nnode.id=1\ndirectory.id=short\n"],
 )  # fmt: skip
-async def test_meta_properties_that_do_not_say_whose_they_are_are_refused(stopped, content):
+async def test_meta_properties_without_cluster_or_node_id_are_refused(stopped, content):
     files = stopped.fork()
     files.write_bytes(META, content, durable=True)
     message = await refusal(files)
@@ -103,7 +103,7 @@ async def test_meta_properties_that_do_not_say_whose_they_are_are_refused(stoppe
     assert "Restore it from a copy" in message
 
 
-async def test_a_directory_id_that_does_not_vote_is_refused(stopped):
+async def test_a_directory_id_that_is_not_the_voters_is_refused(stopped):
     files = stopped.fork()
     text = bytes(files.content(META)).decode()
     at = text.index("directory.id=") + len("directory.id=")
@@ -150,7 +150,7 @@ async def test_a_quorum_of_other_nodes_is_refused_in_one_sentence(name, text):
         ({"controller.quorum.voters": "1@a:9093"}, "node.id"),
     ],
 )
-async def test_a_broker_alone_needs_controllers_that_it_can_reach(texts, name):
+async def test_a_broker_without_the_controller_role_needs_controllers(texts, name):
     listener = {"listeners": "P://localhost:0", "inter.broker.listener.name": "P"}
     protocols = {"listener.security.protocol.map": "CONTROLLER:PLAINTEXT,P:PLAINTEXT"}
     texts = {"log.dirs": "/kwire", "node.id": "1", "process.roles": "broker", **listener, **protocols, **texts}

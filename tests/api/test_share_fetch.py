@@ -65,7 +65,7 @@ async def test_acknowledgements_come_with_a_fetch(broker):
     assert acquired(response) == [(0, 2, 3, 1)]
 
 
-async def test_a_lock_ends_by_the_clock(broker):
+async def test_an_acquisition_lock_ends_after_its_duration(broker):
     first, topic_id = await topic_with(broker, 5)
     second = SharePeer(broker, "m2")
     await first.fetch(topic_id)
@@ -127,7 +127,7 @@ async def test_a_fetch_waits_for_a_release(broker):
     assert got == [[(0, 0, 4, 2)]]
 
 
-async def test_a_closed_connection_gives_its_records_back(broker):
+async def test_a_closed_connection_releases_its_records(broker):
     first, topic_id = await topic_with(broker, 5)
     second = SharePeer(broker, "m2")
     await first.fetch(topic_id)
@@ -183,7 +183,7 @@ async def test_sessions_have_a_limit(start_broker):
     [(4, 0, ACCEPT), (0, 4), (0, 4, ACCEPT, ACCEPT), (0, 4, 9), (0, 4, RENEW)],
     ids=["reversed", "without types", "with too few types", "of an unknown type", "renewed without saying so"],
 )
-async def test_an_acknowledgement_that_makes_no_sense_is_invalid(broker, batch):
+async def test_an_invalid_acknowledgement_is_refused(broker, batch):
     member, topic_id = await topic_with(broker, 5)
     await member.fetch(topic_id)
     assert await member.acknowledge(topic_id, (0, *batch)) == {0: Code.INVALID_REQUEST}

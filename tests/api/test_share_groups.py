@@ -114,7 +114,7 @@ async def test_more_members_than_partitions_have_a_partition_together(broker):
         (-1, None, "m", Code.GROUP_ID_NOT_FOUND),
     ],
 )
-async def test_heartbeats_that_make_no_sense_are_refused(broker, epoch, topics, member_id, code):
+async def test_invalid_heartbeats_are_refused(broker, epoch, topics, member_id, code):
     assert (await beat(SharePeer(broker, member_id), epoch, topics)).error_code == code
 
 
@@ -127,7 +127,7 @@ async def test_members_with_a_wrong_epoch_are_fenced(broker):
     assert (await beat(SharePeer(broker, "x"), epoch)).error_code == Code.UNKNOWN_MEMBER_ID
 
 
-async def test_a_silent_member_is_removed(broker):
+async def test_a_member_without_heartbeats_is_removed(broker):
     member = SharePeer(broker)
     await member.create_topic("t")
     _, epoch = await join(member, "t")
@@ -224,7 +224,7 @@ async def alter(peer, topic, starts):
     return {one.partition_index: one.error_code for each in response.responses for one in each.partitions}
 
 
-async def test_a_group_with_members_refuses_offsets_also_of_what_does_not_exist(broker):
+async def test_a_group_with_members_refuses_offsets_even_of_unknown_topics(broker):
     member = SharePeer(broker)
     await member.create_topic("t")
     assert await alter(member, "none", {0: 1}) == {0: Code.UNKNOWN_TOPIC_OR_PARTITION}

@@ -133,7 +133,7 @@ async def test_a_static_member_returns_to_its_tasks(start_broker):
         assert (await third.join(stateless())).error_code == Code.UNRELEASED_INSTANCE_ID
 
 
-async def test_a_silent_member_is_removed_and_its_tasks_move(start_broker):
+async def test_a_member_without_heartbeats_is_removed_and_its_tasks_move(start_broker):
     async with start_broker(**NO_DELAY) as broker:
         first, second = StreamsPeer(broker, "m1"), StreamsPeer(broker, "m2", process_id="q")
         await first.create("t", 2)
@@ -145,7 +145,7 @@ async def test_a_silent_member_is_removed_and_its_tasks_move(start_broker):
         assert (await first.beat()).error_code == Code.UNKNOWN_MEMBER_ID
 
 
-async def test_a_member_that_keeps_what_it_must_give_up_is_removed(start_broker):
+async def test_a_member_that_does_not_revoke_tasks_in_time_is_removed(start_broker):
     async with start_broker(**NO_DELAY) as broker:
         first, second = StreamsPeer(broker, "m1"), StreamsPeer(broker, "m2", process_id="q")
         await first.create("t", 2)
@@ -258,7 +258,7 @@ async def test_a_group_has_settings_of_its_own(broker):
         ({"topology": topology(Subtopology(subtopology_id="0", source_topic_regex=["a"]))}, Code.INVALID_REQUEST),
     ],
 )
-async def test_heartbeats_that_make_no_sense_are_refused(broker, fields, code):
+async def test_invalid_heartbeats_are_refused(broker, fields, code):
     member = StreamsPeer(broker)
     request = {"topology": topology(stateless()), "rebalance_timeout_ms": 1000, "member_epoch": 0, **fields}
     assert (await member.beat(**request)).error_code == code
@@ -282,7 +282,7 @@ async def test_a_wrong_epoch_and_unknown_tasks_are_refused(start_broker):
         )
 
 
-async def test_the_epoch_before_is_accepted_with_tasks_that_the_member_still_has(start_broker):
+async def test_the_previous_epoch_is_accepted_with_the_tasks_of_the_member(start_broker):
     async with start_broker(**NO_DELAY) as broker:
         first, second = StreamsPeer(broker, "m1"), StreamsPeer(broker, "m2", process_id="q")
         await first.create("t", 2)
@@ -337,7 +337,7 @@ async def test_a_group_is_of_one_kind_and_deleted_when_it_is_empty(start_broker)
         assert (await member.described()).error_code == Code.GROUP_ID_NOT_FOUND
 
 
-async def test_a_description_of_a_topology_has_nowhere_to_go(broker):
+async def test_a_topology_description_update_is_unsupported(broker):
     request = StreamsGroupTopologyDescriptionUpdateRequest(group_id="g", member_id="m")
     answer = await StreamsPeer(broker).call(0, request)
     assert (answer.error_code, answer.error_message) == (

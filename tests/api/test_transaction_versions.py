@@ -75,7 +75,7 @@ class Story:
     ("name", "version"),
     each_version("InitProducerId", "AddPartitionsToTxn", "AddOffsetsToTxn", "TxnOffsetCommit", "EndTxn"),
 )
-async def test_a_transaction_ends_as_end_txn_says(client, name, version, commit):
+async def test_a_transaction_ends_with_the_result_of_end_txn(client, name, version, commit):
     story = Story(client, **{name: version})
     await story.begin()
     assert await seen(client, "t") == []
@@ -100,7 +100,7 @@ async def test_an_unknown_producer_id_is_refused(client, name, version):
 
 
 @pytest.mark.parametrize(("_", "version"), each_version("AddPartitionsToTxn")[BY_BROKERS_SINCE:])
-async def test_to_verify_adds_nothing(client, _, version):
+async def test_verification_adds_no_partition(client, _, version):
     story = Story(client, AddPartitionsToTxn=version)
     await story.begin()
     assert await story.add("t", 1, verify_only=True) is Code.TRANSACTION_ABORTABLE

@@ -52,7 +52,7 @@ async def test_aborted_records_are_hidden_from_read_committed(client, speaks):
 
 
 @SPEAKS
-async def test_a_small_fetch_leaves_out_what_is_aborted_too(client, speaks):
+async def test_a_small_fetch_lists_aborted_transactions_too(client, speaks):
     await client.create_topic("t", 1)
     producer = await started(client, speaks=speaks)
     kept = []
@@ -67,7 +67,7 @@ async def test_a_small_fetch_leaves_out_what_is_aborted_too(client, speaks):
         assert await seen(client, "t", max_bytes=max_bytes) == kept
 
 
-async def test_an_open_transaction_holds_back_everything_behind_it(client):
+async def test_an_open_transaction_holds_back_all_later_records(client):
     await client.create_topic("t")
     plain = batch(b"before", producer_id=-1, epoch=-1, sequence=-1, transactional=False)
     await produce(client, "t", plain)
@@ -279,7 +279,7 @@ def refuse_appends(monkeypatch, broker, topic, partition):
     monkeypatch.setattr(broker.dirs.files, "writev", writev)
 
 
-async def test_a_disk_that_refuses_delays_the_end_and_changes_nothing_else(client, broker, monkeypatch):
+async def test_a_disk_failure_only_delays_the_end_of_a_transaction(client, broker, monkeypatch):
     await client.create_topic("t", 2)
     producer = await started(client)
     await producer.write("t", b"x")
@@ -302,7 +302,7 @@ async def test_a_disk_that_refuses_delays_the_end_and_changes_nothing_else(clien
     assert await seen(client, "t", partition=1) == [b"y"]
 
 
-async def test_a_produce_waits_a_moment_for_the_transaction_before(client, broker, monkeypatch, nursery):
+async def test_a_produce_waits_briefly_for_the_previous_transaction(client, broker, monkeypatch, nursery):
     await client.create_topic("t", 2)
     producer = await started(client)
     await producer.write("t", b"x")
@@ -332,7 +332,7 @@ async def in_steps(broker, milliseconds):
         await trio.testing.wait_all_tasks_blocked()
 
 
-async def test_the_markers_of_a_topic_that_is_gone_are_not_waited_for(client, broker):
+async def test_markers_for_a_deleted_topic_are_not_waited_for(client, broker):
     await client.create_topic("t")
     await client.create_topic("gone")
     producer = await started(client)
@@ -344,7 +344,7 @@ async def test_the_markers_of_a_topic_that_is_gone_are_not_waited_for(client, br
     assert await seen(client, "t") == [b"x"]
 
 
-async def test_a_transaction_over_very_many_partitions_lets_others_have_their_turn(client):
+async def test_a_transaction_over_many_partitions_lets_other_tasks_run(client):
     await client.create_topic("t", 450)
     producer = await started(client, speaks=OLD)
     assert await producer.add("t", *range(450)) is Code.NONE
@@ -380,7 +380,7 @@ async def test_with_every_batch_flushed_the_end_waits_for_the_disk(start_broker,
 
 
 @pytest.mark.parametrize("level", [0, 1])
-async def test_a_lower_level_serves_clients_of_before(client, broker, level):
+async def test_a_lower_transaction_version_serves_older_clients(client, broker, level):
     await client.create_topic("t")
     set_level(broker, level)
     producer = await started(client, speaks=OLD)
@@ -394,7 +394,7 @@ async def test_a_lower_level_serves_clients_of_before(client, broker, level):
     assert answer.error_code == (Code.UNSUPPORTED_VERSION if level == 0 else Code.NONE)
 
 
-async def test_a_downgrade_reaches_machines_that_run(client, broker):
+async def test_a_downgrade_reaches_loaded_machines(client, broker):
     await client.create_topic("t")
     producer = await started(client)
     await producer.write("t", b"0")

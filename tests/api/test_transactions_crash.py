@@ -114,7 +114,7 @@ NOT_KEPT = {"t-0": [b"plain"], "t-1": [b"plain"], "u-0": [b"plain"], "g": -1}
 
 @pytest.mark.parametrize("speaks", [NEW, OLD], ids=["new", "old"])
 @pytest.mark.parametrize("flush", ["9223372036854775807", "1"], ids=["page-cache", "flush"])
-async def test_a_broker_that_dies_between_two_writes_finishes_what_was_decided(autojump_clock, speaks, flush):
+async def test_a_decided_transaction_is_completed_after_a_crash_between_two_writes(autojump_clock, speaks, flush):
     recorder = Recorder()
     settings = {"log.flush.interval.messages": flush}
     await tell(recorder, speaks, settings)

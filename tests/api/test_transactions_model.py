@@ -267,5 +267,5 @@ class Story:
 
 
 @pytest.mark.parametrize("seed", range(6))
-async def test_consumers_see_what_the_model_says(seed):
+async def test_consumers_see_the_records_of_the_model(seed):
     await Story(seed).run(120)

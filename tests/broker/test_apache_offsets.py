@@ -35,7 +35,7 @@ def machine():
     return machine
 
 
-def test_the_groups_are_there(machine):
+def test_the_groups_of_apache_are_listed(machine):
     listed = {
         each.group_id: {"protocol_type": each.protocol_type, "state": each.state, "type": each.group_type}
         for each in machine.list_groups()
@@ -48,7 +48,7 @@ def test_the_groups_are_there(machine):
     assert listed == expected
 
 
-def test_the_offsets_are_there(machine):
+def test_the_offsets_of_apache_are_fetched(machine):
     for group_id, group in RECORDED["groups"].items():
         fetched = machine.fetch_offsets(group_id, None, require_stable=False)
         offsets = [
@@ -59,7 +59,7 @@ def test_the_offsets_are_there(machine):
         assert sorted(offsets) == group["offsets"]
 
 
-def test_the_open_transaction_is_open(machine):
+def test_the_open_transaction_of_apache_is_open(machine):
     fetched = machine.fetch_offsets("txgroup", None, require_stable=True)
 
     codes = [[topic, each.partition, each.error] for topic, partitions in fetched for each in partitions]

@@ -47,7 +47,7 @@ def why():
     return "no ACL allows it"
 
 
-def test_a_refusal_is_one_line_with_who_what_and_why(lines):
+def test_a_refusal_is_one_line_with_principal_operation_and_reason(lines):
     AuditLog(lambda: 0.0).log(EVE, allowed=False, why=why)
 
     assert lines == [("info", "access denied", {**LINE, "why": "no ACL allows it"})]
@@ -75,7 +75,7 @@ def test_refusals_that_are_counted_are_bounded(lines):
     assert len(lines) == 3 * AUDIT_KNOWN_MAX
 
 
-def test_what_is_allowed_is_logged_at_debug_alone(lines, monkeypatch):
+def test_allowed_operations_are_logged_at_debug_only(lines, monkeypatch):
     log = AuditLog(lambda: 0.0)
     log.log(EVE, allowed=True, why=why)
     assert not lines
@@ -87,7 +87,7 @@ def test_what_is_allowed_is_logged_at_debug_alone(lines, monkeypatch):
     assert log.logs_allowed
 
 
-async def test_a_request_that_is_refused_is_in_the_log_and_what_is_hidden_is_not(broker, lines):
+async def test_a_refused_request_is_logged_and_a_hidden_resource_is_not(broker, lines):
     peer = Peer(broker)
     await peer.create_topic("orders")
     peer.client = replace(peer.client, principal=Principal("User", "eve"), host="10.0.0.1")

@@ -112,7 +112,7 @@ async def test_a_move_that_the_new_directory_refuses_changes_nothing(operation):
     assert offsets(partition) == [1, 2]
 
 
-async def test_the_cleaner_keeps_the_last_record_of_each_key_and_writes_how_far_it_came():
+async def test_the_cleaner_keeps_the_last_record_of_each_key_and_writes_its_checkpoint():
     parts = LogParts()
     partition = parts.create("kv", cleanup_policy="compact")
     append(partition, b"x", b"y", b"x", b"x")
@@ -197,7 +197,7 @@ async def test_a_flush_moves_the_recovery_point_that_the_checkpoint_has():
     assert written == {partition.topic_partition: 2}
 
 
-async def test_one_disk_that_refuses_does_not_keep_other_directories_from_their_checkpoints():
+async def test_a_failed_directory_does_not_prevent_the_checkpoints_of_others():
     parts = LogParts(log_dirs=("a", "b"))
     for topic in ("t", "u"):
         append(parts.create(topic), b"x")

@@ -168,7 +168,7 @@ async def test_the_throttle_spreads_a_round_over_time(files, autojump_clock):
         assert seconds >= moved_bytes / 10_000
 
 
-async def test_how_far_a_round_is_can_be_read_in_the_log(files, autojump_clock, monkeypatch):
+async def test_the_progress_of_a_round_is_logged(files, autojump_clock, monkeypatch):
     lines = []
     written = SimpleNamespace(info=lambda event, **values: lines.append((event, values)))
     monkeypatch.setattr(cleaner_module, "log", written)

@@ -84,7 +84,7 @@ async def test_the_apis_are_advertised_where_a_sink_is_configured_only(client):
     assert not {71, 72} & all_apis().keys()
 
 
-async def test_a_client_gets_an_id_and_what_matches_it(client):
+async def test_a_client_gets_an_id_and_the_matching_subscriptions(client):
     await subscribe(client, metrics=METRICS, **{"interval.ms": "1000"}, match="client_id=te.t")
     answer = await get(client)
     assert answer.client_instance_id != NOBODY
@@ -97,7 +97,7 @@ async def test_a_client_gets_an_id_and_what_matches_it(client):
     assert other.client_instance_id != answer.client_instance_id
 
 
-async def test_an_id_that_the_client_brings_is_kept(client):
+async def test_an_id_of_the_client_is_kept(client):
     own = bytes(range(16))
     assert (await get(client, own)).client_instance_id == own
 
@@ -216,7 +216,7 @@ async def test_an_instance_is_forgotten_when_its_connection_closes(client, broke
     assert (await get(client, first.client_instance_id)).error_code == 0
 
 
-async def test_an_instance_that_was_silent_for_three_intervals_is_forgotten(client, broker):
+async def test_an_instance_without_a_push_for_three_intervals_is_removed(client, broker):
     first = await get(client)
     assert await push(client, first, terminating=True) is Code.NONE
     broker.clock.advance(899_000)

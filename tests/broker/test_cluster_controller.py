@@ -179,7 +179,7 @@ async def test_every_version_of_the_fetch_gives_records(node, version):
         ({"replica_state": messages.FetchRequest.ReplicaState(replica_id=CONTROLLER_ID)}, Code.INVALID_REQUEST),
     ],
 )
-async def test_a_fetch_that_cannot_be_is_refused(node, changed, code):
+async def test_an_invalid_fetch_is_refused(node, changed, code):
     assert partition_of(await node.fetch(**changed)).error_code == code
 
 
@@ -219,7 +219,7 @@ async def test_a_waiting_fetch_gets_the_next_record(node, autojump_clock):
     assert answer.high_watermark == end + 1
 
 
-async def test_a_fetch_without_news_ends_after_its_time(node, autojump_clock):
+async def test_a_fetch_without_new_records_ends_after_its_wait(node, autojump_clock):
     end = partition_of(await node.fetch()).high_watermark
     began = trio.current_time()
     answer = partition_of(await node.fetch(end, last_epoch=1, max_wait_ms=500, high_watermark=end))
@@ -343,7 +343,7 @@ async def test_blocks_of_producer_ids_do_not_overlap(node):
     assert (second.producer_id_start, second.producer_id_len) == (1000, 1000)
 
 
-async def test_a_silent_broker_is_fenced_and_its_partitions_get_other_leaders(node, autojump_clock):
+async def test_a_broker_without_heartbeats_is_fenced_and_its_partitions_get_other_leaders(node, autojump_clock):
     await node.join(1)
     two = await node.join(2)
     await create(node, [1, 2])
@@ -369,7 +369,7 @@ async def test_a_controller_that_starts_gives_unfenced_brokers_a_session(start_c
         assert second.image.brokers[1].fenced
 
 
-async def test_an_unregistered_broker_is_stale_and_gone(node):
+async def test_an_unregistered_broker_is_removed_and_its_heartbeats_are_stale(node):
     epoch = await node.join(1)
     await create(node, [1])
     assert (await node.call(0, messages.UnregisterBrokerRequest(broker_id=1))).error_code == 0
@@ -508,7 +508,7 @@ class Denying:
         return kind is not ResourceType.CLUSTER or operation not in self.denied
 
 
-async def test_the_listener_describes_the_cluster_to_those_who_may_alter_it_or_are_brokers(node):
+async def test_the_listener_describes_the_cluster_with_alter_or_cluster_action(node):
     node.broker.authorizer = Denying(Operation.ALTER, Operation.CLUSTER_ACTION)
     with pytest.raises(KafkaError) as refused:
         await node.call(2, messages.DescribeClusterRequest(endpoint_type=2))
@@ -529,7 +529,7 @@ async def test_the_listener_describes_the_cluster_to_those_who_may_alter_it_or_a
     ],
     ids=lambda value: value.NAME if isinstance(value, Message) else "",
 )
-async def test_what_brokers_ask_needs_cluster_action(node, version, request_of_a_broker):
+async def test_requests_of_brokers_need_cluster_action(node, version, request_of_a_broker):
     node.broker.authorizer = Denying(Operation.CLUSTER_ACTION)
     with pytest.raises(KafkaError) as refused:
         await node.call(version, request_of_a_broker)
@@ -623,7 +623,7 @@ async def test_a_node_whose_controller_is_not_served_has_no_part_for_a_cluster(b
 # --- a controller that was paused, and what a metadata fetch costs
 
 
-async def test_a_controller_that_was_paused_fences_nobody_before_it_reads_heartbeats(node, autojump_clock, capsys):
+async def test_a_controller_that_was_paused_reads_heartbeats_before_it_fences(node, autojump_clock, capsys):
     one, two = await node.join(1), await node.join(2)
     await trio.sleep(1)
     autojump_clock.jump(30)  # as SIGSTOP: nothing of this process runs meanwhile
@@ -673,7 +673,7 @@ class OnlyClusterAction:
         return operation is Operation.CLUSTER_ACTION
 
 
-async def test_a_broker_with_a_new_directory_may_ask_for_the_cluster_id(node):
+async def test_a_broker_with_a_new_directory_gets_the_cluster_id(node):
     node.broker.authorizer = OnlyClusterAction()
     found = await node.call(2, messages.DescribeClusterRequest(endpoint_type=2))
     assert (found.error_code, found.cluster_id) == (0, node.broker.cluster_id)

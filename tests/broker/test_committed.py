@@ -206,7 +206,7 @@ async def test_a_wait_ends_when_the_topic_is_deleted(monkeypatch):
             assert partition.deleted
 
 
-async def test_what_is_not_committed_is_not_fetched_and_not_acknowledged(monkeypatch):
+async def test_uncommitted_records_are_not_fetched_and_not_acknowledged(monkeypatch):
     async with partition_with(**FLUSH_EACH) as (broker, _partition, _files):
         client = Peer(broker)
         topic_id = broker.image.topics["t"].id

@@ -266,7 +266,7 @@ def test_each_timer_is_contained_by_the_clock_or_by_its_owner():
     }
 
 
-async def test_tasks_that_raise_while_they_run_leave_a_broker_that_serves(start_broker, monkeypatch):
+async def test_the_broker_serves_although_its_tasks_raise(start_broker, monkeypatch):
     """Each background task fails once, at its first pause of this test."""
     async with serving(start_broker) as broker:
         sleep, failed = Clock.sleep, set()

@@ -49,7 +49,7 @@ async def ask_code(stage):
     return refused.value.code
 
 
-async def test_a_lost_leadership_unloads_the_machine_and_answers_who_waits(stage, nursery):
+async def test_a_lost_leadership_unloads_the_machine_and_answers_waiting_requests(stage, nursery):
     stage.partition.is_held = True
     codes = []
 
@@ -90,7 +90,7 @@ async def test_a_new_epoch_of_the_same_leader_keeps_the_machine(stage):
     assert stage.runtime.loaded_shards()[0].machine is stage.made[0]
 
 
-async def test_a_new_leader_answers_once_all_that_it_has_is_committed(stage):
+async def test_a_new_leader_answers_once_its_log_is_committed(stage):
     await stage.add(5)
     change_leader(stage, to=2)
     stage.partition.high_watermark = 0

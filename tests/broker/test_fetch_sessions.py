@@ -69,7 +69,7 @@ def test_a_request_that_does_not_fit_its_session_is_refused(session_id, epoch, u
     assert refusal.value.code == code
 
 
-def test_a_full_cache_keeps_young_sessions():
+def test_a_full_cache_does_not_evict_new_sessions():
     sessions = FetchSessions(1, Dice())
     sessions.keep(session_of(topic("a", 0)), 0)
     late = session_of(topic("b", 0))
@@ -77,7 +77,7 @@ def test_a_full_cache_keeps_young_sessions():
     assert late.session_id == 0
 
 
-def test_a_full_cache_gives_up_a_session_that_was_not_used_for_long():
+def test_a_full_cache_evicts_a_session_that_was_not_used_for_long():
     sessions, old = FetchSessions(1, Dice()), session_of(topic("a", 0))
     sessions.keep(old, 0)
     assert sessions.keep(session_of(topic("b", 0)), EVICTION_MS + 1)

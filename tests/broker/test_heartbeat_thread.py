@@ -94,7 +94,7 @@ def beats(life, controller):
     return thread
 
 
-async def test_heartbeats_go_on_while_the_event_loop_is_held(life, controller, beats):
+async def test_heartbeats_are_sent_while_the_event_loop_is_held(life, controller, beats):
     async with trio.open_nursery() as nursery:
         beats.act(lambda life, now_ms: life.begin(now_ms))
         nursery.start_soon(beats.run)

@@ -84,14 +84,14 @@ def test_a_file_has_keys_but_no_secrets(file):
 
 
 @pytest.mark.parametrize("content", ["", "{}", '{"keys": []}', '{"keys": 5}', '{"keys": [{"kty": "RSA"}]}', "[]"])
-def test_what_is_no_key_set_is_refused(file, content):
+def test_an_invalid_key_set_is_refused(file, content):
     file.write_text(content)
     with pytest.raises(JwksError, match="is not a key set"):
         read_jwks(file.as_uri())
 
 
 @pytest.mark.parametrize(("url", "reason"), [("file:///nowhere.json", "cannot be read"), ("ftp://x/y", "is neither a")])
-def test_what_cannot_be_read_is_refused(url, reason):
+def test_an_unreadable_key_set_is_refused(url, reason):
     with pytest.raises(JwksError, match=reason):
         read_jwks(url)
 
@@ -201,7 +201,7 @@ def test_the_options_of_the_login_module_are_read():
         ),
     ],
 )
-def test_what_cannot_be_is_refused_in_a_sentence(given, complaint):
+def test_invalid_settings_are_refused_with_one_sentence(given, complaint):
     with pytest.raises(ConfigProblem, match=complaint):
         read({**settings(), **given})
 

@@ -197,7 +197,7 @@ def test_a_torn_record_at_the_end_is_cut(home):
     assert log.end_offset > before
 
 
-def test_the_log_does_not_grow_what_a_start_must_replay(home):
+def test_snapshots_bound_what_a_start_replays(home):
     home.open()
     for number in range(500):
         home.create(NewTopic(f"t{number}"))
@@ -343,7 +343,7 @@ def test_the_metadata_directory_must_be_one_of_the_log_directories(tmp_path):
 
 
 @pytest.mark.parametrize("how", ["killed", "stopped"])
-def test_everything_that_apache_wrote_is_there(apache, how):
+def test_all_metadata_that_apache_wrote_is_read(apache, how):
     image = Home(apache / how).open().image
     assert {name: len(topic.partitions) for name, topic in image.topics.items()} == {"alpha": 3, "beta": 2}
     assert {partition.leader for topic in image.topics.values() for partition in topic.partitions} == {1}

@@ -158,7 +158,7 @@ FAULTS = {
 @pytest.mark.parametrize("whose", ["group", "transaction"])
 @pytest.mark.parametrize("phase", ["before AddOffsetsToTxn", "after FindCoordinator"])
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_offsets_are_committed_whatever_becomes_of_a_coordinator(autojump_clock, nursery, fault, phase, whose):
+async def test_offsets_are_committed_while_coordinators_move(autojump_clock, nursery, fault, phase, whose):
     async with memory_cluster(brokers=3, settings={"replica.lag.time.max.ms": "2000"}) as cluster:
         client, producer = await with_one_transaction(cluster)
         keys = {"group": (GROUP, GROUP_KEY), "transaction": (TRANSACTIONAL_ID, TRANSACTION_KEY)}

@@ -177,7 +177,7 @@ class HeldDialer:
 
 
 @pytest.mark.parametrize("attempt", range(12))  # the order in which tasks run within one turn is random
-async def test_a_caller_that_is_cancelled_as_it_should_read_passes_that_on(attempt, autojump_clock):
+async def test_a_cancelled_reader_hands_reading_over_to_another_caller(attempt, autojump_clock):
     stream = HeldStream()
     connection = NodeConnection(NODE, dialer=HeldDialer(stream), client_id="test", timeout_ms=1000)
     found, scope = [], trio.CancelScope()
@@ -240,7 +240,7 @@ async def test_attempts_to_connect_back_off(connection, network, autojump_clock)
     assert 0.3 <= trio.current_time() - before <= 0.4  # 50, 100 and 200 ms before the last three
 
 
-async def test_what_a_node_does_not_serve_is_not_sent(connection, node):
+async def test_a_request_that_the_node_does_not_serve_is_not_sent(connection, node):
     with pytest.raises(NotServed, match="serves Envelope not at all"):
         await connection.request(EnvelopeRequest(request_data=b"", client_host_address=bytes(4)))
     with pytest.raises(NotServed):

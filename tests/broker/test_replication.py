@@ -291,7 +291,7 @@ async def test_a_new_leader_does_not_show_an_end_before_it_knows_the_followers()
         assert (answer.error_code, answer.offset) == (Code.NONE, 1)
 
 
-async def test_a_leader_with_older_metadata_costs_a_few_milliseconds():
+async def test_a_leader_with_older_metadata_delays_a_fetch_by_milliseconds():
     async with replicated_brokers(2) as cluster:
         cluster.behind.add(1)
         cluster.create_topic([1, 2])
@@ -484,7 +484,7 @@ async def test_records_of_another_leader_at_the_same_offset_answer_no_earlier_ap
         assert refused.value.code is Code.NOT_LEADER_OR_FOLLOWER
 
 
-async def test_a_leader_that_refuses_every_fetch_is_asked_less_often(monkeypatch):
+async def test_a_leader_that_refuses_every_fetch_is_fetched_from_less_often(monkeypatch):
     asked = []
 
     async def refuse(_link, _message, **_options):
@@ -519,7 +519,7 @@ async def test_a_change_of_the_isr_survives_an_error_of_the_task_that_sends_it()
 
 
 @pytest.mark.parametrize("replicas", [[2], [2, 3]])
-async def test_what_is_not_committed_when_its_replica_moves_away_is_not_acknowledged(replicas):
+async def test_records_uncommitted_when_the_replica_moves_are_not_acknowledged(replicas):
     async with replicated_brokers(3) as cluster:
         cluster.create_topic([1, 2])
         leader, answers = cluster.nodes[1], []

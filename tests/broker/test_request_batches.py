@@ -42,7 +42,7 @@ async def batches(nursery, node):
     return made
 
 
-async def test_what_is_asked_while_a_request_is_in_flight_goes_into_the_next(batches, node):
+async def test_queries_made_while_a_request_is_in_flight_go_into_the_next(batches, node):
     answers = [batches.ask(2, "a")]
     await trio.testing.wait_all_tasks_blocked()
     answers += [batches.ask(2, question) for question in "bcd"]
@@ -63,7 +63,7 @@ async def test_brokers_do_not_wait_for_each_other(batches, node):
     assert sorted(node.requests) == [["a"], ["b"]]
 
 
-async def test_questions_of_one_key_go_into_different_requests(batches, node):
+async def test_queries_with_the_same_key_go_into_different_requests(batches, node):
     batches.ask(2, "x")
     await trio.testing.wait_all_tasks_blocked()
     for question in ("a1", "b1", "a2"):
@@ -82,7 +82,7 @@ async def test_questions_of_one_key_go_into_different_requests(batches, node):
         (ZeroDivisionError(), Code.NETWORK_EXCEPTION),
     ],
 )
-async def test_a_request_without_a_response_answers_each_question_with_an_error(batches, node, failure, code):
+async def test_a_request_without_a_response_fails_each_query(batches, node, failure, code):
     node.failure = failure
     answers = [batches.ask(2, question) for question in "ab"]
     node.go.release()

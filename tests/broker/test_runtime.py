@@ -198,7 +198,7 @@ async def test_a_restart_keeps_groups_and_offsets_and_restarts_sessions(start):
         assert await state(broker) == "Empty"
 
 
-async def test_what_lies_on_disk_is_loaded_without_anybody_asking(start):
+async def test_stored_coordinators_are_loaded_without_a_request(start):
     async with start() as broker:
         await sync(broker, await join(broker, session_ms=6000))
         before = len(batches(broker))
@@ -235,7 +235,7 @@ async def test_offsets_of_deleted_topics_are_removed_at_the_start(start):
         assert await committed(broker, group="other") == -1
 
 
-async def test_nothing_is_made_on_disk_for_a_question(start, files):
+async def test_a_query_creates_nothing_on_disk(start, files):
     async with start() as broker:
         assert await committed(broker) == -1
         assert await broker.groups.machines(context_of(broker)) == []
@@ -356,7 +356,7 @@ async def test_a_failed_sync_leaves_no_machine_with_more_state_than_the_log(star
         assert await commit(broker, offset("t", 0, 8)) == [Code.NONE]
 
 
-async def test_who_comes_while_a_long_log_is_replayed_waits_for_it(start, nursery):
+async def test_requests_wait_while_a_long_log_is_replayed(start, nursery):
     async with start() as broker:
         for value in range(1000):
             await commit(broker, *(offset("t", partition, value) for partition in range(3)))

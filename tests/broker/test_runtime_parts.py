@@ -21,14 +21,14 @@ async def stage(nursery):
     return made
 
 
-async def test_a_refused_command_leaves_no_trace(stage):
+async def test_a_refused_command_changes_nothing(stage):
     with pytest.raises(KafkaError):
         await stage.add(-1)
 
     assert (await stage.machine()).counts.get("soft") is None
 
 
-async def test_a_refused_append_leaves_no_trace_and_its_command_gets_the_error(stage):
+async def test_a_refused_append_changes_nothing_and_its_command_gets_the_error(stage):
     await stage.add(1)
     stage.partition.refusal = StorageFailure("/log", "full")
     with pytest.raises(KafkaError) as refusal:
@@ -50,7 +50,7 @@ async def test_a_timer_whose_append_is_refused_fires_again(stage):
     assert await stage.read() == 101
 
 
-async def test_what_is_not_committed_is_not_read_and_not_answered(stage, nursery):
+async def test_uncommitted_state_is_neither_read_nor_answered(stage, nursery):
     await stage.add(1)
     stage.partition.is_held = True
     answered = []
@@ -68,7 +68,7 @@ async def test_what_is_not_committed_is_not_read_and_not_answered(stage, nursery
     assert (await stage.read(), answered) == (11, [5, 5])
 
 
-async def test_a_command_that_shows_what_is_not_committed_is_answered_once_it_is(stage, nursery):
+async def test_a_command_that_shows_uncommitted_state_is_answered_once_it_is_committed(stage, nursery):
     await stage.add(1)
     stage.partition.is_held = True
     answered = []
@@ -135,7 +135,7 @@ async def test_a_refused_append_does_not_take_back_that_the_clock_was_set(stage,
     assert (await stage.machine()).counts.get("stepped") == pytest.approx(5000, abs=50)
 
 
-async def test_what_could_not_be_committed_was_never_there(stage, nursery):
+async def test_state_that_could_not_be_committed_is_reverted(stage, nursery):
     await stage.add(1)
     stage.partition.is_held = True
     refused = []
@@ -155,7 +155,7 @@ async def test_what_could_not_be_committed_was_never_there(stage, nursery):
     assert [each.was_unloaded for each in stage.made] == [True, False]
 
 
-async def test_what_was_replayed_before_it_was_committed_is_read_once_it_is(stage):
+async def test_records_replayed_before_their_commit_are_read_after_it(stage):
     await stage.add(1)
     stage.partition.is_held = True
     other = Stage()

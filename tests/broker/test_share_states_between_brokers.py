@@ -80,7 +80,7 @@ def a_write(state_epoch=3, leader_epoch=0, *batches, start_offset=5):
     return Write(state_epoch, leader_epoch, start_offset, len(batches), batches)
 
 
-async def test_what_is_written_at_another_broker_is_read_from_there(stage):
+async def test_a_state_written_at_another_broker_is_read_from_there(stage):
     await stage.states.initialize(WAITS, stage.key, 3, 5)
     batch = StateBatch(7, 8, DeliveryState.ACKNOWLEDGED, 1)
     await stage.states.write(WAITS, stage.key, a_write(3, 0, batch))
@@ -97,14 +97,14 @@ async def test_a_refusal_of_the_other_broker_is_raised(stage):
     assert await code_of(stage.states.write(WAITS, stage.key, a_write(2))) is Code.FENCED_STATE_EPOCH
 
 
-async def test_a_coordinator_that_moves_or_loads_is_asked_again(stage):
+async def test_a_coordinator_that_moves_or_loads_is_retried(stage):
     stage.refuse(Code.NOT_COORDINATOR, Code.COORDINATOR_LOAD_IN_PROGRESS)
     stage.link.failures.append(Disconnected("gone"))
     await stage.states.initialize(WAITS, stage.key, 3, 5)
     assert stage.link.requests == 4
 
 
-async def test_a_coordinator_that_stays_away_is_given_up(stage):
+async def test_an_unreachable_coordinator_ends_the_retries(stage):
     stage.link.failures = [Disconnected("gone")] * 100
     assert await code_of(stage.states.read(WAITS, stage.key, 0)) is Code.NETWORK_EXCEPTION
     assert 2 < stage.link.requests < 20

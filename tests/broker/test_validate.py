@@ -99,7 +99,7 @@ def _strict(case: dict) -> ValidationSettings:
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_kafka_refuses_is_refused_with_the_same_words(case):
+def test_batches_that_kafka_refuses_are_refused_with_the_same_message(case):
     with pytest.raises(KafkaError) as refusal:
         _produce(case, _strict(case))
     error = refusal.value
@@ -112,7 +112,7 @@ def test_what_kafka_refuses_is_refused_with_the_same_words(case):
 
 
 @pytest.mark.parametrize("case", STORED)
-def test_what_kafka_stores_is_stored_with_the_same_bytes(case):
+def test_batches_that_kafka_accepts_are_stored_with_the_same_bytes(case):
     batch, header = _produce(case, _strict(case))
     stored = bytes.fromhex(case["stored"])
     theirs = read_batch_header(stored)
@@ -131,7 +131,7 @@ def test_what_kafka_stores_is_stored_with_the_same_bytes(case):
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_an_untrusted_connection_is_refused_what_kafka_refuses(case):
+def test_on_an_untrusted_connection_kwire_refuses_what_kafka_refuses(case):
     with pytest.raises(KafkaError) as refusal:
         _validated(
             memoryview(bytes.fromhex(case["sent"])),
@@ -190,7 +190,7 @@ def test_the_usual_path_reads_the_header_alone_and_copies_nothing(settings):
         (ValidationSettings(), _lying_batch(NOW_MS + 3_600_001)),
     ],
 )
-def test_a_batch_is_opened_when_settings_or_header_speak_of_single_records(settings, sent):
+def test_a_batch_is_opened_when_settings_or_header_concern_single_records(settings, sent):
     with pytest.raises(KafkaError) as refusal:
         _validate(sent, settings)
     assert refusal.value.code is Code.INVALID_RECORD
