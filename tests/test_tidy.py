@@ -122,7 +122,7 @@ def test_pure_packages_call_nothing_impure() -> None:
     assert offences == []
 
 
-def test_nothing_waits_in_the_pure_packages_below_api() -> None:
+def test_pure_packages_have_no_await() -> None:
     offences = [
         f"{relative(path)}:{node.lineno}"
         for path in in_pure_packages()

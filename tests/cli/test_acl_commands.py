@@ -68,7 +68,7 @@ def test_the_rules_of_a_principal_are_listed_and_removed(acls):
         (("remove",), "Name rules to remove, or --principal."),
     ],
 )
-def test_what_cannot_be_done_is_one_sentence(acls, arguments, said):
+def test_refusals_are_one_sentence(acls, arguments, said):
     ended = acls(*arguments)
 
     assert ended.exit_code != 0
@@ -113,7 +113,7 @@ def test_the_twin_adds_lists_and_removes(twin):
     assert twin("--list", "--topic", "orders") == (0, "", "")
 
 
-def test_the_twin_knows_what_producers_and_consumers_need(twin, acls):
+def test_the_twin_adds_the_acls_of_producers_and_consumers(twin, acls):
     roles = ("--producer", "--consumer", "--idempotent", "--topic", "t", "--group", "g", "--transactional-id", "x")
     assert twin("--add", "--allow-principal", "User:app", *roles)[0] == 0
 
@@ -157,7 +157,7 @@ def test_the_twin_adds_prefixed_rules_and_denials(twin, acls):
         (("--add", "--principal", "User:a", "--topic", "t"), "only available if --list is set"),
     ],
 )
-def test_the_twin_refuses_a_line_that_makes_no_sense(twin, arguments, said):
+def test_the_twin_refuses_invalid_combinations(twin, arguments, said):
     code, out, err = twin(*arguments)
 
     assert code == 1
@@ -178,7 +178,7 @@ def test_the_fixture_refuses_what_its_rules_do_not_allow_until_one_is_added(kafk
     assert produced() == 0
 
 
-def test_rules_that_cannot_be_are_refused_in_one_sentence():
+def test_invalid_rules_are_refused_in_one_sentence():
     with pytest.raises(BrokerConfigError, match="is no ACL"):
         KafkaBroker(acls=["everybody reads"])
     with pytest.raises(BrokerConfigError, match="is one string"):
@@ -199,7 +199,7 @@ def access_of(kafka):
 
 
 @pytest.mark.kafka(topics=["a", "b", "c"], acls=["anyone may read topic a", "anyone may write topic b"])
-def test_doctor_says_how_much_a_client_may_do(kafka):
+def test_doctor_reports_the_rights_of_a_client(kafka):
     ((level, what),) = access_of(kafka)
 
     assert level == "warning"
@@ -217,12 +217,12 @@ def test_doctor_says_that_a_client_may_describe_no_topic(kafka):
 
 
 @pytest.mark.kafka(config={"super.users": "User:ANONYMOUS"}, acls=[])
-def test_doctor_asks_a_super_user_of_an_empty_broker_for_nothing(kafka):
+def test_doctor_has_no_advice_for_a_super_user_of_an_empty_broker(kafka):
     ((level, what),) = access_of(kafka)
 
     assert (level, what) == ("ok", "an authorizer decides what clients may do; this client may list the rules")
 
 
 @pytest.mark.kafka(topics=["a"])
-def test_doctor_has_nothing_to_say_of_access_without_an_authorizer(kafka):
+def test_doctor_reports_no_access_without_an_authorizer(kafka):
     assert access_of(kafka) == []

@@ -50,7 +50,7 @@ def test_hosts_and_clients_are_those_that_were_named(tmp_path):
     assert f"ssl.keystore.location={tmp_path}/alice.pem" in done.output
 
 
-def test_what_is_there_stays(tmp_path):
+def test_existing_files_stay(tmp_path):
     certs(tmp_path)
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
 

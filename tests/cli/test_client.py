@@ -127,13 +127,13 @@ def test_a_peer_that_is_not_a_kafka_broker_is_named(greeting, protocol):
     assert caught.value.protocol == protocol
 
 
-def test_a_broker_that_closes_at_once_may_want_tls():
+def test_a_broker_that_closes_at_once_may_require_tls():
     with fake_broker({}, {API_VERSIONS: CLOSE}) as broker, pytest.raises(NotKafka, match="may require TLS") as caught:
         connection_to(broker)
     assert caught.value.protocol == "none"
 
 
-def test_a_broker_that_closes_on_the_first_real_request_may_want_sasl():
+def test_a_broker_that_closes_on_the_first_request_may_require_sasl():
     with (
         fake_broker(MODERN, {METADATA: CLOSE}) as broker,
         connection_to(broker) as connection,
@@ -142,7 +142,7 @@ def test_a_broker_that_closes_on_the_first_real_request_may_want_sasl():
         connection.call(MetadataRequest(topics=[]), MetadataResponse)
 
 
-def test_a_broker_that_closes_later_is_not_suspected_of_sasl():
+def test_a_broker_that_closes_later_does_not_require_sasl():
     with fake_broker(MODERN, {HEARTBEAT: CLOSE}) as broker, connection_to(broker) as connection:
         connection.call(MetadataRequest(topics=[]), MetadataResponse)
         with pytest.raises(ConnectionLost) as caught:
@@ -168,7 +168,7 @@ def test_an_answer_that_does_not_fit_the_schema_is_named():
         connection.call(HeartbeatRequest(), HeartbeatResponse)
 
 
-def test_silence_ends_with_the_timeout():
+def test_a_missing_answer_ends_with_the_timeout():
     with (
         fake_broker(MODERN, {HEARTBEAT: SILENT}) as broker,
         connection_to(broker) as connection,
@@ -222,7 +222,7 @@ def test_a_lost_connection_is_replaced():
         assert cluster.call(ListGroupsRequest(), ListGroupsResponse) == ListGroupsResponse()
 
 
-def test_a_late_answer_is_never_taken_for_the_next():
+def test_a_late_answer_is_never_read_as_the_next():
     with fake_broker(MODERN, {LIST_GROUPS: SILENT}) as broker, cluster_of(broker, timeout_s=0.05) as cluster:
         first = cluster.any()
         with pytest.raises(TimedOut):
@@ -230,7 +230,7 @@ def test_a_late_answer_is_never_taken_for_the_next():
         assert cluster.any() is not first
 
 
-def test_reasons_that_pass_are_waited_out():
+def test_transient_errors_are_retried():
     with fake_broker(MODERN) as broker, cluster_of(broker) as cluster:
         errors = [Code.COORDINATOR_LOAD_IN_PROGRESS, Code.NOT_COORDINATOR]
 
@@ -242,7 +242,7 @@ def test_reasons_that_pass_are_waited_out():
         assert cluster.with_retries(attempt) == "done"
 
 
-def test_reasons_that_stay_are_not_waited_out():
+def test_other_errors_are_not_retried():
     attempts = []
     with fake_broker(MODERN) as broker, cluster_of(broker) as cluster:
 
@@ -274,7 +274,7 @@ def test_a_broker_is_found_by_the_id_that_metadata_names():
             cluster.node(7)
 
 
-def test_metadata_asks_for_no_topic_to_be_made():
+def test_metadata_creates_no_topic():
     with fake_broker(MODERN) as broker, cluster_of(broker) as cluster:
         cluster.metadata(["a"])
         assert broker.requests[-1][2].allow_auto_topic_creation is False

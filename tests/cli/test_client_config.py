@@ -35,7 +35,7 @@ def test_an_unknown_protocol_is_refused():
         security_of({"security.protocol": "tls"})
 
 
-def test_user_and_password_stand_in_the_jaas_line():
+def test_user_and_password_are_in_the_jaas_line():
     settings = {"sasl.mechanism": "PLAIN", "sasl.jaas.config": PLAIN}
     assert sasl_of(settings) == ("PLAIN", "alice", 'a"b', False)
 
@@ -86,7 +86,7 @@ def test_a_trusted_certificate_is_enough_for_tls():
         connection.close()
 
 
-def test_certificates_may_stand_in_the_settings():
+def test_certificates_may_be_in_the_settings():
     settings = {
         "security.protocol": "SSL",
         "ssl.truststore.type": "PEM",

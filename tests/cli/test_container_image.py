@@ -92,7 +92,7 @@ def test_it_serves_and_prints_what_programs_wait_for(image):
     assert (image.path / "var/lib/kafka/data/meta.properties").exists()
 
 
-def test_the_variables_that_people_paste(image):
+def test_variables_of_well_known_compose_files(image):
     port = free_port()
     with entrypoint(
         image,
@@ -229,7 +229,7 @@ def settings_given(image, tmp_path, **variables):
     return dict(line.partition("=")[::2] for line in ran.stdout.splitlines())
 
 
-def test_what_commands_print_stands_in_the_settings(image, tmp_path):
+def test_the_output_of_commands_is_in_the_settings(image, tmp_path):
     given = settings_given(
         image,
         tmp_path,

@@ -291,7 +291,7 @@ def test_a_listener_for_controllers():
     assert "controllers" in trouble.what
 
 
-def test_a_broker_too_old_for_clients_of_today():
+def test_a_broker_too_old_for_current_clients():
     answers = {METADATA: cluster(("127.0.0.1", 1))}
     with fake_broker({**ALL, 0: (0, 2), 22: (0, -1)}, answers) as broker:
         old, no_ids = [trouble for trouble in troubles(broker) if trouble.step == "versions"]
@@ -346,7 +346,7 @@ def test_localhost_advertised_to_a_client_from_elsewhere(names, environment, its
     assert f"advertised.listeners=PLAINTEXT://kafka.example:{broker.port}" in trouble.advice
 
 
-def test_localhost_advertised_works_here_and_nowhere_else(names):
+def test_localhost_advertised_works_on_this_machine_only(names):
     names["kafka.example"] = ["127.0.0.1"]
     answers = {}
     with fake_broker(ALL, answers) as broker:

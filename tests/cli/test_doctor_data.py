@@ -96,7 +96,7 @@ def test_a_path_that_is_not_a_directory_is_a_problem(tmp_path):
     ("content", "level"),
     [(None, "problem"), ("", "problem"), ("cluster.id=x\n", "problem"), ("node.id=1\n", "problem")],
 )
-def test_meta_properties_that_say_too_little_are_a_problem(data, content, level):
+def test_meta_properties_without_a_required_key_are_a_problem(data, content, level):
     if content is None:
         (data / "meta.properties").unlink()
     else:

@@ -115,7 +115,7 @@ def test_an_incomplete_batch_is_counted_as_invalid_bytes(damaged):
     assert _dump("--files", path)[1].endswith(f"Found 70 invalid bytes at the end of {LOG_NAME}\n")
 
 
-def test_a_length_that_cannot_be_ends_the_dump(damaged):
+def test_an_impossible_length_ends_the_dump(damaged):
     path = damaged / LOG_NAME
     path.write_bytes(path.read_bytes() + bytes(100))
     code, stdout, stderr = _dump("--files", path)

@@ -126,7 +126,7 @@ def test_a_dry_run_prints_the_new_offsets_and_changes_nothing(kwire, readers):
     assert offsets(kwire, readers) == {("messages", 0): 1, ("messages", 1): 2}
 
 
-def test_a_group_may_be_made_by_placing_it(kwire, readers):
+def test_a_reset_creates_a_group_that_does_not_exist(kwire, readers):
     ended = kwire("groups", "reset", "new", "--topic", "messages", "--to", "1", "--json")
 
     assert json.loads(ended.stdout) == [

@@ -129,7 +129,7 @@ def test_config_explains_no_unknown_config_and_names_the_nearest_one():
 
 
 @pytest.mark.parametrize("keys", [broker_keys, topic_keys, group_keys])
-def test_each_config_has_anexplanation(keys):
+def test_each_config_has_an_explanation(keys):
     settings = gather()
     for name in keys():
         assert None not in list(explanation(settings, name))

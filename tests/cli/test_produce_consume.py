@@ -88,7 +88,7 @@ def test_keys_headers_partitions_and_codecs(shell, kwire):
     assert found["alice", "x" * 1000]["partition"] == 3
 
 
-def test_what_consume_writes_as_json_produce_reads(shell, kwire):
+def test_produce_reads_the_json_of_consume(shell, kwire):
     first = [
         '{"key": null, "value": "text", "timestamp": 1000}',
         '{"key": {"base64": "/w=="}, "value": null, "headers": [["a", "1"], ["a", null]], "partition": 0}',
@@ -231,7 +231,7 @@ def test_an_unreachable_advertised_address_is_reported_with_a_hint_at_doctor(kaf
     assert ended.stderr.endswith(f"\nLook closer: kwire doctor {kafka.bootstrap_servers}\n")
 
 
-def test_a_join_that_a_poll_had_no_time_for_is_waited_for_by_the_next(kafka):
+def test_the_next_poll_waits_for_a_join_that_outlasted_one(kafka):
     consumer = kafka_python_clients.consumer({"group.id": "readers"}, bootstrap=kafka.bootstrap_servers)
     coordinator = consumer._coordinator
     before = coordinator.need_rejoin()
@@ -301,7 +301,7 @@ def test_a_signal_ends_it_quietly_and_the_group_is_left(kafka, kwire, number):
     assert group["partitions"][0]["committed"] == 1
 
 
-def test_a_reader_that_has_seen_enough_may_leave(shell):
+def test_the_reader_of_the_output_may_close_it(shell):
     ended = shell("seq 100000 | kwire produce messages && kwire consume messages --from-beginning | head -n 1")
 
     assert ended.stdout == b"1\n"
@@ -332,7 +332,7 @@ def test_stock_clients_read_what_was_produced(kafka, kwire):
     ],
     ids=str,
 )
-def test_options_of_consume_that_make_no_sense(kafka, kwire, arguments, code, message):
+def test_invalid_combinations_of_options_of_consume(kafka, kwire, arguments, code, message):
     kafka.create_topic("messages")
 
     ended = kwire("consume", "messages", *arguments)
@@ -378,7 +378,7 @@ def test_consume_writes_the_formats_of_kcat(kafka, kwire, shell):
     assert empty.stdout == "[ -1  -1]"
 
 
-def test_a_reader_that_leaves_early_is_no_failure(kafka, kwire, shell):
+def test_an_early_close_of_the_output_is_no_failure(kafka, kwire, shell):
     kafka.create_topic("messages")
     shell("seq 20000 | kwire produce messages")
 
@@ -441,7 +441,7 @@ def test_the_members_of_a_share_group_read_each_record_once(kafka, kwire):
 
 
 @pytest.mark.parametrize("option", [("--group", "g"), ("--partition", "0"), ("--from-beginning",), ("--until-end",)])
-def test_what_the_configs_of_a_share_group_say_is_no_option(kwire, option):
+def test_settings_of_share_groups_are_no_options(kwire, option):
     ended = kwire("consume", "tasks", "--share", "workers", *option)
     assert ended.exit_code == 2
     assert "share" in ended.output

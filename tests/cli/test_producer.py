@@ -99,7 +99,7 @@ def test_records_of_a_partition_go_in_one_batch(broker):
     assert (header.producer_id, header.base_sequence, header.record_count) == (77, 0, 3)
 
 
-def test_sequence_numbers_go_on_from_batch_to_batch(broker):
+def test_sequence_numbers_continue_from_batch_to_batch(broker):
     with Sending(broker) as sending:
         for value in (b"a", b"b", b"c"):
             sending.send(value)
@@ -192,7 +192,7 @@ def test_after_a_failed_batch_sequences_start_under_a_new_producer_id(broker):
     assert [key for key, _, _ in broker.requests].count(INIT_PRODUCER_ID) == 2
 
 
-def test_retries_have_an_end(broker):
+def test_retries_are_bounded(broker):
     broker.answers[PRODUCE] = answered(Code.NOT_ENOUGH_REPLICAS)
     with Sending(broker, retries=2) as sending:
         sending.send(b"a")
@@ -217,7 +217,7 @@ def test_a_batch_that_is_too_large_is_sent_in_halves(broker):
     assert [record.value for _, record, _ in sending.lost] == [b"d"]
 
 
-def test_a_broker_that_stays_away_gives_the_records_back(broker):
+def test_an_unreachable_broker_fails_the_records(broker):
     with Sending(broker, retries=1) as sending:
         sending.send(b"a")
         broker.answers[PRODUCE] = CLOSE
@@ -234,7 +234,7 @@ def test_a_topic_that_does_not_appear_in_time_fails_its_record(broker):
     assert str(error) == "Topic t not present in metadata after 0 ms."
 
 
-def test_a_topic_is_waited_for_and_may_be_made_by_the_broker(broker):
+def test_a_topic_is_waited_for_and_may_be_auto_created(broker):
     missing = topic_of(broker, 0, Code.UNKNOWN_TOPIC_OR_PARTITION)
     broker.answers = _InTurn(broker.answers, [missing, topic_of(broker, 1)], METADATA)
     with Sending(broker) as sending:

@@ -128,7 +128,7 @@ def test_a_replay_against_a_broker_like_the_first_agrees(recording):
         assert kafka.group("other")["lag"] == 1
 
 
-def test_a_replay_says_what_differs(recording):
+def test_a_replay_prints_the_differences(recording):
     with KafkaBroker(topics=["orders"], config=CONFIG) as kafka:
         kafka.seed({"topics": {"orders": {"records": [{"value": "before"}]}}})
         code, printed = run(kafka, recording)
@@ -152,7 +152,7 @@ def test_a_file_that_is_no_recording_is_one_sentence(tmp_path):
             assert (code, sentence in printed) == (1, True), printed
 
 
-def test_a_recording_goes_on_behind_a_restored_snapshot(tmp_path):
+def test_a_recording_continues_after_a_restored_snapshot(tmp_path):
     with KafkaBroker(topics=["orders"]) as kafka:
         kafka.record(tmp_path / "file")
         kafka.snapshot()

@@ -42,7 +42,7 @@ def test_an_optional_value_never_looks_like_an_option():
     assert parsed("--state=").value("state") == ""
 
 
-def test_stray_words_are_passed_over():
+def test_other_words_are_ignored():
     assert parsed("--list", "stray", "words").has("list")
 
 
@@ -67,7 +67,7 @@ def test_the_order_of_the_line_is_kept():
         (["--topic"], "Option topic requires an argument"),
     ],
 )
-def test_a_line_that_cannot_be_read_is_refused_in_the_official_words(argv, complaint):
+def test_a_line_that_cannot_be_read_is_refused_with_the_official_message(argv, complaint):
     with pytest.raises(Wrong) as caught:
         parsed(*argv)
     assert str(caught.value) == complaint
@@ -92,7 +92,7 @@ def test_refusals_say_where_to_look():
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"], ["--list", "--help"]])
-def test_help_shows_every_option_that_is_not_of_old(argv):
+def test_help_shows_every_option_except_old_spellings(argv):
     with pytest.raises(Failure) as caught:
         parsed(*argv)
     text = caught.value.message

@@ -32,7 +32,7 @@ def test_offsets_are_printed_for_topics_and_partitions(script, topic, produce):
         (["--topic-partitions", "a:x"], "Invalid rule specification: a:x"),
     ],
 )
-def test_offset_lines_that_make_no_sense_are_refused(script, argv, complaint):
+def test_invalid_lines_of_get_offsets_are_refused(script, argv, complaint):
     ended = script("kafka-get-offsets", *argv)
     assert ended.code == 1
     assert ended.err.startswith("Error occurred: ")
@@ -73,7 +73,7 @@ def test_records_are_deleted_up_to_an_offset(script, topic, produce, tmp_path):
         ),
     ],
 )
-def test_a_file_of_offsets_that_makes_no_sense_is_refused(script, tmp_path, text, complaint):
+def test_an_invalid_file_of_offsets_is_refused(script, tmp_path, text, complaint):
     (tmp_path / "offsets.json").write_text(text)
     ended = script("kafka-delete-records", "--offset-json-file", str(tmp_path / "offsets.json"))
     assert ended == (1, "", f"{complaint}\n")

@@ -3,7 +3,7 @@
 import pytest
 
 
-def test_topic_configs_are_set_shown_and_set_back(script, topic):
+def test_topic_configs_are_set_shown_and_reset(script, topic):
     alter = ("--alter", "--entity-type", "topics", "--entity-name", topic)
     done = f"Completed updating config for topic {topic}.\n"
     added = script("kafka-configs", *alter, "--add-config", "retention.ms=5000,cleanup.policy=[compact,delete]")
@@ -117,7 +117,7 @@ def test_scram_credentials_are_set_shown_and_deleted(script):
         ),
     ],
 )
-def test_config_lines_that_make_no_sense_are_refused(script, argv, complaint):
+def test_invalid_lines_of_configs_are_refused(script, argv, complaint):
     ended = script("kafka-configs", *argv)
     assert ended.code == 1
     assert complaint in ended.err

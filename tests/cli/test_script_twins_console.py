@@ -25,7 +25,7 @@ def test_records_of_every_codec_are_sent_and_read(script, topic, produce, codec)
     assert read.out == f"in {codec}\n" * 50
 
 
-def test_keys_headers_and_nulls_go_there_and_back(script, topic, produce):
+def test_keys_headers_and_nulls_are_read_as_they_were_written(script, topic, produce):
     produce(
         topic,
         "h:1,n:NIL\tk\tv\n\tNIL\tNIL\n",
@@ -51,14 +51,14 @@ def test_reading_may_begin_anywhere_in_a_partition(script, topic, produce):
     assert consume(script, topic, "--partition", "0", "--from-beginning", "--max-messages", "1").out == "a\n"
 
 
-def test_a_group_goes_on_where_it_stopped_and_not_beyond(script, topic, produce):
+def test_a_group_continues_at_the_last_printed_record(script, topic, produce):
     produce(topic, "a\nb\nc\n")
     group = ("--group", f"{topic}-group", "--from-beginning", "--max-messages")
     assert consume(script, topic, *group, "2").out == "a\nb\n"
     assert consume(script, topic, *group, "1").out == "c\n"
 
 
-def test_without_a_group_nothing_is_left_behind(script, topic, produce):
+def test_without_a_group_no_group_remains(script, topic, produce):
     produce(topic, "a\n")
     assert consume(script, topic, "--from-beginning", "--max-messages", "1").out == "a\n"
     assert "console-consumer" not in script("kafka-consumer-groups", "--describe", "--all-groups").out
@@ -73,7 +73,7 @@ def test_a_record_that_cannot_be_shown_ends_the_script_or_is_skipped(script, top
     assert consume(script, topic, *as_long, "--skip-message-on-error").out == "3544952156018063160\n"
 
 
-def test_old_spellings_are_taken_with_a_word(script, bootstrap, topic, produce):
+def test_old_spellings_are_accepted_with_a_warning(script, bootstrap, topic, produce):
     sent = script(
         "kafka-console-producer", "--broker-list", bootstrap, "--topic", topic, "--property", "parse.key=true",
         stdin="k\tv\n", alone=True,
@@ -114,7 +114,7 @@ def test_topics_are_read_by_expression_under_both_names(script, topic, produce):
         (["--topic", "a,b"], "Invalid topics: [a,b]"),
     ],
 )
-def test_consumer_lines_that_make_no_sense_are_refused(script, argv, complaint):
+def test_invalid_lines_of_the_consumer_are_refused(script, argv, complaint):
     ended = script("kafka-console-consumer", *argv)
     assert ended.code == 1
     assert complaint in ended.err
@@ -130,18 +130,18 @@ def test_consumer_lines_that_make_no_sense_are_refused(script, argv, complaint):
         (["--line-reader", "my.Reader"], "my.Reader is a Java class"),
     ],
 )
-def test_producer_lines_that_make_no_sense_are_refused(script, topic, argv, complaint):
+def test_invalid_lines_of_the_producer_are_refused(script, topic, argv, complaint):
     ended = script("kafka-console-producer", "--topic", topic, *argv, stdin="k\tv\nx\n")
     assert ended.code == 1
     assert complaint in ended.err
 
 
-def test_what_was_read_before_a_bad_line_is_sent(script, topic):
+def test_lines_before_an_invalid_line_are_sent(script, topic):
     script("kafka-console-producer", "--topic", topic, "--reader-property", "parse.key=true", stdin="k\tgood\nbad\n")
     assert consume(script, topic, "--from-beginning", "--max-messages", "1").out == "good\n"
 
 
-def test_a_record_that_is_refused_is_printed_and_the_script_goes_on(script):
+def test_a_refused_record_is_printed_and_the_script_continues(script):
     sent = script("kafka-console-producer", "--topic", "no good", stdin="abc\n")
     assert sent.code == 0
     assert sent.err == (
@@ -184,7 +184,7 @@ def test_only_new_records_are_read_without_from_beginning(bootstrap, topic, prod
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_a_consumer_that_is_stopped_leaves_its_group_and_says_how_much_it_read(bootstrap, script, topic, number, code):
+def test_a_stopped_consumer_leaves_its_group_and_prints_its_count(bootstrap, script, topic, number, code):
     script("kafka-console-producer", "--topic", topic, stdin="a\nb\n")
     group = f"stopped-{code}"
     reader = process(bootstrap, "kafka-console-consumer", "--topic", topic, "--group", group, "--from-beginning")

@@ -118,7 +118,7 @@ def test_times_that_cannot_be_read_are_refused(script, group, argv, complaint):
     assert complaint in ended.out
 
 
-def test_moving_offsets_without_execute_says_that_nothing_happens(script, group):
+def test_moving_offsets_without_execute_warns_and_changes_nothing(script, group):
     ended = script("kafka-consumer-groups", "--reset-offsets", "--group", group, "--all-topics", "--to-earliest")
     assert ended.err.startswith("WARN: No action will be performed as the --execute option is missing.")
 
@@ -148,7 +148,7 @@ def test_offsets_and_groups_are_deleted(script, topic, group):
         (["--delete-offsets", "--group", "g"], "takes the following options: [topic], [group]"),
     ],
 )
-def test_group_lines_that_make_no_sense_are_refused(script, argv, complaint):
+def test_invalid_lines_of_groups_are_refused(script, argv, complaint):
     ended = script("kafka-consumer-groups", *argv)
     assert ended.code == 1
     assert complaint in ended.err

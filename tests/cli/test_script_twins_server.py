@@ -33,7 +33,7 @@ def properties(tmp_path):
     return path
 
 
-def test_random_ids_are_good_for_clusters(script):
+def test_random_ids_are_valid_cluster_ids(script):
     made = script("kafka-storage", "random-uuid", alone=True)
     assert re.fullmatch(r"[A-Za-z0-9_][\w-]{21}\n", made.out)
 
@@ -96,14 +96,14 @@ def test_a_server_starts_on_a_formatted_directory(script, properties):
         (["--initial-controllers", "1@a:1:AAAA,2@b:2:BBBB"], "--initial-controllers must name this node alone"),
     ],
 )
-def test_formats_that_cannot_be_are_refused(script, properties, argv, complaint):
+def test_invalid_formats_are_refused(script, properties, argv, complaint):
     ended = script("kafka-storage", "format", "-t", "x", "-c", str(properties), *argv, alone=True)
     assert ended.code == 1
     assert complaint in ended.err
     assert not (properties.parent / "one").exists()
 
 
-def test_the_directory_of_a_broker_alone_gets_an_identity_and_no_quorum(script, properties):
+def test_the_directory_of_a_broker_without_the_controller_role_has_no_voters(script, properties):
     text = properties.read_text()
     text = re.sub(r"process.roles=.*", "process.roles=broker\ncontroller.quorum.bootstrap.servers=localhost:9093", text)
     properties.write_text(re.sub(r",CONTROLLER://\S*", "", text))
@@ -228,7 +228,7 @@ def test_a_directory_is_formatted_with_users(script, properties, tmp_path):
         ("SCRAM-SHA-256=[name=a,password=s3cret,more=1]", "Unknown SCRAM configurations: more"),
     ],
 )
-def test_a_user_that_cannot_be_is_refused(script, properties, argument, complaint):
+def test_an_invalid_user_is_refused(script, properties, argument, complaint):
     ended = script("kafka-storage", "format", "-t", "c", "-c", str(properties), "--add-scram", argument, alone=True)
     assert ended.code == 1
     assert complaint in ended.err

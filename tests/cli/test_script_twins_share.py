@@ -29,7 +29,7 @@ def test_records_are_accepted_and_counted(script, topic, group):
     assert described.err == ""
 
 
-def test_what_was_released_comes_again_and_what_was_rejected_does_not(script, topic, group):
+def test_released_records_are_delivered_again_and_rejected_ones_are_not(script, topic, group):
     delivery = ("--formatter-property", "print.delivery=true")
     released = read(script, topic, group, "--max-messages", "4", "--release", *delivery)
     assert released.lines == [f"Delivery:1\t{value}" for value in "abcd"]

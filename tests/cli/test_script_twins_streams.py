@@ -164,7 +164,7 @@ def test_internal_topics_are_deleted_with_a_reset(run, script, topic, group, mem
     assert again.code == 0
 
 
-def test_what_the_broker_refuses_ends_with_exit_code_1(run):
+def test_a_refusal_of_the_broker_ends_with_exit_code_1(run):
     failed = "\nError: Executing streams group command failed due to "
     missing = "org.apache.kafka.common.errors.GroupIdNotFoundException: Group nosuch not found.\n"
     assert run("--describe", "--group", "nosuch") == (1, failed + missing, "")

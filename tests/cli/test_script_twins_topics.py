@@ -3,7 +3,7 @@
 import re
 
 
-def test_a_topic_s_life(script):
+def test_a_topic_is_created_changed_and_deleted(script):
     made = script("kafka-topics", "--create", "--topic", "life", "--partitions", "2", "--config", "retention.ms=7000")
     assert made == (0, "Created topic life.\n", "")
     assert "life" in script("kafka-topics.sh", "--list").lines
@@ -66,13 +66,13 @@ def test_topics_are_chosen_by_expression_and_by_state(script, topic):
         assert script("kafka-topics", "--describe", "--topic", topic, f"--{state}-partitions") == (0, "", "")
 
 
-def test_a_name_that_metrics_confuse_is_warned_of(script):
+def test_a_name_that_collides_in_metrics_gets_a_warning(script):
     made = script("kafka-topics", "--create", "--topic", "dotted.name")
     assert made.lines[0].startswith("WARNING: Due to limitations in metric names")
     assert made.lines[1] == "Created topic dotted.name."
 
 
-def test_zookeeper_is_taken_and_the_broker_asked(script, bootstrap, monkeypatch):
+def test_zookeeper_is_accepted_and_the_broker_of_its_host_is_used(script, bootstrap, monkeypatch):
     monkeypatch.setenv("KWIRE_BOOTSTRAP", bootstrap)
     made = script("kafka-topics", "--create", "--zookeeper", "zookeeper:2181", "--topic", "by-zookeeper", alone=True)
     assert (made.code, made.out) == (0, "Created topic by-zookeeper.\n")

@@ -45,7 +45,7 @@ def test_bodies_name_fields_that_exist_and_shared_ones_only_where_they_fit(name)
 
 
 @pytest.mark.kafka(topics={"orders": 2})
-def test_kwire_answers_every_version_that_it_advertises_and_is_as_before(kafka):
+def test_kwire_answers_every_advertised_version_and_is_not_changed(kafka):
     admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap_servers)
 
     first = selfcheck(kafka.bootstrap_servers)
@@ -104,7 +104,7 @@ def test_error_codes_of_every_depth_are_shown():
     assert "CLUSTER_AUTHORIZATION_FAILED" in ended.output
 
 
-def test_an_unknown_version_is_not_asked_and_not_a_failure():
+def test_an_unknown_version_is_not_requested_and_not_a_failure():
     versions = {API_VERSIONS: (0, 9), HEARTBEAT: (0, 0), 0: (0, 2), 52: (0, 2), 999: (0, 1)}
     with fake_broker(versions) as broker:
         ended = selfcheck(broker.address)

@@ -507,7 +507,7 @@ def test_users_at_a_listener_of_another_name():
         ),
     ],
 )
-def test_users_that_cannot_be_are_refused(arguments, complaint):
+def test_invalid_users_are_refused(arguments, complaint):
     with pytest.raises(SettingsError) as refused:
         gather(**arguments)
     assert complaint in str(refused.value)

@@ -56,7 +56,7 @@ def test_a_wrong_password_is_a_sentence(call, mechanism, words):
     assert "s3cret" not in refused.output
 
 
-def test_users_come_and_go(call):
+def test_users_are_added_and_removed(call):
     assert call("users", "list").stdout.splitlines() == [
         "USER   MECHANISMS",
         "admin  SCRAM-SHA-256, SCRAM-SHA-512",
@@ -130,7 +130,7 @@ def tokens(secured, tmp_path, capsys):
     return run
 
 
-def test_the_life_of_a_token(tokens, call, secured, tmp_path):
+def test_a_token_is_created_renewed_and_expired(tokens, call, secured, tmp_path):
     code, out, _ = tokens("--create", "--max-life-time-period", "-1", "--renewer-principal", "User:bob")
     assert code == 0
     lines = out.splitlines()
@@ -188,7 +188,7 @@ def test_the_life_of_a_token(tokens, call, secured, tmp_path):
         (["--renew", "--renew-time-period", "-1", "--hmac", "eA=="], "DelegationTokenNotFoundException"),
     ],
 )
-def test_a_command_line_that_cannot_be_is_refused(tokens, arguments, complaint):
+def test_an_invalid_command_line_is_refused(tokens, arguments, complaint):
     code, out, err = tokens(*arguments)
     assert code == 1
     assert complaint in out + err

@@ -97,7 +97,7 @@ def test_a_broker_is_seeded_from_an_avro_file(seed, tmp_path):
         ({"schema": "other.avsc"}, "as Avro"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(seed, tmp_path, avro, sentence):
+def test_invalid_requests_are_one_sentence(seed, tmp_path, avro, sentence):
     (tmp_path / "bad.avsc").write_text('{"type": "nothing"}')
     (tmp_path / "other.avsc").write_text('"string"')
     with pytest.raises(SeedError, match=sentence):

@@ -184,7 +184,7 @@ def test_records_are_searched_in_keys_values_and_headers(control):
     assert control.ask("GET", "/v1/topics/none/search?text=x")[0] == 404
 
 
-def test_a_search_stops_and_says_where_it_goes_on(control, monkeypatch):
+def test_a_bounded_search_returns_where_to_continue(control, monkeypatch):
     write(control, *["apple"] * 5, partition=0)
     write(control, "apple", partition=1)
     first = ask(control, "/v1/topics/orders/search?text=apple&last=2")

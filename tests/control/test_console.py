@@ -103,7 +103,7 @@ def test_each_label_of_a_table_or_a_form_is_there():
     assert 'aria-label="Views"' in page
 
 
-def test_what_clients_send_is_never_html(shared):
+def test_data_of_clients_is_never_html(shared):
     script = "<script>alert(1)</script>"
     record = {"key": script, "value": script, "headers": [[script, script]]}
     shared.ask("POST", "/v1/topics", {"name": "hostile"})

@@ -37,7 +37,7 @@ def test_a_rule_of_pairs_is_armed_with_their_types(control):
     assert run(control, "faults", "clear") == (0, [])
 
 
-def test_what_does_not_happen_in_time_is_exit_code_3(control):
+def test_a_timeout_is_exit_code_3(control):
     run(control, "faults", "add", "name=idle", "api=Produce", "drop=true")
     assert run(control, "faults", "wait", "idle", "--timeout", "1ms")[0] == 3
     assert run(control, "wait", "--api", "Produce", "--timeout", "1")[0] == 3

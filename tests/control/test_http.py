@@ -131,7 +131,7 @@ def test_the_clock_moves_stops_and_runs_at_a_rate(control):
     assert control.ask("POST", "/v1/clock", {"rate": 1})[1]["now_ms"] >= stopped["now_ms"]
 
 
-def test_requests_are_logged_with_what_became_of_them(control):
+def test_requests_are_logged_with_their_outcome(control):
     control.ask("POST", "/v1/faults", {"name": "moved", "api": "Heartbeat", "group": "logged", "error": 16})
     control.heartbeat("logged")
     control.heartbeat("other")
@@ -199,13 +199,13 @@ def test_topics_are_created_and_listed_with_their_offsets(control):
         ("POST", "/v1/topics", {"name": 1}, "a topic is"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(control, method, path, body, sentence):
+def test_invalid_requests_are_one_sentence(control, method, path, body, sentence):
     status, answer = control.ask(method, path, body)
     assert status == 400
     assert sentence in answer["error"]
 
 
-def test_a_page_in_a_browser_cannot_ask(control):
+def test_a_page_of_another_site_is_refused(control):
     assert control.ask("GET", "/v1/faults", Host="example.org")[0] == 403
     status, answer = control.ask("POST", "/v1/faults", {"drop": True}, **{"Content-Type": "text/plain"})
     assert (status, "application/json" in answer["error"]) == (400, True)

@@ -107,7 +107,7 @@ def test_metrics_count_requests_and_connections(running):
     assert values["kwire_proxy_failed_connections"] == {node: 0}
 
 
-def test_what_only_a_broker_has_is_one_sentence(running):
+def test_routes_of_a_broker_are_refused_in_one_sentence(running):
     code, sentence = run(running, "topics")
     assert (code, sentence) == (
         1,

@@ -112,7 +112,7 @@ def test_the_commands_do_the_same(control, tmp_path):
         (("POST", "/v1/reset", {"now": True}), 400, "there is no 'now'"),
     ],
 )
-def test_what_cannot_be_is_one_sentence(control, asked, status, sentence):
+def test_invalid_requests_are_one_sentence(control, asked, status, sentence):
     answered, answer = control.ask(*asked)
     assert answered == status
     assert sentence in answer["error"]

@@ -155,7 +155,7 @@ def test_a_wait_ends_when_it_holds(kafka):
         ({"transactional_id": "none"}, "there is no transactional id none"),
     ],
 )
-def test_a_wait_that_ends_without_it_says_what_is_there(kafka, condition, sentence):
+def test_a_wait_that_times_out_returns_the_current_state(kafka, condition, sentence):
     join(kafka)
     commit(kafka, 1)
     with pytest.raises(NeverHappened, match=sentence):
@@ -163,7 +163,7 @@ def test_a_wait_that_ends_without_it_says_what_is_there(kafka, condition, senten
 
 
 @pytest.mark.parametrize("condition", [{}, {"topic": "a"}, {"group": "g", "lag": 0, "members": 1}, {"group": 5}])
-def test_a_condition_that_there_is_not_is_one_sentence(kafka, condition):
+def test_an_unknown_condition_is_one_sentence(kafka, condition):
     with pytest.raises(ConditionError):
         kafka.wait_until(**condition)
 

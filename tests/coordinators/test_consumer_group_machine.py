@@ -391,7 +391,7 @@ TestConsumerGroups = ConsumerGroupMachine.TestCase
 TestConsumerGroups.settings = settings(max_examples=examples(60), stateful_step_count=40, deadline=None)
 
 
-def test_a_heartbeat_of_no_group_is_refused():
+def test_a_heartbeat_for_an_unknown_group_is_refused():
     machine = GroupCoordinator(GroupConfig())
     machine.loaded(Playback(partial(GroupCoordinator, GroupConfig()), tables_of, show_record).metadata, 0)
     with pytest.raises(KafkaError, match="Consumer group g not found"):

@@ -60,7 +60,7 @@ def test_each_command_copies_the_members_that_it_changes(playback, copies):
     assert copies == others[:2]
 
 
-def test_a_copy_keeps_what_the_group_was(playback):
+def test_a_copy_keeps_the_state_of_the_group(playback):
     join(playback)
     playback.advance(1000)
     group = playback.machine.classic.live["g"]

@@ -68,7 +68,7 @@ def test_without_a_value_an_id_is_forgotten():
 
 
 @pytest.mark.parametrize("kind", [1, 2, -1])
-def test_records_of_kinds_and_versions_that_are_not_known_pass(kind):
+def test_unknown_record_types_and_versions_are_skipped(kind):
     later = kind.to_bytes(2, "big", signed=True)
     assert read_record(later + KEY[2:], value_of(State.EMPTY)) is None
     if kind != 1:

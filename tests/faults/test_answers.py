@@ -83,7 +83,7 @@ def test_fields_are_set_everywhere_without_a_scope(kafka, client):
     assert metadata(client, "orders")[1].brokers[0].port == kafka.port
 
 
-def test_a_stale_answer_does_not_know_of_what_came_later(kafka, client):
+def test_a_stale_answer_lacks_later_changes(kafka, client):
     with kafka.faults.add(api="Metadata", stale=True, times=1) as fault:
         assert "later" not in metadata(client)[0]
         assert fault.fired == 0
@@ -103,7 +103,7 @@ def test_a_stale_answer_does_not_know_of_what_came_later(kafka, client):
         ({"stale": True}, "stale needs an api"),
     ],
 )
-def test_a_rule_that_cannot_be_is_one_sentence(kafka, rule, sentence):
+def test_an_invalid_rule_is_one_sentence(kafka, rule, sentence):
     with pytest.raises(RuleError, match=sentence):
         kafka.faults.add(**rule)
 
@@ -152,7 +152,7 @@ def test_a_fenced_member_is_not_known_any_more(kafka, client):
         kafka.happen("member_fenced", group="g", client_id="other")
 
 
-def test_a_moved_coordinator_answers_what_waits(kafka, client):
+def test_a_moved_coordinator_answers_waiting_requests(kafka, client):
     joined = join(client, "g")
     with Client(kafka) as second:
         protocol = m.JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=b"")
@@ -192,7 +192,7 @@ def test_a_consumer_of_the_new_protocol_is_fenced_and_rebalanced(kafka, client):
     assert beat(second.member_epoch).error_code == Code.UNKNOWN_MEMBER_ID
 
 
-def test_a_bumped_leader_epoch_fences_those_who_know_the_old_one(kafka, client):
+def test_a_bumped_leader_epoch_fences_clients_with_the_old_one(kafka, client):
     before = metadata(client, "orders")[1].topics[0].partitions[0].leader_epoch
     assert kafka.happen("leader_epoch_bumped", topic="orders", partition=0) == {"leader_epoch": before + 1}
     assert metadata(client, "orders")[1].topics[0].partitions[0].leader_epoch == before + 1
@@ -236,6 +236,6 @@ def test_a_transaction_left_hanging_keeps_the_last_stable_offset(kafka):
         ("coordinator_moved", {}, "has a group or a transactional_id"),
     ],
 )
-def test_an_event_that_cannot_happen_is_one_sentence(kafka, event, what, sentence):
+def test_an_impossible_event_is_one_sentence(kafka, event, what, sentence):
     with pytest.raises(EventError, match=sentence):
         kafka.happen(event, **what)

@@ -17,7 +17,7 @@ def kafka(request, tmp_path):
         yield running
 
 
-def test_a_full_disk_refuses_appends_and_goes_on_when_there_is_room(kafka):
+def test_a_full_disk_refuses_appends_until_there_is_room(kafka):
     send(kafka)
     with kafka.faults.add(disk_full=True, topic="orders", partition=0) as fault:
         with pytest.raises(KafkaError, match="KAFKA_STORAGE_ERROR"):
@@ -36,7 +36,7 @@ def test_a_full_disk_everywhere_also_refuses_new_topics(kafka):
     kafka.create_topic("new")
 
 
-def test_an_io_error_is_felt_where_it_is(kafka):
+def test_an_io_error_affects_its_files_only(kafka):
     send(kafka)
     with kafka.faults.add(io_error="read", topic="orders", times=1) as fault:
         with pytest.raises(StorageFailure):
@@ -85,6 +85,6 @@ def test_a_rule_about_files_survives_a_restored_snapshot(kafka):
         ({"fsync_error": True, "disk_full": True}, "has 2"),
     ],
 )
-def test_a_rule_that_cannot_be_is_one_sentence(rule, sentence):
+def test_an_invalid_rule_is_one_sentence(rule, sentence):
     with KafkaBroker() as kafka, pytest.raises(RuleError, match=sentence):
         kafka.faults.add(**rule)

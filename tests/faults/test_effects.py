@@ -410,13 +410,13 @@ def test_waiting_in_one_thread_sees_what_another_does(kafka, client):
         ({"api": [], "drop": True}, "api names no API"),
     ],
 )
-def test_a_rule_that_cannot_be_is_one_sentence(kafka, rule, sentence):
+def test_an_invalid_rule_is_one_sentence(kafka, rule, sentence):
     with pytest.raises(RuleError) as refusal:
         kafka.faults.add(**rule)
     assert sentence in str(refusal.value)
 
 
-def test_a_name_is_there_once(kafka):
+def test_the_name_of_a_rule_is_unique(kafka):
     kafka.faults.add(name="one", api="Produce", drop=True)
     with pytest.raises(RuleError, match="'one' is armed"):
         kafka.faults.add(name="one", api="Produce", drop=True)

@@ -30,7 +30,7 @@ async def test_a_repeated_request_gets_the_same_response(producer):
     assert producer.epoch == 1
 
 
-async def test_a_zombie_cannot_go_on_once_another_has_come(client, producer):
+async def test_a_zombie_is_fenced_once_a_new_producer_has_started(client, producer):
     zombie = own(producer)
     assert await Producer(client, "tx").init() is Code.NONE
     assert await producer.init(**zombie) is Code.PRODUCER_FENCED

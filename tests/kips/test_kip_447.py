@@ -53,7 +53,7 @@ async def test_a_member_of_the_present_generation_may_commit(client, producer):
         ({"group_instance_id": "another"}, Code.UNKNOWN_MEMBER_ID),
     ],
 )
-async def test_anybody_else_is_fenced(client, producer, change, code):
+async def test_a_member_of_another_generation_is_fenced(client, producer, change, code):
     member = await join(client)
     assert await producer.offsets("g", "t", 3, **{**member, **change}) is code
     await producer.commit()

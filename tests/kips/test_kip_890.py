@@ -61,7 +61,7 @@ async def test_each_end_gives_the_next_epoch(client, commit):
         assert producer.epoch == epoch
 
 
-async def test_an_abort_is_good_in_every_state(client):
+async def test_an_abort_is_accepted_in_every_state(client):
     """The client may not know whether anything had begun."""
     producer = await started(client)
     assert await producer.abort() is Code.NONE

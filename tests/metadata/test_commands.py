@@ -48,7 +48,7 @@ def change(image, **fields):
 # --- configs ---
 
 
-def test_only_what_changes_is_written():
+def test_only_changed_configs_are_written():
     image = image_with_topic(1, configs={"retention.ms": "5", "segment.ms": "6"})
     records = alter_configs(image, effective_of(image), TOPIC_T, [("retention.ms", "5"), ("max.message.bytes", "7")])
     assert [(record.name, record.value) for record in records] == [("max.message.bytes", "7"), ("segment.ms", None)]
@@ -124,7 +124,7 @@ def test_a_broker_registers_and_takes_part_at_once():
     assert image.brokers[1].in_controlled_shutdown
 
 
-def test_a_returning_broker_leads_again_what_waited_for_it():
+def test_a_returning_broker_leads_its_leaderless_partitions_again():
     image = image_with_topic(1)
     image.apply([FeatureLevelRecord(name="eligible.leader.replicas.version", feature_level=1)])
     # As Apache Kafka leaves a partition when its only replica stops in order (KIP-966).
@@ -135,7 +135,7 @@ def test_a_returning_broker_leads_again_what_waited_for_it():
     assert (partition.eligible_leader_replicas, partition.last_known_elr) == ((), ())
 
 
-def test_a_returning_broker_does_not_lead_what_it_may_have_missed():
+def test_a_returning_broker_does_not_lead_partitions_that_it_is_not_in_sync_with():
     image = image_with_topic(1, 2, rows=((0, (2, 1)),))
     change(image, leader=-1, isr=[2])
     image.apply(register_broker(image, effective_of(image), registration()))

@@ -302,7 +302,7 @@ async def test_a_client_that_is_gone_closes_its_node(network):
         (b"GET / HTTP/1.1", "this looks like an HTTP request"),
     ],
 )
-async def test_what_is_no_request_does_not_reach_the_node(network, capsys, begin, why):
+async def test_bytes_that_are_no_request_do_not_reach_the_node(network, capsys, begin, why):
     client, node = await network.pair()
     await client.send(begin)
     assert await client.frame() is None

@@ -106,7 +106,7 @@ async def test_a_request_that_a_rule_does_not_change_passes_byte_for_byte(networ
     assert await node.frame() == longer
 
 
-async def test_what_is_done_is_done_before_the_reply_is_lost(network, bench):
+async def test_with_done_the_node_handles_the_request_before_the_reply_is_lost(network, bench):
     armed(bench, api="Produce", close=True, done=True, times=1)
     client, node = await network.pair()
 
@@ -232,7 +232,7 @@ async def test_a_rule_of_one_node_leaves_the_others_alone(network, bench):
     assert await its_node.frame() == sent
 
 
-async def test_wrong_metadata_is_what_the_rule_says(network, bench):
+async def test_metadata_is_rewritten_by_a_rule(network, bench):
     armed(bench, api="Metadata", set={"port": 1})
     client, node = await network.pair()
     sent = await client.ask(METADATA, 12)
@@ -318,7 +318,7 @@ async def test_a_rule_for_fetch_alone_knows_the_topics_that_metadata_named_befor
     assert rule.fired == 1
 
 
-async def test_rules_and_the_log_know_who_logged_in(network, bench):
+async def test_rules_and_the_log_have_the_principal_of_a_login(network, bench):
     bench.log.start()
     armed(bench, api="Heartbeat", principal="User:al,ice", error="NOT_COORDINATOR")
     for mechanism, token in (("PLAIN", b"\0al,ice\0secret"), ("SCRAM-SHA-256", b"n,,n=al=2Cice,r=nonce")):
@@ -378,7 +378,7 @@ async def test_a_response_that_cannot_be_decoded_passes(network, bench):
     assert await client.frame() == odd
 
 
-async def test_a_recording_holds_what_passed(network, bench, tmp_path):
+async def test_a_recording_has_the_requests_that_passed(network, bench, tmp_path):
     bench.record(str(tmp_path / "file"))
     client, node = await network.pair()
     sent = await client.ask(HEARTBEAT, 4)

@@ -100,7 +100,7 @@ def test_a_denial_of_an_operation_does_not_deny_what_it_implies():
     assert may(authorizer(rules), "User:alice", Operation.DESCRIBE, ResourceType.TOPIC, "a")
 
 
-def test_what_no_acl_is_about_follows_the_default_and_what_one_is_about_does_not():
+def test_the_default_decides_only_for_resources_without_an_acl():
     decider = authorizer(read_acls("bob may read topic a"), allow_unlisted=True)
 
     assert may(decider, "User:alice", Operation.READ, ResourceType.TOPIC, "b")

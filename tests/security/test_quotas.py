@@ -63,7 +63,7 @@ def test_a_first_burst_is_spread_over_ten_windows():
     assert meter.throttle_ms(100, 0) == 10_000
 
 
-def test_what_is_older_than_all_windows_is_forgotten():
+def test_records_older_than_all_windows_are_dropped():
     meter = Meter(WINDOWS)
     meter.record(1_000_000, 0)
     assert meter.throttle_ms(1, 10_999) > 0

@@ -206,7 +206,7 @@ class Failing:
 
 
 @pytest.mark.parametrize(("number", "lines"), [(errno.EMFILE, 2), (errno.ENOBUFS, 2), (errno.ECONNABORTED, 0)])
-async def test_accepting_goes_on_after_what_passes(nursery, autojump_clock, capsys, number, lines):
+async def test_accepting_continues_after_a_transient_error(nursery, autojump_clock, capsys, number, lines):
     edge = Edge(nursery)
     bound = bind(binding("127.0.0.1"), OPTIONS)
     bound.listen(5)

@@ -118,7 +118,7 @@ def test_names_are_read_in_any_case():
         ({"listener_security_protocol_map": "PLAINTEXT:TLS"}, "does not give a security protocol"),
     ],
 )
-def test_what_cannot_be_served_is_a_problem_with_a_reason(texts, complaint):
+def test_invalid_listeners_are_a_problem_with_a_reason(texts, complaint):
     with pytest.raises(ConfigProblem, match=complaint) as problem:
         read_bindings(settings(**texts))
     assert problem.value.expected

@@ -29,7 +29,7 @@ async def test_requests_are_answered_in_order(edge):
     assert edge.broker.seen == [(API_VERSIONS, 1), (METADATA, 2), (HEARTBEAT, 3)]
 
 
-async def test_replies_to_what_came_together_go_together(edge):
+async def test_replies_to_requests_of_one_read_are_sent_together(edge):
     client = edge.connect()
 
     client.send(*[HEARTBEAT] * 10)
@@ -76,7 +76,7 @@ async def test_a_request_larger_than_any_buffer_is_answered(edge):
 # Waiting
 
 
-async def test_what_is_pending_goes_out_before_a_wait(edge):
+async def test_pending_replies_are_sent_before_a_wait(edge):
     wakeup = trio.Event()
 
     async def wait(context, _):
@@ -141,7 +141,7 @@ async def test_a_wait_without_time_does_not_wait(autojump_clock, edge):
         assert (await client.response())[0] == 1
 
 
-async def test_a_peer_that_closes_ends_the_wait_and_what_it_sent_behind_is_carried_out(autojump_clock, edge):
+async def test_a_peer_that_closes_ends_the_wait_and_its_later_requests_are_handled(autojump_clock, edge):
     ended = []
 
     async def wait(context, _):
@@ -198,7 +198,7 @@ async def test_a_wait_that_begins_after_the_stop_ends_at_once(autojump_clock, ed
         assert await client.response() is None
 
 
-async def test_a_handler_cannot_mistake_the_end_of_its_peer_for_trouble_of_its_own(edge):
+async def test_a_handler_cannot_catch_the_end_of_its_connection(edge):
     caught = []
 
     async def wait(context, _):
@@ -259,7 +259,7 @@ async def test_api_versions_of_the_future_is_answered_in_version_0(edge):
         (32767, 0, "no API has the key 32767"),
     ],
 )
-async def test_what_is_not_served_closes_the_connection_with_one_line(edge, capsys, key, version, why):
+async def test_an_api_that_is_not_served_closes_the_connection_with_one_log_line(edge, capsys, key, version, why):
     client = edge.connect()
     client.transport.feed_frame(struct.pack(">hhih", key, version, 1, -1))
 
@@ -286,7 +286,7 @@ async def test_what_is_not_served_closes_the_connection_with_one_line(edge, caps
         (struct.pack(">ihhihi", 14, 3, 0, 1, -1, -5), "Metadata v0"),
     ],
 )
-async def test_hostile_bytes_close_the_connection_with_one_line(edge, capsys, content, why):
+async def test_invalid_bytes_close_the_connection_with_one_log_line(edge, capsys, content, why):
     hostile, innocent = edge.connect(MemoryTransport(peer="198.51.100.7:4711")), edge.connect()
     hostile.transport.feed(content)
 
@@ -309,7 +309,7 @@ async def test_a_request_cut_short_is_named(edge, capsys):
     assert "in the middle of a request" in capsys.readouterr().err
 
 
-async def test_a_peer_that_leaves_between_requests_is_no_event(edge, capsys):
+async def test_a_peer_that_closes_between_requests_is_not_logged(edge, capsys):
     client = edge.connect()
     client.send(HEARTBEAT)
     await client.response()
@@ -442,7 +442,7 @@ class Short:
         return self._do()
 
 
-async def test_what_a_shortcut_answers_goes_out_in_order_and_nothing_is_decoded(edge):
+async def test_answers_of_a_shortcut_are_in_order_and_nothing_is_decoded(edge):
     edge.broker.apis[METADATA].shortcut = lambda *_: Short(lambda: b"\0\0\0\4\0\0\0\1")
     client = edge.connect()
     client.send(HEARTBEAT, METADATA, HEARTBEAT, METADATA)
@@ -452,7 +452,7 @@ async def test_what_a_shortcut_answers_goes_out_in_order_and_nothing_is_decoded(
     assert edge.broker.seen == [(HEARTBEAT, 1), (METADATA, 2)]
 
 
-async def test_what_a_shortcut_does_not_answer_goes_the_usual_way(edge):
+async def test_requests_that_a_shortcut_does_not_answer_are_dispatched(edge):
     shortcut = Short(lambda: None)
     edge.broker.apis[METADATA].shortcut = lambda *_: shortcut
     client = edge.connect()
@@ -544,7 +544,7 @@ async def test_a_client_that_pipelines_without_reading_holds_a_bounded_heap_of_r
     assert len(edge.broker.seen) * len(name) <= TURN_BYTES_MAX + len(name)
 
 
-async def test_a_claimed_length_costs_nothing_until_the_bytes_come(edge):
+async def test_a_large_length_costs_no_memory_until_the_bytes_arrive(edge):
     client = edge.connect()
     client.transport.feed(struct.pack(">i", 100_000_000) + b"slow loris")
     await trio.testing.wait_all_tasks_blocked()

@@ -27,7 +27,7 @@ def connections(**limits) -> ConnectionRegistry:
     return ConnectionRegistry({}, Clock(), lambda: Limits(**limits))
 
 
-def test_an_address_has_so_many_connections_and_no_more():
+def test_the_connections_of_an_address_are_limited():
     ours = connections(connections_per_ip_max=2, connections_per_ip_overrides={"10.0.0.1": 3})
     registered = [
         RegisteredConnection(),

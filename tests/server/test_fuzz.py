@@ -232,7 +232,7 @@ async def fuzz(served: Served, corpus: Corpus, witness_id: bytes, recorder: Reco
     return rounds
 
 
-async def test_mutated_requests_leave_the_broker_as_it_should_be(monkeypatch):
+async def test_mutated_requests_leave_the_broker_consistent(monkeypatch):
     recorder = Recorder()
     monkeypatch.setattr(connection, "log", recorder)
     monkeypatch.setattr(connection, "read_header", recorder.read_header)

@@ -74,7 +74,7 @@ async def test_each_listener_advertises_its_own_address(tmp_path):
     ]
 
 
-async def test_what_is_advertised_is_answered_and_nothing_else(tmp_path):
+async def test_advertised_versions_are_answered_and_no_others(tmp_path):
     async with open_server(settings(tmp_path), OsFiles()) as server:
         request = ApiVersionsRequest(client_software_name="t", client_software_version="1")
         response = await ask(server.bindings[0].port, 18, 3, request)

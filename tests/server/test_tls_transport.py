@@ -100,7 +100,7 @@ async def test_bytes_travel_in_both_directions_and_then_comes_the_end(make_pair,
     assert await pair.transport.recv(100) == b""
 
 
-async def test_a_client_that_closes_without_a_word_of_tls_has_ended_too(make_pair):
+async def test_a_client_that_closes_without_close_notify_has_ended_too(make_pair):
     pair = make_pair()
     await pair.connected()
 
@@ -252,7 +252,7 @@ async def test_a_client_without_a_valid_certificate_is_named(make_pair, issued, 
         ),
     ],
 )
-async def test_what_the_two_sides_do_not_share_is_named(make_pair, server, client, words):
+async def test_a_missing_common_version_or_suite_is_named(make_pair, server, client, words):
     made = [{key: value() if callable(value) else value for key, value in side.items()} for side in (server, client)]
     pair = make_pair(certificates.for_server(**made[0]))
 

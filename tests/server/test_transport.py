@@ -306,7 +306,7 @@ def asked_alone(pair, monkeypatch):
     return transport, scripted, ask
 
 
-async def test_a_peer_that_asks_again_soon_is_listened_to_without_a_wait(asked_alone):
+async def test_a_peer_whose_next_request_is_soon_is_busy_polled(asked_alone):
     transport, scripted, ask = asked_alone
     await ask()
     scripted.script = [None, None, None, b"soon"]
@@ -314,7 +314,7 @@ async def test_a_peer_that_asks_again_soon_is_listened_to_without_a_wait(asked_a
         assert await transport.recv(10) == b"soon"
 
 
-async def test_others_get_their_turn_after_so_many_requests_that_came_soon(asked_alone):
+async def test_busy_polls_in_a_row_are_bounded(asked_alone):
     transport, scripted, ask = asked_alone
     await ask()
     for _ in range(BUSY_POLLS_MAX):
@@ -347,7 +347,7 @@ async def test_no_busy_poll_while_the_client_reads_a_large_answer(asked_alone):
     assert scripted.script == [b"later"]
 
 
-async def test_who_was_listened_to_in_vain_must_ask_soon_once_more(asked_alone, monkeypatch):
+async def test_after_a_busy_poll_in_vain_the_peer_must_be_soon_once_more(asked_alone, monkeypatch):
     transport, _, ask = asked_alone
     await ask()
     monkeypatch.setattr(transport_module, "BUSY_POLL_US", 0)

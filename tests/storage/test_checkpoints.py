@@ -105,12 +105,12 @@ def test_only_a_higher_epoch_is_noted(epochs):
     assert epochs.entries[-1] == EpochStart(6, 25)
 
 
-def test_an_epoch_that_wrote_nothing_gives_its_place_up(epochs):
+def test_an_epoch_without_records_is_replaced(epochs):
     epochs.assign(6, 20)
     assert epochs.entries == [EpochStart(1, 0), EpochStart(2, 10), EpochStart(6, 20)]
 
 
-def test_truncation_forgets_epochs_that_begin_behind(epochs):
+def test_truncation_removes_epochs_that_begin_behind(epochs):
     epochs.truncate_to(20)
     assert epochs.entries == [EpochStart(1, 0), EpochStart(2, 10)]
     epochs.truncate_to(5)

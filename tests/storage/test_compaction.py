@@ -184,7 +184,7 @@ def test_a_batch_keeps_codec_offsets_and_sequence_and_counts_what_is_left(log, c
     assert records(log)[0] == (1, "b", "1")
 
 
-def test_a_batch_of_which_all_stays_keeps_its_very_bytes(log):
+def test_a_batch_with_all_its_records_keeps_its_bytes(log):
     put(log, ("a", "1"), codec=Codec.ZSTD)
     roll(log)
     before = bytes(batches(log)[0])
@@ -621,7 +621,7 @@ def test_a_full_map_ends_the_round_early_and_the_next_one_goes_on(log):
     assert len(records(log)) == 11
 
 
-def test_a_round_that_is_given_up_leaves_nothing_behind(files, log):
+def test_an_abandoned_round_leaves_no_files(files, log):
     for number in range(30):
         put(log, (f"k{number % 3}", "v" * 100))
     roll(log)
@@ -682,7 +682,7 @@ class Crash(Exception):
 
 
 @pytest.mark.parametrize("ending", ["kill", "power"])
-def test_a_crash_at_any_step_leaves_a_log_that_says_the_same(ending):
+def test_a_crash_at_any_step_leaves_a_log_with_the_same_records(ending):
     prepared = MemoryFiles()
     prepared.make_directory("data")
     expected = values(_filled(prepared))

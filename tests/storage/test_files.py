@@ -138,7 +138,7 @@ def test_a_whole_file_is_replaced(files, folder):
     assert files.sizes(folder) == {"a": 3}
 
 
-def test_what_is_not_there_is_empty(files, folder):
+def test_missing_files_and_directories_are_empty(files, folder):
     assert files.read_bytes(f"{folder}/a") is None
     assert files.sizes(f"{folder}/none") == {}
     assert files.directories(f"{folder}/none") == []
@@ -147,7 +147,7 @@ def test_what_is_not_there_is_empty(files, folder):
     files.remove_directory(f"{folder}/none")
 
 
-def test_renaming_what_is_not_there_fails(files, folder):
+def test_renaming_a_missing_file_fails(files, folder):
     with pytest.raises(StorageFailure):
         files.rename(f"{folder}/a", f"{folder}/b")
 
@@ -280,7 +280,7 @@ def test_a_short_write_is_continued(disk):
     assert file.read(0, 10) == b"abcdefg"
 
 
-def test_what_could_not_be_cut_back_is_cut_before_the_next_write(disk, monkeypatch):
+def test_a_failed_cut_is_repeated_before_the_next_write(disk, monkeypatch):
     writev = step_by_step(lambda fd, _: os.write(fd, b"a"), no_space, os.writev)
     file = OsFiles(writev=writev).open(f"{disk}/a")
     with monkeypatch.context() as patch:
@@ -338,7 +338,7 @@ def no_space(*_):
 # --- memory
 
 
-def test_a_fork_goes_its_own_way():
+def test_a_fork_is_independent():
     files = MemoryFiles()
     files.make_directory("data")
     files.open("data/a").append([b"one"], 3)

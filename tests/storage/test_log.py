@@ -534,7 +534,7 @@ def test_truncation_cuts_at_a_batch_boundary(files):
     assert log.end_offset == 5
 
 
-def test_truncation_forgets_sequences_epochs_and_transactions_behind(log):
+def test_truncation_removes_sequences_epochs_and_transactions_behind(log):
     append(log, batch(producer_id=1), leader_epoch=1)
     append(log, batch(producer_id=1, sequence=1), leader_epoch=2)
     append(log, batch(producer_id=2, transactional=True), leader_epoch=3)

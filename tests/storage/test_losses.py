@@ -42,7 +42,7 @@ def reopened(files, stop, *, recovery_point=0, keep=False, **config):
 
 
 @pytest.mark.parametrize("stop", [CLEAN, KILLED, CRASHED])
-def test_a_sound_log_has_lost_nothing(stop):
+def test_a_sound_log_has_no_losses(stop):
     assert reopened(filled(), stop, recovery_point=30).losses == []
     assert reopened(filled(), stop).losses == []
 
@@ -128,7 +128,7 @@ def test_a_missing_log_file_of_the_last_segment_is_a_loss(stop):
     assert log.losses == [(20, 30, 0, Cause.SEGMENT_MISSING)]
 
 
-def test_what_was_deleted_by_retention_is_no_loss():
+def test_records_deleted_by_retention_are_no_loss():
     files = filled(retention_ms=1)
     log = reopened(files, CLEAN, recovery_point=30, retention_ms=1)
     log.advance_high_watermark(30)

@@ -184,14 +184,14 @@ def test_a_restart_does_not_make_a_producer_older(log, files):
     assert reopened.producers.expire(NOW + 1000, 1000) == [1]
 
 
-def test_a_replay_of_the_log_counts_as_news_of_a_producer(log, files):
+def test_a_replay_of_the_log_restarts_the_expiration_of_a_producer(log, files):
     append(log, batch(producer_id=1, timestamp_ms=NOW - 10**12), now_ms=NOW)
     files.kill()
     reopened = Log.open(files, PATH, LogConfig(), now_ms=NOW + 10, same_boot=True)
     assert reopened.producers.producers[1].last_seen_ms == NOW + 10
 
 
-def test_what_is_known_of_producers_survives_deleted_records(log, files):
+def test_the_state_of_producers_survives_deleted_records(log, files):
     append(log, batch(producer_id=1))
     append(log, batch(producer_id=2, transactional=True))
     append_marker(log, marker(2, committed=True))
@@ -212,7 +212,7 @@ PRODUCERS = [
 ]
 
 
-def test_a_snapshot_holds_what_kafka_keeps():
+def test_a_snapshot_has_the_last_batch_of_a_producer_only():
     assert read_snapshot(write_snapshot(PRODUCERS)) == PRODUCERS
     assert read_snapshot(write_snapshot([])) == []
 

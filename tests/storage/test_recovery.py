@@ -54,7 +54,7 @@ STOPS = [{"clean": True, "recovery_point": 30}, {"same_boot": True, "recovery_po
 
 
 @pytest.mark.parametrize("stop", STOPS)
-def test_everything_is_there(files, stop):
+def test_a_log_is_complete_after_each_kind_of_stop(files, stop):
     log = reopen(files, **stop)
     assert offsets(log) == [(offset, offset) for offset in range(30)]
     assert [each[:3] for each in log.aborted_transactions(0, 30)] == [(1, 0, 9), (1, 10, 19), (1, 20, 29)]
@@ -207,7 +207,7 @@ def test_segments_behind_a_bad_one_are_removed(files):
     assert log.snapshots.offsets == []
 
 
-def test_what_is_below_the_recovery_point_is_not_read_again(files):
+def test_records_below_the_recovery_point_are_not_read_again(files):
     content = files.content(f"{NAMES[0]}.log")
     content[200] ^= 1
     assert reopen(files, recovery_point=25).end_offset == 30
@@ -409,7 +409,7 @@ def test_a_kill_in_the_middle_of_a_write_costs_that_write_alone(preallocate, siz
         pytest.param(10**9, 1_000_000, 8, 8, id="behind it, within two megabytes: checked"),
     ],
 )
-def test_what_is_checked_after_a_kill(index_interval_bytes, size, damaged, kept):
+def test_the_batches_that_are_checked_after_a_kill(index_interval_bytes, size, damaged, kept):
     files = MemoryFiles()
     files.make_directory("data")
     config = LogConfig(segment_bytes=20_000_000, index_interval_bytes=index_interval_bytes)

@@ -185,7 +185,7 @@ async def test_the_id_of_a_controller_is_refused(autojump_clock, cluster):
     assert "the id of a controller" in told
 
 
-async def test_a_feature_that_is_not_served_is_refused_with_the_way_out(autojump_clock, cluster):
+async def test_a_feature_that_is_not_served_is_refused_with_advice(autojump_clock, cluster):
     cluster.controller.controller.commit([FeatureLevelRecord(name="some.version", feature_level=1)])
     told = await refusal_of(cluster, MemoryNode(3, is_controller=False, settings={}))
     assert "some.version=1 (kwire serves no level of it)" in told
@@ -229,7 +229,7 @@ async def test_a_process_whose_id_was_taken_over_stops_with_one_sentence(autojum
     assert "another process has registered as node 2" in str(innermost(stopped.value))
 
 
-async def test_a_broker_that_was_unregistered_runs_on_until_it_is_started_again(autojump_clock, cluster, capsys):
+async def test_an_unregistered_broker_runs_until_it_is_restarted(autojump_clock, cluster, capsys):
     await cluster.client(1).request(UnregisterBrokerRequest(broker_id=2))
     await cluster.until(lambda: 2 not in cluster.broker(2).image.brokers)
     await cluster.until(lambda: cluster.broker(2).member.life.is_stale)

@@ -48,7 +48,7 @@ def test_records_survive_a_restart_on_the_same_port(kafka):
     assert read(kafka, 1) == [b"hello"]
 
 
-def test_two_brokers_know_nothing_of_each_other():
+def test_two_brokers_are_independent():
     with KafkaBroker(topics={"a": 1}) as one, KafkaBroker() as other:
         assert one.port != other.port
         consumer = KafkaConsumer(bootstrap_servers=other.bootstrap_servers)
@@ -145,7 +145,7 @@ def test_a_busy_port_stops_the_start_with_one_sentence():
             KafkaBroker(port=port).start()
 
 
-def test_a_broker_that_does_not_run_says_so():
+def test_a_broker_that_does_not_run_raises():
     kafka = KafkaBroker()
     with pytest.raises(RuntimeError, match=r"does not run: call start\(\) first"):
         kafka.create_topic("orders")

@@ -108,7 +108,7 @@ def test_a_fault_that_never_fired_fails_a_test_that_passed(tmp_path):
     assert "1 failed, 1 passed, 1 error" in printed
 
 
-def test_the_report_of_a_failed_test_shows_what_clients_asked_and_what_was_armed(tmp_path):
+def test_the_report_of_a_failed_test_shows_requests_and_armed_rules(tmp_path):
     printed = run_tests(
         tmp_path,
         """

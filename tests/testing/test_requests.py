@@ -34,7 +34,7 @@ def test_a_request_of_another_thread_is_waited_for(kafka):
     asker.join()
 
 
-def test_what_was_seen_instead_is_in_the_error(kafka):
+def test_the_error_of_a_wait_shows_the_requests_instead(kafka):
     ask(kafka)
     with pytest.raises(RequestNeverSent, match=r"was not received in 0.01 s; the last requests:\n.*ApiVersions v\d"):
         kafka.requests.wait_for(api="Produce", timeout=0.01)

@@ -74,7 +74,7 @@ async def test_a_forwarded_request_is_the_clients_and_not_the_brokers(cluster, a
     assert await create(cluster, "t", broker=2, login=ALICE) == Code.NONE
 
 
-async def test_a_client_may_not_do_what_nodes_do(cluster, autojump_clock):
+async def test_a_client_without_cluster_action_is_refused_requests_of_nodes(cluster, autojump_clock):
     assert await create(cluster, "t") == Code.NONE
     await cluster.until(lambda: "t" in cluster.broker(1).image.topics)
     controller = cluster.client(CONTROLLER_ID, login=ALICE)
@@ -95,7 +95,7 @@ async def test_a_client_may_not_do_what_nodes_do(cluster, autojump_clock):
         ("alice", "alice-secret", "CLUSTER_AUTHORIZATION_FAILED"),
     ],
 )
-async def test_a_broker_that_may_not_join_says_why(cluster, autojump_clock, user, password, why):
+async def test_a_broker_that_may_not_join_stops_with_a_reason(cluster, autojump_clock, user, password, why):
     jaas = f'{MODULE} username="{user}" password="{password}";'
     settings = {
         **SETTINGS,

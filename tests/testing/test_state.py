@@ -96,7 +96,7 @@ def test_a_snapshot_has_the_start_of_a_log_whose_records_were_deleted():
         assert kafka.offsets("orders") == [(2, 3)]
 
 
-def test_rules_and_the_request_log_go_on_behind_a_restored_snapshot():
+def test_rules_and_the_request_log_continue_after_a_restored_snapshot():
     with KafkaBroker(topics=["orders"]) as kafka:
         kafka.requests.start()
         kafka.snapshot()
@@ -109,7 +109,7 @@ def test_rules_and_the_request_log_go_on_behind_a_restored_snapshot():
         fault.remove()
 
 
-def test_a_snapshot_that_there_is_not_is_one_sentence():
+def test_an_unknown_snapshot_is_one_sentence():
     with KafkaBroker() as kafka:
         kafka.snapshot("a")
         with pytest.raises(StateError, match="there is no snapshot 'b'; there are: a"):
@@ -148,7 +148,7 @@ def test_a_directory_that_no_broker_can_use_leaves_the_state_as_it_is(tmp_path):
             kafka.load(tmp_path)
 
 
-def test_a_fork_begins_with_the_state_and_goes_its_own_way():
+def test_a_fork_begins_with_the_state_and_is_independent():
     with KafkaBroker(topics=["orders"]) as kafka:
         kafka.seed(seeded(orders=["a"]))
         with kafka.fork() as other:
@@ -230,7 +230,7 @@ def test_records_are_given_from_an_offset_or_the_last_ones():
         ({"acls": ["alice reads"]}, "alice reads"),
     ],
 )
-def test_a_seed_that_cannot_be_is_one_sentence(seed, sentence):
+def test_an_invalid_seed_is_one_sentence(seed, sentence):
     with KafkaBroker() as kafka, pytest.raises(SeedError, match=sentence):
         kafka.seed(seed)
 

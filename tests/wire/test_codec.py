@@ -201,7 +201,7 @@ def test_records_of_no_bytes_make_no_part():
     assert codec.decode_response(1, 12, memoryview(part)[4:])[1] == fetched(None)
 
 
-def test_what_follows_the_last_records_is_the_last_part():
+def test_bytes_behind_the_last_records_are_the_last_part():
     parts = codec.encode_response(header(FetchResponse, 12), fetched(b"abc"))
     assert parts[2] == b"\0\0\0"  # tags of partition, topic and response
     assert len(codec.encode_response(header(FetchResponse, 11), fetched(b"abc"))) == 2

@@ -27,7 +27,7 @@ def _mixed_bytes() -> bytes:
 
 @pytest.mark.parametrize("codec", list(Codec))
 @given(payload=st.binary(max_size=4000), repeats=st.integers(1, 50))
-def test_what_goes_in_comes_out(codec, payload, repeats):
+def test_decompression_inverts_compression(codec, payload, repeats):
     plain = payload * repeats
     assert decompress(codec, compress(codec, plain), limit_bytes=LIMIT_BYTES) == plain
 
@@ -54,7 +54,7 @@ def test_every_level_kafka_knows_compresses(codec, level):
 
 
 @pytest.mark.parametrize(("codec", "low", "high"), [(Codec.GZIP, 1, 9), (Codec.LZ4, 9, 12), (Codec.ZSTD, -1000, 19)])
-def test_a_level_says_how_hard_to_try(codec, low, high):
+def test_a_higher_level_compresses_more(codec, low, high):
     text = __doc__.encode() * 20 + _mixed_bytes()
     assert len(compress(codec, text, high)) < len(compress(codec, text, low))
 
@@ -79,7 +79,7 @@ def test_one_byte_over_the_limit_is_refused(codec):
 
 
 @pytest.mark.parametrize("codec", REAL_CODECS)
-def test_a_bomb_costs_no_more_memory_than_its_limit(codec):
+def test_a_decompression_bomb_costs_no_more_memory_than_its_limit(codec):
     bomb = compress(codec, bytes(256 * 1024 * 1024))
     limit_bytes = 1024 * 1024
     tracemalloc.start()
@@ -108,7 +108,7 @@ def test_garbage_is_corrupt(codec, garbage):
 
 
 @pytest.mark.parametrize("codec", REAL_CODECS)
-def test_what_is_cut_is_corrupt(codec):
+def test_truncated_payloads_are_corrupt(codec):
     packed = compress(codec, _mixed_bytes())
     for kept_bytes in (len(packed) - 1, len(packed) // 2, 20):
         with pytest.raises(KafkaError) as refusal:

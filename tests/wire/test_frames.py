@@ -76,7 +76,7 @@ def test_frames_inside_a_chunk_are_views_of_it():
     assert [frame.obj is chunk for frame in frames] == [True, True]
 
 
-def test_memory_follows_the_bytes_that_came_and_not_the_bytes_claimed():
+def test_memory_grows_with_the_bytes_received_and_not_with_the_length():
     splitter = FrameSplitter(1 << 30)
 
     splitter.feed(struct.pack(">i", 100_000_000) + b"a few")
@@ -150,7 +150,7 @@ def test_frames_before_a_bad_length_are_given_first():
         splitter.space()
 
 
-def test_a_refusal_does_not_hold_on_to_what_was_read():
+def test_a_refusal_keeps_no_buffer():
     def refuse(chunk: bytes) -> None:
         with pytest.raises(ProtocolViolation):
             FrameSplitter(1000).feed(chunk)

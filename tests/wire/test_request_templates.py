@@ -53,7 +53,7 @@ def test_requests_that_differ_in_anything_else_have_not(other):
     [([(0, None)], 13), ([(0, b"")], 13), ([(0, b"a"), (1, b"b")], 13), ([], 13), ([(0, b"a")], 8)],
     ids=["null", "empty", "two", "none", "records with a length of four bytes"],
 )
-def test_what_has_not_one_records_field_of_compact_length_has_no_shape(partitions, version):
+def test_a_frame_without_exactly_one_compact_records_field_has_no_shape(partitions, version):
     assert shape(*partitions, version=version) is None
 
 
@@ -78,7 +78,7 @@ def test_no_records_where_the_frame_ends_otherwise(size):
         assert records_between(other, position, behind) is None
 
 
-def test_a_length_that_is_none_is_refused():
+def test_an_invalid_length_is_refused():
     with pytest.raises(ProtocolViolation):
         records_between(memoryview(b"\xff" * 20), 0, b"\0\0\0")
 
