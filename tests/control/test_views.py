@@ -12,7 +12,7 @@ from kwire.wire import messages as m
 
 
 def ask(kafka, request, version=None):
-    bench = kafka._its_bench()
+    bench = kafka._current_bench()
     return kafka._in_broker(lambda: bench.client.call(request, version))
 
 
@@ -77,7 +77,7 @@ def test_lag_counts_from_the_start_where_nothing_is_committed(kafka):
 
 def test_lag_is_shown_where_this_broker_does_not_lead_and_unknown_without_a_replica(kafka, monkeypatch):
     commit(kafka, 1)
-    partitions = kafka._its_bench().broker.partitions
+    partitions = kafka._current_bench().broker.partitions
     of_topic = partitions.of_topic
     first = of_topic("orders")[0]
     monkeypatch.setattr(first, "role", Role.FOLLOWER)

@@ -19,7 +19,7 @@ def values(kafka, topic="orders"):
 
 def ask(kafka, request, version=None):
     """A request of the bench's own client."""
-    bench = kafka._its_bench()
+    bench = kafka._current_bench()
     return kafka._in_broker(lambda: bench.client.call(request, version))
 
 
