@@ -200,7 +200,7 @@ class ClusterMember:
 
     def _note_delta(self, delta: Delta) -> None:
         broker_id = self.life.identity.broker_id
-        image = self.observing.image
+        image = self.follower.image
         shown = image.brokers.get(broker_id)
         if features.METADATA_VERSION in delta.features_changed and lacks_directories(image, shown):
             self._act(lambda life, _: life.register_again())
