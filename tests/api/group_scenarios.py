@@ -96,7 +96,7 @@ async def errors_of_the_others(stage, group):
     for version in range(5):
         await stage.ask("heartbeat without group id", version, heartbeat("", 1, "m"))
         await stage.ask("heartbeat nowhere", version, heartbeat(nowhere, 1, "m"))
-        await stage.ask("heartbeat of nobody", version, heartbeat(group, 1, ""))
+        await stage.ask("heartbeat without member id", version, heartbeat(group, 1, ""))
     for version in range(4):
         await stage.ask("delete", version, delete("", nowhere, group + "-2", nowhere))
         await stage.ask("delete none", version, delete())
@@ -124,21 +124,21 @@ async def one_version(stage, group, version):
     await stage.ask("sync", sync_version, sync(group, 1, member, give=[(member, b"assigned")]))
     await stage.ask("sync again", sync_version, sync(group, 1, member))
     await stage.ask("sync of a wrong generation", sync_version, sync(group, 2, member))
-    await stage.ask("sync of nobody", sync_version, sync(group, 1, "nobody"))
+    await stage.ask("sync of an unknown member", sync_version, sync(group, 1, "unknown"))
     await stage.ask("describe", min(version, 6), describe(group, operations=version >= 3))
     await stage.ask("join with another protocol", version, join(group, member, protocols=[("other", b"x")]))
     await stage.ask("join with another type", version, join(group, member, kind="connect"))
-    await stage.ask("join of nobody", version, join(group, "nobody"))
+    await stage.ask("join of an unknown member", version, join(group, "unknown"))
     if version >= 5:
-        await stage.ask("join of a static nobody", version, join(group, "nobody", instance="i"))
+        await stage.ask("join of an unknown static member", version, join(group, "unknown", instance="i"))
     if version < 3:
-        await stage.ask("leave of nobody", version, leave_one(group, "nobody"))
+        await stage.ask("leave of an unknown member", version, leave_one(group, "unknown"))
         await stage.ask("leave", version, leave_one(group, member))
         await stage.ask("leave again", version, leave_one(group, member))
         await stage.ask("leave nowhere", version, leave_one(group + "-none", member))
         await stage.ask("leave without group id", version, leave_one("", member))
     else:
-        leaving = leave(group, ("nobody", None), (member, None), (member, "i"), ("", "i"))
+        leaving = leave(group, ("unknown", None), (member, None), (member, "i"), ("", "i"))
         await stage.ask("leave", min(version, 5), leaving)
         await stage.ask("leave nowhere", min(version, 5), leave(group + "-none", (member, None), ("", "i")))
         await stage.ask("leave without group id", min(version, 5), leave("", (member, None)))
@@ -176,7 +176,7 @@ async def offsets(stage, group):
         await stage.ask("commit a strange topic", version, commit(one, (UNKNOWN_TOPIC, 0, 5), ids=by_id))
         await stage.ask("commit nothing", version, commit(one))
         first = ("ta", 0, 5)
-        await stage.ask("commit as nobody", version, commit(one, first, member="x", ids=by_id))
+        await stage.ask("commit as an unknown member", version, commit(one, first, member="x", ids=by_id))
         await stage.ask("commit of a generation", version, commit(one, first, generation=3, member="x", ids=by_id))
         await stage.ask("commit nowhere", version, commit(none, first, generation=3, member="x", ids=by_id))
         await stage.ask("commit nowhere, no generation", version, commit(none, first, member="x", ids=by_id))
@@ -191,7 +191,7 @@ async def offsets(stage, group):
 
 
 async def fetches(stage, group, ids):
-    none = group + "-nobody"
+    none = group + "-unknown"
     wanted = [("ta", [0, 1, 5]), (UNKNOWN_TOPIC, [0]), ("tb", [0, 1])]
     for version in range(1, 8):
         await stage.ask("fetch", version, fetch_one(group, wanted, stable=version >= 7))
@@ -209,8 +209,10 @@ async def fetches(stage, group, ids):
         await stage.ask("fetch no group", version, fetch())
         await stage.ask("fetch none", version, fetch((group, [])))
         if version >= 9:
-            await stage.ask("fetch as nobody", version, fetch(*several, ids=by_id, member="x", epoch=5))
-            await stage.ask("fetch as nobody of no epoch", version, fetch((none, some), ids=by_id, member="x"))
+            await stage.ask("fetch as an unknown member", version, fetch(*several, ids=by_id, member="x", epoch=5))
+            await stage.ask(
+                "fetch as an unknown member without epoch", version, fetch((none, some), ids=by_id, member="x")
+            )
             await stage.ask("fetch by an epoch", version, fetch((none, some), ids=by_id, epoch=5))
 
 
@@ -234,9 +236,9 @@ async def offsets_of_members(stage, group):
     await stage.ask("sync", 3, sync(group, 1, member))
     await stage.ask("commit", 5, commit(group, *both, generation=1, member=member))
     first = ("ta", 0, 5)
-    await stage.ask("commit as nobody", 5, commit(group, first))
+    await stage.ask("commit without member", 5, commit(group, first))
     await stage.ask("commit of no generation", 5, commit(group, first, member=member))
-    await stage.ask("commit as somebody else", 5, commit(group, first, generation=1, member="x"))
+    await stage.ask("commit as an unknown member", 5, commit(group, first, generation=1, member="x"))
     await stage.ask("commit of a wrong generation", 5, commit(group, first, generation=4, member=member))
     await stage.ask("commit as instance", 7, commit(group, first, generation=1, member=member, instance="x"))
     await stage.ask("forget", 0, forget(group, ("tb", [0]), ("ta", [0, 1, 9]), (UNKNOWN_TOPIC, [0])))
@@ -273,7 +275,7 @@ async def two_members(stage, group):
     await stage.ask("heartbeat", 4, heartbeat(group, 1, one))
     await stage.ask("describe", 6, describe(group))
     await stage.ask("sync too late", 5, sync(group, 1, one))
-    await stage.ask("leave of nobody", 5, leave(group, ("x", None)))
+    await stage.ask("leave of an unknown member", 5, leave(group, ("x", None)))
     await stage.send(9, join(group, one), "one")
     await stage.answers("joined", "one", "two")
     await stage.send(5, sync(group, 2, two), "two")
@@ -425,7 +427,7 @@ async def protocols(stage, group):
     await stage.ask("twice the same", 9, join(group + "-2", protocols=[("a", b"1"), ("a", b"2")]), "three")
 
 
-async def nobody_syncs(stage, group):
+async def no_sync_within_rebalance_timeout(stage, group):
     one = await lead(stage, group, session_ms=6000, rebalance_ms=1000)
     two = await apply_for(stage, group, "two", session_ms=6000, rebalance_ms=1500)
     await stage.pass_ms(1800)
@@ -476,7 +478,7 @@ async def gone_while_parked(stage, group):
 async def deletion(stage, group):
     await stage.topic("ta")
     pending = await stage.ask("join", 9, join(group))
-    await stage.ask("delete while somebody has an id", 2, delete(group))
+    await stage.ask("delete while a member id is pending", 2, delete(group))
     await stage.ask("join", 9, join(group, pending.member_id))
     other = group + "-2"
     one = await lead(stage, other)
@@ -533,7 +535,7 @@ SCENARIOS = [
     static_and_parked,
     static_returns,
     protocols,
-    nobody_syncs,
+    no_sync_within_rebalance_timeout,
     silence,
     silent_static_member,
     gone_while_parked,

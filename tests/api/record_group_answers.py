@@ -68,7 +68,7 @@ async def coordinator_is_there(connection, group):
         await trio.sleep(_SETTLE_S)
         await connection.send(4, find(group))
         found = (await connection.receive()).coordinators[0].error_code
-        await connection.send(0, heartbeat(group, 1, "nobody"))
+        await connection.send(0, heartbeat(group, 1, "unknown"))
         absent = (await connection.receive()).error_code
 
 
