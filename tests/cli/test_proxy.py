@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
+import ssl
 import subprocess
 import sys
 
 import pytest
 from click.testing import CliRunner
 
+from kwire.cli.certs import certs
 from kwire.cli.connection import Connection, parse_address
 from kwire.cli.proxy import proxy
 from kwire.testing import KafkaBroker
@@ -102,3 +104,25 @@ def test_it_passes_requests_on_until_a_signal():
         finally:
             process.kill()
             process.communicate()
+
+
+def test_a_hangup_signal_reads_the_certificates_again(tmp_path):
+    invoked = CliRunner().invoke(certs, [str(tmp_path)])
+    assert invoked.exit_code == 0
+    options = ["--listen", "SSL://localhost:0", "--listener-config", str(tmp_path / "server.properties")]
+    command = [sys.executable, "-m", "kwire", "proxy", "--upstream", "127.0.0.1:1", *options]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        port = int(re.fullmatch(r"ready SSL://localhost:(\d+)\n", process.stdout.readline())[1])
+        before = ssl.get_server_certificate(("localhost", port))
+        assert before in (tmp_path / "server.pem").read_text()
+
+        (tmp_path / "server.pem").unlink()
+        assert CliRunner().invoke(certs, [str(tmp_path)]).exit_code == 0
+        process.send_signal(signal.SIGHUP)
+        while "TLS certificate reloaded" not in (line := process.stderr.readline()):
+            assert line
+        assert ssl.get_server_certificate(("localhost", port)) in (tmp_path / "server.pem").read_text()
+    finally:
+        process.kill()
+        process.communicate()
