@@ -26,6 +26,9 @@ BUSY_POLLS_MAX = 16
 # The proxy holds a frame that it changes or shows to hooks up to this size; others pass through in pieces. How many
 # topic ids it knows the names of, and how many nodes it listens for.
 PROXY_FRAME_BYTES_MAX = 512 * 1024 * 1024
+# Buffers for responses that are searched for addresses, and the largest that fits.
+PROXY_BUFFERS_MAX = 8
+PROXY_BUFFER_BYTES = 4 * 1024 * 1024
 PROXY_TOPICS_MAX = 100_000
 PROXY_NODES_MAX = 1000
 

@@ -29,7 +29,7 @@ from kwire.broker.requests.hooks import CutOff, Hooks
 from kwire.errors import Code, KafkaError, ProtocolViolation
 from kwire.limits import READ_CHUNK_BYTES
 from kwire.proxy.exchange import Exchange, Frame, Undecodable, through
-from kwire.proxy.frames import SIZE_BYTES, FrameReader, Source
+from kwire.proxy.frames import SIZE_BYTES, FrameReader, SharedBuffers, Source
 from kwire.proxy.logins import LOGIN_KEYS, TOKEN_BYTES_MAX, Login
 from kwire.proxy.requests import (
     HEAD_BYTES,
@@ -94,6 +94,9 @@ class ProxyParts(Protocol):
     def request_counts(self) -> Counter[tuple[int, int] | None]:
         """How many requests clients have sent, by API key and version; None: those that kwire does not know."""
         ...
+
+    @property
+    def buffers(self) -> SharedBuffers: ...
 
     def advertise(self, host: str, port: int) -> tuple[str, int]:
         """Return the proxy's address for a node's."""
@@ -428,10 +431,14 @@ class ProxiedConnection:
                 await reader.whole(size)
                 await self._stream.send((changed,))
         else:
-            frame = await reader.whole(size)
-            await self._stream.send((self._rewritten(memoryview(frame)[SIZE_BYTES:], sent) or frame,))
+            await self._pass_large_response(size, sent)
         self._sent.popleft()
         self._unsettled = True
+
+    async def _pass_large_response(self, size: int, sent: _Sent) -> None:
+        with self._around.buffers.lent(SIZE_BYTES + size) as buffer:
+            frame = await self._from_upstream.whole(size, buffer)
+            await self._stream.send((self._rewritten(memoryview(frame)[SIZE_BYTES:], sent) or frame,))
 
     def _settle(self) -> None:
         """All responses that were taken are sent."""

@@ -10,13 +10,20 @@ frame of which every byte is there waits for the next call that needs more bytes
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final, Protocol, TypeAlias
 
 import trio
 
 from kwire.errors import ProtocolViolation
-from kwire.limits import PROXY_FRAME_BYTES_MAX, READ_CHUNK_BYTES, READ_CHUNK_BYTES_MAX
+from kwire.limits import (
+    PROXY_BUFFER_BYTES,
+    PROXY_BUFFERS_MAX,
+    PROXY_FRAME_BYTES_MAX,
+    READ_CHUNK_BYTES,
+    READ_CHUNK_BYTES_MAX,
+)
 
 SIZE_BYTES = 4
 PassTo: TypeAlias = "Callable[[Sequence[bytes | memoryview]], Awaitable[None]]"
@@ -38,6 +45,41 @@ class Source(Protocol):
     async def recv_into(self, space: memoryview) -> int:
         """Read into ``space`` (not empty); 0 at the end."""
         ...
+
+
+class SharedBuffers:
+    """Some buffers for frames that are held only until they are sent on, for all connections.
+
+    Memory that is used again costs less than new memory, of which the kernel clears each page.
+    """
+
+    __slots__ = ("_free", "_made")
+
+    def __init__(self) -> None:
+        self._free: list[bytearray] = []
+        self._made = 0
+
+    @contextmanager
+    def lent(self, byte_count: int) -> Iterator[bytearray | None]:
+        """Lend a buffer with room for so many bytes; None if all are in use, or none is large enough."""
+        buffer = self._take(byte_count)
+        try:
+            yield buffer
+        except BaseException:
+            self._made -= buffer is not None  # something may still have a view of it
+            raise
+        if buffer is not None:
+            self._free.append(buffer)
+
+    def _take(self, byte_count: int) -> bytearray | None:
+        if byte_count > PROXY_BUFFER_BYTES:
+            return None
+        if self._free:
+            return self._free.pop()
+        if self._made == PROXY_BUFFERS_MAX:
+            return None
+        self._made += 1
+        return bytearray(PROXY_BUFFER_BYTES)
 
 
 class FrameReader:
@@ -85,14 +127,17 @@ class FrameReader:
         start = self._position + SIZE_BYTES
         return bytes(self._held[start : start + byte_count])
 
-    async def whole(self, size: int) -> bytes | memoryview:
-        """Take the frame, its size first. Raises ProtocolViolation if it is larger than ``PROXY_FRAME_BYTES_MAX``."""
+    async def whole(self, size: int, into: bytearray | None = None) -> bytes | memoryview:
+        """Take the frame, its size first. Raises ProtocolViolation if it is larger than ``PROXY_FRAME_BYTES_MAX``.
+
+        ``into`` is where a large frame may be read to, if it has room for it.
+        """
         if size > PROXY_FRAME_BYTES_MAX:
             raise ProtocolViolation(f"a frame of {size} bytes is larger than the {PROXY_FRAME_BYTES_MAX} that are held")
         await self.flush()
         start, end = self._position, self._position + SIZE_BYTES + size
         if end - len(self._held) > READ_CHUNK_BYTES:
-            return await self._gathered(SIZE_BYTES + size)
+            return await self._gathered(SIZE_BYTES + size, into)
         await self._need(end - start)
         start, self._position = self._position, self._position + SIZE_BYTES + size
         self._unsent = self._position
@@ -149,10 +194,10 @@ class FrameReader:
                 left -= count
                 await self._pass_to((space[:count],))
 
-    async def _gathered(self, size: int) -> memoryview:
+    async def _gathered(self, size: int, into: bytearray | None) -> memoryview:
         """Take ``size`` bytes, most of which have not arrived, and read them to where they stay."""
         filled = len(self._held) - self._position
-        frame = bytearray(min(size, max(READ_CHUNK_BYTES_MAX, filled)))
+        frame = into or bytearray(min(size, max(READ_CHUNK_BYTES_MAX, filled)))
         frame[:filled] = memoryview(self._held)[self._position :]
         self._held, self._position, self._unsent = b"", 0, 0
         while filled < size:
@@ -160,11 +205,11 @@ class FrameReader:
                 frame = frame + bytes(min(size - filled, filled))
             await self._take_turn()
             with memoryview(frame) as space:
-                count = await self._stream.recv_into(space[filled:])
+                count = await self._stream.recv_into(space[filled:size])
             if not count:
                 raise ProtocolViolation(_CUT_SHORT)
             filled += count
-        return memoryview(frame)
+        return memoryview(frame)[:size]
 
     async def _need(self, byte_count: int) -> None:
         if not await self._fill(byte_count):

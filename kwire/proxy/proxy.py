@@ -24,7 +24,7 @@ from kwire.broker.requests.hooks import Hooks
 from kwire.errors import ProtocolViolation
 from kwire.limits import PROXY_NODES_MAX, PROXY_TOPICS_MAX
 from kwire.proxy.connection import TLS_RECORDS, ClientStream, ProxiedConnection, Stream
-from kwire.proxy.frames import SIZE_BYTES
+from kwire.proxy.frames import SIZE_BYTES, SharedBuffers
 from kwire.server.acceptor import CannotBind
 from kwire.server.handshake import Handshake, HandshakeFailed, HandshakeFailures
 from kwire.types import ZERO_UUID
@@ -66,6 +66,7 @@ class Proxy:
         self.hooks = hooks or Hooks()
         self.security_protocol = security_protocol
         self.clock = clock
+        self.buffers = SharedBuffers()
         self.connections: set[ProxiedConnection] = set()
         self.notes_topic_names = False
         # By API key and version, None for those that kwire does not know; by node.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -20,6 +21,7 @@ from kwire.broker.logs import Logger
 from kwire.broker.outbound.interface import Address
 from kwire.broker.outbound.sockets import SocketDialer, SocketStream
 from kwire.broker.outbound.tls import TlsStream, start_tls
+from kwire.limits import RECV_WAKE_BYTES_MAX
 from kwire.proxy.proxy import Proxy
 from kwire.server.acceptor import Bound, CannotBind, PortInUse, bind
 from kwire.server.bindings import WILDCARDS, Binding, SocketOptions
@@ -135,8 +137,11 @@ class Sockets:
         try:
             with trio.fail_after(_CONNECT_S):
                 stream = await self._dialer.connect(node)
-                _buffer_freely(stream.detach())
-                return stream if self._tls is None else await start_tls(stream.detach(), self._tls, node.host)
+                connected = stream.detach()
+                _buffer_freely(connected)
+                if self._tls is None:
+                    return _NodeStream(connected)
+                return await start_tls(connected, self._tls, node.host)
         except trio.TooSlowError:
             raise TimeoutError(f"no connection within {_CONNECT_S:g} s") from None
 
@@ -168,6 +173,27 @@ class Sockets:
         transport = TlsTransport(accepted, address, close_watch, self._last_received, listener.context)
         agree = partial(listener.handshake, transport, self._turns.next_turn)
         return transport, partial(shake_hands, agree, proxy.clock, listener.failure_delay_ms)
+
+
+class _NodeStream(SocketStream):
+    """A connection without TLS; the rest of a large frame, which fills the space, wakes the proxy in large parts."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        super().__init__(connected)
+        self._wake_bytes = 1
+
+    async def recv(self, max_bytes: int) -> bytes:
+        self._wake_at(1)
+        return await super().recv(max_bytes)
+
+    async def recv_into(self, space: memoryview) -> int:
+        self._wake_at(min(len(space), RECV_WAKE_BYTES_MAX))
+        return await super().recv_into(space)
+
+    def _wake_at(self, byte_count: int) -> None:
+        if byte_count != self._wake_bytes and sys.platform == "linux":
+            self._wake_bytes = byte_count
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, byte_count)
 
 
 def _buffer_freely(connected: socket.socket) -> None:

@@ -11,12 +11,14 @@ import trio.testing
 from clusters import BOOTSTRAP, Network, answer
 
 from kwire.broker.outbound.interface import Address
-from kwire.limits import PROXY_FRAME_BYTES_MAX
+from kwire.limits import PROXY_BUFFER_BYTES, PROXY_FRAME_BYTES_MAX
+from kwire.proxy.frames import SharedBuffers
 from kwire.security.principal import Principal
 from kwire.server.handshake import HandshakeFailed
 from kwire.wire import codec
 from kwire.wire.messages import (
     ApiVersionsResponse,
+    FetchResponse,
     HeartbeatResponse,
     MetadataResponse,
     ProduceResponse,
@@ -293,6 +295,44 @@ async def test_a_client_that_is_gone_closes_its_node(network):
     await client.stream.aclose()
 
     assert await node.frame() is None
+
+
+def fetched(records, *addresses):
+    response = FetchResponse
+    partition = response.PartitionData(partition_index=0, records=records)
+    topic = response.FetchableTopicResponse(topic_id=b"t" * 16, partitions=[partition])
+    nodes = [response.NodeEndpoint(node_id=2, host=host, port=port) for host, port in addresses]
+    return response(responses=[topic], node_endpoints=nodes)
+
+
+@pytest.mark.parametrize("size", [10_000, 300_000, 5_000_000])
+async def test_responses_of_any_size_are_searched_for_addresses(network, size):
+    client, node = await network.pair()
+    records = bytes(range(256)) * (size // 256)
+    for number in range(1, 4):
+        sent = await client.ask(FETCH, 17, session_epoch=-1)
+        await node.frame()
+        with_address = number == 2
+        reply = answer(sent, fetched(records, *([KAFKA_2] if with_address else [])))
+        await node.send(reply)
+        if not with_address:
+            assert await client.frame() == reply
+            continue
+        _, response = await client.response()
+        assert [(each.host, each.port) for each in response.node_endpoints] == [("proxy", 19093)]
+        assert bytes(response.responses[0].partitions[0].records) == records
+
+
+async def test_a_buffer_of_a_connection_that_ends_is_not_lent_again():
+    buffers = SharedBuffers()
+    with pytest.raises(ConnectionError), buffers.lent(10) as lost:
+        raise ConnectionError
+    with buffers.lent(10) as first:
+        assert first is not lost
+        with buffers.lent(PROXY_BUFFER_BYTES + 1) as too_large:
+            assert too_large is None
+    with buffers.lent(10) as again:
+        assert again is first
 
 
 @pytest.mark.parametrize(
