@@ -32,6 +32,7 @@ def _broker_and_tools(release: str, slf4j: str = "1.7.36") -> tuple[str, ...]:
 ARTEFACTS: dict[str, tuple[str, ...]] = {
     CURRENT: _broker_and_tools(CURRENT),
     "4.3.1": _broker_and_tools("4.3.1"),
+    "4.0.1": _broker_and_tools("4.0.1"),
     "3.9.1": _broker_and_tools("3.9.1"),
     "2.8.2": _broker_and_tools("2.8.2", "1.7.30"),
     "junit": (
@@ -114,9 +115,12 @@ def _pom(artefacts: Iterable[str]) -> str:
 
 def _dependency(group: str, artefact: str, version: str) -> str:
     # Two bindings for one logger make noise on stderr: the releases' own log4j bindings stay out.
+    names = ["org.slf4j:slf4j-log4j12", "org.slf4j:slf4j-reload4j", "org.apache.logging.log4j:log4j-slf4j-impl"]
+    if artefact == "kafka-tools":  # one of them lists the plugins of Connect; not every mirror has these
+        names += [f"org.apache.kafka:connect-{part}" for part in ("api", "json", "transforms", "runtime")]
     excluded = "".join(
         f"<exclusion><groupId>{name.split(':')[0]}</groupId><artifactId>{name.split(':')[1]}</artifactId></exclusion>"
-        for name in ("org.slf4j:slf4j-log4j12", "org.slf4j:slf4j-reload4j", "org.apache.logging.log4j:log4j-slf4j-impl")
+        for name in names
     )
     return f"""
     <dependency><groupId>{group}</groupId><artifactId>{artefact}</artifactId><version>{version}</version>

@@ -39,6 +39,12 @@ _MOVED = {
     "4.3.1": {
         "configs": "kafka.admin.ConfigCommand",
     },
+    "4.0.1": {
+        "configs": "kafka.admin.ConfigCommand",
+        "acls": "kafka.admin.AclCommand",
+        "broker-api-versions": "kafka.admin.BrokerApiVersionsCommand",
+        "dump-log": "kafka.tools.DumpLogSegments",
+    },
     "3.9.1": {
         "configs": "kafka.admin.ConfigCommand",
         "console-producer": "kafka.tools.ConsoleProducer",

@@ -1,10 +1,12 @@
-"""Record what older releases of Apache Kafka answer to ApiVersions, for ``kwire serve --as``.
+"""Record what older releases of Apache Kafka answer about versions and configs, for ``kwire serve --as``.
 
     python tools/record_personas.py [2.8] [3.9] ...
 
 Starts the official broker of each release in turn, with its default settings for one machine, and writes
-``kwire/personas.json`` (ranges and features) and ``tests/api/persona_answers.json`` (the answers as they were sent).
-Responsible for: the brokers, what is asked, the layout of both files. Must not depend on: what kwire makes of it. Needs
+``kwire/personas.json`` (ranges and features), ``kwire/metadata/persona_configs.json`` (how the configs differ from
+those of the newest), ``tests/api/persona_answers.json`` (ApiVersions as it was answered) and
+``tests/metadata/persona_configs.json`` (all configs that were described, and which values a topic may have).
+Responsible for: the brokers, and the layout of the files. Must not depend on: what kwire makes of it. Needs
 what ``make interop`` needs.
 """
 
@@ -22,13 +24,18 @@ from typing import Any, Final
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT)]
 
+import persona_configs  # noqa: E402
+
 from interop import jars  # noqa: E402
 from interop.brokers import ONE_MACHINE, Apache, free_port, wait_until_serving  # noqa: E402
 from kwire.errors import ProtocolViolation  # noqa: E402
 from kwire.wire import codec  # noqa: E402
 
 TABLES: Final = ROOT / "kwire" / "personas.json"
+CONFIGS: Final = ROOT / "kwire" / "metadata" / "persona_configs.json"
+DESCRIBED: Final = ROOT / "tests" / "metadata" / "persona_configs.json"
 ANSWERS: Final = ROOT / "tests" / "api" / "persona_answers.json"
+NEWEST: Final = "4.4"
 RELEASES: Final = {"2.8": "2.8.2", "3.9": "3.9.1", "4.0": "4.0.1", "4.3": "4.3.1", "4.4": "4.4.0"}
 API_VERSIONS: Final = 18
 _HIGHEST: Final = 5
@@ -88,17 +95,25 @@ class WithZooKeeper(Older):
 
 def main() -> None:
     wanted = sys.argv[1:] or list(RELEASES)
-    tables = json.loads(TABLES.read_text("utf-8")) if TABLES.exists() else {}
-    answers = json.loads(ANSWERS.read_text("utf-8")) if ANSWERS.exists() else {}
+    tables, answers, described = (
+        json.loads(path.read_text("utf-8")) if path.exists() else {} for path in (TABLES, ANSWERS, DESCRIBED)
+    )
     for name in wanted:
-        tables[name], answers[name] = record(RELEASES[name])
+        tables[name], answers[name], described[name] = record(RELEASES[name])
         print(f"{name}: {len(tables[name]['apis'])} APIs, features {tables[name]['finalized_features']}", flush=True)
-        TABLES.write_text(_text({name: tables[name] for name in RELEASES if name in tables}), "utf-8")
-        ANSWERS.write_text(_text({name: answers[name] for name in RELEASES if name in answers}), "utf-8")
+        for path, every in ((TABLES, tables), (ANSWERS, answers), (DESCRIBED, described)):
+            path.write_text(_text({name: every[name] for name in RELEASES if name in every}), "utf-8")
+    if NEWEST in described:
+        differences = {
+            name: persona_configs.difference(described[name], described[NEWEST])
+            for name in RELEASES
+            if name in described and name != NEWEST
+        }
+        CONFIGS.write_text(_text(differences), "utf-8")
 
 
-def record(release: str) -> tuple[dict[str, Any], dict[str, str]]:
-    """Give the table of a release, and its answers as hexadecimal text by the version that was asked for."""
+def record(release: str) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
+    """Give the table of a release, its answers as hexadecimal text by the version asked for, and its configs."""
     jars.ARTEFACTS.setdefault(release, (f"org.apache.kafka:kafka_2.13:{release}", "org.slf4j:slf4j-simple:1.7.36"))
     with tempfile.TemporaryDirectory(prefix="persona-") as folder:
         kind = WithZooKeeper if release.startswith("2.") else Older
@@ -106,9 +121,10 @@ def record(release: str) -> tuple[dict[str, Any], dict[str, str]]:
         broker.start()
         try:
             answers = {str(version): ask(broker.port, version) for version in (*range(_HIGHEST + 1), _OF_THE_FUTURE)}
+            configs = persona_configs.ask(broker.port)
         finally:
             broker.stop()
-    return table(release, answers), {version: answer.hex() for version, answer in answers.items()}
+    return table(release, answers), {version: answer.hex() for version, answer in answers.items()}, configs
 
 
 def ask(port: int, version: int) -> bytes:

@@ -5,6 +5,7 @@ import contextlib
 import itertools
 import socket
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -24,6 +25,10 @@ class Closed(Exception):
     """The broker closed the connection instead of answering."""
 
 
+class NotInRelease(Exception):
+    """A story asks with an API that the release does not have."""
+
+
 @dataclass
 class Step:
     label: str
@@ -40,13 +45,14 @@ class Asker:
     transcript: list[Step] = field(default_factory=list)
     normalizer: Normalizer = field(default_factory=Normalizer)
     name: str = ""
+    highest: Mapping[int, int] | None = None  # versions by API key that an older release has; None: all
     _socket: socket.socket | None = None
     _correlation: itertools.count = field(default_factory=itertools.count)  # type: ignore[type-arg]
     _pending: list[tuple[str, int, int, str]] = field(default_factory=list)
 
     def other(self, name: str) -> "Asker":
         """A second connection in the same story."""
-        return Asker(self.port, self.prefix, self.eager, self.transcript, self.normalizer, name)
+        return Asker(self.port, self.prefix, self.eager, self.transcript, self.normalizer, name, self.highest)
 
     def close(self) -> None:
         if self._socket is not None:
@@ -64,6 +70,10 @@ class Asker:
 
     def send(self, api: str, version: int, body: Json | None = None, *, label: str = "") -> None:
         key = KEYS[api]
+        if self.highest is not None:
+            if key not in self.highest:
+                raise NotInRelease(api)
+            version = min(version, self.highest[key])
         request_class = codec.request_class(key)
         request = codec.from_json(request_class, version, pruned(request_class, body or {}, version))
         correlation = next(self._correlation)
@@ -123,7 +133,8 @@ class Asker:
         """The same body at every version both brokers know; gives the last answer."""
         answer: Json = {}
         for version in versions(api):
-            if lowest <= version <= highest:
+            newest = 99 if self.highest is None else self.highest.get(KEYS[api], -1)
+            if lowest <= version <= min(highest, newest):
                 answer = self.ask(api, version, body, label=label, own=own)
         return answer
 

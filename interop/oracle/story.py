@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable
+from typing import NamedTuple
 
 from interop.advertised import KEYS, advertised, missing
 from interop.brokers import Apache, Kwire
@@ -13,11 +14,23 @@ from interop.oracle.normal import differences
 Story = Callable[[Asker], None]
 
 
+class Registered(NamedTuple):
+    """A story with its title, and the APIs without which a broker is not asked."""
+
+    title: str
+    apis: tuple[str, ...]
+    body: Story
+
+
+STORIES: list[Registered] = []
+
+
 def story(row: str, *apis: str, smoke: bool = False) -> Callable[[Story], Story]:
     """Registers a story as a case. A broker that does not advertise one of the APIs is not asked: no promise."""
 
     def register(body: Story) -> Story:
         title = body.__name__.replace("_", "-")
+        STORIES.append(Registered(title, apis or (row,), body))
 
         @case("oracle", row, title, smoke=smoke)
         def compare(run: Run) -> None:
@@ -46,6 +59,15 @@ def story(row: str, *apis: str, smoke: bool = False) -> Callable[[Story], Story]
 
 
 def report(title: str, apache: list, other: list) -> None:
+    """Raise AssertionError for differences that are not known."""
+    lines = unknown_differences(title, apache, other)
+    if lines:
+        shown = "\n".join(lines[:60]) + (f"\n... and {len(lines) - 60} more" if len(lines) > 60 else "")
+        raise AssertionError(f"{len(lines)} differences (Apache Kafka / the broker under test)\n{shown}")
+
+
+def unknown_differences(title: str, apache: list, other: list) -> list[str]:
+    """Compare two transcripts; a line for each difference that is not known."""
     lines: list[str] = []
     labels = [step.label for step in apache], [step.label for step in other]
     if labels[0] != labels[1]:
@@ -54,10 +76,7 @@ def report(title: str, apache: list, other: list) -> None:
         if expected.label != seen.label:
             break
         lines += [f"{expected.label}{line}" for line in differences(expected.answer, seen.answer)]
-    lines = [line for line in lines if not known(title, line)]
-    if lines:
-        shown = "\n".join(lines[:60]) + (f"\n... and {len(lines) - 60} more" if len(lines) > 60 else "")
-        raise AssertionError(f"{len(lines)} differences (Apache Kafka / the broker under test)\n{shown}")
+    return [line for line in lines if not known(title, line)]
 
 
 def _only(these: list[str], those: list[str]) -> list[str]:

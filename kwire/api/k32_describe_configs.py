@@ -65,6 +65,9 @@ def _describe(context: Context, wanted: Wanted) -> Sequence[Described]:
     name, keys = wanted.resource_name, wanted.configuration_keys
     authorize_configs(context, Operation.DESCRIBE_CONFIGS, wanted.resource_type, name)
     configs = context.broker.configs
+    if wanted.resource_type in configs.tables.unsupported:
+        code, message = configs.tables.unsupported[wanted.resource_type]
+        raise KafkaError(Code(code), message)
     match wanted.resource_type:
         case ResourceType.TOPIC:
             check_topic_name(name)

@@ -37,7 +37,7 @@ async def handle(context: Context, request: IncrementalAlterConfigsRequest) -> I
         changes_of,
         lambda resource, changes: (
             [change.name for change in changes],
-            configs_after(broker.image, resource, changes),
+            configs_after(broker.image, broker.configs, resource, changes),
         ),
         lambda resources: IncrementalAlterConfigs(resources, validate_only=request.validate_only),
     )

@@ -18,8 +18,9 @@ from kwire.metadata.config_rules import (
     check_topic_configs,
     check_topic_name,
 )
+from kwire.metadata.config_tables import ConfigTables
 from kwire.metadata.config_values import ConfigType, whole_number
-from kwire.metadata.configs import Keys, broker_keys, client_metrics_keys, group_keys, topic_keys
+from kwire.metadata.configs import Keys, client_metrics_keys
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.features import CORDONED_LOG_DIRS
@@ -69,16 +70,18 @@ def alter_configs_incrementally(
         _check_node_id(image, resource.name, effective.node_id)
     wanted = dict(image.config(resource.type, resource.name))
     for change in changes:
-        _change_entry(resource, wanted, change)
+        _change_entry(resource, wanted, change, effective.tables)
     return _change(image, effective, resource, wanted, touched={change.name for change in changes})
 
 
-def configs_after(image: MetadataImage, resource: Resource, changes: Sequence[ConfigChange]) -> dict[str, str]:
+def configs_after(
+    image: MetadataImage, effective: EffectiveConfigs, resource: Resource, changes: Sequence[ConfigChange]
+) -> dict[str, str]:
     """Return all configs of a resource as incremental changes would leave them. Raises KafkaError."""
     _check_entries(changes)
     wanted = dict(image.config(resource.type, resource.name))
     for change in changes:
-        _change_entry(resource, wanted, change)
+        _change_entry(resource, wanted, change, effective.tables)
     return wanted
 
 
@@ -93,7 +96,7 @@ def _check_entries(changes: Sequence[ConfigChange]) -> None:
             raise KafkaError(Code.INVALID_REQUEST, f"Unknown operation {change.operation} for {change.name}")
 
 
-def _change_entry(resource: Resource, wanted: dict[str, str], change: ConfigChange) -> None:
+def _change_entry(resource: Resource, wanted: dict[str, str], change: ConfigChange, tables: ConfigTables) -> None:
     if change.operation == Operation.DELETE:
         wanted.pop(change.name, None)
         return
@@ -102,7 +105,7 @@ def _change_entry(resource: Resource, wanted: dict[str, str], change: ConfigChan
         wanted[change.name] = change.value
         return
     # Kafka's controller has no types for the configs of client metrics: none of them counts as a list.
-    key = None if resource.type is ResourceType.CLIENT_METRICS else _keys_of(resource.type).get(change.name)
+    key = None if resource.type is ResourceType.CLIENT_METRICS else _keys_of(resource.type, tables).get(change.name)
     if key is None or key.type is not ConfigType.LIST:
         raise KafkaError(Code.INVALID_CONFIG, _no_list(resource.type, change))
     # A config that is not set has Kafka's default here, not that of this broker.
@@ -214,14 +217,14 @@ def _check_node_id(image: MetadataImage, name: str, node_id: int) -> None:
         raise KafkaError(Code.INVALID_REQUEST, f"Unexpected broker id, expected {node_id}, but received {name}")
 
 
-def _keys_of(resource_type: ResourceType) -> Keys:
+def _keys_of(resource_type: ResourceType, tables: ConfigTables) -> Keys:
     match resource_type:
         case ResourceType.TOPIC:
-            return topic_keys()
+            return tables.topic
         case ResourceType.BROKER:
-            return broker_keys()
+            return tables.broker
         case ResourceType.GROUP:
-            return group_keys()
+            return tables.group
         case _:
             return client_metrics_keys()
 

@@ -14,14 +14,7 @@ from kwire.errors import Code, KafkaError
 from kwire.limits import TOPIC_NAME_LENGTH_MAX
 from kwire.metadata.config_support import Kind, support_of
 from kwire.metadata.config_values import ConfigProblem, Value
-from kwire.metadata.configs import (
-    broker_keys,
-    client_metrics_keys,
-    dynamic_broker_names,
-    group_keys,
-    split_listener_prefix,
-    topic_keys,
-)
+from kwire.metadata.configs import client_metrics_keys, split_listener_prefix
 from kwire.metadata.effective import GROUP_LIMITS, EffectiveConfigs
 from kwire.metadata.start_rules import check_start
 
@@ -49,12 +42,12 @@ def check_topic_configs(effective: EffectiveConfigs, own: Mapping[str, str | Non
     if missing:
         raise _bad_config(f"Null value not supported for topic configs: {','.join(missing)}")
     for name in own:
-        if name not in topic_keys():
+        if name not in effective.tables.topic:
             raise _bad_config(f"Unknown topic config name: {name}")
     try:
         values = effective.topic_values({name: text for name, text in own.items() if text is not None})
         for name in own:
-            topic_keys()[name].check(name, values[name])
+            effective.tables.topic[name].check(name, values[name])
     except ConfigProblem as problem:
         raise _bad_config(str(problem)) from problem
     _check_topic_together(values)
@@ -91,9 +84,10 @@ def check_broker_configs(
     know are accepted, as in Kafka, for plugins. A config that kwire does not serve is refused, because it would have no
     effect.
     """
-    known = {name: base for name in configs if (base := split_listener_prefix(name)[1]) in broker_keys()}
+    table = effective.tables.broker
+    known = {name: base for name in configs if (base := split_listener_prefix(name)[1]) in table}
     _refuse_names(
-        (name for name, base in known.items() if base not in dynamic_broker_names()),
+        (name for name, base in known.items() if base not in effective.tables.dynamic),
         "Cannot update these configs dynamically",
     )
     _refuse_names(
@@ -105,12 +99,12 @@ def check_broker_configs(
         "kwire does not serve these configs",
     )
     try:
-        values = {name: broker_keys()[base].parse(configs[name]) for name, base in known.items()}
+        values = {name: table[base].parse(configs[name]) for name, base in known.items()}
     except ConfigProblem as problem:
         raise KafkaError(Code.INVALID_REQUEST, str(problem)) from problem
     if for_all:
         _refuse_names(
-            (name for name, base in known.items() if broker_keys()[base].dynamic == "per-broker"),
+            (name for name, base in known.items() if table[base].dynamic == "per-broker"),
             "Cannot update these configs at default cluster level, broker id must be specified",
         )
     _refuse_names(
@@ -130,7 +124,7 @@ def check_broker_configs(
 def check_group_configs(effective: EffectiveConfigs, own: Mapping[str, str]) -> None:
     """Check all configs that a group would have, also by the broker's limits. Raises KafkaError (INVALID_CONFIG)."""
     for name in own:
-        if name not in group_keys():
+        if name not in effective.tables.group:
             raise _bad_config(f"Unknown group config name: {name}")
     try:
         values = effective.group_values(own)

@@ -9,24 +9,17 @@ this broker, of all brokers, static, default). Must not depend on: requests, fil
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from enum import IntEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, cast
 
+from kwire.metadata.config_tables import AS_RELEASE, TIMESTAMP_DIFFERENCE, ConfigTables, config_tables
 from kwire.metadata.config_values import ConfigType, Value, value_text
-from kwire.metadata.configs import (
-    ConfigKey,
-    broker_keys,
-    broker_synonyms,
-    client_metrics_keys,
-    dynamic_broker_names,
-    group_keys,
-    split_listener_prefix,
-    topic_keys,
-)
+from kwire.metadata.configs import ConfigKey, Keys, broker_synonyms, client_metrics_keys, split_listener_prefix
 from kwire.metadata.entities import ResourceType
 from kwire.metadata.image import MetadataImage
+from kwire.personas import NONE
 
 if TYPE_CHECKING:  # not at run time: the types are for mypy, and would cost a millisecond of each start
     from kwire.metadata.config_types import BrokerValues, GroupValues, TopicValues
@@ -46,6 +39,9 @@ GROUP_LIMITS: Final[tuple[tuple[str, str | None, str | None], ...]] = (
     ("streams.num.warmup.replicas", None, "group.streams.max.warmup.replicas"),
     ("streams.task.offset.interval.ms", "group.streams.min.task.offset.interval.ms", None),
 )
+
+
+UNLIMITED: Final = 2**63 - 1
 
 
 class Source(IntEnum):
@@ -91,18 +87,19 @@ class BrokerSettings:
 class _BrokerValues(dict[str, Value]):
     """The values of broker configs, each parsed at its first use."""
 
-    def __init__(self, texts: Mapping[str, str]) -> None:
+    def __init__(self, texts: Mapping[str, str], keys: Keys) -> None:
         super().__init__()
         self._texts = texts
+        self._keys = keys
 
     def __missing__(self, name: str) -> Value:
-        key = broker_keys()[split_listener_prefix(name)[1]]
+        key = self._keys[split_listener_prefix(name)[1]]
         value = self[name] = key.parse(self._texts[name]) if name in self._texts else key.default
         return value
 
 
-def _broker_values(texts: Mapping[str, str]) -> BrokerValues:
-    return cast("BrokerValues", _BrokerValues(texts))
+def _broker_values(texts: Mapping[str, str], keys: Keys) -> BrokerValues:
+    return cast("BrokerValues", _BrokerValues(texts, keys))
 
 
 class EffectiveConfigs:
@@ -112,10 +109,11 @@ class EffectiveConfigs:
         self._image = image
         self._settings = settings
         self._node_id = node_id
+        self.tables = config_tables(settings.texts.get(AS_RELEASE, NONE))
         self._merged: tuple[Mapping[str, str], Mapping[str, str], dict[str, str]] | None = None
         self._merged_version = -1
         # Caches of values that depend on the broker's configs alone; replaced when those change.
-        self._broker_values = _broker_values({})
+        self._broker_values = _broker_values({}, self.tables.every_broker)
         self._inherited: dict[ResourceType, dict[str, Value]] = {}
         self._inherited_rows: dict[ResourceType, dict[str, Described]] = {}
 
@@ -175,7 +173,8 @@ class EffectiveConfigs:
 
     def topic_values(self, own: Mapping[str, str]) -> dict[str, Value]:
         """Return the value of every topic config for a topic whose own configs are ``own``. Raises ConfigProblem."""
-        return self._inherited_values(ResourceType.TOPIC) | _parsed(own, topic_keys())
+        values = self._inherited_values(ResourceType.TOPIC) | _parsed(own, self.tables.every_topic)
+        return _with_one_difference(values) if TIMESTAMP_DIFFERENCE in values else values
 
     def group(self, name: str) -> GroupValues:
         """Return the value of every group config (KIP-848 and later).
@@ -196,7 +195,7 @@ class EffectiveConfigs:
 
     def group_values(self, own: Mapping[str, str]) -> dict[str, Value]:
         """Return the value of every group config for a group whose own configs are ``own``. Raises ConfigProblem."""
-        return self._inherited_values(ResourceType.GROUP) | _parsed(own, group_keys())
+        return self._inherited_values(ResourceType.GROUP) | _parsed(own, self.tables.every_group)
 
     # --- DescribeConfigs ---
 
@@ -237,9 +236,11 @@ class EffectiveConfigs:
         texts = self._broker_texts()
         # Configs that are only dynamic (replication throttles) are listed once they are set.
         names = [
-            name for name, key in broker_keys().items() if name in texts or not (key.internal or name in _DYNAMIC_ONLY)
+            name
+            for name, key in self.tables.broker.items()
+            if name in texts or not (key.internal or name in _DYNAMIC_ONLY)
         ]
-        names += [name for name in texts if name not in broker_keys()]
+        names += [name for name in texts if name not in self.tables.broker]
         wanted = _chosen(names, keys)
         return [self._describe_broker_key(name, _ALL_SOURCES) for name in wanted]
 
@@ -259,7 +260,8 @@ class EffectiveConfigs:
         if self._merged is None or self._merged[0] is not for_all or self._merged[1] is not for_this:
             merged = self._merge(for_all, for_this)
             self._merged = (for_all, for_this, merged)
-            self._broker_values, self._inherited, self._inherited_rows = _broker_values(merged), {}, {}
+            self._broker_values = _broker_values(merged, self.tables.every_broker)
+            self._inherited, self._inherited_rows = {}, {}
         self._merged_version = self._image.version
         return self._merged[2]
 
@@ -272,7 +274,7 @@ class EffectiveConfigs:
         return merged
 
     def _describe_broker_key(self, name: str, sources: set[Source]) -> Described:
-        key = broker_keys().get(split_listener_prefix(name)[1])
+        key = self.tables.broker.get(split_listener_prefix(name)[1])
         sensitive = key is None or key.sensitive
         synonyms = tuple(one for one in self._synonyms_of(name, sensitive) if one.source in sources)
         value = None if sensitive else value_text(self.broker_value(name))  # an unknown key counts as sensitive
@@ -283,7 +285,7 @@ class EffectiveConfigs:
         return Described(
             name=name,
             value=value,
-            read_only=name not in dynamic_broker_names(),
+            read_only=name not in self.tables.dynamic,
             source=synonyms[0].source if synonyms else Source.DEFAULT,
             sensitive=sensitive,
             synonyms=synonyms,
@@ -306,8 +308,10 @@ class EffectiveConfigs:
         ]
         if name == "broker.id" and name not in self._settings.texts:
             synonyms.append(ConfigSynonym(name, str(self._node_id), Source.STATIC_BROKER))  # Kafka sets it from node.id
-        defaults = ((synonym, broker_keys()[split_listener_prefix(synonym)[1]].default_text) for synonym in names)
-        if split_listener_prefix(name)[1] in broker_keys() and name not in _DYNAMIC_ONLY:
+        table = self.tables.broker
+        keys = ((synonym, table.get(split_listener_prefix(synonym)[1])) for synonym in names)
+        defaults = ((synonym, key.default_text) for synonym, key in keys if key is not None)
+        if split_listener_prefix(name)[1] in table and name not in _DYNAMIC_ONLY:
             synonyms += [
                 ConfigSynonym(synonym, None if sensitive else text, Source.DEFAULT)
                 for synonym, text in defaults
@@ -319,17 +323,26 @@ class EffectiveConfigs:
 
     # --- topics and groups ---
 
+    def _table(self, owner: ResourceType, *, every: bool = False) -> Keys:
+        tables: ConfigTables = self.tables
+        if owner is ResourceType.TOPIC:
+            return tables.every_topic if every else tables.topic
+        return tables.every_group if every else tables.group
+
     def _inherited_values(self, owner: ResourceType) -> dict[str, Value]:
         """Return the values of a topic or group without configs of its own."""
         texts = self._broker_texts()
         if owner not in self._inherited:
-            self._inherited[owner] = {name: _inherited(key, texts) for name, key in _OWNERS[owner][0]().items()}
+            self._inherited[owner] = {
+                name: _inherited(key, texts, self.tables.every_broker)
+                for name, key in self._table(owner, every=True).items()
+            }
         return self._inherited[owner]
 
     def _describe_owned(
         self, owner: ResourceType, own: Mapping[str, str], keys: Iterable[str] | None = None
     ) -> list[Described]:
-        table, source = _OWNERS[owner][0](), _OWNERS[owner][1]
+        table, source = self._table(owner), _OWN_SOURCES[owner]
         rows = self._described_inherited(owner).copy()
         for name, value in _parsed(own, table).items():
             own_value = ConfigSynonym(name, value_text(value), source)
@@ -342,7 +355,7 @@ class EffectiveConfigs:
         """Describe every key, internal ones too, of a topic or group without configs of its own."""
         values = self._inherited_values(owner)
         if owner not in self._inherited_rows:
-            table = _OWNERS[owner][0]()
+            table = self._table(owner)
             self._inherited_rows[owner] = {
                 name: self._describe_inherited(owner, key, values[name]) for name, key in table.items()
             }
@@ -381,11 +394,16 @@ _DYNAMIC_ONLY = frozenset(
 )
 
 
-# Resources with defaults from broker configs: their configs, and the source of a value of their own.
-_OWNERS: Mapping[ResourceType, tuple[Callable[[], Mapping[str, ConfigKey]], Source]] = {
-    ResourceType.TOPIC: (topic_keys, Source.TOPIC),
-    ResourceType.GROUP: (group_keys, Source.GROUP),
-}
+# Resources with defaults from broker configs, and the source of a value of their own.
+_OWN_SOURCES: Final = {ResourceType.TOPIC: Source.TOPIC, ResourceType.GROUP: Source.GROUP}
+
+
+def _with_one_difference(values: dict[str, Value]) -> dict[str, Value]:
+    """Apply the one limit that older releases have where its two successors have their default (KIP-937)."""
+    for name in ("message.timestamp.before.max.ms", "message.timestamp.after.max.ms"):
+        if values[name] == UNLIMITED:
+            values[name] = values[TIMESTAMP_DIFFERENCE]
+    return values
 
 
 def _parsed(own: Mapping[str, str], table: Mapping[str, ConfigKey]) -> dict[str, Value]:
@@ -400,15 +418,15 @@ def _chosen(names: Iterable[str], keys: Iterable[str] | None) -> list[str]:
     return [name for name in names if name in wanted]
 
 
-def _inherited(key: ConfigKey, broker_texts: Mapping[str, str]) -> Value:
+def _inherited(key: ConfigKey, broker_texts: Mapping[str, str], broker: Keys) -> Value:
     """Return the value that a topic or group without this config takes from the broker's settings."""
     if not key.synonyms:
         return key.default
     for synonym in key.synonyms:
         if synonym.name in broker_texts:
-            return _scaled(key, broker_keys()[synonym.name].parse(broker_texts[synonym.name]), synonym.factor)
-    last = next(one for one in reversed(key.synonyms) if broker_keys()[one.name].default_text is not None)
-    return _scaled(key, broker_keys()[last.name].default, last.factor)
+            return _scaled(key, broker[synonym.name].parse(broker_texts[synonym.name]), synonym.factor)
+    last = next(one for one in reversed(key.synonyms) if broker[one.name].default_text is not None)
+    return _scaled(key, broker[last.name].default, last.factor)
 
 
 def _scaled(key: ConfigKey, value: Value, factor: int) -> Value:

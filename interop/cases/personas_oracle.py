@@ -1,0 +1,108 @@
+"""Brokers of kwire that appear as older releases, beside the official broker of each: the oracle's stories to both.
+
+A story asks at the versions that the release has, as far as it gets with them. What differs and is meant is in
+``KNOWN``, or is known for the newest release too.
+"""
+
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from interop.brokers import Apache, Kwire
+from interop.case import Run, Skip, case
+from interop.jars import ARTEFACTS
+from interop.oracle.asker import Asker, NotInRelease
+from interop.oracle.story import STORIES, Registered, unknown_differences, warm
+from kwire.personas import Persona, names, persona
+from kwire.wire import codec
+
+# 2.8 keeps its metadata in ZooKeeper, and 4.4 is what all other stories are compared with.
+RELEASES = [name for name in names() if name not in {"2.8", "4.4"}]
+
+
+class Known(NamedTuple):
+    """A difference that is meant, in the releases that it is in; the patterns are of the story and of the line."""
+
+    releases: tuple[str, ...]
+    story: str
+    line: str
+    reason: str
+
+
+KNOWN: tuple[Known, ...] = ()
+
+
+def register(name: str) -> None:
+    @case("personas", "oracle", f"as-{name}")
+    def body(run: Run) -> None:
+        if run.target != "kwire":
+            raise Skip("kwire appears as another release")
+        release = persona(name)
+        assert release is not None
+        apache = Official(run.folder / "apache", release.release)
+        ours = Kwire(run.folder / "kwire", {"kwire.as.release": name})
+        apache.start()
+        try:
+            ours.start()
+            for broker in (apache, ours):
+                warm(broker)
+            found = compare(release, apache, ours)
+        finally:
+            apache.kill()
+            ours.kill()
+        notes = os.environ.get("KWIRE_PERSONA_NOTES")
+        if notes:
+            Path(notes, f"{name}.json").write_text(json.dumps(found, indent=1))
+        lines = [f"{story}: {line}" for story, differences in found.items() for line in differences]
+        shown = "\n".join(lines[:60]) + (f"\n... and {len(lines) - 60} more" if len(lines) > 60 else "")
+        assert not lines, f"{len(lines)} differences (Apache Kafka {release.release} / kwire)\n{shown}"
+
+
+class Official(Apache):
+    """The official broker of a release."""
+
+    def __init__(self, folder: Path, release: str) -> None:
+        super().__init__(folder)
+        ARTEFACTS.setdefault(release, (f"org.apache.kafka:kafka_2.13:{release}", "org.slf4j:slf4j-simple:1.7.36"))
+        self.release = release
+
+
+def compare(release: Persona, apache: Apache, ours: Kwire) -> dict[str, list[str]]:
+    """Ask both brokers each story that the release has the APIs for; the differences by story."""
+    highest = {key: highest for key, (_, highest) in release.apis.items() if key in codec.api_keys()}
+    served = {codec.api_name(key) for key in highest}
+    found = {}
+    for story in STORIES:
+        if set(story.apis) <= served:
+            transcripts = [_ask(story, broker, highest) for broker in (apache, ours)]
+            differences = unknown_differences(story.title, *transcripts)
+            left = [line for line in differences if not _is_known(release.name, story.title, line)]
+            if left:
+                found[story.title] = left
+    return found
+
+
+def _ask(story: Registered, broker: Apache | Kwire, highest: dict[int, int]) -> list[Any]:
+    asker = Asker(broker.port, f"o-{story.title}-x", broker.name == "kwire", highest=highest)
+    try:
+        story.body(asker)
+    except NotInRelease:
+        pass  # the answers so far are compared
+    except (AssertionError, KeyError, IndexError, TimeoutError, OSError) as failure:
+        # It needs a newer version: both brokers must get equally far.
+        asker.note("the story ends", type(failure).__name__)
+    finally:
+        asker.close()
+    return asker.transcript
+
+
+def _is_known(release: str, story: str, line: str) -> bool:
+    return any(
+        release in each.releases and re.fullmatch(each.story, story) and re.search(each.line, line) for each in KNOWN
+    )
+
+
+for _name in RELEASES:
+    register(_name)
