@@ -4,8 +4,6 @@ A story asks at the versions that the release has, as far as it gets with them. 
 ``KNOWN``, or is known for the newest release too.
 """
 
-import json
-import os
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -52,9 +50,6 @@ def register(name: str) -> None:
         finally:
             apache.kill()
             ours.kill()
-        notes = os.environ.get("KWIRE_PERSONA_NOTES")
-        if notes:
-            Path(notes, f"{name}.json").write_text(json.dumps(found, indent=1))
         lines = [f"{story}: {line}" for story, differences in found.items() for line in differences]
         shown = "\n".join(lines[:60]) + (f"\n... and {len(lines) - 60} more" if len(lines) > 60 else "")
         assert not lines, f"{len(lines)} differences (Apache Kafka {release.release} / kwire)\n{shown}"
@@ -81,6 +76,7 @@ def compare(release: Persona, apache: Apache, ours: Kwire) -> dict[str, list[str
             left = [line for line in differences if not _is_known(release.name, story.title, line)]
             if left:
                 found[story.title] = left
+                print(f"as {release.name}: {story.title}: {len(left)} differences, first {left[0]}", flush=True)
     return found
 
 

@@ -11,7 +11,7 @@ from peer import Peer
 from kwire.broker.start import open_broker
 from kwire.cli.config import config
 from kwire.cli.settings import SettingsError, gather, show
-from kwire.metadata import config_support, configs
+from kwire.metadata import config_support, config_tables, configs
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.testing.files import MemoryFiles
@@ -39,6 +39,7 @@ def clear_caches():
     configs._tables.cache_clear()
     configs._dynamic_broker_names.cache_clear()
     config_support._supports.cache_clear()
+    config_tables.config_tables.cache_clear()
 
 
 @pytest.fixture

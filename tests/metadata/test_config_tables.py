@@ -82,9 +82,8 @@ def test_a_topic_may_have_the_values_of_the_release(release):
     def refuses(name, text):
         try:
             check_topic_configs(effective, {name: text})
-        except KafkaError as error:
-            assert error.code is Code.INVALID_CONFIG
-            return "x"
+        except KafkaError as refusal:
+            return "x" if refusal.code is Code.INVALID_CONFIG else refusal.code.name
         return "-"
 
     different = {}
