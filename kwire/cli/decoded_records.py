@@ -1,7 +1,7 @@
 """Records whose keys and values are shown by the schemas of a registry.
 
-Responsible for: what is shown in place of bytes, and what is noted where they cannot be decoded. Must not depend on:
-where records come from, how they are printed.
+Responsible for: the texts in place of bytes, and a note where they cannot be decoded. Must not depend on: consumers,
+the format of lines.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class RecordTexts:
         self._noted: set[str] = set()
 
     def decoded(self, record: Any) -> dict[str, Any]:
-        """Give what key and value are, where they name a schema, as the HTTP interface does."""
+        """Decode key and value, where they name a schema, as the HTTP interface does."""
         contents = [
             None if content is None else Content(bytes(content), schema_header(record.headers, header))
             for content, header in ((record.key, KEY_HEADER), (record.value, VALUE_HEADER))
@@ -45,7 +45,10 @@ class RecordTexts:
         return {part: answer for part, answer in answers if answer is not None}
 
     def replaced(self, record: Any) -> DecodedRecord:
-        """Give the record with texts for bytes. What is not decoded keeps its bytes, and is noted once."""
+        """Give the record with texts for bytes.
+
+        A key or value that is not decoded keeps its bytes; each reason is noted once.
+        """
         decoded = self.decoded(record)
         for answer in decoded.values():
             if "error" in answer and answer["error"] not in self._noted:

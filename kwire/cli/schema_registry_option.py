@@ -1,7 +1,6 @@
 """The options of a schema registry.
 
-Responsible for: reading them, and the sentence for what keeps keys and values from being decoded. Must not depend on:
-what is decoded.
+Responsible for: reading them, and the sentence about options that cannot be used. Must not depend on: records.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ _OPTIONS = (
         "--schema-registry-token",
         envvar="KWIRE_SCHEMA_REGISTRY_TOKEN",
         metavar="TOKEN",
-        help="What the schema registry gets as Authorization: Bearer TOKEN. [env: KWIRE_SCHEMA_REGISTRY_TOKEN]",
+        help="Sent to the schema registry as Authorization: Bearer TOKEN. [env: KWIRE_SCHEMA_REGISTRY_TOKEN]",
     ),
     click.option(
         "--schema-registry-ca",

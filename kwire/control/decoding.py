@@ -1,7 +1,7 @@
 """Keys and values of records as JSON text, by the schemas of a registry.
 
-Responsible for: what a record gets for it, and keeping the work out of the event loop. Must not depend on: HTTP,
-formats.
+Responsible for: the field ``decoded`` of a record, and keeping the work out of the event loop. Must not depend on:
+HTTP, formats.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class RecordDecoder:
         self._one = trio.CapacityLimiter(1)
 
     async def decoded(self, records: Sequence[Record]) -> list[dict[str, Any]]:
-        """Give for each record what its key and value are, where they name a schema."""
+        """Decode the key and value of each record, where they name a schema."""
         answers = await self._ask(records, None)
         return [
             {part: answer for part, answer in zip(_PARTS, both, strict=True) if answer is not None} for both in answers

@@ -4,11 +4,12 @@ Responsible for: reading records in pieces that do not hold the event loop. Must
 
 Control records are left out; records of open and aborted transactions are there. A record has topic, partition, offset,
 timestamp, key, value and headers, as ``kwire consume --json`` writes it. With a ``RecordDecoder`` it also has
-``decoded``: what its key and value are by their schemas.
+``decoded``: its key and value as JSON, by their schemas.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ SCANNED_MAX: Final = 100_000
 BEHIND_MAX: Final = 10_000
 # Decoding a record costs more than looking at its bytes.
 SCANNED_DECODED_MAX: Final = 20_000
+SEARCH_S_MAX: Final = 10.0
 # How many records are given to the decoder at once, and how many bytes of them.
 _PIECE_RECORDS: Final = 500
 _PIECE_BYTES: Final = 1 << 20
@@ -74,7 +76,7 @@ def read_topic(broker: Broker, topic: str, chosen: Selection) -> list[dict[str, 
 async def read_decoded(
     broker: Broker, topic: str, chosen: Selection, decoder: RecordDecoder | None
 ) -> list[dict[str, Any]]:
-    """Give what ``read_topic`` gives, decoded."""
+    """Give the records of ``read_topic``, decoded."""
     return await _shown_decoded(_read(broker, topic, chosen), decoder)
 
 
@@ -83,9 +85,9 @@ async def search_topic(
 ) -> dict[str, Any]:
     """Give records whose key, value or headers hold ``text``, from the start of the log unless another is chosen.
 
-    With a decoder the decoded key and value count too. Stops after ``last`` records, SCANNED_MAX scanned ones, or
-    SCANNED_DECODED_MAX with a decoder; ``next`` has the offset of each partition where another search goes on, and is
-    empty at the end. Raises KafkaError, StorageFailure.
+    With a decoder the decoded key and value count too. Stops after ``last`` records or SCANNED_MAX scanned ones; with a
+    decoder after SCANNED_DECODED_MAX, or after SEARCH_S_MAX. ``next`` has the offset of each partition where another
+    search goes on, and is empty at the end. Raises KafkaError, StorageFailure.
     """
     search = _Search(text, chosen.last, decoder)
     for one in _chosen(broker, topic, chosen.partition):
@@ -103,6 +105,7 @@ class _Search:
         self._last = last
         self._decoder = decoder
         self._scanned_max = SCANNED_MAX if decoder is None else SCANNED_DECODED_MAX
+        self._until_s = math.inf if decoder is None else time.perf_counter() + SEARCH_S_MAX
         self._pause = _Pause()
         self.found: list[tuple[Partition, Record]] = []
         self.following: dict[int, int] = {}
@@ -118,6 +121,9 @@ class _Search:
 
     async def _took(self, one: Partition, piece: Sequence[Record]) -> bool:
         """Look at some records; False where the search ends before the last of them."""
+        if time.perf_counter() >= self._until_s:
+            self.following[one.index] = piece[0].offset
+            return False
         matches = [False] * len(piece) if self._ended else await self._holding(piece)
         for record, holds in zip(piece, matches, strict=True):
             if self._ended:

@@ -1,6 +1,6 @@
 """Where a schema registry is, and how one logs in.
 
-Responsible for: reading the URL and the files of the options, and the sentence for what is wrong with them. Must not
+Responsible for: reading the URL and the files of the options, and the sentence about a wrong one. Must not
 depend on: HTTP, the command line.
 """
 

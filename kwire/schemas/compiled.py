@@ -1,4 +1,4 @@
-"""What a schema becomes.
+"""The reader that is made of a schema.
 
 Responsible for: the type. Must not depend on: formats.
 """

@@ -12,14 +12,14 @@ from typing import Any, Final, TypedDict
 
 from kwire.schemas.avro import compile_avro
 from kwire.schemas.compiled import Compiled
-from kwire.schemas.framing import Framed, SchemaId, find_schema
+from kwire.schemas.framing import Framed, SchemaId
 from kwire.schemas.json_schema import compile_json_schema
-from kwire.schemas.problems import SchemaError, reason
+from kwire.schemas.problems import SchemaError, TooSlow, reason
 from kwire.schemas.protobuf import compile_protobuf
 from kwire.schemas.registry import Registry, Schema
 
 COMPILED_MAX: Final = 200
-TEXT_MAX: Final = 1 << 20
+TEXT_MAX: Final = 1 << 18
 
 _KINDS: Final[Mapping[str, Callable[[Schema], Compiled]]] = {
     "AVRO": compile_avro,
@@ -49,11 +49,8 @@ class Decoder:
         """Whether no request to the registry is needed."""
         return schema in self._compiled
 
-    async def decode(self, content: bytes, header: bytes | None) -> Decoded | None:
-        """Decode a key or value; None for bytes that name no schema. ``header`` as for ``find_schema``."""
-        framed = find_schema(content, header)
-        if framed is None:
-            return None
+    async def decode(self, framed: Framed) -> Decoded:
+        """Decode a key or value."""
         schema = framed.schema
         try:
             kind, compiled = await self._compiled_of(schema)
@@ -82,6 +79,8 @@ def _contained(make: Callable[[Schema], Compiled], schema: Schema) -> Compiled:
     """Compile a schema; one that cannot be compiled gives the same error for each of its values."""
     try:
         return make(schema)
+    except TooSlow:
+        raise
     except SchemaError as error:
         sentence = str(error)
 
@@ -96,7 +95,7 @@ def _decode(compiled: Compiled, framed: Framed) -> tuple[str, str]:
         name, text = compiled(framed.payload, framed.indexes)
     except (SchemaError, MemoryError, RecursionError):
         raise
-    except Exception as error:  # noqa: BLE001 (libraries raise many kinds for bytes that do not fit)
+    except Exception as error:  # noqa: BLE001 (libraries raise many kinds of errors for bytes that do not fit)
         raise SchemaError(f"these bytes do not fit it: {reason(error)}") from None
     if len(text) > TEXT_MAX:
         raise SchemaError(f"its text would have {len(text)} characters; at most {TEXT_MAX} are shown")

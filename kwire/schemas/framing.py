@@ -43,7 +43,7 @@ class FramingError(ValueError):
 
 
 def find_schema(content: bytes, header: bytes | None) -> Framed | None:
-    """Give what a key or value was written with, None for bytes that name no schema.
+    """Find the schema that a key or value was written with; None for bytes that name none.
 
     ``header`` is the value of KEY_HEADER or VALUE_HEADER of the record. Registries number schemas from 1.
     """

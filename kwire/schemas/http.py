@@ -1,7 +1,7 @@
 """GET over HTTP, from a registry that may be slow, gone or hostile.
 
-Responsible for: login, certificates, the size of an answer, the sentence for what failed. Must not depend on: what is
-asked. The time is the caller's: a request that is cancelled ends its connection.
+Responsible for: login, certificates, the size of an answer, the sentence about a failure. Must not depend on: paths,
+schemas. The caller limits the time: a request that is cancelled ends its connection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ BODY_BYTES_MAX: Final = 1 << 20
 
 
 def make_fetch(address: RegistryAddress) -> Fetch:
-    """Give what gets a path of a registry. Its connections last as long as the event loop that uses it."""
+    """Make the function that gets a path of a registry. Its connections last as long as the event loop that uses it."""
     headers = {"Accept": "application/vnd.schemaregistry.v1+json, application/json", "Accept-Encoding": "identity"}
     if address.token is not None:
         headers["Authorization"] = f"Bearer {address.token}"

@@ -1,6 +1,6 @@
 """Decoded values as JSON text.
 
-Responsible for: what JSON has no form for. Must not depend on: formats.
+Responsible for: values that JSON has no form for. Must not depend on: formats.
 """
 
 from __future__ import annotations

@@ -19,6 +19,10 @@ class SchemaError(Exception):
         self.about_registry = about_registry
 
 
+class TooSlow(SchemaError):
+    """The same may succeed later."""
+
+
 def reason(error: BaseException) -> str:
     """Give the text of an exception, or its name if it has none."""
     return str(error) or type(error).__name__

@@ -1,12 +1,13 @@
 """Asking the process that decodes.
 
-Responsible for: starting it at the first question, ending one that hangs, what is answered then. Must not depend on:
+Responsible for: starting it at the first question, ending one that hangs, the answers then. Must not depend on:
 records, the event loop: the calls block, so a server makes them in a thread.
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import queue
 import subprocess
@@ -23,11 +24,14 @@ from kwire.schemas.framing import SchemaId, find_schema
 CONTENT_BYTES_MAX: Final = 1 << 20
 # Of one call, whatever it asks.
 CALL_S: Final = 10.0
-# Of one key or value: the registry has 2 s, decoding takes microseconds.
-CONTENT_S: Final = 4.0
+# Of all texts that a call gives.
+TEXTS_MAX: Final = 4 << 20
+# Of one key or value: the registry has 2 s, a compiler of its schema 2 s, decoding takes microseconds.
+CONTENT_S: Final = 5.0
 # Half a second, on a machine that has nothing else to do. It is not part of CALL_S.
 _START_S: Final = 30.0
 _ENDED_MAX: Final = 3
+_TOO_LATE: Final = "not decoded, because other keys and values took too long: read again"
 _QUESTION_CONTENTS_MAX: Final = 500
 _QUESTION_BYTES_MAX: Final = 1 << 20
 
@@ -52,7 +56,7 @@ class DecodingProcess:
     def decode(self, contents: Sequence[Content | None], *, containing: str | None = None) -> list[Any]:
         """Give a ``Decoded`` for each content, None for one that names no schema. Takes CALL_S at most.
 
-        With ``containing`` None too for what could not be decoded or has not this text.
+        With ``containing`` it only finds: {"text": ""} for a content whose text contains this, None for all others.
         """
         until = time.monotonic() + CALL_S
         answers: list[Any] = [None] * len(contents)
@@ -80,10 +84,11 @@ class DecodingProcess:
         take: Callable[[int, Any], None],
     ) -> None:
         done = ended = 0
+        text_left = TEXTS_MAX
         while done < len(asked):
             place, schema, _ = asked[done]
             if ended >= _ENDED_MAX or time.monotonic() >= until or self._closed:
-                take(place, _problem(schema, "not decoded, because other keys and values took too long: read again"))
+                take(place, _problem(schema, _TOO_LATE))
                 done += 1
                 continue
             try:
@@ -91,14 +96,17 @@ class DecodingProcess:
                 worker = self._started()
                 until += time.monotonic() - began
                 question = _first(asked, done)
-                worker.ask([each for _, _, each in question], containing)
+                worker.ask([each for _, _, each in question], containing, text_left)
                 for place, _, _ in question:
-                    take(place, worker.read(min(CONTENT_S, max(0.0, until - time.monotonic()))))
+                    answer = worker.read(min(CONTENT_S, max(0.0, until - time.monotonic())))
+                    take(place, answer)
+                    text_left -= len((answer or {}).get("text", ""))
                     done += 1
             except _Ended as error:
                 self._end()
                 ended += 1
-                take(asked[done][0], _problem(asked[done][1], str(error)))
+                sentence = str(error) if time.monotonic() < until else _TOO_LATE
+                take(asked[done][0], _problem(asked[done][1], sentence))
                 done += 1
 
     def _started(self) -> _Worker:
@@ -139,10 +147,10 @@ class _Worker:
             self.end()
             raise _Ended("the process that decodes did not start") from None
 
-    def ask(self, contents: Sequence[Content], containing: str | None) -> None:
+    def ask(self, contents: Sequence[Content], containing: str | None, text_max: int) -> None:
         """Ask for a ``Decoded`` of each content; ``read`` gives one after the other."""
         given = [[_text(each.content), _text(each.header)] for each in contents]
-        self._write({"contents": given, "containing": containing})
+        self._write({"contents": given, "containing": containing, "text_max": text_max})
 
     def _write(self, question: dict[str, Any]) -> None:
         assert self._process.stdin is not None
@@ -165,7 +173,8 @@ class _Worker:
         self._process.kill()
         self._process.wait()
         assert self._process.stdin is not None
-        self._process.stdin.close()
+        with contextlib.suppress(OSError):  # it may not have read all of the last question
+            self._process.stdin.close()
 
 
 def _read_lines(output: IO[bytes], lines: queue.SimpleQueue[bytes]) -> None:

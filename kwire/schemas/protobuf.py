@@ -4,8 +4,8 @@ Responsible for: making message classes of descriptors, which of them was writte
 comes from.
 
 A registry gives the file as a FileDescriptorProto, or as source, which ``protoc`` compiles where grpcio-tools is
-installed. What Confluent's registry has built in (confluent/*.proto, google/type/*.proto) is not among the references
-of a schema: ``_built_in`` has it.
+installed. The files that Confluent's registry has built in (confluent/*.proto, google/type/*.proto) are not among the
+references of a schema: ``_built_in`` has them.
 """
 
 from __future__ import annotations
@@ -99,7 +99,7 @@ def _add(pool: DescriptorPool, file: FileDescriptorProto, known: set[str]) -> No
 def _built_in(name: str) -> FileDescriptorProto:
     """Give a file that registries and protoc have without being given it. Raises SchemaError."""
     if name == "confluent/meta.proto":
-        # It declares options of files, messages and fields, which change nothing in what is written.
+        # It declares options of files, messages and fields, which change no bytes of a message.
         return FileDescriptorProto(name=name)
     if name == "confluent/type/decimal.proto":
         return _decimal(name)

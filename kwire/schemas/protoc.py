@@ -16,7 +16,7 @@ from typing import Final
 
 from google.protobuf.descriptor_pb2 import FileDescriptorProto, FileDescriptorSet
 
-from kwire.schemas.problems import SchemaError
+from kwire.schemas.problems import SchemaError, TooSlow
 
 _COMPILE_S: Final = 2.0
 # A reference names a file: a hostile one could name a file outside of the directory.
@@ -52,7 +52,7 @@ def _run(folder: Path, output: Path, main: str) -> list[FileDescriptorProto]:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise SchemaError(f"protoc did not compile it within {_COMPILE_S:g} s") from None
+        raise TooSlow(f"protoc did not compile it within {_COMPILE_S:g} s") from None
     if done.returncode != 0:
         raise SchemaError(f"protoc refuses it: {done.stderr.replace(str(folder) + '/', '')}")
     return list(FileDescriptorSet.FromString(output.read_bytes()).file)

@@ -1,12 +1,12 @@
 """Schemas by their ids, from a schema registry.
 
-Responsible for: the REST calls, what their answers mean, schemas that refer to others, remembering failures. Must not
-depend on: how HTTP is spoken, formats.
+Responsible for: the REST calls, the meaning of their answers, schemas that refer to others, remembering failures. Must
+not depend on: how HTTP is spoken, formats.
 
 Confluent Schema Registry, Karapace and Apicurio (under /apis/ccompat/v7) answer these calls:
 
     GET /schemas/ids/17?format=serialized, /schemas/guids/GUID?format=serialized
-    GET /subjects/NAME/versions/3?format=serialized             what a schema refers to
+    GET /subjects/NAME/versions/3?format=serialized             a schema that another refers to
 
 ``format=serialized`` asks for a Protobuf schema as a FileDescriptorProto in base64 instead of its source. The other
 types, and registries that do not know it, ignore it.
@@ -25,7 +25,7 @@ import trio
 from kwire.schemas.framing import SchemaId
 from kwire.schemas.problems import SchemaError
 
-# For a schema with all that it refers to.
+# For a schema and the schemas that it refers to.
 ANSWER_S: Final = 2.0
 # A failure is answered from memory for so long.
 FAILURE_KEPT_S: Final = 10.0
@@ -38,7 +38,10 @@ Fetch: TypeAlias = Callable[[str], Awaitable[tuple[int, bytes]]]
 
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A schema as the registry has it. ``imports`` has what it refers to by name, each after what it needs itself."""
+    """A schema as the registry has it.
+
+    ``imports`` are the schemas that it refers to, with their names; each comes after those that it refers to itself.
+    """
 
     kind: str
     text: str
@@ -54,7 +57,7 @@ class Registry:
         self._failures: dict[SchemaId | None, tuple[float, str]] = {}
 
     async def load(self, schema_id: SchemaId) -> Schema:
-        """Get a schema with all that it refers to. Raises SchemaError."""
+        """Get a schema and the schemas that it refers to. Raises SchemaError."""
         self._raise_remembered(schema_id)
         try:
             with trio.fail_after(ANSWER_S):
@@ -75,7 +78,7 @@ class Registry:
     async def _import(
         self, answer: dict[str, Any], found: dict[tuple[str, int], tuple[str, str]], path: list[tuple[str, int]]
     ) -> None:
-        """Add what a schema refers to, depth first."""
+        """Add the schemas that a schema refers to, depth first."""
         for name, place in _references(answer, self._name):
             if place in path:
                 raise SchemaError(f"{self._name} has a schema that refers to itself: {place[0]} version {place[1]}")

@@ -1,13 +1,16 @@
 """The process that decodes: ``python -m kwire.schemas.worker``.
 
-Responsible for: its limits, and answering one question a line. Must not depend on: who asks.
+Responsible for: its limits, and answering one question a line. Must not depend on: its parent.
 
-It may hang, run out of memory or crash for hostile bytes: who started it ends it then, and starts another. Standard
+It may hang, run out of memory or crash for hostile bytes: its parent then ends it and starts another. Standard
 input has a line with the registry's address, then one for each question; standard output a line when it is ready, then
 one for each content of a question.
 
     {"url": "http://localhost:8081", "user": null, ...}
-    {"contents": [[BASE64, null], [BASE64, BASE64 of the header]], "containing": null}
+    {"contents": [[BASE64, null], [BASE64, BASE64 of the header]], "containing": null, "text_max": 4194304}
+
+``text_max`` limits the texts of all answers: a few bytes may have a long text. With ``containing`` an answer has an
+empty text if the real one contains this, and is null if not.
 """
 
 from __future__ import annotations
@@ -30,7 +33,7 @@ from kwire.schemas.registry import Registry
 
 READY: Final = b'"ready"\n'
 MEMORY_BYTES_MAX: Final = 1 << 30
-# Of one question; schemas that are known by then are used, others wait for the next question.
+# Of one question: afterwards only schemas that are known are used.
 FETCHING_S_MAX: Final = 5.0
 
 Write: TypeAlias = Callable[[bytes], object]
@@ -42,7 +45,7 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit_memory()
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # a line that a library prints is no answer
     trio.run(_serve, sys.stdin.buffer, answers.write)
 
 
@@ -66,24 +69,34 @@ async def _serve(asked: Any, write: Write) -> None:
 
 async def answer(decoder: Decoder, question: dict[str, Any], write: Write) -> None:
     """Write a line for each content of a question."""
-    fetching_s = 0.0
+    fetching_until = trio.current_time() + FETCHING_S_MAX
+    text_left = question["text_max"]
     containing = question["containing"]
-    for given in question["contents"]:
-        content, header = (None if each is None else base64.b64decode(each) for each in given)
-        assert content is not None
-        framed = find_schema(content, header)
-        assert framed is not None
-        began = trio.current_time()
-        if fetching_s >= FETCHING_S_MAX and not decoder.knows(framed.schema):
-            sentence = f"schema {framed.schema}: not yet asked for, because the registry is slow: read again"
-            decoded: Decoded | None = {"schema": framed.schema, "error": sentence}
+    for content, header in question["contents"]:
+        decoded = await _decoded(decoder, base64.b64decode(content), _bytes(header), fetching_until)
+        if containing is not None:
+            found: Decoded | None = {"text": ""} if containing in decoded.get("text", "") else None
+            write(json.dumps(found).encode() + b"\n")
+            continue
+        if len(decoded.get("text", "")) > text_left:
+            sentence = f"schema {decoded['schema']}: not decoded, because the texts before are long: read fewer records"
+            decoded = {"schema": decoded["schema"], "error": sentence}
         else:
-            known = decoder.knows(framed.schema)
-            decoded = await decoder.decode(content, header)
-            fetching_s += 0.0 if known else trio.current_time() - began
-        if containing is not None and (decoded is None or containing not in decoded.get("text", "")):
-            decoded = None
+            text_left -= len(decoded.get("text", ""))
         write(json.dumps(decoded).encode() + b"\n")
+
+
+async def _decoded(decoder: Decoder, content: bytes, header: bytes | None, fetching_until: float) -> Decoded:
+    framed = find_schema(content, header)
+    assert framed is not None
+    if trio.current_time() > fetching_until and not decoder.knows(framed.schema):
+        sentence = f"schema {framed.schema}: not yet asked for, because the registry is slow: read again"
+        return {"schema": framed.schema, "error": sentence}
+    return await decoder.decode(framed)
+
+
+def _bytes(content: str | None) -> bytes | None:
+    return None if content is None else base64.b64decode(content)
 
 
 if __name__ == "__main__":

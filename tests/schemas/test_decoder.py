@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from fake_registry import FakeRegistry, framed, serialized
 
+from kwire.schemas.framing import find_schema
 from kwire.schemas.registry import Registry
 
 fastavro = pytest.importorskip("fastavro")
@@ -72,14 +73,18 @@ def avro(schema, value, *imports):
     return encoded.getvalue()
 
 
+async def decode(decoder, content, header=None):
+    return await decoder.decode(find_schema(content, header))
+
+
 async def error(decoder, content):
-    return (await decoder.decode(content, None))["error"]
+    return (await decode(decoder, content))["error"]
 
 
 async def test_an_avro_record_with_what_its_schema_refers_to(fake, decoder):
     fake.add(1, ORDER, references=[("shop.Line", "line", 3)])
     fake.add_subject("line", 3, json.dumps(LINE))
-    decoded = await decoder.decode(framed(1, avro(ORDER, VALUE, LINE)), None)
+    decoded = await decode(decoder, framed(1, avro(ORDER, VALUE, LINE)))
     assert (decoded["schema"], decoded["type"], decoded["name"]) == (1, "AVRO", "shop.Order")
     assert json.loads(decoded["text"]) == {
         "id": 2**60 + 1,
@@ -104,7 +109,7 @@ async def test_an_avro_record_with_what_its_schema_refers_to(fake, decoder):
 )
 async def test_an_avro_value_need_not_be_a_record(fake, decoder, schema, payload, text):
     fake.add(1, schema)
-    assert (await decoder.decode(framed(1, payload), None))["text"] == text
+    assert (await decode(decoder, framed(1, payload)))["text"] == text
 
 
 async def test_a_value_with_its_schema_in_a_header(fake, decoder):
@@ -114,7 +119,7 @@ async def test_a_value_with_its_schema_in_a_header(fake, decoder):
         "schemaType": "PROTOBUF",
     }
     header = b"\1" + bytes.fromhex(guid.replace("-", "")) + b"\2\2"
-    decoded = await decoder.decode(ORDER_BYTES[:6], header)
+    decoded = await decode(decoder, ORDER_BYTES[:6], header)
     assert decoded["schema"] == guid
     assert (decoded["name"], decoded["text"]) == ("shop.Order", '{"id": "5", "at": "1970-01-01T00:00:01Z"}')
 
@@ -125,10 +130,10 @@ async def test_a_protobuf_message_of_a_file_that_imports_others(fake, decoder, a
         pytest.importorskip("grpc_tools")
     fake.add(1, SOURCE if as_source else order_file(), "PROTOBUF", [("shop/line.proto", "line", 1)])
     fake.add_subject("line", 1, LINE_SOURCE if as_source else line_file())
-    decoded = await decoder.decode(framed(1, b"\2\2" + ORDER_BYTES), None)
+    decoded = await decode(decoder, framed(1, b"\2\2" + ORDER_BYTES))
     assert (decoded["type"], decoded["name"], decoded["text"]) == ("PROTOBUF", "shop.Order", ORDER_TEXT)
-    assert (await decoder.decode(framed(1, b"\0\x0a\1a"), None))["text"] == '{"text": "a"}'
-    assert (await decoder.decode(framed(1, b"\4\2\0\x0a\1b"), None))["name"] == "shop.Order.Part"
+    assert (await decode(decoder, framed(1, b"\0\x0a\1a")))["text"] == '{"text": "a"}'
+    assert (await decode(decoder, framed(1, b"\4\2\0\x0a\1b")))["name"] == "shop.Order.Part"
     assert await error(decoder, framed(1, b"\2\6")) == "schema 1: it has no message with the indexes [3]"
     assert "schema 1: these bytes do not fit it" in await error(decoder, framed(1, b"\2\2\x0a\xff"))
 
@@ -160,7 +165,7 @@ async def test_files_that_registries_have_built_in_need_no_reference(fake, decod
         name="amount", number=1, type=kind, type_name=".confluent.type.Decimal", label=1
     )
     fake.add(1, serialized(file), "PROTOBUF")
-    decoded = await decoder.decode(framed(1, b"\0\x0a\4\x0a\2\1\2"), None)
+    decoded = await decode(decoder, framed(1, b"\0\x0a\4\x0a\2\1\2"))
     assert json.loads(decoded["text"]) == {"amount": {"value": "AQI=", "precision": 0, "scale": 0}}
 
 
@@ -181,7 +186,7 @@ async def test_source_of_protobuf_names_only_files_below_its_directory(fake, dec
 
 async def test_a_json_value_is_shown_as_it_was_written(fake, decoder):
     fake.add(1, {"title": "Customer"}, "JSON")
-    decoded = await decoder.decode(framed(1, b'{"n":  1.50}'), None)
+    decoded = await decode(decoder, framed(1, b'{"n":  1.50}'))
     assert decoded == {"schema": 1, "type": "JSON", "name": "Customer", "text": '{"n":  1.50}'}
     assert "schema 1: these bytes do not fit it" in await error(decoder, framed(1, b'{"n":'))
 
@@ -213,13 +218,8 @@ async def test_a_schema_that_cannot_be_used_is_asked_for_once(fake, decoder, sch
 async def test_a_schema_is_asked_for_once_and_the_last_ones_are_kept(fake, decoder):
     for number in range(1, COMPILED_MAX + 2):
         fake.add(number, '"int"')
-        await decoder.decode(framed(number, b"\2"), None)
-        assert (await decoder.decode(framed(number, b"\4"), None))["text"] == "2"
+        await decode(decoder, framed(number, b"\2"))
+        assert (await decode(decoder, framed(number, b"\4")))["text"] == "2"
     assert len(fake.asked) == COMPILED_MAX + 1
     assert decoder.knows(COMPILED_MAX + 1)
     assert not decoder.knows(1)
-
-
-async def test_bytes_that_name_no_schema_are_not_decoded(fake, decoder):
-    assert await decoder.decode(b"text", None) is None
-    assert fake.asked == []

@@ -80,6 +80,17 @@ def test_a_process_that_does_not_start_is_named(start):
     assert decoder.decode(contents(b"a"))[0]["error"] == "schema 1: the process that decodes did not start"
 
 
+def test_the_texts_of_a_call_are_limited(start):
+    fake = FakeRegistry()
+    fake.add(1, {"type": "array", "items": "null"})
+    # 40,000 nulls in five bytes.
+    with served(fake) as url:
+        answers = start(url).decode(contents(*[b"\x80\xf1\x04\0"] * 50))
+    texts = [each["text"] for each in answers if "text" in each]
+    assert 3 << 20 < sum(map(len, texts)) <= 4 << 20
+    assert answers[-1]["error"] == "schema 1: not decoded, because the texts before are long: read fewer records"
+
+
 def test_large_contents_are_not_decoded(start):
     (answer,) = start(behaviour="raise SystemExit").decode(contents(b"a" * CONTENT_BYTES_MAX))
     assert f"{CONTENT_BYTES_MAX + 5} bytes are too many: at most {CONTENT_BYTES_MAX}" in answer["error"]

@@ -95,7 +95,7 @@ export function table({ caption, columns, key, name = key, details = null, empty
     }
     for (const [id, entry] of shown) {
       if (ids.has(id)) continue;
-      // Who works with the keyboard goes on at the table, not at the top of the page.
+      // The focus of the keyboard goes to the table, not to the top of the page.
       if (entry.tr.contains(document.activeElement) || opened.get(id)?.contains(document.activeElement)) element.focus();
       close(id);
       entry.tr.remove();
