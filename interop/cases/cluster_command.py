@@ -142,7 +142,7 @@ def three_official_controllers(run: Run) -> None:
     folder = run.folder / "cluster"
     options = (*official(), "--controller-count", "3")
     with running(folder, *options) as command:
-        settings: Settings = {"bootstrap.servers": command.bootstrap}
+        settings = plain_settings(command)
         admin = AdminClient(settings)
         make_topic(admin, TOPIC)
         write(settings, 100)
@@ -162,14 +162,14 @@ def three_official_controllers(run: Run) -> None:
     with running(folder, *options) as command:
         assert count_records(settings) == 200
         write(settings, 100)
-        levels = run.tool("kafka-features", "--bootstrap-server", command.bootstrap, "describe").ok().out
+        levels = run.tool("features", "--bootstrap-server", command.bootstrap, "describe").ok().out
         assert "metadata.version" in levels
 
 
 @case("cluster", "command", f"a controller of {OLDER}")
 def older_official_controller(run: Run) -> None:
     with running(run.folder / "cluster", *official(OLDER)) as command:
-        settings: Settings = {"bootstrap.servers": command.bootstrap}
+        settings = plain_settings(command)
         make_topic(AdminClient(settings), TOPIC)
         write(settings, 100)
         command.act("stop", 100)
@@ -181,9 +181,13 @@ def secure_options() -> tuple[str, ...]:
     return ("--secure", "--user", f"{USER}:{PASSWORD}")
 
 
+def plain_settings(command: Command) -> Settings:
+    return {"bootstrap.servers": command.bootstrap, "log_level": 0}
+
+
 def secure_settings(command: Command) -> Settings:
     return {
-        "bootstrap.servers": command.bootstrap,
+        **plain_settings(command),
         "security.protocol": "SASL_SSL",
         "sasl.mechanism": "SCRAM-SHA-512",
         "sasl.username": USER,

@@ -61,8 +61,9 @@ def start_controller(controller: Node, settings: dict[str, str]) -> None:
     hosts.write_text("127.0.0.1 controller localhost\n")  # the name in the network of the file
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("KAFKA_", "KWIRE_"))}
     java = [need("java"), *JVM, f"-Djdk.net.hosts.file={hosts}", "-cp", classpath()]
+    arguments = [f"--{name}-configs-dir={folder}" for name, folder in configs.items()]
     prepared = subprocess.run(
-        [*java, "kafka.docker.KafkaDockerWrapper", "setup", *map(str, configs.values())],
+        [*java, "kafka.docker.KafkaDockerWrapper", "setup", *arguments],
         env={**environment, **settings}, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert prepared.returncode == 0, prepared.stdout + prepared.stderr

@@ -1,8 +1,9 @@
 """Requests that a broker forwards to the active controller (KIP-590).
 
 Behaviour: the request goes to the controller in an Envelope, with the client's principal and address, and its response
-back to the client. The controller authorizes and decides. Log levels, which AlterConfigs and IncrementalAlterConfigs
-change too, are settings of this broker alone and are changed here.
+back to the client. The controller authorizes and decides. Log levels, which
+IncrementalAlterConfigs changes too, are settings of this broker alone and are changed here; it also checks the configs
+of brokers.
 
 A request for which no active controller is found in ``request.timeout.ms`` has REQUEST_TIMED_OUT.
 """
@@ -10,14 +11,15 @@ A request for which no active controller is found in ``request.timeout.ms`` has 
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from typing import Any
 
 from kwire.api import k33_alter_configs, k44_incremental_alter_configs
+from kwire.api.config_changes import Altered
 from kwire.api.forwarding_refusals import refuse_items
 from kwire.broker.requests.context import Context
 from kwire.errors import KafkaError
-from kwire.metadata.entities import ResourceType
-from kwire.wire.messages import AlterConfigsRequest
+from kwire.wire.messages import AlterConfigsRequest, IncrementalAlterConfigsRequest
 
 
 async def handle(context: Context, request: Any) -> Any:
@@ -42,16 +44,23 @@ async def handle(context: Context, request: Any) -> Any:
     return response
 
 
-async def handle_configs(context: Context, request: Any) -> Any:
-    """Change log levels here, and forward the rest."""
-    levels = [one for one in request.resources if one.resource_type == ResourceType.BROKER_LOGGER]
-    if not levels:
+async def handle_configs(context: Context, request: AlterConfigsRequest | IncrementalAlterConfigsRequest) -> Any:
+    """Check the configs of brokers and change log levels here, and forward the rest.
+
+    As in Apache Kafka, the broker answers for another broker's configs, and for values that it cannot use.
+    """
+    own: Any = k33_alter_configs if isinstance(request, AlterConfigsRequest) else k44_incremental_alter_configs
+    resources: Sequence[Any] = request.resources
+    results: list[Altered | None] = await own.check(context, request)
+    part: Any = copy.copy(request)
+    part.resources = [wanted for wanted, result in zip(resources, results, strict=True) if result is None]
+    if len(part.resources) == len(resources):
         return await handle(context, request)
-    own = k33_alter_configs if isinstance(request, AlterConfigsRequest) else k44_incremental_alter_configs
-    part = copy.copy(request)
-    part.resources = levels
-    response = await own.handle(context, part)
-    part.resources = [one for one in request.resources if one.resource_type != ResourceType.BROKER_LOGGER]
-    if part.resources:
-        response.responses += (await handle(context, part)).responses
-    return response
+    forwarded = (await handle(context, part)).responses if part.resources else []
+    # A controller of Apache Kafka answers in an order of its own.
+    answers = {(one.resource_type, one.resource_name): one for one in forwarded}
+    for place, wanted in enumerate(resources):
+        name = (wanted.resource_type, wanted.resource_name)
+        if results[place] is None:
+            results[place] = Altered(*name, answers[name].error_code, answers[name].error_message)
+    return await own.respond(context, results)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from kwire.api.config_changes import alter_each
+from kwire.api.config_changes import Altered, ConfigRequest, alter_each, check_each
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.metadata.commands.configs import AlterConfigs
@@ -18,18 +18,28 @@ from kwire.wire.messages import AlterConfigsRequest, AlterConfigsResponse
 
 
 async def handle(context: Context, request: AlterConfigsRequest) -> AlterConfigsResponse:
-    altered = await alter_each(
-        context,
-        request.resources,
+    return await respond(context, await alter_each(context, request.resources, _how(context, request)))
+
+
+async def check(context: Context, request: AlterConfigsRequest) -> list[Altered | None]:
+    """Do what a broker does before it forwards the request: see ``check_each``."""
+    return await check_each(context, request.resources, _how(context, request))
+
+
+async def respond(context: Context, results: Sequence[Altered]) -> AlterConfigsResponse:
+    """Make the response."""
+    answer = AlterConfigsResponse.AlterConfigsResourceResponse
+    return AlterConfigsResponse(
+        throttle_time_ms=context.throttle_ms,
+        responses=[answer(**one._asdict()) async for one in paced(context, results)],
+    )
+
+
+def _how(context: Context, request: AlterConfigsRequest) -> ConfigRequest[list[tuple[str, str | None]]]:
+    return ConfigRequest(
         lambda _, wanted: [(config.name, config.value) for config in wanted.configs],
         lambda resource, configs: _after(context.broker.image.config(resource.type, resource.name), configs),
         lambda resources: AlterConfigs(resources, validate_only=request.validate_only),
-    )
-    return AlterConfigsResponse(
-        throttle_time_ms=context.throttle_ms,
-        responses=[
-            AlterConfigsResponse.AlterConfigsResourceResponse(**one._asdict()) async for one in paced(context, altered)
-        ],
     )
 
 

@@ -10,7 +10,9 @@ Left out: loggers other than the root, and the levels TRACE and FATAL, which kwi
 
 from __future__ import annotations
 
-from kwire.api.config_changes import alter_each, alter_loggers
+from collections.abc import Sequence
+
+from kwire.api.config_changes import Altered, ConfigRequest, alter_each, alter_loggers, check_each
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
 from kwire.metadata.alter_configs import ConfigChange, configs_after
@@ -20,6 +22,24 @@ from kwire.wire.messages import IncrementalAlterConfigsRequest, IncrementalAlter
 
 
 async def handle(context: Context, request: IncrementalAlterConfigsRequest) -> IncrementalAlterConfigsResponse:
+    return await respond(context, await alter_each(context, request.resources, _how(context, request)))
+
+
+async def check(context: Context, request: IncrementalAlterConfigsRequest) -> list[Altered | None]:
+    """Do what a broker does before it forwards the request: see ``check_each``."""
+    return await check_each(context, request.resources, _how(context, request))
+
+
+async def respond(context: Context, results: Sequence[Altered]) -> IncrementalAlterConfigsResponse:
+    """Make the response."""
+    answer = IncrementalAlterConfigsResponse.AlterConfigsResourceResponse
+    return IncrementalAlterConfigsResponse(
+        throttle_time_ms=context.throttle_ms,
+        responses=[answer(**one._asdict()) async for one in paced(context, results)],
+    )
+
+
+def _how(context: Context, request: IncrementalAlterConfigsRequest) -> ConfigRequest[list[ConfigChange]]:
     broker = context.broker
 
     def changes_of(
@@ -31,18 +51,11 @@ async def handle(context: Context, request: IncrementalAlterConfigsRequest) -> I
             return None
         return changes
 
-    altered = await alter_each(
-        context,
-        request.resources,
+    return ConfigRequest(
         changes_of,
         lambda resource, changes: (
             [change.name for change in changes],
             configs_after(broker.image, broker.configs, resource, changes),
         ),
         lambda resources: IncrementalAlterConfigs(resources, validate_only=request.validate_only),
-    )
-    answer = IncrementalAlterConfigsResponse.AlterConfigsResourceResponse
-    return IncrementalAlterConfigsResponse(
-        throttle_time_ms=context.throttle_ms,
-        responses=[answer(**one._asdict()) async for one in paced(context, altered)],
     )
