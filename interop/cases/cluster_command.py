@@ -201,19 +201,19 @@ def secured(run: Run) -> None:
     with running(run.folder / "cluster", "--port", "0", *SOON, *secure_options()) as command:
         settings = secure_settings(command)
         admin = AdminClient(settings)
-        make_topic(admin, TOPIC)
-        ride = {
-            "confluent": in_python("confluent")(command.bootstrap, TOPIC, "confluent-readers"),
-            "java": in_java(command.bootstrap, TOPIC, "java-readers"),
-        }
+        commands = {"confluent": in_python("confluent"), "java": in_java}
+        for name in commands:
+            make_topic(admin, name)  # each client reads what it wrote, and each broker leads a partition
+        ride = {name: make(command.bootstrap, name, f"{name}-readers") for name, make in commands.items()}
         clients = {name: start_client(run.folder, name, words, settings) for name, words in ride.items()}
         try:
             time.sleep(8)  # the clients write and read before the leader is killed
-            leader = admin.list_topics(TOPIC, timeout=10).topics[TOPIC].partitions[0].leader
+            leader = admin.list_topics("java", timeout=10).topics["java"].partitions[0].leader
             command.act("kill", leader)
             time.sleep(6)  # and while it is away
             command.act("start", leader)
-            wait_in_sync(admin, TOPIC)
+            for name in clients:
+                wait_in_sync(admin, name)
             found = {name: json.loads(client.communicate(timeout=150)[0]) for name, client in clients.items()}
         finally:
             for client in clients.values():
