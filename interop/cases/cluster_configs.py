@@ -105,6 +105,8 @@ def answers(port: int, own: int, other: int, make: Any, version: int) -> list[li
 def _general(message: str | None, own: int, other: int) -> str | None:
     if message is None:
         return None
+    # kwire logs at fewer levels.
+    message = message.replace("ERROR, FATAL, INFO, TRACE, WARN", "ERROR, INFO, WARN")
     return message.replace(f"xpected {own},", "xpected OWN,").replace(f"received {other}", "received OTHER")
 
 

@@ -59,8 +59,8 @@ def authorize_configs(context: Context, operation: Operation, resource_type: int
 class ConfigRequest(Generic[T]):
     """How one of the two requests changes a resource.
 
-    ``changes_of`` returns what to change for the controller, or None when the broker itself has made the change; it may
-    raise KafkaError. ``configs_of`` gives the names that change, and all configs as the change would leave them.
+    ``changes_of`` returns what to change for the controller, or None when the broker itself has changed log levels; it
+    may raise KafkaError. ``configs_of`` gives the names that change, and all configs as the change would leave them.
     ``command`` makes the controller's command from the changes.
     """
 
@@ -80,7 +80,8 @@ async def alter_each(context: Context, resources: Sequence[Any], how: ConfigRequ
         outcomes.append(None)
         try:
             resource = _once(wanted, counts)
-            authorize_configs(context, Operation.ALTER_CONFIGS, wanted.resource_type, wanted.resource_name)
+            if resource.type is not ResourceType.BROKER_LOGGER:
+                authorize_configs(context, Operation.ALTER_CONFIGS, wanted.resource_type, wanted.resource_name)
             changes = how.changes_of(resource, wanted)
             if changes is not None and resource.type is ResourceType.BROKER and not at_controller:
                 _check_own_broker(context, resource)
@@ -110,8 +111,6 @@ async def check_each(context: Context, resources: Sequence[Any], how: ConfigRequ
     async for wanted in paced(context, resources):
         try:
             resource = _once(wanted, counts)
-            if resource.type is ResourceType.BROKER_LOGGER:
-                authorize_configs(context, Operation.ALTER_CONFIGS, wanted.resource_type, wanted.resource_name)
             changes = how.changes_of(resource, wanted)
             if changes is not None and resource.type is ResourceType.BROKER:
                 _check_own_broker(context, resource)
@@ -172,8 +171,10 @@ def altered(wanted: Any, outcome: object) -> Altered:
     return Altered(wanted.resource_type, wanted.resource_name, code, message)
 
 
-def alter_loggers(node_id: int, name: str, changes: Sequence[ConfigChange], *, validate_only: bool) -> None:
-    """Set log levels, which are not metadata and last until the broker stops. Raises KafkaError."""
+def alter_loggers(context: Context, name: str, changes: Sequence[ConfigChange], *, validate_only: bool) -> None:
+    """Set log levels, which are no metadata and are lost at the next start, if the client may. Raises KafkaError."""
+    authorize_configs(context, Operation.ALTER_CONFIGS, ResourceType.BROKER_LOGGER, name)
+    node_id = context.broker.node_id
     if _node_id(name) != node_id:
         raise KafkaError(Code.INVALID_REQUEST, f"Unexpected node id. Expected {node_id}, but received {name}")
     for change in changes:

@@ -13,7 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from kwire.api.config_changes import Altered, ConfigRequest, alter_each, check_each
 from kwire.api.pacing import paced
 from kwire.broker.requests.context import Context
+from kwire.errors import Code, KafkaError
 from kwire.metadata.commands.configs import AlterConfigs
+from kwire.metadata.entities import Resource, ResourceType
 from kwire.wire.messages import AlterConfigsRequest, AlterConfigsResponse
 
 
@@ -36,8 +38,15 @@ async def respond(context: Context, results: Sequence[Altered]) -> AlterConfigsR
 
 
 def _how(context: Context, request: AlterConfigsRequest) -> ConfigRequest[list[tuple[str, str | None]]]:
+    def changes_of(
+        resource: Resource, wanted: AlterConfigsRequest.AlterConfigsResource
+    ) -> list[tuple[str, str | None]] | None:
+        if resource.type is ResourceType.BROKER_LOGGER:
+            raise KafkaError(Code.INVALID_REQUEST, f"Unknown resource type {wanted.resource_type}")
+        return [(config.name, config.value) for config in wanted.configs]
+
     return ConfigRequest(
-        lambda _, wanted: [(config.name, config.value) for config in wanted.configs],
+        changes_of,
         lambda resource, configs: _after(context.broker.image.config(resource.type, resource.name), configs),
         lambda resources: AlterConfigs(resources, validate_only=request.validate_only),
     )

@@ -47,7 +47,7 @@ def _how(context: Context, request: IncrementalAlterConfigsRequest) -> ConfigReq
     ) -> list[ConfigChange] | None:
         changes = [ConfigChange(config.name, config.config_operation, config.value) for config in wanted.configs]
         if resource.type is ResourceType.BROKER_LOGGER:
-            alter_loggers(broker.node_id, resource.name, changes, validate_only=request.validate_only)
+            alter_loggers(context, resource.name, changes, validate_only=request.validate_only)
             return None
         return changes
 
