@@ -22,7 +22,7 @@ def authority() -> Authority:
 
 
 @functools.cache
-def stranger() -> Authority:
+def untrusted() -> Authority:
     return make_authority("another authority", now=NOW)
 
 
@@ -43,7 +43,7 @@ def expired() -> Issued:
 
 @functools.cache
 def of_another_authority() -> Issued:
-    return stranger().issue("stranger", hosts=LOCAL_HOSTS, now=NOW)
+    return untrusted().issue("untrusted", hosts=LOCAL_HOSTS, now=NOW)
 
 
 @functools.cache

@@ -1,4 +1,4 @@
-"""Brokers of Apache Kafka under kwire's controller: what they do in a normal life, and on a bad day.
+"""Brokers of Apache Kafka under kwire's controller: requests while all run, and failures of each.
 
 Each case begins with a cluster of its own: a kwire controller, a Java broker of the current release and one of 4.3.1.
 """
@@ -35,8 +35,8 @@ def java_brokers(folder: Path) -> Iterator[Rig]:
         rig.close()
 
 
-@case("cluster", "java brokers", "the life of two Java brokers under kwire's controller")
-def life(run: Run) -> None:
+@case("cluster", "java brokers", "two Java brokers under kwire's controller")
+def java_brokers_serve_requests(run: Run) -> None:
     with java_brokers(run.folder / "java-brokers") as rig:
         create(rig)
         write(rig, 0, 100)
@@ -49,7 +49,7 @@ def life(run: Run) -> None:
 
 
 @case("cluster", "java brokers", "Java brokers that are killed or stopped return, and so does the controller")
-def bad_day(run: Run) -> None:
+def java_brokers_fail_and_return(run: Run) -> None:
     with java_brokers(run.folder / "java-brokers") as rig:
         create(rig)
         write(rig, 0, 100)

@@ -33,7 +33,7 @@ def disturbed(run: Run, **rule: object) -> Iterator[tuple[KafkaBroker, Fault]]:
 
 
 class Deliveries:
-    """What a producer of librdkafka is told about each record."""
+    """The delivery report that a producer of librdkafka gives for each record."""
 
     def __init__(self, kafka: KafkaBroker, **config: object) -> None:
         self.errors: list[KafkaError | None] = []

@@ -16,7 +16,7 @@ def main() -> None:
     lost = [(p, o, v) for p, o, v in acknowledged if stored.get((int(p), int(o))) != v]
     assert not lost, f"{len(lost)} of {len(acknowledged)} acknowledged records are not where they should be: {lost[:5]}"
     twice = [value for value, count in Counter(stored.values()).items() if count > 1]
-    assert not twice, f"{len(twice)} records stand twice: {twice[:5]}"
+    assert not twice, f"{len(twice)} records were read twice: {twice[:5]}"
     print(f"ok: {len(acknowledged)} acknowledged, {len(stored)} stored")
 
 

@@ -1,4 +1,4 @@
-"""What a heartbeat starts and does not wait for, waited for: resolved patterns, internal topics, share partitions.
+"""Wait for the work that a heartbeat of a group starts: resolved patterns, internal topics, share partitions.
 
 Responsible for: ``after_heartbeat``. Must not depend on: what a correct answer is.
 """
@@ -9,14 +9,16 @@ from collections.abc import Callable
 from interop.differential.operations import Json
 
 Ask = Callable[[str, int, Json], Json]
+# Apache Kafka creates topics and loads share partitions in less than a second. After that the answers show it.
 LONGEST_S = 2.0
+# Each poll is a request to a broker on the same machine, answered in about a millisecond.
 POLL_S = 0.01
-# A pattern is resolved in a thread of its own, and nothing in an answer says so.
+# The broker resolves a pattern in a thread of its own, in a few milliseconds; no request shows when it has.
 PATTERN_S = 0.15
 
 
 def after_heartbeat(ask: Ask, api: str, request: Json, answer: Json) -> bool:
-    """Wait for what this heartbeat of a group started; whether topics may have been created.
+    """Wait for the work that this heartbeat started; return whether topics may have been created.
 
     ``request`` has the names of this run.
     """
@@ -32,7 +34,7 @@ def after_heartbeat(ask: Ask, api: str, request: Json, answer: Json) -> bool:
 
 
 def _until_initialized(ask: Ask, group: str) -> None:
-    """Until the share group has a state for each partition that its members subscribe to."""
+    """Wait until the share group has a state for each partition that its members subscribe to."""
     described = ask("ShareGroupDescribe", 1, {"groupIds": [group]})["groups"][0]
     names = {name for member in described["members"] for name in member["subscribedTopicNames"]}
     topics = ask("Metadata", 12, _by_name(names))["topics"]
@@ -48,7 +50,7 @@ def _until_initialized(ask: Ask, group: str) -> None:
 
 
 def _until_created(ask: Ask, subtopologies: list[Json]) -> bool:
-    """Until the topics exist that the broker makes for this topology, if there are any."""
+    """Wait until the topics exist that the broker makes for this topology, if there are any."""
     kinds = ("stateChangelogTopics", "repartitionSourceTopics")
     names = {topic["name"] for each in subtopologies for kind in kinds for topic in each[kind]}
     if names:

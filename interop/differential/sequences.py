@@ -20,7 +20,7 @@ LIVES = {
 MIXED = (GroupLife, TransactionLife, DataLife, AdminLife)
 # The share of requests that are made slightly wrong.
 WRONG = 0.08
-# The share of requests in which an item of a list stands twice.
+# The share of requests in which a list has an item twice.
 REPEATED = 0.05
 
 

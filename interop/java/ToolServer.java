@@ -23,7 +23,7 @@ import java.util.concurrent.LinkedBlockingQueue;
 /**
  * One JVM that runs many command line programs, each as its own job with its own standard streams, so that a tool costs
  * milliseconds instead of a JVM start. A job is a thread group: whatever thread a tool starts inherits it, and the streams
- * are chosen by it. Exit and shutdown hooks of Kafka's tools go through their Exit class, which is told to ask here.
+ * are chosen by it. Exit and shutdown hooks of Kafka's tools go through their Exit class, which is set to ask here.
  *
  * Lines in:  loader NAME CLASSPATH | run ID LOADER MAIN ARG... | in ID BYTES | eof ID | stop ID
  * Lines out: ready | out ID BYTES | err ID BYTES | exit ID STATUS      (arguments, paths and bytes in base64)

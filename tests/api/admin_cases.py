@@ -596,7 +596,7 @@ def quotas():
 
     yield found()
     for entity, ops in (
-        # High enough that nobody has to pause.
+        # High enough that no client is throttled.
         ([alice], [(rate, 1e9)]),
         ([alice, app], [(rate, 2e9), ("consumer_byte_rate", 3e9)]),
         ([("user", None)], [("request_percentage", 100_000.5)]),
@@ -760,7 +760,7 @@ def what_is_off():
 
 def voters():
     add = m.AddRaftVoterRequest
-    somebody = b"2" * 16
+    voter_directory = b"2" * 16
 
     def addition(cluster_id, voter_id, directory_id, *listeners, version=1):
         request = add(
@@ -772,18 +772,18 @@ def voters():
         )
         return f"add {cluster_id} {voter_id} {listeners}", version, request
 
-    yield addition("nope", 2, somebody, "CONTROLLER")
-    yield addition(None, 2, somebody, "CONTROLLER", version=0)
-    yield addition(None, 2, somebody, "CONTROLLER")
-    yield addition(None, 1, somebody, "CONTROLLER")
-    yield addition(None, 2, somebody)
-    yield addition(None, 2, somebody, "X")
-    yield addition(None, -1, somebody, "CONTROLLER")
+    yield addition("nope", 2, voter_directory, "CONTROLLER")
+    yield addition(None, 2, voter_directory, "CONTROLLER", version=0)
+    yield addition(None, 2, voter_directory, "CONTROLLER")
+    yield addition(None, 1, voter_directory, "CONTROLLER")
+    yield addition(None, 2, voter_directory)
+    yield addition(None, 2, voter_directory, "X")
+    yield addition(None, -1, voter_directory, "CONTROLLER")
     yield addition(None, 2, ZERO, "CONTROLLER")
     for cluster_id, voter_id, directory_id in (
-        ("nope", 2, somebody),
-        (None, 2, somebody),
-        (None, 1, somebody),
+        ("nope", 2, voter_directory),
+        (None, 2, voter_directory),
+        (None, 1, voter_directory),
         (None, -1, ZERO),
     ):
         request = m.RemoveRaftVoterRequest(cluster_id=cluster_id, voter_id=voter_id, voter_directory_id=directory_id)

@@ -61,7 +61,7 @@ async def move(client, topic, index, path):
 
 
 async def settled(broker):
-    while broker.moves.pending:  # noqa: ASYNC110 - nobody else waits for this, so there is no event
+    while broker.moves.pending:  # noqa: ASYNC110 - no other code waits for this, so there is no event
         await trio.sleep(0.001)
 
 
@@ -349,5 +349,5 @@ async def test_producers_that_write_nothing_expire(client):
 
     assert await known() == [5]
     broker.clock.advance(24 * 3600 * 1000 + 600_000)
-    while await known():  # noqa: ASYNC110 - housekeeping tells nobody what it forgets
+    while await known():  # noqa: ASYNC110 - no event shows what housekeeping has removed
         await trio.sleep(0.001)

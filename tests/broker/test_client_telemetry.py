@@ -9,7 +9,7 @@ from kwire.errors import Code
 from kwire.wire import messages as m
 from kwire.wire.compression import Codec, compress
 
-NOBODY = bytes(16)
+NO_ID = bytes(16)
 METRICS = "org.apache.kafka.producer."
 
 
@@ -42,7 +42,7 @@ async def subscribe(client, name="all", **configs):
     assert answer.responses[0].error_code == 0
 
 
-async def get(client, client_instance_id=NOBODY):
+async def get(client, client_instance_id=NO_ID):
     return await client.call(0, m.GetTelemetrySubscriptionsRequest(client_instance_id=client_instance_id))
 
 
@@ -62,14 +62,14 @@ def test_matching_subscriptions_are_combined_at_the_shortest_interval():
     every = read_subscription({"metrics": "a.,b.", "interval.ms": "5000"})
     java = read_subscription({"metrics": "b.,c.", "interval.ms": "1000", "match": "client_software_name=.*java"})
     attributes = {"client_software_name": "apache-kafka-java"}
-    assert requested_metrics([every, java], attributes, NOBODY)[:2] == (("a.", "b.", "c."), 1000)
-    assert requested_metrics([every, java], {"client_software_name": "librdkafka"}, NOBODY)[:2] == (("a.", "b."), 5000)
-    assert requested_metrics([java], {"client_software_name": None}, NOBODY)[:2] == ((), 300_000)
+    assert requested_metrics([every, java], attributes, NO_ID)[:2] == (("a.", "b.", "c."), 1000)
+    assert requested_metrics([every, java], {"client_software_name": "librdkafka"}, NO_ID)[:2] == (("a.", "b."), 5000)
+    assert requested_metrics([java], {"client_software_name": None}, NO_ID)[:2] == ((), 300_000)
 
 
 def test_a_subscription_to_all_metrics_replaces_the_others():
     subscriptions = [read_subscription({"metrics": "a."}), read_subscription({"metrics": "*"})]
-    assert requested_metrics(subscriptions, {}, NOBODY).metrics == ("*",)
+    assert requested_metrics(subscriptions, {}, NO_ID).metrics == ("*",)
 
 
 def test_a_pattern_matches_the_whole_value_and_every_pattern_must_match():
@@ -87,7 +87,7 @@ async def test_the_apis_are_advertised_where_a_sink_is_configured_only(client):
 async def test_a_client_gets_an_id_and_the_matching_subscriptions(client):
     await subscribe(client, metrics=METRICS, **{"interval.ms": "1000"}, match="client_id=te.t")
     answer = await get(client)
-    assert answer.client_instance_id != NOBODY
+    assert answer.client_instance_id != NO_ID
     assert (answer.requested_metrics, answer.push_interval_ms) == ([METRICS], 1000)
     assert answer.accepted_compression_types == [4, 3, 1, 2]
     assert (answer.telemetry_max_bytes, answer.delta_temporality) == (1048576, True)
@@ -192,9 +192,9 @@ async def test_the_values_of_a_client_are_kept_while_it_is_connected(client, bro
 def test_differences_add_up_for_each_set_of_labels():
     pushed = PushedMetrics(10)
     for value in (2.0, 3.0):
-        pushed.add(NOBODY, [Point("sent", value, {"topic": "a"}, is_delta=True), Point("now", value, {})])
-        pushed.add(NOBODY, [Point("sent", 1.0, {"topic": "b"}, is_delta=True)])
-    assert [(each.name, each.value, each.labels) for each in pushed.of(NOBODY)] == [
+        pushed.add(NO_ID, [Point("sent", value, {"topic": "a"}, is_delta=True), Point("now", value, {})])
+        pushed.add(NO_ID, [Point("sent", 1.0, {"topic": "b"}, is_delta=True)])
+    assert [(each.name, each.value, each.labels) for each in pushed.of(NO_ID)] == [
         ("sent", 5.0, {"topic": "a"}),
         ("now", 3.0, {}),
         ("sent", 2.0, {"topic": "b"}),

@@ -142,7 +142,7 @@ async def test_an_idle_connection_shows_that_the_node_closed_it(pair_with):
 async def test_a_certificate_of_another_host_or_authority_is_refused(pair_with):
     other_host = await refused(pair_with(certificates.for_server()), certificates.for_client(), "elsewhere.example")
     assert other_host == "TLS failed: the broker's certificate does not contain the host name that the client uses"
-    context = certificates.for_client(trusted=certificates.stranger())
+    context = certificates.for_client(trusted=certificates.untrusted())
     other_authority = await refused(pair_with(certificates.for_server()), context)
     assert other_authority == "TLS failed: the client does not trust the authority of the broker's certificate"
 
@@ -410,7 +410,7 @@ def test_a_changed_file_is_used_for_the_next_connection_and_a_broken_one_is_not(
     security.load()
     first = security.context()
     assert security.context() is first
-    other = certificates.stranger().certificate_pem
+    other = certificates.untrusted().certificate_pem
     path.write_text(other + other)
     second = security.context()
     assert second is not first

@@ -92,7 +92,7 @@ def test_examples_can_be_typed(words):
         try:
             command.make_context("kwire", typed)  # raises UsageError for what it does not know
         except click.BadParameter as error:
-            if "does not exist" not in str(error):  # files of an example are somebody's own
+            if "does not exist" not in str(error):  # an example names files of the user
                 raise
 
 

@@ -11,7 +11,7 @@ NAME = "kafka-streams-groups"
 
 @pytest.fixture
 def group(script, topic):
-    """A name for a group whose first assignment waits for nobody; the topic has three records."""
+    """A name for a group whose first assignment has no delay; the topic has three records."""
     name = f"{topic}-g"[-40:]
     config = ("--entity-type", "groups", "--entity-name", name, "--add-config", "streams.initial.rebalance.delay.ms=0")
     assert script("kafka-configs", "--alter", *config).code == 0

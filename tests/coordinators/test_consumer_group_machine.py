@@ -295,7 +295,7 @@ class ConsumerGroupMachine(RuleBasedStateMachine):
 
     @rule()
     def lose(self):
-        """What was not committed is lost, so nobody has heard of it."""
+        """Effects that were not committed are lost, and no reply has shown them."""
         self.playback.lose()
         self.actions = []
 
@@ -313,7 +313,7 @@ class ConsumerGroupMachine(RuleBasedStateMachine):
     @precondition(lambda self: not self.classic)
     @rule()
     def settle(self):
-        """When nothing fails, a few rounds give every partition that somebody subscribes to exactly one owner."""
+        """When nothing fails, a few rounds give every partition that a member subscribes to exactly one owner."""
         self.playback.fail_appends = None
         self.playback.release()
         for _ in range(12):

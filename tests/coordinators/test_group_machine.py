@@ -57,7 +57,7 @@ class GroupMachine(RuleBasedStateMachine):
             offsets_retention_check_interval_ms=50_000,
         )
         self.playback = Playback(partial(GroupCoordinator, config), durable, show_record, soft=soft)
-        self.member_ids = ["nobody"]
+        self.member_ids = ["unknown"]
         self.asked = set()
         self.listed_before = None, 0, []
 
@@ -251,7 +251,7 @@ class GroupMachine(RuleBasedStateMachine):
         self.playback.check()
 
     @invariant()
-    def nobody_is_answered_twice(self):
+    def no_request_is_answered_twice(self):
         answered = Counter(line.split()[0] for line in self.playback.lines if line.startswith("#"))
         assert not [ticket for ticket, count in answered.items() if count > 1]
 

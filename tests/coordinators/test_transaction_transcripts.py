@@ -182,7 +182,7 @@ def advance(stage: Stage, words: list[str], values: dict[str, str]) -> None:
 
 
 def step(stage: Stage, words: list[str], values: dict[str, str]) -> None:
-    """step MS: somebody set the wall clock. Timers are the monotonic clock's."""
+    """step MS: the wall clock is set by so much. Timers are the monotonic clock's."""
     del values
     by_ms = int(words[0])
     stage.now_ms += by_ms

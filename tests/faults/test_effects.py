@@ -423,6 +423,6 @@ def test_the_name_of_a_rule_is_unique(kafka):
 
 
 def test_a_removed_rule_leaves_no_hook(kafka, client):
-    kafka.faults.add(drop=True, client_id="nobody here").remove()
+    kafka.faults.add(drop=True, client_id="another client").remove()
     hooks = kafka._server.broker.hooks
     assert (hooks.dispatch, hooks.replies) == ({}, {})

@@ -147,8 +147,8 @@ def test_tagged_fields_that_no_spec_has_are_kept():
 
 
 def test_an_error_without_an_address_stays():
-    nobody = codec.response_class(10)(error_code=15, node_id=-1, host="", port=-1)
-    frame = frame_of(10, 2, nobody)
+    no_coordinator = codec.response_class(10)(error_code=15, node_id=-1, host="", port=-1)
+    frame = frame_of(10, 2, no_coordinator)
     assert rewrite_response(10, 2, memoryview(frame)[4:], lambda *_: ("proxy", 1)) is None
 
 

@@ -88,7 +88,7 @@ async def test_an_address_where_nothing_listens(fake):
 async def test_a_certificate_is_checked_with_the_given_authority(fake, tmp_path):
     (tmp_path / "server.pem").write_text(certificates.server().pem)
     (tmp_path / "ca.pem").write_text(certificates.authority().certificate_pem)
-    (tmp_path / "other.pem").write_text(certificates.stranger().certificate_pem)
+    (tmp_path / "other.pem").write_text(certificates.untrusted().certificate_pem)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(tmp_path / "server.pem")
     with served(fake, context=context) as url:

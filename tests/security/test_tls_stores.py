@@ -55,7 +55,7 @@ def test_a_pem_file_holds_key_and_certificates_in_any_order():
 
 
 def test_the_chain_begins_with_the_certificate_of_the_key_and_leaves_others_out():
-    issued, authority, other = certificates.server(), certificates.authority(), certificates.stranger()
+    issued, authority, other = certificates.server(), certificates.authority(), certificates.untrusted()
     chain = authority.certificate_pem + other.certificate_pem + issued.certificate_pem
     settings = TlsSettings(keystore_type="PEM", keystore_key=issued.key_pem, certificate_chain=chain)
 

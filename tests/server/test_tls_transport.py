@@ -240,7 +240,7 @@ async def test_a_client_without_a_valid_certificate_is_named(make_pair, issued, 
 @pytest.mark.parametrize(
     ("server", "client", "words"),
     [
-        ({}, {"trusted": certificates.stranger}, "the client does not trust the broker's certificate"),
+        ({}, {"trusted": certificates.untrusted}, "the client does not trust the broker's certificate"),
         ({"issued": certificates.expired}, {}, "the broker's certificate has expired"),
         ({"issued": certificates.for_another_host}, {}, "may not contain the host name"),
         ({"enabled_protocols": ("TLSv1.3",)}, {"enabled_protocols": ("TLSv1.2",)}, "no TLS version"),

@@ -164,7 +164,7 @@ async def test_a_peer_that_reads_slowly_does_not_hold_the_loop(pair, nursery):
     pinned = Pinned(bytes(5_000_000))
     nursery.start_soon(transport.send, [FileSlice(pinned, 0, 5_000_000)])
 
-    await trio.testing.wait_all_tasks_blocked()  # would never return while somebody spins
+    await trio.testing.wait_all_tasks_blocked()  # would never return while a task polls
 
     assert len(await receive_all(peer, 5_000_000)) == 5_000_000
 

@@ -170,33 +170,33 @@ async def test_a_directory_of_another_cluster_is_refused(autojump_clock, cluster
         other = MemoryNode(CONTROLLER_ID, is_controller=True, settings={})
         other.host, other.address = "elsewhere", other.address._replace(host="elsewhere")
         await nursery.start(other.run, cluster.network)
-        stranger = MemoryNode(3, is_controller=False, settings={})
-        stranger.files.make_directory("/data")
+        foreign = MemoryNode(3, is_controller=False, settings={})
+        foreign.files.make_directory("/data")
         meta = b"version=1\ncluster.id=AAAAAAAAAAAAAAAAAAAAAA\nnode.id=3\n"
-        stranger.files.write_bytes("/data/meta.properties", meta, durable=True)
-        told = await refusal_of(cluster, stranger)
+        foreign.files.write_bytes("/data/meta.properties", meta, durable=True)
+        refusal = await refusal_of(cluster, foreign)
         nursery.cancel_scope.cancel()
-    assert "INCONSISTENT_CLUSTER_ID" in told
-    assert "meta.properties" in told
+    assert "INCONSISTENT_CLUSTER_ID" in refusal
+    assert "meta.properties" in refusal
 
 
 async def test_the_id_of_a_controller_is_refused(autojump_clock, cluster):
-    told = await refusal_of(cluster, MemoryNode(CONTROLLER_ID, is_controller=False, settings={}))
-    assert "the id of a controller" in told
+    refusal = await refusal_of(cluster, MemoryNode(CONTROLLER_ID, is_controller=False, settings={}))
+    assert "the id of a controller" in refusal
 
 
 async def test_a_feature_that_is_not_served_is_refused_with_advice(autojump_clock, cluster):
     cluster.controller.controller.commit([FeatureLevelRecord(name="some.version", feature_level=1)])
-    told = await refusal_of(cluster, MemoryNode(3, is_controller=False, settings={}))
-    assert "some.version=1 (kwire serves no level of it)" in told
-    assert "kafka-storage format --feature some.version=0" in told
+    refusal = await refusal_of(cluster, MemoryNode(3, is_controller=False, settings={}))
+    assert "some.version=1 (kwire serves no level of it)" in refusal
+    assert "kafka-storage format --feature some.version=0" in refusal
 
 
 async def test_a_second_process_with_the_same_id_is_refused_while_the_first_lives(autojump_clock, cluster):
     settings = {"initial.broker.registration.timeout.ms": "3000"}
     twin = MemoryNode(1, is_controller=False, settings=settings)
-    told = await refusal_of(cluster, twin)
-    assert "another process with this node id" in told
+    refusal = await refusal_of(cluster, twin)
+    assert "another process with this node id" in refusal
 
 
 async def test_unreachable_controllers_are_named(autojump_clock, cluster):
@@ -204,9 +204,9 @@ async def test_unreachable_controllers_are_named(autojump_clock, cluster):
         "controller.quorum.bootstrap.servers": "nowhere:9093",
         "initial.broker.registration.timeout.ms": "2000",
     }
-    told = await refusal_of(cluster, MemoryNode(3, is_controller=False, settings=settings))
-    assert "nowhere:9093" in told
-    assert "within 2 s" in told
+    refusal = await refusal_of(cluster, MemoryNode(3, is_controller=False, settings=settings))
+    assert "nowhere:9093" in refusal
+    assert "within 2 s" in refusal
 
 
 async def test_a_process_whose_id_was_taken_over_stops_with_one_sentence(autojump_clock, cluster):
@@ -353,10 +353,10 @@ class Denying:
 async def test_a_new_broker_that_may_not_learn_the_cluster_id_says_so_at_once(cluster):
     cluster.controller.authorizer = Denying()
     began = trio.current_time()
-    told = await refusal_of(cluster, MemoryNode(3, is_controller=False, settings={}))
+    refusal = await refusal_of(cluster, MemoryNode(3, is_controller=False, settings={}))
     assert trio.current_time() - began < 1
-    assert "CLUSTER_AUTHORIZATION_FAILED" in told
-    assert "kafka-storage format" in told
+    assert "CLUSTER_AUTHORIZATION_FAILED" in refusal
+    assert "kafka-storage format" in refusal
 
 
 async def test_nothing_is_kept_for_a_broker_that_was_unregistered(cluster):

@@ -173,9 +173,9 @@ def test_certificates_are_those_of_a_tls_listener(front):
 
 
 def test_a_broker_that_is_not_there_closes_the_connection():
-    with socket.socket() as nobody:
-        nobody.bind(("localhost", 0))
-        with proxy(upstream=f"localhost:{nobody.getsockname()[1]}") as front:
+    with socket.socket() as unused:
+        unused.bind(("localhost", 0))
+        with proxy(upstream=f"localhost:{unused.getsockname()[1]}") as front:
             host, port = parse_address(front.bootstrap_servers, None)
             with socket.create_connection((host, port), 20) as connection:
                 assert connection.recv(1) == b""

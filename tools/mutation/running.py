@@ -1,6 +1,6 @@
 """Run tests on mutants: one process collects the tests, a fork of it runs those of one mutant.
 
-A mutant inside a function is made by replacing the function's code in the fork, whoever has imported the function. What
+A mutant inside a function is made by replacing the function's code in the fork, wherever it was imported. What
 runs when a module is imported is mutated in a fork of a process that has not imported it (`run_fresh`).
 """
 

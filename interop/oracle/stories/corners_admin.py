@@ -1,4 +1,4 @@
-"""Topics, configs, quotas, users, replicas again: what a tool sends by mistake."""
+"""Invalid and repeated items in requests about topics, configs, quotas, users and replicas."""
 
 import base64
 import math
@@ -18,7 +18,7 @@ def change(kind: int, name: str, *changes: tuple[str, int, str | None]) -> dict:
 
 @story("IncrementalAlterConfigs", "DescribeConfigs")
 def alter_configs_oddities(ask: Asker) -> None:
-    """Lists that grow and shrink, values with blanks, configs without names."""
+    """Lists that are appended to and subtracted from, values with blanks, configs without names."""
     topic = ask.topic("t")
 
     def alter(label: str, *entries: dict, only_look: bool = False) -> None:
@@ -90,7 +90,7 @@ def alter_configs_of_odd_requests(ask: Asker) -> None:
     for version in versions("AlterConfigs"):
         for label, entries in (
             ("a config twice", [entry(TOPIC, topic, ("retention.ms", "1"), ("retention.ms", "2"))]),
-            # Of a resource that stands twice Apache Kafka says nothing: it never answers.
+            # Apache Kafka never answers a request that names a resource twice.
             ("no name", [entry(TOPIC, "", ("retention.ms", "1"))]),
             ("bad name", [entry(TOPIC, "bad name", ("retention.ms", "1"))]),
             ("a config without a name", [entry(TOPIC, topic, ("", "1"))]),

@@ -1,4 +1,4 @@
-"""Records again: what no client sends on a good day, and where Apache Kafka has an answer all the same."""
+"""Invalid batches and fields in Produce, Fetch, ListOffsets and other requests about records."""
 
 import base64
 
@@ -12,7 +12,7 @@ UNKNOWN_ID = "AAAAAAAAAAAAAAAAAAAAbg"
 
 @story("Produce")
 def produce_a_batch_and_part_of_one(ask: Asker) -> None:
-    """A whole batch is taken, whatever begins behind it and does not end."""
+    """A whole batch is accepted when an incomplete one follows it."""
     topic = ask.topic("p", 2)
     good, compressed = records("a", "b"), records("c", "d" * 100, codec=1)
 

@@ -1,4 +1,4 @@
-"""Groups again: names that stand twice, partitions that cannot be, members that never were."""
+"""Repeated names, invalid partitions and unknown members in requests about groups."""
 
 from interop.oracle.asker import Asker, records, versions
 from interop.oracle.stories.groups import b64, commit, join, joined, subscription

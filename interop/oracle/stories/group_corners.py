@@ -67,7 +67,7 @@ def group_requests_that_repeat(ask: Asker) -> None:
 
 @story("JoinGroup", "SyncGroup")
 def join_metadata_over_the_record_size(ask: Asker) -> None:
-    """A static member whose new metadata cannot be written keeps its old self."""
+    """A static member whose new metadata cannot be written keeps its old metadata."""
     large = b64(b"\0" * 2_000_000)
     assignment = b64("x")
     group = f"{ask.prefix}-static"

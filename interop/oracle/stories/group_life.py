@@ -1,4 +1,4 @@
-"""The life of a classic group whose members have connections of their own: rebalances, timeouts, replaced members."""
+"""A classic group whose members have connections of their own: rebalances, timeouts, replaced members."""
 
 import time
 
@@ -187,7 +187,7 @@ def cooperative_rebalance(ask: Asker) -> None:
 
 @story(*APIS)
 def rebalance_timeouts(ask: Asker) -> None:
-    """A member that beats but does not join, then a leader that joins but does not sync, are removed."""
+    """A member that sends heartbeats without joining, then a leader that joins without syncing, are removed."""
     group = f"{ask.prefix}-g"
     first, second = stable_group(ask, group, 2, rebalance_ms=1500, session_ms=30_000)
     third = Member(ask, "third", group, rebalance_ms=1500, session_ms=30_000)
@@ -217,7 +217,7 @@ def rebalance_timeouts(ask: Asker) -> None:
 
 @story(*APIS)
 def followers_that_do_not_sync(ask: Asker) -> None:
-    """The group is stable once the leader has assigned; a follower that never asks is removed later."""
+    """The group is stable once the leader has assigned; a follower that never sends SyncGroup is removed later."""
     group = f"{ask.prefix}-g"
     first, second = stable_group(ask, group, 2, rebalance_ms=1500, session_ms=30_000)
     second.protocols = (("range", subscription("x", "changed")),)

@@ -488,13 +488,13 @@ def two_members_of_a_consumer_group(ask: Asker) -> None:
     epoch = say(one, 0, "first joins", **first)
     epoch = say(one, epoch, "first owns all", topicPartitions=every)
     second = say(two, 0, "second joins", **first)
-    epoch = say(one, epoch, "first hears of it")
+    epoch = say(one, epoch, "first gets its new assignment")
     kept = [{"topicId": topic_id, "partitions": [0, 1]}]
     epoch = say(one, epoch, "first gave up two", topicPartitions=kept)
     second = say(two, second, "second gets them")
     ask.ask("ConsumerGroupDescribe", 1, {"groupIds": [group]}, label="both")
     say(one, -1, "first leaves")
-    second = say(two, second, "second hears of it")
+    second = say(two, second, "second gets its new assignment")
     ask.ask("ConsumerGroupHeartbeat", 1, beat(group, one, 0, instanceId="one", **first), label="a static member")
     ask.ask(
         "ConsumerGroupHeartbeat",

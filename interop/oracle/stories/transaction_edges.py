@@ -1,4 +1,4 @@
-"""Transactions at their edges: who may go on, who is fenced, what a lost answer leads to, and what the log then says."""
+"""Transactions: fencing, repeated requests after a lost answer, and the records that are then in the log."""
 
 import base64
 import time
@@ -85,9 +85,9 @@ def init_producer_id_repeated(ask: Asker) -> None:
         init(ask, name, version, producer=producer + 1, epoch=epoch, label="the id of another")
         init(ask, name, version, producer=producer, epoch=epoch + 1, label="an epoch ahead")
         init(ask, name, version, producer=producer, epoch=epoch, label="goes on")
-        init(ask, name, version, producer=producer, epoch=epoch, label="did not hear")
+        init(ask, name, version, producer=producer, epoch=epoch, label="lost the answer")
         init(ask, name, version, producer=producer, epoch=epoch + 1, label="goes on again")
-        init(ask, name, version, producer=producer, epoch=epoch, label="heard nothing twice")
+        init(ask, name, version, producer=producer, epoch=epoch, label="lost two answers")
         init(ask, name, version, producer=producer, epoch=epoch + 2, timeout_ms=30_000, label="another timeout")
         add(ask, name, producer, epoch + 3, topic, 0)
         init(ask, name, version, producer=producer + 1, epoch=0, label="the id of another, while open")
@@ -276,7 +276,7 @@ def two_producers_in_one_request(ask: Asker) -> None:
 
 @story("TxnOffsetCommit", *APIS)
 def offsets_of_members(ask: Asker) -> None:
-    """KIP-447: the group fences who is no member any more."""
+    """KIP-447: a commit by a former member is fenced."""
     topic = ask.topic("t", 2)
     topic_id = ask.topic_id(topic)
     group = f"{ask.prefix}-g"
@@ -311,7 +311,7 @@ def offsets_of_members(ask: Asker) -> None:
             commit("of the member", memberId=member, generationIdOrMemberEpoch=generation)
             commit("of a generation ahead", memberId=member, generationIdOrMemberEpoch=generation + 1)
             commit("of a generation behind", memberId=member, generationIdOrMemberEpoch=generation - 1)
-            commit("of an unknown member", memberId="stranger", generationIdOrMemberEpoch=generation)
+            commit("of an unknown member", memberId="other", generationIdOrMemberEpoch=generation)
             commit("of an unknown instance", memberId=member, generationIdOrMemberEpoch=generation, groupInstanceId="i")
             commit("without a generation", memberId=member)
             commit("without a name", generationIdOrMemberEpoch=generation)
@@ -397,7 +397,7 @@ def markers_of_each_epoch(ask: Asker) -> None:
 
 @story("EndTxn", *APIS)
 def end_txn_of_aborted_transactions(ask: Asker) -> None:
-    """A timeout decides for the client; its epoch decides what it may still request."""
+    """After the timeout aborted a transaction, the epoch of a request decides its answer."""
     names = {}
     for version in (4, 5):
         for commit in (True, False):
@@ -456,7 +456,7 @@ def patterns(prefix: str) -> Iterable[tuple[str, dict]]:
 
 @story("ListOffsets", "Fetch", *APIS)
 def offsets_and_open_transactions(ask: Asker) -> None:
-    """Where each kind of reader is told that things are, while a transaction is open in the middle."""
+    """The offsets that each isolation level sees while a transaction is open before the end of the log."""
     topic = ask.topic("t")
     first, second = f"{ask.prefix}-first", f"{ask.prefix}-second"
     held = {name: init(ask, name) for name in (first, second)}

@@ -23,7 +23,7 @@ NAME: Final = "sticky"
 
 
 class AssignorFailure(Exception):
-    """There is no member that could have a task."""
+    """The group has no member that can have a task."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from kwire.coordinators.java_order import hash_map_order, string_hash
 from kwire.types import Uuid, uuid_text
 
 _ROUNDS_MAX: Final = 16
-_NOBODY: Final = -1
+_NO_OWNER: Final = -1
 
 
 def assign_heterogeneous(group: GroupSpec) -> Mapping[str, Partitions]:
@@ -47,7 +47,7 @@ class _Heterogeneous:
                         " metadata."
                     )
                 self._subscribers.setdefault(topic_id, []).append(number)
-        self._owners = {topic_id: [_NOBODY] * group.partition_counts[topic_id] for topic_id in self._subscribers}
+        self._owners = {topic_id: [_NO_OWNER] * group.partition_counts[topic_id] for topic_id in self._subscribers}
         self._ranges = LoadRanges(self._sizes)
 
     def assign(self) -> Mapping[str, Partitions]:
@@ -76,7 +76,7 @@ class _Heterogeneous:
 
     def _fill(self) -> None:
         free = {
-            topic_id: [partition for partition, owner in enumerate(owners) if owner == _NOBODY]
+            topic_id: [partition for partition, owner in enumerate(owners) if owner == _NO_OWNER]
             for topic_id, owners in self._owners.items()
         }
         for topic_id in self._in_order(topic_id for topic_id, partitions in free.items() if partitions):
@@ -121,7 +121,7 @@ class _Heterogeneous:
 
     def _give(self, topic_id: Uuid, partition: int, number: int) -> None:
         owners = self._owners[topic_id]
-        if owners[partition] != _NOBODY:
+        if owners[partition] != _NO_OWNER:
             self._sizes[owners[partition]] -= 1
         owners[partition] = number
         self._sizes[number] += 1
