@@ -501,6 +501,17 @@ async def test_a_leader_that_refuses_every_fetch_is_fetched_from_less_often(monk
         await committed(cluster.nodes[1], append(cluster.nodes[1], b"a"))
 
 
+async def test_a_leader_whose_follower_is_ineligible_waits_before_it_asks_again():
+    async with replicated_brokers(2) as cluster:
+        cluster.alter_code = Code.INELIGIBLE_REPLICA
+        cluster.create_topic([1, 2], isr=[1])
+        for _ in range(2000):
+            await trio.lowlevel.checkpoint()
+        assert 1 <= len(cluster.altered) <= 2
+        cluster.alter_code = Code.NONE
+        await until(lambda: set(cluster.nodes[1].partition().isr) == {1, 2})
+
+
 async def test_a_change_of_the_isr_survives_an_error_of_the_task_that_sends_it():
     async with replicated_brokers(2, replica_lag_time_max_ms=1000) as cluster:
         cluster.create_topic([1, 2])

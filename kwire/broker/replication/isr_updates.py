@@ -67,7 +67,10 @@ class IsrUpdates:
                     await self._clock.sleep(_RETRY_MS)
 
     async def _send(self) -> bool:
-        """Send all waiting proposals. True if there may be more to send at once."""
+        """Send all waiting proposals. False if the next request should wait a little: something was refused.
+
+        A leader makes the same proposal again as long as its metadata is older than the controller's.
+        """
         waiting, self._waiting = self._waiting, {}
         proposals = {partition: partition.leader.proposal for partition in self._leading(waiting) if partition.leader}
         sent = {partition: proposal for partition, proposal in proposals.items() if proposal is not None}
@@ -85,14 +88,11 @@ class IsrUpdates:
         answers = {
             (topic.topic_id, answer.partition_index): answer for topic in response.topics for answer in topic.partitions
         }
-        again = [
-            partition
+        accepted = [
+            self._apply(partition, proposal, answers.get((partition.topic_id, partition.index)))
             for partition, proposal in sent.items()
-            if not self._apply(partition, proposal, answers.get((partition.topic_id, partition.index)))
         ]
-        for partition in again:
-            self.propose(partition.topic_partition)
-        return not again
+        return all(accepted)
 
     def _leading(self, waiting: Mapping[TopicPartition, None]) -> list[Partition]:
         found = [self._partitions.of_topic(topic).get(index) for topic, index in waiting]
@@ -127,14 +127,15 @@ class IsrUpdates:
             self.propose(partition.topic_partition)
         return False
 
-    @staticmethod
-    def _apply(partition: Partition, proposal: IsrProposal, answer: Any) -> bool:
-        """Apply the controller's answer for one partition; false if the proposal is to be sent again."""
+    def _apply(self, partition: Partition, proposal: IsrProposal, answer: Any) -> bool:
+        """Apply the controller's answer for one partition; whether it accepts the proposal."""
         code = Code.UNKNOWN_SERVER_ERROR if answer is None else code_of(answer.error_code)
         wanted = [broker_id for broker_id, _ in proposal.isr]
         if code:
             log.warning("ISR change refused", partition=str(partition), isr=wanted, error=code.name)
-            return not isr_refused(partition, proposal, code)
+            if isr_refused(partition, proposal, code):
+                self.propose(partition.topic_partition)
+            return False
         isr_accepted(
             partition,
             proposal,
