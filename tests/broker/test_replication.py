@@ -74,6 +74,14 @@ async def fetch(node, offset, *, version=18, max_wait_ms=0, epoch=-1, replica=-1
     return response.responses[0].partitions[0]
 
 
+async def delete_records(node, offset, *, timeout_ms=5000):
+    request = DeleteRecordsRequest
+    partition = request.DeleteRecordsPartition(partition_index=0, offset=offset)
+    topic = request.DeleteRecordsTopic(name="t", partitions=[partition])
+    answer = (await Peer(node.broker).call(2, request(timeout_ms=timeout_ms, topics=[topic]))).topics[0].partitions[0]
+    return answer.error_code, answer.low_watermark
+
+
 async def test_an_append_is_committed_once_the_followers_have_it():
     async with replicated_brokers(3) as cluster:
         cluster.create_topic([1, 2, 3])
@@ -231,22 +239,28 @@ async def test_deletion_of_records_waits_for_the_followers():
         cluster.create_topic([1, 2])
         leader = cluster.nodes[1]
         await committed(leader, append(leader, b"a", b"b"))
-        request = DeleteRecordsRequest(
-            timeout_ms=5000,
-            topics=[
-                DeleteRecordsRequest.DeleteRecordsTopic(
-                    name="t",
-                    partitions=[DeleteRecordsRequest.DeleteRecordsPartition(partition_index=0, offset=1)],
-                )
-            ],
-        )
-        answer = (await Peer(leader.broker).call(2, request)).topics[0].partitions[0]
-        assert (answer.error_code, answer.low_watermark) == (Code.NONE, 1)
+        assert await delete_records(leader, 1) == (Code.NONE, 1)
         assert cluster.nodes[2].log.log_start_offset == 1
         cluster.cut.add(1)
-        request.topics[0].partitions[0].offset = 2
-        answer = (await Peer(leader.broker).call(2, request)).topics[0].partitions[0]
-        assert (answer.error_code, answer.low_watermark) == (Code.REQUEST_TIMED_OUT, -1)
+        assert await delete_records(leader, 2) == (Code.REQUEST_TIMED_OUT, -1)
+
+
+async def test_deletion_of_records_is_refused_when_the_leader_changes_meanwhile(nursery):
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        leader, answers = cluster.nodes[1], []
+        await committed(leader, append(leader, b"a"))
+        cluster.cut.add(1)
+        await trio.sleep(1)  # the fetch that waits ends
+
+        async def delete():
+            answers.append(await delete_records(leader, 1, timeout_ms=60_000))
+
+        nursery.start_soon(delete)
+        await trio.sleep(0.1)
+        cluster.change(leader=2)
+        await until(lambda: answers)
+        assert answers == [(Code.NOT_LEADER_OR_FOLLOWER, -1)]
 
 
 async def test_consumers_may_read_from_followers():

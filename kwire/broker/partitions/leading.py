@@ -132,11 +132,12 @@ async def records_deleted(partition: Partition, offset: int, *, timeout_ms: floa
     """
 
     def is_reached() -> bool:
-        if partition.topic_deleted or low_watermark(partition) >= offset:
+        if partition.topic_deleted:
             return True
         if not partition.leads:
+            # The next leader may not have deleted them, and this one has no view of the other replicas any more.
             raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
-        return False
+        return low_watermark(partition) >= offset
 
     await partition.low_watermark_waits.until(is_reached, offset, clock=partition.clock, timeout_ms=timeout_ms)
     return low_watermark(partition)
