@@ -5,15 +5,16 @@ not depend on: how HTTP is spoken, formats.
 
 Confluent Schema Registry, Karapace and Apicurio (under /apis/ccompat/v7) answer these calls:
 
-    GET /schemas/ids/17?format=serialized, /schemas/guids/GUID?format=serialized
-    GET /subjects/NAME/versions/3?format=serialized             a schema that another refers to
+    GET /schemas/ids/17, /schemas/guids/GUID
+    GET /subjects/NAME/versions/3             a schema that another refers to
 
-``format=serialized`` asks for a Protobuf schema as a FileDescriptorProto in base64 instead of its source. The other
-types, and registries that do not know it, ignore it.
+A second request, with ``?format=serialized``, asks for a Protobuf schema as a FileDescriptorProto in base64 instead of
+its source. It is sent for Protobuf alone: some versions of registries fail for the other types.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -69,30 +70,42 @@ class Registry:
             raise self._remembered(schema_id, error) from None
 
     async def _load(self, schema_id: SchemaId) -> Schema:
-        kind = "guids" if isinstance(schema_id, str) else "ids"
-        answer = await self._get(f"/schemas/{kind}/{schema_id}")
+        path = f"/schemas/{'guids' if isinstance(schema_id, str) else 'ids'}/{schema_id}"
+        answer = await self._get(path)
+        kind = answer.get("schemaType") or "AVRO"
         imports: dict[tuple[str, int], tuple[str, str]] = {}
-        await self._import(answer, imports, [])
-        return Schema(answer.get("schemaType") or "AVRO", answer["schema"], tuple(imports.values()))
+        await self._import(answer, kind, imports, [])
+        return Schema(kind, await self._text(answer, kind, path), tuple(imports.values()))
 
     async def _import(
-        self, answer: dict[str, Any], found: dict[tuple[str, int], tuple[str, str]], path: list[tuple[str, int]]
+        self,
+        answer: dict[str, Any],
+        kind: str,
+        found: dict[tuple[str, int], tuple[str, str]],
+        parents: list[tuple[str, int]],
     ) -> None:
         """Add the schemas that a schema refers to, depth first."""
         for name, place in _references(answer, self._name):
-            if place in path:
+            if place in parents:
                 raise SchemaError(f"{self._name} has a schema that refers to itself: {place[0]} version {place[1]}")
             if place in found:
                 continue
-            if len(found) + len(path) >= REFERENCES_MAX:
+            if len(found) + len(parents) >= REFERENCES_MAX:
                 raise SchemaError(f"it refers to more than {REFERENCES_MAX} schemas")
             subject, version = place
-            needed = await self._get(f"/subjects/{quote(subject, safe='')}/versions/{version}")
-            await self._import(needed, found, [*path, place])
-            found[place] = (name, needed["schema"])
+            path = f"/subjects/{quote(subject, safe='')}/versions/{version}"
+            needed = await self._get(path)
+            await self._import(needed, kind, found, [*parents, place])
+            found[place] = (name, await self._text(needed, kind, path))
+
+    async def _text(self, answer: dict[str, Any], kind: str, path: str) -> str:
+        if kind == "PROTOBUF":
+            with contextlib.suppress(SchemaError):  # a registry that has the source alone
+                answer = await self._get(f"{path}?format=serialized")
+        return str(answer["schema"])
 
     async def _get(self, path: str) -> dict[str, Any]:
-        status, body = await self._fetch(f"{path}?format=serialized")
+        status, body = await self._fetch(path)
         if status != 200:
             raise self._refusal(status, path)
         try:

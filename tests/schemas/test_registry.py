@@ -33,7 +33,21 @@ async def test_a_schema_is_got_by_its_id_or_guid(fake, registry):
     fake.schemas["/schemas/guids/a-guid"] = {"schema": "{}", "schemaType": "JSON"}
     assert await registry.load(17) == Schema("AVRO", '"string"')
     assert await registry.load("a-guid") == Schema("JSON", "{}")
-    assert fake.asked == ["/schemas/ids/17?format=serialized", "/schemas/guids/a-guid?format=serialized"]
+    assert fake.asked == ["/schemas/ids/17", "/schemas/guids/a-guid"]
+
+
+@pytest.mark.parametrize("status", [200, 500])
+async def test_protobuf_is_asked_for_serialized_too(fake, status):
+    fake.add(1, "source", "PROTOBUF", [("b.proto", "b", 1)])
+    fake.add_subject("b", 1, "source of b")
+
+    async def fetch(path):
+        if not path.endswith("?format=serialized"):
+            return fake.answer(path)
+        return status, b'{"schema": "serialized"}'
+
+    text, of_b = ("serialized",) * 2 if status == 200 else ("source", "source of b")
+    assert await Registry(NAME, fetch).load(1) == Schema("PROTOBUF", text, (("b.proto", of_b),))
 
 
 async def test_what_a_schema_refers_to_comes_first_and_once(fake, registry):
