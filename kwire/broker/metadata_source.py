@@ -35,7 +35,8 @@ if TYPE_CHECKING:  # a broker that is a cluster of its own does not load them
 class MetadataSource:
     """The image is complete, and shows this broker's registration.
 
-    ``run`` is a background task of the broker. ``close`` is called last at a clean stop; it may raise StorageFailure.
+    ``run`` is a background task of the broker. ``close`` is called last at a clean stop, ``discard`` where the files are
+    not used any more; both may raise StorageFailure.
     ``own`` is the controller, where it is this node's; where it is not, ``ask_controller`` sends it a request of this
     broker, or raises KafkaError. ``member`` is None where this node has a controller of its own, ``peers`` where no
     other broker can join.
@@ -47,6 +48,7 @@ class MetadataSource:
     broker_epoch: Callable[[], int]
     run: Callable[[], Awaitable[None]]
     close: Callable[[], None]
+    discard: Callable[[], None]
     ask_controller: Callable[[Message], Awaitable[Any]] | None = None
     own: EmbeddedController | None = None
     member: ClusterMember | None = None
@@ -95,6 +97,7 @@ async def open_own_log(
         broker_epoch=lambda: controller.broker_epoch,
         run=controller.run,
         close=controller.close,
+        discard=metadata_log.log.close,
         own=controller,
         peers=peers,
     )

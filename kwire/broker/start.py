@@ -123,7 +123,7 @@ async def open_broker(
                 nursery.start_soon(clock.run)
                 await broker.housekeeping.recover()
                 broker.partitions.begin_roles()
-                nursery.start_soon(broker.housekeeping.run)
+                broker.housekeeping.begin(nursery)
                 watch = broker.watchdog.watch
                 nursery.start_soon(watch, "metadata log", metadata.run)
                 if broker.cluster_controller is not None:
@@ -131,16 +131,25 @@ async def open_broker(
                 nursery.start_soon(watch, "partition moves", run_contained, clock.sleep, broker.moves.run)
                 if static.broker["delegation.token.secret.key"] and metadata.member is None:
                     start_contained(nursery, clock.sleep, broker.delegation_tokens.run)
-                await nursery.start(watch, "group coordinator", broker.groups.run)
-                await nursery.start(watch, "transaction coordinator", broker.transactions.run)
-                await nursery.start(watch, "share coordinator", broker.share_states.run)
-                await nursery.start(watch, "share partitions", broker.share_partitions.run)
+                _begin_coordinators(nursery, broker)
                 await _start_cluster_parts(nursery, broker, metadata)
                 yield broker
                 nursery.cancel_scope.cancel()
             await _close(broker, metadata)
     finally:
         dirs.release()
+
+
+def _begin_coordinators(nursery: trio.Nursery, broker: Broker) -> None:
+    for name, runtime in (
+        ("group coordinator", broker.groups),
+        ("transaction coordinator", broker.transactions),
+        ("share coordinator", broker.share_states),
+    ):
+        runtime.begin(nursery)
+        if runtime.has_partitions:
+            nursery.start_soon(broker.watchdog.watch, name, runtime.load_stored)
+    broker.share_partitions.begin(nursery)
 
 
 async def _start_cluster_parts(nursery: trio.Nursery, broker: Broker, metadata: MetadataSource) -> None:
@@ -482,7 +491,7 @@ async def _close(broker: Broker, metadata: MetadataSource) -> None:
     """
     if not broker.is_discarded:
         await broker.housekeeping.flush_and_checkpoint()
-    all_closed = not broker.is_discarded and not broker.partitions.unrecovered()
+    all_closed = not broker.partitions.unrecovered()
     for partition in broker.partitions:
         try:
             broker.partitions.close(partition)
@@ -490,6 +499,9 @@ async def _close(broker: Broker, metadata: MetadataSource) -> None:
             all_closed = False
             broker.storage_failures.report(failure)
     epoch = metadata.broker_epoch()
+    if broker.is_discarded:
+        metadata.discard()
+        return
     metadata.close()
     if all_closed:
         broker.dirs.mark_clean(epoch)

@@ -102,6 +102,8 @@ class Server:
         self.tls = tls
         # Each is called with another broker, before a client connects to it: hooks are of one broker.
         self.on_reopened: list[Callable[[], None]] = []
+        # By feature levels: a broker that takes the place of another needs no table of its own.
+        self.tables: dict[tuple[tuple[str, int], ...], ApiTable] = {}
         self.reopening: Reopening | None = None
         self.leave = trio.Event()
         self.is_stopping = False
@@ -237,7 +239,7 @@ async def _serve_one(  # noqa: PLR0917
         cluster_id=cluster_id,
         dialer=server.dialer,
     ) as broker:
-        apis = _api_table(broker)
+        apis = _reused_table(server.tables, broker)
         for key in EAGER:
             assert callable(apis[key].handler)  # imported now, so that the first client need not wait for it
         protocols = [binding.endpoint.security_protocol for binding in (*server.bindings, *server.controller_bindings)]
@@ -290,6 +292,16 @@ def _follow_features(broker: Broker, connections: ConnectionRegistry, delta: Del
     """Serve other APIs when the level of a feature has changed."""
     if delta.features_changed:
         connections.serve(_api_table(broker))
+
+
+def _reused_table(tables: dict[tuple[tuple[str, int], ...], ApiTable], broker: Broker) -> ApiTable:
+    """The table of what this broker serves at its start; ``tables`` are those of brokers with the same settings."""
+    if broker.member is not None:
+        return _api_table(broker)
+    levels = tuple(broker.controller.finalized_features.levels.items())
+    if levels not in tables:
+        tables[levels] = _api_table(broker)
+    return tables[levels]
 
 
 def _api_table(broker: Broker) -> ApiTable:

@@ -68,6 +68,8 @@ _CHECK_BYTES: Final = 1024 * 1024
 _TORN_BYTES_MAX: Final = 2 * 1024 * 1024
 # The index is rebuilt when this many entries at its end point to no batch.
 _INDEX_TRIES: Final = 3
+# A formatted directory of the metadata log has nothing else.
+_METADATA_SNAPSHOT_SUFFIX: Final = ".checkpoint"
 _INDEX_SUFFIXES: Final = (INDEX_SUFFIX, TIME_INDEX_SUFFIX)
 
 
@@ -118,8 +120,8 @@ def recover(
     ``keep_cut_bytes``: what is cut off is kept in files beside the log, see ``losses``.
     """
     names = files.sizes(path)
-    if not names:
-        return _empty(files, path, log_start_offset, now_ms)
+    if all(name.endswith(_METADATA_SNAPSHOT_SUFFIX) for name in names):
+        return _empty(files, path, log_start_offset, now_ms, exists=bool(names))
     if stop is not Stop.CLEAN or any(name.endswith((DELETED_SUFFIX, CLEANED_SUFFIX, SWAP_SUFFIX)) for name in names):
         names = _finish_replacements(files, path, names)
     cuts = Cuts(files, path, keep=keep_cut_bytes, preallocated=config.preallocate)
@@ -259,7 +261,7 @@ def _read_epochs(files: Files, path: str, segments: Sequence[Segment]) -> Leader
     return epochs
 
 
-def _empty(files: Files, path: str, log_start_offset: int, now_ms: int) -> Recovered:
+def _empty(files: Files, path: str, log_start_offset: int, now_ms: int, *, exists: bool) -> Recovered:
     return Recovered(
         segments=[Segment(files, path, log_start_offset, names={}, created_ms=now_ms)],
         log_start_offset=log_start_offset,
@@ -268,7 +270,7 @@ def _empty(files: Files, path: str, log_start_offset: int, now_ms: int) -> Recov
         producers=ProducerStates(),
         snapshots=Snapshots(files, path, ()),
         epochs=LeaderEpochs(),
-        exists=False,
+        exists=exists,
         any_aborted=False,
         losses=[],
     )

@@ -27,7 +27,8 @@ async def stage(nursery):
     made.image.partition = lambda topic, index: SimpleNamespace(leader=made.leader)
     made.leader = 1
     nursery.start_soon(made.clock.run)
-    await nursery.start(made.runtime.run)
+    made.runtime.begin(nursery)
+    await made.runtime.load_stored()
     return made
 
 

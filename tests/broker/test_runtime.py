@@ -363,7 +363,8 @@ async def test_requests_wait_while_a_long_log_is_replayed(start, nursery):
 
     async with start() as broker:
         broker.groups = Runtime(parts_of(broker), OFFSETS_TOPIC, partial(GroupCoordinator, GroupConfig()))
-        await nursery.start(broker.groups.run)
+        broker.groups.begin(nursery)
+        await broker.groups.load_stored()
         found = []
 
         async def ask():

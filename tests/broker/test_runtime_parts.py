@@ -17,7 +17,8 @@ from kwire.metadata.image import Delta
 async def stage(nursery):
     made = Stage()
     nursery.start_soon(made.clock.run)
-    await nursery.start(made.runtime.run)
+    made.runtime.begin(nursery)
+    await made.runtime.load_stored()
     return made
 
 
@@ -163,7 +164,8 @@ async def test_records_replayed_before_their_commit_are_read_after_it(stage):
     other.partition.batches, other.partition.log.end_offset = list(stage.partition.batches), 2
     other.partition.high_watermark = 1
     async with trio.open_nursery() as nursery:
-        await nursery.start(other.runtime.run)
+        other.runtime.begin(nursery)
+        await other.runtime.load_stored()
         machine = await other.machine()
         assert machine.timeline.has_uncommitted
         other.partition.commit()

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Final
 import trio
 
 from kwire.broker.background.file_remover import FileRemover
+from kwire.broker.background.periodic import repeat
 from kwire.broker.clock import Clock
 from kwire.broker.containment import run_contained
 from kwire.broker.logs import Logger
@@ -98,25 +99,36 @@ class Housekeeping:
                 nursery.start_soon(check, partition)
         log.info("log recovery finished", partitions=len(unclean))
 
-    async def run(self) -> None:
-        """Run all background tasks until cancelled."""
-        async with trio.open_nursery() as nursery:
-            for name, task in {
-                "retention": self._retain,
-                "file deletion": self._file_remover.run,
-                "checkpoints": self._flush_and_checkpoint,
-                "flush": self._flush_when_old,
-                "producer expiration": self._expire_producers,
-                "log cleaner": self._compact,
-            }.items():
-                nursery.start_soon(self._watchdog.watch, name, run_contained, self._clock.sleep, task)
+    def begin(self, nursery: trio.Nursery) -> None:
+        """Run all background tasks in ``nursery``, each from the first time that it is due."""
+        configs, clock, watch = self._configs, self._clock, self._watchdog.watch
+        nursery.start_soon(watch, "file deletion", run_contained, clock.sleep, self._file_remover.run)
+        for name, interval_ms, work in (
+            ("retention", lambda: configs.broker["log.retention.check.interval.ms"], self._retain),
+            ("checkpoints", self._checkpoint_interval_ms, self._flush_and_checkpoint),
+            # Kafka's scheduler takes 0 for "once", at the start, when nothing is to be flushed.
+            ("flush", lambda: configs.broker["log.flush.scheduler.interval.ms"], self._flush_when_old),
+            (
+                "producer expiration",
+                lambda: configs.broker["producer.id.expiration.check.interval.ms"],
+                self._expire_producers,
+            ),
+        ):
+            repeat(nursery, clock, interval_ms, work, watch=watch, name=name)
+        if configs.broker["log.cleaner.enable"]:
+            # Imported when it is due for the first time, so that a start is faster.
+            clean = partial(nursery.start_soon, watch, "log cleaner", run_contained, clock.sleep, self._compact)
+            clock.call_later(configs.broker["log.cleaner.backoff.ms"], clean)
+
+    def _checkpoint_interval_ms(self) -> float:
+        # 0 means "once, at the start" to Kafka's scheduler: then only kwire's own interval counts.
+        configured = self._configs.broker["log.flush.offset.checkpoint.interval.ms"] or _BACKGROUND_FLUSH_MS
+        return min(configured, _BACKGROUND_FLUSH_MS)
 
     async def _retain(self) -> None:
-        while True:
-            await self._clock.sleep(self._configs.broker["log.retention.check.interval.ms"])
-            async for partition in _in_slices(self._partitions):
-                while self.apply_retention(partition):
-                    await trio.lowlevel.checkpoint()
+        async for partition in _in_slices(self._partitions):
+            while self.apply_retention(partition):
+                await trio.lowlevel.checkpoint()
 
     def apply_retention(self, partition: Partition) -> bool:
         """Delete segments by the partition's retention settings; files are removed after ``file.delete.delay.ms``.
@@ -147,10 +159,6 @@ class Housekeeping:
         return segments >= SEGMENTS_DELETED_AT_ONCE
 
     async def _compact(self) -> None:
-        if not self._configs.broker["log.cleaner.enable"]:
-            return
-        await self._clock.sleep(self._configs.broker["log.cleaner.backoff.ms"])
-        # Imported when it is due for the first time, so that a start is faster.
         from kwire.broker.background.cleaner import Cleaner  # noqa: PLC0415
 
         self.cleaner = Cleaner(
@@ -165,37 +173,26 @@ class Housekeeping:
 
     async def _expire_producers(self) -> None:
         """Remove producers idle for ``producer.id.expiration.ms`` by this broker's clock."""
-        while True:
-            await self._clock.sleep(self._configs.broker["producer.id.expiration.check.interval.ms"])
-            expiration_ms = self._configs.broker["producer.id.expiration.ms"]
-            async for partition in _in_slices(self._partitions):
-                if partition.opened is not None:
-                    partition.opened.producers.expire(self._clock.now_ms(), expiration_ms)
+        expiration_ms = self._configs.broker["producer.id.expiration.ms"]
+        async for partition in _in_slices(self._partitions):
+            if partition.opened is not None:
+                partition.opened.producers.expire(self._clock.now_ms(), expiration_ms)
 
     async def _flush_when_old(self) -> None:
         """``flush.ms``, checked every ``log.flush.scheduler.interval.ms`` as in Kafka, which by default is never."""
-        while True:
-            interval_ms = self._configs.broker["log.flush.scheduler.interval.ms"]
-            if interval_ms <= 0:
-                return  # Kafka's scheduler takes this for "once", at the start, when nothing is to be flushed
-            await self._clock.sleep(interval_ms)
-            now = self._clock.monotonic_ms()
-            async with aclosing(_in_slices(self._partitions)) as slices:
-                async for partition in slices:
-                    if now - partition.flushed_ms >= partition.settings.log.flush_ms:
-                        await self._flush(partition)
+        now = self._clock.monotonic_ms()
+        async with aclosing(_in_slices(self._partitions)) as slices:
+            async for partition in slices:
+                if now - partition.flushed_ms >= partition.settings.log.flush_ms:
+                    await self._flush(partition)
 
     async def _flush_and_checkpoint(self) -> None:
-        while True:
-            # 0 means "once, at the start" to Kafka's scheduler: then only kwire's own interval counts.
-            configured = self._configs.broker["log.flush.offset.checkpoint.interval.ms"] or _BACKGROUND_FLUSH_MS
-            await self._clock.sleep(min(configured, _BACKGROUND_FLUSH_MS))
-            for partition in self._unflushed():
-                started_ms = self._clock.monotonic_ms()
-                await self._flush(partition)
-                # Pause for as long as it took, so that flushing many logs does not delay requests.
-                await self._clock.sleep(min(self._clock.monotonic_ms() - started_ms, _REST_MS_MAX))
-            self.write_checkpoints()
+        for partition in self._unflushed():
+            started_ms = self._clock.monotonic_ms()
+            await self._flush(partition)
+            # Pause for as long as it took, so that flushing many logs does not delay requests.
+            await self._clock.sleep(min(self._clock.monotonic_ms() - started_ms, _REST_MS_MAX))
+        self.write_checkpoints()
 
     async def flush_and_checkpoint(self) -> None:
         """Flush every log, then write the checkpoints."""

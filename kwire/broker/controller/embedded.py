@@ -179,10 +179,11 @@ class EmbeddedController:
         Raises StorageFailure once an fsync of the metadata log has failed, or its log directory has failed: the broker
         then stops, and the next start recovers what is on the disk.
         """
+        self._note_old_snapshot_later()
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._end_when_lost)
-            start_contained(nursery, self._clock.sleep, self._note_old_snapshots)
             start_contained(nursery, self._clock.sleep, self._write_snapshots)
+            await self.log.lost.wait()
+            raise StorageFailure(self.log.path, f"{self.log.lost_because}: kwire stops")
 
     def close(self) -> None:
         """Record that this broker stops, and close the log. Raises StorageFailure."""
@@ -195,12 +196,11 @@ class EmbeddedController:
         while True:
             await self.log.write_due_snapshot()
 
-    async def _note_old_snapshots(self) -> None:
+    def _note_old_snapshot_later(self) -> None:
         interval_ms = self._configs.broker["metadata.log.max.snapshot.interval.ms"]
-        while True:
-            await self._clock.sleep(min(interval_ms, _SNAPSHOT_CHECK_MS_MAX) or _SNAPSHOT_CHECK_MS_MAX)
-            self.log.tick()
+        delay_ms = min(interval_ms, _SNAPSHOT_CHECK_MS_MAX) or _SNAPSHOT_CHECK_MS_MAX
+        self._clock.call_later(delay_ms, self._note_old_snapshot)
 
-    async def _end_when_lost(self) -> None:
-        await self.log.lost.wait()
-        raise StorageFailure(self.log.path, f"{self.log.lost_because}: kwire stops")
+    def _note_old_snapshot(self) -> None:
+        self._note_old_snapshot_later()
+        self.log.tick()

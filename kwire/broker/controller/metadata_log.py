@@ -16,7 +16,7 @@ An Apache Kafka broker can start on this directory, and this broker on a directo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, NamedTuple
 
@@ -127,7 +127,9 @@ class MetadataLog:
         home = _home(dirs, configs)
         identity = Identity(node_id, home.id, *controller_endpoint(configs))
         release = persona(configs.broker["kwire.as.release"])
-        if format_if_new(files, home.path, identity, clock.now_ms(), levels=features.first_levels(release)):
+        levels = features.first_levels(release)
+        is_new = format_if_new(files, home.path, identity, clock.now_ms(), levels=levels)
+        if is_new:
             logger.info("metadata log formatted", path=metadata_path(home))
         # kafka-storage format makes no directory for the log where the settings name the quorum's voters.
         files.make_directory(metadata_path(home))
@@ -154,7 +156,8 @@ class MetadataLog:
         if loaded.in_transaction:
             self._append_records([AbortTransactionRecord(reason="Controller failover")])
         if not self.image.metadata_version:
-            self._bootstrap(home.path, configs.broker["min.insync.replicas"])
+            levels, others = (levels, []) if is_new else formatted(files, home.path)
+            self._bootstrap(levels, others, configs.broker["min.insync.replicas"])
         return self
 
     @property
@@ -314,11 +317,9 @@ class MetadataLog:
             )
         )
 
-    def _bootstrap(self, directory: str, min_insync_replicas: int) -> None:
+    def _bootstrap(self, levels: Mapping[str, int], others: Sequence[Record], min_insync_replicas: int) -> None:
         """Append the first records, from the levels and users that the directory was formatted with."""
-        levels, others = formatted(self._files, directory)
-        records: list[Record] = [*bootstrap_records(levels, min_insync_replicas=min_insync_replicas)]
-        records += others
+        records: list[Record] = [*bootstrap_records(levels, min_insync_replicas=min_insync_replicas), *others]
         framed = [BeginTransactionRecord(name="Bootstrap records"), *records, EndTransactionRecord()]
         self._append_records(framed, levels.get(METADATA_VERSION, 0))
         self.image.apply(records)

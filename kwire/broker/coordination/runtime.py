@@ -261,17 +261,22 @@ class Runtime(Generic[M]):
     # --- background
     # --------------------------------------------------------------------------------------------------
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Load what lies on disk, and run the tasks of coordinators, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            task_status.started()
-            for index, partition in list(self._partitions.of_topic(self.topic).items()):
-                await trio.lowlevel.checkpoint()
-                if self._is_ours(partition):
-                    await self._import_modules()
-                self._load_if_stored(index)
-            await trio.sleep_forever()
+    def begin(self, nursery: trio.Nursery) -> None:
+        """Run the tasks of coordinators in ``nursery`` from now on."""
+        self._nursery = nursery
+
+    @property
+    def has_partitions(self) -> bool:
+        """Whether there is anything to load."""
+        return bool(self._partitions.of_topic(self.topic))
+
+    async def load_stored(self) -> None:
+        """Load what lies on disk, once ``begin`` was called."""
+        for index, partition in list(self._partitions.of_topic(self.topic).items()):
+            await trio.lowlevel.checkpoint()
+            if self._is_ours(partition):
+                await self._import_modules()
+            self._load_if_stored(index)
 
     def start_task(self, shard: Shard[M], task: Callable[[*Ts], Awaitable[None]], *args: *Ts) -> None:
         """Run a task that belongs to a shard; if it raises, the shard has failed."""
@@ -309,7 +314,7 @@ class Runtime(Generic[M]):
         """Load or unload the machine of a partition whose leader may have changed."""
         partition = self._partitions.of_topic(self.topic).get(index)
         if partition is not None and partition.role is Role.LEADER:
-            # Before the start is done, ``run`` loads them.
+            # Before the start is done, ``load_stored`` loads them.
             if self._nursery is not None and self._modules:
                 self._nursery.start_soon(self._import_and_load, index)
             elif self._nursery is not None:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from kwire.broker.containment import start_contained
 from kwire.broker.coordination.runtime import Runtime, RuntimeParts
 from kwire.broker.coordination.shard import Waiter
 from kwire.broker.waits import Waits
@@ -109,17 +108,14 @@ class ShareStates(Runtime["ShareCoordinator"]):
     # --- pruning
     # -----------------------------------------------------------------------------------------------------
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """See ``Runtime.run``; and delete redundant records from time to time."""
-        async with trio.open_nursery() as nursery:
-            await nursery.start(super().run)
-            start_contained(nursery, self._clock.sleep, self._prune_from_time_to_time)
-            task_status.started()
+    def begin(self, nursery: trio.Nursery) -> None:
+        """See ``Runtime.begin``; and delete redundant records from time to time."""
+        super().begin(nursery)
+        self._clock.call_later(self._prune_interval_ms, self._prune_again)
 
-    async def _prune_from_time_to_time(self) -> None:
-        while True:
-            await self._clock.sleep(self._prune_interval_ms)
-            self.prune()
+    def _prune_again(self) -> None:
+        self._clock.call_later(self._prune_interval_ms, self._prune_again)
+        self.prune()
 
     def prune(self) -> None:
         """Delete the records at the start of each loaded machine's log that are redundant."""

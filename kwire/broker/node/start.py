@@ -179,6 +179,7 @@ async def open_quorum(
                 broker_epoch=lambda: member.epoch,
                 run=trio.sleep_forever,
                 close=lambda: None,
+                discard=lambda: None,
                 ask_controller=alter_partition.request,
                 member=member,
                 peers=peers,

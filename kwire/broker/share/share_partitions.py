@@ -131,12 +131,9 @@ class SharePartitions:
         self._led: dict[SharePartitionKey, LedSharePartition] = {}
         self._nursery: trio.Nursery | None = None
 
-    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Run the tasks of share partitions, until cancelled."""
-        async with trio.open_nursery() as nursery:
-            self._nursery = nursery
-            task_status.started()
-            await trio.sleep_forever()
+    def begin(self, nursery: trio.Nursery) -> None:
+        """Run the tasks of share partitions in ``nursery`` from now on."""
+        self._nursery = nursery
 
     # --- finding and loading
     # -----------------------------------------------------------------------------------------
