@@ -38,6 +38,7 @@ from kwire.server.connection_registry import ConnectionRegistry
 from kwire.server.listener import Listener
 from kwire.testing.files import MemoryFiles
 from kwire.testing.network import MemoryNetwork
+from kwire.testing.transport import MemoryTransport
 
 CONTROLLER_ID: Final = 100
 
@@ -85,17 +86,20 @@ class MemoryNode:
         mine = [self.endpoint]
         try:
             with trio.CancelScope() as self._scope:
-                async with open_broker(
-                    BrokerSettings(self.settings),
-                    self.files,
-                    endpoints=[] if self.is_controller else mine,
-                    controller_endpoints=mine if self.is_controller else [],
-                    clock=self.clock,
-                    dialer=network.dialer(self.host),
-                ) as self.broker:
+                async with (
+                    open_broker(
+                        BrokerSettings(self.settings),
+                        self.files,
+                        endpoints=[] if self.is_controller else mine,
+                        controller_endpoints=mine if self.is_controller else [],
+                        clock=self.clock,
+                        dialer=network.dialer(self.host),
+                    ) as self.broker,
+                    trio.open_nursery() as peers,
+                ):
                     registry = ConnectionRegistry(self._table(self.broker), self.clock, Limits)
                     listener = Listener(self.endpoint, registry)
-                    network.listen(self.address, partial(_serve, self.broker, listener))
+                    network.listen(self.address, partial(_serve, peers, self.broker, listener))
                     member = self.broker.member
                     if member is not None:
                         member.controller.on_versions.append(partial(self._serve_again, self.broker, registry))
@@ -105,6 +109,7 @@ class MemoryNode:
                     if member is not None:
                         await member.leave()
                     network.stop_listening(self.address)
+                    peers.cancel_scope.cancel()
         finally:
             network.stop_listening(self.address)
             self.broker = None
@@ -131,8 +136,21 @@ class MemoryNode:
         await self._ended.wait()
 
 
-async def _serve(broker: Broker, listener: Listener, transport: object) -> None:
-    await serve_connection(broker, transport, listener)  # type: ignore[arg-type]
+async def _serve(peers: trio.Nursery, broker: Broker, listener: Listener, transport: MemoryTransport) -> None:
+    """Serve a connection as a task of the node, which ends with it: no request goes on in a node that was killed."""
+    ended = trio.Event()
+
+    async def serve() -> None:
+        try:
+            await serve_connection(broker, transport, listener)
+        finally:
+            ended.set()
+
+    try:
+        peers.start_soon(serve)
+    except RuntimeError:  # the node has ended meanwhile
+        return
+    await ended.wait()
 
 
 class MemoryCluster:

@@ -1,8 +1,13 @@
 """Three brokers under a controller, in memory: what a cluster is for."""
 
 import pytest
+import trio
+import trio.testing
 
+from kwire.broker.outbound.connection import NodeConnection
 from kwire.errors import Code
+from kwire.server.connection import serve_connection
+from kwire.testing import memory_cluster as memory_cluster_module
 from kwire.testing.memory_cluster import CONTROLLER_ID, memory_cluster
 from kwire.wire.messages import CreateTopicsRequest
 
@@ -71,3 +76,23 @@ async def test_a_broker_that_is_cut_off_is_fenced_and_comes_back(cluster, autoju
     await cluster.until(lambda: cluster.unfenced() == {1, 2})
     cluster.network.mend()
     await cluster.until(lambda: cluster.unfenced() == {1, 2, 3})
+
+
+async def test_connections_end_with_the_node_that_was_killed_before_its_parts_are_closed(cluster, monkeypatch):
+    node = cluster.nodes[1]
+    running_at_the_end = []
+
+    async def serve(*arguments):
+        try:
+            await serve_connection(*arguments)
+        finally:
+            running_at_the_end.append(node.broker is not None)
+
+    monkeypatch.setattr(memory_cluster_module, "serve_connection", serve)
+    client = NodeConnection(
+        node.address, dialer=cluster.network.dialer("client"), client_id="test", timeout_ms=60_000
+    )
+    await client.api_versions()
+    await cluster.kill(1)
+    await trio.testing.wait_all_tasks_blocked()
+    assert running_at_the_end == [True]
