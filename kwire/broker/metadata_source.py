@@ -35,8 +35,8 @@ if TYPE_CHECKING:  # a broker that is a cluster of its own does not load them
 class MetadataSource:
     """The image is complete, and shows this broker's registration.
 
-    ``run`` is a background task of the broker. ``close`` is called last at a clean stop, ``discard`` where the files are
-    not used any more; both may raise StorageFailure.
+    ``run`` is a background task of the broker. ``close`` is called last at a clean stop, ``discard`` where the files
+    are not used any more; both may raise StorageFailure.
     ``own`` is the controller, where it is this node's; where it is not, ``ask_controller`` sends it a request of this
     broker, or raises KafkaError. ``member`` is None where this node has a controller of its own, ``peers`` where no
     other broker can join.

@@ -20,6 +20,7 @@ from kwire.broker.broker import Broker
 from kwire.broker.clock import Clock
 from kwire.broker.containment import run_contained, start_contained
 from kwire.broker.coordination.admission import Admission
+from kwire.broker.coordination.background import begin_coordinators
 from kwire.broker.coordination.groups import Groups
 from kwire.broker.coordination.markers import MarkerWriter
 from kwire.broker.coordination.metadata_view import MetadataView
@@ -131,25 +132,14 @@ async def open_broker(
                 nursery.start_soon(watch, "partition moves", run_contained, clock.sleep, broker.moves.run)
                 if static.broker["delegation.token.secret.key"] and metadata.member is None:
                     start_contained(nursery, clock.sleep, broker.delegation_tokens.run)
-                _begin_coordinators(nursery, broker)
+                begin_coordinators(nursery, watch, broker.groups, broker.transactions, broker.share_states)
+                broker.share_partitions.begin(nursery)
                 await _start_cluster_parts(nursery, broker, metadata)
                 yield broker
                 nursery.cancel_scope.cancel()
             await _close(broker, metadata)
     finally:
         dirs.release()
-
-
-def _begin_coordinators(nursery: trio.Nursery, broker: Broker) -> None:
-    for name, runtime in (
-        ("group coordinator", broker.groups),
-        ("transaction coordinator", broker.transactions),
-        ("share coordinator", broker.share_states),
-    ):
-        runtime.begin(nursery)
-        if runtime.has_partitions:
-            nursery.start_soon(broker.watchdog.watch, name, runtime.load_stored)
-    broker.share_partitions.begin(nursery)
 
 
 async def _start_cluster_parts(nursery: trio.Nursery, broker: Broker, metadata: MetadataSource) -> None:
@@ -491,7 +481,7 @@ async def _close(broker: Broker, metadata: MetadataSource) -> None:
     """
     if not broker.is_discarded:
         await broker.housekeeping.flush_and_checkpoint()
-    all_closed = not broker.partitions.unrecovered()
+    all_closed = not broker.is_discarded and not broker.partitions.unrecovered()
     for partition in broker.partitions:
         try:
             broker.partitions.close(partition)
@@ -499,10 +489,7 @@ async def _close(broker: Broker, metadata: MetadataSource) -> None:
             all_closed = False
             broker.storage_failures.report(failure)
     epoch = metadata.broker_epoch()
-    if broker.is_discarded:
-        metadata.discard()
-        return
-    metadata.close()
+    (metadata.discard if broker.is_discarded else metadata.close)()
     if all_closed:
         broker.dirs.mark_clean(epoch)
 

@@ -102,8 +102,7 @@ class Server:
         self.tls = tls
         # Each is called with another broker, before a client connects to it: hooks are of one broker.
         self.on_reopened: list[Callable[[], None]] = []
-        # By feature levels: a broker that takes the place of another needs no table of its own.
-        self.tables: dict[tuple[tuple[str, int], ...], ApiTable] = {}
+        self.tables: dict[object, ApiTable] = {}  # by feature levels, for brokers that replace others
         self.reopening: Reopening | None = None
         self.leave = trio.Event()
         self.is_stopping = False
@@ -121,8 +120,7 @@ class Server:
 
         The sockets listen all the time, so that clients reconnect as after a restart. ``clock`` None: the new broker's
         clock goes on from that of the old one. When the broker cannot start, ``undo`` is called, and what failed is
-        raised once it serves again; without ``undo`` this server ends. ``discard``: the old broker need not write its
-        state to the disk.
+        raised once it serves again; without ``undo`` this server ends. ``discard``: the old state need not be written.
         """
         while self.reopening is not None:
             await self.reopening.done.wait()
@@ -294,12 +292,10 @@ def _follow_features(broker: Broker, connections: ConnectionRegistry, delta: Del
         connections.serve(_api_table(broker))
 
 
-def _reused_table(tables: dict[tuple[tuple[str, int], ...], ApiTable], broker: Broker) -> ApiTable:
-    """The table of what this broker serves at its start; ``tables`` are those of brokers with the same settings."""
-    if broker.member is not None:
-        return _api_table(broker)
+def _reused_table(tables: dict[object, ApiTable], broker: Broker) -> ApiTable:
+    """The table of a broker that starts. ``tables`` has those of earlier brokers with the same settings."""
     levels = tuple(broker.controller.finalized_features.levels.items())
-    if levels not in tables:
+    if broker.member is not None or levels not in tables:
         tables[levels] = _api_table(broker)
     return tables[levels]
 

@@ -68,8 +68,6 @@ _CHECK_BYTES: Final = 1024 * 1024
 _TORN_BYTES_MAX: Final = 2 * 1024 * 1024
 # The index is rebuilt when this many entries at its end point to no batch.
 _INDEX_TRIES: Final = 3
-# A formatted directory of the metadata log has nothing else.
-_METADATA_SNAPSHOT_SUFFIX: Final = ".checkpoint"
 _INDEX_SUFFIXES: Final = (INDEX_SUFFIX, TIME_INDEX_SUFFIX)
 
 
@@ -120,7 +118,7 @@ def recover(
     ``keep_cut_bytes``: what is cut off is kept in files beside the log, see ``losses``.
     """
     names = files.sizes(path)
-    if all(name.endswith(_METADATA_SNAPSHOT_SUFFIX) for name in names):
+    if all(name.endswith(".checkpoint") for name in names):  # of metadata, in a directory that was just formatted
         return _empty(files, path, log_start_offset, now_ms, exists=bool(names))
     if stop is not Stop.CLEAN or any(name.endswith((DELETED_SUFFIX, CLEANED_SUFFIX, SWAP_SUFFIX)) for name in names):
         names = _finish_replacements(files, path, names)

@@ -198,7 +198,7 @@ def test_every_background_task_is_contained():
         ("node/member.py", "member.watch"),
         ("node/member.py", "self._follow_metadata"),  # ends the broker, whose image would miss a change
         ("node/member.py", "self._heartbeats.run"),
-        ("start.py", "runtime.load_stored"),  # coordinators are contained one by one
+        ("coordination/background.py", "runtime.load_stored"),  # coordinators are contained one by one
         ("share/share_partitions.py", "self._run_task"),  # loads the share partition again
         ("background/housekeeping.py", "check"),  # before anything is served
         ("background/cleaner.py", "self._do_round"),  # marks the log as uncleanable

@@ -89,9 +89,7 @@ async def test_connections_end_with_the_node_that_was_killed_before_its_parts_ar
             running_at_the_end.append(node.broker is not None)
 
     monkeypatch.setattr(memory_cluster_module, "serve_connection", serve)
-    client = NodeConnection(
-        node.address, dialer=cluster.network.dialer("client"), client_id="test", timeout_ms=60_000
-    )
+    client = NodeConnection(node.address, dialer=cluster.network.dialer("client"), client_id="test", timeout_ms=60_000)
     await client.api_versions()
     await cluster.kill(1)
     await trio.testing.wait_all_tasks_blocked()
