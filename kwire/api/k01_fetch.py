@@ -20,7 +20,7 @@ So does replica id -2, the debugging consumer, which is not a replica. A consume
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from kwire.api.moved_leader import current_leader, endpoints_of
 from kwire.broker.partitions.fetch_sessions import (
@@ -41,6 +41,9 @@ from kwire.storage.files import FileSlice
 from kwire.storage.index import AbortedTransaction
 from kwire.types import METADATA_TOPIC_ID
 from kwire.wire.messages import FetchRequest, FetchResponse
+
+if TYPE_CHECKING:  # few brokers have one
+    from kwire.broker.partitions.replica_selector import RackAwareReplicaSelector
 
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
 _FOLLOWERS_SERVE_SINCE: Final = 11  # KIP-392
@@ -158,9 +161,8 @@ class _Fetch:
         "_incremental",
         "_is_first_read",
         "_is_follower",
-        "_rack",
-        "_replica_epoch",
         "_replica_id",
+        "_request",
         "_session",
         "_unknown",
         "_unknown_at_first",
@@ -171,15 +173,13 @@ class _Fetch:
 
     def __init__(self, context: Context, request: FetchRequest, session: FetchSession, *, incremental: bool) -> None:
         replica_id = self._replica_id = _replica_id(request)
-        self._replica_epoch = request.replica_state.replica_epoch
+        self._request = request
         self._is_first_read = True
         self._context = context
         self._bytes_max = min(request.max_bytes, context.broker.configs.broker["fetch.max.bytes"])
         self._session = session
         self._incremental = incremental
         self._is_follower = replica_id >= 0
-        # The rack of a consumer that may be sent to a replica near it.
-        self._rack = request.rack_id if replica_id < 0 and context.broker.replica_selector is not None else ""
         self._up_to = _up_to(request, replica_id)
         self._answers: dict[FetchItem, PartitionData] = {}
         # Answers for partitions that do not exist: they come last, and do not end a wait that began with them.
@@ -194,10 +194,10 @@ class _Fetch:
         return not self.failed and len(self._session.items) > len(self._unknown)
 
     async def read(self) -> None:
-        """Read what may have something new, from the partition that was served longest ago, up to max_bytes."""
-        self._answers.clear()
-        self._unknown.clear()
-        self.byte_count = 0
+        """Read what may have something new, from the partition that was served longest ago, up to max_bytes.
+
+        ``release`` comes before a second read.
+        """
         session = self._session
         left = self._bytes_max
         items: Iterable[FetchItem] = session.dirty_items() if self._incremental else session.items.values()
@@ -227,10 +227,12 @@ class _Fetch:
             self.failed = True  # deleted while the request waited
 
     def release(self) -> None:
-        """Unpin the slices of answers that will not be sent."""
+        """Unpin the slices of answers that will not be sent, and forget the answers."""
         for answer in self._answers.values():
             _release(answer.records)
         self._answers.clear()
+        self._unknown.clear()
+        self.byte_count = 0
 
     def respond(self) -> FetchResponse:
         session = self._session
@@ -347,7 +349,8 @@ class _Fetch:
             check_follower(partition, self._replica_id, item.leader_epoch)
             if self._is_throttled(partition):
                 return self._read_nothing(partition, item)
-        if self._rack and (preferred := self._preferred_replica(partition, item)) != _NO_REPLICA:
+        selector = self._context.broker.replica_selector
+        if selector is not None and (preferred := self._preferred_replica(selector, partition, item)) != _NO_REPLICA:
             answer = self._read_nothing(partition, item)
             answer.preferred_read_replica = preferred
             self.failed = True
@@ -377,15 +380,15 @@ class _Fetch:
             records=b"" if records is None else records,
         )
 
-    def _preferred_replica(self, partition: Partition, item: FetchItem) -> int:
-        context = self._context
-        selector = context.broker.replica_selector
-        if selector is None or not partition.leads:
+    def _preferred_replica(self, selector: RackAwareReplicaSelector, partition: Partition, item: FetchItem) -> int:
+        """Name the replica that a consumer is to read from, if it is not this one."""
+        context, rack = self._context, self._request.rack_id
+        if self._is_follower or not rack or not partition.leads:
             return _NO_REPLICA
         return selector.preferred(
             partition,
             item.fetch_offset,
-            rack=self._rack,
+            rack=rack,
             listener=context.endpoint.name,
             now_ms=int(context.broker.clock.monotonic_ms()),
         )
@@ -410,7 +413,7 @@ class _Fetch:
                     self._replica_id,
                     offset=item.fetch_offset,
                     log_start_offset=item.log_start_offset,
-                    broker_epoch=self._replica_epoch,
+                    broker_epoch=self._request.replica_state.replica_epoch,
                 )
             except BaseException:
                 _release(records)

@@ -11,7 +11,7 @@ Version notes: 3 static members (KIP-345).
 from __future__ import annotations
 
 from kwire.broker.requests.context import Context
-from kwire.errors import KafkaError
+from kwire.errors import Code, KafkaError
 from kwire.security.operations import Operation, ResourceType
 from kwire.wire.messages import HeartbeatRequest, HeartbeatResponse
 
@@ -22,15 +22,26 @@ async def handle(context: Context, request: HeartbeatRequest) -> HeartbeatRespon
     try:
         context.authorize(Operation.READ, ResourceType.GROUP, request.group_id)
         machine = await broker.groups.machine(context, request.group_id)
-        who = (request.group_id, request.generation_id, request.member_id, request.group_instance_id)
         if machine.consumer.has_members(request.group_id):
-            code = await broker.groups.submit(
-                context,
-                request.group_id,
-                lambda machine, ticket, now_ms: machine.consumer.classic_heartbeat(*who, ticket=ticket, now_ms=now_ms),
-            )
+            code = await _consumer_heartbeat(context, request)
         else:
-            code = machine.heartbeat(*who, now_ms=broker.clock.now_ms())
+            code = machine.heartbeat(
+                request.group_id,
+                request.generation_id,
+                request.member_id,
+                request.group_instance_id,
+                now_ms=broker.clock.now_ms(),
+            )
     except KafkaError as refusal:
         code = refusal.code
     return HeartbeatResponse(throttle_time_ms=context.throttle_ms, error_code=code)
+
+
+async def _consumer_heartbeat(context: Context, request: HeartbeatRequest) -> Code:
+    who = (request.group_id, request.generation_id, request.member_id, request.group_instance_id)
+    code: Code = await context.broker.groups.submit(
+        context,
+        request.group_id,
+        lambda machine, ticket, now_ms: machine.consumer.classic_heartbeat(*who, ticket=ticket, now_ms=now_ms),
+    )
+    return code

@@ -14,6 +14,7 @@ another, so that the client finds its cluster again.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import replace
 from typing import Final
 
@@ -38,8 +39,11 @@ def handle(context: Context, request: ApiVersionsRequest) -> ApiVersionsResponse
     if code is not Code.NONE:
         return ApiVersionsResponse(error_code=code)
     if context.api_version >= _SOFTWARE_SINCE:
+        # Interned: connections of the same software share these strings.
         context.connection.client = replace(
-            context.client, software_name=request.client_software_name, software_version=request.client_software_version
+            context.client,
+            software_name=sys.intern(request.client_software_name),
+            software_version=sys.intern(request.client_software_version),
         )
     answer = ApiVersionsResponse(api_keys=advertised(context), throttle_time_ms=context.throttle_ms)
     release = persona(context.broker.configs.broker["kwire.as.release"])

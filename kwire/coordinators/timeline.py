@@ -226,6 +226,10 @@ class NestedTable(Versioned[tuple[Any, ...], V]):
                 return []
         return list(_leaves(node, prefix))
 
+    def has_under(self, first: Any) -> bool:
+        """Whether the path of any value begins with ``first``."""
+        return first in self._root
+
     def branch(self, *prefix: Any) -> Mapping[Any, Any]:
         """The entries under ``prefix``, by the next part of their paths. Read only, and valid until the next change."""
         node: Any = self._root

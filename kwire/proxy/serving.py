@@ -21,6 +21,7 @@ from kwire.broker.logs import Logger
 from kwire.broker.outbound.interface import Address
 from kwire.broker.outbound.sockets import SocketDialer, SocketStream
 from kwire.broker.outbound.tls import TlsStream, start_tls
+from kwire.broker.requests.client import peer_text
 from kwire.limits import RECV_WAKE_BYTES_MAX
 from kwire.proxy.proxy import Proxy
 from kwire.server.acceptor import Bound, CannotBind, PortInUse, bind
@@ -156,10 +157,11 @@ class Sockets:
                 return  # reset by the peer before it was accepted
             _buffer_freely(accepted)
             transport, handshake = self._transport(accepted, (host.removeprefix("::ffff:"), port), close_watch, proxy)
+            peer = peer_text(transport.host, transport.port)
             try:
-                await proxy.serve(transport, transport.peer, node, handshake)
+                await proxy.serve(transport, peer, node, handshake)
             except Exception as error:  # noqa: BLE001 (a bug, whatever it is)
-                log.failure("connection failed, which is a bug in kwire", error, peer=transport.peer)
+                log.failure("connection failed, which is a bug in kwire", error, peer=peer)
 
     def _transport(
         self, accepted: socket.socket, address: tuple[str, int], close_watch: CloseWatch, proxy: Proxy

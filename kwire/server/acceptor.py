@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import sys
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -45,6 +46,7 @@ _PEER_TROUBLE_NAMES: Final = (
 _PEER_TROUBLE: Final = frozenset(getattr(errno, name) for name in _PEER_TROUBLE_NAMES if hasattr(errno, name))
 _ABSENT: Final = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _PORT_ATTEMPTS: Final = 20
+_TASK_NAME: Final = "kwire connection"  # else trio makes a string for each connection
 
 
 class CannotBind(Exception):
@@ -149,7 +151,7 @@ class Acceptor:
 
     def _admit(self, accepted: socket.socket, address: tuple[str, int]) -> None:
         # A socket for both families shows IPv4 peers as ::ffff:192.0.2.1; limits and logs use 192.0.2.1.
-        host = address[0].removeprefix("::ffff:")
+        host = sys.intern(address[0].removeprefix("::ffff:"))  # one string for the many connections of a host
         why = self._connections.refusal(host) or self._broker.quotas.refusal(host)
         if why is not None:
             log.warning("connection refused", peer=host, listener=self._listener.endpoint.name, why=why)
@@ -161,7 +163,7 @@ class Acceptor:
         except OSError:
             accepted.close()  # reset by the peer before it was accepted
             return
-        self._nursery.start_soon(self._connection(accepted, (host, address[1])).run)
+        self._nursery.start_soon(self._connection(accepted, (host, address[1])).run, name=_TASK_NAME)
 
     def _connection(self, accepted: socket.socket, address: tuple[str, int]) -> Connection:
         last_received, tls = self._connections.last_received, self._listener.tls

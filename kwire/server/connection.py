@@ -10,23 +10,21 @@ that closes while its request waits loses that reply only; the requests that it 
 commit) are still handled.
 
 What a connection does between two points at which it yields is its turn (``server.turns``): it ends after
-``limits.TURN_MS`` or ``TURN_BYTES_MAX``, between two requests or where a handler calls ``breathe``. A turn begins
-whenever the event loop runs the connection's task again, whatever it waited for: see ``turns.Turn``.
+``limits.TURN_MS`` or ``TURN_BYTES_MAX``, between two requests or where a handler calls ``breathe``.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Awaitable, Callable, Hashable, Sequence
-from struct import Struct
 from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 
 import trio
 
 from kwire.broker.broker import Broker
 from kwire.broker.containment import must_stop_broker
-from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
-from kwire.broker.requests.client import Client, split_peer
+from kwire.broker.requests.client import Client
 from kwire.broker.requests.context import Context
 from kwire.broker.requests.dispatch import dispatch
 from kwire.broker.requests.hooks import CutOff
@@ -36,10 +34,12 @@ from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
 from kwire.limits import DECODE_INLINE_BYTES_MAX, READ_CHUNK_BYTES, TURN_BYTES_MAX, TURN_DEBT_MS, TURN_MS
 from kwire.metadata.sasl_settings import uses_sasl
 from kwire.server.cached_answers import CachedAnswers
+from kwire.server.connection_registry import RegisteredConnection
 from kwire.server.handshake import Handshake, HandshakeFailed
 from kwire.server.listener import Listener
 from kwire.server.outgoing import Outgoing, send_through
 from kwire.server.refusals import Ended, PeerGone, discard, encode_refusal
+from kwire.server.request_memory import RequestMemory
 from kwire.server.transport import Part, Transport, close_slices
 from kwire.server.turns import Turn
 from kwire.wire.codec import Message, RequestHeader, api_name, decode_request, encode_response, read_header
@@ -54,7 +54,7 @@ log = Logger("kwire.server")
 
 T = TypeVar("T")
 
-_KEY_AND_VERSION = Struct(">hh")
+_KEY_AND_VERSION = struct.Struct(">hh")
 _TURN_S: Final = TURN_MS / 1000
 _DEBT_S: Final = TURN_DEBT_MS / 1000
 
@@ -71,12 +71,11 @@ class Connection:
         "_breaths",
         "_broker",
         "_cached",
+        "_closing",
         "_connections",
         "_ended_because",
-        "_for",
         "_handshake",
         "_header",
-        "_held_bytes",
         "_login",
         "_parked",
         "_peer_gone",
@@ -87,13 +86,12 @@ class Connection:
         "_splitter",
         "_transport",
         "_turn",
+        "_turn_began",
         "_turn_bytes",
         "_turn_debt_until",
         "_watched",
-        "_yields",
         "checked_batches",
         "client",
-        "closing",
         "idle_turns",
     )
 
@@ -101,28 +99,26 @@ class Connection:
         self, broker: Broker, transport: Transport, listener: Listener, handshake: Handshake | None = None
     ) -> None:
         connections = listener.connections
-        host, port = split_peer(transport.peer)
-        self.client = Client(host, port, listener.endpoint, authenticated_at_ms=broker.clock.now_ms())
+        now_ms = broker.clock.now_ms()
+        self.client = Client(transport.host, transport.port, listener.endpoint, authenticated_at_ms=now_ms)
         self.idle_turns = 0
         self.checked_batches = 0
-        self.closing: dict[Hashable, Callable[[], None]] = {}
+        self._closing: dict[Hashable, Callable[[], None]] | None = None
         self._broker = broker
         self._transport = transport
         self._handshake = handshake
         self._connections = connections
-        self._session = Session(connections.served)
+        self._session = connections.session
         self._splitter = FrameSplitter(connections.request_bytes_max, connections.read_buffers)
         self._shortcut: Shortcut | None = None  # of the first API with one that this client has used
         self._pending: list[Part] = []
-        self._yields = -1  # of the transport, when the turn began
-        self._turn = Turn(connections.perf_counter)
+        self._turn = Turn(connections.perf_counter, broker.watchdog)
+        self._turn_began = -1.0
         self._turn_debt_until = 0.0
         self._turn_bytes = 0
         self._breaths = 0  # how often a turn ended within a request
-        self._held_bytes = 0  # of those that the registry counts against queued.max.request.bytes
         self._header: RequestHeader | None = None  # of the request being handled, for log lines
         self._cached = CachedAnswers(broker)
-        self._for: int | None = None  # the key of its API
         self._reading = False
         self._parked: trio.CancelScope | None = None
         self._watched = False
@@ -140,16 +136,10 @@ class Connection:
         return self._connections.apis
 
     @property
-    def endpoint(self) -> Endpoint:
-        return self.client.endpoint
-
-    @property
-    def peer(self) -> str:
-        return self._transport.peer
-
-    @property
-    def host(self) -> str:
-        return self._transport.host
+    def closing(self) -> dict[Hashable, Callable[[], None]]:
+        """See ``context.Connection``. Few connections have any."""
+        self._closing = {} if self._closing is None else self._closing
+        return self._closing
 
     @property
     def waiting(self) -> bool:
@@ -158,40 +148,40 @@ class Connection:
 
     async def run(self) -> None:
         """Serve until the end. Raises only what must stop the broker."""
-        await self._turn.run(self._serve(), self._report_turn)
+        await self._turn.run(self._serve())
 
     async def _serve(self) -> None:
         try:
             if self._handshake is not None:
                 await self._handshake(self)
                 self._handshake = None
-            while self._ended_because is None and await self._answer_what_comes():
+            # The frames have no name here, so that their chunk is freed before the next read waits.
+            while self._ended_because is None and await self._answer_all(await self._read()):
                 pass
         except CutOff:
-            self._hold(0)
+            self._connections.note_held(self, 0)
             self._reading = True
             await discard(self._transport)
         except HandshakeFailed as failure:
-            self._connections.handshake_failures.log(self.peer, self.endpoint.name, str(failure))
+            self._connections.handshake_failures.log(self.client.peer, self.client.endpoint.name, str(failure))
         except ProtocolViolation as violation:
             if self._login is not None:
                 self._login.note_violation(str(violation))
             log.warning("connection closed: protocol violation", why=str(violation), **self._tags())
         except (ConnectionError, trio.ClosedResourceError, Ended) as end:
-            log.debug("connection ended", peer=self.peer, why=self._ended_because or str(end))
+            log.debug("connection ended", peer=self.client.peer, why=self._ended_because or str(end))
         except Exception as error:
             if must_stop_broker(error):
                 raise
-            log.failure("connection failed, which is a bug in kwire", error, peer=self.peer)
+            log.failure("connection failed, which is a bug in kwire", error, peer=self.client.peer)
         finally:
             self._transport.close()
             close_slices(self._pending)
-            self._hold(0)
             self._broker.telemetry.connection_closed(self)
             self._connections.leave(self)
             if self._login is not None:
                 self._login.close()
-            for callback in self.closing.values():
+            for callback in (self._closing or {}).values():
                 self._broker.clock.call_later(0, callback)  # exceptions are contained there
 
     def end(self, why: str) -> None:
@@ -240,62 +230,75 @@ class Connection:
             await self._park(event.wait(), timeout_ms)
         return event.is_set()
 
-    async def _answer_what_comes(self) -> bool:
-        """Read once and answer every frame that is whole now. False when the peer will send no more."""
-        frames = await self._read()
+    async def _answer_all(self, frames: list[memoryview] | None) -> bool:
+        """Answer what has been read. False when the peer will send no more."""
         if frames is None:
             return False
         self.idle_turns = 0
-        if self._transport.yields != self._yields:
-            await self._begin_turn()
+        turn = self._turn
+        if turn.began != self._turn_began:
+            self._turn_began = turn.began
+            self._turn_bytes = 0
+            # One that used up a turn just now goes behind those that wait.
+            if self._turn_debt_until > turn.began and self._connections.turns.busy:
+                await self._next_turn()
         perf_counter = self._connections.perf_counter
         for frame in frames:
             try:
                 answered = self._shortcut is not None and self._answer_from_cache(self._shortcut, frame)
             except Exception as error:  # noqa: BLE001 (our bug, whatever it is)
-                self._header = read_header(frame)
-                await self._fail(self._header, error)
+                await self._fail(read_header(frame), error)
             if not answered:
                 await self._answer(frame)
-            if perf_counter() - self._turn.began >= _TURN_S or self._turn_bytes >= TURN_BYTES_MAX:
+            if perf_counter() - turn.began >= _TURN_S or self._turn_bytes >= TURN_BYTES_MAX:
                 await self._give_way()
-        if self._turn_bytes >= TURN_BYTES_MAX:
-            await self._give_way()
         if self._pending:
             await self.send_pending()
-        if self._held_bytes:
-            self._hold(self._splitter.claimed_bytes)
+        if self._connections.memory is not None:
+            self._connections.note_held(self, self._splitter.claimed_bytes)
         return True
 
     async def _read(self) -> list[memoryview] | None:
+        """Read once; return the frames that are whole now, or None when the peer will send no more."""
         space = self._splitter.space()
-        memory = self._connections.memory
         self._reading = True
-        if space is None:
-            chunk = await self._transport.recv(READ_CHUNK_BYTES)
-            count = len(chunk)
+        if space is not None:
+            frames = await self._read_on(space)
         else:
-            self._connections.unfinished.note(self, self._splitter.held_bytes)
-            count = await self._transport.recv_into(space)
-        self._reading = False
-        if count == 0:
-            if self._splitter.between_frames:
+            chunk = await self._transport.recv(READ_CHUNK_BYTES)
+            self._reading = False
+            if not chunk:
+                self._splitter.end()
                 return None
-            raise ProtocolViolation("the peer closed in the middle of a request")
+            self._turn_bytes += len(chunk)
+            frames = self._splitter.feed(chunk)
+        if self._connections.memory is not None:
+            await self._hold_frames(self._connections.memory, frames)
+        return frames
+
+    async def _read_on(self, space: memoryview) -> list[memoryview]:
+        """Read more of a large request."""
+        unfinished = self._connections.unfinished
+        unfinished.note(self, self._splitter.held_bytes)
+        count = await self._transport.recv_into(space)
+        self._reading = False
+        if not count:
+            self._splitter.end()
         self._turn_bytes += count
-        if memory is not None and memory.full and not self._held_bytes:
+        frame = self._splitter.filled(count)
+        if frame is not None:
+            unfinished.note(self, 0)
+            return [frame]
+        if self._turn_bytes >= TURN_BYTES_MAX:
+            await self._give_way()
+        return []
+
+    async def _hold_frames(self, memory: RequestMemory[RegisteredConnection], frames: list[memoryview]) -> None:
+        """Count what has been read, and wait while requests hold too much memory."""
+        if memory.full and not memory.held_by(self):
             # A connection with a part of a request continues: complete, it can be handled and its memory freed.
             await self._park(memory.room())
-        if space is None:
-            frames = self._splitter.feed(chunk)
-        else:
-            frame = self._splitter.filled(count)
-            frames = [] if frame is None else [frame]
-            if frame is not None:
-                self._connections.unfinished.note(self, 0)
-        if memory is not None:
-            self._hold(sum(map(len, frames)) + self._splitter.claimed_bytes)
-        return frames
+        self._connections.note_held(self, sum(map(len, frames)) + self._splitter.claimed_bytes)
 
     def _answer_from_cache(self, shortcut: Shortcut, frame: memoryview) -> bool:
         """Answer without decoding, if that can be done."""
@@ -311,14 +314,15 @@ class Connection:
 
     async def _answer(self, frame: memoryview) -> None:
         """Handle one request. Its reply, if it has one, is pending afterwards."""
-        if len(frame) < _KEY_AND_VERSION.size:
-            raise ProtocolViolation(f"a request of {len(frame)} bytes has no header")
-        api_key, api_version = _KEY_AND_VERSION.unpack_from(frame)
+        try:
+            api_key, api_version = _KEY_AND_VERSION.unpack_from(frame)
+        except struct.error:
+            raise ProtocolViolation(f"a request of {len(frame)} bytes has no header") from None
         known = self._session.admit(api_key, api_version)
         if not known and not await self._admit_otherwise(known, frame):
             return
         header = self._header = read_header(frame)
-        self._for = api_key
+        self._turn.api_key = api_key
         api = self._connections.apis[api_key]
         if api.caching is not None and self._answer_again(api.caching, header, frame):
             return
@@ -331,21 +335,21 @@ class Connection:
         try:
             response = await dispatch(api, context, request)
             if response is not None:
-                await self._respond(api, header, frame, request, response, context.throttle_ms, breaths)
+                large = self._breaths != breaths
+                if large or self._broker.hooks.replies:
+                    parts = await self._respond_otherwise(api, header, response, context.throttle_ms, large=large)
+                else:
+                    parts = encode_response(header, response)
+                    self._queue(parts)
+                if api.caching is not None or api.shortcut is not None:
+                    self._keep(api, header, frame, request, response, parts)
             if context.throttle_ms:
                 await self.send_pending()
                 await self._park(trio.Event().wait(), context.throttle_ms)
-        except ProtocolViolation:
-            raise
         except PeerGone:
             pass  # the requests that the client sent after this one are still handled
-        except KafkaError as refusal:
-            self._refuse(header, refusal.code, refusal.message)
-        except StorageFailure as failure:
-            log.warning("request failed: log directory I/O error", why=str(failure), **self._tags())
-            self._refuse(header, Code.KAFKA_STORAGE_ERROR, str(failure))
-        except Exception as error:  # noqa: BLE001 (our bug, whatever it is)
-            await self._fail(header, error)
+        except Exception as error:  # noqa: BLE001 (contained there)
+            await self._answer_failure(header, error)
         self._header = None
 
     async def _admit_otherwise(self, known: bool | None, frame: memoryview) -> bool:
@@ -358,33 +362,32 @@ class Connection:
             self._queue(encode_response(header, self._connections.unsupported_version))
         return bool(known)
 
-    async def _respond(  # noqa: PLR0917 (keywords cost, and every request comes by)
-        self,
-        api: Api,
-        header: RequestHeader,
-        frame: memoryview,
-        request: Message,
-        response: Message,
-        throttle_ms: int,
-        breaths: int,
-    ) -> None:
-        """Encode a response and queue it for sending, or pass it to the hooks of its API."""
-        if self._breaths == breaths:
-            parts: Any = encode_response(header, response)
+    async def _respond_otherwise(
+        self, api: Api, header: RequestHeader, response: Message, throttle_ms: int, *, large: bool
+    ) -> Sequence[Any]:
+        """Encode a response in a thread if it is ``large``, and pass it to the hooks of its API."""
+        if large:
+            parts: Sequence[Any] = await self._code_in_thread(encode_response, header, response)
         else:
-            parts = await self._code_in_thread(encode_response, header, response)
-        hooks = self._broker.hooks
-        if hooks.replies and api.key in hooks.replies:
+            parts = encode_response(header, response)
+        hooks = self._broker.hooks.replies
+        if api.key in hooks:
             await self.send_pending()
-            await send_through(hooks.replies[api.key], Outgoing(self, header, throttle_ms, parts))
+            await send_through(hooks[api.key], Outgoing(self, header, throttle_ms, parts))
         else:
             self._queue(parts)
-        if api.shortcut is not None and not hooks.hooked(api.key):
+        return parts
+
+    def _keep(  # noqa: PLR0917 (keywords cost, and every Produce request comes by)
+        self, api: Api, header: RequestHeader, frame: memoryview, request: Message, response: Message, parts: Any
+    ) -> None:
+        """Keep what can answer requests like this one."""
+        if api.caching is not None:
+            self._cached.store(api.caching, response, parts)
+        if api.shortcut is not None and not self._broker.hooks.hooked(api.key):
             if self._shortcut is None:
                 self._shortcut = api.shortcut(self._broker, self)
             self._shortcut.store(header, frame, request, response)
-        if api.caching is not None:
-            self._cached.store(api.caching, response, parts)
 
     def _answer_again(self, caching: Caching, header: RequestHeader, frame: memoryview) -> bool:
         """Send the response that an equal request had, if it is kept."""
@@ -412,9 +415,23 @@ class Connection:
             raise Ended(code.name)
         self._queue(answer)
 
+    async def _answer_failure(self, header: RequestHeader, error: Exception) -> None:
+        """Answer with the error that the handler raised, and end the connection where that must be."""
+        match error:
+            case ProtocolViolation():
+                raise error
+            case KafkaError():
+                self._refuse(header, error.code, error.message)
+            case StorageFailure():
+                log.warning("request failed: log directory I/O error", why=str(error), **self._tags())
+                self._refuse(header, Code.KAFKA_STORAGE_ERROR, str(error))
+            case _:
+                await self._fail(header, error)
+
     async def _fail(self, header: RequestHeader, error: Exception) -> NoReturn:
         if must_stop_broker(error):
             raise error
+        self._header = header
         log.failure("request failed by a bug in kwire", error, **self._tags())
         self._refuse(header, Code.UNKNOWN_SERVER_ERROR, None)
         await self.send_pending()
@@ -440,21 +457,11 @@ class Connection:
         if self._ended_because is not None:
             raise Ended(self._ended_because)
 
-    async def _begin_turn(self) -> None:
-        """Called after a wait of the transport. A connection that just used up a turn queues for the next one."""
-        self._turn_bytes = 0
-        if self._turn_debt_until > self._turn.began and self._connections.turns.busy:
-            await self._next_turn()
-        self._yields = self._transport.yields
-
     async def _next_turn(self) -> None:
         await self._connections.turns.next_turn()
         self._turn_bytes = 0
-        self._turn_debt_until = self._turn.began + _DEBT_S
-
-    def _report_turn(self, elapsed_s: float) -> None:
-        """Report a turn that held the event loop for too long to the watchdog."""
-        self._broker.watchdog.report("connection" if self._for is None else api_name(self._for), elapsed_s)
+        self._turn_began = self._turn.began
+        self._turn_debt_until = self._turn_began + _DEBT_S
 
     async def _park(self, awaitable: Awaitable[None], timeout_ms: float = float("inf")) -> None:
         """Await something that is not the peer, for a time.
@@ -485,13 +492,8 @@ class Connection:
         if self._parked is not None:
             self._parked.cancel()
 
-    def _hold(self, byte_count: int) -> None:
-        if byte_count != self._held_bytes and self._connections.memory is not None:
-            self._connections.memory.count(byte_count - self._held_bytes)
-            self._held_bytes = byte_count
-
     def _tags(self) -> dict[str, object]:
-        who: dict[str, object] = {"peer": self.peer, "listener": self.endpoint.name}
+        who: dict[str, object] = {"peer": self.client.peer, "listener": self.client.endpoint.name}
         if self._header is not None:
             name = api_name(self._header.api_key)
             who |= {"request": f"{name} v{self._header.api_version}", "client_id": self._header.client_id}

@@ -15,8 +15,8 @@ from typing import Final, Protocol, TypeVar
 import trio
 
 from kwire.broker.clock import Clock
-from kwire.broker.endpoint import Endpoint
 from kwire.broker.logs import Logger
+from kwire.broker.requests.client import Client
 from kwire.broker.requests.table import Api, ApiTable
 from kwire.errors import Code
 from kwire.limits import OPENING_THREADS_MAX, READ_BUFFERS_KEPT_MAX
@@ -27,7 +27,7 @@ from kwire.server.transport import LastReceived
 from kwire.server.turns import TurnQueue
 from kwire.wire.frames import ReadBuffers
 from kwire.wire.messages import ApiVersionsResponse
-from kwire.wire.session import API_VERSIONS_KEY, Served
+from kwire.wire.session import API_VERSIONS_KEY, Served, Session
 
 log = Logger("kwire.server")
 
@@ -42,16 +42,8 @@ _LOG_FULL_EVERY_MS: Final = 60_000
 class RegisteredConnection(Protocol):
     """The part of a connection that the registry uses."""
 
+    client: Client
     idle_turns: int
-
-    @property
-    def host(self) -> str: ...
-
-    @property
-    def peer(self) -> str: ...
-
-    @property
-    def endpoint(self) -> Endpoint: ...
 
     @property
     def waiting(self) -> bool: ...
@@ -72,9 +64,12 @@ class ConnectionRegistry:
         self.apis: dict[int, Api] = {}
         self.served: dict[int, Served] = {}
         self.serve(apis)
+        self.session = Session(self.served)  # of every connection without a login
         limits = read_limits()
         self.request_bytes_max = limits.request_bytes_max
-        self.memory = RequestMemory(limits.queued_bytes_max) if limits.queued_bytes_max > 0 else None
+        self.memory: RequestMemory[RegisteredConnection] | None = (
+            RequestMemory(limits.queued_bytes_max) if limits.queued_bytes_max > 0 else None
+        )
         unfinished_max = limits.unfinished_bytes_max
         # One request of the largest size allowed can always be completed.
         self.unfinished: UnfinishedRequests[RegisteredConnection] = UnfinishedRequests(
@@ -125,18 +120,24 @@ class ConnectionRegistry:
 
     def enter(self, connection: RegisteredConnection) -> None:
         self._connections[connection] = None
-        self._per_host[connection.host] += 1
-        self._per_listener[connection.endpoint.name] += 1
+        self._per_host[connection.client.host] += 1
+        self._per_listener[connection.client.endpoint.name] += 1
 
     def leave(self, connection: RegisteredConnection) -> None:
         del self._connections[connection]
         self.unfinished.note(connection, 0)
-        self._per_listener[connection.endpoint.name] -= 1
-        self._per_host[connection.host] -= 1
-        if self._per_host[connection.host] == 0:
-            del self._per_host[connection.host]
+        self.note_held(connection, 0)
+        self._per_listener[connection.client.endpoint.name] -= 1
+        self._per_host[connection.client.host] -= 1
+        if self._per_host[connection.client.host] == 0:
+            del self._per_host[connection.client.host]
         left, self._left = self._left, trio.Event()
         left.set()
+
+    def note_held(self, connection: RegisteredConnection, byte_count: int) -> None:
+        """Count what the requests of a connection hold against ``queued.max.request.bytes``."""
+        if self.memory is not None:
+            self.memory.note(connection, byte_count)
 
     def refusal(self, host: str) -> str | None:
         """Why a connection from this address is closed at once, or None."""
@@ -194,8 +195,8 @@ class ConnectionRegistry:
     def _close_unfinished(self, connection: RegisteredConnection, held_bytes: int) -> None:
         log.warning(
             "connection closed: unfinished requests hold too much memory (kwire.unfinished.request.bytes)",
-            peer=connection.peer,
-            listener=connection.endpoint.name,
+            peer=connection.client.peer,
+            listener=connection.client.endpoint.name,
             held_bytes=held_bytes,
             connections=len(self.unfinished),
         )

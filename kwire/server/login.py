@@ -40,9 +40,6 @@ class Connection(Protocol):
 
     client: Client
 
-    @property
-    def peer(self) -> str: ...
-
     async def send(self, parts: Sequence[Any]) -> None: ...
 
     async def wait(self, event: trio.Event, timeout_ms: float) -> bool: ...
@@ -248,7 +245,7 @@ class ConnectionLogin:
 
     def _tags(self, principal: str | None) -> dict[str, object]:
         client = self._connection.client
-        return {"principal": principal, "peer": self._connection.peer, "listener": client.endpoint.name}
+        return {"principal": principal, "peer": client.peer, "listener": client.endpoint.name}
 
 
 def _illegal(header: RequestHeader) -> Sequence[Part]:

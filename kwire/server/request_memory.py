@@ -14,8 +14,8 @@ import trio
 C = TypeVar("C")
 
 
-class RequestMemory:
-    """``queued.max.request.bytes``: the memory of all requests being read or handled.
+class RequestMemory(Generic[C]):
+    """``queued.max.request.bytes``: the memory of all requests being read or handled, by connection.
 
     As in Kafka a request is admitted while there is any room, and then in full, so that it can always be completed.
     """
@@ -23,15 +23,22 @@ class RequestMemory:
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
         self._bytes = 0
+        self._held: dict[C, int] = {}
         self._freed = trio.Event()
 
     @property
     def full(self) -> bool:
         return self._bytes >= self._bytes_max
 
-    def count(self, difference: int) -> None:
+    def held_by(self, connection: C) -> int:
+        return self._held.get(connection, 0)
+
+    def note(self, connection: C, held_bytes: int) -> None:
+        """Note how much the requests of a connection hold now."""
         was_full = self.full
-        self._bytes += difference
+        self._bytes += held_bytes - self._held.pop(connection, 0)
+        if held_bytes:
+            self._held[connection] = held_bytes
         if was_full and not self.full:
             freed, self._freed = self._freed, trio.Event()
             freed.set()

@@ -196,7 +196,6 @@ class TlsTransport(AcceptedSocket):
         turn_bytes = 0
         for position in range(0, size, TLS_PIECE_BYTES):
             if turn_bytes >= TLS_TURN_BYTES_MAX:
-                self.yields += 1
                 await trio.lowlevel.checkpoint()
                 turn_bytes = 0
             count = min(TLS_PIECE_BYTES, size - position)

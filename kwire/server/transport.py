@@ -59,17 +59,12 @@ class Transport(Protocol):
     """One connection. A method that waits raises ConnectionError when the connection is lost."""
 
     @property
-    def peer(self) -> str:
-        """Give "host:port" for logs."""
+    def host(self) -> str:
+        """Give the peer's address, without brackets."""
         ...
 
     @property
-    def host(self) -> str: ...
-
-    @property
-    def yields(self) -> int:
-        """How often a method has let other tasks run so far."""
-        ...
+    def port(self) -> int: ...
 
     async def recv(self, max_bytes: int) -> bytes:
         """Read what is there, at least one byte; b"" when the peer will send no more."""
@@ -107,11 +102,6 @@ def reset_when_closed(connection: socket.socket) -> None:
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_NOT)
 
 
-def peer_text(address: tuple[str, int]) -> str:
-    """``host:port``, an IPv6 host in brackets."""
-    return f"[{address[0]}]:{address[1]}" if ":" in address[0] else f"{address[0]}:{address[1]}"
-
-
 class LastReceived:
     """The connection of a server that received bytes last."""
 
@@ -124,7 +114,7 @@ class LastReceived:
 class AcceptedSocket:
     """What the plain and the TLS transport share: the descriptor of a socket, and waiting for the kernel."""
 
-    __slots__ = ("_close_watch", "_fd", "_last_received", "host", "peer", "yields")
+    __slots__ = ("_close_watch", "_fd", "_last_received", "host", "port")
 
     def __init__(
         self, accepted: socket.socket, address: tuple[str, int], close_watch: CloseWatch, last_received: LastReceived
@@ -133,9 +123,7 @@ class AcceptedSocket:
         self._fd = accepted.fileno()
         self._close_watch = close_watch
         self._last_received = last_received
-        self.yields = 0
-        self.host = address[0]
-        self.peer = peer_text(address)
+        self.host, self.port = address
 
     def on_peer_closed(self, callback: Callable[[], None]) -> None:
         self._close_watch.add(self._fd, callback)
@@ -150,11 +138,9 @@ class AcceptedSocket:
         return True
 
     async def _wait_readable(self) -> None:
-        self.yields += 1
         await trio.lowlevel.wait_readable(self._fd)
 
     async def _wait_writable(self) -> None:
-        self.yields += 1
         await trio.lowlevel.wait_writable(self._fd)
 
 
@@ -192,7 +178,10 @@ class SocketTransport(AcceptedSocket):
                 if polled is not None:
                     return polled
                 in_vain = True
-            await self._wait_for_request(polled_in_vain=in_vain)
+            started = time.perf_counter()
+            await trio.lowlevel.wait_readable(self._fd)
+            soon = not in_vain and time.perf_counter() - started < BUSY_POLL_IF_WITHIN_US / 1e6
+            self._polls = BUSY_POLLS_MAX if soon and self._last_received.transport is self and _MAY_BUSY_POLL else 0
 
     def _busy_poll(self, max_bytes: int) -> bytes | None:
         """Try to read for ``BUSY_POLL_US``."""
@@ -205,13 +194,6 @@ class SocketTransport(AcceptedSocket):
                 pass
         self._polls = 0
         return None
-
-    async def _wait_for_request(self, *, polled_in_vain: bool) -> None:
-        started = time.perf_counter()
-        self.yields += 1
-        await trio.lowlevel.wait_readable(self._fd)
-        soon = not polled_in_vain and time.perf_counter() - started < BUSY_POLL_IF_WITHIN_US / 1e6
-        self._polls = BUSY_POLLS_MAX if soon and self._last_received.transport is self and _MAY_BUSY_POLL else 0
 
     async def recv_into(self, space: memoryview) -> int:
         while True:
@@ -299,7 +281,6 @@ class SocketTransport(AcceptedSocket):
         position, turn_bytes = 0, 0
         while position < size:
             if turn_bytes >= TURN_BYTES_MAX:
-                self.yields += 1
                 await trio.lowlevel.checkpoint()
                 turn_bytes = 0
             try:

@@ -19,7 +19,9 @@ from typing import Any, Final
 
 import trio
 
+from kwire.broker.watchdog import Watchdog
 from kwire.limits import LOOP_HELD_MS
+from kwire.wire.codec import api_name
 
 _HELD_S: Final = LOOP_HELD_MS / 1000
 
@@ -27,25 +29,24 @@ _HELD_S: Final = LOOP_HELD_MS / 1000
 class Turn:
     """The turns of one connection: a turn lasts from where its task runs again to where it yields.
 
-    So a turn never includes a wait, whatever the task waited for.
+    So a turn never includes a wait, whatever the task waited for. ``api_key`` is that of the latest request.
     """
 
-    __slots__ = ("_perf_counter", "began")
+    __slots__ = ("_perf_counter", "_watchdog", "api_key", "began")
 
-    def __init__(self, perf_counter: Callable[[], float]) -> None:
+    def __init__(self, perf_counter: Callable[[], float], watchdog: Watchdog) -> None:
         self.began = 0.0
+        self.api_key: int | None = None
         self._perf_counter = perf_counter
+        self._watchdog = watchdog
 
     def elapsed_s(self) -> float:
         """How long this turn has lasted."""
         return self._perf_counter() - self.began
 
     @coroutine
-    def run(self, serving: Coroutine[Any, Any, None], on_held: Callable[[float], None]) -> Generator[Any, Any, None]:
-        """Run a connection's coroutine to its end.
-
-        ``on_held`` is called with the seconds of each turn that lasted ``limits.LOOP_HELD_MS`` or more.
-        """
+    def run(self, serving: Coroutine[Any, Any, None]) -> Generator[Any, Any, None]:
+        """Run a connection's coroutine to its end. Turns of ``limits.LOOP_HELD_MS`` or more are reported."""
         send: Any = serving.send
         serving_send = send
         value: Any = None
@@ -58,11 +59,14 @@ class Turn:
                 return
             finally:
                 if perf_counter() - began >= held_s:
-                    on_held(perf_counter() - began)
+                    self._report(perf_counter() - began)
             try:
                 send, value = serving_send, (yield trap)
             except BaseException as error:  # noqa: BLE001 - cancellation too belongs to the connection
                 send, value = serving.throw, error
+
+    def _report(self, elapsed_s: float) -> None:
+        self._watchdog.report("connection" if self.api_key is None else api_name(self.api_key), elapsed_s)
 
 
 class TurnQueue:

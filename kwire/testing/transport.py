@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import trio
 
+from kwire.broker.requests.client import split_peer
 from kwire.server.transport import Part
 
 
@@ -21,11 +22,9 @@ class MemoryTransport:
     """
 
     def __init__(self, *, peer: str = "127.0.0.1:50000", window_bytes: float = float("inf")) -> None:
-        self.peer = peer
-        self.host = peer.rpartition(":")[0]
+        self.host, self.port = split_peer(peer)
         self.closed = False
         self.aborted = False
-        self.yields = 0  # see ``Transport``
         self.sends = 0  # calls of ``send``: replies that are sent together count once
         self._window_bytes = window_bytes
         self._inbox = bytearray()
@@ -126,7 +125,6 @@ class MemoryTransport:
                 raise ConnectionResetError("reset by the test")
             if self.closed:
                 raise trio.ClosedResourceError
-            self.yields += 1
             await self._changed.wait()
 
     async def _send_one(self, content: bytes | memoryview) -> None:
@@ -138,7 +136,6 @@ class MemoryTransport:
                 raise trio.ClosedResourceError
             free = int(min(len(rest), self._window_bytes - len(self._outbox)))
             if free <= 0:
-                self.yields += 1
                 await self._changed.wait()
                 continue
             self._outbox += rest[:free]

@@ -9,10 +9,11 @@ version without a schema raises UnsupportedVersion, which is a ProtocolViolation
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Sized
 from functools import cache
 from struct import Struct
-from typing import Any, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from kwire.errors import ProtocolViolation, UnsupportedVersion
 from kwire.types import quick
@@ -50,6 +51,7 @@ M = TypeVar("M", bound=Message)
 
 API_VERSIONS = 18
 _REQUEST_HEADER = Struct(">hhih")
+_REQUEST_HEADER_BYTES: Final = _REQUEST_HEADER.size
 _RESPONSE_HEADER = Struct(">ii")
 _RESPONSE_HEADER_FLEXIBLE = Struct(">iix")
 
@@ -78,10 +80,11 @@ def read_header(frame: memoryview) -> RequestHeader:
     A version that has no schema passes here, so that the caller can answer an ApiVersions request of the future as
     Kafka does; ``decode_request`` refuses it.
     """
-    if len(frame) < _REQUEST_HEADER.size:
-        raise ProtocolViolation(f"request of {len(frame)} bytes has no header")
-    api_key, api_version, correlation_id, length = _REQUEST_HEADER.unpack_from(frame)
-    position = _REQUEST_HEADER.size
+    try:
+        api_key, api_version, correlation_id, length = _REQUEST_HEADER.unpack_from(frame)
+    except struct.error:
+        raise ProtocolViolation(f"request of {len(frame)} bytes has no header") from None
+    position = _REQUEST_HEADER_BYTES
     client_id = None
     if length != -1:
         end = position + length

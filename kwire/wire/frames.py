@@ -80,17 +80,18 @@ class FrameSplitter:
         """Memory held for an incomplete frame."""
         return len(self._start) if self._buffer is None else len(self._buffer)
 
-    @property
-    def between_frames(self) -> bool:
-        """Whether the stream may end here without cutting a frame short."""
-        return self._buffer is None and not self._start
+    def end(self) -> None:
+        """The peer will send no more. Raises ProtocolViolation if that cuts a frame short."""
+        if self._buffer is not None or self._start:
+            raise ProtocolViolation("the peer closed in the middle of a request")
 
     def feed(self, chunk: bytes | memoryview) -> list[memoryview]:
         """Return the frames that end within ``chunk`` as views of it; the caller must not reuse it."""
-        if not self._start and self._buffer is None and len(chunk) > _LENGTH_BYTES:
+        count = len(chunk)
+        if count > _LENGTH_BYTES and not self._start and self._buffer is None:
             # The usual chunk: exactly one request.
             (size,) = _LENGTH.unpack_from(chunk)
-            if size == len(chunk) - _LENGTH_BYTES and size <= self.limit_bytes:
+            if size == count - _LENGTH_BYTES and size <= self.limit_bytes:
                 return [memoryview(chunk)[_LENGTH_BYTES:]]
         frames: list[memoryview] = []
         if self._start:

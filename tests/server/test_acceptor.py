@@ -157,7 +157,7 @@ async def test_every_interface_shows_ipv4_peers_by_their_ipv4_address(nursery):
             await trio.lowlevel.checkpoint()
 
         (connection,) = edge.connections._connections
-        assert connection.peer == f"127.0.0.1:{peer.getsockname()[1]}"
+        assert connection.client.peer == f"127.0.0.1:{peer.getsockname()[1]}"
     nursery.cancel_scope.cancel()
     close_watch.close()
 

@@ -6,16 +6,15 @@ import trio.testing
 
 from kwire.broker.clock import Clock
 from kwire.broker.endpoint import Endpoint
+from kwire.broker.requests.client import Client
 from kwire.server.bindings import Limits
 from kwire.server.connection_registry import ConnectionRegistry, RateLimiter
 
 
 class RegisteredConnection:
     def __init__(self, host: str = "127.0.0.1", listener: str = "PLAINTEXT") -> None:
-        self.host = host
-        self.peer = f"{host}:1"
+        self.client = Client(host, 1, Endpoint(listener, "PLAINTEXT", "localhost", 9092), authenticated_at_ms=0)
         self.dropped = None
-        self.endpoint = Endpoint(listener, "PLAINTEXT", "localhost", 9092)
         self.idle_turns = 0
         self.waiting = False
 

@@ -207,11 +207,13 @@ class Partition(Replica):
         check_sequence: bool = True,
         transaction_version: int = 0,
     ) -> Appended:
-        if self.role is not Role.LEADER:
+        if not self.leads:
             raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
         if not self.commits_on_append:
             self.complete_role()
-        log = self.log
+        log = self._log
+        if log is None:
+            log = self.log
         appended = log.append(
             batch,
             (header,),

@@ -35,7 +35,7 @@ class Client:
     @property
     def peer(self) -> str:
         """``host:port`` for logs, an IPv6 host in brackets."""
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return peer_text(self.host, self.port)
 
     @property
     def java_host(self) -> str:
@@ -57,6 +57,11 @@ def _java_address(host: str) -> str:
     if address.ipv4_mapped is not None:
         return str(address.ipv4_mapped)
     return ":".join(f"{int(group, 16):x}" for group in address.exploded.split(":"))
+
+
+def peer_text(host: str, port: int) -> str:
+    """``host:port``, an IPv6 host in brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def split_peer(peer: str) -> tuple[str, int]:

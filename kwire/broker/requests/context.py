@@ -39,8 +39,10 @@ class Connection(Protocol):
     checked_batches: int
     """How many batches that this connection produced had their records checked, up to ``limits.CHECKED_BATCHES``."""
 
-    closing: dict[Hashable, Callable[[], None]]
-    """What is called when the connection has closed; each is plain and quick."""
+    @property
+    def closing(self) -> dict[Hashable, Callable[[], None]]:
+        """What is called when the connection has closed; each is plain and quick."""
+        ...
 
     async def send_pending(self) -> None:
         """Send the replies that are pending; called before anything that takes time."""

@@ -39,8 +39,10 @@ class CutOff(BaseException):
 class HookedConnection(Protocol):
     """The part of a connection that hooks use."""
 
-    closing: dict[Hashable, Callable[[], None]]
-    """What is called when the connection has closed; each is plain and quick."""
+    @property
+    def closing(self) -> dict[Hashable, Callable[[], None]]:
+        """What is called when the connection has closed; each is plain and quick."""
+        ...
 
     def drop(self, why: str, *, reset: bool = False) -> None:
         """Close the connection at once, without what is pending; ``reset``: with a reset (RST)."""

@@ -65,7 +65,7 @@ class ModernGroups(Generic[G_co]):
         return self._group_tables.epochs.changes + self._group_tables.members.changes
 
     def has_members(self, group_id: str) -> bool:
-        return bool(self._group_tables.members.branch(group_id))
+        return self._group_tables.members.has_under(group_id)
 
     def existing(self, group_id: str, not_found: str | None = None) -> G_co:
         """The group as commands see it. KafkaError(GROUP_ID_NOT_FOUND), with the text ``not_found`` if there is one."""
