@@ -175,7 +175,7 @@ class Metrics:
             ("kafka_controller_kafkacontroller_globaltopiccount", "Topics.", len(image.topics)),
         ):
             yield gauge(name, text, [], [((), value)])
-        listeners = Counter(each.endpoint.name for each in self._server.connections.open)
+        listeners = Counter(each.client.endpoint.name for each in self._server.connections.open)
         yield gauge(
             CONNECTIONS,
             "Connections.",
