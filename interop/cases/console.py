@@ -243,4 +243,10 @@ def focus_and_names_serve_the_keyboard_and_a_screen_reader(run: Run) -> None:
         page.keyboard.press("Enter")
         remove.wait_for(state="detached")
         assert page.evaluate("document.activeElement.querySelector('caption').textContent") == "Members"
+        # At 400 % of 1280 pixels only tables scroll sideways.
+        page.set_viewport_size({"width": 320, "height": 640})
+        for view in (*VIEWS, "messages/orders", "groups/billing", "topics/orders"):
+            shown.show(view)
+            page.wait_for_load_state("networkidle")
+            assert page.evaluate("document.documentElement.scrollWidth") == 320, view
         assert shown.problems == []
