@@ -14,12 +14,9 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
-import threading
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
-
-import trio
+from typing import TYPE_CHECKING, Any, Self, Unpack
 
 from kwire.broker.clock import Clock
 from kwire.broker.controller.interface import only
@@ -55,6 +52,7 @@ from kwire.testing.arguments import (
 from kwire.testing.faults import Faults
 from kwire.testing.files import MemoryFiles
 from kwire.testing.frozen_time import keep_real_time
+from kwire.testing.loop_thread import LoopThread
 from kwire.testing.requests import Requests
 from kwire.testing.start_errors import start_error
 from kwire.testing.waiting import never_happened
@@ -63,10 +61,6 @@ if TYPE_CHECKING:  # makes keys, which a broker without TLS does not need
     from kwire.testing.certificates import Certificates
 
 keep_real_time()
-
-T = TypeVar("T")
-
-_STOP_S = 30.0
 
 
 class KafkaBroker:
@@ -108,12 +102,10 @@ class KafkaBroker:
         self._users = checked_users(users)
         self._certificates = _new_certificates() if tls else None
         self._clock_shift_ms = 0.0
-        self._thread: threading.Thread | None = None
-        self._token: trio.lowlevel.TrioToken | None = None
         self._server: Server | None = None
-        self._stop: trio.Event | None = None
         self._bench: Bench | None = None
-        self._failure: BaseException | None = None
+        self._loop = LoopThread("broker", self._serve)
+        self._in_broker, self._in_broker_sync = self._loop.call, self._loop.call_sync
         self.faults = Faults(self._in_broker, self._in_broker_sync, self._current_injector)
         self.requests = Requests(self._in_broker, self._in_broker_sync, self._current_log)
 
@@ -139,7 +131,7 @@ class KafkaBroker:
     @property
     def is_running(self) -> bool:
         """Whether clients can connect."""
-        return self._token is not None
+        return self._loop.is_running
 
     @property
     def ca_file(self) -> str:
@@ -164,35 +156,11 @@ class KafkaBroker:
 
     def start(self) -> None:
         """Start; returns when clients can connect. Raises BrokerStartError, and RuntimeError if it runs already."""
-        if self._thread is not None:
-            raise RuntimeError("this broker runs already")
-        ready = threading.Event()
-        self._failure = None
-        self._thread = threading.Thread(target=self._run, args=(ready,), name="kwire", daemon=True)
-        self._thread.start()
-        ready.wait()
-        failure = self._take_failure()
-        if failure is not None:
-            self._thread.join()
-            self._thread = None
-            raise start_error(failure)
+        self._loop.start()
 
     def stop(self) -> None:
         """Stop cleanly; does nothing when the broker does not run. Raises the exception that ended it, if any."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        assert self._token is not None
-        assert self._stop is not None
-        with contextlib.suppress(trio.RunFinishedError):  # it has ended: its failure is raised below
-            self._token.run_sync_soon(self._stop.set)
-        thread.join(_STOP_S)
-        self._token = None
-        if thread.is_alive():
-            raise RuntimeError(f"the broker did not stop within {_STOP_S:g} s")
-        failure = self._take_failure()
-        if failure is not None:
-            raise failure
+        self._loop.stop()
 
     def restart(self) -> None:
         """Stop and start on the same port with the same data. To clients this looks like a rolling update."""
@@ -395,12 +363,6 @@ class KafkaBroker:
 
         self._in_broker_sync(move)
 
-    def _in_broker(self, call: Callable[[], Awaitable[T]]) -> T:
-        return trio.from_thread.run(call, trio_token=self._running())
-
-    def _in_broker_sync(self, call: Callable[[], T]) -> T:
-        return trio.from_thread.run_sync(call, trio_token=self._running())
-
     def _current_injector(self) -> Injector:
         return self._current_bench().injector
 
@@ -411,24 +373,8 @@ class KafkaBroker:
         assert self._bench is not None
         return self._bench
 
-    def _running(self) -> trio.lowlevel.TrioToken:
-        if self._token is None:
-            raise RuntimeError("this broker does not run: call start() first, or use it in a with block")
-        return self._token
-
-    def _take_failure(self) -> BaseException | None:
-        failure, self._failure = self._failure, None
-        return failure
-
-    def _run(self, ready: threading.Event) -> None:
-        try:
-            trio.run(self._serve, ready)
-        except BaseException as error:  # noqa: BLE001 (raised in the thread that starts or stops the broker)
-            self._failure = error
-        finally:
-            ready.set()
-
-    async def _serve(self, ready: threading.Event) -> None:
+    @contextlib.asynccontextmanager
+    async def _serve(self) -> AsyncIterator[None]:
         protocol = ("SASL_" if self._users else "") + ("PLAINTEXT" if self._certificates is None else "SSL")
         settings = {"log.dirs": self._data, "listeners": f"{protocol}://localhost:{self._port}"}
         if protocol != "PLAINTEXT":
@@ -444,11 +390,8 @@ class KafkaBroker:
             self._server = server
             self._bench = Bench(server, prepare=self._prepare)
             self._port = server.bindings[0].port
-            self._token = trio.lowlevel.current_trio_token()
-            self._stop = trio.Event()
             await self._prepare()
-            ready.set()
-            await self._stop.wait()
+            yield
             self._bench.close()  # so that injected failures of the disk do not disturb the clean stop
         self._server = None
 

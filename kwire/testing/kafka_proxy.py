@@ -12,27 +12,20 @@ from __future__ import annotations
 import contextlib
 import os
 import ssl
-import threading
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
-
-import trio
+from typing import TYPE_CHECKING, Any, Self
 
 from kwire.broker.clock import Clock
 from kwire.broker.outbound.interface import Address
 from kwire.control.proxy_bench import ProxyBench
 from kwire.proxy.serving import Sockets
 from kwire.testing.faults import Faults
+from kwire.testing.loop_thread import LoopThread
 from kwire.testing.requests import Requests
-from kwire.testing.start_errors import start_error
 
 if TYPE_CHECKING:  # makes keys, which a proxy without TLS does not need
     from kwire.testing.certificates import Certificates
-
-T = TypeVar("T")
-
-_STOP_S = 30.0
 
 
 class KafkaProxy:
@@ -56,11 +49,9 @@ class KafkaProxy:
         self._port = port
         self._tls = tls
         self._certificates = _new_certificates() if listener_tls else None
-        self._thread: threading.Thread | None = None
-        self._token: trio.lowlevel.TrioToken | None = None
-        self._stop: trio.Event | None = None
         self._bench: ProxyBench | None = None
-        self._failure: BaseException | None = None
+        self._loop = LoopThread("proxy", self._serve)
+        self._in_proxy, self._in_proxy_sync = self._loop.call, self._loop.call_sync
         self.faults = Faults(self._in_proxy, self._in_proxy_sync, lambda: self._current_bench().injector)
         self.requests = Requests(self._in_proxy, self._in_proxy_sync, lambda: self._current_bench().log)
 
@@ -101,35 +92,11 @@ class KafkaProxy:
 
     def start(self) -> None:
         """Start; returns when clients can connect. Raises BrokerStartError for a port that cannot be used."""
-        if self._thread is not None:
-            raise RuntimeError("this proxy runs already")
-        ready = threading.Event()
-        self._failure = None
-        self._thread = threading.Thread(target=self._run, args=(ready,), name="kwire-proxy", daemon=True)
-        self._thread.start()
-        ready.wait()
-        failure = self._take_failure()
-        if failure is not None:
-            self._thread.join()
-            self._thread = None
-            raise start_error(failure)
+        self._loop.start()
 
     def stop(self) -> None:
         """Close all connections and end; does nothing when the proxy does not run."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        assert self._token is not None
-        assert self._stop is not None
-        with contextlib.suppress(trio.RunFinishedError):  # it has ended: its failure is raised below
-            self._token.run_sync_soon(self._stop.set)
-        thread.join(_STOP_S)
-        self._token = None
-        if thread.is_alive():
-            raise RuntimeError(f"the proxy did not stop within {_STOP_S:g} s")
-        failure = self._take_failure()
-        if failure is not None:
-            raise failure
+        self._loop.stop()
 
     def nodes(self) -> dict[str, str]:
         """Give the brokers that are known, ``HOST:PORT``, with the addresses at which clients reach them."""
@@ -155,34 +122,12 @@ class KafkaProxy:
         """Move the clock of the rules forward; that of the brokers stays."""
         self._in_proxy_sync(lambda: self._current_bench().proxy.clock.advance(milliseconds))
 
-    def _in_proxy(self, call: Callable[[], Awaitable[T]]) -> T:
-        return trio.from_thread.run(call, trio_token=self._running())
-
-    def _in_proxy_sync(self, call: Callable[[], T]) -> T:
-        return trio.from_thread.run_sync(call, trio_token=self._running())
-
     def _current_bench(self) -> ProxyBench:
         assert self._bench is not None
         return self._bench
 
-    def _running(self) -> trio.lowlevel.TrioToken:
-        if self._token is None:
-            raise RuntimeError("this proxy does not run: call start() first, or use it in a with block")
-        return self._token
-
-    def _take_failure(self) -> BaseException | None:
-        failure, self._failure = self._failure, None
-        return failure
-
-    def _run(self, ready: threading.Event) -> None:
-        try:
-            trio.run(self._serve, ready)
-        except BaseException as error:  # noqa: BLE001 (raised in the thread that starts or stops the proxy)
-            self._failure = error
-        finally:
-            ready.set()
-
-    async def _serve(self, ready: threading.Event) -> None:
+    @contextlib.asynccontextmanager
+    async def _serve(self) -> AsyncIterator[None]:
         certificates = self._certificates
         sockets = Sockets(
             "localhost",
@@ -194,10 +139,7 @@ class KafkaProxy:
         async with sockets.serve(self._upstream, Clock()) as running:
             self._bench = ProxyBench(running)
             self._port = running.nodes[self._upstream].port
-            self._token = trio.lowlevel.current_trio_token()
-            self._stop = trio.Event()
-            ready.set()
-            await self._stop.wait()
+            yield
             self._bench.close()
 
 
