@@ -80,8 +80,6 @@ def cluster(ctx: click.Context, /, *, memory: bool, data: Path, **options: Any) 
     options["controller_count"] = int(options["controller_count"])
     options["settings"] = dict(_pair(text, "=", "--set", "KEY=VALUE") for text in options["settings"])
     users = dict(_pair(text, ":", "--user", "NAME:PASSWORD") for text in options.pop("users"))
-    if users and not options["secure"] and not _is_secured(data):
-        raise click.UsageError("--user needs --secure")
     given = {
         name: value
         for name, value in options.items()
@@ -123,6 +121,8 @@ def _run(folder: Path, options: dict[str, Any], given: dict[str, Any], users: di
             LocalCluster.open(folder).stop()
     except ClusterError as error:
         raise click.ClickException(str(error)) from error
+    except OSError as error:
+        raise click.ClickException(f"cannot use {error.filename}: {error.strerror}") from error
 
 
 class _Stopping:
@@ -139,12 +139,6 @@ class _Stopping:
 
 def _any_runs(running: LocalCluster) -> bool:
     return any(running.state(node) != "stopped" for node in running.nodes)
-
-
-def _is_secured(folder: Path) -> bool:
-    from kwire.testing.local_cluster import LocalCluster
-
-    return LocalCluster.is_in(folder) and LocalCluster.open(folder).is_secured
 
 
 def _pair(text: str, separator: str, option: str, form: str) -> tuple[str, str]:

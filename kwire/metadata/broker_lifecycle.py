@@ -86,6 +86,8 @@ class BrokerLifecycle:
     # The part of these that was reported to the controller.
     known_offline: set[Uuid] = field(default_factory=set)
     cordoned_log_dirs: tuple[Uuid, ...] = ()
+    # Whether the metadata has cordoned directories (KIP-1066): controllers before 4.3 do not know the field.
+    reports_cordoned: bool = False
     _registers_again: bool = False
     _answered_ms: float = float("-inf")
     _began_ms: float = float("inf")
@@ -197,7 +199,7 @@ class BrokerLifecycle:
             want_fence=wants_fence,
             want_shut_down=self.state is LifeState.SHUTTING_DOWN,
             offline_log_dirs=sorted(self.offline_log_dirs),
-            cordoned_log_dirs=None if wants_fence else list(self.cordoned_log_dirs),
+            cordoned_log_dirs=list(self.cordoned_log_dirs) if self.reports_cordoned and not wants_fence else None,
         )
 
     def _take_registration(self, code: Code, epoch: int, now_ms: float) -> None:

@@ -93,8 +93,6 @@ class ClusterSecurity:
             "ssl.truststore.location": str(self.ca_file),
             f"listener.name.{CONTROLLERS.lower()}.ssl.client.auth": "required",
             "authorizer.class.name": STANDARD_AUTHORIZER,
-            **given,
-            "super.users": ";".join((theirs, *_principals(nodes))),
         }
         if node.role == BROKER:
             texts |= {
@@ -104,7 +102,7 @@ class ClusterSecurity:
             }
             for mechanism in SCRAM_MECHANISMS:
                 texts[f"listener.name.{CLIENTS.lower()}.{mechanism.lower()}.sasl.jaas.config"] = _SCRAM
-        return texts
+        return {**texts, **given, "super.users": ";".join((theirs, *_principals(nodes)))}
 
     @cached_property
     def tls(self) -> ssl.SSLContext:
@@ -139,8 +137,8 @@ class ClusterSecurity:
         if not names or self._stored(brokers[0]).intersection(names):
             return []
         user, password = names[0], secrets.token_urlsafe(_PASSWORD_BYTES)
-        self.store_users(brokers, {user: password})
         write_client_properties(self.admin_properties, user, password, self.ca_file)
+        self.store_users(brokers, {user: password})
         return [
             f"user {user} with password {password} (shown this once; clients use SASL_SSL and SCRAM-SHA-512)",
             f"client settings with this password: {self.admin_properties}; the authority: {self.ca_file}",

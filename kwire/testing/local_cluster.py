@@ -93,13 +93,19 @@ class LocalCluster:
         ``port`` is that of broker 1, the others and the controllers follow; 0 takes free ones.
         ``settings`` count for every node. ``controllers`` are "kwire" or "apache"; the latter are formatted by the
         distribution in ``kafka_home``. ``users`` are super users of a secured cluster. Raises ClusterError for a folder
-        that has a cluster, and for a distribution or Java that cannot run the controllers.
+        that has a cluster, for settings that the cluster itself makes, and for a distribution or Java that cannot run
+        the controllers.
         """
         if cls.is_in(folder):
             raise ClusterError(f"{folder} has a cluster already")
+        if users and not secure:
+            raise ClusterError("--user needs --secure")
         home = _kafka(controllers, controller_count, kafka_home)
         nodes = make_nodes(brokers=brokers, controllers=controller_count, kind=controllers, port=port, secured=secure)
         cluster = cls(folder, nodes, kafka_home=None if home is None else str(home.folder), secured=secure)
+        own = settings_of(nodes[0], nodes[:1], folder).keys() & (settings or {}).keys()
+        if own:
+            raise ClusterError(f"the cluster itself sets {', '.join(sorted(own))} of each node")
         if cluster.security is not None:
             cluster.security.make_certificates(nodes)
         for node in nodes:
@@ -183,7 +189,7 @@ class LocalCluster:
     def ca_file(self) -> str:
         """The path of the certificate that clients of a secured cluster must trust. Raises ClusterError."""
         if self.security is None:
-            raise ClusterError("this cluster has no certificates: make it with secure=True")
+            raise ClusterError("this cluster is not secured: it has no certificates")
         return str(self.security.ca_file)
 
     @property

@@ -5,6 +5,7 @@ import pytest
 from kwire.errors import Code
 from kwire.metadata.broker_lifecycle import BrokerLifecycle, Identity, LifeState, Timing
 from kwire.metadata.entities import Endpoint
+from kwire.wire import codec
 from kwire.wire.messages import (
     BrokerHeartbeatRequest,
     BrokerHeartbeatResponse,
@@ -30,6 +31,7 @@ def life():
         ),
         TIMING,
     )
+    life.reports_cordoned = True
     life.begin(0)
     return life
 
@@ -191,3 +193,15 @@ def test_a_broker_that_is_not_registered_does_not_register_twice(life):
     life.register_again()
     registered(life)
     assert isinstance(life.next(0), BrokerHeartbeatRequest)
+
+
+def test_a_controller_without_cordoned_directories_is_told_none(life):
+    """The field is not ignorable, and BrokerHeartbeat 1 of controllers before 4.3 lacks it."""
+    life.reports_cordoned = False
+    registered(life)
+    answer(life, is_caught_up=True)
+    life.become_ready()
+    life.change_log_dirs(cordoned=[DIRECTORY])
+    request = life.next(0)
+    assert request.cordoned_log_dirs is None
+    assert codec.encode_request(request.KEY, 1, 1, "broker", request)

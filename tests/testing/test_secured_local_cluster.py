@@ -114,9 +114,17 @@ def test_a_cluster_that_is_not_secured_stays_so(tmp_path):
     cluster = LocalCluster.create(tmp_path, brokers=1)
     with pytest.raises(ClusterError, match="--secure"):
         cluster.check_options(secure=True)
-    with pytest.raises(ClusterError, match="has no certificates"):
+    with pytest.raises(ClusterError, match="is not secured"):
         _ = cluster.ca_file
-    refused = subprocess.run(
-        [*COMMAND, "--user", "a:b", "--data", str(tmp_path)], capture_output=True, text=True, check=False
-    )
-    assert (refused.returncode, refused.stderr.splitlines()[-1]) == (2, "Error: --user needs --secure")
+    with pytest.raises(ClusterError, match="--user a would have no effect"):
+        cluster.check_options(users=["a"])
+    with pytest.raises(ClusterError, match="--user needs --secure"):
+        LocalCluster.create(tmp_path / "other", brokers=1, users=["a"])
+
+
+def test_settings_of_the_user_count_except_those_that_the_cluster_makes(tmp_path):
+    given = {"sasl.enabled.mechanisms": "SCRAM-SHA-512"}
+    cluster = LocalCluster.create(tmp_path / "set", brokers=1, secure=True, settings=given)
+    assert "sasl.enabled.mechanisms=SCRAM-SHA-512\n" in (cluster.folder / "broker-1" / "server.properties").read_text()
+    with pytest.raises(ClusterError, match=r"the cluster itself sets listeners, node\.id of each node"):
+        LocalCluster.create(tmp_path / "refused", brokers=1, settings={"node.id": "7", "listeners": "A://:1"})

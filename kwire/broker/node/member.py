@@ -257,6 +257,7 @@ class ClusterMember:
     async def wake_on_metadata(self) -> None:
         """After each answer of a controller, check the lifecycle and wake the tasks that wait; until cancelled."""
         while True:
+            self.life.reports_cordoned = self.follower.image.metadata_version >= features.CORDONED_LOG_DIRS
             self.life.note_applied(self.follower.applied_offset)
             self._wake()
             await self.follower.changed()
