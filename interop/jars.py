@@ -33,6 +33,7 @@ ARTEFACTS: dict[str, tuple[str, ...]] = {
     CURRENT: _broker_and_tools(CURRENT),
     "4.3.1": _broker_and_tools("4.3.1"),
     "4.0.1": _broker_and_tools("4.0.1"),
+    "4.0.0": _broker_and_tools("4.0.0"),
     "3.9.1": _broker_and_tools("3.9.1"),
     "2.8.2": _broker_and_tools("2.8.2", "1.7.30"),
     "junit": (

@@ -22,7 +22,7 @@ from interop.jars import CURRENT, ROOT, libs, need
 from kwire.testing.local_cluster import LocalCluster
 from kwire.testing.local_requests import leader_of_the_quorum
 
-OLDER = "4.3.1"
+OLDER, OLDEST = "4.3.1", "4.0.0"
 TOPIC = "t"
 KWIRE_COMMAND = (PYTHON, "-P", "-m", "kwire")
 # Failures are noticed soon.
@@ -168,7 +168,16 @@ def three_official_controllers(run: Run) -> None:
 
 @case("cluster", "command", f"a controller of {OLDER}")
 def older_official_controller(run: Run) -> None:
-    with running(run.folder / "cluster", *official(OLDER)) as command:
+    one_official_controller(run, OLDER)
+
+
+@case("cluster", "command", f"a controller of {OLDEST}")
+def oldest_official_controller(run: Run) -> None:
+    one_official_controller(run, OLDEST)
+
+
+def one_official_controller(run: Run, release: str) -> None:
+    with running(run.folder / "cluster", *official(release)) as command:
         settings = plain_settings(command)
         make_topic(AdminClient(settings), TOPIC)
         write(settings, 100)
