@@ -30,3 +30,10 @@ def test_links_within_the_repository_resolve(page):
         if not target.exists() or (anchor and anchor not in anchors_of(target)):
             dead.append(link)
     assert dead == []
+
+
+def test_modules_that_the_architecture_page_names_exist():
+    text = without_code((ROOT / "docs" / "architecture.md").read_text("utf-8"))
+    paths = {f"/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "kwire").rglob("*.py")}
+    named = set(re.findall(r"`([\w/]+\.py)`", text))
+    assert {name for name in named if not any(path.endswith(f"/{name}") for path in paths)} == set()

@@ -1,5 +1,5 @@
-"""Control of a running broker over HTTP: faults, the clock, the request log, waiting for conditions.
+"""The test bench of a running broker or proxy: faults, the clock, the request log, state, waiting for conditions.
 
-Off unless ``kwire serve --control`` asks for it. ``request_log`` keeps the last requests, ``app`` answers HTTP requests
-under ``/v1``, ``openapi`` describes them, ``server`` listens.
+Responsible for: what a test reads and changes while the broker runs; ``http`` offers it over HTTP, ``server`` listens.
+Must not depend on: the command line, the test framework. Off unless ``kwire serve --control`` asks for it.
 """

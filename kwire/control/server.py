@@ -16,13 +16,13 @@ import trio
 from hypercorn.config import Config
 from starlette.applications import Starlette
 
-from kwire.control.app import Control, make_app
 from kwire.control.bench import Bench, nothing
 from kwire.control.decoding import RecordDecoder
 from kwire.control.forks import Forks
+from kwire.control.http.app import Control, make_app
+from kwire.control.http.proxy_routes import proxy_routes
 from kwire.control.metrics import Metrics
 from kwire.control.proxy_bench import ProxyBench
-from kwire.control.proxy_routes import proxy_routes
 from kwire.control.traffic import Traffic
 from kwire.proxy.proxy import Proxy
 from kwire.schemas.address import RegistryAddress

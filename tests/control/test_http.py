@@ -9,9 +9,9 @@ from urllib.parse import quote
 import pytest
 import trio
 
-from kwire.control.app import Control
 from kwire.control.bench import Bench
-from kwire.control.openapi import ROUTES, document
+from kwire.control.http.app import Control
+from kwire.control.http.openapi import ROUTES, document
 from kwire.control.server import CannotControl, check_address, serve_control
 from kwire.faults.disk import FaultyFiles
 from kwire.metadata.effective import BrokerSettings

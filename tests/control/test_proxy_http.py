@@ -16,9 +16,9 @@ from kwire.broker.clock import Clock
 from kwire.broker.outbound.interface import Address
 from kwire.cli.connection import Connection, parse_address
 from kwire.cli.ctl import ctl
-from kwire.control.openapi import OF_A_PROXY
+from kwire.control.http.openapi import OF_A_PROXY
+from kwire.control.http.proxy_routes import proxy_routes
 from kwire.control.proxy_bench import ProxyBench
-from kwire.control.proxy_routes import proxy_routes
 from kwire.control.server import control_url, serve_proxy_control
 from kwire.errors import Code
 from kwire.proxy.serving import Sockets

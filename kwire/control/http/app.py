@@ -1,4 +1,4 @@
-"""HTTP: the application that answers requests under ``/v1``.
+"""The application that answers HTTP requests under ``/v1``, and the routes of a broker.
 
 Responsible for: the table of routes of a broker, and the application. Must not depend on: how it listens, access
 control (``guard``).
@@ -16,20 +16,20 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from kwire.control.bench import Bench
-from kwire.control.bodies import BadRequest, NotFound
-from kwire.control.broker_routes import BrokerRoutes
 from kwire.control.console import CONSOLE_PATH, console_routes
 from kwire.control.decoding import RecordDecoder
 from kwire.control.forks import Forks
-from kwire.control.guard import Guard
+from kwire.control.http.bodies import BadRequest, NotFound
+from kwire.control.http.broker_routes import BrokerRoutes
+from kwire.control.http.guard import Guard
+from kwire.control.http.openapi import document
+from kwire.control.http.record_routes import RecordRoutes
+from kwire.control.http.request_routes import RequestRoutes
+from kwire.control.http.routing import make_routes
+from kwire.control.http.state_routes import StateRoutes
+from kwire.control.http.view_routes import ViewRoutes
 from kwire.control.metrics import Metrics
-from kwire.control.openapi import document
-from kwire.control.record_routes import RecordRoutes
-from kwire.control.request_routes import RequestRoutes
-from kwire.control.routing import make_routes
-from kwire.control.state_routes import StateRoutes
 from kwire.control.traffic import Traffic
-from kwire.control.view_routes import ViewRoutes
 
 
 class Control:

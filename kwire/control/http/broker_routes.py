@@ -12,7 +12,6 @@ from starlette.responses import JSONResponse, Response
 
 from kwire.broker.controller.interface import only
 from kwire.control.bench import Bench
-from kwire.control.bodies import BadRequest, number, read_body, refuse_unknown
 from kwire.control.broker_views import (
     CONFIG_TYPES,
     acls_view,
@@ -22,7 +21,8 @@ from kwire.control.broker_views import (
     traffic_view,
     users_view,
 )
-from kwire.control.refusals import refused
+from kwire.control.http.bodies import BadRequest, number, read_body, refuse_unknown
+from kwire.control.http.refusals import refused
 from kwire.control.traffic import Traffic
 from kwire.errors import KafkaError
 from kwire.metadata.commands.topics import CreateTopics

@@ -13,8 +13,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from kwire.broker.clock import Clock
-from kwire.control.bodies import BadRequest, NotFound, number, read_body, refuse_unknown, text, within
-from kwire.control.event_stream import Emitter, EventStream
+from kwire.control.http.bodies import BadRequest, NotFound, number, read_body, refuse_unknown, text, within
+from kwire.control.http.event_stream import Emitter, EventStream
 from kwire.control.recording import Recorder, RecordingError
 from kwire.control.request_log import Filter, RequestLog
 from kwire.faults.injector import AnyArmed, Injector

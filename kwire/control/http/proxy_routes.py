@@ -10,12 +10,12 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from kwire.control.bodies import NotFound
-from kwire.control.openapi import OF_A_PROXY, document
+from kwire.control.http.bodies import NotFound
+from kwire.control.http.openapi import OF_A_PROXY, document
+from kwire.control.http.request_routes import RequestRoutes
+from kwire.control.http.routing import make_routes
 from kwire.control.proxy_bench import ProxyBench
 from kwire.control.proxy_metrics import proxy_exposition
-from kwire.control.request_routes import RequestRoutes
-from kwire.control.routing import make_routes
 
 
 def proxy_routes(bench: ProxyBench) -> list[Route]:

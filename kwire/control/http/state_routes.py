@@ -12,10 +12,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from kwire.control.bench import Bench
-from kwire.control.bodies import BadRequest, NotFound, read_body, refuse_unknown, text
 from kwire.control.events import EventError
 from kwire.control.forks import Forks
-from kwire.control.refusals import refused
+from kwire.control.http.bodies import BadRequest, NotFound, read_body, refuse_unknown, text
+from kwire.control.http.refusals import refused
 from kwire.control.seed_error import SeedError
 from kwire.control.seeds import read_seed
 from kwire.control.state import Snapshot, StateError

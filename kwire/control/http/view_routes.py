@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from kwire.control.bench import Bench
-from kwire.control.bodies import BadRequest, read_body, refuse_unknown, timeout_s
 from kwire.control.conditions import ConditionError, ConditionKeys
-from kwire.control.refusals import refused
+from kwire.control.http.bodies import BadRequest, read_body, refuse_unknown, timeout_s
+from kwire.control.http.refusals import refused
 from kwire.errors import KafkaError
 
 

@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from kwire.control.bench import Bench
-from kwire.control.bodies import BadRequest, query_number, read_body, refuse_unknown
 from kwire.control.decoding import RecordDecoder
-from kwire.control.event_stream import Emitter, EventStream
+from kwire.control.http.bodies import BadRequest, query_number, read_body, refuse_unknown
+from kwire.control.http.event_stream import Emitter, EventStream
+from kwire.control.http.refusals import refused
 from kwire.control.records import (
     RECORDS_MAX,
     Selection,
@@ -24,7 +25,6 @@ from kwire.control.records import (
     read_decoded,
     search_topic,
 )
-from kwire.control.refusals import refused
 from kwire.errors import KafkaError
 from kwire.wire.json_records import JsonRecordError, read_record
 
