@@ -15,16 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from kwire.cli.cluster_state import data_option, reset, snapshot
+
 if TYPE_CHECKING:
     from kwire.testing.local_cluster import LocalCluster
 
-_FOLDER: Final = "kwire-cluster"
 _POLL_S: Final = 0.2
-
-_data = click.option(
-    "--data", type=click.Path(file_okay=False, path_type=Path), default=Path(_FOLDER), show_default=True,
-    help="The directory of the cluster.",
-)  # fmt: skip
 
 
 @click.group(
@@ -34,7 +30,10 @@ Examples:
   kwire cluster                         three brokers, on localhost:9092 to 9094
   kwire cluster kill 2                  in another terminal: end broker 2 at once
   kwire cluster start 2
+  kwire cluster reset                   empty all nodes
+  kwire cluster snapshot make loaded    keep the state of all nodes; restore loaded
   kwire cluster --brokers 5 --memory    gone when it stops
+  kwire cluster --control 9644          then: kwire ctl --url http://127.0.0.1:9644 faults list
   kwire cluster --secure                TLS, login and ACLs
   kwire cluster --controllers apache --controller-count 3 --kafka-home /opt/kafka
 """,
@@ -66,10 +65,15 @@ Examples:
     "--user", "users", multiple=True, metavar="NAME:PASSWORD",
     help="A super user of a cluster with --secure; may be repeated. Other users of the machine can read command lines.",
 )  # fmt: skip
+@click.option(
+    "--control", type=click.IntRange(0, 65000), metavar="PORT",
+    help="Serve HTTP for kwire ctl (faults, clock, requests) on each node: broker 1 at this port of 127.0.0.1, the"
+    " other nodes at the next ones. 0 takes free ports. Needs kwire[control].",
+)  # fmt: skip
 @click.option("--memory", is_flag=True, help="Use a temporary directory, deleted at the end.")
-@_data
+@data_option
 @click.pass_context
-def cluster(ctx: click.Context, /, *, memory: bool, data: Path, **options: Any) -> None:
+def cluster(ctx: click.Context, /, *, memory: bool, data: Path, control: int | None, **options: Any) -> None:
     """Run brokers and their controllers as processes of this machine, until Ctrl-C.
 
     A directory that holds a cluster starts it again with the nodes, ports and settings that it has. Options that say
@@ -87,17 +91,21 @@ def cluster(ctx: click.Context, /, *, memory: bool, data: Path, **options: Any) 
     }
     if memory:
         with tempfile.TemporaryDirectory(prefix="kwire-cluster-") as folder:
-            _run(Path(folder), options, given, users)
+            _run(Path(folder), options, given, users, control)
     else:
-        _run(data.absolute(), options, given, users)
+        _run(data.absolute(), options, given, users, control)
 
 
-def _run(folder: Path, options: dict[str, Any], given: dict[str, Any], users: dict[str, str]) -> None:
-    """``options`` has a value for each option, ``given`` those of the command line."""
+def _run(
+    folder: Path, options: dict[str, Any], given: dict[str, Any], users: dict[str, str], control: int | None
+) -> None:
+    """``options`` has a value for each option, ``given`` those of the command line; ``control`` is a port."""
     from kwire.cli import forked_node
     from kwire.testing.local_cluster import LocalCluster
     from kwire.testing.local_nodes import ClusterError
 
+    if control is not None:
+        _check_control()
     stopping = _Stopping()
     try:
         if LocalCluster.is_in(folder):
@@ -105,17 +113,21 @@ def _run(folder: Path, options: dict[str, Any], given: dict[str, Any], users: di
             running.check_options(**given, users=users)
         else:
             running = LocalCluster.create(folder, **options, users=users)
+        running.serve_control(control)
         try:
             if forked_node.is_possible():
-                forked_node.import_for_nodes()
+                forked_node.import_for_nodes(with_control=control is not None)
                 running.spawn = forked_node.fork_node
             for node in running.start():
                 click.echo(f"ready {node.name} localhost:{node.port}")
             running.wait_for_brokers()
             for line in running.store_users(users):
                 click.echo(line)
+            for node in running.nodes:
+                if node.control_url is not None:
+                    click.echo(f"control {node.name} {node.control_url}")
             click.echo(f"bootstrap.servers={running.bootstrap_servers}")
-            while not stopping.wanted and _any_runs(LocalCluster.open(folder)):
+            while not stopping.wanted and _goes_on(LocalCluster.open(folder)):
                 time.sleep(_POLL_S)
         finally:
             LocalCluster.open(folder).stop()
@@ -137,8 +149,17 @@ class _Stopping:
         self.wanted = True
 
 
-def _any_runs(running: LocalCluster) -> bool:
-    return any(running.state(node) != "stopped" for node in running.nodes)
+def _goes_on(running: LocalCluster) -> bool:
+    return running.is_restarting or any(running.state(node) != "stopped" for node in running.nodes)
+
+
+def _check_control() -> None:
+    from kwire.cli.control_address import ControlRefused, read_control
+
+    try:
+        read_control("127.0.0.1:0", None)
+    except ControlRefused as refusal:
+        raise click.ClickException(str(refusal)) from None
 
 
 def _pair(text: str, separator: str, option: str, form: str) -> tuple[str, str]:
@@ -164,7 +185,7 @@ Examples:
   kwire cluster status
 """
 )
-@_data
+@data_option
 def status(data: Path) -> None:
     """Show each node: its address, process and state."""
 
@@ -185,7 +206,7 @@ Examples:
 """
 )
 @click.argument("node", type=int, required=False)
-@_data
+@data_option
 def stop(node: int | None, data: Path) -> None:
     """Stop NODE cleanly, or the whole cluster."""
     _on_cluster(data, lambda running: running.stop() if node is None else running.stop_node(node))
@@ -198,7 +219,7 @@ Examples:
 """
 )
 @click.argument("node", type=int)
-@_data
+@data_option
 def start(node: int, data: Path) -> None:
     """Start NODE, which was stopped or killed."""
     _on_cluster(data, lambda running: running.start_node(node))
@@ -211,7 +232,7 @@ Examples:
 """
 )
 @click.argument("node", type=int)
-@_data
+@data_option
 def kill(node: int, data: Path) -> None:
     """Kill NODE at once (SIGKILL)."""
     _on_cluster(data, lambda running: running.kill(node))
@@ -224,7 +245,7 @@ Examples:
 """
 )
 @click.argument("node", type=int)
-@_data
+@data_option
 def pause(node: int, data: Path) -> None:
     """Pause the process of NODE, as if its machine hung (SIGSTOP)."""
     _on_cluster(data, lambda running: running.pause(node))
@@ -237,7 +258,11 @@ Examples:
 """
 )
 @click.argument("node", type=int)
-@_data
+@data_option
 def resume(node: int, data: Path) -> None:
     """Resume a paused NODE."""
     _on_cluster(data, lambda running: running.resume(node))
+
+
+cluster.add_command(reset)
+cluster.add_command(snapshot)

@@ -14,17 +14,40 @@ import signal
 import threading
 from typing import Final
 
+import click
+
 _STANDARD_INPUT: Final = 0
 _READ_BYTES: Final = 4096
 
 
-def stop_at_end_of_input() -> None:
-    """Send SIGTERM to this process when its standard input ends; its content is ignored."""
-    threading.Thread(target=_wait, name="end of standard input", daemon=True).start()
+class EndOfInput:
+    """With ``stop``, SIGTERM is sent to this process when its standard input ends; its content is ignored.
+
+    With ``remove``, the directory ``data`` is removed then. Raises click.UsageError for one without the other.
+    """
+
+    def __init__(self, *, stop: bool, remove: bool, data: str | None) -> None:
+        if remove and not (stop and data is not None):
+            raise click.UsageError("--remove-data-at-eof needs --stop-at-eof and --data")
+        self._temporary = data if remove else None
+        self._has_come = False
+        if stop:
+            threading.Thread(target=self._wait, name="end of standard input", daemon=True).start()
+
+    def clean_up(self) -> None:
+        """Remove the directory if standard input has ended, once the broker has stopped."""
+        if self._has_come and self._temporary is not None:
+            import shutil
+
+            shutil.rmtree(self._temporary, ignore_errors=True)
+
+    def _wait(self) -> None:
+        _read_to_the_end()
+        self._has_come = True
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _wait() -> None:
+def _read_to_the_end() -> None:
     with contextlib.suppress(OSError):  # closed from the start: ended
         while os.read(_STANDARD_INPUT, _READ_BYTES):
             pass
-    os.kill(os.getpid(), signal.SIGTERM)

@@ -192,6 +192,11 @@ Clients in containers and clients on the host, each with an address that works f
     " program is killed.",
 )
 @click.option(
+    "--remove-data-at-eof",
+    is_flag=True,
+    help="With --stop-at-eof: also remove the directory of --data when standard input ends.",
+)
+@click.option(
     "--kafka-ready-lines",
     is_flag=True,
     help="When ready, also print the lines that Apache Kafka logs, for programs that wait for them.",
@@ -214,6 +219,7 @@ def serve(
     log_format: str,
     kafka_ready_lines: bool,
     stop_at_eof: bool,
+    remove_data_at_eof: bool,
     **options: Any,
 ) -> None:
     """Run a broker until Ctrl-C or SIGTERM.
@@ -228,10 +234,9 @@ def serve(
         raise click.UsageError("--memory and --data exclude each other")
     registry = (schema_registry, schema_registry_token, schema_registry_ca)
     http = _control(control, control_token, console=console, registry=registry)
-    if stop_at_eof:
-        from kwire.cli.end_of_input import stop_at_end_of_input
+    from kwire.cli.end_of_input import EndOfInput
 
-        stop_at_end_of_input()
+    end_of_input = EndOfInput(stop=stop_at_eof, remove=remove_data_at_eof, data=options["data"])
     from kwire.broker import logs
 
     # The start makes many permanent objects; lifecycle.run enables garbage collection afterwards.
@@ -256,6 +261,7 @@ def serve(
     if http is not None:
         http.settings, http.secured = settings, secured
     sentence = _run(settings, memory=memory, report=report, http=http, secured=secured)
+    end_of_input.clean_up()
     if sentence is not None:
         raise fail(sentence)
 

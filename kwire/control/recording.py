@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Final, NamedTuple
 
+from kwire.broker.requests.forwarded import carrier_of
 from kwire.broker.requests.hooks import HookedRequest, HookedServer
 from kwire.wire.codec import Message, RequestHeader, api_name, encode_request, encode_response
 
@@ -96,8 +97,8 @@ class Recorder:
             return await proceed()
         self.requests += 1
         number = self.requests
-        connection = self._connections.setdefault(id(context.connection), len(self._connections) + 1)
-        context.connection.closing.setdefault(("recording", self.path), lambda: self._forget(context))
+        connection = self._connections.setdefault(id(carrier_of(context.connection)), len(self._connections) + 1)
+        carrier_of(context.connection).closing.setdefault(("recording", self.path), lambda: self._forget(context))
         frame = encode_request(context.api_key, context.api_version, context.correlation_id, context.client_id, request)
         self._write(
             {
@@ -118,7 +119,7 @@ class Recorder:
         return response
 
     def _forget(self, context: HookedRequest) -> None:
-        self._connections.pop(id(context.connection), None)
+        self._connections.pop(id(carrier_of(context.connection)), None)
 
     def _write(self, line: dict[str, Any]) -> None:
         if self._file is None or self.is_full:

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from kwire.broker.broker import Broker
 from kwire.broker.requests.context import Context
+from kwire.broker.requests.forwarded import carrier_of
 from kwire.errors import KafkaError
 from kwire.wire.batch import HEADER_BYTES, OVERHEAD_BYTES, read_batch_header
 from kwire.wire.codec import Message
@@ -116,7 +117,7 @@ class Traffic:
         return self.apis.setdefault(context.api_key, ApiCounts())
 
     def _connection(self, context: Context) -> ConnectionCounts:
-        connection = context.connection
+        connection = carrier_of(context.connection)
         counts = self.connections.get(connection)
         if counts is None:
             counts = self.connections[connection] = ConnectionCounts()

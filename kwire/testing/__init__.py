@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from kwire.faults.rules import RuleError
     from kwire.testing.arguments import BrokerConfigError
     from kwire.testing.broker import KafkaBroker
-    from kwire.testing.cluster import kafka_cluster
+    from kwire.testing.cluster import KafkaCluster, kafka_cluster
+    from kwire.testing.cluster_control import ClusterFault
     from kwire.testing.control_client import ControlRefused
     from kwire.testing.faults import Fault, FaultNeverFired
     from kwire.testing.kafka_proxy import KafkaProxy, proxy
@@ -36,12 +37,14 @@ __all__ = [
     "BrokerConfigError",
     "BrokerStartError",
     "ClusterError",
+    "ClusterFault",
     "ConditionError",
     "ControlRefused",
     "EventError",
     "Fault",
     "FaultNeverFired",
     "KafkaBroker",
+    "KafkaCluster",
     "KafkaError",
     "KafkaProcess",
     "KafkaProxy",
@@ -69,6 +72,7 @@ def __getattr__(name: str) -> Any:
         arguments,
         broker,
         cluster,
+        cluster_control,
         control_client,
         faults,
         kafka_proxy,
@@ -84,6 +88,8 @@ def __getattr__(name: str) -> Any:
 
     homes = {
         "ClusterError": local_nodes,
+        "ClusterFault": cluster_control,
+        "KafkaCluster": cluster,
         "LocalCluster": local_cluster,
         "kafka_cluster": cluster,
         "AsyncFault": remote_async,

@@ -20,10 +20,11 @@ import os
 import signal
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Self
 
 from kwire.testing.local_nodes import (
     APACHE,
@@ -33,6 +34,7 @@ from kwire.testing.local_nodes import (
     KWIRE,
     ClusterError,
     ClusterNode,
+    free_ports,
     make_nodes,
     read_settings,
     settings_of,
@@ -61,7 +63,8 @@ _TAIL_LINES: Final = 8
 class LocalCluster:
     """The cluster in ``folder``. ``create`` writes a new one, ``start`` starts the nodes that do not run.
 
-    ``spawn`` starts a node of kwire with a file of settings and a file for its log, and returns the process id.
+    ``spawn`` starts a node of kwire with a file of settings, a file for its log and more arguments of ``kwire serve``,
+    and returns the process id.
     ``kafka_home`` is the directory of the distribution whose controllers the cluster has.
     """
 
@@ -72,7 +75,8 @@ class LocalCluster:
         self.nodes = list(nodes)
         self.kafka_home = kafka_home
         self.is_secured = secured
-        self.spawn: Callable[[Path, Path], int] = spawn_node
+        self.is_restarting = False
+        self.spawn: Callable[[Path, Path, Sequence[str]], int] = spawn_node
 
     @classmethod
     def create(
@@ -87,7 +91,7 @@ class LocalCluster:
         kafka_home: str | os.PathLike[str] | None = None,
         secure: bool = False,
         users: Collection[str] = (),
-    ) -> LocalCluster:
+    ) -> Self:
         """Write the files of a new cluster.
 
         ``port`` is that of broker 1, the others and the controllers follow; 0 takes free ones.
@@ -121,16 +125,32 @@ class LocalCluster:
         return (folder / _STATE).exists()
 
     @classmethod
-    def open(cls, folder: Path) -> LocalCluster:
+    def open(cls, folder: Path) -> Self:
         """Open the cluster that a folder has. Raises ClusterError without one."""
         try:
             content = json.loads((folder / _STATE).read_text("utf-8"))
             nodes = [ClusterNode(**node) for node in content["nodes"]]
-            return cls(folder, nodes, kafka_home=content.get("kafka_home"), secured=content.get("secured", False))
+            cluster = cls(folder, nodes, kafka_home=content.get("kafka_home"), secured=content.get("secured", False))
+            cluster.is_restarting = content.get("is_restarting", False)
         except FileNotFoundError as error:
             raise ClusterError(f"{folder} has no cluster: start one with kwire cluster") from error
         except (ValueError, KeyError, TypeError) as error:
             raise ClusterError(f"{folder / _STATE} is damaged: {error}") from error
+        return cluster
+
+    def serve_control(self, port: int | None) -> None:
+        """Let nodes of kwire that start from now on serve the control interface on 127.0.0.1; None: they serve none.
+
+        Broker 1 has ``port``, the other brokers and the controller the next ones; 0 takes free ports.
+        """
+        nodes = [node for node in (*self.brokers, *self.controllers) if node.kind == KWIRE]
+        if port is None:
+            ports = [0] * len(nodes)
+        else:
+            ports = [port + index for index in range(len(nodes))] if port else free_ports(len(nodes))
+        for node, its_port in zip(nodes, ports, strict=True):
+            node.control_port = its_port
+        self._save()
 
     def check_options(
         self,
@@ -296,6 +316,27 @@ class LocalCluster:
         """Resume a paused node (SIGCONT). Raises ClusterError."""
         send(self._running(node_id).pid, signal.SIGCONT)
 
+    def pause_all(self) -> list[ClusterNode]:
+        """Pause every process (SIGSTOP); returns the nodes that ran."""
+        running = [node for node in self.nodes if self.state(node) == "running"]
+        for node in running:
+            send(node.pid, signal.SIGSTOP)
+        for node in running:
+            while self.state(node) == "running":  # the signal takes effect a little later
+                time.sleep(_POLL_S / 10)
+        return running
+
+    @contextmanager
+    def restarting(self) -> Iterator[None]:
+        """Within the block no node need run: ``kwire cluster`` goes on nevertheless."""
+        self.is_restarting = True
+        self._save()
+        try:
+            yield
+        finally:
+            self.is_restarting = False
+            self._save()
+
     def kill_all(self) -> None:
         """End every process at once."""
         running = [node for node in self.nodes if self.state(node) != "stopped"]
@@ -313,6 +354,15 @@ class LocalCluster:
         """Return the end of a node's log."""
         path = self._log(node)
         return "\n".join(path.read_text("utf-8", "replace").splitlines()[-lines:]) if path.exists() else ""
+
+    def data(self, node: ClusterNode) -> Path:
+        """The data directory of a node."""
+        return self.folder / node.folder_name / "data"
+
+    def own_settings(self, node: ClusterNode) -> dict[str, str]:
+        """The settings of a node without those that say which one it is, and where."""
+        identity = settings_of(node, self.controllers, self.folder / node.folder_name)
+        return {key: value for key, value in read_settings(self._file(node)).items() if key not in identity}
 
     def _file(self, node: ClusterNode) -> Path:
         return self.folder / node.folder_name / "server.properties"
@@ -347,7 +397,8 @@ class LocalCluster:
 
             node.pid = spawn_program(find_kafka(self.kafka_home).command(self._file(node)), self._log(node))
         else:
-            node.pid = self.spawn(self._file(node), self._log(node))
+            control = ["--control", f"127.0.0.1:{node.control_port}"] if node.control_port else []
+            node.pid = self.spawn(self._file(node), self._log(node), control)
         node.started_ticks = when_started(node.pid)
 
     def _wait_ready(self, node: ClusterNode) -> None:
@@ -391,6 +442,7 @@ class LocalCluster:
             "nodes": [asdict(node) for node in self.nodes],
             "kafka_home": self.kafka_home,
             "secured": self.is_secured,
+            "is_restarting": self.is_restarting,
         }
         half.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
         half.replace(path)

@@ -39,7 +39,7 @@ class ClusterNode:
 
     ``started_ticks`` is when the process started, in ticks since the machine did; 0 where there is no /proc.
     ``kind`` is whose program it is, "kwire" or "apache". ``inner_port`` is where the other brokers of a secured cluster
-    connect, 0 where they use ``port``.
+    connect, 0 where they use ``port``. ``control_port`` is 0 where it serves no control interface.
     """
 
     id: int
@@ -49,6 +49,12 @@ class ClusterNode:
     started_ticks: int = 0
     kind: str = KWIRE
     inner_port: int = 0
+    control_port: int = 0
+
+    @property
+    def control_url(self) -> str | None:
+        """The URL of its control interface, None where it has none."""
+        return f"http://127.0.0.1:{self.control_port}" if self.control_port else None
 
     @property
     def name(self) -> str:

@@ -12,15 +12,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
 _POLL_S: Final = 0.03
 
 
-def spawn_node(config: Path, log: Path) -> int:
-    """Start ``kwire serve --config CONFIG`` as a program that writes to ``log``; returns its process id."""
-    return spawn_program([sys.executable, "-m", "kwire", "serve", "--config", str(config)], log)
+def spawn_node(config: Path, log: Path, arguments: Sequence[str] = ()) -> int:
+    """Start ``kwire serve --config CONFIG ARGUMENTS`` as a program that writes to ``log``; returns its process id."""
+    return spawn_program([sys.executable, "-m", "kwire", "serve", "--config", str(config), *arguments], log)
 
 
 def spawn_program(command: list[str], log: Path) -> int:

@@ -15,18 +15,27 @@ pytest loads this by itself where kwire is installed. A mark sets topics, settin
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, overload
 
 import pytest
 
 if TYPE_CHECKING:
     from kwire.testing.broker import KafkaBroker
+    from kwire.testing.cluster import KafkaCluster
     from kwire.testing.process import KafkaProcess
     from kwire.testing.remote import RemoteKafka
 
-KafkaFactory: TypeAlias = "Callable[..., KafkaBroker]"
+
+class KafkaFactory(Protocol):
+    """What the fixture ``kafka_factory`` is."""
+
+    @overload
+    def __call__(self, *, brokers: int, **arguments: Any) -> KafkaCluster: ...
+
+    @overload
+    def __call__(self, **arguments: Any) -> KafkaBroker: ...
 
 
 _PASSED = pytest.StashKey[bool]()
@@ -151,11 +160,14 @@ def kafka_process(request: pytest.FixtureRequest) -> Iterator[KafkaProcess]:
 
 @pytest.fixture
 def kafka_factory() -> Iterator[KafkaFactory]:
-    """Make brokers: ``kafka_factory(topics=..., tls=True)`` starts one, with the arguments of ``KafkaBroker``."""
+    """Make brokers: ``kafka_factory(topics=..., tls=True)`` starts one, with the arguments of ``KafkaBroker``.
+
+    ``kafka_factory(brokers=3)`` starts a cluster, with the arguments of ``kafka_cluster``.
+    """
     with ExitStack() as stack:
 
-        def make(**arguments: Any) -> KafkaBroker:
-            return stack.enter_context(_running(arguments))
+        def make(**arguments: Any) -> Any:
+            return stack.enter_context(_running_cluster(arguments) if "brokers" in arguments else _running(arguments))
 
         yield make
 
@@ -208,17 +220,29 @@ def _running(arguments: dict[str, Any]) -> Iterator[KafkaBroker]:
 
 
 @contextmanager
+def _running_cluster(arguments: dict[str, Any]) -> Iterator[KafkaCluster]:
+    """A started cluster."""
+    with ExitStack() as stack:
+        with _one_sentence():
+            from kwire.testing.cluster import kafka_cluster
+
+            cluster = stack.enter_context(kafka_cluster(**arguments))
+        yield cluster
+
+
+@contextmanager
 def _one_sentence() -> Iterator[None]:
     """Let invalid arguments fail the test with one sentence, without a traceback."""
     from kwire.control.seed_error import SeedError
     from kwire.errors import KafkaError
     from kwire.faults.rules import RuleError
     from kwire.testing.arguments import BrokerConfigError
+    from kwire.testing.local_nodes import ClusterError
     from kwire.testing.start_errors import BrokerStartError
 
     try:
         yield
-    except (BrokerConfigError, BrokerStartError, SeedError, RuleError, KafkaError) as error:
+    except (BrokerConfigError, BrokerStartError, ClusterError, SeedError, RuleError, KafkaError) as error:
         pytest.fail(f"kafka fixture: {error}", pytrace=False)
     except TypeError as error:  # an unknown keyword
         pytest.fail(f"kafka mark: {error}", pytrace=False)

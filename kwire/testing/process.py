@@ -54,7 +54,7 @@ class KafkaProcess(RemoteKafka):
         self._config = broker_texts({**(config or {}), **appears_as(persona)})
         self._users = checked_users(users)
         self._own_directory = None if data is not None else tempfile.mkdtemp(prefix="kwire-")
-        self._data = os.fspath(data) if data is not None else f"{self._own_directory}/data"
+        self._data = os.fspath(data) if data is not None else str(self._own_directory)
         self._port = 0
         self._control_port = 0
         self._process: subprocess.Popen[bytes] | None = None
@@ -84,6 +84,8 @@ class KafkaProcess(RemoteKafka):
         if self.is_running:
             raise RuntimeError("this broker runs already")
         command = [sys.executable, "-m", "kwire", "serve", "--stop-at-eof", "--data", self._data]
+        if self._own_directory is not None:
+            command.append("--remove-data-at-eof")  # for the case that this process is killed
         if "listeners" not in self._config:
             command += ["--port", str(self._port)]
         command += ["--control", f"127.0.0.1:{self._control_port}", "--log-level", "warning"]

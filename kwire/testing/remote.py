@@ -141,10 +141,17 @@ class RemoteRequests:
 
     def wait_for(self, times: int = 1, timeout: float = 10.0, **wanted: Unpack[Wanted]) -> None:
         """Return once ``times`` matching requests were received. Raises RequestNeverSent after ``timeout`` seconds."""
-        body = {**wanted, "times": times, "timeout_ms": timeout * 1000}
-        status, seen = self._client.call("POST", "/v1/requests/wait", body)
+        status, seen = self._wait(times, timeout, wanted)
         if status == TIMED_OUT:
             raise RequestNeverSent(f"{times} x {wanted} was not received in {timeout:g} s, but {len(seen)}")
+
+    def count(self, at_most: int, **wanted: Unpack[Wanted]) -> int:
+        """Count the matching requests that were received, up to a number."""
+        return len(self._wait(at_most, 0, wanted)[1])
+
+    def _wait(self, times: int, timeout: float, wanted: Wanted) -> tuple[int, list[dict[str, Any]]]:
+        body = {**wanted, "times": times, "timeout_ms": timeout * 1000}
+        return self._client.call("POST", "/v1/requests/wait", body)
 
     def clear(self) -> None:
         """Clear the request log."""

@@ -18,12 +18,14 @@ from kwire.testing import (
     BrokerConfigError,
     BrokerStartError,
     ClusterError,
+    ClusterFault,
     ConditionError,
     ControlRefused,
     EventError,
     Fault,
     FaultNeverFired,
     KafkaBroker,
+    KafkaCluster,
     KafkaError,
     KafkaProcess,
     KafkaProxy,
@@ -85,7 +87,11 @@ def test_what_was_sent(kafka: KafkaBroker) -> None:
 def test_a_cluster() -> None:
     try:
         with kafka_cluster(brokers=3) as cluster:
-            assert_type(cluster, LocalCluster)
+            assert_type(cluster, KafkaCluster)
+            assert isinstance(cluster, LocalCluster)
+            cluster.reset()
+            with cluster.faults.add(api="Produce", drop=True) as fault:
+                assert_type(fault, ClusterFault)
             assert_type(cluster.bootstrap_servers, str)
             cluster.kill(1)
             cluster.start_node(1)

@@ -15,7 +15,12 @@ from kwire.broker.requests.context import Connection
 from kwire.broker.requests.table import ApiTable
 
 
-@dataclass
+def carrier_of(connection: Connection) -> Connection:
+    """The connection that a request was received on, which for a forwarded one is that of another broker."""
+    return connection.carrier if isinstance(connection, ForwardedConnection) else connection
+
+
+@dataclass(eq=False)
 class ForwardedConnection:
     """The client of a forwarded request; for everything else the connection of the broker that forwards it."""
 

@@ -1,0 +1,160 @@
+"""Faults and requests of all brokers of a cluster at once, over the control interface of each.
+
+Responsible for: applying a call to each broker, and adding up what they say. Must not depend on: processes, files.
+
+    with cluster.faults.add(api="Produce", error="NOT_LEADER_OR_FOLLOWER", times=2) as fault:
+        send_an_order(cluster.bootstrap_servers)
+    assert fault.fired == 2
+"""
+
+from __future__ import annotations
+
+import time
+import urllib.parse
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Final, Self, TypeAlias, Unpack
+
+from kwire.control.conditions import ConditionKeys
+from kwire.faults.rules import RuleFields
+from kwire.testing.control_client import TIMED_OUT
+from kwire.testing.faults import FaultNeverFired
+from kwire.testing.remote import RemoteFault, RemoteKafka
+from kwire.testing.requests import RequestNeverSent, Wanted
+
+_LOOK_EVERY_S: Final = 0.02
+# Gives the brokers that run, by node id.
+Brokers: TypeAlias = "Callable[[], Mapping[int, ClusterBroker]]"
+
+
+class ClusterBroker(RemoteKafka):
+    """One node of a cluster, with the questions that the cluster puts together from the answers of all."""
+
+    def partition_offsets(self, topic: str) -> list[tuple[int, int, int]]:
+        """Give the partitions that this broker has of a topic, each with its first and its next offset."""
+        found = self._client.call("GET", "/v1/topics")[1].get(topic, [])
+        return [(each["partition"], each["start"], each["end"]) for each in found]
+
+    def write(self, topic: str, records: Sequence[Mapping[str, Any]]) -> None:
+        """Write records as a seed has them. Raises KafkaError for a topic that is not there, or not led here."""
+        path = f"/v1/topics/{urllib.parse.quote(topic, safe='')}/records"
+        self._kafka("POST", path, {"records": list(records)})
+
+    def look(self, condition: ConditionKeys) -> tuple[bool, str]:
+        """Tell whether a condition, which is valid, holds now, and what there is."""
+        status, answer = self._client.call("POST", "/v1/wait", {**condition, "timeout_ms": 0})
+        return status != TIMED_OUT, str(answer["seen"])
+
+
+class ClusterFault:
+    """One rule that is armed on several brokers; ``times`` and the like count on each of them."""
+
+    def __init__(self, by_node: Mapping[int, RemoteFault]) -> None:
+        self.by_node = by_node
+
+    @property
+    def name(self) -> str:
+        return next(iter(self.by_node.values())).name
+
+    @property
+    def matched(self) -> int:
+        """How many requests the rule was about, on all brokers."""
+        return sum(each.matched for each in self.by_node.values())
+
+    @property
+    def fired(self) -> int:
+        """How many of them it disturbed, on all brokers."""
+        return sum(each.fired for each in self.by_node.values())
+
+    def wait_fired(self, times: int = 1, timeout: float = 10.0) -> None:
+        """Return once it has disturbed ``times`` requests. Raises FaultNeverFired after ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        while self.fired < times:
+            if time.monotonic() > deadline:
+                raise FaultNeverFired(f"{self._counts()} after {timeout:g} s; {times} were waited for")
+            time.sleep(_LOOK_EVERY_S)
+
+    def release(self) -> None:
+        """Let the requests go that the rule holds; it holds no more from now on."""
+        for each in self.by_node.values():
+            each.release()
+
+    def remove(self) -> None:
+        """Disarm the rule; does nothing when it is no longer armed."""
+        for each in self.by_node.values():
+            each.remove()
+
+    def check(self) -> None:
+        """Raise FaultNeverFired if the rule has disturbed nothing so far."""
+        if self.fired == 0:
+            raise FaultNeverFired(self._counts())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, _error: BaseException | None, _at: TracebackType | None
+    ) -> None:
+        self.remove()
+        if kind is None:
+            self.check()
+
+    def _counts(self) -> str:
+        by_node = ", ".join(f"broker {node_id}: {each.fired}" for node_id, each in self.by_node.items())
+        return f"fault {self.name!r} matched {self.matched} requests and disturbed {self.fired} ({by_node})"
+
+
+class ClusterFaults:
+    """The rules of the brokers of a cluster. A broker that is killed or stopped has lost its rules."""
+
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
+
+    def add(self, **rule: Unpack[RuleFields]) -> ClusterFault:
+        """Arm a rule on each broker that runs. Raises RuleError for a rule that cannot be."""
+        return ClusterFault({node_id: broker.faults.add(**rule) for node_id, broker in self._brokers().items()})
+
+    def clear(self) -> None:
+        """Disarm all rules."""
+        for broker in self._brokers().values():
+            broker.faults.clear()
+
+
+class ClusterRequests:
+    """The requests that clients sent to any broker of a cluster, and those of the brokers to each other."""
+
+    def __init__(self, brokers: Brokers) -> None:
+        self._brokers = brokers
+
+    def last(self, count: int = 100, **wanted: Unpack[Wanted]) -> list[dict[str, Any]]:
+        """Give the last ``count`` matching requests in the order of their times, each with its ``node``."""
+        found = [
+            {**request, "node": node_id}
+            for node_id, broker in self._brokers().items()
+            for request in broker.requests.last(count, **wanted)
+        ]
+        return sorted(found, key=lambda request: request["at_ms"])[-count:]
+
+    def wait_for(self, times: int = 1, timeout: float = 10.0, **wanted: Unpack[Wanted]) -> None:
+        """Return once ``times`` matching requests were received. Raises RequestNeverSent after ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        while (seen := self._count(times, wanted)) < times:
+            if time.monotonic() > deadline:
+                raise RequestNeverSent(f"{times} x {wanted} was not received in {timeout:g} s, but {seen}")
+            time.sleep(_LOOK_EVERY_S)
+
+    def clear(self) -> None:
+        """Forget the requests so far."""
+        for broker in self._brokers().values():
+            broker.requests.clear()
+
+    def _count(self, times: int, wanted: Wanted) -> int:
+        return sum(broker.requests.count(times, **wanted) for broker in self._brokers().values())
+
+
+def spread(records: Sequence[Mapping[str, Any]], leaders: Mapping[int, int]) -> dict[int, list[Mapping[str, Any]]]:
+    """Divide records, each with its ``partition``, by the node that leads it."""
+    by_node: dict[int, list[Mapping[str, Any]]] = {}
+    for record in records:
+        by_node.setdefault(leaders[record["partition"]], []).append(record)
+    return by_node

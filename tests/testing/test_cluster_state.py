@@ -1,0 +1,152 @@
+"""The state of a cluster of processes as a whole, and what its brokers are asked at once."""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from kafka import KafkaProducer
+
+from kwire.testing import FaultNeverFired, NeverHappened, StateError, kafka_cluster
+from kwire.testing.cluster import KafkaCluster
+from kwire.testing.local_nodes import CONTROLLER_ID, ClusterError
+
+FAR_S = 30.0
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    with kafka_cluster(brokers=3, topics={"orders": 3}, control=True) as running:
+        yield running
+
+
+@pytest.fixture
+def empty(cluster):
+    cluster.reset()
+    return cluster
+
+
+def seed(*values):
+    return {"topics": {"orders": {"records": [{"key": str(value), "value": value} for value in values]}}}
+
+
+def values(cluster):
+    found = set()
+    for node in cluster.brokers:
+        found |= {record["value"] for record in cluster.broker(node.id).records("orders")}
+    return found
+
+
+def wait_for_records(cluster, count):
+    cluster.wait_until(topic="orders", records=count, timeout=FAR_S)
+
+
+def test_a_reset_empties_every_node_and_makes_the_topics_again(cluster):
+    cluster.seed(seed("a", "b", "c"))
+    wait_for_records(cluster, 3)
+    cluster.create_topic("more", 2, retention_ms=1000)
+    ports = [node.port for node in cluster.nodes]
+    cluster.reset()
+    assert [node.port for node in cluster.nodes] == ports
+    for node in cluster.brokers:
+        assert [name for name in cluster.broker(node.id).topics() if not name.startswith("__")] == ["orders"]
+    assert values(cluster) == set()
+
+
+def test_a_producer_id_is_not_given_out_again_after_a_reset(empty):
+    def write():
+        producer = KafkaProducer(bootstrap_servers=empty.bootstrap_servers, enable_idempotence=True)
+        producer.send("orders", b"x", partition=0).get(FAR_S)
+        producer.close()
+        return {each["producer_id"] for node in empty.brokers for each in empty.broker(node.id).producers("orders")}
+
+    before = write()
+    empty.reset()
+    after = write()
+    assert min(after) > max(before)
+
+
+def test_a_snapshot_is_restored_twice_and_goes_to_a_fork_and_a_directory(empty, tmp_path):
+    empty.seed(seed("a", "b"))
+    wait_for_records(empty, 2)
+    empty.snapshot("loaded/1")
+    assert empty.snapshots == ["loaded/1"]
+    empty.save(tmp_path / "saved")
+    with empty.fork() as other:
+        wait_for_records(other, 2)
+        other.seed(seed("c"))
+        wait_for_records(other, 3)
+        assert values(other) == {"a", "b", "c"}
+        assert not {node.port for node in other.nodes} & {node.port for node in empty.nodes}
+    for source in ("snapshot", "directory"):
+        empty.seed(seed("d"))
+        wait_for_records(empty, 3)
+        if source == "snapshot":
+            empty.restore("loaded/1")
+        else:
+            empty.load(tmp_path / "saved")
+        wait_for_records(empty, 2)
+        assert values(empty) == {"a", "b"}
+    with pytest.raises(StateError, match="there is no snapshot 'b'; there are: loaded/1"):
+        empty.restore("b")
+    with pytest.raises(StateError, match="exists"):
+        empty.save(tmp_path / "saved")
+    with pytest.raises(StateError, match="no copy of controller 100"):
+        empty.load(tmp_path)
+    empty.remove_snapshot("loaded/1")
+    assert empty.snapshots == []
+
+
+def test_a_rule_is_armed_on_every_broker_and_its_counts_are_added_up(cluster):
+    with cluster.faults.add(api="Produce", error="NOT_LEADER_OR_FOLLOWER", times=1) as fault:
+        producer = KafkaProducer(bootstrap_servers=cluster.bootstrap_servers, retry_backoff_ms=10)
+        for partition in range(3):
+            producer.send("orders", b"x", partition=partition).get(FAR_S)
+        producer.close()
+        fault.wait_fired(2, timeout=FAR_S)
+    assert fault.fired >= 2
+    cluster.requests.wait_for(api="Produce", times=3, timeout=FAR_S)
+    assert {request["api"] for request in cluster.requests.last(5, api="Produce")} == {"Produce"}
+    with pytest.raises(FaultNeverFired, match="disturbed 0"), cluster.faults.add(api="CreateAcls", drop=True):
+        pass
+
+
+def test_the_controller_has_a_control_interface_too(cluster):
+    controller = cluster.broker(CONTROLLER_ID)
+    controller.requests.wait_for(api="BrokerHeartbeat", timeout=FAR_S)
+
+
+def test_a_wait_that_times_out_says_what_there_was(cluster):
+    with pytest.raises(NeverHappened, match="the topic orders has at least 999 records; it has"):
+        cluster.wait_until(topic="orders", records=999, timeout=0)
+    with pytest.raises(NeverHappened, match="there is no group billing"):
+        cluster.wait_until(group="billing", timeout=0)
+    cluster.wait_until(group="billing", left="worker-1", timeout=0)
+
+
+def test_without_control_there_are_no_doors(tmp_path):
+    cluster = KafkaCluster.create(tmp_path, brokers=1)
+    with pytest.raises(ClusterError, match=r"use kafka_cluster\(control=True\)"):
+        cluster.broker(1)
+
+
+PROGRAM = """
+import sys, time
+from kwire.testing import KafkaProcess, kafka_cluster
+with kafka_cluster(brokers=1) as cluster, KafkaProcess() as kafka:
+    print(cluster.folder, kafka._own_directory, *(node.pid for node in cluster.nodes), kafka.pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nodes are forks of a process that notices the end on Linux only")
+def test_nothing_is_left_of_a_test_process_that_was_killed():
+    with subprocess.Popen([sys.executable, "-c", PROGRAM], stdout=subprocess.PIPE, text=True) as process:
+        folder, directory, *pids = process.stdout.readline().split()
+        process.send_signal(signal.SIGKILL)
+    deadline = time.monotonic() + FAR_S
+    while any(Path(path).exists() for path in (folder, directory, *(f"/proc/{pid}" for pid in pids))):
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
