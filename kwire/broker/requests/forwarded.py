@@ -12,10 +12,11 @@ import trio
 
 from kwire.broker.requests.client import Client
 from kwire.broker.requests.context import Connection
+from kwire.broker.requests.hooks import HookedConnection
 from kwire.broker.requests.table import ApiTable
 
 
-def carrier_of(connection: Connection) -> Connection:
+def carrier_of(connection: HookedConnection) -> HookedConnection:
     """The connection that a request was received on, which for a forwarded one is that of another broker."""
     return connection.carrier if isinstance(connection, ForwardedConnection) else connection
 
