@@ -615,6 +615,28 @@ async def test_other_brokers_can_join_a_node_that_is_broker_and_controller(files
         assert broker.partitions.get("t", 0).replicas == (1, 2)
 
 
+async def test_configs_of_another_broker_are_changed_at_the_controllers_listener_only(files):
+    endpoint = Endpoint("PLAINTEXT", "PLAINTEXT", "localhost", 9092)
+    settings = {
+        "log.dirs": "/data",
+        "node.id": "1",
+        "controller.listener.names": "CONTROLLER",
+        "listeners": "PLAINTEXT://localhost:9092,CONTROLLER://localhost:9093",
+    }
+    opening = open_broker(BrokerSettings(settings), files, endpoints=[endpoint], controller_endpoints=[CONTROLLER])
+    async with opening as broker:
+        node = ControllerPeer(broker)
+        await node.join(2)
+        request = messages.IncrementalAlterConfigsRequest
+        config = request.AlterableConfig(name="max.connections", config_operation=0, value="70")
+        resource = request.AlterConfigsResource(resource_type=4, resource_name="2", configs=[config])
+        outcomes = [
+            (await asked.call(1, request(resources=[resource]))).responses[0].error_code
+            for asked in (Peer(broker), node)
+        ]
+    assert outcomes == [Code.INVALID_REQUEST, Code.NONE]
+
+
 async def test_a_node_whose_controller_is_not_served_has_no_part_for_a_cluster(broker):
     assert broker.cluster_controller is None
     assert broker.image.brokers[broker.node_id].fenced is False

@@ -12,6 +12,7 @@ from kafka.admin import KafkaAdminClient, NewTopic
 
 from kwire.testing import kafka_cluster
 from kwire.testing.local_cluster import CONTROLLER_ID, ClusterError, LocalCluster
+from kwire.testing.local_nodes import free_ports
 
 # A broker that was killed is noticed after seconds.
 SOON_NOTICED = {"broker.session.timeout.ms": 4000, "broker.heartbeat.interval.ms": 500}
@@ -140,3 +141,10 @@ def test_options_that_a_cluster_contradicts_are_refused(tmp_path):
         assert ended.returncode == 1
         assert text in ended.stderr
     assert [cluster.state(node) for node in cluster.nodes] == ["stopped"] * 3
+
+
+def test_ports_of_nodes_are_below_those_that_the_system_gives_by_itself():
+    """So a node that is down finds its port free when it starts again."""
+    ports = free_ports(20)
+    assert len(set(ports)) == 20
+    assert max(ports) < 32768
