@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import socket
 import struct
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -26,8 +25,7 @@ sys.path[:0] = [str(ROOT)]
 
 import persona_configs  # noqa: E402
 
-from interop import jars  # noqa: E402
-from interop.brokers import ONE_MACHINE, Apache, free_port, wait_until_serving  # noqa: E402
+from interop.older_brokers import official_broker  # noqa: E402
 from kwire.errors import ProtocolViolation  # noqa: E402
 from kwire.wire import codec  # noqa: E402
 
@@ -40,57 +38,6 @@ RELEASES: Final = {"2.8": "2.8.2", "3.9": "3.9.1", "4.0": "4.0.1", "4.3": "4.3.1
 API_VERSIONS: Final = 18
 _HIGHEST: Final = 5
 _OF_THE_FUTURE: Final = 99
-
-
-class Older(Apache):
-    """A broker of one release, its own controller."""
-
-    def __init__(self, folder: Path, release: str) -> None:
-        super().__init__(folder)
-        self.release = release
-
-
-class WithZooKeeper(Older):
-    """A broker of a release that keeps its metadata in ZooKeeper, and that."""
-
-    _zookeeper: subprocess.Popen[str] | None = None
-
-    def start(self) -> None:
-        self.port, zookeeper = free_port(), free_port()
-        where = self.folder / "zookeeper.properties"
-        where.write_text(
-            f"dataDir={self.folder}/zookeeper\nclientPort={zookeeper}\nclientPortAddress=127.0.0.1\n"
-            "admin.enableServer=false\nmaxClientCnxns=0\n"
-        )
-        properties = {
-            "broker.id": "1",
-            "listeners": f"PLAINTEXT://localhost:{self.port}",
-            "zookeeper.connect": f"127.0.0.1:{zookeeper}",
-            "log.dirs": str(self.data),
-            **{key: value for key, value in ONE_MACHINE.items() if not key.startswith(("share.", "group.consumer."))},
-        }
-        config = self.folder / "server.properties"
-        config.write_text("".join(f"{key}={value}\n" for key, value in properties.items()))
-        self._zookeeper = self._java("org.apache.zookeeper.server.quorum.QuorumPeerMain", where, "zookeeper.log")
-        self._process = self._java("kafka.Kafka", config, self.log.name)
-        wait_until_serving(self.port, self._process, self)
-
-    def stop(self) -> None:
-        super().stop()
-        if self._zookeeper is not None:
-            self._zookeeper.terminate()
-            self._zookeeper.wait(60)
-
-    def _java(self, main: str, config: Path, log: str) -> subprocess.Popen[str]:
-        command = [jars.need("java"), *self.jvm, "-cp", jars.classpath(self.release), main, str(config)]
-        return subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=(self.folder / log).open("ab"),
-            stderr=subprocess.STDOUT,
-            text=True,
-            cwd=self.folder,
-        )
 
 
 def main() -> None:
@@ -114,10 +61,8 @@ def main() -> None:
 
 def record(release: str) -> tuple[dict[str, Any], dict[str, str], dict[str, Any]]:
     """Give the table of a release, its answers as hexadecimal text by the version asked for, and its configs."""
-    jars.ARTEFACTS.setdefault(release, (f"org.apache.kafka:kafka_2.13:{release}", "org.slf4j:slf4j-simple:1.7.36"))
     with tempfile.TemporaryDirectory(prefix="persona-") as folder:
-        kind = WithZooKeeper if release.startswith("2.") else Older
-        broker = kind(Path(folder), release)
+        broker = official_broker(Path(folder), release)
         broker.start()
         try:
             answers = {str(version): ask(broker.port, version) for version in (*range(_HIGHEST + 1), _OF_THE_FUTURE)}
