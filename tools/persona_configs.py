@@ -67,8 +67,12 @@ def difference(recorded: Recorded, newest: Recorded) -> dict[str, Any]:
             "only": {name: theirs[name] for name in theirs if name not in ours},
             "defaults": {n: theirs[n]["default"] for n in both if theirs[n]["default"] != ours[n]["default"]},
             "checks": {name: CHECKS[name] for name in checks} if scope == "topic" else {},
+            "types": {n: theirs[n]["type"] for n in both if theirs[n]["type"] != ours[n]["type"]},
             "read_only": sorted(n for n in both if theirs[n]["read_only"] and not ours[n]["read_only"]),
         }
+    if "message.format.version" in scopes["topic"]["only"] and "segment.bytes" in scopes["topic"]["checks"]:
+        # From 4.0 on the broker's own config has the higher limit, and that of topics only later.
+        scopes["broker"]["checks"]["log.segment.bytes"] = CHECKS["segment.bytes"]
     resources = {
         kind: error for kind, error in recorded["resources"].items() if error != newest["resources"][kind] and error
     }

@@ -1,11 +1,12 @@
 """Record what older releases of Apache Kafka answer about versions and configs, for ``kwire serve --as``.
 
-    python tools/record_personas.py [2.8] [3.9] ...
+    python tools/record_personas.py [2.8] [3.9] ... [--differences]
 
 Starts the official broker of each release in turn, with its default settings for one machine, and writes
 ``kwire/personas.json`` (ranges and features), ``kwire/metadata/persona_configs.json`` (how the configs differ from
 those of the newest), ``tests/api/persona_answers.json`` (ApiVersions as it was answered) and
-``tests/metadata/persona_configs.json`` (all configs that were described, and which values a topic may have).
+``tests/metadata/persona_configs.json`` (all configs that were described, and which values a topic may have). With
+``--differences`` it starts no broker, and writes the differences again.
 Responsible for: the brokers, and the layout of the files. Must not depend on: what kwire makes of it. Needs
 what ``make interop`` needs.
 """
@@ -41,7 +42,8 @@ _OF_THE_FUTURE: Final = 99
 
 
 def main() -> None:
-    wanted = sys.argv[1:] or list(RELEASES)
+    arguments = sys.argv[1:]
+    wanted = [] if arguments == ["--differences"] else arguments or list(RELEASES)
     tables, answers, described = (
         json.loads(path.read_text("utf-8")) if path.exists() else {} for path in (TABLES, ANSWERS, DESCRIBED)
     )

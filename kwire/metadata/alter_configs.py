@@ -55,6 +55,8 @@ def alter_configs(
     """Replace all configs of a resource by ``configs``. Raises KafkaError."""
     changes = [ConfigChange(name, Operation.SET, value) for name, value in configs]
     _check_entries(changes)
+    if resource.type in effective.tables.unsupported:
+        raise _unknown_type(resource)
     wanted = {change.name: change.value or "" for change in changes}
     return _change(image, effective, resource, wanted)
 
@@ -64,7 +66,7 @@ def alter_configs_incrementally(
 ) -> list[Message]:
     """Change single entries of a resource's configs. Raises KafkaError."""
     _check_entries(changes)
-    if resource.type is ResourceType.UNKNOWN:
+    if resource.type is ResourceType.UNKNOWN or resource.type in effective.tables.unsupported:
         raise _unknown_type(resource)
     if resource.type is ResourceType.BROKER and resource.name:
         _check_node_id(image, resource.name, effective.node_id)

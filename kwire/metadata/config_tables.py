@@ -46,6 +46,7 @@ _NEWEST: Final[Mapping[str, Any]] = MappingProxyType({})
 class ConfigTables(NamedTuple):
     """The configs of one release, as clients see them, and all that have a value.
 
+    ``types`` are those that the release gives for configs of brokers, where they are not as kwire reads them.
     ``unsupported`` are the types of resources whose configs the release cannot describe: code and message.
     """
 
@@ -56,6 +57,7 @@ class ConfigTables(NamedTuple):
     every_topic: Keys
     every_group: Keys
     dynamic: frozenset[str]
+    types: Mapping[str, ConfigType]
     unsupported: Mapping[int, tuple[int, str]]
 
 
@@ -65,7 +67,7 @@ def config_tables(release: str) -> ConfigTables:
     differences = _NEWEST if release == NONE else json.loads(_TABLE.read_text("utf-8")).get(release, _NEWEST)
     if not differences:
         tables = broker_keys(), topic_keys(), group_keys()
-        return ConfigTables(*tables, *tables, dynamic_broker_names(), MappingProxyType({}))
+        return ConfigTables(*tables, *tables, dynamic_broker_names(), MappingProxyType({}), MappingProxyType({}))
     broker = _of_release(broker_keys(), differences["broker"])
     topic = _of_release(topic_keys(), differences["topic"])
     group = _of_release(group_keys(), differences["group"])
@@ -78,6 +80,7 @@ def config_tables(release: str) -> ConfigTables:
         MappingProxyType({**topic_keys(), **topic}),
         MappingProxyType({**group_keys(), **group}),
         frozenset(name for name, key in broker.items() if key.dynamic in {"cluster-wide", "per-broker"}),
+        {name: ConfigType(number) for name, number in differences["broker"]["types"].items()},
         {int(kind): (code, message) for kind, (code, message) in differences["resources"].items()},
     )
 

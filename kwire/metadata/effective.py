@@ -289,7 +289,7 @@ class EffectiveConfigs:
             source=synonyms[0].source if synonyms else Source.DEFAULT,
             sensitive=sensitive,
             synonyms=synonyms,
-            type=key.type if key else None,
+            type=self.tables.types.get(name, key.type) if key else None,
         )
 
     def _synonyms_of(self, name: str, sensitive: bool) -> list[ConfigSynonym]:

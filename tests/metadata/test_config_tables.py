@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from kwire.errors import Code, KafkaError
+from kwire.metadata.alter_configs import alter_configs
 from kwire.metadata.config_rules import check_topic_configs
 from kwire.metadata.config_tables import config_tables
+from kwire.metadata.config_values import ConfigProblem
 from kwire.metadata.configs import OWN_DEFAULTS, broker_keys, group_keys, topic_keys
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
+from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.image import MetadataImage
 from kwire.personas import NONE, names
 
@@ -59,6 +62,7 @@ def test_clients_see_the_configs_of_the_release(release, scope):
     ours = described(release, scope)
     assert ours.keys() == theirs.keys()
     read_only = {name for name in theirs if theirs[name]["read_only"]}
+    assert {name: ours[name].type.value for name in ours} == {name: theirs[name]["type"] for name in theirs}
     assert {name for name in ours if ours[name].read_only} - NOT_DYNAMIC == read_only - NOT_DYNAMIC
 
 
@@ -114,6 +118,25 @@ def test_a_config_that_the_release_lacks_is_unknown():
         check_topic_configs(configs("2.8"), {"message.timestamp.after.max.ms": "5"})
     with pytest.raises(KafkaError, match=r"Unknown topic config name: message\.format\.version"):
         check_topic_configs(configs("4.0"), {"message.format.version": "2.8"})
+
+
+def test_a_kind_of_resource_that_came_later_is_unknown():
+    group = Resource(ResourceType.GROUP, "g")
+    with pytest.raises(KafkaError, match="Unknown resource type 32") as refused:
+        alter_configs(MetadataImage(), configs("3.9"), group, [("consumer.session.timeout.ms", "50000")])
+    assert refused.value.code is Code.INVALID_REQUEST
+    assert alter_configs(MetadataImage(), configs("4.0"), group, [("consumer.session.timeout.ms", "50000")])
+
+
+def test_before_4_0_segments_may_be_small():
+    for release, accepted in (("2.8", True), ("3.9", True), ("4.0", False)):
+        check = config_tables(release).broker["log.segment.bytes"].check
+        try:
+            check("log.segment.bytes", 1000)
+        except ConfigProblem:
+            assert not accepted
+        else:
+            assert accepted
 
 
 def test_a_record_format_that_kwire_does_not_write_is_refused():
