@@ -34,6 +34,11 @@ class Persona(NamedTuple):
     def has_features(self) -> bool:
         return bool(self.supported)
 
+    @property
+    def has_old_groups(self) -> bool:
+        """Whether groups answer as those of the group coordinator that 4.0 replaced (KIP-848)."""
+        return int(self.release.partition(".")[0]) < 4
+
 
 def persona(name: str) -> Persona | None:
     """Give the persona of a name such as "3.9"; None for ``NONE``. Raises KeyError for a name that is not known."""

@@ -7,7 +7,7 @@ in the group's partition of ``__consumer_offsets`` for every 200 of them. A refu
 
 Version notes: 2-4 a retention time in the request, which later versions leave to the broker (KIP-211); 6 leader epochs
 (KIP-320); 7 static members (KIP-345); 9 a consumer's member epoch, and GROUP_ID_NOT_FOUND for a group that is not there
-(KIP-848); 10 topic ids (KIP-848).
+(KIP-848), which is ILLEGAL_GENERATION as before if the broker appears as a release before 4.0; 10 topic ids (KIP-848).
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from kwire.api.group_partitions import CheckedTopic, check_topic, commit_offsets
 from kwire.broker.requests.context import Context
 from kwire.coordinators.group.commands import CommitOffsets, OffsetToCommit
 from kwire.errors import Code, KafkaError
+from kwire.personas import persona
 from kwire.security.operations import Operation, ResourceType
 from kwire.types import Uuid
 from kwire.wire.messages import OffsetCommitRequest, OffsetCommitResponse
@@ -92,5 +93,13 @@ async def _commit(context: Context, request: OffsetCommitRequest, offsets: Seque
             lambda machine, ticket, now_ms: machine.commit_offsets(command, ticket=ticket, now_ms=now_ms),
         )
     except KafkaError as refusal:
-        return [refusal.code] * len(offsets)
+        return [_code_of_release(context, refusal.code)] * len(offsets)
     return codes
+
+
+def _code_of_release(context: Context, code: Code) -> Code:
+    if code is Code.GROUP_ID_NOT_FOUND:
+        release = persona(context.broker.configs.broker["kwire.as.release"])
+        if release is not None and release.has_old_groups:
+            return Code.ILLEGAL_GENERATION
+    return code

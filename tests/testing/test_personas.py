@@ -13,6 +13,7 @@ from kwire.cli.connection import Connection, parse_address
 from kwire.errors import Code
 from kwire.metadata.configs import broker_keys
 from kwire.personas import names, persona
+from kwire.security.operations import Operation
 from kwire.testing import BrokerConfigError, BrokerStartError, KafkaBroker
 from kwire.wire import codec
 from kwire.wire import messages as m
@@ -149,3 +150,43 @@ def test_a_broker_of_a_cluster_appears_as_itself():
 def test_the_mark_takes_a_persona(kafka):
     with Connection(parse_address(kafka.bootstrap_servers, None), timeout_s=20) as connection:
         assert connection.api_versions[METADATA] == persona("2.8").apis[METADATA]
+
+
+@pytest.mark.parametrize(("name", "code"), [("3.9", Code.ILLEGAL_GENERATION), ("4.0", Code.GROUP_ID_NOT_FOUND)])
+def test_a_commit_to_a_group_that_is_not_there(name, code):
+    partition = m.OffsetCommitRequest.OffsetCommitRequestPartition(partition_index=0, committed_offset=1)
+    topic = m.OffsetCommitRequest.OffsetCommitRequestTopic(name="orders", partitions=[partition])
+    request = m.OffsetCommitRequest(group_id="no", generation_id_or_member_epoch=3, member_id="m", topics=[topic])
+    with KafkaBroker(persona=name, topics=["orders"]) as kafka, connect(kafka) as connection:
+        answer = connection.call(request, m.OffsetCommitResponse, version=9)
+    assert answer.topics[0].partitions[0].error_code == code
+
+
+@pytest.mark.parametrize(("name", "assignment"), [("3.9", b""), ("4.0", b"its")])
+def test_an_assignment_while_a_group_rebalances(name, assignment):
+    protocol = m.JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=b"meta")
+    join = m.JoinGroupRequest(
+        group_id="g", session_timeout_ms=30_000, rebalance_timeout_ms=30_000, protocol_type="consumer",
+        protocols=[protocol],
+    )  # fmt: skip
+    with KafkaBroker(persona=name) as kafka, connect(kafka) as connection, connect(kafka) as second:
+        joined = connection.call(join, m.JoinGroupResponse, version=3)
+        own = m.SyncGroupRequest.SyncGroupRequestAssignment(member_id=joined.member_id, assignment=b"its")
+        sync = m.SyncGroupRequest(
+            group_id="g", generation_id=joined.generation_id, member_id=joined.member_id, assignments=[own]
+        )
+        connection.call(sync, m.SyncGroupResponse, version=2)
+        second.send_only(join, 3)  # waits for the first member
+        ask = m.DescribeGroupsRequest(groups=["g"], include_authorized_operations=True)
+        while (
+            described := connection.call(ask, m.DescribeGroupsResponse, version=5).groups[0]
+        ).group_state == "Stable":
+            assert described.members[0].member_assignment == b"its"
+        assert described.group_state == "PreparingRebalance"
+        by_id = {member.member_id: member for member in described.members}
+        assert by_id[joined.member_id].member_assignment == assignment
+        assert bool(described.authorized_operations & 1 << Operation.ALTER_CONFIGS) is (name == "4.0")
+
+
+def connect(kafka):
+    return Connection(parse_address(kafka.bootstrap_servers, None), timeout_s=20)
