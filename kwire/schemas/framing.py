@@ -25,6 +25,7 @@ _BY_GUID: Final = 1
 _ID_END: Final = 5
 _GUID_END: Final = 17
 _INDEXES_MAX: Final = 100
+_HEADER_BYTES_MAX: Final = 1024
 
 
 class Framed(NamedTuple):
@@ -59,8 +60,9 @@ def find_schema(content: bytes, header: bytes | None) -> Framed | None:
 
 
 def schema_header(headers: Iterable[tuple[str, bytes | None]], name: str) -> bytes | None:
-    """Give the value of the first header called ``name``."""
-    return next((value for key, value in headers if key == name), None)
+    """Give the value of the first header called ``name``, without what follows the longest message indexes."""
+    value = next((value for key, value in headers if key == name), None)
+    return None if value is None else value[:_HEADER_BYTES_MAX]
 
 
 def read_message_indexes(content: bytes) -> tuple[list[int], bytes]:

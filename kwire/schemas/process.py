@@ -110,8 +110,12 @@ class DecodingProcess:
                 done += 1
 
     def _started(self) -> _Worker:
+        if self._worker is not None and self._worker.ended:
+            self._end()
         if self._worker is None:
             self._worker = _Worker(self._address, self._command)
+        if self._closed:
+            raise _Ended(_TOO_LATE)
         return self._worker
 
     def _end(self) -> None:
@@ -146,6 +150,11 @@ class _Worker:
         except _Ended:
             self.end()
             raise _Ended("the process that decodes did not start") from None
+
+    @property
+    def ended(self) -> bool:
+        """Whether it ended between two questions."""
+        return self._process.poll() is not None
 
     def ask(self, contents: Sequence[Content], containing: str | None, text_max: int) -> None:
         """Ask for a ``Decoded`` of each content; ``read`` gives one after the other."""

@@ -32,6 +32,7 @@ def test_a_header_of_another_form_is_no_schema(header):
 def test_the_first_header_of_the_name_counts():
     assert schema_header((("other", b"o"), ("name", b"1"), ("name", b"2")), "name") == b"1"
     assert schema_header((), "name") is None
+    assert len(schema_header((("name", b"\1" * 5_000_000),), "name")) == 1024
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,13 @@ def test_what_was_decoded_before_a_crash_is_kept(start):
     assert "these bytes ended the process" in answers[1]["error"]
 
 
+def test_a_process_that_ended_between_two_calls_is_replaced(start):
+    decoder = start(behaviour="""print('{"text": "a"}', flush=True); sys.exit(0)""")
+    for _ in range(2):
+        assert decoder.decode(contents(b"a")) == [{"text": "a"}]
+        decoder._worker._process.wait(20)
+
+
 def test_a_process_that_does_not_start_is_named(start):
     decoder = DecodingProcess(read_address("http://127.0.0.1:1"), ("-c", "raise SystemExit(1)"))
     assert decoder.decode(contents(b"a"))[0]["error"] == "schema 1: the process that decodes did not start"
