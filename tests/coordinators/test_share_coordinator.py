@@ -150,6 +150,18 @@ def test_a_state_that_is_not_initialized_is_neither_written_nor_read(coordinator
     assert (effects.records, len(effects.replies)) == ([], 1)
 
 
+def test_the_state_of_a_topic_that_went_away_is_neither_written_nor_read(coordinator):
+    initialize(coordinator)
+
+    class NoTopics(Metadata):
+        def topic_by_id(self, topic_id):
+            return None
+
+    coordinator.on_metadata_change(MetadataChange(), NoTopics(), 0)
+    assert refusal(lambda: write(coordinator)) is Code.UNKNOWN_TOPIC_OR_PARTITION
+    assert refusal(lambda: read(coordinator, 1)) is Code.UNKNOWN_TOPIC_OR_PARTITION
+
+
 def test_a_deleted_state_is_gone(coordinator):
     initialize(coordinator)
     run(coordinator, coordinator.delete(KEY, ticket=1, now_ms=0))
@@ -200,7 +212,8 @@ def test_a_partition_that_did_not_change_for_long_gets_one_snapshot(coordinator)
     assert cold(coordinator, 999) == (0, 1999)
     assert cold(coordinator, 1000) == (1, 2000)
     assert (coordinator.stored.get(KEY).updates, coordinator.redundant_below()) == (0, 2)
-    assert coordinator.stored.get(KEY).state.written_ms == 1000
+    state = coordinator.stored.get(KEY).state
+    assert (state.snapshot_epoch, state.created_ms, state.written_ms) == (1, 0, 1000)
     assert cold(coordinator, 5000) == (0, 6000)
     write(coordinator, start_offset=6)
     assert cold(coordinator, 9000) == (1, 10_000)
