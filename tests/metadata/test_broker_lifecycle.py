@@ -181,6 +181,26 @@ def test_a_broker_that_must_register_again_does_so_at_once_and_stays_what_it_is(
     assert isinstance(life.next(100), BrokerHeartbeatRequest)
 
 
+def test_a_second_registration_that_no_controller_took_is_sent_again_after_a_pause(life):
+    running(life)
+    life.register_again()
+    life.answered(life.next(100), BrokerRegistrationResponse(error_code=Code.NOT_CONTROLLER), 100)
+    assert life.next(159) is None
+    assert isinstance(life.next(160), BrokerRegistrationRequest)
+
+
+def test_a_registration_that_the_node_could_not_take_is_sent_again_after_a_pause(life):
+    life.answered(life.next(0), BrokerRegistrationResponse(error_code=Code.NOT_CONTROLLER), 0)
+    assert life.state is LifeState.REGISTERING
+    assert life.next(59) is None
+    assert isinstance(life.next(60), BrokerRegistrationRequest)
+
+
+def test_before_its_first_record_a_broker_has_applied_offset_minus_one(life):
+    registered(life)
+    assert answer(life).current_metadata_offset == -1
+
+
 def test_a_refused_second_registration_leaves_the_broker_running(life):
     running(life)
     life.register_again()

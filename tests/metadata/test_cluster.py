@@ -9,7 +9,7 @@ from kwire.errors import Code, KafkaError
 from kwire.metadata.alter_configs import ConfigChange, alter_configs_incrementally
 from kwire.metadata.cluster.alter_partition import ProposedReplica
 from kwire.metadata.cluster.directories import ReplicaDirectory, assign_directories
-from kwire.metadata.cluster.elections import PREFERRED, UNCLEAN, elect_leaders
+from kwire.metadata.cluster.elections import PREFERRED, UNCLEAN, bump_leader_epoch, elect_leaders
 from kwire.metadata.cluster.heartbeat import State, check_epoch
 from kwire.metadata.cluster.leadership import elect_preferred_leaders, elect_unclean_leaders, unregister
 from kwire.metadata.cluster.reassignment import Reassignment, alter_reassignments
@@ -303,7 +303,72 @@ def test_an_unregistered_broker_is_in_no_set():
     assert case.partition("own").isr == ()
 
 
+def test_a_fenced_broker_has_no_session_that_could_end():
+    case = cluster_of(1, 2)
+    case.now_ms = 5000
+    case.beat(2, offset=50)
+    case.sessions.begin_shutdown(1, 7)
+    case.fence(1)
+    assert case.sessions.expired(9000) == []
+    assert case.sessions.next_expiry_ms() == 14_000
+    assert case.sessions.shutdown_offset(1) is None
+    assert case.sessions.lowest_active_offset() == 50
+    assert not case.sessions.has_session(1, 5000)
+
+
+def test_a_leader_epoch_is_bumped_where_there_is_a_leader():
+    case = cluster_of(1)
+    case.create("t", [1])
+    case.apply(bump_leader_epoch(case.image, "t", 0))
+    assert state_of(case) == (1, (1,), 1, 1)
+    case.fence(1)
+    codes = []
+    for topic, index in (("t", 0), ("t", 1), ("u", 0)):
+        with pytest.raises(KafkaError) as refused:
+            bump_leader_epoch(case.image, topic, index)
+        codes.append(refused.value.code)
+    assert codes == [Code.LEADER_NOT_AVAILABLE, Code.UNKNOWN_TOPIC_OR_PARTITION, Code.UNKNOWN_TOPIC_OR_PARTITION]
+
+
+def test_an_election_that_is_not_possible_says_why():
+    case = cluster_of(1, 2, elr=False)
+    case.create("t", [1, 2])
+    case.fence(1)
+    wanted = [T0, TopicPartition("t", 1), TopicPartition("u", 0)]
+    results = elect_leaders(case.image, case.configs, PREFERRED, wanted).results
+    assert [one.code for one in results] == [
+        Code.PREFERRED_LEADER_NOT_AVAILABLE,
+        Code.UNKNOWN_TOPIC_OR_PARTITION,
+        Code.UNKNOWN_TOPIC_OR_PARTITION,
+    ]
+    case.fence(2)
+    results = elect_leaders(case.image, case.configs, UNCLEAN, [T0]).results
+    assert [one.code for one in results] == [Code.ELIGIBLE_LEADERS_NOT_AVAILABLE]
+
+
 # --- AlterPartition ---
+
+
+@pytest.mark.parametrize(
+    ("isr", "recovery_state", "code"),
+    [((2,), 1, None), ((1, 2), 1, Code.INVALID_REQUEST), ((1, 2), 0, None), ((2,), 0, None)],
+)
+def test_a_leader_that_recovers_is_alone_in_sync(isr, recovery_state, code):
+    case = cluster_of(1, 2, elr=False)
+    case.create("t", [1, 2], unclean_leader_election_enable="true")
+    for broker_id in (2, 1):
+        case.fence(broker_id)
+    case.beat(2)
+    case.beat(1)
+    assert case.partition("t").leader_recovery_state == 1
+    assert case.alter(2, case.proposal("t", *isr, recovery_state=recovery_state)) is code
+    assert case.partition("t").leader_recovery_state == (1 if code or recovery_state else 0)
+
+
+def test_a_leader_that_has_recovered_does_not_recover_again():
+    case = cluster_of(1, 2)
+    case.create("t", [1, 2])
+    assert case.alter(1, case.proposal("t", 1, recovery_state=1)) is Code.INVALID_REQUEST
 
 
 def test_an_in_sync_set_grows_and_shrinks():
@@ -416,6 +481,34 @@ def test_a_reassignment_can_be_stopped():
     partition = case.partition("t")
     assert (sorted(partition.replicas), partition.is_reassigning) == ([1, 2], False)
     assert reassign(case) is Code.NO_REASSIGNMENT_IN_PROGRESS
+
+
+def test_a_reassignment_is_not_stopped_when_only_new_replicas_are_in_sync():
+    case = cluster_of(1, 2, 3, elr=False)
+    case.create("t", [1, 2])
+    case.create("u", [1, 2], unclean_leader_election_enable="true")
+    for topic in ("t", "u"):
+        assert reassign(case, 2, 3, topic=topic) is None
+        assert case.alter(1, case.proposal(topic, 1, 3)) is None
+    case.fence(1)
+    assert state_of(case)[:2] == (3, (3,))
+    assert reassign(case) is Code.INVALID_REPLICA_ASSIGNMENT
+    assert case.partition("t").is_reassigning
+    assert reassign(case, topic="u") is None
+    assert not case.partition("u").is_reassigning
+
+
+@pytest.mark.parametrize(("replicas", "refused"), [((3, 4), False), ((3,), True), ((1, 2, 3), True)])
+def test_a_reassignment_may_be_asked_to_keep_the_replication_factor(replicas, refused):
+    case = cluster_of(1, 2, 3, 4)
+    case.create("t", [1, 2])
+    reassign(case, 2, 3)  # the replicas that are added do not count
+    decision = alter_reassignments(
+        case.image, case.configs, [Reassignment(T0, replicas)], allow_replication_factor_change=False
+    )
+    codes = [one.code for one in decision.results if isinstance(one, KafkaError)]
+    assert codes == ([Code.INVALID_REPLICATION_FACTOR] if refused else [])
+    assert len(decision.records) == (0 if refused else 1)
 
 
 def test_a_reassignment_to_a_broker_that_is_not_registered_is_refused():

@@ -17,6 +17,8 @@ from kwire.wire.messages import (
     EndTransactionRecord,
     FetchRequest,
     FetchResponse,
+    FetchSnapshotRequest,
+    FetchSnapshotResponse,
     TopicRecord,
 )
 
@@ -71,6 +73,113 @@ def test_the_recorded_snapshot_replaces_what_came_before():
     (loaded,) = changes
     assert isinstance(loaded, LoadedSnapshot)
     assert loaded.offset == observer.applied_offset == 6292
+    assert observer.high_watermark == 6293
+
+
+def answer(leader_id, leader_epoch, *, error_code=0, **fields):
+    """A controller's answer to Fetch with these fields of the partition."""
+    leader = FetchResponse.LeaderIdAndEpoch(leader_id=leader_id, leader_epoch=leader_epoch)
+    partition = FetchResponse.PartitionData(error_code=error_code, current_leader=leader, **fields)
+    return FetchResponse(
+        responses=[FetchResponse.FetchableTopicResponse(partitions=[partition])],
+        node_endpoints=[
+            FetchResponse.NodeEndpoint(node_id=node, host=str(node), port=9093)
+            for node in CONTROLLERS
+            if node == leader_id
+        ],
+    )
+
+
+def test_the_leader_that_an_answer_names_is_asked_next():
+    observer = new_observer()
+    observer.next()
+    observer.answered(answer(3000, 1, high_watermark=0))
+    assert observer.next().target.node_id == 3000
+    observer.answered(answer(3001, 2, high_watermark=0))
+    assert observer.next().target.node_id == 3001
+
+
+def test_a_leader_that_answers_again_is_the_leader_at_once():
+    observer = new_observer()
+    observer.next()
+    observer.answered(answer(3000, 1, high_watermark=0))
+    observer.next()
+    observer.failed()
+    assert observer.leader is None
+    observer.next()
+    observer.answered(answer(3000, 1, high_watermark=0))
+    assert observer.leader_id == 3000
+
+
+@pytest.mark.parametrize(("leader_id", "waits"), [(3000, False), (-1, True)])
+def test_a_refusal_without_a_leader_is_followed_by_a_pause(leader_id, waits):
+    observer = new_observer()
+    observer.next()
+    observer.answered(answer(leader_id, 1, error_code=Code.NOT_LEADER_OR_FOLLOWER))
+    assert (observer.next().pause_ms > 0) is waits
+
+
+def test_a_leader_of_an_earlier_epoch_is_not_followed():
+    observer = new_observer()
+    observer.next()
+    observer.answered(answer(3000, 2, high_watermark=0))
+    observer.next()
+    observer.answered(answer(3001, 1, error_code=Code.NOT_LEADER_OR_FOLLOWER))
+    assert (observer.leader, observer.leader_epoch) == (None, 2)
+    assert observer.next().pause_ms > 0
+
+
+def test_a_log_that_diverges_from_its_first_record_is_fetched_from_the_start():
+    log = LeaderLog()
+    observer = new_observer()
+    while not observer.end_offset:
+        observer.answered(log.answer(observer.next().message))
+    diverging = FetchResponse.EpochEndOffset(epoch=0, end_offset=0)
+    observer.next()
+    assert observer.answered(answer(3000, 2, high_watermark=0, diverging_epoch=diverging)) == []
+    assert observer.end_offset == 0
+
+
+def downloading(end_offset=0, epoch=0):
+    """An observer that has applied nothing and was referred to a snapshot."""
+    observer = new_observer()
+    observer.next()
+    snapshot_id = FetchResponse.SnapshotId(end_offset=end_offset, epoch=epoch)
+    observer.answered(answer(3000, 1, high_watermark=9, snapshot_id=snapshot_id))
+    assert isinstance(observer.next().message, FetchSnapshotRequest)
+    return observer
+
+
+def piece(**fields):
+    partition = FetchSnapshotResponse.PartitionSnapshot(**{"size": 100, "unaligned_records": b"x" * 60, **fields})
+    return FetchSnapshotResponse(topics=[FetchSnapshotResponse.TopicSnapshot(partitions=[partition])])
+
+
+def test_a_snapshot_is_fetched_in_pieces():
+    observer = downloading()
+    assert observer.answered(piece()) == []
+    ask = observer.next()
+    assert isinstance(ask.message, FetchSnapshotRequest)
+    assert (ask.pause_ms, ask.message.topics[0].partitions[0].position) == (0, 60)
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        FetchSnapshotResponse(error_code=Code.UNKNOWN_SERVER_ERROR),
+        FetchSnapshotResponse(topics=[]),
+        FetchSnapshotResponse(topics=[FetchSnapshotResponse.TopicSnapshot(partitions=[])]),
+        piece(error_code=Code.SNAPSHOT_NOT_FOUND),
+        piece(position=1),
+        piece(unaligned_records=b""),
+    ],
+)
+def test_a_snapshot_that_cannot_be_fetched_ends_in_a_fetch_after_a_pause(response):
+    observer = downloading()
+    assert observer.answered(response) == []
+    ask = observer.next()
+    assert isinstance(ask.message, FetchRequest)
+    assert ask.pause_ms > 0
 
 
 def test_records_above_the_high_watermark_are_not_returned():

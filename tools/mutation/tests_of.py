@@ -13,7 +13,7 @@ from types import CodeType
 from typing import Any, NamedTuple
 
 # CPU seconds that the tests of one mutant need in all, without the mutant.
-SECONDS_OF_TESTS_MAX = 10
+SECONDS_OF_TESTS_MAX = 6
 _OPTIMIZED = 0x1  # inspect.CO_OPTIMIZED: a function, not the body of a class
 
 
