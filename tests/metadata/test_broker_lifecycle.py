@@ -196,6 +196,13 @@ def test_a_registration_that_the_node_could_not_take_is_sent_again_after_a_pause
     assert isinstance(life.next(60), BrokerRegistrationRequest)
 
 
+def test_a_request_without_an_answer_is_sent_again_after_a_pause(life):
+    assert isinstance(life.next(100), BrokerRegistrationRequest)
+    life.failed(100)
+    assert life.next(159) is None
+    assert isinstance(life.next(160), BrokerRegistrationRequest)
+
+
 def test_before_its_first_record_a_broker_has_applied_offset_minus_one(life):
     registered(life)
     assert answer(life).current_metadata_offset == -1

@@ -374,3 +374,15 @@ def test_a_snapshot_that_is_applied_already_is_not_fetched_and_the_leader_is_ask
         again = observer.next()
         assert isinstance(again.message, FetchRequest)
         assert again.pause_ms > 0
+
+
+def test_a_snapshot_beyond_the_applied_records_is_fetched():
+    log = LeaderLog()
+    log.commit()
+    for end_offset, wanted in ((1, FetchRequest), (2, FetchSnapshotRequest)):
+        observer = caught_up(log)
+        assert observer.applied_offset == 0
+        observer.next()
+        snapshot_id = FetchResponse.SnapshotId(end_offset=end_offset, epoch=log.epoch)
+        observer.answered(answer(log.leader_id, log.epoch, high_watermark=2, snapshot_id=snapshot_id))
+        assert isinstance(observer.next().message, wanted)
