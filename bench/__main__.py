@@ -1,4 +1,4 @@
-"""`python -m bench [table|abuse|growth|soak|scale|proxy|document]`: what kwire costs, beside Apache Kafka and alone."""
+"""`python -m bench [table|abuse|growth|soak|scale|proxy|fixtures|document]`: what kwire costs."""
 
 import argparse
 import sys
@@ -21,7 +21,7 @@ def _table(arguments: list[str]) -> int:
         prog="python -m bench",
         description=_table.__doc__,
         epilog="others: `abuse` (one abusive client), `growth` (how cost grows), `soak` (an hour of mixed load), "
-        "`scale` (clusters), `proxy` (what it adds), `document` (docs/performance.md)",
+        "`scale` (clusters), `proxy` (what it adds), `fixtures` (brokers of tests), `document` (docs/performance.md)",
     )
     parser.add_argument("rows", nargs="*", help="rows to run, by a part of their name (default: all)")
     parser.add_argument("--list", action="store_true", help="name the rows and stop")
@@ -79,6 +79,12 @@ def _proxy(arguments: list[str]) -> int:
     return proxy(arguments)
 
 
+def _fixtures(arguments: list[str]) -> int:
+    from bench.fixtures import main as fixtures
+
+    return fixtures(arguments)
+
+
 def _document(arguments: list[str]) -> int:
     from bench.document import main as document
 
@@ -91,7 +97,15 @@ def _abuse(arguments: list[str]) -> int:
     return abuse(arguments)
 
 
-_OTHERS = {"abuse": _abuse, "growth": _growth, "soak": _soak, "scale": _scale, "proxy": _proxy, "document": _document}
+_OTHERS = {
+    "abuse": _abuse,
+    "growth": _growth,
+    "soak": _soak,
+    "scale": _scale,
+    "proxy": _proxy,
+    "fixtures": _fixtures,
+    "document": _document,
+}
 
 
 if __name__ == "__main__":

@@ -69,8 +69,9 @@ class State:
         """Remove all topics, groups, configs, users and ACLs, then make those of the start. The clock is real again.
 
         Producer ids are not used again, so that a producer that survives a reset never has the id of a new one.
-        Raises StorageFailure.
+        Raises StorageFailure, and StateError for a node of a cluster.
         """
+        self.check_alone()
         before = self._server.broker
         next_producer_id = before.image.next_producer_id
         clear = partial(_each, [partial(clear_tree, self._files, root) for root in self._roots()])
@@ -80,8 +81,15 @@ class State:
             only(await broker.controller.submit(AllocateProducerIds(broker.node_id, next_producer_id)))
         await self._prepare()
 
+    def check_alone(self) -> None:
+        """Raise StateError for a node of a cluster, whose state is that of all its nodes."""
+        broker = self._server.broker
+        if broker.member is not None or broker.image.brokers.keys() - {broker.node_id}:
+            raise StateError("this is a node of a cluster: kwire cluster reset and kwire cluster snapshot concern all")
+
     async def capture(self) -> Snapshot:
-        """Copy the state as it is. Raises StorageFailure."""
+        """Copy the state as it is. Raises StorageFailure, StateError."""
+        self.check_alone()
         now_ms = self._server.broker.clock.now_ms()
         if self.is_in_memory:
             await self._server.broker.housekeeping.flush_and_checkpoint()
@@ -119,6 +127,7 @@ class State:
 
         Where the snapshot cannot be used, raises as a start of the broker does, and the previous state stays.
         """
+        self.check_alone()
         if len(snapshot.trees) != len(self._roots()):
             raise StateError(f"the snapshot has {len(snapshot.trees)} log directories, not {len(self._roots())}")
         before: list[Tree] = []

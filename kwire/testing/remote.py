@@ -179,7 +179,7 @@ class RemoteKafka:
 
     def reset(self) -> None:
         """See ``KafkaBroker.reset``."""
-        self._client.call("POST", "/v1/reset")
+        self._state("POST", "/v1/reset")
 
     def snapshot(self, name: str = "default") -> None:
         """See ``KafkaBroker.snapshot``."""

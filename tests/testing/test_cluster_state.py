@@ -12,6 +12,8 @@ from kafka import KafkaProducer
 from kwire.testing import FaultNeverFired, NeverHappened, StateError, kafka_cluster
 from kwire.testing.cluster import KafkaCluster
 from kwire.testing.local_nodes import CONTROLLER_ID, ClusterError
+from kwire.testing.local_requests import ask
+from kwire.wire.messages import MetadataRequest
 
 FAR_S = 30.0
 
@@ -118,12 +120,24 @@ def test_the_controller_has_a_control_interface_too(cluster):
     controller.requests.wait_for(api="BrokerHeartbeat", timeout=FAR_S)
 
 
+def test_the_state_of_one_node_alone_is_not_changed(cluster):
+    for change in (cluster.broker(1).reset, cluster.broker(1).snapshot, cluster.broker(CONTROLLER_ID).reset):
+        with pytest.raises(StateError, match="this is a node of a cluster"):
+            change()
+
+
 def test_a_wait_that_times_out_says_what_there_was(cluster):
     with pytest.raises(NeverHappened, match="the topic orders has at least 999 records; it has"):
         cluster.wait_until(topic="orders", records=999, timeout=0)
     with pytest.raises(NeverHappened, match="there is no group billing"):
         cluster.wait_until(group="billing", timeout=0)
     cluster.wait_until(group="billing", left="worker-1", timeout=0)
+
+
+def test_the_factory_of_the_plugin_makes_clusters(kafka_factory):
+    cluster = kafka_factory(brokers=1, topics={"a": 2})
+    metadata = ask(cluster.node(1).port, MetadataRequest(topics=None), version=12)
+    assert [(topic.name, len(topic.partitions)) for topic in metadata.topics] == [("a", 2)]
 
 
 def test_without_control_there_are_no_doors(tmp_path):

@@ -88,6 +88,13 @@ def test_the_command_runs_a_cluster_until_it_is_stopped(tmp_path):
         refused = subprocess.run([*command, "kill", "1", *at], capture_output=True, text=True, check=False)
         assert (refused.returncode, refused.stderr) == (1, "Error: broker 1 does not run\n")
         subprocess.run([*command, "start", "1", *at], check=True)
+        subprocess.run([*command, "snapshot", "make", "a", *at], check=True)
+        subprocess.run([*command, "reset", *at], check=True)
+        subprocess.run([*command, "snapshot", "restore", "a", *at], check=True)
+        listed = subprocess.run([*command, "snapshot", "list", *at], capture_output=True, text=True, check=True)
+        assert listed.stdout == "a\n"
+        assert [state.state(node) for node in LocalCluster.open(folder).nodes] == ["running"] * 2
+        assert process.poll() is None
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0
     nodes = json.loads((folder / "cluster.json").read_text())["nodes"]

@@ -2,11 +2,14 @@
 
 import json
 import socket
+from collections import Counter
 
 import pytest
 
+from kwire.metadata.snapshot import snapshot_records
 from kwire.testing import BrokerStartError, KafkaBroker, KafkaError, SeedError, StateError
 from kwire.wire import messages as m
+from kwire.wire.codec import encode_request
 
 
 def seeded(**topics):
@@ -243,3 +246,50 @@ def test_a_seed_file_that_cannot_be_read_is_one_sentence(tmp_path):
         for name, sentence in (("seed", "the columns are"), ("wrong", "is not JSON"), ("none", "cannot read")):
             with pytest.raises(SeedError, match=sentence):
                 kafka.seed(tmp_path / f"{name}.json")
+
+
+def records_of_the_image(kafka):
+    """How many records of each kind the metadata has."""
+    return Counter(
+        record.NAME for record in kafka._in_broker_sync(lambda: [*snapshot_records(kafka._server.broker.image)])
+    )
+
+
+def test_after_a_reset_nothing_of_the_state_before_is_left():
+    with KafkaBroker(topics=["orders"], users={"alice": "secret"}) as kafka:
+        new = records_of_the_image(kafka)
+        kafka.seed(
+            {
+                "topics": {"more": {"partitions": 2, "configs": {"retention.ms": 1000}, "records": [{"value": "a"}]}},
+                "configs": {"message.max.bytes": 2_000_000},
+                "users": {"bob": "secret"},
+                "acls": ["bob may read topic orders"],
+            }
+        )
+        commit(kafka, 1)
+        ask(kafka, m.InitProducerIdRequest(transactional_id="t", transaction_timeout_ms=1000))
+        quota = m.AlterClientQuotasRequest.EntryData(
+            entity=[m.AlterClientQuotasRequest.EntityData(entity_type="client-id", entity_name="c")],
+            ops=[m.AlterClientQuotasRequest.OpData(key="producer_byte_rate", value=1000.0)],
+        )
+        ask(kafka, m.AlterClientQuotasRequest(entries=[quota]))
+        kafka.faults.add(api="Produce", drop=True)
+        assert records_of_the_image(kafka) - new
+        kafka.reset()
+        assert records_of_the_image(kafka) - new == {"ProducerIdsRecord": 1}  # these are not given out again
+        assert new - records_of_the_image(kafka) == {}
+        assert (kafka.groups(), kafka.transactions(), kafka.connections(), kafka.faults.lines()) == ([], [], [], [])
+
+
+def test_a_fetch_that_waits_ends_with_a_reset():
+    topic = m.FetchRequest.FetchTopic(topic="orders", partitions=[m.FetchRequest.FetchPartition(partition=0)])
+    request = m.FetchRequest(max_wait_ms=600_000, min_bytes=1, topics=[topic])
+    with (
+        KafkaBroker(topics=["orders"]) as kafka,
+        socket.create_connection(("localhost", kafka.port), timeout=20) as client,
+    ):
+        kafka.requests.start()
+        client.sendall(encode_request(request.KEY, 11, 1, "test", request))
+        kafka.requests.wait_for(api="Fetch")
+        kafka.reset()
+        assert client.recv(1) == b""

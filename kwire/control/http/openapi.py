@@ -106,7 +106,13 @@ ROUTES: Final[tuple[_Route, ...]] = (
         {200: "its own configs, and its partitions with leader, replicas, offsets and sizes", 404: "no such topic"},
         {},
     ),
-    ("POST", "/v1/reset", "Remove all topics, groups, users, rules, requests; the clock is real again.", {204: ""}, {}),
+    (
+        "POST",
+        "/v1/reset",
+        "Remove all topics, groups, users, rules, requests; the clock is real again.",
+        {204: "", 400: _NOT_SO},
+        {},
+    ),
     ("GET", "/v1/snapshots", "The named snapshots, oldest first.", {200: "names, sizes, when they were made"}, {}),
     (
         "POST",

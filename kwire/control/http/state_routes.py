@@ -46,7 +46,10 @@ class StateRoutes:
 
     async def _reset(self, request: Request) -> Response:
         refuse_unknown(await read_body(request, empty=True))
-        await self._bench.reset()
+        try:
+            await self._bench.reset()
+        except (StateError, StorageFailure) as error:
+            raise BadRequest(str(error)) from None
         return Response(status_code=204)
 
     async def _list(self, _request: Request) -> Response:
