@@ -43,7 +43,7 @@ Examples:
 """
 )
 def acls() -> None:
-    """List, add and remove the rules of who may do what."""
+    """List, add and remove ACLs."""
 
 
 @acls.command(

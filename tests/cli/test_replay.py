@@ -1,49 +1,15 @@
 """Recordings and ``kwire replay``."""
 
-import socket
-
 import pytest
+from blocking_client import BlockingClient
 from click.testing import CliRunner
 
 from kwire.cli.replay import replay
 from kwire.testing import KafkaBroker, RecordingError
-from kwire.wire import codec
 from kwire.wire import messages as m
 from kwire.wire.records import Record, build_batch
 
 CONFIG = {"group.initial.rebalance.delay.ms": 0}
-
-
-class Client:
-    """A client of one connection."""
-
-    def __init__(self, kafka):
-        self.socket = socket.create_connection(("localhost", kafka.port), timeout=20)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_error):
-        self.socket.close()
-
-    def call(self, version, request):
-        self.send(version, request)
-        return self.answer(version, request)
-
-    def send(self, version, request):
-        self.socket.sendall(codec.encode_request(request.KEY, version, 7, "client", request))
-
-    def answer(self, version, request):
-        size = int.from_bytes(self._exactly(4), "big")
-        return codec.decode_response(request.KEY, version, memoryview(self._exactly(size)))[1]
-
-    def _exactly(self, count):
-        content = b""
-        while len(content) < count:
-            piece = self.socket.recv(count - len(content))
-            assert piece, "the broker has closed"
-            content += piece
-        return content
 
 
 def produce(client, *values):
@@ -73,7 +39,7 @@ def join(client, member=""):
 
 def work(kafka):
     """What a program might do: records, a fetch by topic id, two members of a group of which one waits, a commit."""
-    with Client(kafka) as one, Client(kafka) as two:
+    with BlockingClient(kafka.port) as one, BlockingClient(kafka.port) as two:
         produce(one, b"a", b"b")
         named = m.MetadataRequest.MetadataRequestTopic(name="orders")
         topic_id = one.call(12, m.MetadataRequest(topics=[named])).topics[0].topic_id
@@ -120,7 +86,7 @@ def run(kafka, file):
 def test_a_replay_against_a_broker_like_the_first_agrees(recording):
     with KafkaBroker(topics=["orders"], config=CONFIG) as kafka:
         # The ids that this broker chooses are others.
-        with Client(kafka) as client:
+        with BlockingClient(kafka.port) as client:
             client.call(3, m.InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=1000))
         code, printed = run(kafka, recording)
         assert (code, printed.splitlines()[-1].endswith(", 0 answers differ")) == (0, True), printed
@@ -157,7 +123,7 @@ def test_a_recording_continues_after_a_restored_snapshot(tmp_path):
         kafka.record(tmp_path / "file")
         kafka.snapshot()
         kafka.restore()
-        with Client(kafka) as client:
+        with BlockingClient(kafka.port) as client:
             produce(client, b"a")
         kafka.stop_recording()
     assert '"api":"Produce"' in (tmp_path / "file").read_text()

@@ -5,13 +5,13 @@ import json
 import socket
 
 import pytest
+from blocking_client import BlockingClient
 from click.testing import CliRunner
 from opentelemetry.proto.metrics.v1.metrics_pb2 import AGGREGATION_TEMPORALITY_DELTA, MetricsData
 from test_http import Running
 from test_metrics import scrape
 
 from kwire.cli.main import main
-from kwire.wire import codec
 from kwire.wire import messages as m
 
 NUMBERS = itertools.count(1)
@@ -25,19 +25,12 @@ def control():
         yield running
 
 
-class Client:
-    """A connection with a client.id that says which software it is."""
+class Client(BlockingClient):
+    """A connection that ApiVersions has named the client software of."""
 
     def __init__(self, control, client_id):
-        self.socket = socket.create_connection(("localhost", control.server.bindings[0].port), timeout=20)
-        self.client_id = client_id
+        super().__init__(control.server.bindings[0].port, client_id)
         self.call(3, m.ApiVersionsRequest(client_software_name="soft", client_software_version="1.2"))
-
-    def call(self, version, request):
-        self.socket.sendall(codec.encode_request(request.KEY, version, 7, self.client_id, request))
-        stream = self.socket.makefile("rb")
-        frame = stream.read(int.from_bytes(stream.read(4), "big"))
-        return codec.decode_response(request.KEY, version, memoryview(frame))[1]
 
     def subscribe(self):
         return self.call(0, m.GetTelemetrySubscriptionsRequest(client_instance_id=bytes(16)))
@@ -50,9 +43,6 @@ class Client:
             terminating=terminating,
         )
         assert self.call(0, request).error_code == 0
-
-    def close(self):
-        self.socket.close()
 
 
 def metrics():

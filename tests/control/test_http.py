@@ -1,5 +1,6 @@
 """The control interface over HTTP, on a broker with real sockets."""
 
+import contextlib
 import functools
 import http.client
 import json
@@ -8,6 +9,7 @@ from urllib.parse import quote
 
 import pytest
 import trio
+from blocking_client import BlockingClient
 
 from kwire.control.bench import Bench
 from kwire.control.http.app import Control
@@ -17,7 +19,7 @@ from kwire.faults.disk import FaultyFiles
 from kwire.metadata.effective import BrokerSettings
 from kwire.server.lifecycle import open_server
 from kwire.testing.files import MemoryFiles
-from kwire.wire import codec
+from kwire.testing.loop_thread import LoopThread
 from kwire.wire import messages as m
 
 TOKEN = "open sesame"
@@ -31,27 +33,23 @@ class Running:
         self.console = console
         self.registry = registry
         self.settings = {"log.dirs": "/kwire", "listeners": "PLAINTEXT://localhost:0", **dict(settings)}
-        self.ready = threading.Event()
-        self.thread = threading.Thread(target=trio.run, args=(self._serve,), daemon=True)
+        self.loop = LoopThread("broker", self._serve)
 
+    @contextlib.asynccontextmanager
     async def _serve(self):
         settings = BrokerSettings(self.settings)
         async with open_server(settings, FaultyFiles(MemoryFiles())) as self.server, trio.open_nursery() as nursery:
             how = {"token": self.token, "console": self.console, "registry": self.registry, "new_files": MemoryFiles}
             self.port = await nursery.start(functools.partial(serve_control, self.server, "127.0.0.1", 0, **how))
-            self.trio_token = trio.lowlevel.current_trio_token()
-            self.stop = nursery.cancel_scope
-            self.ready.set()
-            await trio.sleep_forever()
+            yield
+            nursery.cancel_scope.cancel()
 
     def __enter__(self):
-        self.thread.start()
-        assert self.ready.wait(30)
+        self.loop.start()
         return self
 
     def __exit__(self, *_error):
-        self.trio_token.run_sync_soon(self.stop.cancel)
-        self.thread.join(30)
+        self.loop.stop()
 
     def ask(self, method, path, body=None, **headers):
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)
@@ -70,13 +68,8 @@ class Running:
 
     def call(self, version, request):
         """Send one request over the Kafka listener; returns the response."""
-        import socket
-
-        with socket.create_connection(("localhost", self.server.bindings[0].port), timeout=20) as client:
-            client.sendall(codec.encode_request(request.KEY, version, 7, "client", request))
-            with client.makefile("rb") as received:
-                frame = received.read(int.from_bytes(received.read(4), "big"))
-        return codec.decode_response(request.KEY, version, memoryview(frame))[1]
+        with BlockingClient(self.server.bindings[0].port) as client:
+            return client.call(version, request)
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import threading
 from functools import partial
 
 import pytest
@@ -23,6 +23,7 @@ from kwire.control.server import control_url, serve_proxy_control
 from kwire.errors import Code
 from kwire.proxy.serving import Sockets
 from kwire.testing import ControlRefused, KafkaBroker, RemoteKafka
+from kwire.testing.loop_thread import LoopThread
 from kwire.wire.messages import HeartbeatRequest, HeartbeatResponse
 
 
@@ -32,26 +33,22 @@ class Running:
     def __init__(self, upstream):
         host, port = parse_address(upstream, None)
         self.upstream = Address(host, port)
-        self.ready = threading.Event()
-        self.thread = threading.Thread(target=trio.run, args=(self._serve,), daemon=True)
+        self.loop = LoopThread("proxy", self._serve)
 
+    @contextlib.asynccontextmanager
     async def _serve(self):
         async with Sockets("localhost", 0).serve(self.upstream, Clock()) as self.proxy, trio.open_nursery() as nursery:
             port = await nursery.start(partial(serve_proxy_control, self.proxy, "127.0.0.1", 0))
             self.url = control_url("127.0.0.1", port)
-            self.token = trio.lowlevel.current_trio_token()
-            self.stop = nursery.cancel_scope
-            self.ready.set()
-            await trio.sleep_forever()
+            yield
+            nursery.cancel_scope.cancel()
 
     def __enter__(self):
-        self.thread.start()
-        assert self.ready.wait(30)
+        self.loop.start()
         return self
 
     def __exit__(self, *_error):
-        self.token.run_sync_soon(self.stop.cancel)
-        self.thread.join(30)
+        self.loop.stop()
 
     def heartbeat(self):
         """Send a request through the proxy; returns its error code."""

@@ -1,46 +1,11 @@
 """Answers that are rewritten or stale, and events, as a client on the wire sees them."""
 
-import socket
-
 import pytest
+from blocking_client import BlockingClient
 
 from kwire.errors import Code
 from kwire.testing import EventError, KafkaBroker, KafkaError, RuleError
-from kwire.wire import codec
 from kwire.wire import messages as m
-
-
-class Client:
-    """A client of one connection."""
-
-    def __init__(self, kafka):
-        self.socket = socket.create_connection(("localhost", kafka.port), timeout=20)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_error):
-        self.socket.close()
-
-    def call(self, version, request):
-        self.send(version, request)
-        return self.answer(version, request)
-
-    def send(self, version, request):
-        self.socket.sendall(codec.encode_request(request.KEY, version, 7, "client", request))
-
-    def answer(self, version, request):
-        head = self._exactly(4)
-        frame = self._exactly(int.from_bytes(head, "big"))
-        return codec.decode_response(request.KEY, version, memoryview(frame))[1]
-
-    def _exactly(self, count):
-        content = b""
-        while len(content) < count:
-            piece = self.socket.recv(count - len(content))
-            assert piece, "the broker has closed"
-            content += piece
-        return content
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +22,7 @@ def kafka(broker):
 
 @pytest.fixture
 def client(kafka):
-    with Client(kafka) as connected:
+    with BlockingClient(kafka.port) as connected:
         yield connected
 
 
@@ -154,7 +119,7 @@ def test_a_fenced_member_is_not_known_any_more(kafka, client):
 
 def test_a_moved_coordinator_answers_waiting_requests(kafka, client):
     joined = join(client, "g")
-    with Client(kafka) as second:
+    with BlockingClient(kafka.port) as second:
         protocol = m.JoinGroupRequest.JoinGroupRequestProtocol(name="range", metadata=b"")
         request = m.JoinGroupRequest(
             group_id="g",

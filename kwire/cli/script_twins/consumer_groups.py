@@ -60,17 +60,8 @@ OPTIONS: Final = (
            optional_value=True),
     Option("type", "With --list the types of groups, or the groups of these types.", "TYPES", optional_value=True),
     Option("timeout", "How long to wait for a rebalancing group.", "MS", number=True, default="30000"),
-    Option("dry-run", "Only show the offsets that --reset-offsets would set."),
-    Option("execute", "Do it."),
-    Option("export", "Print the new offsets as CSV, which --from-file reads."),
-    Option("to-earliest", "Move to the oldest record."),
-    Option("to-latest", "Move to the end."),
-    Option("to-current", "Move to the committed offset, or to the end where there is none."),
-    Option("to-offset", "Move to this offset.", "OFFSET", number=True),
-    Option("shift-by", "Move by so many records; negative to go back.", "N", number=True),
-    Option("to-datetime", "Move to the first record at or after a time: YYYY-MM-DDThh:mm:ss.sss.", "TIME"),
-    Option("by-duration", "Move to the first record younger than this: PnDTnHnMnS.", "DURATION"),
-    Option("from-file", "Move to the offsets of a CSV file.", "FILE"),
+    *resets.RESET_OPTIONS,
+    *resets.RESET_OPTIONS_OF_COMMITTED,
 )  # fmt: skip
 
 _STATES: Final = ("PreparingRebalance", "Dead", "Assigning", "Empty", "CompletingRebalance", "Reconciling", "Stable")

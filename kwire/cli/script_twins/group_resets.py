@@ -1,7 +1,7 @@
 """The new offsets of a group that is reset by one of the scripts for groups.
 
-Responsible for: the scenarios (--to-earliest, --shift-by, --to-datetime ...), the partitions they are for, the CSV
-form. Must not depend on: how offsets are committed.
+Responsible for: the options and scenarios (--to-earliest, --shift-by, --to-datetime ...), the partitions, the CSV form.
+Must not depend on: how offsets are committed.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Final
 
 from kwire.cli.admin import groups as admin
 from kwire.cli.admin.offsets import EARLIEST, LATEST, list_offsets
@@ -20,10 +21,27 @@ from kwire.cli.admin.topics import TopicDescription, describe_topics
 from kwire.cli.client import Cluster
 from kwire.cli.script_twins.common import warn
 from kwire.cli.script_twins.java_names import partition_order
-from kwire.cli.script_twins.options import Parsed, Wrong
+from kwire.cli.script_twins.options import Option, Parsed, Wrong
 from kwire.errors import Code, KafkaError
 
 Place = tuple[str, int]
+
+RESET_OPTIONS: Final = (
+    Option("dry-run", "Only show the offsets that --reset-offsets would set."),
+    Option("execute", "Set the offsets that --reset-offsets computes."),
+    Option("export", "Print the new offsets as CSV, which --from-file reads."),
+    Option("to-earliest", "Move to the oldest record."),
+    Option("to-latest", "Move to the end."),
+    Option("to-offset", "Move to this offset.", "OFFSET", number=True),
+    Option("to-datetime", "Move to the first record at or after a time: YYYY-MM-DDThh:mm:ss.sss.", "TIME"),
+    Option("from-file", "Move to the offsets of a CSV file.", "FILE"),
+)
+# Of groups that commit offsets; a share group has start offsets.
+RESET_OPTIONS_OF_COMMITTED: Final = (
+    Option("to-current", "Move to the committed offset, or to the end where there is none."),
+    Option("shift-by", "Move by so many records; negative to go back.", "N", number=True),
+    Option("by-duration", "Move to the first record younger than this: PnDTnHnMnS.", "DURATION"),
+)
 
 
 def plan(parsed: Parsed, cluster: Cluster, group: str, group_count: int) -> dict[Place, int]:

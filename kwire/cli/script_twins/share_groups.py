@@ -43,15 +43,8 @@ OPTIONS: Final = (
     Option("state", "With --describe the group's state; with --list the states, or the groups in these.", "STATES",
            optional_value=True),
     Option("timeout", "How long the command may take.", "MS", number=True, default="30000"),
-    Option("dry-run", "Only show the offsets that --reset-offsets would set."),
-    Option("execute", "Do it."),
-    Option("export", "Print the new offsets as CSV, which --from-file reads."),
-    Option("to-earliest", "Move to the oldest record."),
-    Option("to-latest", "Move to the end."),
+    *resets.RESET_OPTIONS,
     Option("to-current", "Keep the current start offset."),
-    Option("to-offset", "Move to this offset.", "OFFSET", number=True),
-    Option("to-datetime", "Move to the first record at or after a time: YYYY-MM-DDThh:mm:ss.sss.", "TIME"),
-    Option("from-file", "Move to the offsets of a CSV file.", "FILE"),
 )  # fmt: skip
 
 _ACTIONS: Final = ("list", "describe", "delete", "reset-offsets", "delete-offsets")

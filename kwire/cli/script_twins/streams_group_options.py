@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from kwire.cli.script_twins.exits import Failure
+from kwire.cli.script_twins.group_resets import RESET_OPTIONS, RESET_OPTIONS_OF_COMMITTED
 from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, Wrong, parse
 
 NAME: Final = "kafka-streams-groups"
@@ -34,17 +35,8 @@ OPTIONS: Final = (
     Option("state", "With --describe the group's state; with --list the states, or the groups in these.", "STATES",
            optional_value=True),
     Option("timeout", "How long the command may take.", "MS", number=True, default="30000"),
-    Option("dry-run", "Only show the offsets that --reset-offsets would set."),
-    Option("execute", "Do it."),
-    Option("export", "Print the new offsets as CSV, which --from-file reads."),
-    Option("to-earliest", "Move to the oldest record."),
-    Option("to-latest", "Move to the end."),
-    Option("to-current", "Move to the committed offset, or to the end where there is none."),
-    Option("to-offset", "Move to this offset.", "OFFSET", number=True),
-    Option("shift-by", "Move by so many records; negative to go back.", "N", number=True),
-    Option("to-datetime", "Move to the first record at or after a time: YYYY-MM-DDThh:mm:ss.sss.", "TIME"),
-    Option("by-duration", "Move to the first record younger than this: PnDTnHnMnS.", "DURATION"),
-    Option("from-file", "Move to the offsets of a CSV file.", "FILE"),
+    *RESET_OPTIONS,
+    *RESET_OPTIONS_OF_COMMITTED,
     Option("delete-internal-topic", "With --reset-offsets --execute: delete this topic; may be repeated.", "TOPIC",
            many=True),
     Option("delete-all-internal-topics", "With --delete or --reset-offsets --execute: delete all internal topics."),
