@@ -261,7 +261,20 @@ class TransactionIndex:
 
     def truncate_to(self, offset: int) -> None:
         """Keep the transactions whose marker is below ``offset``."""
-        kept = [aborted for aborted in self.entries() if aborted.last_offset < offset]
+        self._keep([aborted for aborted in self.entries() if aborted.last_offset < offset])
+
+    def keep_synced(self, base_offset: int, synced_below: int) -> None:
+        """Keep the transactions whose marker is below ``synced_below``: a loss of power may leave anything behind."""
+        kept: list[AbortedTransaction] = []
+        last_offset = base_offset - 1
+        for aborted in self.entries():
+            if not last_offset < aborted.last_offset < synced_below:
+                break
+            kept.append(aborted)
+            last_offset = aborted.last_offset
+        self._keep(kept)
+
+    def _keep(self, kept: list[AbortedTransaction]) -> None:
         if len(kept) == len(self.entries()):
             return
         file = self._files.open(self._path, size=self._written * self.ENTRY.size)

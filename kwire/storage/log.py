@@ -46,6 +46,10 @@ class Log(ReadableLog):
         self.snapshots = recovered.snapshots
         # Records that recovery removed or found missing; empty for a sound log.
         self.losses = recovered.losses
+        # A follower copies what is in doubt again; the leader's log is what there is.
+        self.doubtful_from: int | None = (
+            recovered.doubtful_from if recovered.doubtful_from < recovered.end_offset else None
+        )
         # The error of the last append, None if it succeeded. Every append tries again.
         self.failure: StorageFailure | None = None
         self._directory = LogDirectory(files, path, exists=recovered.exists, topic_id=topic_id)
@@ -193,6 +197,7 @@ class Log(ReadableLog):
 
         The next append or truncation writes it to the checkpoint; until then each start takes it from the metadata.
         """
+        self.doubtful_from = None
         self.epochs.assign(leader_epoch, self.end_offset)
 
     # --- cutting

@@ -10,6 +10,8 @@ Apache Kafka reads files of that name; they are deleted with the topic.
 
 from __future__ import annotations
 
+import zlib
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple
 
@@ -22,7 +24,7 @@ from kwire.storage.segment import (
     file_name,
     walk_headers,
 )
-from kwire.wire.batch import HEADER_BYTES, MAGIC, read_batch_header
+from kwire.wire.batch import HEADER_BYTES, MAGIC, STAMP_BYTES, BatchHeader, read_batch_header
 
 CUT_SUFFIX: Final = ".cut"
 _COPY_BYTES: Final = 1024 * 1024
@@ -140,6 +142,11 @@ def missing_segments(names: dict[str, int], offsets: list[int], log_start_offset
     return losses
 
 
+def doubtful_from(losses: Sequence[Loss], end_offset: int, *, unsynced_from: int) -> int:
+    """Return from where on records may be missing before others, in a log that ends at ``end_offset``."""
+    return min([unsynced_from, end_offset, *(loss.first_offset for loss in losses if loss.end_offset <= end_offset)])
+
+
 def _cut_loss(file: File, position: int, end: int, next_offset: int) -> Loss:
     """The loss between two positions of a file, as far as its headers can be read."""
     header = None
@@ -172,3 +179,11 @@ def _end_of_data(file: File, position: int, end: int) -> int:
             found = position + len(stripped)
         position += len(chunk)
     return found
+
+
+def is_legacy_message(chunk: memoryview, header: BatchHeader) -> bool:
+    """Tell whether ``chunk`` begins with a message of magic 0 or 1: data of an old format, not an incomplete batch."""
+    if header.magic >= MAGIC or not STAMP_BYTES < header.size_bytes <= len(chunk):
+        return False
+    # Its CRC-32 is where a batch has the leader epoch, and covers everything from the magic on.
+    return zlib.crc32(chunk[STAMP_BYTES : header.size_bytes]) == header.leader_epoch & 0xFFFFFFFF

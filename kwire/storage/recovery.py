@@ -17,7 +17,6 @@ the epochs that the batches carry.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -30,7 +29,7 @@ from kwire.storage.config import LogConfig
 from kwire.storage.epochs import LeaderEpochs
 from kwire.storage.files import Files
 from kwire.storage.lookup import segment_index
-from kwire.storage.losses import Cause, Cuts, Loss, missing_segments
+from kwire.storage.losses import Cause, Cuts, Loss, doubtful_from, is_legacy_message, missing_segments
 from kwire.storage.producer_state import Producer, ProducerStates, check_batch, check_marker
 from kwire.storage.segment import (
     DELETED_SUFFIX,
@@ -48,9 +47,7 @@ from kwire.storage.segment import (
 from kwire.storage.snapshots import SNAPSHOT_SUFFIX, Snapshots
 from kwire.wire.batch import (
     HEADER_BYTES,
-    MAGIC,
     NO_TIMESTAMP,
-    STAMP_BYTES,
     BatchHeader,
     is_valid_batch,
     read_batch_header,
@@ -99,6 +96,8 @@ class Recovered:
     exists: bool
     any_aborted: bool
     losses: list[Loss]
+    # From here on records may be missing though later ones are there; the end offset where nothing is in doubt.
+    doubtful_from: int
 
 
 def recover(
@@ -149,6 +148,8 @@ def recover(
         incomplete_batch_is_loss=stop is not Stop.KILLED,
     )
     snapshots = Snapshots(files, path, _offsets(names, SNAPSHOT_SUFFIX), recovery_point=recovery_point)
+    # After a loss of power aborted transactions are noted again, from batches that a later snapshot would skip.
+    snapshots.remove_above(recovery_point if stop is Stop.CRASHED else end_offset)
     if end_offset < log_start_offset:
         # The log ends below its log start offset: none of its records is valid.
         for segment in segments:
@@ -159,6 +160,8 @@ def recover(
     recovery_point = min(recovery_point, end_offset)
     for segment in segments[segment_index(segments, recovery_point) :]:
         segment.unsynced = recovery_point < end_offset
+    # A loss of power may take a whole file that was not synced, and leave a later one.
+    may_lack = stop is Stop.CRASHED and segments[-1].base_offset > recovery_point
     recovered = Recovered(
         segments=segments,
         log_start_offset=log_start_offset,
@@ -170,6 +173,7 @@ def recover(
         exists=True,
         any_aborted=any(name.endswith(TRANSACTION_INDEX_SUFFIX) for name in names),
         losses=losses,
+        doubtful_from=doubtful_from(losses, end_offset, unsynced_from=recovery_point if may_lack else end_offset),
     )
     recovered.epochs.truncate_to(end_offset)
     recovered.epochs.truncate_before(log_start_offset)
@@ -271,6 +275,7 @@ def _empty(files: Files, path: str, log_start_offset: int, now_ms: int, *, exist
         exists=exists,
         any_aborted=False,
         losses=[],
+        doubtful_from=log_start_offset,
     )
 
 
@@ -421,6 +426,7 @@ def _check_unsynced(
     for index in range(first, len(segments)):
         segment = segments[index]
         size_bytes = segment.size_bytes
+        segment.aborted.keep_synced(segment.base_offset, recovery_point)
         end_offset = segments[index + 1].base_offset if index + 1 < len(segments) else None
         batches = sound_batches(segment, 0, synced_below=recovery_point, end_offset=end_offset)
         is_whole = _index(segment, 0, batches, config, cuts)
@@ -471,7 +477,7 @@ def sound_batches(segment: Segment, position: int, synced_below: int = -1, end_o
         while at + HEADER_BYTES <= len(chunk):
             header = read_batch_header(chunk, at)
             size_bytes = header.size_bytes
-            if position == at == 0 and _is_legacy(chunk, header):
+            if position == at == 0 and is_legacy_message(chunk, header):
                 raise StorageFailure(file.path, "written by a Kafka before 0.11, in a format that is not read here")
             if size_bytes < HEADER_BYTES or position + at + size_bytes > end:
                 return
@@ -489,11 +495,3 @@ def sound_batches(segment: Segment, position: int, synced_below: int = -1, end_o
         if at == 0:
             return
         position += at
-
-
-def _is_legacy(chunk: memoryview, header: BatchHeader) -> bool:
-    """Tell whether ``chunk`` begins with a message of magic 0 or 1: data of an old format, not an incomplete batch."""
-    if header.magic >= MAGIC or not STAMP_BYTES < header.size_bytes <= len(chunk):
-        return False
-    # Its CRC-32 is where a batch has the leader epoch, and covers everything from the magic on.
-    return zlib.crc32(chunk[STAMP_BYTES : header.size_bytes]) == header.leader_epoch & 0xFFFFFFFF

@@ -375,6 +375,22 @@ async def test_a_restarted_follower_continues_and_its_high_watermark_is_that_of_
         await until(lambda: cluster.nodes[2].log.high_watermark == 2)
 
 
+async def test_a_follower_copies_again_what_its_disk_has_lost_below_its_log_end():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        await committed(leader, append(leader, b"a"))
+        cluster.nodes[2].log.roll(0)
+        await committed(leader, append(leader, b"b"))
+        path = cluster.nodes[2].log.path
+        await cluster.stop(2)
+        cluster.files[2].remove(f"{path}/{0:020d}.log")
+        await cluster.start(2)
+        await until(lambda: cluster.nodes[2].log.high_watermark == 2)
+        assert cluster.nodes[2].log.log_start_offset == 0
+        assert content(cluster.nodes[2]) == content(leader)
+
+
 async def test_a_fenced_broker_does_not_join_the_in_sync_replicas():
     async with replicated_brokers(2) as cluster:
         cluster.commit(RegisterBrokerRecord(broker_id=2, broker_epoch=2, fenced=True))

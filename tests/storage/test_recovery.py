@@ -435,3 +435,40 @@ def test_an_aborted_transaction_is_known_after_a_crash_that_lost_its_index():
     files.remove(f"{PATH}/{0:020d}.txnindex")
     again = Log.open(files, PATH, CONFIG, now_ms=NOW)
     assert again.aborted_transactions(0, 2) == expected
+
+
+def test_aborted_transactions_are_those_of_the_batches_after_a_loss_of_power(files):
+    """Their index may hold zeros, or lack entries, while a later snapshot of the producers is whole."""
+    files.content(f"{NAMES[1]}.txnindex")[:] = bytes(34)
+    del files.content(f"{NAMES[0]}.txnindex")[34:]
+    log = reopen(files, recovery_point=15)
+    assert [each[:3] for each in log.aborted_transactions(0, 30)] == [(1, 0, 9), (1, 10, 19), (1, 20, 29)]
+    log.close()
+    assert [each[:3] for each in reopen(files, clean=True).aborted_transactions(0, 30)][1:] == [
+        (1, 10, 19),
+        (1, 20, 29),
+    ]
+
+
+LOG_AND_INDEXES = [".log", ".index", ".timeindex", ".txnindex"]
+
+
+@pytest.mark.parametrize(
+    ("gone", "stop", "doubtful_from"),
+    [
+        ([], {"clean": True}, None),
+        ([], {"same_boot": True}, None),
+        ([], {"recovery_point": 20}, None),
+        ([], {"recovery_point": 19}, 19),
+        ([".log"], {"clean": True, "recovery_point": 30}, 0),
+        (LOG_AND_INDEXES, {}, 0),
+        (LOG_AND_INDEXES, {"log_start_offset": 20, "recovery_point": 20}, None),
+    ],
+)
+def test_records_that_may_be_missing_before_others(files, gone, stop, doubtful_from):
+    for suffix in gone:
+        files.remove(NAMES[0] + suffix)
+    log = reopen(files, **stop)
+    assert log.doubtful_from == doubtful_from
+    log.begin_epoch(1)
+    assert log.doubtful_from is None

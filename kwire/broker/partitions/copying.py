@@ -8,10 +8,13 @@ at the same batch as on the leader.
 
 from __future__ import annotations
 
+from kwire.broker.logs import Logger
 from kwire.broker.partitions.partition import Partition
 from kwire.errors import Code, KafkaError
 from kwire.storage.log import Log
 from kwire.wire.batch import HEADER_BYTES, BatchHeader, is_valid_batch, read_batch_header
+
+log = Logger("kwire.replication")
 
 
 def append_copied(partition: Partition, records: memoryview) -> int:
@@ -23,16 +26,17 @@ def append_copied(partition: Partition, records: memoryview) -> int:
     Raises KafkaError: CORRUPT_MESSAGE for a batch that fails its checksum, OFFSET_OUT_OF_RANGE for one that does not
     follow the log; StorageFailure. Batches before it are in the log then.
     """
-    log = partition.log
+    opened = partition.log
     position, now_ms = 0, partition.clock.now_ms()
     while len(records) - position >= HEADER_BYTES:
-        headers, size = _next_batches(log, records, position, leader_epoch=partition.leader_epoch)
+        headers, size = _next_batches(opened, records, position, leader_epoch=partition.leader_epoch)
         if not headers:
             break
-        if log.end_offset == log.log_start_offset and headers[0].base_offset < log.end_offset < headers[0].next_offset:
+        end = opened.end_offset
+        if end == opened.log_start_offset and headers[0].base_offset < end < headers[0].next_offset:
             # The leader's log starts within this batch, because records were deleted.
             restart_at(partition, headers[0].base_offset)
-        log.append(
+        opened.append(
             records[position : position + size],
             headers,
             leader_epoch=partition.leader_epoch,
@@ -48,10 +52,10 @@ def append_copied(partition: Partition, records: memoryview) -> int:
 def follow_leader_offsets(partition: Partition, *, high_watermark: int, log_start_offset: int) -> None:
     """Move the high watermark and the log start up to the leader's. Raises StorageFailure."""
     partition.follow_high_watermark(high_watermark)
-    log = partition.log
-    start = min(log_start_offset, log.high_watermark)
-    if start > log.log_start_offset:
-        log.delete_records_before(start)
+    opened = partition.log
+    start = min(log_start_offset, opened.high_watermark)
+    if start > opened.log_start_offset:
+        opened.delete_records_before(start)
         partition.note_change()
 
 
@@ -62,6 +66,23 @@ def truncate(partition: Partition, offset: int) -> None:
     partition.cluster.truncated(partition.topic_partition)
 
 
+def cut_doubtful(partition: Partition) -> None:
+    """Remove what may lack records since the last stop, before it is copied from the leader. Raises StorageFailure."""
+    opened = partition.log
+    offset = opened.doubtful_from
+    if offset is None:
+        return
+    log.warning(
+        "log truncated: records may be missing in it since the last stop",
+        partition=str(partition),
+        offset=offset,
+        log_start_offset=opened.log_start_offset,
+        log_end_offset=opened.end_offset,
+    )
+    truncate(partition, offset)
+    opened.doubtful_from = None
+
+
 def restart_at(partition: Partition, offset: int) -> None:
     """Remove all records; the log begins at ``offset``. Raises StorageFailure."""
     partition.log.truncate_fully_and_start_at(offset)
@@ -69,11 +90,13 @@ def restart_at(partition: Partition, offset: int) -> None:
     partition.cluster.truncated(partition.topic_partition)
 
 
-def _next_batches(log: Log, records: memoryview, position: int, *, leader_epoch: int) -> tuple[list[BatchHeader], int]:
+def _next_batches(
+    opened: Log, records: memoryview, position: int, *, leader_epoch: int
+) -> tuple[list[BatchHeader], int]:
     """Return the headers and the size of the next batches, up to ``leader_epoch``, that go into one segment."""
     headers: list[BatchHeader] = []
     size = 0
-    room = log.config.segment_bytes - log.active.size_bytes
+    room = opened.config.segment_bytes - opened.active.size_bytes
     while len(records) - position - size >= HEADER_BYTES:
         header = read_batch_header(records, position + size)
         end = size + header.size_bytes

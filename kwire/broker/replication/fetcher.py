@@ -17,7 +17,7 @@ import trio
 from kwire.broker.clock import Clock
 from kwire.broker.logs import Logger
 from kwire.broker.outbound.interface import Node, OutboundError
-from kwire.broker.partitions.copying import append_copied, follow_leader_offsets, restart_at, truncate
+from kwire.broker.partitions.copying import append_copied, cut_doubtful, follow_leader_offsets, restart_at, truncate
 from kwire.broker.partitions.partition import Partition
 from kwire.broker.replication.throttle import Throttle
 from kwire.broker.storage_failures import StorageFailures
@@ -164,6 +164,7 @@ class Fetcher:
     def _refresh(self, key: Key, followed: _Followed) -> None:
         """Fetch the partition from the current end of its log."""
         try:
+            cut_doubtful(followed.partition)
             self._session.set(key, fetch_position(followed.partition.log, followed.partition.leader_epoch))
         except StorageFailure as failure:
             self._failed(key, followed, failure)
