@@ -3,7 +3,7 @@
 Responsible for: the REST calls, the meaning of their answers, schemas that refer to others, remembering failures. Must
 not depend on: how HTTP is spoken, formats.
 
-Confluent Schema Registry, Karapace and Apicurio (under /apis/ccompat/v7) answer these calls:
+The calls of Confluent Schema Registry, which Karapace and Apicurio (under /apis/ccompat/v7) document too:
 
     GET /schemas/ids/17, /schemas/guids/GUID
     GET /subjects/NAME/versions/3             a schema that another refers to
