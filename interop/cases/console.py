@@ -183,7 +183,7 @@ def messages_are_produced_followed_and_found_by_keyboard(run: Run) -> None:
         assert (record["key"], record["headers"]) == ("k1", [["source", "console"]])
         page.get_by_label("Search for text").fill("cents")
         page.keyboard.press("Enter")
-        page.get_by_text("1 records found in 1.").wait_for()
+        page.get_by_text("1 record found in 1.").wait_for()
         assert shown.problems == []
 
 

@@ -115,7 +115,7 @@ def what_stock_serializers_write_is_shown_decoded(run: Run) -> None:
         page.get_by_text(f"decoded by the schemas of {url}").wait_for()
         page.get_by_label("Search for text").fill(f'"id": {LARGE}')
         page.keyboard.press("Enter")
-        page.get_by_text("1 records found in 2.").wait_for()
+        page.get_by_text("1 record found in 2.").wait_for()
         page.get_by_role("button", name="Details").first.press("Enter")
         page.get_by_text("Avro shop.Order").wait_for()
         page.locator("pre", has_text=f'"id": {LARGE},').wait_for()

@@ -14,7 +14,7 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 // A table whose rows are kept while they are shown, so that an update neither moves the focus nor is read aloud again.
-// A column is {title, value(row), cell(row), number, preview}: `value` is compared and sorted by, `cell` is what is
+// A column is {title, value(row), cell(row)}, and number, preview or time: `value` is compared and sorted by, `cell` is what is
 // shown in place of it. `details(row)` gives what a button of the row opens; `name(row)` tells a screen reader which row.
 export function table({ caption, columns, key, name = key, details = null, empty = "Nothing here." }) {
   const body = h("tbody");
@@ -46,7 +46,7 @@ export function table({ caption, columns, key, name = key, details = null, empty
   }
 
   function newRow(id, row) {
-    const cells = columns.map((column) => h("td", { class: column.number ? "number" : column.preview ? "preview" : null }));
+    const cells = columns.map((column) => h("td", { class: ["number", "preview", "time"].find((kind) => column[kind]) ?? null }));
     const button = details && h("button", { type: "button", "aria-expanded": "false", "aria-label": `Details of ${name(row)}` }, "Details");
     const tr = h("tr", {}, cells, details ? h("td", {}, button) : null);
     const entry = { tr, cells, values: [], row };
@@ -135,6 +135,9 @@ export function text(value) {
 }
 
 export const number = (value) => (value === null || value === undefined ? "–" : value.toLocaleString("en"));
+
+// "1 record", "2 records".
+export const counted = (count, noun) => `${number(count)} ${noun}${count === 1 ? "" : "s"}`;
 
 export function bytes(count) {
   if (count === null || count === undefined) return "–";

@@ -2,7 +2,7 @@
 
 import { get, path, query, send } from "./api.js";
 import { forms, partPreview, preview, schemaOf, shownAs } from "./contents.js";
-import { facts, field, h, long, moment, number, options, table } from "./dom.js";
+import { counted, facts, field, h, long, moment, number, options, table } from "./dom.js";
 import { live } from "./live.js";
 
 export const title = "Messages";
@@ -50,7 +50,7 @@ function reading(page, name, partitions, registry) {
     columns: [
       { title: "Partition", value: (row) => row.partition, number: true },
       { title: "Offset", value: (row) => row.offset, number: true },
-      { title: "Time (UTC)", value: (row) => row.timestamp, cell: (row) => moment(row.timestamp) },
+      { title: "Time (UTC)", value: (row) => row.timestamp, cell: (row) => moment(row.timestamp), time: true },
       { title: "Key", value: (row) => partPreview(row, "key"), preview: true },
       { title: "Value", value: (row) => partPreview(row, "value"), preview: true },
       { title: "Headers", value: (row) => row.headers.length, number: true },
@@ -89,7 +89,7 @@ function reading(page, name, partitions, registry) {
     if (tail.running()) return;
     rows = found.sort((one, other) => one.timestamp - other.timestamp);
     records.update(rows);
-    note.textContent = `${number(rows.length)} records.`;
+    note.textContent = `${counted(rows.length, "record")}.`;
   }
 
   async function searchFrom(places) {
@@ -107,7 +107,7 @@ function reading(page, name, partitions, registry) {
     const atMore = document.activeElement === more;
     more.hidden = Object.keys(next).length === 0;
     if (atMore && more.hidden) search.focus();
-    note.textContent = `${number(rows.length)} records found in ${number(scanned)}${more.hidden ? "" : "; there are more"}.`;
+    note.textContent = `${counted(rows.length, "record")} found in ${number(scanned)}${more.hidden ? "" : "; there are more"}.`;
   }
 
   const tail = live(page, {
@@ -128,7 +128,7 @@ function reading(page, name, partitions, registry) {
       records.update(rows);
       // Not read aloud: the number changes all the time.
       note.setAttribute("aria-live", "off");
-      note.textContent = `${number(rows.length)} records${skipped ? `; ${number(skipped)} were skipped` : ""}.`;
+      note.textContent = `${counted(rows.length, "record")}${skipped ? `; ${number(skipped)} were skipped` : ""}.`;
     },
   });
 

@@ -1,7 +1,7 @@
 // The request log: who sent what, what was answered, how long it took, which fault rules disturbed it.
 
 import { get, query, send } from "./api.js";
-import { facts, field, h, long, moment, number, table } from "./dom.js";
+import { counted, facts, field, h, long, moment, number, table } from "./dom.js";
 import { live } from "./live.js";
 
 export const title = "Requests";
@@ -20,7 +20,7 @@ export async function mount(main, page) {
     details,
     columns: [
       { title: "Number", value: (row) => row.number, number: true },
-      { title: "Time", value: (row) => row.at_ms, cell: (row) => moment(row.at_ms).slice(11) },
+      { title: "Time", value: (row) => row.at_ms, cell: (row) => moment(row.at_ms).slice(11), time: true },
       { title: "API", value: (row) => `${row.api} v${row.version}` },
       { title: "Client id", value: (row) => row.client_id },
       { title: "Peer", value: (row) => row.peer },
@@ -35,7 +35,7 @@ export async function mount(main, page) {
   const wanted = () => Object.fromEntries(Object.entries(inputs).map(([name, input]) => [name, input.value]));
   const show = () => {
     list.update(rows);
-    note.textContent = `${number(rows.length)} requests.`;
+    note.textContent = `${counted(rows.length, "request")}.`;
   };
 
   async function read() {

@@ -15,7 +15,7 @@ export async function mount(main, page) {
       { title: "State", value: (row) => row.state },
       { title: "Producer id", value: (row) => row.producer_id, number: true },
       { title: "Epoch", value: (row) => row.producer_epoch, number: true },
-      { title: "Began (UTC)", value: (row) => row.started_ms, cell: (row) => moment(row.started_ms) },
+      { title: "Began (UTC)", value: (row) => row.started_ms, cell: (row) => moment(row.started_ms), time: true },
       { title: "Timeout in ms", value: (row) => row.timeout_ms, number: true },
       { title: "Partitions", value: (row) => Object.entries(row.partitions).map(([topic, found]) => `${topic}: ${found.join(", ")}`).join("; ") },
       {
