@@ -78,28 +78,41 @@ class Described(NamedTuple):
 
 
 class BrokerSettings:
-    """The static settings of one broker, from file, flags and environment, already checked."""
+    """The static settings of one broker, from file, flags and environment, already checked.
+
+    ``parsed`` has the values of those that were used, for each ``EffectiveConfigs`` that is made of them.
+    """
 
     def __init__(self, texts: Mapping[str, str] | None = None) -> None:
         self.texts: Mapping[str, str] = MappingProxyType(dict(texts or {}))
+        self.parsed: dict[str, Value] = {}
 
 
 class _BrokerValues(dict[str, Value]):
-    """The values of broker configs, each parsed at its first use."""
+    """The values of broker configs, each parsed at its first use. ``settings`` are the static ones among ``texts``."""
 
-    def __init__(self, texts: Mapping[str, str], keys: Keys) -> None:
+    def __init__(self, texts: Mapping[str, str], keys: Keys, settings: BrokerSettings) -> None:
         super().__init__()
         self._texts = texts
         self._keys = keys
+        self._settings = settings
 
     def __missing__(self, name: str) -> Value:
-        key = self._keys[split_listener_prefix(name)[1]]
-        value = self[name] = key.parse(self._texts[name]) if name in self._texts else key.default
+        text, settings = self._texts.get(name), self._settings
+        is_static = text == settings.texts.get(name)
+        if is_static and name in settings.parsed:
+            value = settings.parsed[name]
+        else:
+            key = self._keys[split_listener_prefix(name)[1]]
+            value = key.default if text is None else key.parse(text)
+            if is_static:
+                settings.parsed[name] = value
+        self[name] = value
         return value
 
 
-def _broker_values(texts: Mapping[str, str], keys: Keys) -> BrokerValues:
-    return cast("BrokerValues", _BrokerValues(texts, keys))
+def _broker_values(texts: Mapping[str, str], keys: Keys, settings: BrokerSettings) -> BrokerValues:
+    return cast("BrokerValues", _BrokerValues(texts, keys, settings))
 
 
 class EffectiveConfigs:
@@ -113,7 +126,7 @@ class EffectiveConfigs:
         self._merged: tuple[Mapping[str, str], Mapping[str, str], dict[str, str]] | None = None
         self._merged_version = -1
         # Caches of values that depend on the broker's configs alone; replaced when those change.
-        self._broker_values = _broker_values({}, self.tables.every_broker)
+        self._broker_values = _broker_values({}, self.tables.every_broker, settings)
         self._inherited: dict[ResourceType, dict[str, Value]] = {}
         self._inherited_rows: dict[ResourceType, dict[str, Described]] = {}
 
@@ -260,7 +273,7 @@ class EffectiveConfigs:
         if self._merged is None or self._merged[0] is not for_all or self._merged[1] is not for_this:
             merged = self._merge(for_all, for_this)
             self._merged = (for_all, for_this, merged)
-            self._broker_values = _broker_values(merged, self.tables.every_broker)
+            self._broker_values = _broker_values(merged, self.tables.every_broker, self._settings)
             self._inherited, self._inherited_rows = {}, {}
         self._merged_version = self._image.version
         return self._merged[2]
