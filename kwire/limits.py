@@ -36,6 +36,11 @@ PROXY_NODES_MAX = 1000
 TURN_MS = 2.0
 TURN_BYTES_MAX = 4 * 1024 * 1024
 
+# A large change of the metadata is applied in steps of so many records, and broker parts follow it in parts of so many
+# partitions; others run in between. A record takes about 20 us, and opening a partition up to 100 us.
+METADATA_STEP_RECORDS = 64
+METADATA_STEP_PARTITIONS = 64
+
 # A connection that used a full turn within this time yields to waiting connections before its next request.
 TURN_DEBT_MS = 50.0
 

@@ -9,10 +9,10 @@ snapshot instead. Its partitions and coordinators keep running and must be chang
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 
 from kwire.metadata.acls import acl_record
-from kwire.metadata.entities import ResourceType
+from kwire.metadata.entities import ResourceType, Topic
 from kwire.metadata.image import MetadataImage, Record
 from kwire.metadata.snapshot import broker_record, controller_record, partition_record, quota_record, scram_record
 from kwire.wire.messages import (
@@ -29,23 +29,15 @@ from kwire.wire.messages import (
 )
 
 
-def differences(before: MetadataImage, snapshot: Iterable[Record]) -> list[Record]:
-    """Return records that, applied to ``before``, give the image of ``snapshot``.
+def differences(before: MetadataImage, after: MetadataImage) -> Iterator[Sequence[Record]]:
+    """Yield records, some at a time, that, applied to ``before``, give ``after``.
 
-    Preserved records are only added: nothing acts on them.
+    Each topic is a step, also one without a difference. Preserved records are only added: nothing acts on them.
     """
-    after = MetadataImage()
-    after.apply(snapshot)
-    return [
-        *_features(before, after),
-        *_nodes(before, after),
-        *_topics(before, after),
-        *_configs(before, after),
-        *_quotas(before, after),
-        *_credentials(before, after),
-        *_acls(before, after),
-        *(record for record in after.preserved if record not in before.preserved),
-    ]
+    yield [*_features(before, after), *_nodes(before, after)]
+    yield from _topics(before, after)
+    yield [*_configs(before, after), *_quotas(before, after), *_credentials(before, after), *_acls(before, after)]
+    yield [record for record in after.preserved if record not in before.preserved]
 
 
 def _features(before: MetadataImage, after: MetadataImage) -> Iterator[Record]:
@@ -72,18 +64,22 @@ def _nodes(before: MetadataImage, after: MetadataImage) -> Iterator[Record]:
         yield ProducerIdsRecord(**after.producer_ids._asdict())
 
 
-def _topics(before: MetadataImage, after: MetadataImage) -> Iterator[Record]:
-    for topic_id in before.topics_by_id:
-        if topic_id not in after.topics_by_id:
-            yield RemoveTopicRecord(topic_id=topic_id)
+def _topics(before: MetadataImage, after: MetadataImage) -> Iterator[Sequence[Record]]:
+    yield [
+        RemoveTopicRecord(topic_id=topic_id) for topic_id in before.topics_by_id if topic_id not in after.topics_by_id
+    ]
     for topic in after.topics.values():
         known = before.topics_by_id.get(topic.id)
-        if known is None:
-            yield TopicRecord(name=topic.name, topic_id=topic.id)
-        partitions = () if known is None else known.partitions
-        for partition in topic.partitions:
-            if partition.index >= len(partitions) or partition != partitions[partition.index]:
-                yield partition_record(partition)
+        yield list(_topic(known, topic))
+
+
+def _topic(known: Topic | None, topic: Topic) -> Iterator[Record]:
+    if known is None:
+        yield TopicRecord(name=topic.name, topic_id=topic.id)
+    partitions = () if known is None else known.partitions
+    for partition in topic.partitions:
+        if partition.index >= len(partitions) or partition != partitions[partition.index]:
+            yield partition_record(partition)
 
 
 def _configs(before: MetadataImage, after: MetadataImage) -> Iterator[Record]:

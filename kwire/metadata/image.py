@@ -145,6 +145,14 @@ class MetadataImage:
         without ``failed`` its exception is raised.
         """
         delta = Delta()
+        self.apply_some(records, delta, failed=failed)
+        self.finish(delta)
+        return delta
+
+    def apply_some(
+        self, records: Iterable[Record], delta: Delta, *, failed: Callable[[Record, Exception], None] | None = None
+    ) -> None:
+        """Apply a part of the records of one change, as ``apply`` does, and add to ``delta``; ``finish`` comes last."""
         preserved: list[PreservedRecord] = []
         for record in records:
             if isinstance(record, PreservedRecord):
@@ -158,9 +166,30 @@ class MetadataImage:
                     failed(record, error)
             self.version += 1
         if preserved:
-            self._preserved += preserved
-        self._store_grown_topics(delta)
-        return delta
+            self._preserved = [*self._preserved, *preserved]
+        self._store_grown_topics()
+
+    def finish(self, delta: Delta) -> None:
+        """Give ``delta`` the topics that it has created as they are now."""
+        delta.topics_created = [self._topics_by_id.get(topic.id, topic) for topic in delta.topics_created]
+
+    def copy(self) -> MetadataImage:
+        """Make an image with the same content. Only the maps are copied: values never change."""
+        copied = MetadataImage()
+        copied.become(self)
+        copied._similar_names = {name: list(names) for name, names in self._similar_names.items()}
+        return copied
+
+    def become(self, other: MetadataImage) -> None:
+        """Take over the content of another image, which is not used afterwards."""
+        for name in _MAPS:
+            mine: dict[Any, Any] = getattr(self, name)
+            mine.clear()
+            mine.update(getattr(other, name))
+        self.producer_ids = other.producer_ids
+        self._preserved = other._preserved
+        self._similar_names = other._similar_names
+        self.version = other.version
 
     # --- topics and partitions ---
 
@@ -173,7 +202,8 @@ class MetadataImage:
         delta.topics_created.append(topic)
 
     def _remove_topic(self, record: messages.RemoveTopicRecord, delta: Delta) -> None:
-        self._store_grown_topics(delta)
+        self._store_grown_topics()
+        self.finish(delta)
         topic = self._topics_by_id.pop(record.topic_id)
         del self._topics[topic.name]
         similar = self._similar_names.get(_unified(topic.name))
@@ -250,13 +280,11 @@ class MetadataImage:
             self._growing[topic.id] = list(topic.partitions)
         return self._growing[topic.id]
 
-    def _store_grown_topics(self, delta: Delta) -> None:
-        """Put the partition lists of this apply into the topics, in the delta too."""
+    def _store_grown_topics(self) -> None:
+        """Put the partition lists of this apply into the topics."""
         for topic_id, partitions in self._growing.items():
             grown = replace(self._topics_by_id[topic_id], partitions=tuple(partitions))
             self._topics[grown.name] = self._topics_by_id[topic_id] = grown
-        if self._growing:
-            delta.topics_created = [self._topics_by_id.get(topic.id, topic) for topic in delta.topics_created]
         self._growing.clear()
 
     def _clear_elr(self, record: messages.ClearElrRecord, delta: Delta) -> None:
@@ -440,6 +468,9 @@ _APPLY: Mapping[str, Callable[[MetadataImage, Any, Delta], None]] = {
     "ZkMigrationStateRecord": MetadataImage._no_change,  # noqa: SLF001
 }
 
+
+_MAPS = ("_topics", "_topics_by_id", "_brokers", "_controllers", "_configs", "_features", "_scram", "_quotas", "_acls",
+         "_acl_ids", "_tokens")  # fmt: skip
 
 _T = TypeVar("_T")
 

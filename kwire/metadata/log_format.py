@@ -16,11 +16,12 @@ The name has the next offset (exclusive end) and the raft epoch of the last reco
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Final, NamedTuple
 
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure
+from kwire.limits import METADATA_STEP_RECORDS
 from kwire.metadata.frames import decode_record, encode_record
 from kwire.metadata.image import Record as MetadataRecord
 from kwire.wire import codec
@@ -102,49 +103,80 @@ class RecordReader:
 
         Raises KafkaError or ProtocolViolation for a batch or a record that cannot be read.
         """
+        return [record for step in self.steps(batch, header) for record in step]
+
+    def steps(self, batch: memoryview, header: BatchHeader) -> Iterator[list[MetadataRecord]]:
+        """Yield the same records step by step; a step may have none."""
         if header.is_control:
             for record in read_records(batch):
                 self.quorum = follow_quorum(self.quorum, decode_control(record)[1])
-            return []
-        ready: list[MetadataRecord] = []
-        for record in read_records(batch):
-            message = decode_record(record.value or b"")
-            if isinstance(message, BeginTransactionRecord):
-                self._transaction = []
-            elif isinstance(message, AbortTransactionRecord):
-                self._transaction = None
-            elif isinstance(message, EndTransactionRecord):
-                ready += self._transaction or []
-                self._transaction = None
-            elif self._transaction is None:
-                ready.append(message)
-            else:
-                self._transaction.append(message)
-        return ready
+            return
+        records = read_records(batch)
+        while some := list(islice(records, METADATA_STEP_RECORDS)):
+            yield [ready for record in some for ready in self._take(decode_record(record.value or b""))]
+
+    def _take(self, message: MetadataRecord) -> Sequence[MetadataRecord]:
+        """Take the next record; return those that take effect with it."""
+        if isinstance(message, BeginTransactionRecord):
+            self._transaction = []
+        elif isinstance(message, AbortTransactionRecord):
+            self._transaction = None
+        elif isinstance(message, EndTransactionRecord):
+            ready, self._transaction = self._transaction or (), None
+            return ready
+        elif self._transaction is None:
+            return (message,)
+        else:
+            self._transaction.append(message)
+        return ()
+
+
+class SnapshotReader:
+    """Reads a snapshot step by step; ``quorum`` and ``last_timestamp_ms`` are known after the last step.
+
+    ``path`` is for errors only.
+    """
+
+    def __init__(self, path: str, content: bytes | bytearray) -> None:
+        self.quorum = Quorum(0, None)
+        self.last_timestamp_ms = -1
+        self._path = path
+        self._content = content
+        self._is_whole = False
+
+    def steps(self) -> Iterator[list[MetadataRecord]]:
+        """Yield the records, some at a time.
+
+        Raises StorageFailure when the snapshot is damaged, incomplete, or not a snapshot: for an incomplete one after
+        its last record.
+        """
+        try:
+            for batch, is_control in _batches(self._content):
+                records = read_records(batch)
+                if is_control:
+                    self._take_controls(records)
+                    continue
+                while some := list(islice(records, METADATA_STEP_RECORDS)):
+                    yield [decode_record(record.value or b"") for record in some]
+        except (KafkaError, ProtocolViolation) as error:
+            raise StorageFailure(self._path, f"the snapshot is damaged: {error}") from error
+        if not self._is_whole:
+            raise StorageFailure(self._path, "the snapshot has no end")
+
+    def _take_controls(self, records: Iterable[Record]) -> None:
+        for record in records:
+            kind, message = decode_control(record)
+            self._is_whole = kind == SNAPSHOT_FOOTER
+            if isinstance(message, SnapshotHeaderRecord):
+                self.last_timestamp_ms = message.last_contained_log_timestamp
+            self.quorum = follow_quorum(self.quorum, message)
 
 
 def read_snapshot(path: str, content: bytes) -> Snapshot:
-    """Read a snapshot. Raises StorageFailure when it is incomplete, or not a snapshot."""
-    records: list[MetadataRecord] = []
-    quorum = Quorum(0, None)
-    last_timestamp_ms = -1
-    whole = False
-    try:
-        for batch, is_control in _batches(content):
-            for record in read_records(batch):
-                if not is_control:
-                    records.append(decode_record(record.value or b""))
-                    continue
-                kind, message = decode_control(record)
-                whole = kind == SNAPSHOT_FOOTER
-                if isinstance(message, SnapshotHeaderRecord):
-                    last_timestamp_ms = message.last_contained_log_timestamp
-                quorum = follow_quorum(quorum, message)
-    except (KafkaError, ProtocolViolation) as error:
-        raise StorageFailure(path, f"the snapshot is damaged: {error}") from error
-    if not whole:
-        raise StorageFailure(path, "the snapshot has no end")
-    return Snapshot(records, quorum, last_timestamp_ms)
+    """Read a whole snapshot. Raises StorageFailure as ``SnapshotReader`` does."""
+    reader = SnapshotReader(path, content)
+    records = [record for step in reader.steps() for record in step]
+    return Snapshot(records, reader.quorum, reader.last_timestamp_ms)
 
 
 def write_snapshot(
@@ -224,7 +256,7 @@ _CONTROL_CLASSES: Final[dict[int, type[Message]]] = {
 }
 
 
-def _batches(content: bytes) -> Iterator[tuple[memoryview, bool]]:
+def _batches(content: bytes | bytearray) -> Iterator[tuple[memoryview, bool]]:
     view = memoryview(content)
     position = 0
     while position < len(view):

@@ -8,7 +8,9 @@ Use, one request at a time:
 
     ask = observer.next()                       # node, request, and pause before it
     committed = observer.answered(response)     # or observer.failed(), when no response arrived
-    for change in committed: ...                # apply in this order
+    for change in committed:
+        ...                                     # apply its records, in this order
+        observer.applied(change)
 
 Fetched batches are kept in memory until they are committed; nothing is written to a disk. A broker that starts reads
 the log, or its newest snapshot, from the leader (docs/decisions/cluster.md). KIP-595 has the protocol of fetching,
@@ -18,13 +20,14 @@ KIP-630 that of snapshots.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from kwire.errors import Code, KafkaError, ProtocolViolation, StorageFailure, code_of
 from kwire.metadata.image import Record
-from kwire.metadata.log_format import Quorum, RecordReader, SnapshotId, read_snapshot
+from kwire.metadata.log_format import Quorum, RecordReader, SnapshotId, SnapshotReader
 from kwire.types import METADATA_TOPIC, METADATA_TOPIC_ID, Uuid
 from kwire.wire.batch import BatchHeader, is_valid_batch, read_batch_header
 from kwire.wire.message import Message
@@ -64,18 +67,28 @@ class Ask(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class CommittedRecords:
-    """Records to apply, in order; ``offset`` is that of the last of them. ``records`` is empty for control batches."""
+    """Records to apply, in order; ``offset`` and ``epoch`` are those of the last one. Control batches have none.
 
-    records: Sequence[Record]
+    ``steps`` decodes them, some at a time, and can be used once. It raises KafkaError or ProtocolViolation for what
+    cannot be read.
+    """
+
+    steps: Iterator[Sequence[Record]]
     offset: int
+    epoch: int
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedSnapshot:
-    """Records that replace all that was applied before; ``offset`` is the last one that the snapshot covers."""
+    """Records that replace all that was applied before; ``offset`` is the last one that the snapshot covers.
 
-    records: Sequence[Record]
+    ``steps`` is as in ``CommittedRecords``; ``reader`` knows the quorum once it has ended.
+    """
+
+    steps: Iterator[Sequence[Record]]
     offset: int
+    epoch: int
+    reader: SnapshotReader
 
 
 Change: TypeAlias = CommittedRecords | LoadedSnapshot
@@ -173,6 +186,16 @@ class MetadataObserver:
         if self._download is not None and hasattr(response, "topics"):
             return self._take_snapshot(response, self._download)
         return self._take_fetch(response)
+
+    def applied(self, change: Change) -> None:
+        """Note that a change is applied: the first of those that ``answered`` has returned."""
+        if isinstance(change, LoadedSnapshot):
+            self._uncommitted.clear()
+            self._reader = RecordReader(change.reader.quorum)
+            self.high_watermark = max(self.high_watermark, change.offset + 1)
+        else:
+            self._uncommitted.popleft()
+        self.applied_offset, self._applied_epoch = change.offset, change.epoch
 
     def failed(self) -> None:
         """Note that no response arrived: the connection was refused or lost, or the node did not answer in time."""
@@ -314,15 +337,14 @@ class MetadataObserver:
             position = end
 
     def _commit(self) -> list[Change]:
-        """Take the batches that are committed: those that end below the high watermark."""
-        committed: list[Change] = []
-        while self._uncommitted and self._uncommitted[0].header.last_offset < self.high_watermark:
-            batch = self._uncommitted.popleft()
-            records = self._reader.read(batch.content, batch.header)
-            self.applied_offset = batch.header.last_offset
-            self._applied_epoch = batch.header.leader_epoch
-            committed.append(CommittedRecords(records, self.applied_offset))
-        return committed
+        """Return the batches that are committed: those that end below the high watermark."""
+        return [
+            CommittedRecords(self._reader.steps(content, header), header.last_offset, header.leader_epoch)
+            for content, header in takewhile(self._is_committed, self._uncommitted)
+        ]
+
+    def _is_committed(self, batch: _Batch) -> bool:
+        return batch.header.last_offset < self.high_watermark
 
     def _truncate(self, epoch: int, end_offset: int) -> None:
         """Drop the batches behind the point where this log and the leader's diverge. Raises MetadataDiverged."""
@@ -363,17 +385,17 @@ class MetadataObserver:
 
     def _load(self, download: _Download) -> list[Change]:
         snapshot_id, content = download
-        try:
-            snapshot = read_snapshot(f"snapshot {snapshot_id.file_name} of the controller", bytes(content))
-        except StorageFailure as failure:
-            raise ProtocolViolation(str(failure)) from failure
         if snapshot_id.offset <= self.applied_offset:
             return []
-        self._uncommitted.clear()
-        self._reader = RecordReader(snapshot.quorum)
-        self.applied_offset, self._applied_epoch = snapshot_id.offset - 1, snapshot_id.epoch
-        self.high_watermark = max(self.high_watermark, snapshot_id.offset)
-        return [LoadedSnapshot(snapshot.records, self.applied_offset)]
+        reader = SnapshotReader(f"snapshot {snapshot_id.file_name} of the controller", content)
+        return [LoadedSnapshot(_steps(reader), snapshot_id.offset - 1, snapshot_id.epoch, reader)]
+
+
+def _steps(reader: SnapshotReader) -> Iterator[Sequence[Record]]:
+    try:
+        yield from reader.steps()
+    except StorageFailure as failure:
+        raise ProtocolViolation(str(failure)) from failure
 
 
 # The node knows another leader or epoch than the request had.

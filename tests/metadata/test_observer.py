@@ -32,11 +32,20 @@ def new_observer(*addresses, node_id=1):
     )
 
 
+def applied(observer, response):
+    """Apply what a response commits; returns the records of each change."""
+    changes = []
+    for change in observer.answered(response):
+        changes.append([record for step in change.steps for record in step])
+        observer.applied(change)
+    return changes
+
+
 def caught_up(log, observer=None):
     """An observer that has applied all that is committed in ``log``."""
     observer = observer or new_observer()
     while not observer.is_caught_up or observer.leader is None:
-        observer.answered(log.answer(observer.next().message))
+        applied(observer, log.answer(observer.next().message))
     return observer
 
 
@@ -56,8 +65,8 @@ def test_it_asks_as_a_recorded_broker_did_and_applies_what_is_committed(name):
             version = 1
             assert asked.position == wanted["position"]
         codec.encode(message, version)
-        for change in observer.answered(response_of(exchange)):
-            image.apply(change.records)
+        for records in applied(observer, response_of(exchange)):
+            image.apply(records)
     assert image.metadata_version == 30
     assert image.controllers
     assert observer.quorum.kraft_version == 1
@@ -72,6 +81,9 @@ def test_the_recorded_snapshot_replaces_what_came_before():
         changes += observer.answered(response_of(exchange))
     (loaded,) = changes
     assert isinstance(loaded, LoadedSnapshot)
+    assert sum(map(len, loaded.steps))
+    assert observer.applied_offset == -1
+    observer.applied(loaded)
     assert loaded.offset == observer.applied_offset == 6292
     assert observer.high_watermark == 6293
 
@@ -190,8 +202,8 @@ def test_records_above_the_high_watermark_are_not_returned():
     assert observer.answered(log.answer(observer.next().message)) == []
     assert observer.end_offset == log.end
     log.commit()
-    (change,) = observer.answered(log.answer(observer.next().message))
-    assert [record.name for record in change.records] == ["a"]
+    (records,) = applied(observer, log.answer(observer.next().message))
+    assert [record.name for record in records] == ["a"]
 
 
 def test_uncommitted_records_that_a_new_leader_lacks_are_dropped():
@@ -206,8 +218,8 @@ def test_uncommitted_records_that_a_new_leader_lacks_are_dropped():
     log.commit()
     found = []
     while observer.applied_offset + 1 < log.end:
-        found += observer.answered(log.answer(observer.next().message))
-    assert [record.name for change in found for record in change.records] == ["kept"]
+        found += applied(observer, log.answer(observer.next().message))
+    assert [record.name for records in found for record in records] == ["kept"]
 
 
 def test_a_log_without_the_committed_records_is_refused():
@@ -233,12 +245,11 @@ def test_a_transaction_of_records_takes_effect_at_its_end_and_not_at_all_when_ab
         log.append_records(records)
     log.append_records([BeginTransactionRecord(name="x"), topic])
     log.commit()
-    changes = observer.answered(log.answer(observer.next().message))
-    assert [change.records for change in changes] == [[], [], []]
+    assert applied(observer, log.answer(observer.next().message)) == [[], [], []]
     log.append_records([EndTransactionRecord()])
     log.commit()
-    (change,) = observer.answered(log.answer(observer.next().message))
-    assert [record.name for record in change.records] == ["a"]
+    (records,) = applied(observer, log.answer(observer.next().message))
+    assert [record.name for record in records] == ["a"]
 
 
 def test_after_the_leader_is_lost_the_others_are_asked_until_they_name_another():
@@ -337,11 +348,11 @@ class QuorumMachine(RuleBasedStateMachine):
                 self.observer.failed()
                 lost = False
             else:
-                self._apply(self.observer.answered(self.log.answer(ask.message, asked=int(ask.target.host))))
+                self._apply(applied(self.observer, self.log.answer(ask.message, asked=int(ask.target.host))))
 
     def _apply(self, changes):
-        for change in changes:
-            self.applied += [record.name for record in change.records if isinstance(record, TopicRecord)]
+        for records in changes:
+            self.applied += [record.name for record in records if isinstance(record, TopicRecord)]
 
     @invariant()
     def only_committed_records_are_applied(self):
@@ -352,7 +363,7 @@ class QuorumMachine(RuleBasedStateMachine):
         self.log.commit()
         for _ in range(30):
             ask = self.observer.next()
-            self._apply(self.observer.answered(self.log.answer(ask.message, asked=int(ask.target.host))))
+            self._apply(applied(self.observer, self.log.answer(ask.message, asked=int(ask.target.host))))
         assert self.applied == self.log.committed_topics()
 
 

@@ -9,9 +9,9 @@ Kafka.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import trio
 
@@ -23,8 +23,11 @@ from kwire.errors import ProtocolViolation
 from kwire.metadata.differences import differences
 from kwire.metadata.image import Delta, MetadataImage, Record
 from kwire.metadata.observer import Change, ControllerAddress, LoadedSnapshot, MetadataObserver
+from kwire.metadata.steps import apply_in_steps, parts_of
 
 log = Logger("kwire.metadata")
+
+T = TypeVar("T")
 
 # An outage is logged once, and again after this time.
 _LOG_OUTAGE_EVERY_S: Final = 30.0
@@ -95,7 +98,11 @@ class MetadataFollower:
         await trio.sleep(ask.pause_ms / 1000)
         try:
             response = await self._connect(ask.target).request(ask.message)
-            changes = self.observer.answered(response)
+            for change in self.observer.answered(response):
+                await self._apply(change)
+                self.observer.applied(change)
+                # A new broker reads a long log: others run between two of its batches.
+                await trio.lowlevel.checkpoint()
         except OutboundError as error:
             self._note_outage(str(error))
             self.observer.failed()
@@ -105,21 +112,24 @@ class MetadataFollower:
             self.observer.failed()
         else:
             self._note_answer()
-            for change in changes:
-                self._apply(change)
-                # A new broker reads a long log: others run between two of its batches.
-                await trio.lowlevel.checkpoint()
         self._wake()
 
-    def _apply(self, change: Change) -> None:
-        records = change.records
+    async def _apply(self, change: Change) -> None:
+        """Apply a change to the image, and let the subscribers follow it; in steps, if it is large."""
+        steps, failed = change.steps, partial(_log_record, change.offset)
         if isinstance(change, LoadedSnapshot) and self.image.version:
+            after = MetadataImage()
+            await _run(apply_in_steps(after, steps, failed=failed))
             log.info("metadata snapshot loaded", offset=change.offset)
-            records = differences(self.image, records)
-        if not records:
+            steps = differences(self.image, after)
+        version = self.image.version
+        delta = await _run(apply_in_steps(self.image, steps, failed=failed))
+        if self.image.version == version:
             return
-        delta = self.image.apply(records, failed=partial(_log_record, change.offset))
-        notify(self._on_delta, delta)
+        for place, part in enumerate(parts_of(delta)):
+            if place:
+                await trio.lowlevel.checkpoint()
+            notify(self._on_delta, part)
 
     def _connect(self, target: ControllerAddress) -> NodeConnection:
         address = Address(target.host, target.port)
@@ -154,6 +164,17 @@ class MetadataFollower:
             lasted_s = round(trio.current_time() - self._outage_since_s, 1)
             log.info("following the active controller", controller=_text(self.leader), outage_s=lasted_s)
             self._outage_since_s, self._outage_logged_s = None, float("-inf")
+
+
+async def _run(steps: Generator[None, None, T]) -> T:
+    """Run a generator to its end with other tasks in between; returns what it returns."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as done:
+            value: T = done.value
+            return value
+        await trio.lowlevel.checkpoint()
 
 
 def _log_record(offset: int, record: Record, error: Exception) -> None:
