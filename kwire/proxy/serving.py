@@ -71,7 +71,7 @@ class Sockets:
         self._dialer = SocketDialer()
         self._tls = tls
         self._turns = TurnQueue()
-        self._last_received = LastReceived()
+        self._last_received = _NoneReceived()
 
     @property
     def listener_tls(self) -> TlsListeners | None:
@@ -175,6 +175,23 @@ class Sockets:
         transport = TlsTransport(accepted, address, close_watch, self._last_received, listener.context)
         agree = partial(listener.handshake, transport, self._turns.next_turn)
         return transport, partial(shake_hands, agree, proxy.clock, listener.failure_delay_ms)
+
+
+class _NoneReceived(LastReceived):
+    """Keeps clients' sockets from being polled: after a request the node's answer comes next, at another socket."""
+
+    __slots__ = ()
+
+    @property
+    def transport(self) -> None:
+        return None
+
+    @transport.setter
+    def transport(self, transport: object) -> None:
+        pass
+
+    def __init__(self) -> None:
+        pass
 
 
 class _NodeStream(SocketStream):
