@@ -77,6 +77,12 @@ KNOWN: tuple[Known, ...] = (
         "There are no such groups before 4.0, and what is left of the story asks about an empty one.",
     ),
     Known(
+        BEFORE_4_1,
+        r"alter-configs-oddities",
+        r"logger.*errorCode: -1 / |a level that is none.*errorCode: -1 / ",
+        "The official broker needs log4j for these, which is not in the class path.",
+    ),
+    Known(
         ALL,
         r"every-broker-config",
         r"^steps differ: only Apache \['(group\.consumer\.assignment|share\.coordinator\.state)[^\]]*\]; .* \[\]$",

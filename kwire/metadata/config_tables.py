@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from kwire.metadata.config_values import ConfigType, check_named
+from kwire.metadata.config_values import ConfigType, Value, check_named
 from kwire.metadata.configs import (
     KWIRE_PREFIX,
     OWN_DEFAULTS,
@@ -68,9 +68,11 @@ def config_tables(release: str) -> ConfigTables:
     if not differences:
         tables = broker_keys(), topic_keys(), group_keys()
         return ConfigTables(*tables, *tables, dynamic_broker_names(), MappingProxyType({}), MappingProxyType({}))
-    broker = _of_release(broker_keys(), differences["broker"])
-    topic = _of_release(topic_keys(), differences["topic"])
-    group = _of_release(group_keys(), differences["group"])
+    # Lists of paths and listeners became lists with the checks that drop what is repeated (KIP-1161).
+    keeps_repeated = "log.dirs" in differences["broker"]["types"]
+    broker = _of_release(broker_keys(), differences["broker"], keeps_repeated=keeps_repeated)
+    topic = _of_release(topic_keys(), differences["topic"], keeps_repeated=keeps_repeated)
+    group = _of_release(group_keys(), differences["group"], keeps_repeated=keeps_repeated)
     before = {name: replace(broker_keys()[name], default_text=text) for name, text in _BEFORE.items()}
     return ConfigTables(
         broker,
@@ -85,13 +87,13 @@ def config_tables(release: str) -> ConfigTables:
     )
 
 
-def _of_release(newest: Keys, difference: Mapping[str, Any]) -> Keys:
+def _of_release(newest: Keys, difference: Mapping[str, Any], *, keeps_repeated: bool) -> Keys:
     absent, read_only = frozenset(difference["absent"]), frozenset(difference["read_only"])
     keys = {}
     for name, newest_key in newest.items():
         if name in absent:
             continue
-        key = newest_key
+        key = _keeping_repeated(newest_key) if keeps_repeated and newest_key.distinct else newest_key
         if name in difference["defaults"]:
             key = _with_default(key, difference["defaults"][name])
         if name in difference["checks"]:
@@ -99,6 +101,15 @@ def _of_release(newest: Keys, difference: Mapping[str, Any]) -> Keys:
         keys[name] = replace(key, dynamic="read-only") if name in read_only else key
     keys |= {name: _only_there(name, fields) for name, fields in difference["only"].items()}
     return MappingProxyType(keys)
+
+
+def _keeping_repeated(key: ConfigKey) -> ConfigKey:
+    """Let a list have an item twice, which its check does not see."""
+
+    def check(name: str, value: Value) -> None:
+        key.check(name, tuple(dict.fromkeys(value)) if isinstance(value, tuple) else value)
+
+    return replace(key, distinct=False, check=check)
 
 
 def _with_default(key: ConfigKey, text: str | None) -> ConfigKey:

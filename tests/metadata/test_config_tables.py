@@ -139,6 +139,13 @@ def test_before_4_0_segments_may_be_small():
             assert accepted
 
 
+def test_before_4_2_a_list_keeps_what_is_repeated():
+    """KIP-1161."""
+    own = {"cleanup.policy": "compact,compact"}
+    assert configs("4.0").topic_values(own)["cleanup.policy"] == ("compact", "compact")
+    assert configs("4.3").topic_values(own)["cleanup.policy"] == ("compact",)
+
+
 def test_a_record_format_that_kwire_does_not_write_is_refused():
     check_topic_configs(configs("2.8"), {"message.format.version": "2.4"})
     with pytest.raises(KafkaError):
