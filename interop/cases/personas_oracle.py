@@ -72,6 +72,12 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         BEFORE_4,
+        r"offsets-of-a-simple-group|delete-offsets",
+        r"^OffsetCommit v\d.*\.topics: ",
+        "A topic that a request names twice is answered twice; before 4.0 its partitions were put together.",
+    ),
+    Known(
+        BEFORE_4,
         r"offsets-of-a-consumer-group|life-of-a-consumer-group",
         r"^DeleteGroups ",
         "There are no such groups before 4.0, and what is left of the story asks about an empty one.",
