@@ -5,8 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 from confluent_kafka.admin import NewTopic
 
@@ -24,14 +23,8 @@ CLIENTS = ROOT / "interop" / "clients"
 Command = Callable[[str, str, str], list[str]]
 
 
-@contextmanager
-def cluster(run: Run, brokers: int = 3) -> Iterator[Rig]:
-    rig = Rig(run.folder, brokers=[run.target] * brokers, controllers=[run.target])
-    try:
-        rig.start()
-        yield rig
-    finally:
-        rig.close()
+def cluster(run: Run, brokers: int = 3) -> Rig:
+    return Rig(run.folder, brokers=[run.target] * brokers, controllers=[run.target])
 
 
 def make_topic(rig: Rig, name: str, partitions: int = 3) -> None:
@@ -130,12 +123,9 @@ def mixed(*others: str) -> Callable[[Run], None]:
     """A broker of the target beside others, under Apache Kafka's controller."""
 
     def body(run: Run) -> None:
-        rig = Rig(run.folder, brokers=[run.target, *(other or run.target for other in others)], controllers=[APACHE])
-        try:
-            rig.start()
+        brokers = [run.target, *(other or run.target for other in others)]
+        with Rig(run.folder, brokers=brokers, controllers=[APACHE]) as rig:
             check_history(rig, seed=12, count=4)
-        finally:
-            rig.close()
 
     return body
 

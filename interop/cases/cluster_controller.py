@@ -5,10 +5,8 @@ Each case begins with a cluster of its own: a kwire controller, a Java broker of
 
 from __future__ import annotations
 
-import contextlib
 import json
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import confluent_kafka
@@ -22,17 +20,12 @@ OLDER_METADATA_VERSION = "4.3-IV0"
 TOPIC = "life"
 
 
-@contextlib.contextmanager
-def java_brokers(folder: Path) -> Iterator[Rig]:
+def java_brokers(folder: Path) -> Rig:
     """A cluster of two Java brokers under a kwire controller."""
     rig = Rig(folder, brokers=(APACHE, APACHE), controllers=(KWIRE,), settings={"min.insync.replicas": "1"})
     rig.broker(2).release = OLDER
     rig.controllers[0].format_arguments = ("--release-version", OLDER_METADATA_VERSION)
-    try:
-        rig.start()
-        yield rig
-    finally:
-        rig.close()
+    return rig
 
 
 @case("cluster", "java brokers", "two Java brokers under kwire's controller")

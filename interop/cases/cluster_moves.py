@@ -31,8 +31,7 @@ def there_and_back(run: Run) -> None:
         replication_factor=1,
         settings={"min.insync.replicas": "1"},
     )
-    try:
-        rig.start()
+    with rig:
 
         def disturb(history: History) -> None:
             for replicas in STATES:
@@ -47,8 +46,6 @@ def there_and_back(run: Run) -> None:
         outcome = cluster_run.run_during(rig, disturb, seed=5)
         assert outcome.is_good, [*outcome.failures, *map(str, outcome.violations)][:20]
         print(outcome.counts)
-    finally:
-        rig.close()
 
 
 def move(run: Run, rig: Rig, replicas: Sequence[int], timeout_s: float = 90) -> None:

@@ -12,13 +12,9 @@ from interop.jars import CURRENT
 def cluster(run: Run, *brokers: str, release: str = CURRENT, **more: object) -> Iterator[Rig]:
     """Run a cluster with one official controller; everything is killed at the end."""
     # mypy cannot match **more with the keywords of Rig.
-    rig = Rig(run.folder, brokers=brokers, controllers=(APACHE,), release=release, **more)  # type: ignore[arg-type]
-    try:
-        rig.start()
+    with Rig(run.folder, brokers=brokers, controllers=(APACHE,), release=release, **more) as rig:  # type: ignore[arg-type]
         yield rig
         rig.assert_alive()
-    finally:
-        rig.close()
 
 
 @case("cluster", "nodes", smoke=True)

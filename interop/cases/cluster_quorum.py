@@ -30,12 +30,9 @@ def quorum(run: Run, brokers: int, settings: Mapping[str, str] | None = None) ->
         replication_factor=brokers,
         settings={"min.insync.replicas": "1", **(settings or {})},
     )
-    try:
-        rig.start()
+    with rig:
         yield rig
         rig.assert_alive()
-    finally:
-        rig.close()
 
 
 def create(rig: Rig, name: str, timeout_s: float = 60) -> None:

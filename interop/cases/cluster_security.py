@@ -68,12 +68,9 @@ def cluster(
         # Brokers read credentials of SCRAM from the metadata, which must have those of the nodes from the start.
         scram = ("--add-scram", f"SCRAM-SHA-512=[name={NODE},password={PASSWORD}]")
         rig.controllers[0].format_arguments = (*rig.controllers[0].format_arguments, *scram)
-    try:
-        rig.start()
+    with rig:
         yield rig
         rig.assert_alive()
-    finally:
-        rig.close()
 
 
 def write_and_read(rig: Rig, topic: str) -> None:

@@ -25,8 +25,7 @@ def upgrade_to_directories(run: Run) -> None:
         node.settings["controller.quorum.voters"] = f"{FIRST_CONTROLLER}@{address}"
     controller.write_file()
     format_at(controller, BEFORE)
-    try:
-        rig.start()
+    with rig:
         assert registered_directories(controller) == {1: 0, 2: 0}
         upgraded = run.tool(
             "features", "--bootstrap-server", f"127.0.0.1:{rig.broker(1).port}", "upgrade", "--metadata", AFTER
@@ -37,8 +36,6 @@ def upgrade_to_directories(run: Run) -> None:
             time.sleep(1)  # a poll, bounded above
         assert registered_directories(controller) == {1: 1, 2: 1}
         rig.assert_alive()
-    finally:
-        rig.close()
 
 
 def format_at(node: Node, release_version: str) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import confluent_kafka
@@ -24,22 +24,16 @@ TOPIC = "copied"
 OURS, JAVA = 1, 2
 
 
-@contextlib.contextmanager
-def pair(run: Run, **settings: str) -> Iterator[Rig]:
+def pair(run: Run, **settings: str) -> Rig:
     """Broker 1 is of the target, broker 2 and the controller are Java."""
     names = {name.replace("_", "."): value for name, value in settings.items()}
-    rig = Rig(
+    return Rig(
         run.folder,
         brokers=(run.target, APACHE),
         controllers=(APACHE,),
         settings={"min.insync.replicas": "1", "num.replica.fetchers": "1"} | names,
         replication_factor=2,
     )
-    try:
-        rig.start()
-        yield rig
-    finally:
-        rig.close()
 
 
 def create(rig: Rig, **configs: str) -> None:

@@ -18,7 +18,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 import confluent_kafka.admin
 
@@ -246,6 +246,18 @@ class Rig:
         for node in self.nodes:
             node.release = release
             node.jvm = jvm
+
+    def __enter__(self) -> Self:
+        """Start all nodes; the end of the block kills them."""
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
 
     def _controller(self, node_id: int, kind: str) -> Node:
         node = Node(node_id, kind, self.folder / f"controller-{node_id}", True, free_port())
