@@ -19,6 +19,7 @@ class SharePeer(Peer):
         self.member_id = member_id
         self.group_id = group_id
         self.epoch = 0
+        self.acknowledged = None  # the last ShareAcknowledgeResponse
 
     async def share(self, topic_id, partitions=1, start_offset=0, state_epoch=0):
         """Initialize the state of a topic's partitions."""
@@ -90,7 +91,7 @@ class SharePeer(Peer):
             if acks
             else [],
         )
-        response = await self.call(version, request)
+        response = self.acknowledged = await self.call(version, request)
         if not response.error_code and epoch is None:
             self.epoch += 1
         if response.error_code:

@@ -8,8 +8,6 @@ appended records, for records that are released, or for a lock to end. Records a
 them. Epoch 0 begins a session, -1 ends it without a fetch.
 
 Version notes: 2 acquire mode (KIP-1206) and RENEW (KIP-1222): a request that renews fetches nothing.
-
-Left out: node endpoints, as no other broker leads a partition.
 """
 
 from __future__ import annotations
@@ -18,6 +16,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
+from kwire.api.moved_leader import current_leader_by_id, endpoints_of
 from kwire.api.pacing import paced, paced_list
 from kwire.api.share_acknowledgements import acknowledge
 from kwire.api.share_sessions import checked_names, connection_closed, end_session
@@ -69,10 +68,12 @@ async def handle(context: Context, request: ShareFetchRequest) -> ShareFetchResp
         if refused is not None:
             answer.acknowledge_error_code = refused.code
             answer.acknowledge_error_message = refused.message
+    responses, leaders = await _by_topic(context, answers)
     return ShareFetchResponse(
         throttle_time_ms=context.throttle_ms,
         acquisition_lock_timeout_ms=context.broker.share_partitions.lock_ms(key.group_id),
-        responses=await _by_topic(context, answers),
+        responses=responses,
+        node_endpoints=endpoints_of(context, leaders, ShareFetchResponse.NodeEndpoint),
     )
 
 
@@ -262,7 +263,9 @@ def _answer(each: SharedPartition, taken: Taken) -> PartitionData:
     )
 
 
-async def _by_topic(context: Context, answers: dict[SharedPartition, PartitionData]) -> list[Any]:
+async def _by_topic(context: Context, answers: dict[SharedPartition, PartitionData]) -> tuple[list[Any], set[int]]:
+    """The answers by topic, and the leaders of the partitions that other brokers lead (KIP-951)."""
+    leaders: set[int] = set()
     topics: dict[bytes, ShareFetchResponse.ShareFetchableTopicResponse] = {}
     async for each, answer in paced(context, answers.items()):
         topic = topics.get(each.topic_id)
@@ -271,4 +274,8 @@ async def _by_topic(context: Context, answers: dict[SharedPartition, PartitionDa
                 topic_id=each.topic_id, partitions=[]
             )
         topic.partitions.append(answer)
-    return list(topics.values())
+        if answer.error_code == Code.NOT_LEADER_OR_FOLLOWER:
+            leader, epoch = current_leader_by_id(context, each.topic_id, each.partition)
+            answer.current_leader = ShareFetchResponse.LeaderIdAndEpoch(leader_id=leader, leader_epoch=epoch)
+            leaders.add(leader)
+    return list(topics.values()), leaders

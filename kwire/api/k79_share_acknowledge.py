@@ -10,6 +10,7 @@ Version notes: 2 RENEW and the duration of the acquisition lock (KIP-1222).
 
 from __future__ import annotations
 
+from kwire.api.moved_leader import current_leader_by_id, endpoints_of
 from kwire.api.pacing import paced
 from kwire.api.share_acknowledgements import acknowledge
 from kwire.api.share_sessions import checked_names, end_session
@@ -34,17 +35,24 @@ async def handle(context: Context, request: ShareAcknowledgeRequest) -> ShareAck
     results = await acknowledge(context, key, request.topics, is_renew=request.is_renew_ack)
     if request.share_session_epoch == FINAL_EPOCH:
         await end_session(context, session)
+    leaders: set[int] = set()
     topics: dict[bytes, ShareAcknowledgeResponse.ShareAcknowledgeTopicResponse] = {}
     async for each, refused in paced(context, results.items()):
         topic = topics.setdefault(
             each.topic_id,
             ShareAcknowledgeResponse.ShareAcknowledgeTopicResponse(topic_id=each.topic_id, partitions=[]),
         )
-        topic.partitions.append(_answer(each.partition, refused))
+        answer = _answer(each.partition, refused)
+        topic.partitions.append(answer)
+        if answer.error_code == Code.NOT_LEADER_OR_FOLLOWER:  # KIP-951
+            leader, epoch = current_leader_by_id(context, each.topic_id, each.partition)
+            answer.current_leader = ShareAcknowledgeResponse.LeaderIdAndEpoch(leader_id=leader, leader_epoch=epoch)
+            leaders.add(leader)
     return ShareAcknowledgeResponse(
         throttle_time_ms=context.throttle_ms,
         acquisition_lock_timeout_ms=context.broker.share_partitions.lock_ms(key.group_id),
         responses=list(topics.values()),
+        node_endpoints=endpoints_of(context, leaders, ShareAcknowledgeResponse.NodeEndpoint),
     )
 
 

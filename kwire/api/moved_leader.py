@@ -1,6 +1,7 @@
 """The current leader of a partition, in answers to clients that asked another broker (KIP-951).
 
-Responsible for: leader, leader epoch and endpoints for Produce and Fetch. Must not depend on: why a request is refused.
+Responsible for: leader, leader epoch and endpoints for Produce, Fetch, ShareFetch, ShareAcknowledge. Must not depend
+on: why a request is refused.
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ def current_leader(context: Context, topic: str, index: int) -> tuple[int, int]:
     """Return leader and leader epoch by this broker's metadata; -1 and -1 for a partition that does not exist."""
     partition = context.broker.image.partition(topic, index)
     return (-1, -1) if partition is None else (partition.leader, partition.leader_epoch)
+
+
+def current_leader_by_id(context: Context, topic_id: bytes, index: int) -> tuple[int, int]:
+    topic = context.broker.image.topics_by_id.get(topic_id)
+    return (-1, -1) if topic is None else current_leader(context, topic.name, index)
 
 
 def endpoints_of(context: Context, leaders: Iterable[int], make: Callable[..., T]) -> list[T]:

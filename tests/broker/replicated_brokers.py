@@ -93,7 +93,15 @@ class ReplicatedBrokers:
                 node = self.nodes[node_id] = Node(broker, scope)
                 others = [one for one in self.files if one not in broker.image.brokers]
                 broker.controller.commit(
-                    [RegisterBrokerRecord(broker_id=one, broker_epoch=one, fenced=False) for one in others]
+                    [
+                        RegisterBrokerRecord(
+                            broker_id=one,
+                            broker_epoch=one,
+                            fenced=False,
+                            end_points=[RegisterBrokerRecord.BrokerEndpoint(name="PLAINTEXT", host="node", port=one)],
+                        )
+                        for one in others
+                    ]
                 )
                 node.replication = Replication(
                     image=broker.image,

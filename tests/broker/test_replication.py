@@ -6,12 +6,14 @@ import pytest
 import trio
 from peer import Peer
 from replicated_brokers import TOPIC_ID, Link, replicated_brokers, until
+from sharing import SharePeer
 
 from kwire.broker.coordination.markers import Marker
 from kwire.broker.partitions.copying import append_copied
 from kwire.broker.partitions.leading import records_deleted
 from kwire.broker.partitions.partition import ACKS_ALL
 from kwire.coordinators.machine import ProducerStamp
+from kwire.coordinators.share.acknowledgement import ACCEPT
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.storage.checkpoints import (
     HIGH_WATERMARK_CHECKPOINT,
@@ -283,6 +285,21 @@ async def test_a_client_that_asks_the_wrong_broker_gets_the_leader():
         answer = await fetch(follower, 0, epoch=-1, version=18, replica=1)
         assert answer.error_code == Code.NOT_LEADER_OR_FOLLOWER
         assert (answer.current_leader.leader_id, answer.current_leader.leader_epoch) == (1, 0)
+
+
+async def test_a_share_consumer_that_asks_the_wrong_broker_gets_the_leader():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        member = SharePeer(cluster.nodes[2].broker)
+        fetched = await member.fetch(TOPIC_ID)
+        refusal = KafkaError(Code.NOT_LEADER_OR_FOLLOWER)  # as of a share partition that has lost its leader
+        with mock.patch.object(member.broker.share_partitions, "acknowledge", side_effect=refusal):
+            await member.acknowledge(TOPIC_ID, (0, 0, 0, ACCEPT))
+        for response in (fetched, member.acknowledged):
+            answer = response.responses[0].partitions[0]
+            assert answer.error_code == Code.NOT_LEADER_OR_FOLLOWER
+            assert (answer.current_leader.leader_id, answer.current_leader.leader_epoch) == (1, 0)
+            assert [each.node_id for each in response.node_endpoints] == [1]
 
 
 async def test_a_new_leader_does_not_show_an_end_before_it_knows_the_followers():
