@@ -12,7 +12,7 @@ from __future__ import annotations
 import shutil
 import time
 import urllib.parse
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -20,6 +20,7 @@ from kwire.broker.controller.metadata_format import Identity, format_if_new
 from kwire.broker.controller.metadata_replay import MetadataReplay
 from kwire.control.state import StateError
 from kwire.metadata.cluster.leadership import fence
+from kwire.metadata.cluster.partition_changes import PartitionChanges
 from kwire.metadata.effective import BrokerSettings, EffectiveConfigs
 from kwire.metadata.image import MetadataImage
 from kwire.metadata.log_format import data_batch
@@ -97,25 +98,36 @@ def end_sessions(cluster: LocalCluster) -> None:
     """Record in the controller's log that every broker is fenced, so that brokers need not wait to register again.
 
     The controller would give each broker of its log ``broker.session.timeout.ms`` to come back, and refuse another
-    process with its id meanwhile.
+    process with its id meanwhile. Leaders leave the in-sync sets last, since only they have all records of acks=1; they
+    lead again when they return.
     """
-    opened = _open_metadata(cluster)
+    opened = open_metadata(cluster)
     if opened is None:
         return
     image, log = opened
     controller = cluster.controller
     configs = EffectiveConfigs(image, BrokerSettings(cluster.own_settings(controller)), node_id=controller.id)
+    _append(image, log, list(_leaders_alone(image, configs)))
     for broker in list(image.brokers.values()):
         if not broker.fenced:
-            records = fence(image, configs, broker)
-            _append(log, records, image.metadata_version)
-            image.apply(records)
+            _append(image, log, fence(image, configs, broker))
     log.close()
+
+
+def _leaders_alone(image: MetadataImage, configs: EffectiveConfigs) -> Iterator[Message]:
+    """Take every replica but the leader out of the in-sync sets."""
+    changes = PartitionChanges(image, configs)
+    for topic in image.topics.values():
+        for partition in topic.partitions:
+            if partition.leader in partition.isr:
+                record = changes.change(topic.name, partition, isr=[partition.leader])
+                if record is not None:
+                    yield record
 
 
 def _kept_records(cluster: LocalCluster) -> list[Message]:
     """Read from the controller's files which producer id is the next, and how super users log in."""
-    opened = _open_metadata(cluster)
+    opened = open_metadata(cluster)
     if opened is None:
         return []
     image, log = opened
@@ -131,7 +143,7 @@ def _kept_records(cluster: LocalCluster) -> list[Message]:
     return kept
 
 
-def _open_metadata(cluster: LocalCluster) -> tuple[MetadataImage, Log] | None:
+def open_metadata(cluster: LocalCluster) -> tuple[MetadataImage, Log] | None:
     """Open and replay the controller's log; None where there is none yet."""
     directory = str(cluster.data(cluster.controller) / f"{METADATA_TOPIC}-0")
     files = OsFiles()
@@ -153,11 +165,15 @@ def _open_metadata(cluster: LocalCluster) -> tuple[MetadataImage, Log] | None:
     return loaded.image, log
 
 
-def _append(log: Log, records: Sequence[Message], metadata_version: int) -> None:
+def _append(image: MetadataImage, log: Log, records: Sequence[Message]) -> None:
+    """Append records to the log, and apply them to the image."""
+    if not records:
+        return
     now_ms, epoch = _now_ms(), log.latest_epoch
-    batch = memoryview(data_batch(records, metadata_version, offset=log.end_offset, epoch=epoch, now_ms=now_ms))
+    batch = memoryview(data_batch(records, image.metadata_version, offset=log.end_offset, epoch=epoch, now_ms=now_ms))
     header = read_batch_header(batch)
     log.append(batch, [header], leader_epoch=epoch, now_ms=now_ms, assign_offsets=False, check_sequence=False)
+    image.apply(records)
 
 
 def _now_ms() -> int:

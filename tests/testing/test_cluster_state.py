@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from kafka import KafkaProducer
 
-from kwire.testing import FaultNeverFired, NeverHappened, StateError, kafka_cluster
+from kwire.testing import FaultNeverFired, NeverHappened, StateError, cluster_state, kafka_cluster
 from kwire.testing.cluster import KafkaCluster
 from kwire.testing.local_nodes import CONTROLLER_ID, ClusterError
 from kwire.testing.local_requests import ask
@@ -39,6 +39,11 @@ def values(cluster):
     for node in cluster.brokers:
         found |= {record["value"] for record in cluster.broker(node.id).records("orders")}
     return found
+
+
+def described(cluster, topic):
+    metadata = ask(cluster.node(1).port, MetadataRequest(topics=None), version=12)
+    return next(each for each in metadata.topics if each.name == topic)
 
 
 def wait_for_records(cluster, count):
@@ -101,6 +106,21 @@ def test_a_snapshot_is_restored_twice_and_goes_to_a_fork_and_a_directory(empty, 
     assert empty.snapshots == []
 
 
+def test_the_leaders_of_a_copy_lead_again_with_all_that_they_have(cluster, tmp_path):
+    cluster.save(tmp_path / "saved")
+    other = KafkaCluster.create(tmp_path / "other", brokers=3)
+    cluster_state.replace_data(other, tmp_path / "saved")
+    image, log = cluster_state.open_metadata(other)
+    log.close()
+    assert all(broker.fenced for broker in image.brokers.values())
+    leaders = {each.partition_index: each.leader_id for each in described(cluster, "orders").partitions}
+    partitions = image.topics["orders"].partitions
+    assert {index: (*each.isr, *each.eligible_leader_replicas) for index, each in enumerate(partitions)} == {
+        index: (leader,) for index, leader in leaders.items()
+    }
+    assert {partition.leader for partition in partitions} == {-1}
+
+
 def test_a_rule_is_armed_on_every_broker_and_its_counts_are_added_up(cluster):
     with cluster.faults.add(api="Produce", error="NOT_LEADER_OR_FOLLOWER", times=1) as fault:
         producer = KafkaProducer(bootstrap_servers=cluster.bootstrap_servers, retry_backoff_ms=10)
@@ -136,8 +156,7 @@ def test_a_wait_that_times_out_says_what_there_was(cluster):
 
 def test_the_factory_of_the_plugin_makes_clusters(kafka_factory):
     cluster = kafka_factory(brokers=1, topics={"a": 2})
-    metadata = ask(cluster.node(1).port, MetadataRequest(topics=None), version=12)
-    assert [(topic.name, len(topic.partitions)) for topic in metadata.topics] == [("a", 2)]
+    assert len(described(cluster, "a").partitions) == 2
 
 
 def test_without_control_there_are_no_doors(tmp_path):
