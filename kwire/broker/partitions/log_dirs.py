@@ -448,7 +448,7 @@ class LogDirs:
     @property
     def previous_epoch(self) -> int:
         """The broker epoch of the last run, if every directory says that it stopped cleanly in this epoch; else -1."""
-        epochs = {one.clean_epoch if one.clean else -1 for one in self.online}
+        epochs = {one.clean_epoch if one.clean else -1 for one in self.dirs}
         return epochs.pop() if len(epochs) == 1 else -1
 
     def mark_clean(self, broker_epoch: int) -> None:
