@@ -24,6 +24,7 @@ from kwire.cli.topic_specs import FORM
 if TYPE_CHECKING:
     import trio
 
+    from kwire.cli.end_of_input import EndOfInput
     from kwire.cli.secure import Secure
     from kwire.schemas.address import RegistryAddress
     from kwire.server.acceptor import PortInUse
@@ -234,9 +235,7 @@ def serve(
         raise click.UsageError("--memory and --data exclude each other")
     registry = (schema_registry, schema_registry_token, schema_registry_ca)
     http = _control(control, control_token, console=console, registry=registry)
-    from kwire.cli.end_of_input import EndOfInput
-
-    end_of_input = EndOfInput(stop=stop_at_eof, remove=remove_data_at_eof, data=options["data"])
+    end_of_input = _end_of_input(stop=stop_at_eof, remove=remove_data_at_eof, data=options["data"])
     from kwire.broker import logs
 
     # The start makes many permanent objects; lifecycle.run enables garbage collection afterwards.
@@ -261,9 +260,18 @@ def serve(
     if http is not None:
         http.settings, http.secured = settings, secured
     sentence = _run(settings, memory=memory, report=report, http=http, secured=secured)
-    end_of_input.clean_up()
+    if end_of_input is not None:
+        end_of_input.clean_up()
     if sentence is not None:
         raise fail(sentence)
+
+
+def _end_of_input(*, stop: bool, remove: bool, data: str | None) -> EndOfInput | None:
+    if not stop and not remove:
+        return None
+    from kwire.cli.end_of_input import EndOfInput
+
+    return EndOfInput(stop=stop, remove=remove, data=data)
 
 
 def _secured(options: dict[str, Any], users: tuple[str, ...], *, memory: bool) -> Secure:

@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Unpack
 
@@ -40,6 +41,7 @@ from kwire.wire.messages import CreateTopicsRequest, ElectLeadersRequest, Metada
 from kwire.wire.partitioner import partition_of_key
 
 _BROKERS: Final = 3
+_CONTROL_PACKAGES: Final = ("hypercorn", "starlette", "prometheus_client")
 _READY_S: Final = 30.0
 _LOOK_EVERY_S: Final = 0.02
 _CREATE_TOPICS_VERSION: Final = 5
@@ -386,6 +388,8 @@ def kafka_cluster(
         "secure": bool(named),
         "users": named,
     }
+    if control and not all(map(find_spec, _CONTROL_PACKAGES)):
+        raise ClusterError("control=True needs more packages: pip install 'kwire[control]'")
     with ExitStack() as stack:
         if data is None:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kwire-cluster-")))

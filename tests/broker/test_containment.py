@@ -254,7 +254,7 @@ def test_each_timer_is_contained_by_the_clock_or_by_its_owner():
         ("broker/replication/fetcher.py", "self._changed.set"),
         ("control/internal_client.py", "scope.cancel"),
         ("proxy/connection.py", "nursery.cancel_scope.cancel"),
-        ("broker/background/periodic.py", "start"),  # of a contained task
+        ("broker/background/housekeeping.py", "start"),  # of a contained task
         ("broker/background/housekeeping.py", "clean"),  # likewise
         ("broker/controller/embedded.py", "self._note_old_snapshot"),  # sets the next timer first
         ("broker/coordination/share_states.py", "self._prune_again"),  # likewise

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import aclosing
-from functools import partial
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Final
 
 import trio
 
 from kwire.broker.background.file_remover import FileRemover
-from kwire.broker.background.periodic import repeat
 from kwire.broker.clock import Clock
 from kwire.broker.containment import run_contained
 from kwire.broker.logs import Logger
@@ -114,7 +113,7 @@ class Housekeeping:
                 self._expire_producers,
             ),
         ):
-            repeat(nursery, clock, interval_ms, work, watch=watch, name=name)
+            _repeat(nursery, clock, interval_ms, work, watch=watch, name=name)
         if configs.broker["log.cleaner.enable"]:
             # Imported when it is due for the first time, so that a start is faster.
             clean = partial(nursery.start_soon, watch, "log cleaner", run_contained, clock.sleep, self._compact)
@@ -251,6 +250,37 @@ class Housekeeping:
                 await trio.to_thread.run_sync(write)
             except StorageFailure as failure:
                 self._storage_failures.report(failure)
+
+
+def _repeat(
+    nursery: trio.Nursery,
+    clock: Clock,
+    interval_ms: Callable[[], float],
+    work: Callable[[], Awaitable[None]],
+    *,
+    watch: Callable[..., Awaitable[None]],
+    name: str,
+) -> None:
+    """Run ``work`` in ``nursery`` once ``interval_ms()`` has passed on ``clock``, then again, each run contained.
+
+    An interval that is not positive ends it. ``watch`` is that of the watchdog, which reports runs by ``name``. Between
+    two runs there is a timer and no task, which would cost each start and stop of a broker.
+    """
+
+    @wraps(work)  # its name is that of the task in log lines
+    async def work_and_wait() -> None:
+        await work()
+        wait()
+
+    def wait() -> None:
+        delay_ms = interval_ms()
+        if delay_ms > 0:
+            clock.call_later(delay_ms, start)
+
+    def start() -> None:
+        nursery.start_soon(watch, name, run_contained, clock.sleep, work_and_wait)
+
+    wait()
 
 
 async def _in_slices(partitions: Iterable[Partition]) -> AsyncGenerator[Partition, None]:
