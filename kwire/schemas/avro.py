@@ -24,8 +24,8 @@ def compile_avro(schema: Schema) -> Compiled:
         for _, text in schema.imports:
             fastavro.parse_schema(json.loads(text), named_schemas=named)
         parsed: Any = fastavro.parse_schema(json.loads(schema.text), named_schemas=named)
-    except Exception as error:  # noqa: BLE001 (the library raises many kinds for a schema that is none)
-        raise SchemaError(f"it is not a schema of Avro: {reason(error)}") from None
+    except Exception as error:  # noqa: BLE001 (the library raises many kinds for an invalid schema)
+        raise SchemaError(f"it is not an Avro schema: {reason(error)}") from None
     kind = parsed.get("type") if isinstance(parsed, dict) else parsed
     name = parsed.get("name", kind) if isinstance(parsed, dict) else kind
     read = _read_bytes if kind == "bytes" else _read

@@ -68,7 +68,7 @@ class Decoder:
         loaded = await self._registry.load(schema)
         make = _KINDS.get(loaded.kind)
         if make is None:
-            raise SchemaError(f"its type {loaded.kind} is none of {', '.join(_KINDS)}")
+            raise SchemaError(f"its type {loaded.kind} is not one of {', '.join(_KINDS)}")
         self._compiled[schema] = found = (loaded.kind, _contained(make, loaded))
         if len(self._compiled) > COMPILED_MAX:
             self._compiled.popitem(last=False)

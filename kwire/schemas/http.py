@@ -39,7 +39,7 @@ def make_fetch(address: RegistryAddress) -> Fetch:
                         raise SchemaError(f"{address.name} answered with more than {BODY_BYTES_MAX} bytes")
                 return answer.status_code, bytes(body)
         except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
-            raise SchemaError(f"{address.name} cannot be asked: {_cause(error)}", about_registry=True) from None
+            raise SchemaError(f"{address.name} cannot be reached: {_cause(error)}", about_registry=True) from None
 
     return fetch
 

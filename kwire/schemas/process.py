@@ -1,6 +1,6 @@
-"""Asking the process that decodes.
+"""The parent's side of the process that decodes.
 
-Responsible for: starting it at the first question, ending one that hangs, the answers then. Must not depend on:
+Responsible for: starting it at the first request, ending one that hangs, the answers in that case. Must not depend on:
 records, the event loop: the calls block, so a server makes them in a thread.
 """
 
@@ -22,18 +22,18 @@ from kwire.schemas.address import RegistryAddress
 from kwire.schemas.framing import SchemaId, find_schema
 
 CONTENT_BYTES_MAX: Final = 1 << 20
-# Of one call, whatever it asks.
+# The most that one call takes.
 CALL_S: Final = 10.0
-# Of all texts that a call gives.
+# The most characters of all texts of one call.
 TEXTS_MAX: Final = 4 << 20
-# Of one key or value: the registry has 2 s, a compiler of its schema 2 s, decoding takes microseconds.
+# The most for one key or value: the registry has 2 s, a compiler of its schema 2 s, decoding takes microseconds.
 CONTENT_S: Final = 5.0
-# Half a second, on a machine that has nothing else to do. It is not part of CALL_S.
+# A start takes half a second on an idle machine. It is not part of CALL_S.
 _START_S: Final = 30.0
 _ENDED_MAX: Final = 3
 _TOO_LATE: Final = "not decoded, because other keys and values took too long: read again"
-_QUESTION_CONTENTS_MAX: Final = 500
-_QUESTION_BYTES_MAX: Final = 1 << 20
+_REQUEST_CONTENTS_MAX: Final = 500
+_REQUEST_BYTES_MAX: Final = 1 << 20
 
 
 class Content(NamedTuple):
@@ -95,9 +95,9 @@ class DecodingProcess:
                 began = time.monotonic()
                 worker = self._started()
                 until += time.monotonic() - began
-                question = _first(asked, done)
-                worker.ask([each for _, _, each in question], containing, text_left)
-                for place, _, _ in question:
+                request = _first(asked, done)
+                worker.ask([each for _, _, each in request], containing, text_left)
+                for place, _, _ in request:
                     answer = worker.read(min(CONTENT_S, max(0.0, until - time.monotonic())))
                     take(place, answer)
                     text_left -= len((answer or {}).get("text", ""))
@@ -153,7 +153,7 @@ class _Worker:
 
     @property
     def ended(self) -> bool:
-        """Whether it ended between two questions."""
+        """Whether it ended between two requests."""
         return self._process.poll() is not None
 
     def ask(self, contents: Sequence[Content], containing: str | None, text_max: int) -> None:
@@ -161,10 +161,10 @@ class _Worker:
         given = [[_text(each.content), _text(each.header)] for each in contents]
         self._write({"contents": given, "containing": containing, "text_max": text_max})
 
-    def _write(self, question: dict[str, Any]) -> None:
+    def _write(self, request: dict[str, Any]) -> None:
         assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(question).encode() + b"\n")
+            self._process.stdin.write(json.dumps(request).encode() + b"\n")
             self._process.stdin.flush()
         except OSError:
             raise _Ended("the process that decodes has ended") from None
@@ -182,7 +182,7 @@ class _Worker:
         self._process.kill()
         self._process.wait()
         assert self._process.stdin is not None
-        with contextlib.suppress(OSError):  # it may not have read all of the last question
+        with contextlib.suppress(OSError):  # it may not have read all of the last request
             self._process.stdin.close()
 
 
@@ -195,12 +195,12 @@ def _read_lines(output: IO[bytes], lines: queue.SimpleQueue[bytes]) -> None:
 
 
 def _first(asked: Sequence[tuple[int, SchemaId, Content]], done: int) -> list[tuple[int, SchemaId, Content]]:
-    """Give the contents of the next question."""
+    """Give the contents of the next request."""
     chosen: list[tuple[int, SchemaId, Content]] = []
     size = 0
-    for each in asked[done : done + _QUESTION_CONTENTS_MAX]:
+    for each in asked[done : done + _REQUEST_CONTENTS_MAX]:
         size += len(each[2].content)
-        if chosen and size > _QUESTION_BYTES_MAX:
+        if chosen and size > _REQUEST_BYTES_MAX:
             break
         chosen.append(each)
     return chosen

@@ -42,7 +42,7 @@ def compile_protobuf(schema: Schema) -> Compiled:
         for file in files:
             _add(pool, file, {each.name for each in files})
     except (TypeError, ValueError) as error:
-        raise SchemaError(f"it is not a schema of Protobuf: {reason(error)}") from None
+        raise SchemaError(f"it is not a Protobuf schema: {reason(error)}") from None
     main = files[-1]
 
     def decode(payload: bytes, indexes: bytes | None) -> tuple[str, str]:

@@ -1,10 +1,10 @@
 """The process that decodes: ``python -m kwire.schemas.worker``.
 
-Responsible for: its limits, and answering one question a line. Must not depend on: its parent.
+Responsible for: its limits, and one answer for each content of a request. Must not depend on: its parent.
 
-It may hang, run out of memory or crash for hostile bytes: its parent then ends it and starts another. Standard
-input has a line with the registry's address, then one for each question; standard output a line when it is ready, then
-one for each content of a question.
+Malicious bytes may make it hang, run out of memory or crash: its parent then ends it and starts another. Standard
+input has a line with the registry's address, then one for each request; standard output a line when it is ready, then
+one for each content of a request.
 
     {"url": "http://localhost:8081", "user": null, ...}
     {"contents": [[BASE64, null], [BASE64, BASE64 of the header]], "containing": null, "text_max": 4194304}
@@ -33,7 +33,7 @@ from kwire.schemas.registry import Registry
 
 READY: Final = b'"ready"\n'
 MEMORY_BYTES_MAX: Final = 1 << 30
-# Of one question: afterwards only schemas that are known are used.
+# For one request: afterwards only cached schemas are used.
 FETCHING_S_MAX: Final = 5.0
 
 Write: TypeAlias = Callable[[bytes], object]
@@ -41,11 +41,11 @@ Write: TypeAlias = Callable[[bytes], object]
 
 def main() -> None:
     """Answer until standard input ends."""
-    # Ctrl-C reaches all processes of a terminal. This one ends when the one that asks has closed the pipe.
+    # Ctrl-C reaches all processes of a terminal. This one ends when its parent has closed the pipe.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     limit_memory()
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
-    os.dup2(2, 1)  # a line that a library prints is no answer
+    os.dup2(2, 1)  # lines that a library prints are not answers
     trio.run(_serve, sys.stdin.buffer, answers.write)
 
 
@@ -67,12 +67,12 @@ async def _serve(asked: Any, write: Write) -> None:
         await answer(decoder, json.loads(line), write)
 
 
-async def answer(decoder: Decoder, question: dict[str, Any], write: Write) -> None:
-    """Write a line for each content of a question."""
+async def answer(decoder: Decoder, request: dict[str, Any], write: Write) -> None:
+    """Write a line for each content of a request."""
     fetching_until = trio.current_time() + FETCHING_S_MAX
-    text_left = question["text_max"]
-    containing = question["containing"]
-    for content, header in question["contents"]:
+    text_left = request["text_max"]
+    containing = request["containing"]
+    for content, header in request["contents"]:
         decoded = await _decoded(decoder, base64.b64decode(content), _bytes(header), fetching_until)
         if containing is not None:
             found: Decoded | None = {"text": ""} if containing in decoded.get("text", "") else None

@@ -202,11 +202,11 @@ async def test_bytes_that_do_not_fit_their_schema_give_one_sentence(fake, decode
 @pytest.mark.parametrize(
     ("schema", "kind", "sentence"),
     [
-        ("{", None, "it is not a schema of Avro"),
-        ('{"type": "unheard"}', None, "it is not a schema of Avro"),
-        ("[" * 5000, None, "it is not a schema of Avro"),
+        ("{", None, "it is not an Avro schema"),
+        ('{"type": "unheard"}', None, "it is not an Avro schema"),
+        ("[" * 5000, None, "it is not an Avro schema"),
         ("{", "JSON", "it is not a JSON Schema"),
-        ("a", "XML", "its type XML is none of AVRO, PROTOBUF, JSON"),
+        ("a", "XML", "its type XML is not one of AVRO, PROTOBUF, JSON"),
     ],
 )
 async def test_a_schema_that_cannot_be_used_is_asked_for_once(fake, decoder, schema, kind, sentence):

@@ -82,7 +82,7 @@ async def test_an_answer_that_does_not_end_is_given_up(fake, monkeypatch):
 async def test_an_address_where_nothing_listens(fake):
     with served(fake) as url:
         pass
-    assert await sentence(url) == f"registry {url} cannot be asked: Connection refused"
+    assert await sentence(url) == f"registry {url} cannot be reached: Connection refused"
 
 
 async def test_a_certificate_is_checked_with_the_given_authority(fake, tmp_path):
