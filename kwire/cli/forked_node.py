@@ -24,7 +24,6 @@ import time
 import traceback
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Final, NoReturn
 
 # Modules that a node of either role has imported when it is ready, besides those that these import.
@@ -71,7 +70,6 @@ def _become_node(config: Path, log: Path, arguments: Sequence[str]) -> NoReturn:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         signal.signal(signal.SIGHUP, signal.SIG_DFL)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _redirect(log)
         # The command line is that of the parent, but top and ps -o comm show this name.
         Path("/proc/self/comm").write_text(config.parent.name, "utf-8")
@@ -108,21 +106,18 @@ def _serve(config: Path, arguments: Sequence[str]) -> int:
 
 
 def _fork_for_another_process(folder: Path, *, temporary: bool, with_control: bool) -> None:
-    """Fork nodes until standard input ends, then end them."""
-    nodes: set[int] = set()
+    """Fork nodes until standard input ends, then end them.
 
-    def collect(_number: int, _frame: FrameType | None) -> None:
-        nodes.difference_update(_ended())
-
-    signal.signal(signal.SIGCHLD, collect)
+    Nodes that end meanwhile stay listed as zombies, so that no other process gets their numbers.
+    """
+    nodes: list[int] = []
     import_for_nodes(with_control=with_control)
     lines = open(0, "rb", buffering=0, closefd=False)  # noqa: SIM115 (a child must not inherit what was read ahead)
     for line in iter(lines.readline, b""):
         wanted = json.loads(line)
         pid = fork_node(Path(wanted["config"]), Path(wanted["log"]), wanted["arguments"])
-        nodes.add(pid)
+        nodes.append(pid)
         os.write(1, f"{pid}\n".encode())
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     _end(nodes, signal.SIGKILL if temporary else signal.SIGTERM)
     if temporary:
         shutil.rmtree(folder, ignore_errors=True)

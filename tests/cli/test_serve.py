@@ -211,6 +211,7 @@ def test_a_refused_topic_of_the_environment_is_a_warning(tmp_path):
     [
         (["--port", "1", "--listen", "2"], "--port is short for --listen localhost:N"),
         (["--memory", "--data", "x"], "--memory and --data exclude each other"),
+        (["--data", "x", "--remove-data-at-eof"], "--remove-data-at-eof needs --stop-at-eof and --data"),
         (["--topic", "a:x"], "--topic: 'a:x': the number of partitions is 'x'"),
         (["--topic", "a/b"], "--topic: 'a/b': Topic name is invalid"),
         (["--topic", "a:1:1:shrink"], "cleanup policy 'shrink' is neither delete nor compact"),
@@ -382,6 +383,16 @@ def test_a_console_alone_is_served_on_this_machine_at_its_port(monkeypatch):
     monkeypatch.setattr(control_address, "read_control", choose)
     assert CliRunner().invoke(serve_module.serve, ["--memory", "--port", "0", "--console"]).exit_code == 0
     assert chosen == [("127.0.0.1:9644", None)]
+
+
+def test_a_temporary_directory_goes_with_the_program_that_started_the_broker(tmp_path):
+    options = ("--data", str(tmp_path / "data"), "--port", "0", "--stop-at-eof", "--remove-data-at-eof")
+    with serving(*options, stdin=subprocess.PIPE) as process:
+        first_line(process)
+        assert (tmp_path / "data" / "meta.properties").exists()
+        process.stdin.close()
+        assert process.wait(30) == 0
+    assert not (tmp_path / "data").exists()
 
 
 def test_a_broker_stops_when_its_standard_input_ends():
