@@ -22,7 +22,7 @@ from kwire.control.proxy_bench import ProxyBench
 from kwire.control.server import control_url, serve_proxy_control
 from kwire.errors import Code
 from kwire.proxy.serving import Sockets
-from kwire.testing import ControlRefused, KafkaBroker, RemoteKafka
+from kwire.testing import KafkaBroker, RemoteKafka, StateError
 from kwire.testing.loop_thread import LoopThread
 from kwire.wire.messages import HeartbeatRequest, HeartbeatResponse
 
@@ -120,7 +120,7 @@ def test_a_remote_kafka_arms_rules_and_records(running, tmp_path):
     running.heartbeat()
     kafka.stop_recording()
     assert "Heartbeat" in (tmp_path / "file").read_text()
-    with pytest.raises(ControlRefused, match="proxy"):
+    with pytest.raises(StateError, match="proxy"):
         kafka.reset()
 
 
