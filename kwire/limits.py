@@ -40,6 +40,8 @@ TURN_BYTES_MAX = 4 * 1024 * 1024
 # partitions; others run in between. A record takes about 20 us, and opening a partition up to 100 us.
 METADATA_STEP_RECORDS = 64
 METADATA_STEP_PARTITIONS = 64
+# So many partitions are looked at in one step, when the controller searches those of a broker.
+METADATA_STEP_VISITS = 4096
 
 # A connection that used a full turn within this time yields to waiting connections before its next request.
 TURN_DEBT_MS = 50.0

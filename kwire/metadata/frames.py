@@ -11,7 +11,7 @@ unchanged. Must not depend on: batches, offsets.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from kwire.errors import ProtocolViolation
 from kwire.metadata.entities import PreservedRecord
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from kwire.metadata.image import Record
 
 FRAME_VERSION = 1
+# The bytes of a frame before the body, where each number has one byte.
+_SHORT: Final = 3
+_ONE_BYTE: Final = 0x80  # numbers below have one
 
 
 def encode_record(record: Record, metadata_version: int) -> bytes:
@@ -35,11 +38,14 @@ def encode_record(record: Record, metadata_version: int) -> bytes:
 
 def decode_record(value: bytes | memoryview) -> Record:
     """Read one record. Raises ProtocolViolation for a frame of another version or a body that does not fit."""
-    frame_version, position = read_unsigned_varint(value, 0)
-    if frame_version != FRAME_VERSION:
-        raise ProtocolViolation(f"metadata frame version {frame_version} is not {FRAME_VERSION}")
-    record_type, position = read_unsigned_varint(value, position)
-    version, position = read_unsigned_varint(value, position)
+    if len(value) > _SHORT and value[0] == FRAME_VERSION and value[1] < _ONE_BYTE and value[2] < _ONE_BYTE:
+        record_type, version, position = value[1], value[2], _SHORT  # the usual frame, read without calls
+    else:
+        frame_version, position = read_unsigned_varint(value, 0)
+        if frame_version != FRAME_VERSION:
+            raise ProtocolViolation(f"metadata frame version {frame_version} is not {FRAME_VERSION}")
+        record_type, position = read_unsigned_varint(value, position)
+        version, position = read_unsigned_varint(value, position)
     body = bytes(value[position:])
     cls = codec.metadata_class(record_type)
     if cls is None or version not in cls.VERSIONS:

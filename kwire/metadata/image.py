@@ -99,6 +99,7 @@ class MetadataImage:
         # Topics that the current apply changes, with their partitions as lists, so that a topic of ten thousand
         # partitions is not copied ten thousand times.
         self._growing: dict[Uuid, list[Partition]] = {}
+        self._directories: dict[Uuid, Uuid] = {}  # those that partitions lie in
         # Topics whose names hold "." or "_", by the name with "_" in place of ".", in order of creation.
         self._similar_names: dict[str, list[str]] = {}
         self.version = 0
@@ -166,7 +167,7 @@ class MetadataImage:
                     failed(record, error)
             self.version += 1
         if preserved:
-            self._preserved = [*self._preserved, *preserved]
+            self._preserved += preserved
         self._store_grown_topics()
 
     def finish(self, delta: Delta) -> None:
@@ -177,6 +178,7 @@ class MetadataImage:
         """Make an image with the same content. Only the maps are copied: values never change."""
         copied = MetadataImage()
         copied.become(self)
+        copied._preserved = list(self._preserved)
         copied._similar_names = {name: list(names) for name, names in self._similar_names.items()}
         return copied
 
@@ -216,22 +218,24 @@ class MetadataImage:
         delta.topics_deleted.append(topic)
 
     def _partition(self, record: messages.PartitionRecord, delta: Delta) -> None:
+        topic = self._topics_by_id[record.topic_id]
+        replicas = tuple(record.replicas)
+        # What is equal for many partitions is one object: a large image that was read takes half as much memory.
         partition = Partition(
-            topic_id=record.topic_id,
+            topic_id=topic.id,
             index=record.partition_id,
-            replicas=tuple(record.replicas),
-            isr=tuple(record.isr),
+            replicas=replicas,
+            isr=replicas if record.isr == record.replicas else tuple(record.isr),
             leader=record.leader,
             leader_epoch=record.leader_epoch,
             partition_epoch=record.partition_epoch,
-            directories=tuple(record.directories),
+            directories=tuple(map(self._directories.setdefault, record.directories, record.directories)),
             removing_replicas=tuple(record.removing_replicas),
             adding_replicas=tuple(record.adding_replicas),
             eligible_leader_replicas=tuple(record.eligible_leader_replicas or ()),
             last_known_elr=tuple(record.last_known_elr or ()),
             leader_recovery_state=record.leader_recovery_state,
         )
-        topic = self._topics_by_id[partition.topic_id]
         partitions = self._partitions_of(topic)
         # Kafka writes the partitions of a topic in order of their index, and never leaves one out.
         if partition.index > len(partitions):

@@ -6,16 +6,24 @@ import pytest
 from cluster_cases import CONTROLLER, ClusterCase, directory
 
 from kwire.errors import Code, KafkaError
+from kwire.limits import METADATA_STEP_RECORDS
 from kwire.metadata.alter_configs import ConfigChange, alter_configs_incrementally
+from kwire.metadata.cluster import leadership
 from kwire.metadata.cluster.alter_partition import ProposedReplica
 from kwire.metadata.cluster.directories import ReplicaDirectory, assign_directories
 from kwire.metadata.cluster.elections import PREFERRED, UNCLEAN, bump_leader_epoch, elect_leaders
 from kwire.metadata.cluster.heartbeat import State, check_epoch
-from kwire.metadata.cluster.leadership import elect_preferred_leaders, elect_unclean_leaders, unregister
+from kwire.metadata.cluster.leadership import (
+    elect_preferred_leaders,
+    elect_unclean_leaders,
+    leave_in_steps,
+    unregister,
+)
 from kwire.metadata.cluster.reassignment import Reassignment, alter_reassignments
 from kwire.metadata.entities import DIRECTORY_UNASSIGNED, Resource, ResourceType, VersionRange
 from kwire.metadata.features import SERVED
 from kwire.metadata.placement import place
+from kwire.metadata.topics import delete_topics
 from kwire.types import TopicPartition
 from kwire.wire.messages import ConfigRecord
 
@@ -194,6 +202,32 @@ def test_a_fenced_leader_is_replaced_from_the_in_sync_set():
     case.fence(1)
     assert state_of(case) == (2, (2, 3), 1, 1)
     assert state_of(case, index=1) == (2, (2, 3), 0, 1)
+
+
+def test_a_broker_leaves_many_in_sync_sets_in_steps_and_fencing_it_has_the_rest():
+    count = 3 * METADATA_STEP_RECORDS
+    both = [cluster_of(1, 2, 3), cluster_of(1, 2, 3)]
+    for case in both:
+        for name, replicas in (("large", [1, 2, 3]), ("of-others", [2, 3]), ("small", [3, 1])):
+            case.create(name, *[replicas] * (10 if name == "small" else count))
+    at_once, in_steps = both
+    at_once.fence(1)
+    steps = [len(in_steps.apply(records)) for records in leave_in_steps(in_steps.image, in_steps.configs, 1)]
+    assert steps == [METADATA_STEP_RECORDS] * 3
+    in_steps.fence(1)
+    assert in_steps.image.topics == at_once.image.topics
+    assert in_steps.image.brokers[1].fenced
+
+
+def test_a_broker_leaves_in_steps_while_others_delete_topics_and_none_visits_too_many(monkeypatch):
+    monkeypatch.setattr(leadership, "METADATA_STEP_VISITS", 10)
+    case = cluster_of(1, 2)
+    for name in ("a", "b", "c"):
+        case.create(name, *[[2]] * 25)
+    steps = leave_in_steps(case.image, case.configs, 1)
+    assert next(steps) == []
+    case.apply(delete_topics(case.image, [case.image.topics["b"].id]).records)
+    assert list(steps) == [[]] * 4  # 50 partitions in all
 
 
 def test_a_leader_epoch_is_bumped_on_each_shrink_before_3_6():

@@ -30,6 +30,7 @@ from kwire.metadata.cluster.leadership import (
     elect_preferred_leaders,
     elect_unclean_leaders,
     fence,
+    leave_in_steps,
     lose_directories,
 )
 from kwire.metadata.cluster.partition_changes import PartitionChanges
@@ -239,7 +240,20 @@ class ClusterController:
                 # in the sockets, so no broker counts as failed yet.
                 logger.warning("controller was paused: the sessions of brokers are extended", paused_ms=int(paused_ms))
                 self.sessions.extend(paused_ms)
+            for broker_id in self.sessions.expired(self._clock.monotonic_ms()):
+                await self._hand_over(broker_id)
             self.fence_expired()
+
+    async def _hand_over(self, broker_id: int) -> None:
+        """Take a broker out of in-sync sets in steps, as long as it sends no heartbeat. It is fenced afterwards.
+
+        In this order a controller that fails in between fences the broker after its next start.
+        """
+        for records in leave_in_steps(self._controller.image, self._configs, broker_id):
+            self._controller.commit(records)
+            await trio.lowlevel.checkpoint()
+            if broker_id not in self.sessions.expired(self._clock.monotonic_ms()):
+                return
 
     async def _elect_preferred(self) -> None:
         while True:

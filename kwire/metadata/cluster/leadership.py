@@ -6,9 +6,10 @@ directories, and the periodic elections. Must not depend on: when these happen (
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from typing import Final
 
+from kwire.limits import METADATA_STEP_RECORDS, METADATA_STEP_VISITS
 from kwire.metadata.cluster.partition_changes import Election, PartitionChanges, directory_of
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.entities import NO_LEADER, BrokerNode, Partition
@@ -34,6 +35,28 @@ def fence(image: MetadataImage, configs: EffectiveConfigs, broker: BrokerNode) -
     """Fence a broker: it leaves all in-sync sets, and its leaderships go to others that are in sync."""
     changes = PartitionChanges(image, configs, leaving=broker.id)
     return [*_update(image, changes, lambda one: broker.id in one.isr), _fencing(image, broker, _FENCE)]
+
+
+def leave_in_steps(image: MetadataImage, configs: EffectiveConfigs, broker_id: int) -> Iterator[list[Message]]:
+    """Yield the changes by which a broker leaves in-sync sets, some at a time; ``fence`` has those that are left.
+
+    The caller commits each step before it takes the next one. Others may change the image in between.
+    """
+    changes = PartitionChanges(image, configs, leaving=broker_id)
+    records: list[Message] = []
+    visited = 0
+    for topic_id, topic in list(image.topics_by_id.items()):
+        for index in range(len(topic.partitions)):
+            current = image.topics_by_id.get(topic_id)
+            if current is None:
+                break  # deleted meanwhile
+            partition = current.partitions[index]
+            if broker_id in partition.isr:
+                records += _change(changes, topic.name, partition)
+            visited += 1
+            if len(records) >= METADATA_STEP_RECORDS or visited >= METADATA_STEP_VISITS:
+                yield records
+                records, visited = [], 0
 
 
 def unfence(image: MetadataImage, configs: EffectiveConfigs, broker: BrokerNode) -> list[Message]:
@@ -134,11 +157,14 @@ def _fencing(image: MetadataImage, broker: BrokerNode, change: int) -> Message:
 
 def _update(image: MetadataImage, changes: PartitionChanges, wanted: Selector) -> Iterator[Message]:
     for topic, partition in _partitions(image, wanted):
-        record = changes.change(
-            topic, partition, isr=changes.without_lost(partition), election=changes.usual_election(topic)
-        )
-        if record is not None:
-            yield record
+        yield from _change(changes, topic, partition)
+
+
+def _change(changes: PartitionChanges, topic: str, partition: Partition) -> Sequence[Message]:
+    record = changes.change(
+        topic, partition, isr=changes.without_lost(partition), election=changes.usual_election(topic)
+    )
+    return () if record is None else (record,)
 
 
 def _partitions(image: MetadataImage, wanted: Selector) -> Iterator[tuple[str, Partition]]:
