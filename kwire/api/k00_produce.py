@@ -29,7 +29,7 @@ from kwire.types import INTERNAL_TOPICS, TopicPartition, Uuid
 from kwire.wire.messages import ProduceRequest, ProduceResponse
 
 ADMIN_CLIENT_ID: Final = "__admin_client"
-_LEADER_TOLD_SINCE: Final = 10  # KIP-951
+_LEADER_SINCE: Final = 10  # KIP-951
 _TOPIC_IDS_SINCE: Final = 13  # KIP-516
 _ACKS: Final = (-1, 1, 0)
 _START_UNKNOWN: Final = (
@@ -87,8 +87,8 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
         _close_on_refusal(answers)
         return None
     response = ProduceResponse(responses=answers, throttle_time_ms=context.throttle_ms)
-    if context.broker.replication is not None and context.api_version >= _LEADER_TOLD_SINCE:
-        _tell_leaders(context, response)
+    if context.broker.replication is not None and context.api_version >= _LEADER_SINCE:
+        _add_leaders(context, response)
     return response
 
 
@@ -192,7 +192,7 @@ def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
     return response
 
 
-def _tell_leaders(context: Context, response: ProduceResponse) -> None:
+def _add_leaders(context: Context, response: ProduceResponse) -> None:
     """Add the current leader of partitions that this broker does not lead (KIP-951)."""
     leaders = []
     for topic in response.responses:

@@ -54,7 +54,7 @@ _CONSUMER: Final = -1
 _NO_REPLICA: Final = -1
 _DEBUGGING_CONSUMER: Final = -2
 
-_LEADER_TOLD_SINCE: Final = 16  # KIP-951
+_LEADER_SINCE: Final = 16  # KIP-951
 _LEADER_MOVED: Final = (Code.NOT_LEADER_OR_FOLLOWER, Code.FENCED_LEADER_EPOCH)
 _NOT_THERE: Final = (Code.UNKNOWN_TOPIC_OR_PARTITION, Code.UNKNOWN_TOPIC_ID, Code.TOPIC_AUTHORIZATION_FAILED)
 PartitionData = FetchResponse.PartitionData
@@ -240,7 +240,7 @@ class _Fetch:
         if self._unknown:
             self._answers.update(self._unknown)
         for item, answer in self._answers.items():
-            if not self._must_tell(item, answer):
+            if not self._must_include(item, answer):
                 continue
             topic = topics.get(item.key[0])  # type: ignore[index]
             if topic is None:
@@ -253,11 +253,11 @@ class _Fetch:
         response = FetchResponse(
             throttle_time_ms=self._context.throttle_ms, session_id=session.session_id, responses=list(topics.values())
         )
-        if self.failed and self._context.api_version >= _LEADER_TOLD_SINCE:
-            self._tell_leaders(response)
+        if self.failed and self._context.api_version >= _LEADER_SINCE:
+            self._add_leaders(response)
         return response
 
-    def _tell_leaders(self, response: FetchResponse) -> None:
+    def _add_leaders(self, response: FetchResponse) -> None:
         """Add the current leader where it is another broker, or the client has an older epoch (KIP-951)."""
         leaders = []
         for topic in response.responses:
@@ -271,13 +271,13 @@ class _Fetch:
         if leaders and not self._is_follower:  # a follower finds the leaders in the metadata
             response.node_endpoints = endpoints_of(self._context, leaders, FetchResponse.NodeEndpoint)
 
-    def _must_tell(self, item: FetchItem, answer: PartitionData) -> bool:
+    def _must_include(self, item: FetchItem, answer: PartitionData) -> bool:
         """A full answer has every partition; an incremental one those with something new for the client (KIP-227)."""
-        tell = not self._incremental or bool(answer.records) or _has_news(item, answer)
-        tell = tell or answer.preferred_read_replica != _NO_REPLICA
+        included = not self._incremental or bool(answer.records) or _has_news(item, answer)
+        included = included or answer.preferred_read_replica != _NO_REPLICA
         item.sent_high_watermark = -1 if answer.error_code else answer.high_watermark
         item.sent_log_start_offset = answer.log_start_offset
-        return tell
+        return included
 
     def _visible_end(self, item: FetchItem) -> int:
         return 0 if item.partition is None else visible_end(item.partition.log, self._up_to)

@@ -99,7 +99,7 @@ def servers_of(bootstrap: str | None, settings: dict[str, str]) -> str:
     return bootstrap or settings.get(_BOOTSTRAP_KEY) or DEFAULT_BOOTSTRAP
 
 
-def say_unused(settings: dict[str, str], config: str | None) -> None:
+def note_unused(settings: dict[str, str], config: str | None) -> None:
     """Print a note about the settings of a file that have no effect here."""
     unused = sorted(settings.keys() - SECURITY_KEYS - {_BOOTSTRAP_KEY, "client.id"})
     if unused:
@@ -110,7 +110,7 @@ def say_unused(settings: dict[str, str], config: str | None) -> None:
 def asking(bootstrap: str | None, config: str | None) -> Iterator[Cluster]:
     """Open the cluster for a block; a refusal or a missing answer in it ends the command with a sentence."""
     settings = client_settings(config)
-    say_unused(settings, config)
+    note_unused(settings, config)
     servers = servers_of(bootstrap, settings)
     with explained(servers), cluster_at(servers, settings) as cluster:
         cluster.any()

@@ -1,4 +1,4 @@
-"""Records whose keys and values are shown by the schemas of a registry.
+"""Records whose keys and values are decoded by the schemas of a registry.
 
 Responsible for: the texts in place of bytes, and a note where they cannot be decoded. Must not depend on: consumers,
 the format of lines.

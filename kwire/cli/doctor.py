@@ -15,8 +15,8 @@ from kwire.cli.broker_option import (
     broker_options,
     client_settings,
     json_option,
+    note_unused,
     print_json,
-    say_unused,
     security_in,
     servers_of,
 )
@@ -72,7 +72,7 @@ def doctor(
         _show(examine_data(data_path), {"data": data_path}, as_json, healthy="The log directory is sound")
         return
     settings = client_settings(config)
-    say_unused(settings, config)
+    note_unused(settings, config)
     security = security_in(settings)
     broker = (given or servers_of(bootstrap, settings)).partition(",")[0]
     try:

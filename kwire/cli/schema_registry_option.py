@@ -1,6 +1,6 @@
 """The options of a schema registry.
 
-Responsible for: reading them, and the sentence about options that cannot be used. Must not depend on: records.
+Responsible for: reading them, and the error messages for invalid ones. Must not depend on: records.
 """
 
 from __future__ import annotations

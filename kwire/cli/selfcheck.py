@@ -19,8 +19,8 @@ from kwire.cli.broker_option import (
     client_settings,
     explained,
     json_option,
+    note_unused,
     print_json,
-    say_unused,
     security_in,
     servers_of,
 )
@@ -90,7 +90,7 @@ def selfcheck(given: str | None, bootstrap: str | None, config: str | None, as_j
     1 when the broker does not answer an advertised version, or answers with bytes that do not decode.
     """
     settings = client_settings(config)
-    say_unused(settings, config)
+    note_unused(settings, config)
     security = security_in(settings)
     broker = (given or servers_of(bootstrap, settings)).partition(",")[0]
     try:

@@ -22,7 +22,7 @@ from kwire.control.records import record_count
 from kwire.control.views import Views
 from kwire.errors import Code, KafkaError
 
-_LOOK_EVERY_S: Final = 0.01
+_POLL_S: Final = 0.01
 _STABLE: Final = "Stable"
 _COMMITTED: Final = "CompleteCommit"
 _NUMBERS: Final = frozenset({"members", "lag", "records"})
@@ -89,7 +89,7 @@ async def wait_until(condition: Condition, views: Callable[[], Views], timeout_s
         holds, seen = await condition.look(views())
         if holds or trio.current_time() >= deadline:
             return holds, seen
-        await trio.sleep(_LOOK_EVERY_S)
+        await trio.sleep(_POLL_S)
 
 
 async def _found(views: Views, group: str) -> dict[str, Any] | None:

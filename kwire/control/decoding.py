@@ -36,14 +36,14 @@ class RecordDecoder:
         ]
 
     async def holding(self, records: Sequence[Record], text: str) -> list[bool]:
-        """Tell for each record whether its decoded key or value holds a text."""
+        """Tell for each record whether its decoded key or value contains a text."""
         return [any(each is not None for each in both) for both in await self._ask(records, text)]
 
     async def _ask(self, records: Sequence[Record], text: str | None) -> list[Sequence[Any]]:
         contents = [content for record in records for content in _contents(record)]
         if not any(contents):
             return [(None, None)] * len(records)
-        # When the client goes, or the broker stops, the thread ends by itself.
+        # The thread ends by itself after the client has closed or the broker has stopped.
         answers = await trio.to_thread.run_sync(
             partial(self._process.decode, contents, containing=text), abandon_on_cancel=True, limiter=self._one
         )

@@ -91,7 +91,7 @@ async def search_topic(
     """
     search = _Search(text, chosen.last, decoder)
     for one in _chosen(broker, topic, chosen.partition):
-        await search.look_at(one, _start(one, chosen, one.log.log_start_offset))
+        await search.search_partition(one, _start(one, chosen, one.log.log_start_offset))
     records = await _shown_decoded(search.found, decoder)
     return {"records": records, "scanned": search.scanned, "next": search.following}
 
@@ -111,15 +111,15 @@ class _Search:
         self.following: dict[int, int] = {}
         self.scanned = 0
 
-    async def look_at(self, one: Partition, position: int) -> None:
+    async def search_partition(self, one: Partition, position: int) -> None:
         for piece in _pieces(read_partition(one, position), self._decoder):
-            if not await self._took(one, piece):
+            if not await self._searched(one, piece):
                 return
             await self._pause.when_due()
             if one.deleted:
                 return
 
-    async def _took(self, one: Partition, piece: Sequence[Record]) -> bool:
+    async def _searched(self, one: Partition, piece: Sequence[Record]) -> bool:
         """Look at some records; False where the search ends before the last of them."""
         if time.perf_counter() >= self._until_s:
             self.following[one.index] = piece[0].offset

@@ -91,11 +91,11 @@ def _walk(item: Message, subject: Subject, array: str, topic_name: TopicName) ->
         for element in getattr(item, field.name) or ():
             if isinstance(element, Message):
                 yield from _walk(element, subject, field.name, topic_name)
-            elif _says_something(field):
+            elif _is_identifier(field):
                 yield with_element(subject, field.name, element, item, topic_name)
 
 
-def _says_something(field: Field) -> bool:
+def _is_identifier(field: Field) -> bool:
     return field.item in ("string", "int32", "uuid")
 
 

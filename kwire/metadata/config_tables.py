@@ -1,7 +1,7 @@
 """The configs that clients see: those of this release of Apache Kafka, or of an older one (``kwire.as.release``).
 
-Responsible for: the tables of one release. ``persona_configs.json`` has what an older release has otherwise, by the
-answers of its broker (tools/record_personas.py). Must not depend on: values, images.
+Responsible for: the tables of one release. ``persona_configs.json`` has what differs in an older release, as its broker
+answered (tools/record_personas.py). Must not depend on: values, images.
 
 A config that the release lacks keeps its value, which kwire reads; clients do not see it, and topics and groups cannot
 have it. One that later releases lack is listed with its default.
@@ -32,7 +32,7 @@ from kwire.metadata.configs import (
 from kwire.personas import NONE
 
 AS_RELEASE: Final = "kwire.as.release"
-# One number for both sides of the clock, before KIP-937 made two of it.
+# One limit for timestamps before and after now, which KIP-937 split in two.
 TIMESTAMP_DIFFERENCE: Final = "message.timestamp.difference.max.ms"
 _TABLE: Final = Path(__file__).with_name("persona_configs.json")
 # Formats before 0.11 have records of their own, which kwire does not write; a later name changes nothing.

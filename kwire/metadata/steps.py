@@ -1,6 +1,6 @@
 """Large changes of the metadata image in steps, so that others run in between.
 
-Responsible for: how many records one step applies, and that nobody sees a part of a change: it is applied to a copy,
+Responsible for: how many records one step applies, and that no reader sees part of a change: it is applied to a copy,
 whose content the image takes over at the end. Must not depend on: who runs in between, where records come from.
 
 A change that fits into one step is applied to the image itself.

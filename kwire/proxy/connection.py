@@ -404,7 +404,7 @@ class ProxiedConnection:
         while True:
             if not reader.holds_more:
                 await reader.flush()
-                self._settle()
+                self._note_all_sent()
             size = await reader.next_size()
             if size is None:
                 return
@@ -440,7 +440,7 @@ class ProxiedConnection:
             frame = await self._from_upstream.whole(size, buffer)
             await self._stream.send((self._rewritten(memoryview(frame)[SIZE_BYTES:], sent) or frame,))
 
-    def _settle(self) -> None:
+    def _note_all_sent(self) -> None:
         """All responses that were taken are sent."""
         self._unsettled = False
         if self._settled is not None and not self._sent:

@@ -43,7 +43,7 @@ from kwire.wire.partitioner import partition_of_key
 _BROKERS: Final = 3
 _CONTROL_PACKAGES: Final = ("hypercorn", "starlette", "prometheus_client")
 _READY_S: Final = 30.0
-_LOOK_EVERY_S: Final = 0.02
+_POLL_S: Final = 0.02
 _CREATE_TOPICS_VERSION: Final = 5
 _METADATA_VERSION: Final = 12
 _ELECT_LEADERS_VERSION: Final = 2
@@ -64,8 +64,8 @@ class KafkaCluster(LocalCluster):
         super().__init__(folder, nodes, kafka_home=kafka_home, secured=secured)
         self.topics: Sequence[NewTopic] = ()
         self.users: Mapping[str, str] = {}
-        self.faults = ClusterFaults(self._doors)
-        self.requests = ClusterRequests(self._doors)
+        self.faults = ClusterFaults(self._controlled_brokers)
+        self.requests = ClusterRequests(self._controlled_brokers)
 
     # --- the state of all nodes
 
@@ -236,7 +236,7 @@ class KafkaCluster(LocalCluster):
                 return
             if time.monotonic() > deadline:
                 raise ClusterError(f"not every replica of {', '.join(sorted(missing))} is in sync after {_READY_S:g} s")
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_S)
 
     def _topics_of(self, node: ClusterNode) -> dict[str, MetadataResponse.MetadataResponseTopic]:
         """Ask a broker for all topics, by name."""
@@ -288,40 +288,42 @@ class KafkaCluster(LocalCluster):
             raise ClusterError("the nodes serve no control interface: use kafka_cluster(control=True)")
         return ClusterBroker(node.control_url)
 
-    def _doors(self) -> dict[int, ClusterBroker]:
+    def _controlled_brokers(self) -> dict[int, ClusterBroker]:
         self._some_broker()
         return {node.id: self.broker(node.id) for node in self._running_brokers()}
 
     def advance(self, milliseconds: float) -> None:
         """Move the clocks of the brokers that run. That of the controller, which ends their sessions, stays."""
-        for broker in self._doors().values():
+        for broker in self._controlled_brokers().values():
             broker.advance(milliseconds)
 
     def wait_until(self, timeout: float = 10.0, **condition: Unpack[ConditionKeys]) -> None:
-        """Return once something holds, whichever broker knows it; see ``KafkaBroker.wait_until``.
+        """Return once a condition holds at any broker; see ``KafkaBroker.wait_until``.
 
-        Raises NeverHappened after ``timeout`` seconds, ConditionError for a condition that there is not.
+        Raises NeverHappened after ``timeout`` seconds, ConditionError for an unknown condition.
         """
         text = read_condition(condition).text
         deadline = time.monotonic() + timeout
         while True:
-            holds, seen = self._look(condition)
+            holds, seen = self._evaluate(condition)
             if holds:
                 return
             if time.monotonic() > deadline:
                 raise never_happened(text, timeout, seen)
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_S)
 
-    def _look(self, condition: ConditionKeys) -> tuple[bool, str]:
-        doors = list(self._doors().values())
+    def _evaluate(self, condition: ConditionKeys) -> tuple[bool, str]:
+        brokers = list(self._controlled_brokers().values())
         if "topic" in condition:
-            count = _record_count(doors, condition["topic"])
+            count = _record_count(brokers, condition["topic"])
             return count >= condition.get("records", 0), f"it has {count}"
         if "group" in condition:
-            # Others than its coordinator would say that there is no such group.
+            # Brokers other than its coordinator do not have the group.
             group = condition["group"]
-            doors = [door for door in doors if group in {each["group"] for each in door.groups()}] or doors[:1]
-        answers = [door.look(condition) for door in doors]
+            brokers = [broker for broker in brokers if group in {each["group"] for each in broker.groups()}] or brokers[
+                :1
+            ]
+        answers = [broker.evaluate(condition) for broker in brokers]
         return any(holds for holds, _ in answers), "; ".join(dict.fromkeys(seen for _, seen in answers))
 
 
@@ -329,12 +331,12 @@ def _is_in_sync(topic: MetadataResponse.MetadataResponseTopic) -> bool:
     return all(each.leader_id >= 0 and len(each.isr_nodes) == len(each.replica_nodes) for each in topic.partitions)
 
 
-def _record_count(doors: Sequence[ClusterBroker], topic: str) -> int:
+def _record_count(brokers: Sequence[ClusterBroker], topic: str) -> int:
     """Count the records of a topic, of which each broker has some partitions."""
     ends: dict[int, int] = {}
     starts: dict[int, int] = {}
-    for door in doors:
-        for partition, start, end in door.partition_offsets(topic):
+    for broker in brokers:
+        for partition, start, end in broker.partition_offsets(topic):
             if end >= ends.get(partition, 0):
                 starts[partition], ends[partition] = start, end
     return sum(ends.values()) - sum(starts.values())

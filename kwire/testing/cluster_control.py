@@ -1,6 +1,6 @@
 """Faults and requests of all brokers of a cluster at once, over the control interface of each.
 
-Responsible for: applying a call to each broker, and adding up what they say. Must not depend on: processes, files.
+Responsible for: applying a call to each broker, and combining the results. Must not depend on: processes, files.
 
     with cluster.faults.add(api="Produce", error="NOT_LEADER_OR_FOLLOWER", times=2) as fault:
         send_an_order(cluster.bootstrap_servers)
@@ -22,13 +22,13 @@ from kwire.testing.faults import FaultNeverFired
 from kwire.testing.remote import RemoteFault, RemoteKafka
 from kwire.testing.requests import RequestNeverSent, Wanted
 
-_LOOK_EVERY_S: Final = 0.02
+_POLL_S: Final = 0.02
 # Gives the brokers that run, by node id.
 Brokers: TypeAlias = "Callable[[], Mapping[int, ClusterBroker]]"
 
 
 class ClusterBroker(RemoteKafka):
-    """One node of a cluster, with the questions that the cluster puts together from the answers of all."""
+    """One node of a cluster, and the calls whose results the cluster combines."""
 
     def partition_offsets(self, topic: str) -> list[tuple[int, int, int]]:
         """Give the partitions that this broker has of a topic, each with its first and its next offset."""
@@ -36,12 +36,15 @@ class ClusterBroker(RemoteKafka):
         return [(each["partition"], each["start"], each["end"]) for each in found]
 
     def write(self, topic: str, records: Sequence[Mapping[str, Any]]) -> None:
-        """Write records as a seed has them. Raises KafkaError for a topic that is not there, or not led here."""
+        """Write records as a seed has them.
+
+        Raises KafkaError for a topic that does not exist or that another broker leads.
+        """
         path = f"/v1/topics/{urllib.parse.quote(topic, safe='')}/records"
         self._kafka("POST", path, {"records": list(records)})
 
-    def look(self, condition: ConditionKeys) -> tuple[bool, str]:
-        """Tell whether a condition, which is valid, holds now, and what there is."""
+    def evaluate(self, condition: ConditionKeys) -> tuple[bool, str]:
+        """Tell whether a valid condition holds now, and describe the present state."""
         status, answer = self._client.call("POST", "/v1/wait", {**condition, "timeout_ms": 0})
         return status != TIMED_OUT, str(answer["seen"])
 
@@ -72,10 +75,10 @@ class ClusterFault:
         while self.fired < times:
             if time.monotonic() > deadline:
                 raise FaultNeverFired(f"{self._counts()} after {timeout:g} s; {times} were waited for")
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_S)
 
     def release(self) -> None:
-        """Let the requests go that the rule holds; it holds no more from now on."""
+        """Let the held requests continue; the rule holds no further ones."""
         for each in self.by_node.values():
             each.release()
 
@@ -111,7 +114,7 @@ class ClusterFaults:
         self._brokers = brokers
 
     def add(self, **rule: Unpack[RuleFields]) -> ClusterFault:
-        """Arm a rule on each broker that runs. Raises RuleError for a rule that cannot be."""
+        """Arm a rule on each broker that runs. Raises RuleError for an invalid rule."""
         return ClusterFault({node_id: broker.faults.add(**rule) for node_id, broker in self._brokers().items()})
 
     def clear(self) -> None:
@@ -141,7 +144,7 @@ class ClusterRequests:
         while (seen := self._count(times, wanted)) < times:
             if time.monotonic() > deadline:
                 raise RequestNeverSent(f"{times} x {wanted} was not received in {timeout:g} s, but {seen}")
-            time.sleep(_LOOK_EVERY_S)
+            time.sleep(_POLL_S)
 
     def clear(self) -> None:
         """Forget the requests so far."""

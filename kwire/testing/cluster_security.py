@@ -106,7 +106,7 @@ class ClusterSecurity:
 
     @cached_property
     def tls(self) -> ssl.SSLContext:
-        """The context in which this program asks nodes."""
+        """The TLS context for requests of this program to nodes."""
         context = ssl.create_default_context(cafile=str(self.ca_file))
         context.load_cert_chain(self.folder / f"{_OWN}.pem")
         return context
@@ -155,7 +155,7 @@ class ClusterSecurity:
         return response
 
     def _stored(self, broker: ClusterNode) -> set[str]:
-        """Ask a broker who has credentials. Raises ClusterError."""
+        """Ask a broker which users have credentials. Raises ClusterError."""
         try:
             response = ask(broker.nodes_port, DescribeUserScramCredentialsRequest(users=None), version=0, tls=self.tls)
         except OSError as error:

@@ -1,6 +1,6 @@
 """Requests to the nodes of a local cluster, each over a connection of its own.
 
-Responsible for: encoding, TLS, waiting, decoding, and the answers that a cluster needs about its nodes. Must not depend
+Responsible for: encoding, TLS, waiting, decoding, and what a cluster needs to know about its nodes. Must not depend
 on: processes, an event loop.
 """
 
@@ -57,19 +57,17 @@ def voters_of_the_leader(ports: Collection[int], tls: SSLContext | None = None) 
 
     A voter takes part when it has fetched the metadata. Without a leader no voter does.
     """
-    found = _as_its_leader_sees_it(ports, tls)
+    found = _described_by_leader(ports, tls)
     return set() if found is None else {one.replica_id for one in found.current_voters if one.log_end_offset >= 0}
 
 
 def leader_of_the_quorum(ports: Collection[int], tls: SSLContext | None = None) -> int | None:
     """Ask the controllers at these ports which of them leads the quorum; None without a leader."""
-    found = _as_its_leader_sees_it(ports, tls)
+    found = _described_by_leader(ports, tls)
     return None if found is None else found.leader_id
 
 
-def _as_its_leader_sees_it(
-    ports: Collection[int], tls: SSLContext | None
-) -> DescribeQuorumResponse.PartitionData | None:
+def _described_by_leader(ports: Collection[int], tls: SSLContext | None) -> DescribeQuorumResponse.PartitionData | None:
     partition = DescribeQuorumRequest.PartitionData(partition_index=0)
     topic = DescribeQuorumRequest.TopicData(topic_name="__cluster_metadata", partitions=[partition])
     for port in ports:

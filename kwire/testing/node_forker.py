@@ -1,4 +1,4 @@
-"""Nodes of a cluster as forks of one process, which imports for all of them and ends them when this one has gone.
+"""Nodes of a cluster as forks of one process, which imports for all of them and ends them when this process has ended.
 
 Responsible for: starting that process (``kwire.cli.forked_node``) and asking it for nodes. Must not depend on: which
 nodes there are, their settings.

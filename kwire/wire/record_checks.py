@@ -15,13 +15,13 @@ from kwire.wire.varint import read_unsigned_varint, read_unsigned_varlong, read_
 _MAGIC: Final = {1: b"\x1f\x8b", 3: b"\x04\x22\x4d\x18", 4: b"\x28\xb5\x2f\xfd"}
 
 
-def begins_as_its_codec(batch: Buffer, header: BatchHeader) -> bool:
+def begins_with_magic_of_codec(batch: Buffer, header: BatchHeader) -> bool:
     """Tell whether the compressed records begin with the bytes that their codec always begins with."""
     magic = _MAGIC.get(header.attributes & CODEC_MASK, b"")
     return batch[HEADER_BYTES : HEADER_BYTES + len(magic)] == magic
 
 
-def are_as_header_says(header: BatchHeader, payload: bytes, records_max: int) -> bool:
+def records_match_header(header: BatchHeader, payload: bytes, records_max: int) -> bool:
     """Tell whether ``payload`` is well-formed records with offset deltas 0, 1, 2, ... and the header's max timestamp.
 
     Only the first ``records_max`` records are checked; if there are more, neither the rest nor the max timestamp is

@@ -159,7 +159,7 @@ def test_the_factory_of_the_plugin_makes_clusters(kafka_factory):
     assert len(described(cluster, "a").partitions) == 2
 
 
-def test_without_control_there_are_no_doors(tmp_path):
+def test_broker_of_a_cluster_without_control_raises_an_error(tmp_path):
     cluster = KafkaCluster.create(tmp_path, brokers=1)
     with pytest.raises(ClusterError, match=r"use kafka_cluster\(control=True\)"):
         cluster.broker(1)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from kwire.errors import KafkaError
 from kwire.wire.batch import HEADER_BYTES, read_batch_header
 from kwire.wire.compression import Codec
-from kwire.wire.record_checks import are_as_header_says, begins_as_its_codec
+from kwire.wire.record_checks import begins_with_magic_of_codec, records_match_header
 from kwire.wire.records import Record, build_batch, scan_records, timestamp_of
 
 NOW_MS = 1_700_000_000_000
@@ -45,7 +45,7 @@ def test_every_batch_that_is_built_passes(entries):
     batch = build_batch(
         [Record(i, NOW_MS + at, key, value, tuple(headers)) for i, (at, key, value, headers) in enumerate(entries)]
     )
-    assert are_as_header_says(*parts_of(batch), ALL)
+    assert records_match_header(*parts_of(batch), ALL)
 
 
 @given(records, st.data())
@@ -58,14 +58,14 @@ def test_a_changed_byte_is_found_whenever_reading_finds_it(entries, data):
     changed = bytearray(payload)
     for _ in range(data.draw(st.integers(1, 3))):
         changed[data.draw(st.integers(0, len(changed) - 1))] = data.draw(st.integers(0, 255))
-    if are_as_header_says(header, bytes(changed), ALL):
+    if records_match_header(header, bytes(changed), ALL):
         assert slow(header, bytes(changed))
 
 
 @given(st.binary(max_size=60), st.integers(1, 5))
 def test_no_bytes_raise(payload, count):
     header = read_batch_header(build_batch([Record(0, NOW_MS, None, None)]))._replace(record_count=count)
-    are_as_header_says(header, payload, ALL)
+    records_match_header(header, payload, ALL)
 
 
 def one(**more):
@@ -75,42 +75,42 @@ def one(**more):
 @pytest.mark.parametrize("cut", [1, 5, 300])
 def test_missing_bytes_are_found(cut):
     header, payload = one()
-    assert not are_as_header_says(header, payload[:-cut], ALL)
+    assert not records_match_header(header, payload[:-cut], ALL)
 
 
 def test_bytes_behind_the_last_record_are_found():
     header, payload = one()
-    assert not are_as_header_says(header, payload + b"\x00", ALL)
+    assert not records_match_header(header, payload + b"\x00", ALL)
 
 
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_another_record_count_is_found(count):
     header, payload = one()
-    assert not are_as_header_says(header._replace(record_count=count), payload, ALL)
+    assert not records_match_header(header._replace(record_count=count), payload, ALL)
 
 
 @pytest.mark.parametrize("off_by", [-1, 1])
 def test_another_max_timestamp_is_found(off_by):
     header, payload = one()
-    assert not are_as_header_says(header._replace(max_timestamp=header.max_timestamp + off_by), payload, ALL)
+    assert not records_match_header(header._replace(max_timestamp=header.max_timestamp + off_by), payload, ALL)
 
 
 def test_an_offset_out_of_sequence_is_found():
     batch = build_batch([Record(0, NOW_MS, b"k", b"v"), Record(2, NOW_MS, b"k", b"v")])
-    assert not are_as_header_says(*parts_of(batch), ALL)
+    assert not records_match_header(*parts_of(batch), ALL)
 
 
 def test_records_behind_the_last_that_is_looked_at_are_not_read():
     header, payload = one()
-    assert are_as_header_says(header, payload[:-1] + b"\x07", 2)
-    assert not are_as_header_says(header, payload[:-1] + b"\x07", 3)
-    assert not are_as_header_says(header, b"\x01" + payload[1:], 2)
+    assert records_match_header(header, payload[:-1] + b"\x07", 2)
+    assert not records_match_header(header, payload[:-1] + b"\x07", 3)
+    assert not records_match_header(header, b"\x01" + payload[1:], 2)
 
 
 @pytest.mark.parametrize("codec", list(Codec))
 def test_a_batch_begins_as_its_codec(codec):
     batch = build_batch([Record(0, NOW_MS, b"k", b"v")], codec=codec)
     header = read_batch_header(batch)
-    assert begins_as_its_codec(batch, header)
+    assert begins_with_magic_of_codec(batch, header)
     other = batch[:HEADER_BYTES] + b"\x55" + batch[HEADER_BYTES + 1 :]
-    assert begins_as_its_codec(other, header) is (codec in (Codec.NONE, Codec.SNAPPY))
+    assert begins_with_magic_of_codec(other, header) is (codec in (Codec.NONE, Codec.SNAPPY))

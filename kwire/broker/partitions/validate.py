@@ -40,7 +40,7 @@ from kwire.wire.batch import (
     read_batch_header,
 )
 from kwire.wire.compression import Codec, compress
-from kwire.wire.record_checks import are_as_header_says, begins_as_its_codec
+from kwire.wire.record_checks import begins_with_magic_of_codec, records_match_header
 from kwire.wire.records import (
     Span,
     assemble_batch,
@@ -225,7 +225,7 @@ def _is_large(batch: memoryview, header: BatchHeader) -> bool:
 
 def _is_usual(batch: memoryview, header: BatchHeader, settings: ValidationSettings, *, trusted: bool) -> bool:
     """Whether the batch passes the checks that ``record_checks`` asks for; False: it must be opened."""
-    if not begins_as_its_codec(batch, header):
+    if not begins_with_magic_of_codec(batch, header):
         return False
     if settings.strict:
         records_max, opened_bytes_max = header.record_count, settings.opened_bytes_max
@@ -238,7 +238,7 @@ def _is_usual(batch: memoryview, header: BatchHeader, settings: ValidationSettin
     except KafkaError as error:
         # Too large for this check, which is no error.
         return error.code is Code.RECORD_LIST_TOO_LARGE and not settings.strict
-    return are_as_header_says(header, payload, records_max)
+    return records_match_header(header, payload, records_max)
 
 
 class _Opened:

@@ -198,9 +198,9 @@ def _add(parsed: Parsed) -> None:
             missing = [entry for entry in entries if _acl(resource, entry) not in there]
             for entry in entries:
                 if entry not in missing:
-                    _say(f"Acl (pattern={resource}, entry={entry}) already exists.")
+                    _print_line(f"Acl (pattern={resource}, entry={entry}) already exists.")
             if missing:
-                _say(f"Adding ACLs for resource `{resource}`: \n {_lines(missing)} \n")
+                _print_line(f"Adding ACLs for resource `{resource}`: \n {_lines(missing)} \n")
                 admin.create_acls(cluster, [_acl(resource, entry) for entry in missing])
 
 
@@ -229,7 +229,7 @@ def _list(parsed: Parsed) -> None:
     if not principals:
         _print(found)
     for principal in principals:
-        _say(f"ACLs for principal `{principal}`")
+        _print_line(f"ACLs for principal `{principal}`")
         _print(
             {
                 resource: of_principal
@@ -241,7 +241,7 @@ def _list(parsed: Parsed) -> None:
 
 def _print(found: Mapping[Resource, Iterable[Entry]]) -> None:
     for resource, entries in found.items():
-        _say(f"Current ACLs for resource `{resource}`: \n {_lines(entries)} \n")
+        _print_line(f"Current ACLs for resource `{resource}`: \n {_lines(entries)} \n")
 
 
 def _lines(entries: Iterable[Entry]) -> str:
@@ -336,10 +336,10 @@ def _resources(parsed: Parsed, *, required: bool = True) -> list[Resource]:
 def _confirmed(parsed: Parsed, question: str) -> bool:
     if parsed.has("force"):
         return True
-    _say(question)
+    _print_line(question)
     sys.stdout.flush()
     return sys.stdin.readline().strip().lower() == "y"
 
 
-def _say(text: str) -> None:
+def _print_line(text: str) -> None:
     sys.stdout.write(f"{text}\n")

@@ -92,15 +92,15 @@ def main(argv: Sequence[str]) -> int:
         with open_cluster(parsed, NAME, bootstrap_of(parsed)) as cluster:
             _RUN[action](parsed, cluster)
     except TimedOut as error:
-        _say_failed(f"org.apache.kafka.common.errors.TimeoutException: {timed_out(error, _CALLS[action])}")
+        _print_failure(f"org.apache.kafka.common.errors.TimeoutException: {timed_out(error, _CALLS[action])}")
     except KafkaError as error:
-        _say_failed(error_line(error) if action == "describe" else error_text(error))
+        _print_failure(error_line(error) if action == "describe" else error_text(error))
     except (ClientError, Wrong) as error:
-        _say_failed(str(error))
+        _print_failure(str(error))
     return 0
 
 
-def _say_failed(reason: str) -> None:
+def _print_failure(reason: str) -> None:
     print(f"\nError: Executing consumer group command failed due to {reason}")
 
 

@@ -195,14 +195,14 @@ class ShareCoordinator:
 
     def loaded(self, metadata: ClusterMetadata, now_ms: int) -> Effects:
         self._metadata = metadata
-        effects = self._delete_where_the_topic_is_gone()
+        effects = self._delete_states_of_missing_topics()
         effects.set_timer(_COLD_TIMER, now_ms + self.config.cold_interval_ms)
         return effects
 
     def on_metadata_change(self, change: MetadataChange, metadata: ClusterMetadata, now_ms: int) -> Effects:
         del now_ms
         self._metadata = metadata
-        return self._delete_where_the_topic_is_gone() if change.topics_deleted else Effects()
+        return self._delete_states_of_missing_topics() if change.topics_deleted else Effects()
 
     def on_timer(self, key: Hashable, now_ms: int) -> Effects:
         assert key == _COLD_TIMER
@@ -262,7 +262,7 @@ class ShareCoordinator:
             ),
         )
 
-    def _delete_where_the_topic_is_gone(self) -> Effects:
+    def _delete_states_of_missing_topics(self) -> Effects:
         metadata = self._metadata
         assert metadata is not None
         records = [tombstone(key) for key in self.stored if not metadata.topic_exists(key.topic_id)]

@@ -48,7 +48,7 @@ _OVERDUE: Final = ("overdue",)
 _OVERDUE_REST: Final = ("overdue", "rest")
 _EXPIRED: Final = ("expired",)
 # The ids that are checked, and the transactions that are aborted, in one turn of the event loop.
-_LOOKED_AT_IN_TURN: Final = 500
+_CHECKED_IN_TURN: Final = 500
 _ABORTED_IN_TURN: Final = 20
 _LONG_AGO_MS: Final = -(2**62)
 TRANSACTION_VERSION: Final = "transaction.version"
@@ -69,9 +69,9 @@ class TransactionCoordinator:
         self.previous: Table[str, PreviousProducer] = Table(self.timeline)
         # When the timers fire.
         self.deadlines: Table[tuple[str], int] = Table(self.timeline)
-        self._looked_for_overdue_ms = _LONG_AGO_MS
+        self._overdue_checked_ms = _LONG_AGO_MS
         # The ids that a pass over all of them has not checked yet.
-        self._to_look_at: list[str] = []
+        self._to_check: list[str] = []
         self._to_expire: list[str] = []
         # The oldest update of an id that the pass did not expire.
         self._oldest_ms = 0
@@ -300,11 +300,11 @@ class TransactionCoordinator:
     def on_timer(self, key: Hashable, now_ms: int) -> Effects:
         if key == _EXPIRED:
             return self._expire(now_ms)
-        return self._look_for_overdue(now_ms) if key == _OVERDUE else self._look_at_some(now_ms)
+        return self._abort_overdue(now_ms) if key == _OVERDUE else self._abort_some_overdue(now_ms)
 
     def clock_stepped(self, by_ms: int) -> None:
         """Transactions time out by the wall clock, as in Kafka; when the timers fire moves with it."""
-        self._looked_for_overdue_ms += by_ms
+        self._overdue_checked_ms += by_ms
         for key, deadline_ms in self.deadlines.items():
             self.deadlines[key] = deadline_ms + by_ms
 
@@ -317,17 +317,17 @@ class TransactionCoordinator:
 
     # A pass over all ids is made in slices, each of which is a timer of its own.
 
-    def _look_for_overdue(self, now_ms: int) -> Effects:
+    def _abort_overdue(self, now_ms: int) -> Effects:
         self.deadlines.pop(_OVERDUE)
-        self._looked_for_overdue_ms = now_ms
-        if not self._to_look_at:
-            self._to_look_at = list(self.transactions)[::-1]
-        return self._look_at_some(now_ms)
+        self._overdue_checked_ms = now_ms
+        if not self._to_check:
+            self._to_check = list(self.transactions)[::-1]
+        return self._abort_some_overdue(now_ms)
 
-    def _look_at_some(self, now_ms: int) -> Effects:
+    def _abort_some_overdue(self, now_ms: int) -> Effects:
         effects = Effects()
-        ids = self._to_look_at
-        for _ in range(min(_LOOKED_AT_IN_TURN, len(ids))):
+        ids = self._to_check
+        for _ in range(min(_CHECKED_IN_TURN, len(ids))):
             transactional_id = ids.pop()
             transaction = self.transactions.get(transactional_id)
             if transaction is None or transaction.state is not State.ONGOING:
@@ -346,7 +346,7 @@ class TransactionCoordinator:
         if not self._to_expire:
             self._to_expire = list(self.transactions)[::-1]
             self._oldest_ms = now_ms
-        some, self._to_expire = self._to_expire[-_LOOKED_AT_IN_TURN:], self._to_expire[:-_LOOKED_AT_IN_TURN]
+        some, self._to_expire = self._to_expire[-_CHECKED_IN_TURN:], self._to_expire[:-_CHECKED_IN_TURN]
         for transactional_id in some:
             transaction = self.transactions.get(transactional_id)
             if transaction is None or transaction.state not in EMPTY_OR_COMPLETE:
@@ -369,7 +369,7 @@ class TransactionCoordinator:
             return
         due_ms = max(
             transaction.start_ms + transaction.timeout_ms + 1,
-            self._looked_for_overdue_ms + self.config.abort_interval_ms,
+            self._overdue_checked_ms + self.config.abort_interval_ms,
             now_ms,
         )
         set_to_ms = self.deadlines.get(_OVERDUE)
