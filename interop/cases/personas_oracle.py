@@ -83,6 +83,12 @@ KNOWN: tuple[Known, ...] = (
         "There are no such groups before 4.0, and what is left of the story asks about an empty one.",
     ),
     Known(
+        ("4.3",),
+        r"a-consumer-group-follows-its-topics|life-of-a-consumer-group",
+        r"[eE]poch: \d / \d$",
+        "The epoch of a consumer group counts another assignor that a member asks for, and a group without members.",
+    ),
+    Known(
         BEFORE_4_1,
         r"alter-configs-oddities",
         r"logger.*errorCode: -1 / |a level that is none.*errorCode: -1 / ",
