@@ -42,7 +42,7 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         BEFORE_4,
-        r"update-features",
+        r"update-features.*",
         r"",
         "UpdateFeatures is refused as a whole, as since 4.0 (KIP-1022); before, each feature had its code.",
     ),
@@ -72,9 +72,27 @@ KNOWN: tuple[Known, ...] = (
     ),
     Known(
         BEFORE_4,
-        r"offsets-of-a-simple-group|delete-offsets",
-        r"^OffsetCommit v\d.*\.topics: ",
-        "A topic that a request names twice is answered twice; before 4.0 its partitions were put together.",
+        r"offsets-of-a-simple-group|delete-offsets|.*-of-odd-requests|.*-that-repeat",
+        r"^(OffsetCommit|OffsetFetch|OffsetDelete|ListOffsets) v\d ?.*",
+        "What a request names twice is answered twice; before 4.0 it was put together, or refused.",
+    ),
+    Known(
+        BEFORE_4,
+        r"group-requests-that-repeat",
+        r"^(DescribeGroups|DeleteGroups) ",
+        "A group without members whose last offset was deleted is still there, as since 4.0; before, it was gone.",
+    ),
+    Known(
+        BEFORE_4,
+        r"votes-that-tie",
+        r"",
+        "Of assignors with as many votes the first member's first one is chosen, as since 4.0; before, its last one.",
+    ),
+    Known(
+        BEFORE_4,
+        r"fetches-with-odd-fields",
+        r"^Fetch v\d+ replica 7\.nodeEndpoints",
+        "A follower that is none gets no addresses.",
     ),
     Known(
         BEFORE_4,
