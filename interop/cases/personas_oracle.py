@@ -15,8 +15,8 @@ from interop.oracle.story import STORIES, Registered, unknown_differences, warm
 from kwire.personas import Persona, names, persona
 from kwire.wire import codec
 
-# All but the newest, with which the other cases of the oracle compare.
-RELEASES = names()[:-1]
+# Without the newest, with which the other cases of the oracle compare, and 2.8, for whose versions stories are too new.
+RELEASES = names()[1:-1]
 
 
 class Known(NamedTuple):
@@ -29,7 +29,7 @@ class Known(NamedTuple):
 
 
 ALL = names()
-BEFORE_4 = ("2.8", "3.9")
+BEFORE_4 = ("3.9",)
 BEFORE_4_1 = (*BEFORE_4, "4.0")
 
 KNOWN: tuple[Known, ...] = (
