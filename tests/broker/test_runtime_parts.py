@@ -1,5 +1,6 @@
 """The runtime of coordinators without a broker: a machine that counts, over a partition that commits on demand."""
 
+import itertools
 from types import SimpleNamespace
 
 import pytest
@@ -7,10 +8,11 @@ import trio
 from runtime_parts import TOPIC, Counter, Stage
 
 from kwire.broker.coordination.metadata_view import change_of
-from kwire.coordinators.machine import MetadataChange
+from kwire.coordinators.machine import Effects, MetadataChange, Record
 from kwire.errors import Code, KafkaError, StorageFailure
 from kwire.metadata.entities import Resource, ResourceType
 from kwire.metadata.image import Delta
+from kwire.wire.batch import read_batch_header
 
 
 @pytest.fixture
@@ -243,3 +245,51 @@ async def test_the_timers_of_an_unloaded_machine_do_not_fire(stage):
     await stage.pass_ms(120_000)
 
     assert len(stage.partition.batches) == before
+
+
+# --- batches of records
+
+
+def records_of(*sizes, atomic):
+    """A command whose effects are records with values of these sizes."""
+
+    def command(machine, *, ticket, now_ms):
+        effects = Effects([Record(f"k{index}".encode(), b"1".zfill(size)) for index, size in enumerate(sizes)])
+        effects.atomic = atomic
+        effects.reply(ticket, "done")
+        return effects
+
+    return command
+
+
+async def test_records_that_need_not_be_atomic_are_appended_in_batches_below_the_limit(stage):
+    before = len(stage.partition.batches)
+    assert await stage.submit(records_of(400, 400, 400, atomic=False)) == "done"
+    batches = stage.partition.batches[before:]
+    assert [read_batch_header(batch).record_count for batch in batches] == [2, 1]
+    assert all(len(batch) <= 1000 for batch in batches)
+    machine = await stage.machine()
+    assert [machine.counts.get(f"k{index}") for index in range(3)] == [1, 1, 1]
+
+
+async def test_of_records_that_need_not_be_atomic_those_before_a_refusal_stay(stage, monkeypatch):
+    append_first = stage.partition.append_own
+    count = itertools.count()
+
+    def append_own(batch):
+        if next(count):
+            raise KafkaError(Code.NOT_ENOUGH_REPLICAS)
+        return append_first(batch)
+
+    monkeypatch.setattr(stage.partition, "append_own", append_own)
+    await stage.submit(records_of(400, 400, 400, atomic=False))
+    machine = await stage.machine()
+    assert [machine.counts.get(f"k{index}") for index in range(3)] == [1, 1, None]
+
+
+async def test_atomic_records_that_are_larger_than_a_batch_are_refused_as_a_whole(stage):
+    with pytest.raises(KafkaError) as refusal:
+        await stage.submit(records_of(600, 600, atomic=True))
+    assert refusal.value.code is Code.UNKNOWN_SERVER_ERROR
+    machine = await stage.machine()
+    assert (machine.counts.get("k0"), machine.counts.get("k1")) == (None, None)
