@@ -61,6 +61,14 @@ def test_it_asks_as_a_recorded_broker_did_and_applies_what_is_committed(name):
         if isinstance(message, FetchRequest):
             version = 18
             assert (asked.fetch_offset, asked.last_fetched_epoch) == (wanted["fetchOffset"], wanted["lastFetchedEpoch"])
+            assert (asked.log_start_offset, asked.partition_max_bytes) == (
+                wanted["logStartOffset"],
+                wanted["partitionMaxBytes"],
+            )
+            assert (message.min_bytes, message.max_bytes) == (
+                exchange["request"]["minBytes"],
+                exchange["request"]["maxBytes"],
+            )
         else:
             version = 1
             assert asked.position == wanted["position"]

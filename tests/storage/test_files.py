@@ -4,6 +4,7 @@ import os
 import socket
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -392,3 +393,9 @@ def test_a_kill_may_tear_the_last_write():
     file.append([b"def"], 3)
     files.kill(torn_bytes=2)
     assert files.read_bytes("data/a") == b"abcd"
+
+
+def test_the_space_of_a_volume_is_in_bytes(monkeypatch, tmp_path):
+    volume = SimpleNamespace(f_blocks=10, f_bavail=3, f_bfree=5, f_frsize=4096, f_bsize=512)
+    monkeypatch.setattr(os, "statvfs", lambda path: volume)
+    assert OsFiles().space(str(tmp_path)) == (40_960, 12_288)
