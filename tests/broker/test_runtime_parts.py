@@ -42,13 +42,20 @@ async def test_a_refused_append_changes_nothing_and_its_command_gets_the_error(s
     assert (await stage.machine()).counts.get("soft") == 1
 
 
-async def test_a_timer_whose_append_is_refused_fires_again(stage):
+async def test_a_timer_whose_append_is_refused_fires_again_after_a_second(stage, monkeypatch):
+    stage.clock.set_rate(0)
     await stage.add(1)
-    stage.partition.refusal = KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+    append = stage.partition.append_own
+
+    def refuse_once(batch):
+        monkeypatch.setattr(stage.partition, "append_own", append)
+        raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
+
+    monkeypatch.setattr(stage.partition, "append_own", refuse_once)
     await stage.pass_ms(60_000)
+    await stage.pass_ms(990)
     assert await stage.read() == 1
-    stage.partition.refusal = None
-    await stage.pass_ms(1000)
+    await stage.pass_ms(20)
 
     assert await stage.read() == 101
 
