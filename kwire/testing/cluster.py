@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -87,8 +87,11 @@ class KafkaCluster(LocalCluster):
         The copy is what the disks would hold if all machines lost their processes at this moment. Raises StateError.
         """
         folder = cluster_state.snapshot_folder(self, name)
+        half = folder.with_suffix(".half")
+        shutil.rmtree(half, ignore_errors=True)
+        self._copy(half)
         shutil.rmtree(folder, ignore_errors=True)
-        self._copy(folder)
+        half.rename(folder)
 
     def restore(self, name: str = "default") -> None:
         """Make the state that of a snapshot; every node runs then. Clients see a cluster that was restarted.
@@ -187,10 +190,10 @@ class KafkaCluster(LocalCluster):
 
     def settle(self) -> None:
         """Wait until every replica is in sync, and let each partition be led by its preferred leader."""
-        self.wait_until_in_sync()
+        self._wait_for(_is_in_sync)
         elect = ElectLeadersRequest(election_type=_PREFERRED, topic_partitions=None, timeout_ms=_TIMEOUT_MS)
         self._ask(self._some_broker(), elect, _ELECT_LEADERS_VERSION, timeout_s=_TIMEOUT_MS / 1000)
-        self.wait_until_in_sync()
+        self._wait_for(_is_in_sync)
 
     # --- topics and records
 
@@ -220,22 +223,22 @@ class KafkaCluster(LocalCluster):
         for topic in created.topics:
             if topic.error_code:
                 raise KafkaError(Code(topic.error_code), f"cannot create topic {topic.name}: {topic.error_message}")
-        self.wait_until_in_sync({topic.name for topic in topics})
+        self._wait_for(_is_led, {topic.name for topic in topics})
 
-    def wait_until_in_sync(self, names: Collection[str] | None = None) -> None:
-        """Wait until each broker that runs sees all replicas of these topics, or of all, in sync.
-
-        Raises ClusterError.
-        """
+    def _wait_for(
+        self, is_ready: Callable[[MetadataResponse.MetadataResponseTopic], bool], names: Collection[str] | None = None
+    ) -> None:
+        """Wait until these topics, or all, are ready as each broker that runs sees them. Raises ClusterError."""
         deadline = time.monotonic() + _READY_S
         while True:
             known = [self._topics_of(node) for node in self._running_brokers()]
             wanted = set().union(*known) if names is None else names
-            missing = {name for each in known for name in wanted if name not in each or not _is_in_sync(each[name])}
+            missing = {name for each in known for name in wanted if name not in each or not is_ready(each[name])}
             if not missing:
                 return
             if time.monotonic() > deadline:
-                raise ClusterError(f"not every replica of {', '.join(sorted(missing))} is in sync after {_READY_S:g} s")
+                what = "not led" if is_ready is _is_led else "not in sync"
+                raise ClusterError(f"after {_READY_S:g} s partitions are {what}: {', '.join(sorted(missing))}")
             time.sleep(_POLL_S)
 
     def _topics_of(self, node: ClusterNode) -> dict[str, MetadataResponse.MetadataResponseTopic]:
@@ -266,7 +269,7 @@ class KafkaCluster(LocalCluster):
             for name, topic in topics.items()
         }
         first.seed({**given, "topics": bare})
-        self.wait_until_in_sync({topic.name for topic in seed.topics})
+        self._wait_for(_is_led, {topic.name for topic in seed.topics})
         for topic in seed.topics:
             if topic.records:
                 described = self._topics_of(self._some_broker())[topic.name]
@@ -276,7 +279,7 @@ class KafkaCluster(LocalCluster):
                     {**raw, "partition": _choose(record.partition, record.key, len(leaders), turns)}
                     for raw, record in zip(topics[topic.name]["records"], topic.records, strict=True)
                 ]
-                for node_id, records in spread(placed, leaders).items():
+                for node_id, records in spread(topic.name, placed, leaders).items():
                     self.broker(node_id).write(topic.name, records)
 
     # --- the control interface
@@ -320,15 +323,17 @@ class KafkaCluster(LocalCluster):
         if "group" in condition:
             # Brokers other than its coordinator do not have the group.
             group = condition["group"]
-            brokers = [broker for broker in brokers if group in {each["group"] for each in broker.groups()}] or brokers[
-                :1
-            ]
+            brokers = [broker for broker in brokers if broker.has_group(group)] or brokers[:1]
         answers = [broker.evaluate(condition) for broker in brokers]
         return any(holds for holds, _ in answers), "; ".join(dict.fromkeys(seen for _, seen in answers))
 
 
+def _is_led(topic: MetadataResponse.MetadataResponseTopic) -> bool:
+    return all(each.leader_id >= 0 for each in topic.partitions)
+
+
 def _is_in_sync(topic: MetadataResponse.MetadataResponseTopic) -> bool:
-    return all(each.leader_id >= 0 and len(each.isr_nodes) == len(each.replica_nodes) for each in topic.partitions)
+    return _is_led(topic) and all(len(each.isr_nodes) == len(each.replica_nodes) for each in topic.partitions)
 
 
 def _record_count(brokers: Sequence[ClusterBroker], topic: str) -> int:

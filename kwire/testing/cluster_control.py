@@ -12,12 +12,14 @@ from __future__ import annotations
 import time
 import urllib.parse
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeAlias, Unpack
 
 from kwire.control.conditions import ConditionKeys
+from kwire.errors import Code, KafkaError
 from kwire.faults.rules import RuleFields
-from kwire.testing.control_client import TIMED_OUT
+from kwire.testing.control_client import TIMED_OUT, ControlRefused
 from kwire.testing.faults import FaultNeverFired
 from kwire.testing.remote import RemoteFault, RemoteKafka
 from kwire.testing.requests import RequestNeverSent, Wanted
@@ -31,8 +33,13 @@ class ClusterBroker(RemoteKafka):
     """One node of a cluster, and the calls whose results the cluster combines."""
 
     def partition_offsets(self, topic: str) -> list[tuple[int, int, int]]:
-        """Give the partitions that this broker has of a topic, each with its first and its next offset."""
-        found = self._client.call("GET", "/v1/topics")[1].get(topic, [])
+        """Give the partitions that this broker has of a topic, each with its first and its next offset.
+
+        None for a broker that ends just now.
+        """
+        found: list[dict[str, int]] = []
+        with suppress(ControlRefused):
+            found = self._client.call("GET", "/v1/topics")[1].get(topic, [])
         return [(each["partition"], each["start"], each["end"]) for each in found]
 
     def write(self, topic: str, records: Sequence[Mapping[str, Any]]) -> None:
@@ -43,9 +50,19 @@ class ClusterBroker(RemoteKafka):
         path = f"/v1/topics/{urllib.parse.quote(topic, safe='')}/records"
         self._kafka("POST", path, {"records": list(records)})
 
+    def has_group(self, group: str) -> bool:
+        """Tell whether this broker coordinates a group that exists."""
+        try:
+            return group in {each["group"] for each in self.groups()}
+        except (ControlRefused, KafkaError):  # it ends just now, or still loads
+            return False
+
     def evaluate(self, condition: ConditionKeys) -> tuple[bool, str]:
-        """Tell whether a valid condition holds now, and describe the present state."""
-        status, answer = self._client.call("POST", "/v1/wait", {**condition, "timeout_ms": 0})
+        """Tell whether a valid condition holds now, and describe the present state, or why it is not known."""
+        try:
+            status, answer = self._client.call("POST", "/v1/wait", {**condition, "timeout_ms": 0})
+        except ControlRefused as refusal:
+            return False, str(refusal)
         return status != TIMED_OUT, str(answer["seen"])
 
 
@@ -54,6 +71,9 @@ class ClusterFault:
 
     def __init__(self, by_node: Mapping[int, RemoteFault]) -> None:
         self.by_node = by_node
+        # As they were read last: a broker that has ended has them no more.
+        self._matched = dict.fromkeys(by_node, 0)
+        self._fired = dict.fromkeys(by_node, 0)
 
     @property
     def name(self) -> str:
@@ -62,12 +82,14 @@ class ClusterFault:
     @property
     def matched(self) -> int:
         """How many requests the rule was about, on all brokers."""
-        return sum(each.matched for each in self.by_node.values())
+        self._read()
+        return sum(self._matched.values())
 
     @property
     def fired(self) -> int:
         """How many of them it disturbed, on all brokers."""
-        return sum(each.fired for each in self.by_node.values())
+        self._read()
+        return sum(self._fired.values())
 
     def wait_fired(self, times: int = 1, timeout: float = 10.0) -> None:
         """Return once it has disturbed ``times`` requests. Raises FaultNeverFired after ``timeout`` seconds."""
@@ -85,7 +107,8 @@ class ClusterFault:
     def remove(self) -> None:
         """Disarm the rule; does nothing when it is no longer armed."""
         for each in self.by_node.values():
-            each.remove()
+            with suppress(ControlRefused):  # a broker that has ended has no rules
+                each.remove()
 
     def check(self) -> None:
         """Raise FaultNeverFired if the rule has disturbed nothing so far."""
@@ -102,9 +125,15 @@ class ClusterFault:
         if kind is None:
             self.check()
 
+    def _read(self) -> None:
+        for node_id, each in self.by_node.items():
+            with suppress(ControlRefused):
+                self._matched[node_id], self._fired[node_id] = each.matched, each.fired
+
     def _counts(self) -> str:
-        by_node = ", ".join(f"broker {node_id}: {each.fired}" for node_id, each in self.by_node.items())
-        return f"fault {self.name!r} matched {self.matched} requests and disturbed {self.fired} ({by_node})"
+        by_node = ", ".join(f"broker {node_id}: {fired}" for node_id, fired in self._fired.items())
+        matched, fired = sum(self._matched.values()), sum(self._fired.values())
+        return f"fault {self.name!r} matched {matched} requests and disturbed {fired} ({by_node})"
 
 
 class ClusterFaults:
@@ -152,12 +181,21 @@ class ClusterRequests:
             broker.requests.clear()
 
     def _count(self, times: int, wanted: Wanted) -> int:
-        return sum(broker.requests.count(times, **wanted) for broker in self._brokers().values())
+        count = 0
+        for broker in self._brokers().values():
+            with suppress(ControlRefused):  # it ends just now
+                count += broker.requests.count(times, **wanted)
+        return count
 
 
-def spread(records: Sequence[Mapping[str, Any]], leaders: Mapping[int, int]) -> dict[int, list[Mapping[str, Any]]]:
-    """Divide records, each with its ``partition``, by the node that leads it."""
+def spread(
+    topic: str, records: Sequence[Mapping[str, Any]], leaders: Mapping[int, int]
+) -> dict[int, list[Mapping[str, Any]]]:
+    """Divide records, each with its ``partition``, by the node that leads it. Raises KafkaError."""
     by_node: dict[int, list[Mapping[str, Any]]] = {}
     for record in records:
-        by_node.setdefault(leaders[record["partition"]], []).append(record)
+        leader = leaders.get(record["partition"])
+        if leader is None:
+            raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION, f"{topic} has no partition {record['partition']}")
+        by_node.setdefault(leader, []).append(record)
     return by_node

@@ -135,6 +135,18 @@ def test_a_rule_is_armed_on_every_broker_and_its_counts_are_added_up(cluster):
         pass
 
 
+def test_what_a_killed_broker_has_counted_stays(empty):
+    with empty.faults.add(api="Metadata", throttle_ms=1) as fault:
+        for node in empty.brokers:
+            ask(node.port, MetadataRequest(topics=None), version=12)
+        fired = fault.fired
+        assert fired >= 3
+        empty.kill(3)
+        assert fault.fired >= fired
+        empty.wait_until(topic="orders", records=0, timeout=FAR_S)
+    empty.start_node(3)
+
+
 def test_the_controller_has_a_control_interface_too(cluster):
     controller = cluster.broker(CONTROLLER_ID)
     controller.requests.wait_for(api="BrokerHeartbeat", timeout=FAR_S)
