@@ -6,6 +6,10 @@ import json
 import threading
 from contextlib import contextmanager
 
+import pytest
+
+from kwire.schemas import address, process
+
 
 class FakeRegistry:
     """``schemas`` has answers by path without the query; ``asked`` the paths in order, with the query."""
@@ -80,7 +84,11 @@ def served(registry, respond=None, context=None):
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
     try:
-        yield f"http{'s' if context else ''}://127.0.0.1:{server.server_port}"
+        with pytest.MonkeyPatch.context() as patch:
+            # A busy machine may be late.
+            patch.setattr(address, "ANSWER_S", 60.0)
+            patch.setattr(process, "CALL_S", 120.0)
+            yield f"http{'s' if context else ''}://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         server.server_close()

@@ -35,7 +35,6 @@ from kwire.cli.broker_option import (
 from kwire.cli.client import Cluster, no_partition
 from kwire.cli.client_config import ConfigError
 from kwire.cli.record_format import FormatError, compile_format
-from kwire.cli.schema_registry_option import RegistryRefused, read_schema_registry, schema_registry_options
 from kwire.cli.share_consumer import ShareConsumer
 from kwire.cli.topics import missing
 from kwire.errors import KafkaError
@@ -92,7 +91,13 @@ Examples:
     help=r"Print each record as kcat does: %s value, %k key, %t topic, %p partition, %o offset, %T timestamp,"
     r" %h headers, %S and %K lengths, and \n.",
 )
-@schema_registry_options
+@click.option(
+    "--schema-registry",
+    envvar="KWIRE_SCHEMA_REGISTRY",
+    metavar="URL",
+    help="Decode keys and values by this schema registry, such as http://localhost:8081; needs kwire[schemas]."
+    " KWIRE_SCHEMA_REGISTRY_TOKEN has a bearer token, ..._CA a file of certificates. [env: KWIRE_SCHEMA_REGISTRY]",
+)
 @broker_options
 def consume(
     *,
@@ -111,8 +116,6 @@ def consume(
     as_json: bool,
     layout: str | None,
     schema_registry: str | None,
-    schema_registry_token: str | None,
-    schema_registry_ca: str | None,
 ) -> None:
     """Print records of TOPICs as they come, one a line, until Ctrl-C.
 
@@ -127,7 +130,7 @@ def consume(
         raise click.UsageError("--from-beginning and --offset are two places to begin at")
     if sum([verbose, as_json, layout is not None]) > 1:
         raise click.UsageError("--verbose, --json and --format exclude each other")
-    texts = _texts(schema_registry, schema_registry_token, schema_registry_ca)
+    texts = _texts(schema_registry)
     show = _shown_as(layout, verbose=verbose, as_json=as_json, texts=texts)
     if share is not None:
         _check_share(places=(group, partition, offset), reads=(from_beginning, until_end, read_committed))
@@ -391,10 +394,12 @@ def _is_read(consumer: Any, ends: Mapping[tuple[str, int], int]) -> bool:
     return bool(mine) and all(consumer.position(place) >= ends.get((place.topic, place.partition), 0) for place in mine)
 
 
-def _texts(url: str | None, token: str | None, ca_file: str | None) -> RecordTexts | None:
+def _texts(url: str | None) -> RecordTexts | None:
     """What decodes keys and values, until the command ends; None without a schema registry."""
+    from kwire.cli.schema_registry_option import RegistryRefused, read_schema_registry
+
     try:
-        registry = read_schema_registry(url, token, ca_file)
+        registry = read_schema_registry(url)
     except RegistryRefused as refusal:
         fail(str(refusal))
     if registry is None:

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 from click.core import ParameterSource
 
-from kwire.cli.schema_registry_option import schema_registry_options
 from kwire.cli.settings import Settings, SettingsError, gather
 from kwire.cli.topic_specs import FORM
 
@@ -162,7 +161,13 @@ Clients in containers and clients on the host, each with an address that works f
     help="Also serve a page for the browser that shows topics, messages, groups and requests, at the address of"
     " --control. [default address: 127.0.0.1:9644]",
 )
-@schema_registry_options
+@click.option(
+    "--schema-registry",
+    envvar="KWIRE_SCHEMA_REGISTRY",
+    metavar="URL",
+    help="Decode keys and values by this schema registry, such as http://localhost:8081; needs kwire[schemas]."
+    " KWIRE_SCHEMA_REGISTRY_TOKEN has a bearer token, ..._CA a file of certificates. [env: KWIRE_SCHEMA_REGISTRY]",
+)
 @click.option(
     "--secure",
     is_flag=True,
@@ -212,8 +217,6 @@ def serve(
     control_token: str | None,
     console: bool,
     schema_registry: str | None,
-    schema_registry_token: str | None,
-    schema_registry_ca: str | None,
     secure: bool,
     require_login: bool,
     log_level: str | None,
@@ -233,8 +236,7 @@ def serve(
         raise fail("there is no broker for Windows; run kwire in WSL or in its container")
     if memory and options["data"] is not None:
         raise click.UsageError("--memory and --data exclude each other")
-    registry = (schema_registry, schema_registry_token, schema_registry_ca)
-    http = _control(control, control_token, console=console, registry=registry)
+    http = _control(control, control_token, console=console, registry=schema_registry)
     end_of_input = _end_of_input(stop=stop_at_eof, remove=remove_data_at_eof, data=options["data"])
     from kwire.broker import logs
 
@@ -349,9 +351,7 @@ class _Control:
             task_status.started()
 
 
-def _control(
-    address: str | None, token: str | None, *, console: bool, registry: tuple[str | None, str | None, str | None]
-) -> _Control | None:
+def _control(address: str | None, token: str | None, *, console: bool, registry: str | None) -> _Control | None:
     """Read ``--control``, ``--console`` and ``--schema-registry``. Ends the command where it cannot be served."""
     if console and address is None:
         address = _CONSOLE_ADDRESS
@@ -364,7 +364,7 @@ def _control(
     from kwire.cli.schema_registry_option import RegistryRefused, read_schema_registry
 
     try:
-        return _Control(*read_control(address, token), token, console, read_schema_registry(*registry))
+        return _Control(*read_control(address, token), token, console, read_schema_registry(registry))
     except (ControlRefused, RegistryRefused) as refusal:
         raise fail(str(refusal)) from None
 

@@ -7,7 +7,10 @@ depend on: HTTP, the command line.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import unquote, urlsplit
+
+ANSWER_S: Final = 2.0
 
 
 class AddressError(ValueError):
@@ -16,13 +19,17 @@ class AddressError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class RegistryAddress:
-    """``url`` has no user, password or slash at the end. ``ca_file`` has certificates in PEM form."""
+    """``url`` has no user, password or slash at the end. ``ca_file`` has certificates in PEM form.
+
+    ``answer_s`` is for a schema and the schemas that it refers to.
+    """
 
     url: str
     user: str | None = None
     password: str = ""
     token: str | None = None
     ca_file: str | None = None
+    answer_s: float = ANSWER_S
 
     @property
     def name(self) -> str:
@@ -46,4 +53,4 @@ def read_address(text: str, *, token: str | None = None, ca_file: str | None = N
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     url = f"{parts.scheme}://{host}{'' if port is None else f':{port}'}{parts.path.rstrip('/')}"
     user = None if parts.username is None else unquote(parts.username)
-    return RegistryAddress(url, user, unquote(parts.password or ""), token, ca_file)
+    return RegistryAddress(url, user, unquote(parts.password or ""), token, ca_file, ANSWER_S)

@@ -26,8 +26,9 @@ CONTENT_BYTES_MAX: Final = 1 << 20
 CALL_S: Final = 10.0
 # The most characters of all texts of one call.
 TEXTS_MAX: Final = 4 << 20
-# The most for one key or value: the registry has 2 s, a compiler of its schema 2 s, decoding takes microseconds.
-CONTENT_S: Final = 5.0
+# The most for one key or value after the answer of the registry: a compiler of its schema has 2 s, decoding takes
+# microseconds.
+CONTENT_S: Final = 3.0
 # A start takes half a second on an idle machine. It is not part of CALL_S.
 _START_S: Final = 30.0
 _ENDED_MAX: Final = 3
@@ -98,7 +99,7 @@ class DecodingProcess:
                 request = _first(asked, done)
                 worker.ask([each for _, _, each in request], containing, text_left)
                 for place, _, _ in request:
-                    answer = worker.read(min(CONTENT_S, max(0.0, until - time.monotonic())))
+                    answer = worker.read(min(self._address.answer_s + CONTENT_S, max(0.0, until - time.monotonic())))
                     take(place, answer)
                     text_left -= len((answer or {}).get("text", ""))
                     done += 1

@@ -23,11 +23,10 @@ from urllib.parse import quote
 
 import trio
 
+from kwire.schemas.address import ANSWER_S
 from kwire.schemas.framing import SchemaId
 from kwire.schemas.problems import SchemaError
 
-# For a schema and the schemas that it refers to.
-ANSWER_S: Final = 2.0
 # A failure is answered from memory for so long.
 FAILURE_KEPT_S: Final = 10.0
 REFERENCES_MAX: Final = 100
@@ -50,9 +49,10 @@ class Schema:
 
 
 class Registry:
-    """Loads schemas. ``name`` is its URL in sentences, without a password."""
+    """Loads schemas. ``name`` is its URL in sentences, without a password; ``answer_s`` as of ``RegistryAddress``."""
 
-    def __init__(self, name: str, fetch: Fetch) -> None:
+    def __init__(self, name: str, fetch: Fetch, *, answer_s: float = ANSWER_S) -> None:
+        self._answer_s = answer_s
         self._name = name
         self._fetch = fetch
         self._failures: dict[SchemaId | None, tuple[float, str]] = {}
@@ -61,10 +61,10 @@ class Registry:
         """Get a schema and the schemas that it refers to. Raises SchemaError."""
         self._raise_remembered(schema_id)
         try:
-            with trio.fail_after(ANSWER_S):
+            with trio.fail_after(self._answer_s):
                 return await self._load(schema_id)
         except trio.TooSlowError:
-            sentence = f"{self._name} did not answer within {ANSWER_S:g} s"
+            sentence = f"{self._name} did not answer within {self._answer_s:g} s"
             raise self._remembered(schema_id, SchemaError(sentence, about_registry=True)) from None
         except SchemaError as error:
             raise self._remembered(schema_id, error) from None

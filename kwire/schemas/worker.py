@@ -61,7 +61,7 @@ def limit_memory() -> None:
 
 async def _serve(asked: Any, write: Write) -> None:
     address = RegistryAddress(**json.loads(asked.readline()))
-    decoder = Decoder(Registry(address.name, make_fetch(address)))
+    decoder = Decoder(Registry(address.name, make_fetch(address), answer_s=address.answer_s))
     write(READY)
     while line := await trio.to_thread.run_sync(asked.readline):
         await answer(decoder, json.loads(line), write)

@@ -68,12 +68,14 @@ def refused(*arguments):
 
 def test_options_that_cannot_be_are_refused_with_one_sentence(monkeypatch, tmp_path):
     url = ("--schema-registry", "http://localhost:8081")
-    ca_file = tmp_path / "ca.pem"
-    ca_file.write_text("no certificate")
     assert "--schema-registry is for --console or --control" in refused("serve", *url)
     assert "is such as http://localhost:8081" in refused("consume", "t", "--schema-registry", "localhost")
-    ca = ("--schema-registry-ca", str(ca_file))
-    assert "--schema-registry-ca is for --schema-registry" in refused("consume", "t", *ca)
-    assert "cannot be read" in refused("consume", "t", *url, *ca)
+    ca_file = tmp_path / "ca.pem"
+    ca_file.write_text("no certificate")
+    monkeypatch.setenv("KWIRE_SCHEMA_REGISTRY_CA", str(ca_file))
+    assert "KWIRE_SCHEMA_REGISTRY_CA" in refused("consume", "t", *url)
+    monkeypatch.delenv("KWIRE_SCHEMA_REGISTRY_CA")
+    monkeypatch.setenv("KWIRE_SCHEMA_REGISTRY_TOKEN", "some.token")
+    assert "a token, not both" in refused("consume", "t", "--schema-registry", "http://ana:secret@localhost")
     monkeypatch.setattr(schema_registry_option, "_NEEDED", ("fastavro", "no_such_package"))
     assert "pip install 'kwire[schemas]' (no_such_package)" in refused("serve", "--console", *url)

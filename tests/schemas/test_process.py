@@ -3,7 +3,7 @@
 import pytest
 from fake_registry import FakeRegistry, framed, served
 
-from kwire.schemas import process
+from kwire.schemas import address, process
 from kwire.schemas.address import read_address
 from kwire.schemas.process import CONTENT_BYTES_MAX, Content, DecodingProcess
 
@@ -62,6 +62,7 @@ def test_contents_are_decoded_in_their_order(start):
 
 def test_a_process_that_hangs_is_ended_a_few_times_only(start, monkeypatch):
     monkeypatch.setattr(process, "CONTENT_S", 0.1)
+    monkeypatch.setattr(address, "ANSWER_S", 0.1)
     answers = start(behaviour="time.sleep(1000)").decode(contents(b"a", b"b", b"c", b"d", b"e"))
     errors = [each["error"] for each in answers]
     assert errors[:3] == ["schema 1: these bytes were not decoded within 0 s"] * 3

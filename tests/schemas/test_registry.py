@@ -6,8 +6,9 @@ import pytest
 import trio
 from fake_registry import FakeRegistry
 
+from kwire.schemas.address import ANSWER_S
 from kwire.schemas.problems import SchemaError
-from kwire.schemas.registry import ANSWER_S, FAILURE_KEPT_S, REFERENCES_MAX, Registry, Schema
+from kwire.schemas.registry import FAILURE_KEPT_S, REFERENCES_MAX, Registry, Schema
 
 NAME = "registry http://registry:8081"
 

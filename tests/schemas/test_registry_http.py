@@ -21,10 +21,10 @@ def fake():
     return FakeRegistry()
 
 
-async def sentence(url, **options):
+async def sentence(url, answer_s=60, **options):
     address = read_address(url, **options)
     with pytest.raises(SchemaError) as error:
-        await Registry(address.name, make_fetch(address)).load(1)
+        await Registry(address.name, make_fetch(address), answer_s=answer_s).load(1)
     return str(error.value)
 
 
@@ -64,8 +64,7 @@ async def test_an_answer_that_is_too_large_is_not_read_to_its_end(fake):
         assert f"answered with more than {BODY_BYTES_MAX} bytes" in await sentence(url)
 
 
-async def test_an_answer_that_does_not_end_is_given_up(fake, monkeypatch):
-    monkeypatch.setattr("kwire.schemas.registry.ANSWER_S", 0.2)
+async def test_an_answer_that_does_not_end_is_given_up(fake):
     given_up = threading.Event()
 
     def respond(handler):
@@ -75,7 +74,7 @@ async def test_an_answer_that_does_not_end_is_given_up(fake, monkeypatch):
         given_up.wait(20)
 
     with served(fake, respond) as url:
-        assert "did not answer within 0.2 s" in await sentence(url)
+        assert "did not answer within 0.2 s" in await sentence(url, answer_s=0.2)
         given_up.set()
 
 
