@@ -3,7 +3,8 @@
 Versions: 1-11.
 
 Behaviour: an offset for a timestamp, or for one of the special timestamps. A consumer sees offsets below the high
-watermark (read_committed: below the last stable offset), replicas and the debugging consumer (-2) the whole log.
+watermark (read_committed: below the last stable offset), replicas and the debugging consumer (-2) the whole log. That
+consumer may ask a follower too.
 
 Version notes: 4 leader epochs (KIP-320); 7 max timestamp (KIP-734); 8 earliest local (KIP-405); 9 latest tiered
 (KIP-1005); 10 timeout (KIP-1075); 11 earliest pending upload (KIP-1023). A special timestamp below its version is
@@ -45,6 +46,7 @@ _KNOWN_SINCE: Final = {
 _EPOCHS_SINCE: Final = 4  # KIP-320
 _NOT_AVAILABLE_SINCE: Final = 5  # KIP-207
 _CONSUMER: Final = -1
+_DEBUGGING_CONSUMER: Final = -2
 
 PartitionResponse = ListOffsetsResponse.ListOffsetsPartitionResponse
 
@@ -88,7 +90,9 @@ def _answer(
             raise KafkaError(Code.INVALID_REQUEST)
         if wanted.timestamp < 0 and context.api_version < _KNOWN_SINCE.get(wanted.timestamp, 2**15):
             raise KafkaError(Code.UNSUPPORTED_VERSION)
-        partition = context.broker.partitions.get_in_epoch(topic, wanted.partition_index, wanted.current_leader_epoch)
+        partition = context.broker.partitions.get_in_epoch(
+            topic, wanted.partition_index, wanted.current_leader_epoch, leads=request.replica_id != _DEBUGGING_CONSUMER
+        )
         timestamp_ms, offset, leader_epoch = _look_up(request, partition, wanted.timestamp)
         if context.api_version < _EPOCHS_SINCE:
             leader_epoch = -1

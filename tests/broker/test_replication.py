@@ -278,6 +278,21 @@ async def test_consumers_may_read_from_followers():
         assert (await fetch(follower, 0, epoch=7)).error_code == Code.UNKNOWN_LEADER_EPOCH
 
 
+async def test_the_debugging_consumer_may_ask_a_follower_for_offsets():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        leader, follower = cluster.nodes[1], cluster.nodes[2]
+        await committed(leader, append(leader, b"a"))
+        found = {}
+        for replica_id in (-1, -2):
+            wanted = ListOffsetsRequest.ListOffsetsPartition(partition_index=0, timestamp=-1)
+            topic = ListOffsetsRequest.ListOffsetsTopic(name="t", partitions=[wanted])
+            request = ListOffsetsRequest(replica_id=replica_id, topics=[topic])
+            answer = (await Peer(follower.broker).call(7, request)).topics[0].partitions[0]
+            found[replica_id] = (answer.error_code, answer.offset)
+        assert found == {-1: (Code.NOT_LEADER_OR_FOLLOWER, -1), -2: (Code.NONE, 1)}
+
+
 async def test_a_client_that_asks_the_wrong_broker_gets_the_leader():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])

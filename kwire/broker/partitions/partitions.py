@@ -107,15 +107,17 @@ class Partitions:
             raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
         raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
 
-    def get_in_epoch(self, topic: str, index: int, leader_epoch: int) -> Partition:
+    def get_in_epoch(self, topic: str, index: int, leader_epoch: int, *, leads: bool = True) -> Partition:
         """The partition, which this broker leads in the leader epoch that a client knows; -1: it knows none.
+
+        With ``leads`` false a follower's replica is given too.
 
         Raises KafkaError: UNKNOWN_TOPIC_OR_PARTITION, FENCED_LEADER_EPOCH, UNKNOWN_LEADER_EPOCH,
         NOT_LEADER_OR_FOLLOWER; in this order, so that old metadata is reported before the role (KIP-320).
         """
         partition = self.replica(topic, index)
         partition.check_leader_epoch(leader_epoch)
-        if not partition.leads:
+        if leads and not partition.leads:
             raise KafkaError(Code.NOT_LEADER_OR_FOLLOWER)
         return partition
 
