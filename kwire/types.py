@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeAlias, TypeVar
 
 Uuid: TypeAlias = bytes
 ZERO_UUID: Uuid = bytes(16)
+_DASH = 62  # in base64url; command lines read it as the begin of an option
 METADATA_TOPIC_ID: Uuid = bytes(15) + b"\x01"
 
 METADATA_TOPIC = "__cluster_metadata"
@@ -43,6 +44,16 @@ class TopicPartition(NamedTuple):
 
     def __str__(self) -> str:
         return f"{self.topic}-{self.partition}"
+
+
+def random_uuid(random_bytes: Callable[[int], bytes]) -> Uuid:
+    """A random (version 4) uuid whose text form does not begin with a dash, as Kafka's own (Uuid.randomUuid)."""
+    while True:
+        value = bytearray(random_bytes(16))
+        value[6] = value[6] & 0x0F | 0x40
+        value[8] = value[8] & 0x3F | 0x80
+        if value[0] >> 2 != _DASH:
+            return bytes(value)
 
 
 def uuid_text(uuid: Uuid) -> str:

@@ -13,7 +13,6 @@ import heapq
 import itertools
 import os
 import time
-import uuid
 from collections.abc import Callable
 from typing import TypeAlias
 
@@ -21,7 +20,7 @@ import trio
 
 from kwire.broker.containment import must_stop_broker
 from kwire.broker.logs import Logger
-from kwire.types import Uuid
+from kwire.types import Uuid, random_uuid
 
 log = Logger("kwire.broker")
 
@@ -86,11 +85,8 @@ class Clock:
         return os.urandom(count)
 
     def uuid(self) -> Uuid:
-        """A random (version 4) uuid whose text form does not begin with a dash, as Kafka's own (Uuid.randomUuid)."""
-        while True:
-            value = uuid.UUID(bytes=self.random_bytes(16), version=4).bytes
-            if value[0] >> 2 != 62:  # 62 is "-" in base64url, which command lines take for a flag
-                return value
+        """See ``types.random_uuid``."""
+        return random_uuid(self.random_bytes)
 
     def call_later(self, delay_ms: float, callback: Callable[[], None]) -> Timer:
         """Call ``callback`` (plain and quick) once, ``delay_ms`` from now, unless cancelled.

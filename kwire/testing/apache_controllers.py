@@ -17,12 +17,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
-from uuid import uuid4
 
 from kwire.kafka_release import METADATA_VERSIONS, RELEASE
 from kwire.metadata.features import METADATA_VERSION_SERVED
 from kwire.testing.local_nodes import ClusterError, ClusterNode
-from kwire.types import uuid_text
+from kwire.types import random_uuid, uuid_text
 
 _OLDEST: Final = (4, 0)
 _JAVA: Final = 17  # what servers of Apache Kafka 4 need
@@ -128,4 +127,4 @@ def _numbers(release: str) -> tuple[int, ...]:
 
 
 def _new_uuid() -> str:
-    return uuid_text(uuid4().bytes)
+    return uuid_text(random_uuid(os.urandom))

@@ -6,8 +6,8 @@ subscription.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -25,7 +25,7 @@ from kwire.cli.script_twins.exits import Failure
 from kwire.cli.script_twins.java_names import error_text, hash_order
 from kwire.cli.script_twins.options import BOOTSTRAP, COMMAND_CONFIG, Option, Parsed, parse
 from kwire.errors import KafkaError
-from kwire.types import uuid_text
+from kwire.types import random_uuid, uuid_text
 
 NAME: Final = "kafka-client-metrics"
 ABOUT: Final = "Show and change subscriptions to the metrics that clients push."
@@ -106,7 +106,7 @@ _KIND: Final = ResourceType.CLIENT_METRICS
 
 
 def _alter(parsed: Parsed, cluster: Cluster) -> None:
-    name = parsed.value("name") or uuid_text(secrets.token_bytes(16))
+    name = parsed.value("name") or uuid_text(random_uuid(os.urandom))
     given = {
         "interval.ms": parsed.value("interval"),
         "metrics": _joined(parsed, "metrics"),

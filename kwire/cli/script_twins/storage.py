@@ -10,6 +10,7 @@ id.
 from __future__ import annotations
 
 import argparse
+import os
 import re
 import time
 from collections.abc import Mapping, Sequence
@@ -29,7 +30,7 @@ from kwire.metadata.image import MetadataImage
 from kwire.metadata.quorum_rules import is_broker_alone
 from kwire.storage import checkpoints
 from kwire.storage.os_files import OsFiles
-from kwire.types import uuid_from_text, uuid_text
+from kwire.types import random_uuid, uuid_from_text, uuid_text
 from kwire.wire.messages import UserScramCredentialRecord
 
 NAME: Final = "kafka-storage"
@@ -41,7 +42,7 @@ _REQUIRED: Final = ("process.roles", "node.id", "controller.listener.names")
 def main(argv: Sequence[str]) -> int:
     given = _parser().read(argv)
     if given.command == "random-uuid":
-        print(random_uuid())
+        print(uuid_text(random_uuid(os.urandom)))
         return 0
     if given.command in OFFLINE:
         return OFFLINE[given.command](given)
@@ -49,16 +50,6 @@ def main(argv: Sequence[str]) -> int:
     if given.command == "info":
         return _info(configs)
     return _format(given, configs)
-
-
-def random_uuid() -> str:
-    """Make a random cluster id. Like Kafka's, it never begins with a dash, so that it is not read as an option."""
-    import uuid
-
-    while True:
-        text = uuid_text(uuid.uuid4().bytes)
-        if not text.startswith("-"):
-            return text
 
 
 def _parser() -> Arguments:
@@ -168,7 +159,7 @@ def _format(given: argparse.Namespace, configs: EffectiveConfigs) -> int:
         print(f"Formatting {kind} directory {path} with metadata.version {release}.")
         identity = Identity(
             configs.node_id,
-            uuid_from_text(directory_id if home and directory_id else random_uuid()),
+            uuid_from_text(directory_id) if home and directory_id else random_uuid(os.urandom),
             *controller_endpoint(configs),
         )
         files.make_directory(path)
