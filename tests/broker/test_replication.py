@@ -95,6 +95,27 @@ async def test_an_append_is_committed_once_the_followers_have_it():
         await until(lambda: [one.log.high_watermark for one in cluster.nodes.values()] == [2, 2, 2])
 
 
+async def test_a_follower_fetches_in_a_session_and_begins_another_after_a_lost_connection():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        for value in (b"a", b"b"):
+            await committed(leader, append(leader, value))
+        first = session_epochs(cluster)
+        assert first == list(range(len(first)))
+        assert len(first) > 2
+        cluster.cut.add(1)
+        await trio.sleep(2)
+        cluster.cut.clear()
+        cluster.requests.clear()
+        await committed(leader, append(leader, b"c"))
+        assert session_epochs(cluster)[:2] == [0, 1]
+
+
+def session_epochs(cluster):
+    return [message.session_epoch for _, message in cluster.requests if isinstance(message, FetchRequest)]
+
+
 async def test_acks_1_is_answered_without_the_followers_and_acks_all_times_out():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])

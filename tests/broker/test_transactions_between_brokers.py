@@ -8,10 +8,11 @@ from peer import Peer
 from transactional import NEW, OLD, Producer
 
 from kwire.broker.coordination.admission import Admission
-from kwire.broker.coordination.remote_transactions import RemoteTransactions
+from kwire.broker.coordination.remote_transactions import RemoteTransactions, _Addition, _addition_results
 from kwire.broker.outbound.interface import Disconnected
 from kwire.broker.partitions.partition import Role
 from kwire.broker.start import open_broker
+from kwire.coordinators.machine import ProducerStamp
 from kwire.errors import Code
 from kwire.metadata.effective import BrokerSettings
 from kwire.testing.files import MemoryFiles
@@ -254,6 +255,37 @@ async def test_a_marker_of_a_fenced_coordinator_is_not_sent_again(pair):
     sent = len(pair.to_leader.requests)
     await pair.pass_ms(2_000)
     assert len(pair.to_leader.requests) == sent == 1
+
+
+@pytest.mark.parametrize(
+    ("answered", "code"),
+    [
+        (Code.CLUSTER_AUTHORIZATION_FAILED, Code.INVALID_TXN_STATE),  # about this broker's rights, not the client's
+        (Code.COORDINATOR_LOAD_IN_PROGRESS, Code.COORDINATOR_LOAD_IN_PROGRESS),
+    ],
+)
+def test_a_refused_request_refuses_each_addition(answered, code):
+    additions = [_Addition(name, ProducerStamp(1, 0), [TopicPartition("t", 0)], verify_only=True) for name in "ab"]
+    results = _addition_results(additions, m.AddPartitionsToTxnResponse(error_code=answered))
+    assert [result.code for result in results] == [code, code]
+
+
+def test_a_partition_that_an_answer_leaves_out_was_not_added():
+    response = m.AddPartitionsToTxnResponse
+    partition = response.AddPartitionsToTxnPartitionResult(
+        partition_index=1, partition_error_code=Code.INVALID_TXN_STATE
+    )
+    topic = response.AddPartitionsToTxnTopicResult(name="t", results_by_partition=[partition])
+    answer = response(
+        results_by_transaction=[response.AddPartitionsToTxnResult(transactional_id="a", topic_results=[topic])]
+    )
+    partitions = [TopicPartition("t", 0), TopicPartition("t", 1)]
+    additions = [_Addition(name, ProducerStamp(1, 0), partitions, verify_only=False) for name in "ab"]
+    lost = Code.NETWORK_EXCEPTION
+    assert _addition_results(additions, answer) == [
+        {partitions[0]: lost, partitions[1]: Code.INVALID_TXN_STATE},
+        {partitions[0]: lost, partitions[1]: lost},
+    ]
 
 
 async def send(producer, value):
