@@ -25,6 +25,7 @@ METADATA: Final = 3
 SASL_HANDSHAKE: Final = 17
 _HEAD: Final = Struct(">hhi")
 _ACKS: Final = Struct(">h")
+_FLEXIBLE_FROM: Final = 9  # the first version of Produce with tagged fields
 # Versions are small numbers; a token that reads as a request of a known API has another one.
 _VERSION_MAX: Final = 31
 
@@ -65,14 +66,20 @@ async def answers_produce(head: Head, size: int, read: Callable[[int], Awaitable
 
 
 def _answers_produce(head: Head, begin: bytes) -> bool:
+    versions = request_class(PRODUCE).VERSIONS
+    if _FLEXIBLE_FROM <= head.api_version <= versions.highest and len(begin) > HEAD_BYTES + _ACKS.size:
+        # As most are: no tagged fields in the header, and no transactional id.
+        position = HEAD_BYTES + _ACKS.size + max(_ACKS.unpack_from(begin, HEAD_BYTES)[0], 0)
+        if begin[position : position + 2] == b"\0\0" and len(begin) >= position + 2 + _ACKS.size:
+            return bool(_ACKS.unpack_from(begin, position + 2)[0] != 0)
     frame = memoryview(begin)
     position = read_header(frame).body_position
-    if head.api_version < request_class(PRODUCE).VERSIONS.lowest:
+    if head.api_version < versions.lowest:
         if len(frame) < position + _ACKS.size:
             raise ProtocolViolation("a Produce request ends before its acks")
         acks = _ACKS.unpack_from(frame, position)[0]  # first up to version 2
     else:
-        acks = _acks_reader(min(head.api_version, request_class(PRODUCE).VERSIONS.highest))(frame, position)
+        acks = _acks_reader(min(head.api_version, versions.highest))(frame, position)
     return bool(acks != 0)
 
 

@@ -120,6 +120,8 @@ async def test_a_produce_request_without_acks_has_no_response(network):
     for version in (3, 9, 13):
         await client.ask(PRODUCE, version, acks=0, transactional_id="t" * 300)
         await node.frame()
+        await client.ask(PRODUCE, version, acks=0)
+        await node.frame()
     old = struct.pack(">hhih", PRODUCE, 0, 77, -1) + struct.pack(">hii", 0, 1000, 0)
     await client.send(struct.pack(">i", len(old)) + old)
     await node.frame()
@@ -295,6 +297,14 @@ async def test_a_client_that_is_gone_closes_its_node(network):
     await client.stream.aclose()
 
     assert await node.frame() is None
+
+
+@pytest.mark.parametrize("size", [8, 9, 10, 11, 12, 13])
+async def test_a_produce_request_that_ends_before_its_acks_ends_the_connection(network, size):
+    client, _ = await network.pair()
+    whole = struct.pack(">hhihBBh", PRODUCE, 13, 1, 0, 0, 0, -1)
+    await client.send(struct.pack(">i", size) + whole[:size])
+    assert await client.frame() is None
 
 
 def fetched(records, *addresses):
