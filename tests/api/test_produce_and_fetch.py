@@ -1,12 +1,17 @@
+from types import SimpleNamespace
+
 import pytest
 import trio
 from peer import Peer
 
-from kwire.errors import Code, ProtocolViolation
+from kwire.api.moved_leader import current_leader, current_leader_by_id
+from kwire.api.transactional_produce import produced_batch
+from kwire.errors import Code, KafkaError, ProtocolViolation
 from kwire.limits import CHECKED_BATCHES
 from kwire.metadata.topics import delete_topics
 from kwire.wire import messages as m
 from kwire.wire.batch import read_batch_header
+from kwire.wire.compression import Codec
 from kwire.wire.records import Record, assemble_batch, build_batch, read_records
 
 
@@ -180,6 +185,26 @@ async def test_at_least_one_batch_is_returned_whatever_the_limits(client):
     await produce(client, topic_id, b"x" * 5000)
     response = await fetch(client, topic_id, (0, 0), max_bytes=1)
     assert values_in(response.responses[0].partitions[0]) == [b"x" * 5000]
+
+
+@pytest.mark.parametrize(("codec", "version", "refused"), [(4, 6, True), (4, 7, False), (1, 6, False), (0, 3, False)])
+def test_zstd_is_refused_before_produce_version_7(codec, version, refused):
+    records = memoryview(records_of(b"1", codec=Codec(codec)))
+    if refused:
+        with pytest.raises(KafkaError) as refusal:
+            produced_batch(records, version)
+        assert refusal.value.code is Code.UNSUPPORTED_COMPRESSION_TYPE
+    else:
+        batch, header = produced_batch(records, version)
+        assert (batch, header.codec) == (records, codec)
+
+
+async def test_a_partition_that_does_not_exist_has_no_leader(broker, client):
+    await client.create_topic("a")
+    context = SimpleNamespace(broker=broker)
+    assert current_leader(context, "a", 0) == (broker.configs.node_id, 0)
+    assert current_leader(context, "a", 1) == (-1, -1)
+    assert current_leader_by_id(context, bytes(16), 0) == (-1, -1)
 
 
 @pytest.mark.parametrize(
