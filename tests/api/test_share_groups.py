@@ -310,3 +310,8 @@ async def test_a_deleted_topic_leaves_the_group_and_the_share_coordinator(broker
     await broker.controller.submit(DeleteTopics([topic_id]))
     await trio.testing.wait_all_tasks_blocked()
     assert await offsets_of(member) == {}
+
+
+async def test_offsets_of_a_share_group_without_a_name_cannot_be_deleted(client):
+    answer = await client.call(0, DeleteShareGroupOffsetsRequest(group_id="", topics=[]))
+    assert answer.error_code == Code.INVALID_GROUP_ID

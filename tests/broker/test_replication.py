@@ -314,6 +314,21 @@ async def test_the_debugging_consumer_may_ask_a_follower_for_offsets():
         assert found == {-1: (Code.NOT_LEADER_OR_FOLLOWER, -1), -2: (Code.NONE, 1)}
 
 
+async def test_a_producer_that_asks_the_wrong_broker_gets_the_leader():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        partition = ProduceRequest.PartitionProduceData(index=0, records=build_batch([Record(0, 0, b"k", b"v")]))
+        topic = ProduceRequest.TopicProduceData(topic_id=TOPIC_ID, partition_data=[partition])
+        request = ProduceRequest(acks=-1, timeout_ms=1000, topic_data=[topic])
+        follower = cluster.nodes[2]
+        follower.broker.replication = follower.replication
+        response = await Peer(follower.broker).call(13, request)
+        answer = response.responses[0].partition_responses[0]
+        assert answer.error_code == Code.NOT_LEADER_OR_FOLLOWER
+        assert (answer.current_leader.leader_id, answer.current_leader.leader_epoch) == (1, 0)
+        assert [(one.node_id, one.host, one.port) for one in response.node_endpoints] == [(1, "node", 1)]
+
+
 async def test_a_client_that_asks_the_wrong_broker_gets_the_leader():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2])

@@ -40,3 +40,25 @@ async def test_a_subscription_that_cannot_be_read_is_refused_in_a_consumer_group
     joining = Peer(broker)
     request.member_id = (await joining.call(9, request)).member_id
     assert (await joining.call(9, request)).error_code == Code.INCONSISTENT_GROUP_PROTOCOL
+
+
+async def test_an_instance_id_belongs_to_a_member_until_it_leaves_for_a_while(broker):
+    peer = Peer(broker)
+    await peer.create_topic("t", 1)
+
+    async def code_of_beat(member_id, epoch):
+        request = ConsumerGroupHeartbeatRequest(
+            group_id="g",
+            member_id=member_id,
+            instance_id="i",
+            member_epoch=epoch,
+            rebalance_timeout_ms=5000,
+            subscribed_topic_names=["t"],
+            topic_partitions=[],
+        )
+        return (await peer.call(1, request)).error_code
+
+    assert await code_of_beat("m", 0) == Code.NONE
+    assert await code_of_beat("n", 0) == Code.UNRELEASED_INSTANCE_ID
+    assert await code_of_beat("m", -2) == Code.NONE
+    assert await code_of_beat("n", 0) == Code.NONE
