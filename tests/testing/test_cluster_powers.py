@@ -125,6 +125,30 @@ async def test_the_leaderships_of_a_failed_log_directory_move_and_the_others_sta
     assert {one.log_dir for one in cluster.broker(1).partitions.of_topic("u").values()} == {"/one"}
 
 
+async def test_an_idle_replica_of_a_failed_log_directory_stays_out_of_the_in_sync_replicas(two_dirs):
+    cluster = two_dirs
+    await create(cluster, "u", *[[2, 1]] * 4)
+    found = cluster.broker(1).partitions.of_topic("u")
+    await cluster.until(
+        lambda: all(partition(cluster, "u", i).directories[0] in known_ids(cluster, 2) for i in range(4))
+    )
+    for index in range(4):
+        assert await produce(cluster, 2, "u", index=index) == Code.NONE
+    await cluster.until(lambda: all(one.log.high_watermark == 1 for one in found.values()))
+    lost = {index for index, one in found.items() if one.log_dir == "/two"}
+    assert lost
+    break_disk(cluster.nodes[1], "/two")
+    leads_here = next(index for index in range(4) if known_directory(cluster, index) == "/two")
+    assert await produce(cluster, 1, "t", index=leads_here) == Code.KAFKA_STORAGE_ERROR
+    await cluster.until(lambda: all(partition(cluster, "u", index).isr == (2,) for index in lost))
+    await trio.sleep(5)
+    assert {index for index in range(4) if partition(cluster, "u", index).isr == (2,)} == lost
+
+
+def known_ids(cluster, broker_id):
+    return {one.id for one in cluster.broker(broker_id).dirs.dirs}
+
+
 async def test_the_replicas_of_a_failed_log_directory_return_with_the_disk_after_a_restart(two_dirs):
     cluster = two_dirs
     lost = {index for index in range(4) if known_directory(cluster, index) == "/two"}

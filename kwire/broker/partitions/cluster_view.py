@@ -24,6 +24,8 @@ class ClusterView:
     alive: Mapping[int, int]
     lag_time_max_ms: int
     propose: Callable[[TopicPartition], None]
+    # Whether the log directory that has a broker's replica is online, as of the metadata.
+    is_online: Callable[[TopicPartition, int], bool] = field(default_factory=lambda: _always)
     # Called when a log whose role has changed fails.
     storage_failed: Callable[[StorageFailure], None] = field(default_factory=lambda: _report_nothing)
     # A follower's log was cut: what the checkpoints say of it may be too high.
@@ -33,6 +35,11 @@ class ClusterView:
     def of_one(cls, node_id: int) -> ClusterView:
         """The view of a broker that is alone: no partition has followers, so nothing is ever proposed."""
         return cls(node_id, {}, 0, _nothing)
+
+
+def _always(partition: TopicPartition, broker_id: int) -> bool:
+    del partition, broker_id
+    return True
 
 
 def _report_nothing(failure: StorageFailure) -> None:

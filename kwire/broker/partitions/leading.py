@@ -6,11 +6,11 @@ all replicas. Must not depend on: requests, how a proposal reaches the controlle
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from kwire.broker.partitions.partition import Partition
 from kwire.errors import Code, KafkaError
-from kwire.replication.leader import IsrProposal
+from kwire.replication.leader import IsrProposal, Leader
 
 
 def check_follower(partition: Partition, replica_id: int, leader_epoch: int) -> None:
@@ -55,13 +55,18 @@ def note_follower_fetch(
 def check_growth(partition: Partition) -> None:
     """Propose to add followers that have caught up, as after a fetch, or when one of them was unfenced.
 
-    An idle partition is not fetched again in a follower's session, so its last fetch may be older than that.
+    An idle partition is not fetched again in a follower's session, so its last fetch may be older than that. A replica
+    whose log directory has failed since that fetch is not added.
     """
-    leader, alive = partition.leader, partition.cluster.alive
-    if leader is None or len(partition.isr) == len(partition.replicas):
-        return
-    if leader.propose_growth(high_watermark=partition.log.high_watermark, alive=alive) is not None:
-        partition.cluster.propose(partition.topic_partition)
+    if partition.leader is not None and len(partition.isr) < len(partition.replicas):
+        _propose_growth(partition, partition.leader, partition.replicas)
+
+
+def _propose_growth(partition: Partition, leader: Leader, among: Iterable[int]) -> None:
+    cluster, where = partition.cluster, partition.topic_partition
+    only = {one for one in among if one not in partition.isr and cluster.is_online(where, one)}
+    if leader.propose_growth(high_watermark=partition.log.high_watermark, alive=cluster.alive, only=only) is not None:
+        cluster.propose(where)
 
 
 def _check_caught_up(partition: Partition) -> None:
@@ -72,10 +77,8 @@ def _check_caught_up(partition: Partition) -> None:
     leader, log = partition.leader, partition.log
     if leader is None or len(partition.isr) == len(partition.replicas):
         return
-    only = leader.caught_up(end_offset=log.end_offset, now_ms=int(partition.clock.monotonic_ms()))
-    alive = partition.cluster.alive
-    if leader.propose_growth(high_watermark=log.high_watermark, alive=alive, only=only) is not None:
-        partition.cluster.propose(partition.topic_partition)
+    caught_up = leader.caught_up(end_offset=log.end_offset, now_ms=int(partition.clock.monotonic_ms()))
+    _propose_growth(partition, leader, caught_up)
 
 
 def check_lag(partition: Partition) -> None:

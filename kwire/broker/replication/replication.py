@@ -24,9 +24,11 @@ from kwire.broker.replication.isr_updates import IsrUpdates
 from kwire.broker.replication.throttle import Throttle
 from kwire.broker.storage_failures import StorageFailures
 from kwire.errors import StorageFailure
+from kwire.metadata.cluster.partition_changes import directory_of, has_online_directory
 from kwire.metadata.effective import EffectiveConfigs
 from kwire.metadata.image import Delta, MetadataImage
 from kwire.replication.throttle import ReplicationQuota
+from kwire.types import TopicPartition
 from kwire.wire.messages import AlterPartitionRequest
 
 # Time between two attempts of partitions that could not follow the metadata.
@@ -113,6 +115,7 @@ class Replication:
         self.alive = AliveBrokers(image)
         cluster = partitions.cluster
         cluster.alive, cluster.propose = self.alive, self.isr_updates.propose
+        cluster.is_online = self._is_online
         cluster.storage_failed = storage_failures.report
         cluster.lag_time_max_ms = configs.broker["replica.lag.time.max.ms"]
 
@@ -132,7 +135,14 @@ class Replication:
                 self._leave(partition)
         if delta.brokers_changed:
             self._forget_unregistered(delta.brokers_changed)
+        if delta.brokers_changed or any(
+            before.directories != after.directories for before, after in delta.partitions_changed.values()
+        ):
             self._check_growth()
+
+    def _is_online(self, where: TopicPartition, broker_id: int) -> bool:
+        partition, broker = self._image.partition(*where), self._image.brokers.get(broker_id)
+        return partition is None or broker is None or has_online_directory(broker, directory_of(partition, broker_id))
 
     def _forget_unregistered(self, changed: Collection[int]) -> None:
         """End the fetchers of brokers that are registered no more."""
