@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import logging
+import socket
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any
@@ -111,15 +112,24 @@ async def serve_proxy_control(
 
 async def _start(nursery: trio.Nursery, app: Starlette, host: str, port: int) -> int:
     """Serve an application in ``nursery``; returns the port."""
+    _check_free(host, port)
     config = Config()
     config.bind = [f"[{host}]:{port}" if ":" in host else f"{host}:{port}"]
     config.errorlog = logging.getLogger("kwire.control")
     config.graceful_timeout = 0.1
-    try:
-        urls = await nursery.start(hypercorn.trio.serve, app, config)
-    except OSError as error:
-        raise CannotControl(f"cannot listen on {host}:{port} (--control): {error.strerror}") from error
+    urls = await nursery.start(hypercorn.trio.serve, app, config)
     return int(urls[0].rpartition(":")[2])
+
+
+def _check_free(host: str, port: int) -> None:
+    """Raise CannotControl where nothing can listen: hypercorn would raise nested groups, and leave its socket open."""
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+    except OSError as error:
+        sentence = f"cannot listen on {host}:{port}: {error.strerror}; choose another port with --control"
+        raise CannotControl(sentence) from error
 
 
 async def _serve_fork(server: Server, *, host: str, task_status: trio.TaskStatus[str], **options: Any) -> None:

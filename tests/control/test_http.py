@@ -4,6 +4,7 @@ import contextlib
 import functools
 import http.client
 import json
+import socket
 import threading
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ from kwire.metadata.effective import BrokerSettings
 from kwire.server.lifecycle import open_server
 from kwire.testing.files import MemoryFiles
 from kwire.testing.loop_thread import LoopThread
+from kwire.testing.start_errors import BrokerStartError
 from kwire.wire import messages as m
 
 TOKEN = "open sesame"
@@ -28,8 +30,9 @@ TOKEN = "open sesame"
 class Running:
     """A broker with control in a thread; ``ask`` sends one HTTP request."""
 
-    def __init__(self, token=None, *, console=False, registry=None, settings=()):
+    def __init__(self, token=None, *, port=0, console=False, registry=None, settings=()):
         self.token = token
+        self.port = port
         self.console = console
         self.registry = registry
         self.settings = {"log.dirs": "/kwire", "listeners": "PLAINTEXT://localhost:0", **dict(settings)}
@@ -40,7 +43,9 @@ class Running:
         settings = BrokerSettings(self.settings)
         async with open_server(settings, FaultyFiles(MemoryFiles())) as self.server, trio.open_nursery() as nursery:
             how = {"token": self.token, "console": self.console, "registry": self.registry, "new_files": MemoryFiles}
-            self.port = await nursery.start(functools.partial(serve_control, self.server, "127.0.0.1", 0, **how))
+            self.port = await nursery.start(
+                functools.partial(serve_control, self.server, "127.0.0.1", self.port, **how)
+            )
             yield
             nursery.cancel_scope.cancel()
 
@@ -216,6 +221,13 @@ def test_an_address_that_others_reach_needs_a_token(host):
     with pytest.raises(CannotControl, match="--control-token"):
         check_address(host, None)
     check_address(host, TOKEN)
+
+
+def test_a_busy_port_is_refused_in_one_sentence():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        with pytest.raises(BrokerStartError, match=f"cannot listen on 127.0.0.1:{port}"), Running(port=port):
+            pass
 
 
 def test_the_document_describes_each_route(shared):
