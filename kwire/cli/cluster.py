@@ -80,6 +80,7 @@ def cluster(ctx: click.Context, /, *, memory: bool, data: Path, control: int | N
     what a new cluster gets are refused where the cluster has something else.
     """
     if ctx.invoked_subcommand is not None:
+        _refuse_before(ctx, ctx.invoked_subcommand)
         return
     options["controller_count"] = int(options["controller_count"])
     options["settings"] = dict(_pair(text, "=", "--set", "KEY=VALUE") for text in options["settings"])
@@ -94,6 +95,14 @@ def cluster(ctx: click.Context, /, *, memory: bool, data: Path, control: int | N
             _run(Path(folder), options, given, users, control)
     else:
         _run(data.absolute(), options, given, users, control)
+
+
+def _refuse_before(ctx: click.Context, command: str) -> None:
+    """Refuse options before a subcommand, which would have no effect: ``--data`` above all selects another cluster."""
+    for option in ctx.command.params:
+        if ctx.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE:
+            where = f": write kwire cluster {command} --data DIR" if option.name == "data" else ""
+            raise click.UsageError(f"{option.opts[0]} has no effect before {command}{where}")
 
 
 def _run(
@@ -118,8 +127,7 @@ def _run(
             if forked_node.is_possible():
                 forked_node.import_for_nodes(with_control=control is not None)
                 running.spawn = forked_node.fork_node
-            for node in running.start():
-                click.echo(f"ready {node.name} localhost:{node.port}")
+            _start(running)
             running.wait_for_brokers()
             for line in running.store_users(users):
                 click.echo(line)
@@ -135,6 +143,13 @@ def _run(
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(f"cannot use {error.filename}: {error.strerror}") from error
+
+
+def _start(running: LocalCluster) -> None:
+    if all(running.state(node) != "stopped" for node in running.nodes):
+        click.echo("the nodes of this cluster run already; they stop when this command ends", err=True)
+    for node in running.start():
+        click.echo(f"ready {node.name} localhost:{node.port}")
 
 
 class _Stopping:

@@ -155,3 +155,10 @@ def test_ports_of_nodes_are_below_those_that_the_system_gives_by_itself():
     ports = free_ports(20)
     assert len(set(ports)) == 20
     assert max(ports) < 32768
+
+
+@pytest.mark.parametrize(("options", "named"), [(("--data", "other"), "--data DIR"), (("--port", "9192"), "--port")])
+def test_an_option_before_a_subcommand_is_refused(options, named):
+    command = [sys.executable, "-m", "kwire", "cluster", *options, "status"]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    assert (ended.returncode, named in ended.stderr) == (2, True)
