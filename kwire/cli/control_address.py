@@ -39,7 +39,9 @@ def read_control(address: str, token: str | None) -> tuple[str, int]:
     try:
         from kwire.control.server import CannotControl, check_address
     except ImportError as error:
-        raise ControlRefused(f"--control needs more packages: pip install 'kwire[control]' ({error})") from None
+        raise ControlRefused(
+            f"--control and --console need more packages: pip install 'kwire[control]' ({error})"
+        ) from None
     try:
         check_address(host, token)
     except CannotControl as error:

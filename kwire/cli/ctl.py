@@ -33,7 +33,7 @@ def ctl(ctx: click.Context, url: str, token: str | None) -> None:
 
     It prints JSON. Exit code 1 when the broker refuses, 3 when the time of a wait is over.
     """
-    ctx.obj = CommandClient(url, token)
+    ctx.obj = CommandClient(url if "://" in url else f"http://{url}", token)
 
 
 @ctl.group(

@@ -86,6 +86,10 @@ def test_the_help_names_every_key(command, words):
     assert set(words) <= set(re.findall(r"\w+", shown))
 
 
+def test_an_address_without_http_is_enough(control):
+    assert CliRunner().invoke(ctl, ["--url", f"127.0.0.1:{control.port}", "topics"]).exit_code == 0
+
+
 def test_a_broker_without_control_is_one_sentence():
     ended = CliRunner().invoke(ctl, ["--url", "http://127.0.0.1:1", "topics"])
     assert ended.exit_code == 1
