@@ -161,7 +161,7 @@ class RequestLog:
             entry.outcome = "no reply"
             raise
         except BaseException as error:
-            entry.outcome = type(error).__name__.lstrip("_")
+            entry.outcome = _failure_name(error)
             raise
         else:
             entry.outcome = "no reply" if response is None else "answered"
@@ -251,6 +251,12 @@ class _Plain:
 def _is_secret_config(name: str) -> bool:
     """Tell whether a config holds a password or a key; names may have the prefix of a listener."""
     return any(word in name for word in _SECRET_CONFIGS)
+
+
+def _failure_name(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return type(error).__name__.lstrip("_")
 
 
 def entry_line(entry: Entry) -> str:
