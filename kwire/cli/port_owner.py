@@ -28,8 +28,12 @@ def port_owner(port: int) -> Owner | None:
         with suppress(OSError):  # a process of another user, or one that has ended meanwhile
             if any(str(descriptor.readlink()) in inodes for descriptor in (process / "fd").iterdir()):
                 words = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
-                return Owner(int(process.name), words[:_COMMAND_CHARACTERS_MAX])
+                return Owner(int(process.name), _shortened(words))
     return None
+
+
+def _shortened(command: str) -> str:
+    return command if len(command) <= _COMMAND_CHARACTERS_MAX else command[: _COMMAND_CHARACTERS_MAX - 3] + "..."
 
 
 def _listening_inodes(port: int) -> set[str]:
