@@ -244,6 +244,8 @@ async def _commit(context: Context, request: ProduceRequest, uncommitted: list[U
         try:
             left_ms = deadline_ms - clock.monotonic_ms()
             await partition.committed(next_offset, acks=acks, timeout_ms=left_ms, since=since)
+            if partition.topic_deleted:
+                raise KafkaError(Code.UNKNOWN_TOPIC_OR_PARTITION)
             if acks == ACKS_ALL:
                 partition.check_enough_replicas()
         except KafkaError as refusal:

@@ -199,6 +199,22 @@ async def test_a_produce_that_waits_is_refused_when_the_leader_changes():
         assert codes == [Code.NOT_LEADER_OR_FOLLOWER]
 
 
+async def test_a_produce_that_waits_is_refused_when_the_topic_is_deleted():
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        cluster.cut.add(1)
+        leader, codes = cluster.nodes[1], []
+
+        async def write():
+            codes.append(await produce(leader, timeout_ms=30_000))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write)
+            await until(lambda: leader.log.end_offset == 1)
+            cluster.delete_topic()
+        assert codes == [Code.UNKNOWN_TOPIC_OR_PARTITION]
+
+
 async def test_a_follower_starts_again_behind_a_log_that_was_cut():
     async with replicated_brokers(2) as cluster:
         cluster.create_topic([1, 2], isr=[1])
