@@ -37,7 +37,7 @@ class Peer:
         self.broker = broker
         self.apis = apis_of(broker)
         self.client = Client("test", 1, self.endpoint, authenticated_at_ms=0)
-        self.breaths = 0
+        self.yielded_turns = 0
         self.client_id = client_id
         self.waits = 0
         self.checked_batches = 0
@@ -53,8 +53,8 @@ class Peer:
     async def in_thread(self, call):
         await trio.to_thread.run_sync(call)
 
-    async def breathe(self):
-        self.breaths += 1
+    async def yield_turn(self):
+        self.yielded_turns += 1
         await trio.lowlevel.checkpoint()
 
     async def wait(self, event, timeout_ms):

@@ -116,8 +116,8 @@ async def sort_partitions(
                 one.error_code = code or Code.UNKNOWN_TOPIC_OR_PARTITION
                 found.refused.setdefault(key, []).append(one)
             if count % _SORTED_AT_ONCE == 0:
-                await context.breathe()
-        await context.breathe()
+                await context.yield_turn()
+        await context.yield_turn()
         found.asked += accepted
         found.accepted.append((key, accepted))
     return found
@@ -178,7 +178,7 @@ async def in_slices(
     for start in range(0, max(1, len(items)), OFFSETS_AT_ONCE):
         codes += await submit(items[start : start + OFFSETS_AT_ONCE])
         if len(items) > OFFSETS_AT_ONCE:
-            await context.breathe()
+            await context.yield_turn()
     return codes
 
 

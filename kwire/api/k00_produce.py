@@ -70,12 +70,14 @@ async def handle(context: Context, request: ProduceRequest) -> ProduceResponse |
         responses: list[PartitionResponse] = []
         name = _name(context, topic)
         if verification is None:
-            await _append(context, request, name, topic.partition_data, responses, uncommitted, breathes=not is_single)
+            await _append(
+                context, request, name, topic.partition_data, responses, uncommitted, yields_turns=not is_single
+            )
         else:
             for piece in pieces(topic.partition_data):
                 await _append(context, request, name, piece, responses, uncommitted, verification)
-                if verification.breathes:
-                    await context.breathe()
+                if verification.yields_turns:
+                    await context.yield_turn()
         answers.append(
             ProduceResponse.TopicProduceResponse(
                 name=topic.name, topic_id=topic.topic_id, partition_responses=responses
@@ -101,12 +103,12 @@ async def _append(  # noqa: PLR0917 (as for ``answer``)
     uncommitted: list[Uncommitted],
     verification: Verification | None = None,
     *,
-    breathes: bool = False,
+    yields_turns: bool = False,
 ) -> None:
     """Append to partitions of one topic, and add an answer for each to ``responses``.
 
-    What is written in a transaction is appended in the turn in which the coordinator admitted it, so ``breathes`` is
-    for other requests.
+    What is written in a transaction is appended in the turn in which the coordinator admitted it, so
+    ``yields_turns`` is for other requests.
     """
     refused: Mapping[TopicPartition, KafkaError] = {}
     if verification is not None:
@@ -120,8 +122,8 @@ async def _append(  # noqa: PLR0917 (as for ``answer``)
                 refused = await verification.refused_after_a_wait(topic, partitions)
             response = answer(context, request, topic, wanted, refused, uncommitted, large)
         responses.append(response)
-        if breathes:
-            await context.breathe()
+        if yields_turns:
+            await context.yield_turn()
 
 
 def answer(  # noqa: PLR0917 (keywords cost, and this runs for each batch)
@@ -240,7 +242,7 @@ async def _commit(context: Context, request: ProduceRequest, uncommitted: list[U
     await context.connection.send_pending()
     deadline_ms = clock.monotonic_ms() + request.timeout_ms
     for partition, next_offset, since, response in waiting:
-        await context.breathe()
+        await context.yield_turn()
         try:
             left_ms = deadline_ms - clock.monotonic_ms()
             await partition.committed(next_offset, acks=acks, timeout_ms=left_ms, since=since)
@@ -270,8 +272,8 @@ async def _each_once(context: Context, topics: list[TopicData]) -> tuple[list[To
             by_index[wanted.index] = wanted
             is_transactional = is_transactional or is_transactional_batch(wanted.records)
             if count % _SORTED_AT_ONCE == 0:
-                await context.breathe()
-        await context.breathe()
+                await context.yield_turn()
+        await context.yield_turn()
     each_once = [
         TopicData(name=name, topic_id=topic_id, partition_data=list(partitions.values()))
         for (name, topic_id), partitions in merged.items()

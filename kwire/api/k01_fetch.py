@@ -49,7 +49,7 @@ _TOPIC_IDS_SINCE: Final = 13  # KIP-516
 _FOLLOWERS_SERVE_SINCE: Final = 11  # KIP-392
 _STORAGE_ERROR_SINCE: Final = 6  # older clients know NOT_LEADER_OR_FOLLOWER only
 # A fetch of many partitions checks the length of its turn after every 32 of them.
-_BREATHE_MASK: Final = 31
+_TURN_MASK: Final = 31
 _CONSUMER: Final = -1
 _NO_REPLICA: Final = -1
 _DEBUGGING_CONSUMER: Final = -2
@@ -203,8 +203,8 @@ class _Fetch:
         items: Iterable[FetchItem] = session.dirty_items() if self._incremental else session.items.values()
         wanted = list(items)
         for place, item in enumerate(wanted):
-            if place & _BREATHE_MASK == _BREATHE_MASK:
-                await self._context.breathe()
+            if place & _TURN_MASK == _TURN_MASK:
+                await self._context.yield_turn()
             answer = self._answer(item, left)
             code = answer.error_code
             if code in _NOT_THERE:

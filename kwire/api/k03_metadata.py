@@ -181,7 +181,7 @@ async def _create_missing(context: Context, request: MetadataRequest, names: Seq
     valid = [name for name in names if name not in codes]
     from kwire.broker.controller.auto_topics import auto_create_topics  # noqa: PLC0415 (with the first such topic)
 
-    results = await auto_create_topics(broker.controller, broker.configs, valid, breathe=context.breathe)
+    results = await auto_create_topics(broker.controller, broker.configs, valid, yield_turn=context.yield_turn)
     for name, result in zip(valid, results, strict=True):
         if result is not None and result.code is Code.KAFKA_STORAGE_ERROR:
             codes[name] = result.code

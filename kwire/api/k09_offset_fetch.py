@@ -80,7 +80,7 @@ async def _fetch(
                     fetched[-1][1].extend(found_offsets)
                 else:
                     fetched.append((topic_name, found_offsets))
-            await context.breathe()
+            await context.yield_turn()
     except KafkaError as refusal:
         return GroupResponse(group_id=wanted.group_id, error_code=refusal.code)
     answers = [await _topic(context, name, partitions) async for name, partitions in paced(context, fetched)]

@@ -36,7 +36,7 @@ async def handle(context: Context, request: LeaveGroupRequest) -> LeaveGroupResp
         left: list[LeftMember] = []
         for start in range(0, max(1, len(leaving)), _MEMBERS_AT_ONCE):
             left += await _leave(context, request.group_id, leaving[start : start + _MEMBERS_AT_ONCE])
-            await context.breathe()
+            await context.yield_turn()
     except KafkaError as refusal:
         return LeaveGroupResponse(throttle_time_ms=context.throttle_ms, error_code=refusal.code)
     if is_one:

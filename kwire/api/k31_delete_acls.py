@@ -59,7 +59,7 @@ async def _delete(context: Context, filters: Sequence[AclFilter]) -> list[Select
         if selected_count > ACLS_OF_REQUEST_MAX:
             message = f"Cannot remove more than {ACLS_OF_REQUEST_MAX} acls in a single delete operation."
             return [KafkaError(Code.INVALID_REQUEST, message)] * len(filters)
-        await context.breathe()
+        await context.yield_turn()
     deleted = await submit_in_slices(context, list(selected), DeleteAcls)
     failure = next((one for one in deleted if isinstance(one, KafkaError)), None)
     return outcomes if failure is None else [failure] * len(outcomes)

@@ -38,7 +38,7 @@ async def handle(context: Context, request: DescribeTopicPartitionsRequest) -> D
     hidden: list[TopicAnswer] = []
     for name in names:
         first = cursor.partition_index if cursor is not None and name == cursor.topic_name else 0
-        await context.breathe()
+        await context.yield_turn()
         if not context.may(Operation.DESCRIBE, ResourceType.TOPIC, name):
             if request.topics:
                 hidden.append(_denied(name))

@@ -35,7 +35,7 @@ from kwire.wire.messages import ShareFetchRequest, ShareFetchResponse
 
 _RECORD_LIMIT_MODE: Final = 1  # KIP-1206
 # A fetch of many partitions checks the length of its turn after every 32 of them.
-_BREATHE_MASK: Final = 31
+_TURN_MASK: Final = 31
 
 PartitionData = ShareFetchResponse.PartitionData
 
@@ -174,8 +174,8 @@ class _Fetch:
         partitions = list(self._session.partitions)
         first = self._epoch % len(partitions) if partitions else 0
         for place, each in enumerate(partitions[first:] + partitions[:first]):
-            if place & _BREATHE_MASK == _BREATHE_MASK:
-                await self._context.breathe()
+            if place & _TURN_MASK == _TURN_MASK:
+                await self._context.yield_turn()
             try:
                 led, delivery = await self._find(each)
             except KafkaError as refusal:

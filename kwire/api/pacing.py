@@ -1,6 +1,7 @@
 """Loops and commands that grow with the request or the broker's state, cut so that other connections run in between.
 
-Responsible for: how much is done between two points at which a handler breathes. Must not depend on: single APIs.
+Responsible for: how much is done between two points at which a handler yields its turn. Must not depend on:
+single APIs.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ class paced(Generic[T]):  # noqa: N801 (used as a function)
         index = self._index
         is_over = index == len(self._items)
         if (is_over or index % self._every == 0) and index:
-            await self._context.breathe()
+            await self._context.yield_turn()
         if is_over:
             raise StopAsyncIteration
         self._index = index + 1
@@ -67,7 +68,7 @@ async def paced_lazily(context: Context, iterator: Iterator[T]) -> AsyncIterator
     while chunk := list(islice(iterator, _ITEMS)):
         for item in chunk:
             yield item
-        await context.breathe()
+        await context.yield_turn()
 
 
 async def submit_in_slices(
@@ -91,6 +92,6 @@ async def submit_in_slices(
             work += size(items[end])
             end += 1
         results += await context.broker.controller.submit(command(items[start:end]), charge=charge)
-        await context.breathe()
+        await context.yield_turn()
         start = end
     return results

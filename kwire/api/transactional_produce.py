@@ -82,7 +82,7 @@ class Verification:
 
     A small request is admitted as a whole. Of a larger one the partitions are added to the transaction together, and
     each piece is admitted just before it is appended: ``is_in_pieces``, so that other connections run in between, as
-    they do (``breathes``) where no batch is transactional and nothing is admitted.
+    they do (``yields_turns``) where no batch is transactional and nothing is admitted.
     """
 
     __slots__ = (
@@ -92,12 +92,12 @@ class Verification:
         "_refused",
         "_topics",
         "_transactional_id",
-        "breathes",
         "is_in_pieces",
+        "yields_turns",
     )
 
     def __init__(self, context: Context, transactional_id: str, topics: Sequence[NamedTopic]) -> None:
-        self.breathes = self.is_in_pieces = not _is_small(topics)
+        self.yields_turns = self.is_in_pieces = not _is_small(topics)
         self._context = context
         self._transactional_id = transactional_id
         self._topics = topics
@@ -117,7 +117,7 @@ class Verification:
             for piece in pieces(partitions):
                 first_sequences |= self._first_sequences(name, piece)
                 if self.is_in_pieces:
-                    await self._context.breathe()
+                    await self._context.yield_turn()
         if not first_sequences:
             self.is_in_pieces = False
         elif not self.is_in_pieces:

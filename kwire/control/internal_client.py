@@ -69,7 +69,7 @@ class InternalClient:
     def drop(self, why: str, *, reset: bool = False) -> None:
         """There is no connection to close."""
 
-    async def breathe(self) -> None:
+    async def yield_turn(self) -> None:
         await trio.lowlevel.checkpoint()
 
 

@@ -10,7 +10,7 @@ that closes while its request waits loses that reply only; the requests that it 
 commit) are still handled.
 
 What a connection does between two points at which it yields is its turn (``server.turns``): it ends after
-``limits.TURN_MS`` or ``TURN_BYTES_MAX``, between two requests or where a handler calls ``breathe``.
+``limits.TURN_MS`` or ``TURN_BYTES_MAX``, between two requests or where a handler calls ``yield_turn``.
 """
 
 from __future__ import annotations
@@ -68,7 +68,6 @@ class Connection:
     """One connection. ``idle_turns`` is how many sweeps of the registry have passed since the last read or send."""
 
     __slots__ = (
-        "_breaths",
         "_broker",
         "_cached",
         "_closing",
@@ -90,6 +89,7 @@ class Connection:
         "_turn_bytes",
         "_turn_debt_until",
         "_watched",
+        "_yielded_turns",
         "checked_batches",
         "client",
         "idle_turns",
@@ -116,7 +116,7 @@ class Connection:
         self._turn_began = -1.0
         self._turn_debt_until = 0.0
         self._turn_bytes = 0
-        self._breaths = 0  # how often a turn ended within a request
+        self._yielded_turns = 0  # how often a turn ended within a request
         self._header: RequestHeader | None = None  # of the request being handled, for log lines
         self._cached = CachedAnswers(broker)
         self._reading = False
@@ -204,10 +204,10 @@ class Connection:
         self._queue(parts)
         await self.send_pending()
 
-    async def breathe(self) -> None:
+    async def yield_turn(self) -> None:
         """See ``context.Connection``."""
         if self._turn.elapsed_s() >= _TURN_S:
-            self._breaths += 1
+            self._yielded_turns += 1
             await self.send_pending()
             await self._next_turn()
 
@@ -330,12 +330,12 @@ class Connection:
             request = await self._code_in_thread(decode_request, header, frame)
         else:
             request = decode_request(header, frame)
-        breaths = self._breaths
+        yielded_turns = self._yielded_turns
         context = Context(self._broker, self, api_key, api_version, header.client_id, header.correlation_id)
         try:
             response = await dispatch(api, context, request)
             if response is not None:
-                large = self._breaths != breaths
+                large = self._yielded_turns != yielded_turns
                 if large or self._broker.hooks.replies:
                     parts = await self._respond_otherwise(api, header, response, context.throttle_ms, large=large)
                 else:

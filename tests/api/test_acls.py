@@ -259,7 +259,7 @@ async def test_many_acls_are_created_and_deleted_in_one_request_each(admin, brok
 
     assert len(answer.filter_results[0].matching_acls) == 100
     assert not broker.image.acls
-    assert admin.breaths
+    assert admin.yielded_turns
 
 
 async def test_more_acls_than_a_request_may_create_or_delete_are_refused_as_a_whole(admin, broker, monkeypatch):

@@ -24,15 +24,15 @@ async def broker():
         yield running
 
 
-class Breathing(Peer):
+class YieldingPeer(Peer):
     """A client whose handlers lose their turn at each point where they may; ``meanwhile`` runs at the first."""
 
     def __init__(self, broker, meanwhile=None):
         super().__init__(broker)
         self.meanwhile = meanwhile
 
-    async def breathe(self):
-        await super().breathe()
+    async def yield_turn(self):
+        await super().yield_turn()
         meanwhile, self.meanwhile = self.meanwhile, None
         if meanwhile is not None:
             await meanwhile()
@@ -82,7 +82,7 @@ async def test_partitions_of_a_large_produce_are_added_to_the_transaction_in_one
     producer = await a_producer(client)
     before = await records_of_transactions(broker)
 
-    answer = await Breathing(broker).call(*produce(producer, ["a"], range(MANY)))
+    answer = await YieldingPeer(broker).call(*produce(producer, ["a"], range(MANY)))
 
     assert codes_of(answer) == [Code.NONE] * MANY
     assert await records_of_transactions(broker) == before + 1
@@ -105,7 +105,7 @@ async def test_a_transaction_that_ends_within_a_large_produce_refuses_the_rest(b
 
     async with trio.open_nursery() as nursery:
         nursery.start_soon(abort_after_the_first_piece)
-        answer = await Breathing(broker).call(*produce(producer, ["a"], range(MANY)))
+        answer = await YieldingPeer(broker).call(*produce(producer, ["a"], range(MANY)))
 
     codes = codes_of(answer)
     written = codes.count(Code.NONE)
@@ -122,7 +122,7 @@ async def test_a_large_produce_of_a_client_that_adds_partitions_itself_is_verifi
     producer = await a_producer(client)
     assert await producer.add("a", *range(MANY // 2)) is Code.NONE
 
-    answer = await Breathing(broker).call(*produce(producer, ["a"], range(MANY), version=11))
+    answer = await YieldingPeer(broker).call(*produce(producer, ["a"], range(MANY), version=11))
 
     assert codes_of(answer) == [Code.NONE] * (MANY // 2) + [Code.TRANSACTION_ABORTABLE] * (MANY // 2)
 
@@ -135,7 +135,7 @@ async def test_a_second_producer_id_in_a_large_produce_refuses_all_of_it(broker,
         b"v", producer_id=producer.producer_id + 1, epoch=0, sequence=0
     )
 
-    answer = await Breathing(broker).call(version, request)
+    answer = await YieldingPeer(broker).call(version, request)
 
     assert set(codes_of(answer)) == {Code.INVALID_PRODUCER_ID_MAPPING}
     assert all(not broker.partitions.get("a", index).log.end_offset for index in range(MANY))
@@ -146,7 +146,7 @@ async def test_a_refused_transaction_refuses_each_partition_of_a_large_produce(b
     producer = await a_producer(client)
     producer.epoch += 1
 
-    answer = await Breathing(broker).call(*produce(producer, ["a"], range(MANY)))
+    answer = await YieldingPeer(broker).call(*produce(producer, ["a"], range(MANY)))
 
     assert set(codes_of(answer)) == {Code.INVALID_PRODUCER_EPOCH}
 
@@ -159,7 +159,7 @@ async def test_of_two_batches_for_one_partition_in_a_large_produce_the_last_is_a
         b"last", producer_id=producer.producer_id, epoch=producer.epoch, sequence=0
     )
 
-    answer = await Breathing(broker).call(version, request)
+    answer = await YieldingPeer(broker).call(version, request)
 
     assert codes_of(answer) == [Code.NONE] * MANY
     assert await producer.commit() is Code.NONE
@@ -193,24 +193,24 @@ def offsets_of(answer):
 @pytest.mark.parametrize("count", [OFFSETS_AT_ONCE, OFFSETS_AT_ONCE + 1, 5 * OFFSETS_AT_ONCE])
 async def test_many_offsets_are_committed_and_fetched(broker, client, count):
     await client.create_topic("a", count)
-    breathing = Breathing(broker)
-    answer = await breathing.call(8, commit_offsets("g", [*range(count), count]))
+    yielding = YieldingPeer(broker)
+    answer = await yielding.call(8, commit_offsets("g", [*range(count), count]))
     codes = {one.partition_index: one.error_code for topic in answer.topics for one in topic.partitions}
     assert codes == dict.fromkeys(range(count), Code.NONE) | {count: Code.UNKNOWN_TOPIC_OR_PARTITION}
 
     expected = {index: index for index in range(count)}
     for wanted in (fetch_offsets("g"), fetch_offsets("g", range(count))):
-        answer = await breathing.call(8, wanted)
+        answer = await yielding.call(8, wanted)
         assert [topic.name for topic in answer.groups[0].topics] == ["a"]
         assert offsets_of(answer) == expected
-    assert offsets_of(await breathing.call(8, fetch_offsets("nobody"))) == {}
-    assert offsets_of(await breathing.call(8, fetch_offsets("nobody", [0]))) == {0: -1}
+    assert offsets_of(await yielding.call(8, fetch_offsets("nobody"))) == {}
+    assert offsets_of(await yielding.call(8, fetch_offsets("nobody", [0]))) == {0: -1}
 
 
 async def test_many_offsets_of_an_unknown_generation_are_all_refused(broker, client):
     await client.create_topic("a", MANY_OFFSETS)
     wanted = commit_offsets("g", range(MANY_OFFSETS), generation_id_or_member_epoch=3, member_id="m")
-    answer = await Breathing(broker).call(8, wanted)
+    answer = await YieldingPeer(broker).call(8, wanted)
     assert {one.error_code for topic in answer.topics for one in topic.partitions} == {Code.ILLEGAL_GENERATION}
 
 
@@ -222,8 +222,8 @@ async def test_many_offsets_of_a_transaction_are_pending_until_it_commits(broker
         request.TxnOffsetCommitRequestPartition(partition_index=index, committed_offset=index, committed_metadata="")
         for index in range(MANY_OFFSETS)
     ]
-    breathing = Breathing(broker)
-    answer = await breathing.call(
+    yielding = YieldingPeer(broker)
+    answer = await yielding.call(
         5,
         request(
             transactional_id="tx",
@@ -235,23 +235,23 @@ async def test_many_offsets_of_a_transaction_are_pending_until_it_commits(broker
     )
     assert {one.error_code for one in answer.topics[0].partitions} == {Code.NONE}
 
-    answer = await breathing.call(8, fetch_offsets("g", range(MANY_OFFSETS), stable=True))
+    answer = await yielding.call(8, fetch_offsets("g", range(MANY_OFFSETS), stable=True))
     codes = {one.error_code for topic in answer.groups[0].topics for one in topic.partitions}
     assert codes == {Code.UNSTABLE_OFFSET_COMMIT}
     assert await producer.commit() is Code.NONE
     await is_over(client)
-    assert offsets_of(await breathing.call(8, fetch_offsets("g"))) == {index: index for index in range(MANY_OFFSETS)}
+    assert offsets_of(await yielding.call(8, fetch_offsets("g"))) == {index: index for index in range(MANY_OFFSETS)}
 
 
 async def test_many_offsets_are_deleted(broker, client):
     await client.create_topic("a", MANY_OFFSETS)
-    breathing = Breathing(broker)
-    await breathing.call(8, commit_offsets("g", range(MANY_OFFSETS)))
+    yielding = YieldingPeer(broker)
+    await yielding.call(8, commit_offsets("g", range(MANY_OFFSETS)))
     request = m.OffsetDeleteRequest
     partitions = [request.OffsetDeleteRequestPartition(partition_index=index) for index in range(1, MANY_OFFSETS)]
     topics = [request.OffsetDeleteRequestTopic(name="a", partitions=partitions)]
-    answer = await breathing.call(0, request(group_id="g", topics=topics))
+    answer = await yielding.call(0, request(group_id="g", topics=topics))
     assert {one.error_code for one in answer.topics[0].partitions} == {Code.NONE}
-    assert offsets_of(await breathing.call(8, fetch_offsets("g"))) == {0: 0}
-    answer = await breathing.call(0, request(group_id="nobody", topics=[]))
+    assert offsets_of(await yielding.call(8, fetch_offsets("g"))) == {0: 0}
+    answer = await yielding.call(0, request(group_id="nobody", topics=[]))
     assert answer.error_code == Code.GROUP_ID_NOT_FOUND

@@ -104,10 +104,10 @@ async def test_a_client_that_used_up_a_turn_waits_behind_the_others_for_its_next
         nursery.cancel_scope.cancel()
 
 
-async def test_a_handler_that_breathes_lets_others_run_within_its_request(edge):
+async def test_a_handler_that_yields_its_turn_lets_others_run_within_its_request(edge):
     async def long(context, _request):
         for _ in range(100 * REQUESTS_PER_TURN):
-            await context.breathe()
+            await context.yield_turn()
         return MetadataResponse()
 
     edge.broker.handlers[METADATA] = long
@@ -160,7 +160,7 @@ async def wait_for_a_thread(context, _event):
 
 
 async def wait_for_the_next_turn(context, _event):
-    await context.breathe()
+    await context.yield_turn()
 
 
 WAITS = [wait_for_an_event, wait_for_an_event_below_the_connection, wait_for_a_thread, wait_for_the_next_turn]
@@ -199,14 +199,14 @@ class CountedTurns(TurnQueue):
         await super().next_turn()
 
 
-async def test_a_handler_does_not_breathe_because_of_the_time_that_it_waited(edge):
+async def test_a_handler_does_not_yield_its_turn_because_of_the_time_that_it_waited(edge):
     turns = edge.connections.turns = CountedTurns()
 
     async def handle(context, _request):
         event = trio.Event()
         edge.nursery.start_soon(pass_time, event)
         await event.wait()
-        await context.breathe()
+        await context.yield_turn()
         return HeartbeatResponse()
 
     async def pass_time(event):

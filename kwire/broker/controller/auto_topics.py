@@ -28,12 +28,12 @@ async def auto_create_topics(
     configs: EffectiveConfigs,
     names: Sequence[str],
     *,
-    breathe: Callable[[], Awaitable[None]] | None = None,
+    yield_turn: Callable[[], Awaitable[None]] | None = None,
 ) -> list[KafkaError | None]:
     """Create topics with the broker's defaults; one result per name: None, or the refusal.
 
     A topic that exists by now counts as created, because another request may have created it. Too many partitions
-    for one request are refused together. The topics are created a few at a time, with ``breathe`` in between.
+    for one request are refused together. The topics are created a few at a time, with ``yield_turn`` in between.
     """
     # Each has at least one partition, so with more names than the limit all are refused without further checks.
     topics = [new_topic(name, configs) for name in names[: PARTITIONS_PER_REQUEST_MAX + 1]]
@@ -47,8 +47,8 @@ async def auto_create_topics(
         outcomes = await controller.submit(CreateTopics(some, created_together=created, described=False))
         created |= {outcome.name for outcome in outcomes if isinstance(outcome, Created)}
         results += outcomes
-        if breathe is not None:
-            await breathe()
+        if yield_turn is not None:
+            await yield_turn()
     refusals: list[KafkaError | None] = []
     for name, result in zip(names, results, strict=True):
         refused = isinstance(result, KafkaError) and result.code is not Code.TOPIC_ALREADY_EXISTS

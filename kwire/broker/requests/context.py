@@ -60,7 +60,7 @@ class Connection(Protocol):
         """Close the connection at once, without what is pending; ``reset``: with a reset (RST)."""
         ...
 
-    async def breathe(self) -> None:
+    async def yield_turn(self) -> None:
         """Let other connections run if this one has used up its turn (``limits.TURN_MS``)."""
         ...
 
@@ -159,10 +159,10 @@ class Context:
             return True
         return await self.connection.wait(event, timeout_ms)
 
-    async def breathe(self) -> None:
+    async def yield_turn(self) -> None:
         """Called in loops whose length grows with the broker's state or the request's claims.
 
         Lets other connections run once the turn is used up, so state may have changed when it returns: iterate over a
         copy.
         """
-        await self.connection.breathe()
+        await self.connection.yield_turn()

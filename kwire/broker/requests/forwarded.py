@@ -46,5 +46,5 @@ class ForwardedConnection:
     def drop(self, why: str, *, reset: bool = False) -> None:
         self.carrier.drop(why, reset=reset)
 
-    async def breathe(self) -> None:
-        await self.carrier.breathe()
+    async def yield_turn(self) -> None:
+        await self.carrier.yield_turn()
