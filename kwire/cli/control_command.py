@@ -20,6 +20,22 @@ from kwire.testing.control_client import TIMED_OUT, ControlRefused
 
 _URL: Final = "http://127.0.0.1:9644"
 _NOT_IN_TIME: Final = 3
+# Keys of rules, events and conditions whose value is a name, such as the group 42.
+_NAMES: Final = frozenset(
+    {
+        "name",
+        "topic",
+        "group",
+        "transactional_id",
+        "client_id",
+        "member_id",
+        "principal",
+        "listener",
+        "left",
+        "state",
+        "level",
+    }
+)
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -87,16 +103,17 @@ def query(values: dict[str, Any]) -> str:
 
 
 def pair(text: str) -> tuple[str, Any]:
-    """Read KEY=VALUE; a value that is JSON is that value, else text."""
+    """Read KEY=VALUE; a value that is JSON is that value, else text. The value of a name is text in any case."""
     key, equals, value = text.partition("=")
     if not equals:
         raise click.UsageError(f"{text!r} is not KEY=VALUE")
     if key == "api" and "," in value:
         return key, value.split(",")
     try:
-        return key, json.loads(value)
+        read = json.loads(value)
     except ValueError:
         return key, value
+    return key, value if key in _NAMES and not isinstance(read, str) else read
 
 
 def show(answer: tuple[int, Any]) -> None:

@@ -5,6 +5,7 @@ Responsible for: finding the fields, and checking values against their types. Mu
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
@@ -29,7 +30,24 @@ def fits(field: Field, value: object) -> bool:
     kind = _kind(field)
     if value is None:
         return bool(field.nullable)
-    return kind is not None and isinstance(value, kind) and (kind is bool or not isinstance(value, bool))
+    if kind is float:
+        return type(value) in {int, float} and math.isfinite(value)  # type: ignore[arg-type]
+    if kind is int:
+        return type(value) is int and _lowest(field) <= value <= _highest(field)
+    return kind is not None and isinstance(value, kind)
+
+
+def _lowest(field: Field) -> int:
+    return 0 if _is_unsigned(field) else -_highest(field) - 1
+
+
+def _highest(field: Field) -> int:
+    bits = int(str(field.type).partition("int")[2])
+    return int(2 ** (bits if _is_unsigned(field) else bits - 1)) - 1
+
+
+def _is_unsigned(field: Field) -> bool:
+    return str(field.type).startswith("u")
 
 
 def rewrite(

@@ -12,6 +12,7 @@ One flat dict has the keys of the scope, the trigger and exactly one effect.
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
@@ -252,6 +253,11 @@ EFFECT_KEYS: Final = (
     "fsync_error",
     "fsync_ms",
 )
+_BOOLEAN_EFFECTS: Final = frozenset(
+    {"hold", "drop", "close", "reset", "garbage", "corrupt_records", "stale", "disk_full", "fsync_error"}
+)
+_CAN_BE_FALSE: Final = _BOOLEAN_EFFECTS | {"io_error"}
+_NOT_NEGATIVE: Final = ("partition", "skip", "times", "from_ms", "until_ms")
 _OF_THE_REPLY: Final = frozenset({"throttle_ms", "truncate", "garbage", "corrupt_records", "set", "stale"})
 _OF_THE_DISK: Final = frozenset({"disk_full", "io_error", "fsync_error", "fsync_ms"})
 _DISK_SCOPE: Final = frozenset({"name", "topic", "partition"})
@@ -276,6 +282,7 @@ def read_rule(given: Mapping[str, Any]) -> Rule:
     for key in given:
         if key not in _KEYS:
             raise RuleError(f"a rule has no {key!r}{did_you_mean(key, _KEYS)}")
+    given = {key: value for key, value in given.items() if value is not None}
     scope = Scope(
         _apis(given.get("api")),
         _versions(given.get("versions")),
@@ -285,14 +292,22 @@ def read_rule(given: Mapping[str, Any]) -> Rule:
     trigger = Trigger(**{key: value for key, value in values.items() if value is not None})
     if not 0.0 <= trigger.probability <= 1.0:
         raise RuleError(f"probability is between 0 and 1, not {trigger.probability:g}")
-    for key in ("skip", "times"):
-        if (values[key] or 0) < 0:
-            raise RuleError(f"{key} is not negative")
+    for key in _NOT_NEGATIVE:
+        if given.get(key, 0) < 0:
+            raise RuleError(f"{key} is not negative, but {given[key]}")
+    if trigger.from_ms is not None and trigger.until_ms is not None and trigger.until_ms <= trigger.from_ms:
+        raise RuleError(f"until_ms is after from_ms, but {trigger.until_ms} is not after {trigger.from_ms}")
+    if scope.topic == "":
+        raise RuleError("topic is the name of a topic, not ''")
+    if scope.principal is not None and not all(scope.principal.partition(":")):
+        raise RuleError(f"principal is a type and a name, such as User:alice, not {scope.principal!r}")
     return Rule(scope, trigger, _effect(given), _typed(given, "name", str) or "", dict(given))
 
 
 def _effect(given: Mapping[str, Any]) -> Effect:
-    chosen = [key for key in EFFECT_KEYS if given.get(key) is not None and given[key] is not False]
+    for key in _BOOLEAN_EFFECTS:
+        _typed(given, key, bool)
+    chosen = [key for key in EFFECT_KEYS if key in given and not (key in _CAN_BE_FALSE and given[key] is False)]
     if len(chosen) != 1:
         raise RuleError(f"a rule has one effect of {', '.join(EFFECT_KEYS)}; this one has {len(chosen)}")
     (key,) = chosen
@@ -312,7 +327,7 @@ def _effect(given: Mapping[str, Any]) -> Effect:
 
 def _values(given: Mapping[str, Any]) -> Mapping[str, Any]:
     values = given["set"]
-    if not isinstance(values, Mapping) or not values:
+    if not isinstance(values, Mapping) or not values or not all(isinstance(name, str) for name in values):
         raise RuleError(f"set has names of fields and their values, not {values!r}")
     return dict(values)
 
@@ -333,7 +348,7 @@ _EFFECTS: Final[Mapping[str, Callable[[Mapping[str, Any], bool], Effect]]] = {
     "drop": lambda _given, done: Drop(done),
     "close": lambda _given, done: Close(done),
     "reset": lambda _given, done: Close(done, reset=True),
-    "throttle_ms": lambda given, _done: Throttle(int(_milliseconds(given, "throttle_ms"))),
+    "throttle_ms": lambda given, _done: Throttle(math.ceil(_milliseconds(given, "throttle_ms"))),
     "truncate": lambda given, _done: Truncate(_count(given, "truncate")),
     "garbage": lambda _given, _done: Garbage(),
     "corrupt_records": lambda _given, _done: CorruptRecords(),
@@ -358,20 +373,18 @@ def _apis(given: object) -> frozenset[int]:
 def _api(given: object) -> int:
     names = _names()
     for name, key in names.items():
-        if (given == key and not isinstance(given, bool)) or str(given).lower() == name.lower():
+        if (type(given) is int and given == key) or str(given).lower() == name.lower():
             return key
     raise RuleError(f"there is no API {given!r}{did_you_mean(str(given), names)}")
 
 
 def _versions(given: object) -> tuple[int, int] | None:
-    match given:
-        case None:
-            return None
-        case int():
-            return given, given
-        case [int() as lowest, int() as highest] if lowest <= highest:
-            return lowest, highest
-    raise RuleError(f"versions is a number or [lowest, highest], not {given!r}")
+    if given is None:
+        return None
+    lowest, highest = given if isinstance(given, (list, tuple)) and len(given) == 2 else (given, given)
+    if type(lowest) is not int or type(highest) is not int or not 0 <= lowest <= highest:
+        raise RuleError(f"versions is a number or [lowest, highest], not {given!r}")
+    return lowest, highest
 
 
 def _code(given: object) -> Code:
@@ -391,7 +404,7 @@ def _code(given: object) -> Code:
 def _milliseconds(given: Mapping[str, Any], key: str) -> float:
     value = given[key]
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value <= _MS_MAX:
-        raise RuleError(f"{key} is a number of milliseconds above 0, not {value!r}")
+        raise RuleError(f"{key} is a number of milliseconds above 0 and at most {_MS_MAX}, not {value!r}")
     return float(value)
 
 

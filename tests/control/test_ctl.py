@@ -49,7 +49,18 @@ def test_a_refusal_is_exit_code_1_with_its_sentence(control):
         1,
         "kwire ctl: there is no API 'Prodce': did you mean Produce?\n",
     )
+    assert run(control, "faults", "add", "api=Produce", "drop=yes") == (
+        1,
+        "kwire ctl: drop is true or false, not 'yes'\n",
+    )
+    assert run(control, "faults", "list") == (0, [])
     assert run(control, "faults", "show", "none") == (1, "kwire ctl: no rule named 'none' is armed\n")
+
+
+def test_a_name_of_digits_is_a_name(control):
+    _, armed = run(control, "faults", "add", "name=1", "api=Produce", "topic=42", 'client_id="true"', "drop=true")
+    assert [armed["rule"][key] for key in ("name", "topic", "client_id")] == ["1", "42", "true"]
+    run(control, "faults", "clear")
 
 
 def test_a_pair_without_a_value_is_a_usage_error(control):

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from kwire.errors import Code
+from kwire.faults.rules import Hold, RuleFields, Throttle, read_rule
 from kwire.testing import FaultNeverFired, KafkaBroker, RuleError
 from kwire.wire import codec
 from kwire.wire import messages as m
@@ -408,12 +409,51 @@ def test_waiting_in_one_thread_sees_what_another_does(kafka, client):
         ({"api": "Produce", "drop": True, "partition": "1"}, "partition is a whole number, not '1'"),
         ({"api": "Produce", "drop": True, "versions": [3, 1]}, "versions is a number or [lowest, highest]"),
         ({"api": [], "drop": True}, "api names no API"),
+        ({"api": 3.0, "drop": True}, "there is no API 3.0"),
+        ({"api": "Produce", "drop": True, "versions": True}, "versions is a number or [lowest, highest], not True"),
+        ({"api": "Produce", "drop": True, "versions": -1}, "versions is a number or [lowest, highest], not -1"),
+        ({"api": "Produce", "drop": True, "partition": -1}, "partition is not negative, but -1"),
+        ({"api": "Produce", "drop": True, "from_ms": -1}, "from_ms is not negative, but -1"),
+        ({"api": "Produce", "drop": True, "from_ms": 5, "until_ms": 5}, "until_ms is after from_ms, but 5"),
+        ({"api": "Produce", "drop": True, "probability": float("nan")}, "probability is between 0 and 1, not nan"),
+        ({"api": "Produce", "drop": True, "seed": 0.5}, "seed is a whole number, not 0.5"),
+        ({"api": "Produce", "drop": True, "topic": ""}, "topic is the name of a topic, not ''"),
+        ({"api": "Produce", "drop": True, "principal": "alice"}, "such as User:alice, not 'alice'"),
+        ({"api": "Produce", "drop": True, "name": 7}, "name is a string, not 7"),
+        ({"api": "Produce", "drop": True, "done": "no"}, "done is true or false, not 'no'"),
+        ({"api": "Produce", "drop": True, "hold": "no"}, "hold is true or false, not 'no'"),
+        ({"api": "Produce", "delay_ms": float("nan")}, "delay_ms is a number of milliseconds above 0"),
+        ({"api": "Produce", "delay_ms": 2**31}, "and at most 2147483647, not 2147483648"),
+        ({"api": "Produce", "delay_ms": False}, "delay_ms is a number of milliseconds above 0"),
+        ({"api": "Produce", "error": False}, "there is no error code False"),
+        ({"api": "Produce", "throttle_ms": "1"}, "throttle_ms is a number of milliseconds"),
+        ({"api": "Produce", "truncate": 1.5}, "truncate is a number of bytes above 0, not 1.5"),
+        ({"api": "Produce", "set": {1: 2}}, "set has names of fields and their values"),
+        ({"api": "Produce", "set": {"throttle_time_ms": 2**31}}, "is of type int32, which 2147483648 is not"),
+        ({"api": "Produce", "set": {"throttle_time_ms": True}}, "is of type int32, which True is not"),
+        ({"api": "Produce", "corrupt_records": 1}, "corrupt_records is true or false, not 1"),
     ],
 )
 def test_an_invalid_rule_is_one_sentence(kafka, rule, sentence):
     with pytest.raises(RuleError) as refusal:
         kafka.faults.add(**rule)
     assert sentence in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    "effect", sorted(key for key, kind in RuleFields.__annotations__.items() if "bool" in str(kind))
+)
+@pytest.mark.parametrize("value", ["yes", "true", 1, 0, [True]])
+def test_a_key_that_is_true_or_false_has_no_other_value(effect, value):
+    with pytest.raises(RuleError) as refusal:
+        read_rule({"api": "Produce", "drop": True, effect: value})
+    assert str(refusal.value) == f"{effect} is true or false, not {value!r}"
+
+
+def test_a_key_without_a_value_is_as_if_left_out():
+    given = dict.fromkeys(RuleFields.__annotations__) | {"api": "Produce", "throttle_ms": 0.5}
+    assert read_rule(given).effect == Throttle(1)
+    assert read_rule({"api": "Produce", "drop": False, "hold": True}).effect == Hold()
 
 
 def test_the_name_of_a_rule_is_unique(kafka):

@@ -6,6 +6,7 @@ Responsible for: reading them, with one sentence for each error. Must not depend
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
@@ -55,7 +56,7 @@ def timeout_s(given: Mapping[str, Any]) -> float:
 def number(given: Mapping[str, Any], name: str, default: float) -> Any:
     """Give a number of a body. Raises BadRequest."""
     value = given.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
         raise BadRequest(f"{name} is a number that is not negative, not {value!r}")
     return value
 
@@ -73,7 +74,7 @@ def query_number(request: Request, name: str) -> int | None:
     value = request.query_params.get(name)
     if value is None:
         return None
-    if not value.isdigit():
+    if not (value.isascii() and value.isdigit()):
         raise BadRequest(f"{name} is a number, not {value!r}")
     return int(value)
 
