@@ -230,6 +230,18 @@ async def test_a_changed_topic_config_holds_at_once(client):
     assert response.responses[0].partition_responses[0].error_code == 10
 
 
+async def test_each_topic_of_a_request_for_too_many_partitions_is_refused(client):
+    create = m.CreateTopicsRequest
+    topics = [create.CreatableTopic(name=name, num_partitions=5001, replication_factor=1) for name in ("a", "b")]
+    answer = await client.call(7, create(topics=topics))
+    text = "Excessively large number of partitions per request."
+    assert [(one.name, one.error_code, one.error_message) for one in answer.topics] == [
+        ("a", Code.POLICY_VIOLATION, text),
+        ("b", Code.POLICY_VIOLATION, text),
+    ]
+    assert client.broker.image.topics == {}
+
+
 async def test_created_grown_and_deleted_topics_are_visible_at_once(client):
     create = m.CreateTopicsRequest
     topic = create.CreatableTopic(name="t", num_partitions=1, replication_factor=1)

@@ -854,6 +854,61 @@ async def test_authorized_operations_are_those_that_are_allowed(broker):
     assert allowed == {Op.READ, Op.WRITE, Op.CREATE, Op.DESCRIBE, Op.DESCRIBE_CONFIGS, Op.ALTER_CONFIGS}
 
 
+async def test_operations_on_the_cluster_are_none_for_a_client_that_may_not_describe_it(broker):
+    client = Peer(broker)
+    request = make("Metadata", topics=[], include_cluster_authorized_operations=True)
+    broker.authorizer = deny(Op.DESCRIBE, Res.CLUSTER, CLUSTER)
+    assert (await client.call(8, request)).cluster_authorized_operations == 0
+
+    broker.authorizer = deny(Op.ALTER, Res.CLUSTER, CLUSTER)
+    operations = (await client.call(8, request)).cluster_authorized_operations
+    assert {each for each in Op if operations >> each & 1} == {
+        Op.CREATE,
+        Op.DESCRIBE,
+        Op.CLUSTER_ACTION,
+        Op.DESCRIBE_CONFIGS,
+        Op.ALTER_CONFIGS,
+        Op.IDEMPOTENT_WRITE,
+    }
+
+
+@pytest.mark.parametrize("version", [4, 5])
+async def test_brokers_add_partitions_for_clients_that_they_have_authorized(broker, version):
+    client = Peer(broker)
+    await client.create_topic(TOPIC)
+    who = {"transactional_id": TXN, "transaction_timeout_ms": 1000}
+    producer = await client.call(5, make("InitProducerId", **who))
+    broker.authorizer = Deciding({(Op.WRITE, Res.TOPIC, TOPIC), (Op.WRITE, Res.TRANSACTIONAL_ID, TXN)})
+    transaction = part(
+        "AddPartitionsToTxn",
+        "AddPartitionsToTxnTransaction",
+        transactional_id=TXN,
+        producer_id=producer.producer_id,
+        producer_epoch=producer.producer_epoch,
+        topics=[part("AddPartitionsToTxn", "AddPartitionsToTxnTopic", name=TOPIC, partitions=[0])],
+    )
+
+    assert await call(client, version, make("AddPartitionsToTxn", transactions=[transaction])) == {"NONE"}
+
+
+async def test_a_group_is_hidden_if_it_is_still_assigned_a_topic_that_may_not_be_described(broker):
+    client = Peer(broker)
+    for name in ("a", "b"):
+        await client.create_topic(name)
+    beat = {"group_id": GROUP, "member_id": MEMBER, "rebalance_timeout_ms": 1000}
+    first = make("ConsumerGroupHeartbeat", **beat, subscribed_topic_names=["a"], topic_partitions=[])
+    epoch = (await client.call(1, first)).member_epoch
+    await client.call(1, make("ConsumerGroupHeartbeat", **beat, member_epoch=epoch, subscribed_topic_names=["b"]))
+    describe = make("ConsumerGroupDescribe", group_ids=[GROUP])
+    (group,) = (await client.call(1, describe)).groups
+    assert [member.subscribed_topic_names for member in group.members] == [["b"]]
+    assert [topic.topic_name for topic in group.members[0].assignment.topic_partitions] == ["a"]
+
+    broker.authorizer = deny(Op.DESCRIBE, Res.TOPIC, "a")
+    (group,) = (await client.call(1, describe)).groups
+    assert (group.error_code, group.members) == (Code.TOPIC_AUTHORIZATION_FAILED, [])
+
+
 async def test_groups_are_listed_by_describe_on_each_without_describe_on_the_cluster(broker):
     client = Peer(broker)
     await client.create_topic(TOPIC)

@@ -184,6 +184,24 @@ async def test_a_partition_that_does_not_exist_waits_with_the_others_and_is_answ
     assert answers == [(0, Code.NONE), (7, Code.UNKNOWN_TOPIC_OR_PARTITION)]
 
 
+async def test_a_topic_that_is_deleted_while_a_fetch_waits_ends_the_wait(client, broker, nursery):
+    deleted, other = await client.create_topic("a"), await client.create_topic("b")
+    request = fetch_request(deleted, (0, 0), max_wait_ms=60_000)
+    request.topics += fetch_request(other, (0, 0)).topics
+    answers = []
+
+    async def consume():
+        response = await Peer(broker).call(18, request)
+        answers.extend((one.topic_id, one.partitions[0].error_code) for one in response.responses)
+
+    nursery.start_soon(consume)
+    await trio.testing.wait_all_tasks_blocked()
+    assert not answers
+    delete(client, deleted)
+    await trio.testing.wait_all_tasks_blocked()
+    assert sorted(answers) == sorted([(other, Code.NONE), (deleted, Code.UNKNOWN_TOPIC_OR_PARTITION)])
+
+
 async def test_a_fetch_of_partitions_that_do_not_exist_answers_at_once(client):
     response = await fetch(client, NO_ID, (0, 0), max_wait_ms=60_000)
     assert codes(response.responses[0].partitions) == [Code.UNKNOWN_TOPIC_ID]

@@ -207,6 +207,17 @@ async def test_many_offsets_are_committed_and_fetched(broker, client, count):
     assert offsets_of(await yielding.call(8, fetch_offsets("nobody", [0]))) == {0: -1}
 
 
+async def test_a_topic_in_pieces_gets_no_offsets_of_the_topic_before(client):
+    await client.create_topic("b", 1)
+    await client.create_topic("a", MANY_OFFSETS)
+    request = fetch_offsets("g", range(MANY_OFFSETS))
+    first = m.OffsetFetchRequest.OffsetFetchRequestTopics(name="b", partition_indexes=[0])
+    request.groups[0].topics.insert(0, first)
+    answer = await client.call(8, request)
+    found = {topic.name: [one.partition_index for one in topic.partitions] for topic in answer.groups[0].topics}
+    assert found == {"b": [0], "a": list(range(MANY_OFFSETS))}
+
+
 async def test_many_offsets_of_an_unknown_generation_are_all_refused(broker, client):
     await client.create_topic("a", MANY_OFFSETS)
     wanted = commit_offsets("g", range(MANY_OFFSETS), generation_id_or_member_epoch=3, member_id="m")

@@ -153,6 +153,7 @@ async def test_a_group_is_described_and_listed(broker):
     (group,) = (await member.call(1, ShareGroupDescribeRequest(group_ids=["g"]))).groups
     assert (group.group_state, group.assignor_name) == ("Stable", "simple")
     (described,) = group.members
+    assert (described.member_id, described.client_id, described.client_host) == ("m1", "test", "/test")
     (topic,) = described.assignment.topic_partitions
     assert (topic.topic_id, topic.topic_name, topic.partitions) == (topic_id, "t", [0, 1])
     (missing,) = (await member.call(1, ShareGroupDescribeRequest(group_ids=["no"]))).groups

@@ -2,11 +2,13 @@
 
 import errno
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import trio
 import trio.testing
+from peer import Peer
 from transactional import (
     NEW,
     OLD,
@@ -21,9 +23,14 @@ from transactional import (
     state,
 )
 
+from kwire.broker.coordination.producer_ids import BLOCK_SIZE
+from kwire.broker.start import open_broker
+from kwire.coordinators.transaction.transaction import EPOCH_MAX
 from kwire.errors import Code
+from kwire.metadata.effective import BrokerSettings
 from kwire.metadata.topics import delete_topics
 from kwire.metadata.update_features import FeatureUpdate, UpgradeType, update_features
+from kwire.testing.files import MemoryFiles
 from kwire.wire import messages as m
 
 SPEAKS = pytest.mark.parametrize("speaks", [NEW, OLD], ids=["new", "old"])
@@ -302,6 +309,28 @@ async def test_a_disk_failure_only_delays_the_end_of_a_transaction(client, broke
     assert await seen(client, "t", partition=1) == [b"y"]
 
 
+async def test_a_marker_that_cannot_be_synced_is_a_storage_failure_of_its_partition():
+    files = MemoryFiles()
+    settings = BrokerSettings({"log.dirs": "data"})
+    async with open_broker(settings, files, endpoints=[Peer.endpoint]) as broker:
+        client = Peer(broker)
+        await client.create_topic("t", flush_messages=1)
+        producer = await started(client)
+        await producer.write("t", b"x")
+        reported = []
+        broker.storage_failures.subscribers.append(reported.append)
+        files.fault = lambda operation, path: (
+            OSError(errno.EIO, os.strerror(errno.EIO)) if operation == "sync" and path.startswith("data/t-0") else None
+        )
+        assert await producer.commit() is Code.NONE
+        with trio.fail_after(5):
+            while not reported:
+                await trio.testing.wait_all_tasks_blocked(0.001)
+        assert reported[0].path.startswith("data/t-0/")
+        assert reported[0].__cause__.errno == errno.EIO
+        assert await state(client, "tx") == "PrepareCommit"
+
+
 async def test_a_produce_waits_briefly_for_the_previous_transaction(client, broker, monkeypatch, nursery):
     await client.create_topic("t", 2)
     producer = await started(client)
@@ -443,6 +472,23 @@ async def test_a_hanging_transaction_is_ended_by_a_marker(client, speaks):
     # The coordinator's own end still comes to one.
     assert await producer.abort() is Code.NONE
     assert await state(client, "tx") == "CompleteAbort"
+
+
+async def test_the_last_epoch_of_a_producer_id_is_followed_by_an_id_of_another_block(client, broker):
+    await client.create_topic("t")
+    producer = await started(client)
+    before = producer.producer_id
+    transactions = broker.transactions.loaded_shards()[0].machine.transactions
+    transactions["tx"] = replace(transactions["tx"], producer_epoch=EPOCH_MAX - 1)
+    producer.epoch = EPOCH_MAX - 1
+    while not broker.producer_ids.is_empty:
+        broker.producer_ids.take()
+    await producer.write("t", b"x")
+    assert await producer.commit() is Code.NONE
+    assert (producer.producer_id, producer.epoch) == (before + BLOCK_SIZE, 0)
+    await producer.write("t", b"y")
+    assert await producer.commit() is Code.NONE
+    assert await seen(client, "t") == [b"x", b"y"]
 
 
 async def test_find_coordinator_names_this_broker_for_transactions(client, broker):

@@ -43,6 +43,13 @@ def settings():
     return {"authorizer.class.name": STANDARD_AUTHORIZER, "super.users": "User:admin"}
 
 
+def committed_offset(group, topic):
+    request = m.OffsetCommitRequest
+    partition = request.OffsetCommitRequestPartition(partition_index=0, committed_offset=1, committed_metadata="")
+    topics = [request.OffsetCommitRequestTopic(name=topic, partitions=[partition])]
+    return request(group_id=group, generation_id_or_member_epoch=-1, topics=topics)
+
+
 def why():
     return "no ACL allows it"
 
@@ -90,12 +97,15 @@ def test_allowed_operations_are_logged_at_debug_only(lines, monkeypatch):
 async def test_a_refused_request_is_logged_and_a_hidden_resource_is_not(broker, lines):
     peer = Peer(broker)
     await peer.create_topic("orders")
+    peer.client = replace(peer.client, principal=Principal("User", "admin"))
+    await peer.call(8, committed_offset("billing", "orders"))
+    assert [each.group_id for each in (await peer.call(4, m.ListGroupsRequest())).groups] == ["billing"]
     peer.client = replace(peer.client, principal=Principal("User", "eve"), host="10.0.0.1")
     named = m.MetadataRequest(topics=[m.MetadataRequest.MetadataRequestTopic(name="orders")])
     answer = await peer.call(9, named)
     assert answer.topics[0].error_code == Code.TOPIC_AUTHORIZATION_FAILED
     await peer.call(9, m.MetadataRequest(topics=None))
-    await peer.call(4, m.ListGroupsRequest())
+    assert (await peer.call(4, m.ListGroupsRequest())).groups == []
 
     ((level, event, values),) = lines
     assert (level, event) == ("info", "access denied")

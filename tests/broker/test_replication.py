@@ -31,6 +31,7 @@ from kwire.wire.messages import (
     ListOffsetsRequest,
     ProduceRequest,
     RegisterBrokerRecord,
+    WriteTxnMarkersRequest,
 )
 from kwire.wire.records import Record, build_batch
 
@@ -699,6 +700,30 @@ async def test_a_leader_that_is_elected_again_and_fails_takes_the_new_epoch_late
             await until(lambda: partition.leader.leader_epoch == 1)
         assert failures == [1, 1]
         await committed(cluster.nodes[1], append(cluster.nodes[1], b"a"))
+
+
+async def test_a_marker_of_another_coordinator_is_answered_once_it_is_committed(nursery):
+    async with replicated_brokers(2) as cluster:
+        cluster.create_topic([1, 2])
+        leader = cluster.nodes[1]
+        cluster.cut.add(1)
+        answers = []
+
+        async def write_marker():
+            topic = WriteTxnMarkersRequest.WritableTxnMarkerTopic(name="t", partition_indexes=[0])
+            marker = WriteTxnMarkersRequest.WritableTxnMarker(
+                producer_id=7, producer_epoch=0, transaction_result=True, topics=[topic]
+            )
+            answer = await Peer(leader.broker).call(1, WriteTxnMarkersRequest(markers=[marker]))
+            answers.append(answer.markers[0].topics[0].partitions[0].error_code)
+
+        nursery.start_soon(write_marker)
+        await until(lambda: leader.log.end_offset == 1)
+        await trio.sleep(2)
+        assert not answers
+        cluster.cut.clear()
+        await until(lambda: answers == [Code.NONE])
+        assert leader.log.high_watermark == 1
 
 
 async def test_a_marker_that_was_cut_by_another_leader_is_not_committed_by_what_came_instead():

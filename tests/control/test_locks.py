@@ -29,6 +29,7 @@ async def test_locks_are_shown_and_ended(broker, member):
     assert views.locks("other") == []
 
     assert await Events(broker, client).happen("locks_expired", {"group": "g"}) == {"partitions": 1}
+    assert await Events(broker, client).happen("locks_expired", {"group": "g"}) == {"partitions": 0}
 
     assert views.locks("g") == []
     other = SharePeer(broker, member_id="m2")

@@ -243,6 +243,18 @@ def test_the_oldest_responses_are_dropped_when_the_cache_is_full():
     assert key(1, CACHED_REQUEST_BYTES_MAX + 1) is None
 
 
+def test_requests_count_as_much_as_responses_when_the_cache_is_full():
+    cache = ResponseCache()
+    size = CACHED_REQUEST_BYTES_MAX
+    keys = [
+        cache.key(codec.RequestHeader(METADATA, 9, 1, None, 0), memoryview(bytes([number]) * size), Peer.endpoint)
+        for number in range(4)
+    ]
+    for each in keys:
+        cache.store(each, "version", [bytes(CACHED_RESPONSES_BYTES_MAX // 4)])
+    assert [cache.find(each, "version", 1) is not None for each in keys] == [False, True, True, True]
+
+
 LIST_GROUPS = 16
 
 
