@@ -18,7 +18,7 @@ from kwire.testing import BrokerConfigError, BrokerStartError, KafkaBroker
 from kwire.wire import codec
 from kwire.wire import messages as m
 
-API_VERSIONS, METADATA, LEADER_AND_ISR = 18, 3, 4
+PRODUCE, FETCH, METADATA, API_VERSIONS = 0, 1, 3, 18
 OF_THE_FUTURE = "99"
 RECORDED = json.loads((Path(__file__).parent.parent / "api" / "persona_answers.json").read_text())
 
@@ -93,6 +93,18 @@ def test_what_the_release_lists_and_kafka_4_removed_closes_the_connection(releas
     ]
     for key, version in removed[:3]:
         assert exchange(release, key, version, b"\0" * 60) == b""
+
+
+@pytest.mark.parametrize("enabled", ["true", "false"])
+def test_records_are_not_converted_to_older_formats(release, enabled):
+    if release.persona.apis[FETCH][0] > 0:
+        pytest.skip("this release converts no records")
+    release.seed({"topics": {f"converted-{enabled}": {"configs": {"message.downconversion.enable": enabled}}}})
+    # With records of the formats 0 and 1: no client, no minimum, no topics.
+    fetch, produce = struct.pack(">iiii", -1, 0, 0, 0), struct.pack(">hii", 1, 1000, 0)
+    answers = [exchange(release, FETCH, version, fetch) for version in range(4)]
+    answers += [exchange(release, PRODUCE, version, produce) for version in range(3)]
+    assert answers == [b""] * 7
 
 
 def test_features_beyond_the_release_are_refused(release):
