@@ -98,6 +98,7 @@ def a_classic_group_is_upgraded_and_downgraded(ask: Asker) -> None:
 @story("ConsumerGroupHeartbeat")
 def static_members_of_a_consumer_group(ask: Asker) -> None:
     topic = ask.topic("t", 2)
+    ask.wait_for_metadata()  # the group coordinator follows the broker's metadata
     topic_id = ask.topic_id(topic)
     group = f"{ask.prefix}-g"
     epoch = say(ask, group, MEMBER, 0, "joins", **first_of(topic), instanceId="one")
@@ -135,6 +136,7 @@ def static_members_of_a_consumer_group(ask: Asker) -> None:
 @story("ConsumerGroupHeartbeat")
 def a_subscription_by_regular_expression(ask: Asker) -> None:
     topic = ask.topic("one", 1)
+    ask.wait_for_metadata()  # the group coordinator follows the broker's metadata
     group = f"{ask.prefix}-g"
     regex = f"{ask.prefix}-o.*"
     epoch = say(ask, group, MEMBER, 0, "joins", **first_of(None, regex))
@@ -156,6 +158,7 @@ def a_subscription_by_regular_expression(ask: Asker) -> None:
 @story("ConsumerGroupHeartbeat", "OffsetCommit", "OffsetFetch", "TxnOffsetCommit", "OffsetDelete")
 def offsets_of_a_consumer_group(ask: Asker) -> None:
     topic = ask.topic("t", 2)
+    ask.wait_for_metadata()  # the group coordinator follows the broker's metadata
     topic_id = ask.topic_id(topic)
     group = f"{ask.prefix}-g"
     old = say(ask, group, MEMBER, 0, "joins", **first_of(topic))
@@ -200,6 +203,7 @@ def offsets_of_a_consumer_group(ask: Asker) -> None:
 @story("ConsumerGroupHeartbeat")
 def consumer_heartbeats_to_other_kinds_of_groups(ask: Asker) -> None:
     topic = ask.topic("t", 2)
+    ask.wait_for_metadata()  # the group coordinator follows the broker's metadata
     simple = f"{ask.prefix}-simple"
     ask.ask("OffsetCommit", 8, commit(simple, (topic, "", 0, 1, "")))
     say(ask, simple, MEMBER, 3, "a simple group")
@@ -222,6 +226,7 @@ def consumer_heartbeats_to_other_kinds_of_groups(ask: Asker) -> None:
 @story("ConsumerGroupHeartbeat")
 def a_consumer_group_follows_its_topics(ask: Asker) -> None:
     topic = ask.topic("t", 1)
+    ask.wait_for_metadata()  # the group coordinator follows the broker's metadata
     topic_id = ask.topic_id(topic)
     group = f"{ask.prefix}-g"
     epoch = say(ask, group, MEMBER, 0, "joins", **first_of(topic))
@@ -229,11 +234,13 @@ def a_consumer_group_follows_its_topics(ask: Asker) -> None:
     more = {"topics": [{"name": topic, "count": 3, "assignments": None}], "timeoutMs": 10000}
     ask.ask("CreatePartitions", 3, more, note=False)
     ask.ready(topic, 3)
+    ask.wait_for_metadata()
     epoch = say(ask, group, MEMBER, epoch, "gets the new partitions")
     epoch = say(ask, group, MEMBER, epoch, "owns three", topicPartitions=owns(topic_id, 0, 1, 2))
     names = {"subscribedTopicNames": [topic, f"{ask.prefix}-later"]}
     epoch = say(ask, group, MEMBER, epoch, "subscribes to a topic that is to come", **names)
     later = ask.topic("later", 1)
+    ask.wait_for_metadata()
     epoch = say(ask, group, MEMBER, epoch, "it is there")
     epoch = say(ask, group, MEMBER, epoch, "with another assignor", serverAssignor="range")
     look(ask, group, "both topics")

@@ -389,6 +389,7 @@ MEMBER = "oracleMemberIdOracleMe"
 @story("ConsumerGroupHeartbeat", "ConsumerGroupDescribe", smoke=True)
 def life_of_a_consumer_group(ask: Asker) -> None:
     topic = ask.topic("t", 2)
+    ask.wait_for_metadata()  # the group coordinator follows the broker's metadata
     for version in versions("ConsumerGroupHeartbeat"):
         group = f"{ask.prefix}-g{version}"
         first = {"rebalanceTimeoutMs": 5000, "subscribedTopicNames": [topic], "topicPartitions": []}
@@ -432,6 +433,7 @@ def life_of_a_consumer_group(ask: Asker) -> None:
 @story("ConsumerGroupHeartbeat")
 def consumer_heartbeats_refused(ask: Asker) -> None:
     topic = ask.topic("t", 2)
+    ask.wait_for_metadata()  # the group coordinator follows the broker's metadata
     group = f"{ask.prefix}-g"
     first = {"rebalanceTimeoutMs": 5000, "subscribedTopicNames": [topic], "topicPartitions": []}
     for version in versions("ConsumerGroupHeartbeat"):
@@ -472,6 +474,7 @@ def consumer_heartbeats_refused(ask: Asker) -> None:
 @story("ConsumerGroupHeartbeat")
 def two_members_of_a_consumer_group(ask: Asker) -> None:
     topic = ask.topic("t", 4)
+    ask.wait_for_metadata()  # the group coordinator follows the broker's metadata
     topic_id = ask.topic_id(topic)
     group = f"{ask.prefix}-g"
     first = {"rebalanceTimeoutMs": 5000, "subscribedTopicNames": [topic], "topicPartitions": []}
